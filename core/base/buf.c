@@ -1,0 +1,47 @@
+// Buffers are counted atomically because a frame read on a loop thread is released by an adapter's
+// thread.
+
+#include "core/base/buf.h"
+
+#include "core/base/util.h"
+
+#include <errno.h>
+
+int buf_new(size_t size, struct buf **ret)
+{
+	struct buf *buf;
+
+	assert(size <= UINT32_MAX);
+	buf = malloc(sizeof *buf + size);
+	if (!buf)
+		return -ENOMEM;
+	buf->refs = 1;
+	buf->size = (uint32_t)size;
+	buf->release = NULL;
+	*ret = buf;
+	return 0;
+}
+
+struct buf *buf_ref(struct buf *buf)
+{
+	__atomic_add_fetch(&buf->refs, 1, __ATOMIC_RELAXED);
+	return buf;
+}
+
+struct buf *buf_unref(struct buf *buf)
+{
+	if (!buf)
+		return NULL;
+	if (__atomic_sub_fetch(&buf->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+		if (buf->release)
+			buf->release(buf);
+		else
+			free(buf);
+	}
+	return NULL;
+}
+
+void buf_unrefp(struct buf **buf)
+{
+	buf_unref(*buf);
+}

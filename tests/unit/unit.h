@@ -1,0 +1,61 @@
+// The little that unit tests need: cases in a table, checks that print both sides, a plain closing
+// line.
+//
+// A check that fails prints where and what, and ends the program with 1: the first failure is the
+// one to read.
+#pragma once
+
+#include "core/base/util.h"
+
+#include <stdio.h>
+
+struct unit_case {
+	const char *name;
+	void (*run)(void);
+};
+
+static inline int unit_main(const struct unit_case *cases, size_t count)
+{
+	for (size_t i = 0; i < count; ++i) {
+		fprintf(stderr, "# %s\n", cases[i].name);
+		cases[i].run();
+	}
+	printf("%zu passed, 0 failed\n", count);
+	return 0;
+}
+
+#define UNIT_MAIN(...)                                                                             \
+	int main(void)                                                                             \
+	{                                                                                          \
+		const struct unit_case cases[] = {__VA_ARGS__};                                    \
+		return unit_main(cases, ARRAY_SIZE(cases));                                        \
+	}
+#define UNIT_CASE(fn) {#fn, fn}
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);    \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+#define CHECK_EQ(a, b)                                                                             \
+	do {                                                                                       \
+		long long check_a = (long long)(a), check_b = (long long)(b);                      \
+		if (check_a != check_b) {                                                          \
+			fprintf(stderr, "%s:%d: %s is %lld, %s is %lld\n", __FILE__, __LINE__, #a, \
+				check_a, #b, check_b);                                             \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+#define CHECK_STR(a, b)                                                                            \
+	do {                                                                                       \
+		const char *check_a = (a), *check_b = (b);                                         \
+		if (strcmp(check_a, check_b) != 0) {                                               \
+			fprintf(stderr, "%s:%d: %s is \"%s\", not \"%s\"\n", __FILE__, __LINE__,   \
+				#a, check_a, check_b);                                             \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
