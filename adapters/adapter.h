@@ -1,0 +1,205 @@
+// The contract between the proxy and a backend. One const table per kind; nothing else of an
+// adapter is visible.
+//
+// Threads: every slot may be called from any loop thread and never blocks. Completions may come on
+// any thread, also before the slot returns; each comes exactly once, also on close. Loop-bound
+// objects (sources) are called and call back on their home loop only. Memory: what a slot is given
+// is borrowed until it returns, except buffers, which are kept by reference.
+#pragma once
+
+#include "core/base/buf.h"
+#include "core/base/code.h"
+#include "core/loop/loop.h"
+#include "core/model/model.h"
+
+#include <jansson.h>
+
+struct adapter;
+struct adapter_topic;
+struct source;
+
+// What a cluster can do, known after probe; a request for what it lacks is answered
+// UNSUPPORTED_BY_BACKEND when it is made.
+enum capability {
+	CAP_HISTORY = 1 << 0,    // read by position, seek
+	CAP_QUERY_TIME = 1 << 1, // find a position by time
+	CAP_OFFSETS = 1 << 2,    // an OK names partition and offset
+	CAP_EXACT_BACKLOG = 1 << 3,
+	CAP_DELAY = 1 << 4,
+	CAP_KEEPS_WITHOUT_GROUP = 1 << 5,
+	CAP_ATTEMPTS_SURVIVE = 1 << 6, // attempts survive the loss of the owner
+	CAP_CONSUME = 1 << 7,          // `discard` cannot
+	CAP_D1 = 1 << 8,
+	CAP_D2 = 1 << 9,
+};
+
+// ---- sending
+
+struct submit_record {
+	const uint8_t *data; // a checked wire record (core/wire/record.h), inside submit->buf
+	uint32_t size;
+	uint32_t partition; // already chosen, < topic->partitions
+};
+
+// Consecutive records that ended the same way. Offsets rise by one inside a run.
+struct submit_run {
+	uint32_t count;
+	uint32_t partition;
+	uint64_t offset; // of the first; UINT64_MAX: unknown
+	uint32_t retry_after_ms;
+	uint16_t code;      // enum code; CODE_OK with OUTCOME_OK
+	uint8_t outcome;    // enum outcome
+	uint8_t durability; // enum durability of an OK
+};
+
+// One batch on its way. Allocated and freed by the caller; the adapter owns it between submit() and
+// done().
+struct submit {
+	struct adapter_topic *topic;
+	struct buf *buf;
+	const struct submit_record *records;
+	uint32_t count;
+	struct submit_run *runs; // room for `count`; the adapter fills run_count of them in the
+				 // order of the records
+	uint32_t run_count;
+	void (*done)(struct submit *submit);
+	struct submit *next; // for the adapter's queues while it owns the batch
+	void *adapter_private;
+	uint64_t submitted_ns;
+};
+
+// Appends a run to the results, joining it to the one before where it continues it. For adapters.
+void submit_add_run(struct submit *submit, const struct submit_run *run);
+
+// ---- consuming
+
+struct delivery {
+	uint64_t offset;
+	uint64_t epoch;
+	int64_t stored_ms;
+	const uint8_t *record; // wire form, inside buf
+	uint32_t size;
+	uint32_t partition;
+	uint32_t attempt; // 1 for the first
+	struct buf *buf;  // borrowed: take a reference to keep the record beyond the call
+};
+
+enum settle_verb { SETTLE_ACK, SETTLE_NACK, SETTLE_EXTEND, SETTLE_REJECT, SETTLE_RELEASE };
+
+// Extend never reaches a source unless the backend limits the time itself. Reject and the last nack
+// become, in the proxy, a confirmed copy to the dead-letter topic and then an ACK here.
+struct settle {
+	uint64_t epoch;
+	uint64_t offset; // of the first
+	uint32_t count;  // consecutive offsets with the same attempt
+	uint32_t partition;
+	uint32_t attempt;
+	uint32_t delay_ms; // NACK
+	uint8_t verb;      // enum settle_verb
+	uint16_t code; // out: CODE_OK or CODE_STALE (some were not open), known when source_settle
+		       // returns
+	uint32_t settled; // out: how many were
+};
+
+enum source_state { SOURCE_OPENING, SOURCE_READY, SOURCE_WINDOW_FULL, SOURCE_DOWN, SOURCE_GONE };
+
+struct source_partition {
+	uint64_t first, end, committed; // oldest kept, next to be written, first not acked
+	uint64_t ready, in_flight, retrying, delayed; // together: the backlog
+	uint32_t partition;
+	bool window_full;
+};
+
+struct source_handlers {
+	// Never more than was demanded. Deliveries of a partition come in the order of their
+	// offsets, redeliveries apart.
+	void (*deliver)(void *ctx, const struct delivery *deliveries, size_t count);
+	void (*state)(void *ctx, enum source_state state, enum code code, const char *text);
+};
+
+struct source_config {
+	const struct group *group; // referenced by the source
+	const struct topic *topic;
+	struct adapter_topic *adapter_topic;
+	uint64_t epoch;    // 0: one more than the greatest in the backend's commit metadata
+	struct loop *loop; // home loop
+	const struct source_handlers *handlers;
+	void *ctx;
+};
+
+// ---- everything else
+
+typedef void (*adapter_done_fn)(void *ctx, enum code code, const char *text);
+typedef void (*adapter_json_fn)(void *ctx, enum code code, json_t *answer,
+				const char *text); // answer belongs to the callee
+
+struct adapter_env {
+	const char *data_dir; // the adapter's own directory, exists
+	struct log_ctx *log;
+};
+
+struct adapter_ops {
+	const char *kind;
+
+	// Checks the options and starts. -EINVAL with *ret_error (malloc'ed sentence naming the
+	// option) when they are wrong. @thread start-up or any
+	int (*open)(const struct cluster *cluster, const struct adapter_env *env,
+		    struct adapter **ret, char **ret_error);
+	// Finishes or fails everything in flight (completions come), then done; nothing is called
+	// after done.
+	void (*close)(struct adapter *adapter, void (*done)(void *ctx), void *ctx);
+	// Answer as ASK_PROBE; also sets what capabilities() tells.
+	void (*probe)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+		      void *ctx);
+	uint32_t (*capabilities)(struct adapter *adapter);
+
+	// Idempotent: creating what exists with the same incarnation is OK, another shape CONFLICT;
+	// deleting what is gone is OK.
+	void (*topic_create)(struct adapter *adapter, const struct topic *topic,
+			     adapter_done_fn done, void *ctx);
+	void (*topic_delete)(struct adapter *adapter, const struct topic *topic,
+			     adapter_done_fn done, void *ctx);
+	void (*topic_describe)(struct adapter *adapter, const struct topic *topic,
+			       adapter_json_fn done, void *ctx);
+	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
+			    adapter_json_fn done, void *ctx);
+	void (*group_create)(struct adapter *adapter, const struct group *group,
+			     const struct topic *topic, adapter_done_fn done, void *ctx);
+	void (*group_delete)(struct adapter *adapter, const struct group *group,
+			     const struct topic *topic, adapter_done_fn done, void *ctx);
+	// `to` as ASK_GROUP_RESET. The group's source, if any, must be closed.
+	void (*group_reset)(struct adapter *adapter, const struct group *group,
+			    const struct topic *topic, const json_t *to, bool preview,
+			    adapter_json_fn done, void *ctx);
+	// Backlog of a group without an open source; answer as ASK_BACKLOG.
+	void (*group_backlog)(struct adapter *adapter, const struct group *group,
+			      const struct topic *topic, adapter_json_fn done, void *ctx);
+	// Message query; answer as ASK_MESSAGES.
+	void (*read)(struct adapter *adapter, const struct topic *topic, const json_t *query,
+		     adapter_json_fn done, void *ctx);
+
+	// Resolved once per session; counted by the adapter. NULL when the topic is not there.
+	struct adapter_topic *(*topic_open)(struct adapter *adapter, const struct topic *topic);
+	void (*topic_close)(struct adapter_topic *topic);
+	// All partitions of a batch keep its order. Answered exactly once by submit->done, on any
+	// thread.
+	void (*submit)(struct adapter *adapter, struct submit *submit);
+
+	// On the home loop. NULL slots when CAP_CONSUME is missing.
+	int (*source_open)(struct adapter *adapter, const struct source_config *config,
+			   struct source **ret);
+	void (*source_demand)(struct source *source, uint32_t messages,
+			      uint64_t bytes); // replaces the demand before
+	// Applies at once (codes are set on return); done runs on the home loop when it is durable.
+	// done may be NULL: durable within a second.
+	void (*source_settle)(struct source *source, struct settle *settles, size_t count,
+			      void (*done)(void *ctx, enum code code), void *ctx);
+	size_t (*source_backlog)(struct source *source, struct source_partition *partitions,
+				 size_t room);
+	// Makes settles durable, gives up the rest, then done; no handler runs after the call.
+	void (*source_close)(struct source *source, void (*done)(void *ctx), void *ctx);
+};
+
+// adapters/registry.c: one row per kind.
+const struct adapter_ops *adapter_find(const char *kind); // NULL: no such kind
+const struct adapter_ops *adapter_at(size_t index);       // NULL past the end

@@ -1,0 +1,56 @@
+// The door for live data: the portal asks the proxies, which alone touch clusters and connections.
+//
+// In process when standalone; later over the native protocol. Questions and answers are JSON so
+// that both carry the same. The rows are the whole vocabulary; docs/architecture.md shows how to
+// add one.
+#pragma once
+
+#include "core/base/code.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+//     name, parameters, answer
+#define ASK_TABLE(ROW)                                                                             \
+	ROW(TOTALS, "",                                                                            \
+	    "{proxy, uptime_ms, connections, tenants:[{id, "                                       \
+	    "produce:{messages,bytes,ok,rejected,unknown,dropped,throttled}, "                     \
+	    "consume:{messages,bytes,acked,nacked,rejected,timeouts,dead}, topics:[{id, ...}], "   \
+	    "groups:[{id, ...}]}]}: counters since the start of the proxy")                        \
+	ROW(CLIENTS, "{tenant?}",                                                                  \
+	    "{clients:[{session, tenant, access_key, address, tls, sdk, sdk_version, client_id, "  \
+	    "connected_ms, topics:[…], groups:[…], in_flight}]}")                                  \
+	ROW(KICK, "{session} or {access_key} or {tenant}", "{kicked}")                             \
+	ROW(BACKLOG, "{group}",                                                                    \
+	    "{partitions:[{partition, first, end, committed, ready, in_flight, retrying, "         \
+	    "delayed, window_full}], dead, at_most}")                                              \
+	ROW(PROBE, "{cluster}",                                                                    \
+	    "{reachable, version, nodes, durability, durability_reason, capabilities:{…}, "      \
+	    "latency_us}")                                                                         \
+	ROW(CLUSTER_STATE, "{cluster}", "{state, circuit, latency_us, error?}")                    \
+	ROW(TOPIC_CREATE, "{topic}", "{}")                                                         \
+	ROW(TOPIC_DELETE, "{topic}", "{}")                                                         \
+	ROW(TOPIC_DESCRIBE, "{topic}", "{partitions:[{partition, first, end, bytes, oldest_ms}]}") \
+	ROW(GROUP_CREATE, "{group}", "{}")                                                         \
+	ROW(GROUP_DELETE, "{group}", "{}")                                                         \
+	ROW(GROUP_RESET,                                                                           \
+	    "{group, to:{earliest|latest|time_ms|positions:[{partition,offset}]}, preview}",       \
+	    "{partitions:[{partition, from, to, skipped, replayed}]}")                             \
+	ROW(GROUP_PURGE, "{group, preview}", "{messages}")                                         \
+	ROW(TOPIC_PURGE, "{topic, preview}", "{messages, bytes}")                                  \
+	ROW(MESSAGES, "{topic, partition, offset|time_ms, limit, bodies}", "{messages:[…], next}")
+
+#define ASK_ENUM(name, parameters, answer) ASK_##name,
+enum ask_kind { ASK_TABLE(ASK_ENUM) ASK_COUNT };
+#undef ASK_ENUM
+
+// `answer` belongs to the callee; NULL unless code is OK or the code comes with details. `text` is
+// for people, may be NULL, and lives until return. Called once, on any thread.
+typedef void (*ask_done_fn)(void *ctx, enum code code, json_t *answer, const char *text);
+
+struct ask_door {
+	// Takes over `parameters`. @thread any; does not block; always ends in one call of done, at
+	// the deadline with TIMEOUT at the latest.
+	void (*ask)(struct ask_door *door, enum ask_kind kind, json_t *parameters,
+		    uint64_t deadline_ns, ask_done_fn done, void *done_ctx);
+};
