@@ -25,7 +25,7 @@
 	    "{partitions:[{partition, first, end, committed, ready, in_flight, retrying, "         \
 	    "delayed, window_full}], dead, at_most}")                                              \
 	ROW(PROBE, "{cluster}",                                                                    \
-	    "{reachable, version, nodes, durability, durability_reason, capabilities:{…}, "      \
+	    "{reachable, version, nodes, durability, durability_reason, capabilities:{…}, "        \
 	    "latency_us}")                                                                         \
 	ROW(CLUSTER_STATE, "{cluster}", "{state, circuit, latency_us, error?}")                    \
 	ROW(TOPIC_CREATE, "{topic}", "{}")                                                         \

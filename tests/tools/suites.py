@@ -1,0 +1,339 @@
+#!/usr/bin/python3
+"""The suites of tests/run: one row each in SUITES, one function each.
+
+Quiet when fine: a line per suite. A suite that fails shows its failing output. The last line is "N passed, N failed" over
+all suites. Whatever a suite leaves running is found (this process adopts orphans), ended by its process id and counted as
+a failure.
+"""
+import argparse
+import ctypes
+import dataclasses
+import functools
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+from tree import ROOT, sources
+
+JOBS = str(os.cpu_count() or 1)
+PR_SET_CHILD_SUBREAPER = 36
+TAIL_LINES = 120
+COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
+
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+# Build folder: compiler and meson options. build/ is the release that deploy/quickstart uses too; the sanitizer builds are
+# also the second compiler's look at every line.
+BUILDS = {
+    "build": ("gcc", ["-Dbuildtype=release", "-Dwerror=true"]),
+    "build-asan": ("clang-19", ["-Dbuildtype=debugoptimized", "-Dwerror=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"]),
+    "build-tsan": ("clang-19", ["-Dbuildtype=debugoptimized", "-Dwerror=true", "-Db_sanitize=thread", "-Db_lundef=false"]),
+}
+
+
+@dataclasses.dataclass
+class Result:
+    passed: int = 0
+    failed: int = 0
+    output: str = ""
+
+    def __add__(self, other):
+        return Result(self.passed + other.passed, self.failed + other.failed, self.output + other.output)
+
+
+class SuiteError(Exception):
+    """The suite could not run at all; the text says why."""
+
+
+# ---- Processes ----
+
+
+def descendants():
+    """Process ids of everything below this process, whoever started it."""
+    parents = {}
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(stat, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        pid, after = int(text.split(" ", 1)[0]), text.rsplit(")", 1)[1].split()
+        if after[0] != "Z":
+            parents[pid] = int(after[1])
+    found, look = [], [os.getpid()]
+    while look:
+        parent = look.pop()
+        children = [pid for pid, of in parents.items() if of == parent]
+        found += children
+        look += children
+    return found
+
+
+def command_of(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def end_leftovers():
+    """Ends what still runs below this process; returns one line for each. What is just ending by itself gets a second."""
+    deadline = time.monotonic() + 1
+    while descendants() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    lines = []
+    for pid in descendants():
+        lines.append(f"left running: {pid} {command_of(pid)}\n")
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    reap()
+    return lines
+
+
+def reap():
+    """Collects the exit status of adopted orphans that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def run(command, timeout=1200, env=None):
+    """Runs a command from the root of the tree; returns (exit status, everything it printed)."""
+    with tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
+        try:
+            status = process.wait(timeout)
+            note = ""
+        except subprocess.TimeoutExpired:
+            for pid in descendants():
+                os.kill(pid, signal.SIGKILL)
+            status, note = process.wait(), f"\nended: no result after {timeout} s\n"
+        output.seek(0)
+        return status, output.read() + note
+
+
+def must(command, what, **options):
+    status, output = run(command, **options)
+    if status:
+        raise SuiteError(f"{what}:\n{output}")
+    return output
+
+
+def counted(command, **options):
+    """A command that ends with "N passed, N failed"; without that line it is one case."""
+    status, output = run(command, **options)
+    counts = COUNT_LINE.findall(output)
+    passed, failed = map(int, counts[-1]) if counts else (int(status == 0), 0)
+    if status and not failed:
+        failed = 1
+    return Result(passed, failed, output if failed else "")
+
+
+# ---- Builds ----
+
+
+@functools.cache
+def build(name):
+    """Configures and compiles one of BUILDS; returns its path."""
+    compiler, options = BUILDS[name]
+    path = os.path.join(ROOT, name)
+    stamp = os.path.join(path, "tests-options.json")
+    wanted = json.dumps([compiler, options])
+    if not os.path.exists(os.path.join(path, "build.ninja")):
+        must(["meson", "setup", path, ROOT, *options], f"{name} could not be set up", env={"CC": f"ccache {compiler}"})
+    elif not os.path.exists(stamp) or open(stamp, encoding="utf-8").read() != wanted:
+        must(["meson", "configure", path, *options], f"{name} could not be configured")
+    with open(stamp, "w", encoding="utf-8") as file:
+        file.write(wanted)
+    must(["ninja", "-C", path, "-j", JOBS], f"{name} does not build with {compiler}")
+    return path
+
+
+@functools.cache
+def venv():
+    """The virtual environment with the pinned Python tools; returns its bin folder."""
+    path = os.path.join(ROOT, "build", "venv")
+    requirements = os.path.join(ROOT, "tests", "requirements.txt")
+    with open(requirements, "rb") as file:
+        wanted = hashlib.sha256(file.read() + sys.version.encode()).hexdigest()
+    stamp = os.path.join(path, "stamp")
+    if not os.path.exists(stamp) or open(stamp, encoding="utf-8").read() != wanted:
+        shutil.rmtree(path, ignore_errors=True)
+        must(["/usr/bin/python3", "-m", "venv", path], "no virtual environment for Python")
+        must([path + "/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r", requirements], "pip could not install tests/requirements.txt")
+        with open(stamp, "w", encoding="utf-8") as file:
+            file.write(wanted)
+    return path + "/bin"
+
+
+# ---- Suites ----
+
+
+def suite_format(_):
+    """every C file is as clang-format 19 writes it"""
+    result = Result()
+    for path in sources(".c", ".h", ".cc"):
+        status, output = run(["clang-format-19", "--dry-run", "--Werror", path])
+        result += Result(0, 1, output) if status else Result(1)
+    return result
+
+
+def suite_build(_):
+    """gcc and clang compile everything without a warning"""
+    result = Result()
+    for name in ("build", "build-asan"):
+        build(name)
+        result += Result(1)
+    return result
+
+
+def suite_layers(_):
+    """no include and no linked library breaks the layers"""
+    return counted(["tests/tools/check_layers.py", "--build", build("build")])
+
+
+def suite_headers(_):
+    """every header compiles alone; the public one as C99 and C++ too"""
+    return counted(["tests/tools/check_headers.py"])
+
+
+def meson_tests(name, *selection):
+    """Runs meson's tests of a build and counts the cases inside each executable."""
+    path = build(name)
+    log = os.path.join(path, "meson-logs", "testlog.json")
+    if os.path.exists(log):
+        os.unlink(log)
+    status, output = run(["meson", "test", "-C", path, "--no-rebuild", "--num-processes", JOBS, *selection], env=SANITIZER_ENV)
+    if not os.path.exists(log):
+        raise SuiteError(output)
+    result = Result()
+    with open(log, encoding="utf-8") as file:
+        for row in map(json.loads, file):
+            text = row["stdout"] + row.get("stderr", "")
+            counts = COUNT_LINE.findall(row["stdout"])
+            passed, failed = map(int, counts[-1]) if counts else (int(row["result"] == "OK"), 0)
+            if row["result"] != "OK" and not failed:
+                failed = 1
+            result += Result(passed, failed, f"{row['name']}: {row['result']}\n{text}\n" if failed else "")
+    if status and not result.failed:
+        result += Result(0, 1, output)
+    return result
+
+
+def suite_unit(options):
+    """every module alone, under the address and undefined-behaviour sanitizers"""
+    result = meson_tests("build-asan", "--no-suite", "contract")
+    if options.long:
+        result += meson_tests("build", "--no-suite", "contract") + meson_tests("build-tsan", "--no-suite", "contract")
+    return result
+
+
+def suite_contract(options):
+    """the same cases against every kind of backend, under the sanitizers"""
+    result = meson_tests("build-asan", "--suite", "contract")
+    if options.long:
+        result += meson_tests("build-tsan", "--suite", "contract")
+    return result
+
+
+def pytest(folder, build_name, timeout):
+    """Runs pytest against the binaries of a build and counts its cases."""
+    report = os.path.join(ROOT, "build", "pytest.xml")
+    env = {**SANITIZER_ENV, "MQPAAS_BUILD": build(build_name), "PYTHONDONTWRITEBYTECODE": "1"}
+    status, output = run([venv() + "/pytest", "-q", "-p", "no:cacheprovider", "--timeout=180", f"--junitxml={report}", folder], timeout=timeout, env=env)
+    if status not in (0, 1):
+        raise SuiteError(output)
+    row = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
+    count = {key: int(row.get(key)) for key in ("tests", "failures", "errors", "skipped")}
+    failed = count["failures"] + count["errors"]
+    return Result(count["tests"] - failed - count["skipped"], failed, output if failed else "")
+
+
+def suite_e2e(options):
+    """the real binaries over sockets: C SDK, Python client, REST"""
+    result = pytest("tests/e2e", "build-asan", 1200)
+    if options.long:
+        result += pytest("tests/e2e", "build", 3600)
+    return result
+
+
+SUITES = {
+    "format": suite_format,
+    "build": suite_build,
+    "layers": suite_layers,
+    "headers": suite_headers,
+    "unit": suite_unit,
+}
+
+
+# ---- The whole ----
+
+
+def run_suite(name, options):
+    """Runs one suite and prints its line; returns its result with leftovers counted in."""
+    started = time.monotonic()
+    try:
+        result = SUITES[name](options)
+    except SuiteError as error:
+        result = Result(0, 1, str(error))
+    leftovers = end_leftovers()
+    result += Result(0, len(leftovers), "".join(leftovers))
+    if not result.passed and not result.failed:
+        result = Result(0, 1, "no test was found\n")
+    print(f"{name:12}{result.passed:6} passed{result.failed:6} failed{time.monotonic() - started:8.1f} s", flush=True)
+    if result.failed:
+        lines = result.output.splitlines()
+        if len(lines) > TAIL_LINES:
+            lines = [f"… {len(lines) - TAIL_LINES} lines before", *lines[-TAIL_LINES:]]
+        print("\n".join("    " + line for line in lines), flush=True)
+    return result
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="tests/run", description="Builds, checks and tests; ends with 'N passed, N failed'.")
+    parser.add_argument("--only", action="append", choices=SUITES, metavar="SUITE", help="run this suite only (may be repeated)")
+    parser.add_argument("--long", action="store_true", help="all sanitizers and full counts")
+    parser.add_argument("--list", action="store_true", help="list the suites")
+    return parser.parse_args()
+
+
+def main():
+    options = parse_arguments()
+    if options.list:
+        for name, function in SUITES.items():
+            print(f"{name:12}{function.__doc__}")
+        return 0
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    total = Result()
+    with tempfile.TemporaryDirectory(prefix="mqpaas-tests-") as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        try:
+            for name in options.only or SUITES:
+                total += run_suite(name, options)
+        finally:
+            end_leftovers()
+    print(f"{total.passed} passed, {total.failed} failed")
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
