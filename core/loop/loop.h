@@ -25,8 +25,8 @@ enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 struct loop_timer {
 	struct loop *loop;
 	loop_timer_fn fn;
-	uint64_t at_ns;
-	size_t index; // place in the loop's heap + 1; 0: not set
+	uint64_t at_ns;                         // 0: not set
+	struct loop_timer *child, *next, *prev; // core/loop/timer.c
 };
 
 // A letter to a loop. Owned by the sender until posted, by the loop until fn runs, then by fn.
@@ -53,6 +53,11 @@ uint64_t loop_now_ns(const struct loop *loop); // the time when this round of ca
 
 void loop_post(struct loop *loop,
 	       struct loop_task *task); // @thread any; never blocks; order per sender is kept
+
+// Runs the task once at the end of this round, after the mailbox and the timers, before the loop
+// waits again: output that a round has gathered leaves here. From a deferred task: in the next
+// round, which then does not wait. A task waits in one place at a time.
+void loop_defer(struct loop *loop, struct loop_task *task);
 
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_timer_fn fn);
 void loop_timer_set(struct loop_timer *timer, uint64_t at_ns); // also moves one that is set
