@@ -132,5 +132,8 @@ struct group {
 	uint8_t state;    // enum model_state
 };
 
+// Copies a filled-in draft (its text and lists borrowed) into one allocation that holds everything;
+// sets its kind and one reference. NULL: no memory. @thread any
+void *model_new(enum model_kind kind, const void *draft);
 void *model_ref(const void *object);   // @thread any
 void *model_unref(const void *object); // returns NULL; accepts NULL; @thread any

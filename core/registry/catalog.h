@@ -10,6 +10,7 @@
 #include "core/model/model.h"
 
 struct catalog;
+struct seal_key;       // core/registry/seal.h
 struct catalog_change; // an encoded snapshot or delta; core/registry/change.h makes and reads them
 
 // Called after a change has been applied, on the thread that applied it, once for every object that
@@ -19,18 +20,24 @@ typedef void (*catalog_watch_fn)(void *ctx, enum model_kind kind, uint64_t id,
 
 // `path`: the last good copy on disk (with checksum), read now when it is there and whole,
 // rewritten as changes come; NULL: none. Positive CATALOG_E_DAMAGED: the copy was damaged and has
-// been set aside as <path>.damaged; the catalog is empty and usable.
-int catalog_new(const char *path, struct catalog **ret);
+// been set aside as <path>.damaged; the catalog is empty and usable. `key` opens the clusters'
+// secrets (copied; NULL: they stay absent).
+int catalog_new(const char *path, const struct seal_key *key, struct catalog **ret);
 void catalog_free(struct catalog *catalog);
 
 // Positive outcomes: CATALOG_E_GAP: the delta does not follow the revision held; ask for a full
-// snapshot.
+// snapshot. -EBADMSG: not a change; -ENOTSUP: a newer version's. A change that is not applied
+// leaves the catalog as it was. When the last good copy cannot be written the change is applied all
+// the same, and catalog_stored() answers false. @thread one at a time
 enum { CATALOG_E_DAMAGED = 1, CATALOG_E_GAP = 2 };
 int catalog_apply(struct catalog *catalog, const struct catalog_change *change);
 
 uint64_t catalog_revision(struct catalog *catalog);
+uint64_t catalog_source(struct catalog *catalog); // which registry it came from; 0: none yet
+bool catalog_stored(struct catalog *catalog);     // the last good copy holds the present revision
 uint64_t catalog_age_ns(struct catalog *catalog,
 			uint64_t now_ns); // since the control plane was last heard
+void catalog_heard(struct catalog *catalog, uint64_t now_ns); // it lives, and nothing changed
 
 void catalog_watch(struct catalog *catalog, catalog_watch_fn fn, void *ctx); // @thread start-up
 

@@ -1,0 +1,553 @@
+// The control data in memory: per kind an index by id, and by name where the data plane asks by
+// name.
+//
+// A change is decoded and checked completely, and its objects are made, before the write
+// lock is held; under the lock pointers move (and, rarely, an index grows), so readers never wait
+// for a disk and never see half a change. A full snapshot builds new indexes beside the old ones;
+// objects whose revision has not moved keep their place in memory. What is replaced is freed when
+// its last reader lets go.
+
+#include "core/registry/catalog.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/base/util.h"
+#include "core/registry/change.h"
+#include "core/registry/index.h"
+#include "core/registry/lastgood.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/random.h>
+
+struct tables {
+	struct index by_id[MODEL_KIND_COUNT];
+	struct index by_name[MODEL_KIND_COUNT]; // keys, topics and groups only
+};
+
+struct watch {
+	struct watch *next;
+	catalog_watch_fn fn;
+	void *ctx;
+};
+
+struct catalog {
+	pthread_rwlock_t lock; // tables, source, revision
+	struct tables tables;
+	uint64_t source, revision;
+	uint64_t heard_ns; // atomic
+	bool stored;       // atomic
+	uint64_t seed;
+	struct seal_key key;
+	bool has_key, has_file;
+	struct lastgood lastgood;
+	struct watch *watches;
+};
+
+// ---- indexes
+
+static struct index_key id_key(const void *object)
+{
+	return (struct index_key){.id = ((const struct model_object *)object)->id};
+}
+
+static struct index_key access_key_name(const void *object)
+{
+	return (struct index_key){.name = ((const struct access_key *)object)->key_id};
+}
+
+static struct index_key topic_name(const void *object)
+{
+	const struct topic *topic = object;
+
+	return (struct index_key){.name = topic->name, .id = topic->tenant};
+}
+
+static struct index_key group_name(const void *object)
+{
+	const struct group *group = object;
+
+	return (struct index_key){.name = group->name, .id = group->tenant};
+}
+
+static const index_key_fn name_keys[MODEL_KIND_COUNT] = {
+	[MODEL_ACCESS_KEY] = access_key_name,
+	[MODEL_TOPIC] = topic_name,
+	[MODEL_GROUP] = group_name,
+};
+
+static void tables_init(struct tables *tables, uint64_t seed)
+{
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT; ++kind) {
+		index_init(&tables->by_id[kind], id_key, seed);
+		index_init(&tables->by_name[kind], name_keys[kind], seed);
+	}
+}
+
+static void tables_deinit(struct tables *tables)
+{
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT; ++kind) {
+		struct index *index = &tables->by_id[kind];
+
+		for (size_t i = 0; i < index->capacity; ++i)
+			model_unref(index->slots[i]);
+		index_deinit(index);
+		index_deinit(&tables->by_name[kind]);
+	}
+}
+
+static int tables_reserve(struct tables *tables, enum model_kind kind, size_t more)
+{
+	int r = index_reserve(&tables->by_id[kind], more);
+
+	if (r == 0 && name_keys[kind])
+		r = index_reserve(&tables->by_name[kind], more);
+	return r;
+}
+
+// Takes the reference; returns the object replaced, whose reference is the caller's then.
+static const struct model_object *tables_put(struct tables *tables,
+					     const struct model_object *object)
+{
+	const struct model_object *before = index_put(&tables->by_id[object->kind], object);
+
+	if (name_keys[object->kind]) {
+		if (before)
+			index_drop(&tables->by_name[object->kind], before);
+		index_put(&tables->by_name[object->kind], object);
+	}
+	return before;
+}
+
+static const struct model_object *tables_drop(struct tables *tables, enum model_kind kind,
+					      uint64_t id)
+{
+	const struct model_object *before =
+		index_find(&tables->by_id[kind], (struct index_key){.id = id});
+
+	if (before) {
+		index_drop(&tables->by_id[kind], before);
+		if (name_keys[kind])
+			index_drop(&tables->by_name[kind], before);
+	}
+	return before;
+}
+
+// ---- one change, decoded
+
+struct edit {
+	struct change_row *rows;
+	size_t count, capacity;
+	size_t puts[MODEL_KIND_COUNT];
+};
+
+static void edit_deinit(struct edit *edit)
+{
+	for (size_t i = 0; i < edit->count; ++i)
+		model_unref(edit->rows[i].object);
+	free(edit->rows);
+}
+
+static int edit_add(struct edit *edit, const struct change_row *row)
+{
+	if (edit->count == edit->capacity) {
+		size_t capacity = MAX(edit->capacity * 2, 16u);
+		void *grown = realloc(edit->rows, capacity * sizeof *edit->rows);
+
+		if (!grown)
+			return -ENOMEM;
+		edit->rows = grown;
+		edit->capacity = capacity;
+	}
+	edit->rows[edit->count++] = *row;
+	edit->puts[row->kind] += row->object != NULL;
+	return 0;
+}
+
+static int edit_read(struct edit *edit, struct change_reader *reader)
+{
+	struct change_row row;
+	int r;
+
+	while ((r = change_next(reader, &row)) == 1) {
+		r = edit_add(edit, &row);
+		if (r < 0) {
+			model_unref(row.object);
+			break;
+		}
+	}
+	return r;
+}
+
+static void notify(struct catalog *catalog, enum model_kind kind, uint64_t id,
+		   const struct model_object *object)
+{
+	for (struct watch *watch = catalog->watches; watch; watch = watch->next)
+		watch->fn(watch->ctx, kind, id, object);
+}
+
+// ---- applying
+
+static int apply_delta(struct catalog *catalog, const struct change_head *head, struct edit *edit)
+{
+	int r = 0;
+
+	if (head->source != catalog->source || head->from != catalog->revision)
+		return CATALOG_E_GAP;
+	pthread_rwlock_wrlock(&catalog->lock);
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT && r == 0; ++kind)
+		r = tables_reserve(&catalog->tables, kind, edit->puts[kind]);
+	if (r == 0) {
+		for (size_t i = 0; i < edit->count; ++i) {
+			struct change_row *row = &edit->rows[i];
+			const struct model_object *before;
+
+			before = row->object ? tables_put(&catalog->tables, model_ref(row->object))
+					     : tables_drop(&catalog->tables, row->kind, row->id);
+			model_unref(before);
+		}
+		catalog->revision = head->to;
+	}
+	pthread_rwlock_unlock(&catalog->lock);
+	for (size_t i = 0; i < edit->count && r == 0; ++i)
+		notify(catalog, edit->rows[i].kind, edit->rows[i].id, edit->rows[i].object);
+	return r;
+}
+
+// An object that has not moved is replaced by the one already in memory.
+static bool keep_known(struct catalog *catalog, const struct change_head *head,
+		       struct change_row *row)
+{
+	const struct model_object *known;
+
+	if (head->source != catalog->source)
+		return false;
+	known = index_find(&catalog->tables.by_id[row->kind], (struct index_key){.id = row->id});
+	if (!known || known->revision != row->object->revision)
+		return false;
+	model_unref(row->object);
+	row->object = model_ref(known);
+	return true;
+}
+
+static void notify_gone(struct catalog *catalog, const struct tables *old)
+{
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT; ++kind) {
+		const struct index *index = &old->by_id[kind];
+
+		for (size_t i = 0; i < index->capacity; ++i) {
+			const struct model_object *object = index->slots[i];
+
+			if (object && !index_find(&catalog->tables.by_id[kind],
+						  (struct index_key){.id = object->id}))
+				notify(catalog, kind, object->id, NULL);
+		}
+	}
+}
+
+static void notify_changed(struct catalog *catalog, const struct tables *old,
+			   const struct edit *edit)
+{
+	for (size_t i = 0; i < edit->count; ++i) {
+		const struct change_row *row = &edit->rows[i];
+
+		if (row->object != index_find(&old->by_id[row->kind], id_key(row->object)))
+			notify(catalog, row->kind, row->id, row->object);
+	}
+}
+
+static int apply_full(struct catalog *catalog, const struct change_head *head, struct edit *edit)
+{
+	struct tables fresh, old;
+	int r = 0;
+
+	tables_init(&fresh, catalog->seed);
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT && r == 0; ++kind)
+		r = tables_reserve(&fresh, kind, edit->puts[kind]);
+	for (size_t i = 0; i < edit->count && r == 0; ++i) {
+		struct change_row *row = &edit->rows[i];
+
+		if (!row->object) {
+			r = -EBADMSG; // nothing can be gone from a full snapshot
+			break;
+		}
+		keep_known(catalog, head, row);
+		model_unref(tables_put(&fresh, model_ref(row->object)));
+	}
+	if (r < 0) {
+		tables_deinit(&fresh);
+		return r;
+	}
+	pthread_rwlock_wrlock(&catalog->lock);
+	old = catalog->tables;
+	catalog->tables = fresh;
+	catalog->source = head->source;
+	catalog->revision = head->to;
+	pthread_rwlock_unlock(&catalog->lock);
+	if (catalog->watches) {
+		notify_gone(catalog, &old);
+		notify_changed(catalog, &old, edit);
+	}
+	tables_deinit(&old);
+	return 0;
+}
+
+static int apply(struct catalog *catalog, const uint8_t *data, size_t size, bool *ret_full)
+{
+	struct change_reader reader;
+	struct edit edit = {0};
+	int r = change_open(&reader, data, size, catalog->has_key ? &catalog->key : NULL);
+
+	if (r < 0)
+		return r;
+	r = edit_read(&edit, &reader);
+	if (r == 0)
+		r = reader.head.full ? apply_full(catalog, &reader.head, &edit)
+				     : apply_delta(catalog, &reader.head, &edit);
+	if (r == 0)
+		*ret_full = reader.head.full;
+	edit_deinit(&edit);
+	change_close(&reader);
+	return r;
+}
+
+// ---- the last good copy
+
+static int snapshot(struct catalog *catalog, struct catalog_change **ret)
+{
+	struct change_head head = {
+		.full = true, .source = catalog->source, .to = catalog->revision};
+	struct change_writer writer;
+	int r = change_begin(&writer, &head, catalog->has_key ? &catalog->key : NULL);
+
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT && r == 0; ++kind) {
+		const struct index *index = &catalog->tables.by_id[kind];
+
+		for (size_t i = 0; i < index->capacity && r == 0; ++i)
+			if (index->slots[i])
+				r = change_put(&writer, index->slots[i]);
+	}
+	if (r < 0)
+		change_abandon(&writer);
+	else
+		*ret = change_end(&writer);
+	return r;
+}
+
+static void store(struct catalog *catalog, const struct catalog_change *change, bool full)
+{
+	_cleanup_(freep) struct catalog_change *whole = NULL;
+	int r;
+
+	if (!catalog->has_file)
+		return;
+	if (full) {
+		r = lastgood_replace(&catalog->lastgood, change);
+	} else if (catalog_stored(catalog) && !lastgood_wants_full(&catalog->lastgood)) {
+		r = lastgood_append(&catalog->lastgood, change);
+	} else {
+		r = snapshot(catalog, &whole);
+		if (r == 0)
+			r = lastgood_replace(&catalog->lastgood, whole);
+	}
+	__atomic_store_n(&catalog->stored, r == 0, __ATOMIC_RELAXED);
+	if (r < 0)
+		log_error(NULL, "CATALOG-STORE", "%s: the last good copy cannot be written: %s",
+			  catalog->lastgood.path, strerror(-r));
+}
+
+static int apply_stored(void *ctx, const uint8_t *data, size_t size)
+{
+	bool full;
+
+	return apply(ctx, data, size, &full);
+}
+
+static int load(struct catalog *catalog, const char *path)
+{
+	int r = lastgood_init(&catalog->lastgood, path);
+
+	if (r < 0)
+		return r;
+	catalog->has_file = true;
+	r = lastgood_read(&catalog->lastgood, apply_stored, catalog);
+	if (r == LASTGOOD_E_DAMAGED) {
+		lastgood_set_aside(&catalog->lastgood);
+		return CATALOG_E_DAMAGED;
+	}
+	if (r == 0)
+		catalog->stored = catalog->lastgood.fd >= 0;
+	return r;
+}
+
+// ---- the door
+
+int catalog_new(const char *path, const struct seal_key *key, struct catalog **ret)
+{
+	struct catalog *catalog = calloc(1, sizeof *catalog);
+	int r = 0;
+
+	if (!catalog)
+		return -ENOMEM;
+	pthread_rwlock_init(&catalog->lock, NULL);
+	catalog->lastgood.fd = -1;
+	if (key) {
+		catalog->key = *key;
+		catalog->has_key = true;
+	}
+	if (getrandom(&catalog->seed, sizeof catalog->seed, 0) != sizeof catalog->seed)
+		r = -EIO;
+	tables_init(&catalog->tables, catalog->seed);
+	if (r == 0 && path)
+		r = load(catalog, path);
+	if (r < 0) {
+		catalog_free(catalog);
+		return r;
+	}
+	*ret = catalog;
+	return r;
+}
+
+void catalog_free(struct catalog *catalog)
+{
+	if (!catalog)
+		return;
+	for (struct watch *watch = catalog->watches, *next; watch; watch = next) {
+		next = watch->next;
+		free(watch);
+	}
+	tables_deinit(&catalog->tables);
+	lastgood_deinit(&catalog->lastgood);
+	pthread_rwlock_destroy(&catalog->lock);
+	explicit_bzero(&catalog->key, sizeof catalog->key);
+	free(catalog);
+}
+
+int catalog_apply(struct catalog *catalog, const struct catalog_change *change)
+{
+	bool full;
+	int r = apply(catalog, change->data, change->size, &full);
+
+	if (r != 0)
+		return r;
+	catalog_heard(catalog, clock_now_ns());
+	store(catalog, change, full);
+	return 0;
+}
+
+uint64_t catalog_revision(struct catalog *catalog)
+{
+	uint64_t revision;
+
+	pthread_rwlock_rdlock(&catalog->lock);
+	revision = catalog->revision;
+	pthread_rwlock_unlock(&catalog->lock);
+	return revision;
+}
+
+uint64_t catalog_source(struct catalog *catalog)
+{
+	uint64_t source;
+
+	pthread_rwlock_rdlock(&catalog->lock);
+	source = catalog->source;
+	pthread_rwlock_unlock(&catalog->lock);
+	return source;
+}
+
+bool catalog_stored(struct catalog *catalog)
+{
+	return __atomic_load_n(&catalog->stored, __ATOMIC_RELAXED);
+}
+
+uint64_t catalog_age_ns(struct catalog *catalog, uint64_t now_ns)
+{
+	uint64_t heard_ns = __atomic_load_n(&catalog->heard_ns, __ATOMIC_RELAXED);
+
+	return now_ns > heard_ns ? now_ns - heard_ns : 0;
+}
+
+void catalog_heard(struct catalog *catalog, uint64_t now_ns)
+{
+	__atomic_store_n(&catalog->heard_ns, now_ns, __ATOMIC_RELAXED);
+}
+
+void catalog_watch(struct catalog *catalog, catalog_watch_fn fn, void *ctx)
+{
+	struct watch *watch = malloc(sizeof *watch);
+
+	if (!watch)
+		abort(); // at start-up, with nothing to lose
+	*watch = (struct watch){.next = catalog->watches, .fn = fn, .ctx = ctx};
+	catalog->watches = watch;
+}
+
+static const void *find(struct catalog *catalog, const struct index *index, struct index_key key)
+{
+	const void *object;
+
+	pthread_rwlock_rdlock(&catalog->lock);
+	object = index_find(index, key);
+	if (object)
+		model_ref(object);
+	pthread_rwlock_unlock(&catalog->lock);
+	return object;
+}
+
+static const void *find_id(struct catalog *catalog, enum model_kind kind, uint64_t id)
+{
+	return find(catalog, &catalog->tables.by_id[kind], (struct index_key){.id = id});
+}
+
+const struct tenant *catalog_tenant(struct catalog *catalog, uint64_t id)
+{
+	return find_id(catalog, MODEL_TENANT, id);
+}
+
+const struct cluster *catalog_cluster(struct catalog *catalog, uint64_t id)
+{
+	return find_id(catalog, MODEL_CLUSTER, id);
+}
+
+const struct topic *catalog_topic(struct catalog *catalog, uint64_t id)
+{
+	return find_id(catalog, MODEL_TOPIC, id);
+}
+
+const struct group *catalog_group(struct catalog *catalog, uint64_t id)
+{
+	return find_id(catalog, MODEL_GROUP, id);
+}
+
+const struct access_key *catalog_key_by_id(struct catalog *catalog, const char *key_id)
+{
+	return find(catalog, &catalog->tables.by_name[MODEL_ACCESS_KEY],
+		    (struct index_key){.name = key_id});
+}
+
+const struct topic *catalog_topic_by_name(struct catalog *catalog, uint64_t tenant,
+					  const char *name)
+{
+	return find(catalog, &catalog->tables.by_name[MODEL_TOPIC],
+		    (struct index_key){.name = name, .id = tenant});
+}
+
+const struct group *catalog_group_by_name(struct catalog *catalog, uint64_t tenant,
+					  const char *name)
+{
+	return find(catalog, &catalog->tables.by_name[MODEL_GROUP],
+		    (struct index_key){.name = name, .id = tenant});
+}
+
+void catalog_each(struct catalog *catalog, enum model_kind kind,
+		  void (*fn)(void *ctx, const struct model_object *object), void *ctx)
+{
+	const struct index *index;
+
+	pthread_rwlock_rdlock(&catalog->lock);
+	index = &catalog->tables.by_id[kind];
+	for (size_t i = 0; i < index->capacity; ++i)
+		if (index->slots[i])
+			fn(ctx, index->slots[i]);
+	pthread_rwlock_unlock(&catalog->lock);
+}
