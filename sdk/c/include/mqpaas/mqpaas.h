@@ -108,13 +108,18 @@ enum mqp_when_full {
 
 // How batches are compressed.
 enum mqp_compression {
-	MQP_COMPRESSION_NONE = 0,
-	MQP_COMPRESSION_LZ4 = 1,
-	MQP_COMPRESSION_ZSTD = 2
+	MQP_COMPRESSION_NONE = 0, // not at all
+	MQP_COMPRESSION_LZ4 = 1,  // fast
+	MQP_COMPRESSION_ZSTD = 2  // small
 };
 
 // Weight of a log line.
-enum mqp_log_level { MQP_LOG_DEBUG = 0, MQP_LOG_INFO = 1, MQP_LOG_WARN = 2, MQP_LOG_ERROR = 3 };
+enum mqp_log_level {
+	MQP_LOG_DEBUG = 0, // every step, for finding a fault
+	MQP_LOG_INFO = 1,  // connections come and go
+	MQP_LOG_WARN = 2,  // something failed and is tried again
+	MQP_LOG_ERROR = 3  // something failed for good
+};
 
 // What is to become of a received message.
 enum mqp_verb {
@@ -424,7 +429,8 @@ MQP_API int mqp_client_timeout_ms(struct mqp_client *client);
 //   MQP_WOULD_DEADLOCK: called inside itself; nothing was done.
 // Ownership: nothing changes hands.
 // Threads: the loop's thread, one at a time; send, trace and (`threads` = 0) push callbacks run
-//   inside. Since: 0.1.0
+//   inside.
+// Since: 0.1.0
 MQP_API enum mqp_code mqp_client_process(struct mqp_client *client);
 
 // Reads one counter of a client, over all its producers and consumers.
@@ -539,8 +545,11 @@ MQP_API enum mqp_code mqp_message_set_created_ms(struct mqp_message *message, in
 //
 // @message: made by mqp_message_new.
 // @id: 16 bytes, not all zero, copied; unique for one message of the tenant. NULL: made by each
-//   send. Returns: MQP_OK; MQP_INVALID_ARGUMENT: nothing was changed. Ownership: the bytes stay the
-//   caller's. Threads: any; a message is used by one thread at a time. Since: 0.1.0
+//   send.
+// Returns: MQP_OK; MQP_INVALID_ARGUMENT: nothing was changed.
+// Ownership: the bytes stay the caller's.
+// Threads: any; a message is used by one thread at a time.
+// Since: 0.1.0
 MQP_API enum mqp_code mqp_message_set_id(struct mqp_message *message, const uint8_t *id);
 
 // Delays the delivery until a time.
@@ -1044,8 +1053,9 @@ MQP_API enum mqp_code mqp_consumer_ready(struct mqp_consumer *consumer, int time
 //   service refuses the subscription. MQP_CONNECTION_LOST, MQP_NOT_CONNECTED: no connection within
 //   `wait_ms`.
 // Ownership: the caller settles each message and frees it with mqp_message_free; nothing after
-//   failure. Threads: any, one at a time, except in a callback on the I/O thread; MQP_IO_APP: the
-//   loop's thread, and callbacks run inside.
+//   failure.
+// Threads: any, one at a time, except in a callback on the I/O thread; MQP_IO_APP: the loop's
+//   thread, and callbacks run inside.
 // Since: 0.1.0
 MQP_API enum mqp_code mqp_pull(struct mqp_consumer *consumer, unsigned max, int wait_ms,
 			       struct mqp_message **ret_messages, unsigned *ret_count);
