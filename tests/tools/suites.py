@@ -215,6 +215,11 @@ def suite_headers(_):
     return counted(["tests/tools/check_headers.py"])
 
 
+def suite_header_docs(_):
+    """every function of the public header says parameters, results, ownership, threads, version"""
+    return counted(["tests/tools/check_public_header.py"])
+
+
 def meson_tests(name, *selection):
     """Runs meson's tests of a build and counts the cases inside each executable."""
     path = build(name)
@@ -280,6 +285,7 @@ SUITES = {
     "build": suite_build,
     "layers": suite_layers,
     "headers": suite_headers,
+    "header-docs": suite_header_docs,
     "unit": suite_unit,
 }
 
