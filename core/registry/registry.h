@@ -1,0 +1,239 @@
+// The durable control data: one SQLite file. The portal's side of the narrow door.
+//
+// Everything is for one thread, the portal's, and may wait for the disk. Every change is checked,
+// written with its audit entry in one transaction, and then published to the catalog. A call
+// returns 0 and says in its result how it ended (OK or a refusal with its reason), or a negative
+// errno when the database failed: nothing was changed then.
+//
+// Resources go in and out in the JSON form of portal-api/openapi.yaml, read, checked and written by
+// the field tables. Bodies are borrowed.
+#pragma once
+
+#include "core/base/code.h"
+#include "core/model/model.h"
+#include "core/registry/permission.h"
+#include "core/registry/seal.h"
+
+#include <jansson.h>
+
+struct catalog;
+struct catalog_change;
+struct registry;
+
+enum registry_kind {
+	REGISTRY_TENANT = MODEL_TENANT,
+	REGISTRY_ACCESS_KEY = MODEL_ACCESS_KEY,
+	REGISTRY_CLUSTER = MODEL_CLUSTER,
+	REGISTRY_TOPIC = MODEL_TOPIC,
+	REGISTRY_GROUP = MODEL_GROUP,
+	REGISTRY_USER,
+	REGISTRY_TOKEN,
+	REGISTRY_KIND_COUNT
+};
+
+// ---- opening
+
+struct registry_config {
+	const char *path;           // of the database file
+	const struct seal_key *key; // for the clusters' credentials; copied; not in the database
+	struct catalog *catalog; // brought up to date at once, then with every change; NULL: none
+	// What only the backends know: called with a cluster, topic or group before it is made or
+	// changed, and with the cluster it would lie on (NULL for a cluster). CODE_OK, or the
+	// refusal with *ret_text (malloc'ed). NULL: everything goes.
+	enum code (*vet)(void *ctx, const struct model_object *draft, const struct cluster *cluster,
+			 char **ret_text);
+	void *vet_ctx;
+	int64_t (*now_ms)(void); // wall clock; NULL: the real one
+};
+
+// -EUCLEAN: damaged, or not a registry; -ENOTSUP: made by a newer version; -EBUSY: locked by
+// another process; others as the system says. `ret_error` is a malloc'ed sentence in every case.
+int registry_open(const struct registry_config *config, struct registry **ret, char **ret_error);
+void registry_close(struct registry *registry);
+
+uint64_t registry_revision(struct registry *registry);
+// What a proxy that holds `from` needs: a delta where that is possible, else a full snapshot.
+int registry_change(struct registry *registry, uint64_t source, uint64_t from,
+		    struct catalog_change **ret);
+
+// ---- results
+
+struct registry_actor {
+	const char *name;    // "user:ann", "token:ci", "system"
+	const char *address; // NULL: none
+};
+
+struct registry_result {
+	enum code code;
+	char *text;        // what, where, and what would be right; NULL with OK
+	json_t *errors;    // [{field, detail}]: `field` is a JSON pointer; NULL: none
+	json_t *affected;  // [{kind, tenant, name}] with IN_USE and previews; NULL: none
+	json_t *body;      // the resource, page or answer; NULL: none
+	uint64_t revision; // of the resource, for its ETag
+	bool created;      // it was not there before
+};
+
+void registry_result_deinit(struct registry_result *result); // a zeroed one is fine too
+
+// ---- resources
+
+// `tenant` is the name of the tenant that owns a topic, group or access key; NULL for the other
+// kinds. `name` is the name; of an access key its id; of a token its id in decimal.
+struct registry_ref {
+	enum registry_kind kind;
+	const char *tenant;
+	const char *name;
+};
+
+#define REGISTRY_MATCH_NONE 0          // no condition
+#define REGISTRY_MATCH_ANY  UINT64_MAX // it must exist
+
+// Body: the resource.
+int registry_get(struct registry *registry, const struct registry_ref *ref,
+		 struct registry_result *ret);
+
+// Makes a resource that is not there yet (CONFLICT otherwise). With an access key or a token the
+// body holds `secret` or `token`, which nobody can read again.
+int registry_create(struct registry *registry, const struct registry_actor *actor,
+		    enum registry_kind kind, const char *tenant, const json_t *body,
+		    struct registry_result *ret);
+
+// Makes it, or changes the members that are given; the same again changes nothing. Access keys and
+// tokens are never made so. PRECONDITION_FAILED when `match` (a revision) is not the present one.
+int registry_put(struct registry *registry, const struct registry_actor *actor,
+		 const struct registry_ref *ref, uint64_t match, const json_t *body,
+		 struct registry_result *ret);
+
+struct registry_delete {
+	uint64_t match;
+	bool force;   // also what uses it
+	bool preview; // only say what would go; body {in_use, affected}
+};
+
+// IN_USE with `affected` when something would go with it and force is not set. A topic or group
+// passes through state "deleting" until its backend has let it go.
+int registry_delete(struct registry *registry, const struct registry_actor *actor,
+		    const struct registry_ref *ref, const struct registry_delete *how,
+		    struct registry_result *ret);
+
+struct registry_query {
+	const char *tenant; // name; NULL: of all, or not a tenant's kind
+	const char *cursor; // `next` of the page before; NULL: the first
+	unsigned limit;     // entries a page, 1 to 500
+	// Filters; NULL or 0: any. A list that does not know one answers BAD_REQUEST.
+	const char *prefix;                    // of the name
+	const char *cluster;                   // topics: name
+	const char *topic;                     // groups: name
+	const char *state;                     // topics and groups
+	const char *role;                      // users and tokens
+	const char *actor, *action, *resource; // audit
+	int64_t since_ms, until_ms;            // audit
+};
+
+// Body: {items, next}, by name; the audit log newest first.
+int registry_list(struct registry *registry, enum registry_kind kind,
+		  const struct registry_query *query, struct registry_result *ret);
+
+// A second key with the same rights (body as of registry_create); the old one expires after
+// old_valid_ms. CONFLICT when two are active already.
+int registry_key_rotate(struct registry *registry, const struct registry_actor *actor,
+			const char *tenant, const char *key_id, uint64_t old_valid_ms,
+			struct registry_result *ret);
+
+// The id of a tenant, for permission_check(). 0: none of that name.
+uint64_t registry_tenant_id(struct registry *registry, const char *name);
+// The same for anything; 0: none. What the ask door wants to know.
+uint64_t registry_id(struct registry *registry, const struct registry_ref *ref);
+// And back: NULL: none. Lives until the next call.
+const char *registry_name(struct registry *registry, enum registry_kind kind, uint64_t id);
+
+// ---- who calls
+
+struct registry_identity {
+	bool session; // else a machine's token
+	uint64_t id;  // of the user or token
+	uint64_t tenant;
+	enum role role;
+	int64_t expires_ms; // 0: never
+	char name[MODEL_NAME_BYTES + 1];
+	char tenant_name[MODEL_NAME_BYTES + 1]; // "" for the platform
+};
+
+// The one-time token for the first user, made anew at every call; an earlier one is void. Positive
+// REGISTRY_E_BOOTSTRAPPED: there is a user already.
+enum { REGISTRY_E_BOOTSTRAPPED = 1 };
+#define REGISTRY_TOKEN_SIZE 48 // with its zero
+int registry_bootstrap_token(struct registry *registry, char ret[REGISTRY_TOKEN_SIZE]);
+bool registry_bootstrapped(struct registry *registry);
+
+// Each ends in a session; body {token, expires_ms, user, role, tenant}. UNAUTHENTICATED says
+// nothing about which part was wrong. A login takes about 50 ms of CPU: limit how many are tried.
+int registry_bootstrap(struct registry *registry, const char *address, const char *token,
+		       const char *user, const char *password, struct registry_result *ret);
+int registry_login(struct registry *registry, const char *address, const char *user,
+		   const char *password, struct registry_result *ret);
+
+// `bearer` is a session's or a machine's token. Positive REGISTRY_E_UNKNOWN: nobody's, expired or
+// disabled.
+enum { REGISTRY_E_UNKNOWN = 1 };
+int registry_authenticate(struct registry *registry, const char *bearer,
+			  struct registry_identity *ret);
+int registry_logout(struct registry *registry, const char *bearer);
+// Ends the user's other sessions.
+int registry_password_change(struct registry *registry, const struct registry_actor *actor,
+			     const char *bearer, const char *old_password, const char *new_password,
+			     struct registry_result *ret);
+
+// ---- audit
+
+// For acts that change nothing in the registry: kick, purge, reset, backup. `details` may be NULL.
+int registry_audit_note(struct registry *registry, const struct registry_actor *actor,
+			const char *action, const char *kind, const char *resource,
+			const char *tenant, const json_t *details);
+int registry_audit_list(struct registry *registry, const struct registry_query *query,
+			struct registry_result *ret);
+// Body: {ok, entries, first_bad, head}.
+int registry_audit_verify(struct registry *registry, struct registry_result *ret);
+
+// ---- totals: counters that survive restarts, saved about once a minute
+
+// Replaces the counters of one object; they go with it. `counters` is an object of integers.
+struct registry_total {
+	enum registry_kind kind;
+	uint64_t id;
+	const json_t *counters;
+};
+int registry_totals_save(struct registry *registry, const struct registry_total *totals,
+			 size_t count); // in one transaction
+int registry_totals_load(struct registry *registry,
+			 void (*fn)(void *ctx, const struct registry_total *total), void *ctx);
+
+// ---- the whole
+
+// Body: the document of `definitions`.
+int registry_export(struct registry *registry, struct registry_result *ret);
+// All of it or nothing. Body: {preview, created, updated, unchanged, changes}.
+int registry_import(struct registry *registry, const struct registry_actor *actor,
+		    const json_t *document, bool preview, struct registry_result *ret);
+
+// A consistent copy while running. -EEXIST: the file is there already. Note it in the audit log.
+int registry_backup(struct registry *registry, const char *path);
+// Replaces everything by a backup and publishes it; ids and revisions go on above both. BAD_REQUEST
+// when the file is not a whole registry: nothing is changed then. Sessions end.
+int registry_restore(struct registry *registry, const struct registry_actor *actor,
+		     const char *path, struct registry_result *ret);
+
+// ---- life of topics and groups, for reconcile.c
+
+struct registry_pending {
+	enum registry_kind kind; // topic or group
+	uint64_t id;
+	bool deleting; // else creating or failed
+};
+// What waits for its backend and may be tried now: a topic goes only after its groups.
+int registry_pending(struct registry *registry, struct registry_pending *pending, size_t room,
+		     size_t *ret_count);
+// The backend's answer: OK makes it ready or gone; anything else is its reason, and with `failed`
+// the state too.
+int registry_settle(struct registry *registry, const struct registry_pending *pending,
+		    enum code code, const char *reason, bool failed);
