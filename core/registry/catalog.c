@@ -380,6 +380,18 @@ static int load(struct catalog *catalog, const char *path)
 	return r;
 }
 
+// The C library prefers readers by default: with two that never pause a change (a revoked key)
+// waits for seconds.
+static void lock_prefers_writer(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
 // ---- the door
 
 int catalog_new(const char *path, const struct seal_key *key, struct catalog **ret)
@@ -389,7 +401,7 @@ int catalog_new(const char *path, const struct seal_key *key, struct catalog **r
 
 	if (!catalog)
 		return -ENOMEM;
-	pthread_rwlock_init(&catalog->lock, NULL);
+	lock_prefers_writer(&catalog->lock);
 	catalog->lastgood.fd = -1;
 	if (key) {
 		catalog->key = *key;
