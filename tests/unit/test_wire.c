@@ -1,0 +1,285 @@
+// core/wire: headers, fields, records, batches, deliveries and settles, there and back, and what is
+// refused.
+
+#include "core/wire/codec.h"
+#include "core/wire/deliver.h"
+#include "core/wire/fields.h"
+#include "core/wire/partition.h"
+#include "core/wire/produce.h"
+#include "core/wire/record.h"
+#include "tests/unit/unit.h"
+
+static void header_round_trip(void)
+{
+	uint8_t bytes[WIRE_HEADER_SIZE + 5];
+	struct frame_header header;
+
+	memcpy(bytes + WIRE_HEADER_SIZE, "hello", 5);
+	frame_seal(bytes, FRAME_PRODUCE, CODEC_LZ4 | FRAME_ONEWAY, 7, 5);
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 5, &header) == NULL);
+	CHECK_EQ(header.size, 5);
+	CHECK_EQ(header.stream, 7);
+	CHECK(frame_crc_ok(&header, bytes + WIRE_HEADER_SIZE));
+	bytes[WIRE_HEADER_SIZE] ^= 1;
+	CHECK(!frame_crc_ok(&header, bytes + WIRE_HEADER_SIZE));
+}
+
+static void header_refusals(void)
+{
+	uint8_t bytes[WIRE_HEADER_SIZE];
+	struct frame_header header;
+
+	frame_seal(bytes, FRAME_PING, 0, 0, 0);
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 100, &header) == NULL);
+	le32_put(bytes, 101);
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 100, &header) != NULL);
+	frame_seal(bytes, FRAME_WELCOME, 0, 0, 0);
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 100, &header) != NULL);
+	CHECK(frame_decode(bytes, WIRE_BY_SERVER, 100, &header) == NULL);
+	frame_seal(bytes, 0x77, 0, 0, 0);
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 100, &header) != NULL);
+	frame_seal(bytes, FRAME_PING, 0, 1, 0);
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 100, &header) != NULL);
+	frame_seal(bytes, FRAME_PRODUCE, 3, 1, 0);
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 100, &header) != NULL);
+	frame_seal(bytes, FRAME_SETTLE, FRAME_ONEWAY, 1, 0);
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 100, &header) != NULL);
+	frame_seal(bytes, FRAME_PING, 0, 0, 0);
+	bytes[6] = 1;
+	CHECK(frame_decode(bytes, WIRE_BY_CLIENT, 100, &header) != NULL);
+}
+
+static void fields_round_trip(void)
+{
+	uint8_t room[256];
+	char text[64];
+	struct field_writer writer;
+	struct fields fields;
+	struct slice address;
+	size_t cursor = 0;
+
+	field_writer_init(&writer, room, sizeof room);
+	field_put_text(&writer, FIELD_TENANT, "Büro");
+	field_put_int(&writer, FIELD_WINDOW, 1ull << 40);
+	field_put_text(&writer, FIELD_ADDRESS, "a:1");
+	field_put_text(&writer, FIELD_ADDRESS, "b:2");
+	field_put_text(&writer, FIELD_TEXT, NULL);
+	CHECK(!writer.full);
+	CHECK(fields_read(room, writer.size, &fields) == NULL);
+	CHECK_STR(fields_text(&fields, FIELD_TENANT, text, sizeof text), "Büro");
+	CHECK_EQ(fields_int(&fields, FIELD_WINDOW, 0), 1ull << 40);
+	CHECK_EQ(fields_int(&fields, FIELD_CODE, 99), 99);
+	CHECK(fields_next(&fields, FIELD_ADDRESS, &cursor, &address) && address.data[0] == 'a');
+	CHECK(fields_next(&fields, FIELD_ADDRESS, &cursor, &address) && address.data[0] == 'b');
+	CHECK(!fields_next(&fields, FIELD_ADDRESS, &cursor, &address));
+}
+
+static void fields_refusals(void)
+{
+	struct fields fields;
+
+	CHECK(fields_read("\x0e\0\2\0x", 5, &fields) != NULL);             // cut off
+	CHECK(fields_read("\x0e\0\1\0\xff", 5, &fields) != NULL);          // not UTF-8
+	CHECK(fields_read("\x11\0\1\0x", 5, &fields) != NULL);             // width
+	CHECK(fields_read("\x0e\0\1\0a\x0e\0\1\0b", 10, &fields) != NULL); // twice
+	CHECK(fields_read("\xff\x80\0\0", 4, &fields) != NULL);            // critical
+	CHECK(fields_read("\xff\x70\0\0", 4, &fields) == NULL);            // unknown
+}
+
+static const uint8_t an_id[RECORD_ID_SIZE] = {1, 2, 3};
+
+static void record_round_trip(void)
+{
+	uint8_t room[512], trace[RECORD_TRACE_SIZE] = {9};
+	struct record_header headers[] =
+		{
+			{{(const uint8_t *)"h", 1}, {(const uint8_t *)"v", 1}},
+			{{(const uint8_t *)"h", 1}, {NULL, 0}},
+		},
+			     header;
+	struct record_parts parts =
+				    {
+					    .id = an_id,
+					    .created_ms = 5,
+					    .due_ms = 6,
+					    .ttl_ms = 7,
+					    .priority = 9,
+					    .partition = 3,
+					    .flags = RECORD_DUE | RECORD_TTL | RECORD_PRIORITY |
+						     RECORD_PARTITION,
+					    .trace = trace,
+					    .tag = {(const uint8_t *)"tag", 3},
+					    .key = {(const uint8_t *)"", 0},
+					    .body = {(const uint8_t *)"body", 4},
+					    .headers = headers,
+					    .header_count = 2,
+				    },
+			    copy;
+	struct record_view view;
+	uint64_t size = record_parts_size(&parts);
+	uint32_t checked;
+	size_t cursor = 0;
+
+	record_write(&parts, room);
+	CHECK_EQ(record_check(room, sizeof room, &checked), RECORD_OK);
+	CHECK_EQ(checked, size);
+	record_read(room, &view);
+	CHECK_EQ(view.due_ms, 6);
+	CHECK_EQ(view.ttl_ms, 7);
+	CHECK_EQ(view.priority, 9);
+	CHECK_EQ(view.partition, 3);
+	CHECK(view.key.data && view.key.size == 0);
+	CHECK(view.body.size == 4 && memcmp(view.body.data, "body", 4) == 0);
+	CHECK(record_header_next(&view, &cursor, &header) && header.value.size == 1);
+	CHECK(record_header_next(&view, &cursor, &header) && header.value.data == NULL);
+	CHECK(!record_header_next(&view, &cursor, &header));
+	record_parts_of(&view, &copy);
+	CHECK_EQ(record_parts_size(&copy), size);
+	for (uint32_t cut = 0; cut < size; ++cut)
+		CHECK_EQ(record_check(room, cut, &checked), RECORD_BROKEN);
+}
+
+// Whatever single byte changes, the check ends inside the record and says something sane.
+static void record_damage(void)
+{
+	struct record_header header = {{(const uint8_t *)"name", 4}, {(const uint8_t *)"value", 5}};
+	struct record_parts parts = {.id = an_id,
+				     .tag = {(const uint8_t *)"t", 1},
+				     .headers = &header,
+				     .header_count = 1};
+	uint64_t size = record_parts_size(&parts);
+	_cleanup_(freep) uint8_t *room = malloc(size);
+	uint32_t checked;
+
+	record_write(&parts, room);
+	for (uint64_t at = 0; at < size; ++at) {
+		for (unsigned value = 0; value < 256; ++value) {
+			uint8_t before = room[at];
+
+			room[at] = (uint8_t)value;
+			if (record_check(room, size, &checked) != RECORD_BROKEN)
+				CHECK(checked <= size);
+			room[at] = before;
+		}
+	}
+	memset(room + 8, 0, RECORD_ID_SIZE);
+	CHECK_EQ(record_check(room, size, &checked), RECORD_MALFORMED);
+}
+
+static void produced_adds_up(void)
+{
+	uint8_t payload[PRODUCED_HEAD_SIZE + 2 * PRODUCED_RUN_SIZE];
+	struct produce_head head = {42, 5}, read;
+	struct produced_run run = {.count = 3,
+				   .outcome = 1,
+				   .code = 10,
+				   .retry_after_ms = 20,
+				   .partition = 1,
+				   .offset = PRODUCED_NO_OFFSET,
+				   .incarnation = 8},
+			    back;
+	size_t runs;
+
+	produce_head_write(payload, &head);
+	produced_run_write(payload + PRODUCED_HEAD_SIZE, &run);
+	run.count = 2;
+	produced_run_write(payload + PRODUCED_HEAD_SIZE + PRODUCED_RUN_SIZE, &run);
+	CHECK(produced_check(payload, sizeof payload, &read, &runs) == NULL);
+	CHECK_EQ(runs, 2);
+	CHECK_EQ(read.batch, 42);
+	produced_run_read(payload + PRODUCED_HEAD_SIZE + PRODUCED_RUN_SIZE, &back);
+	CHECK(memcmp(&back, &run, sizeof run) == 0);
+	CHECK(produced_check(payload, sizeof payload - 1, &read, &runs) != NULL);
+	CHECK(produced_check(payload, sizeof payload - PRODUCED_RUN_SIZE, &read, &runs) != NULL);
+}
+
+static void settle_round_trip(void)
+{
+	uint8_t payload[SETTLE_HEAD_SIZE + SETTLE_ENTRY_SIZE];
+	struct settle_head head = {9, 1}, read;
+	struct settle_entry entry = {.epoch = 3,
+				     .offset = 100,
+				     .partition = 2,
+				     .count = 4,
+				     .attempt = 1,
+				     .ms = 50,
+				     .verb = WIRE_NACK},
+			    back;
+
+	settle_head_write(payload, &head);
+	settle_entry_write(payload + SETTLE_HEAD_SIZE, &entry);
+	CHECK(settle_check(payload, sizeof payload, &read) == NULL);
+	settle_entry_read(payload + SETTLE_HEAD_SIZE, &back);
+	CHECK(back.offset == 100 && back.count == 4 && back.verb == WIRE_NACK && back.ms == 50);
+	payload[SETTLE_HEAD_SIZE] = WIRE_VERB_COUNT;
+	CHECK(settle_check(payload, sizeof payload, &read) != NULL);
+	entry.offset = UINT64_MAX;
+	settle_entry_write(payload + SETTLE_HEAD_SIZE, &entry);
+	CHECK(settle_check(payload, sizeof payload, &read) != NULL);
+	CHECK(settle_check(payload, sizeof payload - 1, &read) != NULL);
+}
+
+static void deliver_round_trip(void)
+{
+	uint8_t payload[512];
+	struct deliver_head head = {1, 2, 3}, read;
+	struct deliver_entry entry = {.offset = 10, .stored_ms = 11, .attempt = 2}, back;
+	struct record_parts parts = {.id = an_id, .body = {(const uint8_t *)"x", 1}};
+	size_t at = DELIVER_HEAD_SIZE, cursor = 0;
+
+	deliver_head_write(payload, &head);
+	for (unsigned i = 0; i < 2; ++i) {
+		deliver_entry_write(payload + at, &entry);
+		record_write(&parts, payload + at + DELIVER_ENTRY_SIZE);
+		at += DELIVER_ENTRY_SIZE + record_size(payload + at + DELIVER_ENTRY_SIZE);
+	}
+	CHECK(deliver_check(payload, at, &read) == NULL);
+	CHECK(deliver_next(payload, at, &cursor, &back) && back.offset == 10 && back.attempt == 2);
+	CHECK(deliver_next(payload, at, &cursor, &back) &&
+	      !deliver_next(payload, at, &cursor, &back));
+	CHECK(deliver_check(payload, at - 1, &read) != NULL);
+	CHECK(deliver_check(payload, at + 1, &read) != NULL);
+}
+
+static void codecs(void)
+{
+	uint8_t plain[5000];
+	struct slice text = {plain, sizeof plain};
+
+	for (unsigned i = 0; i < sizeof plain; ++i)
+		plain[i] = (uint8_t)(i % 50);
+	for (unsigned codec = CODEC_LZ4; codec <= CODEC_ZSTD; ++codec) {
+		struct buf *packed, *back;
+
+		CHECK_EQ(codec_compress(codec, text, &packed), 0);
+		CHECK_EQ(codec_decompress(codec, (struct slice){packed->data, packed->size}, 5000,
+					  &back),
+			 0);
+		CHECK(back->size == sizeof plain && memcmp(back->data, plain, sizeof plain) == 0);
+		buf_unref(back);
+		CHECK_EQ(codec_decompress(codec, (struct slice){packed->data, packed->size}, 4999,
+					  &back),
+			 CODEC_E_TOO_LARGE);
+		CHECK_EQ(codec_decompress(codec, (struct slice){packed->data, packed->size - 1},
+					  5000, &back),
+			 CODEC_E_CORRUPT);
+		buf_unref(packed);
+	}
+}
+
+// From Kafka's own UtilsTest.testMurmur2.
+static void kafka_partitions(void)
+{
+	CHECK_EQ((int32_t)partition_hash("21", 2), -973932308);
+	CHECK_EQ((int32_t)partition_hash("foobar", 6), -790332482);
+	CHECK_EQ((int32_t)partition_hash("a-little-bit-long-string", 24), -985981536);
+	CHECK_EQ((int32_t)partition_hash("a-little-bit-longer-string", 26), -1486304829);
+	CHECK_EQ((int32_t)partition_hash("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", 48),
+		 -58897971);
+	CHECK_EQ((int32_t)partition_hash("abc", 3), 479470107);
+}
+
+UNIT_MAIN(UNIT_CASE(header_round_trip), UNIT_CASE(header_refusals), UNIT_CASE(fields_round_trip),
+	  UNIT_CASE(fields_refusals), UNIT_CASE(record_round_trip), UNIT_CASE(record_damage),
+	  UNIT_CASE(produced_adds_up), UNIT_CASE(settle_round_trip), UNIT_CASE(deliver_round_trip),
+	  UNIT_CASE(codecs), UNIT_CASE(kafka_partitions))
