@@ -6,6 +6,7 @@ all suites. Whatever a suite leaves running is found (this process adopts orphan
 a failure.
 """
 import argparse
+import concurrent.futures
 import ctypes
 import dataclasses
 import functools
@@ -196,6 +197,20 @@ def suite_format(_):
     return result
 
 
+def suite_tidy(_):
+    """clang-tidy finds nothing (only with --long or by name)"""
+    path = build("build-asan")
+    with open(os.path.join(path, "compile_commands.json"), encoding="utf-8") as file:
+        known = {os.path.relpath(os.path.join(path, row["file"]), ROOT) for row in json.load(file)}
+
+    def tidy(source):
+        status, output = run(["clang-tidy-19", "--quiet", "-p", path, source])
+        return Result(0, 1, output) if status else Result(1)
+
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        return sum(pool.map(tidy, sorted(known)), Result())
+
+
 def suite_build(_):
     """gcc and clang compile everything without a warning"""
     result = Result()
@@ -286,8 +301,10 @@ SUITES = {
     "layers": suite_layers,
     "headers": suite_headers,
     "header-docs": suite_header_docs,
+    "tidy": suite_tidy,
     "unit": suite_unit,
 }
+LONG_ONLY = ("tidy",)
 
 
 # ---- The whole ----
@@ -333,7 +350,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="mqpaas-tests-") as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         try:
-            for name in options.only or SUITES:
+            for name in options.only or [name for name in SUITES if options.long or name not in LONG_ONLY]:
                 total += run_suite(name, options)
         finally:
             end_leftovers()
