@@ -83,6 +83,11 @@ def descendants():
     return found
 
 
+def adopt_orphans():
+    """From here on, whose parent dies becomes this process's child instead of init's."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def command_of(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -186,6 +191,11 @@ def venv():
 
 
 # ---- Suites ----
+
+
+def suite_tools(_):
+    """the tools below find the faults they look for"""
+    return counted(["tests/tools/test_tools.py"])
 
 
 def suite_format(_):
@@ -296,6 +306,7 @@ def suite_e2e(options):
 
 
 SUITES = {
+    "tools": suite_tools,
     "format": suite_format,
     "build": suite_build,
     "layers": suite_layers,
@@ -344,7 +355,7 @@ def main():
         for name, function in SUITES.items():
             print(f"{name:12}{function.__doc__}")
         return 0
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     total = Result()
     with tempfile.TemporaryDirectory(prefix="mqpaas-tests-") as folder:

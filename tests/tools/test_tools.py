@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+"""The tools that judge the tree, judged: each fault they look for is planted and found, and what is right passes."""
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import check_layers
+import check_public_header
+import suites
+from tree import ROOT
+
+
+class Layers(unittest.TestCase):
+    def test_layer_is_the_longest_folder(self):
+        self.assertEqual(check_layers.layer_of("sdk/c/examples/send.c"), "sdk/c/examples")
+        self.assertEqual(check_layers.layer_of("sdk/c/src/client.c"), "sdk")
+        self.assertIsNone(check_layers.layer_of("corey/base/x.c"))
+
+    def test_allowed(self):
+        for path, target in (
+            ("core/loop/loop.c", "core/base/log.h"),
+            ("quota/bucket.c", "core/model/model.h"),
+            ("adapters/embedded/store.c", "adapters/adapter.h"),
+            ("adapters/embedded/source.c", "adapters/log/window.h"),
+            ("proxy/conn.c", "core/wire/frame.h"),
+            ("ctl/perf.c", "sdk/c/include/mqpaas/mqpaas.h"),
+            ("tests/unit/test_sdk.c", "sdk/c/src/lane.h"),
+        ):
+            self.assertTrue(check_layers.allowed(path, target), (path, target))
+
+    def test_refused(self):
+        for path, target in (
+            ("core/base/log.c", "core/loop/loop.h"),
+            ("core/wire/frame.c", "core/model/model.h"),
+            ("quota/bucket.c", "proxy/conn.h"),
+            ("adapters/embedded/store.c", "adapters/kafka/fetch.h"),
+            ("adapters/kafka/fetch.c", "proxy/group.h"),
+            ("proxy/conn.c", "portal-api/route.h"),
+            ("sdk/c/src/client.c", "core/loop/loop.h"),
+            ("sdk/c/examples/send.c", "core/base/util.h"),
+            ("ctl/main.c", "sdk/c/src/client.h"),
+        ):
+            self.assertFalse(check_layers.allowed(path, target), (path, target))
+
+    def test_libraries_have_owners(self):
+        self.assertIsNone(check_layers.include_fault("core/loop/loop.c", "<", "event2/event.h"))
+        self.assertIn("belongs to", check_layers.include_fault("sdk/c/src/client.c", "<", "event2/event.h"))
+        self.assertIn("belongs to", check_layers.include_fault("proxy/conn.c", "<", "lmdb.h"))
+        self.assertIn("not a path", check_layers.include_fault("core/base/log.c", '"', "log.h"))
+
+    def test_sdk_needs(self):
+        self.assertTrue(check_layers.SDK_NEEDS.match("libcrypto.so.3"))
+        for name in ("libevent_core-2.1.so.7", "librdkafka.so.1", "liblmdb.so.0", "libcurl.so.4"):
+            self.assertFalse(check_layers.SDK_NEEDS.match(name), name)
+
+
+class PublicHeader(unittest.TestCase):
+    WHOLE = "// Does it.\n//\n// @handle: borrowed.\n// Returns: nothing.\n// Ownership: none.\n// Threads: any.\n// Since: 0.1.0\n"
+    DECLARATION = "void mqp_do(struct mqp_client *handle)"
+
+    def faults(self, old="", new=""):
+        self.assertIn(old, self.WHOLE)
+        return check_public_header.function_faults(self.WHOLE.replace(old, new, 1) if old else self.WHOLE, self.DECLARATION)
+
+    def test_whole_passes(self):
+        self.assertEqual(self.faults(), [])
+
+    def test_every_lack_is_found(self):
+        for old in ("// Does it.\n", "// @handle: borrowed.\n", "// Returns: nothing.\n", "// Ownership: none.\n", "// Threads: any.\n", "// Since: 0.1.0\n"):
+            self.assertTrue(self.faults(old), old)
+        self.assertTrue(self.faults("@handle", "@client"))
+        self.assertTrue(self.faults("0.1.0", "ever"))
+        self.assertTrue(self.faults("Threads: any.\n// Since", "Threads: any. Since"))
+
+    def test_parameters(self):
+        self.assertEqual(check_public_header.parameters("int f(void)"), [])
+        self.assertEqual(check_public_header.parameters("int f(struct a *const *many, size_t count, uint8_t id[16])"), ["many", "count", "id"])
+
+    def test_members(self):
+        self.assertEqual(check_public_header.member_faults("t", "int a; // told\n\n// told\nint b;\nint c;\n"), [])
+        self.assertEqual(len(check_public_header.member_faults("t", "// told\nint a;\n\nint b;\n")), 1)
+
+
+class Runner(unittest.TestCase):
+    def test_counts_are_read(self):
+        result = suites.counted(["sh", "-c", "echo 3 passed, 0 failed"])
+        self.assertEqual((result.passed, result.failed), (3, 0))
+        result = suites.counted(["sh", "-c", "echo 3 passed, 2 failed; exit 1"])
+        self.assertEqual((result.passed, result.failed), (3, 2))
+
+    def test_a_crash_after_good_counts_fails(self):
+        result = suites.counted(["sh", "-c", "echo 3 passed, 0 failed; exit 139"])
+        self.assertEqual((result.passed, result.failed), (3, 1))
+        result = suites.counted(["sh", "-c", "echo nothing; exit 1"])
+        self.assertEqual((result.passed, result.failed), (0, 1))
+
+    def test_a_command_that_hangs_is_ended(self):
+        started = time.monotonic()
+        status, output = suites.run(["sh", "-c", "echo before; sleep 60"], timeout=0.2)
+        self.assertNotEqual(status, 0)
+        self.assertIn("before", output)
+        self.assertIn("no result after", output)
+        self.assertLess(time.monotonic() - started, 10)
+
+    def test_an_orphan_is_found_and_ended(self):
+        suites.adopt_orphans()
+        with tempfile.NamedTemporaryFile() as file:
+            suites.run(["sh", "-c", f"setsid sleep 60 & echo $! > {file.name}"])
+            pid = int(file.read())
+        lines = suites.end_leftovers()
+        self.assertEqual(lines, [f"left running: {pid} sleep 60\n"])
+        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        self.assertEqual(suites.end_leftovers(), [])
+
+
+class Packages(unittest.TestCase):
+    def shell(self, script):
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", f". {ROOT}/deploy/lib.sh\n{script}"], capture_output=True, text=True, check=True).stdout
+
+    def test_the_table_is_whole(self):
+        with open(os.path.join(ROOT, "deploy/packages"), encoding="utf-8") as file:
+            rows = [line.split(None, 2) for line in file if not line.startswith("#")]
+        self.assertEqual({len(row) for row in rows}, {3})
+        self.assertEqual({row[0] for row in rows}, {"build", "run", "test", "lint"})
+        self.assertEqual(len({row[1] for row in rows}), len(rows))
+
+    def test_only_the_missing_ones_are_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkdir(folder + "/deploy")
+            with open(folder + "/deploy/packages", "w", encoding="utf-8") as file:
+                file.write("# build no-such-comment x\nbuild bash x\nbuild no-such-package x\nrun no-such-other x\n")
+            self.assertEqual(self.shell(f"root={folder}; packages_missing build"), "no-such-package\n")
+
+    def test_service_policy_is_put_back(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = folder + "/policy-rc.d"
+            names = f"policy={path}; policy_saved={path}.before"
+            self.assertEqual(self.shell(f"{names}; services_forbid; set +e; {path}; echo $?; services_restore; ls {folder}"), "101\n")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("mine")
+            # Twice: the second finds what a killed run has left.
+            self.shell(f"{names}; services_forbid; services_forbid; services_restore")
+            with open(path, encoding="utf-8") as file:
+                self.assertEqual(file.read(), "mine")
+            self.assertEqual(os.listdir(folder), ["policy-rc.d"])
+
+
+def main():
+    result = unittest.TextTestRunner(verbosity=0).run(unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
