@@ -1,0 +1,360 @@
+// Takes deliveries back: settles of consumers, timeouts, leaving consumers, and the way to the
+// dead-letter topic.
+//
+// The proxy keeps no bodies: a message that shall become a dead letter is settled NACK without
+// delay and its offset stays here as DOOMED; the source hands it out once more (what is due again
+// comes before what is new), the copy is made (BURIED), and only after that the original is acked.
+
+#include "proxy/dispatch.h"
+#include "proxy/dispatch_state.h"
+
+#define NACK_BY_SCHEDULE 0xFFFFFFFFu
+#define SPARE_MISSES     4096 // offsets a settle frame may name without effect, besides its own
+
+bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt)
+{
+	const struct dispatch_policy *policy = &dispatch->policy;
+
+	return policy->dead_letter && policy->max_attempts && attempt >= policy->max_attempts;
+}
+
+// ---- deadlines
+
+void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns)
+{
+	uint64_t now = now_ns / dispatch->slot_ns;
+	uint64_t slot = flight->deadline_ns / dispatch->slot_ns + 1;
+
+	// A deadline beyond the table is put into its last slot and looked at again then.
+	slot = MAX(slot, now + 1);
+	slot = MIN(slot, now + DISPATCH_SLOTS - 1);
+	flight->slot = (uint8_t)(slot & (DISPATCH_SLOTS - 1));
+	++dispatch->slots[flight->slot];
+	dispatch->slot_next = MIN(dispatch->slot_next, slot);
+}
+
+static void slot_remove(struct dispatch *dispatch, const struct flight *flight)
+{
+	--dispatch->slots[flight->slot];
+}
+
+void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns)
+{
+	memset(dispatch->slots, 0, sizeof dispatch->slots);
+	dispatch->slot_next = UINT64_MAX;
+	for (uint32_t i = 0; i < dispatch->partition_count; ++i) {
+		struct flight_map *flights = &dispatch->partitions[i].flights;
+
+		for (size_t k = 0; k < flights->room; ++k)
+			if (flights->slots[k].state == FLIGHT_OWNED)
+				dispatch_slot_add(dispatch, &flights->slots[k], now_ns);
+	}
+}
+
+// The first slot after `now` that has entries. Every slot up to `now` is empty.
+static void find_next_slot(struct dispatch *dispatch, uint64_t now)
+{
+	for (uint64_t slot = now + 1; slot < now + DISPATCH_SLOTS; ++slot) {
+		if (dispatch->slots[slot & (DISPATCH_SLOTS - 1)]) {
+			dispatch->slot_next = slot;
+			return;
+		}
+	}
+	dispatch->slot_next = UINT64_MAX;
+}
+
+// ---- settles on their way to the source
+
+static void out_send(struct dispatch *dispatch, void *request)
+{
+	size_t count = dispatch->out_count;
+
+	dispatch->out_count = 0;
+	if (count)
+		dispatch->ops->settle(dispatch->ctx, dispatch->out, count, request);
+}
+
+// Joins the message to the entry before where it continues it.
+static void out_add(struct dispatch *dispatch, uint32_t partition, const struct flight *flight,
+		    enum settle_verb verb, uint32_t delay_ms, void *request)
+{
+	struct settle *last = dispatch->out_count ? &dispatch->out[dispatch->out_count - 1] : NULL;
+
+	if (last && last->partition == partition && last->offset + last->count == flight->offset &&
+	    last->attempt == flight->attempt && last->verb == verb && last->delay_ms == delay_ms) {
+		++last->count;
+		return;
+	}
+	if (dispatch->out_count == DISPATCH_OUT)
+		out_send(dispatch, request);
+	dispatch->out[dispatch->out_count++] =
+		(struct settle){.epoch = dispatch->partitions[partition].epoch,
+				.offset = flight->offset,
+				.count = 1,
+				.partition = partition,
+				.attempt = flight->attempt,
+				.delay_ms = delay_ms,
+				.verb = (uint8_t)verb};
+}
+
+// ---- out of the hands of a consumer
+
+void dispatch_disown(struct dispatch *dispatch, struct flight *flight)
+{
+	slot_remove(dispatch, flight);
+	--dispatch->owned;
+	if (--flight->consumer->in_flight == 0 && flight->consumer->blocked) {
+		flight->consumer->blocked = false;
+		dispatch_consumer_changed(dispatch, flight->consumer);
+	}
+}
+
+static void doom(struct dispatch *dispatch, struct flight *flight, enum dispatch_reason reason,
+		 void *request)
+{
+	flight->state = FLIGHT_DOOMED;
+	flight->consumer = NULL;
+	flight->reason = (uint8_t)reason;
+	flight->request = request;
+	++dispatch->doomed;
+}
+
+// An attempt that has failed: comes again after the delay, or was the last one.
+static void fail(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		 uint32_t delay_ms, void *request)
+{
+	bool last = dispatch_is_last(dispatch, flight->attempt);
+
+	out_add(dispatch, partition, flight, SETTLE_NACK, last ? 0 : delay_ms, request);
+	dispatch_disown(dispatch, flight);
+	if (last)
+		doom(dispatch, flight, DISPATCH_ATTEMPTS, NULL);
+	else
+		flight_map_remove(&dispatch->partitions[partition].flights, flight);
+}
+
+static uint32_t scheduled_delay_ms(const struct dispatch_policy *policy, uint32_t attempt)
+{
+	uint64_t delay_ms = policy->retry_delay_ms;
+
+	for (uint32_t i = 1; i < attempt && delay_ms && delay_ms < policy->retry_delay_max_ms; ++i)
+		delay_ms *= 2;
+	return (uint32_t)MIN(delay_ms, MAX(policy->retry_delay_ms, policy->retry_delay_max_ms));
+}
+
+static void extend(struct dispatch *dispatch, struct flight *flight, uint32_t ms, uint64_t now_ns)
+{
+	slot_remove(dispatch, flight);
+	flight->deadline_ns = now_ns + MIN(ms, DISPATCH_EXTEND_MAX_MS) * MS_NS;
+	dispatch_slot_add(dispatch, flight, now_ns);
+}
+
+static void take_back(struct dispatch *dispatch, const struct settle *settle, struct flight *flight,
+		      void *request, uint64_t now_ns)
+{
+	struct flight_map *flights = &dispatch->partitions[settle->partition].flights;
+	uint32_t delay_ms = settle->delay_ms;
+
+	switch ((enum settle_verb)settle->verb) {
+	case SETTLE_ACK:
+		++dispatch->counters.acked;
+		out_add(dispatch, settle->partition, flight, SETTLE_ACK, 0, request);
+		dispatch_disown(dispatch, flight);
+		flight_map_remove(flights, flight);
+		return;
+	case SETTLE_NACK:
+		++dispatch->counters.nacked;
+		if (delay_ms == NACK_BY_SCHEDULE)
+			delay_ms = scheduled_delay_ms(&dispatch->policy, flight->attempt);
+		fail(dispatch, settle->partition, flight, delay_ms, request);
+		return;
+	case SETTLE_EXTEND: extend(dispatch, flight, delay_ms, now_ns); return;
+	case SETTLE_REJECT:
+		++dispatch->counters.rejected;
+		out_add(dispatch, settle->partition, flight, SETTLE_NACK, 0, request);
+		dispatch_disown(dispatch, flight);
+		doom(dispatch, flight, DISPATCH_REJECTED, request);
+		return;
+	case SETTLE_RELEASE:
+		++dispatch->counters.released;
+		out_add(dispatch, settle->partition, flight, SETTLE_RELEASE, 0, request);
+		dispatch_disown(dispatch, flight);
+		flight_map_remove(flights, flight);
+		return;
+	}
+}
+
+// One entry of a SETTLE frame. What a hostile count can cost is bounded by `misses`.
+static void settle_run(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+		       struct settle *settle, void *request, uint64_t now_ns, size_t *misses)
+{
+	struct dispatch_partition *partition;
+
+	settle->settled = 0;
+	settle->code = CODE_STALE;
+	if (settle->verb == SETTLE_REJECT && !dispatch->policy.dead_letter) {
+		settle->code = CODE_UNSUPPORTED_BY_BACKEND;
+		return;
+	}
+	if (settle->partition >= dispatch->partition_count)
+		return;
+	partition = &dispatch->partitions[settle->partition];
+	if (partition->epoch != settle->epoch)
+		return;
+	for (uint32_t i = 0; i < settle->count && *misses; ++i) {
+		struct flight *flight = flight_map_find(&partition->flights, settle->offset + i);
+
+		if (!flight || flight->state != FLIGHT_OWNED || flight->consumer != consumer ||
+		    flight->attempt != settle->attempt) {
+			--*misses;
+			continue;
+		}
+		take_back(dispatch, settle, flight, request, now_ns);
+		++settle->settled;
+	}
+	if (settle->settled == settle->count)
+		settle->code = CODE_OK;
+}
+
+size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+		       struct settle *settles, size_t count, void *request, uint64_t now_ns)
+{
+	size_t misses = consumer->in_flight + SPARE_MISSES, rejected = 0;
+
+	for (size_t i = 0; i < count; ++i) {
+		settle_run(dispatch, consumer, &settles[i], request, now_ns, &misses);
+		if (settles[i].verb == SETTLE_REJECT)
+			rejected += settles[i].settled;
+	}
+	out_send(dispatch, request);
+	dispatch_run(dispatch, now_ns);
+	return rejected;
+}
+
+// ---- leaving and timeouts
+
+// Settles every entry of the consumer (NULL: of any) whose deadline is not after `until_ns` as
+// failed. Returns how many. A removal moves later entries down, so the slot is looked at again; one
+// that wraps round the end may be looked at twice, which is harmless.
+static size_t fail_all(struct dispatch *dispatch, const struct dispatch_consumer *consumer,
+		       uint64_t until_ns)
+{
+	size_t failed = 0;
+
+	for (uint32_t i = 0; i < dispatch->partition_count; ++i) {
+		struct flight_map *flights = &dispatch->partitions[i].flights;
+
+		for (size_t k = 0; k < flights->room;) {
+			struct flight *flight = &flights->slots[k];
+
+			if (flight->state != FLIGHT_OWNED || flight->deadline_ns > until_ns ||
+			    (consumer && flight->consumer != consumer)) {
+				++k;
+				continue;
+			}
+			fail(dispatch, i, flight, 0, NULL);
+			++failed;
+		}
+	}
+	return failed;
+}
+
+void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consumer, uint64_t now_ns)
+{
+	if (consumer->in_flight)
+		fail_all(dispatch, consumer, UINT64_MAX);
+	if (consumer->drain != consumer->drained)
+		--dispatch->draining;
+	consumer->credit_messages = 0;
+	dispatch_consumer_changed(dispatch, consumer);
+	list_unlink(&consumer->all);
+	if (dispatch->policy.mode == GROUP_FAILOVER && !list_empty(&dispatch->consumers))
+		dispatch_consumer_changed(dispatch, LIST_ENTRY(dispatch->consumers.next,
+							       struct dispatch_consumer, all));
+	out_send(dispatch, NULL);
+	dispatch_run(dispatch, now_ns);
+}
+
+static void expire(struct dispatch *dispatch, uint64_t now_ns)
+{
+	uint64_t now = now_ns / dispatch->slot_ns;
+	bool any = false;
+
+	if (dispatch->slot_next > now)
+		return;
+	for (uint64_t slot = dispatch->slot_next;
+	     slot <= now && slot < dispatch->slot_next + DISPATCH_SLOTS; ++slot)
+		any |= dispatch->slots[slot & (DISPATCH_SLOTS - 1)] > 0;
+	if (any) {
+		dispatch->counters.timeouts += fail_all(dispatch, NULL, now_ns);
+		dispatch_slots_rebuild(dispatch, now_ns);
+		out_send(dispatch, NULL);
+	} else {
+		find_next_slot(dispatch, now);
+	}
+}
+
+void dispatch_tick(struct dispatch *dispatch, uint64_t now_ns)
+{
+	if (dispatch->charge_again_ns && now_ns >= dispatch->charge_again_ns)
+		dispatch->charge_again_ns = 0;
+	expire(dispatch, now_ns);
+	dispatch_run(dispatch, now_ns);
+}
+
+// ---- dead letters
+
+void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery)
+{
+	struct dispatch_partition *partition = &dispatch->partitions[delivery->partition];
+	struct flight *flight = flight_map_find(&partition->flights, delivery->offset);
+	uint32_t attempts = delivery->attempt - 1;
+
+	if (!flight) {
+		if (flight_map_reserve(&partition->flights, 1) < 0) {
+			dispatch_give_back(dispatch, delivery, 1);
+			return;
+		}
+		flight = flight_map_put(&partition->flights, delivery->offset);
+	}
+	if (flight->state == FLIGHT_BURIED)
+		return; // the copy is on its way already
+	if (flight->state == FLIGHT_OWNED)
+		dispatch_disown(dispatch, flight);
+	if (flight->state == FLIGHT_DOOMED) {
+		attempts = flight->attempt;
+		--dispatch->doomed;
+	} else {
+		attempts = MIN(attempts, dispatch->policy.max_attempts);
+		flight->reason = DISPATCH_ATTEMPTS;
+		flight->request = NULL;
+	}
+	flight->state = FLIGHT_BURIED;
+	flight->consumer = NULL;
+	flight->attempt = delivery->attempt;
+	++dispatch->buried;
+	dispatch->ops->bury(dispatch->ctx, delivery, (enum dispatch_reason)flight->reason,
+			    attempts);
+}
+
+void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
+		     uint64_t now_ns)
+{
+	struct flight_map *flights;
+	struct flight *flight = NULL;
+	void *request;
+
+	if (partition < dispatch->partition_count) {
+		flights = &dispatch->partitions[partition].flights;
+		flight = flight_map_find(flights, offset);
+	}
+	if (!flight || flight->state != FLIGHT_BURIED)
+		return; // the source was reopened meanwhile: the copy may come twice
+	request = flight->request;
+	out_add(dispatch, partition, flight, SETTLE_ACK, 0, request);
+	flight_map_remove(flights, flight);
+	--dispatch->buried;
+	++dispatch->counters.dead;
+	out_send(dispatch, request);
+	dispatch_run(dispatch, now_ns);
+}

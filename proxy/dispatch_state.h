@@ -1,0 +1,60 @@
+// What the two halves of the dispatch engine share: dispatch.c hands out, dispatch_settle.c takes
+// back.
+#pragma once
+
+#include "proxy/dispatch.h"
+#include "proxy/flight.h"
+
+#define DISPATCH_SLOTS 128 // a power of two
+#define DISPATCH_OUT   128
+
+struct dispatch_partition {
+	struct flight_map flights;
+	uint64_t epoch;
+};
+
+struct dispatch {
+	struct dispatch_policy policy;
+	const struct dispatch_ops *ops;
+	void *ctx;
+
+	struct list consumers, ready;
+	size_t ready_count;
+	uint64_t offer_messages, offer_bytes; // sums over the ready consumers
+	uint64_t asked_messages, asked_bytes; // what the source may still deliver
+	size_t draining;                      // consumers that wait for DRAINED
+	uint64_t drain_look_ns; // when to look again whether something is ready for them
+
+	struct dispatch_partition *partitions;
+	uint32_t partition_count;
+	uint32_t owned, doomed, buried; // entries by state
+
+	struct delivery *pending; // a ring, each entry with a reference to its buffer
+	size_t pending_head, pending_count, pending_room;
+	uint64_t pending_bytes;
+
+	// How many deadlines end in each slot of time; a slot's number is its end / slot_ns.
+	uint32_t slots[DISPATCH_SLOTS];
+	uint64_t slot_ns;
+	uint64_t slot_now;  // every slot up to this one has passed
+	uint64_t slot_next; // none before this one has an entry; UINT64_MAX: none at all
+
+	uint64_t charge_again_ns; // the quota lets nothing pass before; 0: it does
+	bool paused;
+
+	struct settle out[DISPATCH_OUT]; // settles for the source, gathered by one call
+	size_t out_count;
+	struct dispatch_counters counters;
+};
+
+// dispatch.c
+void dispatch_consumer_changed(struct dispatch *dispatch, struct dispatch_consumer *consumer);
+void dispatch_give_back(struct dispatch *dispatch, const struct delivery *deliveries, size_t count);
+void dispatch_run(struct dispatch *dispatch, uint64_t now_ns);
+
+// dispatch_settle.c
+bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt);
+void dispatch_disown(struct dispatch *dispatch, struct flight *flight); // OWNED → in no state
+void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns);
+void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns);
+void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery);

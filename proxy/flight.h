@@ -1,0 +1,41 @@
+// The messages of one partition that are in flight, found by offset.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dispatch_consumer;
+
+enum flight_state {
+	FLIGHT_FREE,   // the slot is empty
+	FLIGHT_OWNED,  // handed to a consumer
+	FLIGHT_DOOMED, // settled for the dead-letter topic; expected from the source once more
+	FLIGHT_BURIED, // its dead-letter copy is on the way
+};
+
+struct flight {
+	uint64_t offset;
+	union {
+		uint64_t deadline_ns; // OWNED
+		void *request;        // DOOMED, BURIED: the settle that waits for it, or NULL
+	};
+	struct dispatch_consumer *consumer; // OWNED
+	uint32_t attempt;
+	uint8_t state;  // enum flight_state
+	uint8_t slot;   // OWNED: slot of the deadline
+	uint8_t reason; // DOOMED, BURIED: enum dispatch_reason
+};
+
+struct flight_map {
+	struct flight *slots;
+	size_t count, room; // room: 0 or a power of two
+};
+
+void flight_map_deinit(struct flight_map *map);
+int flight_map_reserve(struct flight_map *map, size_t more); // -ENOMEM; then `more` inserts succeed
+struct flight *flight_map_find(struct flight_map *map, uint64_t offset);
+// The entry of the offset: the one that is there, or a new one in state FREE that the caller fills.
+// Needs flight_map_reserve() before. Entries move: pointers are good until the next call.
+struct flight *flight_map_put(struct flight_map *map, uint64_t offset);
+void flight_map_remove(struct flight_map *map, struct flight *flight);
