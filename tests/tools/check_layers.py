@@ -16,13 +16,13 @@ CORE = ("core/base", "core/net", "core/loop", "core/model", "core/wire", "core/r
 # The longest matching folder decides. A folder may always include itself and what lies inside it.
 LAYERS = {
     "core/base": (),
-    "core/net": ("core/base",),
+    "core/net": ("core/base", "core/wire"),
     "core/loop": ("core/base", "core/net"),
     "core/model": ("core/base",),
     "core/wire": ("core/base",),
     "core/registry": ("core/base", "core/model", "core/loop"),
     "quota": ("core/base", "core/model"),
-    "adapters": ("core/base", "core/loop", "core/model"),
+    "adapters": ("core/base", "core/loop", "core/model", "core/wire"),
     "proxy": CORE + ("quota", "adapters"),
     "portal-api": CORE + ("quota", "adapters"),
     "sdk": ("core/base", "core/net", "core/wire"),

@@ -1,0 +1,70 @@
+// Frames out of a byte stream and into one, without copying those that arrive whole.
+#pragma once
+
+#include "core/base/buf.h"
+#include "core/net/transport.h"
+#include "core/wire/frame.h"
+
+// ---- in
+
+// Reads into large shared buffers; a frame is a slice of one. An idle reader holds no memory.
+struct framer {
+	struct buf *buf;   // NULL: none held
+	size_t start, end; // bytes of buf that are read and not yet taken
+	size_t read_size;  // of the next buffer; grows while reads fill it
+	uint32_t max_payload;
+	unsigned sender; // WIRE_BY_CLIENT or WIRE_BY_SERVER: who is at the other end
+};
+
+struct frame {
+	struct frame_header header;
+	struct slice payload; // inside buf, its checksum is right
+	struct buf *buf;      // borrowed: take a reference to keep the payload
+};
+
+// Positive outcomes of framer_next(); -ENOMEM.
+enum {
+	FRAMER_FRAME = 1,
+	FRAMER_E_PROTOCOL = 2, // *ret_problem says what is wrong
+	FRAMER_E_CORRUPT = 3,  // wrong checksum
+};
+
+void framer_init(struct framer *framer, unsigned sender, uint32_t max_payload);
+void framer_deinit(struct framer *framer);
+
+// Reads once. Bytes, 0 at the end of the stream, or negative as transport_read(); -ENOMEM.
+ssize_t framer_fill(struct framer *framer, struct transport *transport);
+// Takes exactly `size` bytes that are no frame (the preface), if they are there.
+const uint8_t *framer_take(struct framer *framer, size_t size);
+// The next whole frame: FRAMER_FRAME; 0: there is none yet.
+int framer_next(struct framer *framer, struct frame *ret, const char **ret_problem);
+bool framer_partial(const struct framer *framer); // a frame has begun and is not whole
+size_t framer_held(const struct framer *framer);  // bytes of memory held
+
+// ---- out
+
+struct outq_part {
+	struct buf *buf; // referenced
+	const uint8_t *data;
+	size_t size;
+};
+
+// What waits to be written, in order. Small frames share buffers.
+struct outq {
+	struct outq_part *parts;
+	uint32_t head, count, room; // a ring
+	struct buf *small;          // where small frames are gathered; NULL: none
+	uint32_t small_used;
+	size_t bytes;
+};
+
+void outq_init(struct outq *outq);
+void outq_deinit(struct outq *outq);
+int outq_add(struct outq *outq, struct buf *buf, const uint8_t *data,
+	     size_t size); // takes a reference of its own; -ENOMEM
+// Room for a small frame of that payload; write it at *ret_payload, then call outq_small_done().
+// -ENOMEM
+int outq_small(struct outq *outq, uint32_t payload_size, uint8_t **ret_payload);
+int outq_small_done(struct outq *outq, uint8_t *payload, uint8_t type, uint32_t stream,
+		    uint32_t payload_size);                     // may be less than asked for
+int outq_flush(struct outq *outq, struct transport *transport); // 0: empty; -EAGAIN; -errno

@@ -1,0 +1,94 @@
+// Idle connections give their record buffers back (SSL_MODE_RELEASE_BUFFERS): most connections idle
+// most of the time.
+
+#include "core/net/tls.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+
+static int fail(const char *what, const char *file, SSL_CTX *ctx, char *problem,
+		size_t problem_size)
+{
+	unsigned long error = ERR_peek_last_error();
+	const char *reason =
+		ERR_GET_LIB(error) == ERR_LIB_SYS ? NULL : ERR_reason_error_string(error);
+
+	snprintf(problem, problem_size, "%s%s%s: %s", what, file ? " " : "", file ? file : "",
+		 reason ? reason : "cannot be read");
+	ERR_clear_error();
+	SSL_CTX_free(ctx);
+	return -EINVAL;
+}
+
+static SSL_CTX *context_make(const SSL_METHOD *method)
+{
+	SSL_CTX *ctx = SSL_CTX_new(method);
+
+	if (!ctx)
+		return NULL;
+	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+					 SSL_OP_CIPHER_SERVER_PREFERENCE |
+					 SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
+	return ctx;
+}
+
+static int identity_load(SSL_CTX *ctx, const char *cert_file, const char *key_file, char *problem,
+			 size_t problem_size)
+{
+	if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
+		return fail("certificate", cert_file, ctx, problem, problem_size);
+	if (SSL_CTX_use_PrivateKey_file(ctx, key_file ? key_file : cert_file, SSL_FILETYPE_PEM) !=
+	    1)
+		return fail("private key", key_file ? key_file : cert_file, ctx, problem,
+			    problem_size);
+	if (SSL_CTX_check_private_key(ctx) != 1)
+		return fail("the private key does not belong to the certificate", cert_file, ctx,
+			    problem, problem_size);
+	return 0;
+}
+
+int tls_server_new(const char *cert_file, const char *key_file, SSL_CTX **ret, char *problem,
+		   size_t problem_size)
+{
+	SSL_CTX *ctx = context_make(TLS_server_method());
+	int r;
+
+	if (!ctx)
+		return fail("TLS", NULL, NULL, problem, problem_size);
+	r = identity_load(ctx, cert_file, key_file, problem, problem_size);
+	if (r)
+		return r;
+	// No tickets and no cache: a session kept for later would be memory that no connection
+	// accounts for.
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(ctx, 0);
+	*ret = ctx;
+	return 0;
+}
+
+int tls_client_new(const char *ca_file, const char *cert_file, const char *key_file, SSL_CTX **ret,
+		   char *problem, size_t problem_size)
+{
+	SSL_CTX *ctx = context_make(TLS_client_method());
+	int r;
+
+	if (!ctx)
+		return fail("TLS", NULL, NULL, problem, problem_size);
+	if ((ca_file ? SSL_CTX_load_verify_locations(ctx, ca_file, NULL)
+		     : SSL_CTX_set_default_verify_paths(ctx)) != 1)
+		return fail("authorities", ca_file, ctx, problem, problem_size);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	if (cert_file) {
+		r = identity_load(ctx, cert_file, key_file, problem, problem_size);
+		if (r)
+			return r;
+	}
+	*ret = ctx;
+	return 0;
+}
