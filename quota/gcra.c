@@ -1,0 +1,140 @@
+// Times are kept in 1/64 ns (good for nine years of uptime) so that rates of many gigabytes a
+// second are exact to a fraction of a percent even unit by unit. A cost is computed for the whole
+// batch at once, rounded up: rounding can only under-admit, by 1/64 ns a batch.
+
+#include "quota/gcra.h"
+
+#include "core/base/util.h"
+
+#define TICKS_PER_NS 64ull
+#define TICKS_PER_S  (TICKS_PER_NS * S_NS)
+#define BURST_TICKS  (TICKS_PER_S / 5)
+
+__extension__ typedef unsigned __int128 wide;
+
+static uint64_t cost_of(uint64_t units, uint64_t rate)
+{
+	wide ticks = ((wide)units * TICKS_PER_S + rate - 1) / rate;
+
+	return ticks > UINT64_MAX / 4 ? UINT64_MAX / 4 : (uint64_t)ticks;
+}
+
+static uint64_t units_of(uint64_t ticks, uint64_t rate)
+{
+	return (uint64_t)((wide)ticks * rate / TICKS_PER_S);
+}
+
+static uint64_t burst_of(uint64_t rate)
+{
+	return MAX(BURST_TICKS, cost_of(1, rate));
+}
+
+void gcra_init(struct gcra *gcra, uint64_t rate)
+{
+	*gcra = (struct gcra){.rate = rate};
+}
+
+void gcra_set_rate(struct gcra *gcra, uint64_t rate)
+{
+	__atomic_store_n(&gcra->rate, rate, __ATOMIC_RELAXED);
+}
+
+static uint64_t rate_get(const struct gcra *gcra)
+{
+	return __atomic_load_n(&gcra->rate, __ATOMIC_RELAXED);
+}
+
+// Ticks that are free now: the burst, less what is owed.
+static uint64_t free_ticks(uint64_t tat, uint64_t now, uint64_t burst)
+{
+	uint64_t owed = tat > now ? tat - now : 0;
+
+	return owed >= burst ? 0 : burst - owed;
+}
+
+static bool tat_advance(struct gcra *gcra, uint64_t *tat, uint64_t now, uint64_t cost)
+{
+	return __atomic_compare_exchange_n(&gcra->tat, tat, MAX(*tat, now) + cost, true,
+					   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+uint64_t gcra_take(struct gcra *gcra, uint64_t wanted, uint64_t now_ns)
+{
+	uint64_t rate = rate_get(gcra), now = now_ns * TICKS_PER_NS,
+		 tat = __atomic_load_n(&gcra->tat, __ATOMIC_RELAXED), burst, cost, units;
+
+	if (rate == GCRA_UNLIMITED || wanted == 0)
+		return wanted;
+	if (rate == 0)
+		return 0;
+	burst = burst_of(rate);
+	cost = cost_of(wanted, rate);
+	do {
+		uint64_t room = free_ticks(tat, now, burst);
+
+		units = wanted;
+		if (cost > room) {
+			units = MIN(units_of(room, rate), wanted);
+			cost = cost_of(units, rate);
+			if (units == 0)
+				return 0;
+		}
+	} while (!tat_advance(gcra, &tat, now, cost) && (cost = cost_of(wanted, rate)));
+	return units;
+}
+
+bool gcra_take_all(struct gcra *gcra, uint64_t wanted, bool oversize, uint64_t now_ns)
+{
+	uint64_t rate = rate_get(gcra), now = now_ns * TICKS_PER_NS,
+		 tat = __atomic_load_n(&gcra->tat, __ATOMIC_RELAXED), burst, cost;
+
+	if (rate == GCRA_UNLIMITED || wanted == 0)
+		return true;
+	if (rate == 0)
+		return false;
+	burst = burst_of(rate);
+	cost = cost_of(wanted, rate);
+	do {
+		if (cost > free_ticks(tat, now, burst) && !(oversize && cost > burst && tat <= now))
+			return false;
+	} while (!tat_advance(gcra, &tat, now, cost));
+	return true;
+}
+
+void gcra_give_back(struct gcra *gcra, uint64_t units)
+{
+	uint64_t rate = rate_get(gcra), tat = __atomic_load_n(&gcra->tat, __ATOMIC_RELAXED), cost;
+
+	if (rate == GCRA_UNLIMITED || rate == 0 || units == 0)
+		return;
+	cost = cost_of(units, rate);
+	while (!__atomic_compare_exchange_n(&gcra->tat, &tat, tat - MIN(tat, cost), true,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+uint64_t gcra_remaining(const struct gcra *gcra, uint64_t now_ns)
+{
+	uint64_t rate = rate_get(gcra);
+
+	if (rate == GCRA_UNLIMITED || rate == 0)
+		return rate;
+	return units_of(free_ticks(__atomic_load_n(&gcra->tat, __ATOMIC_RELAXED),
+				   now_ns * TICKS_PER_NS, burst_of(rate)),
+			rate);
+}
+
+uint64_t gcra_wait_ns(const struct gcra *gcra, uint64_t wanted, uint64_t now_ns)
+{
+	uint64_t rate = rate_get(gcra), now = now_ns * TICKS_PER_NS,
+		 tat = __atomic_load_n(&gcra->tat, __ATOMIC_RELAXED), burst, cost, owed;
+
+	if (rate == GCRA_UNLIMITED)
+		return 0;
+	if (rate == 0)
+		return UINT64_MAX;
+	burst = burst_of(rate);
+	cost = MIN(cost_of(wanted, rate), burst);
+	owed = tat > now ? tat - now : 0;
+	return owed + cost <= burst ? 0 : (owed + cost - burst + TICKS_PER_NS - 1) / TICKS_PER_NS;
+}

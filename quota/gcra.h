@@ -1,0 +1,33 @@
+// One rate limit by the generic cell rate algorithm (ITU-T I.371 annex A, in virtual-scheduling
+// form).
+//
+// The state is one 64-bit number, the theoretical arrival time (TAT): when the bucket would be full
+// again. Any number of threads may use a limit at the same time; there is no lock. Time is an
+// argument, monotonic nanoseconds.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define GCRA_UNLIMITED UINT64_MAX
+
+struct gcra {
+	uint64_t tat;  // atomic; in 1/64 ns
+	uint64_t rate; // atomic; units a second; GCRA_UNLIMITED: every take passes
+};
+
+void gcra_init(struct gcra *gcra, uint64_t rate);
+void gcra_set_rate(struct gcra *gcra,
+		   uint64_t rate); // what was taken at the old rate stays taken for its time
+
+// Takes as many of `wanted` units as fit; returns how many. The burst is 0.2 s of the rate, at
+// least one unit.
+uint64_t gcra_take(struct gcra *gcra, uint64_t wanted, uint64_t now_ns);
+// Takes all of `wanted` or nothing. With `oversize` a single thing larger than the burst may pass
+// when nothing is owed, and the bucket goes negative.
+bool gcra_take_all(struct gcra *gcra, uint64_t wanted, bool oversize, uint64_t now_ns);
+void gcra_give_back(struct gcra *gcra, uint64_t units);
+
+uint64_t gcra_remaining(const struct gcra *gcra, uint64_t now_ns); // units that would pass now
+uint64_t gcra_wait_ns(const struct gcra *gcra, uint64_t wanted,
+		      uint64_t now_ns); // until `wanted` (at most a burst) would pass

@@ -1,0 +1,62 @@
+// What a tenant may do and how much of it is in use: rates of both directions, and counts
+// (connections, memory, …).
+//
+// One ledger a tenant and process, shared by all loops without a lock (@thread any). Every charge
+// is an object that knows what to give back; when a ledger is freed every balance must be zero.
+#pragma once
+
+#include "core/model/model.h"
+#include "quota/gcra.h"
+
+#include <stddef.h>
+
+enum quota_direction { QUOTA_PRODUCE, QUOTA_CONSUME, QUOTA_DIRECTIONS };
+enum quota_count { QUOTA_CONNECTIONS, QUOTA_MEMORY, QUOTA_COUNTS };
+
+struct quota_ledger {
+	struct gcra messages[QUOTA_DIRECTIONS];
+	struct gcra bytes[QUOTA_DIRECTIONS];
+	uint64_t used[QUOTA_COUNTS];  // atomic
+	uint64_t limit[QUOTA_COUNTS]; // atomic
+	uint64_t open_charges;        // atomic
+};
+
+void quota_ledger_init(struct quota_ledger *ledger, const struct tenant_limits *limits,
+		       uint64_t memory_limit);
+void quota_ledger_set(struct quota_ledger *ledger,
+		      const struct tenant_limits *limits); // takes effect with the next charge
+void quota_ledger_deinit(struct quota_ledger *ledger);     // asserts that nothing is in use
+
+// ---- rates
+
+struct quota_charge {
+	struct quota_ledger *ledger; // NULL: nothing is charged
+	uint64_t messages, bytes;
+	enum quota_direction direction;
+};
+
+// Charges a batch as far as it fits: the first k of `count` things whose sizes stand at `sizes`,
+// `stride` bytes apart; `total` is the sum of all sizes. Returns k; `charge` is filled for these.
+size_t quota_charge_batch(struct quota_ledger *ledger, enum quota_direction direction,
+			  const uint32_t *sizes, size_t stride, size_t count, uint64_t total,
+			  uint64_t now_ns, struct quota_charge *charge);
+// What was rejected or failed costs nothing.
+void quota_charge_give_back(struct quota_charge *charge, uint64_t messages, uint64_t bytes);
+void quota_charge_close(
+	struct quota_charge *charge); // the rest has been used; accepts one that charges nothing
+
+struct quota_answer {
+	uint64_t wait_ns;   // until one thing of that size would pass
+	uint64_t remaining; // messages that would pass now
+	uint64_t limit;     // of the rate that is exceeded
+	bool bytes;         // that rate is bytes a second
+};
+void quota_explain(const struct quota_ledger *ledger, enum quota_direction direction, uint64_t size,
+		   uint64_t now_ns, struct quota_answer *ret);
+
+// ---- counts
+
+bool quota_count_take(struct quota_ledger *ledger, enum quota_count count,
+		      uint64_t amount); // false: over the limit, nothing was taken
+void quota_count_give_back(struct quota_ledger *ledger, enum quota_count count, uint64_t amount);
+uint64_t quota_count_used(const struct quota_ledger *ledger, enum quota_count count);

@@ -1,0 +1,188 @@
+// quota: admitted against allowed in virtual time, at small and large rates; batches, bytes, giving
+// back, changing limits.
+
+#include "quota/quota.h"
+#include "tests/unit/unit.h"
+
+#include <pthread.h>
+
+static const uint64_t clocks[] = {0, 5 * S_NS, 200ull * 86400 * S_NS, 8ull * 365 * 86400 * S_NS};
+
+// What passes in 10 s when `times` the rate is offered in batches.
+static double admitted(uint64_t rate, double times, uint64_t batch, uint64_t start_ns)
+{
+	uint64_t offered = 0, passed = 0, seconds = 10,
+		 total = (uint64_t)((double)rate * times * (double)seconds);
+	struct gcra gcra;
+
+	batch = MIN(batch, MAX(1, total / 100));
+	gcra_init(&gcra, rate);
+	gcra_take(&gcra, UINT64_MAX / 2, start_ns); // the burst is spent before the measurement
+	while (offered < total) {
+		uint64_t now = start_ns + (uint64_t)((double)offered / (double)total *
+						     (double)(seconds * S_NS));
+
+		passed += gcra_take(&gcra, batch, now);
+		offered += batch;
+	}
+	return (double)passed / ((double)rate * (double)seconds);
+}
+
+static void rates_are_exact(void)
+{
+	static const uint64_t rates[] = {10, 33, 1000, 7777, 1000000};
+
+	for (size_t c = 0; c < ARRAY_SIZE(clocks); ++c) {
+		for (size_t i = 0; i < ARRAY_SIZE(rates); ++i) {
+			for (unsigned times = 2; times <= (rates[i] > 10000 ? 2 : 100);
+			     times *= 7) {
+				double one = admitted(rates[i], times, 1, clocks[c]),
+				       many = admitted(rates[i], times, 256, clocks[c]);
+				double slack = MAX(0.01, 2.0 / (double)(rates[i] * 10));
+
+				if (one < 1 - slack || one > 1 + slack || many < 1 - slack ||
+				    many > 1 + slack)
+					fprintf(stderr, "rate %llu x %u: %f %f\n",
+						(unsigned long long)rates[i], times, one, many);
+				CHECK(one >= 1 - slack && one <= 1 + slack);
+				CHECK(many >= 1 - slack && many <= 1 + slack);
+			}
+		}
+	}
+}
+
+static void large_rates_do_not_overflow(void)
+{
+	static const uint64_t rates[] = {100000000, 40000000000ull, 1ull << 60, UINT64_MAX - 1};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rates); ++i) {
+		struct gcra gcra;
+
+		gcra_init(&gcra, rates[i]);
+		CHECK(gcra_take_all(&gcra, 1 << 20, false, clocks[3]));
+		CHECK(gcra_remaining(&gcra, clocks[3]) <= rates[i] / 5 + 1);
+		CHECK_EQ(gcra_wait_ns(&gcra, 1, clocks[3] + S_NS), 0);
+	}
+}
+
+static void burst_is_a_fifth(void)
+{
+	struct gcra gcra;
+
+	gcra_init(&gcra, 1000);
+	CHECK_EQ(gcra_take(&gcra, 100000, S_NS), 200);
+	CHECK_EQ(gcra_take(&gcra, 1, S_NS), 0);
+	CHECK_EQ(gcra_wait_ns(&gcra, 1, S_NS), MS_NS);
+	CHECK_EQ(gcra_take(&gcra, 5, S_NS + MS_NS), 1);
+	gcra_init(&gcra, 1);
+	CHECK_EQ(gcra_take(&gcra, 5, S_NS), 1);
+	CHECK_EQ(gcra_wait_ns(&gcra, 1, S_NS), S_NS);
+	gcra_init(&gcra, 0);
+	CHECK_EQ(gcra_take(&gcra, 5, S_NS), 0);
+}
+
+static void only_one_large_thing_goes_negative(void)
+{
+	struct gcra gcra;
+
+	gcra_init(&gcra, 1000);
+	CHECK(!gcra_take_all(&gcra, 2000, false, S_NS));
+	CHECK(gcra_take_all(&gcra, 2000, true, S_NS));
+	CHECK(!gcra_take_all(&gcra, 2000, true, S_NS + S_NS));
+	CHECK(!gcra_take_all(&gcra, 1, true, S_NS + S_NS));
+	CHECK(gcra_take_all(&gcra, 2000, true, S_NS + 2 * S_NS + MS_NS));
+}
+
+static const struct tenant_limits no_limits = {
+	.produce_tps = MODEL_UNLIMITED,
+	.produce_bps = MODEL_UNLIMITED,
+	.consume_tps = MODEL_UNLIMITED,
+	.consume_bps = MODEL_UNLIMITED,
+	.connections = UINT32_MAX,
+};
+
+static void batches_pass_in_part(void)
+{
+	struct tenant_limits limits = no_limits;
+	struct quota_ledger ledger;
+	struct quota_charge charge;
+	struct quota_answer answer;
+	uint32_t sizes[10];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); ++i)
+		sizes[i] = 100;
+	limits.produce_tps = 1000; // burst 200
+	limits.produce_bps = 2500; // burst 500
+	quota_ledger_init(&ledger, &limits, UINT64_MAX);
+	CHECK_EQ(quota_charge_batch(&ledger, QUOTA_PRODUCE, sizes, sizeof *sizes, 10, 1000, S_NS,
+				    &charge),
+		 5);
+	CHECK_EQ(charge.bytes, 500);
+	CHECK_EQ(gcra_remaining(&ledger.messages[QUOTA_PRODUCE], S_NS), 195);
+	quota_explain(&ledger, QUOTA_PRODUCE, 100, S_NS, &answer);
+	CHECK(answer.bytes && answer.limit == 2500 && answer.wait_ns == 40 * MS_NS &&
+	      answer.remaining == 0);
+	quota_charge_give_back(&charge, 2, 200);
+	quota_charge_close(&charge);
+	CHECK_EQ(quota_charge_batch(&ledger, QUOTA_PRODUCE, sizes, sizeof *sizes, 10, 1000, S_NS,
+				    &charge),
+		 2);
+	quota_charge_close(&charge);
+	CHECK_EQ(quota_charge_batch(&ledger, QUOTA_PRODUCE, sizes, sizeof *sizes, 10, 1000, S_NS,
+				    &charge),
+		 0);
+	quota_charge_close(&charge);
+	CHECK_EQ(quota_charge_batch(&ledger, QUOTA_CONSUME, sizes, sizeof *sizes, 10, 1000, S_NS,
+				    &charge),
+		 10);
+	quota_charge_close(&charge);
+	quota_ledger_deinit(&ledger);
+}
+
+static void limits_change_live(void)
+{
+	struct tenant_limits limits = no_limits;
+	struct quota_ledger ledger;
+
+	quota_ledger_init(&ledger, &limits, 1000);
+	CHECK(quota_count_take(&ledger, QUOTA_CONNECTIONS, 5));
+	limits.connections = 3;
+	limits.produce_tps = 10;
+	quota_ledger_set(&ledger, &limits);
+	CHECK(!quota_count_take(&ledger, QUOTA_CONNECTIONS, 1));
+	CHECK_EQ(gcra_take(&ledger.messages[QUOTA_PRODUCE], 100, S_NS), 2);
+	quota_count_give_back(&ledger, QUOTA_CONNECTIONS, 5);
+	CHECK(quota_count_take(&ledger, QUOTA_MEMORY, 1000) &&
+	      !quota_count_take(&ledger, QUOTA_MEMORY, 1));
+	quota_count_give_back(&ledger, QUOTA_MEMORY, 1000);
+	quota_ledger_deinit(&ledger);
+}
+
+static struct gcra shared;
+static uint64_t shared_passed;
+
+static void *take_many(void *ctx)
+{
+	(void)ctx;
+	for (unsigned i = 0; i < 200000; ++i)
+		__atomic_add_fetch(&shared_passed, gcra_take(&shared, 3, S_NS), __ATOMIC_RELAXED);
+	return NULL;
+}
+
+// However the threads meet, at one moment exactly one burst passes.
+static void threads_share_one_limit(void)
+{
+	pthread_t threads[3];
+
+	gcra_init(&shared, 1000000);
+	for (unsigned i = 0; i < 3; ++i)
+		CHECK_EQ(pthread_create(&threads[i], NULL, take_many, NULL), 0);
+	for (unsigned i = 0; i < 3; ++i)
+		pthread_join(threads[i], NULL);
+	CHECK_EQ(shared_passed, 200000);
+}
+
+UNIT_MAIN(UNIT_CASE(rates_are_exact), UNIT_CASE(large_rates_do_not_overflow),
+	  UNIT_CASE(burst_is_a_fifth), UNIT_CASE(only_one_large_thing_goes_negative),
+	  UNIT_CASE(batches_pass_in_part), UNIT_CASE(limits_change_live),
+	  UNIT_CASE(threads_share_one_limit))
