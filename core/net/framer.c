@@ -55,7 +55,7 @@ static int room_make(struct framer *framer)
 	r = buf_new(MAX(framer->read_size, needed + READ_SIZE_MIN), &buf);
 	if (r < 0)
 		return r;
-	if (have)
+	if (framer->buf && have)
 		memcpy(buf->data, framer->buf->data + framer->start, have);
 	buf_unref(framer->buf);
 	framer->buf = buf;

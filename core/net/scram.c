@@ -404,9 +404,11 @@ int scram_client_answer(struct scram_client *client, struct slice server_first,
 	if (!r)
 		r = hmac(server_key, sizeof server_key, client->auth_message,
 			 strlen(client->auth_message), client->server_signature);
-	xor_into(proof, signature);
-	base64_write(proof, sizeof proof, encoded);
-	snprintf(ret_message + size, SCRAM_MESSAGE_MAX - size, ",p=%s", encoded);
+	if (!r) {
+		xor_into(proof, signature);
+		base64_write(proof, sizeof proof, encoded);
+		snprintf(ret_message + size, SCRAM_MESSAGE_MAX - size, ",p=%s", encoded);
+	}
 	OPENSSL_cleanse(salted, sizeof salted);
 	return r;
 }

@@ -204,8 +204,10 @@ uint64_t record_parts_size(const struct record_parts *parts)
 
 static uint8_t *bytes_put(uint8_t *at, const void *bytes, size_t size)
 {
-	if (size)
+	if (size) {
+		assert(bytes);
 		memcpy(at, bytes, size);
+	}
 	return at + size;
 }
 
