@@ -14,7 +14,7 @@
 #define ASK_TABLE(ROW)                                                                             \
 	ROW(TOTALS, "",                                                                            \
 	    "{proxy, uptime_ms, connections, tenants:[{id, "                                       \
-	    "produce:{messages,bytes,ok,rejected,unknown,dropped,throttled}, "                     \
+	    "connections, produce:{messages,bytes,ok,rejected,unknown,dropped,throttled}, "        \
 	    "consume:{messages,bytes,acked,nacked,rejected,timeouts,dead}, topics:[{id, ...}], "   \
 	    "groups:[{id, ...}]}]}: counters since the start of the proxy")                        \
 	ROW(CLIENTS, "{tenant?}",                                                                  \
