@@ -1,0 +1,154 @@
+// Who calls: the first user, logging in and out, and what a caller may do.
+
+#include "portal-api/handlers.h"
+#include "portal-api/resource.h"
+
+#include "core/base/clock.h"
+#include "portal-api/state.h"
+#include "portal-api/throttle.h"
+
+#include <stdio.h>
+
+static const char *text_of(const struct call *call, const char *name)
+{
+	return json_string_value(json_object_get(call->body, name));
+}
+
+// True: too many failures from this address, answered.
+static bool throttled(struct call *call)
+{
+	char headers[40];
+	uint32_t wait_s;
+
+	if (throttle_allows(call->portal->throttle, call->actor.address, clock_now_ns(), &wait_s))
+		return false;
+	snprintf(headers, sizeof headers, "Retry-After: %u\r\n", wait_s);
+	call_problem(call->exchange, 429, CODE_THROTTLED,
+		     "too many failed tries from this address; try again later", NULL, headers);
+	return true;
+}
+
+static void answer(struct call *call, int r, struct registry_result *result)
+{
+	if (r >= 0 && (result->code == CODE_UNAUTHENTICATED || result->code == CODE_FORBIDDEN))
+		throttle_failed(call->portal->throttle, call->actor.address, clock_now_ns());
+	if (call_refused(call, r, result))
+		return;
+	call_created(call, "/api/v1/me", result->body);
+	registry_result_deinit(result);
+}
+
+void access_bootstrap(struct call *call)
+{
+	struct registry_result result = {0};
+	int r;
+
+	if (throttled(call))
+		return;
+	r = registry_bootstrap(call->portal->registry, call->actor.address, text_of(call, "token"),
+			       text_of(call, "user"), text_of(call, "password"), &result);
+	answer(call, r, &result);
+}
+
+void access_login(struct call *call)
+{
+	struct registry_result result = {0};
+	int r;
+
+	if (throttled(call))
+		return;
+	r = registry_login(call->portal->registry, call->actor.address, text_of(call, "user"),
+			   text_of(call, "password"), &result);
+	answer(call, r, &result);
+}
+
+void access_logout(struct call *call)
+{
+	struct registry_result done = {.code = CODE_OK};
+
+	if (!call->who.session) {
+		call_fail(call, CODE_CONFLICT,
+			  "this is a machine's token, not a session; delete it at /api/v1/tokens");
+		return;
+	}
+	call_result(call, registry_logout(call->portal->registry, call->bearer), &done, NULL);
+}
+
+void access_password(struct call *call)
+{
+	struct registry_result result = {0};
+	int r;
+
+	if (!call->who.session) {
+		call_fail(call, CODE_CONFLICT, "a machine's token has no password");
+		return;
+	}
+	if (throttled(call))
+		return;
+	r = registry_password_change(call->portal->registry, &call->actor, call->bearer,
+				     text_of(call, "old"), text_of(call, "new"), &result);
+	if (r >= 0 && result.code != CODE_OK)
+		throttle_failed(call->portal->throttle, call->actor.address, clock_now_ns());
+	call_result(call, r, &result, NULL);
+}
+
+static json_t *permissions_of(enum role role)
+{
+	json_t *names = json_array();
+	const struct permission *permission;
+
+	for (unsigned i = 0; (permission = permission_at(i)); ++i) {
+		if (permission->roles & 1u << role)
+			json_array_append_new(names, json_string(permission->name));
+	}
+	return names;
+}
+
+void access_me(struct call *call)
+{
+	const struct registry_identity *who = &call->who;
+
+	call_json(call, 200,
+		  json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "kind",
+			    who->session ? "session" : "token", "name", who->name, "role",
+			    role_names()[who->role], "tenant",
+			    who->tenant ? json_string(who->tenant_name) : json_null(), "expires_ms",
+			    who->expires_ms ? json_integer(who->expires_ms) : json_null(),
+			    "permissions", permissions_of(who->role)));
+}
+
+static json_t *roles_with(const struct permission *permission)
+{
+	json_t *names = json_array();
+
+	for (unsigned role = 0; role < ROLE_COUNT; ++role) {
+		if (permission->roles & 1u << role)
+			json_array_append_new(names, json_string(role_names()[role]));
+	}
+	return names;
+}
+
+static json_t *routes_of(const struct permission *permission)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < route_count; ++i) {
+		if (routes[i].permission && strcmp(routes[i].permission, permission->name) == 0)
+			json_array_append_new(
+				list, json_sprintf("%s %s", routes[i].method, routes[i].path));
+	}
+	return list;
+}
+
+void access_permissions(struct call *call)
+{
+	json_t *rows = json_array();
+	const struct permission *permission;
+
+	for (unsigned i = 0; (permission = permission_at(i)); ++i)
+		json_array_append_new(
+			rows, json_pack("{s:s, s:s, s:o, s:o}", "name", permission->name,
+					"sentence", permission->sentence, "roles",
+					roles_with(permission), "routes", routes_of(permission)));
+	call_json(call, 200, json_pack("{s:o}", "permissions", rows));
+}

@@ -1,0 +1,161 @@
+// Subscription groups: their backlog, and moving them.
+
+#include "portal-api/handlers.h"
+#include "portal-api/resource.h"
+
+#include "core/base/util.h"
+
+void groups_list(struct call *call)
+{
+	struct registry_query query = resource_query(call);
+
+	query.topic = call->query[LIST_FILTER].text;
+	query.state = call->query[LIST_FILTER + 1].text;
+	resource_list(call, REGISTRY_GROUP, &query);
+}
+
+void groups_create(struct call *call)
+{
+	resource_create(call, REGISTRY_GROUP, "name");
+}
+
+void groups_get(struct call *call)
+{
+	resource_get(call, REGISTRY_GROUP);
+}
+
+void groups_put(struct call *call)
+{
+	resource_put(call, REGISTRY_GROUP);
+}
+
+void groups_delete(struct call *call)
+{
+	resource_delete(call, REGISTRY_GROUP);
+}
+
+static const char *const parts[] = {"ready", "in_flight", "retrying", "delayed"};
+
+static json_int_t count_of(const json_t *object, const char *name)
+{
+	return json_integer_value(json_object_get(object, name));
+}
+
+// Adds the sum of the parts to each partition, and the sums over all of them.
+static void add_sums(json_t *body)
+{
+	json_int_t sums[ARRAY_SIZE(parts)] = {0}, all = 0;
+	json_t *partition;
+	size_t index;
+
+	json_array_foreach(json_object_get(body, "partitions"), index, partition)
+	{
+		json_int_t backlog = 0;
+		for (size_t i = 0; i < ARRAY_SIZE(parts); ++i) {
+			sums[i] += count_of(partition, parts[i]);
+			backlog += count_of(partition, parts[i]);
+		}
+		json_object_set_new(partition, "backlog", json_integer(backlog));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(parts); ++i) {
+		json_object_set_new(body, parts[i], json_integer(sums[i]));
+		all += sums[i];
+	}
+	json_object_set_new(body, "backlog", json_integer(all));
+}
+
+static void answer_backlog(struct call *call, enum code code, json_t *body, const char *text)
+{
+	if (code != CODE_OK) {
+		call_ask_failed(call, code, text);
+		return;
+	}
+	add_sums(body);
+	call_json(call, 200, body);
+}
+
+void groups_backlog(struct call *call)
+{
+	uint64_t id = resource_id(call, REGISTRY_GROUP);
+
+	if (id)
+		call_ask(call, ASK_BACKLOG, json_pack("{s:I}", "group", (json_int_t)id),
+			 answer_backlog);
+}
+
+// Reset and purge end alike: what was moved, in the audit log unless it was a preview.
+static void answer_act(struct call *call, const char *action, enum code code, json_t *body,
+		       const char *text)
+{
+	bool preview = json_is_true(json_object_get(call->body, "preview"));
+
+	if (code != CODE_OK) {
+		call_ask_failed(call, code, text);
+		return;
+	}
+	if (!preview && !resource_note(call, action, "group", call->params[1], body)) {
+		json_decref(body);
+		return;
+	}
+	json_object_set_new(body, "preview", json_boolean(preview));
+	call_json(call, 200, body);
+}
+
+static void answer_reset(struct call *call, enum code code, json_t *body, const char *text)
+{
+	answer_act(call, "reset", code, body, text);
+}
+
+static void answer_purge(struct call *call, enum code code, json_t *body, const char *text)
+{
+	answer_act(call, "purge", code, body, text);
+}
+
+// The question's form of `to`; NULL: a member is missing or does not belong, answered.
+static json_t *reset_target(struct call *call)
+{
+	const json_t *to = json_object_get(call->body, "to");
+	const char *at = json_string_value(json_object_get(to, "at"));
+	json_t *time = json_object_get(to, "time_ms"),
+	       *positions = json_object_get(to, "positions");
+	bool by_time = strcmp(at, "time") == 0, by_position = strcmp(at, "positions") == 0;
+
+	if (by_time != (time != NULL) || by_position != (positions != NULL)) {
+		call_fail(call, CODE_BAD_REQUEST,
+			  "/to: time_ms goes with at \"time\", positions with at \"positions\", "
+			  "nothing with \"earliest\" and \"latest\"");
+		return NULL;
+	}
+	if (by_time)
+		return json_pack("{s:I}", "time_ms", (json_int_t)json_number_value(time));
+	if (by_position)
+		return json_pack("{s:O}", "positions", positions);
+	return json_pack("{s:b}", at, true);
+}
+
+void groups_reset(struct call *call)
+{
+	bool preview = json_is_true(json_object_get(call->body, "preview"));
+	json_t *to = reset_target(call);
+	uint64_t id = to ? resource_id(call, REGISTRY_GROUP) : 0;
+
+	if (!id) {
+		json_decref(to);
+		return;
+	}
+	call_ask(
+		call, ASK_GROUP_RESET,
+		json_pack("{s:I, s:o, s:b}", "group", (json_int_t)id, "to", to, "preview", preview),
+		answer_reset);
+}
+
+void groups_purge(struct call *call)
+{
+	bool preview = json_is_true(json_object_get(call->body, "preview"));
+	uint64_t id = resource_id(call, REGISTRY_GROUP);
+
+	if (id)
+		call_ask(call, ASK_GROUP_PURGE,
+			 json_pack("{s:I, s:b}", "group", (json_int_t)id, "preview", preview),
+			 answer_purge);
+}

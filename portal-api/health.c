@@ -1,0 +1,110 @@
+// Is it alive, can it serve, what does it measure.
+
+#include "portal-api/handlers.h"
+#include "portal-api/resource.h"
+
+#include "adapters/adapter.h"
+#include "core/base/clock.h"
+#include "core/base/util.h"
+#include "core/registry/catalog.h"
+#include "portal-api/state.h"
+#include "portal-api/stats.h"
+
+#include <stdio.h>
+
+enum { PROXY_SILENT_S = 5 };
+
+// Answered by the portal's own thread: an answer means that it turns.
+void health_live(struct call *call)
+{
+	call_json(call, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+static bool add_check(json_t *checks, const char *name, bool ok, const char *detail)
+{
+	json_array_append_new(
+		checks, json_pack("{s:s, s:b, s:s}", "name", name, "ok", ok, "detail", detail));
+	return ok;
+}
+
+static bool check_registry(const struct portal *portal, json_t *checks)
+{
+	char detail[80];
+	uint64_t revision = registry_revision(portal->registry);
+
+	snprintf(detail, sizeof detail, "revision %llu", (unsigned long long)revision);
+	return add_check(checks, "registry", revision > 0, detail);
+}
+
+// The proxy serves what the registry says, and would do so again after a restart.
+static bool check_configuration(const struct portal *portal, json_t *checks)
+{
+	uint64_t wanted = registry_revision(portal->registry);
+	uint64_t held = catalog_revision(portal->config.catalog);
+	bool stored = catalog_stored(portal->config.catalog);
+	char detail[160];
+
+	snprintf(detail, sizeof detail, "revision %llu of %llu is served; last good copy %s",
+		 (unsigned long long)held, (unsigned long long)wanted,
+		 stored ? "is on disk" : "could not be written");
+	return add_check(checks, "configuration", held == wanted && stored, detail);
+}
+
+static bool check_proxy(const struct portal *portal, json_t *checks)
+{
+	uint64_t age_ns = stats_age_ns(portal->stats, clock_now_ns());
+	char detail[80] = "no proxy has answered yet";
+
+	if (age_ns != UINT64_MAX)
+		snprintf(detail, sizeof detail, "answered %.1f s ago", (double)age_ns / 1e9);
+	return add_check(checks, "proxy", age_ns < PROXY_SILENT_S * S_NS, detail);
+}
+
+void health_ready(struct call *call)
+{
+	json_t *checks = json_array();
+	bool ready = check_registry(call->portal, checks);
+
+	ready &= check_configuration(call->portal, checks);
+	ready &= check_proxy(call->portal, checks);
+	call_json(call, ready ? 200 : 503,
+		  json_pack("{s:b, s:o}", "ready", ready, "checks", checks));
+}
+
+void health_metrics(struct call *call)
+{
+	const struct portal_config *config = &call->portal->config;
+	_cleanup_(freep) char *text = NULL;
+	size_t size = 0;
+	int r = config->metrics ? config->metrics(config->ctx, call->query[0].integer, &text, &size)
+				: 0;
+
+	if (r < 0)
+		call_fail(call, CODE_OVERLOADED, "the metrics could not be written: %s",
+			  strerror(-r));
+	else
+		call_text(call, "text/plain; version=0.0.4; charset=utf-8", text ? text : "", size);
+}
+
+static json_t *kinds(void)
+{
+	json_t *names = json_array();
+	const struct adapter_ops *ops;
+
+	for (size_t i = 0; (ops = adapter_at(i)); ++i)
+		json_array_append_new(names, json_string(ops->kind));
+	return names;
+}
+
+void health_system(struct call *call)
+{
+	struct portal *portal = call->portal;
+	uint64_t uptime_ns = clock_now_ns() - portal->started_ns;
+
+	call_json(call, 200,
+		  json_pack("{s:s, s:I, s:I, s:I, s:b, s:o}", "version", portal->config.version,
+			    "uptime_ms", (json_int_t)(uptime_ns / MS_NS), "started_ms",
+			    (json_int_t)portal->started_ms, "revision",
+			    (json_int_t)registry_revision(portal->registry), "bootstrapped",
+			    registry_bootstrapped(portal->registry), "cluster_kinds", kinds()));
+}

@@ -1,0 +1,46 @@
+// Access keys: what applications authenticate with. A secret is in the answer that made it and
+// nowhere else.
+
+#include "portal-api/handlers.h"
+#include "portal-api/resource.h"
+#include "portal-api/state.h"
+
+enum { OLD_VALID_MS = 24 * 3600 * 1000 };
+
+void keys_list(struct call *call)
+{
+	struct registry_query query = resource_query(call);
+
+	resource_list(call, REGISTRY_ACCESS_KEY, &query);
+}
+
+void keys_create(struct call *call)
+{
+	resource_create(call, REGISTRY_ACCESS_KEY, "key_id");
+}
+
+void keys_get(struct call *call)
+{
+	resource_get(call, REGISTRY_ACCESS_KEY);
+}
+
+void keys_put(struct call *call)
+{
+	resource_put(call, REGISTRY_ACCESS_KEY);
+}
+
+void keys_delete(struct call *call)
+{
+	resource_delete(call, REGISTRY_ACCESS_KEY);
+}
+
+void keys_rotate(struct call *call)
+{
+	const json_t *valid = json_object_get(call->body, "old_valid_ms");
+	struct registry_result result = {0};
+	int r = registry_key_rotate(
+		call->portal->registry, &call->actor, call->params[0], call->params[1],
+		valid ? (uint64_t)json_number_value(valid) : OLD_VALID_MS, &result);
+
+	call_result(call, r, &result, "key_id");
+}

@@ -1,0 +1,358 @@
+// The portal's thread: one loop with the HTTP server, the sampler of statistics and the reconciler.
+//
+// Everything that belongs to the portal is touched by this thread only, from portal_start()'s
+// return to portal_stop()'s. The proxies' answers come on any thread and reach it as letters.
+// Stopping waits for open requests and for every question asked, both of which have deadlines of
+// their own.
+
+#include "portal-api/portal.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/base/util.h"
+#include "portal-api/call.h"
+#include "portal-api/state.h"
+#include "portal-api/stats.h"
+#include "portal-api/throttle.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+
+enum { SAVE_EVERY = 60 }; // samples
+
+struct sampler {
+	struct portal *portal;
+	struct loop_timer timer;
+	unsigned round;
+	bool asking;
+};
+
+// ---- asking the proxies
+
+struct question {
+	struct loop_task task;
+	struct portal *portal;
+	portal_answer_fn fn;
+	void *ctx;
+	json_t *answer;
+	char *text;
+	enum code code;
+};
+
+static void stop_when_idle(struct portal *portal)
+{
+	if (portal->drained && portal->asking == 0)
+		loop_stop(portal->loop);
+}
+
+static void on_letter(struct loop_task *task)
+{
+	struct question *question = CONTAINER_OF(task, struct question, task);
+	struct portal *portal = question->portal;
+
+	question->fn(question->ctx, question->code, question->answer, question->text);
+	free(question->text);
+	free(question);
+	portal->asking -= 1;
+	stop_when_idle(portal);
+}
+
+static void on_door(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct question *question = ctx;
+
+	question->code = code;
+	question->answer = code == CODE_OK ? answer : NULL;
+	if (code != CODE_OK)
+		json_decref(answer);
+	question->text = text ? strdup(text) : NULL;
+	loop_post(question->portal->loop, &question->task);
+}
+
+void portal_ask(struct portal *portal, enum ask_kind kind, json_t *parameters, portal_answer_fn fn,
+		void *ctx)
+{
+	struct question *question = calloc(1, sizeof *question);
+	struct ask_door *door = portal->config.door;
+
+	if (!question || !door) {
+		free(question);
+		json_decref(parameters);
+		fn(ctx, door ? CODE_OVERLOADED : CODE_NOT_READY, NULL,
+		   door ? NULL : "no proxy can be asked");
+		return;
+	}
+	*question = (struct question){.task.fn = on_letter, .portal = portal, .fn = fn, .ctx = ctx};
+	portal->asking += 1;
+	door->ask(door, kind, parameters, clock_now_ns() + portal->config.ask_ms * MS_NS, on_door,
+		  question);
+}
+
+// ---- statistics
+
+static void on_totals(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct sampler *sampler = ctx;
+	struct portal *portal = sampler->portal;
+
+	sampler->asking = false;
+	stats_take(portal->stats, code == CODE_OK ? answer : NULL, clock_now_ns(), clock_wall_ms());
+	json_decref(answer);
+}
+
+static void save_totals(struct portal *portal)
+{
+	int r = stats_save(portal->stats);
+
+	if (r < 0)
+		log_warn(NULL, "TOTALS-NOT-SAVED", "%s", strerror(-r));
+}
+
+static void on_sample(struct loop_timer *timer)
+{
+	struct sampler *sampler = CONTAINER_OF(timer, struct sampler, timer);
+	struct portal *portal = sampler->portal;
+
+	if (portal->stopping)
+		return;
+	loop_timer_set(timer, loop_now_ns(portal->loop) + S_NS);
+	if (++sampler->round % SAVE_EVERY == 0)
+		save_totals(portal);
+	if (sampler->asking)
+		return;
+	sampler->asking = true;
+	portal_ask(portal, ASK_TOTALS, json_object(), on_totals, sampler);
+}
+
+// ---- reconciling
+
+static void reconcile_now(struct portal *portal)
+{
+	uint64_t next;
+
+	if (portal->stopping)
+		return;
+	next = reconcile_run(portal->reconcile, clock_now_ns());
+	if (next == UINT64_MAX)
+		loop_timer_cancel(&portal->reconcile_timer);
+	else
+		loop_timer_set(&portal->reconcile_timer, next);
+}
+
+static void on_reconcile_timer(struct loop_timer *timer)
+{
+	reconcile_now(CONTAINER_OF(timer, struct portal, reconcile_timer));
+}
+
+static void on_reconcile_letter(struct loop_task *task)
+{
+	struct portal *portal = CONTAINER_OF(task, struct portal, reconcile_task);
+
+	__atomic_store_n(&portal->reconcile_posted, false, __ATOMIC_RELEASE);
+	reconcile_now(portal);
+}
+
+// @thread any
+static void wake_reconcile(void *ctx)
+{
+	struct portal *portal = ctx;
+
+	if (!__atomic_exchange_n(&portal->reconcile_posted, true, __ATOMIC_ACQ_REL))
+		loop_post(portal->loop, &portal->reconcile_task);
+}
+
+void portal_changed(struct portal *portal)
+{
+	wake_reconcile(portal);
+}
+
+// ---- the HTTP server's handler
+
+static void on_head(void *ctx, struct http_exchange *exchange, size_t *ret_body_bytes)
+{
+	call_begin(ctx, exchange, ret_body_bytes);
+}
+
+static void on_request(void *ctx, struct http_exchange *exchange)
+{
+	call_run(http_user(exchange));
+}
+
+static void on_refuse(void *ctx, struct http_exchange *exchange, unsigned status, const char *why)
+{
+	enum code code = status == 408 || status == 504   ? CODE_TIMEOUT
+			 : status == 413 || status == 431 ? CODE_TOO_LARGE
+			 : status == 503                  ? CODE_OVERLOADED
+							  : CODE_BAD_REQUEST;
+
+	call_problem(exchange, status, code, why, NULL, NULL);
+}
+
+static SSL_CTX *on_tls_context(void *ctx)
+{
+	struct portal *portal = ctx;
+
+	return portal->config.tls_context ? portal->config.tls_context(portal->config.ctx) : NULL;
+}
+
+// ---- life
+
+static void on_drained(void *ctx)
+{
+	struct portal *portal = ctx;
+
+	portal->drained = true;
+	stop_when_idle(portal);
+}
+
+static void on_stop(struct loop_task *task)
+{
+	struct portal *portal = CONTAINER_OF(task, struct portal, stop_task);
+
+	portal->stopping = true;
+	loop_timer_cancel(&portal->reconcile_timer);
+	http_drain(portal->http, on_drained, portal);
+}
+
+static void *portal_thread(void *arg)
+{
+	struct portal *portal = arg;
+	struct sampler sampler = {.portal = portal};
+	sigset_t all;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	loop_timer_init(&sampler.timer, portal->loop, on_sample);
+	loop_timer_set(&sampler.timer, clock_now_ns());
+	reconcile_now(portal);
+	r = loop_run(portal->loop);
+	if (r < 0)
+		log_error(NULL, "PORTAL-ENDED", "%s", strerror(-r));
+	loop_timer_cancel(&sampler.timer);
+	save_totals(portal);
+	return NULL;
+}
+
+static void fill_defaults(struct portal_config *config)
+{
+#define DEFAULT(member, value) config->member = config->member ? config->member : (value)
+	DEFAULT(connections, 256);
+	DEFAULT(head_ms, 10000);
+	DEFAULT(body_ms, 30000);
+	DEFAULT(work_ms, 30000);
+	DEFAULT(write_ms, 30000);
+	DEFAULT(ask_ms, 5000);
+	DEFAULT(body_bytes, 64 << 10);
+	DEFAULT(definitions_bytes, 16 << 20);
+#undef DEFAULT
+}
+
+static bool is_loopback(const char *address)
+{
+	return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0;
+}
+
+static int listen_all(struct portal *portal, const struct portal_config *config, size_t *ret_which)
+{
+	for (size_t i = 0; i < config->listener_count; ++i) {
+		const struct portal_listener *listener = &config->listeners[i];
+		int r;
+
+		*ret_which = i;
+		if (!listener->tls && !config->allow_plain && !is_loopback(listener->address))
+			return PORTAL_E_PLAIN;
+		r = http_listen(portal->http, listener->address, listener->tls, &portal->ports[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void portal_free(struct portal *portal)
+{
+	reconcile_free(portal->reconcile);
+	stats_free(portal->stats);
+	throttle_free(portal->throttle);
+	http_free(portal->http);
+	if (portal->loop)
+		loop_free(portal->loop);
+	free((char *)(uintptr_t)portal->config.data_dir);
+	free(portal->ports);
+	free(portal);
+}
+
+static int portal_init(struct portal *portal, size_t *ret_which)
+{
+	const struct portal_config *config = &portal->config;
+	const struct http_limits limits = {.connections = config->connections,
+					   .head_ms = config->head_ms,
+					   .body_ms = config->body_ms,
+					   .work_ms = config->work_ms,
+					   .write_ms = config->write_ms};
+	const struct http_handler handler = {.ctx = portal,
+					     .head = on_head,
+					     .request = on_request,
+					     .refuse = on_refuse,
+					     .tls_context = on_tls_context,
+					     .release = call_release};
+	const struct reconcile_config reconcile = {.registry = portal->registry,
+						   .door = config->door,
+						   .wake = wake_reconcile,
+						   .wake_ctx = portal};
+	int r;
+
+	portal->ports = calloc(config->listener_count + 1, sizeof *portal->ports);
+	if (!config->data_dir || !portal->ports)
+		return -ENOMEM;
+	if ((r = loop_new("portal", &portal->loop)) < 0 ||
+	    (r = http_new(portal->loop, &limits, &handler, &portal->http)) < 0 ||
+	    (r = stats_new(portal->registry, config->catalog, &portal->stats)) < 0 ||
+	    (r = throttle_new(&portal->throttle)) < 0 ||
+	    (r = reconcile_new(&reconcile, &portal->reconcile)) < 0)
+		return r;
+	loop_timer_init(&portal->reconcile_timer, portal->loop, on_reconcile_timer);
+	portal->reconcile_task.fn = on_reconcile_letter;
+	portal->stop_task.fn = on_stop;
+	return listen_all(portal, config, ret_which);
+}
+
+int portal_start(const struct portal_config *config, struct portal **ret, size_t *ret_which)
+{
+	struct portal *portal = calloc(1, sizeof *portal);
+	int r;
+
+	*ret_which = 0;
+	if (!portal)
+		return -ENOMEM;
+	portal->config = *config;
+	portal->config.data_dir = strdup(config->data_dir);
+	portal->registry = config->registry;
+	portal->started_ms = clock_wall_ms();
+	portal->started_ns = clock_now_ns();
+	fill_defaults(&portal->config);
+	r = portal_init(portal, ret_which);
+	if (r == 0)
+		r = -pthread_create(&portal->thread, NULL, portal_thread, portal);
+	if (r) {
+		portal_free(portal);
+		return r;
+	}
+	*ret = portal;
+	return 0;
+}
+
+uint16_t portal_port(const struct portal *portal, size_t listener)
+{
+	return portal->ports[listener];
+}
+
+void portal_stop(struct portal *portal)
+{
+	if (!portal)
+		return;
+	loop_post(portal->loop, &portal->stop_task);
+	pthread_join(portal->thread, NULL);
+	portal_free(portal);
+}

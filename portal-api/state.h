@@ -1,0 +1,42 @@
+// What the portal's parts share. For the portal's thread.
+#pragma once
+
+#include "core/loop/loop.h"
+#include "core/registry/reconcile.h"
+#include "core/registry/registry.h"
+#include "portal-api/http.h"
+#include "portal-api/portal.h"
+
+#include <pthread.h>
+
+struct stats;
+struct throttle;
+
+struct portal {
+	struct portal_config config; // defaults filled in; data_dir is the portal's own
+	struct loop *loop;
+	struct http_server *http;
+	struct registry *registry;
+	struct stats *stats;
+	struct throttle *throttle;
+	struct reconcile *reconcile;
+	struct loop_timer reconcile_timer;
+	struct loop_task reconcile_task;
+	bool reconcile_posted; // atomic
+	struct loop_task stop_task;
+	pthread_t thread;
+	uint16_t *ports;
+	int64_t started_ms;
+	uint64_t started_ns;
+	size_t asking; // questions without an answer yet
+	bool stopping, drained;
+};
+
+// Lets topics and groups that were made or deleted reach their backends.
+void portal_changed(struct portal *portal);
+
+// The answer comes on the portal's thread. `answer` is fn's; NULL unless code is OK. Takes
+// `parameters`.
+typedef void (*portal_answer_fn)(void *ctx, enum code code, json_t *answer, const char *text);
+void portal_ask(struct portal *portal, enum ask_kind kind, json_t *parameters, portal_answer_fn fn,
+		void *ctx);

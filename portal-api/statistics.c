@@ -1,0 +1,84 @@
+// Totals, rates and quota use. Every answer takes a fresh look at the counters first, so that what
+// was sent before the question is in the answer.
+
+#include "portal-api/handlers.h"
+#include "portal-api/resource.h"
+
+#include "core/base/clock.h"
+#include "core/registry/catalog.h"
+#include "portal-api/state.h"
+#include "portal-api/stats.h"
+
+static void refresh(struct call *call, enum code code, json_t *totals)
+{
+	stats_take(call->portal->stats, code == CODE_OK ? totals : NULL, clock_now_ns(),
+		   clock_wall_ms());
+	json_decref(totals);
+}
+
+static void ask_totals(struct call *call, call_then_fn then)
+{
+	call_ask(call, ASK_TOTALS, json_object(), then);
+}
+
+static void answer_platform(struct call *call, enum code code, json_t *totals, const char *text)
+{
+	refresh(call, code, totals);
+	call_json(call, 200, stats_of_platform(call->portal->stats));
+}
+
+void statistics_platform(struct call *call)
+{
+	ask_totals(call, answer_platform);
+}
+
+static void answer_tenant(struct call *call, enum code code, json_t *totals, const char *text)
+{
+	const struct tenant *tenant;
+
+	refresh(call, code, totals);
+	tenant = catalog_tenant(call->portal->config.catalog, call->tenant);
+	if (!tenant) {
+		call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"", call->params[0]);
+		return;
+	}
+	call_json(call, 200, stats_of_tenant(call->portal->stats, call->tenant, &tenant->limits));
+	model_unref(tenant);
+}
+
+void statistics_tenant(struct call *call)
+{
+	ask_totals(call, answer_tenant);
+}
+
+static void answer_one(struct call *call, enum registry_kind kind)
+{
+	uint64_t id = resource_id(call, kind);
+
+	if (id)
+		call_json(call, 200, stats_of(call->portal->stats, kind, id));
+}
+
+static void answer_topic(struct call *call, enum code code, json_t *totals, const char *text)
+{
+	refresh(call, code, totals);
+	answer_one(call, REGISTRY_TOPIC);
+}
+
+void statistics_topic(struct call *call)
+{
+	if (resource_id(call, REGISTRY_TOPIC))
+		ask_totals(call, answer_topic);
+}
+
+static void answer_group(struct call *call, enum code code, json_t *totals, const char *text)
+{
+	refresh(call, code, totals);
+	answer_one(call, REGISTRY_GROUP);
+}
+
+void statistics_group(struct call *call)
+{
+	if (resource_id(call, REGISTRY_GROUP))
+		ask_totals(call, answer_group);
+}

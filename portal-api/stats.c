@@ -1,0 +1,455 @@
+// All series, and the bodies of the statistics routes made of them.
+//
+// One row per tenant, topic or group that has ever counted something, found by a hash over kind and
+// id. A platform's numbers are the sums over its tenants. A row goes when its object is gone from
+// the registry, which is looked at when totals are saved.
+
+#include "portal-api/stats.h"
+
+#include "core/base/list.h"
+#include "core/base/util.h"
+#include "core/registry/catalog.h"
+#include "portal-api/series.h"
+
+#include <errno.h>
+
+enum { BUCKETS = 4096, BUSIEST = 100 };
+
+struct row {
+	struct list link;
+	struct row *next; // in the bucket
+	enum registry_kind kind;
+	uint64_t id, tenant;
+	uint64_t connections;
+	struct series series;
+};
+
+struct stats {
+	struct registry *registry;
+	struct catalog *catalog;
+	struct list rows;
+	struct row *buckets[BUCKETS];
+	uint64_t sampled_ns; // 0: never
+	int64_t sampled_wall_ms;
+	uint64_t connections;
+	unsigned proxies;
+	bool complete;
+};
+
+static struct row **bucket_of(struct stats *stats, enum registry_kind kind, uint64_t id)
+{
+	uint64_t hash = (id * 4 + kind) * 0x9e3779b97f4a7c15ull;
+
+	return &stats->buckets[hash >> 52];
+}
+
+static struct row *find(struct stats *stats, enum registry_kind kind, uint64_t id)
+{
+	struct row *row = *bucket_of(stats, kind, id);
+
+	while (row && (row->kind != kind || row->id != id))
+		row = row->next;
+	return row;
+}
+
+static struct row *add(struct stats *stats, enum registry_kind kind, uint64_t id, uint64_t tenant)
+{
+	struct row **bucket = bucket_of(stats, kind, id);
+	struct row *row = calloc(1, sizeof *row);
+
+	if (!row)
+		return NULL;
+	*row = (struct row){.next = *bucket, .kind = kind, .id = id, .tenant = tenant};
+	*bucket = row;
+	list_push_back(&stats->rows, &row->link);
+	return row;
+}
+
+static void drop(struct stats *stats, struct row *row)
+{
+	struct row **at = bucket_of(stats, row->kind, row->id);
+
+	while (*at != row)
+		at = &(*at)->next;
+	*at = row->next;
+	list_unlink(&row->link);
+	free(row);
+}
+
+// ---- sampling
+
+static void take_row(struct stats *stats, enum registry_kind kind, const json_t *answer,
+		     uint64_t tenant, uint64_t now_ns)
+{
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(answer, "id"));
+	struct row *row = find(stats, kind, id);
+
+	if (!row) {
+		row = add(stats, kind, id, kind == REGISTRY_TENANT ? id : tenant);
+		if (!row)
+			return;
+	}
+	// What it counted since the last look began at nothing.
+	if (!row->series.fine[row->series.fine_at].at_ns && stats->sampled_ns)
+		series_sample(&row->series, stats->sampled_ns);
+	series_take(&row->series, answer);
+	series_sample(&row->series, now_ns);
+	row->connections = (uint64_t)json_integer_value(json_object_get(answer, "connections"));
+}
+
+static void take_part(struct stats *stats, enum registry_kind kind, const json_t *tenant,
+		      const char *part, uint64_t now_ns)
+{
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(tenant, "id"));
+	size_t index;
+	json_t *answer;
+
+	json_array_foreach(json_object_get(tenant, part), index, answer)
+		take_row(stats, kind, answer, id, now_ns);
+}
+
+// What did not count in this sample stands still: its rates must come down to zero.
+static void sample_idle(struct stats *stats, uint64_t now_ns)
+{
+	LIST_FOREACH(link, next, &stats->rows)
+	{
+		struct row *row = LIST_ENTRY(link, struct row, link);
+		series_sample(&row->series, now_ns);
+	}
+}
+
+void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int64_t wall_ms)
+{
+	size_t index;
+	json_t *tenant;
+
+	stats->complete = totals != NULL;
+	if (!totals)
+		return;
+	LIST_FOREACH(link, next, &stats->rows)
+	LIST_ENTRY(link, struct row, link)->connections = 0;
+	json_array_foreach(json_object_get(totals, "tenants"), index, tenant)
+	{
+		take_row(stats, REGISTRY_TENANT, tenant, 0, now_ns);
+		take_part(stats, REGISTRY_TOPIC, tenant, "topics", now_ns);
+		take_part(stats, REGISTRY_GROUP, tenant, "groups", now_ns);
+	}
+	sample_idle(stats, now_ns);
+	stats->connections = (uint64_t)json_integer_value(json_object_get(totals, "connections"));
+	stats->proxies = 1;
+	stats->sampled_ns = now_ns;
+	stats->sampled_wall_ms = wall_ms;
+}
+
+uint64_t stats_age_ns(const struct stats *stats, uint64_t now_ns)
+{
+	return stats->sampled_ns ? now_ns - stats->sampled_ns : UINT64_MAX;
+}
+
+// ---- across restarts
+
+static uint64_t tenant_of(struct catalog *catalog, enum registry_kind kind, uint64_t id)
+{
+	uint64_t tenant = id;
+
+	if (kind == REGISTRY_TOPIC) {
+		const struct topic *topic = catalog_topic(catalog, id);
+		tenant = topic ? topic->tenant : 0;
+		model_unref(topic);
+	} else if (kind == REGISTRY_GROUP) {
+		const struct group *group = catalog_group(catalog, id);
+		tenant = group ? group->tenant : 0;
+		model_unref(group);
+	}
+	return tenant;
+}
+
+static void load_row(void *ctx, const struct registry_total *total)
+{
+	struct stats *stats = ctx;
+	struct row *row = add(stats, total->kind, total->id,
+			      tenant_of(stats->catalog, total->kind, total->id));
+
+	if (row)
+		series_load(&row->series, total->counters);
+}
+
+int stats_new(struct registry *registry, struct catalog *catalog, struct stats **ret)
+{
+	struct stats *stats = calloc(1, sizeof *stats);
+	int r;
+
+	if (!stats)
+		return -ENOMEM;
+	stats->registry = registry;
+	stats->catalog = catalog;
+	list_init(&stats->rows);
+	r = registry_totals_load(registry, load_row, stats);
+	if (r < 0) {
+		stats_free(stats);
+		return r;
+	}
+	*ret = stats;
+	return 0;
+}
+
+void stats_free(struct stats *stats)
+{
+	if (!stats)
+		return;
+	LIST_FOREACH(link, next, &stats->rows)
+	free(LIST_ENTRY(link, struct row, link));
+	free(stats);
+}
+
+static void drop_gone(struct stats *stats)
+{
+	LIST_FOREACH(link, next, &stats->rows)
+	{
+		struct row *row = LIST_ENTRY(link, struct row, link);
+		if (!registry_name(stats->registry, row->kind, row->id))
+			drop(stats, row);
+	}
+}
+
+static size_t count_dirty(struct stats *stats)
+{
+	size_t count = 0;
+
+	LIST_FOREACH(link, next, &stats->rows)
+	count += LIST_ENTRY(link, struct row, link)->series.dirty;
+	return count;
+}
+
+int stats_save(struct stats *stats)
+{
+	size_t room, count = 0;
+	struct registry_total *totals;
+	int r;
+
+	drop_gone(stats);
+	room = count_dirty(stats);
+	if (!room)
+		return 0;
+	totals = calloc(room, sizeof *totals);
+	if (!totals)
+		return -ENOMEM;
+	LIST_FOREACH(link, next, &stats->rows)
+	{
+		struct row *row = LIST_ENTRY(link, struct row, link);
+		if (row->series.dirty)
+			totals[count++] = (struct registry_total){row->kind, row->id,
+								  series_save(&row->series)};
+	}
+	r = registry_totals_save(stats->registry, totals, count);
+	for (size_t i = 0; i < count; ++i)
+		json_decref((json_t *)(uintptr_t)totals[i].counters);
+	free(totals);
+	LIST_FOREACH(link, next, &stats->rows)
+	{
+		struct row *row = LIST_ENTRY(link, struct row, link);
+		row->series.dirty &= r < 0;
+	}
+	return r;
+}
+
+// ---- bodies
+
+static const struct series nothing;
+
+static json_t *rates_json(const struct series_rate *s1, const struct series_rate *s10,
+			  const struct series_rate *s60)
+{
+	return json_pack("{s:o, s:o, s:o}", "s1", series_rate_json(s1), "s10",
+			 series_rate_json(s10), "s60", series_rate_json(s60));
+}
+
+static json_t *make_body(const struct stats *stats, json_t *totals, json_t *rates)
+{
+	json_object_set_new(totals, "at_ms", json_integer(stats->sampled_wall_ms));
+	json_object_set_new(totals, "complete", json_boolean(stats->complete));
+	json_object_set_new(totals, "rates", rates);
+	return totals;
+}
+
+static json_t *series_body(const struct stats *stats, const struct series *series)
+{
+	struct series_rate s1, s10, s60;
+
+	series_rate(series, 1, &s1);
+	series_rate(series, 10, &s10);
+	series_rate(series, 60, &s60);
+	return make_body(stats, series_totals_json(series), rates_json(&s1, &s10, &s60));
+}
+
+json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id)
+{
+	struct row *row = find(stats, kind, id);
+
+	return series_body(stats, row ? &row->series : &nothing);
+}
+
+struct ranked {
+	const struct row *row;
+	struct series_rate rate;
+};
+
+static int by_rate(const void *a, const void *b)
+{
+	const struct ranked *left = a, *right = b;
+	double x = left->rate.per_s[0] + left->rate.per_s[2];
+	double y = right->rate.per_s[0] + right->rate.per_s[2];
+
+	if (x != y)
+		return x < y ? 1 : -1;
+	return left->row->id < right->row->id ? -1 : left->row->id > right->row->id;
+}
+
+// The busiest rows of a kind, by messages a second in both directions.
+static json_t *busiest(struct stats *stats, enum registry_kind kind, uint64_t tenant)
+{
+	json_t *list = json_array();
+	struct ranked *ranked;
+	size_t count = 0;
+
+	LIST_FOREACH(link, next, &stats->rows)
+	count += LIST_ENTRY(link, struct row, link)->kind == kind;
+	ranked = calloc(count + 1, sizeof *ranked);
+	if (!ranked)
+		return list;
+	count = 0;
+	LIST_FOREACH(link, next, &stats->rows)
+	{
+		const struct row *row = LIST_ENTRY(link, struct row, link);
+		if (row->kind != kind || (tenant && row->tenant != tenant))
+			continue;
+		ranked[count].row = row;
+		series_rate(&row->series, 10, &ranked[count++].rate);
+	}
+	qsort(ranked, count, sizeof *ranked, by_rate);
+	for (size_t i = 0; i < MIN(count, (size_t)BUSIEST); ++i) {
+		const struct series *series = &ranked[i].row->series;
+		const char *name = registry_name(stats->registry, kind, ranked[i].row->id);
+		json_t *item;
+
+		if (!name)
+			continue; // deleted since
+		item = json_pack("{s:s, s:f, s:I}", "name", name, "consume_tps",
+				 ranked[i].rate.per_s[2], "consumed",
+				 (json_int_t)series_total(series, SERIES_DELIVERED));
+		if (kind == REGISTRY_GROUP) {
+			json_object_set_new(
+				item, "acked",
+				json_integer((json_int_t)series_total(series, SERIES_ACKED)));
+		} else {
+			json_object_set_new(item, "produce_tps",
+					    json_real(ranked[i].rate.per_s[0]));
+			json_object_set_new(
+				item, "produced",
+				json_integer((json_int_t)series_total(series, SERIES_STORED)));
+		}
+		if (kind == REGISTRY_TENANT)
+			json_object_set_new(item, "connections",
+					    json_integer((json_int_t)ranked[i].row->connections));
+		json_array_append_new(list, item);
+	}
+	free(ranked);
+	return list;
+}
+
+static json_t *quota_use(uint64_t limit, uint64_t none, double used)
+{
+	bool limited = limit != none;
+
+	return json_pack("{s:o, s:f, s:o}", "limit",
+			 limited ? json_integer((json_int_t)limit) : json_null(), "used", used,
+			 "ratio", limited && limit ? json_real(used / (double)limit) : json_null());
+}
+
+struct owned {
+	uint64_t tenant;
+	uint64_t count;
+};
+
+static void count_topic(void *ctx, const struct model_object *object)
+{
+	const struct topic *topic = (const struct topic *)object;
+	struct owned *owned = ctx;
+
+	owned->count += topic->tenant == owned->tenant && !topic->dead_letter_of;
+}
+
+static void count_group(void *ctx, const struct model_object *object)
+{
+	struct owned *owned = ctx;
+
+	owned->count += ((const struct group *)object)->tenant == owned->tenant;
+}
+
+static json_t *quota_json(struct stats *stats, uint64_t id, const struct series *series,
+			  uint64_t connections, const struct tenant_limits *limits)
+{
+	struct owned topics = {.tenant = id}, groups = {.tenant = id};
+	struct series_rate rate;
+
+	series_rate(series, 10, &rate);
+	catalog_each(stats->catalog, MODEL_TOPIC, count_topic, &topics);
+	catalog_each(stats->catalog, MODEL_GROUP, count_group, &groups);
+	return json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "produce_tps",
+		quota_use(limits->produce_tps, MODEL_UNLIMITED, rate.per_s[0]), "produce_bps",
+		quota_use(limits->produce_bps, MODEL_UNLIMITED, rate.per_s[1]), "consume_tps",
+		quota_use(limits->consume_tps, MODEL_UNLIMITED, rate.per_s[2]), "consume_bps",
+		quota_use(limits->consume_bps, MODEL_UNLIMITED, rate.per_s[3]), "connections",
+		quota_use(limits->connections, UINT32_MAX, (double)connections), "topics",
+		quota_use(limits->topics, UINT32_MAX, (double)topics.count), "groups",
+		quota_use(limits->groups, UINT32_MAX, (double)groups.count));
+}
+
+json_t *stats_of_tenant(struct stats *stats, uint64_t id, const struct tenant_limits *limits)
+{
+	struct row *row = find(stats, REGISTRY_TENANT, id);
+	const struct series *series = row ? &row->series : &nothing;
+	uint64_t connections = row ? row->connections : 0;
+	json_t *body = series_body(stats, series);
+
+	json_object_set_new(body, "connections", json_integer((json_int_t)connections));
+	json_object_set_new(body, "quota", quota_json(stats, id, series, connections, limits));
+	json_object_set_new(body, "topics", busiest(stats, REGISTRY_TOPIC, id));
+	json_object_set_new(body, "groups", busiest(stats, REGISTRY_GROUP, id));
+	return body;
+}
+
+static void add_rate(struct series_rate *sum, const struct series *series, unsigned window_s)
+{
+	struct series_rate rate;
+
+	series_rate(series, window_s, &rate);
+	sum->window_s = MAX(sum->window_s, rate.window_s);
+	for (unsigned i = 0; i < SERIES_RATES; ++i)
+		sum->per_s[i] += rate.per_s[i];
+}
+
+json_t *stats_of_platform(struct stats *stats)
+{
+	struct series_rate s1 = {0}, s10 = {0}, s60 = {0};
+	struct series sum = {0};
+	json_t *body;
+
+	LIST_FOREACH(link, next, &stats->rows)
+	{
+		const struct row *row = LIST_ENTRY(link, struct row, link);
+		if (row->kind != REGISTRY_TENANT)
+			continue;
+		for (unsigned i = 0; i < SERIES_COUNTERS; ++i)
+			sum.before[i] += series_total(&row->series, i);
+		add_rate(&s1, &row->series, 1);
+		add_rate(&s10, &row->series, 10);
+		add_rate(&s60, &row->series, 60);
+	}
+	body = make_body(stats, series_totals_json(&sum), rates_json(&s1, &s10, &s60));
+	json_object_set_new(body, "connections", json_integer((json_int_t)stats->connections));
+	json_object_set_new(body, "proxies", json_integer(stats->proxies));
+	json_object_set_new(body, "tenants", busiest(stats, REGISTRY_TENANT, 0));
+	return body;
+}

@@ -1,0 +1,26 @@
+// Counts that go on across restarts, and rates computed from samples of them. No clock, no sockets:
+// time is an argument.
+#pragma once
+
+#include "core/registry/registry.h"
+
+#include <jansson.h>
+
+struct catalog;
+struct stats;
+
+// `catalog` tells which tenant a topic or group belongs to. Reads the saved totals.
+int stats_new(struct registry *registry, struct catalog *catalog, struct stats **ret);
+void stats_free(struct stats *stats);
+
+// Takes an answer of ASK_TOTALS; NULL: the proxies did not answer.
+void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int64_t wall_ms);
+uint64_t stats_age_ns(const struct stats *stats, uint64_t now_ns); // UINT64_MAX: never sampled
+
+// Writes what has changed to the registry, in one transaction.
+int stats_save(struct stats *stats);
+
+// The bodies of the statistics routes; NULL: no memory.
+json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id);
+json_t *stats_of_tenant(struct stats *stats, uint64_t id, const struct tenant_limits *limits);
+json_t *stats_of_platform(struct stats *stats);

@@ -1,0 +1,48 @@
+// Tenants: who uses the platform, with what limits, on which clusters.
+
+#include "portal-api/handlers.h"
+#include "portal-api/resource.h"
+#include "portal-api/state.h"
+
+// A caller of a tenant sees a list of one.
+static void list_own(struct call *call)
+{
+	const struct registry_ref ref = {.kind = REGISTRY_TENANT, .name = call->who.tenant_name};
+	struct registry_result result = {0};
+	int r = registry_get(call->portal->registry, &ref, &result);
+
+	if (call_refused(call, r, &result))
+		return;
+	call_json(call, 200, json_pack("{s:[O], s:n}", "items", result.body, "next"));
+	registry_result_deinit(&result);
+}
+
+void tenants_list(struct call *call)
+{
+	struct registry_query query = resource_query(call);
+
+	if (call->who.tenant)
+		list_own(call);
+	else
+		resource_list(call, REGISTRY_TENANT, &query);
+}
+
+void tenants_create(struct call *call)
+{
+	resource_create(call, REGISTRY_TENANT, "name");
+}
+
+void tenants_get(struct call *call)
+{
+	resource_get(call, REGISTRY_TENANT);
+}
+
+void tenants_put(struct call *call)
+{
+	resource_put(call, REGISTRY_TENANT);
+}
+
+void tenants_delete(struct call *call)
+{
+	resource_delete(call, REGISTRY_TENANT);
+}

@@ -1,0 +1,15 @@
+// Limits how often somebody may guess a password or a one-time token.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct throttle;
+
+int throttle_new(struct throttle **ret);
+void throttle_free(struct throttle *throttle);
+
+// May this address try now? If not, *ret_wait_s says for how long.
+bool throttle_allows(struct throttle *throttle, const char *address, uint64_t now_ns,
+		     uint32_t *ret_wait_s);
+void throttle_failed(struct throttle *throttle, const char *address, uint64_t now_ns);

@@ -1,0 +1,383 @@
+// The parts of the portal that read what strangers send: heads, bodies, rules, routes; and the two
+// engines with virtual time, series and throttle.
+
+#include "core/base/util.h"
+#include "portal-api/body.h"
+#include "portal-api/head.h"
+#include "portal-api/route.h"
+#include "portal-api/rule.h"
+#include "portal-api/series.h"
+#include "portal-api/throttle.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+
+// ---- heads
+
+static struct head head;
+static char head_text[HEAD_MAX_BYTES];
+
+// Parses a head given with its lines; returns the status.
+static int parse(const char *text)
+{
+	const char *why;
+	size_t size = strlen(text);
+
+	CHECK(size < sizeof head_text);
+	memcpy(head_text, text, size);
+	CHECK_EQ(head_end(head_text, size), size);
+	return head_parse(head_text, size, &head, &why);
+}
+
+#define GET(target, fields) parse("GET " target " HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
+
+static void test_head_plain(void)
+{
+	CHECK_EQ(parse("PUT /a/b%2Fc/%E2%82%AC?x=1&y=a+b%20c&z HTTP/1.1\r\nHost: h:80\r\n"
+		       "X-Thing:  v w \t\r\nContent-Length: 12\r\n\r\n"),
+		 0);
+	CHECK_STR(head.method, "PUT");
+	CHECK_EQ(head.segment_count, 3);
+	CHECK_STR(head.segments[1], "b/c");
+	CHECK_STR(head.segments[2], "\xe2\x82\xac");
+	CHECK_EQ(head.query_count, 3);
+	CHECK_STR(head.query[1].value, "a b c");
+	CHECK_STR(head.query[2].value, "");
+	CHECK_STR(head_field(&head, "x-thing"), "v w");
+	CHECK_EQ(head.content_length, 12);
+	CHECK(!head_field(&head, "x-other"));
+}
+
+static void test_head_forms_of_target(void)
+{
+	CHECK_EQ(GET("http://example.org/x?y=1", ""), 0);
+	CHECK_EQ(head.segment_count, 1);
+	CHECK_EQ(GET("/", ""), 0);
+	CHECK_EQ(head.segment_count, 0);
+	CHECK(!head.trailing_slash);
+	CHECK_EQ(GET("/a/", ""), 0);
+	CHECK(head.trailing_slash);
+	CHECK_EQ(parse("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), 0);
+	CHECK(head.asterisk);
+	CHECK_EQ(GET("*", ""), 400);
+	CHECK_EQ(GET("a", ""), 400);
+	CHECK_EQ(GET("/a//b", ""), 400);
+	CHECK_EQ(GET("/a/../b", ""), 400);
+	CHECK_EQ(GET("/a/%2e%2E/b", ""), 400);
+	CHECK_EQ(GET("/a%", ""), 400);
+	CHECK_EQ(GET("/a%0", ""), 400);
+	CHECK_EQ(GET("/a%00b", ""), 400);
+	CHECK_EQ(GET("/%c3%28", ""), 400);
+	CHECK_EQ(GET("/\xc3\xa9", ""), 400);
+	CHECK_EQ(GET("/a#b", ""), 400);
+	CHECK_EQ(GET("/a?x=1&x=2", ""), 400);
+	CHECK_EQ(GET("/a?x=%1", ""), 400);
+	CHECK_EQ(GET("/1/2/3/4/5/6/7/8/9/10/11/12/13", ""), 400);
+}
+
+static void test_head_refuses_smuggling(void)
+{
+	CHECK_EQ(GET("/", "Content-Length: 1\r\nContent-Length: 1\r\n"), 400);
+	CHECK_EQ(GET("/", "Content-Length: +1\r\n"), 400);
+	CHECK_EQ(GET("/", "Content-Length: -1\r\n"), 400);
+	CHECK_EQ(GET("/", "Content-Length: 0x10\r\n"), 400);
+	CHECK_EQ(GET("/", "Content-Length: 1, 1\r\n"), 400);
+	CHECK_EQ(GET("/", "Content-Length:\r\n"), 400);
+	CHECK_EQ(GET("/", "Content-Length: 99999999999999999999\r\n"), 400);
+	CHECK_EQ(GET("/", "Transfer-Encoding: chunked\r\n"), 400);
+	CHECK_EQ(GET("/", "Transfer-Encoding: identity\r\nContent-Length: 1\r\n"), 400);
+	CHECK_EQ(GET("/", "Transfer-Encoding : chunked\r\n"), 400);
+	CHECK_EQ(GET("/", "X: a\r\n b\r\n"), 400);
+	CHECK_EQ(GET("/", "X: a\n\tb\r\n"), 400);
+	CHECK_EQ(GET("/", "X: a\rb\r\n"), 400);
+	CHECK_EQ(GET("/", "no colon\r\n"), 400);
+	CHECK_EQ(GET("/", ": empty\r\n"), 400);
+	CHECK_EQ(GET("/", "Host: b\r\n"), 400);
+	CHECK_EQ(GET("/", "Authorization: a\r\nAuthorization: b\r\n"), 400);
+	CHECK_EQ(parse("GET / HTTP/1.1\r\n\r\n"), 400);
+	CHECK_EQ(parse("GET / HTTP/1.1\r\nHost:\r\n\r\n"), 400);
+	CHECK_EQ(parse("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"), 400);
+	CHECK_EQ(parse("GET  / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+	CHECK_EQ(parse("GET / HTTP/1.1 \r\nHost: a\r\n\r\n"), 400);
+	CHECK_EQ(parse("GET /\r\nHost: a\r\n\r\n"), 400);
+	CHECK_EQ(parse("G(T / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+	CHECK_EQ(parse("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), 505);
+	CHECK_EQ(parse("GET / HTTP/11\r\nHost: a\r\n\r\n"), 400);
+	CHECK_EQ(GET("/", "Expect: 200-ok\r\n"), 417);
+	CHECK_EQ(parse("\r\n\r\n"), 400);
+}
+
+static void test_head_bytes(void)
+{
+	char text[] = "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n";
+	const char *why;
+
+	CHECK_EQ(head_parse(text, sizeof text - 1, &head, &why), 400);
+	CHECK_EQ(head_end("GET / HTTP/1.1\n\n", 16), 0);
+	CHECK_EQ(head_end("a\r\n\r\nrest", 9), 5);
+}
+
+static void test_head_counts(void)
+{
+	char text[HEAD_MAX_BYTES] = "GET / HTTP/1.1\r\nHost: a\r\n";
+	const char *why;
+
+	for (int i = 0; i < HEAD_MAX_FIELDS; ++i)
+		strcat(text, "X: y\r\n");
+	strcat(text, "\r\n");
+	CHECK_EQ(head_parse(text, strlen(text), &head, &why), 400);
+}
+
+// ---- bodies
+
+static int read_body(const char *text, size_t size)
+{
+	json_t *body = NULL;
+	char why[BODY_WHY_SIZE];
+	int r = body_parse(text, size, &body_limits_default, &body, why);
+
+	CHECK((r == 0) == (body != NULL));
+	json_decref(body);
+	return r;
+}
+
+static int body_of(const char *text)
+{
+	return read_body(text, strlen(text));
+}
+
+static void test_body_grammar(void)
+{
+	CHECK_EQ(body_of("{}"), 0);
+	CHECK_EQ(body_of(" {\"a\": [1, -2.5e3, true, null, \"\\u00e9\\\"\\\\\"]} "), 0);
+	CHECK_EQ(body_of(""), -EINVAL);
+	CHECK_EQ(body_of("[]"), -EINVAL);
+	CHECK_EQ(body_of("1"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":1,\"a\":2}"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":1}}"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":1]"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":\"b}"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":\"b\\"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":\"\xff\"}"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":\"\\u0000\"}"), -EINVAL);
+	CHECK_EQ(body_of("{'a':1}"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":1,}"), -EINVAL);
+	CHECK_EQ(body_of("{\"a\":NaN}"), -EINVAL);
+	CHECK_EQ(body_of("{} {}"), -EINVAL);
+	CHECK_EQ(read_body("{}\0", 3), -EINVAL);
+}
+
+// Brackets in a member, `depth` deep together with the object.
+static int nested(unsigned depth)
+{
+	char text[400] = "{\"a\":";
+
+	for (unsigned i = 1; i < depth; ++i)
+		strcat(text, "[");
+	strcat(text, "1");
+	for (unsigned i = 1; i < depth; ++i)
+		strcat(text, "]");
+	strcat(text, "}");
+	return body_of(text);
+}
+
+static void test_body_limits(void)
+{
+	enum { MANY = 5000 };
+	static char text[MANY * 2 + 100] = "{\"a\":[0";
+
+	CHECK_EQ(nested(16), 0);
+	CHECK_EQ(nested(17), -E2BIG);
+	CHECK_EQ(nested(100), -E2BIG);
+	for (size_t at = strlen(text); at < MANY * 2; at += 2)
+		memcpy(text + at, ",0", 2);
+	strcat(text, "]}");
+	CHECK_EQ(body_of(text), -E2BIG);
+}
+
+// ---- rules
+
+static const char *const colours[] = {"red", "green", NULL};
+static const struct rule inner_rules[] = {
+	{.name = "n", .type = RULE_INTEGER, .flags = RULE_REQUIRED, .min = 0, .max = 9}, {0}};
+static const struct rule rules[] = {
+	{.name = "text", .type = RULE_TEXT, .flags = RULE_REQUIRED, .min = 2, .max = 4},
+	{.name = "flag", .type = RULE_BOOLEAN},
+	{.name = "colour", .type = RULE_ENUM, .flags = RULE_NULL, .values = colours},
+	{.name = "inner", .type = RULE_OBJECT, .rules = inner_rules},
+	{.name = "list", .type = RULE_ARRAY, .min = 1, .max = 2, .rules = inner_rules},
+	{0}};
+
+// The fields that are wrong, joined by a space.
+static const char *faults_of(const char *text)
+{
+	static char out[400];
+	json_t *object = json_loads(text, 0, NULL), *errors = json_array(), *error;
+	size_t index;
+	bool fine;
+
+	CHECK(object);
+	fine = rule_check(rules, object, errors);
+	CHECK_EQ(fine, json_array_size(errors) == 0);
+	out[0] = '\0';
+	json_array_foreach(errors, index, error)
+	{
+		strcat(out, index ? " " : "");
+		strcat(out, json_string_value(json_object_get(error, "field")));
+		CHECK(json_string_length(json_object_get(error, "detail")) > 0);
+	}
+	json_decref(object);
+	json_decref(errors);
+	return out;
+}
+
+static void test_rules(void)
+{
+	CHECK_STR(faults_of("{\"text\":\"ab\"}"), "");
+	CHECK_STR(
+		faults_of(
+			"{\"text\":\"\\u00e9\\u00e9\\u00e9\\u00e9\",\"flag\":true,\"colour\":null,"
+			"\"inner\":{\"n\":9.0},\"list\":[{\"n\":0}]}"),
+		"");
+	CHECK_STR(faults_of("{}"), "/text");
+	CHECK_STR(faults_of("{\"text\":\"a\"}"), "/text");
+	CHECK_STR(faults_of("{\"text\":\"abcde\"}"), "/text");
+	CHECK_STR(faults_of("{\"text\":\"a\\u0085\"}"), "/text");
+	CHECK_STR(faults_of("{\"text\":\"a\\nb\"}"), "/text");
+	CHECK_STR(faults_of("{\"text\":1,\"flag\":0,\"colour\":\"blue\",\"inner\":[],\"list\":{}}"),
+		  "/text /flag /colour /inner /list");
+	CHECK_STR(faults_of("{\"text\":\"ab\",\"list\":[{\"n\":10},{\"n\":1.5}]}"),
+		  "/list/0/n /list/1/n");
+	CHECK_STR(faults_of("{\"text\":\"ab\",\"list\":[]}"), "/list");
+	CHECK_STR(faults_of("{\"text\":\"ab\",\"inner\":{\"a/b~\":1}}"), "/inner/a~1b~0 /inner/n");
+}
+
+// ---- routes
+
+static const struct route table[] = {
+	{.method = "GET", .path = "/v1/things"},
+	{.method = "POST", .path = "/v1/things"},
+	{.method = "GET", .path = "/v1/things/{thing}"},
+	{.method = "POST", .path = "/v1/things/all"},
+	{.method = "GET", .path = "/v1/tenants/{tenant}/parts/{part}"},
+};
+
+static const struct route *found(const char *method, const char *target, enum route_outcome want,
+				 struct route_match *match)
+{
+	char text[300];
+
+	snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: a\r\n\r\n", method, target);
+	CHECK_EQ(parse(text), 0);
+	*match = (struct route_match){0};
+	CHECK_EQ(route_find(table, ARRAY_SIZE(table), &head, match), want);
+	return match->route;
+}
+
+static void test_routes(void)
+{
+	struct route_match match;
+	char allow[100];
+
+	CHECK(found("GET", "/v1/things", ROUTE_FOUND, &match) == &table[0]);
+	CHECK(found("HEAD", "/v1/things", ROUTE_FOUND, &match) == &table[0]);
+	CHECK(found("POST", "/v1/things", ROUTE_FOUND, &match) == &table[1]);
+	CHECK(found("GET", "/v1/things/x%2Fy", ROUTE_FOUND, &match) == &table[2]);
+	CHECK_STR(match.params[0], "x/y");
+	CHECK(!match.in_tenant);
+	CHECK(found("GET", "/v1/tenants/t/parts/p", ROUTE_FOUND, &match) == &table[4]);
+	CHECK(match.in_tenant);
+	CHECK_STR(match.params[1], "p");
+	CHECK(found("POST", "/v1/things/all", ROUTE_FOUND, &match) == &table[3]);
+	CHECK(found("GET", "/v1/things/all", ROUTE_NO_METHOD, &match) == &table[3]);
+	CHECK(found("PATCH", "/v1/things", ROUTE_NO_METHOD, &match) != NULL);
+	found("GET", "/v1", ROUTE_NO_PATH, &match);
+	found("GET", "/", ROUTE_NO_PATH, &match);
+	found("GET", "/v1/things/", ROUTE_NO_PATH, &match);
+	found("GET", "/v1/things/x/y", ROUTE_NO_PATH, &match);
+	found("GET", "/V1/things", ROUTE_NO_PATH, &match);
+	route_allow(table, ARRAY_SIZE(table), "/v1/things", allow, sizeof allow);
+	CHECK_STR(allow, "GET, HEAD, POST, OPTIONS");
+}
+
+// ---- series
+
+static void take(struct series *series, uint64_t second, long long stored, long long acked)
+{
+	json_t *counters = json_pack("{s:{s:I}, s:{s:I}}", "produce", "ok", (json_int_t)stored,
+				     "consume", "acked", (json_int_t)acked);
+
+	series_take(series, counters);
+	series_sample(series, second * S_NS);
+	json_decref(counters);
+}
+
+static void test_series_rates(void)
+{
+	struct series series = {0};
+	struct series_rate rate;
+
+	series_rate(&series, 10, &rate);
+	CHECK(rate.window_s == 0);
+	for (uint64_t second = 1; second <= 100; ++second)
+		take(&series, second, (long long)second * 100, (long long)second * 7);
+	series_rate(&series, 1, &rate);
+	CHECK(rate.window_s == 1 && rate.per_s[0] == 100 && rate.per_s[4] == 7);
+	series_rate(&series, 10, &rate);
+	CHECK(rate.window_s == 10 && rate.per_s[0] == 100);
+	series_rate(&series, 60, &rate);
+	CHECK(rate.window_s >= 50 && rate.window_s <= 60 && rate.per_s[0] == 100);
+	for (uint64_t second = 101; second <= 103; ++second)
+		take(&series, second, 10000, 700);
+	series_rate(&series, 1, &rate);
+	CHECK(rate.per_s[0] == 0);
+	series_rate(&series, 10, &rate);
+	CHECK(rate.per_s[0] == 70);
+}
+
+static void test_series_lives(void)
+{
+	struct series series = {0}, again = {0};
+	json_t *saved;
+
+	take(&series, 1, 500, 0);
+	take(&series, 2, 20, 0); // the proxy was restarted
+	CHECK_EQ(series_total(&series, SERIES_STORED), 520);
+	CHECK(series.dirty);
+	saved = series_save(&series);
+	series_load(&again, saved);
+	json_decref(saved);
+	CHECK_EQ(series_total(&again, SERIES_STORED), 520);
+	take(&again, 3, 1, 2);
+	CHECK_EQ(series_total(&again, SERIES_STORED), 521);
+	CHECK_EQ(series_total(&again, SERIES_ACKED), 2);
+}
+
+// ---- throttle
+
+static void test_throttle(void)
+{
+	struct throttle *throttle;
+	uint64_t now = 1000 * S_NS;
+	uint32_t wait_s;
+
+	CHECK_EQ(throttle_new(&throttle), 0);
+	for (int i = 0; i < 10; ++i) {
+		CHECK(throttle_allows(throttle, "10.0.0.1", now, &wait_s));
+		throttle_failed(throttle, "10.0.0.1", now);
+	}
+	CHECK(!throttle_allows(throttle, "10.0.0.1", now, &wait_s));
+	CHECK_EQ(wait_s, 6);
+	CHECK(throttle_allows(throttle, "10.0.0.2", now, &wait_s));
+	CHECK(throttle_allows(throttle, "10.0.0.1", now + 6 * S_NS, &wait_s));
+	throttle_failed(throttle, "10.0.0.1", now + 6 * S_NS);
+	CHECK(!throttle_allows(throttle, "10.0.0.1", now + 7 * S_NS, &wait_s));
+	CHECK(throttle_allows(throttle, "10.0.0.1", now + 100 * S_NS, &wait_s));
+	throttle_free(throttle);
+}
+
+UNIT_MAIN(UNIT_CASE(test_head_plain), UNIT_CASE(test_head_forms_of_target),
+	  UNIT_CASE(test_head_refuses_smuggling), UNIT_CASE(test_head_bytes),
+	  UNIT_CASE(test_head_counts), UNIT_CASE(test_body_grammar), UNIT_CASE(test_body_limits),
+	  UNIT_CASE(test_rules), UNIT_CASE(test_routes), UNIT_CASE(test_series_rates),
+	  UNIT_CASE(test_series_lives), UNIT_CASE(test_throttle))
