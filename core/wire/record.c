@@ -150,11 +150,12 @@ void record_read(const uint8_t *data, struct record_view *ret)
 
 bool record_header_next(const struct record_view *view, size_t *cursor, struct record_header *ret)
 {
-	const uint8_t *at = view->headers.data + *cursor;
+	const uint8_t *at;
 	uint32_t value_size;
 
 	if (*cursor >= view->headers.size)
 		return false;
+	at = view->headers.data + *cursor;
 	ret->name = (struct slice){at + 2, le16_get(at)};
 	at += 2 + ret->name.size;
 	value_size = le32_get(at);

@@ -41,6 +41,7 @@ SANITIZER_ENV = {
 BUILDS = {
     "build": ("gcc", ["-Dbuildtype=release", "-Dwerror=true"]),
     "build-asan": ("clang-19", ["-Dbuildtype=debugoptimized", "-Dwerror=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"]),
+    "build-fuzz": ("clang-19", ["-Dbuildtype=debugoptimized", "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"]),
     "build-tsan": ("clang-19", ["-Dbuildtype=debugoptimized", "-Dwerror=true", "-Db_sanitize=thread", "-Db_lundef=false"]),
 }
 
@@ -157,8 +158,8 @@ def counted(command, **options):
 
 
 @functools.cache
-def build(name):
-    """Configures and compiles one of BUILDS; returns its path."""
+def build(name, target="all"):
+    """Configures one of BUILDS and compiles a target of it; returns its path."""
     compiler, options = BUILDS[name]
     path = os.path.join(ROOT, name)
     stamp = os.path.join(path, "tests-options.json")
@@ -169,7 +170,7 @@ def build(name):
         must(["meson", "configure", path, *options], f"{name} could not be configured")
     with open(stamp, "w", encoding="utf-8") as file:
         file.write(wanted)
-    must(["ninja", "-C", path, "-j", JOBS], f"{name} does not build with {compiler}")
+    must(["ninja", "-C", path, "-j", JOBS, target], f"{name} does not build with {compiler}")
     return path
 
 
@@ -305,6 +306,27 @@ def suite_e2e(options):
     return result
 
 
+def fuzz(target, seconds):
+    """One fuzz target for some seconds, from its seeds and from what it found before; a crash leaves its input behind."""
+    name = os.path.basename(target).removeprefix("fuzz_")
+    found = os.path.join(os.path.dirname(target), "found", name)
+    crashes = os.path.join(os.path.dirname(target), "crashes", name, "")
+    os.makedirs(found, exist_ok=True)
+    os.makedirs(crashes, exist_ok=True)
+    seeds = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
+    limits = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=65536", f"-artifact_prefix={crashes}"]
+    status, output = run([target, *limits, found, *([seeds] if os.path.isdir(seeds) else [])], timeout=seconds + 60, env=SANITIZER_ENV)
+    return Result(0, 1, f"fuzz target {name}; its input is in {crashes}\n{output}") if status else Result(1)
+
+
+def suite_fuzz(options):
+    """each fuzz target for 5 s (--long: 10 minutes)"""
+    path = build("build-fuzz", "fuzz")
+    targets = sorted(target for target in glob.glob(path + "/tests/fuzz/fuzz_*") if os.path.isfile(target))
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        return sum(pool.map(lambda target: fuzz(target, 600 if options.long else 5), targets), Result())
+
+
 SUITES = {
     "tools": suite_tools,
     "format": suite_format,
@@ -314,6 +336,7 @@ SUITES = {
     "header-docs": suite_header_docs,
     "tidy": suite_tidy,
     "unit": suite_unit,
+    "fuzz": suite_fuzz,
 }
 LONG_ONLY = ("tidy",)
 

@@ -139,6 +139,26 @@ static void record_round_trip(void)
 		CHECK_EQ(record_check(room, cut, &checked), RECORD_BROKEN);
 }
 
+// The least that is a record: none of its slices has a place.
+static void record_bare(void)
+{
+	struct record_parts parts = {.id = an_id}, copy;
+	uint8_t room[RECORD_HEAD_SIZE];
+	struct record_header header;
+	struct record_view view;
+	uint32_t checked;
+	size_t cursor = 0;
+
+	CHECK_EQ(record_parts_size(&parts), sizeof room);
+	record_write(&parts, room);
+	CHECK_EQ(record_check(room, sizeof room, &checked), RECORD_OK);
+	record_read(room, &view);
+	CHECK(!view.key.data && !view.body.data && !view.tag.data && !view.trace);
+	CHECK(!record_header_next(&view, &cursor, &header));
+	record_parts_of(&view, &copy);
+	CHECK_EQ(record_parts_size(&copy), sizeof room);
+}
+
 // Whatever single byte changes, the check ends inside the record and says something sane.
 static void record_damage(void)
 {
@@ -280,6 +300,6 @@ static void kafka_partitions(void)
 }
 
 UNIT_MAIN(UNIT_CASE(header_round_trip), UNIT_CASE(header_refusals), UNIT_CASE(fields_round_trip),
-	  UNIT_CASE(fields_refusals), UNIT_CASE(record_round_trip), UNIT_CASE(record_damage),
-	  UNIT_CASE(produced_adds_up), UNIT_CASE(settle_round_trip), UNIT_CASE(deliver_round_trip),
-	  UNIT_CASE(codecs), UNIT_CASE(kafka_partitions))
+	  UNIT_CASE(fields_refusals), UNIT_CASE(record_round_trip), UNIT_CASE(record_bare),
+	  UNIT_CASE(record_damage), UNIT_CASE(produced_adds_up), UNIT_CASE(settle_round_trip),
+	  UNIT_CASE(deliver_round_trip), UNIT_CASE(codecs), UNIT_CASE(kafka_partitions))
