@@ -52,7 +52,8 @@ static int room_make(struct framer *framer)
 		return 0;
 	if (framer->buf && !have && framer->buf->size - framer->end >= READ_SIZE_MIN)
 		return 0;
-	r = buf_new(MAX(framer->read_size, needed + READ_SIZE_MIN), &buf);
+	// All that is there moves, be it one frame or many that the caller has not taken yet.
+	r = buf_new(MAX(framer->read_size, MAX(needed, have) + READ_SIZE_MIN), &buf);
 	if (r < 0)
 		return r;
 	if (framer->buf && have)
@@ -175,6 +176,7 @@ int outq_add(struct outq *outq, struct buf *buf, const uint8_t *data, size_t siz
 	struct outq_part *last = outq->count ? part_at(outq, outq->count - 1) : NULL;
 	int r;
 
+	assert(size > 0); // a part of nothing would never be written away
 	outq->bytes += size;
 	if (last && last->buf == buf && last->data + last->size == data) {
 		last->size += size;
@@ -255,10 +257,10 @@ int outq_flush(struct outq *outq, struct transport *transport)
 			return (int)sent;
 		written(outq, (size_t)sent);
 	}
-	// Idle connections keep nothing: what is gathered next starts a new buffer.
+	// Idle connections keep next to nothing: what is gathered next starts a new buffer.
 	outq->small = buf_unref(outq->small);
 	outq->small_used = 0;
-	if (outq->room > 64) {
+	if (outq->room > 8) {
 		free(outq->parts);
 		outq->parts = NULL;
 		outq->room = outq->head = 0;

@@ -32,7 +32,8 @@ enum {
 void framer_init(struct framer *framer, unsigned sender, uint32_t max_payload);
 void framer_deinit(struct framer *framer);
 
-// Reads once. Bytes, 0 at the end of the stream, or negative as transport_read(); -ENOMEM.
+// Reads once; what the caller has not taken yet stays, and its memory grows. Bytes, 0 at the end of
+// the stream, or negative as transport_read(); -ENOMEM.
 ssize_t framer_fill(struct framer *framer, struct transport *transport);
 // Takes exactly `size` bytes that are no frame (the preface), if they are there.
 const uint8_t *framer_take(struct framer *framer, size_t size);
