@@ -1,5 +1,6 @@
 // Small parts are gathered before they are encrypted, because every TLS record costs a fixed
-// amount.
+// amount. OpenSSL reads and writes through a BIO of ours: its own would write with write(), and a
+// peer that is gone would end a process that does not ignore SIGPIPE, which a library may not ask.
 
 #include "core/net/transport.h"
 
@@ -9,6 +10,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -28,6 +30,74 @@ int transport_peek(int fd, enum transport_kind *ret)
 	return 0;
 }
 
+// ---- the descriptor as OpenSSL sees it
+
+static int socket_result(BIO *bio, ssize_t size, int retry_flag)
+{
+	BIO_clear_retry_flags(bio);
+	if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		BIO_set_flags(bio, BIO_FLAGS_SHOULD_RETRY | retry_flag);
+	return (int)size;
+}
+
+static int socket_write(BIO *bio, const char *data, int size)
+{
+	int fd = (int)(intptr_t)BIO_get_data(bio);
+
+	return socket_result(bio, send(fd, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL),
+			     BIO_FLAGS_WRITE);
+}
+
+static int socket_read(BIO *bio, char *room, int size)
+{
+	int fd = (int)(intptr_t)BIO_get_data(bio);
+	ssize_t got = recv(fd, room, (size_t)size, MSG_DONTWAIT);
+	int result = socket_result(bio, got, BIO_FLAGS_READ);
+
+	if (got == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	return result;
+}
+
+static long socket_ctrl(BIO *bio, int command, long number, void *data)
+{
+	switch (command) {
+	case BIO_CTRL_FLUSH: return 1;
+	case BIO_CTRL_EOF: return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+	default: return 0;
+	}
+}
+
+static BIO_METHOD *socket_method;
+
+static void socket_method_make(void)
+{
+	BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "transport");
+
+	if (!method)
+		return;
+	BIO_meth_set_write(method, socket_write);
+	BIO_meth_set_read(method, socket_read);
+	BIO_meth_set_ctrl(method, socket_ctrl);
+	socket_method = method;
+}
+
+static BIO *socket_bio_new(int fd)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	BIO *bio;
+
+	pthread_once(&once, socket_method_make);
+	bio = socket_method ? BIO_new(socket_method) : NULL;
+	if (bio) {
+		BIO_set_data(bio, (void *)(intptr_t)fd);
+		BIO_set_init(bio, 1);
+	}
+	return bio;
+}
+
+// ---- streams
+
 void transport_init(struct transport *transport, int fd)
 {
 	*transport = (struct transport){
@@ -36,14 +106,14 @@ void transport_init(struct transport *transport, int fd)
 
 static int tls_start(struct transport *transport, SSL_CTX *ctx)
 {
-	transport->ssl = SSL_new(ctx);
-	if (!transport->ssl)
-		return -ENOMEM;
-	if (SSL_set_fd(transport->ssl, transport->fd) != 1) {
-		SSL_free(transport->ssl);
-		transport->ssl = NULL;
+	BIO *bio = socket_bio_new(transport->fd);
+
+	transport->ssl = bio ? SSL_new(ctx) : NULL;
+	if (!transport->ssl) {
+		BIO_free(bio);
 		return -ENOMEM;
 	}
+	SSL_set_bio(transport->ssl, bio, bio);
 	return 0;
 }
 
