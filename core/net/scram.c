@@ -19,9 +19,9 @@ static int hmac(const void *key, size_t key_size, const void *data, size_t size,
 	return HMAC(EVP_sha256(), key, (int)key_size, data, size, ret, NULL) ? 0 : -EIO;
 }
 
-static int hash(const uint8_t data[SCRAM_KEY_SIZE], uint8_t ret[SCRAM_KEY_SIZE])
+static int hash(const void *data, size_t size, uint8_t ret[SCRAM_KEY_SIZE])
 {
-	return EVP_Digest(data, SCRAM_KEY_SIZE, ret, NULL, EVP_sha256(), NULL) ? 0 : -EIO;
+	return EVP_Digest(data, size, ret, NULL, EVP_sha256(), NULL) ? 0 : -EIO;
 }
 
 static int salted_password(const char *secret, const uint8_t *salt, size_t salt_size,
@@ -39,7 +39,7 @@ static int keys_derive(const uint8_t salted[SCRAM_KEY_SIZE], uint8_t client_key[
 	int r = hmac(salted, SCRAM_KEY_SIZE, "Client Key", 10, client_key);
 
 	if (!r)
-		r = hash(client_key, stored_key);
+		r = hash(client_key, SCRAM_KEY_SIZE, stored_key);
 	if (!r)
 		r = hmac(salted, SCRAM_KEY_SIZE, "Server Key", 10, server_key);
 	return r;
@@ -275,7 +275,7 @@ int scram_server_final(struct scram_server *server, struct slice client_final,
 	if (r)
 		return r;
 	xor_into(client_key, signature);
-	r = hash(client_key, stored);
+	r = hash(client_key, SCRAM_KEY_SIZE, stored);
 	if (r)
 		return r;
 	if (CRYPTO_memcmp(stored, server->verifier.stored_key, SCRAM_KEY_SIZE) != 0)
@@ -322,10 +322,14 @@ static int password_get(struct scram_client *client, const uint8_t *salt, size_t
 			uint32_t iterations, uint8_t ret[SCRAM_KEY_SIZE])
 {
 	struct scram_cache *cache = client->cache;
-	int r;
+	uint8_t secret_hash[SCRAM_KEY_SIZE];
+	int r = hash(client->secret, strlen(client->secret), secret_hash);
 
+	if (r)
+		return r;
 	if (cache && cache->iterations == iterations && cache->salt_size == salt_size &&
-	    memcmp(cache->salt, salt, salt_size) == 0) {
+	    memcmp(cache->salt, salt, salt_size) == 0 &&
+	    CRYPTO_memcmp(cache->secret_hash, secret_hash, sizeof secret_hash) == 0) {
 		memcpy(ret, cache->salted_password, SCRAM_KEY_SIZE);
 		return 0;
 	}
@@ -334,6 +338,7 @@ static int password_get(struct scram_client *client, const uint8_t *salt, size_t
 		memcpy(cache->salt, salt, salt_size);
 		cache->salt_size = salt_size;
 		cache->iterations = iterations;
+		memcpy(cache->secret_hash, secret_hash, sizeof secret_hash);
 		memcpy(cache->salted_password, ret, SCRAM_KEY_SIZE);
 	}
 	return r;

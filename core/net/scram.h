@@ -82,7 +82,8 @@ enum scram_binding_kind { SCRAM_BIND_NONE, SCRAM_BIND_EXPORTER, SCRAM_BIND_END_P
 struct scram_cache {
 	uint8_t salt[SCRAM_MESSAGE_MAX];
 	size_t salt_size;
-	uint32_t iterations; // 0: empty
+	uint32_t iterations;                 // 0: empty
+	uint8_t secret_hash[SCRAM_KEY_SIZE]; // a changed secret often has the old one's salt
 	uint8_t salted_password[SCRAM_KEY_SIZE];
 };
 

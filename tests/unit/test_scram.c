@@ -46,6 +46,27 @@ static void rfc_client(void)
 	CHECK_EQ(cache.iterations, 4096);
 }
 
+// A reloaded secret has the salt of the one before it: what is kept of the old one must not be
+// used.
+static void cache_knows_its_secret(void)
+{
+	struct scram_client client;
+	struct scram_cache cache = {0};
+	char message[SCRAM_MESSAGE_MAX];
+	bool plus;
+
+	CHECK_EQ(scram_client_start(&client, "user", "crayon", RFC_CLIENT_NONCE, NULL, false,
+				    &cache, &plus, message),
+		 0);
+	CHECK_EQ(scram_client_answer(&client, of(RFC_SERVER_FIRST), message), 0);
+	CHECK(strcmp(message, RFC_CLIENT_FINAL) != 0);
+	CHECK_EQ(scram_client_start(&client, "user", "pencil", RFC_CLIENT_NONCE, NULL, false,
+				    &cache, &plus, message),
+		 0);
+	CHECK_EQ(scram_client_answer(&client, of(RFC_SERVER_FIRST), message), 0);
+	CHECK_STR(message, RFC_CLIENT_FINAL);
+}
+
 static int rfc_server(const char *client_final, char message[SCRAM_MESSAGE_MAX])
 {
 	struct scram_server server;
@@ -161,5 +182,5 @@ static void unknown_users_look_the_same(void)
 	CHECK_EQ(a.iterations, SCRAM_ITERATIONS);
 }
 
-UNIT_MAIN(UNIT_CASE(rfc_client), UNIT_CASE(rfc_server_side), UNIT_CASE(bindings),
-	  UNIT_CASE(client_refusals), UNIT_CASE(unknown_users_look_the_same))
+UNIT_MAIN(UNIT_CASE(rfc_client), UNIT_CASE(cache_knows_its_secret), UNIT_CASE(rfc_server_side),
+	  UNIT_CASE(bindings), UNIT_CASE(client_refusals), UNIT_CASE(unknown_users_look_the_same))
