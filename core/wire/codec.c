@@ -1,4 +1,5 @@
-// The plain size is checked before memory for it is taken, and must come out exactly.
+// The plain size is checked before memory for it is taken, and must come out exactly, of one block
+// or frame: what libzstd would go on to read behind the first frame is refused.
 
 #include "core/wire/codec.h"
 
@@ -59,7 +60,9 @@ int codec_decompress(enum frame_codec codec, struct slice packed, uint32_t max, 
 		whole = LZ4_decompress_safe((const char *)packed.data + 4, (char *)buf->data,
 					    (int)packed.size - 4, (int)size) == (int)size;
 	else if (codec == CODEC_ZSTD)
-		whole = ZSTD_decompress(buf->data, size, packed.data + 4, packed.size - 4) == size;
+		whole = ZSTD_findFrameCompressedSize(packed.data + 4, packed.size - 4) ==
+				packed.size - 4 &&
+			ZSTD_decompress(buf->data, size, packed.data + 4, packed.size - 4) == size;
 	if (!whole) {
 		buf_unref(buf);
 		return CODEC_E_CORRUPT;

@@ -44,9 +44,13 @@ const char *deliver_check(const uint8_t *payload, size_t size, struct deliver_he
 		return "DELIVER is shorter than its head";
 	*ret = (struct deliver_head){le32_get(payload), le32_get(payload + 4),
 				     le64_get(payload + 8)};
+	if (ret->count == 0)
+		return "DELIVER holds no record";
 	for (uint32_t i = 0; i < ret->count; ++i) {
 		if (size - at < DELIVER_ENTRY_SIZE)
 			return "DELIVER is cut off";
+		if (le32_get(payload + at + 16) == 0 || le32_get(payload + at + 20) != 0)
+			return "DELIVER has an attempt 0 or a reserved field that is not 0";
 		at += DELIVER_ENTRY_SIZE;
 		if (record_check(payload + at, size - at, &record) != RECORD_OK)
 			return "DELIVER holds a malformed record";
@@ -144,7 +148,10 @@ void settled_entry_read(const uint8_t *at, struct settled_entry *ret)
 
 const char *settled_check(const uint8_t *payload, size_t size, struct settle_head *ret)
 {
-	return head_ok(payload, size, SETTLED_ENTRY_SIZE, ret)
-		       ? NULL
-		       : "SETTLED does not hold the entries that it counts";
+	if (!head_ok(payload, size, SETTLED_ENTRY_SIZE, ret))
+		return "SETTLED does not hold the entries that it counts";
+	for (size_t at = SETTLED_HEAD_SIZE; at < size; at += SETTLED_ENTRY_SIZE)
+		if (le16_get(payload + at + 2) != 0)
+			return "SETTLED has a reserved field that is not 0";
+	return NULL;
 }

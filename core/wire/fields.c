@@ -87,9 +87,11 @@ const char *fields_read(const void *payload, size_t size, struct fields *ret)
 		unsigned tag;
 		struct slice value;
 
+		ret->refused_tag = 0;
 		if (size - at < 4)
 			return "a field is cut off";
 		tag = le16_get(fields.payload + at);
+		ret->refused_tag = (uint16_t)tag;
 		value = (struct slice){fields.payload + at + 4, le16_get(fields.payload + at + 2)};
 		if (value.size > size - at - 4)
 			return "a field is cut off";

@@ -81,10 +81,12 @@ struct fields {
 	struct slice values[FIELD_TAG_END]; // first of each tag; data NULL: absent
 	const uint8_t *payload;
 	size_t size;
+	uint16_t refused_tag; // set when fields_read() fails; 0: it was not about one tag
 };
 
 // Checks every field: sizes add up, known ones have their width, texts are UTF-8 without zero, only
-// lists repeat. Keeps slices of `payload`. NULL: fine; else what is wrong.
+// lists repeat. Keeps slices of `payload`. NULL: fine; else what is wrong, and of *ret only
+// refused_tag is set.
 const char *fields_read(const void *payload, size_t size, struct fields *ret);
 
 bool fields_has(const struct fields *fields, enum field_tag tag);

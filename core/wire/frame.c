@@ -7,12 +7,11 @@
 const uint8_t wire_preface[WIRE_PREFACE_SIZE] = {0xcd, 'M',  'Q',  'P',
 						 '\r', '\n', 0x1a, WIRE_VERSION};
 
-#define FRAME_ROW(name, number, sender, connection_only)                                           \
-	[number] = {#name, sender, connection_only},
+#define FRAME_ROW(name, number, sender, place) [number] = {#name, sender, place},
 static const struct {
 	const char *name;
 	uint8_t sender;
-	bool connection_only;
+	uint8_t place;
 } types[0x40] = {FRAME_TABLE(FRAME_ROW)};
 #undef FRAME_ROW
 
@@ -50,8 +49,9 @@ const char *frame_decode(const uint8_t *bytes, unsigned sender, uint32_t max_pay
 		return "the frame is larger than allowed";
 	if (le16_get(bytes + 6) != 0)
 		return "the reserved field is not 0";
-	if (types[header.type].connection_only && header.stream != 0)
-		return "this type belongs to stream 0";
+	if (!(types[header.type].place & (header.stream ? WIRE_ON_OWN : WIRE_ON_CONNECTION)))
+		return header.stream ? "this type belongs to stream 0"
+				     : "this type does not belong to stream 0";
 	if (header.stream > INT32_MAX)
 		return "stream ids end at 2147483647";
 	if (header.flags) {

@@ -14,35 +14,37 @@
 extern const uint8_t wire_preface[WIRE_PREFACE_SIZE];
 
 enum { WIRE_BY_CLIENT = 1, WIRE_BY_SERVER = 2 }; // who may send a type
+// On which stream: 0, one that the client opened, or either.
+enum { WIRE_ON_CONNECTION = 1, WIRE_ON_OWN = 2, WIRE_ON_ANY = 3 };
 
-//     name, number, who sends, on stream 0 only
+//     name, number, who sends, on which stream
 #define FRAME_TABLE(ROW)                                                                           \
-	ROW(HELLO, 0x01, WIRE_BY_CLIENT, true)                                                     \
-	ROW(WELCOME, 0x02, WIRE_BY_SERVER, true)                                                   \
-	ROW(AUTH, 0x03, WIRE_BY_CLIENT | WIRE_BY_SERVER, true)                                     \
-	ROW(READY, 0x04, WIRE_BY_SERVER, true)                                                     \
-	ROW(ERROR, 0x05, WIRE_BY_SERVER, false)                                                    \
-	ROW(PING, 0x06, WIRE_BY_CLIENT | WIRE_BY_SERVER, true)                                     \
-	ROW(PONG, 0x07, WIRE_BY_CLIENT | WIRE_BY_SERVER, true)                                     \
-	ROW(GOAWAY, 0x08, WIRE_BY_CLIENT | WIRE_BY_SERVER, true)                                   \
-	ROW(ADDRESSES, 0x09, WIRE_BY_SERVER, true)                                                 \
-	ROW(THROTTLE, 0x0A, WIRE_BY_SERVER, false)                                                 \
-	ROW(OPEN_TOPIC, 0x10, WIRE_BY_CLIENT, false)                                               \
-	ROW(TOPIC_OPENED, 0x11, WIRE_BY_SERVER, false)                                             \
-	ROW(SUBSCRIBE, 0x12, WIRE_BY_CLIENT, false)                                                \
-	ROW(SUBSCRIBED, 0x13, WIRE_BY_SERVER, false)                                               \
-	ROW(CLOSE, 0x14, WIRE_BY_CLIENT, false)                                                    \
-	ROW(CLOSED, 0x15, WIRE_BY_SERVER, false)                                                   \
-	ROW(PRODUCE, 0x20, WIRE_BY_CLIENT, false)                                                  \
-	ROW(PRODUCED, 0x21, WIRE_BY_SERVER, false)                                                 \
-	ROW(WINDOW, 0x22, WIRE_BY_SERVER, true)                                                    \
-	ROW(CREDIT, 0x30, WIRE_BY_CLIENT, false)                                                   \
-	ROW(DELIVER, 0x31, WIRE_BY_SERVER, false)                                                  \
-	ROW(SETTLE, 0x32, WIRE_BY_CLIENT, false)                                                   \
-	ROW(SETTLED, 0x33, WIRE_BY_SERVER, false)                                                  \
-	ROW(DRAINED, 0x34, WIRE_BY_SERVER, false)
+	ROW(HELLO, 0x01, WIRE_BY_CLIENT, WIRE_ON_CONNECTION)                                       \
+	ROW(WELCOME, 0x02, WIRE_BY_SERVER, WIRE_ON_CONNECTION)                                     \
+	ROW(AUTH, 0x03, WIRE_BY_CLIENT | WIRE_BY_SERVER, WIRE_ON_CONNECTION)                       \
+	ROW(READY, 0x04, WIRE_BY_SERVER, WIRE_ON_CONNECTION)                                       \
+	ROW(ERROR, 0x05, WIRE_BY_SERVER, WIRE_ON_ANY)                                              \
+	ROW(PING, 0x06, WIRE_BY_CLIENT | WIRE_BY_SERVER, WIRE_ON_CONNECTION)                       \
+	ROW(PONG, 0x07, WIRE_BY_CLIENT | WIRE_BY_SERVER, WIRE_ON_CONNECTION)                       \
+	ROW(GOAWAY, 0x08, WIRE_BY_CLIENT | WIRE_BY_SERVER, WIRE_ON_CONNECTION)                     \
+	ROW(ADDRESSES, 0x09, WIRE_BY_SERVER, WIRE_ON_CONNECTION)                                   \
+	ROW(THROTTLE, 0x0A, WIRE_BY_SERVER, WIRE_ON_ANY)                                           \
+	ROW(OPEN_TOPIC, 0x10, WIRE_BY_CLIENT, WIRE_ON_OWN)                                         \
+	ROW(TOPIC_OPENED, 0x11, WIRE_BY_SERVER, WIRE_ON_OWN)                                       \
+	ROW(SUBSCRIBE, 0x12, WIRE_BY_CLIENT, WIRE_ON_OWN)                                          \
+	ROW(SUBSCRIBED, 0x13, WIRE_BY_SERVER, WIRE_ON_OWN)                                         \
+	ROW(CLOSE, 0x14, WIRE_BY_CLIENT, WIRE_ON_OWN)                                              \
+	ROW(CLOSED, 0x15, WIRE_BY_SERVER, WIRE_ON_OWN)                                             \
+	ROW(PRODUCE, 0x20, WIRE_BY_CLIENT, WIRE_ON_OWN)                                            \
+	ROW(PRODUCED, 0x21, WIRE_BY_SERVER, WIRE_ON_OWN)                                           \
+	ROW(WINDOW, 0x22, WIRE_BY_SERVER, WIRE_ON_CONNECTION)                                      \
+	ROW(CREDIT, 0x30, WIRE_BY_CLIENT, WIRE_ON_OWN)                                             \
+	ROW(DELIVER, 0x31, WIRE_BY_SERVER, WIRE_ON_OWN)                                            \
+	ROW(SETTLE, 0x32, WIRE_BY_CLIENT, WIRE_ON_OWN)                                             \
+	ROW(SETTLED, 0x33, WIRE_BY_SERVER, WIRE_ON_OWN)                                            \
+	ROW(DRAINED, 0x34, WIRE_BY_SERVER, WIRE_ON_OWN)
 
-#define FRAME_ENUM(name, number, sender, connection_only) FRAME_##name = number,
+#define FRAME_ENUM(name, number, sender, place) FRAME_##name = number,
 enum frame_type { FRAME_TABLE(FRAME_ENUM) };
 #undef FRAME_ENUM
 

@@ -59,6 +59,8 @@ const char *produced_check(const uint8_t *payload, size_t size, struct produce_h
 	for (size_t at = PRODUCED_HEAD_SIZE; at < size; at += PRODUCED_RUN_SIZE) {
 		if (payload[at + 4] > OUTCOME_UNKNOWN || payload[at + 5] > DURABILITY_D3)
 			return "PRODUCED has an outcome or durability outside the table";
+		if (le32_get(payload + at) == 0)
+			return "a run of PRODUCED covers nothing";
 		covered += le32_get(payload + at);
 	}
 	if (covered != head.count)

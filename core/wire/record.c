@@ -62,6 +62,8 @@ static bool headers_ok(const struct record_view *view)
 {
 	const uint8_t *at = view->headers.data, *end = at + view->headers.size;
 
+	if (view->header_count > RECORD_HEADERS_MAX)
+		return false;
 	for (unsigned i = 0; i < view->header_count; ++i) {
 		size_t name_size, value_size;
 

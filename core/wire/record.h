@@ -7,10 +7,11 @@
 
 #include <stdbool.h>
 
-#define RECORD_HEAD_SIZE  40
-#define RECORD_ID_SIZE    16
-#define RECORD_TRACE_SIZE 25
-#define RECORD_ABSENT     UINT32_MAX // size of a header value that is absent
+#define RECORD_HEAD_SIZE   40
+#define RECORD_ID_SIZE     16
+#define RECORD_TRACE_SIZE  25
+#define RECORD_HEADERS_MAX 65000u     // leaves room in the u16 for those that a dead letter adds
+#define RECORD_ABSENT      UINT32_MAX // size of a header value that is absent
 
 enum record_flag {
 	RECORD_KEY = 1 << 0,
