@@ -7,6 +7,7 @@ a failure.
 """
 import argparse
 import concurrent.futures
+import contextlib
 import ctypes
 import dataclasses
 import functools
@@ -102,24 +103,17 @@ def end_leftovers():
     deadline = time.monotonic() + 1
     while descendants() and time.monotonic() < deadline:
         time.sleep(0.02)
-    lines = []
-    for pid in descendants():
-        lines.append(f"left running: {pid} {command_of(pid)}\n")
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    reap()
-    return lines
-
-
-def reap():
-    """Collects the exit status of adopted orphans that have ended."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+    lines = {}
+    while pids := descendants():
+        for pid in pids:
+            lines.setdefault(pid, f"left running: {pid} {command_of(pid)}\n")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    return list(lines.values())
 
 
 def run(command, timeout=1200, env=None):
