@@ -80,6 +80,7 @@ static const struct field tenant_fields[] = {
 	 .type = FIELD_ENUM,
 	 AT(limits.over),
 	 .initial = QUOTA_OVER_WAIT,
+	 .max = QUOTA_OVER_REJECT,
 	 .values = over_values,
 	 .unit = "",
 	 .sentence = "What happens to a sender over its quota."},
@@ -158,14 +159,14 @@ static const struct field key_fields[] = {
 	 .sentence = "What it may do where: a name or a prefix ending in '*', with the rights "
 		     "\"produce\" and \"consume\"; no grant, no right."},
 	{.name = "allow",
-	 .type = FIELD_TEXTS,
+	 .type = FIELD_NETWORKS,
 	 AT(allow),
 	 .count_offset = offsetof(struct access_key, allow_count),
 	 .max = 256,
 	 .unit = "",
 	 .sentence = "Addresses it is accepted from, as CIDR blocks; empty: all."},
 	{.name = "deny",
-	 .type = FIELD_TEXTS,
+	 .type = FIELD_NETWORKS,
 	 AT(deny),
 	 .count_offset = offsetof(struct access_key, deny_count),
 	 .max = 256,
@@ -198,6 +199,7 @@ static const struct field cluster_fields[] = {
 	 .sentence = "Settings of the backend, described on the kind's own page."},
 	{.name = "secrets",
 	 .type = FIELD_SECRET,
+	 .flags = FIELD_WRITE_ONLY,
 	 AT(secrets_json),
 	 .unit = "",
 	 .max = 32768,
@@ -389,6 +391,8 @@ static const struct field group_fields[] = {
 	 AT(start_ms),
 	 .flags = FIELD_IMMUTABLE,
 	 .max = JSON_INT_MAX,
+	 .initial = UINT64_MAX, // not given
+
 	 .unit = "ms since 1970",
 	 .sentence = "Where a new group starts when start.from is time."},
 	{.name = "start.from",
@@ -484,7 +488,7 @@ void field_set_initial(const struct field *field, void *object)
 	case FIELD_REF: field_set(field, object, field->initial); break;
 	case FIELD_BYTES: memset(at, 0, field->size); break;
 	case FIELD_REFS:
-	case FIELD_TEXTS:
+	case FIELD_NETWORKS:
 	case FIELD_GRANTS:
 		*(size_t *)(void *)((char *)object + field->count_offset) = 0;
 		*(void **)(void *)at = NULL;

@@ -15,23 +15,24 @@ enum field_type {
 	FIELD_U64,
 	FIELD_TIME, // int64_t milliseconds since 1970
 	FIELD_TEXT,
-	FIELD_NAME,   // text that obeys name_check()
-	FIELD_OBJECT, // text that holds a JSON object
-	FIELD_SECRET, // the same, encrypted wherever it is stored and never given out
-	FIELD_BYTES,  // array of `size` bytes
-	FIELD_REF,    // id of an object of kind `ref`; JSON: its name
-	FIELD_REFS,   // list of such
-	FIELD_TEXTS,
+	FIELD_NAME,     // text that obeys name_check()
+	FIELD_OBJECT,   // text that holds a JSON object
+	FIELD_SECRET,   // the same, encrypted wherever it is stored and never given out
+	FIELD_BYTES,    // array of `size` bytes
+	FIELD_REF,      // id of an object of kind `ref`; JSON: its name
+	FIELD_REFS,     // list of such
+	FIELD_NETWORKS, // list of texts, each an address or a CIDR block
 	FIELD_GRANTS,
 	FIELD_TYPE_COUNT
 };
 
 enum field_flag {
-	FIELD_REQUIRED = 1,  // must be given when the resource is made
-	FIELD_IMMUTABLE = 2, // cannot change afterwards
-	FIELD_READ_ONLY = 4, // set by the registry
-	FIELD_HIDDEN = 8,    // not in the JSON form
-	FIELD_NONE = 16,     // JSON null stands for the value `none`
+	FIELD_REQUIRED = 1,    // must be given when the resource is made
+	FIELD_IMMUTABLE = 2,   // cannot change afterwards
+	FIELD_READ_ONLY = 4,   // set by the registry
+	FIELD_HIDDEN = 8,      // not in the JSON form
+	FIELD_NONE = 16,       // JSON null stands for the value `none`
+	FIELD_WRITE_ONLY = 32, // taken, never given out
 };
 
 struct field {
@@ -40,8 +41,8 @@ struct field {
 	uint16_t offset, count_offset, size;
 	uint8_t flags;
 	enum model_kind ref;
-	uint64_t min, max;
-	uint64_t initial; // what a new resource has when nothing is said
+	uint64_t min, max; // of a number; of a text in characters; of a list in entries
+	uint64_t initial;  // what a new resource has when nothing is said
 	uint64_t none;
 	const char *const *values; // FIELD_ENUM; ends in NULL
 	const char *unit;          // "" where there is none

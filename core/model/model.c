@@ -41,7 +41,7 @@ static void field_measure(const struct field *field, const void *draft, size_t *
 	case FIELD_OBJECT:
 	case FIELD_SECRET: *text += text_size(*(const char *const *)at); break;
 	case FIELD_REFS: *arrays += member_count(field, draft) * sizeof(uint64_t); break;
-	case FIELD_TEXTS:
+	case FIELD_NETWORKS:
 		count = member_count(field, draft);
 		*arrays += count * sizeof(char *);
 		for (size_t i = 0; i < count; ++i)
@@ -99,7 +99,7 @@ static void field_copy(const struct field *field, void *object, struct tail *tai
 		*(void **)(void *)at =
 			tail_array(tail, *(void **)(void *)at, count * sizeof(uint64_t));
 		break;
-	case FIELD_TEXTS:
+	case FIELD_NETWORKS:
 		count = member_count(field, object);
 		texts = tail_array(tail, *(void **)(void *)at, count * sizeof *texts);
 		for (size_t i = 0; i < count; ++i)

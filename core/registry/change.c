@@ -104,7 +104,7 @@ static int put_list(struct change_writer *writer, const struct field *field, con
 	for (size_t i = 0; i < count && r == 0; ++i) {
 		if (field->type == FIELD_REFS) {
 			r = put_int(writer, ((const uint64_t *)list)[i]);
-		} else if (field->type == FIELD_TEXTS) {
+		} else if (field->type == FIELD_NETWORKS) {
 			r = put_text(writer, ((const char *const *)list)[i]);
 		} else {
 			r = put_text(writer, ((const struct access_grant *)list)[i].pattern);
@@ -128,7 +128,7 @@ static int put_field(struct change_writer *writer, const struct field *field,
 		return put_secret(writer, object, *(const char *const *)(const void *)at);
 	case FIELD_BYTES: return put_bytes(writer, at, field->size);
 	case FIELD_REFS:
-	case FIELD_TEXTS:
+	case FIELD_NETWORKS:
 	case FIELD_GRANTS: return put_list(writer, field, (const char *)object);
 	default: return put_int(writer, field_get(field, object));
 	}
@@ -427,7 +427,7 @@ static int get_field(struct row *row, const struct field *field, struct model_ob
 	case FIELD_SECRET: return get_secret(row, object, (const char **)(void *)at);
 	case FIELD_BYTES: return get_bytes(row, field, at);
 	case FIELD_REFS:
-	case FIELD_TEXTS:
+	case FIELD_NETWORKS:
 	case FIELD_GRANTS: return get_list(row, field, (char *)object);
 	default: return get_number(row, field, object);
 	}

@@ -1,0 +1,135 @@
+// Names are compared byte by byte everywhere, so one normal form is stored: C. Physical names are
+// unique by their id; the slugs are for the people who look at a backend.
+
+#include "core/model/name.h"
+
+#include "core/base/util.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <utf8proc.h>
+
+#define TENANT_SLUG_MAX 36
+#define NAME_SLUG_MAX   64
+#define ID36_MAX        13
+_Static_assert(4 + TENANT_SLUG_MAX + 1 + NAME_SLUG_MAX + 1 + ID36_MAX <= MODEL_PHYSICAL_MAX,
+	       "a physical name fits");
+
+// What is wrong with one character; NULL: nothing.
+static const char *character_problem(utf8proc_int32_t c)
+{
+	switch (utf8proc_category(c)) {
+	case UTF8PROC_CATEGORY_CC: return "must not contain control characters";
+	case UTF8PROC_CATEGORY_ZL:
+	case UTF8PROC_CATEGORY_ZP: return "must not contain line separators";
+	case UTF8PROC_CATEGORY_CS: return "must be valid UTF-8";
+	default: return NULL;
+	}
+}
+
+int name_check(const char *name, const char **ret_problem)
+{
+	const uint8_t *at = (const uint8_t *)name;
+	size_t left = strlen(name), characters = 0;
+	const char *problem = NULL;
+
+	while (left && !problem) {
+		utf8proc_int32_t c;
+		utf8proc_ssize_t n = utf8proc_iterate(at, (utf8proc_ssize_t)left, &c);
+
+		if (n <= 0) {
+			problem = "must be valid UTF-8";
+			break;
+		}
+		problem = character_problem(c);
+		at += n;
+		left -= (size_t)n;
+		++characters;
+	}
+	if (!problem && characters == 0)
+		problem = "must have 1 to 64 characters and has none";
+	if (!problem && characters > MODEL_NAME_MAX)
+		problem = "must have 1 to 64 characters and has more";
+	if (!problem && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
+		problem = "must not be \".\" or \"..\", which addresses cannot hold";
+	if (!problem)
+		return 0;
+	*ret_problem = problem;
+	return -EINVAL;
+}
+
+int name_normalize(const char *name, char **ret, const char **ret_problem)
+{
+	utf8proc_uint8_t *normal;
+	int r = name_check(name, ret_problem);
+
+	if (r < 0)
+		return r;
+	normal = utf8proc_NFC((const utf8proc_uint8_t *)name);
+	if (!normal)
+		return -ENOMEM;
+	r = name_check((const char *)normal, ret_problem); // a few characters get longer by it
+	if (r < 0) {
+		free(normal);
+		return r;
+	}
+	*ret = (char *)normal;
+	return 0;
+}
+
+// Letters lose case and marks; every run of anything else becomes one '-'; none at the ends.
+static size_t slug(const char *text, char *out, size_t room)
+{
+	utf8proc_uint8_t *plain = NULL;
+	size_t size = 0;
+	bool gap = false;
+
+	if (utf8proc_map((const utf8proc_uint8_t *)text, 0, &plain,
+			 UTF8PROC_NULLTERM | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT |
+				 UTF8PROC_STRIPMARK | UTF8PROC_CASEFOLD) < 0)
+		plain = NULL;
+	for (const utf8proc_uint8_t *at = plain; at && *at && size < room; ++at) {
+		bool keep = (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9') || *at == '.';
+
+		if (!keep) {
+			gap = true;
+			continue;
+		}
+		if (gap && size && size + 1 < room)
+			out[size++] = '-';
+		gap = false;
+		out[size++] = (char)*at;
+	}
+	free(plain);
+	if (size == 0)
+		out[size++] = 'x';
+	return size;
+}
+
+static size_t base36(uint64_t id, char *out)
+{
+	char reversed[ID36_MAX];
+	size_t size = 0;
+
+	do
+		reversed[size++] = "0123456789abcdefghijklmnopqrstuvwxyz"[id % 36];
+	while ((id /= 36) != 0);
+	for (size_t i = 0; i < size; ++i)
+		out[i] = reversed[size - 1 - i];
+	return size;
+}
+
+void name_physical(const char *tenant, const char *name, uint64_t id,
+		   char ret[MODEL_PHYSICAL_MAX + 1])
+{
+	char *at = ret;
+
+	memcpy(at, "mqp.", 4);
+	at += 4;
+	at += slug(tenant, at, TENANT_SLUG_MAX);
+	*at++ = '.';
+	at += slug(name, at, NAME_SLUG_MAX);
+	*at++ = '-';
+	at += base36(id, at);
+	*at = '\0';
+}

@@ -1,0 +1,16 @@
+// Names that people give, and the names we make of them on a backend.
+#pragma once
+
+#include "core/model/model.h"
+
+// 1 to 64 Unicode characters without control characters. -EINVAL: *ret_problem says what is wrong
+// and what would be right. @thread any
+int name_check(const char *name, const char **ret_problem);
+
+// Checks, and brings into normal form C (malloc'ed). Errors as above; -ENOMEM. @thread any
+int name_normalize(const char *name, char **ret, const char **ret_problem);
+
+// `mqp.<slug of tenant>.<slug of name>-<id in base 36>`: ASCII lower case, digits, '-' and '.'.
+// @thread any
+void name_physical(const char *tenant, const char *name, uint64_t id,
+		   char ret[MODEL_PHYSICAL_MAX + 1]);

@@ -1,0 +1,261 @@
+// Every change with its old and new values, written in the change's own transaction. Each entry's
+// hash covers the entry and the hash before it, so that changing, removing or inserting one breaks
+// the chain from there on; whoever keeps the head elsewhere also sees a log cut at its end.
+
+#include "core/registry/registry.h"
+
+#include "core/registry/store.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+
+#define HASH_SIZE 32
+
+struct entry {
+	int64_t seq, time_ms;
+	const char *texts[8]; // actor, address, action, kind, resource, tenant, old, new
+};
+
+static void digest_freep(EVP_MD_CTX **digest)
+{
+	EVP_MD_CTX_free(*digest);
+}
+
+// Lengths before texts, and absent told from empty: no two entries hash the same bytes.
+static int entry_hash(const struct entry *entry, const uint8_t before[HASH_SIZE],
+		      uint8_t ret[HASH_SIZE])
+{
+	_cleanup_(digest_freep) EVP_MD_CTX *digest = EVP_MD_CTX_new();
+	int64_t numbers[] = {entry->seq, entry->time_ms};
+	bool good;
+
+	if (!digest)
+		return -ENOMEM;
+	good = EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
+	       EVP_DigestUpdate(digest, before, HASH_SIZE) == 1 &&
+	       EVP_DigestUpdate(digest, numbers, sizeof numbers) == 1;
+	for (size_t i = 0; i < ARRAY_SIZE(entry->texts) && good; ++i) {
+		const char *text = entry->texts[i];
+		uint64_t size = text ? strlen(text) : UINT64_MAX;
+
+		good = EVP_DigestUpdate(digest, &size, sizeof size) == 1 &&
+		       (!text || EVP_DigestUpdate(digest, text, size) == 1);
+	}
+	return good && EVP_DigestFinal_ex(digest, ret, NULL) == 1 ? 0 : -EIO;
+}
+
+static int head_read(struct db *db, int64_t *ret_seq, uint8_t ret_hash[HASH_SIZE])
+{
+	sqlite3_stmt *statement;
+	int r = db_query(db, &statement, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1",
+			 "");
+
+	if (r == 0)
+		r = db_step(db, statement);
+	if (r < 0)
+		return r;
+	*ret_seq = 0;
+	memset(ret_hash, 0, HASH_SIZE);
+	if (r == 1) {
+		*ret_seq = sqlite3_column_int64(statement, 0);
+		if (sqlite3_column_bytes(statement, 1) == HASH_SIZE)
+			memcpy(ret_hash, sqlite3_column_blob(statement, 1), HASH_SIZE);
+		sqlite3_reset(statement);
+	}
+	return 0;
+}
+
+static char *audit_text(struct work *work, const json_t *value)
+{
+	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+	char *kept = arena_text(&work->arena, text);
+
+	free(text);
+	return kept;
+}
+
+int audit_write(struct work *work, const char *action, const char *kind, const char *resource,
+		const char *tenant, const json_t *old, const json_t *new)
+{
+	struct db *db = &work->registry->db;
+	uint8_t before[HASH_SIZE], hash[HASH_SIZE];
+	struct entry entry = {.time_ms = work->registry->now_ms(),
+			      .texts = {work->actor->name, work->actor->address, action, kind,
+					resource, tenant, audit_text(work, old),
+					audit_text(work, new)}};
+	int r = head_read(db, &entry.seq, before);
+
+	++entry.seq;
+	if (r == 0)
+		r = entry_hash(&entry, before, hash);
+	if (r < 0)
+		return r;
+	return db_run(db, "INSERT INTO audit VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+		      "iittttttttb", entry.seq, entry.time_ms, entry.texts[0], entry.texts[1],
+		      entry.texts[2], entry.texts[3], entry.texts[4], entry.texts[5],
+		      entry.texts[6], entry.texts[7], hash, sizeof hash);
+}
+
+int audit_row(struct work *work, const char *action, enum registry_kind kind, const struct row *row,
+	      const json_t *old, const json_t *new)
+{
+	const char *tenant = kind == REGISTRY_TENANT
+				     ? row_name(row)
+				     : store_tenant_name(work, row_tenant(kind, row));
+
+	return audit_write(work, action, row_kind(kind).name, row_name(row), tenant, old, new);
+}
+
+int registry_audit_note(struct registry *registry, const struct registry_actor *actor,
+			const char *action, const char *kind, const char *resource,
+			const char *tenant, const json_t *details)
+{
+	struct registry_result result = {0};
+	struct work work;
+	int r = work_begin(&work, registry, actor, &result);
+
+	if (r == 0)
+		r = audit_write(&work, action, kind, resource, tenant, NULL, details);
+	r = work_end(&work, r);
+	registry_result_deinit(&result);
+	return r;
+}
+
+// ---- reading
+
+static const char *column_text(sqlite3_stmt *statement, int column)
+{
+	return (const char *)sqlite3_column_text(statement, column);
+}
+
+static json_t *column_json(sqlite3_stmt *statement, int column)
+{
+	const char *text = column_text(statement, column);
+	json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+
+	return value ? value : json_null();
+}
+
+static void hash_text(const uint8_t *hash, char ret[2 * HASH_SIZE + 1])
+{
+	for (size_t i = 0; i < HASH_SIZE; ++i)
+		snprintf(ret + 2 * i, 3, "%02x", hash[i]);
+}
+
+static json_t *entry_json(sqlite3_stmt *statement)
+{
+	char hash[2 * HASH_SIZE + 1] = "";
+
+	if (sqlite3_column_bytes(statement, 10) == HASH_SIZE)
+		hash_text(sqlite3_column_blob(statement, 10), hash);
+	return json_pack("{s:I, s:I, s:s, s:s?, s:s, s:s, s:s, s:s?, s:o, s:o, s:s}", "seq",
+			 (json_int_t)sqlite3_column_int64(statement, 0), "time_ms",
+			 (json_int_t)sqlite3_column_int64(statement, 1), "actor",
+			 column_text(statement, 2), "address", column_text(statement, 3), "action",
+			 column_text(statement, 4), "kind", column_text(statement, 5), "resource",
+			 column_text(statement, 6), "tenant", column_text(statement, 7), "old",
+			 column_json(statement, 8), "new", column_json(statement, 9), "hash", hash);
+}
+
+static int cursor_read(const char *cursor, int64_t *ret)
+{
+	char *end;
+
+	*ret = INT64_MAX;
+	if (!cursor)
+		return 0;
+	errno = 0;
+	*ret = strtoll(cursor, &end, 10);
+	return errno || *end || end == cursor || *ret < 1 ? -EINVAL : 0;
+}
+
+int registry_audit_list(struct registry *registry, const struct registry_query *query,
+			struct registry_result *ret)
+{
+	static const char sql[] =
+		"SELECT * FROM audit WHERE seq < ?1 AND (?2 IS NULL OR tenant = ?2)"
+		" AND (?3 IS NULL OR actor = ?3) AND (?4 IS NULL OR action = ?4)"
+		" AND (?5 IS NULL OR resource = ?5) AND time_ms >= ?6"
+		" AND (?7 = 0 OR time_ms < ?7) ORDER BY seq DESC LIMIT ?8";
+	struct work work;
+	sqlite3_stmt *statement;
+	json_t *items = json_array();
+	int64_t before, last = 0;
+	int r;
+
+	work_open(&work, registry, ret);
+	if (cursor_read(query->cursor, &before) < 0) {
+		json_decref(items);
+		return work_close(&work, work_refuse(&work, CODE_BAD_REQUEST,
+						     "the cursor is not one that a page gave"));
+	}
+	r = db_query(&registry->db, &statement, sql, "ittttiii", before, query->tenant,
+		     query->actor, query->action, query->resource, query->since_ms, query->until_ms,
+		     (int64_t)query->limit + 1);
+	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
+		r = 0;
+		if (json_array_size(items) == query->limit) {
+			char next[24];
+
+			snprintf(next, sizeof next, "%lld", (long long)last);
+			ret->body = json_pack("{s:O, s:s}", "items", items, "next", next);
+			sqlite3_reset(statement);
+			break;
+		}
+		last = sqlite3_column_int64(statement, 0);
+		json_array_append_new(items, entry_json(statement));
+	}
+	if (r == 0 && !ret->body)
+		ret->body = json_pack("{s:O, s:n}", "items", items, "next");
+	json_decref(items);
+	return work_close(&work, r);
+}
+
+static int entry_verify(sqlite3_stmt *statement, int64_t expected_seq, uint8_t before[HASH_SIZE],
+			bool *ret_good)
+{
+	struct entry entry = {.seq = sqlite3_column_int64(statement, 0),
+			      .time_ms = sqlite3_column_int64(statement, 1)};
+	uint8_t hash[HASH_SIZE];
+	int r;
+
+	for (int i = 0; i < (int)ARRAY_SIZE(entry.texts); ++i)
+		entry.texts[i] = column_text(statement, 2 + i);
+	r = entry_hash(&entry, before, hash);
+	*ret_good = r == 0 && entry.seq == expected_seq &&
+		    sqlite3_column_bytes(statement, 10) == HASH_SIZE &&
+		    memcmp(sqlite3_column_blob(statement, 10), hash, HASH_SIZE) == 0;
+	memcpy(before, hash, HASH_SIZE);
+	return r;
+}
+
+int registry_audit_verify(struct registry *registry, struct registry_result *ret)
+{
+	uint8_t hash[HASH_SIZE] = {0};
+	char head[2 * HASH_SIZE + 1];
+	int64_t count = 0, first_bad = 0;
+	sqlite3_stmt *statement;
+	struct work work;
+	int r;
+
+	work_open(&work, registry, ret);
+	r = db_query(&registry->db, &statement, "SELECT * FROM audit ORDER BY seq", "");
+	while (r == 0 && !first_bad && (r = db_step(&registry->db, statement)) == 1) {
+		bool good;
+
+		r = entry_verify(statement, ++count, hash, &good);
+		if (r == 0 && !good) {
+			first_bad = sqlite3_column_int64(statement, 0);
+			sqlite3_reset(statement);
+		}
+	}
+	if (r == 0) {
+		hash_text(hash, head);
+		ret->body =
+			json_pack("{s:b, s:I, s:o, s:s}", "ok", !first_bad, "entries",
+				  (json_int_t)count, "first_bad",
+				  first_bad ? json_integer(first_bad) : json_null(), "head", head);
+	}
+	return work_close(&work, r);
+}

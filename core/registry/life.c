@@ -1,0 +1,140 @@
+// The life of topics and groups between registry and backend. A topic is made before the groups on
+// it, and goes after them; tenants and clusters that are going wait for the last of theirs.
+
+#include "core/registry/store.h"
+
+#include <errno.h>
+
+static const struct registry_actor system_actor = {.name = "system"};
+
+int registry_pending(struct registry *registry, struct registry_pending *pending, size_t room,
+		     size_t *ret_count)
+{
+	// States: 0 creating, 1 ready, 2 deleting.
+	static const char sql[] =
+		"SELECT 3, id, 0 FROM topics WHERE state = 0"
+		" UNION ALL SELECT 4, g.id, 0 FROM \"groups\" g JOIN topics t ON g.topic = t.id"
+		"  LEFT JOIN topics d ON g.dead_letter_topic = d.id"
+		"  WHERE g.state = 0 AND t.state = 1 AND (d.id IS NULL OR d.state = 1)"
+		" UNION ALL SELECT 4, id, 1 FROM \"groups\" WHERE state = 2"
+		" UNION ALL SELECT 3, id, 1 FROM topics WHERE state = 2"
+		"  AND NOT EXISTS (SELECT 1 FROM \"groups\" g WHERE g.topic = topics.id)"
+		"  AND NOT EXISTS (SELECT 1 FROM \"groups\" g WHERE g.dead_letter_topic = topics.id"
+		"   AND g.dead_letter_topic != 0)"
+		" LIMIT ?1";
+	sqlite3_stmt *statement;
+	size_t count = 0;
+	int r = db_query(&registry->db, &statement, sql, "i", (int64_t)room);
+
+	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
+		pending[count++] = (struct registry_pending){
+			.kind = (enum registry_kind)sqlite3_column_int(statement, 0),
+			.id = (uint64_t)sqlite3_column_int64(statement, 1),
+			.deleting = sqlite3_column_int(statement, 2) != 0,
+		};
+		r = 0;
+	}
+	if (r == 0)
+		*ret_count = count;
+	return r;
+}
+
+static int drop_idle(struct work *work, enum registry_kind kind, const char *sql)
+{
+	struct db *db = &work->registry->db;
+	int64_t id;
+	int r;
+
+	while ((r = db_number(db, &id, sql, "")) == 1) {
+		r = store_drop(work, kind, (uint64_t)id);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+int life_finish(struct work *work)
+{
+	int r = drop_idle(work, REGISTRY_TENANT,
+			  "SELECT id FROM tenants t WHERE deleting = 1 AND NOT EXISTS"
+			  " (SELECT 1 FROM topics WHERE tenant = t.id) AND NOT EXISTS"
+			  " (SELECT 1 FROM \"groups\" WHERE tenant = t.id)");
+
+	return r < 0 ? r
+		     : drop_idle(work, REGISTRY_CLUSTER,
+				 "SELECT id FROM clusters c WHERE deleting = 1 AND NOT EXISTS"
+				 " (SELECT 1 FROM topics WHERE cluster = c.id)");
+}
+
+static uint8_t *state_of(enum registry_kind kind, struct row *row)
+{
+	return kind == REGISTRY_TOPIC ? &row->model.topic.state : &row->model.group.state;
+}
+
+static int settle_gone(struct work *work, enum registry_kind kind, const struct row *row)
+{
+	int r = audit_row(work, "gone", kind, row, NULL, NULL);
+
+	if (r == 0)
+		r = store_drop(work, kind, row->object.id);
+	return r < 0 ? r : life_finish(work);
+}
+
+static int settle_state(struct work *work, enum registry_kind kind, struct row *row,
+			enum model_state state, const char *reason)
+{
+	json_t *before = store_json(work, kind, row), *after;
+	bool moves = *state_of(kind, row) != state;
+	int r;
+
+	*state_of(kind, row) = (uint8_t)state;
+	row->state_reason = reason;
+	after = store_json(work, kind, row);
+	r = before && after ? 0 : -ENOMEM;
+	if (r == 0 && !json_equal(before, after)) {
+		r = store_update(work, kind, row);
+		if (r == 0 && moves)
+			r = audit_row(work, state == MODEL_READY ? "ready" : "failed", kind, row,
+				      before, after);
+	}
+	json_decref(before);
+	json_decref(after);
+	return r;
+}
+
+static int settle(struct work *work, const struct registry_pending *pending, enum code code,
+		  const char *reason, bool failed)
+{
+	struct row row;
+	int r = store_load(work, pending->kind, pending->id, &row);
+	bool deleting;
+
+	if (r != 1)
+		return r;
+	deleting = *state_of(pending->kind, &row) == MODEL_DELETING;
+	if (deleting != pending->deleting)
+		return 0; // it was deleted while it was being made; the next round sees that
+	if (code == CODE_OK && deleting)
+		return settle_gone(work, pending->kind, &row);
+	if (code == CODE_OK)
+		return settle_state(work, pending->kind, &row, MODEL_READY, NULL);
+	return settle_state(work, pending->kind, &row,
+			    failed && !deleting
+				    ? MODEL_FAILED
+				    : (enum model_state) * state_of(pending->kind, &row),
+			    reason);
+}
+
+int registry_settle(struct registry *registry, const struct registry_pending *pending,
+		    enum code code, const char *reason, bool failed)
+{
+	struct registry_result result = {0};
+	struct work work;
+	int r = work_begin(&work, registry, &system_actor, &result);
+
+	if (r == 0)
+		r = settle(&work, pending, code, reason, failed);
+	r = work_end(&work, r);
+	registry_result_deinit(&result);
+	return r;
+}

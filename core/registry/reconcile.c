@@ -1,0 +1,324 @@
+// One question an object at a time; how it is answered decides when the next one goes. A refusal
+// that will not change by waiting makes a creation fail; a deletion is tried for ever.
+//
+// Answers may come on any thread, even after this is gone: the queue they lie in is counted by
+// those who may still put something in.
+
+#include "core/registry/reconcile.h"
+
+#include "core/base/log.h"
+#include "core/base/util.h"
+#include "core/registry/ask.h"
+#include "core/registry/index.h"
+#include "core/registry/registry.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#define ASKED_MAX   256  // questions under way
+#define SEEN_MAX    4096 // objects looked at in one round
+#define DEADLINE_NS (30 * S_NS)
+#define WAIT_MIN_NS (50 * MS_NS)
+#define WAIT_MAX_NS (30 * S_NS)
+#define LOOK_NS     (1 * S_NS) // how often the registry is looked at unasked
+
+// What is known of one object that has been asked about; forgotten when it is settled.
+struct attempt {
+	struct registry_pending pending;
+	bool asked; // the answer is not here yet
+	uint64_t wait_ns, due_ns;
+	bool seen; // in the round under way
+};
+
+struct mail {
+	struct mail *next;
+	struct registry_pending pending;
+	enum code code;
+	char *text;
+};
+
+struct queue {
+	pthread_mutex_t lock;
+	unsigned refs;
+	bool closed;
+	struct mail *mails;
+	void (*wake)(void *ctx);
+	void *wake_ctx;
+};
+
+struct question {
+	struct queue *queue;
+	struct mail *mail; // made beforehand, so that an answer always fits
+};
+
+struct reconcile {
+	struct reconcile_config config;
+	struct queue *queue;
+	struct index attempts;
+	unsigned asked;
+	struct registry_pending seen[SEEN_MAX];
+};
+
+// ---- the queue
+
+static void mail_free(struct mail *mail)
+{
+	free(mail->text);
+	free(mail);
+}
+
+static void queue_unref(struct queue *queue)
+{
+	bool last;
+
+	pthread_mutex_lock(&queue->lock);
+	last = --queue->refs == 0;
+	pthread_mutex_unlock(&queue->lock);
+	if (!last)
+		return;
+	for (struct mail *mail = queue->mails, *next; mail; mail = next) {
+		next = mail->next;
+		mail_free(mail);
+	}
+	pthread_mutex_destroy(&queue->lock);
+	free(queue);
+}
+
+static void answered(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct question *question = ctx;
+	struct queue *queue = question->queue;
+	struct mail *mail = question->mail;
+
+	json_decref(answer);
+	mail->code = code;
+	mail->text = strdup(text ? text : code_sentence(code));
+	pthread_mutex_lock(&queue->lock);
+	mail->next = queue->mails;
+	queue->mails = mail;
+	// Under the lock, so that nobody is woken who has been freed meanwhile.
+	if (!queue->closed)
+		queue->wake(queue->wake_ctx);
+	pthread_mutex_unlock(&queue->lock);
+	queue_unref(queue);
+	free(question);
+}
+
+static struct mail *queue_take(struct queue *queue)
+{
+	struct mail *mails;
+
+	pthread_mutex_lock(&queue->lock);
+	mails = queue->mails;
+	queue->mails = NULL;
+	pthread_mutex_unlock(&queue->lock);
+	return mails;
+}
+
+// ---- attempts
+
+static struct index_key pending_key(const struct registry_pending *pending)
+{
+	return (struct index_key){.id = pending->id << 1 | pending->deleting};
+}
+
+static struct index_key attempt_key(const void *attempt)
+{
+	return pending_key(&((const struct attempt *)attempt)->pending);
+}
+
+static struct attempt *attempt_find(struct reconcile *reconcile,
+				    const struct registry_pending *pending)
+{
+	return (struct attempt *)(uintptr_t)index_find(&reconcile->attempts, pending_key(pending));
+}
+
+static struct attempt *attempt_get(struct reconcile *reconcile,
+				   const struct registry_pending *pending)
+{
+	struct attempt *attempt = attempt_find(reconcile, pending);
+
+	if (attempt)
+		return attempt;
+	attempt = calloc(1, sizeof *attempt);
+	if (!attempt || index_reserve(&reconcile->attempts, 1) < 0) {
+		free(attempt);
+		return NULL;
+	}
+	attempt->pending = *pending;
+	attempt->wait_ns = WAIT_MIN_NS;
+	index_put(&reconcile->attempts, attempt);
+	return attempt;
+}
+
+// Those that the registry no longer waits for.
+static void attempts_forget(struct reconcile *reconcile)
+{
+	struct index *index = &reconcile->attempts;
+
+	for (size_t i = 0; i < index->capacity; ++i) {
+		struct attempt *attempt = (struct attempt *)(uintptr_t)index->slots[i];
+
+		if (!attempt || attempt->asked)
+			continue;
+		if (attempt->seen) {
+			attempt->seen = false;
+		} else {
+			index_drop(index, attempt); // may move another into this slot
+			free(attempt);
+			--i;
+		}
+	}
+}
+
+static bool will_not_change(enum code code)
+{
+	switch (code) {
+	case CODE_BAD_REQUEST:
+	case CODE_CONFLICT:
+	case CODE_TOO_LARGE:
+	case CODE_LIMIT_EXCEEDED:
+	case CODE_UNSUPPORTED_BY_BACKEND: return true;
+	default: return false;
+	}
+}
+
+static void take_answer(struct reconcile *reconcile, const struct mail *mail, uint64_t now_ns)
+{
+	struct attempt *attempt = attempt_find(reconcile, &mail->pending);
+	int r = registry_settle(reconcile->config.registry, &mail->pending, mail->code, mail->text,
+				will_not_change(mail->code));
+
+	if (r < 0)
+		log_error(NULL, "RECONCILE-SETTLE", "an answer cannot be stored: %s", strerror(-r));
+	if (!attempt)
+		return;
+	attempt->asked = false;
+	--reconcile->asked;
+	attempt->due_ns = now_ns + attempt->wait_ns;
+	attempt->wait_ns = MIN(attempt->wait_ns * 2, (uint64_t)WAIT_MAX_NS);
+}
+
+static enum ask_kind ask_for(const struct registry_pending *pending)
+{
+	if (pending->kind == REGISTRY_TOPIC)
+		return pending->deleting ? ASK_TOPIC_DELETE : ASK_TOPIC_CREATE;
+	return pending->deleting ? ASK_GROUP_DELETE : ASK_GROUP_CREATE;
+}
+
+static void ask(struct reconcile *reconcile, struct attempt *attempt, uint64_t now_ns)
+{
+	const struct registry_pending *pending = &attempt->pending;
+	struct ask_door *door = reconcile->config.door;
+	struct question *question = calloc(1, sizeof *question);
+	struct mail *mail = calloc(1, sizeof *mail);
+	json_t *parameters = json_pack("{s:I}", pending->kind == REGISTRY_TOPIC ? "topic" : "group",
+				       (json_int_t)pending->id);
+
+	if (!question || !mail || !parameters) {
+		free(question);
+		free(mail);
+		json_decref(parameters);
+		attempt->due_ns = now_ns + attempt->wait_ns;
+		return;
+	}
+	mail->pending = *pending;
+	question->mail = mail;
+	question->queue = reconcile->queue;
+	pthread_mutex_lock(&reconcile->queue->lock);
+	++reconcile->queue->refs;
+	pthread_mutex_unlock(&reconcile->queue->lock);
+	attempt->asked = true;
+	++reconcile->asked;
+	door->ask(door, ask_for(pending), parameters, now_ns + DEADLINE_NS, answered, question);
+}
+
+// ---- a round
+
+static void take_answers(struct reconcile *reconcile, uint64_t now_ns)
+{
+	for (struct mail *mail = queue_take(reconcile->queue), *next; mail; mail = next) {
+		next = mail->next;
+		take_answer(reconcile, mail, now_ns);
+		mail_free(mail);
+	}
+}
+
+// Is the object's other question still under way? A deletion waits for the creation before it.
+static bool busy(struct reconcile *reconcile, const struct registry_pending *pending)
+{
+	struct registry_pending other = *pending;
+	const struct attempt *attempt;
+
+	other.deleting = !pending->deleting;
+	attempt = attempt_find(reconcile, &other);
+	return attempt && attempt->asked;
+}
+
+static uint64_t ask_due(struct reconcile *reconcile, uint64_t now_ns)
+{
+	struct registry_pending *pending = reconcile->seen;
+	uint64_t next_ns = now_ns + LOOK_NS;
+	size_t count = 0;
+	int r = registry_pending(reconcile->config.registry, pending, SEEN_MAX, &count);
+
+	if (r < 0)
+		return now_ns + LOOK_NS;
+	for (size_t i = 0; i < count; ++i) {
+		struct attempt *attempt = attempt_get(reconcile, &pending[i]);
+
+		if (!attempt)
+			continue;
+		attempt->seen = true;
+		if (attempt->asked || busy(reconcile, &pending[i]))
+			continue;
+		if (attempt->due_ns <= now_ns && reconcile->asked < ASKED_MAX)
+			ask(reconcile, attempt, now_ns);
+		else if (attempt->due_ns > now_ns)
+			next_ns = MIN(next_ns, attempt->due_ns);
+	}
+	attempts_forget(reconcile);
+	return next_ns;
+}
+
+int reconcile_new(const struct reconcile_config *config, struct reconcile **ret)
+{
+	struct reconcile *reconcile = calloc(1, sizeof *reconcile);
+	struct queue *queue = calloc(1, sizeof *queue);
+
+	if (!reconcile || !queue) {
+		free(reconcile);
+		free(queue);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&queue->lock, NULL);
+	queue->refs = 1;
+	queue->wake = config->wake;
+	queue->wake_ctx = config->wake_ctx;
+	reconcile->config = *config;
+	reconcile->queue = queue;
+	index_init(&reconcile->attempts, attempt_key, 0);
+	*ret = reconcile;
+	return 0;
+}
+
+void reconcile_free(struct reconcile *reconcile)
+{
+	if (!reconcile)
+		return;
+	pthread_mutex_lock(&reconcile->queue->lock);
+	reconcile->queue->closed = true;
+	pthread_mutex_unlock(&reconcile->queue->lock);
+	queue_unref(reconcile->queue);
+	for (size_t i = 0; i < reconcile->attempts.capacity; ++i)
+		free((void *)(uintptr_t)reconcile->attempts.slots[i]);
+	index_deinit(&reconcile->attempts);
+	free(reconcile);
+}
+
+uint64_t reconcile_run(struct reconcile *reconcile, uint64_t now_ns)
+{
+	take_answers(reconcile, now_ns);
+	return ask_due(reconcile, now_ns);
+}

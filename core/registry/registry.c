@@ -1,0 +1,390 @@
+// Opening and closing of the registry's file, and what every call on it shares: a transaction, a
+// result, a revision.
+//
+// One transaction a change; it takes the next revision, stamps every row it touches with it, and is
+// published when it is on disk. A publication that is lost (a crash right after the commit) is made
+// up for at the next start, because the catalog's revision then lags behind.
+
+#include "core/registry/registry.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/registry/catalog.h"
+#include "core/registry/change.h"
+#include "core/registry/schema.h"
+#include "core/registry/store.h"
+
+#include <errno.h>
+#include <openssl/rand.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define CHECKED_BYTES (64 << 20) // a file up to this size is checked as a whole when it is opened
+
+// ---- opening
+
+static int open_error(int r, const char *path, char **ret_error)
+{
+	const char *why = r == -EUCLEAN ? "is damaged, or not a registry"
+			  : r == -EBUSY ? "is locked by another process"
+			  : r == -EKEYREJECTED
+				  ? "holds credentials that the key given does not open"
+			  : r == -ENOENT ? "cannot be opened or made"
+					 : strerror(-r);
+
+	if (!*ret_error && asprintf(ret_error, "registry %s: %s", path, why) < 0)
+		*ret_error = NULL;
+	return r;
+}
+
+static int meta_read(struct db *db, const char *name, uint64_t *ret)
+{
+	int64_t value = 0;
+	int r = db_number(db, &value, "SELECT value FROM meta WHERE name = ?1", "t", name);
+
+	if (r == 1)
+		*ret = (uint64_t)value;
+	return r < 0 ? r : 0;
+}
+
+static int meta_write(struct db *db, const char *name, uint64_t value)
+{
+	return db_run(db, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)", "ti", name, (int64_t)value);
+}
+
+int store_head_read(struct registry *registry)
+{
+	struct db *db = &registry->db;
+	int r;
+
+	registry->source = 0;
+	registry->revision = 0;
+	registry->next_id = 1;
+	r = meta_read(db, "source", &registry->source);
+	if (r == 0)
+		r = meta_read(db, "revision", &registry->revision);
+	if (r == 0)
+		r = meta_read(db, "next_id", &registry->next_id);
+	if (r == 0 && registry->source == 0) {
+		if (RAND_bytes((uint8_t *)&registry->source, sizeof registry->source) != 1)
+			return -EIO;
+		registry->source |= 1;
+		r = meta_write(db, "source", registry->source);
+	}
+	return r;
+}
+
+int store_head_write(struct registry *registry, uint64_t revision, uint64_t next_id)
+{
+	int r = meta_write(&registry->db, "revision", revision);
+
+	return r < 0 ? r : meta_write(&registry->db, "next_id", next_id);
+}
+
+static int check_whole(struct db *db, const char *path)
+{
+	sqlite3_stmt *statement;
+	struct stat found;
+	int r;
+
+	if (stat(path, &found) < 0 || found.st_size > CHECKED_BYTES)
+		return 0;
+	r = db_query(db, &statement, "PRAGMA quick_check(1)", "");
+	if (r == 0)
+		r = db_step(db, statement);
+	if (r != 1)
+		return r < 0 ? r : -EUCLEAN;
+	r = strcmp((const char *)sqlite3_column_text(statement, 0), "ok") == 0 ? 0 : -EUCLEAN;
+	sqlite3_reset(statement);
+	return r;
+}
+
+// -ENOTSUP and -EUCLEAN with a sentence of their own.
+static int prepare(struct registry *registry, char **ret_error)
+{
+	struct db *db = &registry->db;
+	int version = 0, r = check_whole(db, registry->path);
+
+	if (r == 0)
+		r = db_script(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+				  "PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16384");
+	if (r == 0)
+		r = schema_prepare(db, &version);
+	if (r == SCHEMA_E_NEWER) {
+		if (asprintf(ret_error,
+			     "registry %s: has schema %d of a newer version; this one knows %d",
+			     registry->path, version, SCHEMA_VERSION) < 0)
+			*ret_error = NULL;
+		return -ENOTSUP;
+	}
+	if (r == SCHEMA_E_FOREIGN)
+		return -EUCLEAN;
+	if (r == 0)
+		r = db_script(db, "BEGIN IMMEDIATE"); // also tells whether somebody holds a lock
+	if (r == 0)
+		r = store_head_read(registry);
+	if (r == 0)
+		r = db_script(db, "COMMIT");
+	return r;
+}
+
+// Every stored credential must open: better now than when a cluster is needed.
+static int try_key(struct registry *registry)
+{
+	struct registry_result result = {0};
+	struct work work;
+	sqlite3_stmt *statement;
+	struct row row;
+	int r;
+
+	work_open(&work, registry, &result);
+	r = db_query(&registry->db, &statement, registry->sql[REGISTRY_CLUSTER].select, "");
+	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
+		r = row_read(REGISTRY_CLUSTER, statement, &registry->key, &work.arena, &row);
+		if (r < 0)
+			sqlite3_reset(statement);
+	}
+	r = work_close(&work, r);
+	registry_result_deinit(&result);
+	return r;
+}
+
+static int open_file(struct registry *registry, char **ret_error)
+{
+	int r = 0;
+
+	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT && r == 0; ++kind)
+		r = row_sql_make((enum registry_kind)kind, &registry->sql[kind]);
+	if (r == 0)
+		r = db_open(&registry->db, registry->path,
+			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+	if (r == 0)
+		r = prepare(registry, ret_error);
+	if (r == 0)
+		r = try_key(registry);
+	return r;
+}
+
+int registry_open(const struct registry_config *config, struct registry **ret, char **ret_error)
+{
+	struct registry *registry = calloc(1, sizeof *registry);
+	int r;
+
+	*ret_error = NULL;
+	if (!registry)
+		return -ENOMEM;
+	registry->key = *config->key;
+	registry->catalog = config->catalog;
+	registry->vet = config->vet;
+	registry->vet_ctx = config->vet_ctx;
+	registry->now_ms = config->now_ms ? config->now_ms : clock_wall_ms;
+	registry->path = strdup(config->path);
+	r = registry->path ? open_file(registry, ret_error) : -ENOMEM;
+	if (r < 0) {
+		open_error(r, config->path, ret_error);
+		registry_close(registry);
+		return r;
+	}
+	registry_publish(registry);
+	*ret = registry;
+	return 0;
+}
+
+void registry_close(struct registry *registry)
+{
+	if (!registry)
+		return;
+	db_close(&registry->db);
+	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT; ++kind)
+		row_sql_free(&registry->sql[kind]);
+	explicit_bzero(&registry->key, sizeof registry->key);
+	free(registry->path);
+	free(registry->name);
+	free(registry);
+}
+
+uint64_t registry_revision(struct registry *registry)
+{
+	return registry->revision;
+}
+
+void registry_result_deinit(struct registry_result *result)
+{
+	free(result->text);
+	json_decref(result->errors);
+	json_decref(result->affected);
+	json_decref(result->body);
+	*result = (struct registry_result){0};
+}
+
+// ---- work
+
+void work_open(struct work *work, struct registry *registry, struct registry_result *ret)
+{
+	*ret = (struct registry_result){.code = CODE_OK};
+	*work = (struct work){.registry = registry, .ret = ret};
+}
+
+static void clear_result(struct registry_result *ret)
+{
+	registry_result_deinit(ret);
+	ret->code = CODE_INTERNAL;
+}
+
+int work_close(struct work *work, int r)
+{
+	arena_deinit(&work->arena);
+	if (r < 0)
+		clear_result(work->ret);
+	return r < 0 ? r : 0;
+}
+
+int work_begin(struct work *work, struct registry *registry, const struct registry_actor *actor,
+	       struct registry_result *ret)
+{
+	work_open(work, registry, ret);
+	work->actor = actor;
+	work->next_id = registry->next_id;
+	work->revision = registry->revision + 1;
+	return db_script(&registry->db, "BEGIN IMMEDIATE");
+}
+
+static int commit(struct work *work)
+{
+	struct registry *registry = work->registry;
+	uint64_t revision = work->changed ? work->revision : registry->revision;
+	int r = 0;
+
+	if (work->changed || work->next_id != registry->next_id)
+		r = store_head_write(registry, revision, work->next_id);
+	if (r == 0)
+		r = db_script(&registry->db, "COMMIT");
+	if (r < 0)
+		return r;
+	registry->revision = revision;
+	registry->next_id = work->next_id;
+	if (work->changed)
+		registry_publish(registry);
+	return 0;
+}
+
+int work_end(struct work *work, int r)
+{
+	if (r == 0)
+		r = commit(work);
+	if (r != 0 && !sqlite3_get_autocommit(work->registry->db.sqlite))
+		db_script(&work->registry->db, "ROLLBACK");
+	return work_close(work, r);
+}
+
+int work_refuse(struct work *work, enum code code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	free(work->ret->text);
+	if (vasprintf(&work->ret->text, fmt, args) < 0)
+		work->ret->text = NULL;
+	va_end(args);
+	work->ret->code = code;
+	return 1;
+}
+
+void work_affect(struct work *work, enum registry_kind kind, const char *tenant, const char *name)
+{
+	if (!work->ret->affected)
+		work->ret->affected = json_array();
+	json_array_append_new(work->ret->affected,
+			      json_pack("{s:s, s:s?, s:s}", "kind", row_kind(kind).name, "tenant",
+					tenant, "name", name));
+}
+
+// ---- publishing
+
+static int change_rows(struct registry *registry, struct change_writer *writer,
+		       enum registry_kind kind, uint64_t from)
+{
+	struct registry_result result = {0};
+	sqlite3_stmt *statement;
+	int r = db_query(&registry->db, &statement, registry->sql[kind].newer, "i", (int64_t)from);
+
+	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
+		struct work work;
+		struct row row;
+
+		work_open(&work, registry, &result);
+		r = row_read(kind, statement, &registry->key, &work.arena, &row);
+		if (r == 0)
+			r = change_put(writer, &row.object);
+		work_close(&work, 0);
+	}
+	if (r < 0)
+		sqlite3_reset(statement);
+	return r;
+}
+
+static int change_gone_rows(struct registry *registry, struct change_writer *writer, uint64_t from)
+{
+	sqlite3_stmt *statement;
+	int r = db_query(&registry->db, &statement, "SELECT kind, id FROM gone WHERE revision > ?1",
+			 "i", (int64_t)from);
+
+	while (r == 0 && (r = db_step(&registry->db, statement)) == 1)
+		r = change_gone(writer, (enum model_kind)sqlite3_column_int(statement, 0),
+				(uint64_t)sqlite3_column_int64(statement, 1));
+	return r;
+}
+
+int registry_change(struct registry *registry, uint64_t source, uint64_t from,
+		    struct catalog_change **ret)
+{
+	bool full = source != registry->source || from == 0 || from > registry->revision ||
+		    from + STORE_GONE_KEPT < registry->revision;
+	struct change_head head = {.full = full,
+				   .source = registry->source,
+				   .from = full ? 0 : from,
+				   .to = registry->revision};
+	struct change_writer writer;
+	int r = change_begin(&writer, &head, &registry->key);
+
+	if (r < 0)
+		return r;
+	if (!full)
+		r = change_gone_rows(registry, &writer, from);
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT && r == 0; ++kind)
+		r = change_rows(registry, &writer, (enum registry_kind)kind, head.from);
+	if (r < 0)
+		change_abandon(&writer);
+	else
+		*ret = change_end(&writer);
+	return r;
+}
+
+static int publish_from(struct registry *registry, uint64_t source, uint64_t from)
+{
+	_cleanup_(freep) struct catalog_change *change = NULL;
+	int r = registry_change(registry, source, from, &change);
+
+	return r < 0 ? r : catalog_apply(registry->catalog, change);
+}
+
+void registry_publish(struct registry *registry)
+{
+	struct catalog *catalog = registry->catalog;
+	int r = 0;
+
+	if (!catalog)
+		return;
+	if (catalog_source(catalog) == registry->source &&
+	    catalog_revision(catalog) == registry->revision)
+		catalog_heard(catalog, clock_now_ns());
+	else
+		r = publish_from(registry, catalog_source(catalog), catalog_revision(catalog));
+	if (r == CATALOG_E_GAP)
+		r = publish_from(registry, 0, 0);
+	if (r != 0)
+		log_error(NULL, "REGISTRY-PUBLISH", "revision %llu is not published: %s",
+			  (unsigned long long)registry->revision,
+			  r < 0 ? strerror(-r) : "the catalog refuses it");
+}
