@@ -45,3 +45,8 @@ void buf_unrefp(struct buf **buf)
 {
 	buf_unref(*buf);
 }
+
+bool buf_shared(const struct buf *buf)
+{
+	return __atomic_load_n(&buf->refs, __ATOMIC_ACQUIRE) > 1;
+}

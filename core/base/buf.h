@@ -2,6 +2,7 @@
 // into, without a copy.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,3 +24,4 @@ int buf_new(size_t size, struct buf **ret); // -ENOMEM; @thread any
 struct buf *buf_ref(struct buf *buf);       // @thread any
 struct buf *buf_unref(struct buf *buf);     // returns NULL; accepts NULL; @thread any
 void buf_unrefp(struct buf **buf);
+bool buf_shared(const struct buf *buf); // somebody else holds it too; @thread any

@@ -63,6 +63,11 @@ static inline uint32_t record_flags(const uint8_t *data)
 	return le32_get(data + 4);
 }
 
+static inline const uint8_t *record_id(const uint8_t *data)
+{
+	return data + 8;
+}
+
 // Key of a checked record; data NULL: absent. Cheap: needs no view.
 static inline struct slice record_key(const uint8_t *data)
 {

@@ -486,7 +486,8 @@ MQP_API enum mqp_code mqp_message_reset(struct mqp_message *message);
 //
 // @message: made by mqp_message_new.
 // @key: bytes, borrowed until the last send of this message returns. NULL: absent.
-// @size: of the key, at most 65,535 bytes; 0 with a key that is not NULL: present and empty.
+// @size: of the key, at most what the service takes; 0 with a key that is not NULL: present and
+//   empty.
 // Returns: MQP_OK; MQP_INVALID_ARGUMENT: nothing was changed.
 // Ownership: the bytes stay the caller's.
 // Threads: any; a message is used by one thread at a time.
@@ -512,7 +513,7 @@ MQP_API enum mqp_code mqp_message_set_body(struct mqp_message *message, const vo
 // @message: made by mqp_message_new.
 // @name: 1–65,535 bytes of text, borrowed until the last send of this message returns.
 // @value: bytes, borrowed likewise. NULL: absent.
-// @size: of the value, at most 2^31 bytes; 0 with a value that is not NULL: present and empty.
+// @size: of the value, at most 2^30 bytes; 0 with a value that is not NULL: present and empty.
 // Returns: MQP_OK; MQP_INVALID_ARGUMENT (also for the 65,536th header); MQP_NO_MEMORY: nothing was
 //   changed.
 // Ownership: name and value stay the caller's.

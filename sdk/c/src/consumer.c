@@ -1,0 +1,329 @@
+// The application's side of a consumer: making it, pulling, pausing, closing. Receiving is in
+// consumer_io.c, callback threads are in push.c.
+
+#include "sdk/c/src/consumer.h"
+
+#include "core/base/util.h"
+
+#include <errno.h>
+
+#define THREADS_MAX      1024u
+#define MESSAGES_DEFAULT 1024u
+#define MESSAGES_MAX     1000000u
+#define BYTES_DEFAULT    (16ull << 20)
+#define BYTES_MIN        (64ull << 10)
+#define BYTES_MAX        (4ull << 30)
+#define EXTEND_DEFAULT   600000u
+#define EXTEND_MAX       86400000u
+#define PULL_MAX         65535u
+
+void mqp_consumer_config_init(struct mqp_consumer_config *config, size_t size)
+{
+	if (!config || size < sizeof config->size)
+		return;
+	memset(config, 0, size);
+	config->size = size;
+}
+
+static enum mqp_code config_take(struct mqp_consumer_config *to,
+				 const struct mqp_consumer_config *from)
+{
+	if (from->size < sizeof from->size || from->size > sizeof *from)
+		return MQP_INVALID_ARGUMENT;
+	memset(to, 0, sizeof *to);
+	memcpy(to, from, from->size);
+	to->prefetch_messages = to->prefetch_messages ? to->prefetch_messages : MESSAGES_DEFAULT;
+	to->prefetch_bytes = to->prefetch_bytes ? to->prefetch_bytes : BYTES_DEFAULT;
+	to->extend_max_ms = to->extend_max_ms ? to->extend_max_ms : EXTEND_DEFAULT;
+	if (!to->group || !to->group[0] || strlen(to->group) > 256 ||
+	    (to->threads > 0 && !to->callback) || to->threads > THREADS_MAX ||
+	    to->prefetch_messages > MESSAGES_MAX || to->prefetch_bytes < BYTES_MIN ||
+	    to->prefetch_bytes > BYTES_MAX || to->extend_max_ms > EXTEND_MAX)
+		return MQP_INVALID_ARGUMENT;
+	return MQP_OK;
+}
+
+struct mqp_consumer *consumer_ref(struct mqp_consumer *consumer)
+{
+	atomic_fetch_add(&consumer->refs, 1);
+	return consumer;
+}
+
+void consumer_unref(struct mqp_consumer *consumer)
+{
+	if (!consumer || atomic_fetch_sub(&consumer->refs, 1) != 1)
+		return;
+	pthread_cond_destroy(&consumer->work);
+	pthread_cond_destroy(&consumer->changed);
+	pthread_mutex_destroy(&consumer->lock);
+	client_unref(consumer->client);
+	free(consumer->slots);
+	free(consumer->threads);
+	free(consumer->group);
+	free(consumer);
+}
+
+static int consumer_alloc(struct mqp_client *client, const struct mqp_consumer_config *config,
+			  struct mqp_consumer **ret)
+{
+	struct mqp_consumer *consumer = calloc(1, sizeof *consumer);
+
+	if (!consumer)
+		return -ENOMEM;
+	consumer->group = strdup(config->group);
+	if (!consumer->group) {
+		free(consumer);
+		return -ENOMEM;
+	}
+	atomic_init(&consumer->refs, 1);
+	consumer->client = client_ref(client);
+	consumer->config = *config;
+	consumer->config.group = consumer->group;
+	consumer->status = MQP_TIMEOUT;
+	pthread_mutex_init(&consumer->lock, NULL);
+	client_cond_init(&consumer->changed);
+	client_cond_init(&consumer->work);
+	list_init(&consumer->subscriptions);
+	consumer_io_init(consumer);
+	*ret = consumer;
+	return 0;
+}
+
+enum mqp_code mqp_consumer_new(struct mqp_client *client, const struct mqp_consumer_config *config,
+			       struct mqp_consumer **ret_consumer)
+{
+	struct mqp_consumer_config checked;
+	struct mqp_consumer *consumer;
+	enum mqp_code code;
+	int r;
+
+	if (!client || !config || !ret_consumer)
+		return MQP_INVALID_ARGUMENT;
+	code = config_take(&checked, config);
+	if (code != MQP_OK)
+		return code;
+	if (consumer_alloc(client, &checked, &consumer) < 0)
+		return MQP_NO_MEMORY;
+	r = push_start(consumer);
+	if (r == 0 && client_join(client, &consumer->member) < 0)
+		r = -ESHUTDOWN;
+	if (r < 0) {
+		push_stop(consumer);
+		consumer_unref(consumer);
+		errno = -r;
+		return r == -ESHUTDOWN ? MQP_CLOSED : r == -ENOMEM ? MQP_NO_MEMORY : MQP_SYSTEM;
+	}
+	*ret_consumer = consumer;
+	return MQP_OK;
+}
+
+static bool ready_done(void *ctx)
+{
+	const struct mqp_consumer *consumer = ctx;
+
+	return consumer->open || consumer->closing ||
+	       (consumer->status != MQP_TIMEOUT && !mqp_code_retriable(consumer->status));
+}
+
+enum mqp_code mqp_consumer_ready(struct mqp_consumer *consumer, int timeout_ms)
+{
+	enum mqp_code code;
+
+	if (!consumer)
+		return MQP_INVALID_ARGUMENT;
+	if (client_blocked(consumer->client))
+		return MQP_WOULD_DEADLOCK;
+	client_wait(consumer->client, &consumer->lock, &consumer->changed, ready_done, consumer,
+		    client_deadline(timeout_ms));
+	pthread_mutex_lock(&consumer->lock);
+	code = consumer->closing ? MQP_CLOSED : consumer->open ? MQP_OK : consumer->status;
+	pthread_mutex_unlock(&consumer->lock);
+	return code == MQP_TIMEOUT ? mqp_client_connect(consumer->client, 0) : code;
+}
+
+// ---- The queue -------------------------------------------------------------------------------
+
+struct mqp_message *consumer_pop(struct mqp_consumer *consumer)
+{
+	struct mqp_message *message = consumer->first;
+
+	if (!message)
+		return NULL;
+	consumer->first = message->next;
+	if (!consumer->first)
+		consumer->last = NULL;
+	--consumer->queued;
+	return message;
+}
+
+void consumer_release_queued(struct mqp_consumer *consumer)
+{
+	struct mqp_message *message;
+
+	for (;;) {
+		pthread_mutex_lock(&consumer->lock);
+		message = consumer_pop(consumer);
+		pthread_mutex_unlock(&consumer->lock);
+		if (!message)
+			return;
+		mqp_message_free(message);
+	}
+}
+
+// ---- Pull ------------------------------------------------------------------------------------
+
+static bool pull_done(void *ctx)
+{
+	return ((const struct mqp_consumer *)ctx)->phase == PULL_DONE;
+}
+
+static enum mqp_code pull_begin(struct mqp_consumer *consumer, unsigned max, int wait_ms)
+{
+	enum mqp_code code = MQP_OK;
+
+	pthread_mutex_lock(&consumer->lock);
+	if (consumer->closing) {
+		code = MQP_CLOSED;
+	} else if (consumer->phase != PULL_NONE) {
+		code = MQP_IN_USE;
+	} else {
+		consumer->phase = PULL_START;
+		consumer->pull_max = max;
+		consumer->pull_deadline_ns = client_deadline(wait_ms);
+		consumer_post(consumer);
+	}
+	pthread_mutex_unlock(&consumer->lock);
+	return code;
+}
+
+enum mqp_code mqp_pull(struct mqp_consumer *consumer, unsigned max, int wait_ms,
+		       struct mqp_message **ret_messages, unsigned *ret_count)
+{
+	enum mqp_code code;
+	unsigned count = 0;
+
+	if (!consumer || consumer->config.callback || max < 1 || max > PULL_MAX || !ret_messages ||
+	    !ret_count)
+		return MQP_INVALID_ARGUMENT;
+	if (client_blocked(consumer->client))
+		return MQP_WOULD_DEADLOCK;
+	code = pull_begin(consumer, max, wait_ms);
+	if (code != MQP_OK)
+		return code;
+	// The I/O keeps the time: it has to give the credit back before this may end.
+	client_wait(consumer->client, &consumer->lock, &consumer->changed, pull_done, consumer,
+		    UINT64_MAX);
+	pthread_mutex_lock(&consumer->lock);
+	while (count < max && consumer->first)
+		ret_messages[count++] = consumer_pop(consumer);
+	code = consumer->pull_code;
+	consumer->phase = PULL_NONE;
+	pthread_mutex_unlock(&consumer->lock);
+	if (count == 0)
+		return code;
+	*ret_count = count;
+	return MQP_OK;
+}
+
+// ---- Pause -----------------------------------------------------------------------------------
+
+static enum mqp_code consumer_set_paused(struct mqp_consumer *consumer, bool paused)
+{
+	enum mqp_code code = MQP_OK;
+
+	if (!consumer || !consumer->config.callback)
+		return MQP_INVALID_ARGUMENT;
+	pthread_mutex_lock(&consumer->lock);
+	if (consumer->closing) {
+		code = MQP_CLOSED;
+	} else {
+		consumer->paused = paused;
+		consumer_post(consumer);
+		pthread_cond_broadcast(&consumer->work);
+	}
+	pthread_mutex_unlock(&consumer->lock);
+	return code;
+}
+
+enum mqp_code mqp_consumer_pause(struct mqp_consumer *consumer)
+{
+	enum mqp_code code = consumer_set_paused(consumer, true);
+
+	if (code == MQP_OK)
+		consumer_release_queued(consumer);
+	return code;
+}
+
+enum mqp_code mqp_consumer_resume(struct mqp_consumer *consumer)
+{
+	return consumer_set_paused(consumer, false);
+}
+
+// ---- Closing ---------------------------------------------------------------------------------
+
+static bool settled_done(void *ctx)
+{
+	const struct mqp_consumer *consumer = ctx;
+
+	if (consumer->detached)
+		return true;
+	LIST_FOREACH(node, next, &consumer->subscriptions)
+	{
+		if (!settles_idle(&LIST_ENTRY(node, struct subscription, node)->settles))
+			return false;
+	}
+	return true;
+}
+
+static bool detached_done(void *ctx)
+{
+	return ((const struct mqp_consumer *)ctx)->detached;
+}
+
+static void consumer_ask(struct mqp_consumer *consumer, bool *flag)
+{
+	pthread_mutex_lock(&consumer->lock);
+	*flag = true;
+	consumer_post(consumer);
+	pthread_cond_broadcast(&consumer->changed);
+	pthread_mutex_unlock(&consumer->lock);
+}
+
+enum mqp_code consumer_close(struct mqp_consumer *consumer, uint64_t deadline_ns)
+{
+	bool confirmed;
+
+	if (push_is_inside(consumer))
+		return MQP_WOULD_DEADLOCK;
+	consumer_ask(consumer, &consumer->closing);
+	push_stop(consumer);
+	if (consumer->config.callback)
+		consumer_release_queued(consumer);
+	confirmed = client_wait(consumer->client, &consumer->lock, &consumer->changed, settled_done,
+				consumer, deadline_ns);
+	consumer_ask(consumer, &consumer->parting);
+	client_wait(consumer->client, &consumer->lock, &consumer->changed, detached_done, consumer,
+		    UINT64_MAX);
+	pthread_mutex_lock(&consumer->lock);
+	confirmed &= consumer->unconfirmed == 0;
+	pthread_mutex_unlock(&consumer->lock);
+	return confirmed ? MQP_OK : MQP_TIMEOUT;
+}
+
+enum mqp_code mqp_consumer_close(struct mqp_consumer *consumer, int timeout_ms)
+{
+	if (!consumer)
+		return MQP_INVALID_ARGUMENT;
+	if (client_blocked(consumer->client))
+		return MQP_WOULD_DEADLOCK;
+	return consumer_close(consumer, client_deadline(timeout_ms));
+}
+
+void mqp_consumer_free(struct mqp_consumer *consumer)
+{
+	if (!consumer || mqp_consumer_close(consumer, 0) == MQP_WOULD_DEADLOCK)
+		return;
+	client_part(consumer->client, &consumer->member);
+	consumer_release_queued(consumer);
+	consumer_unref(consumer);
+}

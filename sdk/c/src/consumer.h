@@ -1,0 +1,81 @@
+// A consumer inside: what is received and not yet seen, who runs callbacks, what a pull waits for.
+#pragma once
+
+#include "sdk/c/src/client.h"
+#include "sdk/c/src/delivery.h"
+
+enum pull_phase {
+	PULL_NONE,     // nobody pulls
+	PULL_START,    // waits for a subscription
+	PULL_ASKED,    // what is ready now was asked for
+	PULL_WAITING,  // nothing was: waits for the first message
+	PULL_DRAINING, // gives back the credit that is left
+	PULL_DONE,
+};
+
+// What a callback thread is at.
+struct slot {
+	struct mqp_message *message; // NULL: none
+	uint64_t began_ns;
+	uint64_t extend_ns; // when its visibility timeout is to be extended
+};
+
+struct mqp_consumer {
+	struct member member;
+	struct mqp_client *client;
+	atomic_uint refs; // the handle's, and one of each subscription
+	char *group;
+	struct mqp_consumer_config config;
+
+	pthread_mutex_t lock; // guards all down to I/O
+	pthread_cond_t changed;
+	pthread_cond_t work; // for callback threads
+	struct list subscriptions;
+	struct mqp_message *first; // received, unseen
+	struct mqp_message *last;
+	uint64_t queued;
+	uint64_t in_hand; // received and not settled
+	uint64_t counted_in_hand;
+	uint64_t unconfirmed; // settles that were lost with a connection
+	enum mqp_code status;
+	bool open;
+	bool paused;
+	bool closing;
+	bool stopping; // callback threads return
+	bool parting;
+	bool detached;
+
+	pthread_t *threads;
+	struct slot *slots; // one a thread, or the loop's
+	uint32_t thread_count;
+
+	enum pull_phase phase;
+	uint32_t pull_max;
+	uint64_t pull_deadline_ns;
+	enum mqp_code pull_code; // when done without a message
+
+	// I/O
+	struct subscription *current;
+	struct timer timer;
+	bool attached;
+	uint64_t reopen_ns;
+	uint32_t reopen_wait_ms;
+};
+
+struct mqp_consumer *consumer_ref(struct mqp_consumer *consumer);
+void consumer_unref(struct mqp_consumer *consumer);
+
+// consumer_io.c
+void consumer_io_init(struct mqp_consumer *consumer);
+void consumer_post(struct mqp_consumer *consumer); // under the lock
+
+// consumer.c
+enum mqp_code consumer_close(struct mqp_consumer *consumer, uint64_t deadline_ns); // not I/O
+struct mqp_message *consumer_pop(struct mqp_consumer *consumer); // under the lock; NULL: empty
+void consumer_release_queued(struct mqp_consumer *consumer);     // takes the lock
+
+// push.c
+int push_start(struct mqp_consumer *consumer);            // callback threads; -errno
+void push_stop(struct mqp_consumer *consumer);            // waits for running callbacks
+void push_run_some(struct mqp_consumer *consumer);        // in the application's loop
+bool push_is_inside(const struct mqp_consumer *consumer); // this is one of its callback threads

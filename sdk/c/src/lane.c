@@ -1,0 +1,678 @@
+// The idea of a lane: records are written once, in wire form, into the open batch; a batch leaves
+// as it lies, comes back to the front if any of it failed, and is kept for reuse when it has ended.
+//
+// Smart batching: while nothing is sent the open batch may leave at once; while something is, it
+// fills, and only full batches follow (up to LANE_PIPELINE).
+//
+// Order per key: of the batches that hold keys only one is at the proxy at a time, and what failed
+// of it goes to the front of what waits. So a message that failed is sent again before any later
+// one of its key, whatever the outcomes were; messages without keys are not held up by this.
+//
+// Invariants: a batch is in exactly one of open, waiting, sent, spare or the driver's hand. Sent
+// batches and their entries are touched by the driver only; everything else needs the driver's
+// lock. Every entry is reported as ended exactly once. lane.memory is the sum of lane_charge over
+// all entries in open, waiting and sent; lane.messages counts those of them not yet ended.
+
+#include "sdk/c/src/lane.h"
+
+#include "core/base/code.h"
+#include "core/base/util.h"
+#include "core/wire/record.h"
+
+#include <errno.h>
+
+#define LANE_PIPELINE     8u
+#define LANE_SPARE_MAX    4u
+#define LANE_BYTES_FIRST  4096u
+#define LANE_COUNT_FIRST  32u
+#define LANE_RETRY_MIN_MS 5u
+#define LANE_RETRY_MAX_MS 1000u
+
+// What is to become of an entry when a batch is divided.
+typedef bool (*lane_choose_fn)(const struct lane_entry *entry, uint32_t index, uint64_t bound);
+
+// ---- Batches --------------------------------------------------------------------------------
+
+static void batch_free(struct lane_batch *batch)
+{
+	if (!batch)
+		return;
+	buf_unref(batch->buf);
+	free(batch->entries);
+	free(batch);
+}
+
+static void batch_empty(struct lane_batch *batch)
+{
+	batch->size = LANE_HEAD_SIZE;
+	batch->count = 0;
+	batch->keyed = 0;
+	batch->number = 0;
+	batch->over = 0;
+	batch->ended = 0;
+	batch->retry_after_ms = 0;
+	batch->progress = false;
+	batch->deadline_ns = UINT64_MAX;
+}
+
+static int batch_new(struct lane_batch **ret)
+{
+	struct lane_batch *batch = calloc(1, sizeof *batch);
+
+	if (!batch)
+		return -ENOMEM;
+	batch->entries = malloc(LANE_COUNT_FIRST * sizeof *batch->entries);
+	if (!batch->entries || buf_new(LANE_BYTES_FIRST, &batch->buf) < 0) {
+		batch_free(batch);
+		return -ENOMEM;
+	}
+	batch->capacity = LANE_COUNT_FIRST;
+	list_init(&batch->node);
+	batch_empty(batch);
+	*ret = batch;
+	return 0;
+}
+
+static int batch_grow_bytes(struct lane_batch *batch, size_t need)
+{
+	size_t size = MAX((size_t)batch->buf->size * 2, need);
+	struct buf *buf;
+
+	if (need > UINT32_MAX)
+		return -ENOMEM;
+	if (buf_new(MIN(size, UINT32_MAX), &buf) < 0)
+		return -ENOMEM;
+	memcpy(buf->data, batch->buf->data, batch->size);
+	buf_unref(batch->buf);
+	batch->buf = buf;
+	return 0;
+}
+
+static int batch_room(struct lane_batch *batch, size_t record_size)
+{
+	size_t need = batch->size + record_size;
+
+	if (need > batch->buf->size && batch_grow_bytes(batch, need) < 0)
+		return -ENOMEM;
+	if (batch->count == batch->capacity) {
+		uint32_t capacity = batch->capacity * 2;
+		struct lane_entry *entries =
+			realloc(batch->entries, capacity * sizeof *batch->entries);
+
+		if (!entries)
+			return -ENOMEM;
+		batch->entries = entries;
+		batch->capacity = capacity;
+	}
+	return 0;
+}
+
+static uint32_t entry_size(const struct lane_batch *batch, uint32_t index)
+{
+	uint32_t end = index + 1 < batch->count ? batch->entries[index + 1].at : batch->size;
+
+	return end - batch->entries[index].at;
+}
+
+static uint8_t *batch_append(struct lane_batch *batch, const struct lane_entry *entry,
+			     size_t record_size)
+{
+	struct lane_entry *slot = &batch->entries[batch->count++];
+	uint8_t *record = batch->buf->data + batch->size;
+
+	*slot = *entry;
+	slot->at = batch->size;
+	batch->size += (uint32_t)record_size;
+	batch->keyed += (entry->flags & LANE_KEYED) != 0;
+	batch->deadline_ns = MIN(batch->deadline_ns, entry->deadline_ns);
+	return record;
+}
+
+// Moves the chosen entries to `to` (NULL: forgets them) and closes the gaps. `to` has room.
+static void batch_divide(struct lane_batch *batch, struct lane_batch *to, lane_choose_fn choose,
+			 uint64_t bound)
+{
+	uint32_t count = batch->count, size = batch->size;
+	uint8_t *data = batch->buf->data;
+
+	batch->count = 0;
+	batch->size = LANE_HEAD_SIZE;
+	batch->keyed = 0;
+	batch->deadline_ns = UINT64_MAX;
+	for (uint32_t i = 0; i < count; ++i) {
+		struct lane_entry entry = batch->entries[i];
+		uint32_t end = i + 1 < count ? batch->entries[i + 1].at : size;
+		uint32_t bytes = end - entry.at;
+
+		if (!choose(&entry, i, bound))
+			memmove(batch_append(batch, &entry, bytes), data + entry.at, bytes);
+		else if (to)
+			memcpy(batch_append(to, &entry, bytes), data + entry.at, bytes);
+	}
+}
+
+static bool chosen_ended(const struct lane_entry *entry, uint32_t index, uint64_t bound)
+{
+	return (entry->flags & LANE_ENDED) != 0;
+}
+
+static bool chosen_late(const struct lane_entry *entry, uint32_t index, uint64_t now_ns)
+{
+	return entry->deadline_ns <= now_ns;
+}
+
+static bool chosen_behind(const struct lane_entry *entry, uint32_t index, uint64_t first)
+{
+	return index >= first;
+}
+
+// A new batch with room for all of `model`, so that dividing cannot fail half-way.
+static int batch_new_like(struct lane *lane, const struct lane_batch *model,
+			  struct lane_batch **ret)
+{
+	struct lane_batch *batch;
+	struct lane_entry *entries;
+
+	if (batch_new(&batch) < 0)
+		return -ENOMEM;
+	entries = realloc(batch->entries, model->capacity * sizeof *entries);
+	if (!entries ||
+	    (model->size > batch->buf->size && batch_grow_bytes(batch, model->size) < 0)) {
+		if (entries)
+			batch->entries = entries;
+		batch_free(batch);
+		return -ENOMEM;
+	}
+	batch->entries = entries;
+	batch->capacity = model->capacity;
+	batch->first_ns = model->first_ns;
+	batch->serial = model->serial;
+	*ret = batch;
+	return 0;
+}
+
+static uint64_t batch_charge(const struct lane_batch *batch)
+{
+	return (uint64_t)batch->size - LANE_HEAD_SIZE +
+	       (uint64_t)batch->count * sizeof(struct lane_entry);
+}
+
+// ---- The lane -------------------------------------------------------------------------------
+
+void lane_init(struct lane *lane, const struct lane_config *config)
+{
+	*lane = (struct lane){
+		.config = *config, .next_number = 1, .armed_ns = UINT64_MAX, .idle = true};
+	list_init(&lane->waiting);
+	list_init(&lane->sent);
+	list_init(&lane->spare);
+}
+
+static void batches_free(struct list *head)
+{
+	struct list *node;
+
+	while ((node = list_pop_front(head)))
+		batch_free(LIST_ENTRY(node, struct lane_batch, node));
+}
+
+void lane_deinit(struct lane *lane)
+{
+	batches_free(&lane->waiting);
+	batches_free(&lane->sent);
+	batches_free(&lane->spare);
+	batch_free(lane->open);
+	lane->open = NULL;
+}
+
+size_t lane_charge(size_t record_size)
+{
+	return record_size + sizeof(struct lane_entry);
+}
+
+static int lane_open(struct lane *lane, uint64_t now_ns)
+{
+	struct list *node = list_pop_front(&lane->spare);
+
+	if (node) {
+		lane->open = LIST_ENTRY(node, struct lane_batch, node);
+		--lane->spare_count;
+	} else if (batch_new(&lane->open) < 0) {
+		lane->open = NULL;
+		return -ENOMEM;
+	}
+	lane->open->first_ns = now_ns;
+	lane->open->serial = ++lane->next_serial;
+	return 0;
+}
+
+static void lane_seal(struct lane *lane)
+{
+	list_push_back(&lane->waiting, &lane->open->node);
+	lane->open = NULL;
+}
+
+static bool lane_open_is_full(const struct lane *lane, size_t record_size)
+{
+	const struct lane_batch *open = lane->open;
+
+	return open->count > 0 &&
+	       open->size + record_size > (size_t)LANE_HEAD_SIZE + lane->config.batch_bytes;
+}
+
+int lane_add(struct lane *lane, size_t record_size, const struct lane_entry *entry, uint64_t now_ns,
+	     uint8_t **ret_record, bool *ret_wake)
+{
+	size_t charge = lane_charge(record_size);
+	bool wake = lane->idle;
+
+	if (lane->memory + charge > lane->config.memory_bytes && lane->memory > 0)
+		return LANE_E_FULL;
+	if (lane->open && lane_open_is_full(lane, record_size)) {
+		lane_seal(lane);
+		wake |= lane->idle_full;
+		lane->idle_full = false;
+	}
+	if (!lane->open && lane_open(lane, now_ns) < 0)
+		return -ENOMEM;
+	if (batch_room(lane->open, record_size) < 0)
+		return -ENOMEM;
+	if (entry->deadline_ns < lane->armed_ns) {
+		lane->armed_ns = entry->deadline_ns;
+		wake = true;
+	}
+	lane->memory += charge;
+	++lane->messages;
+	lane->idle = false;
+	*ret_record = batch_append(lane->open, entry, record_size);
+	if (lane->open->count >= lane->config.batch_messages) {
+		lane_seal(lane);
+		wake |= lane->idle_full;
+		lane->idle_full = false;
+	}
+	*ret_wake = wake;
+	return 0;
+}
+
+// ---- Sending --------------------------------------------------------------------------------
+
+static struct lane_batch *lane_front(const struct lane *lane)
+{
+	if (!list_empty(&lane->waiting))
+		return LIST_ENTRY(lane->waiting.next, struct lane_batch, node);
+	return lane->open && lane->open->count > 0 ? lane->open : NULL;
+}
+
+static bool lane_lingers(const struct lane *lane, const struct lane_batch *batch, uint64_t now_ns)
+{
+	return batch == lane->open && now_ns < batch->first_ns + lane->config.linger_ns;
+}
+
+static bool lane_may_send(const struct lane *lane, const struct lane_batch *batch, uint64_t now_ns)
+{
+	if (now_ns < lane->hold_ns)
+		return false;
+	if (lane->sent_count == 0)
+		return !lane_lingers(lane, batch, now_ns);
+	return batch != lane->open && lane->sent_count < LANE_PIPELINE &&
+	       (batch->keyed == 0 || lane->sent_keyed == 0);
+}
+
+// How many of the batch's records fit into a payload of `limit` bytes.
+static uint32_t batch_fitting(const struct lane_batch *batch, size_t limit)
+{
+	uint32_t count = 0;
+
+	while (count < batch->count &&
+	       (size_t)batch->entries[count].at + entry_size(batch, count) <= limit)
+		++count;
+	return count;
+}
+
+// Leaves `count` records in the front batch and puts the others right behind it.
+static int lane_split(struct lane *lane, struct lane_batch *batch, uint32_t count)
+{
+	struct lane_batch *rest;
+
+	if (batch_new_like(lane, batch, &rest) < 0)
+		return -ENOMEM;
+	batch_divide(batch, rest, chosen_behind, count);
+	list_insert_before(batch->node.next, &rest->node);
+	return 0;
+}
+
+int lane_take(struct lane *lane, uint64_t now_ns, size_t window, size_t max_payload,
+	      struct lane_batch **ret_batch)
+{
+	struct lane_batch *batch = lane_front(lane);
+	uint32_t fitting;
+	bool too_large = false;
+
+	lane->idle_full = !batch || batch == lane->open;
+	lane->idle = !batch && lane->sent_count == 0;
+	if (!batch || !lane_may_send(lane, batch, now_ns))
+		return LANE_E_WAIT;
+	fitting = batch_fitting(batch, MIN(window, max_payload));
+	if (fitting == 0 && batch_fitting(batch, max_payload) == 0) {
+		too_large = true;
+		fitting = 1;
+	}
+	// A batch is divided only when no answer can be waited for to widen the window.
+	if (fitting == 0 ||
+	    (fitting < batch->count && window < max_payload && lane->sent_count > 0)) {
+		lane->idle_full = false;
+		return LANE_E_WAIT;
+	}
+	if (batch == lane->open)
+		lane_seal(lane);
+	if (fitting < batch->count && lane_split(lane, batch, fitting) < 0)
+		return -ENOMEM;
+	list_unlink(&batch->node);
+	*ret_batch = batch;
+	if (too_large)
+		return LANE_E_TOO_LARGE;
+	list_push_back(&lane->sent, &batch->node);
+	++lane->sent_count;
+	lane->sent_keyed += batch->keyed > 0;
+	batch->number = lane->next_number++;
+	for (uint32_t i = 0; i < batch->count; ++i)
+		++batch->entries[i].attempts;
+	return 0;
+}
+
+struct lane_batch *lane_find(const struct lane *lane, uint64_t number)
+{
+	LIST_FOREACH(node, next, &lane->sent)
+	{
+		struct lane_batch *batch = LIST_ENTRY(node, struct lane_batch, node);
+
+		if (batch->number == number)
+			return batch;
+	}
+	return NULL;
+}
+
+struct lane_batch *lane_last_sent(const struct lane *lane)
+{
+	return list_empty(&lane->sent) ? NULL
+				       : LIST_ENTRY(lane->sent.prev, struct lane_batch, node);
+}
+
+// ---- Answers --------------------------------------------------------------------------------
+
+static void entry_report(struct lane_batch *batch, uint32_t index, struct mqp_result *result,
+			 lane_report_fn report, void *ctx)
+{
+	struct lane_entry *entry = &batch->entries[index];
+
+	memcpy(result->id, record_id(batch->buf->data + entry->at), MQP_ID_SIZE);
+	result->attempts = entry->attempts;
+	if (result->final) {
+		entry->flags |= LANE_ENDED;
+		++batch->over;
+		++batch->ended;
+	}
+	report(ctx, entry, result);
+}
+
+// What one attempt's end means for its message: `result` comes with the attempt's own outcome.
+static void entry_answer(struct lane_batch *batch, uint32_t index, struct mqp_result *result,
+			 uint64_t now_ns, lane_report_fn report, void *ctx)
+{
+	struct lane_entry *entry = &batch->entries[index];
+	enum mqp_outcome outcome = result->outcome;
+
+	if (outcome == MQP_OUTCOME_OK) {
+		result->final = true;
+		entry_report(batch, index, result, report, ctx);
+		return;
+	}
+	if (outcome == MQP_OUTCOME_UNKNOWN)
+		entry->flags |= LANE_MAYBE_STORED;
+	entry->code = (uint8_t)result->code;
+	result->final = entry->deadline_ns <= now_ns || (outcome == MQP_OUTCOME_REJECTED &&
+							 !code_retriable((enum code)result->code));
+	// A refused repetition says nothing about an earlier attempt that may have succeeded.
+	if (result->final && (entry->flags & LANE_MAYBE_STORED))
+		result->outcome = MQP_OUTCOME_UNKNOWN;
+	entry_report(batch, index, result, report, ctx);
+	result->outcome = outcome;
+}
+
+static void result_from(struct mqp_result *result, const struct lane_verdict *run)
+{
+	bool ok = run->outcome == MQP_OUTCOME_OK;
+
+	result_clear(result);
+	result->outcome = run->outcome;
+	result->code = run->code;
+	if (ok) {
+		result->partition = run->partition;
+		result->durability = run->durability;
+		result->offset = run->offset;
+		result->incarnation = run->incarnation;
+	} else {
+		result->retry_after_ms = run->retry_after_ms;
+	}
+}
+
+static void batch_note_run(struct lane_batch *batch, const struct lane_verdict *run)
+{
+	if (run->outcome == MQP_OUTCOME_OK || run->code == MQP_CONNECTION_LOST)
+		batch->progress = true;
+	batch->retry_after_ms = MAX(batch->retry_after_ms, run->retry_after_ms);
+}
+
+void lane_answer(struct lane_batch *batch, uint32_t first, const struct lane_verdict *run,
+		 uint64_t now_ns, lane_report_fn report, void *ctx)
+{
+	struct mqp_result result;
+
+	assert(first + run->count <= batch->count);
+	result_from(&result, run);
+	batch_note_run(batch, run);
+	for (uint32_t i = first; i < first + run->count; ++i) {
+		if (!(batch->entries[i].flags & LANE_ENDED))
+			entry_answer(batch, i, &result, now_ns, report, ctx);
+		if (result.offset != MQP_OFFSET_NONE)
+			++result.offset;
+	}
+}
+
+static void lane_hold(struct lane *lane, const struct lane_batch *batch, uint64_t now_ns)
+{
+	uint64_t wait_ms = 0;
+
+	if (!batch->progress) {
+		wait_ms = LANE_RETRY_MIN_MS << MIN(lane->failures, 8u);
+		wait_ms = MIN(wait_ms, LANE_RETRY_MAX_MS);
+		++lane->failures;
+	}
+	wait_ms = MAX(wait_ms, batch->retry_after_ms);
+	lane->hold_ns = MAX(lane->hold_ns, now_ns + wait_ms * MS_NS);
+}
+
+void lane_settle(struct lane *lane, struct lane_batch *batch, uint64_t now_ns)
+{
+	uint64_t charge = batch_charge(batch);
+
+	list_unlink(&batch->node);
+	--lane->sent_count;
+	lane->sent_keyed -= batch->keyed > 0;
+	lane->messages -= batch->ended;
+	batch->over = batch->ended = 0;
+	batch->number = 0;
+	if (batch->progress)
+		lane->failures = 0;
+	batch_divide(batch, NULL, chosen_ended, 0);
+	lane->memory -= charge - batch_charge(batch);
+	if (batch->count == 0) {
+		lane_drop(lane, batch);
+		return;
+	}
+	lane_hold(lane, batch, now_ns);
+	batch->retry_after_ms = 0;
+	batch->progress = false;
+	list_push_front(&lane->waiting, &batch->node);
+}
+
+// ---- Ends without an answer -----------------------------------------------------------------
+
+static void entry_end(struct lane_batch *batch, uint32_t index, enum mqp_code code,
+		      lane_report_fn report, void *ctx)
+{
+	struct lane_entry *entry = &batch->entries[index];
+	bool maybe_stored = (entry->flags & LANE_MAYBE_STORED) || batch->number > 0;
+	struct mqp_result result;
+
+	result_clear(&result);
+	result.outcome = maybe_stored ? MQP_OUTCOME_UNKNOWN : MQP_OUTCOME_REJECTED;
+	// Why it was refused so far tells more than that time ran out.
+	result.code = code;
+	if (code == MQP_TIMEOUT && batch->number == 0 && entry->code != MQP_OK)
+		result.code = (enum mqp_code)entry->code;
+	entry_report(batch, index, &result, report, ctx);
+}
+
+// Takes the late entries of one waiting batch; the emptied batch goes back for reuse.
+static int lane_expire_batch(struct lane *lane, struct lane_batch *batch, uint64_t now_ns,
+			     struct lane_batch **late)
+{
+	if (batch_new_like(lane, batch, late) < 0)
+		return -ENOMEM;
+	batch_divide(batch, *late, chosen_late, now_ns);
+	if (batch->count > 0)
+		return 0;
+	if (batch == lane->open)
+		lane->open = NULL;
+	list_unlink(&batch->node);
+	lane_drop(lane, batch);
+	return 0;
+}
+
+struct lane_batch *lane_expired(struct lane *lane, uint64_t now_ns, bool everything)
+{
+	struct lane_batch *late = NULL;
+
+	if (everything)
+		now_ns = UINT64_MAX;
+	LIST_FOREACH(node, next, &lane->waiting)
+	{
+		struct lane_batch *batch = LIST_ENTRY(node, struct lane_batch, node);
+
+		if (batch->deadline_ns <= now_ns)
+			return lane_expire_batch(lane, batch, now_ns, &late) < 0 ? NULL : late;
+	}
+	if (lane->open && lane->open->count > 0 && lane->open->deadline_ns <= now_ns)
+		return lane_expire_batch(lane, lane->open, now_ns, &late) < 0 ? NULL : late;
+	return NULL;
+}
+
+void lane_end(struct lane_batch *batch, enum mqp_code code, lane_report_fn report, void *ctx)
+{
+	for (uint32_t i = 0; i < batch->count; ++i)
+		entry_end(batch, i, code, report, ctx);
+}
+
+static void batch_end_late(struct lane_batch *batch, uint64_t now_ns, enum mqp_code code,
+			   lane_report_fn report, void *ctx)
+{
+	if (batch->deadline_ns > now_ns)
+		return;
+	batch->deadline_ns = UINT64_MAX;
+	for (uint32_t i = 0; i < batch->count; ++i) {
+		struct lane_entry *entry = &batch->entries[i];
+
+		if (entry->flags & LANE_ENDED)
+			continue;
+		if (entry->deadline_ns <= now_ns)
+			entry_end(batch, i, code, report, ctx);
+		else
+			batch->deadline_ns = MIN(batch->deadline_ns, entry->deadline_ns);
+	}
+}
+
+void lane_end_sent(struct lane *lane, uint64_t now_ns, bool everything, enum mqp_code code,
+		   lane_report_fn report, void *ctx)
+{
+	LIST_FOREACH(node, next, &lane->sent)
+	{
+		struct lane_batch *batch = LIST_ENTRY(node, struct lane_batch, node);
+
+		batch_end_late(batch, everything ? UINT64_MAX - 1 : now_ns, code, report, ctx);
+	}
+}
+
+void lane_count_ended(struct lane *lane)
+{
+	LIST_FOREACH(node, next, &lane->sent)
+	{
+		struct lane_batch *batch = LIST_ENTRY(node, struct lane_batch, node);
+
+		lane->messages -= batch->ended;
+		batch->ended = 0;
+	}
+}
+
+void lane_drop(struct lane *lane, struct lane_batch *batch)
+{
+	lane->memory -= batch_charge(batch);
+	lane->messages -= batch->ended;
+	// A buffer that a connection still writes from must not be filled again.
+	if (lane->spare_count >= LANE_SPARE_MAX || buf_shared(batch->buf)) {
+		batch_free(batch);
+		return;
+	}
+	batch_empty(batch);
+	list_push_front(&lane->spare, &batch->node);
+	++lane->spare_count;
+}
+
+bool lane_waits(const struct lane *lane)
+{
+	return lane_front(lane) != NULL;
+}
+
+uint64_t lane_flush(struct lane *lane)
+{
+	if (lane->open && lane->open->count > 0)
+		lane_seal(lane);
+	return lane->next_serial;
+}
+
+static bool list_over(const struct list *batches, uint64_t serial)
+{
+	LIST_FOREACH(node, next, batches)
+	{
+		const struct lane_batch *batch = LIST_ENTRY(node, struct lane_batch, node);
+
+		if (batch->serial <= serial && batch->over < batch->count)
+			return false;
+	}
+	return true;
+}
+
+bool lane_flushed(const struct lane *lane, uint64_t serial)
+{
+	return list_over(&lane->waiting, serial) && list_over(&lane->sent, serial);
+}
+
+static uint64_t list_deadline(const struct list *batches, uint64_t next_ns)
+{
+	LIST_FOREACH(node, next, batches)
+	next_ns = MIN(next_ns, LIST_ENTRY(node, struct lane_batch, node)->deadline_ns);
+	return next_ns;
+}
+
+uint64_t lane_next_ns(const struct lane *lane, uint64_t now_ns)
+{
+	const struct lane_batch *front = lane_front(lane);
+	uint64_t next_ns = lane->open ? lane->open->deadline_ns : UINT64_MAX;
+
+	next_ns = list_deadline(&lane->sent, list_deadline(&lane->waiting, next_ns));
+	if (front && lane->hold_ns > now_ns)
+		next_ns = MIN(next_ns, lane->hold_ns);
+	if (front && lane_lingers(lane, front, now_ns))
+		next_ns = MIN(next_ns, front->first_ns + lane->config.linger_ns);
+	return next_ns;
+}

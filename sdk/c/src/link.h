@@ -1,0 +1,75 @@
+// One connection to a proxy: handshake, frames in and out, streams, the produce window.
+//
+// Everything here is for the client's I/O thread. A link reports to its client (client.h) and to
+// its streams' operations; after link_close nothing more is reported.
+#pragma once
+
+#include "core/base/buf.h"
+#include "core/base/list.h"
+#include "sdk/c/include/mqpaas/mqpaas.h"
+#include "sdk/c/src/address.h"
+
+#include <stdbool.h>
+
+struct link;
+struct stream;
+struct mqp_client;
+
+// What happens to a stream. `payload` lies in `buf` and is valid during the call unless a reference
+// to buf is taken.
+struct stream_ops {
+	void (*opened)(struct stream *stream, const uint8_t *fields, size_t size);
+	// The stream is not open (any more): refused, closed by the proxy, or its link has ended
+	// (MQP_CONNECTION_LOST). It is unlinked from the link before the call.
+	void (*ended)(struct stream *stream, enum mqp_code code, uint32_t retry_after_ms);
+	// Any other frame. Negative: the peer broke the protocol; the link ends.
+	int (*frame)(struct stream *stream, unsigned type, struct buf *buf, const uint8_t *payload,
+		     size_t size);
+	// The proxy leaves: finish what is in flight here and go elsewhere.
+	void (*leaving)(struct stream *stream);
+};
+
+struct stream {
+	struct list node;  // of the link's streams
+	struct link *link; // NULL: not on a link
+	const struct stream_ops *ops;
+	uint32_t id;
+	bool open; // TOPIC_OPENED or SUBSCRIBED has come
+};
+
+int link_new(struct mqp_client *client, const struct address *address, struct link **ret);
+void link_free(struct link *link); // closed before
+
+void link_start(struct link *link); // resolves and connects; failure comes as client_link_ended
+void link_event(struct link *link, unsigned events);
+void link_flush(struct link *link);                 // writes what was gathered
+void link_tick(struct link *link, uint64_t now_ns); // connect timeout, keepalive
+uint64_t link_next_ns(const struct link *link);
+// Ends the link; streams are told MQP_CONNECTION_LOST. `code`: why, for log and status.
+void link_close(struct link *link, enum mqp_code code, const char *why);
+// As if GOAWAY had come: streams are told to leave, the link ends when none is left on it.
+void link_leave(struct link *link);
+
+const struct address *link_address(const struct link *link);
+bool link_ready(const struct link *link);   // authenticated and not leaving
+bool link_leaving(const struct link *link); // GOAWAY has come
+bool link_ended(const struct link *link);   // closed; may be freed
+struct link *link_of(struct list *node);    // of client->links
+size_t link_output_bytes(const struct link *link);
+uint32_t link_max_frame(const struct link *link);
+bool link_has_codec(const struct link *link, enum mqp_compression compression);
+
+// Sends OPEN_TOPIC or SUBSCRIBE with one text field; the stream gets its id. -ENOMEM.
+int link_open(struct link *link, struct stream *stream, unsigned type, unsigned tag,
+	      const char *name);
+void link_leave_stream(struct stream *stream); // CLOSE is sent; nothing more is reported to it
+
+// Queues a frame to be written by link_flush. link_send copies the payload; link_send_buf takes a
+// reference to `buf`, which begins with it. -ENOMEM: the link ends at the next flush.
+int link_send(struct link *link, unsigned type, uint32_t stream, const void *payload, size_t size);
+int link_send_buf(struct link *link, unsigned type, unsigned flags, uint32_t stream,
+		  struct buf *buf, size_t size);
+
+// Bytes of PRODUCE frames, headers included, that the proxy takes now.
+uint64_t link_window(const struct link *link);
+void link_window_use(struct link *link, uint64_t bytes);

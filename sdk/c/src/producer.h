@@ -1,0 +1,41 @@
+// A producer inside: the two lanes (acknowledged and oneway), its stream, what threads wait for.
+#pragma once
+
+#include "sdk/c/src/client.h"
+#include "sdk/c/src/ids.h"
+#include "sdk/c/src/lane.h"
+
+struct mqp_producer {
+	struct member member;
+	struct mqp_client *client;
+	char *topic;
+	struct mqp_producer_config config;
+
+	pthread_mutex_t lock; // guards all down to I/O
+	pthread_cond_t changed;
+	struct lane acked;
+	struct lane oneway;
+	struct ids ids;
+	uint64_t taken;         // messages
+	uint64_t counted;       // of these, added to the client's counters
+	uint64_t counted_bytes; // of memory, likewise
+	uint32_t max_record;
+	enum mqp_code status; // of the last OPEN_TOPIC; MQP_TIMEOUT: none has been answered
+	bool open;
+	bool closing;  // takes nothing more
+	bool cancel;   // gives up what it has
+	bool parting;  // is to leave the I/O
+	bool detached; // has left it
+
+	// I/O
+	struct stream stream;
+	struct hunger hunger;
+	struct timer timer;
+	bool attached;
+	uint64_t reopen_ns;
+	uint32_t reopen_wait_ms;
+	uint64_t ended[3]; // by outcome, not yet added to the client's counters
+};
+
+void producer_io_init(struct mqp_producer *producer);
+enum mqp_code producer_close(struct mqp_producer *producer, uint64_t deadline_ns); // not I/O

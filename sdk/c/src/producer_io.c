@@ -1,0 +1,562 @@
+// The I/O side of a producer: opens the topic on the link in use, sends what the lanes let go,
+// applies answers, ends what has run out of time, and leaves when asked to.
+//
+// All of it runs on the I/O thread. The lock is held only around the shared part of a lane, never
+// while callbacks run: sent batches belong to this side alone.
+
+#include "sdk/c/src/producer.h"
+
+#include "core/base/util.h"
+#include "core/wire/codec.h"
+#include "core/wire/fields.h"
+#include "core/wire/frame.h"
+#include "sdk/c/src/json.h"
+
+#include <errno.h>
+
+#define REOPEN_MIN_MS     100u
+#define REOPEN_MAX_MS     2000u
+#define ONEWAY_OUTPUT_MAX (1u << 20) // bytes on their way to the socket before oneway waits
+
+// ---- Reports ---------------------------------------------------------------------------------
+
+static void producer_report(void *ctx, const struct lane_entry *entry, struct mqp_result *result)
+{
+	struct mqp_producer *producer = ctx;
+	const struct mqp_client_config *config = &producer->client->settings.config;
+
+	result->topic = producer->topic;
+	if (config->trace)
+		config->trace(result, config->trace_arg);
+	if (!result->final)
+		return;
+	++producer->ended[result->outcome];
+	if (entry->done)
+		entry->done(result, entry->arg);
+}
+
+// A oneway message that is reported has not been written.
+static void oneway_report(void *ctx, const struct lane_entry *entry, struct mqp_result *result)
+{
+	struct mqp_producer *producer = ctx;
+
+	if (result->final)
+		client_count(producer->client, MQP_STAT_ONEWAY_DROPPED, 1);
+}
+
+static void oneway_written(void *ctx, const struct lane_entry *entry, struct mqp_result *result)
+{
+	struct mqp_producer *producer = ctx;
+
+	client_count(producer->client, MQP_STAT_ONEWAY_WRITTEN, 1);
+}
+
+// Adds to the client's counters what has changed; under the lock.
+static void producer_count(struct mqp_producer *producer)
+{
+	struct mqp_client *client = producer->client;
+	uint64_t bytes = producer->acked.memory + producer->oneway.memory;
+
+	client_count(client, MQP_STAT_SENT, producer->taken - producer->counted);
+	producer->counted = producer->taken;
+	// Unsigned difference: the sum of all is right whichever sign it has.
+	client_count(client, MQP_STAT_QUEUED_BYTES, bytes - producer->counted_bytes);
+	producer->counted_bytes = bytes;
+	client_count(client, MQP_STAT_ACKNOWLEDGED, producer->ended[MQP_OUTCOME_OK]);
+	client_count(client, MQP_STAT_REJECTED, producer->ended[MQP_OUTCOME_REJECTED]);
+	client_count(client, MQP_STAT_UNKNOWN, producer->ended[MQP_OUTCOME_UNKNOWN]);
+	memset(producer->ended, 0, sizeof producer->ended);
+}
+
+static void producer_changed(struct mqp_producer *producer)
+{
+	producer_count(producer);
+	pthread_cond_broadcast(&producer->changed);
+}
+
+// ---- Ends without an answer ------------------------------------------------------------------
+
+static void lane_end_waiting(struct mqp_producer *producer, struct lane *lane, bool everything,
+			     enum mqp_code code, lane_report_fn report)
+{
+	for (;;) {
+		struct lane_batch *late;
+
+		pthread_mutex_lock(&producer->lock);
+		late = lane_expired(lane, producer->client->now_ns, everything);
+		pthread_mutex_unlock(&producer->lock);
+		if (!late)
+			return;
+		lane_end(late, code, report, producer);
+		pthread_mutex_lock(&producer->lock);
+		lane_drop(lane, late);
+		producer_changed(producer);
+		pthread_mutex_unlock(&producer->lock);
+	}
+}
+
+// Ends what has passed its deadline, or everything that is not at the proxy.
+static void producer_end(struct mqp_producer *producer, bool everything, enum mqp_code code)
+{
+	lane_end_waiting(producer, &producer->acked, everything, code, producer_report);
+	lane_end_waiting(producer, &producer->oneway, everything, code, oneway_report);
+}
+
+static void producer_end_sent(struct mqp_producer *producer, bool everything, enum mqp_code code)
+{
+	lane_end_sent(&producer->acked, producer->client->now_ns, everything, code, producer_report,
+		      producer);
+	pthread_mutex_lock(&producer->lock);
+	lane_count_ended(&producer->acked);
+	producer_changed(producer);
+	pthread_mutex_unlock(&producer->lock);
+}
+
+// ---- Time ------------------------------------------------------------------------------------
+
+static void producer_arm(struct mqp_producer *producer)
+{
+	uint64_t now_ns = producer->client->now_ns, acked_ns, oneway_ns, next_ns;
+
+	pthread_mutex_lock(&producer->lock);
+	acked_ns = lane_next_ns(&producer->acked, now_ns);
+	oneway_ns = lane_next_ns(&producer->oneway, now_ns);
+	producer->acked.armed_ns = acked_ns;
+	producer->oneway.armed_ns = oneway_ns;
+	pthread_mutex_unlock(&producer->lock);
+	next_ns = MIN(acked_ns, oneway_ns);
+	if (producer->reopen_ns > now_ns)
+		next_ns = MIN(next_ns, producer->reopen_ns);
+	if (timer_set(&producer->client->timers, &producer->timer, next_ns) < 0)
+		client_log(producer->client, MQP_LOG_ERROR, "no memory for a timer");
+}
+
+// ---- Sending ---------------------------------------------------------------------------------
+
+static void count_retries(struct mqp_producer *producer, const struct lane_batch *batch)
+{
+	uint64_t retries = 0;
+
+	// What is sent again stands in front, in batches of its own.
+	for (uint32_t i = 0; i < batch->count && batch->entries[i].attempts > 1; ++i)
+		++retries;
+	client_count(producer->client, MQP_STAT_RETRIES, retries);
+	client_count(producer->client, MQP_STAT_BATCHES, 1);
+}
+
+// The batch as a payload: as it lies, or compressed where that helps.
+static struct buf *batch_payload(struct mqp_producer *producer, const struct lane_batch *batch,
+				 unsigned *flags, size_t *ret_size)
+{
+	enum mqp_compression compression = producer->config.compression;
+	struct slice plain = {batch->buf->data, batch->size};
+	struct buf *packed;
+
+	if (compression != MQP_COMPRESSION_NONE &&
+	    link_has_codec(producer->stream.link, compression) &&
+	    codec_compress((enum frame_codec)compression, plain, &packed) == 0) {
+		*flags |= (unsigned)compression;
+		*ret_size = packed->size;
+		return packed;
+	}
+	*ret_size = plain.size;
+	return buf_ref(batch->buf);
+}
+
+static void batch_send(struct mqp_producer *producer, struct lane_batch *batch, unsigned flags)
+{
+	struct produce_head head = {.batch = batch->number, .count = batch->count};
+	struct link *link = producer->stream.link;
+	struct buf *payload;
+	size_t size;
+
+	produce_head_write(batch->buf->data, &head);
+	payload = batch_payload(producer, batch, &flags, &size);
+	count_retries(producer, batch);
+	link_window_use(link, WIRE_HEADER_SIZE + size);
+	link_send_buf(link, FRAME_PRODUCE, flags, producer->stream.id, payload, size);
+	buf_unref(payload);
+}
+
+// What the window leaves for a payload.
+static size_t payload_room(const struct link *link)
+{
+	uint64_t window = link_window(link);
+
+	return window > WIRE_HEADER_SIZE ? (size_t)MIN(window - WIRE_HEADER_SIZE, SIZE_MAX / 2) : 0;
+}
+
+// One batch of a lane. False: there is none to be sent now.
+static bool lane_send(struct mqp_producer *producer, struct lane *lane, lane_report_fn report,
+		      struct lane_batch **ret_batch)
+{
+	struct link *link = producer->stream.link;
+	struct lane_batch *batch;
+	int r;
+
+	pthread_mutex_lock(&producer->lock);
+	r = lane_take(lane, producer->client->now_ns, payload_room(link), link_max_frame(link),
+		      &batch);
+	pthread_mutex_unlock(&producer->lock);
+	*ret_batch = NULL;
+	if (r == 0)
+		*ret_batch = batch;
+	if (r != LANE_E_TOO_LARGE)
+		return r == 0;
+	lane_end(batch, MQP_TOO_LARGE, report, producer);
+	pthread_mutex_lock(&producer->lock);
+	lane_drop(lane, batch);
+	producer_changed(producer);
+	pthread_mutex_unlock(&producer->lock);
+	return true;
+}
+
+static bool stream_usable(const struct stream *stream)
+{
+	return stream->link && stream->open && !link_leaving(stream->link);
+}
+
+static void acked_send(struct mqp_producer *producer)
+{
+	struct lane_batch *batch;
+
+	while (stream_usable(&producer->stream) &&
+	       lane_send(producer, &producer->acked, producer_report, &batch))
+		if (batch)
+			batch_send(producer, batch, 0);
+}
+
+// A oneway batch has ended when the link has taken it; the link's output bounds how much that is.
+static void oneway_send(struct mqp_producer *producer)
+{
+	struct lane_verdict written = {.outcome = MQP_OUTCOME_OK, .offset = MQP_OFFSET_NONE};
+	struct lane_batch *batch;
+
+	while (stream_usable(&producer->stream) &&
+	       link_output_bytes(producer->stream.link) < ONEWAY_OUTPUT_MAX &&
+	       lane_send(producer, &producer->oneway, oneway_report, &batch)) {
+		if (!batch)
+			continue;
+		batch_send(producer, batch, FRAME_ONEWAY);
+		written.count = batch->count;
+		lane_answer(batch, 0, &written, producer->client->now_ns, oneway_written, producer);
+		pthread_mutex_lock(&producer->lock);
+		lane_settle(&producer->oneway, batch, producer->client->now_ns);
+		producer_changed(producer);
+		pthread_mutex_unlock(&producer->lock);
+	}
+}
+
+// Whether something waits for the window or the output to open.
+static bool producer_is_hungry(struct mqp_producer *producer)
+{
+	const struct link *link = producer->stream.link;
+	bool acked, oneway;
+
+	if (!stream_usable(&producer->stream))
+		return false;
+	pthread_mutex_lock(&producer->lock);
+	acked = lane_waits(&producer->acked);
+	oneway = lane_waits(&producer->oneway);
+	pthread_mutex_unlock(&producer->lock);
+	return ((acked || oneway) && payload_room(link) < link_max_frame(link)) ||
+	       (oneway && link_output_bytes(link) >= ONEWAY_OUTPUT_MAX);
+}
+
+static void producer_send(struct mqp_producer *producer)
+{
+	acked_send(producer);
+	oneway_send(producer);
+	if (list_empty(&producer->hunger.node) && producer_is_hungry(producer))
+		list_push_back(&producer->client->hungry, &producer->hunger.node);
+	producer_arm(producer);
+}
+
+static void hunger_feed(struct hunger *hunger)
+{
+	producer_send(CONTAINER_OF(hunger, struct mqp_producer, hunger));
+}
+
+// ---- The topic's stream ----------------------------------------------------------------------
+
+static void producer_set_open(struct mqp_producer *producer, bool open, enum mqp_code status)
+{
+	pthread_mutex_lock(&producer->lock);
+	producer->open = open;
+	producer->status = status;
+	producer_changed(producer);
+	pthread_mutex_unlock(&producer->lock);
+}
+
+static void producer_open(struct mqp_producer *producer)
+{
+	struct link *link = producer->client->link;
+
+	if (!producer->attached || producer->stream.link || !link || !link_ready(link) ||
+	    producer->client->now_ns < producer->reopen_ns)
+		return;
+	producer->reopen_ns = 0;
+	link_open(link, &producer->stream, FRAME_OPEN_TOPIC, FIELD_TOPIC, producer->topic);
+}
+
+static void topic_opened(struct stream *stream, const uint8_t *payload, size_t size)
+{
+	struct mqp_producer *producer = CONTAINER_OF(stream, struct mqp_producer, stream);
+	struct fields fields;
+
+	if (fields_read(payload, size, &fields)) {
+		link_close(stream->link, MQP_PROTOCOL, "TOPIC_OPENED is malformed");
+		return;
+	}
+	producer->reopen_wait_ms = 0;
+	pthread_mutex_lock(&producer->lock);
+	producer->max_record =
+		(uint32_t)fields_int(&fields, FIELD_MAX_MESSAGE, producer->max_record);
+	pthread_mutex_unlock(&producer->lock);
+	producer_set_open(producer, true, MQP_OK);
+	producer_send(producer);
+}
+
+// Everything at the proxy may be stored: it is the first to be sent again.
+static void producer_lose(struct mqp_producer *producer, enum mqp_code code)
+{
+	struct lane_verdict lost = {.outcome = MQP_OUTCOME_UNKNOWN, .code = code};
+	struct lane_batch *batch;
+
+	while ((batch = lane_last_sent(&producer->acked))) {
+		lost.count = batch->count;
+		lane_answer(batch, 0, &lost, producer->client->now_ns, producer_report, producer);
+		pthread_mutex_lock(&producer->lock);
+		lane_settle(&producer->acked, batch, producer->client->now_ns);
+		producer_changed(producer);
+		pthread_mutex_unlock(&producer->lock);
+	}
+}
+
+static void topic_ended(struct stream *stream, enum mqp_code code, uint32_t retry_after_ms)
+{
+	struct mqp_producer *producer = CONTAINER_OF(stream, struct mqp_producer, stream);
+	uint32_t wait_ms = producer->reopen_wait_ms ? producer->reopen_wait_ms : REOPEN_MIN_MS;
+
+	list_unlink(&producer->hunger.node);
+	producer_lose(producer, MQP_CONNECTION_LOST);
+	producer_set_open(producer, false, code);
+	if (code == MQP_CONNECTION_LOST) {
+		producer_arm(producer);
+		return;
+	}
+	producer->reopen_wait_ms = MIN(wait_ms * 2, REOPEN_MAX_MS);
+	producer->reopen_ns = producer->client->now_ns + MAX(wait_ms, retry_after_ms) * MS_NS;
+	if (!mqp_code_retriable(code)) {
+		client_log(producer->client, MQP_LOG_WARN, "topic %s: %s", producer->topic,
+			   mqp_strerror(code));
+		producer_end(producer, true, code);
+	}
+	producer_arm(producer);
+}
+
+// Moves to the link in use once everything sent here has been answered.
+static void producer_move(struct mqp_producer *producer)
+{
+	if (!producer->stream.link || !link_leaving(producer->stream.link) ||
+	    producer->acked.sent_count > 0)
+		return;
+	link_leave_stream(&producer->stream);
+	producer_set_open(producer, false, MQP_TIMEOUT);
+	producer_open(producer);
+}
+
+static void topic_leaving(struct stream *stream)
+{
+	producer_move(CONTAINER_OF(stream, struct mqp_producer, stream));
+}
+
+// ---- Answers ---------------------------------------------------------------------------------
+
+static void verdict_of(const struct produced_run *run, struct lane_verdict *ret)
+{
+	*ret = (struct lane_verdict){
+		.count = run->count,
+		.outcome = (enum mqp_outcome)MIN(run->outcome, (uint8_t)MQP_OUTCOME_UNKNOWN),
+		.code = (enum mqp_code)run->code,
+		.retry_after_ms = run->retry_after_ms,
+		.partition = run->partition,
+		.durability = run->durability,
+		.offset = run->offset,
+		.incarnation = run->incarnation,
+	};
+}
+
+static int topic_produced(struct mqp_producer *producer, const uint8_t *payload, size_t size)
+{
+	struct produce_head head;
+	struct lane_batch *batch;
+	uint32_t first = 0;
+	size_t runs;
+
+	if (produced_check(payload, size, &head, &runs))
+		return -EBADMSG;
+	batch = lane_find(&producer->acked, head.batch);
+	if (!batch || batch->count != head.count)
+		return -EBADMSG;
+	for (size_t i = 0; i < runs; ++i) {
+		struct produced_run run;
+		struct lane_verdict verdict;
+
+		produced_run_read(payload + PRODUCED_HEAD_SIZE + i * PRODUCED_RUN_SIZE, &run);
+		verdict_of(&run, &verdict);
+		lane_answer(batch, first, &verdict, producer->client->now_ns, producer_report,
+			    producer);
+		first += run.count;
+	}
+	pthread_mutex_lock(&producer->lock);
+	lane_settle(&producer->acked, batch, producer->client->now_ns);
+	producer_changed(producer);
+	pthread_mutex_unlock(&producer->lock);
+	producer_move(producer);
+	producer_send(producer);
+	return 0;
+}
+
+static int topic_frame(struct stream *stream, unsigned type, struct buf *buf,
+		       const uint8_t *payload, size_t size)
+{
+	struct mqp_producer *producer = CONTAINER_OF(stream, struct mqp_producer, stream);
+
+	return type == FRAME_PRODUCED ? topic_produced(producer, payload, size) : -EBADMSG;
+}
+
+static const struct stream_ops topic_ops = {
+	.opened = topic_opened,
+	.ended = topic_ended,
+	.frame = topic_frame,
+	.leaving = topic_leaving,
+};
+
+// ---- Rounds ----------------------------------------------------------------------------------
+
+static void producer_detach(struct mqp_producer *producer)
+{
+	if (producer->stream.link)
+		link_leave_stream(&producer->stream);
+	list_unlink(&producer->hunger.node);
+	list_unlink(&producer->member.io_node);
+	timer_clear(&producer->client->timers, &producer->timer);
+	producer->attached = false;
+	pthread_mutex_lock(&producer->lock);
+	// From here on nobody posts; one post that is on its way finds nothing to do.
+	producer->detached = !atomic_load(&producer->member.work.queued);
+	producer->open = false;
+	producer_changed(producer);
+	pthread_mutex_unlock(&producer->lock);
+}
+
+static void producer_attach(struct mqp_producer *producer)
+{
+	producer->attached = true;
+	list_push_back(&producer->client->attached, &producer->member.io_node);
+}
+
+static void producer_work(struct mqp_producer *producer)
+{
+	bool cancel, parting;
+
+	pthread_mutex_lock(&producer->lock);
+	producer_count(producer);
+	cancel = producer->cancel;
+	parting = producer->parting;
+	pthread_mutex_unlock(&producer->lock);
+	producer_end(producer, cancel, cancel ? MQP_CANCELLED : MQP_TIMEOUT);
+	producer_end_sent(producer, cancel, cancel ? MQP_CANCELLED : MQP_TIMEOUT);
+	if (parting) {
+		producer_detach(producer);
+		return;
+	}
+	producer_open(producer);
+	producer_send(producer);
+}
+
+static void producer_run(struct work *work, uint64_t now_ns)
+{
+	struct mqp_producer *producer = CONTAINER_OF(work, struct mqp_producer, member.work);
+
+	bool detached, parting;
+
+	pthread_mutex_lock(&producer->lock);
+	detached = producer->detached;
+	parting = producer->parting;
+	pthread_mutex_unlock(&producer->lock);
+	if (detached)
+		return;
+	if (!producer->attached && !parting)
+		producer_attach(producer);
+	producer_work(producer);
+}
+
+static void producer_timer(struct timer *timer, uint64_t now_ns)
+{
+	producer_work(CONTAINER_OF(timer, struct mqp_producer, timer));
+}
+
+static struct mqp_producer *producer_of(struct member *member)
+{
+	return CONTAINER_OF(member, struct mqp_producer, member);
+}
+
+static void member_link_ready(struct member *member, struct link *link)
+{
+	producer_of(member)->reopen_ns = 0;
+	producer_open(producer_of(member));
+}
+
+static void member_cut(struct member *member)
+{
+	struct mqp_producer *producer = producer_of(member);
+
+	pthread_mutex_lock(&producer->lock);
+	producer->closing = producer->cancel = producer->parting = true;
+	pthread_mutex_unlock(&producer->lock);
+	producer_end(producer, true, MQP_CANCELLED);
+	producer_end_sent(producer, true, MQP_CANCELLED);
+	producer_detach(producer);
+}
+
+static enum mqp_code member_close(struct member *member, uint64_t deadline_ns)
+{
+	return producer_close(producer_of(member), deadline_ns);
+}
+
+static void member_print(struct member *member, struct json *json)
+{
+	struct mqp_producer *producer = producer_of(member);
+
+	pthread_mutex_lock(&producer->lock);
+	json_open(json, NULL);
+	json_text(json, "topic", producer->topic);
+	json_text(json, "status", producer->open ? "OK" : mqp_code_name(producer->status));
+	json_number(json, "taken", producer->taken);
+	json_number(json, "waiting_messages", producer->acked.messages + producer->oneway.messages);
+	json_number(json, "waiting_bytes", producer->acked.memory + producer->oneway.memory);
+	json_number(json, "batches_in_flight", producer->acked.sent_count);
+	json_close(json);
+	pthread_mutex_unlock(&producer->lock);
+}
+
+static const struct member_ops producer_member_ops = {
+	.kind = "producers",
+	.link_ready = member_link_ready,
+	.cut = member_cut,
+	.close = member_close,
+	.print = member_print,
+};
+
+void producer_io_init(struct mqp_producer *producer)
+{
+	producer->member.ops = &producer_member_ops;
+	producer->member.work.run = producer_run;
+	list_init(&producer->stream.node);
+	producer->stream.ops = &topic_ops;
+	list_init(&producer->hunger.node);
+	producer->hunger.feed = hunger_feed;
+	producer->timer.fire = producer_timer;
+}

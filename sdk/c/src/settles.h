@@ -1,0 +1,60 @@
+// Settles of one subscription on their way to the proxy: runs are joined, one batch is at the proxy
+// at a time, the next fills meanwhile. Pure; the owner's lock protects it.
+#pragma once
+
+#include "core/base/list.h"
+#include "core/wire/deliver.h"
+#include "sdk/c/include/mqpaas/mqpaas.h"
+
+// Entries before `from` are answered, the next `flying` are at the proxy under `number`.
+struct settles_batch {
+	struct settle_entry *entries;
+	uint32_t count;
+	uint32_t capacity;
+	uint32_t from;
+	uint32_t flying;
+	uint64_t number;
+};
+
+// A caller that waits for its own settles; lives on the caller's stack.
+struct settles_call {
+	struct list node;
+	struct settles_batch batch;
+	enum mqp_code *codes; // one per entry
+	bool done;
+	bool lost; // the subscription ended before the last answer
+};
+
+struct settles {
+	struct settles_batch open;
+	struct settles_batch sent;
+	struct list calls; // of struct settles_call, not done
+	uint64_t next_number;
+};
+
+// What an answer said, for the counters.
+struct settles_tally {
+	uint64_t settled[WIRE_VERB_COUNT];
+	uint64_t stale;
+	enum mqp_code code; // the first that is neither OK nor STALE
+};
+
+void settles_init(struct settles *settles);
+void settles_deinit(struct settles *settles);
+
+// Appends to a batch, joined to its last run where it continues it. -ENOMEM.
+int settles_add(struct settles_batch *batch, const struct settle_entry *entry);
+
+// The next batch of which `flying` entries (at most `max_entries`) are to be encoded and sent;
+// NULL: none. Calls go first.
+const struct settles_batch *settles_take(struct settles *settles, uint32_t max_entries);
+bool settles_idle(const struct settles *settles); // nothing open, sent or called
+size_t settles_encoded_size(const struct settles_batch *batch);
+void settles_encode(const struct settles_batch *batch, uint8_t *payload);
+
+// Applies a SETTLED payload. -EBADMSG: it answers nothing that was sent.
+int settles_answered(struct settles *settles, const uint8_t *payload, size_t size,
+		     struct settles_tally *ret_tally);
+// The subscription has ended: waiting calls are done, with what was answered. Returns how many
+// messages are unconfirmed.
+uint64_t settles_lost(struct settles *settles);
