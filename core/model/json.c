@@ -18,8 +18,8 @@
 
 // ---- problems
 
-static void problem_add(struct json_reader *reader, const char *pointer, const char *fmt,
-			va_list args)
+__attribute__((format(printf, 3, 0))) static void
+problem_add(struct json_reader *reader, const char *pointer, const char *fmt, va_list args)
 {
 	char detail[512];
 
