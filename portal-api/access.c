@@ -1,7 +1,7 @@
 // Who calls: the first user, logging in and out, and what a caller may do.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 #include "core/base/clock.h"
 #include "portal-api/state.h"

@@ -1,7 +1,7 @@
 // The audit log, newest first, and the check of its hash chain.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 #include "portal-api/state.h"
 
 enum {

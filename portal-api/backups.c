@@ -3,8 +3,8 @@
 // A backup is a file NAME.db in DATA/backups. Before a restore the present state is kept as a
 // backup of its own, so that a restore can be taken back.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 #include "core/base/clock.h"
 #include "core/base/util.h"
@@ -137,7 +137,7 @@ void backups_create(struct call *call)
 	body = r < 0 ? NULL : describe(call, name);
 	if (!body)
 		failed(call, r < 0 ? r : -errno);
-	else if (resource_note(call, "create", "backup", name, body)) {
+	else if (crud_note(call, "create", "backup", name, body)) {
 		snprintf(location, sizeof location, "/api/v1/backups/%s", name);
 		call_created(call, location, body);
 	}

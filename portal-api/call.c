@@ -19,9 +19,6 @@
 
 enum { DETAIL_SIZE = 600 };
 
-// Never the number of a revision: such an ETag matches nothing.
-#define MATCH_NEVER (UINT64_MAX - 1)
-
 // ---- answering
 
 static char *dump(const json_t *json, size_t *ret_size)
@@ -124,7 +121,7 @@ void call_fail(struct call *call, enum code code, const char *fmt, ...)
 	call_problem(call->exchange, code_http(code), code, detail, NULL, NULL);
 }
 
-static void fail_fields(struct call *call, const char *detail, json_t *errors)
+void call_fail_fields(struct call *call, const char *detail, json_t *errors)
 {
 	call_problem(call->exchange, 400, CODE_BAD_REQUEST, detail,
 		     json_pack("{s:o}", "errors", errors), NULL);
@@ -183,7 +180,7 @@ static void make_location(const struct call *call, const json_t *name, char *out
 	char number[24];
 
 	out[0] = '\0';
-	for (size_t i = 0; i < head->segment_count; ++i) {
+	for (size_t i = 0; i + call->location_up < head->segment_count; ++i) {
 		strncat(out, "/", room - strlen(out) - 1);
 		append_escaped(out, room, head->segments[i]);
 	}
@@ -357,6 +354,12 @@ static bool authorize(struct call *call, const struct route_match *match)
 	return true;
 }
 
+static bool is_base64url(const char *text)
+{
+	return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+	       strlen(text);
+}
+
 static const char *read_query_value(const struct query_rule *rule, const char *text,
 				    struct query_value *ret)
 {
@@ -369,7 +372,9 @@ static const char *read_query_value(const struct query_rule *rule, const char *t
 		ret->integer = strcmp(text, "true") == 0;
 		return ret->integer || strcmp(text, "false") == 0 ? NULL : "must be true or false";
 	}
-	if (rule->type == QUERY_TEXT) {
+	if (rule->type == QUERY_CURSOR && !is_base64url(text))
+		return "must be what `next` of the page before said";
+	if (rule->type == QUERY_TEXT || rule->type == QUERY_CURSOR) {
 		snprintf(detail, sizeof detail, "must have %lld to %lld bytes",
 			 (long long)rule->min, (long long)rule->max);
 		return strlen(text) >= (size_t)rule->min && strlen(text) <= (size_t)rule->max
@@ -403,33 +408,10 @@ static bool read_query(struct call *call)
 			rule_fault(errors, head->query[i].name, why);
 	}
 	if (json_array_size(errors)) {
-		fail_fields(call, "a query parameter is wrong", errors);
+		call_fail_fields(call, "a query parameter is wrong", errors);
 		return false;
 	}
 	json_decref(errors);
-	return true;
-}
-
-static bool read_match(struct call *call)
-{
-	const char *text = head_field(http_head(call->exchange), "if-match");
-	size_t size = text ? strlen(text) : 0;
-
-	if (!text || !(call->route->flags & ROUTE_MATCH))
-		return true;
-	if (strcmp(text, "*") == 0) {
-		call->match = REGISTRY_MATCH_ANY;
-		return true;
-	}
-	if (size < 3 || size > 34 || text[0] != '"' || text[size - 1] != '"' ||
-	    strspn(text + 1, "0123456789abcdefghijklmnopqrstuvwxyz") != size - 2) {
-		call_fail(call, CODE_BAD_REQUEST,
-			  "If-Match must be * or one ETag in quotation marks, as it was answered");
-		return false;
-	}
-	call->match = MATCH_NEVER;
-	if (size < 20 && text[1] != '0' && strspn(text + 1, "0123456789") == size - 2)
-		call->match = strtoull(text + 1, NULL, 10);
 	return true;
 }
 
@@ -490,7 +472,7 @@ void call_begin(struct portal *portal, struct http_exchange *exchange, size_t *r
 	}
 	if (needs_token(call) && (!authenticate(call) || !authorize(call, &match)))
 		return;
-	if (!check_content(call) || !read_query(call) || !read_match(call))
+	if (!check_content(call) || !read_query(call))
 		return;
 	flags = call->route->flags;
 	*ret_body_bytes = !(flags & ROUTE_JSON) ? 0
@@ -519,7 +501,7 @@ static bool read_body(struct call *call)
 		return true;
 	errors = json_array();
 	if (!rule_check(call->route->body, call->body, errors)) {
-		fail_fields(call, "the body has wrong fields", errors);
+		call_fail_fields(call, "the body has wrong fields", errors);
 		return false;
 	}
 	json_decref(errors);

@@ -23,8 +23,8 @@ struct call {
 	const struct route *route;
 	char *params[ROUTE_PARAMS_MOST]; // in normal form C
 	struct query_value query[ROUTE_QUERY_MOST];
-	json_t *body; // NULL: the route takes none
-	uint64_t match;
+	json_t *body;       // NULL: the route takes none
+	size_t location_up; // parts at the end of the path that the Location leaves out
 	const char *bearer;
 	struct registry_identity who; // zero on a public route
 	struct registry_actor actor;
@@ -47,6 +47,9 @@ void call_text(struct call *call, const char *type, const char *text, size_t siz
 
 // A problem with a code of core/base/code.h.
 void call_fail(struct call *call, enum code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+// BAD_REQUEST with [{field, detail}], taken.
+void call_fail_fields(struct call *call, const char *detail, json_t *errors);
 
 // A problem on an exchange that may have no call. `extra`: members added to it, taken; may be NULL.
 void call_problem(struct http_exchange *exchange, unsigned status, enum code code,

@@ -1,7 +1,7 @@
 // Connected clients: who they are, and closing their connections.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 #include "core/base/util.h"
 #include "portal-api/state.h"
@@ -87,7 +87,7 @@ static void answer_kick_one(struct call *call, enum code code, json_t *body, con
 		call_ask_failed(call, code, text);
 	else if (kicked == 0)
 		call_fail(call, CODE_NOT_FOUND, "there is no client \"%s\"", call->params[1]);
-	else if (resource_note(call, "kick", "client", call->params[1], NULL))
+	else if (crud_note(call, "kick", "client", call->params[1], NULL))
 		call_empty(call);
 }
 
@@ -136,8 +136,8 @@ static void answer_kick_many(struct call *call, enum code code, json_t *body, co
 		call_ask_failed(call, code, text);
 		return;
 	}
-	if (resource_note(call, "kick", key ? "access_key" : "tenant", key ? key : call->params[0],
-			  body))
+	if (crud_note(call, "kick", key ? "access_key" : "tenant", key ? key : call->params[0],
+		      body))
 		call_json(call, 200, json_incref(body));
 	json_decref(body);
 }

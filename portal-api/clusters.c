@@ -1,33 +1,57 @@
 // Clusters: the backends that are registered, and how they are doing.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
+#include "portal-api/state.h"
 
 void clusters_list(struct call *call)
 {
-	struct registry_query query = resource_query(call);
+	struct registry_query query = crud_query(call);
 
-	resource_list(call, REGISTRY_CLUSTER, &query);
+	crud_list(call, REGISTRY_CLUSTER, &query);
+}
+
+// Only kinds that this daemon was built with can be registered. False: answered.
+static bool check_kind(struct call *call)
+{
+	const json_t *wanted = json_object_get(call->body, "kind");
+	const char *const *kind = call->portal->config.cluster_kinds;
+	char detail[200];
+	json_t *errors;
+
+	for (; json_is_string(wanted) && *kind; ++kind) {
+		if (strcmp(*kind, json_string_value(wanted)) == 0)
+			return true;
+	}
+	if (!json_is_string(wanted))
+		return true; // the registry says what is wrong
+	rule_list(call->portal->config.cluster_kinds, detail, sizeof detail);
+	errors = json_array();
+	rule_fault(errors, "/kind", detail);
+	call_fail_fields(call, "this kind of cluster cannot be registered", errors);
+	return false;
 }
 
 void clusters_create(struct call *call)
 {
-	resource_create(call, REGISTRY_CLUSTER, "name");
+	if (check_kind(call))
+		crud_create(call, REGISTRY_CLUSTER, "name");
 }
 
 void clusters_get(struct call *call)
 {
-	resource_get(call, REGISTRY_CLUSTER);
+	crud_get(call, REGISTRY_CLUSTER);
 }
 
 void clusters_put(struct call *call)
 {
-	resource_put(call, REGISTRY_CLUSTER);
+	if (check_kind(call))
+		crud_put(call, REGISTRY_CLUSTER);
 }
 
 void clusters_delete(struct call *call)
 {
-	resource_delete(call, REGISTRY_CLUSTER);
+	crud_delete(call, REGISTRY_CLUSTER);
 }
 
 static void answer(struct call *call, enum code code, json_t *body, const char *text)
@@ -43,7 +67,7 @@ static void answer(struct call *call, enum code code, json_t *body, const char *
 
 static void ask_about(struct call *call, enum ask_kind kind)
 {
-	uint64_t id = resource_id(call, REGISTRY_CLUSTER);
+	uint64_t id = crud_id(call, REGISTRY_CLUSTER);
 
 	if (id)
 		call_ask(call, kind, json_pack("{s:I}", "cluster", (json_int_t)id), answer);

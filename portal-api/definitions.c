@@ -1,7 +1,7 @@
 // Everything that is configured, as one document: export and import.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 #include "portal-api/state.h"
 
 enum { IMPORT_PREVIEW };

@@ -1,7 +1,7 @@
 // The contract, as files for programs and as a page for people.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 #include "portal-api/contract.h"
 #include "portal-api/state.h"

@@ -1,37 +1,37 @@
 // Subscription groups: their backlog, and moving them.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 #include "core/base/util.h"
 
 void groups_list(struct call *call)
 {
-	struct registry_query query = resource_query(call);
+	struct registry_query query = crud_query(call);
 
 	query.topic = call->query[LIST_FILTER].text;
 	query.state = call->query[LIST_FILTER + 1].text;
-	resource_list(call, REGISTRY_GROUP, &query);
+	crud_list(call, REGISTRY_GROUP, &query);
 }
 
 void groups_create(struct call *call)
 {
-	resource_create(call, REGISTRY_GROUP, "name");
+	crud_create(call, REGISTRY_GROUP, "name");
 }
 
 void groups_get(struct call *call)
 {
-	resource_get(call, REGISTRY_GROUP);
+	crud_get(call, REGISTRY_GROUP);
 }
 
 void groups_put(struct call *call)
 {
-	resource_put(call, REGISTRY_GROUP);
+	crud_put(call, REGISTRY_GROUP);
 }
 
 void groups_delete(struct call *call)
 {
-	resource_delete(call, REGISTRY_GROUP);
+	crud_delete(call, REGISTRY_GROUP);
 }
 
 static const char *const parts[] = {"ready", "in_flight", "retrying", "delayed"};
@@ -76,7 +76,7 @@ static void answer_backlog(struct call *call, enum code code, json_t *body, cons
 
 void groups_backlog(struct call *call)
 {
-	uint64_t id = resource_id(call, REGISTRY_GROUP);
+	uint64_t id = crud_id(call, REGISTRY_GROUP);
 
 	if (id)
 		call_ask(call, ASK_BACKLOG, json_pack("{s:I}", "group", (json_int_t)id),
@@ -93,7 +93,7 @@ static void answer_act(struct call *call, const char *action, enum code code, js
 		call_ask_failed(call, code, text);
 		return;
 	}
-	if (!preview && !resource_note(call, action, "group", call->params[1], body)) {
+	if (!preview && !crud_note(call, action, "group", call->params[1], body)) {
 		json_decref(body);
 		return;
 	}
@@ -137,7 +137,7 @@ void groups_reset(struct call *call)
 {
 	bool preview = json_is_true(json_object_get(call->body, "preview"));
 	json_t *to = reset_target(call);
-	uint64_t id = to ? resource_id(call, REGISTRY_GROUP) : 0;
+	uint64_t id = to ? crud_id(call, REGISTRY_GROUP) : 0;
 
 	if (!id) {
 		json_decref(to);
@@ -152,7 +152,7 @@ void groups_reset(struct call *call)
 void groups_purge(struct call *call)
 {
 	bool preview = json_is_true(json_object_get(call->body, "preview"));
-	uint64_t id = resource_id(call, REGISTRY_GROUP);
+	uint64_t id = crud_id(call, REGISTRY_GROUP);
 
 	if (id)
 		call_ask(call, ASK_GROUP_PURGE,

@@ -1,9 +1,8 @@
 // Is it alive, can it serve, what does it measure.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
-#include "adapters/adapter.h"
 #include "core/base/clock.h"
 #include "core/base/util.h"
 #include "core/registry/catalog.h"
@@ -86,13 +85,13 @@ void health_metrics(struct call *call)
 		call_text(call, "text/plain; version=0.0.4; charset=utf-8", text ? text : "", size);
 }
 
-static json_t *kinds(void)
+static json_t *kinds(const struct portal *portal)
 {
+	const char *const *kind = portal->config.cluster_kinds;
 	json_t *names = json_array();
-	const struct adapter_ops *ops;
 
-	for (size_t i = 0; (ops = adapter_at(i)); ++i)
-		json_array_append_new(names, json_string(ops->kind));
+	for (; *kind; ++kind)
+		json_array_append_new(names, json_string(*kind));
 	return names;
 }
 
@@ -106,5 +105,6 @@ void health_system(struct call *call)
 			    "uptime_ms", (json_int_t)(uptime_ns / MS_NS), "started_ms",
 			    (json_int_t)portal->started_ms, "revision",
 			    (json_int_t)registry_revision(portal->registry), "bootstrapped",
-			    registry_bootstrapped(portal->registry), "cluster_kinds", kinds()));
+			    registry_bootstrapped(portal->registry), "cluster_kinds",
+			    kinds(portal)));
 }

@@ -1,37 +1,37 @@
 // Access keys: what applications authenticate with. A secret is in the answer that made it and
 // nowhere else.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 #include "portal-api/state.h"
 
 enum { OLD_VALID_MS = 24 * 3600 * 1000 };
 
 void keys_list(struct call *call)
 {
-	struct registry_query query = resource_query(call);
+	struct registry_query query = crud_query(call);
 
-	resource_list(call, REGISTRY_ACCESS_KEY, &query);
+	crud_list(call, REGISTRY_ACCESS_KEY, &query);
 }
 
 void keys_create(struct call *call)
 {
-	resource_create(call, REGISTRY_ACCESS_KEY, "key_id");
+	crud_create(call, REGISTRY_ACCESS_KEY, "key_id");
 }
 
 void keys_get(struct call *call)
 {
-	resource_get(call, REGISTRY_ACCESS_KEY);
+	crud_get(call, REGISTRY_ACCESS_KEY);
 }
 
 void keys_put(struct call *call)
 {
-	resource_put(call, REGISTRY_ACCESS_KEY);
+	crud_put(call, REGISTRY_ACCESS_KEY);
 }
 
 void keys_delete(struct call *call)
 {
-	resource_delete(call, REGISTRY_ACCESS_KEY);
+	crud_delete(call, REGISTRY_ACCESS_KEY);
 }
 
 void keys_rotate(struct call *call)
@@ -42,5 +42,6 @@ void keys_rotate(struct call *call)
 		call->portal->registry, &call->actor, call->params[0], call->params[1],
 		valid ? (uint64_t)json_number_value(valid) : OLD_VALID_MS, &result);
 
+	call->location_up = 2; // KEY/rotate makes a sibling of KEY
 	call_result(call, r, &result, "key_id");
 }

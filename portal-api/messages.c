@@ -1,7 +1,7 @@
 // Reading stored messages. Bodies are for those who have the permission for bodies.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 #include "core/base/util.h"
 #include "core/registry/permission.h"
@@ -51,7 +51,7 @@ void messages_read(struct call *call)
 			  role_names()[call->who.role]);
 		return;
 	}
-	id = resource_id(call, REGISTRY_TOPIC);
+	id = crud_id(call, REGISTRY_TOPIC);
 	if (!id)
 		return;
 	parameters = json_pack("{s:I, s:I, s:I, s:b}", "topic", (json_int_t)id, "partition",

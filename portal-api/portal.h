@@ -27,10 +27,11 @@ struct portal_config {
 	bool allow_plain;  // plain HTTP also on addresses that are not loopback
 	bool open_metrics; // /metrics needs no token
 	struct registry *registry;
-	struct catalog *catalog; // of the proxy in this process; NULL: none
-	struct ask_door *door;   // NULL: no proxy can be asked
-	const char *data_dir;    // bootstrap token and backups; copied
-	const char *version;     // static
+	struct catalog *catalog;          // of the proxy in this process; NULL: none
+	struct ask_door *door;            // NULL: no proxy can be asked
+	const char *data_dir;             // bootstrap token and backups; copied
+	const char *version;              // static
+	const char *const *cluster_kinds; // not NULL: that can be registered; static, ends in NULL
 
 	uint32_t connections;       // [256]
 	uint32_t head_ms, body_ms;  // [10000, 30000] total deadlines

@@ -12,7 +12,8 @@ struct call;
 
 enum { ROUTE_PARAMS_MOST = 2, ROUTE_QUERY_MOST = 8 };
 
-enum query_type { QUERY_INTEGER, QUERY_BOOLEAN, QUERY_TEXT };
+// A cursor is a text of the base64url alphabet.
+enum query_type { QUERY_INTEGER, QUERY_BOOLEAN, QUERY_TEXT, QUERY_CURSOR };
 
 struct query_rule {
 	const char *name; // NULL: the end

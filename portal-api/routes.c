@@ -13,7 +13,7 @@
 #define INTEGER_MOST    9007199254740991 // what every JSON reader keeps exactly
 #define PAGE                                                                                       \
 	{.name = "limit", .type = QUERY_INTEGER, .min = 1, .max = 500, .initial = 50},             \
-		{.name = "cursor", .type = QUERY_TEXT, .min = 1, .max = 2048}
+		{.name = "cursor", .type = QUERY_CURSOR, .min = 1, .max = 512}
 
 // ---- queries
 

@@ -58,7 +58,7 @@ static bool has_control(const char *text)
 	return false;
 }
 
-static void list_values(const char *const *values, char *out, size_t size)
+void rule_list(const char *const *values, char *out, size_t size)
 {
 	size_t used = (size_t)snprintf(out, size, "must be one of");
 
@@ -82,7 +82,7 @@ static bool check_text(const struct rule *rule, const char *text, char *detail)
 
 static bool check_enum(const struct rule *rule, const json_t *value, char *detail)
 {
-	list_values(rule->values, detail, DETAIL_SIZE);
+	rule_list(rule->values, detail, DETAIL_SIZE);
 	for (const char *const *v = rule->values; json_is_string(value) && *v; ++v) {
 		if (strcmp(*v, json_string_value(value)) == 0)
 			return true;

@@ -23,4 +23,7 @@ struct rule {
 // @return whether there was none.
 bool rule_check(const struct rule *rules, const json_t *object, json_t *errors);
 
+// "must be one of a, b, c"; `values` ends in NULL.
+void rule_list(const char *const *values, char *out, size_t size);
+
 void rule_fault(json_t *errors, const char *field, const char *detail);

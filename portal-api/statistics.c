@@ -1,8 +1,8 @@
 // Totals, rates and quota use. Every answer takes a fresh look at the counters first, so that what
 // was sent before the question is in the answer.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 #include "core/base/clock.h"
 #include "core/registry/catalog.h"
@@ -53,7 +53,7 @@ void statistics_tenant(struct call *call)
 
 static void answer_one(struct call *call, enum registry_kind kind)
 {
-	uint64_t id = resource_id(call, kind);
+	uint64_t id = crud_id(call, kind);
 
 	if (id)
 		call_json(call, 200, stats_of(call->portal->stats, kind, id));
@@ -67,7 +67,7 @@ static void answer_topic(struct call *call, enum code code, json_t *totals, cons
 
 void statistics_topic(struct call *call)
 {
-	if (resource_id(call, REGISTRY_TOPIC))
+	if (crud_id(call, REGISTRY_TOPIC))
 		ask_totals(call, answer_topic);
 }
 
@@ -79,6 +79,6 @@ static void answer_group(struct call *call, enum code code, json_t *totals, cons
 
 void statistics_group(struct call *call)
 {
-	if (resource_id(call, REGISTRY_GROUP))
+	if (crud_id(call, REGISTRY_GROUP))
 		ask_totals(call, answer_group);
 }

@@ -1,7 +1,7 @@
 // Tenants: who uses the platform, with what limits, on which clusters.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 #include "portal-api/state.h"
 
 // A caller of a tenant sees a list of one.
@@ -19,30 +19,30 @@ static void list_own(struct call *call)
 
 void tenants_list(struct call *call)
 {
-	struct registry_query query = resource_query(call);
+	struct registry_query query = crud_query(call);
 
 	if (call->who.tenant)
 		list_own(call);
 	else
-		resource_list(call, REGISTRY_TENANT, &query);
+		crud_list(call, REGISTRY_TENANT, &query);
 }
 
 void tenants_create(struct call *call)
 {
-	resource_create(call, REGISTRY_TENANT, "name");
+	crud_create(call, REGISTRY_TENANT, "name");
 }
 
 void tenants_get(struct call *call)
 {
-	resource_get(call, REGISTRY_TENANT);
+	crud_get(call, REGISTRY_TENANT);
 }
 
 void tenants_put(struct call *call)
 {
-	resource_put(call, REGISTRY_TENANT);
+	crud_put(call, REGISTRY_TENANT);
 }
 
 void tenants_delete(struct call *call)
 {
-	resource_delete(call, REGISTRY_TENANT);
+	crud_delete(call, REGISTRY_TENANT);
 }

@@ -1,35 +1,35 @@
 // Topics, and what lies in them by partition.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 void topics_list(struct call *call)
 {
-	struct registry_query query = resource_query(call);
+	struct registry_query query = crud_query(call);
 
 	query.cluster = call->query[LIST_FILTER].text;
 	query.state = call->query[LIST_FILTER + 1].text;
-	resource_list(call, REGISTRY_TOPIC, &query);
+	crud_list(call, REGISTRY_TOPIC, &query);
 }
 
 void topics_create(struct call *call)
 {
-	resource_create(call, REGISTRY_TOPIC, "name");
+	crud_create(call, REGISTRY_TOPIC, "name");
 }
 
 void topics_get(struct call *call)
 {
-	resource_get(call, REGISTRY_TOPIC);
+	crud_get(call, REGISTRY_TOPIC);
 }
 
 void topics_put(struct call *call)
 {
-	resource_put(call, REGISTRY_TOPIC);
+	crud_put(call, REGISTRY_TOPIC);
 }
 
 void topics_delete(struct call *call)
 {
-	resource_delete(call, REGISTRY_TOPIC);
+	crud_delete(call, REGISTRY_TOPIC);
 }
 
 static void answer_partitions(struct call *call, enum code code, json_t *body, const char *text)
@@ -42,7 +42,7 @@ static void answer_partitions(struct call *call, enum code code, json_t *body, c
 
 void topics_partitions(struct call *call)
 {
-	uint64_t id = resource_id(call, REGISTRY_TOPIC);
+	uint64_t id = crud_id(call, REGISTRY_TOPIC);
 
 	if (id)
 		call_ask(call, ASK_TOPIC_DESCRIBE, json_pack("{s:I}", "topic", (json_int_t)id),
@@ -57,7 +57,7 @@ static void answer_purge(struct call *call, enum code code, json_t *body, const 
 		call_ask_failed(call, code, text);
 		return;
 	}
-	if (!preview && !resource_note(call, "purge", "topic", call->params[1], body)) {
+	if (!preview && !crud_note(call, "purge", "topic", call->params[1], body)) {
 		json_decref(body);
 		return;
 	}
@@ -68,7 +68,7 @@ static void answer_purge(struct call *call, enum code code, json_t *body, const 
 void topics_purge(struct call *call)
 {
 	bool preview = json_is_true(json_object_get(call->body, "preview"));
-	uint64_t id = resource_id(call, REGISTRY_TOPIC);
+	uint64_t id = crud_id(call, REGISTRY_TOPIC);
 
 	if (id)
 		call_ask(call, ASK_TOPIC_PURGE,

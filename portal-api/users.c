@@ -1,15 +1,15 @@
 // Users (people) and tokens (machines) of the control plane.
 
+#include "portal-api/crud.h"
 #include "portal-api/handlers.h"
-#include "portal-api/resource.h"
 
 static void list(struct call *call, enum registry_kind kind)
 {
-	struct registry_query query = resource_query(call);
+	struct registry_query query = crud_query(call);
 
 	query.role = call->query[LIST_FILTER].text;
 	query.tenant = call->query[LIST_FILTER + 1].text;
-	resource_list(call, kind, &query);
+	crud_list(call, kind, &query);
 }
 
 void users_list(struct call *call)
@@ -19,22 +19,22 @@ void users_list(struct call *call)
 
 void users_create(struct call *call)
 {
-	resource_create(call, REGISTRY_USER, "name");
+	crud_create(call, REGISTRY_USER, "name");
 }
 
 void users_get(struct call *call)
 {
-	resource_get(call, REGISTRY_USER);
+	crud_get(call, REGISTRY_USER);
 }
 
 void users_put(struct call *call)
 {
-	resource_put(call, REGISTRY_USER);
+	crud_put(call, REGISTRY_USER);
 }
 
 void users_delete(struct call *call)
 {
-	resource_delete(call, REGISTRY_USER);
+	crud_delete(call, REGISTRY_USER);
 }
 
 void tokens_list(struct call *call)
@@ -44,15 +44,15 @@ void tokens_list(struct call *call)
 
 void tokens_create(struct call *call)
 {
-	resource_create(call, REGISTRY_TOKEN, "id");
+	crud_create(call, REGISTRY_TOKEN, "id");
 }
 
 void tokens_get(struct call *call)
 {
-	resource_get(call, REGISTRY_TOKEN);
+	crud_get(call, REGISTRY_TOKEN);
 }
 
 void tokens_delete(struct call *call)
 {
-	resource_delete(call, REGISTRY_TOKEN);
+	crud_delete(call, REGISTRY_TOKEN);
 }

@@ -1,0 +1,129 @@
+"""Who may come in: the first user, logging in and out, tokens, and guessing."""
+import os
+import time
+
+import rest
+from rest_fixtures import *  # noqa: F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+
+
+def test_bootstrap_works_once_and_only_with_the_token(portal):
+    with open(os.path.join(portal.folder, "bootstrap-token"), encoding="ascii") as file:
+        token = file.read().strip()
+    body = {"token": "guess", "user": "root", "password": rest.PASSWORD}
+    assert portal.anybody.post("/api/v1/bootstrap", body).status in (401, 403)
+    made = portal.anybody.post("/api/v1/bootstrap", {**body, "token": token})
+    assert made.status == 201 and made.json["role"] == "admin" and made.json["tenant"] is None
+    assert portal.anybody.post("/api/v1/bootstrap", {**body, "token": token}).status in (403, 409)
+    assert portal.anybody.with_token(made.json["token"]).get("/api/v1/system").json["bootstrapped"] is True
+
+
+def test_there_is_no_default_password(portal):
+    for user in ("root", "admin", "operator"):
+        for password in ("admin", "root", "password", "mqpaas", user):
+            assert portal.anybody.post("/api/v1/sessions", {"user": user, "password": password}).status in (401, 429)
+
+
+def test_short_password_is_refused(portal):
+    answer = portal.anybody.post("/api/v1/bootstrap", {"token": "x", "user": "root", "password": "short"})
+    assert answer.status == 400 and answer.json["errors"][0]["field"] == "/password"
+
+
+def test_login_and_logout(portal):
+    portal.bootstrap()
+    session = portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD})
+    assert session.status == 201 and session.headers["location"] == "/api/v1/me"
+    caller = portal.anybody.with_token(session.json["token"])
+    me = caller.get("/api/v1/me").json
+    assert (me["kind"], me["name"], me["role"]) == ("session", "root", "admin")
+    assert me["expires_ms"] == session.json["expires_ms"] > time.time() * 1000
+    assert caller.delete("/api/v1/me/session").status == 204
+    assert caller.get("/api/v1/me").status == 401
+
+
+def test_wrong_name_and_wrong_password_answer_alike(portal):
+    portal.bootstrap()
+    nobody = portal.anybody.post("/api/v1/sessions", {"user": "nobody", "password": rest.PASSWORD})
+    wrong = portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD + "x"})
+    assert nobody.status == wrong.status == 401 and nobody.body == wrong.body
+
+
+def test_guessing_is_slowed_down(portal):
+    portal.bootstrap()
+    answers = [portal.anybody.post("/api/v1/sessions", {"user": "root", "password": f"guess number {n}"}) for n in range(12)]
+    assert [answer.status for answer in answers[:10]] == [401] * 10
+    assert answers[-1].status == 429 and answers[-1].code == "THROTTLED"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).status == 429
+
+
+def test_password_change_ends_other_sessions(portal):
+    admin = portal.bootstrap()
+    other = portal.anybody.with_token(portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).json["token"])
+    assert admin.put("/api/v1/me/password", {"old": "wrong", "new": rest.PASSWORD + "2"}).status == 403
+    assert other.get("/api/v1/me").status == 200
+    assert admin.put("/api/v1/me/password", {"old": rest.PASSWORD, "new": rest.PASSWORD + "2"}).status == 204
+    assert other.get("/api/v1/me").status == 401
+    assert admin.get("/api/v1/me").status == 200
+    assert portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).status == 401
+    assert portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD + "2"}).status == 201
+
+
+def test_disabled_user(world):
+    assert world.admin.post("/api/v1/users", {"name": "ann", "role": "viewer", "tenant": "a", "password": rest.PASSWORD}).status == 201
+    ann = world.portal.anybody.with_token(world.portal.anybody.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).json["token"])
+    assert ann.get("/api/v1/tenants/a").status == 200
+    assert world.admin.put("/api/v1/users/ann", {"disabled": True}).status == 200
+    assert ann.get("/api/v1/tenants/a").status == 401
+    assert world.portal.anybody.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).status == 401
+
+
+def test_tokens_of_machines(world):
+    made = world.admin.post("/api/v1/tokens", {"name": "ci", "role": "developer", "tenant": "a"})
+    token, one = made.json["token"], made.headers["location"]
+    assert one == f"/api/v1/tokens/{made.json['id']}"
+    assert "token" not in world.admin.get(one).json
+    assert token.encode() not in world.admin.get("/api/v1/tokens").body + world.admin.get("/api/v1/audit?limit=500").body
+    machine = world.portal.anybody.with_token(token)
+    assert machine.get("/api/v1/me").json["kind"] == "token"
+    assert machine.delete("/api/v1/me/session").status == 409
+    assert machine.put("/api/v1/me/password", {"old": "x", "new": rest.PASSWORD}).status == 409
+    assert world.admin.delete(one).status == 204
+    assert machine.get("/api/v1/me").status == 401
+
+
+def test_expired_token(world):
+    made = world.admin.post("/api/v1/tokens", {"name": "old", "role": "viewer", "tenant": "a", "expires_ms": 1000})
+    if made.status == 201:
+        assert world.portal.anybody.with_token(made.json["token"]).get("/api/v1/me").status == 401
+    else:
+        assert made.status == 400
+
+
+def test_roles_and_tenants_fit(world):
+    for body in ({"role": "viewer"}, {"role": "admin", "tenant": "a"}, {"role": "viewer", "tenant": "nowhere"}, {"role": "king"}):
+        assert world.admin.post("/api/v1/tokens", {"name": "x", **body}).status == 400
+        assert world.admin.post("/api/v1/users", {"name": "x", "password": rest.PASSWORD, **body}).status == 400
+
+
+def test_the_last_admin_stays(world):
+    """Nobody can lock everybody out."""
+    assert world.admin.delete("/api/v1/users/root").status == 409
+    assert world.admin.put("/api/v1/users/root", {"disabled": True}).status == 409
+    assert world.admin.put("/api/v1/users/root", {"role": "auditor"}).status == 409
+    assert world.admin.get("/api/v1/me").status == 200
+
+
+def test_tokens_and_passwords_are_not_in_any_file(world):
+    token = world.roles["admin"].token
+    for name in ("registry.db", "registry.db-wal", "catalog.copy"):
+        path = os.path.join(world.portal.folder, name)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                data = file.read()
+            assert token.encode() not in data and rest.PASSWORD.encode() not in data
+
+
+def test_sessions_survive_a_restart(world):
+    world.portal.stop()
+    world.portal.start()
+    assert rest.Rest(world.portal.port, world.admin.token).get("/api/v1/me").status == 200
