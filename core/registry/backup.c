@@ -34,7 +34,9 @@ int registry_backup(struct registry *registry, const char *path)
 	if (asprintf(&temporary, "%s.part", path) < 0)
 		return -ENOMEM;
 	unlink(temporary);
-	r = db_open(&target, temporary, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+	r = store_make_private(temporary);
+	if (r == 0)
+		r = db_open(&target, temporary, SQLITE_OPEN_READWRITE);
 	if (r == 0)
 		r = copy(target.sqlite, registry->db.sqlite);
 	if (r == 0) // a file of its own, without a log beside it
@@ -63,7 +65,9 @@ static int prepare(struct registry *registry, const char *path, char **ret_copy,
 	unlink(*ret_copy);
 	r = db_open(&source, path, SQLITE_OPEN_READONLY);
 	if (r == 0)
-		r = db_open(&target, *ret_copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+		r = store_make_private(*ret_copy);
+	if (r == 0)
+		r = db_open(&target, *ret_copy, SQLITE_OPEN_READWRITE);
 	if (r == 0)
 		r = copy(target.sqlite, source.sqlite);
 	db_close(&source);

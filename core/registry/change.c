@@ -412,6 +412,8 @@ static int get_number(struct row *row, const struct field *field, void *object)
 
 	if (r < 0)
 		return r;
+	if (field->type == FIELD_ENUM && value > field->max)
+		return -EBADMSG; // a newer writer's word, which this reader cannot act on
 	field_set(field, object, value);
 	return field_get(field, object) == value ? 0 : -EBADMSG;
 }

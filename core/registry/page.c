@@ -132,8 +132,8 @@ static void where_prefix(struct page *page)
 	if (!prefix)
 		return;
 	at = bind_text(page, prefix);
-	fprintf(page->sql, " AND substr(%s, 1, length(?%d)) = ?%d", row_name_column(page->kind), at,
-		at);
+	fprintf(page->sql, " AND %s >= ?%d AND %s < ?%d || char(1114111)",
+		row_name_column(page->kind), at, row_name_column(page->kind), at);
 }
 
 static int where(struct page *page)

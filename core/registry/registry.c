@@ -15,6 +15,7 @@
 #include "core/registry/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/rand.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ static int open_error(int r, const char *path, char **ret_error)
 			  : r == -EBUSY ? "is locked by another process"
 			  : r == -EKEYREJECTED
 				  ? "holds credentials that the key given does not open"
-			  : r == -ENOENT ? "cannot be opened or made"
+			  : r == -ENOENT ? "cannot be made: there is no such folder"
 					 : strerror(-r);
 
 	if (!*ret_error && asprintf(ret_error, "registry %s: %s", path, why) < 0)
@@ -150,6 +151,17 @@ static int try_key(struct registry *registry)
 	return r;
 }
 
+// The file holds verifiers and hashes: it is its owner's alone. SQLite gives its log the same mode.
+int store_make_private(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 static int open_file(struct registry *registry, char **ret_error)
 {
 	int r = 0;
@@ -157,8 +169,9 @@ static int open_file(struct registry *registry, char **ret_error)
 	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT && r == 0; ++kind)
 		r = row_sql_make((enum registry_kind)kind, &registry->sql[kind]);
 	if (r == 0)
-		r = db_open(&registry->db, registry->path,
-			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+		r = store_make_private(registry->path);
+	if (r == 0)
+		r = db_open(&registry->db, registry->path, SQLITE_OPEN_READWRITE);
 	if (r == 0)
 		r = prepare(registry, ret_error);
 	if (r == 0)

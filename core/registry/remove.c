@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#define AFFECTED_MAX 10000 // listed; a tenant may have a million topics
+
 struct victim {
 	enum registry_kind kind;
 	uint64_t id;
@@ -135,7 +137,7 @@ static int list_affected(struct removal *removal, enum registry_kind kind, const
 	work_affect(work, kind,
 		    kind == REGISTRY_TENANT ? NULL : store_tenant_name(work, row_tenant(kind, row)),
 		    row_name(row));
-	for (size_t i = 0; i < removal->count; ++i) {
+	for (size_t i = 0; i < MIN(removal->count, (size_t)AFFECTED_MAX); ++i) {
 		int r = store_load(work, removal->victims[i].kind, removal->victims[i].id, &victim);
 
 		if (r < 0)

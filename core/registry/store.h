@@ -52,6 +52,7 @@ void work_affect(struct work *work, enum registry_kind kind, const char *tenant,
 
 #define STORE_GONE_KEPT 100000 // revisions for which deltas can be made
 
+int store_make_private(const char *path);       // makes the file, readable by its owner only
 int store_head_read(struct registry *registry); // source, revision, next id
 int store_head_write(struct registry *registry, uint64_t revision, uint64_t next_id);
 

@@ -1149,7 +1149,7 @@ static void missing_folder_is_refused(void)
 	char *error;
 
 	CHECK_EQ(registry_open(&config, &registry, &error), -ENOENT);
-	CHECK(strstr(error, "cannot be opened"));
+	CHECK(strstr(error, "no such folder"));
 	free(error);
 	registry = NULL;
 }
