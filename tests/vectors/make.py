@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Writes the golden vectors of docs/protocol.md, one file each, with the Python codec of tests/e2e/wire.py.
 
-  tests/vectors/make.py           writes them
-  tests/vectors/make.py --check   says which files differ from what the Python codec makes, and reads each one back
+  tests/vectors/make.py              writes them
+  tests/vectors/make.py --seeds DIR  writes them as inputs of the fuzz targets: DIR/<target>/<vector>
+  tests/vectors/make.py --check      says which files differ from what the Python codec makes, and reads each one back
 
 A file is JSON: "about", "kind", "bytes" (hex, in lines of 16 bytes), and either "value" (what the bytes say) or "refused" (the
 code of the answer). Bytes inside a value are hex, null where absent; integers of 2^53 and more are decimal strings.
@@ -330,6 +331,39 @@ def make_scram():
     scram_exchange("scram-plus-end-point", "bound to tls-server-end-point of a SHA-384 certificate", "AK7", "s3cret ~!", *nonces, salt, 10000, ("tls-server-end-point", bytes(range(48))), None)
 
 
+# ---- Seeds of the fuzz targets ----
+
+KINDS_OF_BATCH = ("credit", "produce", "produced", "deliver", "settle", "settled")
+
+
+def seeds_of(row):
+    """(target, input) for each use of a vector: tests/fuzz/fuzz_<target>.c says what its first byte means."""
+    kind, data = row["kind"], bytes.fromhex("".join(row["bytes"]))
+    if kind in KINDS_OF_BATCH:
+        yield "batch", bytes([KINDS_OF_BATCH.index(kind)]) + data
+    elif kind in ("record", "fields"):
+        yield kind, data
+    elif kind == "codec":
+        yield "codec", bytes([row["codec"]]) + data
+    elif kind == "frame":
+        yield "frames", bytes([0x80 if row["sender"] == "server" else 0]) + data + data
+        yield "frames", bytes([0xC1 if row["sender"] == "server" else 0x41]) + data + data
+    elif kind == "scram":
+        first, challenge, final, own = row["value"]["messages"]
+        flags = 6 if row["value"]["binding"] else 0
+        yield "scram", bytes([flags]) + f"{first}\n{final}".encode()
+        yield "scram", bytes([flags | 1]) + f"{challenge}\n{own}".encode()
+
+
+def write_seeds(folder):
+    for name, row in VECTORS.items():
+        for number, (target, data) in enumerate(seeds_of(row)):
+            os.makedirs(os.path.join(folder, target), exist_ok=True)
+            with open(os.path.join(folder, target, f"{name}-{number}"), "wb") as file:
+                file.write(data)
+    return 0
+
+
 # ---- Writing and checking ----
 
 
@@ -385,6 +419,8 @@ def main():
     make_scram()
     if sys.argv[1:] == ["--check"]:
         return check()
+    if sys.argv[1:2] == ["--seeds"]:
+        return write_seeds(sys.argv[2])
     for name in VECTORS:
         with open(os.path.join(HERE, name + ".json"), "w", encoding="utf-8") as file:
             file.write(text_of(name))
