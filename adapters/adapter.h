@@ -70,6 +70,9 @@ struct submit {
 
 // Appends a run to the results, joining it to the one before where it continues it. For adapters.
 void submit_add_run(struct submit *submit, const struct submit_run *run);
+// Ends a batch whose records all ended alike, and calls done. For adapters.
+void submit_finish(struct submit *submit, enum outcome outcome, enum code code,
+		   uint32_t retry_after_ms);
 
 // ---- consuming
 

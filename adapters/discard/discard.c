@@ -1,0 +1,164 @@
+// `discard`: accepts every message and forgets it, on the caller's thread. It measures the proxy
+// alone.
+//
+// Durability D0, no consuming, no history; a topic is nothing but its incarnation. Administration
+// always succeeds, because there is nothing that could fail.
+
+#include "adapters/adapter.h"
+
+#include <errno.h>
+
+struct adapter {
+	uint32_t capabilities;
+};
+
+struct adapter_topic {
+	uint64_t next; // atomic: offsets rise as anywhere
+};
+
+static int discard_open(const struct cluster *cluster, const struct adapter_env *env,
+			struct adapter **ret, char **ret_error)
+{
+	struct adapter *adapter;
+
+	if (cluster->options_json && strcmp(cluster->options_json, "{}") != 0) {
+		*ret_error = strdup("options: the kind discard has none");
+		return -EINVAL;
+	}
+	adapter = calloc(1, sizeof *adapter);
+	if (!adapter)
+		return -ENOMEM;
+	adapter->capabilities = CAP_OFFSETS | CAP_KEEPS_WITHOUT_GROUP;
+	*ret = adapter;
+	return 0;
+}
+
+static void discard_close(struct adapter *adapter, void (*done)(void *ctx), void *ctx)
+{
+	free(adapter);
+	done(ctx);
+}
+
+static void discard_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+			  void *ctx)
+{
+	done(ctx, CODE_OK,
+	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:{s:b,s:b,s:b,s:b,s:b,s:b},s:i}", "reachable", 1,
+		       "version", "discard", "nodes", 1, "durability", "D0", "durability_reason",
+		       "every message is forgotten", "capabilities", "history", 0, "query_time", 0,
+		       "exact_backlog", 0, "delay", 0, "keeps_without_group", 1, "consume", 0,
+		       "latency_us", 0),
+	     NULL);
+}
+
+static uint32_t discard_capabilities(struct adapter *adapter)
+{
+	return adapter->capabilities;
+}
+
+static void discard_topic(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			  void *ctx)
+{
+	done(ctx, CODE_OK, NULL);
+}
+
+static void discard_describe(struct adapter *adapter, const struct topic *topic,
+			     adapter_json_fn done, void *ctx)
+{
+	json_t *partitions = json_array();
+
+	for (uint32_t i = 0; i < topic->partitions; ++i)
+		json_array_append_new(partitions,
+				      json_pack("{s:i,s:i,s:i,s:i,s:n}", "partition", (int)i,
+						"first", 0, "end", 0, "bytes", 0, "oldest_ms"));
+	done(ctx, CODE_OK, json_pack("{s:o}", "partitions", partitions), NULL);
+}
+
+static void discard_purge(struct adapter *adapter, const struct topic *topic, bool preview,
+			  adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_OK, json_pack("{s:i,s:i}", "messages", 0, "bytes", 0), NULL);
+}
+
+#define NO_GROUPS "the kind discard keeps no message, so nothing can be consumed from it"
+
+static void discard_group_create(struct adapter *adapter, const struct group *group,
+				 const struct topic *topic, adapter_done_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NO_GROUPS);
+}
+
+static void discard_group_delete(struct adapter *adapter, const struct group *group,
+				 const struct topic *topic, adapter_done_fn done, void *ctx)
+{
+	done(ctx, CODE_OK, NULL);
+}
+
+static void discard_group_reset(struct adapter *adapter, const struct group *group,
+				const struct topic *topic, const json_t *to, bool preview,
+				adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NO_GROUPS);
+}
+
+static void discard_group_backlog(struct adapter *adapter, const struct group *group,
+				  const struct topic *topic, adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NO_GROUPS);
+}
+
+static void discard_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
+			 adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, "the kind discard keeps no message");
+}
+
+static struct adapter_topic *discard_topic_open(struct adapter *adapter, const struct topic *topic)
+{
+	return calloc(1, sizeof(struct adapter_topic));
+}
+
+static void discard_topic_close(struct adapter_topic *topic)
+{
+	free(topic);
+}
+
+static void discard_submit(struct adapter *adapter, struct submit *submit)
+{
+	uint64_t offset = __atomic_fetch_add(&submit->topic->next, submit->count, __ATOMIC_RELAXED);
+	struct submit_run run = {.count = 1, .outcome = OUTCOME_OK, .durability = DURABILITY_D0};
+
+	submit->run_count = 0;
+	for (uint32_t at = 0; at < submit->count; at += run.count) {
+		uint32_t end = at + 1;
+
+		while (end < submit->count &&
+		       submit->records[end].partition == submit->records[at].partition)
+			++end;
+		run.count = end - at;
+		run.partition = submit->records[at].partition;
+		run.offset = offset + at;
+		submit_add_run(submit, &run);
+	}
+	submit->done(submit);
+}
+
+const struct adapter_ops discard_ops = {
+	.kind = "discard",
+	.open = discard_open,
+	.close = discard_close,
+	.probe = discard_probe,
+	.capabilities = discard_capabilities,
+	.topic_create = discard_topic,
+	.topic_delete = discard_topic,
+	.topic_describe = discard_describe,
+	.topic_purge = discard_purge,
+	.group_create = discard_group_create,
+	.group_delete = discard_group_delete,
+	.group_reset = discard_group_reset,
+	.group_backlog = discard_group_backlog,
+	.read = discard_read,
+	.topic_open = discard_topic_open,
+	.topic_close = discard_topic_close,
+	.submit = discard_submit,
+};

@@ -1,0 +1,264 @@
+// `embedded`: a durable partitioned log in the daemon's own data directory
+// (docs/adapters/embedded.md). The table of slots, opening and closing.
+
+#include "adapters/embedded/embedded.h"
+
+#include "core/base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define MAP_BYTES_DEFAULT (1ull << 40)
+#define MAP_BYTES_MIN     (16ull << 20)
+#define READER_THREADS    2u
+
+enum code embedded_code(int r)
+{
+	switch (-r) {
+	case 0: return CODE_OK;
+	case ENOENT: return CODE_NOT_FOUND;
+	case EEXIST: return CODE_CONFLICT;
+	case ENOSPC: return CODE_BACKEND_FULL;
+	case ENOMEM: return CODE_OVERLOADED;
+	case EINVAL: return CODE_BAD_REQUEST;
+	default: return CODE_BACKEND_ERROR;
+	}
+}
+
+static int options_read(const struct cluster *cluster, uint64_t *ret_map_bytes, char **ret_error)
+{
+	json_t *options = json_loads(cluster->options_json && *cluster->options_json
+					     ? cluster->options_json
+					     : "{}",
+				     JSON_REJECT_DUPLICATES, NULL),
+	       *value;
+	const char *name;
+	int r = 0;
+
+	*ret_map_bytes = MAP_BYTES_DEFAULT;
+	if (!json_is_object(options)) {
+		*ret_error = strdup("options: not a JSON object");
+		r = -EINVAL;
+	}
+	json_object_foreach(options, name, value)
+	{
+		if (strcmp(name, "map_bytes") != 0) {
+			if (asprintf(ret_error,
+				     "options.%s: the kind embedded knows only map_bytes",
+				     name) < 0)
+				*ret_error = NULL;
+			r = -EINVAL;
+			break;
+		}
+		if (!json_is_integer(value) ||
+		    (uint64_t)json_integer_value(value) < MAP_BYTES_MIN ||
+		    json_integer_value(value) < 0) {
+			*ret_error = strdup("options.map_bytes: not a whole number of at least "
+					    "16777216 (16 MiB)");
+			r = -EINVAL;
+			break;
+		}
+		*ret_map_bytes = (uint64_t)json_integer_value(value) & ~(uint64_t)0xffff;
+	}
+	json_decref(options);
+	return r;
+}
+
+static void adapter_free(struct adapter *adapter)
+{
+	housekeeper_stop(adapter->housekeeper);
+	reader_stop(adapter->reader);
+	for (int i = 0; i < CLASSES; ++i) {
+		committer_stop(adapter->committers[i]);
+		store_close(adapter->stores[i]);
+	}
+	free(adapter);
+}
+
+static int store_start(struct adapter *adapter, int class, const char *data_dir, uint64_t map_bytes,
+		       char **ret_error)
+{
+	static const char *const names[] = {[CLASS_D1] = "d1", [CLASS_D2] = "d2"};
+	_cleanup_(freep) char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/%s", data_dir, names[class]) < 0)
+		return -ENOMEM;
+	r = store_open(path, class == CLASS_D1 ? DURABILITY_D1 : DURABILITY_D2, map_bytes,
+		       &adapter->stores[class], ret_error);
+	return r < 0 ? r : committer_start(adapter->stores[class], &adapter->committers[class]);
+}
+
+static int embedded_open(const struct cluster *cluster, const struct adapter_env *env,
+			 struct adapter **ret, char **ret_error)
+{
+	struct adapter *adapter;
+	uint64_t map_bytes;
+	int r = options_read(cluster, &map_bytes, ret_error);
+
+	if (r < 0)
+		return r;
+	adapter = calloc(1, sizeof *adapter);
+	if (!adapter)
+		return -ENOMEM;
+	for (int i = 0; i < CLASSES && r >= 0; ++i)
+		r = store_start(adapter, i, env->data_dir, map_bytes, ret_error);
+	if (r >= 0)
+		r = reader_start(READER_THREADS, &adapter->reader);
+	if (r >= 0)
+		r = housekeeper_start(adapter, &adapter->housekeeper);
+	if (r < 0) {
+		adapter_free(adapter);
+		return r;
+	}
+	*ret = adapter;
+	return 0;
+}
+
+static void embedded_close(struct adapter *adapter, void (*done)(void *ctx), void *ctx)
+{
+	adapter_free(adapter);
+	done(ctx);
+}
+
+static uint32_t embedded_capabilities(struct adapter *adapter)
+{
+	return CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_EXACT_BACKLOG | CAP_DELAY |
+	       CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE | CAP_CONSUME | CAP_D1 | CAP_D2;
+}
+
+static const char *health_problem(const struct adapter *adapter)
+{
+	for (int i = 0; i < CLASSES; ++i) {
+		enum store_health health = committer_health(adapter->committers[i]);
+
+		if (health == STORE_FULL)
+			return "the disk or the map is full: appending has stopped";
+		if (health == STORE_FAILING)
+			return "the last write failed; the log says why";
+	}
+	return NULL;
+}
+
+static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+			   void *ctx)
+{
+	uint64_t began_ns = clock_now_ns();
+	const char *problem = health_problem(adapter);
+	json_t *capabilities =
+		json_pack("{s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b}", "history", 1, "query_time",
+			  1, "offsets", 1, "exact_backlog", 1, "delay", 1, "keeps_without_group", 1,
+			  "attempts_survive_owner_loss", 1, "consume", 1, "d1", 1, "d2", 1);
+	MDB_txn *txn;
+	int r = store_read_begin(adapter->stores[CLASS_D2], &txn);
+
+	if (!r)
+		mdb_txn_abort(txn);
+	done(ctx, CODE_OK,
+	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:o,s:I,s:o}", "reachable", r == 0, "version",
+		       MDB_VERSION_STRING, "nodes", 1, "durability", "D2", "durability_reason",
+		       "each acknowledgement waits for the disk; topics of class D1 only for the "
+		       "operating system",
+		       "capabilities", capabilities, "latency_us",
+		       (json_int_t)((clock_now_ns() - began_ns) / 1000), "error",
+		       problem ? json_string(problem) : json_null()),
+	     NULL);
+}
+
+// ---- sessions
+
+static struct adapter_topic *embedded_topic_open(struct adapter *adapter, const struct topic *topic)
+{
+	int r;
+
+	return store_topic_open(adapter->stores[class_of(topic)], topic->object.id,
+				topic->incarnation, &r);
+}
+
+static void embedded_submit(struct adapter *adapter, struct submit *submit)
+{
+	committer_submit(committer_of(adapter, submit->topic->store), submit);
+}
+
+// ---- the log
+
+static void fetch_run(struct log_job *job)
+{
+	struct log_fetch *fetch = CONTAINER_OF(job, struct log_fetch, job);
+
+	reader_fetch(fetch);
+	loop_post(fetch->loop, &fetch->task);
+}
+
+static void embedded_fetch(struct adapter *adapter, struct log_fetch *fetch)
+{
+	fetch->job.run = fetch_run;
+	reader_run(adapter->reader, &fetch->job);
+}
+
+static void embedded_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
+			    uint64_t *ret_end)
+{
+	const struct store_partition *partitions;
+
+	*ret_first = *ret_end = 0;
+	if (partition >= __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE))
+		return;
+	partitions = __atomic_load_n(&topic->partitions, __ATOMIC_ACQUIRE);
+	*ret_first = __atomic_load_n(&partitions[partition].first, __ATOMIC_ACQUIRE);
+	*ret_end = __atomic_load_n(&partitions[partition].end, __ATOMIC_ACQUIRE);
+}
+
+static void embedded_watch(struct adapter_topic *topic, struct log_watch *watch)
+{
+	pthread_mutex_lock(&topic->watch_lock);
+	list_push_back(&topic->watches, &watch->node);
+	pthread_mutex_unlock(&topic->watch_lock);
+}
+
+static void embedded_unwatch(struct adapter_topic *topic, struct log_watch *watch)
+{
+	pthread_mutex_lock(&topic->watch_lock);
+	list_unlink(&watch->node);
+	pthread_mutex_unlock(&topic->watch_lock);
+}
+
+static const struct log_ops embedded_log_ops = {
+	.fetch = embedded_fetch,
+	.load = embedded_cursors_load,
+	.commit = embedded_cursors_commit,
+	.bounds = embedded_bounds,
+	.watch = embedded_watch,
+	.unwatch = embedded_unwatch,
+};
+
+static int embedded_source_open(struct adapter *adapter, const struct source_config *config,
+				struct source **ret)
+{
+	return log_source_open(adapter, &embedded_log_ops, 0, config, ret);
+}
+
+const struct adapter_ops embedded_ops = {
+	.kind = "embedded",
+	.open = embedded_open,
+	.close = embedded_close,
+	.probe = embedded_probe,
+	.capabilities = embedded_capabilities,
+	.topic_create = embedded_topic_create,
+	.topic_delete = embedded_topic_delete,
+	.topic_describe = embedded_topic_describe,
+	.topic_purge = embedded_topic_purge,
+	.group_create = embedded_group_create,
+	.group_delete = embedded_group_delete,
+	.group_reset = embedded_group_reset,
+	.group_backlog = embedded_group_backlog,
+	.read = embedded_read,
+	.topic_open = embedded_topic_open,
+	.topic_close = store_topic_close,
+	.submit = embedded_submit,
+	.source_open = embedded_source_open,
+	.source_demand = log_source_demand,
+	.source_settle = log_source_settle,
+	.source_backlog = log_source_backlog,
+	.source_close = log_source_close,
+};

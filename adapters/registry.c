@@ -1,0 +1,26 @@
+// The kinds of backend this build knows. A new adapter is one row here.
+
+#include "adapters/adapter.h"
+
+#include "core/base/util.h"
+
+extern const struct adapter_ops discard_ops;
+extern const struct adapter_ops embedded_ops;
+
+static const struct adapter_ops *const kinds[] = {
+	&embedded_ops,
+	&discard_ops,
+};
+
+const struct adapter_ops *adapter_at(size_t index)
+{
+	return index < ARRAY_SIZE(kinds) ? kinds[index] : NULL;
+}
+
+const struct adapter_ops *adapter_find(const char *kind)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); ++i)
+		if (strcmp(kinds[i]->kind, kind) == 0)
+			return kinds[i];
+	return NULL;
+}
