@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 static const struct seal_key key = {{1, 2, 3}};
-static char directory[] = "/tmp/catalog-XXXXXX", copy_path[64], damaged_path[80];
+static char directory[64], copy_path[80], damaged_path[96];
 
 static void files_remove(void)
 {
@@ -548,7 +548,7 @@ static void drop_line(void *ctx, enum log_level level, const char *line, size_t 
 static void directory_make(void)
 {
 	log_set_sink(drop_line, NULL);
-	CHECK(mkdtemp(directory) != NULL);
+	unit_directory(directory);
 	snprintf(copy_path, sizeof copy_path, "%s/catalog", directory);
 	snprintf(damaged_path, sizeof damaged_path, "%s.damaged", copy_path);
 }
