@@ -275,11 +275,13 @@ static int settled_frame(struct subscription *subscription, const uint8_t *paylo
 
 	pthread_mutex_lock(&consumer->lock);
 	r = settles_answered(&subscription->settles, payload, size, &tally);
+	// Before anybody is told: who was told finds it counted.
+	if (r == 0)
+		tally_count(consumer->client, &tally);
 	consumer_changed(consumer);
 	pthread_mutex_unlock(&consumer->lock);
 	if (r < 0)
 		return r;
-	tally_count(consumer->client, &tally);
 	if (tally.code != MQP_OK)
 		client_log(consumer->client, MQP_LOG_WARN, "group %s refuses a settle: %s",
 			   consumer->group, mqp_strerror(tally.code));

@@ -409,7 +409,6 @@ static void entry_report(struct lane_batch *batch, uint32_t index, struct mqp_re
 	result->attempts = entry->attempts;
 	if (result->final) {
 		entry->flags |= LANE_ENDED;
-		++batch->over;
 		++batch->ended;
 	}
 	report(ctx, entry, result);
@@ -610,6 +609,7 @@ void lane_count_ended(struct lane *lane)
 		struct lane_batch *batch = LIST_ENTRY(node, struct lane_batch, node);
 
 		lane->messages -= batch->ended;
+		batch->over += batch->ended;
 		batch->ended = 0;
 	}
 }

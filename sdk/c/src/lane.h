@@ -45,8 +45,8 @@ struct lane_batch {
 	uint64_t serial;   // in order of opening; kept when divided
 	uint64_t first_ns; // when its first message came
 	uint64_t deadline_ns;
-	uint32_t over;           // entries with LANE_ENDED
-	uint32_t ended;          // of these, not yet subtracted from lane.messages
+	uint32_t ended;          // entries reported and not yet counted: the driver's
+	uint32_t over;           // entries reported and counted
 	uint32_t retry_after_ms; // greatest the answers asked for
 	bool progress;           // the last round had an OK, or its connection was lost
 };

@@ -34,7 +34,6 @@ struct mqp_producer {
 	bool attached;
 	uint64_t reopen_ns;
 	uint32_t reopen_wait_ms;
-	uint64_t ended[3]; // by outcome, not yet added to the client's counters
 };
 
 void producer_io_init(struct mqp_producer *producer);

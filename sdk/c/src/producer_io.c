@@ -20,6 +20,12 @@
 
 // ---- Reports ---------------------------------------------------------------------------------
 
+static const enum mqp_stat outcome_stats[] = {
+	[MQP_OUTCOME_OK] = MQP_STAT_ACKNOWLEDGED,
+	[MQP_OUTCOME_REJECTED] = MQP_STAT_REJECTED,
+	[MQP_OUTCOME_UNKNOWN] = MQP_STAT_UNKNOWN,
+};
+
 static void producer_report(void *ctx, const struct lane_entry *entry, struct mqp_result *result)
 {
 	struct mqp_producer *producer = ctx;
@@ -30,7 +36,8 @@ static void producer_report(void *ctx, const struct lane_entry *entry, struct mq
 		config->trace(result, config->trace_arg);
 	if (!result->final)
 		return;
-	++producer->ended[result->outcome];
+	// Before anybody can be told: who was told finds it counted.
+	client_count(producer->client, outcome_stats[result->outcome], 1);
 	if (entry->done)
 		entry->done(result, entry->arg);
 }
@@ -62,10 +69,6 @@ static void producer_count(struct mqp_producer *producer)
 	// Unsigned difference: the sum of all is right whichever sign it has.
 	client_count(client, MQP_STAT_QUEUED_BYTES, bytes - producer->counted_bytes);
 	producer->counted_bytes = bytes;
-	client_count(client, MQP_STAT_ACKNOWLEDGED, producer->ended[MQP_OUTCOME_OK]);
-	client_count(client, MQP_STAT_REJECTED, producer->ended[MQP_OUTCOME_REJECTED]);
-	client_count(client, MQP_STAT_UNKNOWN, producer->ended[MQP_OUTCOME_UNKNOWN]);
-	memset(producer->ended, 0, sizeof producer->ended);
 }
 
 static void producer_changed(struct mqp_producer *producer)

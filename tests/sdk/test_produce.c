@@ -1,0 +1,636 @@
+// The library against a fake proxy: sending, its outcomes and retries, order, memory, leaving.
+
+#include "tests/sdk/scene.h"
+
+// How async sends ended, in order of their callbacks.
+static struct {
+	pthread_mutex_t lock;
+	size_t count;
+	size_t by_outcome[3];
+	enum mqp_code last;
+} ends = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void note_end(const struct mqp_result *result, void *arg)
+{
+	pthread_mutex_lock(&ends.lock);
+	++ends.count;
+	++ends.by_outcome[mqp_result_outcome(result)];
+	ends.last = mqp_result_code(result);
+	pthread_mutex_unlock(&ends.lock);
+}
+
+static size_t ended(void)
+{
+	size_t count;
+
+	pthread_mutex_lock(&ends.lock);
+	count = ends.count;
+	pthread_mutex_unlock(&ends.lock);
+	return count;
+}
+
+static void ends_reset(void)
+{
+	ends.count = 0;
+	memset(ends.by_outcome, 0, sizeof ends.by_outcome);
+}
+
+static void send_numbered(struct scene *scene, struct mqp_producer *producer, int from, int to,
+			  const char *key)
+{
+	for (int i = from; i < to; ++i) {
+		char body[16];
+
+		snprintf(body, sizeof body, "%d", i);
+		mqp_message_set_body(scene->message, body, strlen(body));
+		mqp_message_set_key(scene->message, key, key ? strlen(key) : 0);
+		OK(mqp_send_async(producer, scene->message, note_end, NULL));
+	}
+}
+
+// First appearances in the log must be 0, 1, 2, … count−1.
+static void check_order(struct scene *scene, int count)
+{
+	char key[16], body[16];
+	uint8_t id[16];
+	int next = 0;
+
+	for (size_t i = 0; fake_message(scene->fake, i, key, body, sizeof body, id); ++i) {
+		CHECK(atoi(body) <= next);
+		next += atoi(body) == next;
+	}
+	CHECK_EQ(next, count);
+}
+
+static void three_ways(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	struct mqp_result *result;
+	char key[16], body[16];
+	uint8_t id[16];
+
+	scene_start(&scene);
+	OK(mqp_client_connect(scene.client, 10000));
+	producer = scene_producer(&scene);
+	OK(mqp_producer_ready(producer, 10000));
+	OK(mqp_result_new(&result));
+	OK(mqp_send(producer, scene.message, 10000, result));
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_OK);
+	CHECK_EQ(mqp_result_offset(result), 0);
+	CHECK_EQ(mqp_result_partition(result), 0);
+	CHECK_EQ(mqp_result_incarnation(result), 7);
+	CHECK_EQ(mqp_result_durability(result), 1);
+	CHECK_EQ(mqp_result_attempts(result), 1);
+	CHECK(mqp_result_final(result));
+	CHECK_STR(mqp_result_topic(result), "t");
+	CHECK(fake_message(scene.fake, 0, key, body, sizeof body, id));
+	CHECK_STR(body, "body");
+	CHECK(memcmp(id, mqp_result_id(result), 16) == 0);
+	ends_reset();
+	for (int i = 0; i < 1000; ++i)
+		OK(mqp_send_async(producer, scene.message, note_end, NULL));
+	OK(mqp_flush(producer, 10000));
+	CHECK_EQ(ended(), 1000);
+	for (int i = 0; i < 1000; ++i)
+		OK(mqp_send_oneway(producer, scene.message));
+	OK(mqp_flush(producer, 10000));
+	EVENTUALLY(fake_oneway(scene.fake) == 1000);
+	CHECK_EQ(fake_stored(scene.fake), 2001);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_SENT), 2001);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_ACKNOWLEDGED), 1001);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_ONEWAY_WRITTEN), 1000);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_QUEUED_BYTES), 0);
+	CHECK(fake_batches(scene.fake) < 500); // batched without a setting
+	mqp_result_free(result);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+struct sender {
+	struct mqp_producer *producer;
+	int count;
+};
+
+static void *send_many(void *arg)
+{
+	struct sender *sender = arg;
+	struct mqp_message *message;
+
+	OK(mqp_message_new(&message));
+	mqp_message_set_body(message, "x", 1);
+	for (int i = 0; i < sender->count; ++i)
+		OK(mqp_send(sender->producer, message, 20000, NULL));
+	mqp_message_free(message);
+	return NULL;
+}
+
+static void many_threads_share_batches(void)
+{
+	enum { THREADS = 200, EACH = 20 };
+	struct scene scene;
+	struct sender sender;
+	pthread_attr_t attr;
+	pthread_t threads[THREADS];
+
+	scene_start(&scene);
+	sender = (struct sender){scene_producer(&scene), EACH};
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 256 << 10);
+	for (int i = 0; i < THREADS; ++i)
+		CHECK_EQ(pthread_create(&threads[i], &attr, send_many, &sender), 0);
+	for (int i = 0; i < THREADS; ++i)
+		pthread_join(threads[i], NULL);
+	CHECK_EQ(fake_stored(scene.fake), THREADS * EACH);
+	CHECK(fake_batches(scene.fake) < THREADS * EACH / 2);
+	CHECK_EQ(fake_logins(scene.fake), 1);
+	mqp_producer_free(sender.producer);
+	scene_end(&scene);
+}
+
+// Every attempt is traced: an UNKNOWN one explains the duplicate.
+static struct {
+	unsigned attempts, unknown, final;
+	uint8_t id[16];
+	bool same_id;
+} traced;
+
+static void trace(const struct mqp_result *attempt, void *arg)
+{
+	if (traced.attempts++ > 0)
+		traced.same_id &= memcmp(traced.id, mqp_result_id(attempt), 16) == 0;
+	memcpy(traced.id, mqp_result_id(attempt), 16);
+	traced.unknown += mqp_result_outcome(attempt) == MQP_OUTCOME_UNKNOWN;
+	traced.final += (unsigned)mqp_result_final(attempt);
+	CHECK_EQ(mqp_result_attempts(attempt), traced.attempts);
+}
+
+static void lost_answer(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	char text[16];
+	uint8_t first[16], second[16];
+
+	memset(&traced, 0, sizeof traced);
+	traced.same_id = true;
+	scene_prepare(&scene, &scene_fake);
+	scene.config.trace = trace;
+	scene_client(&scene);
+	fake_plan(scene.fake, PLAN_LOSE_ANSWER, 1, CODE_OK, 0, 0);
+	producer = scene_producer(&scene);
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	CHECK_EQ(fake_stored(scene.fake), 2);
+	fake_message(scene.fake, 0, text, text, sizeof text, first);
+	fake_message(scene.fake, 1, text, text, sizeof text, second);
+	CHECK(memcmp(first, second, 16) == 0);
+	CHECK(traced.attempts == 2 && traced.unknown == 1 && traced.final == 1 && traced.same_id);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_RETRIES), 1);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_CONNECTS), 2);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+// Whatever goes wrong on the way, first appearances keep their order and nothing is missing.
+static void order_through_faults(void)
+{
+	static const struct {
+		enum fake_plan plan;
+		enum code code;
+	} faults[] = {
+		{PLAN_REJECT, CODE_THROTTLED}, {PLAN_LOSE_ANSWER, CODE_OK},
+		{PLAN_UNKNOWN, CODE_TIMEOUT},  {PLAN_LOSE_REQUEST, CODE_OK},
+		{PLAN_REJECT, CODE_NOT_READY},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(faults); ++i) {
+		struct scene scene;
+		struct mqp_producer *producer;
+
+		scene_start(&scene);
+		producer = scene_producer(&scene);
+		ends_reset();
+		fake_plan(scene.fake, faults[i].plan, 3, faults[i].code, 10, 2);
+		for (int part = 0; part < 10; ++part) {
+			send_numbered(&scene, producer, part * 50, part * 50 + 50, "key");
+			EVENTUALLY(fake_batches(scene.fake) > (size_t)part / 2);
+		}
+		OK(mqp_flush(producer, 20000));
+		CHECK_EQ(ends.by_outcome[MQP_OUTCOME_OK], 500);
+		check_order(&scene, 500);
+		mqp_producer_free(producer);
+		scene_end(&scene);
+	}
+}
+
+static void refused_for_good(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	struct mqp_result *result;
+
+	scene_start(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_result_new(&result));
+	fake_plan(scene.fake, PLAN_REJECT, 1, CODE_FORBIDDEN, 0, 0);
+	IS(mqp_send(producer, scene.message, 10000, result), MQP_FORBIDDEN);
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_REJECTED);
+	CHECK_EQ(mqp_result_attempts(result), 1);
+	CHECK_EQ(fake_stored(scene.fake), 0);
+	mqp_result_free(result);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+static void out_of_time(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	struct mqp_result *result;
+
+	scene_start(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_producer_ready(producer, 10000));
+	OK(mqp_result_new(&result));
+	fake_plan(scene.fake, PLAN_REJECT, 1000, CODE_THROTTLED, 20, 0);
+	IS(mqp_send(producer, scene.message, 100, result), MQP_THROTTLED);
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_REJECTED);
+	CHECK(mqp_result_attempts(result) > 1);
+	fake_plan(scene.fake, PLAN_SILENT, 1, CODE_OK, 0, 0);
+	IS(mqp_send(producer, scene.message, 100, result), MQP_TIMEOUT);
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_UNKNOWN);
+	mqp_result_free(result);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+static void never_connected(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	struct mqp_result *result;
+
+	scene_prepare(&scene, &scene_fake);
+	fake_stop_listening(scene.fake);
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_result_new(&result));
+	IS(mqp_send(producer, scene.message, 150, result), MQP_TIMEOUT);
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_REJECTED); // certainly not stored
+	CHECK_EQ(mqp_result_attempts(result), 0);
+	IS(mqp_client_connect(scene.client, 10), MQP_NOT_CONNECTED);
+	IS(mqp_producer_ready(producer, 10), MQP_NOT_CONNECTED);
+	mqp_result_free(result);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+static void unknown_topic(void)
+{
+	struct scene scene;
+	struct mqp_producer_config config;
+	struct mqp_producer *producer;
+
+	scene_start(&scene);
+	mqp_producer_config_init(&config, sizeof config);
+	config.topic = "nowhere";
+	OK(mqp_producer_new(scene.client, &config, &producer));
+	IS(mqp_producer_ready(producer, 10000), MQP_NOT_FOUND);
+	IS(mqp_send(producer, scene.message, 10000, NULL), MQP_NOT_FOUND);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+static void wrong_secret(void)
+{
+	struct scene scene;
+
+	scene_prepare(&scene, &scene_fake);
+	scene.config.secret = "guess";
+	scene_client(&scene);
+	IS(mqp_client_connect(scene.client, 10000), MQP_UNAUTHENTICATED);
+	scene_end(&scene);
+}
+
+static struct mqp_producer *small_producer(struct scene *scene, enum mqp_when_full when_full)
+{
+	struct mqp_producer_config config;
+	struct mqp_producer *producer;
+
+	mqp_producer_config_init(&config, sizeof config);
+	config.topic = "t";
+	config.memory_bytes = 64 << 10;
+	config.when_full = when_full;
+	config.send_timeout_ms = 20000;
+	OK(mqp_producer_new(scene->client, &config, &producer));
+	OK(mqp_producer_ready(producer, 10000));
+	return producer;
+}
+
+static void full_fails(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	enum mqp_code code;
+	size_t taken = 0;
+
+	scene_start(&scene);
+	producer = small_producer(&scene, MQP_FULL_FAIL);
+	ends_reset();
+	fake_hold_answers(scene.fake, true);
+	while ((code = mqp_send_async(producer, scene.message, note_end, NULL)) == MQP_OK)
+		++taken;
+	IS(code, MQP_QUEUE_FULL);
+	CHECK(taken > 500 && taken < 2000);
+	EVENTUALLY(stat_of(&scene, MQP_STAT_QUEUED_BYTES) > 0);
+	CHECK(stat_of(&scene, MQP_STAT_QUEUED_BYTES) <= 64 << 10);
+	IS(mqp_flush(producer, 20), MQP_TIMEOUT);
+	fake_hold_answers(scene.fake, false);
+	OK(mqp_flush(producer, 10000));
+	CHECK_EQ(ended(), taken);
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+static void *release_later(void *arg)
+{
+	struct timespec pause = {.tv_nsec = 50000000};
+
+	nanosleep(&pause, NULL);
+	fake_hold_answers(arg, false);
+	return NULL;
+}
+
+static void full_blocks(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	pthread_t thread;
+	uint64_t began_ns = clock_now_ns();
+
+	scene_start(&scene);
+	producer = small_producer(&scene, MQP_FULL_BLOCK);
+	ends_reset();
+	fake_hold_answers(scene.fake, true);
+	CHECK_EQ(pthread_create(&thread, NULL, release_later, scene.fake), 0);
+	for (int i = 0; i < 5000; ++i) // several times what fits
+		OK(mqp_send_async(producer, scene.message, note_end, NULL));
+	CHECK(clock_now_ns() - began_ns > 40 * MS_NS);
+	pthread_join(thread, NULL);
+	OK(mqp_flush(producer, 10000));
+	CHECK_EQ(ended(), 5000);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+static void closing_cancels(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+
+	scene_start(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_producer_ready(producer, 10000));
+	ends_reset();
+	fake_hold_answers(scene.fake, true);
+	for (int i = 0; i < 10; ++i)
+		OK(mqp_send_async(producer, scene.message, note_end, NULL));
+	EVENTUALLY(fake_stored(scene.fake) > 0);
+	IS(mqp_producer_close(producer, 50), MQP_TIMEOUT);
+	CHECK_EQ(ended(), 10);
+	CHECK_EQ(ends.last, MQP_CANCELLED);
+	IS(mqp_send_async(producer, scene.message, NULL, NULL), MQP_CLOSED);
+	IS(mqp_send(producer, scene.message, 10, NULL), MQP_CLOSED);
+	IS(mqp_producer_ready(producer, 0), MQP_CLOSED);
+	OK(mqp_producer_close(producer, 0));
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+static void closing_waits(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+
+	scene_start(&scene);
+	producer = scene_producer(&scene);
+	ends_reset();
+	for (int i = 0; i < 5000; ++i)
+		OK(mqp_send_async(producer, scene.message, note_end, NULL));
+	OK(mqp_client_close(scene.client, 10000));
+	CHECK_EQ(ends.by_outcome[MQP_OUTCOME_OK], 5000);
+	CHECK_EQ(fake_stored(scene.fake), 5000);
+	IS(mqp_send(producer, scene.message, 10, NULL), MQP_CLOSED);
+	mqp_client_free(scene.client);
+	scene.client = NULL;
+	mqp_producer_free(producer); // after its client
+	scene_end(&scene);
+}
+
+static void small_frames(void)
+{
+	struct fake_config config = scene_fake;
+	struct scene scene;
+	struct mqp_producer *producer;
+	char body[5000];
+
+	config.max_frame = 4096;
+	config.window = 5000;
+	scene_prepare(&scene, &config);
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	ends_reset();
+	send_numbered(&scene, producer, 0, 2000, NULL); // before the limits are known
+	OK(mqp_flush(producer, 10000));
+	CHECK_EQ(ends.by_outcome[MQP_OUTCOME_OK], 2000);
+	check_order(&scene, 2000);
+	CHECK_EQ(fake_logins(scene.fake), 1); // never past the window
+	memset(body, 'x', sizeof body);
+	mqp_message_set_body(scene.message, body, sizeof body);
+	IS(mqp_send(producer, scene.message, 10000, NULL), MQP_TOO_LARGE);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+static void compressed(void)
+{
+	for (int compression = MQP_COMPRESSION_LZ4; compression <= MQP_COMPRESSION_ZSTD;
+	     ++compression) {
+		struct scene scene;
+		struct mqp_producer_config config;
+		struct mqp_producer *producer;
+
+		scene_start(&scene);
+		mqp_producer_config_init(&config, sizeof config);
+		config.topic = "t";
+		config.compression = (enum mqp_compression)compression;
+		OK(mqp_producer_new(scene.client, &config, &producer));
+		ends_reset();
+		send_numbered(&scene, producer, 0, 3000, "k");
+		OK(mqp_flush(producer, 10000));
+		check_order(&scene, 3000);
+		CHECK(stat_of(&scene, MQP_STAT_BYTES_OUT) < 3000 * 40);
+		mqp_producer_free(producer);
+		scene_end(&scene);
+	}
+}
+
+static void failover(void)
+{
+	struct scene scene;
+	struct fake *second;
+	struct mqp_producer *producer;
+	char list[160], other[64];
+
+	scene_prepare(&scene, &scene_fake);
+	CHECK_EQ(fake_new(&scene_fake, &second), 0);
+	fake_address(second, other, sizeof other);
+	snprintf(list, sizeof list, "127.0.0.1:1,%s,%s", scene.address, other);
+	scene.config.addresses = list; // the first one answers nobody
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	CHECK_EQ(fake_stored(scene.fake), 1);
+	fake_stop_listening(scene.fake);
+	fake_kick(scene.fake);
+	for (int i = 0; i < 100; ++i)
+		OK(mqp_send(producer, scene.message, 10000, NULL));
+	CHECK_EQ(fake_stored(second), 100);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+	fake_free(second);
+}
+
+static void goaway(void)
+{
+	struct scene scene;
+	struct fake *second;
+	struct mqp_producer *producer;
+	char other[64];
+
+	scene_start(&scene);
+	CHECK_EQ(fake_new(&scene_fake, &second), 0);
+	fake_address(second, other, sizeof other);
+	producer = scene_producer(&scene);
+	OK(mqp_producer_ready(producer, 10000));
+	ends_reset();
+	fake_hold_answers(scene.fake, true);
+	send_numbered(&scene, producer, 0, 10, "k");
+	EVENTUALLY(fake_stored(scene.fake) > 0);
+	send_numbered(&scene, producer, 10, 20, "k");
+	fake_goaway(scene.fake, other);
+	EVENTUALLY(fake_connections(second) == 1);
+	CHECK_EQ(fake_stored(second), 0); // what is in flight ends first, for the order
+	fake_hold_answers(scene.fake, false);
+	OK(mqp_flush(producer, 10000));
+	CHECK_EQ(ends.by_outcome[MQP_OUTCOME_OK], 20);
+	CHECK_EQ(fake_stored(scene.fake) + fake_stored(second), 20); // nothing twice
+	CHECK(fake_stored(second) > 0);
+	EVENTUALLY(fake_connections(scene.fake) == 0);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_GOAWAYS), 1);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+	fake_free(second);
+}
+
+static void write_credentials(const char *path, const char *address, const char *key,
+			      const char *secret)
+{
+	char beside[80];
+	FILE *file;
+
+	snprintf(beside, sizeof beside, "%s.new", path);
+	file = fopen(beside, "we");
+	CHECK(file);
+	fprintf(file, "MQPAAS_ADDRESS=%s\nMQPAAS_ACCESS_KEY=%s\nMQPAAS_SECRET=%s\n", address, key,
+		secret);
+	fclose(file);
+	CHECK_EQ(rename(beside, path), 0);
+}
+
+static void credentials_reload(void)
+{
+	char directory[] = "/tmp/mqpaas-sdk-XXXXXX", path[64];
+	struct scene scene;
+	struct mqp_producer *producer;
+
+	CHECK(mkdtemp(directory));
+	snprintf(path, sizeof path, "%s/credentials", directory);
+	scene_prepare(&scene, &scene_fake);
+	write_credentials(path, scene.address, "ak", "secret");
+	scene.config.addresses = scene.config.access_key = scene.config.secret = NULL;
+	scene.config.credentials_file = path;
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	fake_set_secret(scene.fake, "ak2", "secret2");
+	write_credentials(path, scene.address, "ak2", "secret2");
+	EVENTUALLY(fake_logins(scene.fake) == 2); // moved without losing a connection
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	EVENTUALLY(fake_connections(scene.fake) == 1);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_CONNECT_FAILURES), 0);
+	CHECK_EQ(fake_stored(scene.fake), 2);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+	unlink(path);
+	rmdir(directory);
+}
+
+// In a callback on the I/O thread everything that waits is refused, and sending is not.
+static struct mqp_producer *callback_producer;
+static enum mqp_code callback_codes[4];
+
+static void send_again(const struct mqp_result *result, void *arg)
+{
+	struct scene *scene = arg;
+
+	callback_codes[0] = mqp_send(callback_producer, scene->message, 1000, NULL);
+	callback_codes[1] = mqp_flush(callback_producer, 1000);
+	callback_codes[2] = mqp_client_close(scene->client, 1000);
+	callback_codes[3] = mqp_send_async(callback_producer, scene->message, note_end, NULL);
+}
+
+static void inside_callbacks(void)
+{
+	struct scene scene;
+
+	scene_start(&scene);
+	callback_producer = scene_producer(&scene);
+	ends_reset();
+	OK(mqp_send_async(callback_producer, scene.message, send_again, &scene));
+	EVENTUALLY(ended() == 1);
+	IS(callback_codes[0], MQP_WOULD_DEADLOCK);
+	IS(callback_codes[1], MQP_WOULD_DEADLOCK);
+	IS(callback_codes[2], MQP_WOULD_DEADLOCK);
+	IS(callback_codes[3], MQP_OK);
+	CHECK_EQ(fake_stored(scene.fake), 2);
+	mqp_producer_free(callback_producer);
+	scene_end(&scene);
+}
+
+static void statistics(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	char *json;
+
+	scene_start(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	OK(mqp_client_stats_json(scene.client, &json));
+	CHECK(strstr(json, "\"acknowledged\":1,"));
+	CHECK(strstr(json, "\"topic\":\"t\""));
+	CHECK(strstr(json, scene.address));
+	mqp_free(json);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+UNIT_MAIN(UNIT_CASE(three_ways), UNIT_CASE(many_threads_share_batches), UNIT_CASE(lost_answer),
+	  UNIT_CASE(order_through_faults), UNIT_CASE(refused_for_good), UNIT_CASE(out_of_time),
+	  UNIT_CASE(never_connected), UNIT_CASE(unknown_topic), UNIT_CASE(wrong_secret),
+	  UNIT_CASE(full_fails), UNIT_CASE(full_blocks), UNIT_CASE(closing_cancels),
+	  UNIT_CASE(closing_waits), UNIT_CASE(small_frames), UNIT_CASE(compressed),
+	  UNIT_CASE(failover), UNIT_CASE(goaway), UNIT_CASE(credentials_reload),
+	  UNIT_CASE(inside_callbacks), UNIT_CASE(statistics))
