@@ -1,7 +1,9 @@
 // A byte stream from a stranger, in pieces: the framer finds the same frames in it as one look at
 // the whole does, whatever the pieces, and stops at the same fault.
 //
-// First byte: who sends (bit 7), how large the pieces are, and whether frames are taken late.
+// Three bytes say how: who sends (bit 7) and how large the pieces are; in which read of a round the
+// frames that are there are taken; how long a round is, and whether each piece is read until
+// nothing is left (bit 7). A caller whose own output is full reads on without taking.
 
 #include "core/net/framer.h"
 #include "tests/fuzz/fuzz.h"
@@ -9,7 +11,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define MAX_PAYLOAD 5000u
+#define MAX_PAYLOAD 40000u // a frame may need more than a buffer usually has
 
 struct seen {
 	uint32_t frames, sum; // how many, and a sum over their types, streams and payloads
@@ -60,23 +62,40 @@ static void take(struct framer *framer, struct seen *seen)
 	assert((seen->end > FRAMER_FRAME) == (problem != NULL));
 }
 
-static struct seen pieces(const uint8_t *data, size_t size, unsigned sender, size_t piece,
-			  bool late)
+struct how {
+	size_t piece;
+	unsigned turn, round; // frames are taken in the read number `turn` of each `round` reads
+	bool drain;
+};
+
+static void read_piece(struct framer *framer, struct transport *ours, const struct how *how,
+		       unsigned *reads, struct seen *seen)
+{
+	while (seen->end == 0 && framer_fill(framer, ours) > 0) {
+		if ((*reads)++ % how->round == how->turn % how->round)
+			take(framer, seen);
+		if (!how->drain)
+			return;
+	}
+}
+
+static struct seen pieces(const uint8_t *data, size_t size, unsigned sender, const struct how *how)
 {
 	struct transport ours;
 	struct framer framer;
 	struct seen seen = {0};
+	struct how rest = {.round = 1, .drain = true};
+	unsigned reads = 0;
 	int fds[2];
 
 	assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
 	transport_init(&ours, fds[0]);
 	framer_init(&framer, sender, MAX_PAYLOAD);
-	for (size_t at = 0; at < size && seen.end == 0; at += MIN(piece, size - at)) {
-		assert(write(fds[1], data + at, MIN(piece, size - at)) > 0);
-		while (framer_fill(&framer, &ours) > 0)
-			if (!late)
-				take(&framer, &seen);
+	for (size_t at = 0; at < size && seen.end == 0; at += MIN(how->piece, size - at)) {
+		assert(write(fds[1], data + at, MIN(how->piece, size - at)) > 0);
+		read_piece(&framer, &ours, how, &reads, &seen);
 	}
+	read_piece(&framer, &ours, &rest, &reads, &seen);
 	if (seen.end == 0)
 		take(&framer, &seen);
 	framer_deinit(&framer);
@@ -88,13 +107,20 @@ static struct seen pieces(const uint8_t *data, size_t size, unsigned sender, siz
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct seen whole, cut;
+	struct how how;
 	unsigned sender;
 
-	if (size < 1)
+	if (size < 3)
 		return 0;
 	sender = data[0] & 0x80 ? WIRE_BY_SERVER : WIRE_BY_CLIENT;
-	whole = look(data + 1, size - 1, sender);
-	cut = pieces(data + 1, size - 1, sender, 1 + (data[0] & 0x3fu) * 37, data[0] & 0x40);
+	how = (struct how){
+		.piece = 1 + (data[0] & 0x7fu) * 37,
+		.turn = data[1],
+		.round = 1u << (data[2] & 0x7f) % 10,
+		.drain = data[2] & 0x80,
+	};
+	whole = look(data + 3, size - 3, sender);
+	cut = pieces(data + 3, size - 3, sender, &how);
 	assert(whole.frames == cut.frames && whole.sum == cut.sum && whole.end == cut.end);
 	return 0;
 }

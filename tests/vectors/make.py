@@ -327,7 +327,7 @@ def make_scram():
     nonces = ("rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0")
     rfc = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
     scram_exchange("scram-rfc7677", "the exchange of RFC 7677 section 3", "user", "pencil", *nonces, salt, 4096, None, rfc)
-    scram_exchange("scram-plus-exporter", "bound to tls-exporter", "AK7", "s3cret ~!", *nonces, salt, 4096, ("tls-exporter", bytes(range(32))), None)
+    scram_exchange("scram-plus-exporter", "bound to tls-exporter", "user", "pencil", *nonces, salt, 4096, ("tls-exporter", bytes(range(32))), None)
     scram_exchange("scram-plus-end-point", "bound to tls-server-end-point of a SHA-384 certificate", "AK7", "s3cret ~!", *nonces, salt, 10000, ("tls-server-end-point", bytes(range(48))), None)
 
 
@@ -346,8 +346,9 @@ def seeds_of(row):
     elif kind == "codec":
         yield "codec", bytes([row["codec"]]) + data
     elif kind == "frame":
-        yield "frames", bytes([0x80 if row["sender"] == "server" else 0]) + data + data
-        yield "frames", bytes([0xC1 if row["sender"] == "server" else 0x41]) + data + data
+        sender = 0x80 if row["sender"] == "server" else 0
+        yield "frames", bytes([sender, 0, 0x80]) + data + data
+        yield "frames", bytes([sender | 1, 1, 2]) + data + data
     elif kind == "scram":
         first, challenge, final, own = row["value"]["messages"]
         flags = 6 if row["value"]["binding"] else 0
@@ -355,9 +356,21 @@ def seeds_of(row):
         yield "scram", bytes([flags | 1]) + f"{challenge}\n{own}".encode()
 
 
+def stream_seeds():
+    """A large frame and many small ones behind it, which no single vector holds.
+
+    With pieces of 112 bytes the large one ends at read 179: taken there, it leaves an empty large buffer behind, and what comes
+    then is left untaken for as long as a round lasts.
+    """
+    stream = wire.frame(wire.PRODUCE, bytes(180 * 112 - wire.HEADER.size), 1) + wire.frame(wire.PING, bytes(8)) * 1300
+    for turn, round in ((0, 0x80), (0, 0), (179, 9), (3, 3)):
+        yield "frames", bytes([3, turn, round]) + stream
+
+
 def write_seeds(folder):
-    for name, row in VECTORS.items():
-        for number, (target, data) in enumerate(seeds_of(row)):
+    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds()}
+    for name, inputs in seeds.items():
+        for number, (target, data) in enumerate(inputs):
             os.makedirs(os.path.join(folder, target), exist_ok=True)
             with open(os.path.join(folder, target, f"{name}-{number}"), "wb") as file:
                 file.write(data)
