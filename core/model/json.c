@@ -144,13 +144,24 @@ static bool text_fits(const json_t *value, uint64_t min, uint64_t max)
 	return count >= min && count <= max;
 }
 
+// C0, DEL and C1, which is C2 80 to C2 9F in UTF-8.
+static bool has_controls(const char *text)
+{
+	for (const unsigned char *at = (const unsigned char *)text; *at; ++at)
+		if (*at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0))
+			return true;
+	return false;
+}
+
 static void read_text(struct json_reader *reader, const struct field *field, const json_t *value,
 		      const char **ret)
 {
-	if (text_fits(value, field->min, field->max))
+	if (text_fits(value, field->min, field->max) && !has_controls(json_string_value(value)))
 		*ret = json_string_value(value);
 	else
-		field_problem(reader, field, "must be a text of %llu to %llu characters",
+		field_problem(reader, field,
+			      "must be a text of %llu to %llu characters, none of them a control "
+			      "character",
 			      (unsigned long long)field->min, (unsigned long long)field->max);
 }
 

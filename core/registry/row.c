@@ -24,7 +24,11 @@ static const struct field key_extra[] = {
 	{.name = "edited", .type = FIELD_U64, EXTRA(edited), .flags = FIELD_HIDDEN},
 	{.name = "created_ms", .type = FIELD_TIME, EXTRA(created_ms), .flags = FIELD_READ_ONLY},
 	{.name = "family", .type = FIELD_U64, EXTRA(family), .flags = FIELD_HIDDEN},
-	{.name = "description", .type = FIELD_TEXT, EXTRA(description), .max = 256},
+	{.name = "description",
+	 .type = FIELD_TEXT,
+	 EXTRA(description),
+	 .flags = FIELD_NONE,
+	 .max = 256},
 };
 
 static const struct field topic_extra[] = {
