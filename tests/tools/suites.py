@@ -207,11 +207,12 @@ def suite_tools(_):
 
 def suite_format(_):
     """every C file is as clang-format 19 writes it"""
-    result = Result()
-    for path in sources(".c", ".h", ".cc"):
-        status, output = run(["clang-format-19", "--dry-run", "--Werror", path])
-        result += Result(0, 1, output) if status else Result(1)
-    return result
+    files = sources(".c", ".h", ".cc")
+    status, output = run(["clang-format-19", "--dry-run", "--Werror", *files])
+    wrong = set(re.findall(r"^([^:\n]+):\d+:\d+: error:", output, re.M))
+    if status and not wrong:
+        raise SuiteError(output)
+    return Result(len(files) - len(wrong), len(wrong), output)
 
 
 def suite_tidy(_):
@@ -239,7 +240,7 @@ def suite_build(_):
 
 def suite_layers(_):
     """no include and no linked library breaks the layers"""
-    return counted(["tests/tools/check_layers.py"])
+    return counted(["tests/tools/check_layers.py", "--build", build("build")])
 
 
 def suite_headers(_):
@@ -250,6 +251,33 @@ def suite_headers(_):
 def suite_header_docs(_):
     """every function of the public header says parameters, results, ownership, threads, version"""
     return counted(["tests/tools/check_public_header.py"])
+
+
+INSTALLED_PROGRAM = """
+#include <mqpaas/mqpaas.h>
+#include <stdio.h>
+int main(void) { return puts(mqp_version()) < 0; }
+"""
+
+
+def suite_install(_):
+    """an application in C and one in C++ build and run against what meson installs, found by pkg-config"""
+    result = Result()
+    with tempfile.TemporaryDirectory() as folder:
+        must(["meson", "install", "-C", build("build"), "--no-rebuild", "--quiet", "--destdir", folder], "meson install failed")
+        found = glob.glob(folder + "/**/pkgconfig/mqpaas.pc", recursive=True)
+        if len(found) != 1:
+            raise SuiteError(f"mqpaas.pc is installed {len(found)} times\n")
+        env = {"PKG_CONFIG_PATH": os.path.dirname(found[0]), "PKG_CONFIG_SYSROOT_DIR": folder}
+        flags = must(["pkg-config", "--cflags", "--libs", "mqpaas"], "pkg-config does not know mqpaas", env=env).split()
+        for compiler, ending in (("gcc", "c"), ("g++", "cc")):
+            source, program = f"{folder}/app.{ending}", f"{folder}/app-{ending}"
+            with open(source, "w", encoding="utf-8") as file:
+                file.write(INSTALLED_PROGRAM)
+            must([compiler, "-Wall", "-Werror", source, "-o", program, *flags], f"an application does not build with {compiler}")
+            version = must([program], "an application does not run", env={"LD_LIBRARY_PATH": os.path.dirname(os.path.dirname(found[0]))})
+            result += Result(1) if re.fullmatch(r"\d+\.\d+\.\d+\n", version) else Result(0, 1, version)
+    return result
 
 
 def meson_tests(name, *selection):
@@ -342,6 +370,7 @@ SUITES = {
     "headers": suite_headers,
     "header-docs": suite_header_docs,
     "tidy": suite_tidy,
+    "install": suite_install,
     "unit": suite_unit,
     "fuzz": suite_fuzz,
 }
