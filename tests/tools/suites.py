@@ -286,7 +286,7 @@ def meson_tests(name, *selection):
     log = os.path.join(path, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.unlink(log)
-    status, output = run(["meson", "test", "-C", path, "--no-rebuild", "--num-processes", JOBS, *selection], env=SANITIZER_ENV)
+    status, output = run(["meson", "test", "-C", path, "--no-rebuild", "--timeout-multiplier", "4", "--num-processes", JOBS, *selection], env=SANITIZER_ENV)
     if not os.path.exists(log):
         raise SuiteError(output)
     result = Result()
