@@ -25,6 +25,15 @@ def gone(admin, path):
         time.sleep(0.02)
 
 
+def settled(admin, path):
+    """Waits until its backend has made it; from then on it changes only when asked."""
+    deadline = time.monotonic() + 10
+    while (answer := admin.get(path)).json.get("state", "ready") != "ready":
+        assert time.monotonic() < deadline, answer.body
+        time.sleep(0.02)
+    return answer
+
+
 EACH = pytest.mark.parametrize("path,body,change,name", KINDS.values(), ids=KINDS.keys())
 
 
@@ -36,7 +45,7 @@ def test_life_of_a_resource(world, path, body, change, name):
     assert made.status == 201 and made.headers["location"] == one
     again = admin.post(path, body)
     assert again.status == 409 and again.code == "CONFLICT"
-    read = admin.get(one)
+    read = settled(admin, one)
     assert read.json["name"] == name and read.json["id"] == made.json["id"]
     changed = admin.put(one, change)
     assert changed.status == 200

@@ -28,7 +28,7 @@ from tree import ROOT, sources
 
 JOBS = str(os.cpu_count() or 1)
 PR_SET_CHILD_SUBREAPER = 36
-TAIL_LINES = 120
+TAIL_LINES = 40
 COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 
 SANITIZER_ENV = {
@@ -372,6 +372,7 @@ SUITES = {
     "tidy": suite_tidy,
     "install": suite_install,
     "unit": suite_unit,
+    "e2e": suite_e2e,
     "fuzz": suite_fuzz,
 }
 LONG_ONLY = ("tidy",)
@@ -380,7 +381,23 @@ LONG_ONLY = ("tidy",)
 # ---- The whole ----
 
 
-def run_suite(name, options):
+def show(name, output, shown):
+    """Prints the end of what a failed suite said; the whole stays in build/tests-SUITE.log."""
+    if output in shown:
+        print("    the same as above", flush=True)
+        return
+    shown.add(output)
+    lines = output.splitlines()
+    if len(lines) > TAIL_LINES:
+        log = os.path.join("build", f"tests-{name}.log")
+        os.makedirs(os.path.join(ROOT, "build"), exist_ok=True)
+        with open(os.path.join(ROOT, log), "w", encoding="utf-8") as file:
+            file.write(output)
+        lines = [f"… the last {TAIL_LINES} of {len(lines)} lines; all are in {log}", *lines[-TAIL_LINES:]]
+    print("\n".join("    " + line for line in lines), flush=True)
+
+
+def run_suite(name, options, shown):
     """Runs one suite and prints its line; returns its result with leftovers counted in."""
     started = time.monotonic()
     try:
@@ -393,10 +410,7 @@ def run_suite(name, options):
         result = Result(0, 1, "no test was found\n")
     print(f"{name:12}{result.passed:6} passed{result.failed:6} failed{time.monotonic() - started:8.1f} s", flush=True)
     if result.failed:
-        lines = result.output.splitlines()
-        if len(lines) > TAIL_LINES:
-            lines = [f"… {len(lines) - TAIL_LINES} lines before", *lines[-TAIL_LINES:]]
-        print("\n".join("    " + line for line in lines), flush=True)
+        show(name, result.output, shown)
     return result
 
 
@@ -416,12 +430,12 @@ def main():
         return 0
     adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    total = Result()
+    total, shown = Result(), set()
     with tempfile.TemporaryDirectory(prefix="mqpaas-tests-") as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         try:
             for name in options.only or [name for name in SUITES if options.long or name not in LONG_ONLY]:
-                total += run_suite(name, options)
+                total += run_suite(name, options, shown)
         finally:
             end_leftovers()
     print(f"{total.passed} passed, {total.failed} failed")
