@@ -1,0 +1,428 @@
+// Values are kept as texts that have been checked; numbers are parsed again when asked for, which
+// happens at start and reload only.
+
+#include "core/base/settings.h"
+
+#include "core/base/util.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+#define LIST_MAX 64u
+#define LINE_MAX 4096u
+
+struct value {
+	char *text;
+	char *items[LIST_MAX];
+	size_t count;
+	bool from_option;
+	unsigned line; // where a file set it; 0: not yet
+};
+
+struct settings {
+	const struct setting *table;
+	size_t count;
+	struct value *values;
+};
+
+int settings_new(const struct setting *table, size_t count, struct settings **ret)
+{
+	struct settings *settings = calloc(1, sizeof *settings);
+
+	if (settings)
+		settings->values = calloc(count, sizeof *settings->values);
+	if (!settings || !settings->values) {
+		free(settings);
+		return -ENOMEM;
+	}
+	settings->table = table;
+	settings->count = count;
+	*ret = settings;
+	return 0;
+}
+
+static void value_clear(struct value *value)
+{
+	for (size_t i = 0; i < value->count; ++i)
+		free(value->items[i]);
+	free(value->text);
+	*value = (struct value){0};
+}
+
+void settings_free(struct settings *settings)
+{
+	if (!settings)
+		return;
+	for (size_t i = 0; i < settings->count; ++i)
+		value_clear(&settings->values[i]);
+	free(settings->values);
+	free(settings);
+}
+
+static char *problem(const char *fmt, ...) PRINTF_LIKE(1, 2);
+static char *problem(const char *fmt, ...)
+{
+	char *text;
+	va_list args;
+
+	va_start(args, fmt);
+	if (vasprintf(&text, fmt, args) < 0)
+		abort();
+	va_end(args);
+	return text;
+}
+
+// ---- checking a value
+
+static enum units units_of(enum setting_type type)
+{
+	return type == SETTING_DURATION ? UNITS_DURATION
+	       : type == SETTING_SIZE   ? UNITS_SIZE
+					: UNITS_COUNT;
+}
+
+static bool choice_known(const char *choices, const char *text)
+{
+	size_t size = strlen(text);
+
+	for (const char *at = choices; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+		if (size && strncmp(at, text, size) == 0 && (at[size] == '|' || at[size] == '\0'))
+			return true;
+	return false;
+}
+
+static char *number_check(const struct setting *setting, const char *text)
+{
+	uint64_t number;
+
+	if (units_parse(units_of(setting->type), text, &number) < 0)
+		return problem("%s: \"%s\" is not %s", setting->name, text,
+			       units_example(units_of(setting->type)));
+	if (number < setting->min || number > setting->max)
+		return problem("%s: \"%s\" is outside %llu to %llu", setting->name, text,
+			       (unsigned long long)setting->min, (unsigned long long)setting->max);
+	return NULL;
+}
+
+static char *value_check(const struct setting *setting, const char *text)
+{
+	switch (setting->type) {
+	case SETTING_TEXT:
+	case SETTING_LIST:
+		return *text ? NULL
+			     : problem("%s: the value is empty; leave the line out instead",
+				       setting->name);
+	case SETTING_CHOICE:
+		return choice_known(setting->choices, text)
+			       ? NULL
+			       : problem("%s: \"%s\" is not one of %s", setting->name, text,
+					 setting->choices);
+	case SETTING_FLAG:
+		return strcmp(text, "yes") == 0 || strcmp(text, "no") == 0
+			       ? NULL
+			       : problem("%s: \"%s\" is not yes or no", setting->name, text);
+	default: return number_check(setting, text);
+	}
+}
+
+// ---- names
+
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[64], size = MIN(strlen(b), ARRAY_SIZE(row) - 1);
+
+	for (size_t j = 0; j <= size; ++j)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; ++i) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= size; ++j) {
+			size_t above = row[j];
+
+			row[j] =
+				MIN(MIN(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] != b[j - 1]));
+			diagonal = above;
+		}
+	}
+	return row[size];
+}
+
+static const struct setting *setting_find(const struct settings *settings, const char *name)
+{
+	for (size_t i = 0; i < settings->count; ++i)
+		if (strcmp(settings->table[i].name, name) == 0)
+			return &settings->table[i];
+	return NULL;
+}
+
+static char *unknown(const struct settings *settings, const char *name)
+{
+	const char *best = NULL;
+	size_t best_distance = 4;
+
+	for (size_t i = 0; i < settings->count; ++i) {
+		size_t d = distance(name, settings->table[i].name);
+
+		if (d < best_distance) {
+			best_distance = d;
+			best = settings->table[i].name;
+		}
+	}
+	if (best)
+		return problem("there is no setting \"%s\"; did you mean %s?", name, best);
+	return problem("there is no setting \"%s\"; mqpaasd --help lists those there are", name);
+}
+
+static char *value_put(struct value *value, const struct setting *setting, const char *text)
+{
+	if (setting->type != SETTING_LIST) {
+		free(value->text);
+		value->text = strdup(text);
+	} else if (value->count == LIST_MAX) {
+		return problem("%s: more than %u", setting->name, LIST_MAX);
+	} else {
+		value->items[value->count++] = strdup(text);
+	}
+	return NULL;
+}
+
+char *settings_set_option(struct settings *settings, const char *name, const char *value)
+{
+	const struct setting *setting = setting_find(settings, name);
+	struct value *place;
+	char *wrong;
+
+	if (!setting)
+		return unknown(settings, name);
+	wrong = value_check(setting, value);
+	if (wrong)
+		return wrong;
+	place = &settings->values[setting - settings->table];
+	if (!place->from_option)
+		value_clear(place);
+	place->from_option = true;
+	return value_put(place, setting, value);
+}
+
+bool settings_is_flag(const struct settings *settings, const char *name)
+{
+	const struct setting *setting = setting_find(settings, name);
+
+	return setting && setting->type == SETTING_FLAG;
+}
+
+// ---- files
+
+struct place {
+	const char *path;
+	unsigned line;
+};
+
+static char *at(const struct place *place, size_t column, char *wrong)
+{
+	char *text = problem("%s:%u:%zu: %s", place->path, place->line, column + 1, wrong);
+
+	free(wrong);
+	return text;
+}
+
+// Takes a value from `from` on into `room`: quoted, or up to a comment or the end of the line.
+// NULL: fine.
+static char *value_take(const char *from, char *room)
+{
+	const char *end = from + strlen(from), *in = from;
+	char *to = room;
+
+	if (*in != '"') {
+		const char *comment = strstr(from, " #");
+
+		end = comment ? comment : end;
+		while (end > from && (end[-1] == ' ' || end[-1] == '\t'))
+			--end;
+		memcpy(room, from, (size_t)(end - from));
+		room[end - from] = '\0';
+		return NULL;
+	}
+	for (++in; *in && *in != '"'; ++in) {
+		if (*in == '\\' && (in[1] == '"' || in[1] == '\\'))
+			++in;
+		*to++ = *in;
+	}
+	*to = '\0';
+	if (*in != '"')
+		return problem("the quotation mark is not closed");
+	in += 1 + strspn(in + 1, " \t");
+	return *in == '\0' || *in == '#'
+		       ? NULL
+		       : problem("something stands behind the closing quotation mark");
+}
+
+static char *line_read(struct settings *settings, const struct place *place, const char *line)
+{
+	size_t begin = strspn(line, " \t"), name_size = strcspn(line + begin, " \t=#"), column;
+	char name[64], text[LINE_MAX], *wrong;
+	const struct setting *setting;
+	struct value *value;
+
+	if (line[begin] == '\0' || line[begin] == '#')
+		return NULL;
+	snprintf(name, sizeof name, "%.*s", (int)name_size, line + begin);
+	column = begin + name_size + strspn(line + begin + name_size, " \t");
+	if (name_size == 0 || line[column] != '=')
+		return at(place, column, problem("expected name = value"));
+	column += 1 + strspn(line + column + 1, " \t");
+	setting = setting_find(settings, name);
+	if (!setting)
+		return at(place, begin, unknown(settings, name));
+	value = &settings->values[setting - settings->table];
+	if (value->line && setting->type != SETTING_LIST)
+		return at(place, begin, problem("%s is set on line %u already", name, value->line));
+	wrong = value_take(line + column, text);
+	if (!wrong)
+		wrong = value_check(setting, text);
+	if (!wrong && !value->from_option)
+		wrong = value_put(value, setting, text);
+	if (wrong)
+		return at(place, column, wrong);
+	value->line = place->line;
+	return NULL;
+}
+
+char *settings_read_file(struct settings *settings, const char *path)
+{
+	FILE *file = fopen(path, "re");
+	struct place place = {path, 0};
+	_cleanup_(freep) char *line = NULL;
+	char *wrong = NULL;
+	size_t room = 0;
+	ssize_t size;
+
+	if (!file)
+		return problem("%s: %s", path, strerror(errno));
+	while (!wrong && (size = getline(&line, &room, file)) >= 0) {
+		++place.line;
+		if ((size_t)size != strlen(line))
+			wrong = at(&place, strlen(line), problem("a zero byte: this is not text"));
+		else if ((size_t)size >= LINE_MAX)
+			wrong = at(&place, LINE_MAX,
+				   problem("the line is longer than %u bytes", LINE_MAX));
+		else {
+			line[strcspn(line, "\r\n")] = '\0';
+			wrong = line_read(settings, &place, line);
+		}
+	}
+	if (!wrong && ferror(file))
+		wrong = problem("%s: %s", path, strerror(errno));
+	fclose(file);
+	return wrong;
+}
+
+// ---- values
+
+const char *settings_text(const struct settings *settings, size_t index)
+{
+	const char *text = settings->values[index].text;
+
+	return text ? text : settings->table[index].standard;
+}
+
+uint64_t settings_number(const struct settings *settings, size_t index)
+{
+	const char *text = settings_text(settings, index);
+	uint64_t number = 0;
+
+	if (text && units_parse(units_of(settings->table[index].type), text, &number) < 0)
+		assert(!"a default of the table is wrong");
+	return number;
+}
+
+bool settings_flag(const struct settings *settings, size_t index)
+{
+	const char *text = settings_text(settings, index);
+
+	return text && strcmp(text, "yes") == 0;
+}
+
+size_t settings_list(const struct settings *settings, size_t index, const char *const **ret)
+{
+	const struct value *value = &settings->values[index];
+
+	if (value->count || !settings->table[index].standard) {
+		*ret = (const char *const *)(void *)value->items;
+		return value->count;
+	}
+	*ret = &settings->table[index].standard;
+	return 1;
+}
+
+static bool value_equal(const struct settings *a, const struct settings *b, size_t index)
+{
+	const char *const *items_a, *const *items_b;
+	const char *text_a = settings_text(a, index), *text_b = settings_text(b, index);
+	size_t count;
+
+	if (a->table[index].type != SETTING_LIST)
+		return text_a == text_b || (text_a && text_b && strcmp(text_a, text_b) == 0);
+	count = settings_list(a, index, &items_a);
+	if (count != settings_list(b, index, &items_b))
+		return false;
+	for (size_t i = 0; i < count; ++i)
+		if (strcmp(items_a[i], items_b[i]) != 0)
+			return false;
+	return true;
+}
+
+void settings_differ(const struct settings *now, const struct settings *next,
+		     void (*fn)(void *ctx, const struct setting *setting), void *ctx)
+{
+	for (size_t i = 0; i < now->count; ++i)
+		if (!now->table[i].reload && !value_equal(now, next, i))
+			fn(ctx, &now->table[i]);
+}
+
+// ---- pages
+
+static const char *type_name(const struct setting *setting)
+{
+	static const char *const names[] = {
+		[SETTING_TEXT] = "text",    [SETTING_LIST] = "text, list",
+		[SETTING_CHOICE] = NULL,    [SETTING_FLAG] = "yes|no",
+		[SETTING_COUNT] = "number", [SETTING_DURATION] = "duration",
+		[SETTING_SIZE] = "size",
+	};
+
+	return setting->choices ? setting->choices : names[setting->type];
+}
+
+void settings_print_help(const struct settings *settings, FILE *file)
+{
+	for (size_t i = 0; i < settings->count; ++i) {
+		const struct setting *setting = &settings->table[i];
+
+		fprintf(file, "  --%-26s %s", setting->name, setting->sentence);
+		if (setting->standard)
+			fprintf(file, " [%s]", setting->standard);
+		fputc('\n', file);
+	}
+}
+
+void settings_print_page(const struct settings *settings, FILE *file)
+{
+	fputs("| setting | type | default | range | reload | what it does "
+	      "|\n|---|---|---|---|---|---|\n",
+	      file);
+	for (size_t i = 0; i < settings->count; ++i) {
+		const struct setting *setting = &settings->table[i];
+
+		fprintf(file, "| `%s` | ", setting->name);
+		for (const char *c = type_name(setting); *c; ++c)
+			fputs(*c == '|' ? ", " : (char[]){*c, '\0'}, file);
+		fprintf(file, " | %s | ", setting->standard ? setting->standard : "");
+		if (setting->type >= SETTING_COUNT)
+			fprintf(file, "%llu–%llu", (unsigned long long)setting->min,
+				(unsigned long long)setting->max);
+		fprintf(file, " | %s | %s |\n", setting->reload ? "yes" : "restart",
+			setting->sentence);
+	}
+}

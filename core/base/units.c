@@ -1,0 +1,61 @@
+// A table of factors a kind.
+
+#include "core/base/units.h"
+
+#include "core/base/util.h"
+
+#include <errno.h>
+
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+static const struct unit counts[] = {
+	{"", 1}, {"k", 1000}, {"M", 1000000}, {"G", 1000000000}, {NULL, 0}};
+static const struct unit durations[] = {{"", 1},        {"ms", 1},       {"s", 1000}, {"m", 60000},
+					{"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+static const struct unit sizes[] = {{"", 1},
+				    {"B", 1},
+				    {"KiB", 1ull << 10},
+				    {"MiB", 1ull << 20},
+				    {"GiB", 1ull << 30},
+				    {"TiB", 1ull << 40},
+				    {"KB", 1000},
+				    {"MB", 1000000},
+				    {"GB", 1000000000},
+				    {"TB", 1000000000000},
+				    {NULL, 0}};
+static const struct unit *const kinds[] = {
+	[UNITS_COUNT] = counts, [UNITS_DURATION] = durations, [UNITS_SIZE] = sizes};
+
+int units_parse(enum units units, const char *text, uint64_t *ret)
+{
+	unsigned long long number, value;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	for (const struct unit *unit = kinds[units]; !errno && unit->name; ++unit) {
+		if (strcmp(end, unit->name) != 0)
+			continue;
+		if (__builtin_mul_overflow(number, unit->factor, &value) || value > INT64_MAX)
+			return -EINVAL;
+		*ret = value;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+const char *units_example(enum units units)
+{
+	static const char *const examples[] = {
+		[UNITS_COUNT] = "a whole number such as 100, 10k or 2M",
+		[UNITS_DURATION] = "a duration such as 500ms, 30s, 5m, 12h or 7d",
+		[UNITS_SIZE] = "a size such as 4096, 64KiB or 1GiB",
+	};
+
+	return examples[units];
+}

@@ -1,0 +1,119 @@
+// The table of local commands and the small ones among them.
+
+#include "ctl/local.h"
+
+#include "core/base/util.h"
+#include "ctl/complete.h"
+#include "ctl/context.h"
+#include "ctl/output.h"
+#include "ctl/perf.h"
+#include "ctl/stream.h"
+
+const struct option global_options[] = {
+	{"context", "context", VALUE_TEXT, "named context to use instead of the current one"},
+	{"url", "url", VALUE_TEXT, "portal, such as http://127.0.0.1:7080"},
+	{"token", "token", VALUE_TEXT, "token for the portal (better: MQPAAS_TOKEN or a context)"},
+	{"ca-file", "ca_file", VALUE_TEXT,
+	 "PEM file of the authority that signed the servers' certificates"},
+	{"address", "addresses", VALUE_TEXT, "proxies, such as 127.0.0.1:7300,tls://b:7300"},
+	{"access-key", "access_key", VALUE_TEXT, "access key id"},
+	{"secret", "secret", VALUE_TEXT, "its secret (better: MQPAAS_SECRET or a context)"},
+	{"tenant", "ctl_tenant", VALUE_TEXT, "tenant that the command is about"},
+	{"output", "output", VALUE_TEXT, "table (default), json or yaml; -o for short"},
+	{"file", "file", VALUE_TEXT,
+	 "take the body of the request from a JSON file, - is standard input"},
+	{"if-match", "if_match", VALUE_TEXT, "ETag the resource must still have"},
+	{"max-entries", "list_limit", VALUE_COUNT, "lists: how many entries at most"},
+	{"force", "force", VALUE_FLAG, "delete also what is in use"},
+	{"yes", "yes", VALUE_FLAG, "do not ask before something is lost"},
+	{"quiet", "quiet", VALUE_FLAG, "print nothing that was not asked for"},
+	{"help", "help", VALUE_FLAG, "show help; -h for short"},
+	{"version", "version", VALUE_FLAG, "show the version"},
+	{NULL, NULL, 0, NULL},
+};
+
+static int usage_fail(const char *name)
+{
+	return ctl_fail(CTL_USAGE, "usage: mqpaasctl %s", local_find(name)->usage);
+}
+
+static int run_context(const struct ctl *ctl, const char **arguments, size_t count,
+		       const json_t *values)
+{
+	json_t *list;
+	int r;
+
+	(void)values;
+	if (count == 1 && strcmp(arguments[0], "list") == 0) {
+		r = context_list(&list);
+		if (!r) {
+			output_print(list, ctl->format,
+				     "name,current,url,addresses,access_key,tenant");
+			json_decref(list);
+		}
+		return r;
+	}
+	if (count == 2 && strcmp(arguments[0], "set") == 0)
+		return context_save(arguments[1], &ctl->context);
+	if (count == 2 && strcmp(arguments[0], "use") == 0)
+		return context_use(arguments[1]);
+	if (count == 2 && strcmp(arguments[0], "delete") == 0)
+		return context_delete(arguments[1]);
+	return usage_fail("context");
+}
+
+static int run_produce(const struct ctl *ctl, const char **arguments, size_t count,
+		       const json_t *values)
+{
+	return count == 1 ? stream_produce(ctl, arguments[0], values) : usage_fail("produce");
+}
+
+static int run_consume(const struct ctl *ctl, const char **arguments, size_t count,
+		       const json_t *values)
+{
+	return count == 1 ? stream_consume(ctl, arguments[0], values) : usage_fail("consume");
+}
+
+static int run_perf(const struct ctl *ctl, const char **arguments, size_t count,
+		    const json_t *values)
+{
+	if (count == 2 && strcmp(arguments[0], "produce") == 0)
+		return perf_run(ctl, arguments[1], NULL, values);
+	if (count == 2 && strcmp(arguments[0], "consume") == 0)
+		return perf_run(ctl, NULL, arguments[1], values);
+	if (count == 3 && strcmp(arguments[0], "e2e") == 0)
+		return perf_run(ctl, arguments[1], arguments[2], values);
+	return usage_fail("perf");
+}
+
+static int run_completion(const struct ctl *ctl, const char **arguments, size_t count,
+			  const json_t *values)
+{
+	(void)ctl;
+	(void)values;
+	return count == 1 ? complete_script(arguments[0]) : usage_fail("completion");
+}
+
+const struct local local_commands[] = {
+	{"context", "list\nset\nuse\ndelete",
+	 "context list | set NAME [--url … --token …] | use NAME | delete NAME", NULL, run_context,
+	 "named contexts: which portal and proxies, and as whom"},
+	{"produce", NULL, "produce <topic> [options] < lines", produce_options, run_produce,
+	 "send every line of standard input"},
+	{"consume", NULL, "consume <group> [options] > lines", consume_options, run_consume,
+	 "print messages and acknowledge them"},
+	{"perf", "produce\nconsume\ne2e",
+	 "perf produce <topic> | consume <group> | e2e <topic> <group>", perf_options, run_perf,
+	 "load test with rates and percentiles"},
+	{"completion", "bash\nzsh", "completion bash | zsh", NULL, run_completion,
+	 "print a script for the shell"},
+	{NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+const struct local *local_find(const char *name)
+{
+	for (const struct local *local = local_commands; local->name; ++local)
+		if (strcmp(local->name, name) == 0)
+			return local;
+	return NULL;
+}

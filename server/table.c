@@ -1,0 +1,7 @@
+// The rows of table.h as an array.
+
+#include "server/table.h"
+
+#define SERVER_ROW(id, ...) [SERVER_##id] = {__VA_ARGS__},
+const struct setting server_settings[SERVER_SETTING_COUNT] = {SERVER_SETTINGS(SERVER_ROW)};
+#undef SERVER_ROW

@@ -1,0 +1,52 @@
+// The settings of mqpaasd, a row each; docs/configuration.md is generated from it.
+#pragma once
+
+#include "core/base/settings.h"
+
+#define NO_RANGE 0, 0, NULL
+
+//     id, name, type, default, min, max, choices, reload, sentence
+#define SERVER_SETTINGS(ROW)                                                                       \
+	ROW(ROLE, "role", SETTING_CHOICE, "standalone", 0, 0, "standalone|proxy|portal", false,    \
+	    "which parts run here: the proxy, the portal, or both in one process")                 \
+	ROW(DATA_DIR, "data-dir", SETTING_TEXT, "/var/lib/mqpaas", NO_RANGE, false,                \
+	    "directory of everything that is kept")                                                \
+	ROW(LISTEN, "listen", SETTING_LIST, "127.0.0.1:7300", NO_RANGE, false,                     \
+	    "address for clients, plain and TLS alike; \"ADDRESS as NAME:PORT\" tells clients "    \
+	    "another one")                                                                         \
+	ROW(PORTAL_LISTEN, "portal-listen", SETTING_LIST, "127.0.0.1:7080", NO_RANGE, false,       \
+	    "address for REST; \"tls://ADDRESS\" for HTTPS")                                       \
+	ROW(PORTAL_PLAIN, "portal-plain", SETTING_FLAG, "no", NO_RANGE, false,                     \
+	    "allow REST without TLS on addresses other than loopback")                             \
+	ROW(OPEN_METRICS, "open-metrics", SETTING_FLAG, "no", NO_RANGE, false,                     \
+	    "serve /metrics without a token")                                                      \
+	ROW(TLS_CERT, "tls-cert", SETTING_TEXT, NULL, NO_RANGE, true,                              \
+	    "PEM file of the certificate chain, for clients and REST")                             \
+	ROW(TLS_KEY, "tls-key", SETTING_TEXT, NULL, NO_RANGE, true,                                \
+	    "PEM file of its private key; without it the key is looked for in tls-cert")           \
+	ROW(LOG_LEVEL, "log-level", SETTING_CHOICE, "info", 0, 0, "debug|info|warn|error", true,   \
+	    "least weight of the lines that are logged")                                           \
+	ROW(PROXY_ID, "proxy-id", SETTING_TEXT, NULL, NO_RANGE, false,                             \
+	    "name of this proxy among others; the host's name unless set")                         \
+	ROW(WORKERS, "workers", SETTING_COUNT, "0", 0, 256, NULL, false,                           \
+	    "event loops; 0: one a core")                                                          \
+	ROW(DRAIN, "drain", SETTING_DURATION, "10s", 0, 600000, NULL, true,                        \
+	    "how long clients may take to leave after SIGTERM")                                    \
+	ROW(MAX_FRAME, "max-frame", SETTING_SIZE, "17MiB", 65536, 1ull << 30, NULL, false,         \
+	    "largest frame of the native protocol")                                                \
+	ROW(MAX_MESSAGE, "max-message", SETTING_SIZE, "16MiB", 4096, 1ull << 30, NULL, true,       \
+	    "largest message, whatever tenant and topic allow")                                    \
+	ROW(KEEPALIVE, "keepalive", SETTING_DURATION, "30s", 1000, 3600000, NULL, true,            \
+	    "a silent client is asked after this long and closed after twice as long")             \
+	ROW(READY_TIMEOUT, "ready-timeout", SETTING_DURATION, "10s", 100, 600000, NULL, true,      \
+	    "from connecting to being authenticated")                                              \
+	ROW(UNAUTHENTICATED, "unauthenticated", SETTING_COUNT, "1024", 1, 65536, NULL, true,       \
+	    "connections a worker that are not authenticated yet")                                 \
+	ROW(PID_FILE, "pid-file", SETTING_TEXT, NULL, NO_RANGE, false,                             \
+	    "file that holds the process id while the daemon runs")
+
+#define SERVER_ENUM(id, ...) SERVER_##id,
+enum server_setting { SERVER_SETTINGS(SERVER_ENUM) SERVER_SETTING_COUNT };
+#undef SERVER_ENUM
+
+extern const struct setting server_settings[SERVER_SETTING_COUNT];

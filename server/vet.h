@@ -1,0 +1,11 @@
+// What only the backends know about a change: checked before the registry takes it.
+#pragma once
+
+#include "core/base/code.h"
+
+struct cluster;
+struct model_object;
+
+// As registry_config.vet: a cluster's kind and what its topics and groups may ask of it.
+enum code vet_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
+		    char **ret_text);
