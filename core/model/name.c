@@ -12,6 +12,9 @@
 #define TENANT_SLUG_MAX 36
 #define NAME_SLUG_MAX   64
 #define ID36_MAX        13
+#define SLUG_OPTIONS                                                                               \
+	(UTF8PROC_NULLTERM | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_STRIPMARK |           \
+	 UTF8PROC_CASEFOLD)
 _Static_assert(4 + TENANT_SLUG_MAX + 1 + NAME_SLUG_MAX + 1 + ID36_MAX <= MODEL_PHYSICAL_MAX,
 	       "a physical name fits");
 
@@ -84,9 +87,8 @@ static size_t slug(const char *text, char *out, size_t room)
 	size_t size = 0;
 	bool gap = false;
 
-	if (utf8proc_map((const utf8proc_uint8_t *)text, 0, &plain,
-			 UTF8PROC_NULLTERM | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT |
-				 UTF8PROC_STRIPMARK | UTF8PROC_CASEFOLD) < 0)
+	// NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): flags, made to be joined
+	if (utf8proc_map((const utf8proc_uint8_t *)text, 0, &plain, SLUG_OPTIONS) < 0)
 		plain = NULL;
 	for (const utf8proc_uint8_t *at = plain; at && *at && size < room; ++at) {
 		bool keep = (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9') || *at == '.';

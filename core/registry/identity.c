@@ -202,7 +202,7 @@ static int password_change(struct work *work, const char *bearer, const char *ol
 	struct registry_identity identity;
 	uint8_t hash[HASH_SIZE];
 	json_t *body, *json = NULL;
-	struct row user;
+	struct row user = {0};
 	bool changed;
 	int r;
 

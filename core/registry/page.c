@@ -193,7 +193,7 @@ static int fill(struct page *page, sqlite3_stmt *statement)
 	struct registry_result *ret = page->work->ret;
 	json_t *items = json_array();
 	const char *next = NULL;
-	struct row row, last;
+	struct row row, last = {0};
 	int r;
 
 	ret->body = json_pack("{s:o}", "items", items);

@@ -14,6 +14,7 @@ static int read_one(struct work *work, enum registry_kind kind, sqlite3_stmt *st
 	struct registry *registry = work->registry;
 	int r = db_step(&registry->db, statement);
 
+	memset(ret, 0, sizeof *ret);
 	if (r != 1)
 		return r;
 	r = row_read(kind, statement, &registry->key, &work->arena, ret);
@@ -76,6 +77,7 @@ int store_locate(struct work *work, const struct registry_ref *ref, struct row *
 {
 	int r = 0;
 
+	memset(ret, 0, sizeof *ret);
 	if (row_kind(ref->kind).tenanted)
 		r = store_tenant(work, ref->tenant);
 	if (r != 0)
@@ -195,7 +197,7 @@ static const char *names_name(void *ctx, enum model_kind kind, uint64_t id)
 static uint64_t names_id(void *ctx, enum model_kind kind, const char *name)
 {
 	struct work *work = ctx;
-	struct row row;
+	struct row row = {0};
 	uint64_t tenant = work->tenant ? work->tenant->object.id : 0;
 
 	if (store_find(work, (enum registry_kind)kind, tenant, name, &row) != 1 || row.deleting)

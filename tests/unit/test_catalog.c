@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static const struct seal_key key = {{1, 2, 3}};
@@ -451,6 +453,34 @@ static void copy_is_compacted(void)
 	files_remove();
 }
 
+// The data plane goes on with what it has in memory; the copy catches up when there is room.
+static void copy_cannot_be_written(void)
+{
+	struct catalog *catalog = catalog_with(copy_path, 0);
+	struct rlimit limit;
+	rlim_t most;
+
+	apply_free(catalog, first_snapshot(), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	most = limit.rlim_max;
+	limit.rlim_cur = 300; // less than the copy holds already
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	for (uint64_t revision = 10; revision < 16; ++revision)
+		apply_free(catalog, topic_delta(revision, 12, "twelve"), 0);
+	CHECK(!catalog_stored(catalog));
+	CHECK_EQ(catalog_revision(catalog), 16);
+	limit.rlim_cur = most;
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	apply_free(catalog, topic_delta(16, 13, "thirteen"), 0);
+	CHECK(catalog_stored(catalog));
+	catalog_free(catalog);
+	catalog = catalog_with(copy_path, 0);
+	CHECK_EQ(catalog_revision(catalog), 17);
+	catalog_free(catalog);
+	files_remove();
+}
+
 static struct index_key object_key(const void *object)
 {
 	return (struct index_key){.id = ((const struct model_object *)object)->id};
@@ -564,5 +594,5 @@ UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(object_is_deep_copy),
 	  UNIT_CASE(full_snapshot_tells_differences_only), UNIT_CASE(altered_change_is_refused),
 	  UNIT_CASE(last_good_copy_is_read_again), UNIT_CASE(copy_cut_at_every_byte),
 	  UNIT_CASE(copy_altered_at_every_byte), UNIT_CASE(copy_is_compacted),
-	  UNIT_CASE(index_against_model), UNIT_CASE(readers_beside_a_writer),
-	  UNIT_CASE(directory_remove))
+	  UNIT_CASE(copy_cannot_be_written), UNIT_CASE(index_against_model),
+	  UNIT_CASE(readers_beside_a_writer), UNIT_CASE(directory_remove))

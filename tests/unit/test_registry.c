@@ -13,7 +13,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static const struct seal_key key = {{7, 7, 7}};
@@ -928,6 +930,41 @@ static void catalog_is_brought_up_to_date(void)
 	end();
 }
 
+// No file may grow: what a full disk looks like from here.
+static void disk_full(bool full)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = full ? 0 : limit.rlim_max;
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void full_disk_loses_nothing(void)
+{
+	struct registry_ref ref = {REGISTRY_TOPIC, "acme", "orders"};
+	json_t *body = json_pack("{s:i}", "retention_ms", 5000);
+	uint64_t revision;
+
+	acme_with_group();
+	revision = registry_revision(registry);
+	disk_full(true);
+	CHECK(registry_put(registry, &ann, &ref, REGISTRY_MATCH_NONE, body, &result) < 0);
+	disk_full(false);
+	CHECK_EQ(result.code, CODE_INTERNAL);
+	CHECK_EQ(registry_revision(registry), revision);
+	catalog_follows();
+	registry_result_deinit(&result);
+	CHECK_EQ(outcome(registry_put(registry, &ann, &ref, REGISTRY_MATCH_NONE, body, &result)),
+		 CODE_OK);
+	CHECK_EQ(registry_revision(registry), revision + 1);
+	catalog_follows();
+	CHECK_EQ(first_bad(), 0);
+	json_decref(body);
+	end();
+}
+
 // ---- totals
 
 static void see_total(void *ctx, const struct registry_total *total)
@@ -1331,8 +1368,8 @@ UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_
 	  UNIT_CASE(bootstrap_works_once), UNIT_CASE(sessions), UNIT_CASE(the_last_admin_stays),
 	  UNIT_CASE(machine_tokens), UNIT_CASE(permissions), UNIT_CASE(audit_tells_everything),
 	  UNIT_CASE(audit_tampering_is_found), UNIT_CASE(refusals_leave_no_trace),
-	  UNIT_CASE(catalog_is_brought_up_to_date), UNIT_CASE(totals_survive),
-	  UNIT_CASE(definitions), UNIT_CASE(backup_and_restore),
+	  UNIT_CASE(catalog_is_brought_up_to_date), UNIT_CASE(full_disk_loses_nothing),
+	  UNIT_CASE(totals_survive), UNIT_CASE(definitions), UNIT_CASE(backup_and_restore),
 	  UNIT_CASE(restore_of_rubbish_changes_nothing), UNIT_CASE(older_schema_is_migrated),
 	  UNIT_CASE(newer_schema_is_refused), UNIT_CASE(foreign_file_is_refused),
 	  UNIT_CASE(damaged_file_is_refused), UNIT_CASE(locked_file_is_refused),
