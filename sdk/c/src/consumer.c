@@ -269,7 +269,10 @@ static bool settled_done(void *ctx)
 		return true;
 	LIST_FOREACH(node, next, &consumer->subscriptions)
 	{
-		if (!settles_idle(&LIST_ENTRY(node, struct subscription, node)->settles))
+		const struct subscription *subscription =
+			LIST_ENTRY(node, struct subscription, node);
+
+		if (subscription->owed || !settles_idle(&subscription->settles))
 			return false;
 	}
 	return true;
@@ -297,8 +300,6 @@ enum mqp_code consumer_close(struct mqp_consumer *consumer, uint64_t deadline_ns
 		return MQP_WOULD_DEADLOCK;
 	consumer_ask(consumer, &consumer->closing);
 	push_stop(consumer);
-	if (consumer->config.callback)
-		consumer_release_queued(consumer);
 	confirmed = client_wait(consumer->client, &consumer->lock, &consumer->changed, settled_done,
 				consumer, deadline_ns);
 	consumer_ask(consumer, &consumer->parting);

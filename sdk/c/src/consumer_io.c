@@ -64,6 +64,19 @@ static void consumer_set_open(struct mqp_consumer *consumer, bool open, enum mqp
 
 // ---- Credit ----------------------------------------------------------------------------------
 
+// Lets those who close know whether messages may still come.
+static void credit_note(struct subscription *subscription)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+	const struct grants *grants = &subscription->grants;
+
+	pthread_mutex_lock(&consumer->lock);
+	subscription->owed =
+		grants->draining || grants->granted_messages > grants->delivered_messages;
+	consumer_changed(consumer);
+	pthread_mutex_unlock(&consumer->lock);
+}
+
 static void credit_send(struct subscription *subscription)
 {
 	const struct grants *grants = &subscription->grants;
@@ -77,6 +90,7 @@ static void credit_send(struct subscription *subscription)
 	credit_write(payload, &credit);
 	link_send(subscription->stream.link, FRAME_CREDIT, subscription->stream.id, payload,
 		  sizeof payload);
+	credit_note(subscription);
 }
 
 static bool stream_open(const struct subscription *subscription)
@@ -177,6 +191,7 @@ static void pull_step(struct mqp_consumer *consumer)
 		else
 			pull_without_stream(consumer, late);
 	} else if (closing) {
+		credit_return(consumer->current);
 		pull_set(consumer, PULL_DONE, MQP_CLOSED);
 	} else if (phase == PULL_START && !consumer->current->grants.draining) {
 		pull_ask(consumer, true, PULL_ASKED);
@@ -348,6 +363,7 @@ static int deliver_frame(struct subscription *subscription, struct buf *buf, con
 	pthread_mutex_unlock(&consumer->lock);
 	if (!grants_delivered(&subscription->grants, head.count, bytes))
 		return -EBADMSG;
+	credit_note(subscription);
 	consumer_wake(consumer);
 	return 0;
 }
@@ -432,6 +448,7 @@ static void subscription_end(struct subscription *subscription)
 
 	pthread_mutex_lock(&consumer->lock);
 	subscription->alive = false;
+	subscription->owed = false;
 	consumer->unconfirmed += settles_lost(&subscription->settles);
 	consumer->in_hand -= subscription->held_messages;
 	subscription->held_messages = subscription->held_bytes = 0;
@@ -499,6 +516,7 @@ static int group_frame(struct stream *stream, unsigned type, struct buf *buf,
 	case FRAME_DRAINED:
 		if (size != 8 || !grants_drained(&subscription->grants, le64_get(payload)))
 			return -EBADMSG;
+		credit_note(subscription);
 		pull_drained(subscription->consumer, subscription);
 		consumer_wake(subscription->consumer);
 		return 0;
@@ -638,16 +656,20 @@ static void consumer_detach(struct mqp_consumer *consumer)
 
 static void consumer_work(struct mqp_consumer *consumer)
 {
-	bool parting;
+	bool parting, closing;
 
 	pthread_mutex_lock(&consumer->lock);
 	parting = consumer->parting;
+	closing = consumer->closing && consumer->phase == PULL_NONE;
 	consumer_changed(consumer);
 	pthread_mutex_unlock(&consumer->lock);
 	if (parting) {
 		consumer_detach(consumer);
 		return;
 	}
+	// What still comes while the credit is on its way back goes back uncounted.
+	if (closing)
+		consumer_release_queued(consumer);
 	consumer_open(consumer);
 	if (consumer_pushes(consumer) && consumer->config.threads == 0 && !consumer->thread_count)
 		push_run_some(consumer);

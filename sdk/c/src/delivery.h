@@ -17,11 +17,12 @@ struct subscription {
 	atomic_uint refs;
 	struct mqp_consumer *consumer; // referenced
 
-	struct settles settles; // under the consumer's lock, as the next four
+	struct settles settles; // under the consumer's lock, as the next five
 	uint64_t held_messages; // received and not settled
 	uint64_t held_bytes;
 	uint32_t visibility_ms;
 	bool alive; // its stream is open: settles have somewhere to go
+	bool owed;  // credit is out: messages may still come
 
 	struct stream stream; // I/O
 	struct grants grants; // I/O
