@@ -307,8 +307,10 @@ static void channel_bindings(void)
 	uint8_t before[32] = {0}, cert_hash[32];
 	unsigned size;
 	FILE *file = fopen(path("ours.pem"), "r");
-	X509 *cert = PEM_read_X509(file, NULL, NULL, NULL);
+	X509 *cert;
 
+	CHECK(file);
+	cert = PEM_read_X509(file, NULL, NULL, NULL);
 	fclose(file);
 	CHECK_EQ(X509_digest(cert, EVP_sha256(), cert_hash, &size), 1);
 	X509_free(cert);
@@ -385,6 +387,7 @@ static void files_that_cannot_be_used(void)
 	SSL_CTX *ctx = NULL;
 	FILE *file = fopen(path("broken.pem"), "w");
 
+	CHECK(file);
 	fputs("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", file);
 	fclose(file);
 	CHECK_EQ(tls_server_new(path("none.pem"), NULL, &ctx, problem, sizeof problem), -EINVAL);
