@@ -320,5 +320,6 @@ void reconcile_free(struct reconcile *reconcile)
 uint64_t reconcile_run(struct reconcile *reconcile, uint64_t now_ns)
 {
 	take_answers(reconcile, now_ns);
+	registry_publish(reconcile->config.registry);
 	return ask_due(reconcile, now_ns);
 }

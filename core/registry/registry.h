@@ -52,6 +52,9 @@ int registry_open(const struct registry_config *config, struct registry **ret, c
 void registry_close(struct registry *registry);
 
 uint64_t registry_revision(struct registry *registry);
+// Tells the catalog that the control plane lives, and what it lacks, should a publication have
+// failed. reconcile_run() does it every second; changes are published without it.
+void registry_publish(struct registry *registry);
 // What a proxy that holds `from` needs: a delta where that is possible, else a full snapshot.
 int registry_change(struct registry *registry, uint64_t source, uint64_t from,
 		    struct catalog_change **ret);

@@ -38,6 +38,7 @@ static const char *const indexes =
 	"CREATE INDEX IF NOT EXISTS access_keys_tenant ON access_keys(tenant, key_id);"
 	"CREATE INDEX IF NOT EXISTS access_keys_family ON access_keys(family);"
 	"CREATE UNIQUE INDEX IF NOT EXISTS topics_name ON topics(tenant, name);"
+	"CREATE INDEX IF NOT EXISTS topics_owned ON topics(tenant) WHERE dead_letter_of = 0;"
 	"CREATE UNIQUE INDEX IF NOT EXISTS topics_physical ON topics(cluster, physical);"
 	"CREATE INDEX IF NOT EXISTS tenants_revision ON tenants(revision);"
 	"CREATE INDEX IF NOT EXISTS clusters_revision ON clusters(revision);"

@@ -84,8 +84,6 @@ int audit_row(struct work *work, const char *action, enum registry_kind kind, co
 	      const json_t *old, const json_t *new);
 const char *store_tenant_name(struct work *work, uint64_t tenant); // in the arena; NULL: platform
 
-void registry_publish(struct registry *registry);
-
 // rules.c: what a kind demands beyond its fields, and what it gets besides. `old` is NULL for a new
 // one. What is wrong with a member goes to the reader's errors.
 int rules_check(struct work *work, enum registry_kind kind, struct row *row, const struct row *old,

@@ -1,6 +1,7 @@
 // core/registry: resources with their rules, identities, audit, definitions, backup, the life of
 // topics and groups, and what reaches the catalog.
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/net/scram.h"
 #include "core/registry/ask.h"
@@ -1294,13 +1295,17 @@ static void reconcile_waits_longer_and_longer(void)
 static void reconcile_gives_up_on_refusal(void)
 {
 	struct reconcile *reconcile;
+	uint64_t made_ns, real_ns;
 
 	acme();
 	reconcile = reconciler();
 	backend.answer = CODE_UNSUPPORTED_BY_BACKEND;
 	CHECK_EQ(create(REGISTRY_TOPIC, "acme", "{\"name\":\"t\"}"), CODE_OK);
+	made_ns = clock_now_ns();
 	for (uint64_t now_ns = S_NS; now_ns < 100 * S_NS; now_ns += S_NS)
 		reconcile_run(reconcile, now_ns);
+	real_ns = clock_now_ns();
+	CHECK(catalog_age_ns(catalog, real_ns) <= real_ns - made_ns); // heard since
 	CHECK_EQ(backend.asked[ASK_TOPIC_CREATE], 1);
 	CHECK_STR(state(REGISTRY_TOPIC, "t"), "failed");
 	backend.answer = CODE_OK;
