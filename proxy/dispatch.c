@@ -373,6 +373,14 @@ void dispatch_credit(struct dispatch *dispatch, struct dispatch_consumer *consum
 	dispatch_run(dispatch, now_ns);
 }
 
+void dispatch_stop(struct dispatch *dispatch, struct dispatch_consumer *consumer, uint64_t now_ns)
+{
+	consumer->credit_messages = consumer->given_messages;
+	consumer->credit_bytes = consumer->given_bytes;
+	dispatch_consumer_changed(dispatch, consumer);
+	dispatch_run(dispatch, now_ns);
+}
+
 static bool must_bury(const struct dispatch *dispatch, const struct delivery *delivery)
 {
 	struct flight *flight;
@@ -462,7 +470,7 @@ void dispatch_reset(struct dispatch *dispatch)
 
 			if ((flight->state == FLIGHT_DOOMED || flight->state == FLIGHT_BURIED) &&
 			    flight->request)
-				dispatch->ops->void_request(dispatch->ctx, flight->request);
+				dispatch->ops->unhold(dispatch->ctx, flight->request, true);
 		}
 		flight_map_deinit(flights);
 	}

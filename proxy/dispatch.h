@@ -56,8 +56,9 @@ struct dispatch_ops {
 	// Copy it to the dead-letter topic, then dispatch_buried().
 	void (*bury)(void *ctx, const struct delivery *delivery, enum dispatch_reason reason,
 		     uint32_t attempts);
-	// A reject of this request can be carried out no more (the source was reopened).
-	void (*void_request)(void *ctx, void *request);
+	// One rejected message of the request is done with: its ACK has gone to the source, or it
+	// was lost because the source was reopened.
+	void (*unhold)(void *ctx, void *request, bool lost);
 	// How many of the deliveries the consume quota lets pass now (and charges); with fewer than
 	// count, when to ask again.
 	size_t (*charge)(void *ctx, const struct delivery *deliveries, size_t count,
@@ -84,11 +85,14 @@ void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consume
 void dispatch_credit(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		     uint64_t messages, uint64_t bytes, uint64_t drain, uint64_t now_ns);
 
+// The consumer gets nothing more; what it holds it may still settle.
+void dispatch_stop(struct dispatch *dispatch, struct dispatch_consumer *consumer, uint64_t now_ns);
+
 void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveries, size_t count,
 		      uint64_t now_ns);
 
-// Fills code and settled of each entry. Returns how many messages were rejected: each is one more
-// notice for the request, at dispatch_buried().
+// Fills code and settled of each entry. Returns how many messages were rejected: each holds
+// the request until ops->unhold().
 size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		       struct settle *settles, size_t count, void *request, uint64_t now_ns);
 void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t offset,

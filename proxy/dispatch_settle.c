@@ -356,5 +356,7 @@ void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t off
 	--dispatch->buried;
 	++dispatch->counters.dead;
 	out_send(dispatch, request);
+	if (request)
+		dispatch->ops->unhold(dispatch->ctx, request, false);
 	dispatch_run(dispatch, now_ns);
 }

@@ -99,7 +99,7 @@ static struct model {
 	uint32_t max_attempts;
 	bool dead_letter;
 	struct buf *buf;
-	size_t requests, notices;
+	size_t held, unheld; // rejects that wait for their dead-letter copy
 } m;
 
 static uint32_t size_of(uint32_t partition, uint64_t offset)
@@ -226,9 +226,9 @@ static void on_bury(void *ctx, const struct delivery *delivery, enum dispatch_re
 	message->burying = true;
 }
 
-static void on_void_request(void *ctx, void *request)
+static void on_unhold(void *ctx, void *request, bool lost)
 {
-	++m.notices;
+	++m.unheld;
 }
 
 static size_t on_charge(void *ctx, const struct delivery *deliveries, size_t count, uint64_t now_ns,
@@ -259,7 +259,7 @@ static const struct dispatch_ops ops = {.deliver = on_deliver,
 					.settle = on_settle,
 					.demand = on_demand,
 					.bury = on_bury,
-					.void_request = on_void_request,
+					.unhold = on_unhold,
 					.charge = on_charge,
 					.ready = on_ready};
 
@@ -458,6 +458,7 @@ static void consumer_settle(struct consumer *consumer, size_t most, bool only_ac
 		return;
 	SAY(dispatch_settle(m.dispatch, &consumer->consumer, settles, count, &request, m.now_ns) ==
 	    rejected);
+	m.held += rejected;
 	for (size_t i = 0; i < count; ++i) {
 		SAY(settles[i].settled == expect[i]);
 		SAY((settles[i].code == CODE_OK) == (expect[i] == settles[i].count));
@@ -586,6 +587,7 @@ static void run_schedule(uint64_t seed)
 		if (m.consumers[i].joined)
 			consumer_leave(&m.consumers[i]);
 	dispatch_free(m.dispatch);
+	SAY(m.held == m.unheld);
 	SAY(m.buf->refs == 1);
 	buf_unref(m.buf);
 }

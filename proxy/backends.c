@@ -1,0 +1,263 @@
+// A row is a small state machine over one word: references, and the bit that says the row may be
+// used. Who takes the last reference of a row that may not be used any more closes the adapter;
+// when it has closed, the cluster is opened again if the catalog still wants it. So two adapters
+// never have the same files open.
+
+#include "proxy/backends.h"
+
+#include "core/base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define ROW_OPEN 0x80000000u // in `word`: may be used; counts as one reference in the low bits
+
+struct backend_row {
+	struct backend backend;
+	struct backend_row *next;
+	struct backends *backends;
+	uint64_t cluster;
+	uint32_t word; // atomic
+	const struct cluster
+		*model;            // of the adapter that is open; changed only while nobody has it
+	char *name;                // for log lines
+	bool reopen;               // atomic: open again once closed
+	void (*closed)(void *ctx); // atomic; set by backends_close()
+	void *closed_ctx;
+	struct log_ctx log;
+};
+
+static struct backend_row *row_of(struct backend *backend)
+{
+	return CONTAINER_OF(backend, struct backend_row, backend);
+}
+
+static struct backend_row *find(struct backends *backends, uint64_t cluster)
+{
+	struct backend_row *row = __atomic_load_n(&backends->rows, __ATOMIC_ACQUIRE);
+
+	while (row && row->cluster != cluster)
+		row = row->next;
+	return row;
+}
+
+static int make_directory(const char *data_dir, uint64_t cluster, char *path, size_t size)
+{
+	if (snprintf(path, size, "%s/clusters", data_dir) >= (int)size)
+		return -ENAMETOOLONG;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	if (snprintf(path, size, "%s/clusters/%" PRIu64, data_dir, cluster) >= (int)size)
+		return -ENAMETOOLONG;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static void row_open(struct backend_row *row)
+{
+	struct backends *backends = row->backends;
+	struct adapter_env env;
+	_cleanup_(freep) char *error = NULL;
+	char path[4096];
+	int r = -ENOENT;
+
+	model_unref(row->model);
+	row->model = catalog_cluster(backends->catalog, row->cluster);
+	if (!row->model)
+		return;
+	row->log = (struct log_ctx){.cluster = row->model->name};
+	row->backend.ops = backends->find_adapter(row->model->kind);
+	if (!row->backend.ops) {
+		log_error(&row->log, "CLUSTER-KIND", "this build has no adapter of kind \"%s\"",
+			  row->model->kind);
+		return;
+	}
+	r = make_directory(backends->data_dir, row->cluster, path, sizeof path);
+	env = (struct adapter_env){.data_dir = path, .log = &row->log};
+	if (r == 0)
+		r = row->backend.ops->open(row->model, &env, &row->backend.adapter, &error);
+	if (r < 0) {
+		log_error(&row->log, "CLUSTER-OPEN", "the cluster cannot be opened: %s",
+			  error ? error : strerror(-r));
+		return;
+	}
+	row->backend.capabilities = row->backend.ops->capabilities(row->backend.adapter);
+	__atomic_store_n(&row->word, ROW_OPEN | 1, __ATOMIC_RELEASE);
+}
+
+static void on_closed(void *ctx)
+{
+	struct backend_row *row = ctx;
+	void (*closed)(void *ctx) = __atomic_load_n(&row->closed, __ATOMIC_ACQUIRE);
+
+	row->backend.adapter = NULL;
+	if (__atomic_exchange_n(&row->reopen, false, __ATOMIC_ACQ_REL) && !closed)
+		row_open(row);
+	if (closed)
+		closed(row->closed_ctx);
+}
+
+struct backend *backend_unref(struct backend *backend)
+{
+	struct backend_row *row;
+
+	if (!backend)
+		return NULL;
+	row = row_of(backend);
+	if (__atomic_sub_fetch(&row->word, 1, __ATOMIC_ACQ_REL) == 0)
+		backend->ops->close(backend->adapter, on_closed, row);
+	return NULL;
+}
+
+struct backend *backend_get(struct backends *backends, uint64_t cluster)
+{
+	struct backend_row *row = find(backends, cluster);
+	uint32_t word;
+
+	if (!row)
+		return NULL;
+	word = __atomic_load_n(&row->word, __ATOMIC_ACQUIRE);
+	do {
+		if (!(word & ROW_OPEN))
+			return NULL;
+	} while (!__atomic_compare_exchange_n(&row->word, &word, word + 1, true, __ATOMIC_ACQ_REL,
+					      __ATOMIC_ACQUIRE));
+	return &row->backend;
+}
+
+// Takes the row out of use. False: it was not in use.
+static bool row_retire(struct backend_row *row)
+{
+	uint32_t before = __atomic_fetch_and(&row->word, ~ROW_OPEN, __ATOMIC_ACQ_REL);
+
+	if (!(before & ROW_OPEN))
+		return false;
+	backend_unref(&row->backend);
+	return true;
+}
+
+static void row_add(struct backends *backends, uint64_t cluster)
+{
+	struct backend_row *row = calloc(1, sizeof *row);
+
+	if (!row) {
+		log_error(NULL, "CLUSTER-OPEN", "out of memory");
+		return;
+	}
+	row->backends = backends;
+	row->cluster = cluster;
+	row_open(row);
+	row->next = backends->rows; // one thread at a time adds
+	__atomic_store_n(&backends->rows, row, __ATOMIC_RELEASE);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_options(const struct cluster *a, const struct cluster *b)
+{
+	return b && same_text(a->kind, b->kind) && same_text(a->options_json, b->options_json) &&
+	       same_text(a->secrets_json, b->secrets_json);
+}
+
+bool backends_changed(struct backends *backends, uint64_t cluster)
+{
+	struct backend_row *row = find(backends, cluster);
+	const struct cluster *now;
+	struct backend *held;
+	bool same;
+
+	if (!row) {
+		row_add(backends, cluster);
+		return false;
+	}
+	now = catalog_cluster(backends->catalog, cluster);
+	held = backend_get(backends, cluster); // the row's model does not change meanwhile
+	same = held && same_options(row->model, now);
+	__atomic_store_n(&row->reopen, now && !same, __ATOMIC_RELEASE);
+	backend_unref(held);
+	model_unref(now);
+	if (same)
+		return false;
+	if (!held && now && !row->backend.adapter) {
+		row_open(row); // it could not be opened before
+		return false;
+	}
+	return row_retire(row);
+}
+
+struct closing {
+	uint32_t open; // atomic
+	void (*done)(void *ctx);
+	void *ctx;
+};
+
+static void on_one_closed(void *ctx)
+{
+	struct closing *closing = ctx;
+
+	if (__atomic_sub_fetch(&closing->open, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	closing->done(closing->ctx);
+	free(closing);
+}
+
+void backends_close(struct backends *backends, void (*done)(void *ctx), void *ctx)
+{
+	struct closing *closing = calloc(1, sizeof *closing);
+
+	if (!closing) {
+		done(ctx); // the process ends anyway, and a store is safe against that
+		return;
+	}
+	*closing = (struct closing){.open = 1, .done = done, .ctx = ctx};
+	for (struct backend_row *row = backends->rows; row; row = row->next) {
+		if (!(__atomic_load_n(&row->word, __ATOMIC_ACQUIRE) & ROW_OPEN))
+			continue;
+		__atomic_add_fetch(&closing->open, 1, __ATOMIC_ACQ_REL);
+		row->closed_ctx = closing;
+		__atomic_store_n(&row->closed, on_one_closed, __ATOMIC_RELEASE);
+		row_retire(row);
+	}
+	on_one_closed(closing);
+}
+
+static void open_one(void *ctx, const struct model_object *object)
+{
+	struct backends *backends = ctx;
+	struct backend_row *row = calloc(1, sizeof *row);
+
+	// Under the catalog's lock: only noted here, opened afterwards.
+	if (!row)
+		return;
+	row->backends = backends;
+	row->cluster = object->id;
+	row->next = backends->rows;
+	backends->rows = row;
+}
+
+void backends_init(struct backends *backends, const struct proxy_config *config)
+{
+	*backends = (struct backends){.find_adapter = config->find_adapter,
+				      .data_dir = config->data_dir,
+				      .catalog = config->catalog};
+	catalog_each(backends->catalog, MODEL_CLUSTER, open_one, backends);
+	for (struct backend_row *row = backends->rows; row; row = row->next)
+		row_open(row);
+}
+
+void backends_deinit(struct backends *backends)
+{
+	while (backends->rows) {
+		struct backend_row *row = backends->rows;
+
+		backends->rows = row->next;
+		model_unref(row->model);
+		free(row);
+	}
+}

@@ -1,0 +1,39 @@
+// The opened clusters: one row each, found by any worker without a lock, kept in step with the
+// catalog.
+#pragma once
+
+#include "proxy/proxy.h"
+
+// What workers may see of a row; the rest belongs to backends.c.
+struct backend {
+	const struct adapter_ops *ops;
+	struct adapter *adapter;
+	uint32_t capabilities;
+};
+
+struct backend_row;
+
+struct backends {
+	struct backend_row *rows; // atomic; only ever added to
+	const struct adapter_ops *(*find_adapter)(const char *kind);
+	const char *data_dir;
+	struct catalog *catalog;
+};
+
+// Opens every cluster of the catalog. A cluster that cannot be opened is logged and answers
+// BACKEND_DOWN.
+void backends_init(struct backends *backends, const struct proxy_config *config);
+void backends_deinit(struct backends *backends); // all closed
+
+// A reference; NULL: no such cluster, or it is not open. @thread any
+struct backend *backend_get(struct backends *backends, uint64_t cluster);
+struct backend *backend_unref(struct backend *backend); // returns NULL; accepts NULL; @thread any
+
+// After a change of the catalog. True: what was opened through the old row must be given back; the
+// cluster is opened again when the last reference is gone. @thread of the change
+bool backends_changed(struct backends *backends, uint64_t cluster);
+// No new references from now on; done when every adapter has closed. @thread any, once
+void backends_close(struct backends *backends, void (*done)(void *ctx), void *ctx);
+
+typedef void (*backend_each_fn)(void *ctx, const struct cluster *cluster, const char *state,
+				const char *error);

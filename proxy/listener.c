@@ -1,0 +1,218 @@
+// Each worker accepts on its own descriptor of an address; the kernel spreads connections over
+// them.
+//
+// When the process has no descriptor left, a spare one is given up for a moment to accept and close
+// what waits (a refusal beats a client that hangs), and accepting pauses.
+
+#include "proxy/listener.h"
+
+#include "proxy/address.h"
+#include "proxy/conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+
+#define BACKLOG    1024
+#define PAUSE_NS   (200 * MS_NS)
+#define ACCEPT_MAX 64 // in a round
+
+static int spare_fd = -1; // atomic; one for all workers
+
+static void say(char **ret_error, const char *address, const char *what, int error)
+{
+	if (asprintf(ret_error, "%s: %s: %s", address, what, strerror(error)) < 0)
+		*ret_error = NULL;
+}
+
+static int open_socket(const struct sockaddr_storage *address, socklen_t size, bool share)
+{
+	int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1,
+	    r;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if ((share && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) ||
+	    bind(fd, (const struct sockaddr *)address, size) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+// Is the port free? A descriptor that is not listening conflicts with one that is.
+static int probe(struct sockaddr_storage *address, socklen_t size)
+{
+	int fd = open_socket(address, size, false), r = 0;
+
+	if (fd < 0)
+		return fd;
+	if (listen(fd, 1) < 0 ||
+	    getsockname(fd, (struct sockaddr *)address, &(socklen_t){sizeof *address}) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+int listener_bind(struct proxy_listener *listener, const struct proxy_listener_config *config,
+		  unsigned workers, char **ret_error)
+{
+	struct sockaddr_storage address;
+	char text[ADDRESS_TEXT_MAX];
+	socklen_t size;
+	int r = address_parse(config->address, &address, &size);
+
+	for (unsigned i = 0; i < WORKER_MAX; ++i)
+		listener->fds[i] = -1;
+	if (r < 0) {
+		if (asprintf(ret_error, "%s: not an address of the form host:port",
+			     config->address) < 0)
+			*ret_error = NULL;
+		return r;
+	}
+	r = probe(&address, size);
+	if (r < 0) {
+		say(ret_error, config->address, "cannot listen", -r);
+		return r;
+	}
+	for (unsigned i = 0; i < workers; ++i) {
+		r = open_socket(&address, size, true);
+		if (r >= 0) {
+			listener->fds[i] = r;
+			r = listen(r, BACKLOG) < 0 ? -errno : 0;
+		}
+		if (r < 0) {
+			say(ret_error, config->address, "cannot listen", -r);
+			listener_unbind(listener);
+			return r;
+		}
+	}
+	address_text((const struct sockaddr *)&address, text);
+	listener->address = strdup(text);
+	listener->advertised = strdup(config->advertised ? config->advertised : text);
+	return listener->address && listener->advertised ? 0 : -ENOMEM;
+}
+
+void listener_unbind(struct proxy_listener *listener)
+{
+	for (unsigned i = 0; i < WORKER_MAX; ++i) {
+		if (listener->fds[i] >= 0)
+			close(listener->fds[i]);
+		listener->fds[i] = -1;
+	}
+	free(listener->address);
+	free(listener->advertised);
+	listener->address = NULL;
+	listener->advertised = NULL;
+}
+
+// ---- accepting
+
+static void refuse_one(int listening)
+{
+	int spare = __atomic_exchange_n(&spare_fd, -1, __ATOMIC_ACQ_REL), fd;
+
+	if (spare < 0)
+		return; // another worker is at it
+	close(spare);
+	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	__atomic_store_n(&spare_fd, open("/dev/null", O_RDONLY | O_CLOEXEC), __ATOMIC_RELEASE);
+}
+
+static void pause_accepting(struct listener *listener, int error)
+{
+	log_warn(NULL, "ACCEPT", "accepting pauses: %s", strerror(error));
+	if (error == EMFILE || error == ENFILE)
+		refuse_one(listener->fd);
+	loop_io_want(&listener->io, 0);
+	loop_timer_set(&listener->pause, loop_now_ns(listener->worker->loop) + PAUSE_NS);
+}
+
+static void on_pause_over(struct loop_timer *timer)
+{
+	struct listener *listener = CONTAINER_OF(timer, struct listener, pause);
+
+	loop_io_want(&listener->io, LOOP_READ);
+}
+
+static void welcome(struct worker *worker, int fd, const struct sockaddr_storage *peer)
+{
+	char text[ADDRESS_TEXT_MAX];
+	int on = 1;
+
+	if (worker->unauthenticated >= worker->limits.unauthenticated ||
+	    !worker_has_room(worker, 0)) {
+		close(fd);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	address_text((const struct sockaddr *)peer, text);
+	conn_new(worker, fd, text);
+}
+
+static void on_acceptable(struct loop_io *io, unsigned events)
+{
+	struct listener *listener = CONTAINER_OF(io, struct listener, io);
+
+	for (unsigned i = 0; i < ACCEPT_MAX; ++i) {
+		struct sockaddr_storage peer = {0};
+		socklen_t size = sizeof peer;
+		int fd = accept4(listener->fd, (struct sockaddr *)&peer, &size,
+				 SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			welcome(listener->worker, fd, &peer);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(listener, errno);
+		return; // EAGAIN, or a client that has gone already
+	}
+}
+
+int listeners_open(struct worker *worker)
+{
+	struct proxy *proxy = worker->proxy;
+	int expected = -1, fd = open("/dev/null", O_RDONLY | O_CLOEXEC), r = 0;
+
+	if (!__atomic_compare_exchange_n(&spare_fd, &expected, fd, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED) &&
+	    fd >= 0)
+		close(fd);
+	worker->listeners = calloc(MAX(proxy->listener_count, 1), sizeof *worker->listeners);
+	if (!worker->listeners)
+		return -ENOMEM;
+	for (size_t i = 0; i < proxy->listener_count && r == 0; ++i) {
+		struct listener *listener = &worker->listeners[i];
+
+		listener->worker = worker;
+		listener->fd = proxy->listeners[i].fds[worker->index];
+		proxy->listeners[i].fds[worker->index] = -1;
+		loop_timer_init(&listener->pause, worker->loop, on_pause_over);
+		++worker->listener_count;
+		r = loop_io_init(&listener->io, worker->loop, listener->fd, on_acceptable);
+		if (r == 0)
+			r = loop_io_want(&listener->io, LOOP_READ);
+	}
+	return r;
+}
+
+void listeners_close(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->listener_count; ++i) {
+		struct listener *listener = &worker->listeners[i];
+
+		loop_timer_cancel(&listener->pause);
+		loop_io_deinit(&listener->io);
+		close(listener->fd);
+	}
+	free(worker->listeners);
+	worker->listeners = NULL;
+	worker->listener_count = 0;
+}

@@ -1,0 +1,645 @@
+// One batch from frame to PRODUCED.
+//
+// The records are slices of the frame's buffer and stay there. A batch is usually submitted as one
+// part; under a quota in mode `wait` as several, in order. It is answered once, when every part has
+// come back and nothing waits. A record that is malformed or too large is refused by itself and
+// takes no place in `records`; the answer puts both together again in the order of the frame.
+//
+// All of a batch belongs to its connection's loop, but for a part while the adapter has it.
+
+#include "proxy/produce.h"
+
+#include "core/wire/codec.h"
+#include "core/wire/partition.h"
+#include "core/wire/produce.h"
+#include "core/wire/record.h"
+#include "proxy/proxy_state.h"
+#include "proxy/topic.h"
+
+#include <errno.h>
+
+#define WAIT_STEP_NS MS_NS // the least time between two looks at a quota
+
+struct refusal {
+	uint32_t index; // in the frame
+	enum code code;
+};
+
+struct part {
+	struct loop_task task; // the way back from the adapter
+	struct submit submit;
+	struct produce *produce;
+	struct quota_charge charge;
+	struct part *next;
+};
+
+struct produce {
+	struct list in_conn; // member of conn->produces
+	struct conn *conn;   // NULL: closed
+	struct worker *worker;
+	struct tenant_view *tenant;
+	struct topic_use *topic; // NULL: the stream is not open
+	struct buf *buf;
+	uint64_t batch;
+	uint32_t stream, count, frame_bytes, held_bytes;
+	bool oneway;
+
+	struct submit_record *records; // valid ones
+	uint32_t valid, sent;          // the first `sent` of them went to the adapter
+	struct refusal *refusals;
+	uint32_t refused, refusal_room;
+	struct submit_run *runs;
+	enum code rest_code; // with OK: records after `sent` wait
+	uint32_t rest_retry_ms;
+	uint64_t wait_until_ns;
+
+	uint32_t open_parts;
+	struct part *last_part;
+	struct part part; // the first
+};
+
+// ---- the window
+
+void produce_window_start(struct conn *conn)
+{
+	const struct proxy_limits *limits = &conn->worker->limits;
+	uint32_t largest = MIN(limits->max_message, conn->tenant->model->limits.message_bytes);
+
+	// A quarter of it may be withheld while nothing is in flight, see grant(): the largest
+	// record must fit in the rest.
+	conn->window_base = MAX(limits->window, largest + largest / 2 + 256);
+	conn->granted = conn->window_base;
+}
+
+void produce_window_release(struct conn *conn)
+{
+	if (conn->window_extra)
+		quota_count_give_back(conn->tenant->ledger, QUOTA_MEMORY, conn->window_extra);
+	conn->window_extra = 0;
+}
+
+// A connection that keeps half of its window busy gets twice of it while its tenant has room.
+static void window_grow(struct conn *conn)
+{
+	uint32_t window = conn->window_base + conn->window_extra;
+	uint32_t most = MAX(conn->worker->limits.window_max, window);
+	uint32_t more = MIN(window, most - window);
+
+	if (more == 0 || conn->received - conn->answered < window / 2 ||
+	    !worker_has_room(conn->worker, more) ||
+	    !quota_count_take(conn->tenant->ledger, QUOTA_MEMORY, more))
+		return;
+	conn->window_extra += more;
+}
+
+static void grant(struct conn *conn, uint32_t bytes)
+{
+	uint64_t target, wire;
+
+	window_grow(conn);
+	conn->answered += bytes;
+	target = conn->answered + conn->window_base + conn->window_extra;
+	if (target < conn->granted + (conn->window_base + conn->window_extra) / 4)
+		return;
+	conn->granted = target;
+	wire = target;
+	conn_send(conn, FRAME_WINDOW, 0, &wire, sizeof wire);
+}
+
+// ---- the answer
+
+static void free_produce(struct produce *produce)
+{
+	struct part *part = produce->part.next;
+
+	while (part) {
+		struct part *next = part->next;
+
+		free(part);
+		part = next;
+	}
+	produce->worker->memory -= produce->held_bytes;
+	list_unlink(&produce->in_conn);
+	topic_use_unref(produce->topic);
+	buf_unref(produce->buf);
+	free(produce->refusals);
+	free(produce->records);
+	free(produce->runs);
+	free(produce);
+}
+
+static void count_run(struct produce *produce, const struct submit_run *run)
+{
+	struct produce_counters *tenant = &produce->tenant->produced;
+	struct produce_counters *topic = produce->topic ? &produce->topic->stats->produced : NULL;
+	size_t member;
+
+	if (run->outcome == OUTCOME_OK)
+		member = offsetof(struct produce_counters, ok);
+	else if (run->outcome == OUTCOME_UNKNOWN)
+		member = offsetof(struct produce_counters, unknown);
+	else if (run->code == CODE_THROTTLED)
+		member = offsetof(struct produce_counters, throttled);
+	else
+		member = offsetof(struct produce_counters, rejected);
+	*(uint64_t *)(void *)((char *)tenant + member) += run->count;
+	if (topic)
+		*(uint64_t *)(void *)((char *)topic + member) += run->count;
+	if (!produce->oneway || run->outcome == OUTCOME_OK)
+		return;
+	tenant->dropped += run->count;
+	if (topic)
+		topic->dropped += run->count;
+}
+
+// The runs of the answer, in the order of the frame's records.
+struct walk {
+	struct produce *produce;
+	const struct part *part;
+	uint32_t run, used; // of the part's runs; records of it that are answered
+	uint32_t refusal, index, valid;
+};
+
+// Consecutive valid records that ended the same way, at most `most`.
+static struct submit_run valid_run(struct walk *walk, uint32_t most)
+{
+	const struct produce *produce = walk->produce;
+	struct submit_run run;
+
+	while (walk->part && walk->run == walk->part->submit.run_count) {
+		walk->part = walk->part->next;
+		walk->run = 0;
+	}
+	if (!walk->part || walk->valid >= produce->sent)
+		return (struct submit_run){.count = most,
+					   .outcome = OUTCOME_REJECTED,
+					   .code = (uint16_t)produce->rest_code,
+					   .offset = UINT64_MAX,
+					   .retry_after_ms = produce->rest_retry_ms};
+	run = walk->part->submit.runs[walk->run];
+	if (run.offset != UINT64_MAX)
+		run.offset += walk->used;
+	run.count = MIN(run.count - walk->used, most);
+	walk->used += run.count;
+	if (walk->used == walk->part->submit.runs[walk->run].count) {
+		walk->used = 0;
+		++walk->run;
+	}
+	return run;
+}
+
+static bool walk_next(struct walk *walk, struct submit_run *ret)
+{
+	const struct produce *produce = walk->produce;
+	uint32_t until = produce->count;
+
+	if (walk->index == produce->count)
+		return false;
+	if (walk->refusal < produce->refused)
+		until = produce->refusals[walk->refusal].index;
+	if (until == walk->index) {
+		*ret = (struct submit_run){.count = 1,
+					   .outcome = OUTCOME_REJECTED,
+					   .code = (uint16_t)produce->refusals[walk->refusal].code,
+					   .offset = UINT64_MAX};
+		++walk->refusal;
+	} else {
+		*ret = valid_run(walk, until - walk->index);
+		walk->valid += ret->count;
+	}
+	walk->index += ret->count;
+	return true;
+}
+
+static size_t most_runs(const struct produce *produce)
+{
+	size_t runs = 1 + 2 * (size_t)produce->refused;
+
+	for (const struct part *part = &produce->part; part; part = part->next)
+		runs += part->submit.run_count;
+	return runs;
+}
+
+static void answer(struct produce *produce)
+{
+	struct conn *conn = produce->conn && !produce->oneway ? produce->conn : NULL;
+	struct walk walk = {.produce = produce, .part = &produce->part};
+	size_t room = PRODUCED_HEAD_SIZE + most_runs(produce) * PRODUCED_RUN_SIZE, size = 0;
+	uint8_t *payload = conn ? conn_frame(conn, (uint32_t)room) : NULL;
+	uint64_t incarnation = produce->topic ? produce->topic->model->incarnation : 0;
+	struct submit_run run;
+
+	if (payload)
+		produce_head_write(payload, &(struct produce_head){.batch = produce->batch,
+								   .count = produce->count});
+	size = PRODUCED_HEAD_SIZE;
+	while (walk_next(&walk, &run)) {
+		struct produced_run wire = {.count = run.count,
+					    .outcome = run.outcome,
+					    .durability = run.durability,
+					    .code = run.code,
+					    .retry_after_ms = run.retry_after_ms,
+					    .partition = run.partition,
+					    .offset = run.offset,
+					    .incarnation = incarnation};
+
+		count_run(produce, &run);
+		if (payload)
+			produced_run_write(payload + size, &wire);
+		size += PRODUCED_RUN_SIZE;
+	}
+	if (payload)
+		conn_frame_done(conn, payload, FRAME_PRODUCED, produce->stream, (uint32_t)size);
+}
+
+static void finish_if_done(struct produce *produce)
+{
+	struct conn *conn;
+	uint32_t bytes = produce->frame_bytes;
+
+	if (produce->open_parts ||
+	    (produce->sent < produce->valid && produce->rest_code == CODE_OK))
+		return;
+	answer(produce);
+	conn = produce->conn; // an answer that cannot be held in memory closes it
+	free_produce(produce);
+	if (!conn)
+		return;
+	grant(conn, bytes);
+	if (conn->state == CONN_LEAVING)
+		conn_check_left(conn);
+}
+
+// ---- submit
+
+// What was not stored costs nothing.
+static void give_back_refused(struct part *part)
+{
+	const struct submit_record *record = part->submit.records;
+
+	for (uint32_t i = 0; i < part->submit.run_count; ++i) {
+		const struct submit_run *run = &part->submit.runs[i];
+		uint64_t bytes = 0;
+
+		if (run->outcome == OUTCOME_REJECTED) {
+			for (uint32_t k = 0; k < run->count; ++k)
+				bytes += record[k].size;
+			quota_charge_give_back(&part->charge, run->count, bytes);
+		}
+		record += run->count;
+	}
+	quota_charge_close(&part->charge);
+}
+
+static void on_part(struct loop_task *task)
+{
+	struct part *part = CONTAINER_OF(task, struct part, task);
+
+	give_back_refused(part);
+	--part->produce->open_parts;
+	finish_if_done(part->produce);
+}
+
+static void on_submit_done(struct submit *submit)
+{
+	struct part *part = CONTAINER_OF(submit, struct part, submit);
+
+	loop_post(part->produce->worker->loop, &part->task);
+}
+
+static void submit_part(struct produce *produce, struct part *part, uint32_t count)
+{
+	struct backend *backend = produce->topic->backend;
+
+	part->task.fn = on_part;
+	part->produce = produce;
+	part->submit = (struct submit){.topic = produce->topic->handle,
+				       .buf = produce->buf,
+				       .records = produce->records + produce->sent,
+				       .count = count,
+				       .runs = produce->runs + produce->sent,
+				       .done = on_submit_done,
+				       .submitted_ns = loop_now_ns(produce->worker->loop)};
+	produce->sent += count;
+	++produce->open_parts;
+	produce->last_part->next = part == produce->last_part ? NULL : part;
+	produce->last_part = part;
+	backend->ops->submit(backend->adapter, &part->submit);
+}
+
+// Submits as many of the records as the quota lets pass now. False: some are left.
+static bool submit_some(struct produce *produce, uint64_t now_ns)
+{
+	uint32_t want = produce->valid - produce->sent;
+	const struct submit_record *first = produce->records + produce->sent;
+	struct part *part = produce->sent ? calloc(1, sizeof *part) : &produce->part;
+	uint64_t total = 0;
+	size_t passed;
+
+	if (!part)
+		return false; // memory may be there the next time
+	for (uint32_t i = 0; i < want; ++i)
+		total += first[i].size;
+	passed = quota_charge_batch(produce->tenant->ledger, QUOTA_PRODUCE, &first->size,
+				    sizeof *first, want, total, now_ns, &part->charge);
+	if (passed)
+		submit_part(produce, part, (uint32_t)passed);
+	else if (part != &produce->part)
+		free(part);
+	return passed == want;
+}
+
+// ---- quota
+
+static uint64_t next_wait_ns(const struct produce *produce, uint64_t now_ns,
+			     struct quota_answer *ret)
+{
+	uint32_t size = produce->records[produce->sent].size;
+
+	quota_explain(produce->tenant->ledger, QUOTA_PRODUCE, size, now_ns, ret);
+	return MAX(ret->wait_ns, WAIT_STEP_NS);
+}
+
+static void refuse_rest(struct produce *produce, enum code code, uint64_t retry_ns)
+{
+	produce->rest_code = code;
+	produce->rest_retry_ms = (uint32_t)MIN((retry_ns + MS_NS - 1) / MS_NS, UINT32_MAX);
+}
+
+static struct produce *first_waiting(const struct conn *conn)
+{
+	LIST_FOREACH(pos, next, &conn->produces)
+	{
+		struct produce *produce = LIST_ENTRY(pos, struct produce, in_conn);
+
+		if (produce->sent < produce->valid && produce->rest_code == CODE_OK)
+			return produce;
+	}
+	return NULL;
+}
+
+static void wait_at_most(struct tenant_view *tenant, uint64_t until_ns)
+{
+	if (!tenant->waiting_timer.at_ns || until_ns < tenant->waiting_timer.at_ns)
+		loop_timer_set(&tenant->waiting_timer, until_ns);
+}
+
+// Mode `wait`: parked in its connection's window, at most wait_ms.
+static void park(struct produce *produce, uint64_t now_ns)
+{
+	struct tenant_view *tenant = produce->tenant;
+	struct quota_answer why;
+	uint64_t wait_ns = next_wait_ns(produce, now_ns, &why);
+
+	produce->wait_until_ns = now_ns + tenant->model->limits.wait_ms * MS_NS;
+	if (list_empty(&produce->conn->waiting))
+		list_push_back(&tenant->waiting, &produce->conn->waiting);
+	wait_at_most(tenant, MIN(now_ns + wait_ns, produce->wait_until_ns));
+	conn_send_throttle(produce->conn, QUOTA_PRODUCE, &why);
+}
+
+// Takes the waiting batches of a connection as far as they come. False: some still wait; then
+// *ret_again_ns says when to look.
+static bool serve_waiting(struct conn *conn, uint64_t now_ns, uint64_t *ret_again_ns)
+{
+	struct quota_answer why;
+	struct produce *produce;
+
+	while (conn_is_open(conn) && (produce = first_waiting(conn))) {
+		if (!submit_some(produce, now_ns)) {
+			uint64_t wait_ns = next_wait_ns(produce, now_ns, &why);
+
+			if (now_ns < produce->wait_until_ns) {
+				*ret_again_ns = MIN(now_ns + wait_ns, produce->wait_until_ns);
+				return false;
+			}
+			refuse_rest(produce, CODE_THROTTLED, wait_ns);
+		}
+		finish_if_done(produce);
+	}
+	return true;
+}
+
+// Connections take turns at the front, so that none lives on the tokens of all.
+void produce_waiting_over(struct loop_timer *timer)
+{
+	struct tenant_view *tenant = CONTAINER_OF(timer, struct tenant_view, waiting_timer);
+	uint64_t now_ns = loop_now_ns(tenant->worker->loop), again_ns;
+	struct list round = LIST_INIT(round);
+
+	while (!list_empty(&tenant->waiting))
+		list_push_back(&round, list_pop_front(&tenant->waiting));
+	while (!list_empty(&round)) {
+		struct conn *conn = LIST_ENTRY(list_pop_front(&round), struct conn, waiting);
+
+		if (serve_waiting(conn, now_ns, &again_ns))
+			continue;
+		// Who came first this time comes last the next time.
+		list_push_front(&tenant->waiting, &conn->waiting);
+		wait_at_most(tenant, again_ns);
+	}
+}
+
+static void charge_and_submit(struct produce *produce)
+{
+	const struct tenant *model = produce->tenant->model;
+	uint64_t now_ns = loop_now_ns(produce->worker->loop);
+	struct quota_answer why;
+	bool queue = !list_empty(&produce->conn->waiting); // batches never overtake each other
+
+	if (!queue && submit_some(produce, now_ns))
+		return;
+	if (model->limits.over == QUOTA_OVER_WAIT && model->limits.wait_ms)
+		park(produce, now_ns);
+	else
+		refuse_rest(produce, CODE_THROTTLED, next_wait_ns(produce, now_ns, &why));
+}
+
+// ---- check
+
+static int refuse_record(struct produce *produce, uint32_t index, enum code code)
+{
+	struct refusal *grown;
+
+	if (produce->refused == produce->refusal_room) {
+		uint32_t room = MAX(produce->refusal_room * 2, 16);
+
+		grown = realloc(produce->refusals, room * sizeof *grown);
+		if (!grown)
+			return -ENOMEM;
+		produce->refusals = grown;
+		produce->refusal_room = room;
+	}
+	produce->refusals[produce->refused++] = (struct refusal){index, code};
+	return 0;
+}
+
+// What is wrong with a well-formed record at this topic, and where it goes.
+static enum code place(const struct topic_stream *stream, const uint8_t *data, uint32_t size,
+		       uint32_t turn, uint32_t *ret_partition)
+{
+	const struct topic *topic = stream->topic->model;
+	uint32_t flags = record_flags(data);
+	struct slice key;
+	struct record_view view;
+
+	if (size > stream->max_record)
+		return CODE_TOO_LARGE;
+	*ret_partition = turn;
+	if ((flags & RECORD_KEY) && topic->partitions > 1) {
+		key = record_key(data);
+		*ret_partition = partition_of_key(key.data, key.size, topic->partitions);
+	}
+	if (flags & (RECORD_PARTITION | RECORD_DUE)) {
+		record_read(data, &view);
+		if ((flags & RECORD_DUE) && !(stream->topic->backend->capabilities & CAP_DELAY))
+			return CODE_UNSUPPORTED_BY_BACKEND;
+		if ((flags & RECORD_PARTITION) && view.partition >= topic->partitions)
+			return CODE_BAD_REQUEST;
+		if (flags & RECORD_PARTITION)
+			*ret_partition = view.partition;
+	}
+	return CODE_OK;
+}
+
+// Walks the records of a payload. NULL: fine; else what breaks the whole frame.
+static const char *check_records(struct produce *produce, struct topic_stream *stream,
+				 struct slice payload)
+{
+	const uint8_t *at = payload.data + PRODUCE_HEAD_SIZE, *end = payload.data + payload.size;
+	uint32_t turn = stream ? stream->turn++ % stream->topic->model->partitions : 0;
+
+	for (uint32_t i = 0; i < produce->count; ++i) {
+		struct submit_record *record = &produce->records[produce->valid];
+		enum code code = CODE_BAD_REQUEST;
+		enum record_problem problem = record_check(at, (size_t)(end - at), &record->size);
+
+		if (problem == RECORD_BROKEN)
+			return "the records do not chain to the end of the frame";
+		if (problem == RECORD_OK)
+			code = stream ? place(stream, at, record->size, turn, &record->partition)
+				      : CODE_OK;
+		produce->tenant->produced.bytes += record->size;
+		if (stream)
+			stream->topic->stats->produced.bytes += record->size;
+		record->data = at;
+		at += record->size;
+		if (code == CODE_OK)
+			++produce->valid;
+		else if (refuse_record(produce, i, code) < 0)
+			return "out of memory";
+	}
+	return at == end ? NULL : "bytes after the last record";
+}
+
+static struct produce *new_produce(struct conn *conn, struct topic_stream *stream,
+				   const struct frame *frame, struct buf *buf,
+				   const struct produce_head *head)
+{
+	struct produce *produce = calloc(1, sizeof *produce);
+
+	if (!produce)
+		return NULL;
+	*produce = (struct produce){
+		.conn = conn,
+		.worker = conn->worker,
+		.tenant = conn->tenant,
+		.topic = stream ? stream->topic : NULL,
+		.buf = buf_ref(buf),
+		.batch = head->batch,
+		.stream = frame->header.stream,
+		.count = head->count,
+		.frame_bytes = WIRE_HEADER_SIZE + frame->header.size,
+		.oneway = frame->header.flags & FRAME_ONEWAY,
+		.last_part = &produce->part,
+	};
+	list_init(&produce->in_conn);
+	produce->held_bytes = buf == frame->buf ? produce->frame_bytes : buf->size;
+	conn->worker->memory += produce->held_bytes;
+	if (produce->topic)
+		++produce->topic->refs;
+	produce->records = malloc(head->count * sizeof *produce->records);
+	produce->runs = malloc(head->count * sizeof *produce->runs);
+	if (!produce->records || !produce->runs) {
+		free_produce(produce);
+		return NULL;
+	}
+	return produce;
+}
+
+static void accept(struct conn *conn, struct topic_stream *stream, const struct frame *frame,
+		   struct buf *buf, struct slice payload)
+{
+	struct produce_head head;
+	const char *problem = produce_head_read(payload.data, payload.size, &head);
+	struct produce *produce;
+
+	if (problem) {
+		conn_close(conn, CODE_PROTOCOL, problem);
+		return;
+	}
+	produce = new_produce(conn, stream, frame, buf, &head);
+	if (!produce) {
+		conn_close(conn, CODE_OVERLOADED, "out of memory");
+		return;
+	}
+	problem = check_records(produce, stream, payload);
+	if (problem) {
+		free_produce(produce);
+		conn_close(conn, CODE_PROTOCOL, problem);
+		return;
+	}
+	list_push_back(&conn->produces, &produce->in_conn);
+	conn->tenant->produced.messages += head.count;
+	if (stream)
+		stream->topic->stats->produced.messages += head.count;
+	if (!stream)
+		refuse_rest(produce, CODE_NOT_FOUND, 0);
+	else if (conn->state == CONN_LEAVING)
+		refuse_rest(produce, CODE_SHUTTING_DOWN, 0);
+	else if (!worker_has_room(conn->worker, 0))
+		refuse_rest(produce, CODE_OVERLOADED, S_NS);
+	else if (produce->valid)
+		charge_and_submit(produce);
+	finish_if_done(produce);
+}
+
+void produce_frame(struct conn *conn, struct topic_stream *stream, const struct frame *frame)
+{
+	enum frame_codec codec = frame->header.flags & FRAME_CODEC_MASK;
+	_cleanup_(buf_unrefp) struct buf *plain = NULL;
+	int r;
+
+	conn->received += WIRE_HEADER_SIZE + frame->header.size;
+	if (conn->received > conn->granted) {
+		conn_close(conn, CODE_PROTOCOL, "more was sent than the window allows");
+		return;
+	}
+	if (codec == CODEC_NONE) {
+		accept(conn, stream, frame, frame->buf, frame->payload);
+		return;
+	}
+	if (!(conn->codecs & 1u << codec)) {
+		conn_close(conn, CODE_PROTOCOL, "this codec was not agreed upon");
+		return;
+	}
+	r = codec_decompress(codec, frame->payload, conn->worker->limits.max_frame, &plain);
+	if (r != 0)
+		conn_close(conn, r < 0 ? CODE_OVERLOADED : CODE_PROTOCOL,
+			   "the payload cannot be decompressed");
+	else
+		accept(conn, stream, frame, plain, (struct slice){plain->data, plain->size});
+}
+
+void produce_detach_all(struct conn *conn)
+{
+	while (!list_empty(&conn->produces)) {
+		struct produce *produce = LIST_ENTRY(conn->produces.next, struct produce, in_conn);
+
+		list_unlink(&produce->in_conn);
+		produce->conn = NULL;
+		if (produce->rest_code == CODE_OK)
+			produce->rest_code = CODE_CONNECTION_LOST;
+		finish_if_done(produce);
+	}
+}

@@ -1,0 +1,14 @@
+// The steps of a PRODUCE frame: check, route by handle, quota, submit, reply. And the produce
+// window.
+#pragma once
+
+#include "proxy/stream.h"
+
+// `stream` NULL: it is not open (any more); the records are refused.
+void produce_frame(struct conn *conn, struct topic_stream *stream, const struct frame *frame);
+// The connection closes: what is on its way is finished without an answer.
+void produce_detach_all(struct conn *conn);
+
+void produce_window_start(struct conn *conn);
+void produce_window_release(struct conn *conn);      // back to the base window
+void produce_waiting_over(struct loop_timer *timer); // of a tenant: its quota lets more pass

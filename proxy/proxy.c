@@ -1,0 +1,195 @@
+// Puts the parts together and takes them apart in order: workers, then clusters.
+
+#include "proxy/proxy.h"
+
+#include "core/base/clock.h"
+#include "proxy/ask.h"
+#include "proxy/listener.h"
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <sys/sysinfo.h>
+
+const struct proxy_limits proxy_limits_default = {
+	.unauthenticated = 1024,
+	.ready_ms = 10000,
+	.keepalive_ms = 30000,
+	.max_frame = 4u << 20,
+	.max_message = 1u << 20,
+	.window = 256u << 10,
+	.window_max = 4u << 20,
+	.tenant_window = 64u << 20,
+	.output = 1u << 20,
+	.stalled_ms = 30000,
+	.streams = 65536,
+	.source_idle_ms = 30000,
+	.worker_memory = 1ull << 30,
+};
+
+struct worker *proxy_home(struct proxy *proxy, uint64_t group)
+{
+	return proxy->workers[group % proxy->worker_count];
+}
+
+static void on_catalog_change(void *ctx, enum model_kind kind, uint64_t id,
+			      const struct model_object *object)
+{
+	struct proxy *proxy = ctx;
+	bool cluster_gone = kind == MODEL_CLUSTER && backends_changed(&proxy->backends, id);
+
+	if (!__atomic_load_n(&proxy->started, __ATOMIC_ACQUIRE))
+		return;
+	for (unsigned i = 0; i < proxy->worker_count; ++i)
+		worker_changed(proxy->workers[i], kind, id, cluster_gone);
+}
+
+static int copy_texts(struct proxy *proxy, const struct proxy_config *config)
+{
+	proxy->proxy_id = strdup(config->proxy_id);
+	proxy->server_version = strdup(config->server_version);
+	proxy->data_dir = strdup(config->data_dir);
+	return proxy->proxy_id && proxy->server_version && proxy->data_dir ? 0 : -ENOMEM;
+}
+
+static int bind_all(struct proxy *proxy, const struct proxy_config *config, char **ret_error)
+{
+	int r = 0;
+
+	proxy->listeners = calloc(MAX(config->listener_count, 1), sizeof *proxy->listeners);
+	if (!proxy->listeners)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->listener_count && r == 0; ++i) {
+		r = listener_bind(&proxy->listeners[i], &config->listeners[i], proxy->worker_count,
+				  ret_error);
+		++proxy->listener_count;
+	}
+	return r;
+}
+
+static int set_up(struct proxy *proxy, const struct proxy_config *config, char **ret_error)
+{
+	unsigned workers = config->workers ? config->workers : (unsigned)MAX(get_nprocs(), 1);
+	int r = copy_texts(proxy, config);
+
+	if (r < 0)
+		return r;
+	proxy->catalog = config->catalog;
+	proxy->started_ns = clock_now_ns();
+	memcpy(proxy->salt_secret, config->salt_secret, sizeof proxy->salt_secret);
+	proxy->worker_count = MIN(workers, WORKER_MAX);
+	r = bind_all(proxy, config, ret_error);
+	for (unsigned i = 0; i < proxy->worker_count && r == 0; ++i)
+		r = worker_new(proxy, i, config, &proxy->workers[i]);
+	return r;
+}
+
+int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_error)
+{
+	struct proxy *proxy = calloc(1, sizeof *proxy);
+	struct proxy_config own;
+	int r;
+
+	*ret_error = NULL;
+	if (!proxy)
+		return -ENOMEM;
+	r = set_up(proxy, config, ret_error);
+	if (r < 0) {
+		proxy_free(proxy);
+		return r;
+	}
+	own = *config;
+	own.data_dir = proxy->data_dir;
+	backends_init(&proxy->backends, &own);
+	ask_init(proxy);
+	catalog_watch(config->catalog, on_catalog_change, proxy);
+	*ret = proxy;
+	return 0;
+}
+
+int proxy_start(struct proxy *proxy)
+{
+	int r = 0;
+
+	__atomic_store_n(&proxy->started, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < proxy->worker_count && r == 0; ++i)
+		r = worker_start(proxy->workers[i]);
+	return r;
+}
+
+void proxy_reload(struct proxy *proxy, const struct proxy_limits *limits, struct ssl_ctx_st *tls)
+{
+	for (unsigned i = 0; i < proxy->worker_count; ++i)
+		worker_reload(proxy->workers[i], limits, tls);
+}
+
+static void on_backends_closed(void *ctx)
+{
+	struct proxy *proxy = ctx;
+
+	proxy->drained(proxy->drained_ctx);
+}
+
+void proxy_worker_drained(struct proxy *proxy)
+{
+	if (__atomic_sub_fetch(&proxy->undrained, 1, __ATOMIC_ACQ_REL) == 0)
+		backends_close(&proxy->backends, on_backends_closed, proxy);
+}
+
+void proxy_drain(struct proxy *proxy, uint32_t deadline_ms, void (*done)(void *ctx), void *ctx)
+{
+	proxy->drained = done;
+	proxy->drained_ctx = ctx;
+	__atomic_store_n(&proxy->undrained, proxy->worker_count, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < proxy->worker_count; ++i)
+		worker_drain(proxy->workers[i], deadline_ms);
+}
+
+static void on_closed_in_free(void *ctx)
+{
+	sem_post(ctx);
+}
+
+// A proxy that was never started has clusters open that nobody drained.
+static void close_backends(struct proxy *proxy)
+{
+	sem_t closed;
+
+	sem_init(&closed, 0, 0);
+	backends_close(&proxy->backends, on_closed_in_free, &closed);
+	while (sem_wait(&closed) < 0)
+		;
+	sem_destroy(&closed);
+}
+
+void proxy_free(struct proxy *proxy)
+{
+	if (!proxy)
+		return;
+	__atomic_store_n(&proxy->started, false, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < proxy->worker_count && proxy->workers[i]; ++i)
+		worker_stop(proxy->workers[i]);
+	for (unsigned i = 0; i < proxy->worker_count; ++i)
+		worker_free(proxy->workers[i]);
+	for (size_t i = 0; i < proxy->listener_count; ++i)
+		listener_unbind(&proxy->listeners[i]);
+	if (!proxy->drained)
+		close_backends(proxy);
+	backends_deinit(&proxy->backends);
+	shared_deinit(&proxy->shared);
+	free(proxy->listeners);
+	free(proxy->proxy_id);
+	free(proxy->server_version);
+	free(proxy->data_dir);
+	free(proxy);
+}
+
+struct ask_door *proxy_door(struct proxy *proxy)
+{
+	return &proxy->door;
+}
+
+const char *proxy_address(struct proxy *proxy, size_t index)
+{
+	return index < proxy->listener_count ? proxy->listeners[index].address : NULL;
+}

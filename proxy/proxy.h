@@ -1,0 +1,65 @@
+// The data plane: listeners, worker loops, connections, groups, and the door for live questions.
+#pragma once
+
+#include "adapters/adapter.h"
+#include "core/registry/ask.h"
+#include "core/registry/catalog.h"
+
+struct proxy;
+struct ssl_ctx_st;
+
+struct proxy_listener_config {
+	const char *address;    // "127.0.0.1:7470", "[::]:7470"; port 0: any free one
+	const char *advertised; // what clients are told; NULL: the bound address
+};
+
+// Bounds of docs/dataplane.md. A setting is a row of the server's table; 0 is not "unlimited".
+struct proxy_limits {
+	uint32_t unauthenticated; // connections a worker
+	uint32_t ready_ms;        // from accept to READY
+	uint32_t keepalive_ms;    // PING after this long without a byte; closed after twice as long
+	uint32_t max_frame;       // payload bytes
+	uint32_t max_message;     // largest record, whatever tenant and topic allow
+	uint32_t window;          // base produce window
+	uint32_t window_max;      // of a busy connection
+	uint64_t tenant_window;   // of all that is above the base, a tenant and worker
+	uint32_t output;          // undelivered bytes a subscription, and replies a connection
+	uint32_t stalled_ms;      // closed after this long without progress in writing
+	uint32_t streams;         // of a connection
+	uint32_t source_idle_ms;  // a group's source is closed after this long without consumers
+	uint64_t worker_memory;   // frames and output of a worker before it sheds
+};
+extern const struct proxy_limits proxy_limits_default;
+
+struct proxy_config {
+	const char *proxy_id;       // unique among the proxies, as portals show it
+	const char *server_version; // "0.1.0"
+	const char *data_dir;       // adapters get <data_dir>/clusters/<id>
+	unsigned workers;           // 0: one a core
+	const struct proxy_listener_config *listeners;
+	size_t listener_count;
+	struct proxy_limits limits;
+	uint8_t salt_secret[32]; // of the cluster: stable salts for keys that do not exist
+	struct ssl_ctx_st *tls;  // referenced; NULL: no TLS
+	struct catalog
+		*catalog; // outlives the proxy; not changed any more once proxy_free() is called
+	const struct adapter_ops *(*find_adapter)(const char *kind); // adapter_find
+};
+
+// Binds the listeners and opens the clusters of the catalog, but serves nobody yet. Negative errno
+// with *ret_error (malloc'ed sentence): -EADDRINUSE and the like. @thread start-up: all but where
+// said
+int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_error);
+int proxy_start(struct proxy *proxy);
+// Settings that can change while running: limits and the TLS context of new connections. @thread
+// any
+void proxy_reload(struct proxy *proxy, const struct proxy_limits *limits, struct ssl_ctx_st *tls);
+// Stops accepting, tells clients to leave, finishes what is in flight, settles, closes the
+// clusters; then done(), on a thread of the proxy, within about the deadline. @thread any, once
+void proxy_drain(struct proxy *proxy, uint32_t deadline_ms, void (*done)(void *ctx), void *ctx);
+// After proxy_drain() has called done(), or when it was never started.
+void proxy_free(struct proxy *proxy);
+
+struct ask_door *proxy_door(struct proxy *proxy);
+// "127.0.0.1:43567" as bound; NULL past the end.
+const char *proxy_address(struct proxy *proxy, size_t index);

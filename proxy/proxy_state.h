@@ -1,0 +1,34 @@
+// What the parts of the proxy share.
+#pragma once
+
+#include "proxy/backends.h"
+#include "proxy/shared.h"
+#include "proxy/worker.h"
+
+struct proxy_listener {
+	char *address;       // as bound
+	char *advertised;    // what clients are told
+	int fds[WORKER_MAX]; // one a worker, listening; -1: none
+};
+
+struct proxy {
+	struct ask_door door; // first: found again from it
+	struct catalog *catalog;
+	char *proxy_id, *server_version, *data_dir;
+	uint8_t salt_secret[32];
+	uint64_t started_ns;
+	struct backends backends;
+	struct shared shared;
+	struct worker *workers[WORKER_MAX];
+	unsigned worker_count;
+	struct proxy_listener *listeners;
+	size_t listener_count;
+	bool started; // atomic: changes of the catalog are passed to the workers
+
+	uint32_t undrained; // atomic: workers that are not done with draining
+	void (*drained)(void *ctx);
+	void *drained_ctx;
+};
+
+struct worker *proxy_home(struct proxy *proxy, uint64_t group); // the worker that is its home
+void proxy_worker_drained(struct proxy *proxy);                 // @thread of a worker, once each

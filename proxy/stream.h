@@ -1,0 +1,41 @@
+// A stream of a connection: a topic to send to, or a subscription.
+#pragma once
+
+#include "proxy/conn.h"
+
+struct topic_use;
+
+enum stream_kind { STREAM_TOPIC, STREAM_SUBSCRIPTION };
+
+// First member of both kinds.
+struct stream {
+	struct map_node node; // member of conn->streams, by stream id
+	struct conn *conn;
+	uint8_t kind; // enum stream_kind
+};
+
+struct topic_stream {
+	struct stream stream;
+	struct list in_topic; // member of topic->streams
+	struct topic_use *topic;
+	uint32_t max_record;
+	uint32_t turn; // partition of the next batch's records that have no key
+};
+
+static inline uint32_t stream_id(const struct stream *stream)
+{
+	return (uint32_t)stream->node.key;
+}
+
+// Frames of an authenticated connection that concern a stream.
+void stream_frame(struct conn *conn, const struct frame *frame);
+int stream_add(struct stream *stream, struct conn *conn, enum stream_kind kind,
+	       uint32_t id);             // -ENOMEM
+void stream_free(struct stream *stream); // without a frame
+void stream_end(struct stream *stream, enum code code,
+		const char *text); // with a CLOSED nobody asked for
+void stream_free_all(struct conn *conn);
+// Ends the streams that the key of the connection does not allow any more.
+void stream_recheck_all(struct conn *conn);
+// Does the key grant the right on the name?
+bool stream_granted(const struct conn *conn, const char *name, uint32_t right);

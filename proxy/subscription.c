@@ -1,0 +1,458 @@
+// Passes credit and settles home, and writes what comes back.
+//
+// Credit is passed on only as far as the connection's output can hold it: a client that does not
+// read its socket stops its own deliveries and nothing else.
+
+#include "proxy/subscription.h"
+
+#include "core/base/crc32c.h"
+#include "core/wire/deliver.h"
+#include "core/wire/record.h"
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+
+#define FRAME_BYTES (256u * 1024) // a DELIVER frame ends there
+#define SLICE_BYTES (16u * 1024)  // a record of this size is not copied
+
+// ---- open and close
+
+static struct member_link *link_new(struct subscription *subscription, const struct group *group)
+{
+	struct worker *near = subscription->stream.conn->worker;
+	struct member_link *link = calloc(1, sizeof *link);
+
+	if (!link)
+		return NULL;
+	link->near = near;
+	link->home = proxy_home(near->proxy, group->object.id);
+	link->group = group->object.id;
+	link->session = subscription->stream.conn->node.key;
+	link->subscription = subscription;
+	link->join.fn = group_on_join;
+	link->stop.fn = group_on_stop;
+	link->leave.fn = group_on_leave;
+	link->joined.fn = subscription_on_joined;
+	link->stopped.fn = subscription_on_stopped;
+	link->closed.fn = subscription_on_closed;
+	link->gone.fn = subscription_on_gone;
+	return link;
+}
+
+void subscription_open(struct conn *conn, uint32_t id, const struct group *group)
+{
+	struct subscription *subscription = calloc(1, sizeof *subscription);
+
+	if (!subscription) {
+		conn_send_error(conn, id, CODE_OVERLOADED, NULL);
+		return;
+	}
+	list_init(&subscription->hungry);
+	snprintf(subscription->name, sizeof subscription->name, "%s", group->name);
+	subscription->stream.conn = conn;
+	subscription->link = link_new(subscription, group);
+	if (!subscription->link ||
+	    stream_add(&subscription->stream, conn, STREAM_SUBSCRIPTION, id) < 0) {
+		free(subscription->link);
+		free(subscription);
+		conn_send_error(conn, id, CODE_OVERLOADED, NULL);
+		return;
+	}
+	loop_post(subscription->link->home->loop, &subscription->link->join);
+}
+
+void subscription_free(struct subscription *subscription)
+{
+	struct member_link *link = subscription->link;
+	struct conn *conn = subscription->stream.conn;
+
+	if (subscription->stopping)
+		--conn->unstopped;
+	list_unlink(&subscription->hungry);
+	link->subscription = NULL;
+	loop_post(link->home->loop, &link->leave);
+	free(subscription);
+}
+
+void subscription_on_gone(struct loop_task *task)
+{
+	struct member_link *link = CONTAINER_OF(task, struct member_link, gone);
+
+	free(link);
+}
+
+static void drop_models(struct member_link *link)
+{
+	link->model = model_unref(link->model);
+	link->topic = model_unref(link->topic);
+	link->dead_letter = model_unref(link->dead_letter);
+}
+
+void subscription_on_joined(struct loop_task *task)
+{
+	struct member_link *link = CONTAINER_OF(task, struct member_link, joined);
+	struct subscription *subscription = link->subscription;
+	struct field_writer fields;
+	uint8_t room[1024];
+
+	if (!subscription) {
+		drop_models(link);
+		return;
+	}
+	if (link->code != CODE_OK) {
+		conn_send_error(subscription->stream.conn, stream_id(&subscription->stream),
+				link->code, link->text);
+		drop_models(link);
+		if (link->subscription)
+			stream_free(&subscription->stream);
+		return;
+	}
+	subscription->joined = true;
+	field_writer_init(&fields, room, sizeof room);
+	field_put_int(&fields, FIELD_VISIBILITY_MS, link->model->visibility_ms);
+	field_put_int(&fields, FIELD_MAX_ATTEMPTS,
+		      link->dead_letter ? link->model->max_attempts : 0);
+	field_put_text(&fields, FIELD_DEAD_LETTER,
+		       link->dead_letter ? link->dead_letter->name : NULL);
+	field_put_text(&fields, FIELD_TOPIC_OF_GROUP, link->topic->name);
+	drop_models(link);
+	conn_send(subscription->stream.conn, FRAME_SUBSCRIBED, stream_id(&subscription->stream),
+		  room, (uint32_t)fields.size);
+}
+
+void subscription_on_closed(struct loop_task *task)
+{
+	struct member_link *link = CONTAINER_OF(task, struct member_link, closed);
+
+	if (link->subscription)
+		stream_end(&link->subscription->stream, link->code, link->text);
+}
+
+// ---- leaving in order
+
+void subscription_stop_all(struct conn *conn)
+{
+	size_t cursor = 0;
+	struct map_node *next = NULL, *node;
+
+	while ((node = map_next(&conn->streams, &cursor, &next))) {
+		struct stream *stream = CONTAINER_OF(node, struct stream, node);
+		struct subscription *subscription;
+
+		if (stream->kind != STREAM_SUBSCRIPTION)
+			continue;
+		subscription = CONTAINER_OF(stream, struct subscription, stream);
+		if (subscription->stopping)
+			continue;
+		subscription->stopping = true;
+		list_unlink(&subscription->hungry);
+		++conn->unstopped;
+		loop_post(subscription->link->home->loop, &subscription->link->stop);
+	}
+}
+
+void subscription_on_stopped(struct loop_task *task)
+{
+	struct member_link *link = CONTAINER_OF(task, struct member_link, stopped);
+	struct subscription *subscription = link->subscription;
+
+	if (!subscription)
+		return;
+	subscription->stopping = false;
+	--subscription->stream.conn->unstopped;
+	conn_check_left(subscription->stream.conn);
+}
+
+// ---- credit
+
+static uint64_t output_window(const struct conn *conn)
+{
+	const struct proxy_limits *limits = &conn->worker->limits;
+
+	return MAX(limits->output, 2 * (uint64_t)limits->max_message);
+}
+
+static void pass_credit(struct subscription *subscription)
+{
+	struct conn *conn = subscription->stream.conn;
+	uint64_t bytes =
+		MIN(subscription->credit_bytes, subscription->given_bytes + output_window(conn));
+	struct credit_letter *letter;
+
+	if (conn->state != CONN_READY)
+		return;
+	letter = malloc(sizeof *letter);
+	if (!letter) {
+		conn_close(conn, CODE_OVERLOADED, "out of memory");
+		return;
+	}
+	subscription->passed_messages = subscription->credit_messages;
+	subscription->passed_bytes = bytes;
+	*letter = (struct credit_letter){.task.fn = group_on_credit,
+					 .link = subscription->link,
+					 .messages = subscription->credit_messages,
+					 .bytes = bytes,
+					 .drain = subscription->drain};
+	list_unlink(&subscription->hungry);
+	if (bytes < subscription->credit_bytes)
+		list_push_back(&conn->hungry, &subscription->hungry);
+	loop_post(subscription->link->home->loop, &letter->task);
+}
+
+void subscription_feed_all(struct conn *conn)
+{
+	LIST_FOREACH(pos, next, &conn->hungry)
+	{
+		struct subscription *subscription = LIST_ENTRY(pos, struct subscription, hungry);
+
+		if (subscription->given_bytes + output_window(conn) >=
+		    subscription->passed_bytes + output_window(conn) / 4)
+			pass_credit(subscription);
+		if (!conn_is_open(conn))
+			return;
+	}
+}
+
+void subscription_credit(struct subscription *subscription, const struct frame *frame)
+{
+	struct conn *conn = subscription->stream.conn;
+	struct credit credit;
+	const char *problem = credit_read(frame->payload.data, frame->payload.size, &credit);
+
+	if (problem) {
+		conn_close(conn, CODE_PROTOCOL, problem);
+		return;
+	}
+	subscription->credit_messages = MAX(subscription->credit_messages, credit.messages);
+	subscription->credit_bytes = MAX(subscription->credit_bytes, credit.bytes);
+	subscription->drain = MAX(subscription->drain, credit.drain);
+	pass_credit(subscription);
+}
+
+void subscription_on_drained(struct loop_task *task)
+{
+	struct drained_letter *letter = CONTAINER_OF(task, struct drained_letter, task);
+	struct subscription *subscription = letter->link->subscription;
+	uint64_t number = letter->number;
+
+	free(letter);
+	if (!subscription)
+		return;
+	subscription->credit_messages = subscription->given_messages;
+	subscription->credit_bytes = subscription->given_bytes;
+	list_unlink(&subscription->hungry);
+	conn_send(subscription->stream.conn, FRAME_DRAINED, stream_id(&subscription->stream),
+		  &number, sizeof number);
+}
+
+void subscription_on_throttle(struct loop_task *task)
+{
+	struct throttle_letter *letter = CONTAINER_OF(task, struct throttle_letter, task);
+	struct subscription *subscription = letter->link->subscription;
+
+	if (subscription)
+		conn_send_throttle(subscription->stream.conn, QUOTA_CONSUME,
+				   &(struct quota_answer){.wait_ns = letter->wait_ns,
+							  .limit = letter->limit,
+							  .remaining = letter->remaining,
+							  .bytes = letter->bytes});
+	free(letter);
+}
+
+// ---- deliver
+
+static void entry_write(uint8_t *at, const struct delivery *delivery)
+{
+	deliver_entry_write(at, &(struct deliver_entry){.offset = delivery->offset,
+							.stored_ms = delivery->stored_ms,
+							.attempt = delivery->attempt});
+}
+
+// One large record: the frame's head is written, the record stays where it is.
+static int send_large(struct subscription *subscription, const struct delivery *delivery)
+{
+	struct conn *conn = subscription->stream.conn;
+	uint32_t head_size = DELIVER_HEAD_SIZE + DELIVER_ENTRY_SIZE;
+	struct frame_header header = {.size = head_size + delivery->size,
+				      .stream = stream_id(&subscription->stream),
+				      .type = FRAME_DELIVER};
+	_cleanup_(buf_unrefp) struct buf *buf = NULL;
+	uint8_t *payload;
+
+	if (buf_new(WIRE_HEADER_SIZE + head_size, &buf) < 0)
+		return -ENOMEM;
+	payload = buf->data + WIRE_HEADER_SIZE;
+	deliver_head_write(payload, &(struct deliver_head){.partition = delivery->partition,
+							   .count = 1,
+							   .epoch = delivery->epoch});
+	entry_write(payload + DELIVER_HEAD_SIZE, delivery);
+	header.crc = crc32c(crc32c(0, payload, head_size), delivery->record, delivery->size);
+	frame_encode(buf->data, &header);
+	conn_send_buf(conn, buf, buf->data, buf->size);
+	if (conn_is_open(conn))
+		conn_send_buf(conn, delivery->buf, delivery->record, delivery->size);
+	return 0;
+}
+
+static int send_small(struct subscription *subscription, const struct delivery *deliveries,
+		      uint32_t count, uint32_t payload_size)
+{
+	_cleanup_(buf_unrefp) struct buf *buf = NULL;
+	uint8_t *at;
+
+	if (buf_new(WIRE_HEADER_SIZE + payload_size, &buf) < 0)
+		return -ENOMEM;
+	at = buf->data + WIRE_HEADER_SIZE;
+	deliver_head_write(at, &(struct deliver_head){.partition = deliveries->partition,
+						      .count = count,
+						      .epoch = deliveries->epoch});
+	at += DELIVER_HEAD_SIZE;
+	for (uint32_t i = 0; i < count; ++i) {
+		entry_write(at, &deliveries[i]);
+		memcpy(at + DELIVER_ENTRY_SIZE, deliveries[i].record, deliveries[i].size);
+		at += DELIVER_ENTRY_SIZE + deliveries[i].size;
+	}
+	frame_seal(buf->data, FRAME_DELIVER, 0, stream_id(&subscription->stream), payload_size);
+	conn_send_buf(subscription->stream.conn, buf, buf->data, buf->size);
+	return 0;
+}
+
+// How many of the deliveries make the next frame, and its payload's size.
+static uint32_t frame_of(const struct delivery *deliveries, uint32_t count, uint32_t *ret_size)
+{
+	uint32_t n = 0, size = DELIVER_HEAD_SIZE;
+
+	while (n < count && deliveries[n].partition == deliveries->partition &&
+	       deliveries[n].epoch == deliveries->epoch && deliveries[n].size < SLICE_BYTES &&
+	       size < FRAME_BYTES)
+		size += DELIVER_ENTRY_SIZE + deliveries[n++].size;
+	*ret_size = size;
+	return n;
+}
+
+static void write_deliveries(struct subscription *subscription, const struct delivery *deliveries,
+			     uint32_t count)
+{
+	struct conn *conn = subscription->stream.conn;
+	uint32_t done = 0, size, n;
+	int r = 0;
+
+	while (done < count && conn_is_open(conn) && r == 0) {
+		n = frame_of(deliveries + done, count - done, &size);
+		r = n ? send_small(subscription, deliveries + done, n, size)
+		      : send_large(subscription, deliveries + done);
+		done += MAX(n, 1);
+	}
+	if (r < 0)
+		conn_close(conn, CODE_OVERLOADED, "out of memory");
+}
+
+void subscription_on_deliver(struct loop_task *task)
+{
+	struct deliver_letter *letter = CONTAINER_OF(task, struct deliver_letter, task);
+	struct subscription *subscription = letter->link->subscription;
+	struct buf *last = NULL;
+
+	if (subscription) {
+		subscription->given_messages += letter->count;
+		for (uint32_t i = 0; i < letter->count; ++i)
+			subscription->given_bytes += letter->deliveries[i].size;
+		write_deliveries(subscription, letter->deliveries, letter->count);
+	}
+	for (uint32_t i = 0; i < letter->count; ++i) {
+		if (letter->deliveries[i].buf != last)
+			buf_unref(last);
+		last = letter->deliveries[i].buf;
+	}
+	buf_unref(last);
+	free(letter);
+}
+
+// ---- settle
+
+static void read_entries(struct settle_letter *letter, const uint8_t *at)
+{
+	for (uint32_t i = 0; i < letter->count; ++i, at += SETTLE_ENTRY_SIZE) {
+		struct settle_entry entry;
+
+		settle_entry_read(at, &entry);
+		letter->entries[i] = (struct settle){.epoch = entry.epoch,
+						     .offset = entry.offset,
+						     .count = entry.count,
+						     .partition = entry.partition,
+						     .attempt = entry.attempt,
+						     .delay_ms = entry.ms,
+						     .verb = entry.verb};
+	}
+}
+
+static void send_settled(struct conn *conn, uint32_t stream, const struct settle_letter *letter)
+{
+	uint32_t size = SETTLED_HEAD_SIZE + letter->count * SETTLED_ENTRY_SIZE;
+	uint8_t *payload = conn_frame(conn, size), *at;
+
+	if (!payload)
+		return;
+	at = payload + SETTLED_HEAD_SIZE;
+	settle_head_write(payload,
+			  &(struct settle_head){.settle = letter->number, .count = letter->count});
+	for (uint32_t i = 0; i < letter->count; ++i, at += SETTLED_ENTRY_SIZE)
+		settled_entry_write(at,
+				    &(struct settled_entry){.settled = letter->entries[i].settled,
+							    .code = letter->entries[i].code});
+	conn_frame_done(conn, payload, FRAME_SETTLED, stream, size);
+}
+
+// The stream is closed: nothing is the client's any more.
+static void answer_stale(struct conn *conn, uint32_t stream, struct settle_letter *letter)
+{
+	for (uint32_t i = 0; i < letter->count; ++i) {
+		letter->entries[i].code = CODE_STALE;
+		letter->entries[i].settled = 0;
+	}
+	if (letter->number)
+		send_settled(conn, stream, letter);
+	free(letter);
+}
+
+void subscription_settle(struct conn *conn, struct subscription *subscription,
+			 const struct frame *frame)
+{
+	struct settle_head head;
+	struct settle_letter *letter;
+	const char *problem = settle_check(frame->payload.data, frame->payload.size, &head);
+
+	_Static_assert((int)SETTLE_ACK == WIRE_ACK && (int)SETTLE_NACK == WIRE_NACK &&
+			       (int)SETTLE_EXTEND == WIRE_EXTEND &&
+			       (int)SETTLE_REJECT == WIRE_REJECT &&
+			       (int)SETTLE_RELEASE == WIRE_RELEASE,
+		       "verbs have the numbers of the wire");
+	if (problem) {
+		conn_close(conn, CODE_PROTOCOL, problem);
+		return;
+	}
+	letter = malloc(sizeof *letter + head.count * sizeof letter->entries[0]);
+	if (!letter) {
+		conn_close(conn, CODE_OVERLOADED, "out of memory");
+		return;
+	}
+	*letter = (struct settle_letter){.task.fn = group_on_settle,
+					 .link = subscription ? subscription->link : NULL,
+					 .number = head.settle,
+					 .count = head.count};
+	read_entries(letter, frame->payload.data + SETTLE_HEAD_SIZE);
+	if (subscription)
+		loop_post(subscription->link->home->loop, &letter->task);
+	else
+		answer_stale(conn, frame->header.stream, letter);
+}
+
+void subscription_on_settled(struct loop_task *task)
+{
+	struct settle_letter *letter = CONTAINER_OF(task, struct settle_letter, task);
+	struct subscription *subscription = letter->link->subscription;
+
+	if (subscription)
+		send_settled(subscription->stream.conn, stream_id(&subscription->stream), letter);
+	free(letter);
+}

@@ -1,0 +1,27 @@
+// A subscription of a connection: the near end of a group's member.
+#pragma once
+
+#include "proxy/letter.h"
+#include "proxy/stream.h"
+
+struct subscription {
+	struct stream stream;
+	struct member_link *link;
+	struct list hungry; // member of conn->hungry: the client has given more credit than was
+			    // passed on
+	uint64_t credit_messages, credit_bytes, drain; // the client's totals
+	uint64_t passed_messages, passed_bytes;        // of these, what home knows
+	uint64_t given_messages, given_bytes;          // delivered
+	bool joined, stopping;
+	char name[MODEL_NAME_BYTES + 1]; // of the group
+};
+
+// SUBSCRIBE to a group that has been looked up and is allowed.
+void subscription_open(struct conn *conn, uint32_t id, const struct group *group);
+void subscription_free(struct subscription *subscription); // the stream part is undone already
+void subscription_credit(struct subscription *subscription, const struct frame *frame);
+// NULL: it is not open any more, everything is STALE.
+void subscription_settle(struct conn *conn, struct subscription *subscription,
+			 const struct frame *frame);
+void subscription_feed_all(struct conn *conn); // the output has room again
+void subscription_stop_all(struct conn *conn); // nothing more is to be delivered

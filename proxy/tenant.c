@@ -1,0 +1,96 @@
+// Limits live in the ledger that all workers share; the rest of a view belongs to its worker alone.
+
+#include "proxy/tenant.h"
+
+#include "proxy/conn.h"
+#include "proxy/produce.h"
+#include "proxy/proxy_state.h"
+
+static struct tenant_view *tenant_new(struct worker *worker, const struct tenant *model)
+{
+	struct tenant_shared *shared = shared_tenant(&worker->proxy->shared, model->object.id,
+						     &model->limits, worker->limits.tenant_window);
+	struct tenant_view *tenant = shared ? calloc(1, sizeof *tenant) : NULL;
+
+	if (!tenant)
+		return NULL;
+	tenant->node.key = model->object.id;
+	tenant->worker = worker;
+	tenant->ledger = &shared->ledger;
+	fair_queue_init(&tenant->queue);
+	list_init(&tenant->conns);
+	list_init(&tenant->waiting);
+	loop_timer_init(&tenant->waiting_timer, worker->loop, produce_waiting_over);
+	if (map_put(&worker->tenants, &tenant->node) < 0) {
+		free(tenant);
+		return NULL;
+	}
+	tenant->model = model_ref(model);
+	quota_ledger_set(tenant->ledger, &model->limits);
+	return tenant;
+}
+
+struct tenant_view *tenant_get(struct worker *worker, uint64_t id)
+{
+	struct map_node *node = map_find(&worker->tenants, id);
+	struct tenant_view *tenant;
+	const struct tenant *model;
+
+	if (node)
+		return CONTAINER_OF(node, struct tenant_view, node);
+	model = catalog_tenant(worker->proxy->catalog, id);
+	if (!model)
+		return NULL;
+	tenant = tenant_new(worker, model);
+	model_unref(model);
+	return tenant;
+}
+
+bool tenant_conn_joins(struct tenant_view *tenant)
+{
+	if (!quota_count_take(tenant->ledger, QUOTA_CONNECTIONS, 1))
+		return false;
+	++tenant->conn_count;
+	return true;
+}
+
+void tenant_conn_left(struct tenant_view *tenant)
+{
+	--tenant->conn_count;
+	quota_count_give_back(tenant->ledger, QUOTA_CONNECTIONS, 1);
+}
+
+void tenant_changed(struct worker *worker, uint64_t id)
+{
+	struct map_node *node = map_find(&worker->tenants, id);
+	struct tenant_view *tenant;
+
+	if (!node)
+		return;
+	tenant = CONTAINER_OF(node, struct tenant_view, node);
+	model_unref(tenant->model);
+	tenant->model = catalog_tenant(worker->proxy->catalog, id);
+	if (tenant->model)
+		quota_ledger_set(tenant->ledger, &tenant->model->limits);
+	if (tenant->model && !tenant->model->suspended)
+		return;
+	while (!list_empty(&tenant->conns))
+		conn_close(LIST_ENTRY(tenant->conns.next, struct conn, in_tenant), CODE_FORBIDDEN,
+			   "the tenant is suspended");
+}
+
+void tenants_deinit(struct worker *worker)
+{
+	size_t cursor = 0;
+	struct map_node *next = NULL, *node;
+
+	while ((node = map_next(&worker->tenants, &cursor, &next))) {
+		struct tenant_view *tenant = CONTAINER_OF(node, struct tenant_view, node);
+
+		assert(list_empty(&tenant->conns));
+		loop_timer_cancel(&tenant->waiting_timer);
+		model_unref(tenant->model);
+		free(tenant);
+	}
+	map_deinit(&worker->tenants);
+}

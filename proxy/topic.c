@@ -1,0 +1,222 @@
+// One use of a topic is shared by all streams of a worker. When the topic changes in a way that the
+// adapter's handle depends on, a new use takes its place and the streams move to it; the old one
+// lives until its batches are answered.
+
+#include "proxy/topic.h"
+
+#include "proxy/proxy_state.h"
+#include "proxy/stream.h"
+
+#include <errno.h>
+
+static struct topic_stats *stats_get(struct worker *worker, const struct topic *topic)
+{
+	struct map_node *node = map_find(&worker->topic_stats, topic->object.id);
+	struct topic_stats *stats;
+
+	if (node)
+		return CONTAINER_OF(node, struct topic_stats, node);
+	stats = calloc(1, sizeof *stats);
+	if (!stats)
+		return NULL;
+	stats->node.key = topic->object.id;
+	stats->tenant = topic->tenant;
+	if (map_put(&worker->topic_stats, &stats->node) < 0) {
+		free(stats);
+		return NULL;
+	}
+	return stats;
+}
+
+static void stats_check(struct worker *worker, struct topic_stats *stats)
+{
+	if (!stats->gone || stats->uses)
+		return;
+	map_remove(&worker->topic_stats, &stats->node);
+	free(stats);
+}
+
+static void use_free(struct topic_use *use)
+{
+	if (use->handle)
+		use->backend->ops->topic_close(use->handle);
+	if (use->stats) {
+		--use->stats->uses;
+		stats_check(use->worker, use->stats);
+	}
+	backend_unref(use->backend);
+	model_unref(use->model);
+	free(use);
+}
+
+static enum code use_new(struct worker *worker, const struct topic *topic, struct topic_use **ret)
+{
+	struct topic_use *use = calloc(1, sizeof *use);
+
+	if (!use)
+		return CODE_OVERLOADED;
+	use->worker = worker;
+	use->model = model_ref(topic);
+	use->refs = 1;
+	use->node.key = topic->object.id;
+	list_init(&use->streams);
+	use->backend = backend_get(&worker->proxy->backends, topic->cluster);
+	if (!use->backend) {
+		use_free(use);
+		return CODE_BACKEND_DOWN;
+	}
+	use->handle = use->backend->ops->topic_open(use->backend->adapter, topic);
+	if (!use->handle) {
+		use_free(use);
+		return CODE_NOT_READY;
+	}
+	use->stats = stats_get(worker, topic);
+	if (use->stats)
+		++use->stats->uses;
+	if (!use->stats || map_put(&worker->topics, &use->node) < 0) {
+		use_free(use);
+		return CODE_OVERLOADED;
+	}
+	use->current = true;
+	*ret = use;
+	return CODE_OK;
+}
+
+static void retire(struct topic_use *use)
+{
+	if (!use->current)
+		return;
+	use->current = false;
+	map_remove(&use->worker->topics, &use->node);
+}
+
+enum code topic_use_get(struct worker *worker, const struct topic *topic, struct topic_use **ret)
+{
+	struct map_node *node = map_find(&worker->topics, topic->object.id);
+
+	if (topic->state != MODEL_READY)
+		return CODE_NOT_READY;
+	if (!node)
+		return use_new(worker, topic, ret);
+	*ret = CONTAINER_OF(node, struct topic_use, node);
+	++(*ret)->refs;
+	return CODE_OK;
+}
+
+struct topic_use *topic_use_unref(struct topic_use *use)
+{
+	if (use && --use->refs == 0) {
+		retire(use);
+		use_free(use);
+	}
+	return NULL;
+}
+
+enum durability topic_use_durability(const struct topic_use *use)
+{
+	uint32_t capabilities = use->backend->capabilities;
+
+	if ((capabilities & CAP_D2) && use->model->durability >= DURABILITY_D2)
+		return DURABILITY_D2;
+	return capabilities & (CAP_D1 | CAP_D2) ? DURABILITY_D1 : DURABILITY_D0;
+}
+
+static void end_streams(struct topic_use *use, enum code code, const char *text)
+{
+	++use->refs;
+	retire(use);
+	while (!list_empty(&use->streams))
+		stream_end(&LIST_ENTRY(use->streams.next, struct topic_stream, in_topic)->stream,
+			   code, text);
+	topic_use_unref(use);
+}
+
+static void move_streams(struct topic_use *from, struct topic_use *to)
+{
+	while (!list_empty(&from->streams)) {
+		struct topic_stream *stream =
+			LIST_ENTRY(from->streams.next, struct topic_stream, in_topic);
+
+		list_unlink(&stream->in_topic);
+		list_push_back(&to->streams, &stream->in_topic);
+		stream->topic = to;
+		++to->refs;
+		topic_use_unref(from);
+	}
+}
+
+static bool same_handle(const struct topic *a, const struct topic *b)
+{
+	return a->partitions == b->partitions && a->durability == b->durability &&
+	       a->native == b->native;
+}
+
+static void replace(struct topic_use *use, const struct topic *topic)
+{
+	struct topic_use *fresh;
+	enum code code;
+
+	++use->refs;
+	retire(use);
+	code = use_new(use->worker, topic, &fresh);
+	if (code == CODE_OK) {
+		move_streams(use, fresh);
+		topic_use_unref(fresh);
+	} else {
+		end_streams(use, code, "the topic has changed");
+	}
+	topic_use_unref(use);
+}
+
+void topic_changed(struct worker *worker, uint64_t id)
+{
+	struct map_node *node = map_find(&worker->topics, id);
+	struct topic_use *use = node ? CONTAINER_OF(node, struct topic_use, node) : NULL;
+	const struct topic *topic = catalog_topic(worker->proxy->catalog, id);
+
+	if (!topic) {
+		if (use)
+			end_streams(use, CODE_NOT_FOUND, "the topic was deleted");
+		node = map_find(&worker->topic_stats, id);
+		if (node) {
+			struct topic_stats *stats = CONTAINER_OF(node, struct topic_stats, node);
+
+			stats->gone = true;
+			stats_check(worker, stats);
+		}
+	} else if (use && topic->incarnation != use->model->incarnation) {
+		end_streams(use, CODE_NOT_FOUND, "the topic was deleted and made again");
+	} else if (use && topic->state != MODEL_READY) {
+		end_streams(use, CODE_NOT_READY, "the topic is being changed or deleted");
+	} else if (use && !same_handle(topic, use->model)) {
+		replace(use, topic);
+	} else if (use) {
+		model_unref(use->model);
+		use->model = model_ref(topic);
+	}
+	model_unref(topic);
+}
+
+void topics_cluster_gone(struct worker *worker, uint64_t cluster)
+{
+	size_t cursor = 0;
+	struct map_node *next = NULL, *node;
+
+	while ((node = map_next(&worker->topics, &cursor, &next))) {
+		struct topic_use *use = CONTAINER_OF(node, struct topic_use, node);
+
+		if (use->model->cluster == cluster)
+			end_streams(use, CODE_NOT_READY, "the cluster is being opened again");
+	}
+}
+
+void topics_deinit(struct worker *worker)
+{
+	size_t cursor = 0;
+	struct map_node *next = NULL, *node;
+
+	while ((node = map_next(&worker->topic_stats, &cursor, &next)))
+		free(CONTAINER_OF(node, struct topic_stats, node));
+	map_deinit(&worker->topic_stats);
+	map_deinit(&worker->topics);
+}

@@ -1,0 +1,320 @@
+// The thread, the turns of its connections, and letters from outside: changes of the catalog,
+// reload, drain.
+
+#include "proxy/worker.h"
+
+#include "proxy/ask.h"
+#include "proxy/conn.h"
+#include "proxy/group.h"
+#include "proxy/listener.h"
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+
+#define QUANTUM_BYTES (1024u * 1024) // of a tenant in a round
+#define TURN_BYTES    (256u * 1024)  // of a connection in a turn
+
+static void on_turns(struct loop_task *task);
+static void on_drain_timer(struct loop_timer *timer);
+static void on_drain_look(struct loop_task *task);
+
+static void tls_replace(struct worker *worker, SSL_CTX *tls)
+{
+	if (tls)
+		SSL_CTX_up_ref(tls);
+	SSL_CTX_free(worker->tls);
+	worker->tls = tls;
+}
+
+int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *config,
+	       struct worker **ret)
+{
+	struct worker *worker = calloc(1, sizeof *worker);
+	char name[16];
+	int r;
+
+	if (!worker)
+		return -ENOMEM;
+	worker->proxy = proxy;
+	worker->index = index;
+	worker->limits = config->limits;
+	list_init(&worker->conns);
+	list_init(&worker->asks);
+	fair_init(&worker->fair);
+	fair_queue_init(&worker->strangers);
+	worker->turns.fn = on_turns;
+	worker->drain_look.fn = on_drain_look;
+	snprintf(name, sizeof name, "proxy-%u", index);
+	r = loop_new(name, &worker->loop);
+	if (r < 0) {
+		free(worker);
+		return r;
+	}
+	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_timer);
+	tls_replace(worker, config->tls);
+	*ret = worker;
+	return 0;
+}
+
+static void *run(void *arg)
+{
+	struct worker *worker = arg;
+	int r = loop_run(worker->loop);
+
+	if (r < 0)
+		log_error(NULL, "LOOP-FAILED", "a worker's loop ended: %s", strerror(-r));
+	return NULL;
+}
+
+int worker_start(struct worker *worker)
+{
+	int r = listeners_open(worker);
+
+	if (r == 0)
+		r = -pthread_create(&worker->thread, NULL, run, worker);
+	worker->running = r == 0;
+	return r;
+}
+
+struct stop_letter {
+	struct loop_task task;
+	struct loop *loop;
+};
+
+static void on_stop(struct loop_task *task)
+{
+	loop_stop(CONTAINER_OF(task, struct stop_letter, task)->loop);
+}
+
+void worker_stop(struct worker *worker)
+{
+	if (!worker->running)
+		return;
+	loop_stop(worker->loop);
+	pthread_join(worker->thread, NULL);
+	worker->running = false;
+}
+
+// Runs what is still in the mailbox: completions that came while the thread ended.
+static void run_mailbox(struct worker *worker)
+{
+	struct stop_letter stop = {{.fn = on_stop}, worker->loop};
+
+	loop_post(worker->loop, &stop.task);
+	loop_run(worker->loop);
+}
+
+void worker_free(struct worker *worker)
+{
+	if (!worker)
+		return;
+	listeners_close(worker);
+	while (!list_empty(&worker->conns))
+		conn_close(LIST_ENTRY(worker->conns.next, struct conn, all), CODE_SHUTTING_DOWN,
+			   NULL);
+	worker->ending = true;
+	run_mailbox(worker);
+	asks_deinit(worker);
+	groups_deinit(worker);
+	loop_timer_cancel(&worker->drain_timer);
+	topics_deinit(worker);
+	tenants_deinit(worker);
+	map_deinit(&worker->sessions);
+	loop_free(worker->loop);
+	SSL_CTX_free(worker->tls);
+	free(worker);
+}
+
+// ---- turns
+
+void worker_take_turn(struct worker *worker, struct fair_queue *queue, struct fair_item *item)
+{
+	fair_add(&worker->fair, queue, item);
+	if (worker->turns_due)
+		return;
+	worker->turns_due = true;
+	loop_defer(worker->loop, &worker->turns);
+}
+
+static void on_turns(struct loop_task *task)
+{
+	struct worker *worker = CONTAINER_OF(task, struct worker, turns);
+
+	worker->turns_due = fair_round(&worker->fair, QUANTUM_BYTES, TURN_BYTES, conn_work);
+	if (worker->turns_due)
+		loop_defer(worker->loop, &worker->turns);
+}
+
+bool worker_has_room(const struct worker *worker, uint64_t bytes)
+{
+	return worker->memory + bytes <= worker->limits.worker_memory;
+}
+
+// ---- changes of the catalog
+
+struct change_letter {
+	struct loop_task task;
+	struct worker *worker;
+	enum model_kind kind;
+	uint64_t id;
+	bool cluster_gone;
+};
+
+static void recheck_conns(struct worker *worker, uint64_t key)
+{
+	LIST_FOREACH(pos, next, &worker->conns)
+	{
+		struct conn *conn = LIST_ENTRY(pos, struct conn, all);
+
+		if (conn->state >= CONN_READY && conn->key && conn->key->object.id == key)
+			conn_recheck(conn);
+	}
+}
+
+static void on_change(struct loop_task *task)
+{
+	struct change_letter *letter = CONTAINER_OF(task, struct change_letter, task);
+	struct worker *worker = letter->worker;
+
+	switch (letter->kind) {
+	case MODEL_TENANT:
+		tenant_changed(worker, letter->id);
+		groups_tenant_changed(worker, letter->id);
+		break;
+	case MODEL_ACCESS_KEY: recheck_conns(worker, letter->id); break;
+	case MODEL_CLUSTER:
+		if (letter->cluster_gone) {
+			groups_cluster_gone(worker, letter->id);
+			topics_cluster_gone(worker, letter->id);
+		}
+		break;
+	case MODEL_TOPIC:
+		topic_changed(worker, letter->id);
+		groups_topic_changed(worker, letter->id);
+		break;
+	case MODEL_GROUP: group_changed(worker, letter->id); break;
+	case MODEL_KIND_COUNT: break;
+	}
+	free(letter);
+}
+
+void worker_changed(struct worker *worker, enum model_kind kind, uint64_t id, bool cluster_gone)
+{
+	struct change_letter *letter = malloc(sizeof *letter);
+
+	if (!letter) {
+		log_error(NULL, "CHANGE-LOST",
+			  "out of memory; a worker keeps an old configuration");
+		return;
+	}
+	*letter = (struct change_letter){.task.fn = on_change,
+					 .worker = worker,
+					 .kind = kind,
+					 .id = id,
+					 .cluster_gone = cluster_gone};
+	loop_post(worker->loop, &letter->task);
+}
+
+struct reload_letter {
+	struct loop_task task;
+	struct worker *worker;
+	struct proxy_limits limits;
+	SSL_CTX *tls;
+};
+
+static void on_reload(struct loop_task *task)
+{
+	struct reload_letter *letter = CONTAINER_OF(task, struct reload_letter, task);
+
+	letter->worker->limits = letter->limits;
+	tls_replace(letter->worker, letter->tls);
+	SSL_CTX_free(letter->tls);
+	free(letter);
+}
+
+void worker_reload(struct worker *worker, const struct proxy_limits *limits, SSL_CTX *tls)
+{
+	struct reload_letter *letter = malloc(sizeof *letter);
+
+	if (!letter) {
+		log_error(NULL, "RELOAD-LOST", "out of memory; a worker keeps its old settings");
+		return;
+	}
+	if (tls)
+		SSL_CTX_up_ref(tls);
+	*letter = (struct reload_letter){
+		.task.fn = on_reload, .worker = worker, .limits = *limits, .tls = tls};
+	loop_post(worker->loop, &letter->task);
+}
+
+// ---- drain
+
+struct drain_letter {
+	struct loop_task task;
+	struct worker *worker;
+	uint32_t deadline_ms;
+};
+
+static void on_drain_timer(struct loop_timer *timer)
+{
+	struct worker *worker = CONTAINER_OF(timer, struct worker, drain_timer);
+
+	while (!list_empty(&worker->conns))
+		conn_close(LIST_ENTRY(worker->conns.next, struct conn, all), CODE_SHUTTING_DOWN,
+			   "the time to leave is over");
+}
+
+static void on_drain(struct loop_task *task)
+{
+	struct drain_letter *letter = CONTAINER_OF(task, struct drain_letter, task);
+	struct worker *worker = letter->worker;
+
+	worker->draining = true;
+	listeners_close(worker);
+	groups_pause(worker);
+	loop_timer_set(&worker->drain_timer,
+		       loop_now_ns(worker->loop) + letter->deadline_ms * MS_NS);
+	LIST_FOREACH(pos, next, &worker->conns)
+	conn_goaway(LIST_ENTRY(pos, struct conn, all), CODE_SHUTTING_DOWN, letter->deadline_ms);
+	free(letter);
+	worker_check_drained(worker);
+}
+
+void worker_drain(struct worker *worker, uint32_t deadline_ms)
+{
+	struct drain_letter *letter = malloc(sizeof *letter);
+
+	if (!letter)
+		abort(); // leaving without it would lose what is in flight
+	*letter = (struct drain_letter){
+		.task.fn = on_drain, .worker = worker, .deadline_ms = deadline_ms};
+	loop_post(worker->loop, &letter->task);
+}
+
+static void on_drain_look(struct loop_task *task)
+{
+	struct worker *worker = CONTAINER_OF(task, struct worker, drain_look);
+
+	worker->drain_look_due = false;
+	if (worker->drained || !list_empty(&worker->conns))
+		return;
+	if (!worker->groups_closing) {
+		worker->groups_closing = true;
+		groups_close(worker);
+	}
+	if (worker->drain_look_due || !groups_closed(worker))
+		return;
+	worker->drained = true;
+	loop_timer_cancel(&worker->drain_timer);
+	proxy_worker_drained(worker->proxy);
+}
+
+void worker_check_drained(struct worker *worker)
+{
+	if (!worker->draining || worker->drained || worker->drain_look_due)
+		return;
+	worker->drain_look_due = true;
+	loop_defer(worker->loop, &worker->drain_look);
+}

@@ -1,0 +1,65 @@
+// One worker: a thread, its loop, and everything that lives on it.
+#pragma once
+
+#include "core/base/log.h"
+#include "core/loop/loop.h"
+#include "proxy/proxy.h"
+#include "proxy/tenant.h"
+
+#include <pthread.h>
+
+struct group_home;
+struct listener;
+
+// A session id is counter * WORKER_MAX + index of the worker.
+#define WORKER_MAX 64u
+
+struct worker {
+	struct proxy *proxy;
+	unsigned index;
+	struct loop *loop;
+	pthread_t thread;
+	bool running;
+
+	struct proxy_limits limits;
+	struct ssl_ctx_st *tls;
+
+	struct listener *listeners; // one for each of the proxy's
+	size_t listener_count;
+	struct list conns;
+	struct list asks;    // questions that are not answered; of the first worker
+	struct map sessions; // struct conn by session id
+	uint64_t session_count;
+	uint32_t unauthenticated;
+
+	struct map tenants, topics, topic_stats, groups; // by registry id
+
+	struct fair fair;
+	struct fair_queue strangers; // connections that are not authenticated
+	struct loop_task turns;
+	bool turns_due;
+
+	uint64_t memory; // bytes held in frames and output
+
+	struct loop_timer drain_timer;
+	struct loop_task drain_look;
+	bool draining, drain_look_due, groups_closing, drained, ending;
+};
+
+int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *config,
+	       struct worker **ret);
+int worker_start(struct worker *worker);
+void worker_stop(
+	struct worker *worker); // and waits for its thread; accepts one that was not started
+void worker_free(struct worker *worker); // stopped
+
+void worker_take_turn(struct worker *worker, struct fair_queue *queue, struct fair_item *item);
+// May that many bytes more come into memory? False: the worker sheds load.
+bool worker_has_room(const struct worker *worker, uint64_t bytes);
+
+void worker_drain(struct worker *worker, uint32_t deadline_ms); // @thread any, once
+void worker_check_drained(struct worker *worker); // something has ended: was it the last?
+// An object of the catalog has changed. @thread any
+void worker_changed(struct worker *worker, enum model_kind kind, uint64_t id, bool cluster_gone);
+void worker_reload(struct worker *worker, const struct proxy_limits *limits,
+		   struct ssl_ctx_st *tls); // @thread any

@@ -1,0 +1,10 @@
+// A backend for tests of the data plane: a log in memory, with faults on command.
+//
+// What a submit does is chosen by the topic's physical name: "full…" is REJECTED(BACKEND_FULL),
+// "unknown…" is UNKNOWN, "slow…" completes on another thread after 300 ms, "heal…" is rejected
+// until its third batch, everything else is stored and answered at once.
+#pragma once
+
+#include "adapters/adapter.h"
+
+const struct adapter_ops *memory_adapter_find(const char *kind);
