@@ -114,8 +114,9 @@ struct source_partition {
 };
 
 struct source_handlers {
-	// Never more than was demanded. Deliveries of a partition come in the order of their
-	// offsets, redeliveries apart.
+	// Never more than was demanded, but for the bytes of one message. Deliveries of a partition
+	// come in the order of their offsets, redeliveries apart; those that are due come before
+	// what is new: the proxy fetches a message again for its dead-letter copy.
 	void (*deliver)(void *ctx, const struct delivery *deliveries, size_t count);
 	void (*state)(void *ctx, enum source_state state, enum code code, const char *text);
 };
@@ -170,7 +171,7 @@ struct adapter_ops {
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	void (*group_delete)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
-	// `to` as ASK_GROUP_RESET. The group's source, if any, must be closed.
+	// `to` as ASK_GROUP_RESET. The group's source, if any, is closed, but for a preview.
 	void (*group_reset)(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, const json_t *to, bool preview,
 			    adapter_json_fn done, void *ctx);
