@@ -15,7 +15,7 @@
 
 enum { DEPTH_MOST = 64 };
 
-const struct body_limits body_limits_default = {.tokens = 4096, .depth = 16};
+const struct body_limits body_limits_default = {.tokens = 8192, .depth = 16};
 
 struct scan {
 	const char *at, *end;

@@ -9,7 +9,7 @@ struct body_limits {
 	unsigned depth;
 };
 
-extern const struct body_limits body_limits_default; // 4,096 tokens, 16 deep
+extern const struct body_limits body_limits_default; // 8,192 tokens, 16 deep
 
 // Counts without building anything. 0, or -E2BIG: over a limit; -EINVAL: not JSON. `ret_why` says
 // which. What passes may still be refused by body_parse().

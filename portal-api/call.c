@@ -364,6 +364,7 @@ static const char *read_query_value(const struct query_rule *rule, const char *t
 				    struct query_value *ret)
 {
 	static _Thread_local char detail[120];
+	size_t size;
 	char *end;
 
 	ret->given = true;
@@ -375,11 +376,10 @@ static const char *read_query_value(const struct query_rule *rule, const char *t
 	if (rule->type == QUERY_CURSOR && !is_base64url(text))
 		return "must be what `next` of the page before said";
 	if (rule->type == QUERY_TEXT || rule->type == QUERY_CURSOR) {
-		snprintf(detail, sizeof detail, "must have %lld to %lld bytes",
+		snprintf(detail, sizeof detail, "must have %lld to %lld characters",
 			 (long long)rule->min, (long long)rule->max);
-		return strlen(text) >= (size_t)rule->min && strlen(text) <= (size_t)rule->max
-			       ? NULL
-			       : detail;
+		size = rule_characters(text);
+		return size >= (size_t)rule->min && size <= (size_t)rule->max ? NULL : detail;
 	}
 	snprintf(detail, sizeof detail, "must be an integer from %lld to %lld",
 		 (long long)rule->min, (long long)rule->max);

@@ -1,5 +1,6 @@
 // Clusters: the backends that are registered, and how they are doing.
 
+#include "portal-api/clusters.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"
@@ -11,24 +12,33 @@ void clusters_list(struct call *call)
 	crud_list(call, REGISTRY_CLUSTER, &query);
 }
 
-// Only kinds that this daemon was built with can be registered. False: answered.
-static bool check_kind(struct call *call)
+bool clusters_check_kind(struct call *call, const json_t *cluster, const char *field,
+			 json_t *errors)
 {
-	const json_t *wanted = json_object_get(call->body, "kind");
 	const char *const *kind = call->portal->config.cluster_kinds;
+	const json_t *wanted = json_object_get(cluster, "kind");
 	char detail[200];
-	json_t *errors;
 
-	for (; json_is_string(wanted) && *kind; ++kind) {
+	if (!json_is_string(wanted))
+		return true; // the registry says what is wrong with it
+	for (; *kind; ++kind) {
 		if (strcmp(*kind, json_string_value(wanted)) == 0)
 			return true;
 	}
-	if (!json_is_string(wanted))
-		return true; // the registry says what is wrong
 	rule_list(call->portal->config.cluster_kinds, detail, sizeof detail);
-	errors = json_array();
-	rule_fault(errors, "/kind", detail);
-	call_fail_fields(call, "this kind of cluster cannot be registered", errors);
+	rule_fault(errors, field, detail);
+	return false;
+}
+
+static bool check_kind(struct call *call)
+{
+	json_t *errors = json_array();
+
+	if (clusters_check_kind(call, call->body, "/kind", errors)) {
+		json_decref(errors);
+		return true;
+	}
+	call_fail_fields(call, CLUSTERS_KIND_UNKNOWN, errors);
 	return false;
 }
 

@@ -18,7 +18,7 @@ enum query_type { QUERY_INTEGER, QUERY_BOOLEAN, QUERY_TEXT, QUERY_CURSOR };
 struct query_rule {
 	const char *name; // NULL: the end
 	enum query_type type;
-	int64_t min, max; // of an integer; bytes of a text
+	int64_t min, max; // of an integer; characters of a text
 	int64_t initial;  // of an integer or boolean that is not given
 };
 

@@ -7,7 +7,7 @@
 #include "core/base/util.h"
 #include "portal-api/handlers.h"
 
-#define NAME(n)         {.name = n, .type = QUERY_TEXT, .min = 1, .max = 1024}
+#define NAME(n)         {.name = n, .type = QUERY_TEXT, .min = 1, .max = 256}
 #define FLAG(n)         {.name = n, .type = QUERY_BOOLEAN}
 #define NUMBER(n, l, m) {.name = n, .type = QUERY_INTEGER, .min = l, .max = m}
 #define INTEGER_MOST    9007199254740991 // what every JSON reader keeps exactly
@@ -50,12 +50,14 @@ static const struct query_rule messages_query[] = {
 
 static const struct rule bootstrap_rules[] = {TEXT("token", RULE_REQUIRED, 1, 128),
 					      TEXT("user", RULE_REQUIRED, 1, 64),
-					      TEXT("password", RULE_REQUIRED, 12, 256),
+					      TEXT("password", RULE_REQUIRED | RULE_ANY, 12, 256),
 					      {0}};
-static const struct rule login_rules[] = {
-	TEXT("user", RULE_REQUIRED, 1, 64), TEXT("password", RULE_REQUIRED, 1, 256), {0}};
-static const struct rule password_rules[] = {
-	TEXT("old", RULE_REQUIRED, 0, 256), TEXT("new", RULE_REQUIRED, 12, 256), {0}};
+static const struct rule login_rules[] = {TEXT("user", RULE_REQUIRED, 1, 64),
+					  TEXT("password", RULE_REQUIRED | RULE_ANY, 1, 256),
+					  {0}};
+static const struct rule password_rules[] = {TEXT("old", RULE_REQUIRED | RULE_ANY, 0, 256),
+					     TEXT("new", RULE_REQUIRED | RULE_ANY, 12, 256),
+					     {0}};
 static const struct rule rotate_rules[] = {INTEGER("old_valid_ms", 0, 0, 31536000000), {0}};
 static const struct rule kick_rules[] = {TEXT("access_key", 0, 1, 64), {0}};
 static const struct rule backup_rules[] = {TEXT("name", 0, 1, 64), {0}};

@@ -39,7 +39,7 @@ static void make_pointer(char out[POINTER_SIZE], const char *at, const char *nam
 	out[MIN(used, (size_t)POINTER_SIZE - 1)] = '\0';
 }
 
-static size_t count_characters(const char *text)
+size_t rule_characters(const char *text)
 {
 	size_t count = 0;
 
@@ -69,9 +69,9 @@ void rule_list(const char *const *values, char *out, size_t size)
 
 static bool check_text(const struct rule *rule, const char *text, char *detail)
 {
-	size_t count = count_characters(text);
+	size_t count = rule_characters(text);
 
-	if (has_control(text)) {
+	if (!(rule->flags & RULE_ANY) && has_control(text)) {
 		snprintf(detail, DETAIL_SIZE, "must not hold control characters");
 		return false;
 	}

@@ -8,7 +8,8 @@
 
 enum rule_type { RULE_TEXT, RULE_INTEGER, RULE_BOOLEAN, RULE_ENUM, RULE_OBJECT, RULE_ARRAY };
 
-enum { RULE_REQUIRED = 1, RULE_NULL = 2 };
+// ANY: of a text, control characters too (JSON itself has no NUL here).
+enum { RULE_REQUIRED = 1, RULE_NULL = 2, RULE_ANY = 4 };
 
 struct rule {
 	const char *name; // NULL: the end of the rows
@@ -25,5 +26,7 @@ bool rule_check(const struct rule *rules, const json_t *object, json_t *errors);
 
 // "must be one of a, b, c"; `values` ends in NULL.
 void rule_list(const char *const *values, char *out, size_t size);
+
+size_t rule_characters(const char *text); // of UTF-8
 
 void rule_fault(json_t *errors, const char *field, const char *detail);

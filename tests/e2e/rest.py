@@ -234,8 +234,8 @@ class World:
             self.keys[tenant] = key.json["key_id"]
         self.roles = {role: self.caller(role, "a" if role in TENANT_ROLES else None) for role in ROLES}
 
-    def caller(self, role, tenant):
-        body = {"name": f"{role}-{tenant}", "role": role}
+    def caller(self, role, tenant, name=None):
+        body = {"name": name or f"{role}-{tenant}", "role": role}
         if tenant:
             body["tenant"] = tenant
         answer = self.admin.post("/api/v1/tokens", body)

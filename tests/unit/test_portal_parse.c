@@ -183,7 +183,7 @@ static int nested(unsigned depth)
 
 static void test_body_limits(void)
 {
-	enum { MANY = 5000 };
+	enum { MANY = 9000 };
 	static char text[MANY * 2 + 100] = "{\"a\":[0";
 
 	CHECK_EQ(nested(16), 0);
