@@ -86,7 +86,9 @@ static bool headers_ok(const struct record_view *view)
 	return at == end;
 }
 
-static enum record_problem optional_parts_check(const uint8_t *data, uint32_t room)
+// Not inlined: its locals would cost every plain record a larger frame (55 instructions, not 31).
+__attribute__((noinline)) static enum record_problem optional_parts_check(const uint8_t *data,
+									  uint32_t room)
 {
 	struct record_view view = {.flags = record_flags(data), .priority = 4};
 	uint32_t used;
