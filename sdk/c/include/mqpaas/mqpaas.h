@@ -288,9 +288,10 @@ struct mqp_consumer_config {
 	uint32_t prefetch_messages;
 	uint64_t prefetch_bytes;
 
-	// Push: while a callback runs the library extends the message's visibility timeout by
-	// itself, until this long after the callback began, in milliseconds, 1 … 86,400,000; 0:
-	// 600,000. After that the message may come again, to any consumer.
+	// Push: while a callback runs on a thread of the consumer's the library extends the
+	// message's visibility timeout by itself, until this long after the callback began, in
+	// milliseconds, 1 … 86,400,000; 0: 600,000. After that the message may come again, to any
+	// consumer.
 	uint32_t extend_max_ms;
 };
 
