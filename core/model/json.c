@@ -341,23 +341,35 @@ static void object_text(struct json_reader *reader, const json_t *value, const c
 	free(text);
 }
 
+// A member as it is stored: 5.0 is the whole number that it is. NULL: not one that may be there.
+static json_t *option(const json_t *member)
+{
+	int64_t number;
+
+	if (whole_number(member, &number))
+		return json_integer(number);
+	if (json_is_boolean(member) || text_fits(member, 0, MEMBER_TEXT_MAX))
+		return json_incref((json_t *)(uintptr_t)member);
+	return NULL;
+}
+
 static void read_object(struct json_reader *reader, const struct field *field, const json_t *value,
 			const char **ret)
 {
 	bool right = json_is_object(value) && json_object_size(value) <= OPTION_COUNT_MAX;
+	json_t *options = json_object(), *member;
 	const char *key;
-	json_t *member;
 
 	json_object_foreach((json_t *)(uintptr_t)value, key, member) right =
-		right && (json_is_boolean(member) || json_is_integer(member) ||
-			  text_fits(member, 0, MEMBER_TEXT_MAX));
+		right && json_object_set_new(options, key, option(member)) == 0;
 	if (right)
-		object_text(reader, value, ret);
+		object_text(reader, options, ret);
 	else
 		field_problem(reader, field,
 			      "must be an object of at most %d members, each a text of at most %d "
 			      "characters, a whole number, true or false",
 			      OPTION_COUNT_MAX, MEMBER_TEXT_MAX);
+	json_decref(options);
 }
 
 static void read_secret(struct json_reader *reader, const struct field *field, const json_t *value,

@@ -2,6 +2,7 @@
 // which references hold, all in one transaction: it is done completely or not at all. What the
 // document does not name stays.
 
+#include "core/model/name.h"
 #include "core/registry/store.h"
 
 #include <errno.h>
@@ -95,8 +96,11 @@ int registry_export(struct registry *registry, struct registry_result *ret)
 
 // ---- import
 
+enum part { PART_UNCHANGED, PART_UPDATED, PART_CREATED };
+
 struct import {
 	struct work *work;
+	enum part *parts; // what became of each cluster
 	json_t *changes;
 	json_int_t created, updated, unchanged;
 };
@@ -133,79 +137,185 @@ static void errors_below(struct work *work, const char *where)
 	}
 }
 
-static int put_part(struct import *import, enum registry_kind kind, const json_t *body)
+static int change_part(struct import *import, enum registry_kind kind, struct row *row,
+		       const json_t *body, enum part *ret)
 {
-	struct work *work = import->work;
-	uint64_t tenant = work->tenant ? work->tenant->object.id : 0;
-	const char *name = json_string_value(json_object_get(body, "name"));
-	json_t *rest = json_copy((json_t *)(uintptr_t)body), *json = NULL;
-	struct row row;
+	json_t *json = NULL;
 	bool changed;
-	int r = name ? store_find(work, kind, tenant, name, &row) : 0;
+	int r = resource_change(import->work, kind, row, body, &json, &changed);
 
-	if (r == 1) {
-		json_object_del(rest, "name");
-		r = resource_change(work, kind, &row, rest, &json, &changed);
-		if (r == 0 && changed) {
-			++import->updated;
-			r = note(import, kind, name, false);
-		} else if (r == 0) {
-			++import->unchanged;
-		}
-	} else if (r == 0) {
-		r = resource_create(work, kind, NULL, body, &json);
-		work->secret = NULL;
-		if (r == 0) {
-			++import->created;
-			r = note(import, kind, name, true);
-		}
-	}
 	json_decref(json);
+	if (r == 0 && changed)
+		*ret = PART_UPDATED;
+	return r;
+}
+
+static int create_part(struct import *import, enum registry_kind kind, const json_t *body,
+		       enum part *ret)
+{
+	json_t *json = NULL;
+	int r = resource_create(import->work, kind, NULL, body, &json);
+
+	json_decref(json);
+	if (r == 0)
+		*ret = PART_CREATED;
+	return r;
+}
+
+// Anything that is no name is left to the checks of a creation.
+static int find_part(struct import *import, enum registry_kind kind, const json_t *body,
+		     struct row *ret)
+{
+	const char *name = json_string_value(json_object_get(body, "name")), *problem;
+	uint64_t tenant = import->work->tenant ? import->work->tenant->object.id : 0;
+	char *normal;
+	int r;
+
+	if (!name || name_normalize(name, &normal, &problem) < 0)
+		return 0;
+	r = store_find(import->work, kind, tenant, normal, ret);
+	free(normal);
+	return r;
+}
+
+static int put_part(struct import *import, enum registry_kind kind, const json_t *body,
+		    enum part *ret)
+{
+	json_t *rest;
+	struct row row;
+	int r = find_part(import, kind, body, &row);
+
+	if (r == 0)
+		return create_part(import, kind, body, ret);
+	if (r < 0)
+		return r;
+	rest = json_copy((json_t *)(uintptr_t)body);
+	if (!rest)
+		return -ENOMEM;
+	json_object_del(rest, "name");
+	r = change_part(import, kind, &row, rest, ret);
 	json_decref(rest);
+	return r;
+}
+
+static int count_part(struct import *import, enum registry_kind kind, const json_t *body,
+		      enum part part)
+{
+	if (part == PART_UNCHANGED) {
+		++import->unchanged;
+		return 0;
+	}
+	++*(part == PART_CREATED ? &import->created : &import->updated);
+	return note(import, kind, json_string_value(json_object_get(body, "name")),
+		    part == PART_CREATED);
+}
+
+static int refused_at(struct import *import, int r, const char *where, size_t at)
+{
+	char pointer[160];
+
+	snprintf(pointer, sizeof pointer, "%s/%zu", where, at);
+	if (r == 1)
+		errors_below(import->work, pointer);
 	return r;
 }
 
 static int import_list(struct import *import, enum registry_kind kind, const json_t *list,
 		       const char *where)
 {
-	size_t i;
-	json_t *part;
 	int r = 0;
 
 	if (list && !json_is_array(list))
-		r = work_refuse(import->work, CODE_BAD_REQUEST, "%s must be a list", where);
-	for (i = 0; r == 0 && i < json_array_size(list); ++i) {
-		part = json_array_get(list, i);
-		r = put_part(import, kind, part);
-		if (r == 1) {
-			char pointer[160];
+		return work_refuse(import->work, CODE_BAD_REQUEST, "%s must be a list", where);
+	for (size_t i = 0; r == 0 && i < json_array_size(list); ++i) {
+		const json_t *body = json_array_get(list, i);
+		enum part part = PART_UNCHANGED;
 
-			snprintf(pointer, sizeof pointer, "%s/%zu", where, i);
-			errors_below(import->work, pointer);
-		}
+		r = put_part(import, kind, body, &part);
+		if (r == 0)
+			r = count_part(import, kind, body, part);
+		r = refused_at(import, r, where, i);
 	}
+	return r;
+}
+
+// Clusters come before the tenants that use them, and a cluster's only tenant after it: that member
+// is put when the tenants are there.
+static int import_clusters(struct import *import, const json_t *list)
+{
+	int r = 0;
+
+	import->parts = arena_alloc(&import->work->arena,
+				    (json_array_size(list) + 1) * sizeof *import->parts);
+	if (!import->parts)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < json_array_size(list); ++i) {
+		json_t *body = json_copy(json_array_get(list, i));
+
+		if (json_is_string(json_object_get(body, "exclusive_tenant")))
+			json_object_del(body, "exclusive_tenant");
+		r = refused_at(import, put_part(import, REGISTRY_CLUSTER, body, &import->parts[i]),
+			       "/clusters", i);
+		json_decref(body);
+	}
+	return r;
+}
+
+static int finish_clusters(struct import *import, const json_t *list)
+{
+	int r = 0;
+
+	import->work->tenant = NULL;
+	for (size_t i = 0; r == 0 && i < json_array_size(list); ++i) {
+		const json_t *body = json_array_get(list, i);
+		json_t *tenant = json_object_get(body, "exclusive_tenant");
+		enum part part = PART_UNCHANGED;
+		json_t *rest = json_pack("{s:O, s:O}", "name", json_object_get(body, "name"),
+					 "exclusive_tenant", tenant);
+
+		if (json_is_string(tenant))
+			r = put_part(import, REGISTRY_CLUSTER, rest, &part);
+		json_decref(rest);
+		if (import->parts[i] == PART_UNCHANGED)
+			import->parts[i] = part;
+		if (r == 0)
+			r = count_part(import, REGISTRY_CLUSTER, body, import->parts[i]);
+		r = refused_at(import, r, "/clusters", i);
+	}
+	return r;
+}
+
+static int find_tenant(struct import *import, const char *name)
+{
+	const char *problem;
+	char *normal;
+	int r = name_normalize(name, &normal, &problem); // it has been checked
+
+	if (r < 0)
+		return r;
+	r = store_tenant(import->work, normal);
+	free(normal);
 	return r;
 }
 
 static int import_tenant(struct import *import, const json_t *tenant, size_t at)
 {
 	const char *name = json_string_value(json_object_get(tenant, "name"));
-	json_t *own = json_is_object(tenant) ? json_copy((json_t *)(uintptr_t)tenant) : NULL;
+	json_t *own = json_copy((json_t *)(uintptr_t)tenant);
+	enum part part = PART_UNCHANGED;
 	char where[96];
 	int r;
 
-	if (own) {
-		json_object_del(own, "topics");
-		json_object_del(own, "groups");
-	}
+	json_object_del(own, "topics");
+	json_object_del(own, "groups");
 	import->work->tenant = NULL;
-	r = put_part(import, REGISTRY_TENANT, own ? own : tenant);
+	r = put_part(import, REGISTRY_TENANT, own, &part);
 	json_decref(own);
-	snprintf(where, sizeof where, "/tenants/%zu", at);
-	if (r == 1)
-		errors_below(import->work, where);
 	if (r == 0)
-		r = store_tenant(import->work, name);
+		r = count_part(import, REGISTRY_TENANT, tenant, part);
+	r = refused_at(import, r, "/tenants", at);
+	if (r == 0)
+		r = find_tenant(import, name);
 	snprintf(where, sizeof where, "/tenants/%zu/topics", at);
 	if (r == 0)
 		r = import_list(import, REGISTRY_TOPIC, json_object_get(tenant, "topics"), where);
@@ -240,15 +350,15 @@ static int check_document(struct work *work, const json_t *document)
 
 static int import_all(struct import *import, const json_t *document)
 {
+	const json_t *clusters = json_object_get(document, "clusters");
 	const json_t *tenants = json_object_get(document, "tenants");
 	int r = check_document(import->work, document);
 
 	if (r == 0)
-		r = import_list(import, REGISTRY_CLUSTER, json_object_get(document, "clusters"),
-				"/clusters");
+		r = import_clusters(import, clusters);
 	for (size_t i = 0; r == 0 && i < json_array_size(tenants); ++i)
 		r = import_tenant(import, json_array_get(tenants, i), i);
-	return r;
+	return r == 0 ? finish_clusters(import, clusters) : r;
 }
 
 int registry_import(struct registry *registry, const struct registry_actor *actor,

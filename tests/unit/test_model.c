@@ -335,6 +335,17 @@ static void json_problems(void)
 		expect_problem(cases[i].kind, cases[i].text, cases[i].field, cases[i].detail);
 }
 
+static void json_options_are_stored_sorted(void)
+{
+	struct reading reading;
+
+	read_new(&reading, MODEL_CLUSTER,
+		 "{\"name\":\"a\",\"kind\":\"k\",\"options\":{\"b\":5.0,\"a\":\"x\"}}");
+	CHECK_EQ(reading.r, 0);
+	CHECK_STR(reading.object.cluster.options_json, "{\"a\":\"x\",\"b\":5}");
+	reading_free(&reading);
+}
+
 static void json_all_problems_at_once(void)
 {
 	struct reading reading;
@@ -363,5 +374,5 @@ static void json_fixed_members(void)
 UNIT_MAIN(UNIT_CASE(names_checked), UNIT_CASE(names_normalized), UNIT_CASE(physical_names),
 	  UNIT_CASE(networks_contain), UNIT_CASE(networks_refused), UNIT_CASE(lists_admit),
 	  UNIT_CASE(base64url_round), UNIT_CASE(json_round), UNIT_CASE(json_key_lists),
-	  UNIT_CASE(json_problems), UNIT_CASE(json_all_problems_at_once),
-	  UNIT_CASE(json_fixed_members))
+	  UNIT_CASE(json_problems), UNIT_CASE(json_options_are_stored_sorted),
+	  UNIT_CASE(json_all_problems_at_once), UNIT_CASE(json_fixed_members))

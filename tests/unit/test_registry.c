@@ -1013,6 +1013,8 @@ static void definitions(void)
 	uint64_t revision;
 
 	acme_with_group();
+	CHECK_EQ(put(REGISTRY_CLUSTER, NULL, "local", "{\"exclusive_tenant\":\"acme\"}"), CODE_OK);
+	registry_result_deinit(&result);
 	CHECK_EQ(outcome(registry_export(registry, &result)), CODE_OK);
 	document = json_incref(result.body);
 	CHECK_EQ(import(document, false), CODE_OK);
@@ -1027,6 +1029,8 @@ static void definitions(void)
 	CHECK_EQ(import(document, false), CODE_OK);
 	CHECK_EQ(json_array_size(json_object_get(result.body, "changes")), 4);
 	CHECK(id_of(REGISTRY_TOPIC, "acme", "billing.dead") != 0);
+	CHECK_EQ(get(REGISTRY_CLUSTER, NULL, "local"), CODE_OK);
+	CHECK_STR(text_of("exclusive_tenant"), "acme");
 	catalog_follows();
 	revision = registry_revision(registry);
 
@@ -1039,6 +1043,14 @@ static void definitions(void)
 		  "/tenants/1/topics/1/partitions");
 	CHECK(id_of(REGISTRY_TENANT, NULL, "new") == 0);
 	CHECK_EQ(registry_revision(registry), revision);
+	json_decref(bad);
+	bad = json_loads("{\"format\":1,\"clusters\":[7]}", 0, NULL);
+	CHECK_EQ(import(bad, false), CODE_BAD_REQUEST);
+	CHECK_STR(json_string_value(json_object_get(json_array_get(result.errors, 0), "field")),
+		  "/clusters/0");
+	json_decref(bad);
+	bad = json_loads("{\"format\":1,\"tenants\":[[]]}", 0, NULL);
+	CHECK_EQ(import(bad, false), CODE_BAD_REQUEST);
 	json_decref(bad);
 	bad = json_pack("{s:i, s:i}", "format", 2, "other", 1);
 	CHECK_EQ(import(bad, false), CODE_BAD_REQUEST);
