@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -41,6 +42,7 @@ struct subscription {
 
 struct conn {
 	bool used, ready, preface, goodbye;
+	uint8_t binding[TRANSPORT_BINDING_ROOM];
 	struct transport transport;
 	struct framer framer;
 	struct outq outq, held; // held: answers kept back
@@ -58,7 +60,8 @@ struct fake {
 	pthread_mutex_t lock;
 	int listener, wake;
 	uint16_t port;
-	bool stop, hold;
+	bool stop, hold, bound;
+	SSL_CTX *tls;
 	struct conn conns[CONNS_MAX];
 	struct entry *log;
 	size_t stored, room;
@@ -140,6 +143,8 @@ static void conn_accept(struct fake *fake)
 			continue;
 		*conn = (struct conn){.used = true};
 		transport_init(&conn->transport, fd);
+		if (fake->tls)
+			assert(transport_accept_tls(&conn->transport, fake->tls) == 0);
 		framer_init(&conn->framer, WIRE_BY_CLIENT, WIRE_EARLY_MAX);
 		outq_init(&conn->outq);
 		outq_init(&conn->held);
@@ -160,7 +165,8 @@ static int hello(struct fake *fake, struct conn *conn)
 	field_put_int(&writer, FIELD_MAX_FRAME, fake->config.max_frame);
 	field_put_int(&writer, FIELD_MAX_MESSAGE, fake->config.max_frame - 64);
 	field_put_int(&writer, FIELD_KEEPALIVE_MS, 20000);
-	field_put_text(&writer, FIELD_MECHANISMS, SCRAM_MECHANISM);
+	field_put_text(&writer, FIELD_MECHANISMS,
+		       fake->tls ? SCRAM_MECHANISM_PLUS "," SCRAM_MECHANISM : SCRAM_MECHANISM);
 	send_fields(conn, FRAME_WELCOME, 0, &writer);
 	return 0;
 }
@@ -174,14 +180,20 @@ static void send_sasl(struct conn *conn, struct field_writer *writer, uint8_t ty
 
 static int auth(struct fake *fake, struct conn *conn, const struct fields *fields)
 {
-	struct scram_channel none = {0};
+	struct scram_channel channel;
+	char mechanism[33];
+	bool plus;
 	struct field_writer writer;
 	char message[SCRAM_MESSAGE_MAX];
 	uint8_t payload[2048];
 
 	field_writer_init(&writer, payload, sizeof payload);
 	if (fields_has(fields, FIELD_MECHANISM)) {
-		if (scram_server_start(&conn->scram, false, &none, fields->values[FIELD_SASL]))
+		fields_text(fields, FIELD_MECHANISM, mechanism, sizeof mechanism);
+		plus = strcmp(mechanism, SCRAM_MECHANISM_PLUS) == 0;
+		fake->bound = plus;
+		transport_channel(&conn->transport, conn->binding, &channel);
+		if (scram_server_start(&conn->scram, plus, &channel, fields->values[FIELD_SASL]))
 			return -1;
 		scram_server_challenge(&conn->scram, &fake->verifier, "0123456789abcdefghij",
 				       message);
@@ -540,6 +552,8 @@ static int conn_read(struct fake *fake, struct conn *conn)
 	while ((r = framer_next(&conn->framer, &frame, &problem)) == FRAMER_FRAME)
 		if (conn_frame(fake, conn, &frame) < 0)
 			return -1;
+	if (r == 0 && transport_pending(&conn->transport))
+		return conn_read(fake, conn);
 	return r == 0 ? 0 : -1;
 }
 
@@ -616,6 +630,7 @@ int fake_new(const struct fake_config *config, struct fake **ret)
 	struct fake *fake = calloc(1, sizeof *fake);
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof in;
+	char problem[256];
 
 	assert(fake);
 	fake->config = *config;
@@ -624,6 +639,9 @@ int fake_new(const struct fake_config *config, struct fake **ret)
 	fake->config.visibility_ms = config->visibility_ms ? config->visibility_ms : 30000;
 	pthread_mutex_init(&fake->lock, NULL);
 	secret_set(fake, config->access_key, config->secret);
+	if (config->cert_file)
+		assert(tls_server_new(config->cert_file, config->key_file, &fake->tls, problem,
+				      sizeof problem) == 0);
 	fake->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	assert(bind(fake->listener, (struct sockaddr *)&in, sizeof in) == 0);
@@ -652,6 +670,7 @@ void fake_free(struct fake *fake)
 	if (fake->listener >= 0)
 		close(fake->listener);
 	close(fake->wake);
+	SSL_CTX_free(fake->tls);
 	pthread_mutex_destroy(&fake->lock);
 	free(fake);
 }
@@ -854,6 +873,16 @@ COUNTER(fake_in_flight, count_state(fake, ENTRY_OUT))
 COUNTER(fake_connections, count_ready(fake))
 COUNTER(fake_logins, fake->logins)
 COUNTER(fake_unused_credit, count_credit(fake))
+
+bool fake_bound(struct fake *fake)
+{
+	bool bound;
+
+	pthread_mutex_lock(&fake->lock);
+	bound = fake->bound;
+	pthread_mutex_unlock(&fake->lock);
+	return bound;
+}
 
 size_t fake_verb(struct fake *fake, unsigned verb)
 {

@@ -19,6 +19,8 @@ struct fake_config {
 	uint64_t window;        // produce window; 0: 8 MiB
 	uint32_t max_frame;     // 0: 1 MiB
 	uint32_t visibility_ms; // 0: 30,000
+	const char *cert_file;  // NULL: no TLS
+	const char *key_file;
 };
 
 // What becomes of the records of a PRODUCE frame.
@@ -38,6 +40,8 @@ void fake_address(const struct fake *fake, char *text, size_t size);
 // The next `times` PRODUCE frames are treated so, later ones are stored.
 void fake_plan(struct fake *fake, enum fake_plan plan, unsigned times, enum code code,
 	       uint32_t retry_after_ms, uint32_t pass);
+// Whether the last login was bound to its channel (SCRAM-SHA-256-PLUS).
+bool fake_bound(struct fake *fake);
 void fake_hold_answers(struct fake *fake, bool hold); // PRODUCED is kept back until released
 void fake_set_secret(struct fake *fake, const char *access_key, const char *secret);
 void fake_refuse_group(struct fake *fake, enum code code); // OK: no longer

@@ -1,6 +1,7 @@
 // The library against a fake proxy: sending, its outcomes and retries, order, memory, leaving.
 
 #include "tests/sdk/scene.h"
+#include "tests/unit/identity.h"
 
 // How async sends ended, in order of their callbacks.
 static struct {
@@ -577,6 +578,66 @@ static void credentials_reload(void)
 	rmdir(directory);
 }
 
+static void tls_connections(void)
+{
+	char directory[] = "/tmp/mqpaas-sdk-XXXXXX", cert[64], key[64], other[64];
+	char plain[64], secure[80], named[80];
+	struct fake_config config = scene_fake;
+	struct scene scene;
+	struct mqp_producer *producer;
+
+	CHECK(mkdtemp(directory));
+	snprintf(cert, sizeof cert, "%s/cert", directory);
+	snprintf(key, sizeof key, "%s/key", directory);
+	snprintf(other, sizeof other, "%s/other", directory);
+	identity_make(other, key, "other");
+	identity_make(cert, key, "proxy");
+	config.cert_file = cert;
+	config.key_file = key;
+	scene_prepare(&scene, &config);
+	memcpy(plain, scene.address, sizeof plain);
+	snprintf(secure, sizeof secure, "tls://%s", plain);
+	snprintf(named, sizeof named, "tls://localhost%s", strchr(plain, ':'));
+	scene.config.connect_timeout_ms = 2000;
+	scene.config.tls_ca_file = cert;
+	scene.config.addresses = secure; // the certificate names the address
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	for (int i = 0; i < 2000; ++i)
+		OK(mqp_send_async(producer, scene.message, NULL, NULL));
+	OK(mqp_flush(producer, 10000));
+	CHECK_EQ(fake_stored(scene.fake), 2000);
+	CHECK(fake_bound(scene.fake));
+	mqp_producer_free(producer);
+	mqp_client_free(scene.client);
+
+	scene.config.addresses = named; // … and the host, which has to be looked up
+	OK(mqp_client_new(&scene.config, &scene.client));
+	OK(mqp_client_connect(scene.client, 10000));
+	mqp_client_free(scene.client);
+
+	scene.config.tls_name = "elsewhere";
+	OK(mqp_client_new(&scene.config, &scene.client));
+	EVENTUALLY(mqp_client_connect(scene.client, 10) == MQP_TLS);
+	mqp_client_free(scene.client);
+
+	scene.config.tls_skip_name = 1;
+	OK(mqp_client_new(&scene.config, &scene.client));
+	OK(mqp_client_connect(scene.client, 10000));
+	mqp_client_free(scene.client);
+
+	scene.config.tls_ca_file = other; // not the authority, whatever the name
+	OK(mqp_client_new(&scene.config, &scene.client));
+	EVENTUALLY(mqp_client_connect(scene.client, 10) == MQP_TLS);
+	mqp_message_free(scene.message);
+	scene.message = NULL;
+	scene_end(&scene);
+	unlink(cert);
+	unlink(key);
+	unlink(other);
+	rmdir(directory);
+}
+
 // In a callback on the I/O thread everything that waits is refused, and sending is not.
 static struct mqp_producer *callback_producer;
 static enum mqp_code callback_codes[4];
@@ -632,5 +693,5 @@ UNIT_MAIN(UNIT_CASE(three_ways), UNIT_CASE(many_threads_share_batches), UNIT_CAS
 	  UNIT_CASE(never_connected), UNIT_CASE(unknown_topic), UNIT_CASE(wrong_secret),
 	  UNIT_CASE(full_fails), UNIT_CASE(full_blocks), UNIT_CASE(closing_cancels),
 	  UNIT_CASE(closing_waits), UNIT_CASE(small_frames), UNIT_CASE(compressed),
-	  UNIT_CASE(failover), UNIT_CASE(goaway), UNIT_CASE(credentials_reload),
-	  UNIT_CASE(inside_callbacks), UNIT_CASE(statistics))
+	  UNIT_CASE(failover), UNIT_CASE(tls_connections), UNIT_CASE(goaway),
+	  UNIT_CASE(credentials_reload), UNIT_CASE(inside_callbacks), UNIT_CASE(statistics))

@@ -2,6 +2,7 @@
 // SCRAM can bind to, a peer that is gone, and what an idle connection costs.
 
 #include "core/net/transport.h"
+#include "tests/unit/identity.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
@@ -65,36 +66,6 @@ static const char *path(const char *name)
 	return at;
 }
 
-// A self-signed certificate for localhost and 127.0.0.1, which is its own authority.
-static void identity_make(const char *cert_name, const char *key_name)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *cert = X509_new();
-	X509_EXTENSION *names;
-	FILE *file;
-
-	X509_set_version(cert, X509_VERSION_3);
-	ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-	X509_gmtime_adj(X509_getm_notBefore(cert), -60);
-	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-	X509_set_pubkey(cert, key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
-				   (const unsigned char *)cert_name, -1, -1, 0);
-	X509_set_issuer_name(cert, X509_get_subject_name(cert));
-	names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
-	CHECK(names && X509_add_ext(cert, names, -1) == 1);
-	X509_EXTENSION_free(names);
-	CHECK(X509_sign(cert, key, EVP_sha256()) > 0);
-	file = fopen(path(cert_name), "w");
-	CHECK(file && PEM_write_X509(file, cert) == 1);
-	fclose(file);
-	file = fopen(path(key_name), "w");
-	CHECK(file && PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1);
-	fclose(file);
-	X509_free(cert);
-	EVP_PKEY_free(key);
-}
-
 static SSL_CTX *server_ctx, *client_ctx;
 
 static void contexts_make(void)
@@ -102,8 +73,8 @@ static void contexts_make(void)
 	char problem[256];
 
 	CHECK(mkdtemp(folder) != NULL);
-	identity_make("ours.pem", "ours.key");
-	identity_make("other.pem", "other.key");
+	identity_make(path("ours.pem"), path("ours.key"), "ours.pem");
+	identity_make(path("other.pem"), path("other.key"), "other.pem");
 	CHECK_EQ(tls_server_new(path("ours.pem"), path("ours.key"), &server_ctx, problem,
 				sizeof problem),
 		 0);
