@@ -18,6 +18,7 @@
 #include <sqlite3.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static const struct seal_key key = {{7, 7, 7}};
 static const struct registry_actor ann = {.name = "user:ann", .address = "127.0.0.1"};
@@ -931,6 +932,58 @@ static void catalog_is_brought_up_to_date(void)
 	end();
 }
 
+// Makes topics and tells of each one that it was promised, until it is killed.
+static void make_topics_for_ever(int pipe_end, unsigned from)
+{
+	char body[64];
+
+	begin();
+	for (unsigned i = from;; ++i) {
+		snprintf(body, sizeof body, "{\"name\":\"topic-%u\"}", i);
+		if (create(REGISTRY_TOPIC, "acme", body) != CODE_OK ||
+		    write(pipe_end, &i, sizeof i) != sizeof i)
+			_exit(1);
+	}
+}
+
+static void kill_loses_nothing(void)
+{
+	unsigned promised = 0, made;
+	char name[32];
+
+	acme();
+	registry_close(registry);
+	catalog_free(catalog);
+	for (unsigned round = 0; round < 10; ++round) {
+		int ends[2], status;
+		pid_t child;
+
+		CHECK_EQ(pipe(ends), 0);
+		child = fork();
+		if (child == 0)
+			make_topics_for_ever(ends[1], promised + 2);
+		close(ends[1]);
+		for (unsigned i = 0; i < 5 + 7 * round; ++i)
+			CHECK_EQ(read(ends[0], &promised, sizeof promised), sizeof promised);
+		kill(child, SIGKILL);
+		CHECK_EQ(waitpid(child, &status, 0), child);
+		CHECK(WIFSIGNALED(status));
+		while (read(ends[0], &made, sizeof made) == sizeof made)
+			promised = made;
+		close(ends[0]);
+		begin();
+		snprintf(name, sizeof name, "topic-%u", promised);
+		CHECK_EQ(get(REGISTRY_TOPIC, "acme", name), CODE_OK);
+		catalog_follows();
+		CHECK_EQ(first_bad(), 0);
+		registry_result_deinit(&result);
+		registry_close(registry);
+		catalog_free(catalog);
+	}
+	begin();
+	end();
+}
+
 // No file may grow: what a full disk looks like from here.
 static void disk_full(bool full)
 {
@@ -1385,11 +1438,12 @@ UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_
 	  UNIT_CASE(bootstrap_works_once), UNIT_CASE(sessions), UNIT_CASE(the_last_admin_stays),
 	  UNIT_CASE(machine_tokens), UNIT_CASE(permissions), UNIT_CASE(audit_tells_everything),
 	  UNIT_CASE(audit_tampering_is_found), UNIT_CASE(refusals_leave_no_trace),
-	  UNIT_CASE(catalog_is_brought_up_to_date), UNIT_CASE(full_disk_loses_nothing),
-	  UNIT_CASE(totals_survive), UNIT_CASE(definitions), UNIT_CASE(backup_and_restore),
-	  UNIT_CASE(restore_of_rubbish_changes_nothing), UNIT_CASE(older_schema_is_migrated),
-	  UNIT_CASE(newer_schema_is_refused), UNIT_CASE(foreign_file_is_refused),
-	  UNIT_CASE(damaged_file_is_refused), UNIT_CASE(locked_file_is_refused),
-	  UNIT_CASE(missing_folder_is_refused), UNIT_CASE(reconcile_makes_and_deletes),
-	  UNIT_CASE(reconcile_waits_longer_and_longer), UNIT_CASE(reconcile_gives_up_on_refusal),
-	  UNIT_CASE(reconcile_deletes_what_is_being_made), UNIT_CASE(directory_remove))
+	  UNIT_CASE(catalog_is_brought_up_to_date), UNIT_CASE(kill_loses_nothing),
+	  UNIT_CASE(full_disk_loses_nothing), UNIT_CASE(totals_survive), UNIT_CASE(definitions),
+	  UNIT_CASE(backup_and_restore), UNIT_CASE(restore_of_rubbish_changes_nothing),
+	  UNIT_CASE(older_schema_is_migrated), UNIT_CASE(newer_schema_is_refused),
+	  UNIT_CASE(foreign_file_is_refused), UNIT_CASE(damaged_file_is_refused),
+	  UNIT_CASE(locked_file_is_refused), UNIT_CASE(missing_folder_is_refused),
+	  UNIT_CASE(reconcile_makes_and_deletes), UNIT_CASE(reconcile_waits_longer_and_longer),
+	  UNIT_CASE(reconcile_gives_up_on_refusal), UNIT_CASE(reconcile_deletes_what_is_being_made),
+	  UNIT_CASE(directory_remove))
