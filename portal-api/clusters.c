@@ -72,6 +72,8 @@ static void answer(struct call *call, enum code code, json_t *body, const char *
 	}
 	if (!json_object_get(body, "error"))
 		json_object_set_new(body, "error", json_null());
+	if (!json_object_get(body, "latency_us"))
+		json_object_set_new(body, "latency_us", json_null());
 	call_json(call, 200, body);
 }
 

@@ -4,6 +4,8 @@
 #include "portal-api/handlers.h"
 
 #include "core/base/util.h"
+#include "portal-api/state.h"
+#include "portal-api/stats.h"
 
 void groups_list(struct call *call)
 {
@@ -66,11 +68,18 @@ static void add_sums(json_t *body)
 
 static void answer_backlog(struct call *call, enum code code, json_t *body, const char *text)
 {
+	const struct registry_ref ref = crud_ref(call, REGISTRY_GROUP);
+	uint64_t id;
+
 	if (code != CODE_OK) {
 		call_ask_failed(call, code, text);
 		return;
 	}
 	add_sums(body);
+	id = registry_id(call->portal->registry, &ref);
+	json_object_set_new(body, "dead",
+			    json_integer((json_int_t)stats_dead(call->portal->stats, id,
+								(uint64_t)count_of(body, "dead"))));
 	call_json(call, 200, body);
 }
 

@@ -24,6 +24,19 @@ uint64_t series_total(const struct series *series, enum series_counter counter)
 	return series->before[counter] + series->live[counter];
 }
 
+uint64_t series_total_at(const struct series *series, enum series_counter counter, uint64_t now)
+{
+	return series->before[counter] + MAX(series->live[counter], now);
+}
+
+void series_restart(struct series *series)
+{
+	for (unsigned i = 0; i < SERIES_COUNTERS; ++i) {
+		series->before[i] += series->live[i];
+		series->live[i] = 0;
+	}
+}
+
 void series_take(struct series *series, const json_t *counters)
 {
 	for (unsigned i = 0; i < SERIES_COUNTERS; ++i) {
@@ -35,7 +48,7 @@ void series_take(struct series *series, const json_t *counters)
 			continue;
 		now = (uint64_t)json_integer_value(value);
 		if (now < series->live[i])
-			series->before[i] += series->live[i];
+			series->before[i] += series->live[i] - now;
 		series->dirty |= now != series->live[i];
 		series->live[i] = now;
 	}

@@ -50,8 +50,14 @@ struct series_rate {
 };
 
 uint64_t series_total(const struct series *series, enum series_counter counter);
+// The total when the live counter is known to be `now` by another way.
+uint64_t series_total_at(const struct series *series, enum series_counter counter, uint64_t now);
 
-// Reads {produce: {…}, consume: {…}}. A counter that went back began a new life.
+// The proxy began a new life: its counters start again at nothing.
+void series_restart(struct series *series);
+
+// Reads {produce: {…}, consume: {…}}. A total never goes back: what a counter of the same life has
+// lost (a part of it was deleted) stays counted.
 void series_take(struct series *series, const json_t *counters);
 void series_sample(struct series *series,
 		   uint64_t now_ns); // rings keep their distance by themselves

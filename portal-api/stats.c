@@ -34,6 +34,8 @@ struct stats {
 	uint64_t connections;
 	unsigned proxies;
 	bool complete;
+	char *proxy;       // whose counters the last sample were
+	json_int_t uptime; // of it
 };
 
 static struct row **bucket_of(struct stats *stats, enum registry_kind kind, uint64_t id)
@@ -118,6 +120,24 @@ static void sample_idle(struct stats *stats, uint64_t now_ns)
 	}
 }
 
+// Another proxy, or the same one younger than it was: all counters began again.
+static void notice_restart(struct stats *stats, const json_t *totals)
+{
+	const char *proxy = json_string_value(json_object_get(totals, "proxy"));
+	json_int_t uptime = json_integer_value(json_object_get(totals, "uptime_ms"));
+	bool same = stats->proxy && proxy && strcmp(stats->proxy, proxy) == 0;
+
+	if (!same || uptime < stats->uptime) {
+		LIST_FOREACH(link, next, &stats->rows)
+		series_restart(&LIST_ENTRY(link, struct row, link)->series);
+	}
+	if (!same) {
+		free(stats->proxy);
+		stats->proxy = proxy ? strdup(proxy) : NULL;
+	}
+	stats->uptime = uptime;
+}
+
 void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int64_t wall_ms)
 {
 	size_t index;
@@ -126,6 +146,7 @@ void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int6
 	stats->complete = totals != NULL;
 	if (!totals)
 		return;
+	notice_restart(stats, totals);
 	LIST_FOREACH(link, next, &stats->rows)
 	LIST_ENTRY(link, struct row, link)->connections = 0;
 	json_array_foreach(json_object_get(totals, "tenants"), index, tenant)
@@ -199,6 +220,7 @@ void stats_free(struct stats *stats)
 		return;
 	LIST_FOREACH(link, next, &stats->rows)
 	free(LIST_ENTRY(link, struct row, link));
+	free(stats->proxy);
 	free(stats);
 }
 
@@ -287,6 +309,13 @@ json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id)
 	struct row *row = find(stats, kind, id);
 
 	return series_body(stats, row ? &row->series : &nothing);
+}
+
+uint64_t stats_dead(struct stats *stats, uint64_t group, uint64_t now)
+{
+	struct row *row = find(stats, REGISTRY_GROUP, group);
+
+	return series_total_at(row ? &row->series : &nothing, SERIES_DEAD, now);
 }
 
 struct ranked {

@@ -20,6 +20,10 @@ uint64_t stats_age_ns(const struct stats *stats, uint64_t now_ns); // UINT64_MAX
 // Writes what has changed to the registry, in one transaction.
 int stats_save(struct stats *stats);
 
+// Messages of a group moved to its dead letters since it was made, when the proxy says `now` of its
+// present life.
+uint64_t stats_dead(struct stats *stats, uint64_t group, uint64_t now);
+
 // The bodies of the statistics routes; NULL: no memory.
 json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id);
 json_t *stats_of_tenant(struct stats *stats, uint64_t id, const struct tenant_limits *limits);

@@ -136,10 +136,10 @@ def test_answer_that_comes_after_the_deadline(tmp_path):
     portal.stop()  # waits for the late answer, and drops it
 
 
-def totals(tenant, topic, group, sent, delivered):
+def totals(tenant, topic, group, sent, delivered, uptime_ms=1):
     counters = {"messages": sent, "bytes": sent * 100, "ok": sent, "rejected": 1, "unknown": 2, "dropped": 3, "throttled": 4}
     consumed = {"messages": delivered, "bytes": delivered * 100, "acked": delivered - 1, "nacked": 0, "rejected": 0, "timeouts": 0, "dead": 0}
-    return {"proxy": "standin", "uptime_ms": 1, "connections": 3, "tenants": [{"id": tenant, "connections": 2, "produce": counters, "consume": consumed,
+    return {"proxy": "standin", "uptime_ms": uptime_ms, "connections": 3, "tenants": [{"id": tenant, "connections": 2, "produce": counters, "consume": consumed,
             "topics": [{"id": topic, "produce": counters, "consume": consumed}], "groups": [{"id": group, "consume": consumed}]}]}
 
 
@@ -161,6 +161,33 @@ def test_counts_are_fresh_and_go_on_after_a_restart(world):
     assert admin.get(f"{A}/stats").json["produce"]["ok"] == 1008
     assert admin.get(f"{A}/topics/orders/stats").json["produce"]["ok"] == 1008
     assert admin.get("/api/v1/tenants/b/stats").json["produce"]["ok"] == 0
+
+
+def test_counts_go_on_when_only_the_proxy_was_restarted(world):
+    known = ids(world)
+    say = lambda sent, uptime_ms: world.portal.answer("TOTALS", totals(known["tenant"], known["topic"], known["group"], sent, sent, uptime_ms))
+    stored = lambda: world.admin.get(f"{A}/stats").json["produce"]["ok"]
+    say(100, 5000)
+    assert stored() == 100
+    say(30, 6000)  # something that had counted is gone: it stays counted
+    assert stored() == 100
+    say(40, 7000)
+    assert stored() == 110
+    say(5, 10)
+    assert stored() == 115
+
+
+def test_dead_is_counted_since_the_group_was_made(world):
+    known = ids(world)
+    answer = totals(known["tenant"], known["topic"], known["group"], 5, 5)
+    answer["tenants"][0]["groups"][0]["consume"]["dead"] = 3
+    world.portal.answer("TOTALS", answer)
+    assert world.admin.get(f"{A}/groups/billing/stats").json["consume"]["dead"] == 3
+    world.portal.stop()
+    world.portal.answer("TOTALS")
+    world.portal.answer("BACKLOG", {"partitions": [], "dead": 2, "at_most": False})
+    world.portal.start()
+    assert rest.Rest(world.portal.port, world.admin.token).get(f"{A}/groups/billing/backlog").json["dead"] == 5
 
 
 def test_rates_and_quota_use(world):

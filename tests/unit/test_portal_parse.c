@@ -341,8 +341,15 @@ static void test_series_lives(void)
 	json_t *saved;
 
 	take(&series, 1, 500, 0);
-	take(&series, 2, 20, 0); // the proxy was restarted
+	take(&series, 2, 450, 0); // a part of what it counted was deleted
+	CHECK_EQ(series_total(&series, SERIES_STORED), 500);
+	take(&series, 3, 460, 0);
+	CHECK_EQ(series_total(&series, SERIES_STORED), 510);
+	series_restart(&series);
+	take(&series, 4, 10, 0);
 	CHECK_EQ(series_total(&series, SERIES_STORED), 520);
+	CHECK_EQ(series_total_at(&series, SERIES_STORED, 5), 520);
+	CHECK_EQ(series_total_at(&series, SERIES_STORED, 12), 522);
 	CHECK(series.dirty);
 	saved = series_save(&series);
 	series_load(&again, saved);
