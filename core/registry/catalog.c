@@ -1,11 +1,11 @@
 // The control data in memory: per kind an index by id, and by name where the data plane asks by
 // name.
 //
-// A change is decoded and checked completely, and its objects are made, before the write
-// lock is held; under the lock pointers move (and, rarely, an index grows), so readers never wait
-// for a disk and never see half a change. A full snapshot builds new indexes beside the old ones;
-// objects whose revision has not moved keep their place in memory. What is replaced is freed when
-// its last reader lets go.
+// A change is decoded and checked completely, its objects are made, and indexes grow beside the
+// ones in use, before the write lock is held; under the lock only pointers move, so readers never
+// wait for more and never see half a change. A full snapshot builds new indexes beside the old
+// ones; objects whose revision has not moved keep their place in memory. What is replaced is freed
+// when its last reader lets go.
 
 #include "core/registry/catalog.h"
 
@@ -96,13 +96,29 @@ static void tables_deinit(struct tables *tables)
 	}
 }
 
-static int tables_reserve(struct tables *tables, enum model_kind kind, size_t more)
+// Room for a change, made beside what readers use: `tables` is a copy whose indexes may then have
+// other slots.
+static int tables_grow(struct tables *tables, const size_t puts[MODEL_KIND_COUNT])
 {
-	int r = index_reserve(&tables->by_id[kind], more);
+	int r = 0;
 
-	if (r == 0 && name_keys[kind])
-		r = index_reserve(&tables->by_name[kind], more);
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT && r == 0; ++kind) {
+		r = index_grow(&tables->by_id[kind], puts[kind]);
+		if (r == 0 && name_keys[kind])
+			r = index_grow(&tables->by_name[kind], puts[kind]);
+	}
 	return r;
+}
+
+// The slots of `tables` that `others` does not use.
+static void tables_drop_slots(struct tables *tables, const struct tables *others)
+{
+	for (unsigned kind = 0; kind < MODEL_KIND_COUNT; ++kind) {
+		if (tables->by_id[kind].slots != others->by_id[kind].slots)
+			free(tables->by_id[kind].slots);
+		if (tables->by_name[kind].slots != others->by_name[kind].slots)
+			free(tables->by_name[kind].slots);
+	}
 }
 
 // Takes the reference; returns the object replaced, whose reference is the caller's then.
@@ -188,30 +204,38 @@ static void notify(struct catalog *catalog, enum model_kind kind, uint64_t id,
 
 // ---- applying
 
-static int apply_delta(struct catalog *catalog, const struct change_head *head, struct edit *edit)
+static void delta_put(struct catalog *catalog, const struct edit *edit)
 {
-	int r = 0;
+	for (size_t i = 0; i < edit->count; ++i) {
+		const struct change_row *row = &edit->rows[i];
+
+		model_unref(row->object ? tables_put(&catalog->tables, model_ref(row->object))
+					: tables_drop(&catalog->tables, row->kind, row->id));
+	}
+}
+
+static int apply_delta(struct catalog *catalog, const struct change_head *head,
+		       const struct edit *edit)
+{
+	struct tables old = catalog->tables, grown = old;
+	int r;
 
 	if (head->source != catalog->source || head->from != catalog->revision)
 		return CATALOG_E_GAP;
-	pthread_rwlock_wrlock(&catalog->lock);
-	for (unsigned kind = 0; kind < MODEL_KIND_COUNT && r == 0; ++kind)
-		r = tables_reserve(&catalog->tables, kind, edit->puts[kind]);
-	if (r == 0) {
-		for (size_t i = 0; i < edit->count; ++i) {
-			struct change_row *row = &edit->rows[i];
-			const struct model_object *before;
-
-			before = row->object ? tables_put(&catalog->tables, model_ref(row->object))
-					     : tables_drop(&catalog->tables, row->kind, row->id);
-			model_unref(before);
-		}
-		catalog->revision = head->to;
+	r = tables_grow(&grown, edit->puts);
+	if (r < 0) {
+		tables_drop_slots(&grown, &old);
+		return r;
 	}
+	pthread_rwlock_wrlock(&catalog->lock);
+	catalog->tables = grown;
+	delta_put(catalog, edit);
+	catalog->revision = head->to;
 	pthread_rwlock_unlock(&catalog->lock);
-	for (size_t i = 0; i < edit->count && r == 0; ++i)
+	tables_drop_slots(&old, &grown);
+	for (size_t i = 0; i < edit->count; ++i)
 		notify(catalog, edit->rows[i].kind, edit->rows[i].id, edit->rows[i].object);
-	return r;
+	return 0;
 }
 
 // An object that has not moved is replaced by the one already in memory.
@@ -259,11 +283,10 @@ static void notify_changed(struct catalog *catalog, const struct tables *old,
 static int apply_full(struct catalog *catalog, const struct change_head *head, struct edit *edit)
 {
 	struct tables fresh, old;
-	int r = 0;
+	int r;
 
 	tables_init(&fresh, catalog->seed);
-	for (unsigned kind = 0; kind < MODEL_KIND_COUNT && r == 0; ++kind)
-		r = tables_reserve(&fresh, kind, edit->puts[kind]);
+	r = tables_grow(&fresh, edit->puts);
 	for (size_t i = 0; i < edit->count && r == 0; ++i) {
 		struct change_row *row = &edit->rows[i];
 

@@ -60,7 +60,7 @@ void index_deinit(struct index *index)
 	index->capacity = index->count = 0;
 }
 
-int index_reserve(struct index *index, size_t more)
+int index_grow(struct index *index, size_t more)
 {
 	struct index grown = *index;
 
@@ -76,9 +76,18 @@ int index_reserve(struct index *index, size_t more)
 		if (index->slots[i])
 			grown.slots[probe(&grown, index->key_of(index->slots[i]))] =
 				index->slots[i];
-	free(index->slots);
 	*index = grown;
 	return 0;
+}
+
+int index_reserve(struct index *index, size_t more)
+{
+	const void **slots = index->slots;
+	int r = index_grow(index, more);
+
+	if (index->slots != slots)
+		free(slots);
+	return r;
 }
 
 const void *index_put(struct index *index, const void *object)

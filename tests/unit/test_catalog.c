@@ -548,12 +548,17 @@ static void readers_beside_a_writer(void)
 	for (unsigned i = 0; i < 3000; ++i) {
 		struct change_writer writer = builder_begin(false, revision, revision + 1);
 		struct topic topic = topic_draft(12, "twelve"), orders = topic_draft(11, "orders");
+		struct topic more;
+		char name[24];
 
 		if (i & 1)
 			builder_put(&writer, MODEL_TOPIC, &topic);
 		else
 			CHECK_EQ(change_gone(&writer, MODEL_TOPIC, 12), 0);
 		builder_put(&writer, MODEL_TOPIC, &orders);
+		snprintf(name, sizeof name, "more-%u", i);
+		more = topic_draft(1000 + i, name);
+		builder_put(&writer, MODEL_TOPIC, &more); // so that the indexes grow
 		apply_free(catalog, change_end(&writer), 0);
 		++revision;
 		if (i % 100 == 0) {
