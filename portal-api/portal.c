@@ -15,8 +15,8 @@
 #include "portal-api/stats.h"
 #include "portal-api/throttle.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 
 enum { SAVE_EVERY = 60 }; // samples
@@ -58,6 +58,15 @@ static void on_letter(struct loop_task *task)
 	stop_when_idle(portal);
 }
 
+// From any thread. The loop may take the letter, and end, before loop_post() is done with it:
+// whoever frees the loop waits for `posting`.
+static void post(struct portal *portal, struct loop_task *task)
+{
+	__atomic_add_fetch(&portal->posting, 1, __ATOMIC_ACQ_REL);
+	loop_post(portal->loop, task);
+	__atomic_sub_fetch(&portal->posting, 1, __ATOMIC_ACQ_REL);
+}
+
 static void on_door(void *ctx, enum code code, json_t *answer, const char *text)
 {
 	struct question *question = ctx;
@@ -67,7 +76,7 @@ static void on_door(void *ctx, enum code code, json_t *answer, const char *text)
 	if (code != CODE_OK)
 		json_decref(answer);
 	question->text = text ? strdup(text) : NULL;
-	loop_post(question->portal->loop, &question->task);
+	post(question->portal, &question->task);
 }
 
 void portal_ask(struct portal *portal, enum ask_kind kind, json_t *parameters, portal_answer_fn fn,
@@ -159,7 +168,7 @@ static void wake_reconcile(void *ctx)
 	struct portal *portal = ctx;
 
 	if (!__atomic_exchange_n(&portal->reconcile_posted, true, __ATOMIC_ACQ_REL))
-		loop_post(portal->loop, &portal->reconcile_task);
+		post(portal, &portal->reconcile_task);
 }
 
 void portal_changed(struct portal *portal)
@@ -354,5 +363,9 @@ void portal_stop(struct portal *portal)
 		return;
 	loop_post(portal->loop, &portal->stop_task);
 	pthread_join(portal->thread, NULL);
+	reconcile_free(portal->reconcile); // nobody is woken any more
+	portal->reconcile = NULL;
+	while (__atomic_load_n(&portal->posting, __ATOMIC_ACQUIRE))
+		sched_yield();
 	portal_free(portal);
 }

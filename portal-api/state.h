@@ -28,7 +28,8 @@ struct portal {
 	uint16_t *ports;
 	int64_t started_ms;
 	uint64_t started_ns;
-	size_t asking; // questions without an answer yet
+	size_t asking;    // questions without an answer yet
+	unsigned posting; // atomic: other threads inside loop_post()
 	bool stopping, drained;
 };
 
