@@ -26,7 +26,10 @@ int registry_pending(struct registry *registry, struct registry_pending *pending
 		" LIMIT ?1";
 	sqlite3_stmt *statement;
 	size_t count = 0;
-	int r = db_query(&registry->db, &statement, sql, "i", (int64_t)room);
+	int r = remove_continue(registry);
+
+	if (r == 0)
+		r = db_query(&registry->db, &statement, sql, "i", (int64_t)room);
 
 	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
 		pending[count++] = (struct registry_pending){

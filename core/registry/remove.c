@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #define AFFECTED_MAX 10000 // listed; a tenant may have a million topics
+#define AT_ONCE_MAX  1000  // topics and groups marked in one transaction; the rest follows
 
 struct victim {
 	enum registry_kind kind;
@@ -76,11 +77,11 @@ static int find_of_tenant(struct removal *removal, uint64_t tenant)
 		enum registry_kind kind;
 		const char *sql;
 	} owned[] = {
-		{REGISTRY_GROUP, "SELECT id FROM \"groups\" WHERE tenant = ?1 ORDER BY id"},
-		{REGISTRY_TOPIC, "SELECT id FROM topics WHERE tenant = ?1 ORDER BY id"},
 		{REGISTRY_ACCESS_KEY, "SELECT id FROM access_keys WHERE tenant = ?1 ORDER BY id"},
 		{REGISTRY_USER, "SELECT id FROM users WHERE tenant = ?1 ORDER BY id"},
 		{REGISTRY_TOKEN, "SELECT id FROM tokens WHERE tenant = ?1 ORDER BY id"},
+		{REGISTRY_GROUP, "SELECT id FROM \"groups\" WHERE tenant = ?1 ORDER BY id"},
+		{REGISTRY_TOPIC, "SELECT id FROM topics WHERE tenant = ?1 ORDER BY id"},
 	};
 	int r = 0;
 
@@ -208,6 +209,14 @@ static int unbind_cluster(struct work *work, uint64_t cluster)
 	return r;
 }
 
+// Of a tenant or cluster that has very many, some stay for remove_continue(): nobody reaches them
+// any more, and one transaction must not stop the portal for minutes.
+static bool may_wait(enum registry_kind whole, enum registry_kind part, size_t done)
+{
+	return done >= AT_ONCE_MAX && (whole == REGISTRY_TENANT || whole == REGISTRY_CLUSTER) &&
+	       (part == REGISTRY_TOPIC || part == REGISTRY_GROUP);
+}
+
 static int remove_all(struct removal *removal, enum registry_kind kind, struct row *row)
 {
 	struct work *work = removal->work;
@@ -215,6 +224,8 @@ static int remove_all(struct removal *removal, enum registry_kind kind, struct r
 	int r = 0;
 
 	for (size_t i = 0; i < removal->count && r == 0; ++i) {
+		if (may_wait(kind, removal->victims[i].kind, i))
+			continue;
 		r = store_load(work, removal->victims[i].kind, removal->victims[i].id, &victim);
 		if (r == 1)
 			r = remove_row(work, removal->victims[i].kind, &victim);
@@ -225,6 +236,58 @@ static int remove_all(struct removal *removal, enum registry_kind kind, struct r
 		r = unbind_cluster(work, row->object.id);
 	if (r == 0 && (kind == REGISTRY_TENANT || kind == REGISTRY_CLUSTER))
 		r = life_finish(work);
+	return r;
+}
+
+static int remove_left(struct work *work)
+{
+	static const struct {
+		enum registry_kind kind;
+		const char *sql;
+	} left[] = {
+		{REGISTRY_GROUP, "SELECT g.id FROM tenants t JOIN \"groups\" g ON g.tenant = t.id"
+				 " WHERE t.deleting = 1 AND g.state != 2 LIMIT ?1"},
+		{REGISTRY_GROUP, "SELECT g.id FROM clusters c JOIN topics t ON t.cluster = c.id"
+				 " JOIN \"groups\" g ON g.topic = t.id"
+				 " WHERE c.deleting = 1 AND g.state != 2 LIMIT ?1"},
+		{REGISTRY_TOPIC, "SELECT o.id FROM tenants t JOIN topics o ON o.tenant = t.id"
+				 " WHERE t.deleting = 1 AND o.state != 2 LIMIT ?1"},
+		{REGISTRY_TOPIC, "SELECT o.id FROM clusters c JOIN topics o ON o.cluster = c.id"
+				 " WHERE c.deleting = 1 AND o.state != 2 LIMIT ?1"},
+	};
+	struct removal removal = {.work = work};
+	struct row victim;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(left) && r == 0; ++i)
+		r = add_all(&removal, left[i].kind, left[i].sql, AT_ONCE_MAX, false);
+	for (size_t i = 0; i < removal.count && r == 0; ++i) {
+		r = store_load(work, removal.victims[i].kind, removal.victims[i].id, &victim);
+		if (r == 1)
+			r = remove_row(work, removal.victims[i].kind, &victim);
+	}
+	free(removal.victims);
+	return r;
+}
+
+int remove_continue(struct registry *registry)
+{
+	static const struct registry_actor system_actor = {.name = "system"};
+	struct registry_result result = {0};
+	struct work work;
+	int64_t waiting = 0;
+	int r = db_number(&registry->db, &waiting,
+			  "SELECT EXISTS (SELECT 1 FROM tenants WHERE deleting = 1)"
+			  " OR EXISTS (SELECT 1 FROM clusters WHERE deleting = 1)",
+			  "");
+
+	if (r < 0 || !waiting)
+		return MIN(r, 0);
+	r = work_begin(&work, registry, &system_actor, &result);
+	if (r == 0)
+		r = remove_left(&work);
+	r = work_end(&work, r);
+	registry_result_deinit(&result);
 	return r;
 }
 

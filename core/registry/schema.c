@@ -28,6 +28,7 @@ static const char *const fixed =
 
 static const char *const indexes =
 	"CREATE UNIQUE INDEX IF NOT EXISTS tenants_name ON tenants(name);"
+	"CREATE INDEX IF NOT EXISTS tenants_going ON tenants(deleting) WHERE deleting = 1;"
 	"CREATE UNIQUE INDEX IF NOT EXISTS clusters_name ON clusters(name);"
 	"CREATE UNIQUE INDEX IF NOT EXISTS users_name ON users(name);"
 	"CREATE UNIQUE INDEX IF NOT EXISTS tokens_name ON tokens(name);"

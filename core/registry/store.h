@@ -101,6 +101,7 @@ int resource_change(struct work *work, enum registry_kind kind, struct row *row,
 int store_match(struct work *work, const struct row *row, uint64_t match); // NULL: not there
 int rules_keep_an_admin(struct work *work, const struct row *row);         // about to lose its role
 
+int remove_continue(struct registry *registry); // remove.c: with what a deletion left for later
 int life_finish(
 	struct work *work); // drops tenants and clusters that are going and have nothing left
 

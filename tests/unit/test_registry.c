@@ -551,6 +551,31 @@ static void deletion_of_a_tenant(void)
 	end();
 }
 
+// More than one transaction takes: the rest goes in rounds, unreachable from the start.
+static void deletion_of_a_large_tenant(void)
+{
+	json_t *document, *topics = json_array();
+	char name[24];
+
+	for (unsigned i = 0; i < 2500; ++i) {
+		snprintf(name, sizeof name, "topic-%u", i);
+		json_array_append_new(topics, json_pack("{s:s}", "name", name));
+	}
+	document = json_pack("{s:i, s:[{s:s, s:[s], s:o}]}", "format", 1, "tenants", "name", "acme",
+			     "clusters", "local", "topics", topics);
+	acme();
+	CHECK_EQ(outcome(registry_import(registry, &ann, document, false, &result)), CODE_OK);
+	json_decref(document);
+	CHECK_EQ(create(REGISTRY_ACCESS_KEY, "acme", "{}"), CODE_OK);
+	CHECK_EQ(drop(REGISTRY_TENANT, NULL, "acme", true), CODE_OK);
+	CHECK_EQ(get(REGISTRY_TENANT, NULL, "acme"), CODE_NOT_FOUND);
+	CHECK(settle_all() >= 2500); // a few were made ready before their turn came
+	CHECK(catalog_tenant(catalog, 2) == NULL);
+	CHECK(catalog_topic_by_name(catalog, 2, "topic-2499") == NULL);
+	catalog_follows();
+	end();
+}
+
 static void deletion_of_a_cluster(void)
 {
 	const struct tenant *tenant;
@@ -1434,9 +1459,10 @@ UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_
 	  UNIT_CASE(group_rules), UNIT_CASE(limits_of_a_tenant), UNIT_CASE(clusters_bound),
 	  UNIT_CASE(credentials_stay_secret), UNIT_CASE(access_keys), UNIT_CASE(deletion_in_use),
 	  UNIT_CASE(deletion_of_a_group), UNIT_CASE(deletion_order),
-	  UNIT_CASE(deletion_of_a_tenant), UNIT_CASE(deletion_of_a_cluster), UNIT_CASE(lists),
-	  UNIT_CASE(bootstrap_works_once), UNIT_CASE(sessions), UNIT_CASE(the_last_admin_stays),
-	  UNIT_CASE(machine_tokens), UNIT_CASE(permissions), UNIT_CASE(audit_tells_everything),
+	  UNIT_CASE(deletion_of_a_tenant), UNIT_CASE(deletion_of_a_large_tenant),
+	  UNIT_CASE(deletion_of_a_cluster), UNIT_CASE(lists), UNIT_CASE(bootstrap_works_once),
+	  UNIT_CASE(sessions), UNIT_CASE(the_last_admin_stays), UNIT_CASE(machine_tokens),
+	  UNIT_CASE(permissions), UNIT_CASE(audit_tells_everything),
 	  UNIT_CASE(audit_tampering_is_found), UNIT_CASE(refusals_leave_no_trace),
 	  UNIT_CASE(catalog_is_brought_up_to_date), UNIT_CASE(kill_loses_nothing),
 	  UNIT_CASE(full_disk_loses_nothing), UNIT_CASE(totals_survive), UNIT_CASE(definitions),
