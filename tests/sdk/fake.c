@@ -221,11 +221,13 @@ static int auth(struct fake *fake, struct conn *conn, const struct fields *field
 static void store(struct fake *fake, const uint8_t *record)
 {
 	uint32_t size = record_size(record);
+	struct entry *log;
 
 	if (fake->stored == fake->room) {
 		fake->room = fake->room ? 2 * fake->room : 64;
-		fake->log = realloc(fake->log, fake->room * sizeof *fake->log);
-		assert(fake->log);
+		log = realloc(fake->log, fake->room * sizeof *log);
+		assert(log);
+		fake->log = log;
 	}
 	fake->log[fake->stored] = (struct entry){.record = malloc(size)};
 	memcpy(fake->log[fake->stored++].record, record, size);
@@ -644,6 +646,7 @@ int fake_new(const struct fake_config *config, struct fake **ret)
 				      sizeof problem) == 0);
 	fake->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert(fake->listener >= 0);
 	assert(bind(fake->listener, (struct sockaddr *)&in, sizeof in) == 0);
 	assert(listen(fake->listener, 64) == 0);
 	assert(getsockname(fake->listener, (struct sockaddr *)&in, &size) == 0);

@@ -95,7 +95,7 @@ static int batch_room(struct lane_batch *batch, size_t record_size)
 	if (need > batch->buf->size && batch_grow_bytes(batch, need) < 0)
 		return -ENOMEM;
 	if (batch->count == batch->capacity) {
-		uint32_t capacity = batch->capacity * 2;
+		uint32_t capacity = MAX(batch->capacity * 2, LANE_COUNT_FIRST);
 		struct lane_entry *entries =
 			realloc(batch->entries, capacity * sizeof *batch->entries);
 

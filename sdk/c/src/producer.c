@@ -182,14 +182,14 @@ static void taking_init(struct taking *taking, struct mqp_producer *producer,
 	message_parts(message, taking->id, wall_ms, &taking->parts);
 	taking->size = record_parts_size(&taking->parts);
 	taking->entry.deadline_ns = taking->now_ns + timeout_ms * MS_NS;
-	taking->entry.flags = taking->parts.key.data ? LANE_KEYED : 0;
+	taking->entry.flags = message->parts.key.data ? LANE_KEYED : 0;
 }
 
 // Under the lock. LANE_E_FULL, LANE_E_TOO_LARGE, -ESHUTDOWN, -ENOMEM.
 static int producer_add(struct mqp_producer *producer, struct taking *taking)
 {
 	uint8_t *record;
-	bool wake;
+	bool wake = false;
 	int r;
 
 	if (producer->closing)
