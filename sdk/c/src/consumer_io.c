@@ -260,7 +260,7 @@ static void settles_send(struct subscription *subscription)
 		if (!batch)
 			return;
 		if (!buf) {
-			link_close(subscription->stream.link, MQP_NO_MEMORY, "no memory");
+			link_break(subscription->stream.link);
 			return;
 		}
 		link_send_buf(subscription->stream.link, FRAME_SETTLE, 0, subscription->stream.id,

@@ -147,6 +147,11 @@ void link_close(struct link *link, enum mqp_code code, const char *why)
 	client_link_ended(link->client, link, code);
 }
 
+void link_break(struct link *link)
+{
+	link->broken = true;
+}
+
 void link_leave(struct link *link)
 {
 	link->leaving = true;
@@ -171,7 +176,8 @@ int link_send(struct link *link, unsigned type, uint32_t stream, const void *pay
 			memcpy(room, payload, size);
 		r = outq_small_done(&link->outq, room, (uint8_t)type, stream, (uint32_t)size);
 	}
-	link->broken |= r < 0;
+	if (r < 0)
+		link_break(link);
 	return r;
 }
 
@@ -202,7 +208,8 @@ int link_send_buf(struct link *link, unsigned type, unsigned flags, uint32_t str
 	};
 	int r = queue_frame(link, &header, buf);
 
-	link->broken |= r < 0;
+	if (r < 0)
+		link_break(link);
 	return r;
 }
 

@@ -47,6 +47,8 @@ void link_tick(struct link *link, uint64_t now_ns); // connect timeout, keepaliv
 uint64_t link_next_ns(const struct link *link);
 // Ends the link; streams are told MQP_CONNECTION_LOST. `code`: why, for log and status.
 void link_close(struct link *link, enum mqp_code code, const char *why);
+// Ends the link at the next flush: a frame could not be made for want of memory.
+void link_break(struct link *link);
 // As if GOAWAY had come: streams are told to leave, the link ends when none is left on it.
 void link_leave(struct link *link);
 
