@@ -28,8 +28,9 @@ class Daemon:
         self.folder = folder
         self.data = folder / "data"
         self.listen = self.portal_listen = "127.0.0.1:0"
-        self.process = None
-        self.start()
+        self.process = self.rest = self.key = None
+
+    def provision(self):
         token = (self.data / "bootstrap-token").read_text().strip()
         session = self.rest.post("/api/v1/bootstrap", {"token": token, "user": "root", "password": PASSWORD})
         assert session.status == 201, session.body
@@ -63,7 +64,7 @@ class Daemon:
         assert told, text
         clients, rest = (re.search(pattern, text).group(1) for pattern in (r"clients on 127\.0\.0\.1:(\d+)", r"REST on port (\d+)"))
         self.listen, self.portal_listen = f"127.0.0.1:{clients}", f"127.0.0.1:{rest}"
-        self.rest = Rest(int(rest), getattr(self, "rest", None) and self.rest.token)
+        self.rest = Rest(int(rest), self.rest and self.rest.token)
 
     def stop(self, with_signal=signal.SIGTERM):
         self.process.send_signal(with_signal)
@@ -90,9 +91,13 @@ def summary(process):
 @pytest.fixture
 def daemon(tmp_path):
     daemon = Daemon(tmp_path)
-    yield daemon
-    if daemon.process.poll() is None:
-        assert daemon.stop() == 0, (tmp_path / "log").read_text()[-2000:]
+    try:
+        daemon.start()
+        daemon.provision()
+        yield daemon
+    finally:
+        if daemon.process and daemon.process.poll() is None:
+            assert daemon.stop() == 0, (tmp_path / "log").read_text()[-2000:]
 
 
 @pytest.fixture
