@@ -75,18 +75,22 @@ static void on_timer(struct loop_timer *timer)
 	group_schedule(home);
 }
 
-static void send_stopped(struct group_home *home)
+// STOPPED comes after the last answer to a settle.
+static void check_stopped(struct member *member)
+{
+	struct member_link *link = member->link;
+
+	if (!member->stopping || member->stopped || member->consumer.in_flight || link->requests)
+		return;
+	member->stopped = true;
+	--member->home->stopping;
+	loop_post(link->near->loop, &link->stopped);
+}
+
+static void check_all_stopped(struct group_home *home)
 {
 	LIST_FOREACH(pos, next, &home->members)
-	{
-		struct member *member = LIST_ENTRY(pos, struct member, in_group);
-
-		if (!member->stopping || member->stopped || member->consumer.in_flight)
-			continue;
-		member->stopped = true;
-		--home->stopping;
-		loop_post(member->link->near->loop, &member->link->stopped);
-	}
+	check_stopped(LIST_ENTRY(pos, struct member, in_group));
 }
 
 void group_schedule(struct group_home *home)
@@ -96,7 +100,7 @@ void group_schedule(struct group_home *home)
 	if (next_ns != UINT64_MAX && (!home->timer.at_ns || next_ns < home->timer.at_ns))
 		loop_timer_set(&home->timer, next_ns);
 	if (home->stopping)
-		send_stopped(home);
+		check_all_stopped(home);
 }
 
 // ---- the source
@@ -335,6 +339,16 @@ static void do_drained(void *ctx, struct dispatch_consumer *consumer, uint64_t n
 	loop_post(member->link->near->loop, &letter->task);
 }
 
+// A settle is over: the link may be waiting for that.
+static void request_over(struct member_link *link)
+{
+	--link->requests;
+	if (link->member)
+		check_stopped(link->member);
+	else if (link->left && link->requests == 0)
+		loop_post(link->near->loop, &link->gone);
+}
+
 static void request_done(struct settle_letter *request)
 {
 	struct member_link *link = request->link;
@@ -345,11 +359,9 @@ static void request_done(struct settle_letter *request)
 		request->entries[i].code = (uint16_t)request->code;
 		request->entries[i].settled = 0;
 	}
-	--link->requests;
 	request->task.fn = subscription_on_settled;
 	loop_post(link->near->loop, &request->task);
-	if (link->left && link->requests == 0)
-		loop_post(link->near->loop, &link->gone);
+	request_over(link);
 }
 
 static void on_durable(void *ctx, enum code code)
@@ -610,8 +622,7 @@ void group_on_settle(struct loop_task *task)
 		request_done(request);
 		return;
 	}
-	if (--letter->link->requests == 0 && letter->link->left)
-		loop_post(letter->link->near->loop, &letter->link->gone);
+	request_over(letter->link);
 	free(letter);
 }
 

@@ -130,6 +130,14 @@ static void on_backends_closed(void *ctx)
 	proxy->drained(proxy->drained_ctx);
 }
 
+void proxy_worker_left(struct proxy *proxy)
+{
+	if (__atomic_sub_fetch(&proxy->unleft, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	for (unsigned i = 0; i < proxy->worker_count; ++i)
+		worker_close_groups(proxy->workers[i]);
+}
+
 void proxy_worker_drained(struct proxy *proxy)
 {
 	if (__atomic_sub_fetch(&proxy->undrained, 1, __ATOMIC_ACQ_REL) == 0)
@@ -140,6 +148,7 @@ void proxy_drain(struct proxy *proxy, uint32_t deadline_ms, void (*done)(void *c
 {
 	proxy->drained = done;
 	proxy->drained_ctx = ctx;
+	__atomic_store_n(&proxy->unleft, proxy->worker_count, __ATOMIC_RELEASE);
 	__atomic_store_n(&proxy->undrained, proxy->worker_count, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < proxy->worker_count; ++i)
 		worker_drain(proxy->workers[i], deadline_ms);

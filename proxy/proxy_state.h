@@ -25,10 +25,11 @@ struct proxy {
 	size_t listener_count;
 	bool started; // atomic: changes of the catalog are passed to the workers
 
-	uint32_t undrained; // atomic: workers that are not done with draining
+	uint32_t unleft, undrained; // atomic: workers with connections, with open groups
 	void (*drained)(void *ctx);
 	void *drained_ctx;
 };
 
 struct worker *proxy_home(struct proxy *proxy, uint64_t group); // the worker that is its home
+void proxy_worker_left(struct proxy *proxy);                    // the same
 void proxy_worker_drained(struct proxy *proxy);                 // @thread of a worker, once each

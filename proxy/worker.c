@@ -19,6 +19,7 @@
 static void on_turns(struct loop_task *task);
 static void on_drain_timer(struct loop_timer *timer);
 static void on_drain_look(struct loop_task *task);
+static void on_close_groups(struct loop_task *task);
 
 static void tls_replace(struct worker *worker, SSL_CTX *tls)
 {
@@ -46,6 +47,7 @@ int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *c
 	fair_queue_init(&worker->strangers);
 	worker->turns.fn = on_turns;
 	worker->drain_look.fn = on_drain_look;
+	worker->close_groups.fn = on_close_groups;
 	snprintf(name, sizeof name, "proxy-%u", index);
 	r = loop_new(name, &worker->loop);
 	if (r < 0) {
@@ -293,22 +295,35 @@ void worker_drain(struct worker *worker, uint32_t deadline_ms)
 	loop_post(worker->loop, &letter->task);
 }
 
+// First the connections of every worker, because groups have consumers on any; then the groups.
 static void on_drain_look(struct loop_task *task)
 {
 	struct worker *worker = CONTAINER_OF(task, struct worker, drain_look);
 
 	worker->drain_look_due = false;
-	if (worker->drained || !list_empty(&worker->conns))
-		return;
-	if (!worker->groups_closing) {
-		worker->groups_closing = true;
-		groups_close(worker);
+	if (!worker->left && list_empty(&worker->conns)) {
+		worker->left = true;
+		loop_timer_cancel(&worker->drain_timer);
+		proxy_worker_left(worker->proxy);
 	}
-	if (worker->drain_look_due || !groups_closed(worker))
-		return;
-	worker->drained = true;
-	loop_timer_cancel(&worker->drain_timer);
-	proxy_worker_drained(worker->proxy);
+	if (worker->groups_closing && !worker->drained && groups_closed(worker)) {
+		worker->drained = true;
+		proxy_worker_drained(worker->proxy);
+	}
+}
+
+static void on_close_groups(struct loop_task *task)
+{
+	struct worker *worker = CONTAINER_OF(task, struct worker, close_groups);
+
+	worker->groups_closing = true;
+	groups_close(worker);
+	worker_check_drained(worker);
+}
+
+void worker_close_groups(struct worker *worker)
+{
+	loop_post(worker->loop, &worker->close_groups);
 }
 
 void worker_check_drained(struct worker *worker)

@@ -42,8 +42,9 @@ struct worker {
 	uint64_t memory; // bytes held in frames and output
 
 	struct loop_timer drain_timer;
-	struct loop_task drain_look;
-	bool draining, drain_look_due, groups_closing, drained, ending;
+	struct loop_task drain_look, close_groups;
+	// In this order; left: its connections are gone.
+	bool draining, drain_look_due, left, groups_closing, drained, ending;
 };
 
 int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *config,
@@ -58,6 +59,7 @@ void worker_take_turn(struct worker *worker, struct fair_queue *queue, struct fa
 bool worker_has_room(const struct worker *worker, uint64_t bytes);
 
 void worker_drain(struct worker *worker, uint32_t deadline_ms); // @thread any, once
+void worker_close_groups(struct worker *worker);  // all workers have left; @thread any, once
 void worker_check_drained(struct worker *worker); // something has ended: was it the last?
 // An object of the catalog has changed. @thread any
 void worker_changed(struct worker *worker, enum model_kind kind, uint64_t id, bool cluster_gone);

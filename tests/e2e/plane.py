@@ -26,7 +26,7 @@ class Plane:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.host, port = self.answer()["address"].split(":")
         self.port = int(port)
-        self.put("cluster", CLUSTER, name="memory", **{"kind_": "memory"})
+        self.put("cluster", CLUSTER, name="memory", kind="memory")
         self.put("tenant", TENANT, name="acme", clusters=[CLUSTER])
         self.put("access_key", KEY, key_id="AK1", tenant=TENANT, secret=SECRET, grants=[["*", PRODUCE | CONSUME]])
 
@@ -40,8 +40,8 @@ class Plane:
         self.process.stdin.flush()
         return self.answer()
 
-    def put(self, kind, id, **fields):
-        assert self.command(do="put", object=kind, id=id, **{name.rstrip("_"): value for name, value in fields.items()}) == {"result": 0}
+    def put(self, object, id, **fields):
+        assert self.command(do="put", object=object, id=id, **fields) == {"result": 0}
         return id
 
     def gone(self, kind, id):

@@ -1,0 +1,160 @@
+"""Quotas of a tenant: reject, wait, consuming, and that one tenant's do not touch another's."""
+import time
+
+import pytest
+import wire
+from plane import CLUSTER, CONSUME, PRODUCE, REJECT, SECRET, WAIT
+from plane_fixtures import plane, plane_with  # pylint: disable=unused-import
+from wire import Record
+
+
+def send_codes(topic, count, **options):
+    return [r.code for r in topic.send(*[b"x" * 60] * count, **options)]
+
+
+def test_reject_lets_the_first_pass(plane):
+    plane.tenant(produce_tps=50, over=REJECT)
+    plane.topic("orders")
+    with plane.connect() as conn:
+        topic = conn.open_topic("orders")
+        results = topic.send(*[b"x"] * 30)
+        codes = [r.code for r in results]
+        passed = codes.count("OK")
+        assert 10 <= passed <= 12 and codes == ["OK"] * passed + ["THROTTLED"] * (30 - passed)
+        assert 1 <= results[-1].retry_after_ms <= 50
+        time.sleep(0.1)
+        assert send_codes(topic, 3) == ["OK"] * 3
+        produced = plane.totals()["produce"]
+        assert produced["ok"] == passed + 3 and produced["throttled"] == 30 - passed
+
+
+def test_reject_by_bytes(plane):
+    plane.tenant(produce_bps=10_000, over=REJECT)
+    plane.topic("orders")
+    with plane.connect() as conn:
+        topic = conn.open_topic("orders")
+        codes = send_codes(topic, 100)
+        assert 15 <= codes.count("OK") <= 25
+        time.sleep(1)
+        assert topic.send(b"x" * 9000)[0].code == "OK"  # larger than the burst: goes, and is owed
+        assert send_codes(topic, 1) == ["THROTTLED"]
+
+
+def test_wait_spreads_over_time(plane):
+    plane.tenant(produce_tps=100, over=WAIT, wait_ms=5000)
+    plane.group("readers", plane.topic("orders"))
+    with plane.connect() as conn:
+        topic = conn.open_topic("orders")
+        started = time.monotonic()
+        batches = [topic.produce([Record(body=b"%d" % (10 * n + k)) for k in range(10)]) for n in range(12)]
+        for batch in batches:
+            assert [r.code for r in topic.results(batch)] == ["OK"] * 10
+        assert 0.85 < time.monotonic() - started < 2
+        assert conn.throttles and conn.throttles[0]["limit"] == 100 and conn.throttles[0]["direction"] == 0
+        got = conn.subscribe("readers").receive(120)
+        assert [int(d.record.body) for d in got] == list(range(120))  # order is kept across the waiting
+
+
+def test_wait_ends_at_its_limit(plane):
+    plane.tenant(produce_tps=10, over=WAIT, wait_ms=300)
+    plane.topic("orders")
+    with plane.connect() as conn:
+        topic = conn.open_topic("orders")
+        started = time.monotonic()
+        results = topic.send(*[b"x"] * 50)
+        codes = [r.code for r in results]
+        passed = codes.count("OK")
+        assert 0.25 < time.monotonic() - started < 1
+        assert 4 <= passed <= 6 and codes == ["OK"] * passed + ["THROTTLED"] * (50 - passed)
+        assert results[-1].retry_after_ms > 0
+
+
+def test_settles_and_pings_pass_while_sending_waits(plane):
+    plane.tenant(produce_tps=10, over=WAIT, wait_ms=3000)
+    plane.group("readers", plane.topic("orders"))
+    with plane.connect() as conn:
+        topic, subscription = conn.open_topic("orders"), conn.subscribe("readers")
+        batch = topic.produce([Record(body=b"x")] * 20)
+        started = time.monotonic()
+        assert conn.ping()
+        assert subscription.ack(*subscription.receive(2)) == [("OK", 1)] * 2
+        assert time.monotonic() - started < 1
+        assert len(topic.results(batch)) == 20
+
+
+def test_rejected_by_the_backend_costs_nothing(plane):
+    plane.tenant(produce_tps=20, over=REJECT)
+    plane.topic("full", physical="full")
+    plane.topic("orders")
+    with plane.connect() as conn:
+        full, topic = conn.open_topic("full"), conn.open_topic("orders")
+        for _ in range(10):
+            assert set(send_codes(full, 4)) == {"BACKEND_FULL"}
+        assert send_codes(topic, 4) == ["OK"] * 4
+
+
+def test_waiting_connection_closes(plane):
+    plane.tenant(produce_tps=1, over=WAIT, wait_ms=60000)
+    plane.topic("orders")
+    with plane.connect() as other:
+        conn = plane.connect()
+        conn.open_topic("orders").produce([Record(body=b"x")] * 5)
+        time.sleep(0.1)
+        conn.reset()
+        time.sleep(0.1)
+        assert other.ping() and plane.totals()["connections"] == 1
+
+
+def test_consume_only_waits(plane):
+    plane.tenant(consume_tps=50)
+    plane.group("readers", plane.topic("orders"))
+    with plane.connect() as conn:
+        conn.open_topic("orders").send(*[b"x"] * 60)
+        started = time.monotonic()
+        assert len(conn.subscribe("readers").receive(60)) == 60
+        assert 0.8 < time.monotonic() - started < 2.5
+        assert conn.throttles[0]["direction"] == 1
+
+
+def test_in_flight_of_a_group(plane):
+    plane.tenant(in_flight=5)
+    plane.group("readers", plane.topic("orders"))
+    with plane.connect() as conn:
+        conn.open_topic("orders").send(*[b"x"] * 20)
+        subscription = conn.subscribe("readers")
+        subscription.credit(20)
+        got = subscription.receive(5, credit=False)
+        assert subscription.receive_nothing(0.1)
+        subscription.ack(*got[:2])
+        assert len(subscription.receive(2, credit=False)) == 2
+        assert subscription.receive_nothing(0.1)
+
+
+def test_limits_change_at_once(plane):
+    plane.tenant(produce_tps=10, over=REJECT)
+    plane.topic("orders")
+    with plane.connect() as conn:
+        topic = conn.open_topic("orders")
+        assert "THROTTLED" in send_codes(topic, 10)
+        plane.tenant(over=REJECT)
+        time.sleep(0.05)
+        assert set(send_codes(topic, 100)) == {"OK"}
+
+
+@pytest.mark.parametrize("over", [WAIT, REJECT])
+def test_others_do_not_notice(plane, over):
+    plane.tenant(produce_tps=5, over=over, wait_ms=2000)
+    plane.topic("orders")
+    other = plane.put("tenant", plane.new_id(), name="other", clusters=[CLUSTER])
+    plane.put("access_key", plane.new_id(), key_id="AK2", tenant=other, secret=SECRET, grants=[["*", PRODUCE | CONSUME]])
+    plane.topic("theirs", tenant=other)
+    with plane.connect() as busy, plane.connect("AK2") as calm:
+        noisy, quiet = busy.open_topic("orders"), calm.open_topic("theirs")
+        for _ in range(20):
+            noisy.produce([Record(body=b"x")] * 20)
+        worst = 0
+        for _ in range(50):
+            started = time.monotonic()
+            assert send_codes(quiet, 1) == ["OK"]
+            worst = max(worst, time.monotonic() - started)
+        assert worst < 0.2
