@@ -150,7 +150,7 @@ struct adapter_ops {
 	int (*open)(const struct cluster *cluster, const struct adapter_env *env,
 		    struct adapter **ret, char **ret_error);
 	// Finishes or fails everything in flight (completions come), then done; nothing is called
-	// after done.
+	// after done, and no thread of the adapter is inside a call of ours any more.
 	void (*close)(struct adapter *adapter, void (*done)(void *ctx), void *ctx);
 	// Answer as ASK_PROBE; also sets what capabilities() tells.
 	void (*probe)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,

@@ -529,9 +529,8 @@ static void close_member(struct member *member, enum code code, const char *text
 {
 	struct member_link *link = member->link;
 
-	link->code = code;
-	link->text = text;
-	link->closed_sent = true;
+	link->closed_code = code;
+	link->closed_text = text;
 	drop_member(member);
 	loop_post(link->near->loop, &link->closed);
 }

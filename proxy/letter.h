@@ -25,9 +25,12 @@ struct member_link {
 	struct loop_task join, stop, leave;     // near → home
 	struct loop_task joined, stopped, gone; // home → near
 	struct loop_task closed;                // home → near: the group ends it
-	bool closed_sent;                       // home
 
-	// Written by home before JOINED or CLOSED is posted.
+	// With CLOSED.
+	enum code closed_code;
+	const char *closed_text; // static
+
+	// With JOINED.
 	enum code code;
 	const char *text;          // static
 	const struct group *model; // references, near drops them

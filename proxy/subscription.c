@@ -125,7 +125,7 @@ void subscription_on_closed(struct loop_task *task)
 	struct member_link *link = CONTAINER_OF(task, struct member_link, closed);
 
 	if (link->subscription)
-		stream_end(&link->subscription->stream, link->code, link->text);
+		stream_end(&link->subscription->stream, link->closed_code, link->closed_text);
 }
 
 // ---- leaving in order

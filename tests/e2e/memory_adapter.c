@@ -67,9 +67,8 @@ struct adapter {
 	struct adapter_topic *topics;
 	struct group_state *groups;
 	struct source *sources;
-	uint32_t slow; // submits on other threads
-	void (*closed)(void *ctx);
-	void *closed_ctx;
+	uint32_t slow; // threads that complete submits
+	pthread_cond_t slow_end;
 };
 
 // ---- life
@@ -82,6 +81,7 @@ static int memory_open(const struct cluster *cluster, const struct adapter_env *
 	if (!adapter)
 		return -ENOMEM;
 	pthread_mutex_init(&adapter->lock, NULL);
+	pthread_cond_init(&adapter->slow_end, NULL);
 	*ret = adapter;
 	return 0;
 }
@@ -99,6 +99,11 @@ static void topic_free(struct adapter_topic *topic)
 
 static void memory_close(struct adapter *adapter, void (*done)(void *ctx), void *ctx)
 {
+	// A thread may have completed its submit and still be on its way out of the call.
+	pthread_mutex_lock(&adapter->lock);
+	while (adapter->slow)
+		pthread_cond_wait(&adapter->slow_end, &adapter->lock);
+	pthread_mutex_unlock(&adapter->lock);
 	while (adapter->topics) {
 		struct adapter_topic *topic = adapter->topics;
 
@@ -114,6 +119,7 @@ static void memory_close(struct adapter *adapter, void (*done)(void *ctx), void 
 		free(group);
 	}
 	pthread_mutex_destroy(&adapter->lock);
+	pthread_cond_destroy(&adapter->slow_end);
 	free(adapter);
 	done(ctx);
 }
@@ -278,6 +284,10 @@ static void *complete_later(void *arg)
 	free(arg);
 	nanosleep(&(struct timespec){0, SLOW_MS * 1000000}, NULL);
 	complete(slow.adapter, slow.submit);
+	pthread_mutex_lock(&slow.adapter->lock);
+	if (--slow.adapter->slow == 0)
+		pthread_cond_signal(&slow.adapter->slow_end);
+	pthread_mutex_unlock(&slow.adapter->lock);
 	return NULL;
 }
 
@@ -292,6 +302,9 @@ static void memory_submit(struct adapter *adapter, struct submit *submit)
 	}
 	slow = malloc(sizeof *slow);
 	*slow = (struct slow){adapter, submit};
+	pthread_mutex_lock(&adapter->lock);
+	++adapter->slow;
+	pthread_mutex_unlock(&adapter->lock);
 	pthread_create(&thread, NULL, complete_later, slow);
 	pthread_detach(thread);
 }

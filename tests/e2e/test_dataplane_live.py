@@ -165,6 +165,7 @@ def test_drain_finishes_what_is_in_flight(plane):
     topic.send(*[b"x"] * 5)
     got = subscription.receive(2)
     batch = topic.produce([Record(body=b"y")])
+    assert conn.ping()  # the proxy has read it
     started = time.monotonic()
     plane.drain(deadline_ms=8000)
     conn.pump_until(lambda: conn.goaway)
