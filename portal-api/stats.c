@@ -80,11 +80,22 @@ static void drop(struct stats *stats, struct row *row)
 
 // ---- sampling
 
+// A topic's row holds what was sent, a group's what was received, a tenant's both in parts.
+static json_t *parts_of(enum registry_kind kind, const json_t *answer)
+{
+	json_t *row = (json_t *)(uintptr_t)answer;
+
+	if (kind == REGISTRY_TENANT)
+		return json_incref(row);
+	return json_pack("{s:O}", kind == REGISTRY_TOPIC ? "produce" : "consume", row);
+}
+
 static void take_row(struct stats *stats, enum registry_kind kind, const json_t *answer,
 		     uint64_t tenant, uint64_t now_ns)
 {
 	uint64_t id = (uint64_t)json_integer_value(json_object_get(answer, "id"));
 	struct row *row = find(stats, kind, id);
+	json_t *parts;
 
 	if (!row) {
 		row = add(stats, kind, id, kind == REGISTRY_TENANT ? id : tenant);
@@ -94,7 +105,9 @@ static void take_row(struct stats *stats, enum registry_kind kind, const json_t 
 	// What it counted since the last look began at nothing.
 	if (!row->series.fine[row->series.fine_at].at_ns && stats->sampled_ns)
 		series_sample(&row->series, stats->sampled_ns);
-	series_take(&row->series, answer);
+	parts = parts_of(kind, answer);
+	series_take(&row->series, parts);
+	json_decref(parts);
 	series_sample(&row->series, now_ns);
 	row->connections = (uint64_t)json_integer_value(json_object_get(answer, "connections"));
 }
