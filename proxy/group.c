@@ -577,7 +577,7 @@ void group_on_join(struct loop_task *task)
 	link->model = catalog_group(catalog, link->group);
 	if (link->model)
 		link->topic = catalog_topic(catalog, link->model->topic);
-	if (link->topic) {
+	if (link->model && link->topic) {
 		home = group_get(link->home, link->model);
 		link->code = home ? join(home, link, &link->text) : CODE_OVERLOADED;
 		if (home)

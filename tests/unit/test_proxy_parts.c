@@ -1,0 +1,209 @@
+// The small parts of the data plane by themselves: the id map, turns, addresses, tenant ledgers.
+
+#include "core/base/map.h"
+#include "proxy/address.h"
+#include "proxy/fair.h"
+#include "proxy/shared.h"
+#include "tests/unit/unit.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+
+// ---- map
+
+static void map_equals_array(void)
+{
+	enum { NODES = 300 };
+	struct map_node nodes[NODES] = {0};
+	bool there[NODES] = {false};
+	struct map map = {0};
+	unsigned seed = 5;
+
+	for (unsigned i = 0; i < NODES; ++i)
+		nodes[i].key = (uint64_t)i << (i % 3 * 20);
+	for (unsigned step = 0; step < 20000; ++step) {
+		unsigned at = (unsigned)rand_r(&seed) % NODES;
+
+		CHECK((map_find(&map, nodes[at].key) == &nodes[at]) == there[at]);
+		if (there[at])
+			map_remove(&map, &nodes[at]);
+		else
+			CHECK_EQ(map_put(&map, &nodes[at]), 0);
+		there[at] = !there[at];
+	}
+	for (unsigned i = 0; i < NODES; ++i)
+		if (there[i])
+			map_remove(&map, &nodes[i]);
+	CHECK_EQ(map.count, 0);
+	CHECK(map.buckets == NULL); // an empty map holds nothing
+}
+
+// Each member once, also when it removes itself.
+static void map_walk(void)
+{
+	struct map_node nodes[50] = {0}, *next = NULL, *node;
+	struct map map = {0};
+	size_t cursor = 0, seen = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(nodes); ++i) {
+		nodes[i].key = i * 1000;
+		CHECK_EQ(map_put(&map, &nodes[i]), 0);
+	}
+	while ((node = map_next(&map, &cursor, &next))) {
+		map_remove(&map, node);
+		++seen;
+	}
+	CHECK_EQ(seen, ARRAY_SIZE(nodes));
+}
+
+// ---- turns
+
+struct worker_item {
+	struct fair_item item;
+	size_t left, done;
+};
+
+static size_t work(struct fair_item *item, size_t most, bool *ret_again)
+{
+	struct worker_item *worker = CONTAINER_OF(item, struct worker_item, item);
+	size_t n = MIN(most, worker->left);
+
+	worker->left -= n;
+	worker->done += n;
+	*ret_again = worker->left > 0;
+	return n;
+}
+
+// One queue with fifty busy members gets no more than one with a single one.
+static void queues_share_a_round(void)
+{
+	enum { MANY = 50 };
+	struct fair fair;
+	struct fair_queue crowd, single;
+	struct worker_item many[MANY], one = {.left = 1000000};
+	size_t crowd_done = 0;
+
+	fair_init(&fair);
+	fair_queue_init(&crowd);
+	fair_queue_init(&single);
+	fair_item_init(&one.item);
+	for (unsigned i = 0; i < MANY; ++i) {
+		many[i] = (struct worker_item){.left = 1000000};
+		fair_item_init(&many[i].item);
+		fair_add(&fair, &crowd, &many[i].item);
+	}
+	fair_add(&fair, &single, &one.item);
+	fair_add(&fair, &single, &one.item); // waits already
+	for (unsigned round = 0; round < 100; ++round)
+		CHECK(fair_round(&fair, 10000, 3000, work));
+	for (unsigned i = 0; i < MANY; ++i) {
+		crowd_done += many[i].done;
+		CHECK(many[i].done > 10000); // and all of them have had turns
+		fair_remove(&crowd, &many[i].item);
+	}
+	CHECK(one.done > 900000);
+	CHECK(crowd_done < one.done + 100000);
+	fair_remove(&single, &one.item);
+	CHECK(!fair_round(&fair, 10000, 3000, work));
+}
+
+static void a_queue_alone_is_not_held_back(void)
+{
+	struct fair fair;
+	struct fair_queue queue;
+	struct worker_item item = {.left = 25000};
+	unsigned rounds = 1;
+
+	fair_init(&fair);
+	fair_queue_init(&queue);
+	fair_item_init(&item.item);
+	fair_add(&fair, &queue, &item.item);
+	while (fair_round(&fair, 10000, 3000, work))
+		++rounds;
+	CHECK_EQ(item.done, 25000);
+	CHECK_EQ(rounds, 3);
+}
+
+// ---- addresses
+
+static void blocks(void)
+{
+	CHECK(address_in("10.1.2.3:99", "10.0.0.0/8"));
+	CHECK(!address_in("11.1.2.3:99", "10.0.0.0/8"));
+	CHECK(address_in("192.0.2.129:1", "192.0.2.128/25"));
+	CHECK(!address_in("192.0.2.127:1", "192.0.2.128/25"));
+	CHECK(address_in("192.0.2.1:1", "192.0.2.1"));
+	CHECK(address_in("192.0.2.1:1", "0.0.0.0/0"));
+	CHECK(!address_in("[2001:db8::1]:5", "0.0.0.0/0"));
+	CHECK(address_in("[2001:db8::1]:5", "2001:db8::/32"));
+	CHECK(!address_in("[2001:db9::1]:5", "2001:db8::/32"));
+	CHECK(address_in("[::1]:5", "::1"));
+	CHECK(!address_in("10.0.0.1:1", "10.0.0.0/33"));
+	CHECK(!address_in("10.0.0.1:1", "10.0.0.0/x"));
+	CHECK(!address_in("10.0.0.1:1", "nonsense"));
+	CHECK(!address_in("?", "0.0.0.0/0"));
+}
+
+static void texts(void)
+{
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(80)};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(443)};
+	struct sockaddr_storage storage;
+	char text[ADDRESS_TEXT_MAX];
+	socklen_t size;
+
+	v4.sin_addr.s_addr = htonl(0x7f000001);
+	address_text((const struct sockaddr *)&v4, text);
+	CHECK_STR(text, "127.0.0.1:80");
+	v6.sin6_addr.s6_addr[15] = 1;
+	address_text((const struct sockaddr *)&v6, text);
+	CHECK_STR(text, "[::1]:443");
+	memcpy(v6.sin6_addr.s6_addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x01\x02\x03", 16);
+	address_text((const struct sockaddr *)&v6, text);
+	CHECK_STR(text, "10.1.2.3:443");
+	CHECK_EQ(address_parse("127.0.0.1:80", &storage, &size), 0);
+	CHECK_EQ(size, sizeof v4);
+	CHECK_EQ(address_parse("[::1]:80", &storage, &size), 0);
+	CHECK_EQ(storage.ss_family, AF_INET6);
+	CHECK(address_parse("127.0.0.1", &storage, &size) < 0);
+	CHECK(address_parse("127.0.0.1:", &storage, &size) < 0);
+	CHECK(address_parse("127.0.0.1:http", &storage, &size) < 0);
+}
+
+// ---- one ledger a tenant, whoever comes first
+
+static struct shared shared;
+static const struct tenant_limits limits = {.connections = 1000000};
+
+static void *take_all(void *arg)
+{
+	for (uint64_t id = 1; id <= 3000; ++id) {
+		struct tenant_shared *row = shared_tenant(&shared, id, &limits, 0);
+
+		CHECK(row && row->id == id);
+		CHECK(quota_count_take(&row->ledger, QUOTA_CONNECTIONS, 1));
+	}
+	return NULL;
+}
+
+static void ledgers_are_shared(void)
+{
+	pthread_t threads[4];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(threads); ++i)
+		CHECK_EQ(pthread_create(&threads[i], NULL, take_all, NULL), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(threads); ++i)
+		pthread_join(threads[i], NULL);
+	for (uint64_t id = 1; id <= 3000; ++id) {
+		struct tenant_shared *row = shared_tenant(&shared, id, &limits, 0);
+
+		CHECK_EQ(quota_count_used(&row->ledger, QUOTA_CONNECTIONS), ARRAY_SIZE(threads));
+		quota_count_give_back(&row->ledger, QUOTA_CONNECTIONS, ARRAY_SIZE(threads));
+	}
+	shared_deinit(&shared); // asserts that every balance is zero
+}
+
+UNIT_MAIN(UNIT_CASE(map_equals_array), UNIT_CASE(map_walk), UNIT_CASE(queues_share_a_round),
+	  UNIT_CASE(a_queue_alone_is_not_held_back), UNIT_CASE(blocks), UNIT_CASE(texts),
+	  UNIT_CASE(ledgers_are_shared))
