@@ -59,8 +59,9 @@ static int scan_step(struct scan *scan, const struct body_limits *limits, const 
 	case '}':
 	case ']':
 		*why = "a bracket closes what is not open";
-		if (scan->depth == 0 || scan->closing[--scan->depth] != c)
+		if (scan->depth == 0 || scan->closing[scan->depth - 1] != c)
 			return -EINVAL;
+		--scan->depth;
 		++scan->at;
 		return 0;
 	case '{':

@@ -501,7 +501,7 @@ static int resolve(const char *address, struct addrinfo **ret)
 
 static int bind_listener(const struct addrinfo *info, uint16_t *ret_port)
 {
-	struct sockaddr_storage bound;
+	struct sockaddr_storage bound = {0};
 	socklen_t size = sizeof bound;
 	int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
