@@ -3,13 +3,14 @@
 
 #include "core/base/settings.h"
 
-#include "core/base/util.h"
+#include "core/base/problem.h"
+#include "core/base/utf8.h"
 
 #include <errno.h>
-#include <stdarg.h>
 
-#define LIST_MAX 64u
-#define LINE_MAX 4096u
+#define LIST_MAX  64u
+#define LINE_MAX  4096u
+#define RANGE_MAX (2 * UNITS_TEXT_MAX + 4)
 
 struct value {
 	char *text;
@@ -59,19 +60,6 @@ void settings_free(struct settings *settings)
 	free(settings);
 }
 
-static char *problem(const char *fmt, ...) PRINTF_LIKE(1, 2);
-static char *problem(const char *fmt, ...)
-{
-	char *text;
-	va_list args;
-
-	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		abort();
-	va_end(args);
-	return text;
-}
-
 // ---- checking a value
 
 static enum units units_of(enum setting_type type)
@@ -91,16 +79,27 @@ static bool choice_known(const char *choices, const char *text)
 	return false;
 }
 
+static void range_format(const struct setting *setting, char room[RANGE_MAX])
+{
+	char min[UNITS_TEXT_MAX], max[UNITS_TEXT_MAX];
+
+	units_format(units_of(setting->type), setting->min, min);
+	units_format(units_of(setting->type), setting->max, max);
+	snprintf(room, RANGE_MAX, "%s to %s", min, max);
+}
+
 static char *number_check(const struct setting *setting, const char *text)
 {
+	char range[RANGE_MAX];
 	uint64_t number;
 
 	if (units_parse(units_of(setting->type), text, &number) < 0)
 		return problem("%s: \"%s\" is not %s", setting->name, text,
 			       units_example(units_of(setting->type)));
-	if (number < setting->min || number > setting->max)
-		return problem("%s: \"%s\" is outside %llu to %llu", setting->name, text,
-			       (unsigned long long)setting->min, (unsigned long long)setting->max);
+	if (number < setting->min || number > setting->max) {
+		range_format(setting, range);
+		return problem("%s: \"%s\" is outside %s", setting->name, text, range);
+	}
 	return NULL;
 }
 
@@ -176,15 +175,15 @@ static char *unknown(const struct settings *settings, const char *name)
 
 static char *value_put(struct value *value, const struct setting *setting, const char *text)
 {
-	if (setting->type != SETTING_LIST) {
-		free(value->text);
-		value->text = strdup(text);
-	} else if (value->count == LIST_MAX) {
+	char **place = &value->text;
+
+	if (setting->type == SETTING_LIST && value->count == LIST_MAX)
 		return problem("%s: more than %u", setting->name, LIST_MAX);
-	} else {
-		value->items[value->count++] = strdup(text);
-	}
-	return NULL;
+	if (setting->type == SETTING_LIST)
+		place = &value->items[value->count++];
+	free(*place);
+	*place = strdup(text);
+	return *place ? NULL : problem("%s: no memory", setting->name);
 }
 
 char *settings_set_option(struct settings *settings, const char *name, const char *value)
@@ -216,28 +215,42 @@ bool settings_is_flag(const struct settings *settings, const char *name)
 
 struct place {
 	const char *path;
+	const char *text; // of the line
 	unsigned line;
 };
 
 static char *at(const struct place *place, size_t column, char *wrong)
 {
-	char *text = problem("%s:%u:%zu: %s", place->path, place->line, column + 1, wrong);
+	size_t characters = 1;
+	char *text;
 
+	for (size_t i = 0; i < column; ++i)
+		characters += (place->text[i] & 0xC0) != 0x80; // not a byte inside a character
+	text = problem("%s:%u:%zu: %s", place->path, place->line, characters, wrong);
 	free(wrong);
 	return text;
+}
+
+// What follows is a comment: # at the start of a value or behind a blank.
+static const char *comment_find(const char *from)
+{
+	const char *at = from;
+
+	while ((at = strchr(at, '#')) && at != from && at[-1] != ' ' && at[-1] != '\t')
+		++at;
+	return at ? at : from + strlen(from);
 }
 
 // Takes a value from `from` on into `room`: quoted, or up to a comment or the end of the line.
 // NULL: fine.
 static char *value_take(const char *from, char *room)
 {
-	const char *end = from + strlen(from), *in = from;
+	const char *in = from;
 	char *to = room;
 
 	if (*in != '"') {
-		const char *comment = strstr(from, " #");
+		const char *end = comment_find(from);
 
-		end = comment ? comment : end;
 		while (end > from && (end[-1] == ' ' || end[-1] == '\t'))
 			--end;
 		memcpy(room, from, (size_t)(end - from));
@@ -258,8 +271,9 @@ static char *value_take(const char *from, char *room)
 		       : problem("something stands behind the closing quotation mark");
 }
 
-static char *line_read(struct settings *settings, const struct place *place, const char *line)
+static char *line_read(struct settings *settings, const struct place *place)
 {
+	const char *line = place->text;
 	size_t begin = strspn(line, " \t"), name_size = strcspn(line + begin, " \t=#"), column;
 	char name[64], text[LINE_MAX], *wrong;
 	const struct setting *setting;
@@ -289,10 +303,28 @@ static char *line_read(struct settings *settings, const struct place *place, con
 	return NULL;
 }
 
+// Text without control characters; NULL: it is.
+static char *line_check(const struct place *place, size_t size)
+{
+	size_t control = 0;
+
+	if (size != strlen(place->text))
+		return at(place, strlen(place->text), problem("a zero byte: this is not text"));
+	if (size >= LINE_MAX)
+		return at(place, 0, problem("the line is longer than %u bytes", LINE_MAX - 1));
+	if (!utf8_valid(place->text, size))
+		return at(place, 0, problem("the line is not UTF-8"));
+	while (control < size &&
+	       ((unsigned char)place->text[control] >= ' ' || place->text[control] == '\t'))
+		++control;
+	return control < size ? at(place, control, problem("a control character: this is not text"))
+			      : NULL;
+}
+
 char *settings_read_file(struct settings *settings, const char *path)
 {
 	FILE *file = fopen(path, "re");
-	struct place place = {path, 0};
+	struct place place = {.path = path};
 	_cleanup_(freep) char *line = NULL;
 	char *wrong = NULL;
 	size_t room = 0;
@@ -301,16 +333,15 @@ char *settings_read_file(struct settings *settings, const char *path)
 	if (!file)
 		return problem("%s: %s", path, strerror(errno));
 	while (!wrong && (size = getline(&line, &room, file)) >= 0) {
+		if (size > 0 && line[size - 1] == '\n')
+			line[--size] = '\0';
+		if (size > 0 && line[size - 1] == '\r')
+			line[--size] = '\0';
+		place.text = line;
 		++place.line;
-		if ((size_t)size != strlen(line))
-			wrong = at(&place, strlen(line), problem("a zero byte: this is not text"));
-		else if ((size_t)size >= LINE_MAX)
-			wrong = at(&place, LINE_MAX,
-				   problem("the line is longer than %u bytes", LINE_MAX));
-		else {
-			line[strcspn(line, "\r\n")] = '\0';
-			wrong = line_read(settings, &place, line);
-		}
+		wrong = line_check(&place, (size_t)size);
+		if (!wrong)
+			wrong = line_read(settings, &place);
 	}
 	if (!wrong && ferror(file))
 		wrong = problem("%s: %s", path, strerror(errno));
@@ -373,12 +404,19 @@ static bool value_equal(const struct settings *a, const struct settings *b, size
 	return true;
 }
 
-void settings_differ(const struct settings *now, const struct settings *next,
-		     void (*fn)(void *ctx, const struct setting *setting), void *ctx)
+void settings_adopt(struct settings *now, struct settings *next, settings_change_fn fn, void *ctx)
 {
-	for (size_t i = 0; i < now->count; ++i)
-		if (!now->table[i].reload && !value_equal(now, next, i))
-			fn(ctx, &now->table[i]);
+	for (size_t i = 0; i < now->count; ++i) {
+		struct value old = now->values[i];
+
+		if (value_equal(now, next, i))
+			continue;
+		if (now->table[i].reload) {
+			now->values[i] = next->values[i];
+			next->values[i] = old;
+		}
+		fn(ctx, &now->table[i], now->table[i].reload);
+	}
 }
 
 // ---- pages
@@ -414,14 +452,16 @@ void settings_print_page(const struct settings *settings, FILE *file)
 	      file);
 	for (size_t i = 0; i < settings->count; ++i) {
 		const struct setting *setting = &settings->table[i];
+		char range[RANGE_MAX];
 
 		fprintf(file, "| `%s` | ", setting->name);
 		for (const char *c = type_name(setting); *c; ++c)
 			fputs(*c == '|' ? ", " : (char[]){*c, '\0'}, file);
 		fprintf(file, " | %s | ", setting->standard ? setting->standard : "");
-		if (setting->type >= SETTING_COUNT)
-			fprintf(file, "%llu–%llu", (unsigned long long)setting->min,
-				(unsigned long long)setting->max);
+		if (setting->type >= SETTING_COUNT) {
+			range_format(setting, range);
+			fputs(range, file);
+		}
 		fprintf(file, " | %s | %s |\n", setting->reload ? "yes" : "restart",
 			setting->sentence);
 	}

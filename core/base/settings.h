@@ -38,8 +38,8 @@ int settings_new(const struct setting *table, size_t count,
 		 struct settings **ret); // all at their defaults; the table is borrowed
 void settings_free(struct settings *settings);
 
-// A problem is a malloc'ed sentence with what was wrong, where (file:line:column) and what would be
-// right; NULL: fine.
+// What is wrong, where (file:line:column) and what would be right, as core/base/problem.h says;
+// NULL: fine.
 char *settings_read_file(struct settings *settings, const char *path);
 // An option wins over every file. `name` without dashes.
 char *settings_set_option(struct settings *settings, const char *name, const char *value);
@@ -50,9 +50,10 @@ uint64_t settings_number(const struct settings *settings, size_t index);
 bool settings_flag(const struct settings *settings, size_t index);
 size_t settings_list(const struct settings *settings, size_t index, const char *const **ret);
 
-// Settings whose value differs and that cannot be changed by reload: called for each.
-void settings_differ(const struct settings *now, const struct settings *next,
-		     void (*fn)(void *ctx, const struct setting *setting), void *ctx);
+// Takes from `next` what may change while running. Calls fn for every setting that differs: taken,
+// or kept as it was until the next start.
+typedef void (*settings_change_fn)(void *ctx, const struct setting *setting, bool taken);
+void settings_adopt(struct settings *now, struct settings *next, settings_change_fn fn, void *ctx);
 
 void settings_print_help(const struct settings *settings, FILE *file);
 void settings_print_page(const struct settings *settings, FILE *file); // Markdown table rows

@@ -5,6 +5,7 @@
 #include "core/base/util.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 struct unit {
 	const char *name;
@@ -47,6 +48,17 @@ int units_parse(enum units units, const char *text, uint64_t *ret)
 		return 0;
 	}
 	return -EINVAL;
+}
+
+void units_format(enum units units, uint64_t value, char room[UNITS_TEXT_MAX])
+{
+	const struct unit *best = kinds[units];
+
+	for (const struct unit *unit = best; unit->name; ++unit)
+		if (value && value % unit->factor == 0 && unit->factor >= best->factor)
+			best = unit;
+	snprintf(room, UNITS_TEXT_MAX, "%llu%s", (unsigned long long)(value / best->factor),
+		 best->name);
 }
 
 const char *units_example(enum units units)

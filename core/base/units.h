@@ -11,4 +11,7 @@ enum units {
 
 // -EINVAL: not such a number, or above 2^63 - 1: it is refused, never rounded.
 int units_parse(enum units units, const char *text, uint64_t *ret);
+// With the largest unit that leaves nothing over: 90000 ms is "90s", 3600000 "1h".
+#define UNITS_TEXT_MAX 32
+void units_format(enum units units, uint64_t value, char room[UNITS_TEXT_MAX]);
 const char *units_example(enum units units); // "a whole number such as 100, 10k or 2M"
