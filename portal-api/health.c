@@ -59,6 +59,13 @@ static bool check_proxy(const struct portal *portal, json_t *checks)
 	return add_check(checks, "proxy", age_ns < PROXY_SILENT_S * S_NS, detail);
 }
 
+// Only shown while it stops.
+static bool check_leaving(const struct portal *portal, json_t *checks)
+{
+	return !__atomic_load_n(&portal->leaving, __ATOMIC_RELAXED) ||
+	       add_check(checks, "leaving", false, "stopping: clients are being sent away");
+}
+
 void health_ready(struct call *call)
 {
 	json_t *checks = json_array();
@@ -66,6 +73,7 @@ void health_ready(struct call *call)
 
 	ready &= check_configuration(call->portal, checks);
 	ready &= check_proxy(call->portal, checks);
+	ready &= check_leaving(call->portal, checks);
 	call_json(call, ready ? 200 : 503,
 		  json_pack("{s:b, s:o}", "ready", ready, "checks", checks));
 }
@@ -75,7 +83,8 @@ void health_metrics(struct call *call)
 	const struct portal_config *config = &call->portal->config;
 	_cleanup_(freep) char *text = NULL;
 	size_t size = 0;
-	int r = config->metrics ? config->metrics(config->ctx, call->query[0].integer, &text, &size)
+	int r = config->metrics ? config->metrics(config->ctx, call->portal, call->query[0].integer,
+						  &text, &size)
 				: 0;
 
 	if (r < 0)

@@ -207,11 +207,22 @@ static SSL_CTX *on_tls_context(void *ctx)
 
 // ---- life
 
+static void on_last_totals(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct portal *portal = ctx;
+
+	if (code == CODE_OK)
+		stats_take(portal->stats, answer, clock_now_ns(), clock_wall_ms());
+	json_decref(answer);
+}
+
+// What was counted since the last sample must not be lost with this process.
 static void on_drained(void *ctx)
 {
 	struct portal *portal = ctx;
 
 	portal->drained = true;
+	portal_ask(portal, ASK_TOTALS, json_object(), on_last_totals, portal);
 	stop_when_idle(portal);
 }
 
@@ -355,6 +366,23 @@ int portal_start(const struct portal_config *config, struct portal **ret, size_t
 uint16_t portal_port(const struct portal *portal, size_t listener)
 {
 	return portal->ports[listener];
+}
+
+void portal_leaving(struct portal *portal)
+{
+	if (portal)
+		__atomic_store_n(&portal->leaving, true, __ATOMIC_RELAXED);
+}
+
+void portal_each_total(const struct portal *portal, enum registry_kind kind, stats_row_fn fn,
+		       void *ctx)
+{
+	stats_each(portal->stats, kind, fn, ctx);
+}
+
+uint64_t portal_totals_age_ns(const struct portal *portal)
+{
+	return stats_age_ns(portal->stats, clock_now_ns());
 }
 
 void portal_stop(struct portal *portal)

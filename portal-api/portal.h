@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/registry/ask.h"
+#include "portal-api/stats.h"
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
@@ -42,8 +43,10 @@ struct portal_config {
 
 	// A reference to the TLS context of new connections. @thread portal
 	SSL_CTX *(*tls_context)(void *ctx);
-	// Appends Prometheus text; 0 or -ENOMEM; *ret is the caller's. @thread portal
-	int (*metrics)(void *ctx, bool detailed, char **ret, size_t *ret_size);
+	// Prometheus text, made of portal_each_total() among others; 0 or -ENOMEM; *ret is the
+	// caller's. @thread portal
+	int (*metrics)(void *ctx, const struct portal *portal, bool detailed, char **ret,
+		       size_t *ret_size);
 	void *ctx; // of both
 };
 
@@ -52,6 +55,14 @@ enum { PORTAL_E_PLAIN = 1 }; // a plain address that is not loopback, and allow_
 // Binds every listener and starts the thread. -errno of bind: `ret_which` is the listener's index.
 int portal_start(const struct portal_config *config, struct portal **ret, size_t *ret_which);
 uint16_t portal_port(const struct portal *portal, size_t listener); // what a port 0 became
-// Stops accepting, lets answers in work finish within their deadlines, ends the thread, frees.
-// Accepts NULL.
+// From now on /readyz says that this process leaves; all else goes on. Accepts NULL. @thread any
+void portal_leaving(struct portal *portal);
+// Stops accepting, takes the proxies' counters a last time, lets answers in work finish within
+// their deadlines, ends the thread, frees. Accepts NULL.
 void portal_stop(struct portal *portal);
+
+// The counters of every tenant, topic or group, as they go on across restarts, and the age of their
+// newest part (UINT64_MAX: no proxy has answered yet). @thread portal
+void portal_each_total(const struct portal *portal, enum registry_kind kind, stats_row_fn fn,
+		       void *ctx);
+uint64_t portal_totals_age_ns(const struct portal *portal);

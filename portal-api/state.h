@@ -31,6 +31,7 @@ struct portal {
 	size_t asking;    // questions without an answer yet
 	unsigned posting; // atomic: other threads inside loop_post()
 	bool stopping, drained;
+	bool leaving; // atomic
 };
 
 // Lets topics and groups that were made or deleted reach their backends.

@@ -288,6 +288,24 @@ int stats_save(struct stats *stats)
 	return r;
 }
 
+// ---- for metrics
+
+void stats_each(const struct stats *stats, enum registry_kind kind, stats_row_fn fn, void *ctx)
+{
+	uint64_t totals[SERIES_COUNTERS];
+
+	LIST_FOREACH(link, next, &stats->rows)
+	{
+		const struct row *row = LIST_ENTRY(link, struct row, link);
+
+		if (row->kind != kind)
+			continue;
+		for (unsigned i = 0; i < SERIES_COUNTERS; ++i)
+			totals[i] = series_total(&row->series, i);
+		fn(ctx, row->id, row->tenant, row->connections, totals);
+	}
+}
+
 // ---- bodies
 
 static const struct series nothing;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/registry/registry.h"
+#include "portal-api/series.h"
 
 #include <jansson.h>
 
@@ -23,6 +24,11 @@ int stats_save(struct stats *stats);
 // Messages of a group moved to its dead letters since it was made, when the proxy says `now` of its
 // present life.
 uint64_t stats_dead(struct stats *stats, uint64_t group, uint64_t now);
+
+// Every row of a kind; `tenant` owns it, or is it.
+typedef void (*stats_row_fn)(void *ctx, uint64_t id, uint64_t tenant, uint64_t connections,
+			     const uint64_t totals[SERIES_COUNTERS]);
+void stats_each(const struct stats *stats, enum registry_kind kind, stats_row_fn fn, void *ctx);
 
 // The bodies of the statistics routes; NULL: no memory.
 json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id);
