@@ -1,16 +1,25 @@
-// The parts of mqpaasd wired together for its role.
+// The parts of mqpaasd wired together for its role. For the main thread.
 #pragma once
 
 #include "core/base/settings.h"
 
 struct daemon;
 
-// Starts everything, in the order in which it depends on each other. A problem is a malloc'ed
-// sentence; what was started is stopped again.
+// What is wrong is answered as a problem (core/base/problem.h); NULL: fine.
+
+// Whether daemon_start() would refuse these settings, without starting anything.
+char *daemon_check(const struct settings *settings);
+// Starts everything, in the order in which it depends on each other. What was started is stopped
+// again when a part refuses. `settings` are borrowed.
 char *daemon_start(struct settings *settings, struct daemon **ret);
-// Applies what may change while running. `next` replaces the settings on success; on a problem
-// everything stays as it was.
+// Applies from `next` what may change while running. On a problem everything stays as it was.
 char *daemon_reload(struct daemon *daemon, struct settings *next);
-void daemon_stop(struct daemon *daemon); // drains, then stops and frees; @thread main
-void daemon_hurry(
-	struct daemon *daemon); // ends a drain that runs in daemon_stop(); async-signal-safe
+// Stops accepting, lets clients leave and settles what is in flight. False: not all of it, because
+// a second signal could be read from `signal_fd` (or the proxy did not keep its deadline); the
+// process must end without daemon_free().
+bool daemon_drain(struct daemon *daemon, int signal_fd);
+void daemon_free(struct daemon *daemon); // drained before
+
+// What it listens on, as bound: ("clients", "127.0.0.1:7300"), ("rest", "127.0.0.1:7080").
+void daemon_each_address(const struct daemon *daemon,
+			 void (*fn)(void *ctx, const char *what, const char *address), void *ctx);

@@ -1,36 +1,22 @@
-// A file with a secret is written beside, synced and renamed, so that a crash leaves it whole or
-// absent; one that others could read is refused.
+// A file is written beside its place, synced and renamed, so that a crash leaves it whole or
+// absent; a secret that others could read is refused rather than used.
 
 #include "server/files.h"
 
-#include "core/base/util.h"
+#include "core/base/problem.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#define SECRET_SIZE 32
-
-static char *problem(const char *fmt, ...) PRINTF_LIKE(1, 2);
-static char *problem(const char *fmt, ...)
-{
-	char *text;
-	va_list args;
-
-	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		abort();
-	va_end(args);
-	return text;
-}
+#define SECRET_DIGITS (2 * FILES_SECRET_SIZE)
 
 static int directories_make(const char *path)
 {
-	_cleanup_(freep) char *copy = strdup(path);
+	_cleanup_(freep) char *copy = problem("%s", path);
 
 	for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
 		if (slash)
@@ -43,29 +29,31 @@ static int directories_make(const char *path)
 	}
 }
 
+static char *lock_refused(const char *data_dir, int fd)
+{
+	char holder[32] = "";
+	ssize_t size = read(fd, holder, sizeof holder - 1);
+
+	holder[size > 0 ? size : 0] = '\0';
+	holder[strcspn(holder, "\n")] = '\0';
+	return problem("data directory %s is in use by process %s; stop it, or choose another "
+		       "with --data-dir",
+		       data_dir, *holder ? holder : "?");
+}
+
 char *files_lock(const char *data_dir, int *ret_fd)
 {
-	_cleanup_(freep) char *path = NULL;
+	_cleanup_(freep) char *path = problem("%s/lock", data_dir);
 	_cleanup_(closep) int fd = -1;
-	char holder[32] = "";
 	int r = directories_make(data_dir);
 
 	if (r < 0)
 		return problem("data directory %s: %s", data_dir, strerror(-r));
-	if (asprintf(&path, "%s/lock", data_dir) < 0)
-		abort();
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return problem("%s: %s", path, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		ssize_t size = read(fd, holder, sizeof holder - 1);
-
-		holder[size > 0 ? size : 0] = '\0';
-		holder[strcspn(holder, "\n")] = '\0';
-		return problem("data directory %s is in use by process %s; stop it, or choose "
-			       "another with --data-dir",
-			       data_dir, *holder ? holder : "?");
-	}
+		return problem("data directory %s: lock: %s", data_dir, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return lock_refused(data_dir, fd);
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
 		return problem("%s: %s", path, strerror(errno));
 	*ret_fd = fd;
@@ -73,60 +61,110 @@ char *files_lock(const char *data_dir, int *ret_fd)
 	return NULL;
 }
 
-char *files_write_private(const char *path, const char *text)
+bool files_exist(const char *data_dir, const char *name)
 {
-	_cleanup_(freep) char *beside = NULL;
-	_cleanup_(closep) int fd = -1;
+	_cleanup_(freep) char *path = problem("%s/%s", data_dir, name);
 
-	if (asprintf(&beside, "%s.new", path) < 0)
-		abort();
-	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd) < 0 ||
-	    rename(beside, path) < 0)
-		return problem("%s: %s", path, strerror(errno));
-	return NULL;
+	return access(path, F_OK) == 0;
 }
 
-static char *secret_make(const char *path, uint8_t secret[SECRET_SIZE])
-{
-	char text[2 * SECRET_SIZE + 2];
+// ---- writing
 
-	if (getrandom(secret, SECRET_SIZE, 0) != SECRET_SIZE)
+static int write_synced(const char *path, const char *text, mode_t mode)
+{
+	_cleanup_(closep) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ssize_t size = (ssize_t)strlen(text), n;
+
+	if (fd < 0 || fchmod(fd, mode) < 0)
+		return -errno;
+	n = write(fd, text, (size_t)size);
+	if (n != size)
+		return n < 0 ? -errno : -ENOSPC;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+// The name itself is on disk only when the directory is.
+static int directory_sync(const char *path)
+{
+	_cleanup_(freep) char *directory = problem("%s", path);
+	char *slash = strrchr(directory, '/');
+	_cleanup_(closep) int fd = -1;
+
+	if (slash)
+		slash[slash == directory] = '\0';
+	fd = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+char *files_write(const char *path, const char *text, mode_t mode)
+{
+	_cleanup_(freep) char *beside = problem("%s.new", path);
+	int r = write_synced(beside, text, mode);
+
+	if (r == 0 && rename(beside, path) < 0)
+		r = -errno;
+	if (r == 0)
+		r = directory_sync(path);
+	return r < 0 ? problem("%s: %s", path, strerror(-r)) : NULL;
+}
+
+// ---- secrets
+
+static char *secret_make(const char *path, uint8_t secret[FILES_SECRET_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+	char text[SECRET_DIGITS + 2], *to = text;
+
+	if (getrandom(secret, FILES_SECRET_SIZE, 0) != FILES_SECRET_SIZE)
 		return problem("no random bytes: %s", strerror(errno));
-	for (size_t i = 0; i < SECRET_SIZE; ++i)
-		sprintf(text + 2 * i, "%02x", secret[i]);
-	strcpy(text + 2 * (size_t)SECRET_SIZE, "\n");
-	return files_write_private(path, text);
+	for (size_t i = 0; i < FILES_SECRET_SIZE; ++i) {
+		*to++ = digits[secret[i] >> 4];
+		*to++ = digits[secret[i] & 15];
+	}
+	*to++ = '\n';
+	*to = '\0';
+	return files_write(path, text, 0600);
 }
 
-char *files_secret(const char *data_dir, const char *name, uint8_t ret[SECRET_SIZE])
+static int digit_of(char c)
 {
-	_cleanup_(freep) char *path = NULL;
-	_cleanup_(closep) int fd = -1;
-	char text[2 * SECRET_SIZE + 1];
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool secret_read(int fd, uint8_t secret[FILES_SECRET_SIZE])
+{
+	char text[SECRET_DIGITS];
+
+	if (read(fd, text, sizeof text) != sizeof text)
+		return false;
+	for (size_t i = 0; i < FILES_SECRET_SIZE; ++i) {
+		int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		secret[i] = (uint8_t)(high << 4 | low);
+	}
+	return true;
+}
+
+char *files_secret(const char *data_dir, const char *name, const char *needed,
+		   uint8_t ret[FILES_SECRET_SIZE])
+{
+	_cleanup_(freep) char *path = problem("%s/%s", data_dir, name);
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat stat;
 
-	if (asprintf(&path, "%s/%s", data_dir, name) < 0)
-		abort();
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && errno != ENOENT)
+		return problem("%s: %s", path, strerror(errno));
 	if (fd < 0)
-		return errno == ENOENT ? secret_make(path, ret)
-				       : problem("%s: %s", path, strerror(errno));
+		return needed ? problem("%s is missing; without it %s: restore it from a copy",
+					path, needed)
+			      : secret_make(path, ret);
 	if (fstat(fd, &stat) < 0 || stat.st_mode & 077)
 		return problem("%s can be read by others; make it private: chmod 600 %s", path,
 			       path);
-	if (read(fd, text, sizeof text) != sizeof text)
-		return problem("%s: not %d hexadecimal digits; restore it from a copy, or the "
-			       "stored credentials are lost",
-			       path, 2 * SECRET_SIZE);
-	for (size_t i = 0; i < SECRET_SIZE; ++i) {
-		char pair[3] = {text[2 * i], text[2 * i + 1]}, *end;
-
-		ret[i] = (uint8_t)strtoul(pair, &end, 16);
-		if (*end)
-			return problem("%s: not %d hexadecimal digits; restore it from a copy, or "
-				       "the stored credentials are lost",
-				       path, 2 * SECRET_SIZE);
-	}
+	if (!secret_read(fd, ret))
+		return problem("%s does not hold %d hexadecimal digits; restore it from a copy",
+			       path, SECRET_DIGITS);
 	return NULL;
 }

@@ -1,16 +1,24 @@
 // The daemon's own files in its data directory.
+//
+// What can go wrong is answered as a problem (core/base/problem.h); NULL: fine.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-// A problem is a malloc'ed sentence; NULL: fine.
+#define FILES_SECRET_SIZE 32
 
-// Makes the directory (0700) if it is not there, and takes its lock for this process. The message
+// Makes the directory (0700) if it is not there, and takes its lock for this process. The problem
 // names the holder.
 char *files_lock(const char *data_dir, int *ret_fd);
 
-// Secrets that are made at the first start and kept with mode 0600: 32 bytes in hexadecimal.
-char *files_secret(const char *data_dir, const char *name, uint8_t ret[32]);
+// A secret of random bytes, in hexadecimal in a file that only its owner can read. It is made when
+// it is not there, unless `needed` names what is lost without it.
+char *files_secret(const char *data_dir, const char *name, const char *needed,
+		   uint8_t ret[FILES_SECRET_SIZE]);
 
-char *files_write_private(const char *path, const char *text); // as a whole, mode 0600
+// As a whole or not at all, also over a power cut.
+char *files_write(const char *path, const char *text, mode_t mode);
+bool files_exist(const char *data_dir, const char *name);

@@ -1,18 +1,23 @@
 // mqpaasd: options, configuration file, signals, readiness. The parts are wired together in
 // daemon.c.
+//
+// Signals are blocked in every thread and read from a descriptor, so that nothing ever runs inside
+// a handler.
 
 #include "core/base/log.h"
+#include "core/base/problem.h"
 #include "server/daemon.h"
 #include "server/files.h"
+#include "server/metrics.h"
+#include "server/notify.h"
 #include "server/table.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#define VERSION "0.1.0"
+#include <sys/resource.h>
+#include <sys/signalfd.h>
 
 enum { EXIT_USAGE = 2 };
 
@@ -20,94 +25,157 @@ struct invocation {
 	const char *config; // NULL: none
 	bool check;         // only check the configuration
 	int ready_fd;       // -1: none
+	int (*print)(void); // only print something; NULL: serve
 };
 
-static int refuse(char *wrong)
+static int refuse(char *wrong, int status)
 {
 	fprintf(stderr, "mqpaasd: %s\n", wrong);
 	free(wrong);
-	return EXIT_USAGE;
+	return status;
 }
 
-static int help(void)
+// ---- what is printed
+
+static int print_with(void (*print)(const struct settings *settings))
 {
 	struct settings *settings;
 
 	if (settings_new(server_settings, SERVER_SETTING_COUNT, &settings) < 0)
 		return EXIT_FAILURE;
+	print(settings);
+	settings_free(settings);
+	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static void help(const struct settings *settings)
+{
 	puts("mqpaasd: the MQPaaS daemon\n\n"
 	     "Usage: mqpaasd [--config FILE] [--SETTING VALUE …]\n\n"
 	     "  --config FILE                read settings from a file; options win over it\n"
-	     "  --check-config               check settings and files, then end\n"
-	     "  --ready-fd N                 write a line to this descriptor when serving\n"
+	     "  --check-config               check settings and certificates, then end\n"
+	     "  --ready-fd N                 write what is listened on, then \"ready\", to this "
+	     "descriptor\n"
 	     "  --print-settings             print the table of docs/configuration.md\n"
+	     "  --print-metrics              print the table of docs/metrics.md\n"
 	     "  --version, --help\n\n"
 	     "Settings (in a file: name = value, one a line):");
 	settings_print_help(settings, stdout);
 	puts("\nSIGHUP reads the file and the certificates again; SIGTERM drains and ends; a "
 	     "second SIGTERM ends at once.");
-	settings_free(settings);
-	return EXIT_SUCCESS;
+}
+
+static void settings_page(const struct settings *settings)
+{
+	settings_print_page(settings, stdout);
+}
+
+static int print_help(void)
+{
+	return print_with(help);
 }
 
 static int print_settings(void)
 {
-	struct settings *settings;
+	return print_with(settings_page);
+}
 
-	if (settings_new(server_settings, SERVER_SETTING_COUNT, &settings) < 0)
-		return EXIT_FAILURE;
-	settings_print_page(settings, stdout);
-	settings_free(settings);
-	return EXIT_SUCCESS;
+static int print_metrics(void)
+{
+	metrics_page(stdout);
+	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int print_version(void)
+{
+	puts("mqpaasd " VERSION);
+	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 // ---- the command line; it is read again at every reload, because options win over the file
 
-static char *option_take(struct settings *settings, struct invocation *invocation, int argc,
-			 char **argv, int *at)
-{
-	const char *name = argv[*at] + 2, *equals = strchr(name, '='), *value;
-	char key[64];
+static const struct {
+	const char *name;
+	int (*print)(void);
+} pages[] = {
+	{"help", print_help},
+	{"version", print_version},
+	{"print-settings", print_settings},
+	{"print-metrics", print_metrics},
+};
 
-	if (strncmp(argv[*at], "--", 2) != 0)
-		name = NULL;
-	if (!name)
-		return settings_set_option(settings, argv[*at], "");
-	snprintf(key, sizeof key, "%.*s", (int)(equals ? equals - name : (ptrdiff_t)strlen(name)),
-		 name);
-	if (strcmp(key, "check-config") == 0) {
-		invocation->check = true;
-		return NULL;
-	}
-	if (equals)
-		value = equals + 1;
-	else if (settings_is_flag(settings, key))
-		value = "yes";
-	else if (*at + 1 < argc)
-		value = argv[++*at];
-	else
-		value = "";
-	if (strcmp(key, "config") == 0)
-		invocation->config = value;
-	else if (strcmp(key, "ready-fd") == 0)
-		invocation->ready_fd = atoi(value);
-	else
-		return settings_set_option(settings, key, value);
+static char *ready_fd_take(struct invocation *invocation, const char *value)
+{
+	char *end;
+	long fd = strtol(value, &end, 10);
+
+	if (end == value || *end || fd < 0 || fd > INT32_MAX || fcntl((int)fd, F_GETFD) < 0)
+		return problem("--ready-fd: \"%s\" is not an open descriptor", value);
+	invocation->ready_fd = (int)fd;
 	return NULL;
 }
 
-static char *settings_load(int argc, char **argv, struct invocation *invocation,
-			   struct settings **ret)
+// Options that stand alone. True: it was one.
+static bool word_take(struct invocation *invocation, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pages); ++i) {
+		if (strcmp(name, pages[i].name) == 0) {
+			invocation->print = pages[i].print;
+			return true;
+		}
+	}
+	if (strcmp(name, "check-config") != 0)
+		return false;
+	invocation->check = true;
+	return true;
+}
+
+static char *pair_take(struct settings *settings, struct invocation *invocation, const char *name,
+		       const char *value)
+{
+	if (strcmp(name, "config") == 0)
+		invocation->config = value;
+	else if (strcmp(name, "ready-fd") == 0)
+		return ready_fd_take(invocation, value);
+	else
+		return settings_set_option(settings, name, value);
+	return NULL;
+}
+
+static char *option_take(struct settings *settings, struct invocation *invocation, char **argv,
+			 int *at)
+{
+	const char *option = argv[*at], *equals = strchr(option, '=');
+	_cleanup_(freep) char *name = NULL;
+
+	if (strncmp(option, "--", 2) != 0)
+		return problem("\"%s\" is not an option; mqpaasd --help lists those there are",
+			       option);
+	option += 2;
+	name = equals ? problem("%.*s", (int)(equals - option), option) : problem("%s", option);
+	if (equals)
+		return pair_take(settings, invocation, name, equals + 1);
+	if (word_take(invocation, name))
+		return NULL;
+	if (settings_is_flag(settings, name))
+		return pair_take(settings, invocation, name, "yes");
+	if (!argv[*at + 1])
+		return problem("--%s: the value is missing", name);
+	*at += 1;
+	return pair_take(settings, invocation, name, argv[*at]);
+}
+
+static char *settings_load(char **argv, struct invocation *invocation, struct settings **ret)
 {
 	struct settings *settings;
 	char *wrong = NULL;
 
 	*invocation = (struct invocation){.ready_fd = -1};
 	if (settings_new(server_settings, SERVER_SETTING_COUNT, &settings) < 0)
-		return strdup("out of memory");
-	for (int i = 1; !wrong && i < argc; ++i)
-		wrong = option_take(settings, invocation, argc, argv, &i);
-	if (!wrong && invocation->config)
+		return problem("out of memory");
+	for (int i = 1; !wrong && !invocation->print && argv[i]; ++i)
+		wrong = option_take(settings, invocation, argv, &i);
+	if (!wrong && !invocation->print && invocation->config)
 		wrong = settings_read_file(settings, invocation->config);
 	if (wrong) {
 		settings_free(settings);
@@ -119,134 +187,158 @@ static char *settings_load(int argc, char **argv, struct invocation *invocation,
 
 // ---- telling that we are ready
 
-// sd_notify(3): a datagram to $NOTIFY_SOCKET.
-static void notify_manager(const char *message)
+static void print_address(void *ctx, const char *what, const char *address)
 {
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd;
-
-	if (!path || strlen(path) >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@'))
-		return;
-	strcpy(address.sun_path, path);
-	if (path[0] == '@')
-		address.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	sendto(fd, message, strlen(message), MSG_NOSIGNAL, (const struct sockaddr *)&address,
-	       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-	close(fd);
+	fprintf(ctx, "%s %s\n", what, address);
 }
 
-static void tell_ready(const struct invocation *invocation)
+static void tell_ready(const struct daemon *daemon, const struct invocation *invocation)
 {
+	FILE *pipe;
+
 	notify_manager("READY=1");
-	if (invocation->ready_fd >= 0) {
-		if (write(invocation->ready_fd, "ready\n", 6) < 0)
-			log_warn(NULL, "READY-FD", "--ready-fd %d: %s", invocation->ready_fd,
-				 strerror(errno));
-		close(invocation->ready_fd);
+	if (invocation->ready_fd < 0)
+		return;
+	pipe = fdopen(invocation->ready_fd, "w");
+	if (pipe) {
+		daemon_each_address(daemon, print_address, pipe);
+		fputs("ready\n", pipe);
 	}
+	if (!pipe || fclose(pipe) != 0)
+		log_warn(NULL, "READY-FD", "--ready-fd %d: %s", invocation->ready_fd,
+			 strerror(errno));
 }
 
 // ---- signals
 
-static void signals_block(sigset_t *set)
+static int signals_open(void)
 {
-	sigemptyset(set);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, set, NULL);
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static struct daemon *stopping;
-
-static void on_second_signal(int number)
+static unsigned signal_next(int signals)
 {
-	daemon_hurry(stopping);
+	struct signalfd_siginfo info;
+	ssize_t size;
+
+	do
+		size = read(signals, &info, sizeof info);
+	while (size < 0 && errno == EINTR);
+	assert(size == sizeof info);
+	return info.ssi_signo;
 }
 
-static void reload(struct daemon *daemon, struct settings **settings, int argc, char **argv)
+static void reload(struct daemon *daemon, char **argv)
 {
 	struct invocation ignored;
-	struct settings *next;
-	char *wrong = settings_load(argc, argv, &ignored, &next);
+	struct settings *next = NULL;
+	char *wrong = settings_load(argv, &ignored, &next);
 
-	if (!wrong) {
+	if (!wrong)
 		wrong = daemon_reload(daemon, next);
-		settings_free(next);
-	}
 	if (wrong)
 		log_error(NULL, "RELOAD-REFUSED", "everything stays as it was: %s", wrong);
+	else
+		log_info(NULL, "RELOADED", "settings and certificates were read again");
+	settings_free(next);
 	free(wrong);
 }
 
-static void serve(struct daemon *daemon, struct settings **settings, int argc, char **argv,
-		  const sigset_t *set)
+// Until a signal says to end; returns the exit status.
+static int serve(struct daemon *daemon, int signals, char **argv)
 {
-	int number;
+	unsigned number;
 
-	while (sigwait(set, &number) == 0 && number == SIGHUP)
-		reload(daemon, settings, argc, argv);
-	log_info(NULL, "STOPPING", "draining after %s", strsignal(number));
+	while ((number = signal_next(signals)) == SIGHUP)
+		reload(daemon, argv);
+	log_info(NULL, "STOPPING", "draining after %s", strsignal((int)number));
 	notify_manager("STOPPING=1");
-	stopping = daemon;
-	sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_second_signal}, NULL);
-	sigaction(SIGINT, &(struct sigaction){.sa_handler = on_second_signal}, NULL);
-	pthread_sigmask(SIG_UNBLOCK, set, NULL);
-}
-
-static int run(struct settings *settings, const struct invocation *invocation, int argc,
-	       char **argv)
-{
-	const char *pid_file = settings_text(settings, SERVER_PID_FILE);
-	struct daemon *daemon;
-	sigset_t set;
-	char *wrong, pid[32];
-
-	signals_block(&set);
-	wrong = daemon_start(settings, &daemon);
-	if (!wrong && pid_file) {
-		snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-		wrong = files_write_private(pid_file, pid);
-		if (wrong)
-			daemon_stop(daemon);
-	}
-	if (wrong) {
-		refuse(wrong);
+	if (!daemon_drain(daemon, signals)) {
+		// Whoever waits for an answer asks again elsewhere; what was acknowledged is kept.
+		log_warn(NULL, "STOP-NOW", "ending before all clients have left");
 		return EXIT_FAILURE;
 	}
-	tell_ready(invocation);
-	serve(daemon, &settings, argc, argv, &set);
-	daemon_stop(daemon);
-	if (pid_file)
-		unlink(pid_file);
+	daemon_free(daemon);
 	log_info(NULL, "STOPPED", "everything is settled");
 	return EXIT_SUCCESS;
+}
+
+// ---- all of it
+
+// Each connection is a descriptor; the limit that programs start with is for those that use
+// select().
+static void descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn(NULL, "DESCRIPTORS", "%s", strerror(errno));
+}
+
+static char *pid_write(const char *path)
+{
+	_cleanup_(freep) char *text = problem("%d\n", (int)getpid());
+
+	return path ? files_write(path, text, 0644) : NULL;
+}
+
+static int run(struct settings *settings, const struct invocation *invocation, char **argv)
+{
+	const char *pid_file = settings_text(settings, SERVER_PID_FILE);
+	int signals = signals_open(), status;
+	struct daemon *daemon;
+	char *wrong;
+
+	if (signals < 0)
+		return refuse(problem("signalfd: %s", strerror(errno)), EXIT_FAILURE);
+	descriptors_raise();
+	wrong = daemon_start(settings, &daemon);
+	if (wrong)
+		return refuse(wrong, EXIT_FAILURE);
+	wrong = pid_write(pid_file);
+	if (wrong)
+		log_warn(NULL, "PID-FILE", "%s", wrong);
+	free(wrong);
+	tell_ready(daemon, invocation);
+	status = serve(daemon, signals, argv);
+	if (pid_file)
+		unlink(pid_file);
+	if (status != EXIT_SUCCESS)
+		_exit(status); // threads are still at work: nothing may be taken apart beside them
+	close(signals);
+	return status;
+}
+
+static int check(const struct settings *settings)
+{
+	char *wrong = daemon_check(settings);
+
+	return wrong ? refuse(wrong, EXIT_USAGE) : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
 {
 	struct invocation invocation;
 	struct settings *settings;
-	char *wrong;
-	int r;
+	char *wrong = settings_load(argv, &invocation, &settings);
+	int status;
 
-	for (int i = 1; i < argc; ++i) {
-		if (strcmp(argv[i], "--help") == 0)
-			return help();
-		if (strcmp(argv[i], "--print-settings") == 0)
-			return print_settings();
-		if (strcmp(argv[i], "--version") == 0)
-			return printf("mqpaasd %s\n", VERSION) < 0;
-	}
-	wrong = settings_load(argc, argv, &invocation, &settings);
 	if (wrong)
-		return refuse(wrong);
-	r = invocation.check ? EXIT_SUCCESS : run(settings, &invocation, argc, argv);
+		return refuse(wrong, EXIT_USAGE);
+	status = invocation.print   ? invocation.print()
+		 : invocation.check ? check(settings)
+				    : run(settings, &invocation, argv);
 	settings_free(settings);
-	return r;
+	return status;
 }

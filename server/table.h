@@ -13,7 +13,7 @@
 	    "directory of everything that is kept")                                                \
 	ROW(LISTEN, "listen", SETTING_LIST, "127.0.0.1:7300", NO_RANGE, false,                     \
 	    "address for clients, plain and TLS alike; \"ADDRESS as NAME:PORT\" tells clients "    \
-	    "another one")                                                                         \
+	    "another one, \"ADDRESS as tls://NAME:PORT\" makes them use TLS")                      \
 	ROW(PORTAL_LISTEN, "portal-listen", SETTING_LIST, "127.0.0.1:7080", NO_RANGE, false,       \
 	    "address for REST; \"tls://ADDRESS\" for HTTPS")                                       \
 	ROW(PORTAL_PLAIN, "portal-plain", SETTING_FLAG, "no", NO_RANGE, false,                     \
@@ -28,13 +28,11 @@
 	    "least weight of the lines that are logged")                                           \
 	ROW(PROXY_ID, "proxy-id", SETTING_TEXT, NULL, NO_RANGE, false,                             \
 	    "name of this proxy among others; the host's name unless set")                         \
-	ROW(WORKERS, "workers", SETTING_COUNT, "0", 0, 256, NULL, false,                           \
+	ROW(WORKERS, "workers", SETTING_COUNT, "0", 0, 64, NULL, false,                            \
 	    "event loops; 0: one a core")                                                          \
 	ROW(DRAIN, "drain", SETTING_DURATION, "10s", 0, 600000, NULL, true,                        \
 	    "how long clients may take to leave after SIGTERM")                                    \
-	ROW(MAX_FRAME, "max-frame", SETTING_SIZE, "17MiB", 65536, 1ull << 30, NULL, false,         \
-	    "largest frame of the native protocol")                                                \
-	ROW(MAX_MESSAGE, "max-message", SETTING_SIZE, "16MiB", 4096, 1ull << 30, NULL, true,       \
+	ROW(MAX_MESSAGE, "max-message", SETTING_SIZE, "16MiB", 1024, 16u << 20, NULL, false,       \
 	    "largest message, whatever tenant and topic allow")                                    \
 	ROW(KEEPALIVE, "keepalive", SETTING_DURATION, "30s", 1000, 3600000, NULL, true,            \
 	    "a silent client is asked after this long and closed after twice as long")             \

@@ -1,0 +1,87 @@
+// Control data: the proxy's catalog with its last good copy, and the portal's registry.
+
+#include "server/daemon_state.h"
+
+#include "adapters/adapter.h"
+#include "core/base/log.h"
+#include "core/base/problem.h"
+#include "core/registry/catalog.h"
+#include "core/registry/registry.h"
+#include "server/vet.h"
+
+#define CATALOG_FILE  "catalog"
+#define REGISTRY_FILE "registry.db"
+#define TOKEN_FILE    "bootstrap-token"
+#define LOCAL_CLUSTER "local"
+
+char *control_catalog_open(struct daemon *daemon)
+{
+	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, CATALOG_FILE);
+	int r = catalog_new(path, &daemon->seal_key, &daemon->catalog);
+
+	if (r == CATALOG_E_DAMAGED)
+		log_error(NULL, "CATALOG-DAMAGED",
+			  "%s was damaged and has been set aside as %s.damaged", path, path);
+	return r < 0 ? problem("%s: %s", path, strerror(-r)) : NULL;
+}
+
+// A new installation has somewhere to put topics.
+static char *local_cluster_make(struct daemon *daemon)
+{
+	const struct registry_actor actor = {.name = "system"};
+	const struct registry_ref ref = {.kind = REGISTRY_CLUSTER, .name = LOCAL_CLUSTER};
+	struct registry_result result = {0};
+	json_t *body;
+	int r;
+
+	if (registry_bootstrapped(daemon->registry) || registry_id(daemon->registry, &ref))
+		return NULL;
+	body = json_pack("{s:s,s:s}", "name", LOCAL_CLUSTER, "kind", "embedded");
+	r = registry_create(daemon->registry, &actor, REGISTRY_CLUSTER, NULL, body, &result);
+	json_decref(body);
+	if (r == 0 && result.code != CODE_OK)
+		log_warn(NULL, "NO-CLUSTER", "the cluster %s was not made: %s", LOCAL_CLUSTER,
+			 result.text ? result.text : code_sentence(result.code));
+	registry_result_deinit(&result);
+	return r < 0 ? problem("%s/%s: %s", daemon->data_dir, REGISTRY_FILE, strerror(-r)) : NULL;
+}
+
+char *control_registry_open(struct daemon *daemon)
+{
+	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, REGISTRY_FILE);
+	struct registry_config config = {
+		.path = path,
+		.key = &daemon->seal_key,
+		.catalog = daemon->catalog,
+		.vet = vet_draft,
+	};
+	char *wrong = NULL;
+
+	if (registry_open(&config, &daemon->registry, &wrong) < 0)
+		return wrong ? wrong : problem("%s cannot be opened", path);
+	return local_cluster_make(daemon);
+}
+
+// Without a user there is nobody who could make one: a token that works once lies where only the
+// operator of the machine can read it.
+char *control_token_offer(struct daemon *daemon)
+{
+	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, TOKEN_FILE), *text = NULL;
+	char token[REGISTRY_TOKEN_SIZE], *wrong;
+	int r = registry_bootstrap_token(daemon->registry, token);
+
+	if (r == REGISTRY_E_BOOTSTRAPPED) {
+		unlink(path);
+		return NULL;
+	}
+	if (r < 0)
+		return problem("%s/%s: %s", daemon->data_dir, REGISTRY_FILE, strerror(-r));
+	text = problem("%s\n", token);
+	wrong = files_write(path, text, 0600);
+	if (!wrong)
+		log_info(NULL, "BOOTSTRAP",
+			 "there is no user yet; make the first with the token in %s (mqpaasctl "
+			 "system bootstrap)",
+			 path);
+	return wrong;
+}

@@ -1,0 +1,257 @@
+// What the daemon shows to the outside: listening addresses, certificates, the proxy and the portal
+// behind them.
+
+#include "server/daemon_state.h"
+
+#include "adapters/adapter.h"
+#include "core/base/problem.h"
+#include "core/net/tls.h"
+#include "proxy/address.h"
+#include "server/metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define LISTENERS_MAX    64
+#define FRAME_LEAST      (4u << 20)
+#define FRAME_SLACK      (64u << 10) // what a frame holds besides one largest message
+#define PROXY_ID_MAX     64          // the protocol's
+#define PORTAL_LISTENERS 8           // the HTTP server's
+
+// ---- addresses
+
+static const char *const tls_scheme = "tls://";
+
+static bool is_tls(const char *address)
+{
+	return strncmp(address, tls_scheme, strlen(tls_scheme)) == 0;
+}
+
+static const char *bare(const char *address)
+{
+	return is_tls(address) ? address + strlen(tls_scheme) : address;
+}
+
+// "ADDRESS as NAME:PORT"; the listener points into `copy`, which the caller frees.
+static char *client_listener_read(const char *text, struct proxy_listener_config *ret)
+{
+	char *copy = problem("%s", text), *as = strstr(copy, " as ");
+
+	*ret = (struct proxy_listener_config){.address = copy};
+	if (as) {
+		*as = '\0';
+		ret->advertised = as + strlen(" as ");
+	}
+	return copy;
+}
+
+static char *address_check(const char *setting, const char *address)
+{
+	struct sockaddr_storage parsed;
+	socklen_t size;
+
+	return address_parse(address, &parsed, &size) < 0
+		       ? problem("%s: \"%s\" is not an address such as 127.0.0.1:7300, [::]:7300 "
+				 "or 0.0.0.0:7300",
+				 setting, address)
+		       : NULL;
+}
+
+static char *advertised_check(const char *advertised)
+{
+	const char *colon = strrchr(bare(advertised), ':');
+	char *end;
+	unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+
+	return !colon || colon == bare(advertised) || *end || port == 0 || port > 65535
+		       ? problem("listen: \"%s\" is not what clients could be told: NAME:PORT or "
+				 "tls://NAME:PORT",
+				 advertised)
+		       : NULL;
+}
+
+static char *client_addresses_check(const struct settings *settings, bool tls)
+{
+	const char *const *texts;
+	size_t count = settings_list(settings, SERVER_LISTEN, &texts);
+	char *wrong = NULL;
+
+	for (size_t i = 0; i < count && !wrong; ++i) {
+		struct proxy_listener_config listener;
+		_cleanup_(freep) char *copy = client_listener_read(texts[i], &listener);
+
+		wrong = address_check("listen", listener.address);
+		if (!wrong && listener.advertised)
+			wrong = advertised_check(listener.advertised);
+		if (!wrong && listener.advertised && is_tls(listener.advertised) && !tls)
+			wrong = problem("listen: %s needs tls-cert", listener.advertised);
+	}
+	return wrong;
+}
+
+static char *rest_addresses_check(const struct settings *settings, bool tls)
+{
+	const char *const *texts;
+	size_t count = settings_list(settings, SERVER_PORTAL_LISTEN, &texts);
+	char *wrong = NULL;
+
+	if (count > PORTAL_LISTENERS)
+		return problem("portal-listen: more than %d", PORTAL_LISTENERS);
+	for (size_t i = 0; i < count && !wrong; ++i) {
+		wrong = address_check("portal-listen", bare(texts[i]));
+		if (!wrong && is_tls(texts[i]) && !tls)
+			wrong = problem("portal-listen: %s needs tls-cert", texts[i]);
+	}
+	return wrong;
+}
+
+static char *proxy_id_check(const struct settings *settings)
+{
+	const char *id = settings_text(settings, SERVER_PROXY_ID);
+
+	return id && strlen(id) > PROXY_ID_MAX
+		       ? problem("proxy-id: longer than %d bytes", PROXY_ID_MAX)
+		       : NULL;
+}
+
+char *edge_check(const struct settings *settings)
+{
+	SSL_CTX *tls;
+	char *wrong = edge_tls_load(settings, &tls);
+
+	if (wrong)
+		return wrong;
+	wrong = client_addresses_check(settings, tls != NULL);
+	if (!wrong)
+		wrong = rest_addresses_check(settings, tls != NULL);
+	if (!wrong)
+		wrong = proxy_id_check(settings);
+	SSL_CTX_free(tls);
+	return wrong;
+}
+
+// ---- certificates
+
+char *edge_tls_load(const struct settings *settings, SSL_CTX **ret)
+{
+	const char *cert = settings_text(settings, SERVER_TLS_CERT),
+		   *key = settings_text(settings, SERVER_TLS_KEY);
+	char why[512];
+
+	*ret = NULL;
+	if (!cert)
+		return key ? problem("tls-key is set, but tls-cert is not") : NULL;
+	return tls_server_new(cert, key, ret, why, sizeof why) < 0 ? problem("TLS: %s", why) : NULL;
+}
+
+// @thread portal
+static SSL_CTX *tls_reference(void *ctx)
+{
+	struct daemon *daemon = ctx;
+	SSL_CTX *tls;
+
+	pthread_mutex_lock(&daemon->tls_lock);
+	tls = daemon->tls;
+	if (tls)
+		SSL_CTX_up_ref(tls);
+	pthread_mutex_unlock(&daemon->tls_lock);
+	return tls;
+}
+
+// ---- proxy
+
+struct proxy_limits edge_limits(const struct settings *settings)
+{
+	struct proxy_limits limits = proxy_limits_default;
+
+	limits.unauthenticated = (uint32_t)settings_number(settings, SERVER_UNAUTHENTICATED);
+	limits.ready_ms = (uint32_t)settings_number(settings, SERVER_READY_TIMEOUT);
+	limits.keepalive_ms = (uint32_t)settings_number(settings, SERVER_KEEPALIVE);
+	limits.max_message = (uint32_t)settings_number(settings, SERVER_MAX_MESSAGE);
+	limits.max_frame = MAX(FRAME_LEAST, limits.max_message + FRAME_SLACK);
+	return limits;
+}
+
+char *edge_proxy_open(struct daemon *daemon)
+{
+	const struct settings *settings = daemon->settings;
+	struct proxy_listener_config listeners[LISTENERS_MAX];
+	char *copies[LISTENERS_MAX], host[PROXY_ID_MAX + 1] = "proxy", *wrong = NULL;
+	const char *const *texts, *id = settings_text(settings, SERVER_PROXY_ID);
+	size_t count = settings_list(settings, SERVER_LISTEN, &texts);
+	struct proxy_config config = {
+		.server_version = VERSION,
+		.data_dir = daemon->data_dir,
+		.workers = (unsigned)settings_number(settings, SERVER_WORKERS),
+		.listeners = listeners,
+		.listener_count = count,
+		.limits = edge_limits(settings),
+		.tls = daemon->tls,
+		.catalog = daemon->catalog,
+		.find_adapter = adapter_find,
+	};
+	int r;
+
+	gethostname(host, PROXY_ID_MAX);
+	config.proxy_id = id ? id : host;
+	memcpy(config.salt_secret, daemon->salt_secret, sizeof config.salt_secret);
+	for (size_t i = 0; i < count; ++i)
+		copies[i] = client_listener_read(texts[i], &listeners[i]);
+	r = proxy_new(&config, &daemon->proxy, &wrong);
+	for (size_t i = 0; i < count; ++i)
+		free(copies[i]);
+	return r < 0 && !wrong ? problem("the proxy does not start: %s", strerror(-r)) : wrong;
+}
+
+// ---- portal
+
+static char *portal_refused(const char *address, int r)
+{
+	if (r == PORTAL_E_PLAIN)
+		return problem("portal-listen: %s is not loopback and has no TLS; use tls://%s "
+			       "with tls-cert, or set portal-plain = yes",
+			       address, address);
+	return problem("%s: cannot listen: %s", address, strerror(-r));
+}
+
+char *edge_portal_start(struct daemon *daemon)
+{
+	const struct settings *settings = daemon->settings;
+	struct portal_listener listeners[PORTAL_LISTENERS];
+	const char *const *texts;
+	size_t count = settings_list(settings, SERVER_PORTAL_LISTEN, &texts), which = 0;
+	struct portal_config config = {
+		.listeners = listeners,
+		.listener_count = count,
+		.allow_plain = settings_flag(settings, SERVER_PORTAL_PLAIN),
+		.open_metrics = settings_flag(settings, SERVER_OPEN_METRICS),
+		.registry = daemon->registry,
+		.catalog = daemon->catalog,
+		.door = daemon->proxy ? proxy_door(daemon->proxy) : NULL,
+		.data_dir = daemon->data_dir,
+		.version = VERSION,
+		.cluster_kinds = daemon->kinds,
+		.tls_context = tls_reference,
+		.metrics = metrics_collect,
+		.ctx = daemon,
+	};
+	int r;
+
+	for (size_t i = 0; i < count; ++i)
+		listeners[i] = (struct portal_listener){bare(texts[i]), is_tls(texts[i])};
+	r = portal_start(&config, &daemon->portal, &which);
+	return r ? portal_refused(bare(texts[which]), r) : NULL;
+}
+
+char *edge_portal_address(const struct daemon *daemon, size_t index)
+{
+	const char *const *texts, *address, *colon;
+	size_t count = settings_list(daemon->settings, SERVER_PORTAL_LISTEN, &texts);
+
+	if (!daemon->portal || index >= count)
+		return NULL;
+	address = bare(texts[index]);
+	colon = strrchr(address, ':');
+	return problem("%.*s:%u", (int)(colon - address), address,
+		       portal_port(daemon->portal, index));
+}

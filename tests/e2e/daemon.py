@@ -1,0 +1,166 @@
+"""mqpaasd itself: started on free ports with a directory of its own, stopped by its process id."""
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+
+import rest
+import wire
+
+ROOT = rest.ROOT
+MQPAASD = os.path.join(rest.BUILD, "server", "mqpaasd")
+LOCAL = "127.0.0.1:0"
+LOCAL_PORT = re.compile(re.escape(LOCAL) + r"(?!\d)")
+
+
+def run(*options, timeout=30, **more):
+    """Runs it to its end; returns the finished process with its output as text."""
+    return subprocess.run([MQPAASD, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False, **more)
+
+
+def wait_for(condition, seconds=10, what="it did not come about"):
+    """The first true answer of `condition`, asked again until then."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+    return answer
+
+
+class Daemon:
+    """A running mqpaasd. Its data and log lie in `folder`; start() may be called again after stop() or kill()."""
+
+    def __init__(self, folder, *options, listen=(LOCAL,), portal=(LOCAL,), start=True, **more):
+        self.folder = str(folder)
+        self.data = os.path.join(self.folder, "data")
+        self.log_path = os.path.join(self.folder, "mqpaasd.log")
+        self.options = ["--data-dir", self.data, *options]
+        self.listen, self.portal = list(listen), list(portal)
+        self.more = more
+        self.process = None
+        self.token = None
+        if start:
+            self.start()
+
+    def command(self):
+        addresses = [("--listen", address) for address in self.listen] + [("--portal-listen", address) for address in self.portal]
+        return [MQPAASD, *self.options, *(part for pair in addresses for part in pair)]
+
+    def start(self, seconds=20):
+        """Starts it and waits until it says that it serves, and where: there again at the next start."""
+        read_fd, write_fd = os.pipe()
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.command(), "--ready-fd", str(write_fd)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write_fd], **self.more
+            )
+        os.close(write_fd)
+        self.addresses = {"clients": [], "rest": []}
+        with os.fdopen(read_fd, "rb", buffering=0) as pipe:
+            text, deadline = b"", time.monotonic() + seconds
+            while not text.endswith(b"ready\n"):
+                readable, _, _ = select.select([pipe], [], [], max(deadline - time.monotonic(), 0))
+                assert readable, "not ready in time:\n" + self.log()[-4000:]
+                part = pipe.read(4096)
+                assert part, f"ended with {self.process.wait()}:\n" + self.log()[-4000:]
+                text += part
+        for line in text.decode().splitlines()[:-1]:
+            what, address = line.split(" ")
+            self.addresses[what].append(address)
+        self.listen = [LOCAL_PORT.sub(bound, address) for address, bound in zip(self.listen, self.addresses["clients"])]
+        self.portal = [LOCAL_PORT.sub(bound, address) for address, bound in zip(self.portal, self.addresses["rest"])]
+        return self
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def events(self, id):
+        """The log lines with that id."""
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["id"] == id]
+
+    def wait_event(self, id, count=1, seconds=10):
+        return wait_for(lambda: len(events := self.events(id)) >= count and events, seconds, f"no {id} in the log:\n{self.log()[-4000:]}")[-1]
+
+    # ---- Ending it
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, seconds=30):
+        return self.process.wait(seconds)
+
+    def stop(self, seconds=30):
+        """As an operator does: SIGTERM, drain, exit status 0. Sanitizers report through the status too."""
+        self.signal(signal.SIGTERM)
+        status = self.wait(seconds)
+        assert status == 0, f"ended with {status}:\n{self.log()[-4000:]}"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def end(self):
+        """However the test ended: nothing stays behind, and what runs must end well."""
+        if self.process and self.process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop()
+                return
+            self.kill()
+            raise AssertionError("it did not end after SIGTERM:\n" + self.log()[-4000:])
+
+    # ---- Speaking to it
+
+    @staticmethod
+    def _split(address):
+        host, port = address.rsplit(":", 1)
+        return host.strip("[]"), int(port)
+
+    @property
+    def port(self):
+        return self._split(self.addresses["clients"][0])[1]
+
+    @property
+    def rest_port(self):
+        return self._split(self.addresses["rest"][0])[1]
+
+    @property
+    def anybody(self):
+        return rest.Rest(self.rest_port)
+
+    @property
+    def admin(self):
+        """REST as the first operator, who is made when this is first asked for."""
+        if not self.token:
+            with open(os.path.join(self.data, "bootstrap-token"), encoding="ascii") as file:
+                token = file.read().strip()
+            answer = self.anybody.post("/api/v1/bootstrap", {"token": token, "user": "root", "password": rest.PASSWORD})
+            assert answer.status == 201, answer.body
+            self.token = answer.json["token"]
+        return self.anybody.with_token(self.token)
+
+    def make(self, path, body):
+        """POSTs a resource under /api/v1; returns what was made, once its backend has it."""
+        answer = self.admin.post(f"/api/v1/{path}", body)
+        assert answer.status == 201, answer.body
+        made = answer.json
+        if "state" in made:
+            target = f"/api/v1/{path}/{rest.quote(made['name'])}"
+            wait_for(lambda: self.admin.get(target).json["state"] == "ready", what=f"{target} does not become ready")
+        return made
+
+    def world(self, tenant="acme", topic="orders", group="billing", partitions=1, **limits):
+        """A tenant with a topic, a group and a key for both; the key is kept for connect()."""
+        self.make("tenants", {"name": tenant, "clusters": ["local"], **({"limits": limits} if limits else {})})
+        self.make(f"tenants/{tenant}/topics", {"name": topic, "partitions": partitions})
+        self.make(f"tenants/{tenant}/groups", {"name": group, "topic": topic})
+        key = self.make(f"tenants/{tenant}/access-keys", {"grants": [{"pattern": "*", "rights": ["produce", "consume"]}]})
+        self.key = key["key_id"], key["secret"]
+        return self
+
+    def connect(self, **more):
+        return wire.Connection("127.0.0.1", self.port, *self.key, **more)
