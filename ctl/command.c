@@ -296,12 +296,13 @@ static int confirm(const struct ctl *ctl, const struct command *command, const s
 {
 	struct path preview = *path;
 	struct rest_answer answer;
-	json_t *asked = body ? json_copy(body) : NULL;
 	int r;
 
 	if (ctl->yes)
 		return 0;
 	if (strstr(command->path, "/restore") == NULL) {
+		json_t *asked = body ? json_copy(body) : NULL;
+
 		if (command->flags & COMMAND_PREVIEW)
 			json_object_set_new(asked, "preview", json_true());
 		else

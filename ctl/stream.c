@@ -9,6 +9,7 @@
 
 #include "ctl/stream.h"
 
+#include "core/base/arena.h"
 #include "core/base/base64.h"
 #include "core/base/util.h"
 
@@ -59,28 +60,32 @@ static json_t *bytes_to_json(const void *bytes, size_t size)
 	return text;
 }
 
-// `*ret_owned` is to be freed. Returns false when the value is neither text, null nor {"base64":
-// …}.
-static bool bytes_from_json(const json_t *value, const void **ret_bytes, size_t *ret_size,
-			    void **ret_owned)
+// A message borrows its bytes until it is sent, so what was decoded for a line stays in the arena
+// until then.
+struct input {
+	struct mqp_message *message;
+	struct arena arena;
+};
+
+// false: the value is neither text, null nor {"base64": …}.
+static bool bytes_from_json(struct input *input, const json_t *value, const void **ret_bytes,
+			    size_t *ret_size)
 {
 	const char *encoded = json_string_value(json_object_get(value, "base64"));
+	_cleanup_(freep) void *decoded = NULL;
 
-	*ret_owned = NULL;
 	*ret_bytes = NULL;
 	*ret_size = 0;
 	if (!value || json_is_null(value))
 		return true;
 	if (json_is_string(value)) {
-		*ret_bytes = json_string_value(value);
 		*ret_size = json_string_length(value);
-		return true;
+		*ret_bytes = arena_copy(&input->arena, json_string_value(value), *ret_size);
+	} else if (encoded) {
+		decoded = base64_decode(encoded, ret_size);
+		*ret_bytes = decoded ? arena_copy(&input->arena, decoded, *ret_size) : NULL;
 	}
-	if (!encoded)
-		return false;
-	*ret_owned = base64_decode(encoded, ret_size);
-	*ret_bytes = *ret_owned;
-	return *ret_owned != NULL;
+	return *ret_bytes != NULL;
 }
 
 static json_t *message_to_json(const struct mqp_message *message)
@@ -117,40 +122,38 @@ static json_t *message_to_json(const struct mqp_message *message)
 
 typedef enum mqp_code (*set_bytes_fn)(struct mqp_message *message, const void *bytes, size_t size);
 
-static const char *member_from_json(struct mqp_message *message, const json_t *value,
-				    set_bytes_fn set)
+static const char *member_from_json(struct input *input, const json_t *value, set_bytes_fn set)
 {
-	_cleanup_(freep) void *owned = NULL;
 	const void *bytes;
 	size_t size;
 
-	if (!bytes_from_json(value, &bytes, &size, &owned))
+	if (!bytes_from_json(input, value, &bytes, &size))
 		return "key, body and header values are text, null or {\"base64\": …}";
-	return bytes && set(message, bytes, size) != MQP_OK ? "a member is too large" : NULL;
+	return bytes && set(input->message, bytes, size) != MQP_OK ? "a member is too large" : NULL;
 }
 
-static const char *headers_from_json(struct mqp_message *message, const json_t *headers)
+static const char *headers_from_json(struct input *input, const json_t *headers)
 {
 	const json_t *header;
 	size_t i;
 
 	json_array_foreach(headers, i, header)
 	{
-		const char *name = json_string_value(json_array_get(header, 0));
-		_cleanup_(freep) void *owned = NULL;
+		const char *name =
+			arena_text(&input->arena, json_string_value(json_array_get(header, 0)));
 		const void *bytes;
 		size_t size;
 
-		if (!name || !bytes_from_json(json_array_get(header, 1), &bytes, &size, &owned))
+		if (!name || !bytes_from_json(input, json_array_get(header, 1), &bytes, &size))
 			return "headers are a list of [name, value]";
-		if (mqp_message_add_header(message, name, bytes, size) != MQP_OK)
+		if (mqp_message_add_header(input->message, name, bytes, size) != MQP_OK)
 			return "a header is empty or too large";
 	}
 	return NULL;
 }
 
 // Returns what is wrong, or NULL.
-static const char *message_from_json(struct mqp_message *message, const char *line, size_t size)
+static const char *message_from_json(struct input *input, const char *line, size_t size)
 {
 	json_t *object = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
 	const char *problem, *tag = json_string_value(json_object_get(object, "tag"));
@@ -160,16 +163,16 @@ static const char *message_from_json(struct mqp_message *message, const char *li
 		json_decref(object);
 		return "not a JSON object";
 	}
-	problem = member_from_json(message, json_object_get(object, "key"), mqp_message_set_key);
+	problem = member_from_json(input, json_object_get(object, "key"), mqp_message_set_key);
 	if (!problem)
-		problem = member_from_json(message, json_object_get(object, "body"),
+		problem = member_from_json(input, json_object_get(object, "body"),
 					   mqp_message_set_body);
 	if (!problem)
-		problem = headers_from_json(message, json_object_get(object, "headers"));
-	if (!problem && tag && mqp_message_set_tag(message, tag) != MQP_OK)
+		problem = headers_from_json(input, json_object_get(object, "headers"));
+	if (!problem && tag && mqp_message_set_tag(input->message, tag) != MQP_OK)
 		problem = "the tag must have 1 to 255 bytes";
 	if (!problem && created)
-		mqp_message_set_created_ms(message, json_integer_value(created));
+		mqp_message_set_created_ms(input->message, json_integer_value(created));
 	json_decref(object);
 	return problem;
 }
@@ -194,28 +197,28 @@ static void on_sent(const struct mqp_result *result, void *arg)
 		produced->first_failure = mqp_result_code(result);
 }
 
-static const char *key_from_field(struct mqp_message *message, const char *line, size_t size,
+static const char *key_from_field(struct input *input, const char *line, size_t size,
 				  const char *field)
 {
 	json_t *object = json_loadb(line, size, 0, NULL);
 	const json_t *value = json_object_get(object, field);
-	_cleanup_(freep) char *text = json_is_string(value) ? strdup(json_string_value(value))
-				      : value               ? json_dumps(value, JSON_ENCODE_ANY)
-							    : NULL;
+	_cleanup_(freep) char *number =
+		value && !json_is_string(value) ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+	const char *text = number ? number : json_string_value(value);
 
 	if (text)
-		mqp_message_set_key(message, text, strlen(text));
+		mqp_message_set_key(input->message, arena_text(&input->arena, text), strlen(text));
 	json_decref(object);
 	return text ? NULL : "there is no such member to take the key from";
 }
 
-static const char *message_from_line(struct mqp_message *message, const char *line, size_t size,
+static const char *message_from_line(struct input *input, const char *line, size_t size,
 				     const json_t *options)
 {
 	const char *separator = json_string_value(json_object_get(options, "key_separator"));
 	const char *field = json_string_value(json_object_get(options, "key_field"));
 	const char *tag = json_string_value(json_object_get(options, "tag"));
-	const char *problem = field ? key_from_field(message, line, size, field) : NULL;
+	const char *problem = field ? key_from_field(input, line, size, field) : NULL;
 
 	if (problem)
 		return problem;
@@ -224,14 +227,22 @@ static const char *message_from_line(struct mqp_message *message, const char *li
 
 		if (!at)
 			return "the key separator does not occur";
-		mqp_message_set_key(message, line, (size_t)(at - line));
+		mqp_message_set_key(input->message, line, (size_t)(at - line));
 		at += strlen(separator);
 		size -= (size_t)(at - line);
 		line = at;
 	}
-	if (tag && mqp_message_set_tag(message, tag) != MQP_OK)
+	if (tag && mqp_message_set_tag(input->message, tag) != MQP_OK)
 		return "the tag must have 1 to 255 bytes";
-	return mqp_message_set_body(message, line, size) == MQP_OK ? NULL : "the line is too long";
+	return mqp_message_set_body(input->message, line, size) == MQP_OK ? NULL
+									  : "the line is too long";
+}
+
+static enum mqp_code send_one(struct mqp_producer *producer, struct produced *produced,
+			      const struct mqp_message *message, bool oneway)
+{
+	return oneway ? mqp_send_oneway(producer, message)
+		      : mqp_send_async(producer, message, on_sent, produced);
 }
 
 static int produce_lines(struct mqp_producer *producer, struct produced *produced,
@@ -239,8 +250,8 @@ static int produce_lines(struct mqp_producer *producer, struct produced *produce
 {
 	bool oneway = json_is_true(json_object_get(options, "oneway"));
 	_cleanup_(freep) char *line = NULL;
-	struct mqp_message *message = NULL;
-	enum mqp_code code = mqp_message_new(&message);
+	struct input input = {0};
+	enum mqp_code code = mqp_message_new(&input.message);
 	size_t room = 0;
 	ssize_t size;
 	int r = code == MQP_OK ? 0 : session_fail("reading", code);
@@ -251,20 +262,17 @@ static int produce_lines(struct mqp_producer *producer, struct produced *produce
 		if (size > 0 && line[size - 1] == '\n')
 			--size;
 		++*ret_lines;
-		mqp_message_reset(message);
-		problem = json ? message_from_json(message, line, (size_t)size)
-			       : message_from_line(message, line, (size_t)size, options);
-		if (problem) {
+		mqp_message_reset(input.message);
+		problem = json ? message_from_json(&input, line, (size_t)size)
+			       : message_from_line(&input, line, (size_t)size, options);
+		if (problem)
 			r = ctl_fail(CTL_USAGE, "line %llu of standard input: %s",
 				     (unsigned long long)*ret_lines, problem);
-			break;
-		}
-		code = oneway ? mqp_send_oneway(producer, message)
-			      : mqp_send_async(producer, message, on_sent, produced);
-		if (code != MQP_OK)
+		else if ((code = send_one(producer, produced, input.message, oneway)) != MQP_OK)
 			r = session_fail("sending", code);
+		arena_deinit(&input.arena);
 	}
-	mqp_message_free(message);
+	mqp_message_free(input.message);
 	return r;
 }
 
