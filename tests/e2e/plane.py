@@ -19,10 +19,12 @@ SECRET = "correct-horse"
 class Plane:
     """A running stand-in. put() and gone() change its catalog, ask() goes through its door."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, descriptors=None, **settings):
         self.folder, self.next_id = str(folder), 100
         command = [os.path.join(BUILD, "tests/proxy_standin"), self.folder, *(f"{name}={value}" for name, value in settings.items())]
         self.log = open(os.path.join(self.folder, "log.jsonl"), "wb")  # pylint: disable=consider-using-with
+        if descriptors:
+            command = ["prlimit", f"--nofile={descriptors}", *command]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.host, port = self.answer()["address"].split(":")
         self.port = int(port)

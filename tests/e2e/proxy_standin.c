@@ -1,8 +1,8 @@
 // The real data plane over a backend in memory, governed by its standard input instead of a portal:
 // what clients may do to a proxy can be tested without the rest, and with faults on command.
 //
-//   proxy_standin DIR [workers=N] [cert=FILE key=FILE] [LIMIT=N …]   (LIMIT: a member of struct
-//   proxy_limits)
+//   proxy_standin DIR [listen=ADDRESS] [workers=N] [cert=FILE key=FILE] [LIMIT=N …]
+//   (LIMIT: a member of struct proxy_limits)
 //
 // Prints {"address": …}, then reads a command a line and prints an answer a line:
 //   {"do": "put", "object": "topic", "id": 5, FIELD: VALUE, …}    fields as in core/model/field.c
@@ -242,7 +242,8 @@ static bool set_limit(struct proxy_limits *limits, const char *name, uint64_t va
 	return false;
 }
 
-static void set_up(struct proxy_config *config, int argc, char **argv)
+static void set_up(struct proxy_config *config, struct proxy_listener_config *listener, int argc,
+		   char **argv)
 {
 	const char *cert = NULL, *key = NULL;
 	char problem[256];
@@ -255,6 +256,8 @@ static void set_up(struct proxy_config *config, int argc, char **argv)
 		*value++ = 0;
 		if (strcmp(argv[i], "workers") == 0)
 			config->workers = (unsigned)atoi(value);
+		else if (strcmp(argv[i], "listen") == 0)
+			listener->address = value;
 		else if (strcmp(argv[i], "cert") == 0)
 			cert = value;
 		else if (strcmp(argv[i], "key") == 0)
@@ -315,7 +318,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2)
 		die("DIR is missing");
-	set_up(&config, argc, argv);
+	set_up(&config, &listener, argc, argv);
 	sem_init(&ready, 0, 0);
 	if (catalog_new(NULL, NULL, &catalog) != 0)
 		die("catalog");

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import wire
+from plane import Plane
 from plane_fixtures import plane, plane_with  # pylint: disable=unused-import
 from wire import Record
 
@@ -268,3 +269,30 @@ def test_connections_come_and_go(plane_with):
     assert plane.totals()["connections"] == 0
     with plane.connect() as conn:
         assert len(conn.subscribe("readers").receive(300)) == 300
+
+
+# ---- the machine's limits
+
+
+def test_descriptors_run_out(plane_with):
+    plane = plane_with(descriptors=48, workers=1)
+    plane.topic("orders")
+    with plane.connect() as inside:
+        topic = inside.open_topic("orders")
+        crowd = [plane.strange(timeout=3) for _ in range(60)]
+        time.sleep(0.5)
+        assert topic.send(b"x")[0].outcome == wire.OK  # who is inside notices nothing
+        for conn in crowd:
+            conn.close()
+        time.sleep(0.5)
+        with plane.connect() as conn:
+            assert conn.ping()
+
+
+def test_port_in_use(plane, tmp_path):
+    second = tmp_path / "second"
+    second.mkdir()
+    with pytest.raises(AssertionError, match=f"127.0.0.1:{plane.port}: cannot listen: Address already in use"):
+        Plane(second, listen=f"127.0.0.1:{plane.port}")
+    for _ in range(20):  # and the first has lost nobody to it
+        plane.connect().close()
