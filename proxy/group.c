@@ -653,8 +653,27 @@ void group_on_leave(struct loop_task *task)
 
 // ---- changes and the end
 
+struct consume_counters group_consumed(const struct group_home *home)
+{
+	const struct dispatch_counters *counters = dispatch_counters(home->dispatch);
+
+	return (struct consume_counters){.messages = counters->delivered_messages,
+					 .bytes = counters->delivered_bytes,
+					 .redelivered = counters->redelivered,
+					 .acked = counters->acked,
+					 .nacked = counters->nacked,
+					 .rejected = counters->rejected,
+					 .released = counters->released,
+					 .timeouts = counters->timeouts,
+					 .dead = counters->dead};
+}
+
 static void home_free(struct group_home *home)
 {
+	const struct consume_counters consumed = group_consumed(home);
+
+	// The tenant's totals keep what a deleted group has counted.
+	consume_counters_add(&home->tenant->consumed, &consumed);
 	assert(list_empty(&home->members) && home->source_state == GROUP_SOURCE_CLOSED);
 	burials_forget(home);
 	loop_timer_cancel(&home->timer);

@@ -56,6 +56,7 @@ void groups_deinit(struct worker *worker);
 
 // How many rows of home->partitions were filled; 0: the source is not open, or says nothing yet.
 size_t group_backlog(struct group_home *home);
+struct consume_counters group_consumed(const struct group_home *home);
 // Each member of the worker's groups: its connection's session and what it holds.
 void groups_each_member(const struct worker *worker,
 			void (*fn)(void *ctx, uint64_t session, uint32_t in_flight), void *ctx);

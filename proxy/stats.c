@@ -72,21 +72,6 @@ static void add_counters(json_t *row, const struct counter *counters, size_t cou
 
 // ---- TOTALS
 
-static struct consume_counters consumed_of(const struct group_home *home)
-{
-	const struct dispatch_counters *counters = dispatch_counters(home->dispatch);
-
-	return (struct consume_counters){.messages = counters->delivered_messages,
-					 .bytes = counters->delivered_bytes,
-					 .redelivered = counters->redelivered,
-					 .acked = counters->acked,
-					 .nacked = counters->nacked,
-					 .rejected = counters->rejected,
-					 .released = counters->released,
-					 .timeouts = counters->timeouts,
-					 .dead = counters->dead};
-}
-
 static void add_tenants(json_t *index, const struct worker *worker)
 {
 	size_t cursor = 0;
@@ -127,7 +112,7 @@ static void add_groups(json_t *index, const struct worker *worker)
 
 	while ((node = map_next(&worker->groups, &cursor, &next))) {
 		struct group_home *home = CONTAINER_OF(node, struct group_home, node);
-		struct consume_counters consumed = consumed_of(home);
+		struct consume_counters consumed = group_consumed(home);
 		json_t *tenant = row_of(index, home->model->tenant);
 
 		add_counters(row_of(child(tenant, "groups"), node->key), consume_rows,

@@ -46,6 +46,19 @@ struct tenant_view *tenant_get(struct worker *worker, uint64_t id)
 	return tenant;
 }
 
+void consume_counters_add(struct consume_counters *to, const struct consume_counters *more)
+{
+	to->messages += more->messages;
+	to->bytes += more->bytes;
+	to->redelivered += more->redelivered;
+	to->acked += more->acked;
+	to->nacked += more->nacked;
+	to->rejected += more->rejected;
+	to->released += more->released;
+	to->timeouts += more->timeouts;
+	to->dead += more->dead;
+}
+
 bool tenant_conn_joins(struct tenant_view *tenant)
 {
 	if (!quota_count_take(tenant->ledger, QUOTA_CONNECTIONS, 1))

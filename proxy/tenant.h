@@ -22,6 +22,8 @@ struct consume_counters {
 	uint64_t redelivered, acked, nacked, rejected, released, timeouts, dead;
 };
 
+void consume_counters_add(struct consume_counters *to, const struct consume_counters *more);
+
 struct tenant_view {
 	struct map_node node; // member of worker->tenants, by tenant id
 	struct worker *worker;
