@@ -89,7 +89,8 @@ static void timers_run_in_order(void)
 	loop_timer_cancel(&timed[3].timer);
 	loop_timer_cancel(&timed[3].timer);
 	CHECK_EQ(loop_run(loop), 0);
-	// On a busy machine all may be due in the first round; their order by time holds all the same.
+	// On a busy machine all may be due in the first round; their order by time holds all the
+	// same.
 	CHECK_EQ(timed[0].again, 0);
 	CHECK(timed[2].seen > 0 && timed[2].seen < timed[1].seen);
 	CHECK_EQ(timed[3].seen, 0);
