@@ -368,9 +368,15 @@ static void fetch_done(struct loop_task *task)
 		state_set(source, fetch->code == CODE_NOT_FOUND ? SOURCE_GONE : SOURCE_DOWN,
 			  fetch->code, "reading the topic failed");
 	} else if (part->redelivering) {
+		struct log_fetch came = *fetch;
+
 		part->failed = false;
-		redelivery_hand_out(part, fetch, (uint64_t)clock_wall_ms());
-		buf_unref(fetch->buf);
+		// Whoever takes a delivery may ask for more at once: the pump must not start over
+		// part->fetch meanwhile.
+		source->pumping = true;
+		redelivery_hand_out(part, &came, (uint64_t)clock_wall_ms());
+		source->pumping = false;
+		buf_unref(came.buf);
 	} else if (fetch->count) {
 		part->failed = false;
 		part->stash = *fetch;
