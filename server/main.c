@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 
 enum { EXIT_USAGE = 2 };
 
@@ -109,8 +110,8 @@ static char *ready_fd_take(struct invocation *invocation, const char *value)
 	char *end;
 	long fd = strtol(value, &end, 10);
 
-	if (end == value || *end || fd < 0 || fd > INT32_MAX || fcntl((int)fd, F_GETFD) < 0)
-		return problem("--ready-fd: \"%s\" is not an open descriptor", value);
+	if (end == value || *end || fd < 0 || fd > INT32_MAX)
+		return problem("--ready-fd: \"%s\" is not a descriptor", value);
 	invocation->ready_fd = (int)fd;
 	return NULL;
 }
@@ -300,6 +301,7 @@ static int run(struct settings *settings, const struct invocation *invocation, c
 	struct daemon *daemon;
 	char *wrong;
 
+	umask(0077); // what the parts make is nobody else's
 	if (signals < 0)
 		return refuse(problem("signalfd: %s", strerror(errno)), EXIT_FAILURE);
 	descriptors_raise();
@@ -330,13 +332,14 @@ static int check(const struct settings *settings)
 int main(int argc, char **argv)
 {
 	struct invocation invocation;
-	struct settings *settings;
+	struct settings *settings = NULL;
 	char *wrong = settings_load(argv, &invocation, &settings);
 	int status;
 
-	if (wrong)
-		return refuse(wrong, EXIT_USAGE);
-	status = invocation.print   ? invocation.print()
+	if (!wrong && invocation.ready_fd >= 0 && fcntl(invocation.ready_fd, F_GETFD) < 0)
+		wrong = problem("--ready-fd: %d is not open", invocation.ready_fd);
+	status = wrong              ? refuse(wrong, EXIT_USAGE)
+		 : invocation.print ? invocation.print()
 		 : invocation.check ? check(settings)
 				    : run(settings, &invocation, argv);
 	settings_free(settings);

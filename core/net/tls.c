@@ -7,13 +7,15 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
+#include <string.h>
 
 static int fail(const char *what, const char *file, SSL_CTX *ctx, char *problem,
 		size_t problem_size)
 {
-	unsigned long error = ERR_peek_last_error();
-	const char *reason =
-		ERR_GET_LIB(error) == ERR_LIB_SYS ? NULL : ERR_reason_error_string(error);
+	// The first error is the cause; a file that cannot be read is the system's.
+	unsigned long cause = ERR_peek_error(), last = ERR_peek_last_error();
+	const char *reason = ERR_SYSTEM_ERROR(cause) ? strerror(ERR_GET_REASON(cause))
+						     : ERR_reason_error_string(last);
 
 	snprintf(problem, problem_size, "%s%s%s: %s", what, file ? " " : "", file ? file : "",
 		 reason ? reason : "cannot be read");

@@ -42,6 +42,7 @@ class Daemon:
         self.listen, self.portal = list(listen), list(portal)
         self.more = more
         self.process = None
+        self.expected = ()  # exit statuses, once something has been done to end it
         self.token = None
         if start:
             self.start()
@@ -58,6 +59,7 @@ class Daemon:
                 [*self.command(), "--ready-fd", str(write_fd)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write_fd], **self.more
             )
         os.close(write_fd)
+        self.expected = ()
         self.addresses = {"clients": [], "rest": []}
         with os.fdopen(read_fd, "rb", buffering=0) as pipe:
             text, deadline = b"", time.monotonic() + seconds
@@ -89,6 +91,7 @@ class Daemon:
     # ---- Ending it
 
     def signal(self, number):
+        self.expected = (0, 1, -signal.SIGKILL)
         self.process.send_signal(number)
 
     def wait(self, seconds=30):
@@ -101,12 +104,14 @@ class Daemon:
         assert status == 0, f"ended with {status}:\n{self.log()[-4000:]}"
 
     def kill(self):
-        self.process.kill()
+        self.signal(signal.SIGKILL)
         self.process.wait()
 
     def end(self):
-        """However the test ended: nothing stays behind, and what runs must end well."""
-        if self.process and self.process.poll() is None:
+        """However the test ended: nothing stays behind, what runs must end well, and nothing has ended by itself."""
+        if self.process and self.process.poll() is not None:
+            assert self.process.returncode in self.expected, f"ended with {self.process.returncode}:\n{self.log()[-4000:]}"
+        elif self.process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.stop()
                 return
