@@ -109,6 +109,8 @@ enum source_state { SOURCE_OPENING, SOURCE_READY, SOURCE_WINDOW_FULL, SOURCE_DOW
 struct source_partition {
 	uint64_t first, end, committed; // oldest kept, next to be written, first not acked
 	uint64_t ready, in_flight, retrying, delayed; // together: the backlog
+	uint64_t
+		expired; // dropped because their time to live was over, since the source was opened
 	uint32_t partition;
 	bool window_full;
 };

@@ -3,6 +3,7 @@
 
 #include "adapters/embedded/embedded.h"
 
+#include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
@@ -21,8 +22,10 @@ enum code embedded_code(int r)
 	case EEXIST: return CODE_CONFLICT;
 	case ENOSPC: return CODE_BACKEND_FULL;
 	case ENOMEM: return CODE_OVERLOADED;
+	case EDQUOT: return CODE_BACKEND_FULL;
 	case EINVAL: return CODE_BAD_REQUEST;
-	default: return CODE_BACKEND_ERROR;
+	case EUCLEAN: return CODE_BACKEND_ERROR;
+	default: return CODE_BACKEND_DOWN;
 	}
 }
 
@@ -65,14 +68,25 @@ static int options_read(const struct cluster *cluster, uint64_t *ret_map_bytes, 
 	return r;
 }
 
+// The committers give work to each other, and both need both stores.
+static void committers_flush(struct adapter *adapter)
+{
+	struct committer *d1 = adapter->committers[CLASS_D1], *d2 = adapter->committers[CLASS_D2];
+	bool idle = !d1 || !d2;
+
+	while (!idle)
+		idle = committer_flush(d1) && committer_flush(d2);
+}
+
 static void adapter_free(struct adapter *adapter)
 {
 	housekeeper_stop(adapter->housekeeper);
 	reader_stop(adapter->reader);
-	for (int i = 0; i < CLASSES; ++i) {
-		committer_stop(adapter->committers[i]);
-		store_close(adapter->stores[i]);
-	}
+	committers_flush(adapter);
+	committer_stop(adapter->committers[CLASS_D1]);
+	committer_stop(adapter->committers[CLASS_D2]);
+	store_close(adapter->stores[CLASS_D1]);
+	store_close(adapter->stores[CLASS_D2]);
 	free(adapter);
 }
 
@@ -85,7 +99,7 @@ static int store_start(struct adapter *adapter, int class, const char *data_dir,
 
 	if (asprintf(&path, "%s/%s", data_dir, names[class]) < 0)
 		return -ENOMEM;
-	r = store_open(path, class == CLASS_D1 ? DURABILITY_D1 : DURABILITY_D2, map_bytes,
+	r = store_open(path, class == CLASS_D1 ? adapter->stores[CLASS_D2] : NULL, map_bytes,
 		       &adapter->stores[class], ret_error);
 	return r < 0 ? r : committer_start(adapter->stores[class], &adapter->committers[class]);
 }
@@ -102,8 +116,9 @@ static int embedded_open(const struct cluster *cluster, const struct adapter_env
 	adapter = calloc(1, sizeof *adapter);
 	if (!adapter)
 		return -ENOMEM;
-	for (int i = 0; i < CLASSES && r >= 0; ++i)
-		r = store_start(adapter, i, env->data_dir, map_bytes, ret_error);
+	r = store_start(adapter, CLASS_D2, env->data_dir, map_bytes, ret_error);
+	if (r >= 0)
+		r = store_start(adapter, CLASS_D1, env->data_dir, map_bytes, ret_error);
 	if (r >= 0)
 		r = reader_start(READER_THREADS, &adapter->reader);
 	if (r >= 0)
@@ -122,11 +137,11 @@ struct closing {
 	void *ctx;
 };
 
-static void *close_thread(void *memory)
+static void *closing_run(void *arg)
 {
-	struct closing closing = *(struct closing *)memory;
+	struct closing closing = *(struct closing *)arg;
 
-	free(memory);
+	free(arg);
 	adapter_free(closing.adapter);
 	closing.done(closing.ctx);
 	return NULL;
@@ -141,7 +156,7 @@ static void embedded_close(struct adapter *adapter, void (*done)(void *ctx), voi
 
 	if (closing) {
 		*closing = (struct closing){adapter, done, ctx};
-		if (pthread_create(&thread, NULL, close_thread, closing) == 0) {
+		if (pthread_create(&thread, NULL, closing_run, closing) == 0) {
 			pthread_detach(thread);
 			return;
 		}
@@ -221,29 +236,37 @@ static void fetch_run(struct log_job *job)
 	loop_post(fetch->loop, &fetch->task);
 }
 
-static void embedded_fetch(struct adapter *adapter, struct log_fetch *fetch)
+static bool embedded_fetch(struct adapter *adapter, struct log_fetch *fetch)
 {
+	struct store_partition *partition = store_partition_of(fetch->topic, fetch->partition);
+
+	// What is deleted may be in memory still.
+	if (partition && fetch->offset >= __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE) &&
+	    tail_fetch(fetch->topic->store->tails, &partition->tail, fetch))
+		return true;
 	fetch->job.run = fetch_run;
 	reader_run(adapter->reader, &fetch->job);
+	return false;
 }
 
-static void embedded_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
+static bool embedded_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
 			    uint64_t *ret_end)
 {
-	const struct store_partition *partitions;
+	const struct store_partition *row = store_partition_of(topic, partition);
 
-	*ret_first = *ret_end = 0;
-	if (partition >= __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE))
-		return;
-	partitions = __atomic_load_n(&topic->partitions, __ATOMIC_ACQUIRE);
-	*ret_first = __atomic_load_n(&partitions[partition].first, __ATOMIC_ACQUIRE);
-	*ret_end = __atomic_load_n(&partitions[partition].end, __ATOMIC_ACQUIRE);
+	*ret_first = *ret_end = store_first_offset(topic->store);
+	if (row) {
+		*ret_end = __atomic_load_n(&row->end, __ATOMIC_ACQUIRE);
+		*ret_first = __atomic_load_n(&row->first, __ATOMIC_ACQUIRE);
+	}
+	return !store_topic_gone(topic);
 }
 
 static void embedded_watch(struct adapter_topic *topic, struct log_watch *watch)
 {
 	pthread_mutex_lock(&topic->watch_lock);
 	list_push_back(&topic->watches, &watch->node);
+	__atomic_store_n(&topic->watched, true, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&topic->watch_lock);
 }
 
@@ -251,11 +274,13 @@ static void embedded_unwatch(struct adapter_topic *topic, struct log_watch *watc
 {
 	pthread_mutex_lock(&topic->watch_lock);
 	list_unlink(&watch->node);
+	__atomic_store_n(&topic->watched, !list_empty(&topic->watches), __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&topic->watch_lock);
 }
 
 static const struct log_ops embedded_log_ops = {
 	.fetch = embedded_fetch,
+	.due = embedded_due,
 	.load = embedded_cursors_load,
 	.commit = embedded_cursors_commit,
 	.bounds = embedded_bounds,
@@ -266,7 +291,7 @@ static const struct log_ops embedded_log_ops = {
 static int embedded_source_open(struct adapter *adapter, const struct source_config *config,
 				struct source **ret)
 {
-	return log_source_open(adapter, &embedded_log_ops, 0, config, ret);
+	return log_source_open(adapter, &embedded_log_ops, config, ret);
 }
 
 const struct adapter_ops embedded_ops = {

@@ -40,7 +40,7 @@ void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bo
 void embedded_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
 		   adapter_json_fn done, void *ctx);
 
-// groups.c
+// groups.c, group_reset.c
 void embedded_group_create(struct adapter *adapter, const struct group *group,
 			   const struct topic *topic, adapter_done_fn done, void *ctx);
 void embedded_group_delete(struct adapter *adapter, const struct group *group,
@@ -50,8 +50,11 @@ void embedded_group_reset(struct adapter *adapter, const struct group *group,
 			  adapter_json_fn done, void *ctx);
 void embedded_group_backlog(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, adapter_json_fn done, void *ctx);
+
+// cursors.c: what a source asks
 void embedded_cursors_load(struct adapter *adapter, struct log_cursors *load);
 void embedded_cursors_commit(struct adapter *adapter, struct log_cursors *commit);
+void embedded_due(struct adapter *adapter, struct log_due *due);
 
 // housekeeper.c: retention, once a second
 int housekeeper_start(struct adapter *adapter, struct housekeeper **ret);

@@ -1,175 +1,18 @@
-// Groups: a row for the group and a cursor a partition (position and commit metadata), in the store
-// of the group's topic.
+// Groups: a row for the group in the D2 store, a cursor a partition in the store of the group's
+// topic.
+//
+// Where both are not one store they cannot change together: cursors are written before the row and
+// deleted before it, so a crash in between leaves nothing that a second try does not finish.
 
-#include "adapters/embedded/embedded.h"
+#include "adapters/embedded/cursor.h"
+#include "adapters/embedded/group_job.h"
 #include "adapters/log/window.h"
-#include "core/base/clock.h"
 
 #include <errno.h>
 
-#define CURSOR_HEAD 8u // the position; the text follows
+#define DELETE_ROWS 1000u // in one transaction
 
-struct group_row {
-	uint64_t incarnation;
-	uint64_t topic;
-};
-
-static MDB_val group_key(uint8_t bytes[STORE_KEY_SIZE], uint64_t id)
-{
-	store_key(bytes, id, 0, 0);
-	return (MDB_val){8, bytes};
-}
-
-static MDB_val cursor_key(uint8_t bytes[STORE_KEY_SIZE], uint64_t id, uint32_t partition)
-{
-	store_key(bytes, id, partition, 0);
-	return (MDB_val){12, bytes};
-}
-
-// 0: there and of this incarnation; -ENOENT: not.
-static int group_check(struct store *store, MDB_txn *txn, const struct group *group)
-{
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = group_key(bytes, group->object.id), value;
-	int r = mdb_get(txn, store->groups, &key, &value);
-
-	if (r)
-		return store_errno(r);
-	return value.mv_size == sizeof(struct group_row) &&
-			       le64_get(value.mv_data) == group->incarnation
-		       ? 0
-		       : -ENOENT;
-}
-
-static int cursor_put(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
-		      uint64_t position, const char *text)
-{
-	uint8_t bytes[STORE_KEY_SIZE];
-	size_t size = strlen(text);
-	MDB_val key = cursor_key(bytes, group, partition), value = {CURSOR_HEAD + size, NULL};
-	int r = mdb_put(txn, store->cursors, &key, &value, MDB_RESERVE);
-
-	if (r)
-		return store_errno(r);
-	le64_put(value.mv_data, position);
-	memcpy((char *)value.mv_data + CURSOR_HEAD, text, size);
-	return 0;
-}
-
-// A partition without a cursor (the topic has grown since) begins at its first message.
-static int cursor_get(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
-		      struct log_cursor *ret)
-{
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = cursor_key(bytes, group, partition), value;
-	int r = mdb_get(txn, store->cursors, &key, &value);
-
-	*ret = (struct log_cursor){.partition = partition};
-	if (r == MDB_NOTFOUND)
-		ret->text = strdup("");
-	else if (r || value.mv_size < CURSOR_HEAD)
-		return r ? store_errno(r) : -EUCLEAN;
-	else {
-		ret->position = le64_get(value.mv_data);
-		ret->text = strndup((const char *)value.mv_data + CURSOR_HEAD,
-				    value.mv_size - CURSOR_HEAD);
-	}
-	return ret->text ? 0 : -ENOMEM;
-}
-
-// ---- what a source asks
-
-static void load_run(struct log_job *job)
-{
-	struct log_cursors *load = CONTAINER_OF(job, struct log_cursors, job);
-	struct store *store = load->topic->store;
-	MDB_txn *txn;
-	int r = store_read_begin(store, &txn);
-
-	for (uint32_t i = 0; i < load->count; ++i)
-		load->cursors[i].text = NULL;
-	if (!r) {
-		r = group_check(store, txn, load->group);
-		for (uint32_t i = 0; !r && i < load->count; ++i)
-			r = cursor_get(store, txn, load->group->object.id, i, &load->cursors[i]);
-		mdb_txn_abort(txn);
-	}
-	load->code = embedded_code(r);
-	loop_post(load->loop, &load->task);
-}
-
-void embedded_cursors_load(struct adapter *adapter, struct log_cursors *load)
-{
-	load->job.run = load_run;
-	reader_run(adapter->reader, &load->job);
-}
-
-struct commit_job {
-	struct committer_job job;
-	struct log_cursors *commit;
-};
-
-static int commit_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
-{
-	const struct log_cursors *commit = CONTAINER_OF(base, struct commit_job, job)->commit;
-	struct store *store = committer_store(committer);
-	int r = group_check(store, txn, commit->group);
-
-	for (uint32_t i = 0; !r && i < commit->count; ++i)
-		r = cursor_put(store, txn, commit->group->object.id, commit->cursors[i].partition,
-			       commit->cursors[i].position, commit->cursors[i].text);
-	return r;
-}
-
-static void commit_done(struct committer_job *base, int r)
-{
-	struct commit_job *job = CONTAINER_OF(base, struct commit_job, job);
-	struct log_cursors *commit = job->commit;
-
-	free(job);
-	commit->code = embedded_code(r);
-	loop_post(commit->loop, &commit->task);
-}
-
-void embedded_cursors_commit(struct adapter *adapter, struct log_cursors *commit)
-{
-	struct commit_job *job = calloc(1, sizeof *job);
-
-	if (!job) {
-		commit->code = CODE_OVERLOADED;
-		loop_post(commit->loop, &commit->task);
-		return;
-	}
-	job->commit = commit;
-	job->job.apply = commit_apply;
-	job->job.done = commit_done;
-	committer_run(committer_of(adapter, commit->topic->store), &job->job);
-}
-
-// ---- administration
-
-// Where a group is to stand in one partition.
-struct target {
-	enum { TARGET_EARLIEST, TARGET_LATEST, TARGET_TIME, TARGET_POSITIONS } at;
-	int64_t time_ms;
-	const json_t *positions;
-};
-
-struct group_job {
-	struct committer_job job;
-	struct log_job read;
-	struct adapter *adapter;
-	const struct group *group;
-	const struct topic *topic;
-	struct adapter_topic *open;
-	struct target target;
-	json_t *to; // owns target.positions
-	json_t *moved;
-	bool preview;
-	adapter_done_fn done;
-	adapter_json_fn json_done;
-	void *ctx;
-};
+// ---- jobs
 
 static void job_free(struct group_job *job)
 {
@@ -182,7 +25,7 @@ static void job_free(struct group_job *job)
 	free(job);
 }
 
-static void job_end(struct group_job *job, int r, json_t *answer, const char *text)
+void group_job_end(struct group_job *job, int r, json_t *answer, const char *text)
 {
 	if (job->done)
 		job->done(job->ctx, embedded_code(r), text);
@@ -191,137 +34,196 @@ static void job_end(struct group_job *job, int r, json_t *answer, const char *te
 	job_free(job);
 }
 
-static struct group_job *job_new(struct adapter *adapter, const struct group *group,
-				 const struct topic *topic, void *ctx, int *ret_r)
+struct group_job *group_job_new(struct adapter *adapter, const struct group *group,
+				const struct topic *topic, adapter_done_fn done,
+				adapter_json_fn json_done, void *ctx)
 {
 	struct group_job *job = calloc(1, sizeof *job);
+	int r;
 
-	*ret_r = job ? 0 : -ENOMEM;
-	if (!job)
+	if (!job) {
+		if (done)
+			done(ctx, CODE_OVERLOADED, NULL);
+		else
+			json_done(ctx, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
+	}
 	job->adapter = adapter;
 	job->group = model_ref(group);
 	job->topic = model_ref(topic);
+	job->done = done;
+	job->json_done = json_done;
 	job->ctx = ctx;
 	job->open = store_topic_open(adapter->stores[class_of(topic)], topic->object.id,
-				     topic->incarnation, ret_r);
+				     topic->incarnation, &r);
 	return job;
 }
 
-static int positions_find(const json_t *positions, uint32_t partition, uint64_t *ret)
+static struct group_job *job_of(struct committer_job *base)
 {
+	return CONTAINER_OF(base, struct group_job, job);
+}
+
+// Runs on the committer of the group's topic.
+static void job_run(struct group_job *job,
+		    int (*apply)(struct committer_job *, struct committer *, MDB_txn *),
+		    void (*done)(struct committer_job *, int))
+{
+	job->job.apply = apply;
+	job->job.done = done;
+	committer_run(job->adapter->committers[class_of(job->topic)], &job->job);
+}
+
+static void job_done(struct committer_job *base, int r)
+{
+	group_job_end(job_of(base), r, NULL,
+		      r == -EEXIST ? "it exists as another incarnation" : NULL);
+}
+
+// Then on the committer of the rows; at once where it is the same.
+static void job_run_row(struct group_job *job,
+			int (*apply)(struct committer_job *, struct committer *, MDB_txn *))
+{
+	job->job.apply = apply;
+	job->job.done = job_done;
+	committer_run(job->adapter->committers[CLASS_D2], &job->job);
+}
+
+// ---- making
+
+int group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
+			 const struct store_partition *partition, uint64_t *ret)
+{
+	const struct store_partition_row *row =
+		partition->touched ? &partition->next : &partition->now;
 	const json_t *position;
 	size_t i;
-
-	json_array_foreach(positions, i, position)
-	{
-		if (json_integer_value(json_object_get(position, "partition")) ==
-		    (json_int_t)partition) {
-			*ret = (uint64_t)MAX(
-				json_integer_value(json_object_get(position, "offset")), 0);
-			return 1;
-		}
-	}
-	return 0;
-}
-
-// Positive 1: this partition has a target; 0: it stays.
-static int target_resolve(const struct target *target, struct store *store, MDB_txn *txn,
-			  const struct store_partition *partition, uint64_t *ret)
-{
-	uint64_t first = partition->touched ? partition->next_first : partition->first,
-		 end = partition->touched ? partition->next_end : partition->end;
 	int r = 1;
 
-	switch (target->at) {
-	case TARGET_EARLIEST: *ret = first; break;
-	case TARGET_LATEST: *ret = end; break;
-	case TARGET_TIME:
-		r = reader_find_time(store, txn, partition->topic->id, partition->number, first,
-				     end, target->time_ms, ret);
+	switch (target->place) {
+	case PLACE_EARLIEST: *ret = row->first; break;
+	case PLACE_LATEST: *ret = row->end; break;
+	case PLACE_TIME:
+		r = reader_find_time(store, txn, partition->topic->id, partition->number,
+				     row->first, row->end, target->time_ms, ret);
 		r = r < 0 ? r : 1;
 		break;
-	case TARGET_POSITIONS: r = positions_find(target->positions, partition->number, ret); break;
+	case PLACE_POSITIONS:
+		r = 0;
+		json_array_foreach(target->positions, i, position)
+		{
+			json_int_t offset = json_integer_value(json_object_get(position, "offset"));
+
+			if (json_integer_value(json_object_get(position, "partition")) !=
+			    (json_int_t)partition->number)
+				continue;
+			*ret = (uint64_t)MAX(offset, 0);
+			r = 1;
+		}
 	}
 	if (r == 1)
-		*ret = MIN(MAX(*ret, first), end);
+		*ret = MIN(MAX(*ret, row->first), row->end);
 	return r;
 }
 
-static int create_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+static int row_put(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
-	struct store *store = committer_store(committer);
-	struct group_row row = {job->group->incarnation, job->topic->object.id};
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = group_key(bytes, job->group->object.id), value = {sizeof row, &row};
-	int r = group_check(store, txn, job->group);
+	struct group_job *job = job_of(base);
+	struct store_group_row row = {job->group->incarnation, job->topic->object.id};
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes}, value = {sizeof row, &row};
+	int r;
 
+	store_key(bytes, job->group->object.id, 0, 0);
+	r = mdb_put(txn, committer_store(committer)->groups, &key, &value, MDB_NOOVERWRITE);
+	if (r == MDB_KEYEXIST)
+		return le64_get(value.mv_data) == job->group->incarnation ? 0 : -EEXIST;
+	return store_errno(r);
+}
+
+static int cursors_make(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct group_job *job = job_of(base);
+	struct store *store = committer_store(committer);
+	struct group_target target = {
+		.place = job->group->start == GROUP_START_LATEST ? PLACE_LATEST
+			 : job->group->start == GROUP_START_TIME ? PLACE_TIME
+								 : PLACE_EARLIEST,
+		.time_ms = job->group->start_ms,
+	};
+	int r = store_group_check(store, job->group);
+
+	job->was_there = r == 0;
 	if (r != -ENOENT)
 		return r;
-	r = mdb_put(txn, store->groups, &key, &value, MDB_NOOVERWRITE);
-	if (r == MDB_KEYEXIST)
-		return -EEXIST;
-	r = store_errno(r);
+	r = 0;
 	for (uint32_t i = 0; r >= 0 && i < job->open->partition_count; ++i) {
-		uint64_t position = 0;
+		struct log_cursor cursor = {.text = (char *)(uintptr_t)"", .partition = i};
 
-		r = target_resolve(&job->target, store, txn, &job->open->partitions[i], &position);
+		r = group_target_resolve(&target, store, txn, &job->open->partitions[i],
+					 &cursor.position);
 		if (r >= 0)
-			r = cursor_put(store, txn, job->group->object.id, i, position, "");
+			r = cursor_put(store, txn, job->group->object.id, &cursor);
 	}
-	return r;
+	return r < 0 ? r : 0;
 }
 
-static void create_done(struct committer_job *base, int r)
+static void cursors_made(struct committer_job *base, int r)
 {
-	job_end(CONTAINER_OF(base, struct group_job, job), r, NULL,
-		r == -EEXIST ? "it exists as another incarnation" : NULL);
+	struct group_job *job = job_of(base);
+
+	if (r < 0 || job->was_there)
+		job_done(base, r);
+	else
+		job_run_row(job, row_put);
 }
 
 void embedded_group_create(struct adapter *adapter, const struct group *group,
 			   const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	int r;
-	struct group_job *job = job_new(adapter, group, topic, ctx, &r);
+	struct group_job *job = group_job_new(adapter, group, topic, done, NULL, ctx);
 
-	if (!job) {
-		done(ctx, CODE_OVERLOADED, NULL);
-		return;
-	}
-	job->done = done;
-	if (!job->open) {
-		job_end(job, r, NULL, "its topic is not there");
-		return;
-	}
-	job->target.at = group->start == GROUP_START_LATEST ? TARGET_LATEST
-			 : group->start == GROUP_START_TIME ? TARGET_TIME
-							    : TARGET_EARLIEST;
-	job->target.time_ms = group->start_ms;
-	job->job.apply = create_apply;
-	job->job.done = create_done;
-	committer_run(adapter->committers[class_of(topic)], &job->job);
+	if (job && !job->open)
+		group_job_end(job, -ENOENT, NULL, "its topic is not there");
+	else if (job)
+		job_run(job, cursors_make, cursors_made);
 }
 
-static int delete_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
-{
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
-	struct store *store = committer_store(committer);
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = group_key(bytes, job->group->object.id), value;
-	MDB_cursor *cursor;
-	int r = group_check(store, txn, job->group);
+// ---- deleting
 
+static int row_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes};
+	int r;
+
+	store_key(bytes, job_of(base)->group->object.id, 0, 0);
+	r = mdb_del(txn, committer_store(committer)->groups, &key, NULL);
+	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+}
+
+static int cursors_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct group_job *job = job_of(base);
+	struct store *store = committer_store(committer);
+	uint64_t group = job->group->object.id;
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
+	MDB_cursor *cursor;
+	int r = store_group_check(store, job->group);
+
+	job->was_there = r == 0;
 	if (r)
 		return r == -ENOENT ? 0 : r;
-	r = mdb_del(txn, store->groups, &key, NULL);
-	if (!r)
-		r = mdb_cursor_open(txn, store->cursors, &cursor);
+	r = retry_delete(store, txn, group, UINT32_MAX, DELETE_ROWS);
+	if (r)
+		return r < 0 ? r : COMMITTER_AGAIN;
+	r = mdb_cursor_open(txn, store->cursors, &cursor);
 	if (r)
 		return store_errno(r);
-	key = cursor_key(bytes, job->group->object.id, 0);
+	store_key(bytes, group, 0, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	while (!r && store_key_id(key.mv_data) == job->group->object.id) {
+	while (!r && store_key_id(key.mv_data) == group) {
 		r = mdb_cursor_del(cursor, 0);
 		if (!r)
 			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -330,130 +232,23 @@ static int delete_apply(struct committer_job *base, struct committer *committer,
 	return r == MDB_NOTFOUND ? 0 : store_errno(r);
 }
 
+static void cursors_deleted(struct committer_job *base, int r)
+{
+	struct group_job *job = job_of(base);
+
+	if (r < 0 || !job->was_there)
+		job_done(base, r);
+	else
+		job_run_row(job, row_delete);
+}
+
 void embedded_group_delete(struct adapter *adapter, const struct group *group,
 			   const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	int r;
-	struct group_job *job = job_new(adapter, group, topic, ctx, &r);
+	struct group_job *job = group_job_new(adapter, group, topic, done, NULL, ctx);
 
-	if (!job) {
-		done(ctx, CODE_OVERLOADED, NULL);
-		return;
-	}
-	job->done = done;
-	job->job.apply = delete_apply;
-	job->job.done = create_done;
-	committer_run(adapter->committers[class_of(topic)], &job->job);
-}
-
-// ---- reset
-
-static int target_read(const json_t *to, struct target *target)
-{
-	const json_t *time_ms = json_object_get(to, "time_ms"),
-		     *positions = json_object_get(to, "positions");
-
-	if (json_is_true(json_object_get(to, "earliest")))
-		target->at = TARGET_EARLIEST;
-	else if (json_is_true(json_object_get(to, "latest")))
-		target->at = TARGET_LATEST;
-	else if (json_is_integer(time_ms))
-		*target =
-			(struct target){.at = TARGET_TIME, .time_ms = json_integer_value(time_ms)};
-	else if (json_is_array(positions))
-		*target = (struct target){.at = TARGET_POSITIONS, .positions = positions};
-	else
-		return -EINVAL;
-	return 0;
-}
-
-// Messages between two positions that the group has not acknowledged.
-static uint64_t open_between(const struct log_cursor *cursor, uint64_t to, uint64_t end)
-{
-	struct window window;
-	uint64_t open = 0, epoch;
-
-	window_init(&window, cursor->position, 0);
-	if (window_decode(&window, cursor->text, &epoch) < 0)
-		return to - cursor->position;
-	for (uint64_t offset = cursor->position; offset < MIN(to, end); ++offset) {
-		if (offset >= window_next(&window)) {
-			open += MIN(to, end) - offset;
-			break;
-		}
-		open += window.slots[(window.head + (uint32_t)(offset - window.base)) &
-				     (window.room - 1)]
-				.state != WINDOW_DONE;
-	}
-	window_deinit(&window);
-	return open;
-}
-
-static int reset_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
-{
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
-	struct store *store = committer_store(committer);
-	int r = group_check(store, txn, job->group);
-
-	json_decref(job->moved);
-	job->moved = json_array();
-	for (uint32_t i = 0; !r && i < job->open->partition_count; ++i) {
-		const struct store_partition *partition = &job->open->partitions[i];
-		struct log_cursor cursor = {0};
-		uint64_t to;
-
-		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
-		if (!r)
-			r = target_resolve(&job->target, store, txn, partition, &to);
-		if (r == 1) {
-			uint64_t from = MAX(cursor.position, partition->first);
-
-			r = job->preview ? 0
-					 : cursor_put(store, txn, job->group->object.id, i, to, "");
-			json_array_append_new(
-				job->moved,
-				json_pack("{s:I,s:I,s:I,s:I,s:I}", "partition", (json_int_t)i,
-					  "from", (json_int_t)from, "to", (json_int_t)to, "skipped",
-					  (json_int_t)(to > from ? open_between(&cursor, to,
-										partition->end)
-								 : 0),
-					  "replayed", (json_int_t)(to < from ? from - to : 0)));
-		}
-		free(cursor.text);
-	}
-	return r;
-}
-
-static void reset_done(struct committer_job *base, int r)
-{
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
-	json_t *answer = r ? NULL : json_pack("{s:O}", "partitions", job->moved);
-
-	job_end(job, r, answer, NULL);
-}
-
-void embedded_group_reset(struct adapter *adapter, const struct group *group,
-			  const struct topic *topic, const json_t *to, bool preview,
-			  adapter_json_fn done, void *ctx)
-{
-	int r;
-	struct group_job *job = job_new(adapter, group, topic, ctx, &r);
-
-	if (!job) {
-		done(ctx, CODE_OVERLOADED, NULL, NULL);
-		return;
-	}
-	job->json_done = done;
-	job->preview = preview;
-	job->to = json_deep_copy(to);
-	if (!job->open || target_read(job->to, &job->target) < 0) {
-		job_end(job, job->open ? -EINVAL : r, NULL,
-			job->open ? "to: earliest, latest, time_ms or positions" : NULL);
-		return;
-	}
-	job->job.apply = reset_apply;
-	job->job.done = reset_done;
-	committer_run(adapter->committers[class_of(topic)], &job->job);
+	if (job)
+		job_run(job, cursors_delete, cursors_deleted);
 }
 
 // ---- backlog of a group whose source is not open
@@ -466,7 +261,7 @@ static json_t *partition_backlog(const struct log_cursor *cursor,
 	struct window window;
 	json_t *json;
 
-	window_init(&window, cursor->position, 0);
+	window_init(&window, cursor->position);
 	if (window_decode(&window, cursor->text, &epoch) < 0)
 		return NULL;
 	window_truncate(&window, first);
@@ -474,51 +269,58 @@ static json_t *partition_backlog(const struct log_cursor *cursor,
 	json = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "partition",
 			 (json_int_t)partition->number, "first", (json_int_t)first, "end",
 			 (json_int_t)end, "committed", (json_int_t)window.base, "ready",
-			 (json_int_t)((end > next ? end - next : 0) + window.untried), "in_flight",
-			 (json_int_t)0, "retrying", (json_int_t)window.retrying, "delayed",
-			 (json_int_t)window.delayed, "window_full", (int)window_full(&window));
+			 (json_int_t)((end > next ? end - next : 0) + window.open), "in_flight",
+			 (json_int_t)0, "retrying", (json_int_t)(window.waiting + cursor->retrying),
+			 "delayed", (json_int_t)cursor->delayed, "window_full",
+			 (int)window_full(&window));
 	window_deinit(&window);
 	return json;
+}
+
+static int backlog_read(struct group_job *job, json_t *partitions)
+{
+	struct store *store = job->open->store;
+	MDB_txn *txn;
+	int r = store_group_check(store, job->group);
+
+	if (!r)
+		r = store_read_begin(store, &txn);
+	if (r)
+		return r;
+	for (uint32_t i = 0; !r && i < store_partition_count(job->open); ++i) {
+		struct log_cursor cursor;
+
+		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
+		if (!r)
+			r = json_array_append_new(
+				partitions,
+				partition_backlog(&cursor, store_partition_of(job->open, i)));
+		free(cursor.text);
+	}
+	mdb_txn_abort(txn);
+	return r;
 }
 
 static void backlog_run(struct log_job *read)
 {
 	struct group_job *job = CONTAINER_OF(read, struct group_job, read);
-	struct store *store = job->open->store;
 	json_t *partitions = json_array();
-	MDB_txn *txn;
-	int r = store_read_begin(store, &txn);
+	int r = backlog_read(job, partitions);
+	json_t *answer = r ? NULL : json_pack("{s:O,s:b}", "partitions", partitions, "at_most", 0);
 
-	if (!r) {
-		r = group_check(store, txn, job->group);
-		for (uint32_t i = 0; !r && i < job->open->partition_count; ++i) {
-			struct log_cursor cursor;
-
-			r = cursor_get(store, txn, job->group->object.id, i, &cursor);
-			if (!r)
-				json_array_append_new(
-					partitions,
-					partition_backlog(&cursor, &job->open->partitions[i]));
-			free(cursor.text);
-		}
-		mdb_txn_abort(txn);
-	}
-	job_end(job, r, json_pack("{s:o,s:b}", "partitions", partitions, "at_most", 0), NULL);
+	json_decref(partitions);
+	group_job_end(job, r, answer, NULL);
 }
 
 void embedded_group_backlog(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, adapter_json_fn done, void *ctx)
 {
-	int r;
-	struct group_job *job = job_new(adapter, group, topic, ctx, &r);
+	struct group_job *job = group_job_new(adapter, group, topic, NULL, done, ctx);
 
-	if (!job) {
-		done(ctx, CODE_OVERLOADED, NULL, NULL);
+	if (!job)
 		return;
-	}
-	job->json_done = done;
 	if (!job->open) {
-		job_end(job, r, NULL, NULL);
+		group_job_end(job, -ENOENT, NULL, "its topic is not there");
 		return;
 	}
 	job->read.run = backlog_run;

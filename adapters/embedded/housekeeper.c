@@ -1,7 +1,7 @@
 // Retention: once a second a bounded part of the topics is looked at, and what is too old or too
 // much is deleted from the front in bounded transactions.
 //
-// A turn goes through TOPICS_A_TURN rows of a store, then the next ones; so a million topics take
+// A turn goes through TOPICS_A_TURN rows, then the next ones; so a million topics take
 // minutes to go round, and an idle store costs next to nothing.
 
 #include "adapters/embedded/embedded.h"
@@ -19,9 +19,8 @@ struct turn {
 	struct committer_job job;
 	struct housekeeper *housekeeper;
 	struct adapter_topic *open;
-	uint64_t next_id; // where the next turn begins
-	uint64_t retention_ms, retention_bytes;
-	int class;
+	uint64_t id, next_id; // of this topic; where the next look begins
+	struct store_topic_row row;
 	bool running;
 };
 
@@ -31,15 +30,17 @@ struct housekeeper {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stopping;
-	struct turn turns[CLASSES];
+	struct turn turn;
 };
 
 // The next topic with a limit, at or after next_id, among TOPICS_A_TURN rows. false: none in these
 // rows.
-static bool topic_next(struct turn *turn, struct store *store, unsigned *rows)
+static bool topic_next(struct turn *turn, unsigned *rows)
 {
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = {8, bytes}, value;
+	struct adapter *adapter = turn->housekeeper->adapter;
+	struct store *store = adapter->stores[CLASS_D2];
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes}, value;
 	MDB_cursor *cursor;
 	MDB_txn *txn;
 	bool found = false;
@@ -48,32 +49,24 @@ static bool topic_next(struct turn *turn, struct store *store, unsigned *rows)
 	if (r)
 		return false;
 	r = mdb_cursor_open(txn, store->topics, &cursor);
-	store_key(bytes, turn->next_id, 0, 0);
-	if (!r) {
-		r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-		while (!r && !found && *rows > 0) {
-			struct store_topic_row row;
-			int opened;
-
-			--*rows;
-			memcpy(&row, value.mv_data, MIN(value.mv_size, sizeof row));
-			turn->next_id = store_key_id(key.mv_data) + 1;
-			if (row.retention_ms || row.retention_bytes) {
-				turn->retention_ms = row.retention_ms;
-				turn->retention_bytes = row.retention_bytes;
-				turn->open = store_topic_open(store, turn->next_id - 1,
-							      row.incarnation, &opened);
-				found = turn->open != NULL;
-			}
-			if (!found)
-				r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-		}
-		if (r == MDB_NOTFOUND) {
-			turn->next_id = 0;
-			*rows = 0;
-		}
-		mdb_cursor_close(cursor);
+	if (r) {
+		mdb_txn_abort(txn);
+		return false;
 	}
+	store_key(bytes, turn->next_id, 0, 0);
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	for (; !r && !found && *rows > 0; r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		--*rows;
+		memcpy(&turn->row, value.mv_data, MIN(value.mv_size, sizeof turn->row));
+		turn->id = store_key_id(key.mv_data);
+		turn->next_id = turn->id + 1;
+		found = turn->row.retention_ms || turn->row.retention_bytes;
+	}
+	if (r == MDB_NOTFOUND && !found) {
+		turn->next_id = 0;
+		*rows = 0;
+	}
+	mdb_cursor_close(cursor);
 	mdb_txn_abort(txn);
 	return found;
 }
@@ -81,17 +74,27 @@ static bool topic_next(struct turn *turn, struct store *store, unsigned *rows)
 static int turn_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct turn *turn = CONTAINER_OF(base, struct turn, job);
+	const struct store_topic_row *row = &turn->row;
 	uint32_t count = turn->open->partition_count;
-	int64_t before_ms =
-		turn->retention_ms ? clock_wall_ms() - (int64_t)turn->retention_ms : INT64_MIN;
-	uint64_t keep =
-		turn->retention_bytes ? MAX(turn->retention_bytes / count, 1ull) : UINT64_MAX;
 	unsigned left = TRIM_CHUNKS;
+	uint64_t bytes = 0;
 
+	for (uint32_t i = 0; i < count; ++i)
+		bytes += turn->open->partitions[i].now.bytes;
 	for (uint32_t i = 0; i < count; ++i) {
-		int r = committer_trim(committer, txn, &turn->open->partitions[i], UINT64_MAX,
-				       before_ms, keep, left);
+		struct store_partition *partition = &turn->open->partitions[i];
+		struct append_trim trim = {
+			.until = UINT64_MAX, .before_ms = INT64_MIN, .keep_bytes = UINT64_MAX};
+		int r;
 
+		if (row->retention_ms)
+			trim.before_ms =
+				clock_wall_ms() - (int64_t)MIN(row->retention_ms, INT64_MAX);
+		// What the topic has too much is taken from its partitions as large as they are.
+		if (row->retention_bytes && bytes > row->retention_bytes)
+			trim.keep_bytes = (uint64_t)((double)partition->now.bytes *
+						     (double)row->retention_bytes / (double)bytes);
+		r = append_trim(committer_append(committer), txn, partition, &trim, left);
 		if (r < 0)
 			return r;
 		left -= (unsigned)r;
@@ -113,17 +116,22 @@ static void turn_done(struct committer_job *base, int r)
 }
 
 // Called with the lock held; releases it while the committer works.
-static void turn_run(struct turn *turn)
+static void turn_run(struct housekeeper *housekeeper)
 {
-	struct housekeeper *housekeeper = turn->housekeeper;
-	struct store *store = housekeeper->adapter->stores[turn->class];
+	struct turn *turn = &housekeeper->turn;
 	unsigned rows = TOPICS_A_TURN;
 
-	while (!housekeeper->stopping && topic_next(turn, store, &rows)) {
+	while (!housekeeper->stopping && topic_next(turn, &rows)) {
+		int class = turn->row.durability == DURABILITY_D1 ? CLASS_D1 : CLASS_D2, r;
+
+		turn->open = store_topic_open(housekeeper->adapter->stores[class], turn->id,
+					      turn->row.incarnation, &r);
+		if (!turn->open)
+			continue;
 		turn->running = true;
 		turn->job.apply = turn_apply;
 		turn->job.done = turn_done;
-		committer_run(housekeeper->adapter->committers[turn->class], &turn->job);
+		committer_run(housekeeper->adapter->committers[class], &turn->job);
 		while (turn->running)
 			pthread_cond_wait(&housekeeper->wake, &housekeeper->lock);
 		store_topic_close(turn->open);
@@ -139,8 +147,7 @@ static void *housekeeper_thread(void *ctx)
 	while (!housekeeper->stopping) {
 		struct timespec until;
 
-		for (int i = 0; i < CLASSES; ++i)
-			turn_run(&housekeeper->turns[i]);
+		turn_run(housekeeper);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += TURN_NS / S_NS;
 		while (!housekeeper->stopping &&
@@ -160,10 +167,7 @@ int housekeeper_start(struct adapter *adapter, struct housekeeper **ret)
 	if (!housekeeper)
 		return -ENOMEM;
 	housekeeper->adapter = adapter;
-	for (int i = 0; i < CLASSES; ++i) {
-		housekeeper->turns[i].housekeeper = housekeeper;
-		housekeeper->turns[i].class = i;
-	}
+	housekeeper->turn.housekeeper = housekeeper;
 	pthread_mutex_init(&housekeeper->lock, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -1,14 +1,17 @@
-// A range is read in two steps inside one short transaction: find the records in the mapped pages
-// and add up their sizes, then copy them into one buffer.
+// A range is read in two steps inside one short transaction: find the runs of records in the mapped
+// pages and add up their sizes, then copy them into one buffer. The checksum of each chunk that is
+// touched is checked.
 
 #include "adapters/embedded/reader.h"
 
+#include "adapters/embedded/embedded.h"
+#include "core/base/crc32c.h"
+#include "core/base/log.h"
 #include "core/wire/record.h"
 
 #include <errno.h>
 
 #define THREADS_MAX 8u
-#define ENTRIES_MAX 4096u
 
 struct reader {
 	pthread_t threads[THREADS_MAX];
@@ -91,169 +94,326 @@ void reader_run(struct reader *reader, struct log_job *job)
 	pthread_mutex_unlock(&reader->lock);
 }
 
+// ---- chunks
+
+struct chunk_view {
+	uint64_t offset, count;
+	int64_t stored_ms;
+	const uint8_t *records;
+	size_t size;
+};
+
+static bool is_of(const MDB_val *key, uint64_t topic, uint32_t partition)
+{
+	return key->mv_size == STORE_KEY && store_key_id(key->mv_data) == topic &&
+	       store_key_partition(key->mv_data) == partition;
+}
+
+static bool chunk_read(const MDB_val *key, const MDB_val *value, struct chunk_view *ret)
+{
+	const struct store_chunk *chunk = value->mv_data;
+
+	if (value->mv_size < sizeof *chunk)
+		return false;
+	*ret = (struct chunk_view){.offset = store_key_offset(key->mv_data),
+				   .count = le32_get(&chunk->count),
+				   .stored_ms = (int64_t)le64_get(&chunk->stored_ms),
+				   .records = chunk->records,
+				   .size = value->mv_size - sizeof *chunk};
+	return true;
+}
+
+// Puts the cursor on the chunk that holds `offset`, or on the next one of the partition.
+// MDB_NOTFOUND: there is none.
+static int chunk_seek(MDB_cursor *cursor, uint64_t topic, uint32_t partition, uint64_t offset,
+		      struct chunk_view *ret)
+{
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value;
+	int r;
+
+	store_key(bytes, topic, partition, offset);
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	if (r == 0 && is_of(&key, topic, partition) && store_key_offset(key.mv_data) == offset)
+		return chunk_read(&key, &value, ret) ? 0 : MDB_CORRUPTED;
+	if (r && r != MDB_NOTFOUND)
+		return r;
+	r = mdb_cursor_get(cursor, &key, &value, r == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+	if (r == 0 && is_of(&key, topic, partition)) {
+		if (!chunk_read(&key, &value, ret))
+			return MDB_CORRUPTED;
+		if (ret->offset + ret->count > offset)
+			return 0;
+	} else if (r && r != MDB_NOTFOUND) {
+		return r;
+	}
+	key = (MDB_val){sizeof bytes, bytes};
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	if (r == 0 && !is_of(&key, topic, partition))
+		return MDB_NOTFOUND;
+	return r ? r : chunk_read(&key, &value, ret) ? 0 : MDB_CORRUPTED;
+}
+
+static int chunk_next(MDB_cursor *cursor, uint64_t topic, uint32_t partition,
+		      struct chunk_view *ret)
+{
+	MDB_val key, value;
+	int r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+
+	if (r == 0 && !is_of(&key, topic, partition))
+		return MDB_NOTFOUND;
+	return r ? r : chunk_read(&key, &value, ret) ? 0 : MDB_CORRUPTED;
+}
+
+// Size of the record at the start of `left` bytes; 0: it is damaged.
+static uint32_t record_fits(const uint8_t *record, size_t left)
+{
+	uint32_t size = left >= RECORD_HEAD_SIZE ? record_size(record) : 0;
+
+	return size >= RECORD_HEAD_SIZE && size <= left ? size : 0;
+}
+
 // ---- fetching
 
+// A run of records that a fetch takes from one chunk, still in the mapped pages.
+struct slice_of_chunk {
+	const uint8_t *records;
+	size_t size;
+	uint64_t offset;
+	uint32_t count;
+	int64_t stored_ms;
+};
+
 struct found {
-	struct log_entry entries[ENTRIES_MAX]; // records still in the mapped pages
+	struct slice_of_chunk *slices;
+	uint32_t slice_count, slice_room;
 	uint32_t count;
 	size_t bytes;
 	bool full;
 };
 
-// Takes from one chunk what the fetch wants. false: the chunk is damaged.
-static bool chunk_take(const struct log_fetch *fetch, MDB_val value, uint64_t offset,
-		       struct found *found)
+static bool found_has_room(const struct log_fetch *fetch, const struct found *found, uint64_t count,
+			   size_t size)
 {
-	const struct store_chunk *chunk = value.mv_data;
-	const uint8_t *at = chunk->records, *end = (const uint8_t *)value.mv_data + value.mv_size;
-	uint64_t count;
-	int64_t stored_ms;
+	return found->count + count <= fetch->max_messages &&
+	       found->bytes + size <= fetch->max_bytes;
+}
 
-	if (value.mv_size < sizeof *chunk)
-		return false;
-	count = le64_get(&chunk->count);
-	stored_ms = (int64_t)le64_get(&chunk->stored_ms);
-	for (uint64_t i = 0; i < count; ++i, ++offset) {
-		uint32_t size;
+static int found_add(struct found *found, const struct slice_of_chunk *slice)
+{
+	if (slice->count == 0)
+		return 0;
+	if (found->slice_count == found->slice_room) {
+		uint32_t room = MAX(2 * found->slice_room, 64u);
+		struct slice_of_chunk *slices = realloc(found->slices, room * sizeof *slices);
 
-		if (end - at < (ptrdiff_t)RECORD_HEAD_SIZE || (size = record_size(at)) > end - at ||
-		    size < RECORD_HEAD_SIZE)
-			return false;
+		if (!slices)
+			return -ENOMEM;
+		found->slices = slices;
+		found->slice_room = room;
+	}
+	found->slices[found->slice_count++] = *slice;
+	found->count += slice->count;
+	found->bytes += slice->size;
+	return 0;
+}
+
+// Takes from a chunk what the fetch wants, record by record where it does not want all of it.
+static int chunk_take(const struct log_fetch *fetch, const struct chunk_view *chunk,
+		      struct found *found)
+{
+	struct slice_of_chunk slice = {chunk->records, chunk->size, chunk->offset,
+				       (uint32_t)chunk->count, chunk->stored_ms};
+	const uint8_t *at = chunk->records, *end = at + chunk->size;
+
+	if (chunk->offset >= fetch->offset && chunk->offset + chunk->count <= fetch->until &&
+	    found_has_room(fetch, found, chunk->count, chunk->size))
+		return found_add(found, &slice);
+	slice.count = 0;
+	slice.size = 0;
+	for (uint64_t offset = chunk->offset; offset < chunk->offset + chunk->count; ++offset) {
+		uint32_t size = record_fits(at, (size_t)(end - at));
+
+		if (!size)
+			return -EUCLEAN;
+		found->full =
+			offset >= fetch->until ||
+			(found->count + slice.count &&
+			 !found_has_room(fetch, found, slice.count + 1ull, slice.size + size));
+		if (found->full)
+			break;
 		if (offset >= fetch->offset) {
-			if (found->count &&
-			    (found->bytes + size > fetch->max_bytes ||
-			     found->count == MIN(fetch->max_messages, ENTRIES_MAX))) {
-				found->full = true;
-				return true;
+			if (slice.count++ == 0) {
+				slice.records = at;
+				slice.offset = offset;
 			}
-			found->entries[found->count++] =
-				(struct log_entry){offset, stored_ms, at, size};
-			found->bytes += size;
+			slice.size += size;
 		}
 		at += size;
 	}
-	return true;
-}
-
-// Puts the cursor on the chunk that holds `offset`, or on the next one.
-static int chunk_seek(MDB_cursor *cursor, uint64_t topic, uint32_t partition, uint64_t offset,
-		      MDB_val *key, MDB_val *value)
-{
-	uint8_t bytes[STORE_KEY_SIZE];
-	int r;
-
-	store_key(bytes, topic, partition, offset);
-	*key = (MDB_val){sizeof bytes, bytes};
-	r = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
-	if (r == 0 && store_key_id(key->mv_data) == topic &&
-	    store_key_partition(key->mv_data) == partition &&
-	    store_key_offset(key->mv_data) == offset)
-		return 0;
-	r = mdb_cursor_get(cursor, key, value, r == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
-	if (r == 0 && store_key_id(key->mv_data) == topic &&
-	    store_key_partition(key->mv_data) == partition &&
-	    value->mv_size >= sizeof(struct store_chunk) &&
-	    store_key_offset(key->mv_data) + le64_get(value->mv_data) > offset)
-		return 0;
-	*key = (MDB_val){sizeof bytes, bytes};
-	return mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+	return found_add(found, &slice);
 }
 
 static int chunks_find(const struct log_fetch *fetch, MDB_cursor *cursor, struct found *found)
 {
-	const struct adapter_topic *topic = fetch->topic;
-	MDB_val key, value;
-	int r = chunk_seek(cursor, topic->id, fetch->partition, fetch->offset, &key, &value);
+	uint64_t topic = fetch->topic->id;
+	struct chunk_view chunk;
+	int r = chunk_seek(cursor, topic, fetch->partition, fetch->offset, &chunk);
 
-	while (r == 0 && !found->full) {
-		if (key.mv_size != STORE_KEY_SIZE || store_key_id(key.mv_data) != topic->id ||
-		    store_key_partition(key.mv_data) != fetch->partition)
-			return 0;
-		if (!chunk_take(fetch, value, store_key_offset(key.mv_data), found))
+	while (r == 0 && chunk.offset < fetch->until && !found->full) {
+		const struct store_chunk *head =
+			CONTAINER_OF(chunk.records, struct store_chunk, records);
+
+		if (crc32c(0, chunk.records, chunk.size) != le32_get(&head->crc))
 			return -EUCLEAN;
-		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+		r = chunk_take(fetch, &chunk, found);
+		if (r < 0)
+			return r;
+		if (!found->full)
+			r = chunk_next(cursor, topic, fetch->partition, &chunk);
 	}
 	return r == MDB_NOTFOUND ? 0 : store_errno(r);
 }
 
 static int found_copy(struct log_fetch *fetch, const struct found *found)
 {
-	size_t entries_at = (found->bytes + 15) & ~(size_t)15;
 	struct log_entry *entries;
 	uint8_t *at;
-	int r = buf_new(entries_at + found->count * sizeof *entries + 16, &fetch->buf);
+	int r = buf_new(found->bytes + found->count * sizeof *entries + 16, &fetch->buf);
 
 	if (r < 0)
 		return r;
-	at = fetch->buf->data;
-	entries = (struct log_entry *)(((uintptr_t)at + found->bytes + 15) & ~(uintptr_t)15);
-	for (uint32_t i = 0; i < found->count; ++i) {
-		const struct log_entry *entry = &found->entries[i];
-
-		memcpy(at, entry->record, entry->size);
-		entries[i] = (struct log_entry){entry->offset, entry->stored_ms, at, entry->size};
-		at += entry->size;
-	}
+	entries = (struct log_entry *)(((uintptr_t)fetch->buf->data + 15) & ~(uintptr_t)15);
 	fetch->entries = entries;
 	fetch->count = found->count;
+	at = (uint8_t *)(entries + found->count);
+	for (uint32_t i = 0; i < found->slice_count; ++i) {
+		const struct slice_of_chunk *slice = &found->slices[i];
+		const uint8_t *end = at + slice->size;
+
+		memcpy(at, slice->records, slice->size);
+		for (uint32_t n = 0; n < slice->count; ++n) {
+			uint32_t size = record_fits(at, (size_t)(end - at));
+
+			if (!size)
+				return -EUCLEAN;
+			*entries++ =
+				(struct log_entry){slice->offset + n, slice->stored_ms, at, size};
+			at += size;
+		}
+	}
+	fetch->next = entries[-1].offset + 1;
 	return 0;
+}
+
+static int fetch_read(struct log_fetch *fetch, struct found *found)
+{
+	struct store *store = fetch->topic->store;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int r = store_read_begin(store, &txn);
+
+	if (r < 0)
+		return r;
+	r = store_errno(mdb_cursor_open(txn, store->chunks, &cursor));
+	if (!r) {
+		r = chunks_find(fetch, cursor, found);
+		if (!r && found->count)
+			r = found_copy(fetch, found);
+		mdb_cursor_close(cursor);
+	}
+	mdb_txn_abort(txn);
+	return r;
 }
 
 void reader_fetch(struct log_fetch *fetch)
 {
-	struct store *store = fetch->topic->store;
-	struct found *found = malloc(sizeof *found);
-	MDB_cursor *cursor;
-	MDB_txn *txn;
-	int r = found ? store_read_begin(store, &txn) : -ENOMEM;
+	struct found found = {0};
+	int r;
 
 	fetch->buf = NULL;
-	fetch->entries = NULL;
 	fetch->count = 0;
-	if (!r) {
-		found->count = 0;
-		found->bytes = 0;
-		found->full = false;
-		r = store_errno(mdb_cursor_open(txn, store->chunks, &cursor));
-		if (!r) {
-			r = chunks_find(fetch, cursor, found);
-			if (!r && found->count)
-				r = found_copy(fetch, found);
-			mdb_cursor_close(cursor);
-		}
-		mdb_txn_abort(txn);
-	}
-	free(found);
-	fetch->code = __atomic_load_n(&fetch->topic->gone, __ATOMIC_RELAXED) ? CODE_NOT_FOUND
-		      : r == 0                                               ? CODE_OK
-		      : r == -ENOMEM                                         ? CODE_OVERLOADED
-									     : CODE_BACKEND_ERROR;
+	fetch->next = fetch->until; // nothing there: the rest was deleted
+	r = fetch_read(fetch, &found);
+	free(found.slices);
+	if (r < 0)
+		fetch->buf = buf_unref(fetch->buf);
+	if (r == -EUCLEAN)
+		log_error(NULL, "STORE-DAMAGED",
+			  "%s: a chunk of topic %llu, partition %u is damaged",
+			  fetch->topic->store->path, (unsigned long long)fetch->topic->id,
+			  fetch->partition);
+	fetch->code = store_topic_gone(fetch->topic) ? CODE_NOT_FOUND : embedded_code(r);
+	if (fetch->code != CODE_OK)
+		fetch->buf = buf_unref(fetch->buf);
 }
 
-// Store times never fall along a partition as long as the wall clock does not; where it did, the
-// answer lies near the step.
+int reader_copy(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
+		uint64_t offset, uint8_t **ret_record, uint32_t *ret_size, int64_t *ret_stored_ms)
+{
+	struct chunk_view chunk;
+	MDB_cursor *cursor;
+	const uint8_t *at;
+	uint32_t size = 0;
+	int r = mdb_cursor_open(txn, store->chunks, &cursor);
+
+	if (r)
+		return store_errno(r);
+	r = chunk_seek(cursor, topic, partition, offset, &chunk);
+	mdb_cursor_close(cursor);
+	if (r)
+		return store_errno(r);
+	if (chunk.offset > offset)
+		return -ENOENT;
+	at = chunk.records;
+	for (uint64_t i = chunk.offset; i <= offset; ++i) {
+		at += size;
+		size = record_fits(at, (size_t)(chunk.records + chunk.size - at));
+		if (!size)
+			return -EUCLEAN;
+	}
+	*ret_record = malloc(size);
+	if (!*ret_record)
+		return -ENOMEM;
+	memcpy(*ret_record, at, size);
+	*ret_size = size;
+	*ret_stored_ms = chunk.stored_ms;
+	return 0;
+}
+
+int64_t reader_oldest_ms(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition)
+{
+	struct chunk_view chunk;
+	MDB_cursor *cursor;
+	int r;
+
+	if (mdb_cursor_open(txn, store->chunks, &cursor))
+		return -1;
+	r = chunk_seek(cursor, topic, partition, 0, &chunk);
+	mdb_cursor_close(cursor);
+	return r ? -1 : chunk.stored_ms;
+}
+
 int reader_find_time(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
 		     uint64_t first, uint64_t end, int64_t time_ms, uint64_t *ret)
 {
 	uint64_t low = first, high = end;
 	MDB_cursor *cursor;
-	int r = store_errno(mdb_cursor_open(txn, store->chunks, &cursor));
+	int r = mdb_cursor_open(txn, store->chunks, &cursor);
 
-	if (r < 0)
-		return r;
+	if (r)
+		return store_errno(r);
 	while (low < high) {
-		MDB_val key, value;
-		uint64_t base;
+		uint64_t middle = low + (high - low) / 2;
+		struct chunk_view chunk;
 
-		r = chunk_seek(cursor, topic, partition, low + (high - low) / 2, &key, &value);
-		if (r || store_key_id(key.mv_data) != topic ||
-		    store_key_partition(key.mv_data) != partition)
+		r = chunk_seek(cursor, topic, partition, middle, &chunk);
+		if (r && r != MDB_NOTFOUND)
 			break;
-		base = store_key_offset(key.mv_data);
-		if ((int64_t)le64_get((const uint8_t *)value.mv_data + 8) < time_ms)
-			low = MAX(low + 1, base + le64_get(value.mv_data));
+		if (r == 0 && chunk.stored_ms < time_ms)
+			low = MAX(middle + 1, chunk.offset + chunk.count);
 		else
-			high = MAX(low, MIN(base, high));
+			high = r ? middle : MAX(low, MIN(chunk.offset, middle));
 	}
 	mdb_cursor_close(cursor);
 	*ret = MIN(low, end);

@@ -1,11 +1,14 @@
 // Opening an environment: lock, format number, tables; and the hash of topics that sessions hold.
 //
-// D1 environments are never synced while they run, so a power cut may leave them torn: one that was
-// not closed in order and belongs to another boot of the machine is set aside, not opened (class D1
-// promises no more). A D2 environment is synced at every commit.
+// A D2 environment is synced at every commit. A D1 environment is never synced while it runs, so a
+// power cut may leave it torn: one that was not closed in order and belongs to another boot of the
+// machine is set aside, not opened (class D1 promises no more). Its topics and groups are still
+// there, because their rows are in the D2 environment; its positions go on at a number that was
+// never used: the generation counts how often that has happened.
 
 #include "adapters/embedded/store.h"
 
+#include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
@@ -16,8 +19,14 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define READERS_MAX 126
-#define SLOTS_MIN   64u
+#define READERS_MAX     126
+#define SLOTS_MIN       64u
+#define GENERATION_BITS 40 // positions of one generation
+
+struct store_retired {
+	struct store_retired *next;
+	struct store_partition *partitions;
+};
 
 int store_errno(int result)
 {
@@ -33,7 +42,7 @@ int store_errno(int result)
 	}
 }
 
-void store_key(uint8_t key[STORE_KEY_SIZE], uint64_t id, uint32_t partition, uint64_t offset)
+void store_key(uint8_t key[STORE_KEY], uint64_t id, uint32_t partition, uint64_t offset)
 {
 	uint64_t big_id = __builtin_bswap64(id), big_offset = __builtin_bswap64(offset);
 	uint32_t big_partition = __builtin_bswap32(partition);
@@ -58,6 +67,33 @@ uint64_t store_key_offset(const void *key)
 	return __builtin_bswap64(le64_get((const uint8_t *)key + 12));
 }
 
+void store_due_key(uint8_t key[STORE_DUE_KEY], uint64_t id, uint64_t due_ms, uint32_t partition,
+		   uint64_t offset)
+{
+	uint64_t big_due = __builtin_bswap64(due_ms);
+	uint8_t position[STORE_KEY];
+
+	store_key(position, id, partition, offset);
+	memcpy(key, position, 8);
+	memcpy(key + 8, &big_due, 8);
+	memcpy(key + 16, position + 8, 12);
+}
+
+uint64_t store_due_key_ms(const void *key)
+{
+	return __builtin_bswap64(le64_get((const uint8_t *)key + 8));
+}
+
+uint32_t store_due_key_partition(const void *key)
+{
+	return __builtin_bswap32(le32_get((const uint8_t *)key + 16));
+}
+
+uint64_t store_due_key_offset(const void *key)
+{
+	return __builtin_bswap64(le64_get((const uint8_t *)key + 20));
+}
+
 int store_read_begin(struct store *store, MDB_txn **ret)
 {
 	return store_errno(mdb_txn_begin(store->env, NULL, MDB_RDONLY, ret));
@@ -65,9 +101,8 @@ int store_read_begin(struct store *store, MDB_txn **ret)
 
 // ---- opening
 
-static int fail(struct store *store, int r, char **ret_error, const char *fmt, ...)
-	PRINTF_LIKE(4, 5);
-static int fail(struct store *store, int r, char **ret_error, const char *fmt, ...)
+static int fail(int r, char **ret_error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static int fail(int r, char **ret_error, const char *fmt, ...)
 {
 	va_list args;
 
@@ -75,7 +110,6 @@ static int fail(struct store *store, int r, char **ret_error, const char *fmt, .
 	if (vasprintf(ret_error, fmt, args) < 0)
 		*ret_error = NULL;
 	va_end(args);
-	store_close(store);
 	return r;
 }
 
@@ -98,43 +132,94 @@ static int lock_take(const char *path)
 	return fd;
 }
 
-static int format_check(struct store *store, MDB_txn *txn, uint32_t *ret_found)
+// A number in the table `meta`; `missing` is written when it is not there.
+static int meta_number(struct store *store, MDB_txn *txn, const char *name, uint64_t missing,
+		       uint64_t *ret)
 {
-	MDB_val key = {6, (void *)(uintptr_t)"format"}, value;
-	uint8_t bytes[4];
+	MDB_val key = {strlen(name), (void *)(uintptr_t)name}, value;
+	uint8_t bytes[8];
 	int r = mdb_get(txn, store->meta, &key, &value);
 
+	*ret = missing;
 	if (r == MDB_NOTFOUND) {
-		le32_put(bytes, STORE_FORMAT);
+		le64_put(bytes, missing);
 		value = (MDB_val){sizeof bytes, bytes};
-		*ret_found = STORE_FORMAT;
 		return mdb_put(txn, store->meta, &key, &value, 0);
 	}
 	if (r == 0)
-		*ret_found = value.mv_size == 4 ? le32_get(value.mv_data) : 0;
+		*ret = value.mv_size == 8 ? le64_get(value.mv_data) : 0;
 	return r;
 }
 
-static int tables_open(struct store *store, uint32_t *ret_format)
+static int tables_open(struct store *store, uint64_t *ret_format)
 {
-	static const char *const names[] = {"meta",   "topics",  "partitions",
-					    "chunks", "cursors", "groups"};
-	MDB_dbi *const tables[] = {&store->meta,   &store->topics,  &store->partitions,
-				   &store->chunks, &store->cursors, &store->groups};
+	static const char *const names[] = {"meta",    "partitions", "chunks", "cursors",
+					    "retries", "dues",       "topics", "groups"};
+	MDB_dbi *const tables[] = {&store->meta,    &store->partitions, &store->chunks,
+				   &store->cursors, &store->retries,    &store->dues,
+				   &store->topics,  &store->groups};
+	size_t count = store->rows == store ? ARRAY_SIZE(names) : ARRAY_SIZE(names) - 2;
 	MDB_txn *txn;
 	int r = mdb_txn_begin(store->env, NULL, 0, &txn);
 
 	if (r)
 		return store_errno(r);
-	for (size_t i = 0; !r && i < ARRAY_SIZE(names); ++i)
+	for (size_t i = 0; !r && i < count; ++i)
 		r = mdb_dbi_open(txn, names[i], MDB_CREATE, tables[i]);
 	if (!r)
-		r = format_check(store, txn, ret_format);
+		r = meta_number(store, txn, "format", STORE_FORMAT, ret_format);
 	if (r) {
 		mdb_txn_abort(txn);
 		return store_errno(r);
 	}
 	return store_errno(mdb_txn_commit(txn));
+}
+
+// How often the D1 store was lost, one more when `lost`. In the D2 store, which survives.
+static int generation_read(struct store *store, bool lost)
+{
+	struct store *rows = store->rows;
+	MDB_val key = {10, (void *)(uintptr_t)"generation"}, value;
+	uint8_t bytes[8];
+	MDB_txn *txn;
+	int r = mdb_txn_begin(rows->env, NULL, 0, &txn);
+
+	if (r)
+		return store_errno(r);
+	r = meta_number(rows, txn, "generation", 0, &store->generation);
+	if (!r && lost) {
+		le64_put(bytes, ++store->generation);
+		value = (MDB_val){sizeof bytes, bytes};
+		r = mdb_put(txn, rows->meta, &key, &value, 0);
+	}
+	if (r) {
+		mdb_txn_abort(txn);
+		return store_errno(r);
+	}
+	return store_errno(mdb_txn_commit(txn));
+}
+
+uint64_t store_first_offset(const struct store *store)
+{
+	return store->generation << GENERATION_BITS;
+}
+
+int store_group_check(struct store *store, const struct group *group)
+{
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes}, value;
+	MDB_txn *txn;
+	int r = store_read_begin(store->rows, &txn);
+
+	if (r < 0)
+		return r;
+	store_key(bytes, group->object.id, 0, 0);
+	r = store_errno(mdb_get(txn, store->rows->groups, &key, &value));
+	if (!r && (value.mv_size != sizeof(struct store_group_row) ||
+		   le64_get(value.mv_data) != group->incarnation))
+		r = -ENOENT;
+	mdb_txn_abort(txn);
+	return r;
 }
 
 static void boot_id_read(char id[64])
@@ -155,34 +240,52 @@ static char *boot_path(const char *path)
 	return asprintf(&file, "%s/boot", path) < 0 ? NULL : file;
 }
 
-// The file `boot` stands while a D1 environment is open.
-static void boot_mark(const char *path, bool open)
+static int directory_sync(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+// The file `boot` stands while a D1 environment is open; it must survive what may tear that.
+static int boot_mark(const char *path)
 {
 	_cleanup_(freep) char *name = boot_path(path);
 	char id[64];
-	FILE *file;
+	int r = 0, fd = name ? open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
 
-	if (!open) {
-		unlink(name);
-		return;
-	}
+	if (fd < 0)
+		return name ? -errno : -ENOMEM;
 	boot_id_read(id);
-	file = fopen(name, "we");
-	if (file) {
-		fputs(id, file);
-		fclose(file);
-	}
+	if (write(fd, id, strlen(id)) != (ssize_t)strlen(id))
+		r = -ENOSPC;
+	else if (fsync(fd) < 0)
+		r = -errno;
+	close(fd);
+	return r < 0 ? r : directory_sync(path);
 }
 
-// Renames a D1 environment that a power cut may have torn.
+static void boot_unmark(const char *path)
+{
+	_cleanup_(freep) char *name = boot_path(path);
+
+	if (name && unlink(name) == 0)
+		directory_sync(path);
+}
+
+// Renames a D1 environment that a power cut may have torn; then 1.
 static int torn_set_aside(const char *path)
 {
 	_cleanup_(freep) char *name = boot_path(path), *aside = NULL;
 	char was[64] = "", is[64];
-	FILE *file = fopen(name, "re");
+	FILE *file = name ? fopen(name, "re") : NULL;
 
 	if (!file)
-		return 0;
+		return name && errno == ENOENT ? 0 : -ENOMEM;
 	if (!fgets(was, sizeof was, file))
 		was[0] = '\0';
 	fclose(file);
@@ -197,7 +300,7 @@ static int torn_set_aside(const char *path)
 		  "the machine went down while the D1 store was open; its messages are set aside "
 		  "in %s",
 		  aside);
-	return 0;
+	return 1;
 }
 
 static int environment_open(struct store *store)
@@ -221,56 +324,93 @@ static int environment_open(struct store *store)
 	return store_errno(r);
 }
 
-int store_open(const char *path, enum durability durability, uint64_t map_bytes, struct store **ret,
+static const char in_use[] =
+	"%s is in use by another process; stop it, or choose another data directory";
+static const char damaged[] = "%s/data.mdb is damaged or not ours; restore it from a copy, or move "
+			      "the directory away to begin anew";
+
+// The directory is ours, and no torn environment is in it.
+static int place_take(struct store *store, bool *ret_lost, char **ret_error)
+{
+	const char *path = store->path;
+	int r;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return fail(-errno, ret_error, "%s: %s", path, strerror(errno));
+	r = lock_take(path);
+	if (r == -EBUSY)
+		return fail(r, ret_error, in_use, path);
+	if (r < 0)
+		return fail(r, ret_error, "%s/lock: %s", path, strerror(-r));
+	store->lock_fd = r;
+	if (store->durability != DURABILITY_D1)
+		return 0;
+	r = torn_set_aside(path);
+	if (r < 0)
+		return fail(r, ret_error, "%s: %s", path, strerror(-r));
+	*ret_lost = r == 1;
+	if (r == 1) { // the lock went with it
+		closep(&store->lock_fd);
+		store->lock_fd = lock_take(path);
+	}
+	return store->lock_fd < 0 ? fail(store->lock_fd, ret_error, in_use, path) : 0;
+}
+
+static int contents_open(struct store *store, bool lost, char **ret_error)
+{
+	const char *path = store->path;
+	uint64_t format = 0;
+	int r = environment_open(store);
+
+	if (r == -EUCLEAN)
+		return fail(r, ret_error, damaged, path);
+	if (r == -ENOMEM || r == -ENOSPC)
+		return fail(r, ret_error,
+			    "%s: %llu bytes cannot be mapped; set a smaller map_bytes", path,
+			    (unsigned long long)store->map_bytes);
+	if (!r)
+		r = tables_open(store, &format);
+	if (!r && format != STORE_FORMAT)
+		return fail(-EPROTONOSUPPORT, ret_error,
+			    "%s has format %llu, this program knows format %u; use the program "
+			    "that wrote it",
+			    path, (unsigned long long)format, STORE_FORMAT);
+	if (!r && store->rows != store)
+		r = generation_read(store, lost);
+	if (r < 0)
+		return fail(r, ret_error, "%s/data.mdb: %s", path, strerror(-r));
+	return 0;
+}
+
+int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct store **ret,
 	       char **ret_error)
 {
 	struct store *store = calloc(1, sizeof *store);
-	uint32_t format = 0;
+	bool lost = false;
 	int r;
 
 	if (!store)
 		return -ENOMEM;
 	store->lock_fd = -1;
-	store->durability = durability;
+	store->durability = rows ? DURABILITY_D1 : DURABILITY_D2;
+	store->rows = rows ? rows : store;
 	store->map_bytes = map_bytes;
 	store->path = strdup(path);
 	store->slots = calloc(SLOTS_MIN, sizeof(struct adapter_topic *));
 	store->slot_count = SLOTS_MIN;
+	store->tails = tails_new();
 	pthread_mutex_init(&store->lock, NULL);
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return fail(store, -errno, ret_error, "%s: %s", path, strerror(errno));
-	if (durability == DURABILITY_D1 && (r = torn_set_aside(path)) < 0)
-		return fail(store, r, ret_error, "%s: %s", path, strerror(-r));
-	r = lock_take(path);
-	if (r == -EBUSY)
-		return fail(store, r, ret_error,
-			    "%s is in use by another process; stop it, or choose another data "
-			    "directory",
-			    path);
-	if (r < 0)
-		return fail(store, r, ret_error, "%s/lock: %s", path, strerror(-r));
-	store->lock_fd = r;
-	r = environment_open(store);
-	if (r == -EUCLEAN)
-		return fail(store, r, ret_error,
-			    "%s/data.mdb is damaged or not ours; restore it from a copy, or move "
-			    "the directory away to begin anew",
-			    path);
-	if (r == -ENOMEM || r == -ENOSPC)
-		return fail(store, r, ret_error,
-			    "%s: %llu bytes cannot be mapped; set a smaller map_bytes", path,
-			    (unsigned long long)map_bytes);
+	r = store->path && store->slots && store->tails ? 0 : -ENOMEM;
 	if (!r)
-		r = tables_open(store, &format);
-	if (r < 0)
-		return fail(store, r, ret_error, "%s/data.mdb: %s", path, strerror(-r));
-	if (format != STORE_FORMAT)
-		return fail(store, -EPROTONOSUPPORT, ret_error,
-			    "%s has format %u, this program knows format %u; use the program that "
-			    "wrote it",
-			    path, format, STORE_FORMAT);
-	if (durability == DURABILITY_D1)
-		boot_mark(path, true);
+		r = place_take(store, &lost, ret_error);
+	if (!r)
+		r = contents_open(store, lost, ret_error);
+	if (!r && rows && (r = boot_mark(path)) < 0)
+		fail(r, ret_error, "%s/boot: %s", path, strerror(-r));
+	if (r < 0) {
+		store_close(store);
+		return r;
+	}
 	*ret = store;
 	return 0;
 }
@@ -284,10 +424,11 @@ void store_close(struct store *store)
 
 		mdb_env_close(store->env);
 		if (clean && store->durability == DURABILITY_D1 && store->lock_fd >= 0)
-			boot_mark(store->path, false);
+			boot_unmark(store->path);
 	}
 	closep(&store->lock_fd);
 	pthread_mutex_destroy(&store->lock);
+	tails_free(store->tails);
 	free(store->slots);
 	free(store->path);
 	free(store);
@@ -322,16 +463,44 @@ static void slots_grow(struct store *store)
 	free(old);
 }
 
+bool store_topic_gone(const struct adapter_topic *topic)
+{
+	return __atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE);
+}
+
+uint32_t store_partition_count(const struct adapter_topic *topic)
+{
+	return __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE);
+}
+
+struct store_partition *store_partition_of(const struct adapter_topic *topic, uint32_t partition)
+{
+	if (partition >= store_partition_count(topic))
+		return NULL;
+	return &__atomic_load_n(&topic->partitions, __ATOMIC_ACQUIRE)[partition];
+}
+
 // Called with the lock held.
 static struct adapter_topic *find_locked(struct store *store, uint64_t id)
 {
 	struct adapter_topic *topic = *slot_of(store, id);
 
-	while (topic && (topic->id != id || __atomic_load_n(&topic->gone, __ATOMIC_RELAXED)))
+	while (topic && (topic->id != id || store_topic_gone(topic)))
 		topic = topic->next;
 	if (topic)
 		++topic->refs;
 	return topic;
+}
+
+// Its rows may still be there while it is being deleted.
+static bool is_being_deleted(struct store *store, uint64_t id, uint64_t incarnation)
+{
+	struct adapter_topic *topic = *slot_of(store, id);
+
+	while (topic &&
+	       !(topic->id == id && topic->incarnation == incarnation && store_topic_gone(topic)))
+		topic = topic->next;
+	return topic != NULL;
 }
 
 struct adapter_topic *store_topic_find(struct store *store, uint64_t id)
@@ -344,27 +513,62 @@ struct adapter_topic *store_topic_find(struct store *store, uint64_t id)
 	return topic;
 }
 
-static int partitions_read(struct store *store, MDB_txn *txn, struct adapter_topic *topic)
+static void partition_init(struct adapter_topic *topic, uint32_t number)
 {
-	for (uint32_t i = 0; i < topic->partition_count; ++i) {
+	struct store_partition *partition = &topic->partitions[number];
+	uint64_t first = store_first_offset(topic->store);
+
+	partition->topic = topic;
+	partition->number = number;
+	partition->now = (struct store_partition_row){.first = first, .end = first};
+}
+
+static int partitions_read(struct store *store, struct adapter_topic *topic)
+{
+	MDB_txn *txn;
+	int r = store_read_begin(store, &txn);
+
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; !r && i < topic->partition_count; ++i) {
 		struct store_partition *partition = &topic->partitions[i];
-		uint8_t bytes[STORE_KEY_SIZE];
-		MDB_val key = {12, bytes}, value;
-		int r;
+		uint8_t bytes[STORE_KEY];
+		MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
 
 		store_key(bytes, topic->id, i, 0);
-		partition->topic = topic;
-		partition->number = i;
-		r = mdb_get(txn, store->partitions, &key, &value);
-		if (r == MDB_NOTFOUND)
-			continue;
-		if (r || value.mv_size != 24)
-			return r ? store_errno(r) : -EUCLEAN;
-		partition->first = le64_get(value.mv_data);
-		partition->end = le64_get((const uint8_t *)value.mv_data + 8);
-		partition->bytes = le64_get((const uint8_t *)value.mv_data + 16);
+		partition_init(topic, i);
+		r = store_errno(mdb_get(txn, store->partitions, &key, &value));
+		if (!r && value.mv_size != sizeof partition->now)
+			r = -EUCLEAN;
+		if (!r)
+			memcpy(&partition->now, value.mv_data, sizeof partition->now);
+		if (r == -ENOENT)
+			r = 0;
+		partition->first = partition->now.first;
+		partition->end = partition->now.end;
+		partition->bytes = partition->now.bytes;
 	}
-	return 0;
+	mdb_txn_abort(txn);
+	return r;
+}
+
+static int topic_row_read(struct store *store, uint64_t id, struct store_topic_row *ret)
+{
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes}, value;
+	MDB_txn *txn;
+	int r = store_read_begin(store->rows, &txn);
+
+	if (r < 0)
+		return r;
+	store_key(bytes, id, 0, 0);
+	r = store_errno(mdb_get(txn, store->rows->topics, &key, &value));
+	if (!r && value.mv_size != sizeof *ret)
+		r = -EUCLEAN;
+	if (!r)
+		memcpy(ret, value.mv_data, sizeof *ret);
+	mdb_txn_abort(txn);
+	return r;
 }
 
 // Reads a topic's rows. The lock is held, so that no second copy comes to be.
@@ -372,28 +576,17 @@ static int topic_load(struct store *store, uint64_t id, uint64_t incarnation,
 		      struct adapter_topic **ret)
 {
 	struct store_topic_row row;
-	struct adapter_topic *topic = NULL;
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = {8, bytes}, value;
-	MDB_txn *txn;
-	int r = store_read_begin(store, &txn);
+	struct adapter_topic *topic;
+	int r = topic_row_read(store, id, &row);
 
+	if (!r && (row.incarnation != incarnation || row.durability != store->durability))
+		r = -ENOENT;
 	if (r < 0)
 		return r;
-	store_key(bytes, id, 0, 0);
-	r = store_errno(mdb_get(txn, store->topics, &key, &value));
-	if (!r && value.mv_size != sizeof row)
-		r = -EUCLEAN;
-	if (!r) {
-		memcpy(&row, value.mv_data, sizeof row);
-		r = row.incarnation == incarnation ? 0 : -ENOENT;
-	}
-	if (!r) {
-		topic = calloc(1, sizeof *topic);
-		if (topic)
-			topic->partitions = calloc(row.partitions, sizeof *topic->partitions);
-		r = topic && topic->partitions ? 0 : -ENOMEM;
-	}
+	topic = calloc(1, sizeof *topic);
+	if (topic)
+		topic->partitions = calloc(row.partitions, sizeof *topic->partitions);
+	r = topic && topic->partitions ? 0 : -ENOMEM;
 	if (!r) {
 		topic->store = store;
 		topic->id = id;
@@ -402,9 +595,8 @@ static int topic_load(struct store *store, uint64_t id, uint64_t incarnation,
 		topic->partition_count = row.partitions;
 		pthread_mutex_init(&topic->watch_lock, NULL);
 		list_init(&topic->watches);
-		r = partitions_read(store, txn, topic);
+		r = partitions_read(store, topic);
 	}
-	mdb_txn_abort(txn);
 	if (r < 0) {
 		if (topic)
 			free(topic->partitions);
@@ -413,6 +605,17 @@ static int topic_load(struct store *store, uint64_t id, uint64_t incarnation,
 	}
 	*ret = topic;
 	return 0;
+}
+
+static void topic_link(struct store *store, struct adapter_topic *topic)
+{
+	struct adapter_topic **slot;
+
+	if (store->topic_count++ >= store->slot_count)
+		slots_grow(store);
+	slot = slot_of(store, topic->id);
+	topic->next = *slot;
+	*slot = topic;
 }
 
 struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_t incarnation,
@@ -424,20 +627,15 @@ struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_
 	pthread_mutex_lock(&store->lock);
 	topic = find_locked(store, id);
 	if (topic && topic->incarnation != incarnation) {
-		--topic->refs;
+		--topic->refs; // never the last: somebody holds it
 		topic = NULL;
+		*ret_r = -ENOENT;
+	} else if (!topic && is_being_deleted(store, id, incarnation)) {
 		*ret_r = -ENOENT;
 	} else if (!topic) {
 		*ret_r = topic_load(store, id, incarnation, &topic);
-		if (topic) {
-			struct adapter_topic **slot;
-
-			if (store->topic_count++ >= store->slot_count)
-				slots_grow(store);
-			slot = slot_of(store, id);
-			topic->next = *slot;
-			*slot = topic;
-		}
+		if (topic)
+			topic_link(store, topic);
 	}
 	pthread_mutex_unlock(&store->lock);
 	return topic;
@@ -459,6 +657,8 @@ void store_topic_close(struct adapter_topic *topic)
 	--store->topic_count;
 	pthread_mutex_unlock(&store->lock);
 	pthread_mutex_destroy(&topic->watch_lock);
+	for (uint32_t i = 0; i < topic->partition_count; ++i)
+		tail_free(store->tails, topic->partitions[i].tail);
 	while (topic->retired) {
 		struct store_retired *retired = topic->retired;
 
@@ -474,6 +674,7 @@ int store_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 {
 	struct store_retired *retired;
 	struct store_partition *grown;
+	uint64_t first = store_first_offset(topic->store);
 
 	if (partitions <= topic->partition_count)
 		return 0;
@@ -485,10 +686,12 @@ int store_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 		return -ENOMEM;
 	}
 	memcpy(grown, topic->partitions, topic->partition_count * sizeof *grown);
-	for (uint32_t i = 0; i < partitions; ++i) {
-		grown[i].topic = topic;
-		grown[i].number = i;
-	}
+	for (uint32_t i = topic->partition_count; i < partitions; ++i)
+		grown[i] = (struct store_partition){.topic = topic,
+						    .number = i,
+						    .first = first,
+						    .end = first,
+						    .now = {.first = first, .end = first}};
 	*retired = (struct store_retired){topic->retired, topic->partitions};
 	topic->retired = retired;
 	__atomic_store_n(&topic->partitions, grown, __ATOMIC_RELEASE);

@@ -11,25 +11,60 @@
 #include <lmdb.h>
 #include <pthread.h>
 
-#define STORE_FORMAT 1u
-#define STORE_CHUNK_MAX                                                                            \
-	(64u << 10) // records are put together up to this many bytes; a larger record stands alone
-#define STORE_KEY_SIZE 20u
-#define STORE_RESERVE                                                                              \
-	(64ull << 20) // appending stops while less is free, so that deleting always works
+#define STORE_FORMAT    1u
+#define STORE_CHUNK_MAX (64u << 10) // records are put together up to this; a larger one is alone
+#define STORE_KEY       20u
+#define STORE_DUE_KEY   28u
+#define STORE_RESERVE   (64ull << 20) // appending stops while less is free, so that deleting works
 
 // A chunk: consecutive records of a partition, key (topic, partition, first offset).
 struct store_chunk {
-	uint64_t count;
-	int64_t stored_ms;
+	uint32_t count;
+	uint32_t crc;      // CRC-32C of the records
+	int64_t stored_ms; // never falls along a partition
 	uint8_t records[];
+};
+
+// A message in a group's retry store, key (group, partition, offset).
+struct store_retry {
+	uint64_t due_ms;
+	int64_t stored_ms;
+	uint32_t attempts, crc;
+	uint8_t record[];
+};
+
+// A cursor, key (group, partition).
+struct store_cursor {
+	uint64_t position;
+	uint64_t retrying, delayed; // rows in the retry store, with attempts and without
+	char text[];                // commit metadata, to the end of the row
+};
+
+// What is kept of a topic, key (topic).
+struct store_topic_row {
+	uint64_t incarnation;
+	uint64_t retention_ms, retention_bytes;
+	uint32_t partitions;
+	uint32_t durability;
+};
+
+// What is kept of a partition, key (topic, partition).
+struct store_partition_row {
+	uint64_t first, end, bytes;
+	int64_t stored_ms; // of the newest chunk
+};
+
+struct store_group_row {
+	uint64_t incarnation;
+	uint64_t topic;
 };
 
 struct store_partition {
 	uint64_t first, end; // committed; atomic: read by any thread
 	uint64_t bytes;      // committed; atomic
+	struct tail *tail;   // tail.h: its newest chunks; NULL: none yet
 	// The committer's, inside a transaction.
-	uint64_t next_first, next_end, next_bytes;
+	struct store_partition_row now, next;
 	struct store_partition *touched_next;
 	struct adapter_topic *topic;
 	bool touched;
@@ -45,46 +80,37 @@ struct adapter_topic {
 	struct adapter_topic *next; // of its hash slot
 	struct store *store;
 	uint64_t id, incarnation;
-	uint32_t refs, partition_count;
-	bool gone; // deleted underneath; atomic
+	uint32_t refs, partition_count; // partition_count: atomic
+	bool gone;                      // deleted underneath; atomic
+	bool watched;                   // atomic
 	pthread_mutex_t watch_lock;
 	struct list watches;
 	struct store_partition *partitions; // atomic: replaced when the topic grows
-	struct store_retired
-		*retired; // arrays that were replaced, kept for readers until the topic is closed
-};
-
-struct store_retired {
-	struct store_retired *next;
-	struct store_partition *partitions;
-};
-
-// What is kept of a topic in its row.
-struct store_topic_row {
-	uint64_t incarnation;
-	uint64_t retention_ms, retention_bytes;
-	uint32_t partitions;
-	uint32_t reserved;
+	struct store_retired *retired;      // replaced ones, kept for readers until the end
 };
 
 enum store_health { STORE_OK, STORE_FULL, STORE_FAILING };
 
 struct store {
 	MDB_env *env;
-	MDB_dbi meta, topics, partitions, chunks, cursors, groups;
+	MDB_dbi meta, topics, groups; // of the D2 store only: it keeps these rows of both
+	MDB_dbi partitions, chunks, cursors, retries, dues;
+	struct store *rows; // where the rows of topics and groups are: the D2 store
 	char *path;
 	enum durability durability;
 	uint64_t map_bytes;
+	uint64_t generation; // how often a D1 store was lost: its positions begin behind the lost
 	int lock_fd;
 
 	pthread_mutex_t lock; // of the hash of topics
 	struct adapter_topic **slots;
 	size_t slot_count, topic_count;
+	struct tails *tails;
 };
 
 // 0, or negative errno with *ret_error saying which file and what is right. -EBUSY: another process
-// has it.
-int store_open(const char *path, enum durability durability, uint64_t map_bytes, struct store **ret,
+// has it. `rows`: the open D2 store, for a D1 one; NULL for the D2 store itself.
+int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct store **ret,
 	       char **ret_error);
 void store_close(struct store *store);
 
@@ -96,16 +122,30 @@ int store_read_begin(struct store *store, MDB_txn **ret);
 struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_t incarnation,
 				       int *ret_r);
 void store_topic_close(struct adapter_topic *topic);
-// More partitions for a topic that sessions hold. @thread committer, outside a transaction
+// More partitions for a topic that sessions hold. @thread its committer, outside a transaction
 int store_topic_grow(struct adapter_topic *topic, uint32_t partitions);
-struct adapter_topic *
-store_topic_find(struct store *store,
-		 uint64_t id); // only if some session holds it; with a reference
+// Only if some session holds it; with a reference.
+struct adapter_topic *store_topic_find(struct store *store, uint64_t id);
+// NULL: it has fewer. @thread any
+struct store_partition *store_partition_of(const struct adapter_topic *topic, uint32_t partition);
+uint32_t store_partition_count(const struct adapter_topic *topic);
+bool store_topic_gone(const struct adapter_topic *topic);
+uint64_t store_first_offset(const struct store *store); // of a partition without a row
 
-// Keys: big-endian, so that they sort by number.
-void store_key(uint8_t key[STORE_KEY_SIZE], uint64_t id, uint32_t partition, uint64_t offset);
+// The row of a group in `rows`. 0, -ENOENT: not there or another incarnation.
+int store_group_check(struct store *store, const struct group *group);
+
+// Keys: big-endian, so that they sort by number. Each prefix is a key too: (id), (id, partition).
+#define STORE_ID_KEY        8u
+#define STORE_PARTITION_KEY 12u
+void store_key(uint8_t key[STORE_KEY], uint64_t id, uint32_t partition, uint64_t offset);
 uint64_t store_key_id(const void *key);
 uint32_t store_key_partition(const void *key);
 uint64_t store_key_offset(const void *key);
+void store_due_key(uint8_t key[STORE_DUE_KEY], uint64_t id, uint64_t due_ms, uint32_t partition,
+		   uint64_t offset);
+uint64_t store_due_key_ms(const void *key);
+uint32_t store_due_key_partition(const void *key);
+uint64_t store_due_key_offset(const void *key);
 
 int store_errno(int lmdb_result); // 0 or negative errno

@@ -1,4 +1,7 @@
 // Topics: making, growing, deleting, describing, purging, and reading for people.
+//
+// The row of a topic is in the D2 store whatever its class. Where its messages are in the other one
+// both cannot change together: the row is written before anything else and deleted after it.
 
 #include "adapters/embedded/embedded.h"
 #include "adapters/message_json.h"
@@ -14,12 +17,18 @@ struct topic_job {
 	struct committer_job job;
 	struct adapter *adapter;
 	const struct topic *topic;
-	struct adapter_topic *open; // held while purging or deleting
+	struct adapter_topic *open; // held while growing, purging or deleting
+	uint64_t *until;            // where each partition ended when it was asked
 	uint64_t messages, bytes;
 	adapter_done_fn done;
 	adapter_json_fn json_done;
 	void *ctx;
 };
+
+static struct topic_job *job_of(struct committer_job *base)
+{
+	return CONTAINER_OF(base, struct topic_job, job);
+}
 
 static struct topic_job *job_new(struct adapter *adapter, const struct topic *topic, void *ctx)
 {
@@ -38,33 +47,53 @@ static void job_free(struct topic_job *job)
 	if (job->open)
 		store_topic_close(job->open);
 	model_unref(job->topic);
+	free(job->until);
 	free(job);
+}
+
+static void job_run(struct topic_job *job, int class,
+		    int (*apply)(struct committer_job *, struct committer *, MDB_txn *),
+		    void (*done)(struct committer_job *, int))
+{
+	job->job.apply = apply;
+	job->job.done = done;
+	committer_run(job->adapter->committers[class], &job->job);
+}
+
+static void job_done(struct committer_job *base, int r)
+{
+	struct topic_job *job = job_of(base);
+
+	job->done(job->ctx, embedded_code(r),
+		  r == -EEXIST ? "it exists with more partitions, of another durability, or as "
+				 "another incarnation"
+			       : NULL);
+	job_free(job);
 }
 
 // ---- making
 
-static int create_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+static int row_put(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct topic_job *job = CONTAINER_OF(base, struct topic_job, job);
-	const struct topic *topic = job->topic;
+	const struct topic *topic = job_of(base)->topic;
 	struct store *store = committer_store(committer);
-	struct store_topic_row row =
-				       {
-					       .incarnation = topic->incarnation,
-					       .retention_ms = topic->retention_ms,
-					       .retention_bytes = topic->retention_bytes,
-					       .partitions = topic->partitions,
-				       },
+	struct store_topic_row row = {.incarnation = topic->incarnation,
+				      .retention_ms = topic->retention_ms,
+				      .retention_bytes = topic->retention_bytes,
+				      .partitions = topic->partitions,
+				      .durability = class_of(topic) == CLASS_D1 ? DURABILITY_D1
+										: DURABILITY_D2},
 			       old;
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = {8, bytes}, value;
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes}, value;
 	int r;
 
 	store_key(bytes, topic->object.id, 0, 0);
 	r = mdb_get(txn, store->topics, &key, &value);
 	if (r == 0 && value.mv_size == sizeof old) {
 		memcpy(&old, value.mv_data, sizeof old);
-		if (old.incarnation != row.incarnation || old.partitions > row.partitions)
+		if (old.incarnation != row.incarnation || old.partitions > row.partitions ||
+		    old.durability != row.durability)
 			return -EEXIST;
 		if (memcmp(&old, &row, sizeof row) == 0)
 			return 0;
@@ -75,21 +104,31 @@ static int create_apply(struct committer_job *base, struct committer *committer,
 	return store_errno(mdb_put(txn, store->topics, &key, &value, 0));
 }
 
-static void create_done(struct committer_job *base, int r)
+static int grow_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct topic_job *job = CONTAINER_OF(base, struct topic_job, job);
-	struct adapter_topic *open =
-		r ? NULL
-		  : store_topic_find(job->adapter->stores[class_of(job->topic)],
-				     job->topic->object.id);
+	return 0; // it is the time after a transaction that is wanted
+}
 
-	if (open) {
-		r = store_topic_grow(open, job->topic->partitions);
-		store_topic_close(open);
-	}
-	job->done(job->ctx, embedded_code(r),
-		  r == -EEXIST ? "it exists with more partitions or as another incarnation" : NULL);
-	job_free(job);
+static void grow_done(struct committer_job *base, int r)
+{
+	struct topic_job *job = job_of(base);
+
+	if (!r)
+		r = store_topic_grow(job->open, job->topic->partitions);
+	job_done(base, r);
+}
+
+static void row_written(struct committer_job *base, int r)
+{
+	struct topic_job *job = job_of(base);
+	int class = class_of(job->topic);
+
+	if (!r)
+		job->open = store_topic_find(job->adapter->stores[class], job->topic->object.id);
+	if (job->open && store_partition_count(job->open) < job->topic->partitions)
+		job_run(job, class, grow_apply, grow_done);
+	else
+		job_done(base, r);
 }
 
 void embedded_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
@@ -103,30 +142,24 @@ void embedded_topic_create(struct adapter *adapter, const struct topic *topic, a
 		return;
 	}
 	job->done = done;
-	job->job.apply = create_apply;
-	job->job.done = create_done;
-	committer_run(adapter->committers[class_of(topic)], &job->job);
+	job_run(job, CLASS_D2, row_put, row_written);
 }
 
 // ---- deleting and purging, in bounded steps
 
-static int trim_all(struct topic_job *job, struct committer *committer, MDB_txn *txn)
+static int trim_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
+	struct topic_job *job = job_of(base);
 	unsigned left = TRIM_CHUNKS;
 
 	for (uint32_t i = 0; i < job->open->partition_count; ++i) {
-		struct store_partition *partition = &job->open->partitions[i];
-		uint64_t messages = partition->touched ? partition->next_first : partition->first;
-		uint64_t bytes = partition->touched ? partition->next_bytes : partition->bytes;
-		int r = committer_trim(committer, txn, partition, UINT64_MAX, INT64_MAX, UINT64_MAX,
-				       left);
+		const struct append_trim trim = {.until = job->until ? job->until[i] : UINT64_MAX,
+						 .before_ms = INT64_MIN};
+		int r = append_trim(committer_append(committer), txn, &job->open->partitions[i],
+				    &trim, left);
 
 		if (r < 0)
 			return r;
-		if (r > 0) {
-			job->messages += partition->next_first - messages;
-			job->bytes += bytes - partition->next_bytes;
-		}
 		left -= (unsigned)r;
 		if (left == 0)
 			return COMMITTER_AGAIN;
@@ -134,37 +167,61 @@ static int trim_all(struct topic_job *job, struct committer *committer, MDB_txn 
 	return 0;
 }
 
-static int rows_delete(struct topic_job *job, struct store *store, MDB_txn *txn)
+static int delete_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = {12, bytes};
-	int r = 0;
+	struct topic_job *job = job_of(base);
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_PARTITION_KEY, bytes};
+	int r = trim_apply(base, committer, txn);
 
 	for (uint32_t i = 0; r == 0 && i < job->open->partition_count; ++i) {
 		store_key(bytes, job->topic->object.id, i, 0);
-		r = mdb_del(txn, store->partitions, &key, NULL);
-		r = r == MDB_NOTFOUND ? 0 : r;
+		r = mdb_del(txn, committer_store(committer)->partitions, &key, NULL);
+		r = r == MDB_NOTFOUND ? 0 : store_errno(r);
 	}
-	key.mv_size = 8;
-	if (!r)
-		r = mdb_del(txn, store->topics, &key, NULL);
+	return r;
+}
+
+static int row_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes};
+	int r;
+
+	store_key(bytes, job_of(base)->topic->object.id, 0, 0);
+	r = mdb_del(txn, committer_store(committer)->topics, &key, NULL);
 	return r == MDB_NOTFOUND ? 0 : store_errno(r);
 }
 
-static int delete_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+static void row_deleted(struct committer_job *base, int r)
 {
-	struct topic_job *job = CONTAINER_OF(base, struct topic_job, job);
-	int r = trim_all(job, committer, txn);
+	struct topic_job *job = job_of(base);
 
-	return r ? r : rows_delete(job, committer_store(committer), txn);
+	if (r < 0)
+		__atomic_store_n(&job->open->gone, false, __ATOMIC_RELEASE);
+	job_done(base, r);
 }
 
-static void delete_done(struct committer_job *base, int r)
+static void messages_deleted(struct committer_job *base, int r)
 {
-	struct topic_job *job = CONTAINER_OF(base, struct topic_job, job);
+	if (r < 0)
+		row_deleted(base, r);
+	else
+		job_run(job_of(base), CLASS_D2, row_delete, row_deleted);
+}
 
-	job->done(job->ctx, embedded_code(r), NULL);
-	job_free(job);
+// Whoever reads along the end is told that there is no more.
+static void watches_wake(struct adapter_topic *topic)
+{
+	pthread_mutex_lock(&topic->watch_lock);
+	LIST_FOREACH(node, next, &topic->watches)
+	{
+		struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
+
+		if (!__atomic_exchange_n(&watch->posted, true, __ATOMIC_ACQ_REL))
+			loop_post(watch->loop, &watch->task);
+	}
+	pthread_mutex_unlock(&topic->watch_lock);
 }
 
 void embedded_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
@@ -182,24 +239,17 @@ void embedded_topic_delete(struct adapter *adapter, const struct topic *topic, a
 		done(ctx, r == -ENOENT ? CODE_OK : open ? CODE_OVERLOADED : embedded_code(r), NULL);
 		return;
 	}
-	// From now on sends are answered NOT_FOUND; the committer is the only one that may still
-	// see it.
+	// From now on sends are answered NOT_FOUND and sources end.
 	__atomic_store_n(&open->gone, true, __ATOMIC_RELEASE);
+	watches_wake(open);
 	job->open = open;
 	job->done = done;
-	job->job.apply = delete_apply;
-	job->job.done = delete_done;
-	committer_run(adapter->committers[class_of(topic)], &job->job);
-}
-
-static int purge_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
-{
-	return trim_all(CONTAINER_OF(base, struct topic_job, job), committer, txn);
+	job_run(job, class_of(topic), delete_apply, messages_deleted);
 }
 
 static void purge_done(struct committer_job *base, int r)
 {
-	struct topic_job *job = CONTAINER_OF(base, struct topic_job, job);
+	struct topic_job *job = job_of(base);
 
 	job->json_done(job->ctx, embedded_code(r),
 		       r ? NULL
@@ -216,26 +266,32 @@ void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bo
 	struct adapter_topic *open = store_topic_open(adapter->stores[class_of(topic)],
 						      topic->object.id, topic->incarnation, &r);
 	struct topic_job *job = open ? job_new(adapter, topic, ctx) : NULL;
+	uint32_t count = open ? store_partition_count(open) : 0;
 
-	if (!job) {
+	if (job)
+		job->until = calloc(count, sizeof *job->until);
+	if (!job || !job->until) {
 		if (open)
 			store_topic_close(open);
+		if (job)
+			job_free(job);
 		done(ctx, open ? CODE_OVERLOADED : embedded_code(r), NULL, NULL);
 		return;
 	}
 	job->open = open;
 	job->json_done = done;
-	if (preview) {
-		for (uint32_t i = 0; i < open->partition_count; ++i) {
-			job->messages += open->partitions[i].end - open->partitions[i].first;
-			job->bytes += open->partitions[i].bytes;
-		}
-		purge_done(&job->job, 0);
-		return;
+	for (uint32_t i = 0; i < count; ++i) {
+		const struct store_partition *partition = store_partition_of(open, i);
+
+		job->until[i] = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
+		job->messages +=
+			job->until[i] - __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
+		job->bytes += __atomic_load_n(&partition->bytes, __ATOMIC_ACQUIRE);
 	}
-	job->job.apply = purge_apply;
-	job->job.done = purge_done;
-	committer_run(adapter->committers[class_of(topic)], &job->job);
+	if (preview)
+		purge_done(&job->job, 0);
+	else
+		job_run(job, class_of(topic), trim_apply, purge_done);
 }
 
 // ---- looking
@@ -278,25 +334,6 @@ static struct look *look_new(struct adapter *adapter, const struct topic *topic,
 	return look;
 }
 
-// Store time of the oldest message; -1: there is none.
-static int64_t oldest_ms(struct store *store, MDB_txn *txn, const struct store_partition *partition)
-{
-	uint8_t bytes[STORE_KEY_SIZE];
-	MDB_val key = {sizeof bytes, bytes}, value;
-	MDB_cursor *cursor;
-	int64_t ms = -1;
-
-	if (mdb_cursor_open(txn, store->chunks, &cursor))
-		return -1;
-	store_key(bytes, partition->topic->id, partition->number, 0);
-	if (mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) == 0 &&
-	    store_key_id(key.mv_data) == partition->topic->id &&
-	    store_key_partition(key.mv_data) == partition->number)
-		ms = (int64_t)le64_get((const uint8_t *)value.mv_data + 8);
-	mdb_cursor_close(cursor);
-	return ms;
-}
-
 static void describe_run(struct log_job *job)
 {
 	struct look *look = CONTAINER_OF(job, struct look, job);
@@ -305,9 +342,9 @@ static void describe_run(struct log_job *job)
 	MDB_txn *txn;
 	int r = store_read_begin(store, &txn);
 
-	for (uint32_t i = 0; !r && i < look->open->partition_count; ++i) {
-		const struct store_partition *partition = &look->open->partitions[i];
-		int64_t oldest = oldest_ms(store, txn, partition);
+	for (uint32_t i = 0; !r && i < store_partition_count(look->open); ++i) {
+		const struct store_partition *partition = store_partition_of(look->open, i);
+		int64_t oldest = reader_oldest_ms(store, txn, look->open->id, i);
 
 		json_array_append_new(
 			partitions,
@@ -337,7 +374,8 @@ void embedded_topic_describe(struct adapter *adapter, const struct topic *topic,
 
 static int time_resolve(struct look *look)
 {
-	const struct store_partition *partition = &look->open->partitions[look->fetch.partition];
+	const struct store_partition *partition =
+		store_partition_of(look->open, look->fetch.partition);
 	MDB_txn *txn;
 	int r = store_read_begin(look->open->store, &txn);
 
@@ -356,9 +394,13 @@ static void read_run(struct log_job *job)
 	struct look *look = CONTAINER_OF(job, struct look, job);
 	struct log_fetch *fetch = &look->fetch;
 	json_t *messages, *next = json_null();
-	int r = look->by_time ? time_resolve(look) : 0;
+	const struct store_partition *partition = store_partition_of(look->open, fetch->partition);
+	int r = partition ? 0 : -ENOENT;
 
+	if (!r && look->by_time)
+		r = time_resolve(look);
 	if (!r) {
+		fetch->until = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
 		reader_fetch(fetch);
 		r = fetch->code == CODE_OK ? 0 : fetch->code == CODE_NOT_FOUND ? -ENOENT : -EIO;
 	}
@@ -372,10 +414,8 @@ static void read_run(struct log_job *job)
 				      message_json(fetch->entries[i].record, fetch->partition,
 						   fetch->entries[i].offset,
 						   fetch->entries[i].stored_ms, look->bodies));
-	if (fetch->count && fetch->entries[fetch->count - 1].offset + 1 <
-				    __atomic_load_n(&look->open->partitions[fetch->partition].end,
-						    __ATOMIC_ACQUIRE))
-		next = json_integer((json_int_t)fetch->entries[fetch->count - 1].offset + 1);
+	if (fetch->count && fetch->next < fetch->until)
+		next = json_integer((json_int_t)fetch->next);
 	look_finish(look, 0, json_pack("{s:o,s:o}", "messages", messages, "next", next));
 }
 
@@ -387,7 +427,7 @@ void embedded_read(struct adapter *adapter, const struct topic *topic, const jso
 	const json_t *time_ms = json_object_get(query, "time_ms");
 	struct look *look;
 
-	if (partition < 0 || partition >= topic->partitions) {
+	if (partition < 0 || partition >= (json_int_t)topic->partitions) {
 		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic does not have so many");
 		return;
 	}

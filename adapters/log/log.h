@@ -1,5 +1,5 @@
-// What a backend that is a log gives to the log source: ranges, cursors, ends, and a call when
-// something was appended.
+// What a backend that is a log gives to the log source: ranges, cursors, a store for what waits
+// long, ends, and a call when something was appended.
 //
 // Every request is owned by the asker, filled by the backend on any thread, and comes back once as
 // a letter to its loop.
@@ -26,24 +26,66 @@ struct log_fetch {
 	struct loop_task task; // fn is set by the asker
 	struct loop *loop;
 	struct adapter_topic *topic;
-	uint64_t offset; // the first wanted; what is gone is left out
+	uint64_t offset, until; // the first wanted, and where to stop; what is gone is left out
 	uint32_t partition;
 	uint32_t max_messages, max_bytes; // at least one message comes, whatever its size
 	// The answer.
-	struct buf *buf; // holds the records and, at its end, the entries; one reference for the
-			 // asker; NULL: nothing
+	struct buf *buf; // keeps records and entries; one reference for the asker; NULL: nothing
 	const struct log_entry *entries;
 	uint32_t count;
+	uint64_t next; // where to go on; beyond `offset` unless nothing can be said
 	enum code code;
 };
 
-struct log_cursor {
-	uint64_t position;
-	char *text; // malloc'ed; "" when there is none
+// ---- what waits longer than a window should hold it: the group's retry store
+
+// One message by its position in the topic. `put`: keep a copy of its record, from the log or from
+// the store itself, in place of the one before; else: remove it.
+struct log_retry {
+	uint64_t offset;
+	uint64_t due_ms;
 	uint32_t partition;
+	uint32_t attempts; // that have ended; 0: it waits for its own due time
+	bool put;
+	bool missing; // out: the record to be put is nowhere any more
 };
 
-// Reads or writes the cursors of a group.
+struct log_waiting {
+	struct log_entry entry;
+	uint64_t due_ms;
+	uint32_t partition, attempts;
+};
+
+// The messages due first, in the order of due time, partition and offset. They stay in the store
+// until they are removed.
+struct log_due {
+	struct log_job job;
+	struct loop_task task;
+	struct loop *loop;
+	struct adapter_topic *topic;
+	const struct group *group;
+	struct log_retry after;           // begin behind this one; all zero: at the beginning
+	uint64_t until_ms;                // due at this time at the latest
+	uint32_t max_messages, max_bytes; // at least one message comes, whatever its size
+	// The answer; `buf` as of a fetch.
+	struct buf *buf;
+	const struct log_waiting *entries;
+	uint32_t count;
+	uint64_t next_ms; // when the first that did not come is due; UINT64_MAX: there is none
+	enum code code;
+};
+
+// ---- cursors
+
+struct log_cursor {
+	uint64_t position;
+	char *text; // commit metadata, malloc'ed; "" when there is none
+	uint32_t partition;
+	uint64_t retrying, delayed; // load: what the retry store holds, with attempts and without
+};
+
+// Reads or writes the cursors of a group. A commit also changes its retry store, in the order
+// given; whatever the backend, no cursor is ahead of the retries beside it.
 struct log_cursors {
 	struct log_job job;
 	struct loop_task task;
@@ -52,6 +94,10 @@ struct log_cursors {
 	const struct group *group;
 	struct log_cursor *cursors; // load: room for every partition of the topic, filled in order
 	uint32_t count;
+	struct log_retry *retries;
+	uint32_t retry_count;
+	uint64_t epoch; // load: one that has been used, if the backend knows more than the cursors
+			// say
 	enum code code;
 };
 
@@ -65,23 +111,24 @@ struct log_watch {
 };
 
 struct log_ops {
-	void (*fetch)(struct adapter *adapter, struct log_fetch *fetch);
+	// true: answered at once, from memory; no letter comes.
+	bool (*fetch)(struct adapter *adapter, struct log_fetch *fetch);
+	void (*due)(struct adapter *adapter, struct log_due *due);
 	void (*load)(struct adapter *adapter,
 		     struct log_cursors *load); // code NOT_FOUND: the group is not there
 	void (*commit)(struct adapter *adapter,
 		       struct log_cursors *commit); // durable as the topic is
-	// Oldest kept and next to be written, as of the last durable append. @thread any, never
-	// blocks
-	void (*bounds)(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
+	// Oldest kept and next to be written, as of the last durable append. false: the topic is
+	// gone. @thread any, never blocks
+	bool (*bounds)(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
 		       uint64_t *ret_end);
 	void (*watch)(struct adapter_topic *topic, struct log_watch *watch);
-	void (*unwatch)(struct adapter_topic *topic,
-			struct log_watch *
-				watch); // nothing is posted after this; one may still be on its way
+	// Nothing is posted after this; one letter may still be on its way (`posted` says so).
+	void (*unwatch)(struct adapter_topic *topic, struct log_watch *watch);
 };
 
-// The source slots of adapter.h for such a backend. `text_limit`: see window_init().
-int log_source_open(struct adapter *adapter, const struct log_ops *ops, uint32_t text_limit,
+// The source slots of adapter.h for such a backend.
+int log_source_open(struct adapter *adapter, const struct log_ops *ops,
 		    const struct source_config *config, struct source **ret);
 void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes);
 void log_source_settle(struct source *source, struct settle *settles, size_t count,

@@ -1,16 +1,20 @@
 // A source over a log: fetches ranges, keeps an ack window a partition, hands out what is due again
-// before what is new, commits.
+// before what is new.
 //
-// Everything runs on the home loop. Each partition has at most one fetch under way; what a fetch
-// brought and demand did not take is kept (the stash) and handed out first when demand comes. A
-// redelivery is fetched again from the log: no body is kept while it is in flight.
+// Everything runs on the home loop, handlers only from source_pump(), which runs as a deferred
+// task: no slot calls back before it returns. Each partition reads at most one range of new
+// positions and one of open positions at a time; new ones are read one range ahead (the stash and,
+// behind it, what has arrived) and dropped when nobody has wanted any for IDLE_NS. A redelivery is
+// read again: no body is kept while it is in flight.
 //
-// Commits are coalesced: at most one is under way; a settle that waits for durability starts the
-// next at once, others leave within COMMIT_IDLE_NS. A commit takes all partitions that changed. One
-// that fails is tried again after RETRY_NS; settles that waited for it are told the code.
+// What a window does not hold goes to the retry store (source_retry.c): a due time of the message's
+// own, a delay above WINDOW_DELAY_MAX_MS, an attempt for which the window has no room, and what
+// holds the head for HEAD_NS while others behind it are done.
+//
+// Before the first delivery the epoch is made durable, so that no two openings share one.
 
-#include "adapters/log/log.h"
-#include "adapters/log/window.h"
+#include "adapters/log/source_state.h"
+
 #include "core/base/clock.h"
 #include "core/wire/record.h"
 
@@ -18,78 +22,28 @@
 
 #define FETCH_MESSAGES 4096u
 #define FETCH_BYTES    (512u << 10)
-#define DELIVER_BATCH  256u
-#define COMMIT_IDLE_NS (500 * MS_NS)
-#define RETRY_NS       S_NS
-
-struct part {
-	struct source *source;
-	struct window window;
-	struct log_fetch fetch; // under way
-	struct log_fetch stash; // came, not all handed out; buf NULL: none
-	uint32_t stash_at;
-	uint32_t number;
-	bool fetching, redelivering; // the fetch is for positions that wait
-	bool dirty;
-	bool failed; // the last fetch failed: wait for the timer
-};
-
-struct waiter {
-	struct waiter *next;
-	void (*done)(void *ctx, enum code code);
-	void *ctx;
-};
-
-struct source {
-	struct adapter *adapter;
-	const struct log_ops *ops;
-	struct source_config config;
-	struct part *parts;
-	uint32_t part_count, turn;
-	uint32_t text_limit;
-
-	uint32_t demand_messages;
-	uint64_t demand_bytes;
-	bool demand_fresh; // nothing was handed out since it was set: one message of any size may
-			   // go
-
-	struct delivery deliveries[DELIVER_BATCH];
-	size_t delivery_count;
-
-	struct log_cursors cursors; // the load, then commits
-	bool loading, load_failed, committing, commit_failed;
-	struct waiter *waiters, *waiters_under_way;
-	uint64_t dirty_since_ns;
-
-	struct log_watch watch;
-	struct loop_timer timer;
-	enum source_state state;
-	uint64_t epoch;
-	bool pumping, pump_again;
-
-	bool closing;
-	void (*closed)(void *ctx);
-	void *closed_ctx;
-};
-
-static void source_pump(struct source *source);
+#define SETTLE_MAX     (4 * WINDOW_POSITIONS) // of one run; a longer one cannot be right
+#define IDLE_NS        S_NS
+#define HEAD_NS        (30 * S_NS)
 
 // ---- the end
 
-static bool fetches_under_way(const struct source *source)
+static bool reads_under_way(const struct source *source)
 {
 	for (uint32_t i = 0; i < source->part_count; ++i)
-		if (source->parts[i].fetching)
+		if (source->parts[i].again_running || source->parts[i].fetch_lane == LANE_RUNNING)
 			return true;
-	return false;
+	return source->taking;
 }
 
-static bool is_dirty(const struct source *source)
+static void read_ahead_drop(struct part *part)
 {
-	for (uint32_t i = 0; i < source->part_count; ++i)
-		if (source->parts[i].dirty)
-			return true;
-	return false;
+	part->stash.buf = buf_unref(part->stash.buf);
+	if (part->fetch_lane == LANE_ARRIVED) {
+		part->fetch.buf = buf_unref(part->fetch.buf);
+		part->fetch_lane = LANE_IDLE;
+	}
+	part->read_at = window_next(&part->window);
 }
 
 static void source_free(void *memory)
@@ -97,10 +51,11 @@ static void source_free(void *memory)
 	struct source *source = memory;
 
 	for (uint32_t i = 0; i < source->part_count; ++i) {
+		read_ahead_drop(&source->parts[i]);
 		window_deinit(&source->parts[i].window);
-		buf_unref(source->parts[i].stash.buf);
 	}
-	free(source->cursors.cursors);
+	commit_deinit(source);
+	retry_deinit(source);
 	free(source->parts);
 	model_unref(source->config.group);
 	model_unref(source->config.topic);
@@ -110,19 +65,21 @@ static void source_free(void *memory)
 // Ends a closing source as soon as nothing of it is on its way any more.
 static bool close_if_quiet(struct source *source)
 {
-	if (!source->closing || source->loading || source->committing || fetches_under_way(source))
+	if (!source->closing || source->phase == PHASE_LOADING || source->committing ||
+	    reads_under_way(source) || source->pump_posted)
 		return false;
-	if (is_dirty(source) && !source->commit_failed)
+	if (source->phase == PHASE_OPEN && commit_pending(source) && !source->commit_failed)
 		return false;
 	if (__atomic_load_n(&source->watch.posted, __ATOMIC_ACQUIRE))
 		return false;
 	loop_timer_cancel(&source->timer);
-	source->closed(source->closed_ctx);
+	commit_end_waiters(source);
 	loop_bury(source->config.loop, source, source_free);
+	source->closed(source->closed_ctx);
 	return true;
 }
 
-static void state_set(struct source *source, enum source_state state, enum code code,
+void source_state_set(struct source *source, enum source_state state, enum code code,
 		      const char *text)
 {
 	if (source->state == state || source->closing)
@@ -131,143 +88,43 @@ static void state_set(struct source *source, enum source_state state, enum code 
 	source->config.handlers->state(source->config.ctx, state, code, text);
 }
 
-// ---- commits
-
-static void waiters_call(struct waiter *waiters, enum code code)
-{
-	struct waiter *in_order = NULL;
-
-	while (waiters) {
-		struct waiter *next = waiters->next;
-
-		waiters->next = in_order;
-		in_order = waiters;
-		waiters = next;
-	}
-	while (in_order) {
-		struct waiter *waiter = in_order;
-
-		in_order = waiter->next;
-		waiter->done(waiter->ctx, code);
-		free(waiter);
-	}
-}
-
-static void cursors_clear(struct source *source)
-{
-	for (uint32_t i = 0; i < source->cursors.count; ++i)
-		free(source->cursors.cursors[i].text);
-	source->cursors.count = 0;
-}
-
-static void commit_done(struct loop_task *task)
-{
-	struct source *source = CONTAINER_OF(task, struct source, cursors.task);
-	struct waiter *waiters = source->waiters_under_way;
-	enum code code = source->cursors.code;
-
-	source->committing = false;
-	source->waiters_under_way = NULL;
-	source->commit_failed = code != CODE_OK;
-	if (code != CODE_OK) {
-		for (uint32_t i = 0; i < source->cursors.count; ++i)
-			source->parts[source->cursors.cursors[i].partition].dirty = true;
-		source->dirty_since_ns =
-			loop_now_ns(source->config.loop) + RETRY_NS - COMMIT_IDLE_NS;
-	}
-	cursors_clear(source);
-	waiters_call(waiters, code);
-	source_pump(source);
-}
-
-static void commit_start(struct source *source)
-{
-	struct log_cursors *commit = &source->cursors;
-
-	for (uint32_t i = 0; i < source->part_count; ++i) {
-		struct part *part = &source->parts[i];
-		char *text = part->dirty ? window_encode(&part->window, source->epoch) : NULL;
-
-		if (!text)
-			continue;
-		part->dirty = false;
-		commit->cursors[commit->count++] =
-			(struct log_cursor){part->window.base, text, part->number};
-	}
-	source->waiters_under_way = source->waiters;
-	source->waiters = NULL;
-	source->committing = true;
-	source->dirty_since_ns = 0;
-	commit->task.fn = commit_done;
-	source->ops->commit(source->adapter, commit);
-}
-
-// Starts a commit if one is wanted now; returns when to look again.
-static uint64_t commit_if_due(struct source *source, uint64_t now_ns)
-{
-	if (source->loading || source->committing || !is_dirty(source)) {
-		if (source->waiters && !source->committing && !source->loading) {
-			struct waiter *waiters = source->waiters;
-
-			// Settles that changed nothing wait for nothing.
-			source->waiters = NULL;
-			waiters_call(waiters, CODE_OK);
-		}
-		return UINT64_MAX;
-	}
-	if (!source->dirty_since_ns)
-		source->dirty_since_ns = now_ns;
-	if ((source->waiters && !source->commit_failed) ||
-	    (source->closing && !source->commit_failed) ||
-	    now_ns >= source->dirty_since_ns + COMMIT_IDLE_NS) {
-		commit_start(source);
-		return UINT64_MAX;
-	}
-	return source->dirty_since_ns + COMMIT_IDLE_NS;
-}
-
 // ---- handing out
 
-static void deliveries_flush(struct source *source)
+void source_flush(struct source *source)
 {
 	size_t count = source->delivery_count;
 
 	source->delivery_count = 0;
-	if (count)
+	if (count && !source->closing)
 		source->config.handlers->deliver(source->config.ctx, source->deliveries, count);
 }
 
-static bool demand_allows(const struct source *source, uint32_t size)
+// Rather one message too large than none: a record may exceed what is left of the bytes.
+bool source_demand_allows(const struct source *source)
 {
-	return source->demand_messages > 0 &&
-	       (size <= source->demand_bytes || source->demand_fresh);
+	return source->demand_messages > 0 && source->demand_bytes > 0 && !source->closing;
 }
 
-static void deliver(struct part *part, const struct log_entry *entry, struct buf *buf,
-		    uint32_t attempt)
+void source_deliver(struct source *source, uint32_t partition, const struct log_entry *entry,
+		    struct buf *buf, uint32_t attempt)
 {
-	struct source *source = part->source;
-
 	source->deliveries[source->delivery_count++] = (struct delivery){
 		.offset = entry->offset,
 		.epoch = source->epoch,
 		.stored_ms = entry->stored_ms,
 		.record = entry->record,
 		.size = entry->size,
-		.partition = part->number,
+		.partition = partition,
 		.attempt = attempt,
 		.buf = buf,
 	};
 	--source->demand_messages;
 	source->demand_bytes -= MIN(source->demand_bytes, (uint64_t)entry->size);
-	source->demand_fresh = false;
-	if (source->delivery_count == DELIVER_BATCH)
-		deliveries_flush(source);
+	if (source->delivery_count == SOURCE_BATCH)
+		source_flush(source);
 }
 
-// When a record may be delivered and when no more; due 0 and expiry UINT64_MAX when it says
-// nothing.
-static void record_times(const uint8_t *record, uint64_t *ret_due_ms, uint64_t *ret_expiry_ms)
+void source_record_times(const uint8_t *record, uint64_t *ret_due_ms, uint64_t *ret_expiry_ms)
 {
 	struct record_view view;
 
@@ -279,161 +136,294 @@ static void record_times(const uint8_t *record, uint64_t *ret_due_ms, uint64_t *
 	if (view.flags & RECORD_DUE)
 		*ret_due_ms = (uint64_t)MAX(view.due_ms, 0);
 	if (view.flags & RECORD_TTL)
-		*ret_expiry_ms =
-			(uint64_t)MAX(MAX(view.created_ms, (int64_t)*ret_due_ms), 0) + view.ttl_ms;
+		*ret_expiry_ms = (view.flags & RECORD_DUE ? *ret_due_ms
+							  : (uint64_t)MAX(view.created_ms, 0)) +
+				 view.ttl_ms;
 }
 
-// One new record: handed out, held back, or dropped. false: not now. Negative memory errors look
-// like "not now": the record stays in the stash.
-static bool new_entry(struct part *part, const struct log_entry *entry, uint64_t now_ms)
+// A new record that is not handed out: it has expired, or waits in the retry store for its due
+// time. false: not now.
+static bool pass_over(struct part *part, const struct log_entry *entry, uint64_t due_ms)
 {
-	uint64_t due_ms, expiry_ms;
-
-	if (entry->offset < window_next(&part->window))
-		return true; // truncated while it lay in the stash
-	if (window_full(&part->window))
+	if (due_ms && !retry_room(part->source))
 		return false;
-	record_times(entry->record, &due_ms, &expiry_ms);
-	if (now_ms > expiry_ms) {
-		part->dirty = true;
-		return window_add_done(&part->window, entry->offset) == 0;
-	}
-	if (due_ms > now_ms) {
-		part->dirty = true;
-		return window_add_delayed(&part->window, entry->offset, due_ms) == 0;
-	}
-	if (!demand_allows(part->source, entry->size) ||
-	    window_add_flight(&part->window, entry->offset) < 0)
+	if (window_add(&part->window, entry->offset, false) < 0)
 		return false;
-	deliver(part, entry, part->stash.buf, 1);
+	if (due_ms && !retry_put(part, entry->offset, 0, due_ms, false)) {
+		window_release(&part->window, entry->offset, 1);
+		return true; // no memory: it is looked at again as an open position
+	}
+	part->expired += !due_ms;
+	window_ack(&part->window, entry->offset, 1);
+	commit_dirty(part);
 	return true;
 }
 
-static void stash_hand_out(struct part *part, uint64_t now_ms)
+// One new record. false: not now; it stays in the stash.
+static bool new_entry(struct part *part, const struct log_entry *entry, uint64_t first,
+		      uint64_t now_ms)
+{
+	uint64_t due_ms, expiry_ms;
+
+	if (entry->offset < first || entry->offset < window_next(&part->window))
+		return true; // deleted while it lay in the stash
+	if (!window_fits(&part->window, entry->offset))
+		return false;
+	source_record_times(entry->record, &due_ms, &expiry_ms);
+	if (now_ms > expiry_ms)
+		return pass_over(part, entry, 0);
+	if (due_ms > now_ms)
+		return pass_over(part, entry, due_ms);
+	if (!source_demand_allows(part->source) ||
+	    window_add(&part->window, entry->offset, false) < 0)
+		return false;
+	source_deliver(part->source, part->number, entry, part->stash.buf, 1);
+	return true;
+}
+
+// true: the stash is empty.
+static bool stash_hand_out(struct part *part, uint64_t first, uint64_t now_ms)
 {
 	while (part->stash_at < part->stash.count &&
-	       new_entry(part, &part->stash.entries[part->stash_at], now_ms))
+	       new_entry(part, &part->stash.entries[part->stash_at], first, now_ms))
 		++part->stash_at;
-	if (part->stash_at == part->stash.count) {
-		deliveries_flush(part->source);
-		part->stash.buf = buf_unref(part->stash.buf);
+	if (part->stash_at < part->stash.count)
+		return false;
+	source_flush(part->source);
+	part->stash.buf = buf_unref(part->stash.buf);
+	return true;
+}
+
+// An open position that was read again; it may have been settled, deleted or have expired.
+static void again_entry(struct part *part, const struct log_entry *entry, uint64_t now_ms)
+{
+	struct source *source = part->source;
+	uint64_t due_ms, expiry_ms;
+	uint32_t attempt;
+
+	source_record_times(entry->record, &due_ms, &expiry_ms);
+	if (now_ms > expiry_ms) {
+		if (window_state_at(&part->window, entry->offset) == WINDOW_OPEN)
+			++part->expired;
+		window_drop(&part->window, entry->offset);
+		commit_dirty(part);
+	} else if (source_demand_allows(source)) {
+		attempt = window_take(&part->window, entry->offset);
+		if (attempt)
+			source_deliver(source, part->number, entry, part->again.buf, attempt);
 	}
 }
 
-// What was fetched again: positions may have been settled, truncated or have expired meanwhile.
-static void redelivery_hand_out(struct part *part, const struct log_fetch *fetch, uint64_t now_ms)
+static void again_hand_out(struct part *part, uint64_t now_ms)
 {
-	uint64_t passed = fetch->offset;
+	const struct log_fetch *fetch = &part->again;
+	uint64_t passed = fetch->offset, end = MIN(fetch->next, fetch->until);
 
 	for (uint32_t i = 0; i < fetch->count; ++i) {
-		const struct log_entry *entry = &fetch->entries[i];
-		uint64_t due_ms, expiry_ms;
-
-		for (; passed < entry->offset; ++passed)
+		// What lies between two records is in the log no more.
+		for (; passed < fetch->entries[i].offset; ++passed)
 			window_drop(&part->window, passed);
-		passed = entry->offset + 1;
-		record_times(entry->record, &due_ms, &expiry_ms);
-		if (now_ms > expiry_ms) {
-			window_drop(&part->window, entry->offset);
-			part->dirty = true;
-		} else if (demand_allows(part->source, entry->size)) {
-			uint32_t attempt = window_take(&part->window, entry->offset, now_ms);
-
-			if (attempt)
-				deliver(part, entry, fetch->buf, attempt);
-		}
+		passed = fetch->entries[i].offset + 1;
+		again_entry(part, &fetch->entries[i], now_ms);
 	}
-	if (fetch->count == 0)
-		window_drop(&part->window, fetch->offset);
-	deliveries_flush(part->source);
+	for (; passed < end; ++passed)
+		window_drop(&part->window, passed);
+	source_flush(part->source);
+	part->again.buf = buf_unref(part->again.buf);
 }
 
-// ---- fetching
+// ---- reading
+
+static void gone(struct source *source, const char *text)
+{
+	source->phase = PHASE_GONE;
+	source_state_set(source, SOURCE_GONE, CODE_NOT_FOUND, text);
+}
+
+static void fetch_failed(struct part *part, enum code code)
+{
+	part->failed = true;
+	if (code == CODE_NOT_FOUND)
+		gone(part->source, "the topic is gone");
+	else
+		source_state_set(part->source, SOURCE_DOWN, code, "reading the topic failed");
+}
+
+static void again_done(struct loop_task *task)
+{
+	struct part *part = CONTAINER_OF(task, struct part, again.task);
+
+	part->again_running = false;
+	if (part->again.code != CODE_OK) {
+		part->again.buf = buf_unref(part->again.buf);
+		fetch_failed(part, part->again.code);
+	} else {
+		again_hand_out(part, (uint64_t)clock_wall_ms());
+	}
+	source_pump_later(part->source);
+}
+
+static void fetch_arrived(struct part *part)
+{
+	part->fetch_lane = LANE_ARRIVED;
+	if (part->fetch.code != CODE_OK || part->fetch.next <= part->read_at) {
+		part->fetch.buf = buf_unref(part->fetch.buf);
+		part->fetch_lane = LANE_IDLE;
+		part->failed = true; // nothing where something should be: looked at again later
+		if (part->fetch.code != CODE_OK)
+			fetch_failed(part, part->fetch.code);
+		return;
+	}
+	part->read_at = part->fetch.next;
+}
 
 static void fetch_done(struct loop_task *task)
 {
 	struct part *part = CONTAINER_OF(task, struct part, fetch.task);
-	struct source *source = part->source;
-	struct log_fetch *fetch = &part->fetch;
 
-	part->fetching = false;
-	if (source->closing) {
-		buf_unref(fetch->buf);
-		close_if_quiet(source);
-		return;
-	}
-	if (fetch->code != CODE_OK) {
-		part->failed = true;
-		buf_unref(fetch->buf);
-		state_set(source, fetch->code == CODE_NOT_FOUND ? SOURCE_GONE : SOURCE_DOWN,
-			  fetch->code, "reading the topic failed");
-	} else if (part->redelivering) {
-		struct log_fetch came = *fetch;
-
-		part->failed = false;
-		// Whoever takes a delivery may ask for more at once: the pump must not start over
-		// part->fetch meanwhile.
-		source->pumping = true;
-		redelivery_hand_out(part, &came, (uint64_t)clock_wall_ms());
-		source->pumping = false;
-		buf_unref(came.buf);
-	} else if (fetch->count) {
-		part->failed = false;
-		part->stash = *fetch;
-		part->stash_at = 0;
-	}
-	fetch->buf = NULL;
-	source_pump(source);
+	fetch_arrived(part);
+	source_pump_later(part->source);
 }
 
-static void fetch_start(struct part *part, uint64_t offset, uint32_t max_messages,
-			bool redelivering)
+static bool read_start(struct part *part, struct log_fetch *fetch, loop_task_fn done,
+		       uint64_t offset, uint64_t until)
 {
 	struct source *source = part->source;
 
-	part->fetching = true;
-	part->redelivering = redelivering;
-	part->fetch = (struct log_fetch){
-		.task = {.fn = fetch_done},
+	*fetch = (struct log_fetch){
+		.task = {.fn = done},
 		.loop = source->config.loop,
 		.topic = source->config.adapter_topic,
 		.offset = offset,
+		.until = until,
 		.partition = part->number,
-		.max_messages = max_messages,
-		.max_bytes = FETCH_BYTES,
+		// What demand allows, and as much again for the time until it is renewed.
+		.max_messages = (uint32_t)MIN(2ull * source->demand_messages + 16, FETCH_MESSAGES),
+		.max_bytes = (uint32_t)MIN(2 * MIN(source->demand_bytes, FETCH_BYTES) + 4096,
+					   FETCH_BYTES),
 	};
-	source->ops->fetch(source->adapter, &part->fetch);
+	return source->ops->fetch(source->adapter, fetch);
 }
 
-// Redeliveries first, then the stash, then something new. Returns true if it changed anything that
-// a second look would use.
-static void part_pump(struct part *part, uint64_t now_ms)
+static bool open_read(struct part *part, uint64_t now_ms)
+{
+	uint64_t offset, until;
+
+	if (part->again_running ||
+	    !window_first_open(&part->window, FETCH_MESSAGES, &offset, &until))
+		return part->again_running;
+	if (!read_start(part, &part->again, again_done, offset, until)) {
+		part->again_running = true;
+		return true;
+	}
+	if (part->again.code != CODE_OK)
+		fetch_failed(part, part->again.code);
+	else
+		again_hand_out(part, now_ms);
+	source_pump_later(part->source);
+	return true;
+}
+
+static void ahead_read(struct part *part, uint64_t end)
+{
+	if (part->fetch_lane != LANE_IDLE || part->failed || part->read_at >= end ||
+	    !source_demand_allows(part->source) || !window_fits(&part->window, part->read_at))
+		return;
+	part->fetch_lane = LANE_RUNNING;
+	if (read_start(part, &part->fetch, fetch_done, part->read_at, end))
+		fetch_arrived(part);
+}
+
+static void new_hand_out(struct part *part, uint64_t first, uint64_t end, uint64_t now_ms)
+{
+	for (;;) {
+		if (part->stash.buf && !stash_hand_out(part, first, now_ms))
+			break;
+		if (part->fetch_lane == LANE_IDLE)
+			ahead_read(part, end);
+		if (part->fetch_lane != LANE_ARRIVED)
+			return;
+		part->stash = part->fetch;
+		part->stash_at = 0;
+		part->fetch.buf = NULL;
+		part->fetch_lane = LANE_IDLE;
+	}
+	ahead_read(part, end);
+}
+
+static bool part_truncate(struct part *part, uint64_t *ret_first, uint64_t *ret_end)
 {
 	struct source *source = part->source;
-	uint64_t first, end, offset;
+	uint64_t base = part->window.base;
 
-	if (part->failed || source->demand_messages == 0)
-		return;
-	source->ops->bounds(source->config.adapter_topic, part->number, &first, &end);
-	if (part->window.base < first) {
-		window_truncate(&part->window, first);
-		part->dirty = true;
-	}
-	if (!part->fetching && window_peek(&part->window, now_ms, &offset)) {
-		uint32_t run = window_run(&part->window, offset, now_ms,
-					  MIN(source->demand_messages, FETCH_MESSAGES));
-
-		fetch_start(part, offset, MAX(run, 1u), true);
-		return;
-	}
-	if (part->fetching && part->redelivering)
-		return;
-	if (part->stash.buf)
-		stash_hand_out(part, now_ms);
-	if (!part->fetching && !part->stash.buf && !window_full(&part->window) &&
-	    window_next(&part->window) < end)
-		fetch_start(part, window_next(&part->window), FETCH_MESSAGES, false);
+	if (!source->ops->bounds(source->config.adapter_topic, part->number, ret_first, ret_end))
+		return false;
+	if (base < *ret_first)
+		window_truncate(&part->window, *ret_first);
+	if (part->window.base != base)
+		commit_dirty(part);
+	part->read_at = MAX(part->read_at, *ret_first);
+	return true;
 }
+
+// Redeliveries first, then what is new.
+static void part_pump(struct part *part, uint64_t now_ms)
+{
+	uint64_t first, end;
+
+	if (!part_truncate(part, &first, &end)) {
+		gone(part->source, "the topic is gone");
+		return;
+	}
+	window_wake(&part->window, now_ms);
+	if (part->failed || !source_demand_allows(part->source))
+		return;
+	if (!open_read(part, now_ms))
+		new_hand_out(part, first, end, now_ms);
+}
+
+// ---- what holds the head too long
+
+static bool head_leave(struct part *part, uint64_t offset)
+{
+	enum window_state state = window_state_at(&part->window, offset);
+	const struct window_mark *mark = window_mark_at(&part->window, offset);
+
+	if (state == WINDOW_DONE)
+		return true;
+	if (!retry_room(part->source) ||
+	    !retry_put(part, offset, mark ? mark->attempts : 0,
+		       state == WINDOW_WAITING ? mark->due_ms : 0, state == WINDOW_FLIGHT))
+		return false;
+	window_leave(&part->window, offset);
+	return true;
+}
+
+// Everything that was seen when the head came to be the head, HEAD_NS ago, leaves. Returns when to
+// look again.
+static uint64_t head_check(struct part *part, uint64_t now_ns)
+{
+	struct window *window = &part->window;
+	uint32_t done = window->count - window->flight - window->open - window->waiting;
+
+	if (window->count == 0 || window->base != part->head || !part->head_since_ns) {
+		part->head = window->base;
+		part->head_since_ns = now_ns;
+		part->head_limit = window_next(window);
+	}
+	// Without demand nothing could go on behind it anyway.
+	if (done == 0 || part->source->demand_messages == 0)
+		return UINT64_MAX;
+	if (now_ns < part->head_since_ns + HEAD_NS)
+		return part->head_since_ns + HEAD_NS;
+	for (uint64_t offset = part->head; offset < part->head_limit; ++offset)
+		if (!head_leave(part, offset))
+			return now_ns + SOURCE_RETRY_NS;
+	part->head_since_ns = 0;
+	return now_ns;
+}
+
+// ---- the pump
 
 static bool any_window_full(const struct source *source)
 {
@@ -443,101 +433,167 @@ static bool any_window_full(const struct source *source)
 	return false;
 }
 
-// When the next waiting position is due, on the monotonic clock.
-static uint64_t next_due_ns(struct source *source, uint64_t now_ns, uint64_t now_ms)
+static bool any_failed(const struct source *source)
 {
-	uint64_t due_ms = UINT64_MAX;
+	for (uint32_t i = 0; i < source->part_count; ++i)
+		if (source->parts[i].failed)
+			return true;
+	return false;
+}
 
-	for (uint32_t i = 0; i < source->part_count; ++i) {
-		struct part *part = &source->parts[i];
+// When the next waiting message is due, on the monotonic clock.
+static uint64_t next_due_ns(const struct source *source, uint64_t now_ns, uint64_t now_ms)
+{
+	uint64_t due_ms = retry_next_ms(source);
 
-		if (part->failed)
-			due_ms = MIN(due_ms, now_ms + RETRY_NS / MS_NS);
-		// What is due already waits for a fetch or for demand, not for the clock.
-		if (!part->fetching && window_next_due_ms(&part->window) > now_ms)
-			due_ms = MIN(due_ms, window_next_due_ms(&part->window));
-	}
+	for (uint32_t i = 0; i < source->part_count; ++i)
+		due_ms = MIN(due_ms, source->parts[i].window.next_due_ms);
+	if (due_ms == UINT64_MAX)
+		return UINT64_MAX;
 	// The wall clock may jump, so it is looked at once a second at least while something waits.
-	return due_ms == UINT64_MAX ? UINT64_MAX : now_ns + MIN(due_ms - now_ms, 1000ull) * MS_NS;
+	return now_ns + (due_ms > now_ms ? MIN(due_ms - now_ms, 1000ull) * MS_NS : 0);
+}
+
+static void read_ahead_check(struct source *source, uint64_t now_ns)
+{
+	if (!source->idle_since_ns || now_ns < source->idle_since_ns + IDLE_NS)
+		return;
+	for (uint32_t i = 0; i < source->part_count; ++i)
+		if (source->parts[i].fetch_lane != LANE_RUNNING)
+			read_ahead_drop(&source->parts[i]);
+	source->idle_since_ns = 0;
+}
+
+// READY, WINDOW_FULL or DOWN as things are now.
+static void state_update(struct source *source)
+{
+	if (source->phase != PHASE_OPEN)
+		return;
+	if (source->commit_failed && source->commit_code == CODE_NOT_FOUND) {
+		gone(source, "the group is gone");
+	} else if (source->commit_failed) {
+		source_state_set(source, SOURCE_DOWN, source->commit_code,
+				 "the group's position cannot be written");
+	} else if (any_failed(source)) {
+		return;
+	} else if (any_window_full(source)) {
+		source_state_set(source, SOURCE_WINDOW_FULL, CODE_OK,
+				 "too many positions are open; acknowledge the oldest");
+	} else {
+		source_state_set(source, SOURCE_READY, CODE_OK, NULL);
+	}
+}
+
+static void hand_out(struct source *source, uint64_t now_ms)
+{
+	retry_hand_out(source, now_ms);
+	for (uint32_t i = 0; i < source->part_count && source->phase == PHASE_OPEN; ++i)
+		part_pump(&source->parts[(source->turn + i) % source->part_count], now_ms);
+	source_flush(source);
+	++source->turn;
+	if (source->demand_messages)
+		source->idle_since_ns = 0;
+	else if (!source->idle_since_ns)
+		source->idle_since_ns = loop_now_ns(source->config.loop);
+}
+
+static uint64_t time_next(struct source *source, uint64_t now_ns, uint64_t now_ms)
+{
+	uint64_t wake_ns = commit_if_due(source, now_ns);
+
+	if (source->closing)
+		return wake_ns;
+	if (source->phase == PHASE_LOAD_FAILED || any_failed(source))
+		wake_ns = MIN(wake_ns, now_ns + SOURCE_RETRY_NS);
+	if (source->phase != PHASE_OPEN)
+		return wake_ns;
+	for (uint32_t i = 0; i < source->part_count; ++i)
+		wake_ns = MIN(wake_ns, head_check(&source->parts[i], now_ns));
+	if (source->idle_since_ns)
+		wake_ns = MIN(wake_ns, source->idle_since_ns + IDLE_NS);
+	return MIN(wake_ns, next_due_ns(source, now_ns, now_ms));
 }
 
 static void source_pump(struct source *source)
 {
-	uint64_t now_ns, now_ms, wake_ns;
+	uint64_t now_ms = (uint64_t)clock_wall_ms(), now_ns = loop_now_ns(source->config.loop),
+		 wake_ns;
 
 	if (close_if_quiet(source))
 		return;
-	if (source->pumping) {
-		source->pump_again = true;
+	if (source->phase == PHASE_OPEN && !source->closing)
+		hand_out(source, now_ms);
+	if (source->phase == PHASE_OPEN && !source->closing)
+		read_ahead_check(source, now_ns);
+	state_update(source);
+	wake_ns = time_next(source, now_ns, now_ms);
+	if (close_if_quiet(source))
 		return;
-	}
-	source->pumping = true;
-	do {
-		source->pump_again = false;
-		now_ms = (uint64_t)clock_wall_ms();
-		if (!source->loading && !source->load_failed && !source->closing) {
-			for (uint32_t i = 0; i < source->part_count; ++i)
-				part_pump(&source->parts[(source->turn + i) % source->part_count],
-					  now_ms);
-			++source->turn;
-			deliveries_flush(source);
-		}
-	} while (source->pump_again);
-	source->pumping = false;
-
-	now_ns = loop_now_ns(source->config.loop);
-	wake_ns = commit_if_due(source, now_ns);
-	if (source->load_failed && source->state == SOURCE_DOWN)
-		wake_ns = MIN(wake_ns, now_ns + RETRY_NS);
-	if (!source->closing && !source->loading && !source->load_failed) {
-		wake_ns = MIN(wake_ns, next_due_ns(source, now_ns, now_ms));
-		if (source->state == SOURCE_READY && any_window_full(source))
-			state_set(source, SOURCE_WINDOW_FULL, CODE_OK,
-				  "too many positions are open; acknowledge the oldest");
-		else if (source->state == SOURCE_WINDOW_FULL && !any_window_full(source))
-			state_set(source, SOURCE_READY, CODE_OK, NULL);
-	}
 	if (wake_ns == UINT64_MAX)
 		loop_timer_cancel(&source->timer);
 	else
 		loop_timer_set(&source->timer, wake_ns);
 }
 
+static void on_pump(struct loop_task *task)
+{
+	struct source *source = CONTAINER_OF(task, struct source, pump);
+
+	source->pump_posted = false;
+	source_pump(source);
+}
+
+void source_pump_later(struct source *source)
+{
+	if (source->pump_posted)
+		return;
+	source->pump_posted = true;
+	loop_defer(source->config.loop, &source->pump);
+}
+
+// ---- opening
+
 static void load_done(struct loop_task *task)
 {
 	struct source *source = CONTAINER_OF(task, struct source, cursors.task);
-	enum code code = source->cursors.code;
+	struct log_cursors *load = &source->cursors;
+	enum code code = load->code;
+	uint64_t epoch = load->epoch;
 
-	source->loading = false;
-	for (uint32_t i = 0; code == CODE_OK && i < source->part_count; ++i) {
-		const struct log_cursor *cursor = &source->cursors.cursors[i];
+	for (uint32_t i = 0; i < load->count; ++i) {
+		const struct log_cursor *cursor = &load->cursors[i];
 		struct part *part = &source->parts[i];
-		uint64_t epoch;
+		uint64_t written;
 
-		window_init(&part->window, cursor->position, source->text_limit);
-		if (window_decode(&part->window, cursor->text, &epoch) < 0)
-			code = CODE_OVERLOADED;
-		source->epoch = MAX(source->epoch, epoch);
-		part->dirty = true;
+		if (code == CODE_OK) {
+			window_deinit(&part->window);
+			window_init(&part->window, cursor->position);
+			if (window_decode(&part->window, cursor->text, &written) < 0)
+				code = CODE_OVERLOADED;
+			epoch = MAX(epoch, written);
+			part->read_at = window_next(&part->window);
+			part->waiting_retry = cursor->retrying;
+			part->waiting_delay = cursor->delayed;
+		}
+		free(cursor->text);
 	}
-	if (code != CODE_OK)
-		for (uint32_t i = 0; i < source->part_count; ++i)
-			source->parts[i].dirty = false;
-	cursors_clear(source);
-	source->epoch = source->config.epoch ? source->config.epoch : source->epoch + 1;
-	source->load_failed = code != CODE_OK;
-	if (code == CODE_OK)
-		state_set(source, SOURCE_READY, CODE_OK, NULL);
+	load->count = 0;
+	if (code == CODE_OK) {
+		source->epoch = source->config.epoch ? source->config.epoch : epoch + 1;
+		commit_claim(source);
+		return;
+	}
+	source->phase = PHASE_LOAD_FAILED;
+	if (code == CODE_NOT_FOUND)
+		gone(source, "the group is not there");
 	else
-		state_set(source, code == CODE_NOT_FOUND ? SOURCE_GONE : SOURCE_DOWN, code,
-			  "the group's position cannot be read");
-	source_pump(source);
+		source_state_set(source, SOURCE_DOWN, code, "the group's position cannot be read");
+	source_pump_later(source);
 }
 
 static void load_start(struct source *source)
 {
-	source->loading = true;
-	source->load_failed = false;
+	source->phase = PHASE_LOADING;
 	source->cursors.task.fn = load_done;
 	source->cursors.count = source->part_count;
 	source->ops->load(source->adapter, &source->cursors);
@@ -546,17 +602,12 @@ static void load_start(struct source *source)
 static void on_timer(struct loop_timer *timer)
 {
 	struct source *source = CONTAINER_OF(timer, struct source, timer);
-	bool failed = false;
 
-	for (uint32_t i = 0; i < source->part_count; ++i) {
-		failed = failed || source->parts[i].failed;
+	for (uint32_t i = 0; i < source->part_count; ++i)
 		source->parts[i].failed = false;
-	}
-	if (failed && source->state == SOURCE_DOWN && !source->load_failed)
-		state_set(source, SOURCE_READY, CODE_OK, NULL);
-	if (source->load_failed && source->state == SOURCE_DOWN && !source->closing)
+	if (source->phase == PHASE_LOAD_FAILED && !source->closing)
 		load_start(source);
-	source_pump(source);
+	source_pump_later(source);
 }
 
 static void on_append(struct loop_task *task)
@@ -564,12 +615,12 @@ static void on_append(struct loop_task *task)
 	struct source *source = CONTAINER_OF(task, struct source, watch.task);
 
 	__atomic_store_n(&source->watch.posted, false, __ATOMIC_RELEASE);
-	source_pump(source);
+	source_pump_later(source);
 }
 
 // ---- slots
 
-int log_source_open(struct adapter *adapter, const struct log_ops *ops, uint32_t text_limit,
+int log_source_open(struct adapter *adapter, const struct log_ops *ops,
 		    const struct source_config *config, struct source **ret)
 {
 	uint32_t count = config->topic->partitions;
@@ -591,13 +642,16 @@ int log_source_open(struct adapter *adapter, const struct log_ops *ops, uint32_t
 	source->config.group = model_ref(config->group);
 	source->config.topic = model_ref(config->topic);
 	source->part_count = count;
-	source->text_limit = text_limit;
 	source->state = SOURCE_OPENING;
+	source->waiters_end = &source->waiters;
 	for (uint32_t i = 0; i < count; ++i) {
 		source->parts[i].source = source;
 		source->parts[i].number = i;
+		window_init(&source->parts[i].window, 0);
 	}
+	retry_init(source);
 	loop_timer_init(&source->timer, config->loop, on_timer);
+	source->pump.fn = on_pump;
 	source->watch.task.fn = on_append;
 	source->watch.loop = config->loop;
 	ops->watch(config->adapter_topic, &source->watch);
@@ -611,81 +665,106 @@ int log_source_open(struct adapter *adapter, const struct log_ops *ops, uint32_t
 
 void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes)
 {
-	if (source->state == SOURCE_GONE)
-		return;
 	source->demand_messages = messages;
 	source->demand_bytes = bytes;
-	source->demand_fresh = true;
-	source_pump(source);
+	if (messages)
+		source_pump_later(source);
+}
+
+// The attempt has ended and the window is not the place to wait: a row of the retry store.
+static bool nack_to_store(struct part *part, const struct settle *settle, uint64_t offset,
+			  uint64_t due_ms)
+{
+	if (!retry_put(part, offset, settle->attempt, due_ms, false))
+		return false; // no memory: it stays in flight, and comes again when reopened
+	window_ack(&part->window, offset, settle->attempt);
+	return true;
+}
+
+static bool nack(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms)
+{
+	uint64_t due_ms = settle->delay_ms ? now_ms + settle->delay_ms : 0;
+	enum window_result result = WINDOW_CROWDED;
+
+	if (settle->delay_ms <= WINDOW_DELAY_MAX_MS)
+		result = window_nack(&part->window, offset, settle->attempt, due_ms);
+	else if (!window_in_flight(&part->window, offset, settle->attempt))
+		result = WINDOW_STALE;
+	if (result == WINDOW_CROWDED)
+		return nack_to_store(part, settle, offset, due_ms);
+	return result == WINDOW_OK;
 }
 
 static bool settle_one(struct part *part, const struct settle *settle, uint64_t offset,
 		       uint64_t now_ms)
 {
-	switch (settle->verb) {
-	case SETTLE_ACK: return window_ack(&part->window, offset, settle->attempt);
-	case SETTLE_NACK:
-		return window_nack(&part->window, offset, settle->attempt,
-				   settle->delay_ms ? now_ms + settle->delay_ms : 0);
-	case SETTLE_RELEASE: return window_release(&part->window, offset, settle->attempt);
-	default: return false;
-	}
+	bool done = false;
+
+	if (settle->verb == SETTLE_ACK)
+		done = window_ack(&part->window, offset, settle->attempt) == WINDOW_OK;
+	else if (settle->verb == SETTLE_NACK)
+		done = nack(part, settle, offset, now_ms);
+	else if (settle->verb == SETTLE_RELEASE)
+		done = window_release(&part->window, offset, settle->attempt) == WINDOW_OK;
+	return done || retry_settle(part, settle, offset, now_ms);
+}
+
+static void settle_entry(struct source *source, struct settle *settle, uint64_t now_ms)
+{
+	struct part *part =
+		settle->partition < source->part_count ? &source->parts[settle->partition] : NULL;
+
+	uint32_t count = MIN(settle->count, SETTLE_MAX);
+
+	settle->settled = 0;
+	if (part && settle->epoch == source->epoch && source->phase == PHASE_OPEN)
+		for (uint32_t at = 0; at < count; ++at)
+			settle->settled += settle_one(part, settle, settle->offset + at, now_ms);
+	settle->code = settle->settled == settle->count ? CODE_OK : CODE_STALE;
+	if (settle->settled)
+		commit_dirty(part);
 }
 
 void log_source_settle(struct source *source, struct settle *settles, size_t count,
 		       void (*done)(void *ctx, enum code code), void *ctx)
 {
 	uint64_t now_ms = (uint64_t)clock_wall_ms();
-	struct waiter *waiter = done ? malloc(sizeof *waiter) : NULL;
 
-	for (size_t i = 0; i < count; ++i) {
-		struct settle *settle = &settles[i];
-		struct part *part = settle->partition < source->part_count
-					    ? &source->parts[settle->partition]
-					    : NULL;
-
-		settle->settled = 0;
-		if (part && settle->epoch == source->epoch)
-			for (uint32_t at = 0; at < settle->count; ++at)
-				settle->settled +=
-					settle_one(part, settle, settle->offset + at, now_ms);
-		settle->code = settle->settled == settle->count ? CODE_OK : CODE_STALE;
-		if (settle->settled)
-			part->dirty = true;
-	}
-	if (waiter) {
-		*waiter = (struct waiter){source->waiters, done, ctx};
-		source->waiters = waiter;
-	} else if (done) {
-		done(ctx, CODE_OVERLOADED);
-	}
-	// The pump may call back; it runs when the caller is done.
-	loop_timer_set(&source->timer, loop_now_ns(source->config.loop));
+	for (size_t i = 0; i < count; ++i)
+		settle_entry(source, &settles[i], now_ms);
+	if (done && !commit_add_waiter(source, done, ctx))
+		done(ctx, CODE_OVERLOADED); // applied, but nobody can wait for it
+	source_pump_later(source);
 }
 
 size_t log_source_backlog(struct source *source, struct source_partition *partitions, size_t room)
 {
 	uint32_t count = MIN((uint32_t)room, source->part_count);
 
+	if (source->phase < PHASE_CLAIMING)
+		return 0;
 	for (uint32_t i = 0; i < count; ++i) {
-		const struct window *window = &source->parts[i].window;
-		uint64_t first, end, next = window_next(window);
+		struct part *part = &source->parts[i];
+		const struct window *window = &part->window;
+		uint64_t first, end, next;
 
-		source->ops->bounds(source->config.adapter_topic, i, &first, &end);
+		if (!part_truncate(part, &first, &end))
+			return 0;
+		next = MAX(window_next(window), first);
 		partitions[i] = (struct source_partition){
 			.first = first,
 			.end = end,
 			.committed = window->base,
-			.ready = (end > MAX(next, first) ? end - MAX(next, first) : 0) +
-				 window->untried,
-			.in_flight = window->flight,
-			.retrying = window->retrying,
-			.delayed = window->delayed,
+			.ready = (end > next ? end - next : 0) + window->open + part->held_ready,
+			.in_flight = window->flight + part->held_flight,
+			.retrying = window->waiting + part->waiting_retry,
+			.delayed = part->waiting_delay,
+			.expired = part->expired,
 			.partition = i,
 			.window_full = window_full(window),
 		};
 	}
-	return source->loading ? 0 : count;
+	return count;
 }
 
 void log_source_close(struct source *source, void (*done)(void *ctx), void *ctx)
@@ -694,5 +773,5 @@ void log_source_close(struct source *source, void (*done)(void *ctx), void *ctx)
 	source->closed = done;
 	source->closed_ctx = ctx;
 	source->ops->unwatch(source->config.adapter_topic, &source->watch);
-	loop_timer_set(&source->timer, loop_now_ns(source->config.loop));
+	source_pump_later(source);
 }

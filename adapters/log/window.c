@@ -1,351 +1,371 @@
-// Slots sit in a power-of-two ring; those that wait also stand in a heap by due time. The heap is
-// never searched: an entry whose slot has changed is dropped when it comes to the top. A slot has
-// at most one valid entry, and stale ones are cleared when the heap would outgrow twice the ring.
+// States are bytes in a power-of-two ring, so that an ack is one look and one store. What only few
+// positions have (attempts that have ended, a due time) stands beside them in a small hash of
+// marks.
+//
+// Invariants: the position at `base` is not done; `flight`, `open` and `waiting` are the numbers of
+// positions in these states; a mark belongs to a position that is not done; a waiting position has
+// a mark. The limits (positions, marks, attempts, delay) are what makes every window fit into the
+// commit metadata: see the sum in window_text.c.
 
 #include "adapters/log/window.h"
 
 #include <errno.h>
 
-#define ROOM_MIN 64u
+#define ROOM_MIN      64u
+#define MARK_ROOM_MIN 16u
+#define GAP_MAX       64u // positions that are read for nothing to join two stretches
 
-// What one open or done run may need in the metadata, and what an attempt or due time adds
-// (window_text.c).
-#define TEXT_HEAD  64u
-#define TEXT_RUN   10u
-#define TEXT_RETRY 28u
-
-void window_init(struct window *window, uint64_t base, uint32_t text_limit)
+void window_init(struct window *window, uint64_t base)
 {
-	*window = (struct window){.base = base, .text_limit = text_limit};
+	*window = (struct window){.base = base, .open_from = base, .next_due_ms = UINT64_MAX};
 }
 
 void window_deinit(struct window *window)
 {
-	free(window->slots);
-	free(window->heap);
+	free(window->states);
+	free(window->marks);
 	*window = (struct window){0};
 }
 
-static struct window_slot *slot_at(const struct window *window, uint64_t offset)
+static bool inside(const struct window *window, uint64_t offset)
 {
-	return &window->slots[(window->head + (uint32_t)(offset - window->base)) &
-			      (window->room - 1)];
+	return offset >= window->base && offset - window->base < window->count;
 }
 
-static struct window_slot *slot_find(const struct window *window, uint64_t offset)
+static uint8_t *state_of(const struct window *window, uint64_t offset)
 {
-	return offset >= window->base && offset - window->base < window->count
-		       ? slot_at(window, offset)
-		       : NULL;
+	return &window->states[(window->head + (uint32_t)(offset - window->base)) &
+			       (window->room - 1)];
 }
 
-uint64_t window_next(const struct window *window)
+enum window_state window_state_at(const struct window *window, uint64_t offset)
 {
-	return window->base + window->count;
+	return inside(window, offset) ? *state_of(window, offset) : WINDOW_DONE;
 }
 
-// Every open slot that is not plainly untried may cost a run and a retry entry.
-static uint64_t text_bound(const struct window *window)
+// ---- marks
+
+static uint32_t mark_slot(const struct window *window, uint64_t offset)
 {
-	return TEXT_HEAD +
-	       (uint64_t)TEXT_RETRY * (window->retrying + window->delayed + window->flight) +
-	       (uint64_t)TEXT_RUN * window->untried;
+	return (uint32_t)(offset * 0x9e3779b97f4a7c15ull >> 40) & (window->mark_room - 1);
 }
 
-bool window_full(const struct window *window)
+static struct window_mark *mark_find(const struct window *window, uint64_t offset)
 {
-	return window->count >= WINDOW_POSITIONS_MAX ||
-	       (window->text_limit && text_bound(window) + TEXT_RETRY > window->text_limit);
+	uint32_t at;
+
+	if (window->mark_count == 0)
+		return NULL;
+	at = mark_slot(window, offset);
+	for (; window->marks[at].used; at = (at + 1) & (window->mark_room - 1))
+		if (window->marks[at].offset == offset)
+			return &window->marks[at];
+	return NULL;
 }
 
-// ---- the heap
-
-static bool earlier(const struct window_wait *a, const struct window_wait *b)
+const struct window_mark *window_mark_at(const struct window *window, uint64_t offset)
 {
-	return a->due_ms < b->due_ms || (a->due_ms == b->due_ms && a->offset < b->offset);
+	return mark_find(window, offset);
 }
 
-static void heap_sift_up(struct window *window, uint32_t at)
+static void mark_place(struct window *window, const struct window_mark *mark)
 {
-	struct window_wait item = window->heap[at];
+	uint32_t at = mark_slot(window, mark->offset);
 
-	while (at > 0 && earlier(&item, &window->heap[(at - 1) / 2])) {
-		window->heap[at] = window->heap[(at - 1) / 2];
-		at = (at - 1) / 2;
-	}
-	window->heap[at] = item;
+	while (window->marks[at].used)
+		at = (at + 1) & (window->mark_room - 1);
+	window->marks[at] = *mark;
 }
 
-static void heap_sift_down(struct window *window, uint32_t at)
+static int marks_grow(struct window *window)
 {
-	struct window_wait item = window->heap[at];
+	uint32_t old_room = window->mark_room, room = MAX(2 * old_room, MARK_ROOM_MIN);
+	struct window_mark *old = window->marks, *grown = calloc(room, sizeof *grown);
 
-	for (;;) {
-		uint32_t child = 2 * at + 1;
-
-		if (child >= window->heap_count)
-			break;
-		if (child + 1 < window->heap_count &&
-		    earlier(&window->heap[child + 1], &window->heap[child]))
-			++child;
-		if (!earlier(&window->heap[child], &item))
-			break;
-		window->heap[at] = window->heap[child];
-		at = child;
-	}
-	window->heap[at] = item;
-}
-
-static bool wait_valid(const struct window *window, const struct window_wait *wait)
-{
-	const struct window_slot *slot = slot_find(window, wait->offset);
-
-	return slot && slot->state == WINDOW_WAITING && slot->due_ms == wait->due_ms;
-}
-
-static void heap_clear_stale(struct window *window)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < window->heap_count; ++i)
-		if (wait_valid(window, &window->heap[i]))
-			window->heap[kept++] = window->heap[i];
-	window->heap_count = kept;
-	for (uint32_t i = kept / 2; i-- > 0;)
-		heap_sift_down(window, i);
-}
-
-static void heap_push(struct window *window, uint64_t offset, uint64_t due_ms)
-{
-	if (window->heap_count == window->heap_room)
-		heap_clear_stale(window);
-	assert(window->heap_count < window->heap_room);
-	window->heap[window->heap_count++] = (struct window_wait){due_ms, offset};
-	heap_sift_up(window, window->heap_count - 1);
-}
-
-static void heap_pop(struct window *window)
-{
-	window->heap[0] = window->heap[--window->heap_count];
-	if (window->heap_count)
-		heap_sift_down(window, 0);
-}
-
-static const struct window_wait *heap_top(struct window *window)
-{
-	while (window->heap_count && !wait_valid(window, &window->heap[0]))
-		heap_pop(window);
-	return window->heap_count ? &window->heap[0] : NULL;
-}
-
-// ---- slots
-
-// The heap gets room for every slot twice over, so that later calls cannot fail. A slot may leave
-// stale entries of several waits behind; clearing finds at most one valid entry a slot, so it
-// always makes room.
-static int ring_grow(struct window *window)
-{
-	uint32_t room = window->room ? 2 * window->room : ROOM_MIN;
-	struct window_slot *slots = malloc(room * sizeof *slots);
-	struct window_wait *heap = realloc(window->heap, 2 * room * sizeof *heap);
-
-	if (heap) {
-		window->heap = heap;
-		window->heap_room = 2 * room;
-	}
-	if (!slots || !heap) {
-		free(slots);
+	if (!grown)
 		return -ENOMEM;
+	window->marks = grown;
+	window->mark_room = room;
+	for (uint32_t i = 0; i < old_room; ++i)
+		if (old[i].used)
+			mark_place(window, &old[i]);
+	free(old);
+	return 0;
+}
+
+static int mark_set(struct window *window, uint64_t offset, uint32_t attempts, uint64_t due_ms)
+{
+	struct window_mark *mark = mark_find(window, offset);
+	int r;
+
+	if (mark) {
+		mark->attempts = attempts;
+		mark->due_ms = due_ms;
+		return 0;
 	}
+	if (window->mark_count == WINDOW_MARKS)
+		return -ENOSPC;
+	if (2 * (window->mark_count + 1) > window->mark_room && (r = marks_grow(window)) < 0)
+		return r;
+	mark_place(window, &(struct window_mark){offset, due_ms, attempts, true});
+	++window->mark_count;
+	return 0;
+}
+
+// Those behind it in its chain move up, so that no look ends too early.
+static void mark_remove(struct window *window, uint64_t offset)
+{
+	struct window_mark *mark = mark_find(window, offset);
+	uint32_t hole, at, mask = window->mark_room - 1;
+
+	if (!mark)
+		return;
+	hole = (uint32_t)(mark - window->marks);
+	for (at = (hole + 1) & mask; window->marks[at].used; at = (at + 1) & mask) {
+		uint32_t home = mark_slot(window, window->marks[at].offset);
+
+		if (((at - home) & mask) < ((at - hole) & mask))
+			continue;
+		window->marks[hole] = window->marks[at];
+		hole = at;
+	}
+	window->marks[hole].used = false;
+	--window->mark_count;
+}
+
+static uint32_t attempts_of(const struct window *window, uint64_t offset)
+{
+	const struct window_mark *mark = mark_find(window, offset);
+
+	return mark ? mark->attempts : 0;
+}
+
+// ---- states
+
+static uint32_t *counter_of(struct window *window, uint8_t state)
+{
+	return state == WINDOW_FLIGHT ? &window->flight
+	       : state == WINDOW_OPEN ? &window->open
+				      : &window->waiting;
+}
+
+static void base_advance(struct window *window)
+{
+	while (window->count && window->states[window->head] == WINDOW_DONE) {
+		window->head = (window->head + 1) & (window->room - 1);
+		--window->count;
+		++window->base;
+	}
+}
+
+static void state_set(struct window *window, uint64_t offset, enum window_state state)
+{
+	uint8_t *at = state_of(window, offset);
+
+	if (*at != WINDOW_DONE)
+		--*counter_of(window, *at);
+	*at = (uint8_t)state;
+	if (state == WINDOW_DONE) {
+		if (window->mark_count)
+			mark_remove(window, offset);
+		if (offset == window->base)
+			base_advance(window);
+		return;
+	}
+	++*counter_of(window, (uint8_t)state);
+	if (state == WINDOW_OPEN)
+		window->open_from = MIN(window->open_from, offset);
+}
+
+static int ring_grow(struct window *window, uint64_t wanted)
+{
+	uint32_t room = MAX(window->room, ROOM_MIN);
+	uint8_t *states;
+
+	while (room < wanted)
+		room *= 2;
+	states = malloc(room);
+	if (!states)
+		return -ENOMEM;
 	for (uint32_t i = 0; i < window->count; ++i)
-		slots[i] = window->slots[(window->head + i) & (window->room - 1)];
-	free(window->slots);
-	window->slots = slots;
+		states[i] = window->states[(window->head + i) & (window->room - 1)];
+	free(window->states);
+	window->states = states;
 	window->room = room;
 	window->head = 0;
 	return 0;
 }
 
-// Which counter an open slot is in.
-static uint32_t *counter_of(struct window *window, const struct window_slot *slot)
+// Makes `offset` the last position seen, done; what is passed is done too.
+static int extend(struct window *window, uint64_t offset)
 {
-	if (slot->state == WINDOW_FLIGHT)
-		return &window->flight;
-	return slot->attempt   ? &window->retrying
-	       : slot->delayed ? &window->delayed
-			       : &window->untried;
-}
-
-static void slot_set(struct window *window, struct window_slot *slot, struct window_slot value)
-{
-	if (slot->state != WINDOW_DONE)
-		--*counter_of(window, slot);
-	*slot = value;
-	if (slot->state != WINDOW_DONE)
-		++*counter_of(window, slot);
-}
-
-static void base_advance(struct window *window)
-{
-	while (window->count && window->slots[window->head].state == WINDOW_DONE) {
-		window->head = (window->head + 1) & (window->room - 1);
-		--window->count;
-		++window->base;
-	}
-}
-
-static int window_add(struct window *window, uint64_t offset, struct window_slot value)
-{
-	assert(offset >= window_next(window));
-	// Nothing open: the hole needs no slots.
+	assert(offset >= window_next(window) && window_fits(window, offset));
 	if (window->count == 0)
 		window->base = offset;
-	assert(offset - window->base < 4 * WINDOW_POSITIONS_MAX);
-	while (offset - window->base >= window->room) {
-		int r = ring_grow(window);
+	if (offset - window->base >= window->room) {
+		int r = ring_grow(window, offset - window->base + 1);
 
 		if (r < 0)
 			return r;
 	}
 	while (window_next(window) <= offset) {
-		struct window_slot *slot;
-
 		++window->count;
-		slot = slot_at(window, window->base + window->count - 1);
-		*slot = (struct window_slot){.state = WINDOW_DONE};
+		*state_of(window, window->base + window->count - 1) = WINDOW_DONE;
 	}
-	slot_set(window, slot_at(window, offset), value);
-	base_advance(window);
 	return 0;
 }
 
-int window_add_flight(struct window *window, uint64_t offset)
+int window_add(struct window *window, uint64_t offset, bool done)
 {
-	return window_add(window, offset,
-			  (struct window_slot){.state = WINDOW_FLIGHT, .attempt = 1});
-}
+	uint64_t base = window->base;
+	int r = extend(window, offset);
 
-int window_add_delayed(struct window *window, uint64_t offset, uint64_t due_ms)
-{
-	int r = window_add(
-		window, offset,
-		(struct window_slot){.state = WINDOW_WAITING, .due_ms = due_ms, .delayed = true});
-
-	if (!r)
-		heap_push(window, offset, due_ms);
-	return r;
-}
-
-int window_add_done(struct window *window, uint64_t offset)
-{
-	return window_add(window, offset, (struct window_slot){.state = WINDOW_DONE});
-}
-
-static struct window_slot *flight_find(struct window *window, uint64_t offset, uint32_t attempt)
-{
-	struct window_slot *slot = slot_find(window, offset);
-
-	return slot && slot->state == WINDOW_FLIGHT && slot->attempt == attempt ? slot : NULL;
-}
-
-bool window_ack(struct window *window, uint64_t offset, uint32_t attempt)
-{
-	struct window_slot *slot = flight_find(window, offset, attempt);
-
-	if (!slot)
-		return false;
-	slot->state = WINDOW_DONE;
-	--window->flight;
-	if (offset == window->base)
-		base_advance(window);
-	return true;
-}
-
-static bool wait_again(struct window *window, uint64_t offset, uint32_t attempt,
-		       uint32_t attempts_counted, uint64_t due_ms)
-{
-	struct window_slot *slot = flight_find(window, offset, attempt);
-
-	if (!slot)
-		return false;
-	slot_set(window, slot,
-		 (struct window_slot){
-			 .state = WINDOW_WAITING, .attempt = attempts_counted, .due_ms = due_ms});
-	heap_push(window, offset, due_ms);
-	return true;
-}
-
-bool window_nack(struct window *window, uint64_t offset, uint32_t attempt, uint64_t due_ms)
-{
-	return wait_again(window, offset, attempt, attempt, due_ms);
-}
-
-bool window_release(struct window *window, uint64_t offset, uint32_t attempt)
-{
-	return wait_again(window, offset, attempt, attempt - 1, 0);
-}
-
-bool window_peek(struct window *window, uint64_t now_ms, uint64_t *ret_offset)
-{
-	const struct window_wait *top = heap_top(window);
-
-	if (!top || top->due_ms > now_ms)
-		return false;
-	*ret_offset = top->offset;
-	return true;
-}
-
-uint32_t window_run(const struct window *window, uint64_t offset, uint64_t now_ms, uint32_t max)
-{
-	uint32_t count = 0;
-
-	for (; count < max; ++count) {
-		const struct window_slot *slot = slot_find(window, offset + count);
-
-		if (!slot || slot->state != WINDOW_WAITING || slot->due_ms > now_ms)
-			break;
+	if (r < 0) {
+		window->base = base;
+		return r;
 	}
-	return count;
+	if (done)
+		base_advance(window);
+	else
+		state_set(window, offset, WINDOW_FLIGHT);
+	return 0;
 }
 
-uint32_t window_take(struct window *window, uint64_t offset, uint64_t now_ms)
-{
-	struct window_slot *slot = slot_find(window, offset);
+// ---- settling
 
-	if (!slot || slot->state != WINDOW_WAITING || slot->due_ms > now_ms)
+bool window_in_flight(const struct window *window, uint64_t offset, uint32_t attempt)
+{
+	if (window_state_at(window, offset) != WINDOW_FLIGHT)
+		return false;
+	return attempt == (window->mark_count ? attempts_of(window, offset) : 0) + 1;
+}
+
+enum window_result window_ack(struct window *window, uint64_t offset, uint32_t attempt)
+{
+	if (!window_in_flight(window, offset, attempt))
+		return WINDOW_STALE;
+	state_set(window, offset, WINDOW_DONE);
+	return WINDOW_OK;
+}
+
+enum window_result window_nack(struct window *window, uint64_t offset, uint32_t attempt,
+			       uint64_t due_ms)
+{
+	if (!window_in_flight(window, offset, attempt))
+		return WINDOW_STALE;
+	if (attempt > WINDOW_ATTEMPTS || mark_set(window, offset, attempt, due_ms) < 0)
+		return WINDOW_CROWDED;
+	state_set(window, offset, due_ms ? WINDOW_WAITING : WINDOW_OPEN);
+	if (due_ms)
+		window->next_due_ms = MIN(window->next_due_ms, due_ms);
+	return WINDOW_OK;
+}
+
+enum window_result window_release(struct window *window, uint64_t offset, uint32_t attempt)
+{
+	if (!window_in_flight(window, offset, attempt))
+		return WINDOW_STALE;
+	state_set(window, offset, WINDOW_OPEN);
+	return WINDOW_OK;
+}
+
+// ---- handing out again
+
+uint32_t window_wake(struct window *window, uint64_t now_ms)
+{
+	uint64_t next_ms = UINT64_MAX;
+	uint32_t woken = 0;
+
+	if (now_ms < window->next_due_ms)
 		return 0;
-	slot_set(window, slot,
-		 (struct window_slot){.state = WINDOW_FLIGHT, .attempt = slot->attempt + 1});
-	return slot->attempt;
+	for (uint32_t i = 0; i < window->mark_room; ++i) {
+		struct window_mark *mark = &window->marks[i];
+
+		if (!mark->used || *state_of(window, mark->offset) != WINDOW_WAITING)
+			continue;
+		if (mark->due_ms > now_ms) {
+			next_ms = MIN(next_ms, mark->due_ms);
+			continue;
+		}
+		mark->due_ms = 0;
+		state_set(window, mark->offset, WINDOW_OPEN);
+		++woken;
+	}
+	window->next_due_ms = next_ms;
+	return woken;
+}
+
+bool window_first_open(struct window *window, uint32_t span, uint64_t *ret_offset,
+		       uint64_t *ret_until)
+{
+	uint64_t offset = MAX(window->open_from, window->base), until;
+
+	if (window->open == 0)
+		return false;
+	while (*state_of(window, offset) != WINDOW_OPEN)
+		++offset;
+	window->open_from = offset;
+	until = offset + 1;
+	for (uint64_t at = until;
+	     at < window_next(window) && at - offset < span && at - until < GAP_MAX; ++at)
+		if (*state_of(window, at) == WINDOW_OPEN)
+			until = at + 1;
+	*ret_offset = offset;
+	*ret_until = until;
+	return true;
+}
+
+uint32_t window_take(struct window *window, uint64_t offset)
+{
+	if (window_state_at(window, offset) != WINDOW_OPEN)
+		return 0;
+	state_set(window, offset, WINDOW_FLIGHT);
+	return attempts_of(window, offset) + 1;
 }
 
 void window_drop(struct window *window, uint64_t offset)
 {
-	struct window_slot *slot = slot_find(window, offset);
-
-	if (!slot || slot->state != WINDOW_WAITING)
-		return;
-	slot_set(window, slot, (struct window_slot){.state = WINDOW_DONE});
-	base_advance(window);
-}
-
-uint64_t window_next_due_ms(struct window *window)
-{
-	const struct window_wait *top = heap_top(window);
-
-	return top ? top->due_ms : UINT64_MAX;
+	if (window_state_at(window, offset) == WINDOW_OPEN)
+		state_set(window, offset, WINDOW_DONE);
 }
 
 void window_truncate(struct window *window, uint64_t first)
 {
-	while (window->count && window->base < first) {
-		slot_set(window, &window->slots[window->head],
-			 (struct window_slot){.state = WINDOW_DONE});
-		window->head = (window->head + 1) & (window->room - 1);
-		--window->count;
-		++window->base;
+	uint64_t end = MIN(first, window_next(window));
+
+	if (first <= window->truncated)
+		return;
+	window->truncated = first;
+	for (uint64_t offset = window->base; offset < end; ++offset) {
+		enum window_state state = window_state_at(window, offset);
+
+		if (state == WINDOW_OPEN || state == WINDOW_WAITING)
+			state_set(window, offset, WINDOW_DONE);
 	}
-	if (window->base < first)
+	if (window->count == 0 && window->base < first)
 		window->base = first;
-	base_advance(window);
+}
+
+void window_leave(struct window *window, uint64_t offset)
+{
+	if (window_state_at(window, offset) != WINDOW_DONE)
+		state_set(window, offset, WINDOW_DONE);
+}
+
+int window_restore(struct window *window, uint64_t offset, enum window_state state,
+		   uint32_t attempts, uint64_t due_ms)
+{
+	int r = 0;
+
+	while (r == 0 && window_next(window) <= offset)
+		r = extend(window, window_next(window));
+	if (r == 0 && (attempts || due_ms))
+		r = mark_set(window, offset, attempts, due_ms);
+	if (r < 0)
+		return r;
+	if (state != WINDOW_DONE)
+		state_set(window, offset, state);
+	if (state == WINDOW_WAITING)
+		window->next_due_ms = MIN(window->next_due_ms, due_ms);
+	return 0;
 }

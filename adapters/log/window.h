@@ -1,88 +1,114 @@
 // The ack window of one group on one partition: which positions are open, in flight, waiting to
 // come again, or done.
 //
-// A pure engine: no clock, no I/O; the only allocation is the ring's growth. A ring of states
-// stands above `base`, the first position that is not done; done positions at the front are passed
-// at once, so `base` is what is committed. Everything from window_next() on has not been seen yet.
-// Positions that hold no message (holes) count as done once passed. Not thread-safe: lives on its
-// source's loop.
+// A pure engine: no clock, no I/O; memory is asked for in the few calls that say so. A ring of
+// states stands above `base`, the first position that is not done; done positions at the front are
+// passed at once, so `base` is what is committed. Everything from window_next() on has not been
+// seen yet. Positions that hold no message (holes) count as done once passed. Not thread-safe:
+// lives on its source's loop.
 #pragma once
 
 #include "core/base/util.h"
 
 #include <stdbool.h>
 
-#define WINDOW_POSITIONS_MAX 16384u
-#define WINDOW_TEXT_MAX      4096u // what the commit metadata of Kafka can hold
+#define WINDOW_POSITIONS    16384u
+#define WINDOW_MARKS        256u   // positions with attempts or a due time
+#define WINDOW_ATTEMPTS     60u    // of one position
+#define WINDOW_DELAY_MAX_MS 60000u // of one wait
+#define WINDOW_TEXT         4096u  // what the commit metadata of Kafka can hold; any window fits
 
 enum window_state {
 	WINDOW_DONE,
 	WINDOW_FLIGHT,  // handed out
-	WINDOW_WAITING, // to be handed out (again) when its time has come
+	WINDOW_OPEN,    // to be handed out (again)
+	WINDOW_WAITING, // to be handed out again when its time has come
 };
 
-struct window_slot {
-	uint64_t due_ms;  // WAITING: wall clock; 0: now
-	uint32_t attempt; // FLIGHT: this one's number; WAITING: how many there have been
-	uint8_t state;
-	bool delayed; // WAITING for the message's own due time, not for a retry
-};
-
-// Who waits, by (due, position). Entries may be out of date: valid only while the slot still waits
-// with this due time.
-struct window_wait {
-	uint64_t due_ms;
+// What is known of a position beyond its state. attempts: how many have ended.
+struct window_mark {
 	uint64_t offset;
+	uint64_t due_ms; // WAITING: wall clock
+	uint32_t attempts;
+	bool used;
 };
 
 struct window {
-	struct window_slot *slots; // ring
-	struct window_wait *heap;
 	uint64_t base;
-	uint32_t head, count, room; // count: positions from base to next
-	uint32_t heap_count, heap_room;
-	uint32_t flight, retrying, delayed,
-		untried; // counts of open slots: in flight; waiting after an attempt; for their due
-			 // time; without any attempt
-	uint32_t text_limit; // 0: none
+	uint8_t *states; // ring of enum window_state
+	uint32_t head, count, room;
+	uint32_t flight, open, waiting; // counts; what is left of `count` is done
+	uint64_t open_from;             // no position below is OPEN
+	struct window_mark *marks;      // hash by offset, open addressing, at most half full
+	uint32_t mark_count, mark_room;
+	uint64_t next_due_ms; // no position waits for less; UINT64_MAX: none waits
+	uint64_t truncated;   // what lies below was looked at already
 };
 
-void window_init(struct window *window, uint64_t base, uint32_t text_limit);
+void window_init(struct window *window, uint64_t base);
 void window_deinit(struct window *window);
 
-uint64_t window_next(const struct window *window); // the first position not seen
-bool window_full(const struct window *window); // nothing new may be added before something is done
+static inline uint64_t window_next(const struct window *window) // the first position not seen
+{
+	return window->base + window->count;
+}
 
-// New positions come in rising order; what lies between them and window_next() holds no message.
-// -ENOMEM: nothing changed.
-int window_add_flight(struct window *window, uint64_t offset); // handed out, attempt 1
-int window_add_delayed(struct window *window, uint64_t offset, uint64_t due_ms);
-int window_add_done(struct window *window, uint64_t offset); // expired or moved elsewhere
+// Whether this new position may be added now, or only when something is done.
+static inline bool window_fits(const struct window *window, uint64_t offset)
+{
+	return window->count == 0 || offset - window->base < WINDOW_POSITIONS;
+}
 
-// false: stale (not in flight, or another attempt); nothing changed.
-bool window_ack(struct window *window, uint64_t offset, uint32_t attempt);
-bool window_nack(struct window *window, uint64_t offset, uint32_t attempt, uint64_t due_ms);
-bool window_release(struct window *window, uint64_t offset,
-		    uint32_t attempt); // the attempt does not count
+static inline bool window_full(const struct window *window)
+{
+	return !window_fits(window, window_next(window));
+}
 
-// The first position whose time has come, without changing it. false: none.
-bool window_peek(struct window *window, uint64_t now_ms, uint64_t *ret_offset);
-// How many positions from `offset` on, at most `max`, wait and are due.
-uint32_t window_run(const struct window *window, uint64_t offset, uint64_t now_ms, uint32_t max);
-// Takes a position that waits and whose time has come; returns the number of its next attempt, 0:
-// it does not wait.
-uint32_t window_take(struct window *window, uint64_t offset, uint64_t now_ms);
-void window_drop(struct window *window, uint64_t offset); // done, if it waits (expired, gone)
-uint64_t window_next_due_ms(struct window *window);       // UINT64_MAX: nothing waits
+// The next new position that fits, at or after window_next(); what lies between holds no message.
+// `done`: expired or moved elsewhere; else it is in flight, attempt 1. -ENOMEM: nothing changed.
+int window_add(struct window *window, uint64_t offset, bool done);
 
-// Everything below `first` is gone from the log.
+enum window_state window_state_at(const struct window *window,
+				  uint64_t offset); // DONE: also what is not there
+const struct window_mark *window_mark_at(const struct window *window, uint64_t offset);
+bool window_in_flight(const struct window *window, uint64_t offset, uint32_t attempt);
+
+enum window_result {
+	WINDOW_OK,
+	WINDOW_STALE,   // not in flight, or another attempt; nothing changed
+	WINDOW_CROWDED, // no room for one more attempt or due time: it must leave; nothing changed
+};
+enum window_result window_ack(struct window *window, uint64_t offset, uint32_t attempt);
+// Due 0: at once.
+enum window_result window_nack(struct window *window, uint64_t offset, uint32_t attempt,
+			       uint64_t due_ms);
+// The attempt does not count.
+enum window_result window_release(struct window *window, uint64_t offset, uint32_t attempt);
+
+// What has waited long enough becomes open; returns how many.
+uint32_t window_wake(struct window *window, uint64_t now_ms);
+// The lowest open position and the end of a stretch behind it, at most `span` long, that holds the
+// open ones worth reading with it. false: nothing is open.
+bool window_first_open(struct window *window, uint32_t span, uint64_t *ret_offset,
+		       uint64_t *ret_until);
+// Hands out an open position; returns the number of the attempt, 0: it is not open.
+uint32_t window_take(struct window *window, uint64_t offset);
+void window_drop(struct window *window, uint64_t offset); // done, if open (expired, or gone)
+// Everything below `first` is gone from the log: done, but for what is in flight.
 void window_truncate(struct window *window, uint64_t first);
+
+// A position leaves the window, whatever its state: done here.
+void window_leave(struct window *window, uint64_t offset);
 
 // ---- commit metadata: ASCII with magic, version and CRC (window_text.c)
 
-// Writes the epoch and what is known above `base`; returns malloc'ed text.
-char *window_encode(const struct window *window, uint64_t epoch);
-// Restores a window whose base is set. Positive WINDOW_E_FOREIGN: not ours or damaged; the window
-// is empty above base then. `text` "" is fine.
+// Writes the epoch and what is known above `base`; returns malloc'ed text of at most WINDOW_TEXT.
+char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms);
+// Restores a fresh window whose base is set. Positive WINDOW_E_FOREIGN: not ours, damaged, or of
+// another position; the window is empty above base then. "" is fine.
 enum { WINDOW_E_FOREIGN = 1 };
 int window_decode(struct window *window, const char *text, uint64_t *ret_epoch);
+
+// For window_text.c.
+int window_restore(struct window *window, uint64_t offset, enum window_state state,
+		   uint32_t attempts, uint64_t due_ms);

@@ -1,221 +1,300 @@
-// The commit metadata: "mqp1:EPOCH:RUNS:CRC", numbers in base 36, CRC-32C of all before the last
-// colon in eight hexadecimal digits.
+// The commit metadata: "mqw1", then bytes in the alphabet Z85 (printable ASCII without quotes or
+// backslash, five characters for four bytes), because Kafka changes bytes that are not UTF-8:
 //
-// RUNS describe the positions above the committed one, in order: A<n>, n done; O<n>, n open without
-// an attempt; R<a>.<d>, one open after a attempts and due at d (milliseconds since 1970; 0: now);
-// D<d>, one held back for its own due time d. What is open behind the last done or attempted
-// position is left out: it is simply read again. ASCII only, because Kafka changes bytes that are
-// not UTF-8.
+//   u32     CRC-32C of what follows
+//   varint  epoch
+//   varint  base: the committed position that this belongs to
+//   varint  time of the commit, milliseconds since 1970
+//   u16     size of the map in bytes, then the map: bit n is set when position base + n is done.
+//           It ends with the last position that is done
+//   u16     number of marks, in the order of their positions; each:
+//     varint  positions since the mark before (the first: since base)
+//     varint  attempts that have ended times 2, plus 1 when it waits
+//     u16     if it waits: milliseconds from the time of the commit until it is due
+//   zeros to a multiple of four
 //
-// A position in flight counts the attempts that have ended, so a crash may forget the one under way
+// What is open behind the last done or marked position is left out: it is read again as new. A
+// position in flight counts the attempts that have ended, so a crash may forget the one under way
 // and never adds one.
+//
+// Any window fits, whatever happens to its positions: the map has at most WINDOW_POSITIONS / 8
+// bytes; a mark has one byte of attempts (WINDOW_ATTEMPTS < 64), two of time and one of distance,
+// and at most WINDOW_POSITIONS / 128 distances need a second byte.
 
 #include "adapters/log/window.h"
 #include "core/base/crc32c.h"
 
 #include <errno.h>
-#include <stdio.h>
 
-#define MAGIC "mqp1:"
+#define MAGIC      "mqw1"
+#define MAGIC_SIZE 4u
+#define VARINT_MAX 10u
+#define BYTES_MAX                                                                                  \
+	(4 + 3 * VARINT_MAX + 2 + WINDOW_POSITIONS / 8 + 2 + WINDOW_MARKS * 4 +                    \
+	 WINDOW_POSITIONS / 128 + 3)
+#define DUE_MAX 65535u
 
-struct text {
-	char *data;
-	size_t size, room;
-	bool failed;
-};
+_Static_assert(MAGIC_SIZE + BYTES_MAX / 4 * 5 <= WINDOW_TEXT, "a full window must fit");
+_Static_assert(WINDOW_ATTEMPTS < 64 && WINDOW_DELAY_MAX_MS <= DUE_MAX, "a mark must fit");
 
-static void text_put(struct text *text, char letter, uint64_t number)
+static const char alphabet[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+="
+			       "^!/*?&<>()[]{}@%$#";
+
+// ---- writing
+
+static uint8_t *varint_put(uint8_t *at, uint64_t number)
 {
-	char digits[16];
-	size_t count = 0;
+	for (; number >= 128; number >>= 7)
+		*at++ = (uint8_t)(number | 128);
+	*at++ = (uint8_t)number;
+	return at;
+}
 
-	if (text->room - text->size < sizeof digits + 2) {
-		size_t room = text->room * 2;
-		char *grown = text->failed ? NULL : realloc(text->data, room);
+static uint8_t *map_put(uint8_t *at, const struct window *window)
+{
+	uint8_t *map = at + 2;
+	uint32_t size = 0;
 
-		if (!grown) {
-			text->failed = true;
-			return;
+	memset(map, 0, WINDOW_POSITIONS / 8);
+	for (uint32_t i = 0; i < window->count; ++i) {
+		if (window->states[(window->head + i) & (window->room - 1)] != WINDOW_DONE)
+			continue;
+		map[i / 8] |= (uint8_t)(1u << (i % 8));
+		size = i / 8 + 1;
+	}
+	le16_put(at, (uint16_t)size);
+	return map + size;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct window_mark *left = a, *right = b;
+
+	return left->offset < right->offset ? -1 : left->offset > right->offset;
+}
+
+static uint8_t *marks_put(uint8_t *at, const struct window *window, uint64_t now_ms)
+{
+	struct window_mark marks[WINDOW_MARKS];
+	uint64_t before = window->base;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < window->mark_room; ++i)
+		if (window->marks[i].used)
+			marks[count++] = window->marks[i];
+	if (count)
+		qsort(marks, count, sizeof marks[0], by_offset);
+	le16_put(at, (uint16_t)count);
+	at += 2;
+	for (uint32_t i = 0; i < count; ++i) {
+		bool waits = window_state_at(window, marks[i].offset) == WINDOW_WAITING;
+		uint64_t due_ms = marks[i].due_ms > now_ms ? marks[i].due_ms - now_ms : 0;
+
+		at = varint_put(at, marks[i].offset - before);
+		at = varint_put(at, marks[i].attempts * 2ull + waits);
+		if (waits) {
+			le16_put(at, (uint16_t)MIN(due_ms, DUE_MAX));
+			at += 2;
 		}
-		text->data = grown;
-		text->room = room;
+		before = marks[i].offset;
 	}
-	do {
-		digits[count++] = "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
-		number /= 36;
-	} while (number);
-	text->data[text->size++] = letter;
-	while (count)
-		text->data[text->size++] = digits[--count];
+	return at;
 }
 
-enum run_kind { RUN_DONE, RUN_OPEN, RUN_SINGLE };
-
-static const struct window_slot *slot_of(const struct window *window, uint32_t index)
+char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms)
 {
-	return &window->slots[(window->head + index) & (window->room - 1)];
-}
+	uint8_t bytes[BYTES_MAX], *at = bytes + 4;
+	size_t size;
+	char *text, *out;
 
-static uint32_t attempts_ended(const struct window_slot *slot)
-{
-	return slot->state == WINDOW_FLIGHT ? slot->attempt - 1 : slot->attempt;
-}
-
-static enum run_kind kind_of(const struct window_slot *slot)
-{
-	if (slot->state == WINDOW_DONE)
-		return RUN_DONE;
-	return attempts_ended(slot) || slot->delayed ? RUN_SINGLE : RUN_OPEN;
-}
-
-// Positions up to the last that must be remembered.
-static uint32_t count_to_write(const struct window *window)
-{
-	uint32_t count = window->count;
-
-	while (count && kind_of(slot_of(window, count - 1)) == RUN_OPEN)
-		--count;
-	return count;
-}
-
-char *window_encode(const struct window *window, uint64_t epoch)
-{
-	struct text text = {.data = malloc(256), .room = 256};
-	uint32_t count = count_to_write(window);
-
-	if (!text.data)
+	at = varint_put(at, epoch);
+	at = varint_put(at, window->base);
+	at = varint_put(at, now_ms);
+	at = map_put(at, window);
+	at = marks_put(at, window, now_ms);
+	while ((at - bytes) % 4)
+		*at++ = 0;
+	size = (size_t)(at - bytes);
+	le32_put(bytes, crc32c(0, bytes + 4, size - 4));
+	text = malloc(MAGIC_SIZE + size / 4 * 5 + 1);
+	if (!text)
 		return NULL;
-	memcpy(text.data, MAGIC, sizeof MAGIC - 2);
-	text.size = sizeof MAGIC - 2;
-	text_put(&text, ':', epoch);
-	text.data[text.size++] = ':';
-	for (uint32_t i = 0; i < count;) {
-		const struct window_slot *slot = slot_of(window, i);
-		enum run_kind kind = kind_of(slot);
-		uint32_t end = i + 1;
+	memcpy(text, MAGIC, MAGIC_SIZE);
+	out = text + MAGIC_SIZE;
+	for (size_t i = 0; i < size; i += 4, out += 5) {
+		uint32_t word = __builtin_bswap32(le32_get(bytes + i));
 
-		if (kind == RUN_SINGLE && attempts_ended(slot)) {
-			text_put(&text, 'R', attempts_ended(slot));
-			text_put(&text, '.', slot->state == WINDOW_WAITING ? slot->due_ms : 0);
-		} else if (kind == RUN_SINGLE) {
-			text_put(&text, 'D', slot->due_ms);
-		} else {
-			while (end < count && kind_of(slot_of(window, end)) == kind)
-				++end;
-			text_put(&text, kind == RUN_DONE ? 'A' : 'O', end - i);
-		}
-		i = end;
+		for (int digit = 4; digit >= 0; --digit, word /= 85)
+			out[digit] = alphabet[word % 85];
 	}
-	if (text.failed || !(text.data = realloc(text.data, text.size + 16))) {
-		free(text.data);
-		return NULL;
-	}
-	sprintf(text.data + text.size, ":%08x", crc32c(0, text.data, text.size));
-	return text.data;
+	*out = '\0';
+	return text;
 }
 
 // ---- reading; anything odd is foreign
 
-static bool number_take(const char **at, uint64_t *ret)
+struct reader {
+	const uint8_t *at, *end;
+	bool failed;
+};
+
+static uint64_t varint_take(struct reader *reader)
 {
 	uint64_t number = 0;
-	const char *from = *at;
 
-	for (;; ++*at) {
-		char c = **at;
-		unsigned digit;
+	for (unsigned shift = 0; shift < 64; shift += 7) {
+		uint8_t byte;
 
-		if (c >= '0' && c <= '9')
-			digit = (unsigned)(c - '0');
-		else if (c >= 'a' && c <= 'z')
-			digit = (unsigned)(c - 'a') + 10;
-		else
+		if (reader->at == reader->end)
 			break;
-		if (__builtin_mul_overflow(number, 36u, &number) ||
-		    __builtin_add_overflow(number, digit, &number))
-			return false;
+		byte = *reader->at++;
+		number |= (uint64_t)(byte & 127) << shift;
+		if (byte < 128)
+			return number;
 	}
-	*ret = number;
-	return *at != from;
+	reader->failed = true;
+	return 0;
 }
 
-static int run_restore(struct window *window, char letter, uint64_t number, uint64_t due_ms,
-		       uint64_t *offset)
+static uint16_t number_take(struct reader *reader)
 {
-	struct window_slot *slot;
-	int r = 0;
-
-	if (letter == 'A') {
-		for (; !r && number; --number)
-			r = window_add_done(window, (*offset)++);
-		return r;
+	if (reader->end - reader->at < 2) {
+		reader->failed = true;
+		return 0;
 	}
-	for (uint64_t i = 0; !r && i < (letter == 'O' ? number : 1); ++i) {
-		r = window_add_delayed(window, *offset, letter == 'D' ? number : due_ms);
-		if (r)
-			break;
-		slot = &window->slots[(window->head + (uint32_t)(*offset - window->base)) &
-				      (window->room - 1)];
-		if (letter != 'D') {
-			slot->delayed = false;
-			--window->delayed;
-			slot->attempt = letter == 'R' ? (uint32_t)number : 0;
-			++*(letter == 'R' ? &window->retrying : &window->untried);
+	reader->at += 2;
+	return le16_get(reader->at - 2);
+}
+
+static bool text_to_bytes(const char *text, uint8_t bytes[BYTES_MAX], size_t *ret_size)
+{
+	size_t length = strlen(text);
+
+	if (length < MAGIC_SIZE + 5 || memcmp(text, MAGIC, MAGIC_SIZE) != 0 ||
+	    (length - MAGIC_SIZE) % 5 || (length - MAGIC_SIZE) / 5 * 4 > BYTES_MAX)
+		return false;
+	*ret_size = (length - MAGIC_SIZE) / 5 * 4;
+	for (size_t i = 0; i < *ret_size; i += 4) {
+		const char *from = text + MAGIC_SIZE + i / 4 * 5;
+		uint64_t word = 0;
+
+		for (unsigned digit = 0; digit < 5; ++digit) {
+			const char *found = strchr(alphabet, from[digit]);
+
+			if (!found)
+				return false;
+			word = word * 85 + (uint64_t)(found - alphabet);
 		}
-		++*offset;
+		if (word > UINT32_MAX)
+			return false;
+		le32_put(bytes + i, __builtin_bswap32((uint32_t)word));
 	}
-	return r;
+	return le32_get(bytes) == crc32c(0, bytes + 4, *ret_size - 4);
 }
 
-// *at stands behind "EPOCH:"; ends at ':'.
-static int runs_restore(struct window *window, const char *at)
+static int map_restore(struct window *window, struct reader *reader)
 {
-	uint64_t offset = window->base, total = 0;
+	uint32_t size = number_take(reader);
+	const uint8_t *map = reader->at;
+	uint64_t base = window->base;
 
-	while (*at != ':') {
-		char letter = *at++;
-		uint64_t number, due_ms = 0;
+	if (reader->failed || size > WINDOW_POSITIONS / 8 || reader->end - reader->at < size)
+		return WINDOW_E_FOREIGN;
+	reader->at += size;
+	if (size == 0)
+		return 0;
+	// The first position is open, or the base would have passed it; the last one is done.
+	if ((map[0] & 1) || map[size - 1] == 0)
+		return WINDOW_E_FOREIGN;
+	for (uint32_t i = 0, end = 8 * size - (uint32_t)(__builtin_clz(map[size - 1]) - 24);
+	     i < end; ++i) {
+		bool done = map[i / 8] & (1u << (i % 8));
+		int r = window_restore(window, base + i, done ? WINDOW_DONE : WINDOW_OPEN, 0, 0);
 
-		if (!strchr("AORD", letter) || !number_take(&at, &number))
-			return WINDOW_E_FOREIGN;
-		if (letter == 'R' && (*at++ != '.' || !number_take(&at, &due_ms) || number == 0 ||
-				      number > UINT32_MAX - 1))
-			return WINDOW_E_FOREIGN;
-		total += letter == 'A' || letter == 'O' ? number : 1;
-		if (total > WINDOW_POSITIONS_MAX || number > INT64_MAX || due_ms > INT64_MAX)
-			return WINDOW_E_FOREIGN;
-		// Done positions at the base would have been passed; the first is open.
-		if (offset == window->base && letter == 'A')
-			return WINDOW_E_FOREIGN;
-		int r = run_restore(window, letter, number, due_ms, &offset);
-		if (r)
+		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
+static int mark_restore(struct window *window, uint64_t offset, uint64_t attempts, bool waits,
+			uint64_t due_ms)
+{
+	int r;
+
+	// Positions between the map's last and this one are open.
+	while (window_next(window) < offset) {
+		r = window_restore(window, window_next(window), WINDOW_OPEN, 0, 0);
+		if (r < 0)
+			return r;
+	}
+	if (window_next(window) == offset)
+		r = window_restore(window, offset, WINDOW_OPEN, 0, 0);
+	else
+		r = window_state_at(window, offset) == WINDOW_OPEN ? 0 : WINDOW_E_FOREIGN;
+	if (r)
+		return r;
+	return window_restore(window, offset, waits ? WINDOW_WAITING : WINDOW_OPEN,
+			      (uint32_t)attempts, waits ? due_ms : 0);
+}
+
+static int marks_restore(struct window *window, struct reader *reader, uint64_t written_ms)
+{
+	uint64_t base = window->base, offset = base;
+	uint32_t count = number_take(reader);
+
+	for (uint32_t i = 0; i < count && !reader->failed; ++i) {
+		uint64_t distance = varint_take(reader), attempts = varint_take(reader);
+		bool waits = attempts & 1;
+		uint64_t due_ms = waits ? written_ms + number_take(reader) : 0;
+		int r;
+
+		offset += distance;
+		if (reader->failed || (i && distance == 0) || distance >= WINDOW_POSITIONS ||
+		    offset - base >= WINDOW_POSITIONS || attempts / 2 > WINDOW_ATTEMPTS ||
+		    attempts < 2)
+			return WINDOW_E_FOREIGN;
+		r = mark_restore(window, offset, attempts / 2, waits, MAX(due_ms, 1ull));
+		if (r)
+			return r;
+	}
+	return reader->failed || count > WINDOW_MARKS ? WINDOW_E_FOREIGN : 0;
+}
+
+static int restore(struct window *window, struct reader *reader, uint64_t *ret_epoch)
+{
+	uint64_t epoch = varint_take(reader), base = varint_take(reader),
+		 written_ms = varint_take(reader);
+	int r = WINDOW_E_FOREIGN;
+
+	if (!reader->failed && base == window->base && written_ms <= INT64_MAX)
+		r = map_restore(window, reader);
+	if (!r)
+		r = marks_restore(window, reader, written_ms);
+	if (!r && reader->end - reader->at > 3)
+		r = WINDOW_E_FOREIGN;
+	*ret_epoch = r ? 0 : epoch;
+	return r;
+}
+
 int window_decode(struct window *window, const char *text, uint64_t *ret_epoch)
 {
-	const char *at = text + sizeof MAGIC - 1, *last = strrchr(text, ':');
-	uint64_t base = window->base, epoch;
-	uint32_t limit = window->text_limit;
-	char crc[16];
-	int r;
+	uint8_t bytes[BYTES_MAX];
+	uint64_t base = window->base;
+	struct reader reader = {.at = bytes + 4};
+	size_t size;
+	int r = WINDOW_E_FOREIGN;
 
 	*ret_epoch = 0;
 	if (!*text)
 		return 0;
-	if (strncmp(text, MAGIC, sizeof MAGIC - 1) != 0 || strlen(last) != 9)
-		return WINDOW_E_FOREIGN;
-	snprintf(crc, sizeof crc, ":%08x", crc32c(0, text, (size_t)(last - text)));
-	if (strcmp(crc, last) != 0 || !number_take(&at, &epoch) || *at++ != ':')
-		return WINDOW_E_FOREIGN;
-	r = runs_restore(window, at);
+	if (text_to_bytes(text, bytes, &size)) {
+		reader.end = bytes + size;
+		r = restore(window, &reader, ret_epoch);
+	}
 	if (r) {
 		window_deinit(window);
-		window_init(window, base, limit);
-		return r;
+		window_init(window, base);
 	}
-	*ret_epoch = epoch;
-	return 0;
+	return r;
 }

@@ -1,0 +1,291 @@
+// Records of one transaction that go to one partition become chunks of up to CHUNK_BYTES; a long
+// run that arrived in one piece goes straight from its frame into the page.
+
+#include "adapters/embedded/append.h"
+
+#include "adapters/embedded/tail.h"
+#include "core/base/crc32c.h"
+
+#include <errno.h>
+
+#define CHUNK_BYTES  (STORE_CHUNK_MAX - 64) // a chunk with its head fits in whole pages
+#define DIRECT_BYTES 2048u // a run that long is not copied together with others first
+
+void append_init(struct append *append, struct store *store)
+{
+	*append = (struct append){.store = store};
+	list_init(&append->fresh);
+}
+
+void append_deinit(struct append *append)
+{
+	free(append->spare);
+}
+
+struct store_partition *append_touch(struct append *append, struct store_partition *partition)
+{
+	if (!partition->touched) {
+		partition->touched = true;
+		partition->touched_next = append->touched;
+		append->touched = partition;
+		partition->next = partition->now;
+	}
+	return partition;
+}
+
+// ---- chunks
+
+static void tail_show(struct append *append, struct store_partition *partition, uint64_t offset,
+		      uint32_t count, const uint8_t *records, size_t size)
+{
+	struct tail_chunk *chunk;
+
+	if (!__atomic_load_n(&partition->topic->watched, __ATOMIC_RELAXED))
+		return;
+	chunk = tail_chunk_new(offset, count, partition->next.stored_ms, records, size);
+	if (!chunk)
+		return;
+	chunk->partition = partition;
+	list_push_back(&append->fresh, &chunk->in_tails);
+}
+
+static int chunk_put(struct append *append, MDB_txn *txn, struct store_partition *partition,
+		     uint64_t offset, uint32_t count, const uint8_t *records, size_t size)
+{
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value = {sizeof(struct store_chunk) + size, NULL};
+	struct store_chunk *chunk;
+	int r;
+
+	store_key(bytes, partition->topic->id, partition->number, offset);
+	r = mdb_put(txn, append->store->chunks, &key, &value, MDB_RESERVE);
+	if (r)
+		return store_errno(r);
+	partition->next.stored_ms = MAX(partition->next.stored_ms, append->now_ms);
+	chunk = value.mv_data;
+	le32_put(&chunk->count, count);
+	le32_put(&chunk->crc, crc32c(0, records, size));
+	le64_put(&chunk->stored_ms, (uint64_t)partition->next.stored_ms);
+	memcpy(chunk->records, records, size);
+	partition->next.bytes += value.mv_size;
+	tail_show(append, partition, offset, count, records, size);
+	return 0;
+}
+
+static int open_chunk_flush(struct append *append, MDB_txn *txn, struct store_partition *partition)
+{
+	int r;
+
+	if (!partition->open_size)
+		return 0;
+	r = chunk_put(append, txn, partition, partition->open_offset,
+		      (uint32_t)(partition->next.end - partition->open_offset),
+		      partition->open_chunk->records, partition->open_size);
+	partition->open_size = 0;
+	return r;
+}
+
+static void open_chunk_drop(struct append *append, struct store_partition *partition)
+{
+	if (partition->open_chunk && !append->spare)
+		append->spare = partition->open_chunk;
+	else
+		free(partition->open_chunk);
+	partition->open_chunk = NULL;
+	partition->open_size = 0;
+}
+
+static int open_chunk_add(struct append *append, MDB_txn *txn, struct store_partition *partition,
+			  const uint8_t *records, size_t size, uint32_t count)
+{
+	int r = 0;
+
+	if (partition->open_size + size > CHUNK_BYTES)
+		r = open_chunk_flush(append, txn, partition);
+	if (r < 0)
+		return r;
+	if (!partition->open_chunk) {
+		partition->open_chunk =
+			append->spare ? append->spare
+				      : malloc(sizeof *partition->open_chunk + CHUNK_BYTES);
+		append->spare = NULL;
+		if (!partition->open_chunk)
+			return -ENOMEM;
+	}
+	if (!partition->open_size)
+		partition->open_offset = partition->next.end;
+	memcpy(partition->open_chunk->records + partition->open_size, records, size);
+	partition->open_size += size;
+	partition->next.end += count;
+	return 0;
+}
+
+// Records [at, end) that lie one behind the other in memory and go to one partition, at most a
+// chunk of them (one at least).
+static uint32_t run_length(const struct submit *submit, uint32_t at, size_t *ret_size)
+{
+	const struct submit_record *first = &submit->records[at];
+	size_t size = first->size;
+	uint32_t end = at + 1;
+
+	for (; end < submit->count; ++end) {
+		const struct submit_record *record = &submit->records[end];
+
+		if (record->partition != first->partition || record->data != first->data + size ||
+		    size + record->size > CHUNK_BYTES)
+			break;
+		size += record->size;
+	}
+	*ret_size = size;
+	return end - at;
+}
+
+int append_submit(struct append *append, MDB_txn *txn, struct submit *submit)
+{
+	struct submit_run run = {.outcome = OUTCOME_OK,
+				 .code = CODE_OK,
+				 .durability = (uint8_t)append->store->durability};
+
+	submit->run_count = 0;
+	for (uint32_t at = 0; at < submit->count; at += run.count) {
+		const struct submit_record *record = &submit->records[at];
+		struct store_partition *partition =
+			append_touch(append, store_partition_of(submit->topic, record->partition));
+		size_t size;
+		int r;
+
+		run.count = run_length(submit, at, &size);
+		run.partition = partition->number;
+		run.offset = partition->next.end;
+		if (size >= DIRECT_BYTES) {
+			r = open_chunk_flush(append, txn, partition);
+			if (!r)
+				r = chunk_put(append, txn, partition, partition->next.end,
+					      run.count, record->data, size);
+			partition->next.end += run.count;
+		} else {
+			r = open_chunk_add(append, txn, partition, record->data, size, run.count);
+		}
+		if (r < 0)
+			return r;
+		submit_add_run(submit, &run);
+	}
+	return 0;
+}
+
+int append_finish(struct append *append, MDB_txn *txn)
+{
+	for (struct store_partition *partition = append->touched; partition;
+	     partition = partition->touched_next) {
+		uint8_t bytes[STORE_KEY];
+		MDB_val key = {STORE_PARTITION_KEY, bytes},
+			value = {sizeof partition->next, &partition->next};
+		int r = open_chunk_flush(append, txn, partition);
+
+		if (r < 0)
+			return r;
+		if (store_topic_gone(partition->topic))
+			continue;
+		store_key(bytes, partition->topic->id, partition->number, 0);
+		r = mdb_put(txn, append->store->partitions, &key, &value, 0);
+		if (r)
+			return store_errno(r);
+	}
+	return 0;
+}
+
+// ---- after the transaction
+
+static void watches_post(struct adapter_topic *topic)
+{
+	pthread_mutex_lock(&topic->watch_lock);
+	LIST_FOREACH(node, next, &topic->watches)
+	{
+		struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
+
+		if (!__atomic_exchange_n(&watch->posted, true, __ATOMIC_ACQ_REL))
+			loop_post(watch->loop, &watch->task);
+	}
+	pthread_mutex_unlock(&topic->watch_lock);
+}
+
+static void fresh_end(struct append *append, bool committed)
+{
+	while (!list_empty(&append->fresh)) {
+		struct tail_chunk *chunk =
+			LIST_ENTRY(list_pop_front(&append->fresh), struct tail_chunk, in_tails);
+
+		if (committed)
+			tail_add(append->store->tails, &chunk->partition->tail, chunk);
+		else
+			tail_chunk_free(chunk);
+	}
+}
+
+void append_end(struct append *append, bool committed)
+{
+	struct store_partition *next;
+
+	fresh_end(append, committed);
+	for (struct store_partition *partition = append->touched; partition; partition = next) {
+		bool appended = partition->next.end != partition->now.end;
+
+		next = partition->touched_next;
+		partition->touched = false;
+		open_chunk_drop(append, partition);
+		if (!committed)
+			continue;
+		partition->now = partition->next;
+		__atomic_store_n(&partition->first, partition->now.first, __ATOMIC_RELEASE);
+		__atomic_store_n(&partition->bytes, partition->now.bytes, __ATOMIC_RELEASE);
+		__atomic_store_n(&partition->end, partition->now.end, __ATOMIC_RELEASE);
+		if (appended)
+			watches_post(partition->topic);
+	}
+	append->touched = NULL;
+}
+
+// ---- deleting from the front
+
+static bool may_go(const struct store_partition *partition, const struct append_trim *trim,
+		   uint64_t end, int64_t stored_ms)
+{
+	const struct store_partition_row *row =
+		partition->touched ? &partition->next : &partition->now;
+
+	return end <= trim->until && (row->bytes > trim->keep_bytes || stored_ms < trim->before_ms);
+}
+
+int append_trim(struct append *append, MDB_txn *txn, struct store_partition *partition,
+		const struct append_trim *trim, unsigned max)
+{
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value;
+	MDB_cursor *cursor;
+	unsigned gone = 0;
+	int r = mdb_cursor_open(txn, append->store->chunks, &cursor);
+
+	if (r)
+		return store_errno(r);
+	store_key(bytes, partition->topic->id, partition->number, 0);
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	while (!r && gone < max && memcmp(key.mv_data, bytes, STORE_PARTITION_KEY) == 0) {
+		const struct store_chunk *chunk = value.mv_data;
+		uint64_t size = value.mv_size,
+			 end = store_key_offset(key.mv_data) + le32_get(&chunk->count);
+
+		if (!may_go(partition, trim, end, (int64_t)le64_get(&chunk->stored_ms)))
+			break;
+		append_touch(append, partition);
+		r = mdb_cursor_del(cursor, 0);
+		if (r)
+			break;
+		partition->next.first = end;
+		partition->next.bytes -= MIN(partition->next.bytes, size);
+		++gone;
+		// After a deletion: the one that took its place.
+		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	return r && r != MDB_NOTFOUND ? store_errno(r) : (int)gone;
+}

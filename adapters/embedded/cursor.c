@@ -1,0 +1,199 @@
+// A retry row is found by its position and by its due time; both are changed together. The cursor's
+// row counts the rows of its partition, so that nobody has to.
+
+#include "adapters/embedded/cursor.h"
+
+#include "adapters/embedded/reader.h"
+#include "core/base/crc32c.h"
+
+#include <errno.h>
+
+// ---- cursors
+
+int cursor_get(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
+	       struct log_cursor *ret)
+{
+	const struct store_cursor *row;
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
+	int r;
+
+	store_key(bytes, group, partition, 0);
+	r = mdb_get(txn, store->cursors, &key, &value);
+	*ret = (struct log_cursor){.partition = partition, .position = store_first_offset(store)};
+	if (r == MDB_NOTFOUND) {
+		ret->text = strdup("");
+		return ret->text ? 0 : -ENOMEM;
+	}
+	if (r || value.mv_size < sizeof *row)
+		return r ? store_errno(r) : -EUCLEAN;
+	row = value.mv_data;
+	ret->position = le64_get(&row->position);
+	ret->retrying = le64_get(&row->retrying);
+	ret->delayed = le64_get(&row->delayed);
+	ret->text = strndup(row->text, value.mv_size - sizeof *row);
+	return ret->text ? 0 : -ENOMEM;
+}
+
+int cursor_put(struct store *store, MDB_txn *txn, uint64_t group, const struct log_cursor *cursor)
+{
+	struct store_cursor *row;
+	uint8_t bytes[STORE_KEY];
+	size_t size = strlen(cursor->text);
+	MDB_val key = {STORE_PARTITION_KEY, bytes}, value = {sizeof *row + size, NULL};
+	int r;
+
+	store_key(bytes, group, cursor->partition, 0);
+	r = mdb_put(txn, store->cursors, &key, &value, MDB_RESERVE);
+	if (r)
+		return store_errno(r);
+	row = value.mv_data;
+	le64_put(&row->position, cursor->position);
+	le64_put(&row->retrying, cursor->retrying);
+	le64_put(&row->delayed, cursor->delayed);
+	memcpy(row->text, cursor->text, size);
+	return 0;
+}
+
+// ---- retries
+
+// What is moved when a row is written anew.
+struct kept {
+	uint8_t *record;
+	uint32_t size, attempts;
+	uint64_t due_ms;
+	int64_t stored_ms;
+};
+
+static uint64_t *count_of(struct log_cursor *counts, uint32_t attempts)
+{
+	return attempts ? &counts->retrying : &counts->delayed;
+}
+
+// Takes the row out. -ENOENT: there is none.
+static int row_take(struct store *store, MDB_txn *txn, uint64_t group,
+		    const struct log_retry *retry, struct kept *ret)
+{
+	const struct store_retry *row;
+	uint8_t bytes[STORE_KEY], due_bytes[STORE_DUE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value, due_key = {sizeof due_bytes, due_bytes};
+	int r;
+
+	store_key(bytes, group, retry->partition, retry->offset);
+	r = mdb_get(txn, store->retries, &key, &value);
+	if (r || value.mv_size < sizeof *row)
+		return r ? store_errno(r) : -EUCLEAN;
+	row = value.mv_data;
+	*ret = (struct kept){.size = (uint32_t)(value.mv_size - sizeof *row),
+			     .attempts = le32_get(&row->attempts),
+			     .due_ms = le64_get(&row->due_ms),
+			     .stored_ms = (int64_t)le64_get(&row->stored_ms)};
+	if (retry->put) {
+		ret->record = malloc(ret->size);
+		if (!ret->record)
+			return -ENOMEM;
+		memcpy(ret->record, row->record, ret->size);
+	}
+	store_due_key(due_bytes, group, ret->due_ms, retry->partition, retry->offset);
+	r = mdb_del(txn, store->dues, &due_key, NULL);
+	if (!r || r == MDB_NOTFOUND)
+		r = mdb_del(txn, store->retries, &key, NULL);
+	return store_errno(r);
+}
+
+static int row_put(struct store *store, MDB_txn *txn, uint64_t group, const struct log_retry *retry,
+		   const struct kept *kept)
+{
+	struct store_retry *row;
+	uint8_t bytes[STORE_KEY], due_bytes[STORE_DUE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value = {sizeof *row + kept->size, NULL},
+		due_key = {sizeof due_bytes, due_bytes}, nothing = {0, NULL};
+	int r;
+
+	store_key(bytes, group, retry->partition, retry->offset);
+	r = mdb_put(txn, store->retries, &key, &value, MDB_RESERVE);
+	if (r)
+		return store_errno(r);
+	row = value.mv_data;
+	le64_put(&row->due_ms, retry->due_ms);
+	le64_put(&row->stored_ms, (uint64_t)kept->stored_ms);
+	le32_put(&row->attempts, retry->attempts);
+	le32_put(&row->crc, crc32c(0, kept->record, kept->size));
+	memcpy(row->record, kept->record, kept->size);
+	store_due_key(due_bytes, group, retry->due_ms, retry->partition, retry->offset);
+	return store_errno(mdb_put(txn, store->dues, &due_key, &nothing, 0));
+}
+
+int retry_apply(struct store *store, MDB_txn *txn, uint64_t group, uint64_t topic,
+		struct log_retry *retry, struct log_cursor *counts)
+{
+	struct kept kept = {0};
+	int r = row_take(store, txn, group, retry, &kept);
+
+	if (!r)
+		--*count_of(counts, kept.attempts);
+	else if (r == -ENOENT && retry->put)
+		r = reader_copy(store, txn, topic, retry->partition, retry->offset, &kept.record,
+				&kept.size, &kept.stored_ms);
+	retry->missing = retry->put && r == -ENOENT;
+	if (!r && retry->put) {
+		r = row_put(store, txn, group, retry, &kept);
+		++*count_of(counts, retry->attempts);
+	}
+	free(kept.record);
+	return r == -ENOENT ? 0 : r;
+}
+
+static bool is_of_group(const MDB_val *key, uint64_t group, uint32_t partition)
+{
+	return store_key_id(key->mv_data) == group &&
+	       (partition == UINT32_MAX || store_key_partition(key->mv_data) == partition);
+}
+
+int retry_count(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
+		uint64_t until, uint64_t *ret)
+{
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value;
+	MDB_cursor *cursor;
+	int r = mdb_cursor_open(txn, store->retries, &cursor);
+
+	*ret = 0;
+	if (r)
+		return store_errno(r);
+	store_key(bytes, group, partition, 0);
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	while (!r && is_of_group(&key, group, partition) && store_key_offset(key.mv_data) < until) {
+		++*ret;
+		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+}
+
+int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
+		 unsigned max)
+{
+	uint8_t bytes[STORE_KEY], due_bytes[STORE_DUE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value, due_key = {sizeof due_bytes, due_bytes};
+	MDB_cursor *cursor;
+	unsigned gone = 0;
+	int r = mdb_cursor_open(txn, store->retries, &cursor);
+
+	if (r)
+		return store_errno(r);
+	store_key(bytes, group, partition == UINT32_MAX ? 0 : partition, 0);
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	while (!r && gone < max && is_of_group(&key, group, partition)) {
+		store_due_key(due_bytes, group, le64_get(value.mv_data),
+			      store_key_partition(key.mv_data), store_key_offset(key.mv_data));
+		r = mdb_del(txn, store->dues, &due_key, NULL);
+		if (!r || r == MDB_NOTFOUND)
+			r = mdb_cursor_del(cursor, 0);
+		if (!r)
+			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+		++gone;
+	}
+	mdb_cursor_close(cursor);
+	return r && r != MDB_NOTFOUND ? store_errno(r) : (int)gone;
+}

@@ -1,0 +1,256 @@
+// What a source asks of its group: its cursors, commits of them with the writes of the retry store,
+// and what is due there.
+
+#include "adapters/embedded/cursor.h"
+#include "adapters/embedded/embedded.h"
+#include "core/base/crc32c.h"
+
+#include <errno.h>
+
+#define GENERATION_EPOCHS 32 // epochs of one generation of a D1 store, as a power of two
+
+// ---- loading
+
+static void load_run(struct log_job *job)
+{
+	struct log_cursors *load = CONTAINER_OF(job, struct log_cursors, job);
+	struct store *store = load->topic->store;
+	MDB_txn *txn;
+	int r = store_group_check(store, load->group);
+
+	for (uint32_t i = 0; i < load->count; ++i)
+		load->cursors[i].text = NULL;
+	load->epoch = store->generation << GENERATION_EPOCHS;
+	if (!r)
+		r = store_read_begin(store, &txn);
+	if (!r) {
+		for (uint32_t i = 0; !r && i < load->count; ++i)
+			r = cursor_get(store, txn, load->group->object.id, i, &load->cursors[i]);
+		mdb_txn_abort(txn);
+	}
+	load->code = embedded_code(r);
+	loop_post(load->loop, &load->task);
+}
+
+void embedded_cursors_load(struct adapter *adapter, struct log_cursors *load)
+{
+	load->job.run = load_run;
+	reader_run(adapter->reader, &load->job);
+}
+
+// ---- committing
+
+struct commit_job {
+	struct committer_job job;
+	struct log_cursors *commit;
+	bool has_puts;
+};
+
+static const struct log_cursor *cursor_of(const struct log_cursors *commit, uint32_t partition)
+{
+	for (uint32_t i = 0; i < commit->count; ++i)
+		if (commit->cursors[i].partition == partition)
+			return &commit->cursors[i];
+	return NULL;
+}
+
+// All writes of one partition, from retries[at] on, and its cursor.
+static int partition_apply(struct store *store, MDB_txn *txn, const struct log_cursors *commit,
+			   uint32_t partition, uint32_t at)
+{
+	const struct log_cursor *wanted = cursor_of(commit, partition);
+	uint64_t group = commit->group->object.id;
+	struct log_cursor cursor;
+	int r = cursor_get(store, txn, group, partition, &cursor);
+
+	for (; !r && at < commit->retry_count; ++at)
+		if (commit->retries[at].partition == partition)
+			r = retry_apply(store, txn, group, commit->topic->id, &commit->retries[at],
+					&cursor);
+	if (!r) {
+		struct log_cursor row = cursor;
+
+		if (wanted) {
+			row.position = wanted->position;
+			row.text = wanted->text;
+		}
+		r = cursor_put(store, txn, group, &row);
+	}
+	free(cursor.text);
+	return r;
+}
+
+static bool was_seen(const struct log_cursors *commit, uint32_t at)
+{
+	for (uint32_t i = 0; i < at; ++i)
+		if (commit->retries[i].partition == commit->retries[at].partition)
+			return true;
+	return false;
+}
+
+static int commit_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct commit_job *job = CONTAINER_OF(base, struct commit_job, job);
+	const struct log_cursors *commit = job->commit;
+	struct store *store = committer_store(committer);
+	int r = store_group_check(store, commit->group);
+
+	if (!r && job->has_puts && committer_is_full(committer))
+		r = -ENOSPC;
+	for (uint32_t i = 0; !r && i < commit->count; ++i)
+		r = partition_apply(store, txn, commit, commit->cursors[i].partition, 0);
+	for (uint32_t i = 0; !r && i < commit->retry_count; ++i)
+		if (!cursor_of(commit, commit->retries[i].partition) && !was_seen(commit, i))
+			r = partition_apply(store, txn, commit, commit->retries[i].partition, i);
+	return r;
+}
+
+static void commit_done(struct committer_job *base, int r)
+{
+	struct commit_job *job = CONTAINER_OF(base, struct commit_job, job);
+	struct log_cursors *commit = job->commit;
+
+	free(job);
+	commit->code = embedded_code(r);
+	loop_post(commit->loop, &commit->task);
+}
+
+void embedded_cursors_commit(struct adapter *adapter, struct log_cursors *commit)
+{
+	struct commit_job *job = calloc(1, sizeof *job);
+
+	if (!job) {
+		commit->code = CODE_OVERLOADED;
+		loop_post(commit->loop, &commit->task);
+		return;
+	}
+	job->commit = commit;
+	for (uint32_t i = 0; i < commit->retry_count; ++i)
+		job->has_puts = job->has_puts || commit->retries[i].put;
+	job->job.apply = commit_apply;
+	job->job.done = commit_done;
+	committer_run(committer_of(adapter, commit->topic->store), &job->job);
+}
+
+// ---- what is due
+
+struct gathered {
+	struct log_waiting *entries; // records still in the mapped pages
+	uint32_t count;
+	size_t bytes;
+};
+
+// One row. Positive: enough.
+static int due_gather(struct store *store, MDB_txn *txn, const struct log_due *due,
+		      const uint8_t *due_key, struct gathered *gathered)
+{
+	const struct store_retry *row;
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value;
+	struct log_waiting *entry = &gathered->entries[gathered->count];
+	size_t size;
+	int r;
+
+	store_key(bytes, due->group->object.id, store_due_key_partition(due_key),
+		  store_due_key_offset(due_key));
+	r = mdb_get(txn, store->retries, &key, &value);
+	if (r || value.mv_size < sizeof *row)
+		return r ? store_errno(r) : -EUCLEAN;
+	row = value.mv_data;
+	size = value.mv_size - sizeof *row;
+	if (crc32c(0, row->record, size) != le32_get(&row->crc))
+		return -EUCLEAN;
+	if (gathered->count == due->max_messages ||
+	    (gathered->count && gathered->bytes + size > due->max_bytes))
+		return 1;
+	*entry = (struct log_waiting){
+		.entry = {.offset = store_key_offset(bytes),
+			  .stored_ms = (int64_t)le64_get(&row->stored_ms),
+			  .record = row->record,
+			  .size = (uint32_t)size},
+		.due_ms = store_due_key_ms(due_key),
+		.partition = store_key_partition(bytes),
+		.attempts = le32_get(&row->attempts),
+	};
+	++gathered->count;
+	gathered->bytes += size;
+	return 0;
+}
+
+static int due_walk(struct store *store, MDB_txn *txn, struct log_due *due,
+		    struct gathered *gathered)
+{
+	uint64_t group = due->group->object.id;
+	uint8_t bytes[STORE_DUE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value;
+	MDB_cursor *cursor;
+	int r = mdb_cursor_open(txn, store->dues, &cursor);
+
+	if (r)
+		return store_errno(r);
+	store_due_key(bytes, group, due->after.due_ms, due->after.partition, due->after.offset);
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	if (!r && due->after.due_ms && memcmp(key.mv_data, bytes, sizeof bytes) == 0)
+		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT); // begin behind it
+	r = store_errno(r);
+	while (!r && store_key_id(key.mv_data) == group) {
+		due->next_ms = store_due_key_ms(key.mv_data);
+		if (due->next_ms > due->until_ms)
+			break;
+		r = due_gather(store, txn, due, key.mv_data, gathered);
+		if (r)
+			break;
+		due->next_ms = UINT64_MAX;
+		r = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+	}
+	mdb_cursor_close(cursor);
+	return r == -ENOENT || r > 0 ? 0 : r;
+}
+
+static int gathered_copy(struct log_due *due, const struct gathered *gathered)
+{
+	struct log_waiting *entries;
+	uint8_t *at;
+	int r = buf_new(gathered->bytes + gathered->count * sizeof *entries + 16, &due->buf);
+
+	if (r < 0)
+		return r;
+	entries = (struct log_waiting *)(((uintptr_t)due->buf->data + 15) & ~(uintptr_t)15);
+	at = (uint8_t *)(entries + gathered->count);
+	for (uint32_t i = 0; i < gathered->count; ++i) {
+		entries[i] = gathered->entries[i];
+		memcpy(at, entries[i].entry.record, entries[i].entry.size);
+		entries[i].entry.record = at;
+		at += entries[i].entry.size;
+	}
+	due->entries = entries;
+	due->count = gathered->count;
+	return 0;
+}
+
+static void due_run(struct log_job *job)
+{
+	struct log_due *due = CONTAINER_OF(job, struct log_due, job);
+	struct store *store = due->topic->store;
+	struct gathered gathered = {
+		.entries = calloc(due->max_messages + 1, sizeof(struct log_waiting))};
+	MDB_txn *txn;
+	int r = gathered.entries ? store_read_begin(store, &txn) : -ENOMEM;
+
+	due->next_ms = UINT64_MAX;
+	if (!r) {
+		r = due_walk(store, txn, due, &gathered);
+		if (!r && gathered.count)
+			r = gathered_copy(due, &gathered);
+		mdb_txn_abort(txn);
+	}
+	free(gathered.entries);
+	due->code = embedded_code(r);
+	loop_post(due->loop, &due->task);
+}
+
+void embedded_due(struct adapter *adapter, struct log_due *due)
+{
+	due->job.run = due_run;
+	reader_run(adapter->reader, &due->job);
+}

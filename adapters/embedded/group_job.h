@@ -1,0 +1,34 @@
+// One administrative question about a group, from the call to its answer.
+#pragma once
+
+#include "adapters/embedded/embedded.h"
+
+struct group_job {
+	struct committer_job job;
+	struct log_job read;
+	struct adapter *adapter;
+	const struct group *group;
+	const struct topic *topic;
+	struct adapter_topic *open; // NULL: the topic is not there
+	json_t *to, *moved;         // of a reset
+	bool preview, was_there;
+	adapter_done_fn done; // one of the two
+	adapter_json_fn json_done;
+	void *ctx;
+};
+
+// Answers OVERLOADED itself when it returns NULL.
+struct group_job *group_job_new(struct adapter *adapter, const struct group *group,
+				const struct topic *topic, adapter_done_fn done,
+				adapter_json_fn json_done, void *ctx);
+void group_job_end(struct group_job *job, int r, json_t *answer, const char *text);
+
+// Where a group is to stand in one partition. Positive 1: *ret; 0: it stays.
+enum group_place { PLACE_EARLIEST, PLACE_LATEST, PLACE_TIME, PLACE_POSITIONS };
+struct group_target {
+	enum group_place place;
+	int64_t time_ms;
+	const json_t *positions;
+};
+int group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
+			 const struct store_partition *partition, uint64_t *ret);

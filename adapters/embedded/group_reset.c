@@ -1,0 +1,197 @@
+// Moving a group: afterwards it has exactly the messages from the new position on. What its retry
+// store holds before that position is skipped; what it holds behind comes from the log again.
+//
+// The cursors move in the first transaction; the rows of the retry store go in steps behind it, so
+// a crash in between leaves some that come again.
+
+#include "adapters/embedded/cursor.h"
+#include "adapters/embedded/group_job.h"
+#include "adapters/log/window.h"
+
+#include <errno.h>
+
+#define DELETE_ROWS 1000u // in one transaction
+
+static int target_read(const json_t *to, struct group_target *target)
+{
+	const json_t *time_ms = json_object_get(to, "time_ms"),
+		     *positions = json_object_get(to, "positions");
+
+	if (json_is_true(json_object_get(to, "earliest")))
+		target->place = PLACE_EARLIEST;
+	else if (json_is_true(json_object_get(to, "latest")))
+		target->place = PLACE_LATEST;
+	else if (json_is_integer(time_ms))
+		*target = (struct group_target){.place = PLACE_TIME,
+						.time_ms = json_integer_value(time_ms)};
+	else if (json_is_array(positions))
+		*target = (struct group_target){.place = PLACE_POSITIONS, .positions = positions};
+	else
+		return -EINVAL;
+	return 0;
+}
+
+// Positions from the cursor on, before `to`, that the group has not acknowledged and that are still
+// there.
+static int open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
+		       uint64_t *ret_open, uint64_t *ret_epoch)
+{
+	uint64_t from = MAX(cursor->position, first);
+	struct window window;
+
+	window_init(&window, cursor->position);
+	if (window_decode(&window, cursor->text, ret_epoch) < 0)
+		return -ENOMEM;
+	*ret_open = to > MAX(window_next(&window), from) ? to - MAX(window_next(&window), from) : 0;
+	for (uint64_t offset = from; offset < MIN(to, window_next(&window)); ++offset)
+		*ret_open += window_state_at(&window, offset) != WINDOW_DONE;
+	window_deinit(&window);
+	return 0;
+}
+
+// The epoch stays, so that no receipt of before can be taken for one of after. The rows of the
+// retry store are still there and counted.
+static int cursor_move(struct store *store, MDB_txn *txn, uint64_t group,
+		       const struct log_cursor *cursor, uint64_t to, uint64_t epoch)
+{
+	struct log_cursor moved = *cursor;
+	struct window window;
+	int r;
+
+	window_init(&window, to);
+	moved.position = to;
+	moved.text = window_encode(&window, epoch, 0);
+	r = moved.text ? cursor_put(store, txn, group, &moved) : -ENOMEM;
+	free(moved.text);
+	return r;
+}
+
+static int partition_move(struct group_job *job, struct store *store, MDB_txn *txn,
+			  const struct store_partition *partition, struct log_cursor *cursor,
+			  uint64_t to)
+{
+	uint64_t group = job->group->object.id, open, retries, epoch,
+		 from = MAX(cursor->position, partition->now.first);
+	int r = open_before(cursor, partition->now.first, to, &open, &epoch);
+
+	if (!r)
+		r = retry_count(store, txn, group, partition->number, to, &retries);
+	if (!r && !job->preview)
+		r = cursor_move(store, txn, group, cursor, to, epoch);
+	if (r)
+		return r;
+	return json_array_append_new(
+		job->moved, json_pack("{s:I,s:I,s:I,s:I,s:I}", "partition",
+				      (json_int_t)partition->number, "from", (json_int_t)from, "to",
+				      (json_int_t)to, "skipped", (json_int_t)(open + retries),
+				      "replayed", (json_int_t)(to < from ? from - to : 0)));
+}
+
+static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn)
+{
+	struct group_target target;
+	int r = target_read(job->to, &target);
+
+	json_decref(job->moved);
+	job->moved = json_array();
+	for (uint32_t i = 0; !r && i < job->open->partition_count; ++i) {
+		const struct store_partition *partition = &job->open->partitions[i];
+		struct log_cursor cursor = {0};
+		uint64_t to;
+
+		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
+		if (!r)
+			r = group_target_resolve(&target, store, txn, partition, &to);
+		if (r == 1)
+			r = partition_move(job, store, txn, partition, &cursor, to);
+		free(cursor.text);
+	}
+	return r;
+}
+
+static int move_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+	struct store *store = committer_store(committer);
+	int r = store_group_check(store, job->group);
+
+	return r ? r : cursors_move(job, store, txn);
+}
+
+static int counts_clear(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)
+{
+	struct log_cursor cursor;
+	int r = cursor_get(store, txn, group, partition, &cursor);
+
+	cursor.retrying = cursor.delayed = 0;
+	if (!r)
+		r = cursor_put(store, txn, group, &cursor);
+	free(cursor.text);
+	return r;
+}
+
+static int drop_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+	struct store *store = committer_store(committer);
+	uint64_t group = job->group->object.id;
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(job->moved, i, row)
+	{
+		uint32_t partition =
+			(uint32_t)json_integer_value(json_object_get(row, "partition"));
+		int r = retry_delete(store, txn, group, partition, DELETE_ROWS);
+
+		if (r > 0)
+			return COMMITTER_AGAIN;
+		if (!r)
+			r = counts_clear(store, txn, group, partition);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static void drop_done(struct committer_job *base, int r)
+{
+	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+
+	group_job_end(job, r, r ? NULL : json_pack("{s:O}", "partitions", job->moved), NULL);
+}
+
+static void move_done(struct committer_job *base, int r)
+{
+	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+
+	if (r < 0 || job->preview) {
+		drop_done(base, r);
+		return;
+	}
+	job->job.apply = drop_apply;
+	job->job.done = drop_done;
+	committer_run(job->adapter->committers[class_of(job->topic)], &job->job);
+}
+
+void embedded_group_reset(struct adapter *adapter, const struct group *group,
+			  const struct topic *topic, const json_t *to, bool preview,
+			  adapter_json_fn done, void *ctx)
+{
+	struct group_job *job = group_job_new(adapter, group, topic, NULL, done, ctx);
+	struct group_target target;
+
+	if (!job)
+		return;
+	job->preview = preview;
+	job->to = json_deep_copy(to);
+	if (!job->open || target_read(job->to, &target) < 0) {
+		group_job_end(job, job->open ? -EINVAL : -ENOENT, NULL,
+			      job->open ? "to: earliest, latest, time_ms or positions"
+					: "its topic is not there");
+		return;
+	}
+	job->job.apply = move_apply;
+	job->job.done = move_done;
+	committer_run(adapter->committers[class_of(topic)], &job->job);
+}

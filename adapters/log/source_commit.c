@@ -1,0 +1,217 @@
+// Commits of a source: at most one is under way; a settle that waits for durability starts the next
+// at once, others leave within COMMIT_IDLE_NS. A commit takes all partitions that changed and all
+// writes of the retry store. What failed is written again, together with what has come since;
+// settles that waited for it are told the code.
+
+#include "adapters/log/source_state.h"
+
+#include "core/base/clock.h"
+
+#define COMMIT_IDLE_NS (500 * MS_NS)
+
+void commit_dirty(struct part *part)
+{
+	struct source *source = part->source;
+
+	part->dirty = true;
+	if (!source->commit_at_ns)
+		source->commit_at_ns = loop_now_ns(source->config.loop) + COMMIT_IDLE_NS;
+}
+
+bool commit_add_waiter(struct source *source, void (*done)(void *ctx, enum code code), void *ctx)
+{
+	struct waiter *waiter = malloc(sizeof *waiter);
+
+	if (!waiter)
+		return false;
+	*waiter = (struct waiter){NULL, done, ctx};
+	*source->waiters_end = waiter;
+	source->waiters_end = &waiter->next;
+	return true;
+}
+
+static struct waiter *waiters_take(struct source *source)
+{
+	struct waiter *waiters = source->waiters;
+
+	source->waiters = NULL;
+	source->waiters_end = &source->waiters;
+	return waiters;
+}
+
+static void waiters_call(struct waiter *waiter, enum code code)
+{
+	while (waiter) {
+		struct waiter *next = waiter->next;
+
+		waiter->done(waiter->ctx, code);
+		free(waiter);
+		waiter = next;
+	}
+}
+
+bool commit_pending(const struct source *source)
+{
+	if (source->retries.count || source->cursors.retry_count)
+		return true;
+	for (uint32_t i = 0; i < source->part_count; ++i)
+		if (source->parts[i].dirty)
+			return true;
+	return false;
+}
+
+static void cursors_clear(struct source *source)
+{
+	for (uint32_t i = 0; i < source->cursors.count; ++i)
+		free(source->cursors.cursors[i].text);
+	source->cursors.count = 0;
+}
+
+// What did not become durable is dirty again; the writes of the retry store stay in the commit.
+static void commit_undo(struct source *source)
+{
+	const struct log_cursors *commit = &source->cursors;
+
+	for (uint32_t i = 0; i < commit->count; ++i)
+		source->parts[commit->cursors[i].partition].dirty = true;
+	source->commit_at_ns = loop_now_ns(source->config.loop) + SOURCE_RETRY_NS;
+}
+
+static void claim_done(struct source *source, enum code code)
+{
+	if (code == CODE_OK)
+		source->phase = PHASE_OPEN;
+	else if (code == CODE_NOT_FOUND)
+		source->phase = PHASE_GONE;
+	source_state_set(source,
+			 code == CODE_OK          ? SOURCE_READY
+			 : code == CODE_NOT_FOUND ? SOURCE_GONE
+						  : SOURCE_DOWN,
+			 code, code == CODE_OK ? NULL : "the group's position cannot be written");
+}
+
+static void commit_done(struct loop_task *task)
+{
+	struct source *source = CONTAINER_OF(task, struct source, cursors.task);
+	struct waiter *waiters = source->waiters_under_way;
+	enum code code = source->cursors.code;
+
+	source->committing = false;
+	source->waiters_under_way = NULL;
+	source->commit_failed = code != CODE_OK;
+	source->commit_code = code;
+	if (code == CODE_OK) {
+		retry_committed(source, source->cursors.retries, source->cursors.retry_count);
+		source->cursors.retry_count = 0;
+	} else {
+		commit_undo(source);
+	}
+	cursors_clear(source);
+	if (source->phase == PHASE_CLAIMING)
+		claim_done(source, code);
+	waiters_call(waiters, code);
+	source_pump_later(source);
+}
+
+// All writes of the retry store become part of the commit, behind those of one that failed. false:
+// no memory; then no cursor may go with it, because it could be ahead of a write that stays behind.
+static bool retries_gather(struct source *source)
+{
+	struct log_cursors *commit = &source->cursors;
+	struct retry_list *list = &source->retries;
+	uint32_t all = commit->retry_count + list->count;
+	struct log_retry *items;
+
+	if (commit->retry_count == 0) {
+		struct retry_list empty = {commit->retries, 0, source->retries_room};
+
+		commit->retries = list->items;
+		commit->retry_count = list->count;
+		source->retries_room = list->room;
+		*list = empty;
+		return true;
+	}
+	if (list->count == 0)
+		return true;
+	items = realloc(commit->retries, all * sizeof *items);
+	if (!items)
+		return false;
+	memcpy(items + commit->retry_count, list->items, list->count * sizeof *items);
+	commit->retries = items;
+	commit->retry_count = source->retries_room = all;
+	list->count = 0;
+	return true;
+}
+
+// false: no memory for some; they stay dirty.
+static bool cursors_gather(struct source *source)
+{
+	struct log_cursors *commit = &source->cursors;
+	uint64_t now_ms = (uint64_t)clock_wall_ms();
+
+	for (uint32_t i = 0; i < source->part_count; ++i) {
+		struct part *part = &source->parts[i];
+		char *text =
+			part->dirty ? window_encode(&part->window, source->epoch, now_ms) : NULL;
+
+		if (part->dirty && !text)
+			return false;
+		if (!text)
+			continue;
+		part->dirty = false;
+		commit->cursors[commit->count++] = (struct log_cursor){
+			.position = part->window.base, .text = text, .partition = part->number};
+	}
+	return true;
+}
+
+static void commit_start(struct source *source)
+{
+	bool complete = retries_gather(source) && cursors_gather(source);
+
+	source->commit_at_ns = complete ? 0 : loop_now_ns(source->config.loop) + SOURCE_RETRY_NS;
+	if (complete)
+		source->waiters_under_way = waiters_take(source);
+	source->committing = true;
+	source->cursors.task.fn = commit_done;
+	source->ops->commit(source->adapter, &source->cursors);
+}
+
+void commit_claim(struct source *source)
+{
+	source->phase = PHASE_CLAIMING;
+	source->parts[0].dirty = true;
+	commit_start(source);
+}
+
+uint64_t commit_if_due(struct source *source, uint64_t now_ns)
+{
+	bool hurry = (source->waiters || source->closing) && !source->commit_failed;
+
+	if (source->committing || source->phase < PHASE_CLAIMING)
+		return UINT64_MAX;
+	if (source->phase == PHASE_GONE || !commit_pending(source)) {
+		// Settles that changed nothing wait for nothing.
+		waiters_call(waiters_take(source),
+			     source->phase == PHASE_GONE ? CODE_NOT_FOUND : CODE_OK);
+		return UINT64_MAX;
+	}
+	if (!hurry && now_ns < source->commit_at_ns)
+		return source->commit_at_ns;
+	commit_start(source);
+	return UINT64_MAX;
+}
+
+void commit_end_waiters(struct source *source)
+{
+	waiters_call(waiters_take(source), source->commit_failed         ? source->commit_code
+					   : source->phase == PHASE_OPEN ? CODE_OK
+									 : CODE_NOT_FOUND);
+}
+
+void commit_deinit(struct source *source)
+{
+	cursors_clear(source);
+	free(source->cursors.cursors);
+	free(source->cursors.retries);
+}

@@ -1,0 +1,308 @@
+// The part of a source that deals with the group's retry store: what waits longer than a window
+// should hold it, and what has a due time of its own.
+//
+// A message goes there by a put beside the cursor that passes its position; it comes back when it
+// is due, is handed out under its own partition and offset, and its row is removed when it is
+// acknowledged. Rows stay in the store while a message is out, so a restart finds them all.
+//
+// held_set holds every message whose row in the store is not the whole truth: out, or with a write
+// that is not durable yet. What a look into the store returns and held_set knows is passed over.
+
+#include "adapters/log/source_state.h"
+
+#include "core/base/clock.h"
+
+#include <errno.h>
+
+#define TAKE_MESSAGES 256u
+#define TAKE_BYTES    (1u << 20)
+#define READY_ENOUGH  128u  // do not look for more than are taken out
+#define WRITES_MAX    4096u // not durable yet: nothing new is put beyond this
+
+void retry_init(struct source *source)
+{
+	held_set_init(&source->held);
+	source->due_at_ms = 0;
+}
+
+void retry_deinit(struct source *source)
+{
+	held_set_deinit(&source->held);
+	free(source->retries.items);
+}
+
+bool retry_room(const struct source *source)
+{
+	return source->retries.count + source->cursors.retry_count < WRITES_MAX;
+}
+
+static bool list_reserve(struct retry_list *list)
+{
+	uint32_t room = MAX(2 * list->room, 64u);
+	struct log_retry *items;
+
+	if (list->count < list->room)
+		return true;
+	items = realloc(list->items, room * sizeof *items);
+	if (!items)
+		return false;
+	list->items = items;
+	list->room = room;
+	return true;
+}
+
+static uint64_t *waiting_of(struct part *part, uint32_t attempts)
+{
+	return attempts ? &part->waiting_retry : &part->waiting_delay;
+}
+
+// A row that may lie before the point where the next look begins.
+static void look_again(struct source *source, uint64_t due_ms)
+{
+	if (source->taking)
+		source->due_rewound = true; // the point is not known yet
+	else if (due_ms <= source->due_after.due_ms)
+		source->due_after = (struct log_retry){0};
+	source->due_at_ms = MIN(source->due_at_ms, due_ms);
+}
+
+// The caller has reserved a place in the list.
+static void write_add(struct part *part, struct held *held, uint64_t due_ms, bool put)
+{
+	struct retry_list *list = &part->source->retries;
+
+	list->items[list->count++] = (struct log_retry){.offset = held->offset,
+							.due_ms = MAX(due_ms, 1ull),
+							.partition = held->partition,
+							.attempts = held->attempts,
+							.put = put};
+	++held->pending;
+	commit_dirty(part);
+}
+
+bool retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t due_ms,
+	       bool in_flight)
+{
+	struct source *source = part->source;
+	struct held *held = held_find(&source->held, part->number, offset);
+
+	if (held)
+		return true; // a copy is there already: the backend could not do both at once
+	if (list_reserve(&source->retries))
+		held = held_add(&source->held, part->number, offset);
+	if (!held)
+		return false;
+	held->due_ms = due_ms;
+	held->attempts = attempts;
+	held->state = in_flight ? HELD_FLIGHT : HELD_MOVING;
+	if (in_flight)
+		++part->held_flight;
+	else
+		++*waiting_of(part, attempts);
+	write_add(part, held, due_ms, true);
+	return true;
+}
+
+// It waits in the store, under the row that is there.
+static void put_back(struct part *part, struct held *held)
+{
+	++*waiting_of(part, held->attempts);
+	held->state = HELD_MOVING;
+	if (held->pending)
+		return; // retry_committed() goes on
+	held_remove(&part->source->held, held);
+	look_again(part->source, 0);
+}
+
+bool retry_settle(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms)
+{
+	struct source *source = part->source;
+	struct held *held = held_find(&source->held, part->number, offset);
+
+	if (!held || held->state != HELD_FLIGHT || held->attempts + 1 != settle->attempt ||
+	    settle->verb == SETTLE_EXTEND || settle->verb == SETTLE_REJECT ||
+	    !list_reserve(&source->retries))
+		return false;
+	--part->held_flight;
+	switch (settle->verb) {
+	case SETTLE_ACK:
+		held->state = HELD_LEAVING;
+		write_add(part, held, 0, false);
+		break;
+	case SETTLE_NACK:
+		held->state = HELD_MOVING;
+		held->attempts = settle->attempt;
+		held->due_ms = now_ms + settle->delay_ms;
+		++part->waiting_retry;
+		write_add(part, held, held->due_ms, true);
+		break;
+	default: put_back(part, held);
+	}
+	return true;
+}
+
+static void settled(struct source *source, struct held *held)
+{
+	if (held->state == HELD_MOVING)
+		look_again(source, held->due_ms);
+	held_remove(&source->held, held);
+}
+
+static void write_durable(struct source *source, const struct log_retry *write)
+{
+	struct part *part = &source->parts[write->partition];
+	struct held *held = held_find(&source->held, write->partition, write->offset);
+
+	assert(held && held->pending);
+	--held->pending;
+	if (held->pending || held->state == HELD_FLIGHT || held->state == HELD_READY)
+		return;
+	if (held->state == HELD_MOVING && write->missing) {
+		--*waiting_of(part, held->attempts);
+		held->state = HELD_LEAVING;
+	}
+	// A look that began before may still bring the row as it was.
+	if (source->taking)
+		list_push_back(&source->held.settled, &held->in_set);
+	else
+		settled(source, held);
+}
+
+void retry_committed(struct source *source, const struct log_retry *retries, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; ++i)
+		write_durable(source, &retries[i]);
+}
+
+// ---- out of the store again
+
+static void take(struct source *source, const struct log_waiting *waiting, struct buf *buf)
+{
+	struct part *part;
+	struct held *held;
+
+	if (waiting->partition >= source->part_count ||
+	    held_find(&source->held, waiting->partition, waiting->entry.offset))
+		return;
+	held = held_add(&source->held, waiting->partition, waiting->entry.offset);
+	if (!held) {
+		look_again(source, waiting->due_ms);
+		return;
+	}
+	part = &source->parts[waiting->partition];
+	held->state = HELD_READY;
+	held->attempts = waiting->attempts;
+	held->entry = waiting->entry;
+	held->buf = buf_ref(buf);
+	--*waiting_of(part, waiting->attempts);
+	++part->held_ready;
+	++source->held.ready_count;
+	list_push_back(&source->held.ready, &held->in_set);
+}
+
+static void due_done(struct loop_task *task)
+{
+	struct source *source = CONTAINER_OF(task, struct source, due.task);
+	struct log_due *due = &source->due;
+
+	source->taking = false;
+	if (source->due_rewound) {
+		source->due_after = (struct log_retry){0};
+	} else if (due->code == CODE_OK && due->count) {
+		const struct log_waiting *last = &due->entries[due->count - 1];
+
+		source->due_after = (struct log_retry){.offset = last->entry.offset,
+						       .due_ms = last->due_ms,
+						       .partition = last->partition};
+	}
+	if (due->code == CODE_OK) {
+		source->due_at_ms = MIN(source->due_at_ms, due->next_ms);
+		for (uint32_t i = 0; i < due->count; ++i)
+			take(source, &due->entries[i], due->buf);
+	} else {
+		source->due_at_ms = (uint64_t)clock_wall_ms() + SOURCE_RETRY_NS / MS_NS;
+		source_state_set(source, SOURCE_DOWN, due->code, "reading the retry store failed");
+	}
+	due->buf = buf_unref(due->buf);
+	while (!list_empty(&source->held.settled))
+		settled(source, LIST_ENTRY(source->held.settled.next, struct held, in_set));
+	source_pump_later(source);
+}
+
+static void due_start(struct source *source, uint64_t now_ms)
+{
+	source->taking = true;
+	source->due_rewound = false;
+	source->due_at_ms = UINT64_MAX;
+	source->due = (struct log_due){
+		.task = {.fn = due_done},
+		.loop = source->config.loop,
+		.topic = source->config.adapter_topic,
+		.group = source->config.group,
+		.after = source->due_after,
+		.until_ms = now_ms,
+		.max_messages = TAKE_MESSAGES,
+		.max_bytes = TAKE_BYTES,
+	};
+	source->ops->due(source->adapter, &source->due);
+}
+
+static void unready(struct source *source, struct held *held)
+{
+	--source->parts[held->partition].held_ready;
+	--source->held.ready_count;
+	list_unlink(&held->in_set);
+}
+
+// The next one that is taken out, or NULL: nothing, or no demand. Expired ones go.
+static struct held *next_ready(struct source *source, uint64_t now_ms)
+{
+	while (!list_empty(&source->held.ready)) {
+		struct held *held = LIST_ENTRY(source->held.ready.next, struct held, in_set);
+		struct part *part = &source->parts[held->partition];
+		uint64_t due_ms, expiry_ms;
+
+		source_record_times(held->entry.record, &due_ms, &expiry_ms);
+		if (now_ms <= expiry_ms)
+			return source_demand_allows(source) ? held : NULL;
+		if (!list_reserve(&source->retries))
+			return NULL;
+		unready(source, held);
+		++part->expired;
+		held->state = HELD_LEAVING;
+		write_add(part, held, 0, false);
+	}
+	return NULL;
+}
+
+void retry_hand_out(struct source *source, uint64_t now_ms)
+{
+	struct buf *bufs[SOURCE_BATCH];
+	size_t count = 0;
+	struct held *held;
+
+	source_flush(source);
+	while (count < SOURCE_BATCH && (held = next_ready(source, now_ms))) {
+		unready(source, held);
+		held->state = HELD_FLIGHT;
+		++source->parts[held->partition].held_flight;
+		source_deliver(source, held->partition, &held->entry, held->buf,
+			       held->attempts + 1);
+		bufs[count++] = held->buf;
+		held->buf = NULL;
+	}
+	source_flush(source);
+	for (size_t i = 0; i < count; ++i)
+		buf_unref(bufs[i]);
+	if (count == SOURCE_BATCH)
+		source_pump_later(source);
+	if (!source->taking && !source->closing && source->held.ready_count < READY_ENOUGH &&
+	    now_ms >= source->due_at_ms)
+		due_start(source, now_ms);
+}
+
+uint64_t retry_next_ms(const struct source *source)
+{
+	return source->taking || source->held.ready_count >= READY_ENOUGH ? UINT64_MAX
+									  : source->due_at_ms;
+}

@@ -1,0 +1,129 @@
+// What the files of the log source share; source.c says how they play together.
+#pragma once
+
+#include "adapters/log/held.h"
+#include "adapters/log/log.h"
+#include "adapters/log/window.h"
+
+#define SOURCE_BATCH    256u // deliveries in one call of the handler
+#define SOURCE_RETRY_NS S_NS // between two tries of what failed
+
+enum lane { LANE_IDLE, LANE_RUNNING, LANE_ARRIVED };
+
+struct part {
+	struct source *source;
+	struct window window;
+	uint32_t number;
+	bool dirty;  // its cursor must be committed
+	bool failed; // the last fetch failed: it waits for the timer
+
+	struct log_fetch again; // of open positions
+	bool again_running;
+	struct log_fetch fetch; // of new positions
+	uint8_t fetch_lane;     // enum lane
+	struct log_fetch stash; // arrived before; buf NULL: empty
+	uint32_t stash_at;
+	uint64_t read_at; // the next new position to fetch
+
+	// Which position holds the head, since when, and what had been seen then.
+	uint64_t head, head_since_ns, head_limit;
+
+	uint64_t waiting_retry, waiting_delay; // in the retry store, not taken out
+	uint32_t held_ready, held_flight;      // taken out of it
+	uint64_t expired;
+};
+
+struct waiter {
+	struct waiter *next;
+	void (*done)(void *ctx, enum code code);
+	void *ctx;
+};
+
+// Writes of the retry store, in order.
+struct retry_list {
+	struct log_retry *items;
+	uint32_t count, room;
+};
+
+struct source {
+	struct adapter *adapter;
+	const struct log_ops *ops;
+	struct source_config config;
+	struct part *parts;
+	uint32_t part_count, turn;
+
+	uint32_t demand_messages;
+	uint64_t demand_bytes;
+	uint64_t idle_since_ns; // no demand since; 0: there is
+
+	struct delivery deliveries[SOURCE_BATCH];
+	size_t delivery_count;
+
+	// Commits (source_commit.c).
+	struct log_cursors cursors; // the load, then commits
+	bool committing, commit_failed;
+	enum code commit_code;
+	struct waiter *waiters, **waiters_end;
+	struct waiter *waiters_under_way;
+	uint64_t commit_at_ns; // 0: nothing to commit
+
+	// The retry store (source_retry.c).
+	struct retry_list retries; // to be committed; those under way are in cursors
+	uint32_t retries_room;     // of cursors.retries
+	struct held_set held;
+	struct log_due due;
+	bool taking, due_rewound;   // while taking: something came that may lie before
+	struct log_retry due_after; // where the next look into the store begins
+	uint64_t due_at_ms;         // when to look; UINT64_MAX: nothing waits
+
+	struct log_watch watch;
+	struct loop_timer timer;
+	struct loop_task pump;
+	bool pump_posted, pumping;
+	enum source_state state;
+	enum { PHASE_LOADING, PHASE_LOAD_FAILED, PHASE_CLAIMING, PHASE_OPEN, PHASE_GONE } phase;
+	uint64_t epoch;
+
+	bool closing;
+	void (*closed)(void *ctx);
+	void *closed_ctx;
+};
+
+// ---- source.c
+
+void source_pump_later(struct source *source);
+void source_state_set(struct source *source, enum source_state state, enum code code,
+		      const char *text);
+// Demand, bytes and the batch are the source's; the record must stay until source_flush().
+bool source_demand_allows(const struct source *source);
+void source_deliver(struct source *source, uint32_t partition, const struct log_entry *entry,
+		    struct buf *buf, uint32_t attempt);
+void source_flush(struct source *source);
+// When a record may be delivered and when no more; due 0 and expiry UINT64_MAX when it says
+// nothing.
+void source_record_times(const uint8_t *record, uint64_t *ret_due_ms, uint64_t *ret_expiry_ms);
+
+// ---- source_commit.c
+
+void commit_dirty(struct part *part);
+bool commit_add_waiter(struct source *source, void (*done)(void *ctx, enum code code), void *ctx);
+void commit_claim(struct source *source);                       // makes the epoch durable
+uint64_t commit_if_due(struct source *source, uint64_t now_ns); // returns when to look again
+bool commit_pending(const struct source *source);
+void commit_end_waiters(struct source *source); // at the end: nothing more becomes durable
+void commit_deinit(struct source *source);
+
+// ---- source_retry.c
+
+void retry_init(struct source *source);
+void retry_deinit(struct source *source);
+// A position that has left the window goes to the store. `in_flight`: it is still handed out.
+// false: no memory; nothing changed.
+bool retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t due_ms,
+	       bool in_flight);
+bool retry_room(const struct source *source); // for more than what must be put
+bool retry_settle(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms);
+void retry_hand_out(struct source *source, uint64_t now_ms);
+uint64_t retry_next_ms(const struct source *source);
+// These writes are durable now.
+void retry_committed(struct source *source, const struct log_retry *retries, uint32_t count);

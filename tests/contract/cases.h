@@ -1,0 +1,14 @@
+// The cases of the contract: what every backend must do, once for all kinds.
+#pragma once
+
+#include "tests/contract/harness.h"
+
+struct contract_case {
+	const char *name; // a sentence about the backend
+	uint32_t needs;   // capabilities; without them the case cannot be asked
+	const char *kind; // only of this kind; NULL: of all
+	void (*run)(struct bench *bench);
+};
+
+extern const struct contract_case contract_cases[];
+extern const size_t contract_case_count;

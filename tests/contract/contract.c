@@ -1,0 +1,139 @@
+// Runs the contract for one kind of backend, or prints the table of what each kind can do:
+//
+//   contract KIND d1|d2 [NAME-PART]
+//   contract --table
+//
+// A case whose capabilities the kind lacks is printed with what is missing.
+
+#include "tests/contract/cases.h"
+
+static const struct {
+	uint32_t bit;
+	const char *name;
+} capability_names[] = {
+	{CAP_HISTORY, "history"},
+	{CAP_QUERY_TIME, "query by time"},
+	{CAP_OFFSETS, "offsets"},
+	{CAP_EXACT_BACKLOG, "exact backlog"},
+	{CAP_DELAY, "delay"},
+	{CAP_KEEPS_WITHOUT_GROUP, "keeps without group"},
+	{CAP_ATTEMPTS_SURVIVE, "attempts survive"},
+	{CAP_CONSUME, "consume"},
+	{CAP_D1, "class D1"},
+	{CAP_D2, "class D2"},
+};
+
+static const char *missing(uint32_t capabilities)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(capability_names); ++i)
+		if (capabilities & capability_names[i].bit)
+			return capability_names[i].name;
+	return NULL;
+}
+
+static bool is_of_kind(const struct contract_case *item, const char *kind)
+{
+	return !item->kind || strcmp(item->kind, kind) == 0;
+}
+
+static int run(const char *kind, enum durability durability, const char *part)
+{
+	size_t passed = 0;
+	struct bench bench;
+	const char *lacks;
+
+	for (size_t i = 0; i < contract_case_count; ++i) {
+		const struct contract_case *item = &contract_cases[i];
+
+		if (!is_of_kind(item, kind) || (part && !strstr(item->name, part)))
+			continue;
+		bench_open(&bench, kind, durability, NULL, "");
+		lacks = missing(item->needs & ~bench.capabilities);
+		fprintf(stderr, "# %s %s%s%s\n", kind, item->name, lacks ? ": cannot: " : "",
+			lacks ? lacks : "");
+		if (!lacks) {
+			item->run(&bench);
+			++passed;
+		}
+		bench_close(&bench);
+	}
+	printf("%zu passed, 0 failed\n", passed);
+	return 0;
+}
+
+static const char page_head[] =
+	"# What each backend can do\n"
+	"\n"
+	"Written by `contract --table` (tests/contract); every \"yes\" is a case that the same\n"
+	"code runs against the backend in `tests/run --only contract`. A request for what a "
+	"backend\n"
+	"cannot do is answered UNSUPPORTED_BY_BACKEND with the reason, when it is made.\n"
+	"\n";
+
+static void capabilities_of(uint32_t *ret)
+{
+	for (size_t kind = 0; adapter_at(kind); ++kind) {
+		struct bench bench;
+
+		bench_open(&bench, adapter_at(kind)->kind, DURABILITY_D2, NULL, "");
+		ret[kind] = bench.capabilities;
+		bench_close(&bench);
+	}
+}
+
+static void cells(const char *first, const char *(*cell)(size_t row, size_t kind, uint32_t has),
+		  size_t row, const uint32_t *has)
+{
+	printf("| %s |", first);
+	for (size_t kind = 0; adapter_at(kind); ++kind)
+		printf(" %s |", cell(row, kind, has[kind]));
+	putchar('\n');
+}
+
+static const char *kind_cell(size_t row, size_t kind, uint32_t has)
+{
+	return row ? "---" : adapter_at(kind)->kind;
+}
+
+static const char *capability_cell(size_t row, size_t kind, uint32_t has)
+{
+	return has & capability_names[row].bit ? "yes" : "no";
+}
+
+static const char *case_cell(size_t row, size_t kind, uint32_t has)
+{
+	const struct contract_case *item = &contract_cases[row];
+	const char *lacks = missing(item->needs & ~has);
+
+	return !is_of_kind(item, adapter_at(kind)->kind) ? "" : lacks ? lacks : "yes";
+}
+
+static int table(void)
+{
+	uint32_t has[16] = {0};
+
+	capabilities_of(has);
+	fputs(page_head, stdout);
+	cells("capability", kind_cell, 0, has);
+	cells("---", kind_cell, 1, has);
+	for (size_t i = 0; i < ARRAY_SIZE(capability_names); ++i)
+		cells(capability_names[i].name, capability_cell, i, has);
+	puts("\nA backend … (where it cannot: what it lacks)\n");
+	cells("case", kind_cell, 0, has);
+	cells("---", kind_cell, 1, has);
+	for (size_t i = 0; i < contract_case_count; ++i)
+		cells(contract_cases[i].name, case_cell, i, has);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "--table") == 0)
+		return table();
+	if (argc < 3 || !adapter_find(argv[1])) {
+		fprintf(stderr, "use: contract KIND d1|d2 [NAME-PART], or contract --table\n");
+		return 2;
+	}
+	return run(argv[1], strcmp(argv[2], "d1") == 0 ? DURABILITY_D1 : DURABILITY_D2,
+		   argc > 3 ? argv[3] : NULL);
+}
