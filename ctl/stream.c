@@ -290,7 +290,7 @@ int stream_produce(const struct ctl *ctl, const char *topic, const json_t *optio
 {
 	struct produced produced = {0};
 	struct mqp_producer_config config;
-	struct mqp_producer *producer;
+	struct mqp_producer *producer = NULL;
 	struct mqp_client *client;
 	uint64_t lines = 0;
 	enum mqp_code code;
@@ -310,11 +310,11 @@ int stream_produce(const struct ctl *ctl, const char *topic, const json_t *optio
 		code = mqp_producer_close(producer, CLOSE_MS);
 		if (code != MQP_OK && !r)
 			r = session_fail("finishing", code);
-		mqp_producer_free(producer);
 	} else {
 		r = session_fail(topic, code);
 	}
 	mqp_client_close(client, CLOSE_MS);
+	mqp_producer_free(producer);
 	if (!ctl->quiet)
 		fprintf(stderr, "%llu lines, %llu acknowledged, %llu failed\n",
 			(unsigned long long)lines, (unsigned long long)produced.acknowledged,
@@ -445,7 +445,7 @@ static int consume_run(struct mqp_consumer *consumer, const json_t *options, boo
 int stream_consume(const struct ctl *ctl, const char *group, const json_t *options)
 {
 	struct mqp_consumer_config config;
-	struct mqp_consumer *consumer;
+	struct mqp_consumer *consumer = NULL;
 	struct mqp_client *client;
 	uint64_t taken = 0;
 	enum mqp_code code;
@@ -463,11 +463,11 @@ int stream_consume(const struct ctl *ctl, const char *group, const json_t *optio
 	if (code == MQP_OK) {
 		r = consume_run(consumer, options, json, &taken);
 		mqp_consumer_close(consumer, CLOSE_MS);
-		mqp_consumer_free(consumer);
 	} else {
 		r = session_fail(group, code);
 	}
 	mqp_client_close(client, CLOSE_MS);
+	mqp_consumer_free(consumer);
 	mqp_client_free(client);
 	if (!ctl->quiet)
 		fprintf(stderr, "%llu messages\n", (unsigned long long)taken);

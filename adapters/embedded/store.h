@@ -17,13 +17,14 @@
 #define STORE_DUE_KEY   28u
 #define STORE_RESERVE   (64ull << 20) // appending stops while less is free, so that deleting works
 
-// A chunk: consecutive records of a partition, key (topic, partition, first offset).
+// Packed: LMDB aligns a value to two bytes only. A chunk: consecutive records of a partition, key
+// (topic, partition, first offset).
 struct store_chunk {
 	uint32_t count;
 	uint32_t crc;      // CRC-32C of the records
 	int64_t stored_ms; // never falls along a partition
 	uint8_t records[];
-};
+} __attribute__((packed));
 
 // A message in a group's retry store, key (group, partition, offset).
 struct store_retry {
