@@ -17,8 +17,9 @@
 #define STORE_DUE_KEY   28u
 #define STORE_RESERVE   (64ull << 20) // appending stops while less is free, so that deleting works
 
-// Packed: LMDB aligns a value to two bytes only. A chunk: consecutive records of a partition, key
-// (topic, partition, first offset).
+// Rows that are read and written in place are packed: LMDB aligns a value to two bytes only.
+
+// A chunk: consecutive records of a partition, key (topic, partition, first offset).
 struct store_chunk {
 	uint32_t count;
 	uint32_t crc;      // CRC-32C of the records
@@ -32,14 +33,14 @@ struct store_retry {
 	int64_t stored_ms;
 	uint32_t attempts, crc;
 	uint8_t record[];
-};
+} __attribute__((packed));
 
 // A cursor, key (group, partition).
 struct store_cursor {
 	uint64_t position;
 	uint64_t retrying, delayed; // rows in the retry store, with attempts and without
 	char text[];                // commit metadata, to the end of the row
-};
+} __attribute__((packed));
 
 // What is kept of a topic, key (topic).
 struct store_topic_row {
