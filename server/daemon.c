@@ -188,12 +188,13 @@ static bool drained_wait(const struct daemon *daemon, int signal_fd, int timeout
 {
 	struct pollfd fds[] = {{.fd = daemon->drained_fd, .events = POLLIN},
 			       {.fd = signal_fd, .events = POLLIN}};
+	eventfd_t count;
 	int n;
 
 	do
 		n = poll(fds, ARRAY_SIZE(fds), timeout_ms);
 	while (n < 0 && errno == EINTR);
-	return n > 0 && fds[0].revents;
+	return n > 0 && fds[0].revents && eventfd_read(daemon->drained_fd, &count) == 0;
 }
 
 bool daemon_drain(struct daemon *daemon, int signal_fd)

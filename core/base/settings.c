@@ -321,17 +321,14 @@ static char *line_check(const struct place *place, size_t size)
 			      : NULL;
 }
 
-char *settings_read_file(struct settings *settings, const char *path)
+char *settings_read(struct settings *settings, FILE *file, const char *path)
 {
-	FILE *file = fopen(path, "re");
 	struct place place = {.path = path};
 	_cleanup_(freep) char *line = NULL;
 	char *wrong = NULL;
 	size_t room = 0;
 	ssize_t size;
 
-	if (!file)
-		return problem("%s: %s", path, strerror(errno));
 	while (!wrong && (size = getline(&line, &room, file)) >= 0) {
 		if (size > 0 && line[size - 1] == '\n')
 			line[--size] = '\0';
@@ -343,8 +340,17 @@ char *settings_read_file(struct settings *settings, const char *path)
 		if (!wrong)
 			wrong = line_read(settings, &place);
 	}
-	if (!wrong && ferror(file))
-		wrong = problem("%s: %s", path, strerror(errno));
+	return !wrong && ferror(file) ? problem("%s: %s", path, strerror(errno)) : wrong;
+}
+
+char *settings_read_file(struct settings *settings, const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char *wrong;
+
+	if (!file)
+		return problem("%s: %s", path, strerror(errno));
+	wrong = settings_read(settings, file, path);
 	fclose(file);
 	return wrong;
 }

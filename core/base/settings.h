@@ -41,6 +41,8 @@ void settings_free(struct settings *settings);
 // What is wrong, where (file:line:column) and what would be right, as core/base/problem.h says;
 // NULL: fine.
 char *settings_read_file(struct settings *settings, const char *path);
+// The same from a stream; `path` is what problems call it.
+char *settings_read(struct settings *settings, FILE *file, const char *path);
 // An option wins over every file. `name` without dashes.
 char *settings_set_option(struct settings *settings, const char *name, const char *value);
 bool settings_is_flag(const struct settings *settings, const char *name);

@@ -108,7 +108,7 @@ static void files_are_written_whole(void)
 	CHECK(files_write(path_of("file"), "text\n", 0644) == NULL);
 	CHECK_EQ(mode_of("file"), 0644);
 	file = fopen(path_of("file"), "r");
-	CHECK(fgets(text, sizeof text, file));
+	CHECK(file && fgets(text, sizeof text, file));
 	CHECK_STR(text, "text\n");
 	fclose(file);
 	wrong = files_write(path_of("none/file"), "text", 0600);
