@@ -114,6 +114,11 @@ def test_options_win_over_the_file(tmp_path, start):
     assert run("--config", path, "--check-config").returncode == 0
 
 
+def test_the_example_is_right():
+    done = run("--config", os.path.join(rest.ROOT, "deploy", "mqpaasd.conf"), "--check-config")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_check_config_starts_nothing(tmp_path):
     both, _ = certificate(tmp_path, "one")
     done = run("--check-config", "--data-dir", str(tmp_path / "data"), "--tls-cert", both, "--portal-listen", "tls://127.0.0.1:0")
