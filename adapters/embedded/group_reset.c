@@ -158,7 +158,11 @@ static void drop_done(struct committer_job *base, int r)
 {
 	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
 
-	group_job_end(job, r, r ? NULL : json_pack("{s:O}", "partitions", job->moved), NULL);
+	json_t *answer = r ? NULL : json_pack("{s:o}", "partitions", job->moved);
+
+	if (answer)
+		job->moved = NULL;
+	group_job_end(job, r, answer, NULL);
 }
 
 static void move_done(struct committer_job *base, int r)

@@ -5,6 +5,7 @@
 
 #include "core/base/clock.h"
 #include "core/wire/record.h"
+#include "tests/contract/faults.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -1434,6 +1435,84 @@ static void a_full_map_refuses_and_recovers(struct bench *bench)
 	bench_leave(&small);
 }
 
+static void expect_send(struct bench *bench, const struct topic *topic, enum outcome outcome,
+			enum code code)
+{
+	struct message message = {.body = TEXT("x")};
+	struct sent sent;
+
+	bench_send(bench, topic, &message, 1, &sent);
+	CHECK_EQ(sent.runs[0].outcome, outcome);
+	CHECK_STR(code_name(sent.runs[0].code), code_name(code));
+}
+
+// What was refused is not there, now and after a restart; what follows is.
+static void a_failing_disk_refuses(struct bench *bench)
+{
+	static const struct {
+		enum fault fault;
+		enum code code;
+	} faults[] = {{FAULT_WRITE, CODE_BACKEND_DOWN},
+		      {FAULT_SPACE, CODE_BACKEND_FULL},
+		      {FAULT_SYNC, CODE_BACKEND_DOWN}};
+	struct topic_wish wish = {.durability = DURABILITY_D2};
+	const struct topic *topic = bench_topic(bench, &wish);
+	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct settle entry;
+	struct got got;
+
+	bench_fill(bench, topic, 0, 0, 1);
+	reader_demand(reader, 1, 1000);
+	take_all(reader, &got, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); ++i) {
+		fault_set(faults[i].fault);
+		expect_send(bench, topic, OUTCOME_REJECTED, faults[i].code);
+		fault_set(FAULT_NONE);
+		expect_send(bench, topic, OUTCOME_OK, CODE_OK);
+	}
+	fault_set(FAULT_SYNC); // a settle that is not durable says so, and becomes so later
+	entry = reader_receipt(&got, SETTLE_ACK, 0);
+	CHECK_EQ(reader_settle(reader, &entry, 1), CODE_BACKEND_DOWN);
+	CHECK(reader_wait_state(reader, SOURCE_DOWN, SHORT_MS));
+	fault_set(FAULT_NONE);
+	CHECK(reader_wait_state(reader, SOURCE_READY, SHORT_MS));
+	expect_backlog(reader, 3, 0, 0, 0);
+	reader_drop(&got, 1);
+	reader_close(reader);
+	bench_reopen(bench);
+	expect_closed_backlog(bench, group, topic, 3, 0, 0);
+	models_end(topic, group);
+}
+
+// The meta page was being written: nobody knows what the disk holds. The store says so, serves
+// nothing more, and a restart finds it whole.
+static void a_doubtful_commit_is_unknown(struct bench *bench)
+{
+	struct topic_wish wish = {.durability = DURABILITY_D2};
+	const struct topic *topic = bench_topic(bench, &wish);
+	struct adapter_topic *held = bench->ops->topic_open(bench->adapter, topic);
+	json_t *answer;
+	json_int_t end;
+
+	bench_fill(bench, topic, 0, 0, 7);
+	fault_set(FAULT_META);
+	expect_send(bench, topic, OUTCOME_UNKNOWN, CODE_BACKEND_DOWN);
+	fault_set(FAULT_NONE);
+	expect_send(bench, topic, OUTCOME_REJECTED, CODE_BACKEND_DOWN);
+	answer = bench_probe(bench, NULL);
+	CHECK(json_is_string(json_object_get(answer, "error")));
+	json_decref(answer);
+	bench->ops->topic_close(held);
+	bench_reopen(bench);
+	answer = bench_describe(bench, topic, NULL);
+	end = sum_of(answer, "end");
+	CHECK(end == 7 || end == 8);
+	json_decref(answer);
+	expect_send(bench, topic, OUTCOME_OK, CODE_OK);
+	model_unref(topic);
+}
+
 static void a_torn_d1_store_is_set_aside(struct bench *bench)
 {
 	struct topic_wish wish = {.durability = DURABILITY_D1};
@@ -1532,6 +1611,10 @@ const struct contract_case contract_cases[] = {
 	{"refuses wrong options", 0, "embedded", wrong_options_are_refused},
 	{"refuses when the map is full, and recovers", 0, "embedded",
 	 a_full_map_refuses_and_recovers},
+	{"refuses what a failing disk does not take, and goes on after it", CAP_D2, "embedded",
+	 a_failing_disk_refuses},
+	{"answers UNKNOWN only when the end of a commit is in doubt", CAP_D2, "embedded",
+	 a_doubtful_commit_is_unknown},
 	{"sets a torn D1 store aside and never uses a position twice", CAP_D1, "embedded",
 	 a_torn_d1_store_is_set_aside},
 };

@@ -208,10 +208,18 @@ const struct topic *bench_topic(struct bench *bench, const struct topic_wish *wi
 const struct topic *bench_topic_like(const struct topic *topic, uint64_t incarnation,
 				     uint32_t partitions)
 {
-	struct topic draft = *topic;
+	// Not the whole struct: somebody may be dropping a reference just now.
+	struct topic draft = {.object.id = topic->object.id,
+			      .name = topic->name,
+			      .physical = topic->physical,
+			      .tenant = topic->tenant,
+			      .cluster = topic->cluster,
+			      .incarnation = incarnation,
+			      .partitions = partitions,
+			      .message_bytes = topic->message_bytes,
+			      .durability = topic->durability,
+			      .state = MODEL_READY};
 
-	draft.incarnation = incarnation;
-	draft.partitions = partitions;
 	return model_new(MODEL_TOPIC, &draft);
 }
 

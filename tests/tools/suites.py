@@ -372,6 +372,7 @@ SUITES = {
     "tidy": suite_tidy,
     "install": suite_install,
     "unit": suite_unit,
+    "contract": suite_contract,
     "e2e": suite_e2e,
     "fuzz": suite_fuzz,
 }
