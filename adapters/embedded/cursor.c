@@ -10,6 +10,18 @@
 
 // ---- cursors
 
+// The text in a row has no zero behind it, and the mapped file may end there.
+static char *text_copy(const char *text, size_t size)
+{
+	char *copy = malloc(size + 1);
+
+	if (copy) {
+		memcpy(copy, text, size);
+		copy[size] = '\0';
+	}
+	return copy;
+}
+
 int cursor_get(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
 	       struct log_cursor *ret)
 {
@@ -31,7 +43,7 @@ int cursor_get(struct store *store, MDB_txn *txn, uint64_t group, uint32_t parti
 	ret->position = le64_get(&row->position);
 	ret->retrying = le64_get(&row->retrying);
 	ret->delayed = le64_get(&row->delayed);
-	ret->text = strndup(row->text, value.mv_size - sizeof *row);
+	ret->text = text_copy(row->text, value.mv_size - sizeof *row);
 	return ret->text ? 0 : -ENOMEM;
 }
 
