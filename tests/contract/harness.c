@@ -648,7 +648,8 @@ size_t reader_take(struct reader *reader, struct got *got, size_t count, unsigne
 	while (reader->count - reader->taken < count && r == 0)
 		r = pthread_cond_timedwait(&changed, &lock, &until);
 	count = MIN(count, reader->count - reader->taken);
-	memcpy(got, reader->got + reader->taken, count * sizeof *got);
+	if (count)
+		memcpy(got, reader->got + reader->taken, count * sizeof *got);
 	reader->taken += count;
 	pthread_mutex_unlock(&lock);
 	return count;
