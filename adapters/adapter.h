@@ -84,13 +84,16 @@ struct delivery {
 	uint32_t size;
 	uint32_t partition;
 	uint32_t attempt; // 1 for the first
+	bool rejected;    // for its dead-letter copy; record NULL: the log no longer has it
 	struct buf *buf;  // borrowed: take a reference to keep the record beyond the call
 };
 
 enum settle_verb { SETTLE_ACK, SETTLE_NACK, SETTLE_EXTEND, SETTLE_REJECT, SETTLE_RELEASE };
 
-// Extend never reaches a source unless the backend limits the time itself. Reject and the last nack
-// become, in the proxy, a confirmed copy to the dead-letter topic and then an ACK here.
+// Extend never reaches a source unless the backend limits the time itself. Reject ends the last
+// attempt: the proxy keeps no bodies, so the message comes once more, marked, for its dead-letter
+// copy; when that is confirmed it is settled with ACK. A source that was closed meanwhile hands it
+// out as any other, with one more attempt.
 struct settle {
 	uint64_t epoch;
 	uint64_t offset; // of the first
@@ -118,7 +121,7 @@ struct source_partition {
 struct source_handlers {
 	// Never more than was demanded, but for the bytes of one message. Deliveries of a partition
 	// come in the order of their offsets, redeliveries apart; those that are due come before
-	// what is new: the proxy fetches a message again for its dead-letter copy.
+	// what is new.
 	void (*deliver)(void *ctx, const struct delivery *deliveries, size_t count);
 	void (*state)(void *ctx, enum source_state state, enum code code, const char *text);
 };
@@ -194,8 +197,10 @@ struct adapter_ops {
 	// On the home loop. NULL slots when CAP_CONSUME is missing.
 	int (*source_open)(struct adapter *adapter, const struct source_config *config,
 			   struct source **ret);
-	void (*source_demand)(struct source *source, uint32_t messages,
-			      uint64_t bytes); // replaces the demand before
+	// Replaces the demand before. Messages that were settled with SETTLE_REJECT come against
+	// `rejected` and nothing else does: the proxy copies them to the dead-letter topic.
+	void (*source_demand)(struct source *source, uint32_t messages, uint64_t bytes,
+			      uint32_t rejected);
 	// Applies at once (codes are set on return); done runs on the home loop when it is durable.
 	// done may be NULL: durable within a second.
 	void (*source_settle)(struct source *source, struct settle *settles, size_t count,

@@ -1,9 +1,9 @@
 // Hands deliveries to consumers: credits in, demand to the source, fair shares, pending deliveries.
 //
 // Invariants: a consumer is in `ready` exactly when it could take a message; offer_* are the sums
-// over these; what the source may deliver (asked) plus what is pending never exceeds the offers,
-// but for doomed messages, which no consumer's credit pays for. Deliveries are handed out in the
-// order they came.
+// over these; what the source may deliver (asked) plus what is pending never exceeds the offers.
+// Doomed messages have a demand of their own, which no consumer's credit pays for. Deliveries are
+// handed out in the order they came.
 
 #include "proxy/dispatch.h"
 
@@ -113,7 +113,7 @@ int dispatch_join(struct dispatch *dispatch, struct dispatch_consumer *consumer)
 
 static void update_demand(struct dispatch *dispatch)
 {
-	uint64_t messages = 0, bytes = 0, busy, extra;
+	uint64_t messages = 0, bytes = 0, busy, rejected;
 
 	if (!dispatch->paused && dispatch->charge_again_ns == 0) {
 		messages = left(dispatch->offer_messages, dispatch->pending_count);
@@ -121,19 +121,17 @@ static void update_demand(struct dispatch *dispatch)
 		busy = dispatch->owned + dispatch->pending_count;
 		messages = MIN(messages, left(dispatch->policy.in_flight_max, busy));
 	}
-	extra = MIN(dispatch->doomed, left(BURIED_MAX, dispatch->buried));
-	if (messages && !bytes)
-		messages = 0;
-	messages += extra;
-	bytes += extra; // a source exceeds the bytes by one message rather than deliver none
-	messages = MIN(messages, UINT32_MAX);
+	messages = bytes ? MIN(messages, UINT32_MAX) : 0;
 	if (messages == 0)
 		bytes = 0;
-	if (messages == dispatch->asked_messages && bytes == dispatch->asked_bytes)
+	rejected = MIN(dispatch->doomed, left(BURIED_MAX, dispatch->buried));
+	if (messages == dispatch->asked_messages && bytes == dispatch->asked_bytes &&
+	    rejected == dispatch->asked_rejected)
 		return;
 	dispatch->asked_messages = messages;
 	dispatch->asked_bytes = bytes;
-	dispatch->ops->demand(dispatch->ctx, (uint32_t)messages, bytes);
+	dispatch->asked_rejected = rejected;
+	dispatch->ops->demand(dispatch->ctx, (uint32_t)messages, bytes, (uint32_t)rejected);
 }
 
 // ---- handing out
@@ -242,7 +240,7 @@ static size_t hand(struct dispatch *dispatch, const struct delivery *deliveries,
 		return 0;
 	share = (count + dispatch->ready_count - 1) / dispatch->ready_count;
 	while (done < count && dispatch->charge_again_ns == 0) {
-		// Doomed messages are demanded beyond the limit and others may come in their place.
+		// The limit may have been lowered since they were demanded.
 		size_t room = left(dispatch->policy.in_flight_max, dispatch->owned);
 		size_t n = hand_share(dispatch, deliveries + done,
 				      MIN(MIN(share, count - done), room), now_ns);
@@ -387,7 +385,7 @@ static bool must_bury(const struct dispatch *dispatch, const struct delivery *de
 
 	if (delivery->attempt == 1 && dispatch->doomed == 0)
 		return false;
-	if (dispatch_is_last(dispatch, delivery->attempt - 1))
+	if (delivery->rejected || dispatch_is_last(dispatch, delivery->attempt - 1))
 		return true;
 	flight = flight_map_find(&dispatch->partitions[delivery->partition].flights,
 				 delivery->offset);
@@ -427,13 +425,16 @@ static void hand_or_keep(struct dispatch *dispatch, const struct delivery *deliv
 void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveries, size_t count,
 		      uint64_t now_ns)
 {
-	size_t first = 0;
+	size_t first = 0, rejected = 0;
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < count; ++i) {
 		const struct delivery *delivery = &deliveries[i];
 
-		bytes += delivery->size;
+		if (delivery->rejected)
+			++rejected;
+		else
+			bytes += delivery->size;
 		if (partition_reserve(dispatch, delivery->partition) < 0) {
 			hand_or_keep(dispatch, deliveries + first, i - first, now_ns);
 			dispatch_give_back(dispatch, delivery, 1);
@@ -448,7 +449,8 @@ void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveri
 		}
 	}
 	hand_or_keep(dispatch, deliveries + first, count - first, now_ns);
-	dispatch->asked_messages = left(dispatch->asked_messages, count);
+	dispatch->asked_messages = left(dispatch->asked_messages, count - rejected);
+	dispatch->asked_rejected = left(dispatch->asked_rejected, rejected);
 	dispatch->asked_bytes = left(dispatch->asked_bytes, bytes);
 	dispatch_run(dispatch, now_ns);
 }
@@ -489,6 +491,7 @@ void dispatch_reset(struct dispatch *dispatch)
 	dispatch->buried = 0;
 	dispatch->asked_messages = 0;
 	dispatch->asked_bytes = 0;
+	dispatch->asked_rejected = 0;
 }
 
 uint64_t dispatch_next_ns(const struct dispatch *dispatch)

@@ -52,7 +52,7 @@ struct dispatch_ops {
 	void (*drained)(void *ctx, struct dispatch_consumer *consumer, uint64_t number);
 	// For the source. With a request: one notice when all of them are durable.
 	void (*settle)(void *ctx, struct settle *settles, size_t count, void *request);
-	void (*demand)(void *ctx, uint32_t messages, uint64_t bytes);
+	void (*demand)(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rejected);
 	// Copy it to the dead-letter topic, then dispatch_buried().
 	void (*bury)(void *ctx, const struct delivery *delivery, enum dispatch_reason reason,
 		     uint32_t attempts);

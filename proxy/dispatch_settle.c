@@ -125,7 +125,7 @@ static void fail(struct dispatch *dispatch, uint32_t partition, struct flight *f
 {
 	bool last = dispatch_is_last(dispatch, flight->attempt);
 
-	out_add(dispatch, partition, flight, SETTLE_NACK, last ? 0 : delay_ms, request);
+	out_add(dispatch, partition, flight, last ? SETTLE_REJECT : SETTLE_NACK, delay_ms, request);
 	dispatch_disown(dispatch, flight);
 	if (last)
 		doom(dispatch, flight, DISPATCH_ATTEMPTS, NULL);
@@ -171,7 +171,7 @@ static void take_back(struct dispatch *dispatch, const struct settle *settle, st
 	case SETTLE_EXTEND: extend(dispatch, flight, delay_ms, now_ns); return;
 	case SETTLE_REJECT:
 		++dispatch->counters.rejected;
-		out_add(dispatch, settle->partition, flight, SETTLE_NACK, 0, request);
+		out_add(dispatch, settle->partition, flight, SETTLE_REJECT, 0, request);
 		dispatch_disown(dispatch, flight);
 		doom(dispatch, flight, DISPATCH_REJECTED, request);
 		return;
@@ -304,6 +304,19 @@ void dispatch_tick(struct dispatch *dispatch, uint64_t now_ns)
 
 // ---- dead letters
 
+// Nothing is to be copied any more: it leaves the source.
+static void burial_end(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
+{
+	void *request = flight->request;
+
+	out_add(dispatch, partition, flight, SETTLE_ACK, 0, request);
+	flight_map_remove(&dispatch->partitions[partition].flights, flight);
+	--dispatch->buried;
+	out_send(dispatch, request);
+	if (request)
+		dispatch->ops->unhold(dispatch->ctx, request, false);
+}
+
 void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery)
 {
 	struct dispatch_partition *partition = &dispatch->partitions[delivery->partition];
@@ -333,30 +346,23 @@ void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery)
 	flight->consumer = NULL;
 	flight->attempt = delivery->attempt;
 	++dispatch->buried;
-	dispatch->ops->bury(dispatch->ctx, delivery, (enum dispatch_reason)flight->reason,
-			    attempts);
+	if (delivery->record)
+		dispatch->ops->bury(dispatch->ctx, delivery, (enum dispatch_reason)flight->reason,
+				    attempts);
+	else
+		burial_end(dispatch, delivery->partition, flight); // the log has lost it meanwhile
 }
 
 void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
 		     uint64_t now_ns)
 {
-	struct flight_map *flights;
 	struct flight *flight = NULL;
-	void *request;
 
-	if (partition < dispatch->partition_count) {
-		flights = &dispatch->partitions[partition].flights;
-		flight = flight_map_find(flights, offset);
-	}
+	if (partition < dispatch->partition_count)
+		flight = flight_map_find(&dispatch->partitions[partition].flights, offset);
 	if (!flight || flight->state != FLIGHT_BURIED)
 		return; // the source was reopened meanwhile: the copy may come twice
-	request = flight->request;
-	out_add(dispatch, partition, flight, SETTLE_ACK, 0, request);
-	flight_map_remove(flights, flight);
-	--dispatch->buried;
 	++dispatch->counters.dead;
-	out_send(dispatch, request);
-	if (request)
-		dispatch->ops->unhold(dispatch->ctx, request, false);
+	burial_end(dispatch, partition, flight);
 	dispatch_run(dispatch, now_ns);
 }

@@ -20,9 +20,9 @@ struct dispatch {
 
 	struct list consumers, ready;
 	size_t ready_count;
-	uint64_t offer_messages, offer_bytes; // sums over the ready consumers
-	uint64_t asked_messages, asked_bytes; // what the source may still deliver
-	size_t draining;                      // consumers that wait for DRAINED
+	uint64_t offer_messages, offer_bytes;                 // sums over the ready consumers
+	uint64_t asked_messages, asked_bytes, asked_rejected; // what the source may still deliver
+	size_t draining;                                      // consumers that wait for DRAINED
 	uint64_t drain_look_ns; // when to look again whether something is ready for them
 
 	struct dispatch_partition *partitions;

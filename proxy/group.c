@@ -390,12 +390,12 @@ static void do_settle(void *ctx, struct settle *settles, size_t count, void *opa
 	ops->source_settle(home->source, settles, count, request ? on_durable : NULL, request);
 }
 
-static void do_demand(void *ctx, uint32_t messages, uint64_t bytes)
+static void do_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rejected)
 {
 	struct group_home *home = ctx;
 
 	if (home->source_state == GROUP_SOURCE_OPEN && home->source)
-		home->topic->backend->ops->source_demand(home->source, messages, bytes);
+		home->topic->backend->ops->source_demand(home->source, messages, bytes, rejected);
 }
 
 static void do_bury(void *ctx, const struct delivery *delivery, enum dispatch_reason reason,

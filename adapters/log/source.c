@@ -100,28 +100,39 @@ void source_flush(struct source *source)
 }
 
 // Rather one message too large than none: a record may exceed what is left of the bytes.
-bool source_demand_allows(const struct source *source)
+bool source_demand_allows(const struct source *source, bool rejected)
 {
-	return source->demand_messages > 0 && source->demand_bytes > 0 && !source->closing;
+	if (source->closing)
+		return false;
+	return rejected ? source->demand_rejected > 0
+			: source->demand_messages > 0 && source->demand_bytes > 0;
 }
 
-void source_deliver(struct source *source, uint32_t partition, const struct log_entry *entry,
-		    struct buf *buf, uint32_t attempt)
+void source_deliver(struct source *source, const struct delivery *delivery)
 {
-	source->deliveries[source->delivery_count++] = (struct delivery){
-		.offset = entry->offset,
-		.epoch = source->epoch,
-		.stored_ms = entry->stored_ms,
-		.record = entry->record,
-		.size = entry->size,
-		.partition = partition,
-		.attempt = attempt,
-		.buf = buf,
-	};
-	--source->demand_messages;
-	source->demand_bytes -= MIN(source->demand_bytes, (uint64_t)entry->size);
+	source->deliveries[source->delivery_count] = *delivery;
+	source->deliveries[source->delivery_count++].epoch = source->epoch;
+	if (delivery->rejected) {
+		--source->demand_rejected;
+	} else {
+		--source->demand_messages;
+		source->demand_bytes -= MIN(source->demand_bytes, (uint64_t)delivery->size);
+	}
 	if (source->delivery_count == SOURCE_BATCH)
 		source_flush(source);
+}
+
+static void deliver(struct part *part, const struct log_entry *entry, struct buf *buf,
+		    uint32_t attempt, bool rejected)
+{
+	source_deliver(part->source, &(struct delivery){.offset = entry->offset,
+							.stored_ms = entry->stored_ms,
+							.record = entry->record,
+							.size = entry->size,
+							.partition = part->number,
+							.attempt = attempt,
+							.rejected = rejected,
+							.buf = buf});
 }
 
 void source_record_times(const uint8_t *record, uint64_t *ret_due_ms, uint64_t *ret_expiry_ms)
@@ -174,10 +185,10 @@ static bool new_entry(struct part *part, const struct log_entry *entry, uint64_t
 		return pass_over(part, entry, 0);
 	if (due_ms > now_ms)
 		return pass_over(part, entry, due_ms);
-	if (!source_demand_allows(part->source) ||
+	if (!source_demand_allows(part->source, false) ||
 	    window_add(&part->window, entry->offset, false) < 0)
 		return false;
-	source_deliver(part->source, part->number, entry, part->stash.buf, 1);
+	deliver(part, entry, part->stash.buf, 1, false);
 	return true;
 }
 
@@ -194,24 +205,36 @@ static bool stash_hand_out(struct part *part, uint64_t first, uint64_t now_ms)
 	return true;
 }
 
-// An open position that was read again; it may have been settled, deleted or have expired.
+static void again_deliver(struct part *part, const struct log_entry *entry, struct buf *buf,
+			  bool rejected)
+{
+	if (source_demand_allows(part->source, rejected))
+		deliver(part, entry, buf, window_take(&part->window, entry->offset), rejected);
+}
+
+// A position that was read again; it may have been settled or have expired.
 static void again_entry(struct part *part, const struct log_entry *entry, uint64_t now_ms)
 {
-	struct source *source = part->source;
+	enum window_state state = window_state_at(&part->window, entry->offset);
 	uint64_t due_ms, expiry_ms;
-	uint32_t attempt;
 
 	source_record_times(entry->record, &due_ms, &expiry_ms);
-	if (now_ms > expiry_ms) {
-		if (window_state_at(&part->window, entry->offset) == WINDOW_OPEN)
-			++part->expired;
+	if (state == WINDOW_OPEN && now_ms > expiry_ms) {
+		++part->expired;
 		window_drop(&part->window, entry->offset);
 		commit_dirty(part);
-	} else if (source_demand_allows(source)) {
-		attempt = window_take(&part->window, entry->offset);
-		if (attempt)
-			source_deliver(source, part->number, entry, part->again.buf, attempt);
+	} else if (state == WINDOW_OPEN || state == WINDOW_REJECTED) {
+		again_deliver(part, entry, part->again.buf, state == WINDOW_REJECTED);
 	}
+}
+
+// The log has no such record any more.
+static void again_gone(struct part *part, uint64_t offset)
+{
+	if (window_state_at(&part->window, offset) == WINDOW_REJECTED)
+		again_deliver(part, &(struct log_entry){.offset = offset}, NULL, true);
+	else
+		window_drop(&part->window, offset);
 }
 
 static void again_hand_out(struct part *part, uint64_t now_ms)
@@ -220,14 +243,13 @@ static void again_hand_out(struct part *part, uint64_t now_ms)
 	uint64_t passed = fetch->offset, end = MIN(fetch->next, fetch->until);
 
 	for (uint32_t i = 0; i < fetch->count; ++i) {
-		// What lies between two records is in the log no more.
 		for (; passed < fetch->entries[i].offset; ++passed)
-			window_drop(&part->window, passed);
+			again_gone(part, passed);
 		passed = fetch->entries[i].offset + 1;
 		again_entry(part, &fetch->entries[i], now_ms);
 	}
 	for (; passed < end; ++passed)
-		window_drop(&part->window, passed);
+		again_gone(part, passed);
 	source_flush(part->source);
 	part->again.buf = buf_unref(part->again.buf);
 }
@@ -309,9 +331,13 @@ static bool open_read(struct part *part, uint64_t now_ms)
 {
 	uint64_t offset, until;
 
-	if (part->again_running ||
-	    !window_first_open(&part->window, FETCH_MESSAGES, &offset, &until))
-		return part->again_running;
+	if (part->again_running)
+		return true;
+	if (!(source_demand_allows(part->source, true) &&
+	      window_first_rejected(&part->window, &offset, &until)) &&
+	    !(source_demand_allows(part->source, false) &&
+	      window_first_open(&part->window, FETCH_MESSAGES, &offset, &until)))
+		return false;
 	if (!read_start(part, &part->again, again_done, offset, until)) {
 		part->again_running = true;
 		return true;
@@ -327,7 +353,8 @@ static bool open_read(struct part *part, uint64_t now_ms)
 static void ahead_read(struct part *part, uint64_t end)
 {
 	if (part->fetch_lane != LANE_IDLE || part->failed || part->read_at >= end ||
-	    !source_demand_allows(part->source) || !window_fits(&part->window, part->read_at))
+	    !source_demand_allows(part->source, false) ||
+	    !window_fits(&part->window, part->read_at))
 		return;
 	part->fetch_lane = LANE_RUNNING;
 	if (read_start(part, &part->fetch, fetch_done, part->read_at, end))
@@ -376,9 +403,7 @@ static void part_pump(struct part *part, uint64_t now_ms)
 		return;
 	}
 	window_wake(&part->window, now_ms);
-	if (part->failed || !source_demand_allows(part->source))
-		return;
-	if (!open_read(part, now_ms))
+	if (!part->failed && !open_read(part, now_ms) && source_demand_allows(part->source, false))
 		new_hand_out(part, first, end, now_ms);
 }
 
@@ -389,7 +414,7 @@ static bool head_leave(struct part *part, uint64_t offset)
 	enum window_state state = window_state_at(&part->window, offset);
 	const struct window_mark *mark = window_mark_at(&part->window, offset);
 
-	if (state == WINDOW_DONE)
+	if (state == WINDOW_DONE || state == WINDOW_REJECTED) // its copy is made just now
 		return true;
 	if (!retry_room(part->source) ||
 	    !retry_put(part, offset, mark ? mark->attempts : 0,
@@ -404,7 +429,8 @@ static bool head_leave(struct part *part, uint64_t offset)
 static uint64_t head_check(struct part *part, uint64_t now_ns)
 {
 	struct window *window = &part->window;
-	uint32_t done = window->count - window->flight - window->open - window->waiting;
+	uint32_t done =
+		window->count - window->flight - window->open - window->waiting - window->rejected;
 
 	if (window->count == 0 || window->base != part->head || !part->head_since_ns) {
 		part->head = window->base;
@@ -663,11 +689,12 @@ int log_source_open(struct adapter *adapter, const struct log_ops *ops,
 	return 0;
 }
 
-void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes)
+void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes, uint32_t rejected)
 {
 	source->demand_messages = messages;
 	source->demand_bytes = bytes;
-	if (messages)
+	source->demand_rejected = rejected;
+	if (messages || rejected)
 		source_pump_later(source);
 }
 
@@ -675,18 +702,24 @@ void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes)
 static bool nack_to_store(struct part *part, const struct settle *settle, uint64_t offset,
 			  uint64_t due_ms)
 {
-	if (!retry_put(part, offset, settle->attempt, due_ms, false))
+	struct held *held = retry_put(part, offset, settle->attempt, due_ms, false);
+
+	if (!held)
 		return false; // no memory: it stays in flight, and comes again when reopened
+	held->rejected = held->state == HELD_MOVING && settle->verb == SETTLE_REJECT;
 	window_ack(&part->window, offset, settle->attempt);
 	return true;
 }
 
 static bool nack(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms)
 {
-	uint64_t due_ms = settle->delay_ms ? now_ms + settle->delay_ms : 0;
+	uint64_t due_ms =
+		settle->verb == SETTLE_NACK && settle->delay_ms ? now_ms + settle->delay_ms : 0;
 	enum window_result result = WINDOW_CROWDED;
 
-	if (settle->delay_ms <= WINDOW_DELAY_MAX_MS)
+	if (settle->verb == SETTLE_REJECT)
+		result = window_reject(&part->window, offset, settle->attempt);
+	else if (settle->delay_ms <= WINDOW_DELAY_MAX_MS)
 		result = window_nack(&part->window, offset, settle->attempt, due_ms);
 	else if (!window_in_flight(&part->window, offset, settle->attempt))
 		result = WINDOW_STALE;
@@ -702,7 +735,7 @@ static bool settle_one(struct part *part, const struct settle *settle, uint64_t 
 
 	if (settle->verb == SETTLE_ACK)
 		done = window_ack(&part->window, offset, settle->attempt) == WINDOW_OK;
-	else if (settle->verb == SETTLE_NACK)
+	else if (settle->verb == SETTLE_NACK || settle->verb == SETTLE_REJECT)
 		done = nack(part, settle, offset, now_ms);
 	else if (settle->verb == SETTLE_RELEASE)
 		done = window_release(&part->window, offset, settle->attempt) == WINDOW_OK;
@@ -757,7 +790,7 @@ size_t log_source_backlog(struct source *source, struct source_partition *partit
 			.committed = window->base,
 			.ready = (end > next ? end - next : 0) + window->open + part->held_ready,
 			.in_flight = window->flight + part->held_flight,
-			.retrying = window->waiting + part->waiting_retry,
+			.retrying = window->waiting + window->rejected + part->waiting_retry,
 			.delayed = part->waiting_delay,
 			.expired = part->expired,
 			.partition = i,

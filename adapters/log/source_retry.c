@@ -80,18 +80,18 @@ static void write_add(struct part *part, struct held *held, uint64_t due_ms, boo
 	commit_dirty(part);
 }
 
-bool retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t due_ms,
-	       bool in_flight)
+struct held *retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t due_ms,
+		       bool in_flight)
 {
 	struct source *source = part->source;
 	struct held *held = held_find(&source->held, part->number, offset);
 
 	if (held)
-		return true; // a copy is there already: the backend could not do both at once
+		return held; // a copy is there already: the backend could not do both at once
 	if (list_reserve(&source->retries))
 		held = held_add(&source->held, part->number, offset);
 	if (!held)
-		return false;
+		return NULL;
 	held->due_ms = due_ms;
 	held->attempts = attempts;
 	held->state = in_flight ? HELD_FLIGHT : HELD_MOVING;
@@ -100,7 +100,7 @@ bool retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t d
 	else
 		++*waiting_of(part, attempts);
 	write_add(part, held, due_ms, true);
-	return true;
+	return held;
 }
 
 // It waits in the store, under the row that is there.
@@ -120,8 +120,7 @@ bool retry_settle(struct part *part, const struct settle *settle, uint64_t offse
 	struct held *held = held_find(&source->held, part->number, offset);
 
 	if (!held || held->state != HELD_FLIGHT || held->attempts + 1 != settle->attempt ||
-	    settle->verb == SETTLE_EXTEND || settle->verb == SETTLE_REJECT ||
-	    !list_reserve(&source->retries))
+	    settle->verb == SETTLE_EXTEND || !list_reserve(&source->retries))
 		return false;
 	--part->held_flight;
 	switch (settle->verb) {
@@ -130,9 +129,11 @@ bool retry_settle(struct part *part, const struct settle *settle, uint64_t offse
 		write_add(part, held, 0, false);
 		break;
 	case SETTLE_NACK:
+	case SETTLE_REJECT:
 		held->state = HELD_MOVING;
 		held->attempts = settle->attempt;
-		held->due_ms = now_ms + settle->delay_ms;
+		held->rejected = settle->verb == SETTLE_REJECT;
+		held->due_ms = now_ms + (held->rejected ? 0 : settle->delay_ms);
 		++part->waiting_retry;
 		write_add(part, held, held->due_ms, true);
 		break;
@@ -145,7 +146,10 @@ static void settled(struct source *source, struct held *held)
 {
 	if (held->state == HELD_MOVING)
 		look_again(source, held->due_ms);
-	held_remove(&source->held, held);
+	if (held->rejected)
+		list_unlink(&held->in_set);
+	else
+		held_remove(&source->held, held);
 }
 
 static void write_durable(struct source *source, const struct log_retry *write)
@@ -160,6 +164,7 @@ static void write_durable(struct source *source, const struct log_retry *write)
 	if (held->state == HELD_MOVING && write->missing) {
 		--*waiting_of(part, held->attempts);
 		held->state = HELD_LEAVING;
+		held->rejected = false;
 	}
 	// A look that began before may still bring the row as it was.
 	if (source->taking)
@@ -176,15 +181,25 @@ void retry_committed(struct source *source, const struct log_retry *retries, uin
 
 // ---- out of the store again
 
+// Rejected, and its row is the truth.
+static bool waits_for_copy(const struct held *held)
+{
+	return held->rejected && held->state == HELD_MOVING && !held->pending &&
+	       list_empty(&held->in_set);
+}
+
 static void take(struct source *source, const struct log_waiting *waiting, struct buf *buf)
 {
 	struct part *part;
 	struct held *held;
 
-	if (waiting->partition >= source->part_count ||
-	    held_find(&source->held, waiting->partition, waiting->entry.offset))
+	if (waiting->partition >= source->part_count)
 		return;
-	held = held_add(&source->held, waiting->partition, waiting->entry.offset);
+	held = held_find(&source->held, waiting->partition, waiting->entry.offset);
+	if (held && !waits_for_copy(held))
+		return;
+	if (!held)
+		held = held_add(&source->held, waiting->partition, waiting->entry.offset);
 	if (!held) {
 		look_again(source, waiting->due_ms);
 		return;
@@ -254,17 +269,27 @@ static void unready(struct source *source, struct held *held)
 	list_unlink(&held->in_set);
 }
 
+static bool has_expired(const struct held *held, uint64_t now_ms)
+{
+	uint64_t due_ms, expiry_ms;
+
+	source_record_times(held->entry.record, &due_ms, &expiry_ms);
+	return now_ms > expiry_ms && !held->rejected;
+}
+
 // The next one that is taken out, or NULL: nothing, or no demand. Expired ones go.
 static struct held *next_ready(struct source *source, uint64_t now_ms)
 {
-	while (!list_empty(&source->held.ready)) {
-		struct held *held = LIST_ENTRY(source->held.ready.next, struct held, in_set);
+	LIST_FOREACH(pos, next, &source->held.ready)
+	{
+		struct held *held = LIST_ENTRY(pos, struct held, in_set);
 		struct part *part = &source->parts[held->partition];
-		uint64_t due_ms, expiry_ms;
 
-		source_record_times(held->entry.record, &due_ms, &expiry_ms);
-		if (now_ms <= expiry_ms)
-			return source_demand_allows(source) ? held : NULL;
+		if (!has_expired(held, now_ms)) {
+			if (source_demand_allows(source, held->rejected))
+				return held;
+			continue;
+		}
 		if (!list_reserve(&source->retries))
 			return NULL;
 		unready(source, held);
@@ -286,8 +311,15 @@ void retry_hand_out(struct source *source, uint64_t now_ms)
 		unready(source, held);
 		held->state = HELD_FLIGHT;
 		++source->parts[held->partition].held_flight;
-		source_deliver(source, held->partition, &held->entry, held->buf,
-			       held->attempts + 1);
+		source_deliver(source, &(struct delivery){.offset = held->offset,
+							  .stored_ms = held->entry.stored_ms,
+							  .record = held->entry.record,
+							  .size = held->entry.size,
+							  .partition = held->partition,
+							  .attempt = held->attempts + 1,
+							  .rejected = held->rejected,
+							  .buf = held->buf});
+		held->rejected = false;
 		bufs[count++] = held->buf;
 		held->buf = NULL;
 	}

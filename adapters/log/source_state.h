@@ -52,7 +52,7 @@ struct source {
 	struct part *parts;
 	uint32_t part_count, turn;
 
-	uint32_t demand_messages;
+	uint32_t demand_messages, demand_rejected;
 	uint64_t demand_bytes;
 	uint64_t idle_since_ns; // no demand since; 0: there is
 
@@ -95,9 +95,8 @@ void source_pump_later(struct source *source);
 void source_state_set(struct source *source, enum source_state state, enum code code,
 		      const char *text);
 // Demand, bytes and the batch are the source's; the record must stay until source_flush().
-bool source_demand_allows(const struct source *source);
-void source_deliver(struct source *source, uint32_t partition, const struct log_entry *entry,
-		    struct buf *buf, uint32_t attempt);
+bool source_demand_allows(const struct source *source, bool rejected);
+void source_deliver(struct source *source, const struct delivery *delivery);
 void source_flush(struct source *source);
 // When a record may be delivered and when no more; due 0 and expiry UINT64_MAX when it says
 // nothing.
@@ -118,9 +117,9 @@ void commit_deinit(struct source *source);
 void retry_init(struct source *source);
 void retry_deinit(struct source *source);
 // A position that has left the window goes to the store. `in_flight`: it is still handed out.
-// false: no memory; nothing changed.
-bool retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t due_ms,
-	       bool in_flight);
+// NULL: no memory; nothing changed.
+struct held *retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t due_ms,
+		       bool in_flight);
 bool retry_room(const struct source *source); // for more than what must be put
 bool retry_settle(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms);
 void retry_hand_out(struct source *source, uint64_t now_ms);

@@ -2,10 +2,10 @@
 // positions have (attempts that have ended, a due time) stands beside them in a small hash of
 // marks.
 //
-// Invariants: the position at `base` is not done; `flight`, `open` and `waiting` are the numbers of
-// positions in these states; a mark belongs to a position that is not done; a waiting position has
-// a mark. The limits (positions, marks, attempts, delay) are what makes every window fit into the
-// commit metadata: see the sum in window_text.c.
+// Invariants: the position at `base` is not done; `flight`, `open`, `waiting` and `rejected` are
+// the numbers of positions in these states; a mark belongs to a position that is not done; a
+// waiting or rejected position has a mark. The limits (positions, marks, attempts, delay) are what
+// makes every window fit into the commit metadata: see the sum in window_text.c.
 
 #include "adapters/log/window.h"
 
@@ -144,9 +144,10 @@ static uint32_t attempts_of(const struct window *window, uint64_t offset)
 
 static uint32_t *counter_of(struct window *window, uint8_t state)
 {
-	return state == WINDOW_FLIGHT ? &window->flight
-	       : state == WINDOW_OPEN ? &window->open
-				      : &window->waiting;
+	return state == WINDOW_FLIGHT    ? &window->flight
+	       : state == WINDOW_OPEN    ? &window->open
+	       : state == WINDOW_WAITING ? &window->waiting
+					 : &window->rejected;
 }
 
 static void base_advance(struct window *window)
@@ -248,17 +249,31 @@ enum window_result window_ack(struct window *window, uint64_t offset, uint32_t a
 	return WINDOW_OK;
 }
 
-enum window_result window_nack(struct window *window, uint64_t offset, uint32_t attempt,
-			       uint64_t due_ms)
+static enum window_result fail(struct window *window, uint64_t offset, uint32_t attempt,
+			       uint64_t due_ms, enum window_state state)
 {
 	if (!window_in_flight(window, offset, attempt))
 		return WINDOW_STALE;
 	if (attempt > WINDOW_ATTEMPTS || mark_set(window, offset, attempt, due_ms) < 0)
 		return WINDOW_CROWDED;
-	state_set(window, offset, due_ms ? WINDOW_WAITING : WINDOW_OPEN);
-	if (due_ms)
-		window->next_due_ms = MIN(window->next_due_ms, due_ms);
+	state_set(window, offset, state);
 	return WINDOW_OK;
+}
+
+enum window_result window_nack(struct window *window, uint64_t offset, uint32_t attempt,
+			       uint64_t due_ms)
+{
+	enum window_result result =
+		fail(window, offset, attempt, due_ms, due_ms ? WINDOW_WAITING : WINDOW_OPEN);
+
+	if (result == WINDOW_OK && due_ms)
+		window->next_due_ms = MIN(window->next_due_ms, due_ms);
+	return result;
+}
+
+enum window_result window_reject(struct window *window, uint64_t offset, uint32_t attempt)
+{
+	return fail(window, offset, attempt, 0, WINDOW_REJECTED);
 }
 
 enum window_result window_release(struct window *window, uint64_t offset, uint32_t attempt)
@@ -315,9 +330,29 @@ bool window_first_open(struct window *window, uint32_t span, uint64_t *ret_offse
 	return true;
 }
 
+// Each has a mark, and there are few of those.
+bool window_first_rejected(struct window *window, uint64_t *ret_offset, uint64_t *ret_until)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (uint32_t i = 0; i < window->mark_room && window->rejected; ++i)
+		if (window->marks[i].used &&
+		    *state_of(window, window->marks[i].offset) == WINDOW_REJECTED)
+			first = MIN(first, window->marks[i].offset);
+	if (first == UINT64_MAX)
+		return false;
+	*ret_offset = first;
+	while (window_state_at(window, first) == WINDOW_REJECTED)
+		++first;
+	*ret_until = first;
+	return true;
+}
+
 uint32_t window_take(struct window *window, uint64_t offset)
 {
-	if (window_state_at(window, offset) != WINDOW_OPEN)
+	enum window_state state = window_state_at(window, offset);
+
+	if (state != WINDOW_OPEN && state != WINDOW_REJECTED)
 		return 0;
 	state_set(window, offset, WINDOW_FLIGHT);
 	return attempts_of(window, offset) + 1;

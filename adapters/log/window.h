@@ -20,9 +20,10 @@
 
 enum window_state {
 	WINDOW_DONE,
-	WINDOW_FLIGHT,  // handed out
-	WINDOW_OPEN,    // to be handed out (again)
-	WINDOW_WAITING, // to be handed out again when its time has come
+	WINDOW_FLIGHT,   // handed out
+	WINDOW_OPEN,     // to be handed out (again)
+	WINDOW_WAITING,  // to be handed out again when its time has come
+	WINDOW_REJECTED, // to be handed out once more, for its dead-letter copy
 };
 
 // What is known of a position beyond its state. attempts: how many have ended.
@@ -37,9 +38,9 @@ struct window {
 	uint64_t base;
 	uint8_t *states; // ring of enum window_state
 	uint32_t head, count, room;
-	uint32_t flight, open, waiting; // counts; what is left of `count` is done
-	uint64_t open_from;             // no position below is OPEN
-	struct window_mark *marks;      // hash by offset, open addressing, at most half full
+	uint32_t flight, open, waiting, rejected; // counts; what is left of `count` is done
+	uint64_t open_from;                       // no position below is OPEN
+	struct window_mark *marks; // hash by offset, open addressing, at most half full
 	uint32_t mark_count, mark_room;
 	uint64_t next_due_ms; // no position waits for less; UINT64_MAX: none waits
 	uint64_t truncated;   // what lies below was looked at already
@@ -82,6 +83,8 @@ enum window_result window_ack(struct window *window, uint64_t offset, uint32_t a
 // Due 0: at once.
 enum window_result window_nack(struct window *window, uint64_t offset, uint32_t attempt,
 			       uint64_t due_ms);
+// As a nack, but it comes outside window_first_open(); a restart makes it an open one.
+enum window_result window_reject(struct window *window, uint64_t offset, uint32_t attempt);
 // The attempt does not count.
 enum window_result window_release(struct window *window, uint64_t offset, uint32_t attempt);
 
@@ -91,10 +94,12 @@ uint32_t window_wake(struct window *window, uint64_t now_ms);
 // open ones worth reading with it. false: nothing is open.
 bool window_first_open(struct window *window, uint32_t span, uint64_t *ret_offset,
 		       uint64_t *ret_until);
-// Hands out an open position; returns the number of the attempt, 0: it is not open.
+// The same of the rejected ones; all of the stretch are.
+bool window_first_rejected(struct window *window, uint64_t *ret_offset, uint64_t *ret_until);
+// Hands out an open or rejected position; returns the number of the attempt, 0: it is neither.
 uint32_t window_take(struct window *window, uint64_t offset);
 void window_drop(struct window *window, uint64_t offset); // done, if open (expired, or gone)
-// Everything below `first` is gone from the log: done, but for what is in flight.
+// Everything below `first` is gone from the log: done, but for what is in flight or rejected.
 void window_truncate(struct window *window, uint64_t first);
 
 // A position leaves the window, whatever its state: done here.

@@ -600,6 +600,76 @@ static void attempts_survive(struct bench *bench)
 	models_end(topic, group);
 }
 
+// What is rejected comes once more, marked, for its dead-letter copy: against a demand of its own,
+// which brings nothing else. More than the commit metadata can hold wait in the retry store.
+static void rejected_come_once_more_by_themselves(struct bench *bench)
+{
+	enum { COUNT = 400, NEW = 100 };
+	const struct topic *topic = plain_topic(bench, 2);
+	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct source_partition rows[2];
+	static struct got got[COUNT];
+
+	bench_fill(bench, topic, 0, 0, COUNT);
+	reader_demand(reader, COUNT, 1 << 20);
+	take_all(reader, got, COUNT);
+	bench_fill(bench, topic, 1, COUNT, NEW);
+	for (size_t i = 0; i < COUNT; ++i)
+		settle(reader, &got[i], SETTLE_REJECT, 0);
+	reader_drop(got, COUNT);
+	expect_quiet(reader); // it needs its demand
+	reader_demand_rejected(reader, 10);
+	take_all(reader, got, 10);
+	expect_quiet(reader);
+	reader_demand_rejected(reader, COUNT);
+	take_all(reader, got + 10, COUNT - 10);
+	expect_quiet(reader);
+	for (size_t i = 0; i < COUNT; ++i) {
+		CHECK(got[i].delivery.rejected && got[i].delivery.record);
+		CHECK_EQ(got[i].delivery.partition, 0);
+		CHECK_EQ(got[i].delivery.attempt, 2);
+	}
+	reader_backlog(reader, rows, 2);
+	CHECK_EQ(rows[0].in_flight, COUNT);
+	CHECK_EQ(rows[0].retrying + rows[0].ready, 0);
+	CHECK_EQ(rows[1].in_flight, 0);
+	CHECK_EQ(rows[1].ready, NEW);
+	ack_all(reader, got, COUNT);
+	reader_backlog(reader, rows, 2);
+	CHECK_EQ(rows[0].in_flight, 0);
+	CHECK_EQ(rows[0].committed, COUNT);
+	reader_drop(got, COUNT);
+	reader_close(reader);
+	models_end(topic, group);
+}
+
+// Closed before its copy was made: it comes as any other, with one more attempt.
+static void a_reject_that_is_cut_off_comes_again(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct got got;
+
+	bench_fill(bench, topic, 0, 0, 1);
+	reader_demand(reader, 1, 1 << 20);
+	take_all(reader, &got, 1);
+	settle(reader, &got, SETTLE_REJECT, 0);
+	reader_drop(&got, 1);
+	expect_backlog(reader, 0, 0, 1, 0);
+	reader_close(reader);
+	bench_reopen(bench);
+	reader = reader_open(bench, topic, group);
+	reader_demand(reader, 1, 1 << 20);
+	take_all(reader, &got, 1);
+	CHECK(!got.delivery.rejected);
+	CHECK_EQ(got.delivery.attempt, 2);
+	reader_drop(&got, 1);
+	reader_close(reader);
+	models_end(topic, group);
+}
+
 // More positions with attempts than the commit metadata can hold: the rest waits in the retry
 // store. The caller cannot tell.
 static void many_nacks_keep_their_attempts(struct bench *bench)
@@ -1578,6 +1648,10 @@ const struct contract_case contract_cases[] = {
 	{"settles runs of receipts", CONSUME, NULL, runs_of_receipts_settle_together},
 	{"delivers again what was unsettled at the close, and nothing else", CONSUME, NULL,
 	 what_was_unsettled_comes_again},
+	{"hands out what is rejected once more, for its copy, and nothing in its place", CONSUME,
+	 NULL, rejected_come_once_more_by_themselves},
+	{"delivers again what was rejected but not copied at the close",
+	 CONSUME | CAP_ATTEMPTS_SURVIVE, NULL, a_reject_that_is_cut_off_comes_again},
 	{"keeps attempts over a restart", CONSUME | CAP_ATTEMPTS_SURVIVE, NULL, attempts_survive},
 	{"keeps the attempts of any number of messages", CONSUME | CAP_DELAY, NULL,
 	 many_nacks_keep_their_attempts},

@@ -515,11 +515,11 @@ struct reader {
 	struct source *source;
 	struct got *got; // came and was not taken, under the lock
 	size_t count, room, taken;
-	uint64_t demanded, delivered;
+	uint64_t demanded, delivered, demanded_rejected, rejected; // totals
 	enum source_state state;
 	bool closed;
 	// Arguments of the call that is on the loop.
-	uint32_t messages;
+	uint32_t messages, more_rejected;
 	uint64_t bytes;
 	struct settle *settles;
 	size_t settle_count;
@@ -535,9 +535,8 @@ static void on_deliver(void *ctx, const struct delivery *deliveries, size_t coun
 	CHECK(loop_is_current(reader->bench->loop));
 	change_begin();
 	CHECK(!reader->closed); // no handler runs after close
-	reader->delivered += count;
-	CHECK(reader->delivered <= reader->demanded); // never more than was demanded
 	for (size_t i = 0; i < count; ++i) {
+		++*(deliveries[i].rejected ? &reader->rejected : &reader->delivered);
 		if (reader->count == reader->room) {
 			reader->room = MAX(2 * reader->room, 64);
 			reader->got = realloc(reader->got, reader->room * sizeof *reader->got);
@@ -547,6 +546,8 @@ static void on_deliver(void *ctx, const struct delivery *deliveries, size_t coun
 		reader->got[reader->count++] =
 			(struct got){deliveries[i], le32_get(record_id(deliveries[i].record))};
 	}
+	CHECK(reader->delivered <= reader->demanded); // never more than was demanded
+	CHECK(reader->rejected <= reader->demanded_rejected);
 	change_end();
 }
 
@@ -617,7 +618,8 @@ void reader_close(struct reader *reader)
 	on_loop(reader->bench, do_close, reader);
 	wait_for(&answer.done);
 	reader->bench->ops->topic_close(reader->handle);
-	reader_drop(reader->got + reader->taken, reader->count - reader->taken);
+	if (reader->count > reader->taken)
+		reader_drop(reader->got + reader->taken, reader->count - reader->taken);
 	free(reader->got);
 	free(reader);
 }
@@ -628,14 +630,25 @@ static void do_demand(void *ctx)
 
 	change_begin();
 	reader->demanded = reader->delivered + reader->messages;
+	reader->demanded_rejected = reader->rejected + reader->more_rejected;
 	change_end();
-	reader->bench->ops->source_demand(reader->source, reader->messages, reader->bytes);
+	reader->bench->ops->source_demand(reader->source, reader->messages, reader->bytes,
+					  reader->more_rejected);
 }
 
 void reader_demand(struct reader *reader, uint32_t messages, uint64_t bytes)
 {
 	reader->messages = messages;
+	reader->more_rejected = 0;
 	reader->bytes = bytes;
+	on_loop(reader->bench, do_demand, reader);
+}
+
+void reader_demand_rejected(struct reader *reader, uint32_t messages)
+{
+	reader->messages = 0;
+	reader->more_rejected = messages;
+	reader->bytes = 0;
 	on_loop(reader->bench, do_demand, reader);
 }
 

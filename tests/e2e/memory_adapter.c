@@ -31,7 +31,7 @@ struct adapter_topic {
 	struct adapter_topic *next;
 };
 
-enum place { READY, OUT, DUE, ACKED };
+enum place { READY, OUT, DUE, REJECTED, ACKED };
 
 struct position {
 	enum place place;
@@ -57,7 +57,7 @@ struct source {
 	bool closing;
 	void (*closed)(void *ctx);
 	void *closed_ctx;
-	uint64_t demand;
+	uint64_t demand, demand_rejected;
 	uint32_t turn;
 	struct source *next;
 };
@@ -348,6 +348,7 @@ static bool pick(struct source *source, enum place place, uint64_t now_ns, uint6
 						 .size = partition->records[i].buf->size,
 						 .partition = p,
 						 .attempt = position->attempt,
+						 .rejected = place == REJECTED,
 						 .buf = partition->records[i].buf};
 			return true;
 		}
@@ -363,11 +364,15 @@ static void source_look(struct source *source)
 
 	pthread_mutex_lock(&source->adapter->lock);
 	source->look_due = false;
-	while (count < MIN(source->demand, ARRAY_SIZE(batch)) &&
+	for (; count < MIN(source->demand_rejected, ARRAY_SIZE(batch)) &&
+	       pick(source, REJECTED, now_ns, &due_ns, &batch[count]);
+	     ++count)
+		--source->demand_rejected;
+	for (; source->demand && count < ARRAY_SIZE(batch) &&
 	       (pick(source, DUE, now_ns, &due_ns, &batch[count]) ||
-		pick(source, READY, now_ns, &due_ns, &batch[count])))
-		++count;
-	source->demand -= count;
+		pick(source, READY, now_ns, &due_ns, &batch[count]));
+	     ++count)
+		--source->demand;
 	if (count == ARRAY_SIZE(batch) && !source->look_due) {
 		source->look_due = true;
 		loop_post(source->config.loop, &source->look);
@@ -446,15 +451,22 @@ static int memory_source_open(struct adapter *adapter, const struct source_confi
 	return 0;
 }
 
-static void memory_demand(struct source *source, uint32_t messages, uint64_t bytes)
+static void look_soon(struct source *source)
 {
-	source->demand = bytes ? messages : 0;
 	pthread_mutex_lock(&source->adapter->lock);
 	if (!source->look_due) {
 		source->look_due = true;
 		loop_post(source->config.loop, &source->look);
 	}
 	pthread_mutex_unlock(&source->adapter->lock);
+}
+
+static void memory_demand(struct source *source, uint32_t messages, uint64_t bytes,
+			  uint32_t rejected)
+{
+	source->demand = bytes ? messages : 0;
+	source->demand_rejected = rejected;
+	look_soon(source);
 }
 
 static void settle_one(struct source *source, const struct settle *settle, uint64_t offset)
@@ -464,10 +476,11 @@ static void settle_one(struct source *source, const struct settle *settle, uint6
 	assert(position->place == OUT && position->attempt == settle->attempt);
 	switch (settle->verb) {
 	case SETTLE_ACK: position->place = ACKED; return;
-	case SETTLE_NACK: ++position->attempt; break;
+	case SETTLE_NACK:
+	case SETTLE_REJECT: ++position->attempt; break;
 	default: break;
 	}
-	position->place = DUE;
+	position->place = settle->verb == SETTLE_REJECT ? REJECTED : DUE;
 	position->due_ns = loop_now_ns(source->config.loop) +
 			   (settle->verb == SETTLE_NACK ? settle->delay_ms * MS_NS : 0);
 }
@@ -481,7 +494,7 @@ static void memory_settle(struct source *source, struct settle *settles, size_t 
 		settles[i].settled = settles[i].count;
 		settles[i].code = CODE_OK;
 	}
-	memory_demand(source, (uint32_t)source->demand, source->demand);
+	look_soon(source);
 	if (done)
 		done(ctx, CODE_OK);
 }
@@ -506,7 +519,8 @@ static size_t memory_backlog(struct source *source, struct source_partition *row
 			rows[p].in_flight += position->place == OUT;
 			rows[p].ready += position->place == READY ||
 					 (position->place == DUE && position->due_ns <= now_ns);
-			rows[p].retrying += position->place == DUE && position->due_ns > now_ns;
+			rows[p].retrying += position->place == REJECTED ||
+					    (position->place == DUE && position->due_ns > now_ns);
 		}
 	}
 	pthread_mutex_unlock(&source->adapter->lock);
@@ -524,11 +538,11 @@ static void memory_source_close(struct source *source, void (*done)(void *ctx), 
 		for (size_t i = 0; i < source->group->count[p]; ++i) {
 			struct position *position = &source->group->positions[p][i];
 
-			if (position->place != OUT)
+			if (position->place != OUT && position->place != REJECTED)
 				continue;
+			position->attempt += position->place == OUT;
 			position->place = DUE;
 			position->due_ns = 0;
-			++position->attempt;
 		}
 	}
 	if (!source->look_due) {

@@ -151,3 +151,21 @@ def test_tour(daemon, tmp_path):
     environment = {**os.environ, "MQ": f"http://127.0.0.1:{daemon.rest_port}", "DATA": daemon.data, "TMPDIR": str(tmp_path)}
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_rejected_messages_are_dead_and_the_rest_stays_ready(daemon):
+    daemon.world(partitions=2)
+    admin = daemon.admin
+    backlog = lambda: {name: admin.get(f"{A}/groups/billing/backlog").json[name] for name in ("ready", "in_flight", "retrying", "delayed", "backlog", "dead")}
+    with daemon.connect() as connection:
+        topic = connection.open_topic("orders")
+        for _ in range(10):
+            topic.send(*[b"body"] * 10)
+        group = connection.subscribe("billing")
+        group.reject(*group.receive(5)[:3])
+        wait_for(lambda: backlog() == {"ready": 95, "in_flight": 2, "retrying": 0, "delayed": 0, "backlog": 97, "dead": 3}, what=backlog())
+    dead = admin.get(f"{A}/topics/billing.dead/partitions").json["partitions"]
+    assert sum(row["end"] - row["first"] for row in dead) == 3
+    daemon.stop()
+    daemon.start()
+    assert backlog()["backlog"] == 97 and backlog()["dead"] == 3

@@ -67,7 +67,7 @@ static void flight_map_equals_model(void)
 
 // ---- the model
 
-enum place { UNWRITTEN, NEW, DUE, OUT, HELD, DONE };
+enum place { UNWRITTEN, NEW, DUE, REJECTED, OUT, HELD, DONE };
 
 struct message {
 	enum place place;
@@ -92,12 +92,12 @@ static struct model {
 	uint64_t written[PARTITIONS];
 	struct consumer consumers[CONSUMERS];
 	uint64_t now_ns, epoch;
-	uint32_t demand;
+	uint32_t demand, demand_rejected;
 	uint64_t demand_bytes;
 	uint64_t quota; // messages that the quota lets pass until it is filled again
 	bool limited;
 	uint32_t max_attempts;
-	bool dead_letter;
+	bool dead_letter, log_loses;
 	struct buf *buf;
 	size_t held, unheld; // rejects that wait for their dead-letter copy
 } m;
@@ -161,7 +161,7 @@ static void source_settle(const struct settle *settle, uint64_t offset)
 		SAY(message->place == HELD);
 		// Without the consumer's word only a timeout or its leaving takes a message back.
 		if (!message->settled)
-			SAY(settle->verb == SETTLE_NACK &&
+			SAY((settle->verb == SETTLE_NACK || settle->verb == SETTLE_REJECT) &&
 			    (message->left || message->deadline_ns <= m.now_ns));
 		release(message);
 	}
@@ -179,6 +179,11 @@ static void source_settle(const struct settle *settle, uint64_t offset)
 		message->due_ns = m.now_ns + settle->delay_ms * MS_NS;
 		++message->attempt;
 		break;
+	case SETTLE_REJECT:
+		SAY(m.dead_letter && (message->rejected || message->attempt == m.max_attempts));
+		message->place = REJECTED;
+		++message->attempt;
+		break;
 	default: message->place = DUE; message->due_ns = m.now_ns;
 	}
 }
@@ -190,10 +195,10 @@ static void on_settle(void *ctx, struct settle *settles, size_t count, void *req
 			source_settle(&settles[i], settles[i].offset + k);
 }
 
-// What consumers have credit for, less what they could not be handed at once, and the doomed.
-static void on_demand(void *ctx, uint32_t messages, uint64_t bytes)
+// What consumers have credit for, less what they could not be handed at once; beside it the doomed.
+static void on_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rejected)
 {
-	uint64_t credit = 0, doomed = 0, held = 0;
+	uint64_t credit = 0, doomed = 0, held = 0, out = 0;
 
 	for (unsigned i = 0; i < CONSUMERS; ++i)
 		if (m.consumers[i].joined)
@@ -203,13 +208,14 @@ static void on_demand(void *ctx, uint32_t messages, uint64_t bytes)
 			const struct message *message = &m.messages[p][i];
 
 			held += message->place == HELD;
-			doomed += message->place == DUE && m.dead_letter &&
-				  (message->rejected || message->attempt > m.max_attempts);
+			out += message->place == OUT && !message->burying;
+			doomed += message->place == REJECTED;
 		}
 	}
-	SAY(messages <= credit + MIN(doomed, 16u));
-	SAY(messages <= IN_FLIGHT_MAX - held + MIN(doomed, 16u));
+	SAY(messages <= credit && messages + held + out <= IN_FLIGHT_MAX);
+	SAY(rejected <= MIN(doomed, 16u));
 	m.demand = messages;
+	m.demand_rejected = rejected;
 	m.demand_bytes = bytes;
 }
 
@@ -281,27 +287,40 @@ static bool find_deliverable(enum place place, uint32_t *ret_partition, uint64_t
 	return false;
 }
 
-// Due again first, then new; never more than the demand but for the bytes of one message.
+// What is to be copied, then what is due again, then new; never more than the demand but for the
+// bytes of one message. Now and then the log has lost what it should bring for its copy.
 static void source_pump(size_t most)
 {
 	struct delivery batch[32];
 	size_t count = 0;
 
-	while (count < MIN(most, ARRAY_SIZE(batch)) && m.demand && m.demand_bytes) {
+	while (count < MIN(most, ARRAY_SIZE(batch))) {
 		struct delivery *d = &batch[count];
+		bool wanted = m.demand && m.demand_bytes;
 
-		if (!find_deliverable(DUE, &d->partition, &d->offset) &&
-		    !find_deliverable(NEW, &d->partition, &d->offset))
+		*d = (struct delivery){0};
+		d->rejected =
+			m.demand_rejected && find_deliverable(REJECTED, &d->partition, &d->offset);
+		if (!d->rejected && !(wanted && (find_deliverable(DUE, &d->partition, &d->offset) ||
+						 find_deliverable(NEW, &d->partition, &d->offset))))
 			break;
 		m.messages[d->partition][d->offset].place = OUT;
 		d->epoch = m.epoch;
 		d->attempt = m.messages[d->partition][d->offset].attempt;
+		++count;
+		if (d->rejected)
+			--m.demand_rejected;
+		else
+			--m.demand;
+		if (d->rejected && m.log_loses && random_below(8) == 0) {
+			m.messages[d->partition][d->offset].burying = true;
+			continue;
+		}
 		d->record = m.buf->data;
 		d->size = size_of(d->partition, d->offset);
 		d->buf = m.buf;
-		--m.demand;
-		m.demand_bytes -= MIN(m.demand_bytes, d->size);
-		++count;
+		if (!d->rejected)
+			m.demand_bytes -= MIN(m.demand_bytes, d->size);
 	}
 	if (count)
 		dispatch_arrived(m.dispatch, batch, count, m.now_ns);
@@ -320,19 +339,19 @@ static void source_reopen(void)
 {
 	dispatch_reset(m.dispatch);
 	++m.epoch;
-	m.demand = 0;
+	m.demand = m.demand_rejected = 0;
 	for (unsigned p = 0; p < PARTITIONS; ++p) {
 		for (uint64_t i = 0; i < m.written[p]; ++i) {
 			struct message *message = &m.messages[p][i];
 
 			if (message->place == HELD)
 				release(message);
-			else if (message->place != OUT)
+			else if (message->place != OUT && message->place != REJECTED)
 				continue;
+			message->attempt += message->place != REJECTED;
 			message->place = DUE;
 			message->due_ns = m.now_ns;
 			message->burying = false;
-			++message->attempt;
 		}
 	}
 	dispatch_tick(m.dispatch, m.now_ns);
@@ -574,6 +593,7 @@ static void run_schedule(uint64_t seed)
 	m.now_ns = S_NS + random_below(S_NS);
 	m.epoch = 7;
 	m.dead_letter = random_below(4) != 0;
+	m.log_loses = random_below(2);
 	m.max_attempts = (uint32_t)(1 + random_below(4));
 	policy.dead_letter = m.dead_letter;
 	policy.max_attempts = m.max_attempts;
@@ -658,10 +678,12 @@ static void reject_needs_no_credit(void)
 	source_pump(9);
 	CHECK_EQ(m.consumers[0].held, 1);
 	settle_one(0, SETTLE_REJECT);
-	CHECK_EQ(m.demand, 1);
+	CHECK_EQ(m.demand, 0);
+	CHECK_EQ(m.demand_rejected, 1);
+	publish(5); // nothing new comes in its place
 	source_pump(9);
 	CHECK(m.messages[0][0].burying);
-	CHECK_EQ(m.demand, 0);
+	CHECK_EQ(m.demand_rejected, 0);
 	dispatch_buried(m.dispatch, 0, 0, m.now_ns);
 	CHECK(m.messages[0][0].dead);
 	CHECK_EQ(dispatch_counters(m.dispatch)->dead, 1);
