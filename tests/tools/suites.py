@@ -319,6 +319,19 @@ def suite_contract(options):
     return result
 
 
+def suite_sim(options):
+    """random schedules of the engines in virtual time: 10,000 each (--long: 100,000); planted bugs are found"""
+    path = build("build-asan")
+    engines = must([path + "/tests/sim/sim", "--list"], "the simulation does not start").split()
+
+    def simulate(engine):
+        return counted([path + "/tests/sim/sim", engine, "--schedules", "100000" if options.long else "10000"], timeout=3600, env=SANITIZER_ENV)
+
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        result = sum(pool.map(simulate, engines), Result())
+    return result + counted(["tests/sim/planted.py", path, *([] if options.long else ["--bugs", "few"])], timeout=3600, env=SANITIZER_ENV)
+
+
 def pytest(folder, build_name, timeout):
     """Runs pytest against the binaries of a build and counts its cases."""
     report = os.path.join(ROOT, "build", "pytest.xml")
@@ -372,6 +385,7 @@ SUITES = {
     "tidy": suite_tidy,
     "install": suite_install,
     "unit": suite_unit,
+    "sim": suite_sim,
     "contract": suite_contract,
     "e2e": suite_e2e,
     "fuzz": suite_fuzz,

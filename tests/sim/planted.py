@@ -1,0 +1,162 @@
+#!/usr/bin/python3
+"""Plants a bug into an engine, builds the simulation with it, and fails unless the simulation finds it.
+
+A bug is a small edit: text that stands once in a file, and what stands there instead. The edited file is compiled in a
+scratch folder and linked in front of the library, so nothing in the tree or the build changes.
+
+    planted.py BUILD [--bugs NAME,...] [--schedules N]     ends with "N passed, N failed"
+    planted.py --table                                     the list as it stands in README.md
+"""
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+PROGRAM = "tests/sim/sim"
+SCHEDULES = 10000
+TIMEOUT = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Bug:
+    name: str
+    engine: str
+    file: str
+    old: str
+    new: str
+    says: str
+
+
+WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
+GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/fair.c"
+
+BUGS = (
+    Bug("ack-any-attempt", "window", WINDOW, "return attempt == (window->mark_count ? attempts_of(window, offset) : 0) + 1;", "return attempt > 0;",
+        "a settle of an attempt that has ended counts for the one under way"),
+    Bug("base-off-by-one", "window", WINDOW, "while (window->count && window->states[window->head] == WINDOW_DONE) {", "while (window->count > 1 && window->states[window->head] == WINDOW_DONE) {",
+        "the base stops before the last position that is done"),
+    Bug("mark-forgotten", "window", WINDOW, "\t\tif (window->mark_count)\n\t\t\tmark_remove(window, offset);\n", "",
+        "attempts of a position stay behind when it is done"),
+    Bug("hash-chain-broken", "window", WINDOW, "if (((at - home) & mask) < ((at - hole) & mask))\n\t\t\tcontinue;", "if (at == home)\n\t\t\tbreak;",
+        "a removal cuts the chain of the marks behind it"),
+    Bug("due-ignored", "window", WINDOW, "if (mark->due_ms > now_ms) {", "if (mark->due_ms > now_ms + 1000) {",
+        "what waits is woken up to a second early"),
+    Bug("marks-one-too-many", "window", WINDOW, "if (window->mark_count == WINDOW_MARKS)", "if (window->mark_count > WINDOW_MARKS)",
+        "the limit of marks is off by one"),
+    Bug("gap-map-short", "window", TEXT, "size = i / 8 + 1;", "size = i / 8;",
+        "the gap map of a commit ends a byte early"),
+    Bug("attempt-reset", "window", TEXT, "at = varint_put(at, marks[i].attempts * 2ull + waits);", "at = varint_put(at, 2ull + waits);",
+        "a restart forgets all attempts but one"),
+    Bug("due-lost-at-commit", "window", TEXT, "uint64_t due_ms = waits ? written_ms + number_take(reader) : 0;", "uint64_t due_ms = waits ? written_ms + number_take(reader) % 256 : 0;",
+        "a restart keeps only the low byte of how long a position must wait"),
+    Bug("burst-of-one-second", "quota", GCRA, "#define BURST_TICKS  (TICKS_PER_S / 5)", "#define BURST_TICKS  TICKS_PER_S",
+        "the burst is five times what it should be"),
+    Bug("cost-rounded-down", "quota", GCRA, "wide ticks = ((wide)units * TICKS_PER_S + rate - 1) / rate;", "wide ticks = (wide)(TICKS_PER_S / rate) * units;",
+        "the cost of a unit is rounded, not that of the batch"),
+    Bug("idle-time-saved-up", "quota", GCRA, "MAX(*tat, now) + cost", "*tat + cost",
+        "a limit that was idle for long lets that much through at once"),
+    Bug("messages-not-given-back", "quota", QUOTA, "\tgcra_give_back(messages, fit - passed);\n", "",
+        "what the bytes do not allow is charged as messages"),
+    Bug("limit-wraps", "quota", QUOTA, "if (amount > limit || used > limit - amount)", "if (used + amount > limit)",
+        "a huge amount wraps round the limit of a count"),
+    Bug("tenant-starves", "fair", FAIR, "\telse if (list_empty(&queue->active))\n\t\tlist_push_back(&fair->active, &queue->active);\n", "",
+        "a tenant that is not done with its quantum is forgotten"),
+    Bug("connection-jumps-the-queue", "fair", FAIR, "if (again && list_empty(&item->waiting))\n\t\t\tlist_push_back(", "if (again && list_empty(&item->waiting))\n\t\t\tlist_push_front(",
+        "a busy connection is served until it is done"),
+)
+
+# For a short run: one of each engine.
+FEW = ("due-ignored", "idle-time-saved-up", "tenant-starves")
+
+
+def table():
+    rows = [f"| `{bug.name}` | {bug.engine} | `{bug.file}` | {bug.says} |" for bug in BUGS]
+    return "\n".join(["| bug | engine | file | what is wrong |", "|---|---|---|---|", *rows]) + "\n"
+
+
+class Scratch:
+    """Compiles and links with one file exchanged, with the commands of a build."""
+
+    def __init__(self, build):
+        self.build = os.path.abspath(build)
+        with open(os.path.join(self.build, "compile_commands.json"), encoding="utf-8") as file:
+            self.compile = {os.path.relpath(os.path.join(row["directory"], row["file"]), ROOT): row["command"] for row in json.load(file)}
+        commands = subprocess.run(["ninja", "-C", self.build, "-t", "commands", PROGRAM], check=True, capture_output=True, text=True).stdout
+        self.link = commands.strip().splitlines()[-1]
+
+    def run(self, command):
+        return subprocess.run(command, cwd=self.build, capture_output=True, text=True, timeout=TIMEOUT, errors="replace")
+
+    def make(self, source, text, folder):
+        """Returns (program, what went wrong)."""
+        edited, wanted, program = (os.path.join(folder, name) for name in (os.path.basename(source), "edited.o", "sim"))
+        with open(edited, "w", encoding="utf-8") as file:
+            file.write(text)
+        command = shlex.split(self.compile[source])
+        command[command.index("-o") + 1] = wanted
+        command[command.index("-c") + 1] = edited
+        command[command.index("-MF") + 1] = wanted + ".d"
+        result = self.run([*command, "-Wno-error"])
+        if result.returncode == 0:
+            command = shlex.split(self.link)
+            at = command.index("-o") + 1
+            command[at : at + 1] = [program, wanted]
+            result = self.run(command)
+        return program, result.stderr + result.stdout if result.returncode else ""
+
+
+def find(bug, scratch, schedules):
+    """Returns (found, what there is to say)."""
+    with open(os.path.join(ROOT, bug.file), encoding="utf-8") as file:
+        text = file.read()
+    if text.count(bug.old) != 1:
+        return False, f"its text stands {text.count(bug.old)} times in {bug.file}"
+    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        program, fault = scratch.make(bug.file, text.replace(bug.old, bug.new), folder)
+        if fault:
+            return False, f"does not build:\n{fault}"
+        try:
+            result = scratch.run([program, bug.engine, "--schedules", str(schedules), "--whole"])
+        except subprocess.TimeoutExpired:
+            return False, f"no result after {TIMEOUT} s"
+    seed = re.search(r"schedule (\d+) fails; ", result.stdout)
+    if result.returncode != 1 or not seed:
+        return False, f"not found in {schedules} schedules"
+    return True, f"found in schedule {seed[1]}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", nargs="?")
+    parser.add_argument("--bugs", help="names, with commas; 'few' for the short list; all when left out")
+    parser.add_argument("--schedules", type=int, default=SCHEDULES)
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    if options.table:
+        print(table(), end="")
+        return 0
+    names = FEW if options.bugs == "few" else options.bugs.split(",") if options.bugs else [bug.name for bug in BUGS]
+    chosen = [bug for bug in BUGS if bug.name in names]
+    scratch = Scratch(options.build)
+    with open(os.path.join(HERE, "README.md"), encoding="utf-8") as file:
+        failed = int(table() not in file.read())
+    if failed:
+        print("README.md does not hold the list: put the output of planted.py --table there")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for bug, (found, what) in zip(chosen, pool.map(lambda bug: find(bug, scratch, options.schedules), chosen)):
+            failed += not found
+            print(f"{bug.engine:8}{bug.name:32}{what}", flush=True)
+    print(f"{len(chosen) + 1 - failed} passed, {failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
