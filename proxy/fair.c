@@ -52,7 +52,10 @@ static void serve(struct fair *fair, struct fair_queue *queue, size_t quantum, s
 		if (again && list_empty(&item->waiting))
 			list_push_back(&queue->waiting, &item->waiting);
 	}
-	if (!list_empty(&queue->waiting) && list_empty(&queue->active))
+	// Who was added meanwhile has made the queue active, and may have been served already.
+	if (list_empty(&queue->waiting))
+		list_unlink(&queue->active);
+	else if (list_empty(&queue->active))
 		list_push_back(&fair->active, &queue->active);
 }
 
