@@ -48,7 +48,7 @@ def seen_certificate(address):
     host, port = address.rsplit(":", 1)
     text = ssl.get_server_certificate((host, int(port)))
     name = subprocess.run(["openssl", "x509", "-noout", "-subject"], input=text, capture_output=True, text=True, check=True).stdout
-    return name.strip().rsplit("= ", 1)[-1]
+    return name.rsplit("=", 1)[-1].strip()  # "CN = name", and "CN=name" from OpenSSL 3.2 on
 
 
 # ---- configuration

@@ -325,12 +325,15 @@ static void peer_is_gone(void)
 	pair_close();
 }
 
+// OpenSSL 3.2 put two record layers of 4.4 KB into each connection; from 3.5 on both sides prefer a
+// hybrid with ML-KEM besides, whose key stays too (6.5 KB), so a client here asks for X25519 alone.
 static void idle_costs_little(void)
 {
 	enum { PAIRS = 8 };
 	struct transport servers[PAIRS], clients[PAIRS];
-	long before, with_clients;
+	long before, with_clients, bound = OpenSSL_version_num() < 0x30200000 ? 16384 : 24576;
 
+	CHECK_EQ(SSL_CTX_set1_groups_list(client_ctx, "X25519"), 1);
 	CHECK_EQ(connect_as(client_ctx, "localhost"), 0);
 	pump(100000);
 	pair_close();
@@ -346,7 +349,7 @@ static void idle_costs_little(void)
 		transport_deinit(&servers[i]);
 	fprintf(stderr, "#   an idle TLS connection of a server holds %ld bytes\n",
 		(with_clients - held) / PAIRS);
-	CHECK((with_clients - held) / PAIRS < 16384);
+	CHECK((with_clients - held) / PAIRS < bound);
 	for (unsigned i = 0; i < PAIRS; ++i)
 		transport_deinit(&clients[i]);
 	CHECK(held - before < 4096);
