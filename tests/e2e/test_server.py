@@ -656,6 +656,27 @@ def test_every_metric_is_in_the_page(daemon):
     assert {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")} == page
 
 
+def monitored():
+    """Every series that the alert rules and the dashboard ask for: (metric, labels of its selector)."""
+    folder = os.path.join(rest.ROOT, "deploy", "monitoring")
+    with open(os.path.join(folder, "alerts.yaml"), encoding="utf-8") as file:
+        expressions = re.findall(r"expr: (?:>-\n)?((?:.|\n)*?)\n +(?:for|labels):", file.read())
+    with open(os.path.join(folder, "dashboard.json"), encoding="utf-8") as file:
+        panels = json.load(file)["panels"]
+    expressions += [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    assert len(expressions) > 30
+    for expression in expressions:
+        for name, selector in re.findall(r"\b((?:mqpaas|process)_[a-z_]+)(?:{([^}]*)})?", expression):
+            yield name, set(re.findall(r"(\w+)=", selector)) - {"job", "instance"}
+
+
+def test_alerts_and_dashboard_ask_for_what_there_is():
+    with open(os.path.join(rest.ROOT, "docs", "metrics.md"), encoding="utf-8") as file:
+        page = {name: set(labels.split(",")) for name, labels in re.findall(r"^\| `([a-z_]+)`[^|]*\|[^|]*\|[^|]*\| ([^|]*) \|", file.read(), re.M)}
+    for name, labels in monitored():
+        assert name in page and labels <= page[name], f"{name} {labels}"
+
+
 def test_metrics_need_a_token(daemon, start):
     assert daemon.anybody.get("/metrics", check=False).status == 401
     assert start("--open-metrics").anybody.get("/metrics", check=False).status == 200
