@@ -332,10 +332,10 @@ def suite_sim(options):
     return result + counted(["tests/sim/planted.py", path, *([] if options.long else ["--bugs", "few"])], timeout=3600, env=SANITIZER_ENV)
 
 
-def pytest(folder, build_name, timeout):
-    """Runs pytest against the binaries of a build and counts its cases."""
+def pytest(folder, build_name, timeout, long=False):
+    """Runs pytest against the binaries of a build and counts its cases; `long`: every fault as often as asked for, not twice."""
     report = os.path.join(ROOT, "build", "pytest.xml")
-    env = {**SANITIZER_ENV, "MQPAAS_BUILD": build(build_name), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**SANITIZER_ENV, "MQPAAS_BUILD": build(build_name), "PYTHONDONTWRITEBYTECODE": "1", **({"MQPAAS_LONG": "1"} if long else {})}
     status, output = run([venv() + "/pytest", "-q", "-p", "no:cacheprovider", "--timeout=180", f"--junitxml={report}", folder], timeout=timeout, env=env)
     if status not in (0, 1):
         raise SuiteError(output)
@@ -347,9 +347,9 @@ def pytest(folder, build_name, timeout):
 
 def suite_e2e(options):
     """the real binaries over sockets: C SDK, Python client, REST"""
-    result = pytest("tests/e2e", "build-asan", 1200)
+    result = pytest("tests/e2e", "build-asan", 7200 if options.long else 1200, options.long)
     if options.long:
-        result += pytest("tests/e2e", "build", 3600)
+        result += pytest("tests/e2e", "build", 7200, True)
     return result
 
 

@@ -1,0 +1,172 @@
+"""A load on a daemon: client processes that write histories, the faults that a test makes, and the verdict at the end."""
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+from daemon import wait_for
+from history import checker
+from rest import BUILD
+
+CLIENT = os.path.join(BUILD, "tests", "e2e", "history", "history_client")
+LONG = bool(os.environ.get("MQPAAS_LONG"))
+PARTITIONS = 3
+
+
+def times(few, many):
+    """How often a fault is made: in tests/run, and in tests/run --long."""
+    return many if LONG else few
+
+
+class Client:
+    """One process of the workload. It ends in order when its standard input is closed."""
+
+    def __init__(self, path, command, environment):
+        self.path = path
+        with open(path + ".log", "wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        self.killed = False
+        self.group = None  # of a consumer
+
+    @property
+    def size(self):
+        return os.path.getsize(self.path) if os.path.exists(self.path) else 0
+
+    def stop(self):
+        self.process.stdin.close()
+
+    def kill(self):
+        self.killed = True
+        self.process.kill()
+        self.process.wait()
+
+    def wait(self, seconds=120):
+        status = self.process.wait(seconds)
+        with open(self.path + ".log", encoding="utf-8", errors="replace") as log:
+            assert status == (-signal.SIGKILL if self.killed else 0), f"{self.path} ended with {status}:\n{log.read()[-4000:]}"
+
+
+class Load:
+    """Topics of both durability classes, each with a group of one consumer and a group of several, and its dead letters."""
+
+    def __init__(self, daemon, folder, visibility_ms=4000, address=None):
+        self.daemon = daemon
+        self.folder = str(folder)
+        self.visibility_ms = visibility_ms
+        self.address = address or daemon.addresses["clients"][0]
+        self.groups = []
+        self.faults = []
+        self.producers, self.consumers = [], []
+        self.numbers = 0
+        daemon.make("tenants", {"name": "acme", "clusters": ["local"]})
+        for durability in ("d1", "d2"):
+            daemon.make("tenants/acme/topics", {"name": durability, "partitions": PARTITIONS, "durability": durability.upper()})
+            self.make_group(f"{durability}-solo", topic=durability)
+            self.make_group(f"{durability}-shared", topic=durability)
+            self.make_group(f"{durability}-dead", dead_of=f"{durability}-shared")
+        key = daemon.make("tenants/acme/access-keys", {"grants": [{"pattern": "*", "rights": ["produce", "consume"]}]})
+        self.environment = {**os.environ, "MQPAAS_ADDRESS": self.address, "MQPAAS_ACCESS_KEY": key["key_id"], "MQPAAS_SECRET": key["secret"]}
+
+    def make_group(self, name, topic=None, dead_of=None):
+        body = {"name": name, "topic": topic or f"{dead_of}.dead", "visibility_ms": self.visibility_ms, "max_attempts": 0}
+        self.daemon.make("tenants/acme/groups", {**body, "dead_letter": bool(topic) and name.endswith("shared")})
+        self.groups.append(checker.Group(name, topic, dead_of, self.visibility_ms))
+
+    # ---- Client processes
+
+    def client(self, *options):
+        self.numbers += 1
+        path = os.path.join(self.folder, f"history-{self.numbers}")
+        return Client(path, [CLIENT, "--history", path, *map(str, options)], self.environment)
+
+    def produce(self, topic, rate=3000, sync=2, **more):
+        """A process that sends; every sender in it has a number of its own."""
+        options = [part for name, value in more.items() for part in (f"--{name}", value)]
+        self.producers.append(self.client("--topic", topic, "--producer", 1 + 100 * self.numbers, "--rate", rate, "--sync", sync, *options))
+        return self.producers[-1]
+
+    def consume(self, group, *options):
+        self.consumers.append(self.client("--group", group, *options))
+        self.consumers[-1].group = group
+        return self.consumers[-1]
+
+    def start(self, **more):
+        """The whole of it: push and pull, alone and shared, in both classes."""
+        for topic in ("d1", "d2"):
+            self.produce(topic, **more)
+        self.consume("d1-solo")
+        self.consume("d1-shared", "--mixed")
+        self.consume("d1-shared", "--mixed", "--push", "--threads", 2)
+        self.consume("d2-solo", "--push")
+        self.consume("d2-shared", "--mixed")
+        self.consume("d2-shared", "--mixed")
+        self.consume("d1-dead")
+        self.consume("d2-dead", "--push")
+        self.progress()
+        return self
+
+    def progress(self, records=200, seconds=60):
+        """Waits until every process has got on: a fault is made under load, and recovery is real. Dead letters come slowly."""
+        dead = [group.name for group in self.groups if group.dead_of]
+        clients = [one for one in self.producers + self.consumers if not one.killed and one.group not in dead]
+        enough = {one: one.size + checker.RECORD.size * records for one in clients}
+        wait_for(lambda: all(one.size >= enough[one] for one in clients), seconds, "no progress")
+
+    # ---- Faults
+
+    @contextlib.contextmanager
+    def fault(self, what):
+        """Marks the time in which deliveries may end for no fault of their own."""
+        fault = checker.Fault(what, time.monotonic_ns())
+        self.faults.append(fault)
+        yield
+        fault.end = time.monotonic_ns()
+
+    def kill_daemon(self, lives=1):
+        """So many times, each as soon as it serves again."""
+        with self.fault("kill"):
+            for _ in range(lives):
+                self.daemon.kill()
+                self.daemon.start()
+
+    # ---- The end
+
+    def backlogs(self):
+        return {group.name: self.daemon.admin.get(f"/api/v1/tenants/acme/groups/{group.name}/backlog").json["backlog"] for group in self.groups}
+
+    def drained(self, seconds):
+        deadline = time.monotonic() + seconds
+        while any((left := self.backlogs()).values()):
+            assert time.monotonic() < deadline, f"this never came to an end: {left}"
+            time.sleep(0.05)
+
+    def finish(self, seconds=90):
+        """Sends end, everything is consumed, everybody leaves; then the daemon dies once more and must have nothing left."""
+        for one in self.producers:
+            one.stop()
+        for one in self.producers:
+            one.wait()
+        self.drained(seconds)
+        for one in self.consumers:
+            if not one.killed:
+                one.stop()
+        for one in self.consumers:
+            one.wait()
+        self.daemon.kill()
+        self.daemon.start()
+        wait_for(lambda: self.backlogs() is not None, seconds)
+        assert not any(self.backlogs().values()), self.backlogs()
+        return self.judge()
+
+    def judge(self):
+        histories = [checker.read(one.path) for one in self.producers + self.consumers]
+        report = checker.check(histories, self.groups, self.faults)
+        print(report)
+        return report
+
+    def end(self):
+        for one in self.producers + self.consumers:
+            if one.process.poll() is None:
+                one.kill()
+            one.process.stdin.close()

@@ -1,0 +1,115 @@
+"""Faults under load, judged by histories: what was acknowledged is there, unchanged, in order, and comes again only for a reason.
+
+Each fault is made twice, and in `tests/run --long` often.
+"""
+import signal
+import time
+
+import pytest
+from history.load import Load, times
+from history.resets import Resetter
+
+pytest_plugins = ["daemon_fixtures"]
+STILL = 1.5  # seconds a process is stopped
+VISIBILITY_MS = 2000
+
+
+@pytest.fixture
+def load(daemon, tmp_path):
+    load = Load(daemon, tmp_path)
+    yield load
+    load.end()
+
+
+@pytest.fixture
+def resetter():
+    resetter = Resetter()
+    yield resetter
+    resetter.end()
+
+
+def test_without_faults_nothing_comes_twice(load):
+    load.start()
+    load.progress(3000)
+    report = load.finish()
+    assert report.clean, report
+    assert not report.seen["copies by resending"] and not report.seen["redelivered by fault"], report
+
+
+@pytest.mark.timeout(900)
+def test_daemon_killed(load):
+    """With kill -9, at any moment of anything, also while its clients come back."""
+    load.start()
+    for number in range(times(2, 20)):
+        load.progress(500 * (1 + number % 4))
+        load.kill_daemon(lives=1 + number % 2)
+    load.progress()
+    report = load.finish()
+    assert report.clean, report
+    assert report.seen["redelivered by fault"], report
+
+
+@pytest.mark.timeout(900)
+def test_daemon_stopped_and_continued(start, tmp_path):
+    """Longer than the visibility timeout: what was in flight has timed out when it wakes, and its clients are still there."""
+    load = Load(start(), tmp_path, visibility_ms=VISIBILITY_MS)
+    try:
+        load.start()
+        for _ in range(times(2, 20)):
+            load.progress(500)
+            with load.fault("daemon stopped"):
+                load.daemon.process.send_signal(signal.SIGSTOP)
+                time.sleep(STILL * VISIBILITY_MS / 1000)
+                load.daemon.process.send_signal(signal.SIGCONT)
+                load.progress()  # what it was about to deliver when it was stopped arrives now
+        load.progress()
+        report = load.finish()
+        assert report.clean, report
+    finally:
+        load.end()
+
+
+@pytest.mark.timeout(900)
+def test_consumers_stopped_and_killed(start, tmp_path):
+    """A consumer that sleeps over its timeout gets STALE when it wakes; one that dies leaves what it held to the others."""
+    load = Load(start(), tmp_path, visibility_ms=VISIBILITY_MS)
+    try:
+        load.start()
+        for number in range(times(2, 20)):
+            topic = ("d1", "d2")[number % 2]
+            sleeper = next(one for one in load.consumers if one.group == f"{topic}-shared" and not one.killed)
+            load.progress(500)
+            with load.fault("consumer stopped"):
+                sleeper.process.send_signal(signal.SIGSTOP)
+                time.sleep(STILL * VISIBILITY_MS / 1000)
+                sleeper.process.send_signal(signal.SIGCONT)
+            load.progress(500)
+            with load.fault("consumer killed"):
+                sleeper.kill()
+            load.consume(f"{topic}-shared", "--mixed")
+        load.progress()
+        report = load.finish()
+        assert report.clean, report
+        assert report.seen["redelivered by fault"], report
+    finally:
+        load.end()
+
+
+@pytest.mark.timeout(900)
+def test_connections_reset(start, tmp_path, resetter):
+    """In the middle of frames, all at once, while both ends live on: the service must take back what it had handed out."""
+    daemon = start(listen=[f"127.0.0.1:0 as {resetter.address}"])
+    resetter.target = "127.0.0.1", daemon.port
+    load = Load(daemon, tmp_path, address=resetter.address)
+    try:
+        load.start()
+        for _ in range(times(2, 40)):
+            load.progress(500)
+            with load.fault("reset"):
+                assert resetter.reset() >= 2 * len(load.producers + load.consumers)
+        load.progress()
+        report = load.finish()
+        assert report.clean, report
+        assert report.seen["redelivered by fault"], report
+    finally:
+        load.end()
