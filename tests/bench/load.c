@@ -1,7 +1,7 @@
 // Sends through the SDK as an application does.
 //
-//   bench_load address= key= secret= topic= [mode=async|sync] [size=BYTES] [seconds=N] [rate=N]
-//   [ca=FILE]
+//   bench_load address= key= secret= topic= [mode=async|sync] [io=thread|app] [size=BYTES]
+//   [seconds=N] [rate=N] [ca=FILE]
 //
 // Prints messages, seconds until the last was acknowledged, refused ones by their first code, its
 // own CPU time, and with mode=sync the calls' percentiles in ns.
@@ -48,6 +48,8 @@ static struct mqp_client *connect_client(const struct args *args)
 	config.access_key = args_text(args, "key", "bare");
 	config.secret = args_text(args, "secret", "bare");
 	config.tls_ca_file = args_text(args, "ca", NULL);
+	config.io =
+		strcmp(args_text(args, "io", "thread"), "app") == 0 ? MQP_IO_APP : MQP_IO_THREAD;
 	check(mqp_client_new(&config, &client), "client");
 	check(mqp_client_connect(client, WAIT_MS), "connect");
 	return client;

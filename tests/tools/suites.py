@@ -375,6 +375,18 @@ def suite_fuzz(options):
         return sum(pool.map(lambda target: fuzz(target, 600 if options.long else 5), targets), Result())
 
 
+def suite_bench(_):
+    """every figure can be measured (roughly: no clock fails it)"""
+    build("build")
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        status, output = run(["tests/bench/run", "--quick", "--json", file.name])
+        text = file.read()
+    if not text:
+        raise SuiteError(output)
+    measured = [row["value"] is not None for row in json.loads(text)]
+    return Result(sum(measured), len(measured) - sum(measured) or int(status != 0 and all(measured)), output if status else "")
+
+
 SUITES = {
     "tools": suite_tools,
     "format": suite_format,
@@ -389,6 +401,7 @@ SUITES = {
     "contract": suite_contract,
     "e2e": suite_e2e,
     "fuzz": suite_fuzz,
+    "bench": suite_bench,
 }
 LONG_ONLY = ("tidy",)
 
