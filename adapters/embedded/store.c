@@ -251,6 +251,16 @@ static int directory_sync(const char *path)
 	return r;
 }
 
+// A directory that a power cut does not take away again.
+static int directory_make(const char *path)
+{
+	_cleanup_(freep) char *parent = NULL;
+
+	if (mkdir(path, 0700) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return asprintf(&parent, "%s/..", path) < 0 ? -ENOMEM : directory_sync(parent);
+}
+
 // The file `boot` stands while a D1 environment is open; it must survive what may tear that.
 static int boot_mark(const char *path)
 {
@@ -335,8 +345,9 @@ static int place_take(struct store *store, bool *ret_lost, char **ret_error)
 	const char *path = store->path;
 	int r;
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return fail(-errno, ret_error, "%s: %s", path, strerror(errno));
+	r = directory_make(path);
+	if (r < 0)
+		return fail(r, ret_error, "%s: %s", path, strerror(-r));
 	r = lock_take(path);
 	if (r == -EBUSY)
 		return fail(r, ret_error, in_use, path);
@@ -377,6 +388,8 @@ static int contents_open(struct store *store, bool lost, char **ret_error)
 			    path, (unsigned long long)format, STORE_FORMAT);
 	if (!r && store->rows != store)
 		r = generation_read(store, lost);
+	if (!r)
+		r = directory_sync(path); // the file may be new
 	if (r < 0)
 		return fail(r, ret_error, "%s/data.mdb: %s", path, strerror(-r));
 	return 0;

@@ -332,6 +332,17 @@ def suite_sim(options):
     return result + counted(["tests/sim/planted.py", path, *([] if options.long else ["--bugs", "few"])], timeout=3600, env=SANITIZER_ENV)
 
 
+def suite_crash(options):
+    """1,000 power cuts of the embedded store (--long: 20,000 of a longer run); a store that does not flush is found out"""
+    plain, sanitized = (build(name) + "/tests/crash/" for name in ("build", "build-asan"))
+    cuts = ["--cuts", "5000", "--rounds", "200"] if options.long else ["--cuts", "500"]
+    commands = [[plain + "crash", *cuts, "--seed", str(seed)] for seed in range(1, 5 if options.long else 3)]
+    commands += [[sanitized + "crash", "--seed", "7", "--cuts", "1000" if options.long else "40"]]
+    commands += [[plain + name, "--planted", "--cuts", "40"] for name in ("crash_without_fsync", "crash_without_meta_sync")]
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        return sum(pool.map(lambda command: counted(command, timeout=3600, env=SANITIZER_ENV), commands), Result())
+
+
 def pytest(folder, build_name, timeout, long=False):
     """Runs pytest against the binaries of a build and counts its cases; `long`: every fault as often as asked for, not twice."""
     report = os.path.join(ROOT, "build", "pytest.xml")
@@ -399,6 +410,7 @@ SUITES = {
     "unit": suite_unit,
     "sim": suite_sim,
     "contract": suite_contract,
+    "crash": suite_crash,
     "e2e": suite_e2e,
     "fuzz": suite_fuzz,
     "bench": suite_bench,

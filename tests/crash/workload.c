@@ -1,0 +1,224 @@
+// Rounds of a few batches in flight at once, so that they share a commit, then of settles: acks and
+// long nacks, some waited for and some not. Halfway the store is closed and opened in order.
+
+#include "tests/crash/workload.h"
+
+#include "core/base/clock.h"
+#include "core/wire/record.h"
+#include "tests/crash/recorder.h"
+
+#include <pthread.h>
+
+#define PARTITIONS   2u
+#define IN_FLIGHT    6u
+#define BATCH_MAX    20u
+#define BODY_MAX     3000u
+#define SHORT_NACK   50000u   // waits in the window
+#define LONG_NACK    3600000u // waits in the retry store
+#define DEMAND_BYTES (64u << 20)
+
+static uint64_t random_state;
+
+static uint64_t random_below(uint64_t limit)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state % limit;
+}
+
+uint32_t workload_body_size(uint32_t number)
+{
+	return 4 + number * 2654435761u % (number % 7 ? 100 : BODY_MAX);
+}
+
+void workload_body(uint32_t number, uint8_t *room)
+{
+	for (uint32_t i = 0, size = workload_body_size(number); i < size; ++i)
+		room[i] = (uint8_t)(number * 31 + i * 7 + (i >> 8));
+}
+
+// ---- sending
+
+struct batch {
+	struct submit submit;
+	struct submit_record records[BATCH_MAX];
+	struct submit_run runs[BATCH_MAX];
+	uint32_t number; // of the first
+	size_t done;     // when; atomic
+};
+
+static void on_sent(struct submit *submit)
+{
+	struct batch *batch = CONTAINER_OF(submit, struct batch, submit);
+
+	__atomic_store_n(&batch->done, recorder_now(), __ATOMIC_RELEASE);
+}
+
+static void batch_fill(struct batch *batch, uint32_t number, uint32_t count)
+{
+	uint8_t body[4 + BODY_MAX], id[RECORD_ID_SIZE] = {0};
+	size_t at = 0;
+
+	CHECK_EQ(buf_new(count * (RECORD_HEAD_SIZE + sizeof body), &batch->submit.buf), 0);
+	for (uint32_t i = 0; i < count; ++i) {
+		struct record_parts parts = {.id = id, .created_ms = clock_wall_ms()};
+		uint8_t *record = batch->submit.buf->data + at;
+
+		le32_put(id, number + i);
+		workload_body(number + i, body);
+		parts.body = (struct slice){body, workload_body_size(number + i)};
+		record_write(&parts, record);
+		batch->records[i] =
+			(struct submit_record){record, record_size(record), i % PARTITIONS};
+		at += record_size(record);
+	}
+	batch->number = number;
+	batch->done = NEVER;
+	batch->submit.records = batch->records;
+	batch->submit.runs = batch->runs;
+	batch->submit.count = count;
+	batch->submit.done = on_sent;
+}
+
+static void facts_add(struct workload *workload, uint32_t count, bool d1)
+{
+	workload->facts =
+		realloc(workload->facts, (workload->count + count) * sizeof *workload->facts);
+	CHECK(workload->facts);
+	for (uint32_t i = 0; i < count; ++i)
+		workload->facts[workload->count++] = (struct fact){.d1 = d1,
+								   .sent = recorder_now(),
+								   .sent_ok = NEVER,
+								   .acked = NEVER,
+								   .acked_ok = NEVER,
+								   .delayed = NEVER,
+								   .delayed_ok = NEVER};
+}
+
+static void batch_end(struct workload *workload, const struct batch *batch)
+{
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < batch->submit.run_count; ++i) {
+		const struct submit_run *run = &batch->runs[i];
+
+		CHECK_EQ(run->outcome, OUTCOME_OK);
+		for (uint32_t k = 0; k < run->count; ++k, ++at) {
+			struct fact *fact = &workload->facts[batch->number + at];
+
+			fact->sent_ok = batch->done;
+			fact->partition = run->partition;
+			fact->offset = run->offset + k;
+		}
+	}
+	CHECK_EQ(at, batch->submit.count);
+}
+
+static void send_some(struct workload *workload, struct bench *bench)
+{
+	static struct batch batches[IN_FLIGHT];
+	uint32_t count = 1 + (uint32_t)random_below(IN_FLIGHT);
+
+	for (uint32_t i = 0; i < count; ++i) {
+		bool d1 = random_below(5) == 0;
+		uint32_t messages = 1 + (uint32_t)random_below(BATCH_MAX);
+
+		batches[i] = (struct batch){0};
+		batch_fill(&batches[i], workload->count, messages);
+		facts_add(workload, messages, d1);
+		batches[i].submit.topic = bench->ops->topic_open(
+			bench->adapter, d1 ? workload->d1_topic : workload->topic);
+		bench->ops->submit(bench->adapter, &batches[i].submit);
+	}
+	for (uint32_t i = 0; i < count; ++i) {
+		while (__atomic_load_n(&batches[i].done, __ATOMIC_ACQUIRE) == NEVER)
+			usleep(20);
+		batch_end(workload, &batches[i]);
+		bench->ops->topic_close(batches[i].submit.topic);
+		buf_unref(batches[i].submit.buf);
+	}
+}
+
+// ---- settling
+
+static void settle_some(struct workload *workload, struct reader *reader)
+{
+	enum { MOST = 64 };
+	struct settle settles[MOST];
+	struct got got[MOST];
+	bool wait = random_below(3) != 0;
+	size_t came, count = 0, begun, ended;
+
+	reader_demand(reader, (uint32_t)random_below(MOST) + 1, DEMAND_BYTES);
+	came = reader_take(reader, got, MOST, 5);
+	begun = recorder_now();
+	for (size_t i = 0; i < came; ++i) {
+		struct fact *fact = &workload->facts[got[i].number];
+		uint64_t what = random_below(8);
+
+		if (what == 0)
+			continue; // held until the end
+		if (what == 1) {
+			uint32_t delay_ms = random_below(2) ? SHORT_NACK : LONG_NACK;
+
+			fact->delayed = begun;
+			fact->due_ms = clock_wall_ms() + delay_ms;
+			settles[count++] = reader_receipt(&got[i], SETTLE_NACK, delay_ms);
+		} else {
+			fact->acked = begun;
+			settles[count++] = reader_receipt(&got[i], SETTLE_ACK, 0);
+		}
+	}
+	if (!wait)
+		reader_settle_soon(reader, settles, count);
+	else if (count)
+		CHECK_EQ(reader_settle(reader, settles, count), CODE_OK);
+	ended = recorder_now();
+	for (size_t i = 0; i < came && wait; ++i) {
+		struct fact *fact = &workload->facts[got[i].number];
+
+		if (fact->acked == begun)
+			fact->acked_ok = ended;
+		if (fact->delayed == begun)
+			fact->delayed_ok = ended;
+	}
+	reader_drop(got, came);
+}
+
+void workload_run(struct workload *workload, const char *dir, uint32_t rounds, uint64_t seed)
+{
+	struct bench bench;
+	struct reader *reader;
+
+	*workload = (struct workload){0};
+	random_state = seed * 0x9e3779b97f4a7c15ull + 1;
+	recorder_start(dir);
+	bench_open(&bench, "embedded", DURABILITY_D2, dir, "");
+	workload->topic = bench_topic(&bench, &(struct topic_wish){.partitions = PARTITIONS});
+	workload->d1_topic = bench_topic(&bench, &(struct topic_wish){.partitions = PARTITIONS,
+								      .durability = DURABILITY_D1});
+	workload->group = bench_group(&bench, workload->topic, GROUP_START_EARLIEST, 0);
+	workload->begin = recorder_now();
+	reader = reader_open(&bench, workload->topic, workload->group);
+	for (uint32_t round = 0; round < rounds; ++round) {
+		send_some(workload, &bench);
+		settle_some(workload, reader);
+		if (round == rounds / 2) {
+			reader_close(reader);
+			bench_reopen(&bench);
+			reader = reader_open(&bench, workload->topic, workload->group);
+		}
+	}
+	reader_close(reader);
+	bench_leave(&bench);
+	recorder_stop();
+}
+
+void workload_free(struct workload *workload)
+{
+	model_unref(workload->group);
+	model_unref(workload->topic);
+	model_unref(workload->d1_topic);
+	free(workload->facts);
+}
