@@ -6,12 +6,18 @@ import signal
 import time
 
 import pytest
+from daemon import wait_for
+from history.checker import OK, REJECTED
+from history.disk import DiskDaemon, SmallDisk
 from history.load import Load, times
 from history.resets import Resetter
 
 pytest_plugins = ["daemon_fixtures"]
 STILL = 1.5  # seconds a process is stopped
 VISIBILITY_MS = 2000
+MIB = 1 << 20
+RESERVE = 64 * MIB  # that the store keeps for deleting and for cursors
+FULL = (REJECTED, 14)  # BACKEND_FULL
 
 
 @pytest.fixture
@@ -43,7 +49,6 @@ def test_daemon_killed(load):
     for number in range(times(2, 20)):
         load.progress(500 * (1 + number % 4))
         load.kill_daemon(lives=1 + number % 2)
-    load.progress()
     report = load.finish()
     assert report.clean, report
     assert report.seen["redelivered by fault"], report
@@ -61,8 +66,6 @@ def test_daemon_stopped_and_continued(start, tmp_path):
                 load.daemon.process.send_signal(signal.SIGSTOP)
                 time.sleep(STILL * VISIBILITY_MS / 1000)
                 load.daemon.process.send_signal(signal.SIGCONT)
-                load.progress()  # what it was about to deliver when it was stopped arrives now
-        load.progress()
         report = load.finish()
         assert report.clean, report
     finally:
@@ -87,7 +90,6 @@ def test_consumers_stopped_and_killed(start, tmp_path):
             with load.fault("consumer killed"):
                 sleeper.kill()
             load.consume(f"{topic}-shared", "--mixed")
-        load.progress()
         report = load.finish()
         assert report.clean, report
         assert report.seen["redelivered by fault"], report
@@ -107,9 +109,46 @@ def test_connections_reset(start, tmp_path, resetter):
             load.progress(500)
             with load.fault("reset"):
                 assert resetter.reset() >= 2 * len(load.producers + load.consumers)
-        load.progress()
         report = load.finish()
         assert report.clean, report
         assert report.seen["redelivered by fault"], report
     finally:
         load.end()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = SmallDisk(tmp_path, 192)
+    yield disk
+    disk.end()
+
+
+@pytest.mark.timeout(900)
+def test_disk_full(small_disk, tmp_path):
+    """Sends are told so and nothing of them is stored, consuming goes on, and with space everything goes on; dying in between changes nothing."""
+    daemon = DiskDaemon(tmp_path, small_disk)
+    load = Load(daemon, tmp_path)
+    try:
+        load.start(body=4096, timeout=1500)
+        for number in range(times(2, 12)):
+            load.progress(500)
+            with load.fault("disk full"):
+                small_disk.leave(RESERVE + 2 * MIB)
+                since = time.monotonic_ns()
+                wait_for(lambda since=since: all(FULL in load.ends(one, since) for one in load.producers), 60, "no send is told that the disk is full")
+                wait_for(lambda: not load.backlogs()["d1-solo"] and not load.backlogs()["d2-solo"], 60, "consuming does not go on")
+                if number % 2:
+                    load.daemon.kill()
+                    load.daemon.start()
+                else:
+                    small_disk.leave(0)
+                    time.sleep(1)
+                small_disk.release()
+                since = time.monotonic_ns()
+                wait_for(lambda since=since: all((OK, 0) in load.ends(one, since) for one in load.producers), 60, "sends do not come back")
+        report = load.finish()
+        assert report.clean, report
+        assert report.seen["rejected"], report
+    finally:
+        load.end()
+        daemon.end()

@@ -47,9 +47,12 @@ class History:
     records: list
 
 
-def read(path):
+def read(path, whole=True):
+    """The history in a file; `whole`: of a process that has ended, else the last record may still be on its way."""
     with open(path, "rb") as file:
         data = file.read()
+    if not whole:
+        data = data[: len(data) // RECORD.size * RECORD.size]
     if len(data) < HEAD.size or len(data) % RECORD.size:
         raise Damaged(f"{path} has {len(data)} bytes")
     magic, role, flags, _, name = HEAD.unpack_from(data)
@@ -191,6 +194,7 @@ def collect_sends(histories, report):
                 sends[identity].unknown = unknown[record.id] if record.id else 0
     report.seen["sends"] = len(sends)
     report.seen["acknowledged"] = sum(sent.outcome == OK for sent in sends.values())
+    report.seen["rejected"] = sum(sent.outcome == REJECTED for sent in sends.values())
     report.seen["unknown"] = sum(sent.outcome == UNKNOWN for sent in sends.values())
     return sends
 

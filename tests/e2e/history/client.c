@@ -15,19 +15,13 @@
 #include <unistd.h>
 
 static const struct option options[] = {
-	{"history", required_argument, NULL, 'H'},
-	{"topic", required_argument, NULL, 't'},
-	{"group", required_argument, NULL, 'g'},
-	{"producer", required_argument, NULL, 'p'},
-	{"sync", required_argument, NULL, 's'},
-	{"rate", required_argument, NULL, 'r'},
-	{"keys", required_argument, NULL, 'k'},
-	{"body", required_argument, NULL, 'b'},
-	{"timeout", required_argument, NULL, 'w'},
-	{"push", no_argument, NULL, 'P'},
-	{"threads", required_argument, NULL, 'j'},
-	{"mixed", no_argument, NULL, 'm'},
-	{NULL, 0, NULL, 0},
+	{"history", required_argument, NULL, 'H'}, {"topic", required_argument, NULL, 't'},
+	{"group", required_argument, NULL, 'g'},   {"producer", required_argument, NULL, 'p'},
+	{"sync", required_argument, NULL, 's'},    {"rate", required_argument, NULL, 'r'},
+	{"keys", required_argument, NULL, 'k'},    {"body", required_argument, NULL, 'b'},
+	{"batch", required_argument, NULL, 'n'},   {"timeout", required_argument, NULL, 'w'},
+	{"push", no_argument, NULL, 'P'},          {"threads", required_argument, NULL, 'j'},
+	{"mixed", no_argument, NULL, 'm'},         {NULL, 0, NULL, 0},
 };
 
 void workload_check(enum mqp_code code, const char *what)
@@ -69,6 +63,7 @@ static void option_take(struct workload *workload, int option)
 	case 'r': workload->rate = number(optarg); break;
 	case 'k': workload->keys = number(optarg); break;
 	case 'b': workload->body_bytes = number(optarg); break;
+	case 'n': workload->batch_messages = number(optarg); break;
 	case 'w': workload->send_timeout_ms = number(optarg); break;
 	case 'P': workload->push = true; break;
 	case 'j': workload->threads = number(optarg); break;

@@ -161,6 +161,7 @@ static void sender_begin(struct sender *sender, const struct workload *workload,
 	config.topic = workload->topic;
 	config.memory_bytes = MEMORY_BYTES;
 	config.send_timeout_ms = workload->send_timeout_ms;
+	config.batch_messages = workload->batch_messages;
 	sender->workload = workload;
 	sender->producer = workload->producer + number;
 	workload_check(mqp_message_new(&sender->message), "cannot make a message");

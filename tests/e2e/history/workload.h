@@ -16,6 +16,7 @@ struct workload {
 	uint32_t rate;            // messages/s of the async sender; a sync one sends 200
 	uint32_t keys;            // how many keys, each sender its own; a fifth has none
 	uint32_t body_bytes;      // 0: of every size
+	uint32_t batch_messages;  // 0: as the library likes it
 	uint32_t send_timeout_ms; // until a send is given up
 	// consume
 	bool push;
