@@ -10,6 +10,7 @@ import time
 
 import rest
 import wire
+from rest import wait_for
 
 ROOT = rest.ROOT
 MQPAASD = os.path.join(rest.BUILD, "server", "mqpaasd")
@@ -20,15 +21,6 @@ LOCAL_PORT = re.compile(re.escape(LOCAL) + r"(?!\d)")
 def run(*options, timeout=30, **more):
     """Runs it to its end; returns the finished process with its output as text."""
     return subprocess.run([MQPAASD, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False, **more)
-
-
-def wait_for(condition, seconds=10, what="it did not come about"):
-    """The first true answer of `condition`, asked again until then."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return answer
 
 
 class Daemon:

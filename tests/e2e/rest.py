@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import urllib.parse
 
 import jsonschema
@@ -19,6 +20,15 @@ BUILD = os.environ.get("MQPAAS_BUILD", os.path.join(ROOT, "build"))
 PASSWORD = "correct horse battery"
 ROLES = ("admin", "operator", "auditor", "tenant_admin", "developer", "viewer")
 TENANT_ROLES = ROLES[3:]
+
+
+def wait_for(condition, seconds=10, what="it did not come about"):
+    """The first true answer of `condition`, asked again until then."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+    return answer
 
 
 @functools.cache
@@ -233,6 +243,12 @@ class World:
             assert key.status == 201
             self.keys[tenant] = key.json["key_id"]
         self.roles = {role: self.caller(role, "a" if role in TENANT_ROLES else None) for role in ROLES}
+        wait_for(self.is_made, what="topics and groups that are ready")
+
+    def is_made(self):
+        """Whether the backend has everything: what the portal does by itself later would mix with a test's own changes."""
+        rows = [row for tenant in "ab" for kind in ("topics", "groups") for row in self.admin.get(f"/api/v1/tenants/{tenant}/{kind}").json["items"]]
+        return all(row["state"] == "ready" for row in rows)
 
     def caller(self, role, tenant, name=None):
         body = {"name": name or f"{role}-{tenant}", "role": role}
