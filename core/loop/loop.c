@@ -1,6 +1,10 @@
 // Descriptors are libevent events; timers, mailbox, deferred tasks and graveyard are our own and
 // run between two calls of libevent, in this order: descriptors, mailbox, timers, deferred tasks,
-// graveyard, wait.
+// mailbox and deferred tasks once more, graveyard, wait. The second turn is for backends that
+// complete at once: what deferred tasks submitted is answered in the round that read it.
+//
+// The first timer is in the kernel as a timerfd that is moved only to an earlier time. libevent's
+// own timeouts would cost a system call a round.
 //
 // The mailbox is a stack that any thread pushes on with one compare-and-swap; the loop takes the
 // whole stack with one exchange and turns it round, which keeps the order of each sender. The
@@ -19,6 +23,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 struct grave {
 	void *memory;
@@ -28,13 +33,13 @@ struct grave {
 struct loop {
 	struct event_base *base;
 	struct event *wake_event, *tick_event;
-	int wake_fd;
+	int wake_fd, tick_fd;
 	struct timer_heap timers;
 	struct loop_task *deferred, **deferred_end;
 	struct grave *graves;
 	size_t grave_count, grave_room;
 	uint64_t now_ns;   // of this round; 0: not asked for yet
-	uint64_t tick_ns;  // what tick_event is set to; 0: not set
+	uint64_t tick_ns;  // what tick_fd is set to; 0: not set
 	uint64_t floor_ns; // no timer is set to less
 	char name[16];
 	struct loop_task *mailbox __attribute__((aligned(64))); // atomic; the newest first
@@ -56,7 +61,10 @@ static void on_wake(evutil_socket_t fd, short events, void *arg)
 static void on_tick(evutil_socket_t fd, short events, void *arg)
 {
 	struct loop *loop = arg;
+	uint64_t count;
 
+	if (read(fd, &count, sizeof count) < 0)
+		return; // moved meanwhile: it will come again
 	loop->tick_ns = 0;
 }
 
@@ -68,7 +76,6 @@ static int loop_init_events(struct loop *loop)
 		return -ENOMEM;
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
-	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
 	if (!loop->base)
@@ -76,10 +83,15 @@ static int loop_init_events(struct loop *loop)
 	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (loop->wake_fd < 0)
 		return -errno;
+	loop->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop->tick_fd < 0)
+		return -errno;
 	loop->wake_event =
 		event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
-	loop->tick_event = event_new(loop->base, -1, 0, on_tick, loop);
-	if (!loop->wake_event || !loop->tick_event || event_add(loop->wake_event, NULL) < 0)
+	loop->tick_event =
+		event_new(loop->base, loop->tick_fd, EV_READ | EV_PERSIST, on_tick, loop);
+	if (!loop->wake_event || !loop->tick_event || event_add(loop->wake_event, NULL) < 0 ||
+	    event_add(loop->tick_event, NULL) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -92,7 +104,7 @@ int loop_new(const char *name, struct loop **ret)
 	if (!loop)
 		return -ENOMEM;
 	memset(loop, 0, sizeof *loop);
-	loop->wake_fd = -1;
+	loop->wake_fd = loop->tick_fd = -1;
 	loop->deferred_end = &loop->deferred;
 	loop->floor_ns = 1;
 	snprintf(loop->name, sizeof loop->name, "%s", name);
@@ -195,28 +207,28 @@ void loop_free(struct loop *loop)
 		event_base_free(loop->base);
 	if (loop->wake_fd >= 0)
 		close(loop->wake_fd);
+	if (loop->tick_fd >= 0)
+		close(loop->tick_fd);
 	free(loop->graves);
 	free(loop);
 }
 
-// Sets the one libevent timeout to our first timer. True: something is due already.
+// Sets the timerfd to our first timer. True: something is due already.
 static bool arm_tick(struct loop *loop)
 {
-	uint64_t at_ns, now_ns, wait_us;
-	struct timeval wait;
+	struct itimerspec when = {{0, 0}, {0, 0}};
+	uint64_t at_ns;
 
 	if (!loop->timers.first)
 		return false;
 	at_ns = loop->timers.first->at_ns;
 	if (loop->tick_ns && loop->tick_ns <= at_ns)
 		return false; // too early a tick costs less than moving it
-	now_ns = clock_now_ns();
-	if (at_ns <= now_ns)
+	if (at_ns <= clock_now_ns())
 		return true;
-	wait_us = (at_ns - now_ns + 999) / 1000;
-	wait.tv_sec = (time_t)(wait_us / 1000000);
-	wait.tv_usec = (suseconds_t)(wait_us % 1000000);
-	if (event_add(loop->tick_event, &wait) < 0)
+	when.it_value.tv_sec = (time_t)(at_ns / S_NS);
+	when.it_value.tv_nsec = (long)(at_ns % S_NS);
+	if (timerfd_settime(loop->tick_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
 		return true;
 	loop->tick_ns = at_ns;
 	return false;
@@ -243,6 +255,16 @@ static int wait_for_events(struct loop *loop)
 	return event_base_loop(loop->base, flags) < 0 ? -EIO : 0;
 }
 
+static void run_completions(struct loop *loop)
+{
+	struct loop_task *task = mailbox_take(loop);
+
+	if (!task)
+		return;
+	run_tasks(task);
+	run_tasks(deferred_take(loop));
+}
+
 int loop_run(struct loop *loop)
 {
 	int r = 0;
@@ -256,6 +278,7 @@ int loop_run(struct loop *loop)
 		run_tasks(mailbox_take(loop));
 		run_timers(loop);
 		run_tasks(deferred_take(loop));
+		run_completions(loop);
 		run_graves(loop);
 	}
 	loop->now_ns = 0;

@@ -55,8 +55,8 @@ void loop_post(struct loop *loop,
 	       struct loop_task *task); // @thread any; never blocks; order per sender is kept
 
 // Runs the task once at the end of this round, after the mailbox and the timers, before the loop
-// waits again: output that a round has gathered leaves here. From a deferred task: in the next
-// round, which then does not wait. A task waits in one place at a time.
+// waits again: output that a round has gathered leaves here. From a deferred task: later in this
+// round or in the next, which then does not wait. A task waits in one place at a time.
 void loop_defer(struct loop *loop, struct loop_task *task);
 
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_timer_fn fn);

@@ -289,6 +289,51 @@ static void descriptors_and_rounds(void)
 	close(fds[1]);
 }
 
+// ---- completions
+
+struct exchange {
+	struct loop_task work, answer, flush;
+	struct loop *loop;
+	uint64_t work_ns, flush_ns;
+};
+
+static void on_work(struct loop_task *task)
+{
+	struct exchange *exchange = CONTAINER_OF(task, struct exchange, work);
+
+	exchange->work_ns = loop_now_ns(exchange->loop);
+	loop_post(exchange->loop, &exchange->answer);
+}
+
+static void on_answer(struct loop_task *task)
+{
+	struct exchange *exchange = CONTAINER_OF(task, struct exchange, answer);
+
+	loop_defer(exchange->loop, &exchange->flush);
+}
+
+static void on_exchange_over(struct loop_task *task)
+{
+	struct exchange *exchange = CONTAINER_OF(task, struct exchange, flush);
+
+	exchange->flush_ns = loop_now_ns(exchange->loop);
+	loop_stop(exchange->loop);
+}
+
+// What a deferred task posts is answered, and the answer leaves, in the same round.
+static void completed_in_the_same_round(void)
+{
+	struct exchange exchange = {.work = {.fn = on_work},
+				    .answer = {.fn = on_answer},
+				    .flush = {.fn = on_exchange_over}};
+
+	CHECK_EQ(loop_new("test", &exchange.loop), 0);
+	loop_defer(exchange.loop, &exchange.work);
+	CHECK_EQ(loop_run(exchange.loop), 0);
+	CHECK_EQ(exchange.flush_ns, exchange.work_ns);
+	loop_free(exchange.loop);
+}
+
 // What is still in the mailbox is not lost: its owner frees itself in fn.
 static void freeing_runs_the_mailbox(void)
 {
@@ -309,4 +354,5 @@ static void freeing_runs_the_mailbox(void)
 
 UNIT_MAIN(UNIT_CASE(heap_equals_model), UNIT_CASE(timers_run_in_order),
 	  UNIT_CASE(mailbox_keeps_order), UNIT_CASE(two_loops_wake_each_other),
-	  UNIT_CASE(descriptors_and_rounds), UNIT_CASE(freeing_runs_the_mailbox))
+	  UNIT_CASE(descriptors_and_rounds), UNIT_CASE(completed_in_the_same_round),
+	  UNIT_CASE(freeing_runs_the_mailbox))
