@@ -420,6 +420,13 @@ static void read_failed(struct conn *conn, ssize_t r)
 		conn_close(conn, CODE_OK, strerror((int)-r));
 }
 
+// The last read left room: reading again would only be answered EAGAIN. TLS may still hold bytes of
+// its own, and what is held back while the connection is blocked must stay.
+static bool is_dry(const struct conn *conn)
+{
+	return !conn->transport.ssl && !conn->blocked && framer_has_room(&conn->framer);
+}
+
 size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 {
 	struct conn *conn = CONTAINER_OF(item, struct conn, turn);
@@ -437,6 +444,10 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 		conn->heard_ns = loop_now_ns(conn->worker->loop);
 		conn->pinged = false;
 		take_frames(conn);
+		if (conn->state != CONN_CLOSED && is_dry(conn)) {
+			framer_rest(&conn->framer);
+			break;
+		}
 	}
 	if (conn->state == CONN_CLOSED)
 		return done;

@@ -7,7 +7,10 @@
 
 #include <errno.h>
 
-#define READ_SIZE_MIN 8192u
+// With its head a buffer of the first size still comes from malloc's cache of the thread: who sends
+// or is sent one small frame at a time costs no more than that.
+#define FIRST_SIZE    1000u
+#define READ_LEAST    8192u // a buffer's end is not filled with smaller reads, once they are larger
 #define READ_SIZE_MAX (512u << 10)
 #define SMALL_SIZE    4096u
 #define WRITE_PARTS   64
@@ -15,7 +18,7 @@
 void framer_init(struct framer *framer, unsigned sender, uint32_t max_payload)
 {
 	*framer = (struct framer){
-		.sender = sender, .max_payload = max_payload, .read_size = READ_SIZE_MIN};
+		.sender = sender, .max_payload = max_payload, .read_size = FIRST_SIZE};
 }
 
 void framer_deinit(struct framer *framer)
@@ -36,7 +39,8 @@ static size_t front_size(const struct framer *framer)
 
 static int room_make(struct framer *framer)
 {
-	size_t have = framer->end - framer->start, needed;
+	size_t have = framer->end - framer->start, needed,
+	       least = MIN(framer->read_size, READ_LEAST);
 	struct buf *buf;
 	int r;
 
@@ -50,10 +54,10 @@ static int room_make(struct framer *framer)
 	if (framer->buf && have && framer->start + needed <= framer->buf->size &&
 	    framer->end < framer->buf->size)
 		return 0;
-	if (framer->buf && !have && framer->buf->size - framer->end >= READ_SIZE_MIN)
+	if (framer->buf && !have && framer->buf->size - framer->end >= least)
 		return 0;
 	// All that is there moves, be it one frame or many that the caller has not taken yet.
-	r = buf_new(MAX(framer->read_size, MAX(needed, have) + READ_SIZE_MIN), &buf);
+	r = buf_new(MAX(framer->read_size, MAX(needed, have) + least), &buf);
 	if (r < 0)
 		return r;
 	if (framer->buf && have)
@@ -77,14 +81,29 @@ ssize_t framer_fill(struct framer *framer, struct transport *transport)
 	got = transport_read(transport, framer->buf->data + framer->end, room);
 	if (got > 0) {
 		framer->end += (size_t)got;
+		framer->lately += (size_t)got;
 		if ((size_t)got == room && framer->read_size < READ_SIZE_MAX)
 			framer->read_size *= 2;
-	} else if (framer->start == framer->end) {
-		framer->buf = buf_unref(framer->buf);
-		framer->start = framer->end = 0;
-		framer->read_size = MAX(READ_SIZE_MIN, framer->read_size / 2);
+	} else {
+		framer_rest(framer);
 	}
 	return got;
+}
+
+bool framer_has_room(const struct framer *framer)
+{
+	return framer->buf && framer->end < framer->buf->size;
+}
+
+void framer_rest(struct framer *framer)
+{
+	if (framer->start != framer->end)
+		return;
+	framer->buf = buf_unref(framer->buf);
+	framer->start = framer->end = 0;
+	if (framer->lately < framer->read_size / 4)
+		framer->read_size = MAX(FIRST_SIZE, framer->read_size / 2);
+	framer->lately = 0;
 }
 
 const uint8_t *framer_take(struct framer *framer, size_t size)
@@ -201,7 +220,7 @@ int outq_small(struct outq *outq, uint32_t payload_size, uint8_t **ret_payload)
 	if (!outq->small || outq->small->size - outq->small_used < needed) {
 		struct buf *buf;
 
-		r = buf_new(MAX(SMALL_SIZE, needed), &buf);
+		r = buf_new(MAX(outq->small ? SMALL_SIZE : FIRST_SIZE, needed), &buf);
 		if (r < 0)
 			return r;
 		buf_unref(outq->small);

@@ -12,6 +12,7 @@ struct framer {
 	struct buf *buf;   // NULL: none held
 	size_t start, end; // bytes of buf that are read and not yet taken
 	size_t read_size;  // of the next buffer; grows while reads fill it
+	size_t lately;     // bytes read since it last rested
 	uint32_t max_payload;
 	unsigned sender; // WIRE_BY_CLIENT or WIRE_BY_SERVER: who is at the other end
 };
@@ -35,6 +36,11 @@ void framer_deinit(struct framer *framer);
 // Reads once; what the caller has not taken yet stays, and its memory grows. Bytes, 0 at the end of
 // the stream, or negative as transport_read(); -ENOMEM.
 ssize_t framer_fill(struct framer *framer, struct transport *transport);
+// After a read: there was room for more, so a plain socket has nothing left for now.
+bool framer_has_room(const struct framer *framer);
+// Nothing is expected soon: gives memory back unless a frame has begun. A read that brings nothing
+// does it too.
+void framer_rest(struct framer *framer);
 // Takes exactly `size` bytes that are no frame (the preface), if they are there.
 const uint8_t *framer_take(struct framer *framer, size_t size);
 // The next whole frame: FRAMER_FRAME; 0: there is none yet.

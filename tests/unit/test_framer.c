@@ -126,6 +126,32 @@ static void read_ahead(void)
 	pair_close();
 }
 
+static void resting(void)
+{
+	enum { SIZE = 100 };
+	uint8_t bytes[WIRE_HEADER_SIZE + SIZE] = {0};
+	struct framer framer;
+	struct frame frame;
+	const char *problem;
+
+	pair_open();
+	framer_init(&framer, WIRE_BY_CLIENT, SIZE);
+	CHECK(!framer_has_room(&framer));
+	frame_seal(bytes, FRAME_PRODUCE, 0, 1, SIZE);
+	CHECK_EQ(write(theirs.fd, bytes, sizeof bytes - 1), (ssize_t)sizeof bytes - 1);
+	CHECK(framer_fill(&framer, &ours) > 0);
+	CHECK(framer_has_room(&framer));
+	framer_rest(&framer); // a frame has begun: it stays
+	CHECK_EQ(write(theirs.fd, bytes + sizeof bytes - 1, 1), 1);
+	CHECK(framer_fill(&framer, &ours) > 0);
+	CHECK_EQ(framer_next(&framer, &frame, &problem), FRAMER_FRAME);
+	CHECK(framer_held(&framer) > 0);
+	framer_rest(&framer);
+	CHECK_EQ(framer_held(&framer), 0);
+	framer_deinit(&framer);
+	pair_close();
+}
+
 static int refuse(const uint8_t *bytes, size_t size)
 {
 	struct framer framer;
@@ -208,5 +234,5 @@ static void writes_in_order(void)
 	pair_close();
 }
 
-UNIT_MAIN(UNIT_CASE(every_cutting), UNIT_CASE(read_ahead), UNIT_CASE(refusals),
+UNIT_MAIN(UNIT_CASE(every_cutting), UNIT_CASE(read_ahead), UNIT_CASE(resting), UNIT_CASE(refusals),
 	  UNIT_CASE(writes_in_order))
