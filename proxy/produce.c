@@ -44,18 +44,20 @@ struct produce {
 	uint32_t stream, count, frame_bytes, held_bytes;
 	bool oneway;
 
-	struct submit_record *records; // valid ones
-	uint32_t valid, sent;          // the first `sent` of them went to the adapter
+	uint64_t left_bytes;  // of the valid records that were not sent yet
+	uint32_t valid, sent; // the first `sent` of its records went to the adapter
 	struct refusal *refusals;
 	uint32_t refused, refusal_room;
-	struct submit_run *runs;
-	enum code rest_code; // with OK: records after `sent` wait
+	struct submit_run *runs; // behind the records
+	enum code rest_code;     // with OK: records after `sent` wait
 	uint32_t rest_retry_ms;
 	uint64_t wait_until_ns;
 
 	uint32_t open_parts;
 	struct part *last_part;
 	struct part part; // the first
+
+	struct submit_record records[]; // valid ones, with room for all of the frame
 };
 
 // ---- the window
@@ -123,8 +125,6 @@ static void free_produce(struct produce *produce)
 	topic_use_unref(produce->topic);
 	buf_unref(produce->buf);
 	free(produce->refusals);
-	free(produce->records);
-	free(produce->runs);
 	free(produce);
 }
 
@@ -333,15 +333,15 @@ static bool submit_some(struct produce *produce, uint64_t now_ns)
 	uint32_t want = produce->valid - produce->sent;
 	const struct submit_record *first = produce->records + produce->sent;
 	struct part *part = produce->sent ? calloc(1, sizeof *part) : &produce->part;
-	uint64_t total = 0;
 	size_t passed;
 
 	if (!part)
 		return false; // memory may be there the next time
-	for (uint32_t i = 0; i < want; ++i)
-		total += first[i].size;
-	passed = quota_charge_batch(produce->tenant->ledger, QUOTA_PRODUCE, &first->size,
-				    sizeof *first, want, total, now_ns, &part->charge);
+	passed =
+		quota_charge_batch(produce->tenant->ledger, QUOTA_PRODUCE, &first->size,
+				   sizeof *first, want, produce->left_bytes, now_ns, &part->charge);
+	for (size_t i = 0; i < passed && passed < want; ++i)
+		produce->left_bytes -= first[i].size;
 	if (passed)
 		submit_part(produce, part, (uint32_t)passed);
 	else if (part != &produce->part)
@@ -474,18 +474,15 @@ static int refuse_record(struct produce *produce, uint32_t index, enum code code
 	return 0;
 }
 
-// What is wrong with a well-formed record at this topic, and where it goes.
-static enum code place(const struct topic_stream *stream, const uint8_t *data, uint32_t size,
-		       uint32_t turn, uint32_t *ret_partition)
+// Where a record goes whose parts have a say in it. Not inlined: most records have none of them.
+__attribute__((noinline)) static enum code
+place_by_parts(const struct topic_stream *stream, const uint8_t *data, uint32_t *ret_partition)
 {
 	const struct topic *topic = stream->topic->model;
 	uint32_t flags = record_flags(data);
 	struct slice key;
 	struct record_view view;
 
-	if (size > stream->max_record)
-		return CODE_TOO_LARGE;
-	*ret_partition = turn;
 	if ((flags & RECORD_KEY) && topic->partitions > 1) {
 		key = record_key(data);
 		*ret_partition = partition_of_key(key.data, key.size, topic->partitions);
@@ -502,41 +499,68 @@ static enum code place(const struct topic_stream *stream, const uint8_t *data, u
 	return CODE_OK;
 }
 
+// What is wrong with a well-formed record at this topic, and where it goes.
+static inline enum code place(const struct topic_stream *stream, const uint8_t *data, uint32_t size,
+			      uint32_t turn, uint32_t *ret_partition)
+{
+	if (size > stream->max_record)
+		return CODE_TOO_LARGE;
+	*ret_partition = turn;
+	if (record_flags(data) & (RECORD_KEY | RECORD_PARTITION | RECORD_DUE))
+		return place_by_parts(stream, data, ret_partition);
+	return CODE_OK;
+}
+
 // Walks the records of a payload. NULL: fine; else what breaks the whole frame.
 static const char *check_records(struct produce *produce, struct topic_stream *stream,
 				 struct slice payload)
 {
 	const uint8_t *at = payload.data + PRODUCE_HEAD_SIZE, *end = payload.data + payload.size;
 	uint32_t turn = stream ? stream->turn++ % stream->topic->model->partitions : 0;
+	struct submit_record *record = produce->records;
 
 	for (uint32_t i = 0; i < produce->count; ++i) {
-		struct submit_record *record = &produce->records[produce->valid];
 		enum code code = CODE_BAD_REQUEST;
 		enum record_problem problem = record_check(at, (size_t)(end - at), &record->size);
+		uint32_t size = record->size;
 
 		if (problem == RECORD_BROKEN)
 			return "the records do not chain to the end of the frame";
 		if (problem == RECORD_OK)
-			code = stream ? place(stream, at, record->size, turn, &record->partition)
-				      : CODE_OK;
-		produce->tenant->produced.bytes += record->size;
-		if (stream)
-			stream->topic->stats->produced.bytes += record->size;
+			code = stream ? place(stream, at, size, turn, &record->partition) : CODE_OK;
 		record->data = at;
-		at += record->size;
-		if (code == CODE_OK)
-			++produce->valid;
-		else if (refuse_record(produce, i, code) < 0)
+		at += size;
+		if (code == CODE_OK) {
+			produce->left_bytes += size;
+			++record;
+		} else if (refuse_record(produce, i, code) < 0) {
 			return "out of memory";
+		}
 	}
+	produce->valid = (uint32_t)(record - produce->records);
 	return at == end ? NULL : "bytes after the last record";
 }
 
+static void count_taken(const struct produce *produce, struct slice payload)
+{
+	uint64_t bytes = payload.size - PRODUCE_HEAD_SIZE;
+
+	produce->tenant->produced.messages += produce->count;
+	produce->tenant->produced.bytes += bytes;
+	if (!produce->topic)
+		return;
+	produce->topic->stats->produced.messages += produce->count;
+	produce->topic->stats->produced.bytes += bytes;
+}
+
+// One piece of memory: the batch, its records, and the runs of its answer.
 static struct produce *new_produce(struct conn *conn, struct topic_stream *stream,
 				   const struct frame *frame, struct buf *buf,
 				   const struct produce_head *head)
 {
-	struct produce *produce = calloc(1, sizeof *produce);
+	size_t records_size = head->count * sizeof(struct submit_record);
+	struct produce *produce =
+		malloc(sizeof *produce + records_size + head->count * sizeof(struct submit_run));
 
 	if (!produce)
 		return NULL;
@@ -551,6 +575,7 @@ static struct produce *new_produce(struct conn *conn, struct topic_stream *strea
 		.count = head->count,
 		.frame_bytes = WIRE_HEADER_SIZE + frame->header.size,
 		.oneway = frame->header.flags & FRAME_ONEWAY,
+		.runs = (struct submit_run *)(void *)((char *)produce->records + records_size),
 		.last_part = &produce->part,
 	};
 	list_init(&produce->in_conn);
@@ -558,12 +583,6 @@ static struct produce *new_produce(struct conn *conn, struct topic_stream *strea
 	conn->worker->memory += produce->held_bytes;
 	if (produce->topic)
 		++produce->topic->refs;
-	produce->records = malloc(head->count * sizeof *produce->records);
-	produce->runs = malloc(head->count * sizeof *produce->runs);
-	if (!produce->records || !produce->runs) {
-		free_produce(produce);
-		return NULL;
-	}
 	return produce;
 }
 
@@ -590,9 +609,7 @@ static void accept(struct conn *conn, struct topic_stream *stream, const struct 
 		return;
 	}
 	list_push_back(&conn->produces, &produce->in_conn);
-	conn->tenant->produced.messages += head.count;
-	if (stream)
-		stream->topic->stats->produced.messages += head.count;
+	count_taken(produce, payload);
 	if (!stream)
 		refuse_rest(produce, CODE_NOT_FOUND, 0);
 	else if (conn->state == CONN_LEAVING)

@@ -64,11 +64,19 @@ crc_three_streams(uint32_t crc, const uint8_t *data, size_t block, uint32_t tabl
 {
 	uint64_t a = crc, b = 0, c = 0;
 
-	for (size_t at = 0; at < block; at += 8) {
-		a = __builtin_ia32_crc32di(a, le64_get(data + at));
-		b = __builtin_ia32_crc32di(b, le64_get(data + block + at));
-		c = __builtin_ia32_crc32di(c, le64_get(data + 2 * block + at));
+#define STEP(at)                                                                                   \
+	do {                                                                                       \
+		a = __builtin_ia32_crc32di(a, le64_get(data + (at)));                              \
+		b = __builtin_ia32_crc32di(b, le64_get(data + block + (at)));                      \
+		c = __builtin_ia32_crc32di(c, le64_get(data + 2 * block + (at)));                  \
+	} while (0)
+	for (size_t at = 0; at < block; at += 32) {
+		STEP(at);
+		STEP(at + 8);
+		STEP(at + 16);
+		STEP(at + 24);
 	}
+#undef STEP
 	crc = shift(table, (uint32_t)a) ^ (uint32_t)b;
 	return shift(table, crc) ^ (uint32_t)c;
 }
