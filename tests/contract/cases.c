@@ -1209,18 +1209,22 @@ static void messages_can_be_queried(struct bench *bench)
 	model_unref(topic);
 }
 
-static json_int_t wait_for_first(struct bench *bench, const struct topic *topic, json_int_t least)
+// Waits until retention has left no more than so many bytes; the answer's `member`.
+static json_int_t wait_for_bytes(struct bench *bench, const struct topic *topic, json_int_t most,
+				 const char *member)
 {
-	json_int_t first = 0;
+	json_int_t bytes = INT64_MAX, value = 0;
 
-	for (unsigned i = 0; i < 400 && first < least; ++i) {
+	for (unsigned i = 0; i < 400 && bytes > most; ++i) {
 		json_t *answer = bench_describe(bench, topic, NULL);
 
-		first = sum_of(answer, "first");
+		bytes = sum_of(answer, "bytes");
+		value = sum_of(answer, member);
 		json_decref(answer);
 		usleep(20000);
 	}
-	return first;
+	CHECK(bytes <= most);
+	return value;
 }
 
 static void retention_by_size(struct bench *bench)
@@ -1231,8 +1235,6 @@ static void retention_by_size(struct bench *bench)
 	struct reader *reader = reader_open(bench, topic, group);
 	static uint8_t body[1000];
 	struct source_partition rows[2];
-	json_t *answer;
-	json_int_t kept, first;
 
 	CHECK(reader_wait_state(reader, SOURCE_READY, SHORT_MS));
 	for (uint32_t i = 0; i < 2000; ++i) {
@@ -1241,13 +1243,7 @@ static void retention_by_size(struct bench *bench)
 
 		bench_send_ok(bench, topic, &message, 1);
 	}
-	first = wait_for_first(bench, topic, 1500);
-	CHECK(first >= 1500);
-	answer = bench_describe(bench, topic, NULL);
-	kept = sum_of(answer, "bytes");
-	CHECK(kept <= 400 << 10);
-	CHECK(kept >= 300 << 10);
-	json_decref(answer);
+	CHECK(wait_for_bytes(bench, topic, 400 << 10, "bytes") >= 300 << 10);
 	reader_backlog(reader, rows, 2); // what is gone is no backlog
 	CHECK_EQ(rows[0].ready + rows[1].ready, 2000 - rows[0].first - rows[1].first);
 	reader_close(reader);
@@ -1265,7 +1261,7 @@ static void retention_by_age(struct bench *bench)
 	bench_fill(bench, topic, 0, 0, 10);
 	reader_demand(reader, 2, 1 << 20);
 	take_all(reader, got, 2);
-	CHECK_EQ(wait_for_first(bench, topic, 10), 10);
+	CHECK_EQ(wait_for_bytes(bench, topic, 0, "first"), 10);
 	settle(reader, &got[0], SETTLE_ACK, 0);
 	settle(reader, &got[1], SETTLE_NACK, 0); // it is nowhere any more: gone
 	reader_drop(got, 2);

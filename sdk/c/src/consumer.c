@@ -267,6 +267,8 @@ static bool settled_done(void *ctx)
 
 	if (consumer->detached)
 		return true;
+	if (consumer->config.callback && consumer->queued)
+		return false; // the I/O thread has yet to give them back
 	LIST_FOREACH(node, next, &consumer->subscriptions)
 	{
 		const struct subscription *subscription =
