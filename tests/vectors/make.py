@@ -11,6 +11,7 @@ tests/unit/test_vectors.c replays all of them through the C codec, reading and w
 """
 import json
 import os
+import struct
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -356,6 +357,45 @@ def seeds_of(row):
         yield "scram", bytes([flags | 1]) + f"{challenge}\n{own}".encode()
 
 
+SDK_TYPES = (
+    "WELCOME AUTH READY ERROR PING PONG GOAWAY CLOSED THROTTLE ADDRESSES TOPIC_OPENED PRODUCED WINDOW DELIVER SUBSCRIBED SETTLED DRAINED"
+).split()
+SDK_SEND = 0x1F
+
+
+def sdk_action(name, payload=b"", stream=0, codec=0):
+    """One action of tests/fuzz/fuzz_sdk.c, whose `types` are SDK_TYPES."""
+    number = SDK_TYPES.index(name) if name != "SEND" else SDK_SEND
+    return struct.pack("<BBH", number | codec << 5, stream, len(payload)) + payload
+
+
+def sdk_seeds():
+    """Conversations in which the proxy behaves: what the fuzzer spoils."""
+    record = wire.Record(body=b"body", key=b"key", headers=[("h", b"v")], tag="t", id=bytes(range(16)), created_ms=1)
+    opened = sdk_action("TOPIC_OPENED", wire.fields_write(partitions=1, durability=1), 1)
+    subscribed = sdk_action("SUBSCRIBED", wire.fields_write(visibility_ms=30000), 2)
+    run = wire.Run(count=1, outcome=wire.OK, code=0, durability=2, retry_after_ms=0, partition=0, offset=7, incarnation=1)
+    produced = [sdk_action("PRODUCED", wire.produced_write(batch, [run]), 1) for batch in range(1, 4)]
+    records = wire.deliver_write(0, 3, [(offset, 1, 1, record) for offset in range(4)])
+    deliver = sdk_action("DELIVER", records, 2)
+    packed = [sdk_action("DELIVER", wire.pack(codec, records), 2, codec) for codec in (1, 2)]
+    settled = [sdk_action("SETTLED", wire.settled_write(number, [(0, 1)]), 2) for number in range(1, 4)]
+    leave = sdk_action("GOAWAY", wire.fields_write(address=["127.0.0.1:1"], deadline_ms=1000))
+    refused = sdk_action("ERROR", wire.fields_write(code=11, retry_after_ms=5), 1)
+    welcome = wire.fields_write(max_frame=1 << 20, mechanisms="SCRAM-SHA-256", keepalive_ms=1000, codecs=7)
+    for actions in (
+        [opened, *produced],
+        [opened, sdk_action("SEND"), *produced],
+        [refused, opened, *produced],
+        [subscribed, deliver, *settled, deliver, *settled],
+        [subscribed, *packed],
+        [opened, subscribed, deliver, leave, *produced, *settled],
+        *([sdk_action(name, stream=stream)] for name in SDK_TYPES for stream in range(3)),
+    ):
+        yield "sdk", b"\0" + b"".join(actions)
+    yield "sdk", b"\1" + sdk_action("WELCOME", welcome) + sdk_action("AUTH")
+
+
 def stream_seeds():
     """A large frame and many small ones behind it, which no single vector holds.
 
@@ -368,7 +408,7 @@ def stream_seeds():
 
 
 def write_seeds(folder):
-    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds()}
+    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds()}
     for name, inputs in seeds.items():
         for number, (target, data) in enumerate(inputs):
             os.makedirs(os.path.join(folder, target), exist_ok=True)
