@@ -50,6 +50,7 @@ struct conn {
 	struct list produces; // batches that are not answered, in the order they came
 	uint64_t granted, received, answered; // bytes of PRODUCE frames since READY
 	uint32_t window_base, window_extra;   // the sum is what may be unanswered
+	uint64_t plain_bytes;                 // what compressed frames in flight have become
 	uint32_t unstopped; // subscriptions of a leaving connection that still have deliveries out
 	uint32_t codecs;    // bits, agreed upon
 	uint64_t connected_ns, heard_ns,

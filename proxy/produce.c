@@ -18,7 +18,8 @@
 
 #include <errno.h>
 
-#define WAIT_STEP_NS MS_NS // the least time between two looks at a quota
+#define WAIT_STEP_NS MS_NS      // the least time between two looks at a quota
+#define OVERLOAD_NS  (S_NS / 2) // when to try again after memory was short
 
 struct refusal {
 	uint32_t index; // in the frame
@@ -42,6 +43,7 @@ struct produce {
 	struct buf *buf;
 	uint64_t batch;
 	uint32_t stream, count, frame_bytes, held_bytes;
+	uint32_t plain_bytes, plain_charged; // of a compressed frame; of these, from the tenant
 	bool oneway;
 
 	uint64_t left_bytes;  // of the valid records that were not sent yet
@@ -108,6 +110,36 @@ static void grant(struct conn *conn, uint32_t bytes)
 	conn_send(conn, FRAME_WINDOW, 0, &wire, sizeof wire);
 }
 
+// ---- what compressed frames become
+//
+// The window counts bytes as sent, so it does not bound what they are unpacked to. That is bounded
+// beside it: as much as the window is free, more is taken from what the tenant may hold.
+
+// False: the tenant holds as much as it may.
+static bool plain_take(struct produce *produce, uint32_t bytes)
+{
+	struct conn *conn = produce->conn;
+	uint64_t window = (uint64_t)conn->window_base + conn->window_extra;
+	uint64_t total = conn->plain_bytes + bytes;
+	uint32_t more = (uint32_t)MIN(bytes, total > window ? total - window : 0);
+
+	if (more && !quota_count_take(produce->tenant->ledger, QUOTA_MEMORY, more))
+		return false;
+	conn->plain_bytes = total;
+	produce->plain_bytes = bytes;
+	produce->plain_charged = more;
+	return true;
+}
+
+static void plain_give_back(const struct produce *produce)
+{
+	if (produce->conn)
+		produce->conn->plain_bytes -= produce->plain_bytes;
+	if (produce->plain_charged)
+		quota_count_give_back(produce->tenant->ledger, QUOTA_MEMORY,
+				      produce->plain_charged);
+}
+
 // ---- the answer
 
 static void free_produce(struct produce *produce)
@@ -121,6 +153,7 @@ static void free_produce(struct produce *produce)
 		part = next;
 	}
 	produce->worker->memory -= produce->held_bytes;
+	plain_give_back(produce);
 	list_unlink(&produce->in_conn);
 	topic_use_unref(produce->topic);
 	buf_unref(produce->buf);
@@ -614,11 +647,19 @@ static void accept(struct conn *conn, struct topic_stream *stream, const struct 
 		refuse_rest(produce, CODE_NOT_FOUND, 0);
 	else if (conn->state == CONN_LEAVING)
 		refuse_rest(produce, CODE_SHUTTING_DOWN, 0);
-	else if (!worker_has_room(conn->worker, 0))
-		refuse_rest(produce, CODE_OVERLOADED, S_NS);
+	else if (!worker_has_room(conn->worker, 0) ||
+		 (buf != frame->buf && !plain_take(produce, buf->size)))
+		refuse_rest(produce, CODE_OVERLOADED, OVERLOAD_NS);
 	else if (produce->valid)
 		charge_and_submit(produce);
 	finish_if_done(produce);
+}
+
+static enum code codec_code(int r)
+{
+	if (r < 0)
+		return CODE_OVERLOADED;
+	return r == CODEC_E_TOO_LARGE ? CODE_PROTOCOL : CODE_CORRUPT;
 }
 
 void produce_frame(struct conn *conn, struct topic_stream *stream, const struct frame *frame)
@@ -642,8 +683,7 @@ void produce_frame(struct conn *conn, struct topic_stream *stream, const struct 
 	}
 	r = codec_decompress(codec, frame->payload, conn->worker->limits.max_frame, &plain);
 	if (r != 0)
-		conn_close(conn, r < 0 ? CODE_OVERLOADED : CODE_PROTOCOL,
-			   "the payload cannot be decompressed");
+		conn_close(conn, codec_code(r), "the payload cannot be decompressed");
 	else
 		accept(conn, stream, frame, plain, (struct slice){plain->data, plain->size});
 }
