@@ -529,6 +529,9 @@ enum mqp_code mqp_client_new(const struct mqp_client_config *config, struct mqp_
 
 	if (!ret_client)
 		return MQP_INVALID_ARGUMENT;
+	// An application may call exit() while the I/O thread is inside OpenSSL, which would free
+	// its tables underneath.
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
 	client = calloc(1, sizeof *client);
 	if (!client)
 		return MQP_NO_MEMORY;
