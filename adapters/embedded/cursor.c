@@ -122,6 +122,7 @@ static int row_put(struct store *store, MDB_txn *txn, uint64_t group, const stru
 		due_key = {sizeof due_bytes, due_bytes}, nothing = {0, NULL};
 	int r;
 
+	assert(kept->record);
 	store_key(bytes, group, retry->partition, retry->offset);
 	r = mdb_put(txn, store->retries, &key, &value, MDB_RESERVE);
 	if (r)

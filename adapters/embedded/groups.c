@@ -27,6 +27,7 @@ static void job_free(struct group_job *job)
 
 void group_job_end(struct group_job *job, int r, json_t *answer, const char *text)
 {
+	assert(!job->done != !job->json_done);
 	if (job->done)
 		job->done(job->ctx, embedded_code(r), text);
 	else
@@ -41,6 +42,7 @@ struct group_job *group_job_new(struct adapter *adapter, const struct group *gro
 	struct group_job *job = calloc(1, sizeof *job);
 	int r;
 
+	assert(!done != !json_done);
 	if (!job) {
 		if (done)
 			done(ctx, CODE_OVERLOADED, NULL);

@@ -237,6 +237,7 @@ static char *boot_path(const char *path)
 {
 	char *file;
 
+	assert(path);
 	return asprintf(&file, "%s/boot", path) < 0 ? NULL : file;
 }
 
@@ -588,12 +589,14 @@ static int topic_row_read(struct store *store, uint64_t id, struct store_topic_r
 static int topic_load(struct store *store, uint64_t id, uint64_t incarnation,
 		      struct adapter_topic **ret)
 {
-	struct store_topic_row row;
+	struct store_topic_row row = {0};
 	struct adapter_topic *topic;
 	int r = topic_row_read(store, id, &row);
 
 	if (!r && (row.incarnation != incarnation || row.durability != store->durability))
 		r = -ENOENT;
+	if (!r && row.partitions == 0)
+		r = -EUCLEAN;
 	if (r < 0)
 		return r;
 	topic = calloc(1, sizeof *topic);

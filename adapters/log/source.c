@@ -416,6 +416,7 @@ static bool head_leave(struct part *part, uint64_t offset)
 
 	if (state == WINDOW_DONE || state == WINDOW_REJECTED) // its copy is made just now
 		return true;
+	assert(mark || state != WINDOW_WAITING);
 	if (!retry_room(part->source) ||
 	    !retry_put(part, offset, mark ? mark->attempts : 0,
 		       state == WINDOW_WAITING ? mark->due_ms : 0, state == WINDOW_FLIGHT))

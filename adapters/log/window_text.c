@@ -279,7 +279,7 @@ static int restore(struct window *window, struct reader *reader, uint64_t *ret_e
 
 int window_decode(struct window *window, const char *text, uint64_t *ret_epoch)
 {
-	uint8_t bytes[BYTES_MAX];
+	uint8_t bytes[BYTES_MAX] = {0};
 	uint64_t base = window->base;
 	struct reader reader = {.at = bytes + 4};
 	size_t size;

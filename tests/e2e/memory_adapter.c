@@ -238,6 +238,7 @@ static uint64_t store(struct partition *partition, const struct submit_record *r
 
 static void add_run(struct submit *submit, struct submit_run run)
 {
+	assert(submit->runs);
 	struct submit_run *last = submit->run_count ? &submit->runs[submit->run_count - 1] : NULL;
 
 	if (last && last->outcome == run.outcome && last->partition == run.partition &&

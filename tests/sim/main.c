@@ -127,6 +127,8 @@ static bool child_run(const struct sim_engine *engine, uint64_t seed, uint64_t c
 	if (child == 0) {
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
+		if (null < 0)
+			_exit(2);
 		if (show != SHOW_TRACE)
 			dup2(null, STDOUT_FILENO);
 		if (show == SHOW_NOTHING)

@@ -156,7 +156,7 @@ static void step_charge(void)
 {
 	enum quota_direction direction = (enum quota_direction)sim_below(QUOTA_DIRECTIONS);
 	struct bucket *messages = &m.messages[direction], *bytes = &m.bytes[direction];
-	uint32_t sizes[BATCH], scale = sim_one_in(4) ? 20000 : 300;
+	uint32_t sizes[BATCH] = {0}, scale = sim_one_in(4) ? 20000 : 300;
 	size_t count = 1 + sim_below(BATCH), passed, least, most;
 	struct quota_charge charge;
 	uint64_t total = 0, part = 0;

@@ -99,6 +99,8 @@ static uint64_t digest_part(uint64_t digest, const void *bytes, size_t size)
 	uint64_t word;
 
 	digest = content_mix(digest, bytes ? size : UINT64_MAX);
+	if (!bytes)
+		return content_mix(digest, 0);
 	for (; size >= sizeof word; size -= sizeof word, at += sizeof word) {
 		memcpy(&word, at, sizeof word);
 		digest = (digest ^ word) * 0x100000001b3ull;
