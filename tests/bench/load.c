@@ -1,10 +1,10 @@
 // Sends through the SDK as an application does.
 //
 //   bench_load address= key= secret= topic= [mode=async|sync] [io=thread|app] [size=BYTES]
-//   [seconds=N] [rate=N] [ca=FILE]
+//   [seconds=N] [rate=N] [ca=FILE] [batch=BYTES]
 //
-// Prints messages, seconds until the last was acknowledged, refused ones by their first code, its
-// own CPU time, and with mode=sync the calls' percentiles in ns.
+// Prints messages, batches, seconds until the last was acknowledged, refused ones by their first
+// code, its own CPU time, and with mode=sync the calls' percentiles in ns.
 
 #include "core/base/clock.h"
 #include "core/base/histogram.h"
@@ -62,6 +62,7 @@ static struct mqp_producer *open_producer(const struct args *args, struct mqp_cl
 
 	mqp_producer_config_init(&config, sizeof config);
 	config.topic = args_text(args, "topic", "bare");
+	config.batch_bytes = (uint32_t)args_number(args, "batch", 0);
 	check(mqp_producer_new(client, &config, &producer), "producer");
 	check(mqp_producer_ready(producer, WAIT_MS), "topic");
 	return producer;
@@ -109,13 +110,14 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)used.tv_sec * S_NS + (uint64_t)used.tv_nsec;
 }
 
-static void print(double seconds, uint64_t used_ns)
+static void print(double seconds, uint64_t used_ns, uint64_t batches)
 {
-	printf("{\"messages\": %llu, \"refused\": %llu, \"first_code\": \"%s\", \"seconds\": %.6f, "
+	printf("{\"messages\": %llu, \"batches\": %llu, \"refused\": %llu, \"first_code\": \"%s\", "
+	       "\"seconds\": %.6f, "
 	       "\"cpu_ns\": %llu, \"p50_ns\": %llu, \"p99_ns\": %llu}\n",
-	       (unsigned long long)acknowledged, (unsigned long long)refused,
-	       mqp_code_name(first_code), seconds, (unsigned long long)used_ns,
-	       (unsigned long long)histogram_percentile(&calls, 50),
+	       (unsigned long long)acknowledged, (unsigned long long)batches,
+	       (unsigned long long)refused, mqp_code_name(first_code), seconds,
+	       (unsigned long long)used_ns, (unsigned long long)histogram_percentile(&calls, 50),
 	       (unsigned long long)histogram_percentile(&calls, 99));
 }
 
@@ -143,7 +145,8 @@ int main(int argc, char **argv)
 	else
 		send_async(producer, message, until_ns, args_number(&args, "rate", 0));
 	check(mqp_flush(producer, WAIT_MS), "flush");
-	print((double)(clock_now_ns() - started_ns) / 1e9, cpu_ns() - used_ns);
+	print((double)(clock_now_ns() - started_ns) / 1e9, cpu_ns() - used_ns,
+	      mqp_client_stat(client, MQP_STAT_BATCHES));
 	mqp_message_free(message);
 	mqp_producer_free(producer);
 	mqp_client_free(client);

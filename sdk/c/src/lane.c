@@ -21,8 +21,9 @@
 
 #include <errno.h>
 
-#define LANE_PIPELINE     8u
-#define LANE_SPARE_MAX    4u
+// With batches of 128 KiB: enough in flight for a disk to sync together, and still in the cache.
+#define LANE_PIPELINE     16u
+#define LANE_SPARE_MAX    16u
 #define LANE_BYTES_FIRST  4096u
 #define LANE_COUNT_FIRST  32u
 #define LANE_RETRY_MIN_MS 5u

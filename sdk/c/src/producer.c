@@ -16,7 +16,7 @@
 #define MEMORY_MAX       (16ull << 30)
 #define TIMEOUT_DEFAULT  30000u
 #define TIMEOUT_MAX      86400000u
-#define BATCH_DEFAULT    (512u << 10)
+#define BATCH_DEFAULT    (128u << 10)
 #define BATCH_MIN        (4u << 10)
 #define BATCH_MAX        (16u << 20)
 #define MESSAGES_DEFAULT 16384u

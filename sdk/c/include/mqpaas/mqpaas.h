@@ -259,7 +259,7 @@ struct mqp_producer_config {
 	enum mqp_compression compression; // used when the service knows it too
 
 	// Not needed for speed: a batch leaves at once while nothing is in flight, and fills while
-	// something is. Upper bounds of a batch, in bytes (4 KiB … 16 MiB; 0: 512 KiB; never above
+	// something is. Upper bounds of a batch, in bytes (4 KiB … 16 MiB; 0: 128 KiB; never above
 	// what the service takes) and messages (1 … 65,535; 0: 16,384); and how long the first
 	// message of a batch that could leave waits for others, in microseconds (0 … 1,000,000).
 	uint32_t batch_bytes;
