@@ -597,7 +597,7 @@ static int topic_load(struct store *store, uint64_t id, uint64_t incarnation,
 		r = -ENOENT;
 	if (!r && row.partitions == 0)
 		r = -EUCLEAN;
-	if (r < 0)
+	if (r)
 		return r;
 	topic = calloc(1, sizeof *topic);
 	if (topic)
