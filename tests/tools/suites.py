@@ -360,7 +360,7 @@ def suite_e2e(options):
     """the real binaries over sockets: C SDK, Python client, REST"""
     result = pytest("tests/e2e", "build-asan", 7200 if options.long else 1200, options.long)
     if options.long:
-        result += pytest("tests/e2e", "build", 7200, True)
+        result += pytest("tests/e2e", "build", 7200, True) + pytest("tests/e2e", "build-tsan", 7200)
     return result
 
 
