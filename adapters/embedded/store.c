@@ -8,6 +8,7 @@
 
 #include "adapters/embedded/store.h"
 
+#include "adapters/embedded/check.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -175,8 +176,9 @@ static int tables_open(struct store *store, uint64_t *ret_format)
 	return store_errno(mdb_txn_commit(txn));
 }
 
-// How often the D1 store was lost, one more when `lost`. In the D2 store, which survives.
-static int generation_read(struct store *store, bool lost)
+// How often the D1 store was lost, in the D2 store, which survives: one more when it is `empty` and
+// was not empty before, since the number is only written once there is a D1 store.
+static int generation_read(struct store *store, bool empty)
 {
 	struct store *rows = store->rows;
 	MDB_val key = {10, (void *)(uintptr_t)"generation"}, value;
@@ -186,8 +188,11 @@ static int generation_read(struct store *store, bool lost)
 
 	if (r)
 		return store_errno(r);
+	empty = empty && mdb_get(txn, rows->meta, &key, &value) == 0;
 	r = meta_number(rows, txn, "generation", 0, &store->generation);
-	if (!r && lost) {
+	if (!r && empty) {
+		log_error(NULL, "STORE-LOST", "%s is empty: the D1 messages that it held are gone",
+			  store->path);
 		le64_put(bytes, ++store->generation);
 		value = (MDB_val){sizeof bytes, bytes};
 		r = mdb_put(txn, rows->meta, &key, &value, 0);
@@ -288,7 +293,7 @@ static void boot_unmark(const char *path)
 		directory_sync(path);
 }
 
-// Renames a D1 environment that a power cut may have torn; then 1.
+// Renames a D1 environment that a power cut may have torn, and leaves an empty one; then 1.
 static int torn_set_aside(const char *path)
 {
 	_cleanup_(freep) char *name = boot_path(path), *aside = NULL;
@@ -337,11 +342,11 @@ static int environment_open(struct store *store)
 
 static const char in_use[] =
 	"%s is in use by another process; stop it, or choose another data directory";
-static const char damaged[] = "%s/data.mdb is damaged or not ours; restore it from a copy, or move "
-			      "the directory away to begin anew";
+static const char damaged[] = "%s/data.mdb is damaged or not ours (%s); restore it from a copy, or "
+			      "move the directory away to begin anew";
 
 // The directory is ours, and no torn environment is in it.
-static int place_take(struct store *store, bool *ret_lost, char **ret_error)
+static int place_take(struct store *store, char **ret_error)
 {
 	const char *path = store->path;
 	int r;
@@ -360,7 +365,6 @@ static int place_take(struct store *store, bool *ret_lost, char **ret_error)
 	r = torn_set_aside(path);
 	if (r < 0)
 		return fail(r, ret_error, "%s: %s", path, strerror(-r));
-	*ret_lost = r == 1;
 	if (r == 1) { // the lock went with it
 		closep(&store->lock_fd);
 		store->lock_fd = lock_take(path);
@@ -368,14 +372,29 @@ static int place_take(struct store *store, bool *ret_lost, char **ret_error)
 	return store->lock_fd < 0 ? fail(store->lock_fd, ret_error, in_use, path) : 0;
 }
 
-static int contents_open(struct store *store, bool lost, char **ret_error)
+// Whether the file may be opened, and whether there is nothing in it yet.
+static int file_check(const struct store *store, bool *ret_empty, const char **ret_problem)
 {
-	const char *path = store->path;
-	uint64_t format = 0;
-	int r = environment_open(store);
+	_cleanup_(freep) char *file = NULL;
+	struct stat state;
 
+	if (asprintf(&file, "%s/data.mdb", store->path) < 0)
+		return -ENOMEM;
+	*ret_empty = stat(file, &state) < 0 || state.st_size == 0;
+	return check_file(file, ret_problem);
+}
+
+static int contents_open(struct store *store, char **ret_error)
+{
+	const char *path = store->path, *problem = "its head is wrong";
+	uint64_t format = 0;
+	bool empty;
+	int r = file_check(store, &empty, &problem);
+
+	if (r == 0)
+		r = environment_open(store);
 	if (r == -EUCLEAN)
-		return fail(r, ret_error, damaged, path);
+		return fail(r, ret_error, damaged, path, problem);
 	if (r == -ENOMEM || r == -ENOSPC)
 		return fail(r, ret_error,
 			    "%s: %llu bytes cannot be mapped; set a smaller map_bytes", path,
@@ -388,7 +407,7 @@ static int contents_open(struct store *store, bool lost, char **ret_error)
 			    "that wrote it",
 			    path, (unsigned long long)format, STORE_FORMAT);
 	if (!r && store->rows != store)
-		r = generation_read(store, lost);
+		r = generation_read(store, empty);
 	if (!r)
 		r = directory_sync(path); // the file may be new
 	if (r < 0)
@@ -400,7 +419,6 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	       char **ret_error)
 {
 	struct store *store = calloc(1, sizeof *store);
-	bool lost = false;
 	int r;
 
 	if (!store)
@@ -416,9 +434,9 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	pthread_mutex_init(&store->lock, NULL);
 	r = store->path && store->slots && store->tails ? 0 : -ENOMEM;
 	if (!r)
-		r = place_take(store, &lost, ret_error);
+		r = place_take(store, ret_error);
 	if (!r)
-		r = contents_open(store, lost, ret_error);
+		r = contents_open(store, ret_error);
 	if (!r && rows && (r = boot_mark(path)) < 0)
 		fail(r, ret_error, "%s/boot: %s", path, strerror(-r));
 	if (r < 0) {

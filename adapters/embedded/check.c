@@ -1,0 +1,300 @@
+// Whether the file of a store is whole, before LMDB maps it.
+//
+// LMDB reads its file through memory and trusts what it reads: a page that is not there any more
+// (half a copy, a file that was cut) kills the process with SIGBUS, one with foreign bytes sends it
+// anywhere. So every tree is walked once at start: each page must lie in the file, carry its own
+// number, be of the kind its place asks for, and hold nodes that lie within it in rising order; at
+// the end there must be as many entries as the tree's head names.
+//
+// What is not looked at: the bytes of values (a chunk, a retry and a cursor have checksums of their
+// own), pages no tree reaches (a file may end before free ones), and, in files larger than
+// LEAVES_BYTES, the leaves of the tables, so that a start stays quick: these must only be there.
+//
+// The format is that of LMDB 0.9 on a 64-bit little-endian machine; LMDB itself refuses others.
+
+#include "adapters/embedded/check.h"
+
+#include "core/base/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define LEAVES_BYTES (1ull << 30)
+#define DEPTH_MAX    32 // LMDB's own
+#define NO_ROOT      UINT64_MAX
+
+// A page: number u64, padding u16, kind u16, lower u16, upper u16, then places of nodes, u16 each.
+#define PAGE_HEAD   16u
+#define PAGE_BRANCH 1u
+#define PAGE_LEAF   2u
+// A node: size of the value u32 (a branch: the low half of the child's number), flags u16 (a
+// branch: its high part), size of the key u16, key, value.
+#define NODE_HEAD 8u
+#define NODE_BIG  1u // the value is the number of the page where it begins
+#define NODE_TREE 2u // the value is the head of a tree
+// Page 0 and page 1, behind the head of the page.
+#define META_MAGIC   0xbeefc0deu
+#define META_VERSION 1u
+#define META_FREE    24u // the tree of free pages; its padding holds the size of a page
+#define META_MAIN    72u // the tree of tables
+#define META_LAST    120u
+#define META_TXN     128u
+#define META_SIZE    136u
+#define TREE_SIZE    48u
+
+struct tree {
+	uint64_t root, entries;
+	uint16_t depth;
+	bool numbers; // its keys are numbers: the tree of free pages
+	bool tables;  // its values are trees
+	bool closed;  // its leaves are not looked at
+};
+
+struct check {
+	const uint8_t *map;
+	uint64_t size;
+	uint32_t page_size;
+	uint64_t pages;   // that the file may hold
+	uint64_t visited; // of these
+	const char *problem;
+};
+
+static bool fault(struct check *check, const char *problem)
+{
+	check->problem = problem;
+	return false;
+}
+
+static bool range_check(struct check *check, uint64_t first, uint64_t count)
+{
+	if (first < 2 || first >= check->pages || count > check->pages - first)
+		return fault(check, "a page lies beyond the end");
+	return true;
+}
+
+static void tree_read(const uint8_t *head, struct tree *ret)
+{
+	*ret = (struct tree){
+		.depth = le16_get(head + 6),
+		.entries = le64_get(head + 32),
+		.root = le64_get(head + 40),
+	};
+}
+
+static uint32_t node_count(const uint8_t *page)
+{
+	return (le16_get(page + 12) - PAGE_HEAD) / 2u;
+}
+
+static const uint8_t *node_at(const uint8_t *page, uint32_t index)
+{
+	return page + le16_get(page + PAGE_HEAD + (size_t)index * 2);
+}
+
+static bool page_check(struct check *check, const uint8_t *page, uint64_t number, uint16_t kind)
+{
+	uint32_t lower = le16_get(page + 12), upper = le16_get(page + 14);
+
+	if (le64_get(page) != number || le16_get(page + 10) != kind)
+		return fault(check, "a page holds something else");
+	if (lower < PAGE_HEAD || lower % 2 || lower > upper || upper > check->page_size)
+		return fault(check, "the head of a page is wrong");
+	return true;
+}
+
+// The node lies within its page, key and what stands there of the value included.
+static bool node_check(struct check *check, const uint8_t *page, uint32_t index, bool leaf)
+{
+	uint32_t at = le16_get(page + PAGE_HEAD + (size_t)index * 2), value = 0;
+	uint64_t end;
+
+	if (at < le16_get(page + 14) || at + NODE_HEAD > check->page_size)
+		return fault(check, "a node lies outside its page");
+	if (leaf)
+		value = le16_get(page + at + 4) & NODE_BIG ? 8u : le32_get(page + at);
+	end = (uint64_t)at + NODE_HEAD + le16_get(page + at + 6) + value;
+	return end <= check->page_size || fault(check, "a node lies outside its page");
+}
+
+static bool order_check(struct check *check, const uint8_t *before, const uint8_t *node)
+{
+	uint16_t before_size = le16_get(before + 6), size = le16_get(node + 6);
+	int r = memcmp(before + NODE_HEAD, node + NODE_HEAD, MIN(before_size, size));
+
+	if (r > 0 || (r == 0 && before_size >= size))
+		return fault(check, "keys are out of order");
+	return true;
+}
+
+static bool tree_check(struct check *check, const struct tree *tree);
+
+static bool table_check(struct check *check, const uint8_t *node, const uint8_t *value)
+{
+	struct tree table;
+
+	if (le16_get(node + 4) != NODE_TREE || le32_get(node) != TREE_SIZE)
+		return fault(check, "a value is of an unknown kind");
+	tree_read(value, &table);
+	table.closed = check->size > LEAVES_BYTES;
+	return tree_check(check, &table);
+}
+
+static bool value_check(struct check *check, const struct tree *tree, const uint8_t *node)
+{
+	const uint8_t *value = node + NODE_HEAD + le16_get(node + 6);
+	uint64_t bytes = PAGE_HEAD + (uint64_t)le32_get(node);
+
+	if (tree->tables)
+		return table_check(check, node, value);
+	if (le16_get(node + 4) & ~NODE_BIG)
+		return fault(check, "a value is of an unknown kind");
+	if (le16_get(node + 4) == 0)
+		return true;
+	return range_check(check, le64_get(value),
+			   (bytes + check->page_size - 1) / check->page_size);
+}
+
+static bool leaf_check(struct check *check, const struct tree *tree, const uint8_t *page,
+		       uint64_t *entries)
+{
+	uint32_t count = node_count(page);
+
+	for (uint32_t i = 0; i < count; ++i) {
+		if (!node_check(check, page, i, true))
+			return false;
+		if (i > 0 && !tree->numbers &&
+		    !order_check(check, node_at(page, i - 1), node_at(page, i)))
+			return false;
+		if (!value_check(check, tree, node_at(page, i)))
+			return false;
+	}
+	*entries += count;
+	return true;
+}
+
+static bool walk(struct check *check, const struct tree *tree, uint64_t number, uint16_t depth,
+		 uint64_t *entries);
+
+static bool branch_check(struct check *check, const struct tree *tree, const uint8_t *page,
+			 uint16_t depth, uint64_t *entries)
+{
+	uint32_t count = node_count(page);
+
+	for (uint32_t i = 0; i < count; ++i) {
+		const uint8_t *node;
+
+		if (!node_check(check, page, i, false))
+			return false;
+		node = node_at(page, i);
+		// The first node of a branch has no key.
+		if (i > 1 && !tree->numbers && !order_check(check, node_at(page, i - 1), node))
+			return false;
+		if (!walk(check, tree, le32_get(node) | (uint64_t)le16_get(node + 4) << 32,
+			  (uint16_t)(depth - 1), entries))
+			return false;
+	}
+	return true;
+}
+
+// The part of a tree below one page; `depth` counts down to 1, the leaves.
+static bool walk(struct check *check, const struct tree *tree, uint64_t number, uint16_t depth,
+		 uint64_t *entries)
+{
+	const uint8_t *page;
+
+	if (!range_check(check, number, 1))
+		return false;
+	// Damaged branches could lead everywhere many times.
+	if (++check->visited > check->pages)
+		return fault(check, "pages are in a tree twice");
+	if (depth == 1 && tree->closed)
+		return true;
+	page = check->map + number * check->page_size;
+	if (!page_check(check, page, number, depth == 1 ? PAGE_LEAF : PAGE_BRANCH))
+		return false;
+	return depth == 1 ? leaf_check(check, tree, page, entries)
+			  : branch_check(check, tree, page, depth, entries);
+}
+
+static bool tree_check(struct check *check, const struct tree *tree)
+{
+	uint64_t entries = 0;
+
+	if (tree->root != NO_ROOT) {
+		if (tree->depth < 1 || tree->depth > DEPTH_MAX)
+			return fault(check, "the head of a tree is wrong");
+		if (!walk(check, tree, tree->root, tree->depth, &entries))
+			return false;
+	}
+	if (!tree->closed && !tree->numbers && entries != tree->entries)
+		return fault(check, "entries of a tree are missing");
+	return true;
+}
+
+// ---- the file
+
+static bool meta_is_ours(const uint8_t *meta)
+{
+	return le32_get(meta) == META_MAGIC && le32_get(meta + 4) == META_VERSION;
+}
+
+// The newer of the two heads. NULL: LMDB will say what is wrong.
+static const uint8_t *meta_choose(struct check *check)
+{
+	const uint8_t *first = check->map + PAGE_HEAD, *second;
+
+	if (check->size < PAGE_HEAD + META_SIZE || !meta_is_ours(first))
+		return NULL;
+	check->page_size = le32_get(first + META_FREE);
+	if (check->page_size < 512 || check->page_size > 32768 ||
+	    (uint64_t)check->page_size + PAGE_HEAD + META_SIZE > check->size)
+		return NULL;
+	second = first + check->page_size;
+	if (!meta_is_ours(second))
+		return NULL;
+	return le64_get(first + META_TXN) >= le64_get(second + META_TXN) ? first : second;
+}
+
+static int contents_check(struct check *check)
+{
+	const uint8_t *meta = meta_choose(check);
+	struct tree free_pages, tables;
+
+	if (!meta)
+		return 0;
+	check->pages = MIN(check->size / check->page_size, le64_get(meta + META_LAST) + 1);
+	tree_read(meta + META_FREE, &free_pages);
+	free_pages.numbers = true;
+	tree_read(meta + META_MAIN, &tables);
+	tables.tables = true;
+	return tree_check(check, &free_pages) && tree_check(check, &tables) ? 0 : -EUCLEAN;
+}
+
+int check_file(const char *path, const char **ret_problem)
+{
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct check check = {0};
+	struct stat state;
+	void *map;
+	int r;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (fstat(fd, &state) < 0)
+		return -errno;
+	if (state.st_size == 0)
+		return 0;
+	map = mmap(NULL, (size_t)state.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	check.map = map;
+	check.size = (uint64_t)state.st_size;
+	r = contents_check(&check);
+	munmap(map, (size_t)state.st_size);
+	if (r == -EUCLEAN)
+		*ret_problem = check.problem;
+	return r;
+}
