@@ -4,10 +4,13 @@
 
 #include "proxy/topic.h"
 
+#include "core/base/log.h"
 #include "proxy/proxy_state.h"
 #include "proxy/stream.h"
 
 #include <errno.h>
+
+#define MISSING_LOG_NS (10 * S_NS)
 
 static struct topic_stats *stats_get(struct worker *worker, const struct topic *topic)
 {
@@ -49,6 +52,21 @@ static void use_free(struct topic_use *use)
 	free(use);
 }
 
+// A ready topic that its backend does not have: a store that was lost or replaced. Whoever opens it
+// tries again and again, so it is said now and then only.
+static void missing_log(struct worker *worker, const struct topic *topic)
+{
+	uint64_t now_ns = loop_now_ns(worker->loop);
+
+	if (now_ns < worker->missing_logged_ns + MISSING_LOG_NS)
+		return;
+	worker->missing_logged_ns = now_ns;
+	log_error(NULL, "TOPIC-MISSING",
+		  "topic %s is not on its cluster (any more), and perhaps others are not: put its "
+		  "store back, or delete the topic and make it again",
+		  topic->physical);
+}
+
 static enum code use_new(struct worker *worker, const struct topic *topic, struct topic_use **ret)
 {
 	struct topic_use *use = calloc(1, sizeof *use);
@@ -67,6 +85,7 @@ static enum code use_new(struct worker *worker, const struct topic *topic, struc
 	}
 	use->handle = use->backend->ops->topic_open(use->backend->adapter, topic);
 	if (!use->handle) {
+		missing_log(worker, topic);
 		use_free(use);
 		return CODE_NOT_READY;
 	}

@@ -39,7 +39,8 @@ struct worker {
 	struct loop_task turns;
 	bool turns_due;
 
-	uint64_t memory; // bytes held in frames and output
+	uint64_t memory;            // bytes held in frames and output
+	uint64_t missing_logged_ns; // when a missing topic was last logged
 
 	struct loop_timer drain_timer;
 	struct loop_task drain_look, close_groups;
