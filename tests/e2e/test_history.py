@@ -118,7 +118,7 @@ def test_connections_reset(start, tmp_path, resetter):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    disk = SmallDisk(tmp_path, 192)
+    disk = SmallDisk(tmp_path, times(256, 512))
     yield disk
     disk.end()
 
@@ -129,11 +129,11 @@ def test_disk_full(small_disk, tmp_path):
     daemon = DiskDaemon(tmp_path, small_disk)
     load = Load(daemon, tmp_path)
     try:
-        load.start(body=4096, timeout=1500)
+        load.start(rate=times(2000, 400), body=600, timeout=1500)
         for number in range(times(2, 12)):
             load.progress(500)
             with load.fault("disk full"):
-                small_disk.leave(RESERVE + 2 * MIB)
+                small_disk.leave(RESERVE + MIB)
                 since = time.monotonic_ns()
                 wait_for(lambda since=since: all(FULL in load.ends(one, since) for one in load.producers), 60, "no send is told that the disk is full")
                 wait_for(lambda: not load.backlogs()["d1-solo"] and not load.backlogs()["d2-solo"], 60, "consuming does not go on")

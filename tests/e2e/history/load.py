@@ -1,5 +1,6 @@
 """A load on a daemon: client processes that write histories, the faults that a test makes, and the verdict at the end."""
 import contextlib
+import copy
 import os
 import signal
 import subprocess
@@ -25,9 +26,10 @@ class Client:
 
     def __init__(self, path, command, environment):
         self.path = path
+        self.name = " ".join(command[3:])
         with open(path + ".log", "wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
-        self.killed = False
+        self.killed = self.stopped = False
         self.group = None  # of a consumer
 
     @property
@@ -35,6 +37,7 @@ class Client:
         return os.path.getsize(self.path) if os.path.exists(self.path) else 0
 
     def stop(self):
+        self.stopped = True
         self.process.stdin.close()
 
     def kill(self):
@@ -68,6 +71,13 @@ class Load:
             self.make_group(f"{durability}-dead", visibility_ms, dead_of=f"{durability}-shared")
         key = daemon.make("tenants/acme/access-keys", {"grants": [{"pattern": "*", "rights": ["produce", "consume"]}]})
         self.environment = {**os.environ, "MQPAAS_ADDRESS": self.address, "MQPAAS_ACCESS_KEY": key["key_id"], "MQPAAS_SECRET": key["secret"]}
+
+    def over(self, daemon, folder):
+        """The same world and what was sent to it so far, on another daemon that has a copy of the data; with consumers of its own."""
+        other = copy.copy(self)
+        other.daemon, other.folder, other.consumers, other.faults = daemon, str(folder), [], []
+        other.environment = {**self.environment, "MQPAAS_ADDRESS": daemon.addresses["clients"][0]}
+        return other
 
     def make_group(self, name, visibility_ms, topic=None, dead_of=None):
         body = {"name": name, "topic": topic or f"{dead_of}.dead", "visibility_ms": visibility_ms, "max_attempts": 0}
@@ -110,9 +120,12 @@ class Load:
     def progress(self, records=200, seconds=60):
         """Waits until every process has got on: a fault is made under load, and recovery is real. Dead letters come slowly."""
         dead = [group.name for group in self.groups if group.dead_of]
-        clients = [one for one in self.producers + self.consumers if not one.killed and one.group not in dead]
+        clients = [one for one in self.producers + self.consumers if not (one.killed or one.stopped or one.group in dead)]
         enough = {one: one.size + checker.RECORD.size * records for one in clients}
-        wait_for(lambda: all(one.size >= enough[one] for one in clients), seconds, "no progress")
+        deadline = time.monotonic() + seconds
+        while behind := [one for one in clients if one.size < enough[one]]:
+            assert time.monotonic() < deadline, f"no progress: {[one.name for one in behind]}, backlogs {self.backlogs()}"
+            time.sleep(0.02)
 
     def ends(self, producer, since=0):
         """How the sends of a process that ended after `since` ended: (outcome, code) of each."""
@@ -148,21 +161,27 @@ class Load:
             assert time.monotonic() < deadline, f"this never came to an end: {left}"
             time.sleep(0.05)
 
+    def stop_producers(self):
+        self.stop(self.producers)
+
+    def stop_consumers(self):
+        self.stop(self.consumers)
+
+    @staticmethod
+    def stop(clients):
+        """Lets those that still run end in order."""
+        for one in clients:
+            one.stop()
+        for one in clients:
+            one.wait()
+
     def finish(self, seconds=90):
         """Sends end, everything is consumed, everybody leaves; then the daemon dies once more and must have nothing left."""
-        for one in self.producers:
-            one.stop()
-        for one in self.producers:
-            one.wait()
+        self.stop_producers()
         self.drained(seconds)
-        for one in self.consumers:
-            if not one.killed:
-                one.stop()
-        for one in self.consumers:
-            one.wait()
+        self.stop_consumers()
         self.daemon.kill()
         self.daemon.start()
-        wait_for(lambda: self.backlogs() is not None, seconds)
         assert not any(self.backlogs().values()), self.backlogs()
         return self.judge()
 
@@ -176,4 +195,4 @@ class Load:
         for one in self.producers + self.consumers:
             if one.process.poll() is None:
                 one.kill()
-            one.process.stdin.close()
+            one.stop()
