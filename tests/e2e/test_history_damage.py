@@ -136,9 +136,9 @@ def test_begun_anew(filled, copied):
     copied.stop()
     os.rename(os.path.dirname(store_file(copied.data, "d2")), copied.data + "-damaged")
     copied.start()
-    for group in ("d2-dead", "d2-shared", "d2-solo"):
-        assert copied.admin.delete(f"/api/v1/tenants/acme/groups/{group}").status in (200, 202, 204)
-    assert copied.admin.delete("/api/v1/tenants/acme/topics/d2").status in (200, 202, 204)
-    wait_for(lambda: copied.admin.get("/api/v1/tenants/acme/topics/d2").status == 404, what="the topic does not go")
+    for name in ("groups/d2-dead", "groups/d2-shared", "groups/d2-solo", "topics/d2"):
+        path = f"/api/v1/tenants/acme/{name}"
+        assert copied.admin.delete(path).status in (202, 204)
+        wait_for(lambda path=path: copied.admin.get(path).status == 404, what=f"{path} does not go")
     copied.make("tenants/acme/topics", {"name": "d2", "partitions": 1})
     copied.stop()
