@@ -35,21 +35,28 @@ static void note(void *ctx, const struct lane_entry *entry, struct mqp_result *r
 
 static bool woken;
 
-// Adds the message `number`, whose id is the number.
-static int add_until(struct lane *lane, int number, bool keyed, uint64_t now_ns,
-		     uint64_t deadline_ns)
+// Adds the message `number`, whose id is the number. `key` 0: it has none.
+static int add_key(struct lane *lane, int number, char key, uint64_t now_ns, uint64_t deadline_ns)
 {
-	struct lane_entry entry = {.deadline_ns = deadline_ns, .flags = keyed ? LANE_KEYED : 0};
+	struct lane_entry entry = {.deadline_ns = deadline_ns, .flags = key ? LANE_KEYED : 0};
 	uint8_t id[16] = {1, [14] = (uint8_t)(number >> 8), [15] = (uint8_t)number};
 	struct record_parts parts = {.id = id, .priority = 4};
 	uint8_t *record;
 	int r;
 
+	if (key)
+		parts.key = (struct slice){(const uint8_t *)&key, 1};
 	parts.body = (struct slice){(const uint8_t *)"0123456789", 10};
 	r = lane_add(lane, record_parts_size(&parts), &entry, now_ns, &record, &woken);
 	if (r == 0)
 		record_write(&parts, record);
 	return r;
+}
+
+static int add_until(struct lane *lane, int number, bool keyed, uint64_t now_ns,
+		     uint64_t deadline_ns)
+{
+	return add_key(lane, number, keyed ? 'k' : 0, now_ns, deadline_ns);
 }
 
 static int add(struct lane *lane, int number, bool keyed)
@@ -445,8 +452,224 @@ static void random_schedules(void)
 	}
 }
 
+// ---- messages that fail for reasons of their own
+
+static void check_numbers(const struct lane_batch *batch, const char *wanted)
+{
+	char text[128] = "";
+
+	for (uint32_t i = 0; batch && i < batch->count; ++i)
+		snprintf(text + strlen(text), sizeof text - strlen(text), "%s%d", i ? " " : "",
+			 number_at(batch, i));
+	CHECK_STR(text, wanted);
+}
+
+static void all_ok(struct lane *lane, struct lane_batch *batch, uint64_t now_ns)
+{
+	answer(lane, batch, 0, batch->count, MQP_OUTCOME_OK, MQP_OK, now_ns);
+	lane_settle(lane, batch, now_ns);
+}
+
+static void all_down(struct lane *lane, struct lane_batch *batch, uint64_t now_ns)
+{
+	answer(lane, batch, 0, batch->count, MQP_OUTCOME_REJECTED, MQP_BACKEND_DOWN, now_ns);
+	lane_settle(lane, batch, now_ns);
+}
+
+static void other_keys_go_on(void)
+{
+	struct lane lane;
+	struct lane_batch *batch;
+	uint64_t serial;
+
+	start(&lane, &plenty);
+	for (int i = 0; i < 4; ++i)
+		add_key(&lane, i, "abac"[i], 0, LATER);
+	batch = take(&lane);
+	for (uint32_t i = 0; i < 4; ++i)
+		answer(&lane, batch, i, 1, i % 2 ? MQP_OUTCOME_OK : MQP_OUTCOME_REJECTED,
+		       i % 2 ? MQP_OK : MQP_BACKEND_DOWN, 0);
+	lane_settle(&lane, batch, 0);
+	for (int i = 4; i < 7; ++i)
+		add_key(&lane, i, "abc"[i - 4], 0, LATER);
+	serial = lane_flush(&lane);
+	batch = take(&lane); // at once
+	check_numbers(batch, "5 6");
+	all_ok(&lane, batch, 0);
+	add_key(&lane, 7, 'a', 0, LATER);
+	CHECK(!take(&lane) && !lane_waits(&lane)); // it has joined what it must not overtake
+	CHECK(!lane_flushed(&lane, serial));
+	CHECK_EQ(lane_next_ns(&lane, 0), 5 * MS_NS);
+	CHECK(!take_at(&lane, 5 * MS_NS - 1));
+	batch = take_at(&lane, 5 * MS_NS);
+	check_numbers(batch, "0 2 4 7");
+	CHECK_EQ(batch->entries[1].attempts, 2);
+	CHECK_EQ(batch->entries[2].attempts, 1);
+	all_down(&lane, batch, 5 * MS_NS); // the pause doubles
+	CHECK_EQ(lane_next_ns(&lane, 5 * MS_NS), 15 * MS_NS);
+	add_key(&lane, 8, 'b', 5 * MS_NS, LATER);
+	batch = take_at(&lane, 5 * MS_NS);
+	check_numbers(batch, "8");
+	all_ok(&lane, batch, 5 * MS_NS);
+	batch = take_at(&lane, 15 * MS_NS);
+	check_numbers(batch, "0 2 4 7");
+	all_ok(&lane, batch, 15 * MS_NS);
+	CHECK(lane_flushed(&lane, serial));
+	CHECK(lane.memory == 0 && lane.messages == 0);
+	lane_deinit(&lane);
+}
+
+// What concerns all makes all wait, also when it comes beside a reason of some.
+static void a_quota_holds_every_key(void)
+{
+	struct lane lane;
+	struct lane_batch *batch;
+
+	start(&lane, &plenty);
+	for (int i = 0; i < 3; ++i)
+		add_key(&lane, i, "abc"[i], 0, LATER);
+	batch = take(&lane);
+	batch->retry_after_ms = 30;
+	answer(&lane, batch, 0, 1, MQP_OUTCOME_OK, MQP_OK, 0);
+	answer(&lane, batch, 1, 1, MQP_OUTCOME_REJECTED, MQP_BACKEND_DOWN, 0);
+	answer(&lane, batch, 2, 1, MQP_OUTCOME_REJECTED, MQP_THROTTLED, 0);
+	lane_settle(&lane, batch, 0);
+	add_key(&lane, 3, 'd', 0, LATER);
+	CHECK(!take_at(&lane, 29 * MS_NS));
+	check_numbers(take_at(&lane, 30 * MS_NS), "1 2");
+	lane_deinit(&lane);
+}
+
+static void parked_messages_run_out_of_time(void)
+{
+	struct lane lane;
+	struct lane_batch *late;
+
+	start(&lane, &plenty);
+	add_key(&lane, 1, 'a', 0, 3 * MS_NS);
+	all_down(&lane, take(&lane), 0);
+	add_key(&lane, 2, 'a', 0, LATER);
+	CHECK(!take(&lane));
+	CHECK_EQ(lane_next_ns(&lane, 0), 3 * MS_NS);
+	late = lane_expired(&lane, 3 * MS_NS, false);
+	check_numbers(late, "1");
+	lane_end(late, MQP_TIMEOUT, note, NULL);
+	lane_drop(&lane, late);
+	CHECK(reports[1].final && reports[1].code == MQP_BACKEND_DOWN);
+	CHECK(!lane_expired(&lane, 3 * MS_NS, false));
+	late = lane_expired(&lane, 3 * MS_NS, true); // closing takes the rest
+	check_numbers(late, "2");
+	lane_end(late, MQP_CANCELLED, note, NULL);
+	lane_drop(&lane, late);
+	CHECK(lane.memory == 0 && lane.messages == 0);
+	lane_deinit(&lane);
+}
+
+// A backend that is down altogether is not flooded; a message that can be sent is found in its
+// turn.
+static void nothing_succeeds(void)
+{
+	struct lane lane;
+	struct lane_batch *batch;
+	unsigned batches = 0;
+	int number = 0;
+	bool sent = false;
+	uint64_t now_ns = 0;
+
+	start(&lane, &plenty);
+	for (; now_ns < 10 * S_NS; now_ns += MS_NS) {
+		if (number < 300) {
+			add_key(&lane, number, (char)('a' + number % 20), now_ns, UINT64_MAX);
+			++number;
+		}
+		if (now_ns == 5 * S_NS)
+			add_key(&lane, 3000, 'Z', now_ns, UINT64_MAX);
+		while ((batch = take_at(&lane, now_ns))) {
+			++batches;
+			for (uint32_t i = 0; i < batch->count; ++i) {
+				bool good = number_at(batch, i) == 3000;
+
+				answer(&lane, batch, i, 1,
+				       good ? MQP_OUTCOME_OK : MQP_OUTCOME_REJECTED,
+				       good ? MQP_OK : MQP_BACKEND_DOWN, now_ns);
+				sent |= good;
+				reported = 0;
+			}
+			lane_settle(&lane, batch, now_ns);
+		}
+	}
+	CHECK(sent);
+	CHECK(batches < 100); // without a pause there would be one each millisecond
+	lane_deinit(&lane);
+}
+
+// Keys that fail now and then, each by itself: all keep their order, all end, and what does not
+// fail is never longer under way than its own batches take.
+static void keys_fail_at_random(void)
+{
+	enum { KEYS = 6, COUNT = 600 };
+
+	for (unsigned seed = 1; seed <= 200; ++seed) {
+		unsigned random = seed * 2654435761u;
+		int stored[KEYS], ended[COUNT] = {0}, added = 0, healthy = 0;
+		struct lane_config config = plenty;
+		struct lane lane;
+		uint64_t now_ns = 0;
+
+		for (int k = 0; k < KEYS; ++k)
+			stored[k] = k - KEYS;
+		config.batch_messages = 9;
+		start(&lane, &config);
+		while (lane.messages > 0 || added < COUNT) {
+			struct lane_batch *batch;
+
+			random = random * 1664525u + 1013904223u;
+			for (unsigned i = 0; i < (random >> 8) % 12 && added < COUNT; ++i, ++added)
+				CHECK_EQ(add_key(&lane, added, (char)('a' + added % KEYS), now_ns,
+						 UINT64_MAX),
+					 0);
+			now_ns += (random >> 16) % 8 * MS_NS;
+			while ((batch = take_at(&lane, now_ns))) {
+				// Key 0 fails until the others are through; key 1 now and then.
+				bool down[KEYS] = {healthy < COUNT / KEYS * (KEYS - 2),
+						   (random >> 20) % 3 == 0};
+
+				for (uint32_t i = 0; i < batch->count; ++i) {
+					int number = number_at(batch, i), key = number % KEYS;
+					// A backend stores the messages of a key in order.
+					bool unknown = down[key] && (random >> 24) % 4 == 0 &&
+						       number <= stored[key] + KEYS;
+
+					if (!down[key] || unknown) {
+						CHECK(number <= stored[key] + KEYS);
+						stored[key] = MAX(stored[key], number);
+					}
+					healthy += !down[key] && key > 1;
+					answer(&lane, batch, i, 1,
+					       !down[key] ? MQP_OUTCOME_OK
+					       : unknown  ? MQP_OUTCOME_UNKNOWN
+							  : MQP_OUTCOME_REJECTED,
+					       down[key] ? MQP_BACKEND_DOWN : MQP_OK, now_ns);
+				}
+				lane_settle(&lane, batch, now_ns);
+				for (unsigned i = 0; i < reported; ++i)
+					ended[reports[i].number] += reports[i].final;
+				reported = 0;
+			}
+			CHECK(now_ns < 100 * S_NS); // nobody waits for ever
+		}
+		for (int i = 0; i < COUNT; ++i)
+			CHECK_EQ(ended[i], 1);
+		CHECK_EQ(lane.memory, 0);
+		lane_deinit(&lane);
+	}
+}
+
 UNIT_MAIN(UNIT_CASE(smart_batching), UNIT_CASE(full_batches_follow), UNIT_CASE(keys_one_at_a_time),
 	  UNIT_CASE(failed_first), UNIT_CASE(lost_in_order), UNIT_CASE(unknown_stays_unknown),
 	  UNIT_CASE(retry_waits), UNIT_CASE(deadlines), UNIT_CASE(late_failure_is_final),
 	  UNIT_CASE(memory_limit), UNIT_CASE(window_divides), UNIT_CASE(too_large),
-	  UNIT_CASE(linger), UNIT_CASE(flushing), UNIT_CASE(random_schedules))
+	  UNIT_CASE(linger), UNIT_CASE(flushing), UNIT_CASE(random_schedules),
+	  UNIT_CASE(other_keys_go_on), UNIT_CASE(a_quota_holds_every_key),
+	  UNIT_CASE(parked_messages_run_out_of_time), UNIT_CASE(nothing_succeeds),
+	  UNIT_CASE(keys_fail_at_random))

@@ -8,10 +8,14 @@
 // of it goes to the front of what waits. So a message that failed is sent again before any later
 // one of its key, whatever the outcomes were; messages without keys are not held up by this.
 //
-// Invariants: a batch is in exactly one of open, waiting, sent, spare or the driver's hand. Sent
-// batches and their entries are touched by the driver only; everything else needs the driver's
+// What failed for reasons of its own messages (a partition that is down) is parked instead: later
+// messages of its keys wait with it, those of other keys go on. Reasons that concern all (quota,
+// overload, a lost connection) make the whole lane wait; so do several rounds without any success.
+//
+// Invariants: a batch is in exactly one of open, waiting, parked, sent, spare or the driver's hand.
+// Sent batches and their entries are touched by the driver only; everything else needs the driver's
 // lock. Every entry is reported as ended exactly once. lane.memory is the sum of lane_charge over
-// all entries in open, waiting and sent; lane.messages counts those of them not yet ended.
+// all entries in open, waiting, parked and sent; lane.messages counts those of them not yet ended.
 
 #include "sdk/c/src/lane.h"
 
@@ -24,179 +28,9 @@
 // With batches of 128 KiB: enough in flight for a disk to sync together, and still in the cache.
 #define LANE_PIPELINE     16u
 #define LANE_SPARE_MAX    16u
-#define LANE_BYTES_FIRST  4096u
-#define LANE_COUNT_FIRST  32u
 #define LANE_RETRY_MIN_MS 5u
 #define LANE_RETRY_MAX_MS 1000u
-
-// What is to become of an entry when a batch is divided.
-typedef bool (*lane_choose_fn)(const struct lane_entry *entry, uint32_t index, uint64_t bound);
-
-// ---- Batches --------------------------------------------------------------------------------
-
-static void batch_free(struct lane_batch *batch)
-{
-	if (!batch)
-		return;
-	buf_unref(batch->buf);
-	free(batch->entries);
-	free(batch);
-}
-
-static void batch_empty(struct lane_batch *batch)
-{
-	batch->size = LANE_HEAD_SIZE;
-	batch->count = 0;
-	batch->keyed = 0;
-	batch->number = 0;
-	batch->over = 0;
-	batch->ended = 0;
-	batch->retry_after_ms = 0;
-	batch->progress = false;
-	batch->deadline_ns = UINT64_MAX;
-}
-
-static int batch_new(struct lane_batch **ret)
-{
-	struct lane_batch *batch = calloc(1, sizeof *batch);
-
-	if (!batch)
-		return -ENOMEM;
-	batch->entries = malloc(LANE_COUNT_FIRST * sizeof *batch->entries);
-	if (!batch->entries || buf_new(LANE_BYTES_FIRST, &batch->buf) < 0) {
-		batch_free(batch);
-		return -ENOMEM;
-	}
-	batch->capacity = LANE_COUNT_FIRST;
-	list_init(&batch->node);
-	batch_empty(batch);
-	*ret = batch;
-	return 0;
-}
-
-static int batch_grow_bytes(struct lane_batch *batch, size_t need)
-{
-	size_t size = MAX((size_t)batch->buf->size * 2, need);
-	struct buf *buf;
-
-	if (need > UINT32_MAX)
-		return -ENOMEM;
-	if (buf_new(MIN(size, UINT32_MAX), &buf) < 0)
-		return -ENOMEM;
-	memcpy(buf->data, batch->buf->data, batch->size);
-	buf_unref(batch->buf);
-	batch->buf = buf;
-	return 0;
-}
-
-static int batch_room(struct lane_batch *batch, size_t record_size)
-{
-	size_t need = batch->size + record_size;
-
-	if (need > batch->buf->size && batch_grow_bytes(batch, need) < 0)
-		return -ENOMEM;
-	if (batch->count == batch->capacity) {
-		uint32_t capacity = MAX(batch->capacity * 2, LANE_COUNT_FIRST);
-		struct lane_entry *entries =
-			realloc(batch->entries, capacity * sizeof *batch->entries);
-
-		if (!entries)
-			return -ENOMEM;
-		batch->entries = entries;
-		batch->capacity = capacity;
-	}
-	return 0;
-}
-
-static uint32_t entry_size(const struct lane_batch *batch, uint32_t index)
-{
-	uint32_t end = index + 1 < batch->count ? batch->entries[index + 1].at : batch->size;
-
-	return end - batch->entries[index].at;
-}
-
-static uint8_t *batch_append(struct lane_batch *batch, const struct lane_entry *entry,
-			     size_t record_size)
-{
-	struct lane_entry *slot = &batch->entries[batch->count++];
-	uint8_t *record = batch->buf->data + batch->size;
-
-	*slot = *entry;
-	slot->at = batch->size;
-	batch->size += (uint32_t)record_size;
-	batch->keyed += (entry->flags & LANE_KEYED) != 0;
-	batch->deadline_ns = MIN(batch->deadline_ns, entry->deadline_ns);
-	return record;
-}
-
-// Moves the chosen entries to `to` (NULL: forgets them) and closes the gaps. `to` has room.
-static void batch_divide(struct lane_batch *batch, struct lane_batch *to, lane_choose_fn choose,
-			 uint64_t bound)
-{
-	uint32_t count = batch->count, size = batch->size;
-	uint8_t *data = batch->buf->data;
-
-	batch->count = 0;
-	batch->size = LANE_HEAD_SIZE;
-	batch->keyed = 0;
-	batch->deadline_ns = UINT64_MAX;
-	for (uint32_t i = 0; i < count; ++i) {
-		struct lane_entry entry = batch->entries[i];
-		uint32_t end = i + 1 < count ? batch->entries[i + 1].at : size;
-		uint32_t bytes = end - entry.at;
-
-		if (!choose(&entry, i, bound))
-			memmove(batch_append(batch, &entry, bytes), data + entry.at, bytes);
-		else if (to)
-			memcpy(batch_append(to, &entry, bytes), data + entry.at, bytes);
-	}
-}
-
-static bool chosen_ended(const struct lane_entry *entry, uint32_t index, uint64_t bound)
-{
-	return (entry->flags & LANE_ENDED) != 0;
-}
-
-static bool chosen_late(const struct lane_entry *entry, uint32_t index, uint64_t now_ns)
-{
-	return entry->deadline_ns <= now_ns;
-}
-
-static bool chosen_behind(const struct lane_entry *entry, uint32_t index, uint64_t first)
-{
-	return index >= first;
-}
-
-// A new batch with room for all of `model`, so that dividing cannot fail half-way.
-static int batch_new_like(struct lane *lane, const struct lane_batch *model,
-			  struct lane_batch **ret)
-{
-	struct lane_batch *batch;
-	struct lane_entry *entries;
-
-	if (batch_new(&batch) < 0)
-		return -ENOMEM;
-	entries = realloc(batch->entries, model->capacity * sizeof *entries);
-	if (!entries ||
-	    (model->size > batch->buf->size && batch_grow_bytes(batch, model->size) < 0)) {
-		if (entries)
-			batch->entries = entries;
-		batch_free(batch);
-		return -ENOMEM;
-	}
-	batch->entries = entries;
-	batch->capacity = model->capacity;
-	batch->first_ns = model->first_ns;
-	batch->serial = model->serial;
-	*ret = batch;
-	return 0;
-}
-
-static uint64_t batch_charge(const struct lane_batch *batch)
-{
-	return (uint64_t)batch->size - LANE_HEAD_SIZE +
-	       (uint64_t)batch->count * sizeof(struct lane_entry);
-}
+#define LANE_ALL_FAIL     4u // rounds without success after which nothing is tried but now and then
 
 // ---- The lane -------------------------------------------------------------------------------
 
@@ -207,6 +41,7 @@ void lane_init(struct lane *lane, const struct lane_config *config)
 	list_init(&lane->waiting);
 	list_init(&lane->sent);
 	list_init(&lane->spare);
+	parked_init(&lane->parked);
 }
 
 static void batches_free(struct list *head)
@@ -220,6 +55,7 @@ static void batches_free(struct list *head)
 void lane_deinit(struct lane *lane)
 {
 	batches_free(&lane->waiting);
+	batches_free(&lane->parked.batches);
 	batches_free(&lane->sent);
 	batches_free(&lane->spare);
 	batch_free(lane->open);
@@ -276,7 +112,7 @@ int lane_add(struct lane *lane, size_t record_size, const struct lane_entry *ent
 	}
 	if (!lane->open && lane_open(lane, now_ns) < 0)
 		return -ENOMEM;
-	if (batch_room(lane->open, record_size) < 0)
+	if (batch_reserve(lane->open, 1, record_size) < 0)
 		return -ENOMEM;
 	if (entry->deadline_ns < lane->armed_ns) {
 		lane->armed_ns = entry->deadline_ns;
@@ -319,40 +155,70 @@ static bool lane_may_send(const struct lane *lane, const struct lane_batch *batc
 	       (batch->keyed == 0 || lane->sent_keyed == 0);
 }
 
-// How many of the batch's records fit into a payload of `limit` bytes.
-static uint32_t batch_fitting(const struct lane_batch *batch, size_t limit)
+static bool chosen_behind(const struct lane_entry *entry, const uint8_t *record, const void *arg)
 {
-	uint32_t count = 0;
-
-	while (count < batch->count &&
-	       (size_t)batch->entries[count].at + entry_size(batch, count) <= limit)
-		++count;
-	return count;
+	return entry->at >= *(const uint32_t *)arg;
 }
 
 // Leaves `count` records in the front batch and puts the others right behind it.
 static int lane_split(struct lane *lane, struct lane_batch *batch, uint32_t count)
 {
+	uint32_t at = batch->entries[count].at;
 	struct lane_batch *rest;
 
-	if (batch_new_like(lane, batch, &rest) < 0)
+	if (batch_new_like(batch, &rest) < 0)
 		return -ENOMEM;
-	batch_divide(batch, rest, chosen_behind, count);
+	batch_divide(batch, rest, chosen_behind, &at);
 	list_insert_before(batch->node.next, &rest->node);
+	return 0;
+}
+
+// A batch from which every message was taken.
+static void lane_forget(struct lane *lane, struct lane_batch *batch)
+{
+	if (batch == lane->open)
+		lane->open = NULL;
+	list_unlink(&batch->node);
+	lane_drop(lane, batch);
+}
+
+// The first batch of which something may be sent now. LANE_E_WAIT; -ENOMEM.
+static int lane_next(struct lane *lane, uint64_t now_ns, struct lane_batch **ret)
+{
+	const struct lane_config *config = &lane->config;
+	struct lane_batch *batch;
+
+	for (;;) {
+		// While nothing succeeds, what has not been tried comes first.
+		if (now_ns >= lane->parked.until_ns &&
+		    (lane->failures < LANE_ALL_FAIL || !lane_front(lane)))
+			parked_release(&lane->parked, &lane->waiting);
+		batch = lane_front(lane);
+		lane->idle_full = !batch || batch == lane->open;
+		lane->idle = !batch && lane->sent_count == 0;
+		if (!batch || !lane_may_send(lane, batch, now_ns))
+			return LANE_E_WAIT;
+		if (parked_filter(&lane->parked, batch, config->batch_bytes,
+				  config->batch_messages) < 0)
+			return -ENOMEM;
+		if (batch->count > 0)
+			break;
+		lane_forget(lane, batch);
+	}
+	*ret = batch;
 	return 0;
 }
 
 int lane_take(struct lane *lane, uint64_t now_ns, size_t window, size_t max_payload,
 	      struct lane_batch **ret_batch)
 {
-	struct lane_batch *batch = lane_front(lane);
+	struct lane_batch *batch;
 	uint32_t fitting;
 	bool too_large = false;
+	int r = lane_next(lane, now_ns, &batch);
 
-	lane->idle_full = !batch || batch == lane->open;
-	lane->idle = !batch && lane->sent_count == 0;
-	if (!batch || !lane_may_send(lane, batch, now_ns))
-		return LANE_E_WAIT;
+	if (r != 0)
+		return r;
 	fitting = batch_fitting(batch, MIN(window, max_payload));
 	if (fitting == 0 && batch_fitting(batch, max_payload) == 0) {
 		too_large = true;
@@ -456,8 +322,18 @@ static void result_from(struct mqp_result *result, const struct lane_verdict *ru
 	}
 }
 
+// Whether others may succeed where this failed.
+static bool fails_alone(enum mqp_code code)
+{
+	return code == MQP_BACKEND_DOWN || code == MQP_BACKEND_FULL || code == MQP_BACKEND_ERROR ||
+	       code == MQP_TIMEOUT;
+}
+
 static void batch_note_run(struct lane_batch *batch, const struct lane_verdict *run)
 {
+	if (run->outcome != MQP_OUTCOME_OK && mqp_code_retriable(run->code) &&
+	    !fails_alone(run->code))
+		batch->alone = false;
 	if (run->outcome == MQP_OUTCOME_OK || run->code == MQP_CONNECTION_LOST)
 		batch->progress = true;
 	batch->retry_after_ms = MAX(batch->retry_after_ms, run->retry_after_ms);
@@ -479,22 +355,43 @@ void lane_answer(struct lane_batch *batch, uint32_t first, const struct lane_ver
 	}
 }
 
+static uint64_t lane_pause_ns(const struct lane *lane)
+{
+	uint64_t pause_ms = LANE_RETRY_MIN_MS << MIN(lane->failures, 8u);
+
+	return MIN(pause_ms, LANE_RETRY_MAX_MS) * MS_NS;
+}
+
 static void lane_hold(struct lane *lane, const struct lane_batch *batch, uint64_t now_ns)
 {
-	uint64_t wait_ms = 0;
+	uint64_t wait_ns = 0;
 
 	if (!batch->progress) {
-		wait_ms = LANE_RETRY_MIN_MS << MIN(lane->failures, 8u);
-		wait_ms = MIN(wait_ms, LANE_RETRY_MAX_MS);
+		wait_ns = lane_pause_ns(lane);
 		++lane->failures;
 	}
-	wait_ms = MAX(wait_ms, batch->retry_after_ms);
-	lane->hold_ns = MAX(lane->hold_ns, now_ns + wait_ms * MS_NS);
+	wait_ns = MAX(wait_ns, batch->retry_after_ms * MS_NS);
+	lane->hold_ns = MAX(lane->hold_ns, now_ns + wait_ns);
+}
+
+// While nothing succeeds batches are tried one by one at half of the pause, so that one that could
+// be sent gets its turn beside those that cannot.
+static void lane_park(struct lane *lane, struct lane_batch *batch, uint64_t now_ns)
+{
+	if (!batch->progress && ++lane->failures >= LANE_ALL_FAIL)
+		lane->hold_ns = MAX(lane->hold_ns, now_ns + lane_pause_ns(lane) / 2);
+	parked_put(&lane->parked, batch, now_ns);
+}
+
+static bool chosen_ended(const struct lane_entry *entry, const uint8_t *record, const void *arg)
+{
+	return (entry->flags & LANE_ENDED) != 0;
 }
 
 void lane_settle(struct lane *lane, struct lane_batch *batch, uint64_t now_ns)
 {
 	uint64_t charge = batch_charge(batch);
+	bool repeated = batch->entries->attempts > 1;
 
 	list_unlink(&batch->node);
 	--lane->sent_count;
@@ -504,16 +401,23 @@ void lane_settle(struct lane *lane, struct lane_batch *batch, uint64_t now_ns)
 	batch->number = 0;
 	if (batch->progress)
 		lane->failures = 0;
-	batch_divide(batch, NULL, chosen_ended, 0);
+	batch_divide(batch, NULL, chosen_ended, NULL);
 	lane->memory -= charge - batch_charge(batch);
 	if (batch->count == 0) {
+		if (repeated)
+			lane->parked.rounds = 0;
 		lane_drop(lane, batch);
 		return;
 	}
-	lane_hold(lane, batch, now_ns);
+	if (batch->alone) {
+		lane_park(lane, batch, now_ns);
+	} else {
+		lane_hold(lane, batch, now_ns);
+		list_push_front(&lane->waiting, &batch->node);
+	}
 	batch->retry_after_ms = 0;
 	batch->progress = false;
-	list_push_front(&lane->waiting, &batch->node);
+	batch->alone = true;
 }
 
 // ---- Ends without an answer -----------------------------------------------------------------
@@ -534,38 +438,49 @@ static void entry_end(struct lane_batch *batch, uint32_t index, enum mqp_code co
 	entry_report(batch, index, &result, report, ctx);
 }
 
-// Takes the late entries of one waiting batch; the emptied batch goes back for reuse.
-static int lane_expire_batch(struct lane *lane, struct lane_batch *batch, uint64_t now_ns,
-			     struct lane_batch **late)
+static bool chosen_late(const struct lane_entry *entry, const uint8_t *record, const void *arg)
 {
-	if (batch_new_like(lane, batch, late) < 0)
-		return -ENOMEM;
-	batch_divide(batch, *late, chosen_late, now_ns);
-	if (batch->count > 0)
-		return 0;
-	if (batch == lane->open)
-		lane->open = NULL;
-	list_unlink(&batch->node);
-	lane_drop(lane, batch);
-	return 0;
+	return entry->deadline_ns <= *(const uint64_t *)arg;
+}
+
+// Takes the late entries of one batch. NULL: it has none, or there is no memory.
+static struct lane_batch *lane_expire(struct lane *lane, struct lane_batch *batch, uint64_t now_ns)
+{
+	struct lane_batch *late;
+
+	if (batch->count == 0 || batch->deadline_ns > now_ns || batch_new_like(batch, &late) < 0)
+		return NULL;
+	batch_divide(batch, late, chosen_late, &now_ns);
+	if (batch->count == 0)
+		lane_forget(lane, batch);
+	return late;
+}
+
+static struct lane_batch *lane_expire_of(struct lane *lane, struct list *batches, uint64_t now_ns)
+{
+	LIST_FOREACH(node, next, batches)
+	{
+		struct lane_batch *late =
+			lane_expire(lane, LIST_ENTRY(node, struct lane_batch, node), now_ns);
+
+		if (late)
+			return late;
+	}
+	return NULL;
 }
 
 struct lane_batch *lane_expired(struct lane *lane, uint64_t now_ns, bool everything)
 {
-	struct lane_batch *late = NULL;
+	struct lane_batch *late;
 
 	if (everything)
 		now_ns = UINT64_MAX;
-	LIST_FOREACH(node, next, &lane->waiting)
-	{
-		struct lane_batch *batch = LIST_ENTRY(node, struct lane_batch, node);
-
-		if (batch->deadline_ns <= now_ns)
-			return lane_expire_batch(lane, batch, now_ns, &late) < 0 ? NULL : late;
-	}
-	if (lane->open && lane->open->count > 0 && lane->open->deadline_ns <= now_ns)
-		return lane_expire_batch(lane, lane->open, now_ns, &late) < 0 ? NULL : late;
-	return NULL;
+	late = lane_expire_of(lane, &lane->waiting, now_ns);
+	if (!late)
+		late = lane_expire_of(lane, &lane->parked.batches, now_ns);
+	if (!late && lane->open)
+		late = lane_expire(lane, lane->open, now_ns);
+	return late;
 }
 
 void lane_end(struct lane_batch *batch, enum mqp_code code, lane_report_fn report, void *ctx)
@@ -655,7 +570,8 @@ static bool list_over(const struct list *batches, uint64_t serial)
 
 bool lane_flushed(const struct lane *lane, uint64_t serial)
 {
-	return list_over(&lane->waiting, serial) && list_over(&lane->sent, serial);
+	return list_over(&lane->waiting, serial) && list_over(&lane->parked.batches, serial) &&
+	       list_over(&lane->sent, serial);
 }
 
 static uint64_t list_deadline(const struct list *batches, uint64_t next_ns)
@@ -671,6 +587,9 @@ uint64_t lane_next_ns(const struct lane *lane, uint64_t now_ns)
 	uint64_t next_ns = lane->open ? lane->open->deadline_ns : UINT64_MAX;
 
 	next_ns = list_deadline(&lane->sent, list_deadline(&lane->waiting, next_ns));
+	next_ns = list_deadline(&lane->parked.batches, next_ns);
+	if (!list_empty(&lane->parked.batches) && lane->parked.until_ns > now_ns)
+		next_ns = MIN(next_ns, lane->parked.until_ns);
 	if (front && lane->hold_ns > now_ns)
 		next_ns = MIN(next_ns, lane->hold_ns);
 	if (front && lane_lingers(lane, front, now_ns))

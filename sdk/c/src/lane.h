@@ -2,53 +2,14 @@
 // proxy. A pure state machine: no socket, clock, thread or lock; the time is an argument.
 #pragma once
 
-#include "core/base/buf.h"
-#include "core/base/list.h"
-#include "core/wire/produce.h"
+#include "sdk/c/src/batch.h"
+#include "sdk/c/src/parked.h"
 #include "sdk/c/src/result.h"
-
-// Room in front of the records of a batch for the head of PRODUCE, so that a batch leaves as it
-// lies.
-#define LANE_HEAD_SIZE ((uint32_t)PRODUCE_HEAD_SIZE)
 
 enum {
 	LANE_E_FULL = 1,      // the memory limit is reached
 	LANE_E_WAIT = 2,      // nothing may leave now; lane_next_ns tells when, if time is missing
 	LANE_E_TOO_LARGE = 3, // the batch given is one record that no frame can hold: end it
-};
-
-enum lane_flag {
-	LANE_KEYED = 1,        // has a key: its order counts
-	LANE_MAYBE_STORED = 2, // an attempt ended UNKNOWN
-	LANE_ENDED = 4,        // reported
-};
-
-struct lane_entry {
-	mqp_send_fn done;
-	void *arg;
-	uint64_t deadline_ns;
-	uint32_t at;       // offset of the record in the batch's bytes
-	uint16_t attempts; // times it was given to a connection
-	uint8_t code;      // of the last attempt; OK: none has ended
-	uint8_t flags;
-};
-
-struct lane_batch {
-	struct list node;
-	struct buf *buf; // LANE_HEAD_SIZE, then the records
-	struct lane_entry *entries;
-	uint32_t size; // bytes used in buf
-	uint32_t count;
-	uint32_t capacity; // of entries
-	uint32_t keyed;    // entries with LANE_KEYED
-	uint64_t number;   // of the PRODUCE frame; 0: not sent
-	uint64_t serial;   // in order of opening; kept when divided
-	uint64_t first_ns; // when its first message came
-	uint64_t deadline_ns;
-	uint32_t ended;          // entries reported and not yet counted: the driver's
-	uint32_t over;           // entries reported and counted
-	uint32_t retry_after_ms; // greatest the answers asked for
-	bool progress;           // the last round had an OK, or its connection was lost
 };
 
 struct lane_config {
@@ -62,9 +23,10 @@ struct lane_config {
 struct lane {
 	struct lane_config config;
 	struct lane_batch *open;
-	struct list waiting; // of struct lane_batch, sealed, in order
-	struct list sent;    // in order of sending
-	struct list spare;   // emptied batches for reuse
+	struct list waiting;  // of struct lane_batch, sealed, in order
+	struct list sent;     // in order of sending
+	struct parked parked; // waits apart from `waiting`
+	struct list spare;    // emptied batches for reuse
 	uint32_t spare_count;
 	uint32_t sent_count;
 	uint32_t sent_keyed;
