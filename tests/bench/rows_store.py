@@ -1,0 +1,121 @@
+"""The embedded backend: sending to it, waiting for its disk, consuming, latency, and what a backlog changes."""
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import lab
+from figures import Figure, Sample, group
+
+NATS = "NATS JetStream, file"
+FRAMES = {"frame": 256, "flight": 8}  # how topics are filled before something is measured
+
+
+@contextlib.contextmanager
+def nats():
+    """A NATS server with JetStream in a folder of its own: its address; None where it is not installed."""
+    command = shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin")
+    if not command:
+        yield None
+        return
+    with lab.folder() as path:
+        options = ["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", path, "-js", "-sd", path + "/data", "-l", path + "/log"]
+        process = subprocess.Popen([command, *options], stdin=subprocess.DEVNULL)
+        try:
+            ports = lab.daemons.wait_for(lambda: next(pathlib.Path(path).glob("*.ports"), None), what="nats-server does not say its port")
+            text = lab.daemons.wait_for(lambda: ports.read_text(encoding="ascii"), what="nats-server's port is not there")
+            yield json.loads(text)["nats"][0].removeprefix("nats://")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def nats_rate(seconds):
+    """A fresh server each time: a stream that is there already would be found with another one's messages."""
+    with nats() as address:
+        return lab.rate(lab.load("nats", address=address, seconds=seconds)) if address else None
+
+
+def fill(target, messages):
+    """Sends whole frames until the topic has got so many messages."""
+    return lab.load("frames", **target, **FRAMES, frames=-(-messages // FRAMES["frame"]))["messages"]
+
+
+@group(
+    Figure("embedded.hot.d1", "one producer, async, 100 bytes, through the SDK, to the embedded store, class D1", "msg/s", 1.5e6, beside=NATS),
+    Figure("embedded.hot.d2", "the same, class D2 (NATS does not sync here)", "msg/s", 5e5, beside=NATS),
+)
+def hot(bench):
+    seconds = bench.pick(4, 1)
+    with lab.service("embedded") as service:
+        targets = {durability: service.topic(durability, durability=durability) for durability in ("D1", "D2")}
+        for _ in bench.rounds():
+            reference = nats_rate(seconds)
+            yield {
+                "embedded.hot." + durability.lower(): Sample(lab.rate(lab.load("load", **target, seconds=seconds)), reference)
+                for durability, target in targets.items()
+            }
+
+
+@group(
+    Figure("embedded.sync.d2", "a synchronous send to class D2, p50, over bare round trip and append with fdatasync", "ratio", 1.7, most=True, beside="ns, round trip and append"),
+    Figure("embedded.many.d2", "1,000 producers with one message in flight each, class D2", "msg/s", 1e5),
+)
+def synced(bench):
+    seconds = bench.pick(3, 1)
+    with lab.bare() as bare, lab.service("embedded") as service:
+        target = service.topic("synced", durability="D2")
+        for _ in bench.rounds():
+            trip = lab.load("frames", address=bare.address, seconds=seconds)["p50_ns"]
+            append = lab.load("append", folder=service.daemon.data, seconds=seconds)["p50_ns"]
+            ours = lab.load("load", **target, mode="sync", io="app", seconds=seconds)["p50_ns"]
+            yield {
+                "embedded.sync.d2": Sample(ours / (trip + append), trip + append),
+                "embedded.many.d2": Sample(lab.rate(lab.load("frames", **target, connections=1000, seconds=seconds))),
+            }
+
+
+@group(Figure("consume.ack.100", "consuming messages of 100 bytes through the SDK, each acknowledged by its own handle, class D1", "msg/s", 1.5e6))
+def consume(bench):
+    messages = bench.pick(6000000, 1000000)
+    with lab.service("embedded") as service:
+        target = service.topic("consumed", durability="D1")
+        reader = service.group("readers", "consumed")
+        for _ in bench.rounds():
+            fill(target, messages)
+            yield {"consume.ack.100": Sample(lab.rate(lab.load("deliver", **reader, messages=messages)))}
+
+
+@group(Figure("e2e.p99", "send to callback, 99th percentile, at half of the load that this producer and consumer carry, class D1", "µs", 1000, most=True))
+def end_to_end(bench):
+    seconds = bench.pick(4, 1)
+    with lab.service("embedded") as service:
+        target = service.topic("passed", durability="D1")
+        service.group("readers", "passed")
+        for _ in bench.rounds():
+            full = lab.rate(lab.load("deliver", **target, group="readers", seconds=seconds))
+            found = lab.load("deliver", **target, group="readers", seconds=seconds, rate=int(full / 2))
+            yield {"e2e.p99": Sample(found["p99_ns"] / 1000)}
+
+
+@group(
+    Figure("backlog.keep", "sending to a topic that holds the backlog (50 M messages, --quick 2 M), over sending to an empty store", "ratio", 0.95, beside="msg/s, empty"),
+    Figure("backlog.catchup", "reading it back, each message acknowledged", "msg/s", 3e6),
+)
+def backlog(bench):
+    messages, seconds = bench.pick(50000000, 2000000), bench.pick(4, 1)
+    with lab.service("embedded") as service:
+        target = service.topic("kept", durability="D1")
+        reader = service.group("late", "kept")
+        fill(target, messages)
+        for _ in bench.rounds():
+            with lab.service("embedded") as other:
+                empty = lab.rate(lab.load("load", **other.topic("empty", durability="D1"), seconds=seconds))
+            kept = lab.rate(lab.load("load", **target, seconds=seconds))
+            portion = messages // len(bench.rounds())
+            yield {
+                "backlog.keep": Sample(kept / empty, empty),
+                "backlog.catchup": Sample(lab.rate(lab.load("deliver", **reader, messages=portion))),
+            }
