@@ -131,6 +131,7 @@ static int row_put(struct store *store, MDB_txn *txn, uint64_t group, const stru
 	le64_put(&row->due_ms, retry->due_ms);
 	le64_put(&row->stored_ms, (uint64_t)kept->stored_ms);
 	le32_put(&row->attempts, retry->attempts);
+	assert(kept->record);
 	le32_put(&row->crc, crc32c(0, kept->record, kept->size));
 	memcpy(row->record, kept->record, kept->size);
 	store_due_key(due_bytes, group, retry->due_ms, retry->partition, retry->offset);
@@ -159,7 +160,7 @@ int retry_apply(struct store *store, MDB_txn *txn, uint64_t group, uint64_t topi
 
 static bool is_of_group(const MDB_val *key, uint64_t group, uint32_t partition)
 {
-	return store_key_id(key->mv_data) == group &&
+	return key->mv_size == STORE_KEY && store_key_id(key->mv_data) == group &&
 	       (partition == UINT32_MAX || store_key_partition(key->mv_data) == partition);
 }
 
@@ -198,9 +199,13 @@ int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t par
 	store_key(bytes, group, partition == UINT32_MAX ? 0 : partition, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && gone < max && is_of_group(&key, group, partition)) {
-		store_due_key(due_bytes, group, le64_get(value.mv_data),
-			      store_key_partition(key.mv_data), store_key_offset(key.mv_data));
-		r = mdb_del(txn, store->dues, &due_key, NULL);
+		// A row that is damaged goes too; where it is due is not known.
+		if (value.mv_size >= sizeof(struct store_retry)) {
+			store_due_key(due_bytes, group, le64_get(value.mv_data),
+				      store_key_partition(key.mv_data),
+				      store_key_offset(key.mv_data));
+			r = mdb_del(txn, store->dues, &due_key, NULL);
+		}
 		if (!r || r == MDB_NOTFOUND)
 			r = mdb_cursor_del(cursor, 0);
 		if (!r)

@@ -190,10 +190,11 @@ static int due_walk(struct store *store, MDB_txn *txn, struct log_due *due,
 		return store_errno(r);
 	store_due_key(bytes, group, due->after.due_ms, due->after.partition, due->after.offset);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (!r && due->after.due_ms && memcmp(key.mv_data, bytes, sizeof bytes) == 0)
+	if (!r && due->after.due_ms && key.mv_size == sizeof bytes &&
+	    memcmp(key.mv_data, bytes, sizeof bytes) == 0)
 		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT); // begin behind it
 	r = store_errno(r);
-	while (!r && store_key_id(key.mv_data) == group) {
+	while (!r && key.mv_size == sizeof bytes && store_key_id(key.mv_data) == group) {
 		due->next_ms = store_due_key_ms(key.mv_data);
 		if (due->next_ms > due->until_ms)
 			break;

@@ -396,6 +396,23 @@ def sdk_seeds():
     yield "sdk", b"\1" + sdk_action("WELCOME", welcome) + sdk_action("AUTH")
 
 
+def store_row(table, offset, row):
+    return struct.pack("<BBH", table, offset, len(row)) + row
+
+
+def store_seeds():
+    """Rows as tests/fuzz/fuzz_store.c takes them: a chunk of two records, a retry, a cursor."""
+    record = wire.record_write(wire.Record(body=b"body", key=b"key", id=bytes(range(16)), created_ms=1))
+    chunk = store_row(0, 0, struct.pack("<IIq", 2, 0, 5) + record * 2)
+    later = store_row(0, 2, struct.pack("<IIq", 1, 0, 9) + record)
+    cursor = store_row(1, 0, struct.pack("<QQQ", 1, 1, 0) + b"mqw1")
+    retry = store_row(2, 1, struct.pack("<QqII", 7, 5, 1, 0) + record)
+    for asked in range(0, 8, 2):
+        for rows in (chunk, chunk + later + cursor, chunk + retry + cursor, retry, cursor):
+            yield "store", bytes([asked | 1]) + rows
+            yield "store", bytes([asked | 0x11]) + rows
+
+
 def stream_seeds():
     """A large frame and many small ones behind it, which no single vector holds.
 
@@ -408,7 +425,7 @@ def stream_seeds():
 
 
 def write_seeds(folder):
-    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds()}
+    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds(), "store": store_seeds()}
     for name, inputs in seeds.items():
         for number, (target, data) in enumerate(inputs):
             os.makedirs(os.path.join(folder, target), exist_ok=True)
