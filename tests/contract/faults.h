@@ -1,4 +1,4 @@
-// Disk faults on demand: the calls that a store makes to the disk pass through here.
+// Disk faults on demand in the files of a store.
 #pragma once
 
 #include <stdbool.h>
