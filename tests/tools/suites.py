@@ -253,31 +253,9 @@ def suite_header_docs(_):
     return counted(["tests/tools/check_public_header.py"])
 
 
-INSTALLED_PROGRAM = """
-#include <mqpaas/mqpaas.h>
-#include <stdio.h>
-int main(void) { return puts(mqp_version()) < 0; }
-"""
-
-
 def suite_install(_):
-    """an application in C and one in C++ build and run against what meson installs, found by pkg-config"""
-    result = Result()
-    with tempfile.TemporaryDirectory() as folder:
-        must(["meson", "install", "-C", build("build"), "--no-rebuild", "--quiet", "--destdir", folder], "meson install failed")
-        found = glob.glob(folder + "/**/pkgconfig/mqpaas.pc", recursive=True)
-        if len(found) != 1:
-            raise SuiteError(f"mqpaas.pc is installed {len(found)} times\n")
-        env = {"PKG_CONFIG_PATH": os.path.dirname(found[0]), "PKG_CONFIG_SYSROOT_DIR": folder}
-        flags = must(["pkg-config", "--cflags", "--libs", "mqpaas"], "pkg-config does not know mqpaas", env=env).split()
-        for compiler, ending in (("gcc", "c"), ("g++", "cc")):
-            source, program = f"{folder}/app.{ending}", f"{folder}/app-{ending}"
-            with open(source, "w", encoding="utf-8") as file:
-                file.write(INSTALLED_PROGRAM)
-            must([compiler, "-Wall", "-Werror", source, "-o", program, *flags], f"an application does not build with {compiler}")
-            version = must([program], "an application does not run", env={"LD_LIBRARY_PATH": os.path.dirname(os.path.dirname(found[0]))})
-            result += Result(1) if re.fullmatch(r"\d+\.\d+\.\d+\n", version) else Result(0, 1, version)
-    return result
+    """applications in C and C++ build and run against what meson installs, shared and static, found by pkg-config"""
+    return counted(["tests/sdk/link_check", build("build")])
 
 
 def meson_tests(name, *selection):
