@@ -76,12 +76,12 @@ struct throttle_letter {
 	bool bytes;
 };
 
-// group.c, at home
-void group_on_join(struct loop_task *task);
-void group_on_credit(struct loop_task *task);
-void group_on_settle(struct loop_task *task);
-void group_on_stop(struct loop_task *task);
-void group_on_leave(struct loop_task *task);
+// member.c, at home
+void member_on_join(struct loop_task *task);
+void member_on_credit(struct loop_task *task);
+void member_on_settle(struct loop_task *task);
+void member_on_stop(struct loop_task *task);
+void member_on_leave(struct loop_task *task);
 
 // subscription.c, near
 void subscription_on_joined(struct loop_task *task);

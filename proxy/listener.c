@@ -6,8 +6,8 @@
 
 #include "proxy/listener.h"
 
-#include "proxy/address.h"
 #include "proxy/conn.h"
+#include "proxy/socket_address.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,9 +62,9 @@ int listener_bind(struct proxy_listener *listener, const struct proxy_listener_c
 		  unsigned workers, char **ret_error)
 {
 	struct sockaddr_storage address;
-	char text[ADDRESS_TEXT_MAX];
+	char text[SOCKET_ADDRESS_TEXT_MAX];
 	socklen_t size;
-	int r = address_parse(config->address, &address, &size);
+	int r = socket_address_parse(config->address, &address, &size);
 
 	for (unsigned i = 0; i < WORKER_MAX; ++i)
 		listener->fds[i] = -1;
@@ -91,7 +91,7 @@ int listener_bind(struct proxy_listener *listener, const struct proxy_listener_c
 			return r;
 		}
 	}
-	address_text((const struct sockaddr *)&address, text);
+	socket_address_text((const struct sockaddr *)&address, text);
 	listener->address = strdup(text);
 	listener->advertised = strdup(config->advertised ? config->advertised : text);
 	return listener->address && listener->advertised ? 0 : -ENOMEM;
@@ -143,7 +143,7 @@ static void on_pause_over(struct loop_timer *timer)
 
 static void welcome(struct worker *worker, int fd, const struct sockaddr_storage *peer)
 {
-	char text[ADDRESS_TEXT_MAX];
+	char text[SOCKET_ADDRESS_TEXT_MAX];
 	int on = 1;
 
 	if (worker->unauthenticated >= worker->limits.unauthenticated ||
@@ -152,7 +152,7 @@ static void welcome(struct worker *worker, int fd, const struct sockaddr_storage
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	address_text((const struct sockaddr *)peer, text);
+	socket_address_text((const struct sockaddr *)peer, text);
 	conn_new(worker, fd, text);
 }
 

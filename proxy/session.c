@@ -8,10 +8,10 @@
 #include "core/base/clock.h"
 #include "core/net/scram.h"
 #include "core/wire/codec.h"
-#include "proxy/address.h"
 #include "proxy/conn.h"
 #include "proxy/produce.h"
 #include "proxy/proxy_state.h"
+#include "proxy/socket_address.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -160,10 +160,10 @@ bool session_address_allowed(const struct conn *conn)
 	bool allowed = key->allow_count == 0;
 
 	for (size_t i = 0; i < key->deny_count; ++i)
-		if (address_in(conn->peer, key->deny[i]))
+		if (socket_address_in(conn->peer, key->deny[i]))
 			return false;
 	for (size_t i = 0; i < key->allow_count && !allowed; ++i)
-		allowed = address_in(conn->peer, key->allow[i]);
+		allowed = socket_address_in(conn->peer, key->allow[i]);
 	return allowed;
 }
 

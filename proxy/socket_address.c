@@ -1,7 +1,7 @@
 // Everything is compared as 16 bytes: an IPv4 address is the IPv6 one it is mapped to, so that one
 // list serves both kinds of listeners.
 
-#include "proxy/address.h"
+#include "proxy/socket_address.h"
 
 #include "core/base/util.h"
 
@@ -13,7 +13,7 @@
 
 static const uint8_t v4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-void address_text(const struct sockaddr *address, char room[ADDRESS_TEXT_MAX])
+void socket_address_text(const struct sockaddr *address, char room[SOCKET_ADDRESS_TEXT_MAX])
 {
 	const struct sockaddr_in *v4 = (const void *)address;
 	const struct sockaddr_in6 *v6 = (const void *)address;
@@ -21,15 +21,15 @@ void address_text(const struct sockaddr *address, char room[ADDRESS_TEXT_MAX])
 
 	if (address->sa_family == AF_INET) {
 		inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-		snprintf(room, ADDRESS_TEXT_MAX, "%s:%u", host, ntohs(v4->sin_port));
+		snprintf(room, SOCKET_ADDRESS_TEXT_MAX, "%s:%u", host, ntohs(v4->sin_port));
 	} else if (address->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
 		inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, host, sizeof host);
-		snprintf(room, ADDRESS_TEXT_MAX, "%s:%u", host, ntohs(v6->sin6_port));
+		snprintf(room, SOCKET_ADDRESS_TEXT_MAX, "%s:%u", host, ntohs(v6->sin6_port));
 	} else if (address->sa_family == AF_INET6) {
 		inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-		snprintf(room, ADDRESS_TEXT_MAX, "[%s]:%u", host, ntohs(v6->sin6_port));
+		snprintf(room, SOCKET_ADDRESS_TEXT_MAX, "[%s]:%u", host, ntohs(v6->sin6_port));
 	} else {
-		snprintf(room, ADDRESS_TEXT_MAX, "?");
+		snprintf(room, SOCKET_ADDRESS_TEXT_MAX, "?");
 	}
 }
 
@@ -45,13 +45,13 @@ static bool address_bytes(const char *text, uint8_t ret[16], unsigned *ret_offse
 	return inet_pton(AF_INET, text, ret + 12) == 1;
 }
 
-static bool host_of(const char *text, char room[ADDRESS_TEXT_MAX])
+static bool host_of(const char *text, char room[SOCKET_ADDRESS_TEXT_MAX])
 {
 	const char *start = *text == '[' ? text + 1 : text;
 	const char *end = *text == '[' ? strchr(text, ']') : strrchr(text, ':');
 	size_t size = end ? (size_t)(end - start) : strlen(start);
 
-	if (size >= ADDRESS_TEXT_MAX)
+	if (size >= SOCKET_ADDRESS_TEXT_MAX)
 		return false;
 	memcpy(room, start, size);
 	room[size] = 0;
@@ -67,9 +67,9 @@ static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
 }
 
-bool address_in(const char *text, const char *block)
+bool socket_address_in(const char *text, const char *block)
 {
-	char host[ADDRESS_TEXT_MAX], network[ADDRESS_TEXT_MAX];
+	char host[SOCKET_ADDRESS_TEXT_MAX], network[SOCKET_ADDRESS_TEXT_MAX];
 	uint8_t address[16], base[16];
 	unsigned offset, ignored, bits;
 	const char *slash = strchr(block, '/');
@@ -93,7 +93,7 @@ bool address_in(const char *text, const char *block)
 	return same_bits(address, base, bits);
 }
 
-int address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_size)
+int socket_address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_size)
 {
 	struct addrinfo hints = {.ai_family = AF_UNSPEC,
 				 .ai_socktype = SOCK_STREAM,

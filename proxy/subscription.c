@@ -29,9 +29,9 @@ static struct member_link *link_new(struct subscription *subscription, const str
 	link->group = group->object.id;
 	link->session = subscription->stream.conn->node.key;
 	link->subscription = subscription;
-	link->join.fn = group_on_join;
-	link->stop.fn = group_on_stop;
-	link->leave.fn = group_on_leave;
+	link->join.fn = member_on_join;
+	link->stop.fn = member_on_stop;
+	link->leave.fn = member_on_leave;
 	link->joined.fn = subscription_on_joined;
 	link->stopped.fn = subscription_on_stopped;
 	link->closed.fn = subscription_on_closed;
@@ -188,7 +188,7 @@ static void pass_credit(struct subscription *subscription)
 	}
 	subscription->passed_messages = subscription->credit_messages;
 	subscription->passed_bytes = bytes;
-	*letter = (struct credit_letter){.task.fn = group_on_credit,
+	*letter = (struct credit_letter){.task.fn = member_on_credit,
 					 .link = subscription->link,
 					 .messages = subscription->credit_messages,
 					 .bytes = bytes,
@@ -436,7 +436,7 @@ void subscription_settle(struct conn *conn, struct subscription *subscription,
 		conn_close(conn, CODE_OVERLOADED, "out of memory");
 		return;
 	}
-	*letter = (struct settle_letter){.task.fn = group_on_settle,
+	*letter = (struct settle_letter){.task.fn = member_on_settle,
 					 .link = subscription ? subscription->link : NULL,
 					 .number = head.settle,
 					 .count = head.count};

@@ -6,7 +6,7 @@
 #include "adapters/adapter.h"
 #include "core/base/problem.h"
 #include "core/net/tls.h"
-#include "proxy/address.h"
+#include "proxy/socket_address.h"
 #include "server/metrics.h"
 
 #include <errno.h>
@@ -50,7 +50,7 @@ static char *address_check(const char *setting, const char *address)
 	struct sockaddr_storage parsed;
 	socklen_t size;
 
-	return address_parse(address, &parsed, &size) < 0
+	return socket_address_parse(address, &parsed, &size) < 0
 		       ? problem("%s: \"%s\" is not an address such as 127.0.0.1:7300, [::]:7300 "
 				 "or 0.0.0.0:7300",
 				 setting, address)

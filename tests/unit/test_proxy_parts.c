@@ -1,9 +1,9 @@
 // The small parts of the data plane by themselves: the id map, turns, addresses, tenant ledgers.
 
 #include "core/base/map.h"
-#include "proxy/address.h"
 #include "proxy/fair.h"
 #include "proxy/shared.h"
+#include "proxy/socket_address.h"
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -129,20 +129,20 @@ static void a_queue_alone_is_not_held_back(void)
 
 static void blocks(void)
 {
-	CHECK(address_in("10.1.2.3:99", "10.0.0.0/8"));
-	CHECK(!address_in("11.1.2.3:99", "10.0.0.0/8"));
-	CHECK(address_in("192.0.2.129:1", "192.0.2.128/25"));
-	CHECK(!address_in("192.0.2.127:1", "192.0.2.128/25"));
-	CHECK(address_in("192.0.2.1:1", "192.0.2.1"));
-	CHECK(address_in("192.0.2.1:1", "0.0.0.0/0"));
-	CHECK(!address_in("[2001:db8::1]:5", "0.0.0.0/0"));
-	CHECK(address_in("[2001:db8::1]:5", "2001:db8::/32"));
-	CHECK(!address_in("[2001:db9::1]:5", "2001:db8::/32"));
-	CHECK(address_in("[::1]:5", "::1"));
-	CHECK(!address_in("10.0.0.1:1", "10.0.0.0/33"));
-	CHECK(!address_in("10.0.0.1:1", "10.0.0.0/x"));
-	CHECK(!address_in("10.0.0.1:1", "nonsense"));
-	CHECK(!address_in("?", "0.0.0.0/0"));
+	CHECK(socket_address_in("10.1.2.3:99", "10.0.0.0/8"));
+	CHECK(!socket_address_in("11.1.2.3:99", "10.0.0.0/8"));
+	CHECK(socket_address_in("192.0.2.129:1", "192.0.2.128/25"));
+	CHECK(!socket_address_in("192.0.2.127:1", "192.0.2.128/25"));
+	CHECK(socket_address_in("192.0.2.1:1", "192.0.2.1"));
+	CHECK(socket_address_in("192.0.2.1:1", "0.0.0.0/0"));
+	CHECK(!socket_address_in("[2001:db8::1]:5", "0.0.0.0/0"));
+	CHECK(socket_address_in("[2001:db8::1]:5", "2001:db8::/32"));
+	CHECK(!socket_address_in("[2001:db9::1]:5", "2001:db8::/32"));
+	CHECK(socket_address_in("[::1]:5", "::1"));
+	CHECK(!socket_address_in("10.0.0.1:1", "10.0.0.0/33"));
+	CHECK(!socket_address_in("10.0.0.1:1", "10.0.0.0/x"));
+	CHECK(!socket_address_in("10.0.0.1:1", "nonsense"));
+	CHECK(!socket_address_in("?", "0.0.0.0/0"));
 }
 
 static void texts(void)
@@ -150,25 +150,25 @@ static void texts(void)
 	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(80)};
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(443)};
 	struct sockaddr_storage storage;
-	char text[ADDRESS_TEXT_MAX];
+	char text[SOCKET_ADDRESS_TEXT_MAX];
 	socklen_t size;
 
 	v4.sin_addr.s_addr = htonl(0x7f000001);
-	address_text((const struct sockaddr *)&v4, text);
+	socket_address_text((const struct sockaddr *)&v4, text);
 	CHECK_STR(text, "127.0.0.1:80");
 	v6.sin6_addr.s6_addr[15] = 1;
-	address_text((const struct sockaddr *)&v6, text);
+	socket_address_text((const struct sockaddr *)&v6, text);
 	CHECK_STR(text, "[::1]:443");
 	memcpy(v6.sin6_addr.s6_addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x01\x02\x03", 16);
-	address_text((const struct sockaddr *)&v6, text);
+	socket_address_text((const struct sockaddr *)&v6, text);
 	CHECK_STR(text, "10.1.2.3:443");
-	CHECK_EQ(address_parse("127.0.0.1:80", &storage, &size), 0);
+	CHECK_EQ(socket_address_parse("127.0.0.1:80", &storage, &size), 0);
 	CHECK_EQ(size, sizeof v4);
-	CHECK_EQ(address_parse("[::1]:80", &storage, &size), 0);
+	CHECK_EQ(socket_address_parse("[::1]:80", &storage, &size), 0);
 	CHECK_EQ(storage.ss_family, AF_INET6);
-	CHECK(address_parse("127.0.0.1", &storage, &size) < 0);
-	CHECK(address_parse("127.0.0.1:", &storage, &size) < 0);
-	CHECK(address_parse("127.0.0.1:http", &storage, &size) < 0);
+	CHECK(socket_address_parse("127.0.0.1", &storage, &size) < 0);
+	CHECK(socket_address_parse("127.0.0.1:", &storage, &size) < 0);
+	CHECK(socket_address_parse("127.0.0.1:http", &storage, &size) < 0);
 }
 
 // ---- one ledger a tenant, whoever comes first
