@@ -665,11 +665,40 @@ static void keys_fail_at_random(void)
 	}
 }
 
+// Who waits for memory goes on when an eighth is free, and a deadline is known however many batches
+// have ended meanwhile.
+static void relief_and_deadlines(void)
+{
+	struct lane_config config = plenty;
+	struct lane_batch *batch;
+	struct lane lane;
+	int number = 0;
+
+	config.memory_bytes = 64 << 10;
+	config.batch_bytes = 4 << 10;
+	start(&lane, &config);
+	CHECK_EQ(lane_next_ns(&lane, 0), UINT64_MAX);
+	while (add_until(&lane, number, false, 0, (uint64_t)(number + 1) * MS_NS) == 0)
+		++number;
+	CHECK(!lane_is_relieved(&lane) && !lane_fits(&lane, lane_charge(50)));
+	batch = take(&lane);
+	all_ok(&lane, batch, 0);
+	CHECK(!lane_is_relieved(&lane) && lane_fits(&lane, lane_charge(50)));
+	CHECK(lane_next_ns(&lane, 0) <= MS_NS); // the first message's, which has ended
+	CHECK(!lane_expired(&lane, MS_NS, false));
+	CHECK(lane_next_ns(&lane, MS_NS) > 2 * MS_NS);
+	while ((batch = take(&lane)))
+		all_ok(&lane, batch, 0);
+	CHECK(lane_is_relieved(&lane));
+	CHECK_EQ(lane_next_ns(&lane, 0), UINT64_MAX);
+	lane_deinit(&lane);
+}
+
 UNIT_MAIN(UNIT_CASE(smart_batching), UNIT_CASE(full_batches_follow), UNIT_CASE(keys_one_at_a_time),
 	  UNIT_CASE(failed_first), UNIT_CASE(lost_in_order), UNIT_CASE(unknown_stays_unknown),
 	  UNIT_CASE(retry_waits), UNIT_CASE(deadlines), UNIT_CASE(late_failure_is_final),
-	  UNIT_CASE(memory_limit), UNIT_CASE(window_divides), UNIT_CASE(too_large),
-	  UNIT_CASE(linger), UNIT_CASE(flushing), UNIT_CASE(random_schedules),
+	  UNIT_CASE(memory_limit), UNIT_CASE(relief_and_deadlines), UNIT_CASE(window_divides),
+	  UNIT_CASE(too_large), UNIT_CASE(linger), UNIT_CASE(flushing), UNIT_CASE(random_schedules),
 	  UNIT_CASE(other_keys_go_on), UNIT_CASE(a_quota_holds_every_key),
 	  UNIT_CASE(parked_messages_run_out_of_time), UNIT_CASE(nothing_succeeds),
 	  UNIT_CASE(keys_fail_at_random))

@@ -36,8 +36,11 @@
 
 void lane_init(struct lane *lane, const struct lane_config *config)
 {
-	*lane = (struct lane){
-		.config = *config, .next_number = 1, .armed_ns = UINT64_MAX, .idle = true};
+	*lane = (struct lane){.config = *config,
+			      .next_number = 1,
+			      .armed_ns = UINT64_MAX,
+			      .soonest_ns = UINT64_MAX,
+			      .idle = true};
 	list_init(&lane->waiting);
 	list_init(&lane->sent);
 	list_init(&lane->spare);
@@ -65,6 +68,16 @@ void lane_deinit(struct lane *lane)
 size_t lane_charge(size_t record_size)
 {
 	return record_size + sizeof(struct lane_entry);
+}
+
+bool lane_fits(const struct lane *lane, size_t charge)
+{
+	return lane->memory == 0 || lane->memory + charge <= lane->config.memory_bytes;
+}
+
+bool lane_is_relieved(const struct lane *lane)
+{
+	return lane->memory <= lane->config.memory_bytes - lane->config.memory_bytes / 8;
 }
 
 static int lane_open(struct lane *lane, uint64_t now_ns)
@@ -103,7 +116,7 @@ int lane_add(struct lane *lane, size_t record_size, const struct lane_entry *ent
 	size_t charge = lane_charge(record_size);
 	bool wake = lane->idle;
 
-	if (lane->memory + charge > lane->config.memory_bytes && lane->memory > 0)
+	if (!lane_fits(lane, charge))
 		return LANE_E_FULL;
 	if (lane->open && lane_open_is_full(lane, record_size)) {
 		lane_seal(lane);
@@ -114,6 +127,7 @@ int lane_add(struct lane *lane, size_t record_size, const struct lane_entry *ent
 		return -ENOMEM;
 	if (batch_reserve(lane->open, 1, record_size) < 0)
 		return -ENOMEM;
+	lane->soonest_ns = MIN(lane->soonest_ns, entry->deadline_ns);
 	if (entry->deadline_ns < lane->armed_ns) {
 		lane->armed_ns = entry->deadline_ns;
 		wake = true;
@@ -475,6 +489,8 @@ struct lane_batch *lane_expired(struct lane *lane, uint64_t now_ns, bool everyth
 
 	if (everything)
 		now_ns = UINT64_MAX;
+	else if (now_ns < lane->soonest_ns)
+		return NULL;
 	late = lane_expire_of(lane, &lane->waiting, now_ns);
 	if (!late)
 		late = lane_expire_of(lane, &lane->parked.batches, now_ns);
@@ -581,13 +597,25 @@ static uint64_t list_deadline(const struct list *batches, uint64_t next_ns)
 	return next_ns;
 }
 
-uint64_t lane_next_ns(const struct lane *lane, uint64_t now_ns)
+// Looked for among all batches only when the one known so far has passed: as a rule it was met.
+static uint64_t lane_soonest(struct lane *lane, uint64_t now_ns)
 {
-	const struct lane_batch *front = lane_front(lane);
 	uint64_t next_ns = lane->open ? lane->open->deadline_ns : UINT64_MAX;
 
-	next_ns = list_deadline(&lane->sent, list_deadline(&lane->waiting, next_ns));
-	next_ns = list_deadline(&lane->parked.batches, next_ns);
+	if (lane->messages == 0) {
+		lane->soonest_ns = UINT64_MAX;
+	} else if (lane->soonest_ns <= now_ns) {
+		next_ns = list_deadline(&lane->sent, list_deadline(&lane->waiting, next_ns));
+		lane->soonest_ns = list_deadline(&lane->parked.batches, next_ns);
+	}
+	return lane->soonest_ns;
+}
+
+uint64_t lane_next_ns(struct lane *lane, uint64_t now_ns)
+{
+	const struct lane_batch *front = lane_front(lane);
+	uint64_t next_ns = lane_soonest(lane, now_ns);
+
 	if (!list_empty(&lane->parked.batches) && lane->parked.until_ns > now_ns)
 		next_ns = MIN(next_ns, lane->parked.until_ns);
 	if (front && lane->hold_ns > now_ns)

@@ -34,8 +34,10 @@ struct lane {
 	uint64_t memory;   // charged
 	uint64_t messages; // not ended
 	uint64_t next_number;
-	uint64_t hold_ns;  // nothing leaves before
-	uint64_t armed_ns; // the driver's timer is set for this time at the latest
+	uint64_t hold_ns;    // nothing leaves before
+	uint64_t armed_ns;   // the driver's timer is set for this time at the latest
+	uint32_t waiters;    // threads that wait for memory
+	uint64_t soonest_ns; // no entry that has not ended has an earlier deadline
 	uint64_t next_serial;
 	bool idle;      // nothing to be done: wake the driver for the first message
 	bool idle_full; // wake the driver for the first full batch
@@ -65,7 +67,9 @@ void lane_deinit(struct lane *lane); // frees what is left unreported
 // LANE_E_FULL; -ENOMEM.
 int lane_add(struct lane *lane, size_t record_size, const struct lane_entry *entry, uint64_t now_ns,
 	     uint8_t **ret_record, bool *ret_wake);
-size_t lane_charge(size_t record_size); // what one record takes from memory_bytes
+size_t lane_charge(size_t record_size);                 // what one record takes from memory_bytes
+bool lane_fits(const struct lane *lane, size_t charge); // alone, one always does
+bool lane_is_relieved(const struct lane *lane);         // an eighth of its memory is free
 
 // The next batch to be sent; it is then in `sent` under a number. `window` is what the proxy grants
 // now and `max_payload` what any frame may have, both without the frame header.
@@ -100,5 +104,6 @@ bool lane_waits(const struct lane *lane); // something is not sent
 uint64_t lane_flush(struct lane *lane);
 bool lane_flushed(const struct lane *lane, uint64_t serial);
 
-// When to look again because of time, after `now_ns` but for deadlines; UINT64_MAX: never.
-uint64_t lane_next_ns(const struct lane *lane, uint64_t now_ns);
+// When to look again because of time, after `now_ns` but for deadlines, maybe earlier than there is
+// something to do; UINT64_MAX: never.
+uint64_t lane_next_ns(struct lane *lane, uint64_t now_ns);

@@ -77,6 +77,7 @@ static void producer_destroy(struct mqp_producer *producer)
 	lane_deinit(&producer->acked);
 	lane_deinit(&producer->oneway);
 	pthread_cond_destroy(&producer->changed);
+	pthread_cond_destroy(&producer->room);
 	pthread_mutex_destroy(&producer->lock);
 	client_unref(producer->client);
 	free(producer->topic);
@@ -103,6 +104,7 @@ static int producer_alloc(struct mqp_client *client, const struct mqp_producer_c
 	producer->max_record = UINT32_MAX / 4;
 	pthread_mutex_init(&producer->lock, NULL);
 	client_cond_init(&producer->changed);
+	client_cond_init(&producer->room);
 	lanes_init(producer);
 	producer_io_init(producer);
 	*ret = producer;
@@ -139,12 +141,14 @@ struct room {
 	size_t charge;
 };
 
+// Who has to wait goes on when an eighth is free: woken for every batch that ends, a fast sender
+// and the I/O would do little but change places.
 static bool room_done(void *ctx)
 {
 	const struct room *room = ctx;
 
-	return room->producer->closing || room->lane->memory == 0 ||
-	       room->lane->memory + room->charge <= room->lane->config.memory_bytes;
+	return room->producer->closing ||
+	       (lane_is_relieved(room->lane) && lane_fits(room->lane, room->charge));
 }
 
 // Waits for memory without the lock. MQP_TIMEOUT, MQP_QUEUE_FULL.
@@ -156,8 +160,15 @@ static enum mqp_code producer_wait_room(struct mqp_producer *producer, struct la
 
 	if (producer->config.when_full == MQP_FULL_FAIL || client_blocked(producer->client))
 		return MQP_QUEUE_FULL;
-	got = client_wait(producer->client, &producer->lock, &producer->changed, room_done, &room,
+	pthread_mutex_lock(&producer->lock);
+	++lane->waiters;
+	pthread_mutex_unlock(&producer->lock);
+	got = client_wait(producer->client, &producer->lock, &producer->room, room_done, &room,
 			  deadline_ns);
+	pthread_mutex_lock(&producer->lock);
+	--lane->waiters;
+	got |= lane_fits(lane, room.charge); // less than an eighth will do at the last moment
+	pthread_mutex_unlock(&producer->lock);
 	return got ? MQP_OK : MQP_TIMEOUT;
 }
 
@@ -401,6 +412,7 @@ static void producer_ask(struct mqp_producer *producer, bool *flag)
 	lane_flush(&producer->oneway);
 	producer_post(producer);
 	pthread_cond_broadcast(&producer->changed);
+	pthread_cond_broadcast(&producer->room);
 	pthread_mutex_unlock(&producer->lock);
 }
 

@@ -13,6 +13,7 @@ struct mqp_producer {
 
 	pthread_mutex_t lock; // guards all down to I/O
 	pthread_cond_t changed;
+	pthread_cond_t room; // so much memory is free again that who waits for it may go on
 	struct lane acked;
 	struct lane oneway;
 	struct ids ids;

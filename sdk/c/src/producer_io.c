@@ -71,10 +71,17 @@ static void producer_count(struct mqp_producer *producer)
 	producer->counted_bytes = bytes;
 }
 
+static bool lane_relieves(const struct lane *lane)
+{
+	return lane->waiters > 0 && lane_is_relieved(lane);
+}
+
 static void producer_changed(struct mqp_producer *producer)
 {
 	producer_count(producer);
 	pthread_cond_broadcast(&producer->changed);
+	if (lane_relieves(&producer->acked) || lane_relieves(&producer->oneway))
+		pthread_cond_broadcast(&producer->room);
 }
 
 // ---- Ends without an answer ------------------------------------------------------------------
