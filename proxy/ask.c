@@ -147,6 +147,41 @@ static void ask_cluster(struct ask *ask)
 
 // ---- topics
 
+// The topic with so many partitions; NULL: no memory.
+static const struct topic *grown(const struct topic *topic, uint32_t partitions)
+{
+	// Not the whole struct: its count of references changes meanwhile.
+	struct topic draft = {.object.id = topic->object.id,
+			      .name = topic->name,
+			      .physical = topic->physical,
+			      .tenant = topic->tenant,
+			      .cluster = topic->cluster,
+			      .incarnation = topic->incarnation,
+			      .partitions = partitions,
+			      .message_bytes = topic->message_bytes,
+			      .retention_ms = topic->retention_ms,
+			      .retention_bytes = topic->retention_bytes,
+			      .durability = topic->durability,
+			      .state = topic->state,
+			      .native = topic->native,
+			      .dead_letter_of = topic->dead_letter_of};
+
+	return model_new(MODEL_TOPIC, &draft);
+}
+
+static void ask_topic_create(struct ask *ask, const struct topic *topic)
+{
+	uint32_t partitions = (uint32_t)number_of(ask, "partitions");
+	const struct topic *wanted =
+		partitions > topic->partitions ? grown(topic, partitions) : model_ref(topic);
+
+	if (wanted)
+		ask->backend->ops->topic_create(ask->backend->adapter, wanted, on_done, ask);
+	else
+		ask_finish(ask, CODE_OVERLOADED, NULL);
+	model_unref(wanted);
+}
+
 static void ask_topic(struct ask *ask)
 {
 	const struct topic *topic = catalog_topic(ask->proxy->catalog, number_of(ask, "topic"));
@@ -165,7 +200,7 @@ static void ask_topic(struct ask *ask)
 	ops = ask->backend->ops;
 	adapter = ask->backend->adapter;
 	switch (ask->kind) {
-	case ASK_TOPIC_CREATE: ops->topic_create(adapter, topic, on_done, ask); break;
+	case ASK_TOPIC_CREATE: ask_topic_create(ask, topic); break;
 	case ASK_TOPIC_DELETE: ops->topic_delete(adapter, topic, on_done, ask); break;
 	case ASK_TOPIC_DESCRIBE: ops->topic_describe(adapter, topic, on_json, ask); break;
 	case ASK_TOPIC_PURGE: ops->topic_purge(adapter, topic, preview(ask), on_json, ask); break;

@@ -251,7 +251,7 @@ static const struct field topic_fields[] = {
 	{.name = "partitions",
 	 .type = FIELD_U32,
 	 AT(partitions),
-	 .flags = FIELD_IMMUTABLE,
+	 .flags = FIELD_GROWS,
 	 .min = 1,
 	 .max = 1024,
 	 .initial = 1,

@@ -33,6 +33,7 @@ enum field_flag {
 	FIELD_HIDDEN = 8,      // not in the JSON form
 	FIELD_NONE = 16,       // JSON null stands for the value `none`
 	FIELD_WRITE_ONLY = 32, // taken, never given out
+	FIELD_GROWS = 64,      // afterwards it may only become more
 };
 
 struct field {

@@ -449,6 +449,20 @@ static void read_fixed(struct json_reader *reader, const struct field *field, co
 	field_problem(reader, field, "cannot be changed");
 }
 
+// A member that can only grow may be repeated too.
+static void read_growing(struct json_reader *reader, const struct field *field, const json_t *value,
+			 void *object)
+{
+	uint64_t number = field_get(field, object);
+	size_t before = json_array_size(reader->errors);
+
+	read_value(reader, field, value, object);
+	if (json_array_size(reader->errors) > before || field_get(field, object) >= number)
+		return;
+	reader->conflict = true;
+	field_problem(reader, field, "cannot become less");
+}
+
 static const json_t *member_find(const json_t *body, const char *name)
 {
 	const char *dot = strchr(name, '.');
@@ -476,6 +490,8 @@ static void read_member(struct json_reader *reader, const struct field *field, c
 			field_problem(reader, field, "is missing");
 	} else if (!reader->create && field->flags & FIELD_IMMUTABLE) {
 		read_fixed(reader, field, value, object);
+	} else if (!reader->create && field->flags & FIELD_GROWS) {
+		read_growing(reader, field, value, object);
 	} else {
 		read_value(reader, field, value, object);
 	}

@@ -28,7 +28,7 @@
 	    "{reachable, version, nodes, durability, durability_reason, capabilities:{…}, "        \
 	    "latency_us}")                                                                         \
 	ROW(CLUSTER_STATE, "{cluster}", "{state, circuit, latency_us, error?}")                    \
-	ROW(TOPIC_CREATE, "{topic}", "{}")                                                         \
+	ROW(TOPIC_CREATE, "{topic, partitions?}: more of them than it has", "{}")                  \
 	ROW(TOPIC_DELETE, "{topic}", "{}")                                                         \
 	ROW(TOPIC_DESCRIBE, "{topic}", "{partitions:[{partition, first, end, bytes, oldest_ms}]}") \
 	ROW(GROUP_CREATE, "{group}", "{}")                                                         \

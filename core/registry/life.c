@@ -13,13 +13,15 @@ int registry_pending(struct registry *registry, struct registry_pending *pending
 	// States: 0 creating, 1 ready, 2 deleting. The term with IN makes SQLite use the partial
 	// indexes.
 	static const char sql[] =
-		"SELECT 3, id, 0 FROM topics WHERE state IN (0, 2) AND state = 0"
-		" UNION ALL SELECT 4, g.id, 0 FROM \"groups\" g JOIN topics t ON g.topic = t.id"
+		"SELECT 3, id, 0, 0 FROM topics WHERE state IN (0, 2) AND state = 0"
+		" UNION ALL SELECT 3, id, 0, growing_to FROM topics WHERE growing_to > 0 AND state "
+		"= 1"
+		" UNION ALL SELECT 4, g.id, 0, 0 FROM \"groups\" g JOIN topics t ON g.topic = t.id"
 		"  LEFT JOIN topics d ON g.dead_letter_topic = d.id"
 		"  WHERE g.state IN (0, 2) AND g.state = 0 AND t.state = 1 AND (d.id IS NULL OR "
 		"d.state = 1)"
-		" UNION ALL SELECT 4, id, 1 FROM \"groups\" WHERE state IN (0, 2) AND state = 2"
-		" UNION ALL SELECT 3, id, 1 FROM topics WHERE state IN (0, 2) AND state = 2"
+		" UNION ALL SELECT 4, id, 1, 0 FROM \"groups\" WHERE state IN (0, 2) AND state = 2"
+		" UNION ALL SELECT 3, id, 1, 0 FROM topics WHERE state IN (0, 2) AND state = 2"
 		"  AND NOT EXISTS (SELECT 1 FROM \"groups\" g WHERE g.topic = topics.id)"
 		"  AND NOT EXISTS (SELECT 1 FROM \"groups\" g WHERE g.dead_letter_topic = topics.id"
 		"   AND g.dead_letter_topic != 0)"
@@ -36,6 +38,7 @@ int registry_pending(struct registry *registry, struct registry_pending *pending
 			.kind = (enum registry_kind)sqlite3_column_int(statement, 0),
 			.id = (uint64_t)sqlite3_column_int64(statement, 1),
 			.deleting = sqlite3_column_int(statement, 2) != 0,
+			.partitions = (uint32_t)sqlite3_column_int(statement, 3),
 		};
 		r = 0;
 	}
@@ -85,26 +88,54 @@ static int settle_gone(struct work *work, enum registry_kind kind, const struct 
 	return r < 0 ? r : life_finish(work);
 }
 
-static int settle_state(struct work *work, enum registry_kind kind, struct row *row,
-			enum model_state state, const char *reason)
+// Writes the row if something has changed. `action`: for the audit log; NULL: only the reason has.
+// Takes `before`.
+static int settle_write(struct work *work, enum registry_kind kind, struct row *row, json_t *before,
+			const char *action)
 {
-	json_t *before = store_json(work, kind, row), *after;
-	bool moves = *state_of(kind, row) != state;
-	int r;
+	json_t *after = store_json(work, kind, row);
+	int r = before && after ? 0 : -ENOMEM;
 
-	*state_of(kind, row) = (uint8_t)state;
-	row->state_reason = reason;
-	after = store_json(work, kind, row);
-	r = before && after ? 0 : -ENOMEM;
 	if (r == 0 && !json_equal(before, after)) {
 		r = store_update(work, kind, row);
-		if (r == 0 && moves)
-			r = audit_row(work, state == MODEL_READY ? "ready" : "failed", kind, row,
-				      before, after);
+		if (r == 0 && action)
+			r = audit_row(work, action, kind, row, before, after);
 	}
 	json_decref(before);
 	json_decref(after);
 	return r;
+}
+
+static int settle_state(struct work *work, enum registry_kind kind, struct row *row,
+			enum model_state state, const char *reason)
+{
+	json_t *before = store_json(work, kind, row);
+	bool moves = *state_of(kind, row) != state;
+
+	*state_of(kind, row) = (uint8_t)state;
+	row->state_reason = reason;
+	return settle_write(work, kind, row, before,
+			    !moves                 ? NULL
+			    : state == MODEL_READY ? "ready"
+						   : "failed");
+}
+
+// A refusal leaves the topic as it was, and serving.
+static int settle_growth(struct work *work, struct row *row, uint32_t partitions, enum code code,
+			 const char *reason, bool failed)
+{
+	json_t *before = store_json(work, REGISTRY_TOPIC, row);
+	struct topic *topic = &row->model.topic;
+
+	row->state_reason = code == CODE_OK ? NULL : reason;
+	if (code == CODE_OK)
+		topic->partitions = MAX(topic->partitions, partitions);
+	if (failed || row->growing_to <= topic->partitions)
+		row->growing_to = 0;
+	return settle_write(work, REGISTRY_TOPIC, row, before,
+			    code == CODE_OK ? "grown"
+			    : failed        ? "not grown"
+					    : NULL);
 }
 
 static int settle(struct work *work, const struct registry_pending *pending, enum code code,
@@ -119,6 +150,8 @@ static int settle(struct work *work, const struct registry_pending *pending, enu
 	deleting = *state_of(pending->kind, &row) == MODEL_DELETING;
 	if (deleting != pending->deleting)
 		return 0; // it was deleted while it was being made; the next round sees that
+	if (pending->partitions)
+		return settle_growth(work, &row, pending->partitions, code, reason, failed);
 	if (code == CODE_OK && deleting)
 		return settle_gone(work, pending->kind, &row);
 	if (code == CODE_OK)

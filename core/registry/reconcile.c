@@ -216,6 +216,9 @@ static void ask(struct reconcile *reconcile, struct attempt *attempt, uint64_t n
 	json_t *parameters = json_pack("{s:I}", pending->kind == REGISTRY_TOPIC ? "topic" : "group",
 				       (json_int_t)pending->id);
 
+	if (pending->partitions)
+		json_object_set_new(parameters, "partitions", json_integer(pending->partitions));
+
 	if (!question || !mail || !parameters) {
 		free(question);
 		free(mail);
@@ -273,6 +276,7 @@ static uint64_t ask_due(struct reconcile *reconcile, uint64_t now_ns)
 		attempt->seen = true;
 		if (attempt->asked || busy(reconcile, &pending[i]))
 			continue;
+		attempt->pending = pending[i];
 		if (attempt->due_ns <= now_ns && reconcile->asked < ASKED_MAX)
 			ask(reconcile, attempt, now_ns);
 		else if (attempt->due_ns > now_ns)

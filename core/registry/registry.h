@@ -231,7 +231,8 @@ int registry_restore(struct registry *registry, const struct registry_actor *act
 struct registry_pending {
 	enum registry_kind kind; // topic or group
 	uint64_t id;
-	bool deleting; // else creating or failed
+	bool deleting;       // else creating, failed or growing
+	uint32_t partitions; // a topic that grows: how many it is to have; else 0
 };
 // What waits for its backend and may be tried now: a topic goes only after its groups.
 int registry_pending(struct registry *registry, struct registry_pending *pending, size_t room,

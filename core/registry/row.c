@@ -35,6 +35,10 @@ static const struct field topic_extra[] = {
 	{.name = "edited", .type = FIELD_U64, EXTRA(edited), .flags = FIELD_HIDDEN},
 	{.name = "created_ms", .type = FIELD_TIME, EXTRA(created_ms), .flags = FIELD_HIDDEN},
 	{.name = "state_reason", .type = FIELD_TEXT, EXTRA(state_reason), .flags = FIELD_READ_ONLY},
+	{.name = "growing_to",
+	 .type = FIELD_U32,
+	 EXTRA(growing_to),
+	 .flags = FIELD_READ_ONLY | FIELD_NONE},
 };
 
 static const struct field group_extra[] = {

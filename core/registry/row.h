@@ -37,9 +37,10 @@ struct row {
 	int64_t created_ms;
 	const char *state_reason; // why a topic or group is not ready yet
 	const char *description;
-	uint64_t family;  // access keys: the first of those that rotated into each other
-	bool dead_letter; // groups: made with a dead-letter topic
-	bool deleting;    // tenants, clusters: gone for everybody, but topics are still going
+	uint32_t growing_to; // topics: partitions asked for, until the backend has them; 0: none
+	uint64_t family;     // access keys: the first of those that rotated into each other
+	bool dead_letter;    // groups: made with a dead-letter topic
+	bool deleting;       // tenants, clusters: gone for everybody, but topics are still going
 };
 
 struct row_kind {

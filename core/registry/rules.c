@@ -179,6 +179,21 @@ static void physical_make(struct work *work, struct row *row, const char **ret)
 	*ret = physical;
 }
 
+// More partitions are there when the backend has them (life.c); until then the old ones serve.
+static int topic_grow(struct work *work, struct row *row, const struct row *old)
+{
+	uint32_t wanted = row->model.topic.partitions;
+
+	if (wanted == old->model.topic.partitions || old->model.topic.state == MODEL_FAILED)
+		return 0;
+	if (old->model.topic.state != MODEL_READY)
+		return work_refuse(work, CODE_NOT_READY, "the topic is being made");
+	row->growing_to = MAX(wanted, old->growing_to);
+	row->state_reason = NULL;
+	row->model.topic.partitions = old->model.topic.partitions;
+	return 0;
+}
+
 static int topic_check(struct work *work, struct row *row, const struct row *old,
 		       struct json_reader *reader)
 {
@@ -192,7 +207,7 @@ static int topic_check(struct work *work, struct row *row, const struct row *old
 			topic->state = MODEL_CREATING;
 			row->state_reason = NULL;
 		}
-		return 0;
+		return topic_grow(work, row, old);
 	}
 	topic->tenant = work->tenant->object.id;
 	r = topic_place(work, topic, reader);

@@ -153,6 +153,23 @@ def test_tour(daemon, tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
+def test_topic_grows_under_those_who_use_it(daemon):
+    daemon.world(partitions=1)
+    with daemon.connect() as connection:
+        topic, group = connection.open_topic("orders"), connection.subscribe("billing")
+        topic.send(b"before")
+        group.ack(*group.receive(1))
+        assert daemon.admin.put(f"{A}/topics/orders", {"partitions": 3}).status == 200
+        wait_for(lambda: daemon.admin.get(f"{A}/topics/orders").json["partitions"] == 3)
+        group.credit(10)
+        wait_for(lambda: topic.send(wire.Record(body=b"after", partition=2))[0].outcome == wire.OK)
+        (got,) = group.receive(1, credit=False)
+        assert (got.partition, got.record.body) == (2, b"after") and group.ack(got) == [("OK", 1)]
+    daemon.stop()
+    daemon.start()
+    assert [row["committed"] for row in daemon.admin.get(f"{A}/groups/billing/backlog").json["partitions"]] == [1, 0, 1]
+
+
 def test_rejected_messages_are_dead_and_the_rest_stays_ready(daemon):
     daemon.world(partitions=2)
     admin = daemon.admin

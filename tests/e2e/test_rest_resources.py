@@ -177,6 +177,8 @@ def test_what_cannot_change(world):
         answer = world.admin.put(path, body)
         assert answer.status == 409 and answer.code == "CONFLICT"
     assert world.admin.put(f"{A}/topics/orders", {"durability": "D2"}).status == 200
+    answer = world.admin.put(f"{A}/topics/orders", {"partitions": 1})
+    assert answer.status == 409 and "cannot become less" in str(answer.json["errors"])
 
 
 def test_deletion_in_use(world):
