@@ -272,7 +272,6 @@ static void topics_and_groups(void)
 	CHECK_STR(registry_name(registry, REGISTRY_GROUP, id_of(REGISTRY_GROUP, "acme", "billing")),
 		  "billing");
 
-	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":5}"), CODE_CONFLICT);
 	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"retention_ms\":0}"), CODE_OK);
 	CHECK_EQ(put(REGISTRY_GROUP, "acme", "billing", "{\"dead_letter\":false}"), CODE_CONFLICT);
 	CHECK_EQ(put(REGISTRY_GROUP, "acme", "billing", "{\"max_attempts\":3}"), CODE_OK);
@@ -280,6 +279,41 @@ static void topics_and_groups(void)
 	CHECK_EQ(create(REGISTRY_GROUP, "acme", "{\"name\":\"g\",\"topic\":\"nothing\"}"),
 		 CODE_BAD_REQUEST);
 	CHECK_EQ(get(REGISTRY_TOPIC, "nobody", "orders"), CODE_NOT_FOUND);
+	end();
+}
+
+// The number changes when the backend has the partitions, and not when it refuses.
+static void topics_grow(void)
+{
+	struct registry_pending pending[4];
+	const struct topic *topic;
+	size_t count;
+
+	acme_with_group();
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":2}"), CODE_CONFLICT);
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":6}"), CODE_OK);
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":5}"), CODE_OK);
+	CHECK_EQ(number_of("partitions"), 4);
+	CHECK_EQ(number_of("growing_to"), 6);
+	CHECK_EQ(registry_pending(registry, pending, 4, &count), 0);
+	CHECK_EQ(count, 1);
+	CHECK_EQ(pending[0].partitions, 6);
+	CHECK_EQ(registry_settle(registry, &pending[0], CODE_BACKEND_DOWN, "away", false), 0);
+	CHECK_EQ(registry_settle(registry, &pending[0], CODE_OK, NULL, false), 0);
+	CHECK_EQ(registry_pending(registry, pending, 4, &count), 0);
+	CHECK_EQ(count, 0);
+	catalog_follows();
+	topic = catalog_topic_by_name(catalog, 2, "orders");
+	CHECK_EQ(topic->partitions, 6);
+	CHECK_EQ(topic->state, MODEL_READY);
+	model_unref(topic);
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":7}"), CODE_OK);
+	CHECK_EQ(registry_pending(registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_settle(registry, &pending[0], CODE_LIMIT_EXCEEDED, "no", true), 0);
+	CHECK_EQ(get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
+	CHECK_EQ(number_of("partitions"), 6);
+	CHECK_STR(text_of("state"), "ready");
+	CHECK_STR(text_of("state_reason"), "no");
 	end();
 }
 
@@ -1455,9 +1489,9 @@ static void directory_remove(void)
 }
 
 UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_and_groups),
-	  UNIT_CASE(group_rules), UNIT_CASE(limits_of_a_tenant), UNIT_CASE(clusters_bound),
-	  UNIT_CASE(credentials_stay_secret), UNIT_CASE(access_keys), UNIT_CASE(deletion_in_use),
-	  UNIT_CASE(deletion_of_a_group), UNIT_CASE(deletion_order),
+	  UNIT_CASE(topics_grow), UNIT_CASE(group_rules), UNIT_CASE(limits_of_a_tenant),
+	  UNIT_CASE(clusters_bound), UNIT_CASE(credentials_stay_secret), UNIT_CASE(access_keys),
+	  UNIT_CASE(deletion_in_use), UNIT_CASE(deletion_of_a_group), UNIT_CASE(deletion_order),
 	  UNIT_CASE(deletion_of_a_tenant), UNIT_CASE(deletion_of_a_large_tenant),
 	  UNIT_CASE(deletion_of_a_cluster), UNIT_CASE(lists), UNIT_CASE(bootstrap_works_once),
 	  UNIT_CASE(sessions), UNIT_CASE(the_last_admin_stays), UNIT_CASE(machine_tokens),
