@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import functools
 import glob
 import hashlib
@@ -21,9 +22,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree
 
+import report
 from tree import ROOT, sources
 
 JOBS = str(os.cpu_count() or 1)
@@ -90,6 +93,23 @@ def adopt_orphans():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+stopping = threading.Event()
+
+
+def end_when_told():
+    """Ctrl-C and SIGTERM end what runs below, start nothing more, and end this process by SystemExit."""
+
+    def end(number, _):
+        stopping.set()
+        for pid in descendants():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+
+
 def command_of(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -119,10 +139,15 @@ def end_leftovers():
 def run(command, timeout=1200, env=None):
     """Runs a command from the root of the tree; returns (exit status, everything it printed)."""
     with tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") as output:
+        if stopping.is_set():
+            raise SuiteError("interrupted\n")
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
         try:
             status = process.wait(timeout)
             note = ""
+        except SystemExit:
+            process.wait()
+            raise
         except subprocess.TimeoutExpired:
             for pid in descendants():
                 os.kill(pid, signal.SIGKILL)
@@ -284,17 +309,12 @@ def meson_tests(name, *selection):
 def suite_unit(options):
     """every module alone, under the address and undefined-behaviour sanitizers"""
     result = meson_tests("build-asan", "--no-suite", "contract")
-    if options.long:
-        result += meson_tests("build", "--no-suite", "contract") + meson_tests("build-tsan", "--no-suite", "contract")
-    return result
+    return result + meson_tests("build", "--no-suite", "contract") if options.long else result
 
 
-def suite_contract(options):
+def suite_contract(_):
     """the same cases against every kind of backend, under the sanitizers"""
-    result = meson_tests("build-asan", "--suite", "contract")
-    if options.long:
-        result += meson_tests("build-tsan", "--suite", "contract")
-    return result
+    return meson_tests("build-asan", "--suite", "contract")
 
 
 def suite_sim(options):
@@ -337,9 +357,14 @@ def pytest(folder, build_name, timeout, long=False):
 def suite_e2e(options):
     """the real binaries over sockets: C SDK, Python client, REST"""
     result = pytest("tests/e2e", "build-asan", 7200 if options.long else 1200, options.long)
+    return result + pytest("tests/e2e", "build", 7200, True) if options.long else result
+
+
+def suite_threads(options):
+    """what has threads, under the thread sanitizer: SDK, contract, the daemon with the SDK (--long: all of unit, contract, end to end)"""
     if options.long:
-        result += pytest("tests/e2e", "build", 7200, True) + pytest("tests/e2e", "build-tsan", 7200)
-    return result
+        return meson_tests("build-tsan") + pytest("tests/e2e", "build-tsan", 7200)
+    return meson_tests("build-tsan", "--suite", "sdk", "--suite", "contract") + pytest("tests/e2e/test_sdk.py", "build-tsan", 600)
 
 
 def suite_fuzz(options):
@@ -374,6 +399,7 @@ SUITES = {
     "contract": suite_contract,
     "crash": suite_crash,
     "e2e": suite_e2e,
+    "threads": suite_threads,
     "fuzz": suite_fuzz,
     "bench": suite_bench,
 }
@@ -400,7 +426,7 @@ def show(name, output, shown):
 
 
 def run_suite(name, options, shown):
-    """Runs one suite and prints its line; returns its result with leftovers counted in."""
+    """Runs one suite and prints its line; returns its result, with leftovers counted in, and its row for a report."""
     started = time.monotonic()
     try:
         result = SUITES[name](options)
@@ -410,16 +436,31 @@ def run_suite(name, options, shown):
     result += Result(0, len(leftovers), "".join(leftovers))
     if not result.passed and not result.failed:
         result = Result(0, 1, "no test was found\n")
-    print(f"{name:12}{result.passed:6} passed{result.failed:6} failed{time.monotonic() - started:8.1f} s", flush=True)
+    seconds = time.monotonic() - started
+    print(f"{name:12}{result.passed:6} passed{result.failed:6} failed{seconds:8.1f} s", flush=True)
     if result.failed:
         show(name, result.output, shown)
-    return result
+    return result, report.row(name, result, seconds, options.long)
+
+
+@contextlib.contextmanager
+def alone():
+    """One run at a time in a tree: they share its builds."""
+    path = os.path.join(ROOT, "build", "tests.lock")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("tests/run: another run works in this tree")
+        yield
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="tests/run", description="Builds, checks and tests; ends with 'N passed, N failed'.")
     parser.add_argument("--only", action="append", choices=SUITES, metavar="SUITE", help="run this suite only (may be repeated)")
     parser.add_argument("--long", action="store_true", help="all sanitizers and full counts")
+    parser.add_argument("--report", metavar="FILE", help="put the results into the table of this page, after each suite")
     parser.add_argument("--list", action="store_true", help="list the suites")
     return parser.parse_args()
 
@@ -431,13 +472,16 @@ def main():
             print(f"{name:12}{function.__doc__}")
         return 0
     adopt_orphans()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    total, shown = Result(), set()
-    with tempfile.TemporaryDirectory(prefix="mqpaas-tests-") as folder:
+    end_when_told()
+    total, shown, rows = Result(), set(), {}
+    with alone(), tempfile.TemporaryDirectory(prefix="mqpaas-tests-") as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         try:
             for name in options.only or [name for name in SUITES if options.long or name not in LONG_ONLY]:
-                total += run_suite(name, options, shown)
+                result, rows[name] = run_suite(name, options, shown)
+                total += result
+                if options.report:
+                    report.write(options.report, rows, SUITES)
         finally:
             end_leftovers()
     print(f"{total.passed} passed, {total.failed} failed")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The tools that judge the tree, judged: each fault they look for is planted and found, and what is right passes."""
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,7 @@ import unittest
 
 import check_layers
 import check_public_header
+import report
 import suites
 from tree import ROOT
 
@@ -114,6 +116,85 @@ class Runner(unittest.TestCase):
         self.assertEqual(lines, [f"left running: {pid} sleep 60\n"])
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
         self.assertEqual(suites.end_leftovers(), [])
+
+
+    def test_sanitizers_end_the_program(self):
+        """With the options of SANITIZER_ENV each kind of fault makes the exit status say so."""
+        faults = {
+            "address": ("char *x = malloc(1); free(x); return *x;", "v[0] = malloc(1); v[0] = 0; return 0;"),
+            "undefined": ("int x = c + 2147483647; return x != x;",),
+            "thread": ("pthread_t t; pthread_create(&t, 0, add, 0); add(0); pthread_join(t, 0); return 0;",),
+        }
+        for sanitizer, bodies in faults.items():
+            for body in bodies:
+                with self.subTest(sanitizer=sanitizer, body=body), tempfile.TemporaryDirectory() as folder:
+                    with open(folder + "/fault.c", "w", encoding="utf-8") as file:
+                        file.write(self.FAULTY % body)
+                    build = ["clang-19", "-pthread", "-w", f"-fsanitize={sanitizer}", "-o", folder + "/fault", folder + "/fault.c"]
+                    subprocess.run(build, check=True)
+                    status, output = suites.run([folder + "/fault"], env=suites.SANITIZER_ENV)
+                    self.assertTrue(status, output)
+                    self.assertRegex(output, "Sanitizer|runtime error")
+
+    FAULTY = """
+    #include <pthread.h>
+    #include <stdlib.h>
+    int n;
+    void *add(void *x) { for (int i = 0; i < 1000; ++i) ++n; return x; }
+    int main(int c, char **v) { %s }
+    """
+
+
+class Interrupted(unittest.TestCase):
+    """A run that is told to end, by a signal or by Ctrl-C, leaves nothing behind and starts nothing more."""
+
+    SCRIPT = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import suites
+suites.adopt_orphans()
+suites.end_when_told()
+try:
+    suites.run(["sh", "-c", "setsid sleep 60 & echo $! > " + sys.argv[2] + "; wait"])
+finally:
+    lines = suites.end_leftovers()
+    try:
+        suites.run(["true"])
+    except suites.SuiteError:
+        print("nothing more")
+"""
+
+    def test_ends(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number=number), tempfile.TemporaryDirectory() as folder:
+                started = os.path.join(folder, "started")
+                command = [sys.executable, "-c", self.SCRIPT, os.path.join(ROOT, "tests/tools"), started]
+                with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                    deadline = time.monotonic() + 30
+                    while not (os.path.exists(started) and open(started, encoding="utf-8").read().strip()) and time.monotonic() < deadline:
+                        time.sleep(0.01)
+                    process.send_signal(number)
+                    self.assertEqual(process.communicate(timeout=30)[0], "nothing more\n")
+                self.assertEqual(process.returncode, 128 + number)
+                with open(started, encoding="utf-8") as file:
+                    self.assertFalse(os.path.exists(f"/proc/{int(file.read())}"))
+
+
+class Report(unittest.TestCase):
+    PAGE = f"before\n{report.BEGIN}\nold machine\n\n| unit | old |\n| gone | old |\n| sim | old |\n{report.END}\nafter\n"
+
+    def test_rows_are_replaced_and_kept(self):
+        text = report.updated(self.PAGE, {"unit": "| unit | new |", "fuzz": "| fuzz | new |"}, ("unit", "sim", "fuzz"), "new machine")
+        self.assertEqual(text, f"before\n{report.BEGIN}\nnew machine\n\n{report.HEAD}| unit | new |\n| sim | old |\n| fuzz | new |\n{report.END}\nafter\n")
+        self.assertEqual(report.updated(text, {}, ("unit", "sim", "fuzz"), "new machine"), text)
+
+    def test_a_page_without_a_place_is_refused(self):
+        self.assertRaises(ValueError, report.updated, "nothing", {}, (), "")
+
+    def test_a_row_is_read_again(self):
+        line = report.row("header-docs", suites.Result(1234, 5), 67.8, True)
+        self.assertRegex(line, r"^\| header-docs \| long \| 1,234 \| 5 \| 68 \| [0-9a-f]{10}\+? \| \d{4}-\d\d-\d\d \|$")
+        self.assertEqual(report.ROW.fullmatch(line).group(1), "header-docs")
 
 
 class Packages(unittest.TestCase):
