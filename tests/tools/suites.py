@@ -474,6 +474,8 @@ def main():
     adopt_orphans()
     end_when_told()
     total, shown, rows = Result(), set(), {}
+    if options.report:
+        report.write(options.report, rows, SUITES)  # a page without a place for it is refused now
     with alone(), tempfile.TemporaryDirectory(prefix="mqpaas-tests-") as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         try:
