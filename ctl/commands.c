@@ -81,7 +81,8 @@ static const struct option group_options[] = {
 	{"dead-letter", "dead_letter", VALUE_FLAG, "make a dead-letter topic with it"},
 	{"start", "start", VALUE_TEXT,
 	 "where it begins: earliest, latest or milliseconds since 1970"},
-	{"mode", "mode", VALUE_TEXT, "how messages are shared among consumers: shared"},
+	{"mode", "mode", VALUE_TEXT,
+	 "how consumers divide the messages: shared, exclusive or failover"},
 	OPTIONS_END,
 };
 

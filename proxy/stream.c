@@ -206,14 +206,7 @@ static enum code route_group(struct conn *conn, const char *name, const struct g
 	if (!group)
 		return CODE_NOT_FOUND;
 	*ret = group;
-	if (group->state != MODEL_READY)
-		return CODE_NOT_READY;
-	if (group->mode == GROUP_KEY_SHARED || group->mode == GROUP_BROADCAST) {
-		*ret_text =
-			"this version serves groups in the modes shared, exclusive and failover";
-		return CODE_UNSUPPORTED_BY_BACKEND;
-	}
-	return CODE_OK;
+	return group->state == MODEL_READY ? CODE_OK : CODE_NOT_READY;
 }
 
 static void subscribe(struct conn *conn, uint32_t id, const char *name)

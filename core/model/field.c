@@ -11,8 +11,7 @@
 static const char *const over_values[] = {"wait", "reject", NULL};
 static const char *const durability_values[] = {"D0", "D1", "D2", "D3", NULL};
 static const char *const state_values[] = {"creating", "ready", "deleting", "failed", NULL};
-static const char *const mode_values[] = {"shared",     "exclusive", "failover",
-					  "key_shared", "broadcast", NULL};
+static const char *const mode_values[] = {"shared", "exclusive", "failover", NULL};
 static const char *const start_values[] = {"earliest", "latest", "time", NULL};
 
 #define AT(member) .offset = offsetof(struct STRUCT, member)
@@ -408,7 +407,7 @@ static const struct field group_fields[] = {
 	 .type = FIELD_ENUM,
 	 AT(mode),
 	 .flags = FIELD_IMMUTABLE,
-	 .max = GROUP_SHARED,
+	 .max = GROUP_FAILOVER,
 	 .initial = GROUP_SHARED,
 	 .values = mode_values,
 	 .unit = "",

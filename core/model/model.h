@@ -107,11 +107,9 @@ struct topic {
 };
 
 enum group_mode {
-	GROUP_SHARED,
-	GROUP_EXCLUSIVE,
-	GROUP_FAILOVER,
-	GROUP_KEY_SHARED,
-	GROUP_BROADCAST
+	GROUP_SHARED,    // all consumers take part
+	GROUP_EXCLUSIVE, // only one may be there
+	GROUP_FAILOVER   // the oldest gets all, the next takes over
 };
 enum group_start { GROUP_START_EARLIEST, GROUP_START_LATEST, GROUP_START_TIME };
 

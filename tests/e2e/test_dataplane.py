@@ -297,3 +297,42 @@ def test_consumers_share(plane):
             topic.send(*(b"%d" % (10 * n + k) for k in range(10)))
         got = a.receive(200, credit=False) + b.receive(200, credit=False)
         assert sorted(int(body) for body in bodies(got)) == list(range(400))
+
+
+# ---- modes of a group (numbers of enum group_mode)
+
+EXCLUSIVE, FAILOVER = 1, 2
+
+
+def test_exclusive_group_has_one_consumer(plane):
+    plane.group("readers", plane.topic("orders"), mode=EXCLUSIVE)
+    with plane.connect() as conn, plane.connect() as other:
+        conn.open_topic("orders").send(b"one", b"two")
+        first = conn.subscribe("readers")
+        (got,) = first.receive()
+        with pytest.raises(wire.Refused) as refused:
+            other.subscribe("readers")
+        assert (refused.value.code, refused.value.fields["text"]) == ("IN_USE", "the group is exclusive and has its consumer")
+        assert first.ack(got) == [("OK", 1)]
+        first.close()
+        assert bodies(other.subscribe("readers").receive(1)) == [b"two"]
+
+
+def test_failover_group_serves_the_oldest(plane):
+    plane.group("readers", plane.topic("orders"), mode=FAILOVER)
+    with plane.connect() as sender, plane.connect() as second, plane.connect() as third:
+        first = plane.connect()
+        subscriptions = [conn.subscribe("readers") for conn in (first, second, third)]
+        for subscription in subscriptions:
+            subscription.credit(100)
+        sender.open_topic("orders").send(b"one", b"two", b"three")
+        got = subscriptions[0].receive(3, credit=False)
+        assert subscriptions[0].ack(got[1]) == [("OK", 1)]
+        assert subscriptions[1].receive_nothing(0.1) and subscriptions[2].receive_nothing(0.1)
+        first.reset()
+        again = subscriptions[1].receive(2, credit=False)
+        assert [(d.record.body, d.attempt) for d in again] == [(b"one", 2), (b"three", 2)]
+        assert subscriptions[1].ack(*again) == [("OK", 1)] * 2
+        sender.open_topic("orders").send(b"four")
+        assert bodies(subscriptions[1].receive(1, credit=False)) == [b"four"]
+        assert subscriptions[2].receive_nothing(0.1)

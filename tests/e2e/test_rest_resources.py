@@ -172,6 +172,18 @@ def test_limit_of_topics(world):
     assert answer.status == 403 and answer.code == "LIMIT_EXCEEDED"
 
 
+@pytest.mark.parametrize("mode", ["shared", "exclusive", "failover"])
+def test_modes_of_a_group(shared_world, mode):
+    path = f"{A}/groups/mode-{mode}"
+    assert shared_world.admin.put(path, {"topic": "orders", "mode": mode}).status == 201
+    assert shared_world.admin.get(path).json["mode"] == mode
+    answer = shared_world.admin.put(path, {"mode": "failover" if mode == "shared" else "shared"})
+    assert (answer.status, answer.code) == (409, "CONFLICT")  # its consumers rely on it
+    for unknown in ("key_shared", "broadcast", "alone"):
+        answer = shared_world.admin.put(f"{A}/groups/other", {"topic": "orders", "mode": unknown})
+        assert answer.status == 400 and b'\\"shared\\", \\"exclusive\\", \\"failover\\"' in answer.body, answer.body
+
+
 def test_what_cannot_change(world):
     for path, body in ((f"{A}/topics/orders", {"durability": "D1"}), (f"{A}/groups/billing", {"dead_letter": False}), ("/api/v1/clusters/main", {"kind": "discard"})):
         answer = world.admin.put(path, body)
