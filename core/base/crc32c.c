@@ -43,6 +43,37 @@ static void shift_table_fill(uint32_t table[4][256], size_t size)
 	}
 }
 
+// What 2^k appended zero bytes do to each bit of a CRC.
+static uint32_t zeros_effect[32][32];
+
+static uint32_t effect_apply(const uint32_t effect[32], uint32_t crc)
+{
+	uint32_t result = 0;
+
+	for (; crc; crc &= crc - 1)
+		result ^= effect[__builtin_ctz(crc)];
+	return result;
+}
+
+static void zeros_effect_fill(void)
+{
+	for (unsigned bit = 0; bit < 32; ++bit)
+		zeros_effect[0][bit] = zeros_append(1u << bit, 1);
+	for (unsigned k = 1; k < 32; ++k)
+		for (unsigned bit = 0; bit < 32; ++bit)
+			zeros_effect[k][bit] =
+				effect_apply(zeros_effect[k - 1], zeros_effect[k - 1][bit]);
+}
+
+uint32_t crc32c_join(uint32_t first, uint32_t second, size_t second_size)
+{
+	assert(second_size <= UINT32_MAX);
+	for (unsigned k = 0; second_size >> k; ++k)
+		if (second_size >> k & 1)
+			first = effect_apply(zeros_effect[k], first);
+	return first ^ second;
+}
+
 static uint32_t crc_portable(uint32_t crc, const uint8_t *data, size_t size)
 {
 	while (size--)
@@ -109,6 +140,7 @@ __attribute__((constructor)) static void crc_prepare(void)
 			crc = (crc >> 1) ^ (crc & 1 ? POLYNOMIAL : 0);
 		byte_table[value] = crc;
 	}
+	zeros_effect_fill();
 	shift_table_fill(short_shift, SHORT_BLOCK);
 	shift_table_fill(long_shift, LONG_BLOCK);
 #if defined(__x86_64__)

@@ -36,6 +36,9 @@ static void crc_lengths(void)
 			CHECK_EQ(crc32c(0, bytes, i), rolling);
 		rolling = crc32c(rolling, bytes + i, 1);
 	}
+	for (unsigned i = 0; i <= SIZE; i += i < 40 ? 1 : 1234)
+		CHECK_EQ(crc32c_join(crc32c(0, bytes, SIZE - i), crc32c(0, bytes + SIZE - i, i), i),
+			 rolling);
 }
 
 static void codes_have_names(void)

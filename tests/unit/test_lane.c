@@ -1,5 +1,6 @@
 // sdk/c/src/lane: batching, order per key through failures, deadlines, the memory limit.
 
+#include "core/base/crc32c.h"
 #include "core/wire/record.h"
 #include "sdk/c/src/lane.h"
 #include "tests/unit/unit.h"
@@ -68,7 +69,11 @@ static struct lane_batch *take_at(struct lane *lane, uint64_t now_ns)
 {
 	struct lane_batch *batch;
 
-	return lane_take(lane, now_ns, WIDE, WIDE, &batch) == 0 ? batch : NULL;
+	if (lane_take(lane, now_ns, WIDE, WIDE, &batch) != 0)
+		return NULL;
+	memset(batch->buf->data, 0xa5, LANE_HEAD_SIZE);
+	CHECK_EQ(batch_crc(batch), crc32c(0, batch->buf->data, batch->size));
+	return batch;
 }
 
 static struct lane_batch *take(struct lane *lane)
@@ -694,11 +699,39 @@ static void relief_and_deadlines(void)
 	lane_deinit(&lane);
 }
 
+// take() compares the checksum made on the way with the payload's.
+static void checksum_on_the_way(void)
+{
+	struct lane_config config = plenty;
+	struct lane_batch *batch;
+	struct lane lane;
+
+	config.batch_messages = 1000;
+	start(&lane, &config);
+	for (int i = 0; i < 900; ++i)
+		add(&lane, i, false);
+	CHECK(lane.open->checked > 30000);
+	batch = take(&lane);
+	CHECK_EQ(batch->count, 900);
+	for (uint32_t i = 0; i < 900; ++i)
+		answer(&lane, batch, i, 1, i % 3 ? MQP_OUTCOME_OK : MQP_OUTCOME_REJECTED,
+		       i % 3 ? MQP_OK : MQP_THROTTLED, 0);
+	lane_settle(&lane, batch, 0);
+	batch = take_at(&lane, 1000 * MS_NS);
+	CHECK_EQ(batch->count, 300);
+	all_ok(&lane, batch, 1000 * MS_NS);
+	add(&lane, 900, false);
+	batch = take_at(&lane, 1000 * MS_NS); // a batch that is used again
+	CHECK_EQ(batch->count, 1);
+	all_ok(&lane, batch, 1000 * MS_NS);
+	lane_deinit(&lane);
+}
+
 UNIT_MAIN(UNIT_CASE(smart_batching), UNIT_CASE(full_batches_follow), UNIT_CASE(keys_one_at_a_time),
 	  UNIT_CASE(failed_first), UNIT_CASE(lost_in_order), UNIT_CASE(unknown_stays_unknown),
 	  UNIT_CASE(retry_waits), UNIT_CASE(deadlines), UNIT_CASE(late_failure_is_final),
-	  UNIT_CASE(memory_limit), UNIT_CASE(relief_and_deadlines), UNIT_CASE(window_divides),
-	  UNIT_CASE(too_large), UNIT_CASE(linger), UNIT_CASE(flushing), UNIT_CASE(random_schedules),
-	  UNIT_CASE(other_keys_go_on), UNIT_CASE(a_quota_holds_every_key),
-	  UNIT_CASE(parked_messages_run_out_of_time), UNIT_CASE(nothing_succeeds),
-	  UNIT_CASE(keys_fail_at_random))
+	  UNIT_CASE(memory_limit), UNIT_CASE(relief_and_deadlines), UNIT_CASE(checksum_on_the_way),
+	  UNIT_CASE(window_divides), UNIT_CASE(too_large), UNIT_CASE(linger), UNIT_CASE(flushing),
+	  UNIT_CASE(random_schedules), UNIT_CASE(other_keys_go_on),
+	  UNIT_CASE(a_quota_holds_every_key), UNIT_CASE(parked_messages_run_out_of_time),
+	  UNIT_CASE(nothing_succeeds), UNIT_CASE(keys_fail_at_random))

@@ -36,6 +36,8 @@ struct lane_batch {
 	uint32_t size; // bytes used in buf
 	uint32_t count;
 	uint32_t capacity; // of entries
+	uint32_t checked;  // bytes whose records are in `crc`
+	uint32_t crc;
 	uint32_t keyed;    // entries with LANE_KEYED
 	uint64_t number;   // of the PRODUCE frame; 0: not sent
 	uint64_t serial;   // in order of opening; kept when divided
@@ -69,6 +71,11 @@ static inline uint8_t *batch_append(struct lane_batch *batch, const struct lane_
 	batch->deadline_ns = MIN(batch->deadline_ns, entry->deadline_ns);
 	return record;
 }
+
+// Takes the records so far, all of them written, into the checksum, if they are worth a step.
+void batch_check(struct lane_batch *batch);
+// The checksum of the batch as a payload, whose head is there now.
+uint32_t batch_crc(const struct lane_batch *batch);
 
 uint64_t batch_charge(const struct lane_batch *batch); // what it takes of memory_bytes
 uint32_t batch_fitting(const struct lane_batch *batch, size_t limit); // records in a payload

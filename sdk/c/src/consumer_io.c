@@ -4,6 +4,7 @@
 // All of it runs on the I/O thread. A subscription that was left (GOAWAY, changed credentials)
 // lives on beside the current one until everything that came over it is settled.
 
+#include "core/base/crc32c.h"
 #include "core/base/util.h"
 #include "core/wire/deliver.h"
 #include "core/wire/fields.h"
@@ -251,6 +252,7 @@ static void settles_send(struct subscription *subscription)
 	for (;;) {
 		const struct settles_batch *batch;
 		struct buf *buf = NULL;
+		struct payload payload;
 
 		pthread_mutex_lock(&consumer->lock);
 		batch = settles_take(&subscription->settles, entries);
@@ -263,8 +265,9 @@ static void settles_send(struct subscription *subscription)
 			link_break(subscription->stream.link);
 			return;
 		}
+		payload = (struct payload){buf, buf->size, crc32c(0, buf->data, buf->size)};
 		link_send_buf(subscription->stream.link, FRAME_SETTLE, 0, subscription->stream.id,
-			      buf, buf->size);
+			      &payload);
 		buf_unref(buf);
 	}
 }

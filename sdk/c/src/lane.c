@@ -125,6 +125,7 @@ int lane_add(struct lane *lane, size_t record_size, const struct lane_entry *ent
 	}
 	if (!lane->open && lane_open(lane, now_ns) < 0)
 		return -ENOMEM;
+	batch_check(lane->open);
 	if (batch_reserve(lane->open, 1, record_size) < 0)
 		return -ENOMEM;
 	lane->soonest_ns = MIN(lane->soonest_ns, entry->deadline_ns);

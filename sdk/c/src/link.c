@@ -197,16 +197,16 @@ static int queue_frame(struct link *link, const struct frame_header *header, str
 }
 
 int link_send_buf(struct link *link, unsigned type, unsigned flags, uint32_t stream,
-		  struct buf *buf, size_t size)
+		  const struct payload *payload)
 {
 	struct frame_header header = {
-		.size = (uint32_t)size,
+		.size = (uint32_t)payload->size,
 		.stream = stream,
-		.crc = crc32c(0, buf->data, size),
+		.crc = payload->crc,
 		.type = (uint8_t)type,
 		.flags = (uint8_t)flags,
 	};
-	int r = queue_frame(link, &header, buf);
+	int r = queue_frame(link, &header, payload->buf);
 
 	if (r < 0)
 		link_break(link);

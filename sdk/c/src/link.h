@@ -66,11 +66,18 @@ int link_open(struct link *link, struct stream *stream, unsigned type, unsigned 
 	      const char *name);
 void link_leave_stream(struct stream *stream); // CLOSE is sent; nothing more is reported to it
 
+// The beginning of a buffer, and its CRC-32C.
+struct payload {
+	struct buf *buf;
+	size_t size;
+	uint32_t crc;
+};
+
 // Queues a frame to be written by link_flush. link_send copies the payload; link_send_buf takes a
-// reference to `buf`, which begins with it. -ENOMEM: the link ends at the next flush.
+// reference to its buffer. -ENOMEM: the link ends at the next flush.
 int link_send(struct link *link, unsigned type, uint32_t stream, const void *payload, size_t size);
 int link_send_buf(struct link *link, unsigned type, unsigned flags, uint32_t stream,
-		  struct buf *buf, size_t size);
+		  const struct payload *payload);
 
 // Bytes of PRODUCE frames, headers included, that the proxy takes now.
 uint64_t link_window(const struct link *link);

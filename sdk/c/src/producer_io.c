@@ -6,6 +6,7 @@
 
 #include "sdk/c/src/producer.h"
 
+#include "core/base/crc32c.h"
 #include "core/base/util.h"
 #include "core/wire/codec.h"
 #include "core/wire/fields.h"
@@ -155,8 +156,8 @@ static void count_retries(struct mqp_producer *producer, const struct lane_batch
 }
 
 // The batch as a payload: as it lies, or compressed where that helps.
-static struct buf *batch_payload(struct mqp_producer *producer, const struct lane_batch *batch,
-				 unsigned *flags, size_t *ret_size)
+static struct payload batch_payload(struct mqp_producer *producer, const struct lane_batch *batch,
+				    unsigned *flags)
 {
 	enum mqp_compression compression = producer->config.compression;
 	struct slice plain = {batch->buf->data, batch->size};
@@ -166,26 +167,24 @@ static struct buf *batch_payload(struct mqp_producer *producer, const struct lan
 	    link_has_codec(producer->stream.link, compression) &&
 	    codec_compress((enum frame_codec)compression, plain, &packed) == 0) {
 		*flags |= (unsigned)compression;
-		*ret_size = packed->size;
-		return packed;
+		return (struct payload){packed, packed->size,
+					crc32c(0, packed->data, packed->size)};
 	}
-	*ret_size = plain.size;
-	return buf_ref(batch->buf);
+	return (struct payload){buf_ref(batch->buf), plain.size, batch_crc(batch)};
 }
 
 static void batch_send(struct mqp_producer *producer, struct lane_batch *batch, unsigned flags)
 {
 	struct produce_head head = {.batch = batch->number, .count = batch->count};
 	struct link *link = producer->stream.link;
-	struct buf *payload;
-	size_t size;
+	struct payload payload;
 
 	produce_head_write(batch->buf->data, &head);
-	payload = batch_payload(producer, batch, &flags, &size);
+	payload = batch_payload(producer, batch, &flags);
 	count_retries(producer, batch);
-	link_window_use(link, WIRE_HEADER_SIZE + size);
-	link_send_buf(link, FRAME_PRODUCE, flags, producer->stream.id, payload, size);
-	buf_unref(payload);
+	link_window_use(link, WIRE_HEADER_SIZE + payload.size);
+	link_send_buf(link, FRAME_PRODUCE, flags, producer->stream.id, &payload);
+	buf_unref(payload.buf);
 }
 
 // What the window leaves for a payload.
