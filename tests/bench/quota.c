@@ -3,8 +3,8 @@
 //
 //   bench_quota address= key= secret= topic= rate=MESSAGES/S [seconds=N] [size=BYTES]
 //
-// Every millisecond it sends what is due by then, in frames of at most FRAME_RECORDS. Prints the
-// messages offered and admitted.
+// Every millisecond it sends what is due by then, in frames of at most FRAME_RECORDS, as far as the
+// window allows. Prints the messages offered and admitted.
 
 #include "core/base/clock.h"
 #include "core/base/util.h"
@@ -27,21 +27,22 @@ struct offer {
 	uint64_t open; // frames that are not answered
 };
 
-// The first `count` records of the frame, as a frame.
-static void offer_some(struct offer *offer, uint32_t count)
+// The first `count` records of the frame, as a frame. False: the window is used up.
+static bool offer_some(struct offer *offer, uint32_t count)
 {
 	uint8_t *frame = (uint8_t *)(uintptr_t)offer->frame.data;
 	uint32_t payload = PRODUCE_HEAD_SIZE + count * (uint32_t)offer->record_size;
 
+	if (offer->raw.sent + WIRE_HEADER_SIZE + payload > offer->raw.granted)
+		return false;
 	produce_head_write(frame + WIRE_HEADER_SIZE,
 			   &(struct produce_head){.batch = ++offer->batch, .count = count});
 	frame_seal(frame, FRAME_PRODUCE, 0, 1, payload);
 	offer->raw.sent += WIRE_HEADER_SIZE + payload;
-	if (offer->raw.sent > offer->raw.granted)
-		die("the window is used up: the server is too slow for this rate");
 	raw_write(&offer->raw, frame, WIRE_HEADER_SIZE + payload);
 	offer->offered += count;
 	++offer->open;
+	return true;
 }
 
 static void on_produced(struct offer *offer, const uint8_t *payload, size_t size)
@@ -88,8 +89,9 @@ static void run(struct offer *offer, uint64_t rate, uint64_t duration_ns)
 
 	while ((now_ns = clock_now_ns()) < started_ns + duration_ns) {
 		due = (uint64_t)((double)(now_ns - started_ns) * (double)rate / 1e9);
-		while (offer->offered < due)
-			offer_some(offer, (uint32_t)MIN(due - offer->offered, FRAME_RECORDS));
+		while (offer->offered < due &&
+		       offer_some(offer, (uint32_t)MIN(due - offer->offered, FRAME_RECORDS)))
+			continue;
 		while (readable(offer, 0))
 			read_answers(offer);
 		readable(offer, STEP_NS);

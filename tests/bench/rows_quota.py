@@ -16,15 +16,18 @@ def deviation(limit, found):
     return 100 * max(0, abs(found["admitted"] - allowed) - burst) / allowed
 
 
+def offered_enough(limit, found):
+    """On a machine that is too busy to send more than the quota, nothing can be said about it."""
+    return found["offered"] >= 1.2 * limit * found["seconds"]
+
+
 def offer(service, limit, times, seconds, round_number):
     """A tenant of its own each time, whose bucket is full when it begins."""
     name = f"t{limit}-{times}-{round_number}"
     key = service.tenant(name, {"produce_tps": limit, "over": "reject"})
     service.daemon.make(f"tenants/{name}/topics", {"name": "orders", "partitions": 1})
     found = lab.load("quota", address=service.address, **key, topic="orders", rate=limit * times, seconds=seconds)
-    if found["offered"] < 0.95 * limit * times * seconds:
-        raise RuntimeError(f"only {found['offered']} messages were offered at {limit} times {times}")
-    return deviation(limit, found)
+    return found
 
 
 @group(Figure("quota.error", "deviation from the quota beyond one burst, worst of limits 10, 1,000 and 1,000,000 offered 2 to 100 times as much", "%", 1, most=True))
@@ -32,5 +35,9 @@ def quota(bench):
     seconds = bench.pick(10, 2)
     with lab.service("discard") as service, concurrent.futures.ThreadPoolExecutor(len(CASES)) as pool:
         for number in bench.rounds():
-            slow = list(pool.map(lambda case, n=number: offer(service, *case, seconds, n), CASES))
-            yield {"quota.error": Sample(max(*slow, offer(service, *FAST, seconds, number)))}
+            found = list(pool.map(lambda case, n=number: offer(service, *case, seconds, n), CASES))
+            cases = [*zip(CASES, found), (FAST, offer(service, *FAST, seconds, number))]
+            told = [deviation(limit, one) for (limit, _), one in cases if offered_enough(limit, one)]
+            if not bench.quick and len(told) < len(cases):
+                raise RuntimeError("not every case could be offered more than its quota")
+            yield {"quota.error": Sample(max(told))}
