@@ -2,11 +2,13 @@
 
 Each fault is made twice, and in `tests/run --long` often.
 """
+import random
 import signal
 import time
 
 import pytest
 from daemon import wait_for
+from faults import ALL, SYNC, SYNC_WRITE, WRITE, Faults
 from history.checker import OK, REJECTED
 from history.disk import DiskDaemon, SmallDisk
 from history.load import Load, times
@@ -14,7 +16,7 @@ from history.resets import Resetter
 
 pytest_plugins = ["daemon_fixtures"]
 STILL = 1.5  # seconds a process is stopped
-VISIBILITY_MS = 2000
+VISIBILITY_MS = 1000
 MIB = 1 << 20
 RESERVE = 64 * MIB  # that the store keeps for deleting and for cursors
 FULL = (REJECTED, 14)  # BACKEND_FULL
@@ -152,3 +154,33 @@ def test_disk_full(small_disk, tmp_path):
     finally:
         load.end()
         daemon.end()
+
+
+# Which calls of which store fail, and whether it serves nothing then until it is opened again: when the write of its head may
+# have failed, nobody knows what is on the disk. A D1 store writes it like everything else.
+DISK_FAULTS = [(WRITE, "d2", False), (SYNC, "d2", False), (SYNC_WRITE, "d2", True), (WRITE, "d1", True)]
+
+
+@pytest.mark.timeout(900)
+def test_disk_fails(start, tmp_path):
+    """The n-th write or sync fails, once or for a while."""
+    faults = Faults(tmp_path)
+    load = Load(start(env=faults.environment), tmp_path)
+    rng = random.Random(0)
+    try:
+        load.start()
+        for number in range(times(2, 20) * len(DISK_FAULTS)):
+            calls, store, restart = DISK_FAULTS[number % len(DISK_FAULTS)]
+            load.progress(200)
+            with load.fault("disk fails"):
+                faults.fail(calls, inside=f"/{store}/data.mdb", skip=rng.randrange(20), count=rng.choice((1, 3, ALL)))
+                wait_for(lambda: faults.failed)
+                faults.stop()
+                if restart:
+                    load.daemon.kill()
+                    load.daemon.start()
+        report = load.finish()
+        assert report.clean, report
+        assert load.daemon.events("STORE-WRITE")
+    finally:
+        load.end()

@@ -174,6 +174,16 @@ def test_order_across_a_fault_is_that_of_the_store(world):
     assert not world.found()
 
 
+@pytest.mark.parametrize("code, answer", [(STALE, SETTLED), (0, NOTED), (0, None)])
+def test_settle_that_came_too_late(world, code, answer):
+    """The daemon was slow: the settle began in time and was refused, as the answer or the count at the end says."""
+    place = world.send(100)
+    world.settle(world.deliver(100, place), ACK, code, answer)
+    world.time += 11 * SECOND
+    world.settle(world.deliver(100, place, attempt=2))
+    assert world.report(refused=1).clean
+
+
 # ---- What is damaged
 
 
@@ -344,6 +354,15 @@ def test_again_before_its_timeout(world):
     place = world.send(100)
     world.deliver(100, place)
     world.time += SECOND
+    world.settle(world.deliver(100, place, attempt=2))
+    assert world.found() == {"duplicate": 1}
+
+
+def test_again_after_an_ack_that_nobody_refused(world):
+    """However long it took."""
+    place = world.send(100)
+    world.settle(world.deliver(100, place), ACK, answer=NOTED)
+    world.time += 11 * SECOND
     world.settle(world.deliver(100, place, attempt=2))
     assert world.found() == {"duplicate": 1}
 

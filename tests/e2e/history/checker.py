@@ -46,6 +46,15 @@ class History:
     ordered: bool
     records: list
 
+    @property
+    def end(self):
+        return self.records[-1] if self.records and self.records[-1].kind == END else None
+
+    @property
+    def refused(self):
+        """Some settle was, or may have been: who died cannot tell."""
+        return not self.end or self.end.sequence > 0
+
 
 def read(path, whole=True):
     """The history in a file; `whole`: of a process that has ended, else the last record may still be on its way."""
@@ -218,11 +227,10 @@ def collect_deliveries(histories, name):
                 own[record.extra].answered(record)
             elif record.kind == NOTED:
                 own[record.extra].noted = record
-        end = history.records[-1] if history.records and history.records[-1].kind == END else None
-        if end and end.code == 0 and end.sequence == 0:  # closed well, nothing refused: every settle was confirmed
+        if history.end and history.end.code == 0 and not history.refused:  # closed well: every settle was confirmed
             for one in own.values():
                 if one.ending and not one.answer:
-                    one.durable = end.time
+                    one.durable = history.end.time
         deliveries += own.values()
     deliveries.sort(key=lambda one: one.record.time)
     return deliveries
@@ -359,7 +367,9 @@ class GroupCheck:
         settle = earlier.settle if earlier.settle and earlier.settle.time <= end else None
         if settle and settle.what in (NACK, RELEASE):
             return "nack"
-        if (settle.time if settle else end) - begin >= self.half_visible:
+        # A settle that was refused, or may be among those, may have come too late.
+        in_time = settle and not (earlier.refused or earlier.history.refused and not earlier.answer)
+        if (settle.time if in_time else end) - begin >= self.half_visible:
             return "timeout"
         if self.fault_between(begin, end):
             return "fault"
