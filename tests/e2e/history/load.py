@@ -54,7 +54,7 @@ class Client:
 class Load:
     """Topics of both durability classes, each with a group of one consumer and a group of several, and its dead letters."""
 
-    def __init__(self, daemon, folder, visibility_ms=2000, address=None):
+    def __init__(self, daemon, folder, visibility_ms=3000, address=None):
         self.daemon = daemon
         self.folder = str(folder)
         self.address = address or daemon.addresses["clients"][0]
