@@ -396,6 +396,30 @@ def sdk_seeds():
     yield "sdk", b"\1" + sdk_action("WELCOME", welcome) + sdk_action("AUTH")
 
 
+SESSION_TYPES = "HELLO AUTH PING PONG GOAWAY OPEN_TOPIC SUBSCRIBE CLOSE PRODUCE CREDIT SETTLE".split()
+
+
+def session_frame(name, payload=b"", stream=0, flags=0):
+    """One frame of tests/fuzz/fuzz_session.c, whose `types` are SESSION_TYPES."""
+    return struct.pack("<BBH", SESSION_TYPES.index(name) | flags << 5, stream, len(payload)) + payload
+
+
+def session_seeds():
+    """What a client does that behaves, and each frame alone; byte for byte also by one that has not logged in."""
+    record = wire.Record(body=b"body", key=b"key", headers=[("h", b"v")], tag="t", id=bytes(range(16)), created_ms=1)
+    opened, subscribed = session_frame("OPEN_TOPIC", wire.fields_write(topic="t"), 1), session_frame("SUBSCRIBE", wire.fields_write(group="g"), 2)
+    batch = wire.produce_write(1, [record, record])
+    produced = [session_frame("PRODUCE", batch, 1), session_frame("PRODUCE", batch, 1, 4), session_frame("PRODUCE", wire.pack(1, batch), 1, 1)]
+    credit = session_frame("CREDIT", wire.credit_write(100, 1 << 20), 2)
+    settles = [session_frame("SETTLE", wire.settle_write(number, [wire.Entry(number, 0, 1, 0, 2, 1)]), 2) for number in range(5)]
+    bare = [session_frame(name, stream=stream) for name in SESSION_TYPES for stream in range(3)]
+    for frames in ([opened, *produced], [opened, subscribed, credit, *produced, *settles], [subscribed, credit, *settles], [subscribed, subscribed], *([one] for one in bare)):
+        yield "session", b"\2" + b"".join(frames)
+        yield "session", b"\3" + b"".join(frames)
+    yield "session", b"\1" + session_frame("HELLO", wire.fields_write(client_name="c")) + session_frame("AUTH", wire.fields_write(mechanism="SCRAM-SHA-256", sasl=b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"))
+    yield "session", b"\0" + wire.PREFACE + wire.frame(wire.HELLO)
+
+
 def store_row(table, offset, row):
     return struct.pack("<BBH", table, offset, len(row)) + row
 
@@ -425,7 +449,7 @@ def stream_seeds():
 
 
 def write_seeds(folder):
-    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds(), "store": store_seeds()}
+    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds(), "store": store_seeds(), "session": session_seeds()}
     for name, inputs in seeds.items():
         for number, (target, data) in enumerate(inputs):
             os.makedirs(os.path.join(folder, target), exist_ok=True)
