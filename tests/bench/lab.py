@@ -53,7 +53,7 @@ def certificate():
 
 
 class Counted(daemons.Daemon):
-    """mqpaasd in callgrind. Its embedded store cannot be mapped there, so it is of use with discard."""
+    """mqpaasd in callgrind. The store it begins with cannot be mapped there, a smaller one can."""
 
     def command(self):
         return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self.folder}/counts", *super().command()]
@@ -117,11 +117,11 @@ def bare():
 class Service:
     """mqpaasd with one tenant, whose topics lie on a cluster of the kind asked for."""
 
-    def __init__(self, path, kind, *options, limits=None, make=daemons.Daemon, **more):
+    def __init__(self, path, kind, *options, limits=None, backend=None, make=daemons.Daemon, **more):
         self.daemon = make(path, "--log-level", "warn", *options, **more)
         cluster = "local"
-        if kind != "embedded":
-            cluster = self.daemon.make("clusters", {"name": kind, "kind": kind})["name"]
+        if kind != "embedded" or backend:
+            cluster = self.daemon.make("clusters", {"name": "own-" + kind, "kind": kind, "options": backend or {}})["name"]
         self.cluster = cluster
         self.key = self.tenant("bench", limits)
 

@@ -61,7 +61,7 @@ def hot(bench):
 
 @group(
     Figure("embedded.sync.d2", "a synchronous send to class D2, p50, over bare round trip and append with fdatasync", "ratio", 1.7, most=True, beside="ns, round trip and append"),
-    Figure("embedded.many.d2", "1,000 producers with one message in flight each, class D2", "msg/s", 1e5),
+    Figure("embedded.many.d2", "1,000 producers with one message in flight each, class D2", "msg/s", 1e5, beside="bare server"),
 )
 def synced(bench):
     seconds = bench.pick(3, 1)
@@ -73,8 +73,37 @@ def synced(bench):
             ours = lab.load("load", **target, mode="sync", io="app", seconds=seconds)["p50_ns"]
             yield {
                 "embedded.sync.d2": Sample(ours / (trip + append), trip + append),
-                "embedded.many.d2": Sample(lab.rate(lab.load("frames", **target, connections=1000, seconds=seconds))),
+                "embedded.many.d2": Sample(many(seconds, **target), many(seconds, address=bare.address)),
             }
+
+
+def many(seconds, **target):
+    return lab.rate(lab.load("frames", **target, connections=1000, seconds=seconds))
+
+
+@group(
+    Figure("embedded.instr.d1", "user instructions of the daemon a message of 100 bytes, frames of 256, 8 at a time, class D1", "instr", 360, most=True),
+    Figure("embedded.instr.d2", "the same, class D2", "instr", 360, most=True),
+    Figure("consume.instr", "user instructions of the daemon a message that is delivered and acknowledged", "instr", 1080, most=True),
+)
+def instructions(bench):
+    frames = bench.pick(1600, 400)
+    with lab.service("embedded", "--workers", "1", backend={"map_bytes": 4 << 30}, make=lab.Counted) as service:
+        for number in bench.rounds():
+            targets = [service.topic(f"{durability}-{number}", durability=durability) for durability in ("D1", "D2")]
+            reader = service.group(f"readers-{number}", f"D1-{number}")
+            yield {
+                "embedded.instr.d1": Sample(counted(service, "frames", frames * 256, **targets[0], **FRAMES, frames=frames)),
+                "embedded.instr.d2": Sample(counted(service, "frames", frames * 256, **targets[1], **FRAMES, frames=frames)),
+                "consume.instr": Sample(counted(service, "deliver", frames * 256, **reader, messages=frames * 256)),
+            }
+
+
+def counted(service, program, count, **values):
+    """User instructions of the daemon a message. A connection's own are in it: below one in a thousand."""
+    service.daemon.instructions()
+    lab.load(program, **values)
+    return service.daemon.instructions() / count
 
 
 @group(Figure("consume.ack.100", "consuming messages of 100 bytes through the SDK, each acknowledged by its own handle, class D1", "msg/s", 1.5e6))
