@@ -130,18 +130,18 @@ def end_to_end(bench):
 
 
 @group(
-    Figure("backlog.keep", "sending to a topic that holds the backlog (50 M messages, --quick 2 M), over sending to an empty store", "ratio", 0.95, beside="msg/s, empty"),
+    Figure("backlog.keep", "sending to a topic that holds the backlog (50 M messages, --quick 2 M), over sending to an empty topic of another daemon", "ratio", 0.95, beside="msg/s, empty"),
     Figure("backlog.catchup", "reading it back, each message acknowledged", "msg/s", 3e6),
 )
 def backlog(bench):
     messages, seconds = bench.pick(50000000, 2000000), bench.pick(4, 1)
-    with lab.service("embedded") as service:
+    with lab.service("embedded") as service, lab.service("embedded") as other:
         target = service.topic("kept", durability="D1")
         reader = service.group("late", "kept")
         fill(target, messages)
-        for _ in bench.rounds():
-            with lab.service("embedded") as other:
-                empty = lab.rate(lab.load("load", **other.topic("empty", durability="D1"), seconds=seconds))
+        lab.load("load", **other.topic("first", durability="D1"), seconds=1)  # a daemon's first memory is slow
+        for number in bench.rounds():
+            empty = lab.rate(lab.load("load", **other.topic(f"empty-{number}", durability="D1"), seconds=seconds))
             kept = lab.rate(lab.load("load", **target, seconds=seconds))
             portion = messages // len(bench.rounds())
             yield {
