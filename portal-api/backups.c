@@ -7,6 +7,7 @@
 #include "portal-api/handlers.h"
 
 #include "core/base/clock.h"
+#include "core/base/directory.h"
 #include "core/base/util.h"
 #include "portal-api/state.h"
 
@@ -108,8 +109,9 @@ static int make_backup(struct call *call, const char *name)
 
 	if (r < 0)
 		return r;
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return -errno;
+	r = directory_make(path);
+	if (r < 0)
+		return r;
 	r = path_of(call, name, path);
 	return r < 0 ? r : registry_backup(call->portal->registry, path);
 }

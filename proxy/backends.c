@@ -5,12 +5,12 @@
 
 #include "proxy/backends.h"
 
+#include "core/base/directory.h"
 #include "core/base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #define ROW_OPEN 0x80000000u // in `word`: may be used; counts as one reference in the low bits
 
@@ -45,15 +45,16 @@ static struct backend_row *find(struct backends *backends, uint64_t cluster)
 
 static int make_directory(const char *data_dir, uint64_t cluster, char *path, size_t size)
 {
+	int r;
+
 	if (snprintf(path, size, "%s/clusters", data_dir) >= (int)size)
 		return -ENAMETOOLONG;
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return -errno;
+	r = directory_make(path);
+	if (r < 0)
+		return r;
 	if (snprintf(path, size, "%s/clusters/%" PRIu64, data_dir, cluster) >= (int)size)
 		return -ENAMETOOLONG;
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	return 0;
+	return directory_make(path);
 }
 
 static void row_open(struct backend_row *row)

@@ -3,6 +3,7 @@
 
 #include "server/files.h"
 
+#include "core/base/directory.h"
 #include "core/base/problem.h"
 
 #include <errno.h>
@@ -17,14 +18,17 @@
 static int directories_make(const char *path)
 {
 	_cleanup_(freep) char *copy = problem("%s", path);
+	int r;
 
 	for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
 		if (slash)
 			*slash = '\0';
-		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-			return -errno;
-		if (!slash)
-			return 0;
+		if (mkdir(copy, 0700) < 0)
+			r = errno == EEXIST ? 0 : -errno; // what is above may be another's
+		else
+			r = directory_sync_name(copy);
+		if (r < 0 || !slash)
+			return r;
 		*slash = '/';
 	}
 }
@@ -83,19 +87,6 @@ static int write_synced(const char *path, const char *text, mode_t mode)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-// The name itself is on disk only when the directory is.
-static int directory_sync(const char *path)
-{
-	_cleanup_(freep) char *directory = problem("%s", path);
-	char *slash = strrchr(directory, '/');
-	_cleanup_(closep) int fd = -1;
-
-	if (slash)
-		slash[slash == directory] = '\0';
-	fd = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
 char *files_write(const char *path, const char *text, mode_t mode)
 {
 	_cleanup_(freep) char *beside = problem("%s.new", path);
@@ -104,7 +95,7 @@ char *files_write(const char *path, const char *text, mode_t mode)
 	if (r == 0 && rename(beside, path) < 0)
 		r = -errno;
 	if (r == 0)
-		r = directory_sync(path);
+		r = directory_sync_name(path);
 	return r < 0 ? problem("%s: %s", path, strerror(-r)) : NULL;
 }
 

@@ -11,6 +11,7 @@
 #include "adapters/embedded/check.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
+#include "core/base/directory.h"
 #include "core/base/log.h"
 
 #include <errno.h>
@@ -246,27 +247,6 @@ static char *boot_path(const char *path)
 	return asprintf(&file, "%s/boot", path) < 0 ? NULL : file;
 }
 
-static int directory_sync(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
-
-	if (fd < 0)
-		return -errno;
-	r = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return r;
-}
-
-// A directory that a power cut does not take away again.
-static int directory_make(const char *path)
-{
-	_cleanup_(freep) char *parent = NULL;
-
-	if (mkdir(path, 0700) < 0)
-		return errno == EEXIST ? 0 : -errno;
-	return asprintf(&parent, "%s/..", path) < 0 ? -ENOMEM : directory_sync(parent);
-}
-
 // The file `boot` stands while a D1 environment is open; it must survive what may tear that.
 static int boot_mark(const char *path)
 {
@@ -391,6 +371,8 @@ static int contents_open(struct store *store, char **ret_error)
 	bool empty;
 	int r = file_check(store, &empty, &problem);
 
+	if (r == 0 && empty && store->durability == DURABILITY_D1)
+		r = boot_mark(path); // making it writes, and none of that is synced
 	if (r == 0)
 		r = environment_open(store);
 	if (r == -EUCLEAN)

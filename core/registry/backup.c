@@ -5,6 +5,7 @@
 // time between keeps its physical names, and the proxies' deltas do not repeat a number. The source
 // is drawn anew, so that every proxy takes a full snapshot.
 
+#include "core/base/directory.h"
 #include "core/registry/schema.h"
 #include "core/registry/store.h"
 
@@ -46,6 +47,8 @@ int registry_backup(struct registry *registry, const char *path)
 		r = -errno;
 	if (r < 0)
 		unlink(temporary);
+	else
+		r = directory_sync_name(path);
 	return r;
 }
 

@@ -3,12 +3,12 @@
 
 #include "core/registry/lastgood.h"
 
+#include "core/base/directory.h"
 #include "core/base/log.h"
 #include "core/base/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -128,19 +128,6 @@ static int write_all(int fd, const uint8_t *data, size_t size)
 	return 0;
 }
 
-static int directory_sync(const char *path)
-{
-	_cleanup_(freep) char *copy = strdup(path);
-	_cleanup_(closep) int fd = -1;
-
-	if (!copy)
-		return -ENOMEM;
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
-		return -errno;
-	return 0;
-}
-
 int lastgood_replace(struct lastgood *lastgood, const struct catalog_change *full)
 {
 	_cleanup_(freep) char *temporary = NULL;
@@ -166,7 +153,7 @@ int lastgood_replace(struct lastgood *lastgood, const struct catalog_change *ful
 	fd = -1;
 	lastgood->full_size = full->size;
 	lastgood->delta_size = 0;
-	return directory_sync(lastgood->path);
+	return directory_sync_name(lastgood->path);
 }
 
 int lastgood_append(struct lastgood *lastgood, const struct catalog_change *delta)
