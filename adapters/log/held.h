@@ -21,6 +21,7 @@ struct held {
 	uint32_t partition, attempts; // that have ended
 	uint32_t pending;             // writes of its row that are not durable yet
 	uint8_t state;
+	bool lost;     // its record is nowhere any more: there is no row
 	bool rejected; // kept until it is taken out again: that delivery is for its dead-letter
 		       // copy
 };

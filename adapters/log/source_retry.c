@@ -103,9 +103,13 @@ struct held *retry_put(struct part *part, uint64_t offset, uint32_t attempts, ui
 	return held;
 }
 
-// It waits in the store, under the row that is there.
+// It waits in the store, under the row that is there; without one it is gone.
 static void put_back(struct part *part, struct held *held)
 {
+	if (held->lost && !held->pending) {
+		held_remove(&part->source->held, held);
+		return;
+	}
 	++*waiting_of(part, held->attempts);
 	held->state = HELD_MOVING;
 	if (held->pending)
@@ -152,6 +156,14 @@ static void settled(struct source *source, struct held *held)
 		held_remove(&source->held, held);
 }
 
+static void make_ready(struct part *part, struct held *held)
+{
+	held->state = HELD_READY;
+	++part->held_ready;
+	++part->source->held.ready_count;
+	list_push_back(&part->source->held.ready, &held->in_set);
+}
+
 static void write_durable(struct source *source, const struct log_retry *write)
 {
 	struct part *part = &source->parts[write->partition];
@@ -159,12 +171,16 @@ static void write_durable(struct source *source, const struct log_retry *write)
 
 	assert(held && held->pending);
 	--held->pending;
+	held->lost = write->put && write->missing;
 	if (held->pending || held->state == HELD_FLIGHT || held->state == HELD_READY)
 		return;
-	if (held->state == HELD_MOVING && write->missing) {
+	if (held->state == HELD_MOVING && held->lost) {
 		--*waiting_of(part, held->attempts);
+		if (held->rejected) {
+			make_ready(part, held); // comes without a record
+			return;
+		}
 		held->state = HELD_LEAVING;
-		held->rejected = false;
 	}
 	// A look that began before may still bring the row as it was.
 	if (source->taking)
@@ -205,14 +221,11 @@ static void take(struct source *source, const struct log_waiting *waiting, struc
 		return;
 	}
 	part = &source->parts[waiting->partition];
-	held->state = HELD_READY;
 	held->attempts = waiting->attempts;
 	held->entry = waiting->entry;
 	held->buf = buf_ref(buf);
 	--*waiting_of(part, waiting->attempts);
-	++part->held_ready;
-	++source->held.ready_count;
-	list_push_back(&source->held.ready, &held->in_set);
+	make_ready(part, held);
 }
 
 static void due_done(struct loop_task *task)
@@ -273,8 +286,10 @@ static bool has_expired(const struct held *held, uint64_t now_ms)
 {
 	uint64_t due_ms, expiry_ms;
 
+	if (held->rejected)
+		return false;
 	source_record_times(held->entry.record, &due_ms, &expiry_ms);
-	return now_ms > expiry_ms && !held->rejected;
+	return now_ms > expiry_ms;
 }
 
 // The next one that is taken out, or NULL: nothing, or no demand. Expired ones go.
