@@ -804,6 +804,7 @@ size_t log_source_backlog(struct source *source, struct source_partition *partit
 void log_source_close(struct source *source, void (*done)(void *ctx), void *ctx)
 {
 	source->closing = true;
+	source->commit_failed = false; // what failed before is tried once more
 	source->closed = done;
 	source->closed_ctx = ctx;
 	source->ops->unwatch(source->config.adapter_topic, &source->watch);
