@@ -36,6 +36,7 @@ class Bug:
 
 
 WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
+SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
 GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/fair.c"
 
 BUGS = (
@@ -57,6 +58,42 @@ BUGS = (
         "a restart forgets all attempts but one"),
     Bug("due-lost-at-commit", "window", TEXT, "uint64_t due_ms = waits ? written_ms + number_take(reader) : 0;", "uint64_t due_ms = waits ? written_ms + number_take(reader) % 256 : 0;",
         "a restart keeps only the low byte of how long a position must wait"),
+    Bug("stale-epoch-settles", "source", SOURCE, "if (part && settle->epoch == source->epoch && source->phase == PHASE_OPEN)", "if (part && source->phase == PHASE_OPEN)",
+        "a receipt of an earlier life settles in this one"),
+    Bug("credit-not-taken-off", "source", SOURCE, "\t\t--source->demand_messages;\n", "\t\tsource->demand_messages -= source->delivery_count & 1;\n",
+        "every other delivery is not taken off the demand"),
+    Bug("window-limit-ignored", "source", SOURCE, "\tif (!window_fits(&part->window, entry->offset))\n\t\treturn false;\n", "",
+        "a position behind a wide gap is added beyond the limit of the window"),
+    Bug("own-due-time-ignored", "source", SOURCE, "\tif (due_ms > now_ms)\n\t\treturn pass_over(part, entry, due_ms);\n", "",
+        "a message with a due time of its own is handed out at once"),
+    Bug("expired-is-delivered", "source", SOURCE, "\tif (now_ms > expiry_ms)\n\t\treturn pass_over(part, entry, 0);\n", "",
+        "a new message whose time is over is handed out"),
+    Bug("again-read-forgets-the-end", "source", SOURCE, "\tfor (; passed < end; ++passed)\n\t\tagain_gone(part, passed);\n", "\tfor (; passed < fetch->until; ++passed)\n\t\tagain_gone(part, passed);\n",
+        "a short answer to a read of open positions drops the rest"),
+    Bug("stash-dropped", "source", SOURCE, "\tpart->read_at = window_next(&part->window);\n}", "}",
+        "what was read ahead and dropped is not read again"),
+    Bug("commit-not-retried", "source", COMMIT, "\t\tcommit_undo(source);\n", "",
+        "a commit that failed counts as done"),
+    Bug("waiter-too-early", "source", COMMIT, "\tif (!hurry && now_ns < source->commit_at_ns)\n\t\treturn source->commit_at_ns;\n", "\tif (source->waiters)\n\t\twaiters_call(waiters_take(source), CODE_OK);\n\tif (!hurry && now_ns < source->commit_at_ns)\n\t\treturn source->commit_at_ns;\n",
+        "a settle is told OK before the commit that holds it"),
+    Bug("close-forgets-settles", "source", SOURCE, "\tif (source->phase == PHASE_OPEN && commit_pending(source) && !source->commit_failed)\n\t\treturn false;\n", "",
+        "a source closes without its last commit"),
+    Bug("gap-map-dropped-at-commit", "source", COMMIT, "window_encode(&part->window, source->epoch, now_ms)", "window_encode(&(struct window){.base = part->window.base}, source->epoch, now_ms)",
+        "a commit holds the position without what is acked above it"),
+    Bug("retry-row-forgotten", "source", COMMIT, "\tmemcpy(items + commit->retry_count, list->items, list->count * sizeof *items);\n", "\tmemcpy(items + commit->retry_count, list->items, list->count * sizeof *items);\n\tall = commit->retry_count;\n",
+        "writes of the retry store that come while a commit fails are lost"),
+    Bug("retry-attempt-reset", "source", RETRY, "\theld->attempts = waiting->attempts;\n", "\theld->attempts = MIN(waiting->attempts, 1u);\n",
+        "what comes out of the retry store has failed once at most"),
+    Bug("retry-due-ignored", "source", RETRY, "\t\t.until_ms = now_ms,\n", "\t\t.until_ms = now_ms + 1000,\n",
+        "what waits in the retry store comes up to a second early"),
+    Bug("retry-rewind-forgotten", "source", RETRY, "source->due_rewound = true; // the point is not known yet", "source->due_rewound = false;",
+        "a row written behind a look that is under way is never seen"),
+    Bug("retry-row-not-removed", "source", RETRY, "\t\theld->state = HELD_LEAVING;\n\t\twrite_add(part, held, 0, false);\n\t\tbreak;", "\t\theld->state = HELD_LEAVING;\n\t\twrite_add(part, held, 0, true);\n\t\tbreak;",
+        "an acked message stays in the retry store"),
+    Bug("released-without-a-row", "source", RETRY, "\tif (held->lost && !held->pending) {", "\tif (false) {",
+        "a message that is nowhere any more stays in the backlog (found by this simulation)"),
+    Bug("rejected-without-a-row", "source", RETRY, "\t\tif (held->rejected) {\n\t\t\tmake_ready(part, held); // comes without a record\n\t\t\treturn;\n\t\t}\n", "\t\theld->rejected = false;\n",
+        "a rejected message that is nowhere any more is never ended (found by this simulation)"),
     Bug("burst-of-one-second", "quota", GCRA, "#define BURST_TICKS  (TICKS_PER_S / 5)", "#define BURST_TICKS  TICKS_PER_S",
         "the burst is five times what it should be"),
     Bug("cost-rounded-down", "quota", GCRA, "wide ticks = ((wide)units * TICKS_PER_S + rate - 1) / rate;", "wide ticks = (wide)(TICKS_PER_S / rate) * units;",
@@ -74,7 +111,7 @@ BUGS = (
 )
 
 # For a short run: one of each engine.
-FEW = ("due-ignored", "idle-time-saved-up", "tenant-starves")
+FEW = ("due-ignored", "gap-map-dropped-at-commit", "idle-time-saved-up", "tenant-starves")
 
 
 def table():

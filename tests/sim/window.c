@@ -52,7 +52,7 @@ static bool is_marked(const struct position *position)
 
 static void compare(void)
 {
-	uint32_t counts[4] = {0}, marks = 0;
+	uint32_t counts[WINDOW_REJECTED + 1] = {0}, marks = 0;
 	uint64_t next_due_ms = UINT64_MAX;
 
 	for (uint32_t i = 0; i < m.seen; ++i) {
@@ -73,6 +73,7 @@ static void compare(void)
 	SIM_EQUAL(m.window.flight, counts[WINDOW_FLIGHT]);
 	SIM_EQUAL(m.window.open, counts[WINDOW_OPEN]);
 	SIM_EQUAL(m.window.waiting, counts[WINDOW_WAITING]);
+	SIM_EQUAL(m.window.rejected, counts[WINDOW_REJECTED]);
 	SIM_EQUAL(m.window.mark_count, marks);
 	SIM_MUST(marks <= WINDOW_MARKS && m.next - m.window.base <= WINDOW_POSITIONS);
 	SIM_MUST(m.window.next_due_ms <= next_due_ms);
@@ -131,6 +132,7 @@ static void settle(struct position *position, uint32_t attempt)
 	uint64_t verb = m.busy ? 2 + sim_below(3) : sim_below(5);
 	bool crowded = attempt > WINDOW_ATTEMPTS ||
 		       (m.window.mark_count == WINDOW_MARKS && !is_marked(position));
+	bool rejects = sim_one_in(6);
 	enum window_result result;
 
 	if (verb < 2) {
@@ -149,17 +151,21 @@ static void settle(struct position *position, uint32_t attempt)
 			position->state = WINDOW_OPEN;
 		return;
 	}
-	result = window_nack(&m.window, position->offset, attempt, due_ms);
-	sim_trace("nack %llu attempt %u due %llu: %d", (unsigned long long)position->offset,
-		  attempt, (unsigned long long)due_ms, result);
+	if (rejects)
+		result = window_reject(&m.window, position->offset, attempt);
+	else
+		result = window_nack(&m.window, position->offset, attempt, due_ms);
+	sim_trace("%s %llu attempt %u due %llu: %d", rejects ? "reject" : "nack",
+		  (unsigned long long)position->offset, attempt, (unsigned long long)due_ms,
+		  result);
 	if (!fits) {
 		SIM_EQUAL(result, WINDOW_STALE);
 	} else if (crowded) {
 		SIM_EQUAL(result, WINDOW_CROWDED);
 	} else {
 		SIM_EQUAL(result, WINDOW_OK);
-		position->state = due_ms ? WINDOW_WAITING : WINDOW_OPEN;
-		position->due_ms = due_ms;
+		position->state = rejects ? WINDOW_REJECTED : due_ms ? WINDOW_WAITING : WINDOW_OPEN;
+		position->due_ms = rejects ? 0 : due_ms;
 		position->ended = attempt;
 	}
 }
@@ -213,13 +219,18 @@ static void step_wake(void)
 	SIM_EQUAL(window_wake(&m.window, m.now_ms), woken);
 }
 
+static bool is_open(const struct position *position)
+{
+	return position->state == WINDOW_OPEN || position->state == WINDOW_REJECTED;
+}
+
 static void take(struct position *position)
 {
 	uint32_t attempt = window_take(&m.window, position->offset);
 
 	sim_trace("take %llu: attempt %u", (unsigned long long)position->offset, attempt);
-	SIM_EQUAL(attempt, position->state == WINDOW_OPEN ? position->ended + 1 : 0);
-	if (position->state == WINDOW_OPEN)
+	SIM_EQUAL(attempt, is_open(position) ? position->ended + 1 : 0);
+	if (is_open(position))
 		position->state = WINDOW_FLIGHT;
 }
 
@@ -239,6 +250,23 @@ static void step_take(void)
 		take(&m.positions[i]);
 	if (sim_one_in(4))
 		take(&m.positions[sim_below(m.seen)]);
+}
+
+static void step_take_rejected(void)
+{
+	uint64_t offset, until;
+	uint32_t first = 0;
+
+	for (; first < m.seen && m.positions[first].state != WINDOW_REJECTED; ++first)
+		;
+	SIM_EQUAL(window_first_rejected(&m.window, &offset, &until), first < m.seen);
+	if (first == m.seen)
+		return;
+	SIM_EQUAL(offset, m.positions[first].offset);
+	for (; first < m.seen && m.positions[first].offset < until; ++first) {
+		SIM_EQUAL(m.positions[first].state, WINDOW_REJECTED);
+		take(&m.positions[first]);
+	}
 }
 
 // ---- positions that go away
@@ -295,7 +323,7 @@ static void step_commit(void)
 // As it was when the commit was written, but that what was in flight is open.
 static void position_restore(struct position *position, const struct commit *commit)
 {
-	if (position->state == WINDOW_FLIGHT)
+	if (position->state == WINDOW_FLIGHT || position->state == WINDOW_REJECTED)
 		position->state = WINDOW_OPEN;
 	if (position->state == WINDOW_WAITING)
 		position->due_ms = MAX(position->due_ms, commit->written_ms);
@@ -375,7 +403,10 @@ static void step(void)
 		step_wake();
 		break;
 	case 6:
-	case 7: step_take(); break;
+	case 7:
+		step_take();
+		step_take_rejected();
+		break;
 	case 8:
 		if (sim_one_in(3))
 			step_gone();
@@ -396,7 +427,7 @@ static void finish(void)
 	for (uint32_t i = 0; i < m.seen; ++i) {
 		struct position *position = &m.positions[i];
 
-		if (position->state == WINDOW_OPEN || position->state == WINDOW_WAITING)
+		if (is_open(position) || position->state == WINDOW_WAITING)
 			SIM_EQUAL(window_take(&m.window, position->offset), position->ended + 1);
 		if (position->state != WINDOW_DONE)
 			SIM_EQUAL(window_ack(&m.window, position->offset, position->ended + 1),
