@@ -41,7 +41,7 @@ struct subscription {
 };
 
 struct conn {
-	bool used, ready, preface, goodbye;
+	bool used, ready, preface, goodbye, frozen;
 	uint8_t binding[TRANSPORT_BINDING_ROOM];
 	struct transport transport;
 	struct framer framer;
@@ -164,7 +164,7 @@ static int hello(struct fake *fake, struct conn *conn)
 	field_put_int(&writer, FIELD_FEATURES, 1);
 	field_put_int(&writer, FIELD_MAX_FRAME, fake->config.max_frame);
 	field_put_int(&writer, FIELD_MAX_MESSAGE, fake->config.max_frame - 64);
-	field_put_int(&writer, FIELD_KEEPALIVE_MS, 20000);
+	field_put_int(&writer, FIELD_KEEPALIVE_MS, fake->config.keepalive_ms);
 	field_put_text(&writer, FIELD_MECHANISMS,
 		       fake->tls ? SCRAM_MECHANISM_PLUS "," SCRAM_MECHANISM : SCRAM_MECHANISM);
 	send_fields(conn, FRAME_WELCOME, 0, &writer);
@@ -592,7 +592,7 @@ static void *fake_main(void *arg)
 			struct conn *conn = &fake->conns[i];
 
 			fds[i + 2] = (struct pollfd){
-				.fd = conn->used ? conn->transport.fd : -1,
+				.fd = conn->used && !conn->frozen ? conn->transport.fd : -1,
 				.events = (short)(POLLIN | (conn->outq.bytes ? POLLOUT : 0)),
 			};
 		}
@@ -603,13 +603,14 @@ static void *fake_main(void *arg)
 			assert(read(fake->wake, &counter, sizeof counter) > 0);
 		for (int i = 0; i < CONNS_MAX; ++i)
 			if ((fds[i + 2].revents & (POLLIN | POLLHUP | POLLERR)) &&
-			    fake->conns[i].used && conn_read(fake, &fake->conns[i]) < 0)
+			    fake->conns[i].used && !fake->conns[i].frozen &&
+			    conn_read(fake, &fake->conns[i]) < 0)
 				conn_close(fake, &fake->conns[i]);
 		if (fds[1].revents)
 			conn_accept(fake);
 		deliver_all(fake);
 		for (int i = 0; i < CONNS_MAX; ++i)
-			if (fake->conns[i].used)
+			if (fake->conns[i].used && !fake->conns[i].frozen)
 				conn_flush(fake, &fake->conns[i]);
 	}
 	pthread_mutex_unlock(&fake->lock);
@@ -639,6 +640,7 @@ int fake_new(const struct fake_config *config, struct fake **ret)
 	fake->config.window = config->window ? config->window : 8u << 20;
 	fake->config.max_frame = config->max_frame ? config->max_frame : 1u << 20;
 	fake->config.visibility_ms = config->visibility_ms ? config->visibility_ms : 30000;
+	fake->config.keepalive_ms = config->keepalive_ms ? config->keepalive_ms : 20000;
 	pthread_mutex_init(&fake->lock, NULL);
 	secret_set(fake, config->access_key, config->secret);
 	if (config->cert_file)
@@ -764,6 +766,19 @@ static void kick_all(struct fake *fake)
 void fake_kick(struct fake *fake)
 {
 	CHANGE(fake, kick_all(fake));
+}
+
+static void freeze_all(struct fake *fake)
+{
+	for (int i = 0; i < CONNS_MAX; ++i) {
+		fake->conns[i].frozen = fake->conns[i].used;
+		fake->conns[i].ready = false;
+	}
+}
+
+void fake_freeze(struct fake *fake)
+{
+	CHANGE(fake, freeze_all(fake));
 }
 
 static void expire_all(struct fake *fake)

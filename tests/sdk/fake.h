@@ -19,6 +19,7 @@ struct fake_config {
 	uint64_t window;        // produce window; 0: 8 MiB
 	uint32_t max_frame;     // 0: 1 MiB
 	uint32_t visibility_ms; // 0: 30,000
+	uint32_t keepalive_ms;  // 0: 20,000
 	const char *cert_file;  // NULL: no TLS
 	const char *key_file;
 };
@@ -48,6 +49,7 @@ void fake_refuse_group(struct fake *fake, enum code code); // OK: no longer
 void fake_goaway(struct fake *fake, const char *address);  // to all connections; NULL: none named
 void fake_stop_listening(struct fake *fake);
 void fake_kick(struct fake *fake);   // closes all connections
+void fake_freeze(struct fake *fake); // those that are there now stay open and hear nothing more
 void fake_expire(struct fake *fake); // all deliveries time out
 
 // Puts a message into the log as if it had been produced.

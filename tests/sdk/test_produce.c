@@ -3,6 +3,9 @@
 #include "tests/sdk/scene.h"
 #include "tests/unit/identity.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 // How async sends ended, in order of their callbacks.
 static struct {
 	pthread_mutex_t lock;
@@ -190,6 +193,81 @@ static void lost_answer(void)
 	CHECK_EQ(stat_of(&scene, MQP_STAT_CONNECTS), 2);
 	mqp_producer_free(producer);
 	scene_end(&scene);
+}
+
+// A proxy whose connection is open and dead: found by its silence, and what was sent goes
+// elsewhere.
+static void silent_proxy(void)
+{
+	struct fake_config config = scene_fake;
+	struct scene scene;
+	struct mqp_producer *producer;
+	uint64_t began_ns;
+
+	config.keepalive_ms = 1000;
+	memset(&traced, 0, sizeof traced);
+	traced.same_id = true;
+	scene_prepare(&scene, &config);
+	scene.config.trace = trace;
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_producer_ready(producer, 10000));
+	fake_freeze(scene.fake);
+	began_ns = clock_now_ns();
+	OK(mqp_send(producer, scene.message, 20000, NULL));
+	CHECK(clock_now_ns() - began_ns >= 1900 * MS_NS); // not before two keepalives
+	CHECK(traced.attempts == 2 && traced.unknown == 1 && traced.final == 1 && traced.same_id);
+	CHECK_EQ(fake_logins(scene.fake), 2);
+	CHECK_EQ(fake_stored(scene.fake), 1);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+// One that is slow and answers pings is not given up.
+static void slow_proxy(void)
+{
+	struct fake_config config = scene_fake;
+	struct scene scene;
+	struct mqp_producer *producer;
+	uint64_t until_ns = clock_now_ns() + 2500 * MS_NS;
+
+	config.keepalive_ms = 1000;
+	scene_prepare(&scene, &config);
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	ends_reset();
+	fake_hold_answers(scene.fake, true);
+	OK(mqp_send_async(producer, scene.message, note_end, NULL));
+	EVENTUALLY(clock_now_ns() > until_ns);
+	CHECK_EQ(ended(), 0);
+	fake_hold_answers(scene.fake, false);
+	OK(mqp_flush(producer, 10000));
+	CHECK_EQ(fake_logins(scene.fake), 1);
+	CHECK_EQ(stat_of(&scene, MQP_STAT_RETRIES), 0);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+// An address that takes connections and says nothing costs its timeout, then comes the next.
+static void silent_address(void)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct scene scene;
+	char addresses[128];
+
+	CHECK(bind(listener, (struct sockaddr *)&in, sizeof in) == 0 && listen(listener, 8) == 0);
+	CHECK_EQ(getsockname(listener, (struct sockaddr *)&in, &(socklen_t){sizeof in}), 0);
+	scene_prepare(&scene, &scene_fake);
+	snprintf(addresses, sizeof addresses, "127.0.0.1:%u,%s", ntohs(in.sin_port), scene.address);
+	scene.config.addresses = addresses;
+	scene.config.connect_timeout_ms = 100;
+	scene_client(&scene);
+	OK(mqp_client_connect(scene.client, 10000));
+	CHECK_EQ(stat_of(&scene, MQP_STAT_CONNECT_FAILURES), 1);
+	CHECK_EQ(fake_logins(scene.fake), 1);
+	scene_end(&scene);
+	close(listener);
 }
 
 // Whatever goes wrong on the way, first appearances keep their order and nothing is missing.
@@ -382,6 +460,46 @@ static void full_blocks(void)
 	OK(mqp_flush(producer, 10000));
 	CHECK_EQ(ended(), 5000);
 	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+// Waiting for room ends with the send's own deadline, and in a callback it does not begin.
+static struct mqp_producer *full_producer;
+static enum mqp_code code_in_callback;
+
+static void send_into_full(const struct mqp_result *result, void *arg)
+{
+	code_in_callback = MQP_OK;
+	while (code_in_callback == MQP_OK)
+		code_in_callback = mqp_send_async(full_producer, arg, NULL, NULL);
+}
+
+static void full_blocks_in_vain(void)
+{
+	struct scene scene;
+	struct mqp_result *result;
+	uint64_t began_ns;
+	char body[60000] = {0};
+
+	scene_start(&scene);
+	OK(mqp_result_new(&result));
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_REJECTED); // before it is filled
+	full_producer = small_producer(&scene, MQP_FULL_BLOCK);
+	ends_reset();
+	fake_hold_answers(scene.fake, true);
+	mqp_message_set_body(scene.message, body, sizeof body);
+	OK(mqp_send_async(full_producer, scene.message, send_into_full, scene.message));
+	began_ns = clock_now_ns();
+	IS(mqp_send(full_producer, scene.message, 60, result), MQP_TIMEOUT);
+	CHECK(clock_now_ns() - began_ns >= 60 * MS_NS);
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_REJECTED); // certainly not stored
+	IS(mqp_result_code(result), MQP_TIMEOUT);
+	EVENTUALLY(fake_stored(scene.fake) == 1);
+	fake_hold_answers(scene.fake, false);
+	OK(mqp_flush(full_producer, 10000));
+	IS(code_in_callback, MQP_QUEUE_FULL);
+	mqp_result_free(result);
+	mqp_producer_free(full_producer);
 	scene_end(&scene);
 }
 
@@ -689,9 +807,10 @@ static void statistics(void)
 }
 
 UNIT_MAIN(UNIT_CASE(three_ways), UNIT_CASE(many_threads_share_batches), UNIT_CASE(lost_answer),
+	  UNIT_CASE(silent_proxy), UNIT_CASE(slow_proxy), UNIT_CASE(silent_address),
 	  UNIT_CASE(order_through_faults), UNIT_CASE(refused_for_good), UNIT_CASE(out_of_time),
 	  UNIT_CASE(never_connected), UNIT_CASE(unknown_topic), UNIT_CASE(wrong_secret),
-	  UNIT_CASE(full_fails), UNIT_CASE(full_blocks), UNIT_CASE(closing_cancels),
-	  UNIT_CASE(closing_waits), UNIT_CASE(small_frames), UNIT_CASE(compressed),
-	  UNIT_CASE(failover), UNIT_CASE(tls_connections), UNIT_CASE(goaway),
+	  UNIT_CASE(full_fails), UNIT_CASE(full_blocks), UNIT_CASE(full_blocks_in_vain),
+	  UNIT_CASE(closing_cancels), UNIT_CASE(closing_waits), UNIT_CASE(small_frames),
+	  UNIT_CASE(compressed), UNIT_CASE(failover), UNIT_CASE(tls_connections), UNIT_CASE(goaway),
 	  UNIT_CASE(credentials_reload), UNIT_CASE(inside_callbacks), UNIT_CASE(statistics))

@@ -307,8 +307,11 @@ enum mqp_code mqp_send(struct mqp_producer *producer, const struct mqp_message *
 	taking.lane = &producer->acked;
 	taking.entry = (struct lane_entry){.done = call_end, .arg = &call};
 	code = producer_take(producer, message, &taking, (uint64_t)timeout_ms);
-	if (code != MQP_OK)
+	if (code != MQP_OK) {
+		if (result)
+			result_refused(result, producer->topic, code);
 		return code;
+	}
 	// The I/O ends every message at its deadline, so there is no second clock here.
 	if (client_pumps(producer->client))
 		client_wait(producer->client, &producer->lock, &producer->changed, call_done, &call,

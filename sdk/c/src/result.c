@@ -14,6 +14,14 @@ void result_clear(struct mqp_result *result)
 	};
 }
 
+void result_refused(struct mqp_result *result, const char *topic, enum mqp_code code)
+{
+	result_clear(result);
+	result->outcome = MQP_OUTCOME_REJECTED;
+	result->code = code;
+	result->topic = topic;
+}
+
 enum mqp_code mqp_result_new(struct mqp_result **ret_result)
 {
 	struct mqp_result *result;
@@ -23,7 +31,7 @@ enum mqp_code mqp_result_new(struct mqp_result **ret_result)
 	result = malloc(sizeof *result);
 	if (!result)
 		return MQP_NO_MEMORY;
-	result_clear(result);
+	result_refused(result, NULL, MQP_OK); // nobody takes it for a send that succeeded
 	*ret_result = result;
 	return MQP_OK;
 }

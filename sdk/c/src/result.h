@@ -21,3 +21,5 @@ struct mqp_result {
 
 // Everything unknown, as before the first answer.
 void result_clear(struct mqp_result *result);
+// A send that was not taken.
+void result_refused(struct mqp_result *result, const char *topic, enum mqp_code code);

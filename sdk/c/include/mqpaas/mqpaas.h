@@ -791,8 +791,10 @@ MQP_API void mqp_result_free(struct mqp_result *result);
 // Tells where the message is.
 //
 // @result: borrowed.
-// Returns: MQP_OUTCOME_OK, MQP_OUTCOME_REJECTED (certainly not stored) or MQP_OUTCOME_UNKNOWN (may
-//   be stored: sending the same content again may make a duplicate).
+// Returns: MQP_OUTCOME_OK, MQP_OUTCOME_REJECTED (certainly not stored; also before a send has
+// filled
+//   it) or MQP_OUTCOME_UNKNOWN (may be stored: sending the same content again may make a
+//   duplicate).
 // Ownership: nothing changes hands.
 // Threads: where the result is valid.
 // Since: 0.1.0
@@ -930,8 +932,9 @@ MQP_API enum mqp_code mqp_producer_ready(struct mqp_producer *producer, int time
 // @producer: borrowed.
 // @message: made or received; borrowed, its bytes are copied.
 // @timeout_ms: from now until the library gives up, retries included; 1 … 86,400,000.
-// @result: made by mqp_result_new; filled with the details whenever the message was taken (the
-//   answer is below 1000, or MQP_CLOSED after being taken). NULL: not wanted.
+// @result: made by mqp_result_new; filled with the details, also when the message was not taken
+//   (REJECTED, no attempt), except with MQP_INVALID_ARGUMENT and MQP_WOULD_DEADLOCK. NULL: not
+//   wanted.
 // Returns: MQP_OK: the backend acknowledged it. A code of the service, MQP_TIMEOUT or
 //   MQP_CANCELLED: see mqp_result_outcome for whether it may be stored. MQP_INVALID_ARGUMENT,
 //   MQP_NO_MEMORY, MQP_QUEUE_FULL, MQP_TOO_LARGE, MQP_CLOSED, MQP_WOULD_DEADLOCK: certainly not
