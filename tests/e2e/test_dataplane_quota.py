@@ -116,6 +116,39 @@ def test_consume_only_waits(plane):
         assert conn.throttles[0]["direction"] == 1
 
 
+def test_consume_quota_is_the_tenants(plane):
+    """All its groups and connections draw on one rate, and a message that comes again is paid for again."""
+    plane.tenant(consume_tps=50)
+    orders = plane.topic("orders")
+    plane.group("one", orders)
+    plane.group("two", orders)
+    with plane.connect() as conn, plane.connect() as other:
+        conn.open_topic("orders").send(*[b"x"] * 30)
+        started = time.monotonic()
+        first, second = conn.subscribe("one"), other.subscribe("two")
+        first.credit(30)
+        second.credit(30)
+        got = first.receive(30, credit=False)
+        second.receive(30, credit=False)
+        assert time.monotonic() - started > (60 - 10) / 50 - 0.05  # 0.2 s of it may come at once
+        first.release(*got)
+        started = time.monotonic()
+        assert len(first.receive(30)) == 30
+        assert time.monotonic() - started > (30 - 10) / 50 - 0.05
+
+
+def test_consume_quota_in_bytes(plane):
+    plane.tenant(consume_bps=100_000)
+    plane.group("readers", plane.topic("orders"))
+    with plane.connect() as conn, plane.connect() as other:
+        conn.open_topic("orders").send(*[b"x" * 960] * 100)
+        started = time.monotonic()
+        assert len(conn.subscribe("readers").receive(100)) == 100
+        assert time.monotonic() - started > (100_000 - 20_000) / 100_000 - 0.05
+        assert (conn.throttles[0]["unit"], conn.throttles[0]["limit"]) == (1, 100_000)
+        assert not other.throttles  # only who is held back is told
+
+
 def test_in_flight_of_a_group(plane):
     plane.tenant(in_flight=5)
     plane.group("readers", plane.topic("orders"))

@@ -791,10 +791,8 @@ MQP_API void mqp_result_free(struct mqp_result *result);
 // Tells where the message is.
 //
 // @result: borrowed.
-// Returns: MQP_OUTCOME_OK, MQP_OUTCOME_REJECTED (certainly not stored; also before a send has
-// filled
-//   it) or MQP_OUTCOME_UNKNOWN (may be stored: sending the same content again may make a
-//   duplicate).
+// Returns: MQP_OUTCOME_OK, MQP_OUTCOME_REJECTED (certainly not stored; also before it was filled),
+//   MQP_OUTCOME_UNKNOWN (may be stored: sending the same content again may make a duplicate).
 // Ownership: nothing changes hands.
 // Threads: where the result is valid.
 // Since: 0.1.0
