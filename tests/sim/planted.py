@@ -37,6 +37,7 @@ class Bug:
 
 WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
 SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
+DISPATCH, SETTLE = "proxy/dispatch.c", "proxy/dispatch_settle.c"
 GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/fair.c"
 
 BUGS = (
@@ -94,6 +95,26 @@ BUGS = (
         "a message that is nowhere any more stays in the backlog (found by this simulation)"),
     Bug("rejected-without-a-row", "source", RETRY, "\t\tif (held->rejected) {\n\t\t\tmake_ready(part, held); // comes without a record\n\t\t\treturn;\n\t\t}\n", "\t\theld->rejected = false;\n",
         "a rejected message that is nowhere any more is never ended (found by this simulation)"),
+    Bug("redelivery-forgotten-on-leave", "group", SETTLE, "\tif (consumer->in_flight)\n\t\tfail_all(dispatch, consumer, UINT64_MAX);\n", "",
+        "what a consumer held when it went does not come again"),
+    Bug("timeout-too-early", "group", SETTLE, "flight->deadline_ns > until_ns ||", "flight->deadline_ns > until_ns + 20 * MS_NS ||",
+        "messages time out before their time"),
+    Bug("extend-adds-up", "group", SETTLE, "flight->deadline_ns = now_ns + MIN(", "flight->deadline_ns += MIN(",
+        "an extension counts from the old deadline"),
+    Bug("in-flight-off-by-one", "group", DISPATCH, "left(dispatch->policy.in_flight_max, busy));", "left(dispatch->policy.in_flight_max + 1, busy));",
+        "the group's limit is off by one"),
+    Bug("credit-not-spent", "group", DISPATCH, "\t\tconsumer->given_messages += n;\n", "\t\tconsumer->given_messages += n - (n > 1);\n",
+        "a batch costs one message less than it holds"),
+    Bug("one-attempt-too-many", "group", SETTLE, "attempt >= policy->max_attempts;", "attempt > policy->max_attempts;",
+        "the last attempt is not the last"),
+    Bug("pause-ignored", "group", DISPATCH, "if (dispatch->paused || dispatch->ready_count == 0)", "if (dispatch->ready_count == 0)",
+        "a drain goes on handing out what is pending"),
+    Bug("anyone-may-settle", "group", SETTLE, " || flight->consumer != consumer ||", " ||",
+        "a consumer settles what another one holds"),
+    Bug("failover-serves-all", "group", DISPATCH, "return dispatch->policy.mode != GROUP_FAILOVER ||", "return dispatch->policy.mode != GROUP_EXCLUSIVE ||",
+        "the second consumer of a failover group is served too"),
+    Bug("reset-keeps-deadlines", "group", DISPATCH, "\tdispatch->owned = 0;\n", "",
+        "what was in flight when the source closed counts for ever"),
     Bug("burst-of-one-second", "quota", GCRA, "#define BURST_TICKS  (TICKS_PER_S / 5)", "#define BURST_TICKS  TICKS_PER_S",
         "the burst is five times what it should be"),
     Bug("cost-rounded-down", "quota", GCRA, "wide ticks = ((wide)units * TICKS_PER_S + rate - 1) / rate;", "wide ticks = (wide)(TICKS_PER_S / rate) * units;",
@@ -111,7 +132,7 @@ BUGS = (
 )
 
 # For a short run: one of each engine.
-FEW = ("due-ignored", "gap-map-dropped-at-commit", "idle-time-saved-up", "tenant-starves")
+FEW = ("due-ignored", "gap-map-dropped-at-commit", "redelivery-forgotten-on-leave", "idle-time-saved-up", "tenant-starves")
 
 
 def table():
