@@ -14,7 +14,7 @@ from daemon import Daemon, wait_for
 from history.load import Load, times
 
 PAGE = 4096
-QUIET = 0.2  # seconds in which no consumer got anything, several times
+QUIET = 0.2  # seconds in which no consumer got anything, several times: then a damaged store has served what it can
 MOMENTS = 4
 KINDS = ("cut", "overwritten", "zeroed", "mixed")
 CASES = [(kind, number) for kind in KINDS for number in range(times(2, 20))]
@@ -79,8 +79,9 @@ def serve(load, daemon):
         for topic in ("d1", "d2"):
             load.consume(f"{topic}-solo")
             load.consume(f"{topic}-shared", "--push")
+        wait_for(lambda: load.consumed() or errors(daemon), 60, "it delivers no more, and does not say why")
         sizes = []
-        while len(sizes) < MOMENTS or len(set(sizes[-MOMENTS:])) > 1:
+        while not load.consumed() and (len(sizes) < MOMENTS or len(set(sizes[-MOMENTS:])) > 1):
             sizes.append(sum(one.size for one in load.consumers))
             time.sleep(QUIET)
         daemon.stop()

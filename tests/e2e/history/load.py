@@ -155,6 +155,11 @@ class Load:
     def backlogs(self):
         return {group.name: self.daemon.admin.get(f"/api/v1/tenants/acme/groups/{group.name}/backlog").json["backlog"] for group in self.groups}
 
+    def consumed(self):
+        """Whether the groups that are being consumed have nothing left."""
+        answers = [self.daemon.admin.get(f"/api/v1/tenants/acme/groups/{one.group}/backlog") for one in self.consumers]
+        return all(answer.status == 200 and answer.json["backlog"] == 0 for answer in answers)
+
     def drained(self, seconds):
         deadline = time.monotonic() + seconds
         while any((left := self.backlogs()).values()):
