@@ -35,7 +35,8 @@ def prepare():
     sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
     suites = importlib.import_module("suites")
     try:
-        os.environ.setdefault("MQPAAS_BUILD", suites.build("build"))
+        if "MQPAAS_BUILD" not in os.environ:
+            os.environ["MQPAAS_BUILD"] = suites.build("build")
         python = suites.venv() + "/python"
     except suites.SuiteError as error:
         sys.exit(str(error))
@@ -49,6 +50,8 @@ def parse_arguments():
     parser.add_argument("--only", action="append", metavar="ID-PREFIX", help="only figures whose id begins so (may be repeated)")
     parser.add_argument("--json", metavar="FILE", help="write the rows there")
     parser.add_argument("--quick", action="store_true", help="rough figures in under 2 minutes")
+    parser.add_argument("--page", nargs="*", metavar="FILE", help="measure nothing: take the rows of these files into docs/performance.json and its page")
+    parser.add_argument("--check-page", action="store_true", help="measure nothing: is the page's table that of docs/performance.json?")
     parser.add_argument("--list", action="store_true", help="list the figures")
     return parser.parse_args()
 
@@ -93,6 +96,9 @@ def main():
             for made in one.figures:
                 print(f"{made.id:20} {made.says}")
         return 0
+    if options.check_page or options.page is not None:
+        page = importlib.import_module("page")
+        return page.check() if options.check_page else page.write(options.page)
     if not chosen:
         sys.exit(f"no figure begins with {' or '.join(wanted)}")
     say(machine())

@@ -382,7 +382,7 @@ def suite_bench(_):
     if not text:
         raise SuiteError(output)
     measured = [row["value"] is not None for row in json.loads(text)]
-    return Result(sum(measured), len(measured) - sum(measured) or int(status != 0 and all(measured)), output if status else "")
+    return counted(["tests/bench/run", "--check-page"]) + Result(sum(measured), len(measured) - sum(measured) or int(status != 0 and all(measured)), output if status else "")
 
 
 SUITES = {
