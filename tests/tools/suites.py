@@ -37,7 +37,7 @@ COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:abort_on_error=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:die_after_fork=0",  # a child of kill -9 begins threads of its own
 }
 
 # Build folder: compiler and meson options. build/ is the release that deploy/quickstart uses too; the sanitizer builds are
