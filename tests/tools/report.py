@@ -4,6 +4,7 @@ A run of some suites replaces their rows and leaves the others, so each row says
 the run was a long one.
 """
 import datetime
+import functools
 import os
 import platform
 import re
@@ -23,8 +24,9 @@ def _first_line(*command):
         return "unknown"
 
 
+@functools.cache
 def commit():
-    """Which tree was tested; "+" says that it held changes that no commit has (to other files than pages)."""
+    """Which tree is tested, as it was when this was first asked; "+" says that it held changes that no commit has (to other files than pages)."""
     changed = subprocess.run(["git", "status", "--porcelain", "--", ":!docs"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return _first_line("git", "rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 

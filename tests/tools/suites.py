@@ -473,6 +473,7 @@ def main():
         return 0
     adopt_orphans()
     end_when_told()
+    report.commit()
     total, shown, rows = Result(), set(), {}
     if options.report:
         report.write(options.report, rows, SUITES)  # a page without a place for it is refused now
