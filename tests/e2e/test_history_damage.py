@@ -89,7 +89,6 @@ def serve(load, daemon):
         return load.judge()
     finally:
         load.end()
-        daemon.end()
 
 
 @pytest.fixture
@@ -97,7 +96,8 @@ def copied(filled, tmp_path):  # pylint: disable=redefined-outer-name
     """A daemon that has not been started, with the later data."""
     daemon = Daemon(tmp_path, start=False)
     shutil.copytree(filled[2], daemon.data)
-    return daemon
+    yield daemon
+    daemon.end()
 
 
 def test_undamaged(filled, copied):
