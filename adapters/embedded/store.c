@@ -317,6 +317,10 @@ static int environment_open(struct store *store)
 
 		r = mdb_reader_check(store->env, &dead);
 	}
+	// What can be read is not durable when the last life ended in the middle of a commit: the
+	// disk may hold a newer valid head than is seen, and pages of it would be written over.
+	if (!r && store->durability == DURABILITY_D2)
+		r = mdb_env_sync(store->env, 1);
 	return store_errno(r);
 }
 

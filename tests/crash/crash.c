@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 	fprintf(stderr, "# %u messages, %zu events, %zu cuts, %zu images broken\n", workload.count,
 		count, options.cuts, broken);
 	workload_free(&workload);
-	right = options.planted ? broken > 0 : broken == 0;
+	right = options.planted ? broken > 0 : broken == 0 && workload.doubts > 0;
 	printf("%zu passed, %d failed\n", options.planted ? (size_t)right : options.cuts - broken,
 	       !right);
 	return !right;

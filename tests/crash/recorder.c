@@ -6,6 +6,7 @@
 
 #include "core/base/util.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 static struct {
 	pthread_mutex_t lock;
 	char dir[128];
-	bool on;
+	bool on, failing; // atomic
 	struct event *events;
 	size_t count, room;
 } recorder = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -24,6 +25,11 @@ void recorder_start(const char *dir)
 {
 	snprintf(recorder.dir, sizeof recorder.dir, "%s", dir);
 	__atomic_store_n(&recorder.on, true, __ATOMIC_SEQ_CST);
+}
+
+void recorder_fail_next(void)
+{
+	__atomic_store_n(&recorder.failing, true, __ATOMIC_SEQ_CST);
 }
 
 void recorder_stop(void)
@@ -113,8 +119,13 @@ static ssize_t record_write(int fd, const struct iovec *parts, int count, off_t 
 		return syscall(SYS_pwritev, fd, parts, count, at, 0);
 	index = write_begins(file, parts, count, at);
 	size = syscall(SYS_pwritev, fd, parts, count, at, 0);
-	if (fcntl(fd, F_GETFL) & O_DSYNC)
-		durable(file, index, index + 1);
+	if (!(fcntl(fd, F_GETFL) & O_DSYNC))
+		return size;
+	if (__atomic_exchange_n(&recorder.failing, false, __ATOMIC_SEQ_CST)) {
+		errno = EIO;
+		return -1;
+	}
+	durable(file, index, index + 1);
 	return size;
 }
 

@@ -26,6 +26,9 @@ struct event {
 };
 
 void recorder_start(const char *dir);
+// The next write that is durable by itself (O_DSYNC) fails. It can be read, and the disk may have
+// it.
+void recorder_fail_next(void);
 void recorder_stop(void); // what was recorded stays
 // How many events there have been: a moment in the record. @thread any
 size_t recorder_now(void);

@@ -1,5 +1,6 @@
 // Rounds of a few batches in flight at once, so that they share a commit, then of settles: acks and
-// long nacks, some waited for and some not. Halfway the store is closed and opened in order.
+// long nacks, some waited for and some not. Halfway the store is closed and opened in order;
+// now and then a commit fails in its last write, and it is opened again.
 
 #include "tests/crash/workload.h"
 
@@ -115,6 +116,28 @@ static void batch_end(struct workload *workload, const struct batch *batch)
 	CHECK_EQ(at, batch->submit.count);
 }
 
+// One batch whose commit fails where nobody can say what the disk has; the store is opened again.
+static void send_in_doubt(struct workload *workload, struct bench *bench)
+{
+	struct batch *batch = calloc(1, sizeof *batch);
+
+	batch_fill(batch, workload->count, BATCH_MAX);
+	facts_add(workload, BATCH_MAX, false);
+	batch->submit.topic = bench->ops->topic_open(bench->adapter, workload->topic);
+	recorder_fail_next();
+	bench->ops->submit(bench->adapter, &batch->submit);
+	while (__atomic_load_n(&batch->done, __ATOMIC_ACQUIRE) == NEVER)
+		usleep(20);
+	if (batch->runs[0].outcome == OUTCOME_OK) // planted: it has no such write
+		batch_end(workload, batch);
+	else
+		++workload->doubts;
+	bench->ops->topic_close(batch->submit.topic);
+	buf_unref(batch->submit.buf);
+	free(batch);
+	bench_reopen(bench);
+}
+
 static void send_some(struct workload *workload, struct bench *bench)
 {
 	static struct batch batches[IN_FLIGHT];
@@ -204,9 +227,12 @@ void workload_run(struct workload *workload, const char *dir, uint32_t rounds, u
 	for (uint32_t round = 0; round < rounds; ++round) {
 		send_some(workload, &bench);
 		settle_some(workload, reader);
-		if (round == rounds / 2) {
+		if (round == rounds / 2 || round % 10 == 3) {
 			reader_close(reader);
-			bench_reopen(&bench);
+			if (round == rounds / 2)
+				bench_reopen(&bench);
+			else
+				send_in_doubt(workload, &bench);
 			reader = reader_open(&bench, workload->topic, workload->group);
 		}
 	}

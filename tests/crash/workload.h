@@ -21,7 +21,8 @@ struct workload {
 	const struct group *group;
 	struct fact *facts; // by number of message
 	uint32_t count;
-	size_t begin; // cuts before are not looked at: the store was being made
+	uint32_t doubts; // commits whose last write failed
+	size_t begin;    // cuts before are not looked at: the store was being made
 };
 
 // In `dir`, which is empty. Everything random follows from the seed.

@@ -4,8 +4,7 @@ import errno
 import pytest
 import wire
 from daemon import Daemon, wait_for
-from faults import ALL, SYNC, SYNC_WRITE, WRITE, Faults
-from history.load import Load, times
+from faults import SYNC, SYNC_WRITE, WRITE, Faults
 
 pytest_plugins = ["daemon_fixtures"]
 STORE = "/d2/data.mdb"
@@ -165,25 +164,3 @@ def test_a_start_on_a_failing_disk(tmp_path, faults):
     assert faults.failed and "Input/output error" in one.log()
     one.start()
     one.end()
-
-
-@pytest.mark.timeout(900)
-def test_syncs_that_fail_under_load(faults, start, tmp_path):
-    """With all its clients: some sends are refused, nothing acknowledged is lost, and dying right behind the fault changes nothing."""
-    load = Load(start(env=faults.environment), tmp_path)
-    try:
-        load.start()
-        for number in range(times(2, 20)):
-            load.progress(500)
-            with load.fault("failing sync"):
-                with faults.failing(SYNC, inside=STORE, skip=number % 3, count=5 if number % 4 else ALL):
-                    wait_for(lambda: faults.failed >= 5, 60, "no sync has failed")
-                if number % 2:
-                    load.daemon.kill()
-                    load.daemon.start()
-        report = load.finish()
-        assert report.clean, report
-        assert load.daemon.events("STORE-WRITE")
-    finally:
-        faults.stop()
-        load.end()
