@@ -84,6 +84,24 @@ def test_senders_outlive_the_daemon(daemon, events, how):
     assert daemon.backlog()["ready"] <= 40000 + told["retries"]
 
 
+def test_consumers_and_senders_through_a_drain(daemon, events):
+    """SIGTERM under load: what consumers hold is settled before the daemon ends, so nothing of it comes again."""
+    total = 100000
+    with open(events, "w", encoding="utf-8") as file:
+        file.write("".join(f'{{"n":{n},"net":"k{n % 10}"}}\n' for n in range(total)))
+    consumer = daemon.example("consume_push", "--group", "readers", "--count", str(total), "--threads", "2")
+    sender = daemon.example("send_async", "--topic", "quakes", "--file", events, "--key", "net")
+    wait_for(lambda: daemon.admin.get("/api/v1/tenants/acme/stats").json["consume"]["acked"] > 0, 30, "consuming has begun")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait(60) == 0
+    daemon.start()
+    sent, consumed = summary(sender), summary(consumer)
+    assert (sent["acknowledged"], sent["rejected"]) == (total, 0)
+    assert (consumed["acked"], consumed["redelivered"], consumed["stale"]) == (total, 0, 0)
+    backlog = daemon.backlog()
+    assert backlog["ready"] + backlog["in_flight"] <= sent["retries"]
+
+
 def test_reasons_are_told(daemon, events):
     def failure(name, *arguments, **environment):
         program = os.path.join(BUILD, "sdk", "c", "examples", name)
