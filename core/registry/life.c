@@ -79,9 +79,14 @@ static uint8_t *state_of(enum registry_kind kind, struct row *row)
 	return kind == REGISTRY_TOPIC ? &row->model.topic.state : &row->model.group.state;
 }
 
-static int settle_gone(struct work *work, enum registry_kind kind, const struct row *row)
+// `action`: "gone", or "abandoned" with what is left on the backend.
+static int settle_gone(struct work *work, enum registry_kind kind, const struct row *row,
+		       const char *action, const char *reason)
 {
-	int r = audit_row(work, "gone", kind, row, NULL, NULL);
+	json_t *details = reason ? json_pack("{s:s}", "reason", reason) : NULL;
+	int r = audit_row(work, action, kind, row, NULL, details);
+
+	json_decref(details);
 
 	if (r == 0)
 		r = store_drop(work, kind, row->object.id);
@@ -138,6 +143,19 @@ static int settle_growth(struct work *work, struct row *row, uint32_t partitions
 					    : NULL);
 }
 
+// 1: the cluster on which it lies was deleted by force; 0: it stays.
+static int on_going_cluster(struct work *work, enum registry_kind kind, const struct row *row)
+{
+	int64_t going = 0;
+	int r = db_number(
+		&work->registry->db, &going,
+		"SELECT c.deleting FROM topics t JOIN clusters c ON t.cluster = c.id"
+		" WHERE t.id = ?1",
+		"i", (int64_t)(kind == REGISTRY_TOPIC ? row->object.id : row->model.group.topic));
+
+	return r < 0 ? r : going != 0;
+}
+
 static int settle(struct work *work, const struct registry_pending *pending, enum code code,
 		  const char *reason, bool failed)
 {
@@ -153,7 +171,9 @@ static int settle(struct work *work, const struct registry_pending *pending, enu
 	if (pending->partitions)
 		return settle_growth(work, &row, pending->partitions, code, reason, failed);
 	if (code == CODE_OK && deleting)
-		return settle_gone(work, pending->kind, &row);
+		return settle_gone(work, pending->kind, &row, "gone", NULL);
+	if (failed && deleting && (r = on_going_cluster(work, pending->kind, &row)) != 0)
+		return r < 0 ? r : settle_gone(work, pending->kind, &row, "abandoned", reason);
 	if (code == CODE_OK)
 		return settle_state(work, pending->kind, &row, MODEL_READY, NULL);
 	return settle_state(work, pending->kind, &row,

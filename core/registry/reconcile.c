@@ -1,5 +1,7 @@
 // One question an object at a time; how it is answered decides when the next one goes. A refusal
-// that will not change by waiting makes a creation fail; a deletion is tried for ever.
+// that will not change by waiting makes a creation fail; a deletion is tried for ever, unless its
+// cluster is going too: then it is given up when the waits have reached their longest (a minute of
+// waiting, beside at most eleven answers that do not come), as the backend may never answer again.
 //
 // Answers may come on any thread, even after this is gone: the queue they lie in is counted by
 // those who may still put something in.
@@ -187,8 +189,10 @@ static bool will_not_change(enum code code)
 static void take_answer(struct reconcile *reconcile, const struct mail *mail, uint64_t now_ns)
 {
 	struct attempt *attempt = attempt_find(reconcile, &mail->pending);
+	bool failed = mail->pending.deleting ? attempt && attempt->wait_ns == WAIT_MAX_NS
+					     : will_not_change(mail->code);
 	int r = registry_settle(reconcile->config.registry, &mail->pending, mail->code, mail->text,
-				will_not_change(mail->code));
+				failed);
 
 	if (r < 0)
 		log_error(NULL, "RECONCILE-SETTLE", "an answer cannot be stored: %s", strerror(-r));
