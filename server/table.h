@@ -18,6 +18,18 @@
 	    "address for REST; \"tls://ADDRESS\" for HTTPS")                                       \
 	ROW(PORTAL_PLAIN, "portal-plain", SETTING_FLAG, "no", NO_RANGE, false,                     \
 	    "allow REST without TLS on addresses other than loopback")                             \
+	ROW(PORTAL_CONNECTIONS, "portal-connections", SETTING_COUNT, "256", 1, 65536, NULL, false, \
+	    "REST connections open at a time; further ones wait")                                  \
+	ROW(PORTAL_HEAD_TIMEOUT, "portal-head-timeout", SETTING_DURATION, "10s", 100, 600000,      \
+	    NULL, false, "from connecting to the end of a request's head, TLS included")           \
+	ROW(PORTAL_BODY_TIMEOUT, "portal-body-timeout", SETTING_DURATION, "30s", 100, 600000,      \
+	    NULL, false, "from there to the end of its body")                                      \
+	ROW(PORTAL_ANSWER_TIMEOUT, "portal-answer-timeout", SETTING_DURATION, "30s", 100, 600000,  \
+	    NULL, false, "until a request is answered, and again until the answer is taken")       \
+	ROW(PORTAL_BODY, "portal-body", SETTING_SIZE, "64KiB", 4096, 16u << 20, NULL, false,       \
+	    "largest body of a request, other than an import of definitions")                      \
+	ROW(PORTAL_IMPORT, "portal-import", SETTING_SIZE, "16MiB", 65536, 256u << 20, NULL, false, \
+	    "largest body of an import of definitions")                                            \
 	ROW(OPEN_METRICS, "open-metrics", SETTING_FLAG, "no", NO_RANGE, false,                     \
 	    "serve /metrics without a token")                                                      \
 	ROW(TLS_CERT, "tls-cert", SETTING_TEXT, NULL, NO_RANGE, true,                              \

@@ -296,6 +296,23 @@ def test_plain_rest_stays_on_loopback(start, tmp_path):
     assert one.anybody.get("/livez").status == 200
 
 
+def test_limits_of_rest_are_settings(start):
+    one = start("--portal-body=4KiB", "--portal-import=64KiB", "--portal-head-timeout=100ms", "--portal-body-timeout=100ms", "--portal-connections=1")
+    admin = one.admin
+    assert admin.post("/api/v1/tenants", {"name": "a", "display_name": "x" * 4096}).status == 413
+    assert admin.put("/api/v1/definitions", {"format": 1, "tenants": [{"name": f"tenant-{n}"} for n in range(1000)]}).status == 200
+    assert admin.put("/api/v1/definitions", {"format": 1, "tenants": [{"name": f"tenant-{n:0100}"} for n in range(600)]}).status == 413
+    with socket.create_connection(("127.0.0.1", one.rest_port), timeout=30) as slow:
+        slow.sendall(b"GET /livez HTTP/1.1\r\n")
+        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+    with socket.create_connection(("127.0.0.1", one.rest_port), timeout=30) as slow:
+        slow.sendall(f"POST /api/v1/tenants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {one.token}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{".encode())
+        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+    with socket.create_connection(("127.0.0.1", one.rest_port), timeout=30) as first:
+        assert one.anybody.get("/livez").status == 200  # after the first, which says nothing, was closed
+        assert first.recv(1) == b""
+
+
 def test_tls_everywhere(start, tmp_path):
     both, cert = certificate(tmp_path, "one")
     one = start("--tls-cert", both, portal=("127.0.0.1:0", "tls://127.0.0.1:0")).world()
