@@ -7,6 +7,7 @@
 #include "portal-api/state.h"
 #include "portal-api/throttle.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 static const char *text_of(const struct call *call, const char *name)
@@ -14,24 +15,32 @@ static const char *text_of(const struct call *call, const char *name)
 	return json_string_value(json_object_get(call->body, name));
 }
 
-// True: too many failures from this address, answered.
-static bool throttled(struct call *call)
+// False: too many tries from this address, answered. A try costs its
+// address a credit until try_ended() has seen that it was right.
+static bool try_begins(struct call *call)
 {
 	char headers[40];
 	uint32_t wait_s;
 
-	if (throttle_allows(call->portal->throttle, call->actor.address, clock_now_ns(), &wait_s))
-		return false;
+	if (throttle_allows(call->portal->throttle, call->actor.address, clock_now_ns(), &wait_s)) {
+		throttle_take(call->portal->throttle, call->actor.address, clock_now_ns());
+		return true;
+	}
 	snprintf(headers, sizeof headers, "Retry-After: %u\r\n", wait_s);
 	call_problem(call->exchange, 429, CODE_THROTTLED,
 		     "too many failed tries from this address; try again later", NULL, headers);
-	return true;
+	return false;
+}
+
+static void try_ended(struct call *call, int r, const struct registry_result *result)
+{
+	if (r < 0 || (result->code != CODE_UNAUTHENTICATED && result->code != CODE_FORBIDDEN))
+		throttle_give_back(call->portal->throttle, call->actor.address);
 }
 
 static void answer(struct call *call, int r, struct registry_result *result)
 {
-	if (r >= 0 && (result->code == CODE_UNAUTHENTICATED || result->code == CODE_FORBIDDEN))
-		throttle_failed(call->portal->throttle, call->actor.address, clock_now_ns());
+	try_ended(call, r, result);
 	if (call_refused(call, r, result))
 		return;
 	call_created(call, "/api/v1/me", result->body);
@@ -43,23 +52,82 @@ void access_bootstrap(struct call *call)
 	struct registry_result result = {0};
 	int r;
 
-	if (throttled(call))
+	if (!try_begins(call))
 		return;
 	r = registry_bootstrap(call->portal->registry, call->actor.address, text_of(call, "token"),
 			       text_of(call, "user"), text_of(call, "password"), &result);
 	answer(call, r, &result);
 }
 
-void access_login(struct call *call)
+// ---- passwords, which are compared aside
+
+struct comparison {
+	struct registry_password check;
+	const char *password; // of the call's body
+};
+
+static void compare(void *errand)
 {
-	struct registry_result result = {0};
+	struct comparison *comparison = errand;
+
+	registry_password_compare(&comparison->check, comparison->password);
+}
+
+static void compare_then(struct call *call, const char *user, const char *password,
+			 void (*then)(struct call *call))
+{
+	struct comparison *comparison;
+	struct registry_result none = {0};
 	int r;
 
-	if (throttled(call))
+	if (!try_begins(call))
 		return;
-	r = registry_login(call->portal->registry, call->actor.address, text_of(call, "user"),
-			   text_of(call, "password"), &result);
+	comparison = calloc(1, sizeof *comparison);
+	r = comparison ? registry_password_look(call->portal->registry, user, &comparison->check)
+		       : -ENOMEM;
+	if (r < 0) {
+		free(comparison);
+		answer(call, r, &none);
+		return;
+	}
+	comparison->password = password;
+	if (!call_errand(call, comparison, compare, then))
+		throttle_give_back(call->portal->throttle, call->actor.address);
+}
+
+static void login(struct call *call)
+{
+	const struct comparison *comparison = call->errand;
+	struct registry_result result = {0};
+	int r = registry_login(call->portal->registry, call->actor.address, text_of(call, "user"),
+			       &comparison->check, &result);
+
 	answer(call, r, &result);
+}
+
+void access_login(struct call *call)
+{
+	compare_then(call, text_of(call, "user"), text_of(call, "password"), login);
+}
+
+static void change_password(struct call *call)
+{
+	const struct comparison *comparison = call->errand;
+	struct registry_result result = {0};
+	int r = registry_password_change(call->portal->registry, &call->actor, call->bearer,
+					 &comparison->check, text_of(call, "new"), &result);
+
+	try_ended(call, r, &result);
+	call_result(call, r, &result, NULL);
+}
+
+void access_password(struct call *call)
+{
+	if (!call->who.session) {
+		call_fail(call, CODE_CONFLICT, "a machine's token has no password");
+		return;
+	}
+	compare_then(call, call->who.name, text_of(call, "old"), change_password);
 }
 
 void access_logout(struct call *call)
@@ -72,24 +140,6 @@ void access_logout(struct call *call)
 		return;
 	}
 	call_result(call, registry_logout(call->portal->registry, call->bearer), &done, NULL);
-}
-
-void access_password(struct call *call)
-{
-	struct registry_result result = {0};
-	int r;
-
-	if (!call->who.session) {
-		call_fail(call, CODE_CONFLICT, "a machine's token has no password");
-		return;
-	}
-	if (throttled(call))
-		return;
-	r = registry_password_change(call->portal->registry, &call->actor, call->bearer,
-				     text_of(call, "old"), text_of(call, "new"), &result);
-	if (r >= 0 && result.code != CODE_OK)
-		throttle_failed(call->portal->throttle, call->actor.address, clock_now_ns());
-	call_result(call, r, &result, NULL);
 }
 
 static json_t *permissions_of(enum role role)

@@ -99,29 +99,70 @@ void backups_list(struct call *call)
 		  json_pack("{s:o, s:o}", "items", items, "next", next ? next : json_null()));
 }
 
+// ---- the disk's part, aside
+
+struct copying {
+	struct registry *registry;
+	char folder[PATH_MAX];
+	char saved_path[PATH_MAX], saved[NAME_MOST + 1]; // the backup that is made
+	char from_path[PATH_MAX];                        // the one to restore
+	uint64_t revision;                               // when it began
+	int r;
+	char why[300]; // the one to restore cannot be used; "": the copying itself failed
+};
+
+static void save(void *errand)
+{
+	struct copying *copying = errand;
+
+	copying->r = directory_make(copying->folder);
+	if (copying->r == 0)
+		copying->r = registry_backup(copying->registry, copying->saved_path);
+}
+
+// NULL: there is no memory, or no such path.
+static struct copying *copying_new(const struct call *call, const char *saved)
+{
+	struct copying *copying = calloc(1, sizeof *copying);
+
+	if (!copying)
+		return NULL;
+	copying->registry = call->portal->registry;
+	copying->revision = registry_revision(copying->registry);
+	snprintf(copying->saved, sizeof copying->saved, "%s", saved);
+	if (path_of(call, "", copying->folder) == 0 &&
+	    path_of(call, saved, copying->saved_path) == 0)
+		return copying;
+	free(copying);
+	return NULL;
+}
+
 // ---- create
 
-// A copy under a name that is free. -EEXIST, or why it failed.
-static int make_backup(struct call *call, const char *name)
+static void created(struct call *call)
 {
-	char path[PATH_MAX];
-	int r = path_of(call, "", path);
+	const struct copying *copying = call->errand;
+	char location[128];
+	json_t *body;
 
-	if (r < 0)
-		return r;
-	r = directory_make(path);
-	if (r < 0)
-		return r;
-	r = path_of(call, name, path);
-	return r < 0 ? r : registry_backup(call->portal->registry, path);
+	if (copying->r == -EEXIST) {
+		call_fail(call, CODE_CONFLICT, "there is a backup \"%s\" already", copying->saved);
+		return;
+	}
+	body = copying->r < 0 ? NULL : describe(call, copying->saved);
+	if (!body)
+		failed(call, copying->r < 0 ? copying->r : -errno);
+	else if (crud_note(call, "create", "backup", copying->saved, body)) {
+		snprintf(location, sizeof location, "/api/v1/backups/%s", copying->saved);
+		call_created(call, location, body);
+	}
+	json_decref(body);
 }
 
 void backups_create(struct call *call)
 {
 	const char *name = json_string_value(json_object_get(call->body, "name"));
-	char by_time[40], location[128];
-	json_t *body;
-	int r;
+	char by_time[40];
 
 	snprintf(by_time, sizeof by_time, "at-%lld", (long long)clock_wall_ms());
 	name = name ? name : by_time;
@@ -131,48 +172,88 @@ void backups_create(struct call *call)
 			  "with '-'");
 		return;
 	}
-	r = make_backup(call, name);
-	if (r == -EEXIST) {
-		call_fail(call, CODE_CONFLICT, "there is a backup \"%s\" already", name);
-		return;
-	}
-	body = r < 0 ? NULL : describe(call, name);
-	if (!body)
-		failed(call, r < 0 ? r : -errno);
-	else if (crud_note(call, "create", "backup", name, body)) {
-		snprintf(location, sizeof location, "/api/v1/backups/%s", name);
-		call_created(call, location, body);
-	}
-	json_decref(body);
+	call_errand(call, copying_new(call, name), save, created);
 }
 
 // ---- restore
 
+static bool is_of_the_machine(int r)
+{
+	return r == -ENOMEM || r == -ENOSPC || r == -EIO;
+}
+
+static void prepare_and_save(void *errand)
+{
+	_cleanup_(freep) char *error = NULL;
+	struct copying *copying = errand;
+
+	copying->r = registry_restore_prepare(copying->registry, copying->from_path, &error);
+	if (copying->r < 0) {
+		if (!is_of_the_machine(copying->r))
+			snprintf(copying->why, sizeof copying->why, "%s",
+				 error ? error : strerror(-copying->r));
+		return;
+	}
+	save(errand);
+	if (copying->r < 0)
+		registry_restore_abandon(copying->registry);
+}
+
+// What was changed since the present state was saved would be in neither of the two: it is saved
+// once more, here, where nothing can change meanwhile.
+static void save_changes(struct copying *copying)
+{
+	if (copying->r < 0 || registry_revision(copying->registry) == copying->revision)
+		return;
+	unlink(copying->saved_path);
+	save(copying);
+	if (copying->r < 0)
+		registry_restore_abandon(copying->registry);
+}
+
+static void restored(struct call *call)
+{
+	struct copying *copying = call->errand;
+	struct registry_result result = {0};
+	int r;
+
+	call->portal->restoring = false;
+	save_changes(copying);
+	if (copying->r < 0 && *copying->why) {
+		call_fail(call, CODE_BAD_REQUEST, "the backup cannot be used: %s", copying->why);
+		return;
+	}
+	if (copying->r < 0) {
+		failed(call, copying->r);
+		return;
+	}
+	r = registry_restore(copying->registry, &call->actor, copying->from_path, &result);
+	if (call_refused(call, r, &result))
+		return;
+	registry_result_deinit(&result);
+	call_json(call, 200,
+		  json_pack("{s:s, s:s, s:I}", "name", call->params[0], "saved_as", copying->saved,
+			    "revision", (json_int_t)registry_revision(copying->registry)));
+	portal_changed(call->portal);
+}
+
 void backups_restore(struct call *call)
 {
-	struct registry_result result = {0};
 	char path[PATH_MAX], before[40];
-	uint64_t revision;
-	int r;
+	struct copying *copying;
 
 	if (!is_name(call->params[0]) || path_of(call, call->params[0], path) < 0 ||
 	    access(path, R_OK) < 0) {
 		call_fail(call, CODE_NOT_FOUND, "there is no backup \"%s\"", call->params[0]);
 		return;
 	}
-	snprintf(before, sizeof before, "before-restore-%lld", (long long)clock_wall_ms());
-	r = make_backup(call, before);
-	if (r < 0) {
-		failed(call, r);
+	if (call->portal->restoring) {
+		call_fail(call, CODE_CONFLICT, "another restore is under way");
 		return;
 	}
-	r = registry_restore(call->portal->registry, &call->actor, path, &result);
-	if (call_refused(call, r, &result))
-		return;
-	registry_result_deinit(&result);
-	revision = registry_revision(call->portal->registry);
-	call_json(call, 200,
-		  json_pack("{s:s, s:s, s:I}", "name", call->params[0], "saved_as", before,
-			    "revision", (json_int_t)revision));
-	portal_changed(call->portal);
+	snprintf(before, sizeof before, "before-restore-%lld", (long long)clock_wall_ms());
+	copying = copying_new(call, before);
+	if (copying)
+		memcpy(copying->from_path, path, sizeof path);
+	call->portal->restoring = call_errand(call, copying, prepare_and_save, restored);
 }

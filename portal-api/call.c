@@ -252,6 +252,50 @@ void call_ask_failed(struct call *call, enum code code, const char *text)
 	call_fail(call, code, "%s", text ? text : code_sentence(code));
 }
 
+// ---- what takes long
+
+struct call_errand {
+	struct call *call;
+	call_errand_fn work;
+	void (*done)(struct call *call);
+};
+
+// @thread aside
+static void errand_work(void *ctx)
+{
+	const struct call_errand *errand = ctx;
+
+	errand->work(errand->call->errand);
+}
+
+static void errand_done(void *ctx)
+{
+	struct call_errand *errand = ctx;
+
+	errand->done(errand->call);
+	http_unref(errand->call->exchange);
+	free(errand);
+}
+
+bool call_errand(struct call *call, void *errand, call_errand_fn work,
+		 void (*done)(struct call *call))
+{
+	struct call_errand *own = malloc(sizeof *own);
+
+	call->errand = errand;
+	if (!own || !errand)
+		goto no_memory;
+	*own = (struct call_errand){.call = call, .work = work, .done = done};
+	http_ref(call->exchange);
+	if (portal_errand(call->portal, errand_work, errand_done, own) == 0)
+		return true;
+	http_unref(call->exchange);
+no_memory:
+	free(own);
+	call_fail(call, CODE_OVERLOADED, "there is no memory for the request");
+	return false;
+}
+
 // ---- the request
 
 static char *normal_form(const char *text)
@@ -521,5 +565,6 @@ void call_release(void *user)
 	for (size_t i = 0; i < ROUTE_PARAMS_MOST; ++i)
 		free(call->params[i]);
 	json_decref(call->body);
+	free(call->errand);
 	free(call);
 }

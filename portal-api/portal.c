@@ -1,9 +1,10 @@
 // The portal's thread: one loop with the HTTP server, the sampler of statistics and the reconciler.
+// Beside it a second one does what takes long without needing anything of the portal: errands.
 //
 // Everything that belongs to the portal is touched by this thread only, from portal_start()'s
-// return to portal_stop()'s. The proxies' answers come on any thread and reach it as letters.
-// Stopping waits for open requests and for every question asked, both of which have deadlines of
-// their own.
+// return to portal_stop()'s. The proxies' answers come on any thread and reach it as letters, and
+// so do errands that are done. Stopping waits for open requests and for every question asked, both
+// of which have deadlines of their own, and for the errands, each of which ends by itself.
 
 #include "portal-api/portal.h"
 
@@ -96,6 +97,63 @@ void portal_ask(struct portal *portal, enum ask_kind kind, json_t *parameters, p
 	portal->asking += 1;
 	door->ask(door, kind, parameters, clock_now_ns() + portal->config.ask_ms * MS_NS, on_door,
 		  question);
+}
+
+// ---- errands
+
+struct errand {
+	struct loop_task task; // a letter aside, then one back
+	struct portal *portal;
+	portal_errand_fn work, done;
+	void *ctx;
+};
+
+static void on_errand_done(struct loop_task *task)
+{
+	struct errand *errand = CONTAINER_OF(task, struct errand, task);
+	struct portal *portal = errand->portal;
+
+	errand->done(errand->ctx);
+	free(errand);
+	portal->asking -= 1;
+	stop_when_idle(portal);
+}
+
+// @thread aside
+static void on_errand(struct loop_task *task)
+{
+	struct errand *errand = CONTAINER_OF(task, struct errand, task);
+
+	errand->work(errand->ctx);
+	errand->task.fn = on_errand_done;
+	post(errand->portal, &errand->task);
+}
+
+int portal_errand(struct portal *portal, portal_errand_fn work, portal_errand_fn done, void *ctx)
+{
+	struct errand *errand = malloc(sizeof *errand);
+
+	if (!errand)
+		return -ENOMEM;
+	*errand = (struct errand){
+		.task.fn = on_errand, .portal = portal, .work = work, .done = done, .ctx = ctx};
+	portal->asking += 1;
+	loop_post(portal->aside, &errand->task);
+	return 0;
+}
+
+static void *aside_thread(void *arg)
+{
+	const struct portal *portal = arg;
+	sigset_t all;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	r = loop_run(portal->aside);
+	if (r < 0)
+		log_error(NULL, "PORTAL-ENDED", "%s", strerror(-r));
+	return NULL;
 }
 
 // ---- statistics
@@ -298,6 +356,8 @@ static void portal_free(struct portal *portal)
 	http_free(portal->http);
 	if (portal->loop)
 		loop_free(portal->loop);
+	if (portal->aside)
+		loop_free(portal->aside);
 	free((char *)(uintptr_t)portal->config.data_dir);
 	free(portal->ports);
 	free(portal);
@@ -327,6 +387,7 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	if (!config->data_dir || !portal->ports)
 		return -ENOMEM;
 	if ((r = loop_new("portal", &portal->loop)) < 0 ||
+	    (r = loop_new("portal-aside", &portal->aside)) < 0 ||
 	    (r = http_new(portal->loop, &limits, &handler, &portal->http)) < 0 ||
 	    (r = stats_new(portal->registry, config->catalog, &portal->stats)) < 0 ||
 	    (r = throttle_new(&portal->throttle)) < 0 ||
@@ -336,6 +397,24 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	portal->reconcile_task.fn = on_reconcile_letter;
 	portal->stop_task.fn = on_stop;
 	return listen_all(portal, config, ret_which);
+}
+
+static void aside_stop(struct portal *portal)
+{
+	loop_stop(portal->aside);
+	pthread_join(portal->aside_thread, NULL);
+}
+
+static int threads_start(struct portal *portal)
+{
+	int r = -pthread_create(&portal->aside_thread, NULL, aside_thread, portal);
+
+	if (r < 0)
+		return r;
+	r = -pthread_create(&portal->thread, NULL, portal_thread, portal);
+	if (r < 0)
+		aside_stop(portal);
+	return r;
 }
 
 int portal_start(const struct portal_config *config, struct portal **ret, size_t *ret_which)
@@ -354,7 +433,7 @@ int portal_start(const struct portal_config *config, struct portal **ret, size_t
 	fill_defaults(&portal->config);
 	r = portal_init(portal, ret_which);
 	if (r == 0)
-		r = -pthread_create(&portal->thread, NULL, portal_thread, portal);
+		r = threads_start(portal);
 	if (r) {
 		portal_free(portal);
 		return r;
@@ -391,6 +470,7 @@ void portal_stop(struct portal *portal)
 		return;
 	loop_post(portal->loop, &portal->stop_task);
 	pthread_join(portal->thread, NULL);
+	aside_stop(portal);
 	reconcile_free(portal->reconcile); // nobody is woken any more
 	portal->reconcile = NULL;
 	while (__atomic_load_n(&portal->posting, __ATOMIC_ACQUIRE))

@@ -28,14 +28,23 @@ struct portal {
 	uint16_t *ports;
 	int64_t started_ms;
 	uint64_t started_ns;
-	size_t asking;    // questions without an answer yet
+	size_t asking;      // questions and errands without an answer yet
+	struct loop *aside; // its thread does the errands, one after the other
+	pthread_t aside_thread;
 	unsigned posting; // atomic: other threads inside loop_post()
 	bool stopping, drained;
-	bool leaving; // atomic
+	bool restoring; // a backup is being prepared to replace the registry
+	bool leaving;   // atomic
 };
 
 // Lets topics and groups that were made or deleted reach their backends.
 void portal_changed(struct portal *portal);
+
+// What would hold the portal's thread (passwords, copies of the registry) is done aside: `work` on
+// another thread, one errand at a time, in order; then `done` on the portal's. Between the two
+// nobody else touches what `ctx` owns. -ENOMEM: neither is called.
+typedef void (*portal_errand_fn)(void *ctx);
+int portal_errand(struct portal *portal, portal_errand_fn work, portal_errand_fn done, void *ctx);
 
 // The answer comes on the portal's thread. `answer` is fn's; NULL unless code is OK. Takes
 // `parameters`.

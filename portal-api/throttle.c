@@ -1,6 +1,6 @@
 // Counts failed tries by address.
 //
-// A failure costs an address one of ten credits; one comes back every six seconds. The table is
+// A try costs an address one of ten credits; one comes back every six seconds. The table is
 // small and fixed: addresses that hash alike share a row, which can only make the limit stricter.
 // There is also one row for all addresses together, a hundred times as generous, because a try
 // costs CPU.
@@ -57,10 +57,16 @@ bool throttle_allows(struct throttle *throttle, const char *address, uint64_t no
 	return wait == 0;
 }
 
-void throttle_failed(struct throttle *throttle, const char *address, uint64_t now_ns)
+void throttle_take(struct throttle *throttle, const char *address, uint64_t now_ns)
 {
 	uint64_t *row = row_of(throttle, address);
 
 	*row = MAX(*row, now_ns) + EVERY_MS * MS_NS;
 	throttle->all = MAX(throttle->all, now_ns) + EVERY_MS * MS_NS / ALL_SHARE;
+}
+
+void throttle_give_back(struct throttle *throttle, const char *address)
+{
+	*row_of(throttle, address) -= EVERY_MS * MS_NS;
+	throttle->all -= EVERY_MS * MS_NS / ALL_SHARE;
 }

@@ -12,4 +12,7 @@ void throttle_free(struct throttle *throttle);
 // May this address try now? If not, *ret_wait_s says for how long.
 bool throttle_allows(struct throttle *throttle, const char *address, uint64_t now_ns,
 		     uint32_t *ret_wait_s);
-void throttle_failed(struct throttle *throttle, const char *address, uint64_t now_ns);
+// A try costs its credit when it begins, so that tries side by side cost as many; one that was
+// right gets it back.
+void throttle_take(struct throttle *throttle, const char *address, uint64_t now_ns);
+void throttle_give_back(struct throttle *throttle, const char *address);

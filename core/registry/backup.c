@@ -1,6 +1,9 @@
 // Copies of the whole file while it is used, and back. SQLite's own copying is used both ways, so
 // that a copy is always one transaction's state.
 //
+// What reads and checks has connections of its own and may run beside the portal's thread, which
+// goes on committing (write-ahead log); only the replacing itself needs the registry.
+//
 // After a restore ids and revisions go on above both states: what the backends still hold of the
 // time between keeps its physical names, and the proxies' deltas do not repeat a number. The source
 // is drawn anew, so that every proxy takes a full snapshot.
@@ -24,10 +27,10 @@ static int copy(sqlite3 *to, sqlite3 *from)
 	return code == SQLITE_DONE ? 0 : code == SQLITE_OK ? -EIO : db_error(code);
 }
 
-int registry_backup(struct registry *registry, const char *path)
+int registry_backup(const struct registry *registry, const char *path)
 {
 	_cleanup_(freep) char *temporary = NULL;
-	struct db target = {0};
+	struct db source = {0}, target = {0};
 	int r;
 
 	if (access(path, F_OK) == 0)
@@ -39,7 +42,10 @@ int registry_backup(struct registry *registry, const char *path)
 	if (r == 0)
 		r = db_open(&target, temporary, SQLITE_OPEN_READWRITE);
 	if (r == 0)
-		r = copy(target.sqlite, registry->db.sqlite);
+		r = db_open(&source, registry->path, SQLITE_OPEN_READONLY);
+	if (r == 0)
+		r = copy(target.sqlite, source.sqlite);
+	db_close(&source);
 	if (r == 0) // a file of its own, without a log beside it
 		r = db_script(&target, "PRAGMA journal_mode = DELETE; DELETE FROM sessions");
 	db_close(&target);
@@ -54,28 +60,22 @@ int registry_backup(struct registry *registry, const char *path)
 
 // Whole, of a schema that we know, and its credentials open with our key: all found out on a copy,
 // before anything is replaced.
-static int prepare(struct registry *registry, const char *path, char **ret_copy, char **ret_error)
+static int prepare(const struct registry *registry, const char *path, const char *prepared,
+		   char **ret_error)
 {
-	struct registry_config config = {.key = &registry->key};
+	struct registry_config config = {.key = &registry->key, .path = prepared};
 	struct registry *opened;
 	struct db source = {0}, target = {0};
-	int r;
+	int r = db_open(&source, path, SQLITE_OPEN_READONLY);
 
-	if (asprintf(ret_copy, "%s.restore", registry->path) < 0) {
-		*ret_copy = NULL;
-		return -ENOMEM;
-	}
-	unlink(*ret_copy);
-	r = db_open(&source, path, SQLITE_OPEN_READONLY);
 	if (r == 0)
-		r = store_make_private(*ret_copy);
+		r = store_make_private(prepared);
 	if (r == 0)
-		r = db_open(&target, *ret_copy, SQLITE_OPEN_READWRITE);
+		r = db_open(&target, prepared, SQLITE_OPEN_READWRITE);
 	if (r == 0)
 		r = copy(target.sqlite, source.sqlite);
 	db_close(&source);
 	db_close(&target);
-	config.path = *ret_copy;
 	if (r == 0) {
 		r = registry_open(&config, &opened, ret_error);
 		if (r == 0)
@@ -84,18 +84,40 @@ static int prepare(struct registry *registry, const char *path, char **ret_copy,
 	return r;
 }
 
-static void discard(const char *path)
+static char *prepared_path(const struct registry *registry)
+{
+	char *path;
+
+	return asprintf(&path, "%s.restore", registry->path) < 0 ? NULL : path;
+}
+
+void registry_restore_abandon(const struct registry *registry)
 {
 	static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
 
-	for (size_t i = 0; path && i < ARRAY_SIZE(suffixes); ++i) {
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); ++i) {
 		_cleanup_(freep) char *name = NULL;
 
-		if (asprintf(&name, "%s%s", path, suffixes[i]) < 0)
+		if (asprintf(&name, "%s.restore%s", registry->path, suffixes[i]) < 0)
 			name = NULL;
 		else
 			unlink(name);
 	}
+}
+
+int registry_restore_prepare(const struct registry *registry, const char *path, char **ret_error)
+{
+	_cleanup_(freep) char *prepared = prepared_path(registry);
+	int r;
+
+	*ret_error = NULL;
+	if (!prepared)
+		return -ENOMEM;
+	registry_restore_abandon(registry); // of an earlier process
+	r = prepare(registry, path, prepared, ret_error);
+	if (r < 0)
+		registry_restore_abandon(registry);
+	return r;
 }
 
 static int replace(struct registry *registry, const char *prepared)
@@ -122,21 +144,11 @@ static int replace(struct registry *registry, const char *prepared)
 int registry_restore(struct registry *registry, const struct registry_actor *actor,
 		     const char *path, struct registry_result *ret)
 {
-	_cleanup_(freep) char *prepared = NULL, *error = NULL;
+	_cleanup_(freep) char *prepared = prepared_path(registry);
 	struct work work;
-	int r = prepare(registry, path, &prepared, &error);
+	int r = prepared ? replace(registry, prepared) : -ENOMEM;
 
-	if (r < 0) {
-		discard(prepared);
-		work_open(&work, registry, ret);
-		if (r == -ENOMEM || r == -ENOSPC || r == -EIO)
-			return work_close(&work, r);
-		work_refuse(&work, CODE_BAD_REQUEST, "the backup cannot be used: %s",
-			    error ? error : strerror(-r));
-		return work_close(&work, 0);
-	}
-	r = replace(registry, prepared);
-	discard(prepared);
+	registry_restore_abandon(registry);
 	if (r < 0) {
 		work_open(&work, registry, ret);
 		return work_close(&work, r);

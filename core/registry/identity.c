@@ -56,15 +56,52 @@ static int session_make(struct work *work, const struct row *user)
 	return work->ret->body ? 0 : -ENOMEM;
 }
 
-static int login(struct work *work, const char *name, const char *password)
+static int password_look(struct work *work, const char *name, struct registry_password *ret)
+{
+	struct row user;
+	int r = store_find(work, REGISTRY_USER, 0, name, &user);
+
+	*ret = (struct registry_password){0};
+	if (r == 1 && strlen(user.user.password) >= sizeof ret->encoded)
+		return -EOVERFLOW;
+	if (r == 1)
+		memcpy(ret->encoded, user.user.password, strlen(user.user.password));
+	return MIN(r, 0);
+}
+
+int registry_password_look(struct registry *registry, const char *user,
+			   struct registry_password *ret)
+{
+	struct registry_result result = {0};
+	struct work work;
+	int r;
+
+	work_open(&work, registry, &result);
+	r = password_look(&work, user, ret);
+	work_close(&work, r);
+	registry_result_deinit(&result);
+	return r;
+}
+
+void registry_password_compare(struct registry_password *check, const char *password)
+{
+	check->fits = secret_password_fits(*check->encoded ? check->encoded : NULL, password);
+}
+
+// The check was of this user as it still is.
+static bool accepted(const struct registry_password *check, const struct row *user)
+{
+	return check->fits && strcmp(check->encoded, user->user.password) == 0;
+}
+
+static int login(struct work *work, const char *name, const struct registry_password *check)
 {
 	struct row user;
 	int r = store_find(work, REGISTRY_USER, 0, name, &user);
 
 	if (r < 0)
 		return r;
-	if (!secret_password_fits(r == 1 ? user.user.password : NULL, password) ||
-	    user.user.disabled)
+	if (r == 0 || !accepted(check, &user) || user.user.disabled)
 		return work_refuse(work, CODE_UNAUTHENTICATED,
 				   "the user or the password is not accepted");
 	return session_make(work, &user);
@@ -83,7 +120,7 @@ static void login_actor(struct login *login, const char *user, const char *addre
 }
 
 int registry_login(struct registry *registry, const char *address, const char *user,
-		   const char *password, struct registry_result *ret)
+		   const struct registry_password *check, struct registry_result *ret)
 {
 	struct login actor;
 	struct work work;
@@ -92,7 +129,7 @@ int registry_login(struct registry *registry, const char *address, const char *u
 	login_actor(&actor, user, address);
 	r = work_begin(&work, registry, &actor.actor, ret);
 	if (r == 0)
-		r = login(&work, user, password);
+		r = login(&work, user, check);
 	return work_end(&work, r);
 }
 
@@ -196,8 +233,8 @@ int registry_authenticate(struct registry *registry, const char *bearer,
 
 // ---- passwords
 
-static int password_change(struct work *work, const char *bearer, const char *old_password,
-			   const char *new_password)
+static int password_change(struct work *work, const char *bearer,
+			   const struct registry_password *old, const char *new_password)
 {
 	struct registry_identity identity;
 	uint8_t hash[HASH_SIZE];
@@ -212,7 +249,7 @@ static int password_change(struct work *work, const char *bearer, const char *ol
 		return r;
 	if (r == 0)
 		return work_refuse(work, CODE_FORBIDDEN, "only a person has a password");
-	if (!secret_password_fits(user.user.password, old_password))
+	if (!accepted(old, &user))
 		return work_refuse(work, CODE_FORBIDDEN, "the old password is not right");
 	body = json_pack("{s:s}", "password", new_password);
 	r = resource_change(work, REGISTRY_USER, &user, body, &json, &changed);
@@ -225,14 +262,14 @@ static int password_change(struct work *work, const char *bearer, const char *ol
 }
 
 int registry_password_change(struct registry *registry, const struct registry_actor *actor,
-			     const char *bearer, const char *old_password, const char *new_password,
-			     struct registry_result *ret)
+			     const char *bearer, const struct registry_password *old,
+			     const char *new_password, struct registry_result *ret)
 {
 	struct work work;
 	int r = work_begin(&work, registry, actor, ret);
 
 	if (r == 0)
-		r = password_change(&work, bearer, old_password, new_password);
+		r = password_change(&work, bearer, old, new_password);
 	return work_end(&work, r);
 }
 

@@ -1,6 +1,7 @@
 // The durable control data: one SQLite file. The portal's side of the narrow door.
 //
-// Everything is for one thread, the portal's, and may wait for the disk. Every change is checked,
+// Everything is for one thread, the portal's, unless marked @thread any, and may wait for the disk.
+// Every change is checked,
 // written with its audit entry in one transaction, and then published to the catalog. A call
 // returns 0 and says in its result how it ended (OK or a refusal with its reason), or a negative
 // errno when the database failed: nothing was changed then.
@@ -169,12 +170,25 @@ enum { REGISTRY_E_BOOTSTRAPPED = 1 };
 int registry_bootstrap_token(struct registry *registry, char ret[REGISTRY_TOKEN_SIZE]);
 bool registry_bootstrapped(struct registry *registry);
 
+// Whether a password is a user's takes tens of milliseconds of CPU by intent: limit how many are
+// tried. So it goes in three steps: what the user has is looked up, the password is compared with
+// it on any thread, and what needs the password is done with the check in hand. An unknown user, a
+// wrong password and a password changed in between end alike.
+struct registry_password {
+	char encoded[160]; // "": the user is not known
+	bool fits;
+};
+int registry_password_look(struct registry *registry, const char *user,
+			   struct registry_password *ret);
+void registry_password_compare(struct registry_password *check,
+			       const char *password); // @thread any
+
 // Each ends in a session; body {token, expires_ms, user, role, tenant}. UNAUTHENTICATED says
-// nothing about which part was wrong. A login takes about 50 ms of CPU: limit how many are tried.
+// nothing about which part was wrong.
 int registry_bootstrap(struct registry *registry, const char *address, const char *token,
 		       const char *user, const char *password, struct registry_result *ret);
 int registry_login(struct registry *registry, const char *address, const char *user,
-		   const char *password, struct registry_result *ret);
+		   const struct registry_password *check, struct registry_result *ret);
 
 // `bearer` is a session's or a machine's token. Positive REGISTRY_E_UNKNOWN: nobody's, expired or
 // disabled.
@@ -182,10 +196,10 @@ enum { REGISTRY_E_UNKNOWN = 1 };
 int registry_authenticate(struct registry *registry, const char *bearer,
 			  struct registry_identity *ret);
 int registry_logout(struct registry *registry, const char *bearer);
-// Ends the user's other sessions.
+// `old` is the check of the session's user. Ends the user's other sessions.
 int registry_password_change(struct registry *registry, const struct registry_actor *actor,
-			     const char *bearer, const char *old_password, const char *new_password,
-			     struct registry_result *ret);
+			     const char *bearer, const struct registry_password *old,
+			     const char *new_password, struct registry_result *ret);
 
 // ---- audit
 
@@ -219,12 +233,19 @@ int registry_export(struct registry *registry, struct registry_result *ret);
 int registry_import(struct registry *registry, const struct registry_actor *actor,
 		    const json_t *document, bool preview, struct registry_result *ret);
 
-// A consistent copy while running. -EEXIST: the file is there already. Note it in the audit log.
-int registry_backup(struct registry *registry, const char *path);
-// Replaces everything by a backup and publishes it; ids and revisions go on above both. BAD_REQUEST
-// when the file is not a whole registry: nothing is changed then. Sessions end.
+// A consistent copy while running, of what was committed when it began. -EEXIST: the file is there
+// already. Note it in the audit log. @thread any, one call at a time for a path
+int registry_backup(const struct registry *registry, const char *path);
+
+// A restore takes two steps. First the backup is copied beside the registry and the copy is looked
+// at as a whole: -EUCLEAN, -ENOTSUP and others as registry_open() when it cannot be used, with a
+// malloc'ed sentence. @thread any, one call at a time
+int registry_restore_prepare(const struct registry *registry, const char *path, char **ret_error);
+// Then the copy replaces everything and is published; ids and revisions go on above both. Sessions
+// end. `path` is for the audit log.
 int registry_restore(struct registry *registry, const struct registry_actor *actor,
 		     const char *path, struct registry_result *ret);
+void registry_restore_abandon(const struct registry *registry); // instead of the second step
 
 // ---- life of topics and groups, for reconcile.c
 

@@ -371,13 +371,17 @@ static void test_throttle(void)
 	CHECK_EQ(throttle_new(&throttle), 0);
 	for (int i = 0; i < 10; ++i) {
 		CHECK(throttle_allows(throttle, "10.0.0.1", now, &wait_s));
-		throttle_failed(throttle, "10.0.0.1", now);
+		throttle_take(throttle, "10.0.0.1", now);
 	}
 	CHECK(!throttle_allows(throttle, "10.0.0.1", now, &wait_s));
 	CHECK_EQ(wait_s, 6);
 	CHECK(throttle_allows(throttle, "10.0.0.2", now, &wait_s));
 	CHECK(throttle_allows(throttle, "10.0.0.1", now + 6 * S_NS, &wait_s));
-	throttle_failed(throttle, "10.0.0.1", now + 6 * S_NS);
+	throttle_take(throttle, "10.0.0.1", now + 6 * S_NS);
+	CHECK(!throttle_allows(throttle, "10.0.0.1", now + 7 * S_NS, &wait_s));
+	throttle_give_back(throttle, "10.0.0.1");
+	CHECK(throttle_allows(throttle, "10.0.0.1", now + 7 * S_NS, &wait_s));
+	throttle_take(throttle, "10.0.0.1", now + 7 * S_NS);
 	CHECK(!throttle_allows(throttle, "10.0.0.1", now + 7 * S_NS, &wait_s));
 	CHECK(throttle_allows(throttle, "10.0.0.1", now + 100 * S_NS, &wait_s));
 	throttle_free(throttle);

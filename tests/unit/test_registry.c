@@ -734,13 +734,28 @@ static void bootstrap_works_once(void)
 
 static enum code login(const char *user, const char *password)
 {
+	struct registry_password check;
+
 	registry_result_deinit(&result);
-	return outcome(registry_login(registry, NULL, user, password, &result));
+	CHECK_EQ(registry_password_look(registry, user, &check), 0);
+	registry_password_compare(&check, password);
+	return outcome(registry_login(registry, NULL, user, &check, &result));
+}
+
+static enum code change_password(const char *bearer, const char *old, const char *new)
+{
+	struct registry_password check;
+
+	registry_result_deinit(&result);
+	CHECK_EQ(registry_password_look(registry, "dev", &check), 0);
+	registry_password_compare(&check, old);
+	return outcome(registry_password_change(registry, &ann, bearer, &check, new, &result));
 }
 
 static void sessions(void)
 {
 	char one[REGISTRY_TOKEN_SIZE], two[REGISTRY_TOKEN_SIZE];
+	struct registry_password before;
 	struct registry_identity identity;
 
 	acme();
@@ -764,14 +779,13 @@ static void sessions(void)
 	CHECK(!file_holds(db_path, one) && !file_holds(wal_path, one));
 	CHECK(!file_holds(wal_path, "0123456789ab"));
 
-	registry_result_deinit(&result);
-	CHECK_EQ(outcome(registry_password_change(registry, &ann, one, "wrong password!",
-						  "new password!", &result)),
-		 CODE_FORBIDDEN);
-	registry_result_deinit(&result);
-	CHECK_EQ(outcome(registry_password_change(registry, &ann, one, "0123456789ab",
-						  "new password!", &result)),
-		 CODE_OK);
+	CHECK_EQ(registry_password_look(registry, "dev", &before), 0);
+	registry_password_compare(&before, "0123456789ab");
+	CHECK_EQ(change_password(one, "wrong password!", "new password!"), CODE_FORBIDDEN);
+	CHECK_EQ(change_password(one, "0123456789ab", "new password!"), CODE_OK);
+	registry_result_deinit(&result); // compared in time, but with a password of the past
+	CHECK_EQ(outcome(registry_login(registry, NULL, "dev", &before, &result)),
+		 CODE_UNAUTHENTICATED);
 	CHECK_EQ(registry_authenticate(registry, one, &identity), 0);
 	CHECK_EQ(registry_authenticate(registry, two, &identity), REGISTRY_E_UNKNOWN);
 	CHECK_EQ(login("dev", "new password!"), CODE_OK);
@@ -1170,6 +1184,15 @@ static void definitions(void)
 	end();
 }
 
+static int restore(const char *path)
+{
+	_cleanup_(freep) char *error = NULL;
+	int r = registry_restore_prepare(registry, path, &error);
+
+	registry_result_deinit(&result);
+	return r < 0 ? r : (int)outcome(registry_restore(registry, &ann, path, &result));
+}
+
 static void backup_and_restore(void)
 {
 	uint64_t source, revision;
@@ -1180,8 +1203,7 @@ static void backup_and_restore(void)
 	CHECK_EQ(create(REGISTRY_TOPIC, "acme", "{\"name\":\"late\"}"), CODE_OK);
 	source = catalog_source(catalog);
 	revision = registry_revision(registry);
-	registry_result_deinit(&result);
-	CHECK_EQ(outcome(registry_restore(registry, &ann, backup_path, &result)), CODE_OK);
+	CHECK_EQ(restore(backup_path), CODE_OK);
 	CHECK(id_of(REGISTRY_TOPIC, "acme", "late") == 0);
 	CHECK(id_of(REGISTRY_TOPIC, "acme", "orders") != 0);
 	CHECK(catalog_topic_by_name(catalog, 2, "late") == NULL);
@@ -1201,9 +1223,7 @@ static void restore_of_rubbish_changes_nothing(void)
 {
 	acme();
 	sql("PRAGMA user_version = 2");
-	CHECK_EQ(outcome(registry_restore(registry, &ann, "/dev/null/none", &result)),
-		 CODE_BAD_REQUEST);
-	registry_result_deinit(&result);
+	CHECK(restore("/dev/null/none") < 0);
 	{
 		int fd = open(backup_path, O_WRONLY | O_CREAT, 0600);
 		char rubbish[8192];
@@ -1212,7 +1232,7 @@ static void restore_of_rubbish_changes_nothing(void)
 		CHECK_EQ(write(fd, rubbish, sizeof rubbish), sizeof rubbish);
 		close(fd);
 	}
-	CHECK_EQ(outcome(registry_restore(registry, &ann, backup_path, &result)), CODE_BAD_REQUEST);
+	CHECK_EQ(restore(backup_path), -EUCLEAN);
 	CHECK(id_of(REGISTRY_TENANT, NULL, "acme") != 0);
 	end();
 }
@@ -1415,6 +1435,36 @@ static void reconcile_waits_longer_and_longer(void)
 	end();
 }
 
+// A cluster that is deleted by force takes its topics with it, though its backend never agrees.
+static void reconcile_abandons_what_a_lost_cluster_holds(void)
+{
+	struct reconcile *reconcile;
+	uint64_t now_ns = S_NS;
+
+	acme_with_group();
+	reconcile = reconciler();
+	for (; now_ns < 4 * S_NS; now_ns += S_NS)
+		reconcile_run(reconcile, now_ns);
+	backend.answer = CODE_BACKEND_DOWN;
+	CHECK_EQ(drop(REGISTRY_GROUP, "acme", "billing", true), CODE_OK);
+	for (; now_ns < 1000 * S_NS; now_ns += S_NS)
+		reconcile_run(reconcile, now_ns);
+	CHECK_STR(state(REGISTRY_GROUP, "billing"), "deleting"); // its cluster may come back
+	CHECK_STR(text_of("state_reason"), "because");
+	CHECK_EQ(drop(REGISTRY_CLUSTER, NULL, "local", true), CODE_OK);
+	for (; now_ns < 1010 * S_NS; now_ns += S_NS)
+		reconcile_run(reconcile, now_ns);
+	CHECK_STR(state(REGISTRY_TOPIC, "orders"), "deleting");
+	for (; now_ns < 1200 * S_NS; now_ns += S_NS)
+		reconcile_run(reconcile, now_ns);
+	CHECK(id_of(REGISTRY_GROUP, "acme", "billing") == 0);
+	CHECK(id_of(REGISTRY_TOPIC, "acme", "orders") == 0);
+	CHECK(id_of(REGISTRY_CLUSTER, NULL, "local") == 0);
+	CHECK(file_holds(db_path, "abandoned") || file_holds(wal_path, "abandoned"));
+	reconcile_free(reconcile);
+	end();
+}
+
 static void reconcile_gives_up_on_refusal(void)
 {
 	struct reconcile *reconcile;
@@ -1504,5 +1554,6 @@ UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_
 	  UNIT_CASE(foreign_file_is_refused), UNIT_CASE(damaged_file_is_refused),
 	  UNIT_CASE(locked_file_is_refused), UNIT_CASE(missing_folder_is_refused),
 	  UNIT_CASE(reconcile_makes_and_deletes), UNIT_CASE(reconcile_waits_longer_and_longer),
+	  UNIT_CASE(reconcile_abandons_what_a_lost_cluster_holds),
 	  UNIT_CASE(reconcile_gives_up_on_refusal), UNIT_CASE(reconcile_deletes_what_is_being_made),
 	  UNIT_CASE(directory_remove))
