@@ -96,6 +96,7 @@ int addresses_configure(struct addresses *addresses, const char *list)
 		if (fresh.configured_count == ADDRESS_MAX || address_parse(at, size, slot) < 0)
 			return -EINVAL;
 		fresh.tls_only &= slot->tls;
+		fresh.tls_some |= slot->tls;
 		++fresh.configured_count;
 		at = comma ? comma + 1 : NULL;
 	}

@@ -23,6 +23,7 @@ struct addresses {
 	unsigned next;     // in told, then configured
 	unsigned failures; // in a row
 	bool tls_only;     // every configured address asks for TLS
+	bool tls_some;     // one of them does
 };
 
 // "host:port" or "tls://host:port"; an IPv6 host stands in brackets. -EINVAL.

@@ -487,12 +487,13 @@ static int client_set_timers(struct mqp_client *client)
 	return 0;
 }
 
-// Made in any case: an address with tls:// may be told, or come with a reload.
-static int client_load_tls(struct mqp_client *client)
+int client_load_tls(struct mqp_client *client)
 {
 	const struct mqp_client_config *config = &client->settings.config;
 	char problem[256];
 
+	if (client->tls)
+		return 0;
 	if (tls_client_new(config->tls_ca_file, config->tls_cert_file, config->tls_key_file,
 			   &client->tls, problem, sizeof problem) == 0)
 		return 0;
@@ -501,13 +502,24 @@ static int client_load_tls(struct mqp_client *client)
 	return -EINVAL;
 }
 
+// A fault in what the configuration names is told at once. Else certificates are read when an
+// address with tls:// has been told: the system's are a few hundred, which a plain client need not
+// wait for.
+static bool client_wants_tls(const struct mqp_client *client)
+{
+	const struct mqp_client_config *config = &client->settings.config;
+
+	return client->addresses.tls_some || config->tls_ca_file || config->tls_cert_file ||
+	       config->tls_key_file;
+}
+
 static enum mqp_code client_start(struct mqp_client *client)
 {
 	int r;
 
 	if (addresses_configure(&client->addresses, client->settings.addresses) < 0)
 		return MQP_INVALID_ARGUMENT;
-	if (client_load_tls(client) < 0)
+	if (client_wants_tls(client) && client_load_tls(client) < 0)
 		return MQP_TLS;
 	r = client_open_fds(client);
 	if (r == 0)

@@ -107,6 +107,7 @@ bool client_wait(struct mqp_client *client, pthread_mutex_t *lock, pthread_cond_
 bool client_pumps(struct mqp_client *client); // this thread runs the loop itself while it waits
 bool client_blocked(const struct mqp_client *client); // waiting here would never end
 
+int client_load_tls(struct mqp_client *client); // 0 if it is loaded; -EINVAL, logged. In a round
 int client_join(struct mqp_client *client, struct member *member);  // -ESHUTDOWN: closing
 void client_part(struct mqp_client *client, struct member *member); // @thread any
 

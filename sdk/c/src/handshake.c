@@ -146,16 +146,23 @@ static int start_tls(struct link *link)
 
 	if (!link->address.tls)
 		return 0;
+	if (client_load_tls(link->client) < 0)
+		return -EINVAL;
 	return transport_connect_tls(&link->transport, link->client->tls,
 				     config->tls_skip_name ? NULL : name);
 }
 
 void handshake_connected(struct link *link)
 {
+	int r = start_tls(link);
+
 	link->state = LINK_WELCOME;
 	link->heard_ns = link->client->now_ns;
-	if (start_tls(link) < 0 || send_preface(link) < 0 || send_hello(link) < 0) {
-		link_close(link, MQP_NO_MEMORY, "no memory");
+	if (r == 0 && (send_preface(link) < 0 || send_hello(link) < 0))
+		r = -ENOMEM;
+	if (r < 0) {
+		link_close(link, r == -EINVAL ? MQP_TLS : MQP_NO_MEMORY,
+			   r == -EINVAL ? "the certificates to trust cannot be read" : "no memory");
 		return;
 	}
 	link_watch(link);
