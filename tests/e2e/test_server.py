@@ -119,6 +119,16 @@ def test_the_example_is_right():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_takes_the_unit(tmp_path):
+    with open(os.path.join(rest.ROOT, "deploy", "systemd", "mqpaasd.service"), encoding="utf-8") as file:
+        text = file.read()
+    unit = tmp_path / "mqpaasd.service"
+    unit.write_text(text.replace("/usr/bin/mqpaasd", os.path.join(rest.BUILD, "server", "mqpaasd")), encoding="utf-8")
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")  # what it ignores it only says
+
+
 def test_check_config_starts_nothing(tmp_path):
     both, _ = certificate(tmp_path, "one")
     done = run("--check-config", "--data-dir", str(tmp_path / "data"), "--tls-cert", both, "--portal-listen", "tls://127.0.0.1:0")
