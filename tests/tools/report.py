@@ -17,17 +17,18 @@ HEAD = "| suite | run | passed | failed | seconds | commit | date |\n|---|---|--
 ROW = re.compile(r"^\| ([a-z0-9-]+) \|.*\|$", re.M)
 
 
-def _first_line(*command):
+def _first_line(*command, none="unknown"):
+    """The first line that a command prints; `none` when it is not there, fails, or prints nothing."""
     try:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
     except (OSError, subprocess.CalledProcessError, IndexError):
-        return "unknown"
+        return none
 
 
 @functools.cache
 def commit():
     """Which tree is tested, as it was when this was first asked; "+" says that it held changes that no commit has (to other files than pages)."""
-    changed = subprocess.run(["git", "status", "--porcelain", "--", ":!docs"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    changed = _first_line("git", "status", "--porcelain", "--", ":!docs", none="")
     return _first_line("git", "rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 
 
