@@ -6,6 +6,12 @@ import subprocess
 from daemon import Daemon
 
 
+def in_chroot():
+    """In one there is no mount at "/", no user namespace may be made, and a mount's propagation cannot be changed."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        return all(line.split()[4] != "/" for line in file)
+
+
 class SmallDisk:
     """Lives as long as its holder process. What is in it is seen from outside under `outside`."""
 
@@ -13,16 +19,18 @@ class SmallDisk:
         self.inside = os.path.join(str(folder), "disk")
         os.mkdir(self.inside)
         script = f'mount -t tmpfs -o size={megabytes}m tmpfs "$0" && echo mounted && exec cat'
-        self.holder = subprocess.Popen(
-            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, self.inside], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self.own_users = [] if in_chroot() else ["--user"]
+        how = ["--map-root-user"] if self.own_users else ["--propagation", "unchanged"]
+        command = ["unshare", *self.own_users, *how, "--mount", "sh", "-c", script, self.inside]
+        self.holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.holder.stdout.readline() == b"mounted\n"
         self.outside = f"/proc/{self.holder.pid}/root{self.inside}"
         self.ballast = os.path.join(self.outside, "ballast")
 
     def enter(self):
         """The command that runs another one on the disk."""
-        return ["nsenter", "--target", str(self.holder.pid), "--user", "--mount", "--preserve-credentials", "--"]
+        as_whom = [*self.own_users, "--preserve-credentials"] if self.own_users else ["--root"]
+        return ["nsenter", "--target", str(self.holder.pid), *as_whom, "--mount", "--"]
 
     @property
     def free(self):
