@@ -18,8 +18,10 @@ void fault_set(enum fault fault)
 		    [FAULT_META] = {FAILING_SYNC_WRITE, EIO}};
 	struct failing *control = failing_control();
 
-	strcpy(control->inside, "/data.mdb");
-	control->count = FAILING_ALL;
-	control->error = rows[fault].error;
+	if (!*control->inside) { // read by other threads from the first fault on
+		strcpy(control->inside, "/data.mdb");
+		control->count = FAILING_ALL;
+	}
+	__atomic_store_n(&control->error, rows[fault].error, __ATOMIC_RELAXED);
 	__atomic_store_n(&control->calls, rows[fault].call, __ATOMIC_RELEASE);
 }

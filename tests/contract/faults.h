@@ -11,4 +11,4 @@ enum fault {
 	FAULT_META,  // the last, synchronous write of a commit fails
 };
 
-void fault_set(enum fault fault); // @thread any
+void fault_set(enum fault fault); // @thread one at a time

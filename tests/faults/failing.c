@@ -71,7 +71,7 @@ static bool fails(int fd, enum failing_call call)
 
 static int fail(void)
 {
-	errno = control->error;
+	errno = __atomic_load_n(&control->error, __ATOMIC_RELAXED);
 	return -1;
 }
 
