@@ -31,7 +31,7 @@ static struct timespec deadline_in(unsigned wait_ms)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += wait_ms / 1000;
 	until.tv_nsec += wait_ms % 1000 * 1000000l;
 	if (until.tv_nsec >= 1000000000l) {
@@ -49,7 +49,7 @@ static void wait_for(const bool *flag)
 
 	pthread_mutex_lock(&lock);
 	while (!*flag && r == 0)
-		r = pthread_cond_timedwait(&changed, &lock, &until);
+		r = pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &until);
 	CHECK(*flag); // a completion that never came
 	pthread_mutex_unlock(&lock);
 }
@@ -659,7 +659,7 @@ size_t reader_take(struct reader *reader, struct got *got, size_t count, unsigne
 
 	pthread_mutex_lock(&lock);
 	while (reader->count - reader->taken < count && r == 0)
-		r = pthread_cond_timedwait(&changed, &lock, &until);
+		r = pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &until);
 	count = MIN(count, reader->count - reader->taken);
 	if (count)
 		memcpy(got, reader->got + reader->taken, count * sizeof *got);
@@ -758,7 +758,7 @@ bool reader_wait_state(struct reader *reader, enum source_state state, unsigned 
 
 	pthread_mutex_lock(&lock);
 	while (reader->state != state && r == 0)
-		r = pthread_cond_timedwait(&changed, &lock, &until);
+		r = pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &until);
 	reached = reader->state == state;
 	pthread_mutex_unlock(&lock);
 	return reached;

@@ -10,6 +10,7 @@
 
 #include "tests/crash/check.h"
 #include "tests/crash/image.h"
+#include "tests/crash/wall.h"
 
 #include <errno.h>
 #include <sys/wait.h>
@@ -72,6 +73,7 @@ static bool image_is_good(const struct workload *workload, const char *dir, size
 	if (child == 0) {
 		if (!freopen(quiet ? "/dev/null" : "/dev/stdout", "w", stderr))
 			_exit(3);
+		wall_set_back(workload->ended_ms);
 		check_image(workload, dir, cut);
 		fflush(NULL);
 		_exit(0);

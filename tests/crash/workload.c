@@ -239,6 +239,7 @@ void workload_run(struct workload *workload, const char *dir, uint32_t rounds, u
 	reader_close(reader);
 	bench_leave(&bench);
 	recorder_stop();
+	workload->ended_ms = clock_wall_ms();
 }
 
 void workload_free(struct workload *workload)

@@ -23,6 +23,7 @@ struct workload {
 	uint32_t count;
 	uint32_t doubts; // commits whose last write failed
 	size_t begin;    // cuts before are not looked at: the store was being made
+	int64_t ended_ms;
 };
 
 // In `dir`, which is empty. Everything random follows from the seed.

@@ -57,6 +57,14 @@ static wide owed(const struct bucket *bucket)
 	return bucket->full_at > now_fine() ? bucket->full_at - now_fine() : 0;
 }
 
+// What the engine may owe at most.
+static wide owed_at_most(const struct bucket *bucket)
+{
+	wide full_at = bucket->full_at + bucket->slack;
+
+	return full_at > now_fine() ? full_at - now_fine() : 0;
+}
+
 static void bucket_set(struct bucket *bucket, uint64_t rate)
 {
 	bucket->rate = rate;
@@ -72,7 +80,7 @@ static uint64_t bucket_room(const struct bucket *bucket, bool more)
 
 	if (bucket->rate == GCRA_UNLIMITED || bucket->rate == 0)
 		return bucket->rate;
-	debt = more ? debt - MIN(debt, (wide)bucket->slack) : debt ? debt + bucket->slack : 0;
+	debt = more ? debt - MIN(debt, (wide)bucket->slack) : owed_at_most(bucket);
 	burst = burst_of(bucket);
 	room = burst > debt ? burst - debt : 0;
 	// The engine computes a unit's cost rounded up.
@@ -103,8 +111,8 @@ static void bucket_take(struct bucket *bucket, uint64_t units)
 		return;
 	SIM_MUST(bucket->rate > 0);
 	if (owed(bucket) == 0) {
+		bucket->slack = (uint64_t)owed_at_most(bucket);
 		bucket->full_at = now_fine();
-		bucket->slack = 0;
 	}
 	bucket->full_at += cost_of(bucket, units);
 	bucket->slack += PER_OP;
@@ -142,11 +150,11 @@ static size_t expected(enum quota_direction direction, const uint32_t *sizes, si
 {
 	const struct bucket *bytes = &m.bytes[direction];
 	size_t fit = (size_t)MIN(count, bucket_room(&m.messages[direction], most)), passed;
-	uint64_t slack = most ? bytes->slack : 0;
+	bool owes = most ? owed(bytes) > bytes->slack : owed_at_most(bytes) > 0;
 
 	passed = fitting(sizes, fit, bucket_room(bytes, most));
 	// One thing larger than the burst passes when nothing is owed.
-	if (passed == 0 && fit && bytes->rate && owed(bytes) <= slack &&
+	if (passed == 0 && fit && bytes->rate && !owes &&
 	    (most || cost_of(bytes, sizes[0]) > burst_of(bytes)))
 		passed = 1;
 	return passed;
