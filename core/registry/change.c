@@ -479,6 +479,8 @@ int change_next(struct change_reader *reader, struct change_row *ret)
 		return -EBADMSG;
 	row.end = row.at + size;
 	r = get_int(&row, &ret->id);
+	if (r == 0 && ret->id == 0) // means "none" wherever an id is
+		r = -EBADMSG;
 	if (r == 0 && op == ROW_PUT)
 		r = get_object(&row, ret);
 	else if (r == 0 && op != ROW_GONE)

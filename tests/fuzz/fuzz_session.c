@@ -125,6 +125,7 @@ static void proxy_begin(void)
 	char *error = NULL;
 	unsigned port;
 
+	config.limits.ready_ms = 60000; // the machine may be busy with other targets
 	assert(proxy_new(&config, &proxy, &error) == 0 && proxy_start(proxy) == 0);
 	assert(sscanf(proxy_address(proxy, 0), "127.0.0.1:%u", &port) == 1);
 	address = (struct sockaddr_in){.sin_family = AF_INET,
