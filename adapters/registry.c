@@ -6,9 +6,11 @@
 
 extern const struct adapter_ops discard_ops;
 extern const struct adapter_ops embedded_ops;
+extern const struct adapter_ops kafka_ops;
 
 static const struct adapter_ops *const kinds[] = {
 	&embedded_ops,
+	&kafka_ops,
 	&discard_ops,
 };
 

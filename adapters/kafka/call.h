@@ -1,0 +1,32 @@
+// Requests to the cluster that are not messages: admin calls, answered on the producer's thread,
+// and questions for which librdkafka has only blocking calls, asked on a thread of their own.
+#pragma once
+
+#include "adapters/kafka/kafka.h"
+
+// ---- admin calls
+
+// Embedded in what the caller allocated. `answered` gets the event on the producer's thread, and
+// owns the call again; the event is destroyed when it returns. It always comes, at the latest after
+// the timeout.
+struct kafka_call {
+	void (*answered)(struct kafka_call *call, rd_kafka_event_t *event);
+};
+
+// Options for rd_kafka_CreateTopics() and its like, with the call as opaque; the caller destroys
+// them after the request, which goes to client_queue(adapter->producer).
+rd_kafka_AdminOptions_t *kafka_call_options(struct adapter *adapter, rd_kafka_admin_op_t operation,
+					    struct kafka_call *call, int timeout_ms);
+void kafka_call_event(rd_kafka_event_t *event); // for the producer's event handler
+
+// ---- blocking questions
+
+struct kafka_question {
+	struct kafka_question *next;
+	void (*run)(struct adapter *adapter, struct kafka_question *question); // owns it; may block
+};
+
+int kafka_questions_start(struct adapter *adapter);
+void kafka_questions_stop(struct adapter *adapter); // runs what waits, then returns
+void kafka_ask(struct adapter *adapter, struct kafka_question *question); // @thread any
+#define KAFKA_ASK_MS 5000 // the timeout of one blocking call

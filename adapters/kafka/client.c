@@ -1,0 +1,129 @@
+#include "adapters/kafka/client.h"
+
+#include "core/base/util.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POLL_MS 100
+
+struct client {
+	rd_kafka_t *handle;
+	rd_kafka_queue_t *queue;
+	pthread_t thread;
+	bool stopping; // atomic
+	struct client_config config;
+	char name[16];
+};
+
+static void log_line(const struct client *client, rd_kafka_event_t *event)
+{
+	const char *facility, *text;
+	int level;
+
+	if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
+		return;
+	if (level <= 3)
+		log_error(client->config.log, "KAFKA-CLIENT", "%s: %s", facility, text);
+	else if (level <= 5)
+		log_warn(client->config.log, "KAFKA-CLIENT", "%s: %s", facility, text);
+}
+
+static void *client_run(void *arg)
+{
+	struct client *client = arg;
+
+	pthread_setname_np(pthread_self(), client->name);
+	while (!__atomic_load_n(&client->stopping, __ATOMIC_ACQUIRE)) {
+		rd_kafka_event_t *event = rd_kafka_queue_poll(client->queue, POLL_MS);
+
+		if (!event)
+			continue;
+		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LOG)
+			log_line(client, event);
+		else
+			client->config.event(client->config.ctx, event);
+		rd_kafka_event_destroy(event);
+	}
+	return NULL;
+}
+
+static bool conf_fill(rd_kafka_conf_t *conf, const struct client_config *config, char **ret_error)
+{
+	char id[64], text[256];
+
+	snprintf(id, sizeof id, "mqpaas-%s", config->role);
+	if (rd_kafka_conf_set(conf, "client.id", id, text, sizeof text) != RD_KAFKA_CONF_OK ||
+	    rd_kafka_conf_set(conf, "log.queue", "true", text, sizeof text) != RD_KAFKA_CONF_OK)
+		goto refused;
+	for (size_t i = 0; config->settings && config->settings[i][0]; ++i)
+		if (rd_kafka_conf_set(conf, config->settings[i][0], config->settings[i][1], text,
+				      sizeof text) != RD_KAFKA_CONF_OK)
+			goto refused;
+	rd_kafka_conf_set_events(conf,
+				 RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
+	return true;
+refused:
+	*ret_error = strdup(text);
+	return false;
+}
+
+int client_start(const struct client_config *config, struct client **ret, char **ret_error)
+{
+	struct client *client = calloc(1, sizeof *client);
+	rd_kafka_conf_t *conf = client ? kafka_options_conf(config->options, ret_error) : NULL;
+	char text[256];
+	int r = -EINVAL;
+
+	if (!client)
+		return -ENOMEM;
+	client->config = *config;
+	snprintf(client->name, sizeof client->name, "kafka-%s", config->role);
+	if (!conf || !conf_fill(conf, config, ret_error))
+		goto fail;
+	client->handle = rd_kafka_new(config->type, conf, text, sizeof text);
+	if (!client->handle) {
+		*ret_error = strdup(text);
+		goto fail;
+	}
+	conf = NULL; // the handle's
+	client->queue = rd_kafka_queue_get_main(client->handle);
+	rd_kafka_set_log_queue(client->handle, client->queue);
+	r = -pthread_create(&client->thread, NULL, client_run, client);
+	if (r < 0) {
+		rd_kafka_queue_destroy(client->queue);
+		rd_kafka_destroy(client->handle);
+		goto fail;
+	}
+	*ret = client;
+	return 0;
+fail:
+	if (conf)
+		rd_kafka_conf_destroy(conf);
+	free(client);
+	return r;
+}
+
+rd_kafka_t *client_handle(const struct client *client)
+{
+	return client->handle;
+}
+
+rd_kafka_queue_t *client_queue(const struct client *client)
+{
+	return client->queue;
+}
+
+void client_stop(struct client *client)
+{
+	if (!client)
+		return;
+	__atomic_store_n(&client->stopping, true, __ATOMIC_RELEASE);
+	pthread_join(client->thread, NULL);
+	rd_kafka_queue_destroy(client->queue);
+	rd_kafka_destroy(client->handle);
+	free(client);
+}

@@ -1,0 +1,26 @@
+// A librdkafka handle with the thread that serves its main queue: delivery reports, answers of
+// admin calls, errors, log lines.
+#pragma once
+
+#include "adapters/kafka/options.h"
+#include "core/base/log.h"
+
+struct client;
+
+struct client_config {
+	const struct kafka_options *options;
+	rd_kafka_type_t type;
+	const char *role; // "produce", "follow": part of the client id and of the thread's name
+	const char *const (*settings)[2]; // further settings, ended by {NULL}
+	// Events the client does not handle itself (log lines it does); may keep nothing of them.
+	// @thread the client's own
+	void (*event)(void *ctx, rd_kafka_event_t *event);
+	void *ctx;
+	struct log_ctx *log;
+};
+
+int client_start(const struct client_config *config, struct client **ret, char **ret_error);
+rd_kafka_t *client_handle(const struct client *client);
+rd_kafka_queue_t *client_queue(const struct client *client); // the main queue, for admin calls
+// Stops the thread, then destroys the handle. What is under way must have ended. Blocks.
+void client_stop(struct client *client); // accepts NULL

@@ -1,0 +1,11 @@
+// What librdkafka and brokers answer, in the words of the product.
+#pragma once
+
+#include "core/base/code.h"
+
+#include <librdkafka/rdkafka.h>
+
+enum code kafka_code(rd_kafka_resp_err_t error);    // of an administrative request or a read
+bool kafka_is_transient(rd_kafka_resp_err_t error); // worth asking again
+// Of a message that was not stored for sure, or perhaps.
+enum code kafka_send_code(rd_kafka_resp_err_t error);

@@ -1,0 +1,170 @@
+// `kafka`: an existing Kafka cluster (docs/adapters/kafka.md). The table of slots, opening and
+// closing.
+
+#include "adapters/kafka/kafka.h"
+
+#include "adapters/kafka/call.h"
+
+#include <errno.h>
+
+static void on_event(void *ctx, rd_kafka_event_t *event)
+{
+	struct adapter *adapter = ctx;
+
+	switch (rd_kafka_event_type(event)) {
+	case RD_KAFKA_EVENT_DR: kafka_delivered(adapter, event); break;
+	case RD_KAFKA_EVENT_ERROR:
+		log_warn(adapter->log, "KAFKA-CLUSTER", "%s", rd_kafka_event_error_string(event));
+		break;
+	default: kafka_call_event(event); break;
+	}
+}
+
+static void adapter_free(struct adapter *adapter)
+{
+	fetcher_stop(adapter->fetcher);
+	retry_stores_stop(adapter->retries);
+	if (adapter->producer)
+		rd_kafka_flush(client_handle(adapter->producer), (int)adapter->options.timeout_ms);
+	kafka_questions_stop(adapter);
+	client_stop(adapter->producer);
+	pthread_mutex_destroy(&adapter->topics_lock);
+	kafka_options_deinit(&adapter->options);
+	free(adapter);
+}
+
+static int producer_start(struct adapter *adapter, char **ret_error)
+{
+	char memory[24], timeout[16];
+	const char *const settings[][2] = {
+		{"acks", "all"},
+		{"enable.idempotence", "true"},
+		{"linger.ms", "0"},
+		{"max.in.flight.requests.per.connection", "1"},
+		{"queue.buffering.max.messages", "10000000"},
+		{"queue.buffering.max.kbytes", memory},
+		{"message.timeout.ms", timeout},
+		{NULL, NULL},
+	};
+	const struct client_config config = {.options = &adapter->options,
+					     .type = RD_KAFKA_PRODUCER,
+					     .role = "produce",
+					     .settings = settings,
+					     .event = on_event,
+					     .ctx = adapter,
+					     .log = adapter->log};
+
+	snprintf(memory, sizeof memory, "%llu",
+		 (unsigned long long)(adapter->options.memory_bytes >> 10));
+	snprintf(timeout, sizeof timeout, "%u", adapter->options.timeout_ms);
+	return client_start(&config, &adapter->producer, ret_error);
+}
+
+static int kafka_open(const struct cluster *cluster, const struct adapter_env *env,
+		      struct adapter **ret, char **ret_error)
+{
+	struct adapter *adapter = calloc(1, sizeof *adapter);
+	int r;
+
+	if (!adapter)
+		return -ENOMEM;
+	adapter->log = env->log;
+	pthread_mutex_init(&adapter->topics_lock, NULL);
+	list_init(&adapter->topics);
+	r = kafka_options_read(cluster, &adapter->options, ret_error);
+	if (r >= 0)
+		r = producer_start(adapter, ret_error);
+	if (r >= 0)
+		r = kafka_questions_start(adapter);
+	if (r >= 0)
+		r = fetcher_start(adapter, ret_error);
+	if (r >= 0)
+		r = retry_stores_start(adapter);
+	if (r < 0) {
+		adapter_free(adapter);
+		return r;
+	}
+	*ret = adapter;
+	return 0;
+}
+
+struct closing {
+	struct adapter *adapter;
+	void (*done)(void *ctx);
+	void *ctx;
+};
+
+static void *closing_run(void *arg)
+{
+	struct closing closing = *(struct closing *)arg;
+
+	free(arg);
+	adapter_free(closing.adapter);
+	closing.done(closing.ctx);
+	return NULL;
+}
+
+// Waits for the cluster and for threads, so it has a thread of its own.
+static void kafka_close(struct adapter *adapter, void (*done)(void *ctx), void *ctx)
+{
+	struct closing *closing = malloc(sizeof *closing);
+	pthread_t thread;
+
+	if (closing) {
+		*closing = (struct closing){adapter, done, ctx};
+		if (pthread_create(&thread, NULL, closing_run, closing) == 0) {
+			pthread_detach(thread);
+			return;
+		}
+		free(closing);
+	}
+	log_error(adapter->log, "KAFKA-CLOSE", "no memory to close the cluster in order");
+	done(ctx);
+}
+
+static uint32_t kafka_capabilities(struct adapter *adapter)
+{
+	return CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_EXACT_BACKLOG | CAP_DELAY |
+	       CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE | CAP_CONSUME | CAP_D1 | CAP_D2;
+}
+
+static const struct log_ops kafka_log_ops = {
+	.fetch = kafka_fetch,
+	.due = kafka_due,
+	.load = kafka_cursors_load,
+	.commit = kafka_cursors_commit,
+	.bounds = kafka_bounds,
+	.watch = kafka_watch,
+	.unwatch = kafka_unwatch,
+};
+
+static int kafka_source_open(struct adapter *adapter, const struct source_config *config,
+			     struct source **ret)
+{
+	return log_source_open(adapter, &kafka_log_ops, config, ret);
+}
+
+const struct adapter_ops kafka_ops = {
+	.kind = "kafka",
+	.open = kafka_open,
+	.close = kafka_close,
+	.probe = kafka_probe,
+	.capabilities = kafka_capabilities,
+	.topic_create = kafka_topic_create,
+	.topic_delete = kafka_topic_delete,
+	.topic_describe = kafka_topic_describe,
+	.topic_purge = kafka_topic_purge,
+	.group_create = kafka_group_create,
+	.group_delete = kafka_group_delete,
+	.group_reset = kafka_group_reset,
+	.group_backlog = kafka_group_backlog,
+	.read = kafka_read,
+	.topic_open = kafka_topic_open,
+	.topic_close = kafka_topic_close,
+	.submit = kafka_submit,
+	.source_open = kafka_source_open,
+	.source_demand = log_source_demand,
+	.source_settle = log_source_settle,
+	.source_backlog = log_source_backlog,
+	.source_close = log_source_close,
+};

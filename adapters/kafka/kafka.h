@@ -1,0 +1,106 @@
+// What the files of the Kafka adapter share.
+#pragma once
+
+#include "adapters/adapter.h"
+#include "adapters/kafka/client.h"
+#include "adapters/kafka/error.h"
+#include "adapters/log/log.h"
+
+#include <pthread.h>
+
+struct fetcher;
+struct kafka_questions;
+struct retry_stores;
+
+struct adapter {
+	struct kafka_options options;
+	struct log_ctx *log;
+	struct client *producer; // sends, and carries every admin call
+	struct fetcher *fetcher; // fetch.c
+	struct kafka_questions *questions;
+	struct retry_stores *retries; // retry.c
+	pthread_mutex_t topics_lock;
+	struct list topics; // of adapter_topic.in_adapter
+};
+
+// A partition of an open topic. Stays where it is as long as its topic is open.
+struct kafka_partition {
+	struct adapter_topic *topic;
+	uint32_t number;
+	bool known;          // atomic: first and end have been asked for once
+	uint64_t first, end; // atomic; as far as known; they only rise
+	void *following;     // fetch.c
+};
+
+// One a topic, however many have opened it. partitions[] only grows: the array is replaced, what it
+// points to stays, old arrays go with the topic.
+struct adapter_topic {
+	struct adapter *adapter;
+	struct list in_adapter;
+	uint32_t refs; // under topics_lock
+	const struct topic *model;
+	rd_kafka_topic_t *producing;         // the producer's
+	struct kafka_partition **partitions; // atomic
+	uint32_t partition_count;            // atomic, after partitions
+	bool gone;                           // atomic: deleted; sends answer NOT_FOUND
+	pthread_mutex_t watch_lock;
+	struct list watches; // of log_watch.node
+};
+
+// topic.c: open topics and what is known of them
+struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct topic *topic);
+struct adapter_topic *kafka_topic_ref(struct adapter_topic *topic);
+void kafka_topic_close(struct adapter_topic *topic);
+struct adapter_topic *kafka_topic_find(struct adapter *adapter,
+				       uint64_t id); // open ones; with a reference; or NULL
+struct kafka_partition *kafka_partition_of(struct adapter_topic *topic, uint32_t number); // or NULL
+void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions);
+void kafka_topic_gone(struct adapter_topic *topic); // wakes who waits for it
+// Raise what is known; who follows the end is told when it rises. @thread any
+void kafka_partition_end(struct kafka_partition *partition, uint64_t end);
+void kafka_partition_first(struct kafka_partition *partition, uint64_t first);
+bool kafka_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
+		  uint64_t *ret_end);
+void kafka_watch(struct adapter_topic *topic, struct log_watch *watch);
+void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch);
+// Asks the cluster for first and end of every partition. Blocks: for a question. @thread questions
+enum code kafka_bounds_ask(struct adapter_topic *topic);
+
+// produce.c
+void kafka_submit(struct adapter *adapter, struct submit *submit);
+void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event); // delivery reports
+
+// fetch.c
+int fetcher_start(struct adapter *adapter, char **ret_error);
+void fetcher_stop(struct fetcher *fetcher); // accepts NULL; ends every fetch; blocks
+bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch);
+void kafka_partition_forget(struct kafka_partition *partition); // before it is freed
+
+// admin.c
+void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx);
+void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx);
+void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+			  void *ctx);
+void kafka_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
+		       adapter_json_fn done, void *ctx);
+void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
+		adapter_json_fn done, void *ctx);
+void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx);
+
+// groups.c, cursors.c, retry.c
+void kafka_group_create(struct adapter *adapter, const struct group *group,
+			const struct topic *topic, adapter_done_fn done, void *ctx);
+void kafka_group_delete(struct adapter *adapter, const struct group *group,
+			const struct topic *topic, adapter_done_fn done, void *ctx);
+void kafka_group_reset(struct adapter *adapter, const struct group *group,
+		       const struct topic *topic, const json_t *to, bool preview,
+		       adapter_json_fn done, void *ctx);
+void kafka_group_backlog(struct adapter *adapter, const struct group *group,
+			 const struct topic *topic, adapter_json_fn done, void *ctx);
+void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load);
+void kafka_cursors_commit(struct adapter *adapter, struct log_cursors *commit);
+void kafka_due(struct adapter *adapter, struct log_due *due);
+int retry_stores_start(struct adapter *adapter);
+void retry_stores_stop(struct retry_stores *retries); // accepts NULL

@@ -1,0 +1,111 @@
+// Slots that are being written: each file that lands takes its functions out of here.
+
+#include "adapters/kafka/kafka.h"
+
+#define NOT_YET "the kafka adapter cannot do this yet"
+
+// produce.c
+void kafka_submit(struct adapter *adapter, struct submit *submit)
+{
+	submit_finish(submit, OUTCOME_REJECTED, CODE_UNSUPPORTED_BY_BACKEND, 0);
+}
+void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
+{
+}
+
+// fetch.c
+int fetcher_start(struct adapter *adapter, char **ret_error)
+{
+	return 0;
+}
+void fetcher_stop(struct fetcher *fetcher)
+{
+}
+bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
+{
+	fetch->code = CODE_UNSUPPORTED_BY_BACKEND;
+	return true;
+}
+void kafka_partition_forget(struct kafka_partition *partition)
+{
+}
+
+// admin.c
+void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NOT_YET);
+}
+void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NOT_YET);
+}
+void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+			  void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
+}
+void kafka_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
+		       adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
+}
+void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
+		adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
+}
+void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
+}
+
+// groups.c
+void kafka_group_create(struct adapter *adapter, const struct group *group,
+			const struct topic *topic, adapter_done_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NOT_YET);
+}
+void kafka_group_delete(struct adapter *adapter, const struct group *group,
+			const struct topic *topic, adapter_done_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NOT_YET);
+}
+void kafka_group_reset(struct adapter *adapter, const struct group *group,
+		       const struct topic *topic, const json_t *to, bool preview,
+		       adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
+}
+void kafka_group_backlog(struct adapter *adapter, const struct group *group,
+			 const struct topic *topic, adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
+}
+
+// cursors.c
+void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load)
+{
+	load->code = CODE_UNSUPPORTED_BY_BACKEND;
+	loop_post(load->loop, &load->task);
+}
+void kafka_cursors_commit(struct adapter *adapter, struct log_cursors *commit)
+{
+	commit->code = CODE_UNSUPPORTED_BY_BACKEND;
+	loop_post(commit->loop, &commit->task);
+}
+
+// retry.c
+void kafka_due(struct adapter *adapter, struct log_due *due)
+{
+	due->code = CODE_UNSUPPORTED_BY_BACKEND;
+	loop_post(due->loop, &due->task);
+}
+int retry_stores_start(struct adapter *adapter)
+{
+	return 0;
+}
+void retry_stores_stop(struct retry_stores *retries)
+{
+}

@@ -1,0 +1,232 @@
+// Topics that somebody has open, and what is known of where they begin and end.
+
+#include "adapters/kafka/kafka.h"
+
+#include "adapters/kafka/call.h"
+
+#include <errno.h>
+
+// ---- opening
+
+static void topic_free(struct adapter_topic *topic)
+{
+	for (uint32_t i = 0; i < topic->partition_count; ++i) {
+		kafka_partition_forget(topic->partitions[i]);
+		free(topic->partitions[i]);
+	}
+	free(topic->partitions);
+	if (topic->producing)
+		rd_kafka_topic_destroy(topic->producing);
+	pthread_mutex_destroy(&topic->watch_lock);
+	model_unref(topic->model);
+	free(topic);
+}
+
+static struct adapter_topic *topic_new(struct adapter *adapter, const struct topic *model)
+{
+	struct adapter_topic *topic = calloc(1, sizeof *topic);
+
+	if (!topic)
+		return NULL;
+	topic->adapter = adapter;
+	topic->model = model_ref(model);
+	topic->refs = 1;
+	list_init(&topic->watches);
+	pthread_mutex_init(&topic->watch_lock, NULL);
+	topic->producing =
+		rd_kafka_topic_new(client_handle(adapter->producer), model->physical, NULL);
+	kafka_topic_grow(topic, model->partitions);
+	if (topic->producing && topic->partition_count == model->partitions)
+		return topic;
+	topic_free(topic);
+	return NULL;
+}
+
+static struct adapter_topic *find(struct adapter *adapter, uint64_t id)
+{
+	LIST_FOREACH(node, next, &adapter->topics)
+	{
+		struct adapter_topic *topic = LIST_ENTRY(node, struct adapter_topic, in_adapter);
+
+		if (topic->model->object.id == id &&
+		    !__atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE))
+			return topic;
+	}
+	return NULL;
+}
+
+struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct topic *model)
+{
+	struct adapter_topic *topic;
+
+	pthread_mutex_lock(&adapter->topics_lock);
+	topic = find(adapter, model->object.id);
+	if (topic && topic->model->incarnation == model->incarnation) {
+		++topic->refs;
+	} else if (topic) {
+		topic = NULL;
+	} else {
+		topic = topic_new(adapter, model);
+		if (topic)
+			list_push_back(&adapter->topics, &topic->in_adapter);
+	}
+	pthread_mutex_unlock(&adapter->topics_lock);
+	return topic;
+}
+
+struct adapter_topic *kafka_topic_find(struct adapter *adapter, uint64_t id)
+{
+	struct adapter_topic *topic;
+
+	pthread_mutex_lock(&adapter->topics_lock);
+	topic = find(adapter, id);
+	if (topic)
+		++topic->refs;
+	pthread_mutex_unlock(&adapter->topics_lock);
+	return topic;
+}
+
+struct adapter_topic *kafka_topic_ref(struct adapter_topic *topic)
+{
+	pthread_mutex_lock(&topic->adapter->topics_lock);
+	++topic->refs;
+	pthread_mutex_unlock(&topic->adapter->topics_lock);
+	return topic;
+}
+
+void kafka_topic_close(struct adapter_topic *topic)
+{
+	struct adapter *adapter = topic->adapter;
+	bool last;
+
+	pthread_mutex_lock(&adapter->topics_lock);
+	last = --topic->refs == 0;
+	if (last)
+		list_unlink(&topic->in_adapter);
+	pthread_mutex_unlock(&adapter->topics_lock);
+	if (last)
+		topic_free(topic);
+}
+
+struct kafka_partition *kafka_partition_of(struct adapter_topic *topic, uint32_t number)
+{
+	if (number >= __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE))
+		return NULL;
+	return __atomic_load_n(&topic->partitions, __ATOMIC_ACQUIRE)[number];
+}
+
+// Written by one at a time, read by all.
+void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions)
+{
+	// TODO(lead): old arrays must stay until the topic goes
+	struct kafka_partition **grown;
+
+	if (partitions <= topic->partition_count)
+		return;
+	grown = calloc(partitions, sizeof(struct kafka_partition *));
+	if (!grown)
+		return;
+	for (uint32_t i = 0; i < partitions; ++i) {
+		grown[i] = i < topic->partition_count ? topic->partitions[i]
+						      : calloc(1, sizeof **grown);
+		if (!grown[i])
+			return;
+		grown[i]->topic = topic;
+		grown[i]->number = i;
+	}
+	__atomic_store_n(&topic->partitions, grown, __ATOMIC_RELEASE);
+	__atomic_store_n(&topic->partition_count, partitions, __ATOMIC_RELEASE);
+}
+
+// ---- watching
+
+static void watches_wake(struct adapter_topic *topic)
+{
+	pthread_mutex_lock(&topic->watch_lock);
+	LIST_FOREACH(node, next, &topic->watches)
+	{
+		struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
+
+		if (!__atomic_exchange_n(&watch->posted, true, __ATOMIC_ACQ_REL))
+			loop_post(watch->loop, &watch->task);
+	}
+	pthread_mutex_unlock(&topic->watch_lock);
+}
+
+void kafka_watch(struct adapter_topic *topic, struct log_watch *watch)
+{
+	pthread_mutex_lock(&topic->watch_lock);
+	list_push_back(&topic->watches, &watch->node);
+	pthread_mutex_unlock(&topic->watch_lock);
+}
+
+void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch)
+{
+	pthread_mutex_lock(&topic->watch_lock);
+	list_unlink(&watch->node);
+	pthread_mutex_unlock(&topic->watch_lock);
+}
+
+void kafka_topic_gone(struct adapter_topic *topic)
+{
+	__atomic_store_n(&topic->gone, true, __ATOMIC_RELEASE);
+	watches_wake(topic);
+}
+
+// ---- bounds
+
+static bool raise(uint64_t *value, uint64_t to)
+{
+	uint64_t now = __atomic_load_n(value, __ATOMIC_ACQUIRE);
+
+	while (now < to)
+		if (__atomic_compare_exchange_n(value, &now, to, true, __ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE))
+			return true;
+	return false;
+}
+
+void kafka_partition_end(struct kafka_partition *partition, uint64_t end)
+{
+	if (raise(&partition->end, end))
+		watches_wake(partition->topic);
+}
+
+void kafka_partition_first(struct kafka_partition *partition, uint64_t first)
+{
+	raise(&partition->first, first);
+	kafka_partition_end(partition, first);
+}
+
+bool kafka_bounds(struct adapter_topic *topic, uint32_t number, uint64_t *ret_first,
+		  uint64_t *ret_end)
+{
+	struct kafka_partition *partition = kafka_partition_of(topic, number);
+
+	*ret_first = *ret_end = 0;
+	if (partition) {
+		*ret_end = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
+		*ret_first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
+	}
+	return !__atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE);
+}
+
+enum code kafka_bounds_ask(struct adapter_topic *topic)
+{
+	rd_kafka_t *handle = client_handle(topic->adapter->producer);
+	uint32_t count = __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; i < count; ++i) {
+		struct kafka_partition *partition = kafka_partition_of(topic, i);
+		int64_t first, end;
+		rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
+			handle, topic->model->physical, (int32_t)i, &first, &end, KAFKA_ASK_MS);
+
+		if (error)
+			return kafka_code(error);
+		kafka_partition_first(partition, (uint64_t)first);
+		kafka_partition_end(partition, (uint64_t)end);
+		__atomic_store_n(&partition->known, true, __ATOMIC_RELEASE);
+	}
+	return CODE_OK;
+}
