@@ -1,0 +1,144 @@
+"""A real Kafka for tests: brought up and down by deploy/brokers/kafka, and looked at with a native client (librdkafka)."""
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import time
+
+import confluent_kafka
+import confluent_kafka.admin
+from rest import ROOT, wait_for
+
+SCRIPT = os.path.join(ROOT, "deploy", "brokers", "kafka")
+
+
+class Kafka:
+    """The brokers in `folder`. Options are those of deploy/brokers/kafka: ("--nodes", "3"), ("--tls",), ("--sasl",), …"""
+
+    def __init__(self, folder, *options):
+        self.folder = str(folder)
+        self.options = options
+        self.bootstrap = ""
+
+    def script(self, verb, *options):
+        done = subprocess.run(
+            [SCRIPT, verb, "--dir", self.folder, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, f"deploy/brokers/kafka {verb}:\n{done.stdout}"
+        return done.stdout
+
+    def up(self):
+        """Starts it, or the nodes of it that have died; where it listens stays the same."""
+        told = dict(line.split(" ", 1) for line in self.script("up", "--heap", "256", *self.options).splitlines() if " " in line)
+        self.bootstrap = told["bootstrap"]
+        return self
+
+    def down(self):
+        self.script("down")
+
+    # ---- Its nodes, counted from 1
+
+    def pid(self, node=1):
+        with open(os.path.join(self.folder, f"node-{node}", "pid"), encoding="ascii") as file:
+            return int(file.read())
+
+    def kill(self, node=1):
+        """SIGKILL; up() starts it again."""
+        pid = self.pid(node)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not self._alive(pid), what=f"node {node} does not die")
+
+    @staticmethod
+    def _alive(pid):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return False
+
+    def pause(self, node=1):
+        os.kill(self.pid(node), signal.SIGSTOP)
+
+    def resume(self, node=1):
+        os.kill(self.pid(node), signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def paused(self, node=1):
+        self.pause(node)
+        try:
+            yield
+        finally:
+            self.resume(node)
+
+    # ---- What a native client sees and does
+
+    def settings(self, **more):
+        return {"bootstrap.servers": self.bootstrap, **{name.replace("_", "."): value for name, value in more.items()}}
+
+    @functools.cached_property
+    def admin(self):
+        return confluent_kafka.admin.AdminClient(self.settings())
+
+    def create(self, topic, partitions=1, replication=1, **config):
+        """Makes a topic and waits until every broker knows it."""
+        wanted = confluent_kafka.admin.NewTopic(topic, partitions, replication, config={name.replace("_", "."): str(value) for name, value in config.items()})
+        self.admin.create_topics([wanted])[topic].result(30)
+        wait_for(lambda: topic in self.topics(), 30, f"{topic} is not there")
+
+    def delete(self, topic):
+        self.admin.delete_topics([topic])[topic].result(30)
+
+    def grow(self, topic, partitions):
+        self.admin.create_partitions([confluent_kafka.admin.NewPartitions(topic, partitions)])[topic].result(30)
+
+    def topics(self):
+        """{name: number of partitions}, without Kafka's own."""
+        found = self.admin.list_topics(timeout=10).topics
+        return {name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")}
+
+    def send(self, topic, messages, partition=None, **more):
+        """Sends and waits for the acknowledgement of each; a message is a dict of produce()'s arguments (key, value, headers, timestamp)."""
+        failed = []
+        producer = confluent_kafka.Producer(self.settings(acks="all", **more))
+
+        def told(error, _):
+            if error:
+                failed.append(error)
+
+        for message in messages:
+            producer.produce(topic, on_delivery=told, **({} if partition is None else {"partition": partition}), **message)
+            producer.poll(0)
+        assert producer.flush(30) == 0 and not failed, failed
+
+    def read(self, topic, count=None, seconds=20):
+        """Messages of all partitions from their beginnings: all that are there now, or `count` as soon as they are."""
+        consumer = confluent_kafka.Consumer(self.settings(group_id="tests-read", enable_auto_commit=False, isolation_level="read_uncommitted"))
+        try:
+            partitions = [confluent_kafka.TopicPartition(topic, number, 0) for number in range(self.topics()[topic])]
+            ends = {}
+            for one in partitions:
+                one.offset, ends[one.partition] = consumer.get_watermark_offsets(one, timeout=10)
+            wanted = sum(ends[one.partition] - one.offset for one in partitions) if count is None else count
+            consumer.assign(partitions)
+            found, deadline = [], time.monotonic() + seconds
+            while len(found) < wanted:
+                assert time.monotonic() < deadline, f"{len(found)} of {wanted} messages of {topic} came"
+                for message in consumer.consume(wanted - len(found), 0.5):
+                    assert not message.error(), message.error()
+                    found.append(message)
+            return found
+        finally:
+            consumer.close()
+
+    def committed(self, group):
+        """{(topic, partition): offset} of a consumer group."""
+        wanted = confluent_kafka.ConsumerGroupTopicPartitions(group)
+        answer = self.admin.list_consumer_group_offsets([wanted])[group].result(30)
+        return {(one.topic, one.partition): one.offset for one in answer.topic_partitions}
+
+    def commit(self, group, topic, offsets):
+        """Commits as a consumer of the group would that has read up to {partition: offset}."""
+        consumer = confluent_kafka.Consumer(self.settings(group_id=group, enable_auto_commit=False))
+        try:
+            consumer.commit(offsets=[confluent_kafka.TopicPartition(topic, number, offset) for number, offset in offsets.items()], asynchronous=False)
+        finally:
+            consumer.close()
