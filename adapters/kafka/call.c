@@ -2,13 +2,19 @@
 
 #include <errno.h>
 
-struct kafka_questions {
+// A thread with the questions that wait for it.
+struct asker {
 	struct adapter *adapter;
+	const char *name;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t waiting;
 	struct kafka_question *first, **last;
-	bool stopping;
+	bool started, stopping;
+};
+
+struct kafka_questions {
+	struct asker groups, people;
 };
 
 // ---- admin calls
@@ -33,76 +39,125 @@ void kafka_call_event(rd_kafka_event_t *event)
 		call->answered(call, event);
 }
 
+void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
+		      struct kafka_wait *wait)
+{
+	*wait = (struct kafka_wait){
+		.options = kafka_call_options(adapter, operation, NULL, KAFKA_ASK_MS),
+		.queue = rd_kafka_queue_new(client_handle(adapter->producer))};
+}
+
+rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_text)
+{
+	wait->event = rd_kafka_queue_poll(wait->queue, 2 * KAFKA_ASK_MS);
+	if (!wait->event) {
+		*ret_text = "no answer in time";
+		return RD_KAFKA_RESP_ERR__TIMED_OUT;
+	}
+	*ret_text = rd_kafka_event_error_string(wait->event);
+	return rd_kafka_event_error(wait->event);
+}
+
+void kafka_wait_deinit(struct kafka_wait *wait)
+{
+	if (wait->event)
+		rd_kafka_event_destroy(wait->event);
+	rd_kafka_queue_destroy(wait->queue);
+	rd_kafka_AdminOptions_destroy(wait->options);
+}
+
 // ---- blocking questions
 
-static void *questions_run(void *arg)
+static void *asker_run(void *arg)
 {
-	struct kafka_questions *questions = arg;
+	struct asker *asker = arg;
 
-	pthread_setname_np(pthread_self(), "kafka-ask");
-	pthread_mutex_lock(&questions->lock);
-	while (questions->first || !questions->stopping) {
-		struct kafka_question *question = questions->first;
+	pthread_setname_np(pthread_self(), asker->name);
+	pthread_mutex_lock(&asker->lock);
+	while (asker->first || !asker->stopping) {
+		struct kafka_question *question = asker->first;
 
 		if (!question) {
-			pthread_cond_wait(&questions->waiting, &questions->lock);
+			pthread_cond_wait(&asker->waiting, &asker->lock);
 			continue;
 		}
-		questions->first = question->next;
-		if (!questions->first)
-			questions->last = &questions->first;
-		pthread_mutex_unlock(&questions->lock);
-		question->run(questions->adapter, question);
-		pthread_mutex_lock(&questions->lock);
+		asker->first = question->next;
+		if (!asker->first)
+			asker->last = &asker->first;
+		pthread_mutex_unlock(&asker->lock);
+		question->run(asker->adapter, question);
+		pthread_mutex_lock(&asker->lock);
 	}
-	pthread_mutex_unlock(&questions->lock);
+	pthread_mutex_unlock(&asker->lock);
 	return NULL;
+}
+
+static int asker_start(struct asker *asker, struct adapter *adapter, const char *name)
+{
+	int r;
+
+	asker->adapter = adapter;
+	asker->name = name;
+	asker->last = &asker->first;
+	pthread_mutex_init(&asker->lock, NULL);
+	pthread_cond_init(&asker->waiting, NULL);
+	r = -pthread_create(&asker->thread, NULL, asker_run, asker);
+	asker->started = r == 0;
+	return r;
+}
+
+static void asker_stop(struct asker *asker)
+{
+	if (!asker->started)
+		return;
+	pthread_mutex_lock(&asker->lock);
+	asker->stopping = true;
+	pthread_cond_signal(&asker->waiting);
+	pthread_mutex_unlock(&asker->lock);
+	pthread_join(asker->thread, NULL);
+	pthread_cond_destroy(&asker->waiting);
+	pthread_mutex_destroy(&asker->lock);
+}
+
+static void asker_put(struct asker *asker, struct kafka_question *question)
+{
+	question->next = NULL;
+	pthread_mutex_lock(&asker->lock);
+	*asker->last = question;
+	asker->last = &question->next;
+	pthread_cond_signal(&asker->waiting);
+	pthread_mutex_unlock(&asker->lock);
 }
 
 int kafka_questions_start(struct adapter *adapter)
 {
-	struct kafka_questions *questions = calloc(1, sizeof *questions);
 	int r;
 
-	if (!questions)
+	adapter->questions = calloc(1, sizeof *adapter->questions);
+	if (!adapter->questions)
 		return -ENOMEM;
-	questions->adapter = adapter;
-	questions->last = &questions->first;
-	pthread_mutex_init(&questions->lock, NULL);
-	pthread_cond_init(&questions->waiting, NULL);
-	r = -pthread_create(&questions->thread, NULL, questions_run, questions);
-	if (r < 0)
-		free(questions);
-	else
-		adapter->questions = questions;
+	r = asker_start(&adapter->questions->groups, adapter, "kafka-ask");
+	if (r == 0)
+		r = asker_start(&adapter->questions->people, adapter, "kafka-admin");
 	return r;
 }
 
 void kafka_questions_stop(struct adapter *adapter)
 {
-	struct kafka_questions *questions = adapter->questions;
-
-	if (!questions)
+	if (!adapter->questions)
 		return;
-	pthread_mutex_lock(&questions->lock);
-	questions->stopping = true;
-	pthread_cond_signal(&questions->waiting);
-	pthread_mutex_unlock(&questions->lock);
-	pthread_join(questions->thread, NULL);
-	pthread_cond_destroy(&questions->waiting);
-	pthread_mutex_destroy(&questions->lock);
-	free(questions);
+	asker_stop(&adapter->questions->people);
+	asker_stop(&adapter->questions->groups);
+	free(adapter->questions);
 	adapter->questions = NULL;
 }
 
 void kafka_ask(struct adapter *adapter, struct kafka_question *question)
 {
-	struct kafka_questions *questions = adapter->questions;
+	asker_put(&adapter->questions->groups, question);
+}
 
-	question->next = NULL;
-	pthread_mutex_lock(&questions->lock);
-	*questions->last = question;
-	questions->last = &question->next;
-	pthread_cond_signal(&questions->waiting);
-	pthread_mutex_unlock(&questions->lock);
+void kafka_ask_aside(struct adapter *adapter, struct kafka_question *question)
+{
+	asker_put(&adapter->questions->people, question);
 }

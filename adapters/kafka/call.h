@@ -19,6 +19,18 @@ rd_kafka_AdminOptions_t *kafka_call_options(struct adapter *adapter, rd_kafka_ad
 					    struct kafka_call *call, int timeout_ms);
 void kafka_call_event(rd_kafka_event_t *event); // for the producer's event handler
 
+// The same for who may block: begin, the request with both members, end.
+struct kafka_wait {
+	rd_kafka_AdminOptions_t *options;
+	rd_kafka_queue_t *queue;
+	rd_kafka_event_t *event;
+};
+void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
+		      struct kafka_wait *wait);
+// Waits for the answer; the error of the request as a whole. *ret_text lives until deinit.
+rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_text);
+void kafka_wait_deinit(struct kafka_wait *wait);
+
 // ---- blocking questions
 
 struct kafka_question {
@@ -29,4 +41,6 @@ struct kafka_question {
 int kafka_questions_start(struct adapter *adapter);
 void kafka_questions_stop(struct adapter *adapter); // runs what waits, then returns
 void kafka_ask(struct adapter *adapter, struct kafka_question *question); // @thread any
+// The same on a second thread, so that what people ask for does not hold up what groups wait for.
+void kafka_ask_aside(struct adapter *adapter, struct kafka_question *question); // @thread any
 #define KAFKA_ASK_MS 5000 // the timeout of one blocking call

@@ -30,6 +30,7 @@ static void adapter_free(struct adapter *adapter)
 	client_stop(adapter->producer);
 	pthread_mutex_destroy(&adapter->topics_lock);
 	kafka_options_deinit(&adapter->options);
+	free(adapter->lives);
 	free(adapter);
 }
 

@@ -20,7 +20,9 @@ struct adapter {
 	struct kafka_questions *questions;
 	struct retry_stores *retries; // retry.c
 	pthread_mutex_t topics_lock;
-	struct list topics; // of adapter_topic.in_adapter
+	struct list topics;       // of adapter_topic.in_adapter
+	struct kafka_life *lives; // topic.c, under topics_lock
+	size_t life_next;
 };
 
 // A partition of an open topic. Stays where it is as long as its topic is open.
@@ -41,6 +43,7 @@ struct adapter_topic {
 	const struct topic *model;
 	rd_kafka_topic_t *producing;         // the producer's
 	struct kafka_partition **partitions; // atomic
+	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions
 	bool gone;                           // atomic: deleted; sends answer NOT_FOUND
 	pthread_mutex_t watch_lock;
@@ -56,6 +59,9 @@ struct adapter_topic *kafka_topic_find(struct adapter *adapter,
 struct kafka_partition *kafka_partition_of(struct adapter_topic *topic, uint32_t number); // or NULL
 void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions);
 void kafka_topic_gone(struct adapter_topic *topic); // wakes who waits for it
+// Remembers that this life of a topic has ended, or begins: it cannot, or can, be opened.
+void kafka_life_end(struct adapter *adapter, const struct topic *topic);
+void kafka_life_begin(struct adapter *adapter, const struct topic *topic);
 // Raise what is known; who follows the end is told when it rises. @thread any
 void kafka_partition_end(struct kafka_partition *partition, uint64_t end);
 void kafka_partition_first(struct kafka_partition *partition, uint64_t first);

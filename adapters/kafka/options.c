@@ -171,6 +171,8 @@ rd_kafka_conf_t *kafka_options_conf(const struct kafka_options *options, char **
 		{"ssl.certificate.pem", options->certificate_pem},
 		{"ssl.key.pem", options->key_pem},
 		{"ssl.key.password", options->key_password},
+		// A topic that was deleted must not come back because somebody asks for it.
+		{"allow.auto.create.topics", "false"},
 	};
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char text[256];

@@ -31,16 +31,6 @@ void kafka_partition_forget(struct kafka_partition *partition)
 }
 
 // admin.c
-void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
-			void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NOT_YET);
-}
-void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
-			void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NOT_YET);
-}
 void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
 			  void *ctx)
 {

@@ -6,7 +6,61 @@
 
 #include <errno.h>
 
+struct kafka_array {
+	struct kafka_array *before;
+	struct kafka_partition *partitions[];
+};
+
+// ---- lives that have ended
+
+#define LIVES 1024 // the oldest is forgotten: who opens it then is told by the watch
+
+struct kafka_life {
+	uint64_t id, incarnation;
+};
+
+static struct kafka_life *life_find(struct adapter *adapter, const struct topic *topic)
+{
+	for (size_t i = 0; adapter->lives && i < LIVES; ++i)
+		if (adapter->lives[i].id == topic->object.id &&
+		    adapter->lives[i].incarnation == topic->incarnation)
+			return &adapter->lives[i];
+	return NULL;
+}
+
+void kafka_life_end(struct adapter *adapter, const struct topic *topic)
+{
+	pthread_mutex_lock(&adapter->topics_lock);
+	if (!adapter->lives)
+		adapter->lives = calloc(LIVES, sizeof *adapter->lives);
+	if (adapter->lives && !life_find(adapter, topic))
+		adapter->lives[adapter->life_next++ % LIVES] =
+			(struct kafka_life){topic->object.id, topic->incarnation};
+	pthread_mutex_unlock(&adapter->topics_lock);
+}
+
+void kafka_life_begin(struct adapter *adapter, const struct topic *topic)
+{
+	struct kafka_life *life;
+
+	pthread_mutex_lock(&adapter->topics_lock);
+	life = life_find(adapter, topic);
+	if (life)
+		*life = (struct kafka_life){0};
+	pthread_mutex_unlock(&adapter->topics_lock);
+}
+
 // ---- opening
+
+static void arrays_free(struct kafka_array *array)
+{
+	while (array) {
+		struct kafka_array *before = array->before;
+
+		free(array);
+		array = before;
+	}
+}
 
 static void topic_free(struct adapter_topic *topic)
 {
@@ -14,7 +68,7 @@ static void topic_free(struct adapter_topic *topic)
 		kafka_partition_forget(topic->partitions[i]);
 		free(topic->partitions[i]);
 	}
-	free(topic->partitions);
+	arrays_free(topic->arrays);
 	if (topic->producing)
 		rd_kafka_topic_destroy(topic->producing);
 	pthread_mutex_destroy(&topic->watch_lock);
@@ -61,8 +115,11 @@ struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct top
 
 	pthread_mutex_lock(&adapter->topics_lock);
 	topic = find(adapter, model->object.id);
-	if (topic && topic->model->incarnation == model->incarnation) {
+	if (life_find(adapter, model)) {
+		topic = NULL;
+	} else if (topic && topic->model->incarnation == model->incarnation) {
 		++topic->refs;
+		kafka_topic_grow(topic, model->partitions);
 	} else if (topic) {
 		topic = NULL;
 	} else {
@@ -115,27 +172,45 @@ struct kafka_partition *kafka_partition_of(struct adapter_topic *topic, uint32_t
 	return __atomic_load_n(&topic->partitions, __ATOMIC_ACQUIRE)[number];
 }
 
-// Written by one at a time, read by all.
+// Under watch_lock. Who reads meanwhile has the array before, which stays.
+static struct kafka_array *array_grown(struct adapter_topic *topic, uint32_t partitions)
+{
+	struct kafka_array *array =
+		malloc(sizeof *array + partitions * sizeof(struct kafka_partition *));
+	uint32_t have = topic->partition_count;
+
+	if (!array)
+		return NULL;
+	if (have)
+		memcpy(array->partitions, topic->partitions,
+		       have * sizeof(struct kafka_partition *));
+	for (uint32_t i = have; i < partitions; ++i) {
+		array->partitions[i] = calloc(1, sizeof(struct kafka_partition));
+		if (!array->partitions[i]) {
+			while (i > have)
+				free(array->partitions[--i]);
+			free(array);
+			return NULL;
+		}
+		array->partitions[i]->topic = topic;
+		array->partitions[i]->number = i;
+	}
+	array->before = topic->arrays;
+	return array;
+}
+
 void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 {
-	// TODO(lead): old arrays must stay until the topic goes
-	struct kafka_partition **grown;
+	struct kafka_array *array;
 
-	if (partitions <= topic->partition_count)
-		return;
-	grown = calloc(partitions, sizeof(struct kafka_partition *));
-	if (!grown)
-		return;
-	for (uint32_t i = 0; i < partitions; ++i) {
-		grown[i] = i < topic->partition_count ? topic->partitions[i]
-						      : calloc(1, sizeof **grown);
-		if (!grown[i])
-			return;
-		grown[i]->topic = topic;
-		grown[i]->number = i;
+	pthread_mutex_lock(&topic->watch_lock);
+	array = partitions > topic->partition_count ? array_grown(topic, partitions) : NULL;
+	if (array) {
+		topic->arrays = array;
+		__atomic_store_n(&topic->partitions, array->partitions, __ATOMIC_RELEASE);
+		__atomic_store_n(&topic->partition_count, partitions, __ATOMIC_RELEASE);
 	}
-	__atomic_store_n(&topic->partitions, grown, __ATOMIC_RELEASE);
-	__atomic_store_n(&topic->partition_count, partitions, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&topic->watch_lock);
 }
 
 // ---- watching

@@ -183,6 +183,17 @@ void bench_reopen(struct bench *bench)
 
 // ---- models
 
+// A cluster outlives the bench, so names on it tell one directory from another.
+static void physical_write(const struct bench *bench, char letter, uint64_t id, char room[64])
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (const char *at = bench->dir; *at; ++at)
+		hash = (hash ^ (uint8_t)*at) * 1099511628211u;
+	snprintf(room, 64, "mqp.%08x.%c.%llu", (unsigned)(hash ^ hash >> 32), letter,
+		 (unsigned long long)id);
+}
+
 const struct topic *bench_topic(struct bench *bench, const struct topic_wish *wish)
 {
 	char physical[64];
@@ -201,7 +212,7 @@ const struct topic *bench_topic(struct bench *bench, const struct topic_wish *wi
 		.state = MODEL_READY};
 	const struct topic *topic;
 
-	snprintf(physical, sizeof physical, "mqp.t.%llu", (unsigned long long)draft.object.id);
+	physical_write(bench, 't', draft.object.id, physical);
 	topic = model_new(MODEL_TOPIC, &draft);
 	CHECK(topic);
 	CHECK_EQ(bench_topic_create(bench, topic), CODE_OK);
@@ -242,7 +253,7 @@ const struct group *bench_group(struct bench *bench, const struct topic *topic,
 			      .state = MODEL_READY};
 	const struct group *group;
 
-	snprintf(physical, sizeof physical, "mqp.g.%llu", (unsigned long long)draft.object.id);
+	physical_write(bench, 'g', draft.object.id, physical);
 	group = model_new(MODEL_GROUP, &draft);
 	CHECK(group);
 	CHECK_EQ(bench_group_create(bench, group, topic), CODE_OK);

@@ -1,0 +1,315 @@
+// Making and deleting topics.
+//
+// Each is an errand on the questions' second thread, written in the order of what happens. A topic
+// is made, or gone, when the cluster's metadata says so: who is told OK can use it, or make another
+// of the same name.
+
+#include "adapters/kafka/call.h"
+#include "core/base/clock.h"
+
+#include <stdio.h>
+
+#define SETTLE_MS 10000 // for metadata to follow what the controller did
+
+struct errand {
+	struct kafka_question question;
+	const struct topic *topic;
+	adapter_done_fn done;
+	void *ctx;
+	enum code code;
+	char text[320];
+};
+
+static struct errand *errand_of(struct kafka_question *question)
+{
+	return CONTAINER_OF(question, struct errand, question);
+}
+
+static void errand_start(struct adapter *adapter, const struct topic *topic,
+			 void (*run)(struct adapter *, struct kafka_question *),
+			 adapter_done_fn done, void *ctx)
+{
+	struct errand *errand = calloc(1, sizeof *errand);
+
+	if (!errand) {
+		done(ctx, CODE_OVERLOADED, NULL);
+		return;
+	}
+	errand->topic = model_ref(topic);
+	errand->done = done;
+	errand->ctx = ctx;
+	errand->question.run = run;
+	kafka_ask_aside(adapter, &errand->question);
+}
+
+static void errand_end(struct errand *errand)
+{
+	errand->done(errand->ctx, errand->code, *errand->text ? errand->text : NULL);
+	model_unref(errand->topic);
+	free(errand);
+}
+
+static bool failed(struct errand *errand, const struct adapter *adapter, rd_kafka_resp_err_t error,
+		   const char *text)
+{
+	if (!error)
+		return false;
+	errand->code = kafka_code(error);
+	snprintf(errand->text, sizeof errand->text, "cluster %s, topic %s: %s",
+		 adapter->log && adapter->log->cluster ? adapter->log->cluster : "",
+		 errand->topic->physical, text && *text ? text : rd_kafka_err2str(error));
+	return true;
+}
+
+static void refuse(struct errand *errand, enum code code, const char *text)
+{
+	errand->code = code;
+	snprintf(errand->text, sizeof errand->text, "%s", text);
+}
+
+// ---- what metadata says
+
+// How many partitions it has; 0: the cluster does not know it. `led` counts those with a leader.
+static rd_kafka_resp_err_t partitions_ask(struct adapter *adapter, const char *physical,
+					  uint32_t *ret_count, uint32_t *ret_led)
+{
+	rd_kafka_t *handle = client_handle(adapter->producer);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, physical, NULL);
+	const struct rd_kafka_metadata *metadata;
+	const struct rd_kafka_metadata_topic *row;
+	rd_kafka_resp_err_t error;
+
+	if (!topic)
+		return rd_kafka_last_error();
+	error = rd_kafka_metadata(handle, 0, topic, &metadata, KAFKA_ASK_MS);
+	rd_kafka_topic_destroy(topic);
+	if (error)
+		return error;
+	*ret_count = *ret_led = 0;
+	row = metadata->topic_cnt ? &metadata->topics[0] : NULL;
+	error = row ? row->err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	if (error == RD_KAFKA_RESP_ERR_NO_ERROR ||
+	    error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
+		*ret_count = (uint32_t)row->partition_cnt;
+		for (int i = 0; i < row->partition_cnt; ++i)
+			*ret_led += row->partitions[i].leader >= 0;
+		error = RD_KAFKA_RESP_ERR_NO_ERROR;
+	} else if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+		error = RD_KAFKA_RESP_ERR_NO_ERROR;
+	}
+	rd_kafka_metadata_destroy(metadata);
+	return error;
+}
+
+// Asks until it has so many partitions, each with a leader; 0: until it is gone.
+static rd_kafka_resp_err_t partitions_await(struct adapter *adapter, const char *physical,
+					    uint32_t wanted)
+{
+	uint64_t until_ns = clock_now_ns() + SETTLE_MS * MS_NS;
+
+	for (unsigned pause_ms = 2;; pause_ms = MIN(2 * pause_ms, 100u)) {
+		uint32_t count, led;
+		rd_kafka_resp_err_t error = partitions_ask(adapter, physical, &count, &led);
+
+		if (!error && (wanted ? led >= wanted : count == 0))
+			return RD_KAFKA_RESP_ERR_NO_ERROR;
+		if (clock_now_ns() >= until_ns)
+			return error ? error : RD_KAFKA_RESP_ERR__TIMED_OUT;
+		usleep(pause_ms * 1000);
+	}
+}
+
+// ---- making
+
+static void config_number(rd_kafka_NewTopic_t *wish, const char *name, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+	rd_kafka_NewTopic_set_config(wish, name, text);
+}
+
+static void config_fill(const struct kafka_options *options, const struct topic *topic,
+			rd_kafka_NewTopic_t *wish)
+{
+	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "delete");
+	if (!topic->native)
+		rd_kafka_NewTopic_set_config(wish, "message.timestamp.type", "LogAppendTime");
+	if (topic->message_bytes) // and what a batch adds around a message
+		config_number(wish, "max.message.bytes", (uint64_t)topic->message_bytes + 4096);
+	if (options->min_insync)
+		config_number(wish, "min.insync.replicas", options->min_insync);
+	if (topic->retention_ms)
+		config_number(wish, "retention.ms", topic->retention_ms);
+	else
+		rd_kafka_NewTopic_set_config(wish, "retention.ms", "-1");
+	if (topic->retention_bytes) // Kafka counts each partition by itself
+		config_number(wish, "retention.bytes",
+			      MAX(topic->retention_bytes / topic->partitions, 1));
+	else
+		rd_kafka_NewTopic_set_config(wish, "retention.bytes", "-1");
+}
+
+static rd_kafka_resp_err_t topics_error(const rd_kafka_topic_result_t **topics, size_t count,
+					const char **ret_text)
+{
+	if (!count)
+		return RD_KAFKA_RESP_ERR_UNKNOWN;
+	*ret_text = rd_kafka_topic_result_error_string(topics[0]);
+	return rd_kafka_topic_result_error(topics[0]);
+}
+
+// The errand's code; TOPIC_ALREADY_EXISTS is the caller's.
+static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *errand)
+{
+	const struct topic *topic = errand->topic;
+	char why[160] = "";
+	const char *text = why;
+	struct kafka_wait wait;
+	size_t count = 0;
+	const rd_kafka_topic_result_t **topics;
+	rd_kafka_resp_err_t error;
+	rd_kafka_NewTopic_t *wish = rd_kafka_NewTopic_new(
+		topic->physical, (int)topic->partitions,
+		adapter->options.replication ? (int)adapter->options.replication : -1, why,
+		sizeof why);
+
+	if (!wish) {
+		failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		return RD_KAFKA_RESP_ERR__INVALID_ARG;
+	}
+	config_fill(&adapter->options, topic, wish);
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
+	rd_kafka_CreateTopics(client_handle(adapter->producer), &wish, 1, wait.options, wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	if (!error) {
+		topics = rd_kafka_CreateTopics_result_topics(
+			rd_kafka_event_CreateTopics_result(wait.event), &count);
+		error = topics_error(topics, count, &text);
+	}
+	if (error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+		failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+	rd_kafka_NewTopic_destroy(wish);
+	return error;
+}
+
+static void partitions_add(struct adapter *adapter, struct errand *errand)
+{
+	char why[160] = "";
+	const char *text = why;
+	struct kafka_wait wait;
+	size_t count = 0;
+	const rd_kafka_topic_result_t **topics;
+	rd_kafka_resp_err_t error;
+	rd_kafka_NewPartitions_t *wish = rd_kafka_NewPartitions_new(
+		errand->topic->physical, errand->topic->partitions, why, sizeof why);
+
+	if (!wish) {
+		failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		return;
+	}
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &wait);
+	rd_kafka_CreatePartitions(client_handle(adapter->producer), &wish, 1, wait.options,
+				  wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	if (!error) {
+		topics = rd_kafka_CreatePartitions_result_topics(
+			rd_kafka_event_CreatePartitions_result(wait.event), &count);
+		error = topics_error(topics, count, &text);
+	}
+	failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+	rd_kafka_NewPartitions_destroy(wish);
+}
+
+// It is there: is it the one that is meant?
+static void topic_compare(struct adapter *adapter, struct errand *errand)
+{
+	uint32_t count, led;
+	rd_kafka_resp_err_t error = partitions_ask(adapter, errand->topic->physical, &count, &led);
+
+	if (failed(errand, adapter, error, NULL))
+		return;
+	if (count > errand->topic->partitions)
+		refuse(errand, CODE_CONFLICT, "it exists with more partitions");
+	else if (count && count < errand->topic->partitions)
+		partitions_add(adapter, errand);
+}
+
+static void create_run(struct adapter *adapter, struct kafka_question *question)
+{
+	struct errand *errand = errand_of(question);
+	struct adapter_topic *open;
+
+	if (topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+		topic_compare(adapter, errand);
+	if (errand->code == CODE_OK)
+		failed(errand, adapter,
+		       partitions_await(adapter, errand->topic->physical,
+					errand->topic->partitions),
+		       "it is made, but not every partition has a leader");
+	if (errand->code == CODE_OK) {
+		kafka_life_begin(adapter, errand->topic);
+		open = kafka_topic_find(adapter, errand->topic->object.id);
+		if (open) {
+			kafka_topic_grow(open, errand->topic->partitions);
+			kafka_topic_close(open);
+		}
+	}
+	errand_end(errand);
+}
+
+void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	if (topic->partitions)
+		errand_start(adapter, topic, create_run, done, ctx);
+	else
+		done(ctx, CODE_BAD_REQUEST, "a topic has at least one partition");
+}
+
+// ---- deleting
+
+static void delete_run(struct adapter *adapter, struct kafka_question *question)
+{
+	struct errand *errand = errand_of(question);
+	const char *text = NULL;
+	struct kafka_wait wait;
+	size_t count = 0;
+	const rd_kafka_topic_result_t **topics;
+	rd_kafka_resp_err_t error;
+	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(errand->topic->physical);
+	struct adapter_topic *open;
+
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
+	rd_kafka_DeleteTopics(client_handle(adapter->producer), &wish, 1, wait.options, wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	if (!error) {
+		topics = rd_kafka_DeleteTopics_result_topics(
+			rd_kafka_event_DeleteTopics_result(wait.event), &count);
+		error = topics_error(topics, count, &text);
+	}
+	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		error = RD_KAFKA_RESP_ERR_NO_ERROR; // deleting what is gone is done
+	failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+	rd_kafka_DeleteTopic_destroy(wish);
+	if (!error) {
+		kafka_life_end(adapter, errand->topic);
+		open = kafka_topic_find(adapter, errand->topic->object.id);
+		if (open) {
+			kafka_topic_gone(open);
+			kafka_topic_close(open);
+		}
+		failed(errand, adapter, partitions_await(adapter, errand->topic->physical, 0),
+		       "it is deleted, but the cluster still names it");
+	}
+	errand_end(errand);
+}
+
+void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	errand_start(adapter, topic, delete_run, done, ctx);
+}
