@@ -4,6 +4,7 @@
 #include "adapters/kafka/kafka.h"
 
 #include "adapters/kafka/call.h"
+#include "adapters/kafka/known.h"
 
 #include <errno.h>
 
@@ -28,6 +29,7 @@ static void adapter_free(struct adapter *adapter)
 		rd_kafka_flush(client_handle(adapter->producer), (int)adapter->options.timeout_ms);
 	kafka_questions_stop(adapter);
 	client_stop(adapter->producer);
+	known_groups_stop(adapter->known);
 	pthread_mutex_destroy(&adapter->topics_lock);
 	kafka_options_deinit(&adapter->options);
 	free(adapter->lives);
@@ -77,6 +79,8 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 		r = producer_start(adapter, ret_error);
 	if (r >= 0)
 		r = kafka_questions_start(adapter);
+	if (r >= 0)
+		r = known_groups_start(adapter);
 	if (r >= 0)
 		r = fetcher_start(adapter, ret_error);
 	if (r >= 0)

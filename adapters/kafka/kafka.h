@@ -10,6 +10,7 @@
 
 struct fetcher;
 struct kafka_questions;
+struct known_groups;
 struct retry_stores;
 
 struct adapter {
@@ -19,6 +20,7 @@ struct adapter {
 	struct fetcher *fetcher; // fetch.c
 	struct kafka_questions *questions;
 	struct retry_stores *retries; // retry.c
+	struct known_groups *known;   // known.c
 	pthread_mutex_t topics_lock;
 	struct list topics;       // of adapter_topic.in_adapter
 	struct kafka_life *lives; // topic.c, under topics_lock

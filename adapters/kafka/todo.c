@@ -51,39 +51,12 @@ void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn 
 	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
 }
 
-// groups.c
-void kafka_group_create(struct adapter *adapter, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NOT_YET);
-}
-void kafka_group_delete(struct adapter *adapter, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NOT_YET);
-}
+// group_reset.c
 void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const json_t *to, bool preview,
 		       adapter_json_fn done, void *ctx)
 {
 	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
-}
-void kafka_group_backlog(struct adapter *adapter, const struct group *group,
-			 const struct topic *topic, adapter_json_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
-}
-
-// cursors.c
-void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load)
-{
-	load->code = CODE_UNSUPPORTED_BY_BACKEND;
-	loop_post(load->loop, &load->task);
-}
-void kafka_cursors_commit(struct adapter *adapter, struct log_cursors *commit)
-{
-	commit->code = CODE_UNSUPPORTED_BY_BACKEND;
-	loop_post(commit->loop, &commit->task);
 }
 
 // retry.c
