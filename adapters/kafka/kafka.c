@@ -127,7 +127,7 @@ static void kafka_close(struct adapter *adapter, void (*done)(void *ctx), void *
 	done(ctx);
 }
 
-static uint32_t kafka_capabilities(struct adapter *adapter)
+uint32_t kafka_capabilities(struct adapter *adapter)
 {
 	return CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_EXACT_BACKLOG | CAP_DELAY |
 	       CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE | CAP_CONSUME | CAP_D1 | CAP_D2;

@@ -52,6 +52,8 @@ struct adapter_topic {
 	struct list watches; // of log_watch.node
 };
 
+uint32_t kafka_capabilities(struct adapter *adapter);
+
 // topic.c: open topics and what is known of them
 struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct topic *topic);
 struct adapter_topic *kafka_topic_ref(struct adapter_topic *topic);

@@ -1,7 +1,8 @@
 // A wire record as a Kafka message and back (docs/adapters/kafka.md, Mapping). Pure.
 //
 // Key, body and user headers travel as themselves; what Kafka has no place for is in one header,
-// `mqp`, unless the topic is native.
+// `mqp`, the first of them. A message of a native topic has it only when something would be lost
+// that it asked for (due time, time to live, priority, tag, trace).
 #pragma once
 
 #include "core/wire/record.h"
@@ -10,9 +11,10 @@
 
 #define MESSAGE_HEADER "mqp"
 
-// The headers of a record, to be given away with the message. NULL: it needs none (native, without
-// headers of its own); -ENOMEM.
-int message_headers(const struct record_view *view, bool native, rd_kafka_headers_t **ret);
+// Whether the record needs headers at all. Cheap: most records of native topics do not.
+bool message_has_headers(const uint8_t *record, bool native);
+// The headers of a record that has some, to be given away with the message. NULL: no memory.
+rd_kafka_headers_t *message_headers(const struct record_view *view, bool native);
 
 // What a Kafka message becomes.
 struct message_in {

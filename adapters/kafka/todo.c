@@ -4,15 +4,6 @@
 
 #define NOT_YET "the kafka adapter cannot do this yet"
 
-// produce.c
-void kafka_submit(struct adapter *adapter, struct submit *submit)
-{
-	submit_finish(submit, OUTCOME_REJECTED, CODE_UNSUPPORTED_BY_BACKEND, 0);
-}
-void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
-{
-}
-
 // fetch.c
 int fetcher_start(struct adapter *adapter, char **ret_error)
 {

@@ -1,0 +1,232 @@
+// The envelope, the value of the header `mqp`, holds what is left of a record: version, which
+// optional parts there are, id, creation time, then those parts exactly as in the record. So it is
+// checked by making a record of it that has nothing else.
+//
+// Of several headers named `mqp` the first is the envelope, if it is a right one; every other, and
+// a first one that is not, is a user's own.
+
+#include "adapters/kafka/message.h"
+
+#include "core/base/utf8.h"
+
+#define ENVELOPE_VERSION 1
+#define ENVELOPE_HEAD    26u // version, parts, id, creation time
+#define ENVELOPE_MAX     (ENVELOPE_HEAD + PARTS_MAX)
+#define PARTS_MAX        (8u + 4 + 1 + 4 + 256 + RECORD_TRACE_SIZE)
+// The flags of the parts it may hold, and where they lie in its second byte.
+#define PARTS                                                                                      \
+	(RECORD_DUE | RECORD_TTL | RECORD_PRIORITY | RECORD_PARTITION | RECORD_TAG | RECORD_TRACE)
+#define PARTS_SHIFT 2
+// Those without which a message of a native topic would not be what was asked for.
+#define PARTS_ASKED (PARTS & ~RECORD_PARTITION)
+
+// ---- a record as a message
+
+bool message_has_headers(const uint8_t *record, bool native)
+{
+	return !native || (record_flags(record) & (PARTS_ASKED | RECORD_HEADERS));
+}
+
+static size_t envelope_write(const struct record_view *view, uint8_t room[ENVELOPE_MAX])
+{
+	const uint8_t *parts = view->data + RECORD_HEAD_SIZE;
+	const uint8_t *end = view->flags & RECORD_HEADERS
+				     ? view->headers.data - 6
+				     : view->data + view->size - view->key.size - view->body.size;
+	size_t size = (size_t)(end - parts);
+
+	room[0] = ENVELOPE_VERSION;
+	room[1] = (uint8_t)((view->flags & PARTS) >> PARTS_SHIFT);
+	memcpy(room + 2, view->id, RECORD_ID_SIZE);
+	le64_put(room + 18, (uint64_t)view->created_ms);
+	memcpy(room + ENVELOPE_HEAD, parts, size);
+	return ENVELOPE_HEAD + size;
+}
+
+rd_kafka_headers_t *message_headers(const struct record_view *view, bool native)
+{
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(1u + view->header_count);
+	uint8_t envelope[ENVELOPE_MAX];
+	struct record_header header;
+	size_t cursor = 0;
+
+	if (!headers)
+		return NULL;
+	if (!native || (view->flags & PARTS_ASKED))
+		rd_kafka_header_add(headers, MESSAGE_HEADER, sizeof MESSAGE_HEADER - 1, envelope,
+				    (ssize_t)envelope_write(view, envelope));
+	while (record_header_next(view, &cursor, &header))
+		rd_kafka_header_add(headers, (const char *)header.name.data,
+				    (ssize_t)header.name.size, header.value.data,
+				    (ssize_t)header.value.size);
+	return headers;
+}
+
+// ---- a message as a record
+
+// A record that has only what the envelope holds, or stands for it: neither key nor body nor
+// headers.
+struct rest {
+	uint8_t record[RECORD_HEAD_SIZE + PARTS_MAX];
+};
+
+static bool envelope_read(const uint8_t *value, size_t size, struct rest *ret)
+{
+	uint32_t record_bytes;
+
+	if (!value || size < ENVELOPE_HEAD || size > ENVELOPE_MAX || value[0] != ENVELOPE_VERSION ||
+	    (uint32_t)value[1] << PARTS_SHIFT & ~(uint32_t)PARTS)
+		return false;
+	memset(ret->record, 0, RECORD_HEAD_SIZE);
+	le32_put(ret->record, (uint32_t)(RECORD_HEAD_SIZE + size - ENVELOPE_HEAD));
+	le32_put(ret->record + 4, (uint32_t)value[1] << PARTS_SHIFT);
+	memcpy(ret->record + 8, value + 2, ENVELOPE_HEAD - 2);
+	memcpy(ret->record + RECORD_HEAD_SIZE, value + ENVELOPE_HEAD, size - ENVELOPE_HEAD);
+	return record_check(ret->record, sizeof ret->record, &record_bytes) == RECORD_OK;
+}
+
+// A header as the record will hold it; false: it cannot.
+static bool header_read(const char *name, const void *value, size_t value_size,
+			struct record_header *ret)
+{
+	size_t name_size = strlen(name);
+
+	*ret = (struct record_header){{(const uint8_t *)name, name_size}, {value, value_size}};
+	return name_size > 0 && name_size <= UINT16_MAX && utf8_valid(name, name_size);
+}
+
+// The headers of a message one after the other, but for the envelope, which is read on the way.
+struct walk {
+	const rd_kafka_headers_t *headers;
+	size_t next;
+	uint32_t taken;
+	bool tried; // there was a header of that name
+	bool found; // and `rest` is from it
+	struct rest *rest;
+};
+
+static bool walk_next(struct walk *walk, struct record_header *ret)
+{
+	const char *name;
+	const void *value;
+	size_t value_size;
+
+	while (walk->headers && walk->taken < RECORD_HEADERS_MAX &&
+	       rd_kafka_header_get_all(walk->headers, walk->next++, &name, &value, &value_size) ==
+		       RD_KAFKA_RESP_ERR_NO_ERROR) {
+		if (!walk->tried && strcmp(name, MESSAGE_HEADER) == 0) {
+			walk->tried = true;
+			walk->found = envelope_read(value, value_size, walk->rest);
+			if (walk->found)
+				continue;
+		}
+		if (!header_read(name, value, value_size, ret))
+			continue;
+		++walk->taken;
+		return true;
+	}
+	return false;
+}
+
+// Where a message is, as its id: time of creation, then 32 bits of topic and partition, 48 of the
+// offset. The same for everybody who reads it.
+static void id_of_position(const struct message_in *message, int64_t created_ms, uint8_t *id)
+{
+	uint32_t place = 2166136261u; // FNV-1a
+
+	for (const char *at = message->physical; *at; ++at)
+		place = (place ^ (uint8_t)*at) * 16777619u;
+	for (unsigned shift = 0; shift < 32; shift += 8)
+		place = (place ^ (uint8_t)(message->partition >> shift)) * 16777619u;
+	for (unsigned i = 0; i < 6; ++i) {
+		id[i] = (uint8_t)((uint64_t)created_ms >> (40 - 8 * i));
+		id[10 + i] = (uint8_t)(message->offset >> (40 - 8 * i));
+	}
+	for (unsigned i = 0; i < 4; ++i)
+		id[6 + i] = (uint8_t)(place >> (24 - 8 * i));
+	if ((le64_get(id) | le64_get(id + 8)) == 0) // the one id that nothing may have
+		id[6] = 1;
+}
+
+// What the record is but for key, body and headers; of those the headers are counted.
+static void rest_read(const struct message_in *message, struct rest *ret, uint64_t *ret_bytes,
+		      uint16_t *ret_headers)
+{
+	struct walk walk = {.headers = message->headers, .rest = ret};
+	struct record_header header;
+
+	*ret_bytes = 0;
+	while (walk_next(&walk, &header))
+		*ret_bytes += 6 + header.name.size + header.value.size;
+	*ret_headers = (uint16_t)walk.taken;
+	if (!walk.found) {
+		int64_t created_ms = MAX(message->timestamp_ms, 0);
+
+		memset(ret->record, 0, RECORD_HEAD_SIZE);
+		le32_put(ret->record, RECORD_HEAD_SIZE);
+		id_of_position(message, created_ms, ret->record + 8);
+		le64_put(ret->record + 24, (uint64_t)created_ms);
+	}
+}
+
+uint64_t message_record_size(const struct message_in *message)
+{
+	struct rest rest;
+	uint64_t bytes, size;
+	uint16_t headers;
+
+	rest_read(message, &rest, &bytes, &headers);
+	size = record_size(rest.record) + (headers ? 6 + bytes : 0) + message->key.size +
+	       message->body.size;
+	return size <= UINT32_MAX ? size : 0;
+}
+
+static uint8_t *bytes_write(uint8_t *at, const uint8_t *bytes, size_t size)
+{
+	if (size)
+		memcpy(at, bytes, size);
+	return at + size;
+}
+
+static uint8_t *headers_write(const struct message_in *message, uint64_t bytes, uint16_t count,
+			      uint8_t *at)
+{
+	struct rest unused;
+	struct walk walk = {.headers = message->headers, .rest = &unused};
+	struct record_header header;
+
+	le32_put(at, (uint32_t)bytes);
+	le16_put(at + 4, count);
+	at += 6;
+	while (walk_next(&walk, &header)) {
+		le16_put(at, (uint16_t)header.name.size);
+		at = bytes_write(at + 2, header.name.data, header.name.size);
+		le32_put(at, header.value.data ? (uint32_t)header.value.size : RECORD_ABSENT);
+		at = bytes_write(at + 4, header.value.data, header.value.size);
+	}
+	return at;
+}
+
+void message_record_write(const struct message_in *message, uint8_t *room)
+{
+	uint8_t *at = room;
+	struct rest rest;
+	uint32_t flags;
+	uint64_t bytes;
+	uint16_t headers;
+
+	rest_read(message, &rest, &bytes, &headers);
+	flags = record_flags(rest.record);
+	flags |= message->key.data ? RECORD_KEY : 0;
+	flags |= message->body.data ? RECORD_BODY : 0;
+	flags |= headers ? RECORD_HEADERS : 0;
+	at = bytes_write(at, rest.record, record_size(rest.record));
+	if (headers)
+		at = headers_write(message, bytes, headers, at);
+	at = bytes_write(at, message->key.data, message->key.size);
+	at = bytes_write(at, message->body.data, message->body.size);
+	le32_put(room, (uint32_t)(at - room));
+	le32_put(room + 4, flags);
+	le32_put(room + 32, (uint32_t)message->key.size);
+	le32_put(room + 36, (uint32_t)message->body.size);
+}

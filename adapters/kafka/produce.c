@@ -1,0 +1,259 @@
+// Sending: the records of a batch become messages, and their delivery reports become its answer.
+//
+// Nothing of a message is copied by us: key and body are borrowed from the frame's buffer until the
+// last report of the batch. One small allocation a batch leads back from a message's opaque to its
+// place in it; what became of each is written at its place in submit->runs, and when all are known
+// the runs are joined in place.
+//
+// Order: records of a partition are enqueued in the order of the batch. When one is refused for
+// want of room, so are all later ones of the batch for its partition.
+//
+// Reports come on the producer's thread. All of one event are gone through before anything is
+// answered: first the ends of partitions rise, then batches are answered.
+
+#include "adapters/kafka/kafka.h"
+
+#include "adapters/kafka/message.h"
+#include "core/base/clock.h"
+
+#define RETRY_MS 100u // a suggestion to who was refused for want of room
+
+struct batch {
+	struct submit *submit;
+	uint32_t left;      // atomic: whose end is not known yet
+	uint16_t numbers[]; // numbers[i] is i: what the opaque of message i points to
+};
+
+static struct batch *batch_new(struct submit *submit)
+{
+	struct batch *batch = malloc(sizeof *batch + submit->count * sizeof batch->numbers[0]);
+
+	assert(submit->count <= UINT16_MAX + 1u);
+	if (!batch)
+		return NULL;
+	batch->submit = submit;
+	batch->left = submit->count;
+	for (uint32_t i = 0; i < submit->count; ++i)
+		batch->numbers[i] = (uint16_t)i;
+	return batch;
+}
+
+// ---- answers
+
+// Each place of submit->runs holds what became of its record: joined, in order, where they lie.
+static void batch_answer(struct batch *batch)
+{
+	struct submit *submit = batch->submit;
+
+	free(batch);
+	submit->run_count = 0;
+	for (uint32_t i = 0; i < submit->count; ++i) {
+		struct submit_run run = submit->runs[i];
+
+		submit_add_run(submit, &run);
+	}
+	buf_unref(submit->buf);
+	submit->done(submit);
+}
+
+// Notes how record `number` ended. true: it was the last one, and the caller answers the batch.
+static bool batch_note(struct batch *batch, uint32_t number, const struct submit_run *run)
+{
+	batch->submit->runs[number] = *run;
+	return __atomic_sub_fetch(&batch->left, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+static struct submit_run refused(const struct submit *submit, uint32_t number,
+				 rd_kafka_resp_err_t error)
+{
+	enum code code = kafka_send_code(error);
+
+	return (struct submit_run){.count = 1,
+				   .partition = submit->records[number].partition,
+				   .offset = UINT64_MAX,
+				   .retry_after_ms = code == CODE_OVERLOADED ? RETRY_MS : 0,
+				   .code = (uint16_t)code,
+				   .outcome = OUTCOME_REJECTED};
+}
+
+// What the topic asked for, as far as the cluster goes.
+static enum durability durability_of(struct adapter *adapter, const struct topic *topic)
+{
+	return kafka_capabilities(adapter) & CAP_D2 ? topic->durability : DURABILITY_D1;
+}
+
+static struct submit_run reported(struct adapter *adapter, const struct submit *submit,
+				  uint32_t number, const rd_kafka_message_t *message)
+{
+	struct submit_run run = refused(submit, number, message->err);
+
+	switch (rd_kafka_message_status(message)) {
+	case RD_KAFKA_MSG_STATUS_PERSISTED:
+		run.outcome = OUTCOME_OK;
+		run.code = CODE_OK;
+		run.retry_after_ms = 0;
+		run.durability = (uint8_t)durability_of(adapter, submit->topic->model);
+		if (message->offset >= 0)
+			run.offset = (uint64_t)message->offset;
+		break;
+	case RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED: run.outcome = OUTCOME_UNKNOWN; break;
+	case RD_KAFKA_MSG_STATUS_NOT_PERSISTED: break;
+	}
+	return run;
+}
+
+// The end of one partition after the messages gone through so far.
+struct rising {
+	struct kafka_partition *partition;
+	uint64_t end;
+};
+
+static void rise(struct rising *rising, const struct submit *submit, const struct submit_run *run)
+{
+	struct kafka_partition *partition;
+
+	if (run->outcome != OUTCOME_OK || run->offset == UINT64_MAX)
+		return;
+	partition = kafka_partition_of(submit->topic, run->partition);
+	if (partition != rising->partition && rising->partition)
+		kafka_partition_end(rising->partition, rising->end);
+	*rising = (struct rising){partition, run->offset + 1};
+}
+
+void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
+{
+	struct submit *ended = NULL, **ended_tail = &ended;
+	struct rising rising = {NULL, 0};
+	const rd_kafka_message_t *message;
+
+	while ((message = rd_kafka_event_message_next(event))) {
+		const uint16_t *place = message->_private;
+		struct batch *batch = (struct batch *)(void *)((char *)message->_private -
+							       *place * sizeof *place -
+							       offsetof(struct batch, numbers));
+		struct submit *submit = batch->submit;
+		struct submit_run run = reported(adapter, submit, *place, message);
+
+		rise(&rising, submit, &run);
+		if (batch_note(batch, *place, &run)) {
+			submit->adapter_private = batch;
+			submit->next = NULL;
+			*ended_tail = submit;
+			ended_tail = &submit->next;
+		}
+	}
+	if (rising.partition)
+		kafka_partition_end(rising.partition, rising.end);
+	while (ended) {
+		struct submit *submit = ended;
+
+		ended = submit->next;
+		batch_answer(submit->adapter_private);
+	}
+}
+
+// ---- sending
+
+static rd_kafka_resp_err_t message_send(struct batch *batch, uint32_t number, int64_t now_ms)
+{
+	struct submit *submit = batch->submit;
+	const struct submit_record *record = &submit->records[number];
+	struct adapter_topic *topic = submit->topic;
+	struct record_view view;
+	rd_kafka_vu_t parts[7];
+	rd_kafka_error_t *error;
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+	size_t count = 0;
+
+	record_read(record->data, &view);
+	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic->producing};
+	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION,
+					 .u.i32 = (int32_t)record->partition};
+	parts[count++] =
+		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE,
+				.u.mem = {(void *)(uintptr_t)view.body.data, view.body.size}};
+	parts[count++] =
+		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY,
+				.u.mem = {(void *)(uintptr_t)view.key.data, view.key.size}};
+	parts[count++] =
+		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = &batch->numbers[number]};
+	// Never later than now: a broker may refuse the whole batch it comes in with others.
+	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
+					 .u.i64 = MAX(MIN(view.created_ms, now_ms), 1)};
+	if (message_has_headers(record->data, topic->model->native)) {
+		rd_kafka_headers_t *headers = message_headers(&view, topic->model->native);
+
+		if (!headers)
+			return RD_KAFKA_RESP_ERR__QUEUE_FULL;
+		parts[count++] =
+			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers};
+	}
+	error = rd_kafka_produceva(client_handle(topic->adapter->producer), parts, count);
+	if (error) {
+		code = rd_kafka_error_code(error);
+		rd_kafka_error_destroy(error);
+		if (parts[count - 1].vtype == RD_KAFKA_VTYPE_HEADERS)
+			rd_kafka_headers_destroy(parts[count - 1].u.headers);
+	}
+	return code;
+}
+
+// What may not be enqueued any more, so that nothing overtakes what was refused but may succeed
+// later.
+struct stuck {
+	bool all;
+	uint32_t partition; // UINT32_MAX: none
+	rd_kafka_resp_err_t error;
+};
+
+static void stuck_note(struct stuck *stuck, uint32_t partition, rd_kafka_resp_err_t error)
+{
+	if (!code_retriable(kafka_send_code(error)))
+		return;
+	stuck->all = error == RD_KAFKA_RESP_ERR__QUEUE_FULL ||
+		     (stuck->partition != UINT32_MAX && stuck->partition != partition);
+	stuck->partition = partition;
+	stuck->error = error;
+}
+
+static void batch_send(struct batch *batch)
+{
+	struct stuck stuck = {.partition = UINT32_MAX};
+	struct submit *submit = batch->submit;
+	int64_t now_ms = clock_wall_ms();
+	bool last = false;
+
+	// After the last message the batch may be gone.
+	for (uint32_t i = 0, count = submit->count; i < count; ++i) {
+		uint32_t partition = submit->records[i].partition;
+		rd_kafka_resp_err_t error = stuck.all || partition == stuck.partition
+						    ? stuck.error
+						    : message_send(batch, i, now_ms);
+		struct submit_run run;
+
+		if (!error)
+			continue;
+		stuck_note(&stuck, partition, error);
+		run = refused(submit, i, error);
+		last = batch_note(batch, i, &run);
+	}
+	if (last)
+		batch_answer(batch);
+}
+
+void kafka_submit(struct adapter *adapter, struct submit *submit)
+{
+	struct batch *batch;
+
+	if (__atomic_load_n(&submit->topic->gone, __ATOMIC_ACQUIRE)) {
+		submit_finish(submit, OUTCOME_REJECTED, CODE_NOT_FOUND, 0);
+		return;
+	}
+	batch = batch_new(submit);
+	if (!batch) {
+		submit_finish(submit, OUTCOME_REJECTED, CODE_OVERLOADED, RETRY_MS);
+		return;
+	}
+	buf_ref(submit->buf);
+	batch_send(batch);
+}
