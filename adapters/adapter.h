@@ -31,6 +31,33 @@ enum capability {
 	CAP_CONSUME = 1 << 7,          // `discard` cannot
 	CAP_D1 = 1 << 8,
 	CAP_D2 = 1 << 9,
+	CAP_D3 = 1 << 10,
+};
+
+// The best class of durability among them.
+static inline enum durability capabilities_durability(uint32_t capabilities)
+{
+	return capabilities & CAP_D3   ? DURABILITY_D3
+	       : capabilities & CAP_D2 ? DURABILITY_D2
+	       : capabilities & CAP_D1 ? DURABILITY_D1
+				       : DURABILITY_D0;
+}
+
+// How a cluster is doing, as its adapter sees it now.
+enum adapter_health {
+	ADAPTER_CONNECTING, // nothing is known of it yet
+	ADAPTER_READY,
+	ADAPTER_DEGRADED, // some of it fails: `error` says what
+	ADAPTER_DOWN,
+};
+enum adapter_circuit { CIRCUIT_CLOSED, CIRCUIT_HALF_OPEN, CIRCUIT_OPEN };
+
+struct adapter_state {
+	uint8_t health;      // enum adapter_health
+	uint8_t circuit;     // enum adapter_circuit
+	bool known;          // what capabilities() tells comes from the cluster and is no guess
+	uint64_t latency_us; // of its last answers; 0: not measured
+	char error[256];     // in words, "" when there is none
 };
 
 // ---- sending
@@ -149,11 +176,16 @@ struct adapter_env {
 
 struct adapter_ops {
 	const char *kind;
+	enum durability assured; // every cluster of the kind keeps at least this class
 
 	// Checks the options and starts. -EINVAL with *ret_error (malloc'ed sentence naming the
 	// option) when they are wrong. @thread start-up or any
 	int (*open)(const struct cluster *cluster, const struct adapter_env *env,
 		    struct adapter **ret, char **ret_error);
+	// What open() would refuse, said when the cluster is registered, without reaching it: 0, or
+	// -EINVAL with *ret_error as open(). May take milliseconds. NULL: anything goes. @thread
+	// any
+	int (*check)(const struct cluster *cluster, char **ret_error);
 	// Finishes or fails everything in flight (completions come), then done; nothing is called
 	// after done, and no thread of the adapter is inside a call of ours any more.
 	void (*close)(struct adapter *adapter, void (*done)(void *ctx), void *ctx);
@@ -161,9 +193,18 @@ struct adapter_ops {
 	void (*probe)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 		      void *ctx);
 	uint32_t (*capabilities)(struct adapter *adapter);
+	// A look that asks nobody. NULL: it is always ready. @thread any
+	void (*state)(struct adapter *adapter, struct adapter_state *ret);
+	// What lies on the cluster, whoever made it; answer as ASK_CLUSTER_EXISTING. NULL: nothing
+	// can be imported from this kind.
+	void (*existing)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+			 void *ctx);
 
 	// Idempotent: creating what exists with the same incarnation is OK, another shape CONFLICT;
-	// deleting what is gone is OK.
+	// deleting what is gone is OK. What was imported (`imported` in the model) was there before
+	// and stays when it is let go: creating it finds it (CONFLICT when it is not there) and
+	// changes nothing but the number of partitions, should more be asked for, and leaves the
+	// commits of a group; deleting it is OK and removes only what was made beside it.
 	void (*topic_create)(struct adapter *adapter, const struct topic *topic,
 			     adapter_done_fn done, void *ctx);
 	void (*topic_delete)(struct adapter *adapter, const struct topic *topic,

@@ -5,11 +5,27 @@
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"
 
+static void add_status(const struct portal *portal, json_t *cluster)
+{
+	const json_t *id = json_object_get(cluster, "id"),
+		     *state = portal_cluster_state(portal, (uint64_t)json_integer_value(id));
+	json_t *status = state ? json_copy((json_t *)(uintptr_t)state) : json_null();
+
+	json_object_del(status, "id");
+	json_object_set_new(cluster, "status", status);
+}
+
 void clusters_list(struct call *call)
 {
 	struct registry_query query = crud_query(call);
+	struct registry_result result = {0};
+	int r = registry_list(call->portal->registry, REGISTRY_CLUSTER, &query, &result);
+	json_t *cluster;
+	size_t i;
 
-	crud_list(call, REGISTRY_CLUSTER, &query);
+	json_array_foreach(json_object_get(result.body, "items"), i, cluster)
+		add_status(call->portal, cluster);
+	call_result(call, r, &result, NULL);
 }
 
 bool clusters_check_kind(struct call *call, const json_t *cluster, const char *field,

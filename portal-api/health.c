@@ -59,6 +59,32 @@ static bool check_proxy(const struct portal *portal, json_t *checks)
 	return add_check(checks, "proxy", age_ns < PROXY_SILENT_S * S_NS, detail);
 }
 
+// Each cluster that is not well is shown. One alone does not take the others' clients away, so it
+// takes all of them to be down before nothing can be served.
+static bool check_clusters(const struct portal *portal, json_t *checks)
+{
+	const json_t *row;
+	size_t i, down = 0;
+
+	json_array_foreach(json_object_get(portal->states, "clusters"), i, row)
+	{
+		uint64_t id = (uint64_t)json_integer_value(json_object_get(row, "id"));
+		const char *state = json_string_value(json_object_get(row, "state"));
+		const char *error = json_string_value(json_object_get(row, "error"));
+		const char *name = registry_name(portal->registry, REGISTRY_CLUSTER, id);
+		char title[MODEL_NAME_BYTES + 16], detail[400];
+
+		down += strcmp(state, "down") == 0;
+		if (strcmp(state, "ready") == 0)
+			continue;
+		snprintf(title, sizeof title, "cluster %s", name ? name : "?");
+		snprintf(detail, sizeof detail, "%s%s%s", state, error ? ": " : "",
+			 error ? error : "");
+		add_check(checks, title, false, detail);
+	}
+	return i == 0 || down < i;
+}
+
 // Only shown while it stops.
 static bool check_leaving(const struct portal *portal, json_t *checks)
 {
@@ -73,6 +99,7 @@ void health_ready(struct call *call)
 
 	ready &= check_configuration(call->portal, checks);
 	ready &= check_proxy(call->portal, checks);
+	ready &= check_clusters(call->portal, checks);
 	ready &= check_leaving(call->portal, checks);
 	call_json(call, ready ? 200 : 503,
 		  json_pack("{s:b, s:o}", "ready", ready, "checks", checks));

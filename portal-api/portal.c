@@ -168,6 +168,26 @@ static void on_totals(void *ctx, enum code code, json_t *answer, const char *tex
 	json_decref(answer);
 }
 
+// Kept while it is fresh: an old answer says nothing about how a cluster is doing.
+static void on_states(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct portal *portal = ctx;
+
+	json_decref(portal->states);
+	portal->states = code == CODE_OK ? answer : NULL;
+}
+
+const json_t *portal_cluster_state(const struct portal *portal, uint64_t cluster)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(portal->states, "clusters"), i,
+			   row) if ((uint64_t)json_integer_value(json_object_get(row, "id")) ==
+				    cluster) return row;
+	return NULL;
+}
+
 static void save_totals(struct portal *portal)
 {
 	int r = stats_save(portal->stats);
@@ -189,6 +209,7 @@ static void on_sample(struct loop_timer *timer)
 	if (sampler->asking)
 		return;
 	sampler->asking = true;
+	portal_ask(portal, ASK_CLUSTER_STATES, json_object(), on_states, portal);
 	portal_ask(portal, ASK_TOTALS, json_object(), on_totals, sampler);
 }
 
@@ -351,6 +372,7 @@ static int listen_all(struct portal *portal, const struct portal_config *config,
 static void portal_free(struct portal *portal)
 {
 	reconcile_free(portal->reconcile);
+	json_decref(portal->states);
 	stats_free(portal->stats);
 	throttle_free(portal->throttle);
 	http_free(portal->http);

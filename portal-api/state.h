@@ -19,6 +19,7 @@ struct portal {
 	struct registry *registry;
 	struct stats *stats;
 	struct throttle *throttle;
+	json_t *states; // answer of ASK_CLUSTER_STATES, at most a second old; NULL: none
 	struct reconcile *reconcile;
 	struct loop_timer reconcile_timer;
 	struct loop_task reconcile_task;
@@ -51,3 +52,6 @@ int portal_errand(struct portal *portal, portal_errand_fn work, portal_errand_fn
 typedef void (*portal_answer_fn)(void *ctx, enum code code, json_t *answer, const char *text);
 void portal_ask(struct portal *portal, enum ask_kind kind, json_t *parameters, portal_answer_fn fn,
 		void *ctx);
+
+// Row of the last ASK_CLUSTER_STATES; NULL: none.
+const json_t *portal_cluster_state(const struct portal *portal, uint64_t cluster);

@@ -121,27 +121,72 @@ static bool reach(struct ask *ask, uint64_t cluster)
 
 // ---- clusters
 
+static json_t *state_json(const struct adapter_state *state)
+{
+	static const char *const healths[] = {[ADAPTER_CONNECTING] = "connecting",
+					      [ADAPTER_READY] = "ready",
+					      [ADAPTER_DEGRADED] = "degraded",
+					      [ADAPTER_DOWN] = "down"};
+	static const char *const circuits[] = {[CIRCUIT_CLOSED] = "closed",
+					       [CIRCUIT_HALF_OPEN] = "half_open",
+					       [CIRCUIT_OPEN] = "open"};
+
+	json_t *error = *state->error ? json_string(state->error) : json_null();
+
+	return json_pack("{s:s, s:s, s:o, s:o}", "state", healths[state->health], "circuit",
+			 circuits[state->circuit], "latency_us",
+			 state->latency_us ? json_integer((json_int_t)state->latency_us)
+					   : json_null(),
+			 "error", error ? error : json_string("an error that is no text"));
+}
+
+static void add_state(void *ctx, uint64_t cluster, const struct adapter_state *state)
+{
+	json_t *rows = ctx, *row = state_json(state);
+
+	json_object_set_new(row, "id", json_integer((json_int_t)cluster));
+	json_array_append_new(rows, row);
+}
+
+static void ask_states(struct ask *ask)
+{
+	json_t *rows = json_array();
+
+	backends_each_state(&ask->proxy->backends, add_state, rows);
+	ask->answer = json_pack("{s:o}", "clusters", rows);
+	ask_finish(ask, CODE_OK, NULL);
+}
+
 static void ask_cluster(struct ask *ask)
 {
 	uint64_t id = number_of(ask, "cluster");
 	const struct cluster *cluster = catalog_cluster(ask->proxy->catalog, id);
+	struct adapter_state state = {.health = ADAPTER_DOWN, .circuit = CIRCUIT_OPEN};
+	char text[sizeof ask->text];
 	bool known = cluster != NULL;
+	uint32_t capabilities;
 
 	model_unref(cluster);
 	if (!known) {
 		ask_finish(ask, CODE_NOT_FOUND, "no such cluster");
+		return;
+	}
+	if (ask->kind == ASK_CLUSTER_STATE) {
+		backends_state(&ask->proxy->backends, id, &state, &capabilities);
+		ask->answer = state_json(&state);
+		ask_finish(ask, CODE_OK, NULL);
 	} else if (!reach(ask, id)) {
-		if (ask->kind == ASK_CLUSTER_STATE)
-			ask->answer = json_pack("{s:s, s:s, s:s}", "state", "down", "circuit",
-						"open", "error", "the cluster is not open");
-		ask_finish(ask, ask->answer ? CODE_OK : CODE_BACKEND_DOWN,
-			   "the cluster is not open; the log says why");
+		backends_state(&ask->proxy->backends, id, &state, &capabilities);
+		snprintf(text, sizeof text, "the cluster is not open: %.*s", (int)sizeof text - 40,
+			 state.error);
+		ask_finish(ask, CODE_BACKEND_DOWN, text);
 	} else if (ask->kind == ASK_PROBE) {
 		ask->backend->ops->probe(ask->backend->adapter, ask->deadline_ns, on_json, ask);
+	} else if (ask->backend->ops->existing) {
+		ask->backend->ops->existing(ask->backend->adapter, ask->deadline_ns, on_json, ask);
 	} else {
-		ask->answer = json_pack("{s:s, s:s, s:i}", "state", "up", "circuit", "closed",
-					"latency_us", 0);
-		ask_finish(ask, CODE_OK, NULL);
+		ask_finish(ask, CODE_UNSUPPORTED_BY_BACKEND,
+			   "nothing can be imported from a cluster of this kind");
 	}
 }
 
@@ -164,7 +209,8 @@ static const struct topic *grown(const struct topic *topic, uint32_t partitions)
 			      .durability = topic->durability,
 			      .state = topic->state,
 			      .native = topic->native,
-			      .dead_letter_of = topic->dead_letter_of};
+			      .dead_letter_of = topic->dead_letter_of,
+			      .imported = topic->imported};
 
 	return model_new(MODEL_TOPIC, &draft);
 }
@@ -333,7 +379,7 @@ static void on_backlog(void *ctx, enum code code, json_t *answer, const char *te
 		json_object_set_new(answer, "dead", json_integer((json_int_t)question->dead));
 		json_object_set_new(
 			answer, "at_most",
-			json_boolean(!(ask->backend->capabilities & CAP_EXACT_BACKLOG)));
+			json_boolean(!(backend_capabilities(ask->backend) & CAP_EXACT_BACKLOG)));
 	}
 	on_group_json(question, code, answer, text);
 }
@@ -391,7 +437,7 @@ static void on_group(struct loop_task *task)
 		on_group_done(question, CODE_NOT_FOUND, "no such group");
 	else if (!reach(ask, question->topic->cluster))
 		on_group_done(question, CODE_BACKEND_DOWN, "the group's cluster is not open");
-	else if (!(ask->backend->capabilities & CAP_CONSUME))
+	else if (!(backend_capabilities(ask->backend) & CAP_CONSUME))
 		on_group_done(question, CODE_UNSUPPORTED_BY_BACKEND,
 			      "nothing can be consumed from this backend");
 	else
@@ -437,7 +483,9 @@ static void on_start(struct loop_task *task)
 	case ASK_CLIENTS:
 	case ASK_KICK: ask->task.fn = on_step; break;
 	case ASK_PROBE:
-	case ASK_CLUSTER_STATE: ask_cluster(ask); return;
+	case ASK_CLUSTER_STATE:
+	case ASK_CLUSTER_EXISTING: ask_cluster(ask); return;
+	case ASK_CLUSTER_STATES: ask_states(ask); return;
 	case ASK_TOPIC_CREATE:
 	case ASK_TOPIC_DELETE:
 	case ASK_TOPIC_DESCRIBE:

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #define ROW_OPEN 0x80000000u // in `word`: may be used; counts as one reference in the low bits
@@ -21,10 +22,11 @@ struct backend_row {
 	uint64_t cluster;
 	uint32_t word; // atomic
 	const struct cluster
-		*model;            // of the adapter that is open; changed only while nobody has it
-	char *name;                // for log lines
-	bool reopen;               // atomic: open again once closed
-	void (*closed)(void *ctx); // atomic; set by backends_close()
+		*model; // of the adapter that is open; changed only while nobody has it
+	pthread_mutex_t error_lock;
+	char error[sizeof(((struct adapter_state *)0)->error)]; // why it could not be opened
+	bool reopen;                                            // atomic: open again once closed
+	void (*closed)(void *ctx);                              // atomic; set by backends_close()
 	void *closed_ctx;
 	struct log_ctx log;
 };
@@ -57,6 +59,25 @@ static int make_directory(const char *data_dir, uint64_t cluster, char *path, si
 	return directory_make(path);
 }
 
+static struct backend_row *row_new(struct backends *backends, uint64_t cluster)
+{
+	struct backend_row *row = calloc(1, sizeof *row);
+
+	if (!row)
+		return NULL;
+	row->backends = backends;
+	row->cluster = cluster;
+	pthread_mutex_init(&row->error_lock, NULL);
+	return row;
+}
+
+static void row_failed(struct backend_row *row, const char *error)
+{
+	pthread_mutex_lock(&row->error_lock);
+	snprintf(row->error, sizeof row->error, "%s", error);
+	pthread_mutex_unlock(&row->error_lock);
+}
+
 static void row_open(struct backend_row *row)
 {
 	struct backends *backends = row->backends;
@@ -69,11 +90,13 @@ static void row_open(struct backend_row *row)
 	row->model = catalog_cluster(backends->catalog, row->cluster);
 	if (!row->model)
 		return;
+	row_failed(row, "");
 	row->log = (struct log_ctx){.cluster = row->model->name};
 	row->backend.ops = backends->find_adapter(row->model->kind);
 	if (!row->backend.ops) {
 		log_error(&row->log, "CLUSTER-KIND", "this build has no adapter of kind \"%s\"",
 			  row->model->kind);
+		row_failed(row, "this program has no such kind of cluster");
 		return;
 	}
 	r = make_directory(backends->data_dir, row->cluster, path, sizeof path);
@@ -81,11 +104,11 @@ static void row_open(struct backend_row *row)
 	if (r == 0)
 		r = row->backend.ops->open(row->model, &env, &row->backend.adapter, &error);
 	if (r < 0) {
+		row_failed(row, error ? error : strerror(-r));
 		log_error(&row->log, "CLUSTER-OPEN", "the cluster cannot be opened: %s",
 			  error ? error : strerror(-r));
 		return;
 	}
-	row->backend.capabilities = row->backend.ops->capabilities(row->backend.adapter);
 	__atomic_store_n(&row->word, ROW_OPEN | 1, __ATOMIC_RELEASE);
 }
 
@@ -129,6 +152,56 @@ struct backend *backend_get(struct backends *backends, uint64_t cluster)
 	return &row->backend;
 }
 
+// ---- how they are doing
+
+static void row_state(struct backend_row *row, struct adapter_state *ret,
+		      uint32_t *ret_capabilities)
+{
+	struct backend *backend = backend_get(row->backends, row->cluster);
+
+	*ret = (struct adapter_state){.health = ADAPTER_READY, .known = true};
+	*ret_capabilities = 0;
+	if (backend) {
+		*ret_capabilities = backend_capabilities(backend);
+		if (backend->ops->state)
+			backend->ops->state(backend->adapter, ret);
+		backend_unref(backend);
+		return;
+	}
+	*ret = (struct adapter_state){.health = ADAPTER_DOWN, .circuit = CIRCUIT_OPEN};
+	pthread_mutex_lock(&row->error_lock);
+	snprintf(ret->error, sizeof ret->error, "%s",
+		 *row->error ? row->error : "the cluster is being opened");
+	pthread_mutex_unlock(&row->error_lock);
+}
+
+bool backends_state(struct backends *backends, uint64_t cluster, struct adapter_state *ret,
+		    uint32_t *ret_capabilities)
+{
+	struct backend_row *row = find(backends, cluster);
+
+	if (row)
+		row_state(row, ret, ret_capabilities);
+	return row != NULL;
+}
+
+void backends_each_state(struct backends *backends, backend_each_fn fn, void *ctx)
+{
+	struct backend_row *row = __atomic_load_n(&backends->rows, __ATOMIC_ACQUIRE);
+
+	for (; row; row = row->next) {
+		const struct cluster *cluster = catalog_cluster(backends->catalog, row->cluster);
+		struct adapter_state state;
+		uint32_t capabilities;
+
+		if (!cluster)
+			continue; // deleted
+		row_state(row, &state, &capabilities);
+		fn(ctx, row->cluster, &state);
+		model_unref(cluster);
+	}
+}
+
 // Takes the row out of use. False: it was not in use.
 static bool row_retire(struct backend_row *row)
 {
@@ -142,14 +215,12 @@ static bool row_retire(struct backend_row *row)
 
 static void row_add(struct backends *backends, uint64_t cluster)
 {
-	struct backend_row *row = calloc(1, sizeof *row);
+	struct backend_row *row = row_new(backends, cluster);
 
 	if (!row) {
 		log_error(NULL, "CLUSTER-OPEN", "out of memory");
 		return;
 	}
-	row->backends = backends;
-	row->cluster = cluster;
 	row_open(row);
 	row->next = backends->rows; // one thread at a time adds
 	__atomic_store_n(&backends->rows, row, __ATOMIC_RELEASE);
@@ -231,13 +302,11 @@ void backends_close(struct backends *backends, void (*done)(void *ctx), void *ct
 static void open_one(void *ctx, const struct model_object *object)
 {
 	struct backends *backends = ctx;
-	struct backend_row *row = calloc(1, sizeof *row);
+	struct backend_row *row = row_new(backends, object->id);
 
 	// Under the catalog's lock: only noted here, opened afterwards.
 	if (!row)
 		return;
-	row->backends = backends;
-	row->cluster = object->id;
 	row->next = backends->rows;
 	backends->rows = row;
 }
@@ -259,6 +328,7 @@ void backends_deinit(struct backends *backends)
 
 		backends->rows = row->next;
 		model_unref(row->model);
+		pthread_mutex_destroy(&row->error_lock);
 		free(row);
 	}
 }

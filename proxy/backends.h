@@ -8,8 +8,13 @@
 struct backend {
 	const struct adapter_ops *ops;
 	struct adapter *adapter;
-	uint32_t capabilities;
 };
+
+// As far as they are known by now.
+static inline uint32_t backend_capabilities(const struct backend *backend)
+{
+	return backend->ops->capabilities(backend->adapter);
+}
 
 struct backend_row;
 
@@ -35,5 +40,10 @@ bool backends_changed(struct backends *backends, uint64_t cluster);
 // No new references from now on; done when every adapter has closed. @thread any, once
 void backends_close(struct backends *backends, void (*done)(void *ctx), void *ctx);
 
-typedef void (*backend_each_fn)(void *ctx, const struct cluster *cluster, const char *state,
-				const char *error);
+// How a cluster is doing, and what it can do as far as that is known; one that is not open is down.
+// False: no such cluster. @thread any
+bool backends_state(struct backends *backends, uint64_t cluster, struct adapter_state *ret,
+		    uint32_t *ret_capabilities);
+// The same of every cluster of the catalog. @thread any
+typedef void (*backend_each_fn)(void *ctx, uint64_t cluster, const struct adapter_state *state);
+void backends_each_state(struct backends *backends, backend_each_fn fn, void *ctx);

@@ -123,7 +123,7 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 	if (code != CODE_OK)
 		return code;
 	ops = home->topic->backend->ops;
-	if (!(home->topic->backend->capabilities & CAP_CONSUME) || !ops->source_open) {
+	if (!(backend_capabilities(home->topic->backend) & CAP_CONSUME) || !ops->source_open) {
 		*ret_text = "nothing can be consumed from this backend";
 		home->topic = topic_use_unref(home->topic);
 		return CODE_UNSUPPORTED_BY_BACKEND;

@@ -522,7 +522,8 @@ place_by_parts(const struct topic_stream *stream, const uint8_t *data, uint32_t 
 	}
 	if (flags & (RECORD_PARTITION | RECORD_DUE)) {
 		record_read(data, &view);
-		if ((flags & RECORD_DUE) && !(stream->topic->backend->capabilities & CAP_DELAY))
+		if ((flags & RECORD_DUE) &&
+		    !(backend_capabilities(stream->topic->backend) & CAP_DELAY))
 			return CODE_UNSUPPORTED_BY_BACKEND;
 		if ((flags & RECORD_PARTITION) && view.partition >= topic->partitions)
 			return CODE_BAD_REQUEST;

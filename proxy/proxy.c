@@ -193,6 +193,12 @@ void proxy_free(struct proxy *proxy)
 	free(proxy);
 }
 
+bool proxy_cluster_state(struct proxy *proxy, uint64_t cluster, struct adapter_state *ret,
+			 uint32_t *ret_capabilities)
+{
+	return backends_state(&proxy->backends, cluster, ret, ret_capabilities);
+}
+
 struct ask_door *proxy_door(struct proxy *proxy)
 {
 	return &proxy->door;

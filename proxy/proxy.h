@@ -61,5 +61,9 @@ void proxy_drain(struct proxy *proxy, uint32_t deadline_ms, void (*done)(void *c
 void proxy_free(struct proxy *proxy);
 
 struct ask_door *proxy_door(struct proxy *proxy);
+// How a cluster is doing and what it can do, as far as that is known. False: it is not in the
+// catalog. @thread any
+bool proxy_cluster_state(struct proxy *proxy, uint64_t cluster, struct adapter_state *ret,
+			 uint32_t *ret_capabilities);
 // "127.0.0.1:43567" as bound; NULL past the end.
 const char *proxy_address(struct proxy *proxy, size_t index);

@@ -133,11 +133,9 @@ struct topic_use *topic_use_unref(struct topic_use *use)
 
 enum durability topic_use_durability(const struct topic_use *use)
 {
-	uint32_t capabilities = use->backend->capabilities;
+	uint32_t capabilities = backend_capabilities(use->backend);
 
-	if ((capabilities & CAP_D2) && use->model->durability >= DURABILITY_D2)
-		return DURABILITY_D2;
-	return capabilities & (CAP_D1 | CAP_D2) ? DURABILITY_D1 : DURABILITY_D0;
+	return MIN((enum durability)use->model->durability, capabilities_durability(capabilities));
 }
 
 static void end_streams(struct topic_use *use, enum code code, const char *text)

@@ -54,6 +54,8 @@ char *control_registry_open(struct daemon *daemon)
 		.key = &daemon->seal_key,
 		.catalog = daemon->catalog,
 		.vet = vet_draft,
+		.durability = vet_durability,
+		.vet_ctx = daemon,
 	};
 	char *wrong = NULL;
 

@@ -1,27 +1,79 @@
-// A capability that a kind lacks is refused when the resource is made, not when the first message
-// is sent.
+// What a kind or a cluster lacks is refused when the resource is made, not when the first message
+// is sent. What is not known yet (the cluster has not answered so far) is left to the backend,
+// whose refusal makes the resource `failed`.
 
 #include "server/vet.h"
 
-#include "adapters/adapter.h"
 #include "core/base/util.h"
+#include "server/daemon_state.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static enum code vet_cluster(const struct cluster *cluster, const struct adapter_ops *ops,
+			     char **ret_text)
+{
+	int r = ops->check ? ops->check(cluster, ret_text) : 0;
+
+	return r == 0 ? CODE_OK : r == -EINVAL ? CODE_BAD_REQUEST : CODE_OVERLOADED;
+}
+
+static enum code vet_topic(struct proxy *proxy, const struct topic *topic,
+			   const struct cluster *cluster, char **ret_text)
+{
+	struct adapter_state state;
+	enum durability best;
+	uint32_t capabilities;
+
+	if (!proxy || !proxy_cluster_state(proxy, cluster->object.id, &state, &capabilities) ||
+	    !state.known)
+		return CODE_OK;
+	best = capabilities_durability(capabilities);
+	if ((enum durability)topic->durability <= best)
+		return CODE_OK;
+	if (asprintf(ret_text,
+		     "durability: cluster \"%s\" keeps at most class D%d; its probe says why",
+		     cluster->name, best) < 0)
+		*ret_text = NULL;
+	return CODE_UNSUPPORTED_BY_BACKEND;
+}
 
 enum code vet_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
 		    char **ret_text)
 {
-	const struct adapter_ops *ops = adapter_find(
-		(draft->kind == MODEL_CLUSTER ? (const struct cluster *)(const void *)draft
-					      : cluster)
-			->kind);
+	const struct daemon *daemon = ctx;
+	const void *object = draft;
+	const struct adapter_ops *ops;
 
+	if (draft->kind == MODEL_CLUSTER)
+		cluster = object;
+	ops = adapter_find(cluster->kind);
 	if (!ops) {
 		*ret_text = strdup("kind: there is no such kind of cluster in this program");
 		return CODE_BAD_REQUEST;
 	}
+	if (draft->kind == MODEL_CLUSTER)
+		return vet_cluster(cluster, ops, ret_text);
+	if (draft->kind == MODEL_TOPIC)
+		return vet_topic(daemon->proxy, object, cluster, ret_text);
 	if (draft->kind == MODEL_GROUP && !ops->source_open) {
 		*ret_text = strdup(
 			"topic: its cluster keeps no message, so nothing can be consumed from it");
 		return CODE_UNSUPPORTED_BY_BACKEND;
 	}
 	return CODE_OK;
+}
+
+enum durability vet_durability(void *ctx, const struct cluster *cluster)
+{
+	const struct daemon *daemon = ctx;
+	const struct adapter_ops *ops = adapter_find(cluster->kind);
+	struct adapter_state state;
+	uint32_t capabilities;
+
+	if (daemon->proxy &&
+	    proxy_cluster_state(daemon->proxy, cluster->object.id, &state, &capabilities) &&
+	    state.known)
+		return capabilities_durability(capabilities);
+	return ops ? ops->assured : DURABILITY_D2;
 }

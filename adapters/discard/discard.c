@@ -16,15 +16,27 @@ struct adapter_topic {
 	uint64_t next; // atomic: offsets rise as anywhere
 };
 
-static int discard_open(const struct cluster *cluster, const struct adapter_env *env,
-			struct adapter **ret, char **ret_error)
+static int discard_check(const struct cluster *cluster, char **ret_error)
 {
-	struct adapter *adapter;
-
 	if (cluster->options_json && strcmp(cluster->options_json, "{}") != 0) {
 		*ret_error = strdup("options: the kind discard has none");
 		return -EINVAL;
 	}
+	if (cluster->secrets_json && strcmp(cluster->secrets_json, "{}") != 0) {
+		*ret_error = strdup("secrets: the kind discard has none");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int discard_open(const struct cluster *cluster, const struct adapter_env *env,
+			struct adapter **ret, char **ret_error)
+{
+	struct adapter *adapter;
+	int r = discard_check(cluster, ret_error);
+
+	if (r < 0)
+		return r;
 	adapter = calloc(1, sizeof *adapter);
 	if (!adapter)
 		return -ENOMEM;
@@ -146,6 +158,7 @@ static void discard_submit(struct adapter *adapter, struct submit *submit)
 const struct adapter_ops discard_ops = {
 	.kind = "discard",
 	.open = discard_open,
+	.check = discard_check,
 	.close = discard_close,
 	.probe = discard_probe,
 	.capabilities = discard_capabilities,

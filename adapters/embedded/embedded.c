@@ -68,6 +68,17 @@ static int options_read(const struct cluster *cluster, uint64_t *ret_map_bytes, 
 	return r;
 }
 
+static int embedded_check(const struct cluster *cluster, char **ret_error)
+{
+	uint64_t map_bytes;
+
+	if (cluster->secrets_json && strcmp(cluster->secrets_json, "{}") != 0) {
+		*ret_error = strdup("secrets: the kind embedded has none");
+		return -EINVAL;
+	}
+	return options_read(cluster, &map_bytes, ret_error);
+}
+
 // The committers give work to each other, and both need both stores.
 static void committers_flush(struct adapter *adapter)
 {
@@ -186,6 +197,17 @@ static const char *health_problem(const struct adapter *adapter)
 	return NULL;
 }
 
+// A store that takes no messages is down, though what it holds can be read.
+static void embedded_state(struct adapter *adapter, struct adapter_state *ret)
+{
+	const char *problem = health_problem(adapter);
+
+	*ret = (struct adapter_state){.health = problem ? ADAPTER_DOWN : ADAPTER_READY,
+				      .circuit = CIRCUIT_CLOSED,
+				      .known = true};
+	snprintf(ret->error, sizeof ret->error, "%s", problem ? problem : "");
+}
+
 static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 			   void *ctx)
 {
@@ -296,10 +318,13 @@ static int embedded_source_open(struct adapter *adapter, const struct source_con
 
 const struct adapter_ops embedded_ops = {
 	.kind = "embedded",
+	.assured = DURABILITY_D2,
 	.open = embedded_open,
+	.check = embedded_check,
 	.close = embedded_close,
 	.probe = embedded_probe,
 	.capabilities = embedded_capabilities,
+	.state = embedded_state,
 	.topic_create = embedded_topic_create,
 	.topic_delete = embedded_topic_delete,
 	.topic_describe = embedded_topic_describe,

@@ -151,7 +151,9 @@ static int kafka_source_open(struct adapter *adapter, const struct source_config
 
 const struct adapter_ops kafka_ops = {
 	.kind = "kafka",
+	.assured = DURABILITY_D1,
 	.open = kafka_open,
+	.check = kafka_check,
 	.close = kafka_close,
 	.probe = kafka_probe,
 	.capabilities = kafka_capabilities,

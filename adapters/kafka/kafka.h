@@ -76,6 +76,9 @@ void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch);
 // Asks the cluster for first and end of every partition. Blocks: for a question. @thread questions
 enum code kafka_bounds_ask(struct adapter_topic *topic);
 
+// check.c
+int kafka_check(const struct cluster *cluster, char **ret_error);
+
 // produce.c
 void kafka_submit(struct adapter *adapter, struct submit *submit);
 void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event); // delivery reports

@@ -281,13 +281,14 @@ static const struct field topic_fields[] = {
 	 .type = FIELD_ENUM,
 	 AT(durability),
 	 .flags = FIELD_IMMUTABLE,
-	 .min = DURABILITY_D1,
-	 .max = DURABILITY_D2,
-	 .initial = DURABILITY_D2,
+	 .min = DURABILITY_D0,
+	 .max = DURABILITY_D3,
+	 .initial = TOPIC_DURABILITY_BEST,
 	 .values = durability_values,
 	 .unit = "",
-	 .sentence = "What an acknowledged message survives: D1 the death of the process that "
-		     "holds it, D2 a power cut."},
+	 .sentence = "What an acknowledged message survives: D0 nothing, D1 the death of the "
+		     "process that holds it, D2 a power cut, D3 the loss of one of several "
+		     "machines; the best the cluster has when left out."},
 	{.name = "state",
 	 .type = FIELD_ENUM,
 	 AT(state),
@@ -310,6 +311,13 @@ static const struct field topic_fields[] = {
 	 .ref = MODEL_GROUP,
 	 .unit = "",
 	 .sentence = "The group whose dead letters it holds; null: an ordinary topic."},
+	{.name = "imported",
+	 .type = FIELD_BOOL,
+	 AT(imported),
+	 .flags = FIELD_READ_ONLY,
+	 .unit = "",
+	 .sentence = "It was on the cluster before, keeps its name there, and stays when it is "
+		     "deleted here."},
 };
 #undef STRUCT
 
@@ -420,6 +428,13 @@ static const struct field group_fields[] = {
 	 .values = state_values,
 	 .unit = "",
 	 .sentence = "Only a ready group is served."},
+	{.name = "imported",
+	 .type = FIELD_BOOL,
+	 AT(imported),
+	 .flags = FIELD_READ_ONLY,
+	 .unit = "",
+	 .sentence = "It was on the cluster before, keeps its name there, and stays when it is "
+		     "deleted here."},
 };
 #undef STRUCT
 

@@ -11,8 +11,8 @@
 #include <stdio.h>
 
 #define POINTER_MAX      96
-#define MEMBER_TEXT_MAX  1024
-#define SECRET_TEXT_MAX  4096
+#define MEMBER_TEXT_MAX  16384 // a chain of certificates fits
+#define SECRET_TEXT_MAX  16384
 #define OPTION_COUNT_MAX 64
 #define SECRET_COUNT_MAX 16
 

@@ -13,7 +13,7 @@
 
 #define MODEL_NAME_MAX     64 // Unicode characters
 #define MODEL_NAME_BYTES   (4 * MODEL_NAME_MAX)
-#define MODEL_PHYSICAL_MAX 120 // ASCII characters
+#define MODEL_PHYSICAL_MAX 120 // ASCII characters, of what we name; imported ones may be longer
 #define MODEL_UNLIMITED    UINT64_MAX
 
 enum model_kind {
@@ -100,11 +100,14 @@ struct topic {
 	uint32_t message_bytes; // largest record
 	uint64_t retention_ms,
 		retention_bytes; // 0: by the other only; both 0: for ever; bytes of the whole topic
-	uint8_t durability;      // enum durability asked for: D1 or D2
+	uint8_t durability;      // enum durability asked for
 	uint8_t state;           // enum model_state
 	bool native;
 	uint64_t dead_letter_of; // the group this topic belongs to; 0: an ordinary topic
+	bool imported; // it was on the backend before, under its own name, and stays there
 };
+
+#define TOPIC_DURABILITY_BEST 255 // in a new topic: nothing is said, so the best its cluster has
 
 enum group_mode {
 	GROUP_SHARED,    // all consumers take part
@@ -128,6 +131,7 @@ struct group {
 	uint8_t start;    // enum group_start
 	uint8_t mode;     // enum group_mode
 	uint8_t state;    // enum model_state
+	bool imported;    // it was on the backend before, under its own name, and stays there
 };
 
 // Copies a filled-in draft (its text and lists borrowed) into one allocation that holds everything;

@@ -27,7 +27,14 @@
 	ROW(PROBE, "{cluster}",                                                                    \
 	    "{reachable, version, nodes, durability, durability_reason, capabilities:{…}, "        \
 	    "latency_us}")                                                                         \
-	ROW(CLUSTER_STATE, "{cluster}", "{state, circuit, latency_us, error?}")                    \
+	ROW(CLUSTER_STATE, "{cluster}",                                                            \
+	    "{state: connecting|ready|degraded|down, circuit: closed|half_open|open, latency_us, " \
+	    "error}: as its adapter sees it now")                                                  \
+	ROW(CLUSTER_STATES, "", "{clusters:[{id, state, circuit, latency_us, error}]}")            \
+	ROW(CLUSTER_EXISTING, "{cluster}",                                                         \
+	    "{topics:[{name, partitions, replication}], groups:[{name, state, members, "           \
+	    "topics:[…]}]}: without the backend's internal ones; topics of a group: those with "   \
+	    "a committed offset")                                                                  \
 	ROW(TOPIC_CREATE, "{topic, partitions?}: more of them than it has", "{}")                  \
 	ROW(TOPIC_DELETE, "{topic}", "{}")                                                         \
 	ROW(TOPIC_DESCRIBE, "{topic}", "{partitions:[{partition, first, end, bytes, oldest_ms}]}") \

@@ -190,6 +190,7 @@ int registry_open(const struct registry_config *config, struct registry **ret, c
 	registry->key = *config->key;
 	registry->catalog = config->catalog;
 	registry->vet = config->vet;
+	registry->durability = config->durability;
 	registry->vet_ctx = config->vet_ctx;
 	registry->now_ms = config->now_ms ? config->now_ms : clock_wall_ms;
 	registry->path = strdup(config->path);

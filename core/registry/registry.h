@@ -40,10 +40,14 @@ struct registry_config {
 	struct catalog *catalog; // brought up to date at once, then with every change; NULL: none
 	// What only the backends know: called with a cluster, topic or group before it is made or
 	// changed, and with the cluster it would lie on (NULL for a cluster). CODE_OK, or the
-	// refusal with *ret_text (malloc'ed). NULL: everything goes.
+	// refusal with *ret_text (malloc'ed), which begins with the member it is about:
+	// "options.bootstrap: …". NULL: everything goes.
 	enum code (*vet)(void *ctx, const struct model_object *draft, const struct cluster *cluster,
 			 char **ret_text);
-	void *vet_ctx;
+	// The best class of durability that a cluster has, as far as that is known: for a topic
+	// that asks for none. NULL: D2.
+	enum durability (*durability)(void *ctx, const struct cluster *cluster);
+	void *vet_ctx;           // of both
 	int64_t (*now_ms)(void); // wall clock; NULL: the real one
 };
 

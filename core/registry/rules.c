@@ -170,6 +170,21 @@ static int topic_place(struct work *work, struct topic *topic, struct json_reade
 	return 0;
 }
 
+static int topic_best(struct work *work, struct topic *topic)
+{
+	const struct registry *registry = work->registry;
+	struct row cluster;
+	int r = registry->durability ? store_load(work, REGISTRY_CLUSTER, topic->cluster, &cluster)
+				     : 0;
+
+	if (r < 0)
+		return r;
+	topic->durability =
+		r == 1 ? (uint8_t)registry->durability(registry->vet_ctx, &cluster.model.cluster)
+		       : DURABILITY_D2;
+	return 0;
+}
+
 static void physical_make(struct work *work, struct row *row, const char **ret)
 {
 	char *physical = arena_alloc(&work->arena, MODEL_PHYSICAL_MAX + 1);
@@ -211,6 +226,8 @@ static int topic_check(struct work *work, struct row *row, const struct row *old
 	}
 	topic->tenant = work->tenant->object.id;
 	r = topic_place(work, topic, reader);
+	if (r == 0 && topic->durability == TOPIC_DURABILITY_BEST)
+		r = topic_best(work, topic);
 	if (r == 0)
 		r = within_limit(
 			work,
@@ -441,6 +458,21 @@ static int cluster_of(struct work *work, enum registry_kind kind, const struct r
 	return r == 1 ? store_load(work, REGISTRY_CLUSTER, cluster, ret) : r;
 }
 
+// "options.bootstrap: missing" is about the member /options/bootstrap.
+static void vet_errors(struct work *work, const char *text)
+{
+	const char *end = strstr(text, ": ");
+	char pointer[128] = "/";
+
+	if (!end || (size_t)(end - text) + 2 > sizeof pointer)
+		return;
+	memcpy(pointer + 1, text, (size_t)(end - text));
+	for (char *dot = pointer; (dot = strchr(dot, '.'));)
+		*dot = '/';
+	json_decref(work->ret->errors);
+	work->ret->errors = json_pack("[{s:s, s:s}]", "field", pointer, "detail", end + 2);
+}
+
 int rules_vet(struct work *work, enum registry_kind kind, struct row *row)
 {
 	struct registry *registry = work->registry;
@@ -461,6 +493,8 @@ int rules_vet(struct work *work, enum registry_kind kind, struct row *row)
 			     r == 1 ? &cluster.model.cluster : NULL, &text);
 	if (code == CODE_OK)
 		return 0;
+	if (code == CODE_BAD_REQUEST && text)
+		vet_errors(work, text);
 	return work_refuse(work, code, "%s", text ? text : code_sentence(code));
 }
 

@@ -156,6 +156,8 @@ ANSWERS = {
     "BACKLOG": {"partitions": [], "dead": 0, "at_most": False},
     "PROBE": {"reachable": True, "version": "1", "nodes": 1, "durability": "D2", "durability_reason": "group commit", "capabilities": {"history": True}, "latency_us": 5},
     "CLUSTER_STATE": {"state": "ready", "circuit": "closed", "latency_us": 5},
+    "CLUSTER_STATES": {"clusters": []},
+    "CLUSTER_EXISTING": {"topics": [], "groups": []},
     "TOPIC_CREATE": {},
     "TOPIC_DELETE": {},
     "TOPIC_DESCRIBE": {"partitions": [{"partition": 0, "first": 0, "end": 5, "bytes": 500, "oldest_ms": 1}]},

@@ -163,7 +163,8 @@ static void schemas_agree(void)
 	compare_schema(REGISTRY_TENANT, "Tenant", false, false, " id revision ");
 	compare_schema(REGISTRY_TENANT, "TenantCreate", true, false, "");
 	compare_schema(REGISTRY_TENANT, "TenantWrite", true, true, "");
-	compare_schema(REGISTRY_CLUSTER, "Cluster", false, false, " id revision has_secrets ");
+	compare_schema(REGISTRY_CLUSTER, "Cluster", false, false,
+		       " id revision has_secrets status ");
 	compare_schema(REGISTRY_CLUSTER, "ClusterCreate", true, false, "");
 	compare_schema(REGISTRY_CLUSTER, "ClusterWrite", true, true, "");
 	compare_schema(REGISTRY_ACCESS_KEY, "AccessKey", false, false, " id revision ");
