@@ -101,6 +101,11 @@ void kafka_topic_purge(struct adapter *adapter, const struct topic *topic, bool 
 void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
 		adapter_json_fn done, void *ctx);
 void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx);
+void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx);
+
+// The breaker's file: health, circuit, latency and the last error. `known` once a broker has told
+// what kafka_capabilities() depends on: D2 and D3 need more than one node.
+void kafka_state(struct adapter *adapter, struct adapter_state *ret);
 
 // groups.c, cursors.c, retry.c
 void kafka_group_create(struct adapter *adapter, const struct group *group,

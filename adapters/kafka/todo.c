@@ -42,6 +42,17 @@ void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn 
 	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
 }
 
+void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
+{
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
+}
+
+// the breaker
+void kafka_state(struct adapter *adapter, struct adapter_state *ret)
+{
+	*ret = (struct adapter_state){.health = ADAPTER_READY, .circuit = CIRCUIT_CLOSED};
+}
+
 // group_reset.c
 void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const json_t *to, bool preview,
