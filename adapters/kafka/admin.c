@@ -1,71 +1,17 @@
 // Making and deleting topics.
 //
-// Each is an errand on the questions' second thread, written in the order of what happens. A topic
+// Each is an errand, written in the order of what happens. A topic
 // is made, or gone, when the cluster's metadata says so: who is told OK can use it, or make another
 // of the same name.
 
-#include "adapters/kafka/call.h"
+#include "adapters/kafka/errand.h"
 #include "core/base/clock.h"
+
+#include "adapters/kafka/marks.h"
 
 #include <stdio.h>
 
 #define SETTLE_MS 10000 // for metadata to follow what the controller did
-
-struct errand {
-	struct kafka_question question;
-	const struct topic *topic;
-	adapter_done_fn done;
-	void *ctx;
-	enum code code;
-	char text[320];
-};
-
-static struct errand *errand_of(struct kafka_question *question)
-{
-	return CONTAINER_OF(question, struct errand, question);
-}
-
-static void errand_start(struct adapter *adapter, const struct topic *topic,
-			 void (*run)(struct adapter *, struct kafka_question *),
-			 adapter_done_fn done, void *ctx)
-{
-	struct errand *errand = calloc(1, sizeof *errand);
-
-	if (!errand) {
-		done(ctx, CODE_OVERLOADED, NULL);
-		return;
-	}
-	errand->topic = model_ref(topic);
-	errand->done = done;
-	errand->ctx = ctx;
-	errand->question.run = run;
-	kafka_ask_aside(adapter, &errand->question);
-}
-
-static void errand_end(struct errand *errand)
-{
-	errand->done(errand->ctx, errand->code, *errand->text ? errand->text : NULL);
-	model_unref(errand->topic);
-	free(errand);
-}
-
-static bool failed(struct errand *errand, const struct adapter *adapter, rd_kafka_resp_err_t error,
-		   const char *text)
-{
-	if (!error)
-		return false;
-	errand->code = kafka_code(error);
-	snprintf(errand->text, sizeof errand->text, "cluster %s, topic %s: %s",
-		 adapter->log && adapter->log->cluster ? adapter->log->cluster : "",
-		 errand->topic->physical, text && *text ? text : rd_kafka_err2str(error));
-	return true;
-}
-
-static void refuse(struct errand *errand, enum code code, const char *text)
-{
-	errand->code = code;
-	snprintf(errand->text, sizeof errand->text, "%s", text);
-}
 
 // ---- what metadata says
 
@@ -175,7 +121,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 		sizeof why);
 
 	if (!wish) {
-		failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
 		return RD_KAFKA_RESP_ERR__INVALID_ARG;
 	}
 	config_fill(&adapter->options, topic, wish);
@@ -188,7 +134,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 		error = topics_error(topics, count, &text);
 	}
 	if (error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-		failed(errand, adapter, error, text);
+		errand_failed(errand, adapter, error, text);
 	kafka_wait_deinit(&wait);
 	rd_kafka_NewTopic_destroy(wish);
 	return error;
@@ -206,7 +152,7 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 		errand->topic->physical, errand->topic->partitions, why, sizeof why);
 
 	if (!wish) {
-		failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
 		return;
 	}
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &wait);
@@ -218,7 +164,7 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 			rd_kafka_event_CreatePartitions_result(wait.event), &count);
 		error = topics_error(topics, count, &text);
 	}
-	failed(errand, adapter, error, text);
+	errand_failed(errand, adapter, error, text);
 	kafka_wait_deinit(&wait);
 	rd_kafka_NewPartitions_destroy(wish);
 }
@@ -226,29 +172,53 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 // It is there: is it the one that is meant?
 static void topic_compare(struct adapter *adapter, struct errand *errand)
 {
+	struct kafka_mark mark = {.physical = errand->topic->physical};
 	uint32_t count, led;
-	rd_kafka_resp_err_t error = partitions_ask(adapter, errand->topic->physical, &count, &led);
 
-	if (failed(errand, adapter, error, NULL))
+	if (errand_failed(errand, adapter, kafka_marks_read(adapter, &mark, 1), NULL) ||
+	    errand_failed(errand, adapter,
+			  partitions_ask(adapter, errand->topic->physical, &count, &led), NULL))
 		return;
-	if (count > errand->topic->partitions)
-		refuse(errand, CODE_CONFLICT, "it exists with more partitions");
+	if (mark.incarnation && mark.incarnation != errand->topic->incarnation)
+		errand_refuse(errand, CODE_CONFLICT, "it exists as another incarnation");
+	else if (count > errand->topic->partitions)
+		errand_refuse(errand, CODE_CONFLICT, "it exists with more partitions");
 	else if (count && count < errand->topic->partitions)
 		partitions_add(adapter, errand);
 }
 
-static void create_run(struct adapter *adapter, struct kafka_question *question)
+// The coordinator may hear of the topic later than who was asked for its metadata.
+static void topic_mark(struct adapter *adapter, struct errand *errand)
 {
-	struct errand *errand = errand_of(question);
+	const struct kafka_mark mark = {errand->topic->physical, errand->topic->incarnation};
+	uint64_t until_ns = clock_now_ns() + SETTLE_MS * MS_NS;
+	rd_kafka_resp_err_t error;
+
+	do {
+		error = kafka_marks_write(adapter, &mark, 1);
+		if (error)
+			usleep(50 * 1000);
+	} while ((error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || kafka_is_transient(error)) &&
+		 clock_now_ns() < until_ns);
+	if (error)
+		errand_failed(errand, adapter, error,
+			      "it is made, but the cluster refuses commits of the consumer "
+			      "group " MARKS_GROUP);
+}
+
+static void create_run(struct adapter *adapter, struct errand *errand)
+{
 	struct adapter_topic *open;
 
 	if (topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 		topic_compare(adapter, errand);
 	if (errand->code == CODE_OK)
-		failed(errand, adapter,
-		       partitions_await(adapter, errand->topic->physical,
-					errand->topic->partitions),
-		       "it is made, but not every partition has a leader");
+		errand_failed(errand, adapter,
+			      partitions_await(adapter, errand->topic->physical,
+					       errand->topic->partitions),
+			      "it is made, but not every partition has a leader");
+	if (errand->code == CODE_OK)
+		topic_mark(adapter, errand);
 	if (errand->code == CODE_OK) {
 		kafka_life_begin(adapter, errand->topic);
 		open = kafka_topic_find(adapter, errand->topic->object.id);
@@ -257,30 +227,32 @@ static void create_run(struct adapter *adapter, struct kafka_question *question)
 			kafka_topic_close(open);
 		}
 	}
-	errand_end(errand);
 }
 
 void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx)
 {
-	if (topic->partitions)
-		errand_start(adapter, topic, create_run, done, ctx);
-	else
+	struct errand *errand;
+
+	if (!topic->partitions) {
 		done(ctx, CODE_BAD_REQUEST, "a topic has at least one partition");
+		return;
+	}
+	errand = errand_new(topic, done, NULL, ctx);
+	if (errand)
+		errand_start(adapter, errand, create_run);
 }
 
 // ---- deleting
 
-static void delete_run(struct adapter *adapter, struct kafka_question *question)
+static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *errand)
 {
-	struct errand *errand = errand_of(question);
 	const char *text = NULL;
 	struct kafka_wait wait;
 	size_t count = 0;
 	const rd_kafka_topic_result_t **topics;
 	rd_kafka_resp_err_t error;
 	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(errand->topic->physical);
-	struct adapter_topic *open;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
 	rd_kafka_DeleteTopics(client_handle(adapter->producer), &wish, 1, wait.options, wait.queue);
@@ -292,24 +264,41 @@ static void delete_run(struct adapter *adapter, struct kafka_question *question)
 	}
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		error = RD_KAFKA_RESP_ERR_NO_ERROR; // deleting what is gone is done
-	failed(errand, adapter, error, text);
+	errand_failed(errand, adapter, error, text);
 	kafka_wait_deinit(&wait);
 	rd_kafka_DeleteTopic_destroy(wish);
-	if (!error) {
-		kafka_life_end(adapter, errand->topic);
-		open = kafka_topic_find(adapter, errand->topic->object.id);
-		if (open) {
+	return error;
+}
+
+static void delete_run(struct adapter *adapter, struct errand *errand)
+{
+	struct kafka_mark mark = {.physical = errand->topic->physical};
+	struct adapter_topic *open;
+	bool another;
+
+	// Without its mark nobody can tell, and the name is the only thing there is to go by.
+	another = !kafka_marks_read(adapter, &mark, 1) && mark.incarnation &&
+		  mark.incarnation != errand->topic->incarnation;
+	if (!another && topic_remove(adapter, errand))
+		return;
+	kafka_life_end(adapter, errand->topic);
+	open = kafka_topic_find(adapter, errand->topic->object.id);
+	if (open) {
+		if (open->model->incarnation == errand->topic->incarnation)
 			kafka_topic_gone(open);
-			kafka_topic_close(open);
-		}
-		failed(errand, adapter, partitions_await(adapter, errand->topic->physical, 0),
-		       "it is deleted, but the cluster still names it");
+		kafka_topic_close(open);
 	}
-	errand_end(errand);
+	if (!another)
+		errand_failed(errand, adapter,
+			      partitions_await(adapter, errand->topic->physical, 0),
+			      "it is deleted, but the cluster still names it");
 }
 
 void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx)
 {
-	errand_start(adapter, topic, delete_run, done, ctx);
+	struct errand *errand = errand_new(topic, done, NULL, ctx);
+
+	if (errand)
+		errand_start(adapter, errand, delete_run);
 }

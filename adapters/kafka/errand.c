@@ -1,0 +1,75 @@
+// Errands: made, run on the second thread of questions, answered, freed.
+
+#include "adapters/kafka/errand.h"
+
+#include <stdio.h>
+
+static void errand_end(struct errand *errand)
+{
+	const char *text = *errand->text ? errand->text : NULL;
+
+	if (errand->done)
+		errand->done(errand->ctx, errand->code, text);
+	else
+		errand->json_done(errand->ctx, errand->code,
+				  errand->code == CODE_OK ? errand->answer : NULL, text);
+	if (errand->code != CODE_OK)
+		json_decref(errand->answer);
+	model_unref(errand->topic);
+	free(errand);
+}
+
+struct errand *errand_new(const struct topic *topic, adapter_done_fn done,
+			  adapter_json_fn json_done, void *ctx)
+{
+	struct errand *errand = calloc(1, sizeof *errand);
+
+	if (!errand) {
+		if (done)
+			done(ctx, CODE_OVERLOADED, NULL);
+		else
+			json_done(ctx, CODE_OVERLOADED, NULL, NULL);
+		return NULL;
+	}
+	errand->topic = topic ? model_ref(topic) : NULL;
+	errand->done = done;
+	errand->json_done = json_done;
+	errand->ctx = ctx;
+	return errand;
+}
+
+static void question_run(struct adapter *adapter, struct kafka_question *question)
+{
+	struct errand *errand = CONTAINER_OF(question, struct errand, question);
+
+	errand->run(adapter, errand);
+	errand_end(errand);
+}
+
+void errand_start(struct adapter *adapter, struct errand *errand,
+		  void (*run)(struct adapter *adapter, struct errand *errand))
+{
+	errand->run = run;
+	errand->question.run = question_run;
+	kafka_ask_aside(adapter, &errand->question);
+}
+
+bool errand_failed(struct errand *errand, struct adapter *adapter, rd_kafka_resp_err_t error,
+		   const char *text)
+{
+	const char *cluster = adapter->log ? adapter->log->cluster : NULL;
+
+	if (!error)
+		return false;
+	errand->code = kafka_code(error);
+	snprintf(errand->text, sizeof errand->text, "cluster %s%s%s: %s", cluster ? cluster : "",
+		 errand->topic ? ", topic " : "", errand->topic ? errand->topic->physical : "",
+		 text && *text ? text : rd_kafka_err2str(error));
+	return true;
+}
+
+void errand_refuse(struct errand *errand, enum code code, const char *text)
+{
+	errand->code = code;
+	snprintf(errand->text, sizeof errand->text, "%s", text);
+}

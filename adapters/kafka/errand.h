@@ -1,0 +1,32 @@
+// One thing that people ask of a cluster: a question on the second thread, with who waits for its
+// answer.
+#pragma once
+
+#include "adapters/kafka/call.h"
+
+struct errand {
+	struct kafka_question question;
+	void (*run)(struct adapter *adapter, struct errand *errand);
+	const struct topic *topic; // NULL: about the cluster
+	adapter_done_fn done;      // one of the two
+	adapter_json_fn json_done;
+	void *ctx;
+	enum code code;
+	json_t *answer; // given away with OK
+	char text[400];
+	// Of a query.
+	uint64_t offset, deadline_ns;
+	int64_t time_ms;
+	uint32_t partition, limit;
+	bool by_time, bodies, preview;
+};
+
+// Answers OVERLOADED itself and returns NULL when there is no memory.
+struct errand *errand_new(const struct topic *topic, adapter_done_fn done,
+			  adapter_json_fn json_done, void *ctx);
+void errand_start(struct adapter *adapter, struct errand *errand,
+		  void (*run)(struct adapter *adapter, struct errand *errand));
+// Notes what the cluster says, in words that name it and the topic. false: it says no error.
+bool errand_failed(struct errand *errand, struct adapter *adapter, rd_kafka_resp_err_t error,
+		   const char *text);
+void errand_refuse(struct errand *errand, enum code code, const char *text);

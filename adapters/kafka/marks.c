@@ -1,0 +1,128 @@
+// Incarnations on the cluster.
+//
+// A physical name of ours has the registry's id in it and is never used twice; what is imported
+// keeps its name, and a topic of that name may be another one tomorrow. Its mark tells. A mark
+// expires as any commit does, so it is written again while its topic is open; no mark means
+// nothing, a wrong one means another life.
+
+#include "adapters/kafka/marks.h"
+
+#include "adapters/kafka/call.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define MARK_FORMAT "mqp1 %" PRIu64
+
+static rd_kafka_topic_partition_list_t *list_of(const struct kafka_mark *marks, size_t count)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+
+	for (size_t i = 0; i < count; ++i)
+		rd_kafka_topic_partition_list_add(list, marks[i].physical, 0);
+	return list;
+}
+
+static uint64_t mark_parse(const rd_kafka_topic_partition_t *row)
+{
+	char text[40] = "";
+	uint64_t incarnation;
+
+	if (row->err || row->offset < 0 || !row->metadata || row->metadata_size >= sizeof text)
+		return 0;
+	memcpy(text, row->metadata, row->metadata_size);
+	return sscanf(text, "mqp1 %" SCNu64, &incarnation) == 1 ? incarnation : 0;
+}
+
+static rd_kafka_resp_err_t group_error(const rd_kafka_group_result_t **groups, size_t count)
+{
+	const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(groups[0]) : NULL;
+
+	return !count  ? RD_KAFKA_RESP_ERR_UNKNOWN
+	       : error ? rd_kafka_error_code(error)
+		       : RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark *marks,
+				     size_t count)
+{
+	rd_kafka_topic_partition_list_t *list = list_of(marks, count);
+	rd_kafka_ListConsumerGroupOffsets_t *request =
+		rd_kafka_ListConsumerGroupOffsets_new(MARKS_GROUP, list);
+	const rd_kafka_group_result_t **groups = NULL;
+	struct kafka_wait wait;
+	const char *text;
+	size_t group_count = 0;
+	rd_kafka_resp_err_t error;
+
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, &wait);
+	rd_kafka_ListConsumerGroupOffsets(client_handle(adapter->producer), &request, 1,
+					  wait.options, wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	if (!error) {
+		groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+			rd_kafka_event_ListConsumerGroupOffsets_result(wait.event), &group_count);
+		error = group_error(groups, group_count);
+	}
+	for (size_t i = 0; !error && i < count; ++i) {
+		const rd_kafka_topic_partition_t *row = rd_kafka_topic_partition_list_find(
+			rd_kafka_group_result_partitions(groups[0]), marks[i].physical, 0);
+
+		marks[i].incarnation = row ? mark_parse(row) : 0;
+	}
+	kafka_wait_deinit(&wait);
+	rd_kafka_ListConsumerGroupOffsets_destroy(request);
+	rd_kafka_topic_partition_list_destroy(list);
+	return error;
+}
+
+static bool list_fill(rd_kafka_topic_partition_list_t *list, const struct kafka_mark *marks)
+{
+	for (int i = 0; i < list->cnt; ++i) {
+		char text[40];
+
+		snprintf(text, sizeof text, MARK_FORMAT, marks[i].incarnation);
+		list->elems[i].offset = 0;
+		list->elems[i].metadata = strdup(text); // the list frees it
+		list->elems[i].metadata_size = strlen(text);
+		if (!list->elems[i].metadata)
+			return false;
+	}
+	return true;
+}
+
+rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, const struct kafka_mark *marks,
+				      size_t count)
+{
+	rd_kafka_topic_partition_list_t *list = list_of(marks, count);
+	const rd_kafka_topic_partition_list_t *answered;
+	rd_kafka_AlterConsumerGroupOffsets_t *request;
+	const rd_kafka_group_result_t **groups = NULL;
+	struct kafka_wait wait;
+	const char *text;
+	size_t group_count = 0;
+	rd_kafka_resp_err_t error;
+
+	if (!list_fill(list, marks)) {
+		rd_kafka_topic_partition_list_destroy(list);
+		return RD_KAFKA_RESP_ERR__FAIL;
+	}
+	request = rd_kafka_AlterConsumerGroupOffsets_new(MARKS_GROUP, list);
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, &wait);
+	rd_kafka_AlterConsumerGroupOffsets(client_handle(adapter->producer), &request, 1,
+					   wait.options, wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	if (!error) {
+		groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(
+			rd_kafka_event_AlterConsumerGroupOffsets_result(wait.event), &group_count);
+		error = group_error(groups, group_count);
+	}
+	answered = error ? NULL : rd_kafka_group_result_partitions(groups[0]);
+	for (int i = 0; answered && !error && i < answered->cnt; ++i)
+		error = answered->elems[i].err;
+	kafka_wait_deinit(&wait);
+	rd_kafka_AlterConsumerGroupOffsets_destroy(request);
+	rd_kafka_topic_partition_list_destroy(list);
+	return error;
+}
