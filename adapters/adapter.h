@@ -228,7 +228,9 @@ struct adapter_ops {
 	void (*read)(struct adapter *adapter, const struct topic *topic, const json_t *query,
 		     adapter_json_fn done, void *ctx);
 
-	// Resolved once per session; counted by the adapter. NULL when the topic is not there.
+	// Resolved once per session; counted by the adapter. NULL when the topic is known not to be
+	// there. Who would have to ask for that gives a handle: its sends answer NOT_FOUND and its
+	// sources are SOURCE_GONE.
 	struct adapter_topic *(*topic_open)(struct adapter *adapter, const struct topic *topic);
 	void (*topic_close)(struct adapter_topic *topic);
 	// All partitions of a batch keep its order. Answered exactly once by submit->done, on any

@@ -23,6 +23,7 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 
 static void adapter_free(struct adapter *adapter)
 {
+	kafka_watcher_stop(adapter->watcher);
 	fetcher_stop(adapter->fetcher);
 	retry_stores_stop(adapter->retries);
 	if (adapter->producer)
@@ -85,6 +86,8 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 		r = fetcher_start(adapter, ret_error);
 	if (r >= 0)
 		r = retry_stores_start(adapter);
+	if (r >= 0)
+		r = kafka_watcher_start(adapter);
 	if (r < 0) {
 		adapter_free(adapter);
 		return r;

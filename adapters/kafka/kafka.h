@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 struct fetcher;
+struct kafka_watcher;
 struct kafka_questions;
 struct known_groups;
 struct retry_stores;
@@ -19,8 +20,9 @@ struct adapter {
 	struct client *producer; // sends, and carries every admin call
 	struct fetcher *fetcher; // fetch.c
 	struct kafka_questions *questions;
-	struct retry_stores *retries; // retry.c
-	struct known_groups *known;   // known.c
+	struct kafka_watcher *watcher; // watcher.c
+	struct retry_stores *retries;  // retry.c
+	struct known_groups *known;    // known.c
 	pthread_mutex_t topics_lock;
 	struct list topics;       // of adapter_topic.in_adapter
 	struct kafka_life *lives; // topic.c, under topics_lock
@@ -32,6 +34,7 @@ struct kafka_partition {
 	struct adapter_topic *topic;
 	uint32_t number;
 	bool known;          // atomic: first and end have been asked for once
+	bool leaderless;     // atomic: as the watcher last heard; asking for it would wait
 	uint64_t first, end; // atomic; as far as known; they only rise
 	void *following;     // fetch.c
 };
@@ -48,6 +51,9 @@ struct adapter_topic {
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions
 	bool gone;                           // atomic: deleted; sends answer NOT_FOUND
+	// The watcher's.
+	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns;
+	bool marked;
 	pthread_mutex_t watch_lock;
 	struct list watches; // of log_watch.node
 };
@@ -73,8 +79,18 @@ bool kafka_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret
 		  uint64_t *ret_end);
 void kafka_watch(struct adapter_topic *topic, struct log_watch *watch);
 void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch);
-// Asks the cluster for first and end of every partition. Blocks: for a question. @thread questions
+bool kafka_topic_watched(struct adapter_topic *topic);
+
+// bounds.c: ask the cluster for first and end of every partition that has a leader. Block: for a
+// question.
 enum code kafka_bounds_ask(struct adapter_topic *topic);
+rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter_topic **topics,
+					 size_t count, int timeout_ms);
+
+// watcher.c: finds what others do to open topics, and where those that are read end
+int kafka_watcher_start(struct adapter *adapter);
+void kafka_watcher_stop(struct kafka_watcher *watcher); // accepts NULL
+void kafka_watcher_poke(struct adapter *adapter);       // look now. @thread any
 
 // check.c
 int kafka_check(const struct cluster *cluster, char **ret_error);

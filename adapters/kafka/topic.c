@@ -1,8 +1,6 @@
-// Topics that somebody has open, and what is known of where they begin and end.
+// Topics that somebody has open, and what is known of them without asking.
 
 #include "adapters/kafka/kafka.h"
-
-#include "adapters/kafka/call.h"
 
 #include <errno.h>
 
@@ -126,6 +124,8 @@ struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct top
 		topic = topic_new(adapter, model);
 		if (topic)
 			list_push_back(&adapter->topics, &topic->in_adapter);
+		if (topic)
+			kafka_watcher_poke(adapter);
 	}
 	pthread_mutex_unlock(&adapter->topics_lock);
 	return topic;
@@ -233,6 +233,7 @@ void kafka_watch(struct adapter_topic *topic, struct log_watch *watch)
 	pthread_mutex_lock(&topic->watch_lock);
 	list_push_back(&topic->watches, &watch->node);
 	pthread_mutex_unlock(&topic->watch_lock);
+	kafka_watcher_poke(topic->adapter);
 }
 
 void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch)
@@ -240,6 +241,16 @@ void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch)
 	pthread_mutex_lock(&topic->watch_lock);
 	list_unlink(&watch->node);
 	pthread_mutex_unlock(&topic->watch_lock);
+}
+
+bool kafka_topic_watched(struct adapter_topic *topic)
+{
+	bool watched;
+
+	pthread_mutex_lock(&topic->watch_lock);
+	watched = !list_empty(&topic->watches);
+	pthread_mutex_unlock(&topic->watch_lock);
+	return watched;
 }
 
 void kafka_topic_gone(struct adapter_topic *topic)
@@ -284,24 +295,4 @@ bool kafka_bounds(struct adapter_topic *topic, uint32_t number, uint64_t *ret_fi
 		*ret_first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
 	}
 	return !__atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE);
-}
-
-enum code kafka_bounds_ask(struct adapter_topic *topic)
-{
-	rd_kafka_t *handle = client_handle(topic->adapter->producer);
-	uint32_t count = __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE);
-
-	for (uint32_t i = 0; i < count; ++i) {
-		struct kafka_partition *partition = kafka_partition_of(topic, i);
-		int64_t first, end;
-		rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
-			handle, topic->model->physical, (int32_t)i, &first, &end, KAFKA_ASK_MS);
-
-		if (error)
-			return kafka_code(error);
-		kafka_partition_first(partition, (uint64_t)first);
-		kafka_partition_end(partition, (uint64_t)end);
-		__atomic_store_n(&partition->known, true, __ATOMIC_RELEASE);
-	}
-	return CODE_OK;
 }
