@@ -37,6 +37,7 @@ enum code kafka_send_code(rd_kafka_resp_err_t error)
 	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
 	case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE: return CODE_TOO_LARGE;
 	case RD_KAFKA_RESP_ERR__QUEUE_FULL: return CODE_OVERLOADED;
+	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return CODE_NOT_READY; // it may be growing
 	default: return kafka_code(error);
 	}
 }
