@@ -344,6 +344,8 @@ def seeds_of(row):
         yield "batch", bytes([KINDS_OF_BATCH.index(kind)]) + data
     elif kind in ("record", "fields"):
         yield kind, data
+        if kind == "record":
+            yield "message", data
     elif kind == "codec":
         yield "codec", bytes([row["codec"]]) + data
     elif kind == "frame":
@@ -424,6 +426,14 @@ def store_row(table, offset, row):
     return struct.pack("<BBH", table, offset, len(row)) + row
 
 
+def message_seeds():
+    """A stranger's Kafka message, as tests/fuzz/fuzz_message.c takes it: with an envelope, with a broken one, with neither."""
+    envelope = b"\1\x18" + bytes(range(16)) + bytes(8) + b"\7" + b"\2\0\0\0"
+    for value in (envelope, envelope[:-1], envelope + b"\0"):
+        yield "message", b"\3" + b"\0" + bytes([len(value)]) + value + b"\0\xff" + b"\4name\5value" + b"\3key" + b"body"
+    yield "message", b"\0\3keybody"
+
+
 def store_seeds():
     """Rows as tests/fuzz/fuzz_store.c takes them: a chunk of two records, a retry, a cursor."""
     record = wire.record_write(wire.Record(body=b"body", key=b"key", id=bytes(range(16)), created_ms=1))
@@ -449,7 +459,7 @@ def stream_seeds():
 
 
 def write_seeds(folder):
-    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds(), "store": store_seeds(), "session": session_seeds()}
+    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds(), "store": store_seeds(), "session": session_seeds(), "message": message_seeds()}
     for name, inputs in seeds.items():
         for number, (target, data) in enumerate(inputs):
             os.makedirs(os.path.join(folder, target), exist_ok=True)
