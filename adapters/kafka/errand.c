@@ -1,10 +1,10 @@
-// Errands: made, run on the second thread of questions, answered, freed.
+// Errands: made, run aside, answered, freed.
 
 #include "adapters/kafka/errand.h"
 
 #include <stdio.h>
 
-static void errand_end(struct errand *errand)
+void errand_end(struct errand *errand)
 {
 	const char *text = *errand->text ? errand->text : NULL;
 
@@ -16,6 +16,7 @@ static void errand_end(struct errand *errand)
 	if (errand->code != CODE_OK)
 		json_decref(errand->answer);
 	model_unref(errand->topic);
+	free(errand->work);
 	free(errand);
 }
 
@@ -42,8 +43,12 @@ static void question_run(struct adapter *adapter, struct kafka_question *questio
 {
 	struct errand *errand = CONTAINER_OF(question, struct errand, question);
 
-	errand->run(adapter, errand);
-	errand_end(errand);
+	if (kafka_leaving(adapter))
+		errand_refuse(errand, CODE_SHUTTING_DOWN, "the cluster is being closed");
+	else
+		errand->run(adapter, errand);
+	if (!errand->waits)
+		errand_end(errand);
 }
 
 void errand_start(struct adapter *adapter, struct errand *errand,

@@ -1,5 +1,5 @@
-// One thing that people ask of a cluster: a question on the second thread, with who waits for its
-// answer.
+// One thing that people ask of a cluster, with who waits for the answer. It runs on the adapter's
+// loop aside (call.h) and may block there.
 #pragma once
 
 #include "adapters/kafka/call.h"
@@ -14,11 +14,10 @@ struct errand {
 	enum code code;
 	json_t *answer; // given away with OK
 	char text[400];
-	// Of a query.
-	uint64_t offset, deadline_ns;
-	int64_t time_ms;
-	uint32_t partition, limit;
-	bool by_time, bodies, preview;
+	uint64_t deadline_ns;
+	void *work; // what the errand needs; freed with it
+	bool preview;
+	bool waits; // it goes on after `run`, and calls errand_end() itself
 };
 
 // Answers OVERLOADED itself and returns NULL when there is no memory.
@@ -26,6 +25,7 @@ struct errand *errand_new(const struct topic *topic, adapter_done_fn done,
 			  adapter_json_fn json_done, void *ctx);
 void errand_start(struct adapter *adapter, struct errand *errand,
 		  void (*run)(struct adapter *adapter, struct errand *errand));
+void errand_end(struct errand *errand); // for who waits: answers, and frees it
 // Notes what the cluster says, in words that name it and the topic. false: it says no error.
 bool errand_failed(struct errand *errand, struct adapter *adapter, rd_kafka_resp_err_t error,
 		   const char *text);

@@ -23,6 +23,7 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 
 static void adapter_free(struct adapter *adapter)
 {
+	kafka_aside_drain(adapter); // nobody reads any more
 	kafka_watcher_stop(adapter->watcher);
 	fetcher_stop(adapter->fetcher);
 	retry_stores_stop(adapter->retries);

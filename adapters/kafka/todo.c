@@ -21,22 +21,6 @@ void kafka_partition_forget(struct kafka_partition *partition)
 {
 }
 
-// admin.c
-void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
-			  void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
-}
-void kafka_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-		       adapter_json_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
-}
-void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
-		adapter_json_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
-}
 void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
 {
 	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
