@@ -6,9 +6,10 @@
 
 // ---- admin calls
 
-// Embedded in what the caller allocated. `answered` gets the event on the producer's thread, and
-// owns the call again; the event is destroyed when it returns. It always comes, at the latest after
-// the timeout.
+// Embedded in what the caller allocated. `answered` gets the event on the thread of the client that
+// carried it (the groups' for what concerns consumer groups, else the producer's), and owns the
+// call again; the event is destroyed when it returns. It always comes, at the latest after the
+// timeout.
 struct kafka_call {
 	void (*answered)(struct kafka_call *call, rd_kafka_event_t *event);
 };

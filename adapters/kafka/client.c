@@ -91,6 +91,7 @@ int client_start(const struct client_config *config, struct client **ret, char *
 	}
 	conf = NULL; // the handle's
 	client->queue = rd_kafka_queue_get_main(client->handle);
+	rd_kafka_poll_set_consumer(client->handle); // with a group id: what the group says too
 	rd_kafka_set_log_queue(client->handle, client->queue);
 	r = -pthread_create(&client->thread, NULL, client_run, client);
 	if (r < 0) {
@@ -124,6 +125,7 @@ void client_stop(struct client *client)
 	__atomic_store_n(&client->stopping, true, __ATOMIC_RELEASE);
 	pthread_join(client->thread, NULL);
 	rd_kafka_queue_destroy(client->queue);
-	rd_kafka_destroy(client->handle);
+	// It is a member of no group that it could leave.
+	rd_kafka_destroy_flags(client->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 	free(client);
 }

@@ -31,6 +31,7 @@ static void adapter_free(struct adapter *adapter)
 		rd_kafka_flush(client_handle(adapter->producer), (int)adapter->options.timeout_ms);
 	kafka_questions_stop(adapter);
 	client_stop(adapter->producer);
+	client_stop(adapter->groups);
 	known_groups_stop(adapter->known);
 	pthread_mutex_destroy(&adapter->topics_lock);
 	kafka_options_deinit(&adapter->options);
@@ -65,6 +66,28 @@ static int producer_start(struct adapter *adapter, char **ret_error)
 	return client_start(&config, &adapter->producer, ret_error);
 }
 
+// Offsets of groups are read and committed by a handle of their own, for two reasons. Only a handle
+// with a group id, which it never joins, survives the answer NOT_COORDINATOR to such a request: any
+// other is a null pointer in librdkafka (its issue 5040, up to 2.12 at least). And these requests
+// do not wait behind messages.
+static int groups_start(struct adapter *adapter, char **ret_error)
+{
+	const char *const settings[][2] = {
+		{"group.id", "mqp.groups"},
+		{"enable.auto.commit", "false"},
+		{NULL, NULL},
+	};
+	const struct client_config config = {.options = &adapter->options,
+					     .type = RD_KAFKA_CONSUMER,
+					     .role = "groups",
+					     .settings = settings,
+					     .event = on_event,
+					     .ctx = adapter,
+					     .log = adapter->log};
+
+	return client_start(&config, &adapter->groups, ret_error);
+}
+
 static int kafka_open(const struct cluster *cluster, const struct adapter_env *env,
 		      struct adapter **ret, char **ret_error)
 {
@@ -79,6 +102,8 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	r = kafka_options_read(cluster, &adapter->options, ret_error);
 	if (r >= 0)
 		r = producer_start(adapter, ret_error);
+	if (r >= 0)
+		r = groups_start(adapter, ret_error);
 	if (r >= 0)
 		r = kafka_questions_start(adapter);
 	if (r >= 0)

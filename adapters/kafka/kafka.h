@@ -17,7 +17,8 @@ struct retry_stores;
 struct adapter {
 	struct kafka_options options;
 	struct log_ctx *log;
-	struct client *producer; // sends, and carries every admin call
+	struct client *producer; // sends, and carries admin calls
+	struct client *groups;   // carries what concerns consumer groups
 	struct fetcher *fetcher; // fetch.c
 	struct kafka_questions *questions;
 	struct kafka_watcher *watcher; // watcher.c

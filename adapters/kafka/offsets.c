@@ -123,7 +123,7 @@ static void read_send(struct adapter *adapter, struct kafka_offsets *offsets,
 	rd_kafka_ListConsumerGroupOffsets_t *request =
 		rd_kafka_ListConsumerGroupOffsets_new(offsets->group->physical, list);
 
-	rd_kafka_ListConsumerGroupOffsets(client_handle(adapter->producer), &request, 1, options,
+	rd_kafka_ListConsumerGroupOffsets(client_handle(adapter->groups), &request, 1, options,
 					  queue);
 	rd_kafka_ListConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
@@ -161,7 +161,7 @@ static void commit_send(struct adapter *adapter, struct kafka_offsets *offsets,
 			list->elems[i].metadata_size = strlen(list->elems[i].metadata);
 	}
 	request = rd_kafka_AlterConsumerGroupOffsets_new(offsets->group->physical, list);
-	rd_kafka_AlterConsumerGroupOffsets(client_handle(adapter->producer), &request, 1, options,
+	rd_kafka_AlterConsumerGroupOffsets(client_handle(adapter->groups), &request, 1, options,
 					   queue);
 	rd_kafka_AlterConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
@@ -190,7 +190,7 @@ static void go(struct adapter *adapter, struct kafka_offsets *offsets, const str
 		kafka_call_options(adapter, way->operation, &offsets->call, KAFKA_ASK_MS);
 
 	begin(offsets, way);
-	way->send(adapter, offsets, options, client_queue(adapter->producer));
+	way->send(adapter, offsets, options, client_queue(adapter->groups));
 	rd_kafka_AdminOptions_destroy(options);
 }
 

@@ -15,7 +15,7 @@ struct kafka_offsets {
 	uint32_t count;
 	enum code code;
 	char text[256];                              // what went wrong, for people; "" with OK
-	void (*done)(struct kafka_offsets *offsets); // @thread the producer's
+	void (*done)(struct kafka_offsets *offsets); // @thread of adapter->groups
 };
 
 void kafka_offsets_read(struct adapter *adapter, struct kafka_offsets *offsets);
