@@ -154,6 +154,27 @@ static int reset_make(json_t *body)
 	return json_object_set_new(body, "to", value);
 }
 
+// --topics and --groups of an import: "orders.v1=orders" is {physical, name}.
+static void import_make(json_t *body, const char *member)
+{
+	json_t *names = json_object_get(body, member), *chosen = json_array();
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(names, i, name)
+	{
+		const char *text = json_string_value(name), *equals = strchr(text, '=');
+
+		json_array_append_new(chosen, equals ? json_pack("{s:s%, s:s}", "physical", text,
+								 (size_t)(equals - text), "name",
+								 equals + 1)
+						     : json_pack("{s:s}", "physical", text));
+	}
+	if (names)
+		json_object_set(body, member, chosen);
+	json_decref(chosen);
+}
+
 // "-" reads one line of standard input, so that a secret stands in no process list.
 static int secret_read(json_t *body, const char *member)
 {
@@ -213,6 +234,10 @@ static int body_make(const struct command *command, const char **arguments, size
 		r = start_make(body);
 	if (!r)
 		r = reset_make(body);
+	if (strstr(command->path, "/import")) {
+		import_make(body, "topics");
+		import_make(body, "groups");
+	}
 	if (!r)
 		r = secret_read(body, "token");
 	if (!r)

@@ -10,11 +10,21 @@
 #define OPTIONS_END {NULL, NULL, 0, NULL}
 
 static const struct option cluster_options[] = {
-	{"kind", "kind", VALUE_TEXT, "kind of backend: embedded or discard"},
-	{"options", "options", VALUE_JSON, "settings of the kind, a JSON object"},
+	{"kind", "kind", VALUE_TEXT, "kind of backend: embedded, kafka or discard"},
+	{"options", "options", VALUE_JSON,
+	 "settings of the kind, a JSON object; @FILE reads it from a file"},
 	{"secrets", "secrets", VALUE_JSON,
-	 "credentials of the kind, a JSON object; kept encrypted"},
+	 "credentials of the kind, a JSON object; kept encrypted; - reads it from standard input, "
+	 "@FILE from a file"},
 	{"exclusive-tenant", "exclusive_tenant", VALUE_TEXT, "the only tenant that may use it"},
+	OPTIONS_END,
+};
+
+static const struct option import_options[] = {
+	{"of-tenant", "tenant", VALUE_TEXT, "the tenant that gets them"},
+	{"topics", "topics", VALUE_LIST, "their names on the cluster; NAME=OTHER to rename here"},
+	{"groups", "groups", VALUE_LIST, "consumer groups, in the same way"},
+	{"preview", "preview", VALUE_FLAG, "only say what would be made"},
 	OPTIONS_END,
 };
 
@@ -161,7 +171,9 @@ enum {
 
 static const struct command commands[] = {
 	{"cluster", "list", "GET", API "/clusters", NULL, NULL, L,
-	 "name,kind,exclusive_tenant,has_secrets", "the registered clusters"},
+	 "name,kind,exclusive_tenant,has_secrets,status.state,status.circuit,status.latency_us,"
+	 "status.error",
+	 "the registered clusters, and how they are doing"},
 	{"cluster", "show", "GET", CLUSTER, NULL, NULL, G, NULL, "one cluster"},
 	{"cluster", "create", "POST", API "/clusters", "name", cluster_options, B, NULL,
 	 "register a cluster"},
@@ -171,6 +183,10 @@ static const struct command commands[] = {
 	{"cluster", "probe", "POST", CLUSTER "/probe", NULL, NULL, G, NULL,
 	 "ask a cluster what it is and can do"},
 	{"cluster", "state", "GET", CLUSTER "/state", NULL, NULL, G, NULL, "health of a cluster"},
+	{"cluster", "existing", "GET", CLUSTER "/existing", NULL, NULL, G, NULL,
+	 "what lies on a cluster, whoever made it"},
+	{"cluster", "import", "POST", CLUSTER "/import", NULL, import_options, B, NULL,
+	 "take topics and consumer groups of it under a tenant, untouched"},
 	{"tenant", "list", "GET", API "/tenants", NULL, NULL, L,
 	 "name,suspended,clusters,limits.produce_tps,limits.consume_tps", "the tenants"},
 	{"tenant", "show", "GET", API "/tenants/{name}", NULL, NULL, G, NULL, "one tenant"},

@@ -5,6 +5,8 @@
 #include "core/base/units.h"
 #include "core/base/util.h"
 
+#include <stdio.h>
+
 static json_t *number_parse(const char *text, enum units units)
 {
 	uint64_t number;
@@ -35,6 +37,17 @@ static json_t *list_parse(const char *text)
 	return list;
 }
 
+// "-" and "@FILE" read it from elsewhere: what is secret stands in no process list.
+static json_t *json_parse(const char *text)
+{
+	const size_t flags = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
+
+	if (strcmp(text, "-") == 0)
+		return json_loadf(stdin, flags, NULL);
+	return text[0] == '@' ? json_load_file(text + 1, flags, NULL)
+			      : json_loads(text, flags, NULL);
+}
+
 json_t *value_parse(enum value_kind kind, const char *text, const char **ret_problem)
 {
 	static const char *const right[] = {
@@ -44,7 +57,7 @@ json_t *value_parse(enum value_kind kind, const char *text, const char **ret_pro
 		[VALUE_SIZE] = "a size such as 4096, 64KiB or 1GiB, or unlimited",
 		[VALUE_FLAG] = "true or false",
 		[VALUE_LIST] = "a comma-separated list of UTF-8 texts",
-		[VALUE_JSON] = "JSON",
+		[VALUE_JSON] = "JSON, - for standard input or @FILE for a file with it",
 	};
 	json_t *value = NULL;
 
@@ -55,9 +68,7 @@ json_t *value_parse(enum value_kind kind, const char *text, const char **ret_pro
 	case VALUE_SIZE: value = number_parse(text, UNITS_SIZE); break;
 	case VALUE_FLAG: value = flag_parse(text); break;
 	case VALUE_LIST: value = list_parse(text); break;
-	case VALUE_JSON:
-		value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-		break;
+	case VALUE_JSON: value = json_parse(text); break;
 	}
 	if (!value)
 		*ret_problem = right[kind];

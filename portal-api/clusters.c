@@ -110,3 +110,55 @@ void clusters_state(struct call *call)
 {
 	ask_about(call, ASK_CLUSTER_STATE);
 }
+
+// ---- what lies on it already
+
+static void ask_existing(struct call *call, call_then_fn then)
+{
+	uint64_t id = crud_id(call, REGISTRY_CLUSTER);
+
+	if (id)
+		call_ask(call, ASK_CLUSTER_EXISTING, json_pack("{s:I}", "cluster", (json_int_t)id),
+			 then);
+}
+
+static void answer_existing(struct call *call, enum code code, json_t *body, const char *text)
+{
+	const struct registry_ref ref = crud_ref(call, REGISTRY_CLUSTER);
+	struct registry_result result = {.code = code, .body = body};
+	int r;
+
+	if (code != CODE_OK) {
+		call_ask_failed(call, code, text);
+		return;
+	}
+	r = registry_owners(call->portal->registry, registry_id(call->portal->registry, &ref),
+			    body);
+	call_result(call, r, &result, NULL);
+}
+
+void clusters_existing(struct call *call)
+{
+	ask_existing(call, answer_existing);
+}
+
+static void answer_import(struct call *call, enum code code, json_t *body, const char *text)
+{
+	struct registry_result result = {0};
+	int r;
+
+	if (code != CODE_OK) {
+		call_ask_failed(call, code, text);
+		return;
+	}
+	r = registry_adopt(call->portal->registry, &call->actor, call->params[0], call->body, body,
+			   json_is_true(json_object_get(call->body, "preview")), &result);
+	json_decref(body);
+	call_result(call, r, &result, NULL);
+	portal_changed(call->portal);
+}
+
+void clusters_import(struct call *call)
+{
+	ask_existing(call, answer_import);
+}

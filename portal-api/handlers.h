@@ -39,6 +39,8 @@ HANDLER(clusters_put);
 HANDLER(clusters_delete);
 HANDLER(clusters_probe);
 HANDLER(clusters_state);
+HANDLER(clusters_existing);
+HANDLER(clusters_import);
 // tenants.c
 HANDLER(tenants_list);
 HANDLER(tenants_create);

@@ -63,6 +63,20 @@ static const struct rule kick_rules[] = {TEXT("access_key", 0, 1, 64), {0}};
 static const struct rule backup_rules[] = {TEXT("name", 0, 1, 64), {0}};
 static const struct rule preview_rules[] = {{.name = "preview", .type = RULE_BOOLEAN}, {0}};
 
+static const struct rule import_topic_rules[] = {
+	TEXT("physical", RULE_REQUIRED, 1, 255), TEXT("name", 0, 1, 64), {0}};
+static const struct rule import_group_rules[] = {TEXT("physical", RULE_REQUIRED, 1, 255),
+						 TEXT("name", 0, 1, 64),
+						 TEXT("topic", 0, 1, 64),
+						 {.name = "dead_letter", .type = RULE_BOOLEAN},
+						 {0}};
+static const struct rule existing_rules[] = {
+	TEXT("tenant", RULE_REQUIRED, 1, 64),
+	{.name = "topics", .type = RULE_ARRAY, .min = 0, .max = 500, .rules = import_topic_rules},
+	{.name = "groups", .type = RULE_ARRAY, .min = 0, .max = 500, .rules = import_group_rules},
+	{.name = "preview", .type = RULE_BOOLEAN},
+	{0}};
+
 static const char *const reset_places[] = {"earliest", "latest", "time", "positions", NULL};
 static const struct rule position_rules[] = {INTEGER("partition", RULE_REQUIRED, 0, 65535),
 					     INTEGER("offset", RULE_REQUIRED, 0, INTEGER_MOST),
@@ -141,6 +155,12 @@ const struct route routes[] = {
 	{"GET", "/api/v1/clusters/{cluster}/state", "clusters.read", clusters_state, NULL,
 	 NULL, 0,
 	 "How the cluster is doing."},
+	{"GET", "/api/v1/clusters/{cluster}/existing", "clusters.import", clusters_existing, NULL,
+	 NULL, 0,
+	 "What lies on the cluster, whoever made it: topics and consumer groups."},
+	{"POST", "/api/v1/clusters/{cluster}/import", "clusters.import", clusters_import, existing_rules,
+	 NULL, ROUTE_JSON,
+	 "Take topics and consumer groups of the cluster under a tenant, untouched."},
 	{"GET", "/api/v1/tenants", "tenants.read", tenants_list, NULL,
 	 list_query, 0,
 	 "List tenants."},

@@ -116,27 +116,6 @@ static int note(struct import *import, enum registry_kind kind, const char *name
 					       tenant ? row_name(tenant) : NULL, "name", name));
 }
 
-// Points the errors of a part at their place in the document.
-static void errors_below(struct work *work, const char *where)
-{
-	json_t *error;
-	size_t i;
-
-	json_array_foreach(work->ret->errors, i, error)
-	{
-		const char *field = json_string_value(json_object_get(error, "field"));
-		char pointer[256];
-
-		snprintf(pointer, sizeof pointer, "%s%s", where, field);
-		json_object_set_new(error, "field", json_string(pointer));
-	}
-	if (!work->ret->errors) {
-		work->ret->errors = json_array();
-		json_array_append_new(work->ret->errors, json_pack("{s:s, s:s?}", "field", where,
-								   "detail", work->ret->text));
-	}
-}
-
 static int change_part(struct import *import, enum registry_kind kind, struct row *row,
 		       const json_t *body, enum part *ret)
 {
@@ -216,7 +195,7 @@ static int refused_at(struct import *import, int r, const char *where, size_t at
 
 	snprintf(pointer, sizeof pointer, "%s/%zu", where, at);
 	if (r == 1)
-		errors_below(import->work, pointer);
+		work_errors_below(import->work, pointer);
 	return r;
 }
 

@@ -22,6 +22,8 @@ static const struct permission permissions[] = {
 	{"clusters.read", PERMISSION_PLATFORM, PLATFORM, "See clusters and how they are doing."},
 	{"clusters.write", PERMISSION_PLATFORM, OPERATE, "Register, change and remove clusters."},
 	{"clusters.probe", PERMISSION_PLATFORM, OPERATE, "Try a cluster now."},
+	{"clusters.import", PERMISSION_PLATFORM, OPERATE,
+	 "See what lies on a cluster, and take it under a tenant."},
 	{"tenants.read", PERMISSION_TENANT, ALL, "See a tenant and its limits."},
 	{"tenants.write", PERMISSION_TENANT, OPERATE, "Make, limit, suspend and remove tenants."},
 	{"keys.read", PERMISSION_TENANT, ALL, "See access keys, never their secrets."},

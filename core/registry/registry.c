@@ -305,6 +305,26 @@ int work_refuse(struct work *work, enum code code, const char *fmt, ...)
 	return 1;
 }
 
+void work_errors_below(struct work *work, const char *where)
+{
+	json_t *error;
+	size_t i;
+
+	json_array_foreach(work->ret->errors, i, error)
+	{
+		const char *field = json_string_value(json_object_get(error, "field"));
+		char pointer[256];
+
+		snprintf(pointer, sizeof pointer, "%s%s", where, field);
+		json_object_set_new(error, "field", json_string(pointer));
+	}
+	if (!work->ret->errors) {
+		work->ret->errors = json_array();
+		json_array_append_new(work->ret->errors, json_pack("{s:s, s:s?}", "field", where,
+								   "detail", work->ret->text));
+	}
+}
+
 void work_affect(struct work *work, enum registry_kind kind, const char *tenant, const char *name)
 {
 	if (!work->ret->affected)

@@ -155,6 +155,18 @@ uint64_t registry_id(struct registry *registry, const struct registry_ref *ref);
 // And back: NULL: none. Lives until the next call.
 const char *registry_name(struct registry *registry, enum registry_kind kind, uint64_t id);
 
+// ---- what lies on a cluster and is not here yet
+
+// Adds `owner` to each topic and group of an answer of ASK_CLUSTER_EXISTING: {tenant, name} of the
+// resource it is here, or null.
+int registry_owners(struct registry *registry, uint64_t cluster, json_t *existing);
+// Takes some of it under a tenant: all that is wanted, or nothing. `wanted` is {tenant,
+// topics:[{physical, name?}], groups:[{physical, name?, topic?, dead_letter?}]}, checked in its
+// form. Body: {preview, topics, groups}, the resources.
+int registry_adopt(struct registry *registry, const struct registry_actor *actor,
+		   const char *cluster, const json_t *wanted, const json_t *existing, bool preview,
+		   struct registry_result *ret);
+
 // ---- who calls
 
 struct registry_identity {

@@ -85,9 +85,11 @@ static int read_new(struct work *work, enum registry_kind kind, const char *name
 
 static int insert(struct work *work, enum registry_kind kind, struct row *row, json_t **ret_json)
 {
+	const char *action = work->adopted ? "import" : "create";
 	json_t *json;
 	int r = store_insert(work, kind, row);
 
+	work->adopted = NULL; // what is made beside it is new
 	if (r == 0)
 		r = rules_made(work, kind, row);
 	if (r != 0)
@@ -95,7 +97,7 @@ static int insert(struct work *work, enum registry_kind kind, struct row *row, j
 	json = store_json(work, kind, row);
 	if (!json)
 		return -ENOMEM;
-	r = audit_row(work, "create", kind, row, NULL, json);
+	r = audit_row(work, action, kind, row, NULL, json);
 	if (r < 0) {
 		json_decref(json);
 		return r;

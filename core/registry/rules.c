@@ -185,10 +185,15 @@ static int topic_best(struct work *work, struct topic *topic)
 	return 0;
 }
 
+// What is imported keeps its name.
 static void physical_make(struct work *work, struct row *row, const char **ret)
 {
-	char *physical = arena_alloc(&work->arena, MODEL_PHYSICAL_MAX + 1);
+	char *physical = work->adopted ? NULL : arena_alloc(&work->arena, MODEL_PHYSICAL_MAX + 1);
 
+	if (work->adopted) {
+		*ret = arena_text(&work->arena, work->adopted);
+		return;
+	}
 	if (physical)
 		name_physical(row_name(work->tenant), row_name(row), row->object.id, physical);
 	*ret = physical;
@@ -237,6 +242,7 @@ static int topic_check(struct work *work, struct row *row, const struct row *old
 		return r;
 	topic->incarnation = row->object.id;
 	topic->state = MODEL_CREATING;
+	topic->imported = work->adopted != NULL;
 	physical_make(work, row, &topic->physical);
 	return topic->physical ? 0 : -ENOMEM;
 }
@@ -305,6 +311,7 @@ static int group_make(struct work *work, struct row *row, struct json_reader *re
 		return r;
 	group->incarnation = row->object.id;
 	group->state = MODEL_CREATING;
+	group->imported = work->adopted != NULL;
 	physical_make(work, row, &group->physical);
 	return group->physical ? 0 : -ENOMEM;
 }

@@ -48,6 +48,7 @@ static const char *const indexes =
 	"CREATE INDEX IF NOT EXISTS topics_pending ON topics(id) WHERE state IN (0, 2);"
 	"CREATE INDEX IF NOT EXISTS topics_growing ON topics(id) WHERE growing_to > 0;"
 	"CREATE UNIQUE INDEX IF NOT EXISTS groups_name ON \"groups\"(tenant, name);"
+	"CREATE INDEX IF NOT EXISTS groups_physical ON \"groups\"(physical);"
 	"CREATE INDEX IF NOT EXISTS groups_topic ON \"groups\"(topic);"
 	"CREATE INDEX IF NOT EXISTS groups_dead ON \"groups\"(dead_letter_topic)"
 	" WHERE dead_letter_topic != 0;"

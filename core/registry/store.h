@@ -31,9 +31,10 @@ struct work {
 	struct arena arena;
 	const struct row *tenant; // in which names are looked up; NULL: the platform's
 	uint64_t next_id;
-	uint64_t revision;  // of what this work changes
-	bool changed;       // something that takes a revision
-	const char *secret; // made on the way, to be shown once
+	uint64_t revision;   // of what this work changes
+	bool changed;        // something that takes a revision
+	const char *secret;  // made on the way, to be shown once
+	const char *adopted; // the backend's name of what is being imported; NULL: it is new
 };
 
 // ---- work
@@ -47,6 +48,8 @@ int work_begin(struct work *work, struct registry *registry, const struct regist
 int work_end(struct work *work, int r);
 
 int work_refuse(struct work *work, enum code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+// Points the errors of a part at its place in the whole; makes one of the text when there are none.
+void work_errors_below(struct work *work, const char *where);
 void work_affect(struct work *work, enum registry_kind kind, const char *tenant, const char *name);
 
 // ---- rows

@@ -62,6 +62,7 @@ BODIES = {
     "change_password": {"old": "x", "new": rest.PASSWORD},
     "create_cluster": {"name": "new-cluster", "kind": "discard"},
     "put_cluster": {"options": {}},
+    "cluster_import": {"tenant": "a", "topics": [{"physical": "there"}], "preview": True},
     "create_tenant": {"name": "new-tenant"},
     "put_tenant": {"suspended": False},
     "create_access_key": {},
