@@ -173,6 +173,8 @@ rd_kafka_conf_t *kafka_options_conf(const struct kafka_options *options, char **
 		{"ssl.key.password", options->key_password},
 		// A topic that was deleted must not come back because somebody asks for it.
 		{"allow.auto.create.topics", "false"},
+		// librdkafka waits up to 10 s: a broker that is back would be waited for as long.
+		{"reconnect.backoff.max.ms", "500"},
 	};
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char text[256];
