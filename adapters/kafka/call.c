@@ -29,6 +29,8 @@ static rd_kafka_t *handle_of(struct adapter *adapter, rd_kafka_admin_op_t operat
 	switch (operation) {
 	case RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS:
 	case RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS:
+	case RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS:
+	case RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS:
 	case RD_KAFKA_ADMIN_OP_DELETEGROUPS: return client_handle(adapter->groups);
 	default: return client_handle(adapter->producer);
 	}

@@ -26,6 +26,9 @@ static void log_line(const struct client *client, rd_kafka_event_t *event)
 
 	if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
 		return;
+	// What is wrong with connections comes as an event, too, and is told once.
+	if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0)
+		return;
 	if (level <= 3)
 		log_error(client->config.log, "KAFKA-CLIENT", "%s: %s", facility, text);
 	else if (level <= 5)

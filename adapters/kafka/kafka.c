@@ -4,7 +4,9 @@
 #include "adapters/kafka/kafka.h"
 
 #include "adapters/kafka/call.h"
+#include "adapters/kafka/facts.h"
 #include "adapters/kafka/known.h"
+#include "core/base/clock.h"
 
 #include <errno.h>
 
@@ -15,7 +17,10 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 	switch (rd_kafka_event_type(event)) {
 	case RD_KAFKA_EVENT_DR: kafka_delivered(adapter, event); break;
 	case RD_KAFKA_EVENT_ERROR:
-		log_warn(adapter->log, "KAFKA-CLUSTER", "%s", rd_kafka_event_error_string(event));
+		if (kafka_trouble_note(&adapter->trouble, rd_kafka_event_error(event),
+				       rd_kafka_event_error_string(event), clock_now_ns()))
+			log_warn(adapter->log, "KAFKA-CLUSTER", "%s",
+				 rd_kafka_event_error_string(event));
 		break;
 	default: kafka_call_event(event); break;
 	}
@@ -33,6 +38,8 @@ static void adapter_free(struct adapter *adapter)
 	client_stop(adapter->producer);
 	client_stop(adapter->groups);
 	known_groups_stop(adapter->known);
+	kafka_facts_stop(adapter);
+	kafka_trouble_deinit(&adapter->trouble);
 	pthread_mutex_destroy(&adapter->topics_lock);
 	kafka_options_deinit(&adapter->options);
 	free(adapter->lives);
@@ -99,7 +106,10 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	adapter->log = env->log;
 	pthread_mutex_init(&adapter->topics_lock, NULL);
 	list_init(&adapter->topics);
+	kafka_trouble_init(&adapter->trouble);
 	r = kafka_options_read(cluster, &adapter->options, ret_error);
+	if (r >= 0)
+		r = kafka_facts_start(adapter);
 	if (r >= 0)
 		r = producer_start(adapter, ret_error);
 	if (r >= 0)
@@ -154,12 +164,6 @@ static void kafka_close(struct adapter *adapter, void (*done)(void *ctx), void *
 	}
 	log_error(adapter->log, "KAFKA-CLOSE", "no memory to close the cluster in order");
 	done(ctx);
-}
-
-uint32_t kafka_capabilities(struct adapter *adapter)
-{
-	return CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_EXACT_BACKLOG | CAP_DELAY |
-	       CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE | CAP_CONSUME | CAP_D1 | CAP_D2;
 }
 
 static const struct log_ops kafka_log_ops = {

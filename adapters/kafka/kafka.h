@@ -4,11 +4,13 @@
 #include "adapters/adapter.h"
 #include "adapters/kafka/client.h"
 #include "adapters/kafka/error.h"
+#include "adapters/kafka/trouble.h"
 #include "adapters/log/log.h"
 
 #include <pthread.h>
 
 struct fetcher;
+struct kafka_facts;
 struct kafka_watcher;
 struct kafka_questions;
 struct known_groups;
@@ -24,6 +26,10 @@ struct adapter {
 	struct kafka_watcher *watcher; // watcher.c
 	struct retry_stores *retries;  // retry.c
 	struct known_groups *known;    // known.c
+	struct kafka_trouble trouble;  // what was last wrong with it
+	pthread_mutex_t facts_lock;
+	struct kafka_facts *facts; // facts.c, under facts_lock
+	uint32_t capabilities;     // atomic; what follows from them
 	pthread_mutex_t topics_lock;
 	struct list topics;       // of adapter_topic.in_adapter
 	struct kafka_life *lives; // topic.c, under topics_lock
@@ -59,7 +65,7 @@ struct adapter_topic {
 	struct list watches; // of log_watch.node
 };
 
-uint32_t kafka_capabilities(struct adapter *adapter);
+uint32_t kafka_capabilities(struct adapter *adapter); // facts.c; cheap
 
 // topic.c: open topics and what is known of them
 struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct topic *topic);

@@ -171,6 +171,7 @@ rd_kafka_conf_t *kafka_options_conf(const struct kafka_options *options, char **
 		{"ssl.certificate.pem", options->certificate_pem},
 		{"ssl.key.pem", options->key_pem},
 		{"ssl.key.password", options->key_password},
+		{"reconnect.backoff.max.ms", "1000"},
 		// A topic that was deleted must not come back because somebody asks for it.
 		{"allow.auto.create.topics", "false"},
 		// librdkafka waits up to 10 s: a broker that is back would be waited for as long.

@@ -21,16 +21,6 @@ void kafka_partition_forget(struct kafka_partition *partition)
 {
 }
 
-void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
-}
-
-void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NOT_YET);
-}
-
 // the breaker
 void kafka_state(struct adapter *adapter, struct adapter_state *ret)
 {

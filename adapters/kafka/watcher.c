@@ -5,6 +5,7 @@
 // however many topics there are, so a broker that does not answer delays news and nothing else.
 
 #include "adapters/kafka/call.h"
+#include "adapters/kafka/facts.h"
 #include "adapters/kafka/marks.h"
 #include "core/base/clock.h"
 
@@ -14,7 +15,8 @@
 #define LOOK_MS       1000
 #define LOOK_SOON_MS  20 // after a poke: what is opened together is looked at together
 #define CALL_MS       2000
-#define MISSING_MS    2000 // metadata may not have heard of a new topic yet
+#define FACTS_MS      60000 // between two looks at the cluster as a whole
+#define MISSING_MS    2000  // metadata may not have heard of a new topic yet
 #define MARK_MS       5000
 #define MARK_KEEP_MS  (12u * 3600 * 1000) // far below the shortest time brokers keep commits
 #define UNANSWERED_MS 10000 // a topic whose bounds do not come is left alone for so long
@@ -26,6 +28,7 @@ struct kafka_watcher {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool poked, stopping;
+	uint64_t facts_due_ns;
 	// Of one look.
 	struct adapter_topic **topics;
 	size_t count, room;
@@ -246,8 +249,16 @@ static void bounds_look(struct kafka_watcher *watcher)
 
 // ---- the thread
 
+static void facts_look(struct kafka_watcher *watcher)
+{
+	if (clock_now_ns() < watcher->facts_due_ns || kafka_facts_ask(watcher->adapter, CALL_MS))
+		return; // the next look tries again
+	watcher->facts_due_ns = clock_now_ns() + FACTS_MS * MS_NS;
+}
+
 static void look(struct kafka_watcher *watcher)
 {
+	facts_look(watcher);
 	if (!topics_take(watcher))
 		return;
 	if (metadata_look(watcher)) {
