@@ -63,10 +63,19 @@ static enum code vet(void *ctx, const struct model_object *draft, const struct c
 	return CODE_OK;
 }
 
+static enum durability durability(void *ctx, const struct cluster *cluster)
+{
+	return strcmp(cluster->name, "weak") == 0 ? DURABILITY_D1 : DURABILITY_D2;
+}
+
 static int try_open(char **ret_error)
 {
-	struct registry_config config = {
-		.path = db_path, .key = &key, .catalog = catalog, .vet = vet, .now_ms = test_now};
+	struct registry_config config = {.path = db_path,
+					 .key = &key,
+					 .catalog = catalog,
+					 .vet = vet,
+					 .durability = durability,
+					 .now_ms = test_now};
 
 	return registry_open(&config, &registry, ret_error);
 }
@@ -372,11 +381,12 @@ static void clusters_bound(void)
 		 CODE_BAD_REQUEST);
 	CHECK_EQ(put(REGISTRY_TENANT, NULL, "acme", "{\"clusters\":[\"local\",\"weak\"]}"),
 		 CODE_OK);
-	CHECK_EQ(create(REGISTRY_TOPIC, "acme", "{\"name\":\"t\",\"cluster\":\"weak\"}"),
-		 CODE_UNSUPPORTED_BY_BACKEND);
 	CHECK_EQ(create(REGISTRY_TOPIC, "acme",
-			"{\"name\":\"t\",\"cluster\":\"weak\",\"durability\":\"D1\"}"),
-		 CODE_OK);
+			"{\"name\":\"t\",\"cluster\":\"weak\",\"durability\":\"D2\"}"),
+		 CODE_UNSUPPORTED_BY_BACKEND);
+	CHECK(strstr(result.text, "class D1 only"));
+	CHECK_EQ(create(REGISTRY_TOPIC, "acme", "{\"name\":\"t\",\"cluster\":\"weak\"}"), CODE_OK);
+	CHECK_STR(text_of("durability"), "D1"); // the best it has
 	CHECK_EQ(put(REGISTRY_TENANT, NULL, "acme", "{\"clusters\":[\"local\"]}"), CODE_IN_USE);
 	CHECK_EQ(create(REGISTRY_TENANT, NULL, "{\"name\":\"bare\"}"), CODE_OK);
 	CHECK_EQ(create(REGISTRY_TOPIC, "bare", "{\"name\":\"t\"}"), CODE_CONFLICT);
