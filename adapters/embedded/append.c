@@ -38,15 +38,15 @@ struct store_partition *append_touch(struct append *append, struct store_partiti
 static void tail_show(struct append *append, struct store_partition *partition, uint64_t offset,
 		      uint32_t count, const uint8_t *records, size_t size)
 {
-	struct tail_chunk *chunk;
+	struct log_chunk *chunk;
 
 	if (!__atomic_load_n(&partition->topic->watched, __ATOMIC_RELAXED))
 		return;
 	chunk = tail_chunk_new(offset, count, partition->next.stored_ms, records, size);
 	if (!chunk)
 		return;
-	chunk->partition = partition;
-	list_push_back(&append->fresh, &chunk->in_tails);
+	chunk->owner = partition;
+	list_push_back(&append->fresh, &chunk->in_rings);
 }
 
 static int chunk_put(struct append *append, MDB_txn *txn, struct store_partition *partition,
@@ -212,13 +212,14 @@ static void watches_post(struct adapter_topic *topic)
 static void fresh_end(struct append *append, bool committed)
 {
 	while (!list_empty(&append->fresh)) {
-		struct tail_chunk *chunk =
-			LIST_ENTRY(list_pop_front(&append->fresh), struct tail_chunk, in_tails);
+		struct log_chunk *chunk =
+			LIST_ENTRY(list_pop_front(&append->fresh), struct log_chunk, in_rings);
+		struct store_partition *partition = chunk->owner;
 
 		if (committed)
-			tail_add(append->store->tails, &chunk->partition->tail, chunk);
+			tail_add(append->store->tails, &partition->tail, chunk);
 		else
-			tail_chunk_free(chunk);
+			log_chunk_free(chunk);
 	}
 }
 
