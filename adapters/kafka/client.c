@@ -35,23 +35,35 @@ static void log_line(const struct client *client, rd_kafka_event_t *event)
 		log_warn(client->config.log, "KAFKA-CLIENT", "%s: %s", facility, text);
 }
 
+// false: nothing came in time.
+static bool serve_one(struct client *client, int wait_ms)
+{
+	rd_kafka_event_t *event = rd_kafka_queue_poll(client->queue, wait_ms);
+
+	if (!event)
+		return false;
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LOG)
+		log_line(client, event);
+	else
+		client->config.event(client->config.ctx, event);
+	rd_kafka_event_destroy(event);
+	return true;
+}
+
 static void *client_run(void *arg)
 {
 	struct client *client = arg;
 
 	pthread_setname_np(pthread_self(), client->name);
-	while (!__atomic_load_n(&client->stopping, __ATOMIC_ACQUIRE)) {
-		rd_kafka_event_t *event = rd_kafka_queue_poll(client->queue, POLL_MS);
-
-		if (!event)
-			continue;
-		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LOG)
-			log_line(client, event);
-		else
-			client->config.event(client->config.ctx, event);
-		rd_kafka_event_destroy(event);
-	}
+	while (!__atomic_load_n(&client->stopping, __ATOMIC_ACQUIRE))
+		serve_one(client, POLL_MS);
 	return NULL;
+}
+
+void client_serve(struct client *client)
+{
+	while (serve_one(client, 0))
+		;
 }
 
 static bool conf_fill(rd_kafka_conf_t *conf, const struct client_config *config, char **ret_error)
@@ -96,7 +108,7 @@ int client_start(const struct client_config *config, struct client **ret, char *
 	client->queue = rd_kafka_queue_get_main(client->handle);
 	rd_kafka_poll_set_consumer(client->handle); // with a group id: what the group says too
 	rd_kafka_set_log_queue(client->handle, client->queue);
-	r = -pthread_create(&client->thread, NULL, client_run, client);
+	r = config->by_hand ? 0 : -pthread_create(&client->thread, NULL, client_run, client);
 	if (r < 0) {
 		rd_kafka_queue_destroy(client->queue);
 		rd_kafka_destroy(client->handle);
@@ -126,7 +138,8 @@ void client_stop(struct client *client)
 	if (!client)
 		return;
 	__atomic_store_n(&client->stopping, true, __ATOMIC_RELEASE);
-	pthread_join(client->thread, NULL);
+	if (!client->config.by_hand)
+		pthread_join(client->thread, NULL);
 	rd_kafka_queue_destroy(client->queue);
 	// It is a member of no group that it could leave.
 	rd_kafka_destroy_flags(client->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);

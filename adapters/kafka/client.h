@@ -12,8 +12,9 @@ struct client_config {
 	rd_kafka_type_t type;
 	const char *role; // "produce", "follow": part of the client id and of the thread's name
 	const char *const (*settings)[2]; // further settings, ended by {NULL}
+	bool by_hand; // no thread: who started it calls client_serve() now and then
 	// Events the client does not handle itself (log lines it does); may keep nothing of them.
-	// @thread the client's own
+	// @thread the client's own, or who serves it
 	void (*event)(void *ctx, rd_kafka_event_t *event);
 	void *ctx;
 	struct log_ctx *log;
@@ -22,5 +23,6 @@ struct client_config {
 int client_start(const struct client_config *config, struct client **ret, char **ret_error);
 rd_kafka_t *client_handle(const struct client *client);
 rd_kafka_queue_t *client_queue(const struct client *client); // the main queue, for admin calls
+void client_serve(struct client *client);                    // what has come; never blocks
 // Stops the thread, then destroys the handle. What is under way must have ended. Blocks.
 void client_stop(struct client *client); // accepts NULL
