@@ -111,6 +111,7 @@ int fetcher_start(struct adapter *adapter, char **ret_error);
 void fetcher_stop(struct fetcher *fetcher); // accepts NULL; ends every fetch; blocks
 bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch);
 void kafka_partition_forget(struct kafka_partition *partition); // before it is freed
+void kafka_topic_follow(struct adapter_topic *topic); // somebody watches it, or it has grown
 
 // admin.c
 void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,

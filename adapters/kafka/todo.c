@@ -4,23 +4,6 @@
 
 #define NOT_YET "the kafka adapter cannot do this yet"
 
-// fetch.c
-int fetcher_start(struct adapter *adapter, char **ret_error)
-{
-	return 0;
-}
-void fetcher_stop(struct fetcher *fetcher)
-{
-}
-bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
-{
-	fetch->code = CODE_UNSUPPORTED_BY_BACKEND;
-	return true;
-}
-void kafka_partition_forget(struct kafka_partition *partition)
-{
-}
-
 // the breaker
 void kafka_state(struct adapter *adapter, struct adapter_state *ret)
 {

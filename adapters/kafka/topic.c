@@ -202,6 +202,7 @@ static struct kafka_array *array_grown(struct adapter_topic *topic, uint32_t par
 void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 {
 	struct kafka_array *array;
+	bool watched;
 
 	pthread_mutex_lock(&topic->watch_lock);
 	array = partitions > topic->partition_count ? array_grown(topic, partitions) : NULL;
@@ -210,7 +211,10 @@ void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 		__atomic_store_n(&topic->partitions, array->partitions, __ATOMIC_RELEASE);
 		__atomic_store_n(&topic->partition_count, partitions, __ATOMIC_RELEASE);
 	}
+	watched = !list_empty(&topic->watches);
 	pthread_mutex_unlock(&topic->watch_lock);
+	if (array && watched)
+		kafka_topic_follow(topic);
 }
 
 // ---- watching
@@ -233,6 +237,7 @@ void kafka_watch(struct adapter_topic *topic, struct log_watch *watch)
 	pthread_mutex_lock(&topic->watch_lock);
 	list_push_back(&topic->watches, &watch->node);
 	pthread_mutex_unlock(&topic->watch_lock);
+	kafka_topic_follow(topic);
 	kafka_watcher_poke(topic->adapter);
 }
 
