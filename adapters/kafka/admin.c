@@ -1,13 +1,13 @@
 // Making and deleting topics.
 //
-// Each is an errand, written in the order of what happens. A topic
-// is made, or gone, when the cluster's metadata says so: who is told OK can use it, or make another
-// of the same name.
+// Each is an errand, written in the order of what happens. A topic is made, or gone, when the
+// cluster's metadata says so: who is told OK can use it, or make another of the same name. What was
+// imported is found and let go, and never changed but for its mark and more partitions.
 
 #include "adapters/kafka/errand.h"
-#include "core/base/clock.h"
-
+#include "adapters/kafka/facts.h"
 #include "adapters/kafka/marks.h"
+#include "core/base/clock.h"
 
 #include <stdio.h>
 
@@ -75,16 +75,22 @@ static void config_number(rd_kafka_NewTopic_t *wish, const char *name, uint64_t 
 	rd_kafka_NewTopic_set_config(wish, name, text);
 }
 
-static void config_fill(const struct kafka_options *options, const struct topic *topic,
+static void config_fill(struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_t *wish)
 {
+	struct kafka_facts facts = kafka_facts_get(adapter);
+	uint32_t min_insync = adapter->options.min_insync;
+
+	// The broker's default may change; what was promised must not.
+	if (!min_insync && topic->durability >= DURABILITY_D2)
+		min_insync = facts.min_insync;
 	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "delete");
 	if (!topic->native)
 		rd_kafka_NewTopic_set_config(wish, "message.timestamp.type", "LogAppendTime");
 	if (topic->message_bytes) // and what a batch adds around a message
 		config_number(wish, "max.message.bytes", (uint64_t)topic->message_bytes + 4096);
-	if (options->min_insync)
-		config_number(wish, "min.insync.replicas", options->min_insync);
+	if (min_insync)
+		config_number(wish, "min.insync.replicas", min_insync);
 	if (topic->retention_ms)
 		config_number(wish, "retention.ms", topic->retention_ms);
 	else
@@ -124,7 +130,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
 		return RD_KAFKA_RESP_ERR__INVALID_ARG;
 	}
-	config_fill(&adapter->options, topic, wish);
+	config_fill(adapter, topic, wish);
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
 	rd_kafka_CreateTopics(client_handle(adapter->producer), &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
@@ -172,19 +178,41 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 // It is there: is it the one that is meant?
 static void topic_compare(struct adapter *adapter, struct errand *errand)
 {
-	struct kafka_mark mark = {.physical = errand->topic->physical};
+	const struct topic *topic = errand->topic;
+	struct kafka_mark mark = {.physical = topic->physical};
 	uint32_t count, led;
 
 	if (errand_failed(errand, adapter, kafka_marks_read(adapter, &mark, 1), NULL) ||
-	    errand_failed(errand, adapter,
-			  partitions_ask(adapter, errand->topic->physical, &count, &led), NULL))
+	    errand_failed(errand, adapter, partitions_ask(adapter, topic->physical, &count, &led),
+			  NULL))
 		return;
-	if (mark.incarnation && mark.incarnation != errand->topic->incarnation)
+	if (mark.incarnation && mark.incarnation != topic->incarnation)
 		errand_refuse(errand, CODE_CONFLICT, "it exists as another incarnation");
-	else if (count > errand->topic->partitions)
+	else if (!count && topic->imported)
+		errand_refuse(errand, CODE_CONFLICT, "it is not on the cluster");
+	else if (count > topic->partitions && !topic->imported)
 		errand_refuse(errand, CODE_CONFLICT, "it exists with more partitions");
-	else if (count && count < errand->topic->partitions)
+	else if (count && count < topic->partitions)
 		partitions_add(adapter, errand);
+}
+
+// What the cluster cannot promise is refused now, not found out when a broker is lost.
+static bool class_refused(struct adapter *adapter, struct errand *errand)
+{
+	struct kafka_facts facts = kafka_facts_get(adapter);
+	char reason[KAFKA_REASON];
+
+	if (errand->topic->durability < DURABILITY_D2 || errand->topic->imported)
+		return false;
+	if (!facts.known &&
+	    errand_failed(errand, adapter, kafka_facts_ask(adapter, KAFKA_ASK_MS), NULL))
+		return true;
+	facts = kafka_facts_get(adapter);
+	if (kafka_facts_durability(&facts, &adapter->options, reason) >=
+	    (enum durability)errand->topic->durability)
+		return false;
+	errand_refuse(errand, CODE_UNSUPPORTED_BY_BACKEND, reason);
+	return true;
 }
 
 // The coordinator may hear of the topic later than who was asked for its metadata.
@@ -210,7 +238,10 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 {
 	struct adapter_topic *open;
 
-	if (topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+	if (class_refused(adapter, errand))
+		return;
+	if (errand->topic->imported ||
+	    topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 		topic_compare(adapter, errand);
 	if (errand->code == CODE_OK)
 		errand_failed(errand, adapter,
@@ -270,27 +301,40 @@ static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *
 	return error;
 }
 
+// Its mark goes, so that it can be imported again.
+static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct errand *errand)
+{
+	const struct kafka_mark none = {.physical = errand->topic->physical};
+	rd_kafka_resp_err_t error = kafka_marks_write(adapter, &none, 1);
+
+	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		error = RD_KAFKA_RESP_ERR_NO_ERROR; // somebody has deleted it
+	errand_failed(errand, adapter, error, NULL);
+	return error;
+}
+
 static void delete_run(struct adapter *adapter, struct errand *errand)
 {
-	struct kafka_mark mark = {.physical = errand->topic->physical};
+	const struct topic *topic = errand->topic;
+	struct kafka_mark mark = {.physical = topic->physical};
 	struct adapter_topic *open;
 	bool another;
 
 	// Without its mark nobody can tell, and the name is the only thing there is to go by.
 	another = !kafka_marks_read(adapter, &mark, 1) && mark.incarnation &&
-		  mark.incarnation != errand->topic->incarnation;
-	if (!another && topic_remove(adapter, errand))
+		  mark.incarnation != topic->incarnation;
+	if (!another &&
+	    (topic->imported ? topic_let_go(adapter, errand) : topic_remove(adapter, errand)))
 		return;
-	kafka_life_end(adapter, errand->topic);
-	open = kafka_topic_find(adapter, errand->topic->object.id);
+	kafka_life_end(adapter, topic);
+	open = kafka_topic_find(adapter, topic->object.id);
 	if (open) {
-		if (open->model->incarnation == errand->topic->incarnation)
+		if (open->model->incarnation == topic->incarnation)
 			kafka_topic_gone(open);
 		kafka_topic_close(open);
 	}
-	if (!another)
-		errand_failed(errand, adapter,
-			      partitions_await(adapter, errand->topic->physical, 0),
+	if (!another && !topic->imported)
+		errand_failed(errand, adapter, partitions_await(adapter, topic->physical, 0),
 			      "it is deleted, but the cluster still names it");
 }
 

@@ -26,8 +26,10 @@ static void log_line(const struct client *client, rd_kafka_event_t *event)
 
 	if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
 		return;
-	// What is wrong with connections comes as an event, too, and is told once.
-	if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0)
+	// What is wrong with connections comes as an event, too, and is told once; topics grow and
+	// go, and brokers that start ask for patience.
+	if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 ||
+	    strcmp(facility, "PARTCNT") == 0 || strstr(text, ": retrying"))
 		return;
 	if (level <= 3)
 		log_error(client->config.log, "KAFKA-CLIENT", "%s: %s", facility, text);

@@ -58,8 +58,11 @@ struct adapter_topic {
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions
 	bool gone;                           // atomic: deleted; sends answer NOT_FOUND
+	uint8_t durability; // atomic, enum durability: what its copies are good for, as far as
+			    // known
 	// The watcher's.
-	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns;
+	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, copies_due_ns;
+	uint32_t replicas; // of the partition that has the fewest
 	bool marked;
 	pthread_mutex_t watch_lock;
 	struct list watches; // of log_watch.node

@@ -76,10 +76,11 @@ static struct submit_run refused(const struct submit *submit, uint32_t number,
 				   .outcome = OUTCOME_REJECTED};
 }
 
-// What the topic asked for, as far as the cluster goes.
-static enum durability durability_of(struct adapter *adapter, const struct topic *topic)
+// What the topic asked for, as far as its copies go.
+static enum durability durability_of(const struct adapter_topic *topic)
 {
-	return kafka_capabilities(adapter) & CAP_D2 ? topic->durability : DURABILITY_D1;
+	return MIN((enum durability)topic->model->durability,
+		   (enum durability)__atomic_load_n(&topic->durability, __ATOMIC_ACQUIRE));
 }
 
 static struct submit_run reported(struct adapter *adapter, const struct submit *submit,
@@ -92,7 +93,7 @@ static struct submit_run reported(struct adapter *adapter, const struct submit *
 		run.outcome = OUTCOME_OK;
 		run.code = CODE_OK;
 		run.retry_after_ms = 0;
-		run.durability = (uint8_t)durability_of(adapter, submit->topic->model);
+		run.durability = (uint8_t)durability_of(submit->topic);
 		if (message->offset >= 0)
 			run.offset = (uint64_t)message->offset;
 		break;

@@ -83,6 +83,10 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 	topic->adapter = adapter;
 	topic->model = model_ref(model);
 	topic->refs = 1;
+	// Ours are made as the cluster's class wants it; of others nothing is known yet.
+	topic->durability =
+		(uint8_t)(model->imported ? DURABILITY_D1
+					  : capabilities_durability(kafka_capabilities(adapter)));
 	list_init(&topic->watches);
 	pthread_mutex_init(&topic->watch_lock, NULL);
 	topic->producing =

@@ -5,6 +5,7 @@
 // however many topics there are, so a broker that does not answer delays news and nothing else.
 
 #include "adapters/kafka/call.h"
+#include "adapters/kafka/configs.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/marks.h"
 #include "core/base/clock.h"
@@ -12,15 +13,17 @@
 #include <errno.h>
 #include <time.h>
 
-#define LOOK_MS       1000
-#define LOOK_SOON_MS  20 // after a poke: what is opened together is looked at together
-#define CALL_MS       2000
-#define FACTS_MS      60000 // between two looks at the cluster as a whole
-#define MISSING_MS    2000  // metadata may not have heard of a new topic yet
-#define MARK_MS       5000
-#define MARK_KEEP_MS  (12u * 3600 * 1000) // far below the shortest time brokers keep commits
-#define UNANSWERED_MS 10000 // a topic whose bounds do not come is left alone for so long
-#define SINGLE_MS     500
+#define LOOK_MS        1000
+#define LOOK_SOON_MS   20 // after a poke: what is opened together is looked at together
+#define CALL_MS        2000
+#define FACTS_MS       60000 // between two looks at the cluster as a whole
+#define MISSING_MS     2000  // metadata may not have heard of a new topic yet
+#define MARK_MS        5000
+#define MARK_KEEP_MS   (12u * 3600 * 1000) // far below the shortest time brokers keep commits
+#define UNANSWERED_MS  10000 // a topic whose bounds do not come is left alone for so long
+#define COPIES_MS      (5u * 60 * 1000)
+#define COPIES_AT_ONCE 100
+#define SINGLE_MS      500
 
 struct kafka_watcher {
 	struct adapter *adapter;
@@ -94,6 +97,11 @@ static int row_compare(const void *name, const void *row)
 
 static void partitions_look(struct adapter_topic *topic, const struct rd_kafka_metadata_topic *row)
 {
+	uint32_t replicas = UINT32_MAX;
+
+	for (int i = 0; i < row->partition_cnt; ++i)
+		replicas = MIN(replicas, (uint32_t)row->partitions[i].replica_cnt);
+	topic->replicas = row->partition_cnt ? replicas : 0;
 	for (int i = 0; i < row->partition_cnt; ++i) {
 		struct kafka_partition *partition =
 			kafka_partition_of(topic, (uint32_t)row->partitions[i].id);
@@ -206,6 +214,52 @@ static void marks_look(struct kafka_watcher *watcher)
 	free(due);
 }
 
+// ---- copies
+
+struct copies {
+	struct adapter_topic *topics[COPIES_AT_ONCE];
+	const char *names[COPIES_AT_ONCE];
+	size_t count;
+};
+
+static void copies_note(void *ctx, const char *resource, const char *name, const char *value)
+{
+	const struct copies *copies = ctx;
+
+	if (strcmp(name, "min.insync.replicas") != 0)
+		return;
+	for (size_t i = 0; i < copies->count; ++i) {
+		struct adapter_topic *topic = copies->topics[i];
+
+		if (strcmp(topic->model->physical, resource) == 0)
+			__atomic_store_n(
+				&topic->durability,
+				(uint8_t)kafka_durability(topic->replicas,
+							  (uint32_t)strtoul(value, NULL, 10)),
+				__ATOMIC_RELEASE);
+	}
+}
+
+// How many brokers must have a message before it is acknowledged, topic by topic.
+static void copies_look(struct kafka_watcher *watcher)
+{
+	uint64_t now_ns = clock_now_ns();
+	struct copies copies = {.count = 0};
+
+	for (size_t i = 0; i < watcher->count && copies.count < COPIES_AT_ONCE; ++i) {
+		struct adapter_topic *topic = watcher->topics[i];
+
+		if (topic->missing_ns || !topic->replicas || now_ns < topic->copies_due_ns)
+			continue;
+		topic->copies_due_ns = now_ns + COPIES_MS * MS_NS;
+		copies.topics[copies.count] = topic;
+		copies.names[copies.count++] = topic->model->physical;
+	}
+	if (copies.count)
+		kafka_configs_ask(watcher->adapter, RD_KAFKA_RESOURCE_TOPIC, copies.names,
+				  copies.count, copies_note, &copies);
+}
+
 // ---- bounds
 
 static size_t bounds_due(struct kafka_watcher *watcher, struct adapter_topic **due)
@@ -262,8 +316,9 @@ static void look(struct kafka_watcher *watcher)
 	if (!topics_take(watcher))
 		return;
 	if (metadata_look(watcher)) {
-		marks_look(watcher);
 		bounds_look(watcher);
+		marks_look(watcher);
+		copies_look(watcher);
 	}
 	topics_return(watcher);
 }
