@@ -75,6 +75,31 @@ static void config_number(rd_kafka_NewTopic_t *wish, const char *name, uint64_t 
 	rd_kafka_NewTopic_set_config(wish, name, text);
 }
 
+static uint64_t within(uint64_t value, uint64_t least, uint64_t most)
+{
+	return MIN(MAX(value, least), most);
+}
+
+// Kafka forgets whole segments, so a topic keeps up to one of them more than it is told: a quarter
+// of that, as far as segments can be so small.
+static void retention_fill(const struct topic *topic, rd_kafka_NewTopic_t *wish)
+{
+	// It counts each partition by itself.
+	uint64_t bytes = topic->retention_bytes / topic->partitions;
+
+	rd_kafka_NewTopic_set_config(wish, "retention.ms", "-1");
+	rd_kafka_NewTopic_set_config(wish, "retention.bytes", "-1");
+	if (topic->retention_ms) {
+		config_number(wish, "retention.ms", topic->retention_ms);
+		config_number(wish, "segment.ms",
+			      within(topic->retention_ms / 4, 10 * 60000, 7 * 86400000ull));
+	}
+	if (topic->retention_bytes) {
+		config_number(wish, "retention.bytes", MAX(bytes, 1));
+		config_number(wish, "segment.bytes", within(bytes / 4, 1 << 20, 1 << 30));
+	}
+}
+
 static void config_fill(struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_t *wish)
 {
@@ -91,15 +116,7 @@ static void config_fill(struct adapter *adapter, const struct topic *topic,
 		config_number(wish, "max.message.bytes", (uint64_t)topic->message_bytes + 4096);
 	if (min_insync)
 		config_number(wish, "min.insync.replicas", min_insync);
-	if (topic->retention_ms)
-		config_number(wish, "retention.ms", topic->retention_ms);
-	else
-		rd_kafka_NewTopic_set_config(wish, "retention.ms", "-1");
-	if (topic->retention_bytes) // Kafka counts each partition by itself
-		config_number(wish, "retention.bytes",
-			      MAX(topic->retention_bytes / topic->partitions, 1));
-	else
-		rd_kafka_NewTopic_set_config(wish, "retention.bytes", "-1");
+	retention_fill(topic, wish);
 }
 
 static rd_kafka_resp_err_t topics_error(const rd_kafka_topic_result_t **topics, size_t count,

@@ -19,13 +19,11 @@ enum durability kafka_durability(uint32_t replication, uint32_t min_insync)
 
 // ---- the version
 
-// Settings by which versions can be told apart, the newest last: what a later row says holds.
+// Settings by which later versions can be told apart, the newest last: what a later row says
+// holds.
 static const struct {
 	const char *name, *version;
 } traits[] = {
-	{"log.retention.ms", "older than 3.9, or unknown"},
-	{"group.share.enable", "3.9 or a preview of 4.0"},
-	{"group.coordinator.append.linger.ms", "3.8 or later"},
 	{"share.coordinator.threads", "4.0 or later"},
 	{"group.streams.session.timeout.ms", "4.1 or later"},
 };

@@ -1229,43 +1229,55 @@ static void messages_can_be_queried(struct bench *bench)
 	model_unref(topic);
 }
 
-// Waits until retention has left no more than so many bytes; the answer's `member`.
-static json_int_t wait_for_bytes(struct bench *bench, const struct topic *topic, json_int_t most,
-				 const char *member)
+// Waits until retention has left no more than so many messages; how many it left.
+static json_int_t wait_for_kept(struct bench *bench, const struct topic *topic, json_int_t most,
+				bool *ret_exact)
 {
-	json_int_t bytes = INT64_MAX, value = 0;
+	json_int_t kept = INT64_MAX;
 
-	for (unsigned i = 0; i < 400 && bytes > most; ++i) {
+	for (unsigned i = 0; i < 400 && kept > most; ++i) {
 		json_t *answer = bench_describe(bench, topic, NULL);
+		const json_t *row = json_array_get(json_object_get(answer, "partitions"), 0);
 
-		bytes = sum_of(answer, "bytes");
-		value = sum_of(answer, member);
+		kept = sum_of(answer, "end") - sum_of(answer, "first");
+		*ret_exact = json_is_integer(json_object_get(row, "bytes"));
 		json_decref(answer);
 		usleep(20000);
 	}
-	CHECK(bytes <= most);
-	return value;
+	CHECK(kept <= most);
+	return kept;
 }
 
+// Who cannot say how many bytes there are deletes in pieces of a mebibyte or more: two of them a
+// partition may be there beside what was asked for.
 static void retention_by_size(struct bench *bench)
 {
-	struct topic_wish wish = {.partitions = 2, .retention_bytes = 400 << 10};
+	enum { COUNT = 12000, BATCH = 50, KEPT = 400 << 10, SIZE = 1000 };
+	struct topic_wish wish = {.partitions = 2, .retention_bytes = KEPT};
 	const struct topic *topic = bench_topic(bench, &wish);
 	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
 	struct reader *reader = reader_open(bench, topic, group);
-	static uint8_t body[1000];
+	static uint8_t body[SIZE];
+	struct message messages[BATCH];
 	struct source_partition rows[2];
+	json_int_t kept;
+	bool exact;
 
 	CHECK(reader_wait_state(reader, SOURCE_READY, SHORT_MS));
-	for (uint32_t i = 0; i < 2000; ++i) {
-		struct message message = {
-			.partition = i % 2, .number = i, .body = {body, sizeof body}};
-
-		bench_send_ok(bench, topic, &message, 1);
+	for (uint32_t i = 0; i < COUNT; ++i) {
+		messages[i % BATCH] = (struct message){
+			.partition = i / BATCH % 2, .number = i, .body = {body, sizeof body}};
+		if (i % BATCH == BATCH - 1)
+			bench_send_ok(bench, topic, messages, BATCH);
 	}
-	CHECK(wait_for_bytes(bench, topic, 400 << 10, "bytes") >= 300 << 10);
+	kept = wait_for_kept(bench, topic, (KEPT + (4 << 20)) / SIZE, &exact);
+	CHECK(kept >= (300 << 10) / SIZE);
+	if (exact)
+		wait_for_kept(bench, topic, KEPT / SIZE, &exact);
+	usleep(1500 * 1000);             // a source may hear of it with its next look
 	reader_backlog(reader, rows, 2); // what is gone is no backlog
-	CHECK_EQ(rows[0].ready + rows[1].ready, 2000 - rows[0].first - rows[1].first);
+	CHECK_EQ(rows[0].ready + rows[1].ready, COUNT - rows[0].first - rows[1].first);
+	CHECK(rows[0].first > 0 && rows[1].first > 0);
 	reader_close(reader);
 	models_end(topic, group);
 }
@@ -1276,12 +1288,13 @@ static void retention_by_age(struct bench *bench)
 	const struct topic *topic = bench_topic(bench, &wish);
 	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
 	struct reader *reader = reader_open(bench, topic, group);
+	bool exact;
 	struct got got[2];
 
 	bench_fill(bench, topic, 0, 0, 10);
 	reader_demand(reader, 2, 1 << 20);
 	take_all(reader, got, 2);
-	CHECK_EQ(wait_for_bytes(bench, topic, 0, "first"), 10);
+	CHECK_EQ(wait_for_kept(bench, topic, 0, &exact), 0);
 	settle(reader, &got[0], SETTLE_ACK, 0);
 	settle(reader, &got[1], SETTLE_NACK, 0); // it is nowhere any more: gone
 	reader_drop(got, 2);
