@@ -21,6 +21,7 @@ static const struct {
 	{CAP_CONSUME, "consume"},
 	{CAP_D1, "class D1"},
 	{CAP_D2, "class D2"},
+	{CAP_D3, "class D3"},
 };
 
 static const char *missing(uint32_t capabilities)
@@ -67,7 +68,8 @@ static const char page_head[] =
 	"Written by `contract --table` (tests/contract); every \"yes\" is a case that the same\n"
 	"code runs against the backend in `tests/run --only contract`. A request for what a "
 	"backend\n"
-	"cannot do is answered UNSUPPORTED_BY_BACKEND with the reason, when it is made.\n"
+	"cannot do is answered UNSUPPORTED_BY_BACKEND with the reason, when it is made. Classes\n"
+	"D2 and D3 on Kafka: where the options or the brokers ask for two or more copies in step.\n"
 	"\n";
 
 static void capabilities_of(uint32_t *ret)
@@ -75,7 +77,12 @@ static void capabilities_of(uint32_t *ret)
 	for (size_t kind = 0; adapter_at(kind); ++kind) {
 		struct bench bench;
 
-		bench_open(&bench, adapter_at(kind)->kind, DURABILITY_D2, NULL, "");
+		// Of Kafka, a cluster that keeps copies.
+		bench_open(&bench, adapter_at(kind)->kind, DURABILITY_D2, NULL,
+			   strcmp(adapter_at(kind)->kind, "kafka") == 0
+				   ? "{\"bootstrap\": \"127.0.0.1:9\", \"replication\": 3, "
+				     "\"min_insync\": 2}"
+				   : "");
 		ret[kind] = bench.capabilities;
 		bench_close(&bench);
 	}

@@ -312,9 +312,26 @@ def suite_unit(options):
     return result + meson_tests("build", "--no-suite", "contract") if options.long else result
 
 
-def suite_contract(_):
-    """the same cases against every kind of backend, under the sanitizers"""
-    return meson_tests("build-asan", "--suite", "contract")
+def kafka_contract(path, version):
+    """The contract against a real Kafka of that version, brought up for it."""
+    kafka = "deploy/brokers/kafka"
+    with tempfile.TemporaryDirectory(prefix="mqp-kafka-") as folder:
+        where = ["--dir", folder]
+        # Retention is seen at work within seconds.
+        told = must([kafka, "up", *where, "--version", version, "--heap", "256", "--set", "log.retention.check.interval.ms=500"], f"Kafka {version} does not start")
+        try:
+            bootstrap = re.search(r"^bootstrap (\S+)", told, re.M).group(1)
+            return counted([path + "/tests/contract/contract", "kafka", "d1"], env={**SANITIZER_ENV, "CONTRACT_KAFKA": bootstrap})
+        finally:
+            run([kafka, "down", *where])
+
+
+def suite_contract(options):
+    """the same cases against every kind of backend, under the sanitizers: embedded, discard, a real Kafka 3.9 (--long: and 4.1)"""
+    result = meson_tests("build-asan", "--suite", "contract")
+    for version in ("3.9.1", "4.1.0") if options.long else ("3.9.1",):
+        result += kafka_contract("build-asan", version)
+    return result
 
 
 def suite_sim(options):
