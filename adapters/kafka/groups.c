@@ -246,7 +246,8 @@ static void delete_run(struct adapter *adapter, struct kafka_question *question)
 {
 	struct group_job *job = job_of(question);
 
-	group_delete_wait(job);
+	if (!job->group->imported) // else its offsets belong to whoever had them before
+		group_delete_wait(job);
 	if (job->offsets.code == CODE_OK)
 		known_group_deleted(adapter, job->group, job->topic, true);
 	kafka_job_end(job, job->offsets.code, NULL, job->offsets.text);
