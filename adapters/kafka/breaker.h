@@ -1,0 +1,39 @@
+// Whether a cluster is sent anything at all: a state machine over what is sent, what comes back,
+// and time, which is an argument. Pure; the caller locks.
+//
+//   closed ──► asked for a sign of life (silence, or no broker can be reached) ──none──► open
+//     ▲                                                                                  │
+//     └── a sign of life ── half open: asked again, every BREAKER_PAUSE_NS at most ◄──────┘
+//
+// Nobody's message is the probe: the cluster is asked something that costs nothing. Only when that
+// is not answered either are messages refused.
+#pragma once
+
+#include "core/base/clock.h"
+#include "core/base/util.h"
+
+#include <stdbool.h>
+
+#define BREAKER_SILENCE_NS (3 * S_NS)    // of messages under way, before the cluster is asked
+#define BREAKER_PAUSE_NS   (250 * MS_NS) // between two probes
+
+enum breaker_circuit { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN };
+
+struct breaker {
+	uint8_t circuit;    // enum breaker_circuit
+	bool probing;       // a probe is under way
+	bool heard;         // there was a sign of life since it left
+	uint64_t waiting;   // messages under way
+	uint64_t heard_ns;  // the last sign of life, or when the first of those under way left
+	uint64_t probed_ns; // when the last probe left
+};
+
+// May `count` messages be sent now? Those that may are under way until they have ended.
+// *ret_probe: the caller starts a probe, too.
+bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, bool *ret_probe);
+// So many have ended; `alive`: by an answer of the cluster, whatever it says.
+void breaker_ended(struct breaker *breaker, uint64_t count, bool alive, uint64_t now_ns);
+// No broker can be reached. True: the caller starts a probe.
+bool breaker_doubt(struct breaker *breaker, uint64_t now_ns);
+// The probe has ended. True: the caller starts the next one.
+bool breaker_probed(struct breaker *breaker, bool alive, uint64_t now_ns);
