@@ -33,7 +33,7 @@ struct breaker {
 bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, bool *ret_probe);
 // So many have ended; `alive`: by an answer of the cluster, whatever it says.
 void breaker_ended(struct breaker *breaker, uint64_t count, bool alive, uint64_t now_ns);
-// No broker can be reached. True: the caller starts a probe.
+// Something failed that concerns the cluster. True: the caller starts a probe.
 bool breaker_doubt(struct breaker *breaker, uint64_t now_ns);
 // The probe has ended. True: the caller starts the next one.
 bool breaker_probed(struct breaker *breaker, bool alive, uint64_t now_ns);

@@ -5,8 +5,9 @@
 
 #include "adapters/kafka/call.h"
 #include "adapters/kafka/facts.h"
+#include "adapters/kafka/health.h"
 #include "adapters/kafka/known.h"
-#include "core/base/clock.h"
+#include "adapters/kafka/sender.h"
 
 #include <errno.h>
 
@@ -15,15 +16,20 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 	struct adapter *adapter = ctx;
 
 	switch (rd_kafka_event_type(event)) {
-	case RD_KAFKA_EVENT_DR: kafka_delivered(adapter, event); break;
-	case RD_KAFKA_EVENT_ERROR:
-		if (kafka_trouble_note(&adapter->trouble, rd_kafka_event_error(event),
-				       rd_kafka_event_error_string(event), clock_now_ns()))
-			log_warn(adapter->log, "KAFKA-CLUSTER", "%s",
-				 rd_kafka_event_error_string(event));
-		break;
+	case RD_KAFKA_EVENT_ERROR: health_error(adapter, event); break;
 	default: kafka_call_event(event); break;
 	}
+}
+
+// Nothing is waited for that will not come.
+static int drain_ms(struct adapter *adapter)
+{
+	struct adapter_state state;
+
+	if (!adapter->health)
+		return 0;
+	kafka_state(adapter, &state);
+	return state.circuit == CIRCUIT_CLOSED ? (int)adapter->options.timeout_ms : 0;
 }
 
 static void adapter_free(struct adapter *adapter)
@@ -32,11 +38,13 @@ static void adapter_free(struct adapter *adapter)
 	kafka_watcher_stop(adapter->watcher);
 	fetcher_stop(adapter->fetcher);
 	retry_stores_stop(adapter->retries);
-	if (adapter->producer)
-		rd_kafka_flush(client_handle(adapter->producer), (int)adapter->options.timeout_ms);
+	sender_drain(adapter, drain_ms(adapter));
 	kafka_questions_stop(adapter);
+	sender_drain(adapter, 0); // a handle that took over meanwhile
+	sender_stop(adapter);
 	client_stop(adapter->producer);
 	client_stop(adapter->groups);
+	health_stop(adapter->health);
 	known_groups_stop(adapter->known);
 	kafka_facts_stop(adapter);
 	kafka_trouble_deinit(&adapter->trouble);
@@ -44,33 +52,6 @@ static void adapter_free(struct adapter *adapter)
 	kafka_options_deinit(&adapter->options);
 	free(adapter->lives);
 	free(adapter);
-}
-
-static int producer_start(struct adapter *adapter, char **ret_error)
-{
-	char memory[24], timeout[16];
-	const char *const settings[][2] = {
-		{"acks", "all"},
-		{"enable.idempotence", "true"},
-		{"linger.ms", "0"},
-		{"max.in.flight.requests.per.connection", "1"},
-		{"queue.buffering.max.messages", "10000000"},
-		{"queue.buffering.max.kbytes", memory},
-		{"message.timeout.ms", timeout},
-		{NULL, NULL},
-	};
-	const struct client_config config = {.options = &adapter->options,
-					     .type = RD_KAFKA_PRODUCER,
-					     .role = "produce",
-					     .settings = settings,
-					     .event = on_event,
-					     .ctx = adapter,
-					     .log = adapter->log};
-
-	snprintf(memory, sizeof memory, "%llu",
-		 (unsigned long long)(adapter->options.memory_bytes >> 10));
-	snprintf(timeout, sizeof timeout, "%u", adapter->options.timeout_ms);
-	return client_start(&config, &adapter->producer, ret_error);
 }
 
 // Offsets of groups are read and committed by a handle of their own, for two reasons. Only a handle
@@ -111,9 +92,11 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (r >= 0)
 		r = kafka_facts_start(adapter);
 	if (r >= 0)
-		r = producer_start(adapter, ret_error);
+		r = health_start(adapter);
 	if (r >= 0)
 		r = groups_start(adapter, ret_error);
+	if (r >= 0)
+		r = sender_start(adapter, ret_error);
 	if (r >= 0)
 		r = kafka_questions_start(adapter);
 	if (r >= 0)

@@ -10,16 +10,20 @@
 #include <pthread.h>
 
 struct fetcher;
+struct health;
 struct kafka_facts;
 struct kafka_watcher;
 struct kafka_questions;
 struct known_groups;
 struct retry_stores;
+struct sender;
 
 struct adapter {
 	struct kafka_options options;
 	struct log_ctx *log;
-	struct client *producer; // sends, and carries admin calls
+	struct client *producer; // carries admin calls, and sends until a fatal error
+	struct sender *sender;   // sender.c: what sends now
+	struct health *health;   // health.c
 	struct client *groups;   // carries what concerns consumer groups
 	struct fetcher *fetcher; // fetch.c
 	struct kafka_questions *questions;
@@ -53,7 +57,7 @@ struct adapter_topic {
 	struct list in_adapter;
 	uint32_t refs; // under topics_lock
 	const struct topic *model;
-	rd_kafka_topic_t *producing;         // the producer's
+	rd_kafka_topic_t *producing;         // atomic; the sender's, made by the first message
 	struct kafka_partition **partitions; // atomic
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions
@@ -130,7 +134,7 @@ void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t
 void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx);
 void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx);
 
-// The breaker's file: health, circuit, latency and the last error. `known` once a broker has told
+// health.c: health, circuit, latency and the last error. `known` once a broker has told
 // what kafka_capabilities() depends on: D2 and D3 need more than one node.
 void kafka_state(struct adapter *adapter, struct adapter_state *ret);
 

@@ -13,10 +13,14 @@
 
 #include "adapters/kafka/kafka.h"
 
+#include "adapters/kafka/health.h"
 #include "adapters/kafka/message.h"
+#include "adapters/kafka/sender.h"
 #include "core/base/clock.h"
 
-#define RETRY_MS 100u // a suggestion to who was refused for want of room
+// Suggestions to who was refused: for want of room, because the cluster does not answer.
+#define FULL_RETRY_MS 100u
+#define DOWN_RETRY_MS 250u
 
 struct batch {
 	struct submit *submit;
@@ -36,6 +40,11 @@ static struct batch *batch_new(struct submit *submit)
 	for (uint32_t i = 0; i < submit->count; ++i)
 		batch->numbers[i] = (uint16_t)i;
 	return batch;
+}
+
+static struct batch *batch_of(const uint16_t *place)
+{
+	return CONTAINER_OF(place - *place, struct batch, numbers);
 }
 
 // ---- answers
@@ -71,7 +80,7 @@ static struct submit_run refused(const struct submit *submit, uint32_t number,
 	return (struct submit_run){.count = 1,
 				   .partition = submit->records[number].partition,
 				   .offset = UINT64_MAX,
-				   .retry_after_ms = code == CODE_OVERLOADED ? RETRY_MS : 0,
+				   .retry_after_ms = code == CODE_OVERLOADED ? FULL_RETRY_MS : 0,
 				   .code = (uint16_t)code,
 				   .outcome = OUTCOME_REJECTED};
 }
@@ -83,8 +92,8 @@ static enum durability durability_of(const struct adapter_topic *topic)
 		   (enum durability)__atomic_load_n(&topic->durability, __ATOMIC_ACQUIRE));
 }
 
-static struct submit_run reported(struct adapter *adapter, const struct submit *submit,
-				  uint32_t number, const rd_kafka_message_t *message)
+static struct submit_run reported(const struct submit *submit, uint32_t number,
+				  const rd_kafka_message_t *message)
 {
 	struct submit_run run = refused(submit, number, message->err);
 
@@ -126,17 +135,21 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 	struct submit *ended = NULL, **ended_tail = &ended;
 	struct rising rising = {NULL, 0};
 	const rd_kafka_message_t *message;
+	uint64_t count = 0, since_ns = 0;
+	bool alive = false;
 
 	while ((message = rd_kafka_event_message_next(event))) {
 		const uint16_t *place = message->_private;
-		struct batch *batch = (struct batch *)(void *)((char *)message->_private -
-							       *place * sizeof *place -
-							       offsetof(struct batch, numbers));
+		struct batch *batch = batch_of(place);
 		struct submit *submit = batch->submit;
-		struct submit_run run = reported(adapter, submit, *place, message);
+		struct submit_run run = reported(submit, *place, message);
 
+		++count;
+		// The codes of brokers are positive, those of the client itself negative.
+		alive |= message->err >= RD_KAFKA_RESP_ERR_NO_ERROR;
 		rise(&rising, submit, &run);
 		if (batch_note(batch, *place, &run)) {
+			since_ns = submit->submitted_ns;
 			submit->adapter_private = batch;
 			submit->next = NULL;
 			*ended_tail = submit;
@@ -145,6 +158,7 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 	}
 	if (rising.partition)
 		kafka_partition_end(rising.partition, rising.end);
+	health_ended(adapter, count, alive, since_ns ? clock_now_ns() - since_ns : 0);
 	while (ended) {
 		struct submit *submit = ended;
 
@@ -155,11 +169,16 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 
 // ---- sending
 
-static rd_kafka_resp_err_t message_send(struct batch *batch, uint32_t number, int64_t now_ms)
+struct way {
+	rd_kafka_t *handle;
+	rd_kafka_topic_t *topic;
+	bool native;
+	int64_t now_ms;
+};
+
+static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *batch, uint32_t number)
 {
-	struct submit *submit = batch->submit;
-	const struct submit_record *record = &submit->records[number];
-	struct adapter_topic *topic = submit->topic;
+	const struct submit_record *record = &batch->submit->records[number];
 	struct record_view view;
 	rd_kafka_vu_t parts[7];
 	rd_kafka_error_t *error;
@@ -167,7 +186,7 @@ static rd_kafka_resp_err_t message_send(struct batch *batch, uint32_t number, in
 	size_t count = 0;
 
 	record_read(record->data, &view);
-	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic->producing};
+	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = way->topic};
 	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION,
 					 .u.i32 = (int32_t)record->partition};
 	parts[count++] =
@@ -180,16 +199,16 @@ static rd_kafka_resp_err_t message_send(struct batch *batch, uint32_t number, in
 		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = &batch->numbers[number]};
 	// Never later than now: a broker may refuse the whole batch it comes in with others.
 	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
-					 .u.i64 = MAX(MIN(view.created_ms, now_ms), 1)};
-	if (message_has_headers(record->data, topic->model->native)) {
-		rd_kafka_headers_t *headers = message_headers(&view, topic->model->native);
+					 .u.i64 = MAX(MIN(view.created_ms, way->now_ms), 1)};
+	if (message_has_headers(record->data, way->native)) {
+		rd_kafka_headers_t *headers = message_headers(&view, way->native);
 
 		if (!headers)
 			return RD_KAFKA_RESP_ERR__QUEUE_FULL;
 		parts[count++] =
 			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers};
 	}
-	error = rd_kafka_produceva(client_handle(topic->adapter->producer), parts, count);
+	error = rd_kafka_produceva(way->handle, parts, count);
 	if (error) {
 		code = rd_kafka_error_code(error);
 		rd_kafka_error_destroy(error);
@@ -217,29 +236,64 @@ static void stuck_note(struct stuck *stuck, uint32_t partition, rd_kafka_resp_er
 	stuck->error = error;
 }
 
-static void batch_send(struct batch *batch)
+// Enqueues what can be; returns how many were refused. After the last message the batch may be
+// gone.
+static uint32_t batch_send(const struct way *way, struct batch *batch, struct stuck *stuck)
 {
-	struct stuck stuck = {.partition = UINT32_MAX};
 	struct submit *submit = batch->submit;
-	int64_t now_ms = clock_wall_ms();
+	uint32_t refusals = 0;
 	bool last = false;
 
-	// After the last message the batch may be gone.
 	for (uint32_t i = 0, count = submit->count; i < count; ++i) {
 		uint32_t partition = submit->records[i].partition;
-		rd_kafka_resp_err_t error = stuck.all || partition == stuck.partition
-						    ? stuck.error
-						    : message_send(batch, i, now_ms);
+		rd_kafka_resp_err_t error = stuck->all || partition == stuck->partition
+						    ? stuck->error
+						    : message_send(way, batch, i);
 		struct submit_run run;
 
 		if (!error)
 			continue;
-		stuck_note(&stuck, partition, error);
+		++refusals;
+		stuck_note(stuck, partition, error);
 		run = refused(submit, i, error);
 		last = batch_note(batch, i, &run);
 	}
 	if (last)
 		batch_answer(batch);
+	return refusals;
+}
+
+// A refusal may say something about the handle or the topic, rather than about the message.
+static void refusals_look(struct adapter *adapter, const struct stuck *stuck)
+{
+	if (stuck->error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+		kafka_watcher_poke(adapter);
+	else
+		sender_check(adapter);
+}
+
+static void batch_send_now(struct adapter *adapter, struct batch *batch)
+{
+	struct adapter_topic *topic = batch->submit->topic;
+	struct stuck stuck = {.partition = UINT32_MAX};
+	struct way way = {.native = topic->model->native, .now_ms = clock_wall_ms()};
+	uint32_t refusals;
+
+	way.handle = sender_enter(adapter);
+	way.topic = sender_topic(way.handle, topic);
+	if (!way.topic)
+		stuck = (struct stuck){.all = true, .error = RD_KAFKA_RESP_ERR__QUEUE_FULL};
+	refusals = batch_send(&way, batch, &stuck);
+	sender_leave(adapter);
+	if (refusals) {
+		health_ended(adapter, refusals, false, 0);
+		refusals_look(adapter, &stuck);
+	}
+}
+
+static void refuse(struct submit *submit, enum code code, uint32_t retry_after_ms)
+{
+	submit_finish(submit, OUTCOME_REJECTED, code, retry_after_ms);
 }
 
 void kafka_submit(struct adapter *adapter, struct submit *submit)
@@ -247,14 +301,19 @@ void kafka_submit(struct adapter *adapter, struct submit *submit)
 	struct batch *batch;
 
 	if (__atomic_load_n(&submit->topic->gone, __ATOMIC_ACQUIRE)) {
-		submit_finish(submit, OUTCOME_REJECTED, CODE_NOT_FOUND, 0);
+		refuse(submit, CODE_NOT_FOUND, 0);
+		return;
+	}
+	if (!health_admit(adapter, submit->count)) {
+		refuse(submit, CODE_BACKEND_DOWN, DOWN_RETRY_MS);
 		return;
 	}
 	batch = batch_new(submit);
 	if (!batch) {
-		submit_finish(submit, OUTCOME_REJECTED, CODE_OVERLOADED, RETRY_MS);
+		health_ended(adapter, submit->count, false, 0);
+		refuse(submit, CODE_OVERLOADED, FULL_RETRY_MS);
 		return;
 	}
 	buf_ref(submit->buf);
-	batch_send(batch);
+	batch_send_now(adapter, batch);
 }

@@ -4,12 +4,6 @@
 
 #define NOT_YET "the kafka adapter cannot do this yet"
 
-// the breaker
-void kafka_state(struct adapter *adapter, struct adapter_state *ret)
-{
-	*ret = (struct adapter_state){.health = ADAPTER_READY, .circuit = CIRCUIT_CLOSED};
-}
-
 // group_reset.c
 void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const json_t *to, bool preview,

@@ -2,6 +2,8 @@
 
 #include "adapters/kafka/kafka.h"
 
+#include "adapters/kafka/sender.h"
+
 #include <errno.h>
 
 struct kafka_array {
@@ -67,8 +69,6 @@ static void topic_free(struct adapter_topic *topic)
 		free(topic->partitions[i]);
 	}
 	arrays_free(topic->arrays);
-	if (topic->producing)
-		rd_kafka_topic_destroy(topic->producing);
 	pthread_mutex_destroy(&topic->watch_lock);
 	model_unref(topic->model);
 	free(topic);
@@ -89,10 +89,8 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 					  : capabilities_durability(kafka_capabilities(adapter)));
 	list_init(&topic->watches);
 	pthread_mutex_init(&topic->watch_lock, NULL);
-	topic->producing =
-		rd_kafka_topic_new(client_handle(adapter->producer), model->physical, NULL);
 	kafka_topic_grow(topic, model->partitions);
-	if (topic->producing && topic->partition_count == model->partitions)
+	if (topic->partition_count == model->partitions)
 		return topic;
 	topic_free(topic);
 	return NULL;
@@ -162,8 +160,10 @@ void kafka_topic_close(struct adapter_topic *topic)
 
 	pthread_mutex_lock(&adapter->topics_lock);
 	last = --topic->refs == 0;
-	if (last)
+	if (last) {
 		list_unlink(&topic->in_adapter);
+		sender_topic_drop(topic);
+	}
 	pthread_mutex_unlock(&adapter->topics_lock);
 	if (last)
 		topic_free(topic);

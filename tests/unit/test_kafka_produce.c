@@ -1,0 +1,406 @@
+// adapters/kafka/produce, sender and health, in front of librdkafka's own mock of a cluster: how
+// batches are answered when all is well and when it is not.
+//
+// The mock knows neither admin calls nor groups; what needs those is in tests/contract.
+
+#include "adapters/kafka/sender.h"
+#include "core/base/clock.h"
+#include "core/wire/record.h"
+#include "tests/unit/unit.h"
+
+#include <librdkafka/rdkafka_mock.h>
+
+#define TOPIC      "produced"
+#define PARTITIONS 3
+#define WAIT_MS    10000
+
+extern const struct adapter_ops kafka_ops;
+
+struct lab {
+	rd_kafka_t *owner; // of the mock
+	rd_kafka_mock_cluster_t *mock;
+	struct adapter *adapter;
+	const struct topic *model;
+	struct adapter_topic *topic;
+};
+
+static struct log_ctx *quiet(void)
+{
+	return NULL;
+}
+
+static void lab_open(struct lab *lab, const char *more_options)
+{
+	char text[256], options[256], *error = NULL;
+	struct cluster cluster = {.name = "mock", .kind = "kafka", .options_json = options};
+	struct adapter_env env = {.data_dir = "/nonexistent", .log = quiet()};
+	struct topic draft = {.object.id = 1,
+			      .name = TOPIC,
+			      .physical = TOPIC,
+			      .incarnation = 1,
+			      .partitions = PARTITIONS,
+			      .durability = DURABILITY_D1};
+
+	lab->owner = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
+	CHECK(lab->owner);
+	lab->mock = rd_kafka_mock_cluster_new(lab->owner, 1);
+	CHECK(lab->mock);
+	CHECK(!rd_kafka_mock_topic_create(lab->mock, TOPIC, PARTITIONS, 1));
+	snprintf(options, sizeof options, "{\"bootstrap\": \"%s\"%s}",
+		 rd_kafka_mock_cluster_bootstraps(lab->mock), more_options);
+	CHECK_EQ(kafka_ops.open(&cluster, &env, &lab->adapter, &error), 0);
+	lab->model = model_new(MODEL_TOPIC, &draft);
+	lab->topic = kafka_ops.topic_open(lab->adapter, lab->model);
+	CHECK(lab->topic);
+}
+
+struct latch {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool done;
+};
+
+static void latch_open(void *ctx)
+{
+	struct latch *latch = ctx;
+
+	pthread_mutex_lock(&latch->lock);
+	latch->done = true;
+	pthread_cond_signal(&latch->changed);
+	pthread_mutex_unlock(&latch->lock);
+}
+
+static bool latch_wait(struct latch *latch, unsigned wait_ms)
+{
+	struct timespec until;
+	int r = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += wait_ms / 1000;
+	until.tv_nsec += wait_ms % 1000 * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&latch->lock);
+	while (!latch->done && r == 0)
+		r = pthread_cond_timedwait(&latch->changed, &latch->lock, &until);
+	pthread_mutex_unlock(&latch->lock);
+	return latch->done;
+}
+
+static void lab_close(struct lab *lab)
+{
+	struct latch latch = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+
+	if (lab->topic)
+		kafka_ops.topic_close(lab->topic);
+	kafka_ops.close(lab->adapter, latch_open, &latch);
+	CHECK(latch_wait(&latch, 60000));
+	model_unref(lab->model);
+	rd_kafka_mock_cluster_destroy(lab->mock);
+	rd_kafka_destroy(lab->owner);
+}
+
+// ---- batches
+
+#define BATCH_MAX 4096
+
+struct batch_sent {
+	struct submit submit; // first
+	struct submit_record records[BATCH_MAX];
+	struct submit_run runs[BATCH_MAX];
+	uint64_t ends[PARTITIONS]; // of the partitions when it was answered
+	bool closes;               // the topic, when it has been answered
+	struct latch latch;
+};
+
+static void on_done(struct submit *submit)
+{
+	struct batch_sent *batch = CONTAINER_OF(submit, struct batch_sent, submit);
+	uint64_t first;
+
+	for (uint32_t i = 0; i < PARTITIONS; ++i)
+		kafka_bounds(submit->topic, i, &first, &batch->ends[i]);
+	if (batch->closes)
+		kafka_ops.topic_close(submit->topic);
+	latch_open(&batch->latch);
+}
+
+// `count` records of `size` bytes, in turn to the partitions of the list ("012").
+static struct batch_sent *send_some(struct lab *lab, uint32_t count, size_t size,
+				    const char *partitions)
+{
+	struct batch_sent *batch = calloc(1, sizeof *batch);
+	uint8_t *body = calloc(1, size + 1);
+	struct record_parts parts = {.id = (const uint8_t *)"0123456789abcdef",
+				     .created_ms = 1700000000000,
+				     .body = {body, size}};
+	uint32_t record_bytes = (uint32_t)record_parts_size(&parts);
+	struct buf *buf;
+
+	CHECK(batch && body && count <= BATCH_MAX);
+	CHECK_EQ(buf_new((size_t)record_bytes * count, &buf), 0);
+	for (uint32_t i = 0; i < count; ++i) {
+		uint8_t *room = buf->data + (size_t)i * record_bytes;
+
+		record_write(&parts, room);
+		batch->records[i] = (struct submit_record){
+			room, record_bytes, (uint32_t)(partitions[i % strlen(partitions)] - '0')};
+	}
+	batch->latch = (struct latch){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+	batch->submit = (struct submit){.topic = lab->topic,
+					.buf = buf,
+					.records = batch->records,
+					.count = count,
+					.runs = batch->runs,
+					.done = on_done,
+					.submitted_ns = clock_now_ns()};
+	free(body);
+	kafka_ops.submit(lab->adapter, &batch->submit);
+	buf_unref(buf);
+	return batch;
+}
+
+static void answered(struct batch_sent *batch, unsigned wait_ms)
+{
+	uint32_t count = 0;
+
+	CHECK(latch_wait(&batch->latch, wait_ms));
+	for (uint32_t i = 0; i < batch->submit.run_count; ++i)
+		count += batch->runs[i].count;
+	CHECK_EQ(count, batch->submit.count);
+}
+
+static void expect_all(struct batch_sent *batch, enum outcome outcome, enum code code)
+{
+	answered(batch, WAIT_MS);
+	for (uint32_t i = 0; i < batch->submit.run_count; ++i) {
+		CHECK_EQ(batch->runs[i].code, code);
+		CHECK_EQ(batch->runs[i].outcome, outcome);
+	}
+	free(batch);
+}
+
+static void expect_ok(struct lab *lab)
+{
+	expect_all(send_some(lab, 4, 100, "0"), OUTCOME_OK, CODE_OK);
+}
+
+// Until then it is refused.
+static void wait_ok(struct lab *lab)
+{
+	for (unsigned i = 0; i < 1000; ++i) {
+		struct batch_sent *batch = send_some(lab, 1, 100, "0");
+		bool ok;
+
+		answered(batch, WAIT_MS);
+		ok = batch->runs[0].outcome == OUTCOME_OK;
+		CHECK(ok || batch->runs[0].outcome == OUTCOME_REJECTED);
+		free(batch);
+		if (ok)
+			return;
+		usleep(10000);
+	}
+	CHECK(!"it became OK");
+}
+
+// ---- cases
+
+static void runs_are_in_the_order_of_the_batch(void)
+{
+	struct lab lab;
+	struct batch_sent *batch;
+	uint64_t next[PARTITIONS] = {0};
+
+	lab_open(&lab, "");
+	for (unsigned round = 0; round < 3; ++round) {
+		uint32_t at = 0;
+
+		batch = send_some(&lab, 1000, 10, round == 0 ? "0011120" : "2");
+		answered(batch, WAIT_MS);
+		for (uint32_t i = 0; i < batch->submit.run_count; ++i) {
+			struct submit_run *run = &batch->runs[i];
+
+			CHECK_EQ(run->outcome, OUTCOME_OK);
+			CHECK_EQ(run->durability, DURABILITY_D1);
+			CHECK_EQ(run->offset, next[run->partition]);
+			next[run->partition] += run->count;
+			for (uint32_t k = 0; k < run->count; ++k)
+				CHECK_EQ(batch->records[at++].partition, run->partition);
+		}
+		for (uint32_t i = 0; i < PARTITIONS; ++i)
+			CHECK(batch->ends[i] >= next[i]); // before the answer
+		if (round)
+			CHECK_EQ(batch->submit.run_count, 1);
+		free(batch);
+	}
+	lab_close(&lab);
+}
+
+static void errors_of_the_broker_are_told_apart(void)
+{
+	static const struct {
+		rd_kafka_resp_err_t error;
+		enum code code;
+	} rows[] = {
+		{RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, CODE_TOO_LARGE},
+		{RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, CODE_BACKEND_ERROR},
+		{RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, CODE_BAD_REQUEST},
+		{RD_KAFKA_RESP_ERR_INVALID_RECORD, CODE_BAD_REQUEST},
+		{RD_KAFKA_RESP_ERR_POLICY_VIOLATION, CODE_BACKEND_ERROR},
+	};
+	struct lab lab;
+
+	lab_open(&lab, "");
+	expect_ok(&lab);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); ++i) {
+		rd_kafka_mock_push_request_errors(lab.mock, 0 /* Produce */, 1, rows[i].error);
+		expect_all(send_some(&lab, 1, 100, "0"), OUTCOME_REJECTED, rows[i].code);
+		wait_ok(&lab); // a missing right is asked for again only now and then
+	}
+	lab_close(&lab);
+}
+
+// One partition that is not there holds up nothing but itself.
+static void an_unknown_partition_is_not_ready(void)
+{
+	struct lab lab;
+	struct batch_sent *batch;
+	uint32_t at = 0;
+
+	lab_open(&lab, "");
+	expect_ok(&lab);
+	batch = send_some(&lab, 9, 100, "071");
+	answered(batch, WAIT_MS);
+	for (uint32_t i = 0; i < batch->submit.run_count; ++i)
+		for (uint32_t k = 0; k < batch->runs[i].count; ++k, ++at)
+			CHECK_EQ(batch->runs[i].code,
+				 batch->records[at].partition == 7 ? CODE_NOT_READY : CODE_OK);
+	free(batch);
+	lab_close(&lab);
+}
+
+static struct adapter_state state_of(struct lab *lab)
+{
+	struct adapter_state state;
+
+	kafka_ops.state(lab->adapter, &state);
+	return state;
+}
+
+static void wait_circuit(struct lab *lab, enum adapter_circuit circuit, bool is)
+{
+	for (unsigned i = 0; (state_of(lab).circuit == circuit) != is; ++i) {
+		CHECK(i < 1000);
+		usleep(10000);
+	}
+}
+
+static void memory_has_a_bound_and_nothing_overtakes(void)
+{
+	struct lab lab;
+	struct batch_sent *batch;
+	uint32_t ok = 0;
+
+	lab_open(&lab, ", \"memory_bytes\": 1048576");
+	expect_ok(&lab);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 500);
+	batch = send_some(&lab, 400, 10000, "01");
+	answered(batch, WAIT_MS);
+	for (uint32_t i = 0; i < batch->submit.run_count; ++i) {
+		struct submit_run *run = &batch->runs[i];
+
+		if (run->outcome == OUTCOME_OK) {
+			CHECK_EQ(ok, i); // none after the first refusal
+			ok += run->count;
+			continue;
+		}
+		CHECK_EQ(run->code, CODE_OVERLOADED);
+		CHECK(run->retry_after_ms > 0);
+	}
+	CHECK(ok >= 90 && ok <= 110); // a mebibyte of them
+	free(batch);
+	lab_close(&lab);
+}
+
+static void a_silent_cluster_is_left_alone_until_it_answers(void)
+{
+	struct batch_sent *early;
+	struct lab lab;
+
+	lab_open(&lab, "");
+	expect_ok(&lab);
+	CHECK_EQ(state_of(&lab).health, ADAPTER_READY);
+	rd_kafka_mock_broker_set_down(lab.mock, 1);
+	early = send_some(&lab, 4, 100, "0");
+	wait_circuit(&lab, CIRCUIT_CLOSED, false);
+	CHECK_EQ(state_of(&lab).health, ADAPTER_DOWN);
+	CHECK(state_of(&lab).error[0]);
+	for (unsigned i = 0; i < 20; ++i) {
+		uint64_t started_ns = clock_now_ns();
+		struct batch_sent *batch = send_some(&lab, 4, 100, "0");
+
+		expect_all(batch, OUTCOME_REJECTED, CODE_BACKEND_DOWN);
+		CHECK(clock_now_ns() - started_ns < 50 * MS_NS);
+	}
+	rd_kafka_mock_broker_set_up(lab.mock, 1);
+	wait_circuit(&lab, CIRCUIT_CLOSED, true);
+	expect_all(early, OUTCOME_OK, CODE_OK);
+	expect_ok(&lab);
+	CHECK_EQ(state_of(&lab).health, ADAPTER_READY);
+	lab_close(&lab);
+}
+
+// What is under way when the adapter closes is answered, and a dead cluster is not waited for.
+static void closing_answers_everything(void)
+{
+	struct batch_sent *batch;
+	struct lab lab;
+
+	lab_open(&lab, "");
+	expect_ok(&lab);
+	rd_kafka_mock_broker_set_down(lab.mock, 1);
+	batch = send_some(&lab, 100, 100, "012");
+	batch->closes = true;
+	lab.topic = NULL;
+	wait_circuit(&lab, CIRCUIT_CLOSED, false);
+	lab_close(&lab);
+	expect_all(batch, OUTCOME_REJECTED, CODE_BACKEND_DOWN);
+}
+
+static void a_fatal_error_needs_no_restart(void)
+{
+	struct lab lab;
+	rd_kafka_t *first;
+
+	lab_open(&lab, "");
+	expect_ok(&lab);
+	for (unsigned round = 0; round < 2; ++round) {
+		struct batch_sent *batch;
+
+		first = sender_enter(lab.adapter);
+		sender_leave(lab.adapter);
+		rd_kafka_mock_broker_set_rtt(lab.mock, 1, 300);
+		batch = send_some(&lab, 100, 100, "01");
+		usleep(50000); // so that the first of them are at the broker
+		rd_kafka_test_fatal_error(first, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+					  "for a test");
+		rd_kafka_mock_broker_set_rtt(lab.mock, 1, 0);
+		answered(batch, WAIT_MS);
+		for (uint32_t i = 0; i < batch->submit.run_count; ++i)
+			CHECK(code_retriable(batch->runs[i].code) ||
+			      batch->runs[i].outcome == OUTCOME_OK);
+		free(batch);
+		wait_ok(&lab);
+		CHECK(sender_enter(lab.adapter) != first);
+		sender_leave(lab.adapter);
+		expect_ok(&lab);
+	}
+	lab_close(&lab);
+}
+
+UNIT_MAIN(UNIT_CASE(runs_are_in_the_order_of_the_batch),
+	  UNIT_CASE(errors_of_the_broker_are_told_apart),
+	  UNIT_CASE(an_unknown_partition_is_not_ready),
+	  UNIT_CASE(memory_has_a_bound_and_nothing_overtakes),
+	  UNIT_CASE(a_silent_cluster_is_left_alone_until_it_answers),
+	  UNIT_CASE(closing_answers_everything), UNIT_CASE(a_fatal_error_needs_no_restart))
