@@ -125,6 +125,8 @@ struct log_ops {
 	void (*watch)(struct adapter_topic *topic, struct log_watch *watch);
 	// Nothing is posted after this; one letter may still be on its way (`posted` says so).
 	void (*unwatch)(struct adapter_topic *topic, struct log_watch *watch);
+	// Or NULL. A source of the group is closed: what was kept in memory for it may go.
+	void (*closed)(struct adapter *adapter, const struct group *group);
 };
 
 // The source slots of adapter.h for such a backend.

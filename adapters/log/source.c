@@ -74,6 +74,8 @@ static bool close_if_quiet(struct source *source)
 		return false;
 	loop_timer_cancel(&source->timer);
 	commit_end_waiters(source);
+	if (source->ops->closed)
+		source->ops->closed(source->adapter, source->config.group);
 	loop_bury(source->config.loop, source, source_free);
 	source->closed(source->closed_ctx);
 	return true;
