@@ -1,20 +1,22 @@
 // What a source asks of its group: its cursors, and commits of them with the writes of the retry
 // store.
 //
-// Load: the committed offsets first, then the rows of the retry store up to its end, then the
-// bounds of the topic. In this order no row that a cursor has passed can be overlooked. Commit: the
-// rows first, and when all of them are acknowledged the offsets. docs/adapters/kafka.md says why
-// this holds whatever a stale owner does.
+// Load: the committed offsets first, then the bounds of the topic, then the rows of the retry store
+// up to its end. In this order no row that a cursor has passed can be overlooked. Commit: the rows
+// first, and when all of them are acknowledged the offsets. docs/adapters/kafka.md says why this
+// holds whatever a stale owner does.
 
 #include "adapters/kafka/known.h"
 #include "adapters/kafka/offsets.h"
-#include "core/base/util.h"
+#include "adapters/kafka/retry.h"
+#include "core/base/clock.h"
 
 // ---- loading
 
 struct loading {
 	struct kafka_offsets offsets;
 	struct kafka_question question;
+	struct retry_job job;
 	struct adapter *adapter;
 	struct log_cursors *load;
 };
@@ -62,11 +64,30 @@ static void cursor_fit(struct loading *loading, struct log_cursor *cursor)
 	}
 }
 
-static void load_fit(struct loading *loading)
+static void load_rows(struct retry_job *job, struct retry_rows *rows, enum code code,
+		      const char *text)
 {
-	for (uint32_t i = 0; i < loading->load->count; ++i)
-		cursor_fit(loading, &loading->load->cursors[i]);
-	load_end(loading, CODE_OK, NULL);
+	struct loading *loading = CONTAINER_OF(job, struct loading, job);
+	struct log_cursors *load = loading->load;
+
+	for (uint32_t i = 0; code == CODE_OK && i < load->count; ++i)
+		cursor_fit(loading, &load->cursors[i]);
+	if (code == CODE_OK &&
+	    retry_rows_fit(rows, load->cursors, load->count, (uint64_t)clock_wall_ms()) < 0)
+		code = CODE_OVERLOADED;
+	for (uint32_t i = 0; code == CODE_OK && i < rows->fence_count; ++i)
+		load->epoch = MAX(load->epoch, rows->fences[i].epoch);
+	load_end(loading, code, text);
+}
+
+static void load_look(struct loading *loading)
+{
+	loading->job = (struct retry_job){.group = loading->load->group,
+					  .topic = loading->load->topic->model,
+					  .fresh = true,
+					  .opens = true,
+					  .done = load_rows};
+	retry_look(loading->adapter, &loading->job);
 }
 
 static void bounds_run(struct adapter *adapter, struct kafka_question *question)
@@ -75,7 +96,7 @@ static void bounds_run(struct adapter *adapter, struct kafka_question *question)
 	enum code code = kafka_bounds_ask(loading->load->topic);
 
 	if (code == CODE_OK)
-		load_fit(loading);
+		load_look(loading);
 	else
 		load_end(loading, code, "the bounds of its topic cannot be read");
 }
@@ -103,7 +124,7 @@ static void load_read(struct kafka_offsets *offsets)
 	if (offsets->code != CODE_OK) {
 		load_end(loading, offsets->code, offsets->text);
 	} else if (bounds_suffice(loading->load)) {
-		load_fit(loading);
+		load_look(loading);
 	} else {
 		loading->question.run = bounds_run;
 		kafka_ask(loading->adapter, &loading->question);
@@ -149,6 +170,7 @@ struct committing {
 	struct known_wait wait;
 	struct adapter *adapter;
 	struct log_cursors *commit;
+	bool begun;
 };
 
 static void commit_end(struct committing *committing, enum code code, const char *text)
@@ -156,7 +178,8 @@ static void commit_end(struct committing *committing, enum code code, const char
 	struct adapter *adapter = committing->adapter;
 	struct log_cursors *commit = committing->commit;
 
-	known_commit_end(adapter, commit->group, code == CODE_OK);
+	if (committing->begun)
+		known_commit_end(adapter, commit->group, code == CODE_OK);
 	known_group_report(adapter, commit->group, code, text);
 	free(committing);
 	cursors_answer(commit, code);
@@ -191,24 +214,34 @@ static void commit_go(struct known_wait *wait)
 static void commit_cursors(struct committing *committing)
 {
 	committing->wait.go = commit_go;
+	committing->begun = true;
 	if (known_commit_begin(committing->adapter, committing->commit->group, &committing->wait))
 		commit_offsets(committing);
+}
+
+static void commit_kept(void *ctx, enum code code, const char *text)
+{
+	struct committing *committing = ctx;
+
+	if (code == CODE_OK)
+		commit_cursors(committing);
+	else
+		commit_end(committing, code, text);
 }
 
 void kafka_cursors_commit(struct adapter *adapter, struct log_cursors *commit)
 {
 	struct committing *committing = calloc(1, sizeof *committing);
 
-	if (!committing || commit->retry_count || known_group_is_deleted(adapter, commit->group)) {
-		enum code code = !committing           ? CODE_OVERLOADED
-				 : commit->retry_count ? CODE_UNSUPPORTED_BY_BACKEND
-						       : CODE_NOT_FOUND;
-
+	if (!committing || known_group_is_deleted(adapter, commit->group)) {
+		cursors_answer(commit, committing ? CODE_NOT_FOUND : CODE_OVERLOADED);
 		free(committing);
-		cursors_answer(commit, code);
 		return;
 	}
 	committing->adapter = adapter;
 	committing->commit = commit;
-	commit_cursors(committing);
+	if (commit->retry_count)
+		retry_commit(adapter, commit, commit_kept, committing);
+	else
+		commit_cursors(committing);
 }

@@ -4,6 +4,7 @@
 
 #include "adapters/kafka/known.h"
 #include "adapters/kafka/offsets.h"
+#include "adapters/kafka/retry.h"
 
 struct group_job {
 	struct kafka_question question;
@@ -14,7 +15,9 @@ struct group_job {
 	struct adapter_topic *open;
 	json_t *to, *moved; // of a reset
 	bool preview;
-	adapter_done_fn done; // one of the two
+	void *private;         // of a reset
+	struct retry_job look; // of a backlog
+	adapter_done_fn done;  // one of the two
 	adapter_json_fn json_done;
 	void *ctx;
 };
@@ -30,6 +33,8 @@ void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const 
 // Reads bounds and committed offsets; ends the job and returns false when that fails.
 // Partitions without an offset have OFFSET_NONE; no partition has one: ret_there is false.
 bool kafka_job_read(struct group_job *job, bool *ret_there);
+// What was read becomes places in the log as it is now.
+void kafka_job_fit(struct group_job *job);
 
 // Where a group is to stand in one partition.
 enum group_place { PLACE_EARLIEST, PLACE_LATEST, PLACE_TIME, PLACE_POSITIONS };

@@ -4,6 +4,7 @@
 
 #include "adapters/kafka/group_job.h"
 #include "adapters/log/window.h"
+#include "core/base/clock.h"
 
 #include <stdio.h>
 
@@ -101,6 +102,20 @@ bool kafka_job_read(struct group_job *job, bool *ret_there)
 	for (uint32_t i = 0; i < job->offsets.count; ++i)
 		*ret_there = *ret_there || job->offsets.cursors[i].position != OFFSET_NONE;
 	return true;
+}
+
+void kafka_job_fit(struct group_job *job)
+{
+	for (uint32_t i = 0; i < job->offsets.count; ++i) {
+		struct log_cursor *cursor = &job->offsets.cursors[i];
+		uint64_t first, end;
+
+		kafka_bounds(job->open, cursor->partition, &first, &end);
+		if (cursor->position != OFFSET_NONE && cursor->position <= end)
+			continue;
+		cursor->position = cursor->position == OFFSET_NONE ? first : end;
+		cursor->text[0] = '\0';
+	}
 }
 
 // ---- places
@@ -248,6 +263,11 @@ static void delete_run(struct adapter *adapter, struct kafka_question *question)
 
 	if (!job->group->imported) // else its offsets belong to whoever had them before
 		group_delete_wait(job);
+	if (job->offsets.code == CODE_OK) {
+		job->offsets.code = retry_topic_forget(adapter, job->group);
+		snprintf(job->offsets.text, sizeof job->offsets.text, "%s",
+			 job->offsets.code == CODE_OK ? "" : "its retry topic cannot be deleted");
+	}
 	if (job->offsets.code == CODE_OK)
 		known_group_deleted(adapter, job->group, job->topic, true);
 	kafka_job_end(job, job->offsets.code, NULL, job->offsets.text);
@@ -271,7 +291,7 @@ static json_t *partition_backlog(const struct log_cursor *cursor, struct adapter
 	json_t *json;
 
 	kafka_bounds(topic, cursor->partition, &first, &end);
-	window_init(&window, cursor->position == OFFSET_NONE ? first : cursor->position);
+	window_init(&window, cursor->position);
 	if (window_decode(&window, cursor->text, &epoch) < 0)
 		return NULL;
 	window_truncate(&window, first);
@@ -287,21 +307,32 @@ static json_t *partition_backlog(const struct log_cursor *cursor, struct adapter
 	return json;
 }
 
-static void backlog_answer(struct group_job *job)
+static json_t *backlog_json(const struct group_job *job)
 {
-	json_t *partitions = json_array();
-	enum code code = CODE_OK;
+	json_t *partitions = json_array(), *answer = NULL;
+	bool complete = true;
 
 	for (uint32_t i = 0; i < job->offsets.count; ++i)
-		if (json_array_append_new(
-			    partitions, partition_backlog(&job->offsets.cursors[i], job->open)) < 0)
-			code = CODE_OVERLOADED;
-	kafka_job_end(job, code,
-		      code == CODE_OK
-			      ? json_pack("{s:O,s:b}", "partitions", partitions, "at_most", 0)
-			      : NULL,
-		      NULL);
+		complete = complete &&
+			   json_array_append_new(
+				   partitions,
+				   partition_backlog(&job->offsets.cursors[i], job->open)) == 0;
+	if (complete)
+		answer = json_pack("{s:O,s:b}", "partitions", partitions, "at_most", 0);
 	json_decref(partitions);
+	return answer;
+}
+
+static void backlog_looked(struct retry_job *look, struct retry_rows *rows, enum code code,
+			   const char *text)
+{
+	struct group_job *job = CONTAINER_OF(look, struct group_job, look);
+	json_t *answer = NULL;
+
+	if (code == CODE_OK && retry_rows_fit(rows, job->offsets.cursors, job->offsets.count,
+					      (uint64_t)clock_wall_ms()) == 0)
+		answer = backlog_json(job);
+	kafka_job_end(job, code == CODE_OK && !answer ? CODE_OVERLOADED : code, answer, text);
 }
 
 static void backlog_run(struct adapter *adapter, struct kafka_question *question)
@@ -309,10 +340,16 @@ static void backlog_run(struct adapter *adapter, struct kafka_question *question
 	struct group_job *job = job_of(question);
 	bool there;
 
-	if (known_group_is_deleted(adapter, job->group))
+	if (known_group_is_deleted(adapter, job->group)) {
 		kafka_job_end(job, CODE_NOT_FOUND, NULL, "it was deleted");
-	else if (kafka_job_read(job, &there))
-		backlog_answer(job);
+		return;
+	}
+	if (!kafka_job_read(job, &there))
+		return;
+	kafka_job_fit(job);
+	job->look = (struct retry_job){
+		.group = job->group, .topic = job->topic, .fresh = true, .done = backlog_looked};
+	retry_look(adapter, &job->look);
 }
 
 void kafka_group_backlog(struct adapter *adapter, const struct group *group,

@@ -7,6 +7,7 @@
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/health.h"
 #include "adapters/kafka/known.h"
+#include "adapters/kafka/retry.h"
 #include "adapters/kafka/sender.h"
 
 #include <errno.h>
@@ -41,6 +42,7 @@ static void adapter_free(struct adapter *adapter)
 	sender_drain(adapter, drain_ms(adapter));
 	kafka_questions_stop(adapter);
 	sender_drain(adapter, 0); // a handle that took over meanwhile
+	retry_stores_free(adapter->retries);
 	sender_stop(adapter);
 	client_stop(adapter->producer);
 	client_stop(adapter->groups);
@@ -104,7 +106,7 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (r >= 0)
 		r = fetcher_start(adapter, ret_error);
 	if (r >= 0)
-		r = retry_stores_start(adapter);
+		r = retry_stores_start(adapter, ret_error);
 	if (r >= 0)
 		r = kafka_watcher_start(adapter);
 	if (r < 0) {
@@ -157,6 +159,7 @@ static const struct log_ops kafka_log_ops = {
 	.bounds = kafka_bounds,
 	.watch = kafka_watch,
 	.unwatch = kafka_unwatch,
+	.closed = retry_closed,
 };
 
 static int kafka_source_open(struct adapter *adapter, const struct source_config *config,

@@ -151,5 +151,8 @@ void kafka_group_backlog(struct adapter *adapter, const struct group *group,
 void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load);
 void kafka_cursors_commit(struct adapter *adapter, struct log_cursors *commit);
 void kafka_due(struct adapter *adapter, struct log_due *due);
-int retry_stores_start(struct adapter *adapter);
-void retry_stores_stop(struct retry_stores *retries); // accepts NULL
+int retry_stores_start(struct adapter *adapter, char **ret_error);
+void retry_stores_stop(struct retry_stores *retries); // accepts NULL; ends what is asked of it
+void retry_stores_free(struct retry_stores *retries); // accepts NULL
+// The report of a message whose topic has an opaque: only those of the retry store have one.
+void kafka_retry_delivered(const rd_kafka_message_t *message);

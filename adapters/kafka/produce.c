@@ -130,6 +130,22 @@ static void rise(struct rising *rising, const struct submit *submit, const struc
 	*rising = (struct rising){partition, run->offset + 1};
 }
 
+// Returns the batch when it has ended with this one.
+static struct submit *report_take(const rd_kafka_message_t *message, struct rising *rising)
+{
+	const uint16_t *place = message->_private;
+	struct batch *batch = batch_of(place);
+	struct submit *submit = batch->submit;
+	struct submit_run run = reported(submit, *place, message);
+
+	rise(rising, submit, &run);
+	if (!batch_note(batch, *place, &run))
+		return NULL;
+	submit->adapter_private = batch;
+	submit->next = NULL;
+	return submit;
+}
+
 void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 {
 	struct submit *ended = NULL, **ended_tail = &ended;
@@ -139,19 +155,18 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 	bool alive = false;
 
 	while ((message = rd_kafka_event_message_next(event))) {
-		const uint16_t *place = message->_private;
-		struct batch *batch = batch_of(place);
-		struct submit *submit = batch->submit;
-		struct submit_run run = reported(submit, *place, message);
+		struct submit *submit;
 
 		++count;
 		// The codes of brokers are positive, those of the client itself negative.
 		alive |= message->err >= RD_KAFKA_RESP_ERR_NO_ERROR;
-		rise(&rising, submit, &run);
-		if (batch_note(batch, *place, &run)) {
+		if (rd_kafka_topic_opaque(message->rkt)) {
+			kafka_retry_delivered(message);
+			continue;
+		}
+		submit = report_take(message, &rising);
+		if (submit) {
 			since_ns = submit->submitted_ns;
-			submit->adapter_private = batch;
-			submit->next = NULL;
 			*ended_tail = submit;
 			ended_tail = &submit->next;
 		}

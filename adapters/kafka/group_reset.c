@@ -1,0 +1,305 @@
+// Moving a group: afterwards it has exactly the messages from the new position on. What its retry
+// store holds before that position is skipped; what it holds behind comes from the log again.
+//
+// Steps: cursors and the new positions; what the retry store holds; a fence for each partition, so
+// that a late commit of a stale owner, which counts on rows that are removed here, is void; then
+// the cursors; then the rows go. With the fence the group has moved. A crash behind it leaves some
+// rows that come again. Without a retry topic there is nothing to count on, and no fence.
+
+#include "adapters/kafka/group_job.h"
+#include "adapters/kafka/retry.h"
+#include "adapters/log/window.h"
+#include "core/base/clock.h"
+
+struct reset {
+	struct retry_job job;
+	struct retry_batch fences, rows;
+	struct group_job *group;
+	uint64_t *positions; // UINT64_MAX: it stays
+	uint64_t epoch;
+	bool has_rows;
+};
+
+static void reset_end(struct reset *reset, enum code code, const char *text)
+{
+	struct group_job *group = reset->group;
+	json_t *answer = code == CODE_OK ? json_pack("{s:O}", "partitions", group->moved) : NULL;
+
+	for (uint32_t i = 0; i < reset->fences.count; ++i)
+		free(reset->fences.items[i].value);
+	free(reset->fences.items);
+	free(reset->rows.items);
+	free(reset->positions);
+	free(reset);
+	kafka_job_end(group, code, answer, text);
+}
+
+static int target_read(const json_t *to, struct group_target *target)
+{
+	const json_t *time_ms = json_object_get(to, "time_ms"),
+		     *positions = json_object_get(to, "positions");
+
+	*target = (struct group_target){.positions = NULL};
+	if (json_is_true(json_object_get(to, "earliest")))
+		target->place = PLACE_EARLIEST;
+	else if (json_is_true(json_object_get(to, "latest")))
+		target->place = PLACE_LATEST;
+	else if (json_is_integer(time_ms))
+		*target = (struct group_target){.place = PLACE_TIME,
+						.time_ms = json_integer_value(time_ms)};
+	else if (json_is_array(positions))
+		*target = (struct group_target){.place = PLACE_POSITIONS, .positions = positions};
+	else
+		return -1;
+	return 0;
+}
+
+// ---- what is skipped and what comes again
+
+// Positions from the cursor on, before `to`, that the group has not acknowledged and that are still
+// there; rows of the retry store count as done in the window here.
+static int open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
+		       uint64_t *ret_open, uint64_t *ret_epoch)
+{
+	uint64_t from = MAX(cursor->position, first);
+	struct window window;
+
+	window_init(&window, cursor->position);
+	if (window_decode(&window, cursor->text, ret_epoch) < 0)
+		return -1;
+	*ret_open = to > MAX(window_next(&window), from) ? to - MAX(window_next(&window), from) : 0;
+	for (uint64_t offset = from; offset < MIN(to, window_next(&window)); ++offset)
+		*ret_open += window_state_at(&window, offset) != WINDOW_DONE;
+	window_deinit(&window);
+	return 0;
+}
+
+static uint64_t rows_before(const struct retry_rows *rows, uint32_t partition, uint64_t to)
+{
+	const struct retry_row *row;
+	uint64_t count = 0;
+	uint32_t at = 0;
+
+	while ((row = retry_index_next(&rows->index, &at)))
+		count += row->partition == partition && row->offset < to;
+	return count;
+}
+
+static int partition_add(struct reset *reset, const struct retry_rows *rows,
+			 const struct log_cursor *cursor)
+{
+	struct group_job *group = reset->group;
+	uint64_t to = reset->positions[cursor->partition], first, end, open, epoch;
+
+	kafka_bounds(group->open, cursor->partition, &first, &end);
+	if (open_before(cursor, first, to == UINT64_MAX ? 0 : to, &open, &epoch) < 0)
+		return -1;
+	reset->epoch = MAX(reset->epoch, epoch);
+	if (to == UINT64_MAX)
+		return 0;
+	open += rows_before(rows, cursor->partition, to);
+	first = MAX(cursor->position, first);
+	return json_array_append_new(
+		group->moved,
+		json_pack("{s:I,s:I,s:I,s:I,s:I}", "partition", (json_int_t)cursor->partition,
+			  "from", (json_int_t)first, "to", (json_int_t)to, "skipped",
+			  (json_int_t)open, "replayed", (json_int_t)(to < first ? first - to : 0)));
+}
+
+// ---- writing
+
+static int fences_make(struct reset *reset)
+{
+	struct retry_batch *fences = &reset->fences;
+	uint32_t count = reset->group->offsets.count;
+
+	fences->items = calloc(count, sizeof *fences->items);
+	for (uint32_t i = 0; fences->items && i < count; ++i) {
+		struct retry_fence fence = {reset->epoch, reset->positions[i]};
+		struct retry_item *item = &fences->items[fences->count];
+
+		if (reset->positions[i] == UINT64_MAX)
+			continue;
+		item->value = malloc(RETRY_FENCE);
+		if (!item->value)
+			return -1;
+		retry_fence_put(item->value, &fence);
+		item->size = RETRY_FENCE;
+		retry_key_put(item->key, i, RETRY_FENCE_OFFSET);
+		++fences->count;
+	}
+	return fences->items ? 0 : -1;
+}
+
+static int rows_make(struct reset *reset, const struct retry_rows *rows)
+{
+	struct retry_batch *batch = &reset->rows;
+	const struct retry_row *row;
+	uint32_t at = 0;
+
+	batch->items = calloc(rows->index.count + 1, sizeof *batch->items);
+	while (batch->items && (row = retry_index_next(&rows->index, &at)))
+		if (row->partition < reset->group->offsets.count &&
+		    reset->positions[row->partition] != UINT64_MAX)
+			retry_key_put(batch->items[batch->count++].key, row->partition,
+				      row->offset);
+	return batch->items ? 0 : -1;
+}
+
+static void rows_gone(struct retry_batch *batch, enum code code, const char *text)
+{
+	reset_end(CONTAINER_OF(batch, struct reset, rows), code, text);
+}
+
+static int cursors_move(struct reset *reset)
+{
+	struct kafka_offsets *offsets = &reset->group->offsets;
+	uint32_t moved = 0;
+
+	for (uint32_t i = 0; i < offsets->count; ++i) {
+		struct log_cursor *cursor = &offsets->cursors[i];
+		uint64_t to = reset->positions[cursor->partition];
+		struct window window;
+
+		free(cursor->text);
+		cursor->text = NULL;
+		if (to == UINT64_MAX)
+			continue;
+		window_init(&window, to);
+		offsets->cursors[moved++] = (struct log_cursor){
+			.position = to,
+			.text = window_encode(&window, reset->epoch, (uint64_t)clock_wall_ms()),
+			.partition = i};
+		if (!offsets->cursors[moved - 1].text)
+			return -1;
+	}
+	for (uint32_t i = moved; i < offsets->count; ++i)
+		offsets->cursors[i].text = NULL;
+	offsets->count = moved;
+	return 0;
+}
+
+static struct reset *reset_of(struct group_job *group)
+{
+	return group->private;
+}
+
+static void move_run(struct adapter *adapter, struct kafka_question *question)
+{
+	struct group_job *group = CONTAINER_OF(question, struct group_job, question);
+	struct reset *reset = reset_of(group);
+	struct kafka_offsets *offsets = &group->offsets;
+
+	if (cursors_move(reset) < 0) {
+		reset_end(reset, CODE_OVERLOADED, NULL);
+		return;
+	}
+	if (offsets->count)
+		kafka_offsets_commit_wait(adapter, offsets);
+	if (offsets->code != CODE_OK || reset->rows.count == 0) {
+		reset_end(reset, offsets->code, offsets->text);
+		return;
+	}
+	reset->rows.group = group->group;
+	reset->rows.topic = group->topic;
+	reset->rows.done = rows_gone;
+	retry_write(adapter, &reset->rows);
+}
+
+static void fences_there(struct retry_batch *batch, enum code code, const char *text)
+{
+	struct reset *reset = CONTAINER_OF(batch, struct reset, fences);
+
+	if (code == CODE_OK)
+		kafka_job_ask(reset->group, move_run);
+	else
+		reset_end(reset, code, text);
+}
+
+static void fences_write(struct reset *reset)
+{
+	reset->fences.group = reset->group->group;
+	reset->fences.topic = reset->group->topic;
+	reset->fences.done = fences_there;
+	retry_write(reset->group->adapter, &reset->fences);
+}
+
+static void looked(struct retry_job *job, struct retry_rows *rows, enum code code, const char *text)
+{
+	struct reset *reset = CONTAINER_OF(job, struct reset, job);
+	struct group_job *group = reset->group;
+	struct kafka_offsets *offsets = &group->offsets;
+
+	if (code == CODE_OK &&
+	    retry_rows_fit(rows, offsets->cursors, offsets->count, (uint64_t)clock_wall_ms()) < 0)
+		code = CODE_OVERLOADED;
+	for (uint32_t i = 0; code == CODE_OK && i < offsets->count; ++i)
+		if (partition_add(reset, rows, &offsets->cursors[i]) < 0)
+			code = CODE_OVERLOADED;
+	// One is for an owner that has read the cursors and not yet committed its own epoch.
+	reset->epoch += 2;
+	if (code == CODE_OK && !group->preview &&
+	    (fences_make(reset) < 0 || rows_make(reset, rows) < 0))
+		code = CODE_OVERLOADED;
+	if (code != CODE_OK || group->preview)
+		reset_end(reset, code, text);
+	else if (reset->rows.count)
+		fences_write(reset);
+	else
+		kafka_job_ask(group, move_run);
+}
+
+static void reset_run(struct adapter *adapter, struct kafka_question *question)
+{
+	struct group_job *group = CONTAINER_OF(question, struct group_job, question);
+	struct reset *reset;
+	struct group_target target;
+	bool there;
+
+	if (known_group_is_deleted(adapter, group->group)) {
+		kafka_job_end(group, CODE_NOT_FOUND, NULL, "it was deleted");
+		return;
+	}
+	if (target_read(group->to, &target) < 0) {
+		kafka_job_end(group, CODE_BAD_REQUEST, NULL,
+			      "to: earliest, latest, time_ms or positions");
+		return;
+	}
+	if (!kafka_job_read(group, &there))
+		return;
+	reset = calloc(1, sizeof *reset);
+	if (reset)
+		reset->positions = calloc(group->offsets.count, sizeof *reset->positions);
+	group->moved = json_array();
+	if (!reset || !reset->positions || !group->moved) {
+		free(reset);
+		kafka_job_end(group, CODE_OVERLOADED, NULL, NULL);
+		return;
+	}
+	reset->group = group;
+	group->private = reset;
+	group->offsets.code =
+		kafka_target_resolve(&target, group->open, reset->positions, group->offsets.count);
+	if (group->offsets.code != CODE_OK) {
+		reset_end(reset, group->offsets.code,
+			  "the positions of that time cannot be asked for");
+		return;
+	}
+	kafka_job_fit(group);
+	reset->job = (struct retry_job){
+		.group = group->group, .topic = group->topic, .fresh = true, .done = looked};
+	retry_look(adapter, &reset->job);
+}
+
+void kafka_group_reset(struct adapter *adapter, const struct group *group,
+		       const struct topic *topic, const json_t *to, bool preview,
+		       adapter_json_fn done, void *ctx)
+{
+	struct group_job *job = kafka_job_new(adapter, group, topic, NULL, done, ctx);
+
+	if (!job)
+		return;
+	job->preview = preview;
+	job->to = json_deep_copy(to);
+	kafka_job_ask(job, reset_run);
+}

@@ -1,0 +1,238 @@
+#include "adapters/kafka/retry_rows.h"
+
+#include "adapters/log/window.h"
+#include "core/wire/record.h"
+
+#include <errno.h>
+
+#define VERSION 1
+#define FENCE   0x46
+
+void retry_rows_init(struct retry_rows *rows)
+{
+	*rows = (struct retry_rows){.fences = NULL};
+	retry_index_init(&rows->index);
+}
+
+void retry_rows_deinit(struct retry_rows *rows)
+{
+	retry_index_deinit(&rows->index);
+	free(rows->fences);
+	retry_rows_init(rows);
+}
+
+// ---- messages
+
+void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset)
+{
+	uint32_t high = __builtin_bswap32(partition);
+	uint64_t low = __builtin_bswap64(offset);
+
+	memcpy(room, &high, sizeof high);
+	memcpy(room + sizeof high, &low, sizeof low);
+}
+
+static void key_get(const uint8_t *key, uint32_t *ret_partition, uint64_t *ret_offset)
+{
+	memcpy(ret_partition, key, sizeof *ret_partition);
+	memcpy(ret_offset, key + sizeof *ret_partition, sizeof *ret_offset);
+	*ret_partition = __builtin_bswap32(*ret_partition);
+	*ret_offset = __builtin_bswap64(*ret_offset);
+}
+
+void retry_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int64_t stored_ms)
+{
+	le32_put(room, VERSION);
+	le32_put(room + 4, retry->attempts);
+	le64_put(room + 8, retry->due_ms);
+	le64_put(room + 16, (uint64_t)stored_ms);
+}
+
+int64_t retry_head_stored_ms(const uint8_t head[RETRY_HEAD])
+{
+	return (int64_t)le64_get(head + 16);
+}
+
+void retry_fence_put(uint8_t room[RETRY_FENCE], const struct retry_fence *fence)
+{
+	le32_put(room, VERSION);
+	le32_put(room + 4, FENCE);
+	le64_put(room + 8, fence->epoch);
+	le64_put(room + 16, fence->position);
+}
+
+static int fence_apply(struct retry_rows *rows, uint32_t partition, const uint8_t *value)
+{
+	struct retry_fence fence = {le64_get(value + 8), le64_get(value + 16)};
+
+	if (partition >= rows->fence_count) {
+		struct retry_fence *fences =
+			realloc(rows->fences, (partition + 1) * sizeof *fences);
+
+		if (!fences)
+			return -ENOMEM;
+		memset(fences + rows->fence_count, 0,
+		       (partition + 1 - rows->fence_count) * sizeof *fences);
+		rows->fences = fences;
+		rows->fence_count = partition + 1;
+	}
+	if (fence.epoch > rows->fences[partition].epoch)
+		rows->fences[partition] = fence;
+	return 0;
+}
+
+#define PARTITIONS_MAX (1u << 20) // more than any topic has
+
+int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key,
+		     struct slice value)
+{
+	struct retry_row row = {.written = written};
+
+	if (!key.data || key.size != RETRY_KEY || (value.data && value.size < RETRY_HEAD))
+		return RETRY_E_FOREIGN;
+	key_get(key.data, &row.partition, &row.offset);
+	if (row.partition >= PARTITIONS_MAX)
+		return RETRY_E_FOREIGN;
+	if (!value.data) {
+		retry_index_remove(&rows->index, row.partition, row.offset, written);
+		return 0;
+	}
+	if (le32_get(value.data) != VERSION)
+		return RETRY_E_VERSION;
+	if (row.offset == RETRY_FENCE_OFFSET)
+		return fence_apply(rows, row.partition, value.data);
+	row.attempts = le32_get(value.data + 4);
+	row.due_ms = MAX(le64_get(value.data + 8), 1ull);
+	row.size = (uint32_t)(value.size - RETRY_HEAD);
+	return retry_index_put(&rows->index, &row);
+}
+
+// ---- cursors
+
+static const struct retry_fence *fence_of(const struct retry_rows *rows, uint32_t partition)
+{
+	static const struct retry_fence none;
+
+	return partition < rows->fence_count ? &rows->fences[partition] : &none;
+}
+
+// A cursor as a window, and the other way round.
+struct fitting {
+	struct window window;
+	uint64_t epoch;
+	bool changed;
+};
+
+static int fitting_init(struct fitting *fitting, const struct log_cursor *cursor,
+			const struct retry_fence *fence)
+{
+	int r;
+
+	*fitting = (struct fitting){.epoch = 0};
+	window_init(&fitting->window, cursor->position);
+	r = window_decode(&fitting->window, cursor->text, &fitting->epoch);
+	// What a native consumer commits, or what is new, has no epoch and is nobody's late commit.
+	if (r != 0 || !*cursor->text || fitting->epoch >= fence->epoch) {
+		fitting->changed = fitting->epoch < fence->epoch;
+		fitting->epoch = MAX(fitting->epoch, fence->epoch); // it never steps back
+		return MIN(r, 0);
+	}
+	window_deinit(&fitting->window);
+	window_init(&fitting->window, fence->position);
+	fitting->epoch = fence->epoch;
+	fitting->changed = true;
+	return 0;
+}
+
+static int row_done(struct fitting *fitting, uint64_t offset)
+{
+	struct window *window = &fitting->window;
+	int r = 0;
+
+	// What is too far away for a window comes from the log as well: twice rather than never.
+	if (offset < window->base || offset - window->base >= WINDOW_POSITIONS)
+		return 0;
+	while (r == 0 && window_next(window) <= offset)
+		r = window_restore(window, window_next(window), WINDOW_OPEN, 0, 0);
+	if (r == 0 && window_state_at(window, offset) != WINDOW_DONE) {
+		window_leave(window, offset);
+		fitting->changed = true;
+	}
+	return r;
+}
+
+static int by_position(const void *a, const void *b)
+{
+	const struct retry_row *left = *(const struct retry_row *const *)a,
+			       *right = *(const struct retry_row *const *)b;
+
+	if (left->partition != right->partition)
+		return left->partition < right->partition ? -1 : 1;
+	return left->offset < right->offset ? -1 : left->offset > right->offset;
+}
+
+// Counts all rows; those that a cursor has not passed, in order, become done in its window. They
+// are few: what a commit wrote whose cursor did not follow.
+static int rows_done(const struct retry_rows *rows, struct log_cursor *cursors,
+		     struct fitting *fittings, uint32_t count)
+{
+	const struct retry_row **ahead = NULL, *row;
+	uint32_t at = 0, found = 0, room = 0;
+	int r = 0;
+
+	while (r == 0 && (row = retry_index_next(&rows->index, &at))) {
+		if (row->partition >= count)
+			continue;
+		++*(row->attempts ? &cursors[row->partition].retrying
+				  : &cursors[row->partition].delayed);
+		if (row->offset < fittings[row->partition].window.base)
+			continue;
+		if (found == room) {
+			const struct retry_row **more;
+
+			room = MAX(2 * room, 64u);
+			more = realloc(ahead, room * sizeof *ahead);
+			r = more ? 0 : -ENOMEM;
+			ahead = more ? more : ahead;
+		}
+		if (r == 0)
+			ahead[found++] = row;
+	}
+	if (found)
+		qsort(ahead, found, sizeof *ahead, by_position);
+	for (uint32_t i = 0; r == 0 && i < found; ++i)
+		r = row_done(&fittings[ahead[i]->partition], ahead[i]->offset);
+	free(ahead);
+	return r;
+}
+
+static int cursor_write(struct log_cursor *cursor, const struct fitting *fitting, uint64_t now_ms)
+{
+	char *text = window_encode(&fitting->window, fitting->epoch, now_ms);
+
+	if (!text)
+		return -ENOMEM;
+	free(cursor->text);
+	cursor->text = text;
+	cursor->position = fitting->window.base;
+	return 0;
+}
+
+int retry_rows_fit(const struct retry_rows *rows, struct log_cursor *cursors, uint32_t count,
+		   uint64_t now_ms)
+{
+	struct fitting *fittings = calloc(count, sizeof *fittings);
+	int r = fittings ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; r == 0 && i < count; ++i)
+		r = fitting_init(&fittings[i], &cursors[i], fence_of(rows, cursors[i].partition));
+	if (r == 0)
+		r = rows_done(rows, cursors, fittings, count);
+	for (uint32_t i = 0; r == 0 && i < count; ++i)
+		if (fittings[i].changed)
+			r = cursor_write(&cursors[i], &fittings[i], now_ms);
+	for (uint32_t i = 0; fittings && i < count; ++i)
+		window_deinit(&fittings[i].window);
+	free(fittings);
+	return r;
+}

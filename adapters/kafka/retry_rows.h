@@ -1,0 +1,45 @@
+// The messages of a group's retry topic, and what they say about its cursors. Pure.
+//
+// Key: partition and offset, big-endian, so that they sort. Value of a row: version, attempts, due
+// time, store time, then the record. No value: the row is removed. A fence stands under an offset
+// that no message has: cursors that were written in an older epoch are void
+// (docs/adapters/kafka.md, Stale owners).
+#pragma once
+
+#include "adapters/kafka/retry_index.h"
+#include "adapters/log/log.h"
+
+#define RETRY_KEY   12u
+#define RETRY_HEAD  24u // before the record
+#define RETRY_FENCE 24u // all of it
+
+struct retry_fence {
+	uint64_t epoch; // 0: there is none
+	uint64_t position;
+};
+
+// What the rows of one group come to.
+struct retry_rows {
+	struct retry_index index;
+	struct retry_fence *fences; // by partition
+	uint32_t fence_count;
+};
+
+void retry_rows_init(struct retry_rows *rows);
+void retry_rows_deinit(struct retry_rows *rows);
+
+void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset);
+void retry_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int64_t stored_ms);
+#define RETRY_FENCE_OFFSET UINT64_MAX
+void retry_fence_put(uint8_t room[RETRY_FENCE], const struct retry_fence *fence);
+int64_t retry_head_stored_ms(const uint8_t head[RETRY_HEAD]);
+
+// One message of the retry topic, which may be older than what is known.
+enum { RETRY_E_FOREIGN = 1, RETRY_E_VERSION }; // not ours; of a version to come
+int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key,
+		     struct slice value); // value.data NULL: none; -ENOMEM
+
+// Makes cursors, as they were committed, into what a source may begin with: a void one goes back to
+// its fence, a row counts as done, and is counted. -ENOMEM: some may be changed, all are valid.
+int retry_rows_fit(const struct retry_rows *rows, struct log_cursor *cursors, uint32_t count,
+		   uint64_t now_ms);

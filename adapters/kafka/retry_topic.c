@@ -1,0 +1,127 @@
+// Retry topics: whether one is there, making and deleting one.
+
+#include "adapters/kafka/retry.h"
+
+#include <stdio.h>
+
+#define SEGMENT_BYTES "16777216" // what is removed leaves the disk when its segment is full
+#define MESSAGE_MORE  65536u     // of a row beside its record
+
+char *retry_topic_name(const struct group *group)
+{
+	char *name = NULL;
+
+	return asprintf(&name, "%s.retry", group->physical) < 0 ? NULL : name;
+}
+
+enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_presence *ret)
+{
+	// Not the handle that sends: there the topic has an opaque, and only the first to name it
+	// can give it one.
+	rd_kafka_t *handle = client_handle(adapter->groups);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, name, NULL);
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_resp_err_t error =
+		topic ? rd_kafka_metadata(handle, 0, topic, &metadata, KAFKA_ASK_MS)
+		      : rd_kafka_last_error();
+
+	if (topic)
+		rd_kafka_topic_destroy(topic);
+	if (error)
+		return kafka_code(error);
+	error = metadata->topic_cnt ? metadata->topics[0].err
+				    : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	rd_kafka_metadata_destroy(metadata);
+	*ret = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? RETRY_ABSENT : RETRY_THERE;
+	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+	    error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+		return CODE_OK;
+	return kafka_code(error);
+}
+
+static rd_kafka_resp_err_t result_error(const rd_kafka_topic_result_t **topics, size_t count,
+					const char **ret_text)
+{
+	if (!count)
+		return RD_KAFKA_RESP_ERR_UNKNOWN;
+	*ret_text = rd_kafka_topic_result_error_string(topics[0]);
+	return rd_kafka_topic_result_error(topics[0]);
+}
+
+static void config_fill(const struct adapter *adapter, const struct topic *topic,
+			rd_kafka_NewTopic_t *wish)
+{
+	char number[24];
+
+	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "compact");
+	rd_kafka_NewTopic_set_config(wish, "min.cleanable.dirty.ratio", "0.1");
+	rd_kafka_NewTopic_set_config(wish, "segment.bytes", SEGMENT_BYTES);
+	if (topic->message_bytes) {
+		snprintf(number, sizeof number, "%llu",
+			 (unsigned long long)topic->message_bytes + MESSAGE_MORE);
+		rd_kafka_NewTopic_set_config(wish, "max.message.bytes", number);
+	}
+	if (adapter->options.min_insync) {
+		snprintf(number, sizeof number, "%u", adapter->options.min_insync);
+		rd_kafka_NewTopic_set_config(wish, "min.insync.replicas", number);
+	}
+}
+
+enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
+			   char *text, size_t room)
+{
+	const struct kafka_options *options = &adapter->options;
+	char why[160] = "";
+	const char *what = why;
+	rd_kafka_NewTopic_t *wish = rd_kafka_NewTopic_new(
+		name, 1, options->replication ? (int)options->replication : -1, why, sizeof why);
+	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__INVALID_ARG;
+	const rd_kafka_topic_result_t **topics;
+	struct kafka_wait wait;
+	size_t count = 0;
+
+	if (wish) {
+		config_fill(adapter, topic, wish);
+		kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
+		rd_kafka_CreateTopics(client_handle(adapter->producer), &wish, 1, wait.options,
+				      wait.queue);
+		error = kafka_wait_end(&wait, &what);
+		if (!error) {
+			topics = rd_kafka_CreateTopics_result_topics(
+				rd_kafka_event_CreateTopics_result(wait.event), &count);
+			error = result_error(topics, count, &what);
+		}
+		if (error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+			error = RD_KAFKA_RESP_ERR_NO_ERROR;
+	}
+	if (error)
+		snprintf(text, room, "the retry topic %s cannot be made: %s", name,
+			 what && *what ? what : rd_kafka_err2str(error));
+	if (wish) {
+		kafka_wait_deinit(&wait);
+		rd_kafka_NewTopic_destroy(wish);
+	}
+	return kafka_code(error);
+}
+
+enum code retry_topic_delete(struct adapter *adapter, const char *name)
+{
+	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(name);
+	const rd_kafka_topic_result_t **topics;
+	struct kafka_wait wait;
+	const char *text;
+	size_t count = 0;
+	rd_kafka_resp_err_t error;
+
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
+	rd_kafka_DeleteTopics(client_handle(adapter->producer), &wish, 1, wait.options, wait.queue);
+	rd_kafka_DeleteTopic_destroy(wish);
+	error = kafka_wait_end(&wait, &text);
+	if (!error) {
+		topics = rd_kafka_DeleteTopics_result_topics(
+			rd_kafka_event_DeleteTopics_result(wait.event), &count);
+		error = result_error(topics, count, &text);
+	}
+	kafka_wait_deinit(&wait);
+	return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? CODE_OK : kafka_code(error);
+}
