@@ -157,13 +157,13 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 	while ((message = rd_kafka_event_message_next(event))) {
 		struct submit *submit;
 
-		++count;
 		// The codes of brokers are positive, those of the client itself negative.
 		alive |= message->err >= RD_KAFKA_RESP_ERR_NO_ERROR;
 		if (rd_kafka_topic_opaque(message->rkt)) {
 			kafka_retry_delivered(message);
 			continue;
 		}
+		++count;
 		submit = report_take(message, &rising);
 		if (submit) {
 			since_ns = submit->submitted_ns;
