@@ -7,6 +7,7 @@
 #include "adapters/kafka/errand.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/marks.h"
+#include "adapters/kafka/sender.h"
 #include "core/base/clock.h"
 
 #include <stdio.h>
@@ -19,7 +20,7 @@
 static rd_kafka_resp_err_t partitions_ask(struct adapter *adapter, const char *physical,
 					  uint32_t *ret_count, uint32_t *ret_led)
 {
-	rd_kafka_t *handle = client_handle(adapter->producer);
+	rd_kafka_t *handle = kafka_admin(adapter);
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, physical, NULL);
 	const struct rd_kafka_metadata *metadata;
 	const struct rd_kafka_metadata_topic *row;
@@ -149,7 +150,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 	}
 	config_fill(adapter, topic, wish);
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
-	rd_kafka_CreateTopics(client_handle(adapter->producer), &wish, 1, wait.options, wait.queue);
+	rd_kafka_CreateTopics(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
 		topics = rd_kafka_CreateTopics_result_topics(
@@ -179,8 +180,7 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 		return;
 	}
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &wait);
-	rd_kafka_CreatePartitions(client_handle(adapter->producer), &wish, 1, wait.options,
-				  wait.queue);
+	rd_kafka_CreatePartitions(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
 		topics = rd_kafka_CreatePartitions_result_topics(
@@ -272,6 +272,7 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 		open = kafka_topic_find(adapter, errand->topic->object.id);
 		if (open) {
 			kafka_topic_grow(open, errand->topic->partitions);
+			sender_topic_grown(open);
 			kafka_topic_close(open);
 		}
 	}
@@ -303,7 +304,7 @@ static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *
 	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(errand->topic->physical);
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
-	rd_kafka_DeleteTopics(client_handle(adapter->producer), &wish, 1, wait.options, wait.queue);
+	rd_kafka_DeleteTopics(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
 		topics = rd_kafka_DeleteTopics_result_topics(

@@ -2,6 +2,7 @@
 // and one for the ends.
 
 #include "adapters/kafka/call.h"
+#include "core/base/clock.h"
 
 static rd_kafka_topic_partition_list_t *list_of(struct adapter_topic **topics, size_t count)
 {
@@ -52,7 +53,7 @@ static rd_kafka_resp_err_t places_take(const rd_kafka_topic_partition_t *first,
 rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter_topic **topics,
 					 size_t count, int timeout_ms)
 {
-	rd_kafka_t *handle = client_handle(adapter->producer);
+	rd_kafka_t *handle = kafka_admin(adapter);
 	rd_kafka_topic_partition_list_t *first = list_of(topics, count), *end;
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
@@ -71,9 +72,24 @@ rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter
 	return error;
 }
 
+// A partition that has just been made, or whose leader has just moved, is asked for again.
+static rd_kafka_resp_err_t bounds_await(struct adapter_topic *topic)
+{
+	uint64_t until_ns = clock_now_ns() + KAFKA_ASK_MS * MS_NS;
+
+	for (unsigned pause_ms = 5;; pause_ms = MIN(2 * pause_ms, 200u)) {
+		rd_kafka_resp_err_t error =
+			kafka_bounds_ask_all(topic->adapter, &topic, 1, KAFKA_ASK_MS);
+
+		if (!kafka_is_transient(error) || clock_now_ns() >= until_ns)
+			return error;
+		usleep(pause_ms * 1000);
+	}
+}
+
 enum code kafka_bounds_ask(struct adapter_topic *topic)
 {
-	rd_kafka_resp_err_t error = kafka_bounds_ask_all(topic->adapter, &topic, 1, KAFKA_ASK_MS);
+	rd_kafka_resp_err_t error = bounds_await(topic);
 	uint32_t count = __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE);
 
 	for (uint32_t i = 0; !error && i < count; ++i)

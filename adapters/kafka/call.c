@@ -23,24 +23,11 @@ struct kafka_questions {
 
 // ---- admin calls
 
-// The handle that carries an operation.
-static rd_kafka_t *handle_of(struct adapter *adapter, rd_kafka_admin_op_t operation)
-{
-	switch (operation) {
-	case RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS:
-	case RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS:
-	case RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS:
-	case RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS:
-	case RD_KAFKA_ADMIN_OP_DELETEGROUPS: return client_handle(adapter->groups);
-	default: return client_handle(adapter->producer);
-	}
-}
-
 rd_kafka_AdminOptions_t *kafka_call_options(struct adapter *adapter, rd_kafka_admin_op_t operation,
 					    struct kafka_call *call, int timeout_ms)
 {
 	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(handle_of(adapter, operation), operation);
+		rd_kafka_AdminOptions_new(kafka_admin(adapter), operation);
 	char text[128];
 
 	rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, text, sizeof text);
@@ -61,7 +48,7 @@ void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
 {
 	*wait = (struct kafka_wait){
 		.options = kafka_call_options(adapter, operation, NULL, KAFKA_ASK_MS),
-		.queue = rd_kafka_queue_new(handle_of(adapter, operation))};
+		.queue = rd_kafka_queue_new(kafka_admin(adapter))};
 }
 
 rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_text)

@@ -1,4 +1,4 @@
-// Requests to the cluster that are not messages: admin calls, answered on the producer's thread,
+// Requests to the cluster that are not messages: admin calls, answered on a client's thread,
 // and questions for which librdkafka has only blocking calls, asked on a thread of their own.
 #pragma once
 
@@ -7,7 +7,7 @@
 // ---- admin calls
 
 // Embedded in what the caller allocated. `answered` gets the event on the thread of the client that
-// carried it (the groups' for what concerns consumer groups, else the producer's), and owns the
+// carries them, and owns the
 // call again; the event is destroyed when it returns. It always comes, at the latest after the
 // timeout.
 struct kafka_call {
@@ -15,10 +15,10 @@ struct kafka_call {
 };
 
 // Options for rd_kafka_CreateTopics() and its like, with the call as opaque; the caller destroys
-// them after the request, which goes to client_queue(adapter->producer).
+// them after the request, which goes to client_queue(adapter->groups).
 rd_kafka_AdminOptions_t *kafka_call_options(struct adapter *adapter, rd_kafka_admin_op_t operation,
 					    struct kafka_call *call, int timeout_ms);
-void kafka_call_event(rd_kafka_event_t *event); // for the producer's event handler
+void kafka_call_event(rd_kafka_event_t *event); // for the client's event handler
 
 // The same for who may block: begin, the request with both members, end.
 struct kafka_wait {

@@ -25,8 +25,7 @@ static json_t *topics_ask(struct adapter *adapter, struct errand *errand)
 	json_t *topics = NULL;
 
 	if (errand_failed(errand, adapter,
-			  rd_kafka_metadata(client_handle(adapter->producer), 1, NULL, &metadata,
-					    KAFKA_ASK_MS),
+			  rd_kafka_metadata(kafka_admin(adapter), 1, NULL, &metadata, KAFKA_ASK_MS),
 			  NULL))
 		return NULL;
 	topics = json_array();
@@ -49,7 +48,7 @@ static json_t *groups_ask(struct adapter *adapter, struct errand *errand)
 	size_t count = 0;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, &wait);
-	rd_kafka_ListConsumerGroups(client_handle(adapter->groups), wait.options, wait.queue);
+	rd_kafka_ListConsumerGroups(kafka_admin(adapter), wait.options, wait.queue);
 	if (!errand_failed(errand, adapter, kafka_wait_end(&wait, &text), text))
 		result = rd_kafka_event_ListConsumerGroups_result(wait.event);
 	rows = result ? rd_kafka_ListConsumerGroups_result_valid(result, &count) : NULL;
@@ -81,8 +80,7 @@ static void members_ask(struct adapter *adapter, json_t *group)
 		return;
 	}
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, &wait);
-	rd_kafka_DescribeConsumerGroups(client_handle(adapter->groups), &name, 1, wait.options,
-					wait.queue);
+	rd_kafka_DescribeConsumerGroups(kafka_admin(adapter), &name, 1, wait.options, wait.queue);
 	if (!kafka_wait_end(&wait, &text))
 		rows = rd_kafka_DescribeConsumerGroups_result_groups(
 			rd_kafka_event_DescribeConsumerGroups_result(wait.event), &count);
@@ -116,8 +114,7 @@ static void offsets_ask(struct adapter *adapter, json_t *group)
 	size_t count = 0;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, &wait);
-	rd_kafka_ListConsumerGroupOffsets(client_handle(adapter->groups), &wish, 1, wait.options,
-					  wait.queue);
+	rd_kafka_ListConsumerGroupOffsets(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
 	if (!kafka_wait_end(&wait, &text))
 		rows = rd_kafka_ListConsumerGroupOffsets_result_groups(
 			rd_kafka_event_ListConsumerGroupOffsets_result(wait.event), &count);

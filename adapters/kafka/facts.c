@@ -110,7 +110,7 @@ rd_kafka_resp_err_t kafka_facts_ask(struct adapter *adapter, int timeout_ms)
 	struct kafka_facts facts = kafka_facts_get(adapter), asked;
 	uint64_t began_ns = clock_now_ns();
 	rd_kafka_resp_err_t error =
-		rd_kafka_metadata(client_handle(adapter->producer), 0, NULL, &metadata, timeout_ms);
+		rd_kafka_metadata(kafka_admin(adapter), 0, NULL, &metadata, timeout_ms);
 	char number[16];
 	const char *name = number;
 

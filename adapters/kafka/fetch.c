@@ -501,10 +501,14 @@ bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
 	struct kafka_partition *partition = kafka_partition_of(fetch->topic, fetch->partition);
 	bool gone = !partition || __atomic_load_n(&fetch->topic->gone, __ATOMIC_ACQUIRE);
 	struct fetcher *fetcher = adapter->fetcher;
-	uint64_t now_ns = clock_now_ns();
+	uint64_t now_ns = clock_now_ns(), first;
 	struct follow *follow;
 	bool answered = false, waits = false, wake = true;
 
+	// What is deleted may be in memory still.
+	if (partition)
+		fetch->offset =
+			MAX(fetch->offset, __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE));
 	fetch->buf = NULL;
 	fetch->entries = NULL;
 	fetch->count = 0;
@@ -512,6 +516,13 @@ bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
 	fetch->code = gone ? CODE_NOT_FOUND : CODE_OVERLOADED;
 	if (gone)
 		return true;
+	// What is deleted may be in memory still.
+	first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
+	if (fetch->offset < first) {
+		fetch->next = first;
+		fetch->code = CODE_OK;
+		return true;
+	}
 	pthread_mutex_lock(&fetcher->lock);
 	follow = follow_of(fetcher, partition);
 	if (follow)

@@ -129,8 +129,7 @@ static enum code times_resolve(struct adapter_topic *topic, int64_t time_ms, uin
 	for (uint32_t i = 0; i < count; ++i)
 		rd_kafka_topic_partition_list_add(list, topic->model->physical, (int32_t)i)
 			->offset = time_ms;
-	error = rd_kafka_offsets_for_times(client_handle(topic->adapter->producer), list,
-					   KAFKA_ASK_MS);
+	error = rd_kafka_offsets_for_times(kafka_admin(topic->adapter), list, KAFKA_ASK_MS);
 	for (uint32_t i = 0; !error && i < count; ++i) {
 		const rd_kafka_topic_partition_t *found = &list->elems[i];
 
@@ -236,8 +235,7 @@ static void group_delete_wait(struct group_job *job)
 	size_t count = 0;
 
 	kafka_wait_begin(job->adapter, RD_KAFKA_ADMIN_OP_DELETEGROUPS, &wait);
-	rd_kafka_DeleteGroups(client_handle(job->adapter->groups), &request, 1, wait.options,
-			      wait.queue);
+	rd_kafka_DeleteGroups(kafka_admin(job->adapter), &request, 1, wait.options, wait.queue);
 	rd_kafka_DeleteGroup_destroy(request);
 	code = kafka_wait_end(&wait, &text);
 	if (!code) {

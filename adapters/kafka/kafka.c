@@ -56,10 +56,10 @@ static void adapter_free(struct adapter *adapter)
 	free(adapter);
 }
 
-// Offsets of groups are read and committed by a handle of their own, for two reasons. Only a handle
-// with a group id, which it never joins, survives the answer NOT_COORDINATOR to such a request: any
-// other is a null pointer in librdkafka (its issue 5040, up to 2.12 at least). And these requests
-// do not wait behind messages.
+// What is not a message has a handle of its own, for three reasons. Only a handle with a group id,
+// which it never joins, survives the answer NOT_COORDINATOR to a request about a group: any other
+// is a null pointer in librdkafka (its issue 5040, up to 2.12 at least). These requests do not wait
+// behind messages. And a fatal error of the idempotent producer does not end them.
 static int groups_start(struct adapter *adapter, char **ret_error)
 {
 	const char *const settings[][2] = {

@@ -21,10 +21,10 @@ struct sender;
 struct adapter {
 	struct kafka_options options;
 	struct log_ctx *log;
-	struct client *producer; // carries admin calls, and sends until a fatal error
+	struct client *producer; // sends until a fatal error
 	struct sender *sender;   // sender.c: what sends now
 	struct health *health;   // health.c
-	struct client *groups;   // carries what concerns consumer groups
+	struct client *groups;   // carries admin calls and questions, and never sends
 	struct fetcher *fetcher; // fetch.c
 	struct kafka_questions *questions;
 	struct kafka_watcher *watcher; // watcher.c
@@ -39,6 +39,12 @@ struct adapter {
 	struct kafka_life *lives; // topic.c, under topics_lock
 	size_t life_next;
 };
+
+// The handle that carries admin calls and questions.
+static inline rd_kafka_t *kafka_admin(const struct adapter *adapter)
+{
+	return client_handle(adapter->groups);
+}
 
 // A partition of an open topic. Stays where it is as long as its topic is open.
 struct kafka_partition {
@@ -58,6 +64,7 @@ struct adapter_topic {
 	uint32_t refs; // under topics_lock
 	const struct topic *model;
 	rd_kafka_topic_t *producing;         // atomic; the sender's, made by the first message
+	rd_kafka_topic_t *watching;          // of the handle for questions: it keeps the metadata
 	struct kafka_partition **partitions; // atomic
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions

@@ -69,8 +69,7 @@ static void records_delete(struct adapter *adapter, struct errand *errand,
 	rd_kafka_resp_err_t error;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETERECORDS, &wait);
-	rd_kafka_DeleteRecords(client_handle(adapter->producer), &wish, 1, wait.options,
-			       wait.queue);
+	rd_kafka_DeleteRecords(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	answered = error ? NULL
 			 : rd_kafka_DeleteRecords_result_offsets(
@@ -174,7 +173,7 @@ static bool time_resolve(struct adapter *adapter, struct errand *errand, uint32_
 	rd_kafka_resp_err_t error;
 
 	row->offset = MAX(time_ms, 0);
-	error = rd_kafka_offsets_for_times(client_handle(adapter->producer), list, KAFKA_ASK_MS);
+	error = rd_kafka_offsets_for_times(kafka_admin(adapter), list, KAFKA_ASK_MS);
 	if (!error)
 		error = row->err;
 	if (!error && row->offset >= 0)

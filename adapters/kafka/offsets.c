@@ -123,8 +123,7 @@ static void read_send(struct adapter *adapter, struct kafka_offsets *offsets,
 	rd_kafka_ListConsumerGroupOffsets_t *request =
 		rd_kafka_ListConsumerGroupOffsets_new(offsets->group->physical, list);
 
-	rd_kafka_ListConsumerGroupOffsets(client_handle(adapter->groups), &request, 1, options,
-					  queue);
+	rd_kafka_ListConsumerGroupOffsets(kafka_admin(adapter), &request, 1, options, queue);
 	rd_kafka_ListConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
 }
@@ -161,8 +160,7 @@ static void commit_send(struct adapter *adapter, struct kafka_offsets *offsets,
 			list->elems[i].metadata_size = strlen(list->elems[i].metadata);
 	}
 	request = rd_kafka_AlterConsumerGroupOffsets_new(offsets->group->physical, list);
-	rd_kafka_AlterConsumerGroupOffsets(client_handle(adapter->groups), &request, 1, options,
-					   queue);
+	rd_kafka_AlterConsumerGroupOffsets(kafka_admin(adapter), &request, 1, options, queue);
 	rd_kafka_AlterConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
 }

@@ -12,6 +12,7 @@
 
 #define PAUSE_NS      (5 * S_NS)
 #define PURGE_WAIT_MS 1000
+#define GROWN_MS      2000
 
 struct sender {
 	pthread_rwlock_t lock; // written by who replaces `client`
@@ -50,6 +51,8 @@ static int client_make(struct adapter *adapter, struct client **ret, char **ret_
 		{"batch.size", "1000000"},
 		{"reconnect.backoff.max.ms", "500"},
 		{"topic.metadata.refresh.interval.ms", "30000"},
+		// How long a topic that is not there may be about to come.
+		{"topic.metadata.propagation.max.ms", "5000"},
 		{NULL, NULL},
 	};
 	const struct client_config config = {.options = &adapter->options,
@@ -151,6 +154,17 @@ void sender_topic_drop(struct adapter_topic *topic)
 	if (topic->producing)
 		rd_kafka_topic_destroy(topic->producing);
 	topic->producing = NULL;
+}
+
+void sender_topic_grown(struct adapter_topic *topic)
+{
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_t *handle = sender_enter(topic->adapter);
+	rd_kafka_topic_t *known = __atomic_load_n(&topic->producing, __ATOMIC_ACQUIRE);
+
+	if (known && !rd_kafka_metadata(handle, 0, known, &metadata, GROWN_MS))
+		rd_kafka_metadata_destroy(metadata);
+	sender_leave(topic->adapter);
 }
 
 // ---- replacing

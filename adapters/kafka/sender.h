@@ -1,7 +1,7 @@
 // The handle that sends. After a fatal error of the idempotent producer another one takes its
 // place.
 //
-// The first one is adapter->producer, which carries admin calls too and stays for those. What was
+// The first one is adapter->producer, which stays to the end. What was
 // under way on one that is replaced ends at once: REJECTED where it had not left, UNKNOWN where it
 // had.
 #pragma once
@@ -18,6 +18,9 @@ rd_kafka_t *sender_enter(struct adapter *adapter);
 void sender_leave(struct adapter *adapter);
 rd_kafka_topic_t *sender_topic(rd_kafka_t *handle, struct adapter_topic *topic); // NULL: no memory
 void sender_topic_drop(struct adapter_topic *topic); // with topics_lock: it is closed
+
+// The handle hears of its new partitions. Blocks.
+void sender_topic_grown(struct adapter_topic *topic);
 
 // Looks whether the handle has to be replaced, and sees to it. @thread any
 void sender_check(struct adapter *adapter);

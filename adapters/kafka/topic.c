@@ -69,6 +69,8 @@ static void topic_free(struct adapter_topic *topic)
 		free(topic->partitions[i]);
 	}
 	arrays_free(topic->arrays);
+	if (topic->watching)
+		rd_kafka_topic_destroy(topic->watching);
 	pthread_mutex_destroy(&topic->watch_lock);
 	model_unref(topic->model);
 	free(topic);
@@ -89,8 +91,9 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 					  : capabilities_durability(kafka_capabilities(adapter)));
 	list_init(&topic->watches);
 	pthread_mutex_init(&topic->watch_lock, NULL);
+	topic->watching = rd_kafka_topic_new(kafka_admin(adapter), model->physical, NULL);
 	kafka_topic_grow(topic, model->partitions);
-	if (topic->partition_count == model->partitions)
+	if (topic->watching && topic->partition_count == model->partitions)
 		return topic;
 	topic_free(topic);
 	return NULL;

@@ -8,6 +8,7 @@
 #include "adapters/kafka/configs.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/marks.h"
+#include "adapters/kafka/sender.h"
 #include "core/base/clock.h"
 
 #include <errno.h>
@@ -123,7 +124,10 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 		return;
 	if (there && count >= topic->model->partitions) {
 		topic->missing_ns = 0;
-		kafka_topic_grow(topic, count);
+		if (count > __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE)) {
+			kafka_topic_grow(topic, count);
+			sender_topic_grown(topic);
+		}
 		partitions_look(topic, row);
 	} else if (!topic->missing_ns) {
 		topic->missing_ns = now_ns;
@@ -138,8 +142,7 @@ static bool metadata_look(struct kafka_watcher *watcher)
 	const struct rd_kafka_metadata_topic **rows;
 	uint64_t now_ns = clock_now_ns();
 
-	if (rd_kafka_metadata(client_handle(watcher->adapter->producer), 0, NULL, &metadata,
-			      CALL_MS))
+	if (rd_kafka_metadata(kafka_admin(watcher->adapter), 0, NULL, &metadata, CALL_MS))
 		return false;
 	rows = calloc((size_t)metadata->topic_cnt + 1, sizeof *rows);
 	for (int i = 0; rows && i < metadata->topic_cnt; ++i)

@@ -268,10 +268,18 @@ struct answer {
 	bool done;
 };
 
+// A refusal that was not wanted should not have to be guessed.
+static void tell(enum code code, const char *text)
+{
+	if (code != CODE_OK)
+		fprintf(stderr, "# answered %s: %s\n", code_name(code), text ? text : "-");
+}
+
 static void on_done(void *ctx, enum code code, const char *text)
 {
 	struct answer *answer = ctx;
 
+	tell(code, text);
 	change_begin();
 	CHECK(!answer->done); // exactly once
 	answer->code = code;
@@ -283,6 +291,7 @@ static void on_json(void *ctx, enum code code, json_t *json, const char *text)
 {
 	struct answer *answer = ctx;
 
+	tell(code, text);
 	change_begin();
 	CHECK(!answer->done);
 	CHECK((code == CODE_OK) == (json != NULL));
