@@ -1470,24 +1470,45 @@ static void damage_is_refused(struct bench *bench)
 	CHECK(bench_start(bench, NULL));
 }
 
+static void expect_refused(struct bench *bench, const char *const *wrong, size_t count)
+{
+	char usual[sizeof bench->options];
+
+	bench_stop(bench);
+	strcpy(usual, bench->options);
+	for (size_t i = 0; i < count; ++i) {
+		char *error = NULL;
+
+		strcpy(bench->options, wrong[i]);
+		CHECK(!bench_start(bench, &error));
+		CHECK(error && strstr(error, "options"));
+		free(error);
+	}
+	strcpy(bench->options, usual);
+	CHECK(bench_start(bench, NULL));
+}
+
 static void wrong_options_are_refused(struct bench *bench)
 {
 	static const char *const wrong[] = {"{\"map_byte\": 1}", "{\"map_bytes\": 1}",
 					    "{\"map_bytes\": \"1\"}", "[]", "nonsense"};
 
-	bench_stop(bench);
-	for (size_t i = 0; i < ARRAY_SIZE(wrong); ++i) {
-		char *error = NULL;
-		char usual[sizeof bench->options];
+	expect_refused(bench, wrong, ARRAY_SIZE(wrong));
+}
 
-		strcpy(usual, bench->options);
-		strcpy(bench->options, wrong[i]);
-		CHECK(!bench_start(bench, &error));
-		CHECK(error && strstr(error, "options"));
-		free(error);
-		strcpy(bench->options, usual);
-	}
-	CHECK(bench_start(bench, NULL));
+static void wrong_kafka_options_are_refused(struct bench *bench)
+{
+	static const char *const wrong[] = {"{}",
+					    "{\"bootstrap\": \"\"}",
+					    "{\"bootstrap\": \"k:0\"}",
+					    "{\"bootstrap\": \"k\", \"acks\": 1}",
+					    "{\"bootstrap\": \"k\", \"security\": \"tls\"}",
+					    "{\"bootstrap\": \"k\", \"security\": \"sasl_ssl\"}",
+					    "{\"bootstrap\": \"k\", \"timeout_ms\": 5}",
+					    "[]",
+					    "nonsense"};
+
+	expect_refused(bench, wrong, ARRAY_SIZE(wrong));
 }
 
 static void a_full_map_refuses_and_recovers(struct bench *bench)
@@ -1712,6 +1733,7 @@ const struct contract_case contract_cases[] = {
 	{"refuses another format", 0, "embedded", another_format_is_refused},
 	{"refuses a damaged file", 0, "embedded", damage_is_refused},
 	{"refuses wrong options", 0, "embedded", wrong_options_are_refused},
+	{"refuses wrong options of its own", 0, "kafka", wrong_kafka_options_are_refused},
 	{"refuses when the map is full, and recovers", 0, "embedded",
 	 a_full_map_refuses_and_recovers},
 	{"refuses what a failing disk does not take, and goes on after it", CAP_D2, "embedded",
