@@ -19,6 +19,7 @@ struct health {
 	struct kafka_call probe;
 	pthread_mutex_t lock; // everything below
 	struct breaker breaker;
+	bool opened;         // there is a client to probe with
 	bool heard;          // ever
 	bool troubled;       // since the last sign of life
 	uint64_t latency_ns; // of the last sends; 0: none yet
@@ -114,6 +115,20 @@ static void on_probe(struct kafka_call *call, rd_kafka_event_t *event)
 		probe_start(health);
 }
 
+// A cluster that is not there is told before all clients have been made: the doubt waits for them.
+void health_opened(struct adapter *adapter)
+{
+	struct health *health = adapter->health;
+	bool probe;
+
+	pthread_mutex_lock(&health->lock);
+	health->opened = true;
+	probe = health->troubled && breaker_doubt(&health->breaker, clock_now_ns());
+	pthread_mutex_unlock(&health->lock);
+	if (probe)
+		probe_start(health);
+}
+
 // ---- what is sent and what comes back
 
 bool health_admit(struct adapter *adapter, uint32_t count)
@@ -162,7 +177,7 @@ void health_error(struct adapter *adapter, rd_kafka_event_t *event)
 		log_warn(adapter->log, "KAFKA-CLUSTER", "%s", text);
 	pthread_mutex_lock(&health->lock);
 	health->troubled = true;
-	probe = breaker_doubt(&health->breaker, now_ns);
+	probe = health->opened && breaker_doubt(&health->breaker, now_ns);
 	pthread_mutex_unlock(&health->lock);
 	if (probe)
 		probe_start(health);

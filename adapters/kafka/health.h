@@ -5,7 +5,8 @@
 #include "adapters/kafka/kafka.h"
 
 int health_start(struct adapter *adapter);
-void health_stop(struct health *health); // accepts NULL; no client of the adapter runs any more
+void health_opened(struct adapter *adapter); // every client has been made
+void health_stop(struct health *health);     // accepts NULL; no client of the adapter runs any more
 
 // May so many messages be sent? Those that may have ended when health_ended() says so.
 bool health_admit(struct adapter *adapter, uint32_t count);
