@@ -1,5 +1,6 @@
 // Names are compared byte by byte everywhere, so one normal form is stored: C. Physical names are
-// unique by their id; the slugs are for the people who look at a backend.
+// unique by the id and by the registry that gave it, because several installations may share a
+// backend; the slugs are for the people who look at one.
 
 #include "core/model/name.h"
 
@@ -10,12 +11,14 @@
 #include <utf8proc.h>
 
 #define TENANT_SLUG_MAX 36
-#define NAME_SLUG_MAX   64
+#define NAME_SLUG_MAX   57
 #define ID36_MAX        13
+#define SOURCE36_SIZE   6
 #define SLUG_OPTIONS                                                                               \
 	(UTF8PROC_NULLTERM | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_STRIPMARK |           \
 	 UTF8PROC_CASEFOLD)
-_Static_assert(4 + TENANT_SLUG_MAX + 1 + NAME_SLUG_MAX + 1 + ID36_MAX <= MODEL_PHYSICAL_MAX,
+_Static_assert(4 + TENANT_SLUG_MAX + 1 + NAME_SLUG_MAX + 1 + ID36_MAX + 1 + SOURCE36_SIZE <=
+		       MODEL_PHYSICAL_MAX,
 	       "a physical name fits");
 
 // What is wrong with one character; NULL: nothing.
@@ -108,22 +111,24 @@ static size_t slug(const char *text, char *out, size_t room)
 	return size;
 }
 
-static size_t base36(uint64_t id, char *out)
+// At least `least` digits.
+static size_t base36(uint64_t id, size_t least, char *out)
 {
 	char reversed[ID36_MAX];
 	size_t size = 0;
 
 	do
 		reversed[size++] = "0123456789abcdefghijklmnopqrstuvwxyz"[id % 36];
-	while ((id /= 36) != 0);
+	while ((id /= 36) != 0 || size < least);
 	for (size_t i = 0; i < size; ++i)
 		out[i] = reversed[size - 1 - i];
 	return size;
 }
 
-void name_physical(const char *tenant, const char *name, uint64_t id,
+void name_physical(const char *tenant, const char *name, uint64_t id, uint64_t source,
 		   char ret[MODEL_PHYSICAL_MAX + 1])
 {
+	const uint64_t sources = 36ull * 36 * 36 * 36 * 36 * 36;
 	char *at = ret;
 
 	memcpy(at, "mqp.", 4);
@@ -132,6 +137,8 @@ void name_physical(const char *tenant, const char *name, uint64_t id,
 	*at++ = '.';
 	at += slug(name, at, NAME_SLUG_MAX);
 	*at++ = '-';
-	at += base36(id, at);
+	at += base36(id, 1, at);
+	*at++ = '-';
+	at += base36(source % sources, SOURCE36_SIZE, at);
 	*at = '\0';
 }

@@ -10,7 +10,7 @@ int name_check(const char *name, const char **ret_problem);
 // Checks, and brings into normal form C (malloc'ed). Errors as above; -ENOMEM. @thread any
 int name_normalize(const char *name, char **ret, const char **ret_problem);
 
-// `mqp.<slug of tenant>.<slug of name>-<id in base 36>`: ASCII lower case, digits, '-' and '.'.
-// @thread any
-void name_physical(const char *tenant, const char *name, uint64_t id,
+// `mqp.<slug of tenant>.<slug of name>-<id>-<registry>`, both in base 36, the registry's number cut
+// to six digits: ASCII lower case, digits, '-' and '.'. @thread any
+void name_physical(const char *tenant, const char *name, uint64_t id, uint64_t source,
 		   char ret[MODEL_PHYSICAL_MAX + 1]);

@@ -195,7 +195,8 @@ static void physical_make(struct work *work, struct row *row, const char **ret)
 		return;
 	}
 	if (physical)
-		name_physical(row_name(work->tenant), row_name(row), row->object.id, physical);
+		name_physical(row_name(work->tenant), row_name(row), row->object.id,
+			      work->registry->source, physical);
 	*ret = physical;
 }
 

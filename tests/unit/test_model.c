@@ -58,14 +58,14 @@ static void physical_names(void)
 {
 	char name[MODEL_PHYSICAL_MAX + 1], longest[MODEL_NAME_MAX + 1];
 
-	name_physical("ACME Corp.", "Orders_2024/été", 1, name);
-	CHECK_STR(name, "mqp.acme-corp..orders-2024-ete-1");
-	name_physical("租户", "订单", 46655, name);
-	CHECK_STR(name, "mqp.x.x-zzz");
+	name_physical("ACME Corp.", "Orders_2024/été", 1, 35, name);
+	CHECK_STR(name, "mqp.acme-corp..orders-2024-ete-1-00000z");
+	name_physical("租户", "订单", 46655, 36, name);
+	CHECK_STR(name, "mqp.x.x-zzz-000010");
 	repeat(longest, "a", MODEL_NAME_MAX);
-	name_physical(longest, longest, UINT64_MAX, name);
+	name_physical(longest, longest, UINT64_MAX, UINT64_MAX, name);
 	CHECK(strlen(name) <= MODEL_PHYSICAL_MAX);
-	CHECK(strcmp(name + strlen(name) - 14, "-3w5e11264sgsf") == 0);
+	CHECK(strcmp(name + strlen(name) - 21, "-3w5e11264sgsf-64sgsf") == 0);
 	CHECK(name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.")] == '\0');
 }
 

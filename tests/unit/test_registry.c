@@ -263,7 +263,7 @@ static void topics_and_groups(void)
 	CHECK_EQ(get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
 	CHECK_STR(text_of("state"), "ready");
 	CHECK_STR(text_of("cluster"), "local");
-	CHECK_STR(text_of("physical"), "mqp.acme.orders-3");
+	CHECK(strncmp(text_of("physical"), "mqp.acme.orders-3-", 18) == 0);
 	CHECK_EQ(get(REGISTRY_GROUP, "acme", "billing"), CODE_OK);
 	CHECK_STR(text_of("dead_letter_topic"), "billing.dead");
 	CHECK(json_object_get(json_object_get(result.body, "start"), "time_ms") == NULL);
@@ -409,6 +409,22 @@ static bool file_holds(const char *path, const char *text)
 	CHECK(size >= 0 && (size_t)size < sizeof bytes); // all of it
 	close(fd);
 	return memmem(bytes, (size_t)size, text, strlen(text)) != NULL;
+}
+
+// Two installations on one backend: the same tenant, topic and id, another name.
+static void physical_names_tell_registries_apart(void)
+{
+	char first[MODEL_PHYSICAL_MAX + 1];
+
+	acme_with_group();
+	CHECK_EQ(get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
+	snprintf(first, sizeof first, "%s", text_of("physical"));
+	end();
+	acme_with_group();
+	CHECK_EQ(get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
+	CHECK(strncmp(first, text_of("physical"), 18) == 0 &&
+	      strcmp(first, text_of("physical")) != 0);
+	end();
 }
 
 static void credentials_stay_secret(void)
@@ -1550,8 +1566,9 @@ static void directory_remove(void)
 
 UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_and_groups),
 	  UNIT_CASE(topics_grow), UNIT_CASE(group_rules), UNIT_CASE(limits_of_a_tenant),
-	  UNIT_CASE(clusters_bound), UNIT_CASE(credentials_stay_secret), UNIT_CASE(access_keys),
-	  UNIT_CASE(deletion_in_use), UNIT_CASE(deletion_of_a_group), UNIT_CASE(deletion_order),
+	  UNIT_CASE(clusters_bound), UNIT_CASE(physical_names_tell_registries_apart),
+	  UNIT_CASE(credentials_stay_secret), UNIT_CASE(access_keys), UNIT_CASE(deletion_in_use),
+	  UNIT_CASE(deletion_of_a_group), UNIT_CASE(deletion_order),
 	  UNIT_CASE(deletion_of_a_tenant), UNIT_CASE(deletion_of_a_large_tenant),
 	  UNIT_CASE(deletion_of_a_cluster), UNIT_CASE(lists), UNIT_CASE(bootstrap_works_once),
 	  UNIT_CASE(sessions), UNIT_CASE(the_last_admin_stays), UNIT_CASE(machine_tokens),
