@@ -187,7 +187,7 @@ static int take_group(struct adoption *adoption, const json_t *wanted)
 		   *topic = text_of(wanted, "topic");
 	const json_t *found = find_named(json_object_get(adoption->existing, "groups"), physical),
 		     *dead = json_object_get(wanted, "dead_letter");
-	json_int_t members = json_integer_value(json_object_get(found, "members"));
+	const json_t *members = json_object_get(found, "members");
 	json_t *body;
 	int r = 0;
 
@@ -195,12 +195,17 @@ static int take_group(struct adoption *adoption, const json_t *wanted)
 		return work_refuse(adoption->work, CODE_NOT_FOUND,
 				   "cluster \"%s\" has no consumer group \"%s\"", adoption->cluster,
 				   physical);
-	if (members)
+	if (json_integer_value(members))
 		return work_refuse(
 			adoption->work, CODE_IN_USE,
 			"consumer group \"%s\" has %lld members: stop them first, because "
 			"offsets have one owner at a time",
-			physical, (long long)members);
+			physical, (long long)json_integer_value(members));
+	if (json_is_null(members))
+		return work_refuse(adoption->work, CODE_NOT_READY,
+				   "the cluster did not say in time whether consumer group \"%s\" "
+				   "has members",
+				   physical);
 	if (!topic)
 		topic = topic_of(adoption, found, &r);
 	if (!topic)

@@ -8,6 +8,7 @@ EXISTING = {
         {"name": "billing-app", "state": "Empty", "members": 0, "topics": ["orders.v1"]},
         {"name": "both", "state": "Empty", "members": 0, "topics": ["orders.v1", "clicks"]},
         {"name": "busy", "state": "Stable", "members": 2, "topics": ["clicks"]},
+        {"name": "late", "state": "Unknown", "members": None, "topics": []},
     ],
 }
 IMPORT = "/api/v1/clusters/main/import"
@@ -27,7 +28,7 @@ def take(world, status=200, tenant="a", **chosen):
 
 def test_what_exists_is_listed_with_its_owner(there):
     listed = there.admin.get("/api/v1/clusters/main/existing").json
-    assert {row["name"]: row["owner"] for row in listed["topics"] + listed["groups"]} == dict.fromkeys(("orders.v1", "clicks", "billing-app", "both", "busy"))
+    assert {row["name"]: row["owner"] for row in listed["topics"] + listed["groups"]} == dict.fromkeys(("orders.v1", "clicks", "billing-app", "both", "busy", "late"))
     take(there, topics=[{"physical": "orders.v1", "name": "theirs"}], groups=[{"physical": "billing-app"}])
     listed = there.admin.get("/api/v1/clusters/main/existing").json
     owners = {row["name"]: row["owner"] for row in listed["topics"] + listed["groups"] if row["owner"]}
@@ -82,6 +83,7 @@ def test_which_topic_a_group_reads(there):
 
 def test_refusals(there):
     assert "2 members" in take(there, 409, topics=[{"physical": "clicks"}], groups=[{"physical": "busy"}])["detail"]
+    assert "did not say in time" in take(there, 503, topics=[{"physical": "clicks"}], groups=[{"physical": "late"}])["detail"]
     assert "nothing is chosen" in take(there, 400)["detail"]
     take(there, 404, "nobody", topics=[{"physical": "clicks"}])
     there.admin.post("/api/v1/tenants", {"name": "unbound"})
