@@ -90,7 +90,9 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	pthread_mutex_init(&adapter->topics_lock, NULL);
 	list_init(&adapter->topics);
 	kafka_trouble_init(&adapter->trouble);
-	r = kafka_options_read(cluster, &adapter->options, ret_error);
+	r = kafka_check(cluster, ret_error);
+	if (r >= 0)
+		r = kafka_options_read(cluster, &adapter->options, ret_error);
 	if (r >= 0)
 		r = kafka_facts_start(adapter);
 	if (r >= 0)

@@ -83,8 +83,7 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 	if (wish) {
 		config_fill(adapter, topic, wish);
 		kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
-		rd_kafka_CreateTopics(client_handle(adapter->producer), &wish, 1, wait.options,
-				      wait.queue);
+		rd_kafka_CreateTopics(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
 		error = kafka_wait_end(&wait, &what);
 		if (!error) {
 			topics = rd_kafka_CreateTopics_result_topics(
@@ -114,7 +113,7 @@ enum code retry_topic_delete(struct adapter *adapter, const char *name)
 	rd_kafka_resp_err_t error;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
-	rd_kafka_DeleteTopics(client_handle(adapter->producer), &wish, 1, wait.options, wait.queue);
+	rd_kafka_DeleteTopics(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
 	rd_kafka_DeleteTopic_destroy(wish);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
