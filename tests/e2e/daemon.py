@@ -150,9 +150,9 @@ class Daemon:
             wait_for(lambda: self.admin.get(target).json["state"] == "ready", what=f"{target} does not become ready")
         return made
 
-    def world(self, tenant="acme", topic="orders", group="billing", partitions=1, **limits):
+    def world(self, tenant="acme", topic="orders", group="billing", partitions=1, cluster="local", **limits):
         """A tenant with a topic, a group and a key for both; the key is kept for connect()."""
-        self.make("tenants", {"name": tenant, "clusters": ["local"], **({"limits": limits} if limits else {})})
+        self.make("tenants", {"name": tenant, "clusters": [cluster], **({"limits": limits} if limits else {})})
         self.make(f"tenants/{tenant}/topics", {"name": topic, "partitions": partitions})
         self.make(f"tenants/{tenant}/groups", {"name": group, "topic": topic})
         key = self.make(f"tenants/{tenant}/access-keys", {"grants": [{"pattern": "*", "rights": ["produce", "consume"]}]})

@@ -13,6 +13,15 @@ from rest import ROOT, wait_for
 SCRIPT = os.path.join(ROOT, "deploy", "brokers", "kafka")
 
 
+def register(daemon, broker, name="kafka", secrets=None, ready=True, **options):
+    """Makes a cluster of it; ready: waits until the daemon has reached it."""
+    body = {"name": name, "kind": "kafka", "options": {"bootstrap": broker.bootstrap, **options}}
+    daemon.make("clusters", {**body, **({"secrets": secrets} if secrets else {})})
+    if ready:
+        wait_for(lambda: daemon.admin.get(f"/api/v1/clusters/{name}/state").json["state"] == "ready", 20, "the cluster does not become ready")
+    return daemon
+
+
 class Kafka:
     """The brokers in `folder`. Options are those of deploy/brokers/kafka: ("--nodes", "3"), ("--tls",), ("--sasl",), …"""
 
@@ -140,5 +149,17 @@ class Kafka:
         consumer = confluent_kafka.Consumer(self.settings(group_id=group, enable_auto_commit=False))
         try:
             consumer.commit(offsets=[confluent_kafka.TopicPartition(topic, number, offset) for number, offset in offsets.items()], asynchronous=False)
+        finally:
+            consumer.close()
+
+    @contextlib.contextmanager
+    def member(self, group, topic):
+        """A native consumer that is in the group and has partitions."""
+        consumer = confluent_kafka.Consumer(self.settings(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False))
+        assigned = []
+        consumer.subscribe([topic], on_assign=lambda _, partitions: assigned.extend(partitions))
+        try:
+            wait_for(lambda: consumer.poll(0.1) or assigned, 20, "nobody assigns partitions")
+            yield consumer
         finally:
             consumer.close()

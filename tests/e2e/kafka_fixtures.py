@@ -36,3 +36,9 @@ def own_kafka(tmp_path):
     yield begin
     for one in started:
         one.down()
+
+
+@pytest.fixture
+def registered(start, kafka):  # pylint: disable=redefined-outer-name
+    """A daemon on which that Kafka is the cluster "kafka", and has answered."""
+    return brokers.register(start(), kafka)
