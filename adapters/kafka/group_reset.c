@@ -25,13 +25,13 @@ static void reset_end(struct reset *reset, enum code code, const char *text)
 	struct group_job *group = reset->group;
 	json_t *answer = code == CODE_OK ? json_pack("{s:O}", "partitions", group->moved) : NULL;
 
+	kafka_job_end(group, code, answer, text); // the text may be in what is freed below
 	for (uint32_t i = 0; i < reset->fences.count; ++i)
 		free(reset->fences.items[i].value);
 	free(reset->fences.items);
 	free(reset->rows.items);
 	free(reset->positions);
 	free(reset);
-	kafka_job_end(group, code, answer, text);
 }
 
 static int target_read(const json_t *to, struct group_target *target)

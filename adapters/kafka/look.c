@@ -146,7 +146,7 @@ static json_t *messages_json(const struct reading *reading)
 				 : json_null());
 }
 
-static void reading_end(struct reading *reading)
+static void reading_finish(struct reading *reading)
 {
 	struct errand *errand = reading->errand;
 
@@ -155,12 +155,14 @@ static void reading_end(struct reading *reading)
 		errand->answer = messages_json(reading);
 	buf_unref(reading->fetch.buf);
 	kafka_topic_close(reading->fetch.topic);
-	errand_end(errand);
 }
 
 static void on_fetched(struct loop_task *task)
 {
-	reading_end(CONTAINER_OF(task, struct reading, fetch.task));
+	struct reading *reading = CONTAINER_OF(task, struct reading, fetch.task);
+
+	reading_finish(reading);
+	errand_end(reading->errand);
 }
 
 // Where the first message of that time or later is; the end, when there is none.
@@ -200,11 +202,11 @@ static void read_run(struct adapter *adapter, struct errand *errand)
 		return;
 	}
 	fetch->offset = MAX(fetch->offset, first);
-	errand->waits = true;
 	fetch->loop = kafka_aside(adapter);
 	fetch->task.fn = on_fetched;
-	if (fetch->offset >= fetch->until || kafka_fetch(adapter, fetch))
-		reading_end(reading);
+	errand->waits = fetch->offset < fetch->until && !kafka_fetch(adapter, fetch);
+	if (!errand->waits) // else the letter comes to this thread, later
+		reading_finish(reading);
 }
 
 void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
