@@ -150,7 +150,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 	}
 	config_fill(adapter, topic, wish);
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
-	rd_kafka_CreateTopics(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
+	rd_kafka_CreateTopics(wait.handle, &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
 		topics = rd_kafka_CreateTopics_result_topics(
@@ -180,7 +180,7 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 		return;
 	}
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &wait);
-	rd_kafka_CreatePartitions(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
+	rd_kafka_CreatePartitions(wait.handle, &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
 		topics = rd_kafka_CreatePartitions_result_topics(
@@ -304,7 +304,7 @@ static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *
 	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(errand->topic->physical);
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
-	rd_kafka_DeleteTopics(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
+	rd_kafka_DeleteTopics(wait.handle, &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
 		topics = rd_kafka_DeleteTopics_result_topics(

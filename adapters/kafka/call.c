@@ -1,5 +1,7 @@
 #include "adapters/kafka/call.h"
 
+#include "adapters/kafka/coordinator.h"
+
 #include <errno.h>
 #include <semaphore.h>
 
@@ -23,16 +25,16 @@ struct kafka_questions {
 
 // ---- admin calls
 
-rd_kafka_AdminOptions_t *kafka_call_options(struct adapter *adapter, rd_kafka_admin_op_t operation,
-					    struct kafka_call *call, int timeout_ms)
+// Whether an operation goes to the coordinator of a group.
+static bool is_coordinated(rd_kafka_admin_op_t operation)
 {
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(kafka_admin(adapter), operation);
-	char text[128];
-
-	rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, text, sizeof text);
-	rd_kafka_AdminOptions_set_opaque(options, call);
-	return options;
+	switch (operation) {
+	case RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS:
+	case RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS:
+	case RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS:
+	case RD_KAFKA_ADMIN_OP_DELETEGROUPS: return true;
+	default: return false;
+	}
 }
 
 void kafka_call_event(rd_kafka_event_t *event)
@@ -46,15 +48,28 @@ void kafka_call_event(rd_kafka_event_t *event)
 void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
 		      struct kafka_wait *wait)
 {
-	*wait = (struct kafka_wait){
-		.options = kafka_call_options(adapter, operation, NULL, KAFKA_ASK_MS),
-		.queue = rd_kafka_queue_new(kafka_admin(adapter))};
+	bool coordinated = is_coordinated(operation);
+	rd_kafka_t *handle =
+		coordinated ? client_handle(coordinator_client(adapter)) : kafka_admin(adapter);
+	char text[128];
+
+	*wait = (struct kafka_wait){.adapter = adapter,
+				    .handle = handle,
+				    .coordinated = coordinated,
+				    .options = rd_kafka_AdminOptions_new(handle, operation),
+				    .queue = rd_kafka_queue_new(handle)};
+	rd_kafka_AdminOptions_set_request_timeout(
+		wait->options, coordinated ? COORDINATOR_TIMEOUT_MS : KAFKA_ASK_MS, text,
+		sizeof text);
 }
 
 rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_text)
 {
-	wait->event = rd_kafka_queue_poll(wait->queue, 2 * KAFKA_ASK_MS);
+	wait->event = rd_kafka_queue_poll(wait->queue,
+					  wait->coordinated ? KAFKA_ASK_MS : 2 * KAFKA_ASK_MS);
 	if (!wait->event) {
+		if (wait->coordinated)
+			coordinator_given_up(wait->adapter);
 		*ret_text = "no answer in time";
 		return RD_KAFKA_RESP_ERR__TIMED_OUT;
 	}

@@ -7,21 +7,19 @@
 // ---- admin calls
 
 // Embedded in what the caller allocated. `answered` gets the event on the thread of the client that
-// carries them, and owns the
-// call again; the event is destroyed when it returns. It always comes, at the latest after the
-// timeout.
+// carried it, and owns the call again; the event is destroyed when it returns.
 struct kafka_call {
 	void (*answered)(struct kafka_call *call, rd_kafka_event_t *event);
 };
 
-// Options for rd_kafka_CreateTopics() and its like, with the call as opaque; the caller destroys
-// them after the request, which goes to client_queue(adapter->groups).
-rd_kafka_AdminOptions_t *kafka_call_options(struct adapter *adapter, rd_kafka_admin_op_t operation,
-					    struct kafka_call *call, int timeout_ms);
 void kafka_call_event(rd_kafka_event_t *event); // for the client's event handler
 
-// The same for who may block: begin, the request with both members, end.
+// The same for who may block: begin, the request on `handle` with both members, end. What concerns
+// a group goes to its coordinator (coordinator.h).
 struct kafka_wait {
+	struct adapter *adapter;
+	rd_kafka_t *handle;
+	bool coordinated;
 	rd_kafka_AdminOptions_t *options;
 	rd_kafka_queue_t *queue;
 	rd_kafka_event_t *event;

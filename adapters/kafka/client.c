@@ -57,8 +57,11 @@ static void *client_run(void *arg)
 	struct client *client = arg;
 
 	pthread_setname_np(pthread_self(), client->name);
-	while (!__atomic_load_n(&client->stopping, __ATOMIC_ACQUIRE))
+	while (!__atomic_load_n(&client->stopping, __ATOMIC_ACQUIRE)) {
 		serve_one(client, POLL_MS);
+		if (client->config.tick)
+			client->config.tick(client->config.ctx);
+	}
 	return NULL;
 }
 

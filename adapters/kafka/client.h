@@ -16,6 +16,7 @@ struct client_config {
 	// Events the client does not handle itself (log lines it does); may keep nothing of them.
 	// @thread the client's own, or who serves it
 	void (*event)(void *ctx, rd_kafka_event_t *event);
+	void (*tick)(void *ctx); // now and then, at least every 100 ms; or NULL. On that thread
 	void *ctx;
 	struct log_ctx *log;
 };

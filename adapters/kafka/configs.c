@@ -31,7 +31,7 @@ rd_kafka_resp_err_t kafka_configs_ask(struct adapter *adapter, rd_kafka_Resource
 	for (size_t i = 0; i < count; ++i)
 		wishes[i] = rd_kafka_ConfigResource_new(type, names[i]);
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, &wait);
-	rd_kafka_DescribeConfigs(kafka_admin(adapter), wishes, count, wait.options, wait.queue);
+	rd_kafka_DescribeConfigs(wait.handle, wishes, count, wait.options, wait.queue);
 	rd_kafka_ConfigResource_destroy_array(wishes, count);
 	free(wishes);
 	error = kafka_wait_end(&wait, &text);

@@ -48,7 +48,7 @@ static json_t *groups_ask(struct adapter *adapter, struct errand *errand)
 	size_t count = 0;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, &wait);
-	rd_kafka_ListConsumerGroups(kafka_admin(adapter), wait.options, wait.queue);
+	rd_kafka_ListConsumerGroups(wait.handle, wait.options, wait.queue);
 	if (!errand_failed(errand, adapter, kafka_wait_end(&wait, &text), text))
 		result = rd_kafka_event_ListConsumerGroups_result(wait.event);
 	rows = result ? rd_kafka_ListConsumerGroups_result_valid(result, &count) : NULL;
@@ -80,7 +80,7 @@ static void members_ask(struct adapter *adapter, json_t *group)
 		return;
 	}
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, &wait);
-	rd_kafka_DescribeConsumerGroups(kafka_admin(adapter), &name, 1, wait.options, wait.queue);
+	rd_kafka_DescribeConsumerGroups(wait.handle, &name, 1, wait.options, wait.queue);
 	if (!kafka_wait_end(&wait, &text))
 		rows = rd_kafka_DescribeConsumerGroups_result_groups(
 			rd_kafka_event_DescribeConsumerGroups_result(wait.event), &count);
@@ -114,7 +114,7 @@ static void offsets_ask(struct adapter *adapter, json_t *group)
 	size_t count = 0;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, &wait);
-	rd_kafka_ListConsumerGroupOffsets(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
+	rd_kafka_ListConsumerGroupOffsets(wait.handle, &wish, 1, wait.options, wait.queue);
 	if (!kafka_wait_end(&wait, &text))
 		rows = rd_kafka_ListConsumerGroupOffsets_result_groups(
 			rd_kafka_event_ListConsumerGroupOffsets_result(wait.event), &count);

@@ -235,7 +235,7 @@ static void group_delete_wait(struct group_job *job)
 	size_t count = 0;
 
 	kafka_wait_begin(job->adapter, RD_KAFKA_ADMIN_OP_DELETEGROUPS, &wait);
-	rd_kafka_DeleteGroups(kafka_admin(job->adapter), &request, 1, wait.options, wait.queue);
+	rd_kafka_DeleteGroups(wait.handle, &request, 1, wait.options, wait.queue);
 	rd_kafka_DeleteGroup_destroy(request);
 	code = kafka_wait_end(&wait, &text);
 	if (!code) {

@@ -59,7 +59,7 @@ static void on_probe(struct kafka_call *call, rd_kafka_event_t *event);
 
 static void probe_start(struct health *health)
 {
-	struct client *client = health->adapter->groups;
+	struct client *client = health->adapter->admin;
 	rd_kafka_ConfigResource_t *topic =
 		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, PROBE_TOPIC);
 	rd_kafka_AdminOptions_t *options =

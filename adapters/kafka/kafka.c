@@ -4,6 +4,7 @@
 #include "adapters/kafka/kafka.h"
 
 #include "adapters/kafka/call.h"
+#include "adapters/kafka/coordinator.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/health.h"
 #include "adapters/kafka/known.h"
@@ -45,7 +46,8 @@ static void adapter_free(struct adapter *adapter)
 	retry_stores_free(adapter->retries);
 	sender_stop(adapter);
 	client_stop(adapter->producer);
-	client_stop(adapter->groups);
+	coordinators_stop(adapter);
+	client_stop(adapter->admin);
 	health_stop(adapter->health);
 	known_groups_stop(adapter->known);
 	kafka_facts_stop(adapter);
@@ -56,26 +58,18 @@ static void adapter_free(struct adapter *adapter)
 	free(adapter);
 }
 
-// What is not a message has a handle of its own, for three reasons. Only a handle with a group id,
-// which it never joins, survives the answer NOT_COORDINATOR to a request about a group: any other
-// is a null pointer in librdkafka (its issue 5040, up to 2.12 at least). These requests do not wait
-// behind messages. And a fatal error of the idempotent producer does not end them.
-static int groups_start(struct adapter *adapter, char **ret_error)
+// What is not a message does not wait behind messages, and a fatal error of the idempotent producer
+// does not end it.
+static int admin_start(struct adapter *adapter, char **ret_error)
 {
-	const char *const settings[][2] = {
-		{"group.id", "mqp.groups"},
-		{"enable.auto.commit", "false"},
-		{NULL, NULL},
-	};
 	const struct client_config config = {.options = &adapter->options,
-					     .type = RD_KAFKA_CONSUMER,
-					     .role = "groups",
-					     .settings = settings,
+					     .type = RD_KAFKA_PRODUCER,
+					     .role = "admin",
 					     .event = on_event,
 					     .ctx = adapter,
 					     .log = adapter->log};
 
-	return client_start(&config, &adapter->groups, ret_error);
+	return client_start(&config, &adapter->admin, ret_error);
 }
 
 static int kafka_open(const struct cluster *cluster, const struct adapter_env *env,
@@ -98,7 +92,9 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (r >= 0)
 		r = health_start(adapter);
 	if (r >= 0)
-		r = groups_start(adapter, ret_error);
+		r = admin_start(adapter, ret_error);
+	if (r >= 0)
+		r = coordinators_start(adapter, ret_error);
 	if (r >= 0)
 		r = sender_start(adapter, ret_error);
 	if (r >= 0)

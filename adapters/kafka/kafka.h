@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+struct coordinators;
 struct fetcher;
 struct health;
 struct kafka_facts;
@@ -24,7 +25,8 @@ struct adapter {
 	struct client *producer; // sends until a fatal error
 	struct sender *sender;   // sender.c: what sends now
 	struct health *health;   // health.c
-	struct client *groups;   // carries admin calls and questions, and never sends
+	struct client *admin;    // carries admin calls and questions, and never sends
+	struct coordinators *coordinators;
 	struct fetcher *fetcher; // fetch.c
 	struct kafka_questions *questions;
 	struct kafka_watcher *watcher; // watcher.c
@@ -43,7 +45,7 @@ struct adapter {
 // The handle that carries admin calls and questions.
 static inline rd_kafka_t *kafka_admin(const struct adapter *adapter)
 {
-	return client_handle(adapter->groups);
+	return client_handle(adapter->admin);
 }
 
 // A partition of an open topic. Stays where it is as long as its topic is open.

@@ -69,7 +69,7 @@ static void records_delete(struct adapter *adapter, struct errand *errand,
 	rd_kafka_resp_err_t error;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETERECORDS, &wait);
-	rd_kafka_DeleteRecords(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
+	rd_kafka_DeleteRecords(wait.handle, &wish, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	answered = error ? NULL
 			 : rd_kafka_DeleteRecords_result_offsets(

@@ -57,8 +57,7 @@ rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark 
 	rd_kafka_resp_err_t error;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, &wait);
-	rd_kafka_ListConsumerGroupOffsets(kafka_admin(adapter), &request, 1, wait.options,
-					  wait.queue);
+	rd_kafka_ListConsumerGroupOffsets(wait.handle, &request, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
 		groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
@@ -110,8 +109,7 @@ rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, const struct kafk
 	}
 	request = rd_kafka_AlterConsumerGroupOffsets_new(MARKS_GROUP, list);
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, &wait);
-	rd_kafka_AlterConsumerGroupOffsets(kafka_admin(adapter), &request, 1, wait.options,
-					   wait.queue);
+	rd_kafka_AlterConsumerGroupOffsets(wait.handle, &request, 1, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {
 		groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(

@@ -40,7 +40,9 @@ answer_partitions(struct kafka_offsets *offsets, rd_kafka_event_t *event,
 {
 	const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(groups[0]) : NULL;
 
-	if (rd_kafka_event_error(event))
+	if (!event)
+		failed(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer in time");
+	else if (rd_kafka_event_error(event))
 		failed(offsets, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
 	else if (error)
 		failed(offsets, rd_kafka_error_code(error), rd_kafka_error_string(error));
@@ -96,7 +98,7 @@ static void read_answered(struct kafka_call *call, rd_kafka_event_t *event)
 {
 	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
 	const rd_kafka_ListConsumerGroupOffsets_result_t *result =
-		rd_kafka_event_ListConsumerGroupOffsets_result(event);
+		event ? rd_kafka_event_ListConsumerGroupOffsets_result(event) : NULL;
 	size_t count = 0;
 	const rd_kafka_group_result_t **groups =
 		result ? rd_kafka_ListConsumerGroupOffsets_result_groups(result, &count) : NULL;
@@ -116,16 +118,26 @@ static void read_answered(struct kafka_call *call, rd_kafka_event_t *event)
 	finish(offsets);
 }
 
-static void read_send(struct adapter *adapter, struct kafka_offsets *offsets,
-		      const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+static void *read_request(const struct kafka_offsets *offsets)
 {
 	rd_kafka_topic_partition_list_t *list = partitions_of(offsets);
-	rd_kafka_ListConsumerGroupOffsets_t *request =
-		rd_kafka_ListConsumerGroupOffsets_new(offsets->group->physical, list);
+	void *request = rd_kafka_ListConsumerGroupOffsets_new(offsets->group->physical, list);
 
-	rd_kafka_ListConsumerGroupOffsets(kafka_admin(adapter), &request, 1, options, queue);
-	rd_kafka_ListConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
+	return request;
+}
+
+static void read_send(rd_kafka_t *handle, void *made, const rd_kafka_AdminOptions_t *options,
+		      rd_kafka_queue_t *queue)
+{
+	rd_kafka_ListConsumerGroupOffsets_t *request = made;
+
+	rd_kafka_ListConsumerGroupOffsets(handle, &request, 1, options, queue);
+}
+
+static void read_free(void *request)
+{
+	rd_kafka_ListConsumerGroupOffsets_destroy(request);
 }
 
 // ---- committing
@@ -134,7 +146,7 @@ static void commit_answered(struct kafka_call *call, rd_kafka_event_t *event)
 {
 	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
 	const rd_kafka_AlterConsumerGroupOffsets_result_t *result =
-		rd_kafka_event_AlterConsumerGroupOffsets_result(event);
+		event ? rd_kafka_event_AlterConsumerGroupOffsets_result(event) : NULL;
 	size_t count = 0;
 	const rd_kafka_group_result_t **groups =
 		result ? rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &count) : NULL;
@@ -147,11 +159,10 @@ static void commit_answered(struct kafka_call *call, rd_kafka_event_t *event)
 	finish(offsets);
 }
 
-static void commit_send(struct adapter *adapter, struct kafka_offsets *offsets,
-			const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+static void *commit_request(const struct kafka_offsets *offsets)
 {
 	rd_kafka_topic_partition_list_t *list = partitions_of(offsets);
-	rd_kafka_AlterConsumerGroupOffsets_t *request;
+	void *request;
 
 	for (uint32_t i = 0; i < offsets->count; ++i) {
 		list->elems[i].offset = (int64_t)offsets->cursors[i].position;
@@ -160,20 +171,36 @@ static void commit_send(struct adapter *adapter, struct kafka_offsets *offsets,
 			list->elems[i].metadata_size = strlen(list->elems[i].metadata);
 	}
 	request = rd_kafka_AlterConsumerGroupOffsets_new(offsets->group->physical, list);
-	rd_kafka_AlterConsumerGroupOffsets(kafka_admin(adapter), &request, 1, options, queue);
-	rd_kafka_AlterConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
+	return request;
+}
+
+static void commit_send(rd_kafka_t *handle, void *made, const rd_kafka_AdminOptions_t *options,
+			rd_kafka_queue_t *queue)
+{
+	rd_kafka_AlterConsumerGroupOffsets_t *request = made;
+
+	rd_kafka_AlterConsumerGroupOffsets(handle, &request, 1, options, queue);
+}
+
+static void commit_free(void *request)
+{
+	rd_kafka_AlterConsumerGroupOffsets_destroy(request);
 }
 
 // ---- with and without waiting
 
 static const struct way {
 	rd_kafka_admin_op_t operation;
-	void (*send)(struct adapter *adapter, struct kafka_offsets *offsets,
-		     const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue);
+	void *(*request)(const struct kafka_offsets *offsets);
+	void (*send)(rd_kafka_t *handle, void *request, const rd_kafka_AdminOptions_t *options,
+		     rd_kafka_queue_t *queue);
+	void (*free)(void *request);
 	void (*answered)(struct kafka_call *call, rd_kafka_event_t *event);
-} reading = {RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, read_send, read_answered},
-  committing = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, commit_send, commit_answered};
+} reading = {RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, read_request, read_send, read_free,
+	     read_answered},
+  committing = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, commit_request, commit_send,
+		commit_free, commit_answered};
 
 static void begin(struct kafka_offsets *offsets, const struct way *way)
 {
@@ -182,33 +209,66 @@ static void begin(struct kafka_offsets *offsets, const struct way *way)
 	offsets->call.answered = way->answered;
 }
 
+// Something that was asked before and given up may still be on its way: nothing overtakes it.
+static bool may_go(struct adapter *adapter, struct kafka_offsets *offsets)
+{
+	if (!coordinator_is_held(adapter, offsets->group->object.id))
+		return true;
+	failed(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT,
+	       "its coordinator has not answered what was asked before");
+	return false;
+}
+
 static void go(struct adapter *adapter, struct kafka_offsets *offsets, const struct way *way)
 {
-	rd_kafka_AdminOptions_t *options =
-		kafka_call_options(adapter, way->operation, &offsets->call, KAFKA_ASK_MS);
+	struct coordinator_asked *asked;
+	struct client *client;
+	void *request;
 
 	begin(offsets, way);
-	way->send(adapter, offsets, options, client_queue(adapter->groups));
-	rd_kafka_AdminOptions_destroy(options);
+	if (!may_go(adapter, offsets)) {
+		finish(offsets);
+		return;
+	}
+	request = way->request(offsets);
+	asked = coordinator_begin(adapter, offsets->group->object.id, &offsets->call, &client);
+	if (asked) {
+		rd_kafka_AdminOptions_t *options =
+			rd_kafka_AdminOptions_new(client_handle(client), way->operation);
+		char text[128];
+
+		// Somebody else may own the offsets already.
+		rd_kafka_AdminOptions_set_request_timeout(options, COORDINATOR_TIMEOUT_MS, text,
+							  sizeof text);
+		rd_kafka_AdminOptions_set_opaque(options, asked);
+		way->send(client_handle(client), request, options, client_queue(client));
+		rd_kafka_AdminOptions_destroy(options);
+	} else {
+		offsets->code = CODE_OVERLOADED;
+		finish(offsets);
+	}
+	way->free(request);
 }
 
 static void go_and_wait(struct adapter *adapter, struct kafka_offsets *offsets,
 			const struct way *way)
 {
 	struct kafka_wait wait;
+	void *request = way->request(offsets);
 	rd_kafka_resp_err_t error;
 	const char *text;
 
 	offsets->done = NULL;
 	begin(offsets, way);
 	kafka_wait_begin(adapter, way->operation, &wait);
-	way->send(adapter, offsets, wait.options, wait.queue);
+	way->send(wait.handle, request, wait.options, wait.queue);
 	error = kafka_wait_end(&wait, &text);
 	if (wait.event)
 		way->answered(&offsets->call, wait.event);
 	else
 		failed(offsets, error, text);
 	kafka_wait_deinit(&wait);
+	way->free(request);
 }
 
 void kafka_offsets_read(struct adapter *adapter, struct kafka_offsets *offsets)

@@ -1,7 +1,7 @@
 // The committed offsets of a consumer group on one topic: a group's cursors on Kafka.
 #pragma once
 
-#include "adapters/kafka/call.h"
+#include "adapters/kafka/coordinator.h"
 
 #define OFFSET_NONE UINT64_MAX // nothing is committed for this partition
 
@@ -15,7 +15,7 @@ struct kafka_offsets {
 	uint32_t count;
 	enum code code;
 	char text[256];                              // what went wrong, for people; "" with OK
-	void (*done)(struct kafka_offsets *offsets); // @thread of adapter->groups
+	void (*done)(struct kafka_offsets *offsets); // @thread any
 };
 
 void kafka_offsets_read(struct adapter *adapter, struct kafka_offsets *offsets);

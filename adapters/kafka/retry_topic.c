@@ -18,7 +18,7 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 {
 	// Not the handle that sends: there the topic has an opaque, and only the first to name it
 	// can give it one.
-	rd_kafka_t *handle = client_handle(adapter->groups);
+	rd_kafka_t *handle = client_handle(adapter->admin);
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, name, NULL);
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_resp_err_t error =
@@ -83,7 +83,7 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 	if (wish) {
 		config_fill(adapter, topic, wish);
 		kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
-		rd_kafka_CreateTopics(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
+		rd_kafka_CreateTopics(wait.handle, &wish, 1, wait.options, wait.queue);
 		error = kafka_wait_end(&wait, &what);
 		if (!error) {
 			topics = rd_kafka_CreateTopics_result_topics(
@@ -113,7 +113,7 @@ enum code retry_topic_delete(struct adapter *adapter, const char *name)
 	rd_kafka_resp_err_t error;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
-	rd_kafka_DeleteTopics(kafka_admin(adapter), &wish, 1, wait.options, wait.queue);
+	rd_kafka_DeleteTopics(wait.handle, &wish, 1, wait.options, wait.queue);
 	rd_kafka_DeleteTopic_destroy(wish);
 	error = kafka_wait_end(&wait, &text);
 	if (!error) {

@@ -6,6 +6,7 @@
 
 #include "adapters/kafka/call.h"
 #include "adapters/kafka/configs.h"
+#include "adapters/kafka/coordinator.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/marks.h"
 #include "adapters/kafka/sender.h"
@@ -315,6 +316,7 @@ static void facts_look(struct kafka_watcher *watcher)
 
 static void look(struct kafka_watcher *watcher)
 {
+	coordinators_renew(watcher->adapter, clock_now_ns());
 	facts_look(watcher);
 	if (!topics_take(watcher))
 		return;
