@@ -2,15 +2,40 @@
 
 #include "adapters/kafka/retry.h"
 
+#include "core/base/crc32c.h"
+
+#include <ctype.h>
 #include <stdio.h>
 
 #define SEGMENT_BYTES "16777216" // what is removed leaves the disk when its segment is full
 #define MESSAGE_MORE  65536u     // of a row beside its record
 
+// An imported consumer group may be named in a way that no topic can be, and what we make begins
+// with mqp. anyway: the readable part of the name, and what tells it from others.
+static char *imported_name(const char *physical)
+{
+	char readable[101], *name = NULL;
+	size_t size = strnlen(physical, sizeof readable - 1);
+
+	for (size_t i = 0; i < size; ++i)
+		readable[i] = isascii((unsigned char)physical[i]) &&
+					      (isalnum((unsigned char)physical[i]) ||
+					       strchr(".-", physical[i]))
+				      ? physical[i]
+				      : '-';
+	readable[size] = '\0';
+	return asprintf(&name, "mqp.%s-%08x.retry", readable,
+			crc32c(0, physical, strlen(physical))) < 0
+		       ? NULL
+		       : name;
+}
+
 char *retry_topic_name(const struct group *group)
 {
 	char *name = NULL;
 
+	if (group->imported)
+		return imported_name(group->physical);
 	return asprintf(&name, "%s.retry", group->physical) < 0 ? NULL : name;
 }
 

@@ -2,6 +2,7 @@
 import contextlib
 import functools
 import os
+import re
 import signal
 import subprocess
 import time
@@ -163,3 +164,27 @@ class Kafka:
             yield consumer
         finally:
             consumer.close()
+
+    @contextlib.contextmanager
+    def rights(self, user, rows, **login):
+        """Gives a user rights for a while: (resource, name, pattern, operations), in Kafka's words."""
+        admin = confluent_kafka.admin.AdminClient(self.settings(**login))
+        words = confluent_kafka.admin
+        resources = {"Topic": words.ResourceType.TOPIC, "Group": words.ResourceType.GROUP, "Cluster": words.ResourceType.BROKER}
+
+        def bind(kind, resource, name, pattern, operation):
+            operation = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()
+            return kind(
+                resources[resource], name, words.ResourcePatternType[pattern.upper()], f"User:{user}", "*", words.AclOperation[operation], words.AclPermissionType.ALLOW
+            )
+
+        def each(kind):
+            return [bind(kind, resource, name, pattern, operation) for resource, name, pattern, operations in rows for operation in operations]
+
+        for future in admin.create_acls(each(words.AclBinding)).values():
+            future.result(30)
+        try:
+            yield
+        finally:
+            for future in admin.delete_acls(each(words.AclBindingFilter)).values():
+                future.result(30)

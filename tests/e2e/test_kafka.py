@@ -1,6 +1,7 @@
 """Kafka as a backend, through the whole daemon, with native clients (librdkafka) beside it."""
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -254,6 +255,36 @@ def test_a_user_without_rights_is_told(start, kafka_brokers):
     daemon.admin.post(f"{ACME}/topics", {"name": "orders"})
     reason = wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["state_reason"], 30, "no reason")
     assert "authoriz" in reason.lower(), reason
+
+
+def documented_rights():
+    """The rows of docs/adapters/kafka.md: (resource, name, pattern, operations)."""
+    with open(os.path.join(ROOT, "docs", "adapters", "kafka.md"), encoding="utf-8") as file:
+        rows = re.findall(r"^\| (Topic|Group|Cluster) \| `(.*?)` \| (\w+) \| (.*?) \|", file.read(), re.M)
+    assert len(rows) == 3
+    return [(resource, name, pattern, operations.split(", ")) for resource, name, pattern, operations in rows]
+
+
+def test_the_documented_rights_are_enough(start, kafka_brokers):
+    secured = kafka_brokers("--sasl")
+    with secured.rights("guest", documented_rights(), sasl_username="admin", sasl_password="admin-secret", security_protocol="sasl_plaintext", sasl_mechanism="PLAIN"):
+        daemon = register(start(), secured, secrets={"password": "guest-secret"}, security="sasl_plaintext", mechanism="PLAIN", user="guest").world(cluster="kafka", partitions=2)
+        assert daemon.admin.call("POST", "/api/v1/clusters/kafka/probe").json["nodes"] == 1
+        with daemon.connect() as conn:
+            assert {result.code for result in conn.open_topic("orders").send(*(Record(body=b"%d" % n, key=b"%d" % n) for n in range(9)))} == {"OK"}
+            subscription = conn.subscribe("billing")
+            got = subscription.receive(9)
+            assert subscription.nack(got[0], delay_ms=90000) == [("OK", 1)]  # into the retry store
+            assert subscription.reject(got[1]) == [("OK", 1)]
+            subscription.ack(*got[2:])
+            wait_for(lambda: backlog(daemon)["backlog"] == 1 and backlog(daemon)["dead"] == 1, 20, "one waits, one is dead")
+        daemon.admin.put(f"{ACME}/topics/orders", {"partitions": 3})
+        wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["partitions"] == 3, what="it grows")
+        assert daemon.admin.post(f"{ACME}/topics/orders/purge").status == 200
+        assert [row["owner"]["name"] for row in daemon.admin.get("/api/v1/clusters/kafka/existing").json["topics"] if row["owner"]]
+        assert daemon.admin.delete(f"{ACME}/topics/orders?force=true").status == 204
+        wait_for(lambda: daemon.admin.get(f"{ACME}/topics").json["items"] == [], 30, "everything is deleted")
+        assert not [event for event in daemon.events("KAFKA-CLUSTER") if "authoriz" in event["message"].lower()]
 
 
 def test_certificates(start, kafka_brokers):
