@@ -29,7 +29,7 @@ static struct log_ctx *quiet(void)
 	return NULL;
 }
 
-static void lab_open(struct lab *lab, const char *more_options)
+static void lab_open(struct lab *lab, bool native, const char *more_options)
 {
 	char text[256], options[256], *error = NULL;
 	struct cluster cluster = {.name = "mock", .kind = "kafka", .options_json = options};
@@ -39,7 +39,8 @@ static void lab_open(struct lab *lab, const char *more_options)
 			      .physical = TOPIC,
 			      .incarnation = 1,
 			      .partitions = PARTITIONS,
-			      .durability = DURABILITY_D1};
+			      .durability = DURABILITY_D1,
+			      .native = native};
 
 	lab->owner = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
 	CHECK(lab->owner);
@@ -132,7 +133,7 @@ static struct batch_sent *send_some(struct lab *lab, uint32_t count, size_t size
 	struct batch_sent *batch = calloc(1, sizeof *batch);
 	uint8_t *body = calloc(1, size + 1);
 	struct record_parts parts = {.id = (const uint8_t *)"0123456789abcdef",
-				     .created_ms = 1700000000000,
+				     .created_ms = clock_wall_ms(),
 				     .body = {body, size}};
 	uint32_t record_bytes = (uint32_t)record_parts_size(&parts);
 	struct buf *buf;
@@ -205,13 +206,13 @@ static void wait_ok(struct lab *lab)
 
 // ---- cases
 
-static void runs_are_in_the_order_of_the_batch(void)
+static void runs_are_in_the_order_of_the_batch(bool native)
 {
 	struct lab lab;
 	struct batch_sent *batch;
 	uint64_t next[PARTITIONS] = {0};
 
-	lab_open(&lab, "");
+	lab_open(&lab, native, "");
 	for (unsigned round = 0; round < 3; ++round) {
 		uint32_t at = 0;
 
@@ -250,7 +251,7 @@ static void errors_of_the_broker_are_told_apart(void)
 	};
 	struct lab lab;
 
-	lab_open(&lab, "");
+	lab_open(&lab, false, "");
 	expect_ok(&lab);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); ++i) {
 		rd_kafka_mock_push_request_errors(lab.mock, 0 /* Produce */, 1, rows[i].error);
@@ -261,13 +262,13 @@ static void errors_of_the_broker_are_told_apart(void)
 }
 
 // One partition that is not there holds up nothing but itself.
-static void an_unknown_partition_is_not_ready(void)
+static void an_unknown_partition_is_not_ready(bool native)
 {
 	struct lab lab;
 	struct batch_sent *batch;
 	uint32_t at = 0;
 
-	lab_open(&lab, "");
+	lab_open(&lab, native, "");
 	expect_ok(&lab);
 	batch = send_some(&lab, 9, 100, "071");
 	answered(batch, WAIT_MS);
@@ -295,13 +296,13 @@ static void wait_circuit(struct lab *lab, enum adapter_circuit circuit, bool is)
 	}
 }
 
-static void memory_has_a_bound_and_nothing_overtakes(void)
+static void memory_has_a_bound_and_nothing_overtakes(bool native)
 {
 	struct lab lab;
 	struct batch_sent *batch;
 	uint32_t ok = 0;
 
-	lab_open(&lab, ", \"memory_bytes\": 1048576");
+	lab_open(&lab, native, ", \"memory_bytes\": 1048576");
 	expect_ok(&lab);
 	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 500);
 	batch = send_some(&lab, 400, 10000, "01");
@@ -327,7 +328,7 @@ static void a_silent_cluster_is_left_alone_until_it_answers(void)
 	struct batch_sent *early;
 	struct lab lab;
 
-	lab_open(&lab, "");
+	lab_open(&lab, false, "");
 	expect_ok(&lab);
 	CHECK_EQ(state_of(&lab).health, ADAPTER_READY);
 	rd_kafka_mock_broker_set_down(lab.mock, 1);
@@ -356,7 +357,7 @@ static void closing_answers_everything(void)
 	struct batch_sent *batch;
 	struct lab lab;
 
-	lab_open(&lab, "");
+	lab_open(&lab, false, "");
 	expect_ok(&lab);
 	rd_kafka_mock_broker_set_down(lab.mock, 1);
 	batch = send_some(&lab, 100, 100, "012");
@@ -372,7 +373,7 @@ static void a_fatal_error_needs_no_restart(void)
 	struct lab lab;
 	rd_kafka_t *first;
 
-	lab_open(&lab, "");
+	lab_open(&lab, false, "");
 	expect_ok(&lab);
 	for (unsigned round = 0; round < 2; ++round) {
 		struct batch_sent *batch;
@@ -398,9 +399,21 @@ static void a_fatal_error_needs_no_restart(void)
 	lab_close(&lab);
 }
 
-UNIT_MAIN(UNIT_CASE(runs_are_in_the_order_of_the_batch),
+static void with_headers(void)
+{
+	runs_are_in_the_order_of_the_batch(false);
+	an_unknown_partition_is_not_ready(false);
+	memory_has_a_bound_and_nothing_overtakes(false);
+}
+
+static void native_and_bare(void)
+{
+	runs_are_in_the_order_of_the_batch(true);
+	an_unknown_partition_is_not_ready(true);
+	memory_has_a_bound_and_nothing_overtakes(true);
+}
+
+UNIT_MAIN(UNIT_CASE(with_headers), UNIT_CASE(native_and_bare),
 	  UNIT_CASE(errors_of_the_broker_are_told_apart),
-	  UNIT_CASE(an_unknown_partition_is_not_ready),
-	  UNIT_CASE(memory_has_a_bound_and_nothing_overtakes),
 	  UNIT_CASE(a_silent_cluster_is_left_alone_until_it_answers),
 	  UNIT_CASE(closing_answers_everything), UNIT_CASE(a_fatal_error_needs_no_restart))
