@@ -194,6 +194,18 @@ static bool new_entry(struct part *part, const struct log_entry *entry, uint64_t
 	return true;
 }
 
+// Positions at the end of what was read hold nothing: they are done, not ready.
+static void stash_pass_end(struct part *part)
+{
+	struct window *window = &part->window;
+	uint64_t last = part->stash.next - 1;
+
+	if (last < window_next(window) || !window_fits(window, last) ||
+	    window_add(window, last, true) < 0)
+		return; // the next message passes them
+	commit_dirty(part);
+}
+
 // true: the stash is empty.
 static bool stash_hand_out(struct part *part, uint64_t first, uint64_t now_ms)
 {
@@ -204,6 +216,7 @@ static bool stash_hand_out(struct part *part, uint64_t first, uint64_t now_ms)
 		return false;
 	source_flush(part->source);
 	part->stash.buf = buf_unref(part->stash.buf);
+	stash_pass_end(part);
 	return true;
 }
 
@@ -376,6 +389,8 @@ static void new_hand_out(struct part *part, uint64_t first, uint64_t end, uint64
 		part->stash_at = 0;
 		part->fetch.buf = NULL;
 		part->fetch_lane = LANE_IDLE;
+		if (!part->stash.buf)
+			stash_pass_end(part);
 	}
 	ahead_read(part, end);
 }
