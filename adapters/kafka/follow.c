@@ -2,7 +2,10 @@
 
 #include "core/base/clock.h"
 
-#define PATIENCE_NS (4 * S_NS) // then a fetch is answered, whatever is known
+// Then a fetch is answered, whatever is known: that nothing can be said yet of a position at which
+// the log ended when it was last heard of, or that the cluster does not answer.
+#define PATIENCE_END_NS S_NS
+#define PATIENCE_NS     (4 * S_NS)
 
 struct follow *follow_new(struct fetcher *fetcher, struct kafka_partition *partition)
 {
@@ -84,17 +87,26 @@ bool follow_is_gone(const struct follow *follow)
 	       __atomic_load_n(&follow->partition->topic->gone, __ATOMIC_ACQUIRE);
 }
 
-// Nothing can be said of the position if the log ended there when it was last heard of; else the
-// cluster does not answer.
-static enum code late_code(const struct follow *follow, uint64_t offset, bool down)
+static bool is_end(const struct follow *follow, uint64_t offset)
 {
 	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
 		const struct stream *stream = follow->streams[i];
 
-		if (stream && stream->ended && stream->next == offset && !down)
-			return CODE_OK;
+		if (stream && stream->ended && stream->next == offset)
+			return true;
 	}
-	return CODE_BACKEND_DOWN;
+	return false;
+}
+
+// The request may be younger than `now_ns`.
+static bool is_late(const struct follow *follow, const struct follow_request *request, bool down,
+		    uint64_t now_ns, enum code *ret_code)
+{
+	bool end = now_ns >= request->since_ns + PATIENCE_END_NS && !down &&
+		   is_end(follow, request->fetch->offset);
+
+	*ret_code = end ? CODE_OK : CODE_BACKEND_DOWN;
+	return end || now_ns >= request->since_ns + PATIENCE_NS;
 }
 
 static void lanes_note(const struct follow *follow, const bool *closed,
@@ -126,14 +138,15 @@ enum lane_verdict follow_look(struct follow *follow, const bool *closed, bool do
 	{
 		struct follow_request *request = LIST_ENTRY(node, struct follow_request, node);
 		uint64_t offset = request->fetch->offset;
+		enum code code;
 		size_t lane;
 
 		if (gone) {
 			request_answer(request, CODE_NOT_FOUND);
 		} else if (follow_answer(follow, request->fetch, now_ns, &wake)) {
 			request_end(request);
-		} else if (now_ns >= request->since_ns + PATIENCE_NS) {
-			request_answer(request, late_code(follow, offset, down));
+		} else if (is_late(follow, request, down, now_ns, &code)) {
+			request_answer(request, code);
 		} else if (lane_choose(lanes, FOLLOW_LANES, offset, now_ns, &lane) == LANE_WAIT) {
 			++lanes[lane].waiting;
 			stream_reach(follow->streams[lane], offset);

@@ -1,5 +1,7 @@
 // Reading stops by itself: a stream that is STREAM_AHEAD bytes before its furthest reader takes
-// nothing from its queue any more, and librdkafka, whose queue is bounded, asks for no more.
+// nothing from its queue any more, and librdkafka, whose queue is bounded, asks for no more. When
+// the queue is empty again librdkafka up to 2.1 may go on sleeping for a second; being sent to
+// where it is anyway wakes it.
 //
 // Positions that hold nothing (markers of transactions, what was aborted, what compaction took) are
 // passed: inside by the next message, at the end by the end's own position.
@@ -211,6 +213,21 @@ static bool is_held(struct stream *stream)
 	return held;
 }
 
+static void wake_up(struct stream *stream, rd_kafka_message_t *const *messages, size_t count)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < count; ++i)
+		bytes += messages[i]->len;
+	if (count == BATCH &&
+	    bytes / count * rd_kafka_queue_length(stream->queue) >= STREAM_QUEUE_BYTES / 4 * 3)
+		stream->full = true;
+	if (count == BATCH || !stream->full)
+		return;
+	stream->full = false;
+	rd_kafka_seek(stream->topic, (int32_t)stream->config.partition, (int64_t)stream->next, 0);
+}
+
 bool stream_serve(struct stream *stream)
 {
 	rd_kafka_message_t *messages[BATCH];
@@ -224,18 +241,23 @@ bool stream_serve(struct stream *stream)
 		filling_end(&stream->filling); // it had to make room for others
 	count = rd_kafka_consume_batch_queue(stream->queue, 0, messages, BATCH);
 	stream->more = count == BATCH;
-	for (ssize_t i = 0; i < count; ++i) {
+	for (ssize_t i = 0; i < count; ++i)
 		take(stream, messages + i, (size_t)(count - i));
-		rd_kafka_message_destroy(messages[i]);
-	}
 	if (count > 0)
 		show(stream);
+	if (count >= 0 && stream->code == CODE_OK)
+		wake_up(stream, messages, (size_t)count);
+	for (ssize_t i = 0; i < count; ++i)
+		rd_kafka_message_destroy(messages[i]);
 	return count > 0;
 }
 
 bool stream_reach(struct stream *stream, uint64_t offset)
 {
 	stream->furthest = MAX(stream->furthest, offset);
-	return stream->held &&
-	       log_ring_bytes_behind(&stream->ring, stream->furthest) < STREAM_AHEAD / 2;
+	if (!stream->held ||
+	    log_ring_bytes_behind(&stream->ring, stream->furthest) >= STREAM_AHEAD / 2)
+		return false;
+	stream->held = false;
+	return true;
 }

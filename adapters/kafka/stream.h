@@ -10,6 +10,8 @@
 
 #include <pthread.h>
 
+#define STREAM_QUEUE_BYTES (4u << 20) // librdkafka's queue of a stream; then it asks for no more
+
 struct stream;
 
 struct stream_config {
@@ -34,6 +36,7 @@ struct stream {
 	bool truncated;       // the log begins behind where it was asked to begin
 	bool from_first;      // it is being found out where the log begins
 	bool more;            // there may be more in the queue
+	bool full;            // the queue has been full, and librdkafka may be asleep over it
 	bool ended;           // `next` was the end when it was last heard of
 	enum code code;       // of its end: it is of no use any more; CODE_OK: it lives
 	struct list in_ready; // the owner's
@@ -53,5 +56,5 @@ void stream_mute(struct stream *stream); // `arrived` is not called any more
 void stream_stop(struct stream *stream);
 // Takes what has come, a bounded part of it (`more`). true: something is known that was not.
 bool stream_serve(struct stream *stream);
-// Under the lock: somebody has read, or wants to read, up to here. true: it was held and may go on.
+// Under the lock: somebody has read, or wants to read, up to here. true: it was held and goes on.
 bool stream_reach(struct stream *stream, uint64_t offset);
