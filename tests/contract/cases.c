@@ -6,6 +6,7 @@
 #include "core/base/clock.h"
 #include "core/wire/record.h"
 #include "tests/contract/faults.h"
+#include "tests/contract/native.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -1742,5 +1743,11 @@ const struct contract_case contract_cases[] = {
 	 a_doubtful_commit_is_unknown},
 	{"sets a torn D1 store aside and never uses a position twice", CAP_D1, "embedded",
 	 a_torn_d1_store_is_set_aside},
+	{"passes positions that hold nothing", CONSUME, "kafka", what_holds_nothing_is_passed},
+	{"delivers at once what others write", CONSUME, "kafka", what_others_write_comes_at_once},
+	{"lets who is far behind hold up nobody", CONSUME | CAP_HISTORY, NULL,
+	 who_is_far_behind_holds_up_nobody},
+	{"waits for an open transaction, and can be closed meanwhile", CONSUME, "kafka",
+	 an_open_transaction_holds_nothing_up_for_ever},
 };
 const size_t contract_case_count = ARRAY_SIZE(contract_cases);
