@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+#define BOUNDS_NS (2 * S_NS)
+
 // ---- jobs
 
 static void job_free(struct group_job *job)
@@ -83,9 +85,23 @@ void kafka_job_ask(struct group_job *job,
 	kafka_ask_aside(job->adapter, &job->question);
 }
 
+// A topic that was just made may not have all its leaders yet.
+static enum code bounds_await(struct adapter_topic *topic)
+{
+	uint64_t until_ns = clock_now_ns() + BOUNDS_NS;
+	enum code code = kafka_bounds_ask(topic);
+
+	for (unsigned pause_ms = 5; code == CODE_BACKEND_DOWN && clock_now_ns() < until_ns;
+	     pause_ms = MIN(2 * pause_ms, 200u)) {
+		usleep(pause_ms * 1000);
+		code = kafka_bounds_ask(topic);
+	}
+	return code;
+}
+
 bool kafka_job_read(struct group_job *job, bool *ret_there)
 {
-	enum code code = job->open ? kafka_bounds_ask(job->open) : CODE_NOT_FOUND;
+	enum code code = job->open ? bounds_await(job->open) : CODE_NOT_FOUND;
 
 	*ret_there = false;
 	if (code != CODE_OK) {
