@@ -227,6 +227,19 @@ static void again_deliver(struct part *part, const struct log_entry *entry, stru
 		deliver(part, entry, buf, window_take(&part->window, entry->offset), rejected);
 }
 
+// An open position whose own time has not come: a backend made it open that knows only what is done
+// around it.
+static void again_too_early(struct part *part, uint64_t offset, uint64_t due_ms)
+{
+	const struct window_mark *mark = window_mark_at(&part->window, offset);
+
+	if (retry_room(part->source) &&
+	    retry_put(part, offset, mark ? mark->attempts : 0, due_ms, false))
+		window_leave(&part->window, offset);
+	else
+		part->failed = true; // looked at again later
+}
+
 // A position that was read again; it may have been settled or have expired.
 static void again_entry(struct part *part, const struct log_entry *entry, uint64_t now_ms)
 {
@@ -238,6 +251,8 @@ static void again_entry(struct part *part, const struct log_entry *entry, uint64
 		++part->expired;
 		window_drop(&part->window, entry->offset);
 		commit_dirty(part);
+	} else if (state == WINDOW_OPEN && due_ms > now_ms) {
+		again_too_early(part, entry->offset, due_ms);
 	} else if (state == WINDOW_OPEN || state == WINDOW_REJECTED) {
 		again_deliver(part, entry, part->again.buf, state == WINDOW_REJECTED);
 	}
