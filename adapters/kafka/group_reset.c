@@ -1,15 +1,17 @@
 // Moving a group: afterwards it has exactly the messages from the new position on. What its retry
 // store holds before that position is skipped; what it holds behind comes from the log again.
 //
-// Steps: cursors and the new positions; what the retry store holds; a fence for each partition, so
-// that a late commit of a stale owner, which counts on rows that are removed here, is void; then
-// the cursors; then the rows go. With the fence the group has moved. A crash behind it leaves some
-// rows that come again. Without a retry topic there is nothing to count on, and no fence.
+// Steps: cursors and the new positions; what the retry store holds; where it holds anything, a
+// fence for each partition; the cursors; then the rows go. With the fences the group has moved:
+// rows and cursors of before are void, whoever writes them, so a crash behind them leaves nothing.
+// Where no row goes nothing needs a fence.
 
 #include "adapters/kafka/group_job.h"
 #include "adapters/kafka/retry.h"
 #include "adapters/log/window.h"
 #include "core/base/clock.h"
+
+#define EPOCH_BITS 20 // openings in a millisecond; far more than there are
 
 struct reset {
 	struct retry_job job;
@@ -125,7 +127,7 @@ static int fences_make(struct reset *reset)
 			return -1;
 		retry_fence_put(item->value, &fence);
 		item->size = RETRY_FENCE;
-		retry_key_put(item->key, i, RETRY_FENCE_OFFSET);
+		retry_key_put(item->key, i, RETRY_FENCE_OFFSET, reset->epoch);
 		++fences->count;
 	}
 	return fences->items ? 0 : -1;
@@ -137,12 +139,18 @@ static int rows_make(struct reset *reset, const struct retry_rows *rows)
 	const struct retry_row *row;
 	uint32_t at = 0;
 
-	batch->items = calloc(rows->index.count + 1, sizeof *batch->items);
+	batch->items =
+		calloc(rows->index.count + reset->group->offsets.count, sizeof *batch->items);
 	while (batch->items && (row = retry_index_next(&rows->index, &at)))
 		if (row->partition < reset->group->offsets.count &&
 		    reset->positions[row->partition] != UINT64_MAX)
-			retry_key_put(batch->items[batch->count++].key, row->partition,
-				      row->offset);
+			retry_key_put(batch->items[batch->count++].key, row->partition, row->offset,
+				      retry_rows_generation(rows, row->partition));
+	// With them the fences before.
+	for (uint32_t i = 0; batch->count && i < reset->group->offsets.count; ++i)
+		if (reset->positions[i] != UINT64_MAX && retry_rows_generation(rows, i))
+			retry_key_put(batch->items[batch->count++].key, i, RETRY_FENCE_OFFSET,
+				      retry_rows_generation(rows, i));
 	return batch->items ? 0 : -1;
 }
 
@@ -236,8 +244,9 @@ static void looked(struct retry_job *job, struct retry_rows *rows, enum code cod
 	for (uint32_t i = 0; code == CODE_OK && i < offsets->count; ++i)
 		if (partition_add(reset, rows, &offsets->cursors[i]) < 0)
 			code = CODE_OVERLOADED;
-	// One is for an owner that has read the cursors and not yet committed its own epoch.
-	reset->epoch += 2;
+	// Above every epoch that an owner may still use. Those that are committed do not tell,
+	// because a stale owner's commit may have taken the place of a later one; the time does.
+	reset->epoch = MAX(reset->epoch + 2, (uint64_t)clock_wall_ms() << EPOCH_BITS);
 	if (code == CODE_OK && !group->preview &&
 	    (fences_make(reset) < 0 || rows_make(reset, rows) < 0))
 		code = CODE_OVERLOADED;

@@ -15,7 +15,7 @@ struct commit_item {
 	struct log_retry *last; // of its position
 	uint8_t *value;         // with room for the head before the record
 	uint32_t size;
-	bool there; // in the retry store
+	uint64_t generation;
 };
 
 struct retry_commit {
@@ -101,7 +101,7 @@ static void rows_plan(struct retry_job *job, struct retry_rows *rows)
 		const struct retry_row *row =
 			retry_index_find(&rows->index, write->partition, write->offset);
 
-		self->items[i].there = row != NULL;
+		self->items[i].generation = retry_rows_generation(rows, write->partition);
 		more += write->put && !row;
 		if (write->put && row)
 			job->wants[job->want_count++] =
@@ -283,7 +283,8 @@ static void batch_go(struct retry_commit *self)
 		// it.
 		if (item->last->put && !item->value)
 			continue;
-		retry_key_put(message->key, item->last->partition, item->last->offset);
+		retry_key_put(message->key, item->last->partition, item->last->offset,
+			      item->generation);
 		message->value = item->value;
 		message->size = item->size;
 		++batch->count;

@@ -23,21 +23,24 @@ void retry_rows_deinit(struct retry_rows *rows)
 
 // ---- messages
 
-void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset)
-{
-	uint32_t high = __builtin_bswap32(partition);
-	uint64_t low = __builtin_bswap64(offset);
+struct retry_key {
+	uint32_t partition;
+	uint64_t offset, generation;
+};
 
-	memcpy(room, &high, sizeof high);
-	memcpy(room + sizeof high, &low, sizeof low);
+void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset,
+		   uint64_t generation)
+{
+	le32_put(room, __builtin_bswap32(partition));
+	le64_put(room + 4, __builtin_bswap64(offset));
+	le64_put(room + 12, __builtin_bswap64(generation));
 }
 
-static void key_get(const uint8_t *key, uint32_t *ret_partition, uint64_t *ret_offset)
+static struct retry_key key_get(const uint8_t *key)
 {
-	memcpy(ret_partition, key, sizeof *ret_partition);
-	memcpy(ret_offset, key + sizeof *ret_partition, sizeof *ret_offset);
-	*ret_partition = __builtin_bswap32(*ret_partition);
-	*ret_offset = __builtin_bswap64(*ret_offset);
+	return (struct retry_key){__builtin_bswap32(le32_get(key)),
+				  __builtin_bswap64(le64_get(key + 4)),
+				  __builtin_bswap64(le64_get(key + 12))};
 }
 
 void retry_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int64_t stored_ms)
@@ -61,6 +64,29 @@ void retry_fence_put(uint8_t room[RETRY_FENCE], const struct retry_fence *fence)
 	le64_put(room + 16, fence->position);
 }
 
+static const struct retry_fence *fence_of(const struct retry_rows *rows, uint32_t partition)
+{
+	static const struct retry_fence none;
+
+	return partition < rows->fence_count ? &rows->fences[partition] : &none;
+}
+
+uint64_t retry_rows_generation(const struct retry_rows *rows, uint32_t partition)
+{
+	return fence_of(rows, partition)->epoch;
+}
+
+static void rows_drop(struct retry_rows *rows, uint32_t partition)
+{
+	const struct retry_row *row;
+	uint32_t at = 0;
+
+	// Removing leaves all other rows where they are.
+	while ((row = retry_index_next(&rows->index, &at)))
+		if (row->partition == partition)
+			retry_index_remove(&rows->index, partition, row->offset, UINT64_MAX);
+}
+
 static int fence_apply(struct retry_rows *rows, uint32_t partition, const uint8_t *value)
 {
 	struct retry_fence fence = {le64_get(value + 8), le64_get(value + 16)};
@@ -76,8 +102,10 @@ static int fence_apply(struct retry_rows *rows, uint32_t partition, const uint8_
 		rows->fences = fences;
 		rows->fence_count = partition + 1;
 	}
-	if (fence.epoch > rows->fences[partition].epoch)
+	if (fence.epoch > rows->fences[partition].epoch) {
 		rows->fences[partition] = fence;
+		rows_drop(rows, partition);
+	}
 	return 0;
 }
 
@@ -87,20 +115,25 @@ int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key
 		     struct slice value)
 {
 	struct retry_row row = {.written = written};
+	struct retry_key names;
 
 	if (!key.data || key.size != RETRY_KEY || (value.data && value.size < RETRY_HEAD))
 		return RETRY_E_FOREIGN;
-	key_get(key.data, &row.partition, &row.offset);
-	if (row.partition >= PARTITIONS_MAX)
+	names = key_get(key.data);
+	if (names.partition >= PARTITIONS_MAX)
 		return RETRY_E_FOREIGN;
+	if (value.data && le32_get(value.data) != VERSION)
+		return RETRY_E_VERSION;
+	if (names.offset == RETRY_FENCE_OFFSET)
+		return value.data ? fence_apply(rows, names.partition, value.data) : 0;
+	if (names.generation != retry_rows_generation(rows, names.partition))
+		return 0;
+	row.partition = names.partition;
+	row.offset = names.offset;
 	if (!value.data) {
 		retry_index_remove(&rows->index, row.partition, row.offset, written);
 		return 0;
 	}
-	if (le32_get(value.data) != VERSION)
-		return RETRY_E_VERSION;
-	if (row.offset == RETRY_FENCE_OFFSET)
-		return fence_apply(rows, row.partition, value.data);
 	row.attempts = le32_get(value.data + 4);
 	row.due_ms = MAX(le64_get(value.data + 8), 1ull);
 	row.size = (uint32_t)(value.size - RETRY_HEAD);
@@ -108,13 +141,6 @@ int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key
 }
 
 // ---- cursors
-
-static const struct retry_fence *fence_of(const struct retry_rows *rows, uint32_t partition)
-{
-	static const struct retry_fence none;
-
-	return partition < rows->fence_count ? &rows->fences[partition] : &none;
-}
 
 // A cursor as a window, and the other way round.
 struct fitting {

@@ -1,15 +1,18 @@
 // The messages of a group's retry topic, and what they say about its cursors. Pure.
 //
-// Key: partition and offset, big-endian, so that they sort. Value of a row: version, attempts, due
-// time, store time, then the record. No value: the row is removed. A fence stands under an offset
-// that no message has: cursors that were written in an older epoch are void
-// (docs/adapters/kafka.md, Stale owners).
+// Key: partition, offset and generation, big-endian. Value of a row: version, attempts, due time,
+// store time, then the record. No value: the row is removed.
+//
+// A fence begins a generation of a partition. It stands under an offset that no message has, and
+// its epoch is the generation: rows of another generation are void, and so are cursors that were
+// written in an older epoch (docs/adapters/kafka.md, Stale owners). Before the first fence the
+// generation is 0.
 #pragma once
 
 #include "adapters/kafka/retry_index.h"
 #include "adapters/log/log.h"
 
-#define RETRY_KEY   12u
+#define RETRY_KEY   20u
 #define RETRY_HEAD  24u // before the record
 #define RETRY_FENCE 24u // all of it
 
@@ -28,11 +31,14 @@ struct retry_rows {
 void retry_rows_init(struct retry_rows *rows);
 void retry_rows_deinit(struct retry_rows *rows);
 
-void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset);
+void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset,
+		   uint64_t generation);
 void retry_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int64_t stored_ms);
 #define RETRY_FENCE_OFFSET UINT64_MAX
 void retry_fence_put(uint8_t room[RETRY_FENCE], const struct retry_fence *fence);
 int64_t retry_head_stored_ms(const uint8_t head[RETRY_HEAD]);
+
+uint64_t retry_rows_generation(const struct retry_rows *rows, uint32_t partition);
 
 // One message of the retry topic, which may be older than what is known.
 enum { RETRY_E_FOREIGN = 1, RETRY_E_VERSION }; // not ours; of a version to come
