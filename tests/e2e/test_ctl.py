@@ -1,31 +1,14 @@
 """mqpaasctl against a real daemon: what operators and scripts do with it, its outputs, exit statuses and messages."""
 import json
 import os
-import subprocess
 
 import pytest
 import rest
 import yaml
+from ctl import Ctl
 from daemon_fixtures import daemon, start  # pylint: disable=unused-import
 
-CTL = os.path.join(rest.BUILD, "ctl", "mqpaasctl")
 FAILED, USAGE, DOWN, MISSING = 1, 2, 3, 4
-
-
-class Ctl:
-    """mqpaasctl with a contexts file of its own."""
-
-    def __init__(self, folder):
-        self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "MQPAAS_CONFIG": str(folder / "contexts.json"), "LC_ALL": "C.UTF-8"}
-        self.env.update({name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ})
-
-    def __call__(self, *arguments, status=0, text=None):
-        done = subprocess.run([CTL, *arguments], env=self.env, input=text or "", capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
-        return done
-
-    def json(self, *arguments, **more):
-        return json.loads(self(*arguments, "-o", "json", **more).stdout)
 
 
 @pytest.fixture

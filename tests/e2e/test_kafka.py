@@ -7,6 +7,7 @@ import time
 
 import pytest
 import wire
+from ctl import Ctl
 from daemon import wait_for
 from kafka import register
 from rest import BUILD, ROOT
@@ -172,6 +173,27 @@ def test_consumer_groups_with_members_are_not_taken(registered, kafka):
         chosen = {"tenant": "acme", "topics": [{"physical": "e2e.busy"}], "groups": [{"physical": "e2e.members", "topic": "e2e.busy"}]}
         answer = daemon.admin.post("/api/v1/clusters/kafka/import", chosen)
         assert answer.code == "IN_USE" and '"e2e.members" has 1 members' in answer.json["detail"]
+
+
+def test_an_operator_registers_and_imports(tmp_path, start, kafka):
+    """The same by mqpaasctl, secrets from standard input."""
+    daemon, ctl = start(), Ctl(tmp_path)
+    kafka.create("e2e.ctl", 3)
+    kafka.commit("e2e.ctl-app", "e2e.ctl", {0: 0})
+    ctl.env.update(MQPAAS_URL="http://" + daemon.addresses["rest"][0], MQPAAS_TENANT="acme", MQPAAS_TOKEN=daemon.admin.token)
+    options = json.dumps({"bootstrap": kafka.bootstrap})
+    refused = ctl("cluster", "create", "kafka", "--kind", "kafka", "--options", options, "--secrets", "-", status=1, text='{"password": "of nobody"}')
+    assert "secrets.password" in refused.stderr and "of nobody" not in refused.stderr
+    ctl("cluster", "create", "kafka", "--kind", "kafka", "--options", options)
+    wait_for(lambda: ["kafka", "kafka", "-", "false", "ready", "closed"] in [line.split()[:6] for line in ctl("cluster", "list").stdout.splitlines()], what="not in the list")
+    assert ctl.json("cluster", "probe", "kafka")["reachable"] is True
+    assert "e2e.ctl-app" in ctl("cluster", "existing", "kafka").stdout
+    ctl("tenant", "create", "acme", "--clusters", "kafka")
+    chosen = ("--of-tenant", "acme", "--topics", "e2e.ctl=orders", "--groups", "e2e.ctl-app=app")
+    assert ctl.json("cluster", "import", "kafka", *chosen, "--preview")["preview"] is True
+    assert [row["name"] for row in ctl.json("cluster", "import", "kafka", *chosen)["topics"]] == ["orders"]
+    wait_for(lambda: ctl.json("group", "show", "app")["state"] == "ready", what="the group is not ready")
+    assert ctl.json("topic", "show", "orders")["partitions"] == 3
 
 
 # ---- What a cluster can do
