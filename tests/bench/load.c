@@ -29,9 +29,13 @@ static void on_end(const struct mqp_result *result, void *arg)
 		first_code = mqp_result_code(result);
 }
 
-static void send_sync(struct mqp_producer *producer, struct mqp_message *message, uint64_t until_ns)
+// One after the other, or evenly at `rate` a second.
+static void send_sync(struct mqp_producer *producer, struct mqp_message *message, uint64_t until_ns,
+		      uint64_t rate)
 {
-	for (uint64_t before_ns = clock_now_ns(); before_ns < until_ns;) {
+	uint64_t started_ns = clock_now_ns(), before_ns = started_ns;
+
+	while (before_ns < until_ns) {
 		uint64_t after_ns;
 
 		app_check(mqp_send(producer, message, APP_WAIT_MS, NULL), "send");
@@ -39,6 +43,11 @@ static void send_sync(struct mqp_producer *producer, struct mqp_message *message
 		++acknowledged;
 		histogram_add(&calls, after_ns - before_ns);
 		before_ns = after_ns;
+		if (rate) {
+			app_sleep_until(started_ns +
+					(uint64_t)((double)acknowledged * 1e9 / (double)rate));
+			before_ns = clock_now_ns();
+		}
 	}
 }
 
@@ -91,7 +100,7 @@ int main(int argc, char **argv)
 	started_ns = clock_now_ns();
 	until_ns = started_ns + args_number(&args, "seconds", 2) * S_NS;
 	if (strcmp(args_text(&args, "mode", "async"), "sync") == 0)
-		send_sync(producer, message, until_ns);
+		send_sync(producer, message, until_ns, args_number(&args, "rate", 0));
 	else
 		send_async(producer, message, until_ns, args_number(&args, "rate", 0));
 	app_check(mqp_flush(producer, APP_WAIT_MS), "flush");
