@@ -113,8 +113,9 @@ static void config_fill(struct adapter *adapter, const struct topic *topic,
 	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "delete");
 	if (!topic->native)
 		rd_kafka_NewTopic_set_config(wish, "message.timestamp.type", "LogAppendTime");
-	if (topic->message_bytes) // and what a batch adds around a message
-		config_number(wish, "max.message.bytes", (uint64_t)topic->message_bytes + 4096);
+	if (topic->message_bytes) // of a batch, and what it adds around a message
+		config_number(wish, "max.message.bytes",
+			      MAX((uint64_t)topic->message_bytes, KAFKA_BATCH_BYTES) + 4096);
 	if (min_insync)
 		config_number(wish, "min.insync.replicas", min_insync);
 	retention_fill(topic, wish);

@@ -10,6 +10,10 @@
 #include <pthread.h>
 
 struct coordinators;
+// Messages that the producer puts into one request for a partition. A topic that takes less refuses
+// them all, however small each is.
+#define KAFKA_BATCH_BYTES 1000000
+
 struct fetcher;
 struct health;
 struct kafka_facts;

@@ -36,7 +36,7 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 
 static int client_make(struct adapter *adapter, struct client **ret, char **ret_error)
 {
-	char memory[24], timeout[16];
+	char memory[24], timeout[16], batch[16];
 	const char *const settings[][2] = {
 		{"acks", "all"},
 		{"enable.idempotence", "true"},
@@ -48,7 +48,7 @@ static int client_make(struct adapter *adapter, struct client **ret, char **ret_
 		{"message.timeout.ms", timeout},
 		// How large a message may be is said by the topic.
 		{"message.max.bytes", "1000000000"},
-		{"batch.size", "1000000"},
+		{"batch.size", batch},
 		{"reconnect.backoff.max.ms", "500"},
 		{"topic.metadata.refresh.interval.ms", "30000"},
 		// How long a topic that is not there may be about to come.
@@ -65,6 +65,7 @@ static int client_make(struct adapter *adapter, struct client **ret, char **ret_
 
 	snprintf(memory, sizeof memory, "%llu",
 		 (unsigned long long)(adapter->options.memory_bytes >> 10));
+	snprintf(batch, sizeof batch, "%d", KAFKA_BATCH_BYTES);
 	snprintf(timeout, sizeof timeout, "%u", adapter->options.timeout_ms);
 	return client_start(&config, ret, ret_error);
 }
