@@ -4,6 +4,7 @@
 // cluster's metadata says so: who is told OK can use it, or make another of the same name. What was
 // imported is found and let go, and never changed but for its mark and more partitions.
 
+#include "adapters/kafka/configs.h"
 #include "adapters/kafka/errand.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/marks.h"
@@ -64,6 +65,42 @@ static rd_kafka_resp_err_t partitions_await(struct adapter *adapter, const char 
 			return error ? error : RD_KAFKA_RESP_ERR__TIMED_OUT;
 		usleep(pause_ms * 1000);
 	}
+}
+
+// How many brokers there are, and which; the caller frees them. 0: nobody tells.
+static size_t brokers_ask(struct adapter *adapter, int32_t **ret_brokers)
+{
+	const struct rd_kafka_metadata *metadata;
+	size_t count = 0;
+
+	if (rd_kafka_metadata(kafka_admin(adapter), 0, NULL, &metadata, KAFKA_ASK_MS))
+		return 0;
+	*ret_brokers = calloc((size_t)metadata->broker_cnt + 1, sizeof **ret_brokers);
+	for (; *ret_brokers && count < (size_t)metadata->broker_cnt; ++count)
+		(*ret_brokers)[count] = metadata->brokers[count].id;
+	rd_kafka_metadata_destroy(metadata);
+	return count;
+}
+
+// Every broker learns of it by itself, some later than others. One that does not answer, or may not
+// tell, is not waited for.
+static void brokers_await(struct adapter *adapter, const char *physical, bool there)
+{
+	uint64_t until_ns = clock_now_ns() + SETTLE_MS * MS_NS;
+	int32_t *brokers = NULL;
+	size_t count = brokers_ask(adapter, &brokers), at = 0;
+
+	while (at < count && clock_now_ns() < until_ns) {
+		rd_kafka_resp_err_t error = kafka_configs_ask(
+			adapter, brokers[at], RD_KAFKA_RESOURCE_TOPIC, &physical, 1, NULL, NULL);
+		bool known = error != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+
+		if (known == there || (error && known))
+			++at;
+		else
+			usleep(5000);
+	}
+	free(brokers);
 }
 
 // ---- making
@@ -267,6 +304,8 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 					       errand->topic->partitions),
 			      "it is made, but not every partition has a leader");
 	if (errand->code == CODE_OK)
+		brokers_await(adapter, errand->topic->physical, true);
+	if (errand->code == CODE_OK)
 		topic_mark(adapter, errand);
 	if (errand->code == CODE_OK) {
 		kafka_life_begin(adapter, errand->topic);
@@ -352,9 +391,11 @@ static void delete_run(struct adapter *adapter, struct errand *errand)
 			kafka_topic_gone(open);
 		kafka_topic_close(open);
 	}
-	if (!another && !topic->imported)
-		errand_failed(errand, adapter, partitions_await(adapter, topic->physical, 0),
-			      "it is deleted, but the cluster still names it");
+	if (another || topic->imported)
+		return;
+	errand_failed(errand, adapter, partitions_await(adapter, topic->physical, 0),
+		      "it is deleted, but the cluster still names it");
+	brokers_await(adapter, topic->physical, false);
 }
 
 void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,

@@ -72,16 +72,23 @@ rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter
 	return error;
 }
 
+#define NEW_MS 1000 // a broker that is to lead a new partition may not have made it yet
+
 // A partition that has just been made, or whose leader has just moved, is asked for again.
 static rd_kafka_resp_err_t bounds_await(struct adapter_topic *topic)
 {
-	uint64_t until_ns = clock_now_ns() + KAFKA_ASK_MS * MS_NS;
+	uint64_t began_ns = clock_now_ns();
 
 	for (unsigned pause_ms = 5;; pause_ms = MIN(2 * pause_ms, 200u)) {
 		rd_kafka_resp_err_t error =
 			kafka_bounds_ask_all(topic->adapter, &topic, 1, KAFKA_ASK_MS);
 
-		if (!kafka_is_transient(error) || clock_now_ns() >= until_ns)
+		uint64_t most_ms = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? NEW_MS
+				   : kafka_is_transient(error)                      ? KAFKA_ASK_MS
+										    : 0;
+
+		if (clock_now_ns() - began_ns >= most_ms * MS_NS ||
+		    __atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE))
 			return error;
 		usleep(pause_ms * 1000);
 	}

@@ -124,7 +124,8 @@ rd_kafka_resp_err_t kafka_facts_ask(struct adapter *adapter, int timeout_ms)
 	rd_kafka_metadata_destroy(metadata);
 	asked = facts;
 	*asked.version = '\0';
-	if (!kafka_configs_ask(adapter, RD_KAFKA_RESOURCE_BROKER, &name, 1, default_note, &asked)) {
+	if (!kafka_configs_ask(adapter, -1, RD_KAFKA_RESOURCE_BROKER, &name, 1, default_note,
+			       &asked)) {
 		facts = asked;
 		facts.configured = true;
 	}

@@ -260,7 +260,7 @@ static void copies_look(struct kafka_watcher *watcher)
 		copies.names[copies.count++] = topic->model->physical;
 	}
 	if (copies.count)
-		kafka_configs_ask(watcher->adapter, RD_KAFKA_RESOURCE_TOPIC, copies.names,
+		kafka_configs_ask(watcher->adapter, -1, RD_KAFKA_RESOURCE_TOPIC, copies.names,
 				  copies.count, copies_note, &copies);
 }
 

@@ -150,8 +150,9 @@ void bench_open(struct bench *bench, const char *kind, enum durability durabilit
 	else if (strcmp(kind, "embedded") == 0) // the sanitizers do not like a terabyte
 		strcpy(bench->options, "{\"map_bytes\": 1073741824}");
 	else if (strcmp(kind, "kafka") == 0) // opening asks nobody, so the table needs no cluster
-		snprintf(bench->options, sizeof bench->options, "{\"bootstrap\": \"%s\"}",
-			 getenv("CONTRACT_KAFKA") ? getenv("CONTRACT_KAFKA") : "127.0.0.1:9");
+		snprintf(bench->options, sizeof bench->options, "{\"bootstrap\": \"%s\"%s}",
+			 getenv("CONTRACT_KAFKA") ? getenv("CONTRACT_KAFKA") : "127.0.0.1:9",
+			 durability > DURABILITY_D1 ? ", \"min_insync\": 2" : "");
 	CHECK_EQ(loop_new("contract", &bench->loop), 0);
 	CHECK_EQ(pthread_create(&bench->thread, NULL, loop_thread, bench->loop), 0);
 	CHECK(bench_start(bench, NULL));

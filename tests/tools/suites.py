@@ -312,25 +312,27 @@ def suite_unit(options):
     return result + meson_tests("build", "--no-suite", "contract") if options.long else result
 
 
-def kafka_contract(path, version):
-    """The contract against a real Kafka of that version, brought up for it."""
+def kafka_contract(path, version, nodes):
+    """The contract against a real Kafka of that version, brought up for it: one copy is class D1, more are D2."""
     kafka = "deploy/brokers/kafka"
     with tempfile.TemporaryDirectory(prefix="mqp-kafka-") as folder:
         where = ["--dir", folder]
         # Retention is seen at work within seconds.
-        told = must([kafka, "up", *where, "--version", version, "--heap", "256", "--set", "log.retention.check.interval.ms=500"], f"Kafka {version} does not start")
+        options = ["--version", version, "--nodes", str(nodes), "--heap", "320", "--set", "log.retention.check.interval.ms=500"]
+        told = must([kafka, "up", *where, *options], f"Kafka {version} does not start")
         try:
             bootstrap = re.search(r"^bootstrap (\S+)", told, re.M).group(1)
-            return counted([path + "/tests/contract/contract", "kafka", "d1"], env={**SANITIZER_ENV, "CONTRACT_KAFKA": bootstrap})
+            command = [path + "/tests/contract/contract", "kafka", "d1" if nodes == 1 else "d2"]
+            return counted(command, env={**SANITIZER_ENV, "CONTRACT_KAFKA": bootstrap})
         finally:
             run([kafka, "down", *where])
 
 
 def suite_contract(options):
-    """the same cases against every kind of backend, under the sanitizers: embedded, discard, a real Kafka 3.9 (--long: and 4.1)"""
+    """the same cases against every kind of backend, under the sanitizers: embedded, discard, a real Kafka 3.9 (--long: also three nodes of it, and 4.1)"""
     result = meson_tests("build-asan", "--suite", "contract")
-    for version in ("3.9.1", "4.1.0") if options.long else ("3.9.1",):
-        result += kafka_contract("build-asan", version)
+    for version, nodes in (("3.9.1", 1), ("4.1.0", 1), ("3.9.1", 3)) if options.long else (("3.9.1", 1),):
+        result += kafka_contract("build-asan", version, nodes)
     return result
 
 
