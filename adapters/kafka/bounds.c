@@ -72,7 +72,7 @@ rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter
 	return error;
 }
 
-#define NEW_MS 1000 // a broker that is to lead a new partition may not have made it yet
+#define NEW_MS 2000 // a broker that is to lead a new partition may not have made it yet
 
 // A partition that has just been made, or whose leader has just moved, is asked for again.
 static rd_kafka_resp_err_t bounds_await(struct adapter_topic *topic)
@@ -83,9 +83,9 @@ static rd_kafka_resp_err_t bounds_await(struct adapter_topic *topic)
 		rd_kafka_resp_err_t error =
 			kafka_bounds_ask_all(topic->adapter, &topic, 1, KAFKA_ASK_MS);
 
-		uint64_t most_ms = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? NEW_MS
-				   : kafka_is_transient(error)                      ? KAFKA_ASK_MS
-										    : 0;
+		uint64_t most_ms = kafka_code(error) == CODE_NOT_FOUND ? NEW_MS
+				   : kafka_is_transient(error)         ? KAFKA_ASK_MS
+								       : 0;
 
 		if (clock_now_ns() - began_ns >= most_ms * MS_NS ||
 		    __atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE))

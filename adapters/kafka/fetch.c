@@ -505,10 +505,6 @@ bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
 	struct follow *follow;
 	bool answered = false, waits = false, wake = true;
 
-	// What is deleted may be in memory still.
-	if (partition)
-		fetch->offset =
-			MAX(fetch->offset, __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE));
 	fetch->buf = NULL;
 	fetch->entries = NULL;
 	fetch->count = 0;
