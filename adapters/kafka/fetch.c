@@ -33,6 +33,7 @@ struct fetcher {
 	pthread_mutex_t lock;
 	struct list follows;
 	struct log_rings rings;
+	bool closed; // under the lock: nothing is read any more
 	pthread_mutex_t wake_lock;
 	pthread_cond_t wake;
 	struct list ready, asked;
@@ -88,6 +89,7 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 
 static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error)
 {
+	char queue[16];
 	const char *const settings[][2] = {
 		{"isolation.level", "read_committed"},
 		{"check.crcs", "true"},
@@ -100,10 +102,10 @@ static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error
 		{"fetch.wait.max.ms", lane ? "10" : "100"},
 		{"fetch.min.bytes", "1"},
 		{"fetch.message.max.bytes", "1048576"},
-		{"queued.max.messages.kbytes", "4096"},
+		{"queued.max.messages.kbytes", queue},
 		{"queued.min.messages", "100000"},
 		{"fetch.error.backoff.ms", "100"},
-		// Since 2.2; before, what is full is looked at again as soon as anything happens.
+		// Since 2.2; before, see stream.c.
 		{rd_kafka_version() >= 0x020200ff ? "fetch.queue.backoff.ms" : NULL, "10"},
 		{NULL, NULL},
 	};
@@ -116,6 +118,7 @@ static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error
 					     .ctx = fetcher,
 					     .log = fetcher->adapter->log};
 
+	snprintf(queue, sizeof queue, "%u", STREAM_QUEUE_BYTES >> 10);
 	return client_start(&config, &fetcher->clients[lane], ret_error);
 }
 
@@ -214,19 +217,21 @@ static bool is_watched(const struct follow *follow)
 static void streams_check(struct follow *follow, uint64_t now_ns)
 {
 	struct fetcher *fetcher = follow->fetcher;
-	bool gone, watched;
+	bool ends[FOLLOW_LANES], gone, watched;
 
 	pthread_mutex_lock(&fetcher->lock);
 	gone = follow_is_gone(follow);
 	watched = is_watched(follow);
-	pthread_mutex_unlock(&fetcher->lock);
 	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
 		const struct stream *stream = follow->streams[i];
 		bool idle = stream && !stream->waiting && now_ns >= stream->used_ns + LANE_KEEP_NS;
 
-		if (stream && (gone || (idle && (i > 0 || !watched))))
-			stream_end(follow, i);
+		ends[i] = stream && (gone || (idle && (i > 0 || !watched)));
 	}
+	pthread_mutex_unlock(&fetcher->lock);
+	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+		if (ends[i])
+			stream_end(follow, i);
 }
 
 // Where the follower is to begin: nobody has asked for more than is told of the end.
@@ -313,6 +318,8 @@ static void follow_end(struct follow *follow)
 	pthread_mutex_lock(&fetcher->lock);
 	follow_end_all(follow, CODE_BACKEND_DOWN);
 	list_unlink(&follow->in_fetcher);
+	if (follow->partition)
+		follow->partition->following = NULL;
 	pthread_mutex_unlock(&fetcher->lock);
 	forget_wake(fetcher, &follow->in_asked);
 	follow_free(follow);
@@ -320,11 +327,18 @@ static void follow_end(struct follow *follow)
 
 static void requests_place(struct follow *follow, uint64_t now_ns)
 {
+	struct fetcher *fetcher = follow->fetcher;
+
 	while (place_one(follow, now_ns))
 		;
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
-		if (follow->streams[i] && follow->streams[i]->more && !follow->streams[i]->held)
-			on_arrived(follow->streams[i]);
+	pthread_mutex_lock(&fetcher->lock);
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		struct stream *stream = follow->streams[i];
+
+		if (stream && stream->more && !stream->held)
+			on_arrived(stream);
+	}
+	pthread_mutex_unlock(&fetcher->lock);
 }
 
 static void stream_fail(struct follow *follow, const struct stream *stream, uint64_t now_ns)
@@ -471,25 +485,35 @@ void fetcher_stop(struct fetcher *fetcher)
 		pthread_mutex_unlock(&fetcher->wake_lock);
 		pthread_join(fetcher->thread, NULL);
 	}
+	pthread_mutex_lock(&fetcher->lock);
+	fetcher->closed = true;
+	pthread_mutex_unlock(&fetcher->lock);
 	LIST_FOREACH(node, next, &fetcher->follows)
-	follow_end(LIST_ENTRY(node, struct follow, in_fetcher));
+	{
+		follow_end(LIST_ENTRY(node, struct follow, in_fetcher));
+	}
 	for (size_t i = 0; i < FOLLOW_LANES; ++i)
 		client_stop(fetcher->clients[i]);
+}
+
+void fetcher_free(struct fetcher *fetcher)
+{
+	if (!fetcher)
+		return;
 	pthread_cond_destroy(&fetcher->wake);
 	pthread_mutex_destroy(&fetcher->wake_lock);
 	pthread_mutex_destroy(&fetcher->lock);
-	fetcher->adapter->fetcher = NULL;
 	free(fetcher);
 }
 
-// Under the lock. NULL: no memory.
+// Under the lock. NULL: no memory, or nothing is read any more.
 static struct follow *follow_of(struct fetcher *fetcher, struct kafka_partition *partition)
 {
 	struct follow *follow = partition->following;
 
 	if (follow)
 		return follow;
-	follow = follow_new(fetcher, partition);
+	follow = fetcher->closed ? NULL : follow_new(fetcher, partition);
 	if (follow)
 		list_push_back(&fetcher->follows, &follow->in_fetcher);
 	partition->following = follow;
@@ -523,6 +547,8 @@ bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
 	follow = follow_of(fetcher, partition);
 	if (follow)
 		answered = follow_answer(follow, fetch, now_ns, &wake);
+	if (fetcher->closed)
+		fetch->code = CODE_BACKEND_DOWN;
 	if (follow && !answered)
 		waits = follow_wait(follow, fetch, now_ns);
 	// The letter may come, and the topic be closed, as soon as the lock is free.

@@ -44,6 +44,7 @@ static void adapter_free(struct adapter *adapter)
 	kafka_questions_stop(adapter);
 	sender_drain(adapter, 0); // a handle that took over meanwhile
 	retry_stores_free(adapter->retries);
+	fetcher_free(adapter->fetcher);
 	sender_stop(adapter);
 	client_stop(adapter->producer);
 	coordinators_stop(adapter);

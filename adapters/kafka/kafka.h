@@ -129,6 +129,7 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event); // deliv
 // fetch.c
 int fetcher_start(struct adapter *adapter, char **ret_error);
 void fetcher_stop(struct fetcher *fetcher); // accepts NULL; ends every fetch; blocks
+void fetcher_free(struct fetcher *fetcher); // accepts NULL; no topic is open any more
 bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch);
 void kafka_partition_forget(struct kafka_partition *partition); // before it is freed
 void kafka_topic_follow(struct adapter_topic *topic); // somebody watches it, or it has grown
