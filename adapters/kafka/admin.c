@@ -289,10 +289,22 @@ static void topic_mark(struct adapter *adapter, struct errand *errand)
 			      "group " MARKS_GROUP);
 }
 
+// Who has it open goes on with all its partitions.
+static void open_grow(struct adapter *adapter, const struct topic *topic)
+{
+	struct adapter_topic *open = kafka_topic_find(adapter, topic->object.id);
+	uint64_t until_ns = clock_now_ns() + SETTLE_MS * MS_NS;
+
+	if (!open)
+		return;
+	kafka_topic_grow(open, topic->partitions);
+	while (!sender_topic_grown(open, topic->partitions) && clock_now_ns() < until_ns)
+		usleep(5000);
+	kafka_topic_close(open);
+}
+
 static void create_run(struct adapter *adapter, struct errand *errand)
 {
-	struct adapter_topic *open;
-
 	if (class_refused(adapter, errand))
 		return;
 	if (errand->topic->imported ||
@@ -309,12 +321,7 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 		topic_mark(adapter, errand);
 	if (errand->code == CODE_OK) {
 		kafka_life_begin(adapter, errand->topic);
-		open = kafka_topic_find(adapter, errand->topic->object.id);
-		if (open) {
-			kafka_topic_grow(open, errand->topic->partitions);
-			sender_topic_grown(open);
-			kafka_topic_close(open);
-		}
+		open_grow(adapter, errand->topic);
 	}
 }
 

@@ -157,15 +157,20 @@ void sender_topic_drop(struct adapter_topic *topic)
 	topic->producing = NULL;
 }
 
-void sender_topic_grown(struct adapter_topic *topic)
+bool sender_topic_grown(struct adapter_topic *topic, uint32_t partitions)
 {
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_t *handle = sender_enter(topic->adapter);
 	rd_kafka_topic_t *known = __atomic_load_n(&topic->producing, __ATOMIC_ACQUIRE);
+	bool heard = !known;
 
-	if (known && !rd_kafka_metadata(handle, 0, known, &metadata, GROWN_MS))
+	if (known && !rd_kafka_metadata(handle, 0, known, &metadata, GROWN_MS)) {
+		heard = metadata->topic_cnt &&
+			(uint32_t)metadata->topics[0].partition_cnt >= partitions;
 		rd_kafka_metadata_destroy(metadata);
+	}
 	sender_leave(topic->adapter);
+	return heard;
 }
 
 // ---- replacing

@@ -19,8 +19,9 @@ void sender_leave(struct adapter *adapter);
 rd_kafka_topic_t *sender_topic(rd_kafka_t *handle, struct adapter_topic *topic); // NULL: no memory
 void sender_topic_drop(struct adapter_topic *topic); // with topics_lock: it is closed
 
-// The handle hears of its new partitions. Blocks.
-void sender_topic_grown(struct adapter_topic *topic);
+// Tells the handle of new partitions. false: the broker that it asked has not heard of them yet.
+// Blocks.
+bool sender_topic_grown(struct adapter_topic *topic, uint32_t partitions);
 
 // Looks whether the handle has to be replaced, and sees to it. @thread any
 void sender_check(struct adapter *adapter);

@@ -127,7 +127,7 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 		topic->missing_ns = 0;
 		if (count > __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE)) {
 			kafka_topic_grow(topic, count);
-			sender_topic_grown(topic);
+			sender_topic_grown(topic, count);
 		}
 		partitions_look(topic, row);
 	} else if (!topic->missing_ns) {
