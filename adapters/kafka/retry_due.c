@@ -73,11 +73,13 @@ static void row_drop(struct looking *looking, struct retry_rows *rows,
 {
 	const struct log_waiting *entry = &looking->entries[want->tag];
 
-	log_error(looking->adapter->log, "KAFKA-RETRY-BROKEN",
-		  "group %s: the message of partition %u, offset %llu is not in its retry topic at "
-		  "%llu, or damaged there",
+	// Not there: another owner of the group removed it long ago.
+	log_write(want->value ? LOG_ERROR : LOG_INFO, looking->adapter->log, "KAFKA-RETRY-ROW",
+		  "group %s: the message of partition %u, offset %llu is %s in its retry topic at "
+		  "%llu",
 		  looking->due->group->physical, entry->partition,
-		  (unsigned long long)entry->entry.offset, (unsigned long long)want->written);
+		  (unsigned long long)entry->entry.offset, want->value ? "damaged" : "not",
+		  (unsigned long long)want->written);
 	retry_rows_counted(looking->adapter->retries, -1);
 	retry_index_remove(&rows->index, entry->partition, entry->entry.offset, want->written + 1);
 }
