@@ -34,6 +34,7 @@ static const struct option {
 	{"replication", AT(replication), 1, 32767, 0, .type = OPTION_NUMBER},
 	{"min_insync", AT(min_insync), 1, 32767, 0, .type = OPTION_NUMBER},
 	{"timeout_ms", AT(timeout_ms), 1000, 300000, 30000, .type = OPTION_NUMBER},
+	{"in_flight", AT(in_flight), 1, 5, 1, .type = OPTION_NUMBER},
 	{"memory_bytes", AT(memory_bytes), 1 << 20, 1ull << 31, 256 << 20, .type = OPTION_BYTES},
 	{"retry_positions", AT(retry_positions), 1000, 100000000, 1000000, .type = OPTION_NUMBER},
 #undef AT

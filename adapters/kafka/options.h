@@ -13,6 +13,7 @@ struct kafka_options {
 	char *ca_pem, *certificate_pem, *key_pem, *key_password;
 	uint32_t replication;  // of topics that are made; 0: the broker's default
 	uint32_t min_insync;   // 0: the broker's default
+	uint32_t in_flight;    // requests of the producer under way to a broker
 	uint32_t timeout_ms;   // after which a send is given up
 	uint64_t memory_bytes; // of messages on their way to the cluster
 	uint32_t retry_positions;

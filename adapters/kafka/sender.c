@@ -19,6 +19,7 @@ struct sender {
 	struct client *client;
 	struct client *retired; // its messages have ended; NULL: none
 	bool replacing;         // atomic
+	bool stopping;          // atomic: nothing is replaced any more
 	uint64_t replaced_ns;   // atomic
 	struct kafka_question question;
 };
@@ -36,13 +37,13 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 
 static int client_make(struct adapter *adapter, struct client **ret, char **ret_error)
 {
-	char memory[24], timeout[16], batch[16];
+	char memory[24], timeout[16], batch[16], in_flight[16];
 	const char *const settings[][2] = {
 		{"acks", "all"},
 		{"enable.idempotence", "true"},
 		// Batches grow by themselves while a request is under way.
 		{"linger.ms", "0"},
-		{"max.in.flight.requests.per.connection", "1"},
+		{"max.in.flight.requests.per.connection", in_flight},
 		{"queue.buffering.max.messages", "10000000"},
 		{"queue.buffering.max.kbytes", memory},
 		{"message.timeout.ms", timeout},
@@ -66,6 +67,7 @@ static int client_make(struct adapter *adapter, struct client **ret, char **ret_
 	snprintf(memory, sizeof memory, "%llu",
 		 (unsigned long long)(adapter->options.memory_bytes >> 10));
 	snprintf(batch, sizeof batch, "%d", KAFKA_BATCH_BYTES);
+	snprintf(in_flight, sizeof in_flight, "%u", adapter->options.in_flight);
 	snprintf(timeout, sizeof timeout, "%u", adapter->options.timeout_ms);
 	return client_start(&config, ret, ret_error);
 }
@@ -100,7 +102,10 @@ void sender_drain(struct adapter *adapter, int wait_ms)
 {
 	struct sender *sender = adapter->sender;
 
-	if (sender && sender->client && rd_kafka_flush(client_handle(sender->client), wait_ms))
+	if (!sender || !sender->client)
+		return;
+	__atomic_store_n(&sender->stopping, true, __ATOMIC_RELEASE);
+	if (rd_kafka_flush(client_handle(sender->client), wait_ms))
 		purge(sender->client);
 }
 
@@ -219,7 +224,8 @@ void sender_check(struct adapter *adapter)
 	uint64_t replaced_ns;
 	bool fatal;
 
-	if (!sender || !__atomic_load_n(&sender->client, __ATOMIC_ACQUIRE)) // just being made
+	if (!sender || !__atomic_load_n(&sender->client, __ATOMIC_ACQUIRE) || // just being made
+	    __atomic_load_n(&sender->stopping, __ATOMIC_ACQUIRE))
 		return;
 	fatal = rd_kafka_fatal_error(sender_enter(adapter), NULL, 0) != 0;
 	sender_leave(adapter);

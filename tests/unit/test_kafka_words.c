@@ -27,6 +27,7 @@ static void options_are_read(void)
 	CHECK_EQ(options.replication, 3);
 	CHECK_EQ(options.min_insync, 0); // the broker's
 	CHECK_EQ(options.timeout_ms, 30000);
+	CHECK_EQ(options.in_flight, 1);
 	CHECK_EQ(options.memory_bytes, 8u << 20);
 	conf = kafka_options_conf(&options, &error);
 	CHECK(conf);
@@ -46,6 +47,7 @@ static void options_are_refused(void)
 		{"[]", "options: not a JSON object"},
 		{"{}", "options.bootstrap: missing"},
 		{"{\"bootstrap\": 1}", "options.bootstrap: not a text"},
+		{"{\"bootstrap\": \"a\", \"in_flight\": 6}", "options.in_flight: not a whole"},
 		{"{\"bootstrap\": \"a\", \"timeout_ms\": 999}", "options.timeout_ms: not a whole"},
 		{"{\"bootstrap\": \"a\", \"timeout_ms\": 1.5}", "options.timeout_ms: not a whole"},
 		{"{\"bootstrap\": \"a\", \"bootstrap\": \"b\"}", "options: not a JSON object"},
