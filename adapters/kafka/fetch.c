@@ -16,7 +16,7 @@
 #include <time.h>
 
 #define RINGS_BYTES  (64ull << 20) // of a cluster
-#define RING_BYTES   (4ull << 20)  // of a stream
+#define RING_BYTES   (32ull << 20) // of a stream: so far apart its readers may be
 #define LANES_MAX    16u           // at a time; each may hold some MiB in librdkafka
 #define TICK_NS      (200 * MS_NS)
 #define STUCK_NS     (10 * MS_NS) // the same when somebody waits for a lane

@@ -6,6 +6,10 @@
 // the log ended when it was last heard of, or that the cluster does not answer.
 #define PATIENCE_END_NS S_NS
 #define PATIENCE_NS     (4 * S_NS)
+#define NEAR_BYTES      (8ull << 20)
+#define NEAR_LEAST      16ull
+#define NEAR_UNKNOWN    1024ull
+#define NEAR_MOST       16384ull
 
 struct follow *follow_new(struct fetcher *fetcher, struct kafka_partition *partition)
 {
@@ -109,6 +113,17 @@ static bool is_late(const struct follow *follow, const struct follow_request *re
 	return end || now_ns >= request->since_ns + PATIENCE_NS;
 }
 
+// As many positions as the bytes are worth that it is better to read than to go elsewhere: what is
+// read for one is read for all.
+static uint64_t near_of(const struct stream *stream)
+{
+	const struct log_ring *ring = &stream->ring;
+	uint64_t near =
+		ring->bytes ? NEAR_BYTES * (ring->next - ring->first) / ring->bytes : NEAR_UNKNOWN;
+
+	return MAX(MIN(near, NEAR_MOST), NEAR_LEAST);
+}
+
 static void lanes_note(const struct follow *follow, const bool *closed,
 		       struct lane lanes[FOLLOW_LANES])
 {
@@ -120,6 +135,7 @@ static void lanes_note(const struct follow *follow, const bool *closed,
 			lanes[i] = (struct lane){.there = true,
 						 .served = stream->served,
 						 .next = stream->ring.next,
+						 .near = near_of(stream),
 						 .since_ns = stream->since_ns,
 						 .used_ns = stream->used_ns};
 	}
@@ -175,7 +191,8 @@ void follow_fail(struct follow *follow, const struct stream *stream, uint64_t no
 
 		if (follow_answer(follow, request->fetch, now_ns, &wake))
 			request_end(request);
-		else if (offset >= stream->ring.next && offset - stream->ring.next <= LANE_NEAR)
+		else if (offset >= stream->ring.next &&
+			 offset - stream->ring.next <= near_of(stream))
 			request_answer(request, stream->code);
 	}
 }

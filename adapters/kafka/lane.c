@@ -2,7 +2,7 @@
 
 static bool comes_by(const struct lane *lane, uint64_t offset)
 {
-	return lane->there && offset >= lane->next && offset - lane->next <= LANE_NEAR;
+	return lane->there && offset >= lane->next && offset - lane->next <= lane->near;
 }
 
 bool lane_may_leave(const struct lane *lane, uint64_t now_ns)

@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LANE_NEAR    1024u // positions; who is so far ahead of a stream waits for it to come
 #define LANE_GAP_NS  (20ull * 1000 * 1000)
 #define LANE_TURN_NS (100ull * 1000 * 1000)
 #define LANE_DEAD_NS (3000ull * 1000 * 1000) // a lane that brought nothing all this time
@@ -21,6 +20,7 @@ struct lane {
 	bool served;       // it has answered somebody since it was put to its place
 	uint32_t waiting;  // who waits for it
 	uint64_t next;     // the position it reads next
+	uint64_t near;     // who is at most so many positions ahead of it waits for it to come
 	uint64_t since_ns; // when it was put there
 	uint64_t used_ns;  // when it last answered
 };

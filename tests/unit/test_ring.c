@@ -162,7 +162,9 @@ static void bytes_ahead_are_known(void)
 
 #define NOW_NS (1000 * S_NS)
 
-static const struct lane follower = {.there = true, .next = 5000};
+#define NEAR 1000u
+
+static const struct lane follower = {.there = true, .next = 5000, .near = NEAR};
 static const struct lane busy = {.there = true,
 				 .served = true,
 				 .waiting = 1,
@@ -185,8 +187,8 @@ static void lanes_are_chosen(void)
 	struct lane lanes[3] = {follower};
 
 	expect_lane(lanes, 5000, LANE_WAIT, 0);
-	expect_lane(lanes, 5000 + LANE_NEAR, LANE_WAIT, 0);
-	expect_lane(lanes, 5001 + LANE_NEAR, LANE_PUT, 0); // it belongs to the furthest
+	expect_lane(lanes, 5000 + NEAR, LANE_WAIT, 0);
+	expect_lane(lanes, 5001 + NEAR, LANE_PUT, 0); // it belongs to the furthest
 	expect_lane(lanes, 100, LANE_PUT, 1);
 	lanes[1] = busy;
 	expect_lane(lanes, 100, LANE_WAIT, 1); // reads on where it stands
