@@ -150,10 +150,7 @@ struct retry_store *retry_store_get(struct retry_stores *stores, const struct gr
 	list_init(&store->line);
 	list_init(&store->jobs);
 	retry_rows_init(&store->rows);
-	if (store->name)
-		store->reading =
-			rd_kafka_topic_new(client_handle(stores->client), store->name, NULL);
-	if (!store->reading || map_put(&stores->stores, &store->by_id) < 0) {
+	if (!store->name || map_put(&stores->stores, &store->by_id) < 0) {
 		store_free(store);
 		return NULL;
 	}
@@ -221,8 +218,13 @@ static void stream_go(struct retry_store *store)
 		return;
 	}
 	list_unlink(&store->line);
+	// Not named before it is there: the client would remember that it is not.
+	if (!store->reading)
+		store->reading =
+			rd_kafka_topic_new(client_handle(stores->client), store->name, NULL);
 	// From the first there is, because the beginning of a topic may be deleted.
-	if (rd_kafka_consume_start_queue(store->reading, 0,
+	if (!store->reading ||
+	    rd_kafka_consume_start_queue(store->reading, 0,
 					 from ? (int64_t)from : RD_KAFKA_OFFSET_BEGINNING,
 					 stores->messages) < 0) {
 		job_end(job, kafka_code(rd_kafka_last_error()), "the retry topic cannot be read");
@@ -563,6 +565,17 @@ static void end_reached(struct retry_store *store, uint64_t end)
 	}
 }
 
+static void topic_forget(struct retry_store *store)
+{
+	stream_stop(store);
+	ahead_clear(store);
+	if (store->reading)
+		rd_kafka_topic_destroy(store->reading);
+	store->reading = NULL;
+	rows_forget(store);
+	store->presence = RETRY_UNKNOWN;
+}
+
 // Somebody deleted the topic, or made it anew: what was in it is gone.
 static void topic_lost(struct retry_store *store, const char *text)
 {
@@ -571,9 +584,7 @@ static void topic_lost(struct retry_store *store, const char *text)
 	log_error(store->stores->adapter->log, "KAFKA-RETRY-LOST",
 		  "%s: %s; what waited there is lost unless the topic comes back", store->name,
 		  text);
-	stream_stop(store);
-	rows_forget(store);
-	store->presence = RETRY_UNKNOWN;
+	topic_forget(store);
 	if (job && job->again) {
 		job_end(job, CODE_BACKEND_DOWN, text);
 	} else if (job) {
@@ -668,9 +679,7 @@ static void forget_run(struct retry_stores *stores, struct retry_letter *letter)
 	struct retry_store *store = node ? CONTAINER_OF(node, struct retry_store, by_id) : NULL;
 
 	if (store && list_empty(&store->jobs)) {
-		stream_stop(store);
-		rows_forget(store);
-		store->presence = RETRY_UNKNOWN;
+		topic_forget(store);
 		line_move(store);
 	}
 	free(forgetting);
