@@ -35,15 +35,17 @@ static rd_kafka_t *native_open(const char *transactional)
 static void native_send(rd_kafka_t *native, const struct topic *topic, uint32_t number,
 			uint32_t count)
 {
+	rd_kafka_topic_t *known = rd_kafka_topic_new(native, topic->physical, NULL);
+
+	CHECK(known);
 	for (uint32_t i = 0; i < count; ++i) {
 		uint32_t body = number + i;
 
-		CHECK_EQ(rd_kafka_producev(
-				 native, RD_KAFKA_V_TOPIC(topic->physical), RD_KAFKA_V_PARTITION(0),
-				 RD_KAFKA_V_VALUE(&body, sizeof body),
-				 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
-			 RD_KAFKA_RESP_ERR_NO_ERROR);
+		CHECK_EQ(rd_kafka_produce(known, 0, RD_KAFKA_MSG_F_COPY, &body, sizeof body, NULL,
+					  0, NULL),
+			 0);
 	}
+	rd_kafka_topic_destroy(known);
 	CHECK_EQ(rd_kafka_flush(native, WAIT_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
 }
 
