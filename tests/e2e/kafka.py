@@ -1,5 +1,6 @@
 """A real Kafka for tests: brought up and down by deploy/brokers/kafka, and looked at with a native client (librdkafka)."""
 import contextlib
+import datetime
 import functools
 import os
 import re
@@ -79,6 +80,20 @@ class Kafka:
         finally:
             self.resume(node)
 
+    def serving_since(self, node=1):
+        """When the node said that it serves, as time.monotonic_ns() would have."""
+        with open(os.path.join(self.folder, f"node-{node}", "log"), encoding="utf-8", errors="replace") as file:
+            line = next(line for line in file if "Kafka Server started" in line)
+        told = datetime.datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").timestamp()
+        return time.monotonic_ns() - int((time.time() - told) * 1e9)
+
+    def whole(self):
+        """Whether every replica of every partition, Kafka's own included, has caught up."""
+        with contextlib.suppress(confluent_kafka.KafkaException):
+            topics = self.admin.list_topics(timeout=5).topics.values()
+            return all(one.leader >= 0 and len(one.isrs) == len(one.replicas) for topic in topics for one in topic.partitions.values())
+        return False
+
     # ---- What a native client sees and does
 
     def settings(self, **more):
@@ -99,6 +114,33 @@ class Kafka:
 
     def grow(self, topic, partitions):
         self.admin.create_partitions([confluent_kafka.admin.NewPartitions(topic, partitions)])[topic].result(30)
+
+    def truncate(self, topic, kept):
+        """Deletes what lies below {partition: offset}, as retention does; -1: everything."""
+        wanted = [confluent_kafka.TopicPartition(topic, number, offset) for number, offset in kept.items()]
+        for done in self.admin.delete_records(wanted).values():
+            done.result(30)
+
+    def ends(self, topic):
+        """{partition: offset that will be written next}"""
+        wanted = {confluent_kafka.TopicPartition(topic, number): confluent_kafka.admin.OffsetSpec.latest() for number in range(self.topics()[topic])}
+        return {one.partition: done.result(30).offset for one, done in self.admin.list_offsets(wanted).items()}
+
+    @contextlib.contextmanager
+    def throttled(self, **rates):
+        """All clients get quotas, as producer_byte_rate: the broker answers late who goes beyond."""
+        self.configure("--add-config", ",".join(f"{name}={rate}" for name, rate in rates.items()))
+        try:
+            yield
+        finally:
+            self.configure("--delete-config", ",".join(rates))
+
+    def configure(self, *options):
+        """Kafka's own command: quotas are beyond librdkafka."""
+        jars = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mqpaas", "kafka", "3.9.1", "*")
+        command = ["java", "-cp", jars, "kafka.admin.ConfigCommand", "--bootstrap-server", self.bootstrap, "--alter", "--entity-type", "clients", "--entity-default"]
+        done = subprocess.run([*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout
 
     def topics(self):
         """{name: number of partitions}, without Kafka's own."""

@@ -131,7 +131,7 @@ def test_disk_full(small_disk, tmp_path):
     daemon = DiskDaemon(tmp_path, small_disk)
     load = Load(daemon, tmp_path)
     try:
-        load.start(rate=times(2000, 400), body=600, timeout=1500)
+        load.start(rates=2 * (times(2000, 400),), body=600, timeout=1500)
         for number in range(times(2, 12)):
             load.progress(500)
             with load.fault("disk full"):

@@ -1,4 +1,6 @@
 """The history checker finds every kind of damage, each made from a good history, and accepts what has a reason."""
+import dataclasses
+
 import pytest
 from history import checker
 from history.checker import (
@@ -198,6 +200,25 @@ def test_order_of_one_of_several_consumers_is_that_of_the_store(world):
     world.settle(world.deliver(101, second))
     world.settle(world.deliver(100, first))
     assert not world.found()
+
+
+def test_deleted_past_the_service_is_not_lost(world):
+    """Below what is kept it is nobody's fault; the next one is: first unread, then given back and forgotten, then rejected."""
+    kept, lost = world.send(100), world.send(101)
+    given_back = world.send(102), world.send(103)
+    rejected = world.send(104), world.send(105)
+    for number, place in enumerate(given_back):
+        world.settle(world.deliver(102 + number, place), NACK)
+    for number, place in enumerate(rejected):
+        world.settle(world.deliver(104 + number, place), REJECT)
+    histories = world.histories()
+
+    def lost_with(keep):
+        groups = [dataclasses.replace(GROUPS[0], kept={1: keep}), GROUPS[1]]
+        return checker.check(histories, groups, world.faults).counts["lost"]
+
+    assert kept[0] == lost[0] == 1
+    assert [lost_with(keep) for keep in (kept[1], lost[1], lost[1] + 1, given_back[1][1], rejected[0][1], rejected[1][1], rejected[1][1] + 1)] == [6, 5, 4, 3, 2, 1, 0]
 
 
 # ---- What is damaged

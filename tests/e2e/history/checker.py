@@ -85,12 +85,19 @@ class Fault:
 
 @dataclasses.dataclass
 class Group:
-    """What is expected of a group: it reads `topic`, or the dead letters of the group `dead_of`."""
+    """What is expected of a group: it reads `topic`, or the dead letters of the group `dead_of`.
+
+    Somebody deleted what lies below `kept` ({partition: offset}) in its log, past this service: that cannot be lost any more.
+    """
 
     name: str
     topic: str = None
     dead_of: str = None
     visibility_ms: int = 30000
+    kept: dict = dataclasses.field(default_factory=dict)
+
+    def deleted(self, place):
+        return place is not None and place[1] < self.kept.get(place[0], 0)
 
 
 class Report:
@@ -293,12 +300,14 @@ class GroupCheck:
     def check_lost(self):
         for identity, sent in self.messages.items():
             places = self.of_message.get(identity, {})
-            if sent.outcome == OK and not places:
+            if self.group.deleted(sent.position) and sent.position not in places:
+                self.report.seen["deleted unread"] += 1
+            elif sent.outcome == OK and not places:
                 self.add("lost", sent.send, f"acknowledged at {place_of(sent.end)}, never delivered")
             elif sent.position and sent.position not in places:
                 self.add("lost", sent.send, f"acknowledged at {place_of(sent.end)}, delivered only at {sorted(places)}")
             for place, ones in places.items():
-                if not self.came_to_end(ones):
+                if not self.came_to_end(ones) and not self.group.deleted(place):
                     self.add("lost", sent.send, f"delivered at {place}, last at {place_of(ones[-1].record)}, and forgotten: nobody ended it")
 
     # -- order
@@ -430,18 +439,25 @@ class GroupCheck:
 class DeadCheck(GroupCheck):
     """A group that reads the dead letters of another: exactly what was rejected there, in a log of its own."""
 
-    def __init__(self, group, messages, deliveries, faults, report, origin):
+    def __init__(self, group, messages, deliveries, faults, report, origin, rejecting):
         self.rejections = collections.defaultdict(list)
-        for one in origin:
+        for one in rejecting:
             if one.settle and one.settle.what == REJECT:
                 self.rejections[one.record.producer, one.record.sequence].append(one)
         rejected = {identity: messages[identity] for identity in self.rejections if identity in messages}
         super().__init__(group, rejected, deliveries, faults, report)
+        self.origin = origin
+
+    def deleted_before(self, rejections):
+        """What was rejected is gone from its log, and with it what was to be copied."""
+        return all(self.origin.deleted((one.record.partition, one.record.offset)) for one in rejections)
 
     def check_lost(self):
         for identity, rejections in self.rejections.items():
             places = self.of_message.get(identity, {})
-            if not places and any(one.durable for one in rejections):
+            if not places and self.deleted_before(rejections):
+                self.report.seen["deleted unread"] += 1
+            elif not places and any(one.durable for one in rejections):
                 self.add("lost", rejections[0].record, "its reject was answered OK, and it is no dead letter")
             for place, ones in places.items():
                 if not self.came_to_end(ones):
@@ -466,11 +482,12 @@ def check(histories, groups, faults=()):
     report = Report()
     sends = collect_sends(histories, report)
     deliveries = {group.name: collect_deliveries(histories, group.name) for group in groups}
-    topics = {group.name: group.topic for group in groups}
+    named = {group.name: group for group in groups}
     for group in groups:
-        topic = group.topic or topics[group.dead_of]
+        origin = named.get(group.dead_of)
+        topic = group.topic or origin.topic
         messages = {identity: sent for identity, sent in sends.items() if sent.topic == topic}
         arguments = group, messages, deliveries[group.name], faults, report
         consumers = sum(history.role == "c" and history.name == group.name for history in histories)
-        (DeadCheck(*arguments, deliveries[group.dead_of]) if group.dead_of else GroupCheck(*arguments, consumers)).run()
+        (DeadCheck(*arguments, origin, deliveries[origin.name]) if origin else GroupCheck(*arguments, consumers)).run()
     return report

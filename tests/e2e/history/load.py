@@ -51,10 +51,16 @@ class Client:
             assert status == (-signal.SIGKILL if self.killed else 0), f"{self.path} ended with {status}:\n{log.read()[-4000:]}"
 
 
-class Load:
-    """Topics of both durability classes, each with a group of one consumer and a group of several, and its dead letters."""
+EMBEDDED = {"d1": {"durability": "D1"}, "d2": {"durability": "D2"}}
 
-    def __init__(self, daemon, folder, visibility_ms=3000, address=None):
+
+class Load:
+    """Two topics, each with a group of one consumer and a group of several, and its dead letters; as it comes, of both durability classes.
+
+    `cluster` is a cluster that is made first, `topics` what their topics are made of.
+    """
+
+    def __init__(self, daemon, folder, visibility_ms=3000, address=None, cluster=None, topics=None):
         self.daemon = daemon
         self.folder = str(folder)
         self.address = address or daemon.addresses["clients"][0]
@@ -62,13 +68,16 @@ class Load:
         self.faults = []
         self.producers, self.consumers = [], []
         self.numbers = 0
-        daemon.make("tenants", {"name": "acme", "clusters": ["local"]})
-        for durability in ("d1", "d2"):
-            daemon.make("tenants/acme/topics", {"name": durability, "partitions": PARTITIONS, "durability": durability.upper()})
+        self.topics = topics or EMBEDDED
+        if cluster:
+            daemon.make("clusters", cluster)
+        daemon.make("tenants", {"name": "acme", "clusters": [cluster["name"], "local"] if cluster else ["local"]})
+        for topic, more in self.topics.items():
+            daemon.make("tenants/acme/topics", {"name": topic, "partitions": PARTITIONS, **more})
             # What waits too long for a push callback is released and comes behind what was seen since: not where order is looked at.
-            self.make_group(f"{durability}-solo", 30000, topic=durability)
-            self.make_group(f"{durability}-shared", visibility_ms, topic=durability)
-            self.make_group(f"{durability}-dead", visibility_ms, dead_of=f"{durability}-shared")
+            self.make_group(f"{topic}-solo", 30000, topic=topic)
+            self.make_group(f"{topic}-shared", visibility_ms, topic=topic)
+            self.make_group(f"{topic}-dead", visibility_ms, dead_of=f"{topic}-shared")
         key = daemon.make("tenants/acme/access-keys", {"grants": [{"pattern": "*", "rights": ["produce", "consume"]}]})
         self.environment = {**os.environ, "MQPAAS_ADDRESS": self.address, "MQPAAS_ACCESS_KEY": key["key_id"], "MQPAAS_SECRET": key["secret"]}
 
@@ -102,18 +111,19 @@ class Load:
         self.consumers[-1].group = group
         return self.consumers[-1]
 
-    def start(self, **more):
-        """The whole of it: push and pull, alone and shared, in both classes; with small batches many of them wait to be resent."""
-        self.produce("d1", **more)
-        self.produce("d2", batch=2, **more)
-        self.consume("d1-solo")
-        self.consume("d1-shared", "--mixed")
-        self.consume("d1-shared", "--mixed", "--push", "--threads", 2)
-        self.consume("d2-solo", "--push")
-        self.consume("d2-shared", "--mixed")
-        self.consume("d2-shared", "--mixed")
-        self.consume("d1-dead")
-        self.consume("d2-dead", "--push")
+    def start(self, rates=(3000, 3000), **more):
+        """The whole of it: push and pull, alone and shared, in both topics; with small batches many of them wait to be resent."""
+        first, second = self.topics
+        self.produce(first, rates[0], **more)
+        self.produce(second, rates[1], batch=2, **more)
+        self.consume(f"{first}-solo")
+        self.consume(f"{first}-shared", "--mixed")
+        self.consume(f"{first}-shared", "--mixed", "--push", "--threads", 2)
+        self.consume(f"{second}-solo", "--push")
+        self.consume(f"{second}-shared", "--mixed")
+        self.consume(f"{second}-shared", "--mixed")
+        self.consume(f"{first}-dead")
+        self.consume(f"{second}-dead", "--push")
         self.progress()
         return self
 
@@ -132,7 +142,39 @@ class Load:
         history = checker.read(producer.path, whole=False)
         return [(record.what, record.code) for record in history.records if record.kind == checker.SENT and record.time > since]
 
+    def answer_times(self, topic, since):
+        """Seconds from the start to the end of each send to a topic after `since`; to now for those that have not ended."""
+        taken, now = [], time.monotonic_ns()
+        for one in self.producers:
+            history = checker.read(one.path, whole=False)
+            if history.name != topic:
+                continue
+            begun = {(record.producer, record.sequence): record.time for record in history.records if record.kind == checker.SEND}
+            for record in history.records:
+                if record.kind == checker.SENT and (begin := begun.pop((record.producer, record.sequence))) > since:
+                    taken.append((record.time - begin) / 1e9)
+            taken += [(now - begin) / 1e9 for begin in begun.values()]
+        return taken
+
+    def deleted(self, topic, kept):
+        """Somebody deletes what lies below `kept` in a topic, past the service."""
+        for group in self.groups:
+            if group.topic == topic:
+                group.kept = dict(kept)
+
     # ---- Faults
+
+    @contextlib.contextmanager
+    def consumers_held(self):
+        """Stops them, so that their groups fall behind."""
+        running = [one.process for one in self.consumers if not (one.killed or one.stopped)]
+        for process in running:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in running:
+                process.send_signal(signal.SIGCONT)
 
     @contextlib.contextmanager
     def fault(self, what):

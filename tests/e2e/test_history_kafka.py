@@ -1,0 +1,143 @@
+"""Faults of a real Kafka under load, judged by histories: what was acknowledged is there, unchanged, in order, and comes again only for a reason.
+
+Each fault is made twice, and in `tests/run --long` often. Topics have names of their own in every test: the broker is shared.
+"""
+import contextlib
+import statistics
+import time
+
+import pytest
+from history.checker import DELIVERY, OK, SENT, read
+from history.load import PARTITIONS, Load, times
+from history.resets import Resetter
+
+pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
+RATES = 1000, 250  # beside a broker on the same two cores; the second sends two at a time and waits for each pair
+EVERY_S = 20  # kafka.kill.dup
+RECOVER_P95_S, KILL_DUPLICATES = 2, 0.0001
+
+
+def cluster_at(bootstrap):
+    return {"name": "kafka", "kind": "kafka", "options": {"bootstrap": bootstrap}}
+
+
+class KafkaLoad(Load):
+    """A load whose topics `<name>-1` and `<name>-2` lie on a Kafka."""
+
+    def __init__(self, daemon, folder, kafka, name, bootstrap=None, topic=None, topics=None, **more):
+        self.kafka = kafka
+        topics = topics or {f"{name}-1": topic or {}, f"{name}-2": topic or {}}
+        super().__init__(daemon, folder, cluster=cluster_at(bootstrap or kafka.bootstrap), topics=topics, **more)
+
+    def physical(self, topic):
+        return self.daemon.admin.get(f"/api/v1/tenants/acme/topics/{topic}").json["physical"]
+
+    def recovery(self, since):
+        """Seconds from `since` until every producer had an OK and every group of one consumer a delivery."""
+        first = []
+        for one, kind in [(one, SENT) for one in self.producers] + [(one, DELIVERY) for one in self.consumers if one.group.endswith("-solo")]:
+            records = (record for record in read(one.path, whole=False).records if record.time > since and record.kind == kind)
+            first.append(next(record.time for record in records if kind == DELIVERY or record.what == OK))
+        return (max(first) - since) / 1e9
+
+
+@pytest.fixture
+def load(start, kafka, tmp_path):
+    """load(name, …) is one on the shared broker; ended with the test."""
+    made = []
+
+    def begin(name, on=kafka, daemon=None, **more):
+        made.append(KafkaLoad(daemon or start(), tmp_path, on, name, **more))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.end()
+
+
+def clean(report):
+    assert report.clean, report
+    return report
+
+
+@pytest.mark.timeout(1800)
+def test_broker_killed(load, kafka):
+    """With kill -9; the long run also says how fast all comes back, and what a kill every 20 s costs in duplicates."""
+    load = load("killed").start(RATES)
+    recoveries = []
+    for _ in range(times(2, 25)):
+        load.progress(500)
+        if times(False, True):
+            time.sleep(EVERY_S)
+        with load.fault("broker killed"):
+            kafka.kill()
+            kafka.up()
+        recoveries.append(load.recovery(kafka.serving_since()))
+    report = clean(load.finish())
+    duplicates = sum(report.seen[what] for what in ("copies by resending", "redelivered by fault", "late")) / report.seen["deliveries"]
+    print(f"recovered after {recoveries}, duplicates {duplicates:.6f}")
+    if times(False, True):
+        assert statistics.quantiles(recoveries, n=20)[-1] <= RECOVER_P95_S, recoveries
+        assert duplicates <= KILL_DUPLICATES, report
+
+
+@pytest.mark.timeout(1800)
+def test_daemon_killed(load):
+    """With kill -9: what was not settled comes again, from the positions that the broker keeps."""
+    load = load("dead").start(RATES)
+    for number in range(times(2, 25)):
+        load.progress(500 * (1 + number % 4))
+        load.kill_daemon(lives=1 + number % 2)
+    report = clean(load.finish())
+    assert report.seen["redelivered by fault"], report
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seconds", [5, 30])
+def test_broker_stopped_and_continued(load, kafka, seconds):
+    """It is there and says nothing; a topic on another cluster does not notice."""
+    load = load(f"stopped-{seconds}", topics={f"stopped-{seconds}": {}, "beside": {"cluster": "local"}}).start(RATES)
+    for _ in range(times(2, 10)):
+        load.progress(500)
+        with load.fault("broker stopped"):
+            since = time.monotonic_ns()
+            with kafka.paused():
+                time.sleep(seconds)
+                answered = load.answer_times("beside", since)
+        assert statistics.quantiles(answered, n=100)[98] < 1 and max(answered) < 5, answered
+    clean(load.finish())
+
+
+@pytest.mark.timeout(900)
+def test_connections_reset(load, own_kafka):
+    """All of the daemon's to the broker at once, in the middle of whatever is on its way."""
+    resetter = Resetter()
+    try:
+        kafka = own_kafka("--advertise", resetter.address)
+        host, port = kafka.bootstrap.split(":")
+        resetter.target = host, int(port)
+        load = load("reset", on=kafka, bootstrap=resetter.address).start(RATES)
+        for _ in range(times(2, 40)):
+            load.progress(500)
+            with load.fault("reset"):
+                assert resetter.reset() >= 4
+        clean(load.finish())
+    finally:
+        resetter.end()
+
+
+@pytest.mark.timeout(900)
+def test_topics_changed_underneath(load, kafka):
+    """By a native client, past the service: partitions are added, records deleted below the position of groups."""
+    load = load("changed").start(RATES)
+    first, second = (load.physical(topic) for topic in load.topics)
+    for number in range(times(2, 10)):
+        load.progress(500)
+        kafka.grow(first, PARTITIONS + 1 + number)
+        load.progress(500)
+        with load.fault("truncated"), load.consumers_held():
+            time.sleep(1)
+            load.deleted(list(load.topics)[1], kept := kafka.ends(second))
+            kafka.truncate(second, kept)
+    report = clean(load.finish())
+    assert report.seen["deleted unread"], report
