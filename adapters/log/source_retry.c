@@ -282,35 +282,51 @@ static void unready(struct source *source, struct held *held)
 	list_unlink(&held->in_set);
 }
 
-static bool has_expired(const struct held *held, uint64_t now_ms)
+// Expired ones go. One that held the window's head before its own due time was looked at waits on,
+// until then. true: neither. *ret_room false: there is no place in the list for what must be
+// written.
+static bool is_to_be_had(struct source *source, struct held *held, uint64_t now_ms, bool *ret_room)
 {
+	struct part *part = &source->parts[held->partition];
 	uint64_t due_ms, expiry_ms;
 
+	*ret_room = true;
 	if (held->rejected)
-		return false;
+		return true;
 	source_record_times(held->entry.record, &due_ms, &expiry_ms);
-	return now_ms > expiry_ms;
-}
-
-// The next one that is taken out, or NULL: nothing, or no demand. Expired ones go.
-static struct held *next_ready(struct source *source, uint64_t now_ms)
-{
-	LIST_FOREACH(pos, next, &source->held.ready)
-	{
-		struct held *held = LIST_ENTRY(pos, struct held, in_set);
-		struct part *part = &source->parts[held->partition];
-
-		if (!has_expired(held, now_ms)) {
-			if (source_demand_allows(source, held->rejected))
-				return held;
-			continue;
-		}
-		if (!list_reserve(&source->retries))
-			return NULL;
-		unready(source, held);
+	if (due_ms <= now_ms && now_ms <= expiry_ms)
+		return true;
+	*ret_room = list_reserve(&source->retries);
+	if (!*ret_room)
+		return false;
+	unready(source, held);
+	if (now_ms > expiry_ms) {
 		++part->expired;
 		held->state = HELD_LEAVING;
 		write_add(part, held, 0, false);
+	} else {
+		++*waiting_of(part, held->attempts);
+		held->state = HELD_MOVING;
+		held->due_ms = due_ms;
+		write_add(part, held, due_ms, true);
+	}
+	return false;
+}
+
+// The next one that is taken out, or NULL: nothing, or no demand.
+static struct held *next_ready(struct source *source, uint64_t now_ms)
+{
+	bool room = true;
+
+	LIST_FOREACH(pos, next, &source->held.ready)
+	{
+		struct held *held = LIST_ENTRY(pos, struct held, in_set);
+
+		if (is_to_be_had(source, held, now_ms, &room) &&
+		    source_demand_allows(source, held->rejected))
+			return held;
+		if (!room)
+			return NULL;
 	}
 	return NULL;
 }
