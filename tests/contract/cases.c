@@ -1336,10 +1336,8 @@ static void stored_messages_survive(struct bench *bench)
 	models_end(topic, group);
 }
 
-// In the child: sends, takes and acknowledges every other one, durably; then says so and waits for
-// its death.
-static void live_and_be_killed(const char *kind, enum durability durability, const char *dir,
-			       int fd)
+void contract_live_and_be_killed(const char *kind, enum durability durability, const char *dir,
+				 int fd)
 {
 	struct bench bench;
 	const struct topic *topic;
@@ -1368,7 +1366,7 @@ static void live_and_be_killed(const char *kind, enum durability durability, con
 
 static void only_the_unacked_comes_after_a_kill(struct bench *bench)
 {
-	char dir[120], byte;
+	char dir[120], fd[12], byte;
 	struct bench after;
 	int ends[2], status;
 	pid_t child;
@@ -1380,12 +1378,14 @@ static void only_the_unacked_comes_after_a_kill(struct bench *bench)
 	snprintf(dir, sizeof dir, "%s/killed", bench->dir);
 	CHECK_EQ(mkdir(dir, 0700), 0);
 	CHECK_EQ(pipe(ends), 0);
-	bench_leave(bench); // a child of one thread
+	bench_leave(bench); // whose directory it is
 	child = fork();
 	CHECK(child >= 0);
 	if (child == 0) {
-		close(ends[0]);
-		live_and_be_killed(bench->ops->kind, bench->durability, dir, ends[1]);
+		snprintf(fd, sizeof fd, "%d", ends[1]);
+		execl("/proc/self/exe", "contract", "--victim", bench->ops->kind,
+		      bench->durability == DURABILITY_D1 ? "d1" : "d2", dir, fd, NULL);
+		_exit(127);
 	}
 	close(ends[1]);
 	CHECK_EQ(read(ends[0], &byte, 1), 1);

@@ -12,3 +12,8 @@ struct contract_case {
 
 extern const struct contract_case contract_cases[];
 extern const size_t contract_case_count;
+
+// What a process of its own does in one of the cases: sends, takes and acknowledges every other
+// one, durably; then says so to the descriptor and waits for its death.
+void contract_live_and_be_killed(const char *kind, enum durability durability, const char *dir,
+				 int fd);

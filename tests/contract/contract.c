@@ -133,14 +133,21 @@ static int table(void)
 	return 0;
 }
 
+static enum durability durability_of(const char *name)
+{
+	return strcmp(name, "d1") == 0 ? DURABILITY_D1 : DURABILITY_D2;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 6 && strcmp(argv[1], "--victim") == 0)
+		contract_live_and_be_killed(argv[2], durability_of(argv[3]), argv[4],
+					    atoi(argv[5]));
 	if (argc == 2 && strcmp(argv[1], "--table") == 0)
 		return table();
 	if (argc < 3 || !adapter_find(argv[1])) {
 		fprintf(stderr, "use: contract KIND d1|d2 [NAME-PART], or contract --table\n");
 		return 2;
 	}
-	return run(argv[1], strcmp(argv[2], "d1") == 0 ? DURABILITY_D1 : DURABILITY_D2,
-		   argc > 3 ? argv[3] : NULL);
+	return run(argv[1], durability_of(argv[2]), argc > 3 ? argv[3] : NULL);
 }

@@ -256,7 +256,8 @@ static void silent_address(void)
 	struct scene scene;
 	char addresses[128];
 
-	CHECK(bind(listener, (struct sockaddr *)&in, sizeof in) == 0 && listen(listener, 8) == 0);
+	CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&in, sizeof in) == 0 &&
+	      listen(listener, 8) == 0);
 	CHECK_EQ(getsockname(listener, (struct sockaddr *)&in, &(socklen_t){sizeof in}), 0);
 	scene_prepare(&scene, &scene_fake);
 	snprintf(addresses, sizeof addresses, "127.0.0.1:%u,%s", ntohs(in.sin_port), scene.address);
