@@ -10,6 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("MQPAAS_BUILD", os.path.join(ROOT, "build"))
 PRODUCE, CONSUME = 1, 2
 READY = 1  # model_state
+D2 = 2  # durability
 WAIT, REJECT = 0, 1  # quota_over
 UNLIMITED = 2**63 - 1
 TENANT, KEY, CLUSTER = 1, 2, 3
@@ -59,7 +60,7 @@ class Plane:
 
     def topic(self, name, id=None, **fields):
         """A topic that is ready; "physical" chooses the faults of the memory backend."""
-        row = {"name": name, "physical": name, "tenant": TENANT, "cluster": CLUSTER, "partitions": 1, "incarnation": 1, "state": READY, "message_bytes": 1 << 20}
+        row = {"name": name, "physical": name, "tenant": TENANT, "cluster": CLUSTER, "partitions": 1, "incarnation": 1, "state": READY, "message_bytes": 1 << 20, "durability": D2}
         return self.put("topic", id or self.new_id(), **{**row, **fields})
 
     def group(self, name, topic, id=None, **fields):
