@@ -48,27 +48,28 @@ void kafka_call_event(rd_kafka_event_t *event)
 void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
 		      struct kafka_wait *wait)
 {
-	bool coordinated = is_coordinated(operation);
+	struct coordinator *coordinator =
+		is_coordinated(operation) ? coordinator_enter(adapter) : NULL;
 	rd_kafka_t *handle =
-		coordinated ? client_handle(coordinator_client(adapter)) : kafka_admin(adapter);
+		coordinator ? client_handle(coordinator_client(coordinator)) : kafka_admin(adapter);
 	char text[128];
 
 	*wait = (struct kafka_wait){.adapter = adapter,
 				    .handle = handle,
-				    .coordinated = coordinated,
+				    .coordinator = coordinator,
 				    .options = rd_kafka_AdminOptions_new(handle, operation),
 				    .queue = rd_kafka_queue_new(handle)};
 	rd_kafka_AdminOptions_set_request_timeout(
-		wait->options, coordinated ? COORDINATOR_TIMEOUT_MS : KAFKA_ASK_MS, text,
+		wait->options, coordinator ? COORDINATOR_TIMEOUT_MS : KAFKA_ASK_MS, text,
 		sizeof text);
 }
 
 rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_text)
 {
 	wait->event = rd_kafka_queue_poll(wait->queue,
-					  wait->coordinated ? KAFKA_ASK_MS : 2 * KAFKA_ASK_MS);
+					  wait->coordinator ? KAFKA_ASK_MS : 2 * KAFKA_ASK_MS);
 	if (!wait->event) {
-		if (wait->coordinated)
+		if (wait->coordinator)
 			coordinator_given_up(wait->adapter);
 		*ret_text = "no answer in time";
 		return RD_KAFKA_RESP_ERR__TIMED_OUT;
@@ -83,6 +84,8 @@ void kafka_wait_deinit(struct kafka_wait *wait)
 		rd_kafka_event_destroy(wait->event);
 	rd_kafka_queue_destroy(wait->queue);
 	rd_kafka_AdminOptions_destroy(wait->options);
+	if (wait->coordinator)
+		coordinator_leave(wait->adapter, wait->coordinator);
 }
 
 // ---- blocking questions

@@ -4,6 +4,8 @@
 
 #include "adapters/kafka/kafka.h"
 
+struct coordinator;
+
 // ---- admin calls
 
 // Embedded in what the caller allocated. `answered` gets the event on the thread of the client that
@@ -19,7 +21,7 @@ void kafka_call_event(rd_kafka_event_t *event); // for the client's event handle
 struct kafka_wait {
 	struct adapter *adapter;
 	rd_kafka_t *handle;
-	bool coordinated;
+	struct coordinator *coordinator; // NULL: it goes to no coordinator
 	rd_kafka_AdminOptions_t *options;
 	rd_kafka_queue_t *queue;
 	rd_kafka_event_t *event;

@@ -6,21 +6,26 @@
 
 #include <errno.h>
 
-#define RENEW_NS  (1200 * S_NS) // after the first request that was given up
-#define RETIRE_NS (600 * S_NS)  // then nobody uses the one before any more
+#define RENEW_NS (5 * S_NS) // after the first request that was given up
+
+// A client, and how many are about to ask something of it, or wait for an answer.
+struct coordinator {
+	struct client *client;
+	uint32_t users;
+};
 
 struct coordinator_asked {
 	struct list node;
 	struct kafka_call *call; // NULL: given up
-	const struct client *client;
+	const struct coordinator *on;
 	uint64_t group, deadline_ns;
 };
 
 struct coordinators {
 	struct adapter *adapter;
 	pthread_mutex_t lock;
-	struct client *client, *retired;
-	uint64_t given_up_ns, retired_ns; // 0: nothing was
+	struct coordinator *current, *retired;
+	uint64_t given_up_ns; // on the current one; 0: nothing was
 	struct list asked,
 		held; // of coordinator_asked.node: in time, in the order of time; given up
 };
@@ -76,17 +81,16 @@ bool coordinator_is_held(struct adapter *adapter, uint64_t group)
 }
 
 struct coordinator_asked *coordinator_begin(struct adapter *adapter, uint64_t group,
-					    struct kafka_call *call, struct client **ret_client)
+					    struct kafka_call *call, const struct coordinator *on)
 {
 	struct coordinators *all = adapter->coordinators;
 	struct coordinator_asked *asked = malloc(sizeof *asked);
 
 	if (!asked)
 		return NULL;
-	*asked = (struct coordinator_asked){.call = call, .group = group};
+	*asked = (struct coordinator_asked){.call = call, .on = on, .group = group};
 	pthread_mutex_lock(&all->lock);
 	asked->deadline_ns = clock_now_ns() + KAFKA_ASK_MS * MS_NS;
-	asked->client = *ret_client = all->client;
 	list_push_back(&all->asked, &asked->node);
 	pthread_mutex_unlock(&all->lock);
 	return asked;
@@ -139,15 +143,30 @@ static int client_new(struct coordinators *all, struct client **ret, char **ret_
 	return client_start(&config, ret, ret_error);
 }
 
-struct client *coordinator_client(struct adapter *adapter)
+struct coordinator *coordinator_enter(struct adapter *adapter)
 {
 	struct coordinators *all = adapter->coordinators;
-	struct client *client;
+	struct coordinator *current;
 
 	pthread_mutex_lock(&all->lock);
-	client = all->client;
+	current = all->current;
+	++current->users;
 	pthread_mutex_unlock(&all->lock);
-	return client;
+	return current;
+}
+
+struct client *coordinator_client(const struct coordinator *coordinator)
+{
+	return coordinator->client;
+}
+
+void coordinator_leave(struct adapter *adapter, struct coordinator *coordinator)
+{
+	struct coordinators *all = adapter->coordinators;
+
+	pthread_mutex_lock(&all->lock);
+	--coordinator->users;
+	pthread_mutex_unlock(&all->lock);
 }
 
 void coordinator_given_up(struct adapter *adapter)
@@ -160,17 +179,29 @@ void coordinator_given_up(struct adapter *adapter)
 	pthread_mutex_unlock(&all->lock);
 }
 
+static int coordinator_new(struct coordinators *all, struct coordinator **ret, char **ret_error)
+{
+	struct coordinator *coordinator = calloc(1, sizeof *coordinator);
+	int r = coordinator ? client_new(all, &coordinator->client, ret_error) : -ENOMEM;
+
+	if (r < 0)
+		free(coordinator);
+	else
+		*ret = coordinator;
+	return r;
+}
+
 // Stops a client and forgets what was given up on it.
-static void client_end(struct coordinators *all, struct client *client)
+static void coordinator_end(struct coordinators *all, struct coordinator *coordinator)
 {
 	struct list dropped;
 
-	client_stop(client);
+	client_stop(coordinator->client);
 	list_init(&dropped);
 	pthread_mutex_lock(&all->lock);
 	LIST_FOREACH(node, next, &all->held)
 	{
-		if (LIST_ENTRY(node, struct coordinator_asked, node)->client != client)
+		if (LIST_ENTRY(node, struct coordinator_asked, node)->on != coordinator)
 			continue;
 		list_unlink(node);
 		list_push_back(&dropped, node);
@@ -178,35 +209,46 @@ static void client_end(struct coordinators *all, struct client *client)
 	pthread_mutex_unlock(&all->lock);
 	for (struct list *node; (node = list_pop_front(&dropped));)
 		free(LIST_ENTRY(node, struct coordinator_asked, node));
+	free(coordinator);
+}
+
+// Whether nobody waits for anything of it. Under the lock.
+static bool is_unused(const struct coordinators *all, const struct coordinator *coordinator)
+{
+	LIST_FOREACH(node, next, &all->asked)
+	{
+		if (LIST_ENTRY(node, struct coordinator_asked, node)->on == coordinator)
+			return false;
+	}
+	return coordinator->users == 0;
 }
 
 void coordinators_renew(struct adapter *adapter, uint64_t now_ns)
 {
 	struct coordinators *all = adapter->coordinators;
-	struct client *fresh = NULL, *ended = NULL;
+	struct coordinator *fresh = NULL, *ended = NULL;
 	char *error = NULL;
 	bool due;
 
 	pthread_mutex_lock(&all->lock);
 	due = !all->retired && all->given_up_ns && now_ns >= all->given_up_ns + RENEW_NS;
-	if (all->retired && now_ns >= all->retired_ns + RETIRE_NS) {
+	if (all->retired && is_unused(all, all->retired)) {
 		ended = all->retired;
 		all->retired = NULL;
 	}
 	pthread_mutex_unlock(&all->lock);
 	if (ended)
-		client_end(all, ended);
+		coordinator_end(all, ended);
 	if (!due)
 		return;
-	if (client_new(all, &fresh, &error) < 0) {
+	if (coordinator_new(all, &fresh, &error) < 0) {
 		log_error(adapter->log, "KAFKA-CLIENT", "%s", error ? error : "no memory");
 		free(error);
 		return; // the next look tries again
 	}
 	pthread_mutex_lock(&all->lock);
-	all->retired = all->client;
-	all->retired_ns = now_ns;
-	all->client = fresh;
+	all->retired = all->current;
+	all->current = fresh;
 	all->given_up_ns = 0;
 	pthread_mutex_unlock(&all->lock);
 }
@@ -223,7 +265,7 @@ int coordinators_start(struct adapter *adapter, char **ret_error)
 	list_init(&all->asked);
 	list_init(&all->held);
 	adapter->coordinators = all;
-	r = client_new(all, &all->client, ret_error);
+	r = coordinator_new(all, &all->current, ret_error);
 	if (r < 0)
 		coordinators_stop(adapter);
 	return r;
@@ -237,9 +279,9 @@ void coordinators_stop(struct adapter *adapter)
 		return;
 	give_up(all, UINT64_MAX);
 	if (all->retired)
-		client_end(all, all->retired);
-	if (all->client)
-		client_end(all, all->client);
+		coordinator_end(all, all->retired);
+	if (all->current)
+		coordinator_end(all, all->current);
 	pthread_mutex_destroy(&all->lock);
 	adapter->coordinators = NULL;
 	free(all);

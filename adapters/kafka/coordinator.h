@@ -9,7 +9,8 @@
 //
 // Given up is not undone: the request may still be sent. Therefore a group of which something was
 // given up is asked nothing more until that has ended: no commit is overtaken by an older one. A
-// handle on which something was given up is replaced long before its hour is over.
+// handle on which something was given up is replaced soon: librdkafka may also have stopped to look
+// for a coordinator, and its hour must never be over.
 #pragma once
 
 #include "adapters/kafka/call.h"
@@ -18,19 +19,22 @@
 
 // One request on its way; opaque of its options.
 struct coordinator_asked;
+struct coordinator;
 
 int coordinators_start(struct adapter *adapter, char **ret_error);
 void coordinators_stop(struct adapter *adapter); // answers what is on its way; blocks
-// The client for requests that are waited for (kafka_wait). It stays for minutes. @thread any
-struct client *coordinator_client(struct adapter *adapter);
+// The client for the next request; it stays until it is left. @thread any
+struct coordinator *coordinator_enter(struct adapter *adapter);
+struct client *coordinator_client(const struct coordinator *coordinator);
+void coordinator_leave(struct adapter *adapter, struct coordinator *coordinator);
 void coordinator_given_up(struct adapter *adapter); // a request that was waited for
 // Whether something that was given up is still held for a group: nothing more can be asked.
 bool coordinator_is_held(struct adapter *adapter, uint64_t group);
-// Before a request about a group goes to client_queue(*ret_client): what is the opaque of its
+// Before a request about a group goes to the client's main queue: what is the opaque of its
 // options; NULL: no memory. Its call is answered exactly once, perhaps before the request is sent,
 // and with NULL when there was no answer in time.
 // @thread any
 struct coordinator_asked *coordinator_begin(struct adapter *adapter, uint64_t group,
-					    struct kafka_call *call, struct client **ret_client);
+					    struct kafka_call *call, const struct coordinator *on);
 // Replaces a client that is due for it; once in a while. Blocks. @thread watcher
 void coordinators_renew(struct adapter *adapter, uint64_t now_ns);

@@ -221,8 +221,8 @@ static bool may_go(struct adapter *adapter, struct kafka_offsets *offsets)
 
 static void go(struct adapter *adapter, struct kafka_offsets *offsets, const struct way *way)
 {
+	struct coordinator *coordinator;
 	struct coordinator_asked *asked;
-	struct client *client;
 	void *request;
 
 	begin(offsets, way);
@@ -230,9 +230,11 @@ static void go(struct adapter *adapter, struct kafka_offsets *offsets, const str
 		finish(offsets);
 		return;
 	}
+	coordinator = coordinator_enter(adapter);
 	request = way->request(offsets);
-	asked = coordinator_begin(adapter, offsets->group->object.id, &offsets->call, &client);
+	asked = coordinator_begin(adapter, offsets->group->object.id, &offsets->call, coordinator);
 	if (asked) {
+		struct client *client = coordinator_client(coordinator);
 		rd_kafka_AdminOptions_t *options =
 			rd_kafka_AdminOptions_new(client_handle(client), way->operation);
 		char text[128];
@@ -248,6 +250,7 @@ static void go(struct adapter *adapter, struct kafka_offsets *offsets, const str
 		finish(offsets);
 	}
 	way->free(request);
+	coordinator_leave(adapter, coordinator);
 }
 
 static void go_and_wait(struct adapter *adapter, struct kafka_offsets *offsets,
