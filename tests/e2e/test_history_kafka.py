@@ -7,6 +7,7 @@ import statistics
 import time
 
 import pytest
+from daemon import wait_for
 from history.checker import DELIVERY, OK, SENT, read
 from history.load import PARTITIONS, Load, times
 from history.resets import Resetter
@@ -124,6 +125,28 @@ def test_connections_reset(load, own_kafka):
         clean(load.finish())
     finally:
         resetter.end()
+
+
+@pytest.mark.timeout(1800)
+def test_nodes_of_three_lost_and_back(load, own_kafka):
+    """One: the others go on. Two: nothing can be acknowledged until one is back."""
+    kafka = own_kafka("--nodes", "3", "--set", "min.insync.replicas=2")
+    load = load("three", on=kafka).start((300, 100))
+    for number in range(times(2, 12)):
+        lost = 1 + number % 3
+        load.progress(200)
+        with load.fault("one of three lost"):
+            kafka.kill(lost)
+            load.progress(200)
+            kafka.up()
+        with load.fault("two of three lost"):
+            wait_for(kafka.whole, 60, "replicas do not catch up")
+            for node in {1, 2, 3} - {lost}:
+                kafka.kill(node)
+            time.sleep(1)
+            kafka.up()
+        wait_for(kafka.whole, 60, "replicas do not catch up")
+    clean(load.finish())
 
 
 @pytest.mark.timeout(900)
