@@ -194,8 +194,9 @@ class Load:
 
     # ---- The end
 
-    def backlogs(self):
-        return {group.name: self.daemon.admin.get(f"/api/v1/tenants/acme/groups/{group.name}/backlog").json["backlog"] for group in self.groups}
+    def backlogs(self, part="backlog"):
+        """{group: how much of it, or of a part of it, there is}"""
+        return {group.name: self.daemon.admin.get(f"/api/v1/tenants/acme/groups/{group.name}/backlog").json[part] for group in self.groups}
 
     def consumed(self):
         """Whether the groups that are being consumed have nothing left."""
