@@ -627,7 +627,8 @@ static json_t *write_value(const struct field *field, const struct json_names *n
 	default: break;
 	}
 	number = field_get(field, object);
-	if (field->flags & FIELD_NONE && number == field->none)
+	if ((field->flags & FIELD_NONE && number == field->none) ||
+	    (field->type == FIELD_ENUM && number > field->max)) // nothing is decided yet
 		return json_null();
 	switch (field->type) {
 	case FIELD_BOOL: return json_boolean(number);

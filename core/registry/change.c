@@ -435,6 +435,14 @@ static int get_field(struct row *row, const struct field *field, struct model_ob
 	}
 }
 
+// A field that the writer did not know yet.
+static int get_initial(const struct field *field, struct model_object *object)
+{
+	field_set_initial(field, object);
+	// Some have no value of their own until something is decided when they are made.
+	return field->type == FIELD_ENUM && field_get(field, object) > field->max ? -EBADMSG : 0;
+}
+
 static int get_object(struct row *row, struct change_row *ret)
 {
 	const struct field_table *table = field_table(ret->kind);
@@ -445,12 +453,9 @@ static int get_object(struct row *row, struct change_row *ret)
 	draft.object.kind = (uint8_t)ret->kind;
 	if (r == 0)
 		r = scratch_prepare(row);
-	for (size_t i = 0; i < table->count && r == 0; ++i) {
-		if (row->at < row->end)
-			r = get_field(row, &table->fields[i], &draft.object);
-		else
-			field_set_initial(&table->fields[i], &draft);
-	}
+	for (size_t i = 0; i < table->count && r == 0; ++i)
+		r = row->at < row->end ? get_field(row, &table->fields[i], &draft.object)
+				       : get_initial(&table->fields[i], &draft.object);
 	// The first field of every table is the object's name, and every object has one.
 	if (r == 0 && !*(const char **)(void *)((char *)&draft + table->fields[0].offset))
 		r = -EBADMSG;
