@@ -8,7 +8,7 @@ import time
 
 import pytest
 from daemon import wait_for
-from history.checker import DELIVERY, OK, SENT, read
+from history.checker import DELIVERY, OK, SENT
 from history.load import PARTITIONS, Load, times
 from history.resets import Resetter
 
@@ -34,10 +34,10 @@ class KafkaLoad(Load):
         return self.daemon.admin.get(f"/api/v1/tenants/acme/topics/{topic}").json["physical"]
 
     def recovery(self, since):
-        """Seconds from `since` until every producer had an OK and every group of one consumer a delivery."""
+        """Seconds from `since`, in the last fault, until every producer had an OK and every group of one consumer a delivery."""
         first = []
         for one, kind in [(one, SENT) for one in self.producers] + [(one, DELIVERY) for one in self.consumers if one.group.endswith("-solo")]:
-            records = (record for record in read(one.path, whole=False).records if record.time > since and record.kind == kind)
+            records = (record for record in self.recent(one).records if record.time > since and record.kind == kind)
             first.append(next(record.time for record in records if kind == DELIVERY or record.what == OK))
         return (max(first) - since) / 1e9
 

@@ -16,6 +16,7 @@ delivery that was already on its way when another consumer's ack of the same mes
 """
 import collections
 import dataclasses
+import os
 import struct
 
 RECORD = struct.Struct("<QBBHIQIIQQIIQ")
@@ -56,19 +57,20 @@ class History:
         return not self.end or self.end.sequence > 0
 
 
-def read(path, whole=True):
-    """The history in a file; `whole`: of a process that has ended, else the last record may still be on its way."""
+def read(path, whole=True, begin=0):
+    """The history in a file; `whole`: of a process that has ended, else the last record may still be on its way. `begin`: a size the file had, what came later."""
     with open(path, "rb") as file:
+        head = file.read(HEAD.size)
+        file.seek(max(begin // RECORD.size * RECORD.size, HEAD.size))
         data = file.read()
     if not whole:
         data = data[: len(data) // RECORD.size * RECORD.size]
-    if len(data) < HEAD.size or len(data) % RECORD.size:
-        raise Damaged(f"{path} has {len(data)} bytes")
-    magic, role, flags, _, name = HEAD.unpack_from(data)
+    if len(head) < HEAD.size or len(data) % RECORD.size:
+        raise Damaged(f"{path} has {os.path.getsize(path)} bytes")
+    magic, role, flags, _, name = HEAD.unpack_from(head)
     if magic != MAGIC:
         raise Damaged(f"{path} begins with {magic!r}")
-    records = list(map(Record._make, RECORD.iter_unpack(memoryview(data)[HEAD.size :])))
-    return History(role.decode(), name.rstrip(b"\0").decode(), bool(flags & 1), records)
+    return History(role.decode(), name.rstrip(b"\0").decode(), bool(flags & 1), list(map(Record._make, RECORD.iter_unpack(data))))
 
 
 @dataclasses.dataclass

@@ -67,6 +67,7 @@ class Load:
         self.groups = []
         self.faults = []
         self.producers, self.consumers = [], []
+        self.sizes = {}  # of the histories when the last fault began
         self.numbers = 0
         self.topics = topics or EMBEDDED
         if cluster:
@@ -137,21 +138,24 @@ class Load:
             assert time.monotonic() < deadline, f"no progress: {[one.name for one in behind]}, backlogs {self.backlogs()}"
             time.sleep(0.02)
 
+    def recent(self, client):
+        """What a process has written since the last fault began: all of it grows large."""
+        return checker.read(client.path, whole=False, begin=self.sizes.get(client, 0))
+
     def ends(self, producer, since=0):
-        """How the sends of a process that ended after `since` ended: (outcome, code) of each."""
-        history = checker.read(producer.path, whole=False)
-        return [(record.what, record.code) for record in history.records if record.kind == checker.SENT and record.time > since]
+        """How the sends of a process that ended after `since`, in the last fault, ended: (outcome, code) of each."""
+        return [(record.what, record.code) for record in self.recent(producer).records if record.kind == checker.SENT and record.time > since]
 
     def answer_times(self, topic, since):
-        """Seconds from the start to the end of each send to a topic after `since`; to now for those that have not ended."""
+        """Seconds from the start to the end of each send to a topic after `since`, in the last fault; to now for those that have not ended."""
         taken, now = [], time.monotonic_ns()
         for one in self.producers:
-            history = checker.read(one.path, whole=False)
+            history = self.recent(one)
             if history.name != topic:
                 continue
             begun = {(record.producer, record.sequence): record.time for record in history.records if record.kind == checker.SEND}
             for record in history.records:
-                if record.kind == checker.SENT and (begin := begun.pop((record.producer, record.sequence))) > since:
+                if record.kind == checker.SENT and (begin := begun.pop((record.producer, record.sequence), 0)) > since:
                     taken.append((record.time - begin) / 1e9)
             taken += [(now - begin) / 1e9 for begin in begun.values()]
         return taken
@@ -179,6 +183,7 @@ class Load:
     @contextlib.contextmanager
     def fault(self, what):
         """Marks the time in which deliveries may end for no fault of their own: until everybody has done what was begun before."""
+        self.sizes = {one: one.size for one in self.producers + self.consumers}
         fault = checker.Fault(what, time.monotonic_ns())
         self.faults.append(fault)
         yield
