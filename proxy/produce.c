@@ -64,14 +64,19 @@ struct produce {
 
 // ---- the window
 
-void produce_window_start(struct conn *conn)
+static uint32_t window_needed(const struct conn *conn)
 {
 	const struct proxy_limits *limits = &conn->worker->limits;
 	uint32_t largest = MIN(limits->max_message, conn->tenant->model->limits.message_bytes);
 
 	// A quarter of it may be withheld while nothing is in flight, see grant(): the largest
 	// record must fit in the rest.
-	conn->window_base = MAX(limits->window, largest + largest / 2 + 256);
+	return MAX(limits->window, largest + largest / 2 + 256);
+}
+
+void produce_window_start(struct conn *conn)
+{
+	conn->window_base = window_needed(conn);
 	conn->granted = conn->window_base;
 }
 
@@ -108,6 +113,17 @@ static void grant(struct conn *conn, uint32_t bytes)
 	conn->granted = target;
 	wire = target;
 	conn_send(conn, FRAME_WINDOW, 0, &wire, sizeof wire);
+}
+
+// What was granted is never taken back.
+void produce_window_raise(struct conn *conn)
+{
+	uint32_t base = window_needed(conn);
+
+	if (base <= conn->window_base)
+		return;
+	conn->window_base = base;
+	grant(conn, 0);
 }
 
 // ---- what compressed frames become

@@ -10,5 +10,6 @@ void produce_frame(struct conn *conn, struct topic_stream *stream, const struct 
 void produce_detach_all(struct conn *conn);
 
 void produce_window_start(struct conn *conn);
-void produce_window_release(struct conn *conn);      // back to the base window
+void produce_window_raise(struct conn *conn);   // the tenant may send larger messages than before
+void produce_window_release(struct conn *conn); // back to the base window
 void produce_waiting_over(struct loop_timer *timer); // of a tenant: its quota lets more pass

@@ -161,6 +161,24 @@ static uint32_t message_limit(const struct conn *conn, const struct topic *topic
 	return MIN(limit, conn->tenant->model->limits.message_bytes);
 }
 
+void stream_limit_changed(struct topic_stream *stream)
+{
+	stream->max_record = message_limit(stream->stream.conn, stream->topic->model);
+}
+
+void stream_limits_changed(struct conn *conn)
+{
+	size_t cursor = 0;
+	struct map_node *next = NULL, *node;
+
+	while ((node = map_next(&conn->streams, &cursor, &next))) {
+		struct topic_stream *stream = as_topic(CONTAINER_OF(node, struct stream, node));
+
+		if (stream)
+			stream_limit_changed(stream);
+	}
+}
+
 static void open_topic(struct conn *conn, uint32_t id, const char *name)
 {
 	struct topic_use *use = NULL;
@@ -181,7 +199,7 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 		return;
 	}
 	stream->topic = use;
-	stream->max_record = message_limit(conn, use->model);
+	stream_limit_changed(stream);
 	list_push_back(&use->streams, &stream->in_topic);
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_PARTITIONS, use->model->partitions);

@@ -37,5 +37,8 @@ void stream_end(struct stream *stream, enum code code,
 void stream_free_all(struct conn *conn);
 // Ends the streams that the key of the connection does not allow any more.
 void stream_recheck_all(struct conn *conn);
+// What the topics of a connection, or one of them, take at most follows tenant and topic.
+void stream_limits_changed(struct conn *conn);
+void stream_limit_changed(struct topic_stream *stream);
 // Does the key grant the right on the name?
 bool stream_granted(const struct conn *conn, const char *name, uint32_t right);

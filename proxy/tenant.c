@@ -73,6 +73,19 @@ void tenant_conn_left(struct tenant_view *tenant)
 	quota_count_give_back(tenant->ledger, QUOTA_CONNECTIONS, 1);
 }
 
+static void limits_changed(struct tenant_view *tenant)
+{
+	quota_ledger_set(tenant->ledger, &tenant->model->limits);
+	LIST_FOREACH(pos, next, &tenant->conns)
+	{
+		struct conn *conn = LIST_ENTRY(pos, struct conn, in_tenant);
+
+		stream_limits_changed(conn);
+		if (conn->state >= CONN_READY)
+			produce_window_raise(conn);
+	}
+}
+
 void tenant_changed(struct worker *worker, uint64_t id)
 {
 	struct map_node *node = map_find(&worker->tenants, id);
@@ -84,7 +97,7 @@ void tenant_changed(struct worker *worker, uint64_t id)
 	model_unref(tenant->model);
 	tenant->model = catalog_tenant(worker->proxy->catalog, id);
 	if (tenant->model)
-		quota_ledger_set(tenant->ledger, &tenant->model->limits);
+		limits_changed(tenant);
 	if (tenant->model && !tenant->model->suspended)
 		return;
 	while (!list_empty(&tenant->conns))

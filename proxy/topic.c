@@ -158,6 +158,7 @@ static void move_streams(struct topic_use *from, struct topic_use *to)
 		list_push_back(&to->streams, &stream->in_topic);
 		stream->topic = to;
 		++to->refs;
+		stream_limit_changed(stream);
 		topic_use_unref(from);
 	}
 }
@@ -185,6 +186,14 @@ static void replace(struct topic_use *use, const struct topic *topic)
 	topic_use_unref(use);
 }
 
+static void take_model(struct topic_use *use, const struct topic *topic)
+{
+	model_unref(use->model);
+	use->model = model_ref(topic);
+	LIST_FOREACH(pos, next, &use->streams)
+	stream_limit_changed(LIST_ENTRY(pos, struct topic_stream, in_topic));
+}
+
 void topic_changed(struct worker *worker, uint64_t id)
 {
 	struct map_node *node = map_find(&worker->topics, id);
@@ -208,8 +217,7 @@ void topic_changed(struct worker *worker, uint64_t id)
 	} else if (use && !same_handle(topic, use->model)) {
 		replace(use, topic);
 	} else if (use) {
-		model_unref(use->model);
-		use->model = model_ref(topic);
+		take_model(use, topic);
 	}
 	model_unref(topic);
 }

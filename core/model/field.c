@@ -66,7 +66,7 @@ static const struct field tenant_fields[] = {
 	 .max = 16u << 20,
 	 .initial = 4u << 20,
 	 .unit = "bytes",
-	 .sentence = "Largest message it may send."},
+	 .sentence = "Largest message it may send, counted as a topic does."},
 	{.name = "limits.wait_ms",
 	 .type = FIELD_U32,
 	 AT(limits.wait_ms),
@@ -263,7 +263,9 @@ static const struct field topic_fields[] = {
 	 .max = 16u << 20,
 	 .initial = 1u << 20,
 	 .unit = "bytes",
-	 .sentence = "Largest message it takes."},
+	 .sentence =
+		 "Largest message it takes: the whole record, that is key, headers and body with "
+		 "what they are framed in (40 bytes and more)."},
 	{.name = "retention_ms",
 	 .type = FIELD_U64,
 	 AT(retention_ms),
@@ -302,8 +304,9 @@ static const struct field topic_fields[] = {
 	 AT(native),
 	 .flags = FIELD_IMMUTABLE,
 	 .unit = "",
-	 .sentence = "Messages carry no envelope header: what native clients of the backend "
-		     "expect."},
+	 .sentence =
+		 "Messages are as native clients of the backend expect them: one has the envelope "
+		 "header only if it asks for something the backend has no place for."},
 	{.name = "dead_letter_of",
 	 .type = FIELD_REF,
 	 AT(dead_letter_of),

@@ -174,6 +174,46 @@ def test_limits_change_at_once(plane):
         assert set(send_codes(topic, 100)) == {"OK"}
 
 
+def becomes(topic, record, code):
+    """Sends it, beside one that is always taken, until it is answered so."""
+    for _ in range(100):
+        answers = [result.code for result in topic.send(b"x", record, b"x")]
+        if answers == ["OK", code, "OK"]:
+            return True
+        time.sleep(0.02)
+    return answers
+
+
+def test_the_largest_message_changes_under_open_streams(plane):
+    plane.tenant(message_bytes=1 << 20)
+    orders = plane.topic("orders", message_bytes=1024)
+    at_most = len(wire.record_write(Record(body=b"y" * 1024)))
+    with plane.connect() as conn:
+        topic = conn.open_topic("orders")
+        assert becomes(topic, b"y" * 1024, "TOO_LARGE") is True
+        plane.topic("orders", orders, message_bytes=at_most)
+        assert becomes(topic, b"y" * 1024, "OK") is True  # what counts is the whole record, to the byte
+        assert becomes(topic, b"y" * 1025, "TOO_LARGE") is True
+        plane.topic("orders", orders, message_bytes=at_most - 1)
+        assert becomes(topic, b"y" * 1024, "TOO_LARGE") is True
+        plane.topic("orders", orders, message_bytes=16 << 20, partitions=3)  # which takes another handle of the backend
+        assert becomes(topic, b"y" * 4096, "OK") is True
+        plane.tenant(message_bytes=2048)
+        assert becomes(topic, b"y" * 4096, "TOO_LARGE") is True
+
+
+def test_a_window_grows_with_the_largest_message(plane_with):
+    plane = plane_with(window=4096, window_max=4096)
+    plane.tenant(message_bytes=1024)
+    plane.topic("orders", message_bytes=1 << 20)
+    with plane.connect() as conn:
+        topic = conn.open_topic("orders")
+        assert becomes(topic, b"y" * 2000, "TOO_LARGE") is True
+        plane.tenant(message_bytes=1 << 20)
+        assert becomes(topic, b"y" * 2000, "OK") is True
+        assert [result.code for result in topic.send(b"y" * 500_000, timeout=5)] == ["OK"]
+
+
 @pytest.mark.parametrize("over", [WAIT, REJECT])
 def test_others_do_not_notice(plane, over):
     plane.tenant(produce_tps=5, over=over, wait_ms=2000)
