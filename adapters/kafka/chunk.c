@@ -21,17 +21,18 @@ void filling_end(struct filling *filling)
 	*filling = (struct filling){0};
 }
 
-bool filling_put(struct filling *filling, const struct message_in *message, uint64_t record_size)
+bool filling_put(struct filling *filling, const struct message_in *message,
+		 const struct message_plan *plan)
 {
 	struct log_entry *entry = &filling->chunk->entries[filling->count];
 	const uint8_t *top = (const uint8_t *)entry;
 
-	if ((uint64_t)(filling->floor - top) < record_size + sizeof *entry)
+	if ((uint64_t)(filling->floor - top) < (uint64_t)plan->size + sizeof *entry)
 		return false;
-	filling->floor -= record_size;
-	message_record_write(message, filling->floor);
+	filling->floor -= plan->size;
+	message_record_write(message, plan, filling->floor);
 	*entry = (struct log_entry){message->offset, MAX(message->timestamp_ms, 0), filling->floor,
-				    (uint32_t)record_size};
+				    plan->size};
 	++filling->count;
 	return true;
 }

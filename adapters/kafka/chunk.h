@@ -16,7 +16,8 @@ struct filling {
 bool filling_begin(struct filling *filling, uint64_t offset, size_t room);
 void filling_end(struct filling *filling); // accepts an empty one
 // false: no room.
-bool filling_put(struct filling *filling, const struct message_in *message, uint64_t record_size);
+bool filling_put(struct filling *filling, const struct message_in *message,
+		 const struct message_plan *plan);
 // Whoever reads the ring sees it as it is now; all up to `next` is covered.
 void filling_show(struct filling *filling, struct log_rings *rings, struct log_ring *ring,
 		  uint64_t next);

@@ -11,8 +11,7 @@
 
 #define ENVELOPE_VERSION 1
 #define ENVELOPE_HEAD    26u // version, parts, id, creation time
-#define ENVELOPE_MAX     (ENVELOPE_HEAD + PARTS_MAX)
-#define PARTS_MAX        (8u + 4 + 1 + 4 + 256 + RECORD_TRACE_SIZE)
+#define ENVELOPE_MAX     (ENVELOPE_HEAD + MESSAGE_PARTS_MAX)
 // The flags of the parts it may hold, and where they lie in its second byte.
 #define PARTS                                                                                      \
 	(RECORD_DUE | RECORD_TTL | RECORD_PRIORITY | RECORD_PARTITION | RECORD_TAG | RECORD_TRACE)
@@ -64,25 +63,20 @@ rd_kafka_headers_t *message_headers(const struct record_view *view, bool native)
 
 // ---- a message as a record
 
-// A record that has only what the envelope holds, or stands for it: neither key nor body nor
-// headers.
-struct rest {
-	uint8_t record[RECORD_HEAD_SIZE + PARTS_MAX];
-};
-
-static bool envelope_read(const uint8_t *value, size_t size, struct rest *ret)
+// Into a record that has only what the envelope holds: neither key nor body nor headers.
+static bool envelope_read(const uint8_t *value, size_t size, uint8_t rest[MESSAGE_REST_MAX])
 {
 	uint32_t record_bytes;
 
 	if (!value || size < ENVELOPE_HEAD || size > ENVELOPE_MAX || value[0] != ENVELOPE_VERSION ||
 	    (uint32_t)value[1] << PARTS_SHIFT & ~(uint32_t)PARTS)
 		return false;
-	memset(ret->record, 0, RECORD_HEAD_SIZE);
-	le32_put(ret->record, (uint32_t)(RECORD_HEAD_SIZE + size - ENVELOPE_HEAD));
-	le32_put(ret->record + 4, (uint32_t)value[1] << PARTS_SHIFT);
-	memcpy(ret->record + 8, value + 2, ENVELOPE_HEAD - 2);
-	memcpy(ret->record + RECORD_HEAD_SIZE, value + ENVELOPE_HEAD, size - ENVELOPE_HEAD);
-	return record_check(ret->record, sizeof ret->record, &record_bytes) == RECORD_OK;
+	memset(rest, 0, RECORD_HEAD_SIZE);
+	le32_put(rest, (uint32_t)(RECORD_HEAD_SIZE + size - ENVELOPE_HEAD));
+	le32_put(rest + 4, (uint32_t)value[1] << PARTS_SHIFT);
+	memcpy(rest + 8, value + 2, ENVELOPE_HEAD - 2);
+	memcpy(rest + RECORD_HEAD_SIZE, value + ENVELOPE_HEAD, size - ENVELOPE_HEAD);
+	return record_check(rest, MESSAGE_REST_MAX, &record_bytes) == RECORD_OK;
 }
 
 // A header as the record will hold it; false: it cannot.
@@ -102,7 +96,7 @@ struct walk {
 	uint32_t taken;
 	bool tried; // there was a header of that name
 	bool found; // and `rest` is from it
-	struct rest *rest;
+	uint8_t *rest;
 };
 
 static bool walk_next(struct walk *walk, struct record_header *ret)
@@ -148,37 +142,33 @@ static void id_of_position(const struct message_in *message, int64_t created_ms,
 		id[6] = 1;
 }
 
-// What the record is but for key, body and headers; of those the headers are counted.
-static void rest_read(const struct message_in *message, struct rest *ret, uint64_t *ret_bytes,
-		      uint16_t *ret_headers)
+// What stands for the envelope of a message that has none.
+static void rest_make(const struct message_in *message, uint8_t rest[MESSAGE_REST_MAX])
 {
-	struct walk walk = {.headers = message->headers, .rest = ret};
-	struct record_header header;
+	int64_t created_ms = MAX(message->timestamp_ms, 0);
 
-	*ret_bytes = 0;
-	while (walk_next(&walk, &header))
-		*ret_bytes += 6 + header.name.size + header.value.size;
-	*ret_headers = (uint16_t)walk.taken;
-	if (!walk.found) {
-		int64_t created_ms = MAX(message->timestamp_ms, 0);
-
-		memset(ret->record, 0, RECORD_HEAD_SIZE);
-		le32_put(ret->record, RECORD_HEAD_SIZE);
-		id_of_position(message, created_ms, ret->record + 8);
-		le64_put(ret->record + 24, (uint64_t)created_ms);
-	}
+	memset(rest, 0, RECORD_HEAD_SIZE);
+	le32_put(rest, RECORD_HEAD_SIZE);
+	id_of_position(message, created_ms, rest + 8);
+	le64_put(rest + 24, (uint64_t)created_ms);
 }
 
-uint64_t message_record_size(const struct message_in *message)
+bool message_measure(const struct message_in *message, struct message_plan *ret)
 {
-	struct rest rest;
-	uint64_t bytes, size;
-	uint16_t headers;
+	struct walk walk = {.headers = message->headers, .rest = ret->rest};
+	struct record_header header;
+	uint64_t size;
 
-	rest_read(message, &rest, &bytes, &headers);
-	size = record_size(rest.record) + (headers ? 6 + bytes : 0) + message->key.size +
-	       message->body.size;
-	return size <= UINT32_MAX ? size : 0;
+	ret->header_bytes = 0;
+	while (walk_next(&walk, &header))
+		ret->header_bytes += 6 + header.name.size + header.value.size;
+	ret->header_count = (uint16_t)walk.taken;
+	if (!walk.found)
+		rest_make(message, ret->rest);
+	size = record_size(ret->rest) + (ret->header_count ? 6 + ret->header_bytes : 0) +
+	       message->key.size + message->body.size;
+	ret->size = (uint32_t)size;
+	return size <= UINT32_MAX;
 }
 
 static uint8_t *bytes_write(uint8_t *at, const uint8_t *bytes, size_t size)
@@ -188,15 +178,15 @@ static uint8_t *bytes_write(uint8_t *at, const uint8_t *bytes, size_t size)
 	return at + size;
 }
 
-static uint8_t *headers_write(const struct message_in *message, uint64_t bytes, uint16_t count,
+static uint8_t *headers_write(const struct message_in *message, const struct message_plan *plan,
 			      uint8_t *at)
 {
-	struct rest unused;
-	struct walk walk = {.headers = message->headers, .rest = &unused};
+	uint8_t unused[MESSAGE_REST_MAX];
+	struct walk walk = {.headers = message->headers, .rest = unused};
 	struct record_header header;
 
-	le32_put(at, (uint32_t)bytes);
-	le16_put(at + 4, count);
+	le32_put(at, (uint32_t)plan->header_bytes);
+	le16_put(at + 4, plan->header_count);
 	at += 6;
 	while (walk_next(&walk, &header)) {
 		le16_put(at, (uint16_t)header.name.size);
@@ -207,25 +197,20 @@ static uint8_t *headers_write(const struct message_in *message, uint64_t bytes, 
 	return at;
 }
 
-void message_record_write(const struct message_in *message, uint8_t *room)
+void message_record_write(const struct message_in *message, const struct message_plan *plan,
+			  uint8_t *room)
 {
-	uint8_t *at = room;
-	struct rest rest;
-	uint32_t flags;
-	uint64_t bytes;
-	uint16_t headers;
+	uint8_t *at = bytes_write(room, plan->rest, record_size(plan->rest));
+	uint32_t flags = record_flags(plan->rest);
 
-	rest_read(message, &rest, &bytes, &headers);
-	flags = record_flags(rest.record);
 	flags |= message->key.data ? RECORD_KEY : 0;
 	flags |= message->body.data ? RECORD_BODY : 0;
-	flags |= headers ? RECORD_HEADERS : 0;
-	at = bytes_write(at, rest.record, record_size(rest.record));
-	if (headers)
-		at = headers_write(message, bytes, headers, at);
+	flags |= plan->header_count ? RECORD_HEADERS : 0;
+	if (plan->header_count)
+		at = headers_write(message, plan, at);
 	at = bytes_write(at, message->key.data, message->key.size);
-	at = bytes_write(at, message->body.data, message->body.size);
-	le32_put(room, (uint32_t)(at - room));
+	bytes_write(at, message->body.data, message->body.size);
+	le32_put(room, plan->size);
 	le32_put(room + 4, flags);
 	le32_put(room + 32, (uint32_t)message->key.size);
 	le32_put(room + 36, (uint32_t)message->body.size);

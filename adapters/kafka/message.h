@@ -10,6 +10,10 @@
 #include <librdkafka/rdkafka.h>
 
 #define MESSAGE_HEADER "mqp"
+// The optional parts of a record but for its headers: due time, time to live, priority, partition,
+// tag, trace.
+#define MESSAGE_PARTS_MAX (8u + 4 + 1 + 4 + 256 + RECORD_TRACE_SIZE)
+#define MESSAGE_REST_MAX  (RECORD_HEAD_SIZE + MESSAGE_PARTS_MAX)
 
 // Whether the record needs headers at all. Cheap: most records of native topics do not.
 bool message_has_headers(const uint8_t *record, bool native);
@@ -25,6 +29,15 @@ struct message_in {
 	struct slice key, body;      // data NULL: absent
 	rd_kafka_headers_t *headers; // borrowed; NULL: none
 };
-// Bytes of its record; 0: it cannot be one (too large).
-uint64_t message_record_size(const struct message_in *message);
-void message_record_write(const struct message_in *message, uint8_t *room);
+
+// What is found out about a message once, to be used twice.
+struct message_plan {
+	uint8_t rest[MESSAGE_REST_MAX]; // its record without key, body and headers
+	uint64_t header_bytes;
+	uint16_t header_count;
+	uint32_t size; // of the record
+};
+bool message_measure(const struct message_in *message,
+		     struct message_plan *ret); // false: too large
+void message_record_write(const struct message_in *message, const struct message_plan *plan,
+			  uint8_t *room);

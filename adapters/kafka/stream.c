@@ -113,26 +113,24 @@ static void put(struct stream *stream, rd_kafka_message_t *const *messages, size
 		.key = {first->key, first->key_len},
 		.body = {first->payload, first->len},
 	};
-	uint64_t record_size;
+	struct message_plan plan;
 
 	if (message.offset < stream->next)
 		return;
 	rd_kafka_message_headers(first, &message.headers);
-	record_size = message_record_size(&message);
-	if (!record_size) {
+	if (!message_measure(&message, &plan)) {
 		log_warn(NULL, "KAFKA-READ",
 			 "topic %s, partition %u: the message at %llu is too large and left out",
 			 stream->config.physical, message.partition,
 			 (unsigned long long)message.offset);
-	} else if (!stream->filling.chunk ||
-		   !filling_put(&stream->filling, &message, record_size)) {
+	} else if (!stream->filling.chunk || !filling_put(&stream->filling, &message, &plan)) {
 		show(stream);
 		if (!filling_begin(&stream->filling, stream->next,
-				   room_for(messages, count, record_size))) {
+				   room_for(messages, count, plan.size))) {
 			stream->code = CODE_OVERLOADED;
 			return;
 		}
-		filling_put(&stream->filling, &message, record_size);
+		filling_put(&stream->filling, &message, &plan);
 	}
 	stream->next = message.offset + 1;
 	stream->ended = false;

@@ -13,13 +13,15 @@
 
 static uint8_t *record_of(const struct message_in *message, uint32_t *ret_size)
 {
-	uint64_t size = message_record_size(message);
-	uint8_t *record = malloc(size);
+	struct message_plan plan;
 	uint32_t checked;
+	uint8_t *record;
 
-	assert(size > 0 && record);
-	message_record_write(message, record);
-	assert(record_check(record, size, &checked) == RECORD_OK && checked == size);
+	assert(message_measure(message, &plan));
+	record = malloc(plan.size);
+	assert(record);
+	message_record_write(message, &plan, record);
+	assert(record_check(record, plan.size, &checked) == RECORD_OK && checked == plan.size);
 	*ret_size = checked;
 	return record;
 }

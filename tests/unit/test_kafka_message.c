@@ -73,13 +73,13 @@ static struct message_in message_of(const struct record_view *view, rd_kafka_hea
 
 static void read_back(const struct message_in *message, uint8_t *room, struct record_view *ret)
 {
-	uint64_t size = message_record_size(message);
+	struct message_plan plan;
 	uint32_t checked;
 
-	CHECK(size > 0 && size <= ROOM);
-	message_record_write(message, room);
-	CHECK_EQ(record_check(room, size, &checked), RECORD_OK);
-	CHECK_EQ(checked, size);
+	CHECK(message_measure(message, &plan) && plan.size <= ROOM);
+	message_record_write(message, &plan, room);
+	CHECK_EQ(record_check(room, plan.size, &checked), RECORD_OK);
+	CHECK_EQ(checked, plan.size);
 	record_read(room, ret);
 }
 
@@ -249,6 +249,7 @@ static void what_a_record_cannot_hold_is_left_out(void)
 	struct message_in message = {.physical = "orders", .headers = headers};
 	char *long_name = malloc(UINT16_MAX + 2);
 	uint8_t room[ROOM];
+	struct message_plan plan;
 	struct record_view view;
 
 	memset(long_name, 'x', UINT16_MAX + 1);
@@ -262,9 +263,10 @@ static void what_a_record_cannot_hold_is_left_out(void)
 	free(long_name);
 	for (unsigned i = 0; i < RECORD_HEADERS_MAX; ++i)
 		rd_kafka_header_add(headers, "n", -1, NULL, 0);
-	CHECK_EQ(message_record_size(&message), 40 + 6 + 10 + (RECORD_HEADERS_MAX - 1) * 7);
+	CHECK(message_measure(&message, &plan));
+	CHECK_EQ(plan.size, 40 + 6 + 10 + (RECORD_HEADERS_MAX - 1) * 7);
 	message.body = (struct slice){room, UINT32_MAX - 100};
-	CHECK_EQ(message_record_size(&message), 0);
+	CHECK(!message_measure(&message, &plan));
 	rd_kafka_headers_destroy(headers);
 }
 
