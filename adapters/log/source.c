@@ -562,8 +562,12 @@ static uint64_t time_next(struct source *source, uint64_t now_ns, uint64_t now_m
 
 	if (source->closing)
 		return wake_ns;
-	if (source->phase == PHASE_LOAD_FAILED || any_failed(source))
-		wake_ns = MIN(wake_ns, now_ns + SOURCE_RETRY_NS);
+	if (source->phase == PHASE_LOAD_FAILED || any_failed(source)) {
+		// From when it failed: every append is a reason to come by here.
+		if (!source->again_ns)
+			source->again_ns = now_ns + SOURCE_RETRY_NS;
+		wake_ns = MIN(wake_ns, source->again_ns);
+	}
 	if (source->phase != PHASE_OPEN)
 		return wake_ns;
 	for (uint32_t i = 0; i < source->part_count; ++i)
@@ -664,6 +668,7 @@ static void on_timer(struct loop_timer *timer)
 
 	for (uint32_t i = 0; i < source->part_count; ++i)
 		source->parts[i].failed = false;
+	source->again_ns = 0;
 	if (source->phase == PHASE_LOAD_FAILED && !source->closing)
 		load_start(source);
 	source_pump_later(source);

@@ -55,6 +55,7 @@ struct source {
 	uint32_t demand_messages, demand_rejected;
 	uint64_t demand_bytes;
 	uint64_t idle_since_ns; // no demand since; 0: there is
+	uint64_t again_ns;      // what failed is tried again; 0: nothing has
 
 	struct delivery deliveries[SOURCE_BATCH];
 	size_t delivery_count;

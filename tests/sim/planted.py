@@ -74,6 +74,8 @@ BUGS = (
         "a short answer to a read of open positions drops the rest"),
     Bug("stash-dropped", "source", SOURCE, "\tpart->read_at = window_next(&part->window);\n}", "}",
         "what was read ahead and dropped is not read again"),
+    Bug("retry-put-off", "source", SOURCE, "\t\tif (!source->again_ns)\n", "",
+        "what failed is tried again only when nothing else happens for a second"),
     Bug("commit-not-retried", "source", COMMIT, "\t\tcommit_undo(source);\n", "",
         "a commit that failed counts as done"),
     Bug("waiter-too-early", "source", COMMIT, "\tif (!hurry && now_ns < source->commit_at_ns)\n\t\treturn source->commit_at_ns;\n", "\tif (source->waiters)\n\t\twaiters_call(waiters_take(source), CODE_OK);\n\tif (!hurry && now_ns < source->commit_at_ns)\n\t\treturn source->commit_at_ns;\n",

@@ -608,6 +608,13 @@ static void finish(void)
 	if (m.life && m.life->closing)
 		life_wait(false);
 	life_wait(true);
+	// What failed is tried again however often something else happens meanwhile.
+	for (unsigned i = 0; i < 40; ++i) {
+		demand(1000, 1 << 20, 100);
+		world_pass(100 * MS_NS);
+		settle_all();
+	}
+	SIM_MUST(m.life->state != SOURCE_DOWN && m.life->state != SOURCE_OPENING);
 	for (unsigned round = 0; round < 300 && backlog_left(); ++round) {
 		demand(1000, 1 << 20, 100);
 		world_pass(S_NS);
