@@ -121,7 +121,7 @@ def test_questions_about_nothing(plane):
 def test_clusters_and_topics(plane):
     orders = plane.topic("orders", partitions=2)
     assert plane.ask("PROBE", cluster=CLUSTER)["reachable"] is True
-    assert plane.ask("CLUSTER_STATE", cluster=CLUSTER)["state"] == "up"
+    assert plane.ask("CLUSTER_STATE", cluster=CLUSTER)["state"] == "ready"
     assert plane.ask("TOPIC_CREATE", topic=orders) == {}
     assert [row["end"] for row in plane.ask("TOPIC_DESCRIBE", topic=orders)["partitions"]] == [0, 0]
     readers = plane.group("readers", orders)
