@@ -200,7 +200,8 @@ struct adapter_ops {
 	void (*existing)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 			 void *ctx);
 
-	// Idempotent: creating what exists with the same incarnation is OK, another shape CONFLICT;
+	// Idempotent: creating what exists with the same incarnation is OK, and it takes retention
+	// and largest message of the model, should they be others; another shape is CONFLICT;
 	// deleting what is gone is OK. What was imported (`imported` in the model) was there before
 	// and stays when it is let go: creating it finds it (CONFLICT when it is not there) and
 	// changes nothing but the number of partitions, should more be asked for, and leaves the

@@ -218,9 +218,13 @@ static const struct topic *grown(const struct topic *topic, uint32_t partitions)
 static void ask_topic_create(struct ask *ask, const struct topic *topic)
 {
 	uint32_t partitions = (uint32_t)number_of(ask, "partitions");
-	const struct topic *wanted =
-		partitions > topic->partitions ? grown(topic, partitions) : model_ref(topic);
+	const struct topic *wanted;
 
+	if (topic->object.revision < number_of(ask, "revision")) {
+		ask_finish(ask, CODE_NOT_READY, "the change has not arrived yet");
+		return;
+	}
+	wanted = partitions > topic->partitions ? grown(topic, partitions) : model_ref(topic);
 	if (wanted)
 		ask->backend->ops->topic_create(ask->backend->adapter, wanted, on_done, ask);
 	else

@@ -9,6 +9,7 @@
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/marks.h"
 #include "adapters/kafka/sender.h"
+#include "adapters/kafka/settings.h"
 #include "core/base/clock.h"
 
 #include <stdio.h>
@@ -113,36 +114,12 @@ static void config_number(rd_kafka_NewTopic_t *wish, const char *name, uint64_t 
 	rd_kafka_NewTopic_set_config(wish, name, text);
 }
 
-static uint64_t within(uint64_t value, uint64_t least, uint64_t most)
-{
-	return MIN(MAX(value, least), most);
-}
-
-// Kafka forgets whole segments, so a topic keeps up to one of them more than it is told: a quarter
-// of that, as far as segments can be so small.
-static void retention_fill(const struct topic *topic, rd_kafka_NewTopic_t *wish)
-{
-	// It counts each partition by itself.
-	uint64_t bytes = topic->retention_bytes / topic->partitions;
-
-	rd_kafka_NewTopic_set_config(wish, "retention.ms", "-1");
-	rd_kafka_NewTopic_set_config(wish, "retention.bytes", "-1");
-	if (topic->retention_ms) {
-		config_number(wish, "retention.ms", topic->retention_ms);
-		config_number(wish, "segment.ms",
-			      within(topic->retention_ms / 4, 10 * 60000, 7 * 86400000ull));
-	}
-	if (topic->retention_bytes) {
-		config_number(wish, "retention.bytes", MAX(bytes, 1));
-		config_number(wish, "segment.bytes", within(bytes / 4, 1 << 20, 1 << 30));
-	}
-}
-
 static void config_fill(struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_t *wish)
 {
 	struct kafka_facts facts = kafka_facts_get(adapter);
 	uint32_t min_insync = adapter->options.min_insync;
+	struct kafka_setting settings[KAFKA_SETTINGS];
 
 	// The broker's default may change; what was promised must not.
 	if (!min_insync && topic->durability >= DURABILITY_D2)
@@ -150,12 +127,12 @@ static void config_fill(struct adapter *adapter, const struct topic *topic,
 	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "delete");
 	if (!topic->native)
 		rd_kafka_NewTopic_set_config(wish, "message.timestamp.type", "LogAppendTime");
-	if (topic->message_bytes) // of a batch, and what it adds around a message
-		config_number(wish, "max.message.bytes",
-			      MAX((uint64_t)topic->message_bytes, KAFKA_BATCH_BYTES) + 4096);
 	if (min_insync)
 		config_number(wish, "min.insync.replicas", min_insync);
-	retention_fill(topic, wish);
+	kafka_settings_of(topic, settings);
+	for (size_t i = 0; i < KAFKA_SETTINGS; ++i)
+		if (*settings[i].value)
+			rd_kafka_NewTopic_set_config(wish, settings[i].name, settings[i].value);
 }
 
 static rd_kafka_resp_err_t topics_error(const rd_kafka_topic_result_t **topics, size_t count,
@@ -308,8 +285,11 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 	if (class_refused(adapter, errand))
 		return;
 	if (errand->topic->imported ||
-	    topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+	    topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
 		topic_compare(adapter, errand);
+		if (errand->code == CODE_OK && !errand->topic->imported)
+			kafka_settings_write(adapter, errand);
+	}
 	if (errand->code == CODE_OK)
 		errand_failed(errand, adapter,
 			      partitions_await(adapter, errand->topic->physical,

@@ -14,6 +14,8 @@ struct coordinators;
 // them all, however small each is.
 #define KAFKA_BATCH_BYTES 1000000
 
+#define KAFKA_RECORD_MAX ((16u << 20) + 65536) // the largest record, and what a dead letter adds
+
 struct fetcher;
 struct health;
 struct kafka_facts;

@@ -81,11 +81,9 @@ static void config_fill(const struct adapter *adapter, const struct topic *topic
 	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "compact");
 	rd_kafka_NewTopic_set_config(wish, "min.cleanable.dirty.ratio", "0.1");
 	rd_kafka_NewTopic_set_config(wish, "segment.bytes", SEGMENT_BYTES);
-	if (topic->message_bytes) {
-		snprintf(number, sizeof number, "%llu",
-			 (unsigned long long)topic->message_bytes + MESSAGE_MORE);
-		rd_kafka_NewTopic_set_config(wish, "max.message.bytes", number);
-	}
+	// Its topic may take larger ones some day.
+	snprintf(number, sizeof number, "%u", KAFKA_RECORD_MAX + MESSAGE_MORE);
+	rd_kafka_NewTopic_set_config(wish, "max.message.bytes", number);
 	if (adapter->options.min_insync) {
 		snprintf(number, sizeof number, "%u", adapter->options.min_insync);
 		rd_kafka_NewTopic_set_config(wish, "min.insync.replicas", number);

@@ -13,15 +13,19 @@ int registry_pending(struct registry *registry, struct registry_pending *pending
 	// States: 0 creating, 1 ready, 2 deleting. The term with IN makes SQLite use the partial
 	// indexes.
 	static const char sql[] =
-		"SELECT 3, id, 0, 0 FROM topics WHERE state IN (0, 2) AND state = 0"
-		" UNION ALL SELECT 3, id, 0, growing_to FROM topics WHERE growing_to > 0 AND state "
-		"= 1"
-		" UNION ALL SELECT 4, g.id, 0, 0 FROM \"groups\" g JOIN topics t ON g.topic = t.id"
+		"SELECT 3, id, 0, 0, 0 FROM topics WHERE state IN (0, 2) AND state = 0"
+		" UNION ALL SELECT 3, id, 0, growing_to, unsettled FROM topics"
+		"  WHERE growing_to > 0 AND state = 1"
+		" UNION ALL SELECT 3, id, 0, 0, unsettled FROM topics"
+		"  WHERE unsettled > 0 AND growing_to = 0 AND state = 1"
+		" UNION ALL SELECT 4, g.id, 0, 0, 0 FROM \"groups\" g JOIN topics t ON g.topic = "
+		"t.id"
 		"  LEFT JOIN topics d ON g.dead_letter_topic = d.id"
 		"  WHERE g.state IN (0, 2) AND g.state = 0 AND t.state = 1 AND (d.id IS NULL OR "
 		"d.state = 1)"
-		" UNION ALL SELECT 4, id, 1, 0 FROM \"groups\" WHERE state IN (0, 2) AND state = 2"
-		" UNION ALL SELECT 3, id, 1, 0 FROM topics WHERE state IN (0, 2) AND state = 2"
+		" UNION ALL SELECT 4, id, 1, 0, 0 FROM \"groups\" WHERE state IN (0, 2) AND state "
+		"= 2"
+		" UNION ALL SELECT 3, id, 1, 0, 0 FROM topics WHERE state IN (0, 2) AND state = 2"
 		"  AND NOT EXISTS (SELECT 1 FROM \"groups\" g WHERE g.topic = topics.id)"
 		"  AND NOT EXISTS (SELECT 1 FROM \"groups\" g WHERE g.dead_letter_topic = topics.id"
 		"   AND g.dead_letter_topic != 0)"
@@ -39,6 +43,7 @@ int registry_pending(struct registry *registry, struct registry_pending *pending
 			.id = (uint64_t)sqlite3_column_int64(statement, 1),
 			.deleting = sqlite3_column_int(statement, 2) != 0,
 			.partitions = (uint32_t)sqlite3_column_int(statement, 3),
+			.revision = (uint64_t)sqlite3_column_int64(statement, 4),
 		};
 		r = 0;
 	}
@@ -125,22 +130,45 @@ static int settle_state(struct work *work, enum registry_kind kind, struct row *
 						   : "failed");
 }
 
+// What was changed meanwhile is still to be taken.
+static void taken(struct row *row, uint64_t revision)
+{
+	if (row->unsettled == revision)
+		row->unsettled = 0;
+}
+
 // A refusal leaves the topic as it was, and serving.
-static int settle_growth(struct work *work, struct row *row, uint32_t partitions, enum code code,
-			 const char *reason, bool failed)
+static int settle_growth(struct work *work, struct row *row, const struct registry_pending *pending,
+			 enum code code, const char *reason, bool failed)
 {
 	json_t *before = store_json(work, REGISTRY_TOPIC, row);
 	struct topic *topic = &row->model.topic;
 
 	row->state_reason = code == CODE_OK ? NULL : reason;
-	if (code == CODE_OK)
-		topic->partitions = MAX(topic->partitions, partitions);
+	if (code == CODE_OK) {
+		topic->partitions = MAX(topic->partitions, pending->partitions);
+		taken(row, pending->revision);
+	}
 	if (failed || row->growing_to <= topic->partitions)
 		row->growing_to = 0;
 	return settle_write(work, REGISTRY_TOPIC, row, before,
 			    code == CODE_OK ? "grown"
 			    : failed        ? "not grown"
 					    : NULL);
+}
+
+// The change stands, whatever its backend says, and a refusal is told.
+static int settle_change(struct work *work, struct row *row, uint64_t revision, enum code code,
+			 const char *reason, bool failed)
+{
+	json_t *before = store_json(work, REGISTRY_TOPIC, row);
+
+	row->state_reason = code == CODE_OK ? NULL : reason;
+	if (code != CODE_OK && !failed)
+		return settle_write(work, REGISTRY_TOPIC, row, before, NULL);
+	json_decref(before);
+	taken(row, revision);
+	return store_update(work, REGISTRY_TOPIC, row);
 }
 
 // 1: the cluster on which it lies was deleted by force; 0: it stays.
@@ -169,7 +197,9 @@ static int settle(struct work *work, const struct registry_pending *pending, enu
 	if (deleting != pending->deleting)
 		return 0; // it was deleted while it was being made; the next round sees that
 	if (pending->partitions)
-		return settle_growth(work, &row, pending->partitions, code, reason, failed);
+		return settle_growth(work, &row, pending, code, reason, failed);
+	if (pending->revision)
+		return settle_change(work, &row, pending->revision, code, reason, failed);
 	if (code == CODE_OK && deleting)
 		return settle_gone(work, pending->kind, &row, "gone", NULL);
 	if (failed && deleting && (r = on_going_cluster(work, pending->kind, &row)) != 0)

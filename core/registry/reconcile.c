@@ -222,7 +222,9 @@ static void ask(struct reconcile *reconcile, struct attempt *attempt, uint64_t n
 
 	if (pending->partitions)
 		json_object_set_new(parameters, "partitions", json_integer(pending->partitions));
-
+	if (pending->revision)
+		json_object_set_new(parameters, "revision",
+				    json_integer((json_int_t)pending->revision));
 	if (!question || !mail || !parameters) {
 		free(question);
 		free(mail);

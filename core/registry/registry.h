@@ -270,6 +270,7 @@ struct registry_pending {
 	uint64_t id;
 	bool deleting;       // else creating, failed or growing
 	uint32_t partitions; // a topic that grows: how many it is to have; else 0
+	uint64_t revision;   // a topic that was changed: the revision to take; else 0
 };
 // What waits for its backend and may be tried now: a topic goes only after its groups.
 int registry_pending(struct registry *registry, struct registry_pending *pending, size_t room,

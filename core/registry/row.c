@@ -39,6 +39,7 @@ static const struct field topic_extra[] = {
 	 .type = FIELD_U32,
 	 EXTRA(growing_to),
 	 .flags = FIELD_READ_ONLY | FIELD_NONE},
+	{.name = "unsettled", .type = FIELD_U64, EXTRA(unsettled), .flags = FIELD_HIDDEN},
 };
 
 static const struct field group_extra[] = {

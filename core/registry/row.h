@@ -38,6 +38,8 @@ struct row {
 	const char *state_reason; // why a topic or group is not ready yet
 	const char *description;
 	uint32_t growing_to; // topics: partitions asked for, until the backend has them; 0: none
+	uint64_t unsettled;  // topics: revision of the last change of what its backend keeps too,
+			     // until the backend has taken it; 0: it has
 	uint64_t family;     // access keys: the first of those that rotated into each other
 	bool dead_letter;    // groups: made with a dead-letter topic
 	bool deleting;       // tenants, clusters: gone for everybody, but topics are still going

@@ -215,6 +215,26 @@ static int topic_grow(struct work *work, struct row *row, const struct row *old)
 	return 0;
 }
 
+// What its backend keeps too is told to it (life.c). What was imported stays as it was made.
+static void topic_change(struct work *work, struct row *row, const struct row *old,
+			 struct json_reader *reader)
+{
+	const struct topic *now = &row->model.topic, *before = &old->model.topic;
+	bool ms = now->retention_ms != before->retention_ms,
+	     bytes = now->retention_bytes != before->retention_bytes;
+
+	if (now->imported && (ms || bytes)) {
+		reader->conflict = true;
+		json_problem(reader, ms ? "/retention_ms" : "/retention_bytes",
+			     "cannot be changed: the topic was imported, so its cluster says how "
+			     "long it keeps messages");
+	}
+	if (now->imported || (!ms && !bytes && now->message_bytes == before->message_bytes))
+		return;
+	row->unsettled = work->revision;
+	row->state_reason = NULL;
+}
+
 static int topic_check(struct work *work, struct row *row, const struct row *old,
 		       struct json_reader *reader)
 {
@@ -228,6 +248,7 @@ static int topic_check(struct work *work, struct row *row, const struct row *old
 			topic->state = MODEL_CREATING;
 			row->state_reason = NULL;
 		}
+		topic_change(work, row, old, reader);
 		return topic_grow(work, row, old);
 	}
 	topic->tenant = work->tenant->object.id;

@@ -47,6 +47,7 @@ static const char *const indexes =
 	"CREATE INDEX IF NOT EXISTS topics_revision ON topics(revision);"
 	"CREATE INDEX IF NOT EXISTS topics_pending ON topics(id) WHERE state IN (0, 2);"
 	"CREATE INDEX IF NOT EXISTS topics_growing ON topics(id) WHERE growing_to > 0;"
+	"CREATE INDEX IF NOT EXISTS topics_unsettled ON topics(id) WHERE unsettled > 0;"
 	"CREATE UNIQUE INDEX IF NOT EXISTS groups_name ON \"groups\"(tenant, name);"
 	"CREATE INDEX IF NOT EXISTS groups_physical ON \"groups\"(physical);"
 	"CREATE INDEX IF NOT EXISTS groups_topic ON \"groups\"(topic);"

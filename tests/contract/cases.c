@@ -1317,6 +1317,28 @@ static void retention_by_age(struct bench *bench)
 	models_end(topic, group);
 }
 
+static void retention_can_change(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1), *changed = bench_topic_kept(topic, 1000);
+	json_t *answer;
+	bool exact;
+
+	bench_fill(bench, topic, 0, 0, 10);
+	usleep(1500 * 1000);
+	answer = bench_describe(bench, topic, NULL);
+	CHECK_EQ(sum_of(answer, "first"), 0);
+	json_decref(answer);
+	CHECK_EQ(bench_topic_create(bench, changed), CODE_OK);
+	CHECK_EQ(wait_for_kept(bench, changed, 0, &exact), 0);
+	CHECK_EQ(bench_topic_create(bench, topic), CODE_OK);
+	bench_fill(bench, topic, 0, 10, 3);
+	answer = bench_describe(bench, topic, NULL);
+	CHECK_EQ(sum_of(answer, "end") - sum_of(answer, "first"), 3);
+	json_decref(answer);
+	model_unref(changed);
+	models_end(topic, NULL);
+}
+
 // ---- restarts and kills
 
 static void stored_messages_survive(struct bench *bench)
@@ -1734,6 +1756,7 @@ const struct contract_case contract_cases[] = {
 	 messages_can_be_queried},
 	{"keeps no more bytes than it is told", HISTORY, NULL, retention_by_size},
 	{"keeps nothing longer than it is told", HISTORY, NULL, retention_by_age},
+	{"takes another retention", HISTORY, NULL, retention_can_change},
 	{"keeps what it stored over a restart", HISTORY, NULL, stored_messages_survive},
 	{"delivers after kill -9 exactly what was not acknowledged", CONSUME | CAP_D1, NULL,
 	 only_the_unacked_comes_after_a_kill},

@@ -220,8 +220,8 @@ const struct topic *bench_topic(struct bench *bench, const struct topic_wish *wi
 	return topic;
 }
 
-const struct topic *bench_topic_like(const struct topic *topic, uint64_t incarnation,
-				     uint32_t partitions)
+static const struct topic *topic_like(const struct topic *topic, uint64_t incarnation,
+				      uint32_t partitions, uint64_t retention_ms)
 {
 	// Not the whole struct: somebody may be dropping a reference just now.
 	struct topic draft = {.object.id = topic->object.id,
@@ -232,10 +232,22 @@ const struct topic *bench_topic_like(const struct topic *topic, uint64_t incarna
 			      .incarnation = incarnation,
 			      .partitions = partitions,
 			      .message_bytes = topic->message_bytes,
+			      .retention_ms = retention_ms,
 			      .durability = topic->durability,
 			      .state = MODEL_READY};
 
 	return model_new(MODEL_TOPIC, &draft);
+}
+
+const struct topic *bench_topic_like(const struct topic *topic, uint64_t incarnation,
+				     uint32_t partitions)
+{
+	return topic_like(topic, incarnation, partitions, 0);
+}
+
+const struct topic *bench_topic_kept(const struct topic *topic, uint64_t retention_ms)
+{
+	return topic_like(topic, topic->incarnation, topic->partitions, retention_ms);
 }
 
 const struct group *bench_group(struct bench *bench, const struct topic *topic,

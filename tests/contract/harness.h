@@ -43,6 +43,7 @@ struct topic_wish {
 const struct topic *bench_topic(struct bench *bench, const struct topic_wish *wish);
 const struct topic *bench_topic_like(const struct topic *topic, uint64_t incarnation,
 				     uint32_t partitions); // the same one, changed
+const struct topic *bench_topic_kept(const struct topic *topic, uint64_t retention_ms);
 const struct group *bench_group(struct bench *bench, const struct topic *topic,
 				enum group_start start, int64_t start_ms);
 

@@ -121,6 +121,20 @@ class Kafka:
         for done in self.admin.delete_records(wanted).values():
             done.result(30)
 
+    def config(self, topic):
+        """What is set for a topic itself: {name: value}."""
+        wanted = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.ResourceType.TOPIC, topic)
+        found = self.admin.describe_configs([wanted])[wanted].result(30)
+        own = confluent_kafka.admin.ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+        return {name: entry.value for name, entry in found.items() if entry.source == own}
+
+    def set(self, topic, **config):
+        """Sets something for a topic, and leaves the rest."""
+        words = confluent_kafka.admin
+        entries = [words.ConfigEntry(name.replace("_", "."), str(value), incremental_operation=words.AlterConfigOpType.SET) for name, value in config.items()]
+        wanted = words.ConfigResource(words.ResourceType.TOPIC, topic, incremental_configs=entries)
+        self.admin.incremental_alter_configs([wanted])[wanted].result(30)
+
     def ends(self, topic):
         """{partition: offset that will be written next}"""
         wanted = {confluent_kafka.TopicPartition(topic, number): confluent_kafka.admin.OffsetSpec.latest() for number in range(self.topics()[topic])}

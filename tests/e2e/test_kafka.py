@@ -220,6 +220,68 @@ def test_partitions_grow(registered, kafka):
     assert kafka.topics()[name] == 5
 
 
+DAY_MS = 24 * 3600 * 1000
+
+
+def test_retention_and_size_follow_the_topic(registered, kafka):
+    daemon = registered.world(cluster="kafka", partitions=2, message_bytes=16 << 20)
+    name, path = physical(daemon, "topics/orders"), f"{ACME}/topics/orders"
+    made = kafka.config(name)
+    assert (made["retention.ms"], made["retention.bytes"], made["max.message.bytes"]) == (str(7 * DAY_MS), "-1", str((1 << 20) + 4096))
+    kafka.set(name, compression_type="lz4")  # somebody else's, which stays
+    large = Record(body=b"x" * (2 << 20))
+    with daemon.connect() as conn:
+        topic = conn.open_topic("orders")
+        assert [one.code for one in topic.send(b"before", large, b"after")] == ["OK", "TOO_LARGE", "OK"]
+        assert daemon.admin.put(path, {"retention_ms": DAY_MS, "retention_bytes": 1 << 30, "message_bytes": 4 << 20}).status == 200
+        wanted = {
+            **made,
+            "compression.type": "lz4",
+            "retention.ms": str(DAY_MS),
+            "segment.ms": str(DAY_MS // 4),
+            "retention.bytes": str(1 << 29),
+            "segment.bytes": str(1 << 27),
+            "max.message.bytes": str((4 << 20) + 4096),
+        }
+        wait_for(lambda: kafka.config(name) == wanted, 20, "the cluster is not told")
+        assert [one.code for one in topic.send(b"before", large, b"after")] == ["OK"] * 3
+        assert daemon.admin.put(path, {"message_bytes": 1024, "retention_ms": 0, "retention_bytes": 0}).status == 200
+        wait_for(lambda: kafka.config(name)["retention.ms"] == "-1", 20, "retention by age is not taken away")
+        assert "segment.ms" not in kafka.config(name) and kafka.config(name)["retention.bytes"] == "-1"
+        assert [one.code for one in topic.send(b"before", b"x" * 1024, b"after")] == ["OK", "TOO_LARGE", "OK"]
+    assert len(kafka.read(name)) == 7
+    assert daemon.admin.get(path).json["state_reason"] is None
+
+
+def test_settings_of_imported_topics_are_their_owners(registered, kafka):
+    daemon = registered
+    kafka.create("e2e.kept", 1, retention_ms=12345678)
+    daemon.make("tenants", {"name": "acme", "clusters": ["kafka"]})
+    chosen = {"tenant": "acme", "topics": [{"physical": "e2e.kept", "name": "kept"}], "groups": []}
+    assert daemon.admin.post("/api/v1/clusters/kafka/import", chosen).status == 200
+    wait_for(lambda: daemon.admin.get(f"{ACME}/topics/kept").json["state"] == "ready", what="it is not ready")
+    before = kafka.config("e2e.kept")
+    answer = daemon.admin.put(f"{ACME}/topics/kept", {"retention_ms": 1000})
+    assert answer.status == 409 and "imported" in answer.body.decode()
+    assert daemon.admin.put(f"{ACME}/topics/kept", {"message_bytes": 4096}).status == 200  # what the proxy takes
+    time.sleep(1.5)
+    assert kafka.config("e2e.kept") == before == {"retention.ms": "12345678"}
+
+
+def test_a_change_waits_for_a_cluster_that_is_away(start, own_kafka):
+    kafka = own_kafka()
+    daemon = register(start(), kafka).world(cluster="kafka")
+    name, path = physical(daemon, "topics/orders"), f"{ACME}/topics/orders"
+    kafka.kill()
+    assert daemon.admin.put(path, {"retention_ms": DAY_MS}).status == 200
+    told = wait_for(lambda: daemon.admin.get(path).json["state_reason"], 40, "nobody is told that it has not arrived")
+    assert "kafka" in told and daemon.admin.get(path).json["state"] == "ready"
+    daemon.stop()
+    daemon.start()
+    kafka.up()
+    wait_for(lambda: kafka.config(name)["retention.ms"] == str(DAY_MS), 60, "the change is lost")
+
+
 # ---- Bad input
 
 NOBODY = type("Nobody", (), {"bootstrap": "127.0.0.1:1"})
@@ -300,7 +362,7 @@ def test_the_documented_rights_are_enough(start, kafka_brokers):
             assert subscription.reject(got[1]) == [("OK", 1)]
             subscription.ack(*got[2:])
             wait_for(lambda: backlog(daemon)["backlog"] == 1 and backlog(daemon)["dead"] == 1, 20, "one waits, one is dead")
-        daemon.admin.put(f"{ACME}/topics/orders", {"partitions": 3})
+        daemon.admin.put(f"{ACME}/topics/orders", {"partitions": 3, "retention_ms": DAY_MS})
         wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["partitions"] == 3, what="it grows")
         assert daemon.admin.post(f"{ACME}/topics/orders/purge").status == 200
         assert [row["owner"]["name"] for row in daemon.admin.get("/api/v1/clusters/kafka/existing").json["topics"] if row["owner"]]

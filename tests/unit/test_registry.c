@@ -326,6 +326,48 @@ static void topics_grow(void)
 	end();
 }
 
+// It counts at once; what the backend keeps of it is told until it has taken the last of it.
+static void changes_are_told(void)
+{
+	struct registry_pending pending[4], first;
+	size_t count;
+
+	acme_with_group();
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"retention_ms\":1000}"), CODE_OK);
+	CHECK_EQ(number_of("retention_ms"), 1000);
+	CHECK_EQ(registry_pending(registry, &first, 1, &count), 0);
+	CHECK_EQ(count, 1);
+	CHECK_EQ(first.revision, registry_revision(registry));
+	CHECK_EQ(first.partitions, 0);
+	CHECK_EQ(registry_settle(registry, &first, CODE_BACKEND_DOWN, "away", false), 0);
+	CHECK_EQ(get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
+	CHECK_STR(text_of("state"), "ready");
+	CHECK_STR(text_of("state_reason"), "away");
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"message_bytes\":4096}"), CODE_OK);
+	// The answer to what was asked before says nothing of what came since.
+	CHECK_EQ(registry_settle(registry, &first, CODE_OK, NULL, false), 0);
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":6}"), CODE_OK);
+	CHECK_EQ(registry_pending(registry, pending, 4, &count), 0);
+	CHECK_EQ(count, 1); // one question a topic
+	CHECK(pending[0].revision > first.revision && pending[0].partitions == 6);
+	CHECK_EQ(registry_settle(registry, &pending[0], CODE_LIMIT_EXCEEDED, "no", true), 0);
+	CHECK_EQ(registry_pending(registry, pending, 4, &count), 0);
+	CHECK_EQ(count, 1); // the growth is given up, the rest is not
+	CHECK_EQ(pending[0].partitions, 0);
+	CHECK_EQ(registry_settle(registry, &pending[0], CODE_OK, NULL, false), 0);
+	CHECK_EQ(registry_pending(registry, pending, 4, &count), 0);
+	CHECK_EQ(count, 0);
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"retention_bytes\":1}"), CODE_OK);
+	CHECK_EQ(registry_pending(registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_settle(registry, &pending[0], CODE_BAD_REQUEST, "never", true), 0);
+	CHECK_EQ(registry_pending(registry, pending, 4, &count), 0);
+	CHECK_EQ(count, 0);
+	CHECK_EQ(get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
+	CHECK_STR(text_of("state_reason"), "never");
+	CHECK_STR(text_of("state"), "ready");
+	end();
+}
+
 static void group_rules(void)
 {
 	acme();
@@ -1565,14 +1607,14 @@ static void directory_remove(void)
 }
 
 UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_and_groups),
-	  UNIT_CASE(topics_grow), UNIT_CASE(group_rules), UNIT_CASE(limits_of_a_tenant),
-	  UNIT_CASE(clusters_bound), UNIT_CASE(physical_names_tell_registries_apart),
-	  UNIT_CASE(credentials_stay_secret), UNIT_CASE(access_keys), UNIT_CASE(deletion_in_use),
-	  UNIT_CASE(deletion_of_a_group), UNIT_CASE(deletion_order),
-	  UNIT_CASE(deletion_of_a_tenant), UNIT_CASE(deletion_of_a_large_tenant),
-	  UNIT_CASE(deletion_of_a_cluster), UNIT_CASE(lists), UNIT_CASE(bootstrap_works_once),
-	  UNIT_CASE(sessions), UNIT_CASE(the_last_admin_stays), UNIT_CASE(machine_tokens),
-	  UNIT_CASE(permissions), UNIT_CASE(audit_tells_everything),
+	  UNIT_CASE(topics_grow), UNIT_CASE(changes_are_told), UNIT_CASE(group_rules),
+	  UNIT_CASE(limits_of_a_tenant), UNIT_CASE(clusters_bound),
+	  UNIT_CASE(physical_names_tell_registries_apart), UNIT_CASE(credentials_stay_secret),
+	  UNIT_CASE(access_keys), UNIT_CASE(deletion_in_use), UNIT_CASE(deletion_of_a_group),
+	  UNIT_CASE(deletion_order), UNIT_CASE(deletion_of_a_tenant),
+	  UNIT_CASE(deletion_of_a_large_tenant), UNIT_CASE(deletion_of_a_cluster), UNIT_CASE(lists),
+	  UNIT_CASE(bootstrap_works_once), UNIT_CASE(sessions), UNIT_CASE(the_last_admin_stays),
+	  UNIT_CASE(machine_tokens), UNIT_CASE(permissions), UNIT_CASE(audit_tells_everything),
 	  UNIT_CASE(audit_tampering_is_found), UNIT_CASE(refusals_leave_no_trace),
 	  UNIT_CASE(catalog_is_brought_up_to_date), UNIT_CASE(kill_loses_nothing),
 	  UNIT_CASE(full_disk_loses_nothing), UNIT_CASE(totals_survive), UNIT_CASE(definitions),
