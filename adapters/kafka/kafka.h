@@ -36,7 +36,7 @@ struct adapter {
 	struct fetcher *fetcher; // fetch.c
 	struct kafka_questions *questions;
 	struct kafka_watcher *watcher; // watcher.c
-	struct retry_stores *retries;  // retry.c
+	struct retry_stores *retries;  // retry_thread.h
 	struct known_groups *known;    // known.c
 	struct kafka_trouble trouble;  // what was last wrong with it
 	pthread_mutex_t facts_lock;
@@ -154,7 +154,7 @@ void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_
 // what kafka_capabilities() depends on: D2 and D3 need more than one node.
 void kafka_state(struct adapter *adapter, struct adapter_state *ret);
 
-// groups.c, cursors.c, retry.c
+// groups.c, cursors.c, retry_due.c, retry_thread.c
 void kafka_group_create(struct adapter *adapter, const struct group *group,
 			const struct topic *topic, adapter_done_fn done, void *ctx);
 void kafka_group_delete(struct adapter *adapter, const struct group *group,

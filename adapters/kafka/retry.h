@@ -1,7 +1,7 @@
 // The retry stores of a cluster's groups: what each of its parts asks of the others.
 //
-// One thread owns all stores (retry.c): it reads retry topics, keeps what they come to in memory,
-// and runs one job of a store after the other. Others hand it letters.
+// One thread owns all stores (retry_thread.h): it reads retry topics, keeps what they come to in
+// memory, and runs one job of a store after the other. Others hand it letters.
 #pragma once
 
 #include "adapters/kafka/call.h"
@@ -40,7 +40,7 @@ struct retry_job {
 		     const char *text);
 	struct retry_want *wants; // malloc'ed by plan
 	uint32_t want_count;
-	// retry.c's
+	// The thread's.
 	uint32_t want_at, missing;
 	uint64_t deadline_ns;
 	enum { JOB_NEW, JOB_ASKING, JOB_CATCHING_UP, JOB_READING } phase;

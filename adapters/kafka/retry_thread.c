@@ -1,0 +1,228 @@
+// The thread of the retry stores: one consumer for all of them, a queue of jobs for each store.
+//
+// A store's rows in memory are what its topic comes to, read up to `next`; own writes are added
+// when they are acknowledged. What reaches the thread are letters and messages of the consumer.
+
+#include "adapters/kafka/retry_thread.h"
+
+#include "adapters/kafka/known.h"
+#include "core/base/clock.h"
+
+#include <errno.h>
+
+#define STREAM_NS (2 * S_NS)  // a stream without a job stays for so long
+#define FORGET_NS (60 * S_NS) // a store without a source and jobs stays in memory
+#define TICK_NS   S_NS
+#define POLL_MS   200
+
+struct adapter *retry_adapter(const struct retry_stores *stores)
+{
+	return stores->adapter;
+}
+
+int64_t retry_rows_counted(struct retry_stores *stores, int64_t change)
+{
+	return __atomic_add_fetch(&stores->rows, change, __ATOMIC_RELAXED);
+}
+
+void retry_batch_under_way(struct retry_stores *stores, int change)
+{
+	__atomic_add_fetch(&stores->under_way, change, __ATOMIC_ACQ_REL);
+}
+
+bool retry_post(struct retry_stores *stores, struct retry_letter *letter)
+{
+	bool stopped;
+
+	letter->next = NULL;
+	pthread_mutex_lock(&stores->lock);
+	stopped = stores->stopped;
+	if (!stopped) {
+		*stores->last = letter;
+		stores->last = &letter->next;
+	}
+	pthread_mutex_unlock(&stores->lock);
+	if (!stopped)
+		rd_kafka_queue_yield(stores->messages);
+	return !stopped;
+}
+
+// ---- time
+
+static void store_tick(struct retry_store *store, uint64_t now_ns)
+{
+	struct retry_job *job = retry_job_first(store);
+
+	if (job && now_ns >= job->deadline_ns && job->phase != JOB_ASKING) {
+		retry_stream_stop(store);
+		list_unlink(&store->line);
+		retry_job_end(job, CODE_BACKEND_DOWN, "its retry topic cannot be read");
+	} else if (!job && (store->streaming || store->ahead_count) &&
+		   now_ns >= store->used_ns + STREAM_NS) {
+		retry_stream_stop(store);
+		retry_ahead_clear(store);
+		retry_job_next(store);
+	} else if (!job && !store->open && !store->writing_count && !store->streaming &&
+		   now_ns >= store->used_ns + FORGET_NS) {
+		map_remove(&store->stores->stores, &store->by_id);
+		retry_store_free(store);
+	}
+}
+
+static void tick(struct retry_stores *stores, uint64_t now_ns)
+{
+	struct map_node *node, *next = NULL;
+	size_t cursor = 0;
+
+	if (now_ns < stores->tick_ns)
+		return;
+	stores->tick_ns = now_ns + TICK_NS;
+	while ((node = map_next(&stores->stores, &cursor, &next)))
+		store_tick(CONTAINER_OF(node, struct retry_store, by_id), now_ns);
+	if (!stores->stopping)
+		known_groups_keep(stores->adapter, now_ns);
+}
+
+// ---- the thread
+
+static bool letters_read(struct retry_stores *stores)
+{
+	struct retry_letter *letter;
+	bool stopping;
+
+	pthread_mutex_lock(&stores->lock);
+	letter = stores->first;
+	stores->first = NULL;
+	stores->last = &stores->first;
+	stopping = stores->stopping;
+	stores->stopped = stopping && !letter && list_empty(&stores->reading) &&
+			  __atomic_load_n(&stores->under_way, __ATOMIC_ACQUIRE) == 0;
+	stopping = stores->stopped;
+	pthread_mutex_unlock(&stores->lock);
+	while (letter) {
+		struct retry_letter *next = letter->next;
+
+		letter->run(stores, letter);
+		letter = next;
+	}
+	return !stopping;
+}
+
+static void jobs_end(struct retry_stores *stores)
+{
+	struct map_node *node, *next = NULL;
+	size_t cursor = 0;
+
+	while ((node = map_next(&stores->stores, &cursor, &next))) {
+		struct retry_store *store = CONTAINER_OF(node, struct retry_store, by_id);
+		struct retry_job *job;
+
+		retry_stream_stop(store);
+		list_unlink(&store->line);
+		while ((job = retry_job_first(store))) {
+			list_unlink(&job->in_store);
+			retry_job_finish(job, NULL, CODE_SHUTTING_DOWN, NULL);
+		}
+	}
+}
+
+static bool is_stopping(struct retry_stores *stores)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&stores->lock);
+	stopping = stores->stopping;
+	pthread_mutex_unlock(&stores->lock);
+	return stopping;
+}
+
+static void *retry_run(void *arg)
+{
+	struct retry_stores *stores = arg;
+
+	pthread_setname_np(pthread_self(), "kafka-retry");
+	while (letters_read(stores)) {
+		rd_kafka_message_t *message = rd_kafka_consume_queue(stores->messages, POLL_MS);
+
+		if (message)
+			retry_message_serve(stores, message);
+		tick(stores, clock_now_ns());
+		if (is_stopping(stores))
+			jobs_end(stores);
+	}
+	return NULL;
+}
+
+static void on_event(void *ctx, rd_kafka_event_t *event)
+{
+	struct retry_stores *stores = ctx;
+
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+		log_debug(stores->adapter->log, "KAFKA-RETRY", "%s",
+			  rd_kafka_event_error_string(event));
+}
+
+int retry_stores_start(struct adapter *adapter, char **ret_error)
+{
+	static const char *const settings[][2] = {
+		{"enable.partition.eof", "true"},  {"auto.offset.reset", "error"},
+		{"queued.min.messages", "100000"}, {"queued.max.messages.kbytes", "16384"},
+		{"fetch.wait.max.ms", "20"},       {"check.crcs", "true"},
+		{"enable.auto.commit", "false"},   {NULL, NULL},
+	};
+	const struct client_config config = {.options = &adapter->options,
+					     .type = RD_KAFKA_CONSUMER,
+					     .role = "retry",
+					     .settings = settings,
+					     .event = on_event,
+					     .log = adapter->log};
+	struct retry_stores *stores = calloc(1, sizeof *stores);
+	struct client_config mine = config;
+	int r;
+
+	if (!stores)
+		return -ENOMEM;
+	adapter->retries = stores;
+	stores->adapter = adapter;
+	stores->last = &stores->first;
+	pthread_mutex_init(&stores->lock, NULL);
+	list_init(&stores->reading);
+	list_init(&stores->waiting);
+	mine.ctx = stores;
+	r = client_start(&mine, &stores->client, ret_error);
+	if (r < 0)
+		return r;
+	stores->messages = rd_kafka_queue_new(client_handle(stores->client));
+	r = -pthread_create(&stores->thread, NULL, retry_run, stores);
+	stores->started = r == 0;
+	return r;
+}
+
+void retry_stores_stop(struct retry_stores *stores)
+{
+	if (!stores || !stores->started)
+		return;
+	pthread_mutex_lock(&stores->lock);
+	stores->stopping = true;
+	pthread_mutex_unlock(&stores->lock);
+	rd_kafka_queue_yield(stores->messages);
+	pthread_join(stores->thread, NULL);
+	stores->started = false;
+}
+
+void retry_stores_free(struct retry_stores *stores)
+{
+	struct map_node *node, *next = NULL;
+	size_t cursor = 0;
+
+	if (!stores)
+		return;
+	while ((node = map_next(&stores->stores, &cursor, &next)))
+		retry_store_free(CONTAINER_OF(node, struct retry_store, by_id));
+	map_deinit(&stores->stores);
+	if (stores->messages)
+		rd_kafka_queue_destroy(stores->messages);
+	client_stop(stores->client);
+	pthread_mutex_destroy(&stores->lock);
+	free(stores);
+}
