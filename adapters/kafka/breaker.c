@@ -20,6 +20,11 @@ static void heard(struct breaker *breaker, uint64_t now_ns)
 	breaker->circuit = BREAKER_CLOSED;
 }
 
+static bool is_silent(const struct breaker *breaker, uint64_t now_ns)
+{
+	return breaker->waiting && now_ns - breaker->heard_ns >= BREAKER_SILENCE_NS;
+}
+
 bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, bool *ret_probe)
 {
 	*ret_probe = false;
@@ -29,7 +34,7 @@ bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, boo
 	}
 	if (breaker->waiting == 0)
 		breaker->heard_ns = now_ns;
-	else if (now_ns - breaker->heard_ns >= BREAKER_SILENCE_NS)
+	if (is_silent(breaker, now_ns))
 		*ret_probe = probe(breaker, now_ns);
 	breaker->waiting += count;
 	return true;
@@ -41,6 +46,12 @@ void breaker_ended(struct breaker *breaker, uint64_t count, bool alive, uint64_t
 	breaker->waiting -= count;
 	if (alive)
 		heard(breaker, now_ns);
+}
+
+bool breaker_look(struct breaker *breaker, uint64_t now_ns)
+{
+	return (breaker->circuit != BREAKER_CLOSED || is_silent(breaker, now_ns)) &&
+	       probe(breaker, now_ns);
 }
 
 bool breaker_doubt(struct breaker *breaker, uint64_t now_ns)

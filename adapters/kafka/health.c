@@ -166,18 +166,41 @@ void health_ended(struct adapter *adapter, uint64_t count, bool alive, uint64_t 
 	circuit_log(health, before, now);
 }
 
+void health_look(struct adapter *adapter)
+{
+	struct health *health = adapter->health;
+	bool probe;
+
+	pthread_mutex_lock(&health->lock);
+	probe = health->opened && breaker_look(&health->breaker, clock_now_ns());
+	pthread_mutex_unlock(&health->lock);
+	if (probe)
+		probe_start(health);
+}
+
+uint64_t health_under_way(struct adapter *adapter)
+{
+	struct health *health = adapter->health;
+	uint64_t count;
+
+	pthread_mutex_lock(&health->lock);
+	count = health->breaker.waiting;
+	pthread_mutex_unlock(&health->lock);
+	return count;
+}
+
 void health_error(struct adapter *adapter, rd_kafka_event_t *event)
 {
 	const char *text = rd_kafka_event_error_string(event);
 	struct health *health = adapter->health;
-	uint64_t now_ns = clock_now_ns();
 	bool probe;
 
-	if (kafka_trouble_note(&adapter->trouble, rd_kafka_event_error(event), text, now_ns))
+	if (kafka_trouble_note(&adapter->trouble, rd_kafka_event_error(event), text,
+			       clock_now_ns()))
 		log_warn(adapter->log, "KAFKA-CLUSTER", "%s", text);
 	pthread_mutex_lock(&health->lock);
 	health->troubled = true;
-	probe = health->opened && breaker_doubt(&health->breaker, now_ns);
+	probe = health->opened && breaker_doubt(&health->breaker, clock_now_ns());
 	pthread_mutex_unlock(&health->lock);
 	if (probe)
 		probe_start(health);

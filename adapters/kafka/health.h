@@ -8,8 +8,11 @@ int health_start(struct adapter *adapter);
 void health_opened(struct adapter *adapter); // every client has been made
 void health_stop(struct health *health);     // accepts NULL; no client of the adapter runs any more
 
-// May so many messages be sent? Those that may have ended when health_ended() says so.
+// May so many messages be sent, rows of retry stores among them? Those that may have ended when
+// health_ended() says so.
 bool health_admit(struct adapter *adapter, uint32_t count);
 // `alive`: by an answer of the cluster, whatever it says. latency_ns: of the send; 0: unknown.
 void health_ended(struct adapter *adapter, uint64_t count, bool alive, uint64_t latency_ns);
+void health_look(struct adapter *adapter);          // about once a second
+uint64_t health_under_way(struct adapter *adapter); // messages admitted and not ended
 void health_error(struct adapter *adapter, rd_kafka_event_t *event); // of a client as a whole

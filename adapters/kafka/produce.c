@@ -159,11 +159,11 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 
 		// The codes of brokers are positive, those of the client itself negative.
 		alive |= message->err >= RD_KAFKA_RESP_ERR_NO_ERROR;
+		++count;
 		if (rd_kafka_topic_opaque(message->rkt)) {
 			kafka_retry_delivered(message);
 			continue;
 		}
-		++count;
 		submit = report_take(message, &rising);
 		if (submit) {
 			since_ns = submit->submitted_ns;

@@ -5,6 +5,7 @@
 
 #include "adapters/kafka/retry_thread.h"
 
+#include "adapters/kafka/health.h"
 #include "adapters/kafka/known.h"
 #include "core/base/clock.h"
 
@@ -79,6 +80,7 @@ static void tick(struct retry_stores *stores, uint64_t now_ns)
 	stores->tick_ns = now_ns + TICK_NS;
 	while ((node = map_next(&stores->stores, &cursor, &next)))
 		store_tick(CONTAINER_OF(node, struct retry_store, by_id), now_ns);
+	health_look(stores->adapter);
 	if (!stores->stopping)
 		known_groups_keep(stores->adapter, now_ns);
 }

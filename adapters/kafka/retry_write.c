@@ -1,6 +1,7 @@
 // Writing to a retry topic: it is made before its first row, then all messages of a batch are
 // handed to the producer in order, and when all are reported the rows in memory follow.
 
+#include "adapters/kafka/health.h"
 #include "adapters/kafka/retry.h"
 #include "adapters/kafka/sender.h"
 
@@ -106,32 +107,66 @@ static rd_kafka_resp_err_t item_send(rd_kafka_t *handle, rd_kafka_topic_t *topic
 	return code;
 }
 
-static void batch_send(struct retry_batch *batch)
+// Hands over what is to be written; returns how much of it was refused, which is all behind a gap.
+static uint32_t items_send(struct adapter *adapter, struct retry_batch *batch)
 {
-	struct retry_store *store = batch->store;
-	struct adapter *adapter = retry_adapter(store->stores);
 	rd_kafka_t *handle = sender_enter(adapter);
-	rd_kafka_topic_t *topic = topic_new(handle, store);
+	rd_kafka_topic_t *topic = topic_new(handle, batch->store);
 	rd_kafka_resp_err_t error = topic ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error();
-	uint32_t unsent = 1; // ours, so that no report is the last one before all are sent
+	uint32_t refused = 0;
 
-	batch->letter.run = batch_reported;
-	batch->left = batch->count + 1;
 	for (uint32_t i = 0; i < batch->count; ++i) {
 		struct retry_item *item = &batch->items[i];
 
-		item->batch = batch;
-		item->skip = !item->value && store->presence == RETRY_ABSENT;
-		if (!item->skip && !error)
+		if (item->skip)
+			continue;
+		if (!error)
 			error = item_send(handle, topic, item);
-		if (!item->skip && error)
-			item->error = error; // nothing behind a gap
-		unsent += item->skip || error;
+		if (!error)
+			continue; // it is the report's now
+		item->error = error;
+		++refused;
 	}
 	if (topic)
 		rd_kafka_topic_destroy(topic);
 	sender_leave(adapter);
-	if (__atomic_sub_fetch(&batch->left, unsent, __ATOMIC_ACQ_REL) == 0)
+	return refused;
+}
+
+// Chooses what is to be written; returns how much.
+static uint32_t items_choose(struct retry_batch *batch)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < batch->count; ++i) {
+		struct retry_item *item = &batch->items[i];
+
+		item->batch = batch;
+		item->skip = !item->value && batch->store->presence == RETRY_ABSENT;
+		count += !item->skip;
+	}
+	return count;
+}
+
+static void batch_send(struct retry_batch *batch)
+{
+	struct retry_store *store = batch->store;
+	struct adapter *adapter = retry_adapter(store->stores);
+	uint32_t count = items_choose(batch), refused;
+
+	if (count && !health_admit(adapter, count)) {
+		store_left(store);
+		batch_end(batch, CODE_BACKEND_DOWN, "the cluster does not answer");
+		return;
+	}
+	batch->letter.run = batch_reported;
+	batch->left = count + 1; // one is ours, so that no report is the last before all are sent
+	refused = items_send(adapter, batch);
+	if (refused) {
+		health_ended(adapter, refused, false, 0);
+		sender_check(adapter);
+	}
+	if (__atomic_sub_fetch(&batch->left, refused + 1, __ATOMIC_ACQ_REL) == 0)
 		retry_post(store->stores, &batch->letter);
 }
 

@@ -104,6 +104,31 @@ static void what_was_under_way_closes_it_too(void)
 	CHECK_EQ(breaker.circuit, BREAKER_CLOSED);
 }
 
+// Nobody sends more, but somebody looks.
+static void what_waits_alone_is_missed_too(void)
+{
+	struct breaker breaker = {0};
+	uint64_t now_ns = START;
+
+	CHECK(!breaker_look(&breaker, now_ns + 3600 * S_NS));
+	CHECK(admit(&breaker, now_ns, false));
+	CHECK(!breaker_look(&breaker, now_ns + BREAKER_SILENCE_NS - 1));
+	now_ns += BREAKER_SILENCE_NS;
+	CHECK(breaker_look(&breaker, now_ns));
+	CHECK(!breaker_look(&breaker, now_ns + S_NS / 2));
+	CHECK_EQ(breaker.circuit, BREAKER_CLOSED);
+	// A probe that fails at once is followed by the next one when somebody looks again.
+	CHECK(!breaker_probed(&breaker, false, now_ns + 1));
+	CHECK_EQ(breaker.circuit, BREAKER_OPEN);
+	CHECK(!breaker_look(&breaker, now_ns + BREAKER_PAUSE_NS - 1));
+	CHECK(breaker_look(&breaker, now_ns + BREAKER_PAUSE_NS));
+	CHECK_EQ(breaker.circuit, BREAKER_HALF_OPEN);
+	CHECK(!breaker_probed(&breaker, true, now_ns + S_NS));
+	CHECK_EQ(breaker.circuit, BREAKER_CLOSED);
+	CHECK_EQ(breaker.waiting, 1);
+}
+
 UNIT_MAIN(UNIT_CASE(a_cluster_that_answers_is_not_asked), UNIT_CASE(idleness_is_not_silence),
 	  UNIT_CASE(silence_asks_and_no_answer_opens), UNIT_CASE(an_answered_probe_keeps_it_closed),
-	  UNIT_CASE(probes_keep_their_distance), UNIT_CASE(what_was_under_way_closes_it_too))
+	  UNIT_CASE(probes_keep_their_distance), UNIT_CASE(what_was_under_way_closes_it_too),
+	  UNIT_CASE(what_waits_alone_is_missed_too))

@@ -1,8 +1,10 @@
-// adapters/kafka/produce, sender and health, in front of librdkafka's own mock of a cluster: how
-// batches are answered when all is well and when it is not.
+// adapters/kafka/produce, retry_write, sender and health, in front of librdkafka's own mock of a
+// cluster: how batches are answered when all is well and when it is not.
 //
 // The mock knows neither admin calls nor groups; what needs those is in tests/contract.
 
+#include "adapters/kafka/health.h"
+#include "adapters/kafka/retry.h"
 #include "adapters/kafka/sender.h"
 #include "core/base/clock.h"
 #include "core/wire/record.h"
@@ -399,6 +401,134 @@ static void a_fatal_error_needs_no_restart(void)
 	lab_close(&lab);
 }
 
+// ---- rows of a retry store
+
+#define ROWS 50u
+
+struct looked {
+	struct retry_job job;
+	struct latch latch;
+	enum code code;
+};
+
+static void on_looked(struct retry_job *job, struct retry_rows *rows, enum code code,
+		      const char *text)
+{
+	struct looked *looked = CONTAINER_OF(job, struct looked, job);
+
+	(void)rows;
+	(void)text;
+	looked->code = code;
+	latch_open(&looked->latch);
+}
+
+// So that the store knows its topic: the mock makes none.
+static void store_open(struct lab *lab, const struct group *group)
+{
+	struct looked looked = {
+		.job = {.group = group, .topic = lab->model, .fresh = true, .done = on_looked},
+		.latch = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}};
+
+	retry_look(lab->adapter, &looked.job);
+	CHECK(latch_wait(&looked.latch, WAIT_MS));
+	CHECK_EQ(looked.code, CODE_OK);
+}
+
+struct rows_written {
+	struct retry_batch batch;
+	struct retry_item items[ROWS];
+	uint8_t value[RETRY_HEAD + 100];
+	struct latch latch;
+	enum code code;
+};
+
+static void on_written(struct retry_batch *batch, enum code code, const char *text)
+{
+	struct rows_written *written = CONTAINER_OF(batch, struct rows_written, batch);
+
+	(void)text;
+	written->code = code;
+	latch_open(&written->latch);
+}
+
+static struct rows_written *write_rows(struct lab *lab, const struct group *group)
+{
+	struct rows_written *written = calloc(1, sizeof *written);
+	struct log_retry retry = {.put = true, .due_ms = 1, .attempts = 1};
+
+	CHECK(written);
+	retry_head_put(written->value, &retry, 1);
+	for (uint32_t i = 0; i < ROWS; ++i) {
+		retry_key_put(written->items[i].key, 0, i, 0);
+		written->items[i].value = written->value;
+		written->items[i].size = sizeof written->value;
+	}
+	written->latch = (struct latch){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+	written->batch = (struct retry_batch){.group = group,
+					      .topic = lab->model,
+					      .items = written->items,
+					      .count = ROWS,
+					      .done = on_written};
+	retry_write(lab->adapter, &written->batch);
+	return written;
+}
+
+static void expect_written(struct rows_written *written, enum code code)
+{
+	CHECK(latch_wait(&written->latch, WAIT_MS));
+	CHECK_EQ(written->code, code);
+	free(written);
+}
+
+static void wait_under_way(struct lab *lab, uint64_t count)
+{
+	for (unsigned i = 0; health_under_way(lab->adapter) != count; ++i) {
+		CHECK(i < 500);
+		usleep(10000);
+	}
+}
+
+// Counted with the messages, refused while the circuit is open, and all given back.
+static void rows_are_messages_under_way(void)
+{
+	const struct group *group = model_new(MODEL_GROUP, &(struct group){.object.id = 2,
+									   .name = "readers",
+									   .physical = "readers",
+									   .incarnation = 1});
+	struct batch_sent *batch;
+	struct rows_written *rows;
+	struct lab lab;
+
+	lab_open(&lab, false, "");
+	CHECK(!rd_kafka_mock_topic_create(lab.mock, "readers.retry", 1, 1));
+	store_open(&lab, group);
+	expect_ok(&lab);
+	expect_written(write_rows(&lab, group), CODE_OK);
+	wait_under_way(&lab, 0);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 500);
+	rows = write_rows(&lab, group);
+	wait_under_way(&lab, ROWS);
+	batch = send_some(&lab, 4, 100, "0");
+	CHECK_EQ(health_under_way(lab.adapter), ROWS + 4);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 0);
+	expect_written(rows, CODE_OK);
+	expect_all(batch, OUTCOME_OK, CODE_OK);
+	wait_under_way(&lab, 0);
+	rd_kafka_mock_broker_set_down(lab.mock, 1);
+	rows = write_rows(&lab, group);
+	wait_circuit(&lab, CIRCUIT_CLOSED, false);
+	for (unsigned i = 0; i < 5; ++i)
+		expect_written(write_rows(&lab, group), CODE_BACKEND_DOWN);
+	CHECK_EQ(health_under_way(lab.adapter), ROWS);
+	rd_kafka_mock_broker_set_up(lab.mock, 1);
+	wait_circuit(&lab, CIRCUIT_CLOSED, true);
+	expect_written(rows, CODE_OK);
+	expect_written(write_rows(&lab, group), CODE_OK);
+	wait_under_way(&lab, 0);
+	lab_close(&lab);
+	model_unref(group);
+}
+
 static void with_headers(void)
 {
 	runs_are_in_the_order_of_the_batch(false);
@@ -416,4 +546,5 @@ static void native_and_bare(void)
 UNIT_MAIN(UNIT_CASE(with_headers), UNIT_CASE(native_and_bare),
 	  UNIT_CASE(errors_of_the_broker_are_told_apart),
 	  UNIT_CASE(a_silent_cluster_is_left_alone_until_it_answers),
-	  UNIT_CASE(closing_answers_everything), UNIT_CASE(a_fatal_error_needs_no_restart))
+	  UNIT_CASE(closing_answers_everything), UNIT_CASE(a_fatal_error_needs_no_restart),
+	  UNIT_CASE(rows_are_messages_under_way))
