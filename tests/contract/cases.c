@@ -1777,6 +1777,8 @@ const struct contract_case contract_cases[] = {
 	{"delivers at once what others write", CONSUME, "kafka", what_others_write_comes_at_once},
 	{"lets who is far behind hold up nobody", CONSUME | CAP_HISTORY, NULL,
 	 who_is_far_behind_holds_up_nobody},
+	{"commits again what was committed an hour ago, as it is", CONSUME, "kafka",
+	 old_commits_are_made_again},
 	{"waits for an open transaction, and can be closed meanwhile", CONSUME, "kafka",
 	 an_open_transaction_holds_nothing_up_for_ever},
 };

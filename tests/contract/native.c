@@ -1,5 +1,6 @@
 #include "tests/contract/native.h"
 
+#include "adapters/kafka/known.h"
 #include "core/base/clock.h"
 #include "core/wire/record.h"
 
@@ -105,7 +106,179 @@ static const struct topic *open_topic(struct bench *bench)
 	return bench_topic(bench, &wish);
 }
 
+// ---- what the cluster keeps of a group
+
+#define OFFSETS_TOPIC "__consumer_offsets"
+
+struct commits {
+	rd_kafka_t *consumer;
+	rd_kafka_topic_t *topic;
+	int32_t partition;
+	const char *group;
+	int64_t next;      // of what was read
+	uint64_t position; // the last commit of the group, with its text
+	char text[256];
+};
+
+// Where the coordinator keeps them: Java's hash of the group's name.
+static int32_t offsets_partition(struct commits *commits)
+{
+	const struct rd_kafka_metadata *metadata;
+	uint32_t hash = 0;
+	int32_t count;
+
+	CHECK(!rd_kafka_metadata(commits->consumer, 0, commits->topic, &metadata, WAIT_MS));
+	count = metadata->topics[0].partition_cnt;
+	rd_kafka_metadata_destroy(metadata);
+	CHECK(count > 0);
+	for (const char *at = commits->group; *at; ++at)
+		hash = hash * 31 + (uint8_t)*at;
+	return (int32_t)(llabs((int32_t)hash) % count);
+}
+
+static int64_t offsets_end(const struct commits *commits)
+{
+	int64_t first, end;
+
+	CHECK(!rd_kafka_query_watermark_offsets(commits->consumer, OFFSETS_TOPIC,
+						commits->partition, &first, &end, WAIT_MS));
+	return end;
+}
+
+static void commits_open(struct commits *commits, const char *group)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	const char *bootstrap = getenv("CONTRACT_KAFKA");
+	char text[256];
+
+	*commits = (struct commits){.group = group};
+	rd_kafka_conf_set(conf, "bootstrap.servers", bootstrap ? bootstrap : "", NULL, 0);
+	rd_kafka_conf_set(conf, "enable.partition.eof", "true", NULL, 0);
+	commits->consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+	CHECK(commits->consumer);
+	commits->topic = rd_kafka_topic_new(commits->consumer, OFFSETS_TOPIC, NULL);
+	commits->partition = offsets_partition(commits);
+	commits->next = offsets_end(commits);
+}
+
+static void commits_close(struct commits *commits)
+{
+	rd_kafka_topic_destroy(commits->topic);
+	rd_kafka_destroy(commits->consumer);
+}
+
+static uint64_t number_take(const uint8_t **at, unsigned bytes)
+{
+	uint64_t number = 0;
+
+	while (bytes--)
+		number = number << 8 | *(*at)++;
+	return number;
+}
+
+// A commit, in Kafka's own form: version, group, … and version, position, epoch, text, …
+static bool commit_take(struct commits *commits, const rd_kafka_message_t *message)
+{
+	const uint8_t *key = message->key, *value = message->payload;
+	size_t size;
+
+	if (!value || number_take(&key, 2) > 1) // removed; or a group, not a commit
+		return false;
+	size = number_take(&key, 2);
+	if (size != strlen(commits->group) || memcmp(key, commits->group, size))
+		return false;
+	CHECK_EQ(number_take(&value, 2), 3);
+	commits->position = number_take(&value, 8);
+	number_take(&value, 4);
+	size = number_take(&value, 2);
+	CHECK(size < sizeof commits->text);
+	memcpy(commits->text, value, size);
+	commits->text[size] = '\0';
+	return true;
+}
+
+// Reads on to the end; returns how often the group was committed.
+static unsigned commits_made(struct commits *commits)
+{
+	int64_t end = offsets_end(commits);
+	unsigned count = 0;
+
+	CHECK(!rd_kafka_consume_start(commits->topic, commits->partition, commits->next));
+	while (commits->next < end) {
+		rd_kafka_message_t *message =
+			rd_kafka_consume(commits->topic, commits->partition, WAIT_MS);
+
+		CHECK(message);
+		CHECK(!message->err || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF);
+		if (!message->err)
+			count += commit_take(commits, message);
+		commits->next = MAX(message->offset + !message->err, commits->next);
+		rd_kafka_message_destroy(message);
+	}
+	CHECK(!rd_kafka_consume_stop(commits->topic, commits->partition));
+	return count;
+}
+
+// As if it were that late. A call that comes while another one is at work does nothing, and the
+// adapter makes its own every second.
+static void keep(struct bench *bench, const struct topic *topic, const struct group *group,
+		 uint64_t now_ns)
+{
+	for (unsigned i = 0; i < 3; ++i) {
+		enum code code;
+
+		known_groups_keep(bench->adapter, now_ns);
+		json_decref(bench_backlog(bench, group, topic, &code)); // behind it
+	}
+}
+
 // ---- cases
+
+void old_commits_are_made_again(struct bench *bench)
+{
+	const uint64_t hour_ns = 3600 * S_NS, minute_ns = 60 * S_NS;
+	const struct topic *topic = open_topic(bench);
+	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct settle entries[10];
+	struct commits commits;
+	struct got got[10];
+	uint64_t before_ns, after_ns, position;
+	char text[sizeof commits.text];
+
+	commits_open(&commits, group->physical);
+	bench_fill(bench, topic, 0, 0, 10);
+	reader_demand(reader, 10, 1 << 20);
+	CHECK_EQ(reader_take(reader, got, 10, SHORT_MS), 10);
+	for (uint32_t i = 0; i < 10; ++i)
+		entries[i] = reader_receipt(&got[i], i == 5 ? SETTLE_RELEASE : SETTLE_ACK, 0);
+	before_ns = clock_now_ns();
+	CHECK_EQ(reader_settle(reader, entries, 10), CODE_OK);
+	reader_drop(got, 10);
+	reader_close(reader);
+	after_ns = clock_now_ns();
+	CHECK(commits_made(&commits) > 0);
+	position = commits.position;
+	CHECK_EQ(position, 5);
+	CHECK(commits.text[0]); // what is done behind it
+	memcpy(text, commits.text, sizeof text);
+	keep(bench, topic, group, before_ns + hour_ns - minute_ns);
+	CHECK_EQ(commits_made(&commits), 0);
+	for (unsigned hours = 1; hours <= 2; ++hours) {
+		commits.position = 0;
+		keep(bench, topic, group, after_ns + hours * (hour_ns + minute_ns));
+		CHECK_EQ(commits_made(&commits), 1); // it is new then
+		CHECK_EQ(commits.position, position);
+		CHECK_STR(commits.text, text);
+	}
+	CHECK_EQ(bench_group_delete(bench, group, topic), CODE_OK);
+	commits_made(&commits);
+	keep(bench, topic, group, after_ns + 5 * hour_ns);
+	CHECK_EQ(commits_made(&commits), 0);
+	commits_close(&commits);
+	model_unref(topic);
+	model_unref(group);
+}
 
 void what_holds_nothing_is_passed(struct bench *bench)
 {
