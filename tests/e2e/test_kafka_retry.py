@@ -1,7 +1,12 @@
 """The retry store of a group on Kafka, a compacted topic: what waits there survives what happens to the broker and to the topic."""
+import threading
 import time
 
+import confluent_kafka.admin
+import pytest
 from daemon import wait_for
+from history.load import times
+from kafka import register
 from wire import Record, record_read
 
 pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
@@ -66,3 +71,96 @@ def test_rows_alone_open_the_circuit(registered, kafka):
     daemon.stop()
     daemon.start()
     wait_for(lambda: waiting(daemon, 2), 20, "some were lost")
+
+
+@pytest.mark.timeout(1800)
+def test_broker_killed_while_rows_are_written(registered, kafka):
+    """What was nacked for long waits, each message once, whenever the broker died; what was acknowledged does not."""
+    daemon = registered.world(cluster="kafka", partitions=2)
+    per_round, at_a_time, kept = 600, 20, set()
+    for round in range(times(2, 12)):
+        numbers = range(round * per_round, (round + 1) * per_round)
+        with daemon.connect(timeout=90) as conn:
+            send(conn, numbers)
+            subscription = conn.subscribe("billing")
+            deliveries = subscription.receive(per_round)
+            assert sorted(map(number_of, deliveries)) == list(numbers)
+            answered = threading.Event()
+
+            def kill():
+                answered.wait(60)
+                kafka.kill()
+                kafka.up()
+
+            killer = threading.Thread(target=kill)
+            killer.start()
+            for at in range(0, per_round, at_a_time):
+                some = deliveries[at : at + at_a_time]
+                subscription.ack(*(one for one in some if number_of(one) % 5 == 0), wait=False)
+                kept |= {number_of(one) for one in some if number_of(one) % 5}
+                # Each one that is waited for is a commit of its own; in every round the broker dies in the middle of another.
+                subscription.nack(*(one for one in some if number_of(one) % 5), delay_ms=HOUR_MS)
+                if at >= (1 + round % 4) * per_round // 6:
+                    answered.set()
+            killer.join()
+            wait_for(lambda: rows(daemon, kafka) == bodies(kept), 90, "the retry topic has not what waits")
+            wait_for(lambda: waiting(daemon, len(kept)), 60, f"{len(kept)} should wait, and nothing else")
+        if round % 2:
+            daemon.kill()
+            daemon.start()
+            wait_for(lambda: waiting(daemon, len(kept)), 60, f"{len(kept)} should wait after a restart, and nothing else")
+    daemon.kill()
+    daemon.start()
+    wait_for(lambda: waiting(daemon, len(kept)), 60, f"{len(kept)} should wait at the end, and nothing else")
+    assert rows(daemon, kafka) == bodies(kept)
+
+
+def compact(daemon, kafka):
+    """Has the cleaner go over all that is in the retry topic, and waits until it has."""
+    topic = retry_topic(daemon)
+    resource = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.ResourceType.TOPIC, topic)
+    for name, value in {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.001", "delete.retention.ms": "0"}.items():
+        resource.add_incremental_config(confluent_kafka.admin.ConfigEntry(name, value, incremental_operation=confluent_kafka.admin.AlterConfigOpType.SET))
+    kafka.admin.incremental_alter_configs([resource])[resource].result(30)
+
+    def compacted():
+        # What nobody writes into is not rolled: a removal once more of what was removed, of the first position.
+        kafka.send(topic, [{"key": bytes(20), "value": None}], partition=0)
+        keys = [message.key() for message in kafka.read(topic) if message.key() != bytes(20)]
+        return len(keys) == len(set(keys))
+
+    wait_for(compacted, 60, "nothing is compacted")
+
+
+def test_compaction_leaves_the_rows(start, own_kafka):
+    """Rows that were replaced and removed are cleaned away; the others come when they are due, before and after the store is read anew."""
+    kafka = own_kafka("--set", "log.cleaner.backoff.ms=200")
+    daemon = register(start(), kafka).world(cluster="kafka")
+    with daemon.connect() as conn:
+        soon = int(time.time() * 1000) + 2000
+        late = soon + 30000
+        send(conn, range(300), due_ms=soon)  # each a row, then
+        send(conn, range(300, 320), due_ms=late)
+        subscription = conn.subscribe("billing")
+        deliveries = subscription.receive(300, timeout=60)
+        assert sorted(map(number_of, deliveries)) == list(range(300))
+        assert {one.attempt for one in deliveries} == {1}
+        assert {code for code, _ in subscription.ack(*(one for one in deliveries if number_of(one) % 3 == 0))} == {"OK"}  # removed
+        assert {code for code, _ in subscription.nack(*(one for one in deliveries if number_of(one) % 3), delay_ms=HOUR_MS)} == {"OK"}  # replaced
+    kept = [number for number in range(300) if number % 3] + list(range(300, 320))
+    before = len(kafka.read(retry_topic(daemon)))
+    compact(daemon, kafka)
+    assert len(kafka.read(retry_topic(daemon))) < before
+    assert rows(daemon, kafka) == bodies(kept)
+    assert backlog(daemon)["backlog"] == len(kept)
+    daemon.kill()
+    daemon.start()
+    wait_for(lambda: backlog(daemon)["backlog"] == len(kept), 20, "the rows are not what they were")
+    with daemon.connect(timeout=60) as conn:
+        subscription = conn.subscribe("billing")
+        deliveries = subscription.receive(20, timeout=60)
+        assert time.time() * 1000 >= late
+        assert sorted(map(number_of, deliveries)) == list(range(300, 320)) and {one.attempt for one in deliveries} == {1}
+        assert {code for code, _ in subscription.ack(*deliveries)} == {"OK"}
+        assert subscription.receive_nothing(1)
+    wait_for(lambda: waiting(daemon, 200), 20, "not all the others wait")
