@@ -39,6 +39,8 @@ static void adapter_free(struct adapter *adapter)
 	kafka_aside_drain(adapter); // nobody reads any more
 	kafka_watcher_stop(adapter->watcher);
 	fetcher_stop(adapter->fetcher);
+	if (!drain_ms(adapter))
+		sender_drain(adapter, 0); // rows, too: the stores wait for them
 	retry_stores_stop(adapter->retries);
 	sender_drain(adapter, drain_ms(adapter));
 	kafka_questions_stop(adapter);

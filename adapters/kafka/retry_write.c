@@ -82,7 +82,8 @@ void kafka_retry_delivered(const rd_kafka_message_t *message)
 
 static rd_kafka_topic_t *topic_new(rd_kafka_t *handle, const struct retry_store *store)
 {
-	rd_kafka_topic_conf_t *conf = rd_kafka_topic_conf_new();
+	// What the handle is set to: one made anew would have librdkafka's own timeout, 5 minutes.
+	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(handle);
 
 	rd_kafka_topic_conf_set_opaque(conf,
 				       store->stores); // tells its reports from those of sends

@@ -429,6 +429,7 @@ static void store_open(struct lab *lab, const struct group *group)
 		.job = {.group = group, .topic = lab->model, .fresh = true, .done = on_looked},
 		.latch = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}};
 
+	CHECK(!rd_kafka_mock_topic_create(lab->mock, "readers.retry", 1, 1));
 	retry_look(lab->adapter, &looked.job);
 	CHECK(latch_wait(&looked.latch, WAIT_MS));
 	CHECK_EQ(looked.code, CODE_OK);
@@ -488,19 +489,23 @@ static void wait_under_way(struct lab *lab, uint64_t count)
 	}
 }
 
+static const struct group *readers(void)
+{
+	struct group draft = {
+		.object.id = 2, .name = "readers", .physical = "readers", .incarnation = 1};
+
+	return model_new(MODEL_GROUP, &draft);
+}
+
 // Counted with the messages, refused while the circuit is open, and all given back.
 static void rows_are_messages_under_way(void)
 {
-	const struct group *group = model_new(MODEL_GROUP, &(struct group){.object.id = 2,
-									   .name = "readers",
-									   .physical = "readers",
-									   .incarnation = 1});
+	const struct group *group = readers();
 	struct batch_sent *batch;
 	struct rows_written *rows;
 	struct lab lab;
 
 	lab_open(&lab, false, "");
-	CHECK(!rd_kafka_mock_topic_create(lab.mock, "readers.retry", 1, 1));
 	store_open(&lab, group);
 	expect_ok(&lab);
 	expect_written(write_rows(&lab, group), CODE_OK);
@@ -529,6 +534,47 @@ static void rows_are_messages_under_way(void)
 	model_unref(group);
 }
 
+static void rows_are_given_up_in_time(void)
+{
+	const struct group *group = readers();
+	struct rows_written *rows;
+	struct lab lab;
+
+	lab_open(&lab, false, ", \"timeout_ms\": 1000");
+	store_open(&lab, group);
+	expect_written(write_rows(&lab, group), CODE_OK);
+	rd_kafka_mock_broker_set_down(lab.mock, 1);
+	rows = write_rows(&lab, group);
+	CHECK(latch_wait(&rows->latch, WAIT_MS));
+	CHECK(rows->code != CODE_OK);
+	free(rows);
+	wait_under_way(&lab, 0);
+	lab_close(&lab);
+	model_unref(group);
+}
+
+static void closing_waits_for_no_row_of_a_dead_cluster(void)
+{
+	const struct group *group = readers();
+	struct rows_written *rows;
+	uint64_t since_ns;
+	struct lab lab;
+
+	lab_open(&lab, false, "");
+	store_open(&lab, group);
+	expect_written(write_rows(&lab, group), CODE_OK);
+	rd_kafka_mock_broker_set_down(lab.mock, 1);
+	rows = write_rows(&lab, group);
+	wait_circuit(&lab, CIRCUIT_CLOSED, false);
+	since_ns = clock_now_ns();
+	lab_close(&lab);
+	CHECK(clock_now_ns() - since_ns < 15 * S_NS); // half of the time a row has
+	CHECK(latch_wait(&rows->latch, 0));
+	CHECK(rows->code != CODE_OK);
+	free(rows);
+	model_unref(group);
+}
+
 static void with_headers(void)
 {
 	runs_are_in_the_order_of_the_batch(false);
@@ -547,4 +593,5 @@ UNIT_MAIN(UNIT_CASE(with_headers), UNIT_CASE(native_and_bare),
 	  UNIT_CASE(errors_of_the_broker_are_told_apart),
 	  UNIT_CASE(a_silent_cluster_is_left_alone_until_it_answers),
 	  UNIT_CASE(closing_answers_everything), UNIT_CASE(a_fatal_error_needs_no_restart),
-	  UNIT_CASE(rows_are_messages_under_way))
+	  UNIT_CASE(rows_are_messages_under_way), UNIT_CASE(rows_are_given_up_in_time),
+	  UNIT_CASE(closing_waits_for_no_row_of_a_dead_cluster))
