@@ -32,6 +32,7 @@ enum capability {
 	CAP_D1 = 1 << 8,
 	CAP_D2 = 1 << 9,
 	CAP_D3 = 1 << 10,
+	CAP_COPIES = 1 << 11, // topics may name their own number of copies
 };
 
 // The best class of durability among them.
@@ -41,6 +42,20 @@ static inline enum durability capabilities_durability(uint32_t capabilities)
 	       : capabilities & CAP_D2 ? DURABILITY_D2
 	       : capabilities & CAP_D1 ? DURABILITY_D1
 				       : DURABILITY_D0;
+}
+
+// The best class that a topic can have there. Its own numbers of copies, if it has both, say it;
+// one alone can only lower what the cluster has.
+static inline enum durability topic_best_durability(uint32_t capabilities,
+						    const struct topic *topic)
+{
+	enum durability best = capabilities_durability(capabilities);
+
+	if (!(capabilities & CAP_COPIES))
+		return best;
+	if (topic->replication == 1 || topic->min_insync == 1)
+		return best > DURABILITY_D1 ? DURABILITY_D1 : best;
+	return topic->replication && topic->min_insync ? DURABILITY_D3 : best;
 }
 
 // How a cluster is doing, as its adapter sees it now.

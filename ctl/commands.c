@@ -75,6 +75,10 @@ static const struct option topic_options[] = {
 	{"retention-bytes", "retention_bytes", VALUE_SIZE,
 	 "size kept of the whole topic; 0: no limit by size"},
 	{"message-bytes", "message_bytes", VALUE_SIZE, "largest message"},
+	{"replication", "replication", VALUE_COUNT,
+	 "copies on as many machines; as its cluster has it unless given"},
+	{"min-insync", "min_insync", VALUE_COUNT,
+	 "copies that must have a message; as its cluster has it unless given"},
 	{"native", "native", VALUE_FLAG, "write only the backend's own fields"},
 	OPTIONS_END,
 };

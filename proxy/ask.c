@@ -210,7 +210,9 @@ static const struct topic *grown(const struct topic *topic, uint32_t partitions)
 			      .state = topic->state,
 			      .native = topic->native,
 			      .dead_letter_of = topic->dead_letter_of,
-			      .imported = topic->imported};
+			      .imported = topic->imported,
+			      .replication = topic->replication,
+			      .min_insync = topic->min_insync};
 
 	return model_new(MODEL_TOPIC, &draft);
 }

@@ -28,12 +28,20 @@ static enum code vet_topic(struct proxy *proxy, const struct topic *topic,
 	if (!proxy || !proxy_cluster_state(proxy, cluster->object.id, &state, &capabilities) ||
 	    !state.known)
 		return CODE_OK;
-	best = capabilities_durability(capabilities);
+	if ((topic->replication || topic->min_insync) && !(capabilities & CAP_COPIES)) {
+		if (asprintf(ret_text,
+			     "%s: cluster \"%s\" keeps no copies that a topic could choose",
+			     topic->replication ? "replication" : "min_insync", cluster->name) < 0)
+			*ret_text = NULL;
+		return CODE_UNSUPPORTED_BY_BACKEND;
+	}
+	best = topic_best_durability(capabilities, topic);
 	if ((enum durability)topic->durability <= best)
 		return CODE_OK;
 	if (asprintf(ret_text,
-		     "durability: cluster \"%s\" keeps at most class D%d; its probe says why",
-		     cluster->name, best) < 0)
+		     "durability: cluster \"%s\" keeps %sat most class D%d; its probe says why",
+		     cluster->name,
+		     topic->replication || topic->min_insync ? "so many copies in " : "", best) < 0)
 		*ret_text = NULL;
 	return CODE_UNSUPPORTED_BY_BACKEND;
 }
@@ -64,7 +72,7 @@ enum code vet_draft(void *ctx, const struct model_object *draft, const struct cl
 	return CODE_OK;
 }
 
-enum durability vet_durability(void *ctx, const struct cluster *cluster)
+enum durability vet_durability(void *ctx, const struct topic *topic, const struct cluster *cluster)
 {
 	const struct daemon *daemon = ctx;
 	const struct adapter_ops *ops = adapter_find(cluster->kind);
@@ -74,6 +82,6 @@ enum durability vet_durability(void *ctx, const struct cluster *cluster)
 	if (daemon->proxy &&
 	    proxy_cluster_state(daemon->proxy, cluster->object.id, &state, &capabilities) &&
 	    state.known)
-		return capabilities_durability(capabilities);
+		return topic_best_durability(capabilities, topic);
 	return ops ? ops->assured : DURABILITY_D2;
 }

@@ -4,6 +4,7 @@
 #include "core/base/code.h"
 
 struct cluster;
+struct topic;
 struct model_object;
 
 // As registry_config.vet: a cluster's kind and what its topics and groups may ask of it.
@@ -11,4 +12,4 @@ struct model_object;
 enum code vet_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
 		    char **ret_text);
 // As registry_config.durability.
-enum durability vet_durability(void *ctx, const struct cluster *cluster);
+enum durability vet_durability(void *ctx, const struct topic *topic, const struct cluster *cluster);

@@ -118,7 +118,7 @@ static void config_fill(struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_t *wish)
 {
 	struct kafka_facts facts = kafka_facts_get(adapter);
-	uint32_t min_insync = adapter->options.min_insync;
+	uint32_t min_insync = kafka_options_min_insync(&adapter->options, topic);
 	struct kafka_setting settings[KAFKA_SETTINGS];
 
 	// The broker's default may change; what was promised must not.
@@ -154,10 +154,10 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 	size_t count = 0;
 	const rd_kafka_topic_result_t **topics;
 	rd_kafka_resp_err_t error;
-	rd_kafka_NewTopic_t *wish = rd_kafka_NewTopic_new(
-		topic->physical, (int)topic->partitions,
-		adapter->options.replication ? (int)adapter->options.replication : -1, why,
-		sizeof why);
+	uint32_t replication = kafka_options_replication(&adapter->options, topic);
+	rd_kafka_NewTopic_t *wish =
+		rd_kafka_NewTopic_new(topic->physical, (int)topic->partitions,
+				      replication ? (int)replication : -1, why, sizeof why);
 
 	if (!wish) {
 		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
@@ -228,19 +228,53 @@ static void topic_compare(struct adapter *adapter, struct errand *errand)
 		partitions_add(adapter, errand);
 }
 
+// Numbers of copies that do not fit together, or need more brokers than there are. What is the
+// brokers' default may be unknown (0).
+static bool copies_refused(struct adapter *adapter, struct errand *errand,
+			   const struct kafka_facts *facts, const struct kafka_options *own)
+{
+	uint32_t replication = own->replication ? own->replication : facts->replication,
+		 min_insync = own->min_insync ? own->min_insync : facts->min_insync;
+	const char *cluster = adapter->log && adapter->log->cluster ? adapter->log->cluster : "";
+
+	if (replication > facts->nodes)
+		snprintf(errand->text, sizeof errand->text,
+			 "cluster %s: %u copies need as many brokers, and there are %u", cluster,
+			 replication, facts->nodes);
+	else if (replication && min_insync > replication)
+		snprintf(errand->text, sizeof errand->text,
+			 "cluster %s: no message would be acknowledged: %u copies must have it, "
+			 "and there are %u",
+			 cluster, min_insync, replication);
+	else
+		return false;
+	errand->code = CODE_UNSUPPORTED_BY_BACKEND;
+	return true;
+}
+
 // What the cluster cannot promise is refused now, not found out when a broker is lost.
 static bool class_refused(struct adapter *adapter, struct errand *errand)
 {
+	const struct topic *topic = errand->topic;
 	struct kafka_facts facts = kafka_facts_get(adapter);
+	struct kafka_options own = adapter->options;
 	char reason[KAFKA_REASON];
+	uint32_t count, led;
 
-	if (errand->topic->durability < DURABILITY_D2 || errand->topic->imported)
+	own.replication = kafka_options_replication(&adapter->options, topic);
+	own.min_insync = kafka_options_min_insync(&adapter->options, topic);
+	if (topic->imported ||
+	    (topic->durability < DURABILITY_D2 && !topic->replication && !topic->min_insync))
 		return false;
+	if (!partitions_ask(adapter, topic->physical, &count, &led) && count)
+		return false; // what is there stays, also while brokers are away
 	if (!facts.known &&
 	    errand_failed(errand, adapter, kafka_facts_ask(adapter, KAFKA_ASK_MS), NULL))
 		return true;
 	facts = kafka_facts_get(adapter);
-	if (kafka_facts_durability(&facts, &adapter->options, reason) >=
+	if (copies_refused(adapter, errand, &facts, &own))
+		return true;
+	if (kafka_facts_durability(&facts, &own, reason) >=
 	    (enum durability)errand->topic->durability)
 		return false;
 	errand_refuse(errand, CODE_UNSUPPORTED_BY_BACKEND, reason);

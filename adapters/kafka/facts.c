@@ -69,7 +69,7 @@ static void capabilities_set(struct adapter *adapter, const struct kafka_facts *
 	enum durability durability = kafka_facts_durability(facts, &adapter->options, reason);
 	uint32_t capabilities = CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_EXACT_BACKLOG |
 				CAP_DELAY | CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE |
-				CAP_CONSUME | CAP_D1;
+				CAP_CONSUME | CAP_D1 | CAP_COPIES;
 
 	if (durability >= DURABILITY_D2)
 		capabilities |= CAP_D2;

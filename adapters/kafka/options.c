@@ -158,6 +158,16 @@ void kafka_options_deinit(struct kafka_options *options)
 	*options = (struct kafka_options){0};
 }
 
+uint32_t kafka_options_replication(const struct kafka_options *options, const struct topic *topic)
+{
+	return topic->replication ? topic->replication : options->replication;
+}
+
+uint32_t kafka_options_min_insync(const struct kafka_options *options, const struct topic *topic)
+{
+	return topic->min_insync ? topic->min_insync : options->min_insync;
+}
+
 rd_kafka_conf_t *kafka_options_conf(const struct kafka_options *options, char **ret_error)
 {
 	const struct {

@@ -22,6 +22,10 @@ struct kafka_options {
 // -EINVAL with *ret_error (malloc'ed sentence naming the option), or -ENOMEM.
 int kafka_options_read(const struct cluster *cluster, struct kafka_options *ret, char **ret_error);
 void kafka_options_deinit(struct kafka_options *options);
+// Copies of a topic of ours, and how many of them must have a message: what it says itself, or the
+// cluster's options; 0: the brokers' default.
+uint32_t kafka_options_replication(const struct kafka_options *options, const struct topic *topic);
+uint32_t kafka_options_min_insync(const struct kafka_options *options, const struct topic *topic);
 // A configuration that reaches the cluster; the caller adds what its role needs. NULL with
 // *ret_error: librdkafka refuses a value.
 rd_kafka_conf_t *kafka_options_conf(const struct kafka_options *options, char **ret_error);

@@ -57,7 +57,8 @@ static json_t *capabilities_json(uint32_t capabilities)
 		     {CAP_CONSUME, "consume"},
 		     {CAP_D1, "d1"},
 		     {CAP_D2, "d2"},
-		     {CAP_D3, "d3"}};
+		     {CAP_D3, "d3"},
+		     {CAP_COPIES, "copies"}};
 	json_t *answer = json_object();
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); ++i)

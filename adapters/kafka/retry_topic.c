@@ -76,6 +76,7 @@ static rd_kafka_resp_err_t result_error(const rd_kafka_topic_result_t **topics, 
 static void config_fill(const struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_t *wish)
 {
+	uint32_t min_insync = kafka_options_min_insync(&adapter->options, topic);
 	char number[24];
 
 	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "compact");
@@ -84,8 +85,8 @@ static void config_fill(const struct adapter *adapter, const struct topic *topic
 	// Its topic may take larger ones some day.
 	snprintf(number, sizeof number, "%u", KAFKA_RECORD_MAX + MESSAGE_MORE);
 	rd_kafka_NewTopic_set_config(wish, "max.message.bytes", number);
-	if (adapter->options.min_insync) {
-		snprintf(number, sizeof number, "%u", adapter->options.min_insync);
+	if (min_insync) {
+		snprintf(number, sizeof number, "%u", min_insync);
 		rd_kafka_NewTopic_set_config(wish, "min.insync.replicas", number);
 	}
 }
@@ -93,11 +94,11 @@ static void config_fill(const struct adapter *adapter, const struct topic *topic
 enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
 			   char *text, size_t room)
 {
-	const struct kafka_options *options = &adapter->options;
+	uint32_t replication = kafka_options_replication(&adapter->options, topic);
 	char why[160] = "";
 	const char *what = why;
 	rd_kafka_NewTopic_t *wish = rd_kafka_NewTopic_new(
-		name, 1, options->replication ? (int)options->replication : -1, why, sizeof why);
+		name, 1, replication ? (int)replication : -1, why, sizeof why);
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__INVALID_ARG;
 	const rd_kafka_topic_result_t **topics;
 	struct kafka_wait wait;

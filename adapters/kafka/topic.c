@@ -87,8 +87,9 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 	topic->refs = 1;
 	// Ours are made as the cluster's class wants it; of others nothing is known yet.
 	topic->durability =
-		(uint8_t)(model->imported ? DURABILITY_D1
-					  : capabilities_durability(kafka_capabilities(adapter)));
+		(uint8_t)(model->imported
+				  ? DURABILITY_D1
+				  : topic_best_durability(kafka_capabilities(adapter), model));
 	list_init(&topic->watches);
 	pthread_mutex_init(&topic->watch_lock, NULL);
 	topic->watching = rd_kafka_topic_new(kafka_admin(adapter), model->physical, NULL);

@@ -321,6 +321,24 @@ static const struct field topic_fields[] = {
 	 .unit = "",
 	 .sentence = "It was on the cluster before, keeps its name there, and stays when it is "
 		     "deleted here."},
+	{.name = "replication",
+	 .type = FIELD_U32,
+	 AT(replication),
+	 .flags = FIELD_IMMUTABLE | FIELD_NONE,
+	 .min = 1,
+	 .max = 32767,
+	 .unit = "",
+	 .sentence = "Copies that its cluster keeps, on as many machines; null: as the cluster has "
+		     "it."},
+	{.name = "min_insync",
+	 .type = FIELD_U32,
+	 AT(min_insync),
+	 .flags = FIELD_IMMUTABLE | FIELD_NONE,
+	 .min = 1,
+	 .max = 32767,
+	 .unit = "",
+	 .sentence = "Copies that must have a message before it is acknowledged; null: as the "
+		     "cluster has it."},
 };
 #undef STRUCT
 

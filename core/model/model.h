@@ -105,6 +105,8 @@ struct topic {
 	bool native;
 	uint64_t dead_letter_of; // the group this topic belongs to; 0: an ordinary topic
 	bool imported; // it was on the backend before, under its own name, and stays there
+	uint32_t replication, min_insync; // copies, and how many of them an acknowledgement waits
+					  // for; 0: as its cluster has it
 };
 
 #define TOPIC_DURABILITY_BEST 255 // in a new topic: nothing is said, so the best its cluster has

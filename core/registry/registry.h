@@ -46,7 +46,8 @@ struct registry_config {
 			 char **ret_text);
 	// The best class of durability that a cluster has, as far as that is known: for a topic
 	// that asks for none. NULL: D2.
-	enum durability (*durability)(void *ctx, const struct cluster *cluster);
+	enum durability (*durability)(void *ctx, const struct topic *topic,
+				      const struct cluster *cluster);
 	void *vet_ctx;           // of both
 	int64_t (*now_ms)(void); // wall clock; NULL: the real one
 };

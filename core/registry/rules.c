@@ -179,9 +179,9 @@ static int topic_best(struct work *work, struct topic *topic)
 
 	if (r < 0)
 		return r;
-	topic->durability =
-		r == 1 ? (uint8_t)registry->durability(registry->vet_ctx, &cluster.model.cluster)
-		       : DURABILITY_D2;
+	topic->durability = r == 1 ? (uint8_t)registry->durability(registry->vet_ctx, topic,
+								   &cluster.model.cluster)
+				   : DURABILITY_D2;
 	return 0;
 }
 
@@ -252,6 +252,8 @@ static int topic_check(struct work *work, struct row *row, const struct row *old
 		return topic_grow(work, row, old);
 	}
 	topic->tenant = work->tenant->object.id;
+	if (topic->replication && topic->min_insync > topic->replication)
+		json_problem(reader, "/min_insync", "is more than there are copies (replication)");
 	r = topic_place(work, topic, reader);
 	if (r == 0 && topic->durability == TOPIC_DURABILITY_BEST)
 		r = topic_best(work, topic);
@@ -375,6 +377,8 @@ static int dead_letter_make(struct work *work, const struct row *group)
 	topic->tenant = group->model.group.tenant;
 	topic->cluster = source.model.topic.cluster;
 	topic->durability = source.model.topic.durability;
+	topic->replication = source.model.topic.replication;
+	topic->min_insync = source.model.topic.min_insync;
 	topic->retention_ms = DEAD_KEEP_MS;
 	topic->message_bytes = MIN(source.model.topic.message_bytes + DEAD_SLACK, RECORD_MAX);
 	topic->state = MODEL_CREATING;

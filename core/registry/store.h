@@ -14,7 +14,8 @@ struct registry {
 	struct catalog *catalog;
 	enum code (*vet)(void *ctx, const struct model_object *draft, const struct cluster *cluster,
 			 char **ret_text);
-	enum durability (*durability)(void *ctx, const struct cluster *cluster);
+	enum durability (*durability)(void *ctx, const struct topic *topic,
+				      const struct cluster *cluster);
 	void *vet_ctx;
 	int64_t (*now_ms)(void);
 	char *path;

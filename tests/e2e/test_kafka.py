@@ -211,6 +211,25 @@ def test_durability_is_what_the_cluster_has(registered):
     assert daemon.make("tenants/acme/topics", {"name": "here", "cluster": "local"})["durability"] == "D2"
 
 
+def test_topics_choose_their_copies(registered, kafka):
+    daemon = registered
+    daemon.make("tenants", {"name": "acme", "clusters": ["kafka", "local"]})
+    made = daemon.make("tenants/acme/topics", {"name": "orders", "replication": 1, "min_insync": 1})
+    assert (made["durability"], made["replication"], made["min_insync"]) == ("D1", 1, 1)
+    assert kafka.config(made["physical"])["min.insync.replicas"] == "1"
+    daemon.admin.post(f"{ACME}/topics", {"name": "safe", "replication": 3, "min_insync": 2})
+    refused = wait_for(lambda: (found := daemon.admin.get(f"{ACME}/topics/safe").json)["state"] == "failed" and found, 20, "it is made")
+    assert refused["state_reason"] == "cluster kafka: 3 copies need as many brokers, and there are 1"
+    daemon.admin.post(f"{ACME}/topics", {"name": "stuck", "min_insync": 2})
+    refused = wait_for(lambda: (found := daemon.admin.get(f"{ACME}/topics/stuck").json)["state"] == "failed" and found, 20, "it is made")
+    assert refused["state_reason"] == "cluster kafka: no message would be acknowledged: 2 copies must have it, and there are 1"
+    assert refused["physical"] not in kafka.topics()
+    answer = daemon.admin.post(f"{ACME}/topics", {"name": "here", "cluster": "local", "replication": 1})
+    assert answer.status == 422 and answer.code == "UNSUPPORTED_BY_BACKEND" and '"local" keeps no copies' in answer.json["detail"]
+    answer = daemon.admin.post(f"{ACME}/topics", {"name": "low", "replication": 1, "durability": "D3"})
+    assert answer.status == 422 and "at most class D1" in answer.json["detail"]
+
+
 def test_partitions_grow(registered, kafka):
     daemon = registered.world(cluster="kafka", partitions=2)
     name = physical(daemon, "topics/orders")

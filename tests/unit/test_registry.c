@@ -63,7 +63,8 @@ static enum code vet(void *ctx, const struct model_object *draft, const struct c
 	return CODE_OK;
 }
 
-static enum durability durability(void *ctx, const struct cluster *cluster)
+static enum durability durability(void *ctx, const struct topic *topic,
+				  const struct cluster *cluster)
 {
 	return strcmp(cluster->name, "weak") == 0 ? DURABILITY_D1 : DURABILITY_D2;
 }
@@ -323,6 +324,37 @@ static void topics_grow(void)
 	CHECK_EQ(number_of("partitions"), 6);
 	CHECK_STR(text_of("state"), "ready");
 	CHECK_STR(text_of("state_reason"), "no");
+	end();
+}
+
+static void copies_of_a_topic(void)
+{
+	const struct topic *topic;
+
+	acme();
+	CHECK_EQ(create(REGISTRY_TOPIC, "acme",
+			"{\"name\":\"orders\",\"replication\":2,\"min_insync\":3}"),
+		 CODE_BAD_REQUEST);
+	CHECK_EQ(create(REGISTRY_TOPIC, "acme", "{\"name\":\"orders\",\"replication\":0}"),
+		 CODE_BAD_REQUEST);
+	CHECK_EQ(create(REGISTRY_TOPIC, "acme",
+			"{\"name\":\"orders\",\"replication\":3,\"min_insync\":2}"),
+		 CODE_OK);
+	CHECK_EQ(number_of("replication"), 3);
+	CHECK_EQ(number_of("min_insync"), 2);
+	CHECK_EQ(create(REGISTRY_GROUP, "acme", "{\"name\":\"billing\",\"topic\":\"orders\"}"),
+		 CODE_OK);
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"replication\":2}"), CODE_CONFLICT);
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"min_insync\":null}"), CODE_CONFLICT);
+	CHECK_EQ(put(REGISTRY_TOPIC, "acme", "orders", "{\"replication\":3}"), CODE_OK);
+	catalog_follows();
+	topic = catalog_topic_by_name(catalog, 2, "billing.dead");
+	CHECK_EQ(topic->replication, 3); // as safe as the messages were
+	CHECK_EQ(topic->min_insync, 2);
+	model_unref(topic);
+	CHECK_EQ(create(REGISTRY_TOPIC, "acme", "{\"name\":\"other\",\"replication\":null}"),
+		 CODE_OK);
+	CHECK(json_is_null(json_object_get(result.body, "replication")));
 	end();
 }
 
@@ -1607,8 +1639,8 @@ static void directory_remove(void)
 }
 
 UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_and_groups),
-	  UNIT_CASE(topics_grow), UNIT_CASE(changes_are_told), UNIT_CASE(group_rules),
-	  UNIT_CASE(limits_of_a_tenant), UNIT_CASE(clusters_bound),
+	  UNIT_CASE(topics_grow), UNIT_CASE(changes_are_told), UNIT_CASE(copies_of_a_topic),
+	  UNIT_CASE(group_rules), UNIT_CASE(limits_of_a_tenant), UNIT_CASE(clusters_bound),
 	  UNIT_CASE(physical_names_tell_registries_apart), UNIT_CASE(credentials_stay_secret),
 	  UNIT_CASE(access_keys), UNIT_CASE(deletion_in_use), UNIT_CASE(deletion_of_a_group),
 	  UNIT_CASE(deletion_order), UNIT_CASE(deletion_of_a_tenant),
