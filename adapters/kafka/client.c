@@ -1,5 +1,6 @@
 #include "adapters/kafka/client.h"
 
+#include "core/base/clock.h"
 #include "core/base/util.h"
 
 #include <errno.h>
@@ -8,16 +9,60 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLL_MS 100
+#define POLL_MS       100
+#define TELL_NS       (60 * S_NS)
+#define AFTERWARDS_NS (2 * S_NS) // for what was not read meanwhile to be answered
 
 struct client {
 	rd_kafka_t *handle;
 	rd_kafka_queue_t *queue;
 	pthread_t thread;
-	bool stopping; // atomic
+	bool stopping;         // atomic
+	uint64_t throttled_ns; // atomic
+	uint64_t told_ns;      // who serves it: when it was last told that it is throttled
 	struct client_config config;
 	char name[16];
 };
+
+uint64_t client_throttled_ns(const struct client *client)
+{
+	return __atomic_load_n(&client->throttled_ns, __ATOMIC_ACQUIRE);
+}
+
+static bool is_throttled(const struct client *client)
+{
+	return clock_now_ns() < client_throttled_ns(client);
+}
+
+// Comes by the main queue, as events do.
+static void on_throttle(rd_kafka_t *handle, const char *broker, int32_t id, int throttle_ms,
+			void *opaque)
+{
+	uint64_t now_ns = clock_now_ns(),
+		 wait_ns = (uint64_t)MIN(throttle_ms, CLIENT_SILENCE_MS) * MS_NS;
+	struct client *client = opaque;
+
+	if (throttle_ms <= 0)
+		return; // over, for what was asked
+	__atomic_store_n(&client->throttled_ns, now_ns + wait_ns + AFTERWARDS_NS, __ATOMIC_RELEASE);
+	if (client->told_ns && now_ns - client->told_ns < TELL_NS)
+		return;
+	client->told_ns = now_ns;
+	log_warn(client->config.log, "KAFKA-THROTTLED",
+		 "broker %s lets client mqpaas-%s wait for %d ms: it is over a quota", broker,
+		 client->config.role, throttle_ms);
+}
+
+// Such an event is the end of a connection that was not read any more.
+static bool is_silence(const struct client *client, rd_kafka_event_t *event)
+{
+	rd_kafka_resp_err_t error = rd_kafka_event_error(event);
+
+	return rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR &&
+	       (error == RD_KAFKA_RESP_ERR__TIMED_OUT ||
+		error == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT) &&
+	       is_throttled(client);
+}
 
 static void log_line(const struct client *client, rd_kafka_event_t *event)
 {
@@ -30,6 +75,8 @@ static void log_line(const struct client *client, rd_kafka_event_t *event)
 	// go, and brokers that start ask for patience.
 	if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 ||
 	    strcmp(facility, "PARTCNT") == 0 || strstr(text, ": retrying"))
+		return;
+	if (strcmp(facility, "REQTMOUT") == 0 && is_throttled(client))
 		return;
 	if (level <= 3)
 		log_error(client->config.log, "KAFKA-CLIENT", "%s: %s", facility, text);
@@ -46,7 +93,7 @@ static bool serve_one(struct client *client, int wait_ms)
 		return false;
 	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LOG)
 		log_line(client, event);
-	else
+	else if (!is_silence(client, event))
 		client->config.event(client->config.ctx, event);
 	rd_kafka_event_destroy(event);
 	return true;
@@ -104,6 +151,8 @@ int client_start(const struct client_config *config, struct client **ret, char *
 	snprintf(client->name, sizeof client->name, "kafka-%s", config->role);
 	if (!conf || !conf_fill(conf, config, ret_error))
 		goto fail;
+	rd_kafka_conf_set_opaque(conf, client);
+	rd_kafka_conf_set_throttle_cb(conf, on_throttle);
 	client->handle = rd_kafka_new(config->type, conf, text, sizeof text);
 	if (!client->handle) {
 		*ret_error = strdup(text);

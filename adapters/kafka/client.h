@@ -5,6 +5,13 @@
 #include "adapters/kafka/options.h"
 #include "core/base/log.h"
 
+// The longest that an answer is waited for on a connection that carries messages; then there is
+// another connection. Brokers make who is over a quota wait by not reading its connection, and when
+// a quota is set on a busy client they do so for minutes, because what was sent before counts. The
+// quota looks back over 11 s (quota.window.num): who has said nothing for so long is under it.
+#define CLIENT_SILENCE_MS   12000
+#define CLIENT_SILENCE_TEXT "12000"
+
 struct client;
 
 struct client_config {
@@ -25,5 +32,7 @@ int client_start(const struct client_config *config, struct client **ret, char *
 rd_kafka_t *client_handle(const struct client *client);
 rd_kafka_queue_t *client_queue(const struct client *client); // the main queue, for admin calls
 void client_serve(struct client *client);                    // what has come; never blocks
+// Until when a broker may let it wait because of a quota; 0 or past: none does. @thread any
+uint64_t client_throttled_ns(const struct client *client);
 // Stops the thread, then destroys the handle. What is under way must have ended. Blocks.
 void client_stop(struct client *client); // accepts NULL

@@ -76,14 +76,26 @@ static void forget_wake(struct fetcher *fetcher, struct list *item)
 
 // ---- consumer handles
 
+static bool is_throttled(const struct fetcher *fetcher)
+{
+	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+		if (fetcher->clients[i] &&
+		    clock_now_ns() < client_throttled_ns(fetcher->clients[i]))
+			return true;
+	return false;
+}
+
 static void on_event(void *ctx, rd_kafka_event_t *event)
 {
 	struct fetcher *fetcher = ctx;
 
 	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR)
 		return;
-	if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+	if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
 		fetcher->down = true;
+		if (is_throttled(fetcher))
+			return; // or it was us who hung up
+	}
 	log_warn(fetcher->adapter->log, "KAFKA-CLUSTER", "%s", rd_kafka_event_error_string(event));
 }
 
@@ -105,6 +117,7 @@ static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error
 		{"queued.max.messages.kbytes", queue},
 		{"queued.min.messages", "100000"},
 		{"fetch.error.backoff.ms", "100"},
+		{"socket.timeout.ms", CLIENT_SILENCE_TEXT},
 		// Since 2.2; before, see stream.c.
 		{rd_kafka_version() >= 0x020200ff ? "fetch.queue.backoff.ms" : NULL, "10"},
 		{NULL, NULL},
@@ -286,15 +299,18 @@ static bool lane_room(struct fetcher *fetcher, uint64_t now_ns)
 static bool place_one(struct follow *follow, uint64_t now_ns)
 {
 	struct fetcher *fetcher = follow->fetcher;
-	bool closed[FOLLOW_LANES];
+	struct follow_handles handles = {.down = fetcher->down};
 	enum lane_verdict verdict;
 	uint64_t offset;
 	size_t lane;
 
 	pthread_mutex_lock(&fetcher->lock);
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
-		closed[i] = now_ns < follow->retry_ns || is_taken(follow, i);
-	verdict = follow_look(follow, closed, fetcher->down, now_ns, &lane, &offset);
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		handles.closed[i] = now_ns < follow->retry_ns || is_taken(follow, i);
+		if (fetcher->clients[i])
+			handles.throttled_ns[i] = client_throttled_ns(fetcher->clients[i]);
+	}
+	verdict = follow_look(follow, &handles, now_ns, &lane, &offset);
 	pthread_mutex_unlock(&fetcher->lock);
 	if (verdict == LANE_PUT && !follow->streams[lane] && !lane_room(fetcher, now_ns))
 		verdict = LANE_NONE;

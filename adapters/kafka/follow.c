@@ -3,7 +3,8 @@
 #include "core/base/clock.h"
 
 // Then a fetch is answered, whatever is known: that nothing can be said yet of a position at which
-// the log ended when it was last heard of, or that the cluster does not answer.
+// the log ended when it was last heard of, or while a quota lets us wait, or that the cluster does
+// not answer.
 #define PATIENCE_END_NS S_NS
 #define PATIENCE_NS     (4 * S_NS)
 #define NEAR_BYTES      (8ull << 20)
@@ -102,14 +103,22 @@ static bool is_end(const struct follow *follow, uint64_t offset)
 	return false;
 }
 
-// The request may be younger than `now_ns`.
-static bool is_late(const struct follow *follow, const struct follow_request *request, bool down,
-		    uint64_t now_ns, enum code *ret_code)
+static bool is_throttled(const struct follow_handles *handles, uint64_t now_ns)
 {
-	bool end = now_ns >= request->since_ns + PATIENCE_END_NS && !down &&
+	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+		if (now_ns < handles->throttled_ns[i])
+			return true;
+	return false;
+}
+
+// The request may be younger than `now_ns`.
+static bool is_late(const struct follow *follow, const struct follow_request *request,
+		    const struct follow_handles *handles, uint64_t now_ns, enum code *ret_code)
+{
+	bool end = now_ns >= request->since_ns + PATIENCE_END_NS && !handles->down &&
 		   is_end(follow, request->fetch->offset);
 
-	*ret_code = end ? CODE_OK : CODE_BACKEND_DOWN;
+	*ret_code = end || is_throttled(handles, now_ns) ? CODE_OK : CODE_BACKEND_DOWN;
 	return end || now_ns >= request->since_ns + PATIENCE_NS;
 }
 
@@ -124,32 +133,33 @@ static uint64_t near_of(const struct stream *stream)
 	return MAX(MIN(near, NEAR_MOST), NEAR_LEAST);
 }
 
-static void lanes_note(const struct follow *follow, const bool *closed,
+static void lanes_note(const struct follow *follow, const struct follow_handles *handles,
 		       struct lane lanes[FOLLOW_LANES])
 {
 	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
 		const struct stream *stream = follow->streams[i];
 
-		lanes[i] = (struct lane){.closed = closed[i]};
+		lanes[i] = (struct lane){.closed = handles->closed[i]};
 		if (stream)
 			lanes[i] = (struct lane){.there = true,
 						 .served = stream->served,
 						 .next = stream->ring.next,
 						 .near = near_of(stream),
 						 .since_ns = stream->since_ns,
-						 .used_ns = stream->used_ns};
+						 .used_ns = stream->used_ns,
+						 .throttled_ns = handles->throttled_ns[i]};
 	}
 }
 
-enum lane_verdict follow_look(struct follow *follow, const bool *closed, bool down, uint64_t now_ns,
-			      size_t *ret_lane, uint64_t *ret_offset)
+enum lane_verdict follow_look(struct follow *follow, const struct follow_handles *handles,
+			      uint64_t now_ns, size_t *ret_lane, uint64_t *ret_offset)
 {
 	struct lane lanes[FOLLOW_LANES];
 	struct follow_request *first = NULL;
 	enum lane_verdict verdict = LANE_WAIT;
 	bool gone = follow_is_gone(follow), wake;
 
-	lanes_note(follow, closed, lanes);
+	lanes_note(follow, handles, lanes);
 	LIST_FOREACH(node, next, &follow->requests)
 	{
 		struct follow_request *request = LIST_ENTRY(node, struct follow_request, node);
@@ -161,7 +171,7 @@ enum lane_verdict follow_look(struct follow *follow, const bool *closed, bool do
 			request_answer(request, CODE_NOT_FOUND);
 		} else if (follow_answer(follow, request->fetch, now_ns, &wake)) {
 			request_end(request);
-		} else if (is_late(follow, request, down, now_ns, &code)) {
+		} else if (is_late(follow, request, handles, now_ns, &code)) {
 			request_answer(request, code);
 		} else if (lane_choose(lanes, FOLLOW_LANES, offset, now_ns, &lane) == LANE_WAIT) {
 			++lanes[lane].waiting;

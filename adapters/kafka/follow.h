@@ -14,6 +14,13 @@ struct follow_request {
 	uint64_t since_ns;
 };
 
+// What is known of the consumer handles, for one partition.
+struct follow_handles {
+	bool closed[FOLLOW_LANES];           // no stream can begin there now
+	uint64_t throttled_ns[FOLLOW_LANES]; // until then a broker may let it wait
+	bool down;                           // no broker has been reached since somebody was heard
+};
+
 struct follow {
 	struct fetcher *fetcher;
 	struct kafka_partition *partition; // under the lock; NULL: forgotten
@@ -39,8 +46,8 @@ bool follow_answer(struct follow *follow, struct log_fetch *fetch, uint64_t now_
 bool follow_wait(struct follow *follow, struct log_fetch *fetch, uint64_t now_ns);
 // Answers who can be answered, and who has waited too long or for what is gone, and finds out what
 // to do for the first of the others. LANE_WAIT: nothing.
-enum lane_verdict follow_look(struct follow *follow, const bool *closed, bool down, uint64_t now_ns,
-			      size_t *ret_lane, uint64_t *ret_offset);
+enum lane_verdict follow_look(struct follow *follow, const struct follow_handles *handles,
+			      uint64_t now_ns, size_t *ret_lane, uint64_t *ret_offset);
 // Ends who waits for the stream, which has failed.
 void follow_fail(struct follow *follow, const struct stream *stream, uint64_t now_ns);
 void follow_end_all(struct follow *follow, enum code code);

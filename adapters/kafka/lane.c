@@ -11,7 +11,11 @@ bool lane_may_leave(const struct lane *lane, uint64_t now_ns)
 
 	if (!lane->waiting && now_ns >= last_ns + LANE_GAP_NS)
 		return true;
-	return now_ns >= lane->since_ns + (lane->served ? LANE_TURN_NS : LANE_DEAD_NS);
+	if (lane->served)
+		return now_ns >= lane->since_ns + LANE_TURN_NS;
+	// To put it elsewhere would not bring anything sooner, and nobody would ever be served.
+	last_ns = lane->throttled_ns > lane->since_ns ? lane->throttled_ns : lane->since_ns;
+	return now_ns >= last_ns + LANE_DEAD_NS;
 }
 
 enum lane_verdict lane_choose(const struct lane *lanes, size_t count, uint64_t offset,

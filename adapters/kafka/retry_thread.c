@@ -167,10 +167,15 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 int retry_stores_start(struct adapter *adapter, char **ret_error)
 {
 	static const char *const settings[][2] = {
-		{"enable.partition.eof", "true"},  {"auto.offset.reset", "error"},
-		{"queued.min.messages", "100000"}, {"queued.max.messages.kbytes", "16384"},
-		{"fetch.wait.max.ms", "20"},       {"check.crcs", "true"},
-		{"enable.auto.commit", "false"},   {NULL, NULL},
+		{"enable.partition.eof", "true"},
+		{"auto.offset.reset", "error"},
+		{"queued.min.messages", "100000"},
+		{"queued.max.messages.kbytes", "16384"},
+		{"fetch.wait.max.ms", "20"},
+		{"check.crcs", "true"},
+		{"enable.auto.commit", "false"},
+		{"socket.timeout.ms", CLIENT_SILENCE_TEXT},
+		{NULL, NULL},
 	};
 	const struct client_config config = {.options = &adapter->options,
 					     .type = RD_KAFKA_CONSUMER,

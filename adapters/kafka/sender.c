@@ -51,6 +51,7 @@ static int client_make(struct adapter *adapter, struct client **ret, char **ret_
 		{"message.max.bytes", "1000000000"},
 		{"batch.size", batch},
 		{"reconnect.backoff.max.ms", "500"},
+		{"socket.timeout.ms", CLIENT_SILENCE_TEXT},
 		{"topic.metadata.refresh.interval.ms", "30000"},
 		// How long a topic that is not there may be about to come.
 		{"topic.metadata.propagation.max.ms", "5000"},

@@ -14,6 +14,8 @@ from history.resets import Resetter
 
 pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
 RATES = 1000, 250  # beside a broker on the same two cores; the second sends two at a time and waits for each pair
+# Beyond the quota, but not so far that one partition has more to read than an answer may hold; and what everybody does meanwhile at least.
+THROTTLED, SLOWLY = {"rates": (200, 200), "sync": 0, "body": 100}, 6
 EVERY_S = 20  # kafka.kill.dup
 RECOVER_P95_S, KILL_DUPLICATES = 2, 0.0001
 
@@ -172,3 +174,18 @@ def test_topics_changed_underneath(load, kafka):
                 load.daemon.start()
     report = clean(load.finish())
     assert report.seen["deleted unread"], report
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("quota", [("producer_byte_rate", 20000), ("consumer_byte_rate", 20000), ("request_percentage", 1)], ids=lambda quota: quota[0].split("_")[0])
+def test_throttled(load, kafka, quota):
+    """By a quota of the broker, which lets who was busy wait for minutes: all goes on slowly, and as before soon after it is gone."""
+    load = load(quota[0].replace("_", "-")).start(**THROTTLED)
+    for _ in range(times(2, 10)):
+        load.progress(500)
+        with load.fault("throttled"), kafka.throttled(**dict([quota])):
+            load.progress(SLOWLY)
+            load.progress(SLOWLY)
+    clean(load.finish())
+    assert load.daemon.events("KAFKA-THROTTLED")
+    assert not load.daemon.events("KAFKA-CIRCUIT"), "who is slow is not away"

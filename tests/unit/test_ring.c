@@ -217,6 +217,10 @@ static void lanes_take_turns(void)
 	expect_lane(lanes, 99, LANE_NONE, 0);
 	lanes[1].since_ns = NOW_NS - LANE_DEAD_NS;
 	expect_lane(lanes, 99, LANE_PUT, 1);
+	lanes[1].throttled_ns = NOW_NS + S_NS; // it will bring something no sooner elsewhere
+	expect_lane(lanes, 99, LANE_NONE, 0);
+	lanes[1].throttled_ns = NOW_NS - LANE_DEAD_NS;
+	expect_lane(lanes, 99, LANE_PUT, 1);
 }
 
 UNIT_MAIN(UNIT_CASE(what_is_covered_is_answered), UNIT_CASE(limits_are_kept),
