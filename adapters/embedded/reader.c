@@ -15,7 +15,8 @@
 
 struct reader {
 	pthread_t threads[THREADS_MAX];
-	unsigned thread_count;
+	unsigned thread_count, threads_most;
+	unsigned resting, waiting; // threads; jobs
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct log_job *jobs, **jobs_end;
@@ -30,11 +31,14 @@ static void *reader_thread(void *ctx)
 	for (;;) {
 		struct log_job *job;
 
+		++reader->resting;
 		while (!reader->jobs && !reader->stopping)
 			pthread_cond_wait(&reader->wake, &reader->lock);
+		--reader->resting;
 		job = reader->jobs;
 		if (!job)
 			break;
+		--reader->waiting;
 		reader->jobs = job->next;
 		if (!reader->jobs)
 			reader->jobs_end = &reader->jobs;
@@ -46,24 +50,34 @@ static void *reader_thread(void *ctx)
 	return NULL;
 }
 
+static int thread_start(struct reader *reader)
+{
+	pthread_t *thread = &reader->threads[reader->thread_count];
+	int r = pthread_create(thread, NULL, reader_thread, reader);
+
+	if (r)
+		return -r;
+	pthread_setname_np(*thread, "store-read");
+	++reader->thread_count;
+	return 0;
+}
+
+// One thread is there always; the others are started when all are busy.
 int reader_start(unsigned threads, struct reader **ret)
 {
 	struct reader *reader = calloc(1, sizeof *reader);
+	int r;
 
 	if (!reader)
 		return -ENOMEM;
 	reader->jobs_end = &reader->jobs;
 	pthread_mutex_init(&reader->lock, NULL);
 	pthread_cond_init(&reader->wake, NULL);
-	while (reader->thread_count < MIN(threads, THREADS_MAX)) {
-		int r = pthread_create(&reader->threads[reader->thread_count], NULL, reader_thread,
-				       reader);
-
-		if (r) {
-			reader_stop(reader);
-			return -r;
-		}
-		pthread_setname_np(reader->threads[reader->thread_count++], "store-read");
+	reader->threads_most = MIN(threads, THREADS_MAX);
+	r = thread_start(reader);
+	if (r < 0) {
+		reader_stop(reader);
+		return r;
 	}
 	*ret = reader;
 	return 0;
@@ -90,6 +104,8 @@ void reader_run(struct reader *reader, struct log_job *job)
 	pthread_mutex_lock(&reader->lock);
 	*reader->jobs_end = job;
 	reader->jobs_end = &job->next;
+	if (++reader->waiting > reader->resting && reader->thread_count < reader->threads_most)
+		thread_start(reader); // if it cannot be, the job has its turn later
 	pthread_cond_signal(&reader->wake);
 	pthread_mutex_unlock(&reader->lock);
 }
