@@ -1,10 +1,13 @@
 // Consumes through the SDK, and measures how long messages are on their way.
 //
 //   bench_deliver address= key= secret= group= messages=N
+//   bench_deliver address= key= secret= group= messages=N groups=N
 //   bench_deliver address= key= secret= group= topic= seconds=N [rate=N] [size=BYTES]
 //
 // Each message is settled by its own handle. The first form takes what is there and prints messages
-// and seconds from the first delivery to the last. The second sends too, evenly at `rate` a second
+// and seconds from the first delivery to the last. The second has so many groups, named GROUP-0 and
+// so on, of which each takes so many messages; it says `ready` on standard error once all are open.
+// The third sends too, evenly at `rate` a second
 // (0: as fast as it may), and prints from when a message was due to be sent to its callback the
 // percentiles in ns: the moment travels in the body, sender and receiver are one process, and a
 // sender that is late is not forgiven.
@@ -24,6 +27,7 @@
 #define SLICE_NS   (50000ull)  // an even sender wakes up so often
 #define PREFETCH   65536u
 #define BODY_BYTES (64u << 20)
+#define LEAST      256u // messages of a consumer among many
 
 static uint64_t delivered, first_ns, last_ns; // by the consumer's thread; `delivered` atomic
 static bool is_timed;
@@ -31,7 +35,7 @@ static struct histogram latency;
 
 static enum mqp_verdict on_message(struct mqp_message *message, void *arg)
 {
-	uint64_t count = __atomic_load_n(&delivered, __ATOMIC_RELAXED);
+	uint64_t count = __atomic_fetch_add(&delivered, 1, __ATOMIC_RELEASE);
 
 	(void)arg;
 	if (is_timed) {
@@ -43,23 +47,43 @@ static enum mqp_verdict on_message(struct mqp_message *message, void *arg)
 		last_ns = count % 64 == 0 ? clock_now_ns() : last_ns;
 		first_ns = count ? first_ns : last_ns;
 	}
-	__atomic_store_n(&delivered, count + 1, __ATOMIC_RELEASE);
 	return MQP_VERDICT_ACK;
 }
 
-static struct mqp_consumer *open_consumer(const struct args *args, struct mqp_client *client)
+static struct mqp_consumer *open_consumer(struct mqp_client *client, const char *group,
+					  uint64_t groups)
 {
 	struct mqp_consumer_config config;
 	struct mqp_consumer *consumer;
 
 	mqp_consumer_config_init(&config, sizeof config);
-	config.group = args_text(args, "group", NULL);
+	config.group = group;
 	config.callback = on_message;
-	config.prefetch_messages = PREFETCH;
-	config.prefetch_bytes = BODY_BYTES;
+	config.prefetch_messages = MAX(PREFETCH / (uint32_t)groups, LEAST);
+	config.prefetch_bytes = BODY_BYTES / (uint32_t)groups;
 	app_check(mqp_consumer_new(client, &config, &consumer), "consumer");
-	app_check(mqp_consumer_ready(consumer, APP_WAIT_MS), "group");
 	return consumer;
+}
+
+static struct mqp_consumer **open_consumers(const struct args *args, struct mqp_client *client,
+					    uint64_t groups)
+{
+	struct mqp_consumer **consumers = calloc(groups, sizeof(struct mqp_consumer *));
+	const char *name = args_text(args, "group", NULL);
+
+	if (!consumers)
+		die("out of memory");
+	for (uint64_t i = 0; i < groups; ++i) {
+		char group[128];
+
+		snprintf(group, sizeof group, "%s-%llu", name, (unsigned long long)i);
+		consumers[i] = open_consumer(client, groups > 1 ? group : name, groups);
+	}
+	for (uint64_t i = 0; i < groups; ++i)
+		app_check(mqp_consumer_ready(consumers[i], APP_WAIT_MS), "group");
+	if (groups > 1)
+		fprintf(stderr, "ready\n");
+	return consumers;
 }
 
 static void wait_for(uint64_t count)
@@ -129,24 +153,27 @@ int main(int argc, char **argv)
 	struct args args = {argc, argv};
 	struct mqp_client *client = app_connect(&args);
 	struct mqp_producer *producer = NULL;
-	uint64_t count, used_ns = app_cpu_ns();
-	struct mqp_consumer *consumer;
+	uint64_t count, used_ns = app_cpu_ns(), groups = args_number(&args, "groups", 1);
+	struct mqp_consumer **consumers;
 
 	histogram_init(&latency);
 	is_timed = args_text(&args, "topic", "")[0] != '\0';
 	if (is_timed)
 		producer = app_producer(&args, client);
-	consumer = open_consumer(&args, client);
+	consumers = open_consumers(&args, client, groups);
 	if (is_timed)
 		first_ns = clock_now_ns();
-	count = is_timed ? send_all(&args, producer) : args_number(&args, "messages", 1);
+	count = is_timed ? send_all(&args, producer) : groups * args_number(&args, "messages", 1);
 	wait_for(count);
 	if (is_timed)
 		last_ns = clock_now_ns();
 	count = __atomic_load_n(&delivered, __ATOMIC_ACQUIRE);
-	app_check(mqp_consumer_close(consumer, APP_WAIT_MS), "close");
+	for (uint64_t i = 0; i < groups; ++i)
+		app_check(mqp_consumer_close(consumers[i], APP_WAIT_MS), "close");
 	print(count, (double)(last_ns - first_ns) / 1e9, app_cpu_ns() - used_ns);
-	mqp_consumer_free(consumer);
+	for (uint64_t i = 0; i < groups; ++i)
+		mqp_consumer_free(consumers[i]);
+	free(consumers);
 	mqp_producer_free(producer);
 	mqp_client_free(client);
 	return 0;

@@ -1,7 +1,11 @@
 """Topics on a real Kafka, beside an application that talks to the same broker itself: librdkafka with the settings of the proxy's own producer."""
 import contextlib
 import itertools
+import pathlib
+import re
 import resource
+import subprocess
+import time
 
 import kafka
 import lab
@@ -42,9 +46,9 @@ class Side:
 
 
 @contextlib.contextmanager
-def side_by_side():
+def side_by_side(*options):
     with lab.folder() as path:
-        broker = kafka.Kafka(path + "/broker", *BROKER).up()
+        broker = kafka.Kafka(path + "/broker", *BROKER, *options).up()
         try:
             with lab.service("kafka", backend={"bootstrap": broker.bootstrap}) as service:
                 yield Side(broker, service)
@@ -148,3 +152,63 @@ def consume(bench):
             ours = lab.rate(lab.load("deliver", **reader, messages=messages))
             direct = lab.rate(side.direct(own, mode="consume", messages=messages))
             yield {"kafka.consume": Sample(ours / direct, direct)}
+
+
+def thread_names(pid):
+    return [path.read_text(encoding="ascii").strip() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/comm")]
+
+
+@contextlib.contextmanager
+def readers(service, groups, messages):
+    """Opens so many groups of the topic "read" in a program of its own, each to take so many messages; waits for its end."""
+    for number in range(groups):
+        service.group(f"readers-{number}", "read")
+    values = {"address": service.address, **service.key, "group": "readers", "groups": groups, "messages": messages}
+    with subprocess.Popen([lab.program("deliver"), *lab.arguments(values)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            said = program.stderr.readline()
+            if said != "ready\n":
+                raise RuntimeError(f"the groups were not opened: {said}")
+            yield
+            if program.wait(lab.PROGRAM_SECONDS):
+                raise RuntimeError(f"bench_deliver {values}: {program.stderr.read()[-2000:]}")
+        finally:
+            program.kill()
+
+
+@group(Figure("kafka.threads", "threads of the daemon, all of them, with 1,000 groups that follow a topic on a cluster of three nodes", "threads", 32, most=True))
+def threads(bench):
+    groups = bench.pick(1000, 50)
+    with side_by_side("--nodes", "3") as side:
+        target = side.topic("read")
+        with readers(side.service, groups, 5):
+            lab.load("load", **target, rate=10, seconds=1)
+        for _ in bench.rounds():
+            time.sleep(0.2)
+            yield {"kafka.threads": Sample(len(thread_names(side.service.pid)))}
+
+
+def received_bytes(side):
+    """What came in on the daemon's connections to the broker so far, as the kernel counts it."""
+    port = side.broker.bootstrap.rsplit(":", 1)[1]
+    told = subprocess.run(["ss", "-tinpHO", f"dport = :{port}"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+    own = [line for line in told.splitlines() if f"pid={side.service.pid}," in line]
+    return sum(int(found[1]) for line in own if (found := re.search(r"\bbytes_received:(\d+)", line)))
+
+
+def stored_bytes(side, name):
+    """The size of a topic in the broker's log."""
+    physical = side.service.daemon.admin.get(f"/api/v1/tenants/bench/topics/{name}").json["physical"]
+    return sum(path.stat().st_size for path in pathlib.Path(side.broker.folder).glob(f"node-1/data/{physical}-*/*.log"))
+
+
+@group(Figure("kafka.fanout.bytes", "bytes that the daemon receives from the broker while 100 groups read one topic from its beginning, over the topic's bytes there", "ratio", 1.1, most=True, beside="bytes, the topic"))
+def fanout(bench):
+    seconds, rate = bench.pick((3, 16000), (1, 4000))
+    for _ in bench.rounds():
+        with side_by_side() as side:
+            filled = lab.load("load", **side.topic("read"), size=1000, rate=rate, seconds=seconds)["messages"]
+            topic, before = stored_bytes(side, "read"), received_bytes(side)
+            with readers(side.service, 100, filled):
+                pass
+            yield {"kafka.fanout.bytes": Sample((received_bytes(side) - before) / topic, topic)}
