@@ -25,8 +25,13 @@ struct reset {
 static void reset_end(struct reset *reset, enum code code, const char *text)
 {
 	struct group_job *group = reset->group;
-	json_t *answer = code == CODE_OK ? json_pack("{s:O}", "partitions", group->moved) : NULL;
+	json_t *answer = NULL;
 
+	if (code == CODE_OK) {
+		// Given away: who gets the answer drops it on a thread of its own.
+		answer = json_pack("{s:o}", "partitions", group->moved);
+		group->moved = NULL;
+	}
 	kafka_job_end(group, code, answer, text); // the text may be in what is freed below
 	for (uint32_t i = 0; i < reset->fences.count; ++i)
 		free(reset->fences.items[i].value);
