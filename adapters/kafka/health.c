@@ -7,7 +7,6 @@
 #include "adapters/kafka/breaker.h"
 #include "adapters/kafka/call.h"
 #include "adapters/kafka/facts.h"
-#include "adapters/kafka/sender.h"
 
 #include <errno.h>
 
@@ -204,7 +203,6 @@ void health_error(struct adapter *adapter, rd_kafka_event_t *event)
 	pthread_mutex_unlock(&health->lock);
 	if (probe)
 		probe_start(health);
-	sender_check(adapter); // it may be a fatal one
 }
 
 void kafka_state(struct adapter *adapter, struct adapter_state *ret)

@@ -48,7 +48,6 @@ static void adapter_free(struct adapter *adapter)
 	retry_stores_free(adapter->retries);
 	fetcher_free(adapter->fetcher);
 	sender_stop(adapter);
-	client_stop(adapter->producer);
 	coordinators_stop(adapter);
 	client_stop(adapter->admin);
 	health_stop(adapter->health);
@@ -99,9 +98,9 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (r >= 0)
 		r = coordinators_start(adapter, ret_error);
 	if (r >= 0)
-		r = sender_start(adapter, ret_error);
-	if (r >= 0)
 		r = kafka_questions_start(adapter);
+	if (r >= 0)
+		r = sender_start(adapter, ret_error);
 	if (r >= 0)
 		r = known_groups_start(adapter);
 	if (r >= 0)

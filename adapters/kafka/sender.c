@@ -15,11 +15,11 @@
 #define GROWN_MS      2000
 
 struct sender {
-	pthread_rwlock_t lock; // written by who replaces `client`
+	pthread_rwlock_t lock; // written by who replaces `client`, and by who begins and ends it
 	struct client *client;
 	struct client *retired; // its messages have ended; NULL: none
 	bool replacing;         // atomic
-	bool stopping;          // atomic: nothing is replaced any more
+	bool stopping;          // nothing is replaced any more
 	uint64_t replaced_ns;   // atomic
 	struct kafka_question question;
 };
@@ -30,7 +30,10 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 
 	switch (rd_kafka_event_type(event)) {
 	case RD_KAFKA_EVENT_DR: kafka_delivered(adapter, event); break;
-	case RD_KAFKA_EVENT_ERROR: health_error(adapter, event); break;
+	case RD_KAFKA_EVENT_ERROR:
+		health_error(adapter, event);
+		sender_check(adapter); // it may be a fatal one
+		break;
 	default: kafka_call_event(event); break;
 	}
 }
@@ -88,7 +91,9 @@ int sender_start(struct adapter *adapter, char **ret_error)
 	pthread_rwlockattr_destroy(&attributes);
 	adapter->sender = sender;
 	r = client_make(adapter, &adapter->producer, ret_error);
-	__atomic_store_n(&sender->client, adapter->producer, __ATOMIC_RELEASE);
+	pthread_rwlock_wrlock(&sender->lock);
+	sender->client = adapter->producer;
+	pthread_rwlock_unlock(&sender->lock);
 	return r;
 }
 
@@ -102,12 +107,16 @@ static void purge(struct client *client)
 void sender_drain(struct adapter *adapter, int wait_ms)
 {
 	struct sender *sender = adapter->sender;
+	struct client *client;
 
-	if (!sender || !sender->client)
+	if (!sender)
 		return;
-	__atomic_store_n(&sender->stopping, true, __ATOMIC_RELEASE);
-	if (rd_kafka_flush(client_handle(sender->client), wait_ms))
-		purge(sender->client);
+	pthread_rwlock_wrlock(&sender->lock);
+	sender->stopping = true; // who was in sender_check() has asked, nobody else will
+	client = sender->client;
+	pthread_rwlock_unlock(&sender->lock);
+	if (client && rd_kafka_flush(client_handle(client), wait_ms))
+		purge(client);
 }
 
 static void client_retire(struct adapter *adapter, struct client *client)
@@ -124,6 +133,8 @@ void sender_stop(struct adapter *adapter)
 		return;
 	client_retire(adapter, sender->retired);
 	client_retire(adapter, sender->client);
+	client_stop(adapter->producer); // the last thread that may be in sender_check()
+	adapter->producer = NULL;
 	pthread_rwlock_destroy(&sender->lock);
 	free(sender);
 	adapter->sender = NULL;
@@ -219,21 +230,25 @@ static void replace(struct adapter *adapter, struct kafka_question *question)
 	__atomic_store_n(&sender->replacing, false, __ATOMIC_RELEASE);
 }
 
+// With the lock. A handle that is just being made is not there yet.
+static bool is_due(const struct sender *sender)
+{
+	uint64_t replaced_ns = __atomic_load_n(&sender->replaced_ns, __ATOMIC_ACQUIRE);
+
+	return sender->client && !sender->stopping &&
+	       rd_kafka_fatal_error(client_handle(sender->client), NULL, 0) &&
+	       (!replaced_ns || clock_now_ns() - replaced_ns >= PAUSE_NS);
+}
+
+// The question is put with the lock, so that none is put behind sender_drain().
 void sender_check(struct adapter *adapter)
 {
 	struct sender *sender = adapter->sender;
-	uint64_t replaced_ns;
-	bool fatal;
 
-	if (!sender || !__atomic_load_n(&sender->client, __ATOMIC_ACQUIRE) || // just being made
-	    __atomic_load_n(&sender->stopping, __ATOMIC_ACQUIRE))
-		return;
-	fatal = rd_kafka_fatal_error(sender_enter(adapter), NULL, 0) != 0;
-	sender_leave(adapter);
-	replaced_ns = __atomic_load_n(&sender->replaced_ns, __ATOMIC_ACQUIRE);
-	if (!fatal || (replaced_ns && clock_now_ns() - replaced_ns < PAUSE_NS) ||
-	    __atomic_exchange_n(&sender->replacing, true, __ATOMIC_ACQ_REL))
-		return;
-	sender->question.run = replace;
-	kafka_ask(adapter, &sender->question);
+	pthread_rwlock_rdlock(&sender->lock);
+	if (is_due(sender) && !__atomic_exchange_n(&sender->replacing, true, __ATOMIC_ACQ_REL)) {
+		sender->question.run = replace;
+		kafka_ask(adapter, &sender->question);
+	}
+	pthread_rwlock_unlock(&sender->lock);
 }

@@ -11,7 +11,7 @@
 int sender_start(struct adapter *adapter, char **ret_error); // makes adapter->producer, too
 // Ends everything that is under way, after `wait_ms` at the latest. Blocks.
 void sender_drain(struct adapter *adapter, int wait_ms);
-void sender_stop(struct adapter *adapter); // drained before; adapter->producer stays
+void sender_stop(struct adapter *adapter); // drained before
 
 // Between these two the handle and its topics stay what they are. @thread any
 rd_kafka_t *sender_enter(struct adapter *adapter);
@@ -23,5 +23,6 @@ void sender_topic_drop(struct adapter_topic *topic); // with topics_lock: it is 
 // Blocks.
 bool sender_topic_grown(struct adapter_topic *topic, uint32_t partitions);
 
-// Looks whether the handle has to be replaced, and sees to it. @thread any
+// Looks whether the handle has to be replaced, and sees to it. @thread any that sends or hears of
+// it
 void sender_check(struct adapter *adapter);
