@@ -328,12 +328,14 @@ def kafka_contract(path, version, nodes):
             run([kafka, "down", *where])
 
 
+def kafka_contracts(path, options):
+    kafkas = (("3.9.1", 1), ("4.1.0", 1), ("3.9.1", 3)) if options.long else (("3.9.1", 1),)
+    return sum((kafka_contract(path, version, nodes) for version, nodes in kafkas), Result())
+
+
 def suite_contract(options):
     """the same cases against every kind of backend, under the sanitizers: embedded, discard, a real Kafka 3.9 (--long: also three nodes of it, and 4.1)"""
-    result = meson_tests("build-asan", "--suite", "contract")
-    for version, nodes in (("3.9.1", 1), ("4.1.0", 1), ("3.9.1", 3)) if options.long else (("3.9.1", 1),):
-        result += kafka_contract("build-asan", version, nodes)
-    return result
+    return meson_tests("build-asan", "--suite", "contract") + kafka_contracts("build-asan", options)
 
 
 def suite_sim(options):
@@ -381,10 +383,10 @@ def suite_e2e(options):
 
 
 def suite_threads(options):
-    """what has threads, under the thread sanitizer: SDK, contract, the daemon with the SDK (--long: all of unit, contract, end to end)"""
-    if options.long:
-        return meson_tests("build-tsan") + pytest("tests/e2e", "build-tsan", 7200)
-    return meson_tests("build-tsan", "--suite", "sdk", "--suite", "contract") + pytest("tests/e2e/test_sdk.py", "build-tsan", 600)
+    """what has threads, under the thread sanitizer: SDK, contract (also on a real Kafka), the daemon with the SDK (--long: all of unit, contract, end to end)"""
+    selection = () if options.long else ("--suite", "sdk", "--suite", "contract")
+    result = meson_tests("build-tsan", *selection) + kafka_contracts("build-tsan", options)
+    return result + (pytest("tests/e2e", "build-tsan", 7200) if options.long else pytest("tests/e2e/test_sdk.py", "build-tsan", 600))
 
 
 def suite_fuzz(options):
