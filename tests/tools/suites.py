@@ -378,8 +378,8 @@ def pytest(folder, build_name, timeout, long=False):
 def suite_e2e(options):
     """the real binaries over sockets, under the sanitizers: C SDK, Python client, REST (--long: each fault as often as asked for; once more without sanitizers)"""
     if options.long:
-        return pytest("tests/e2e", "build-asan", 10800, True) + pytest("tests/e2e", "build", 1200)
-    return pytest("tests/e2e", "build-asan", 1200)
+        return pytest("tests/e2e", "build-asan", 10800, True) + pytest("tests/e2e", "build", 2400)
+    return pytest("tests/e2e", "build-asan", 2400)
 
 
 def suite_threads(options):
