@@ -103,7 +103,7 @@ struct retry_store {
 	enum retry_presence presence;
 	struct retry_rows rows; // what the topic comes to, up to `next`, and own writes behind it
 	uint64_t next, written; // written: own writes lie before this
-	bool loaded, open, streaming, waits;
+	bool loaded, open, streaming;
 	uint64_t position; // what the stream brings next
 	// What it has brought and nobody wanted yet, a ring; everything from ahead_from on.
 	rd_kafka_message_t *ahead[RETRY_AHEAD];
