@@ -181,7 +181,7 @@ def test_topics_changed_underneath(load, kafka):
 def test_throttled(load, kafka, quota):
     """By a quota of the broker, which lets who was busy wait for minutes: all goes on slowly, and as before soon after it is gone."""
     load = load(quota[0].replace("_", "-")).start(**THROTTLED)
-    for _ in range(times(1, 10)):
+    for _ in range(times(1, 4)):
         load.progress(500)
         with load.fault("throttled"), kafka.throttled(**dict([quota])):
             load.progress(SLOWLY)
