@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adapters/embedded/embedded.h"
+#include "adapters/log/target.h"
 
 struct group_job {
 	struct committer_job job;
@@ -24,11 +25,5 @@ struct group_job *group_job_new(struct adapter *adapter, const struct group *gro
 void group_job_end(struct group_job *job, int r, json_t *answer, const char *text);
 
 // Where a group is to stand in one partition. Positive 1: *ret; 0: it stays.
-enum group_place { PLACE_EARLIEST, PLACE_LATEST, PLACE_TIME, PLACE_POSITIONS };
-struct group_target {
-	enum group_place place;
-	int64_t time_ms;
-	const json_t *positions;
-};
-int group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
-			 const struct store_partition *partition, uint64_t *ret);
+int embedded_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
+			    const struct store_partition *partition, uint64_t *ret);

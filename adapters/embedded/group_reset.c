@@ -6,48 +6,12 @@
 
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/group_job.h"
+#include "adapters/log/standing.h"
 #include "adapters/log/window.h"
 
 #include <errno.h>
 
 #define DELETE_ROWS 1000u // in one transaction
-
-static int target_read(const json_t *to, struct group_target *target)
-{
-	const json_t *time_ms = json_object_get(to, "time_ms"),
-		     *positions = json_object_get(to, "positions");
-
-	if (json_is_true(json_object_get(to, "earliest")))
-		target->place = PLACE_EARLIEST;
-	else if (json_is_true(json_object_get(to, "latest")))
-		target->place = PLACE_LATEST;
-	else if (json_is_integer(time_ms))
-		*target = (struct group_target){.place = PLACE_TIME,
-						.time_ms = json_integer_value(time_ms)};
-	else if (json_is_array(positions))
-		*target = (struct group_target){.place = PLACE_POSITIONS, .positions = positions};
-	else
-		return -EINVAL;
-	return 0;
-}
-
-// Positions from the cursor on, before `to`, that the group has not acknowledged and that are still
-// there.
-static int open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
-		       uint64_t *ret_open, uint64_t *ret_epoch)
-{
-	uint64_t from = MAX(cursor->position, first);
-	struct window window;
-
-	window_init(&window, cursor->position);
-	if (window_decode(&window, cursor->text, ret_epoch) < 0)
-		return -ENOMEM;
-	*ret_open = to > MAX(window_next(&window), from) ? to - MAX(window_next(&window), from) : 0;
-	for (uint64_t offset = from; offset < MIN(to, window_next(&window)); ++offset)
-		*ret_open += window_state_at(&window, offset) != WINDOW_DONE;
-	window_deinit(&window);
-	return 0;
-}
 
 // The epoch stays, so that no receipt of before can be taken for one of after. The rows of the
 // retry store are still there and counted.
@@ -72,7 +36,7 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 {
 	uint64_t group = job->group->object.id, open, retries, epoch,
 		 from = MAX(cursor->position, partition->now.first);
-	int r = open_before(cursor, partition->now.first, to, &open, &epoch);
+	int r = standing_open_before(cursor, partition->now.first, to, &open, &epoch);
 
 	if (!r)
 		r = retry_count(store, txn, group, partition->number, to, &retries);
@@ -80,11 +44,8 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 		r = cursor_move(store, txn, group, cursor, to, epoch);
 	if (r)
 		return r;
-	return json_array_append_new(
-		job->moved, json_pack("{s:I,s:I,s:I,s:I,s:I}", "partition",
-				      (json_int_t)partition->number, "from", (json_int_t)from, "to",
-				      (json_int_t)to, "skipped", (json_int_t)(open + retries),
-				      "replayed", (json_int_t)(to < from ? from - to : 0)));
+	return json_array_append_new(job->moved,
+				     standing_moved(partition->number, from, to, open + retries));
 }
 
 static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn)
@@ -101,7 +62,7 @@ static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn
 
 		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
 		if (!r)
-			r = group_target_resolve(&target, store, txn, partition, &to);
+			r = embedded_target_resolve(&target, store, txn, partition, &to);
 		if (r == 1)
 			r = partition_move(job, store, txn, partition, &cursor, to);
 		free(cursor.text);
@@ -191,8 +152,7 @@ void embedded_group_reset(struct adapter *adapter, const struct group *group,
 	job->to = json_deep_copy(to);
 	if (!job->open || target_read(job->to, &target) < 0) {
 		group_job_end(job, job->open ? -EINVAL : -ENOENT, NULL,
-			      job->open ? "to: earliest, latest, time_ms or positions"
-					: "its topic is not there");
+			      job->open ? TARGET_FORMS : "its topic is not there");
 		return;
 	}
 	job->job.apply = move_apply;

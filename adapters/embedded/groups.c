@@ -6,7 +6,7 @@
 
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/group_job.h"
-#include "adapters/log/window.h"
+#include "adapters/log/standing.h"
 
 #include <errno.h>
 
@@ -93,8 +93,8 @@ static void job_run_row(struct group_job *job,
 
 // ---- making
 
-int group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
-			 const struct store_partition *partition, uint64_t *ret)
+int embedded_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
+			    const struct store_partition *partition, uint64_t *ret)
 {
 	const struct store_partition_row *row =
 		partition->touched ? &partition->next : &partition->now;
@@ -147,12 +147,7 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 {
 	struct group_job *job = job_of(base);
 	struct store *store = committer_store(committer);
-	struct group_target target = {
-		.place = job->group->start == GROUP_START_LATEST ? PLACE_LATEST
-			 : job->group->start == GROUP_START_TIME ? PLACE_TIME
-								 : PLACE_EARLIEST,
-		.time_ms = job->group->start_ms,
-	};
+	struct group_target target = target_of_start(job->group);
 	int r = store_group_check(store, job->group);
 
 	job->was_there = r == 0;
@@ -162,8 +157,8 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 	for (uint32_t i = 0; r >= 0 && i < job->open->partition_count; ++i) {
 		struct log_cursor cursor = {.text = (char *)(uintptr_t)"", .partition = i};
 
-		r = group_target_resolve(&target, store, txn, &job->open->partitions[i],
-					 &cursor.position);
+		r = embedded_target_resolve(&target, store, txn, &job->open->partitions[i],
+					    &cursor.position);
 		if (r >= 0)
 			r = cursor_put(store, txn, job->group->object.id, &cursor);
 	}
@@ -255,30 +250,6 @@ void embedded_group_delete(struct adapter *adapter, const struct group *group,
 
 // ---- backlog of a group whose source is not open
 
-static json_t *partition_backlog(const struct log_cursor *cursor,
-				 const struct store_partition *partition)
-{
-	uint64_t first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE),
-		 end = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE), next, epoch;
-	struct window window;
-	json_t *json;
-
-	window_init(&window, cursor->position);
-	if (window_decode(&window, cursor->text, &epoch) < 0)
-		return NULL;
-	window_truncate(&window, first);
-	next = window_next(&window);
-	json = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "partition",
-			 (json_int_t)partition->number, "first", (json_int_t)first, "end",
-			 (json_int_t)end, "committed", (json_int_t)window.base, "ready",
-			 (json_int_t)((end > next ? end - next : 0) + window.open), "in_flight",
-			 (json_int_t)0, "retrying", (json_int_t)(window.waiting + cursor->retrying),
-			 "delayed", (json_int_t)cursor->delayed, "window_full",
-			 (int)window_full(&window));
-	window_deinit(&window);
-	return json;
-}
-
 static int backlog_read(struct group_job *job, json_t *partitions)
 {
 	struct store *store = job->open->store;
@@ -290,13 +261,16 @@ static int backlog_read(struct group_job *job, json_t *partitions)
 	if (r)
 		return r;
 	for (uint32_t i = 0; !r && i < store_partition_count(job->open); ++i) {
+		const struct store_partition *partition = store_partition_of(job->open, i);
 		struct log_cursor cursor;
+		uint64_t first, end;
 
 		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
+		first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
+		end = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
 		if (!r)
-			r = json_array_append_new(
-				partitions,
-				partition_backlog(&cursor, store_partition_of(job->open, i)));
+			r = json_array_append_new(partitions,
+						  standing_backlog(&cursor, first, end));
 		free(cursor.text);
 	}
 	mdb_txn_abort(txn);

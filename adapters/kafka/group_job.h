@@ -5,6 +5,7 @@
 #include "adapters/kafka/known.h"
 #include "adapters/kafka/offsets.h"
 #include "adapters/kafka/retry.h"
+#include "adapters/log/target.h"
 
 struct group_job {
 	struct kafka_question question;
@@ -36,13 +37,6 @@ bool kafka_job_read(struct group_job *job, bool *ret_there);
 // What was read becomes places in the log as it is now.
 void kafka_job_fit(struct group_job *job);
 
-// Where a group is to stand in one partition.
-enum group_place { PLACE_EARLIEST, PLACE_LATEST, PLACE_TIME, PLACE_POSITIONS };
-struct group_target {
-	enum group_place place;
-	int64_t time_ms;
-	const json_t *positions;
-};
-// For every partition; UINT64_MAX: it stays. @thread questions
+// Where a group is to stand, for every partition; UINT64_MAX: it stays. @thread questions
 enum code kafka_target_resolve(const struct group_target *target, struct adapter_topic *topic,
 			       uint64_t *positions, uint32_t count);

@@ -8,6 +8,7 @@
 
 #include "adapters/kafka/group_job.h"
 #include "adapters/kafka/retry.h"
+#include "adapters/log/standing.h"
 #include "adapters/log/window.h"
 #include "core/base/clock.h"
 
@@ -41,45 +42,7 @@ static void reset_end(struct reset *reset, enum code code, const char *text)
 	free(reset);
 }
 
-static int target_read(const json_t *to, struct group_target *target)
-{
-	const json_t *time_ms = json_object_get(to, "time_ms"),
-		     *positions = json_object_get(to, "positions");
-
-	*target = (struct group_target){.positions = NULL};
-	if (json_is_true(json_object_get(to, "earliest")))
-		target->place = PLACE_EARLIEST;
-	else if (json_is_true(json_object_get(to, "latest")))
-		target->place = PLACE_LATEST;
-	else if (json_is_integer(time_ms))
-		*target = (struct group_target){.place = PLACE_TIME,
-						.time_ms = json_integer_value(time_ms)};
-	else if (json_is_array(positions))
-		*target = (struct group_target){.place = PLACE_POSITIONS, .positions = positions};
-	else
-		return -1;
-	return 0;
-}
-
 // ---- what is skipped and what comes again
-
-// Positions from the cursor on, before `to`, that the group has not acknowledged and that are still
-// there; rows of the retry store count as done in the window here.
-static int open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
-		       uint64_t *ret_open, uint64_t *ret_epoch)
-{
-	uint64_t from = MAX(cursor->position, first);
-	struct window window;
-
-	window_init(&window, cursor->position);
-	if (window_decode(&window, cursor->text, ret_epoch) < 0)
-		return -1;
-	*ret_open = to > MAX(window_next(&window), from) ? to - MAX(window_next(&window), from) : 0;
-	for (uint64_t offset = from; offset < MIN(to, window_next(&window)); ++offset)
-		*ret_open += window_state_at(&window, offset) != WINDOW_DONE;
-	window_deinit(&window);
-	return 0;
-}
 
 static uint64_t rows_before(const struct retry_rows *rows, uint32_t partition, uint64_t to)
 {
@@ -99,18 +62,15 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 	uint64_t to = reset->positions[cursor->partition], first, end, open, epoch;
 
 	kafka_bounds(group->open, cursor->partition, &first, &end);
-	if (open_before(cursor, first, to == UINT64_MAX ? 0 : to, &open, &epoch) < 0)
+	if (standing_open_before(cursor, first, to == UINT64_MAX ? 0 : to, &open, &epoch) < 0)
 		return -1;
 	reset->epoch = MAX(reset->epoch, epoch);
 	if (to == UINT64_MAX)
 		return 0;
 	open += rows_before(rows, cursor->partition, to);
 	first = MAX(cursor->position, first);
-	return json_array_append_new(
-		group->moved,
-		json_pack("{s:I,s:I,s:I,s:I,s:I}", "partition", (json_int_t)cursor->partition,
-			  "from", (json_int_t)first, "to", (json_int_t)to, "skipped",
-			  (json_int_t)open, "replayed", (json_int_t)(to < first ? first - to : 0)));
+	return json_array_append_new(group->moved,
+				     standing_moved(cursor->partition, first, to, open));
 }
 
 // ---- writing
@@ -275,8 +235,7 @@ static void reset_run(struct adapter *adapter, struct kafka_question *question)
 		return;
 	}
 	if (target_read(group->to, &target) < 0) {
-		kafka_job_end(group, CODE_BAD_REQUEST, NULL,
-			      "to: earliest, latest, time_ms or positions");
+		kafka_job_end(group, CODE_BAD_REQUEST, NULL, TARGET_FORMS);
 		return;
 	}
 	if (!kafka_job_read(group, &there))

@@ -3,7 +3,7 @@
 // keeps what it has committed: that is how an existing one is taken over.
 
 #include "adapters/kafka/group_job.h"
-#include "adapters/log/window.h"
+#include "adapters/log/standing.h"
 #include "core/base/clock.h"
 
 #include <stdio.h>
@@ -202,12 +202,7 @@ static void texts_set(struct kafka_offsets *offsets, const uint64_t *positions)
 static void create_run(struct adapter *adapter, struct kafka_question *question)
 {
 	struct group_job *job = job_of(question);
-	struct group_target target = {
-		.place = job->group->start == GROUP_START_LATEST ? PLACE_LATEST
-			 : job->group->start == GROUP_START_TIME ? PLACE_TIME
-								 : PLACE_EARLIEST,
-		.time_ms = job->group->start_ms,
-	};
+	struct group_target target = target_of_start(job->group);
 	uint32_t count = job->offsets.count;
 	uint64_t *positions;
 	bool there;
@@ -298,39 +293,19 @@ void kafka_group_delete(struct adapter *adapter, const struct group *group,
 
 // ---- backlog of a group whose source is not open
 
-static json_t *partition_backlog(const struct log_cursor *cursor, struct adapter_topic *topic)
-{
-	uint64_t first, end, next, epoch;
-	struct window window;
-	json_t *json;
-
-	kafka_bounds(topic, cursor->partition, &first, &end);
-	window_init(&window, cursor->position);
-	if (window_decode(&window, cursor->text, &epoch) < 0)
-		return NULL;
-	window_truncate(&window, first);
-	next = window_next(&window);
-	json = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "partition",
-			 (json_int_t)cursor->partition, "first", (json_int_t)first, "end",
-			 (json_int_t)end, "committed", (json_int_t)window.base, "ready",
-			 (json_int_t)((end > next ? end - next : 0) + window.open), "in_flight",
-			 (json_int_t)0, "retrying", (json_int_t)(window.waiting + cursor->retrying),
-			 "delayed", (json_int_t)cursor->delayed, "window_full",
-			 (int)window_full(&window));
-	window_deinit(&window);
-	return json;
-}
-
 static json_t *backlog_json(const struct group_job *job)
 {
 	json_t *partitions = json_array(), *answer = NULL;
 	bool complete = true;
 
-	for (uint32_t i = 0; i < job->offsets.count; ++i)
-		complete = complete &&
-			   json_array_append_new(
-				   partitions,
-				   partition_backlog(&job->offsets.cursors[i], job->open)) == 0;
+	for (uint32_t i = 0; complete && i < job->offsets.count; ++i) {
+		const struct log_cursor *cursor = &job->offsets.cursors[i];
+		uint64_t first, end;
+
+		kafka_bounds(job->open, cursor->partition, &first, &end);
+		complete = json_array_append_new(partitions,
+						 standing_backlog(cursor, first, end)) == 0;
+	}
 	if (complete)
 		answer = json_pack("{s:O,s:b}", "partitions", partitions, "at_most", 0);
 	json_decref(partitions);

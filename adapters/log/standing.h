@@ -1,0 +1,15 @@
+// How a group stands in a partition, told from its cursor: for who asks about a group without its
+// source.
+#pragma once
+
+#include "adapters/log/log.h"
+
+// A row of ASK_BACKLOG, in a partition that has the positions from `first` to before `end`; or
+// NULL.
+json_t *standing_backlog(const struct log_cursor *cursor, uint64_t first, uint64_t end);
+// Positions from the cursor on, before `to`, that the group has not acknowledged and that are still
+// there; and the epoch of its last owner. What the retry store holds counts as acknowledged here.
+int standing_open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
+			 uint64_t *ret_open, uint64_t *ret_epoch);
+// A row of the answer to a reset, for a group that moves in a partition; or NULL.
+json_t *standing_moved(uint32_t partition, uint64_t from, uint64_t to, uint64_t skipped);
