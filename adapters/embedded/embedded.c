@@ -3,6 +3,7 @@
 
 #include "adapters/embedded/embedded.h"
 
+#include "adapters/closing.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -142,37 +143,10 @@ static int embedded_open(const struct cluster *cluster, const struct adapter_env
 	return 0;
 }
 
-struct closing {
-	struct adapter *adapter;
-	void (*done)(void *ctx);
-	void *ctx;
-};
-
-static void *closing_run(void *arg)
-{
-	struct closing closing = *(struct closing *)arg;
-
-	free(arg);
-	adapter_free(closing.adapter);
-	closing.done(closing.ctx);
-	return NULL;
-}
-
-// Waits for the store's threads, so it has a thread of its own: the caller may be a loop, or one of
-// the store's threads in a completion.
 static void embedded_close(struct adapter *adapter, void (*done)(void *ctx), void *ctx)
 {
-	struct closing *closing = malloc(sizeof *closing);
-	pthread_t thread;
-
-	if (closing) {
-		*closing = (struct closing){adapter, done, ctx};
-		if (pthread_create(&thread, NULL, closing_run, closing) == 0) {
-			pthread_detach(thread);
-			return;
-		}
-		free(closing);
-	}
+	if (closing_start(adapter, adapter_free, done, ctx) == 0)
+		return;
 	// No memory for that: what is committed is safe, and the process is about to end.
 	log_error(NULL, "STORE-CLOSE", "the store could not be closed in order");
 	done(ctx);

@@ -3,6 +3,7 @@
 
 #include "adapters/kafka/kafka.h"
 
+#include "adapters/closing.h"
 #include "adapters/kafka/call.h"
 #include "adapters/kafka/coordinator.h"
 #include "adapters/kafka/facts.h"
@@ -118,36 +119,10 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	return 0;
 }
 
-struct closing {
-	struct adapter *adapter;
-	void (*done)(void *ctx);
-	void *ctx;
-};
-
-static void *closing_run(void *arg)
-{
-	struct closing closing = *(struct closing *)arg;
-
-	free(arg);
-	adapter_free(closing.adapter);
-	closing.done(closing.ctx);
-	return NULL;
-}
-
-// Waits for the cluster and for threads, so it has a thread of its own.
 static void kafka_close(struct adapter *adapter, void (*done)(void *ctx), void *ctx)
 {
-	struct closing *closing = malloc(sizeof *closing);
-	pthread_t thread;
-
-	if (closing) {
-		*closing = (struct closing){adapter, done, ctx};
-		if (pthread_create(&thread, NULL, closing_run, closing) == 0) {
-			pthread_detach(thread);
-			return;
-		}
-		free(closing);
-	}
+	if (closing_start(adapter, adapter_free, done, ctx) == 0)
+		return;
 	log_error(adapter->log, "KAFKA-CLOSE", "no memory to close the cluster in order");
 	done(ctx);
 }
