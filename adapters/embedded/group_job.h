@@ -1,6 +1,7 @@
 // One administrative question about a group, from the call to its answer.
 #pragma once
 
+#include "adapters/caller.h"
 #include "adapters/embedded/embedded.h"
 #include "adapters/log/target.h"
 
@@ -13,15 +14,12 @@ struct group_job {
 	struct adapter_topic *open; // NULL: the topic is not there
 	json_t *to, *moved;         // of a reset
 	bool preview, was_there;
-	adapter_done_fn done; // one of the two
-	adapter_json_fn json_done;
-	void *ctx;
+	struct caller caller;
 };
 
 // Answers OVERLOADED itself when it returns NULL.
 struct group_job *group_job_new(struct adapter *adapter, const struct group *group,
-				const struct topic *topic, adapter_done_fn done,
-				adapter_json_fn json_done, void *ctx);
+				const struct topic *topic, struct caller caller);
 void group_job_end(struct group_job *job, int r, json_t *answer, const char *text);
 
 // Where a group is to stand in one partition. Positive 1: *ret; 0: it stays.

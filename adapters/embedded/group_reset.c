@@ -143,7 +143,8 @@ void embedded_group_reset(struct adapter *adapter, const struct group *group,
 			  const struct topic *topic, const json_t *to, bool preview,
 			  adapter_json_fn done, void *ctx)
 {
-	struct group_job *job = group_job_new(adapter, group, topic, NULL, done, ctx);
+	struct group_job *job = group_job_new(adapter, group, topic,
+					      (struct caller){.json_done = done, .ctx = ctx});
 	struct group_target target;
 
 	if (!job)

@@ -27,35 +27,24 @@ static void job_free(struct group_job *job)
 
 void group_job_end(struct group_job *job, int r, json_t *answer, const char *text)
 {
-	assert(!job->done != !job->json_done);
-	if (job->done)
-		job->done(job->ctx, embedded_code(r), text);
-	else
-		job->json_done(job->ctx, embedded_code(r), answer, text);
+	caller_answer(&job->caller, embedded_code(r), answer, text);
 	job_free(job);
 }
 
 struct group_job *group_job_new(struct adapter *adapter, const struct group *group,
-				const struct topic *topic, adapter_done_fn done,
-				adapter_json_fn json_done, void *ctx)
+				const struct topic *topic, struct caller caller)
 {
 	struct group_job *job = calloc(1, sizeof *job);
 	int r;
 
-	assert(!done != !json_done);
 	if (!job) {
-		if (done)
-			done(ctx, CODE_OVERLOADED, NULL);
-		else
-			json_done(ctx, CODE_OVERLOADED, NULL, NULL);
+		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
 	job->adapter = adapter;
 	job->group = model_ref(group);
 	job->topic = model_ref(topic);
-	job->done = done;
-	job->json_done = json_done;
-	job->ctx = ctx;
+	job->caller = caller;
 	job->open = store_topic_open(adapter->stores[class_of(topic)], topic->object.id,
 				     topic->incarnation, &r);
 	return job;
@@ -178,7 +167,8 @@ static void cursors_made(struct committer_job *base, int r)
 void embedded_group_create(struct adapter *adapter, const struct group *group,
 			   const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job = group_job_new(adapter, group, topic, done, NULL, ctx);
+	struct group_job *job =
+		group_job_new(adapter, group, topic, (struct caller){.done = done, .ctx = ctx});
 
 	if (job && !job->open)
 		group_job_end(job, -ENOENT, NULL, "its topic is not there");
@@ -242,7 +232,8 @@ static void cursors_deleted(struct committer_job *base, int r)
 void embedded_group_delete(struct adapter *adapter, const struct group *group,
 			   const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job = group_job_new(adapter, group, topic, done, NULL, ctx);
+	struct group_job *job =
+		group_job_new(adapter, group, topic, (struct caller){.done = done, .ctx = ctx});
 
 	if (job)
 		job_run(job, cursors_delete, cursors_deleted);
@@ -291,7 +282,8 @@ static void backlog_run(struct log_job *read)
 void embedded_group_backlog(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, adapter_json_fn done, void *ctx)
 {
-	struct group_job *job = group_job_new(adapter, group, topic, NULL, done, ctx);
+	struct group_job *job = group_job_new(adapter, group, topic,
+					      (struct caller){.json_done = done, .ctx = ctx});
 
 	if (!job)
 		return;

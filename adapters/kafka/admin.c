@@ -348,7 +348,7 @@ void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adap
 		done(ctx, CODE_BAD_REQUEST, "a topic has at least one partition");
 		return;
 	}
-	errand = errand_new(topic, done, NULL, ctx);
+	errand = errand_new(topic, (struct caller){.done = done, .ctx = ctx});
 	if (errand)
 		errand_start(adapter, errand, create_run);
 }
@@ -422,7 +422,7 @@ static void delete_run(struct adapter *adapter, struct errand *errand)
 void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx)
 {
-	struct errand *errand = errand_new(topic, done, NULL, ctx);
+	struct errand *errand = errand_new(topic, (struct caller){.done = done, .ctx = ctx});
 
 	if (errand)
 		errand_start(adapter, errand, delete_run);

@@ -8,11 +8,8 @@ void errand_end(struct errand *errand)
 {
 	const char *text = *errand->text ? errand->text : NULL;
 
-	if (errand->done)
-		errand->done(errand->ctx, errand->code, text);
-	else
-		errand->json_done(errand->ctx, errand->code,
-				  errand->code == CODE_OK ? errand->answer : NULL, text);
+	caller_answer(&errand->caller, errand->code,
+		      errand->code == CODE_OK ? errand->answer : NULL, text);
 	if (errand->code != CODE_OK)
 		json_decref(errand->answer);
 	model_unref(errand->topic);
@@ -20,22 +17,16 @@ void errand_end(struct errand *errand)
 	free(errand);
 }
 
-struct errand *errand_new(const struct topic *topic, adapter_done_fn done,
-			  adapter_json_fn json_done, void *ctx)
+struct errand *errand_new(const struct topic *topic, struct caller caller)
 {
 	struct errand *errand = calloc(1, sizeof *errand);
 
 	if (!errand) {
-		if (done)
-			done(ctx, CODE_OVERLOADED, NULL);
-		else
-			json_done(ctx, CODE_OVERLOADED, NULL, NULL);
+		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
 	errand->topic = topic ? model_ref(topic) : NULL;
-	errand->done = done;
-	errand->json_done = json_done;
-	errand->ctx = ctx;
+	errand->caller = caller;
 	return errand;
 }
 

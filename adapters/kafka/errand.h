@@ -2,15 +2,14 @@
 // loop aside (call.h) and may block there.
 #pragma once
 
+#include "adapters/caller.h"
 #include "adapters/kafka/call.h"
 
 struct errand {
 	struct kafka_question question;
 	void (*run)(struct adapter *adapter, struct errand *errand);
 	const struct topic *topic; // NULL: about the cluster
-	adapter_done_fn done;      // one of the two
-	adapter_json_fn json_done;
-	void *ctx;
+	struct caller caller;
 	enum code code;
 	json_t *answer; // given away with OK
 	char text[400];
@@ -21,8 +20,7 @@ struct errand {
 };
 
 // Answers OVERLOADED itself and returns NULL when there is no memory.
-struct errand *errand_new(const struct topic *topic, adapter_done_fn done,
-			  adapter_json_fn json_done, void *ctx);
+struct errand *errand_new(const struct topic *topic, struct caller caller);
 void errand_start(struct adapter *adapter, struct errand *errand,
 		  void (*run)(struct adapter *adapter, struct errand *errand));
 void errand_end(struct errand *errand); // for who waits: answers, and frees it

@@ -150,7 +150,7 @@ static void existing_run(struct adapter *adapter, struct errand *errand)
 
 void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
 {
-	struct errand *errand = errand_new(NULL, NULL, done, ctx);
+	struct errand *errand = errand_new(NULL, (struct caller){.json_done = done, .ctx = ctx});
 
 	if (!errand)
 		return;

@@ -2,6 +2,7 @@
 // questions thread, but for those that look at the retry store.
 #pragma once
 
+#include "adapters/caller.h"
 #include "adapters/kafka/known.h"
 #include "adapters/kafka/offsets.h"
 #include "adapters/kafka/retry.h"
@@ -18,15 +19,12 @@ struct group_job {
 	bool preview;
 	void *private;         // of a reset
 	struct retry_job look; // of a backlog
-	adapter_done_fn done;  // one of the two
-	adapter_json_fn json_done;
-	void *ctx;
+	struct caller caller;
 };
 
 // Asks `run` on the questions thread; answers OVERLOADED itself when there is no memory.
 struct group_job *kafka_job_new(struct adapter *adapter, const struct group *group,
-				const struct topic *topic, adapter_done_fn done,
-				adapter_json_fn json_done, void *ctx);
+				const struct topic *topic, struct caller caller);
 void kafka_job_ask(struct group_job *job,
 		   void (*run)(struct adapter *adapter, struct kafka_question *question));
 void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const char *text);

@@ -268,7 +268,8 @@ void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const json_t *to, bool preview,
 		       adapter_json_fn done, void *ctx)
 {
-	struct group_job *job = kafka_job_new(adapter, group, topic, NULL, done, ctx);
+	struct group_job *job = kafka_job_new(adapter, group, topic,
+					      (struct caller){.json_done = done, .ctx = ctx});
 
 	if (!job)
 		return;

@@ -30,34 +30,24 @@ void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const 
 {
 	if (text && !*text)
 		text = NULL;
-	if (job->done)
-		job->done(job->ctx, code, text);
-	else
-		job->json_done(job->ctx, code, answer, text);
+	caller_answer(&job->caller, code, answer, text);
 	job_free(job);
 }
 
 struct group_job *kafka_job_new(struct adapter *adapter, const struct group *group,
-				const struct topic *topic, adapter_done_fn done,
-				adapter_json_fn json_done, void *ctx)
+				const struct topic *topic, struct caller caller)
 {
 	struct group_job *job = calloc(1, sizeof *job);
 	uint32_t count = topic->partitions;
 
-	assert(!done != !json_done);
 	if (!job) {
-		if (done)
-			done(ctx, CODE_OVERLOADED, NULL);
-		else
-			json_done(ctx, CODE_OVERLOADED, NULL, NULL);
+		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
 	job->adapter = adapter;
 	job->group = model_ref(group);
 	job->topic = model_ref(topic);
-	job->done = done;
-	job->json_done = json_done;
-	job->ctx = ctx;
+	job->caller = caller;
 	job->open = kafka_topic_open(adapter, topic);
 	job->offsets = (struct kafka_offsets){.group = job->group,
 					      .topic = job->topic,
@@ -227,7 +217,8 @@ static void create_run(struct adapter *adapter, struct kafka_question *question)
 void kafka_group_create(struct adapter *adapter, const struct group *group,
 			const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job = kafka_job_new(adapter, group, topic, done, NULL, ctx);
+	struct group_job *job =
+		kafka_job_new(adapter, group, topic, (struct caller){.done = done, .ctx = ctx});
 
 	if (job)
 		kafka_job_ask(job, create_run);
@@ -285,7 +276,8 @@ static void delete_run(struct adapter *adapter, struct kafka_question *question)
 void kafka_group_delete(struct adapter *adapter, const struct group *group,
 			const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job = kafka_job_new(adapter, group, topic, done, NULL, ctx);
+	struct group_job *job =
+		kafka_job_new(adapter, group, topic, (struct caller){.done = done, .ctx = ctx});
 
 	if (job)
 		kafka_job_ask(job, delete_run);
@@ -344,7 +336,8 @@ static void backlog_run(struct adapter *adapter, struct kafka_question *question
 void kafka_group_backlog(struct adapter *adapter, const struct group *group,
 			 const struct topic *topic, adapter_json_fn done, void *ctx)
 {
-	struct group_job *job = kafka_job_new(adapter, group, topic, NULL, done, ctx);
+	struct group_job *job = kafka_job_new(adapter, group, topic,
+					      (struct caller){.json_done = done, .ctx = ctx});
 
 	if (!job)
 		return;

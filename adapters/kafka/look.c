@@ -51,7 +51,7 @@ static void describe_run(struct adapter *adapter, struct errand *errand)
 void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
 			  void *ctx)
 {
-	struct errand *errand = errand_new(topic, NULL, done, ctx);
+	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
 
 	if (errand)
 		errand_start(adapter, errand, describe_run);
@@ -113,7 +113,7 @@ static void purge_run(struct adapter *adapter, struct errand *errand)
 void kafka_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
 		       adapter_json_fn done, void *ctx)
 {
-	struct errand *errand = errand_new(topic, NULL, done, ctx);
+	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
 
 	if (!errand)
 		return;
@@ -222,7 +222,7 @@ void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t
 		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic does not have so many");
 		return;
 	}
-	errand = errand_new(topic, NULL, done, ctx);
+	errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
 	if (!errand)
 		return;
 	reading = errand->work = calloc(1, sizeof *reading);
