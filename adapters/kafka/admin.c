@@ -135,15 +135,6 @@ static void config_fill(struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_set_config(wish, settings[i].name, settings[i].value);
 }
 
-static rd_kafka_resp_err_t topics_error(const rd_kafka_topic_result_t **topics, size_t count,
-					const char **ret_text)
-{
-	if (!count)
-		return RD_KAFKA_RESP_ERR_UNKNOWN;
-	*ret_text = rd_kafka_topic_result_error_string(topics[0]);
-	return rd_kafka_topic_result_error(topics[0]);
-}
-
 // The errand's code; TOPIC_ALREADY_EXISTS is the caller's.
 static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *errand)
 {
@@ -151,8 +142,6 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 	char why[160] = "";
 	const char *text = why;
 	struct kafka_wait wait;
-	size_t count = 0;
-	const rd_kafka_topic_result_t **topics;
 	rd_kafka_resp_err_t error;
 	uint32_t replication = kafka_options_replication(&adapter->options, topic);
 	rd_kafka_NewTopic_t *wish =
@@ -166,12 +155,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 	config_fill(adapter, topic, wish);
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
 	rd_kafka_CreateTopics(wait.handle, &wish, 1, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
-	if (!error) {
-		topics = rd_kafka_CreateTopics_result_topics(
-			rd_kafka_event_CreateTopics_result(wait.event), &count);
-		error = topics_error(topics, count, &text);
-	}
+	error = kafka_wait_topic_end(&wait, &text);
 	if (error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 		errand_failed(errand, adapter, error, text);
 	kafka_wait_deinit(&wait);
@@ -184,8 +168,6 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 	char why[160] = "";
 	const char *text = why;
 	struct kafka_wait wait;
-	size_t count = 0;
-	const rd_kafka_topic_result_t **topics;
 	rd_kafka_resp_err_t error;
 	rd_kafka_NewPartitions_t *wish = rd_kafka_NewPartitions_new(
 		errand->topic->physical, errand->topic->partitions, why, sizeof why);
@@ -196,12 +178,7 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 	}
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &wait);
 	rd_kafka_CreatePartitions(wait.handle, &wish, 1, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
-	if (!error) {
-		topics = rd_kafka_CreatePartitions_result_topics(
-			rd_kafka_event_CreatePartitions_result(wait.event), &count);
-		error = topics_error(topics, count, &text);
-	}
+	error = kafka_wait_topic_end(&wait, &text);
 	errand_failed(errand, adapter, error, text);
 	kafka_wait_deinit(&wait);
 	rd_kafka_NewPartitions_destroy(wish);
@@ -359,19 +336,12 @@ static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *
 {
 	const char *text = NULL;
 	struct kafka_wait wait;
-	size_t count = 0;
-	const rd_kafka_topic_result_t **topics;
 	rd_kafka_resp_err_t error;
 	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(errand->topic->physical);
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
 	rd_kafka_DeleteTopics(wait.handle, &wish, 1, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
-	if (!error) {
-		topics = rd_kafka_DeleteTopics_result_topics(
-			rd_kafka_event_DeleteTopics_result(wait.event), &count);
-		error = topics_error(topics, count, &text);
-	}
+	error = kafka_wait_topic_end(&wait, &text);
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		error = RD_KAFKA_RESP_ERR_NO_ERROR; // deleting what is gone is done
 	errand_failed(errand, adapter, error, text);

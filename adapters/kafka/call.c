@@ -78,6 +78,38 @@ rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_tex
 	return rd_kafka_event_error(wait->event);
 }
 
+// What the answer says of the topics; NULL: it is of another kind.
+static const rd_kafka_topic_result_t **topics_of(rd_kafka_event_t *event, size_t *ret_count)
+{
+	switch (rd_kafka_event_type(event)) {
+	case RD_KAFKA_EVENT_CREATETOPICS_RESULT:
+		return rd_kafka_CreateTopics_result_topics(
+			rd_kafka_event_CreateTopics_result(event), ret_count);
+	case RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT:
+		return rd_kafka_CreatePartitions_result_topics(
+			rd_kafka_event_CreatePartitions_result(event), ret_count);
+	case RD_KAFKA_EVENT_DELETETOPICS_RESULT:
+		return rd_kafka_DeleteTopics_result_topics(
+			rd_kafka_event_DeleteTopics_result(event), ret_count);
+	default: return NULL;
+	}
+}
+
+rd_kafka_resp_err_t kafka_wait_topic_end(struct kafka_wait *wait, const char **ret_text)
+{
+	rd_kafka_resp_err_t error = kafka_wait_end(wait, ret_text);
+	const rd_kafka_topic_result_t **topics;
+	size_t count = 0;
+
+	if (error)
+		return error;
+	topics = topics_of(wait->event, &count);
+	if (!topics || !count)
+		return RD_KAFKA_RESP_ERR_UNKNOWN;
+	*ret_text = rd_kafka_topic_result_error_string(topics[0]);
+	return rd_kafka_topic_result_error(topics[0]);
+}
+
 void kafka_wait_deinit(struct kafka_wait *wait)
 {
 	if (wait->event)

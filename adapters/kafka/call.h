@@ -30,6 +30,8 @@ void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
 		      struct kafka_wait *wait);
 // Waits for the answer; the error of the request as a whole. *ret_text lives until deinit.
 rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_text);
+// The same for who asks for one topic to be made, grown or deleted: also the error of the topic.
+rd_kafka_resp_err_t kafka_wait_topic_end(struct kafka_wait *wait, const char **ret_text);
 void kafka_wait_deinit(struct kafka_wait *wait);
 
 // ---- blocking questions

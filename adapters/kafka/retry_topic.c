@@ -64,15 +64,6 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 	return kafka_code(error);
 }
 
-static rd_kafka_resp_err_t result_error(const rd_kafka_topic_result_t **topics, size_t count,
-					const char **ret_text)
-{
-	if (!count)
-		return RD_KAFKA_RESP_ERR_UNKNOWN;
-	*ret_text = rd_kafka_topic_result_error_string(topics[0]);
-	return rd_kafka_topic_result_error(topics[0]);
-}
-
 static void config_fill(const struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_t *wish)
 {
@@ -100,20 +91,13 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 	rd_kafka_NewTopic_t *wish = rd_kafka_NewTopic_new(
 		name, 1, replication ? (int)replication : -1, why, sizeof why);
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__INVALID_ARG;
-	const rd_kafka_topic_result_t **topics;
 	struct kafka_wait wait;
-	size_t count = 0;
 
 	if (wish) {
 		config_fill(adapter, topic, wish);
 		kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
 		rd_kafka_CreateTopics(wait.handle, &wish, 1, wait.options, wait.queue);
-		error = kafka_wait_end(&wait, &what);
-		if (!error) {
-			topics = rd_kafka_CreateTopics_result_topics(
-				rd_kafka_event_CreateTopics_result(wait.event), &count);
-			error = result_error(topics, count, &what);
-		}
+		error = kafka_wait_topic_end(&wait, &what);
 		if (error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 			error = RD_KAFKA_RESP_ERR_NO_ERROR;
 	}
@@ -130,21 +114,14 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 enum code retry_topic_delete(struct adapter *adapter, const char *name)
 {
 	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(name);
-	const rd_kafka_topic_result_t **topics;
 	struct kafka_wait wait;
 	const char *text;
-	size_t count = 0;
 	rd_kafka_resp_err_t error;
 
 	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
 	rd_kafka_DeleteTopics(wait.handle, &wish, 1, wait.options, wait.queue);
 	rd_kafka_DeleteTopic_destroy(wish);
-	error = kafka_wait_end(&wait, &text);
-	if (!error) {
-		topics = rd_kafka_DeleteTopics_result_topics(
-			rd_kafka_event_DeleteTopics_result(wait.event), &count);
-		error = result_error(topics, count, &text);
-	}
+	error = kafka_wait_topic_end(&wait, &text);
 	kafka_wait_deinit(&wait);
 	return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? CODE_OK : kafka_code(error);
 }
