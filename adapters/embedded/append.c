@@ -196,19 +196,6 @@ int append_finish(struct append *append, MDB_txn *txn)
 
 // ---- after the transaction
 
-static void watches_post(struct adapter_topic *topic)
-{
-	pthread_mutex_lock(&topic->watch_lock);
-	LIST_FOREACH(node, next, &topic->watches)
-	{
-		struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
-
-		if (!__atomic_exchange_n(&watch->posted, true, __ATOMIC_ACQ_REL))
-			loop_post(watch->loop, &watch->task);
-	}
-	pthread_mutex_unlock(&topic->watch_lock);
-}
-
 static void fresh_end(struct append *append, bool committed)
 {
 	while (!list_empty(&append->fresh)) {
@@ -241,7 +228,7 @@ void append_end(struct append *append, bool committed)
 		__atomic_store_n(&partition->bytes, partition->now.bytes, __ATOMIC_RELEASE);
 		__atomic_store_n(&partition->end, partition->now.end, __ATOMIC_RELEASE);
 		if (appended)
-			watches_post(partition->topic);
+			log_watches_post(&partition->topic->watch_lock, &partition->topic->watches);
 	}
 	append->touched = NULL;
 }

@@ -210,20 +210,6 @@ static void messages_deleted(struct committer_job *base, int r)
 		job_run(job_of(base), CLASS_D2, row_delete, row_deleted);
 }
 
-// Whoever reads along the end is told that there is no more.
-static void watches_wake(struct adapter_topic *topic)
-{
-	pthread_mutex_lock(&topic->watch_lock);
-	LIST_FOREACH(node, next, &topic->watches)
-	{
-		struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
-
-		if (!__atomic_exchange_n(&watch->posted, true, __ATOMIC_ACQ_REL))
-			loop_post(watch->loop, &watch->task);
-	}
-	pthread_mutex_unlock(&topic->watch_lock);
-}
-
 void embedded_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			   void *ctx)
 {
@@ -239,9 +225,9 @@ void embedded_topic_delete(struct adapter *adapter, const struct topic *topic, a
 		done(ctx, r == -ENOENT ? CODE_OK : open ? CODE_OVERLOADED : embedded_code(r), NULL);
 		return;
 	}
-	// From now on sends are answered NOT_FOUND and sources end.
+	// From now on sends are answered NOT_FOUND, and sources end: who follows the topic is told.
 	__atomic_store_n(&open->gone, true, __ATOMIC_RELEASE);
-	watches_wake(open);
+	log_watches_post(&open->watch_lock, &open->watches);
 	job->open = open;
 	job->done = done;
 	job_run(job, class_of(topic), delete_apply, messages_deleted);

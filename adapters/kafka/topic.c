@@ -227,19 +227,6 @@ void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 
 // ---- watching
 
-static void watches_wake(struct adapter_topic *topic)
-{
-	pthread_mutex_lock(&topic->watch_lock);
-	LIST_FOREACH(node, next, &topic->watches)
-	{
-		struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
-
-		if (!__atomic_exchange_n(&watch->posted, true, __ATOMIC_ACQ_REL))
-			loop_post(watch->loop, &watch->task);
-	}
-	pthread_mutex_unlock(&topic->watch_lock);
-}
-
 void kafka_watch(struct adapter_topic *topic, struct log_watch *watch)
 {
 	pthread_mutex_lock(&topic->watch_lock);
@@ -269,7 +256,7 @@ bool kafka_topic_watched(struct adapter_topic *topic)
 void kafka_topic_gone(struct adapter_topic *topic)
 {
 	__atomic_store_n(&topic->gone, true, __ATOMIC_RELEASE);
-	watches_wake(topic);
+	log_watches_post(&topic->watch_lock, &topic->watches);
 }
 
 // ---- bounds
@@ -288,7 +275,7 @@ static bool raise(uint64_t *value, uint64_t to)
 void kafka_partition_end(struct kafka_partition *partition, uint64_t end)
 {
 	if (raise(&partition->end, end))
-		watches_wake(partition->topic);
+		log_watches_post(&partition->topic->watch_lock, &partition->topic->watches);
 }
 
 void kafka_partition_first(struct kafka_partition *partition, uint64_t first)

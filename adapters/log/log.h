@@ -7,6 +7,8 @@
 
 #include "adapters/adapter.h"
 
+#include <pthread.h>
+
 // Lets the backend queue a request while it owns it.
 struct log_job {
 	struct log_job *next;
@@ -109,6 +111,9 @@ struct log_watch {
 	struct list node; // the backend's
 	bool posted;      // atomic
 };
+
+// For the backend: posts all of `watches`, under their lock, that are not posted. @thread any
+void log_watches_post(pthread_mutex_t *lock, struct list *watches);
 
 struct log_ops {
 	// true: answered at once, from memory; no letter comes.
