@@ -1,0 +1,92 @@
+// The steps of which cases are made.
+
+#include "tests/contract/steps.h"
+
+const struct topic *plain_topic(struct bench *bench, uint32_t partitions)
+{
+	struct topic_wish wish = {.partitions = partitions};
+
+	return bench_topic(bench, &wish);
+}
+
+void models_end(const struct topic *topic, const struct group *group)
+{
+	model_unref(topic);
+	model_unref(group);
+}
+
+void take_all(struct reader *reader, struct got *got, size_t count)
+{
+	CHECK_EQ(reader_take(reader, got, count, SHORT_MS), count);
+}
+
+void expect_quiet(struct reader *reader)
+{
+	struct got got;
+
+	CHECK_EQ(reader_take(reader, &got, 1, QUIET_MS), 0);
+}
+
+void settle(struct reader *reader, const struct got *got, enum settle_verb verb, uint32_t delay_ms)
+{
+	struct settle entry = reader_receipt(got, verb, delay_ms);
+
+	CHECK_EQ(reader_settle(reader, &entry, 1), CODE_OK);
+	CHECK_EQ(entry.settled, 1);
+	CHECK_EQ(entry.code, CODE_OK);
+}
+
+void expect_stale(struct reader *reader, struct settle entry)
+{
+	CHECK_EQ(reader_settle(reader, &entry, 1), CODE_OK);
+	CHECK_EQ(entry.code, CODE_STALE);
+	CHECK_EQ(entry.settled, 0);
+}
+
+void ack_all(struct reader *reader, const struct got *got, size_t count)
+{
+	struct settle *entries = calloc(count, sizeof *entries);
+
+	for (size_t i = 0; i < count; ++i)
+		entries[i] = reader_receipt(&got[i], SETTLE_ACK, 0);
+	CHECK_EQ(reader_settle(reader, entries, count), CODE_OK);
+	for (size_t i = 0; i < count; ++i)
+		CHECK_EQ(entries[i].settled, 1);
+	free(entries);
+}
+
+void expect_backlog(struct reader *reader, uint64_t ready, uint64_t in_flight, uint64_t retrying,
+		    uint64_t delayed)
+{
+	struct source_partition row;
+
+	reader_backlog(reader, &row, 1);
+	CHECK_EQ(row.ready, ready);
+	CHECK_EQ(row.in_flight, in_flight);
+	CHECK_EQ(row.retrying, retrying);
+	CHECK_EQ(row.delayed, delayed);
+}
+
+json_int_t sum_of(const json_t *answer, const char *member)
+{
+	const json_t *row;
+	json_int_t sum = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "partitions"), i, row) sum +=
+		json_integer_value(json_object_get(row, member));
+	return sum;
+}
+
+void expect_closed_backlog(struct bench *bench, const struct group *group,
+			   const struct topic *topic, json_int_t ready, json_int_t retrying,
+			   json_int_t delayed)
+{
+	json_t *answer = bench_backlog(bench, group, topic, NULL);
+
+	CHECK_EQ(sum_of(answer, "ready"), ready);
+	CHECK_EQ(sum_of(answer, "in_flight"), 0);
+	CHECK_EQ(sum_of(answer, "retrying"), retrying);
+	CHECK_EQ(sum_of(answer, "delayed"), delayed);
+	json_decref(answer);
+}

@@ -1,0 +1,22 @@
+// The steps of which cases are made: each expects what it names.
+#pragma once
+
+#include "tests/contract/harness.h"
+
+#define SHORT_MS 5000 // for what must come
+#define QUIET_MS 60   // for what must not
+
+const struct topic *plain_topic(struct bench *bench, uint32_t partitions);
+void models_end(const struct topic *topic, const struct group *group);
+void take_all(struct reader *reader, struct got *got, size_t count);
+void expect_quiet(struct reader *reader);
+// Settles one delivery and expects it to have been open.
+void settle(struct reader *reader, const struct got *got, enum settle_verb verb, uint32_t delay_ms);
+void expect_stale(struct reader *reader, struct settle entry);
+void ack_all(struct reader *reader, const struct got *got, size_t count);
+void expect_backlog(struct reader *reader, uint64_t ready, uint64_t in_flight, uint64_t retrying,
+		    uint64_t delayed);
+json_int_t sum_of(const json_t *answer, const char *member);
+void expect_closed_backlog(struct bench *bench, const struct group *group,
+			   const struct topic *topic, json_int_t ready, json_int_t retrying,
+			   json_int_t delayed);
