@@ -37,7 +37,8 @@ class Bug:
 
 WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
 SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
-ROWS, INDEX, KAFKA = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c", "tests/sim/kafka.c"
+ROWS, INDEX = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c"
+KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE = "proxy/dispatch.c", "proxy/dispatch_settle.c"
 GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/fair.c"
 
@@ -98,9 +99,9 @@ BUGS = (
         "a message that is nowhere any more stays in the backlog (found by this simulation)"),
     Bug("rejected-without-a-row", "source", RETRY, "\t\tif (held->rejected) {\n\t\t\tmake_ready(part, held); // comes without a record\n\t\t\treturn;\n\t\t}\n", "\t\theld->rejected = false;\n",
         "a rejected message that is nowhere any more is never ended (found by this simulation)"),
-    Bug("offsets-before-rows", "kafka", KAFKA, "\tcase 0: // rows\n", "\tcase 0: // rows\n\t\tfor (uint32_t i = 0; !work->life->dead && i < commit->count; ++i)\n\t\t\toffset_commit(commit->cursors[i].partition, commit->cursors[i].position, commit->cursors[i].text);\n",
+    Bug("offsets-before-rows", "kafka", BROKER, "\tcase 0: // rows\n", "\tcase 0: // rows\n\t\tfor (uint32_t i = 0; !work->life->dead && i < commit->count; ++i)\n\t\t\tbroker_commit(commit->cursors[i].partition, commit->cursors[i].position, commit->cursors[i].text);\n",
         "a commit writes the offsets before the rows that they count on"),
-    Bug("rows-read-before-offsets", "kafka", KAFKA, "\t\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,", "\t\tfor (uint32_t p = 0; p < load->count; ++p)\n\t\t\tfree(load->cursors[p].text);\n\t\toffsets_read(load->cursors);\n\t\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,",
+    Bug("rows-read-before-offsets", "kafka", BROKER, "\t\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,", "\t\tfor (uint32_t p = 0; p < load->count; ++p)\n\t\t\tfree(load->cursors[p].text);\n\t\tbroker_offsets_read(load->cursors);\n\t\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,",
         "an owner begins with offsets that are younger than the rows it knows"),
     Bug("reset-without-fence", "kafka", KAFKA, "\t\tif (moving->rows.index.count)\n\t\t\tmove_fences(moving);\n\t\telse\n\t\t\tmove_offsets(moving);\n", "\t\tmove_offsets(moving);\n",
         "a reset takes rows away that a late commit counts on"),
