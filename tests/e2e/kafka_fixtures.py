@@ -10,7 +10,7 @@ def kafka_brokers(tmp_path_factory):
 
     def get(*options):
         if options not in started:
-            started[options] = brokers.Kafka(tmp_path_factory.mktemp("kafka") / "brokers", *options)
+            started[options] = brokers.Kafka(tmp_path_factory.mktemp("kafka") / "brokers", *brokers.SMALL, *options)
         return started[options].up()
 
     yield get
@@ -30,7 +30,7 @@ def own_kafka(tmp_path):
     started = []
 
     def begin(*options):
-        started.append(brokers.Kafka(tmp_path / f"kafka-{len(started)}", *options))
+        started.append(brokers.Kafka(tmp_path / f"kafka-{len(started)}", *brokers.SMALL, *options))
         return started[-1].up()
 
     yield begin

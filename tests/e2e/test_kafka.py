@@ -428,3 +428,11 @@ def test_a_killed_node_comes_back(own_kafka):
     kafka.kill()
     kafka.up()
     assert [message.value() for message in kafka.read("e2e.kept")] == [b"kept"]
+
+
+def test_ends_at_once(own_kafka):
+    """Also where nobody looks after processes that have ended, as in tests/run."""
+    kafka = own_kafka()
+    since = time.monotonic()
+    kafka.down()
+    assert time.monotonic() - since < 10

@@ -318,7 +318,7 @@ def kafka_contract(path, version, nodes):
     with tempfile.TemporaryDirectory(prefix="mqp-kafka-") as folder:
         where = ["--dir", folder]
         # Retention is seen at work within seconds.
-        options = ["--version", version, "--nodes", str(nodes), "--heap", "320", "--set", "log.retention.check.interval.ms=500"]
+        options = ["--version", version, "--nodes", str(nodes), "--heap", "320", "--quick-start", "--set", "log.retention.check.interval.ms=500"]
         told = must([kafka, "up", *where, *options], f"Kafka {version} does not start")
         try:
             bootstrap = re.search(r"^bootstrap (\S+)", told, re.M).group(1)
