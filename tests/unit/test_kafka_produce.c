@@ -1,7 +1,9 @@
 // adapters/kafka/produce, retry_write, sender and health, in front of librdkafka's own mock of a
 // cluster: how batches are answered when all is well and when it is not.
 //
-// The mock knows neither admin calls nor groups; what needs those is in tests/contract.
+// The mock knows neither admin calls nor groups; what needs those is in tests/contract. An adapter
+// that closes waits seconds for the answers that it does not get from it: meanwhile the next case
+// runs.
 
 #include "adapters/kafka/health.h"
 #include "adapters/kafka/retry.h"
@@ -24,6 +26,7 @@ struct lab {
 	struct adapter *adapter;
 	const struct topic *model;
 	struct adapter_topic *topic;
+	const struct group *group; // with a retry store; NULL for none
 };
 
 static struct log_ctx *quiet(void)
@@ -44,6 +47,7 @@ static void lab_open(struct lab *lab, bool native, const char *more_options)
 			      .durability = DURABILITY_D1,
 			      .native = native};
 
+	lab->group = NULL;
 	lab->owner = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
 	CHECK(lab->owner);
 	lab->mock = rd_kafka_mock_cluster_new(lab->owner, 1);
@@ -90,17 +94,39 @@ static bool latch_wait(struct latch *latch, unsigned wait_ms)
 	return latch->done;
 }
 
+static struct closing {
+	struct closing *next;
+	struct lab lab;
+	struct latch latch;
+} *closing;
+
+// Begins it; the case need not wait for the end.
 static void lab_close(struct lab *lab)
 {
-	struct latch latch = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+	struct closing *one = calloc(1, sizeof *one);
 
+	CHECK(one);
+	*one = (struct closing){
+		.next = closing,
+		.lab = *lab,
+		.latch = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}};
+	closing = one;
 	if (lab->topic)
 		kafka_ops.topic_close(lab->topic);
-	kafka_ops.close(lab->adapter, latch_open, &latch);
-	CHECK(latch_wait(&latch, 60000));
-	model_unref(lab->model);
-	rd_kafka_mock_cluster_destroy(lab->mock);
-	rd_kafka_destroy(lab->owner);
+	kafka_ops.close(lab->adapter, latch_open, &one->latch);
+}
+
+static void every_lab_closes(void)
+{
+	for (struct closing *one; (one = closing);) {
+		closing = one->next;
+		CHECK(latch_wait(&one->latch, 60000));
+		model_unref(one->lab.model);
+		model_unref(one->lab.group);
+		rd_kafka_mock_cluster_destroy(one->lab.mock);
+		rd_kafka_destroy(one->lab.owner);
+		free(one);
+	}
 }
 
 // ---- batches
@@ -367,6 +393,7 @@ static void closing_answers_everything(void)
 	lab.topic = NULL;
 	wait_circuit(&lab, CIRCUIT_CLOSED, false);
 	lab_close(&lab);
+	every_lab_closes();
 	expect_all(batch, OUTCOME_REJECTED, CODE_BACKEND_DOWN);
 }
 
@@ -422,13 +449,16 @@ static void on_looked(struct retry_job *job, struct retry_rows *rows, enum code 
 	latch_open(&looked->latch);
 }
 
-// So that the store knows its topic: the mock makes none.
-static void store_open(struct lab *lab, const struct group *group)
+// A group, and its store, which is told its topic: the mock makes none.
+static void store_open(struct lab *lab)
 {
+	struct group draft = {
+		.object.id = 2, .name = "readers", .physical = "readers", .incarnation = 1};
 	struct looked looked = {
-		.job = {.group = group, .topic = lab->model, .fresh = true, .done = on_looked},
+		.job = {.topic = lab->model, .fresh = true, .done = on_looked},
 		.latch = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}};
 
+	looked.job.group = lab->group = model_new(MODEL_GROUP, &draft);
 	CHECK(!rd_kafka_mock_topic_create(lab->mock, "readers.retry", 1, 1));
 	retry_look(lab->adapter, &looked.job);
 	CHECK(latch_wait(&looked.latch, WAIT_MS));
@@ -452,7 +482,7 @@ static void on_written(struct retry_batch *batch, enum code code, const char *te
 	latch_open(&written->latch);
 }
 
-static struct rows_written *write_rows(struct lab *lab, const struct group *group)
+static struct rows_written *write_rows(struct lab *lab)
 {
 	struct rows_written *written = calloc(1, sizeof *written);
 	struct log_retry retry = {.put = true, .due_ms = 1, .attempts = 1};
@@ -465,7 +495,7 @@ static struct rows_written *write_rows(struct lab *lab, const struct group *grou
 		written->items[i].size = sizeof written->value;
 	}
 	written->latch = (struct latch){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-	written->batch = (struct retry_batch){.group = group,
+	written->batch = (struct retry_batch){.group = lab->group,
 					      .topic = lab->model,
 					      .items = written->items,
 					      .count = ROWS,
@@ -489,29 +519,20 @@ static void wait_under_way(struct lab *lab, uint64_t count)
 	}
 }
 
-static const struct group *readers(void)
-{
-	struct group draft = {
-		.object.id = 2, .name = "readers", .physical = "readers", .incarnation = 1};
-
-	return model_new(MODEL_GROUP, &draft);
-}
-
 // Counted with the messages, refused while the circuit is open, and all given back.
 static void rows_are_messages_under_way(void)
 {
-	const struct group *group = readers();
 	struct batch_sent *batch;
 	struct rows_written *rows;
 	struct lab lab;
 
 	lab_open(&lab, false, "");
-	store_open(&lab, group);
+	store_open(&lab);
 	expect_ok(&lab);
-	expect_written(write_rows(&lab, group), CODE_OK);
+	expect_written(write_rows(&lab), CODE_OK);
 	wait_under_way(&lab, 0);
 	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 500);
-	rows = write_rows(&lab, group);
+	rows = write_rows(&lab);
 	wait_under_way(&lab, ROWS);
 	batch = send_some(&lab, 4, 100, "0");
 	CHECK_EQ(health_under_way(lab.adapter), ROWS + 4);
@@ -520,59 +541,55 @@ static void rows_are_messages_under_way(void)
 	expect_all(batch, OUTCOME_OK, CODE_OK);
 	wait_under_way(&lab, 0);
 	rd_kafka_mock_broker_set_down(lab.mock, 1);
-	rows = write_rows(&lab, group);
+	rows = write_rows(&lab);
 	wait_circuit(&lab, CIRCUIT_CLOSED, false);
 	for (unsigned i = 0; i < 5; ++i)
-		expect_written(write_rows(&lab, group), CODE_BACKEND_DOWN);
+		expect_written(write_rows(&lab), CODE_BACKEND_DOWN);
 	CHECK_EQ(health_under_way(lab.adapter), ROWS);
 	rd_kafka_mock_broker_set_up(lab.mock, 1);
 	wait_circuit(&lab, CIRCUIT_CLOSED, true);
 	expect_written(rows, CODE_OK);
-	expect_written(write_rows(&lab, group), CODE_OK);
+	expect_written(write_rows(&lab), CODE_OK);
 	wait_under_way(&lab, 0);
 	lab_close(&lab);
-	model_unref(group);
 }
 
 static void rows_are_given_up_in_time(void)
 {
-	const struct group *group = readers();
 	struct rows_written *rows;
 	struct lab lab;
 
 	lab_open(&lab, false, ", \"timeout_ms\": 1000");
-	store_open(&lab, group);
-	expect_written(write_rows(&lab, group), CODE_OK);
+	store_open(&lab);
+	expect_written(write_rows(&lab), CODE_OK);
 	rd_kafka_mock_broker_set_down(lab.mock, 1);
-	rows = write_rows(&lab, group);
+	rows = write_rows(&lab);
 	CHECK(latch_wait(&rows->latch, WAIT_MS));
 	CHECK(rows->code != CODE_OK);
 	free(rows);
 	wait_under_way(&lab, 0);
 	lab_close(&lab);
-	model_unref(group);
 }
 
 static void closing_waits_for_no_row_of_a_dead_cluster(void)
 {
-	const struct group *group = readers();
 	struct rows_written *rows;
 	uint64_t since_ns;
 	struct lab lab;
 
 	lab_open(&lab, false, "");
-	store_open(&lab, group);
-	expect_written(write_rows(&lab, group), CODE_OK);
+	store_open(&lab);
+	expect_written(write_rows(&lab), CODE_OK);
 	rd_kafka_mock_broker_set_down(lab.mock, 1);
-	rows = write_rows(&lab, group);
+	rows = write_rows(&lab);
 	wait_circuit(&lab, CIRCUIT_CLOSED, false);
 	since_ns = clock_now_ns();
 	lab_close(&lab);
+	every_lab_closes();
 	CHECK(clock_now_ns() - since_ns < 15 * S_NS); // half of the time a row has
 	CHECK(latch_wait(&rows->latch, 0));
 	CHECK(rows->code != CODE_OK);
 	free(rows);
-	model_unref(group);
 }
 
 static void with_headers(void)
@@ -594,4 +611,4 @@ UNIT_MAIN(UNIT_CASE(with_headers), UNIT_CASE(native_and_bare),
 	  UNIT_CASE(a_silent_cluster_is_left_alone_until_it_answers),
 	  UNIT_CASE(closing_answers_everything), UNIT_CASE(a_fatal_error_needs_no_restart),
 	  UNIT_CASE(rows_are_messages_under_way), UNIT_CASE(rows_are_given_up_in_time),
-	  UNIT_CASE(closing_waits_for_no_row_of_a_dead_cluster))
+	  UNIT_CASE(closing_waits_for_no_row_of_a_dead_cluster), UNIT_CASE(every_lab_closes))
