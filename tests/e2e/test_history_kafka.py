@@ -1,6 +1,7 @@
 """Faults of a real Kafka under load, judged by histories: what was acknowledged is there, unchanged, in order, and comes again only for a reason.
 
-Each fault is made twice, and in `tests/run --long` often. Topics have names of their own in every test: the broker is shared.
+Each fault is made twice, or once in each of its forms (for 5 and 30 s, of one node and of two, by every quota), and in `tests/run --long`
+often. Topics have names of their own in every test: the broker is shared.
 """
 import contextlib
 import statistics
@@ -100,7 +101,7 @@ def test_daemon_killed(load):
 def test_broker_stopped_and_continued(load, kafka, seconds):
     """It is there and says nothing; a topic on another cluster does not notice."""
     load = load(f"stopped-{seconds}", topics={f"stopped-{seconds}": {}, "beside": {"cluster": "local"}}).start(RATES)
-    for _ in range(times(2, 10)):
+    for _ in range(times(1, 10)):
         load.progress(500)
         with load.fault("broker stopped"):
             since = time.monotonic_ns()
@@ -134,7 +135,7 @@ def test_nodes_of_three_lost_and_back(load, own_kafka):
     """One: the others go on. Two: nothing can be acknowledged until one is back."""
     kafka = own_kafka("--nodes", "3", "--set", "min.insync.replicas=2")
     load = load("three", on=kafka).start((300, 100))
-    for number in range(times(2, 12)):
+    for number in range(times(1, 12)):
         lost = 1 + number % 3
         load.progress(200)
         with load.fault("one of three lost"):

@@ -144,7 +144,7 @@ def test_compaction_leaves_the_rows(start, own_kafka):
     daemon = register(start(), kafka).world(cluster="kafka")
     with daemon.connect() as conn:
         soon = int(time.time() * 1000) + 2000
-        late = soon + 30000
+        late = soon + 15000
         send(conn, range(300), due_ms=soon)  # each a row, then
         send(conn, range(300, 320), due_ms=late)
         subscription = conn.subscribe("billing")
