@@ -14,6 +14,7 @@ import rest
 
 PROGRAMS = os.path.join(rest.BUILD, "tests", "bench")
 PROGRAM_SECONDS = 600
+kept = contextlib.ExitStack()  # what serves more than one group; gone with the run
 
 
 def program(name):

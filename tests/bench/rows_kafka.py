@@ -1,5 +1,6 @@
 """Topics on a real Kafka, beside an application that talks to the same broker itself: librdkafka with the settings of the proxy's own producer."""
 import contextlib
+import functools
 import itertools
 import pathlib
 import re
@@ -24,9 +25,10 @@ KEPT_BYTES = 512 << 20
 class Side:
     """A broker, a service in front of it, and who does without the service."""
 
+    numbers = itertools.count()  # of all sides: they share the broker
+
     def __init__(self, broker, service):
         self.broker, self.service = broker, service
-        self.numbers = itertools.count()
 
     @property
     def pid(self):
@@ -45,15 +47,19 @@ class Side:
         return lab.load("direct", bootstrap=self.broker.bootstrap, topic=topic, watch=self.pid, **values)
 
 
+@functools.cache
+def broker_with(*options):
+    """A Kafka with these options, started when it is first asked for; a service, and so a group, has topics of its own on it."""
+    broker = kafka.Kafka(lab.kept.enter_context(lab.folder()) + "/broker", *BROKER, *options)
+    lab.kept.callback(broker.down)
+    return broker.up()
+
+
 @contextlib.contextmanager
 def side_by_side(*options):
-    with lab.folder() as path:
-        broker = kafka.Kafka(path + "/broker", *BROKER, *options).up()
-        try:
-            with lab.service("kafka", backend={"bootstrap": broker.bootstrap}) as service:
-                yield Side(broker, service)
-        finally:
-            broker.down()
+    broker = broker_with(*options)
+    with lab.service("kafka", backend={"bootstrap": broker.bootstrap}) as service:
+        yield Side(broker, service)
 
 
 @group(
@@ -178,8 +184,8 @@ def readers(service, groups, messages):
 
 @group(Figure("kafka.threads", "threads of the daemon, all of them, with 1,000 groups that follow a topic on a cluster of three nodes", "threads", 32, most=True))
 def threads(bench):
-    groups = bench.pick(1000, 50)
-    with side_by_side("--nodes", "3") as side:
+    groups, nodes = bench.pick((1000, ("--nodes", "3")), (10, ()))
+    with side_by_side(*nodes) as side:
         target = side.topic("read")
         with readers(side.service, groups, 5):
             lab.load("load", **target, rate=10, seconds=1)
@@ -204,11 +210,11 @@ def stored_bytes(side, name):
 
 @group(Figure("kafka.fanout.bytes", "bytes that the daemon receives from the broker while 100 groups read one topic from its beginning, over the topic's bytes there", "ratio", 1.1, most=True, beside="bytes, the topic"))
 def fanout(bench):
-    seconds, rate = bench.pick((3, 16000), (1, 4000))
+    groups, seconds, rate = bench.pick((100, 3, 16000), (10, 1, 4000))
     for _ in bench.rounds():
         with side_by_side() as side:
             filled = lab.load("load", **side.topic("read"), size=1000, rate=rate, seconds=seconds)["messages"]
             topic, before = stored_bytes(side, "read"), received_bytes(side)
-            with readers(side.service, 100, filled):
+            with readers(side.service, groups, filled):
                 pass
             yield {"kafka.fanout.bytes": Sample((received_bytes(side) - before) / topic, topic)}
