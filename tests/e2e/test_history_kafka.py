@@ -96,19 +96,26 @@ def test_daemon_killed(load):
     assert report.seen["redelivered by fault"], report
 
 
+def slow(taken):
+    """The 99th percentile of times."""
+    return statistics.quantiles(taken, n=100)[98]
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seconds", [5, 30])
 def test_broker_stopped_and_continued(load, kafka, seconds):
     """It is there and says nothing; a topic on another cluster does not notice."""
     load = load(f"stopped-{seconds}", topics={f"stopped-{seconds}": {}, "beside": {"cluster": "local"}}).start(RATES)
     for _ in range(times(1, 10)):
+        since = time.monotonic_ns()
         load.progress(500)
+        usual = slow(load.answer_times("beside", since))  # all of this on a busy machine
         with load.fault("broker stopped"):
             since = time.monotonic_ns()
             with kafka.paused():
                 time.sleep(seconds)
                 answered = load.answer_times("beside", since)
-        assert statistics.quantiles(answered, n=100)[98] < 1 and max(answered) < 5, answered
+        assert slow(answered) < 1 + 2 * usual and max(answered) < 5, (usual, answered)
     clean(load.finish())
 
 
