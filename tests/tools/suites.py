@@ -173,6 +173,12 @@ def counted(command, **options):
     return Result(passed, failed, output if failed else "")
 
 
+def beside(*calls):
+    """The results of calls that mostly wait, made side by side and added up. What they build is built before."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        return sum(pool.map(lambda call: call(), calls), Result())
+
+
 # ---- Builds ----
 
 
@@ -335,7 +341,8 @@ def kafka_contracts(path, options):
 
 def suite_contract(options):
     """the same cases against every kind of backend, under the sanitizers: embedded, discard, a real Kafka 3.9 (--long: also three nodes of it, and 4.1)"""
-    return meson_tests("build-asan", "--suite", "contract") + kafka_contracts("build-asan", options)
+    path = build("build-asan")
+    return beside(lambda: meson_tests("build-asan", "--suite", "contract"), lambda: kafka_contracts(path, options))
 
 
 def suite_sim(options):
@@ -362,11 +369,17 @@ def suite_crash(options):
         return sum(pool.map(lambda command: counted(command, timeout=3600, env=SANITIZER_ENV), commands), Result())
 
 
-def pytest(folder, build_name, timeout, long=False):
+# End to end in two lanes, side by side unless the run is a long one, which also says how fast things are: what needs a Kafka, and the rest.
+# The histories of Kafka come last, those of the rest early: where they met, both would want both processors.
+KAFKA_FILES = os.path.join(ROOT, "tests", "e2e", "test_*kafka*.py")
+E2E_LANES = {"kafka": sorted(glob.glob(KAFKA_FILES), reverse=True), "rest": ["tests/e2e", "--ignore-glob=" + KAFKA_FILES]}
+
+
+def pytest(selection, build_name, timeout, long=False, lane="all"):
     """Runs pytest against the binaries of a build and counts its cases; `long`: every fault as often as asked for, not twice."""
-    report = os.path.join(ROOT, "build", "pytest.xml")
+    report = os.path.join(ROOT, "build", f"pytest-{lane}.xml")
     env = {**SANITIZER_ENV, "MQPAAS_BUILD": build(build_name), "PYTHONDONTWRITEBYTECODE": "1", **({"MQPAAS_LONG": "1"} if long else {})}
-    status, output = run([venv() + "/pytest", "-q", "-p", "no:cacheprovider", "--timeout=180", f"--junitxml={report}", folder], timeout=timeout, env=env)
+    status, output = run([venv() + "/pytest", "-q", "-p", "no:cacheprovider", "--timeout=180", f"--junitxml={report}", *selection], timeout=timeout, env=env)
     if status not in (0, 1):
         raise SuiteError(output)
     row = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
@@ -378,15 +391,18 @@ def pytest(folder, build_name, timeout, long=False):
 def suite_e2e(options):
     """the real binaries over sockets, under the sanitizers: C SDK, Python client, REST (--long: each fault as often as asked for; once more without sanitizers)"""
     if options.long:
-        return pytest("tests/e2e", "build-asan", 10800, True) + pytest("tests/e2e", "build", 2400)
-    return pytest("tests/e2e", "build-asan", 2400)
+        return pytest(["tests/e2e"], "build-asan", 10800, True) + pytest(["tests/e2e"], "build", 2400)
+    build("build-asan")
+    venv()
+    return beside(*(functools.partial(pytest, selection, "build-asan", 2400, lane=name) for name, selection in E2E_LANES.items()))
 
 
 def suite_threads(options):
     """what has threads, under the thread sanitizer: SDK, contract (also on a real Kafka), the daemon with the SDK (--long: all of unit, contract, end to end)"""
     selection = () if options.long else ("--suite", "sdk", "--suite", "contract")
-    result = meson_tests("build-tsan", *selection) + kafka_contracts("build-tsan", options)
-    return result + (pytest("tests/e2e", "build-tsan", 7200) if options.long else pytest("tests/e2e/test_sdk.py", "build-tsan", 600))
+    path = build("build-tsan")
+    result = beside(lambda: meson_tests("build-tsan", *selection), lambda: kafka_contracts(path, options))
+    return result + (pytest(["tests/e2e"], "build-tsan", 7200) if options.long else pytest(["tests/e2e/test_sdk.py"], "build-tsan", 600))
 
 
 def suite_fuzz(options):

@@ -99,6 +99,17 @@ class Runner(unittest.TestCase):
         result = suites.counted(["sh", "-c", "echo nothing; exit 1"])
         self.assertEqual((result.passed, result.failed), (0, 1))
 
+    def test_side_by_side_results_are_added(self):
+        def slow():
+            return suites.counted(["sh", "-c", "sleep 0.5; echo 2 passed, 1 failed; exit 1"])
+
+        started = time.monotonic()
+        result = suites.beside(slow, slow, slow)
+        self.assertLess(time.monotonic() - started, 1.4)
+        self.assertEqual((result.passed, result.failed), (6, 3))
+        with self.assertRaises(suites.SuiteError):
+            suites.beside(slow, lambda: suites.must(["false"], "it cannot run"))
+
     def test_a_command_that_hangs_is_ended(self):
         started = time.monotonic()
         status, output = suites.run(["sh", "-c", "echo before; sleep 60"], timeout=0.2)
