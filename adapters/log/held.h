@@ -31,6 +31,7 @@ struct held_set {
 	uint32_t room, count;
 	struct list ready; // in the order in which they are due
 	uint32_t ready_count;
+	uint32_t copies;     // rejected, and their rows are the truth: to be taken out for the copy
 	struct list settled; // whose row is the truth again, but a look into the store is under way
 };
 

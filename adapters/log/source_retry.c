@@ -7,6 +7,9 @@
 //
 // held_set holds every message whose row in the store is not the whole truth: out, or with a write
 // that is not durable yet. What a look into the store returns and held_set knows is passed over.
+//
+// What was rejected is taken out for its dead-letter copy however much waits to be handed out: a
+// consumer that waits for the answer to its reject may be the one who should take the rest.
 
 #include "adapters/log/source_state.h"
 
@@ -150,10 +153,12 @@ static void settled(struct source *source, struct held *held)
 {
 	if (held->state == HELD_MOVING)
 		look_again(source, held->due_ms);
-	if (held->rejected)
+	if (held->rejected) {
 		list_unlink(&held->in_set);
-	else
+		++source->held.copies;
+	} else {
 		held_remove(&source->held, held);
+	}
 }
 
 static void make_ready(struct part *part, struct held *held)
@@ -214,7 +219,13 @@ static void take(struct source *source, const struct log_waiting *waiting, struc
 	held = held_find(&source->held, waiting->partition, waiting->entry.offset);
 	if (held && !waits_for_copy(held))
 		return;
-	if (!held)
+	if (!held && source->due_for_copies) {
+		source->due_passed = true;
+		return;
+	}
+	if (held)
+		--source->held.copies;
+	else
 		held = held_add(&source->held, waiting->partition, waiting->entry.offset);
 	if (!held) {
 		look_again(source, waiting->due_ms);
@@ -257,10 +268,22 @@ static void due_done(struct loop_task *task)
 	source_pump_later(source);
 }
 
+static bool is_enough_ready(const struct source *source)
+{
+	return source->held.ready_count >= READY_ENOUGH;
+}
+
+static bool is_worth_a_look(const struct source *source)
+{
+	return !source->taking && (!is_enough_ready(source) ||
+				   (source->held.copies && source_demand_allows(source, true)));
+}
+
 static void due_start(struct source *source, uint64_t now_ms)
 {
 	source->taking = true;
 	source->due_rewound = false;
+	source->due_for_copies = is_enough_ready(source);
 	source->due_at_ms = UINT64_MAX;
 	source->due = (struct log_due){
 		.task = {.fn = due_done},
@@ -359,13 +382,15 @@ void retry_hand_out(struct source *source, uint64_t now_ms)
 		buf_unref(bufs[i]);
 	if (count == SOURCE_BATCH)
 		source_pump_later(source);
-	if (!source->taking && !source->closing && source->held.ready_count < READY_ENOUGH &&
-	    now_ms >= source->due_at_ms)
+	if (source->due_passed && !source->taking && !is_enough_ready(source)) {
+		source->due_passed = false;
+		look_again(source, 0);
+	}
+	if (!source->closing && is_worth_a_look(source) && now_ms >= source->due_at_ms)
 		due_start(source, now_ms);
 }
 
 uint64_t retry_next_ms(const struct source *source)
 {
-	return source->taking || source->held.ready_count >= READY_ENOUGH ? UINT64_MAX
-									  : source->due_at_ms;
+	return is_worth_a_look(source) ? source->due_at_ms : UINT64_MAX;
 }

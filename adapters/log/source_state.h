@@ -74,6 +74,8 @@ struct source {
 	struct held_set held;
 	struct log_due due;
 	bool taking, due_rewound;   // while taking: something came that may lie before
+	bool due_for_copies;        // while taking: only what was rejected is taken out
+	bool due_passed;            // such a look has passed something over
 	struct log_retry due_after; // where the next look into the store begins
 	uint64_t due_at_ms;         // when to look; UINT64_MAX: nothing waits
 

@@ -34,6 +34,8 @@ const struct contract_case contract_cases[] = {
 	 what_was_unsettled_comes_again},
 	{"hands out what is rejected once more, for its copy, and nothing in its place", CONSUME,
 	 NULL, rejected_come_once_more_by_themselves},
+	{"hands out what is rejected however much else is due", CONSUME, NULL,
+	 a_reject_waits_for_nothing_else},
 	{"delivers again what was rejected but not copied at the close",
 	 CONSUME | CAP_ATTEMPTS_SURVIVE, NULL, a_reject_that_is_cut_off_comes_again},
 	{"keeps attempts over a restart", CONSUME | CAP_ATTEMPTS_SURVIVE, NULL, attempts_survive},

@@ -236,6 +236,38 @@ void rejected_come_once_more_by_themselves(struct bench *bench)
 	models_end(topic, group);
 }
 
+// Who waits for the answer to a reject takes nothing meanwhile, however much is due. Everything
+// here is more than the commit metadata can hold.
+void a_reject_waits_for_nothing_else(struct bench *bench)
+{
+	enum { COUNT = 800, NACKED = 750 };
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	static struct got got[COUNT];
+
+	bench_fill(bench, topic, 0, 0, COUNT);
+	reader_demand(reader, COUNT, 1 << 20);
+	take_all(reader, got, COUNT);
+	settle_all(reader, got, NACKED, SETTLE_NACK);
+	expect_quiet(reader);
+	settle_all(reader, got + NACKED, COUNT - NACKED, SETTLE_REJECT);
+	reader_drop(got, COUNT);
+	reader_demand_rejected(reader, COUNT);
+	take_all(reader, got, COUNT - NACKED);
+	for (size_t i = 0; i < COUNT - NACKED; ++i)
+		CHECK(got[i].delivery.rejected && got[i].number >= NACKED);
+	reader_demand(reader, COUNT, 1 << 20);
+	take_all(reader, got + COUNT - NACKED, NACKED);
+	for (size_t i = COUNT - NACKED; i < COUNT; ++i)
+		CHECK(!got[i].delivery.rejected && got[i].number < NACKED);
+	ack_all(reader, got, COUNT);
+	expect_backlog(reader, 0, 0, 0, 0);
+	reader_drop(got, COUNT);
+	reader_close(reader);
+	models_end(topic, group);
+}
+
 // Closed before its copy was made: it comes as any other, with one more attempt.
 void a_reject_that_is_cut_off_comes_again(struct bench *bench)
 {

@@ -32,6 +32,7 @@ void runs_of_receipts_settle_together(struct bench *bench);
 void what_was_unsettled_comes_again(struct bench *bench);
 void attempts_survive(struct bench *bench);
 void rejected_come_once_more_by_themselves(struct bench *bench);
+void a_reject_waits_for_nothing_else(struct bench *bench);
 void a_reject_that_is_cut_off_comes_again(struct bench *bench);
 void many_nacks_keep_their_attempts(struct bench *bench);
 void attempts_have_no_end(struct bench *bench);

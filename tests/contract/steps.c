@@ -43,16 +43,21 @@ void expect_stale(struct reader *reader, struct settle entry)
 	CHECK_EQ(entry.settled, 0);
 }
 
-void ack_all(struct reader *reader, const struct got *got, size_t count)
+void settle_all(struct reader *reader, const struct got *got, size_t count, enum settle_verb verb)
 {
 	struct settle *entries = calloc(count, sizeof *entries);
 
 	for (size_t i = 0; i < count; ++i)
-		entries[i] = reader_receipt(&got[i], SETTLE_ACK, 0);
+		entries[i] = reader_receipt(&got[i], verb, 0);
 	CHECK_EQ(reader_settle(reader, entries, count), CODE_OK);
 	for (size_t i = 0; i < count; ++i)
 		CHECK_EQ(entries[i].settled, 1);
 	free(entries);
+}
+
+void ack_all(struct reader *reader, const struct got *got, size_t count)
+{
+	settle_all(reader, got, count, SETTLE_ACK);
 }
 
 void expect_backlog(struct reader *reader, uint64_t ready, uint64_t in_flight, uint64_t retrying,

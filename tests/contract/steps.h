@@ -13,6 +13,7 @@ void expect_quiet(struct reader *reader);
 // Settles one delivery and expects it to have been open.
 void settle(struct reader *reader, const struct got *got, enum settle_verb verb, uint32_t delay_ms);
 void expect_stale(struct reader *reader, struct settle entry);
+void settle_all(struct reader *reader, const struct got *got, size_t count, enum settle_verb verb);
 void ack_all(struct reader *reader, const struct got *got, size_t count);
 void expect_backlog(struct reader *reader, uint64_t ready, uint64_t in_flight, uint64_t retrying,
 		    uint64_t delayed);

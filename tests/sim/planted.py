@@ -99,6 +99,8 @@ BUGS = (
         "a message that is nowhere any more stays in the backlog (found by this simulation)"),
     Bug("rejected-without-a-row", "source", RETRY, "\t\tif (held->rejected) {\n\t\t\tmake_ready(part, held); // comes without a record\n\t\t\treturn;\n\t\t}\n", "\t\theld->rejected = false;\n",
         "a rejected message that is nowhere any more is never ended (found by this simulation)"),
+    Bug("reject-waits-for-demand", "source", RETRY, "(source->held.copies && source_demand_allows(source, true))", "false",
+        "a rejected message is taken out of the retry store only when others that are due have been handed out (found by a history on Kafka)"),
     Bug("offsets-before-rows", "kafka", BROKER, "\tcase 0: // rows\n", "\tcase 0: // rows\n\t\tfor (uint32_t i = 0; !work->life->dead && i < commit->count; ++i)\n\t\t\tbroker_commit(commit->cursors[i].partition, commit->cursors[i].position, commit->cursors[i].text);\n",
         "a commit writes the offsets before the rows that they count on"),
     Bug("rows-read-before-offsets", "kafka", BROKER, "\t\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,", "\t\tfor (uint32_t p = 0; p < load->count; ++p)\n\t\t\tfree(load->cursors[p].text);\n\t\tbroker_offsets_read(load->cursors);\n\t\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,",

@@ -366,19 +366,18 @@ static struct request *request_new(void)
 }
 
 // What is out, from a random place on.
-static void settle_some(size_t most, bool all_ack)
+static void settle_some(const enum settle_verb *verb)
 {
 	struct settle settles[RUNS];
-	struct request *request = all_ack || sim_one_in(2) ? request_new() : NULL;
+	struct request *request = verb || sim_one_in(2) ? request_new() : NULL;
 	size_t count = 0;
 	uint32_t p = (uint32_t)sim_below(store.count);
-	uint32_t from = all_ack ? 0 : (uint32_t)sim_below(STORE_MESSAGES);
+	uint32_t from = verb ? 0 : (uint32_t)sim_below(STORE_MESSAGES);
 
-	for (uint32_t i = from; i < store.partitions[p].count && count < most; ++i)
+	for (uint32_t i = from; i < store.partitions[p].count && count < RUNS; ++i)
 		if (m.messages[p][i].place == OUT)
-			settles[count++] =
-				settle_make(p, store.partitions[p].messages[i].offset,
-					    all_ack ? SETTLE_ACK : random_verb(), request);
+			settles[count++] = settle_make(p, store.partitions[p].messages[i].offset,
+						       verb ? *verb : random_verb(), request);
 	settle_send(settles, count, request);
 }
 
@@ -543,7 +542,7 @@ static void step(void)
 	else if (m.life && !m.life->closing && m.life->epoch && event == 16)
 		settle_wrongly();
 	else if (m.life && !m.life->closing && m.life->epoch)
-		settle_some(RUNS, false);
+		settle_some(NULL);
 	world_run();
 	check();
 }
@@ -595,10 +594,40 @@ static void life_wait(bool open)
 	SIM_EQUAL(m.life != NULL, open);
 }
 
-static void settle_all(void)
+static void settle_all(enum settle_verb verb)
 {
 	for (unsigned i = 0; i < 20; ++i)
-		settle_some(RUNS, true);
+		settle_some(&verb);
+}
+
+static bool rejected_left(void)
+{
+	for (uint32_t p = 0; p < store.count; ++p)
+		for (uint32_t i = 0; i < store.partitions[p].count; ++i)
+			if (m.messages[p][i].place == REJECTED)
+				return true;
+	return false;
+}
+
+// Whoever waits for the answer to a reject may be who should take everything else that is due.
+static void reject_while_much_is_due(void)
+{
+	demand(1000, 1 << 20, 0);
+	for (uint32_t p = 0; p < store.count; ++p)
+		while (store.partitions[p].count < STORE_MESSAGES)
+			store_append(p, 0, now_ms() + 2000, 0);
+	world_pass(S_NS);
+	demand(0, 0, 0);
+	world_pass(2 * S_NS);
+	demand(20, 1 << 20, 0);
+	world_pass(S_NS);
+	demand(0, 0, 0);
+	settle_all(SETTLE_REJECT);
+	for (unsigned i = 0; i < 60 && rejected_left(); ++i) {
+		demand(0, 0, 100);
+		world_pass(S_NS);
+	}
+	SIM_MUST(!rejected_left());
 }
 
 static void finish(void)
@@ -612,13 +641,14 @@ static void finish(void)
 	for (unsigned i = 0; i < 40; ++i) {
 		demand(1000, 1 << 20, 100);
 		world_pass(100 * MS_NS);
-		settle_all();
+		settle_all(SETTLE_ACK);
 	}
 	SIM_MUST(m.life->state != SOURCE_DOWN && m.life->state != SOURCE_OPENING);
+	reject_while_much_is_due();
 	for (unsigned round = 0; round < 300 && backlog_left(); ++round) {
 		demand(1000, 1 << 20, 100);
 		world_pass(S_NS);
-		settle_all();
+		settle_all(SETTLE_ACK);
 		check();
 	}
 	SIM_EQUAL(backlog_left(), 0);
