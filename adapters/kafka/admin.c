@@ -22,15 +22,15 @@
 static rd_kafka_resp_err_t partitions_ask(struct adapter *adapter, const char *physical,
 					  uint32_t *ret_count, uint32_t *ret_led)
 {
-	rd_kafka_t *handle = kafka_admin(adapter);
-	rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, physical, NULL);
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(entered.handle, physical, NULL);
 	const struct rd_kafka_metadata *metadata;
 	const struct rd_kafka_metadata_topic *row;
 	rd_kafka_resp_err_t error;
 
 	if (!topic)
 		return rd_kafka_last_error();
-	error = rd_kafka_metadata(handle, 0, topic, &metadata, KAFKA_ASK_MS);
+	error = rd_kafka_metadata(entered.handle, 0, topic, &metadata, KAFKA_ASK_MS);
 	rd_kafka_topic_destroy(topic);
 	if (error)
 		return error;
@@ -71,10 +71,11 @@ static rd_kafka_resp_err_t partitions_await(struct adapter *adapter, const char 
 // How many brokers there are, and which; the caller frees them. 0: nobody tells.
 static size_t brokers_ask(struct adapter *adapter, int32_t **ret_brokers)
 {
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
 	const struct rd_kafka_metadata *metadata;
 	size_t count = 0;
 
-	if (rd_kafka_metadata(kafka_admin(adapter), 0, NULL, &metadata, KAFKA_ASK_MS))
+	if (rd_kafka_metadata(entered.handle, 0, NULL, &metadata, KAFKA_ASK_MS))
 		return 0;
 	*ret_brokers = calloc((size_t)metadata->broker_cnt + 1, sizeof **ret_brokers);
 	for (; *ret_brokers && count < (size_t)metadata->broker_cnt; ++count)

@@ -53,15 +53,15 @@ static rd_kafka_resp_err_t places_take(const rd_kafka_topic_partition_t *first,
 rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter_topic **topics,
 					 size_t count, int timeout_ms)
 {
-	rd_kafka_t *handle = kafka_admin(adapter);
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
 	rd_kafka_topic_partition_list_t *first = list_of(topics, count), *end;
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
 	end = rd_kafka_topic_partition_list_copy(first);
 	if (first->cnt)
-		error = place_ask(handle, first, RD_KAFKA_OFFSET_BEGINNING, timeout_ms);
+		error = place_ask(entered.handle, first, RD_KAFKA_OFFSET_BEGINNING, timeout_ms);
 	if (first->cnt && !error)
-		error = place_ask(handle, end, RD_KAFKA_OFFSET_END, timeout_ms);
+		error = place_ask(entered.handle, end, RD_KAFKA_OFFSET_END, timeout_ms);
 	for (int i = 0, asked = !error; asked && i < first->cnt; ++i) {
 		rd_kafka_resp_err_t one = places_take(&first->elems[i], &end->elems[i]);
 

@@ -23,6 +23,21 @@ struct kafka_questions {
 	bool aside_runs, leaving; // leaving: atomic
 };
 
+// ---- the handle
+
+struct kafka_handle kafka_handle_enter(struct adapter *adapter)
+{
+	struct coordinator *coordinator = coordinator_enter(adapter);
+
+	return (struct kafka_handle){adapter, coordinator,
+				     client_handle(coordinator_client(coordinator))};
+}
+
+void kafka_handle_leave(struct kafka_handle *entered)
+{
+	coordinator_leave(entered->adapter, entered->coordinator);
+}
+
 // ---- admin calls
 
 // Whether an operation goes to the coordinator of a group.
@@ -48,29 +63,27 @@ void kafka_call_event(rd_kafka_event_t *event)
 void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
 		      struct kafka_wait *wait)
 {
-	struct coordinator *coordinator =
-		is_coordinated(operation) ? coordinator_enter(adapter) : NULL;
-	rd_kafka_t *handle =
-		coordinator ? client_handle(coordinator_client(coordinator)) : kafka_admin(adapter);
+	struct kafka_handle entered = kafka_handle_enter(adapter);
+	bool coordinated = is_coordinated(operation);
 	char text[128];
 
-	*wait = (struct kafka_wait){.adapter = adapter,
-				    .handle = handle,
-				    .coordinator = coordinator,
-				    .options = rd_kafka_AdminOptions_new(handle, operation),
-				    .queue = rd_kafka_queue_new(handle)};
+	*wait = (struct kafka_wait){.entered = entered,
+				    .handle = entered.handle,
+				    .coordinated = coordinated,
+				    .options = rd_kafka_AdminOptions_new(entered.handle, operation),
+				    .queue = rd_kafka_queue_new(entered.handle)};
 	rd_kafka_AdminOptions_set_request_timeout(
-		wait->options, coordinator ? COORDINATOR_TIMEOUT_MS : KAFKA_ASK_MS, text,
+		wait->options, coordinated ? COORDINATOR_TIMEOUT_MS : KAFKA_ASK_MS, text,
 		sizeof text);
 }
 
 rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_text)
 {
 	wait->event = rd_kafka_queue_poll(wait->queue,
-					  wait->coordinator ? KAFKA_ASK_MS : 2 * KAFKA_ASK_MS);
+					  wait->coordinated ? KAFKA_ASK_MS : 2 * KAFKA_ASK_MS);
 	if (!wait->event) {
-		if (wait->coordinator)
-			coordinator_given_up(wait->adapter);
+		if (wait->coordinated)
+			coordinator_given_up(wait->entered.adapter);
 		*ret_text = "no answer in time";
 		return RD_KAFKA_RESP_ERR__TIMED_OUT;
 	}
@@ -116,8 +129,7 @@ void kafka_wait_deinit(struct kafka_wait *wait)
 		rd_kafka_event_destroy(wait->event);
 	rd_kafka_queue_destroy(wait->queue);
 	rd_kafka_AdminOptions_destroy(wait->options);
-	if (wait->coordinator)
-		coordinator_leave(wait->adapter, wait->coordinator);
+	kafka_handle_leave(&wait->entered);
 }
 
 // ---- blocking questions

@@ -6,6 +6,18 @@
 
 struct coordinator;
 
+// ---- the handle
+
+// The handle for all that is not a message, from enter to leave: it may be replaced in between
+// (coordinator.h), and it stays until everybody has left it. What is made of it ends before.
+struct kafka_handle {
+	struct adapter *adapter;
+	struct coordinator *coordinator;
+	rd_kafka_t *handle;
+};
+struct kafka_handle kafka_handle_enter(struct adapter *adapter); // @thread any
+void kafka_handle_leave(struct kafka_handle *entered);           // for _cleanup_, too
+
 // ---- admin calls
 
 // Embedded in what the caller allocated. `answered` gets the event on the thread of the client that
@@ -19,9 +31,9 @@ void kafka_call_event(rd_kafka_event_t *event); // for the client's event handle
 // The same for who may block: begin, the request on `handle` with both members, end. What concerns
 // a group goes to its coordinator (coordinator.h).
 struct kafka_wait {
-	struct adapter *adapter;
+	struct kafka_handle entered;
 	rd_kafka_t *handle;
-	struct coordinator *coordinator; // NULL: it goes to no coordinator
+	bool coordinated;
 	rd_kafka_AdminOptions_t *options;
 	rd_kafka_queue_t *queue;
 	rd_kafka_event_t *event;

@@ -133,7 +133,7 @@ static int client_new(struct coordinators *all, struct client **ret, char **ret_
 	};
 	const struct client_config config = {.options = &all->adapter->options,
 					     .type = RD_KAFKA_CONSUMER,
-					     .role = "groups",
+					     .role = "questions",
 					     .settings = settings,
 					     .event = on_event,
 					     .tick = on_tick,
@@ -223,6 +223,24 @@ static bool is_unused(const struct coordinators *all, const struct coordinator *
 	return coordinator->users == 0;
 }
 
+// Open topics move: whoever asks for their metadata finds them on the client of now.
+static void swap(struct coordinators *all, struct coordinator *fresh)
+{
+	struct adapter *adapter = all->adapter;
+
+	pthread_mutex_lock(&adapter->topics_lock);
+	pthread_mutex_lock(&all->lock);
+	all->retired = all->current;
+	all->current = fresh;
+	all->given_up_ns = 0;
+	pthread_mutex_unlock(&all->lock);
+	LIST_FOREACH(node, next, &adapter->topics)
+	{
+		kafka_topic_rewatch(LIST_ENTRY(node, struct adapter_topic, in_adapter));
+	}
+	pthread_mutex_unlock(&adapter->topics_lock);
+}
+
 void coordinators_renew(struct adapter *adapter, uint64_t now_ns)
 {
 	struct coordinators *all = adapter->coordinators;
@@ -246,11 +264,7 @@ void coordinators_renew(struct adapter *adapter, uint64_t now_ns)
 		free(error);
 		return; // the next look tries again
 	}
-	pthread_mutex_lock(&all->lock);
-	all->retired = all->current;
-	all->current = fresh;
-	all->given_up_ns = 0;
-	pthread_mutex_unlock(&all->lock);
+	swap(all, fresh);
 }
 
 int coordinators_start(struct adapter *adapter, char **ret_error)

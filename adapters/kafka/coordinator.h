@@ -1,11 +1,15 @@
-// The client that speaks to the coordinators of groups, and what is asked of them without waiting.
+// The client for everything that is no message, and what is asked of coordinators of groups without
+// waiting.
 //
-// It is a handle of its own, for three reasons. A request to a coordinator that is answered
-// NOT_COORDINATOR is a null pointer in librdkafka unless the handle has a group id, which it never
-// joins (its issue 5040, up to 2.12 at least). A request that times out before its coordinator was
-// found is used after it was freed as soon as it is found (the same versions): so librdkafka is
-// given an hour, and we give up after KAFKA_ASK_MS by ourselves. And what is asked of coordinators
-// does not wait behind messages.
+// It never sends, so that nothing waits behind messages and a fatal error of the idempotent
+// producer does not end it; and it never reads: a broker that throttles a reader lets its
+// connection wait.
+//
+// Two things of librdkafka make it what it is. A request to a coordinator that is answered
+// NOT_COORDINATOR is a null pointer there unless the handle has a group id, which it never joins
+// (its issue 5040, up to 2.12 at least). A request that times out before its coordinator was found
+// is used after it was freed as soon as it is found (the same versions): so librdkafka is given an
+// hour, and we give up after KAFKA_ASK_MS by ourselves.
 //
 // Given up is not undone: the request may still be sent. Therefore a group of which something was
 // given up is asked nothing more until that has ended: no commit is overtaken by an older one. A

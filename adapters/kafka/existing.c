@@ -21,11 +21,12 @@ static json_t *topic_json(const struct rd_kafka_metadata_topic *row)
 
 static json_t *topics_ask(struct adapter *adapter, struct errand *errand)
 {
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
 	const struct rd_kafka_metadata *metadata;
 	json_t *topics = NULL;
 
 	if (errand_failed(errand, adapter,
-			  rd_kafka_metadata(kafka_admin(adapter), 1, NULL, &metadata, KAFKA_ASK_MS),
+			  rd_kafka_metadata(entered.handle, 1, NULL, &metadata, KAFKA_ASK_MS),
 			  NULL))
 		return NULL;
 	topics = json_array();

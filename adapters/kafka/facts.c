@@ -6,6 +6,7 @@
 
 #include "adapters/kafka/facts.h"
 
+#include "adapters/kafka/call.h"
 #include "adapters/kafka/configs.h"
 #include "core/base/clock.h"
 
@@ -106,11 +107,12 @@ void kafka_facts_stop(struct adapter *adapter)
 
 rd_kafka_resp_err_t kafka_facts_ask(struct adapter *adapter, int timeout_ms)
 {
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
 	const struct rd_kafka_metadata *metadata;
 	struct kafka_facts facts = kafka_facts_get(adapter), asked;
 	uint64_t began_ns = clock_now_ns();
 	rd_kafka_resp_err_t error =
-		rd_kafka_metadata(kafka_admin(adapter), 0, NULL, &metadata, timeout_ms);
+		rd_kafka_metadata(entered.handle, 0, NULL, &metadata, timeout_ms);
 	char number[16];
 	const char *name = number;
 

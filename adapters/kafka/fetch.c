@@ -27,8 +27,9 @@ struct fetcher {
 	struct adapter *adapter;
 	pthread_t thread;
 	bool started;
-	struct client *clients[FOLLOW_LANES]; // the lanes' are made when first needed
-	bool down;                            // no broker has been reached since somebody was heard
+	struct client *clients[FOLLOW_LANES]; // atomic; the lanes' are made when first needed
+	pthread_mutex_t making_lock;
+	bool down; // no broker has been reached since somebody was heard
 	uint32_t lane_count;
 	pthread_mutex_t lock;
 	struct list follows;
@@ -76,32 +77,52 @@ static void forget_wake(struct fetcher *fetcher, struct list *item)
 
 // ---- consumer handles
 
-static bool is_throttled(const struct fetcher *fetcher)
+static bool is_throttled(struct fetcher *fetcher)
 {
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
-		if (fetcher->clients[i] &&
-		    clock_now_ns() < client_throttled_ns(fetcher->clients[i]))
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		struct client *client = __atomic_load_n(&fetcher->clients[i], __ATOMIC_ACQUIRE);
+
+		if (client && clock_now_ns() < client_throttled_ns(client))
 			return true;
+	}
 	return false;
+}
+
+// Something to be told.
+static bool is_error(struct fetcher *fetcher, rd_kafka_event_t *event)
+{
+	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR)
+		return false;
+	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+		return true;
+	fetcher->down = true;
+	return !is_throttled(fetcher); // or it was us who hung up
 }
 
 static void on_event(void *ctx, rd_kafka_event_t *event)
 {
 	struct fetcher *fetcher = ctx;
 
-	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR)
-		return;
-	if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-		fetcher->down = true;
-		if (is_throttled(fetcher))
-			return; // or it was us who hung up
-	}
-	log_warn(fetcher->adapter->log, "KAFKA-CLUSTER", "%s", rd_kafka_event_error_string(event));
+	if (is_error(fetcher, event))
+		log_warn(fetcher->adapter->log, "KAFKA-CLUSTER", "%s",
+			 rd_kafka_event_error_string(event));
+}
+
+// The follower's handle has told the same.
+static void on_lane_event(void *ctx, rd_kafka_event_t *event)
+{
+	struct fetcher *fetcher = ctx;
+
+	if (is_error(fetcher, event))
+		log_debug(fetcher->adapter->log, "KAFKA-READ", "%s",
+			  rd_kafka_event_error_string(event));
 }
 
 static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error)
 {
-	char queue[16];
+	char queue[16], messages[16];
+	struct client *client;
+	int r;
 	const char *const settings[][2] = {
 		{"isolation.level", "read_committed"},
 		{"check.crcs", "true"},
@@ -115,7 +136,7 @@ static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error
 		{"fetch.min.bytes", "1"},
 		{"fetch.message.max.bytes", "1048576"},
 		{"queued.max.messages.kbytes", queue},
-		{"queued.min.messages", "100000"},
+		{"queued.min.messages", messages},
 		{"fetch.error.backoff.ms", "100"},
 		{"socket.timeout.ms", CLIENT_SILENCE_TEXT},
 		// Since 2.2; before, see stream.c.
@@ -127,23 +148,35 @@ static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error
 					     .role = lane ? "catchup" : "follow",
 					     .settings = settings,
 					     .by_hand = true,
-					     .event = on_event,
+					     .event = lane ? on_lane_event : on_event,
 					     .ctx = fetcher,
 					     .log = fetcher->adapter->log};
 
-	snprintf(queue, sizeof queue, "%u", STREAM_QUEUE_BYTES >> 10);
-	return client_start(&config, &fetcher->clients[lane], ret_error);
+	snprintf(queue, sizeof queue, "%u", KAFKA_QUEUE_BYTES >> 10);
+	snprintf(messages, sizeof messages, "%u", KAFKA_QUEUE_MESSAGES);
+	r = client_start(&config, &client, ret_error);
+	if (r >= 0)
+		__atomic_store_n(&fetcher->clients[lane], client, __ATOMIC_RELEASE);
+	return r;
 }
 
 static struct client *consumer_of(struct fetcher *fetcher, size_t lane)
 {
-	char *error = NULL;
+	_cleanup_(freep) char *error = NULL;
+	struct client *client;
 
+	pthread_mutex_lock(&fetcher->making_lock);
 	if (!fetcher->clients[lane] && consumer_start(fetcher, lane, &error) < 0)
 		log_warn(fetcher->adapter->log, "KAFKA-READ", "no consumer for catching up: %s",
 			 error ? error : "no memory");
-	free(error);
-	return fetcher->clients[lane];
+	client = fetcher->clients[lane];
+	pthread_mutex_unlock(&fetcher->making_lock);
+	return client;
+}
+
+struct client *fetcher_aside(struct fetcher *fetcher)
+{
+	return consumer_of(fetcher, 1);
 }
 
 // ---- streams
@@ -432,9 +465,12 @@ static bool next_item(struct fetcher *fetcher, struct stream **ret_stream,
 // Everybody has a turn.
 static void tick(struct fetcher *fetcher, uint64_t now_ns)
 {
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
-		if (fetcher->clients[i])
-			client_serve(fetcher->clients[i]);
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		struct client *client = __atomic_load_n(&fetcher->clients[i], __ATOMIC_ACQUIRE);
+
+		if (client)
+			client_serve(client);
+	}
 	pthread_mutex_lock(&fetcher->lock);
 	fetcher->tick_ns = now_ns + (list_empty(&fetcher->follows) ? S_NS : TICK_NS);
 	LIST_FOREACH(node, next, &fetcher->follows)
@@ -479,6 +515,7 @@ int fetcher_start(struct adapter *adapter, char **ret_error)
 	log_rings_init(&fetcher->rings, RINGS_BYTES, RING_BYTES, LOG_RING_CHUNKS);
 	pthread_mutex_init(&fetcher->lock, NULL);
 	pthread_mutex_init(&fetcher->wake_lock, NULL);
+	pthread_mutex_init(&fetcher->making_lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&fetcher->wake, &monotonic);
@@ -508,16 +545,17 @@ void fetcher_stop(struct fetcher *fetcher)
 	{
 		follow_end(LIST_ENTRY(node, struct follow, in_fetcher));
 	}
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
-		client_stop(fetcher->clients[i]);
 }
 
 void fetcher_free(struct fetcher *fetcher)
 {
 	if (!fetcher)
 		return;
+	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+		client_stop(fetcher->clients[i]);
 	pthread_cond_destroy(&fetcher->wake);
 	pthread_mutex_destroy(&fetcher->wake_lock);
+	pthread_mutex_destroy(&fetcher->making_lock);
 	pthread_mutex_destroy(&fetcher->lock);
 	free(fetcher);
 }

@@ -129,13 +129,15 @@ void kafka_job_fit(struct group_job *job)
 static enum code times_resolve(struct adapter_topic *topic, int64_t time_ms, uint64_t *positions,
 			       uint32_t count)
 {
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered =
+		kafka_handle_enter(topic->adapter);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
 	rd_kafka_resp_err_t error;
 
 	for (uint32_t i = 0; i < count; ++i)
 		rd_kafka_topic_partition_list_add(list, topic->model->physical, (int32_t)i)
 			->offset = time_ms;
-	error = rd_kafka_offsets_for_times(kafka_admin(topic->adapter), list, KAFKA_ASK_MS);
+	error = rd_kafka_offsets_for_times(entered.handle, list, KAFKA_ASK_MS);
 	for (uint32_t i = 0; !error && i < count; ++i) {
 		const rd_kafka_topic_partition_t *found = &list->elems[i];
 

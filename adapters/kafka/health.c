@@ -1,11 +1,12 @@
 // The probe is a question about a topic that need not exist, nor may it be asked for: every answer
-// of a broker, a refusal too, is a sign of life. It goes by the handle for groups, so it does not
-// wait behind messages.
+// of a broker, a refusal too, is a sign of life. It goes by the handle for questions, so it does
+// not wait behind messages.
 
 #include "adapters/kafka/health.h"
 
 #include "adapters/kafka/breaker.h"
 #include "adapters/kafka/call.h"
+#include "adapters/kafka/coordinator.h"
 #include "adapters/kafka/facts.h"
 
 #include <errno.h>
@@ -16,7 +17,8 @@
 struct health {
 	struct adapter *adapter;
 	struct kafka_call probe;
-	pthread_mutex_t lock; // everything below
+	struct kafka_handle probing; // while the probe is under way
+	pthread_mutex_t lock;        // everything below
 	struct breaker breaker;
 	bool opened;         // there is a client to probe with
 	bool heard;          // ever
@@ -58,17 +60,19 @@ static void on_probe(struct kafka_call *call, rd_kafka_event_t *event);
 
 static void probe_start(struct health *health)
 {
-	struct client *client = health->adapter->admin;
+	struct kafka_handle entered = kafka_handle_enter(health->adapter);
+	struct client *client = coordinator_client(entered.coordinator);
 	rd_kafka_ConfigResource_t *topic =
 		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, PROBE_TOPIC);
 	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(client_handle(client), RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+		rd_kafka_AdminOptions_new(entered.handle, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
 	char text[128];
 
 	health->probe.answered = on_probe;
+	health->probing = entered;
 	rd_kafka_AdminOptions_set_request_timeout(options, PROBE_MS, text, sizeof text);
 	rd_kafka_AdminOptions_set_opaque(options, &health->probe);
-	rd_kafka_DescribeConfigs(client_handle(client), &topic, 1, options, client_queue(client));
+	rd_kafka_DescribeConfigs(entered.handle, &topic, 1, options, client_queue(client));
 	rd_kafka_AdminOptions_destroy(options);
 	rd_kafka_ConfigResource_destroy(topic);
 }
@@ -101,6 +105,7 @@ static void on_probe(struct kafka_call *call, rd_kafka_event_t *event)
 	bool alive = is_alive(rd_kafka_event_error(event)), again, over;
 	uint8_t before, now;
 
+	kafka_handle_leave(&health->probing);
 	pthread_mutex_lock(&health->lock);
 	before = health->breaker.circuit;
 	again = breaker_probed(&health->breaker, alive, clock_now_ns());

@@ -14,16 +14,6 @@
 
 #include <errno.h>
 
-static void on_event(void *ctx, rd_kafka_event_t *event)
-{
-	struct adapter *adapter = ctx;
-
-	switch (rd_kafka_event_type(event)) {
-	case RD_KAFKA_EVENT_ERROR: health_error(adapter, event); break;
-	default: kafka_call_event(event); break;
-	}
-}
-
 // Nothing is waited for that will not come.
 static int drain_ms(struct adapter *adapter)
 {
@@ -50,7 +40,6 @@ static void adapter_free(struct adapter *adapter)
 	fetcher_free(adapter->fetcher);
 	sender_stop(adapter);
 	coordinators_stop(adapter);
-	client_stop(adapter->admin);
 	health_stop(adapter->health);
 	known_groups_stop(adapter->known);
 	kafka_facts_stop(adapter);
@@ -59,20 +48,6 @@ static void adapter_free(struct adapter *adapter)
 	kafka_options_deinit(&adapter->options);
 	free(adapter->lives);
 	free(adapter);
-}
-
-// What is not a message does not wait behind messages, and a fatal error of the idempotent producer
-// does not end it.
-static int admin_start(struct adapter *adapter, char **ret_error)
-{
-	const struct client_config config = {.options = &adapter->options,
-					     .type = RD_KAFKA_PRODUCER,
-					     .role = "admin",
-					     .event = on_event,
-					     .ctx = adapter,
-					     .log = adapter->log};
-
-	return client_start(&config, &adapter->admin, ret_error);
 }
 
 static int kafka_open(const struct cluster *cluster, const struct adapter_env *env,
@@ -95,8 +70,6 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (r >= 0)
 		r = health_start(adapter);
 	if (r >= 0)
-		r = admin_start(adapter, ret_error);
-	if (r >= 0)
 		r = coordinators_start(adapter, ret_error);
 	if (r >= 0)
 		r = kafka_questions_start(adapter);
@@ -107,7 +80,7 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (r >= 0)
 		r = fetcher_start(adapter, ret_error);
 	if (r >= 0)
-		r = retry_stores_start(adapter, ret_error);
+		r = retry_stores_start(adapter);
 	if (r >= 0)
 		r = kafka_watcher_start(adapter);
 	if (r < 0) {

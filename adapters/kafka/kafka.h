@@ -28,12 +28,11 @@ struct sender;
 struct adapter {
 	struct kafka_options options;
 	struct log_ctx *log;
-	struct client *producer; // sends until a fatal error
-	struct sender *sender;   // sender.c: what sends now
-	struct health *health;   // health.c
-	struct client *admin;    // carries admin calls and questions, and never sends
-	struct coordinators *coordinators;
-	struct fetcher *fetcher; // fetch.c
+	struct client *producer;           // sends until a fatal error
+	struct sender *sender;             // sender.c: what sends now
+	struct health *health;             // health.c
+	struct coordinators *coordinators; // coordinator.c: what carries questions now
+	struct fetcher *fetcher;           // fetch.c
 	struct kafka_questions *questions;
 	struct kafka_watcher *watcher; // watcher.c
 	struct retry_stores *retries;  // retry_thread.h
@@ -47,12 +46,6 @@ struct adapter {
 	struct kafka_life *lives; // topic.c, under topics_lock
 	size_t life_next;
 };
-
-// The handle that carries admin calls and questions.
-static inline rd_kafka_t *kafka_admin(const struct adapter *adapter)
-{
-	return client_handle(adapter->admin);
-}
 
 // A partition of an open topic. Stays where it is as long as its topic is open.
 struct kafka_partition {
@@ -73,6 +66,7 @@ struct adapter_topic {
 	const struct topic *model;
 	rd_kafka_topic_t *producing;         // atomic; the sender's, made by the first message
 	rd_kafka_topic_t *watching;          // of the handle for questions: it keeps the metadata
+	struct coordinator *watched_on;      // that handle, entered; both under topics_lock
 	struct kafka_partition **partitions; // atomic
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions
@@ -97,7 +91,8 @@ struct adapter_topic *kafka_topic_find(struct adapter *adapter,
 				       uint64_t id); // open ones; with a reference; or NULL
 struct kafka_partition *kafka_partition_of(struct adapter_topic *topic, uint32_t number); // or NULL
 void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions);
-void kafka_topic_gone(struct adapter_topic *topic); // wakes who waits for it
+void kafka_topic_gone(struct adapter_topic *topic);    // wakes who waits for it
+void kafka_topic_rewatch(struct adapter_topic *topic); // on the handle of now; under topics_lock
 // Remembers that this life of a topic has ended, or begins: it cannot, or can, be opened.
 void kafka_life_end(struct adapter *adapter, const struct topic *topic);
 void kafka_life_begin(struct adapter *adapter, const struct topic *topic);
@@ -128,10 +123,18 @@ int kafka_check(const struct cluster *cluster, char **ret_error);
 void kafka_submit(struct adapter *adapter, struct submit *submit);
 void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event); // delivery reports
 
+// librdkafka's queue of a partition that is read, or of all retry stores; then it asks for no more.
+#define KAFKA_QUEUE_BYTES    (4u << 20)
+#define KAFKA_QUEUE_MESSAGES 100000u
+
 // fetch.c
 int fetcher_start(struct adapter *adapter, char **ret_error);
 void fetcher_stop(struct fetcher *fetcher); // accepts NULL; ends every fetch; blocks
 void fetcher_free(struct fetcher *fetcher); // accepts NULL; no topic is open any more
+// The consumer of the first lane of all partitions, by which the retry stores read their topics,
+// too; until the fetcher is freed. NULL: it cannot be made now. Blocks for some steps. @thread
+// kafka-fetch, kafka-retry
+struct client *fetcher_aside(struct fetcher *fetcher);
 bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch);
 void kafka_partition_forget(struct kafka_partition *partition); // before it is freed
 void kafka_topic_follow(struct adapter_topic *topic); // somebody watches it, or it has grown
@@ -167,7 +170,7 @@ void kafka_group_backlog(struct adapter *adapter, const struct group *group,
 void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load);
 void kafka_cursors_commit(struct adapter *adapter, struct log_cursors *commit);
 void kafka_due(struct adapter *adapter, struct log_due *due);
-int retry_stores_start(struct adapter *adapter, char **ret_error);
+int retry_stores_start(struct adapter *adapter);      // after the fetcher
 void retry_stores_stop(struct retry_stores *retries); // accepts NULL; ends what is asked of it
 void retry_stores_free(struct retry_stores *retries); // accepts NULL
 // The report of a message whose topic has an opaque: only those of the retry store have one.

@@ -169,13 +169,14 @@ static void on_fetched(struct loop_task *task)
 static bool time_resolve(struct adapter *adapter, struct errand *errand, uint32_t partition,
 			 int64_t time_ms, uint64_t *ret)
 {
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_t *row = rd_kafka_topic_partition_list_add(
 		list, errand->topic->physical, (int32_t)partition);
 	rd_kafka_resp_err_t error;
 
 	row->offset = MAX(time_ms, 0);
-	error = rd_kafka_offsets_for_times(kafka_admin(adapter), list, KAFKA_ASK_MS);
+	error = rd_kafka_offsets_for_times(entered.handle, list, KAFKA_ASK_MS);
 	if (!error)
 		error = row->err;
 	if (!error && row->offset >= 0)

@@ -36,6 +36,10 @@ static void message_take(struct retry_store *store, rd_kafka_message_t *message)
 	struct retry_job *job = retry_job_first(store);
 	uint64_t offset = (uint64_t)message->offset;
 
+	if (offset < store->position) { // it was on its way when the stream was woken up
+		rd_kafka_message_destroy(message);
+		return;
+	}
 	store->position = offset + 1;
 	if (job)
 		retry_job_extend(job);

@@ -36,6 +36,18 @@ bool retry_stream_make_room(struct retry_stores *stores)
 	return false;
 }
 
+// librdkafka up to 2.1 may sleep for a second over a queue that was full (stream.c).
+void retry_streams_wake(struct retry_stores *stores)
+{
+	LIST_FOREACH(node, next, &stores->reading)
+	{
+		struct retry_store *store = LIST_ENTRY(node, struct retry_store, line);
+
+		if (store->position) // something has come; before that it may be behind the first
+			rd_kafka_seek(store->reading, 0, (int64_t)store->position, 0);
+	}
+}
+
 static uint64_t wanted_from(const struct retry_store *store, const struct retry_job *job)
 {
 	return job->phase == JOB_READING ? job->wants[job->want_at].written : store->next;
@@ -61,16 +73,16 @@ void retry_stream_go(struct retry_store *store)
 	}
 	list_unlink(&store->line);
 	// Not named before it is there: the client would remember that it is not.
-	if (!store->reading)
-		store->reading =
-			rd_kafka_topic_new(client_handle(stores->client), store->name, NULL);
+	if (!store->reading && retry_consumer_take(stores))
+		store->reading = rd_kafka_topic_new(stores->handle, store->name, NULL);
 	// From the first there is, because the beginning of a topic may be deleted.
 	if (!store->reading ||
 	    rd_kafka_consume_start_queue(store->reading, 0,
 					 from ? (int64_t)from : RD_KAFKA_OFFSET_BEGINNING,
 					 stores->messages) < 0) {
-		retry_job_end(job, kafka_code(rd_kafka_last_error()),
-			      "the retry topic cannot be read");
+		retry_job_end(
+			job, store->reading ? kafka_code(rd_kafka_last_error()) : CODE_BACKEND_DOWN,
+			"the retry topic cannot be read");
 		return;
 	}
 	store->streaming = true;

@@ -1,4 +1,5 @@
-// The thread of the retry stores: one consumer for all of them, a queue of jobs for each store.
+// The thread of the retry stores: they are read by the lanes' consumer, through a queue of their
+// own; each store has a queue of jobs.
 //
 // A store's rows in memory are what its topic comes to, read up to `next`; own writes are added
 // when they are acknowledged. What reaches the thread are letters and messages of the consumer.
@@ -10,11 +11,14 @@
 #include "core/base/clock.h"
 
 #include <errno.h>
+#include <time.h>
 
-#define STREAM_NS (2 * S_NS)  // a stream without a job stays for so long
-#define FORGET_NS (60 * S_NS) // a store without a source and jobs stays in memory
-#define TICK_NS   S_NS
-#define POLL_MS   200
+#define STREAM_NS     (2 * S_NS)  // a stream without a job stays for so long
+#define FORGET_NS     (60 * S_NS) // a store without a source and jobs stays in memory
+#define TICK_NS       S_NS
+#define POLL_MS       200
+#define LOOK_MESSAGES 1024u // taken between two looks at how much waits in the queue
+#define LOOK_BYTES    (256u << 10)
 
 struct adapter *retry_adapter(const struct retry_stores *stores)
 {
@@ -31,6 +35,16 @@ void retry_batch_under_way(struct retry_stores *stores, int change)
 	__atomic_add_fetch(&stores->under_way, change, __ATOMIC_ACQ_REL);
 }
 
+static void thread_wake(struct retry_stores *stores)
+{
+	rd_kafka_queue_t *messages = __atomic_load_n(&stores->messages, __ATOMIC_ACQUIRE);
+
+	if (messages)
+		rd_kafka_queue_yield(messages);
+	else
+		pthread_cond_signal(&stores->wake);
+}
+
 bool retry_post(struct retry_stores *stores, struct retry_letter *letter)
 {
 	bool stopped;
@@ -44,7 +58,7 @@ bool retry_post(struct retry_stores *stores, struct retry_letter *letter)
 	}
 	pthread_mutex_unlock(&stores->lock);
 	if (!stopped)
-		rd_kafka_queue_yield(stores->messages);
+		thread_wake(stores);
 	return !stopped;
 }
 
@@ -138,13 +152,74 @@ static bool is_stopping(struct retry_stores *stores)
 	return stopping;
 }
 
+// ---- the consumer
+
+bool retry_consumer_take(struct retry_stores *stores)
+{
+	struct client *client = stores->messages ? NULL : fetcher_aside(stores->adapter->fetcher);
+
+	if (client) {
+		rd_kafka_queue_t *messages = rd_kafka_queue_new(client_handle(client));
+
+		stores->handle = client_handle(client);
+		__atomic_store_n(&stores->messages, messages, __ATOMIC_RELEASE);
+		rd_kafka_queue_yield(messages); // for who has just found none
+	}
+	return stores->messages;
+}
+
+static void letter_await(struct retry_stores *stores)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += POLL_MS * MS_NS;
+	until.tv_sec += until.tv_nsec / (long)S_NS;
+	until.tv_nsec %= (long)S_NS;
+	pthread_mutex_lock(&stores->lock);
+	if (!stores->first)
+		pthread_cond_timedwait(&stores->wake, &stores->lock, &until);
+	pthread_mutex_unlock(&stores->lock);
+}
+
+static void queue_note(struct retry_stores *stores, const rd_kafka_message_t *message)
+{
+	stores->taken_bytes += message->len;
+	if (++stores->taken < LOOK_MESSAGES && stores->taken_bytes < LOOK_BYTES)
+		return;
+	if (stores->taken_bytes / stores->taken * rd_kafka_queue_length(stores->messages) >=
+		    KAFKA_QUEUE_BYTES / 4 * 3 ||
+	    rd_kafka_queue_length(stores->messages) >= KAFKA_QUEUE_MESSAGES / 4 * 3)
+		stores->full = true;
+	stores->taken_bytes = stores->taken = 0;
+}
+
+static rd_kafka_message_t *message_await(struct retry_stores *stores)
+{
+	rd_kafka_message_t *message;
+
+	if (!stores->messages) {
+		letter_await(stores);
+		return NULL;
+	}
+	message = rd_kafka_consume_queue(stores->messages, 0);
+	if (message) {
+		queue_note(stores, message);
+		return message;
+	}
+	if (stores->full)
+		retry_streams_wake(stores);
+	stores->full = false;
+	return rd_kafka_consume_queue(stores->messages, POLL_MS);
+}
+
 static void *retry_run(void *arg)
 {
 	struct retry_stores *stores = arg;
 
 	pthread_setname_np(pthread_self(), "kafka-retry");
 	while (letters_read(stores)) {
-		rd_kafka_message_t *message = rd_kafka_consume_queue(stores->messages, POLL_MS);
+		rd_kafka_message_t *message = message_await(stores);
 
 		if (message)
 			retry_message_serve(stores, message);
@@ -155,36 +230,10 @@ static void *retry_run(void *arg)
 	return NULL;
 }
 
-static void on_event(void *ctx, rd_kafka_event_t *event)
+int retry_stores_start(struct adapter *adapter)
 {
-	struct retry_stores *stores = ctx;
-
-	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
-		log_debug(stores->adapter->log, "KAFKA-RETRY", "%s",
-			  rd_kafka_event_error_string(event));
-}
-
-int retry_stores_start(struct adapter *adapter, char **ret_error)
-{
-	static const char *const settings[][2] = {
-		{"enable.partition.eof", "true"},
-		{"auto.offset.reset", "error"},
-		{"queued.min.messages", "100000"},
-		{"queued.max.messages.kbytes", "16384"},
-		{"fetch.wait.max.ms", "20"},
-		{"check.crcs", "true"},
-		{"enable.auto.commit", "false"},
-		{"socket.timeout.ms", CLIENT_SILENCE_TEXT},
-		{NULL, NULL},
-	};
-	const struct client_config config = {.options = &adapter->options,
-					     .type = RD_KAFKA_CONSUMER,
-					     .role = "retry",
-					     .settings = settings,
-					     .event = on_event,
-					     .log = adapter->log};
 	struct retry_stores *stores = calloc(1, sizeof *stores);
-	struct client_config mine = config;
+	pthread_condattr_t monotonic;
 	int r;
 
 	if (!stores)
@@ -193,13 +242,12 @@ int retry_stores_start(struct adapter *adapter, char **ret_error)
 	stores->adapter = adapter;
 	stores->last = &stores->first;
 	pthread_mutex_init(&stores->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&stores->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	list_init(&stores->reading);
 	list_init(&stores->waiting);
-	mine.ctx = stores;
-	r = client_start(&mine, &stores->client, ret_error);
-	if (r < 0)
-		return r;
-	stores->messages = rd_kafka_queue_new(client_handle(stores->client));
 	r = -pthread_create(&stores->thread, NULL, retry_run, stores);
 	stores->started = r == 0;
 	return r;
@@ -212,7 +260,7 @@ void retry_stores_stop(struct retry_stores *stores)
 	pthread_mutex_lock(&stores->lock);
 	stores->stopping = true;
 	pthread_mutex_unlock(&stores->lock);
-	rd_kafka_queue_yield(stores->messages);
+	thread_wake(stores);
 	pthread_join(stores->thread, NULL);
 	stores->started = false;
 }
@@ -229,7 +277,7 @@ void retry_stores_free(struct retry_stores *stores)
 	map_deinit(&stores->stores);
 	if (stores->messages)
 		rd_kafka_queue_destroy(stores->messages);
-	client_stop(stores->client);
+	pthread_cond_destroy(&stores->wake);
 	pthread_mutex_destroy(&stores->lock);
 	free(stores);
 }

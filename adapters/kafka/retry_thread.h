@@ -12,8 +12,12 @@
 
 struct retry_stores {
 	struct adapter *adapter;
-	struct client *client;
-	rd_kafka_queue_t *messages;
+	rd_kafka_t *handle;         // the fetcher's, once something is to be read
+	rd_kafka_queue_t *messages; // atomic; of that handle
+	pthread_cond_t wake;        // before
+	uint64_t taken_bytes;       // since it was last looked how much waits there
+	uint32_t taken;
+	bool full; // so much has waited there that librdkafka may be asleep over it
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock;
@@ -41,6 +45,10 @@ bool retry_ahead_push(struct retry_store *store, rd_kafka_message_t *message);
 void retry_stream_stop(struct retry_store *store);
 bool retry_stream_make_room(struct retry_stores *stores); // false: all are at work
 void retry_stream_go(struct retry_store *store);
+void retry_streams_wake(struct retry_stores *stores);
+
+// retry_thread.c; false: there is no consumer
+bool retry_consumer_take(struct retry_stores *stores);
 
 // retry_job.c
 struct retry_job *retry_job_first(const struct retry_store *store); // at work; NULL: none

@@ -43,11 +43,11 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 {
 	// Not the handle that sends: there the topic has an opaque, and only the first to name it
 	// can give it one.
-	rd_kafka_t *handle = client_handle(adapter->admin);
-	rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, name, NULL);
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(entered.handle, name, NULL);
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_resp_err_t error =
-		topic ? rd_kafka_metadata(handle, 0, topic, &metadata, KAFKA_ASK_MS)
+		topic ? rd_kafka_metadata(entered.handle, 0, topic, &metadata, KAFKA_ASK_MS)
 		      : rd_kafka_last_error();
 
 	if (topic)

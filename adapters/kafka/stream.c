@@ -8,7 +8,7 @@
 
 #include "adapters/kafka/stream.h"
 
-#include "adapters/kafka/error.h"
+#include "adapters/kafka/kafka.h"
 #include "core/base/log.h"
 
 #include <errno.h>
@@ -218,7 +218,7 @@ static void wake_up(struct stream *stream, rd_kafka_message_t *const *messages, 
 	for (size_t i = 0; i < count; ++i)
 		bytes += messages[i]->len;
 	if (count == BATCH &&
-	    bytes / count * rd_kafka_queue_length(stream->queue) >= STREAM_QUEUE_BYTES / 4 * 3)
+	    bytes / count * rd_kafka_queue_length(stream->queue) >= KAFKA_QUEUE_BYTES / 4 * 3)
 		stream->full = true;
 	if (count == BATCH || !stream->full)
 		return;

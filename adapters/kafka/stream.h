@@ -10,8 +10,6 @@
 
 #include <pthread.h>
 
-#define STREAM_QUEUE_BYTES (4u << 20) // librdkafka's queue of a stream; then it asks for no more
-
 struct stream;
 
 struct stream_config {

@@ -1,5 +1,6 @@
 // Topics that somebody has open, and what is known of them without asking.
 
+#include "adapters/kafka/coordinator.h"
 #include "adapters/kafka/kafka.h"
 
 #include "adapters/kafka/sender.h"
@@ -62,6 +63,26 @@ static void arrays_free(struct kafka_array *array)
 	}
 }
 
+static void watching_end(struct adapter_topic *topic)
+{
+	if (topic->watching)
+		rd_kafka_topic_destroy(topic->watching);
+	topic->watching = NULL;
+	if (topic->watched_on)
+		coordinator_leave(topic->adapter, topic->watched_on);
+	topic->watched_on = NULL;
+}
+
+void kafka_topic_rewatch(struct adapter_topic *topic)
+{
+	struct coordinator *on = coordinator_enter(topic->adapter);
+
+	watching_end(topic);
+	topic->watched_on = on;
+	topic->watching = rd_kafka_topic_new(client_handle(coordinator_client(on)),
+					     topic->model->physical, NULL);
+}
+
 static void topic_free(struct adapter_topic *topic)
 {
 	for (uint32_t i = 0; i < topic->partition_count; ++i) {
@@ -69,8 +90,7 @@ static void topic_free(struct adapter_topic *topic)
 		free(topic->partitions[i]);
 	}
 	arrays_free(topic->arrays);
-	if (topic->watching)
-		rd_kafka_topic_destroy(topic->watching);
+	watching_end(topic);
 	pthread_mutex_destroy(&topic->watch_lock);
 	model_unref(topic->model);
 	free(topic);
@@ -92,7 +112,7 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 				  : topic_best_durability(kafka_capabilities(adapter), model));
 	list_init(&topic->watches);
 	pthread_mutex_init(&topic->watch_lock, NULL);
-	topic->watching = rd_kafka_topic_new(kafka_admin(adapter), model->physical, NULL);
+	kafka_topic_rewatch(topic);
 	kafka_topic_grow(topic, model->partitions);
 	if (topic->watching && topic->partition_count == model->partitions)
 		return topic;

@@ -139,11 +139,13 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 
 static bool metadata_look(struct kafka_watcher *watcher)
 {
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered =
+		kafka_handle_enter(watcher->adapter);
 	const struct rd_kafka_metadata *metadata;
 	const struct rd_kafka_metadata_topic **rows;
 	uint64_t now_ns = clock_now_ns();
 
-	if (rd_kafka_metadata(kafka_admin(watcher->adapter), 0, NULL, &metadata, CALL_MS))
+	if (rd_kafka_metadata(entered.handle, 0, NULL, &metadata, CALL_MS))
 		return false;
 	rows = calloc((size_t)metadata->topic_cnt + 1, sizeof *rows);
 	for (int i = 0; rows && i < metadata->topic_cnt; ++i)

@@ -1,6 +1,7 @@
 """Kafka as a backend, through the whole daemon, with native clients (librdkafka) beside it."""
 import json
 import os
+import pathlib
 import re
 import subprocess
 import time
@@ -299,6 +300,51 @@ def test_a_change_waits_for_a_cluster_that_is_away(start, own_kafka):
     daemon.start()
     kafka.up()
     wait_for(lambda: kafka.config(name)["retention.ms"] == str(DAY_MS), 60, "the change is lost")
+
+
+# ---- Handles
+
+
+def kafka_threads(daemon):
+    names = [path.read_text(encoding="ascii") for path in pathlib.Path(f"/proc/{daemon.process.pid}/task").glob("*/comm")]
+    return sum(name.startswith(("kafka-", "rdk:")) for name in names)
+
+
+def test_threads_of_a_cluster_of_three_nodes(start, kafka_brokers):
+    daemon = register(start(), kafka_brokers("--nodes", "3")).world(cluster="kafka", partitions=3)
+    # Three handles of a main thread, an inner one and one a node, a coordinator's; and seven of ours.
+    assert kafka_threads(daemon) <= 3 * 5 + 1 + 7
+    with daemon.connect() as conn:
+        topic = conn.open_topic("orders")
+        for number in range(20):
+            daemon.make("tenants/acme/groups", {"name": f"g{number}", "topic": "orders"})
+        followers = [conn.subscribe(f"g{number}") for number in range(20)]
+        topic.send(b"first")
+        for one in followers:
+            one.ack(*one.receive(1))
+        late = conn.subscribe("billing")
+        (delivery,) = late.receive(1)
+        assert late.nack(delivery, delay_ms=2000) == [("OK", 1)]  # into the retry store
+        (delivery,) = late.receive(1)
+        late.ack(delivery)
+        # Two more handles at most for who is behind and for retry stores; groups add none.
+        assert kafka_threads(daemon) <= 5 * 5 + 1 + 7
+
+
+def test_open_topics_move_to_the_next_handle_for_questions(start, own_kafka):
+    kafka = own_kafka()
+    daemon = register(start(), kafka).world(cluster="kafka")
+    name = physical(daemon, "topics/orders")
+    with daemon.connect() as conn:
+        assert conn.open_topic("orders").send(b"one")[0].code == "OK"
+        subscription = conn.subscribe("billing")
+        got = subscription.receive(1)
+        with kafka.paused():
+            subscription.ack(*got)
+            time.sleep(8)  # its commit is given up after 5 s
+        time.sleep(8)  # and 5 s later the handle is replaced
+        kafka.delete(name)
+        assert "was deleted" in daemon.wait_event("KAFKA-TOPIC-GONE", seconds=20)["message"]
 
 
 # ---- Bad input
