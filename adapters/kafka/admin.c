@@ -4,106 +4,15 @@
 // cluster's metadata says so: who is told OK can use it, or make another of the same name. What was
 // imported is found and let go, and never changed but for its mark and more partitions.
 
-#include "adapters/kafka/configs.h"
 #include "adapters/kafka/errand.h"
 #include "adapters/kafka/facts.h"
+#include "adapters/kafka/heard.h"
 #include "adapters/kafka/marks.h"
 #include "adapters/kafka/sender.h"
 #include "adapters/kafka/settings.h"
 #include "core/base/clock.h"
 
 #include <stdio.h>
-
-#define SETTLE_MS 10000 // for metadata to follow what the controller did
-
-// ---- what metadata says
-
-// How many partitions it has; 0: the cluster does not know it. `led` counts those with a leader.
-static rd_kafka_resp_err_t partitions_ask(struct adapter *adapter, const char *physical,
-					  uint32_t *ret_count, uint32_t *ret_led)
-{
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
-	rd_kafka_topic_t *topic = rd_kafka_topic_new(entered.handle, physical, NULL);
-	const struct rd_kafka_metadata *metadata;
-	const struct rd_kafka_metadata_topic *row;
-	rd_kafka_resp_err_t error;
-
-	if (!topic)
-		return rd_kafka_last_error();
-	error = rd_kafka_metadata(entered.handle, 0, topic, &metadata, KAFKA_ASK_MS);
-	rd_kafka_topic_destroy(topic);
-	if (error)
-		return error;
-	*ret_count = *ret_led = 0;
-	row = metadata->topic_cnt ? &metadata->topics[0] : NULL;
-	error = row ? row->err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-	if (error == RD_KAFKA_RESP_ERR_NO_ERROR ||
-	    error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
-		*ret_count = (uint32_t)row->partition_cnt;
-		for (int i = 0; i < row->partition_cnt; ++i)
-			*ret_led += row->partitions[i].leader >= 0;
-		error = RD_KAFKA_RESP_ERR_NO_ERROR;
-	} else if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-		error = RD_KAFKA_RESP_ERR_NO_ERROR;
-	}
-	rd_kafka_metadata_destroy(metadata);
-	return error;
-}
-
-// Asks until it has so many partitions, each with a leader; 0: until it is gone.
-static rd_kafka_resp_err_t partitions_await(struct adapter *adapter, const char *physical,
-					    uint32_t wanted)
-{
-	uint64_t until_ns = clock_now_ns() + SETTLE_MS * MS_NS;
-
-	for (unsigned pause_ms = 2;; pause_ms = MIN(2 * pause_ms, 100u)) {
-		uint32_t count, led;
-		rd_kafka_resp_err_t error = partitions_ask(adapter, physical, &count, &led);
-
-		if (!error && (wanted ? led >= wanted : count == 0))
-			return RD_KAFKA_RESP_ERR_NO_ERROR;
-		if (clock_now_ns() >= until_ns)
-			return error ? error : RD_KAFKA_RESP_ERR__TIMED_OUT;
-		usleep(pause_ms * 1000);
-	}
-}
-
-// How many brokers there are, and which; the caller frees them. 0: nobody tells.
-static size_t brokers_ask(struct adapter *adapter, int32_t **ret_brokers)
-{
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
-	const struct rd_kafka_metadata *metadata;
-	size_t count = 0;
-
-	if (rd_kafka_metadata(entered.handle, 0, NULL, &metadata, KAFKA_ASK_MS))
-		return 0;
-	*ret_brokers = calloc((size_t)metadata->broker_cnt + 1, sizeof **ret_brokers);
-	for (; *ret_brokers && count < (size_t)metadata->broker_cnt; ++count)
-		(*ret_brokers)[count] = metadata->brokers[count].id;
-	rd_kafka_metadata_destroy(metadata);
-	return count;
-}
-
-// Every broker learns of it by itself, some later than others. One that does not answer, or may not
-// tell, is not waited for.
-static void brokers_await(struct adapter *adapter, const char *physical, bool there)
-{
-	uint64_t until_ns = clock_now_ns() + SETTLE_MS * MS_NS;
-	int32_t *brokers = NULL;
-	size_t count = brokers_ask(adapter, &brokers), at = 0;
-
-	while (at < count && clock_now_ns() < until_ns) {
-		rd_kafka_resp_err_t error = kafka_configs_ask(
-			adapter, brokers[at], RD_KAFKA_RESOURCE_TOPIC, &physical, 1, NULL, NULL);
-		bool known = error != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-
-		if (known == there || (error && known))
-			++at;
-		else
-			usleep(5000);
-	}
-	free(brokers);
-}
 
 // ---- making
 
@@ -193,8 +102,7 @@ static void topic_compare(struct adapter *adapter, struct errand *errand)
 	uint32_t count, led;
 
 	if (errand_failed(errand, adapter, kafka_marks_read(adapter, &mark, 1), NULL) ||
-	    errand_failed(errand, adapter, partitions_ask(adapter, topic->physical, &count, &led),
-			  NULL))
+	    errand_failed(errand, adapter, heard_ask(adapter, topic->physical, &count, &led), NULL))
 		return;
 	if (mark.incarnation && mark.incarnation != topic->incarnation)
 		errand_refuse(errand, CODE_CONFLICT, "it exists as another incarnation");
@@ -244,7 +152,7 @@ static bool class_refused(struct adapter *adapter, struct errand *errand)
 	if (topic->imported ||
 	    (topic->durability < DURABILITY_D2 && !topic->replication && !topic->min_insync))
 		return false;
-	if (!partitions_ask(adapter, topic->physical, &count, &led) && count)
+	if (!heard_ask(adapter, topic->physical, &count, &led) && count)
 		return false; // what is there stays, also while brokers are away
 	if (!facts.known &&
 	    errand_failed(errand, adapter, kafka_facts_ask(adapter, KAFKA_ASK_MS), NULL))
@@ -263,7 +171,7 @@ static bool class_refused(struct adapter *adapter, struct errand *errand)
 static void topic_mark(struct adapter *adapter, struct errand *errand)
 {
 	const struct kafka_mark mark = {errand->topic->physical, errand->topic->incarnation};
-	uint64_t until_ns = clock_now_ns() + SETTLE_MS * MS_NS;
+	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
 	rd_kafka_resp_err_t error;
 
 	do {
@@ -282,7 +190,7 @@ static void topic_mark(struct adapter *adapter, struct errand *errand)
 static void open_grow(struct adapter *adapter, const struct topic *topic)
 {
 	struct adapter_topic *open = kafka_topic_find(adapter, topic->object.id);
-	uint64_t until_ns = clock_now_ns() + SETTLE_MS * MS_NS;
+	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
 
 	if (!open)
 		return;
@@ -304,11 +212,11 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 	}
 	if (errand->code == CODE_OK)
 		errand_failed(errand, adapter,
-			      partitions_await(adapter, errand->topic->physical,
-					       errand->topic->partitions),
+			      heard_await_partitions(adapter, errand->topic->physical,
+						     errand->topic->partitions),
 			      "it is made, but not every partition has a leader");
 	if (errand->code == CODE_OK)
-		brokers_await(adapter, errand->topic->physical, true);
+		heard_await_brokers(adapter, errand->topic->physical, true);
 	if (errand->code == CODE_OK)
 		topic_mark(adapter, errand);
 	if (errand->code == CODE_OK) {
@@ -385,9 +293,9 @@ static void delete_run(struct adapter *adapter, struct errand *errand)
 	}
 	if (another || topic->imported)
 		return;
-	errand_failed(errand, adapter, partitions_await(adapter, topic->physical, 0),
+	errand_failed(errand, adapter, heard_await_partitions(adapter, topic->physical, 0),
 		      "it is deleted, but the cluster still names it");
-	brokers_await(adapter, topic->physical, false);
+	heard_await_brokers(adapter, topic->physical, false);
 }
 
 void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,

@@ -1,5 +1,6 @@
 // Retry topics: whether one is there, making and deleting one.
 
+#include "adapters/kafka/heard.h"
 #include "adapters/kafka/retry.h"
 
 #include "core/base/crc32c.h"
@@ -82,6 +83,20 @@ static void config_fill(const struct adapter *adapter, const struct topic *topic
 	}
 }
 
+// The handles that send and read ask any broker, and take its word that there is no such topic.
+static enum code retry_topic_await(struct adapter *adapter, const char *name, char *text,
+				   size_t room)
+{
+	rd_kafka_resp_err_t error = heard_await_partitions(adapter, name, 1);
+
+	if (error)
+		snprintf(text, room, "the retry topic %s is made, but has no leader: %s", name,
+			 rd_kafka_err2str(error));
+	else
+		heard_await_brokers(adapter, name, true);
+	return kafka_code(error);
+}
+
 enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
 			   char *text, size_t room)
 {
@@ -108,7 +123,7 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 		kafka_wait_deinit(&wait);
 		rd_kafka_NewTopic_destroy(wish);
 	}
-	return kafka_code(error);
+	return error ? kafka_code(error) : retry_topic_await(adapter, name, text, room);
 }
 
 enum code retry_topic_delete(struct adapter *adapter, const char *name)
