@@ -168,7 +168,7 @@ def thread_names(pid):
 def readers(service, groups, messages):
     """Opens so many groups of the topic "read" in a program of its own, each to take so many messages; waits for its end."""
     for number in range(groups):
-        service.group(f"readers-{number}", "read")
+        service.group(f"readers-{number}", "read", dead_letter=False)
     values = {"address": service.address, **service.key, "group": "readers", "groups": groups, "messages": messages}
     with subprocess.Popen([lab.program("deliver"), *lab.arguments(values)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
         try:
