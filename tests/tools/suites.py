@@ -369,7 +369,7 @@ def suite_crash(options):
         return sum(pool.map(lambda command: counted(command, timeout=3600, env=SANITIZER_ENV), commands), Result())
 
 
-# End to end in two lanes, side by side unless the run is a long one, which also says how fast things are: what needs a Kafka, and the rest.
+# End to end in two lanes, side by side but where it also says how fast things are: what needs a Kafka, and the rest.
 # The histories of Kafka come last, those of the rest early: where they met, both would want both processors.
 KAFKA_FILES = os.path.join(ROOT, "tests", "e2e", "test_*kafka*.py")
 E2E_LANES = {"kafka": sorted(glob.glob(KAFKA_FILES), reverse=True), "rest": ["tests/e2e", "--ignore-glob=" + KAFKA_FILES]}
@@ -388,13 +388,17 @@ def pytest(selection, build_name, timeout, long=False, lane="all"):
     return Result(count["tests"] - failed - count["skipped"], failed, output if failed else "")
 
 
+def pytest_lanes(build_name, timeout):
+    build(build_name)
+    venv()
+    return beside(*(functools.partial(pytest, selection, build_name, timeout, lane=name) for name, selection in E2E_LANES.items()))
+
+
 def suite_e2e(options):
     """the real binaries over sockets, under the sanitizers: C SDK, Python client, REST (--long: each fault as often as asked for; once more without sanitizers)"""
     if options.long:
         return pytest(["tests/e2e"], "build-asan", 10800, True) + pytest(["tests/e2e"], "build", 2400)
-    build("build-asan")
-    venv()
-    return beside(*(functools.partial(pytest, selection, "build-asan", 2400, lane=name) for name, selection in E2E_LANES.items()))
+    return pytest_lanes("build-asan", 2400)
 
 
 def suite_threads(options):
@@ -402,7 +406,7 @@ def suite_threads(options):
     selection = () if options.long else ("--suite", "sdk", "--suite", "contract")
     path = build("build-tsan")
     result = beside(lambda: meson_tests("build-tsan", *selection), lambda: kafka_contracts(path, options))
-    return result + (pytest(["tests/e2e"], "build-tsan", 7200) if options.long else pytest(["tests/e2e/test_sdk.py"], "build-tsan", 600))
+    return result + (pytest_lanes("build-tsan", 7200) if options.long else pytest(["tests/e2e/test_sdk.py"], "build-tsan", 600))
 
 
 def suite_fuzz(options):
