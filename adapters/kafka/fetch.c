@@ -77,10 +77,16 @@ static void forget_wake(struct fetcher *fetcher, struct list *item)
 
 // ---- consumer handles
 
-static bool is_throttled(struct fetcher *fetcher)
+// NULL: nobody has needed it yet.
+static struct client *client_there(const struct fetcher *fetcher, size_t lane)
+{
+	return __atomic_load_n(&fetcher->clients[lane], __ATOMIC_ACQUIRE);
+}
+
+static bool is_throttled(const struct fetcher *fetcher)
 {
 	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
-		struct client *client = __atomic_load_n(&fetcher->clients[i], __ATOMIC_ACQUIRE);
+		const struct client *client = client_there(fetcher, i);
 
 		if (client && clock_now_ns() < client_throttled_ns(client))
 			return true;
@@ -339,9 +345,11 @@ static bool place_one(struct follow *follow, uint64_t now_ns)
 
 	pthread_mutex_lock(&fetcher->lock);
 	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		const struct client *client = client_there(fetcher, i);
+
 		handles.closed[i] = now_ns < follow->retry_ns || is_taken(follow, i);
-		if (fetcher->clients[i])
-			handles.throttled_ns[i] = client_throttled_ns(fetcher->clients[i]);
+		if (client)
+			handles.throttled_ns[i] = client_throttled_ns(client);
 	}
 	verdict = follow_look(follow, &handles, now_ns, &lane, &offset);
 	pthread_mutex_unlock(&fetcher->lock);
@@ -466,7 +474,7 @@ static bool next_item(struct fetcher *fetcher, struct stream **ret_stream,
 static void tick(struct fetcher *fetcher, uint64_t now_ns)
 {
 	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
-		struct client *client = __atomic_load_n(&fetcher->clients[i], __ATOMIC_ACQUIRE);
+		struct client *client = client_there(fetcher, i);
 
 		if (client)
 			client_serve(client);

@@ -147,7 +147,7 @@ class Daemon:
         made = answer.json
         if "state" in made:
             target = f"/api/v1/{path}/{rest.quote(made['name'])}"
-            wait_for(lambda: self.admin.get(target).json["state"] == "ready", what=f"{target} does not become ready")
+            wait_for(lambda: self.admin.get(target).json["state"] == "ready", 60, f"{target} does not become ready")
         return made
 
     def world(self, tenant="acme", topic="orders", group="billing", partitions=1, cluster="local", **limits):
