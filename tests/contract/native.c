@@ -176,10 +176,26 @@ static uint64_t number_take(const uint8_t **at, unsigned bytes)
 	return number;
 }
 
+// The size of a string: from version 4 on (Kafka 4.1) it is one more, in groups of 7 bits.
+static size_t size_take(const uint8_t **at, uint64_t version)
+{
+	size_t size = 0;
+	unsigned shift = 0;
+
+	if (version < 4)
+		return number_take(at, 2);
+	do {
+		size |= (size_t)(**at & 0x7f) << shift;
+		shift += 7;
+	} while (*(*at)++ & 0x80);
+	return size - 1;
+}
+
 // A commit, in Kafka's own form: version, group, … and version, position, epoch, text, …
 static bool commit_take(struct commits *commits, const rd_kafka_message_t *message)
 {
 	const uint8_t *key = message->key, *value = message->payload;
+	uint64_t version;
 	size_t size;
 
 	if (!value || number_take(&key, 2) > 1) // removed; or a group, not a commit
@@ -187,10 +203,11 @@ static bool commit_take(struct commits *commits, const rd_kafka_message_t *messa
 	size = number_take(&key, 2);
 	if (size != strlen(commits->group) || memcmp(key, commits->group, size))
 		return false;
-	CHECK_EQ(number_take(&value, 2), 3);
+	version = number_take(&value, 2);
+	CHECK(version == 3 || version == 4);
 	commits->position = number_take(&value, 8);
 	number_take(&value, 4);
-	size = number_take(&value, 2);
+	size = size_take(&value, version);
 	CHECK(size < sizeof commits->text);
 	memcpy(commits->text, value, size);
 	commits->text[size] = '\0';
