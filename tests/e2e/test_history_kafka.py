@@ -109,7 +109,7 @@ def test_broker_stopped_and_continued(load, kafka, seconds):
     for _ in range(times(1, 10)):
         since = time.monotonic_ns()
         load.progress(500)
-        usual = slow(load.answer_times("beside", since))  # all of this on a busy machine
+        usual = times(slow(load.answer_times("beside", since)), 0)  # in tests/run other tests keep the machine busy
         with load.fault("broker stopped"):
             since = time.monotonic_ns()
             with kafka.paused():

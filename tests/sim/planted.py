@@ -101,6 +101,8 @@ BUGS = (
         "a rejected message that is nowhere any more is never ended (found by this simulation)"),
     Bug("reject-waits-for-demand", "source", RETRY, "(source->held.copies && source_demand_allows(source, true))", "false",
         "a rejected message is taken out of the retry store only when others that are due have been handed out (found by a history on Kafka)"),
+    Bug("passed-over-is-forgotten", "source", RETRY, "source->due_passed = false;\n\t\tlook_again(source, 0);", "source->due_passed = false;",
+        "what is passed over while rejected messages are looked for is never looked at again"),
     Bug("offsets-before-rows", "kafka", BROKER, "\tcase 0: // rows\n", "\tcase 0: // rows\n\t\tfor (uint32_t i = 0; !work->life->dead && i < commit->count; ++i)\n\t\t\tbroker_commit(commit->cursors[i].partition, commit->cursors[i].position, commit->cursors[i].text);\n",
         "a commit writes the offsets before the rows that they count on"),
     Bug("rows-read-before-offsets", "kafka", BROKER, "\t\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,", "\t\tfor (uint32_t p = 0; p < load->count; ++p)\n\t\t\tfree(load->cursors[p].text);\n\t\tbroker_offsets_read(load->cursors);\n\t\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,",
