@@ -215,13 +215,17 @@ struct adapter_ops {
 	void (*existing)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 			 void *ctx);
 
-	// Idempotent: creating what exists with the same incarnation is OK, and it takes retention
-	// and largest message of the model, should they be others; another shape is CONFLICT;
-	// deleting what is gone is OK. What was imported (`imported` in the model) was there before
-	// and stays when it is let go: creating it finds it (CONFLICT when it is not there) and
-	// changes nothing but the number of partitions, should more be asked for, and leaves the
-	// commits of a group; deleting it is OK and removes only what was made beside it.
+	// Idempotent: creating what exists with the same incarnation is OK, and it takes what
+	// topic_change() gives; another shape is CONFLICT; deleting what is gone is OK. What was
+	// imported (`imported` in the model) was there before and stays when it is let go: creating
+	// it finds it (CONFLICT when it is not there) and changes nothing but the number of
+	// partitions, should more be asked for, and leaves the commits of a group; deleting it is
+	// OK and removes only what was made beside it.
 	void (*topic_create)(struct adapter *adapter, const struct topic *topic,
+			     adapter_done_fn done, void *ctx);
+	// Gives a topic that is there partitions, retention and largest message of the model.
+	// CONFLICT: it is not there, or is another; nothing is made of it.
+	void (*topic_change)(struct adapter *adapter, const struct topic *topic,
 			     adapter_done_fn done, void *ctx);
 	void (*topic_delete)(struct adapter *adapter, const struct topic *topic,
 			     adapter_done_fn done, void *ctx);

@@ -217,7 +217,7 @@ static const struct topic *grown(const struct topic *topic, uint32_t partitions)
 	return model_new(MODEL_TOPIC, &draft);
 }
 
-static void ask_topic_create(struct ask *ask, const struct topic *topic)
+static void ask_topic_change(struct ask *ask, const struct topic *topic)
 {
 	uint32_t partitions = (uint32_t)number_of(ask, "partitions");
 	const struct topic *wanted;
@@ -228,7 +228,7 @@ static void ask_topic_create(struct ask *ask, const struct topic *topic)
 	}
 	wanted = partitions > topic->partitions ? grown(topic, partitions) : model_ref(topic);
 	if (wanted)
-		ask->backend->ops->topic_create(ask->backend->adapter, wanted, on_done, ask);
+		ask->backend->ops->topic_change(ask->backend->adapter, wanted, on_done, ask);
 	else
 		ask_finish(ask, CODE_OVERLOADED, NULL);
 	model_unref(wanted);
@@ -252,7 +252,8 @@ static void ask_topic(struct ask *ask)
 	ops = ask->backend->ops;
 	adapter = ask->backend->adapter;
 	switch (ask->kind) {
-	case ASK_TOPIC_CREATE: ask_topic_create(ask, topic); break;
+	case ASK_TOPIC_CREATE: ops->topic_create(adapter, topic, on_done, ask); break;
+	case ASK_TOPIC_CHANGE: ask_topic_change(ask, topic); break;
 	case ASK_TOPIC_DELETE: ops->topic_delete(adapter, topic, on_done, ask); break;
 	case ASK_TOPIC_DESCRIBE: ops->topic_describe(adapter, topic, on_json, ask); break;
 	case ASK_TOPIC_PURGE: ops->topic_purge(adapter, topic, preview(ask), on_json, ask); break;
@@ -493,6 +494,7 @@ static void on_start(struct loop_task *task)
 	case ASK_CLUSTER_EXISTING: ask_cluster(ask); return;
 	case ASK_CLUSTER_STATES: ask_states(ask); return;
 	case ASK_TOPIC_CREATE:
+	case ASK_TOPIC_CHANGE:
 	case ASK_TOPIC_DELETE:
 	case ASK_TOPIC_DESCRIBE:
 	case ASK_TOPIC_PURGE:

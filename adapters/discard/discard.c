@@ -163,6 +163,7 @@ const struct adapter_ops discard_ops = {
 	.probe = discard_probe,
 	.capabilities = discard_capabilities,
 	.topic_create = discard_topic,
+	.topic_change = discard_topic,
 	.topic_delete = discard_topic,
 	.topic_describe = discard_describe,
 	.topic_purge = discard_purge,

@@ -300,6 +300,7 @@ const struct adapter_ops embedded_ops = {
 	.capabilities = embedded_capabilities,
 	.state = embedded_state,
 	.topic_create = embedded_topic_create,
+	.topic_change = embedded_topic_change,
 	.topic_delete = embedded_topic_delete,
 	.topic_describe = embedded_topic_describe,
 	.topic_purge = embedded_topic_purge,

@@ -31,6 +31,8 @@ enum code embedded_code(int r); // of a negative errno
 // topics.c
 void embedded_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			   void *ctx);
+void embedded_topic_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			   void *ctx);
 void embedded_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			   void *ctx);
 void embedded_topic_describe(struct adapter *adapter, const struct topic *topic,

@@ -23,6 +23,7 @@ struct topic_job {
 	adapter_done_fn done;
 	adapter_json_fn json_done;
 	void *ctx;
+	bool must_exist;
 };
 
 static struct topic_job *job_of(struct committer_job *base)
@@ -65,9 +66,10 @@ static void job_done(struct committer_job *base, int r)
 	struct topic_job *job = job_of(base);
 
 	job->done(job->ctx, embedded_code(r),
-		  r == -EEXIST ? "it exists with more partitions, of another durability, or as "
-				 "another incarnation"
-			       : NULL);
+		  r != -EEXIST      ? NULL
+		  : job->must_exist ? "it is not in the store, or is another one there"
+				    : "it exists with more partitions, of another durability, or "
+				      "as another incarnation");
 	job_free(job);
 }
 
@@ -99,6 +101,8 @@ static int row_put(struct committer_job *base, struct committer *committer, MDB_
 			return 0;
 	} else if (r && r != MDB_NOTFOUND) {
 		return store_errno(r);
+	} else if (job_of(base)->must_exist) {
+		return -EEXIST; // what conflicts with the wish is that it does not
 	}
 	value = (MDB_val){sizeof row, &row};
 	return store_errno(mdb_put(txn, store->topics, &key, &value, 0));
@@ -131,8 +135,8 @@ static void row_written(struct committer_job *base, int r)
 		job_done(base, r);
 }
 
-void embedded_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
-			   void *ctx)
+static void row_write(struct adapter *adapter, const struct topic *topic, bool must_exist,
+		      adapter_done_fn done, void *ctx)
 {
 	struct topic_job *job = topic->partitions ? job_new(adapter, topic, ctx) : NULL;
 
@@ -142,7 +146,20 @@ void embedded_topic_create(struct adapter *adapter, const struct topic *topic, a
 		return;
 	}
 	job->done = done;
+	job->must_exist = must_exist;
 	job_run(job, CLASS_D2, row_put, row_written);
+}
+
+void embedded_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			   void *ctx)
+{
+	row_write(adapter, topic, false, done, ctx);
+}
+
+void embedded_topic_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			   void *ctx)
+{
+	row_write(adapter, topic, true, done, ctx);
 }
 
 // ---- deleting and purging, in bounded steps

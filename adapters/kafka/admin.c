@@ -1,4 +1,4 @@
-// Making and deleting topics.
+// Making, changing and deleting topics.
 //
 // Each is an errand, written in the order of what happens. A topic is made, or gone, when the
 // cluster's metadata says so: who is told OK can use it, or make another of the same name. What was
@@ -94,20 +94,37 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 	rd_kafka_NewPartitions_destroy(wish);
 }
 
-// It is there: is it the one that is meant?
-static void topic_compare(struct adapter *adapter, struct errand *errand)
+// How many partitions it has. One that is expected is waited for: metadata may be late.
+static rd_kafka_resp_err_t count_ask(struct adapter *adapter, const char *physical, bool expected,
+				     uint32_t *ret)
+{
+	uint64_t until_ns = clock_now_ns() + HEARD_MISSING_MS * MS_NS;
+	rd_kafka_resp_err_t error;
+	uint32_t led;
+
+	while (!(error = heard_ask(adapter, physical, ret, &led)) && !*ret && expected &&
+	       clock_now_ns() < until_ns)
+		usleep(100 * 1000);
+	return error;
+}
+
+// Is it the one that is meant? `expected`: nobody has said just now that it is there.
+static void topic_compare(struct adapter *adapter, struct errand *errand, bool expected)
 {
 	const struct topic *topic = errand->topic;
 	struct kafka_mark mark = {.physical = topic->physical};
-	uint32_t count, led;
+	uint32_t count;
 
 	if (errand_failed(errand, adapter, kafka_marks_read(adapter, &mark, 1), NULL) ||
-	    errand_failed(errand, adapter, heard_ask(adapter, topic->physical, &count, &led), NULL))
+	    errand_failed(errand, adapter, count_ask(adapter, topic->physical, expected, &count),
+			  NULL))
 		return;
 	if (mark.incarnation && mark.incarnation != topic->incarnation)
 		errand_refuse(errand, CODE_CONFLICT, "it exists as another incarnation");
-	else if (!count && topic->imported)
-		errand_refuse(errand, CODE_CONFLICT, "it is not on the cluster");
+	else if (!count && expected)
+		errand_refuse(errand, CODE_CONFLICT,
+			      "it is not on the cluster: what somebody has deleted there is not "
+			      "made anew");
 	else if (count > topic->partitions && !topic->imported)
 		errand_refuse(errand, CODE_CONFLICT, "it exists with more partitions");
 	else if (count && count < topic->partitions)
@@ -200,16 +217,17 @@ static void open_grow(struct adapter *adapter, const struct topic *topic)
 	kafka_topic_close(open);
 }
 
-static void create_run(struct adapter *adapter, struct errand *errand)
+// What is there takes the shape of the model.
+static void topic_take(struct adapter *adapter, struct errand *errand, bool expected)
 {
-	if (class_refused(adapter, errand))
-		return;
-	if (errand->topic->imported ||
-	    topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-		topic_compare(adapter, errand);
-		if (errand->code == CODE_OK && !errand->topic->imported)
-			kafka_settings_write(adapter, errand);
-	}
+	topic_compare(adapter, errand, expected);
+	if (errand->code == CODE_OK && !errand->topic->imported)
+		kafka_settings_write(adapter, errand);
+}
+
+// Waits until the cluster serves all of it.
+static void topic_await(struct adapter *adapter, struct errand *errand)
+{
 	if (errand->code == CODE_OK)
 		errand_failed(errand, adapter,
 			      heard_await_partitions(adapter, errand->topic->physical,
@@ -219,14 +237,32 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 		heard_await_brokers(adapter, errand->topic->physical, true);
 	if (errand->code == CODE_OK)
 		topic_mark(adapter, errand);
-	if (errand->code == CODE_OK) {
-		kafka_life_begin(adapter, errand->topic);
+	if (errand->code == CODE_OK)
 		open_grow(adapter, errand->topic);
-	}
 }
 
-void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
-			void *ctx)
+static void create_run(struct adapter *adapter, struct errand *errand)
+{
+	if (class_refused(adapter, errand))
+		return;
+	if (errand->topic->imported)
+		topic_take(adapter, errand, true);
+	else if (topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+		topic_take(adapter, errand, false);
+	topic_await(adapter, errand);
+	if (errand->code == CODE_OK)
+		kafka_life_begin(adapter, errand->topic);
+}
+
+static void change_run(struct adapter *adapter, struct errand *errand)
+{
+	topic_take(adapter, errand, true);
+	topic_await(adapter, errand);
+}
+
+static void topic_wish(struct adapter *adapter, const struct topic *topic,
+		       void (*run)(struct adapter *adapter, struct errand *errand),
+		       adapter_done_fn done, void *ctx)
 {
 	struct errand *errand;
 
@@ -236,7 +272,19 @@ void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adap
 	}
 	errand = errand_new(topic, (struct caller){.done = done, .ctx = ctx});
 	if (errand)
-		errand_start(adapter, errand, create_run);
+		errand_start(adapter, errand, run);
+}
+
+void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	topic_wish(adapter, topic, create_run, done, ctx);
+}
+
+void kafka_topic_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	topic_wish(adapter, topic, change_run, done, ctx);
 }
 
 // ---- deleting

@@ -6,7 +6,8 @@
 
 #include "adapters/kafka/kafka.h"
 
-#define HEARD_MS 10000 // for metadata to follow what the controller did
+#define HEARD_MS         10000 // for metadata to follow what the controller did
+#define HEARD_MISSING_MS 2000  // so long a topic may be unknown and there all the same
 
 // How many partitions it has; 0: the cluster does not know it. `led` counts those with a leader.
 rd_kafka_resp_err_t heard_ask(struct adapter *adapter, const char *physical, uint32_t *ret_count,

@@ -128,6 +128,7 @@ const struct adapter_ops kafka_ops = {
 	.state = kafka_state,
 	.existing = kafka_existing,
 	.topic_create = kafka_topic_create,
+	.topic_change = kafka_topic_change,
 	.topic_delete = kafka_topic_delete,
 	.topic_describe = kafka_topic_describe,
 	.topic_purge = kafka_topic_purge,

@@ -142,6 +142,8 @@ void kafka_topic_follow(struct adapter_topic *topic); // somebody watches it, or
 // admin.c
 void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx);
+void kafka_topic_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx);
 void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx);
 void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,

@@ -8,6 +8,7 @@
 #include "adapters/kafka/configs.h"
 #include "adapters/kafka/coordinator.h"
 #include "adapters/kafka/facts.h"
+#include "adapters/kafka/heard.h"
 #include "adapters/kafka/marks.h"
 #include "adapters/kafka/sender.h"
 #include "core/base/clock.h"
@@ -19,7 +20,6 @@
 #define LOOK_SOON_MS   20 // after a poke: what is opened together is looked at together
 #define CALL_MS        2000
 #define FACTS_MS       60000 // between two looks at the cluster as a whole
-#define MISSING_MS     2000  // metadata may not have heard of a new topic yet
 #define MARK_MS        5000
 #define MARK_KEEP_MS   (12u * 3600 * 1000) // far below the shortest time brokers keep commits
 #define UNANSWERED_MS  10000 // a topic whose bounds do not come is left alone for so long
@@ -132,7 +132,7 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 		partitions_look(topic, row);
 	} else if (!topic->missing_ns) {
 		topic->missing_ns = now_ns;
-	} else if (now_ns - topic->missing_ns >= MISSING_MS * MS_NS) {
+	} else if (now_ns - topic->missing_ns >= HEARD_MISSING_MS * MS_NS) {
 		topic_ended(topic, there ? "made anew, with fewer partitions," : "deleted");
 	}
 }

@@ -35,9 +35,10 @@
 	    "{topics:[{name, partitions, replication}], groups:[{name, state, members, "           \
 	    "topics:[…]}]}: without the backend's internal ones; topics of a group: those with "   \
 	    "a committed offset")                                                                  \
-	ROW(TOPIC_CREATE,                                                                          \
-	    "{topic, partitions?, revision?}: more of them than it has, and as it was at least "   \
-	    "then; what is there takes its retention and largest message",                         \
+	ROW(TOPIC_CREATE, "{topic}", "{}")                                                         \
+	ROW(TOPIC_CHANGE,                                                                          \
+	    "{topic, partitions?, revision?}: so many, if it has fewer, and retention and "        \
+	    "largest message as they were at least then",                                          \
 	    "{}")                                                                                  \
 	ROW(TOPIC_DELETE, "{topic}", "{}")                                                         \
 	ROW(TOPIC_DESCRIBE, "{topic}", "{partitions:[{partition, first, end, bytes, oldest_ms}]}") \

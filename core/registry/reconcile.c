@@ -207,7 +207,9 @@ static void take_answer(struct reconcile *reconcile, const struct mail *mail, ui
 static enum ask_kind ask_for(const struct registry_pending *pending)
 {
 	if (pending->kind == REGISTRY_TOPIC)
-		return pending->deleting ? ASK_TOPIC_DELETE : ASK_TOPIC_CREATE;
+		return pending->deleting                          ? ASK_TOPIC_DELETE
+		       : pending->partitions || pending->revision ? ASK_TOPIC_CHANGE
+								  : ASK_TOPIC_CREATE;
 	return pending->deleting ? ASK_GROUP_DELETE : ASK_GROUP_CREATE;
 }
 

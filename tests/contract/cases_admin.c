@@ -280,9 +280,9 @@ void retention_can_change(struct bench *bench)
 	answer = bench_describe(bench, topic, NULL);
 	CHECK_EQ(sum_of(answer, "first"), 0);
 	json_decref(answer);
-	CHECK_EQ(bench_topic_create(bench, changed), CODE_OK);
+	CHECK_EQ(bench_topic_change(bench, changed), CODE_OK);
 	CHECK_EQ(wait_for_kept(bench, changed, 0, &exact), 0);
-	CHECK_EQ(bench_topic_create(bench, topic), CODE_OK);
+	CHECK_EQ(bench_topic_change(bench, topic), CODE_OK);
 	bench_fill(bench, topic, 0, 10, 3);
 	answer = bench_describe(bench, topic, NULL);
 	CHECK_EQ(sum_of(answer, "end") - sum_of(answer, "first"), 3);

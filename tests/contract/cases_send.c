@@ -170,7 +170,7 @@ void a_topic_can_grow(struct bench *bench)
 	bench_send(bench, topic, &messages[1], 1, &sent);
 	CHECK_EQ(sent.runs[0].outcome, OUTCOME_REJECTED); // not there yet
 	CHECK_EQ(sent.runs[0].code, CODE_NOT_READY);
-	CHECK_EQ(bench_topic_create(bench, larger), CODE_OK);
+	CHECK_EQ(bench_topic_change(bench, larger), CODE_OK);
 	bench_send_ok(bench, larger, messages, 2);
 	bench_send_ok(bench, larger, &messages[1], 1);
 	reader = reader_open(bench, larger, group);
@@ -218,6 +218,7 @@ void a_deleted_topic_answers_not_found(struct bench *bench)
 	take_all(reader, &got, 1);
 	CHECK_EQ(bench_topic_delete(bench, topic), CODE_OK);
 	CHECK(reader_wait_state(reader, SOURCE_GONE, SHORT_MS));
+	CHECK_EQ(bench_topic_change(bench, topic), CODE_CONFLICT); // it makes nothing anew
 	CHECK(!bench->ops->topic_open(bench->adapter, topic));
 	reader_drop(&got, 1);
 	reader_close(reader);

@@ -333,6 +333,15 @@ enum code bench_topic_create(struct bench *bench, const struct topic *topic)
 	return answer.code;
 }
 
+enum code bench_topic_change(struct bench *bench, const struct topic *topic)
+{
+	struct answer answer = {0};
+
+	bench->ops->topic_change(bench->adapter, topic, on_done, &answer);
+	wait_for(&answer.done);
+	return answer.code;
+}
+
 enum code bench_topic_delete(struct bench *bench, const struct topic *topic)
 {
 	struct answer answer = {0};

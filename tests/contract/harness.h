@@ -50,6 +50,7 @@ const struct group *bench_group(struct bench *bench, const struct topic *topic,
 // ---- administration, waited for
 
 enum code bench_topic_create(struct bench *bench, const struct topic *topic);
+enum code bench_topic_change(struct bench *bench, const struct topic *topic);
 enum code bench_topic_delete(struct bench *bench, const struct topic *topic);
 enum code bench_group_create(struct bench *bench, const struct group *group,
 			     const struct topic *topic);

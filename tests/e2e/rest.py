@@ -159,6 +159,7 @@ ANSWERS = {
     "CLUSTER_STATES": {"clusters": []},
     "CLUSTER_EXISTING": {"topics": [], "groups": []},
     "TOPIC_CREATE": {},
+    "TOPIC_CHANGE": {},
     "TOPIC_DELETE": {},
     "TOPIC_DESCRIBE": {"partitions": [{"partition": 0, "first": 0, "end": 5, "bytes": 500, "oldest_ms": 1}]},
     "GROUP_CREATE": {},

@@ -39,15 +39,15 @@ def test_topic_grows_when_its_backend_has_grown(world):
     orders = lambda: {name: world.admin.get(f"{A}/topics/orders").json[name] for name in ("partitions", "growing_to", "state", "state_reason")}
     ready = {"partitions": 2, "growing_to": None, "state": "ready", "state_reason": None}
     assert orders() == ready
-    world.portal.answer("TOPIC_CREATE", code="BACKEND_DOWN", text="cluster main cannot be reached")
+    world.portal.answer("TOPIC_CHANGE", code="BACKEND_DOWN", text="cluster main cannot be reached")
     answer = world.admin.put(f"{A}/topics/orders", {"partitions": 5})
     assert answer.status == 200 and (answer.json["partitions"], answer.json["growing_to"]) == (2, 5)
     wait_for(lambda: orders() == {**ready, "growing_to": 5, "state_reason": "cluster main cannot be reached"})
-    assert {"topic": ids(world)["topic"], "partitions": 5} in world.portal.asked("TOPIC_CREATE")
-    world.portal.answer("TOPIC_CREATE")
+    assert {"topic": ids(world)["topic"], "partitions": 5} in world.portal.asked("TOPIC_CHANGE")
+    world.portal.answer("TOPIC_CHANGE")
     wait_for(lambda: orders() == {**ready, "partitions": 5}, 30)
     assert world.admin.get(f"{A}/audit?action=grown").json["items"][0]["new"]["partitions"] == 5
-    world.portal.answer("TOPIC_CREATE", code="UNSUPPORTED_BY_BACKEND", text="no more than 5")
+    world.portal.answer("TOPIC_CHANGE", code="UNSUPPORTED_BY_BACKEND", text="no more than 5")
     assert world.admin.put(f"{A}/topics/orders", {"partitions": 6}).json["growing_to"] == 6
     wait_for(lambda: orders() == {**ready, "partitions": 5, "state_reason": "no more than 5"})
 
