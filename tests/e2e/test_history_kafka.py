@@ -184,6 +184,46 @@ def test_topics_changed_underneath(load, kafka):
     assert report.seen["deleted unread"], report
 
 
+def refused_to_make_anew(load, kafka, topic):
+    """What a topic keeps is changed; that it is not there any more is told, and nothing is made by naming it."""
+    target, name = f"/api/v1/tenants/acme/topics/{topic}", load.physical(topic)
+    for change in ({"retention_ms": 3600000}, {"partitions": PARTITIONS + 1}):
+        assert load.daemon.admin.put(target, change).status == 200
+        wait_for(lambda: "not on the cluster" in (load.daemon.admin.get(target).json["state_reason"] or ""), 30, f"nobody says that {topic} is gone")
+        assert name not in kafka.topics()
+
+
+def made_anew_by_operator(load, kafka, topic):
+    target = f"/api/v1/tenants/acme/topics/{topic}"
+    refused_to_make_anew(load, kafka, topic)
+    assert load.daemon.admin.delete(f"{target}?force=true").status == 204
+    wait_for(lambda: load.daemon.admin.get(target).status == 404, 30, f"{topic} is not deleted")
+    load.begins_anew(topic, dead=True)
+    load.make_topic(topic)
+
+
+def made_anew_by_others(load, kafka, topic):
+    load.begins_anew(topic)
+    kafka.create(load.physical(topic), PARTITIONS)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("make_anew", [made_anew_by_operator, made_anew_by_others], ids=["operator", "others"])
+def test_topic_deleted_underneath(load, kafka, make_anew):
+    """By a native client, past the service, and made anew with the clients of before still there: what is sent from then on comes, and nothing of before."""
+    load = load(f"deleted-{make_anew.__name__.rsplit('_', 1)[-1]}").start(RATES)
+    topic = list(load.topics)[0]
+    for number in range(times(2, 10)):
+        load.progress(500)
+        with load.fault("deleted"):
+            kafka.delete(load.physical(topic))
+            load.daemon.wait_event("KAFKA-TOPIC-GONE", number + 1, seconds=20)
+            load.stillness(topic)
+            make_anew(load, kafka, topic)
+    report = clean(load.finish())
+    assert report.seen["deleted unread"], report
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("quota", [("producer_byte_rate", 20000), ("consumer_byte_rate", 60000), ("request_percentage", 1)], ids=lambda quota: quota[0].split("_")[0])
 def test_throttled(load, kafka, quota):

@@ -14,6 +14,7 @@ duplicate   delivered again without a reason: an attempt at the send that ended 
 What can be told apart only by knowing when a delivery left the proxy is decided for the service, and counted as `late`: a
 delivery that was already on its way when another consumer's ack of the same message was answered.
 """
+import bisect
 import collections
 import dataclasses
 import os
@@ -31,6 +32,7 @@ ACK, NACK, EXTEND, REJECT, RELEASE = range(5)  # verbs
 ENDING = (ACK, REJECT)
 NO_KEY = 0xFFFFFFFF
 NO_OFFSET = 0xFFFFFFFFFFFFFFFF
+LIFE = 1 << 48  # beyond every offset
 KINDS = ("lost", "phantom", "corrupt", "reordered", "duplicate")
 
 
@@ -191,6 +193,20 @@ def name_of(record):
 
 def place_of(record):
     return f"{record.partition}/{record.offset}, attempt {record.attempt}, at {record.time / 1e9:.3f}"
+
+
+# ---- Logs that began anew
+
+
+def lives_apart(history, began):
+    """The history with positions of each life of its log by themselves: LIFE further in each after the first; `began`: when those did, in ns."""
+
+    def apart(record):
+        life = bisect.bisect(began, record.time)
+        placed = record.kind in (SENT, DELIVERY) and record.offset != NO_OFFSET
+        return record._replace(offset=record.offset + life * LIFE) if placed and life else record
+
+    return dataclasses.replace(history, records=list(map(apart, history.records))) if began else history
 
 
 # ---- What was sent
@@ -462,7 +478,7 @@ class DeadCheck(GroupCheck):
             elif not places and any(one.durable for one in rejections):
                 self.add("lost", rejections[0].record, "its reject was answered OK, and it is no dead letter")
             for place, ones in places.items():
-                if not self.came_to_end(ones):
+                if not self.came_to_end(ones) and not self.group.deleted(place):
                     self.add("lost", ones[-1].record, f"delivered at {place} and forgotten: nobody ended it")
 
     def check_stored_order(self):
@@ -479,9 +495,10 @@ class DeadCheck(GroupCheck):
             self.add("duplicate", self.messages[identity].send, f"is a dead letter at {sorted(places)} without a reason")
 
 
-def check(histories, groups, faults=()):
-    """The report on everything that the processes saw."""
+def check(histories, groups, faults=(), lives=None):
+    """The report on everything that the processes saw. `lives`: when the logs behind a topic or group began anew, {name: [ns, …]}."""
     report = Report()
+    histories = [lives_apart(history, (lives or {}).get(history.name)) for history in histories]
     sends = collect_sends(histories, report)
     deliveries = {group.name: collect_deliveries(histories, group.name) for group in groups}
     named = {group.name: group for group in groups}

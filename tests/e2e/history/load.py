@@ -1,4 +1,5 @@
 """A load on a daemon: client processes that write histories, the faults that a test makes, and the verdict at the end."""
+import collections
 import contextlib
 import copy
 import os
@@ -66,19 +67,17 @@ class Load:
         self.address = address or daemon.addresses["clients"][0]
         self.groups = []
         self.faults = []
+        self.lives = collections.defaultdict(list)
         self.producers, self.consumers = [], []
         self.sizes = {}  # of the histories when the last fault began
         self.numbers = 0
         self.topics = topics or EMBEDDED
+        self.visibility_ms = visibility_ms
         if cluster:
             daemon.make("clusters", cluster)
         daemon.make("tenants", {"name": "acme", "clusters": [cluster["name"], "local"] if cluster else ["local"]})
-        for topic, more in self.topics.items():
-            daemon.make("tenants/acme/topics", {"name": topic, "partitions": PARTITIONS, **more})
-            # What waits too long for a push callback is released and comes behind what was seen since: not where order is looked at.
-            self.make_group(f"{topic}-solo", 30000, topic=topic)
-            self.make_group(f"{topic}-shared", visibility_ms, topic=topic)
-            self.make_group(f"{topic}-dead", visibility_ms, dead_of=f"{topic}-shared")
+        for topic in self.topics:
+            self.groups += self.make_topic(topic)
         key = daemon.make("tenants/acme/access-keys", {"grants": [{"pattern": "*", "rights": ["produce", "consume"]}]})
         self.environment = {**os.environ, "MQPAAS_ADDRESS": self.address, "MQPAAS_ACCESS_KEY": key["key_id"], "MQPAAS_SECRET": key["secret"]}
 
@@ -89,10 +88,20 @@ class Load:
         other.environment = {**self.environment, "MQPAAS_ADDRESS": daemon.addresses["clients"][0]}
         return other
 
+    def make_topic(self, topic):
+        """With its groups; returns what is expected of those."""
+        self.daemon.make("tenants/acme/topics", {"name": topic, "partitions": PARTITIONS, **self.topics[topic]})
+        return [
+            # What waits too long for a push callback is released and comes behind what was seen since: not where order is looked at.
+            self.make_group(f"{topic}-solo", 30000, topic=topic),
+            self.make_group(f"{topic}-shared", self.visibility_ms, topic=topic),
+            self.make_group(f"{topic}-dead", self.visibility_ms, dead_of=f"{topic}-shared"),
+        ]
+
     def make_group(self, name, visibility_ms, topic=None, dead_of=None):
         body = {"name": name, "topic": topic or f"{dead_of}.dead", "visibility_ms": visibility_ms, "max_attempts": 0}
         self.daemon.make("tenants/acme/groups", {**body, "dead_letter": bool(topic) and name.endswith("shared")})
-        self.groups.append(checker.Group(name, topic, dead_of, visibility_ms))
+        return checker.Group(name, topic, dead_of, visibility_ms)
 
     # ---- Client processes
 
@@ -165,6 +174,26 @@ class Load:
         for group in self.groups:
             if group.topic == topic:
                 group.kept = dict(kept)
+
+    def begins_anew(self, topic, dead=False):
+        """Somebody deleted a topic and makes it anew, from now on; `dead`: also the one of its dead letters."""
+        groups = [group for group in self.groups if group.topic == topic or (dead and group.dead_of == f"{topic}-shared")]
+        for name in [topic, *(group.name for group in groups)]:
+            self.lives[name].append(time.monotonic_ns())
+        for group in groups:
+            group.kept = {number: len(self.lives[group.name]) * checker.LIFE for number in range(PARTITIONS)}
+
+    def stillness(self, topic, seconds=1, limit=60):
+        """Waits until nobody has received or settled anything of a topic for so long, and the others have got on meanwhile."""
+        own = [one for one in self.consumers if one.group.startswith(f"{topic}-")]
+        others = [one for one in self.consumers if one not in own]
+        deadline = time.monotonic() + limit
+        before = None
+        while before != (before := [one.size for one in own]):
+            assert time.monotonic() < deadline, f"{topic} does not come to rest"
+            others_before = [one.size for one in others]
+            time.sleep(seconds)
+            assert [one.size for one in others] != others_before, "nobody else gets on"
 
     # ---- Faults
 
@@ -240,7 +269,7 @@ class Load:
 
     def judge(self):
         histories = [checker.read(one.path) for one in self.producers + self.consumers]
-        report = checker.check(histories, self.groups, self.faults)
+        report = checker.check(histories, self.groups, self.faults, self.lives)
         print(report)
         return report
 
