@@ -156,6 +156,7 @@ static void on_stored(struct loop_task *task)
 	struct group_home *home = burial->home;
 	struct delivery delivery = burial->delivery;
 
+	topic_use_answered(burial->topic, &burial->submit);
 	if (home && burial->run.outcome != OUTCOME_OK) {
 		send_later(burial, (enum code)burial->run.code);
 		return;

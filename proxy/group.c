@@ -191,6 +191,13 @@ static void source_close(struct group_home *home)
 	home->topic->backend->ops->source_close(home->source, on_source_closed, home);
 }
 
+// Members are told why and go; the source closes behind them.
+static void end(struct group_home *home, enum code code, const char *text)
+{
+	members_end(home, code, text);
+	source_close(home);
+}
+
 static void source_open_if_wanted(struct group_home *home)
 {
 	const char *text = NULL;
@@ -255,8 +262,10 @@ static void on_source_state(void *ctx, enum source_state state, enum code code, 
 	if (state == SOURCE_DOWN)
 		log_warn(&log, "GROUP-DOWN", "group %s cannot be read: %s%s%s", home->model->name,
 			 code_name(code), text ? ", " : "", text ? text : "");
-	else if (state == SOURCE_GONE)
-		members_end(home, CODE_NOT_FOUND, "the group is gone on its backend");
+	if (state != SOURCE_GONE)
+		return;
+	topic_use_lost(home->topic); // who joins from now on asks the backend again
+	end(home, CODE_NOT_FOUND, "the group is gone on its backend");
 }
 
 static const struct source_handlers source_handlers = {on_source_deliver, on_source_state};
@@ -307,13 +316,6 @@ static void home_free(struct group_home *home)
 static void on_end(struct loop_task *task)
 {
 	home_free(CONTAINER_OF(task, struct group_home, end));
-}
-
-// Members are told why and go; the source closes behind them.
-static void end(struct group_home *home, enum code code, const char *text)
-{
-	members_end(home, code, text);
-	source_close(home);
 }
 
 static void policy_changed(struct group_home *home)

@@ -345,6 +345,7 @@ static void on_part(struct loop_task *task)
 	struct part *part = CONTAINER_OF(task, struct part, task);
 
 	give_back_refused(part);
+	topic_use_answered(part->produce->topic, &part->submit);
 	--part->produce->open_parts;
 	finish_if_done(part->produce);
 }

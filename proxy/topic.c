@@ -1,6 +1,6 @@
 // One use of a topic is shared by all streams of a worker. When the topic changes in a way that the
-// adapter's handle depends on, a new use takes its place and the streams move to it; the old one
-// lives until its batches are answered.
+// adapter's handle depends on, or is there again after it was lost, a new use takes its place and
+// the streams move to it; the old one lives until its batches are answered.
 
 #include "proxy/topic.h"
 
@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #define MISSING_LOG_NS (10 * S_NS)
+#define LOOK_NS        S_NS // between two looks for a topic that is lost
 
 static struct topic_stats *stats_get(struct worker *worker, const struct topic *topic)
 {
@@ -90,14 +91,23 @@ static enum code use_new(struct worker *worker, const struct topic *topic, struc
 		return CODE_NOT_READY;
 	}
 	use->stats = stats_get(worker, topic);
-	if (use->stats)
-		++use->stats->uses;
-	if (!use->stats || map_put(&worker->topics, &use->node) < 0) {
+	if (!use->stats) {
+		use_free(use);
+		return CODE_OVERLOADED;
+	}
+	++use->stats->uses;
+	*ret = use;
+	return CODE_OK;
+}
+
+// It is the one that is found from now on. Takes over the reference if it cannot be.
+static enum code enter(struct topic_use *use)
+{
+	if (map_put(&use->worker->topics, &use->node) < 0) {
 		use_free(use);
 		return CODE_OVERLOADED;
 	}
 	use->current = true;
-	*ret = use;
 	return CODE_OK;
 }
 
@@ -107,19 +117,6 @@ static void retire(struct topic_use *use)
 		return;
 	use->current = false;
 	map_remove(&use->worker->topics, &use->node);
-}
-
-enum code topic_use_get(struct worker *worker, const struct topic *topic, struct topic_use **ret)
-{
-	struct map_node *node = map_find(&worker->topics, topic->object.id);
-
-	if (topic->state != MODEL_READY)
-		return CODE_NOT_READY;
-	if (!node)
-		return use_new(worker, topic, ret);
-	*ret = CONTAINER_OF(node, struct topic_use, node);
-	++(*ret)->refs;
-	return CODE_OK;
 }
 
 struct topic_use *topic_use_unref(struct topic_use *use)
@@ -164,6 +161,80 @@ static void move_streams(struct topic_use *from, struct topic_use *to)
 	}
 }
 
+// Puts a new use in the place of this one; the caller has a reference of its own.
+static enum code renew(struct topic_use *use, const struct topic *topic)
+{
+	struct topic_use *fresh;
+	enum code code = use_new(use->worker, topic, &fresh);
+
+	if (code != CODE_OK)
+		return code;
+	retire(use);
+	code = enter(fresh);
+	if (code != CODE_OK)
+		return code;
+	move_streams(use, fresh);
+	topic_use_unref(fresh);
+	return CODE_OK;
+}
+
+static struct topic_use *use_find(struct worker *worker, uint64_t id)
+{
+	struct map_node *node = map_find(&worker->topics, id);
+
+	return node ? CONTAINER_OF(node, struct topic_use, node) : NULL;
+}
+
+void topic_use_lost(struct topic_use *use)
+{
+	uint64_t now_ns = loop_now_ns(use->worker->loop);
+	const struct topic *topic;
+
+	use->lost = true;
+	if (!use->current || now_ns < use->looked_ns + LOOK_NS)
+		return;
+	use->looked_ns = now_ns;
+	topic = catalog_topic(use->worker->proxy->catalog, use->node.key);
+	++use->refs;
+	if (topic && topic->state == MODEL_READY && topic->incarnation == use->model->incarnation &&
+	    renew(use, topic) != CODE_OK && !use->current)
+		end_streams(use, CODE_OVERLOADED, "out of memory");
+	topic_use_unref(use);
+	model_unref(topic);
+}
+
+void topic_use_answered(struct topic_use *use, const struct submit *submit)
+{
+	bool lost = false;
+
+	for (uint32_t i = 0; i < submit->run_count; ++i)
+		lost = lost || (submit->runs[i].outcome == OUTCOME_REJECTED &&
+				submit->runs[i].code == CODE_NOT_FOUND);
+	if (lost)
+		topic_use_lost(use);
+}
+
+enum code topic_use_get(struct worker *worker, const struct topic *topic, struct topic_use **ret)
+{
+	struct topic_use *use = use_find(worker, topic->object.id);
+	enum code code;
+
+	if (topic->state != MODEL_READY)
+		return CODE_NOT_READY;
+	if (use && use->lost)
+		topic_use_lost(use);
+	use = use_find(worker, topic->object.id); // another one, if it is there again
+	if (!use) {
+		code = use_new(worker, topic, ret);
+		return code == CODE_OK ? enter(*ret) : code;
+	}
+	if (use->lost)
+		return CODE_NOT_FOUND;
+	++use->refs;
+	*ret = use;
+	return CODE_OK;
+}
+
 static bool same_handle(const struct topic *a, const struct topic *b)
 {
 	return a->partitions == b->partitions && a->durability == b->durability &&
@@ -172,18 +243,12 @@ static bool same_handle(const struct topic *a, const struct topic *b)
 
 static void replace(struct topic_use *use, const struct topic *topic)
 {
-	struct topic_use *fresh;
 	enum code code;
 
 	++use->refs;
-	retire(use);
-	code = use_new(use->worker, topic, &fresh);
-	if (code == CODE_OK) {
-		move_streams(use, fresh);
-		topic_use_unref(fresh);
-	} else {
+	code = renew(use, topic);
+	if (code != CODE_OK)
 		end_streams(use, code, "the topic has changed");
-	}
 	topic_use_unref(use);
 }
 
@@ -197,11 +262,12 @@ static void take_model(struct topic_use *use, const struct topic *topic)
 
 void topic_changed(struct worker *worker, uint64_t id)
 {
-	struct map_node *node = map_find(&worker->topics, id);
-	struct topic_use *use = node ? CONTAINER_OF(node, struct topic_use, node) : NULL;
+	struct topic_use *use = use_find(worker, id);
 	const struct topic *topic = catalog_topic(worker->proxy->catalog, id);
 
 	if (!topic) {
+		struct map_node *node;
+
 		if (use)
 			end_streams(use, CODE_NOT_FOUND, "the topic was deleted");
 		node = map_find(&worker->topic_stats, id);

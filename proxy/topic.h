@@ -23,11 +23,18 @@ struct topic_use {
 	struct list streams; // of connections; each holds a reference
 	uint32_t refs;
 	bool current;
+	bool lost;          // the backend says that it is not there (any more)
+	uint64_t looked_ns; // when it was last looked for since
 };
 
 // With a reference. Otherwise why not: NOT_READY, BACKEND_DOWN, NOT_FOUND, OVERLOADED.
 enum code topic_use_get(struct worker *worker, const struct topic *topic, struct topic_use **ret);
 struct topic_use *topic_use_unref(struct topic_use *use); // returns NULL; accepts NULL
+
+// Its backend says that it is not there. Its streams go on as soon as it is there again.
+void topic_use_lost(struct topic_use *use);
+// The same, should a batch have been answered so.
+void topic_use_answered(struct topic_use *use, const struct submit *submit);
 
 // What an OK will survive, as far as it is known before.
 enum durability topic_use_durability(const struct topic_use *use);

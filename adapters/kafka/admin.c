@@ -7,6 +7,7 @@
 #include "adapters/kafka/errand.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/heard.h"
+#include "adapters/kafka/lives.h"
 #include "adapters/kafka/marks.h"
 #include "adapters/kafka/sender.h"
 #include "adapters/kafka/settings.h"
@@ -184,15 +185,21 @@ static bool class_refused(struct adapter *adapter, struct errand *errand)
 	return true;
 }
 
-// The coordinator may hear of the topic later than who was asked for its metadata.
-static void topic_mark(struct adapter *adapter, struct errand *errand)
+// `changed`: it was marked when it was made, so if it is not, it is another life. The coordinator
+// may hear of the topic later than who was asked for its metadata.
+static void topic_mark(struct adapter *adapter, struct errand *errand, bool changed)
 {
-	const struct kafka_mark mark = {errand->topic->physical, errand->topic->incarnation};
+	struct kafka_mark mark = {.physical = errand->topic->physical};
 	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
 	rd_kafka_resp_err_t error;
 
 	do {
-		error = kafka_marks_write(adapter, &mark, 1);
+		error = kafka_marks_read(adapter, &mark, 1);
+		if (mark.incarnation != errand->topic->incarnation)
+			mark.life = changed ? life_epoch_now() : 0;
+		mark.incarnation = errand->topic->incarnation;
+		if (!error)
+			error = kafka_marks_write(adapter, &mark, 1);
 		if (error)
 			usleep(50 * 1000);
 	} while ((error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || kafka_is_transient(error)) &&
@@ -226,7 +233,7 @@ static void topic_take(struct adapter *adapter, struct errand *errand, bool expe
 }
 
 // Waits until the cluster serves all of it.
-static void topic_await(struct adapter *adapter, struct errand *errand)
+static void topic_await(struct adapter *adapter, struct errand *errand, bool changed)
 {
 	if (errand->code == CODE_OK)
 		errand_failed(errand, adapter,
@@ -236,7 +243,7 @@ static void topic_await(struct adapter *adapter, struct errand *errand)
 	if (errand->code == CODE_OK)
 		heard_await_brokers(adapter, errand->topic->physical, true);
 	if (errand->code == CODE_OK)
-		topic_mark(adapter, errand);
+		topic_mark(adapter, errand, changed);
 	if (errand->code == CODE_OK)
 		open_grow(adapter, errand->topic);
 }
@@ -249,15 +256,15 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 		topic_take(adapter, errand, true);
 	else if (topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 		topic_take(adapter, errand, false);
-	topic_await(adapter, errand);
+	topic_await(adapter, errand, false);
 	if (errand->code == CODE_OK)
-		kafka_life_begin(adapter, errand->topic);
+		life_begin(adapter, errand->topic);
 }
 
 static void change_run(struct adapter *adapter, struct errand *errand)
 {
 	topic_take(adapter, errand, true);
-	topic_await(adapter, errand);
+	topic_await(adapter, errand, true);
 }
 
 static void topic_wish(struct adapter *adapter, const struct topic *topic,
@@ -310,7 +317,7 @@ static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *
 // Its mark goes, so that it can be imported again.
 static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct errand *errand)
 {
-	const struct kafka_mark none = {.physical = errand->topic->physical};
+	struct kafka_mark none = {.physical = errand->topic->physical};
 	rd_kafka_resp_err_t error = kafka_marks_write(adapter, &none, 1);
 
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
@@ -332,7 +339,7 @@ static void delete_run(struct adapter *adapter, struct errand *errand)
 	if (!another &&
 	    (topic->imported ? topic_let_go(adapter, errand) : topic_remove(adapter, errand)))
 		return;
-	kafka_life_end(adapter, topic);
+	life_end(adapter, topic);
 	open = kafka_topic_find(adapter, topic->object.id);
 	if (open) {
 		if (open->model->incarnation == topic->incarnation)

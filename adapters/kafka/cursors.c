@@ -1,12 +1,14 @@
 // What a source asks of its group: its cursors, and commits of them with the writes of the retry
 // store.
 //
-// Load: the committed offsets first, then the bounds of the topic, then the rows of the retry store
-// up to its end. In this order no row that a cursor has passed can be overlooked. Commit: the rows
-// first, and when all of them are acknowledged the offsets. docs/adapters/kafka.md says why this
-// holds whatever a stale owner does.
+// Load: the committed offsets first, then the bounds of the topic and which life of it they are of,
+// then the rows of the retry store up to its end. In this order no row that a cursor has passed can
+// be overlooked. What the store holds of an earlier life is fenced off before anything is added to
+// it. Commit: the rows first, and when all of them are acknowledged the offsets.
+// docs/adapters/kafka.md says why this holds whatever a stale owner does.
 
 #include "adapters/kafka/known.h"
+#include "adapters/kafka/lives.h"
 #include "adapters/kafka/offsets.h"
 #include "adapters/kafka/retry.h"
 #include "core/base/clock.h"
@@ -17,9 +19,12 @@ struct loading {
 	struct kafka_offsets offsets;
 	struct kafka_question question;
 	struct retry_job job;
+	struct retry_batch fences;
 	struct adapter *adapter;
 	struct log_cursors *load;
 };
+
+static void load_look(struct loading *loading);
 
 static void load_end(struct loading *loading, enum code code, const char *text)
 {
@@ -30,6 +35,7 @@ static void load_end(struct loading *loading, enum code code, const char *text)
 		free(load->cursors[i].text);
 		load->cursors[i].text = NULL;
 	}
+	retry_fences_free(&loading->fences);
 	free(loading);
 	load->code = code;
 	loop_post(load->loop, &load->task);
@@ -42,7 +48,8 @@ static void cursor_reset(struct log_cursor *cursor, uint64_t position)
 }
 
 // A partition without a commit was added later, or its commit has expired; a position behind the
-// end belongs to a log that was cut off. Both come again rather than being passed over.
+// end belongs to a log that was cut off, and nobody knows what has been written to it since. Both
+// come again, from their beginning, rather than being passed over.
 static void cursor_fit(struct loading *loading, struct log_cursor *cursor)
 {
 	const struct group *group = loading->load->group;
@@ -57,11 +64,46 @@ static void cursor_fit(struct loading *loading, struct log_cursor *cursor)
 		cursor_reset(cursor, first);
 	} else if (cursor->position > end) {
 		log_warn(loading->adapter->log, "KAFKA-CUT-OFF",
-			 "group %s stood at %llu in partition %u of %s, which ends at %llu",
+			 "group %s stood at %llu in partition %u of %s, which ends at %llu: "
+			 "it begins at %llu",
 			 group->physical, (unsigned long long)cursor->position, cursor->partition,
-			 loading->load->topic->model->physical, (unsigned long long)end);
-		cursor_reset(cursor, end);
+			 loading->load->topic->model->physical, (unsigned long long)end,
+			 (unsigned long long)first);
+		cursor_reset(cursor, first);
 	}
+}
+
+static bool is_fenced(const struct loading *loading, const struct retry_rows *rows)
+{
+	uint64_t life = life_of(loading->load->topic);
+
+	for (uint32_t i = 0; i < loading->load->count; ++i)
+		if (retry_rows_generation(rows, i) < life)
+			return false;
+	return true;
+}
+
+static void fences_there(struct retry_batch *batch, enum code code, const char *text)
+{
+	struct loading *loading = CONTAINER_OF(batch, struct loading, fences);
+
+	retry_fences_free(batch);
+	if (code == CODE_OK)
+		load_look(loading);
+	else
+		load_end(loading, code, text);
+}
+
+static void fences_write(struct loading *loading)
+{
+	struct log_cursors *load = loading->load;
+
+	loading->fences = (struct retry_batch){
+		.group = load->group, .topic = load->topic->model, .done = fences_there};
+	if (retry_fences_make(&loading->fences, load->count, life_of(load->topic), NULL) < 0)
+		load_end(loading, CODE_OVERLOADED, NULL);
+	else
+		retry_write(loading->adapter, &loading->fences);
 }
 
 static void load_rows(struct retry_job *job, struct retry_rows *rows, enum code code,
@@ -70,10 +112,14 @@ static void load_rows(struct retry_job *job, struct retry_rows *rows, enum code 
 	struct loading *loading = CONTAINER_OF(job, struct loading, job);
 	struct log_cursors *load = loading->load;
 
+	if (code == CODE_OK && !is_fenced(loading, rows)) {
+		fences_write(loading);
+		return;
+	}
 	for (uint32_t i = 0; code == CODE_OK && i < load->count; ++i)
 		cursor_fit(loading, &load->cursors[i]);
-	if (code == CODE_OK &&
-	    retry_rows_fit(rows, load->cursors, load->count, (uint64_t)clock_wall_ms()) < 0)
+	if (code == CODE_OK && retry_rows_fit(rows, load->cursors, load->count,
+					      life_of(load->topic), (uint64_t)clock_wall_ms()) < 0)
 		code = CODE_OVERLOADED;
 	for (uint32_t i = 0; code == CODE_OK && i < rows->fence_count; ++i)
 		load->epoch = MAX(load->epoch, rows->fences[i].epoch);
@@ -96,6 +142,8 @@ static void bounds_run(struct adapter *adapter, struct kafka_question *question)
 	enum code code = kafka_bounds_ask(loading->load->topic);
 
 	if (code == CODE_OK)
+		code = life_await(loading->load->topic);
+	if (code == CODE_OK)
 		load_look(loading);
 	else
 		load_end(loading, code, "the bounds of its topic cannot be read");
@@ -104,6 +152,8 @@ static void bounds_run(struct adapter *adapter, struct kafka_question *question)
 // Where a partition ends is known a second late at most; a cursor may be ahead of that.
 static bool bounds_suffice(const struct log_cursors *load)
 {
+	if (!__atomic_load_n(&load->topic->life_known, __ATOMIC_ACQUIRE))
+		return false;
 	for (uint32_t i = 0; i < load->count; ++i) {
 		const struct kafka_partition *partition = kafka_partition_of(load->topic, i);
 		uint64_t position = load->cursors[i].position;

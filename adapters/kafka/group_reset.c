@@ -7,12 +7,11 @@
 // Where no row goes nothing needs a fence.
 
 #include "adapters/kafka/group_job.h"
+#include "adapters/kafka/lives.h"
 #include "adapters/kafka/retry.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"
 #include "core/base/clock.h"
-
-#define EPOCH_BITS 20 // openings in a millisecond; far more than there are
 
 struct reset {
 	struct retry_job job;
@@ -34,9 +33,7 @@ static void reset_end(struct reset *reset, enum code code, const char *text)
 		group->moved = NULL;
 	}
 	kafka_job_end(group, code, answer, text); // the text may be in what is freed below
-	for (uint32_t i = 0; i < reset->fences.count; ++i)
-		free(reset->fences.items[i].value);
-	free(reset->fences.items);
+	retry_fences_free(&reset->fences);
 	free(reset->rows.items);
 	free(reset->positions);
 	free(reset);
@@ -74,29 +71,6 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 }
 
 // ---- writing
-
-static int fences_make(struct reset *reset)
-{
-	struct retry_batch *fences = &reset->fences;
-	uint32_t count = reset->group->offsets.count;
-
-	fences->items = calloc(count, sizeof *fences->items);
-	for (uint32_t i = 0; fences->items && i < count; ++i) {
-		struct retry_fence fence = {reset->epoch, reset->positions[i]};
-		struct retry_item *item = &fences->items[fences->count];
-
-		if (reset->positions[i] == UINT64_MAX)
-			continue;
-		item->value = malloc(RETRY_FENCE);
-		if (!item->value)
-			return -1;
-		retry_fence_put(item->value, &fence);
-		item->size = RETRY_FENCE;
-		retry_key_put(item->key, i, RETRY_FENCE_OFFSET, reset->epoch);
-		++fences->count;
-	}
-	return fences->items ? 0 : -1;
-}
 
 static int rows_make(struct reset *reset, const struct retry_rows *rows)
 {
@@ -203,17 +177,19 @@ static void looked(struct retry_job *job, struct retry_rows *rows, enum code cod
 	struct group_job *group = reset->group;
 	struct kafka_offsets *offsets = &group->offsets;
 
-	if (code == CODE_OK &&
-	    retry_rows_fit(rows, offsets->cursors, offsets->count, (uint64_t)clock_wall_ms()) < 0)
+	if (code == CODE_OK && retry_rows_fit(rows, offsets->cursors, offsets->count,
+					      life_of(group->open), (uint64_t)clock_wall_ms()) < 0)
 		code = CODE_OVERLOADED;
 	for (uint32_t i = 0; code == CODE_OK && i < offsets->count; ++i)
 		if (partition_add(reset, rows, &offsets->cursors[i]) < 0)
 			code = CODE_OVERLOADED;
 	// Above every epoch that an owner may still use. Those that are committed do not tell,
 	// because a stale owner's commit may have taken the place of a later one; the time does.
-	reset->epoch = MAX(reset->epoch + 2, (uint64_t)clock_wall_ms() << EPOCH_BITS);
+	reset->epoch = MAX(reset->epoch + 2, life_epoch_now());
 	if (code == CODE_OK && !group->preview &&
-	    (fences_make(reset) < 0 || rows_make(reset, rows) < 0))
+	    (retry_fences_make(&reset->fences, offsets->count, reset->epoch, reset->positions) <
+		     0 ||
+	     rows_make(reset, rows) < 0))
 		code = CODE_OVERLOADED;
 	if (code != CODE_OK || group->preview)
 		reset_end(reset, code, text);

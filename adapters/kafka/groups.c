@@ -3,6 +3,7 @@
 // keeps what it has committed: that is how an existing one is taken over.
 
 #include "adapters/kafka/group_job.h"
+#include "adapters/kafka/lives.h"
 #include "adapters/log/standing.h"
 #include "core/base/clock.h"
 
@@ -89,11 +90,27 @@ static enum code bounds_await(struct adapter_topic *topic)
 	return code;
 }
 
+// A cursor may be ahead of what was known when it was read.
+static bool bounds_suffice(const struct group_job *job)
+{
+	for (uint32_t i = 0; i < job->offsets.count; ++i) {
+		const struct log_cursor *cursor = &job->offsets.cursors[i];
+		uint64_t first, end;
+
+		kafka_bounds(job->open, cursor->partition, &first, &end);
+		if (cursor->position != OFFSET_NONE && cursor->position > end)
+			return false;
+	}
+	return true;
+}
+
 bool kafka_job_read(struct group_job *job, bool *ret_there)
 {
 	enum code code = job->open ? bounds_await(job->open) : CODE_NOT_FOUND;
 
 	*ret_there = false;
+	if (code == CODE_OK)
+		code = life_await(job->open);
 	if (code != CODE_OK) {
 		kafka_job_end(job, code, NULL,
 			      code == CODE_NOT_FOUND ? "its topic is not there"
@@ -105,6 +122,8 @@ bool kafka_job_read(struct group_job *job, bool *ret_there)
 		kafka_job_end(job, job->offsets.code, NULL, job->offsets.text);
 		return false;
 	}
+	if (!bounds_suffice(job))
+		kafka_bounds_ask(job->open); // else they are as they were
 	for (uint32_t i = 0; i < job->offsets.count; ++i)
 		*ret_there = *ret_there || job->offsets.cursors[i].position != OFFSET_NONE;
 	return true;
@@ -119,7 +138,7 @@ void kafka_job_fit(struct group_job *job)
 		kafka_bounds(job->open, cursor->partition, &first, &end);
 		if (cursor->position != OFFSET_NONE && cursor->position <= end)
 			continue;
-		cursor->position = cursor->position == OFFSET_NONE ? first : end;
+		cursor->position = first; // as a source does
 		cursor->text[0] = '\0';
 	}
 }
@@ -313,7 +332,7 @@ static void backlog_looked(struct retry_job *look, struct retry_rows *rows, enum
 	json_t *answer = NULL;
 
 	if (code == CODE_OK && retry_rows_fit(rows, job->offsets.cursors, job->offsets.count,
-					      (uint64_t)clock_wall_ms()) == 0)
+					      life_of(job->open), (uint64_t)clock_wall_ms()) == 0)
 		answer = backlog_json(job);
 	kafka_job_end(job, code == CODE_OK && !answer ? CODE_OVERLOADED : code, answer, text);
 }

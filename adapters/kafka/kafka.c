@@ -9,6 +9,7 @@
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/health.h"
 #include "adapters/kafka/known.h"
+#include "adapters/kafka/lives.h"
 #include "adapters/kafka/retry.h"
 #include "adapters/kafka/sender.h"
 
@@ -29,6 +30,7 @@ static void adapter_free(struct adapter *adapter)
 {
 	kafka_aside_drain(adapter); // nobody reads any more
 	kafka_watcher_stop(adapter->watcher);
+	lives_forget(adapter);
 	fetcher_stop(adapter->fetcher);
 	if (!drain_ms(adapter))
 		sender_drain(adapter, 0); // rows, too: the stores wait for them

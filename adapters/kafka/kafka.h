@@ -43,7 +43,7 @@ struct adapter {
 	uint32_t capabilities;     // atomic; what follows from them
 	pthread_mutex_t topics_lock;
 	struct list topics;       // of adapter_topic.in_adapter
-	struct kafka_life *lives; // topic.c, under topics_lock
+	struct kafka_life *lives; // lives.c, under topics_lock
 	size_t life_next;
 };
 
@@ -71,12 +71,17 @@ struct adapter_topic {
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions
 	bool gone;                           // atomic: deleted; sends answer NOT_FOUND
+	bool lost; // under topics_lock: gone, and not deleted by us; the adapter has a reference
+	bool back; // under topics_lock: lost, and there again
+	bool life_known;    // atomic, before life
+	uint64_t life;      // atomic; see marks.h
 	uint8_t durability; // atomic, enum durability: what its copies are good for, as far as
 			    // known
 	// The watcher's.
 	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, copies_due_ns;
-	uint32_t replicas; // of the partition that has the fewest
-	bool marked;
+	uint32_t replicas;    // of the partition that has the fewest
+	bool marked, foreign; // it had our mark; it has another's
+	uint64_t life_least;  // lives before are over
 	pthread_mutex_t watch_lock;
 	struct list watches; // of log_watch.node
 };
@@ -93,9 +98,6 @@ struct kafka_partition *kafka_partition_of(struct adapter_topic *topic, uint32_t
 void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions);
 void kafka_topic_gone(struct adapter_topic *topic);    // wakes who waits for it
 void kafka_topic_rewatch(struct adapter_topic *topic); // on the handle of now; under topics_lock
-// Remembers that this life of a topic has ended, or begins: it cannot, or can, be opened.
-void kafka_life_end(struct adapter *adapter, const struct topic *topic);
-void kafka_life_begin(struct adapter *adapter, const struct topic *topic);
 // Raise what is known; who follows the end is told when it rises. @thread any
 void kafka_partition_end(struct kafka_partition *partition, uint64_t end);
 void kafka_partition_first(struct kafka_partition *partition, uint64_t first);

@@ -1,6 +1,6 @@
 // Brokers forget the offsets of a group without members some time after they were committed
 // (offsets.retention.minutes, 7 days unless changed). So what is as old as KEEP_NS is read and
-// committed again as it is.
+// committed again as it is, and with it the mark of the topic.
 //
 // Reading and committing are two steps, and a commit of the group's source between them would be
 // undone. Therefore the two exclude each other here. A source elsewhere is not excluded: its commit
@@ -9,6 +9,7 @@
 
 #include "adapters/kafka/known.h"
 
+#include "adapters/kafka/marks.h"
 #include "adapters/kafka/offsets.h"
 #include "core/base/clock.h"
 #include "core/base/map.h"
@@ -277,6 +278,14 @@ static void keep_one(struct adapter *adapter, struct kafka_offsets *offsets)
 	free(offsets->cursors);
 }
 
+static void keep_mark(struct adapter *adapter, const struct topic *topic)
+{
+	struct kafka_mark mark = {.physical = topic->physical};
+
+	if (!kafka_marks_read(adapter, &mark, 1) && mark.incarnation == topic->incarnation)
+		kafka_marks_write(adapter, &mark, 1);
+}
+
 static void keep_run(struct adapter *adapter, struct kafka_question *question)
 {
 	struct keeping *keeping = CONTAINER_OF(question, struct keeping, question);
@@ -285,6 +294,7 @@ static void keep_run(struct adapter *adapter, struct kafka_question *question)
 
 	for (unsigned i = 0; i < KEEP_MORE && keep_take(groups, keeping->now_ns, &offsets); ++i) {
 		keep_one(adapter, &offsets);
+		keep_mark(adapter, offsets.topic);
 		keep_end(groups, offsets.group, keeping->now_ns);
 		model_unref(offsets.group);
 		model_unref(offsets.topic);

@@ -1,9 +1,9 @@
 // Incarnations on the cluster.
 //
 // A physical name of ours has the registry's id in it and is never used twice; what is imported
-// keeps its name, and a topic of that name may be another one tomorrow. Its mark tells. A mark
-// expires as any commit does, so it is written again while its topic is open; no mark means
-// nothing, a wrong one means another life.
+// keeps its name, and a topic of that name may be another one tomorrow. Its mark tells. Brokers
+// forget a mark as they do any commit, so it is written again while its topic is open or a group of
+// it is kept (known.c).
 
 #include "adapters/kafka/marks.h"
 
@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define MARK_FORMAT "mqp1 %" PRIu64
+#define MARK_TEXT 64
 
 static rd_kafka_topic_partition_list_t *list_of(const struct kafka_mark *marks, size_t count)
 {
@@ -24,15 +24,24 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka_mark *marks, 
 	return list;
 }
 
-static uint64_t mark_parse(const rd_kafka_topic_partition_t *row)
+static void mark_parse(struct kafka_mark *mark, const rd_kafka_topic_partition_t *row)
 {
-	char text[40] = "";
-	uint64_t incarnation;
+	char text[MARK_TEXT] = "";
 
-	if (row->err || row->offset < 0 || !row->metadata || row->metadata_size >= sizeof text)
-		return 0;
+	mark->incarnation = mark->life = 0;
+	if (mark->error || row->offset < 0 || !row->metadata || row->metadata_size >= sizeof text)
+		return;
 	memcpy(text, row->metadata, row->metadata_size);
-	return sscanf(text, "mqp1 %" SCNu64, &incarnation) == 1 ? incarnation : 0;
+	if (sscanf(text, "mqp1 %" SCNu64 " %" SCNu64, &mark->incarnation, &mark->life) < 1)
+		mark->incarnation = 0;
+}
+
+static void mark_format(char text[MARK_TEXT], const struct kafka_mark *mark)
+{
+	int size = snprintf(text, MARK_TEXT, "mqp1 %" PRIu64, mark->incarnation);
+
+	if (mark->life)
+		snprintf(text + size, MARK_TEXT - (size_t)size, " %" PRIu64, mark->life);
 }
 
 static rd_kafka_resp_err_t group_error(const rd_kafka_group_result_t **groups, size_t count)
@@ -42,6 +51,26 @@ static rd_kafka_resp_err_t group_error(const rd_kafka_group_result_t **groups, s
 	return !count  ? RD_KAFKA_RESP_ERR_UNKNOWN
 	       : error ? rd_kafka_error_code(error)
 		       : RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+// What the broker says of each; `error` of the whole question, or the first of one.
+static rd_kafka_resp_err_t rows_take(struct kafka_mark *marks, size_t count,
+				     const rd_kafka_topic_partition_list_t *rows,
+				     rd_kafka_resp_err_t error, bool parse)
+{
+	rd_kafka_resp_err_t first = error;
+
+	for (size_t i = 0; i < count; ++i) {
+		const rd_kafka_topic_partition_t *row =
+			rows ? rd_kafka_topic_partition_list_find(rows, marks[i].physical, 0)
+			     : NULL;
+
+		marks[i].error = error ? error : row ? row->err : RD_KAFKA_RESP_ERR_UNKNOWN;
+		first = first ? first : marks[i].error;
+		if (parse)
+			mark_parse(&marks[i], row);
+	}
+	return first;
 }
 
 rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark *marks,
@@ -64,12 +93,8 @@ rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark 
 			rd_kafka_event_ListConsumerGroupOffsets_result(wait.event), &group_count);
 		error = group_error(groups, group_count);
 	}
-	for (size_t i = 0; !error && i < count; ++i) {
-		const rd_kafka_topic_partition_t *row = rd_kafka_topic_partition_list_find(
-			rd_kafka_group_result_partitions(groups[0]), marks[i].physical, 0);
-
-		marks[i].incarnation = row ? mark_parse(row) : 0;
-	}
+	error = rows_take(marks, count, error ? NULL : rd_kafka_group_result_partitions(groups[0]),
+			  error, true);
 	kafka_wait_deinit(&wait);
 	rd_kafka_ListConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
@@ -79,9 +104,9 @@ rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark 
 static bool list_fill(rd_kafka_topic_partition_list_t *list, const struct kafka_mark *marks)
 {
 	for (int i = 0; i < list->cnt; ++i) {
-		char text[40];
+		char text[MARK_TEXT];
 
-		snprintf(text, sizeof text, MARK_FORMAT, marks[i].incarnation);
+		mark_format(text, &marks[i]);
 		list->elems[i].offset = 0;
 		list->elems[i].metadata = strdup(text); // the list frees it
 		list->elems[i].metadata_size = strlen(text);
@@ -91,11 +116,10 @@ static bool list_fill(rd_kafka_topic_partition_list_t *list, const struct kafka_
 	return true;
 }
 
-rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, const struct kafka_mark *marks,
+rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, struct kafka_mark *marks,
 				      size_t count)
 {
 	rd_kafka_topic_partition_list_t *list = list_of(marks, count);
-	const rd_kafka_topic_partition_list_t *answered;
 	rd_kafka_AlterConsumerGroupOffsets_t *request;
 	const rd_kafka_group_result_t **groups = NULL;
 	struct kafka_wait wait;
@@ -116,9 +140,8 @@ rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, const struct kafk
 			rd_kafka_event_AlterConsumerGroupOffsets_result(wait.event), &group_count);
 		error = group_error(groups, group_count);
 	}
-	answered = error ? NULL : rd_kafka_group_result_partitions(groups[0]);
-	for (int i = 0; answered && !error && i < answered->cnt; ++i)
-		error = answered->elems[i].err;
+	error = rows_take(marks, count, error ? NULL : rd_kafka_group_result_partitions(groups[0]),
+			  error, false);
 	kafka_wait_deinit(&wait);
 	rd_kafka_AlterConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);

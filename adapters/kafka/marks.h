@@ -1,5 +1,10 @@
-// Which life of a topic a cluster holds: its incarnation, in the metadata of a commit of the
-// consumer group `mqp.marks` on the topic's first partition. Kafka deletes it with the topic.
+// Which topic of a name a cluster holds, in the metadata of a commit of the consumer group
+// `mqp.marks` on its first partition: `mqp1`, the incarnation and, if it is not 0, the life, in
+// decimal. Kafka deletes it with the topic.
+//
+// The incarnation is the registry's: another one is another topic. A topic that somebody else
+// deletes and makes anew keeps it and begins another life, an epoch above all that cursors of the
+// lives before were written in: those are void, and so is what retry stores hold (retry_rows.h).
 #pragma once
 
 #include "adapters/kafka/kafka.h"
@@ -9,10 +14,13 @@
 struct kafka_mark {
 	const char *physical;
 	uint64_t incarnation; // 0: there is no mark
+	uint64_t life;
+	rd_kafka_resp_err_t error; // out: of this one alone; then nothing is known of it
 };
 
-// Both block. @thread kafka-admin, kafka-watch
+// Both block, and return the error of all of them, or the first of one. @thread kafka-admin,
+// kafka-watch
 rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark *marks,
 				     size_t count);
-rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, const struct kafka_mark *marks,
+rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, struct kafka_mark *marks,
 				      size_t count);

@@ -75,6 +75,11 @@ struct retry_batch {
 	void (*done)(struct retry_batch *batch, enum code code, const char *text);
 };
 void retry_write(struct adapter *adapter, struct retry_batch *batch); // @thread any
+// A fence for each of so many partitions: at its position, or at 0 where there are none; none where
+// the position is UINT64_MAX. -1: no memory, and some may be there.
+int retry_fences_make(struct retry_batch *batch, uint32_t count, uint64_t epoch,
+		      const uint64_t *positions);
+void retry_fences_free(struct retry_batch *batch);
 
 // The retry store's part of a commit (retry_commit.c): brings the records and writes all; `done` on
 // any thread.

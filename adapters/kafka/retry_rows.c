@@ -200,14 +200,14 @@ static int by_position(const void *a, const void *b)
 // Counts all rows; those that a cursor has not passed, in order, become done in its window. They
 // are few: what a commit wrote whose cursor did not follow.
 static int rows_done(const struct retry_rows *rows, struct log_cursor *cursors,
-		     struct fitting *fittings, uint32_t count)
+		     struct fitting *fittings, uint32_t count, uint64_t life)
 {
 	const struct retry_row **ahead = NULL, *row;
 	uint32_t at = 0, found = 0, room = 0;
 	int r = 0;
 
 	while (r == 0 && (row = retry_index_next(&rows->index, &at))) {
-		if (row->partition >= count)
+		if (row->partition >= count || retry_rows_generation(rows, row->partition) < life)
 			continue;
 		++*(row->attempts ? &cursors[row->partition].retrying
 				  : &cursors[row->partition].delayed);
@@ -245,15 +245,19 @@ static int cursor_write(struct log_cursor *cursor, const struct fitting *fitting
 }
 
 int retry_rows_fit(const struct retry_rows *rows, struct log_cursor *cursors, uint32_t count,
-		   uint64_t now_ms)
+		   uint64_t life, uint64_t now_ms)
 {
+	const struct retry_fence begin = {.epoch = life};
 	struct fitting *fittings = calloc(count, sizeof *fittings);
 	int r = fittings ? 0 : -ENOMEM;
 
-	for (uint32_t i = 0; r == 0 && i < count; ++i)
-		r = fitting_init(&fittings[i], &cursors[i], fence_of(rows, cursors[i].partition));
+	for (uint32_t i = 0; r == 0 && i < count; ++i) {
+		const struct retry_fence *fence = fence_of(rows, cursors[i].partition);
+
+		r = fitting_init(&fittings[i], &cursors[i], fence->epoch < life ? &begin : fence);
+	}
 	if (r == 0)
-		r = rows_done(rows, cursors, fittings, count);
+		r = rows_done(rows, cursors, fittings, count, life);
 	for (uint32_t i = 0; r == 0 && i < count; ++i)
 		if (fittings[i].changed)
 			r = cursor_write(&cursors[i], &fittings[i], now_ms);

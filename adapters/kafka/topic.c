@@ -1,7 +1,7 @@
 // Topics that somebody has open, and what is known of them without asking.
 
 #include "adapters/kafka/coordinator.h"
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/lives.h"
 
 #include "adapters/kafka/sender.h"
 
@@ -11,45 +11,6 @@ struct kafka_array {
 	struct kafka_array *before;
 	struct kafka_partition *partitions[];
 };
-
-// ---- lives that have ended
-
-#define LIVES 1024 // the oldest is forgotten: who opens it then is told by the watch
-
-struct kafka_life {
-	uint64_t id, incarnation;
-};
-
-static struct kafka_life *life_find(struct adapter *adapter, const struct topic *topic)
-{
-	for (size_t i = 0; adapter->lives && i < LIVES; ++i)
-		if (adapter->lives[i].id == topic->object.id &&
-		    adapter->lives[i].incarnation == topic->incarnation)
-			return &adapter->lives[i];
-	return NULL;
-}
-
-void kafka_life_end(struct adapter *adapter, const struct topic *topic)
-{
-	pthread_mutex_lock(&adapter->topics_lock);
-	if (!adapter->lives)
-		adapter->lives = calloc(LIVES, sizeof *adapter->lives);
-	if (adapter->lives && !life_find(adapter, topic))
-		adapter->lives[adapter->life_next++ % LIVES] =
-			(struct kafka_life){topic->object.id, topic->incarnation};
-	pthread_mutex_unlock(&adapter->topics_lock);
-}
-
-void kafka_life_begin(struct adapter *adapter, const struct topic *topic)
-{
-	struct kafka_life *life;
-
-	pthread_mutex_lock(&adapter->topics_lock);
-	life = life_find(adapter, topic);
-	if (life)
-		*life = (struct kafka_life){0};
-	pthread_mutex_unlock(&adapter->topics_lock);
-}
 
 // ---- opening
 
@@ -135,11 +96,11 @@ static struct adapter_topic *find(struct adapter *adapter, uint64_t id)
 
 struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct topic *model)
 {
-	struct adapter_topic *topic;
+	struct adapter_topic *topic, *before = NULL;
 
 	pthread_mutex_lock(&adapter->topics_lock);
 	topic = find(adapter, model->object.id);
-	if (life_find(adapter, model)) {
+	if (life_is_over(adapter, model)) {
 		topic = NULL;
 	} else if (topic && topic->model->incarnation == model->incarnation) {
 		++topic->refs;
@@ -148,12 +109,15 @@ struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct top
 		topic = NULL;
 	} else {
 		topic = topic_new(adapter, model);
-		if (topic)
+		if (topic) {
+			before = life_follow(adapter, topic);
 			list_push_back(&adapter->topics, &topic->in_adapter);
-		if (topic)
 			kafka_watcher_poke(adapter);
+		}
 	}
 	pthread_mutex_unlock(&adapter->topics_lock);
+	if (before)
+		kafka_topic_close(before);
 	return topic;
 }
 

@@ -9,6 +9,7 @@
 #include "adapters/kafka/coordinator.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/heard.h"
+#include "adapters/kafka/lives.h"
 #include "adapters/kafka/marks.h"
 #include "adapters/kafka/sender.h"
 #include "core/base/clock.h"
@@ -21,8 +22,8 @@
 #define CALL_MS        2000
 #define FACTS_MS       60000 // between two looks at the cluster as a whole
 #define MARK_MS        5000
-#define MARK_KEEP_MS   (12u * 3600 * 1000) // far below the shortest time brokers keep commits
-#define UNANSWERED_MS  10000 // a topic whose bounds do not come is left alone for so long
+#define MARK_KEEP_MS   (3600u * 1000) // as groups (known.c)
+#define UNANSWERED_MS  10000          // a topic whose bounds do not come is left alone for so long
 #define COPIES_MS      (5u * 60 * 1000)
 #define COPIES_AT_ONCE 100
 #define SINGLE_MS      500
@@ -40,6 +41,11 @@ struct kafka_watcher {
 };
 
 // ---- the topics of one look
+
+static bool is_gone(struct adapter_topic *topic)
+{
+	return __atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE);
+}
 
 static bool topics_take(struct kafka_watcher *watcher)
 {
@@ -61,7 +67,7 @@ static bool topics_take(struct kafka_watcher *watcher)
 		struct adapter_topic *topic = LIST_ENTRY(node, struct adapter_topic, in_adapter);
 
 		if (watcher->count == watcher->room || !topic->refs ||
-		    __atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE))
+		    (is_gone(topic) && (!topic->lost || topic->back)))
 			continue;
 		++topic->refs;
 		watcher->topics[watcher->count++] = topic;
@@ -80,7 +86,7 @@ static void topic_ended(struct adapter_topic *topic, const char *how)
 {
 	log_warn(topic->adapter->log, "KAFKA-TOPIC-GONE", "topic %s was %s on the cluster",
 		 topic->model->physical, how);
-	kafka_topic_gone(topic);
+	life_lost(topic);
 }
 
 // ---- metadata
@@ -114,6 +120,14 @@ static void partitions_look(struct adapter_topic *topic, const struct rd_kafka_m
 	}
 }
 
+static void topic_back(struct adapter_topic *topic)
+{
+	log_info(topic->adapter->log, "KAFKA-TOPIC-BACK",
+		 "topic %s is on the cluster again: its groups begin at its beginning",
+		 topic->model->physical);
+	life_found(topic);
+}
+
 // Deleted, or made anew with fewer partitions than the one that is meant.
 static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata_topic *row,
 		     uint64_t now_ns)
@@ -123,6 +137,11 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 
 	if (!there && row->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		return;
+	if (is_gone(topic)) {
+		if (count >= topic->model->partitions && !topic->foreign)
+			topic_back(topic);
+		return;
+	}
 	if (there && count >= topic->model->partitions) {
 		topic->missing_ns = 0;
 		if (count > __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE)) {
@@ -167,24 +186,53 @@ static bool metadata_look(struct kafka_watcher *watcher)
 
 // ---- marks
 
-// true: to be written (again).
-static bool mark_look(struct adapter_topic *topic, uint64_t incarnation, uint64_t now_ns)
+// What is known of it from now on is so.
+static void mark_take(struct adapter_topic *topic)
 {
-	if (incarnation ? incarnation != topic->model->incarnation : topic->marked) {
+	topic->marked = true;
+	__atomic_store_n(&topic->life_known, true, __ATOMIC_RELEASE);
+}
+
+// The next look tries again. What the cluster will not tell then either is not waited for.
+static void mark_failed(struct adapter_topic *topic, rd_kafka_resp_err_t error)
+{
+	topic->mark_due_ns = 0;
+	if (!kafka_is_transient(error))
+		__atomic_store_n(&topic->life_known, true, __ATOMIC_RELEASE);
+}
+
+// true: to be written (again). One without a mark is not the topic that was marked when it was
+// made, nor is one that is lost and whose mark the cluster has not forgotten yet.
+static bool mark_look(struct adapter_topic *topic, const struct kafka_mark *mark, uint64_t now_ns)
+{
+	bool ours = mark->incarnation == topic->model->incarnation;
+
+	topic->foreign = mark->incarnation && !ours;
+	if (topic->foreign || (topic->marked && (!ours || mark->life > topic->life))) {
 		topic_ended(topic, "made anew");
 		return false;
 	}
-	topic->marked = topic->marked || incarnation;
-	return now_ns >= topic->mark_keep_ns;
+	if (topic->marked)
+		return mark->life != topic->life || now_ns >= topic->mark_keep_ns;
+	if (ours && mark->life >= topic->life_least) {
+		__atomic_store_n(&topic->life, mark->life, __ATOMIC_RELEASE);
+		mark_take(topic);
+	} else if (!topic->life) {
+		__atomic_store_n(&topic->life, life_epoch_now(), __ATOMIC_RELEASE);
+	}
+	return true;
 }
 
 static void marks_keep(struct kafka_watcher *watcher, struct adapter_topic **topics,
 		       struct kafka_mark *marks, size_t count, uint64_t now_ns)
 {
-	if (kafka_marks_write(watcher->adapter, marks, count))
-		return; // the next look tries again
+	kafka_marks_write(watcher->adapter, marks, count);
 	for (size_t i = 0; i < count; ++i) {
-		topics[i]->marked = true;
+		if (marks[i].error) {
+			mark_failed(topics[i], marks[i].error);
+			continue;
+		}
+		mark_take(topics[i]);
 		topics[i]->mark_keep_ns = now_ns + MARK_KEEP_MS * MS_NS;
 	}
 }
@@ -199,20 +247,23 @@ static void marks_look(struct kafka_watcher *watcher)
 	for (size_t i = 0; marks && due && i < watcher->count; ++i) {
 		struct adapter_topic *topic = watcher->topics[i];
 
-		if (topic->missing_ns || now_ns < topic->mark_due_ns)
+		if (topic->missing_ns || is_gone(topic) || now_ns < topic->mark_due_ns)
 			continue;
 		due[count] = topic;
 		marks[count++].physical = topic->model->physical;
 		topic->mark_due_ns = now_ns + MARK_MS * MS_NS;
 	}
-	if (count && kafka_marks_read(watcher->adapter, marks, count))
-		count = 0;
+	if (count)
+		kafka_marks_read(watcher->adapter, marks, count);
 	for (size_t i = 0; i < count; ++i) {
-		if (!mark_look(due[i], marks[i].incarnation, now_ns))
+		if (marks[i].error)
+			mark_failed(due[i], marks[i].error);
+		if (marks[i].error || !mark_look(due[i], &marks[i], now_ns))
 			continue;
 		due[keep] = due[i];
-		marks[keep++] =
-			(struct kafka_mark){due[i]->model->physical, due[i]->model->incarnation};
+		marks[keep++] = (struct kafka_mark){.physical = due[i]->model->physical,
+						    .incarnation = due[i]->model->incarnation,
+						    .life = due[i]->life};
 	}
 	if (keep)
 		marks_keep(watcher, due, marks, keep, now_ns);
@@ -255,7 +306,8 @@ static void copies_look(struct kafka_watcher *watcher)
 	for (size_t i = 0; i < watcher->count && copies.count < COPIES_AT_ONCE; ++i) {
 		struct adapter_topic *topic = watcher->topics[i];
 
-		if (topic->missing_ns || !topic->replicas || now_ns < topic->copies_due_ns)
+		if (topic->missing_ns || is_gone(topic) || !topic->replicas ||
+		    now_ns < topic->copies_due_ns)
 			continue;
 		topic->copies_due_ns = now_ns + COPIES_MS * MS_NS;
 		copies.topics[copies.count] = topic;
@@ -276,8 +328,8 @@ static size_t bounds_due(struct kafka_watcher *watcher, struct adapter_topic **d
 	for (size_t i = 0; i < watcher->count; ++i) {
 		struct adapter_topic *topic = watcher->topics[i];
 
-		if (!topic->missing_ns && now_ns >= topic->unanswered_ns &&
-		    !__atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE) && kafka_topic_watched(topic))
+		if (!topic->missing_ns && now_ns >= topic->unanswered_ns && !is_gone(topic) &&
+		    kafka_topic_watched(topic))
 			due[count++] = topic;
 	}
 	return count;
@@ -323,8 +375,8 @@ static void look(struct kafka_watcher *watcher)
 	if (!topics_take(watcher))
 		return;
 	if (metadata_look(watcher)) {
+		marks_look(watcher); // loads wait for it
 		bounds_look(watcher);
-		marks_look(watcher);
 		copies_look(watcher);
 	}
 	topics_return(watcher);

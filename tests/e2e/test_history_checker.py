@@ -469,3 +469,42 @@ def test_file_that_ends_within_a_record(world, tmp_path, cut):
 def test_file_of_something_else(world, tmp_path):
     with pytest.raises(checker.Damaged):
         checker.read(write(tmp_path / "other", b"SQLite".ljust(HEAD.size), world.first))
+
+
+# ---- Logs that began anew
+
+
+def test_another_life_has_positions_of_its_own(world):
+    """A message at a position that another one had in the life before; what was acknowledged there is gone with it."""
+    world.send(100)
+    began = world.time + 1
+    world.next_offset = [0, 0]
+    place = world.send(101)
+    world.settle(world.deliver(101, place))
+    assert world.report().counts["corrupt"] and world.report().counts["lost"]
+    groups = [dataclasses.replace(group, kept={0: checker.LIFE, 1: checker.LIFE}) for group in GROUPS]
+    report = checker.check(world.histories(), groups, world.faults, {"orders": [began], "readers": [began], "dead": [began]})
+    assert report.clean, report
+    assert report.seen["deleted unread"] == 1
+
+
+def test_what_is_of_the_life_before_and_comes_is_a_duplicate(world):
+    place = world.send(100)
+    world.settle(world.deliver(100, place))
+    began = world.time + 1
+    world.settle(world.deliver(100, (1, 0)))
+    groups = [dataclasses.replace(group, kept={0: checker.LIFE, 1: checker.LIFE}) for group in GROUPS]
+    report = checker.check(world.histories(), groups, world.faults, {"orders": [began], "readers": [began]})
+    assert {kind for kind, count in report.counts.items() if count} == {"duplicate"}
+
+
+def test_settled_while_nobody_knew_of_the_new_life(world):
+    place = world.send(100)
+    begin = world.time
+    world.settle(world.deliver(100, place))
+    end = world.time
+    world.faults.append(Fault("deleted", begin, world.time + SECOND))
+    world.settle(world.deliver(100, place))
+    assert world.found() == {"duplicate": 1}
+    groups = [dataclasses.replace(GROUPS[0], void=[(begin, end)]), GROUPS[1]]
+    assert checker.check(world.histories(), groups, world.faults).clean

@@ -111,7 +111,7 @@ void broker_check(bool at_the_end)
 	retry_rows_init(&rows);
 	broker_offsets_read(cursors);
 	broker_rows_read(&rows, 0, broker.record_count);
-	SIM_EQUAL(retry_rows_fit(&rows, cursors, BROKER_PARTITIONS, now_ms()), 0);
+	SIM_EQUAL(retry_rows_fit(&rows, cursors, BROKER_PARTITIONS, 0, now_ms()), 0);
 	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p) {
 		check_partition(&rows, &cursors[p], at_the_end);
 		free(cursors[p].text);
@@ -287,7 +287,7 @@ static void load_step(struct work *work)
 		break;
 	}
 	default:
-		SIM_EQUAL(retry_rows_fit(&life->rows, load->cursors, load->count, now_ms()), 0);
+		SIM_EQUAL(retry_rows_fit(&life->rows, load->cursors, load->count, 0, now_ms()), 0);
 		// What the owner begins with holds everything, too.
 		for (uint32_t p = 0; p < load->count; ++p)
 			check_partition(&life->rows, &load->cursors[p], false);

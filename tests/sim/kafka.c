@@ -256,7 +256,7 @@ static void group_move(void)
 	retry_rows_init(&moving->rows);
 	broker_offsets_read(cursors);
 	broker_rows_read(&moving->rows, 0, broker.record_count);
-	SIM_EQUAL(retry_rows_fit(&moving->rows, cursors, BROKER_PARTITIONS, now_ms()), 0);
+	SIM_EQUAL(retry_rows_fit(&moving->rows, cursors, BROKER_PARTITIONS, 0, now_ms()), 0);
 	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p) {
 		struct window window;
 		uint64_t epoch;

@@ -91,7 +91,8 @@ class Fault:
 class Group:
     """What is expected of a group: it reads `topic`, or the dead letters of the group `dead_of`.
 
-    Somebody deleted what lies below `kept` ({partition: offset}) in its log, past this service: that cannot be lost any more.
+    Somebody deleted what lies below `kept` ({partition: offset}) in its log, past this service: that cannot be lost any more. What was settled
+    in a time of `void` ([(begin, end)], ns) comes again: the log had begun anew, and nobody knew yet.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Group:
     dead_of: str = None
     visibility_ms: int = 30000
     kept: dict = dataclasses.field(default_factory=dict)
+    void: list = dataclasses.field(default_factory=list)
 
     def deleted(self, place):
         return place is not None and place[1] < self.kept.get(place[0], 0)
@@ -236,11 +238,11 @@ def collect_sends(histories, report):
 # ---- What was delivered
 
 
-def collect_deliveries(histories, name):
+def collect_deliveries(histories, group):
     """Every delivery to a group, in the order of time."""
     deliveries = []
     for history in histories:
-        if history.role != "c" or history.name != name:
+        if history.role != "c" or history.name != group.name:
             continue
         own = {}
         for record in history.records:
@@ -256,6 +258,9 @@ def collect_deliveries(histories, name):
             for one in own.values():
                 if one.ending and not one.answer:
                     one.durable = history.end.time
+        for one in own.values():
+            if one.durable and any(begin <= one.durable <= end for begin, end in group.void):
+                one.durable = None
         deliveries += own.values()
     deliveries.sort(key=lambda one: one.record.time)
     return deliveries
@@ -500,7 +505,7 @@ def check(histories, groups, faults=(), lives=None):
     report = Report()
     histories = [lives_apart(history, (lives or {}).get(history.name)) for history in histories]
     sends = collect_sends(histories, report)
-    deliveries = {group.name: collect_deliveries(histories, group.name) for group in groups}
+    deliveries = {group.name: collect_deliveries(histories, group) for group in groups}
     named = {group.name: group for group in groups}
     for group in groups:
         origin = named.get(group.dead_of)

@@ -31,6 +31,7 @@ class Client:
         with open(path + ".log", "wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
         self.killed = self.stopped = False
+        self.topic = None  # of a producer
         self.group = None  # of a consumer
 
     @property
@@ -114,6 +115,7 @@ class Load:
         """A process that sends; every sender in it has a number of its own."""
         options = [part for name, value in more.items() for part in (f"--{name}", value)]
         self.producers.append(self.client("--topic", topic, "--producer", 1 + 100 * self.numbers, "--rate", rate, "--sync", sync, *options))
+        self.producers[-1].topic = topic
         return self.producers[-1]
 
     def consume(self, group, *options):
@@ -183,6 +185,12 @@ class Load:
         for group in groups:
             group.kept = {number: len(self.lives[group.name]) * checker.LIFE for number in range(PARTITIONS)}
 
+    def found_anew(self, topic):
+        """The service has found out that it did."""
+        for group in self.groups:
+            if group.topic == topic:
+                group.void.append((self.lives[topic][-1], time.monotonic_ns()))
+
     def stillness(self, topic, seconds=1, limit=60):
         """Waits until nobody has received or settled anything of a topic for so long, and the others have got on meanwhile."""
         own = [one for one in self.consumers if one.group.startswith(f"{topic}-")]
@@ -237,9 +245,11 @@ class Load:
         answers = [self.daemon.admin.get(f"/api/v1/tenants/acme/groups/{one.group}/backlog") for one in self.consumers]
         return all(answer.status == 200 and answer.json["backlog"] == 0 for answer in answers)
 
-    def drained(self, seconds):
+    def drained(self, seconds, groups=None):
+        """Waits until some groups, or all, have nothing left."""
+        groups = groups or [group.name for group in self.groups]
         deadline = time.monotonic() + seconds
-        while any((left := self.backlogs()).values()):
+        while any((left := self.backlogs())[name] for name in groups):
             assert time.monotonic() < deadline, f"this never came to an end: {left}"
             time.sleep(0.05)
 

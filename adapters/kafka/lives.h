@@ -1,0 +1,27 @@
+// What comes and goes under one name: topics that we delete and make anew (another incarnation),
+// and those that somebody else does (another life; marks.h).
+//
+// A topic that somebody else has deleted is lost. It stays in the adapter's list, where the watcher
+// finds it again; until then nobody can open it.
+#pragma once
+
+#include "adapters/kafka/kafka.h"
+
+// Remembers that this incarnation was deleted, or begins: it cannot, or can, be opened.
+void life_end(struct adapter *adapter, const struct topic *topic);
+void life_begin(struct adapter *adapter, const struct topic *topic);
+
+// Under topics_lock: whether it cannot be opened now.
+bool life_is_over(struct adapter *adapter, const struct topic *topic);
+// Under topics_lock: `topic` is the next life of what was lost, if anything was. Returns that, to
+// be closed when the lock is released.
+struct adapter_topic *life_follow(struct adapter *adapter, struct adapter_topic *topic);
+
+void life_lost(struct adapter_topic *topic);  // wakes who waits for it
+void life_found(struct adapter_topic *topic); // lost, and there again
+void lives_forget(struct adapter *adapter);   // those that are lost
+
+// Blocks until it is known: some steps of the watcher after it was opened.
+enum code life_await(struct adapter_topic *topic);
+uint64_t life_of(const struct adapter_topic *topic); // as far as known
+uint64_t life_epoch_now(void);                       // above all epochs that are in use

@@ -1,0 +1,80 @@
+"""Topics of a Kafka that somebody deletes past the service, and makes anew under the same name."""
+import pytest
+from test_kafka import physical
+from daemon import wait_for
+
+pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
+HOUR_MS = 3600 * 1000
+OLD = [b"old %d" % number for number in range(20)]
+NEW = [b"new %d" % number for number in range(30)]
+
+
+@pytest.fixture
+def world(registered):
+    return registered.world(cluster="kafka")
+
+
+def consumed_but_one(conn):
+    """Sends OLD and acknowledges it; one waits for an hour in the retry store."""
+    conn.open_topic("orders").send(*OLD)
+    subscription = conn.subscribe("billing")
+    deliveries = subscription.receive(len(OLD))
+    assert subscription.nack(deliveries[5], delay_ms=HOUR_MS) == [("OK", 1)]
+    subscription.ack(*deliveries[:5], *deliveries[6:])
+
+
+def make_anew(kafka, log, group):
+    """Returns the metadata of what was committed before."""
+    wait_for(lambda: kafka.committed(group).get((log, 0)) == len(OLD), 20, "not everything is committed")
+    before = kafka.committed_metadata(group, log)
+    before = before[: 4 + (len(before) - 4) // 5 * 5]  # this client reads one character too many
+    kafka.delete(log)
+    kafka.create(log)
+    return before
+
+
+def bodies(deliveries):
+    return [one.record.body for one in deliveries]
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["open", "not-open"])
+def test_made_anew(world, kafka, seen):
+    """Nothing of the life before passes a message of this one: no cursor, no row of the retry store, no late commit of somebody who is gone."""
+    log, group = physical(world, "topics/orders"), physical(world, "groups/billing")
+    with world.connect() as conn:
+        consumed_but_one(conn)
+        if seen:
+            before = make_anew(kafka, log, group)
+            world.wait_event("KAFKA-TOPIC-BACK", seconds=20)
+    if not seen:
+        world.kill()
+        before = make_anew(kafka, log, group)
+        world.start()
+    with world.connect() as conn:
+        conn.open_topic("orders").send(*NEW)
+        subscription = conn.subscribe("billing")
+        deliveries = subscription.receive(len(NEW), timeout=20)
+        assert bodies(deliveries) == NEW
+        subscription.ack(*deliveries[:10])
+        assert subscription.receive_nothing(1)
+    world.kill()
+    kafka.commit(group, log, {0: len(OLD)}, metadata=before)
+    world.start()
+    with world.connect() as conn:
+        deliveries = conn.subscribe("billing").receive(len(NEW), timeout=20)
+        assert bodies(deliveries) == NEW, "a late commit of the life before is void: all comes again"
+
+
+def test_deleted_and_back(world, kafka):
+    """Sends are refused as long as it is not there, and go on when it is, on the same connection."""
+    log = physical(world, "topics/orders")
+    with world.connect() as conn:
+        topic = conn.open_topic("orders")
+        assert topic.send(b"one")[0].code == "OK"
+        kafka.delete(log)
+        assert "was deleted" in world.wait_event("KAFKA-TOPIC-GONE", seconds=20)["message"]
+        assert topic.send(b"two")[0].code == "NOT_FOUND"
+        kafka.create(log)
+        wait_for(lambda: topic.send(b"three")[0].code == "OK", 20, "sends do not go on")
+        assert bodies(conn.subscribe("billing").receive(1, timeout=20)) == [b"three"]
+    assert len(world.events("KAFKA-TOPIC-GONE")) == 1
