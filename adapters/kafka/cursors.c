@@ -3,8 +3,7 @@
 //
 // Load: the committed offsets first, then the bounds of the topic and which life of it they are of,
 // then the rows of the retry store up to its end. In this order no row that a cursor has passed can
-// be overlooked. What the store holds of an earlier life is fenced off before anything is added to
-// it. Commit: the rows first, and when all of them are acknowledged the offsets.
+// be overlooked. Commit: the rows first, and when all of them are acknowledged the offsets.
 // docs/adapters/kafka.md says why this holds whatever a stale owner does.
 
 #include "adapters/kafka/known.h"
@@ -18,13 +17,10 @@
 struct loading {
 	struct kafka_offsets offsets;
 	struct kafka_question question;
-	struct retry_job job;
-	struct retry_batch fences;
+	struct retry_life look;
 	struct adapter *adapter;
 	struct log_cursors *load;
 };
-
-static void load_look(struct loading *loading);
 
 static void load_end(struct loading *loading, enum code code, const char *text)
 {
@@ -35,7 +31,6 @@ static void load_end(struct loading *loading, enum code code, const char *text)
 		free(load->cursors[i].text);
 		load->cursors[i].text = NULL;
 	}
-	retry_fences_free(&loading->fences);
 	free(loading);
 	load->code = code;
 	loop_post(load->loop, &load->task);
@@ -73,49 +68,12 @@ static void cursor_fit(struct loading *loading, struct log_cursor *cursor)
 	}
 }
 
-static bool is_fenced(const struct loading *loading, const struct retry_rows *rows)
-{
-	uint64_t life = life_of(loading->load->topic);
-
-	for (uint32_t i = 0; i < loading->load->count; ++i)
-		if (retry_rows_generation(rows, i) < life)
-			return false;
-	return true;
-}
-
-static void fences_there(struct retry_batch *batch, enum code code, const char *text)
-{
-	struct loading *loading = CONTAINER_OF(batch, struct loading, fences);
-
-	retry_fences_free(batch);
-	if (code == CODE_OK)
-		load_look(loading);
-	else
-		load_end(loading, code, text);
-}
-
-static void fences_write(struct loading *loading)
-{
-	struct log_cursors *load = loading->load;
-
-	loading->fences = (struct retry_batch){
-		.group = load->group, .topic = load->topic->model, .done = fences_there};
-	if (retry_fences_make(&loading->fences, load->count, life_of(load->topic), NULL) < 0)
-		load_end(loading, CODE_OVERLOADED, NULL);
-	else
-		retry_write(loading->adapter, &loading->fences);
-}
-
-static void load_rows(struct retry_job *job, struct retry_rows *rows, enum code code,
+static void load_rows(struct retry_life *look, struct retry_rows *rows, enum code code,
 		      const char *text)
 {
-	struct loading *loading = CONTAINER_OF(job, struct loading, job);
+	struct loading *loading = CONTAINER_OF(look, struct loading, look);
 	struct log_cursors *load = loading->load;
 
-	if (code == CODE_OK && !is_fenced(loading, rows)) {
-		fences_write(loading);
-		return;
-	}
 	for (uint32_t i = 0; code == CODE_OK && i < load->count; ++i)
 		cursor_fit(loading, &load->cursors[i]);
 	if (code == CODE_OK && retry_rows_fit(rows, load->cursors, load->count,
@@ -128,12 +86,15 @@ static void load_rows(struct retry_job *job, struct retry_rows *rows, enum code 
 
 static void load_look(struct loading *loading)
 {
-	loading->job = (struct retry_job){.group = loading->load->group,
-					  .topic = loading->load->topic->model,
-					  .fresh = true,
-					  .opens = true,
-					  .done = load_rows};
-	retry_look(loading->adapter, &loading->job);
+	const struct log_cursors *load = loading->load;
+
+	loading->look = (struct retry_life){.group = load->group,
+					    .topic = load->topic->model,
+					    .life = life_of(load->topic),
+					    .partitions = load->count,
+					    .opens = true,
+					    .done = load_rows};
+	retry_look_in_life(loading->adapter, &loading->look);
 }
 
 static void bounds_run(struct adapter *adapter, struct kafka_question *question)

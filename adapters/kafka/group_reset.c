@@ -2,9 +2,9 @@
 // store holds before that position is skipped; what it holds behind comes from the log again.
 //
 // Steps: cursors and the new positions; what the retry store holds; where it holds anything, a
-// fence for each partition; the cursors; then the rows go. With the fences the group has moved:
-// rows and cursors of before are void, whoever writes them, so a crash behind them leaves nothing.
-// Where no row goes nothing needs a fence.
+// fence; the cursors; then the rows go. With the fence the group has moved: rows and cursors of
+// before are void, whoever writes them, so a crash behind it leaves nothing. Where no row goes
+// nothing needs a fence.
 
 #include "adapters/kafka/group_job.h"
 #include "adapters/kafka/lives.h"
@@ -14,8 +14,9 @@
 #include "core/base/clock.h"
 
 struct reset {
-	struct retry_job job;
-	struct retry_batch fences, rows;
+	struct retry_life look;
+	struct retry_batch fence, rows;
+	struct retry_item fence_item;
 	struct group_job *group;
 	uint64_t *positions; // UINT64_MAX: it stays
 	uint64_t epoch;
@@ -33,7 +34,7 @@ static void reset_end(struct reset *reset, enum code code, const char *text)
 		group->moved = NULL;
 	}
 	kafka_job_end(group, code, answer, text); // the text may be in what is freed below
-	retry_fences_free(&reset->fences);
+	free(reset->fence_item.value);
 	free(reset->rows.items);
 	free(reset->positions);
 	free(reset);
@@ -72,6 +73,25 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 
 // ---- writing
 
+static int fence_make(struct reset *reset)
+{
+	struct retry_item *item = &reset->fence_item;
+
+	retry_fence_key_put(item->key, reset->epoch);
+	item->value = retry_fence_make(reset->epoch, reset->positions, reset->group->offsets.count,
+				       &item->size);
+	return item->value ? 0 : -1;
+}
+
+// A fence of before goes when no partition stands on it any more.
+static bool fence_is_over(const struct reset *reset, const struct retry_rows *rows, uint64_t epoch)
+{
+	for (uint32_t i = 0; i < reset->group->offsets.count; ++i)
+		if (reset->positions[i] == UINT64_MAX && retry_rows_generation(rows, i) == epoch)
+			return false;
+	return epoch > 0;
+}
+
 static int rows_make(struct reset *reset, const struct retry_rows *rows)
 {
 	struct retry_batch *batch = &reset->rows;
@@ -85,11 +105,14 @@ static int rows_make(struct reset *reset, const struct retry_rows *rows)
 		    reset->positions[row->partition] != UINT64_MAX)
 			retry_key_put(batch->items[batch->count++].key, row->partition, row->offset,
 				      retry_rows_generation(rows, row->partition));
-	// With them the fences before.
-	for (uint32_t i = 0; batch->count && i < reset->group->offsets.count; ++i)
-		if (reset->positions[i] != UINT64_MAX && retry_rows_generation(rows, i))
-			retry_key_put(batch->items[batch->count++].key, i, RETRY_FENCE_OFFSET,
-				      retry_rows_generation(rows, i));
+	// With them the fences before; neighbours mostly stand on the same one.
+	for (uint32_t i = 0; batch->count && i < reset->group->offsets.count; ++i) {
+		uint64_t epoch = retry_rows_generation(rows, i);
+
+		if ((i == 0 || epoch != retry_rows_generation(rows, i - 1)) &&
+		    fence_is_over(reset, rows, epoch))
+			retry_fence_key_put(batch->items[batch->count++].key, epoch);
+	}
 	return batch->items ? 0 : -1;
 }
 
@@ -153,9 +176,9 @@ static void move_run(struct adapter *adapter, struct kafka_question *question)
 	retry_write(adapter, &reset->rows);
 }
 
-static void fences_there(struct retry_batch *batch, enum code code, const char *text)
+static void fence_there(struct retry_batch *batch, enum code code, const char *text)
 {
-	struct reset *reset = CONTAINER_OF(batch, struct reset, fences);
+	struct reset *reset = CONTAINER_OF(batch, struct reset, fence);
 
 	if (code == CODE_OK)
 		kafka_job_ask(reset->group, move_run);
@@ -163,17 +186,20 @@ static void fences_there(struct retry_batch *batch, enum code code, const char *
 		reset_end(reset, code, text);
 }
 
-static void fences_write(struct reset *reset)
+static void fence_write(struct reset *reset)
 {
-	reset->fences.group = reset->group->group;
-	reset->fences.topic = reset->group->topic;
-	reset->fences.done = fences_there;
-	retry_write(reset->group->adapter, &reset->fences);
+	reset->fence = (struct retry_batch){.group = reset->group->group,
+					    .topic = reset->group->topic,
+					    .items = &reset->fence_item,
+					    .count = 1,
+					    .done = fence_there};
+	retry_write(reset->group->adapter, &reset->fence);
 }
 
-static void looked(struct retry_job *job, struct retry_rows *rows, enum code code, const char *text)
+static void looked(struct retry_life *look, struct retry_rows *rows, enum code code,
+		   const char *text)
 {
-	struct reset *reset = CONTAINER_OF(job, struct reset, job);
+	struct reset *reset = CONTAINER_OF(look, struct reset, look);
 	struct group_job *group = reset->group;
 	struct kafka_offsets *offsets = &group->offsets;
 
@@ -187,14 +213,12 @@ static void looked(struct retry_job *job, struct retry_rows *rows, enum code cod
 	// because a stale owner's commit may have taken the place of a later one; the time does.
 	reset->epoch = MAX(reset->epoch + 2, life_epoch_now());
 	if (code == CODE_OK && !group->preview &&
-	    (retry_fences_make(&reset->fences, offsets->count, reset->epoch, reset->positions) <
-		     0 ||
-	     rows_make(reset, rows) < 0))
+	    (fence_make(reset) < 0 || rows_make(reset, rows) < 0))
 		code = CODE_OVERLOADED;
 	if (code != CODE_OK || group->preview)
 		reset_end(reset, code, text);
 	else if (reset->rows.count)
-		fences_write(reset);
+		fence_write(reset);
 	else
 		kafka_job_ask(group, move_run);
 }
@@ -235,9 +259,12 @@ static void reset_run(struct adapter *adapter, struct kafka_question *question)
 		return;
 	}
 	kafka_job_fit(group);
-	reset->job = (struct retry_job){
-		.group = group->group, .topic = group->topic, .fresh = true, .done = looked};
-	retry_look(adapter, &reset->job);
+	reset->look = (struct retry_life){.group = group->group,
+					  .topic = group->topic,
+					  .life = group->preview ? 0 : life_of(group->open),
+					  .partitions = group->offsets.count,
+					  .done = looked};
+	retry_look_in_life(adapter, &reset->look);
 }
 
 void kafka_group_reset(struct adapter *adapter, const struct group *group,

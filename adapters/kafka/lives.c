@@ -144,3 +144,8 @@ uint64_t life_epoch_now(void)
 {
 	return (uint64_t)clock_wall_ms() << EPOCH_BITS;
 }
+
+uint64_t life_epoch_new(void)
+{
+	return ((uint64_t)clock_wall_ms() + 1) << EPOCH_BITS;
+}

@@ -75,11 +75,23 @@ struct retry_batch {
 	void (*done)(struct retry_batch *batch, enum code code, const char *text);
 };
 void retry_write(struct adapter *adapter, struct retry_batch *batch); // @thread any
-// A fence for each of so many partitions: at its position, or at 0 where there are none; none where
-// the position is UINT64_MAX. -1: no memory, and some may be there.
-int retry_fences_make(struct retry_batch *batch, uint32_t count, uint64_t epoch,
-		      const uint64_t *positions);
-void retry_fences_free(struct retry_batch *batch);
+
+// A look by who will write cursors (retry_life.c); embedded in what the asker allocated.
+struct retry_life {
+	const struct group *group; // borrowed until done
+	const struct topic *topic;
+	uint64_t life; // of the topic
+	uint32_t partitions;
+	bool opens; // as that of a job
+	void (*done)(struct retry_life *self, struct retry_rows *rows, enum code code,
+		     const char *text); // as that of a job
+	// retry_life.c's
+	struct retry_job job;
+	struct retry_batch batch;
+	struct retry_item item;
+	struct adapter *adapter;
+};
+void retry_look_in_life(struct adapter *adapter, struct retry_life *self); // @thread any
 
 // The retry store's part of a commit (retry_commit.c): brings the records and writes all; `done` on
 // any thread.

@@ -2,6 +2,9 @@
 // comes from the retry topic when a row is there, else from the topic; when it is in neither it is
 // missing, and nothing is written.
 //
+// An owner that a fence has made void writes nothing: its rows would be taken for those of another
+// generation.
+//
 // Steps: on the stores' thread, which rows are there and their values; on the group's loop, records
 // out of the topic; then one batch.
 
@@ -27,7 +30,7 @@ struct retry_commit {
 	struct log_fetch fetch;
 	struct commit_item *items;
 	uint32_t count, at;
-	bool full;
+	bool full, stale;
 	void (*done)(void *ctx, enum code code, const char *text);
 	void *ctx;
 };
@@ -102,6 +105,7 @@ static void rows_plan(struct retry_job *job, struct retry_rows *rows)
 			retry_index_find(&rows->index, write->partition, write->offset);
 
 		self->items[i].generation = retry_rows_generation(rows, write->partition);
+		self->stale = self->stale || self->items[i].generation > self->commit->epoch;
 		more += write->put && !row;
 		if (write->put && row)
 			job->wants[job->want_count++] =
@@ -122,7 +126,10 @@ static void rows_done(struct retry_job *job, struct retry_rows *rows, enum code 
 	struct retry_commit *self = CONTAINER_OF(job, struct retry_commit, job);
 	bool more = false;
 
-	if (code == CODE_OK && self->full) {
+	if (code == CODE_OK && self->stale) {
+		code = CODE_STALE;
+		text = "another owner has begun the group anew";
+	} else if (code == CODE_OK && self->full) {
 		code = CODE_BACKEND_FULL;
 		text = "the retry stores hold as many messages as the option retry_positions "
 		       "allows";

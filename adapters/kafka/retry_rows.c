@@ -5,8 +5,9 @@
 
 #include <errno.h>
 
-#define VERSION 1
-#define FENCE   0x46
+#define VERSION      1
+#define FENCE_OFFSET UINT64_MAX
+#define FENCE_HEAD   24u // before the positions
 
 void retry_rows_init(struct retry_rows *rows)
 {
@@ -56,12 +57,26 @@ int64_t retry_head_stored_ms(const uint8_t head[RETRY_HEAD])
 	return (int64_t)le64_get(head + 16);
 }
 
-void retry_fence_put(uint8_t room[RETRY_FENCE], const struct retry_fence *fence)
+void retry_fence_key_put(uint8_t room[RETRY_KEY], uint64_t epoch)
 {
-	le32_put(room, VERSION);
-	le32_put(room + 4, FENCE);
-	le64_put(room + 8, fence->epoch);
-	le64_put(room + 16, fence->position);
+	retry_key_put(room, 0, FENCE_OFFSET, epoch);
+}
+
+uint8_t *retry_fence_make(uint64_t epoch, const uint64_t *positions, uint32_t count,
+			  uint32_t *ret_size)
+{
+	uint8_t *value = malloc(FENCE_HEAD + 8 * (size_t)count);
+
+	if (!value)
+		return NULL;
+	le32_put(value, VERSION);
+	le32_put(value + 4, RETRY_FENCE);
+	le64_put(value + 8, epoch);
+	le64_put(value + 16, count);
+	for (uint32_t i = 0; i < count; ++i)
+		le64_put(value + FENCE_HEAD + 8 * (size_t)i, positions ? positions[i] : 0);
+	*ret_size = FENCE_HEAD + 8 * count;
+	return value;
 }
 
 static const struct retry_fence *fence_of(const struct retry_rows *rows, uint32_t partition)
@@ -87,29 +102,61 @@ static void rows_drop(struct retry_rows *rows, uint32_t partition)
 			retry_index_remove(&rows->index, partition, row->offset, UINT64_MAX);
 }
 
-static int fence_apply(struct retry_rows *rows, uint32_t partition, const uint8_t *value)
+#define PARTITIONS_MAX (1u << 20) // more than any topic has
+
+static int fences_room(struct retry_rows *rows, uint32_t count)
 {
-	struct retry_fence fence = {le64_get(value + 8), le64_get(value + 16)};
+	struct retry_fence *fences;
 
-	if (partition >= rows->fence_count) {
-		struct retry_fence *fences =
-			realloc(rows->fences, (partition + 1) * sizeof *fences);
-
-		if (!fences)
-			return -ENOMEM;
-		memset(fences + rows->fence_count, 0,
-		       (partition + 1 - rows->fence_count) * sizeof *fences);
-		rows->fences = fences;
-		rows->fence_count = partition + 1;
-	}
-	if (fence.epoch > rows->fences[partition].epoch) {
-		rows->fences[partition] = fence;
-		rows_drop(rows, partition);
-	}
+	if (count <= rows->fence_count)
+		return 0;
+	fences = realloc(rows->fences, count * sizeof *fences);
+	if (!fences)
+		return -ENOMEM;
+	memset(fences + rows->fence_count, 0, (count - rows->fence_count) * sizeof *fences);
+	rows->fences = fences;
+	rows->fence_count = count;
 	return 0;
 }
 
-#define PARTITIONS_MAX (1u << 20) // more than any topic has
+#define UNKNOWN UINT64_MAX
+
+// What is of a later generation proves its fence, which may have been written once more behind it
+// since, and compaction leaves only the last one.
+static int generation_apply(struct retry_rows *rows, uint32_t partition, uint64_t generation)
+{
+	int r;
+
+	if (generation <= retry_rows_generation(rows, partition))
+		return 0;
+	r = fences_room(rows, partition + 1);
+	if (r == 0) {
+		rows->fences[partition] = (struct retry_fence){generation, UNKNOWN};
+		rows_drop(rows, partition);
+	}
+	return r;
+}
+
+static int fence_apply(struct retry_rows *rows, struct slice value)
+{
+	uint64_t epoch = le64_get(value.data + 8), count = le64_get(value.data + 16);
+	int r;
+
+	if (le32_get(value.data + 4) != RETRY_FENCE || count > PARTITIONS_MAX ||
+	    value.size != FENCE_HEAD + 8 * count)
+		return RETRY_E_FOREIGN;
+	r = fences_room(rows, (uint32_t)count);
+	for (uint32_t i = 0; r == 0 && i < count; ++i) {
+		uint64_t position = le64_get(value.data + FENCE_HEAD + 8 * (size_t)i);
+
+		if (position == UINT64_MAX)
+			continue;
+		r = generation_apply(rows, i, epoch);
+		if (rows->fences[i].epoch == epoch && rows->fences[i].position == UNKNOWN)
+			rows->fences[i].position = position;
+	}
+	return r;
+}
 
 int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key,
 		     struct slice value)
@@ -124,9 +171,11 @@ int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key
 		return RETRY_E_FOREIGN;
 	if (value.data && le32_get(value.data) != VERSION)
 		return RETRY_E_VERSION;
-	if (names.offset == RETRY_FENCE_OFFSET)
-		return value.data ? fence_apply(rows, names.partition, value.data) : 0;
-	if (names.generation != retry_rows_generation(rows, names.partition))
+	if (names.offset == FENCE_OFFSET)
+		return value.data ? fence_apply(rows, value) : 0;
+	if (generation_apply(rows, names.partition, names.generation) < 0)
+		return -ENOMEM;
+	if (names.generation < retry_rows_generation(rows, names.partition))
 		return 0;
 	row.partition = names.partition;
 	row.offset = names.offset;
@@ -164,7 +213,7 @@ static int fitting_init(struct fitting *fitting, const struct log_cursor *cursor
 		return MIN(r, 0);
 	}
 	window_deinit(&fitting->window);
-	window_init(&fitting->window, fence->position);
+	window_init(&fitting->window, fence->position == UNKNOWN ? 0 : fence->position);
 	fitting->epoch = fence->epoch;
 	fitting->changed = true;
 	return 0;

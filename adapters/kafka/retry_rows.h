@@ -3,10 +3,12 @@
 // Key: partition, offset and generation, big-endian. Value of a row: version, attempts, due time,
 // store time, then the record. No value: the row is removed.
 //
-// A fence begins a generation of a partition. It stands under an offset that no message has, and
-// its epoch is the generation: rows of another generation are void, and so are cursors that were
+// A fence begins a generation of partitions. It stands under an offset that no message has, and its
+// epoch is the generation: rows of another generation are void, and so are cursors that were
 // written in an older epoch (docs/adapters/kafka.md, Stale owners). Before the first fence the
-// generation is 0.
+// generation is 0. It is one message for all partitions: who saw the fence of one and not that of
+// another would take its epoch for the other's. Value: version, RETRY_FENCE, epoch, how many
+// partitions, and the position of each (UINT64_MAX: it goes on as it was), little-endian.
 #pragma once
 
 #include "adapters/kafka/retry_index.h"
@@ -14,7 +16,7 @@
 
 #define RETRY_KEY   20u
 #define RETRY_HEAD  24u // before the record
-#define RETRY_FENCE 24u // all of it
+#define RETRY_FENCE 0x46u
 
 struct retry_fence {
 	uint64_t epoch; // 0: there is none
@@ -34,8 +36,11 @@ void retry_rows_deinit(struct retry_rows *rows);
 void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset,
 		   uint64_t generation);
 void retry_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int64_t stored_ms);
-#define RETRY_FENCE_OFFSET UINT64_MAX
-void retry_fence_put(uint8_t room[RETRY_FENCE], const struct retry_fence *fence);
+// The key under which a fence of that epoch stands.
+void retry_fence_key_put(uint8_t room[RETRY_KEY], uint64_t epoch);
+// Its value, malloc'ed. Positions may be NULL: all are 0. NULL: no memory.
+uint8_t *retry_fence_make(uint64_t epoch, const uint64_t *positions, uint32_t count,
+			  uint32_t *ret_size);
 int64_t retry_head_stored_ms(const uint8_t head[RETRY_HEAD]);
 
 uint64_t retry_rows_generation(const struct retry_rows *rows, uint32_t partition);

@@ -218,7 +218,7 @@ static bool mark_look(struct adapter_topic *topic, const struct kafka_mark *mark
 		__atomic_store_n(&topic->life, mark->life, __ATOMIC_RELEASE);
 		mark_take(topic);
 	} else if (!topic->life) {
-		__atomic_store_n(&topic->life, life_epoch_now(), __ATOMIC_RELEASE);
+		__atomic_store_n(&topic->life, life_epoch_new(), __ATOMIC_RELEASE);
 	}
 	return true;
 }

@@ -99,7 +99,7 @@ struct log_cursors {
 	struct log_retry *retries;
 	uint32_t retry_count;
 	uint64_t epoch; // load: one that has been used, if the backend knows more than the cursors
-			// say
+			// say; commit: the source's
 	enum code code;
 };
 

@@ -107,8 +107,13 @@ static void commit_done(struct loop_task *task)
 		commit_undo(source);
 	}
 	cursors_clear(source);
-	if (source->phase == PHASE_CLAIMING)
+	if (code == CODE_STALE) {
+		source->phase = PHASE_GONE;
+		source_state_set(source, SOURCE_GONE, CODE_NOT_FOUND,
+				 "the group has begun anew with another owner");
+	} else if (source->phase == PHASE_CLAIMING) {
 		claim_done(source, code);
+	}
 	waiters_call(waiters, code);
 	source_pump_later(source);
 }
@@ -173,6 +178,7 @@ static void commit_start(struct source *source)
 	if (complete)
 		source->waiters_under_way = waiters_take(source);
 	source->committing = true;
+	source->cursors.epoch = source->epoch;
 	source->cursors.task.fn = commit_done;
 	source->ops->commit(source->adapter, &source->cursors);
 }

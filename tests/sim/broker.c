@@ -72,16 +72,48 @@ void broker_offsets_read(struct log_cursor *cursors)
 						 .partition = p};
 }
 
-// Whether an owner that begins now would find the message.
-static bool is_kept(const struct retry_rows *rows, const struct window *window, uint32_t partition,
-		    uint64_t offset)
+void broker_begin_anew(void)
 {
-	return offset >= window_next(window) || window_state_at(window, offset) != WINDOW_DONE ||
+	sim_trace("the topic is made anew");
+	++broker.log;
+	broker.marked = false;
+	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p) {
+		broker.counts[p] = 0;
+		broker_commit(p, 0, "");
+	}
+}
+
+// As adapters/kafka/lives.c.
+static uint64_t life_now(void)
+{
+	return broker.marked ? broker.life : (now_ms() + 1) << 20;
+}
+
+uint64_t broker_life(void)
+{
+	if (!broker.marked)
+		sim_trace("the topic is marked");
+	broker.life = life_now();
+	broker.marked = true;
+	return broker.life;
+}
+
+// A row of the life of now.
+static bool has_row(const struct retry_rows *rows, uint32_t partition, uint64_t offset,
+		    uint64_t life)
+{
+	return retry_rows_generation(rows, partition) >= life &&
 	       retry_index_find(&rows->index, partition, offset);
 }
 
+// Whether an owner that begins now would find the message.
+static bool is_kept(const struct window *window, uint64_t offset)
+{
+	return offset >= window_next(window) || window_state_at(window, offset) != WINDOW_DONE;
+}
+
 static void check_partition(const struct retry_rows *rows, const struct log_cursor *cursor,
-			    bool at_the_end)
+			    uint64_t life, bool at_the_end)
 {
 	uint32_t p = cursor->partition;
 	uint64_t epoch, in_store = 0;
@@ -92,8 +124,9 @@ static void check_partition(const struct retry_rows *rows, const struct log_curs
 	for (uint32_t i = 0; i < broker.counts[p]; ++i) {
 		const struct broker_message *message = &broker.messages[p][i];
 
-		in_store += retry_index_find(&rows->index, p, i) != NULL;
-		if (message->acked || message->skipped || is_kept(rows, &window, p, i))
+		in_store += has_row(rows, p, i, life);
+		if (message->acked || message->skipped || is_kept(&window, i) ||
+		    has_row(rows, p, i, life))
 			continue;
 		sim_trace("%u/%u is lost", p, i);
 		SIM_MUST(!"a message that nobody acknowledged is still there");
@@ -111,9 +144,9 @@ void broker_check(bool at_the_end)
 	retry_rows_init(&rows);
 	broker_offsets_read(cursors);
 	broker_rows_read(&rows, 0, broker.record_count);
-	SIM_EQUAL(retry_rows_fit(&rows, cursors, BROKER_PARTITIONS, 0, now_ms()), 0);
+	SIM_EQUAL(retry_rows_fit(&rows, cursors, BROKER_PARTITIONS, life_now(), now_ms()), 0);
 	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p) {
-		check_partition(&rows, &cursors[p], at_the_end);
+		check_partition(&rows, &cursors[p], life_now(), at_the_end);
 		free(cursors[p].text);
 	}
 	retry_rows_deinit(&rows);
@@ -243,7 +276,7 @@ void broker_commit_late(const struct log_cursor *cursor)
 	late->text = strdup(cursor->text);
 }
 
-// ---- load: offsets, then rows
+// ---- load: offsets, then rows, and when they are of another life fences, and the rows once more
 
 static void load_answer(struct work *work, enum code code)
 {
@@ -256,6 +289,49 @@ static void load_answer(struct work *work, enum code code)
 	}
 	work_end(work);
 	loop_post(load->loop, &load->task);
+}
+
+bool broker_is_fenced(const struct retry_rows *rows, uint64_t life)
+{
+	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p)
+		if (retry_rows_generation(rows, p) < life)
+			return false;
+	return true;
+}
+
+void broker_fence_put(uint64_t epoch, const uint64_t *positions)
+{
+	uint8_t key[RETRY_KEY], *value;
+	uint32_t size;
+
+	retry_fence_key_put(key, epoch);
+	value = retry_fence_make(epoch, positions, BROKER_PARTITIONS, &size);
+	broker_put(key, value, size);
+	free(value);
+}
+
+static void load_done(struct work *work)
+{
+	struct adapter *life = work->life;
+	struct log_cursors *load = work->request;
+
+	SIM_EQUAL(retry_rows_fit(&life->rows, load->cursors, load->count, life->log_life, now_ms()),
+		  0);
+	// What the owner begins with holds everything, too.
+	for (uint32_t p = 0; broker.marked && life->log_life == broker.life && p < load->count; ++p)
+		check_partition(&life->rows, &load->cursors[p], life->log_life, false);
+	for (uint32_t i = 0; i < life->rows.fence_count; ++i)
+		load->epoch = MAX(load->epoch, life->rows.fences[i].epoch);
+	load_answer(work, CODE_OK);
+}
+
+// Two that begin at once both write it.
+static bool fence_wanted(const struct work *work)
+{
+	const struct adapter *life = work->life;
+
+	return !broker_is_fenced(&life->rows, life->log_life) ||
+	       (life->log_life && !work->at && sim_one_in(4));
 }
 
 static void load_step(struct work *work)
@@ -287,14 +363,13 @@ static void load_step(struct work *work)
 		break;
 	}
 	default:
-		SIM_EQUAL(retry_rows_fit(&life->rows, load->cursors, load->count, 0, now_ms()), 0);
-		// What the owner begins with holds everything, too.
-		for (uint32_t p = 0; p < load->count; ++p)
-			check_partition(&life->rows, &load->cursors[p], false);
-		for (uint32_t i = 0; i < life->rows.fence_count; ++i)
-			load->epoch = MAX(load->epoch, life->rows.fences[i].epoch);
-		load_answer(work, CODE_OK);
-		return;
+		if (!fence_wanted(work)) {
+			load_done(work);
+			return;
+		}
+		++work->at;
+		broker_fence_put(life->log_life, NULL);
+		work->stage = 1;
 	}
 	work_again(work);
 }
@@ -308,6 +383,8 @@ static void kafka_load(struct adapter *life, struct log_cursors *load)
 }
 
 // ---- commit: rows, and when all are acknowledged offsets
+
+enum { STALE = 100 }; // a stage: it writes nothing
 
 // The value of a row, read back. Where it is gone somebody else has written: the rows are brought
 // up to date. Where it is gone then, it was removed, so long ago that the tombstone is gone too.
@@ -330,7 +407,7 @@ static const struct broker_record *value_of(struct adapter *life, uint32_t parti
 
 static void write_fill(struct adapter *life, struct write *write)
 {
-	const struct log_retry *last = write->last;
+	struct log_retry *last = write->last;
 	const struct broker_message *message = &broker.messages[last->partition][last->offset];
 	const struct broker_record *record;
 
@@ -339,6 +416,9 @@ static void write_fill(struct adapter *life, struct write *write)
 	if (!last->put)
 		return;
 	record = value_of(life, last->partition, last->offset);
+	last->missing = !record && last->offset >= broker.counts[last->partition];
+	if (last->missing)
+		return; // it is gone with its log
 	write->size = record ? record->size : RETRY_HEAD + message->size;
 	write->value = malloc(write->size);
 	SIM_MUST(write->value);
@@ -347,6 +427,18 @@ static void write_fill(struct adapter *life, struct write *write)
 	else
 		memcpy(write->value + RETRY_HEAD, message->record, message->size);
 	retry_head_put(write->value, last, 0);
+}
+
+// A fence has made the owner void.
+static bool is_stale(const struct work *work)
+{
+	const struct log_cursors *commit = work->request;
+
+	for (uint32_t i = 0; i < work->write_count; ++i)
+		if (retry_rows_generation(&work->life->rows, work->writes[i].last->partition) >
+		    commit->epoch)
+			return true;
+	return false;
 }
 
 static void writes_make(struct work *work)
@@ -368,6 +460,8 @@ static void writes_make(struct work *work)
 	}
 	for (uint32_t i = 0; i < work->write_count; ++i)
 		write_fill(work->life, &work->writes[i]);
+	if (is_stale(work))
+		work->stage = STALE;
 }
 
 static void write_acknowledged(struct adapter *life, const struct write *write, uint64_t written)
@@ -407,6 +501,7 @@ static void commit_step(struct work *work)
 	struct log_cursors *commit = work->request;
 
 	switch (work->stage) {
+	case STALE: commit_answer(work, CODE_STALE); return;
 	case 0: // rows
 		if (work->life->dead || fails()) {
 			commit_fail(work, true);
@@ -534,8 +629,12 @@ static bool kafka_model_fetch(struct adapter *life, struct log_fetch *fetch)
 static bool kafka_model_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
 			       uint64_t *ret_end)
 {
+	struct adapter *life = (struct adapter *)topic;
+
+	// What is known of an end only rises.
+	life->ends[partition] = MAX(life->ends[partition], (uint64_t)broker.counts[partition]);
 	*ret_first = 0;
-	*ret_end = broker.counts[partition];
+	*ret_end = life->ends[partition];
 	return true;
 }
 
@@ -560,7 +659,7 @@ const struct log_ops broker_ops = {.fetch = kafka_model_fetch,
 void broker_append(uint32_t partition, uint64_t due_ms)
 {
 	struct broker_message *message = &broker.messages[partition][broker.counts[partition]];
-	uint8_t id[RECORD_ID_SIZE] = {0}, body[8] = {0};
+	uint8_t id[RECORD_ID_SIZE] = {(uint8_t)broker.log}, body[8] = {0};
 	struct record_parts parts = {.id = id,
 				     .created_ms = clock_wall_ms(),
 				     .due_ms = (int64_t)due_ms,
@@ -587,6 +686,14 @@ void broker_append(uint32_t partition, uint64_t due_ms)
 	}
 }
 
+uint32_t broker_log_of(const uint8_t *record)
+{
+	struct record_view view;
+
+	record_read(record, &view);
+	return view.id[0];
+}
+
 // ---- start and end
 
 void broker_start(struct loop *loop)
@@ -596,6 +703,7 @@ void broker_start(struct loop *loop)
 	list_init(&broker.works);
 	list_init(&broker.watches);
 	broker.delay_ns = MS_NS;
+	broker.marked = true; // when it was made
 	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p)
 		broker.offsets[p].text = strdup("");
 }

@@ -16,12 +16,15 @@ enum { BROKER_PARTITIONS = 2, BROKER_MESSAGES = 60, BROKER_RECORDS = 20000 };
 
 struct adapter { // one life of an owner
 	struct adapter *next;
+	uint64_t log_life; // of the topic, as it was when the owner began
+	uint64_t ends[BROKER_PARTITIONS];
 	struct source *source; // NULL: closed
 	struct retry_rows rows;
 	uint64_t read_to; // of the retry topic
 	uint64_t epoch;
 	uint32_t works; // under way
 	bool dead;      // nothing it asked for goes on
+	bool gone;      // its source is, because a fence has made it void
 	bool closing, closed, closing_works;
 };
 
@@ -43,6 +46,9 @@ struct broker_record {
 
 extern struct broker {
 	struct loop *loop;
+	uint32_t log;  // how often the topic was deleted and made anew
+	bool marked;   // somebody has found that out
+	uint64_t life; // of the topic, then
 	struct broker_message messages[BROKER_PARTITIONS][BROKER_MESSAGES];
 	uint32_t counts[BROKER_PARTITIONS];
 	struct {
@@ -67,8 +73,14 @@ static inline uint64_t now_ms(void)
 void broker_start(struct loop *loop);
 void broker_end(void);                                   // nothing may be under way
 void broker_append(uint32_t partition, uint64_t due_ms); // a message of the topic, if there is room
+void broker_begin_anew(
+	void); // somebody deletes the topic, and with it its offsets, and makes it anew
+uint64_t broker_life(void); // what an owner that begins now takes the topic for, and marks it
+uint32_t broker_log_of(const uint8_t *record); // in which log it was written
 // A message of the retry topic; its offset. No value: a tombstone.
 uint64_t broker_put(const uint8_t key[RETRY_KEY], const uint8_t *value, uint32_t size);
+void broker_fence_put(uint64_t epoch, const uint64_t *positions);
+bool broker_is_fenced(const struct retry_rows *rows, uint64_t life); // all partitions are
 void broker_compact(void);
 void broker_rows_read(struct retry_rows *rows, uint64_t from, uint64_t to);
 void broker_commit(uint32_t partition, uint64_t position, const char *text);

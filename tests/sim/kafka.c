@@ -21,6 +21,7 @@ enum { LIVES = 3, OUT = 400 };
 struct out { // handed out and not settled
 	struct adapter *life;
 	struct delivery delivery;
+	bool current; // of the log of now; else of one that was deleted
 };
 
 static struct {
@@ -45,9 +46,14 @@ static void on_deliver(void *ctx, const struct delivery *deliveries, size_t coun
 	SIM_MUST(alive(life));
 	for (size_t i = 0; i < count; ++i) {
 		SIM_MUST(m.out_count < OUT);
-		SIM_MUST(now_ms() >=
-			 broker.messages[deliveries[i].partition][deliveries[i].offset].due_ms);
-		m.out[m.out_count++] = (struct out){life, deliveries[i]};
+		bool current = deliveries[i].record &&
+			       broker_log_of(deliveries[i].record) == broker.log % 256;
+
+		// Who is of a life before takes it for what it has handed out already.
+		SIM_MUST(!current || !broker.marked || life->log_life != broker.life ||
+			 now_ms() >= broker.messages[deliveries[i].partition][deliveries[i].offset]
+					     .due_ms);
+		m.out[m.out_count++] = (struct out){life, deliveries[i], current};
 		sim_trace("  %p: %u/%llu comes, attempt %u", (void *)life, deliveries[i].partition,
 			  (unsigned long long)deliveries[i].offset, deliveries[i].attempt);
 	}
@@ -55,7 +61,9 @@ static void on_deliver(void *ctx, const struct delivery *deliveries, size_t coun
 
 static void on_state(void *ctx, enum source_state state, enum code code, const char *text)
 {
-	SIM_MUST(state != SOURCE_GONE);
+	struct adapter *life = ctx;
+
+	life->gone = life->gone || state == SOURCE_GONE;
 }
 
 static const struct source_handlers handlers = {on_deliver, on_state};
@@ -68,6 +76,8 @@ static struct adapter *life_begin(void)
 
 	SIM_MUST(life);
 	config.ctx = life;
+	config.adapter_topic = (struct adapter_topic *)life; // what it knows of the topic
+	life->log_life = broker_life();
 	retry_rows_init(&life->rows);
 	life->next = m.lives;
 	m.lives = life;
@@ -144,7 +154,7 @@ static void settle(uint32_t at, enum settle_verb verb)
 					       : "other",
 		  settle.delay_ms);
 	log_source_settle(out.life->source, &settle, 1, NULL, NULL);
-	if (settle.settled && settle.verb == SETTLE_ACK)
+	if (settle.settled && settle.verb == SETTLE_ACK && out.current)
 		broker.messages[settle.partition][settle.offset].acked = true;
 }
 
@@ -164,27 +174,15 @@ struct moving {
 	struct retry_rows rows;
 	uint64_t to[BROKER_PARTITIONS], epoch;
 	unsigned stage;
-	uint32_t at;
+	uint32_t at, log;
 };
 
 // From here on a message before the position may be lost, and one behind it may not.
 static void moved(const struct moving *moving)
 {
-	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p)
+	for (uint32_t p = 0; moving->log == broker.log && p < BROKER_PARTITIONS; ++p)
 		for (uint32_t i = 0; i < moving->to[p] && i < broker.counts[p]; ++i)
 			broker.messages[p][i].skipped = true;
-}
-
-static void move_fences(const struct moving *moving)
-{
-	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p) {
-		struct retry_fence fence = {moving->epoch, moving->to[p]};
-		uint8_t key[RETRY_KEY], value[RETRY_FENCE];
-
-		retry_key_put(key, p, RETRY_FENCE_OFFSET, moving->epoch);
-		retry_fence_put(value, &fence);
-		broker_put(key, value, sizeof value);
-	}
 }
 
 static void move_offsets(const struct moving *moving)
@@ -207,7 +205,7 @@ static bool move_row(struct moving *moving)
 	uint8_t key[RETRY_KEY];
 
 	for (uint32_t p = 0; !row && moving->rows.index.count && p < BROKER_PARTITIONS; ++p) {
-		retry_key_put(key, p, RETRY_FENCE_OFFSET, retry_rows_generation(&moving->rows, p));
+		retry_fence_key_put(key, retry_rows_generation(&moving->rows, p));
 		broker_put(key, NULL, 0);
 	}
 	if (!row)
@@ -226,7 +224,7 @@ static void on_moving(struct loop_timer *timer)
 	if (goes_on && moving->stage == 0) {
 		moved(moving);
 		if (moving->rows.index.count)
-			move_fences(moving);
+			broker_fence_put(moving->epoch, moving->to);
 		else
 			move_offsets(moving);
 		moving->stage = moving->rows.index.count ? 1 : 2;
@@ -256,7 +254,13 @@ static void group_move(void)
 	retry_rows_init(&moving->rows);
 	broker_offsets_read(cursors);
 	broker_rows_read(&moving->rows, 0, broker.record_count);
-	SIM_EQUAL(retry_rows_fit(&moving->rows, cursors, BROKER_PARTITIONS, 0, now_ms()), 0);
+	if (!broker_is_fenced(&moving->rows, broker.life)) {
+		broker_fence_put(broker.life, NULL);
+		broker_rows_read(&moving->rows, broker.record_count - 1, broker.record_count);
+	}
+	moving->log = broker.log;
+	SIM_EQUAL(retry_rows_fit(&moving->rows, cursors, BROKER_PARTITIONS, broker.life, now_ms()),
+		  0);
 	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p) {
 		struct window window;
 		uint64_t epoch;
@@ -306,6 +310,14 @@ static void step_keep(void)
 	}
 }
 
+// Who has it open goes on as if nothing had happened, and finds out some time.
+static void topic_anew(void)
+{
+	broker_begin_anew();
+	for (uint32_t i = 0; i < m.out_count; ++i)
+		m.out[i].current = false;
+}
+
 static void step(void)
 {
 	uint64_t event = sim_below(24);
@@ -327,6 +339,8 @@ static void step(void)
 		step_life();
 	else if (event == 20 && sim_one_in(6))
 		group_move();
+	else if (event == 20 && sim_one_in(20))
+		topic_anew();
 	else if (event == 21 && sim_one_in(2))
 		step_keep();
 	else if (event == 22) {
@@ -337,6 +351,9 @@ static void step(void)
 		if (alive(life) && m.out_count > OUT / 2)
 			log_source_demand(life->source, 0, 0, 0);
 	world_run();
+	for (life = m.lives; life; life = life->next)
+		if (alive(life) && life->gone)
+			life_end(life, false);
 	broker_check(false);
 }
 

@@ -107,14 +107,20 @@ static void apply(struct retry_rows *rows, uint64_t written, uint64_t offset, ui
 
 static void fence(struct retry_rows *rows, uint64_t epoch, uint64_t position)
 {
-	struct retry_fence own = {epoch, position};
-	uint8_t key[RETRY_KEY], value[RETRY_FENCE];
+	const uint64_t positions[] = {position, UINT64_MAX};
+	uint8_t key[RETRY_KEY], *value;
+	uint32_t size;
 
-	retry_key_put(key, 0, RETRY_FENCE_OFFSET, epoch);
-	retry_fence_put(value, &own);
+	retry_fence_key_put(key, epoch);
+	value = retry_fence_make(epoch, positions, 2, &size);
 	CHECK_EQ(retry_rows_apply(rows, 0, (struct slice){key, sizeof key},
-				  (struct slice){value, sizeof value}),
+				  (struct slice){value, size}),
 		 0);
+	CHECK_EQ(retry_rows_generation(rows, 1), 0);
+	CHECK_EQ(retry_rows_apply(rows, 0, (struct slice){key, sizeof key},
+				  (struct slice){value, size - 1}),
+		 RETRY_E_FOREIGN);
+	free(value);
 }
 
 // A cursor at 10 that has seen up to 14, with 12 done, of epoch 5.
@@ -252,6 +258,26 @@ static void another_life_makes_void_what_was_before(void)
 	retry_rows_deinit(&rows);
 }
 
+static void a_row_proves_its_fence(void)
+{
+	struct log_cursor cursor = cursor_make();
+	struct retry_rows rows;
+
+	retry_rows_init(&rows);
+	apply(&rows, 1, 11, 0, 1, true);
+	apply(&rows, 2, 12, 9, 1, true);
+	CHECK_EQ(rows.index.count, 1);
+	CHECK_EQ(retry_rows_generation(&rows, 0), 9);
+	apply(&rows, 3, 13, 0, 1, true); // late, of before
+	fence(&rows, 9, 8);
+	CHECK_EQ(rows.index.count, 1);
+	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0, 1000), 0);
+	CHECK_EQ(cursor.position, 8);
+	CHECK_EQ(cursor.retrying, 1);
+	free(cursor.text);
+	retry_rows_deinit(&rows);
+}
+
 static void what_is_not_ours_is_told(void)
 {
 	struct log_retry retry = {.due_ms = 1};
@@ -282,5 +308,5 @@ static void what_is_not_ours_is_told(void)
 UNIT_MAIN(UNIT_CASE(the_older_write_changes_nothing),
 	  UNIT_CASE(rows_stay_in_the_order_of_due_times), UNIT_CASE(rows_count_as_done),
 	  UNIT_CASE(what_no_row_concerns_stays_as_it_is),
-	  UNIT_CASE(a_fence_makes_void_what_was_before),
+	  UNIT_CASE(a_fence_makes_void_what_was_before), UNIT_CASE(a_row_proves_its_fence),
 	  UNIT_CASE(another_life_makes_void_what_was_before), UNIT_CASE(what_is_not_ours_is_told))
