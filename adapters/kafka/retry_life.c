@@ -35,8 +35,6 @@ static void fence_write(struct retry_life *self)
 {
 	struct retry_item *item = &self->item;
 
-	free(item->value); // of a try before
-	*item = (struct retry_item){.size = 0};
 	retry_fence_key_put(item->key, self->life);
 	item->value = retry_fence_make(self->life, NULL, self->partitions, &item->size);
 	if (!item->value) {
@@ -57,8 +55,10 @@ static void looked(struct retry_job *job, struct retry_rows *rows, enum code cod
 
 	if (code != CODE_OK || is_fenced(self, rows))
 		end(self, rows, code, text);
-	else
+	else if (!self->item.value)
 		fence_write(self);
+	else
+		end(self, NULL, CODE_BACKEND_ERROR, "its retry store does not keep a fence");
 }
 
 static void look(struct retry_life *self)

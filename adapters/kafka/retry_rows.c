@@ -5,9 +5,12 @@
 
 #include <errno.h>
 
-#define VERSION      1
-#define FENCE_OFFSET UINT64_MAX
-#define FENCE_HEAD   24u // before the positions
+#define VERSION        1
+#define FENCE          0x46u
+#define FENCE_OFFSET   UINT64_MAX
+#define FENCE_HEAD     24u        // before the positions
+#define UNKNOWN        UINT64_MAX // position of a fence that only a row has proved
+#define PARTITIONS_MAX (1u << 20) // more than any topic has
 
 void retry_rows_init(struct retry_rows *rows)
 {
@@ -70,7 +73,7 @@ uint8_t *retry_fence_make(uint64_t epoch, const uint64_t *positions, uint32_t co
 	if (!value)
 		return NULL;
 	le32_put(value, VERSION);
-	le32_put(value + 4, RETRY_FENCE);
+	le32_put(value + 4, FENCE);
 	le64_put(value + 8, epoch);
 	le64_put(value + 16, count);
 	for (uint32_t i = 0; i < count; ++i)
@@ -102,8 +105,6 @@ static void rows_drop(struct retry_rows *rows, uint32_t partition)
 			retry_index_remove(&rows->index, partition, row->offset, UINT64_MAX);
 }
 
-#define PARTITIONS_MAX (1u << 20) // more than any topic has
-
 static int fences_room(struct retry_rows *rows, uint32_t count)
 {
 	struct retry_fence *fences;
@@ -118,8 +119,6 @@ static int fences_room(struct retry_rows *rows, uint32_t count)
 	rows->fence_count = count;
 	return 0;
 }
-
-#define UNKNOWN UINT64_MAX
 
 // What is of a later generation proves its fence, which may have been written once more behind it
 // since, and compaction leaves only the last one.
@@ -142,7 +141,7 @@ static int fence_apply(struct retry_rows *rows, struct slice value)
 	uint64_t epoch = le64_get(value.data + 8), count = le64_get(value.data + 16);
 	int r;
 
-	if (le32_get(value.data + 4) != RETRY_FENCE || count > PARTITIONS_MAX ||
+	if (le32_get(value.data + 4) != FENCE || count > PARTITIONS_MAX ||
 	    value.size != FENCE_HEAD + 8 * count)
 		return RETRY_E_FOREIGN;
 	r = fences_room(rows, (uint32_t)count);

@@ -7,16 +7,15 @@
 // epoch is the generation: rows of another generation are void, and so are cursors that were
 // written in an older epoch (docs/adapters/kafka.md, Stale owners). Before the first fence the
 // generation is 0. It is one message for all partitions: who saw the fence of one and not that of
-// another would take its epoch for the other's. Value: version, RETRY_FENCE, epoch, how many
+// another would take its epoch for the other's. Value: version, 0x46, epoch, how many
 // partitions, and the position of each (UINT64_MAX: it goes on as it was), little-endian.
 #pragma once
 
 #include "adapters/kafka/retry_index.h"
 #include "adapters/log/log.h"
 
-#define RETRY_KEY   20u
-#define RETRY_HEAD  24u // before the record
-#define RETRY_FENCE 0x46u
+#define RETRY_KEY  20u
+#define RETRY_HEAD 24u // before the record
 
 struct retry_fence {
 	uint64_t epoch; // 0: there is none
