@@ -376,6 +376,8 @@ void retry_hand_out(struct source *source, uint64_t now_ms)
 		held->rejected = false;
 		bufs[count++] = held->buf;
 		held->buf = NULL;
+		held->entry.record = NULL; // rejected and gone, it comes without
+		held->entry.size = 0;
 	}
 	source_flush(source);
 	for (size_t i = 0; i < count; ++i)
