@@ -408,9 +408,11 @@ static const struct broker_record *value_of(struct adapter *life, uint32_t parti
 static void write_fill(struct adapter *life, struct write *write)
 {
 	struct log_retry *last = write->last;
-	const struct broker_message *message = &broker.messages[last->partition][last->offset];
+	const struct broker_message *message;
 	const struct broker_record *record;
 
+	SIM_MUST(last);
+	message = &broker.messages[last->partition][last->offset];
 	retry_key_put(write->key, last->partition, last->offset,
 		      retry_rows_generation(&life->rows, last->partition));
 	if (!last->put)
