@@ -648,6 +648,8 @@ static void accept(struct conn *conn, struct topic_stream *stream, const struct 
 		conn_close(conn, CODE_PROTOCOL, problem);
 		return;
 	}
+	if (stream && stream->topic->lost)
+		topic_use_lost(stream->topic); // it may be there again
 	produce = new_produce(conn, stream, frame, buf, &head);
 	if (!produce) {
 		conn_close(conn, CODE_OVERLOADED, "out of memory");

@@ -100,7 +100,7 @@ static enum code use_new(struct worker *worker, const struct topic *topic, struc
 	return CODE_OK;
 }
 
-// It is the one that is found from now on. Takes over the reference if it cannot be.
+// It is the one that is found from now on. Without memory it is freed.
 static enum code enter(struct topic_use *use)
 {
 	if (map_put(&use->worker->topics, &use->node) < 0) {
@@ -167,12 +167,11 @@ static enum code renew(struct topic_use *use, const struct topic *topic)
 	struct topic_use *fresh;
 	enum code code = use_new(use->worker, topic, &fresh);
 
+	if (code == CODE_OK)
+		code = enter(fresh);
 	if (code != CODE_OK)
 		return code;
 	retire(use);
-	code = enter(fresh);
-	if (code != CODE_OK)
-		return code;
 	move_streams(use, fresh);
 	topic_use_unref(fresh);
 	return CODE_OK;
@@ -196,9 +195,8 @@ void topic_use_lost(struct topic_use *use)
 	use->looked_ns = now_ns;
 	topic = catalog_topic(use->worker->proxy->catalog, use->node.key);
 	++use->refs;
-	if (topic && topic->state == MODEL_READY && topic->incarnation == use->model->incarnation &&
-	    renew(use, topic) != CODE_OK && !use->current)
-		end_streams(use, CODE_OVERLOADED, "out of memory");
+	if (topic && topic->state == MODEL_READY && topic->incarnation == use->model->incarnation)
+		renew(use, topic);
 	topic_use_unref(use);
 	model_unref(topic);
 }

@@ -200,14 +200,6 @@ class Kafka:
         answer = self.admin.list_consumer_group_offsets([wanted])[group].result(30)
         return {(one.topic, one.partition): one.offset for one in answer.topic_partitions}
 
-    def committed_metadata(self, group, topic, partition=0):
-        """The text of one commit, as a consumer of the group gets it (the answer to an administrator has none in this client)."""
-        consumer = confluent_kafka.Consumer(self.settings(group_id=group))
-        try:
-            return consumer.committed([confluent_kafka.TopicPartition(topic, partition)], 30)[0].metadata
-        finally:
-            consumer.close()
-
     def commit(self, group, topic, offsets, **more):
         """Commits as a consumer of the group would that has read up to {partition: offset}; `more`: metadata."""
         consumer = confluent_kafka.Consumer(self.settings(group_id=group, enable_auto_commit=False))
