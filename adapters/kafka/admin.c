@@ -124,8 +124,8 @@ static void topic_compare(struct adapter *adapter, struct errand *errand, bool e
 		errand_refuse(errand, CODE_CONFLICT, "it exists as another incarnation");
 	else if (!count && expected)
 		errand_refuse(errand, CODE_CONFLICT,
-			      "it is not on the cluster: what somebody has deleted there is not "
-			      "made anew");
+			      "it is not on the cluster: put it there, or delete it here "
+			      "and make it again");
 	else if (count > topic->partitions && !topic->imported)
 		errand_refuse(errand, CODE_CONFLICT, "it exists with more partitions");
 	else if (count && count < topic->partitions)

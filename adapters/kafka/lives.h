@@ -24,6 +24,7 @@ void lives_forget(struct adapter *adapter);   // those that are lost
 // Blocks until it is known: some steps of the watcher after it was opened.
 enum code life_await(struct adapter_topic *topic);
 uint64_t life_of(const struct adapter_topic *topic); // as far as known
-uint64_t
-life_epoch_now(void); // above all epochs that are in use, but for resets of this millisecond
-uint64_t life_epoch_new(void); // above those, too: of a new life
+// Above all epochs that are in use, but for those of resets in this very millisecond.
+uint64_t life_epoch_now(void);
+// Above those, too: of a new life.
+uint64_t life_epoch_new(void);
