@@ -218,6 +218,10 @@ static void restored(struct call *call)
 	int r;
 
 	call->portal->restoring = false;
+	if (copying->r == 0 && !call_still_allowed(call)) {
+		registry_restore_abandon(copying->registry);
+		return;
+	}
 	save_changes(copying);
 	if (copying->r < 0 && *copying->why) {
 		call_fail(call, CODE_BAD_REQUEST, "the backup cannot be used: %s", copying->why);

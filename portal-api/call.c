@@ -4,6 +4,10 @@
 // permission, and only then what is wrong with the request. Another tenant is answered exactly like
 // one that does not exist, before any permission is looked at. All of it happens when the head is
 // there: nobody without a permission makes the server read a body.
+//
+// A right is looked at when it is used. Where time passes between the first look and the use (a
+// body that arrives slowly, a question to the proxies, work aside), call_still_allowed() looks
+// again.
 
 #include "portal-api/call.h"
 
@@ -221,11 +225,18 @@ struct asking {
 	call_then_fn then;
 };
 
+// What was read is for those who may still read it. An act was done when the question was put.
+static bool may_see_answer(struct call *call, enum code code)
+{
+	return code != CODE_OK || strcmp(call->route->method, "GET") != 0 ||
+	       call_still_allowed(call);
+}
+
 static void on_answer(void *ctx, enum code code, json_t *answer, const char *text)
 {
 	struct asking *asking = ctx;
 
-	if (http_answered(asking->call->exchange))
+	if (http_answered(asking->call->exchange) || !may_see_answer(asking->call, code))
 		json_decref(answer);
 	else
 		asking->then(asking->call, code, answer, text);
@@ -370,12 +381,12 @@ static bool authenticate(struct call *call)
 }
 
 // Tenant first, then permission.
-static bool authorize(struct call *call, const struct route_match *match)
+static bool authorize(struct call *call)
 {
 	const struct permission *permission = permission_find(call->route->permission);
 	uint64_t target = call->who.tenant;
 
-	if (match->in_tenant) {
+	if (call->in_tenant) {
 		call->tenant = registry_tenant_id(call->portal->registry, call->params[0]);
 		if (call->who.tenant && call->tenant != call->who.tenant) {
 			call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"",
@@ -391,7 +402,22 @@ static bool authorize(struct call *call, const struct route_match *match)
 		return false;
 	}
 	// The tenant itself may be missing: PUT makes it.
-	if (match->in_tenant && !call->tenant && !(call->route->flags & ROUTE_MAKES_TENANT)) {
+	if (call->in_tenant && !call->tenant && !(call->route->flags & ROUTE_MAKES_TENANT)) {
+		call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"", call->params[0]);
+		return false;
+	}
+	return true;
+}
+
+bool call_still_allowed(struct call *call)
+{
+	uint64_t tenant = call->tenant;
+
+	if (!needs_token(call))
+		return true;
+	if (!authenticate(call) || !authorize(call))
+		return false;
+	if (tenant && call->tenant != tenant) { // gone, and another one has its name
 		call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"", call->params[0]);
 		return false;
 	}
@@ -489,6 +515,7 @@ static struct call *call_new(struct portal *portal, struct http_exchange *exchan
 	call->portal = portal;
 	call->exchange = exchange;
 	call->route = match->route;
+	call->in_tenant = match->in_tenant;
 	call->actor =
 		(struct registry_actor){.name = call->actor_name, .address = http_peer(exchange)};
 	http_set_user(exchange, call);
@@ -514,7 +541,7 @@ void call_begin(struct portal *portal, struct http_exchange *exchange, size_t *r
 			     NULL, NULL);
 		return;
 	}
-	if (needs_token(call) && (!authenticate(call) || !authorize(call, &match)))
+	if (needs_token(call) && (!authenticate(call) || !authorize(call)))
 		return;
 	if (!check_content(call) || !read_query(call))
 		return;
@@ -554,7 +581,9 @@ static bool read_body(struct call *call)
 
 void call_run(struct call *call)
 {
-	if (!(call->route->flags & ROUTE_JSON) || read_body(call))
+	bool has_body = call->route->flags & ROUTE_JSON;
+
+	if (!has_body || (call_still_allowed(call) && read_body(call)))
 		call->route->handle(call);
 }
 

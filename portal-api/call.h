@@ -30,6 +30,7 @@ struct call {
 	struct registry_actor actor;
 	char actor_name[sizeof "session:" + MODEL_NAME_BYTES];
 	uint64_t tenant; // of the path; 0: none in it, or no such tenant
+	bool in_tenant;  // the first parameter is a tenant
 	void *errand;    // what call_errand() works on; freed with the call
 };
 
@@ -38,6 +39,10 @@ struct call {
 void call_begin(struct portal *portal, struct http_exchange *exchange, size_t *ret_body_bytes);
 void call_run(struct call *call); // the body is there
 void call_release(void *call);
+
+// Looks at token, tenant and permission once more, before a right is used that was read some time
+// ago. False: answered like at the beginning.
+bool call_still_allowed(struct call *call);
 
 // ---- answering
 

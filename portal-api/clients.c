@@ -115,7 +115,7 @@ static void kick_if_there(struct call *call, enum code code, json_t *body, const
 		call_ask_failed(call, code, text);
 	else if (!there)
 		call_fail(call, CODE_NOT_FOUND, "there is no client \"%s\"", session);
-	else
+	else if (call_still_allowed(call))
 		call_ask(call, ASK_KICK,
 			 json_pack("{s:I}", "session", (json_int_t)strtoll(session, NULL, 10)),
 			 answer_kick_one);

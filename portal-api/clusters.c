@@ -151,6 +151,10 @@ static void answer_import(struct call *call, enum code code, json_t *body, const
 		call_ask_failed(call, code, text);
 		return;
 	}
+	if (!call_still_allowed(call)) {
+		json_decref(body);
+		return;
+	}
 	r = registry_adopt(call->portal->registry, &call->actor, call->params[0], call->body, body,
 			   json_is_true(json_object_get(call->body, "preview")), &result);
 	json_decref(body);

@@ -16,7 +16,7 @@ static bool may_read_bodies(const struct call *call)
 
 static void answer(struct call *call, enum code code, json_t *body, const char *text)
 {
-	bool shown = call->query[QUERY_BODIES].integer;
+	bool shown = call->query[QUERY_BODIES].integer && may_read_bodies(call); // still
 	json_t *message;
 	size_t index;
 

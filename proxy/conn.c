@@ -471,6 +471,18 @@ static void on_io(struct loop_io *io, unsigned events)
 
 // ---- deadlines
 
+// When to look again whether a key has expired: at its time, and every second before it, because
+// the wall clock may be set.
+static uint64_t expiry_look_ns(const struct access_key *key)
+{
+	int64_t left_ms;
+
+	if (!key->expires_ms)
+		return UINT64_MAX / 2;
+	left_ms = key->expires_ms - clock_wall_ms();
+	return left_ms > 0 && left_ms < 1000 ? (uint64_t)left_ms * MS_NS : S_NS;
+}
+
 static void on_timer(struct loop_timer *timer)
 {
 	struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
@@ -484,7 +496,7 @@ static void on_timer(struct loop_timer *timer)
 		conn_close(conn, CODE_TIMEOUT, "not authenticated in time");
 		return;
 	}
-	if (conn->key->expires_ms && clock_wall_ms() >= conn->key->expires_ms) {
+	if (!session_key_usable(conn->key)) {
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key has expired");
 		return;
 	}
@@ -500,8 +512,7 @@ static void on_timer(struct loop_timer *timer)
 	next_ns = conn->heard_ns + (conn->pinged ? 2 : 1) * keepalive_ns;
 	if (conn->out.bytes)
 		next_ns = MIN(next_ns, conn->written_ns + stalled_ns);
-	if (conn->key->expires_ms)
-		next_ns = MIN(next_ns, now_ns + S_NS);
+	next_ns = MIN(next_ns, now_ns + expiry_look_ns(conn->key));
 	if (conn_is_open(conn))
 		loop_timer_set(&conn->timer, next_ns);
 }
@@ -555,13 +566,14 @@ void conn_recheck(struct conn *conn)
 	if (!conn->key)
 		return;
 	key = catalog_key_by_id(conn->worker->proxy->catalog, conn->key->key_id);
-	if (!key || key->object.id != conn->key->object.id || key->disabled) {
+	if (!key || key->object.id != conn->key->object.id || !session_key_usable(key)) {
 		model_unref(key);
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key was revoked");
 		return;
 	}
 	model_unref(conn->key);
 	conn->key = key;
+	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + 1); // it may expire sooner
 	if (!session_address_allowed(conn))
 		conn_close(conn, CODE_FORBIDDEN, "the access key may not connect from here");
 	else

@@ -96,5 +96,6 @@ void conn_recheck(struct conn *conn);
 void session_frame(struct conn *conn, const struct frame *frame);
 void session_free(struct auth *auth);
 bool session_address_allowed(const struct conn *conn); // by the lists of its key
+bool session_key_usable(const struct access_key *key); // now
 
 struct log_ctx conn_log(const struct conn *conn);

@@ -708,6 +708,22 @@ void produce_frame(struct conn *conn, struct topic_stream *stream, const struct 
 		accept(conn, stream, frame, plain, (struct slice){plain->data, plain->size});
 }
 
+void produce_refuse_waiting(struct conn *conn, uint32_t stream, enum code code)
+{
+	LIST_FOREACH(pos, next, &conn->produces)
+	{
+		struct produce *produce = LIST_ENTRY(pos, struct produce, in_conn);
+
+		if (produce->stream != stream || produce->rest_code != CODE_OK ||
+		    produce->sent == produce->valid)
+			continue;
+		refuse_rest(produce, code, 0);
+		finish_if_done(produce);
+		if (!conn_is_open(conn))
+			return;
+	}
+}
+
 void produce_detach_all(struct conn *conn)
 {
 	while (!list_empty(&conn->produces)) {

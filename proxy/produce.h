@@ -6,6 +6,8 @@
 
 // `stream` NULL: it is not open (any more); the records are refused.
 void produce_frame(struct conn *conn, struct topic_stream *stream, const struct frame *frame);
+// What a stream still has waiting for quota is refused: its right to send is gone. May close.
+void produce_refuse_waiting(struct conn *conn, uint32_t stream, enum code code);
 // The connection closes: what is on its way is finished without an answer.
 void produce_detach_all(struct conn *conn);
 

@@ -4,6 +4,10 @@
 // fails at the proof like a wrong secret, so that nothing can be learned from the answer. What a
 // key may not do for other reasons (address, suspended tenant, limit) is told only after a right
 // proof.
+//
+// A right is looked at when it is used: the key that the first message was answered with may have
+// been revoked before the last one comes, so the last step looks at the catalog again. What changes
+// after that finds a connection that is READY and closes it (conn_recheck()).
 
 #include "core/base/clock.h"
 #include "core/net/scram.h"
@@ -88,9 +92,25 @@ static int make_nonce(char ret[2 * NONCE_BYTES + 1])
 	return 0;
 }
 
-static bool key_usable(const struct access_key *key)
+bool session_key_usable(const struct access_key *key)
 {
 	return !key->disabled && (!key->expires_ms || clock_wall_ms() < key->expires_ms);
+}
+
+// Takes the key as it is now, which the proof must still be for.
+static bool key_still_usable(struct conn *conn)
+{
+	const struct access_key *proved = conn->key, *key;
+
+	if (!proved)
+		return false;
+	key = catalog_key_by_id(conn->worker->proxy->catalog, proved->key_id);
+	conn->key = key;
+	if (key && (key->object.id != proved->object.id ||
+		    memcmp(key->stored_key, proved->stored_key, sizeof key->stored_key) != 0))
+		conn->key = model_unref(key);
+	model_unref(proved);
+	return conn->key && session_key_usable(conn->key);
 }
 
 static int verifier_of(struct conn *conn, const char *user, struct scram_verifier *ret)
@@ -235,7 +255,7 @@ static void on_client_final(struct conn *conn, const struct fields *fields)
 		conn_close(conn, CODE_PROTOCOL, "the last SCRAM message is malformed");
 		return;
 	}
-	if (r != 0 || !conn->key || !key_usable(conn->key)) {
+	if (r != 0 || !key_still_usable(conn)) {
 		conn_close(conn, r < 0 ? CODE_INTERNAL : CODE_UNAUTHENTICATED, NULL);
 		return;
 	}

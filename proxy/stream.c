@@ -125,7 +125,10 @@ void stream_recheck_all(struct conn *conn)
 	while (conn_is_open(conn) && (node = map_next(&conn->streams, &cursor, &next))) {
 		struct stream *stream = CONTAINER_OF(node, struct stream, node);
 
-		if (!still_granted(stream))
+		if (still_granted(stream))
+			continue;
+		produce_refuse_waiting(conn, stream_id(stream), CODE_FORBIDDEN);
+		if (conn_is_open(conn))
 			stream_end(stream, CODE_FORBIDDEN,
 				   "the access key may not do this any more");
 	}

@@ -260,6 +260,16 @@ int store_match(struct work *work, const struct row *row, uint64_t match)
 			   (unsigned long long)row->edited);
 }
 
+// A user who is shut out, or whose password somebody else has set, has to log in again, also when
+// the account is enabled later.
+static int end_sessions(struct work *work, const struct row *user, const json_t *body)
+{
+	if (!user->user.disabled && !json_object_get(body, "password"))
+		return 0;
+	return db_run(&work->registry->db, "DELETE FROM sessions WHERE user = ?1", "i",
+		      (int64_t)user->object.id);
+}
+
 static int put(struct work *work, const struct registry_ref *ref, uint64_t match,
 	       const json_t *body)
 {
@@ -283,6 +293,8 @@ static int put(struct work *work, const struct registry_ref *ref, uint64_t match
 				   row_kind(ref->kind).name, ref->name);
 	r = found ? resource_change(work, ref->kind, &row, body, &json, &changed)
 		  : resource_create(work, ref->kind, ref->name, body, &json);
+	if (r == 0 && found && ref->kind == REGISTRY_USER)
+		r = end_sessions(work, &row, body);
 	if (r == 0)
 		answer(work, ref->kind, json, !found);
 	return r;

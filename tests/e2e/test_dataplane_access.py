@@ -5,7 +5,7 @@ import time
 
 import pytest
 import wire
-from plane import CLUSTER, CONSUME, KEY, PRODUCE, SECRET, TENANT
+from plane import CLUSTER, CONSUME, KEY, PRODUCE, SECRET, TENANT, WAIT
 from plane_fixtures import plane, plane_with  # pylint: disable=unused-import
 
 
@@ -196,6 +196,64 @@ def test_states_and_dead_letter_topics(plane):
         assert refused(lambda: conn.open_topic("readers.dead")).code == "FORBIDDEN"
 
 
+# ---- what changes during a login
+
+
+class HalfLogin:
+    """A login whose last message is still to be sent."""
+
+    def __init__(self, plane, key):
+        self.conn = plane.strange()
+        self.conn.hello()
+        self.scram = wire.Scram(key, SECRET)
+        self.conn.send_frame(wire.AUTH, wire.fields_write(mechanism="SCRAM-SHA-256", sasl=self.scram.first()))
+        self.challenge = wire.fields_read(self.conn.expect(wire.AUTH).payload)["sasl"]
+
+    def finish(self):
+        self.conn.send_frame(wire.AUTH, wire.fields_write(sasl=self.scram.final(self.challenge)))
+
+    def outcome(self):
+        """READY, or the code of the refusal."""
+        self.finish()
+        try:
+            self.conn.expect(wire.READY)
+            return "READY"
+        except wire.Refused as refusal:
+            return refusal.code
+
+
+@pytest.mark.parametrize(
+    "how, outcome",
+    [("nothing", "READY"), ("disable", "UNAUTHENTICATED"), ("delete", "UNAUTHENTICATED"), ("made again", "UNAUTHENTICATED"), ("expire", "UNAUTHENTICATED"), ("deny", "FORBIDDEN"), ("suspend", "FORBIDDEN")],
+)
+def test_right_is_taken_during_a_login(plane, how, outcome):
+    """What counts is the key as it is when the last message comes; rotating without overlap makes the old key expire."""
+    second = add_key(plane, "AK2")
+    login = HalfLogin(plane, "AK2")
+    changes = {"disable": {"disabled": True}, "expire": {"expires_ms": 1}, "deny": {"deny": ["127.0.0.1"]}}
+    if how in ("delete", "made again"):
+        plane.gone("access_key", second)
+    if how == "made again":
+        add_key(plane, "AK2")
+    if how == "suspend":
+        plane.put("tenant", TENANT, name="acme", clusters=[CLUSTER], suspended=True)
+    if how in changes:
+        add_key(plane, "AK2", second, **changes[how])
+    with login.conn:
+        assert login.outcome() == outcome
+
+
+def test_grants_are_emptied_during_a_login(plane):
+    plane.group("readers", plane.topic("orders"))
+    second = add_key(plane, "AK2")
+    login = HalfLogin(plane, "AK2")
+    add_key(plane, "AK2", second, grants=[])
+    with login.conn as conn:
+        assert login.outcome() == "READY"
+        assert refused(lambda: conn.open_topic("orders")).code == "FORBIDDEN"
+        assert refused(lambda: conn.subscribe("readers")).code == "FORBIDDEN"
+
+
 # ---- what changes under an open connection
 
 
@@ -218,6 +276,33 @@ def test_key_expires_while_connected(plane):
     with plane.connect("AK2") as conn:
         assert conn.ping()
         assert conn.expect_end(timeout=5).code == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("left_ms", [500, -1])
+def test_key_is_made_to_expire_while_connected(plane, left_ms):
+    """Within a second of its time, though the next look for a silent peer would be in half a minute."""
+    second = add_key(plane, "AK2")
+    with plane.connect("AK2") as conn:
+        assert conn.ping()
+        expires_ms = int(time.time() * 1000) + left_ms
+        add_key(plane, "AK2", second, expires_ms=expires_ms)
+        assert conn.expect_end(timeout=5).code == "UNAUTHENTICATED"
+        assert time.time() < expires_ms / 1000 + (1 if left_ms > 0 else 1.5)
+
+
+def test_what_waits_for_quota_is_refused_when_the_grant_goes(plane):
+    """Its place in the queue was given to it by a right that it has no more."""
+    orders = plane.topic("orders")
+    plane.tenant(produce_tps=5, over=WAIT, wait_ms=60000)
+    second = add_key(plane, "AK2")
+    with plane.connect("AK2") as conn:
+        topic = conn.open_topic("orders")
+        batch = topic.produce([wire.Record(body=b"%d" % n) for n in range(40)], keep_window=False)
+        time.sleep(0.2)
+        add_key(plane, "AK2", second, grants=[])
+        codes = [r.code for r in topic.results(batch, timeout=3)]
+        assert set(codes) == {"OK", "FORBIDDEN"} and codes[-1] == "FORBIDDEN"
+    assert plane.ask("TOPIC_DESCRIBE", topic=orders)["partitions"][0]["end"] == codes.count("OK")
 
 
 def test_grants_change(plane):

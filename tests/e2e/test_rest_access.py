@@ -1,7 +1,11 @@
-"""Who may come in: the first user, logging in and out, tokens, and guessing."""
+"""Who may come in: the first user, logging in and out, tokens, guessing, and rights that are taken meanwhile."""
+import concurrent.futures
+import http.client
+import json
 import os
 import time
 
+import pytest
 import rest
 from rest_fixtures import *  # noqa: F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 
@@ -127,3 +131,87 @@ def test_sessions_survive_a_restart(world):
     world.portal.stop()
     world.portal.start()
     assert rest.Rest(world.portal.port, world.admin.token).get("/api/v1/me").status == 200
+
+
+# ---- a right that is taken between the first look and its use
+
+
+class Slow:
+    """A request whose body is held back."""
+
+    def __init__(self, caller, method, target, body):
+        self.body = json.dumps(body).encode()
+        self.connection = http.client.HTTPConnection(caller.host, caller.port, timeout=30)
+        self.connection.putrequest(method, target)
+        for name, value in {"Authorization": f"Bearer {caller.token}", "Content-Type": "application/json", "Content-Length": len(self.body)}.items():
+            self.connection.putheader(name, value)
+        self.connection.endheaders()
+
+    def status(self):
+        self.connection.send(self.body)
+        response = self.connection.getresponse()
+        response.read()
+        self.connection.close()
+        return response.status
+
+
+def login(world, name, role, tenant="a"):
+    assert world.admin.post("/api/v1/users", {"name": name, "role": role, "tenant": tenant, "password": rest.PASSWORD}).status == 201
+    return world.portal.anybody.with_token(world.portal.anybody.post("/api/v1/sessions", {"user": name, "password": rest.PASSWORD}).json["token"])
+
+
+@pytest.mark.parametrize("how, status", [("nothing", 201), ("disable", 401), ("delete", 401), ("password", 401), ("role", 403), ("tenant", 404)])
+def test_right_is_taken_while_the_body_arrives(world, how, status):
+    ann = login(world, "ann", "tenant_admin")
+    request = Slow(ann, "POST", "/api/v1/tenants/a/access-keys", {"description": "late"})
+    time.sleep(0.2)  # its head has been judged
+    if how == "delete":
+        assert world.admin.delete("/api/v1/users/ann").status == 204
+    elif how != "nothing":
+        change = {"disable": {"disabled": True}, "password": {"password": rest.PASSWORD + "2"}, "role": {"role": "viewer"}, "tenant": {"tenant": "b"}}[how]
+        assert world.admin.put("/api/v1/users/ann", change).status == 200
+    assert request.status() == status
+    assert ("late" in world.admin.get("/api/v1/tenants/a/access-keys").body.decode()) == (status == 201)
+
+
+def test_tokens_right_is_taken_while_the_body_arrives(world):
+    made = world.admin.post("/api/v1/tokens", {"name": "late", "role": "admin"}).json
+    request = Slow(world.portal.anybody.with_token(made["token"]), "POST", "/api/v1/users", {"name": "eve", "role": "admin", "password": rest.PASSWORD})
+    time.sleep(0.2)
+    assert world.admin.delete(f"/api/v1/tokens/{made['id']}").status == 204
+    assert request.status() == 401
+    assert world.admin.get("/api/v1/users/eve").status == 404
+
+
+def test_right_is_taken_while_the_proxies_are_asked(world):
+    """What was read for somebody is not shown to who may not read it any more."""
+    row = {"partition": 0, "offset": 1, "time_ms": 1, "key": None, "body": "c2VjcmV0", "headers": [], "attempt": 1}
+    world.portal.answer("MESSAGES", {"messages": [row], "next": None}, delay_ms=700)
+    ann = login(world, "ann", "developer")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(ann.get, "/api/v1/tenants/a/topics/orders/messages?bodies=true", check=False)
+        rest.wait_for(lambda: world.portal.asked("MESSAGES"))
+        assert world.admin.put("/api/v1/users/ann", {"role": "viewer"}).status == 200
+        assert reading.result().status == 403
+
+
+def test_import_needs_its_right_when_it_is_done(world):
+    world.portal.answer("CLUSTER_EXISTING", {"topics": [{"name": "old", "partitions": 1, "replication": 1}], "groups": []}, delay_ms=700)
+    made = world.admin.post("/api/v1/tokens", {"name": "importer", "role": "operator"}).json
+    importer = world.portal.anybody.with_token(made["token"])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        importing = pool.submit(importer.post, "/api/v1/clusters/main/import", {"tenant": "a", "topics": [{"physical": "old"}]}, check=False)
+        rest.wait_for(lambda: world.portal.asked("CLUSTER_EXISTING"))
+        assert world.admin.delete(f"/api/v1/tokens/{made['id']}").status == 204
+        assert importing.result().status == 401
+    assert world.admin.get("/api/v1/tenants/a/topics/old").status == 404
+
+
+def test_sessions_end_with_a_disabled_user_and_a_set_password(world):
+    ann = login(world, "ann", "viewer")
+    assert world.admin.put("/api/v1/users/ann", {"disabled": True}).status == 200
+    assert world.admin.put("/api/v1/users/ann", {"disabled": False}).status == 200
+    assert ann.get("/api/v1/me").status == 401
+    again = world.portal.anybody.with_token(world.portal.anybody.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).json["token"])
+    assert world.admin.put("/api/v1/users/ann", {"password": rest.PASSWORD + "2"}).status == 200
+    assert again.get("/api/v1/me").status == 401

@@ -87,3 +87,16 @@ def test_stopping_waits_for_what_is_under_way(world):
     world.portal.stop()
     assert backup.answer().status == 201 and all(login.answer().status == 201 for login in waiting)
     world.portal.start()
+
+
+def test_a_restore_needs_its_right_when_it_is_done(world):
+    assert world.admin.post("/api/v1/backups", {"name": "before"}).status == 201
+    made = world.admin.post("/api/v1/tokens", {"name": "restorer", "role": "admin"}).json
+    waiting = logins(world)
+    restore = Open(world.portal.anybody.with_token(made["token"]), "/api/v1/backups/before/restore", None)
+    assert world.admin.post("/api/v1/tenants", {"name": "meanwhile"}).status == 201
+    assert world.admin.delete(f"/api/v1/tokens/{made['id']}").status == 204
+    assert not restore.answered()
+    assert restore.answer().status == 401 and all(login.answer().status == 201 for login in waiting)
+    assert world.admin.get("/api/v1/tenants/meanwhile").status == 200
+    assert not [name for name in os.listdir(world.portal.folder) if ".restore" in name]

@@ -101,6 +101,9 @@ void sessions(void)
 	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), REGISTRY_E_UNKNOWN);
 	CHECK_EQ(login("dev", "new password!"), CODE_UNAUTHENTICATED);
 	CHECK_EQ(bench_put(REGISTRY_USER, NULL, "dev", "{\"disabled\":false}"), CODE_OK);
+	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(login("dev", "new password!"), CODE_OK);
+	snprintf(one, sizeof one, "%s", bench_text("token"));
 	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), 0);
 	bench.now_ms += 13ll * 3600 * 1000;
 	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), REGISTRY_E_UNKNOWN);
