@@ -65,6 +65,18 @@ static const struct option rotate_options[] = {
 	OPTIONS_END,
 };
 
+static const struct option leave_options[] = {
+	{"valid", "valid_ms", VALUE_DURATION, "for how long, from a minute to 30 days"},
+	{"reason", "reason", VALUE_TEXT, "why; stands in the audit log"},
+	OPTIONS_END,
+};
+
+static const struct option break_glass_options[] = {
+	{"password", "password", VALUE_TEXT, "the new password; - reads it from standard input"},
+	{"reason", "reason", VALUE_TEXT, "why; the tenant is told"},
+	OPTIONS_END,
+};
+
 static const struct option topic_options[] = {
 	{"cluster", "cluster", VALUE_TEXT,
 	 "where it is stored; the tenant's default cluster unless given"},
@@ -213,6 +225,22 @@ static const struct command commands[] = {
 	 "make its successor; the old one stays valid for a while"},
 	{"key", "delete", "DELETE", KEY, NULL, NULL, C, NULL,
 	 "remove an access key; its connections end"},
+	{"access", "show", "GET", TENANT "/operator-access", NULL, NULL, G, NULL,
+	 "whether platform roles may make what opens the tenant"},
+	{"access", "grant", "PUT", TENANT "/operator-access", NULL, leave_options, B, NULL,
+	 "allow platform roles to make keys, tokens and passwords of the tenant, for a while"},
+	{"access", "withdraw", "DELETE", TENANT "/operator-access", NULL, NULL, 0, NULL,
+	 "allow it no longer"},
+	{"access", "break-glass", "POST", TENANT "/break-glass", "user", break_glass_options, B,
+	 NULL, "set the password of the tenant's administrator without its leave; it is told"},
+	{"access", "users", "GET", TENANT "/users", NULL, NULL, L, "name,role,disabled",
+	 "the people of the tenant who may log in"},
+	{"access", "tokens", "GET", TENANT "/tokens", NULL, NULL, L, "id,name,role,expires_ms",
+	 "tokens of the tenant's machines"},
+	{"access", "delete-user", "DELETE", TENANT "/users/{user}", NULL, NULL, C, NULL,
+	 "remove a user of the tenant"},
+	{"access", "delete-token", "DELETE", TENANT "/tokens/{token}", NULL, NULL, C, NULL,
+	 "remove a token of the tenant"},
 	{"topic", "list", "GET", TENANT "/topics", NULL, NULL, L, TOPIC_COLUMNS,
 	 "the topics of a tenant"},
 	{"topic", "show", "GET", TOPIC, NULL, NULL, G, NULL, "one topic"},

@@ -154,17 +154,31 @@ static json_t *permissions_of(enum role role)
 	return names;
 }
 
+// Whoever belongs to the tenant is told that its glass was broken.
+static json_t *break_glass_of(const struct call *call)
+{
+	struct registry_result result = {0};
+	json_t *broken = NULL;
+
+	if (call->who.tenant &&
+	    registry_operator_access(call->portal->registry, call->who.tenant_name, &result) == 0)
+		broken = json_incref(json_object_get(result.body, "break_glass"));
+	registry_result_deinit(&result);
+	return broken ? broken : json_null();
+}
+
 void access_me(struct call *call)
 {
 	const struct registry_identity *who = &call->who;
 
 	call_json(call, 200,
-		  json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "kind",
+		  json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "kind",
 			    who->session ? "session" : "token", "name", who->name, "role",
 			    role_names()[who->role], "tenant",
 			    who->tenant ? json_string(who->tenant_name) : json_null(), "expires_ms",
 			    who->expires_ms ? json_integer(who->expires_ms) : json_null(),
-			    "permissions", permissions_of(who->role)));
+			    "permissions", permissions_of(who->role), "break_glass",
+			    break_glass_of(call)));
 }
 
 static json_t *roles_with(const struct permission *permission)

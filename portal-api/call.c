@@ -375,6 +375,7 @@ static bool authenticate(struct call *call)
 			  "expired or been revoked");
 		return false;
 	}
+	call->actor.of_platform = !role_is_tenants(call->who.role);
 	snprintf(call->actor_name, sizeof call->actor_name, "%s:%s",
 		 call->who.session ? "user" : "token", call->who.name);
 	return true;

@@ -31,6 +31,10 @@ HANDLER(tokens_list);
 HANDLER(tokens_create);
 HANDLER(tokens_get);
 HANDLER(tokens_delete);
+HANDLER(accounts_users);
+HANDLER(accounts_tokens);
+HANDLER(accounts_user_delete);
+HANDLER(accounts_token_delete);
 // clusters.c
 HANDLER(clusters_list);
 HANDLER(clusters_create);
@@ -54,6 +58,11 @@ HANDLER(keys_get);
 HANDLER(keys_put);
 HANDLER(keys_delete);
 HANDLER(keys_rotate);
+// operator_access.c
+HANDLER(operator_access_get);
+HANDLER(operator_access_grant);
+HANDLER(operator_access_withdraw);
+HANDLER(operator_access_break_glass);
 // topics.c
 HANDLER(topics_list);
 HANDLER(topics_create);

@@ -25,6 +25,7 @@ static const struct query_rule groups_query[] = {
 	PAGE, NAME("prefix"), NAME("topic"), NAME("state"), {0}};
 static const struct query_rule users_query[] = {
 	PAGE, NAME("prefix"), NAME("role"), NAME("tenant"), {0}};
+static const struct query_rule accounts_query[] = {PAGE, NAME("prefix"), NAME("role"), {0}};
 static const struct query_rule audit_query[] = {PAGE,
 						NAME("actor"),
 						NAME("action"),
@@ -58,6 +59,13 @@ static const struct rule login_rules[] = {TEXT("user", RULE_REQUIRED, 1, 64),
 static const struct rule password_rules[] = {TEXT("old", RULE_REQUIRED | RULE_ANY, 0, 256),
 					     TEXT("new", RULE_REQUIRED | RULE_ANY, 12, 256),
 					     {0}};
+static const struct rule leave_rules[] = {INTEGER("valid_ms", RULE_REQUIRED, 60000, 2592000000),
+					  TEXT("reason", RULE_REQUIRED, 1, 256),
+					  {0}};
+static const struct rule break_glass_rules[] = {TEXT("user", RULE_REQUIRED, 1, 64),
+						TEXT("password", RULE_REQUIRED | RULE_ANY, 12, 256),
+						TEXT("reason", RULE_REQUIRED, 1, 256),
+						{0}};
 static const struct rule rotate_rules[] = {INTEGER("old_valid_ms", 0, 0, 31536000000), {0}};
 static const struct rule kick_rules[] = {TEXT("access_key", 0, 1, 64), {0}};
 static const struct rule backup_rules[] = {TEXT("name", 0, 1, 64), {0}};
@@ -194,6 +202,30 @@ const struct route routes[] = {
 	{"POST", "/api/v1/tenants/{tenant}/access-keys/{key_id}/rotate", "keys.write", keys_rotate, rotate_rules,
 	 NULL, ROUTE_JSON,
 	 "Make a second key with the same rights; the old one expires later."},
+	{"GET", "/api/v1/tenants/{tenant}/operator-access", "operator_access.read",
+	 operator_access_get, NULL, NULL, 0,
+	 "Whether platform roles may make what opens the tenant."},
+	{"PUT", "/api/v1/tenants/{tenant}/operator-access", "operator_access.grant",
+	 operator_access_grant, leave_rules, NULL, ROUTE_JSON,
+	 "Allow platform roles to make keys, tokens and passwords of the tenant, for a while."},
+	{"DELETE", "/api/v1/tenants/{tenant}/operator-access", "operator_access.grant",
+	 operator_access_withdraw, NULL, NULL, 0,
+	 "Allow it no longer."},
+	{"POST", "/api/v1/tenants/{tenant}/break-glass", "operator_access.break_glass",
+	 operator_access_break_glass, break_glass_rules, NULL, ROUTE_JSON,
+	 "Set the password of an administrator of the tenant without its leave; it is told."},
+	{"GET", "/api/v1/tenants/{tenant}/users", "accounts.read", accounts_users, NULL,
+	 accounts_query, 0,
+	 "List users of a tenant."},
+	{"DELETE", "/api/v1/tenants/{tenant}/users/{user}", "accounts.revoke",
+	 accounts_user_delete, NULL, delete_query, 0,
+	 "Delete: user of a tenant."},
+	{"GET", "/api/v1/tenants/{tenant}/tokens", "accounts.read", accounts_tokens, NULL,
+	 accounts_query, 0,
+	 "List tokens of a tenant's machines."},
+	{"DELETE", "/api/v1/tenants/{tenant}/tokens/{token_id}", "accounts.revoke",
+	 accounts_token_delete, NULL, delete_query, 0,
+	 "Delete: token of a tenant."},
 	{"GET", "/api/v1/tenants/{tenant}/topics", "topics.read", topics_list, NULL,
 	 topics_query, 0,
 	 "List topics."},

@@ -1,7 +1,9 @@
-// Users (people) and tokens (machines) of the control plane.
+// Users (people) and tokens (machines) of the control plane. A tenant's administrators see their
+// own, and end them; making them is the platform's.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
+#include "portal-api/state.h"
 
 static void list(struct call *call, enum registry_kind kind)
 {
@@ -55,4 +57,62 @@ void tokens_get(struct call *call)
 void tokens_delete(struct call *call)
 {
 	crud_delete(call, REGISTRY_TOKEN);
+}
+
+// ---- a tenant's own
+
+static void list_own(struct call *call, enum registry_kind kind)
+{
+	struct registry_query query = crud_query(call);
+
+	query.role = call->query[LIST_FILTER].text;
+	crud_list(call, kind, &query);
+}
+
+void accounts_users(struct call *call)
+{
+	list_own(call, REGISTRY_USER);
+}
+
+void accounts_tokens(struct call *call)
+{
+	list_own(call, REGISTRY_TOKEN);
+}
+
+static bool is_own(const struct call *call, const struct registry_ref *ref)
+{
+	struct registry_result result = {0};
+	int r = registry_get(call->portal->registry, ref, &result);
+	const char *tenant = json_string_value(json_object_get(result.body, "tenant"));
+	bool own = r == 0 && tenant && strcmp(tenant, call->params[0]) == 0;
+
+	registry_result_deinit(&result);
+	return own;
+}
+
+// Another tenant's, or the platform's, is answered like one that does not exist.
+static void delete_own(struct call *call, enum registry_kind kind, const char *what)
+{
+	const struct registry_ref ref = {.kind = kind, .name = call->params[1]};
+	const struct registry_delete how = {.preview = call->query[DELETE_PREVIEW].integer,
+					    .force = call->query[DELETE_FORCE].integer};
+	struct registry_result result = {0};
+	int r;
+
+	if (!is_own(call, &ref)) {
+		call_fail(call, CODE_NOT_FOUND, "there is no %s \"%s\"", what, call->params[1]);
+		return;
+	}
+	r = registry_delete(call->portal->registry, &call->actor, &ref, &how, &result);
+	call_result(call, r, &result, NULL);
+}
+
+void accounts_user_delete(struct call *call)
+{
+	delete_own(call, REGISTRY_USER, "user");
+}
+
+void accounts_token_delete(struct call *call)
+{
+	delete_own(call, REGISTRY_TOKEN, "token");
 }

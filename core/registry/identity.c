@@ -38,6 +38,7 @@ static int session_make(struct work *work, const struct row *user)
 	const char *tenant = store_tenant_name(work, user->user.tenant);
 	char token[REGISTRY_TOKEN_SIZE];
 	uint8_t hash[HASH_SIZE];
+	json_t *broken = NULL;
 	int r = token_make(SESSION_PREFIX, token, hash);
 
 	if (r == 0)
@@ -48,11 +49,16 @@ static int session_make(struct work *work, const struct row *user)
 			   sizeof hash, (int64_t)user->object.id, expires_ms);
 	if (r == 0)
 		r = audit_write(work, "login", "user", row_name(user), tenant, NULL, NULL);
+	if (r == 0)
+		r = operator_access_login(work, user);
+	if (r == 0)
+		r = operator_access_broken(work, user->user.tenant, &broken);
 	if (r < 0)
 		return r;
-	work->ret->body = json_pack("{s:s, s:I, s:s, s:s, s:s?}", "token", token, "expires_ms",
-				    (json_int_t)expires_ms, "user", row_name(user), "role",
-				    role_names()[user->user.role], "tenant", tenant);
+	work->ret->body =
+		json_pack("{s:s, s:I, s:s, s:s, s:s?, s:o}", "token", token, "expires_ms",
+			  (json_int_t)expires_ms, "user", row_name(user), "role",
+			  role_names()[user->user.role], "tenant", tenant, "break_glass", broken);
 	return work->ret->body ? 0 : -ENOMEM;
 }
 

@@ -70,6 +70,7 @@ int registry_change(struct registry *registry, uint64_t source, uint64_t from,
 struct registry_actor {
 	const char *name;    // "user:ann", "token:ci", "system"
 	const char *address; // NULL: none
+	bool of_platform; // with a role of the platform: needs a tenant's leave for what opens it
 };
 
 struct registry_result {
@@ -200,8 +201,8 @@ int registry_password_look(struct registry *registry, const char *user,
 void registry_password_compare(struct registry_password *check,
 			       const char *password); // @thread any
 
-// Each ends in a session; body {token, expires_ms, user, role, tenant}. UNAUTHENTICATED says
-// nothing about which part was wrong.
+// Each ends in a session; body {token, expires_ms, user, role, tenant, break_glass}.
+// UNAUTHENTICATED says nothing about which part was wrong.
 int registry_bootstrap(struct registry *registry, const char *address, const char *token,
 		       const char *user, const char *password, struct registry_result *ret);
 int registry_login(struct registry *registry, const char *address, const char *user,
@@ -217,6 +218,27 @@ int registry_logout(struct registry *registry, const char *bearer);
 int registry_password_change(struct registry *registry, const struct registry_actor *actor,
 			     const char *bearer, const struct registry_password *old,
 			     const char *new_password, struct registry_result *ret);
+
+// ---- what a platform role may do to what opens a tenant: its keys, tokens and passwords
+
+// Body: {guarded_since_ms, granted_until_ms, granted_by, reason, break_glass}; guarded from the
+// first login of an administrator of the tenant on.
+int registry_operator_access(struct registry *registry, const char *tenant,
+			     struct registry_result *ret);
+// The tenant allows it from now on for valid_ms, or no longer. Body as above.
+int registry_operator_access_grant(struct registry *registry, const struct registry_actor *actor,
+				   const char *tenant, uint64_t valid_ms, const char *reason,
+				   struct registry_result *ret);
+int registry_operator_access_withdraw(struct registry *registry, const struct registry_actor *actor,
+				      const char *tenant, struct registry_result *ret);
+// Without the tenant's leave: `user` becomes an enabled administrator of it with this password, its
+// sessions end, and the tenant is told for ever. Body as above.
+struct registry_break_glass {
+	const char *user, *password, *reason;
+};
+int registry_break_glass(struct registry *registry, const struct registry_actor *actor,
+			 const char *tenant, const struct registry_break_glass *how,
+			 struct registry_result *ret);
 
 // ---- audit
 

@@ -117,6 +117,8 @@ int resource_create(struct work *work, enum registry_kind kind, const char *name
 	row_init(kind, row);
 	row->object.id = store_new_id(work);
 	r = read_new(work, kind, name, body, row);
+	if (r == 0)
+		r = operator_access_check(work, kind, row);
 	return r == 0 ? insert(work, kind, row, ret_json) : r;
 }
 
@@ -183,6 +185,8 @@ int resource_change(struct work *work, enum registry_kind kind, struct row *row,
 	if (r == 0 && (!before || !after))
 		r = -ENOMEM;
 	hidden = hidden_change(kind, &old, row);
+	if (r == 0)
+		r = operator_access_check_change(work, kind, &old, row, before, after, hidden);
 	if (r == 0 && (hidden || !json_equal(before, after))) {
 		*ret_changed = true;
 		row->edited = work->revision;

@@ -74,6 +74,8 @@ int registry_key_rotate(struct registry *registry, const struct registry_actor *
 	if (r == 0)
 		r = store_resolve(&work, &ref, &old);
 	if (r == 0)
+		r = operator_access_check(&work, REGISTRY_ACCESS_KEY, &old);
+	if (r == 0)
 		r = count_active(&work, old.family, &active);
 	if (r == 0 && active >= ACTIVE_MAX)
 		r = work_refuse(&work, CODE_CONFLICT,

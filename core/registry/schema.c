@@ -23,6 +23,10 @@ static const char *const fixed =
 	"CREATE INDEX IF NOT EXISTS audit_tenant ON audit(tenant, seq);"
 	"CREATE TABLE IF NOT EXISTS sessions(hash BLOB PRIMARY KEY, user INTEGER,"
 	" expires_ms INTEGER) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS operator_access(tenant INTEGER PRIMARY KEY,"
+	" guarded_ms INTEGER NOT NULL DEFAULT 0, until_ms INTEGER NOT NULL DEFAULT 0,"
+	" granted_by TEXT, reason TEXT, broken_ms INTEGER NOT NULL DEFAULT 0, broken_by TEXT,"
+	" broken_user TEXT, broken_reason TEXT);"
 	"CREATE TABLE IF NOT EXISTS totals(kind INTEGER, id INTEGER, counters TEXT,"
 	" PRIMARY KEY(kind, id)) WITHOUT ROWID;";
 

@@ -142,6 +142,8 @@ int store_drop(struct work *work, enum registry_kind kind, uint64_t id)
 			   (int64_t)kind, (int64_t)id);
 	if (r == 0 && kind == REGISTRY_USER)
 		r = db_run(db, "DELETE FROM sessions WHERE user = ?1", "i", (int64_t)id);
+	if (r == 0 && kind == REGISTRY_TENANT)
+		r = db_run(db, "DELETE FROM operator_access WHERE tenant = ?1", "i", (int64_t)id);
 	if (r == 0 && kind < REGISTRY_USER) {
 		r = db_run(db, "INSERT OR REPLACE INTO gone VALUES(?1, ?2, ?3)", "iii",
 			   (int64_t)work->revision, (int64_t)kind, (int64_t)id);

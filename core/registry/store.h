@@ -36,6 +36,7 @@ struct work {
 	bool changed;        // something that takes a revision
 	const char *secret;  // made on the way, to be shown once
 	const char *adopted; // the backend's name of what is being imported; NULL: it is new
+	bool glass_broken;   // operator_access.c lets it pass
 };
 
 // ---- work
@@ -105,6 +106,14 @@ int resource_change(struct work *work, enum registry_kind kind, struct row *row,
 
 int store_match(struct work *work, const struct row *row, uint64_t match); // NULL: not there
 int rules_keep_an_admin(struct work *work, const struct row *row);         // about to lose its role
+
+// operator_access.c: what a platform role may do to what opens a tenant
+int operator_access_login(struct work *work, const struct row *user); // the guard begins
+int operator_access_check(struct work *work, enum registry_kind kind,
+			  const struct row *row); // is made, or rotated
+int operator_access_check_change(struct work *work, enum registry_kind kind, const struct row *old,
+				 const struct row *row, json_t *before, json_t *after, bool hidden);
+int operator_access_broken(struct work *work, uint64_t tenant, json_t **ret); // null: never
 
 int remove_continue(struct registry *registry); // remove.c: with what a deletion left for later
 int life_finish(

@@ -68,6 +68,8 @@ BODIES = {
     "create_access_key": {},
     "put_access_key": {"description": "x"},
     "rotate_access_key": {},
+    "grant_operator_access": {"valid_ms": 60000, "reason": "x"},
+    "break_glass": {"user": "new-admin", "password": rest.PASSWORD, "reason": "x"},
     "create_topic": {"name": "new-topic"},
     "put_topic": {"retention_ms": 5},
     "create_group": {"name": "new-group", "topic": "orders"},

@@ -114,6 +114,42 @@ void sessions(void)
 	bench_end();
 }
 
+// Leave ends by itself at its time, and a tenant that is made again under the same name begins
+// free.
+void leave_of_a_tenant(void)
+{
+	const struct registry_actor platform = {.name = "user:op", .of_platform = true};
+	const struct registry_actor ann = {.name = "user:ann"};
+	json_t *body = json_object();
+
+	bench_acme();
+	CHECK_EQ(bench_create(REGISTRY_USER, NULL,
+			      "{\"name\":\"ann\",\"role\":\"tenant_admin\",\"tenant\":\"acme\","
+			      "\"password\":\"0123456789ab\"}"),
+		 CODE_OK);
+#define MAKE_KEY()                                                                                 \
+	(registry_result_deinit(&bench.result),                                                    \
+	 bench_outcome(registry_create(bench.registry, &platform, REGISTRY_ACCESS_KEY, "acme",     \
+				       body, &bench.result)))
+	CHECK_EQ(MAKE_KEY(), CODE_OK);
+	CHECK_EQ(login("ann", "0123456789ab"), CODE_OK);
+	CHECK_EQ(MAKE_KEY(), CODE_FORBIDDEN);
+	registry_result_deinit(&bench.result);
+	CHECK_EQ(bench_outcome(registry_operator_access_grant(bench.registry, &ann, "acme", 60000,
+							      "why", &bench.result)),
+		 CODE_OK);
+	bench.now_ms += 59999;
+	CHECK_EQ(MAKE_KEY(), CODE_OK);
+	bench.now_ms += 1;
+	CHECK_EQ(MAKE_KEY(), CODE_FORBIDDEN);
+	CHECK_EQ(bench_drop(REGISTRY_TENANT, NULL, "acme", true), CODE_OK);
+	CHECK_EQ(bench_create(REGISTRY_TENANT, NULL, "{\"name\":\"acme\"}"), CODE_OK);
+	CHECK_EQ(MAKE_KEY(), CODE_OK);
+#undef MAKE_KEY
+	json_decref(body);
+	bench_end();
+}
+
 void the_last_admin_stays(void)
 {
 	bench_begin();

@@ -26,6 +26,7 @@ void lists(void);
 // access.c
 void bootstrap_works_once(void);
 void sessions(void);
+void leave_of_a_tenant(void);
 void the_last_admin_stays(void);
 void machine_tokens(void);
 void permissions(void);
