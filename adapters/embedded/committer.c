@@ -1,10 +1,18 @@
 // Takes everything that waits and makes it one transaction; while that is committed the next one
 // gathers.
 //
-// If a transaction fails, nothing of it is stored: its submits are answered and its jobs are tried
-// again, each alone, so that one bad job harms no other. REJECTED is certain: LMDB writes its meta
-// page last, and only a failure of that write leaves it open what the disk holds. The environment
-// then refuses every transaction, which is how it is told: UNKNOWN.
+// A job fails alone. What can be known beforehand (its group is deleted, the store is full) is its
+// `check`, which only reads: it refuses the job and nothing else. When a job fails after it has
+// written, the transaction is undone and the rest is tried again without it, so that neither the
+// submits nor the other jobs of the round notice; the job itself then has a transaction of its own.
+// After a second such job every job has one of its own, so a round of any number of bad jobs has
+// three transactions more, not one a job and submit. A submit fails alone in the same way when its
+// own partition is damaged.
+//
+// If the store itself fails (a write, a sync, no space), nothing of the round is stored: its
+// submits are answered and its jobs are tried again, each alone. REJECTED is certain: LMDB writes
+// its meta page last, and only a failure of that write leaves it open what the disk holds. The
+// environment then refuses every transaction, which is how it is told: UNKNOWN.
 //
 // Space: appending stops while less than STORE_RESERVE is free in the map or on the disk; deleting
 // and cursors go on.
@@ -186,30 +194,60 @@ static void submits_check(struct submit **submits)
 
 // ---- transactions
 
-// *ret_tried: the commit itself was tried.
-static int transaction(struct committer *committer, struct submit *submits,
-		       struct committer_job *jobs, bool *ret_tried)
+// What ended a transaction.
+struct culprit {
+	struct submit *submit; // could not be applied; NULL: not a submit
+	struct committer_job *job;
+	bool tried; // the commit itself was tried
+};
+
+static int job_apply(struct committer *committer, struct committer_job *job, MDB_txn *txn)
+{
+	int r = job->check ? job->check(job, committer, txn) : 0;
+
+	assert(r <= 0);
+	job->result = r;
+	if (r < 0)
+		return 0; // refused; nothing was written
+	r = job->apply(job, committer, txn);
+	job->result = MAX(r, 0);
+	return r;
+}
+
+static int round_apply(struct committer *committer, MDB_txn *txn, struct submit *submits,
+		       struct committer_job *jobs, struct culprit *ret)
 {
 	struct append *append = &committer->append;
+	int r = 0;
+
+	append->now_ms = clock_wall_ms();
+	for (struct submit *submit = submits; r >= 0 && submit; submit = submit->next) {
+		r = append_submit(append, txn, submit);
+		ret->submit = r < 0 ? submit : NULL;
+	}
+	for (struct committer_job *job = jobs; r >= 0 && job; job = job->next) {
+		r = job_apply(committer, job, txn);
+		ret->job = r < 0 ? job : NULL;
+	}
+	return r < 0 ? r : append_finish(append, txn);
+}
+
+static int transaction(struct committer *committer, struct submit *submits,
+		       struct committer_job *jobs, struct culprit *ret)
+{
 	MDB_txn *txn;
 	int r = store_errno(mdb_txn_begin(committer->store->env, NULL, 0, &txn));
 
-	*ret_tried = false;
+	*ret = (struct culprit){0};
 	if (r < 0)
 		return r;
-	append->now_ms = clock_wall_ms();
-	for (struct submit *submit = submits; r >= 0 && submit; submit = submit->next)
-		r = append_submit(append, txn, submit);
-	for (struct committer_job *job = jobs; r >= 0 && job; job = job->next)
-		r = job->result = job->apply(job, committer, txn);
-	if (r >= 0)
-		r = append_finish(append, txn);
-	*ret_tried = r >= 0;
+	r = round_apply(committer, txn, submits, jobs, ret);
+	ret->tried = r >= 0;
 	if (r < 0)
 		mdb_txn_abort(txn);
 	else
 		r = store_errno(mdb_txn_commit(txn));
-	append_end(append, r == 0);
+	append_end(&committer->append, r == 0);
 	return r;
 }
 
@@ -232,7 +270,7 @@ static void jobs_finish(struct committer *committer, struct committer_job *jobs)
 		if (jobs->result == COMMITTER_AGAIN)
 			committer_run(committer, jobs);
 		else
-			jobs->done(jobs, 0);
+			jobs->done(jobs, jobs->result);
 		jobs = next;
 	}
 }
@@ -253,39 +291,107 @@ static void submits_refuse(struct committer *committer, struct submit *submits, 
 	submits_fail(submits, certain ? OUTCOME_REJECTED : OUTCOME_UNKNOWN, write_code(r));
 }
 
+// The work of one round that is not done yet.
+struct round {
+	struct submit *submits;
+	struct committer_job *jobs;
+	struct committer_job *apart, **apart_end; // each has a transaction of its own, in order
+};
+
+static void job_set_apart(struct round *round, struct committer_job *job)
+{
+	struct committer_job **at = &round->jobs;
+
+	while (*at != job)
+		at = &(*at)->next;
+	*at = job->next;
+	job->next = NULL;
+	*round->apart_end = job;
+	round->apart_end = &job->next;
+}
+
+static void jobs_set_apart(struct round *round)
+{
+	while (round->jobs)
+		job_set_apart(round, round->jobs);
+}
+
+static void submit_refuse(struct round *round, struct submit *submit, enum code code)
+{
+	struct submit **at = &round->submits;
+
+	while (*at != submit)
+		at = &(*at)->next;
+	*at = submit->next;
+	submit_finish(submit, OUTCOME_REJECTED, code, RETRY_AFTER_MS);
+}
+
+// Takes out of the round what made its transaction fail. false: the store itself did.
+static bool culprit_take(struct round *round, const struct culprit *culprit, int r)
+{
+	if (culprit->job && round->apart)
+		jobs_set_apart(round);
+	else if (culprit->job)
+		job_set_apart(round, culprit->job);
+	else if (culprit->submit && r == -EUCLEAN)
+		submit_refuse(round, culprit->submit, CODE_BACKEND_ERROR);
+	else
+		return false;
+	return true;
+}
+
+static void round_commit(struct committer *committer, struct round *round)
+{
+	while (round->submits || round->jobs) {
+		struct culprit culprit;
+		int r = transaction(committer, round->submits, round->jobs, &culprit);
+
+		if (r == 0) {
+			if (round->submits && !committer->full)
+				health_set(committer, STORE_OK);
+			submits_finish(round->submits);
+			jobs_finish(committer, round->jobs);
+			break;
+		}
+		if (culprit_take(round, &culprit, r))
+			continue;
+		if (round->submits)
+			submits_refuse(committer, round->submits, r, culprit.tried);
+		jobs_set_apart(round);
+		break;
+	}
+}
+
+static void job_run_apart(struct committer *committer, struct committer_job *job)
+{
+	struct culprit culprit;
+	int r;
+
+	job->next = NULL;
+	r = transaction(committer, NULL, job, &culprit);
+	if (r == 0)
+		jobs_finish(committer, job);
+	else
+		job->done(job, r);
+}
+
 static void round_run(struct committer *committer, struct submit *submits,
 		      struct committer_job *jobs)
 {
-	bool tried;
-	int r;
+	struct round round = {.submits = submits, .jobs = jobs};
 
-	submits_check(&submits);
-	if (submits && committer_is_full(committer)) {
-		submits_fail(submits, OUTCOME_REJECTED, CODE_BACKEND_FULL);
-		submits = NULL;
+	round.apart_end = &round.apart;
+	submits_check(&round.submits);
+	if (round.submits && committer_is_full(committer)) {
+		submits_fail(round.submits, OUTCOME_REJECTED, CODE_BACKEND_FULL);
+		round.submits = NULL;
 	}
-	if (!submits && !jobs)
-		return;
-	r = transaction(committer, submits, jobs, &tried);
-	if (r == 0) {
-		if (submits && !committer->full)
-			health_set(committer, STORE_OK);
-		submits_finish(submits);
-		jobs_finish(committer, jobs);
-		return;
-	}
-	if (submits)
-		submits_refuse(committer, submits, r, tried);
-	if (jobs && !jobs->next && !submits) {
-		jobs->done(jobs, r);
-		return;
-	}
-	while (jobs) {
-		struct committer_job *next = jobs->next;
+	round_commit(committer, &round);
+	while (round.apart) {
+		struct committer_job *job = round.apart;
 
-		jobs->next = NULL;
-		round_run(committer, NULL, jobs);
-		jobs = next;
+		round.apart = job->next;
+		job_run_apart(committer, job);
 	}
 }
 

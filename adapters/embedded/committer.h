@@ -10,8 +10,12 @@ struct committer;
 struct committer_job {
 	struct committer_job *next;
 	int result; // the committer's
+	// Or NULL. Inside a transaction, before `apply`, and only reads: 0, or negative errno: the
+	// job ends with it, and nothing else notices.
+	int (*check)(struct committer_job *job, struct committer *committer, MDB_txn *txn);
 	// Inside a transaction; 0, COMMITTER_AGAIN (done for now: run again in the next
-	// transaction), or negative errno: its transaction is undone.
+	// transaction), or negative errno: what it wrote is undone. May be run more than once
+	// before `done`: a transaction that fails for another reason is tried again.
 	int (*apply)(struct committer_job *job, struct committer *committer, MDB_txn *txn);
 	void (*done)(struct committer_job *job, int r); // after the commit; on its thread
 };

@@ -88,15 +88,22 @@ static bool was_seen(const struct log_cursors *commit, uint32_t at)
 	return false;
 }
 
+// The group is there, and there is room for what it puts into its retry store.
+static int commit_check(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct commit_job *job = CONTAINER_OF(base, struct commit_job, job);
+	int r = store_group_check(committer_store(committer), job->commit->group);
+
+	return !r && job->has_puts && committer_is_full(committer) ? -ENOSPC : r;
+}
+
 static int commit_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct commit_job *job = CONTAINER_OF(base, struct commit_job, job);
 	const struct log_cursors *commit = job->commit;
 	struct store *store = committer_store(committer);
-	int r = store_group_check(store, commit->group);
+	int r = 0;
 
-	if (!r && job->has_puts && committer_is_full(committer))
-		r = -ENOSPC;
 	for (uint32_t i = 0; !r && i < commit->count; ++i)
 		r = partition_apply(store, txn, commit, commit->cursors[i].partition, 0);
 	for (uint32_t i = 0; !r && i < commit->retry_count; ++i)
@@ -127,6 +134,7 @@ void embedded_cursors_commit(struct adapter *adapter, struct log_cursors *commit
 	job->commit = commit;
 	for (uint32_t i = 0; i < commit->retry_count; ++i)
 		job->has_puts = job->has_puts || commit->retries[i].put;
+	job->job.check = commit_check;
 	job->job.apply = commit_apply;
 	job->job.done = commit_done;
 	committer_run(committer_of(adapter, commit->topic->store), &job->job);

@@ -70,13 +70,18 @@ static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn
 	return r;
 }
 
+static int group_check(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+
+	return store_group_check(committer_store(committer), job->group);
+}
+
 static int move_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
-	struct store *store = committer_store(committer);
-	int r = store_group_check(store, job->group);
 
-	return r ? r : cursors_move(job, store, txn);
+	return cursors_move(job, committer_store(committer), txn);
 }
 
 static int counts_clear(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)
@@ -156,6 +161,7 @@ void embedded_group_reset(struct adapter *adapter, const struct group *group,
 			      job->open ? TARGET_FORMS : "its topic is not there");
 		return;
 	}
+	job->job.check = group_check;
 	job->job.apply = move_apply;
 	job->job.done = move_done;
 	committer_run(adapter->committers[class_of(topic)], &job->job);
