@@ -8,6 +8,7 @@
 
 #include "adapters/embedded/store.h"
 
+#include "adapters/embedded/boot.h"
 #include "adapters/embedded/check.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
@@ -228,75 +229,42 @@ int store_group_check(struct store *store, const struct group *group)
 	return r;
 }
 
-static void boot_id_read(char id[64])
+// A D1 environment that a power cut may have torn is kept under another name, without its mark, so
+// that renaming it again takes it back.
+static int set_aside(const char *path)
 {
-	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	_cleanup_(freep) char *aside = NULL;
 
-	if (!file || !fgets(id, 64, file))
-		strcpy(id, "unknown");
-	if (file)
-		fclose(file);
-	id[strcspn(id, "\n")] = '\0';
-}
-
-static char *boot_path(const char *path)
-{
-	char *file;
-
-	assert(path);
-	return asprintf(&file, "%s/boot", path) < 0 ? NULL : file;
-}
-
-// The file `boot` stands while a D1 environment is open; it must survive what may tear that.
-static int boot_mark(const char *path)
-{
-	_cleanup_(freep) char *name = boot_path(path);
-	char id[64];
-	int r = 0, fd = name ? open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
-
-	if (fd < 0)
-		return name ? -errno : -ENOMEM;
-	boot_id_read(id);
-	if (write(fd, id, strlen(id)) != (ssize_t)strlen(id))
-		r = -ENOSPC;
-	else if (fsync(fd) < 0)
-		r = -errno;
-	close(fd);
-	return r < 0 ? r : directory_sync(path);
-}
-
-static void boot_unmark(const char *path)
-{
-	_cleanup_(freep) char *name = boot_path(path);
-
-	if (name && unlink(name) == 0)
-		directory_sync(path);
-}
-
-// Renames a D1 environment that a power cut may have torn, and leaves an empty one; then 1.
-static int torn_set_aside(const char *path)
-{
-	_cleanup_(freep) char *name = boot_path(path), *aside = NULL;
-	char was[64] = "", is[64];
-	FILE *file = name ? fopen(name, "re") : NULL;
-
-	if (!file)
-		return name && errno == ENOENT ? 0 : -ENOMEM;
-	if (!fgets(was, sizeof was, file))
-		was[0] = '\0';
-	fclose(file);
-	boot_id_read(is);
-	if (strcmp(was, is) == 0)
-		return 0;
 	if (asprintf(&aside, "%s.torn-%lld", path, (long long)clock_wall_ms()) < 0)
 		return -ENOMEM;
 	if (rename(path, aside) < 0 || mkdir(path, 0700) < 0)
 		return -errno;
+	boot_unmark(aside);
 	log_error(NULL, "STORE-TORN",
-		  "the machine went down while the D1 store was open; its messages are set aside "
-		  "in %s",
-		  aside);
-	return 1;
+		  "the machine went down while the D1 store was open; its messages are kept in %s. "
+		  "To take them back, in place of what was sent since: stop mqpaasd, move %s away, "
+		  "rename %s to it, start mqpaasd",
+		  aside, path, aside);
+	return directory_sync_name(path);
+}
+
+// Leaves an empty directory in place of a D1 environment that may be torn; then 1.
+static int torn_set_aside(const char *path)
+{
+	enum boot_mark mark;
+	int r = boot_read(path, &mark);
+
+	if (r < 0)
+		return r;
+	if (mark == BOOT_UNREADABLE)
+		log_warn(NULL, "STORE-MARK",
+			 "%s/boot is empty or damaged: whether the machine went down while the D1 "
+			 "store was open is not known; it is opened as it is",
+			 path);
+	if (mark != BOOT_OTHER)
+		return 0;
+	r = set_aside(path);
+	return r < 0 ? r : 1;
 }
 
 static int environment_open(struct store *store)

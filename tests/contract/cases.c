@@ -77,8 +77,11 @@ const struct contract_case contract_cases[] = {
 	 a_failing_disk_refuses},
 	{"answers UNKNOWN only when the end of a commit is in doubt", CAP_D2, "embedded",
 	 a_doubtful_commit_is_unknown},
-	{"sets a torn D1 store aside and never uses a position twice", CAP_D1, "embedded",
-	 a_torn_d1_store_is_set_aside},
+	{"sets a torn D1 store aside, from where it can be taken back, and never uses a position "
+	 "twice",
+	 CAP_D1, "embedded", a_torn_d1_store_is_set_aside},
+	{"takes no unreadable mark for another boot", CAP_D1, "embedded",
+	 an_unreadable_mark_is_no_other_boot},
 	{"passes positions that hold nothing", CONSUME, "kafka", what_holds_nothing_is_passed},
 	{"delivers at once what others write", CONSUME, "kafka", what_others_write_comes_at_once},
 	{"lets who is far behind hold up nobody", CONSUME | CAP_HISTORY, NULL,

@@ -237,6 +237,38 @@ void a_doubtful_commit_is_unknown(struct bench *bench)
 	model_unref(topic);
 }
 
+#define OTHER_BOOT "another-boot ea201241\n"
+
+static void mark_write(const struct bench *bench, const char *line)
+{
+	char path[120];
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/d1/boot", bench->dir);
+	file = fopen(path, "w");
+	CHECK(file);
+	fputs(line, file);
+	fclose(file);
+}
+
+static void expect_closed_messages(struct bench *bench, const struct topic *topic,
+				   json_int_t messages)
+{
+	json_t *answer = bench_describe(bench, topic, NULL);
+
+	CHECK_EQ(sum_of(answer, "end") - sum_of(answer, "first"), messages);
+	json_decref(answer);
+}
+
+// The directory that was set aside, moved back as the log says.
+static void torn_take_back(const struct bench *bench)
+{
+	char command[400];
+
+	snprintf(command, sizeof command, "cd '%s' && mv d1 d1.new && mv d1.torn-* d1", bench->dir);
+	CHECK_EQ(system(command), 0);
+}
+
 void a_torn_d1_store_is_set_aside(struct bench *bench)
 {
 	struct topic_wish wish = {.durability = DURABILITY_D1};
@@ -245,8 +277,6 @@ void a_torn_d1_store_is_set_aside(struct bench *bench)
 	struct message message = {.number = 5, .body = TEXT("x")};
 	struct reader *reader;
 	struct got before, after;
-	char path[120];
-	FILE *file;
 
 	bench_fill(bench, topic, 0, 0, 10);
 	reader = reader_open(bench, topic, group);
@@ -254,11 +284,7 @@ void a_torn_d1_store_is_set_aside(struct bench *bench)
 	take_all(reader, &before, 1);
 	reader_close(reader);
 	bench_stop(bench);
-	snprintf(path, sizeof path, "%s/d1/boot", bench->dir);
-	file = fopen(path, "w"); // as a machine leaves it that went down
-	CHECK(file);
-	fputs("another-boot", file);
-	fclose(file);
+	mark_write(bench, OTHER_BOOT); // as a machine leaves it that went down
 	CHECK(bench_start(bench, NULL));
 	reader = reader_open(bench, topic, group);
 	CHECK(reader_wait_state(reader, SOURCE_READY, SHORT_MS));
@@ -272,5 +298,35 @@ void a_torn_d1_store_is_set_aside(struct bench *bench)
 	reader_drop(&before, 1);
 	reader_drop(&after, 1);
 	reader_close(reader);
+	bench_stop(bench);
+	torn_take_back(bench);
+	CHECK(bench_start(bench, NULL));
+	expect_closed_messages(bench, topic, 10);
+	expect_closed_backlog(bench, group, topic, 10, 0, 0);
+	models_end(topic, group);
+}
+
+// A daemon that was killed while it wrote its mark, and a mark with a flipped bit: the messages are
+// there, and are served.
+void an_unreadable_mark_is_no_other_boot(struct bench *bench)
+{
+	static const char *const marks[] = {"",
+					    "\n",
+					    "another-boo",
+					    "another-boot",
+					    " ea201241\n",
+					    "another-boat ea201241\n",
+					    "another-boot ea201241"};
+	struct topic_wish wish = {.durability = DURABILITY_D1};
+	const struct topic *topic = bench_topic(bench, &wish);
+	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+
+	bench_fill(bench, topic, 0, 0, 10);
+	for (size_t i = 0; i < ARRAY_SIZE(marks); ++i) {
+		bench_stop(bench);
+		mark_write(bench, marks[i]);
+		CHECK(bench_start(bench, NULL));
+		expect_closed_backlog(bench, group, topic, 10, 0, 0);
+	}
 	models_end(topic, group);
 }

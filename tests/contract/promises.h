@@ -63,3 +63,4 @@ void a_full_map_refuses_and_recovers(struct bench *bench);
 void a_failing_disk_refuses(struct bench *bench);
 void a_doubtful_commit_is_unknown(struct bench *bench);
 void a_torn_d1_store_is_set_aside(struct bench *bench);
+void an_unreadable_mark_is_no_other_boot(struct bench *bench);

@@ -132,7 +132,7 @@ void image_write(const struct image *image, const struct event *events, const ch
 		 enum image_mode mode, uint64_t seed)
 {
 	static const char *const names[RECORDER_FILES] = {"d1", "d2"};
-	static const char boot[] = "the boot before";
+	static const char boot[] = "another-boot ea201241\n";
 	char path[160];
 
 	seed = seed * 0x9e3779b97f4a7c15ull + 1;

@@ -95,7 +95,7 @@ class Recorded:
         disk.write(os.path.join(folder, "data"), MODES[number % len(MODES)], SEED + number)
         for mark in glob.glob(folder + "/data/clusters/*/d1/boot"):  # of a boot that is over
             with open(mark, "w", encoding="ascii") as file:
-                file.write("another boot")
+                file.write("another-boot ea201241\n")
         one = Daemon(folder, start=False)
         try:
             one.start()
