@@ -555,7 +555,7 @@ void conn_goaway(struct conn *conn, enum code code, uint32_t deadline_ms)
 void conn_check_left(struct conn *conn)
 {
 	if (conn->state == CONN_LEAVING && list_empty(&conn->produces) && conn->unstopped == 0 &&
-	    conn->out.bytes == 0)
+	    conn->closing == 0 && conn->out.bytes == 0)
 		conn_close(conn, CODE_OK, "left in order");
 }
 

@@ -52,6 +52,7 @@ struct conn {
 	uint32_t window_base, window_extra;   // the sum is what may be unanswered
 	uint64_t plain_bytes;                 // what compressed frames in flight have become
 	uint32_t unstopped; // subscriptions of a leaving connection that still have deliveries out
+	uint32_t closing;   // streams whose CLOSED waits for answers
 	uint32_t codecs;    // bits, agreed upon
 	uint64_t connected_ns, heard_ns,
 		written_ns; // written: last progress, or the output was empty

@@ -40,11 +40,12 @@ struct produce {
 	struct worker *worker;
 	struct tenant_view *tenant;
 	struct topic_use *topic; // NULL: the stream is not open
+	struct topic_stream *in; // that counts it as unanswered; NULL: none does
 	struct buf *buf;
 	uint64_t batch;
 	uint32_t stream, count, frame_bytes, held_bytes;
 	uint32_t plain_bytes, plain_charged; // of a compressed frame; of these, from the tenant
-	bool oneway;
+	bool oneway, answering;
 
 	uint64_t left_bytes;  // of the valid records that were not sent yet
 	uint32_t valid, sent; // the first `sent` of its records went to the adapter
@@ -304,17 +305,22 @@ static void answer(struct produce *produce)
 static void finish_if_done(struct produce *produce)
 {
 	struct conn *conn;
+	struct topic_stream *stream;
 	uint32_t bytes = produce->frame_bytes;
 
-	if (produce->open_parts ||
+	if (produce->answering || produce->open_parts ||
 	    (produce->sent < produce->valid && produce->rest_code == CODE_OK))
 		return;
+	produce->answering = true;
 	answer(produce);
 	conn = produce->conn; // an answer that cannot be held in memory closes it
+	stream = produce->in;
 	free_produce(produce);
 	if (!conn)
 		return;
 	grant(conn, bytes);
+	if (stream && conn_is_open(conn))
+		stream_answered(stream);
 	if (conn->state == CONN_LEAVING)
 		conn_check_left(conn);
 }
@@ -416,16 +422,29 @@ static void refuse_rest(struct produce *produce, enum code code, uint64_t retry_
 	produce->rest_retry_ms = (uint32_t)MIN((retry_ns + MS_NS - 1) / MS_NS, UINT32_MAX);
 }
 
-static struct produce *first_waiting(const struct conn *conn)
+// `stream` NULL: of any.
+static struct produce *first_waiting(const struct conn *conn, const struct topic_stream *stream)
 {
 	LIST_FOREACH(pos, next, &conn->produces)
 	{
 		struct produce *produce = LIST_ENTRY(pos, struct produce, in_conn);
 
-		if (produce->sent < produce->valid && produce->rest_code == CODE_OK)
+		if (produce->sent < produce->valid && produce->rest_code == CODE_OK &&
+		    (!stream || produce->in == stream))
 			return produce;
 	}
 	return NULL;
+}
+
+void produce_refuse_waiting(struct topic_stream *stream)
+{
+	struct conn *conn = stream->stream.conn;
+	struct produce *produce;
+
+	while (conn_is_open(conn) && (produce = first_waiting(conn, stream))) {
+		refuse_rest(produce, (enum code)stream->stream.code, 0);
+		finish_if_done(produce);
+	}
 }
 
 static void wait_at_most(struct tenant_view *tenant, uint64_t until_ns)
@@ -455,7 +474,7 @@ static bool serve_waiting(struct conn *conn, uint64_t now_ns, uint64_t *ret_agai
 	struct quota_answer why;
 	struct produce *produce;
 
-	while (conn_is_open(conn) && (produce = first_waiting(conn))) {
+	while (conn_is_open(conn) && (produce = first_waiting(conn, NULL))) {
 		if (!submit_some(produce, now_ns)) {
 			uint64_t wait_ns = next_wait_ns(produce, now_ns, &why);
 
@@ -637,9 +656,21 @@ static struct produce *new_produce(struct conn *conn, struct topic_stream *strea
 	return produce;
 }
 
-static void accept(struct conn *conn, struct topic_stream *stream, const struct frame *frame,
+// Why a stream that is not open takes nothing.
+static enum code closed_code(const struct topic_stream *stream)
+{
+	return stream && !stream->stream.asked ? (enum code)stream->stream.code : CODE_NOT_FOUND;
+}
+
+static struct topic_stream *if_open(struct topic_stream *stream)
+{
+	return stream && stream->stream.state == STREAM_OPEN ? stream : NULL;
+}
+
+static void accept(struct conn *conn, struct topic_stream *named, const struct frame *frame,
 		   struct buf *buf, struct slice payload)
 {
+	struct topic_stream *stream = if_open(named);
 	struct produce_head head;
 	const char *problem = produce_head_read(payload.data, payload.size, &head);
 	struct produce *produce;
@@ -662,9 +693,12 @@ static void accept(struct conn *conn, struct topic_stream *stream, const struct 
 		return;
 	}
 	list_push_back(&conn->produces, &produce->in_conn);
+	produce->in = stream;
+	if (stream)
+		++stream->unanswered;
 	count_taken(produce, payload);
 	if (!stream)
-		refuse_rest(produce, CODE_NOT_FOUND, 0);
+		refuse_rest(produce, closed_code(named), 0);
 	else if (conn->state == CONN_LEAVING)
 		refuse_rest(produce, CODE_SHUTTING_DOWN, 0);
 	else if (!worker_has_room(conn->worker, 0) ||
@@ -682,17 +716,29 @@ static enum code codec_code(int r)
 	return r == CODEC_E_TOO_LARGE ? CODE_PROTOCOL : CODE_CORRUPT;
 }
 
+static bool window_take(struct conn *conn, const struct frame *frame)
+{
+	conn->received += WIRE_HEADER_SIZE + frame->header.size;
+	if (conn->received <= conn->granted)
+		return true;
+	conn_close(conn, CODE_PROTOCOL, "more was sent than the window allows");
+	return false;
+}
+
+void produce_ignore(struct conn *conn, const struct frame *frame)
+{
+	if (window_take(conn, frame))
+		grant(conn, WIRE_HEADER_SIZE + frame->header.size);
+}
+
 void produce_frame(struct conn *conn, struct topic_stream *stream, const struct frame *frame)
 {
 	enum frame_codec codec = frame->header.flags & FRAME_CODEC_MASK;
 	_cleanup_(buf_unrefp) struct buf *plain = NULL;
 	int r;
 
-	conn->received += WIRE_HEADER_SIZE + frame->header.size;
-	if (conn->received > conn->granted) {
-		conn_close(conn, CODE_PROTOCOL, "more was sent than the window allows");
+	if (!window_take(conn, frame))
 		return;
-	}
 	if (codec == CODEC_NONE) {
 		accept(conn, stream, frame, frame->buf, frame->payload);
 		return;
@@ -708,22 +754,6 @@ void produce_frame(struct conn *conn, struct topic_stream *stream, const struct 
 		accept(conn, stream, frame, plain, (struct slice){plain->data, plain->size});
 }
 
-void produce_refuse_waiting(struct conn *conn, uint32_t stream, enum code code)
-{
-	LIST_FOREACH(pos, next, &conn->produces)
-	{
-		struct produce *produce = LIST_ENTRY(pos, struct produce, in_conn);
-
-		if (produce->stream != stream || produce->rest_code != CODE_OK ||
-		    produce->sent == produce->valid)
-			continue;
-		refuse_rest(produce, code, 0);
-		finish_if_done(produce);
-		if (!conn_is_open(conn))
-			return;
-	}
-}
-
 void produce_detach_all(struct conn *conn)
 {
 	while (!list_empty(&conn->produces)) {
@@ -731,6 +761,7 @@ void produce_detach_all(struct conn *conn)
 
 		list_unlink(&produce->in_conn);
 		produce->conn = NULL;
+		produce->in = NULL;
 		if (produce->rest_code == CODE_OK)
 			produce->rest_code = CODE_CONNECTION_LOST;
 		finish_if_done(produce);

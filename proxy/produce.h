@@ -4,10 +4,12 @@
 
 #include "proxy/stream.h"
 
-// `stream` NULL: it is not open (any more); the records are refused.
+// `stream` NULL, or closing: the records are refused.
 void produce_frame(struct conn *conn, struct topic_stream *stream, const struct frame *frame);
-// What a stream still has waiting for quota is refused: its right to send is gone. May close.
-void produce_refuse_waiting(struct conn *conn, uint32_t stream, enum code code);
+// Of a stream whose CLOSED was sent: takes nothing, answers nothing, gives the window back.
+void produce_ignore(struct conn *conn, const struct frame *frame);
+// What waits for the quota is refused as the stream's CLOSED will say.
+void produce_refuse_waiting(struct topic_stream *stream);
 // The connection closes: what is on its way is finished without an answer.
 void produce_detach_all(struct conn *conn);
 

@@ -172,6 +172,8 @@ static void add_streams(const struct conn *conn, json_t *topics, json_t *groups)
 	while ((node = map_next(&conn->streams, &cursor, &next))) {
 		struct stream *stream = CONTAINER_OF(node, struct stream, node);
 
+		if (stream->state != STREAM_OPEN)
+			continue;
 		if (stream->kind == STREAM_TOPIC)
 			json_array_append_new(
 				topics,

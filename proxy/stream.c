@@ -3,6 +3,11 @@
 //
 // A grant is looked at before the name is: a key learns nothing about names it has no right on.
 // What belongs to another tenant cannot even be named.
+//
+// CLOSED is the last frame of its stream: it waits until every batch and settle that was read
+// before is answered. A stream that we end unasked stays in the map after its CLOSED, without
+// anything that it used, until the client's CLOSE: what the client sent before it knew is ignored.
+// docs/protocol.md has the crossings.
 
 #include "proxy/stream.h"
 
@@ -43,15 +48,20 @@ static struct subscription *as_subscription(struct stream *stream)
 		       : NULL;
 }
 
+static void let_go_of_topic(struct topic_stream *stream)
+{
+	list_unlink(&stream->in_topic);
+	stream->topic = topic_use_unref(stream->topic);
+}
+
 void stream_free(struct stream *stream)
 {
 	map_remove(&stream->conn->streams, &stream->node);
+	if (stream->state == STREAM_CLOSING)
+		--stream->conn->closing;
 	if (stream->kind == STREAM_TOPIC) {
-		struct topic_stream *topic = as_topic(stream);
-
-		list_unlink(&topic->in_topic);
-		topic_use_unref(topic->topic);
-		free(topic);
+		let_go_of_topic(as_topic(stream));
+		free(as_topic(stream));
 	} else {
 		subscription_free(as_subscription(stream));
 	}
@@ -68,15 +78,61 @@ static void send_closed(struct conn *conn, uint32_t id, enum code code, const ch
 	conn_send(conn, FRAME_CLOSED, id, room, (uint32_t)fields.size);
 }
 
-void stream_end(struct stream *stream, enum code code, const char *text)
+// Sending may close the connection, so it comes last.
+void stream_closed(struct stream *stream)
 {
 	struct conn *conn = stream->conn;
 	uint32_t id = stream_id(stream);
+	enum code code = (enum code)stream->code;
+	const char *text = stream->text;
 
-	stream_free(stream);
+	assert(stream->state == STREAM_CLOSING);
+	if (stream->asked) {
+		stream_free(stream);
+	} else {
+		--conn->closing;
+		stream->state = STREAM_ENDED;
+	}
 	send_closed(conn, id, code, text);
 	if (conn->state == CONN_LEAVING)
 		conn_check_left(conn);
+}
+
+void stream_answered(struct topic_stream *stream)
+{
+	assert(stream->unanswered > 0);
+	if (--stream->unanswered == 0 && stream->stream.state == STREAM_CLOSING)
+		stream_closed(&stream->stream);
+}
+
+static void topic_close(struct topic_stream *stream)
+{
+	struct conn *conn = stream->stream.conn;
+
+	let_go_of_topic(stream);
+	++stream->unanswered; // it stays until the end of this
+	if (!stream->stream.asked)
+		produce_refuse_waiting(stream);
+	if (conn_is_open(conn))
+		stream_answered(stream);
+}
+
+static void stream_close(struct stream *stream, enum code code, const char *text)
+{
+	stream->state = STREAM_CLOSING;
+	stream->code = (uint16_t)code;
+	stream->text = text;
+	++stream->conn->closing;
+	if (stream->kind == STREAM_TOPIC)
+		topic_close(as_topic(stream));
+	else
+		subscription_close(as_subscription(stream));
+}
+
+void stream_end(struct stream *stream, enum code code, const char *text)
+{
+	if (stream->state == STREAM_OPEN)
+		stream_close(stream, code, text);
 }
 
 void stream_free_all(struct conn *conn)
@@ -125,10 +181,7 @@ void stream_recheck_all(struct conn *conn)
 	while (conn_is_open(conn) && (node = map_next(&conn->streams, &cursor, &next))) {
 		struct stream *stream = CONTAINER_OF(node, struct stream, node);
 
-		if (still_granted(stream))
-			continue;
-		produce_refuse_waiting(conn, stream_id(stream), CODE_FORBIDDEN);
-		if (conn_is_open(conn))
+		if (stream->state == STREAM_OPEN && !still_granted(stream))
 			stream_end(stream, CODE_FORBIDDEN,
 				   "the access key may not do this any more");
 	}
@@ -177,7 +230,7 @@ void stream_limits_changed(struct conn *conn)
 	while ((node = map_next(&conn->streams, &cursor, &next))) {
 		struct topic_stream *stream = as_topic(CONTAINER_OF(node, struct stream, node));
 
-		if (stream)
+		if (stream && stream->topic)
 			stream_limit_changed(stream);
 	}
 }
@@ -278,43 +331,70 @@ static void on_close(struct conn *conn, struct stream *stream, const struct fram
 		conn_close(conn, CODE_PROTOCOL, "CLOSE has no payload");
 		return;
 	}
-	if (stream)
-		stream_free(stream);
-	send_closed(conn, frame->header.stream, CODE_OK, NULL); // it may have crossed ours
-	if (conn->state == CONN_LEAVING)
-		conn_check_left(conn);
+	if (!stream)
+		return; // it was refused
+	if (stream->state == STREAM_ENDED) {
+		stream_free(stream); // our CLOSED has answered it
+		return;
+	}
+	stream->asked = true;
+	if (stream->state == STREAM_OPEN)
+		stream_close(stream, CODE_OK, NULL);
 }
 
-// A stream that is not open may have been closed by us a moment ago, so nothing about it is an
-// error of the protocol; but a frame for the other kind of stream is.
+static bool is_kind(const struct stream *stream, enum stream_kind kind)
+{
+	return !stream || stream->kind == kind;
+}
+
+static void on_credit(struct stream *stream, const struct frame *frame)
+{
+	if (stream && stream->state == STREAM_OPEN)
+		subscription_credit(as_subscription(stream), frame);
+}
+
+static void on_settle(struct conn *conn, struct stream *stream, const struct frame *frame)
+{
+	bool open = stream && stream->state == STREAM_OPEN;
+
+	subscription_settle(conn, open ? as_subscription(stream) : NULL, frame);
+}
+
+static void on_produce(struct conn *conn, struct stream *stream, const struct frame *frame)
+{
+	if (stream && stream->state == STREAM_ENDED)
+		produce_ignore(conn, frame);
+	else
+		produce_frame(conn, as_topic(stream), frame);
+}
+
+// A stream that is not open may have been refused or ended by us a moment ago, so nothing about it
+// is an error of the protocol; but a frame for the other kind of stream is.
 void stream_frame(struct conn *conn, const struct frame *frame)
 {
 	struct stream *stream = find(conn, frame->header.stream);
-	struct subscription *subscription = as_subscription(stream);
+	bool ended = stream && stream->state == STREAM_ENDED;
 
 	switch (frame->header.type) {
 	case FRAME_OPEN_TOPIC:
 	case FRAME_SUBSCRIBE: on_open(conn, frame); return;
 	case FRAME_CLOSE: on_close(conn, stream, frame); return;
 	case FRAME_PRODUCE:
-		if (!subscription) {
-			produce_frame(conn, as_topic(stream), frame);
-			return;
-		}
-		break;
+		if (!is_kind(stream, STREAM_TOPIC))
+			break;
+		on_produce(conn, stream, frame);
+		return;
 	case FRAME_CREDIT:
-		if (!as_topic(stream)) {
-			if (subscription)
-				subscription_credit(subscription, frame);
-			return;
-		}
-		break;
+		if (!is_kind(stream, STREAM_SUBSCRIPTION))
+			break;
+		on_credit(stream, frame);
+		return;
 	case FRAME_SETTLE:
-		if (!as_topic(stream)) {
-			subscription_settle(conn, subscription, frame);
-			return;
-		}
-		break;
+		if (!is_kind(stream, STREAM_SUBSCRIPTION))
+			break;
+		if (!ended)
+			on_settle(conn, stream, frame);
+		return;
 	default: break;
 	}
 	conn_close(conn, CODE_PROTOCOL, "the frame does not belong to this kind of stream");

@@ -7,17 +7,28 @@ struct topic_use;
 
 enum stream_kind { STREAM_TOPIC, STREAM_SUBSCRIPTION };
 
+enum stream_state {
+	STREAM_OPEN,
+	STREAM_CLOSING, // CLOSED follows when everything of it is answered
+	STREAM_ENDED,   // CLOSED was sent unasked: what still comes is ignored until CLOSE
+};
+
 // First member of both kinds.
 struct stream {
 	struct map_node node; // member of conn->streams, by stream id
 	struct conn *conn;
-	uint8_t kind; // enum stream_kind
+	uint8_t kind;     // enum stream_kind
+	uint8_t state;    // enum stream_state
+	bool asked;       // the client has sent CLOSE
+	uint16_t code;    // of CLOSED, enum code
+	const char *text; // of CLOSED, static; NULL: none
 };
 
 struct topic_stream {
 	struct stream stream;
-	struct list in_topic; // member of topic->streams
-	struct topic_use *topic;
+	struct list in_topic;    // member of topic->streams
+	struct topic_use *topic; // NULL: not open any more
+	uint32_t unanswered;     // batches that the client has sent on it
 	uint32_t max_record;
 	uint32_t turn; // partition of the next batch's records that have no key
 };
@@ -33,7 +44,9 @@ int stream_add(struct stream *stream, struct conn *conn, enum stream_kind kind,
 	       uint32_t id);             // -ENOMEM
 void stream_free(struct stream *stream); // without a frame
 void stream_end(struct stream *stream, enum code code,
-		const char *text); // with a CLOSED nobody asked for
+		const char *text);                 // with a CLOSED the client has not asked for
+void stream_closed(struct stream *stream);         // everything of a closing one is answered
+void stream_answered(struct topic_stream *stream); // one batch of it is
 void stream_free_all(struct conn *conn);
 // Ends the streams that the key of the connection does not allow any more.
 void stream_recheck_all(struct conn *conn);

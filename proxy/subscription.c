@@ -12,10 +12,13 @@
 
 #include <errno.h>
 
-#define FRAME_BYTES (256u * 1024) // a DELIVER frame ends there
-#define SLICE_BYTES (16u * 1024)  // a record of this size is not copied
+#define FRAME_BYTES   (256u * 1024) // a DELIVER frame ends there
+#define SLICE_BYTES   (16u * 1024)  // a record of this size is not copied
+#define CLOSE_WAIT_NS (30 * S_NS)   // a CLOSED waits no longer for answers to settles
 
 // ---- open and close
+
+static void on_impatient(struct loop_timer *timer);
 
 static struct member_link *link_new(struct subscription *subscription, const struct group *group)
 {
@@ -48,6 +51,7 @@ void subscription_open(struct conn *conn, uint32_t id, const struct group *group
 		return;
 	}
 	list_init(&subscription->hungry);
+	loop_timer_init(&subscription->patience, conn->worker->loop, on_impatient);
 	snprintf(subscription->name, sizeof subscription->name, "%s", group->name);
 	subscription->stream.conn = conn;
 	subscription->link = link_new(subscription, group);
@@ -61,24 +65,68 @@ void subscription_open(struct conn *conn, uint32_t id, const struct group *group
 	loop_post(subscription->link->home->loop, &subscription->link->join);
 }
 
-void subscription_free(struct subscription *subscription)
+// Home takes back what it has out, answers what it was asked, and says GONE.
+static void leave(struct subscription *subscription)
 {
 	struct member_link *link = subscription->link;
-	struct conn *conn = subscription->stream.conn;
 
 	if (subscription->stopping)
-		--conn->unstopped;
+		--subscription->stream.conn->unstopped;
+	subscription->stopping = false;
 	list_unlink(&subscription->hungry);
-	link->subscription = NULL;
-	loop_post(link->home->loop, &link->leave);
+	if (!subscription->left)
+		loop_post(link->home->loop, &link->leave);
+	subscription->left = true;
+}
+
+static void let_go_of_link(struct subscription *subscription)
+{
+	loop_timer_cancel(&subscription->patience);
+	if (subscription->link)
+		subscription->link->subscription = NULL;
+	subscription->link = NULL;
+}
+
+static void free_subscription(void *subscription)
+{
 	free(subscription);
+}
+
+void subscription_free(struct subscription *subscription)
+{
+	if (subscription->link)
+		leave(subscription);
+	let_go_of_link(subscription);
+	loop_bury(subscription->stream.conn->worker->loop, subscription, free_subscription);
+}
+
+void subscription_close(struct subscription *subscription)
+{
+	struct loop *loop = subscription->stream.conn->worker->loop;
+
+	leave(subscription);
+	loop_timer_set(&subscription->patience, loop_now_ns(loop) + CLOSE_WAIT_NS);
+}
+
+// What home has not answered by now is answered no more: CLOSED is the last frame.
+static void on_impatient(struct loop_timer *timer)
+{
+	struct subscription *subscription = CONTAINER_OF(timer, struct subscription, patience);
+
+	let_go_of_link(subscription);
+	stream_closed(&subscription->stream);
 }
 
 void subscription_on_gone(struct loop_task *task)
 {
 	struct member_link *link = CONTAINER_OF(task, struct member_link, gone);
+	struct subscription *subscription = link->subscription;
 
+	if (subscription)
+		let_go_of_link(subscription);
 	free(link);
+	if (subscription)
+		stream_closed(&subscription->stream);
 }
 
 static void drop_models(struct member_link *link)
@@ -139,7 +187,7 @@ void subscription_stop_all(struct conn *conn)
 		struct stream *stream = CONTAINER_OF(node, struct stream, node);
 		struct subscription *subscription;
 
-		if (stream->kind != STREAM_SUBSCRIPTION)
+		if (stream->kind != STREAM_SUBSCRIPTION || stream->state != STREAM_OPEN)
 			continue;
 		subscription = CONTAINER_OF(stream, struct subscription, stream);
 		if (subscription->stopping)
@@ -156,7 +204,7 @@ void subscription_on_stopped(struct loop_task *task)
 	struct member_link *link = CONTAINER_OF(task, struct member_link, stopped);
 	struct subscription *subscription = link->subscription;
 
-	if (!subscription)
+	if (!subscription || !subscription->stopping)
 		return;
 	subscription->stopping = false;
 	--subscription->stream.conn->unstopped;
@@ -353,7 +401,7 @@ void subscription_on_deliver(struct loop_task *task)
 	struct subscription *subscription = letter->link->subscription;
 	struct buf *last = NULL;
 
-	if (subscription) {
+	if (subscription && !subscription->left) {
 		subscription->given_messages += letter->count;
 		for (uint32_t i = 0; i < letter->count; ++i)
 			subscription->given_bytes += letter->deliveries[i].size;

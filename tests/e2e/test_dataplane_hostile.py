@@ -118,14 +118,18 @@ def test_stream_ids(conn):
     assert conn.expect_end().code == "PROTOCOL"
 
 
-def test_closed_streams_answer_kindly(conn):
+def test_frames_on_closed_streams_harm_nobody(plane, conn):
     topic, subscription = conn.open_topic("orders"), conn.subscribe("readers")
     assert topic.close()["code"] == 0 and subscription.close()["code"] == 0
+    conn.ended.clear()  # what follows, a client never does
     conn.send_frame(wire.CREDIT, wire.credit_write(9, 9), subscription.id)
     conn.send_frame(wire.SETTLE, wire.settle_write(5, [wire.Entry(0, 0, 1, 0, 1, 1)]), subscription.id)
     assert wire.settled_read(conn.expect(wire.SETTLED, subscription.id).payload) == (5, [("STALE", 0)])
-    assert topic.close()["code"] == 0  # once more: it may have crossed the server's own CLOSED
-    assert conn.ping()
+    conn.send_frame(wire.PRODUCE, wire.produce_write(1, [Record(body=b"x")]), topic.id)
+    assert topic.results(1)[0].code == "NOT_FOUND"
+    for stream in (topic, subscription):
+        conn.send_frame(wire.CLOSE, b"", stream.id)
+    assert conn.ping() and not conn.inbox and still_serves(plane)
 
 
 def test_too_many_streams(plane_with):

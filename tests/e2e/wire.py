@@ -521,7 +521,8 @@ class Connection:
     """Connects and, unless told not to, authenticates. tls: an ssl.SSLContext.
 
     Frames that nobody asked for are handled where they come: PING is answered, WINDOW moves .window; ADDRESSES, THROTTLE and
-    GOAWAY are kept in .addresses, .throttles and .goaway. Everything else waits in .inbox until something expects it.
+    GOAWAY are kept in .addresses, .throttles and .goaway. Everything else waits in .inbox until something expects it. An unasked
+    CLOSED is answered with CLOSE (unless answer_closed is False); a frame behind a CLOSED of its stream is Malformed.
     """
 
     def __init__(self, host, port, key_id=None, secret=None, tls=None, server_name=None, timeout=10, start=True, codecs=1 | 1 << LZ4):
@@ -529,8 +530,9 @@ class Connection:
         self.inbox, self.throttles, self.addresses, self.goaway = [], [], [], None
         self.welcome, self.ready = {}, {}
         self.window = self.produced_bytes = 0
-        self.answer_pings = True
-        self.streams, self.next_stream, self.next_number = {}, 1, 1
+        self.answer_pings = self.answer_closed = True
+        self.next_stream, self.next_number = 1, 1
+        self.closing, self.ended = set(), set()  # stream ids: CLOSE is sent; CLOSED has come
         self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
@@ -604,8 +606,21 @@ class Connection:
         elif frame.type == GOAWAY:
             self.goaway = fields_read(frame.payload)
         else:
+            if frame.stream in self.ended:
+                raise Malformed("a frame behind the CLOSED of its stream")
+            if frame.type == CLOSED:
+                self._closed(frame.stream)
             return False
         return True
+
+    def _closed(self, stream):
+        self.ended.add(stream)
+        if stream not in self.closing and self.answer_closed:
+            self.send_close(stream)
+
+    def send_close(self, stream):
+        self.closing.add(stream)
+        self.send_frame(CLOSE, b"", stream)
 
     def pump(self, timeout=None):
         """Reads one frame and handles it or puts it into the inbox. An ERROR of the connection is raised."""
@@ -729,8 +744,9 @@ class Stream:
         self.opened = fields_read(conn.expect(answer, self.id).payload)
 
     def close(self):
-        """Returns the fields of CLOSED. What was still on its way is dropped."""
-        self.conn.send_frame(CLOSE, b"", self.id)
+        """Returns the fields of CLOSED. What was still on its way is dropped. Not for a stream that has had its CLOSED."""
+        if self.id not in self.conn.closing:
+            self.conn.send_close(self.id)
         closed = []
 
         def there():

@@ -22,7 +22,7 @@
 #include <sys/socket.h>
 
 #define CONNS_MAX 64
-#define STREAMS   64
+#define STREAMS   256
 
 enum entry_state { ENTRY_WAITING, ENTRY_OUT, ENTRY_DONE };
 
@@ -49,6 +49,8 @@ struct conn {
 	struct scram_server scram;
 	uint64_t window, used_window;
 	bool topic[STREAMS];
+	bool ended[STREAMS]; // CLOSED was sent unasked; what comes is ignored until CLOSE
+	bool was[STREAMS];   // opened under this id before
 	struct subscription subscriptions[STREAMS];
 };
 
@@ -66,6 +68,7 @@ struct fake {
 	struct entry *log;
 	size_t stored, room;
 	size_t oneway, batches, largest, largest_settle, logins, verbs[WIRE_VERB_COUNT];
+	size_t reused, closes;
 	enum fake_plan plan;
 	unsigned plan_times;
 	enum code plan_code, group_code;
@@ -480,8 +483,14 @@ static void subscribe(struct fake *fake, struct conn *conn, uint32_t stream,
 	send_fields(conn, FRAME_SUBSCRIBED, stream, &writer);
 }
 
+// CLOSED does not wait for answers that are held: the worst that a server may do.
 static void close_stream(struct fake *fake, struct conn *conn, uint32_t stream)
 {
+	++fake->closes;
+	if (conn->ended[stream]) {
+		conn->ended[stream] = false;
+		return;
+	}
 	for (size_t i = 0; i < fake->stored; ++i) {
 		struct entry *entry = &fake->log[i];
 
@@ -510,6 +519,12 @@ static int conn_frame(struct fake *fake, struct conn *conn, const struct frame *
 			return -1;
 		break;
 	default: break;
+	}
+	if (conn->ended[stream] && frame->header.type != FRAME_CLOSE)
+		return 0;
+	if (frame->header.type == FRAME_OPEN_TOPIC || frame->header.type == FRAME_SUBSCRIBE) {
+		fake->reused += conn->was[stream];
+		conn->was[stream] = true;
 	}
 	switch (frame->header.type) {
 	case FRAME_HELLO: return hello(fake, conn);
@@ -746,6 +761,23 @@ void fake_goaway(struct fake *fake, const char *address)
 	CHANGE(fake, goaway_all(fake, address));
 }
 
+static void topics_close(struct fake *fake, enum code code)
+{
+	for (int i = 0; i < CONNS_MAX; ++i)
+		for (uint32_t stream = 0; stream < STREAMS; ++stream) {
+			if (!fake->conns[i].topic[stream])
+				continue;
+			fake->conns[i].topic[stream] = false;
+			fake->conns[i].ended[stream] = true;
+			send_code(&fake->conns[i], FRAME_CLOSED, stream, code);
+		}
+}
+
+void fake_close_topics(struct fake *fake, enum code code)
+{
+	CHANGE(fake, topics_close(fake, code));
+}
+
 static void listener_close(struct fake *fake)
 {
 	close(fake->listener);
@@ -890,6 +922,8 @@ COUNTER(fake_acked, fake->verbs[WIRE_ACK])
 COUNTER(fake_in_flight, count_state(fake, ENTRY_OUT))
 COUNTER(fake_connections, count_ready(fake))
 COUNTER(fake_logins, fake->logins)
+COUNTER(fake_reused, fake->reused)
+COUNTER(fake_closes, fake->closes)
 COUNTER(fake_unused_credit, count_credit(fake))
 
 bool fake_bound(struct fake *fake)

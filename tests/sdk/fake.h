@@ -47,6 +47,7 @@ void fake_hold_answers(struct fake *fake, bool hold); // PRODUCED is kept back u
 void fake_set_secret(struct fake *fake, const char *access_key, const char *secret);
 void fake_refuse_group(struct fake *fake, enum code code); // OK: no longer
 void fake_goaway(struct fake *fake, const char *address);  // to all connections; NULL: none named
+void fake_close_topics(struct fake *fake, enum code code); // streams of producers; unasked
 void fake_stop_listening(struct fake *fake);
 void fake_kick(struct fake *fake);   // closes all connections
 void fake_freeze(struct fake *fake); // those that are there now stay open and hear nothing more
@@ -67,4 +68,6 @@ size_t fake_verb(struct fake *fake, unsigned verb); // settled offsets by verb
 size_t fake_in_flight(struct fake *fake);           // delivered and not settled
 size_t fake_connections(struct fake *fake);         // that are ready now
 size_t fake_logins(struct fake *fake);              // that ever became ready
+size_t fake_reused(struct fake *fake);              // streams under an id that was used before
+size_t fake_closes(struct fake *fake);              // CLOSE frames
 size_t fake_unused_credit(struct fake *fake);       // granted by subscriptions and not used

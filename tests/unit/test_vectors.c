@@ -141,11 +141,11 @@ static void preface_replay(const struct vector *vector)
 	CHECK_EQ(number_of(vector->value, "version"), WIRE_VERSION);
 }
 
-static void frame_replay(const struct vector *vector)
+// `root` names the sender.
+static void frame_check(const struct vector *vector, uint32_t max)
 {
 	unsigned sender = strcmp(text_of(vector->root, "sender"), "client") == 0 ? WIRE_BY_CLIENT
 										 : WIRE_BY_SERVER;
-	uint32_t max = (uint32_t)number_of(vector->root, "max_payload");
 	struct frame_header header;
 	uint8_t *written;
 	struct slice payload;
@@ -171,6 +171,30 @@ static void frame_replay(const struct vector *vector)
 		memcpy(written + WIRE_HEADER_SIZE, payload.data, payload.size);
 	frame_seal(written, header.type, header.flags, header.stream, (uint32_t)payload.size);
 	CHECK_SAME(vector->bytes, ((struct slice){written, WIRE_HEADER_SIZE + payload.size}));
+}
+
+static void frame_replay(const struct vector *vector)
+{
+	frame_check(vector, (uint32_t)number_of(vector->root, "max_payload"));
+}
+
+// The frames of both sides; that a proxy answers so is for tests/e2e/test_dataplane_streams.py.
+static void exchange_replay(const struct vector *vector)
+{
+	struct slice rest = vector->bytes;
+
+	for (size_t i = 0; i < json_array_size(vector->value); ++i) {
+		const json_t *item = json_array_get(vector->value, i);
+		struct vector frame = {.root = item, .value = item};
+
+		CHECK(rest.size >= WIRE_HEADER_SIZE);
+		frame.bytes = (struct slice){rest.data, WIRE_HEADER_SIZE + le32_get(rest.data)};
+		CHECK(rest.size >= frame.bytes.size);
+		frame_check(&frame, ROOM);
+		rest.data += frame.bytes.size;
+		rest.size -= frame.bytes.size;
+	}
+	CHECK_EQ(rest.size, 0);
 }
 
 #define FIELD_NAME(name, tag, type, max, repeats) {#name, tag, type},
@@ -654,11 +678,11 @@ static struct {
 	void (*replay)(const struct vector *vector);
 	unsigned count;
 } kinds[] = {
-	{"preface", preface_replay}, {"frame", frame_replay},     {"fields", fields_replay},
-	{"record", record_replay},   {"produce", produce_replay}, {"produced", produced_replay},
-	{"credit", credit_replay},   {"deliver", deliver_replay}, {"settle", settle_replay},
-	{"settled", settled_replay}, {"codec", codec_replay},     {"partition", partition_replay},
-	{"scram", scram_replay},
+	{"preface", preface_replay}, {"frame", frame_replay},       {"fields", fields_replay},
+	{"record", record_replay},   {"produce", produce_replay},   {"produced", produced_replay},
+	{"credit", credit_replay},   {"deliver", deliver_replay},   {"settle", settle_replay},
+	{"settled", settled_replay}, {"codec", codec_replay},       {"partition", partition_replay},
+	{"scram", scram_replay},     {"exchange", exchange_replay},
 };
 
 static void replay(const struct vector *vector)

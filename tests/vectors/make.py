@@ -6,7 +6,8 @@
   tests/vectors/make.py --check      says which files differ from what the Python codec makes, and reads each one back
 
 A file is JSON: "about", "kind", "bytes" (hex, in lines of 16 bytes), and either "value" (what the bytes say) or "refused" (the
-code of the answer). Bytes inside a value are hex, null where absent; integers of 2^53 and more are decimal strings.
+code of the answer). An "exchange" is a list of frames of both sides in order, after READY; "because" names what else made the server
+send one. Bytes inside a value are hex, null where absent; integers of 2^53 and more are decimal strings.
 tests/unit/test_vectors.c replays all of them through the C codec, reading and writing.
 """
 import json
@@ -272,6 +273,65 @@ def make_settles():
 # ---- Codecs, partitions, SCRAM ----
 
 
+# ---- How streams end (section 2.1) ----
+
+
+def client(type, payload=b"", stream=1):
+    return {"sender": "client", "type": type, "payload": payload, "stream": stream}
+
+
+def server(type, payload=b"", stream=1, because=None):
+    return {"sender": "server", "type": type, "payload": payload, "stream": stream, **({"because": because} if because else {})}
+
+
+def exchange(name, about, *frames):
+    ping = (client(wire.PING, bytes(range(8)), 0), server(wire.PONG, bytes(range(8)), 0))  # nothing else came
+    frames = [*frames, *ping]
+    data = b"".join(wire.frame(item["type"], item["payload"], item["stream"]) for item in frames)
+    value = [{**item, "type": NAME_OF_TYPE[item["type"]], "codec": 0, "oneway": False} for item in frames]
+    vector("exchange-" + name, about, "exchange", data, value)
+
+
+def produced(outcome, code=0, durability=0, offset=2**64 - 1, incarnation=0):
+    return wire.produced_write(1, [wire.Run(1, outcome, durability, code, 0, 0, offset, incarnation)])
+
+
+def make_exchanges():
+    opening = client(wire.OPEN_TOPIC, wire.fields_write(topic="orders"))
+    opened = server(wire.TOPIC_OPENED, wire.fields_write(partitions=1, durability=1, native=0, max_message=1 << 20))
+    produce, close = client(wire.PRODUCE, wire.produce_write(1, [SMALL])), client(wire.CLOSE)
+    stored = server(wire.PRODUCED, produced(wire.OK, durability=1, offset=0, incarnation=1))
+    closed, gone = server(wire.CLOSED, wire.fields_write(code=0)), wire.fields_write(code=4, text="the topic was deleted")
+    exchange("produce-close", "PRODUCE, then CLOSE: the answer comes before CLOSED", opening, opened, produce, close, stored, closed)
+    exchange(
+        "closed-unasked", "the server ends a stream; the client answers with CLOSE, which has no answer",
+        opening, opened, server(wire.CLOSED, gone, because="the topic is deleted"), close,
+    )
+    exchange(
+        "close-crosses-closed", "PRODUCE and CLOSE were sent before the unasked CLOSED was read: they have no answer, nothing is stored",
+        opening, opened, server(wire.CLOSED, gone, because="the topic is deleted"), produce, close,
+    )
+    exchange(
+        "open-refused", "PRODUCE and CLOSE behind an OPEN_TOPIC that is refused",
+        client(wire.OPEN_TOPIC, wire.fields_write(topic="unknown")), produce, close,
+        server(wire.ERROR, wire.fields_write(code=4)), server(wire.PRODUCED, produced(wire.REJECTED, 4)),
+    )
+    subscribe = client(wire.SUBSCRIBE, wire.fields_write(group="readers"), 2)
+    subscribed = server(wire.SUBSCRIBED, wire.fields_write(visibility_ms=30000, max_attempts=0, topic_of_group="orders"), 2)
+    settle = client(wire.SETTLE, wire.settle_write(7, [wire.Entry(wire.ACK, 0, 1, 0, 1, 1)]), 2)
+    exchange(
+        "settle-close", "SETTLE, then CLOSE: the answer comes before CLOSED",
+        opening, opened, produce, stored, subscribe, subscribed, client(wire.CREDIT, wire.credit_write(1, 1 << 20), 2),
+        server(wire.DELIVER, wire.deliver_write(0, 1, [(0, 0, 1, SMALL)]), 2),
+        settle, client(wire.CLOSE, b"", 2), server(wire.SETTLED, wire.settled_write(7, [(0, 1)]), 2), server(wire.CLOSED, wire.fields_write(code=0), 2),
+    )
+    exchange(
+        "subscribe-refused", "SETTLE, CREDIT and CLOSE behind a SUBSCRIBE that is refused",
+        client(wire.SUBSCRIBE, wire.fields_write(group="unknown"), 2), settle, client(wire.CREDIT, wire.credit_write(1, 1 << 20), 2), client(wire.CLOSE, b"", 2),
+        server(wire.ERROR, wire.fields_write(code=4), 2), server(wire.SETTLED, wire.settled_write(7, [(16, 0)]), 2),
+    )
+
+
 def make_codecs():
     text = b"abcdefgh" * 20
     matched = b"\x8f" + b"abcdefgh" + b"\x08\x00" + bytes([147 - 19]) + b"\x50" + text[-5:]  # 8 literals, 147 bytes from 8 before, 5 literals
@@ -383,12 +443,14 @@ def sdk_seeds():
     packed = [sdk_action("DELIVER", wire.pack(codec, records), 2, codec) for codec in (1, 2)]
     settled = [sdk_action("SETTLED", wire.settled_write(number, [(0, 1)]), 2) for number in range(1, 4)]
     leave = sdk_action("GOAWAY", wire.fields_write(address=["127.0.0.1:1"], deadline_ms=1000))
+    closed = sdk_action("CLOSED", wire.fields_write(code=17), 1)
     refused = sdk_action("ERROR", wire.fields_write(code=11, retry_after_ms=5), 1)
     welcome = wire.fields_write(max_frame=1 << 20, mechanisms="SCRAM-SHA-256", keepalive_ms=1000, codecs=7)
     for actions in (
         [opened, *produced],
         [opened, sdk_action("SEND"), *produced],
-        [refused, opened, *produced],
+        [refused, sdk_action("TOPIC_OPENED", wire.fields_write(partitions=1, durability=1), 3), *produced],
+        [opened, sdk_action("SEND"), closed, *produced, closed],
         [subscribed, deliver, *settled, deliver, *settled],
         [subscribed, *packed],
         [opened, subscribed, deliver, leave, *produced, *settled],
@@ -414,8 +476,9 @@ def session_seeds():
     produced = [session_frame("PRODUCE", batch, 1), session_frame("PRODUCE", batch, 1, 4), session_frame("PRODUCE", wire.pack(1, batch), 1, 1)]
     credit = session_frame("CREDIT", wire.credit_write(100, 1 << 20), 2)
     settles = [session_frame("SETTLE", wire.settle_write(number, [wire.Entry(number, 0, 1, 0, 2, 1)]), 2) for number in range(5)]
+    closes = [session_frame("CLOSE", stream=stream) for stream in (1, 2, 1)]
     bare = [session_frame(name, stream=stream) for name in SESSION_TYPES for stream in range(3)]
-    for frames in ([opened, *produced], [opened, subscribed, credit, *produced, *settles], [subscribed, credit, *settles], [subscribed, subscribed], *([one] for one in bare)):
+    for frames in ([opened, *produced], [opened, subscribed, credit, *produced, *settles], [subscribed, credit, *settles], [subscribed, subscribed], [opened, *produced, *closes], [opened, subscribed, credit, *produced, *settles, *closes], *([one] for one in bare)):
         yield "session", b"\2" + b"".join(frames)
         yield "session", b"\3" + b"".join(frames)
     yield "session", b"\1" + session_frame("HELLO", wire.fields_write(client_name="c")) + session_frame("AUTH", wire.fields_write(mechanism="SCRAM-SHA-256", sasl=b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"))
@@ -518,6 +581,7 @@ def main():
     make_records()
     make_batches()
     make_settles()
+    make_exchanges()
     make_codecs()
     make_partitions()
     make_scram()

@@ -1,9 +1,9 @@
 // A connection as the client uses it: frames in are handed to their streams, frames out are
 // gathered and written once a round, everything ends in link_close.
 //
-// Invariants: a slot is used from OPEN_TOPIC or SUBSCRIBE until CLOSED or ERROR has come for it,
-// whoever still wants the stream; a link is on client->links until it is freed; after LINK_ENDED it
-// has no socket and no streams.
+// Invariants: there is a slot from OPEN_TOPIC or SUBSCRIBE until CLOSED or ERROR has come for its
+// id, whoever still wants the stream; ids rise and are never used again; a link is on client->links
+// until it is freed; after LINK_ENDED it has no socket and no streams.
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
@@ -30,6 +30,7 @@ int link_new(struct mqp_client *client, const struct address *address, struct li
 	link->transport.fd = -1;
 	link->max_frame = WIRE_EARLY_MAX;
 	link->deadline_ns = UINT64_MAX;
+	link->next_id = 1; // id 0 is the connection
 	framer_init(&link->framer, WIRE_BY_SERVER, WIRE_EARLY_MAX);
 	outq_init(&link->outq);
 	list_init(&link->streams);
@@ -38,11 +39,21 @@ int link_new(struct mqp_client *client, const struct address *address, struct li
 	return 0;
 }
 
+static void slots_free(struct link *link)
+{
+	size_t cursor = 0;
+	struct map_node *next = NULL, *node;
+
+	while ((node = map_next(&link->slots, &cursor, &next)))
+		free(CONTAINER_OF(node, struct link_slot, node));
+	map_deinit(&link->slots);
+}
+
 void link_free(struct link *link)
 {
 	assert(link->state == LINK_ENDED);
 	list_unlink(&link->node);
-	free(link->slots);
+	slots_free(link);
 	free(link);
 }
 
@@ -272,68 +283,70 @@ void link_flush(struct link *link)
 
 // ---- Streams ---------------------------------------------------------------------------------
 
-static int slots_grow(struct link *link)
+static struct link_slot *slot_find(const struct link *link, uint32_t id)
 {
-	uint32_t room = link->slot_room ? link->slot_room * 2 : 16;
-	struct link_slot *slots = realloc(link->slots, room * sizeof *slots);
+	struct map_node *node = map_find(&link->slots, id);
 
-	if (!slots)
+	return node ? CONTAINER_OF(node, struct link_slot, node) : NULL;
+}
+
+static int slot_new(struct link *link, struct stream *stream, struct link_slot **ret)
+{
+	struct link_slot *slot = calloc(1, sizeof *slot);
+
+	if (!slot)
 		return -ENOMEM;
-	link->slots = slots;
-	link->slot_room = room;
-	if (link->slot_count == 0)
-		link->slot_count = 1; // id 0 is the connection
-	return 0;
-}
-
-static int slot_take(struct link *link, uint32_t *ret_id)
-{
-	uint32_t id = link->free_slot;
-
-	if (id) {
-		link->free_slot = link->slots[id].next_free;
-	} else {
-		if (link->slot_count >= link->slot_room && slots_grow(link) < 0)
-			return -ENOMEM;
-		id = link->slot_count++;
+	slot->node.key = link->next_id;
+	slot->stream = stream;
+	if (map_put(&link->slots, &slot->node) < 0) {
+		free(slot);
+		return -ENOMEM;
 	}
-	link->slots[id] = (struct link_slot){.used = true};
-	*ret_id = id;
+	++link->next_id;
+	*ret = slot;
 	return 0;
 }
 
-static void slot_give(struct link *link, uint32_t id)
+static void slot_free(struct link *link, struct link_slot *slot)
 {
-	link->slots[id] = (struct link_slot){.next_free = link->free_slot};
-	link->free_slot = id;
+	map_remove(&link->slots, &slot->node);
+	free(slot);
+}
+
+static void slot_close(struct link *link, struct link_slot *slot)
+{
+	slot->closing = true;
+	link_send(link, FRAME_CLOSE, (uint32_t)slot->node.key, NULL, 0);
 }
 
 int link_open(struct link *link, struct stream *stream, unsigned type, unsigned tag,
 	      const char *name)
 {
 	struct field_writer writer;
+	struct link_slot *slot;
 	uint8_t payload[300];
-	uint32_t id;
 
-	if (slot_take(link, &id) < 0)
-		return -ENOMEM;
-	field_writer_init(&writer, payload, sizeof payload);
-	field_put_text(&writer, (enum field_tag)tag, name);
-	if (link_send(link, type, id, payload, writer.size) < 0) {
-		slot_give(link, id);
+	if (link->next_id > INT32_MAX) {
+		link_leave(link); // another connection has ids
+		return -EAGAIN;
+	}
+	if (slot_new(link, stream, &slot) < 0) {
+		link_break(link);
 		return -ENOMEM;
 	}
-	link->slots[id].stream = stream;
 	stream->link = link;
-	stream->id = id;
+	stream->id = (uint32_t)slot->node.key;
 	stream->open = false;
 	list_push_back(&link->streams, &stream->node);
+	field_writer_init(&writer, payload, sizeof payload);
+	field_put_text(&writer, (enum field_tag)tag, name);
+	link_send(link, type, stream->id, payload,
+		  writer.size); // else the stream ends with the link
 	return 0;
 }
 
 static void stream_unlink(struct stream *stream)
 {
-	stream->link->slots[stream->id].stream = NULL;
 	list_unlink(&stream->node);
 	stream->link = NULL;
 	stream->open = false;
@@ -343,39 +356,44 @@ static void stream_unlink(struct stream *stream)
 void link_leave_stream(struct stream *stream)
 {
 	struct link *link = stream->link;
-	uint32_t id = stream->id;
+	struct link_slot *slot = slot_find(link, stream->id);
 
+	assert(slot && slot->stream == stream);
 	stream_unlink(stream);
-	if (link->slots[id].opened)
-		link_send(link, FRAME_CLOSE, id, NULL, 0);
+	slot->stream = NULL;
+	if (slot->opened)
+		slot_close(link, slot);
 }
 
-static void stream_opened(struct link *link, const struct frame *frame)
+static void stream_opened(struct link *link, struct link_slot *slot, const struct frame *frame)
 {
-	struct link_slot *slot = &link->slots[frame->header.stream];
+	struct stream *stream = slot->stream;
 
 	slot->opened = true;
-	if (!slot->stream) {
-		link_send(link, FRAME_CLOSE, frame->header.stream, NULL, 0);
+	if (!stream) {
+		slot_close(link, slot);
 		return;
 	}
-	slot->stream->open = true;
-	slot->stream->ops->opened(slot->stream, frame->payload.data, frame->payload.size);
+	stream->open = true;
+	stream->ops->opened(stream, frame->payload.data, frame->payload.size);
 }
 
-// ERROR answers the opening of a stream; CLOSED ends one, asked for or not.
-static int stream_ended(struct link *link, const struct frame *frame)
+// ERROR answers the opening of a stream. CLOSED ends one: asked for, or not; then CLOSE answers it,
+// unless one is on its way.
+static int stream_ended(struct link *link, struct link_slot *slot, const struct frame *frame)
 {
-	struct stream *stream = link->slots[frame->header.stream].stream;
+	struct stream *stream = slot->stream;
 	enum mqp_code code;
 	struct fields fields;
 
 	if (fields_read(frame->payload.data, frame->payload.size, &fields))
 		return -EBADMSG;
 	code = (enum mqp_code)fields_int(&fields, FIELD_CODE, MQP_NOT_FOUND);
+	if (frame->header.type == FRAME_CLOSED && !slot->closing)
+		slot_close(link, slot);
+	slot_free(link, slot);
 	if (stream)
 		stream_unlink(stream);
-	slot_give(link, frame->header.stream);
 	if (stream)
 		stream->ops->ended(stream, code,
 				   (uint32_t)fields_int(&fields, FIELD_RETRY_AFTER_MS, 0));
@@ -400,26 +418,27 @@ static int stream_payload(struct link *link, struct stream *stream, const struct
 
 static int stream_frame(struct link *link, const struct frame *frame)
 {
-	uint32_t id = frame->header.stream;
+	struct link_slot *slot = slot_find(link, frame->header.stream);
 
-	if (id >= link->slot_count || !link->slots[id].used)
-		return -EBADMSG;
+	// Late for a stream that has ended; for one that never was it is a fault.
+	if (!slot)
+		return frame->header.stream < link->next_id ? 0 : -EBADMSG;
 	switch (frame->header.type) {
 	case FRAME_TOPIC_OPENED:
 	case FRAME_SUBSCRIBED:
-		if (link->slots[id].opened)
+		if (slot->opened)
 			return -EBADMSG;
-		stream_opened(link, frame);
+		stream_opened(link, slot, frame);
 		return 0;
 	case FRAME_ERROR:
-	case FRAME_CLOSED: return stream_ended(link, frame);
+	case FRAME_CLOSED: return stream_ended(link, slot, frame);
 	case FRAME_THROTTLE: client_count(link->client, MQP_STAT_THROTTLES, 1); return 0;
 	default: break;
 	}
-	if (!link->slots[id].opened)
+	if (!slot->opened)
 		return -EBADMSG;
-	// Nobody wants what comes for a stream that was left.
-	return link->slots[id].stream ? stream_payload(link, link->slots[id].stream, frame) : 0;
+	// What comes for a stream that was left has no receiver.
+	return slot->stream ? stream_payload(link, slot->stream, frame) : 0;
 }
 
 // ---- Frames of the connection ----------------------------------------------------------------

@@ -61,7 +61,9 @@ size_t link_output_bytes(const struct link *link);
 uint32_t link_max_frame(const struct link *link);
 bool link_has_codec(const struct link *link, enum mqp_compression compression);
 
-// Sends OPEN_TOPIC or SUBSCRIBE with one text field; the stream gets its id. -ENOMEM.
+// Sends OPEN_TOPIC or SUBSCRIBE with one text field; the stream gets its id, which no stream of
+// this link had before. -ENOMEM: the link ends at the next flush; -EAGAIN: it has no more ids and
+// leaves.
 int link_open(struct link *link, struct stream *stream, unsigned type, unsigned tag,
 	      const char *name);
 void link_leave_stream(struct stream *stream); // CLOSE is sent; nothing more is reported to it

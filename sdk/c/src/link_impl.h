@@ -1,6 +1,7 @@
 // A link inside: shared by link.c (frames, streams) and handshake.c (connecting, authentication).
 #pragma once
 
+#include "core/base/map.h"
 #include "core/net/framer.h"
 #include "core/wire/fields.h"
 #include "sdk/c/src/client.h"
@@ -16,12 +17,13 @@ enum link_state {
 	LINK_ENDED,
 };
 
-// A stream id. It is used until CLOSED (or ERROR) has come, also when nobody wants the stream.
+// A stream id from its OPEN_TOPIC or SUBSCRIBE until CLOSED (or ERROR) has come, also when the
+// stream was left. No id is used twice, so what comes late for one is never taken for another's.
 struct link_slot {
-	struct stream *stream; // NULL: free, or left
-	bool used;
+	struct map_node node;  // member of link->slots, by stream id
+	struct stream *stream; // NULL: left
 	bool opened;
-	uint32_t next_free;
+	bool closing; // CLOSE is sent
 };
 
 struct link {
@@ -45,10 +47,8 @@ struct link {
 	struct scram_client scram;
 	uint8_t binding[TRANSPORT_BINDING_ROOM];
 
-	struct link_slot *slots; // by id; [0] is not used
-	uint32_t slot_count;
-	uint32_t slot_room;
-	uint32_t free_slot; // 0: none
+	struct map slots; // of struct link_slot
+	uint32_t next_id; // of a stream; ids rise
 	struct list streams;
 
 	uint64_t granted;

@@ -326,10 +326,16 @@ static void topic_opened(struct stream *stream, const uint8_t *payload, size_t s
 	producer_send(producer);
 }
 
-// Everything at the proxy may be stored: it is the first to be sent again.
+// Ends the attempt of everything at the proxy. When the connection is lost, it may be stored. When
+// only the stream has ended, the proxy has answered whatever it took before it said so: what is
+// left is certainly not stored. Either way it is the first to be sent again.
 static void producer_lose(struct mqp_producer *producer, enum mqp_code code)
 {
-	struct lane_verdict lost = {.outcome = MQP_OUTCOME_UNKNOWN, .code = code};
+	bool certain = code != MQP_CONNECTION_LOST && code != MQP_OK;
+	struct lane_verdict lost = {
+		.outcome = certain ? MQP_OUTCOME_REJECTED : MQP_OUTCOME_UNKNOWN,
+		.code = certain ? code : MQP_CONNECTION_LOST,
+	};
 	struct lane_batch *batch;
 
 	while ((batch = lane_last_sent(&producer->acked))) {
@@ -348,7 +354,7 @@ static void topic_ended(struct stream *stream, enum mqp_code code, uint32_t retr
 	uint32_t wait_ms = producer->reopen_wait_ms ? producer->reopen_wait_ms : REOPEN_MIN_MS;
 
 	list_unlink(&producer->hunger.node);
-	producer_lose(producer, MQP_CONNECTION_LOST);
+	producer_lose(producer, code);
 	producer_set_open(producer, false, code);
 	if (code == MQP_CONNECTION_LOST) {
 		producer_arm(producer);
