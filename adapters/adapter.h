@@ -143,6 +143,7 @@ struct settle {
 	uint32_t partition;
 	uint32_t attempt;
 	uint32_t delay_ms; // NACK
+	uint32_t number;   // of the first one's delivery, for the dispatch engine alone
 	uint8_t verb;      // enum settle_verb
 	uint16_t code; // out: CODE_OK or CODE_STALE (some were not open), known when source_settle
 		       // returns

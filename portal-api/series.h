@@ -21,7 +21,9 @@
 	ROW(ACKED, "consume", "acked")                                                             \
 	ROW(NACKED, "consume", "nacked")                                                           \
 	ROW(REJECTED, "consume", "rejected")                                                       \
+	ROW(RELEASED, "consume", "released")                                                       \
 	ROW(TIMEOUTS, "consume", "timeouts")                                                       \
+	ROW(LOST, "consume", "lost")                                                               \
 	ROW(DEAD, "consume", "dead")
 
 #define SERIES_ENUM(id, part, name) SERIES_##id,

@@ -4,6 +4,9 @@
 // Reading happens in turns (fair.h); writing once a round. The connection stops being read while
 // more than limits.output bytes of replies wait for it, so what one client can make us hold is
 // bounded.
+//
+// What a peer has sent counts also when it has died since, or does not read: what it settled, and
+// what it had begun. So a connection that cannot be written any more is read to its end first.
 
 #include "proxy/conn.h"
 
@@ -14,9 +17,11 @@
 #include "proxy/subscription.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define LINGER_READ 65536
+#define LINGER_READ   65536
+#define LAST_WORDS_NS S_NS // for reading what has come already
 
 static void on_io(struct loop_io *io, unsigned events);
 static void on_timer(struct loop_timer *timer);
@@ -122,6 +127,13 @@ static void say_goodbye(struct conn *conn, enum code code, const char *text)
 		read += (size_t)n;
 }
 
+// By the peer's doing, or the network's.
+static bool is_lost(enum code code)
+{
+	return code == CODE_OK || code == CODE_PROTOCOL || code == CODE_CORRUPT ||
+	       code == CODE_TIMEOUT;
+}
+
 void conn_close(struct conn *conn, enum code code, const char *text)
 {
 	struct worker *worker = conn->worker;
@@ -131,6 +143,7 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 		return;
 	log_info(&log, "CONN-CLOSE", "closed: %s%s%s", code_name(code), text ? ", " : "",
 		 text ? text : "");
+	conn->ended_by_us |= !is_lost(code);
 	stream_free_all(conn);
 	produce_detach_all(conn);
 	fair_remove(queue_of(conn), &conn->turn);
@@ -204,6 +217,28 @@ static void output_left(struct conn *conn)
 		subscription_feed_all(conn);
 }
 
+// It is not written any more. What has come from it by now is read, then it is closed.
+static void end_after_reading(struct conn *conn, enum code code, const char *text)
+{
+	int received;
+
+	if (conn->state < CONN_READY || conn->last_words) {
+		conn_close(conn, code, text);
+		return;
+	}
+	if (ioctl(conn->transport.fd, FIONREAD, &received) < 0)
+		received = 0;
+	conn->last_words = true;
+	conn->last_left = (size_t)received;
+	conn->end_code = code;
+	conn->end_text = text;
+	outq_deinit(&conn->out);
+	count_output(conn);
+	conn->blocked = false;
+	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + LAST_WORDS_NS);
+	worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+}
+
 static void on_flush(struct loop_task *task)
 {
 	struct conn *conn = CONTAINER_OF(task, struct conn, flush);
@@ -218,7 +253,7 @@ static void on_flush(struct loop_task *task)
 	}
 	r = outq_flush(&conn->out, &conn->transport);
 	if (r < 0 && r != -EAGAIN) {
-		conn_close(conn, CODE_OK, "the peer is gone");
+		end_after_reading(conn, CODE_OK, "the peer is gone");
 		return;
 	}
 	if (conn->out.bytes < before || r == 0)
@@ -235,8 +270,10 @@ static void on_flush(struct loop_task *task)
 
 static void out_of_memory(struct conn *conn)
 {
-	if (conn->state != CONN_CLOSED)
-		conn_close(conn, CODE_OK, "out of memory");
+	if (conn->state == CONN_CLOSED)
+		return;
+	conn->ended_by_us = true;
+	conn_close(conn, CODE_OK, "out of memory");
 }
 
 uint8_t *conn_frame(struct conn *conn, uint32_t payload_size)
@@ -252,7 +289,11 @@ uint8_t *conn_frame(struct conn *conn, uint32_t payload_size)
 
 static void sent(struct conn *conn)
 {
+	if (conn->last_words)
+		outq_deinit(&conn->out);
 	count_output(conn);
+	if (conn->last_words)
+		return;
 	if (conn->out.bytes > conn->worker->limits.output)
 		conn->blocked = true;
 	flush_later(conn);
@@ -451,6 +492,11 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 	}
 	if (conn->state == CONN_CLOSED)
 		return done;
+	if (conn->last_words && (done < most || done >= conn->last_left)) {
+		conn_close(conn, conn->end_code, conn->end_text);
+		return done;
+	}
+	conn->last_left -= conn->last_words ? done : 0;
 	if (r <= 0 && r != -EAGAIN && !conn->blocked && done < most)
 		read_failed(conn, r);
 	else
@@ -496,13 +542,20 @@ static void on_timer(struct loop_timer *timer)
 		conn_close(conn, CODE_TIMEOUT, "not authenticated in time");
 		return;
 	}
+	if (conn->last_words) {
+		conn_close(conn, conn->end_code, conn->end_text);
+		return;
+	}
 	if (!session_key_usable(conn->key)) {
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key has expired");
 		return;
 	}
 	if (now_ns >= conn->heard_ns + 2 * keepalive_ns ||
 	    (conn->out.bytes && now_ns >= conn->written_ns + stalled_ns)) {
-		conn_close(conn, CODE_TIMEOUT, "the peer does not answer");
+		if (conn->blocked)
+			end_after_reading(conn, CODE_TIMEOUT, "the peer does not read");
+		else
+			conn_close(conn, CODE_TIMEOUT, "the peer does not answer");
 		return;
 	}
 	if (now_ns >= conn->heard_ns + keepalive_ns && !conn->pinged) {

@@ -54,6 +54,7 @@ struct conn {
 	uint32_t unstopped; // subscriptions of a leaving connection that still have deliveries out
 	uint32_t closing;   // streams whose CLOSED waits for answers
 	uint32_t codecs;    // bits, agreed upon
+	uint32_t features;  // bits, agreed upon
 	uint64_t connected_ns, heard_ns,
 		written_ns; // written: last progress, or the output was empty
 	int64_t connected_ms;
@@ -61,6 +62,12 @@ struct conn {
 	size_t counted;                       // bytes of output in worker->memory
 	uint8_t state;                        // enum conn_state
 	bool flush_due, pinged, tls, blocked; // blocked: not read because its replies are not read
+	bool last_words;  // nothing more is written; it is closed for end_text when last_left is
+			  // read
+	size_t last_left; // bytes
+	bool ended_by_us; // with CLOSED: not by the peer's or the network's doing
+	enum code end_code;
+	const char *end_text;
 };
 
 int conn_new(struct worker *worker, int fd,

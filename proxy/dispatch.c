@@ -82,7 +82,8 @@ void dispatch_consumer_changed(struct dispatch *dispatch, struct dispatch_consum
 {
 	uint64_t messages = left(consumer->credit_messages, consumer->given_messages);
 	uint64_t bytes = left(consumer->credit_bytes, consumer->given_bytes);
-	bool ready = messages && bytes && !consumer->blocked && eligible(dispatch, consumer);
+	bool ready = messages && bytes && !consumer->blocked && !consumer->alone &&
+		     !consumer->silent && eligible(dispatch, consumer);
 
 	dispatch->offer_messages -= consumer->offer_messages;
 	dispatch->offer_bytes -= consumer->offer_bytes;
@@ -99,11 +100,12 @@ void dispatch_consumer_changed(struct dispatch *dispatch, struct dispatch_consum
 	}
 }
 
-int dispatch_join(struct dispatch *dispatch, struct dispatch_consumer *consumer)
+int dispatch_join(struct dispatch *dispatch, struct dispatch_consumer *consumer, bool tells_begun,
+		  uint64_t now_ns)
 {
 	if (dispatch->policy.mode == GROUP_EXCLUSIVE && !list_empty(&dispatch->consumers))
 		return DISPATCH_E_IN_USE;
-	*consumer = (struct dispatch_consumer){0};
+	*consumer = (struct dispatch_consumer){.tells_begun = tells_begun, .heard_ns = now_ns};
 	list_init(&consumer->ready);
 	list_push_back(&dispatch->consumers, &consumer->all);
 	return 0;
@@ -146,7 +148,8 @@ static int partition_reserve(struct dispatch *dispatch, uint32_t partition)
 	grown = realloc(dispatch->partitions, (partition + 1) * sizeof *grown);
 	if (!grown)
 		return -ENOMEM;
-	memset(grown + count, 0, (partition + 1 - count) * sizeof *grown);
+	for (uint32_t i = count; i <= partition; ++i)
+		grown[i] = (struct dispatch_partition){.released_from = UINT64_MAX};
 	dispatch->partitions = grown;
 	dispatch->partition_count = partition + 1;
 	return 0;
@@ -164,6 +167,36 @@ static size_t fit(const struct dispatch_consumer *consumer, const struct deliver
 		return 1;
 	for (; n < count && deliveries[n].size <= bytes && bytes; ++n)
 		bytes -= deliveries[n].size;
+	return n;
+}
+
+static uint32_t flags_of(const struct dispatch *dispatch, const struct delivery *delivery)
+{
+	const struct flight *flight = flight_map_find(
+		&dispatch->partitions[delivery->partition].flights, delivery->offset);
+
+	if (!flight || !flight->suspect)
+		return 0;
+	return DISPATCH_FLAG_SUSPECT |
+	       (dispatch_is_last(dispatch, delivery->attempt) ? DISPATCH_FLAG_LAST : 0);
+}
+
+// How many of the first deliveries may go to the consumer in one piece: all with the same flags. A
+// suspect goes to a consumer that does not tell what it begins only when that holds nothing, and
+// alone.
+static size_t same_flags(const struct dispatch *dispatch, const struct dispatch_consumer *consumer,
+			 const struct delivery *deliveries, size_t count, uint32_t *ret_flags)
+{
+	size_t n = 1;
+
+	*ret_flags = 0;
+	if (count == 0 || dispatch->suspects == 0)
+		return count;
+	*ret_flags = flags_of(dispatch, deliveries);
+	if (*ret_flags && !consumer->tells_begun)
+		return consumer->in_flight == 0;
+	while (n < count && flags_of(dispatch, &deliveries[n]) == *ret_flags)
+		++n;
 	return n;
 }
 
@@ -186,11 +219,13 @@ static size_t own(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		flight->state = FLIGHT_OWNED;
 		flight->consumer = consumer;
 		flight->attempt = delivery->attempt;
+		flight->number = consumer->given_messages + i + 1;
+		flight->timed = !consumer->tells_begun;
 		flight->deadline_ns = deadline_ns;
 		dispatch_slot_add(dispatch, flight, now_ns);
 		consumer->given_bytes += delivery->size;
 		dispatch->counters.delivered_bytes += delivery->size;
-		dispatch->counters.redelivered += delivery->attempt > 1;
+		dispatch->counters.redelivered += delivery->attempt > 1 || flight->suspect;
 	}
 	return count;
 }
@@ -204,9 +239,11 @@ static size_t hand_share(struct dispatch *dispatch, const struct delivery *deliv
 			LIST_ENTRY(dispatch->ready.next, struct dispatch_consumer, ready);
 		size_t n, passed;
 		uint64_t retry_ns = 0;
+		uint32_t flags;
 
 		n = fit(consumer, deliveries,
 			MIN(share, left(consumer->credit_messages, consumer->given_messages)));
+		n = same_flags(dispatch, consumer, deliveries, n, &flags);
 		if (n == 0) {
 			consumer->blocked = true;
 			dispatch_consumer_changed(dispatch, consumer);
@@ -220,12 +257,13 @@ static size_t hand_share(struct dispatch *dispatch, const struct delivery *deliv
 			return 0;
 		consumer->given_messages += n;
 		consumer->in_flight += (uint32_t)n;
+		consumer->alone = flags && !consumer->tells_begun;
 		dispatch->owned += (uint32_t)n;
 		dispatch->counters.delivered_messages += n;
 		list_unlink(&consumer->ready);
 		list_push_back(&dispatch->ready, &consumer->ready);
 		dispatch_consumer_changed(dispatch, consumer);
-		dispatch->ops->deliver(dispatch->ctx, consumer, deliveries, n);
+		dispatch->ops->deliver(dispatch->ctx, consumer, deliveries, n, flags);
 		return n;
 	}
 	return 0;
@@ -345,6 +383,8 @@ static void answer_drains(struct dispatch *dispatch, uint64_t now_ns)
 
 void dispatch_run(struct dispatch *dispatch, uint64_t now_ns)
 {
+	if (dispatch->any_released)
+		dispatch_give_back_above(dispatch);
 	hand_pending(dispatch, now_ns);
 	update_demand(dispatch);
 	if (dispatch->draining) {
@@ -389,10 +429,9 @@ static bool must_bury(const struct dispatch *dispatch, const struct delivery *de
 		return true;
 	flight = flight_map_find(&dispatch->partitions[delivery->partition].flights,
 				 delivery->offset);
-	return flight && flight->state != FLIGHT_OWNED;
+	return flight && (flight->state == FLIGHT_DOOMED || flight->state == FLIGHT_BURIED);
 }
 
-// Out of memory: the source keeps what cannot be held here.
 void dispatch_give_back(struct dispatch *dispatch, const struct delivery *deliveries, size_t count)
 {
 	for (size_t i = 0; i < count; ++i) {
@@ -405,6 +444,27 @@ void dispatch_give_back(struct dispatch *dispatch, const struct delivery *delive
 
 		dispatch->ops->settle(dispatch->ctx, &settle, 1, NULL);
 	}
+}
+
+void dispatch_give_back_above(struct dispatch *dispatch)
+{
+	size_t mask = dispatch->pending_room - 1, kept = 0;
+
+	for (size_t i = 0; i < dispatch->pending_count; ++i) {
+		struct delivery *delivery = &dispatch->pending[(dispatch->pending_head + i) & mask];
+
+		if (delivery->offset < dispatch->partitions[delivery->partition].released_from) {
+			dispatch->pending[(dispatch->pending_head + kept++) & mask] = *delivery;
+			continue;
+		}
+		dispatch_give_back(dispatch, delivery, 1);
+		dispatch->pending_bytes -= delivery->size;
+		buf_unref(delivery->buf);
+	}
+	dispatch->pending_count = kept;
+	for (uint32_t i = 0; i < dispatch->partition_count; ++i)
+		dispatch->partitions[i].released_from = UINT64_MAX;
+	dispatch->any_released = false;
 }
 
 static void hand_or_keep(struct dispatch *dispatch, const struct delivery *deliveries, size_t count,
@@ -482,6 +542,7 @@ void dispatch_reset(struct dispatch *dispatch)
 
 		consumer->in_flight = 0;
 		consumer->blocked = false;
+		consumer->alone = false;
 		dispatch_consumer_changed(dispatch, consumer);
 	}
 	memset(dispatch->slots, 0, sizeof dispatch->slots);
@@ -489,6 +550,7 @@ void dispatch_reset(struct dispatch *dispatch)
 	dispatch->owned = 0;
 	dispatch->doomed = 0;
 	dispatch->buried = 0;
+	dispatch->suspects = 0;
 	dispatch->asked_messages = 0;
 	dispatch->asked_bytes = 0;
 	dispatch->asked_rejected = 0;

@@ -28,6 +28,20 @@ struct dispatch_policy {
 	bool dead_letter; // there is a dead-letter topic
 };
 
+// A consumer that tells what it begins: what it said, by when. One entry for all of a sixteenth of
+// the visibility timeout; all entries reach back one visibility timeout.
+#define DISPATCH_TOLD 18
+struct dispatch_told {
+	uint64_t begun;
+	uint64_t first_ns, last_ns; // of what the entry stands for
+};
+
+// Why a consumer leaves, and so what becomes of what it held.
+enum dispatch_leave {
+	DISPATCH_LOST,  // by its own doing or the network's: it may have died of what had begun
+	DISPATCH_ENDED, // by ours: nothing counts
+};
+
 // Embedded in its owner. Totals count since it was added.
 struct dispatch_consumer {
 	struct list all, ready; // members of the engine's lists
@@ -37,18 +51,32 @@ struct dispatch_consumer {
 	uint32_t in_flight;
 	uint64_t drain_until_ns;              // answered then at the latest
 	uint64_t offer_messages, offer_bytes; // its part of the group's demand
-	bool blocked; // the next message is larger than what is left of its bytes
+	bool blocked;      // the next message has to wait until it holds nothing: for its size, or
+			   // because it is a suspect and the consumer does not tell what it begins
+	bool tells_begun;  // else all that was delivered counts as begun
+	bool alone;        // holds a suspect and gets nothing beside it
+	bool silent;       // given up; its owner has been told
+	uint64_t begun;    // deliveries up to this number may have begun; they are numbered from 1
+	uint64_t heard_ns; // the last frame of the subscription
+	uint32_t told_at;  // the newest of
+	struct dispatch_told told[DISPATCH_TOLD];
 };
 
 struct dispatch_counters {
 	uint64_t delivered_messages, delivered_bytes, redelivered, acked, nacked, rejected,
-		released, timeouts, dead;
+		released, timeouts, lost, dead;
 };
+
+enum { DISPATCH_FLAG_SUSPECT = 1, DISPATCH_FLAG_LAST = 2 }; // the bits of the wire
 
 struct dispatch_ops {
 	// The consumer's share. Whoever keeps a record beyond the call takes a reference.
+	// `flags` are those of each of them.
 	void (*deliver)(void *ctx, struct dispatch_consumer *consumer,
-			const struct delivery *deliveries, size_t count);
+			const struct delivery *deliveries, size_t count, uint32_t flags);
+	// Nothing was heard of it for too long: it holds nothing any more and gets nothing. Its
+	// owner lets it leave soon.
+	void (*silent)(void *ctx, struct dispatch_consumer *consumer);
 	void (*drained)(void *ctx, struct dispatch_consumer *consumer, uint64_t number);
 	// For the source. With a request: one notice when all of them are durable.
 	void (*settle)(void *ctx, struct settle *settles, size_t count, void *request);
@@ -77,8 +105,15 @@ uint32_t dispatch_in_flight(const struct dispatch *dispatch); // handed out and 
 
 // Positive DISPATCH_E_IN_USE: an exclusive group has its consumer.
 enum { DISPATCH_E_IN_USE = 1 };
-int dispatch_join(struct dispatch *dispatch, struct dispatch_consumer *consumer);
-void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consumer, uint64_t now_ns);
+int dispatch_join(struct dispatch *dispatch, struct dispatch_consumer *consumer, bool tells_begun,
+		  uint64_t now_ns);
+void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+		    enum dispatch_leave why, uint64_t now_ns);
+
+// A frame of the consumer's subscription: it lives, and up to `begun` deliveries may have begun.
+// The number is not above what it was given; a lower one than before says nothing.
+void dispatch_heard(struct dispatch *dispatch, struct dispatch_consumer *consumer, uint64_t begun,
+		    uint64_t now_ns);
 
 // Totals never fall. A drain number above the one before asks for what is ready, then gives the
 // rest of the credit back.

@@ -1,5 +1,5 @@
-// Takes deliveries back: settles of consumers, timeouts, leaving consumers, and the way to the
-// dead-letter topic.
+// Takes deliveries back that consumers settle, and the way to the dead-letter topic. What is taken
+// from consumers without their word is in dispatch_lost.c.
 //
 // The proxy keeps no bodies: a message that shall become a dead letter is settled NACK without
 // delay and its offset stays here as DOOMED; the source hands it out once more (what is due again
@@ -52,7 +52,7 @@ void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns)
 }
 
 // The first slot after `now` that has entries. Every slot up to `now` is empty.
-static void find_next_slot(struct dispatch *dispatch, uint64_t now)
+void dispatch_find_next_slot(struct dispatch *dispatch, uint64_t now)
 {
 	for (uint64_t slot = now + 1; slot < now + DISPATCH_SLOTS; ++slot) {
 		if (dispatch->slots[slot & (DISPATCH_SLOTS - 1)]) {
@@ -65,7 +65,7 @@ static void find_next_slot(struct dispatch *dispatch, uint64_t now)
 
 // ---- settles on their way to the source
 
-static void out_send(struct dispatch *dispatch, void *request)
+void dispatch_out_send(struct dispatch *dispatch, void *request)
 {
 	size_t count = dispatch->out_count;
 
@@ -86,7 +86,7 @@ static void out_add(struct dispatch *dispatch, uint32_t partition, const struct 
 		return;
 	}
 	if (dispatch->out_count == DISPATCH_OUT)
-		out_send(dispatch, request);
+		dispatch_out_send(dispatch, request);
 	dispatch->out[dispatch->out_count++] =
 		(struct settle){.epoch = dispatch->partitions[partition].epoch,
 				.offset = flight->offset,
@@ -103,15 +103,34 @@ void dispatch_disown(struct dispatch *dispatch, struct flight *flight)
 {
 	slot_remove(dispatch, flight);
 	--dispatch->owned;
-	if (--flight->consumer->in_flight == 0 && flight->consumer->blocked) {
+	if (--flight->consumer->in_flight == 0 &&
+	    (flight->consumer->blocked || flight->consumer->alone)) {
 		flight->consumer->blocked = false;
+		flight->consumer->alone = false;
 		dispatch_consumer_changed(dispatch, flight->consumer);
 	}
+}
+
+static void unmark(struct dispatch *dispatch, struct flight *flight)
+{
+	dispatch->suspects -= flight->suspect;
+	flight->suspect = false;
+}
+
+// In nobody's hands and not settled for good: only a suspect is remembered.
+static void leave_open(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
+{
+	flight->consumer = NULL;
+	if (flight->suspect)
+		flight->state = FLIGHT_SUSPECT;
+	else
+		flight_map_remove(&dispatch->partitions[partition].flights, flight);
 }
 
 static void doom(struct dispatch *dispatch, struct flight *flight, enum dispatch_reason reason,
 		 void *request)
 {
+	unmark(dispatch, flight);
 	flight->state = FLIGHT_DOOMED;
 	flight->consumer = NULL;
 	flight->reason = (uint8_t)reason;
@@ -119,9 +138,8 @@ static void doom(struct dispatch *dispatch, struct flight *flight, enum dispatch
 	++dispatch->doomed;
 }
 
-// An attempt that has failed: comes again after the delay, or was the last one.
-static void fail(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
-		 uint32_t delay_ms, void *request)
+void dispatch_fail(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		   uint32_t delay_ms, void *request)
 {
 	bool last = dispatch_is_last(dispatch, flight->attempt);
 
@@ -130,10 +148,22 @@ static void fail(struct dispatch *dispatch, uint32_t partition, struct flight *f
 	if (last)
 		doom(dispatch, flight, DISPATCH_ATTEMPTS, NULL);
 	else
-		flight_map_remove(&dispatch->partitions[partition].flights, flight);
+		leave_open(dispatch, partition, flight);
 }
 
-static uint32_t scheduled_delay_ms(const struct dispatch_policy *policy, uint32_t attempt)
+void dispatch_release(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		      void *request)
+{
+	uint64_t *from = &dispatch->partitions[partition].released_from;
+
+	*from = MIN(*from, flight->offset);
+	dispatch->any_released = true;
+	out_add(dispatch, partition, flight, SETTLE_RELEASE, 0, request);
+	dispatch_disown(dispatch, flight);
+	leave_open(dispatch, partition, flight);
+}
+
+uint32_t dispatch_scheduled_delay_ms(const struct dispatch_policy *policy, uint32_t attempt)
 {
 	uint64_t delay_ms = policy->retry_delay_ms;
 
@@ -142,9 +172,13 @@ static uint32_t scheduled_delay_ms(const struct dispatch_policy *policy, uint32_
 	return (uint32_t)MIN(delay_ms, MAX(policy->retry_delay_ms, policy->retry_delay_max_ms));
 }
 
+// What has not begun has no end of its time that could be moved.
 static void extend(struct dispatch *dispatch, struct flight *flight, uint32_t ms, uint64_t now_ns)
 {
+	if (!dispatch_has_begun(flight))
+		return;
 	slot_remove(dispatch, flight);
+	flight->timed = true;
 	flight->deadline_ns = now_ns + MIN(ms, DISPATCH_EXTEND_MAX_MS) * MS_NS;
 	dispatch_slot_add(dispatch, flight, now_ns);
 }
@@ -160,13 +194,14 @@ static void take_back(struct dispatch *dispatch, const struct settle *settle, st
 		++dispatch->counters.acked;
 		out_add(dispatch, settle->partition, flight, SETTLE_ACK, 0, request);
 		dispatch_disown(dispatch, flight);
+		unmark(dispatch, flight);
 		flight_map_remove(flights, flight);
 		return;
 	case SETTLE_NACK:
 		++dispatch->counters.nacked;
 		if (delay_ms == NACK_BY_SCHEDULE)
-			delay_ms = scheduled_delay_ms(&dispatch->policy, flight->attempt);
-		fail(dispatch, settle->partition, flight, delay_ms, request);
+			delay_ms = dispatch_scheduled_delay_ms(&dispatch->policy, flight->attempt);
+		dispatch_fail(dispatch, settle->partition, flight, delay_ms, request);
 		return;
 	case SETTLE_EXTEND: extend(dispatch, flight, delay_ms, now_ns); return;
 	case SETTLE_REJECT:
@@ -177,11 +212,19 @@ static void take_back(struct dispatch *dispatch, const struct settle *settle, st
 		return;
 	case SETTLE_RELEASE:
 		++dispatch->counters.released;
-		out_add(dispatch, settle->partition, flight, SETTLE_RELEASE, 0, request);
-		dispatch_disown(dispatch, flight);
-		flight_map_remove(flights, flight);
+		dispatch_release(dispatch, settle->partition, flight, request);
 		return;
 	}
+}
+
+// The receipt is of this very delivery. A released message keeps its attempt, so a consumer that
+// tells what it begins names the number, too.
+static bool receipt_fits(const struct flight *flight, const struct dispatch_consumer *consumer,
+			 const struct settle *settle, uint32_t i)
+{
+	return flight && flight->state == FLIGHT_OWNED && flight->consumer == consumer &&
+	       flight->attempt == settle->attempt &&
+	       (!consumer->tells_begun || (uint32_t)flight->number == settle->number + i);
 }
 
 // One entry of a SETTLE frame. What a hostile count can cost is bounded by `misses`.
@@ -204,8 +247,7 @@ static void settle_run(struct dispatch *dispatch, struct dispatch_consumer *cons
 	for (uint32_t i = 0; i < settle->count && *misses; ++i) {
 		struct flight *flight = flight_map_find(&partition->flights, settle->offset + i);
 
-		if (!flight || flight->state != FLIGHT_OWNED || flight->consumer != consumer ||
-		    flight->attempt != settle->attempt) {
+		if (!receipt_fits(flight, consumer, settle, i)) {
 			--*misses;
 			continue;
 		}
@@ -221,85 +263,15 @@ size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *cons
 {
 	size_t misses = consumer->in_flight + SPARE_MISSES, rejected = 0;
 
+	consumer->heard_ns = now_ns;
 	for (size_t i = 0; i < count; ++i) {
 		settle_run(dispatch, consumer, &settles[i], request, now_ns, &misses);
 		if (settles[i].verb == SETTLE_REJECT)
 			rejected += settles[i].settled;
 	}
-	out_send(dispatch, request);
+	dispatch_out_send(dispatch, request);
 	dispatch_run(dispatch, now_ns);
 	return rejected;
-}
-
-// ---- leaving and timeouts
-
-// Settles every entry of the consumer (NULL: of any) whose deadline is not after `until_ns` as
-// failed. Returns how many. A removal moves later entries down, so the slot is looked at again; one
-// that wraps round the end may be looked at twice, which is harmless.
-static size_t fail_all(struct dispatch *dispatch, const struct dispatch_consumer *consumer,
-		       uint64_t until_ns)
-{
-	size_t failed = 0;
-
-	for (uint32_t i = 0; i < dispatch->partition_count; ++i) {
-		struct flight_map *flights = &dispatch->partitions[i].flights;
-
-		for (size_t k = 0; k < flights->room;) {
-			struct flight *flight = &flights->slots[k];
-
-			if (flight->state != FLIGHT_OWNED || flight->deadline_ns > until_ns ||
-			    (consumer && flight->consumer != consumer)) {
-				++k;
-				continue;
-			}
-			fail(dispatch, i, flight, 0, NULL);
-			++failed;
-		}
-	}
-	return failed;
-}
-
-void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consumer, uint64_t now_ns)
-{
-	if (consumer->in_flight)
-		fail_all(dispatch, consumer, UINT64_MAX);
-	if (consumer->drain != consumer->drained)
-		--dispatch->draining;
-	consumer->credit_messages = 0;
-	dispatch_consumer_changed(dispatch, consumer);
-	list_unlink(&consumer->all);
-	if (dispatch->policy.mode == GROUP_FAILOVER && !list_empty(&dispatch->consumers))
-		dispatch_consumer_changed(dispatch, LIST_ENTRY(dispatch->consumers.next,
-							       struct dispatch_consumer, all));
-	out_send(dispatch, NULL);
-	dispatch_run(dispatch, now_ns);
-}
-
-static void expire(struct dispatch *dispatch, uint64_t now_ns)
-{
-	uint64_t now = now_ns / dispatch->slot_ns;
-	bool any = false;
-
-	if (dispatch->slot_next > now)
-		return;
-	for (uint64_t slot = dispatch->slot_next;
-	     slot <= now && slot < dispatch->slot_next + DISPATCH_SLOTS; ++slot)
-		any |= dispatch->slots[slot & (DISPATCH_SLOTS - 1)] > 0;
-	if (any) {
-		dispatch->counters.timeouts += fail_all(dispatch, NULL, now_ns);
-		dispatch_slots_rebuild(dispatch, now_ns);
-		out_send(dispatch, NULL);
-	} else {
-		find_next_slot(dispatch, now);
-	}
-}
-
-void dispatch_tick(struct dispatch *dispatch, uint64_t now_ns)
-{
-	if (dispatch->charge_again_ns && now_ns >= dispatch->charge_again_ns)
-		dispatch->charge_again_ns = 0;
-	expire(dispatch, now_ns);
-	dispatch_run(dispatch, now_ns);
 }
 
 // ---- dead letters
@@ -312,7 +284,7 @@ static void burial_end(struct dispatch *dispatch, uint32_t partition, struct fli
 	out_add(dispatch, partition, flight, SETTLE_ACK, 0, request);
 	flight_map_remove(&dispatch->partitions[partition].flights, flight);
 	--dispatch->buried;
-	out_send(dispatch, request);
+	dispatch_out_send(dispatch, request);
 	if (request)
 		dispatch->ops->unhold(dispatch->ctx, request, false);
 }
@@ -334,6 +306,7 @@ void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery)
 		return; // the copy is on its way already
 	if (flight->state == FLIGHT_OWNED)
 		dispatch_disown(dispatch, flight);
+	unmark(dispatch, flight);
 	if (flight->state == FLIGHT_DOOMED) {
 		attempts = flight->attempt;
 		--dispatch->doomed;

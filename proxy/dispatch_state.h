@@ -1,5 +1,5 @@
-// What the two halves of the dispatch engine share: dispatch.c hands out, dispatch_settle.c takes
-// back.
+// What the parts of the dispatch engine share: dispatch.c hands out, dispatch_settle.c takes back
+// what consumers settle, dispatch_lost.c what they do not.
 #pragma once
 
 #include "proxy/dispatch.h"
@@ -11,6 +11,7 @@
 struct dispatch_partition {
 	struct flight_map flights;
 	uint64_t epoch;
+	uint64_t released_from; // the lowest released since pending ones were given back; or MAX
 };
 
 struct dispatch {
@@ -28,6 +29,8 @@ struct dispatch {
 	struct dispatch_partition *partitions;
 	uint32_t partition_count;
 	uint32_t owned, doomed, buried; // entries by state
+	uint32_t suspects;              // entries with the mark
+	bool any_released;              // some partition's released_from is set
 
 	struct delivery *pending; // a ring, each entry with a reference to its buffer
 	size_t pending_head, pending_count, pending_room;
@@ -51,10 +54,25 @@ struct dispatch {
 void dispatch_consumer_changed(struct dispatch *dispatch, struct dispatch_consumer *consumer);
 void dispatch_give_back(struct dispatch *dispatch, const struct delivery *deliveries, size_t count);
 void dispatch_run(struct dispatch *dispatch, uint64_t now_ns);
+// Something was released: what waits here above it goes back to the source, too, so that it is not
+// handed out before it.
+void dispatch_give_back_above(struct dispatch *dispatch);
 
 // dispatch_settle.c
 bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt);
 void dispatch_disown(struct dispatch *dispatch, struct flight *flight); // OWNED → in no state
 void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns);
 void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns);
+void dispatch_find_next_slot(struct dispatch *dispatch, uint64_t now);
+uint32_t dispatch_scheduled_delay_ms(const struct dispatch_policy *policy, uint32_t attempt);
+// An attempt that has failed: comes again after the delay, or was the last one.
+void dispatch_fail(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		   uint32_t delay_ms, void *request);
+// Comes again at once; no attempt has ended.
+void dispatch_release(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		      void *request);
+// What its consumer told covers it.
+bool dispatch_has_begun(const struct flight *flight);
+void dispatch_out_send(struct dispatch *dispatch,
+		       void *request); // what was gathered for the source
 void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery);

@@ -292,6 +292,7 @@ struct consume_counters group_consumed(const struct group_home *home)
 					 .rejected = counters->rejected,
 					 .released = counters->released,
 					 .timeouts = counters->timeouts,
+					 .lost = counters->lost,
 					 .dead = counters->dead};
 }
 

@@ -21,10 +21,14 @@ struct member_link {
 	struct member *member;             // home; NULL: not joined, or gone
 	uint32_t requests;                 // home: settles that are not answered
 	bool left;                         // home: near has gone
+	bool ending;                       // home: `end` was posted
+	bool tells_begun;                  // the client does
+	bool lost;                         // with LEAVE: by the client's doing, or the network's
 
 	struct loop_task join, stop, leave;     // near → home
 	struct loop_task joined, stopped, gone; // home → near
 	struct loop_task closed;                // home → near: the group ends it
+	struct loop_task end;                   // home → home: from inside the engine
 
 	// With CLOSED.
 	enum code closed_code;
@@ -41,7 +45,8 @@ struct member_link {
 struct credit_letter {
 	struct loop_task task;
 	struct member_link *link;
-	uint64_t messages, bytes, drain; // totals
+	uint64_t messages, bytes, drain, begun; // totals
+	bool heard;                             // it comes from the client at this moment
 };
 
 // Goes home with the entries of a SETTLE and comes back with what became of them.
@@ -59,6 +64,7 @@ struct deliver_letter {
 	struct loop_task task;
 	struct member_link *link;
 	uint32_t count;
+	uint32_t flags; // of each of them
 	// A reference is held for each buffer that differs from the one of the entry before.
 	struct delivery deliveries[];
 };
@@ -82,6 +88,7 @@ void member_on_credit(struct loop_task *task);
 void member_on_settle(struct loop_task *task);
 void member_on_stop(struct loop_task *task);
 void member_on_leave(struct loop_task *task);
+void member_on_end(struct loop_task *task);
 
 // subscription.c, near
 void subscription_on_joined(struct loop_task *task);

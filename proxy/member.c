@@ -39,18 +39,42 @@ void members_check_stopped(struct group_home *home)
 
 // ---- what the engine wants done
 
+// The member goes when the engine has returned.
+static void end_later(struct member *member, enum code code, const char *text)
+{
+	struct member_link *link = member->link;
+
+	if (link->ending)
+		return;
+	link->ending = true;
+	link->closed_code = code;
+	link->closed_text = text;
+	++link->requests; // the link stays until then
+	loop_post(link->home->loop, &link->end);
+}
+
+static void do_silent(void *ctx, struct dispatch_consumer *consumer)
+{
+	end_later(CONTAINER_OF(consumer, struct member, consumer), CODE_TIMEOUT,
+		  "nothing was heard of the subscription for half of the visibility timeout");
+}
+
 static void do_deliver(void *ctx, struct dispatch_consumer *consumer,
-		       const struct delivery *deliveries, size_t count)
+		       const struct delivery *deliveries, size_t count, uint32_t flags)
 {
 	struct member *member = CONTAINER_OF(consumer, struct member, consumer);
 	struct deliver_letter *letter =
 		malloc(sizeof *letter + count * sizeof letter->deliveries[0]);
 	struct buf *last = NULL;
 
-	if (!letter)
-		return; // they come again when their time is over
+	if (!letter) {
+		// Both sides number deliveries by counting, so none may be left out.
+		end_later(member, CODE_OVERLOADED, "out of memory");
+		return;
+	}
 	letter->task.fn = subscription_on_deliver;
 	letter->link = member->link;
+	letter->flags = flags;
 	letter->count = (uint32_t)count;
 	memcpy(letter->deliveries, deliveries, count * sizeof *deliveries);
 	for (size_t i = 0; i < count; ++i) {
@@ -209,6 +233,7 @@ static uint64_t do_ready(void *ctx)
 }
 
 const struct dispatch_ops member_dispatch_ops = {.deliver = do_deliver,
+						 .silent = do_silent,
 						 .drained = do_drained,
 						 .settle = do_settle,
 						 .demand = do_demand,
@@ -219,7 +244,7 @@ const struct dispatch_ops member_dispatch_ops = {.deliver = do_deliver,
 
 // ---- members
 
-static void drop_member(struct member *member)
+static void drop_member(struct member *member, enum dispatch_leave why)
 {
 	struct group_home *home = member->home;
 
@@ -227,7 +252,7 @@ static void drop_member(struct member *member)
 	if (member->stopping && !member->stopped)
 		--home->stopping;
 	list_unlink(&member->in_group);
-	dispatch_leave(home->dispatch, &member->consumer, group_now_ns(home));
+	dispatch_leave(home->dispatch, &member->consumer, why, group_now_ns(home));
 	group_schedule(home);
 	free(member);
 	group_idle_later(home);
@@ -239,8 +264,17 @@ static void close_member(struct member *member, enum code code, const char *text
 
 	link->closed_code = code;
 	link->closed_text = text;
-	drop_member(member);
+	drop_member(member, DISPATCH_ENDED);
 	loop_post(link->near->loop, &link->closed);
+}
+
+void member_on_end(struct loop_task *task)
+{
+	struct member_link *link = CONTAINER_OF(task, struct member_link, end);
+
+	if (link->member)
+		close_member(link->member, link->closed_code, link->closed_text);
+	request_over(link);
 }
 
 void members_end(struct group_home *home, enum code code, const char *text)
@@ -266,7 +300,7 @@ static enum code join(struct group_home *home, struct member_link *link, const c
 	member = calloc(1, sizeof *member);
 	if (!member)
 		return CODE_OVERLOADED;
-	r = dispatch_join(home->dispatch, &member->consumer);
+	r = dispatch_join(home->dispatch, &member->consumer, link->tells_begun, group_now_ns(home));
 	if (r == DISPATCH_E_IN_USE) {
 		free(member);
 		*ret_text = "the group is exclusive and has its consumer";
@@ -305,6 +339,9 @@ void member_on_credit(struct loop_task *task)
 	struct credit_letter *letter = CONTAINER_OF(task, struct credit_letter, task);
 	struct member *member = letter->link->member;
 
+	if (member && letter->heard)
+		dispatch_heard(member->home->dispatch, &member->consumer, letter->begun,
+			       group_now_ns(member->home));
 	if (member && !member->stopping) {
 		dispatch_credit(member->home->dispatch, &member->consumer, letter->messages,
 				letter->bytes, letter->drain, group_now_ns(member->home));
@@ -359,7 +396,7 @@ void member_on_leave(struct loop_task *task)
 	struct member_link *link = CONTAINER_OF(task, struct member_link, leave);
 
 	if (link->member)
-		drop_member(link->member);
+		drop_member(link->member, link->lost ? DISPATCH_LOST : DISPATCH_ENDED);
 	link->left = true;
 	if (link->requests == 0)
 		loop_post(link->near->loop, &link->gone);

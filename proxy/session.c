@@ -48,7 +48,7 @@ static void send_welcome(struct conn *conn)
 
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_CODECS, conn->codecs);
-	field_put_int(&fields, FIELD_FEATURES, 1);
+	field_put_int(&fields, FIELD_FEATURES, FEATURES_KNOWN);
 	field_put_text(&fields, FIELD_SERVER_VERSION, proxy->server_version);
 	field_put_text(&fields, FIELD_PROXY_ID, proxy->proxy_id);
 	field_put_int(&fields, FIELD_MAX_FRAME, limits->max_frame);
@@ -77,6 +77,7 @@ static void on_hello(struct conn *conn, const struct fields *fields)
 	fields_text(fields, FIELD_CLIENT_ID, auth->id, sizeof auth->id);
 	conn->codecs = (uint32_t)fields_int(fields, FIELD_CODECS, 1) & CODEC_ALL;
 	conn->codecs |= 1u << CODEC_NONE;
+	conn->features = (uint32_t)fields_int(fields, FIELD_FEATURES, 0) & FEATURES_KNOWN;
 	conn->state = CONN_AUTH;
 	send_welcome(conn);
 }

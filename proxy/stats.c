@@ -30,7 +30,8 @@ static const struct counter produce_rows[] = {
 static const struct counter consume_rows[] = {
 	CONSUME_COUNTER(messages), CONSUME_COUNTER(bytes),    CONSUME_COUNTER(redelivered),
 	CONSUME_COUNTER(acked),    CONSUME_COUNTER(nacked),   CONSUME_COUNTER(rejected),
-	CONSUME_COUNTER(released), CONSUME_COUNTER(timeouts), CONSUME_COUNTER(dead),
+	CONSUME_COUNTER(released), CONSUME_COUNTER(timeouts), CONSUME_COUNTER(lost),
+	CONSUME_COUNTER(dead),
 };
 
 // ---- gathering

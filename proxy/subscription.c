@@ -8,6 +8,7 @@
 #include "core/base/crc32c.h"
 #include "core/wire/deliver.h"
 #include "core/wire/record.h"
+#include "proxy/dispatch.h"
 #include "proxy/proxy_state.h"
 
 #include <errno.h>
@@ -32,6 +33,8 @@ static struct member_link *link_new(struct subscription *subscription, const str
 	link->group = group->object.id;
 	link->session = subscription->stream.conn->node.key;
 	link->subscription = subscription;
+	link->tells_begun = subscription->stream.conn->features & FEATURE_BEGUN;
+	link->end.fn = member_on_end;
 	link->join.fn = member_on_join;
 	link->stop.fn = member_on_stop;
 	link->leave.fn = member_on_leave;
@@ -65,6 +68,14 @@ void subscription_open(struct conn *conn, uint32_t id, const struct group *group
 	loop_post(subscription->link->home->loop, &subscription->link->join);
 }
 
+// Its end is the client's doing, or the network's.
+static bool by_the_client(const struct subscription *subscription)
+{
+	const struct stream *stream = &subscription->stream;
+
+	return stream->state == STREAM_CLOSING ? stream->asked : !stream->conn->ended_by_us;
+}
+
 // Home takes back what it has out, answers what it was asked, and says GONE.
 static void leave(struct subscription *subscription)
 {
@@ -74,9 +85,11 @@ static void leave(struct subscription *subscription)
 		--subscription->stream.conn->unstopped;
 	subscription->stopping = false;
 	list_unlink(&subscription->hungry);
-	if (!subscription->left)
-		loop_post(link->home->loop, &link->leave);
+	if (subscription->left)
+		return;
 	subscription->left = true;
+	link->lost = by_the_client(subscription);
+	loop_post(link->home->loop, &link->leave);
 }
 
 static void let_go_of_link(struct subscription *subscription)
@@ -220,14 +233,16 @@ static uint64_t output_window(const struct conn *conn)
 	return MAX(limits->output, 2 * (uint64_t)limits->max_message);
 }
 
-static void pass_credit(struct subscription *subscription)
+// `heard`: the client has sent it at this moment. What it begins counts also on a connection that
+// is leaving.
+static void pass_credit(struct subscription *subscription, bool heard)
 {
 	struct conn *conn = subscription->stream.conn;
 	uint64_t bytes =
 		MIN(subscription->credit_bytes, subscription->given_bytes + output_window(conn));
 	struct credit_letter *letter;
 
-	if (conn->state != CONN_READY)
+	if (conn->state != CONN_READY && !heard)
 		return;
 	letter = malloc(sizeof *letter);
 	if (!letter) {
@@ -240,9 +255,11 @@ static void pass_credit(struct subscription *subscription)
 					 .link = subscription->link,
 					 .messages = subscription->credit_messages,
 					 .bytes = bytes,
-					 .drain = subscription->drain};
+					 .drain = subscription->drain,
+					 .begun = subscription->begun,
+					 .heard = heard};
 	list_unlink(&subscription->hungry);
-	if (bytes < subscription->credit_bytes)
+	if (bytes < subscription->credit_bytes && conn->state == CONN_READY)
 		list_push_back(&conn->hungry, &subscription->hungry);
 	loop_post(subscription->link->home->loop, &letter->task);
 }
@@ -255,7 +272,7 @@ void subscription_feed_all(struct conn *conn)
 
 		if (subscription->given_bytes + output_window(conn) >=
 		    subscription->passed_bytes + output_window(conn) / 4)
-			pass_credit(subscription);
+			pass_credit(subscription, false);
 		if (!conn_is_open(conn))
 			return;
 	}
@@ -265,8 +282,13 @@ void subscription_credit(struct subscription *subscription, const struct frame *
 {
 	struct conn *conn = subscription->stream.conn;
 	struct credit credit;
-	const char *problem = credit_read(frame->payload.data, frame->payload.size, &credit);
+	const char *problem = credit_read(frame->payload.data, frame->payload.size,
+					  conn->features & FEATURE_BEGUN, &credit);
 
+	if (!problem && credit.begun < subscription->begun)
+		problem = "what has begun never becomes less";
+	if (!problem && credit.begun > subscription->given_messages)
+		problem = "more has begun than was delivered";
 	if (problem) {
 		conn_close(conn, CODE_PROTOCOL, problem);
 		return;
@@ -274,7 +296,8 @@ void subscription_credit(struct subscription *subscription, const struct frame *
 	subscription->credit_messages = MAX(subscription->credit_messages, credit.messages);
 	subscription->credit_bytes = MAX(subscription->credit_bytes, credit.bytes);
 	subscription->drain = MAX(subscription->drain, credit.drain);
-	pass_credit(subscription);
+	subscription->begun = credit.begun;
+	pass_credit(subscription, true);
 }
 
 void subscription_on_drained(struct loop_task *task)
@@ -309,15 +332,20 @@ void subscription_on_throttle(struct loop_task *task)
 
 // ---- deliver
 
-static void entry_write(uint8_t *at, const struct delivery *delivery)
+static void entry_write(uint8_t *at, const struct delivery *delivery, uint32_t flags)
 {
+	_Static_assert((int)DISPATCH_FLAG_SUSPECT == DELIVER_SUSPECT &&
+			       (int)DISPATCH_FLAG_LAST == DELIVER_LAST,
+		       "flags have the bits of the wire");
 	deliver_entry_write(at, &(struct deliver_entry){.offset = delivery->offset,
 							.stored_ms = delivery->stored_ms,
-							.attempt = delivery->attempt});
+							.attempt = delivery->attempt,
+							.flags = flags});
 }
 
 // One large record: the frame's head is written, the record stays where it is.
-static int send_large(struct subscription *subscription, const struct delivery *delivery)
+static int send_large(struct subscription *subscription, const struct delivery *delivery,
+		      uint32_t flags)
 {
 	struct conn *conn = subscription->stream.conn;
 	uint32_t head_size = DELIVER_HEAD_SIZE + DELIVER_ENTRY_SIZE;
@@ -333,7 +361,7 @@ static int send_large(struct subscription *subscription, const struct delivery *
 	deliver_head_write(payload, &(struct deliver_head){.partition = delivery->partition,
 							   .count = 1,
 							   .epoch = delivery->epoch});
-	entry_write(payload + DELIVER_HEAD_SIZE, delivery);
+	entry_write(payload + DELIVER_HEAD_SIZE, delivery, flags);
 	header.crc = crc32c(crc32c(0, payload, head_size), delivery->record, delivery->size);
 	frame_encode(buf->data, &header);
 	conn_send_buf(conn, buf, buf->data, buf->size);
@@ -343,7 +371,7 @@ static int send_large(struct subscription *subscription, const struct delivery *
 }
 
 static int send_small(struct subscription *subscription, const struct delivery *deliveries,
-		      uint32_t count, uint32_t payload_size)
+		      uint32_t count, uint32_t payload_size, uint32_t flags)
 {
 	_cleanup_(buf_unrefp) struct buf *buf = NULL;
 	uint8_t *at;
@@ -356,7 +384,7 @@ static int send_small(struct subscription *subscription, const struct delivery *
 						      .epoch = deliveries->epoch});
 	at += DELIVER_HEAD_SIZE;
 	for (uint32_t i = 0; i < count; ++i) {
-		entry_write(at, &deliveries[i]);
+		entry_write(at, &deliveries[i], flags);
 		memcpy(at + DELIVER_ENTRY_SIZE, deliveries[i].record, deliveries[i].size);
 		at += DELIVER_ENTRY_SIZE + deliveries[i].size;
 	}
@@ -379,7 +407,7 @@ static uint32_t frame_of(const struct delivery *deliveries, uint32_t count, uint
 }
 
 static void write_deliveries(struct subscription *subscription, const struct delivery *deliveries,
-			     uint32_t count)
+			     uint32_t count, uint32_t flags)
 {
 	struct conn *conn = subscription->stream.conn;
 	uint32_t done = 0, size, n;
@@ -387,8 +415,8 @@ static void write_deliveries(struct subscription *subscription, const struct del
 
 	while (done < count && conn_is_open(conn) && r == 0) {
 		n = frame_of(deliveries + done, count - done, &size);
-		r = n ? send_small(subscription, deliveries + done, n, size)
-		      : send_large(subscription, deliveries + done);
+		r = n ? send_small(subscription, deliveries + done, n, size, flags)
+		      : send_large(subscription, deliveries + done, flags);
 		done += MAX(n, 1);
 	}
 	if (r < 0)
@@ -405,7 +433,8 @@ void subscription_on_deliver(struct loop_task *task)
 		subscription->given_messages += letter->count;
 		for (uint32_t i = 0; i < letter->count; ++i)
 			subscription->given_bytes += letter->deliveries[i].size;
-		write_deliveries(subscription, letter->deliveries, letter->count);
+		write_deliveries(subscription, letter->deliveries, letter->count,
+				 letter->link->tells_begun ? letter->flags : 0);
 	}
 	for (uint32_t i = 0; i < letter->count; ++i) {
 		if (letter->deliveries[i].buf != last)
@@ -430,6 +459,7 @@ static void read_entries(struct settle_letter *letter, const uint8_t *at)
 						     .partition = entry.partition,
 						     .attempt = entry.attempt,
 						     .delay_ms = entry.ms,
+						     .number = entry.number,
 						     .verb = entry.verb};
 	}
 }
@@ -468,7 +498,8 @@ void subscription_settle(struct conn *conn, struct subscription *subscription,
 {
 	struct settle_head head;
 	struct settle_letter *letter;
-	const char *problem = settle_check(frame->payload.data, frame->payload.size, &head);
+	const char *problem = settle_check(frame->payload.data, frame->payload.size,
+					   conn->features & FEATURE_BEGUN, &head);
 
 	_Static_assert((int)SETTLE_ACK == WIRE_ACK && (int)SETTLE_NACK == WIRE_NACK &&
 			       (int)SETTLE_EXTEND == WIRE_EXTEND &&

@@ -11,6 +11,7 @@ struct subscription {
 	struct list hungry; // member of conn->hungry: the client has given more credit than was
 			    // passed on
 	uint64_t credit_messages, credit_bytes, drain; // the client's totals
+	uint64_t begun;                                // the client's word, too
 	uint64_t passed_messages, passed_bytes;        // of these, what home knows
 	uint64_t given_messages, given_bytes;          // delivered
 	bool joined, stopping, left;                   // left: home knows that it is closing

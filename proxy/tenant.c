@@ -56,6 +56,7 @@ void consume_counters_add(struct consume_counters *to, const struct consume_coun
 	to->rejected += more->rejected;
 	to->released += more->released;
 	to->timeouts += more->timeouts;
+	to->lost += more->lost;
 	to->dead += more->dead;
 }
 

@@ -19,7 +19,7 @@ struct produce_counters {
 
 struct consume_counters {
 	uint64_t messages, bytes; // handed to connections
-	uint64_t redelivered, acked, nacked, rejected, released, timeouts, dead;
+	uint64_t redelivered, acked, nacked, rejected, released, timeouts, lost, dead;
 };
 
 void consume_counters_add(struct consume_counters *to, const struct consume_counters *more);

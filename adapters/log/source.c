@@ -240,6 +240,14 @@ static void again_too_early(struct part *part, uint64_t offset, uint64_t due_ms)
 		part->failed = true; // looked at again later
 }
 
+// Something below what is read just now was opened meanwhile: it comes first.
+static bool again_overtakes(struct part *part)
+{
+	uint64_t lowest, until;
+
+	return window_first_open(&part->window, 1, &lowest, &until) && lowest < part->again.offset;
+}
+
 // A position that was read again; it may have been settled or have expired.
 static void again_entry(struct part *part, const struct log_entry *entry, uint64_t now_ms)
 {
@@ -253,7 +261,7 @@ static void again_entry(struct part *part, const struct log_entry *entry, uint64
 		commit_dirty(part);
 	} else if (state == WINDOW_OPEN && due_ms > now_ms) {
 		again_too_early(part, entry->offset, due_ms);
-	} else if (state == WINDOW_OPEN || state == WINDOW_REJECTED) {
+	} else if ((state == WINDOW_OPEN && !again_overtakes(part)) || state == WINDOW_REJECTED) {
 		again_deliver(part, entry, part->again.buf, state == WINDOW_REJECTED);
 	}
 }

@@ -15,7 +15,8 @@
 	ROW(TOTALS, "",                                                                            \
 	    "{proxy, uptime_ms, connections, tenants:[{id, "                                       \
 	    "connections, produce:{messages,bytes,ok,rejected,unknown,dropped,throttled}, "        \
-	    "consume:{messages,bytes,acked,nacked,rejected,timeouts,dead}, topics:[{id, ...}], "   \
+	    "consume:{messages,bytes,acked,nacked,rejected,released,timeouts,lost,dead}, "         \
+	    "topics:[{id, ...}], "                                                                 \
 	    "groups:[{id, ...}]}]}: counters since the start of the proxy")                        \
 	ROW(CLIENTS, "{tenant?}",                                                                  \
 	    "{clients:[{session, tenant, access_key, address, tls, sdk, sdk_version, client_id, "  \

@@ -5,19 +5,25 @@
 
 #include "core/wire/record.h"
 
-const char *credit_read(const uint8_t *payload, size_t size, struct credit *ret)
+const char *credit_read(const uint8_t *payload, size_t size, bool begun, struct credit *ret)
 {
-	if (size != CREDIT_SIZE)
-		return "CREDIT has 24 bytes";
-	*ret = (struct credit){le64_get(payload), le64_get(payload + 8), le64_get(payload + 16)};
+	if (size != (begun ? CREDIT_BEGUN_SIZE : CREDIT_SIZE))
+		return begun ? "CREDIT has 32 bytes where the feature BEGUN is in use"
+			     : "CREDIT has 24 bytes";
+	*ret = (struct credit){le64_get(payload), le64_get(payload + 8), le64_get(payload + 16),
+			       begun ? le64_get(payload + 24) : 0};
 	return NULL;
 }
 
-void credit_write(uint8_t *payload, const struct credit *credit)
+size_t credit_write(uint8_t *payload, bool begun, const struct credit *credit)
 {
 	le64_put(payload, credit->messages);
 	le64_put(payload + 8, credit->bytes);
 	le64_put(payload + 16, credit->drain);
+	if (!begun)
+		return CREDIT_SIZE;
+	le64_put(payload + 24, credit->begun);
+	return CREDIT_BEGUN_SIZE;
 }
 
 void deliver_head_write(uint8_t *payload, const struct deliver_head *head)
@@ -32,11 +38,12 @@ void deliver_entry_write(uint8_t *at, const struct deliver_entry *entry)
 	le64_put(at, entry->offset);
 	le64_put(at + 8, (uint64_t)entry->stored_ms);
 	le32_put(at + 16, entry->attempt);
-	le32_put(at + 20, 0);
+	le32_put(at + 20, entry->flags);
 }
 
-const char *deliver_check(const uint8_t *payload, size_t size, struct deliver_head *ret)
+const char *deliver_check(const uint8_t *payload, size_t size, bool begun, struct deliver_head *ret)
 {
+	uint32_t unknown = begun ? ~(uint32_t)DELIVER_FLAGS : UINT32_MAX;
 	size_t at = DELIVER_HEAD_SIZE;
 	uint32_t record;
 
@@ -49,8 +56,8 @@ const char *deliver_check(const uint8_t *payload, size_t size, struct deliver_he
 	for (uint32_t i = 0; i < ret->count; ++i) {
 		if (size - at < DELIVER_ENTRY_SIZE)
 			return "DELIVER is cut off";
-		if (le32_get(payload + at + 16) == 0 || le32_get(payload + at + 20) != 0)
-			return "DELIVER has an attempt 0 or a reserved field that is not 0";
+		if (le32_get(payload + at + 16) == 0 || (le32_get(payload + at + 20) & unknown))
+			return "DELIVER has an attempt 0 or an unknown flag";
 		at += DELIVER_ENTRY_SIZE;
 		if (record_check(payload + at, size - at, &record) != RECORD_OK)
 			return "DELIVER holds a malformed record";
@@ -71,6 +78,7 @@ bool deliver_next(const uint8_t *payload, size_t size, size_t *cursor, struct de
 	ret->offset = le64_get(at);
 	ret->stored_ms = (int64_t)le64_get(at + 8);
 	ret->attempt = le32_get(at + 16);
+	ret->flags = le32_get(at + 20);
 	ret->record = at + DELIVER_ENTRY_SIZE;
 	*cursor += DELIVER_ENTRY_SIZE + record_size(ret->record);
 	return true;
@@ -92,7 +100,7 @@ void settle_entry_write(uint8_t *at, const struct settle_entry *entry)
 	le32_put(at + 24, entry->count);
 	le32_put(at + 28, entry->attempt);
 	le32_put(at + 32, entry->ms);
-	le32_put(at + 36, 0);
+	le32_put(at + 36, entry->number);
 }
 
 void settle_entry_read(const uint8_t *at, struct settle_entry *ret)
@@ -105,6 +113,7 @@ void settle_entry_read(const uint8_t *at, struct settle_entry *ret)
 		.count = le32_get(at + 24),
 		.attempt = le32_get(at + 28),
 		.ms = le32_get(at + 32),
+		.number = le32_get(at + 36),
 	};
 }
 
@@ -117,7 +126,7 @@ static bool head_ok(const uint8_t *payload, size_t size, size_t entry_size, stru
 	return ret->count > 0 && (uint64_t)ret->count * entry_size == size - SETTLE_HEAD_SIZE;
 }
 
-const char *settle_check(const uint8_t *payload, size_t size, struct settle_head *ret)
+const char *settle_check(const uint8_t *payload, size_t size, bool begun, struct settle_head *ret)
 {
 	if (!head_ok(payload, size, SETTLE_ENTRY_SIZE, ret))
 		return "SETTLE does not hold the entries that it counts";
@@ -125,7 +134,7 @@ const char *settle_check(const uint8_t *payload, size_t size, struct settle_head
 		struct settle_entry entry;
 
 		settle_entry_read(payload + at, &entry);
-		if (le32_get(payload + at) >= WIRE_VERB_COUNT || le32_get(payload + at + 36) != 0)
+		if (le32_get(payload + at) >= WIRE_VERB_COUNT || (!begun && entry.number != 0))
 			return "SETTLE has an unknown verb or a reserved field that is not 0";
 		if (entry.count == 0 || entry.offset + entry.count < entry.offset)
 			return "SETTLE names an impossible run of offsets";

@@ -51,6 +51,9 @@ enum frame_type { FRAME_TABLE(FRAME_ENUM) };
 enum { FRAME_CODEC_MASK = 3, FRAME_ONEWAY = 4 };
 enum frame_codec { CODEC_NONE = 0, CODEC_LZ4 = 1, CODEC_ZSTD = 2 };
 
+// Bits of the features that both sides may name (docs/protocol.md section 9).
+enum { FEATURE_SETTLE_RUNS = 1, FEATURE_BEGUN = 2, FEATURES_KNOWN = 3 };
+
 struct frame_header {
 	uint32_t size; // of the payload
 	uint32_t stream;

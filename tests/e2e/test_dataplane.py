@@ -161,9 +161,10 @@ def test_consumer_loss(plane, how):
         else:
             getattr(conn, how)()
         subscription = other.subscribe("readers")
-        again = sorted(subscription.receive(2), key=lambda d: d.offset)
-        assert [(d.offset, d.attempt) for d in again] == [(0, 2), (2, 2)]
-        assert subscription.ack(*again) == [("OK", 1)] * 2
+        for offset in (0, 2):  # suspects, which go alone to a client that does not tell what it begins
+            (again,) = subscription.receive(1)
+            assert (again.offset, again.attempt) == (offset, 1)
+            assert subscription.ack(again) == [("OK", 1)]
         conn.close()
 
 
@@ -250,10 +251,12 @@ def test_dead_letter_waits_for_its_topic(plane):
 
 def test_loss_of_the_last_consumer_on_the_last_attempt(plane):
     plane.dead_lettered("readers", plane.topic("orders"), max_attempts=1)
-    with plane.connect() as conn, plane.connect() as lost:
+    with plane.connect() as conn:
         conn.open_topic("orders").send(b"one")
-        lost.subscribe("readers").receive()
-        lost.reset()
+        for _ in range(2):  # the first loss is free
+            with plane.connect() as lost:
+                assert lost.subscribe("readers").receive()[0].attempt == 1
+                lost.reset()
         (dead,) = conn.subscribe("readers.dead-readers").receive()
         assert dead.record.body == b"one"
 
@@ -337,9 +340,10 @@ def test_failover_group_serves_the_oldest(plane):
         assert subscriptions[0].ack(got[1]) == [("OK", 1)]
         assert subscriptions[1].receive_nothing(0.1) and subscriptions[2].receive_nothing(0.1)
         first.reset()
-        again = subscriptions[1].receive(2, credit=False)
-        assert [(d.record.body, d.attempt) for d in again] == [(b"one", 2), (b"three", 2)]
-        assert subscriptions[1].ack(*again) == [("OK", 1)] * 2
+        for body in (b"one", b"three"):
+            (again,) = subscriptions[1].receive(1, credit=False)
+            assert (again.record.body, again.attempt) == (body, 1)
+            assert subscriptions[1].ack(again) == [("OK", 1)]
         sender.open_topic("orders").send(b"four")
         assert bodies(subscriptions[1].receive(1, credit=False)) == [b"four"]
         assert subscriptions[2].receive_nothing(0.1)

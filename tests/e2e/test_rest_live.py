@@ -155,7 +155,7 @@ def test_answer_that_comes_after_the_deadline(tmp_path):
 
 def totals(tenant, topic, group, sent, delivered, uptime_ms=1):
     counters = {"messages": sent, "bytes": sent * 100, "ok": sent, "rejected": 1, "unknown": 2, "dropped": 3, "throttled": 4}
-    consumed = {"messages": delivered, "bytes": delivered * 100, "acked": delivered - 1, "nacked": 0, "rejected": 0, "timeouts": 0, "dead": 0}
+    consumed = {"messages": delivered, "bytes": delivered * 100, "acked": delivered - 1, "nacked": 0, "rejected": 0, "released": 0, "timeouts": 0, "lost": 0, "dead": 0}
     return {"proxy": "standin", "uptime_ms": uptime_ms, "connections": 3, "tenants": [{"id": tenant, "connections": 2, "produce": counters, "consume": consumed,
             "topics": [{"id": topic, **counters}], "groups": [{"id": group, **consumed}]}]}
 

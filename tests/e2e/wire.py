@@ -347,29 +347,31 @@ def results_of(runs):
 
 # ---- Deliveries and settles (section 7) ----
 
-Delivery = collections.namedtuple("Delivery", "partition epoch offset stored_ms attempt record")
-Entry = collections.namedtuple("Entry", "verb partition epoch offset count attempt ms", defaults=(0,))
+Delivery = collections.namedtuple("Delivery", "partition epoch offset stored_ms attempt record flags number", defaults=(0, 0))
+Entry = collections.namedtuple("Entry", "verb partition epoch offset count attempt ms number", defaults=(0, 0))
+SUSPECT, LAST = 1, 2  # flags of a delivery
+BEGUN = 2  # the feature's bit
 _ENTRY = struct.Struct("<IIQQIIII")  # the verb with the three zero bytes behind it
 
 
-def credit_write(messages, bytes, drain=0):
-    return struct.pack("<QQQ", messages, bytes, drain)
+def credit_write(messages, bytes, drain=0, begun=None):
+    return struct.pack("<QQQ", messages, bytes, drain) + (b"" if begun is None else struct.pack("<Q", begun))
 
 
 def deliver_write(partition, epoch, entries):
-    """entries: (offset, stored_ms, attempt, record)."""
+    """entries: (offset, stored_ms, attempt, record[, flags])."""
     out = struct.pack("<IIQ", partition, len(entries), epoch)
-    return out + b"".join(struct.pack("<QqII", offset, stored, attempt, 0) + record_write(record) for offset, stored, attempt, record in entries)
+    return out + b"".join(struct.pack("<QqII", offset, stored, attempt, *(flags or [0])) + record_write(record) for offset, stored, attempt, record, *flags in entries)
 
 
-def deliver_read(payload):
+def deliver_read(payload, begun=False):
     rest, deliveries = _Bytes(payload), []
     partition, count, epoch = rest.unpack("<IIQ")
     for _ in range(count):
-        offset, stored_ms, attempt, reserved = rest.unpack("<QqII")
-        if reserved or not attempt:
+        offset, stored_ms, attempt, flags = rest.unpack("<QqII")
+        if flags & ~(SUSPECT | LAST if begun else 0) or not attempt:
             raise Malformed("DELIVER")
-        deliveries.append(Delivery(partition, epoch, offset, stored_ms, attempt, record_read(_record_take(rest))))
+        deliveries.append(Delivery(partition, epoch, offset, stored_ms, attempt, record_read(_record_take(rest)), flags))
     if rest.left() or not count:
         raise Malformed("DELIVER")
     return deliveries
@@ -377,17 +379,17 @@ def deliver_read(payload):
 
 def settle_write(number, entries):
     return struct.pack("<QII", number, len(entries), 0) + b"".join(
-        _ENTRY.pack(entry.verb, entry.partition, entry.epoch, entry.offset, entry.count, entry.attempt, entry.ms, 0) for entry in entries
+        _ENTRY.pack(entry.verb, entry.partition, entry.epoch, entry.offset, entry.count, entry.attempt, entry.ms, entry.number) for entry in entries
     )
 
 
-def settle_read(payload):
+def settle_read(payload, begun=False):
     rest = _Bytes(payload)
     number, count, reserved = rest.unpack("<QII")
     rows = [rest.unpack(_ENTRY.format) for _ in range(count)]
-    if rest.left() or reserved or not count or any(row[0] > RELEASE or not row[4] or row[7] or row[3] + row[4] >= 2**64 for row in rows):
+    if rest.left() or reserved or not count or any(row[0] > RELEASE or not row[4] or (row[7] and not begun) or row[3] + row[4] >= 2**64 for row in rows):
         raise Malformed("SETTLE")
-    return number, [Entry(*row[:7]) for row in rows]
+    return number, [Entry(*row) for row in rows]
 
 
 def settled_write(number, answers):
@@ -525,8 +527,9 @@ class Connection:
     CLOSED is answered with CLOSE (unless answer_closed is False); a frame behind a CLOSED of its stream is Malformed.
     """
 
-    def __init__(self, host, port, key_id=None, secret=None, tls=None, server_name=None, timeout=10, start=True, codecs=1 | 1 << LZ4):
+    def __init__(self, host, port, key_id=None, secret=None, tls=None, server_name=None, timeout=10, start=True, codecs=1 | 1 << LZ4, begun=False):
         self.timeout, self.codecs, self.closed = timeout, codecs, False
+        self.begun = begun  # it tells what it begins (feature BEGUN)
         self.inbox, self.throttles, self.addresses, self.goaway = [], [], [], None
         self.welcome, self.ready = {}, {}
         self.window = self.produced_bytes = 0
@@ -678,9 +681,10 @@ class Connection:
     # -- hello and authentication (sections 1 and 3)
 
     def hello(self, **fields):
-        hello = {"client_name": "wire.py", "client_version": "1", "client_id": f"{socket.gethostname()}:{os.getpid()}"[:128], "codecs": self.codecs, "features": 1}
+        hello = {"client_name": "wire.py", "client_version": "1", "client_id": f"{socket.gethostname()}:{os.getpid()}"[:128], "codecs": self.codecs, "features": 1 | (BEGUN if self.begun else 0)}
         self.send_raw(PREFACE + frame(HELLO, fields_write(**{**hello, **fields})))
         self.welcome = fields_read(self.expect(WELCOME).payload)
+        self.begun &= bool(self.welcome["features"] & BEGUN)
 
     def binding(self):
         """What SCRAM is bound to, and under which mechanism."""
@@ -807,18 +811,27 @@ class Subscription(Stream):
         super().__init__(conn, SUBSCRIBE, SUBSCRIBED, group=group)
         self.messages = self.bytes = self.drain_number = 0
         self.delivered, self.delivered_bytes, self.ready = 0, 0, collections.deque()
+        self.begun = 0  # as told
+
+    def _send_credit(self):
+        self.conn.send_frame(CREDIT, credit_write(self.messages, self.bytes, self.drain_number, self.begun if self.conn.begun else None), self.id)
 
     def credit(self, messages, bytes=1 << 20):
         """Gives that much more credit."""
         self.messages, self.bytes = self.messages + messages, self.bytes + bytes
-        self.conn.send_frame(CREDIT, credit_write(self.messages, self.bytes, self.drain_number), self.id)
+        self._send_credit()
+
+    def begin(self, number):
+        """Tells that the deliveries up to this number, or this delivery, may have begun."""
+        self.begun = number if isinstance(number, int) else number.number
+        self._send_credit()
 
     def _collect(self):
         while frame := self.conn.take(DELIVER, self.id):
-            for delivery in deliver_read(frame.payload):
+            for delivery in deliver_read(frame.payload, self.conn.begun):
                 self.delivered += 1
                 self.delivered_bytes += len(record_write(delivery.record))
-                self.ready.append(delivery)
+                self.ready.append(delivery._replace(number=self.delivered))
 
     def receive(self, count=1, timeout=None, credit=True):
         """Waits for exactly `count` deliveries, giving the credit that this needs; TimeoutError when fewer come."""
@@ -844,7 +857,7 @@ class Subscription(Stream):
     def drain(self, timeout=None):
         """Asks for what is ready now; gives up unused credit and returns what came."""
         self.drain_number += 1
-        self.conn.send_frame(CREDIT, credit_write(self.messages, self.bytes, self.drain_number), self.id)
+        self._send_credit()
         answer = self.conn.expect(DRAINED, self.id, timeout)
         if int.from_bytes(answer.payload, "little") != self.drain_number:
             raise Malformed("DRAINED answers another number")
@@ -855,7 +868,7 @@ class Subscription(Stream):
 
     def settle(self, verb, *deliveries, ms=0, wait=True):
         """Settles each delivery; with wait returns [(code, settled)] in their order."""
-        entries = [Entry(verb, d.partition, d.epoch, d.offset, 1, d.attempt, ms) for d in deliveries]
+        entries = [Entry(verb, d.partition, d.epoch, d.offset, 1, d.attempt, ms, d.number if self.conn.begun else 0) for d in deliveries]
         return self.settle_entries(entries, wait)
 
     def settle_entries(self, entries, wait=True):

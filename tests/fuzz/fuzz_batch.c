@@ -9,12 +9,13 @@
 static void credit(const uint8_t *data, size_t size)
 {
 	struct credit read;
-	uint8_t written[CREDIT_SIZE];
+	uint8_t written[CREDIT_BEGUN_SIZE];
+	bool begun = size == CREDIT_BEGUN_SIZE;
 
-	if (credit_read(data, size, &read))
+	if (credit_read(data, size, begun, &read))
 		return;
-	credit_write(written, &read);
-	assert(memcmp(written, data, sizeof written) == 0);
+	assert(credit_write(written, begun, &read) == size);
+	assert(memcmp(written, data, size) == 0);
 }
 
 static void produce(const uint8_t *data, size_t size)
@@ -66,8 +67,10 @@ static void deliver(const uint8_t *data, size_t size)
 	uint8_t written[DELIVER_ENTRY_SIZE];
 	size_t cursor = 0, count = 0;
 
-	if (deliver_check(data, size, &head))
+	if (deliver_check(data, size, true, &head)) {
+		assert(deliver_check(data, size, false, &head));
 		return;
+	}
 	for (; deliver_next(data, size, &cursor, &entry); ++count) {
 		assert(cursor <= size);
 		deliver_entry_write(written, &entry);
@@ -81,8 +84,10 @@ static void settle(const uint8_t *data, size_t size)
 	struct settle_head head;
 	uint8_t written[SETTLE_ENTRY_SIZE];
 
-	if (settle_check(data, size, &head))
+	if (settle_check(data, size, true, &head)) {
+		assert(settle_check(data, size, false, &head));
 		return;
+	}
 	for (size_t i = 0; i < head.count; ++i) {
 		const uint8_t *at = data + SETTLE_HEAD_SIZE + i * SETTLE_ENTRY_SIZE;
 		struct settle_entry entry;

@@ -312,7 +312,7 @@ static void prepare(int fd)
 	await(fd, FRAME_PRODUCED);
 	send_name(fd, FRAME_SUBSCRIBE, FIELD_GROUP, "g", 2);
 	await(fd, FRAME_SUBSCRIBED);
-	credit_write(payload, &credit);
+	credit_write(payload, false, &credit);
 	send_frame(fd, FRAME_CREDIT, 0, 2, payload, CREDIT_SIZE);
 	await(fd, FRAME_DELIVER);
 }

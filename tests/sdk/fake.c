@@ -420,7 +420,7 @@ static int settle(struct fake *fake, struct conn *conn, const struct frame *fram
 	uint8_t *reply;
 	size_t offsets = 0;
 
-	if (settle_check(payload, frame->payload.size, &head))
+	if (settle_check(payload, frame->payload.size, false, &head))
 		return -1;
 	reply = malloc(SETTLED_HEAD_SIZE + (size_t)head.count * SETTLED_ENTRY_SIZE);
 	settle_head_write(reply, &head);
@@ -540,7 +540,7 @@ static int conn_frame(struct fake *fake, struct conn *conn, const struct frame *
 	case FRAME_SETTLE: return conn->subscriptions[stream].used ? settle(fake, conn, frame) : -1;
 	case FRAME_CREDIT:
 		return !conn->subscriptions[stream].used ||
-				       credit_read(frame->payload.data, frame->payload.size,
+				       credit_read(frame->payload.data, frame->payload.size, false,
 						   &conn->subscriptions[stream].credit)
 			       ? -1
 			       : 0;

@@ -1,6 +1,7 @@
 // A group: the dispatch engine over the real log source, with the tenant's consume quota: consumers
 // that come, give credit, settle, let messages time out and go; dead letters; a source that is
-// closed and opened again; drain.
+// closed and opened again; drain. Some consumers tell what they begin, some do not; some are lost,
+// some fall silent, some are ended by the proxy.
 //
 // The model stands at the consumers' side and at the line between engine and source: who holds what
 // until when, how many attempts have ended, what was acked or copied. The backend does not fail
@@ -16,19 +17,28 @@
 
 enum { CONSUMERS = 4, IN_FLIGHT_MAX = 25, SETTLES = 12 };
 
+#define HEAD_NS (30 * S_NS) // what holds the head for so long is moved to the retry store
+
 struct consumer {
 	struct dispatch_consumer consumer;
 	bool joined, leaving;
 	unsigned age; // the smallest is the oldest
 	uint64_t messages, bytes, given, given_bytes, drain, drained;
 	uint32_t held;
+	bool tells, alone, silent;
+	enum dispatch_leave why; // when leaving
+	uint64_t begun, heard_ns;
 };
 
 struct message {
 	struct consumer *holder;
-	uint64_t deadline_ns, due_ms;
-	uint32_t ended; // attempts
-	bool settling;  // by its holder, in this very call
+	uint64_t deadline_ns, due_ms; // the deadline: of what has begun
+	uint64_t number, given_ns;
+	bool extended, suspect;
+	uint64_t seen_ns; // when it came from the source first
+	bool released;    // open again: it comes before what is behind it
+	uint32_t ended;   // attempts
+	bool settling;    // by its holder, in this very call
 	bool rejected, burying, done;
 };
 
@@ -77,15 +87,48 @@ static bool may_be_served(const struct consumer *consumer)
 		if (m.consumers[i].joined && !m.consumers[i].leaving &&
 		    m.consumers[i].age < consumer->age)
 			return false;
-	return consumer->joined && !consumer->leaving && !m.paused;
+	return consumer->joined && !consumer->leaving && !consumer->silent && !m.paused;
+}
+
+static bool has_begun(const struct message *message)
+{
+	return !message->holder->tells || message->number <= message->holder->begun;
+}
+
+static uint32_t suspects(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t p = 0; p < store.count; ++p)
+		for (uint32_t i = 0; i < store.partitions[p].count; ++i)
+			count += m.messages[p][i].suspect;
+	return count;
+}
+
+// What was released comes before everything behind it, unless it lies in the retry store.
+static void check_order(const struct delivery *delivery)
+{
+	const struct store_partition *part = &store.partitions[delivery->partition];
+
+	for (uint32_t i = 0; part->messages[i].offset < delivery->offset; ++i) {
+		const struct message *other = &m.messages[delivery->partition][i];
+
+		SIM_MUST(!other->released || part->messages[i].kept ||
+			 now_ns() >= other->seen_ns + HEAD_NS);
+	}
 }
 
 static void on_deliver(void *ctx, struct dispatch_consumer *consumer,
-		       const struct delivery *deliveries, size_t count)
+		       const struct delivery *deliveries, size_t count, uint32_t flags)
 {
 	struct consumer *to = CONTAINER_OF(consumer, struct consumer, consumer);
 
 	SIM_MUST(may_be_served(to));
+	// Who does not tell what it begins gets a suspect when it holds nothing, and nothing
+	// beside it.
+	SIM_MUST(to->tells || !flags || (count == 1 && to->held == 0));
+	SIM_MUST(!to->alone || to->held == 0);
+	to->alone = flags && !to->tells;
 	for (size_t i = 0; i < count; ++i) {
 		const struct delivery *delivery = &deliveries[i];
 		struct message *message = message_at(delivery->partition, delivery->offset);
@@ -97,13 +140,17 @@ static void on_deliver(void *ctx, struct dispatch_consumer *consumer,
 			 !message->burying);
 		SIM_EQUAL(delivery->attempt, message->ended + 1);
 		SIM_MUST(!is_last(message->ended));
+		SIM_EQUAL(flags, !message->suspect ? 0 : is_last(message->ended + 1) ? 3 : 1);
+		check_order(delivery);
 		SIM_MUST((uint64_t)clock_wall_ms() >= message->due_ms);
 		SIM_MUST(to->given < to->messages && to->given_bytes < to->bytes);
 		SIM_MUST(to->given_bytes + delivery->size <= to->bytes || to->held == 0);
 		message->holder = to;
+		message->given_ns = now_ns();
 		message->deadline_ns = now_ns() + m.policy.visibility_ns;
+		message->extended = message->released = false;
 		m.epoch = delivery->epoch;
-		++to->given;
+		message->number = ++to->given;
 		++to->held;
 		to->given_bytes += delivery->size;
 	}
@@ -120,13 +167,56 @@ static void on_drained(void *ctx, struct dispatch_consumer *consumer, uint64_t n
 	to->bytes = to->given_bytes;
 }
 
-// Out of the hands of its holder: by its word, or because its time is over or it leaves.
+// Half of the visibility timeout without a word, and something is overdue.
+static void on_silent(void *ctx, struct dispatch_consumer *consumer)
+{
+	struct consumer *who = CONTAINER_OF(consumer, struct consumer, consumer);
+	bool overdue = false;
+
+	sim_trace("  consumer %zu is silent", (size_t)(who - m.consumers));
+	SIM_MUST(who->joined && who->tells && !who->silent);
+	SIM_MUST(now_ns() >= who->heard_ns + m.policy.visibility_ns / 2);
+	for (uint32_t p = 0; p < store.count; ++p)
+		for (uint32_t i = 0; i < store.partitions[p].count; ++i)
+			overdue |= m.messages[p][i].holder == who &&
+				   m.messages[p][i].deadline_ns <= now_ns();
+	SIM_MUST(overdue);
+	who->silent = true;
+}
+
+// Without a word of its holder: that one is lost or ended, or the time is over.
+static void taken_away(struct message *message, const struct settle *settle)
+{
+	const struct consumer *holder = message->holder;
+	bool failed = settle->verb == SETTLE_NACK || settle->verb == SETTLE_REJECT;
+
+	if (holder->leaving && holder->why == DISPATCH_ENDED) {
+		SIM_EQUAL(settle->verb, SETTLE_RELEASE);
+	} else if (!holder->leaving && !holder->silent) {
+		SIM_MUST(failed && has_begun(message) && message->deadline_ns <= now_ns());
+		SIM_MUST(!holder->tells ||
+			 now_ns() < holder->heard_ns + m.policy.visibility_ns / 2);
+	} else if (!has_begun(message)) {
+		SIM_EQUAL(settle->verb, SETTLE_RELEASE);
+	} else if (!message->suspect && suspects() < IN_FLIGHT_MAX) {
+		SIM_EQUAL(settle->verb, SETTLE_RELEASE);
+		message->suspect = true;
+	} else {
+		SIM_MUST(failed);
+		SIM_MUST(settle->verb == SETTLE_REJECT ||
+			 settle->delay_ms == MIN(10u << (settle->attempt - 1), 100u));
+	}
+}
+
+// Out of the hands of its holder.
 static void taken_back(struct message *message, const struct settle *settle)
 {
 	SIM_EQUAL(settle->attempt, message->ended + 1);
 	if (!message->settling)
-		SIM_MUST((settle->verb == SETTLE_NACK || settle->verb == SETTLE_REJECT) &&
-			 (message->holder->leaving || message->deadline_ns <= now_ns()));
+		taken_away(message, settle);
+	message->released = settle->verb == SETTLE_RELEASE;
+	if (settle->verb == SETTLE_ACK || settle->verb == SETTLE_REJECT)
+		message->suspect = false;
 	--message->holder->held;
 	message->holder = NULL;
 	message->settling = false;
@@ -150,6 +240,10 @@ static void on_settle(void *ctx, struct settle *settles, size_t count, void *req
 
 			if (message->holder) {
 				taken_back(message, &settles[i]);
+				continue;
+			}
+			if (settles[i].verb == SETTLE_RELEASE) {
+				message->released = true; // it waited in the engine
 				continue;
 			}
 			SIM_MUST(settles[i].verb == SETTLE_ACK && message->burying);
@@ -230,6 +324,7 @@ static uint64_t on_ready(void *ctx)
 }
 
 static const struct dispatch_ops ops = {.deliver = on_deliver,
+					.silent = on_silent,
 					.drained = on_drained,
 					.settle = on_settle,
 					.demand = on_demand,
@@ -258,6 +353,11 @@ static void on_timer(struct loop_timer *timer)
 
 static void on_source_deliver(void *ctx, const struct delivery *deliveries, size_t count)
 {
+	for (size_t i = 0; i < count; ++i) {
+		struct message *message = message_at(deliveries[i].partition, deliveries[i].offset);
+
+		message->seen_ns = message->seen_ns ? message->seen_ns : now_ns();
+	}
 	dispatch_arrived(m.dispatch, deliveries, count, now_ns());
 	timer_arm();
 }
@@ -303,6 +403,7 @@ static void source_end(void)
 				--message->holder->held;
 			message->holder = NULL;
 			message->burying = message->rejected = false;
+			message->suspect = message->released = false;
 		}
 	}
 	log_source_close(source, on_closed, NULL);
@@ -314,19 +415,58 @@ static void source_end(void)
 
 static void join(struct consumer *consumer)
 {
-	*consumer = (struct consumer){.age = ++m.joins};
-	consumer->joined = dispatch_join(m.dispatch, &consumer->consumer) == 0;
-	sim_trace("consumer %zu %s", (size_t)(consumer - m.consumers),
-		  consumer->joined ? "comes" : "is refused");
+	*consumer =
+		(struct consumer){.age = ++m.joins, .tells = !sim_one_in(3), .heard_ns = now_ns()};
+	consumer->joined =
+		dispatch_join(m.dispatch, &consumer->consumer, consumer->tells, now_ns()) == 0;
+	sim_trace("consumer %zu %s%s", (size_t)(consumer - m.consumers),
+		  consumer->joined ? "comes" : "is refused",
+		  consumer->tells ? ", tells what it begins" : "");
 }
 
-static void leave(struct consumer *consumer)
+static void leave(struct consumer *consumer, enum dispatch_leave why)
 {
-	sim_trace("consumer %zu goes", (size_t)(consumer - m.consumers));
+	sim_trace("consumer %zu %s", (size_t)(consumer - m.consumers),
+		  why == DISPATCH_LOST ? "is lost" : "is ended");
 	consumer->leaving = true;
-	dispatch_leave(m.dispatch, &consumer->consumer, now_ns());
+	consumer->why = why;
+	dispatch_leave(m.dispatch, &consumer->consumer, why, now_ns());
 	SIM_EQUAL(consumer->held, 0);
 	consumer->joined = false;
+}
+
+// Their owner lets silent ones leave when the engine has returned.
+static void end_silent(void)
+{
+	for (size_t i = 0; i < CONSUMERS; ++i) {
+		if (!m.consumers[i].joined || !m.consumers[i].silent)
+			continue;
+		SIM_EQUAL(m.consumers[i].held, 0);
+		leave(&m.consumers[i], DISPATCH_ENDED);
+	}
+}
+
+// A frame of the consumer: it lives, and some more of what it holds may have begun.
+static void tell(struct consumer *consumer)
+{
+	uint64_t before = consumer->begun;
+
+	consumer->heard_ns = now_ns();
+	if (consumer->tells)
+		consumer->begun += sim_below(MIN(consumer->given - before, 6) + 1);
+	for (uint32_t p = 0; p < store.count; ++p) {
+		for (uint32_t i = 0; i < store.partitions[p].count; ++i) {
+			struct message *message = &m.messages[p][i];
+
+			if (message->holder == consumer && message->number > before &&
+			    message->number <= consumer->begun)
+				message->deadline_ns = now_ns() + m.policy.visibility_ns;
+		}
+	}
+	if (consumer->tells)
+		sim_trace("consumer %zu has begun up to %llu", (size_t)(consumer - m.consumers),
+			  (unsigned long long)consumer->begun);
+	dispatch_heard(m.dispatch, &consumer->consumer, consumer->begun, now_ns());
 }
 
 static void credit(struct consumer *consumer, bool drain)
@@ -344,27 +484,34 @@ static void credit(struct consumer *consumer, bool drain)
 static bool settle_one(struct consumer *consumer, uint32_t p, uint32_t i, enum settle_verb verb)
 {
 	struct message *message = &m.messages[p][i];
-	struct settle settle = {.epoch = m.epoch,
-				.offset = store.partitions[p].messages[i].offset,
-				.count = 1,
-				.partition = p,
-				.attempt = message->ended + 1,
-				.delay_ms = sim_one_in(8) ? 61000 : (uint32_t)sim_below(1500),
-				.verb = (uint8_t)verb};
+	struct settle settle = {
+		.epoch = m.epoch,
+		.offset = store.partitions[p].messages[i].offset,
+		.count = 1,
+		.partition = p,
+		.attempt = message->ended + 1,
+		.number = (uint32_t)(consumer->tells ? message->number : sim_below(9)),
+		.delay_ms = sim_one_in(8) ? 61000 : (uint32_t)sim_below(1500),
+		.verb = (uint8_t)verb};
 	struct consumer *other = &m.consumers[sim_below(CONSUMERS)];
 	bool wrong = sim_one_in(12), refused = verb == SETTLE_REJECT && !m.policy.dead_letter;
 	size_t rejected;
 
 	if (wrong && other->joined && other != consumer)
 		consumer = other; // what somebody else holds
+	else if (wrong && consumer->tells && sim_one_in(2))
+		settle.number -= 1; // a delivery before this one
 	else if (wrong)
 		settle.attempt += 1;
 	if (!wrong && !refused) {
 		message->settling = verb != SETTLE_EXTEND;
 		message->rejected = verb == SETTLE_REJECT;
-		if (verb == SETTLE_EXTEND)
+		if (verb == SETTLE_EXTEND && has_begun(message)) {
+			message->extended = true;
 			message->deadline_ns = now_ns() + settle.delay_ms * MS_NS;
+		}
 	}
+	consumer->heard_ns = now_ns();
 	sim_trace("consumer %zu settles %u/%llu, verb %u, %u ms%s",
 		  (size_t)(consumer - m.consumers), p, (unsigned long long)settle.offset, verb,
 		  settle.delay_ms, wrong ? ", wrongly" : "");
@@ -399,6 +546,21 @@ static void confirm_copies(void)
 
 // ---- what must hold between two events
 
+// A deadline is late by a hundredth of the timeout at most; by a sixteenth more where it counts
+// from the begin that was told. What has not begun has none while something is heard of its
+// consumer.
+static void check_deadline(const struct message *message)
+{
+	const struct consumer *holder = message->holder;
+	uint64_t limit_ns = message->deadline_ns;
+
+	if (!has_begun(message))
+		limit_ns = MAX(holder->heard_ns, message->given_ns) + m.policy.visibility_ns;
+	else if (holder->tells && !message->extended)
+		limit_ns += m.policy.visibility_ns / 16;
+	SIM_MUST(limit_ns + 11 * MS_NS > now_ns());
+}
+
 static uint64_t check(void)
 {
 	uint64_t open = 0, told = backlog(false);
@@ -410,8 +572,8 @@ static uint64_t check(void)
 
 			open += !message->done;
 			held += message->holder != NULL;
-			// A deadline is late by a hundredth of the timeout at most.
-			SIM_MUST(!message->holder || message->deadline_ns + 11 * MS_NS > now_ns());
+			if (message->holder)
+				check_deadline(message);
 		}
 	}
 	SIM_EQUAL(dispatch_in_flight(m.dispatch), held);
@@ -436,11 +598,16 @@ static void step(void)
 	else if (!consumer->joined)
 		join(consumer);
 	else if (event == 7 && sim_one_in(4))
-		leave(consumer);
+		leave(consumer, sim_one_in(3) ? DISPATCH_ENDED : DISPATCH_LOST);
+	else if (event < 9)
+		tell(consumer);
 	else if (event < 11)
 		credit(consumer, sim_one_in(10));
 	else
 		settle_some(consumer, SETTLES, false);
+	timer_arm();
+	world_run();
+	end_silent();
 	timer_arm();
 	world_run();
 	check();
@@ -488,7 +655,7 @@ static void drain(void)
 	SIM_EQUAL(dispatch_in_flight(m.dispatch), 0);
 	for (size_t i = 0; i < CONSUMERS; ++i)
 		if (m.consumers[i].joined)
-			leave(&m.consumers[i]);
+			leave(&m.consumers[i], DISPATCH_LOST);
 	source_end();
 	m.paused = false;
 	dispatch_pause(m.dispatch, false, now_ns());
@@ -506,10 +673,14 @@ static void finish(void)
 		if (consumer->joined)
 			credit(consumer, false);
 		for (size_t i = 0; i < CONSUMERS; ++i)
+			if (m.consumers[i].joined)
+				tell(&m.consumers[i]);
+		for (size_t i = 0; i < CONSUMERS; ++i)
 			settle_some(&m.consumers[i], SETTLES, true);
 		confirm_copies();
 		timer_arm();
 		world_pass(100 * MS_NS);
+		end_silent();
 	}
 	SIM_EQUAL(check(), 0);
 	SIM_EQUAL(m.held_requests, m.answered);

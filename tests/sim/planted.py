@@ -39,7 +39,7 @@ WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
 SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
 ROWS, INDEX = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
-DISPATCH, SETTLE = "proxy/dispatch.c", "proxy/dispatch_settle.c"
+DISPATCH, SETTLE, LOST = "proxy/dispatch.c", "proxy/dispatch_settle.c", "proxy/dispatch_lost.c"
 GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/fair.c"
 
 BUGS = (
@@ -135,9 +135,9 @@ BUGS = (
         "an open position comes before the due time of its own (found by this simulation)"),
     Bug("row-lost-in-the-order", "kafka", INDEX, "*link = left ? left : right;", "*link = left;",
         "a removal takes others out of the order of due times"),
-    Bug("redelivery-forgotten-on-leave", "group", SETTLE, "\tif (consumer->in_flight)\n\t\tfail_all(dispatch, consumer, UINT64_MAX);\n", "",
+    Bug("redelivery-forgotten-on-leave", "group", LOST, "\tif (consumer->in_flight)\n\t\tsweep(dispatch, &all);\n", "",
         "what a consumer held when it went does not come again"),
-    Bug("timeout-too-early", "group", SETTLE, "flight->deadline_ns > until_ns ||", "flight->deadline_ns > until_ns + 20 * MS_NS ||",
+    Bug("timeout-too-early", "group", LOST, "if (flight->deadline_ns <= sweep->now_ns)", "if (flight->deadline_ns <= sweep->now_ns + 20 * MS_NS)",
         "messages time out before their time"),
     Bug("extend-adds-up", "group", SETTLE, "flight->deadline_ns = now_ns + MIN(", "flight->deadline_ns += MIN(",
         "an extension counts from the old deadline"),
@@ -149,12 +149,32 @@ BUGS = (
         "the last attempt is not the last"),
     Bug("pause-ignored", "group", DISPATCH, "if (dispatch->paused || dispatch->ready_count == 0)", "if (dispatch->ready_count == 0)",
         "a drain goes on handing out what is pending"),
-    Bug("anyone-may-settle", "group", SETTLE, " || flight->consumer != consumer ||", " ||",
+    Bug("anyone-may-settle", "group", SETTLE, " && flight->consumer == consumer &&", " &&",
         "a consumer settles what another one holds"),
     Bug("failover-serves-all", "group", DISPATCH, "return dispatch->policy.mode != GROUP_FAILOVER ||", "return dispatch->policy.mode != GROUP_EXCLUSIVE ||",
         "the second consumer of a failover group is served too"),
     Bug("reset-keeps-deadlines", "group", DISPATCH, "\tdispatch->owned = 0;\n", "",
         "what was in flight when the source closed counts for ever"),
+    Bug("first-loss-counts", "group", LOST, "if (!flight->suspect && dispatch->suspects < ", "if (flight->number == 0 && dispatch->suspects < ",
+        "what had begun costs an attempt when its consumer is lost for the first time"),
+    Bug("mark-lost-at-release", "group", SETTLE, "\tflight->consumer = NULL;\n\tif (flight->suspect)\n\t\tflight->state = FLIGHT_SUSPECT;\n\telse\n", "\tdispatch->suspects -= flight->suspect;\n",
+        "a suspect that is released is none any more"),
+    Bug("unbegun-counts", "group", LOST, "\tif (!dispatch_has_begun(flight)) {\n\t\trelease(", "\tif (flight->number == 0) {\n\t\trelease(",
+        "what had not begun is treated as what had"),
+    Bug("pending-not-given-back", "group", DISPATCH, "\tif (dispatch->any_released)\n\t\tdispatch_give_back_above(dispatch);\n", "",
+        "what waits in the engine overtakes what is released"),
+    Bug("receipt-without-number", "group", SETTLE, "(!consumer->tells_begun || (uint32_t)flight->number == settle->number + i)", "i < settle->count",
+        "the receipt of an earlier delivery settles the next one"),
+    Bug("crash-loop-without-delay", "group", LOST, "dispatch_scheduled_delay_ms(&dispatch->policy, flight->attempt), NULL);", "0, NULL);",
+        "a loss that counts comes again at once"),
+    Bug("overdue-before-silent", "group", LOST, "now_ns >= consumer->heard_ns + visibility_ns / 2) {", "now_ns >= consumer->heard_ns + visibility_ns) {",
+        "attempts of a consumer that is silent count as late ones"),
+    Bug("drain-counts", "group", LOST, ".what = why == DISPATCH_LOST ? SWEEP_LOST : SWEEP_ENDED,", ".what = SWEEP_LOST,",
+        "an end that the proxy decided is a loss"),
+    Bug("suspect-beside-others", "group", DISPATCH, "\t\treturn consumer->in_flight == 0;\n", "\t\treturn 1;\n",
+        "a suspect goes to a consumer that does not tell what it begins and holds something"),
+    Bug("read-again-overtakes", "group", SOURCE, "(state == WINDOW_OPEN && !again_overtakes(part))", "state == WINDOW_OPEN",
+        "what is being read again comes before what was released below it meanwhile (found by this simulation)"),
     Bug("burst-of-one-second", "quota", GCRA, "#define BURST_TICKS  (TICKS_PER_S / 5)", "#define BURST_TICKS  TICKS_PER_S",
         "the burst is five times what it should be"),
     Bug("cost-rounded-down", "quota", GCRA, "wide ticks = ((wide)units * TICKS_PER_S + rate - 1) / rate;", "wide ticks = (wide)(TICKS_PER_S / rate) * units;",
@@ -172,7 +192,7 @@ BUGS = (
 )
 
 # For a short run: one of each engine.
-FEW = ("due-ignored", "gap-map-dropped-at-commit", "offsets-before-rows", "redelivery-forgotten-on-leave", "idle-time-saved-up", "tenant-starves")
+FEW = ("due-ignored", "gap-map-dropped-at-commit", "offsets-before-rows", "redelivery-forgotten-on-leave", "first-loss-counts", "idle-time-saved-up", "tenant-starves")
 
 
 def table():

@@ -76,6 +76,7 @@ struct message {
 	unsigned holder;              // HELD
 	bool settled;                 // HELD: the consumer has settled it in this very call
 	bool left;                    // HELD: the consumer is leaving
+	bool suspect;                 // a consumer that held it was lost
 	bool rejected, acked, dead, burying;
 };
 
@@ -84,6 +85,7 @@ struct consumer {
 	bool joined;
 	uint64_t messages, bytes, given, given_bytes, drain, drained;
 	uint32_t held;
+	bool alone; // with a suspect
 };
 
 static struct model {
@@ -108,16 +110,24 @@ static uint32_t size_of(uint32_t partition, uint64_t offset)
 }
 
 static void on_deliver(void *ctx, struct dispatch_consumer *consumer,
-		       const struct delivery *deliveries, size_t count)
+		       const struct delivery *deliveries, size_t count, uint32_t flags)
 {
 	struct consumer *to = CONTAINER_OF(consumer, struct consumer, consumer);
 
 	SAY(to->joined && count > 0);
+	// Who does not tell what it begins gets a suspect when it holds nothing, and nothing beside
+	// it.
+	SAY(!flags || (count == 1 && to->held == 0));
+	SAY(!to->alone || to->held == 0);
+	to->alone = flags;
 	for (size_t i = 0; i < count; ++i) {
 		const struct delivery *d = &deliveries[i];
 		struct message *message = &m.messages[d->partition][d->offset];
 
 		SAY(message->place == OUT && message->attempt == d->attempt);
+		SAY(message->suspect == (flags != 0));
+		SAY(((flags & DISPATCH_FLAG_LAST) != 0) ==
+		    (message->suspect && m.dead_letter && d->attempt == m.max_attempts));
 		SAY(!message->acked && !message->dead && !message->burying);
 		SAY(!m.dead_letter || d->attempt <= m.max_attempts);
 		SAY(to->given < to->messages && to->given_bytes < to->bytes);
@@ -159,15 +169,21 @@ static void source_settle(const struct settle *settle, uint64_t offset)
 		SAY(message->burying ? settle->verb == SETTLE_ACK : settle->verb == SETTLE_RELEASE);
 	} else {
 		SAY(message->place == HELD);
-		// Without the consumer's word only a timeout or its leaving takes a message back.
-		if (!message->settled)
+		// Without the consumer's word only a timeout or its leaving takes a message back:
+		// the first time it makes a suspect of it, and only later costs an attempt.
+		if (!message->settled && message->left && !message->suspect) {
+			SAY(settle->verb == SETTLE_RELEASE);
+			message->suspect = true;
+		} else if (!message->settled) {
 			SAY((settle->verb == SETTLE_NACK || settle->verb == SETTLE_REJECT) &&
 			    (message->left || message->deadline_ns <= m.now_ns));
+		}
 		release(message);
 	}
 	switch (settle->verb) {
 	case SETTLE_ACK:
 		message->place = DONE;
+		message->suspect = false;
 		if (message->burying)
 			message->dead = true;
 		else
@@ -182,6 +198,7 @@ static void source_settle(const struct settle *settle, uint64_t offset)
 	case SETTLE_REJECT:
 		SAY(m.dead_letter && (message->rejected || message->attempt == m.max_attempts));
 		message->place = REJECTED;
+		message->suspect = false;
 		++message->attempt;
 		break;
 	default: message->place = DUE; message->due_ns = m.now_ns;
@@ -260,7 +277,14 @@ static uint64_t on_ready(void *ctx)
 	return ready;
 }
 
+// Nobody here tells what it begins, so nobody is ever silent.
+static void on_silent(void *ctx, struct dispatch_consumer *consumer)
+{
+	SAY(false);
+}
+
 static const struct dispatch_ops ops = {.deliver = on_deliver,
+					.silent = on_silent,
 					.drained = on_drained,
 					.settle = on_settle,
 					.demand = on_demand,
@@ -344,6 +368,7 @@ static void source_reopen(void)
 		for (uint64_t i = 0; i < m.written[p]; ++i) {
 			struct message *message = &m.messages[p][i];
 
+			message->suspect = false;
 			if (message->place == HELD)
 				release(message);
 			else if (message->place != OUT && message->place != REJECTED)
@@ -362,7 +387,7 @@ static void source_reopen(void)
 static void consumer_join(struct consumer *consumer)
 {
 	*consumer = (struct consumer){0};
-	if (dispatch_join(m.dispatch, &consumer->consumer) == 0)
+	if (dispatch_join(m.dispatch, &consumer->consumer, false, m.now_ns) == 0)
 		consumer->joined = true;
 }
 
@@ -373,7 +398,7 @@ static void consumer_leave(struct consumer *consumer)
 			if (m.messages[p][i].place == HELD &&
 			    &m.consumers[m.messages[p][i].holder] == consumer)
 				m.messages[p][i].left = true;
-	dispatch_leave(m.dispatch, &consumer->consumer, m.now_ns);
+	dispatch_leave(m.dispatch, &consumer->consumer, DISPATCH_LOST, m.now_ns);
 	SAY(consumer->held == 0);
 	consumer->joined = false;
 }

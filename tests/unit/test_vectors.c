@@ -454,12 +454,13 @@ static void produced_replay(const struct vector *vector)
 
 // ---- deliveries and settles
 
-static void credit_replay(const struct vector *vector)
+static void credit_compare(const struct vector *vector, bool begun)
 {
 	struct credit credit;
-	uint8_t written[CREDIT_SIZE];
+	uint8_t written[CREDIT_BEGUN_SIZE];
+	size_t size;
 
-	if (credit_read(vector->bytes.data, vector->bytes.size, &credit)) {
+	if (credit_read(vector->bytes.data, vector->bytes.size, begun, &credit)) {
 		refused_as(vector, "PROTOCOL");
 		return;
 	}
@@ -467,8 +468,19 @@ static void credit_replay(const struct vector *vector)
 	CHECK_EQ(credit.messages, number_of(vector->value, "messages"));
 	CHECK_EQ(credit.bytes, number_of(vector->value, "bytes"));
 	CHECK_EQ(credit.drain, number_of(vector->value, "drain"));
-	credit_write(written, &credit);
-	CHECK_SAME(vector->bytes, ((struct slice){written, sizeof written}));
+	CHECK_EQ(credit.begun, begun ? number_of(vector->value, "begun") : 0);
+	size = credit_write(written, begun, &credit);
+	CHECK_SAME(vector->bytes, ((struct slice){written, size}));
+}
+
+static void credit_replay(const struct vector *vector)
+{
+	credit_compare(vector, false);
+}
+
+static void credit_begun_replay(const struct vector *vector)
+{
+	credit_compare(vector, true);
 }
 
 static void delivery_compare(const struct deliver_entry *entry, const json_t *row)
@@ -478,12 +490,13 @@ static void delivery_compare(const struct deliver_entry *entry, const json_t *ro
 	CHECK_EQ(entry->offset, number_of(row, "offset"));
 	CHECK_EQ(entry->stored_ms, (int64_t)number_of(row, "stored_ms"));
 	CHECK_EQ(entry->attempt, number_of(row, "attempt"));
+	CHECK_EQ(entry->flags, number_of(row, "flags"));
 	record_compare(entry->record, member(row, "record"));
 	deliver_entry_write(written, entry);
 	CHECK(memcmp(written, entry->record - DELIVER_ENTRY_SIZE, sizeof written) == 0);
 }
 
-static void deliver_replay(const struct vector *vector)
+static void deliver_compare(const struct vector *vector, bool begun)
 {
 	struct deliver_head head;
 	struct deliver_entry entry;
@@ -491,7 +504,7 @@ static void deliver_replay(const struct vector *vector)
 	const json_t *rows;
 	size_t cursor = 0, count = 0;
 
-	if (deliver_check(vector->bytes.data, vector->bytes.size, &head)) {
+	if (deliver_check(vector->bytes.data, vector->bytes.size, begun, &head)) {
 		refused_as(vector, "PROTOCOL");
 		return;
 	}
@@ -507,6 +520,16 @@ static void deliver_replay(const struct vector *vector)
 	CHECK(memcmp(written, vector->bytes.data, sizeof written) == 0);
 }
 
+static void deliver_replay(const struct vector *vector)
+{
+	deliver_compare(vector, false);
+}
+
+static void deliver_begun_replay(const struct vector *vector)
+{
+	deliver_compare(vector, true);
+}
+
 static void settle_entry_compare(const uint8_t *at, const json_t *row)
 {
 	struct settle_entry entry;
@@ -520,6 +543,7 @@ static void settle_entry_compare(const uint8_t *at, const json_t *row)
 	CHECK_EQ(entry.count, number_of(row, "count"));
 	CHECK_EQ(entry.attempt, number_of(row, "attempt"));
 	CHECK_EQ(entry.ms, number_of(row, "ms"));
+	CHECK_EQ(entry.number, number_of(row, "number"));
 	settle_entry_write(written, &entry);
 	CHECK(memcmp(written, at, sizeof written) == 0);
 }
@@ -535,12 +559,12 @@ static void settle_head_compare(const struct vector *vector, const struct settle
 	CHECK(memcmp(written, vector->bytes.data, sizeof written) == 0);
 }
 
-static void settle_replay(const struct vector *vector)
+static void settle_compare(const struct vector *vector, bool begun)
 {
 	struct settle_head head;
 	const json_t *rows;
 
-	if (settle_check(vector->bytes.data, vector->bytes.size, &head)) {
+	if (settle_check(vector->bytes.data, vector->bytes.size, begun, &head)) {
 		refused_as(vector, "PROTOCOL");
 		return;
 	}
@@ -550,6 +574,16 @@ static void settle_replay(const struct vector *vector)
 	for (size_t i = 0; i < head.count; ++i)
 		settle_entry_compare(vector->bytes.data + SETTLE_HEAD_SIZE + i * SETTLE_ENTRY_SIZE,
 				     json_array_get(rows, i));
+}
+
+static void settle_replay(const struct vector *vector)
+{
+	settle_compare(vector, false);
+}
+
+static void settle_begun_replay(const struct vector *vector)
+{
+	settle_compare(vector, true);
 }
 
 static void settled_replay(const struct vector *vector)
@@ -678,11 +712,23 @@ static struct {
 	void (*replay)(const struct vector *vector);
 	unsigned count;
 } kinds[] = {
-	{"preface", preface_replay}, {"frame", frame_replay},       {"fields", fields_replay},
-	{"record", record_replay},   {"produce", produce_replay},   {"produced", produced_replay},
-	{"credit", credit_replay},   {"deliver", deliver_replay},   {"settle", settle_replay},
-	{"settled", settled_replay}, {"codec", codec_replay},       {"partition", partition_replay},
-	{"scram", scram_replay},     {"exchange", exchange_replay},
+	{"preface", preface_replay},
+	{"frame", frame_replay},
+	{"fields", fields_replay},
+	{"record", record_replay},
+	{"produce", produce_replay},
+	{"produced", produced_replay},
+	{"credit", credit_replay},
+	{"deliver", deliver_replay},
+	{"settle", settle_replay},
+	{"credit_begun", credit_begun_replay},
+	{"deliver_begun", deliver_begun_replay},
+	{"settle_begun", settle_begun_replay},
+	{"settled", settled_replay},
+	{"codec", codec_replay},
+	{"partition", partition_replay},
+	{"scram", scram_replay},
+	{"exchange", exchange_replay},
 };
 
 static void replay(const struct vector *vector)

@@ -291,15 +291,15 @@ static void settle_round_trip(void)
 
 	settle_head_write(payload, &head);
 	settle_entry_write(payload + SETTLE_HEAD_SIZE, &entry);
-	CHECK(settle_check(payload, sizeof payload, &read) == NULL);
+	CHECK(settle_check(payload, sizeof payload, false, &read) == NULL);
 	settle_entry_read(payload + SETTLE_HEAD_SIZE, &back);
 	CHECK(back.offset == 100 && back.count == 4 && back.verb == WIRE_NACK && back.ms == 50);
 	payload[SETTLE_HEAD_SIZE] = WIRE_VERB_COUNT;
-	CHECK(settle_check(payload, sizeof payload, &read) != NULL);
+	CHECK(settle_check(payload, sizeof payload, false, &read) != NULL);
 	entry.offset = UINT64_MAX;
 	settle_entry_write(payload + SETTLE_HEAD_SIZE, &entry);
-	CHECK(settle_check(payload, sizeof payload, &read) != NULL);
-	CHECK(settle_check(payload, sizeof payload - 1, &read) != NULL);
+	CHECK(settle_check(payload, sizeof payload, false, &read) != NULL);
+	CHECK(settle_check(payload, sizeof payload - 1, false, &read) != NULL);
 }
 
 static void reserved_is_zero(void)
@@ -314,15 +314,15 @@ static void reserved_is_zero(void)
 	deliver_head_write(payload, &deliver);
 	deliver_entry_write(payload + DELIVER_HEAD_SIZE, &entry);
 	record_write(&parts, payload + DELIVER_HEAD_SIZE + DELIVER_ENTRY_SIZE);
-	CHECK(deliver_check(payload, size, &read) == NULL);
+	CHECK(deliver_check(payload, size, false, &read) == NULL);
 	payload[DELIVER_HEAD_SIZE + 20] = 1;
-	CHECK(deliver_check(payload, size, &read) != NULL);
+	CHECK(deliver_check(payload, size, false, &read) != NULL);
 	entry.attempt = 0; // the first one is 1
 	deliver_entry_write(payload + DELIVER_HEAD_SIZE, &entry);
-	CHECK(deliver_check(payload, size, &read) != NULL);
+	CHECK(deliver_check(payload, size, false, &read) != NULL);
 	deliver.count = 0;
 	deliver_head_write(payload, &deliver);
-	CHECK(deliver_check(payload, DELIVER_HEAD_SIZE, &read) != NULL);
+	CHECK(deliver_check(payload, DELIVER_HEAD_SIZE, false, &read) != NULL);
 
 	settle_head_write(payload, &settled);
 	settled_entry_write(payload + SETTLED_HEAD_SIZE, &(struct settled_entry){4, CODE_OK});
@@ -345,12 +345,12 @@ static void deliver_round_trip(void)
 		record_write(&parts, payload + at + DELIVER_ENTRY_SIZE);
 		at += DELIVER_ENTRY_SIZE + record_size(payload + at + DELIVER_ENTRY_SIZE);
 	}
-	CHECK(deliver_check(payload, at, &read) == NULL);
+	CHECK(deliver_check(payload, at, false, &read) == NULL);
 	CHECK(deliver_next(payload, at, &cursor, &back) && back.offset == 10 && back.attempt == 2);
 	CHECK(deliver_next(payload, at, &cursor, &back) &&
 	      !deliver_next(payload, at, &cursor, &back));
-	CHECK(deliver_check(payload, at - 1, &read) != NULL);
-	CHECK(deliver_check(payload, at + 1, &read) != NULL);
+	CHECK(deliver_check(payload, at - 1, false, &read) != NULL);
+	CHECK(deliver_check(payload, at + 1, false, &read) != NULL);
 }
 
 static void codecs(void)

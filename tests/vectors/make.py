@@ -235,10 +235,18 @@ def make_batches():
 def make_settles():
     vector("credit", "credit, and a wish to drain", "credit", wire.credit_write(1000, 2**63, 4), {"messages": 1000, "bytes": 2**63, "drain": 4})
     vector("credit-bad-size", "CREDIT has 24 bytes", "credit", bytes(23), refused="PROTOCOL")
+    good = wire.credit_write(1000, 2**63, 4, 990)
+    vector("credit-begun", "with the feature BEGUN: 990 deliveries may have begun", "credit_begun", good, {"messages": 1000, "bytes": 2**63, "drain": 4, "begun": 990})
+    vector("credit-begun-bad-size", "with the feature BEGUN CREDIT has 32 bytes", "credit_begun", good[:24], refused="PROTOCOL")
+    vector("credit-bad-begun", "without the feature CREDIT has 24 bytes", "credit", good, refused="PROTOCOL")
     entries = [(10, 1730000000001, 1, SMALL), (2**64 - 1, -5, 2**32 - 1, FULL)]
     good = wire.deliver_write(3, 2**40, entries)
-    rows = [{"offset": offset, "stored_ms": stored, "attempt": attempt, "record": record_value(record)} for offset, stored, attempt, record in entries]
+    rows = [{"offset": offset, "stored_ms": stored, "attempt": attempt, "flags": 0, "record": record_value(record)} for offset, stored, attempt, record in entries]
     vector("deliver", "a first delivery and one of many attempts", "deliver", good, {"partition": 3, "epoch": 2**40, "entries": rows})
+    flagged = [(*entry, flags) for entry, flags in zip(entries, (wire.SUSPECT, wire.SUSPECT | wire.LAST))]
+    marked = wire.deliver_write(3, 2**40, flagged)
+    vector("deliver-begun", "with the feature BEGUN: a suspect, and one at its last attempt", "deliver_begun", marked, {"partition": 3, "epoch": 2**40, "entries": [{**row, "flags": entry[4]} for row, entry in zip(rows, flagged)]})
+    vector("deliver-begun-bad-flag", "a flag outside the table", "deliver_begun", patched(marked, 16 + 20, b"\x05"), refused="PROTOCOL")
     for name, about, data in [
         ("none", "a delivery of nothing", wire.deliver_write(0, 1, [])),
         ("cut", "a record that is cut off", good[:-1]),
@@ -251,6 +259,8 @@ def make_settles():
     verbs = [wire.Entry(verb, 1, 2**40, 100 * verb, 1 + verb, 1, (0, wire.BY_SCHEDULE, 30000, 0, 0)[verb]) for verb in range(5)]
     good = wire.settle_write(12, verbs)
     vector("settle", "every verb, with a run of offsets", "settle", good, {"settle": 12, "entries": [entry._asdict() for entry in verbs]})
+    numbered = [entry._replace(number=2**32 - 2 + at) for at, entry in enumerate(verbs[:2])]
+    vector("settle-begun", "with the feature BEGUN: the numbers of the deliveries, low 32 bits", "settle_begun", wire.settle_write(12, numbered), {"settle": 12, "entries": [entry._asdict() for entry in numbered]})
     vector("settle-unanswered", "number 0: no SETTLED is wanted", "settle", wire.settle_write(0, verbs[:1]), {"settle": 0, "entries": [verbs[0]._asdict()]})
     for name, about, data in [
         ("none", "no entry", wire.settle_write(1, [])),
@@ -400,8 +410,8 @@ KINDS_OF_BATCH = ("credit", "produce", "produced", "deliver", "settle", "settled
 def seeds_of(row):
     """(target, input) for each use of a vector: tests/fuzz/fuzz_<target>.c says what its first byte means."""
     kind, data = row["kind"], bytes.fromhex("".join(row["bytes"]))
-    if kind in KINDS_OF_BATCH:
-        yield "batch", bytes([KINDS_OF_BATCH.index(kind)]) + data
+    if kind.removesuffix("_begun") in KINDS_OF_BATCH:
+        yield "batch", bytes([KINDS_OF_BATCH.index(kind.removesuffix("_begun"))]) + data
     elif kind in ("record", "fields"):
         yield kind, data
         if kind == "record":
@@ -544,7 +554,9 @@ READERS = {
     "produce": wire.produce_read,
     "produced": wire.produced_read,
     "deliver": wire.deliver_read,
+    "deliver_begun": lambda payload: wire.deliver_read(payload, True),
     "settle": wire.settle_read,
+    "settle_begun": lambda payload: wire.settle_read(payload, True),
     "settled": wire.settled_read,
 }
 

@@ -88,7 +88,7 @@ static void credit_send(struct subscription *subscription)
 	};
 	uint8_t payload[CREDIT_SIZE];
 
-	credit_write(payload, &credit);
+	credit_write(payload, false, &credit);
 	link_send(subscription->stream.link, FRAME_CREDIT, subscription->stream.id, payload,
 		  sizeof payload);
 	credit_note(subscription);
@@ -352,7 +352,7 @@ static int deliver_frame(struct subscription *subscription, struct buf *buf, con
 	struct deliver_head head;
 	uint64_t bytes;
 
-	if (deliver_check(payload, size, &head) || head.count == 0)
+	if (deliver_check(payload, size, false, &head) || head.count == 0)
 		return -EBADMSG;
 	if (delivery_new(subscription, buf, payload, size, consumer->client->now_ns, &delivery) < 0)
 		return -ENOMEM;
