@@ -4,11 +4,14 @@
 #include "portal-api/handlers.h"
 
 #include "core/base/clock.h"
+#include "core/base/log.h"
 #include "portal-api/state.h"
 #include "portal-api/throttle.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static const char *text_of(const struct call *call, const char *name)
 {
@@ -47,6 +50,16 @@ static void answer(struct call *call, int r, struct registry_result *result)
 	registry_result_deinit(result);
 }
 
+// The one-time token opens nothing any more; its file would still tell that it did.
+static void remove_token(const char *data_dir)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/bootstrap-token", data_dir);
+	if (unlink(path) < 0 && errno != ENOENT)
+		log_warn(NULL, "BOOTSTRAP-TOKEN", "%s: %s", path, strerror(errno));
+}
+
 void access_bootstrap(struct call *call)
 {
 	struct registry_result result = {0};
@@ -56,6 +69,8 @@ void access_bootstrap(struct call *call)
 		return;
 	r = registry_bootstrap(call->portal->registry, call->actor.address, text_of(call, "token"),
 			       text_of(call, "user"), text_of(call, "password"), &result);
+	if (r == 0 && result.code == CODE_OK)
+		remove_token(call->portal->config.data_dir);
 	answer(call, r, &result);
 }
 

@@ -352,18 +352,27 @@ static bool needs_token(const struct call *call)
 	       !((route->flags & ROUTE_OPENABLE) && call->portal->config.open_metrics);
 }
 
-static bool authenticate(struct call *call)
+// NULL: there is none.
+static const char *bearer_of(const struct call *call)
 {
 	const char *header = head_field(http_head(call->exchange), "authorization");
+
+	if (!header || strncasecmp(header, "Bearer ", 7) != 0)
+		return NULL;
+	return header + 7 + strspn(header + 7, " ");
+}
+
+static bool authenticate(struct call *call)
+{
 	int r;
 
-	if (!header || strncasecmp(header, "Bearer ", 7) != 0) {
+	call->bearer = bearer_of(call);
+	if (!call->bearer) {
 		call_fail(call, CODE_UNAUTHENTICATED,
 			  "send 'Authorization: Bearer TOKEN' with the token of a session or of a "
 			  "machine");
 		return false;
 	}
-	call->bearer = header + 7 + strspn(header + 7, " ");
 	r = registry_authenticate(call->portal->registry, call->bearer, &call->who);
 	if (r < 0) {
 		registry_failed(call, r);
@@ -375,6 +384,7 @@ static bool authenticate(struct call *call)
 			  "expired or been revoked");
 		return false;
 	}
+	call->actor.tenant = call->who.tenant;
 	call->actor.of_platform = !role_is_tenants(call->who.role);
 	snprintf(call->actor_name, sizeof call->actor_name, "%s:%s",
 		 call->who.session ? "user" : "token", call->who.name);
@@ -408,6 +418,15 @@ static bool authorize(struct call *call)
 		return false;
 	}
 	return true;
+}
+
+bool call_may(const struct call *call, const char *permission)
+{
+	struct registry_identity who;
+	const char *bearer = bearer_of(call);
+
+	return bearer && registry_authenticate(call->portal->registry, bearer, &who) == 0 &&
+	       permission_check(permission_find(permission), who.role, who.tenant, 0);
 }
 
 bool call_still_allowed(struct call *call)

@@ -44,6 +44,9 @@ void call_release(void *call);
 // ago. False: answered like at the beginning.
 bool call_still_allowed(struct call *call);
 
+// On a public route: does the caller, who may be nobody, have a permission of the platform?
+bool call_may(const struct call *call, const char *permission);
+
 // ---- answering
 
 void call_json(struct call *call, unsigned status, json_t *body);         // takes `body`

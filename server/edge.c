@@ -7,6 +7,7 @@
 #include "core/base/problem.h"
 #include "core/net/tls.h"
 #include "proxy/socket_address.h"
+#include "server/files.h"
 #include "server/metrics.h"
 
 #include <errno.h>
@@ -136,12 +137,19 @@ char *edge_tls_load(const struct settings *settings, SSL_CTX **ret)
 {
 	const char *cert = settings_text(settings, SERVER_TLS_CERT),
 		   *key = settings_text(settings, SERVER_TLS_KEY);
-	char why[512];
+	char why[512], *wrong;
 
 	*ret = NULL;
 	if (!cert)
 		return key ? problem("tls-key is set, but tls-cert is not") : NULL;
-	return tls_server_new(cert, key, ret, why, sizeof why) < 0 ? problem("TLS: %s", why) : NULL;
+	if (tls_server_new(cert, key, ret, why, sizeof why) < 0)
+		return problem("TLS: %s", why);
+	wrong = files_key_check(key ? key : cert);
+	if (wrong) {
+		SSL_CTX_free(*ret);
+		*ret = NULL;
+	}
+	return wrong;
 }
 
 // @thread portal

@@ -1,5 +1,6 @@
 // A file is written beside its place, synced and renamed, so that a crash leaves it whole or
-// absent; a secret that others could read is refused rather than used.
+// absent. What others could have put there, or could read, is refused rather than used: a data
+// directory that they can write, a lock that is a link, a secret of theirs or that they can read.
 
 #include "server/files.h"
 
@@ -33,6 +34,26 @@ static int directories_make(const char *path)
 	}
 }
 
+// Others who can write a directory can replace every file in it.
+static char *directory_check(const char *data_dir)
+{
+	struct stat found;
+
+	if (stat(data_dir, &found) < 0)
+		return problem("data directory %s: %s", data_dir, strerror(errno));
+	if (!S_ISDIR(found.st_mode))
+		return problem("data directory %s: %s", data_dir, strerror(ENOTDIR));
+	if (found.st_uid != geteuid())
+		return problem("data directory %s belongs to user %u, and this is user %u; chown "
+			       "it, or start as its owner",
+			       data_dir, (unsigned)found.st_uid, (unsigned)geteuid());
+	if (found.st_mode & 022)
+		return problem("data directory %s can be written by others; make it private: chmod "
+			       "700 %s",
+			       data_dir, data_dir);
+	return NULL;
+}
+
 static char *lock_refused(const char *data_dir, int fd)
 {
 	char holder[32] = "";
@@ -50,12 +71,22 @@ char *files_lock(const char *data_dir, int *ret_fd)
 	_cleanup_(freep) char *path = problem("%s/lock", data_dir);
 	_cleanup_(closep) int fd = -1;
 	int r = directories_make(data_dir);
+	struct stat found;
+	char *wrong;
 
 	if (r < 0)
 		return problem("data directory %s: %s", data_dir, strerror(-r));
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	wrong = directory_check(data_dir);
+	if (wrong)
+		return wrong;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	if (fd < 0 && errno == ELOOP)
+		return problem("%s is a link, which the daemon never makes; remove it", path);
 	if (fd < 0)
 		return problem("data directory %s: lock: %s", data_dir, strerror(errno));
+	if (fstat(fd, &found) < 0 || !S_ISREG(found.st_mode) || found.st_nlink != 1)
+		return problem("%s is no file of its own, which the daemon never makes; remove it",
+			       path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return lock_refused(data_dir, fd);
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
@@ -142,7 +173,7 @@ char *files_secret(const char *data_dir, const char *name, const char *needed,
 		   uint8_t ret[FILES_SECRET_SIZE])
 {
 	_cleanup_(freep) char *path = problem("%s/%s", data_dir, name);
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat stat;
 
 	if (fd < 0 && errno != ENOENT)
@@ -151,11 +182,30 @@ char *files_secret(const char *data_dir, const char *name, const char *needed,
 		return needed ? problem("%s is missing; without it %s: restore it from a copy",
 					path, needed)
 			      : secret_make(path, ret);
-	if (fstat(fd, &stat) < 0 || stat.st_mode & 077)
+	if (fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode))
+		return problem("%s is not a file", path);
+	if (stat.st_uid != geteuid())
+		return problem("%s belongs to user %u, and this is user %u, who makes its own; "
+			       "restore it from a copy, or chown it",
+			       path, (unsigned)stat.st_uid, (unsigned)geteuid());
+	if (stat.st_mode & 077)
 		return problem("%s can be read by others; make it private: chmod 600 %s", path,
 			       path);
 	if (!secret_read(fd, ret))
 		return problem("%s does not hold %d hexadecimal digits; restore it from a copy",
 			       path, SECRET_DIGITS);
+	return NULL;
+}
+
+char *files_key_check(const char *path)
+{
+	struct stat found;
+
+	if (stat(path, &found) < 0)
+		return NULL; // who reads it says what is wrong
+	if (found.st_mode & (S_IWGRP | S_IRWXO))
+		return problem("private key %s can be read or changed by others; make it private: "
+			       "chmod 600 %s (or 640, with a group of its own)",
+			       path, path);
 	return NULL;
 }

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -222,6 +223,7 @@ static int signals_open(void)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); // a file at its limit is a failed write, like a full disk
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
@@ -287,6 +289,15 @@ static void descriptors_raise(void)
 		log_warn(NULL, "DESCRIPTORS", "%s", strerror(errno));
 }
 
+// Memory holds credentials and messages: no image of it goes to a disk or another's debugger.
+static void memory_keep_private(void)
+{
+	const struct rlimit none = {0};
+
+	if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+		log_warn(NULL, "CORE-DUMPS", "%s", strerror(errno));
+}
+
 static char *pid_write(const char *path)
 {
 	_cleanup_(freep) char *text = problem("%d\n", (int)getpid());
@@ -305,6 +316,7 @@ static int run(struct settings *settings, const struct invocation *invocation, c
 	if (signals < 0)
 		return refuse(problem("signalfd: %s", strerror(errno)), EXIT_FAILURE);
 	descriptors_raise();
+	memory_keep_private();
 	wrong = daemon_start(settings, &daemon);
 	if (wrong)
 		return refuse(wrong, EXIT_FAILURE);

@@ -275,11 +275,14 @@ static void jobs_finish(struct committer *committer, struct committer_job *jobs)
 	}
 }
 
+static bool is_full(int r)
+{
+	return r == -ENOSPC || r == -EDQUOT || r == -EFBIG; // EFBIG: a limit on the size of files
+}
+
 static enum code write_code(int r)
 {
-	return r == -ENOSPC || r == -EDQUOT ? CODE_BACKEND_FULL
-	       : r == -ENOMEM               ? CODE_OVERLOADED
-					    : CODE_BACKEND_DOWN;
+	return is_full(r) ? CODE_BACKEND_FULL : r == -ENOMEM ? CODE_OVERLOADED : CODE_BACKEND_DOWN;
 }
 
 static void submits_refuse(struct committer *committer, struct submit *submits, int r, bool tried)
@@ -287,7 +290,7 @@ static void submits_refuse(struct committer *committer, struct submit *submits, 
 	bool certain = !tried || is_certain(committer);
 
 	log_error(NULL, "STORE-WRITE", "%s: %s", committer->store->path, strerror(-r));
-	health_set(committer, r == -ENOSPC || r == -EDQUOT ? STORE_FULL : STORE_FAILING);
+	health_set(committer, is_full(r) ? STORE_FULL : STORE_FAILING);
 	submits_fail(submits, certain ? OUTCOME_REJECTED : OUTCOME_UNKNOWN, write_code(r));
 }
 

@@ -21,6 +21,7 @@ enum code embedded_code(int r)
 	case 0: return CODE_OK;
 	case ENOENT: return CODE_NOT_FOUND;
 	case EEXIST: return CODE_CONFLICT;
+	case EFBIG: // a limit on the size of files is a full disk to us
 	case ENOSPC: return CODE_BACKEND_FULL;
 	case ENOMEM: return CODE_OVERLOADED;
 	case EDQUOT: return CODE_BACKEND_FULL;

@@ -31,6 +31,21 @@ static size_t character_size(const uint8_t *at, size_t left)
 	return size;
 }
 
+size_t utf8_next(const void *text, size_t left, uint32_t *ret)
+{
+	const uint8_t *at = text;
+	size_t size = character_size(at, left);
+	uint32_t character;
+
+	if (size == 0)
+		return 0;
+	character = size == 1 ? at[0] : at[0] & (0x7fu >> size);
+	for (size_t i = 1; i < size; ++i)
+		character = character << 6 | (at[i] & 0x3f);
+	*ret = character;
+	return size;
+}
+
 bool utf8_valid(const void *text, size_t size)
 {
 	const uint8_t *at = text;

@@ -3,5 +3,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+// Bytes of the character that begins here, which is told; 0: none does.
+size_t utf8_next(const void *text, size_t left, uint32_t *ret);
 
 bool utf8_valid(const void *text, size_t size); // a zero byte is not text here

@@ -5,6 +5,7 @@
 #include "core/model/name.h"
 
 #include "core/base/util.h"
+#include "core/base/visible.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,8 +30,13 @@ static const char *character_problem(utf8proc_int32_t c)
 	case UTF8PROC_CATEGORY_ZL:
 	case UTF8PROC_CATEGORY_ZP: return "must not contain line separators";
 	case UTF8PROC_CATEGORY_CS: return "must be valid UTF-8";
-	default: return NULL;
+	default: break;
 	}
+	// Two names that look alike must be alike, and a name must not turn the text around it.
+	return visible_is_invisible((uint32_t)c)
+		       ? "must not contain characters that are not seen or "
+			 "change the direction of writing"
+		       : NULL;
 }
 
 int name_check(const char *name, const char **ret_problem)

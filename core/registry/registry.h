@@ -70,6 +70,7 @@ int registry_change(struct registry *registry, uint64_t source, uint64_t from,
 struct registry_actor {
 	const char *name;    // "user:ann", "token:ci", "system"
 	const char *address; // NULL: none
+	uint64_t tenant;     // of a tenant's caller; 0: the platform's, or the daemon itself
 	bool of_platform; // with a role of the platform: needs a tenant's leave for what opens it
 };
 

@@ -196,6 +196,21 @@ static const char *names_name(void *ctx, enum model_kind kind, uint64_t id)
 				    : name_of(work, (enum registry_kind)kind, id);
 }
 
+// A tenant's caller can name the clusters that the tenant may use; any other is answered like one
+// that does not exist.
+static bool may_name_cluster(const struct work *work, uint64_t cluster)
+{
+	const struct tenant *tenant;
+
+	if (!work->tenant || !work->actor || !work->actor->tenant)
+		return true;
+	tenant = &work->tenant->model.tenant;
+	for (size_t i = 0; i < tenant->cluster_count; ++i)
+		if (tenant->clusters[i] == cluster)
+			return true;
+	return false;
+}
+
 static uint64_t names_id(void *ctx, enum model_kind kind, const char *name)
 {
 	struct work *work = ctx;
@@ -203,6 +218,8 @@ static uint64_t names_id(void *ctx, enum model_kind kind, const char *name)
 	uint64_t tenant = work->tenant ? work->tenant->object.id : 0;
 
 	if (store_find(work, (enum registry_kind)kind, tenant, name, &row) != 1 || row.deleting)
+		return 0;
+	if (kind == MODEL_CLUSTER && !may_name_cluster(work, row.object.id))
 		return 0;
 	return row.object.id;
 }

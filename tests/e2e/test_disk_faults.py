@@ -86,7 +86,7 @@ def test_it_fails_until_it_does_not(shop, faults, rule, answer, said):
         state = shop.daemon.admin.get("/api/v1/clusters/local/state").json
         assert state["state"] == "down" and said in state["error"]
         # The only cluster takes no messages: nor does the daemon.
-        ready = wait_for(lambda: (found := shop.daemon.anybody.get("/readyz")).status == 503 and found.json)
+        ready = wait_for(lambda: (found := shop.daemon.admin.get("/readyz")).status == 503 and found.json)
         assert [said in check["detail"] for check in ready["checks"] if check["name"] == "cluster local"] == [True]
     assert faults.failed >= 3
     assert shop.daemon.events("STORE-WRITE") and shop.daemon.events("STORE-FULL" if answer == FULL else "STORE-FAILING")

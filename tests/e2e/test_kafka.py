@@ -369,7 +369,7 @@ def failing(daemon, name, *words):
 def test_a_dead_address_is_registered_and_shown(start, kafka):
     daemon = register(register(start(), NOBODY, "dead", ready=False), kafka)
     failing(daemon, "dead", "127.0.0.1:1")
-    checks = daemon.anybody.get("/readyz")
+    checks = daemon.admin.get("/readyz")
     assert checks.status == 200 and [check["name"] for check in checks.json["checks"] if not check["ok"]] == ["cluster dead"]
     # Others go on; what is made on it waits, and says for what.
     daemon.world(cluster="kafka")

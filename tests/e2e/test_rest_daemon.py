@@ -128,6 +128,7 @@ def make_certificate(tmp_path):
     path = tmp_path / "portal.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(path), "-out", str(tmp_path / "cert.pem")]
     subprocess.run(command, check=True, capture_output=True)
+    path.chmod(0o600)
     path.write_bytes(path.read_bytes() + (tmp_path / "cert.pem").read_bytes())
     return str(path)
 

@@ -129,6 +129,20 @@ def test_health(world):
     assert ready.status == 200 and {check["name"]: check["ok"] for check in ready.json["checks"]} == {"registry": True, "configuration": True, "proxy": True}
 
 
+def test_strangers_learn_nothing_about_clusters(world):
+    """How many are not well; which, where and why is for those who may see clusters."""
+    id = world.admin.get("/api/v1/clusters/main").json["id"]
+    world.portal.answer("CLUSTER_STATES", {"clusters": [{"id": id, "state": "down", "circuit": "open", "latency_us": None, "error": "10.1.2.3:9092: librdkafka: refused"}]})
+    rest.wait_for(lambda: world.portal.anybody.get("/readyz").status == 503)
+    for caller in (world.portal.anybody, world.portal.anybody.with_token("wrong"), world.roles["tenant_admin"], world.roles["viewer"]):
+        answer = caller.get("/readyz")
+        checks = {check["name"]: check["detail"] for check in answer.json["checks"] if not check["ok"]}
+        assert answer.status == 503 and checks == {"clusters": "1 of 1 not ready; with a token: which and why"}
+    for role in ("admin", "operator", "auditor"):
+        checks = {check["name"]: check["detail"] for check in world.roles[role].get("/readyz").json["checks"] if not check["ok"]}
+        assert checks == {"cluster main": "down: 10.1.2.3:9092: librdkafka: refused"}
+
+
 def test_not_ready_without_a_proxy(portal):
     portal.stop()
     portal.answer("TOTALS", code="TIMEOUT")

@@ -280,3 +280,22 @@ def test_everything_is_there_after_a_restart(world):
     world.portal.start()
     admin = rest.Rest(world.portal.port, world.admin.token)
     assert {path: admin.get(path).json for path in before} == before
+
+
+@pytest.mark.parametrize("role", ["tenant_admin", "developer"])
+def test_clusters_of_others_do_not_exist(world, role):
+    """A tenant's caller cannot find out by guessing what the platform's clusters are called."""
+    assert world.admin.post("/api/v1/clusters", {"name": "foreign", "kind": "discard"}).status == 201
+    caller = world.roles[role]
+    for act in (
+        lambda name: caller.post(f"{A}/topics", {"name": "x", "cluster": name}),
+        lambda name: caller.put(f"{A}/topics/x", {"cluster": name}),
+        lambda name: caller.put(f"{A}/topics/orders", {"cluster": name}),
+        lambda name: caller.get(f"{A}/topics?cluster={name}"),
+        lambda name: caller.get(f"/api/v1/clusters/{name}"),
+        lambda name: caller.post("/api/v1/clusters", {"name": name, "kind": "discard"}),
+    ):
+        foreign, missing = act("foreign"), act("missing")
+        assert foreign.status == missing.status and foreign.body.replace(b"foreign", b"X") == missing.body.replace(b"missing", b"X"), (foreign.body, missing.body)
+    told = world.admin.post(f"{A}/topics", {"name": "x", "cluster": "foreign"})  # who may see clusters is told what is wrong
+    assert told.json["errors"] == [{"field": "/cluster", "detail": "is not one of the tenant's clusters"}]

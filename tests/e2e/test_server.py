@@ -36,6 +36,7 @@ def certificate(folder, name):
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
     subprocess.run([*command, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
     both.write_text(cert.read_text() + key.read_text())
+    both.chmod(0o600)
     return str(both), str(cert)
 
 
@@ -162,13 +163,108 @@ def test_files_of_somebody_else(tmp_path):
         os.chmod(readable, os.stat(readable).st_mode | 0o055)
         readable = readable.parent
     (tmp_path / "data").mkdir(mode=0o700)
-    nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    done = run("--data-dir", str(tmp_path / "data"), **nobody)
-    assert done.returncode == 1 and done.stderr == f"mqpaasd: data directory {tmp_path}/data: lock: Permission denied\n"
-    done = run("--data-dir", str(tmp_path / "other"), **nobody)
+    program = shutil.copy(daemons.MQPAASD, tmp_path)  # the tree may lie where the other user cannot go
+
+    def run_as_nobody(*options):
+        return subprocess.run([program, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/")
+
+    done = run_as_nobody("--data-dir", str(tmp_path / "data"))
+    assert done.returncode == 1 and done.stderr == f"mqpaasd: data directory {tmp_path}/data belongs to user 0, and this is user {NOBODY}; chown it, or start as its owner\n"
+    done = run_as_nobody("--data-dir", str(tmp_path / "other"))
     assert done.returncode == 1 and done.stderr == f"mqpaasd: data directory {tmp_path}/other: Permission denied\n"
-    done = run("--check-config", "--tls-cert", both, **nobody)
+    done = run_as_nobody("--check-config", "--tls-cert", both)
     assert done.returncode == 2 and done.stderr == f"mqpaasd: TLS: certificate {both}: Permission denied\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be refused for")
+def test_secrets_of_somebody_else(start):
+    """What another user has put there, that user knows."""
+    one = start()
+    one.stop()
+    for name in ("master.key", "salt.key"):
+        path = os.path.join(one.data, name)
+        os.chown(path, NOBODY, -1)
+        done = run(*one.command()[1:])
+        assert done.returncode == 1 and f"{path} belongs to user {NOBODY}, and this is user 0" in done.stderr
+        os.chown(path, 0, -1)
+    one.start()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o703])
+def test_data_directory_that_others_can_write(tmp_path, mode):
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(mode)
+    done = run("--data-dir", str(data))
+    assert done.returncode == 1 and done.stderr == f"mqpaasd: data directory {data} can be written by others; make it private: chmod 700 {data}\n"
+    assert not list(data.iterdir())
+
+
+@pytest.mark.parametrize("how", ["link", "dangling", "second name", "fifo"])
+def test_planted_lock(tmp_path, how):
+    """A lock that somebody has put there makes the daemon write where it should not."""
+    data, precious = tmp_path / "data", tmp_path / "precious"
+    data.mkdir(mode=0o700)
+    if how != "dangling":
+        precious.write_text("keep me")
+    if how == "second name":
+        os.link(precious, data / "lock")
+    elif how == "fifo":
+        os.mkfifo(data / "lock")
+    else:
+        (data / "lock").symlink_to(precious)
+    done = run("--data-dir", str(data))
+    assert done.returncode == 1 and f"{data}/lock is " in done.stderr and "remove it" in done.stderr
+    assert (precious.read_text() == "keep me") if how != "dangling" else not precious.exists()
+
+
+def test_private_key_that_others_can_read(start, tmp_path):
+    both, _ = certificate(tmp_path, "one")
+    for mode in (0o644, 0o604, 0o660):
+        os.chmod(both, mode)
+        done = run("--check-config", "--tls-cert", both)
+        assert done.returncode == 2 and done.stderr.startswith(f"mqpaasd: private key {both} can be read or changed by others; make it private: chmod 600 ")
+    os.chmod(both, 0o640)  # a group for certificates is usual
+    one = start("--tls-cert", both)
+    os.chmod(both, 0o644)
+    one.signal(signal.SIGHUP)
+    assert "can be read" in one.wait_event("RELOAD-REFUSED")["message"]
+
+
+def test_no_image_of_the_memory(start):
+    one = start()
+    with open(f"/proc/{one.process.pid}/limits", encoding="ascii") as file:
+        assert re.search(r"Max core file size\s+(\d+)\s+(\d+)", file.read()).groups() == ("0", "0")
+    with open(os.path.join(rest.ROOT, "deploy", "systemd", "mqpaasd.service"), encoding="utf-8") as file:
+        assert "LimitCORE=0\n" in file.read()
+
+
+def test_limit_on_the_size_of_the_log(start):
+    """Its lines are written by every thread; those of the proxy would be ended by SIGXFSZ, and all with them."""
+    one = start().world()
+    resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (os.path.getsize(one.log_path) + 50, resource.RLIM_INFINITY))
+    for _ in range(3):
+        one.connect().close()
+    assert one.admin.post("/api/v1/tenants", {"name": "x"}).status == 503  # nor can the registry be written
+    resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert one.admin.post("/api/v1/tenants", {"name": "x"}).status == 201
+    with one.connect() as conn:
+        assert conn.open_topic("orders").send(b"x")[0].code == "OK"
+
+
+def test_limit_on_the_size_of_files(start):
+    """The kernel sends SIGXFSZ at the write that would pass it; to us it is a full disk, and it comes back by itself."""
+    one = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, resource.RLIM_INFINITY))).world()
+    with one.connect() as conn:
+        topic = conn.open_topic("orders")
+        codes = [topic.send(os.urandom(100000))[0].code for _ in range(80)]
+        assert codes[0] == "OK" and codes[-1] in (refused := {"BACKEND_FULL", "BACKEND_DOWN"}) and set(codes) <= {"OK", *refused}  # LMDB says EIO where a write came to half
+        assert one.process.poll() is None
+        resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        wait_for(lambda: topic.send(b"again")[0].code == "OK")
+        subscription = conn.subscribe("billing")
+        subscription.credit(200, 1 << 24)
+        assert len(subscription.receive(codes.count("OK") + 1, timeout=30, credit=False)) >= codes.count("OK") + 1
 
 
 # ---- the data directory
@@ -467,6 +563,7 @@ def test_bootstrap_token(start):
     body = {"user": "root", "password": rest.PASSWORD}
     assert one.anybody.post("/api/v1/bootstrap", {"token": first, **body}).status == 401
     assert one.anybody.post("/api/v1/bootstrap", {"token": second, **body}).status == 201
+    assert not os.path.exists(path)
     assert one.anybody.post("/api/v1/bootstrap", {"token": second, **body}).status != 201
     one.stop()
     one.start()

@@ -5,6 +5,7 @@
 #include "core/base/crc32c.h"
 #include "core/base/list.h"
 #include "core/base/log.h"
+#include "core/base/visible.h"
 #include "tests/unit/unit.h"
 
 // RFC 3720, appendix B.4.
@@ -119,5 +120,22 @@ static void log_lines(void)
 	log_set_sink(NULL, NULL);
 }
 
+static void hidden_characters_are_written(void)
+{
+	static const char raw[] = "a\x1b[2J\n\xc2\x9b"
+				  "b\xe2\x80\xae\xff\xf3\xa0\x81\x81 \xe8\xae\xa2";
+	_cleanup_(freep) char
+		*text = visible_text(raw, sizeof raw - 1),
+		*json = visible_json(
+			"{\n \"a\": \"\x7f\xe2\x80\x8b\xf3\xa0\x81\x81\xe8\xae\xa2\"\n}");
+
+	CHECK_STR(text, "a\\x1b[2J\\n\\x9b"
+			"b\\u202e\\xff\\ue0041 \xe8\xae\xa2");
+	CHECK_STR(json, "{\n \"a\": \"\\u007F\\u200B\\uDB40\\uDC41\xe8\xae\xa2\"\n}");
+	CHECK(!visible_hides(' ') && !visible_hides(0xa0) && visible_hides(0) &&
+	      visible_hides(0x2066));
+}
+
 UNIT_MAIN(UNIT_CASE(crc_vectors), UNIT_CASE(crc_lengths), UNIT_CASE(codes_have_names),
-	  UNIT_CASE(list_order), UNIT_CASE(buf_counts), UNIT_CASE(log_lines))
+	  UNIT_CASE(list_order), UNIT_CASE(buf_counts), UNIT_CASE(log_lines),
+	  UNIT_CASE(hidden_characters_are_written))

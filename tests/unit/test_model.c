@@ -21,9 +21,16 @@ static void repeat(char *out, const char *part, unsigned times)
 static void names_checked(void)
 {
 	static const char *const good[] = {"a", "orders", "订单", "a b", "a/b", "Größe", "🙂"};
-	static const char *const bad[] = {"",     "a\nb",        "a\x7f",        "\xc2\x80",
-					  "\xff", "a\xc0\xaf",   "\xed\xa0\x80", ".",
-					  "..",   "\xe2\x80\xa8"};
+	static const char *const bad[] = {"", "a\nb", "a\x7f", "\xc2\x80", "\xff", "a\xc0\xaf",
+					  "\xed\xa0\x80", ".", "..", "\xe2\x80\xa8",
+					  // zero width, right to left, a tag, a selector
+					  "a\xe2\x80\x8b",
+					  "\xe2\x80\xae"
+					  "a",
+					  "a\xf3\xa0\x81\x81", "a\xef\xb8\x8f",
+					  "\xef\xbb\xbf"
+					  "a",
+					  "\xc2\xad"};
 	const char *problem = NULL;
 	char text[MODEL_NAME_BYTES + 8];
 
