@@ -195,8 +195,9 @@ static void topic_mark(struct adapter *adapter, struct errand *errand, bool chan
 
 	do {
 		error = kafka_marks_read(adapter, &mark, 1);
+		life_epoch_seen(adapter, mark.life);
 		if (mark.incarnation != errand->topic->incarnation)
-			mark.life = changed ? life_epoch_new() : 0;
+			mark.life = changed ? life_epoch_new(adapter) : 0;
 		mark.incarnation = errand->topic->incarnation;
 		if (!error)
 			error = kafka_marks_write(adapter, &mark, 1);

@@ -31,7 +31,7 @@ bool filling_put(struct filling *filling, const struct message_in *message,
 		return false;
 	filling->floor -= plan->size;
 	message_record_write(message, plan, filling->floor);
-	*entry = (struct log_entry){message->offset, MAX(message->timestamp_ms, 0), filling->floor,
+	*entry = (struct log_entry){message->offset, MAX(plan->stored_ms, 0), filling->floor,
 				    plan->size};
 	++filling->count;
 	return true;

@@ -10,7 +10,6 @@
 #include "adapters/kafka/lives.h"
 #include "adapters/kafka/offsets.h"
 #include "adapters/kafka/retry.h"
-#include "core/base/clock.h"
 
 // ---- loading
 
@@ -76,11 +75,13 @@ static void load_rows(struct retry_life *look, struct retry_rows *rows, enum cod
 
 	for (uint32_t i = 0; code == CODE_OK && i < load->count; ++i)
 		cursor_fit(loading, &load->cursors[i]);
-	if (code == CODE_OK && retry_rows_fit(rows, load->cursors, load->count,
-					      life_of(load->topic), (uint64_t)clock_wall_ms()) < 0)
+	if (code == CODE_OK &&
+	    retry_rows_fit(rows, load->cursors, load->count, life_of(load->topic)) < 0)
 		code = CODE_OVERLOADED;
-	for (uint32_t i = 0; code == CODE_OK && i < rows->fence_count; ++i)
+	for (uint32_t i = 0; code == CODE_OK && i < rows->fence_count; ++i) {
 		load->epoch = MAX(load->epoch, rows->fences[i].epoch);
+		life_epoch_seen(loading->adapter, rows->fences[i].epoch);
+	}
 	load_end(loading, code, text);
 }
 

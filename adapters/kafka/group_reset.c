@@ -11,7 +11,6 @@
 #include "adapters/kafka/retry.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"
-#include "core/base/clock.h"
 
 struct reset {
 	struct retry_life look;
@@ -121,6 +120,23 @@ static void rows_gone(struct retry_batch *batch, enum code code, const char *tex
 	reset_end(CONTAINER_OF(batch, struct reset, rows), code, text);
 }
 
+// The text of a cursor that stands at `to`, by the group's own clock (source_clock.c).
+static char *moved_text(const struct reset *reset, const struct log_cursor *cursor, uint64_t to)
+{
+	struct window before, window;
+	uint64_t epoch;
+	char *text = NULL;
+
+	window_init(&before, cursor->position);
+	window_init(&window, to);
+	if (window_decode(&before, cursor->text, &epoch) >= 0) {
+		window.shift_ms = before.shift_ms;
+		text = window_encode(&window, reset->epoch, before.written_ms);
+	}
+	window_deinit(&before);
+	return text;
+}
+
 static int cursors_move(struct reset *reset)
 {
 	struct kafka_offsets *offsets = &reset->group->offsets;
@@ -129,18 +145,15 @@ static int cursors_move(struct reset *reset)
 	for (uint32_t i = 0; i < offsets->count; ++i) {
 		struct log_cursor *cursor = &offsets->cursors[i];
 		uint64_t to = reset->positions[cursor->partition];
-		struct window window;
+		char *text = to == UINT64_MAX ? NULL : moved_text(reset, cursor, to);
 
 		free(cursor->text);
 		cursor->text = NULL;
 		if (to == UINT64_MAX)
 			continue;
-		window_init(&window, to);
-		offsets->cursors[moved++] = (struct log_cursor){
-			.position = to,
-			.text = window_encode(&window, reset->epoch, (uint64_t)clock_wall_ms()),
-			.partition = i};
-		if (!offsets->cursors[moved - 1].text)
+		offsets->cursors[moved++] =
+			(struct log_cursor){.position = to, .text = text, .partition = i};
+		if (!text)
 			return -1;
 	}
 	for (uint32_t i = moved; i < offsets->count; ++i)
@@ -203,15 +216,19 @@ static void looked(struct retry_life *look, struct retry_rows *rows, enum code c
 	struct group_job *group = reset->group;
 	struct kafka_offsets *offsets = &group->offsets;
 
-	if (code == CODE_OK && retry_rows_fit(rows, offsets->cursors, offsets->count,
-					      life_of(group->open), (uint64_t)clock_wall_ms()) < 0)
+	if (code == CODE_OK &&
+	    retry_rows_fit(rows, offsets->cursors, offsets->count, life_of(group->open)) < 0)
 		code = CODE_OVERLOADED;
 	for (uint32_t i = 0; code == CODE_OK && i < offsets->count; ++i)
 		if (partition_add(reset, rows, &offsets->cursors[i]) < 0)
 			code = CODE_OVERLOADED;
+	for (uint32_t i = 0; code == CODE_OK && i < rows->fence_count; ++i)
+		life_epoch_seen(group->adapter, rows->fences[i].epoch);
 	// Above every epoch that an owner may still use. Those that are committed do not tell,
-	// because a stale owner's commit may have taken the place of a later one; the time does.
-	reset->epoch = MAX(reset->epoch + 2, life_epoch_now());
+	// because a stale owner's commit may have taken the place of a later one; the time does,
+	// and, if the clock was set back, what was read back.
+	life_epoch_seen(group->adapter, reset->epoch);
+	reset->epoch = life_epoch_fence(group->adapter);
 	if (code == CODE_OK && !group->preview &&
 	    (fence_make(reset) < 0 || rows_make(reset, rows) < 0))
 		code = CODE_OVERLOADED;

@@ -331,8 +331,8 @@ static void backlog_looked(struct retry_job *look, struct retry_rows *rows, enum
 	struct group_job *job = CONTAINER_OF(look, struct group_job, look);
 	json_t *answer = NULL;
 
-	if (code == CODE_OK && retry_rows_fit(rows, job->offsets.cursors, job->offsets.count,
-					      life_of(job->open), (uint64_t)clock_wall_ms()) == 0)
+	if (code == CODE_OK &&
+	    retry_rows_fit(rows, job->offsets.cursors, job->offsets.count, life_of(job->open)) == 0)
 		answer = backlog_json(job);
 	kafka_job_end(job, code == CODE_OK && !answer ? CODE_OVERLOADED : code, answer, text);
 }

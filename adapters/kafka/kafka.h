@@ -45,6 +45,7 @@ struct adapter {
 	struct list topics;       // of adapter_topic.in_adapter
 	struct kafka_life *lives; // lives.c, under topics_lock
 	size_t life_next;
+	uint64_t epoch_seen; // atomic; the greatest of all (lives.h)
 };
 
 // A partition of an open topic. Stays where it is as long as its topic is open.

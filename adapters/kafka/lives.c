@@ -140,12 +140,31 @@ uint64_t life_of(const struct adapter_topic *topic)
 	return __atomic_load_n(&topic->life, __ATOMIC_ACQUIRE);
 }
 
-uint64_t life_epoch_now(void)
+void life_epoch_seen(struct adapter *adapter, uint64_t epoch)
 {
-	return (uint64_t)clock_wall_ms() << EPOCH_BITS;
+	uint64_t most = __atomic_load_n(&adapter->epoch_seen, __ATOMIC_RELAXED);
+
+	while (epoch > most &&
+	       !__atomic_compare_exchange_n(&adapter->epoch_seen, &most, epoch, true,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
 }
 
-uint64_t life_epoch_new(void)
+static uint64_t epoch_take(struct adapter *adapter, uint64_t now_ms)
 {
-	return ((uint64_t)clock_wall_ms() + 1) << EPOCH_BITS;
+	uint64_t seen = __atomic_load_n(&adapter->epoch_seen, __ATOMIC_RELAXED),
+		 epoch = MAX(now_ms, (seen >> EPOCH_BITS) + 1) << EPOCH_BITS;
+
+	life_epoch_seen(adapter, epoch);
+	return epoch;
+}
+
+uint64_t life_epoch_fence(struct adapter *adapter)
+{
+	return epoch_take(adapter, (uint64_t)clock_wall_ms());
+}
+
+uint64_t life_epoch_new(struct adapter *adapter)
+{
+	return epoch_take(adapter, (uint64_t)clock_wall_ms() + 1);
 }

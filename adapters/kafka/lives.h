@@ -24,7 +24,10 @@ void lives_forget(struct adapter *adapter);   // those that are lost
 // Blocks until it is known: some steps of the watcher after it was opened.
 enum code life_await(struct adapter_topic *topic);
 uint64_t life_of(const struct adapter_topic *topic); // as far as known
-// Above all epochs that are in use, but for those of resets in this very millisecond.
-uint64_t life_epoch_now(void);
+// An epoch that was read back: those that are made later are above it, and above all that openings
+// have made of it since, also when the clock was set back. @thread any
+void life_epoch_seen(struct adapter *adapter, uint64_t epoch);
+// Above all epochs that are in use, but for those of other proxies in this very millisecond.
+uint64_t life_epoch_fence(struct adapter *adapter);
 // Above those, too: of a new life.
-uint64_t life_epoch_new(void);
+uint64_t life_epoch_new(struct adapter *adapter);

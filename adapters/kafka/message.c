@@ -1,6 +1,7 @@
 // The envelope, the value of the header `mqp`, holds what is left of a record: version, which
 // optional parts there are, id, creation time, then those parts exactly as in the record. So it is
-// checked by making a record of it that has nothing else.
+// checked by making a record of it that has nothing else. Behind them, where a time to live needs
+// it, stands the time at which the proxy took the message: the timestamp may be the producer's.
 //
 // Of several headers named `mqp` the first is the envelope, if it is a right one; every other, and
 // a first one that is not, is a user's own.
@@ -11,11 +12,12 @@
 
 #define ENVELOPE_VERSION 1
 #define ENVELOPE_HEAD    26u // version, parts, id, creation time
-#define ENVELOPE_MAX     (ENVELOPE_HEAD + MESSAGE_PARTS_MAX)
+#define ENVELOPE_MAX     (ENVELOPE_HEAD + MESSAGE_PARTS_MAX + 8)
 // The flags of the parts it may hold, and where they lie in its second byte.
 #define PARTS                                                                                      \
 	(RECORD_DUE | RECORD_TTL | RECORD_PRIORITY | RECORD_PARTITION | RECORD_TAG | RECORD_TRACE)
 #define PARTS_SHIFT 2
+#define ACCEPTED    0x40u // in that byte: behind the parts, i64 ms; only with a time to live
 // Those without which a message of a native topic would not be what was asked for.
 #define PARTS_ASKED (PARTS & ~RECORD_PARTITION)
 
@@ -26,7 +28,8 @@ bool message_has_headers(const uint8_t *record, bool native)
 	return !native || (record_flags(record) & (PARTS_ASKED | RECORD_HEADERS));
 }
 
-static size_t envelope_write(const struct record_view *view, uint8_t room[ENVELOPE_MAX])
+static size_t envelope_write(const struct record_view *view, int64_t accepted_ms,
+			     uint8_t room[ENVELOPE_MAX])
 {
 	const uint8_t *parts = view->data + RECORD_HEAD_SIZE;
 	const uint8_t *end = view->flags & RECORD_HEADERS
@@ -39,10 +42,16 @@ static size_t envelope_write(const struct record_view *view, uint8_t room[ENVELO
 	memcpy(room + 2, view->id, RECORD_ID_SIZE);
 	le64_put(room + 18, (uint64_t)view->created_ms);
 	memcpy(room + ENVELOPE_HEAD, parts, size);
-	return ENVELOPE_HEAD + size;
+	size += ENVELOPE_HEAD;
+	if (!(view->flags & RECORD_TTL))
+		return size;
+	room[1] |= ACCEPTED;
+	le64_put(room + size, (uint64_t)accepted_ms);
+	return size + 8;
 }
 
-rd_kafka_headers_t *message_headers(const struct record_view *view, bool native)
+rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,
+				    int64_t accepted_ms)
 {
 	rd_kafka_headers_t *headers = rd_kafka_headers_new(1u + view->header_count);
 	uint8_t envelope[ENVELOPE_MAX];
@@ -53,7 +62,7 @@ rd_kafka_headers_t *message_headers(const struct record_view *view, bool native)
 		return NULL;
 	if (!native || (view->flags & PARTS_ASKED))
 		rd_kafka_header_add(headers, MESSAGE_HEADER, sizeof MESSAGE_HEADER - 1, envelope,
-				    (ssize_t)envelope_write(view, envelope));
+				    (ssize_t)envelope_write(view, accepted_ms, envelope));
 	while (record_header_next(view, &cursor, &header))
 		rd_kafka_header_add(headers, (const char *)header.name.data,
 				    (ssize_t)header.name.size, header.value.data,
@@ -64,19 +73,38 @@ rd_kafka_headers_t *message_headers(const struct record_view *view, bool native)
 // ---- a message as a record
 
 // Into a record that has only what the envelope holds: neither key nor body nor headers.
-static bool envelope_read(const uint8_t *value, size_t size, uint8_t rest[MESSAGE_REST_MAX])
+static bool parts_read(const uint8_t *value, size_t size, uint32_t flags, uint8_t *rest)
 {
 	uint32_t record_bytes;
 
-	if (!value || size < ENVELOPE_HEAD || size > ENVELOPE_MAX || value[0] != ENVELOPE_VERSION ||
-	    (uint32_t)value[1] << PARTS_SHIFT & ~(uint32_t)PARTS)
-		return false;
 	memset(rest, 0, RECORD_HEAD_SIZE);
 	le32_put(rest, (uint32_t)(RECORD_HEAD_SIZE + size - ENVELOPE_HEAD));
-	le32_put(rest + 4, (uint32_t)value[1] << PARTS_SHIFT);
+	le32_put(rest + 4, flags);
 	memcpy(rest + 8, value + 2, ENVELOPE_HEAD - 2);
 	memcpy(rest + RECORD_HEAD_SIZE, value + ENVELOPE_HEAD, size - ENVELOPE_HEAD);
 	return record_check(rest, MESSAGE_REST_MAX, &record_bytes) == RECORD_OK;
+}
+
+static bool envelope_read(const uint8_t *value, size_t size, uint8_t rest[MESSAGE_REST_MAX],
+			  int64_t *ret_accepted_ms)
+{
+	uint32_t flags;
+	bool accepted;
+
+	if (!value || size < ENVELOPE_HEAD || size > ENVELOPE_MAX || value[0] != ENVELOPE_VERSION)
+		return false;
+	accepted = value[1] & ACCEPTED;
+	flags = (value[1] & ~ACCEPTED) << PARTS_SHIFT;
+	if (flags & ~(uint32_t)PARTS)
+		return false;
+	if (accepted && (!(flags & RECORD_TTL) || size < ENVELOPE_HEAD + 8))
+		return false;
+	size -= accepted ? 8 : 0;
+	if (size > ENVELOPE_HEAD + MESSAGE_PARTS_MAX || !parts_read(value, size, flags, rest))
+		return false;
+	if (accepted)
+		*ret_accepted_ms = MAX((int64_t)le64_get(value + size), 0);
+	return true;
 }
 
 // A header as the record will hold it; false: it cannot.
@@ -97,6 +125,7 @@ struct walk {
 	bool tried; // there was a header of that name
 	bool found; // and `rest` is from it
 	uint8_t *rest;
+	int64_t accepted_ms; // 0: it does not say
 };
 
 static bool walk_next(struct walk *walk, struct record_header *ret)
@@ -110,7 +139,8 @@ static bool walk_next(struct walk *walk, struct record_header *ret)
 		       RD_KAFKA_RESP_ERR_NO_ERROR) {
 		if (!walk->tried && strcmp(name, MESSAGE_HEADER) == 0) {
 			walk->tried = true;
-			walk->found = envelope_read(value, value_size, walk->rest);
+			walk->found =
+				envelope_read(value, value_size, walk->rest, &walk->accepted_ms);
 			if (walk->found)
 				continue;
 		}
@@ -163,6 +193,8 @@ bool message_measure(const struct message_in *message, struct message_plan *ret)
 	while (walk_next(&walk, &header))
 		ret->header_bytes += 6 + header.name.size + header.value.size;
 	ret->header_count = (uint16_t)walk.taken;
+	ret->stored_ms =
+		message->appended || !walk.accepted_ms ? message->timestamp_ms : walk.accepted_ms;
 	if (!walk.found)
 		rest_make(message, ret->rest);
 	size = record_size(ret->rest) + (ret->header_count ? 6 + ret->header_bytes : 0) +

@@ -17,8 +17,10 @@
 
 // Whether the record needs headers at all. Cheap: most records of native topics do not.
 bool message_has_headers(const uint8_t *record, bool native);
-// The headers of a record that has some, to be given away with the message. NULL: no memory.
-rd_kafka_headers_t *message_headers(const struct record_view *view, bool native);
+// The headers of a record that has some, to be given away with the message; it is taken at
+// `accepted_ms`, by the wall clock. NULL: no memory.
+rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,
+				    int64_t accepted_ms);
 
 // What a Kafka message becomes.
 struct message_in {
@@ -26,6 +28,7 @@ struct message_in {
 	uint32_t partition;
 	uint64_t offset;
 	int64_t timestamp_ms;        // of the message; -1: it has none
+	bool appended;               // that is when the broker stored it; else its producer says so
 	struct slice key, body;      // data NULL: absent
 	rd_kafka_headers_t *headers; // borrowed; NULL: none
 };
@@ -35,7 +38,8 @@ struct message_plan {
 	uint8_t rest[MESSAGE_REST_MAX]; // its record without key, body and headers
 	uint64_t header_bytes;
 	uint16_t header_count;
-	uint32_t size; // of the record
+	uint32_t size;     // of the record
+	int64_t stored_ms; // -1: nobody knows
 };
 bool message_measure(const struct message_in *message,
 		     struct message_plan *ret); // false: too large

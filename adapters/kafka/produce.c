@@ -226,7 +226,7 @@ static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *bat
 	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
 					 .u.i64 = MAX(MIN(view.created_ms, way->now_ms), 1)};
 	if (message_has_headers(record->data, way->native)) {
-		rd_kafka_headers_t *headers = message_headers(&view, way->native);
+		rd_kafka_headers_t *headers = message_headers(&view, way->native, way->now_ms);
 
 		if (!headers)
 			return RD_KAFKA_RESP_ERR__QUEUE_FULL;

@@ -194,12 +194,13 @@ int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key
 struct fitting {
 	struct window window;
 	uint64_t epoch;
-	bool changed;
+	bool changed, voided;
 };
 
 static int fitting_init(struct fitting *fitting, const struct log_cursor *cursor,
-			const struct retry_fence *fence)
+			const struct retry_fence *fence, uint64_t life)
 {
+	struct window before;
 	int r;
 
 	*fitting = (struct fitting){.epoch = 0};
@@ -211,10 +212,15 @@ static int fitting_init(struct fitting *fitting, const struct log_cursor *cursor
 		fitting->epoch = MAX(fitting->epoch, fence->epoch); // it never steps back
 		return MIN(r, 0);
 	}
+	before = fitting->window;
 	window_deinit(&fitting->window);
 	window_init(&fitting->window, fence->position == UNKNOWN ? 0 : fence->position);
+	if (fitting->epoch >= life) { // the group's clock goes on
+		fitting->window.written_ms = before.written_ms;
+		fitting->window.shift_ms = before.shift_ms;
+	}
 	fitting->epoch = fence->epoch;
-	fitting->changed = true;
+	fitting->changed = fitting->voided = true;
 	return 0;
 }
 
@@ -280,9 +286,10 @@ static int rows_done(const struct retry_rows *rows, struct log_cursor *cursors,
 	return r;
 }
 
-static int cursor_write(struct log_cursor *cursor, const struct fitting *fitting, uint64_t now_ms)
+// With the time at which it was written before: delays are counted from there.
+static int cursor_write(struct log_cursor *cursor, const struct fitting *fitting)
 {
-	char *text = window_encode(&fitting->window, fitting->epoch, now_ms);
+	char *text = window_encode(&fitting->window, fitting->epoch, fitting->window.written_ms);
 
 	if (!text)
 		return -ENOMEM;
@@ -292,8 +299,24 @@ static int cursor_write(struct log_cursor *cursor, const struct fitting *fitting
 	return 0;
 }
 
+// The clock that rows are written by is that of the cursors that stand. Only where none does that
+// of a void one is better than nothing.
+static void clock_choose(struct fitting *fittings, uint32_t count)
+{
+	bool known = false;
+
+	for (uint32_t i = 0; i < count; ++i)
+		known = known || (!fittings[i].voided && fittings[i].window.written_ms);
+	for (uint32_t i = 0; known && i < count; ++i) {
+		if (!fittings[i].voided)
+			continue;
+		fittings[i].window.written_ms = 0;
+		fittings[i].window.shift_ms = 0;
+	}
+}
+
 int retry_rows_fit(const struct retry_rows *rows, struct log_cursor *cursors, uint32_t count,
-		   uint64_t life, uint64_t now_ms)
+		   uint64_t life)
 {
 	const struct retry_fence begin = {.epoch = life};
 	struct fitting *fittings = calloc(count, sizeof *fittings);
@@ -302,13 +325,16 @@ int retry_rows_fit(const struct retry_rows *rows, struct log_cursor *cursors, ui
 	for (uint32_t i = 0; r == 0 && i < count; ++i) {
 		const struct retry_fence *fence = fence_of(rows, cursors[i].partition);
 
-		r = fitting_init(&fittings[i], &cursors[i], fence->epoch < life ? &begin : fence);
+		r = fitting_init(&fittings[i], &cursors[i], fence->epoch < life ? &begin : fence,
+				 life);
 	}
+	if (r == 0)
+		clock_choose(fittings, count);
 	if (r == 0)
 		r = rows_done(rows, cursors, fittings, count, life);
 	for (uint32_t i = 0; r == 0 && i < count; ++i)
 		if (fittings[i].changed)
-			r = cursor_write(&cursors[i], &fittings[i], now_ms);
+			r = cursor_write(&cursors[i], &fittings[i]);
 	for (uint32_t i = 0; fittings && i < count; ++i)
 		window_deinit(&fittings[i].window);
 	free(fittings);

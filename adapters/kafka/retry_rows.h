@@ -53,4 +53,4 @@ int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key
 // its fence, a row counts as done, and is counted. `life` of their log: like a fence of that epoch
 // at 0, in all partitions. -ENOMEM: some may be changed, all are valid.
 int retry_rows_fit(const struct retry_rows *rows, struct log_cursor *cursors, uint32_t count,
-		   uint64_t life, uint64_t now_ms);
+		   uint64_t life);

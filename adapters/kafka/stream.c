@@ -117,6 +117,7 @@ static void put(struct stream *stream, rd_kafka_message_t *const *messages, size
 
 	if (message.offset < stream->next)
 		return;
+	message.appended = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
 	rd_kafka_message_headers(first, &message.headers);
 	if (!message_measure(&message, &plan)) {
 		log_warn(NULL, "KAFKA-READ",

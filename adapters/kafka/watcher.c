@@ -207,6 +207,7 @@ static bool mark_look(struct adapter_topic *topic, const struct kafka_mark *mark
 {
 	bool ours = mark->incarnation == topic->model->incarnation;
 
+	life_epoch_seen(topic->adapter, MAX(mark->life, topic->life_least));
 	topic->foreign = mark->incarnation && !ours;
 	if (topic->foreign || (topic->marked && (!ours || mark->life > topic->life))) {
 		topic_ended(topic, "made anew");
@@ -218,7 +219,7 @@ static bool mark_look(struct adapter_topic *topic, const struct kafka_mark *mark
 		__atomic_store_n(&topic->life, mark->life, __ATOMIC_RELEASE);
 		mark_take(topic);
 	} else if (!topic->life) {
-		__atomic_store_n(&topic->life, life_epoch_new(), __ATOMIC_RELEASE);
+		__atomic_store_n(&topic->life, life_epoch_new(topic->adapter), __ATOMIC_RELEASE);
 	}
 	return true;
 }

@@ -15,7 +15,6 @@
 
 #include "adapters/log/source_state.h"
 
-#include "core/base/clock.h"
 #include "core/wire/record.h"
 
 #include <errno.h>
@@ -137,20 +136,22 @@ static void deliver(struct part *part, const struct log_entry *entry, struct buf
 							.buf = buf});
 }
 
-void source_record_times(const uint8_t *record, uint64_t *ret_due_ms, uint64_t *ret_expiry_ms)
+void source_record_times(const struct log_entry *entry, uint64_t *ret_due_ms,
+			 uint64_t *ret_expiry_ms)
 {
 	struct record_view view;
 
 	*ret_due_ms = 0;
 	*ret_expiry_ms = UINT64_MAX;
-	if (!(record_flags(record) & (RECORD_DUE | RECORD_TTL)))
+	if (!(record_flags(entry->record) & (RECORD_DUE | RECORD_TTL)))
 		return;
-	record_read(record, &view);
+	record_read(entry->record, &view);
 	if (view.flags & RECORD_DUE)
 		*ret_due_ms = (uint64_t)MAX(view.due_ms, 0);
+	// Not from the time of creation: that is what the producer's clock showed.
 	if (view.flags & RECORD_TTL)
 		*ret_expiry_ms = (view.flags & RECORD_DUE ? *ret_due_ms
-							  : (uint64_t)MAX(view.created_ms, 0)) +
+							  : (uint64_t)MAX(entry->stored_ms, 0)) +
 				 view.ttl_ms;
 }
 
@@ -182,7 +183,7 @@ static bool new_entry(struct part *part, const struct log_entry *entry, uint64_t
 		return true; // deleted while it lay in the stash
 	if (!window_fits(&part->window, entry->offset))
 		return false;
-	source_record_times(entry->record, &due_ms, &expiry_ms);
+	source_record_times(entry, &due_ms, &expiry_ms);
 	if (now_ms > expiry_ms)
 		return pass_over(part, entry, 0);
 	if (due_ms > now_ms)
@@ -231,10 +232,7 @@ static void again_deliver(struct part *part, const struct log_entry *entry, stru
 // around it.
 static void again_too_early(struct part *part, uint64_t offset, uint64_t due_ms)
 {
-	const struct window_mark *mark = window_mark_at(&part->window, offset);
-
-	if (retry_room(part->source) &&
-	    retry_put(part, offset, mark ? mark->attempts : 0, due_ms, false))
+	if (retry_room(part->source) && retry_put(part, offset, 0, due_ms, false))
 		window_leave(&part->window, offset);
 	else
 		part->failed = true; // looked at again later
@@ -252,14 +250,16 @@ static bool again_overtakes(struct part *part)
 static void again_entry(struct part *part, const struct log_entry *entry, uint64_t now_ms)
 {
 	enum window_state state = window_state_at(&part->window, entry->offset);
+	// What was handed out before has been due, whatever the wall clock shows.
+	bool was_due = window_mark_at(&part->window, entry->offset) != NULL;
 	uint64_t due_ms, expiry_ms;
 
-	source_record_times(entry->record, &due_ms, &expiry_ms);
+	source_record_times(entry, &due_ms, &expiry_ms);
 	if (state == WINDOW_OPEN && now_ms > expiry_ms) {
 		++part->expired;
 		window_drop(&part->window, entry->offset);
 		commit_dirty(part);
-	} else if (state == WINDOW_OPEN && due_ms > now_ms) {
+	} else if (state == WINDOW_OPEN && due_ms > now_ms && !was_due) {
 		again_too_early(part, entry->offset, due_ms);
 	} else if ((state == WINDOW_OPEN && !again_overtakes(part)) || state == WINDOW_REJECTED) {
 		again_deliver(part, entry, part->again.buf, state == WINDOW_REJECTED);
@@ -318,7 +318,7 @@ static void again_done(struct loop_task *task)
 		part->again.buf = buf_unref(part->again.buf);
 		fetch_failed(part, part->again.code);
 	} else {
-		again_hand_out(part, (uint64_t)clock_wall_ms());
+		again_hand_out(part, source_time(part->source).wall_ms);
 	}
 	source_pump_later(part->source);
 }
@@ -434,7 +434,7 @@ static bool part_truncate(struct part *part, uint64_t *ret_first, uint64_t *ret_
 }
 
 // Redeliveries first, then what is new.
-static void part_pump(struct part *part, uint64_t now_ms)
+static void part_pump(struct part *part, struct source_time now)
 {
 	uint64_t first, end;
 
@@ -442,9 +442,10 @@ static void part_pump(struct part *part, uint64_t now_ms)
 		gone(part->source, "the topic is gone");
 		return;
 	}
-	window_wake(&part->window, now_ms);
-	if (!part->failed && !open_read(part, now_ms) && source_demand_allows(part->source, false))
-		new_hand_out(part, first, end, now_ms);
+	window_wake(&part->window, now.steady_ms);
+	if (!part->failed && !open_read(part, now.wall_ms) &&
+	    source_demand_allows(part->source, false))
+		new_hand_out(part, first, end, now.wall_ms);
 }
 
 // ---- what holds the head too long
@@ -509,16 +510,15 @@ static bool any_failed(const struct source *source)
 }
 
 // When the next waiting message is due, on the monotonic clock.
-static uint64_t next_due_ns(const struct source *source, uint64_t now_ns, uint64_t now_ms)
+static uint64_t next_due_ns(const struct source *source, uint64_t now_ns, struct source_time now)
 {
-	uint64_t due_ms = retry_next_ms(source);
+	uint64_t in_ms = retry_next_in_ms(source, now);
 
 	for (uint32_t i = 0; i < source->part_count; ++i)
-		due_ms = MIN(due_ms, source->parts[i].window.next_due_ms);
-	if (due_ms == UINT64_MAX)
-		return UINT64_MAX;
+		in_ms = MIN(in_ms,
+			    source_until_ms(source->parts[i].window.next_due_ms, now.steady_ms));
 	// The wall clock may jump, so it is looked at once a second at least while something waits.
-	return now_ns + (due_ms > now_ms ? MIN(due_ms - now_ms, 1000ull) * MS_NS : 0);
+	return in_ms == UINT64_MAX ? UINT64_MAX : now_ns + MIN(in_ms, 1000ull) * MS_NS;
 }
 
 static void read_ahead_check(struct source *source, uint64_t now_ns)
@@ -551,11 +551,11 @@ static void state_update(struct source *source)
 	}
 }
 
-static void hand_out(struct source *source, uint64_t now_ms)
+static void hand_out(struct source *source, struct source_time now)
 {
-	retry_hand_out(source, now_ms);
+	retry_hand_out(source, now);
 	for (uint32_t i = 0; i < source->part_count && source->phase == PHASE_OPEN; ++i)
-		part_pump(&source->parts[(source->turn + i) % source->part_count], now_ms);
+		part_pump(&source->parts[(source->turn + i) % source->part_count], now);
 	source_flush(source);
 	++source->turn;
 	if (source->demand_messages)
@@ -564,7 +564,7 @@ static void hand_out(struct source *source, uint64_t now_ms)
 		source->idle_since_ns = loop_now_ns(source->config.loop);
 }
 
-static uint64_t time_next(struct source *source, uint64_t now_ns, uint64_t now_ms)
+static uint64_t time_next(struct source *source, uint64_t now_ns, struct source_time now)
 {
 	uint64_t wake_ns = commit_if_due(source, now_ns);
 
@@ -582,22 +582,23 @@ static uint64_t time_next(struct source *source, uint64_t now_ns, uint64_t now_m
 		wake_ns = MIN(wake_ns, head_check(&source->parts[i], now_ns));
 	if (source->idle_since_ns)
 		wake_ns = MIN(wake_ns, source->idle_since_ns + IDLE_NS);
-	return MIN(wake_ns, next_due_ns(source, now_ns, now_ms));
+	return MIN(wake_ns, next_due_ns(source, now_ns, now));
 }
 
 static void source_pump(struct source *source)
 {
-	uint64_t now_ms = (uint64_t)clock_wall_ms(), now_ns = loop_now_ns(source->config.loop),
-		 wake_ns;
+	uint64_t now_ns = loop_now_ns(source->config.loop), wake_ns;
+	struct source_time now;
 
 	if (close_if_quiet(source))
 		return;
+	now = source_time(source);
 	if (source->phase == PHASE_OPEN && !source->closing)
-		hand_out(source, now_ms);
+		hand_out(source, now);
 	if (source->phase == PHASE_OPEN && !source->closing)
 		read_ahead_check(source, now_ns);
 	state_update(source);
-	wake_ns = time_next(source, now_ns, now_ms);
+	wake_ns = time_next(source, now_ns, now);
 	if (close_if_quiet(source))
 		return;
 	if (wake_ns == UINT64_MAX)
@@ -650,6 +651,7 @@ static void load_done(struct loop_task *task)
 	}
 	load->count = 0;
 	if (code == CODE_OK) {
+		source_clock_load(source);
 		source->epoch = source->config.epoch ? source->config.epoch : epoch + 1;
 		commit_claim(source);
 		return;
@@ -721,6 +723,7 @@ int log_source_open(struct adapter *adapter, const struct log_ops *ops,
 		source->parts[i].number = i;
 		window_init(&source->parts[i].window, 0);
 	}
+	source_clock_init(source);
 	retry_init(source);
 	loop_timer_init(&source->timer, config->loop, on_timer);
 	source->pump.fn = on_pump;
@@ -807,7 +810,7 @@ static void settle_entry(struct source *source, struct settle *settle, uint64_t 
 void log_source_settle(struct source *source, struct settle *settles, size_t count,
 		       void (*done)(void *ctx, enum code code), void *ctx)
 {
-	uint64_t now_ms = (uint64_t)clock_wall_ms();
+	uint64_t now_ms = source_time(source).steady_ms;
 
 	for (size_t i = 0; i < count; ++i)
 		settle_entry(source, &settles[i], now_ms);
@@ -848,6 +851,7 @@ size_t log_source_backlog(struct source *source, struct source_partition *partit
 
 void log_source_close(struct source *source, void (*done)(void *ctx), void *ctx)
 {
+	source_time(source); // a step of the clock goes into the last commit
 	source->closing = true;
 	source->commit_failed = false; // what failed before is tried once more
 	source->closed = done;

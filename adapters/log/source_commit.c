@@ -5,8 +5,6 @@
 
 #include "adapters/log/source_state.h"
 
-#include "core/base/clock.h"
-
 #define COMMIT_IDLE_NS (500 * MS_NS)
 
 void commit_dirty(struct part *part)
@@ -152,17 +150,18 @@ static bool retries_gather(struct source *source)
 static bool cursors_gather(struct source *source)
 {
 	struct log_cursors *commit = &source->cursors;
-	uint64_t now_ms = (uint64_t)clock_wall_ms();
+	uint64_t now_ms = source_time(source).steady_ms;
 
 	for (uint32_t i = 0; i < source->part_count; ++i) {
 		struct part *part = &source->parts[i];
-		char *text =
-			part->dirty ? window_encode(&part->window, source->epoch, now_ms) : NULL;
+		char *text;
 
-		if (part->dirty && !text)
-			return false;
-		if (!text)
+		if (!part->dirty)
 			continue;
+		part->window.shift_ms = source->clock.shift_ms;
+		text = window_encode(&part->window, source->epoch, now_ms);
+		if (!text)
+			return false;
 		part->dirty = false;
 		commit->cursors[commit->count++] = (struct log_cursor){
 			.position = part->window.base, .text = text, .partition = part->number};

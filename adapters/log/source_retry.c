@@ -13,8 +13,6 @@
 
 #include "adapters/log/source_state.h"
 
-#include "core/base/clock.h"
-
 #include <errno.h>
 
 #define TAKE_MESSAGES 256u
@@ -25,7 +23,6 @@
 void retry_init(struct source *source)
 {
 	held_set_init(&source->held);
-	source->due_at_ms = 0;
 }
 
 void retry_deinit(struct source *source)
@@ -62,11 +59,20 @@ static uint64_t *waiting_of(struct part *part, uint32_t attempts)
 // A row that may lie before the point where the next look begins.
 static void look_again(struct source *source, uint64_t due_ms)
 {
-	if (source->taking)
-		source->due_rewound = true; // the point is not known yet
-	else if (due_ms <= source->due_after.due_ms)
-		source->due_after = (struct log_retry){0};
-	source->due_at_ms = MIN(source->due_at_ms, due_ms);
+	for (unsigned i = 0; i < LOOKS; ++i) {
+		struct retry_look *look = &source->looks[i];
+
+		if (source->taking && i == source->look)
+			source->due_rewound = true; // the point is not known yet
+		else if (due_ms <= look->after.due_ms)
+			look->after = (struct log_retry){0};
+		look->at_ms = MIN(look->at_ms, due_ms);
+	}
+}
+
+void retry_look_anew(struct source *source)
+{
+	look_again(source, 0);
 }
 
 // The caller has reserved a place in the list.
@@ -214,7 +220,8 @@ static void take(struct source *source, const struct log_waiting *waiting, struc
 	struct part *part;
 	struct held *held;
 
-	if (waiting->partition >= source->part_count)
+	if (waiting->partition >= source->part_count ||
+	    (!source->look_both && (waiting->attempts > 0) != (source->look == LOOK_DELAYS)))
 		return;
 	held = held_find(&source->held, waiting->partition, waiting->entry.offset);
 	if (held && !waits_for_copy(held))
@@ -239,27 +246,34 @@ static void take(struct source *source, const struct log_waiting *waiting, struc
 	make_ready(part, held);
 }
 
+static uint64_t look_time(struct source_time now, unsigned look)
+{
+	return look == LOOK_DELAYS ? now.steady_ms : now.wall_ms;
+}
+
 static void due_done(struct loop_task *task)
 {
 	struct source *source = CONTAINER_OF(task, struct source, due.task);
 	struct log_due *due = &source->due;
+	struct retry_look *look = &source->looks[source->look];
 
 	source->taking = false;
 	if (source->due_rewound) {
-		source->due_after = (struct log_retry){0};
+		look->after = (struct log_retry){0};
 	} else if (due->code == CODE_OK && due->count) {
 		const struct log_waiting *last = &due->entries[due->count - 1];
 
-		source->due_after = (struct log_retry){.offset = last->entry.offset,
-						       .due_ms = last->due_ms,
-						       .partition = last->partition};
+		look->after = (struct log_retry){.offset = last->entry.offset,
+						 .due_ms = last->due_ms,
+						 .partition = last->partition};
 	}
 	if (due->code == CODE_OK) {
-		source->due_at_ms = MIN(source->due_at_ms, due->next_ms);
+		look->at_ms = MIN(look->at_ms, due->next_ms);
 		for (uint32_t i = 0; i < due->count; ++i)
 			take(source, &due->entries[i], due->buf);
 	} else {
-		source->due_at_ms = (uint64_t)clock_wall_ms() + SOURCE_RETRY_NS / MS_NS;
+		look->at_ms =
+			look_time(source_time(source), source->look) + SOURCE_RETRY_NS / MS_NS;
 		source_state_set(source, SOURCE_DOWN, due->code, "reading the retry store failed");
 	}
 	due->buf = buf_unref(due->buf);
@@ -279,19 +293,40 @@ static bool is_worth_a_look(const struct source *source)
 				   (source->held.copies && source_demand_allows(source, true)));
 }
 
-static void due_start(struct source *source, uint64_t now_ms)
+// How many looks there are while the clocks stand so.
+static unsigned looks_count(const struct source *source)
+{
+	return source->clock.shift_ms ? LOOKS : 1;
+}
+
+// The next one in turn that is due. false: none is.
+static bool look_choose(const struct source *source, struct source_time now, unsigned *ret_look)
+{
+	unsigned count = looks_count(source);
+
+	for (unsigned i = 1; i <= count; ++i) {
+		*ret_look = (source->look + i) % count;
+		if (look_time(now, *ret_look) >= source->looks[*ret_look].at_ms)
+			return true;
+	}
+	return false;
+}
+
+static void due_start(struct source *source, unsigned look, uint64_t until_ms)
 {
 	source->taking = true;
+	source->look = (uint8_t)look;
+	source->look_both = looks_count(source) == 1;
 	source->due_rewound = false;
 	source->due_for_copies = is_enough_ready(source);
-	source->due_at_ms = UINT64_MAX;
+	source->looks[look].at_ms = UINT64_MAX;
 	source->due = (struct log_due){
 		.task = {.fn = due_done},
 		.loop = source->config.loop,
 		.topic = source->config.adapter_topic,
 		.group = source->config.group,
-		.after = source->due_after,
-		.until_ms = now_ms,
+		.after = source->looks[look].after,
+		.until_ms = until_ms,
 		.max_messages = TAKE_MESSAGES,
 		.max_bytes = TAKE_BYTES,
 	};
@@ -308,7 +343,7 @@ static void unready(struct source *source, struct held *held)
 // Expired ones go. One that held the window's head before its own due time was looked at waits on,
 // until then. true: neither. *ret_room false: there is no place in the list for what must be
 // written.
-static bool is_to_be_had(struct source *source, struct held *held, uint64_t now_ms, bool *ret_room)
+static bool is_to_be_had(struct source *source, struct held *held, uint64_t wall_ms, bool *ret_room)
 {
 	struct part *part = &source->parts[held->partition];
 	uint64_t due_ms, expiry_ms;
@@ -316,14 +351,14 @@ static bool is_to_be_had(struct source *source, struct held *held, uint64_t now_
 	*ret_room = true;
 	if (held->rejected)
 		return true;
-	source_record_times(held->entry.record, &due_ms, &expiry_ms);
-	if (due_ms <= now_ms && now_ms <= expiry_ms)
+	source_record_times(&held->entry, &due_ms, &expiry_ms);
+	if ((held->attempts || due_ms <= wall_ms) && wall_ms <= expiry_ms)
 		return true;
 	*ret_room = list_reserve(&source->retries);
 	if (!*ret_room)
 		return false;
 	unready(source, held);
-	if (now_ms > expiry_ms) {
+	if (wall_ms > expiry_ms) {
 		++part->expired;
 		held->state = HELD_LEAVING;
 		write_add(part, held, 0, false);
@@ -337,7 +372,7 @@ static bool is_to_be_had(struct source *source, struct held *held, uint64_t now_
 }
 
 // The next one that is taken out, or NULL: nothing, or no demand.
-static struct held *next_ready(struct source *source, uint64_t now_ms)
+static struct held *next_ready(struct source *source, uint64_t wall_ms)
 {
 	bool room = true;
 
@@ -345,7 +380,7 @@ static struct held *next_ready(struct source *source, uint64_t now_ms)
 	{
 		struct held *held = LIST_ENTRY(pos, struct held, in_set);
 
-		if (is_to_be_had(source, held, now_ms, &room) &&
+		if (is_to_be_had(source, held, wall_ms, &room) &&
 		    source_demand_allows(source, held->rejected))
 			return held;
 		if (!room)
@@ -354,14 +389,15 @@ static struct held *next_ready(struct source *source, uint64_t now_ms)
 	return NULL;
 }
 
-void retry_hand_out(struct source *source, uint64_t now_ms)
+void retry_hand_out(struct source *source, struct source_time now)
 {
 	struct buf *bufs[SOURCE_BATCH];
 	size_t count = 0;
 	struct held *held;
+	unsigned look;
 
 	source_flush(source);
-	while (count < SOURCE_BATCH && (held = next_ready(source, now_ms))) {
+	while (count < SOURCE_BATCH && (held = next_ready(source, now.wall_ms))) {
 		unready(source, held);
 		held->state = HELD_FLIGHT;
 		++source->parts[held->partition].held_flight;
@@ -388,11 +424,15 @@ void retry_hand_out(struct source *source, uint64_t now_ms)
 		source->due_passed = false;
 		look_again(source, 0);
 	}
-	if (!source->closing && is_worth_a_look(source) && now_ms >= source->due_at_ms)
-		due_start(source, now_ms);
+	if (!source->closing && is_worth_a_look(source) && look_choose(source, now, &look))
+		due_start(source, look, look_time(now, look));
 }
 
-uint64_t retry_next_ms(const struct source *source)
+uint64_t retry_next_in_ms(const struct source *source, struct source_time now)
 {
-	return is_worth_a_look(source) ? source->due_at_ms : UINT64_MAX;
+	uint64_t in_ms = UINT64_MAX;
+
+	for (unsigned i = 0; is_worth_a_look(source) && i < looks_count(source); ++i)
+		in_ms = MIN(in_ms, source_until_ms(source->looks[i].at_ms, look_time(now, i)));
+	return in_ms;
 }

@@ -39,6 +39,27 @@ struct waiter {
 	void *ctx;
 };
 
+// What time it is (source_clock.c). All are milliseconds since 1970.
+struct source_time {
+	uint64_t wall_ms;   // for what has a due time or an end of its own
+	uint64_t steady_ms; // for delays
+};
+
+struct source_clock {
+	int64_t ahead_ms; // the wall clock before the monotonic one, when last looked at
+	int64_t shift_ms; // the wall clock before the steady one
+};
+
+// A row of the retry store without attempts waits for the due time of its message, one with
+// attempts for the end of a delay. While both clocks show the same time, one look into the store
+// takes all that is due; else each kind has its own.
+enum { LOOK_OWN, LOOK_DELAYS, LOOKS };
+
+struct retry_look {
+	struct log_retry after; // where the next look into the store begins
+	uint64_t at_ms;         // when, by its clock; UINT64_MAX: nothing waits
+};
+
 // Writes of the retry store, in order.
 struct retry_list {
 	struct log_retry *items;
@@ -51,6 +72,7 @@ struct source {
 	struct source_config config;
 	struct part *parts;
 	uint32_t part_count, turn;
+	struct source_clock clock;
 
 	uint32_t demand_messages, demand_rejected;
 	uint64_t demand_bytes;
@@ -73,11 +95,12 @@ struct source {
 	uint32_t retries_room;     // of cursors.retries
 	struct held_set held;
 	struct log_due due;
-	bool taking, due_rewound;   // while taking: something came that may lie before
-	bool due_for_copies;        // while taking: only what was rejected is taken out
-	bool due_passed;            // such a look has passed something over
-	struct log_retry due_after; // where the next look into the store begins
-	uint64_t due_at_ms;         // when to look; UINT64_MAX: nothing waits
+	bool taking, due_rewound; // while taking: something came that may lie before
+	bool due_for_copies;      // while taking: only what was rejected is taken out
+	bool due_passed;          // such a look has passed something over
+	struct retry_look looks[LOOKS];
+	uint8_t look;   // the one under way, or the last one
+	bool look_both; // while taking: for rows of both kinds
 
 	struct log_watch watch;
 	struct loop_timer timer;
@@ -101,9 +124,22 @@ void source_state_set(struct source *source, enum source_state state, enum code 
 bool source_demand_allows(const struct source *source, bool rejected);
 void source_deliver(struct source *source, const struct delivery *delivery);
 void source_flush(struct source *source);
-// When a record may be delivered and when no more; due 0 and expiry UINT64_MAX when it says
-// nothing.
-void source_record_times(const uint8_t *record, uint64_t *ret_due_ms, uint64_t *ret_expiry_ms);
+// When a message may be delivered and when no more, by the wall clock; due 0 and expiry UINT64_MAX
+// when it says nothing.
+void source_record_times(const struct log_entry *entry, uint64_t *ret_due_ms,
+			 uint64_t *ret_expiry_ms);
+
+// ---- source_clock.c
+
+void source_clock_init(struct source *source);
+void source_clock_load(struct source *source); // goes on from what the windows were read from
+struct source_time source_time(struct source *source);
+
+// From now until then; then UINT64_MAX is never.
+static inline uint64_t source_until_ms(uint64_t then_ms, uint64_t now_ms)
+{
+	return then_ms == UINT64_MAX ? UINT64_MAX : then_ms > now_ms ? then_ms - now_ms : 0;
+}
 
 // ---- source_commit.c
 
@@ -125,7 +161,9 @@ struct held *retry_put(struct part *part, uint64_t offset, uint32_t attempts, ui
 		       bool in_flight);
 bool retry_room(const struct source *source); // for more than what must be put
 bool retry_settle(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms);
-void retry_hand_out(struct source *source, uint64_t now_ms);
-uint64_t retry_next_ms(const struct source *source);
+void retry_hand_out(struct source *source, struct source_time now);
+// How long until rows are due; UINT64_MAX: none waits.
+uint64_t retry_next_in_ms(const struct source *source, struct source_time now);
+void retry_look_anew(struct source *source); // the clocks have parted, or come together again
 // These writes are durable now.
 void retry_committed(struct source *source, const struct log_retry *retries, uint32_t count);

@@ -29,7 +29,7 @@ enum window_state {
 // What is known of a position beyond its state. attempts: how many have ended.
 struct window_mark {
 	uint64_t offset;
-	uint64_t due_ms; // WAITING: wall clock
+	uint64_t due_ms; // WAITING: by the group's steady clock (source_clock.c)
 	uint32_t attempts;
 	bool used;
 };
@@ -44,6 +44,10 @@ struct window {
 	uint32_t mark_count, mark_room;
 	uint64_t next_due_ms; // no position waits for less; UINT64_MAX: none waits
 	uint64_t truncated;   // what lies below was looked at already
+	// Of the commit it was read from, and for the next one: the time it was written, and what
+	// the wall clock showed more than that. Both 0: not known.
+	uint64_t written_ms;
+	int64_t shift_ms;
 };
 
 void window_init(struct window *window, uint64_t base);
@@ -107,7 +111,8 @@ void window_leave(struct window *window, uint64_t offset);
 
 // ---- commit metadata: ASCII with magic, version and CRC (window_text.c)
 
-// Writes the epoch and what is known above `base`; returns malloc'ed text of at most WINDOW_TEXT.
+// Writes the epoch, the time, the shift and what is known above `base`; returns malloc'ed text of
+// at most WINDOW_TEXT.
 char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms);
 // Restores a fresh window whose base is set. Positive WINDOW_E_FOREIGN: not ours, damaged, or of
 // another position; the window is empty above base then. "" is fine.

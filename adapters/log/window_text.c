@@ -1,10 +1,11 @@
-// The commit metadata: "mqw1", then bytes in the alphabet Z85 (printable ASCII without quotes or
+// The commit metadata: "mqw2", then bytes in the alphabet Z85 (printable ASCII without quotes or
 // backslash, five characters for four bytes), because Kafka changes bytes that are not UTF-8:
 //
 //   u32     CRC-32C of what follows
 //   varint  epoch
 //   varint  base: the committed position that this belongs to
-//   varint  time of the commit, milliseconds since 1970
+//   varint  time of the commit by the group's steady clock, milliseconds
+//   varint  what the wall clock showed more than that, milliseconds, in zigzag form
 //   u16     size of the map in bytes, then the map: bit n is set when position base + n is done.
 //           It ends with the last position that is done
 //   u16     number of marks, in the order of their positions; each:
@@ -26,11 +27,11 @@
 
 #include <errno.h>
 
-#define MAGIC      "mqw1"
+#define MAGIC      "mqw2"
 #define MAGIC_SIZE 4u
 #define VARINT_MAX 10u
 #define BYTES_MAX                                                                                  \
-	(4 + 3 * VARINT_MAX + 2 + WINDOW_POSITIONS / 8 + 2 + WINDOW_MARKS * 4 +                    \
+	(4 + 4 * VARINT_MAX + 2 + WINDOW_POSITIONS / 8 + 2 + WINDOW_MARKS * 4 +                    \
 	 WINDOW_POSITIONS / 128 + 3)
 #define DUE_MAX 65535u
 
@@ -110,6 +111,7 @@ char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms
 	at = varint_put(at, epoch);
 	at = varint_put(at, window->base);
 	at = varint_put(at, now_ms);
+	at = varint_put(at, (uint64_t)window->shift_ms << 1 ^ (uint64_t)(window->shift_ms >> 63));
 	at = map_put(at, window);
 	at = marks_put(at, window, now_ms);
 	while ((at - bytes) % 4)
@@ -261,16 +263,28 @@ static int marks_restore(struct window *window, struct reader *reader, uint64_t 
 	return reader->failed || count > WINDOW_MARKS ? WINDOW_E_FOREIGN : 0;
 }
 
+static bool times_take(struct window *window, struct reader *reader)
+{
+	uint64_t shift;
+	int64_t wall_ms;
+
+	window->written_ms = varint_take(reader);
+	shift = varint_take(reader);
+	window->shift_ms = (int64_t)(shift >> 1 ^ (0 - (shift & 1)));
+	return !reader->failed && window->written_ms <= INT64_MAX &&
+	       !__builtin_add_overflow((int64_t)window->written_ms, window->shift_ms, &wall_ms) &&
+	       wall_ms >= 0;
+}
+
 static int restore(struct window *window, struct reader *reader, uint64_t *ret_epoch)
 {
-	uint64_t epoch = varint_take(reader), base = varint_take(reader),
-		 written_ms = varint_take(reader);
+	uint64_t epoch = varint_take(reader), base = varint_take(reader);
 	int r = WINDOW_E_FOREIGN;
 
-	if (!reader->failed && base == window->base && written_ms <= INT64_MAX)
+	if (times_take(window, reader) && base == window->base)
 		r = map_restore(window, reader);
 	if (!r)
-		r = marks_restore(window, reader, written_ms);
+		r = marks_restore(window, reader, window->written_ms);
 	if (!r && reader->end - reader->at > 3)
 		r = WINDOW_E_FOREIGN;
 	*ret_epoch = r ? 0 : epoch;

@@ -206,21 +206,23 @@ void what_has_expired_is_dropped_and_counted(struct bench *bench)
 	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
 	struct reader *reader = reader_open(bench, topic, group);
 	int64_t now_ms = ready_now_ms(reader);
+	const int64_t off_ms = 7200000; // producers' clocks: it counts from when it is stored
 	struct message messages[] = {
-		{.number = 0, .body = TEXT("a"), .created_ms = now_ms - 1000, .ttl_ms = 500},
-		{.number = 1, .body = TEXT("b"), .created_ms = now_ms, .ttl_ms = 600000},
+		{.number = 0, .body = TEXT("a"), .created_ms = now_ms + off_ms, .ttl_ms = 500},
+		{.number = 1, .body = TEXT("b"), .created_ms = now_ms - off_ms, .ttl_ms = 60000},
 		// Time to live counts from the due time.
 		{.number = 2,
 		 .body = TEXT("c"),
 		 .created_ms = now_ms - 9000,
 		 .ttl_ms = 60000,
 		 .due_ms = now_ms - 10},
-		{.number = 3, .body = TEXT("d"), .created_ms = now_ms, .ttl_ms = 1500},
+		{.number = 3, .body = TEXT("d"), .created_ms = now_ms, .ttl_ms = 2500},
 	};
 	struct source_partition row;
 	struct got got[3];
 
 	bench_send_ok(bench, topic, messages, 4);
+	usleep(1000 * 1000);
 	reader_demand(reader, 3, 1 << 20);
 	take_all(reader, got, 3);
 	CHECK_EQ(got[0].number, 1);

@@ -1,4 +1,4 @@
-"""A disk that fails on demand, for a program that runs: tests/faults/README.md."""
+"""A disk that fails, or a clock that is set, on demand, for a program that runs: tests/faults/README.md."""
 import contextlib
 import errno
 import mmap
@@ -8,6 +8,7 @@ import struct
 from rest import BUILD
 
 LIBRARY = os.path.join(BUILD, "tests", "faults", "libfailing.so")
+CLOCK_LIBRARY = os.path.join(BUILD, "tests", "faults", "libsteppedclock.so")
 WRITE, SYNC_WRITE, SYNC, TRUNCATE = 1, 2, 4, 8
 ALL = 2**64 - 1
 RULE = struct.Struct("=iQQQQ216s")  # behind `calls`: error, skip, count, seen, failed, inside
@@ -46,3 +47,19 @@ class Faults:
     def failed(self):
         """How many calls the last rule let fail."""
         return COUNTS.unpack_from(self.control, COUNTS_AT)[1]
+
+
+class SteppedClock:
+    """The wall clock of one program: its environment, and how far it is off."""
+
+    def __init__(self, folder):
+        path = os.path.join(str(folder), "clock")
+        with open(path, "w+b") as file:
+            file.truncate(8)
+            self.control = mmap.mmap(file.fileno(), 8)
+        self.environment = {**os.environ, "LD_PRELOAD": CLOCK_LIBRARY, "CLOCK_STEP": path}
+
+    def step(self, seconds):
+        """Sets it forward, or back."""
+        off = int.from_bytes(self.control[:], "little", signed=True)
+        self.control[:] = (off + seconds * 1000).to_bytes(8, "little", signed=True)

@@ -34,7 +34,7 @@ static void there_and_back(const uint8_t *data)
 	uint32_t size;
 
 	record_read(data, &view);
-	message.headers = message_headers(&view, false);
+	message.headers = message_headers(&view, false, 7);
 	message.key = view.key;
 	message.body = view.body;
 	back = record_of(&message, &size);

@@ -1,7 +1,7 @@
 // adapters/log/window_text: commit metadata as somebody else may have written it. What is accepted
 // must be a sound window that says the same when it is written again.
 //
-// An input that begins with "mqw1" is taken as it is; any other becomes bytes under a right
+// An input that begins with "mqw2" is taken as it is; any other becomes bytes under a right
 // checksum, so that the parts behind it are reached.
 
 #include "adapters/log/window.h"
@@ -23,7 +23,7 @@ static char *text_of(const uint8_t *data, size_t size)
 	if (size)
 		memcpy(bytes + 4, data, size);
 	le32_put(bytes, crc32c(0, bytes + 4, padded - 4));
-	memcpy(text, "mqw1", 4);
+	memcpy(text, "mqw2", 4);
 	for (size_t i = 0; i < padded; i += 4, out += 5) {
 		uint32_t word = __builtin_bswap32(le32_get(bytes + i));
 
@@ -49,7 +49,7 @@ static void check_sound(const struct window *window)
 
 static void check_same(const struct window *window, uint64_t epoch)
 {
-	char *text = window_encode(window, epoch, 0);
+	char *text = window_encode(window, epoch, window->written_ms);
 	uint64_t epoch_back;
 	struct window back;
 
@@ -67,7 +67,7 @@ static void check_same(const struct window *window, uint64_t epoch)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	bool plain = size >= 4 && memcmp(data, "mqw1", 4) == 0 && !memchr(data, 0, size);
+	bool plain = size >= 4 && memcmp(data, "mqw2", 4) == 0 && !memchr(data, 0, size);
 	char *text = plain ? strndup((const char *)data, size) : text_of(data, size);
 	struct window window;
 	uint64_t epoch;

@@ -46,9 +46,10 @@ struct broker_record {
 
 extern struct broker {
 	struct loop *loop;
-	uint32_t log;  // how often the topic was deleted and made anew
-	bool marked;   // somebody has found that out
-	uint64_t life; // of the topic, then
+	uint32_t log;         // how often the topic was deleted and made anew
+	bool marked;          // somebody has found that out
+	uint64_t life;        // of the topic, then
+	uint64_t epoch_floor; // the greatest that a fence has
 	struct broker_message messages[BROKER_PARTITIONS][BROKER_MESSAGES];
 	uint32_t counts[BROKER_PARTITIONS];
 	struct {
@@ -75,6 +76,7 @@ void broker_end(void);                                   // nothing may be under
 void broker_append(uint32_t partition, uint64_t due_ms); // a message of the topic, if there is room
 void broker_begin_anew(
 	void); // somebody deletes the topic, and with it its offsets, and makes it anew
+uint64_t broker_epoch_above(uint64_t epoch); // of a fence
 uint64_t broker_life(void); // what an owner that begins now takes the topic for, and marks it
 uint32_t broker_log_of(const uint8_t *record); // in which log it was written
 // A message of the retry topic; its offset. No value: a tombstone.

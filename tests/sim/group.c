@@ -142,7 +142,7 @@ static void on_deliver(void *ctx, struct dispatch_consumer *consumer,
 		SIM_MUST(!is_last(message->ended));
 		SIM_EQUAL(flags, !message->suspect ? 0 : is_last(message->ended + 1) ? 3 : 1);
 		check_order(delivery);
-		SIM_MUST((uint64_t)clock_wall_ms() >= message->due_ms);
+		SIM_MUST(clock_now_ns() / MS_NS >= message->due_ms);
 		SIM_MUST(to->given < to->messages && to->given_bytes < to->bytes);
 		SIM_MUST(to->given_bytes + delivery->size <= to->bytes || to->held == 0);
 		message->holder = to;
@@ -225,8 +225,7 @@ static void taken_back(struct message *message, const struct settle *settle)
 	if (settle->verb == SETTLE_NACK || settle->verb == SETTLE_REJECT)
 		message->ended = settle->attempt;
 	if (settle->verb == SETTLE_NACK)
-		message->due_ms =
-			settle->delay_ms ? (uint64_t)clock_wall_ms() + settle->delay_ms : 0;
+		message->due_ms = settle->delay_ms ? clock_now_ns() / MS_NS + settle->delay_ms : 0;
 	SIM_MUST(settle->verb != SETTLE_REJECT || message->rejected || is_last(message->ended));
 	SIM_MUST(settle->verb != SETTLE_NACK || !is_last(message->ended));
 }

@@ -30,6 +30,7 @@ static struct {
 	struct adapter *lives; // and dead ones, until the end
 	struct out out[OUT];
 	uint32_t out_count;
+	uint64_t wall_most_ms;
 } m;
 
 static bool alive(const struct adapter *life)
@@ -51,6 +52,7 @@ static void on_deliver(void *ctx, const struct delivery *deliveries, size_t coun
 
 		// Who is of a life before takes it for what it has handed out already.
 		SIM_MUST(!current || !broker.marked || life->log_life != broker.life ||
+			 deliveries[i].attempt > 1 ||
 			 now_ms() >= broker.messages[deliveries[i].partition][deliveries[i].offset]
 					     .due_ms);
 		m.out[m.out_count++] = (struct out){life, deliveries[i], current};
@@ -172,7 +174,8 @@ static void settle_some(void)
 struct moving {
 	struct loop_timer timer;
 	struct retry_rows rows;
-	uint64_t to[BROKER_PARTITIONS], epoch;
+	uint64_t to[BROKER_PARTITIONS], written_ms[BROKER_PARTITIONS], epoch;
+	int64_t shift_ms[BROKER_PARTITIONS];
 	unsigned stage;
 	uint32_t at, log;
 };
@@ -192,7 +195,8 @@ static void move_offsets(const struct moving *moving)
 		char *text;
 
 		window_init(&window, moving->to[p]);
-		text = window_encode(&window, moving->epoch, now_ms());
+		window.shift_ms = moving->shift_ms[p];
+		text = window_encode(&window, moving->epoch, moving->written_ms[p]);
 		broker_commit(p, moving->to[p], text);
 		free(text);
 	}
@@ -259,8 +263,7 @@ static void group_move(void)
 		broker_rows_read(&moving->rows, broker.record_count - 1, broker.record_count);
 	}
 	moving->log = broker.log;
-	SIM_EQUAL(retry_rows_fit(&moving->rows, cursors, BROKER_PARTITIONS, broker.life, now_ms()),
-		  0);
+	SIM_EQUAL(retry_rows_fit(&moving->rows, cursors, BROKER_PARTITIONS, broker.life), 0);
 	for (uint32_t p = 0; p < BROKER_PARTITIONS; ++p) {
 		struct window window;
 		uint64_t epoch;
@@ -268,11 +271,15 @@ static void group_move(void)
 		window_init(&window, cursors[p].position);
 		SIM_EQUAL(window_decode(&window, cursors[p].text, &epoch), 0);
 		moving->epoch = MAX(moving->epoch, epoch);
+		moving->written_ms[p] = window.written_ms;
+		moving->shift_ms[p] = window.shift_ms;
 		moving->to[p] = sim_one_in(3) ? broker.counts[p] : sim_below(broker.counts[p] + 1);
 		window_deinit(&window);
 		free(cursors[p].text);
 	}
-	moving->epoch = MAX(moving->epoch + 2, now_ms() << 20);
+	for (uint32_t i = 0; i < moving->rows.fence_count; ++i)
+		moving->epoch = MAX(moving->epoch, moving->rows.fences[i].epoch);
+	moving->epoch = broker_epoch_above(moving->epoch);
 	sim_trace("the group moves to %llu and %llu, epoch %llu", (unsigned long long)moving->to[0],
 		  (unsigned long long)moving->to[1], (unsigned long long)moving->epoch);
 	loop_timer_init(&moving->timer, broker.loop, on_moving);
@@ -296,6 +303,27 @@ static void step_time(void)
 	static const uint64_t spans_ms[] = {1, 20, 600, 4000, 32000, 70000};
 
 	world_pass(MS_NS * sim_below(spans_ms[sim_below(ARRAY_SIZE(spans_ms))] + 1));
+}
+
+// While one owner is there, and has time to say so: who begins meanwhile counts delays otherwise.
+static void step_clock(void)
+{
+	struct adapter *life = life_any();
+
+	if (!life || life->gone || lives_count() != 1 || broker.pending ||
+	    !list_empty(&broker.works))
+		return;
+	broker.fail = 0;
+	broker.delay_ns = MS_NS;
+	world_pass(3 * S_NS);
+	if (life->gone)
+		return;
+	m.wall_most_ms = MAX(m.wall_most_ms, now_ms());
+	world_wall_jump((sim_one_in(2) ? 1 : -1) * (1000 + (int64_t)sim_below(3600000)));
+	sim_trace("the wall clock shows %llu", (unsigned long long)now_ms());
+	log_source_demand(life->source, 1, 1,
+			  0); // it looks at the clock when it has something to do
+	world_pass(2 * S_NS);
 }
 
 // An idle group: what is committed is read and committed again, some time later.
@@ -343,6 +371,8 @@ static void step(void)
 		topic_anew();
 	else if (event == 21 && sim_one_in(2))
 		step_keep();
+	else if (event == 23)
+		step_clock();
 	else if (event == 22) {
 		broker.delay_ns = sim_one_in(2) ? sim_below(5 * MS_NS) : sim_below(3000 * MS_NS);
 		broker.fail = sim_one_in(2) ? 1 + (unsigned)sim_below(10) : 0;
@@ -380,6 +410,8 @@ static void finish(void)
 
 	broker.fail = 0;
 	broker.delay_ns = MS_NS;
+	m.wall_most_ms = MAX(m.wall_most_ms, now_ms());
+	world_wall_jump((int64_t)MAX(m.wall_most_ms - now_ms(), 1000ull));
 	for (life = m.lives; life; life = life->next)
 		if (alive(life))
 			life_end(life, sim_one_in(2));

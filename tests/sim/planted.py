@@ -37,6 +37,7 @@ class Bug:
 
 WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
 SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
+CLOCK = "adapters/log/source_clock.c"
 ROWS, INDEX = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE, LOST = "proxy/dispatch.c", "proxy/dispatch_settle.c", "proxy/dispatch_lost.c"
@@ -89,7 +90,7 @@ BUGS = (
         "writes of the retry store that come while a commit fails are lost"),
     Bug("retry-attempt-reset", "source", RETRY, "\theld->attempts = waiting->attempts;\n", "\theld->attempts = MIN(waiting->attempts, 1u);\n",
         "what comes out of the retry store has failed once at most"),
-    Bug("retry-due-ignored", "source", RETRY, "\t\t.until_ms = now_ms,\n", "\t\t.until_ms = now_ms + 1000,\n",
+    Bug("retry-due-ignored", "source", RETRY, "\t\t.until_ms = until_ms,\n", "\t\t.until_ms = until_ms + 1000,\n",
         "what waits in the retry store comes up to a second early"),
     Bug("retry-rewind-forgotten", "source", RETRY, "source->due_rewound = true; // the point is not known yet", "source->due_rewound = false;",
         "a row written behind a look that is under way is never seen"),
@@ -103,13 +104,25 @@ BUGS = (
         "a rejected message is taken out of the retry store only when others that are due have been handed out (found by a history on Kafka)"),
     Bug("passed-over-is-forgotten", "source", RETRY, "source->due_passed = false;\n\t\tlook_again(source, 0);", "source->due_passed = false;",
         "what is passed over while rejected messages are looked for is never looked at again"),
+    Bug("delays-by-the-wall-clock", "source", CLOCK, "if (step_ms >= STEP_MS || step_ms <= -STEP_MS)", "if (false)",
+        "a nack that waits follows the wall clock when it is set"),
+    Bug("shift-lost-at-commit", "source", COMMIT, "part->window.shift_ms = source->clock.shift_ms;", "part->window.shift_ms = 0;",
+        "the next owner does not know that the clock was set"),
+    Bug("one-look-for-both-clocks", "source", RETRY, "return source->clock.shift_ms ? LOOKS : 1;", "return 1;",
+        "delays in the retry store are looked at by the wall clock"),
+    Bug("due-times-by-the-steady-clock", "source", RETRY, "return look == LOOK_DELAYS ? now.steady_ms : now.wall_ms;", "return now.steady_ms;",
+        "due times of messages do not follow the wall clock when it is set"),
+    Bug("ttl-from-the-producers-clock", "source", SOURCE, "(uint64_t)MAX(entry->stored_ms, 0))", "(uint64_t)MAX(view.created_ms, 0))",
+        "a time to live counts from when the producer's clock says that it was made"),
     Bug("offsets-before-rows", "kafka", BROKER, "\tcase 0: // rows\n", "\tcase 0: // rows\n\t\tfor (uint32_t i = 0; !work->life->dead && i < commit->count; ++i)\n\t\t\tbroker_commit(commit->cursors[i].partition, commit->cursors[i].position, commit->cursors[i].text);\n",
         "a commit writes the offsets before the rows that they count on"),
     Bug("rows-read-before-offsets", "kafka", BROKER, "\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,", "\tfor (uint32_t p = 0; p < load->count; ++p)\n\t\tfree(load->cursors[p].text);\n\tbroker_offsets_read(load->cursors);\n\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,",
         "an owner begins with offsets that are younger than the rows it knows"),
     Bug("reset-without-fence", "kafka", KAFKA, "\t\tif (moving->rows.index.count)\n\t\t\tbroker_fence_put(moving->epoch, moving->to);\n\t\telse\n\t\t\tmove_offsets(moving);\n", "\t\tmove_offsets(moving);\n",
         "a reset takes rows away that a late commit counts on"),
-    Bug("fence-by-committed-epochs", "kafka", KAFKA, "MAX(moving->epoch + 2, now_ms() << 20);", "moving->epoch + 2;",
+    Bug("fence-by-the-time-alone", "kafka", BROKER, "MAX(now_ms(), (epoch >> 20) + 1) << 20);\n\treturn broker.epoch_floor;", "now_ms() << 20);\n\treturn now_ms() << 20;",
+        "a reset behind a clock that was set back has a weaker fence than the one before"),
+    Bug("fence-by-committed-epochs", "kafka", KAFKA, "moving->epoch = broker_epoch_above(moving->epoch);", "moving->epoch += 2;",
         "a fence is no younger than an owner whose commit a staler one has overwritten (found by this simulation)"),
     Bug("fences-share-a-key", "kafka", ROWS, "retry_key_put(room, 0, FENCE_OFFSET, epoch);", "retry_key_put(room, 0, FENCE_OFFSET, 0);",
         "of two resets at once the weaker fence stays when the topic is compacted (found by this simulation)"),
@@ -131,7 +144,7 @@ BUGS = (
         "a row is forgotten whose fence was written once more behind it (found by this simulation)"),
     Bug("hole-before-a-row-is-done", "kafka", ROWS, "r = window_restore(window, window_next(window), WINDOW_OPEN, 0, 0);", "r = window_restore(window, window_next(window), WINDOW_DONE, 0, 0);",
         "what lies between the window and a row behind it counts as done"),
-    Bug("open-before-its-time", "kafka", SOURCE, "\t} else if (state == WINDOW_OPEN && due_ms > now_ms) {\n\t\tagain_too_early(part, entry->offset, due_ms);\n", "",
+    Bug("open-before-its-time", "kafka", SOURCE, "\t} else if (state == WINDOW_OPEN && due_ms > now_ms && !was_due) {\n\t\tagain_too_early(part, entry->offset, due_ms);\n", "",
         "an open position comes before the due time of its own (found by this simulation)"),
     Bug("row-lost-in-the-order", "kafka", INDEX, "*link = left ? left : right;", "*link = left;",
         "a removal takes others out of the order of due times"),

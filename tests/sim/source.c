@@ -26,12 +26,12 @@ enum place {
 
 struct message {
 	enum place place;
-	uint32_t least, ended; // attempts that have ended: at least, at most
-	uint32_t saved;        // durable
-	uint64_t due_ms, saved_due_ms;
-	bool promised; // its ack is durable
-	bool seen;     // handed out once, in any life
-	bool may_go;   // deleted from the log
+	uint32_t least, ended;         // attempts that have ended: at least, at most
+	uint32_t saved;                // durable
+	uint64_t due_ms, saved_due_ms; // the end of a delay, monotonic
+	bool promised;                 // its ack is durable
+	bool seen;                     // handed out once, in any life
+	bool may_go;                   // deleted from the log
 };
 
 struct life {
@@ -42,6 +42,7 @@ struct life {
 	uint64_t bytes;
 	bool closing;
 	uint64_t failures; // of the store when it began to close
+	bool late_jump;    // the wall clock was set after that
 	enum source_state state;
 };
 
@@ -68,11 +69,25 @@ static struct {
 	uint32_t requests;
 	uint64_t epoch; // the greatest of any delivery
 	bool gaps, trims, ends, faults;
+	uint64_t wall_most_ms;
+	bool forward; // the wall clock was set forward, and nobody may know of it after a death
 } m;
 
 static uint64_t now_ms(void)
 {
 	return (uint64_t)clock_wall_ms();
+}
+
+// What delays are counted by.
+static uint64_t monotonic_ms(void)
+{
+	return clock_now_ns() / MS_NS;
+}
+
+// What the wall clock has shown at most: what has expired once is gone.
+static uint64_t wall_most_ms(void)
+{
+	return MAX(m.wall_most_ms, now_ms());
 }
 
 static struct message *message_at(uint32_t partition, uint64_t offset)
@@ -107,12 +122,15 @@ static void check_record(const struct delivery *delivery, const struct store_mes
 	SIM_EQUAL(delivery->size, stored->size);
 	SIM_MUST(memcmp(delivery->record, stored->record, stored->size) == 0);
 	SIM_MUST(delivery->rejected || now_ms() <= stored->expiry_ms);
-	SIM_MUST(now_ms() >= stored->due_ms);
+	SIM_MUST(delivery->attempt > 1 || now_ms() >= stored->due_ms);
 }
 
 static void check_order(const struct delivery *delivery, struct message *message)
 {
-	if (!message->seen && !store_find(delivery->partition, delivery->offset)->due_ms) {
+	const struct store_message *stored = store_find(delivery->partition, delivery->offset);
+
+	// What has expired has not any more when the wall clock is set back.
+	if (!message->seen && !stored->due_ms && stored->expiry_ms == UINT64_MAX) {
 		SIM_MUST(delivery->offset >= m.first_seen[delivery->partition]);
 		m.first_seen[delivery->partition] = delivery->offset + 1;
 	}
@@ -128,7 +146,7 @@ static void delivered(struct life *life, const struct delivery *delivery)
 		  delivery->rejected ? ", for its copy" : "");
 	SIM_MUST(!message->promised && message->place != SETTLED && message->place != OUT);
 	SIM_EQUAL(delivery->rejected, message->place == REJECTED);
-	SIM_MUST(now_ms() >= message->due_ms);
+	SIM_MUST(monotonic_ms() >= message->due_ms);
 	SIM_MUST(delivery->attempt > message->least && delivery->attempt <= message->ended + 1);
 	check_record(delivery, store_find(delivery->partition, delivery->offset));
 	check_order(delivery, message);
@@ -169,6 +187,7 @@ static void life_begin(void)
 	SIM_MUST(life);
 	config.ctx = life;
 	m.life = life;
+	m.forward = false;
 	++m.lives;
 	SIM_EQUAL(log_source_open(&life->adapter, &store_ops, &config, &life->source), 0);
 }
@@ -192,6 +211,8 @@ static void save_all(const struct life *life)
 // What the next life may know at least.
 static void forget(void)
 {
+	bool any_time = m.forward;
+
 	for (uint32_t p = 0; p < store.count; ++p) {
 		for (uint32_t i = 0; i < store.partitions[p].count; ++i) {
 			struct message *message = &m.messages[p][i];
@@ -202,7 +223,8 @@ static void forget(void)
 						 ? UNSURE
 						 : DUE;
 			message->least = message->saved;
-			message->due_ms = message->saved_due_ms;
+			message->due_ms = any_time ? 0 : message->saved_due_ms;
+			message->saved_due_ms = message->due_ms;
 		}
 	}
 }
@@ -214,6 +236,7 @@ static void on_closed(void *ctx)
 	if (life == m.life) {
 		sim_trace("  closed");
 		save_all(life);
+		m.forward = m.forward && (store.failures != life->failures || life->late_jump);
 		forget();
 		m.life = NULL;
 	}
@@ -285,7 +308,7 @@ static void message_settled(struct message *message, const struct settle *settle
 	case SETTLE_ACK: message->place = SETTLED; break;
 	case SETTLE_NACK:
 		message->place = DUE;
-		message->due_ms = settle->delay_ms ? now_ms() + settle->delay_ms : 0;
+		message->due_ms = settle->delay_ms ? monotonic_ms() + settle->delay_ms : 0;
 		message->least = message->ended = settle->attempt;
 		break;
 	case SETTLE_REJECT:
@@ -422,7 +445,7 @@ static void check_partition(const struct source_partition *told, uint32_t p)
 		out += message->place == OUT;
 		if (message->place != OUT && message->place != REJECTED &&
 		    (message->may_go || message->place == UNSURE ||
-		     in->messages[i].expiry_ms < now_ms()))
+		     in->messages[i].expiry_ms < wall_most_ms()))
 			++perhaps;
 		else
 			++sure;
@@ -488,6 +511,24 @@ static void step_trim(void)
 		m.messages[p][i].may_go = true;
 }
 
+// Not by less than a source takes for a clock that is hurried or slowed. Who is not there while it
+// goes forward cannot know how long that was.
+static void wall_jump(void)
+{
+	int64_t ms = 1000 + (int64_t)sim_below(sim_one_in(2) ? 20000 : 3600000);
+
+	if (sim_one_in(2))
+		ms = -ms;
+	sim_trace("the wall clock jumps by %lld ms", (long long)ms);
+	m.wall_most_ms = wall_most_ms();
+	m.forward = m.forward || ms > 0;
+	world_wall_jump(ms);
+	if (m.life)
+		m.life->late_jump = m.life->late_jump || m.life->closing;
+	if (m.forward && (!m.life || !m.life->epoch))
+		forget();
+}
+
 static void step_time(void)
 {
 	static const uint64_t spans_ms[] = {1, 10, 100, 700, 4000, 32000};
@@ -495,10 +536,8 @@ static void step_time(void)
 
 	sim_trace("%llu ms pass", (unsigned long long)ms);
 	world_pass(ms * MS_NS);
-	if (sim_one_in(60)) {
-		sim_trace("the wall clock jumps");
-		world_wall_jump(sim_below(20000));
-	}
+	if (sim_one_in(60))
+		wall_jump();
 }
 
 static void step_faults(void)
@@ -570,7 +609,7 @@ static bool is_owed(uint32_t p, uint32_t i)
 
 	return message->place == REJECTED ||
 	       (message->place != SETTLED && message->place != UNSURE && !message->may_go &&
-		store.partitions[p].messages[i].expiry_ms > now_ms());
+		store.partitions[p].messages[i].expiry_ms > wall_most_ms());
 }
 
 static uint64_t backlog_left(void)
@@ -637,6 +676,8 @@ static void finish(void)
 	if (m.life && m.life->closing)
 		life_wait(false);
 	life_wait(true);
+	world_pass(3 * S_NS);
+	world_wall_jump((int64_t)MAX(wall_most_ms() - now_ms(), 1000ull));
 	// What failed is tried again however often something else happens meanwhile.
 	for (unsigned i = 0; i < 40; ++i) {
 		demand(1000, 1 << 20, 100);

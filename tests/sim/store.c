@@ -42,11 +42,17 @@ struct store_message *store_find(uint32_t partition, uint64_t offset)
 	return low < in->count && in->messages[low].offset == offset ? &in->messages[low] : NULL;
 }
 
+// A producer's clock may be hours behind, or ahead.
+static int64_t clock_of_producer(void)
+{
+	return sim_one_in(2) ? 0 : 7200000 - (int64_t)sim_below(14400000);
+}
+
 static void record_make(struct store_message *message, uint32_t partition, uint64_t ttl_ms)
 {
 	uint8_t id[RECORD_ID_SIZE] = {0}, body[40] = {0};
 	struct record_parts parts = {.id = id,
-				     .created_ms = clock_wall_ms(),
+				     .created_ms = clock_wall_ms() + clock_of_producer(),
 				     .due_ms = (int64_t)message->due_ms,
 				     .ttl_ms = (uint32_t)ttl_ms,
 				     .body = {body, (size_t)sim_below(sizeof body)}};
@@ -84,6 +90,7 @@ void store_append(uint32_t partition, uint64_t gap, uint64_t due_ms, uint64_t tt
 	if (in->count == STORE_MESSAGES)
 		return;
 	*message = (struct store_message){.offset = in->end + gap,
+					  .stored_ms = clock_wall_ms(),
 					  .due_ms = due_ms,
 					  .expiry_ms = ttl_ms ? from_ms + ttl_ms : UINT64_MAX};
 	record_make(message, partition, ttl_ms);
@@ -117,7 +124,8 @@ static void fetch_copy(struct log_fetch *fetch, const struct store_message *from
 	at = (uint8_t *)(entries + count);
 	for (uint32_t i = 0; i < count; ++i) {
 		memcpy(at, from[i].record, from[i].size);
-		entries[i] = (struct log_entry){from[i].offset, 0, at, from[i].size};
+		entries[i] =
+			(struct log_entry){from[i].offset, from[i].stored_ms, at, from[i].size};
 		at += from[i].size;
 	}
 	fetch->entries = entries;
@@ -203,7 +211,7 @@ static void due_run(struct work *work)
 		}
 		memcpy(at, message->record, message->size);
 		entries[due->count++] = (struct log_waiting){
-			.entry = {message->offset, 0, at, message->size},
+			.entry = {message->offset, message->stored_ms, at, message->size},
 			.due_ms = message->kept_due_ms,
 			.partition = partition,
 			.attempts = message->kept_attempts,

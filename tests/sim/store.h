@@ -17,6 +17,7 @@ struct adapter { // as one life of the owner sees it
 struct store_message {
 	uint64_t offset;
 	uint64_t due_ms, expiry_ms; // its own; 0: none, UINT64_MAX: never
+	int64_t stored_ms;
 	uint32_t size;
 	uint8_t record[112];
 	bool kept; // in the retry store

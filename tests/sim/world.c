@@ -164,9 +164,9 @@ void world_pass(uint64_t ns)
 	world.now_ns = until_ns;
 }
 
-void world_wall_jump(uint64_t ms)
+void world_wall_jump(int64_t ms)
 {
-	world.wall_ms += (int64_t)ms;
+	world.wall_ms += ms;
 }
 
 struct loop *world_start(uint64_t now_ns, int64_t wall_ms)

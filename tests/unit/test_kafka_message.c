@@ -102,7 +102,7 @@ static void any_record_comes_back_as_it_was(void)
 		record_make(&random, record);
 		record_read(record, &view);
 		CHECK(message_has_headers(record, false));
-		headers = message_headers(&view, false);
+		headers = message_headers(&view, false, 1600000000000);
 		message = message_of(&view, headers);
 		read_back(&message, again, &back);
 		CHECK_EQ(back.size, view.size);
@@ -130,7 +130,7 @@ static void a_native_record_keeps_what_it_asked_for(void)
 		       (RECORD_DUE | RECORD_TTL | RECORD_PRIORITY | RECORD_TAG | RECORD_TRACE);
 		CHECK_EQ(message_has_headers(record, true), asks || view.header_count);
 		if (message_has_headers(record, true))
-			headers = message_headers(&view, true);
+			headers = message_headers(&view, true, 1600000000000);
 		message = message_of(&view, headers);
 		read_back(&message, again, &back);
 		if (asks) {
@@ -162,12 +162,37 @@ static void a_plain_envelope_is_small(void)
 					    .body = {(const uint8_t *)"x", 1}},
 		     record);
 	record_read(record, &view);
-	headers = message_headers(&view, false);
+	headers = message_headers(&view, false, 1600000000000);
 	CHECK_EQ(rd_kafka_header_cnt(headers), 1);
 	CHECK(!rd_kafka_header_get_all(headers, 0, &name, &value, &size));
 	CHECK_STR(name, MESSAGE_HEADER);
 	CHECK(size <= 32);
 	rd_kafka_headers_destroy(headers);
+}
+
+// What counts as the time of storing: the broker's own, else the proxy's, else the producer's.
+static void a_time_to_live_has_a_beginning(void)
+{
+	uint8_t record[ROOM];
+	struct record_view view;
+	struct message_plan plan;
+	struct message_in message;
+
+	for (unsigned ttl = 0; ttl < 2; ++ttl) {
+		record_write(&(struct record_parts){.id = (const uint8_t *)"0123456789abcdef",
+						    .flags = ttl ? RECORD_TTL : 0,
+						    .ttl_ms = 60000,
+						    .created_ms = 5},
+			     record);
+		record_read(record, &view);
+		message = message_of(&view, message_headers(&view, false, 1600000000000));
+		CHECK(message_measure(&message, &plan));
+		CHECK_EQ(plan.stored_ms, ttl ? 1600000000000 : 1700000000000);
+		message.appended = true;
+		CHECK(message_measure(&message, &plan));
+		CHECK_EQ(plan.stored_ms, 1700000000000);
+		rd_kafka_headers_destroy(message.headers);
+	}
 }
 
 static void a_native_message_has_an_id_of_its_place(void)
@@ -238,6 +263,10 @@ static void a_foreign_envelope_is_an_ordinary_header(void)
 	right[1] = RECORD_TAG >> 2;
 	right[26] = 0;
 	expect_ordinary(right, 27); // an empty tag
+	right[1] = 0x40;
+	expect_ordinary(right, 31); // accepted, without a time to live
+	right[1] = 0x40 | RECORD_TTL >> 2;
+	expect_ordinary(right, 31); // and no time
 	memset(right, 0, sizeof right);
 	right[0] = 1;
 	expect_ordinary(right, 26); // no id
@@ -272,6 +301,7 @@ static void what_a_record_cannot_hold_is_left_out(void)
 
 UNIT_MAIN(UNIT_CASE(any_record_comes_back_as_it_was),
 	  UNIT_CASE(a_native_record_keeps_what_it_asked_for), UNIT_CASE(a_plain_envelope_is_small),
+	  UNIT_CASE(a_time_to_live_has_a_beginning),
 	  UNIT_CASE(a_native_message_has_an_id_of_its_place),
 	  UNIT_CASE(a_foreign_envelope_is_an_ordinary_header),
 	  UNIT_CASE(what_a_record_cannot_hold_is_left_out))

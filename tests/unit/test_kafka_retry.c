@@ -163,7 +163,7 @@ static void rows_count_as_done(void)
 	apply(&rows, 4, 13, 0, 1, true);
 	apply(&rows, 5, 13, 0, 1, false);
 	apply(&rows, 6, 11 + WINDOW_POSITIONS, 0, 1, true); // too far away for a window
-	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0), 0);
 	CHECK_EQ(cursor.position, 11);
 	CHECK_EQ(cursor.retrying, 3);
 	CHECK_EQ(cursor.delayed, 1);
@@ -187,9 +187,9 @@ static void what_no_row_concerns_stays_as_it_is(void)
 
 	retry_rows_init(&rows);
 	apply(&rows, 1, 3, 0, 0, true);
-	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0), 0);
 	CHECK(cursor.text == text && cursor.position == 10);
-	CHECK_EQ(retry_rows_fit(&rows, &native, 1, 0, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &native, 1, 0), 0);
 	CHECK_STR(native.text, "theirs");
 	free(text);
 	free(native.text);
@@ -212,7 +212,7 @@ static void a_fence_makes_void_what_was_before(void)
 	apply(&rows, 3, 14, 9, 1, true);
 	apply(&rows, 4, 14, 0, 1, false); // late, of before
 	CHECK_EQ(rows.index.count, 1);
-	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0), 0);
 	CHECK_EQ(cursor.position, 8);
 	CHECK_EQ(cursor.retrying, 1);
 	window = cursor_window(&cursor, &epoch);
@@ -224,7 +224,7 @@ static void a_fence_makes_void_what_was_before(void)
 
 	retry_rows_init(&rows);
 	fence(&rows, 5, 2); // the cursor is of this epoch
-	CHECK_EQ(retry_rows_fit(&rows, &after, 1, 0, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &after, 1, 0), 0);
 	CHECK_EQ(after.position, 10);
 	free(after.text);
 	retry_rows_deinit(&rows);
@@ -238,19 +238,19 @@ static void another_life_makes_void_what_was_before(void)
 
 	retry_rows_init(&rows);
 	apply(&rows, 1, 12, 0, 1, true);
-	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 9, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 9), 0);
 	CHECK_EQ(cursor.position, 0);
 	CHECK_EQ(cursor.retrying, 0);
-	CHECK_EQ(retry_rows_fit(&rows, &native, 1, 9, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &native, 1, 9), 0);
 	CHECK_EQ(native.position, 4); // nobody's late commit
 	fence(&rows, 9, 0);
 	apply(&rows, 2, 12, 9, 1, true);
 	free(cursor.text);
 	cursor = cursor_make();
-	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 9, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 9), 0);
 	CHECK_EQ(cursor.position, 0);
 	CHECK_EQ(cursor.retrying, 1);
-	CHECK_EQ(retry_rows_fit(&rows, &after, 1, 5, 1000), 0); // the fence is the stronger one
+	CHECK_EQ(retry_rows_fit(&rows, &after, 1, 5), 0); // the fence is the stronger one
 	CHECK_EQ(after.position, 0);
 	free(cursor.text);
 	free(native.text);
@@ -271,7 +271,7 @@ static void a_row_proves_its_fence(void)
 	apply(&rows, 3, 13, 0, 1, true); // late, of before
 	fence(&rows, 9, 8);
 	CHECK_EQ(rows.index.count, 1);
-	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0, 1000), 0);
+	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0), 0);
 	CHECK_EQ(cursor.position, 8);
 	CHECK_EQ(cursor.retrying, 1);
 	free(cursor.text);

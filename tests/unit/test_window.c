@@ -138,7 +138,7 @@ static void truncation_passes_what_is_gone(void)
 
 // ---- commit metadata
 
-static const char golden[] = "mqw1G<&5}cfLO:^3sTzf-.oe0SSu9H.x^(";
+static const char golden[] = "mqw2:IJ+KcfLO:^3sTzf-RjOH5}tT1bEP>1onA4";
 
 static void golden_window(struct window *window)
 {
@@ -178,8 +178,8 @@ static void text_is_golden(void)
 
 static void damaged_text_is_foreign(void)
 {
-	static const char *const odd[] = {"written by somebody else", "mqw1", "mqw10000",
-					  "mqw100000", "mqw2#?EyO"};
+	static const char *const odd[] = {"written by somebody else", "mqw2", "mqw20000",
+					  "mqw200000", "mqw1G<&5}cfLO:^3sTzf-.oe0SSu9H.x^("};
 	char text[sizeof golden];
 	struct window window;
 	uint64_t epoch;

@@ -568,7 +568,8 @@ MQP_API enum mqp_code mqp_message_set_due_ms(struct mqp_message *message, int64_
 // Limits how long the message may wait for its delivery.
 //
 // @message: made by mqp_message_new.
-// @ttl_ms: milliseconds from creation, or from the due time when there is one; at least 1.
+// @ttl_ms: milliseconds from when the service stores it, or from the due time when there is one; at
+//   least 1. The clock of this machine does not count.
 // Returns: MQP_OK; MQP_INVALID_ARGUMENT: nothing was changed.
 // Ownership: nothing changes hands.
 // Threads: any; a message is used by one thread at a time.
@@ -716,7 +717,7 @@ MQP_API int mqp_message_due_ms(const struct mqp_message *message, int64_t *ret_m
 // Tells how long the message may wait for its delivery.
 //
 // @message: borrowed; made or received.
-// @ret_ms: receives milliseconds from creation, or from the due time when there is one.
+// @ret_ms: receives milliseconds from when it was stored, or from the due time when there is one.
 // Returns: 1; 0: there is no limit; nothing was written.
 // Ownership: nothing changes hands.
 // Threads: any; a message is used by one thread at a time.
