@@ -778,6 +778,18 @@ void fake_close_topics(struct fake *fake, enum code code)
 	CHANGE(fake, topics_close(fake, code));
 }
 
+static void throttle_all(struct fake *fake)
+{
+	for (int i = 0; i < CONNS_MAX; ++i)
+		if (fake->conns[i].ready)
+			send_code(&fake->conns[i], FRAME_THROTTLE, 0, CODE_THROTTLED);
+}
+
+void fake_throttle(struct fake *fake)
+{
+	CHANGE(fake, throttle_all(fake));
+}
+
 static void listener_close(struct fake *fake)
 {
 	close(fake->listener);

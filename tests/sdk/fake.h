@@ -48,6 +48,7 @@ void fake_set_secret(struct fake *fake, const char *access_key, const char *secr
 void fake_refuse_group(struct fake *fake, enum code code); // OK: no longer
 void fake_goaway(struct fake *fake, const char *address);  // to all connections; NULL: none named
 void fake_close_topics(struct fake *fake, enum code code); // streams of producers; unasked
+void fake_throttle(struct fake *fake);                     // a THROTTLE of sends to all connections
 void fake_stop_listening(struct fake *fake);
 void fake_kick(struct fake *fake);   // closes all connections
 void fake_freeze(struct fake *fake); // those that are there now stay open and hear nothing more

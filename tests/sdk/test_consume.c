@@ -336,6 +336,108 @@ static void pull_waits(void)
 	scene_end(&scene);
 }
 
+static uint64_t pull_took_ms(struct mqp_consumer *consumer, int wait_ms, enum mqp_code code)
+{
+	struct mqp_message *messages[8];
+	uint64_t began_ns = clock_now_ns();
+	unsigned count;
+
+	IS(mqp_pull(consumer, 8, wait_ms, messages, &count), code);
+	return (clock_now_ns() - began_ns) / MS_NS;
+}
+
+// A pull ends when it was told to, whatever the proxy does; 0 never waits.
+static void pull_keeps_its_time(void)
+{
+	for (int io = MQP_IO_THREAD; io <= MQP_IO_APP; ++io) {
+		struct mqp_consumer *consumer;
+		struct scene scene;
+		uint64_t took_ms;
+
+		scene_prepare(&scene, &scene_fake);
+		scene.config.io = (enum mqp_io)io;
+		scene_client(&scene);
+		consumer = pull_consumer(&scene);
+		OK(mqp_consumer_ready(consumer, 10000));
+		took_ms = pull_took_ms(consumer, 200, MQP_TIMEOUT);
+		CHECK(took_ms >= 199 && took_ms < 2000);
+		fake_freeze(scene.fake);
+		for (int i = 0; i < 3; ++i) {
+			took_ms = pull_took_ms(consumer, 200, MQP_TIMEOUT);
+			CHECK(took_ms >= 199 && took_ms < 2000);
+			CHECK(pull_took_ms(consumer, 0, MQP_TIMEOUT) < 100);
+		}
+		fake_stop_listening(scene.fake);
+		fake_kick(scene.fake);
+		CHECK(pull_took_ms(consumer, 200, MQP_NOT_CONNECTED) < 2000);
+		CHECK(pull_took_ms(consumer, 0, MQP_NOT_CONNECTED) < 100);
+		mqp_consumer_free(consumer);
+		scene_end(&scene);
+	}
+}
+
+// An application that only looks in now and then gets everything, and what it does not fetch goes
+// back uncounted.
+static void pull_looks_in(void)
+{
+	struct fake_config config = scene_fake;
+	struct mqp_message *messages[8];
+	struct mqp_consumer *consumer;
+	struct scene scene;
+	unsigned count, total = 0;
+
+	config.visibility_ms = 1000;
+	scene_prepare(&scene, &config);
+	scene_client(&scene);
+	consumer = pull_consumer(&scene);
+	OK(mqp_consumer_ready(consumer, 10000));
+	store_many(&scene, 40);
+	while (total < 40) {
+		enum mqp_code code = mqp_pull(consumer, 8, 0, messages, &count);
+
+		if (code != MQP_OK) {
+			IS(code, MQP_TIMEOUT);
+			pause_ms(2);
+			continue;
+		}
+		for (unsigned i = 0; i < count; ++i) {
+			CHECK_EQ(mqp_message_attempt(messages[i]), 1);
+			OK(mqp_ack(messages[i]));
+			mqp_message_free(messages[i]);
+		}
+		total += count;
+	}
+	EVENTUALLY(fake_acked(scene.fake) == 40);
+	store_many(&scene, 3);
+	if (mqp_pull(consumer, 8, 0, messages, &count) == MQP_OK) // asks; the answer may be as fast
+		for (unsigned i = 0; i < count; ++i)
+			mqp_message_free(messages[i]);
+	EVENTUALLY(fake_verb(scene.fake, MQP_RELEASE) >= 3); // half of the visibility timeout
+	EVENTUALLY(fake_in_flight(scene.fake) == 0);
+	CHECK_EQ(fake_unused_credit(scene.fake), 0);
+	mqp_consumer_free(consumer);
+	scene_end(&scene);
+}
+
+// A dead key is told to who pulls.
+static void pull_says_why(void)
+{
+	struct mqp_consumer *consumer;
+	struct scene scene;
+
+	scene_start(&scene);
+	consumer = pull_consumer(&scene);
+	OK(mqp_consumer_ready(consumer, 10000));
+	fake_set_secret(scene.fake, "ak", "another");
+	fake_kick(scene.fake);
+	EVENTUALLY(mqp_client_connect(scene.client, 0) == MQP_UNAUTHENTICATED);
+	pull_took_ms(consumer, 50, MQP_UNAUTHENTICATED);
+	pull_took_ms(consumer, 0, MQP_UNAUTHENTICATED);
+	IS(mqp_consumer_ready(consumer, 10), MQP_UNAUTHENTICATED);
+	mqp_consumer_free(consumer);
+	scene_end(&scene);
+}
+
 static void pull_survives_the_proxy(void)
 {
 	struct mqp_message *message;
@@ -577,6 +679,7 @@ UNIT_MAIN(UNIT_CASE(push_acks), UNIT_CASE(push_threads_run_together), UNIT_CASE(
 	  UNIT_CASE(push_keeps), UNIT_CASE(push_pauses), UNIT_CASE(push_extends),
 	  UNIT_CASE(push_comes_again), UNIT_CASE(group_refused),
 	  UNIT_CASE(pull_takes_what_is_ready), UNIT_CASE(pull_waits),
+	  UNIT_CASE(pull_keeps_its_time), UNIT_CASE(pull_looks_in), UNIT_CASE(pull_says_why),
 	  UNIT_CASE(pull_survives_the_proxy), UNIT_CASE(leaving_with_messages_in_hand),
 	  UNIT_CASE(messages_outlive_everything), UNIT_CASE(whole_messages), UNIT_CASE(own_loop),
 	  UNIT_CASE(waiting_inside_callbacks))

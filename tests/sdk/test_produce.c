@@ -355,11 +355,15 @@ static void never_connected(void)
 	scene_client(&scene);
 	producer = scene_producer(&scene);
 	OK(mqp_result_new(&result));
-	IS(mqp_send(producer, scene.message, 150, result), MQP_TIMEOUT);
+	IS(mqp_send(producer, scene.message, 150, result), MQP_NOT_CONNECTED);
+	IS(mqp_result_code(result), MQP_NOT_CONNECTED);
 	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_REJECTED); // certainly not stored
 	CHECK_EQ(mqp_result_attempts(result), 0);
+	CHECK(mqp_code_retriable(MQP_NOT_CONNECTED));
 	IS(mqp_client_connect(scene.client, 10), MQP_NOT_CONNECTED);
 	IS(mqp_producer_ready(producer, 10), MQP_NOT_CONNECTED);
+	OK(mqp_send_async(producer, scene.message, NULL, NULL));
+	IS(mqp_flush(producer, 10), MQP_NOT_CONNECTED);
 	mqp_result_free(result);
 	mqp_producer_free(producer);
 	scene_end(&scene);
@@ -405,6 +409,101 @@ static struct mqp_producer *small_producer(struct scene *scene, enum mqp_when_fu
 	OK(mqp_producer_new(scene->client, &config, &producer));
 	OK(mqp_producer_ready(producer, 10000));
 	return producer;
+}
+
+// A key that stops working is told to each send that fails by it: an outbox must not retry for
+// ever.
+static void dead_key(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	struct mqp_result *result;
+	char body[40000] = {0};
+
+	scene_start(&scene);
+	producer = small_producer(&scene, MQP_FULL_BLOCK);
+	OK(mqp_result_new(&result));
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	fake_set_secret(scene.fake, "ak", "another");
+	fake_kick(scene.fake);
+	EVENTUALLY(mqp_client_connect(scene.client, 0) == MQP_UNAUTHENTICATED);
+	IS(mqp_send(producer, scene.message, 100, result), MQP_UNAUTHENTICATED);
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_REJECTED);
+	CHECK(!mqp_code_retriable(mqp_result_code(result)));
+	IS(mqp_producer_ready(producer, 10), MQP_UNAUTHENTICATED);
+	mqp_message_set_body(scene.message, body, sizeof body);
+	OK(mqp_send_async(producer, scene.message, NULL, NULL));
+	IS(mqp_flush(producer, 10), MQP_UNAUTHENTICATED);
+	// No room, for the same reason.
+	IS(mqp_send(producer, scene.message, 100, result), MQP_UNAUTHENTICATED);
+	mqp_result_free(result);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+// Sent once, its answer lost with the connection, and the key is dead since: it may be stored.
+static void dead_key_in_doubt(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+	struct mqp_result *result;
+
+	scene_start(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_producer_ready(producer, 10000));
+	OK(mqp_result_new(&result));
+	fake_plan(scene.fake, PLAN_LOSE_ANSWER, 1, CODE_OK, 0, 0);
+	fake_set_secret(scene.fake, "ak", "another");
+	IS(mqp_send(producer, scene.message, 500, result), MQP_UNAUTHENTICATED);
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_UNKNOWN);
+	mqp_result_free(result);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+// The proxy withholds its window because of a quota: that is why, not time.
+static void window_throttled(void)
+{
+	struct fake_config config = scene_fake;
+	struct scene scene;
+	struct mqp_producer *producer;
+	struct mqp_result *result;
+
+	config.window = 300;
+	scene_prepare(&scene, &config);
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_producer_ready(producer, 10000));
+	OK(mqp_result_new(&result));
+	fake_hold_answers(scene.fake, true);
+	for (int i = 0; i < 2; ++i)
+		OK(mqp_send_async(producer, scene.message, NULL, NULL));
+	EVENTUALLY(fake_batches(scene.fake) >= 1);
+	fake_throttle(scene.fake);
+	EVENTUALLY(stat_of(&scene, MQP_STAT_THROTTLES) == 1);
+	IS(mqp_send(producer, scene.message, 100, result), MQP_THROTTLED);
+	CHECK_EQ(mqp_result_outcome(result), MQP_OUTCOME_REJECTED);
+	fake_hold_answers(scene.fake, false);
+	OK(mqp_flush(producer, 10000));
+	mqp_result_free(result);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+}
+
+// The connection is there and nothing is answered: ready must not say that it is.
+static void ready_is_not_connected(void)
+{
+	struct scene scene;
+	struct mqp_producer *producer;
+
+	scene_start(&scene);
+	OK(mqp_client_connect(scene.client, 10000));
+	fake_freeze(scene.fake);
+	producer = scene_producer(&scene);
+	IS(mqp_producer_ready(producer, 50), MQP_TIMEOUT);
+	IS(mqp_send(producer, scene.message, 50, NULL), MQP_TIMEOUT);
+	mqp_producer_free(producer);
+	scene_end(&scene);
 }
 
 static void full_fails(void)
@@ -697,6 +796,87 @@ static void credentials_reload(void)
 	rmdir(directory);
 }
 
+static void pause_ms(long ms)
+{
+	struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	nanosleep(&pause, NULL);
+}
+
+// A wrong file costs nothing: what works goes on working, also after the connection is lost, and
+// the right one is taken as soon as it is there.
+static void credentials_wrong(void)
+{
+	char directory[] = "/tmp/mqpaas-sdk-XXXXXX", path[64];
+	struct scene scene;
+	struct mqp_producer *producer;
+	struct mqp_consumer_config group;
+	struct mqp_consumer *consumer;
+	struct mqp_message *held;
+	unsigned count;
+
+	CHECK(mkdtemp(directory));
+	snprintf(path, sizeof path, "%s/credentials", directory);
+	scene_prepare(&scene, &scene_fake);
+	write_credentials(path, scene.address, "ak", "secret");
+	scene.config.addresses = scene.config.access_key = scene.config.secret = NULL;
+	scene.config.credentials_file = path;
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	mqp_consumer_config_init(&group, sizeof group);
+	group.group = "g";
+	OK(mqp_consumer_new(scene.client, &group, &consumer));
+	OK(mqp_pull(consumer, 1, 10000, &held, &count));
+	write_credentials(path, scene.address, "ak", "wrong-secret");
+	EVENTUALLY(stat_of(&scene, MQP_STAT_CONNECT_FAILURES) >= 2); // tried, and tried again
+	OK(mqp_send(producer, scene.message, 1000, NULL));
+	OK(mqp_settle_sync(&held, 1, MQP_ACK, 0, 1000, NULL)); // nothing was lost
+	CHECK_EQ(fake_logins(scene.fake), 1);
+	fake_kick(scene.fake); // the values in use serve to reconnect, too
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	CHECK_EQ(fake_logins(scene.fake), 2);
+	write_credentials(path, "127.0.0.1:1", "ak", "secret"); // nobody is there
+	pause_ms(1500);
+	OK(mqp_send(producer, scene.message, 1000, NULL));
+	CHECK_EQ(fake_logins(scene.fake), 2);
+	fake_set_secret(scene.fake, "ak2", "secret2");
+	write_credentials(path, scene.address, "ak2", "secret2");
+	EVENTUALLY(fake_logins(scene.fake) == 3);
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	EVENTUALLY(fake_connections(scene.fake) == 1);
+	mqp_message_free(held);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	scene_end(&scene);
+	unlink(path);
+	rmdir(directory);
+}
+
+// Credentials that never worked give way at once.
+static void credentials_mended(void)
+{
+	char directory[] = "/tmp/mqpaas-sdk-XXXXXX", path[64];
+	struct scene scene;
+	struct mqp_producer *producer;
+
+	CHECK(mkdtemp(directory));
+	snprintf(path, sizeof path, "%s/credentials", directory);
+	scene_prepare(&scene, &scene_fake);
+	write_credentials(path, scene.address, "ak", "typo");
+	scene.config.addresses = scene.config.access_key = scene.config.secret = NULL;
+	scene.config.credentials_file = path;
+	scene_client(&scene);
+	producer = scene_producer(&scene);
+	IS(mqp_send(producer, scene.message, 300, NULL), MQP_UNAUTHENTICATED);
+	write_credentials(path, scene.address, "ak", "secret");
+	OK(mqp_send(producer, scene.message, 10000, NULL));
+	mqp_producer_free(producer);
+	scene_end(&scene);
+	unlink(path);
+	rmdir(directory);
+}
+
 static void tls_connections(void)
 {
 	char directory[] = "/tmp/mqpaas-sdk-XXXXXX", cert[64], key[64], other[64];
@@ -814,4 +994,7 @@ UNIT_MAIN(UNIT_CASE(three_ways), UNIT_CASE(many_threads_share_batches), UNIT_CAS
 	  UNIT_CASE(full_fails), UNIT_CASE(full_blocks), UNIT_CASE(full_blocks_in_vain),
 	  UNIT_CASE(closing_cancels), UNIT_CASE(closing_waits), UNIT_CASE(small_frames),
 	  UNIT_CASE(compressed), UNIT_CASE(failover), UNIT_CASE(tls_connections), UNIT_CASE(goaway),
-	  UNIT_CASE(credentials_reload), UNIT_CASE(inside_callbacks), UNIT_CASE(statistics))
+	  UNIT_CASE(dead_key), UNIT_CASE(dead_key_in_doubt), UNIT_CASE(window_throttled),
+	  UNIT_CASE(ready_is_not_connected), UNIT_CASE(credentials_wrong),
+	  UNIT_CASE(credentials_mended), UNIT_CASE(credentials_reload), UNIT_CASE(inside_callbacks),
+	  UNIT_CASE(statistics))

@@ -362,6 +362,7 @@ static void settings_sources(void)
 	char directory[] = "/tmp/mqpaas-sdk-XXXXXX", path[64];
 	struct mqp_client_config config;
 	struct settings settings;
+	struct credentials fresh;
 
 	CHECK(mkdtemp(directory));
 	snprintf(path, sizeof path, "%s/credentials", directory);
@@ -373,8 +374,8 @@ static void settings_sources(void)
 	setenv("MQPAAS_ACCESS_KEY", "from-environment", 1);
 	setenv("MQPAAS_SECRET", "s", 1);
 	CHECK_EQ(settings_init(&settings, &config), MQP_OK);
-	CHECK_STR(settings.access_key, "from-environment");
-	CHECK_STR(settings.addresses, "127.0.0.1:7300");
+	CHECK_STR(settings.use.access_key, "from-environment");
+	CHECK_STR(settings.use.addresses, "127.0.0.1:7300");
 	settings_deinit(&settings);
 
 	write_file(path, "# comment\nMQPAAS_ACCESS_KEY=from-file\r\nMQPAAS_SECRET=\"q\"\nOTHER=1\n"
@@ -382,20 +383,23 @@ static void settings_sources(void)
 	config.credentials_file = path;
 	config.access_key = "from-argument";
 	CHECK_EQ(settings_init(&settings, &config), MQP_OK);
-	CHECK_STR(settings.access_key, "from-argument");
-	CHECK_STR(settings.secret, "q");
-	CHECK_STR(settings.addresses, "h:1");
+	CHECK_STR(settings.use.access_key, "from-argument");
+	CHECK_STR(settings.use.secret, "q");
+	CHECK_STR(settings.use.addresses, "h:1");
 	CHECK(!settings_file_changed(&settings));
 	write_file(path, "MQPAAS_SECRET=other-secret\nMQPAAS_ADDRESS=nonsense\n");
 	CHECK(settings_file_changed(&settings));
-	CHECK(settings_reload(&settings) != MQP_OK);
-	CHECK_STR(settings.secret, "q");          // nothing was changed
+	CHECK(settings_reload(&settings, &fresh) != MQP_OK);
+	CHECK_STR(settings.use.secret, "q");      // nothing was changed
 	CHECK(!settings_file_changed(&settings)); // and it is not tried again and again
 	write_file(path, "MQPAAS_SECRET=other-secret\nMQPAAS_ADDRESS=h:22\n");
 	CHECK(settings_file_changed(&settings));
-	CHECK_EQ(settings_reload(&settings), MQP_OK);
-	CHECK_STR(settings.secret, "other-secret");
-	CHECK_STR(settings.access_key, "from-argument");
+	CHECK_EQ(settings_reload(&settings, &fresh), MQP_OK);
+	CHECK_STR(fresh.secret, "other-secret");
+	CHECK_STR(fresh.access_key, "from-argument");
+	CHECK_STR(fresh.addresses, "h:22");
+	CHECK_STR(settings.use.secret, "q"); // in use until the service has accepted the other
+	CHECK(!credentials_same(&fresh, &settings.use));
 	settings_deinit(&settings);
 	unlink(path);
 	CHECK_EQ(settings_init(&settings, &config), MQP_BAD_CREDENTIALS);

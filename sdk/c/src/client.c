@@ -148,6 +148,9 @@ static void connect_timer_fire(struct timer *timer, uint64_t now_ns)
 
 void client_link_ready(struct mqp_client *client, struct link *link)
 {
+	if (rotation_owns(client, link))
+		rotation_ready(client);
+	client->proven = true;
 	addresses_succeeded(&client->addresses);
 	client->avoiding = false;
 	client_count(client, MQP_STAT_CONNECTS, 1);
@@ -175,6 +178,8 @@ void client_link_ended(struct mqp_client *client, struct link *link, enum mqp_co
 {
 	bool was_ready = client->connected;
 
+	if (rotation_owns(client, link))
+		rotation_failed(client, code);
 	if (client->link != link)
 		return;
 	client->link = NULL;
@@ -198,30 +203,27 @@ void client_link_window(struct mqp_client *client)
 	}
 }
 
-// Leaves the link in use for a new one, as if the proxy had asked for it.
-static void client_move(struct mqp_client *client)
+// Takes credentials in the place of others that were never accepted.
+static void client_begin_anew(struct mqp_client *client, const struct credentials *fresh)
 {
-	struct link *link = client->link;
-
-	if (link && link_ready(link)) {
-		link_leave(link);
-		client->avoiding = false;
-		return;
-	}
-	if (link)
-		link_close(link, MQP_CANCELLED, "the credentials have changed");
+	client->settings.use = *fresh;
+	addresses_configure(&client->addresses, fresh->addresses);
+	explicit_bzero(&client->scram, sizeof client->scram);
+	if (client->link)
+		link_close(client->link, MQP_CANCELLED, "the credentials have changed");
 	timer_set(&client->timers, &client->connect_timer, client->now_ns);
 }
 
 static void reload_timer_fire(struct timer *timer, uint64_t now_ns)
 {
 	struct mqp_client *client = CONTAINER_OF(timer, struct mqp_client, reload_timer);
+	struct credentials fresh;
 	enum mqp_code code;
 
 	timer_set(&client->timers, timer, now_ns + RELOAD_NS);
 	if (!settings_file_changed(&client->settings))
 		return;
-	code = settings_reload(&client->settings);
+	code = settings_reload(&client->settings, &fresh);
 	if (code != MQP_OK) {
 		client_log(client, MQP_LOG_WARN, "credentials file %s: %s; the old ones stay",
 			   client->settings.config.credentials_file, mqp_strerror(code));
@@ -229,9 +231,11 @@ static void reload_timer_fire(struct timer *timer, uint64_t now_ns)
 	}
 	client_log(client, MQP_LOG_INFO, "credentials file %s was read again",
 		   client->settings.config.credentials_file);
-	addresses_configure(&client->addresses, client->settings.addresses);
-	explicit_bzero(&client->scram, sizeof client->scram);
-	client_move(client);
+	if (client->proven)
+		rotation_start(client, &fresh);
+	else
+		client_begin_anew(client, &fresh);
+	explicit_bzero(&fresh, sizeof fresh);
 }
 
 // ---- Rounds ----------------------------------------------------------------------------------
@@ -380,13 +384,14 @@ static void timespec_of(uint64_t ns, struct timespec *ret)
 static bool client_pump_until(struct mqp_client *client, pthread_mutex_t *lock, client_done_fn done,
 			      void *ctx, uint64_t deadline_ns)
 {
-	for (;;) {
+	// One round even when there is no time: else a caller that never waits would never get on.
+	for (bool ran = false;; ran = true) {
 		bool is_done;
 
 		pthread_mutex_lock(lock);
 		is_done = done(ctx);
 		pthread_mutex_unlock(lock);
-		if (is_done || clock_now_ns() >= deadline_ns)
+		if (is_done || (ran && clock_now_ns() >= deadline_ns))
 			return is_done;
 		client_round(client, deadline_ns);
 	}
@@ -455,6 +460,7 @@ void client_unref(struct mqp_client *client)
 		close(client->wake_fd);
 	SSL_CTX_free(client->tls);
 	explicit_bzero(&client->scram, sizeof client->scram);
+	rotation_deinit(&client->rotation);
 	timers_deinit(&client->timers);
 	settings_deinit(&client->settings);
 	pthread_cond_destroy(&client->changed);
@@ -517,7 +523,7 @@ static enum mqp_code client_start(struct mqp_client *client)
 {
 	int r;
 
-	if (addresses_configure(&client->addresses, client->settings.addresses) < 0)
+	if (addresses_configure(&client->addresses, client->settings.use.addresses) < 0)
 		return MQP_INVALID_ARGUMENT;
 	if (client_wants_tls(client) && client_load_tls(client) < 0)
 		return MQP_TLS;
@@ -560,6 +566,7 @@ enum mqp_code mqp_client_new(const struct mqp_client_config *config, struct mqp_
 	list_init(&client->attached);
 	list_init(&client->hungry);
 	timers_init(&client->timers);
+	rotation_init(&client->rotation);
 	pthread_mutex_init(&client->lock, NULL);
 	client_cond_init(&client->changed);
 	client_clock(client);
@@ -573,6 +580,27 @@ enum mqp_code mqp_client_new(const struct mqp_client_config *config, struct mqp_
 	}
 	*ret_client = client;
 	return MQP_OK;
+}
+
+// Codes that say only that there is no answer or no connection.
+static bool says_nothing(enum mqp_code code)
+{
+	return code == MQP_OK || code == MQP_TIMEOUT || code == MQP_CONNECTION_LOST ||
+	       code == MQP_CANCELLED || code == MQP_SHUTTING_DOWN;
+}
+
+enum mqp_code client_why(struct mqp_client *client, enum mqp_code status)
+{
+	enum mqp_code code;
+	bool connected;
+
+	pthread_mutex_lock(&client->lock);
+	code = client->status;
+	connected = client->connected;
+	pthread_mutex_unlock(&client->lock);
+	if (connected || (!says_nothing(status) && !mqp_code_retriable(status)))
+		return says_nothing(status) ? MQP_TIMEOUT : status;
+	return says_nothing(code) ? MQP_NOT_CONNECTED : code;
 }
 
 static bool connect_done(void *ctx)

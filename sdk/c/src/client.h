@@ -8,6 +8,7 @@
 #include "core/net/scram.h"
 #include "core/net/tls.h"
 #include "sdk/c/src/link.h"
+#include "sdk/c/src/rotation.h"
 #include "sdk/c/src/settings.h"
 #include "sdk/c/src/timers.h"
 
@@ -86,7 +87,9 @@ struct mqp_client {
 	struct list hungry;   // producers that wait for produce window
 	SSL_CTX *tls;
 	struct scram_cache scram; // of the secret in use
-	uint64_t now_ns;          // of this round
+	struct rotation rotation;
+	bool proven;     // the service has accepted the credentials in use
+	uint64_t now_ns; // of this round
 };
 
 struct mqp_client *client_ref(struct mqp_client *client);
@@ -106,6 +109,11 @@ bool client_wait(struct mqp_client *client, pthread_mutex_t *lock, pthread_cond_
 		 client_done_fn done, void *ctx, uint64_t deadline_ns);
 bool client_pumps(struct mqp_client *client); // this thread runs the loop itself while it waits
 bool client_blocked(const struct mqp_client *client); // waiting here would never end
+
+// Why something is not open at the service: `status` is what the service last answered to its
+// opening (MQP_TIMEOUT: nothing). If that, or the connection, gives no reason: MQP_TIMEOUT. No lock
+// may be held. @thread any
+enum mqp_code client_why(struct mqp_client *client, enum mqp_code status);
 
 int client_load_tls(struct mqp_client *client); // 0 if it is loaded; -EINVAL, logged. In a round
 int client_join(struct mqp_client *client, struct member *member);  // -ESHUTDOWN: closing

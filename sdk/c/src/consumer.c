@@ -16,6 +16,7 @@
 #define EXTEND_DEFAULT   600000u
 #define EXTEND_MAX       86400000u
 #define PULL_MAX         65535u
+#define PULL_RETURN_NS   (20 * MS_NS)
 
 void mqp_consumer_config_init(struct mqp_consumer_config *config, size_t size)
 {
@@ -138,7 +139,7 @@ enum mqp_code mqp_consumer_ready(struct mqp_consumer *consumer, int timeout_ms)
 	pthread_mutex_lock(&consumer->lock);
 	code = consumer->closing ? MQP_CLOSED : consumer->open ? MQP_OK : consumer->status;
 	pthread_mutex_unlock(&consumer->lock);
-	return code == MQP_TIMEOUT ? mqp_client_connect(consumer->client, 0) : code;
+	return code == MQP_OK || code == MQP_CLOSED ? code : client_why(consumer->client, code);
 }
 
 // ---- The queue -------------------------------------------------------------------------------
@@ -177,52 +178,90 @@ static bool pull_done(void *ctx)
 	return ((const struct mqp_consumer *)ctx)->phase == PULL_DONE;
 }
 
-static enum mqp_code pull_begin(struct mqp_consumer *consumer, unsigned max, int wait_ms)
+static bool pull_in_use(const struct mqp_consumer *consumer)
+{
+	return consumer->phase != PULL_NONE && consumer->phase != PULL_LEFT &&
+	       consumer->phase != PULL_LEFT_UNASKED;
+}
+
+// The credit goes back a little before the deadline, so that the answer has time to come.
+static uint64_t pull_return_ns(int wait_ms, uint64_t deadline_ns)
+{
+	uint64_t wait_ns = (uint64_t)MAX(wait_ms, 0) * MS_NS;
+
+	return deadline_ns == UINT64_MAX ? deadline_ns
+					 : deadline_ns - MIN(wait_ns / 4, PULL_RETURN_NS);
+}
+
+static enum mqp_code pull_begin(struct mqp_consumer *consumer, unsigned max, int wait_ms,
+				uint64_t deadline_ns)
 {
 	enum mqp_code code = MQP_OK;
 
 	pthread_mutex_lock(&consumer->lock);
 	if (consumer->closing) {
 		code = MQP_CLOSED;
-	} else if (consumer->phase != PULL_NONE) {
+	} else if (pull_in_use(consumer)) {
 		code = MQP_IN_USE;
+	} else if (consumer->queued > 0) {
+		consumer->phase = PULL_DONE; // what came after the pull before had left
 	} else {
 		consumer->phase = PULL_START;
 		consumer->pull_max = max;
-		consumer->pull_deadline_ns = client_deadline(wait_ms);
+		consumer->pull_return_ns = pull_return_ns(wait_ms, deadline_ns);
 		consumer_post(consumer);
 	}
 	pthread_mutex_unlock(&consumer->lock);
 	return code;
 }
 
+// Takes what has come. Without a message: why, MQP_TIMEOUT if there is no better reason. Whatever
+// the I/O still waits for, the caller does not.
+static enum mqp_code pull_end(struct mqp_consumer *consumer, unsigned max,
+			      struct mqp_message **ret_messages, unsigned *ret_count)
+{
+	enum mqp_code code = MQP_TIMEOUT;
+	bool open;
+
+	pthread_mutex_lock(&consumer->lock);
+	for (*ret_count = 0; *ret_count < max && consumer->first; ++*ret_count)
+		ret_messages[*ret_count] = consumer_pop(consumer);
+	open = consumer->open;
+	if (consumer->phase == PULL_DONE) {
+		code = consumer->pull_code;
+		consumer->phase = PULL_NONE;
+	} else {
+		code = open ? MQP_TIMEOUT : consumer->status;
+		consumer->phase = consumer->phase == PULL_START ? PULL_LEFT_UNASKED : PULL_LEFT;
+		consumer_post(consumer);
+	}
+	pthread_mutex_unlock(&consumer->lock);
+	if (*ret_count > 0)
+		return MQP_OK;
+	return open || code == MQP_CLOSED ? code : client_why(consumer->client, code);
+}
+
 enum mqp_code mqp_pull(struct mqp_consumer *consumer, unsigned max, int wait_ms,
 		       struct mqp_message **ret_messages, unsigned *ret_count)
 {
+	uint64_t deadline_ns = client_deadline(wait_ms);
 	enum mqp_code code;
-	unsigned count = 0;
+	unsigned count;
 
 	if (!consumer || consumer->config.callback || max < 1 || max > PULL_MAX || !ret_messages ||
 	    !ret_count)
 		return MQP_INVALID_ARGUMENT;
 	if (client_blocked(consumer->client))
 		return MQP_WOULD_DEADLOCK;
-	code = pull_begin(consumer, max, wait_ms);
+	code = pull_begin(consumer, max, wait_ms, deadline_ns);
 	if (code != MQP_OK)
 		return code;
-	// The I/O keeps the time: it has to give the credit back before this may end.
 	client_wait(consumer->client, &consumer->lock, &consumer->changed, pull_done, consumer,
-		    UINT64_MAX);
-	pthread_mutex_lock(&consumer->lock);
-	while (count < max && consumer->first)
-		ret_messages[count++] = consumer_pop(consumer);
-	code = consumer->pull_code;
-	consumer->phase = PULL_NONE;
-	pthread_mutex_unlock(&consumer->lock);
-	if (count == 0)
-		return code;
-	*ret_count = count;
-	return MQP_OK;
+		    deadline_ns);
+	code = pull_end(consumer, max, ret_messages, &count);
+	if (code == MQP_OK)
+		*ret_count = count;
+	return code;
 }
 
 // ---- Pause -----------------------------------------------------------------------------------

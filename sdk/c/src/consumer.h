@@ -5,12 +5,15 @@
 #include "sdk/c/src/delivery.h"
 
 enum pull_phase {
-	PULL_NONE,     // nobody pulls
+	PULL_NONE,     // no pull
 	PULL_START,    // waits for a subscription
 	PULL_ASKED,    // what is ready now was asked for
 	PULL_WAITING,  // nothing was: waits for the first message
 	PULL_DRAINING, // gives back the credit that is left
 	PULL_DONE,
+	// The caller has left at its deadline; the I/O finishes what it began.
+	PULL_LEFT,         // gives back the credit
+	PULL_LEFT_UNASKED, // asks once for what is ready: the next pull takes it
 };
 
 // What a callback thread is at.
@@ -51,7 +54,7 @@ struct mqp_consumer {
 
 	enum pull_phase phase;
 	uint32_t pull_max;
-	uint64_t pull_deadline_ns;
+	uint64_t pull_return_ns; // when the credit begins to be given back
 	enum mqp_code pull_code; // when done without a message
 
 	// I/O

@@ -154,23 +154,28 @@ static void pull_ask(struct mqp_consumer *consumer, bool drain, enum pull_phase 
 	pull_set(consumer, phase, MQP_TIMEOUT);
 }
 
-// Why there is no subscription to pull from.
-static enum mqp_code pull_excuse(struct mqp_consumer *consumer)
+// There is no subscription to pull from: waits for one, unless the service refuses it for good.
+static void pull_without_stream(struct mqp_consumer *consumer)
 {
 	enum mqp_code code;
 
 	pthread_mutex_lock(&consumer->lock);
 	code = consumer->closing ? MQP_CLOSED : consumer->status;
 	pthread_mutex_unlock(&consumer->lock);
-	return code == MQP_TIMEOUT || code == MQP_OK ? MQP_NOT_CONNECTED : code;
+	if (code != MQP_OK && !mqp_code_retriable(code))
+		pull_set(consumer, PULL_DONE, code);
 }
 
-static void pull_without_stream(struct mqp_consumer *consumer, bool late)
+// The caller has left.
+static void pull_finish(struct mqp_consumer *consumer, enum pull_phase phase)
 {
-	enum mqp_code code = pull_excuse(consumer);
+	struct subscription *subscription = consumer->current;
 
-	if (late || code == MQP_CLOSED || (code != MQP_NOT_CONNECTED && !mqp_code_retriable(code)))
-		pull_set(consumer, PULL_DONE, code);
+	if (stream_open(subscription) && phase == PULL_LEFT)
+		credit_return(subscription);
+	else if (stream_open(subscription) && !subscription->grants.draining)
+		pull_ask(consumer, true, PULL_NONE);
+	pull_set(consumer, PULL_NONE, MQP_TIMEOUT);
 }
 
 static void pull_step(struct mqp_consumer *consumer)
@@ -182,15 +187,17 @@ static void pull_step(struct mqp_consumer *consumer)
 	phase = consumer->phase;
 	got = consumer->queued > 0;
 	closing = consumer->closing;
-	late = closing || consumer->client->now_ns >= consumer->pull_deadline_ns;
+	late = consumer->client->now_ns >= consumer->pull_return_ns;
 	pthread_mutex_unlock(&consumer->lock);
 	if (phase == PULL_NONE || phase == PULL_DONE)
 		return;
-	if (!stream_open(consumer->current)) {
+	if (phase == PULL_LEFT || phase == PULL_LEFT_UNASKED) {
+		pull_finish(consumer, phase);
+	} else if (!stream_open(consumer->current)) {
 		if (got)
-			pull_set(consumer, PULL_DONE, MQP_OK);
+			pull_set(consumer, PULL_DONE, MQP_TIMEOUT);
 		else
-			pull_without_stream(consumer, late);
+			pull_without_stream(consumer);
 	} else if (closing) {
 		credit_return(consumer->current);
 		pull_set(consumer, PULL_DONE, MQP_CLOSED);
@@ -207,15 +214,17 @@ static void pull_step(struct mqp_consumer *consumer)
 static void pull_drained(struct mqp_consumer *consumer, struct subscription *subscription)
 {
 	enum pull_phase phase;
-	bool enough;
+	bool got, late;
 
 	pthread_mutex_lock(&consumer->lock);
 	phase = consumer->phase;
-	enough = consumer->queued > 0 || consumer->client->now_ns >= consumer->pull_deadline_ns;
+	got = consumer->queued > 0;
+	late = consumer->client->now_ns >= consumer->pull_return_ns;
 	pthread_mutex_unlock(&consumer->lock);
-	if ((phase == PULL_ASKED || phase == PULL_DRAINING) && enough)
+	// Late and with nothing to hand over, the caller leaves at its deadline.
+	if ((phase == PULL_ASKED || phase == PULL_DRAINING) && got)
 		pull_set(consumer, PULL_DONE, MQP_TIMEOUT);
-	else if (phase == PULL_ASKED && subscription == consumer->current)
+	else if (phase == PULL_ASKED && !late && subscription == consumer->current)
 		pull_ask(consumer, false, PULL_WAITING);
 	else
 		pull_step(consumer);
@@ -225,7 +234,9 @@ static void pull_drained(struct mqp_consumer *consumer, struct subscription *sub
 static void pull_restart(struct mqp_consumer *consumer)
 {
 	pthread_mutex_lock(&consumer->lock);
-	if (consumer->phase != PULL_NONE && consumer->phase != PULL_DONE)
+	if (consumer->phase == PULL_LEFT || consumer->phase == PULL_LEFT_UNASKED)
+		consumer->phase = PULL_NONE;
+	else if (consumer->phase != PULL_NONE && consumer->phase != PULL_DONE)
 		consumer->phase = PULL_START;
 	pthread_mutex_unlock(&consumer->lock);
 }
@@ -233,7 +244,9 @@ static void pull_restart(struct mqp_consumer *consumer)
 static void pull_cut(struct mqp_consumer *consumer)
 {
 	pthread_mutex_lock(&consumer->lock);
-	if (consumer->phase != PULL_NONE && consumer->phase != PULL_DONE) {
+	if (consumer->phase == PULL_LEFT || consumer->phase == PULL_LEFT_UNASKED) {
+		consumer->phase = PULL_NONE;
+	} else if (consumer->phase != PULL_NONE && consumer->phase != PULL_DONE) {
 		consumer->phase = PULL_DONE;
 		consumer->pull_code = MQP_CLOSED;
 	}
@@ -577,7 +590,8 @@ static uint64_t slots_extend(struct mqp_consumer *consumer, uint64_t now_ns)
 	return next_ns;
 }
 
-// What has waited unseen for half of its time is given back for others to take. Under the lock.
+// What has waited unseen for half of its time is given back for others to take: also what came for
+// a pull that had left, when no other has taken it. Under the lock.
 static struct mqp_message *queue_aged(struct mqp_consumer *consumer, uint64_t now_ns,
 				      uint64_t *ret_next_ns)
 {
@@ -585,7 +599,7 @@ static struct mqp_message *queue_aged(struct mqp_consumer *consumer, uint64_t no
 	uint64_t aged_ns;
 
 	*ret_next_ns = UINT64_MAX;
-	if (!message || !consumer_pushes(consumer))
+	if (!message || (!consumer_pushes(consumer) && consumer->phase != PULL_NONE))
 		return NULL;
 	aged_ns = message->delivery->received_ns +
 		  message->delivery->subscription->visibility_ms * MS_NS / 2;
@@ -609,9 +623,8 @@ static void consumer_arm(struct mqp_consumer *consumer)
 	} while (aged);
 	pthread_mutex_lock(&consumer->lock);
 	next_ns = MIN(slots_extend(consumer, now_ns), aged_ns);
-	if (consumer->phase != PULL_NONE && consumer->phase != PULL_DONE &&
-	    consumer->pull_deadline_ns > now_ns)
-		next_ns = MIN(next_ns, consumer->pull_deadline_ns);
+	if (consumer->phase == PULL_WAITING && consumer->pull_return_ns > now_ns)
+		next_ns = MIN(next_ns, consumer->pull_return_ns);
 	pthread_mutex_unlock(&consumer->lock);
 	if (consumer->reopen_ns > now_ns)
 		next_ns = MIN(next_ns, consumer->reopen_ns);

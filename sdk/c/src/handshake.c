@@ -194,7 +194,7 @@ static int send_auth(struct link *link, const char *mechanism, const char *messa
 
 static int send_client_first(struct link *link, bool plus_offered)
 {
-	const struct settings *settings = &link->client->settings;
+	const struct credentials *use = rotation_credentials(link->client, link);
 	char nonce[SCRAM_NONCE_MAX + 1], message[SCRAM_MESSAGE_MAX];
 	struct scram_channel channel;
 	bool plus;
@@ -203,8 +203,8 @@ static int send_client_first(struct link *link, bool plus_offered)
 	if (r < 0)
 		return r;
 	transport_channel(&link->transport, link->binding, &channel);
-	r = scram_client_start(&link->scram, settings->access_key, settings->secret, nonce,
-			       &channel, plus_offered, &link->client->scram, &plus, message);
+	r = scram_client_start(&link->scram, use->access_key, use->secret, nonce, &channel,
+			       plus_offered, rotation_scram(link->client, link), &plus, message);
 	if (r != 0) {
 		link_close(link, MQP_UNAUTHENTICATED,
 			   "access key or secret holds characters that no key has");

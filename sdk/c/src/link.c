@@ -18,6 +18,7 @@
 #define READS_MAX    16         // of one event, so that no link starves the round
 #define READ_AGAIN   8192       // what was read is as much: there may be more
 #define OUTPUT_BOUND (1u << 20) // above it oneway messages wait
+#define THROTTLE_NS  (2 * S_NS) // one is told at most once a second
 
 int link_new(struct mqp_client *client, const struct address *address, struct link **ret)
 {
@@ -84,6 +85,11 @@ bool link_ended(const struct link *link)
 	return link->state == LINK_ENDED;
 }
 
+bool link_throttled(const struct link *link)
+{
+	return link->throttled_ns && link->client->now_ns < link->throttled_ns + THROTTLE_NS;
+}
+
 size_t link_output_bytes(const struct link *link)
 {
 	return link->outq.bytes;
@@ -118,7 +124,7 @@ static void link_log_end(struct link *link, enum mqp_code code, const char *why,
 
 	// The first failure in a row is worth a warning, those that repeat it are not.
 	if (code != MQP_CLOSED && !link->leaving &&
-	    (was_ready || link->client->addresses.failures == 0))
+	    (was_ready || rotation_addresses(link->client, link)->failures == 0))
 		level = MQP_LOG_WARN;
 	address_print(&link->address, peer, sizeof peer);
 	client_log(link->client, level, "%s: %s (%s)", peer, why, mqp_code_name(code));
@@ -445,7 +451,7 @@ static int stream_frame(struct link *link, const struct frame *frame)
 
 void link_tell_addresses(struct link *link, const struct fields *fields)
 {
-	struct addresses *addresses = &link->client->addresses;
+	struct addresses *addresses = rotation_addresses(link->client, link);
 	struct slice text;
 	size_t cursor = 0;
 
@@ -504,6 +510,18 @@ static int addresses_frame(struct link *link, const struct frame *frame)
 	return 0;
 }
 
+static int throttle_frame(struct link *link, const struct frame *frame)
+{
+	struct fields fields;
+
+	if (fields_read(frame->payload.data, frame->payload.size, &fields))
+		return -EBADMSG;
+	client_count(link->client, MQP_STAT_THROTTLES, 1);
+	if (fields_int(&fields, FIELD_DIRECTION, 0) == 0)
+		link->throttled_ns = link->client->now_ns;
+	return 0;
+}
+
 static int connection_frame(struct link *link, const struct frame *frame)
 {
 	switch (frame->header.type) {
@@ -515,7 +533,7 @@ static int connection_frame(struct link *link, const struct frame *frame)
 	case FRAME_GOAWAY: return goaway_frame(link, frame);
 	case FRAME_ADDRESSES: return addresses_frame(link, frame);
 	case FRAME_WINDOW: return window_frame(link, frame);
-	case FRAME_THROTTLE: client_count(link->client, MQP_STAT_THROTTLES, 1); return 0;
+	case FRAME_THROTTLE: return throttle_frame(link, frame);
 	default: return -EBADMSG;
 	}
 }

@@ -53,10 +53,11 @@ void link_break(struct link *link);
 void link_leave(struct link *link);
 
 const struct address *link_address(const struct link *link);
-bool link_ready(const struct link *link);   // authenticated and not leaving
-bool link_leaving(const struct link *link); // GOAWAY has come
-bool link_ended(const struct link *link);   // closed; may be freed
-struct link *link_of(struct list *node);    // of client->links
+bool link_ready(const struct link *link);     // authenticated and not leaving
+bool link_leaving(const struct link *link);   // GOAWAY has come
+bool link_ended(const struct link *link);     // closed; may be freed
+struct link *link_of(struct list *node);      // of client->links
+bool link_throttled(const struct link *link); // the proxy withholds window because of the quota
 size_t link_output_bytes(const struct link *link);
 uint32_t link_max_frame(const struct link *link);
 bool link_has_codec(const struct link *link, enum mqp_compression compression);

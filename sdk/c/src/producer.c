@@ -133,6 +133,18 @@ enum mqp_code mqp_producer_new(struct mqp_client *client, const struct mqp_produ
 	return MQP_OK;
 }
 
+enum mqp_code producer_why(struct mqp_producer *producer)
+{
+	enum mqp_code status;
+	bool open;
+
+	pthread_mutex_lock(&producer->lock);
+	open = producer->open;
+	status = open && producer->throttled ? MQP_THROTTLED : producer->status;
+	pthread_mutex_unlock(&producer->lock);
+	return client_why(producer->client, status);
+}
+
 // ---- Taking messages --------------------------------------------------------------------------
 
 struct room {
@@ -151,7 +163,7 @@ static bool room_done(void *ctx)
 	       (lane_is_relieved(room->lane) && lane_fits(room->lane, room->charge));
 }
 
-// Waits for memory without the lock. MQP_TIMEOUT, MQP_QUEUE_FULL.
+// Waits for memory without the lock. MQP_QUEUE_FULL, or why there is none within the time.
 static enum mqp_code producer_wait_room(struct mqp_producer *producer, struct lane *lane,
 					size_t size, uint64_t deadline_ns)
 {
@@ -169,7 +181,7 @@ static enum mqp_code producer_wait_room(struct mqp_producer *producer, struct la
 	--lane->waiters;
 	got |= lane_fits(lane, room.charge); // less than an eighth will do at the last moment
 	pthread_mutex_unlock(&producer->lock);
-	return got ? MQP_OK : MQP_TIMEOUT;
+	return got ? MQP_OK : producer_why(producer);
 }
 
 // A message on its way into a lane.
@@ -367,7 +379,7 @@ enum mqp_code mqp_flush(struct mqp_producer *producer, int timeout_ms)
 	pthread_mutex_unlock(&producer->lock);
 	return producer_wait(producer, flush_done, &flush, client_deadline(timeout_ms))
 		       ? MQP_OK
-		       : MQP_TIMEOUT;
+		       : producer_why(producer);
 }
 
 static bool ready_done(void *ctx)
@@ -390,7 +402,7 @@ enum mqp_code mqp_producer_ready(struct mqp_producer *producer, int timeout_ms)
 	pthread_mutex_lock(&producer->lock);
 	code = producer->closing ? MQP_CLOSED : producer->open ? MQP_OK : producer->status;
 	pthread_mutex_unlock(&producer->lock);
-	return code == MQP_TIMEOUT ? mqp_client_connect(producer->client, 0) : code;
+	return code == MQP_OK || code == MQP_CLOSED ? code : client_why(producer->client, code);
 }
 
 // ---- Closing ---------------------------------------------------------------------------------

@@ -23,10 +23,11 @@ struct mqp_producer {
 	uint32_t max_record;
 	enum mqp_code status; // of the last OPEN_TOPIC; MQP_TIMEOUT: none has been answered
 	bool open;
-	bool closing;  // takes nothing more
-	bool cancel;   // gives up what it has
-	bool parting;  // is to leave the I/O
-	bool detached; // has left it
+	bool throttled; // the proxy withholds its window because of the quota
+	bool closing;   // takes nothing more
+	bool cancel;    // gives up what it has
+	bool parting;   // is to leave the I/O
+	bool detached;  // has left it
 
 	// I/O
 	struct stream stream;
@@ -38,4 +39,6 @@ struct mqp_producer {
 };
 
 void producer_io_init(struct mqp_producer *producer);
+// Why what it has taken is not sent now; MQP_TIMEOUT: for no reason that is known. @thread any
+enum mqp_code producer_why(struct mqp_producer *producer);
 enum mqp_code producer_close(struct mqp_producer *producer, uint64_t deadline_ns); // not I/O

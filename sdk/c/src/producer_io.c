@@ -98,7 +98,10 @@ static void lane_end_waiting(struct mqp_producer *producer, struct lane *lane, b
 		pthread_mutex_unlock(&producer->lock);
 		if (!late)
 			return;
-		lane_end(late, code, report, producer);
+		// Nothing of it is at the proxy: what keeps it here tells more than that time ran
+		// out.
+		lane_end(late, code == MQP_TIMEOUT ? producer_why(producer) : code, report,
+			 producer);
 		pthread_mutex_lock(&producer->lock);
 		lane_drop(lane, late);
 		producer_changed(producer);
@@ -272,12 +275,25 @@ static bool producer_is_hungry(struct mqp_producer *producer)
 	       (oneway && link_output_bytes(link) >= ONEWAY_OUTPUT_MAX);
 }
 
+static void producer_set_throttled(struct mqp_producer *producer, bool throttled)
+{
+	if (producer->throttled == throttled)
+		return;
+	pthread_mutex_lock(&producer->lock);
+	producer->throttled = throttled;
+	pthread_mutex_unlock(&producer->lock);
+}
+
 static void producer_send(struct mqp_producer *producer)
 {
+	bool hungry;
+
 	acked_send(producer);
 	oneway_send(producer);
-	if (list_empty(&producer->hunger.node) && producer_is_hungry(producer))
+	hungry = producer_is_hungry(producer);
+	if (list_empty(&producer->hunger.node) && hungry)
 		list_push_back(&producer->client->hungry, &producer->hunger.node);
+	producer_set_throttled(producer, hungry && link_throttled(producer->stream.link));
 	producer_arm(producer);
 }
 

@@ -70,7 +70,7 @@ static bool name_is(const char *line, size_t size, const char *name)
 }
 
 // One line NAME=value of the file; spaces at the end and quotes around the value do not count.
-static int line_apply(struct settings *fresh, const char *line, size_t size)
+static int line_apply(struct credentials *use, const char *line, size_t size)
 {
 	const char *equals = memchr(line, '=', size), *value;
 	size_t name_size, value_size;
@@ -87,21 +87,21 @@ static int line_apply(struct settings *fresh, const char *line, size_t size)
 		value_size -= 2;
 	}
 	if (name_is(line, name_size, "MQPAAS_ADDRESS"))
-		return value_set(fresh->addresses, sizeof fresh->addresses, value, value_size);
+		return value_set(use->addresses, sizeof use->addresses, value, value_size);
 	if (name_is(line, name_size, "MQPAAS_ACCESS_KEY"))
-		return value_set(fresh->access_key, sizeof fresh->access_key, value, value_size);
+		return value_set(use->access_key, sizeof use->access_key, value, value_size);
 	if (name_is(line, name_size, "MQPAAS_SECRET"))
-		return value_set(fresh->secret, sizeof fresh->secret, value, value_size);
+		return value_set(use->secret, sizeof use->secret, value, value_size);
 	return 0;
 }
 
-static int file_apply(struct settings *fresh, const char *text, size_t size)
+static int file_apply(struct credentials *use, const char *text, size_t size)
 {
 	for (size_t at = 0; at < size;) {
 		const char *end = memchr(text + at, '\n', size - at);
 		size_t line = end ? (size_t)(end - text) - at : size - at;
 
-		if (line_apply(fresh, text + at, line) < 0)
+		if (line_apply(use, text + at, line) < 0)
 			return -EINVAL;
 		at += line + 1;
 	}
@@ -126,7 +126,7 @@ static int file_read(struct settings *fresh, const char *path)
 	size = read(fd, text, FILE_SIZE_MAX + 1);
 	if (size < 0 || size > (ssize_t)FILE_SIZE_MAX)
 		return -EINVAL;
-	return file_apply(fresh, text, (size_t)size);
+	return file_apply(&fresh->use, text, (size_t)size);
 }
 
 static enum mqp_code choose(char *to, size_t size, const char *configured, const char *environment,
@@ -149,21 +149,22 @@ static enum mqp_code choose(char *to, size_t size, const char *configured, const
 static enum mqp_code credentials_read(struct settings *fresh)
 {
 	const struct mqp_client_config *config = &fresh->config;
+	struct credentials *use = &fresh->use;
 	enum mqp_code code;
 
-	fresh->access_key[0] = fresh->secret[0] = fresh->addresses[0] = 0;
+	memset(use, 0, sizeof *use);
 	if (config->credentials_file && file_read(fresh, config->credentials_file) < 0)
 		return MQP_BAD_CREDENTIALS;
-	code = choose(fresh->access_key, sizeof fresh->access_key, config->access_key,
+	code = choose(use->access_key, sizeof use->access_key, config->access_key,
 		      "MQPAAS_ACCESS_KEY", NULL);
 	if (code == MQP_OK)
-		code = choose(fresh->secret, sizeof fresh->secret, config->secret, "MQPAAS_SECRET",
+		code = choose(use->secret, sizeof use->secret, config->secret, "MQPAAS_SECRET",
 			      NULL);
 	if (code == MQP_OK)
-		code = choose(fresh->addresses, sizeof fresh->addresses, config->addresses,
+		code = choose(use->addresses, sizeof use->addresses, config->addresses,
 			      "MQPAAS_ADDRESS", ADDRESS_DEFAULT);
 	// Keys that are there leave only an empty address.
-	return code == MQP_BAD_CREDENTIALS && fresh->secret[0] ? MQP_INVALID_ARGUMENT : code;
+	return code == MQP_BAD_CREDENTIALS && use->secret[0] ? MQP_INVALID_ARGUMENT : code;
 }
 
 static enum mqp_code config_check(struct mqp_client_config *config)
@@ -193,7 +194,7 @@ enum mqp_code settings_init(struct settings *settings, const struct mqp_client_c
 	code = config_check(&settings->config);
 	if (code == MQP_OK)
 		code = credentials_read(settings);
-	if (code == MQP_OK && addresses_configure(&addresses, settings->addresses) < 0)
+	if (code == MQP_OK && addresses_configure(&addresses, settings->use.addresses) < 0)
 		code = MQP_INVALID_ARGUMENT;
 	if (code == MQP_OK)
 		code = texts_copy(settings);
@@ -202,9 +203,9 @@ enum mqp_code settings_init(struct settings *settings, const struct mqp_client_c
 		return code;
 	}
 	// What was given by arguments stays as it is at a reload: the copies are the values.
-	settings->config.access_key = settings->config.access_key ? settings->access_key : NULL;
-	settings->config.secret = settings->config.secret ? settings->secret : NULL;
-	settings->config.addresses = settings->config.addresses ? settings->addresses : NULL;
+	settings->config.access_key = settings->config.access_key ? settings->use.access_key : NULL;
+	settings->config.secret = settings->config.secret ? settings->use.secret : NULL;
+	settings->config.addresses = settings->config.addresses ? settings->use.addresses : NULL;
 	return MQP_OK;
 }
 
@@ -228,21 +229,24 @@ bool settings_file_changed(const struct settings *settings)
 	       now.changed.tv_nsec != settings->stamp.changed.tv_nsec;
 }
 
-enum mqp_code settings_reload(struct settings *settings)
+enum mqp_code settings_reload(struct settings *settings, struct credentials *ret_fresh)
 {
 	struct settings fresh = *settings;
 	struct addresses addresses;
 	enum mqp_code code = credentials_read(&fresh);
 
-	if (code == MQP_OK && addresses_configure(&addresses, fresh.addresses) < 0)
+	if (code == MQP_OK && addresses_configure(&addresses, fresh.use.addresses) < 0)
 		code = MQP_INVALID_ARGUMENT;
 	// A file that cannot be used is looked at again when it changes, not before.
 	settings->stamp = fresh.stamp;
-	if (code == MQP_OK) {
-		memcpy(settings->access_key, fresh.access_key, sizeof fresh.access_key);
-		memcpy(settings->secret, fresh.secret, sizeof fresh.secret);
-		memcpy(settings->addresses, fresh.addresses, sizeof fresh.addresses);
-	}
+	if (code == MQP_OK)
+		*ret_fresh = fresh.use;
 	explicit_bzero(&fresh, sizeof fresh);
 	return code;
+}
+
+bool credentials_same(const struct credentials *a, const struct credentials *b)
+{
+	return strcmp(a->access_key, b->access_key) == 0 && strcmp(a->secret, b->secret) == 0 &&
+	       strcmp(a->addresses, b->addresses) == 0;
 }

@@ -16,14 +16,19 @@ struct settings_stamp {
 	off_t size;
 };
 
+// Who connects, and where to.
+struct credentials {
+	char access_key[SETTINGS_TEXT_SIZE];
+	char secret[SETTINGS_TEXT_SIZE];
+	char addresses[4097];
+};
+
 struct settings {
 	struct mqp_client_config config; // its texts are the copies below
 	char *texts[8];
 	unsigned text_count;
 	struct settings_stamp stamp;
-	char access_key[SETTINGS_TEXT_SIZE];
-	char secret[SETTINGS_TEXT_SIZE];
-	char addresses[4097];
+	struct credentials use;
 };
 
 // MQP_INVALID_ARGUMENT, MQP_BAD_CREDENTIALS, MQP_NO_MEMORY: `settings` needs no deinit.
@@ -31,5 +36,7 @@ enum mqp_code settings_init(struct settings *settings, const struct mqp_client_c
 void settings_deinit(struct settings *settings);
 
 bool settings_file_changed(const struct settings *settings);
-// Reads the credentials file again; MQP_BAD_CREDENTIALS: nothing was changed.
-enum mqp_code settings_reload(struct settings *settings);
+// Reads the credentials file again; what is in use stays. MQP_BAD_CREDENTIALS,
+// MQP_INVALID_ARGUMENT: it cannot be used.
+enum mqp_code settings_reload(struct settings *settings, struct credentials *ret_fresh);
+bool credentials_same(const struct credentials *a, const struct credentials *b);

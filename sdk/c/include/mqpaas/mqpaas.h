@@ -214,8 +214,9 @@ struct mqp_client_config {
 	const char *secret;
 	// Path of a file with lines NAME=value for MQPAAS_ADDRESS, MQPAAS_ACCESS_KEY and
 	// MQPAAS_SECRET (others and lines that begin with # are skipped), at most 64 KiB. Copied.
-	// Read again within a second of a change: the client then moves to a connection with the
-	// new values, losing nothing. NULL: none.
+	// Read again within a second of a change: the client then makes a second connection with
+	// the new values, and moves to it, losing nothing, when the service has accepted them.
+	// Until then, and if it never does, the values in use stay in use. NULL: none.
 	const char *credentials_file;
 
 	// TLS, for addresses with tls://. Paths of PEM files; copied. When every configured address
@@ -920,7 +921,8 @@ MQP_API enum mqp_code mqp_producer_new(struct mqp_client *client,
 // @producer: borrowed.
 // @timeout_ms: 0 only asks; -1 without limit.
 // Returns: MQP_OK: open. MQP_NOT_FOUND, MQP_FORBIDDEN and others: what the service answered last,
-//   at once unless it is retriable. Otherwise as mqp_client_connect. The producer keeps trying.
+//   at once unless it is retriable. MQP_UNAUTHENTICATED, MQP_NOT_CONNECTED, MQP_TLS and others: why
+//   there is no connection. MQP_TIMEOUT: connected, and no answer. The producer keeps trying.
 // Ownership: nothing changes hands.
 // Threads: as mqp_client_connect.
 // Since: 0.1.0
@@ -934,8 +936,10 @@ MQP_API enum mqp_code mqp_producer_ready(struct mqp_producer *producer, int time
 // @result: made by mqp_result_new; filled with the details, also when the message was not taken
 //   (REJECTED, no attempt), except with MQP_INVALID_ARGUMENT and MQP_WOULD_DEADLOCK. NULL: not
 //   wanted.
-// Returns: MQP_OK: the backend acknowledged it. A code of the service, MQP_TIMEOUT or
-//   MQP_CANCELLED: see mqp_result_outcome for whether it may be stored. MQP_INVALID_ARGUMENT,
+// Returns: MQP_OK: the backend acknowledged it. A code of the service or MQP_CANCELLED, and at the
+//   timeout its cause (MQP_UNAUTHENTICATED, MQP_NOT_CONNECTED, MQP_TLS, MQP_THROTTLED, …), or
+//   MQP_TIMEOUT: no answer. See mqp_result_outcome for whether it may be stored, and
+//   mqp_code_retriable for whether trying again may help. MQP_INVALID_ARGUMENT,
 //   MQP_NO_MEMORY, MQP_QUEUE_FULL, MQP_TOO_LARGE, MQP_CLOSED, MQP_WOULD_DEADLOCK: certainly not
 //   sent.
 // Ownership: message, its bytes and result stay the caller's.
@@ -953,8 +957,9 @@ MQP_API enum mqp_code mqp_send(struct mqp_producer *producer, const struct mqp_m
 //   wants to know (mqp_flush and the counters still do).
 // @arg: handed to the callback; not looked at.
 // Returns: MQP_OK: taken. MQP_QUEUE_FULL: the memory limit is reached (MQP_FULL_FAIL, or a callback
-//   called this). MQP_TIMEOUT: no room within `send_timeout_ms` (MQP_FULL_BLOCK). MQP_TOO_LARGE,
-//   MQP_INVALID_ARGUMENT, MQP_NO_MEMORY, MQP_CLOSED. After all but MQP_OK nothing was taken.
+//   called this). MQP_FULL_BLOCK, no room within `send_timeout_ms`: the cause, as mqp_send, or
+//   MQP_TIMEOUT. MQP_TOO_LARGE, MQP_INVALID_ARGUMENT, MQP_NO_MEMORY, MQP_CLOSED. After all but
+//   MQP_OK nothing was taken.
 // Ownership: message and bytes stay the caller's.
 // Threads: any number at once, callbacks included; waits only for room, never for the network.
 // Since: 0.1.0
@@ -979,7 +984,8 @@ MQP_API enum mqp_code mqp_send_oneway(struct mqp_producer *producer,
 //
 // @producer: borrowed.
 // @timeout_ms: 0 only asks; -1 without limit (each message still has its own deadline).
-// Returns: MQP_OK; MQP_TIMEOUT: some have not ended, and go on; MQP_CLOSED; MQP_WOULD_DEADLOCK.
+// Returns: MQP_OK. MQP_TIMEOUT: some have not ended, and go on; instead of it the cause, as
+//   mqp_send, where there is one. MQP_WOULD_DEADLOCK.
 // Ownership: nothing changes hands.
 // Threads: as mqp_client_connect. Lingering batches leave at once.
 // Since: 0.1.0
@@ -1037,7 +1043,8 @@ MQP_API enum mqp_code mqp_consumer_new(struct mqp_client *client,
 // @consumer: borrowed.
 // @timeout_ms: 0 only asks; -1 without limit.
 // Returns: MQP_OK: subscribed. MQP_NOT_FOUND, MQP_FORBIDDEN and others: what the service answered
-//   last, at once unless it is retriable. Otherwise as mqp_client_connect. The consumer keeps
+//   last, at once unless it is retriable. MQP_UNAUTHENTICATED, MQP_NOT_CONNECTED, MQP_TLS and
+//   others: why there is no connection. MQP_TIMEOUT: connected, and no answer. The consumer keeps
 //   trying.
 // Ownership: nothing changes hands.
 // Threads: as mqp_client_connect.
@@ -1048,14 +1055,16 @@ MQP_API enum mqp_code mqp_consumer_ready(struct mqp_consumer *consumer, int time
 //
 // @consumer: borrowed; made without a callback.
 // @max: 1 … 65,535.
-// @wait_ms: how long to wait for the first message; 0: what is ready at the service now.
+// @wait_ms: how long to wait for the first message, at most, whatever the service does. 0 does not
+//   wait: it takes what has come and asks for more, which the next call finds. -1 without limit.
 // @ret_messages: array of at least `max` places; receives the messages.
 // @ret_count: receives their number, 1 … `max`.
-// Returns: MQP_OK: at least one. MQP_TIMEOUT: none within `wait_ms` (and none is on its way to this
-//   consumer: credit not used is given back). MQP_INVALID_ARGUMENT, MQP_CLOSED, MQP_WOULD_DEADLOCK,
-//   MQP_IN_USE: another mqp_pull is waiting on this consumer. MQP_NOT_FOUND, MQP_FORBIDDEN: the
-//   service refuses the subscription. MQP_CONNECTION_LOST, MQP_NOT_CONNECTED: no connection within
-//   `wait_ms`.
+// Returns: MQP_OK: at least one. MQP_TIMEOUT: none within `wait_ms`; credit not used is given back.
+//   What comes in spite of that (`wait_ms` 0, a slow service) waits for the next call for half of
+//   the visibility timeout and is then released, uncounted. MQP_INVALID_ARGUMENT, MQP_CLOSED,
+//   MQP_WOULD_DEADLOCK, MQP_IN_USE: another mqp_pull is waiting on this consumer. MQP_NOT_FOUND,
+//   MQP_FORBIDDEN: the service refuses the subscription. MQP_UNAUTHENTICATED, MQP_NOT_CONNECTED,
+//   MQP_TLS and others: why there is no connection.
 // Ownership: the caller settles each message and frees it with mqp_message_free; nothing after
 //   failure.
 // Threads: any, one at a time, except in a callback on the I/O thread; MQP_IO_APP: the loop's
