@@ -76,6 +76,7 @@ int conn_new(struct worker *worker, int fd, const char *peer)
 	list_init(&conn->waiting);
 	list_init(&conn->hungry);
 	list_init(&conn->produces);
+	memory_init(conn);
 	fair_item_init(&conn->turn);
 	snprintf(conn->peer, sizeof conn->peer, "%s", peer);
 	conn->connected_ns = loop_now_ns(worker->loop);
@@ -163,7 +164,7 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	session_free(conn->auth);
 	conn->auth = NULL;
 	conn->key = model_unref(conn->key);
-	worker->memory -= conn->counted;
+	memory_release(conn);
 	outq_deinit(&conn->out);
 	framer_deinit(&conn->framer);
 	transport_deinit(&conn->transport);
@@ -176,12 +177,6 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 
 // ---- writing
 
-static void count_output(struct conn *conn)
-{
-	conn->worker->memory += conn->out.bytes - conn->counted;
-	conn->counted = conn->out.bytes;
-}
-
 static void flush_later(struct conn *conn)
 {
 	if (conn->flush_due)
@@ -190,12 +185,18 @@ static void flush_later(struct conn *conn)
 	loop_defer(conn->worker->loop, &conn->flush);
 }
 
+// Not read for now: its replies are not read, or it waits for memory.
+static bool is_held(const struct conn *conn)
+{
+	return conn->blocked || conn->memory.waits;
+}
+
 // What the descriptor is watched for.
 static void watch(struct conn *conn)
 {
 	unsigned events = 0;
 
-	if (!conn->blocked)
+	if (!is_held(conn))
 		events |= conn->transport.want_read;
 	if (conn->out.bytes)
 		events |= conn->transport.want_write;
@@ -209,9 +210,9 @@ static void output_left(struct conn *conn)
 {
 	const struct proxy_limits *limits = &conn->worker->limits;
 
-	if (conn->blocked && conn->out.bytes < limits->output / 2) {
+	if (conn->blocked && conn->out.bytes <= memory_output_most(conn) / 2) {
 		conn->blocked = false;
-		worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+		conn_read_again(conn);
 	}
 	if (!list_empty(&conn->hungry) && conn->out.bytes < limits->output / 4)
 		subscription_feed_all(conn);
@@ -233,7 +234,7 @@ static void end_after_reading(struct conn *conn, enum code code, const char *tex
 	conn->end_code = code;
 	conn->end_text = text;
 	outq_deinit(&conn->out);
-	count_output(conn);
+	memory_count_output(conn);
 	conn->blocked = false;
 	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + LAST_WORDS_NS);
 	worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
@@ -258,7 +259,7 @@ static void on_flush(struct loop_task *task)
 	}
 	if (conn->out.bytes < before || r == 0)
 		conn->written_ns = now_ns;
-	count_output(conn);
+	memory_count_output(conn);
 	if (r < 0 && conn->timer.at_ns > conn->written_ns + conn->worker->limits.stalled_ms * MS_NS)
 		loop_timer_set(&conn->timer,
 			       conn->written_ns + conn->worker->limits.stalled_ms * MS_NS);
@@ -291,10 +292,10 @@ static void sent(struct conn *conn)
 {
 	if (conn->last_words)
 		outq_deinit(&conn->out);
-	count_output(conn);
+	memory_count_output(conn);
 	if (conn->last_words)
 		return;
-	if (conn->out.bytes > conn->worker->limits.output)
+	if (conn->out.bytes > memory_output_most(conn))
 		conn->blocked = true;
 	flush_later(conn);
 }
@@ -416,10 +417,10 @@ static void take_frames(struct conn *conn)
 
 	if (conn->state == CONN_PREFACE && !take_preface(conn))
 		return;
-	while (conn->state != CONN_CLOSED && !conn->blocked &&
+	while (conn->state != CONN_CLOSED && !is_held(conn) &&
 	       (r = framer_next(&conn->framer, &frame, &problem)) == FRAMER_FRAME)
 		on_frame(conn, &frame);
-	if (conn->state == CONN_CLOSED || conn->blocked || r == 0)
+	if (conn->state == CONN_CLOSED || is_held(conn) || r == 0)
 		return;
 	conn_close(conn, r == FRAMER_E_CORRUPT ? CODE_CORRUPT : CODE_PROTOCOL, problem);
 }
@@ -465,7 +466,7 @@ static void read_failed(struct conn *conn, ssize_t r)
 // its own, and what is held back while the connection is blocked must stay.
 static bool is_dry(const struct conn *conn)
 {
-	return !conn->transport.ssl && !conn->blocked && framer_has_room(&conn->framer);
+	return !conn->transport.ssl && !is_held(conn) && framer_has_room(&conn->framer);
 }
 
 size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
@@ -477,7 +478,8 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 	if (conn->state == CONN_NEW && !find_kind(conn))
 		return 0;
 	take_frames(conn); // those that were left when it was blocked
-	while (conn->state != CONN_CLOSED && !conn->blocked && done < most) {
+	while (conn->state != CONN_CLOSED && !is_held(conn) && done < most &&
+	       memory_may_read(conn)) {
 		r = framer_fill(&conn->framer, &conn->transport);
 		if (r <= 0)
 			break;
@@ -492,16 +494,17 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 	}
 	if (conn->state == CONN_CLOSED)
 		return done;
-	if (conn->last_words && (done < most || done >= conn->last_left)) {
+	memory_has_read(conn);
+	if (conn->last_words && !conn->memory.waits && (done < most || done >= conn->last_left)) {
 		conn_close(conn, conn->end_code, conn->end_text);
 		return done;
 	}
-	conn->last_left -= conn->last_words ? done : 0;
-	if (r <= 0 && r != -EAGAIN && !conn->blocked && done < most)
+	conn->last_left -= conn->last_words ? MIN(done, conn->last_left) : 0;
+	if (r <= 0 && r != -EAGAIN && !is_held(conn) && done < most)
 		read_failed(conn, r);
 	else
 		watch(conn);
-	*ret_again = conn->state != CONN_CLOSED && !conn->blocked && done >= most;
+	*ret_again = conn->state != CONN_CLOSED && !is_held(conn) && done >= most;
 	return done;
 }
 
@@ -511,7 +514,13 @@ static void on_io(struct loop_io *io, unsigned events)
 
 	if (conn->out.bytes)
 		flush_later(conn);
-	if (!conn->blocked)
+	if (!is_held(conn))
+		worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+}
+
+void conn_read_again(struct conn *conn)
+{
+	if (!is_held(conn))
 		worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
 }
 
@@ -546,6 +555,8 @@ static void on_timer(struct loop_timer *timer)
 		conn_close(conn, conn->end_code, conn->end_text);
 		return;
 	}
+	if (conn->memory.waits)
+		conn->heard_ns = now_ns; // it is we who do not listen
 	if (!session_key_usable(conn->key)) {
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key has expired");
 		return;

@@ -7,6 +7,7 @@
 
 #include "core/net/framer.h"
 #include "core/wire/fields.h"
+#include "proxy/memory.h"
 #include "proxy/worker.h"
 
 struct auth;
@@ -59,7 +60,7 @@ struct conn {
 		written_ns; // written: last progress, or the output was empty
 	int64_t connected_ms;
 	uint64_t throttle_told_ns[2];         // last THROTTLE frame, by direction
-	size_t counted;                       // bytes of output in worker->memory
+	struct conn_memory memory;            // proxy/memory.c
 	uint8_t state;                        // enum conn_state
 	bool flush_due, pinged, tls, blocked; // blocked: not read because its replies are not read
 	bool last_words;  // nothing more is written; it is closed for end_text when last_left is
@@ -88,8 +89,9 @@ void conn_send_buf(struct conn *conn, struct buf *buf, const uint8_t *data, size
 void conn_send_error(struct conn *conn, uint32_t stream, enum code code, const char *text);
 
 size_t conn_work(struct fair_item *item, size_t most, bool *ret_again); // its turn
-void conn_ready(struct conn *conn);                                     // it is authenticated
-void conn_leave(struct conn *conn); // the client has said GOAWAY
+void conn_read_again(struct conn *conn); // it need not wait for memory any more
+void conn_ready(struct conn *conn);      // it is authenticated
+void conn_leave(struct conn *conn);      // the client has said GOAWAY
 // THROTTLE, at most one a second and direction.
 void conn_send_throttle(struct conn *conn, enum quota_direction direction,
 			const struct quota_answer *why);

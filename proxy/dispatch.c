@@ -64,6 +64,11 @@ uint32_t dispatch_in_flight(const struct dispatch *dispatch)
 	return dispatch->owned;
 }
 
+uint64_t dispatch_pending_bytes(const struct dispatch *dispatch)
+{
+	return dispatch->pending_bytes;
+}
+
 // ---- consumers and their offers
 
 static uint64_t left(uint64_t credit, uint64_t given)

@@ -101,7 +101,8 @@ void dispatch_free(struct dispatch *dispatch); // no consumers left
 
 void dispatch_set_policy(struct dispatch *dispatch, const struct dispatch_policy *policy);
 const struct dispatch_counters *dispatch_counters(const struct dispatch *dispatch);
-uint32_t dispatch_in_flight(const struct dispatch *dispatch); // handed out and not settled
+uint32_t dispatch_in_flight(const struct dispatch *dispatch);     // handed out and not settled
+uint64_t dispatch_pending_bytes(const struct dispatch *dispatch); // wait to be handed out
 
 // Positive DISPATCH_E_IN_USE: an exclusive group has its consumer.
 enum { DISPATCH_E_IN_USE = 1 };

@@ -58,6 +58,15 @@ static void on_timer(struct loop_timer *timer)
 
 	dispatch_tick(home->dispatch, group_now_ns(home));
 	group_schedule(home);
+	members_check_stopped(home);
+}
+
+static void count_pending(struct group_home *home)
+{
+	uint64_t bytes = dispatch_pending_bytes(home->dispatch);
+
+	budget_move(home->tenant->memory, BUDGET_HELD, home->counted, bytes);
+	home->counted = bytes;
 }
 
 void group_schedule(struct group_home *home)
@@ -66,8 +75,7 @@ void group_schedule(struct group_home *home)
 
 	if (next_ns != UINT64_MAX && (!home->timer.at_ns || next_ns < home->timer.at_ns))
 		loop_timer_set(&home->timer, next_ns);
-	if (home->stopping)
-		members_check_stopped(home);
+	count_pending(home);
 }
 
 // ---- the source
@@ -188,6 +196,7 @@ static void source_close(struct group_home *home)
 	home->source_state = GROUP_SOURCE_CLOSING;
 	dispatch_reset(home->dispatch);
 	group_schedule(home);
+	members_check_stopped(home);
 	home->topic->backend->ops->source_close(home->source, on_source_closed, home);
 }
 
@@ -307,6 +316,7 @@ static void home_free(struct group_home *home)
 	loop_timer_cancel(&home->timer);
 	loop_timer_cancel(&home->idle);
 	map_remove(&home->worker->groups, &home->node);
+	budget_give_back(home->tenant->memory, BUDGET_HELD, home->counted);
 	dispatch_free(home->dispatch);
 	model_unref(home->model);
 	free(home->partitions);

@@ -28,6 +28,8 @@ struct group_home {
 	struct list members;
 	struct loop_timer timer; // of the dispatch
 	struct loop_timer idle;
+	uint64_t memory_wait_ns; // how long it waits for memory; 0: it does not
+	uint64_t counted;        // of what waits in the dispatch, in the budget
 	struct burial *burials;
 	struct group_hold *holds;
 	uint32_t held;        // holds that have been told

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "adapters/adapter.h"
+#include "proxy/budget.h"
 #include "proxy/worker.h"
 
 struct member;
@@ -63,6 +64,8 @@ struct settle_letter {
 struct deliver_letter {
 	struct loop_task task;
 	struct member_link *link;
+	struct budget_share *memory; // near gives it back: the output is counted from then on
+	uint64_t bytes;              // counted there
 	uint32_t count;
 	uint32_t flags; // of each of them
 	// A reference is held for each buffer that differs from the one of the entry before.

@@ -147,7 +147,7 @@ static void welcome(struct worker *worker, int fd, const struct sockaddr_storage
 	int on = 1;
 
 	if (worker->unauthenticated >= worker->limits.unauthenticated ||
-	    !worker_has_room(worker, 0)) {
+	    budget_is_full(&worker->proxy->budget)) {
 		close(fd);
 		return;
 	}

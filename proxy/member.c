@@ -7,8 +7,12 @@
 #include "proxy/member.h"
 
 #include "proxy/letter.h"
+#include "proxy/memory.h"
 #include "proxy/proxy_state.h"
 #include "quota/quota.h"
+
+#define MEMORY_WAIT_NS     (5 * MS_NS) // until memory is asked for again, at first
+#define MEMORY_WAIT_MAX_NS (320 * MS_NS)
 
 struct member {
 	struct dispatch_consumer consumer;
@@ -33,6 +37,8 @@ static void check_stopped(struct member *member)
 
 void members_check_stopped(struct group_home *home)
 {
+	if (home->stopping == 0)
+		return;
 	LIST_FOREACH(pos, next, &home->members)
 	check_stopped(LIST_ENTRY(pos, struct member, in_group));
 }
@@ -76,6 +82,9 @@ static void do_deliver(void *ctx, struct dispatch_consumer *consumer,
 	letter->link = member->link;
 	letter->flags = flags;
 	letter->count = (uint32_t)count;
+	letter->memory = member->home->tenant->memory;
+	letter->bytes = memory_size(deliveries, count);
+	budget_add(letter->memory, BUDGET_OUTPUT, letter->bytes);
 	memcpy(letter->deliveries, deliveries, count * sizeof *deliveries);
 	for (size_t i = 0; i < count; ++i) {
 		if (deliveries[i].buf != last)
@@ -197,10 +206,28 @@ static void tell_throttled(struct group_home *home, uint32_t size, uint64_t now_
 	}
 }
 
-static size_t do_charge(void *ctx, const struct delivery *deliveries, size_t count, uint64_t now_ns,
-			uint64_t *ret_retry_ns)
+// How many of the deliveries the tenant's share of memory has room for. With fewer than count, when
+// to ask again: later each time, because a tenant may have any number of groups.
+static size_t memory_allows(struct group_home *home, const struct delivery *deliveries,
+			    size_t count, uint64_t now_ns, uint64_t *ret_retry_ns)
 {
-	struct group_home *home = ctx;
+	size_t fit = memory_fit(home->tenant->memory, deliveries, count);
+
+	if (fit) {
+		home->memory_wait_ns = 0;
+	} else {
+		home->memory_wait_ns =
+			MIN(MAX(2 * home->memory_wait_ns, MEMORY_WAIT_NS), MEMORY_WAIT_MAX_NS);
+		*ret_retry_ns = now_ns + home->memory_wait_ns;
+	}
+	if (fit && fit < count)
+		*ret_retry_ns = now_ns + MEMORY_WAIT_NS;
+	return fit;
+}
+
+static size_t quota_allows(struct group_home *home, const struct delivery *deliveries, size_t count,
+			   uint64_t now_ns, uint64_t *ret_retry_ns)
+{
 	struct quota_charge charge;
 	struct quota_answer why;
 	uint64_t total = 0;
@@ -217,6 +244,15 @@ static size_t do_charge(void *ctx, const struct delivery *deliveries, size_t cou
 	*ret_retry_ns = now_ns + MAX(why.wait_ns, MS_NS);
 	tell_throttled(home, deliveries[passed].size, now_ns);
 	return passed;
+}
+
+static size_t do_charge(void *ctx, const struct delivery *deliveries, size_t count, uint64_t now_ns,
+			uint64_t *ret_retry_ns)
+{
+	struct group_home *home = ctx;
+	size_t fit = memory_allows(home, deliveries, count, now_ns, ret_retry_ns);
+
+	return fit ? quota_allows(home, deliveries, fit, now_ns, ret_retry_ns) : 0;
 }
 
 static uint64_t do_ready(void *ctx)
@@ -389,6 +425,7 @@ void member_on_stop(struct loop_task *task)
 	++member->home->stopping;
 	dispatch_stop(member->home->dispatch, &member->consumer, group_now_ns(member->home));
 	group_schedule(member->home);
+	check_stopped(member);
 }
 
 void member_on_leave(struct loop_task *task)

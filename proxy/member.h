@@ -21,4 +21,6 @@ const struct topic *group_dead_letter(const struct group_home *home); // a refer
 
 extern const struct dispatch_ops member_dispatch_ops; // with a struct group_home as context
 void members_end(struct group_home *home, enum code code, const char *text); // all are told and go
-void members_check_stopped(struct group_home *home); // tells those that stop and have nothing left
+// Tells those that stop and have nothing left. One that settles, or begins to stop, is looked at by
+// itself: this is for what has changed for many, a timeout or a source that is closed.
+void members_check_stopped(struct group_home *home);

@@ -96,7 +96,7 @@ static void window_grow(struct conn *conn)
 	uint32_t more = MIN(window, most - window);
 
 	if (more == 0 || conn->received - conn->answered < window / 2 ||
-	    !worker_has_room(conn->worker, more) ||
+	    !budget_has_room(conn->memory.share, BUDGET_BODIES, more) ||
 	    !quota_count_take(conn->tenant->ledger, QUOTA_MEMORY, more))
 		return;
 	conn->window_extra += more;
@@ -169,7 +169,7 @@ static void free_produce(struct produce *produce)
 		free(part);
 		part = next;
 	}
-	produce->worker->memory -= produce->held_bytes;
+	budget_give_back(produce->tenant->memory, BUDGET_BODIES, produce->held_bytes);
 	plain_give_back(produce);
 	list_unlink(&produce->in_conn);
 	topic_use_unref(produce->topic);
@@ -650,7 +650,7 @@ static struct produce *new_produce(struct conn *conn, struct topic_stream *strea
 	};
 	list_init(&produce->in_conn);
 	produce->held_bytes = buf == frame->buf ? produce->frame_bytes : buf->size;
-	conn->worker->memory += produce->held_bytes;
+	budget_add(produce->tenant->memory, BUDGET_BODIES, produce->held_bytes);
 	if (produce->topic)
 		++produce->topic->refs;
 	return produce;
@@ -701,7 +701,7 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 		refuse_rest(produce, closed_code(named), 0);
 	else if (conn->state == CONN_LEAVING)
 		refuse_rest(produce, CODE_SHUTTING_DOWN, 0);
-	else if (!worker_has_room(conn->worker, 0) ||
+	else if (budget_is_full(&conn->worker->proxy->budget) ||
 		 (buf != frame->buf && !plain_take(produce, buf->size)))
 		refuse_rest(produce, CODE_OVERLOADED, OVERLOAD_NS);
 	else if (produce->valid)

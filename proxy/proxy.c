@@ -24,7 +24,7 @@ const struct proxy_limits proxy_limits_default = {
 	.stalled_ms = 30000,
 	.streams = 65536,
 	.source_idle_ms = 30000,
-	.worker_memory = 1ull << 30,
+	.message_memory = 512ull << 20,
 };
 
 struct worker *proxy_home(struct proxy *proxy, uint64_t group)
@@ -75,6 +75,9 @@ static int set_up(struct proxy *proxy, const struct proxy_config *config, char *
 	if (r < 0)
 		return r;
 	proxy->catalog = config->catalog;
+	budget_init(&proxy->budget, config->limits.message_memory);
+	budget_share_init(&proxy->strangers, &proxy->budget);
+	proxy->shared.budget = &proxy->budget;
 	proxy->started_ns = clock_now_ns();
 	memcpy(proxy->salt_secret, config->salt_secret, sizeof proxy->salt_secret);
 	proxy->worker_count = MIN(workers, WORKER_MAX);
@@ -119,6 +122,7 @@ int proxy_start(struct proxy *proxy)
 
 void proxy_reload(struct proxy *proxy, const struct proxy_limits *limits, struct ssl_ctx_st *tls)
 {
+	budget_set_limit(&proxy->budget, limits->message_memory);
 	for (unsigned i = 0; i < proxy->worker_count; ++i)
 		worker_reload(proxy->workers[i], limits, tls);
 }
@@ -186,6 +190,8 @@ void proxy_free(struct proxy *proxy)
 		close_backends(proxy);
 	backends_deinit(&proxy->backends);
 	shared_deinit(&proxy->shared);
+	budget_share_deinit(&proxy->strangers);
+	budget_deinit(&proxy->budget);
 	free(proxy->listeners);
 	free(proxy->proxy_id);
 	free(proxy->server_version);
@@ -207,4 +213,10 @@ struct ask_door *proxy_door(struct proxy *proxy)
 const char *proxy_address(struct proxy *proxy, size_t index)
 {
 	return index < proxy->listener_count ? proxy->listeners[index].address : NULL;
+}
+
+uint64_t proxy_message_memory(struct proxy *proxy, uint64_t *ret_limit)
+{
+	*ret_limit = __atomic_load_n(&proxy->budget.limit, __ATOMIC_RELAXED);
+	return budget_used(&proxy->budget);
 }

@@ -27,7 +27,7 @@ struct proxy_limits {
 	uint32_t stalled_ms;      // closed after this long without progress in writing
 	uint32_t streams;         // of a connection
 	uint32_t source_idle_ms;  // a group's source is closed after this long without consumers
-	uint64_t worker_memory;   // frames and output of a worker before it sheds
+	uint64_t message_memory;  // of all messages in the process; shares are in budget.c
 };
 extern const struct proxy_limits proxy_limits_default;
 
@@ -65,5 +65,7 @@ struct ask_door *proxy_door(struct proxy *proxy);
 // catalog. @thread any
 bool proxy_cluster_state(struct proxy *proxy, uint64_t cluster, struct adapter_state *ret,
 			 uint32_t *ret_capabilities);
+// Bytes of message memory in use; *ret_limit: the budget. @thread any
+uint64_t proxy_message_memory(struct proxy *proxy, uint64_t *ret_limit);
 // "127.0.0.1:43567" as bound; NULL past the end.
 const char *proxy_address(struct proxy *proxy, size_t index);

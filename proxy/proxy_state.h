@@ -19,6 +19,8 @@ struct proxy {
 	uint64_t started_ns;
 	struct backends backends;
 	struct shared shared;
+	struct budget budget;          // of message memory
+	struct budget_share strangers; // connections that are not authenticated
 	struct worker *workers[WORKER_MAX];
 	unsigned worker_count;
 	struct proxy_listener *listeners;

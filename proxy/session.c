@@ -209,6 +209,7 @@ static enum code admit(struct conn *conn, const char **ret_text)
 		return CODE_LIMIT_EXCEEDED;
 	}
 	conn->tenant = tenant;
+	memory_move(conn, tenant->memory);
 	list_push_back(&tenant->conns, &conn->in_tenant);
 	--conn->worker->unauthenticated;
 	return CODE_OK;

@@ -13,6 +13,7 @@ void shared_deinit(struct shared *shared)
 
 			shared->buckets[i] = row->next;
 			quota_ledger_deinit(&row->ledger);
+			budget_share_deinit(&row->memory);
 			free(row);
 		}
 	}
@@ -40,6 +41,7 @@ struct tenant_shared *shared_tenant(struct shared *shared, uint64_t id,
 		return NULL;
 	added->id = id;
 	quota_ledger_init(&added->ledger, limits, memory_limit);
+	budget_share_init(&added->memory, shared->budget);
 	do {
 		row = find(first, id);
 		if (row) {

@@ -1,17 +1,21 @@
-// What a tenant has on all workers together: its quota ledger, found without a lock.
+// What a tenant has on all workers together: its quota ledger and its share of
+// the message memory, found without a lock.
 #pragma once
 
+#include "proxy/budget.h"
 #include "quota/quota.h"
 
 struct tenant_shared {
 	struct tenant_shared *next;
 	uint64_t id;
 	struct quota_ledger ledger;
+	struct budget_share memory;
 };
 
 #define SHARED_BUCKETS 1024u // a power of two
 
 struct shared {
+	struct budget *budget;
 	struct tenant_shared *buckets[SHARED_BUCKETS]; // atomic; rows are only ever added
 };
 

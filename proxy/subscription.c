@@ -16,6 +16,7 @@
 #define FRAME_BYTES   (256u * 1024) // a DELIVER frame ends there
 #define SLICE_BYTES   (16u * 1024)  // a record of this size is not copied
 #define CLOSE_WAIT_NS (30 * S_NS)   // a CLOSED waits no longer for answers to settles
+#define SLICE_PART    4u // unless what keeps it is larger than so many of it, and may stay for long
 
 // ---- open and close
 
@@ -169,6 +170,7 @@ void subscription_on_joined(struct loop_task *task)
 		return;
 	}
 	subscription->joined = true;
+	subscription->largest = link->topic->message_bytes;
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_VISIBILITY_MS, link->model->visibility_ms);
 	field_put_int(&fields, FIELD_MAX_ATTEMPTS,
@@ -226,11 +228,14 @@ void subscription_on_stopped(struct loop_task *task)
 
 // ---- credit
 
-static uint64_t output_window(const struct conn *conn)
+// What may be on its way to the client's socket: enough that one large message does not stop the
+// next.
+static uint64_t output_window(const struct subscription *subscription)
 {
-	const struct proxy_limits *limits = &conn->worker->limits;
+	const struct proxy_limits *limits = &subscription->stream.conn->worker->limits;
+	uint32_t largest = MIN(limits->max_message, subscription->largest);
 
-	return MAX(limits->output, 2 * (uint64_t)limits->max_message);
+	return MAX(limits->output, 2 * (uint64_t)largest);
 }
 
 // `heard`: the client has sent it at this moment. What it begins counts also on a connection that
@@ -238,8 +243,8 @@ static uint64_t output_window(const struct conn *conn)
 static void pass_credit(struct subscription *subscription, bool heard)
 {
 	struct conn *conn = subscription->stream.conn;
-	uint64_t bytes =
-		MIN(subscription->credit_bytes, subscription->given_bytes + output_window(conn));
+	uint64_t bytes = MIN(subscription->credit_bytes,
+			     subscription->given_bytes + output_window(subscription));
 	struct credit_letter *letter;
 
 	if (conn->state != CONN_READY && !heard)
@@ -270,8 +275,9 @@ void subscription_feed_all(struct conn *conn)
 	{
 		struct subscription *subscription = LIST_ENTRY(pos, struct subscription, hungry);
 
-		if (subscription->given_bytes + output_window(conn) >=
-		    subscription->passed_bytes + output_window(conn) / 4)
+		uint64_t window = output_window(subscription);
+
+		if (subscription->given_bytes + window >= subscription->passed_bytes + window / 4)
 			pass_credit(subscription, false);
 		if (!conn_is_open(conn))
 			return;
@@ -343,6 +349,16 @@ static void entry_write(uint8_t *at, const struct delivery *delivery, uint32_t f
 							.flags = flags});
 }
 
+// A slice keeps the whole buffer that it lies in. A connection that is behind would so hold much
+// more than is counted for it.
+static bool is_wasteful(const struct conn *conn, const struct delivery *delivery)
+{
+	return conn->out.bytes >= FRAME_BYTES && delivery->buf->size / SLICE_PART > delivery->size;
+}
+
+static int send_small(struct subscription *subscription, const struct delivery *deliveries,
+		      uint32_t count, uint32_t payload_size, uint32_t flags);
+
 // One large record: the frame's head is written, the record stays where it is.
 static int send_large(struct subscription *subscription, const struct delivery *delivery,
 		      uint32_t flags)
@@ -355,6 +371,8 @@ static int send_large(struct subscription *subscription, const struct delivery *
 	_cleanup_(buf_unrefp) struct buf *buf = NULL;
 	uint8_t *payload;
 
+	if (is_wasteful(conn, delivery))
+		return send_small(subscription, delivery, 1, header.size, flags);
 	if (buf_new(WIRE_HEADER_SIZE + head_size, &buf) < 0)
 		return -ENOMEM;
 	payload = buf->data + WIRE_HEADER_SIZE;
@@ -429,6 +447,7 @@ void subscription_on_deliver(struct loop_task *task)
 	struct subscription *subscription = letter->link->subscription;
 	struct buf *last = NULL;
 
+	budget_give_back(letter->memory, BUDGET_OUTPUT, letter->bytes);
 	if (subscription && !subscription->left) {
 		subscription->given_messages += letter->count;
 		for (uint32_t i = 0; i < letter->count; ++i)

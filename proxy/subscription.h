@@ -14,6 +14,7 @@ struct subscription {
 	uint64_t begun;                                // the client's word, too
 	uint64_t passed_messages, passed_bytes;        // of these, what home knows
 	uint64_t given_messages, given_bytes;          // delivered
+	uint32_t largest;                              // message of its topic, as far as is known
 	bool joined, stopping, left;                   // left: home knows that it is closing
 	char name[MODEL_NAME_BYTES + 1];               // of the group
 };

@@ -17,10 +17,13 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 	tenant->node.key = model->object.id;
 	tenant->worker = worker;
 	tenant->ledger = &shared->ledger;
+	tenant->memory = &shared->memory;
 	fair_queue_init(&tenant->queue);
 	list_init(&tenant->conns);
 	list_init(&tenant->waiting);
+	list_init(&tenant->memory_waiting);
 	loop_timer_init(&tenant->waiting_timer, worker->loop, produce_waiting_over);
+	loop_timer_init(&tenant->memory_timer, worker->loop, memory_on_waiting);
 	if (map_put(&worker->tenants, &tenant->node) < 0) {
 		free(tenant);
 		return NULL;
@@ -116,6 +119,7 @@ void tenants_deinit(struct worker *worker)
 
 		assert(list_empty(&tenant->conns));
 		loop_timer_cancel(&tenant->waiting_timer);
+		loop_timer_cancel(&tenant->memory_timer);
 		model_unref(tenant->model);
 		free(tenant);
 	}

@@ -6,6 +6,7 @@
 
 #include "core/base/map.h"
 #include "core/loop/loop.h"
+#include "proxy/budget.h"
 #include "proxy/fair.h"
 #include "quota/quota.h"
 
@@ -36,6 +37,9 @@ struct tenant_view {
 	struct consume_counters consumed;
 	struct list waiting; // connections with batches that wait for the produce quota
 	struct loop_timer waiting_timer;
+	struct budget_share *memory; // of all workers
+	struct list memory_waiting;  // connections that are not read until there is memory
+	struct loop_timer memory_timer;
 };
 
 struct tenant_view *tenant_get(struct worker *worker,

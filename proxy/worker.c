@@ -43,6 +43,7 @@ int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *c
 	worker->limits = config->limits;
 	list_init(&worker->conns);
 	list_init(&worker->asks);
+	list_init(&worker->partial);
 	fair_init(&worker->fair);
 	fair_queue_init(&worker->strangers);
 	worker->turns.fn = on_turns;
@@ -55,6 +56,7 @@ int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *c
 		return r;
 	}
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_timer);
+	loop_timer_init(&worker->partial_timer, worker->loop, memory_on_partial);
 	tls_replace(worker, config->tls);
 	*ret = worker;
 	return 0;
@@ -121,6 +123,7 @@ void worker_free(struct worker *worker)
 	asks_deinit(worker);
 	groups_deinit(worker);
 	loop_timer_cancel(&worker->drain_timer);
+	loop_timer_cancel(&worker->partial_timer);
 	topics_deinit(worker);
 	tenants_deinit(worker);
 	map_deinit(&worker->sessions);
@@ -147,11 +150,6 @@ static void on_turns(struct loop_task *task)
 	worker->turns_due = fair_round(&worker->fair, QUANTUM_BYTES, TURN_BYTES, conn_work);
 	if (worker->turns_due)
 		loop_defer(worker->loop, &worker->turns);
-}
-
-bool worker_has_room(const struct worker *worker, uint64_t bytes)
-{
-	return worker->memory + bytes <= worker->limits.worker_memory;
 }
 
 // ---- changes of the catalog

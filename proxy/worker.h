@@ -39,7 +39,8 @@ struct worker {
 	struct loop_task turns;
 	bool turns_due;
 
-	uint64_t memory;            // bytes held in frames and output
+	struct list partial; // connections whose large frame has begun (memory.c)
+	struct loop_timer partial_timer;
 	uint64_t missing_logged_ns; // when a missing topic was last logged
 
 	struct loop_timer drain_timer;
@@ -56,8 +57,6 @@ void worker_stop(
 void worker_free(struct worker *worker); // stopped
 
 void worker_take_turn(struct worker *worker, struct fair_queue *queue, struct fair_item *item);
-// May that many bytes more come into memory? False: the worker sheds load.
-bool worker_has_room(const struct worker *worker, uint64_t bytes);
 
 void worker_drain(struct worker *worker, uint32_t deadline_ms); // @thread any, once
 void worker_close_groups(struct worker *worker);  // all workers have left; @thread any, once

@@ -176,6 +176,7 @@ struct proxy_limits edge_limits(const struct settings *settings)
 	limits.ready_ms = (uint32_t)settings_number(settings, SERVER_READY_TIMEOUT);
 	limits.keepalive_ms = (uint32_t)settings_number(settings, SERVER_KEEPALIVE);
 	limits.max_message = (uint32_t)settings_number(settings, SERVER_MAX_MESSAGE);
+	limits.message_memory = settings_number(settings, SERVER_MESSAGE_MEMORY);
 	limits.max_frame = MAX(FRAME_LEAST, limits.max_message + FRAME_SLACK);
 	return limits;
 }

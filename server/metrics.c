@@ -105,6 +105,17 @@ static void put_max_fds(struct collector *collector)
 		put_flat(collector, (double)limit.rlim_cur);
 }
 
+static void put_message_memory(struct collector *collector)
+{
+	uint64_t limit, used;
+
+	if (!collector->daemon->proxy)
+		return;
+	used = proxy_message_memory(collector->daemon->proxy, &limit);
+	put(collector, (double)used, (const char *const[]){"used"});
+	put(collector, (double)limit, (const char *const[]){"limit"});
+}
+
 // ---- control data
 
 static void put_revisions(struct collector *collector)
@@ -427,6 +438,9 @@ static const struct {
 	{{"process_open_fds", METRIC_GAUGE, "", "", false, "open descriptors"}, put_open_fds},
 	{{"process_max_fds", METRIC_GAUGE, "", "", false, "most descriptors it may open"},
 	 put_max_fds},
+	{{"mqpaas_message_memory_bytes", METRIC_GAUGE, "bytes", "of", false,
+	  "memory that messages on their way take in the proxy, and its limit"},
+	 put_message_memory},
 	{{"mqpaas_configuration_revision", METRIC_GAUGE, "", "held_by", false,
 	  "revision of the control data: the registry's, and the one the proxy serves"},
 	 put_revisions},

@@ -52,6 +52,10 @@
 	    "from connecting to being authenticated")                                              \
 	ROW(UNAUTHENTICATED, "unauthenticated", SETTING_COUNT, "1024", 1, 65536, NULL, true,       \
 	    "connections a worker that are not authenticated yet")                                 \
+	ROW(MESSAGE_MEMORY, "message-memory", SETTING_SIZE, "512MiB", 64u << 20, 1ull << 40, NULL, \
+	    true,                                                                                  \
+	    "memory for messages on their way: frames, unanswered batches, deliveries; tenants "   \
+	    "share it, and who is above its share waits")                                          \
 	ROW(PID_FILE, "pid-file", SETTING_TEXT, NULL, NO_RANGE, false,                             \
 	    "file that holds the process id while the daemon runs")
 

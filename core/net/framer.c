@@ -37,27 +37,37 @@ static size_t front_size(const struct framer *framer)
 	       (size_t)MIN(le32_get(framer->buf->data + framer->start), framer->max_payload);
 }
 
-static int room_make(struct framer *framer)
+// Nobody else holds the buffer and nothing is left in it: it can be filled from its front.
+static bool is_reusable(const struct framer *framer)
 {
-	size_t have = framer->end - framer->start, needed,
-	       least = MIN(framer->read_size, READ_LEAST);
-	struct buf *buf;
-	int r;
+	return framer->buf && framer->start == framer->end &&
+	       __atomic_load_n(&framer->buf->refs, __ATOMIC_ACQUIRE) == 1 &&
+	       framer->buf->size >= framer->read_size;
+}
 
-	if (framer->buf && have == 0 &&
-	    __atomic_load_n(&framer->buf->refs, __ATOMIC_ACQUIRE) == 1 &&
-	    framer->buf->size >= framer->read_size) {
-		framer->start = framer->end = 0;
+size_t framer_needs(const struct framer *framer)
+{
+	size_t have = framer->end - framer->start, least = MIN(framer->read_size, READ_LEAST),
+	       needed = framer->buf && have ? front_size(framer) : 0;
+
+	if (is_reusable(framer))
 		return 0;
-	}
-	needed = framer->buf && have ? front_size(framer) : 0;
 	if (framer->buf && have && framer->start + needed <= framer->buf->size &&
 	    framer->end < framer->buf->size)
 		return 0;
 	if (framer->buf && !have && framer->buf->size - framer->end >= least)
 		return 0;
 	// All that is there moves, be it one frame or many that the caller has not taken yet.
-	r = buf_new(MAX(framer->read_size, MAX(needed, have) + least), &buf);
+	return MAX(framer->read_size, MAX(needed, have) + least);
+}
+
+// Moves what is there to a new buffer of that size.
+static int buffer_replace(struct framer *framer, size_t size)
+{
+	size_t have = framer->end - framer->start;
+	struct buf *buf;
+	int r = buf_new(size, &buf);
+
 	if (r < 0)
 		return r;
 	if (framer->buf && have)
@@ -66,6 +76,17 @@ static int room_make(struct framer *framer)
 	framer->buf = buf;
 	framer->start = 0;
 	framer->end = have;
+	return 0;
+}
+
+static int room_make(struct framer *framer)
+{
+	size_t size = framer_needs(framer);
+
+	if (size)
+		return buffer_replace(framer, size);
+	if (is_reusable(framer))
+		framer->start = framer->end = 0;
 	return 0;
 }
 
@@ -151,6 +172,26 @@ bool framer_partial(const struct framer *framer)
 size_t framer_held(const struct framer *framer)
 {
 	return framer->buf ? framer->buf->size : 0;
+}
+
+size_t framer_have(const struct framer *framer)
+{
+	return framer->end - framer->start;
+}
+
+size_t framer_front(const struct framer *framer)
+{
+	return framer->end > framer->start ? front_size(framer) : 0;
+}
+
+void framer_shrink(struct framer *framer)
+{
+	size_t have = framer->end - framer->start,
+	       fit = MAX(framer_front(framer), have) + FIRST_SIZE;
+
+	framer->read_size = MIN(framer->read_size, READ_LEAST);
+	if (framer->buf && framer->buf->size > 2 * fit)
+		buffer_replace(framer, fit); // without memory it stays as it is
 }
 
 // ---- out

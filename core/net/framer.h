@@ -47,6 +47,13 @@ const uint8_t *framer_take(struct framer *framer, size_t size);
 int framer_next(struct framer *framer, struct frame *ret, const char **ret_problem);
 bool framer_partial(const struct framer *framer); // a frame has begun and is not whole
 size_t framer_held(const struct framer *framer);  // bytes of memory held
+size_t framer_have(const struct framer *framer);  // bytes read and not taken
+// What the frame at the front needs in all; its header's size while that is not whole; 0: nothing.
+size_t framer_front(const struct framer *framer);
+// Bytes of the buffer that the next read would have to make; 0: none.
+size_t framer_needs(const struct framer *framer);
+// Memory is short: reads become small, and a buffer much larger than what it holds is replaced.
+void framer_shrink(struct framer *framer);
 
 // ---- out
 

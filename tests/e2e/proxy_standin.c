@@ -237,7 +237,7 @@ static bool set_limit(struct proxy_limits *limits, const char *name, uint64_t va
 	LIMIT(stalled_ms)
 	LIMIT(streams)
 	LIMIT(source_idle_ms)
-	LIMIT(worker_memory)
+	LIMIT(message_memory)
 #undef LIMIT
 	return false;
 }

@@ -234,5 +234,44 @@ static void writes_in_order(void)
 	pair_close();
 }
 
-UNIT_MAIN(UNIT_CASE(every_cutting), UNIT_CASE(read_ahead), UNIT_CASE(resting), UNIT_CASE(refusals),
-	  UNIT_CASE(writes_in_order))
+// A buffer is given up while a frame is half there, and the frame becomes whole all the same; what
+// a read will need is told before it is taken.
+static void shrinking(void)
+{
+	size_t size = stream_make(60);
+
+	for (size_t step = 100; step < 40000; step = step * 2 + 7) {
+		struct framer framer;
+		struct buf *kept = NULL;
+		unsigned number = 0;
+
+		pair_open();
+		framer_init(&framer, WIRE_BY_CLIENT, 9001);
+		for (size_t at = 0; at < size;) {
+			ssize_t sent = write(theirs.fd, stream + at, MIN(step, size - at));
+
+			at += sent > 0 ? (size_t)sent : 0;
+			for (;;) {
+				size_t held = framer_held(&framer), needs = framer_needs(&framer);
+
+				if (framer_fill(&framer, &ours) <= 0)
+					break;
+				CHECK_EQ(framer_held(&framer), needs ? needs : held);
+				number = take_all(&framer, number, &kept);
+				framer_shrink(&framer);
+				if (framer_partial(&framer))
+					CHECK(framer_held(&framer) <=
+					      2 * (framer_front(&framer) + 1000));
+			}
+		}
+		CHECK_EQ(number, 60);
+		CHECK_EQ(framer_have(&framer), 0);
+		CHECK_EQ(framer_front(&framer), 0);
+		buf_unref(kept);
+		framer_deinit(&framer);
+		pair_close();
+	}
+}
+
+UNIT_MAIN(UNIT_CASE(every_cutting), UNIT_CASE(shrinking), UNIT_CASE(read_ahead), UNIT_CASE(resting),
+	  UNIT_CASE(refusals), UNIT_CASE(writes_in_order))
