@@ -7,6 +7,7 @@
 #include "ctl/output.h"
 #include "ctl/rest.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 struct path {
@@ -350,6 +351,56 @@ static int confirm(const struct ctl *ctl, const struct command *command, const s
 	return person_agrees() ? 0 : ctl_fail(CTL_FAILED, "nothing was done");
 }
 
+// What is shown this once must not be lost with the output: the error output may be another place.
+static int secret_rescue(const struct rest_answer *answer)
+{
+	_cleanup_(freep) char *text = json_dumps(answer->body, JSON_INDENT(2));
+	int r = ctl_fail(CTL_FAILED,
+			 "standard output could not be written: %s; it was done, and what is shown "
+			 "this once is:",
+			 strerror(errno));
+
+	fprintf(stderr, "%s\n", text ? text : "?");
+	return r;
+}
+
+static int answer_print(const struct ctl *ctl, const struct command *command,
+			const struct rest_answer *answer)
+{
+	bool secret = command->flags & COMMAND_SECRET; // --quiet leaves out what was not asked for
+
+	if (answer->body && (secret || !ctl->quiet))
+		output_print(answer->body, ctl->format, command->columns);
+	else if (answer->text && !ctl->quiet)
+		fputs(answer->text, stdout);
+	if (!secret || !answer->body)
+		return 0;
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return secret_rescue(answer);
+	if (ctl->format == OUTPUT_TABLE && !ctl->quiet)
+		fputs("\nThe secret above is not stored and cannot be shown again.\n", stderr);
+	return 0;
+}
+
+// Whatever is given has a meaning for the command, or the command is not the one that was meant.
+static int arguments_check(const struct command *command, const char **arguments, size_t used,
+			   size_t count, const json_t *values)
+{
+	bool body = command->flags & (COMMAND_BODY | COMMAND_FILE);
+	char usage[256];
+
+	if (!body && used < count)
+		return ctl_fail(CTL_USAGE, "\"%s\" is one argument too many: mqpaasctl %s",
+				arguments[used], command_usage(command, usage, sizeof usage));
+	if (!body && json_object_get(values, "file"))
+		return ctl_fail(CTL_USAGE, "--file: %s sends no body",
+				command_usage(command, usage, sizeof usage));
+	if (json_is_true(json_object_get(values, "force")) &&
+	    strcmp(command->method, "DELETE") != 0)
+		return ctl_fail(CTL_USAGE, "--force goes with delete");
+	return 0;
+}
+
 int command_run(const struct ctl *ctl, const struct command *command, const char **arguments,
 		size_t count, json_t *values)
 {
@@ -360,6 +411,8 @@ int command_run(const struct ctl *ctl, const struct command *command, const char
 	size_t used = 0;
 	int r = path_fill(ctl, command, arguments, count, &path, &used);
 
+	if (!r)
+		r = arguments_check(command, arguments, used, count, values);
 	if (r)
 		return r;
 	if (command->flags & COMMAND_LIST)
@@ -382,13 +435,8 @@ int command_run(const struct ctl *ctl, const struct command *command, const char
 		return r;
 	if (answer.status >= 300)
 		r = rest_fail(&answer);
-	else if (answer.body && !ctl->quiet)
-		output_print(answer.body, ctl->format, command->columns);
-	else if (answer.text && !ctl->quiet)
-		fputs(answer.text, stdout);
-	if (r == 0 && (command->flags & COMMAND_SECRET) && ctl->format == OUTPUT_TABLE &&
-	    !ctl->quiet)
-		fputs("\nThe secret above is not stored and cannot be shown again.\n", stderr);
+	else
+		r = answer_print(ctl, command, &answer);
 	rest_answer_deinit(&answer);
 	return r;
 }

@@ -33,12 +33,12 @@ static char **member_at(struct context *context, size_t index)
 	return (char **)(void *)((char *)context + members[index].offset);
 }
 
-char **context_member(struct context *context, const char *name)
+// What the command line gives for a member; NULL: nothing.
+static const char *option_of(const json_t *options, const char *member)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
-		if (strcmp(name, members[i].name) == 0)
-			return member_at(context, i);
-	return NULL;
+	bool tenant = strcmp(member, "tenant") == 0; // bodies have a member of that name
+
+	return json_string_value(json_object_get(options, tenant ? "ctl_tenant" : member));
 }
 
 static char *file_path(void)
@@ -119,6 +119,41 @@ static void member_set(char **member, const char *value)
 	*member = strdup(value);
 }
 
+static void token_place(struct context *context, const json_t *entry)
+{
+	const char *token = json_string_value(json_object_get(entry, "token"));
+	const char *url = json_string_value(json_object_get(entry, "url"));
+
+	if (token && url && strcmp(context->token, token) == 0)
+		member_set(&context->token_url, url);
+}
+
+// The token goes with its portal: to another one it would be a gift.
+static void token_keep_home(struct context *context)
+{
+	if (!context->token_url || (context->url && strcmp(context->url, context->token_url) == 0))
+		return;
+	ctl_fail(CTL_OK, "the token of context \"%s\" is for %s and is not sent elsewhere",
+		 context->name, context->token_url);
+	freep(&context->token);
+	context->token = NULL;
+}
+
+void context_override(struct context *context, const json_t *options)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(members); ++i) {
+		const char *value = option_of(options, members[i].name);
+
+		if (value)
+			member_set(member_at(context, i), value);
+	}
+	if (option_of(options, "token")) {
+		freep(&context->token_url);
+		context->token_url = NULL;
+	}
+	token_keep_home(context);
+}
+
 int context_load(const char *name, struct context *ret)
 {
 	struct context context = {0};
@@ -153,6 +188,7 @@ int context_load(const char *name, struct context *ret)
 		if (value)
 			member_set(member_at(&context, i), value);
 	}
+	token_place(&context, entry);
 	json_decref(file);
 	*ret = context;
 	return 0;
@@ -163,6 +199,7 @@ void context_deinit(struct context *context)
 	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
 		free(*member_at(context, i));
 	free(context->name);
+	free(context->token_url);
 	*context = (struct context){0};
 }
 
@@ -196,11 +233,36 @@ int context_list(json_t **ret)
 	return 0;
 }
 
-int context_save(const char *name, const struct context *context)
+static bool anything_given(const json_t *options)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
+		if (option_of(options, members[i].name))
+			return true;
+	return false;
+}
+
+// A token of the portal that the entry had so far.
+static void forget_token(json_t *entry, const json_t *options)
+{
+	const char *url = option_of(options, "url"),
+		   *before = json_string_value(json_object_get(entry, "url"));
+
+	if (!url || !before || strcmp(url, before) == 0 || !json_object_get(entry, "token") ||
+	    option_of(options, "token"))
+		return;
+	json_object_del(entry, "token");
+	ctl_fail(CTL_OK, "the token was for the portal that stood here before: it is not kept");
+}
+
+int context_save(const char *name, const json_t *options)
 {
 	json_t *file, *contexts, *entry;
-	int r = file_read(&file);
+	int r;
 
+	if (!anything_given(options))
+		return ctl_fail(CTL_USAGE, "nothing to set: give --url, --token, --address, "
+					   "--access-key, --secret, --tenant or --ca-file");
+	r = file_read(&file);
 	if (r)
 		return r;
 	contexts = json_object_get(file, "contexts");
@@ -209,8 +271,9 @@ int context_save(const char *name, const struct context *context)
 		entry = json_object();
 		json_object_set_new(contexts, name, entry);
 	}
+	forget_token(entry, options);
 	for (size_t i = 0; i < ARRAY_SIZE(members); ++i) {
-		const char *value = *member_at((struct context *)context, i);
+		const char *value = option_of(options, members[i].name);
 
 		if (value)
 			json_object_set_new(entry, members[i].name, json_string(value));

@@ -11,14 +11,15 @@
 // MQPAAS_TOKEN, MQPAAS_CA_FILE, MQPAAS_ADDRESS, MQPAAS_ACCESS_KEY, MQPAAS_SECRET and MQPAAS_TENANT
 // on top.
 int context_load(const char *name, struct context *ret);
+// Puts the options of the command line on top. A token of the contexts file is sent to the portal
+// that it stands with, and to no other.
+void context_override(struct context *context, const json_t *options);
 void context_deinit(struct context *context);
 
-// The member that an option sets ("url", "token", …); NULL: no such member.
-char **context_member(struct context *context, const char *name);
-
 int context_list(json_t **ret); // {"items": [{name, current, url, addresses, access_key, tenant}]}
-int context_save(const char *name,
-		 const struct context *context); // adds what is set to the entry; makes it current
-						 // if it is the first
+// Adds the options that are given on the command line to the entry, and nothing else: neither the
+// environment nor another context. A token that was for another portal goes. Makes the entry
+// current if it is the first.
+int context_save(const char *name, const json_t *options);
 int context_use(const char *name);
 int context_delete(const char *name);

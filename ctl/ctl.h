@@ -18,6 +18,8 @@ struct context {
 	char *access_key; // for produce, consume and perf
 	char *secret;
 	char *tenant; // default of commands that take --tenant
+
+	char *token_url; // where the entry's own token belongs; NULL: the token is not the entry's
 };
 
 struct ctl {

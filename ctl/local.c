@@ -43,7 +43,6 @@ static int run_context(const struct ctl *ctl, const char **arguments, size_t cou
 	json_t *list;
 	int r;
 
-	(void)values;
 	if (count == 1 && strcmp(arguments[0], "list") == 0) {
 		r = context_list(&list);
 		if (!r) {
@@ -54,7 +53,7 @@ static int run_context(const struct ctl *ctl, const char **arguments, size_t cou
 		return r;
 	}
 	if (count == 2 && strcmp(arguments[0], "set") == 0)
-		return context_save(arguments[1], &ctl->context);
+		return context_save(arguments[1], values);
 	if (count == 2 && strcmp(arguments[0], "use") == 0)
 		return context_use(arguments[1]);
 	if (count == 2 && strcmp(arguments[0], "delete") == 0)

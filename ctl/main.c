@@ -5,7 +5,9 @@
 #include "ctl/complete.h"
 #include "ctl/context.h"
 #include "ctl/local.h"
+#include "ctl/output.h"
 
+#include <errno.h>
 #include <locale.h>
 #include <mqpaas/mqpaas.h>
 #include <stdarg.h>
@@ -15,12 +17,15 @@
 
 int ctl_fail(int status, const char *fmt, ...)
 {
+	_cleanup_(freep) char *text = NULL;
 	va_list args;
 
 	fputs("mqpaasctl: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
 	va_end(args);
+	output_visible(stderr, text ? text : fmt);
 	fputc('\n', stderr);
 	return status;
 }
@@ -94,27 +99,13 @@ static int format_parse(const char *text, enum output_format *ret)
 // Options win over the environment, which wins over the context.
 static int ctl_make(const json_t *values, struct ctl *ctl)
 {
-	static const char *const members[][2] = {{"url", "url"},
-						 {"token", "token"},
-						 {"ca_file", "ca_file"},
-						 {"addresses", "addresses"},
-						 {"access_key", "access_key"},
-						 {"secret", "secret"},
-						 {"ctl_tenant", "tenant"}};
 	int r = format_parse(json_string_value(json_object_get(values, "output")), &ctl->format);
 
 	if (!r)
 		r = context_load(json_string_value(json_object_get(values, "context")),
 				 &ctl->context);
-	for (size_t i = 0; !r && i < ARRAY_SIZE(members); ++i) {
-		const char *value = json_string_value(json_object_get(values, members[i][0]));
-		char **member = context_member(&ctl->context, members[i][1]);
-
-		if (value) {
-			free(*member);
-			*member = strdup(value);
-		}
-	}
+	if (!r)
+		context_override(&ctl->context, values);
 	ctl->quiet = flag(values, "quiet");
 	ctl->yes = flag(values, "yes");
 	return r;
@@ -134,48 +125,90 @@ static int run(const struct command *command, const struct local *local, const c
 	return r;
 }
 
-// Options may stand anywhere, so the command is found first: the first two words that are no
-// options.
-static void command_words(int argc, char **argv, const char *words[2])
-{
-	size_t count = 0;
+// ---- which command
 
-	for (int i = 1; i < argc && count < 2; ++i)
-		if (argv[i][0] != '-')
-			words[count++] = argv[i];
-		else
-			break;
-}
-
-int main(int argc, char **argv)
-{
-	const char *words[2] = {NULL, NULL}, *arguments[ARGUMENTS_MAX];
+// The first words that are no options name the command; options may stand before, between and
+// behind them.
+struct command_line {
+	const char *words[2];
+	char **rest; // the arguments without the words that name the command
+	int rest_count;
 	const struct command *command;
 	const struct local *local;
+};
+
+// An option whose command is not known yet is looked up in the tables of all.
+static int width_of(const char *argument)
+{
+	const struct option *tables[2] = {global_options, NULL};
+	const struct command *command;
+	int width = option_width(tables, argument);
+
+	for (size_t i = 0; width == 1 && (command = command_at(i)); ++i) {
+		tables[0] = command->options;
+		width = command->options ? option_width(tables, argument) : 1;
+	}
+	for (const struct local *local = local_commands; width == 1 && local->name; ++local) {
+		tables[0] = local->options;
+		width = local->options ? option_width(tables, argument) : 1;
+	}
+	return width;
+}
+
+static size_t words_most(const struct command_line *line)
+{
+	return line->words[0] && local_find(line->words[0]) ? 1 : 2;
+}
+
+static void command_line_read(struct command_line *line, int argc, char **argv)
+{
+	size_t count = 0;
+	int at = 1;
+
+	while (at < argc && strcmp(argv[at], "--") != 0) {
+		int width = argv[at][0] == '-' && argv[at][1] ? width_of(argv[at]) : 1;
+
+		if (argv[at][0] != '-' && count < words_most(line)) {
+			line->words[count++] = argv[at++];
+			continue;
+		}
+		for (int i = 0; i < width && at < argc; ++i)
+			line->rest[line->rest_count++] = argv[at++];
+	}
+	while (at < argc)
+		line->rest[line->rest_count++] = argv[at++];
+	line->local = line->words[0] ? local_find(line->words[0]) : NULL;
+	line->command = line->words[1] ? command_find(line->words[0], line->words[1]) : NULL;
+}
+
+static int which_command(const json_t *values, size_t argument_count)
+{
+	if (json_object_size(values) == 0 && argument_count == 0)
+		return help_all();
+	if (flag(values, "help"))
+		return help_all();
+	return ctl_fail(CTL_USAGE, "which command? mqpaasctl --help lists them");
+}
+
+static int line_run(const struct command_line *line)
+{
+	const struct command *command = line->command;
+	const struct local *local = line->local;
+	const char *arguments[ARGUMENTS_MAX];
 	const struct option *tables[3];
+	json_t *values = json_object();
+	size_t count, table = 0;
 	char usage[256];
-	json_t *values;
-	size_t count, table = 0, skip;
 	int r;
 
-	setlocale(LC_CTYPE, "");
-	if (argc >= 2 && strcmp(argv[1], "__complete") == 0)
-		return complete_words(argc - 2, argv + 2);
-	command_words(argc, argv, words);
-	local = words[0] ? local_find(words[0]) : NULL;
-	command = words[1] ? command_find(words[0], words[1]) : NULL;
-	skip = command ? 2 : local ? 1 : 0;
-	if (words[0] && !command && !local)
-		return unknown_command(words[0], words[1]);
 	if (command && command->options)
 		tables[table++] = command->options;
 	if (local && local->options)
 		tables[table++] = local->options;
 	tables[table++] = global_options;
 	tables[table] = NULL;
-	values = json_object();
-	r = option_parse(tables, argc - 1 - (int)skip, argv + 1 + skip, values, arguments,
-			 ARGUMENTS_MAX, &count);
+	r = option_parse(tables, line->rest_count, line->rest, values, arguments, ARGUMENTS_MAX,
+			 &count);
 	if (!r && flag(values, "version"))
 		printf("mqpaasctl %s\n", mqp_version());
 	else if (!r && command && flag(values, "help"))
@@ -183,10 +216,40 @@ int main(int argc, char **argv)
 				 command->options);
 	else if (!r && local && flag(values, "help"))
 		r = help_command(local->usage, local->sentence, local->options);
-	else if (!r && (!words[0] || flag(values, "help")))
-		r = help_all();
+	else if (!r && !command && !local)
+		r = which_command(values, count);
 	else if (!r)
 		r = run(command, local, arguments, count, values);
 	json_decref(values);
 	return r;
+}
+
+static int command_line_run(int argc, char **argv)
+{
+	_cleanup_(freep) char **rest = calloc((size_t)argc + 1, sizeof *rest);
+	struct command_line line = {.rest = rest};
+
+	if (!rest)
+		return ctl_fail(CTL_FAILED, "out of memory");
+	command_line_read(&line, argc, argv);
+	if (line.words[0] && !line.command && !line.local)
+		return unknown_command(line.words[0], line.words[1]);
+	return line_run(&line);
+}
+
+// What was not written was not said, whatever the server has done.
+static int output_end(int r)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return r;
+	ctl_fail(CTL_FAILED, "standard output could not be written: %s", strerror(errno));
+	return r ? r : CTL_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	setlocale(LC_CTYPE, "");
+	if (argc >= 2 && strcmp(argv[1], "__complete") == 0)
+		return output_end(complete_words(argc - 2, argv + 2));
+	return output_end(command_line_run(argc, argv));
 }

@@ -17,6 +17,18 @@ static const struct option *option_find(const struct option *const *tables, cons
 	return NULL;
 }
 
+int option_width(const struct option *const *tables, const char *argument)
+{
+	const struct option *option;
+
+	if (strcmp(argument, "-o") == 0)
+		return 2;
+	if (strncmp(argument, "--", 2) != 0 || strchr(argument, '='))
+		return 1;
+	option = option_find(tables, argument + 2, strlen(argument + 2));
+	return option && option->kind != VALUE_FLAG ? 2 : 1;
+}
+
 void option_set_path(json_t *object, const char *path, json_t *value)
 {
 	const char *dot = strchr(path, '.');

@@ -22,6 +22,10 @@ struct option {
 int option_parse(const struct option *const *tables, int argc, char **argv, json_t *values,
 		 const char **arguments, size_t room, size_t *ret_count);
 
+// How many arguments the option takes that `argument` begins (1 or 2), where it is not yet known
+// which command it is of.
+int option_width(const struct option *const *tables, const char *argument);
+
 void option_set_path(json_t *object, const char *path, json_t *value); // takes over value
 const json_t *option_get_path(const json_t *object, const char *path);
 

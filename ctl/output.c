@@ -5,6 +5,7 @@
 #include "ctl/output.h"
 
 #include "core/base/util.h"
+#include "core/base/visible.h"
 
 #include <stdio.h>
 #include <utf8proc.h>
@@ -26,6 +27,21 @@ size_t output_width(const char *text)
 	return width;
 }
 
+void output_visible(FILE *stream, const char *text)
+{
+	_cleanup_(freep) char *shown = visible_text(text, strlen(text));
+
+	fputs(shown ? shown : "?", stream);
+}
+
+void output_json(const json_t *value, size_t flags)
+{
+	_cleanup_(freep) char *text = json_dumps(value, flags | JSON_ENCODE_ANY);
+	_cleanup_(freep) char *shown = text ? visible_json(text) : NULL;
+
+	puts(shown ? shown : "null");
+}
+
 static const json_t *path_get(const json_t *row, const char *path)
 {
 	char name[64];
@@ -42,11 +58,14 @@ static const json_t *path_get(const json_t *row, const char *path)
 
 static char *cell_text(const json_t *value)
 {
+	_cleanup_(freep) char *text = NULL;
+
 	if (!value || json_is_null(value))
 		return strdup("-");
 	if (json_is_string(value))
-		return strdup(json_string_value(value));
-	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+		return visible_text(json_string_value(value), json_string_length(value));
+	text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	return text ? visible_json(text) : strdup("?");
 }
 
 static void padded(const char *text, size_t width, bool last)
@@ -146,7 +165,9 @@ static void members_print(const json_t *object, const char *prefix)
 	{
 		_cleanup_(freep) char *path = NULL;
 
-		if (asprintf(&path, "%s%s%s", prefix, *prefix ? "." : "", name) < 0)
+		_cleanup_(freep) char *shown = visible_text(name, strlen(name));
+
+		if (asprintf(&path, "%s%s%s", prefix, *prefix ? "." : "", shown ? shown : "?") < 0)
 			return;
 		if (json_is_object(value) && json_object_size(value)) {
 			members_print(value, path);
@@ -160,13 +181,6 @@ static void members_print(const json_t *object, const char *prefix)
 			puts(text);
 		}
 	}
-}
-
-static void json_print(const json_t *value, size_t flags)
-{
-	_cleanup_(freep) char *text = json_dumps(value, flags | JSON_ENCODE_ANY);
-
-	puts(text ? text : "null");
 }
 
 static bool is_nested(const json_t *value)
@@ -183,7 +197,7 @@ static void yaml_print(const json_t *value, int depth, bool indented)
 	size_t i;
 
 	if (!is_nested(value)) {
-		json_print(value, JSON_COMPACT);
+		output_json(value, JSON_COMPACT);
 	} else if (json_is_array(value)) {
 		json_array_foreach(value, i, member)
 		{
@@ -193,7 +207,12 @@ static void yaml_print(const json_t *value, int depth, bool indented)
 	} else {
 		json_object_foreach((json_t *)value, name, member)
 		{
-			printf("%*s\"%s\":%s", indented ? 0 : 2 * depth, "", name,
+			json_t *key = json_string(name);
+			_cleanup_(freep) char *text = json_dumps(key, JSON_ENCODE_ANY);
+			_cleanup_(freep) char *shown = text ? visible_json(text) : NULL;
+
+			json_decref(key);
+			printf("%*s%s:%s", indented ? 0 : 2 * depth, "", shown ? shown : "\"?\"",
 			       is_nested(member) ? "\n" : " ");
 			indented = false;
 			yaml_print(member, depth + 1, false);
@@ -206,7 +225,7 @@ void output_print(const json_t *answer, enum output_format format, const char *c
 	const json_t *items = json_object_get(answer, "items");
 
 	if (format == OUTPUT_JSON)
-		json_print(answer, JSON_INDENT(2));
+		output_json(answer, JSON_INDENT(2));
 	else if (format == OUTPUT_YAML)
 		yaml_print(answer, 0, false);
 	else if (items)

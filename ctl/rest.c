@@ -5,6 +5,7 @@
 #include "ctl/rest.h"
 
 #include "core/base/util.h"
+#include "ctl/output.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -161,8 +162,11 @@ int rest_fail(const struct rest_answer *answer)
 	{
 		const char *field = member(error, "field"), *problem = member(error, "detail");
 
-		fprintf(stderr, "  %s: %s\n", field ? field : "?",
-			problem ? problem : "not accepted");
+		fputs("  ", stderr);
+		output_visible(stderr, field ? field : "?");
+		fputs(": ", stderr);
+		output_visible(stderr, problem ? problem : "not accepted");
+		fputc('\n', stderr);
 	}
 	return answer->status == 404 ? CTL_MISSING : CTL_FAILED;
 }

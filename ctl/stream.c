@@ -1,18 +1,17 @@
 // produce: every line of standard input becomes a message. consume: every message becomes a line of
 // standard output.
 //
-// In format "json" both sides use the same object, so that consume | produce copies messages with
-// everything they have:
-// {"key": …, "body": …, "headers": [[name, value], …], "tag": …, "created_ms": …} where a value
-// that is not UTF-8 is {"base64": …} and an absent one is null. A message is acknowledged only
-// after its line was written and flushed.
+// In format "json" both sides use the same object (message.h), so that consume | produce copies
+// messages with everything they have, to the same partitions. A message is acknowledged only after
+// its line was written and flushed. A terminal is shown what is hidden in a body; a pipe or file
+// gets the bytes.
 
 #include "ctl/stream.h"
 
-#include "core/base/arena.h"
-#include "core/base/base64.h"
 #include "core/base/util.h"
-
+#include "core/base/visible.h"
+#include "ctl/message.h"
+#include "ctl/output.h"
 #include "ctl/session.h"
 
 #include <errno.h>
@@ -25,7 +24,8 @@
 
 const struct option produce_options[] = {
 	{"format", "format", VALUE_TEXT,
-	 "lines (a line is a body; default) or json (a line is a message)"},
+	 "lines (a line is a body; default) or json (a line is a message: body, key, headers, tag, "
+	 "partition, priority, ttl_ms, due_ms, created_ms)"},
 	{"key-separator", "key_separator", VALUE_TEXT,
 	 "lines: what stands between key and body on a line; without it there is no key"},
 	{"key-field", "key_field", VALUE_TEXT, "lines of JSON: the member whose value is the key"},
@@ -42,140 +42,6 @@ const struct option consume_options[] = {
 	{"no-ack", "no_ack", VALUE_FLAG, "look only: release every message again"},
 	{NULL, NULL, 0, NULL},
 };
-
-// ---- messages as JSON
-
-static json_t *bytes_to_json(const void *bytes, size_t size)
-{
-	json_t *text;
-
-	if (!bytes)
-		return json_null();
-	text = json_stringn(bytes, size);
-	if (!text) {
-		_cleanup_(freep) char *encoded = base64_encode(bytes, size);
-
-		text = json_pack("{s:s}", "base64", encoded);
-	}
-	return text;
-}
-
-// A message borrows its bytes until it is sent, so what was decoded for a line stays in the arena
-// until then.
-struct input {
-	struct mqp_message *message;
-	struct arena arena;
-};
-
-// false: the value is neither text, null nor {"base64": …}.
-static bool bytes_from_json(struct input *input, const json_t *value, const void **ret_bytes,
-			    size_t *ret_size)
-{
-	const char *encoded = json_string_value(json_object_get(value, "base64"));
-	_cleanup_(freep) void *decoded = NULL;
-
-	*ret_bytes = NULL;
-	*ret_size = 0;
-	if (!value || json_is_null(value))
-		return true;
-	if (json_is_string(value)) {
-		*ret_size = json_string_length(value);
-		*ret_bytes = arena_copy(&input->arena, json_string_value(value), *ret_size);
-	} else if (encoded) {
-		decoded = base64_decode(encoded, ret_size);
-		*ret_bytes = decoded ? arena_copy(&input->arena, decoded, *ret_size) : NULL;
-	}
-	return *ret_bytes != NULL;
-}
-
-static json_t *message_to_json(const struct mqp_message *message)
-{
-	size_t key_size, body_size, tag_size;
-	const void *key = mqp_message_key(message, &key_size),
-		   *body = mqp_message_body(message, &body_size);
-	const char *tag = mqp_message_tag(message, &tag_size);
-	json_t *headers = json_array();
-	int64_t ms;
-	json_t *object = json_pack("{s:o,s:o,s:o,s:I,s:I,s:i}", "key", bytes_to_json(key, key_size),
-				   "body", bytes_to_json(body, body_size), "headers", headers,
-				   "partition", (json_int_t)mqp_message_partition(message),
-				   "offset", (json_int_t)mqp_message_offset(message), "attempt",
-				   (int)mqp_message_attempt(message));
-
-	for (unsigned i = 0; i < mqp_message_header_count(message); ++i) {
-		const char *name;
-		const void *value;
-		size_t name_size, value_size;
-
-		mqp_message_header(message, i, &name, &name_size, &value, &value_size);
-		json_array_append_new(headers, json_pack("[o,o]", json_stringn(name, name_size),
-							 bytes_to_json(value, value_size)));
-	}
-	if (tag)
-		json_object_set_new(object, "tag", json_stringn(tag, tag_size));
-	if (mqp_message_created_ms(message, &ms))
-		json_object_set_new(object, "created_ms", json_integer(ms));
-	if (mqp_message_stored_ms(message, &ms))
-		json_object_set_new(object, "stored_ms", json_integer(ms));
-	return object;
-}
-
-typedef enum mqp_code (*set_bytes_fn)(struct mqp_message *message, const void *bytes, size_t size);
-
-static const char *member_from_json(struct input *input, const json_t *value, set_bytes_fn set)
-{
-	const void *bytes;
-	size_t size;
-
-	if (!bytes_from_json(input, value, &bytes, &size))
-		return "key, body and header values are text, null or {\"base64\": …}";
-	return bytes && set(input->message, bytes, size) != MQP_OK ? "a member is too large" : NULL;
-}
-
-static const char *headers_from_json(struct input *input, const json_t *headers)
-{
-	const json_t *header;
-	size_t i;
-
-	json_array_foreach(headers, i, header)
-	{
-		const char *name =
-			arena_text(&input->arena, json_string_value(json_array_get(header, 0)));
-		const void *bytes;
-		size_t size;
-
-		if (!name || !bytes_from_json(input, json_array_get(header, 1), &bytes, &size))
-			return "headers are a list of [name, value]";
-		if (mqp_message_add_header(input->message, name, bytes, size) != MQP_OK)
-			return "a header is empty or too large";
-	}
-	return NULL;
-}
-
-// Returns what is wrong, or NULL.
-static const char *message_from_json(struct input *input, const char *line, size_t size)
-{
-	json_t *object = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
-	const char *problem, *tag = json_string_value(json_object_get(object, "tag"));
-	const json_t *created = json_object_get(object, "created_ms");
-
-	if (!json_is_object(object)) {
-		json_decref(object);
-		return "not a JSON object";
-	}
-	problem = member_from_json(input, json_object_get(object, "key"), mqp_message_set_key);
-	if (!problem)
-		problem = member_from_json(input, json_object_get(object, "body"),
-					   mqp_message_set_body);
-	if (!problem)
-		problem = headers_from_json(input, json_object_get(object, "headers"));
-	if (!problem && tag && mqp_message_set_tag(input->message, tag) != MQP_OK)
-		problem = "the tag must have 1 to 255 bytes";
-	if (!problem && created)
-		mqp_message_set_created_ms(input->message, json_integer_value(created));
-	json_decref(object);
-	return problem;
-}
 
 // ---- produce
 
@@ -197,22 +63,25 @@ static void on_sent(const struct mqp_result *result, void *arg)
 		produced->first_failure = mqp_result_code(result);
 }
 
-static const char *key_from_field(struct input *input, const char *line, size_t size,
+static const char *key_from_field(struct message_input *input, const char *line, size_t size,
 				  const char *field)
 {
 	json_t *object = json_loadb(line, size, 0, NULL);
 	const json_t *value = json_object_get(object, field);
 	_cleanup_(freep) char *number =
 		value && !json_is_string(value) ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-	const char *text = number ? number : json_string_value(value);
+	const char *text = number ? number : json_string_value(value), *problem = NULL;
 
-	if (text)
-		mqp_message_set_key(input->message, arena_text(&input->arena, text), strlen(text));
+	if (!text || json_is_null(value))
+		problem = "there is no such member to take the key from, or it is null";
+	else if (mqp_message_set_key(input->message, arena_text(&input->arena, text),
+				     strlen(text)) != MQP_OK)
+		problem = "the key is too large";
 	json_decref(object);
-	return text ? NULL : "there is no such member to take the key from";
+	return problem;
 }
 
-static const char *message_from_line(struct input *input, const char *line, size_t size,
+static const char *message_from_line(struct message_input *input, const char *line, size_t size,
 				     const json_t *options)
 {
 	const char *separator = json_string_value(json_object_get(options, "key_separator"));
@@ -227,7 +96,8 @@ static const char *message_from_line(struct input *input, const char *line, size
 
 		if (!at)
 			return "the key separator does not occur";
-		mqp_message_set_key(input->message, line, (size_t)(at - line));
+		if (mqp_message_set_key(input->message, line, (size_t)(at - line)) != MQP_OK)
+			return "the key is too large";
 		at += strlen(separator);
 		size -= (size_t)(at - line);
 		line = at;
@@ -250,7 +120,7 @@ static int produce_lines(struct mqp_producer *producer, struct produced *produce
 {
 	bool oneway = json_is_true(json_object_get(options, "oneway"));
 	_cleanup_(freep) char *line = NULL;
-	struct input input = {0};
+	struct message_input input = {0};
 	enum mqp_code code = mqp_message_new(&input.message);
 	size_t room = 0;
 	ssize_t size;
@@ -272,8 +142,28 @@ static int produce_lines(struct mqp_producer *producer, struct produced *produce
 			r = session_fail("sending", code);
 		arena_deinit(&input.arena);
 	}
+	if (!r && ferror(stdin))
+		r = ctl_fail(CTL_FAILED, "standard input: %s", strerror(errno));
+	if (!r && session_interrupted)
+		r = ctl_fail(CTL_FAILED, "interrupted: the rest of standard input was not sent");
 	mqp_message_free(input.message);
 	return r;
+}
+
+// Options that say how to read a line of text mean nothing where a line says everything.
+static int json_alone(const json_t *options)
+{
+	static const char *const members[][2] = {{"key_separator", "--key-separator"},
+						 {"key_field", "--key-field"},
+						 {"tag", "--tag"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
+		if (json_object_get(options, members[i][0]))
+			return ctl_fail(CTL_USAGE,
+					"%s goes with --format lines; in json each line has its "
+					"own key and tag",
+					members[i][1]);
+	return 0;
 }
 
 static int format_is_json(const json_t *options, bool *ret_json)
@@ -297,6 +187,8 @@ int stream_produce(const struct ctl *ctl, const char *topic, const json_t *optio
 	bool json;
 	int r = format_is_json(options, &json);
 
+	if (!r && json)
+		r = json_alone(options);
 	if (r || (r = session_open(&ctl->context, &client)))
 		return r;
 	session_catch_signals();
@@ -328,23 +220,33 @@ int stream_produce(const struct ctl *ctl, const char *topic, const json_t *optio
 
 // ---- consume
 
+static void body_print(const struct mqp_message *message)
+{
+	size_t size;
+	const char *body = mqp_message_body(message, &size);
+	_cleanup_(freep) char *shown =
+		body && isatty(STDOUT_FILENO) ? visible_text(body, size) : NULL;
+
+	if (shown)
+		fputs(shown, stdout);
+	else if (body)
+		fwrite(body, 1, size, stdout);
+	putchar('\n');
+}
+
 static int message_print(const struct mqp_message *message, bool json)
 {
 	if (json) {
 		json_t *object = message_to_json(message);
 
-		json_dumpf(object, stdout, JSON_COMPACT);
+		output_json(object, JSON_COMPACT);
 		json_decref(object);
 	} else {
-		size_t size;
-		const void *body = mqp_message_body(message, &size);
-
-		if (body)
-			fwrite(body, 1, size, stdout);
+		body_print(message);
 	}
-	putchar('\n');
-	return fflush(stdout) == 0 ? 0
-				   : ctl_fail(CTL_FAILED, "standard output: %s", strerror(errno));
+	return fflush(stdout) == 0 && !ferror(stdout)
+		       ? 0
+		       : ctl_fail(CTL_FAILED, "standard output: %s", strerror(errno));
 }
 
 // Messages that are only looked at are kept to the end and then released together: released at

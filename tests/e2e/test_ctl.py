@@ -1,11 +1,16 @@
 """mqpaasctl against a real daemon: what operators and scripts do with it, its outputs, exit statuses and messages."""
+import http.server
 import json
 import os
+import pty
+import subprocess
+import threading
 
 import pytest
 import rest
 import yaml
-from ctl import Ctl
+import wire
+from ctl import CTL, Ctl
 from daemon_fixtures import daemon, start  # pylint: disable=unused-import
 
 FAILED, USAGE, DOWN, MISSING = 1, 2, 3, 4
@@ -154,3 +159,210 @@ def test_completion_knows_the_table(bare):
     assert "--partitions" in bare("__complete", "topic", "create").stdout.split()
     assert "complete -o default -F" in bare("completion", "bash").stdout
     assert "there is bash and zsh" in bare("completion", "fish", status=USAGE).stderr
+
+
+# ---- what would lose something without a word
+
+
+def test_options_may_stand_anywhere(ctl):
+    ctl("topic", "create", "x")
+    for line in (["--yes", "topic", "delete", "x"], ["topic", "--yes", "delete", "x"], ["topic", "delete", "--yes", "x"]):
+        ctl(*line)
+        while ctl("topic", "show", "x", status=None).returncode != MISSING:
+            pass
+        ctl("topic", "create", "x")
+    made = json.loads(ctl("--partitions", "3", "-o", "json", "topic", "--retention=7d", "create", "y").stdout)
+    assert (made["partitions"], made["retention_ms"]) == (3, 7 * 86400000)
+    assert "1 lines, 1 acknowledged" in ctl("--tag", "t", "produce", "orders", text="x\n").stderr
+    assert "remove a topic" in ctl("--help", "topic", "delete").stdout
+
+
+@pytest.mark.parametrize("line", [["--yes"], ["--quiet", "--yes"], ["--tenant", "topic"], ["--", "topic", "list"], ["--yes", "topic", "remove", "x"], ["--nonsense", "topic", "list"]])
+def test_no_command_is_no_success(bare, line):
+    done = bare(*line, status=USAGE)
+    assert done.stderr.startswith("mqpaasctl: ")
+
+
+def test_arguments_without_a_meaning_are_refused(ctl, tmp_path):
+    (tmp_path / "body.json").write_text("{}")
+    for line in (["topic", "list", "orders"], ["topic", "delete", "orders", "x", "--yes"], ["group", "show", "billing", "x"], ["topic", "show", "orders", "--file", str(tmp_path / "body.json")], ["topic", "create", "z", "--force"]):
+        assert ctl(*line, status=USAGE).stdout == ""
+    ctl("topic", "show", "orders")
+
+
+WRONG_MESSAGES = [
+    ({"bdoy": "x"}, '"bdoy" is not a member'),
+    ({"body": "x", "prioriti": 1}, '"prioriti" is not a member'),
+    ({"key": "k"}, "there is no body"),
+    ({"body": 5}, "body is text"),
+    ({"body": {"base64": "!"}}, "body is text"),
+    ({"body": {"base64": "AA==", "x": 1}}, "body is text"),
+    ({"body": "x", "key": 5}, "key is text"),
+    ({"body": "x", "headers": "a"}, "headers are"),
+    ({"body": "x", "headers": [["a"]]}, "headers are"),
+    ({"body": "x", "headers": {"a": 5}}, "headers are"),
+    ({"body": "x", "tag": 5}, "tag is text"),
+    ({"body": "x", "created_ms": "now"}, "created_ms is a whole number"),
+    ({"body": "x", "due_ms": -1}, "due_ms is a whole number"),
+    ({"body": "x", "due_ms": 1.5}, "due_ms is a whole number"),
+    ({"body": "x", "ttl_ms": 0}, "ttl_ms is a whole number"),
+    ({"body": "x", "priority": 10}, "priority is a whole number from 0 to 9"),
+    ({"body": "x", "partition": -1}, "partition is a whole number"),
+]
+
+
+def test_json_that_cannot_be_meant(ctl):
+    for line, said in WRONG_MESSAGES:
+        done = ctl("produce", "orders", "--format", "json", text=json.dumps(line) + "\n", status=USAGE)
+        assert f"line 1 of standard input: {said}" in done.stderr
+    assert ctl.json("group", "backlog", "billing")["backlog"] == 0
+
+
+def test_json_members_have_their_effect(ctl):
+    lines = [{"body": f"{n}", "partition": n % 2, "headers": {"a": "1", "b": None}, "priority": 7} for n in range(20)]
+    lines += [{"body": "late", "due_ms": 4102444800000}, {"body": "short", "ttl_ms": 1, "created_ms": 1}, {"body": None, "key": "gone"}]
+    ctl("produce", "orders", "--format", "json", text="".join(json.dumps(line) + "\n" for line in lines))
+    got = [json.loads(line) for line in ctl("consume", "billing", "--format", "json", "--wait", "2s").stdout.splitlines()]
+    numbered = [row for row in got if row["body"] and row["body"].isdigit()]
+    assert len(numbered) == 20 and all(row["partition"] == int(row["body"]) % 2 and row["headers"] == [["a", "1"], ["b", None]] for row in numbered)
+    assert [row["key"] for row in got if row["body"] is None] == ["gone"]
+    assert "late" not in [row["body"] for row in got]
+    assert ctl.json("group", "backlog", "billing")["delayed"] == 1
+    # What consume has written can be sent again as it is.
+    again = "".join(json.dumps(row) + "\n" for row in numbered)
+    assert "20 acknowledged" in ctl("produce", "orders", "--format", "json", text=again).stderr
+    assert "goes with --format lines" in ctl("produce", "orders", "--format", "json", "--tag", "t", text=again, status=USAGE).stderr
+    assert "or it is null" in ctl("produce", "orders", "--key-field", "k", text='{"k": null}\n', status=USAGE).stderr
+
+
+def full(ctl, *arguments, text=""):
+    """Runs it with a full device as its output; returns (exit status, standard error)."""
+    with open("/dev/full", "w", encoding="utf-8") as device:
+        done = subprocess.run([CTL, *arguments], env=ctl.env, input=text, stdout=device, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+def test_full_output_is_a_failure(ctl):
+    for line in (["topic", "list"], ["topic", "show", "orders", "-o", "json"], ["definitions", "export", "-o", "yaml"], ["--help"], ["--version"], ["topic", "list", "--help"], ["context", "list"], ["completion", "bash"], ["__complete"]):
+        status, said = full(ctl, *line)
+        assert status == FAILED and "standard output could not be written" in said, line
+    ctl("produce", "orders", text="a\n")
+    assert full(ctl, "consume", "billing", "--max", "1")[0] == FAILED
+    assert ctl("consume", "billing", "--max", "1").stdout == "a\n"  # what was not written was not acknowledged
+    assert full(ctl, "perf", "produce", "orders", "--count", "10")[0] == FAILED
+
+
+def test_secret_is_not_lost_with_the_output(ctl):
+    for form in ("table", "json"):
+        status, said = full(ctl, "key", "create", "-o", form)
+        assert status == FAILED and "No space left" in said
+        key = json.loads(said[said.index("{") : said.rindex("}") + 1])
+        assert key["key_id"] in ctl("key", "list").stdout and len(key["secret"]) > 40
+    status, said = full(ctl, "token", "create", "ci", "--role", "auditor")
+    assert status == FAILED and '"token": "mqt_' in said
+    assert "mqt_" in ctl("token", "create", "quiet", "--role", "auditor", "--quiet").stdout
+
+
+def test_input_that_cannot_be_read(ctl, tmp_path):
+    with open(tmp_path / "written", "wb") as unreadable:
+        done = subprocess.run([CTL, "produce", "orders"], env=ctl.env, stdin=unreadable, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == FAILED and "standard input: " in done.stderr
+
+
+class Thief:
+    """A server that keeps the authorization it is sent."""
+
+    def __enter__(self):
+        seen = self.seen = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):  # pylint: disable=invalid-name
+                seen.append(self.headers.get("Authorization"))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):  # pylint: disable=arguments-differ
+                pass
+
+        self.server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_a_token_stays_with_its_portal(ctl, tmp_path):
+    with Thief() as thief:
+        ctl("context", "set", "there", "--url", thief.url)
+        saved = json.loads((tmp_path / "contexts.json").read_text())["contexts"]["there"]
+        assert saved == {"url": thief.url}
+        ctl("cluster", "list", "--context", "there")
+        ctl("cluster", "list", "--url", thief.url)
+        ctl.env["MQPAAS_URL"] = thief.url
+        ctl("cluster", "list")
+        del ctl.env["MQPAAS_URL"]
+        assert thief.seen == [None] * 3
+        ctl("cluster", "list", "--url", thief.url, "--token", "meant")
+        ctl.env["MQPAAS_TOKEN"] = "meant"
+        ctl("cluster", "list", "--url", thief.url)
+        ctl("context", "set", "there", "--tenant", "x")  # the environment is not saved
+        del ctl.env["MQPAAS_TOKEN"]
+        assert thief.seen[3:] == ["Bearer meant"] * 2
+        assert "token" not in json.loads((tmp_path / "contexts.json").read_text())["contexts"]["there"]
+        assert "is not kept" in ctl("context", "set", "here", "--url", thief.url).stderr
+        saved = json.loads((tmp_path / "contexts.json").read_text())["contexts"]["here"]
+        assert "token" not in saved and saved["secret"]
+    assert "nothing to set" in ctl("context", "set", "empty", status=USAGE).stderr
+
+
+# ---- what others wrote, on a terminal
+
+ORDERS_TO_A_TERMINAL = "a\x1b]0;owned\x07\n\r\x9b2Jb\u202ec\u200bd"
+
+
+def on_terminal(ctl, *arguments):
+    """What a terminal is given."""
+    leader, follower = pty.openpty()
+    with subprocess.Popen([CTL, *arguments], env=ctl.env, stdin=subprocess.DEVNULL, stdout=follower, stderr=follower) as process:
+        os.close(follower)
+        parts = []
+        while True:
+            try:
+                parts.append(os.read(leader, 65536))
+            except OSError:
+                break
+            if not parts[-1]:
+                break
+        assert process.wait(60) == 0
+    os.close(leader)
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def clean(text):
+    assert not [c for c in text if c != "\n" and (ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u200b")], ascii(text)
+    return text
+
+
+def test_a_terminal_is_given_no_orders(ctl, daemon):
+    key = ctl.json("key", "create", "--produce", "*", "--consume", "*")
+    with wire.Connection("127.0.0.1", daemon.port, start=False) as conn:
+        conn.hello(client_name=ORDERS_TO_A_TERMINAL, client_version=ORDERS_TO_A_TERMINAL[:20], client_id=ORDERS_TO_A_TERMINAL)
+        conn.authenticate(key["key_id"], key["secret"])
+        for form in ("table", "json", "yaml"):
+            shown = clean(ctl("client", "list", "-o", form).stdout)
+            assert "\\x1b]0;owned" in shown or "\\u001b]0;owned" in shown.lower()
+        assert ctl.json("client", "list")["items"][0]["client_id"] == ORDERS_TO_A_TERMINAL  # an escape means the character
+    assert len(ctl("client", "list").stdout.splitlines()) <= 2
+    clean(ctl("topic", "create", "a\u202eb", status=FAILED).stderr)
+    assert "a\\u202eb" in clean(ctl("topic", "show", "a\u202eb", status=MISSING).stderr)
+    clean(ctl("topic", "create", "x", "--cluster", ORDERS_TO_A_TERMINAL, status=FAILED).stderr)
+    line = json.dumps({"body": ORDERS_TO_A_TERMINAL, "key": ORDERS_TO_A_TERMINAL, "headers": {ORDERS_TO_A_TERMINAL: ORDERS_TO_A_TERMINAL}, "partition": 0}) + "\n"
+    ctl("produce", "orders", "--format", "json", text=line)
+    ctl("produce", "orders", "--format", "json", text=line)
+    for form in ("table", "json", "yaml"):
+        clean(ctl("topic", "messages", "orders", "--limit", "5", "-o", form).stdout)
+    assert "\\x1b]0;owned\\x07\\n\\r" in clean(on_terminal(ctl, "consume", "billing", "--max", "1"))
+    assert ctl("consume", "billing", "--max", "1").stdout.encode() == ORDERS_TO_A_TERMINAL.replace("\r", "\r").encode() + b"\n"  # a pipe gets the bytes
