@@ -127,8 +127,12 @@ static int replace(struct registry *registry, const char *prepared)
 	int r = db_open(&source, prepared, SQLITE_OPEN_READONLY);
 
 	if (r == 0)
+		r = operator_access_keep(&registry->db);
+	if (r == 0)
 		r = copy(registry->db.sqlite, source.sqlite);
 	db_close(&source);
+	if (r == 0)
+		r = operator_access_put_back(&registry->db);
 	if (r == 0)
 		r = db_script(&registry->db, "DELETE FROM sessions; DELETE FROM gone;"
 					     "DELETE FROM meta WHERE name = 'source'");

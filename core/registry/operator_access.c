@@ -189,6 +189,25 @@ int operator_access_check_change(struct work *work, enum registry_kind kind, con
 	return r == 0 ? check(work, row_tenant(kind, row)) : r;
 }
 
+// ---- over a restore
+
+// What a tenant has decided since the backup stands: neither its guard nor an alarm goes, and no
+// leave comes back, by putting an older state in place. The rows wait in a temporary table of the
+// connection, which the copying does not touch.
+int operator_access_keep(struct db *db)
+{
+	return db_script(db, "DROP TABLE IF EXISTS temp.operator_access_kept;"
+			     "CREATE TEMP TABLE operator_access_kept AS SELECT * FROM"
+			     " main.operator_access");
+}
+
+int operator_access_put_back(struct db *db)
+{
+	return db_script(db, "INSERT OR REPLACE INTO main.operator_access SELECT * FROM"
+			     " temp.operator_access_kept WHERE tenant IN (SELECT id FROM tenants);"
+			     "DROP TABLE temp.operator_access_kept");
+}
+
 // ---- calls
 
 int registry_operator_access(struct registry *registry, const char *tenant,

@@ -113,6 +113,8 @@ int operator_access_check(struct work *work, enum registry_kind kind,
 			  const struct row *row); // is made, or rotated
 int operator_access_check_change(struct work *work, enum registry_kind kind, const struct row *old,
 				 const struct row *row, json_t *before, json_t *after, bool hidden);
+int operator_access_keep(struct db *db); // before a restore, and after it
+int operator_access_put_back(struct db *db);
 int operator_access_broken(struct work *work, uint64_t tenant, json_t **ret); // null: never
 
 int remove_continue(struct registry *registry); // remove.c: with what a deletion left for later

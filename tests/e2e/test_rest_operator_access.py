@@ -158,3 +158,26 @@ def test_a_tenant_sees_and_ends_its_own_accounts(guarded):
     assert guarded.roles["developer"].get("/api/v1/me").status == 401
     assert guarded.ann.delete(f"{A}/users/dev").status == 204
     assert guarded.admin.get("/api/v1/users/dev").status == 404
+
+
+def test_an_older_state_takes_nothing_back(guarded):
+    """Neither the guard nor an alarm goes by restoring a backup of before, and no leave comes back."""
+    assert guarded.ann.put(ACCESS, LEAVE).status == 200
+    assert guarded.admin.post("/api/v1/backups", {"name": "with-leave"}).status == 201
+    assert guarded.ann.delete(ACCESS).status == 200
+    assert guarded.admin.post(f"{A}/break-glass", {"user": "ann", "password": rest.PASSWORD + "3", "reason": "test"}).status == 200
+    wanted = guarded.admin.get(ACCESS).json
+    admin = guarded.roles["admin"]  # sessions end with a restore
+    assert admin.call("POST", "/api/v1/backups/with-leave/restore").status == 200
+    assert admin.get(ACCESS).json == wanted and wanted["break_glass"] and wanted["granted_until_ms"] is None
+    assert admin.post(f"{A}/access-keys", {"grants": GRANTS}).status == 403
+
+
+def test_a_backup_of_before_the_guard(world):
+    assert world.admin.post("/api/v1/backups", {"name": "before"}).status == 201
+    assert world.admin.post("/api/v1/users", {"name": "ann", "role": "tenant_admin", "tenant": "a", "password": rest.PASSWORD}).status == 201
+    login(world, "ann")
+    admin = world.roles["admin"]
+    assert admin.call("POST", "/api/v1/backups/before/restore").status == 200
+    assert admin.get(ACCESS).json["guarded_since_ms"]
+    assert admin.post(f"{A}/access-keys", {"grants": GRANTS}).status == 403
