@@ -73,6 +73,11 @@ struct adapter_state {
 	bool known;          // what capabilities() tells comes from the cluster and is no guess
 	uint64_t latency_us; // of its last answers; 0: not measured
 	char error[256];     // in words, "" when there is none
+	// Of a store of our own; has_store: there is one.
+	bool has_store;
+	uint64_t damaged_total, damaged_open; // found since the start; waiting for an operator
+	uint64_t scrub_passes, scrub_bytes;   // since the start
+	double scrub_progress;                // of the pass under way, 0 to 1
 };
 
 // ---- sending
@@ -234,6 +239,9 @@ struct adapter_ops {
 			       adapter_json_fn done, void *ctx);
 	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
 			    adapter_json_fn done, void *ctx);
+	// What is damaged in the store; answer as ASK_DAMAGE. NULL: the backend is not a store of
+	// ours.
+	void (*damage)(struct adapter *adapter, adapter_json_fn done, void *ctx);
 	void (*group_create)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	void (*group_delete)(struct adapter *adapter, const struct group *group,

@@ -199,6 +199,8 @@ static const struct command commands[] = {
 	{"cluster", "probe", "POST", CLUSTER "/probe", NULL, NULL, G, NULL,
 	 "ask a cluster what it is and can do"},
 	{"cluster", "state", "GET", CLUSTER "/state", NULL, NULL, G, NULL, "health of a cluster"},
+	{"cluster", "damage", "GET", CLUSTER "/damage", NULL, NULL, G, NULL,
+	 "what was found damaged or missing in an embedded store"},
 	{"cluster", "existing", "GET", CLUSTER "/existing", NULL, NULL, G, NULL,
 	 "what lies on a cluster, whoever made it"},
 	{"cluster", "import", "POST", CLUSTER "/import", NULL, import_options, B, NULL,

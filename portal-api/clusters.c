@@ -111,6 +111,36 @@ void clusters_state(struct call *call)
 	ask_about(call, ASK_CLUSTER_STATE);
 }
 
+static void answer_damage(struct call *call, enum code code, json_t *body, const char *text)
+{
+	json_t *row, *name;
+	size_t i;
+
+	if (code != CODE_OK) {
+		call_ask_failed(call, code, text);
+		return;
+	}
+	json_array_foreach(json_object_get(body, "damage"), i, row)
+	{
+		const char *known =
+			registry_name(call->portal->registry, REGISTRY_TOPIC,
+				      (uint64_t)json_integer_value(json_object_get(row, "topic")));
+
+		name = known ? json_string(known) : json_null();
+		json_object_set_new(row, "topic_name", name);
+	}
+	call_json(call, 200, body);
+}
+
+void clusters_damage(struct call *call)
+{
+	uint64_t id = crud_id(call, REGISTRY_CLUSTER);
+
+	if (id)
+		call_ask(call, ASK_DAMAGE, json_pack("{s:I}", "cluster", (json_int_t)id),
+			 answer_damage);
+}
+
 // ---- what lies on it already
 
 static void ask_existing(struct call *call, call_then_fn then)

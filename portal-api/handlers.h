@@ -43,6 +43,7 @@ HANDLER(clusters_put);
 HANDLER(clusters_delete);
 HANDLER(clusters_probe);
 HANDLER(clusters_state);
+HANDLER(clusters_damage);
 HANDLER(clusters_existing);
 HANDLER(clusters_import);
 // tenants.c

@@ -157,6 +157,14 @@ static void ask_states(struct ask *ask)
 	ask_finish(ask, CODE_OK, NULL);
 }
 
+static void ask_damage(struct ask *ask)
+{
+	if (ask->backend->ops->damage)
+		ask->backend->ops->damage(ask->backend->adapter, on_json, ask);
+	else
+		ask_finish(ask, CODE_UNSUPPORTED_BY_BACKEND, "a cluster of this kind has no store");
+}
+
 static void ask_cluster(struct ask *ask)
 {
 	uint64_t id = number_of(ask, "cluster");
@@ -182,6 +190,8 @@ static void ask_cluster(struct ask *ask)
 		ask_finish(ask, CODE_BACKEND_DOWN, text);
 	} else if (ask->kind == ASK_PROBE) {
 		ask->backend->ops->probe(ask->backend->adapter, ask->deadline_ns, on_json, ask);
+	} else if (ask->kind == ASK_DAMAGE) {
+		ask_damage(ask);
 	} else if (ask->backend->ops->existing) {
 		ask->backend->ops->existing(ask->backend->adapter, ask->deadline_ns, on_json, ask);
 	} else {
@@ -491,6 +501,7 @@ static void on_start(struct loop_task *task)
 	case ASK_KICK: ask->task.fn = on_step; break;
 	case ASK_PROBE:
 	case ASK_CLUSTER_STATE:
+	case ASK_DAMAGE:
 	case ASK_CLUSTER_EXISTING: ask_cluster(ask); return;
 	case ASK_CLUSTER_STATES: ask_states(ask); return;
 	case ASK_TOPIC_CREATE:

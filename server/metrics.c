@@ -209,6 +209,44 @@ static void put_limits(struct collector *collector)
 	catalog_each(collector->daemon->catalog, MODEL_TENANT, put_limits_of, collector);
 }
 
+// ---- clusters with a store of our own
+
+struct store_collector {
+	struct collector *collector;
+	double (*value)(const struct adapter_state *state);
+};
+
+static void put_store_of(void *ctx, const struct model_object *object)
+{
+	const struct cluster *cluster = (const struct cluster *)(const void *)object;
+	struct store_collector *stores = ctx;
+	struct proxy *proxy = stores->collector->daemon->proxy;
+	struct adapter_state state = {0};
+	uint32_t capabilities;
+
+	if (proxy && proxy_cluster_state(proxy, cluster->object.id, &state, &capabilities) &&
+	    state.has_store)
+		put(stores->collector, stores->value(&state), (const char *const[]){cluster->name});
+}
+
+#define STORE_METRIC(member)                                                                       \
+	static double store_##member(const struct adapter_state *state)                            \
+	{                                                                                          \
+		return (double)state->member;                                                      \
+	}                                                                                          \
+	static void put_##member(struct collector *collector)                                      \
+	{                                                                                          \
+		struct store_collector stores = {collector, store_##member};                       \
+                                                                                                   \
+		catalog_each(collector->daemon->catalog, MODEL_CLUSTER, put_store_of, &stores);    \
+	}
+STORE_METRIC(damaged_total)
+STORE_METRIC(damaged_open)
+STORE_METRIC(scrub_progress)
+STORE_METRIC(scrub_passes)
+STORE_METRIC(scrub_bytes)
+#undef STORE_METRIC
+
 // ---- tenants, topics, groups
 
 struct part {
@@ -456,6 +494,21 @@ static const struct {
 	{{"mqpaas_resources", METRIC_GAUGE, "", "kind,state", false,
 	  "tenants, access keys, clusters, topics and groups there are, by their state"},
 	 put_resources},
+	{{"mqpaas_store_damaged_total", METRIC_COUNTER, "", "cluster", false,
+	  "ranges, positions and rows that were found damaged or missing in an embedded store"},
+	 put_damaged_total},
+	{{"mqpaas_store_damaged", METRIC_GAUGE, "", "cluster", false,
+	  "of these and earlier ones, those that no operator has dealt with"},
+	 put_damaged_open},
+	{{"mqpaas_store_scrub_progress_ratio", METRIC_GAUGE, "", "cluster", false,
+	  "part of the store that the scrub's current pass has read, 0 to 1"},
+	 put_scrub_progress},
+	{{"mqpaas_store_scrub_passes_total", METRIC_COUNTER, "", "cluster", false,
+	  "passes that the scrub has finished"},
+	 put_scrub_passes},
+	{{"mqpaas_store_scrub_bytes_total", METRIC_COUNTER, "bytes", "cluster", false,
+	  "what the scrub has read"},
+	 put_scrub_bytes},
 	{{"mqpaas_tenant_connections", METRIC_GAUGE, "", "tenant", false,
 	  "authenticated connections"},
 	 put_connections},

@@ -3,8 +3,9 @@
 
 #include "adapters/embedded/append.h"
 
+#include "adapters/embedded/damage.h"
+#include "adapters/embedded/row.h"
 #include "adapters/embedded/tail.h"
-#include "core/base/crc32c.h"
 
 #include <errno.h>
 
@@ -64,9 +65,9 @@ static int chunk_put(struct append *append, MDB_txn *txn, struct store_partition
 	partition->next.stored_ms = MAX(partition->next.stored_ms, append->now_ms);
 	chunk = value.mv_data;
 	le32_put(&chunk->count, count);
-	le32_put(&chunk->crc, crc32c(0, records, size));
 	le64_put(&chunk->stored_ms, (uint64_t)partition->next.stored_ms);
 	memcpy(chunk->records, records, size);
+	chunk_seal(&key, chunk, size);
 	partition->next.bytes += value.mv_size;
 	tail_show(append, partition, offset, count, records, size);
 	return 0;
@@ -178,18 +179,16 @@ int append_finish(struct append *append, MDB_txn *txn)
 	for (struct store_partition *partition = append->touched; partition;
 	     partition = partition->touched_next) {
 		uint8_t bytes[STORE_KEY];
-		MDB_val key = {STORE_PARTITION_KEY, bytes},
-			value = {sizeof partition->next, &partition->next};
+		MDB_val key = {STORE_PARTITION_KEY, bytes};
 		int r = open_chunk_flush(append, txn, partition);
 
 		if (r < 0)
 			return r;
-		if (store_topic_gone(partition->topic))
-			continue;
 		store_key(bytes, partition->topic->id, partition->number, 0);
-		r = mdb_put(txn, append->store->partitions, &key, &value, 0);
+		r = row_put(txn, append->store->partitions, &key, &partition->next,
+			    sizeof partition->next);
 		if (r)
-			return store_errno(r);
+			return r;
 	}
 	return 0;
 }
@@ -235,13 +234,70 @@ void append_end(struct append *append, bool committed)
 
 // ---- deleting from the front
 
+static const struct store_partition_row *row_of(const struct store_partition *partition)
+{
+	return partition->touched ? &partition->next : &partition->now;
+}
+
 static bool may_go(const struct store_partition *partition, const struct append_trim *trim,
 		   uint64_t end, int64_t stored_ms)
 {
-	const struct store_partition_row *row =
-		partition->touched ? &partition->next : &partition->now;
+	return end <= trim->until &&
+	       (row_of(partition)->bytes > trim->keep_bytes || stored_ms < trim->before_ms);
+}
 
-	return end <= trim->until && (row->bytes > trim->keep_bytes || stored_ms < trim->before_ms);
+// The chunk is whole, and nothing is missing before it. What is damaged is kept: else the loss
+// would be taken for deletion.
+static bool is_next(const struct store_partition *partition, const MDB_val *key,
+		    const MDB_val *value)
+{
+	return chunk_head_is_whole(key, value) &&
+	       store_key_offset(key->mv_data) == row_of(partition)->first;
+}
+
+static void report(const struct append *append, const struct store_partition *partition)
+{
+	const struct store_partition_row *row = row_of(partition);
+
+	damage_report(append->store, &(struct damage){.kind = DAMAGE_MESSAGES,
+						      .topic = partition->topic->id,
+						      .partition = partition->number,
+						      .first = row->first,
+						      .end = MIN(row->first + 1, row->end)});
+}
+
+// 1: the cursor is on a chunk that goes; 0: on one that stays.
+static int trim_look(const struct append *append, const struct store_partition *partition,
+		     const struct append_trim *trim, const MDB_val *key, const MDB_val *value)
+{
+	const struct store_chunk *chunk = value->mv_data;
+
+	if (trim->damaged_too)
+		return store_key_offset(key->mv_data) < trim->until;
+	if (!is_next(partition, key, value)) {
+		report(append, partition);
+		return 0;
+	}
+	return may_go(partition, trim, store_key_offset(key->mv_data) + le32_get(&chunk->count),
+		      (int64_t)le64_get(&chunk->stored_ms));
+}
+
+static void trim_count(struct store_partition *partition, const struct append_trim *trim,
+		       const MDB_val *key, const MDB_val *value)
+{
+	const struct store_chunk *chunk = value->mv_data;
+	uint64_t size = value->mv_size;
+
+	if (!trim->damaged_too)
+		partition->next.first = store_key_offset(key->mv_data) + le32_get(&chunk->count);
+	partition->next.bytes -= MIN(partition->next.bytes, size);
+}
+
+// Everything before is gone, whatever of it was there.
+static void first_set(struct append *append, struct store_partition *partition, uint64_t first)
+{
+	if (row_of(partition)->first < first)
+		append_touch(append, partition)->next.first = first;
 }
 
 int append_trim(struct append *append, MDB_txn *txn, struct store_partition *partition,
@@ -257,23 +313,22 @@ int append_trim(struct append *append, MDB_txn *txn, struct store_partition *par
 		return store_errno(r);
 	store_key(bytes, partition->topic->id, partition->number, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	while (!r && gone < max && memcmp(key.mv_data, bytes, STORE_PARTITION_KEY) == 0) {
-		const struct store_chunk *chunk = value.mv_data;
-		uint64_t size = value.mv_size,
-			 end = store_key_offset(key.mv_data) + le32_get(&chunk->count);
-
-		if (!may_go(partition, trim, end, (int64_t)le64_get(&chunk->stored_ms)))
-			break;
+	while (!r && gone < max && key.mv_size == STORE_KEY &&
+	       memcmp(key.mv_data, bytes, STORE_PARTITION_KEY) == 0 &&
+	       trim_look(append, partition, trim, &key, &value)) {
 		append_touch(append, partition);
+		trim_count(partition, trim, &key, &value);
 		r = mdb_cursor_del(cursor, 0);
 		if (r)
 			break;
-		partition->next.first = end;
-		partition->next.bytes -= MIN(partition->next.bytes, size);
 		++gone;
 		// After a deletion: the one that took its place.
 		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	return r && r != MDB_NOTFOUND ? store_errno(r) : (int)gone;
+	if (r && r != MDB_NOTFOUND)
+		return store_errno(r);
+	if (trim->damaged_too && gone < max)
+		first_set(append, partition, MIN(trim->until, row_of(partition)->end));
+	return (int)gone;
 }

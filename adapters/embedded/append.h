@@ -29,7 +29,9 @@ struct append_trim {
 	uint64_t until;
 	int64_t before_ms;   // stored before this; INT64_MIN: nothing by age
 	uint64_t keep_bytes; // or in a partition larger than this; UINT64_MAX: nothing by size
+	bool damaged_too;    // all before `until`, as an operator said: whole or not
 };
-// Deletes at most `max` chunks; returns how many, or negative errno.
+// Deletes at most `max` chunks; returns how many, or negative errno. Stops before what is damaged
+// or missing, and reports it.
 int append_trim(struct append *append, MDB_txn *txn, struct store_partition *partition,
 		const struct append_trim *trim, unsigned max);

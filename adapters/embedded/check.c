@@ -4,11 +4,14 @@
 // (half a copy, a file that was cut) kills the process with SIGBUS, one with foreign bytes sends it
 // anywhere. So every tree is walked once at start: each page must lie in the file, carry its own
 // number, be of the kind its place asks for, and hold nodes that lie within it in rising order; at
-// the end there must be as many entries as the tree's head names.
+// the end there must be as many entries as the tree's head names. A page that is listed as free
+// must be in no tree and listed once, else LMDB would write new pages over it. The two heads must
+// belong to transactions that follow each other, each in its place: a head with a flipped number
+// would bring back the store as it was a transaction ago.
 //
-// What is not looked at: the bytes of values (a chunk, a retry and a cursor have checksums of their
-// own), pages no tree reaches (a file may end before free ones), and, in files larger than
-// LEAVES_BYTES, the leaves of the tables, so that a start stays quick: these must only be there.
+// What is not looked at: the bytes of values (rows have checksums of their own, row.h), pages that
+// neither a tree nor the list of free ones reaches, and, in files larger than LEAVES_BYTES, the
+// leaves of the tables, so that a start stays quick: these must only be there.
 //
 // The format is that of LMDB 0.9 on a 64-bit little-endian machine; LMDB itself refuses others.
 
@@ -30,24 +33,26 @@
 #define PAGE_HEAD   16u
 #define PAGE_BRANCH 1u
 #define PAGE_LEAF   2u
+#define PAGE_BIG    4u // of a value that has pages of its own; their number u32 in place of lower
 // A node: size of the value u32 (a branch: the low half of the child's number), flags u16 (a
 // branch: its high part), size of the key u16, key, value.
 #define NODE_HEAD 8u
 #define NODE_BIG  1u // the value is the number of the page where it begins
 #define NODE_TREE 2u // the value is the head of a tree
 // Page 0 and page 1, behind the head of the page.
-#define META_MAGIC   0xbeefc0deu
-#define META_VERSION 1u
-#define META_FREE    24u // the tree of free pages; its padding holds the size of a page
-#define META_MAIN    72u // the tree of tables
-#define META_LAST    120u
-#define META_TXN     128u
-#define META_SIZE    136u
-#define TREE_SIZE    48u
+#define META_MAGIC    0xbeefc0deu
+#define META_VERSION  1u
+#define FLAGS_NUMBERS 8u  // of the tree of free pages: its keys are numbers
+#define META_FREE     24u // the tree of free pages; its padding holds the size of a page
+#define META_MAIN     72u // the tree of tables
+#define META_LAST     120u
+#define META_TXN      128u
+#define META_SIZE     136u
+#define TREE_SIZE     48u
 
 struct tree {
 	uint64_t root, entries;
-	uint16_t depth;
+	uint16_t depth, flags;
 	bool numbers; // its keys are numbers: the tree of free pages
 	bool tables;  // its values are trees
 	bool closed;  // its leaves are not looked at
@@ -57,8 +62,10 @@ struct check {
 	const uint8_t *map;
 	uint64_t size;
 	uint32_t page_size;
+	uint64_t last;    // page that was ever used
 	uint64_t pages;   // that the file may hold
 	uint64_t visited; // of these
+	uint8_t *used;    // a bit for each: it is in a tree, or free and seen
 	const char *problem;
 };
 
@@ -79,9 +86,21 @@ static void tree_read(const uint8_t *head, struct tree *ret)
 {
 	*ret = (struct tree){
 		.depth = le16_get(head + 6),
+		.flags = le16_get(head + 4),
 		.entries = le64_get(head + 32),
 		.root = le64_get(head + 40),
 	};
+}
+
+// Each page has one use.
+static bool pages_mark(struct check *check, uint64_t first, uint64_t count, const char *twice)
+{
+	for (uint64_t page = first; page < first + count; ++page) {
+		if (check->used[page / 8] >> page % 8 & 1)
+			return fault(check, twice);
+		check->used[page / 8] |= (uint8_t)(1u << page % 8);
+	}
+	return true;
 }
 
 static uint32_t node_count(const uint8_t *page)
@@ -142,6 +161,40 @@ static bool table_check(struct check *check, const uint8_t *node, const uint8_t 
 	return tree_check(check, &table);
 }
 
+// The pages of a large value: at least as many as it needs, since LMDB writes a smaller one over a
+// larger one. Their head names the number that LMDB would free.
+static bool big_check(struct check *check, uint64_t first, uint64_t needed)
+{
+	const uint8_t *page = check->map + first * check->page_size;
+
+	if (!range_check(check, first, needed))
+		return false;
+	if (le64_get(page) != first || le16_get(page + 10) != PAGE_BIG ||
+	    le32_get(page + 12) < needed)
+		return fault(check, "a page holds something else");
+	return range_check(check, first, le32_get(page + 12)) &&
+	       pages_mark(check, first, le32_get(page + 12), "pages are in a tree twice");
+}
+
+// A list of free pages: how many, then their numbers.
+static bool free_check(struct check *check, const uint8_t *list, uint32_t size)
+{
+	uint64_t count = size >= 8 ? le64_get(list) : UINT64_MAX;
+
+	if (count > size / 8 - 1)
+		return fault(check, "the list of free pages is wrong");
+	for (uint64_t i = 1; i <= count; ++i) {
+		uint64_t page = le64_get(list + i * 8);
+
+		if (page < 2 || page > check->last)
+			return fault(check, "the list of free pages is wrong");
+		// The file may end before it: it was never written.
+		if (page < check->pages && !pages_mark(check, page, 1, "a free page is in use"))
+			return false;
+	}
+	return true;
+}
+
 static bool value_check(struct check *check, const struct tree *tree, const uint8_t *node)
 {
 	const uint8_t *value = node + NODE_HEAD + le16_get(node + 6);
@@ -151,10 +204,14 @@ static bool value_check(struct check *check, const struct tree *tree, const uint
 		return table_check(check, node, value);
 	if (le16_get(node + 4) & ~NODE_BIG)
 		return fault(check, "a value is of an unknown kind");
-	if (le16_get(node + 4) == 0)
-		return true;
-	return range_check(check, le64_get(value),
-			   (bytes + check->page_size - 1) / check->page_size);
+	if (le16_get(node + 4)) {
+		uint64_t first = le64_get(value);
+
+		if (!big_check(check, first, (bytes + check->page_size - 1) / check->page_size))
+			return false;
+		value = check->map + first * check->page_size + PAGE_HEAD;
+	}
+	return !tree->numbers || free_check(check, value, le32_get(node));
 }
 
 static bool leaf_check(struct check *check, const struct tree *tree, const uint8_t *page,
@@ -210,6 +267,8 @@ static bool walk(struct check *check, const struct tree *tree, uint64_t number, 
 	// Damaged branches could lead everywhere many times.
 	if (++check->visited > check->pages)
 		return fault(check, "pages are in a tree twice");
+	if (!pages_mark(check, number, 1, "pages are in a tree twice"))
+		return false;
 	if (depth == 1 && tree->closed)
 		return true;
 	page = check->map + number * check->page_size;
@@ -223,6 +282,8 @@ static bool tree_check(struct check *check, const struct tree *tree)
 {
 	uint64_t entries = 0;
 
+	if (tree->flags != (tree->numbers ? FLAGS_NUMBERS : 0))
+		return fault(check, "the head of a tree is wrong");
 	if (tree->root != NO_ROOT) {
 		if (tree->depth < 1 || tree->depth > DEPTH_MAX)
 			return fault(check, "the head of a tree is wrong");
@@ -258,19 +319,47 @@ static const uint8_t *meta_choose(struct check *check)
 	return le64_get(first + META_TXN) >= le64_get(second + META_TXN) ? first : second;
 }
 
-static int contents_check(struct check *check)
+// Transactions write the two heads in turn. In a new file both are those of none.
+static bool metas_check(struct check *check)
 {
-	const uint8_t *meta = meta_choose(check);
+	const uint8_t *first = check->map + PAGE_HEAD, *second = first + check->page_size;
+	uint64_t even = le64_get(first + META_TXN), odd = le64_get(second + META_TXN);
+
+	if (even == 0 && odd == 0)
+		return true;
+	if (even % 2 != 0 || odd % 2 != 1 || (even + 1 != odd && odd + 1 != even))
+		return fault(check, "its two heads do not follow each other");
+	return true;
+}
+
+static bool trees_check(struct check *check, const uint8_t *meta)
+{
 	struct tree free_pages, tables;
 
-	if (!meta)
-		return 0;
-	check->pages = MIN(check->size / check->page_size, le64_get(meta + META_LAST) + 1);
 	tree_read(meta + META_FREE, &free_pages);
 	free_pages.numbers = true;
 	tree_read(meta + META_MAIN, &tables);
 	tables.tables = true;
-	return tree_check(check, &free_pages) && tree_check(check, &tables) ? 0 : -EUCLEAN;
+	return tree_check(check, &tables) && tree_check(check, &free_pages);
+}
+
+static int contents_check(struct check *check)
+{
+	const uint8_t *meta = meta_choose(check);
+	bool whole;
+
+	if (!meta)
+		return 0;
+	check->last = le64_get(meta + META_LAST);
+	if (check->last >= UINT64_MAX / check->page_size)
+		return fault(check, "its head is wrong") ? 0 : -EUCLEAN;
+	check->pages = MIN(check->size / check->page_size, check->last + 1);
+	check->used = calloc(check->pages / 8 + 1, 1);
+	if (!check->used)
+		return -ENOMEM;
+	whole = metas_check(check) && trees_check(check, meta);
+	free(check->used);
+	return whole ? 0 : -EUCLEAN;
 }
 
 int check_file(const char *path, const char **ret_problem)

@@ -463,6 +463,7 @@ int committer_start(struct store *store, struct committer **ret)
 	if (!committer)
 		return -ENOMEM;
 	committer->store = store;
+	store->writer = committer;
 	committer->submits_end = &committer->submits;
 	append_init(&committer->append, store);
 	committer->jobs_end = &committer->jobs;
@@ -510,6 +511,7 @@ void committer_stop(struct committer *committer)
 	pthread_cond_destroy(&committer->wake);
 	pthread_cond_destroy(&committer->idle);
 	append_deinit(&committer->append);
+	committer->store->writer = NULL;
 	free(committer);
 }
 

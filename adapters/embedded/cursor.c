@@ -4,7 +4,7 @@
 #include "adapters/embedded/cursor.h"
 
 #include "adapters/embedded/reader.h"
-#include "core/base/crc32c.h"
+#include "adapters/embedded/row.h"
 
 #include <errno.h>
 
@@ -31,14 +31,14 @@ int cursor_get(struct store *store, MDB_txn *txn, uint64_t group, uint32_t parti
 	int r;
 
 	store_key(bytes, group, partition, 0);
-	r = mdb_get(txn, store->cursors, &key, &value);
+	r = row_get(txn, store->cursors, &key, sizeof *row, &value);
 	*ret = (struct log_cursor){.partition = partition, .position = store_first_offset(store)};
-	if (r == MDB_NOTFOUND) {
+	if (r == -ENOENT) {
 		ret->text = strdup("");
 		return ret->text ? 0 : -ENOMEM;
 	}
-	if (r || value.mv_size < sizeof *row)
-		return r ? store_errno(r) : -EUCLEAN;
+	if (r)
+		return r;
 	row = value.mv_data;
 	ret->position = le64_get(&row->position);
 	ret->retrying = le64_get(&row->retrying);
@@ -64,6 +64,7 @@ int cursor_put(struct store *store, MDB_txn *txn, uint64_t group, const struct l
 	le64_put(&row->retrying, cursor->retrying);
 	le64_put(&row->delayed, cursor->delayed);
 	memcpy(row->text, cursor->text, size);
+	row_seal(&key, row, value.mv_size);
 	return 0;
 }
 
@@ -83,8 +84,8 @@ static uint64_t *count_of(struct log_cursor *counts, uint32_t attempts)
 }
 
 // Takes the row out. -ENOENT: there is none.
-static int row_take(struct store *store, MDB_txn *txn, uint64_t group,
-		    const struct log_retry *retry, struct kept *ret)
+static int retry_take(struct store *store, MDB_txn *txn, uint64_t group,
+		      const struct log_retry *retry, struct kept *ret)
 {
 	const struct store_retry *row;
 	uint8_t bytes[STORE_KEY], due_bytes[STORE_DUE_KEY];
@@ -92,9 +93,9 @@ static int row_take(struct store *store, MDB_txn *txn, uint64_t group,
 	int r;
 
 	store_key(bytes, group, retry->partition, retry->offset);
-	r = mdb_get(txn, store->retries, &key, &value);
-	if (r || value.mv_size < sizeof *row)
-		return r ? store_errno(r) : -EUCLEAN;
+	r = row_get(txn, store->retries, &key, sizeof *row, &value);
+	if (r)
+		return r;
 	row = value.mv_data;
 	*ret = (struct kept){.size = (uint32_t)(value.mv_size - sizeof *row),
 			     .attempts = le32_get(&row->attempts),
@@ -113,13 +114,14 @@ static int row_take(struct store *store, MDB_txn *txn, uint64_t group,
 	return store_errno(r);
 }
 
-static int row_put(struct store *store, MDB_txn *txn, uint64_t group, const struct log_retry *retry,
-		   const struct kept *kept)
+static int retry_put(struct store *store, MDB_txn *txn, uint64_t group,
+		     const struct log_retry *retry, const struct kept *kept)
 {
 	struct store_retry *row;
 	uint8_t bytes[STORE_KEY], due_bytes[STORE_DUE_KEY];
 	MDB_val key = {sizeof bytes, bytes}, value = {sizeof *row + kept->size, NULL},
-		due_key = {sizeof due_bytes, due_bytes}, nothing = {0, NULL};
+		due_key = {sizeof due_bytes, due_bytes};
+	struct store_due due;
 	int r;
 
 	assert(kept->record);
@@ -131,18 +133,17 @@ static int row_put(struct store *store, MDB_txn *txn, uint64_t group, const stru
 	le64_put(&row->due_ms, retry->due_ms);
 	le64_put(&row->stored_ms, (uint64_t)kept->stored_ms);
 	le32_put(&row->attempts, retry->attempts);
-	assert(kept->record);
-	le32_put(&row->crc, crc32c(0, kept->record, kept->size));
 	memcpy(row->record, kept->record, kept->size);
+	row_seal(&key, row, value.mv_size);
 	store_due_key(due_bytes, group, retry->due_ms, retry->partition, retry->offset);
-	return store_errno(mdb_put(txn, store->dues, &due_key, &nothing, 0));
+	return row_put(txn, store->dues, &due_key, &due, sizeof due);
 }
 
 int retry_apply(struct store *store, MDB_txn *txn, uint64_t group, uint64_t topic,
 		struct log_retry *retry, struct log_cursor *counts)
 {
 	struct kept kept = {0};
-	int r = row_take(store, txn, group, retry, &kept);
+	int r = retry_take(store, txn, group, retry, &kept);
 
 	if (!r)
 		--*count_of(counts, kept.attempts);
@@ -151,7 +152,7 @@ int retry_apply(struct store *store, MDB_txn *txn, uint64_t group, uint64_t topi
 				&kept.size, &kept.stored_ms);
 	retry->missing = retry->put && r == -ENOENT;
 	if (!r && retry->put) {
-		r = row_put(store, txn, group, retry, &kept);
+		r = retry_put(store, txn, group, retry, &kept);
 		++*count_of(counts, retry->attempts);
 	}
 	free(kept.record);
@@ -185,6 +186,33 @@ int retry_count(struct store *store, MDB_txn *txn, uint64_t group, uint32_t part
 	return r == MDB_NOTFOUND ? 0 : store_errno(r);
 }
 
+// Due times whose rows are gone: the row they belonged to was damaged, so it did not name them.
+static int dues_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
+		       unsigned max)
+{
+	uint8_t bytes[STORE_DUE_KEY];
+	MDB_val key = {sizeof bytes, bytes}, value;
+	MDB_cursor *cursor;
+	unsigned gone = 0;
+	int r = mdb_cursor_open(txn, store->dues, &cursor);
+
+	if (r)
+		return store_errno(r);
+	store_due_key(bytes, group, 0, 0, 0);
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	while (!r && gone < max && key.mv_size == sizeof bytes &&
+	       store_key_id(key.mv_data) == group) {
+		if (partition == UINT32_MAX || store_due_key_partition(key.mv_data) == partition) {
+			r = mdb_cursor_del(cursor, 0);
+			++gone;
+		}
+		if (!r)
+			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	return r && r != MDB_NOTFOUND ? store_errno(r) : (int)gone;
+}
+
 int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
 		 unsigned max)
 {
@@ -199,9 +227,11 @@ int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t par
 	store_key(bytes, group, partition == UINT32_MAX ? 0 : partition, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && gone < max && is_of_group(&key, group, partition)) {
-		// A row that is damaged goes too; where it is due is not known.
+		// A row that is damaged goes too; its due time goes last.
 		if (value.mv_size >= sizeof(struct store_retry)) {
-			store_due_key(due_bytes, group, le64_get(value.mv_data),
+			const struct store_retry *row = value.mv_data;
+
+			store_due_key(due_bytes, group, le64_get(&row->due_ms),
 				      store_key_partition(key.mv_data),
 				      store_key_offset(key.mv_data));
 			r = mdb_del(txn, store->dues, &due_key, NULL);
@@ -213,5 +243,7 @@ int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t par
 		++gone;
 	}
 	mdb_cursor_close(cursor);
-	return r && r != MDB_NOTFOUND ? store_errno(r) : (int)gone;
+	if (r && r != MDB_NOTFOUND)
+		return store_errno(r);
+	return gone ? (int)gone : dues_delete(store, txn, group, partition, max);
 }

@@ -2,14 +2,38 @@
 // and what is due there.
 
 #include "adapters/embedded/cursor.h"
+#include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
-#include "core/base/crc32c.h"
+#include "adapters/embedded/row.h"
 
 #include <errno.h>
 
 #define GENERATION_EPOCHS 32 // epochs of one generation of a D1 store, as a power of two
 
 // ---- loading
+
+// A cursor beyond the end of its partition would pass over what is sent next.
+static int cursor_load(struct store *store, MDB_txn *txn, struct log_cursors *load, uint32_t at)
+{
+	const struct store_partition *partition = store_partition_of(load->topic, at);
+	uint64_t end = partition ? __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE) : 0;
+	struct log_cursor *cursor = &load->cursors[at];
+	int r = cursor_get(store, txn, load->group->object.id, at, cursor);
+
+	// A D1 store that was set aside and taken back lies before what begins now.
+	if (!r && partition && cursor->position == store_first_offset(store) && !*cursor->text)
+		cursor->position = MIN(cursor->position, end);
+	if (!r && partition && cursor->position > end)
+		r = -EUCLEAN;
+	if (r == -EUCLEAN)
+		damage_report(store, &(struct damage){.kind = DAMAGE_CURSOR,
+						      .topic = load->topic->id,
+						      .group = load->group->object.id,
+						      .partition = at,
+						      .first = MIN(cursor->position, end),
+						      .end = end});
+	return r;
+}
 
 static void load_run(struct log_job *job)
 {
@@ -25,7 +49,7 @@ static void load_run(struct log_job *job)
 		r = store_read_begin(store, &txn);
 	if (!r) {
 		for (uint32_t i = 0; !r && i < load->count; ++i)
-			r = cursor_get(store, txn, load->group->object.id, i, &load->cursors[i]);
+			r = cursor_load(store, txn, load, i);
 		mdb_txn_abort(txn);
 	}
 	load->code = embedded_code(r);
@@ -148,26 +172,42 @@ struct gathered {
 	size_t bytes;
 };
 
+// A row that is missing or damaged stays and is reported.
+static void retry_damaged(struct store *store, const struct log_due *due, const uint8_t *due_key)
+{
+	uint64_t offset = store_due_key_offset(due_key);
+
+	damage_report(store, &(struct damage){.kind = DAMAGE_RETRY,
+					      .topic = due->topic->id,
+					      .group = due->group->object.id,
+					      .partition = store_due_key_partition(due_key),
+					      .first = offset,
+					      .end = MAX(offset, offset + 1)});
+}
+
 // One row. Positive: enough.
 static int due_gather(struct store *store, MDB_txn *txn, const struct log_due *due,
-		      const uint8_t *due_key, struct gathered *gathered)
+		      const uint8_t *due_key, bool whole, struct gathered *gathered)
 {
 	const struct store_retry *row;
 	uint8_t bytes[STORE_KEY];
-	MDB_val key = {sizeof bytes, bytes}, value;
+	MDB_val key = {sizeof bytes, bytes}, value = {0};
 	struct log_waiting *entry = &gathered->entries[gathered->count];
 	size_t size;
 	int r;
 
 	store_key(bytes, due->group->object.id, store_due_key_partition(due_key),
 		  store_due_key_offset(due_key));
-	r = mdb_get(txn, store->retries, &key, &value);
-	if (r || value.mv_size < sizeof *row)
-		return r ? store_errno(r) : -EUCLEAN;
+	r = row_get(txn, store->retries, &key, sizeof *row, &value);
 	row = value.mv_data;
+	if (!whole || r == -ENOENT || r == -EUCLEAN ||
+	    (!r && le64_get(&row->due_ms) != store_due_key_ms(due_key))) {
+		retry_damaged(store, due, due_key);
+		return 0; // it holds up no other
+	}
+	if (r)
+		return r;
 	size = value.mv_size - sizeof *row;
-	if (crc32c(0, row->record, size) != le32_get(&row->crc))
-		return -EUCLEAN;
 	if (gathered->count == due->max_messages ||
 	    (gathered->count && gathered->bytes + size > due->max_bytes))
 		return 1;
@@ -206,7 +246,8 @@ static int due_walk(struct store *store, MDB_txn *txn, struct log_due *due,
 		due->next_ms = store_due_key_ms(key.mv_data);
 		if (due->next_ms > due->until_ms)
 			break;
-		r = due_gather(store, txn, due, key.mv_data, gathered);
+		r = due_gather(store, txn, due, key.mv_data,
+			       row_is_whole(&key, &value, sizeof(struct store_due)), gathered);
 		if (r)
 			break;
 		due->next_ms = UINT64_MAX;

@@ -4,6 +4,8 @@
 #include "adapters/embedded/embedded.h"
 
 #include "adapters/closing.h"
+#include "adapters/embedded/damage.h"
+#include "adapters/embedded/scrub.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -14,6 +16,9 @@
 #define MAP_BYTES_DEFAULT (1ull << 40)
 #define MAP_BYTES_MIN     (16ull << 20)
 #define READER_THREADS    2u
+
+#define SCRUB_HOURS_DEFAULT (7u * 24u)
+#define SCRUB_HOURS_MAX     87600u
 
 enum code embedded_code(int r)
 {
@@ -31,7 +36,52 @@ enum code embedded_code(int r)
 	}
 }
 
-static int options_read(const struct cluster *cluster, uint64_t *ret_map_bytes, char **ret_error)
+struct options {
+	uint64_t map_bytes, scrub_hours;
+};
+
+// The options there are, all of them whole numbers.
+static const struct {
+	const char *name;
+	size_t at; // in struct options
+	uint64_t usual, least, most;
+	const char *wrong;
+} option_rows[] = {
+	{"map_bytes", offsetof(struct options, map_bytes), MAP_BYTES_DEFAULT, MAP_BYTES_MIN,
+	 INT64_MAX, "options.map_bytes: not a whole number of at least 16777216 (16 MiB)"},
+	{"scrub_hours", offsetof(struct options, scrub_hours), SCRUB_HOURS_DEFAULT, 0,
+	 SCRUB_HOURS_MAX,
+	 "options.scrub_hours: not a whole number from 0 (no scrub) to 87600 (10 years)"},
+};
+
+static uint64_t *option_of(struct options *options, size_t row)
+{
+	return (uint64_t *)((char *)options + option_rows[row].at);
+}
+
+static int option_read(struct options *options, const char *name, const json_t *value,
+		       char **ret_error)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_rows); ++i) {
+		if (strcmp(option_rows[i].name, name) != 0)
+			continue;
+		*option_of(options, i) = (uint64_t)json_integer_value(value);
+		if (json_is_integer(value) && json_integer_value(value) >= 0 &&
+		    *option_of(options, i) >= option_rows[i].least &&
+		    *option_of(options, i) <= option_rows[i].most)
+			return 0;
+		*ret_error = strdup(option_rows[i].wrong);
+		return -EINVAL;
+	}
+	if (asprintf(ret_error,
+		     "options.%s: the kind embedded knows only map_bytes and "
+		     "scrub_hours",
+		     name) < 0)
+		*ret_error = NULL;
+	return -EINVAL;
+}
+
+static int options_read(const struct cluster *cluster, struct options *ret, char **ret_error)
 {
 	json_t *options = json_loads(cluster->options_json && *cluster->options_json
 					     ? cluster->options_json
@@ -41,44 +91,31 @@ static int options_read(const struct cluster *cluster, uint64_t *ret_map_bytes, 
 	const char *name;
 	int r = 0;
 
-	*ret_map_bytes = MAP_BYTES_DEFAULT;
+	for (size_t i = 0; i < ARRAY_SIZE(option_rows); ++i)
+		*option_of(ret, i) = option_rows[i].usual;
 	if (!json_is_object(options)) {
 		*ret_error = strdup("options: not a JSON object");
 		r = -EINVAL;
 	}
 	json_object_foreach(options, name, value)
 	{
-		if (strcmp(name, "map_bytes") != 0) {
-			if (asprintf(ret_error,
-				     "options.%s: the kind embedded knows only map_bytes",
-				     name) < 0)
-				*ret_error = NULL;
-			r = -EINVAL;
-			break;
-		}
-		if (!json_is_integer(value) ||
-		    (uint64_t)json_integer_value(value) < MAP_BYTES_MIN ||
-		    json_integer_value(value) < 0) {
-			*ret_error = strdup("options.map_bytes: not a whole number of at least "
-					    "16777216 (16 MiB)");
-			r = -EINVAL;
-			break;
-		}
-		*ret_map_bytes = (uint64_t)json_integer_value(value) & ~(uint64_t)0xffff;
+		if (!r)
+			r = option_read(ret, name, value, ret_error);
 	}
+	ret->map_bytes &= ~(uint64_t)0xffff;
 	json_decref(options);
 	return r;
 }
 
 static int embedded_check(const struct cluster *cluster, char **ret_error)
 {
-	uint64_t map_bytes;
+	struct options options;
 
 	if (cluster->secrets_json && strcmp(cluster->secrets_json, "{}") != 0) {
 		*ret_error = strdup("secrets: the kind embedded has none");
 		return -EINVAL;
 	}
-	return options_read(cluster, &map_bytes, ret_error);
+	return options_read(cluster, &options, ret_error);
 }
 
 // The committers give work to each other, and both need both stores.
@@ -93,6 +130,7 @@ static void committers_flush(struct adapter *adapter)
 
 static void adapter_free(struct adapter *adapter)
 {
+	scrub_stop(adapter->scrub);
 	housekeeper_stop(adapter->housekeeper);
 	reader_stop(adapter->reader);
 	committers_flush(adapter);
@@ -121,21 +159,23 @@ static int embedded_open(const struct cluster *cluster, const struct adapter_env
 			 struct adapter **ret, char **ret_error)
 {
 	struct adapter *adapter;
-	uint64_t map_bytes;
-	int r = options_read(cluster, &map_bytes, ret_error);
+	struct options options;
+	int r = options_read(cluster, &options, ret_error);
 
 	if (r < 0)
 		return r;
 	adapter = calloc(1, sizeof *adapter);
 	if (!adapter)
 		return -ENOMEM;
-	r = store_start(adapter, CLASS_D2, env->data_dir, map_bytes, ret_error);
+	r = store_start(adapter, CLASS_D2, env->data_dir, options.map_bytes, ret_error);
 	if (r >= 0)
-		r = store_start(adapter, CLASS_D1, env->data_dir, map_bytes, ret_error);
+		r = store_start(adapter, CLASS_D1, env->data_dir, options.map_bytes, ret_error);
 	if (r >= 0)
 		r = reader_start(READER_THREADS, &adapter->reader);
 	if (r >= 0)
 		r = housekeeper_start(adapter, &adapter->housekeeper);
+	if (r >= 0)
+		r = scrub_start(adapter->stores, CLASSES, options.scrub_hours, &adapter->scrub);
 	if (r < 0) {
 		adapter_free(adapter);
 		return r;
@@ -172,15 +212,34 @@ static const char *health_problem(const struct adapter *adapter)
 	return NULL;
 }
 
-// A store that takes no messages is down, though what it holds can be read.
+// What an operator has to deal with, in words.
+static void damage_text(struct adapter *adapter, char *text, size_t size)
+{
+	text[0] = '\0';
+	for (int i = 0; i < CLASSES && !*text; ++i)
+		damages_text(adapter->stores[i], text, size);
+}
+
+// A store that takes no messages is down, though what it holds can be read; one with damage that
+// nobody has dealt with is degraded.
 static void embedded_state(struct adapter *adapter, struct adapter_state *ret)
 {
 	const char *problem = health_problem(adapter);
+	struct scrub_state scrub;
 
-	*ret = (struct adapter_state){.health = problem ? ADAPTER_DOWN : ADAPTER_READY,
-				      .circuit = CIRCUIT_CLOSED,
-				      .known = true};
-	snprintf(ret->error, sizeof ret->error, "%s", problem ? problem : "");
+	*ret = (struct adapter_state){.circuit = CIRCUIT_CLOSED, .known = true, .has_store = true};
+	damage_text(adapter, ret->error, sizeof ret->error);
+	ret->health = problem ? ADAPTER_DOWN : *ret->error ? ADAPTER_DEGRADED : ADAPTER_READY;
+	if (problem)
+		snprintf(ret->error, sizeof ret->error, "%s", problem);
+	scrub_state(adapter->scrub, &scrub);
+	ret->scrub_progress = scrub.progress;
+	ret->scrub_passes = scrub.passes;
+	ret->scrub_bytes = scrub.bytes;
+	for (int i = 0; i < CLASSES; ++i) {
+		ret->damaged_total += damages_total(adapter->stores[i]);
+		ret->damaged_open += damages_open(adapter->stores[i]);
+	}
 }
 
 static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
@@ -206,6 +265,16 @@ static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapte
 		       (json_int_t)((clock_now_ns() - began_ns) / 1000), "error",
 		       problem ? json_string(problem) : json_null()),
 	     NULL);
+}
+
+static void embedded_damage(struct adapter *adapter, adapter_json_fn done, void *ctx)
+{
+	json_t *rows = damages_json(adapter->stores[CLASS_D1], "D1"),
+	       *of_d2 = damages_json(adapter->stores[CLASS_D2], "D2");
+
+	json_array_extend(rows, of_d2);
+	json_decref(of_d2);
+	done(ctx, CODE_OK, json_pack("{s:o}", "damage", rows), NULL);
 }
 
 // ---- sessions
@@ -298,6 +367,7 @@ const struct adapter_ops embedded_ops = {
 	.check = embedded_check,
 	.close = embedded_close,
 	.probe = embedded_probe,
+	.damage = embedded_damage,
 	.capabilities = embedded_capabilities,
 	.state = embedded_state,
 	.topic_create = embedded_topic_create,

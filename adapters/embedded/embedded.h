@@ -13,6 +13,7 @@ struct adapter {
 	struct committer *committers[CLASSES];
 	struct reader *reader;
 	struct housekeeper *housekeeper;
+	struct scrub *scrub;
 };
 
 static inline int class_of(const struct topic *topic)

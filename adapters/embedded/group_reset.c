@@ -5,9 +5,11 @@
 // a crash in between leaves some that come again.
 
 #include "adapters/embedded/cursor.h"
+#include "adapters/embedded/damage.h"
 #include "adapters/embedded/group_job.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"
+#include "core/base/clock.h"
 
 #include <errno.h>
 
@@ -48,6 +50,19 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 				     standing_moved(partition->number, from, to, open + retries));
 }
 
+// A damaged cursor says neither position nor epoch: every message counts as open, and the time is
+// an epoch that was never used.
+static int cursor_lose(const struct store_partition *partition, struct log_cursor *ret)
+{
+	struct window window;
+
+	window_init(&window, partition->now.first);
+	*ret = (struct log_cursor){.partition = partition->number,
+				   .position = partition->now.first,
+				   .text = window_encode(&window, (uint64_t)clock_wall_ms(), 0)};
+	return ret->text ? 0 : -ENOMEM;
+}
+
 static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn)
 {
 	struct group_target target;
@@ -61,6 +76,8 @@ static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn
 		uint64_t to;
 
 		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
+		if (r == -EUCLEAN)
+			r = cursor_lose(partition, &cursor);
 		if (!r)
 			r = embedded_target_resolve(&target, store, txn, partition, &to);
 		if (r == 1)
@@ -81,7 +98,11 @@ static int move_apply(struct committer_job *base, struct committer *committer, M
 {
 	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
 
-	return cursors_move(job, committer_store(committer), txn);
+	int r = cursors_move(job, committer_store(committer), txn);
+
+	return r || job->preview ? r
+				 : damages_forget(committer_store(committer), txn,
+						  job->topic->object.id, job->group->object.id);
 }
 
 static int counts_clear(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)

@@ -5,7 +5,9 @@
 // deleted before it, so a crash in between leaves nothing that a second try does not finish.
 
 #include "adapters/embedded/cursor.h"
+#include "adapters/embedded/damage.h"
 #include "adapters/embedded/group_job.h"
+#include "adapters/embedded/row.h"
 #include "adapters/log/standing.h"
 
 #include <errno.h>
@@ -117,19 +119,23 @@ int embedded_target_resolve(const struct group_target *target, struct store *sto
 	return r;
 }
 
-static int row_put(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+static int group_row_put(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct group_job *job = job_of(base);
-	struct store_group_row row = {job->group->incarnation, job->topic->object.id};
+	struct store_group_row row = {.incarnation = job->group->incarnation,
+				      .topic = job->topic->object.id};
+	struct store *store = committer_store(committer);
+	const struct store_group_row *old;
 	uint8_t bytes[STORE_KEY];
-	MDB_val key = {STORE_ID_KEY, bytes}, value = {sizeof row, &row};
+	MDB_val key = {STORE_ID_KEY, bytes}, value;
 	int r;
 
 	store_key(bytes, job->group->object.id, 0, 0);
-	r = mdb_put(txn, committer_store(committer)->groups, &key, &value, MDB_NOOVERWRITE);
-	if (r == MDB_KEYEXIST)
-		return le64_get(value.mv_data) == job->group->incarnation ? 0 : -EEXIST;
-	return store_errno(r);
+	r = row_get(txn, store->groups, &key, sizeof row, &value);
+	if (r == -ENOENT)
+		return row_put(txn, store->groups, &key, &row, sizeof row);
+	old = value.mv_data;
+	return r ? r : old->incarnation == row.incarnation ? 0 : -EEXIST;
 }
 
 static int cursors_make(struct committer_job *base, struct committer *committer, MDB_txn *txn)
@@ -161,7 +167,7 @@ static void cursors_made(struct committer_job *base, int r)
 	if (r < 0 || job->was_there)
 		job_done(base, r);
 	else
-		job_run_row(job, row_put);
+		job_run_row(job, group_row_put);
 }
 
 void embedded_group_create(struct adapter *adapter, const struct group *group,
@@ -186,7 +192,9 @@ static int row_delete(struct committer_job *base, struct committer *committer, M
 
 	store_key(bytes, job_of(base)->group->object.id, 0, 0);
 	r = mdb_del(txn, committer_store(committer)->groups, &key, NULL);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	if (r && r != MDB_NOTFOUND)
+		return store_errno(r);
+	return damages_forget(committer_store(committer), txn, 0, job_of(base)->group->object.id);
 }
 
 static int cursors_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
@@ -199,9 +207,12 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 	MDB_cursor *cursor;
 	int r = store_group_check(store, job->group);
 
-	job->was_there = r == 0;
-	if (r)
+	job->was_there = r == 0 || r == -EUCLEAN; // a damaged row can be deleted
+	if (!job->was_there)
 		return r == -ENOENT ? 0 : r;
+	r = damages_forget(store, txn, job->topic->object.id, group);
+	if (r)
+		return r;
 	r = retry_delete(store, txn, group, UINT32_MAX, DELETE_ROWS);
 	if (r)
 		return r < 0 ? r : COMMITTER_AGAIN;
@@ -210,7 +221,7 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 		return store_errno(r);
 	store_key(bytes, group, 0, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	while (!r && store_key_id(key.mv_data) == group) {
+	while (!r && key.mv_size == STORE_PARTITION_KEY && store_key_id(key.mv_data) == group) {
 		r = mdb_cursor_del(cursor, 0);
 		if (!r)
 			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);

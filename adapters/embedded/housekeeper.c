@@ -5,6 +5,7 @@
 // minutes to go round, and an idle store costs next to nothing.
 
 #include "adapters/embedded/embedded.h"
+#include "adapters/embedded/row.h"
 
 #include "core/base/clock.h"
 
@@ -57,9 +58,13 @@ static bool topic_next(struct turn *turn, unsigned *rows)
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	for (; !r && !found && *rows > 0; r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		--*rows;
-		memcpy(&turn->row, value.mv_data, MIN(value.mv_size, sizeof turn->row));
+		if (key.mv_size != STORE_ID_KEY)
+			continue;
 		turn->id = store_key_id(key.mv_data);
 		turn->next_id = turn->id + 1;
+		if (!row_is_whole(&key, &value, sizeof turn->row))
+			continue; // the scrub reports it
+		memcpy(&turn->row, value.mv_data, sizeof turn->row);
 		found = turn->row.retention_ms || turn->row.retention_bytes;
 	}
 	if (r == MDB_NOTFOUND && !found) {

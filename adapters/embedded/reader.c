@@ -1,12 +1,13 @@
 // A range is read in two steps inside one short transaction: find the runs of records in the mapped
-// pages and add up their sizes, then copy them into one buffer. The checksum of each chunk that is
-// touched is checked.
+// pages and add up their sizes, then copy them into one buffer. Each chunk that is touched is
+// checked: its checksums, and that it begins where the one before ended. What is missing between
+// the first offset of the partition and its end is damage, not deleted, and never passed over.
 
 #include "adapters/embedded/reader.h"
 
+#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
-#include "core/base/crc32c.h"
-#include "core/base/log.h"
 #include "core/wire/record.h"
 
 #include <errno.h>
@@ -110,76 +111,7 @@ void reader_run(struct reader *reader, struct log_job *job)
 	pthread_mutex_unlock(&reader->lock);
 }
 
-// ---- chunks
-
-struct chunk_view {
-	uint64_t offset, count;
-	int64_t stored_ms;
-	const uint8_t *records;
-	size_t size;
-};
-
-static bool is_of(const MDB_val *key, uint64_t topic, uint32_t partition)
-{
-	return key->mv_size == STORE_KEY && store_key_id(key->mv_data) == topic &&
-	       store_key_partition(key->mv_data) == partition;
-}
-
-static bool chunk_read(const MDB_val *key, const MDB_val *value, struct chunk_view *ret)
-{
-	const struct store_chunk *chunk = value->mv_data;
-
-	if (value->mv_size < sizeof *chunk)
-		return false;
-	*ret = (struct chunk_view){.offset = store_key_offset(key->mv_data),
-				   .count = le32_get(&chunk->count),
-				   .stored_ms = (int64_t)le64_get(&chunk->stored_ms),
-				   .records = chunk->records,
-				   .size = value->mv_size - sizeof *chunk};
-	return true;
-}
-
-// Puts the cursor on the chunk that holds `offset`, or on the next one of the partition.
-// MDB_NOTFOUND: there is none.
-static int chunk_seek(MDB_cursor *cursor, uint64_t topic, uint32_t partition, uint64_t offset,
-		      struct chunk_view *ret)
-{
-	uint8_t bytes[STORE_KEY];
-	MDB_val key = {sizeof bytes, bytes}, value;
-	int r;
-
-	store_key(bytes, topic, partition, offset);
-	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (r == 0 && is_of(&key, topic, partition) && store_key_offset(key.mv_data) == offset)
-		return chunk_read(&key, &value, ret) ? 0 : MDB_CORRUPTED;
-	if (r && r != MDB_NOTFOUND)
-		return r;
-	r = mdb_cursor_get(cursor, &key, &value, r == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
-	if (r == 0 && is_of(&key, topic, partition)) {
-		if (!chunk_read(&key, &value, ret))
-			return MDB_CORRUPTED;
-		if (ret->offset + ret->count > offset)
-			return 0;
-	} else if (r && r != MDB_NOTFOUND) {
-		return r;
-	}
-	key = (MDB_val){sizeof bytes, bytes};
-	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (r == 0 && !is_of(&key, topic, partition))
-		return MDB_NOTFOUND;
-	return r ? r : chunk_read(&key, &value, ret) ? 0 : MDB_CORRUPTED;
-}
-
-static int chunk_next(MDB_cursor *cursor, uint64_t topic, uint32_t partition,
-		      struct chunk_view *ret)
-{
-	MDB_val key, value;
-	int r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-
-	if (r == 0 && !is_of(&key, topic, partition))
-		return MDB_NOTFOUND;
-	return r ? r : chunk_read(&key, &value, ret) ? 0 : MDB_CORRUPTED;
-}
+// ---- fetching
 
 // Size of the record at the start of `left` bytes; 0: it is damaged.
 static uint32_t record_fits(const uint8_t *record, size_t left)
@@ -188,8 +120,6 @@ static uint32_t record_fits(const uint8_t *record, size_t left)
 
 	return size >= RECORD_HEAD_SIZE && size <= left ? size : 0;
 }
-
-// ---- fetching
 
 // A run of records that a fetch takes from one chunk, still in the mapped pages.
 struct slice_of_chunk {
@@ -206,6 +136,7 @@ struct found {
 	uint32_t count;
 	size_t bytes;
 	bool full;
+	uint64_t next; // everything before it has been taken or is not there
 };
 
 static bool found_has_room(const struct log_fetch *fetch, const struct found *found, uint64_t count,
@@ -270,25 +201,85 @@ static int chunk_take(const struct log_fetch *fetch, const struct chunk_view *ch
 	return found_add(found, &slice);
 }
 
-static int chunks_find(const struct log_fetch *fetch, MDB_cursor *cursor, struct found *found)
+// What a fetch can expect of the partition, as the transaction sees it.
+static void bounds_find(const struct log_fetch *fetch, MDB_txn *txn, uint64_t *ret_first,
+			uint64_t *ret_end)
+{
+	struct store_partition *partition = store_partition_of(fetch->topic, fetch->partition);
+	struct store_partition_row row;
+
+	if (partition_row_read(fetch->topic->store, txn, fetch->topic->id, fetch->partition,
+			       &row) == 0) {
+		*ret_first = row.first;
+		*ret_end = row.end;
+		return;
+	}
+	// Not written yet, or damaged: then what its chunks said when it was opened.
+	*ret_first = *ret_end = 0;
+	if (!partition)
+		return;
+	*ret_end = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
+	*ret_first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
+}
+
+// From found->next on something is missing or damaged.
+static int damage_found(const struct log_fetch *fetch, MDB_cursor *cursor,
+			const struct found *found, uint64_t end)
+{
+	damage_report(fetch->topic->store,
+		      &(struct damage){.kind = DAMAGE_MESSAGES,
+				       .topic = fetch->topic->id,
+				       .partition = fetch->partition,
+				       .first = found->next,
+				       .end = chunk_resume(cursor, fetch->topic->id,
+							   fetch->partition, found->next, end)});
+	return -EUCLEAN;
+}
+
+// Takes chunk after chunk up to `end`. -EUCLEAN: what should be at found->next is not.
+static int chunks_take(const struct log_fetch *fetch, MDB_cursor *cursor, uint64_t end,
+		       struct found *found)
 {
 	uint64_t topic = fetch->topic->id;
 	struct chunk_view chunk;
-	int r = chunk_seek(cursor, topic, fetch->partition, fetch->offset, &chunk);
+	int r = chunk_seek(cursor, topic, fetch->partition, found->next, &chunk);
 
-	while (r == 0 && chunk.offset < fetch->until && !found->full) {
-		const struct store_chunk *head =
-			CONTAINER_OF(chunk.records, struct store_chunk, records);
-
-		if (crc32c(0, chunk.records, chunk.size) != le32_get(&head->crc))
+	while (!found->full && found->next < end) {
+		if (r && r != MDB_NOTFOUND && r != MDB_CORRUPTED)
+			return store_errno(r);
+		if (r || chunk.offset > found->next ||
+		    (found->count && chunk.offset != found->next) || !chunk_is_whole(&chunk))
 			return -EUCLEAN;
-		r = chunk_take(fetch, &chunk, found);
-		if (r < 0)
-			return r;
-		if (!found->full)
+		if (chunk.size) {
+			r = chunk_take(fetch, &chunk, found);
+			if (r < 0)
+				return r;
+		}
+		if (found->full)
+			break;
+		found->next = chunk.offset + chunk.count;
+		if (found->next < end)
 			r = chunk_next(cursor, topic, fetch->partition, &chunk);
 	}
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return 0;
+}
+
+static int chunks_find(const struct log_fetch *fetch, MDB_txn *txn, MDB_cursor *cursor,
+		       struct found *found)
+{
+	uint64_t first, end;
+	int r;
+
+	bounds_find(fetch, txn, &first, &end);
+	found->next = MAX(fetch->offset, first);
+	end = MIN(fetch->until, end);
+	r = chunks_take(fetch, cursor, end, found);
+	// What was read before it is handed out first.
+	if (r == -EUCLEAN && found->next == MAX(fetch->offset, first))
+		return damage_found(fetch, cursor, found, MAX(end, found->next));
+	if (r == 0 && !found->full)
+		found->next = fetch->until; // nothing else is there
+	return r == -EUCLEAN ? 0 : r;
 }
 
 static int found_copy(struct log_fetch *fetch, const struct found *found)
@@ -333,7 +324,9 @@ static int fetch_read(struct log_fetch *fetch, struct found *found)
 		return r;
 	r = store_errno(mdb_cursor_open(txn, store->chunks, &cursor));
 	if (!r) {
-		r = chunks_find(fetch, cursor, found);
+		r = chunks_find(fetch, txn, cursor, found);
+		if (!r)
+			fetch->next = found->next;
 		if (!r && found->count)
 			r = found_copy(fetch, found);
 		mdb_cursor_close(cursor);
@@ -349,16 +342,10 @@ void reader_fetch(struct log_fetch *fetch)
 
 	fetch->buf = NULL;
 	fetch->count = 0;
-	fetch->next = fetch->until; // nothing there: the rest was deleted
 	r = fetch_read(fetch, &found);
 	free(found.slices);
 	if (r < 0)
 		fetch->buf = buf_unref(fetch->buf);
-	if (r == -EUCLEAN)
-		log_error(NULL, "STORE-DAMAGED",
-			  "%s: a chunk of topic %llu, partition %u is damaged",
-			  fetch->topic->store->path, (unsigned long long)fetch->topic->id,
-			  fetch->partition);
 	fetch->code = store_topic_gone(fetch->topic) ? CODE_NOT_FOUND : embedded_code(r);
 	if (fetch->code != CODE_OK)
 		fetch->buf = buf_unref(fetch->buf);
@@ -379,8 +366,10 @@ int reader_copy(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t part
 	mdb_cursor_close(cursor);
 	if (r)
 		return store_errno(r);
-	if (chunk.offset > offset)
+	if (chunk.offset > offset || !chunk.size)
 		return -ENOENT;
+	if (!chunk_is_whole(&chunk))
+		return -EUCLEAN;
 	at = chunk.records;
 	for (uint64_t i = chunk.offset; i <= offset; ++i) {
 		at += size;

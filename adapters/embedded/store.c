@@ -10,6 +10,9 @@
 
 #include "adapters/embedded/boot.h"
 #include "adapters/embedded/check.h"
+#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/damage.h"
+#include "adapters/embedded/row.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
 #include "core/base/directory.h"
@@ -135,73 +138,125 @@ static int lock_take(const char *path)
 	return fd;
 }
 
-// A number in the table `meta`; `missing` is written when it is not there.
-static int meta_number(struct store *store, MDB_txn *txn, const char *name, uint64_t missing,
-		       uint64_t *ret)
+// A number in the table `meta`. -ENOENT: it is not there.
+static int number_get(struct store *store, MDB_txn *txn, const char *name, uint64_t *ret)
 {
 	MDB_val key = {strlen(name), (void *)(uintptr_t)name}, value;
-	uint8_t bytes[8];
+	struct store_number number;
 	int r = mdb_get(txn, store->meta, &key, &value);
 
-	*ret = missing;
-	if (r == MDB_NOTFOUND) {
-		le64_put(bytes, missing);
-		value = (MDB_val){sizeof bytes, bytes};
-		return mdb_put(txn, store->meta, &key, &value, 0);
+	if (r)
+		return store_errno(r);
+	if (value.mv_size == sizeof(uint64_t)) { // of format 1
+		*ret = le64_get(value.mv_data);
+		return 0;
 	}
-	if (r == 0)
-		*ret = value.mv_size == 8 ? le64_get(value.mv_data) : 0;
-	return r;
+	if (!row_is_whole(&key, &value, sizeof number))
+		return -EUCLEAN;
+	memcpy(&number, value.mv_data, sizeof number);
+	*ret = number.value;
+	return 0;
 }
 
-static int tables_open(struct store *store, uint64_t *ret_format)
+static int number_put(struct store *store, MDB_txn *txn, const char *name, uint64_t value)
 {
-	static const char *const names[] = {"meta",    "partitions", "chunks", "cursors",
-					    "retries", "dues",       "topics", "groups"};
+	MDB_val key = {strlen(name), (void *)(uintptr_t)name};
+	struct store_number number = {.value = value};
+
+	return row_put(txn, store->meta, &key, &number, sizeof number);
+}
+
+// How many tables there are: none in a file that was just made.
+static int tables_count(MDB_txn *txn, size_t *ret)
+{
+	MDB_dbi unnamed;
+	MDB_stat stat;
+	int r = mdb_dbi_open(txn, NULL, 0, &unnamed);
+
+	if (!r)
+		r = mdb_stat(txn, unnamed, &stat);
+	if (!r)
+		*ret = stat.ms_entries;
+	return store_errno(r);
+}
+
+// Tables are made together with the format number. One that is missing later is damage: making it
+// anew would hide what it held.
+static int tables_open_in(struct store *store, MDB_txn *txn, uint64_t *ret_format,
+			  const char **ret_problem)
+{
+	static const char *const names[] = {"meta", "partitions", "chunks", "cursors", "retries",
+					    "dues", "damaged",    "topics", "groups"};
 	MDB_dbi *const tables[] = {&store->meta,    &store->partitions, &store->chunks,
 				   &store->cursors, &store->retries,    &store->dues,
-				   &store->topics,  &store->groups};
-	size_t count = store->rows == store ? ARRAY_SIZE(names) : ARRAY_SIZE(names) - 2;
+				   &store->damaged, &store->topics,     &store->groups};
+	size_t count = store->rows == store ? ARRAY_SIZE(names) : ARRAY_SIZE(names) - 2, there = 0;
+	int r = tables_count(txn, &there);
+
+	if (!r && there) {
+		*ret_problem = "the table of its format is missing";
+		r = store_errno(mdb_dbi_open(txn, names[0], 0, tables[0]));
+		if (!r)
+			r = number_get(store, txn, "format", ret_format);
+		if (r || *ret_format != STORE_FORMAT)
+			return r == -ENOENT ? -EUCLEAN : r;
+		*ret_problem = "one of its tables is missing";
+	}
+	for (size_t i = 0; !r && i < count; ++i)
+		r = store_errno(mdb_dbi_open(txn, names[i], there ? 0 : MDB_CREATE, tables[i]));
+	if (!r && !there)
+		r = number_put(store, txn, "format", *ret_format = STORE_FORMAT);
+	return r == -ENOENT ? -EUCLEAN : r;
+}
+
+static int tables_open(struct store *store, uint64_t *ret_format, const char **ret_problem)
+{
 	MDB_txn *txn;
 	int r = mdb_txn_begin(store->env, NULL, 0, &txn);
 
 	if (r)
 		return store_errno(r);
-	for (size_t i = 0; !r && i < count; ++i)
-		r = mdb_dbi_open(txn, names[i], MDB_CREATE, tables[i]);
-	if (!r)
-		r = meta_number(store, txn, "format", STORE_FORMAT, ret_format);
+	r = tables_open_in(store, txn, ret_format, ret_problem);
 	if (r) {
 		mdb_txn_abort(txn);
-		return store_errno(r);
+		return r;
 	}
 	return store_errno(mdb_txn_commit(txn));
 }
 
 // How often the D1 store was lost, in the D2 store, which survives: one more when it is `empty` and
-// was not empty before, since the number is only written once there is a D1 store.
-static int generation_read(struct store *store, bool empty)
+// was not empty before, since the number is only written once there is a D1 store. So it cannot be
+// missing beside one that is not empty, unless the D2 store has been begun anew.
+static int generation_read_in(struct store *store, MDB_txn *txn, bool empty)
 {
 	struct store *rows = store->rows;
-	MDB_val key = {10, (void *)(uintptr_t)"generation"}, value;
-	uint8_t bytes[8];
+	int r = number_get(rows, txn, "generation", &store->generation);
+	MDB_stat topics = {0};
+
+	if (r == -ENOENT) {
+		mdb_stat(txn, rows->topics, &topics);
+		return empty || topics.ms_entries == 0 ? number_put(rows, txn, "generation", 0)
+						       : -EUCLEAN;
+	}
+	if (r || !empty)
+		return r;
+	log_error(NULL, "STORE-LOST", "%s is empty: the D1 messages that it held are gone",
+		  store->path);
+	return number_put(rows, txn, "generation", ++store->generation);
+}
+
+static int generation_read(struct store *store, bool empty, const char **ret_problem)
+{
 	MDB_txn *txn;
-	int r = mdb_txn_begin(rows->env, NULL, 0, &txn);
+	int r = mdb_txn_begin(store->rows->env, NULL, 0, &txn);
 
 	if (r)
 		return store_errno(r);
-	empty = empty && mdb_get(txn, rows->meta, &key, &value) == 0;
-	r = meta_number(rows, txn, "generation", 0, &store->generation);
-	if (!r && empty) {
-		log_error(NULL, "STORE-LOST", "%s is empty: the D1 messages that it held are gone",
-			  store->path);
-		le64_put(bytes, ++store->generation);
-		value = (MDB_val){sizeof bytes, bytes};
-		r = mdb_put(txn, rows->meta, &key, &value, 0);
-	}
+	*ret_problem = "the D2 store beside it has lost the number of its generation";
+	r = generation_read_in(store, txn, empty);
 	if (r) {
 		mdb_txn_abort(txn);
-		return store_errno(r);
+		return r;
 	}
 	return store_errno(mdb_txn_commit(txn));
 }
@@ -213,17 +268,18 @@ uint64_t store_first_offset(const struct store *store)
 
 int store_group_check(struct store *store, const struct group *group)
 {
+	const struct store_group_row *row;
 	uint8_t bytes[STORE_KEY];
-	MDB_val key = {STORE_ID_KEY, bytes}, value;
+	MDB_val key = {STORE_ID_KEY, bytes}, value = {0};
 	MDB_txn *txn;
 	int r = store_read_begin(store->rows, &txn);
 
 	if (r < 0)
 		return r;
 	store_key(bytes, group->object.id, 0, 0);
-	r = store_errno(mdb_get(txn, store->rows->groups, &key, &value));
-	if (!r && (value.mv_size != sizeof(struct store_group_row) ||
-		   le64_get(value.mv_data) != group->incarnation))
+	r = row_get(txn, store->rows->groups, &key, sizeof *row, &value);
+	row = value.mv_data;
+	if (!r && row->incarnation != group->incarnation)
 		r = -ENOENT;
 	mdb_txn_abort(txn);
 	return r;
@@ -347,21 +403,23 @@ static int contents_open(struct store *store, char **ret_error)
 		r = boot_mark(path); // making it writes, and none of that is synced
 	if (r == 0)
 		r = environment_open(store);
-	if (r == -EUCLEAN)
-		return fail(r, ret_error, damaged, path, problem);
 	if (r == -ENOMEM || r == -ENOSPC)
 		return fail(r, ret_error,
 			    "%s: %llu bytes cannot be mapped; set a smaller map_bytes", path,
 			    (unsigned long long)store->map_bytes);
 	if (!r)
-		r = tables_open(store, &format);
+		r = tables_open(store, &format, &problem);
 	if (!r && format != STORE_FORMAT)
 		return fail(-EPROTONOSUPPORT, ret_error,
 			    "%s has format %llu, this program knows format %u; use the program "
 			    "that wrote it",
 			    path, (unsigned long long)format, STORE_FORMAT);
 	if (!r && store->rows != store)
-		r = generation_read(store, empty);
+		r = generation_read(store, empty, &problem);
+	if (r == -EUCLEAN)
+		return fail(r, ret_error, damaged, path, problem);
+	if (!r)
+		r = damages_load(store);
 	if (!r)
 		r = directory_sync(path); // the file may be new
 	if (r < 0)
@@ -385,8 +443,9 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	store->slots = calloc(SLOTS_MIN, sizeof(struct adapter_topic *));
 	store->slot_count = SLOTS_MIN;
 	store->tails = tails_new();
+	store->damages = damages_new();
 	pthread_mutex_init(&store->lock, NULL);
-	r = store->path && store->slots && store->tails ? 0 : -ENOMEM;
+	r = store->path && store->slots && store->tails && store->damages ? 0 : -ENOMEM;
 	if (!r)
 		r = place_take(store, ret_error);
 	if (!r)
@@ -415,6 +474,7 @@ void store_close(struct store *store)
 	closep(&store->lock_fd);
 	pthread_mutex_destroy(&store->lock);
 	tails_free(store->tails);
+	damages_free(store->damages);
 	free(store->slots);
 	free(store->path);
 	free(store);
@@ -509,6 +569,37 @@ static void partition_init(struct adapter_topic *topic, uint32_t number)
 	partition->now = (struct store_partition_row){.first = first, .end = first};
 }
 
+static void partition_report(struct store *store, const struct store_partition *partition,
+			     enum damage_kind kind, uint64_t first, uint64_t end)
+{
+	damage_report(store, &(struct damage){.kind = kind,
+					      .topic = partition->topic->id,
+					      .partition = partition->number,
+					      .first = first,
+					      .end = end});
+}
+
+// The row, held against the chunks; a damaged one is taken from them.
+static int partition_read(struct store *store, MDB_txn *txn, struct store_partition *partition)
+{
+	struct store_partition_row *row = &partition->now;
+	uint64_t topic = partition->topic->id, first, end;
+	int r = partition_row_read(store, txn, topic, partition->number, row);
+
+	if (r == -ENOENT)
+		return 0; // nothing was ever sent to it
+	if (r == -EUCLEAN) {
+		r = partition_row_rebuild(store, txn, topic, partition->number, row);
+		if (!r)
+			partition_report(store, partition, DAMAGE_PARTITION, row->first, row->end);
+	}
+	if (!r)
+		r = partition_ends_check(store, txn, topic, partition->number, row, &first, &end);
+	if (r == 1)
+		partition_report(store, partition, DAMAGE_MESSAGES, first, end);
+	return MIN(r, 0);
+}
+
 static int partitions_read(struct store *store, struct adapter_topic *topic)
 {
 	MDB_txn *txn;
@@ -518,18 +609,9 @@ static int partitions_read(struct store *store, struct adapter_topic *topic)
 		return r;
 	for (uint32_t i = 0; !r && i < topic->partition_count; ++i) {
 		struct store_partition *partition = &topic->partitions[i];
-		uint8_t bytes[STORE_KEY];
-		MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
 
-		store_key(bytes, topic->id, i, 0);
 		partition_init(topic, i);
-		r = store_errno(mdb_get(txn, store->partitions, &key, &value));
-		if (!r && value.mv_size != sizeof partition->now)
-			r = -EUCLEAN;
-		if (!r)
-			memcpy(&partition->now, value.mv_data, sizeof partition->now);
-		if (r == -ENOENT)
-			r = 0;
+		r = partition_read(store, txn, partition);
 		partition->first = partition->now.first;
 		partition->end = partition->now.end;
 		partition->bytes = partition->now.bytes;
@@ -548,9 +630,7 @@ static int topic_row_read(struct store *store, uint64_t id, struct store_topic_r
 	if (r < 0)
 		return r;
 	store_key(bytes, id, 0, 0);
-	r = store_errno(mdb_get(txn, store->rows->topics, &key, &value));
-	if (!r && value.mv_size != sizeof *ret)
-		r = -EUCLEAN;
+	r = row_get(txn, store->rows->topics, &key, sizeof *ret, &value);
 	if (!r)
 		memcpy(ret, value.mv_data, sizeof *ret);
 	mdb_txn_abort(txn);

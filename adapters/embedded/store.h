@@ -11,55 +11,74 @@
 #include <lmdb.h>
 #include <pthread.h>
 
-#define STORE_FORMAT    1u
+#define STORE_FORMAT    2u
 #define STORE_CHUNK_MAX (64u << 10) // records are put together up to this; a larger one is alone
 #define STORE_KEY       20u
 #define STORE_DUE_KEY   28u
 #define STORE_RESERVE   (64ull << 20) // appending stops while less is free, so that deleting works
 
-// Rows that are read and written in place are packed: LMDB aligns a value to two bytes only.
+// Rows are packed: LMDB aligns a value to two bytes only. Each begins with a checksum over its key
+// and what follows (row.h).
 
-// A chunk: consecutive records of a partition, key (topic, partition, first offset).
+// A chunk: consecutive records of a partition, key (topic, partition, first offset). It begins
+// where the one before ended, the first one at the first offset of the partition.
 struct store_chunk {
+	uint32_t crc;         // over key, head and the number of bytes of the records
+	uint32_t records_crc; // CRC-32C of the records
 	uint32_t count;
-	uint32_t crc;      // CRC-32C of the records
 	int64_t stored_ms; // never falls along a partition
-	uint8_t records[];
+	uint8_t records[]; // none: damaged ones that an operator has skipped
 } __attribute__((packed));
 
 // A message in a group's retry store, key (group, partition, offset).
 struct store_retry {
+	uint32_t crc;
+	uint32_t attempts;
 	uint64_t due_ms;
 	int64_t stored_ms;
-	uint32_t attempts, crc;
 	uint8_t record[];
 } __attribute__((packed));
 
 // A cursor, key (group, partition).
 struct store_cursor {
+	uint32_t crc;
 	uint64_t position;
 	uint64_t retrying, delayed; // rows in the retry store, with attempts and without
 	char text[];                // commit metadata, to the end of the row
 } __attribute__((packed));
 
+// When a message of the retry store is due, key (group, due ms, partition, offset).
+struct store_due {
+	uint32_t crc;
+} __attribute__((packed));
+
 // What is kept of a topic, key (topic).
 struct store_topic_row {
+	uint32_t crc;
 	uint64_t incarnation;
 	uint64_t retention_ms, retention_bytes;
 	uint32_t partitions;
 	uint32_t durability;
-};
+} __attribute__((packed));
 
 // What is kept of a partition, key (topic, partition).
 struct store_partition_row {
+	uint32_t crc;
 	uint64_t first, end, bytes;
 	int64_t stored_ms; // of the newest chunk
-};
+} __attribute__((packed));
 
 struct store_group_row {
+	uint32_t crc;
 	uint64_t incarnation;
 	uint64_t topic;
-};
+} __attribute__((packed));
+
+// A number in the table `meta`, key: its name.
+struct store_number {
+	uint32_t crc;
+	uint64_t value;
+} __attribute__((packed));
 
 struct store_partition {
 	uint64_t first, end; // committed; atomic: read by any thread
@@ -96,7 +115,7 @@ enum store_health { STORE_OK, STORE_FULL, STORE_FAILING };
 struct store {
 	MDB_env *env;
 	MDB_dbi meta, topics, groups; // of the D2 store only: it keeps these rows of both
-	MDB_dbi partitions, chunks, cursors, retries, dues;
+	MDB_dbi partitions, chunks, cursors, retries, dues, damaged;
 	struct store *rows; // where the rows of topics and groups are: the D2 store
 	char *path;
 	enum durability durability;
@@ -108,6 +127,8 @@ struct store {
 	struct adapter_topic **slots;
 	size_t slot_count, topic_count;
 	struct tails *tails;
+	struct damages *damages;  // damage.h
+	struct committer *writer; // its committer, once there is one
 };
 
 // 0, or negative errno with *ret_error saying which file and what is right. -EBUSY: another process

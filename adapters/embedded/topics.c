@@ -3,7 +3,9 @@
 // The row of a topic is in the D2 store whatever its class. Where its messages are in the other one
 // both cannot change together: the row is written before anything else and deleted after it.
 
+#include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
+#include "adapters/embedded/row.h"
 #include "adapters/message_json.h"
 
 #include <errno.h>
@@ -75,7 +77,25 @@ static void job_done(struct committer_job *base, int r)
 
 // ---- making
 
-static int row_put(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+// The row, and behind it the name that damage is reported under.
+static int topic_row_put(struct store *store, MDB_txn *txn, const struct topic *topic,
+			 const struct store_topic_row *row)
+{
+	const char *name = topic->physical ? topic->physical : "";
+	size_t size = sizeof *row + strlen(name);
+	_cleanup_(freep) uint8_t *whole = malloc(size);
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes};
+
+	if (!whole)
+		return -ENOMEM;
+	memcpy(whole, row, sizeof *row);
+	memcpy(whole + sizeof *row, name, strlen(name));
+	store_key(bytes, topic->object.id, 0, 0);
+	return row_put(txn, store->topics, &key, whole, size);
+}
+
+static int topic_write(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	const struct topic *topic = job_of(base)->topic;
 	struct store *store = committer_store(committer);
@@ -91,21 +111,18 @@ static int row_put(struct committer_job *base, struct committer *committer, MDB_
 	int r;
 
 	store_key(bytes, topic->object.id, 0, 0);
-	r = mdb_get(txn, store->topics, &key, &value);
-	if (r == 0 && value.mv_size == sizeof old) {
+	r = row_get(txn, store->topics, &key, sizeof old, &value);
+	if (r == 0) {
 		memcpy(&old, value.mv_data, sizeof old);
 		if (old.incarnation != row.incarnation || old.partitions > row.partitions ||
 		    old.durability != row.durability)
 			return -EEXIST;
-		if (memcmp(&old, &row, sizeof row) == 0)
-			return 0;
-	} else if (r && r != MDB_NOTFOUND) {
-		return store_errno(r);
+	} else if (r != -ENOENT) {
+		return r;
 	} else if (job_of(base)->must_exist) {
 		return -EEXIST; // what conflicts with the wish is that it does not
 	}
-	value = (MDB_val){sizeof row, &row};
-	return store_errno(mdb_put(txn, store->topics, &key, &value, 0));
+	return topic_row_put(store, txn, topic, &row);
 }
 
 static int grow_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
@@ -147,7 +164,7 @@ static void row_write(struct adapter *adapter, const struct topic *topic, bool m
 	}
 	job->done = done;
 	job->must_exist = must_exist;
-	job_run(job, CLASS_D2, row_put, row_written);
+	job_run(job, CLASS_D2, topic_write, row_written);
 }
 
 void embedded_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
@@ -171,7 +188,8 @@ static int trim_apply(struct committer_job *base, struct committer *committer, M
 
 	for (uint32_t i = 0; i < job->open->partition_count; ++i) {
 		const struct append_trim trim = {.until = job->until ? job->until[i] : UINT64_MAX,
-						 .before_ms = INT64_MIN};
+						 .before_ms = INT64_MIN,
+						 .damaged_too = true};
 		int r = append_trim(committer_append(committer), txn, &job->open->partitions[i],
 				    &trim, left);
 
@@ -184,6 +202,25 @@ static int trim_apply(struct committer_job *base, struct committer *committer, M
 	return 0;
 }
 
+// What was damaged in it goes with it: that is what was asked for.
+static int purge_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	int r = trim_apply(base, committer, txn);
+
+	return r ? r
+		 : damages_forget(committer_store(committer), txn, job_of(base)->topic->object.id,
+				  0);
+}
+
+static bool any_touched(const struct adapter_topic *topic)
+{
+	for (uint32_t i = 0; i < topic->partition_count; ++i)
+		if (topic->partitions[i].touched)
+			return true;
+	return false;
+}
+
+// First the chunks, with the rows that say which are left; in a last transaction the rows.
 static int delete_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct topic_job *job = job_of(base);
@@ -191,12 +228,14 @@ static int delete_apply(struct committer_job *base, struct committer *committer,
 	MDB_val key = {STORE_PARTITION_KEY, bytes};
 	int r = trim_apply(base, committer, txn);
 
+	if (!r && any_touched(job->open))
+		return COMMITTER_AGAIN;
 	for (uint32_t i = 0; r == 0 && i < job->open->partition_count; ++i) {
 		store_key(bytes, job->topic->object.id, i, 0);
 		r = mdb_del(txn, committer_store(committer)->partitions, &key, NULL);
 		r = r == MDB_NOTFOUND ? 0 : store_errno(r);
 	}
-	return r;
+	return r ? r : damages_forget(committer_store(committer), txn, job->topic->object.id, 0);
 }
 
 static int row_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
@@ -294,7 +333,7 @@ void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bo
 	if (preview)
 		purge_done(&job->job, 0);
 	else
-		job_run(job, class_of(topic), trim_apply, purge_done);
+		job_run(job, class_of(topic), purge_apply, purge_done);
 }
 
 // ---- looking

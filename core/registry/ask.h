@@ -50,6 +50,8 @@
 	    "{partitions:[{partition, from, to, skipped, replayed}]}")                             \
 	ROW(GROUP_PURGE, "{group, preview}", "{messages}")                                         \
 	ROW(TOPIC_PURGE, "{topic, preview}", "{messages, bytes}")                                  \
+	ROW(DAMAGE, "{cluster}",                                                                   \
+	    "{damage:[{class, kind, topic, group, partition, first, end, found_ms, problem}]}")    \
 	ROW(MESSAGES, "{topic, partition, offset|time_ms, limit, bodies}", "{messages:[…], next}")
 
 #define ASK_ENUM(name, parameters, answer) ASK_##name,

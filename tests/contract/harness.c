@@ -135,11 +135,13 @@ void bench_open(struct bench *bench, const char *kind, enum durability durabilit
 		const char *options)
 {
 	const char *base = getenv("TMPDIR");
+	char given[sizeof bench->dir];
 
+	snprintf(given, sizeof given, "%s", dir ? dir : ""); // may be the one of `bench` itself
 	*bench = (struct bench){.ops = adapter_find(kind), .durability = durability, .next_id = 1};
 	CHECK(bench->ops);
-	if (dir) {
-		snprintf(bench->dir, sizeof bench->dir, "%s", dir);
+	if (*given) {
+		strcpy(bench->dir, given);
 	} else {
 		snprintf(bench->dir, sizeof bench->dir, "%s/mqp-contract-XXXXXX",
 			 base && strlen(base) < 40 ? base : "/tmp");

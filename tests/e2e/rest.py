@@ -158,6 +158,7 @@ ANSWERS = {
     "CLUSTER_STATE": {"state": "ready", "circuit": "closed", "latency_us": 5},
     "CLUSTER_STATES": {"clusters": []},
     "CLUSTER_EXISTING": {"topics": [], "groups": []},
+    "DAMAGE": {"damage": [{"class": "D2", "kind": "messages", "topic": 0, "group": None, "partition": 0, "first": 5, "end": 9, "found_ms": 1, "problem": "gone"}]},
     "TOPIC_CREATE": {},
     "TOPIC_CHANGE": {},
     "TOPIC_DELETE": {},

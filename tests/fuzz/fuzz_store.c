@@ -7,6 +7,7 @@
 
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/reader.h"
+#include "adapters/embedded/row.h"
 #include "core/base/crc32c.h"
 #include "core/base/log.h"
 #include "core/wire/record.h"
@@ -70,14 +71,16 @@ static void put(MDB_txn *txn, MDB_dbi table, const void *key, size_t key_size, c
 static void put_retry(MDB_txn *txn, const uint8_t *key, uint8_t *row, size_t size, bool right)
 {
 	struct store_retry *retry = (struct store_retry *)row;
+	struct store_due value;
 	uint8_t due[STORE_DUE_KEY];
 
 	if (size >= sizeof *retry && right)
-		le32_put(&retry->crc, crc32c(0, retry->record, size - sizeof *retry));
+		row_seal(&(MDB_val){STORE_KEY, (void *)(uintptr_t)key}, row, size);
 	put(txn, store->retries, key, STORE_KEY, row, size);
 	if (size >= sizeof *retry) {
 		store_due_key(due, ID, le64_get(&retry->due_ms), 0, store_key_offset(key));
-		put(txn, store->dues, due, sizeof due, NULL, 0);
+		row_seal(&(MDB_val){sizeof due, due}, &value, sizeof value);
+		put(txn, store->dues, due, sizeof due, &value, sizeof value);
 	}
 }
 
@@ -86,14 +89,19 @@ static void put_chunk(MDB_txn *txn, const uint8_t *key, uint8_t *row, size_t siz
 	struct store_chunk *chunk = (struct store_chunk *)row;
 
 	if (size >= sizeof *chunk && right)
-		le32_put(&chunk->crc, crc32c(0, chunk->records, size - sizeof *chunk));
+		chunk_seal(&(MDB_val){STORE_KEY, (void *)(uintptr_t)key}, chunk,
+			   size - sizeof *chunk);
 	put(txn, store->chunks, key, STORE_KEY, row, size);
 }
 
 static void put_rows(MDB_txn *txn, const uint8_t *data, size_t size, bool right)
 {
+	struct store_partition_row partition = {.end = OFFSETS};
 	uint8_t key[STORE_KEY], *row;
 
+	store_key(key, ID, 0, 0);
+	row_seal(&(MDB_val){STORE_PARTITION_KEY, key}, &partition, sizeof partition);
+	put(txn, store->partitions, key, STORE_PARTITION_KEY, &partition, sizeof partition);
 	while (size >= ROW_HEAD) {
 		size_t bytes = MIN((size_t)(data[2] | data[3] << 8), size - ROW_HEAD);
 

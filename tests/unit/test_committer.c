@@ -2,6 +2,7 @@
 // the round that is looked at has gathered behind it.
 
 #include "adapters/embedded/committer.h"
+#include "adapters/embedded/row.h"
 #include "core/wire/record.h"
 #include "tests/unit/unit.h"
 
@@ -79,10 +80,10 @@ static int topic_row_put(struct committer_job *base, struct committer *of, MDB_t
 	struct store_topic_row row = {
 		.incarnation = 1, .partitions = 1, .durability = DURABILITY_D2};
 	uint8_t bytes[STORE_KEY];
-	MDB_val key = {STORE_ID_KEY, bytes}, value = {sizeof row, &row};
+	MDB_val key = {STORE_ID_KEY, bytes};
 
 	store_key(bytes, TOPIC, 0, 0);
-	return store_errno(mdb_put(txn, store->topics, &key, &value, 0));
+	return row_put(txn, store->topics, &key, &row, sizeof row);
 }
 
 static void begin(void)
