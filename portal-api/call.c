@@ -561,6 +561,8 @@ void call_begin(struct portal *portal, struct http_exchange *exchange, size_t *r
 			     NULL, NULL);
 		return;
 	}
+	if (call->route->flags & ROUTE_RESERVED)
+		http_set_reserved(exchange);
 	if (needs_token(call) && (!authenticate(call) || !authorize(call)))
 		return;
 	if (!check_content(call) || !read_query(call))

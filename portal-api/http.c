@@ -14,6 +14,7 @@
 #include "portal-api/http.h"
 
 #include "core/base/log.h"
+#include "core/base/sources.h"
 #include "portal-api/stream.h"
 
 #include <arpa/inet.h>
@@ -41,7 +42,9 @@ struct http_server {
 	size_t listener_count;
 	struct loop_timer resume; // listeners paused for want of descriptors
 	struct list exchanges;
+	struct sources sources; // exchanges that are not in work yet
 	uint32_t open;
+	uint32_t in_work; // that are not reserved
 	void (*drained)(void *ctx);
 	void *drained_ctx;
 	bool draining;
@@ -62,7 +65,9 @@ struct http_exchange {
 	size_t out_size, out_at;
 	struct head head; // points into head_data
 	char peer[INET6_ADDRSTRLEN];
-	bool answered;
+	struct sockaddr_storage address;
+	struct source_item source; // until it is in work
+	bool answered, reserved, in_work;
 	void *user;
 	void (*release)(void *user);
 	size_t head_size;
@@ -70,6 +75,7 @@ struct http_exchange {
 };
 
 static void exchange_go(struct http_exchange *exchange);
+static void refuse(struct http_exchange *exchange, unsigned status, const char *why);
 
 // ---- life of an exchange
 
@@ -115,8 +121,9 @@ static void exchange_close(struct http_exchange *exchange)
 	loop_io_deinit(&exchange->io);
 	stream_deinit(&exchange->stream);
 	list_unlink(&exchange->link);
-	if (server->open-- == server->limits.connections && !server->draining)
-		listeners_want(server, LOOP_READ);
+	sources_leave(&server->sources, &exchange->source);
+	server->in_work -= exchange->in_work;
+	--server->open;
 	http_unref(exchange);
 	if (server->draining && server->open == 0 && server->drained)
 		server->drained(server->drained_ctx);
@@ -287,10 +294,27 @@ static void exchange_wait(struct http_exchange *exchange, long n)
 		loop_io_want(&exchange->io, n == STREAM_WANT_WRITE ? LOOP_WRITE : LOOP_READ);
 }
 
+// From here on it gives way to nobody. False: as many are in work as may be.
+static bool work_begins(struct http_exchange *exchange)
+{
+	struct http_server *server = exchange->server;
+
+	if (!exchange->reserved && server->in_work >= server->limits.connections)
+		return false;
+	sources_leave(&server->sources, &exchange->source);
+	exchange->in_work = !exchange->reserved;
+	server->in_work += exchange->in_work;
+	return true;
+}
+
 static void exchange_work(struct http_exchange *exchange)
 {
 	const struct http_handler *handler = &exchange->server->handler;
 
+	if (!work_begins(exchange)) {
+		refuse(exchange, 503, "as many requests are in work as may be; try again");
+		return;
+	}
 	loop_io_want(&exchange->io, 0);
 	exchange_enter(exchange, STEP_WORK, exchange->server->limits.work_ms);
 	handler->request(handler->ctx, exchange);
@@ -400,8 +424,10 @@ static void on_socket(struct loop_io *io, unsigned events)
 
 // ---- listening
 
-static int exchange_new(struct http_server *server, int fd, bool tls, const char *peer)
+static int exchange_new(struct http_server *server, int fd, bool tls,
+			const struct sockaddr_storage *peer)
 {
+	uint8_t address[16];
 	const struct http_handler *handler = &server->handler;
 	SSL_CTX *context = tls ? handler->tls_context(handler->ctx) : NULL;
 	struct http_exchange *exchange;
@@ -424,9 +450,14 @@ static int exchange_new(struct http_server *server, int fd, bool tls, const char
 		return r;
 	}
 	exchange->server = server;
+	exchange->address = *peer;
 	exchange->refs = 1;
 	exchange->release = handler->release;
-	snprintf(exchange->peer, sizeof exchange->peer, "%s", peer);
+	getnameinfo((const struct sockaddr *)peer, sizeof *peer, exchange->peer,
+		    sizeof exchange->peer, NULL, 0, NI_NUMERICHOST);
+	source_item_init(&exchange->source);
+	source_address((const struct sockaddr *)peer, address);
+	sources_enter(&server->sources, &exchange->source, address);
 	loop_timer_init(&exchange->deadline, server->loop, on_deadline);
 	list_push_back(&server->exchanges, &exchange->link);
 	server->open += 1;
@@ -439,7 +470,7 @@ static void on_resume(struct loop_timer *timer)
 {
 	struct http_server *server = CONTAINER_OF(timer, struct http_server, resume);
 
-	if (!server->draining && server->open < server->limits.connections)
+	if (!server->draining)
 		listeners_want(server, LOOP_READ);
 }
 
@@ -450,18 +481,32 @@ static void pause_listening(struct http_server *server)
 	loop_timer_set(&server->resume, loop_now_ns(server->loop) + 100 * MS_NS);
 }
 
+// One whose request is not whole goes for a newcomer. False: that has the most of them.
+static bool give_way(struct http_server *server, const struct sockaddr_storage *peer)
+{
+	struct source_item *victim;
+	uint8_t address[16];
+
+	source_address((const struct sockaddr *)peer, address);
+	victim = sources_victim(&server->sources, address);
+	if (victim)
+		exchange_close(CONTAINER_OF(victim, struct http_exchange, source));
+	return victim;
+}
+
 static void on_connection(struct loop_io *io, unsigned events)
 {
 	struct listener *listener = CONTAINER_OF(io, struct listener, io);
 	struct http_server *server = listener->server;
 
-	for (int i = 0; i < ACCEPT_AT_ONCE && server->open < server->limits.connections; ++i) {
-		struct sockaddr_storage address;
+	for (int i = 0; i < ACCEPT_AT_ONCE; ++i) {
+		struct sockaddr_storage address = {0};
 		socklen_t size = sizeof address;
-		char peer[INET6_ADDRSTRLEN] = "";
 		int fd = accept4(io->fd, (struct sockaddr *)&address, &size,
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+		if (fd < 0 && errno == EMFILE && give_way(server, &address))
+			continue;
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			    errno == ENOMEM)
@@ -469,13 +514,11 @@ static void on_connection(struct loop_io *io, unsigned events)
 			return;
 		}
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-		getnameinfo((struct sockaddr *)&address, size, peer, sizeof peer, NULL, 0,
-			    NI_NUMERICHOST);
-		if (exchange_new(server, fd, listener->tls, peer) < 0)
+		if ((server->sources.count >= server->limits.connections &&
+		     !give_way(server, &address)) ||
+		    exchange_new(server, fd, listener->tls, &address) < 0)
 			close(fd);
 	}
-	if (server->open >= server->limits.connections)
-		listeners_want(server, 0);
 }
 
 // Splits "host:port" or "[host]:port" and looks it up without asking a name server.
@@ -566,6 +609,10 @@ int http_new(struct loop *loop, const struct http_limits *limits,
 		return -ENOMEM;
 	server->loop = loop;
 	server->limits = *limits;
+	if (sources_init(&server->sources) < 0) {
+		free(server);
+		return -ENOMEM;
+	}
 	server->handler = *handler;
 	list_init(&server->exchanges);
 	loop_timer_init(&server->resume, loop, on_resume);
@@ -598,6 +645,7 @@ void http_free(struct http_server *server)
 	loop_timer_cancel(&server->resume);
 	LIST_FOREACH(link, next, &server->exchanges)
 	exchange_close(LIST_ENTRY(link, struct http_exchange, link));
+	sources_deinit(&server->sources);
 	free(server);
 }
 
@@ -617,6 +665,21 @@ const char *http_body(const struct http_exchange *exchange, size_t *ret_size)
 const char *http_peer(const struct http_exchange *exchange)
 {
 	return exchange->peer;
+}
+
+const struct sockaddr *http_peer_address(const struct http_exchange *exchange)
+{
+	return (const struct sockaddr *)&exchange->address;
+}
+
+void http_set_peer(struct http_exchange *exchange, const char *peer)
+{
+	snprintf(exchange->peer, sizeof exchange->peer, "%s", peer);
+}
+
+void http_set_reserved(struct http_exchange *exchange)
+{
+	exchange->reserved = true;
 }
 
 bool http_answered(const struct http_exchange *exchange)

@@ -17,7 +17,7 @@ struct http_server;
 struct http_exchange;
 
 struct http_limits {
-	uint32_t connections; // open at a time; further ones wait in the listener's queue
+	uint32_t connections; // requests in work, and connections whose request is not whole
 	uint32_t head_ms;     // from accept to the end of the head, TLS handshake included
 	uint32_t body_ms;     // to the end of the body
 	uint32_t work_ms;     // until there is an answer; then TIMEOUT
@@ -61,6 +61,11 @@ void http_unref(struct http_exchange *exchange);
 const struct head *http_head(const struct http_exchange *exchange);
 const char *http_body(const struct http_exchange *exchange, size_t *ret_size);
 const char *http_peer(const struct http_exchange *exchange); // address of the client, without port
+const struct sockaddr *http_peer_address(const struct http_exchange *exchange); // of the socket
+void http_set_peer(struct http_exchange *exchange, const char *peer); // a balancer speaks for it
+// It is served also when as many requests are in work as may be: what others ask to learn whether
+// this process lives.
+void http_set_reserved(struct http_exchange *exchange);
 bool http_answered(const struct http_exchange *exchange);
 void http_set_user(struct http_exchange *exchange, void *user);
 void *http_user(const struct http_exchange *exchange);

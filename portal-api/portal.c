@@ -11,7 +11,9 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/util.h"
+#include "core/model/network.h"
 #include "portal-api/call.h"
+#include "portal-api/forwarded.h"
 #include "portal-api/state.h"
 #include "portal-api/stats.h"
 #include "portal-api/throttle.h"
@@ -257,8 +259,30 @@ void portal_changed(struct portal *portal)
 
 // ---- the HTTP server's handler
 
+// A balancer that is trusted says for whom it speaks. Of several headers the last one counts: those
+// before it anybody could have sent.
+static void find_client(const struct portal *portal, struct http_exchange *exchange)
+{
+	const struct portal_config *config = &portal->config;
+	const struct head *head = http_head(exchange);
+	const char *value = NULL;
+	char client[INET6_ADDRSTRLEN];
+
+	for (size_t i = 0; config->client_header && i < head->field_count; ++i)
+		if (strcasecmp(head->fields[i].name, config->client_header) == 0)
+			value = head->fields[i].value;
+	for (size_t i = 0; value && i < config->balancer_count; ++i) {
+		if (!network_contains(&config->balancers[i], http_peer_address(exchange)))
+			continue;
+		if (forwarded_client(value, config->balancers, config->balancer_count, client))
+			http_set_peer(exchange, client);
+		return;
+	}
+}
+
 static void on_head(void *ctx, struct http_exchange *exchange, size_t *ret_body_bytes)
 {
+	find_client(ctx, exchange);
 	call_begin(ctx, exchange, ret_body_bytes);
 }
 
@@ -381,6 +405,8 @@ static void portal_free(struct portal *portal)
 	if (portal->aside)
 		loop_free(portal->aside);
 	free((char *)(uintptr_t)portal->config.data_dir);
+	free((char *)(uintptr_t)portal->config.client_header);
+	free((struct network *)(uintptr_t)portal->config.balancers);
 	free(portal->ports);
 	free(portal);
 }
@@ -406,7 +432,7 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	int r;
 
 	portal->ports = calloc(config->listener_count + 1, sizeof *portal->ports);
-	if (!config->data_dir || !portal->ports)
+	if (!config->data_dir || !portal->ports || !config->balancers)
 		return -ENOMEM;
 	if ((r = loop_new("portal", &portal->loop)) < 0 ||
 	    (r = loop_new("portal-aside", &portal->aside)) < 0 ||
@@ -439,6 +465,15 @@ static int threads_start(struct portal *portal)
 	return r;
 }
 
+static const struct network *balancers_copy(const struct portal_config *config)
+{
+	struct network *copy = calloc(MAX(config->balancer_count, 1), sizeof *copy);
+
+	for (size_t i = 0; copy && i < config->balancer_count; ++i)
+		copy[i] = config->balancers[i];
+	return copy;
+}
+
 int portal_start(const struct portal_config *config, struct portal **ret, size_t *ret_which)
 {
 	struct portal *portal = calloc(1, sizeof *portal);
@@ -449,6 +484,8 @@ int portal_start(const struct portal_config *config, struct portal **ret, size_t
 		return -ENOMEM;
 	portal->config = *config;
 	portal->config.data_dir = strdup(config->data_dir);
+	portal->config.client_header = config->client_header ? strdup(config->client_header) : NULL;
+	portal->config.balancers = balancers_copy(config);
 	portal->registry = config->registry;
 	portal->started_ms = clock_wall_ms();
 	portal->started_ns = clock_now_ns();

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct network;
 struct portal;
 struct registry;
 struct catalog;
@@ -34,6 +35,10 @@ struct portal_config {
 	const char *version;              // static
 	const char *const *cluster_kinds; // not NULL: that can be registered; static, ends in NULL
 
+	const char
+		*client_header; // in which `balancers` say for whom they speak; NULL: none; copied
+	const struct network *balancers; // copied
+	size_t balancer_count;
 	uint32_t connections;       // [256]
 	uint32_t head_ms, body_ms;  // [10000, 30000] total deadlines
 	uint32_t work_ms, write_ms; // [30000, 30000]

@@ -28,6 +28,7 @@ enum route_flag {
 	ROUTE_MATCH = 4,        // understands If-Match
 	ROUTE_OPENABLE = 16,    // needs no token when the configuration says so
 	ROUTE_MAKES_TENANT = 8, // the tenant of the path need not exist
+	ROUTE_RESERVED = 32,    // is answered also when as many requests are in work as may be
 };
 
 struct route {

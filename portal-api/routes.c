@@ -104,13 +104,13 @@ static const struct rule reset_rules[] = {
 // clang-format off
 const struct route routes[] = {
 	{"GET", "/livez", NULL, health_live, NULL,
-	 NULL, 0,
+	 NULL, ROUTE_RESERVED,
 	 "Is the process alive."},
 	{"GET", "/readyz", NULL, health_ready, NULL,
-	 NULL, 0,
+	 NULL, ROUTE_RESERVED,
 	 "Can it serve: registry, proxy, configuration."},
 	{"GET", "/metrics", "metrics.read", health_metrics, NULL,
-	 metrics_query, ROUTE_OPENABLE,
+	 metrics_query, ROUTE_OPENABLE | ROUTE_RESERVED,
 	 "Metrics in the Prometheus text format."},
 	{"GET", "/docs", NULL, docs_page, NULL,
 	 NULL, 0,

@@ -11,8 +11,10 @@
 #include "proxy/conn.h"
 
 #include "core/base/clock.h"
+#include "proxy/balancer.h"
 #include "proxy/produce.h"
 #include "proxy/proxy_state.h"
+#include "proxy/socket_address.h"
 #include "proxy/stream.h"
 #include "proxy/subscription.h"
 
@@ -45,9 +47,23 @@ bool conn_is_open(const struct conn *conn)
 	return conn->state != CONN_CLOSED;
 }
 
-int conn_new(struct worker *worker, int fd, const char *peer)
+bool conn_give_way(struct worker *worker, const struct sockaddr *peer)
+{
+	struct source_item *victim;
+	uint8_t address[16];
+
+	source_address(peer, address);
+	victim = sources_victim(&worker->sources, address);
+	if (victim)
+		conn_close(CONTAINER_OF(victim, struct conn, source), CODE_OVERLOADED,
+			   "too many connections that are not authenticated");
+	return victim;
+}
+
+int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 {
 	struct conn *conn = calloc(1, sizeof *conn);
+	uint8_t address[16];
 	int r;
 
 	if (!conn) {
@@ -57,6 +73,8 @@ int conn_new(struct worker *worker, int fd, const char *peer)
 	conn->worker = worker;
 	r = loop_io_init(&conn->io, worker->loop, fd, on_io);
 	if (r == 0)
+		r = balancer_begin(conn, peer);
+	if (r == 0)
 		r = loop_io_want(&conn->io, LOOP_READ);
 	conn->node.key = ++worker->session_count * WORKER_MAX + worker->index;
 	if (r == 0)
@@ -64,6 +82,7 @@ int conn_new(struct worker *worker, int fd, const char *peer)
 	if (r < 0) {
 		loop_io_deinit(&conn->io);
 		close(fd);
+		balancer_free(conn->balancer);
 		free(conn);
 		return r;
 	}
@@ -78,13 +97,15 @@ int conn_new(struct worker *worker, int fd, const char *peer)
 	list_init(&conn->produces);
 	memory_init(conn);
 	fair_item_init(&conn->turn);
-	snprintf(conn->peer, sizeof conn->peer, "%s", peer);
+	socket_address_text(peer, conn->peer);
 	conn->connected_ns = loop_now_ns(worker->loop);
 	conn->connected_ms = clock_wall_ms();
 	conn->heard_ns = conn->connected_ns;
 	conn->written_ns = conn->connected_ns;
 	list_push_back(&worker->conns, &conn->all);
-	++worker->unauthenticated;
+	source_address(peer, address);
+	source_item_init(&conn->source);
+	sources_enter(&worker->sources, &conn->source, address);
 	loop_timer_set(&conn->timer, conn->connected_ns + worker->limits.ready_ms * MS_NS);
 	return 0;
 }
@@ -100,10 +121,9 @@ static void leave_tenant(struct conn *conn)
 {
 	struct tenant_view *tenant = conn->tenant;
 
-	if (!tenant) {
-		--conn->worker->unauthenticated;
+	sources_leave(&conn->worker->sources, &conn->source);
+	if (!tenant)
 		return;
-	}
 	list_unlink(&conn->in_tenant);
 	list_unlink(&conn->waiting);
 	produce_window_release(conn);
@@ -142,8 +162,11 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 
 	if (conn->state == CONN_CLOSED)
 		return;
-	log_info(&log, "CONN-CLOSE", "closed: %s%s%s", code_name(code), text ? ", " : "",
-		 text ? text : "");
+	if (conn->state < CONN_READY)
+		refusals_ended(conn, code, text);
+	else
+		log_info(&log, "CONN-CLOSE", "closed: %s%s%s", code_name(code), text ? ", " : "",
+			 text ? text : "");
 	conn->ended_by_us |= !is_lost(code);
 	stream_free_all(conn);
 	produce_detach_all(conn);
@@ -163,6 +186,8 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	loop_io_deinit(&conn->io);
 	session_free(conn->auth);
 	conn->auth = NULL;
+	balancer_free(conn->balancer);
+	conn->balancer = NULL;
 	conn->key = model_unref(conn->key);
 	memory_release(conn);
 	outq_deinit(&conn->out);
@@ -428,8 +453,11 @@ static void take_frames(struct conn *conn)
 static bool find_kind(struct conn *conn)
 {
 	enum transport_kind kind;
-	int r = transport_peek(conn->transport.fd, &kind);
+	int r;
 
+	if (balancer_read(conn) != 0)
+		return false;
+	r = transport_peek(conn->transport.fd, &kind);
 	if (r == -EAGAIN)
 		return false;
 	if (r == 0 && kind == TRANSPORT_TLS && conn->worker->tls) {

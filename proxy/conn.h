@@ -11,6 +11,7 @@
 #include "proxy/worker.h"
 
 struct auth;
+struct balancer_head;
 struct produce;
 
 enum conn_state {
@@ -41,7 +42,9 @@ struct conn {
 	struct fair_item turn;
 	struct map_node node; // member of worker->sessions, by session id
 
-	struct auth *auth; // until READY
+	struct auth *auth;              // until READY
+	struct source_item source;      // of worker->sources, until then
+	struct balancer_head *balancer; // its header is awaited
 	struct tenant_view *tenant;
 	const struct access_key *key;
 	char *client;  // name, version and id, each zero-terminated, after READY
@@ -71,8 +74,11 @@ struct conn {
 	const char *end_text;
 };
 
-int conn_new(struct worker *worker, int fd,
-	     const char *peer); // takes over the descriptor in any case
+// Takes over the descriptor in any case.
+int conn_new(struct worker *worker, int fd, const struct sockaddr *peer);
+// Gives a connection that is not authenticated up for a newcomer from `peer`. False: it is the
+// newcomer that has most of them.
+bool conn_give_way(struct worker *worker, const struct sockaddr *peer);
 
 // Says why (ERROR on stream 0, as far as the socket takes it at once), gives back what it holds and
 // ends it. CODE_OK: without ERROR. `text` may be NULL.

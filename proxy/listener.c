@@ -141,23 +141,32 @@ static void on_pause_over(struct loop_timer *timer)
 	loop_io_want(&listener->io, LOOP_READ);
 }
 
-static void welcome(struct worker *worker, int fd, const struct sockaddr_storage *peer)
+static bool has_room(struct worker *worker, const struct sockaddr *peer)
+{
+	if (budget_is_full(&worker->proxy->budget))
+		return false;
+	return worker->sources.count < worker->limits.unauthenticated ||
+	       conn_give_way(worker, peer);
+}
+
+static void welcome(struct worker *worker, int fd, const struct sockaddr *peer)
 {
 	char text[SOCKET_ADDRESS_TEXT_MAX];
 	int on = 1;
 
-	if (worker->unauthenticated >= worker->limits.unauthenticated ||
-	    budget_is_full(&worker->proxy->budget)) {
+	if (!has_room(worker, peer)) {
 		close(fd);
+		socket_address_text(peer, text);
+		refusals_turned_away(worker, text);
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	socket_address_text((const struct sockaddr *)peer, text);
-	conn_new(worker, fd, text);
+	conn_new(worker, fd, peer);
 }
 
 static void on_acceptable(struct loop_io *io, unsigned events)
 {
+	static const struct sockaddr unknown = {.sa_family = AF_UNSPEC};
 	struct listener *listener = CONTAINER_OF(io, struct listener, io);
 
 	for (unsigned i = 0; i < ACCEPT_MAX; ++i) {
@@ -167,9 +176,12 @@ static void on_acceptable(struct loop_io *io, unsigned events)
 				 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
-			welcome(listener->worker, fd, &peer);
+			welcome(listener->worker, fd, (const struct sockaddr *)&peer);
 			continue;
 		}
+		// A descriptor of one that is not authenticated is better used for who comes.
+		if (errno == EMFILE && conn_give_way(listener->worker, &unknown))
+			continue;
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			pause_accepting(listener, errno);
 		return; // EAGAIN, or a client that has gone already

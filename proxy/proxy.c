@@ -81,6 +81,11 @@ static int set_up(struct proxy *proxy, const struct proxy_config *config, char *
 	proxy->started_ns = clock_now_ns();
 	memcpy(proxy->salt_secret, config->salt_secret, sizeof proxy->salt_secret);
 	proxy->worker_count = MIN(workers, WORKER_MAX);
+	proxy->balancers = calloc(MAX(config->balancer_count, 1), sizeof *proxy->balancers);
+	if (!proxy->balancers)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->balancer_count; ++i)
+		proxy->balancers[proxy->balancer_count++] = config->balancers[i];
 	r = bind_all(proxy, config, ret_error);
 	for (unsigned i = 0; i < proxy->worker_count && r == 0; ++i)
 		r = worker_new(proxy, i, config, &proxy->workers[i]);
@@ -193,6 +198,7 @@ void proxy_free(struct proxy *proxy)
 	budget_share_deinit(&proxy->strangers);
 	budget_deinit(&proxy->budget);
 	free(proxy->listeners);
+	free(proxy->balancers);
 	free(proxy->proxy_id);
 	free(proxy->server_version);
 	free(proxy->data_dir);

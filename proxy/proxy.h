@@ -6,6 +6,7 @@
 #include "core/registry/catalog.h"
 
 struct proxy;
+struct network;
 struct ssl_ctx_st;
 
 struct proxy_listener_config {
@@ -38,6 +39,8 @@ struct proxy_config {
 	unsigned workers;           // 0: one a core
 	const struct proxy_listener_config *listeners;
 	size_t listener_count;
+	const struct network *balancers; // whose connections begin with a PROXY header; copied
+	size_t balancer_count;
 	struct proxy_limits limits;
 	uint8_t salt_secret[32]; // of the cluster: stable salts for keys that do not exist
 	struct ssl_ctx_st *tls;  // referenced; NULL: no TLS

@@ -1,6 +1,7 @@
 // What the parts of the proxy share.
 #pragma once
 
+#include "core/model/network.h"
 #include "proxy/backends.h"
 #include "proxy/shared.h"
 #include "proxy/worker.h"
@@ -19,6 +20,8 @@ struct proxy {
 	uint64_t started_ns;
 	struct backends backends;
 	struct shared shared;
+	struct network *balancers; // whose connections begin with a PROXY header
+	size_t balancer_count;
 	struct budget budget;          // of message memory
 	struct budget_share strangers; // connections that are not authenticated
 	struct worker *workers[WORKER_MAX];

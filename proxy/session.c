@@ -211,7 +211,7 @@ static enum code admit(struct conn *conn, const char **ret_text)
 	conn->tenant = tenant;
 	memory_move(conn, tenant->memory);
 	list_push_back(&tenant->conns, &conn->in_tenant);
-	--conn->worker->unauthenticated;
+	sources_leave(&conn->worker->sources, &conn->source);
 	return CODE_OK;
 }
 

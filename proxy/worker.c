@@ -57,6 +57,13 @@ int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *c
 	}
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_timer);
 	loop_timer_init(&worker->partial_timer, worker->loop, memory_on_partial);
+	refusals_init(worker);
+	r = sources_init(&worker->sources);
+	if (r < 0) {
+		loop_free(worker->loop);
+		free(worker);
+		return r;
+	}
 	tls_replace(worker, config->tls);
 	*ret = worker;
 	return 0;
@@ -124,6 +131,8 @@ void worker_free(struct worker *worker)
 	groups_deinit(worker);
 	loop_timer_cancel(&worker->drain_timer);
 	loop_timer_cancel(&worker->partial_timer);
+	refusals_deinit(worker);
+	sources_deinit(&worker->sources);
 	topics_deinit(worker);
 	tenants_deinit(worker);
 	map_deinit(&worker->sessions);

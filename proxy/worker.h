@@ -2,8 +2,10 @@
 #pragma once
 
 #include "core/base/log.h"
+#include "core/base/sources.h"
 #include "core/loop/loop.h"
 #include "proxy/proxy.h"
+#include "proxy/refusals.h"
 #include "proxy/tenant.h"
 
 #include <pthread.h>
@@ -30,7 +32,8 @@ struct worker {
 	struct list asks;    // questions that are not answered; of the first worker
 	struct map sessions; // struct conn by session id
 	uint64_t session_count;
-	uint32_t unauthenticated;
+	struct sources sources; // connections that are not authenticated
+	struct refusals refusals;
 
 	struct map tenants, topics, topic_stats, groups; // by registry id
 

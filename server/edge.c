@@ -5,6 +5,7 @@
 
 #include "adapters/adapter.h"
 #include "core/base/problem.h"
+#include "core/model/network.h"
 #include "core/net/tls.h"
 #include "proxy/socket_address.h"
 #include "server/files.h"
@@ -106,6 +107,33 @@ static char *rest_addresses_check(const struct settings *settings, bool tls)
 	return wrong;
 }
 
+static char *blocks_check(const struct settings *settings, size_t setting)
+{
+	const char *const *texts;
+	size_t count = settings_list(settings, setting, &texts);
+	struct network network;
+
+	for (size_t i = 0; i < count; ++i)
+		if (network_parse(texts[i], &network) < 0)
+			return problem("%s: \"%s\" is no address or block such as 10.0.0.7, "
+				       "10.1.0.0/16 or 2001:db8::/32",
+				       server_settings[setting].name, texts[i]);
+	return NULL;
+}
+
+static char *balancers_check(const struct settings *settings)
+{
+	const char *const *texts;
+	bool named = settings_text(settings, SERVER_CLIENT_HEADER);
+	char *wrong = blocks_check(settings, SERVER_PROXY_PROTOCOL_FROM);
+
+	if (!wrong)
+		wrong = blocks_check(settings, SERVER_CLIENT_HEADER_FROM);
+	if (!wrong && named != (settings_list(settings, SERVER_CLIENT_HEADER_FROM, &texts) > 0))
+		wrong = problem("client-header and client-header-from are set together");
+	return wrong;
+}
+
 static char *proxy_id_check(const struct settings *settings)
 {
 	const char *id = settings_text(settings, SERVER_PROXY_ID);
@@ -125,6 +153,8 @@ char *edge_check(const struct settings *settings)
 	wrong = client_addresses_check(settings, tls != NULL);
 	if (!wrong)
 		wrong = rest_addresses_check(settings, tls != NULL);
+	if (!wrong)
+		wrong = balancers_check(settings);
 	if (!wrong)
 		wrong = proxy_id_check(settings);
 	SSL_CTX_free(tls);
@@ -168,6 +198,20 @@ static SSL_CTX *tls_reference(void *ctx)
 
 // ---- proxy
 
+// The blocks of a list that was checked; NULL: no memory.
+static struct network *blocks_read(const struct settings *settings, size_t setting,
+				   size_t *ret_count)
+{
+	const char *const *texts;
+	size_t count = settings_list(settings, setting, &texts);
+	struct network *blocks = calloc(MAX(count, 1), sizeof *blocks);
+
+	for (size_t i = 0; blocks && i < count; ++i)
+		network_parse(texts[i], &blocks[i]);
+	*ret_count = count;
+	return blocks;
+}
+
 struct proxy_limits edge_limits(const struct settings *settings)
 {
 	struct proxy_limits limits = proxy_limits_default;
@@ -199,8 +243,13 @@ char *edge_proxy_open(struct daemon *daemon)
 		.catalog = daemon->catalog,
 		.find_adapter = adapter_find,
 	};
+	_cleanup_(freep) struct network *balancers =
+		blocks_read(settings, SERVER_PROXY_PROTOCOL_FROM, &config.balancer_count);
 	int r;
 
+	if (!balancers)
+		return problem("the proxy does not start: %s", strerror(ENOMEM));
+	config.balancers = balancers;
 	gethostname(host, PROXY_ID_MAX);
 	config.proxy_id = id ? id : host;
 	memcpy(config.salt_secret, daemon->salt_secret, sizeof config.salt_secret);
@@ -233,6 +282,7 @@ char *edge_portal_start(struct daemon *daemon)
 		.listeners = listeners,
 		.listener_count = count,
 		.allow_plain = settings_flag(settings, SERVER_PORTAL_PLAIN),
+		.client_header = settings_text(settings, SERVER_CLIENT_HEADER),
 		.open_metrics = settings_flag(settings, SERVER_OPEN_METRICS),
 		.connections = (uint32_t)settings_number(settings, SERVER_PORTAL_CONNECTIONS),
 		.head_ms = (uint32_t)settings_number(settings, SERVER_PORTAL_HEAD_TIMEOUT),
@@ -253,6 +303,11 @@ char *edge_portal_start(struct daemon *daemon)
 	};
 	int r;
 
+	_cleanup_(freep) struct network *balancers =
+		blocks_read(settings, SERVER_CLIENT_HEADER_FROM, &config.balancer_count);
+	if (!balancers)
+		return problem("the portal does not start: %s", strerror(ENOMEM));
+	config.balancers = balancers;
 	for (size_t i = 0; i < count; ++i)
 		listeners[i] = (struct portal_listener){bare(texts[i]), is_tls(texts[i])};
 	r = portal_start(&config, &daemon->portal, &which);

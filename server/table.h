@@ -19,7 +19,8 @@
 	ROW(PORTAL_PLAIN, "portal-plain", SETTING_FLAG, "no", NO_RANGE, false,                     \
 	    "allow REST without TLS on addresses other than loopback")                             \
 	ROW(PORTAL_CONNECTIONS, "portal-connections", SETTING_COUNT, "256", 1, 65536, NULL, false, \
-	    "REST connections open at a time; further ones wait")                                  \
+	    "REST requests in work at a time, and connections whose request is not whole: of "     \
+	    "these the source with the most gives way; /livez, /readyz and /metrics come beside")  \
 	ROW(PORTAL_HEAD_TIMEOUT, "portal-head-timeout", SETTING_DURATION, "10s", 100, 600000,      \
 	    NULL, false, "from connecting to the end of a request's head, TLS included")           \
 	ROW(PORTAL_BODY_TIMEOUT, "portal-body-timeout", SETTING_DURATION, "30s", 100, 600000,      \
@@ -51,11 +52,21 @@
 	ROW(READY_TIMEOUT, "ready-timeout", SETTING_DURATION, "10s", 100, 600000, NULL, true,      \
 	    "from connecting to being authenticated")                                              \
 	ROW(UNAUTHENTICATED, "unauthenticated", SETTING_COUNT, "1024", 1, 65536, NULL, true,       \
-	    "connections a worker that are not authenticated yet")                                 \
+	    "connections a worker that are not authenticated yet; beyond, the source with the "    \
+	    "most gives way")                                                                      \
 	ROW(MESSAGE_MEMORY, "message-memory", SETTING_SIZE, "512MiB", 64u << 20, 1ull << 40, NULL, \
 	    true,                                                                                  \
 	    "memory for messages on their way: frames, unanswered batches, deliveries; tenants "   \
 	    "share it, and who is above its share waits")                                          \
+	ROW(PROXY_PROTOCOL_FROM, "proxy-protocol-from", SETTING_LIST, NULL, NO_RANGE, false,       \
+	    "address or block of balancers: what comes from there begins with a PROXY protocol "   \
+	    "header (version 1 or 2), which says the client's address")                            \
+	ROW(CLIENT_HEADER, "client-header", SETTING_TEXT, NULL, NO_RANGE, false,                   \
+	    "header in which balancers of client-header-from tell REST the client's address, "     \
+	    "such "                                                                                \
+	    "as X-Forwarded-For")                                                                  \
+	ROW(CLIENT_HEADER_FROM, "client-header-from", SETTING_LIST, NULL, NO_RANGE, false,         \
+	    "address or block of balancers whose client-header is believed")                       \
 	ROW(PID_FILE, "pid-file", SETTING_TEXT, NULL, NO_RANGE, false,                             \
 	    "file that holds the process id while the daemon runs")
 

@@ -1,0 +1,133 @@
+// Shares of connections that are not authenticated, by address and prefix.
+//
+// The idea: nobody is refused while there is room. When there is none, the heaviest of the oldest
+// gives way. An address weighs as much as it has connections; the prefixes around it count too, at
+// half, a quarter and an eighth, so that a network of many addresses is one source in the end: of
+// IPv4 the address, /24, /16 and /8; of IPv6 /64, /56, /48 and /32 (a host may choose any address
+// of its /64). Of those that weigh alike the oldest goes: an honest client needs milliseconds, a
+// silent one stays.
+//
+// Invariants: each row is the number of members that hash to it. Memory is constant whatever comes:
+// prefixes that share a row weigh as one, and which do is decided by a random seed.
+// What it does not do: remember whoever has gone; rates are for others.
+
+#include "core/base/sources.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#define ROWS      2048u // of a level; a power of two
+#define LOOK_MOST 64u   // of the oldest
+
+static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+static const uint8_t bytes_v4[SOURCE_LEVELS] = {16, 15, 14, 13};
+static const uint8_t bytes_v6[SOURCE_LEVELS] = {8, 7, 6, 4};
+
+int sources_init(struct sources *sources)
+{
+	*sources = (struct sources){0};
+	list_init(&sources->ages);
+	if (getrandom(&sources->seed, sizeof sources->seed, GRND_NONBLOCK) < 0)
+		sources->seed = (uint64_t)(uintptr_t)sources;
+	sources->rows = calloc(SOURCE_LEVELS * ROWS, sizeof *sources->rows);
+	return sources->rows ? 0 : -ENOMEM;
+}
+
+void sources_deinit(struct sources *sources)
+{
+	assert(!sources->rows || sources->count == 0);
+	free(sources->rows);
+	sources->rows = NULL;
+}
+
+void source_item_init(struct source_item *item)
+{
+	list_init(&item->age);
+}
+
+static uint64_t mix(uint64_t hash)
+{
+	hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdull;
+	hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53ull;
+	return hash ^ hash >> 33;
+}
+
+static uint32_t *row_of(const struct sources *sources, const uint8_t address[16], unsigned level)
+{
+	const uint8_t *bytes = memcmp(address, mapped, sizeof mapped) == 0 ? bytes_v4 : bytes_v6;
+	uint64_t halves[2] = {0}, hash;
+
+	memcpy(halves, address, bytes[level]);
+	hash = mix(mix(sources->seed ^ halves[0]) ^ halves[1]);
+	return &sources->rows[level * ROWS + (hash & (ROWS - 1))];
+}
+
+void sources_enter(struct sources *sources, struct source_item *item, const uint8_t address[16])
+{
+	assert(list_empty(&item->age));
+	memcpy(item->address, address, sizeof item->address);
+	for (unsigned level = 0; level < SOURCE_LEVELS; ++level)
+		++*row_of(sources, address, level);
+	list_push_back(&sources->ages, &item->age);
+	++sources->count;
+}
+
+void sources_leave(struct sources *sources, struct source_item *item)
+{
+	if (list_empty(&item->age))
+		return;
+	list_unlink(&item->age);
+	--sources->count;
+	for (unsigned level = 0; level < SOURCE_LEVELS; ++level) {
+		uint32_t *row = row_of(sources, item->address, level);
+
+		assert(*row > 0);
+		--*row;
+	}
+}
+
+static uint64_t weight_of(const struct sources *sources, const uint8_t address[16])
+{
+	uint64_t weight = 0;
+
+	for (unsigned level = 0; level < SOURCE_LEVELS; ++level) {
+		uint64_t count = *row_of(sources, address, level);
+
+		weight = MAX(weight, count << (SOURCE_LEVELS - 1 - level));
+	}
+	return weight;
+}
+
+struct source_item *sources_victim(const struct sources *sources, const uint8_t address[16])
+{
+	struct source_item *victim = NULL;
+	uint64_t heaviest = 0;
+	unsigned looked = 0;
+
+	LIST_FOREACH(pos, next, &sources->ages)
+	{
+		struct source_item *item = LIST_ENTRY(pos, struct source_item, age);
+		uint64_t weight = weight_of(sources, item->address);
+
+		if (weight > heaviest) {
+			heaviest = weight;
+			victim = item;
+		}
+		if (++looked == LOOK_MOST)
+			break;
+	}
+	return heaviest >= weight_of(sources, address) ? victim : NULL;
+}
+
+void source_address(const struct sockaddr *address, uint8_t ret[16])
+{
+	memset(ret, 0, 16);
+	if (address->sa_family == AF_INET) {
+		memcpy(ret, mapped, sizeof mapped);
+		memcpy(ret + 12, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+	} else if (address->sa_family == AF_INET6) {
+		memcpy(ret, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
+	}
+}

@@ -1,0 +1,16 @@
+// Connections that come through a balancer and begin with a header that says for whom.
+#pragma once
+
+#include <sys/socket.h>
+
+struct balancer_head;
+struct conn;
+struct proxy;
+
+// A connection from one of the configured balancers: its header is read before anything else.
+// -ENOMEM
+int balancer_begin(struct conn *conn, const struct sockaddr *peer);
+void balancer_free(struct balancer_head *head); // accepts NULL
+// Reads on. 0: the header is read, or there is none to read, and conn->peer is the client's
+// address; -EAGAIN: more has to come; else the connection was closed.
+int balancer_read(struct conn *conn);

@@ -1,0 +1,185 @@
+// core/base/sources: who gives way, by address and prefix, and that the memory is constant.
+
+#include "core/base/sources.h"
+#include "tests/unit/unit.h"
+
+#include <arpa/inet.h>
+
+#define ROOM 1024u
+
+struct peer {
+	struct source_item item;
+	bool honest;
+};
+
+static void address_of(const char *text, uint8_t ret[16])
+{
+	CHECK_EQ(inet_pton(AF_INET6, text, ret), 1);
+}
+
+// A newcomer as a listener treats it. False: it was refused.
+static bool come(struct sources *sources, const uint8_t address[16], bool honest, unsigned *lost)
+{
+	struct peer *peer;
+
+	if (sources->count >= ROOM) {
+		struct source_item *victim = sources_victim(sources, address);
+
+		if (!victim)
+			return false;
+		peer = CONTAINER_OF(victim, struct peer, item);
+		*lost += peer->honest;
+		sources_leave(sources, victim);
+		if (!peer->honest)
+			free(peer);
+	}
+	peer = calloc(1, sizeof *peer);
+	peer->honest = honest;
+	source_item_init(&peer->item);
+	sources_enter(sources, &peer->item, address);
+	return true;
+}
+
+static void all_go(struct sources *sources)
+{
+	while (!list_empty(&sources->ages)) {
+		struct source_item *item = LIST_ENTRY(sources->ages.next, struct source_item, age);
+
+		sources_leave(sources, item);
+		free(CONTAINER_OF(item, struct peer, item));
+	}
+	for (unsigned i = 0; i < SOURCE_LEVELS * 2048; ++i)
+		CHECK_EQ(sources->rows[i], 0);
+	sources_deinit(sources);
+}
+
+enum { WAITING = 10 };
+
+// One honest newcomer for each 20 of the attacker; it has logged in when ten more have come. How
+// many of them gave way.
+static unsigned attacked(void (*attacker)(unsigned number, uint8_t ret[16]))
+{
+	struct peer *waiting[WAITING] = {0};
+	struct sources sources;
+	unsigned lost = 0, refused = 0;
+
+	CHECK_EQ(sources_init(&sources), 0);
+	for (unsigned i = 0; i < 40000; ++i) {
+		struct peer **place = &waiting[i / 20 % WAITING];
+		uint8_t address[16];
+
+		attacker(i, address);
+		come(&sources, address, false, &lost);
+		CHECK(sources.count <= ROOM);
+		if (i % 20 != 0)
+			continue;
+		if (*place)
+			sources_leave(&sources, &(*place)->item); // also one that gave way
+		free(*place);
+		*place = NULL;
+		address_of("::ffff:198.51.100.7", address);
+		address[13] = (uint8_t)(i / 20);
+		address[14] = (uint8_t)(i / 20 / 256);
+		if (come(&sources, address, true, &lost))
+			*place = CONTAINER_OF(sources.ages.prev, struct peer, item.age);
+		else
+			++refused;
+	}
+	for (unsigned i = 0; i < WAITING; ++i) {
+		if (waiting[i])
+			sources_leave(&sources, &waiting[i]->item);
+		free(waiting[i]);
+	}
+	all_go(&sources);
+	CHECK_EQ(refused, 0);
+	return lost;
+}
+
+static void one_address(unsigned number, uint8_t ret[16])
+{
+	address_of("::ffff:203.0.113.9", ret);
+}
+
+static void one_v4_block(unsigned number, uint8_t ret[16])
+{
+	address_of("::ffff:203.0.113.0", ret);
+	ret[15] = (uint8_t)number;
+}
+
+static void one_v6_host(unsigned number, uint8_t ret[16])
+{
+	address_of("2001:db8:1:2::", ret);
+	memcpy(ret + 8, &number, sizeof number);
+}
+
+static void one_v6_site(unsigned number, uint8_t ret[16])
+{
+	address_of("2001:db8:1::", ret);
+	ret[6] = (uint8_t)(number >> 8);
+	ret[7] = (uint8_t)number;
+}
+
+// Honest ones of other networks are never turned away, and hardly ever give way.
+static void one_source_gives_way_to_others(void)
+{
+	CHECK_EQ(attacked(one_address), 0);
+	CHECK_EQ(attacked(one_v4_block), 0);
+	CHECK_EQ(attacked(one_v6_host), 0);
+	CHECK_EQ(attacked(one_v6_site), 0);
+}
+
+static void many(unsigned number, uint8_t ret[16])
+{
+	address_of("::ffff:0.0.0.0", ret);
+	number = number * 2654435761u;
+	memcpy(ret + 12, &number, sizeof number);
+}
+
+// Nothing tells them apart: the oldest goes, so each newcomer has its moment.
+static void strangers_from_everywhere(void)
+{
+	attacked(many);
+}
+
+static void the_heaviest_itself_is_refused(void)
+{
+	struct sources sources;
+	unsigned lost = 0;
+	uint8_t address[16];
+
+	CHECK_EQ(sources_init(&sources), 0);
+	for (unsigned i = 0; i < ROOM - 100; ++i) { // all apart, and older
+		many(i, address);
+		CHECK(come(&sources, address, false, &lost));
+	}
+	for (unsigned i = 0; i < 100; ++i) {
+		one_address(i, address);
+		CHECK(come(&sources, address, false, &lost));
+	}
+	one_address(0, address);
+	CHECK(!come(&sources, address, false, &lost));
+	many(ROOM, address);
+	CHECK(come(&sources, address, false, &lost));
+	all_go(&sources);
+}
+
+// Ten million sources, one after the other: the same two pieces of memory.
+static void constant_memory(void)
+{
+	struct sources sources;
+	unsigned lost = 0;
+
+	CHECK_EQ(sources_init(&sources), 0);
+	CHECK(SOURCE_LEVELS * 2048 * sizeof *sources.rows * 65 <= 4u << 20); // 64 workers and REST
+	for (unsigned i = 0; i < 300000; ++i) {
+		uint8_t address[16];
+
+		many(i, address);
+		come(&sources, address, false, &lost);
+	}
+	CHECK_EQ(sources.count, ROOM);
+	all_go(&sources);
+}
+
+UNIT_MAIN(UNIT_CASE(one_source_gives_way_to_others), UNIT_CASE(strangers_from_everywhere),
+	  UNIT_CASE(the_heaviest_itself_is_refused), UNIT_CASE(constant_memory))
