@@ -318,6 +318,24 @@ def test_a_token_stays_with_its_portal(ctl, tmp_path):
     assert "nothing to set" in ctl("context", "set", "empty", status=USAGE).stderr
 
 
+def test_leave_and_broken_glass(ctl):
+    """An operator makes keys until the tenant has an administrator; then by leave only, or with an alarm."""
+    ctl("user", "create", "ann", "--role", "tenant_admin", "--of-tenant", "acme", "--password", "-", text=rest.PASSWORD + "\n")
+    assert ctl.json("access", "show")["guarded_since_ms"] is None
+    session = ctl.json("me", "login", "ann", "--password", "-", text=rest.PASSWORD + "\n")
+    assert session["break_glass"] is None and ctl.json("access", "show")["guarded_since_ms"]
+    assert "operator-access" in ctl("key", "create", status=FAILED).stderr
+    as_ann = ["--token", session["token"]]
+    assert ctl.json(*as_ann, "access", "grant", "--valid", "1h", "--reason", "set up")["granted_by"] == "user:ann"
+    ctl("key", "create")
+    assert [row["name"] for row in ctl.json(*as_ann, "access", "users")["items"]] == ["ann"]
+    assert ctl.json(*as_ann, "access", "tokens")["items"] == []
+    assert ctl.json(*as_ann, "access", "withdraw")["granted_until_ms"] is None
+    ctl("key", "create", status=FAILED)
+    ctl("access", "break-glass", "ann", "--password", "-", "--reason", "ann has left", text=rest.PASSWORD + "2\n")
+    assert "ann has left" in ctl("me", "login", "ann", "--password", "-", text=rest.PASSWORD + "2\n").stdout
+
+
 # ---- what others wrote, on a terminal
 
 ORDERS_TO_A_TERMINAL = "a\x1b]0;owned\x07\n\r\x9b2Jb\u202ec\u200bd"
