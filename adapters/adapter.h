@@ -135,7 +135,15 @@ struct delivery {
 	struct buf *buf;  // borrowed: take a reference to keep the record beyond the call
 };
 
-enum settle_verb { SETTLE_ACK, SETTLE_NACK, SETTLE_EXTEND, SETTLE_REJECT, SETTLE_RELEASE };
+// DEAD is the proxy's own: an ack of what has its copy among the dead letters.
+enum settle_verb {
+	SETTLE_ACK,
+	SETTLE_NACK,
+	SETTLE_EXTEND,
+	SETTLE_REJECT,
+	SETTLE_RELEASE,
+	SETTLE_DEAD,
+};
 
 // Extend never reaches a source unless the backend limits the time itself. Reject ends the last
 // attempt: the proxy keeps no bodies, so the message comes once more, marked, for its dead-letter
@@ -160,8 +168,9 @@ enum source_state { SOURCE_OPENING, SOURCE_READY, SOURCE_WINDOW_FULL, SOURCE_DOW
 struct source_partition {
 	uint64_t first, end, committed; // oldest kept, next to be written, first not acked
 	uint64_t ready, in_flight, retrying, delayed; // together: the backlog
-	uint64_t
-		expired; // dropped because their time to live was over, since the source was opened
+	// Since the group began, and durable with its position. The positions before `end`, and
+	// those that a move back opened again, are acked, in the backlog, or counted here.
+	uint64_t acked, dead, expired, skipped, replayed;
 	uint32_t partition;
 	bool window_full;
 };

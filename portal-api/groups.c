@@ -36,7 +36,10 @@ void groups_delete(struct call *call)
 	crud_delete(call, REGISTRY_GROUP);
 }
 
-static const char *const parts[] = {"ready", "in_flight", "retrying", "delayed"};
+// The first BACKLOG_PARTS are the backlog. All parts together are sent + replayed.
+enum { BACKLOG_PARTS = 4 };
+static const char *const parts[] = {"ready", "in_flight", "retrying", "delayed", "acked",
+				    "dead",  "expired",   "skipped",  "replayed"};
 
 static json_int_t count_of(const json_t *object, const char *name)
 {
@@ -46,7 +49,7 @@ static json_int_t count_of(const json_t *object, const char *name)
 // Adds the sum of the parts to each partition, and the sums over all of them.
 static void add_sums(json_t *body)
 {
-	json_int_t sums[ARRAY_SIZE(parts)] = {0}, all = 0;
+	json_int_t sums[ARRAY_SIZE(parts)] = {0}, all = 0, sent = 0;
 	json_t *partition;
 	size_t index;
 
@@ -54,32 +57,29 @@ static void add_sums(json_t *body)
 	{
 		json_int_t backlog = 0;
 		for (size_t i = 0; i < ARRAY_SIZE(parts); ++i) {
-			sums[i] += count_of(partition, parts[i]);
-			backlog += count_of(partition, parts[i]);
+			json_int_t count = count_of(partition, parts[i]);
+
+			sums[i] += count;
+			backlog += i < BACKLOG_PARTS ? count : 0;
+			json_object_set_new(partition, parts[i], json_integer(count));
 		}
 		json_object_set_new(partition, "backlog", json_integer(backlog));
+		sent += count_of(partition, "end");
+		all += backlog;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(parts); ++i) {
+	for (size_t i = 0; i < ARRAY_SIZE(parts); ++i)
 		json_object_set_new(body, parts[i], json_integer(sums[i]));
-		all += sums[i];
-	}
 	json_object_set_new(body, "backlog", json_integer(all));
+	json_object_set_new(body, "sent", json_integer(sent));
 }
 
 static void answer_backlog(struct call *call, enum code code, json_t *body, const char *text)
 {
-	const struct registry_ref ref = crud_ref(call, REGISTRY_GROUP);
-	uint64_t id;
-
 	if (code != CODE_OK) {
 		call_ask_failed(call, code, text);
 		return;
 	}
 	add_sums(body);
-	id = registry_id(call->portal->registry, &ref);
-	json_object_set_new(body, "dead",
-			    json_integer((json_int_t)stats_dead(call->portal->stats, id,
-								(uint64_t)count_of(body, "dead"))));
 	call_json(call, 200, body);
 }
 

@@ -24,11 +24,6 @@ uint64_t series_total(const struct series *series, enum series_counter counter)
 	return series->before[counter] + series->live[counter];
 }
 
-uint64_t series_total_at(const struct series *series, enum series_counter counter, uint64_t now)
-{
-	return series->before[counter] + MAX(series->live[counter], now);
-}
-
 void series_restart(struct series *series)
 {
 	for (unsigned i = 0; i < SERIES_COUNTERS; ++i) {

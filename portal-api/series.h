@@ -52,8 +52,6 @@ struct series_rate {
 };
 
 uint64_t series_total(const struct series *series, enum series_counter counter);
-// The total when the live counter is known to be `now` by another way.
-uint64_t series_total_at(const struct series *series, enum series_counter counter, uint64_t now);
 
 // The proxy began a new life: its counters start again at nothing.
 void series_restart(struct series *series);

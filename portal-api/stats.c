@@ -342,13 +342,6 @@ json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id)
 	return series_body(stats, row ? &row->series : &nothing);
 }
 
-uint64_t stats_dead(struct stats *stats, uint64_t group, uint64_t now)
-{
-	struct row *row = find(stats, REGISTRY_GROUP, group);
-
-	return series_total_at(row ? &row->series : &nothing, SERIES_DEAD, now);
-}
-
 struct ranked {
 	const struct row *row;
 	struct series_rate rate;

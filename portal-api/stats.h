@@ -21,10 +21,6 @@ uint64_t stats_age_ns(const struct stats *stats, uint64_t now_ns); // UINT64_MAX
 // Writes what has changed to the registry, in one transaction.
 int stats_save(struct stats *stats);
 
-// Messages of a group moved to its dead letters since it was made, when the proxy says `now` of its
-// present life.
-uint64_t stats_dead(struct stats *stats, uint64_t group, uint64_t now);
-
 // Every row of a kind; `tenant` owns it, or is it.
 typedef void (*stats_row_fn)(void *ctx, uint64_t id, uint64_t tenant, uint64_t connections,
 			     const uint64_t totals[SERIES_COUNTERS]);

@@ -366,24 +366,32 @@ static void on_held(struct group_hold *hold)
 		reset_group(question);
 }
 
+// As a backend tells it of a group that is closed (adapters/log/standing.c).
+static json_t *partition_json(const struct source_partition *row)
+{
+	json_t *json =
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "partition",
+			  (json_int_t)row->partition, "first", (json_int_t)row->first, "end",
+			  (json_int_t)row->end, "committed", (json_int_t)row->committed, "ready",
+			  (json_int_t)row->ready, "in_flight", (json_int_t)row->in_flight,
+			  "retrying", (json_int_t)row->retrying, "delayed",
+			  (json_int_t)row->delayed, "window_full", row->window_full);
+
+	json_object_update_new(
+		json,
+		json_pack("{s:I, s:I, s:I, s:I, s:I}", "acked", (json_int_t)row->acked, "dead",
+			  (json_int_t)row->dead, "expired", (json_int_t)row->expired, "skipped",
+			  (json_int_t)row->skipped, "replayed", (json_int_t)row->replayed));
+	return json;
+}
+
 static json_t *backlog_json(struct group_home *home)
 {
 	json_t *rows = json_array();
 	size_t count = group_backlog(home);
 
-	for (size_t i = 0; i < count; ++i) {
-		const struct source_partition *row = &home->partitions[i];
-
-		json_array_append_new(
-			rows,
-			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "partition",
-				  (json_int_t)row->partition, "first", (json_int_t)row->first,
-				  "end", (json_int_t)row->end, "committed",
-				  (json_int_t)row->committed, "ready", (json_int_t)row->ready,
-				  "in_flight", (json_int_t)row->in_flight, "retrying",
-				  (json_int_t)row->retrying, "delayed", (json_int_t)row->delayed,
-				  "window_full", row->window_full));
-	}
+	for (size_t i = 0; i < count; ++i)
+		json_array_append_new(rows, partition_json(&home->partitions[i]));
 	return json_pack("{s:o}", "partitions", rows);
 }
 

@@ -214,6 +214,7 @@ static void take_back(struct dispatch *dispatch, const struct settle *settle, st
 		++dispatch->counters.released;
 		dispatch_release(dispatch, settle->partition, flight, request);
 		return;
+	case SETTLE_DEAD: assert(!"a verb of the wire");
 	}
 }
 
@@ -277,11 +278,12 @@ size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *cons
 // ---- dead letters
 
 // Nothing is to be copied any more: it leaves the source.
-static void burial_end(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
+static void burial_end(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		       enum settle_verb verb)
 {
 	void *request = flight->request;
 
-	out_add(dispatch, partition, flight, SETTLE_ACK, 0, request);
+	out_add(dispatch, partition, flight, verb, 0, request);
 	flight_map_remove(&dispatch->partitions[partition].flights, flight);
 	--dispatch->buried;
 	dispatch_out_send(dispatch, request);
@@ -323,7 +325,8 @@ void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery)
 		dispatch->ops->bury(dispatch->ctx, delivery, (enum dispatch_reason)flight->reason,
 				    attempts);
 	else
-		burial_end(dispatch, delivery->partition, flight); // the log has lost it meanwhile
+		burial_end(dispatch, delivery->partition, flight,
+			   SETTLE_ACK); // the log has lost it
 }
 
 void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
@@ -336,6 +339,6 @@ void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t off
 	if (!flight || flight->state != FLIGHT_BURIED)
 		return; // the source was reopened meanwhile: the copy may come twice
 	++dispatch->counters.dead;
-	burial_end(dispatch, partition, flight);
+	burial_end(dispatch, partition, flight, SETTLE_DEAD);
 	dispatch_run(dispatch, now_ns);
 }

@@ -18,15 +18,13 @@
 // The epoch stays, so that no receipt of before can be taken for one of after. The rows of the
 // retry store are still there and counted.
 static int cursor_move(struct store *store, MDB_txn *txn, uint64_t group,
-		       const struct log_cursor *cursor, uint64_t to, uint64_t epoch)
+		       const struct log_cursor *cursor, const struct window *to, uint64_t epoch)
 {
 	struct log_cursor moved = *cursor;
-	struct window window;
 	int r;
 
-	window_init(&window, to);
-	moved.position = to;
-	moved.text = window_encode(&window, epoch, 0);
+	moved.position = to->base;
+	moved.text = window_encode(to, epoch, to->written_ms);
 	r = moved.text ? cursor_put(store, txn, group, &moved) : -ENOMEM;
 	free(moved.text);
 	return r;
@@ -38,12 +36,16 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 {
 	uint64_t group = job->group->object.id, open, retries, epoch,
 		 from = MAX(cursor->position, partition->now.first);
+	struct window moved;
 	int r = standing_open_before(cursor, partition->now.first, to, &open, &epoch);
 
 	if (!r)
 		r = retry_count(store, txn, group, partition->number, to, &retries);
+	window_init(&moved, to);
+	if (!r)
+		r = standing_move(cursor, partition->now.first, open + retries, &moved);
 	if (!r && !job->preview)
-		r = cursor_move(store, txn, group, cursor, to, epoch);
+		r = cursor_move(store, txn, group, cursor, &moved, epoch);
 	if (r)
 		return r;
 	return json_array_append_new(job->moved,

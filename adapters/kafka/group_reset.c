@@ -18,6 +18,7 @@ struct reset {
 	struct retry_item fence_item;
 	struct group_job *group;
 	uint64_t *positions; // UINT64_MAX: it stays
+	uint64_t *skipped;   // in each partition
 	uint64_t epoch;
 	bool has_rows;
 };
@@ -36,6 +37,7 @@ static void reset_end(struct reset *reset, enum code code, const char *text)
 	free(reset->fence_item.value);
 	free(reset->rows.items);
 	free(reset->positions);
+	free(reset->skipped);
 	free(reset);
 }
 
@@ -65,6 +67,7 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 	if (to == UINT64_MAX)
 		return 0;
 	open += rows_before(rows, cursor->partition, to);
+	reset->skipped[cursor->partition] = open;
 	first = MAX(cursor->position, first);
 	return json_array_append_new(group->moved,
 				     standing_moved(cursor->partition, first, to, open));
@@ -120,21 +123,16 @@ static void rows_gone(struct retry_batch *batch, enum code code, const char *tex
 	reset_end(CONTAINER_OF(batch, struct reset, rows), code, text);
 }
 
-// The text of a cursor that stands at `to`, by the group's own clock (source_clock.c).
 static char *moved_text(const struct reset *reset, const struct log_cursor *cursor, uint64_t to)
 {
-	struct window before, window;
-	uint64_t epoch;
-	char *text = NULL;
+	uint64_t first, end;
+	struct window window;
 
-	window_init(&before, cursor->position);
+	kafka_bounds(reset->group->open, cursor->partition, &first, &end);
 	window_init(&window, to);
-	if (window_decode(&before, cursor->text, &epoch) >= 0) {
-		window.shift_ms = before.shift_ms;
-		text = window_encode(&window, reset->epoch, before.written_ms);
-	}
-	window_deinit(&before);
-	return text;
+	if (standing_move(cursor, first, reset->skipped[cursor->partition], &window) < 0)
+		return NULL;
+	return window_encode(&window, reset->epoch, window.written_ms);
 }
 
 static int cursors_move(struct reset *reset)
@@ -258,10 +256,16 @@ static void reset_run(struct adapter *adapter, struct kafka_question *question)
 	if (!kafka_job_read(group, &there))
 		return;
 	reset = calloc(1, sizeof *reset);
-	if (reset)
+	if (reset) {
 		reset->positions = calloc(group->offsets.count, sizeof *reset->positions);
+		reset->skipped = calloc(group->offsets.count, sizeof *reset->skipped);
+	}
 	group->moved = json_array();
-	if (!reset || !reset->positions || !group->moved) {
+	if (!reset || !reset->positions || !reset->skipped || !group->moved) {
+		if (reset) {
+			free(reset->positions);
+			free(reset->skipped);
+		}
 		free(reset);
 		kafka_job_end(group, CODE_OVERLOADED, NULL, NULL);
 		return;

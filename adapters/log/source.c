@@ -15,6 +15,7 @@
 
 #include "adapters/log/source_state.h"
 
+#include "adapters/log/standing.h"
 #include "core/wire/record.h"
 
 #include <errno.h>
@@ -167,7 +168,7 @@ static bool pass_over(struct part *part, const struct log_entry *entry, uint64_t
 		window_release(&part->window, entry->offset, 1);
 		return true; // no memory: it is looked at again as an open position
 	}
-	part->expired += !due_ms;
+	part->window.counts.expired += !due_ms;
 	window_ack(&part->window, entry->offset, 1);
 	commit_dirty(part);
 	return true;
@@ -256,7 +257,7 @@ static void again_entry(struct part *part, const struct log_entry *entry, uint64
 
 	source_record_times(entry, &due_ms, &expiry_ms);
 	if (state == WINDOW_OPEN && now_ms > expiry_ms) {
-		++part->expired;
+		++part->window.counts.expired;
 		window_drop(&part->window, entry->offset);
 		commit_dirty(part);
 	} else if (state == WINDOW_OPEN && due_ms > now_ms && !was_due) {
@@ -271,8 +272,8 @@ static void again_gone(struct part *part, uint64_t offset)
 {
 	if (window_state_at(&part->window, offset) == WINDOW_REJECTED)
 		again_deliver(part, &(struct log_entry){.offset = offset}, NULL, true);
-	else
-		window_drop(&part->window, offset);
+	else if (window_drop(&part->window, offset))
+		++part->window.counts.skipped;
 }
 
 static void again_hand_out(struct part *part, uint64_t now_ms)
@@ -782,13 +783,15 @@ static bool settle_one(struct part *part, const struct settle *settle, uint64_t 
 {
 	bool done = false;
 
-	if (settle->verb == SETTLE_ACK)
+	if (settle->verb == SETTLE_ACK || settle->verb == SETTLE_DEAD)
 		done = window_ack(&part->window, offset, settle->attempt) == WINDOW_OK;
 	else if (settle->verb == SETTLE_NACK || settle->verb == SETTLE_REJECT)
 		done = nack(part, settle, offset, now_ms);
 	else if (settle->verb == SETTLE_RELEASE)
 		done = window_release(&part->window, offset, settle->attempt) == WINDOW_OK;
-	return done || retry_settle(part, settle, offset, now_ms);
+	done = done || retry_settle(part, settle, offset, now_ms);
+	part->window.counts.dead += done && settle->verb == SETTLE_DEAD;
+	return done;
 }
 
 static void settle_entry(struct source *source, struct settle *settle, uint64_t now_ms)
@@ -819,6 +822,30 @@ void log_source_settle(struct source *source, struct settle *settles, size_t cou
 	source_pump_later(source);
 }
 
+static struct source_partition part_backlog(const struct part *part, uint64_t first, uint64_t end)
+{
+	const struct window *window = &part->window;
+	uint64_t next = MAX(window_next(window), first);
+	struct source_partition row = {
+		.first = first,
+		.end = end,
+		.committed = window->base,
+		.ready = (end > next ? end - next : 0) + window->open + part->held_ready,
+		.in_flight = window->flight + part->held_flight,
+		.retrying = window->waiting + window->rejected + part->waiting_retry,
+		.delayed = part->waiting_delay,
+		.dead = window->counts.dead,
+		.expired = window->counts.expired,
+		.skipped = window->counts.skipped + (next - window_next(window)),
+		.replayed = window->counts.replayed,
+		.partition = part->number,
+		.window_full = window_full(window),
+	};
+
+	row.acked = standing_acked(&row);
+	return row;
+}
+
 size_t log_source_backlog(struct source *source, struct source_partition *partitions, size_t room)
 {
 	uint32_t count = MIN((uint32_t)room, source->part_count);
@@ -826,25 +853,11 @@ size_t log_source_backlog(struct source *source, struct source_partition *partit
 	if (source->phase < PHASE_CLAIMING)
 		return 0;
 	for (uint32_t i = 0; i < count; ++i) {
-		struct part *part = &source->parts[i];
-		const struct window *window = &part->window;
-		uint64_t first, end, next;
+		uint64_t first, end;
 
-		if (!part_truncate(part, &first, &end))
+		if (!part_truncate(&source->parts[i], &first, &end))
 			return 0;
-		next = MAX(window_next(window), first);
-		partitions[i] = (struct source_partition){
-			.first = first,
-			.end = end,
-			.committed = window->base,
-			.ready = (end > next ? end - next : 0) + window->open + part->held_ready,
-			.in_flight = window->flight + part->held_flight,
-			.retrying = window->waiting + window->rejected + part->waiting_retry,
-			.delayed = part->waiting_delay,
-			.expired = part->expired,
-			.partition = i,
-			.window_full = window_full(window),
-		};
+		partitions[i] = part_backlog(&source->parts[i], first, end);
 	}
 	return count;
 }

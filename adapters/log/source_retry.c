@@ -117,6 +117,8 @@ static void put_back(struct part *part, struct held *held)
 {
 	if (held->lost && !held->pending) {
 		held_remove(&part->source->held, held);
+		++part->window.counts.skipped;
+		commit_dirty(part);
 		return;
 	}
 	++*waiting_of(part, held->attempts);
@@ -138,6 +140,7 @@ bool retry_settle(struct part *part, const struct settle *settle, uint64_t offse
 	--part->held_flight;
 	switch (settle->verb) {
 	case SETTLE_ACK:
+	case SETTLE_DEAD:
 		held->state = HELD_LEAVING;
 		write_add(part, held, 0, false);
 		break;
@@ -192,6 +195,8 @@ static void write_durable(struct source *source, const struct log_retry *write)
 			return;
 		}
 		held->state = HELD_LEAVING;
+		++part->window.counts.skipped;
+		commit_dirty(part);
 	}
 	// A look that began before may still bring the row as it was.
 	if (source->taking)
@@ -359,7 +364,7 @@ static bool is_to_be_had(struct source *source, struct held *held, uint64_t wall
 		return false;
 	unready(source, held);
 	if (wall_ms > expiry_ms) {
-		++part->expired;
+		++part->window.counts.expired;
 		held->state = HELD_LEAVING;
 		write_add(part, held, 0, false);
 	} else {

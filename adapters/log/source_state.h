@@ -30,7 +30,6 @@ struct part {
 
 	uint64_t waiting_retry, waiting_delay; // in the retry store, not taken out
 	uint32_t held_ready, held_flight;      // taken out of it
-	uint64_t expired;
 };
 
 struct waiter {

@@ -1,4 +1,8 @@
 // What the window in a cursor says, as rows of answers.
+//
+// Every position before the end, and every one that a move back opened again, is in exactly one
+// place: acked, in one of the four parts of the backlog, dead, expired or skipped. Acked is not
+// counted by itself: it is what is left, so that it cannot disagree with the rest.
 
 #include "adapters/log/standing.h"
 
@@ -6,26 +10,73 @@
 
 #include <errno.h>
 
+uint64_t standing_acked(const struct source_partition *row)
+{
+	uint64_t all = row->end + row->replayed, others = row->ready + row->in_flight +
+							  row->retrying + row->delayed + row->dead +
+							  row->expired + row->skipped;
+
+	// A stale owner's commit may have taken the place of one that knew more (Kafka).
+	return all > others ? all - others : 0;
+}
+
+static json_t *row_json(const struct source_partition *row)
+{
+	json_t *json = json_object();
+	const struct {
+		const char *name;
+		uint64_t value;
+	} members[] = {
+		{"partition", row->partition},
+		{"first", row->first},
+		{"end", row->end},
+		{"committed", row->committed},
+		{"ready", row->ready},
+		{"in_flight", row->in_flight},
+		{"retrying", row->retrying},
+		{"delayed", row->delayed},
+		{"acked", row->acked},
+		{"dead", row->dead},
+		{"expired", row->expired},
+		{"skipped", row->skipped},
+		{"replayed", row->replayed},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
+		json_object_set_new(json, members[i].name,
+				    json_integer((json_int_t)members[i].value));
+	json_object_set_new(json, "window_full", json_boolean(row->window_full));
+	return json;
+}
+
 json_t *standing_backlog(const struct log_cursor *cursor, uint64_t first, uint64_t end)
 {
 	uint64_t next, epoch;
 	struct window window;
-	json_t *json;
+	struct source_partition row;
 
 	window_init(&window, cursor->position);
 	if (window_decode(&window, cursor->text, &epoch) < 0)
 		return NULL;
 	window_truncate(&window, first);
-	next = window_next(&window);
-	json = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "partition",
-			 (json_int_t)cursor->partition, "first", (json_int_t)first, "end",
-			 (json_int_t)end, "committed", (json_int_t)window.base, "ready",
-			 (json_int_t)((end > next ? end - next : 0) + window.open), "in_flight",
-			 (json_int_t)0, "retrying", (json_int_t)(window.waiting + cursor->retrying),
-			 "delayed", (json_int_t)cursor->delayed, "window_full",
-			 (int)window_full(&window));
+	next = MAX(window_next(&window), first);
+	row = (struct source_partition){
+		.first = first,
+		.end = end,
+		.committed = window.base,
+		.ready = (end > next ? end - next : 0) + window.open,
+		.retrying = window.waiting + cursor->retrying,
+		.delayed = cursor->delayed,
+		.dead = window.counts.dead,
+		.expired = window.counts.expired,
+		.skipped = window.counts.skipped + (next - window_next(&window)),
+		.replayed = window.counts.replayed,
+		.partition = cursor->partition,
+		.window_full = window_full(&window),
+	};
+	row.acked = standing_acked(&row);
 	window_deinit(&window);
-	return json;
+	return row_json(&row);
 }
 
 int standing_open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
@@ -49,4 +100,25 @@ json_t *standing_moved(uint32_t partition, uint64_t from, uint64_t to, uint64_t 
 	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "partition", (json_int_t)partition, "from",
 			 (json_int_t)from, "to", (json_int_t)to, "skipped", (json_int_t)skipped,
 			 "replayed", (json_int_t)(to < from ? from - to : 0));
+}
+
+int standing_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,
+		  struct window *to)
+{
+	struct window window;
+	uint64_t epoch, done;
+
+	window_init(&window, cursor->position);
+	if (window_decode(&window, cursor->text, &epoch) < 0)
+		return -ENOMEM;
+	window_truncate(&window, first);
+	done = MAX(window_next(&window), first) - window.open - window.waiting - cursor->retrying -
+	       cursor->delayed;
+	to->counts = window.counts;
+	to->counts.skipped += MAX(window_next(&window), first) - window_next(&window) + skipped;
+	to->counts.replayed += done + skipped > to->base ? done + skipped - to->base : 0;
+	to->written_ms = window.written_ms;
+	to->shift_ms = window.shift_ms;
+	window_deinit(&window);
+	return 0;
 }

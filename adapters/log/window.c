@@ -17,7 +17,8 @@
 
 void window_init(struct window *window, uint64_t base)
 {
-	*window = (struct window){.base = base, .open_from = base, .next_due_ms = UINT64_MAX};
+	*window = (struct window){
+		.base = base, .counts.skipped = base, .open_from = base, .next_due_ms = UINT64_MAX};
 }
 
 void window_deinit(struct window *window)
@@ -216,16 +217,17 @@ static int extend(struct window *window, uint64_t offset)
 	return 0;
 }
 
-int window_add(struct window *window, uint64_t offset, bool done)
+int window_add(struct window *window, uint64_t offset, bool hole)
 {
-	uint64_t base = window->base;
+	uint64_t base = window->base, next = window_next(window);
 	int r = extend(window, offset);
 
 	if (r < 0) {
 		window->base = base;
 		return r;
 	}
-	if (done)
+	window->counts.skipped += offset - next + hole;
+	if (hole)
 		base_advance(window);
 	else
 		state_set(window, offset, WINDOW_FLIGHT);
@@ -358,10 +360,12 @@ uint32_t window_take(struct window *window, uint64_t offset)
 	return attempts_of(window, offset) + 1;
 }
 
-void window_drop(struct window *window, uint64_t offset)
+bool window_drop(struct window *window, uint64_t offset)
 {
-	if (window_state_at(window, offset) == WINDOW_OPEN)
-		state_set(window, offset, WINDOW_DONE);
+	if (window_state_at(window, offset) != WINDOW_OPEN)
+		return false;
+	state_set(window, offset, WINDOW_DONE);
+	return true;
 }
 
 void window_truncate(struct window *window, uint64_t first)
@@ -374,11 +378,15 @@ void window_truncate(struct window *window, uint64_t first)
 	for (uint64_t offset = window->base; offset < end; ++offset) {
 		enum window_state state = window_state_at(window, offset);
 
-		if (state == WINDOW_OPEN || state == WINDOW_WAITING)
+		if (state == WINDOW_OPEN || state == WINDOW_WAITING) {
 			state_set(window, offset, WINDOW_DONE);
+			++window->counts.skipped;
+		}
 	}
-	if (window->count == 0 && window->base < first)
+	if (window->count == 0 && window->base < first) {
+		window->counts.skipped += first - window->base;
 		window->base = first;
+	}
 }
 
 void window_leave(struct window *window, uint64_t offset)

@@ -34,8 +34,18 @@ struct window_mark {
 	bool used;
 };
 
+// What became of positions, since the group began. What is acked is what is left: the positions
+// that are done, and were done again after a move back, less those counted here.
+struct window_counts {
+	uint64_t dead;     // its copy is among the dead letters
+	uint64_t expired;  // its time to live was over
+	uint64_t skipped;  // before the start, passed by a reset, or gone from the log; holes too
+	uint64_t replayed; // done, and open again after a move back
+};
+
 struct window {
 	uint64_t base;
+	struct window_counts counts;
 	uint8_t *states; // ring of enum window_state
 	uint32_t head, count, room;
 	uint32_t flight, open, waiting, rejected; // counts; what is left of `count` is done
@@ -69,9 +79,10 @@ static inline bool window_full(const struct window *window)
 	return !window_fits(window, window_next(window));
 }
 
-// The next new position that fits, at or after window_next(); what lies between holds no message.
-// `done`: expired or moved elsewhere; else it is in flight, attempt 1. -ENOMEM: nothing changed.
-int window_add(struct window *window, uint64_t offset, bool done);
+// The next new position that fits, at or after window_next(); what lies between holds no message,
+// and is skipped. `hole`: nor does this one; else it is in flight, attempt 1. -ENOMEM: nothing
+// changed.
+int window_add(struct window *window, uint64_t offset, bool hole);
 
 enum window_state window_state_at(const struct window *window,
 				  uint64_t offset); // DONE: also what is not there
@@ -102,7 +113,7 @@ bool window_first_open(struct window *window, uint32_t span, uint64_t *ret_offse
 bool window_first_rejected(struct window *window, uint64_t *ret_offset, uint64_t *ret_until);
 // Hands out an open or rejected position; returns the number of the attempt, 0: it is neither.
 uint32_t window_take(struct window *window, uint64_t offset);
-void window_drop(struct window *window, uint64_t offset); // done, if open (expired, or gone)
+bool window_drop(struct window *window, uint64_t offset); // done, if open (expired, or gone)
 // Everything below `first` is gone from the log: done, but for what is in flight or rejected.
 void window_truncate(struct window *window, uint64_t first);
 
@@ -111,11 +122,12 @@ void window_leave(struct window *window, uint64_t offset);
 
 // ---- commit metadata: ASCII with magic, version and CRC (window_text.c)
 
-// Writes the epoch, the time, the shift and what is known above `base`; returns malloc'ed text of
-// at most WINDOW_TEXT.
+// Writes the epoch, the time, the shift, the counts and what is known above `base`; returns
+// malloc'ed text of at most WINDOW_TEXT.
 char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms);
 // Restores a fresh window whose base is set. Positive WINDOW_E_FOREIGN: not ours, damaged, or of
-// another position; the window is empty above base then. "" is fine.
+// another position; the window is empty above base then. "" is fine. What neither tells of counts
+// as skipped.
 enum { WINDOW_E_FOREIGN = 1 };
 int window_decode(struct window *window, const char *text, uint64_t *ret_epoch);
 

@@ -4,6 +4,7 @@
 //   u32     CRC-32C of what follows
 //   varint  epoch
 //   varint  base: the committed position that this belongs to
+//   varint  four: what became of positions (struct window_counts), in its order
 //   varint  time of the commit by the group's steady clock, milliseconds
 //   varint  what the wall clock showed more than that, milliseconds, in zigzag form
 //   u16     size of the map in bytes, then the map: bit n is set when position base + n is done.
@@ -27,12 +28,15 @@
 
 #include <errno.h>
 
-#define MAGIC      "mqw2"
-#define MAGIC_SIZE 4u
-#define VARINT_MAX 10u
+#define MAGIC       "mqw2"
+#define MAGIC_SIZE  4u
+#define NUMBER_BITS 63 // of epoch and base
+#define COUNT_BITS  49 // of times and counts: enough for 17,000 years
+#define NUMBERS     2u
+#define COUNTS      6u
 #define BYTES_MAX                                                                                  \
-	(4 + 4 * VARINT_MAX + 2 + WINDOW_POSITIONS / 8 + 2 + WINDOW_MARKS * 4 +                    \
-	 WINDOW_POSITIONS / 128 + 3)
+	(4 + NUMBERS * NUMBER_BITS / 7 + COUNTS * COUNT_BITS / 7 + 2 + WINDOW_POSITIONS / 8 + 2 +  \
+	 WINDOW_MARKS * 4 + WINDOW_POSITIONS / 128 + 3)
 #define DUE_MAX 65535u
 
 _Static_assert(MAGIC_SIZE + BYTES_MAX / 4 * 5 <= WINDOW_TEXT, "a full window must fit");
@@ -49,6 +53,26 @@ static uint8_t *varint_put(uint8_t *at, uint64_t number)
 		*at++ = (uint8_t)(number | 128);
 	*at++ = (uint8_t)number;
 	return at;
+}
+
+// No more than its room.
+static uint8_t *bits_put(uint8_t *at, uint64_t number, unsigned bits)
+{
+	return varint_put(at, MIN(number, (1ull << bits) - 1));
+}
+
+static uint8_t *head_put(uint8_t *at, const struct window *window, uint64_t epoch, uint64_t now_ms)
+{
+	uint64_t shift = (uint64_t)window->shift_ms << 1 ^ (uint64_t)(window->shift_ms >> 63);
+
+	at = bits_put(at, epoch, NUMBER_BITS);
+	at = bits_put(at, window->base, NUMBER_BITS);
+	at = bits_put(at, window->counts.dead, COUNT_BITS);
+	at = bits_put(at, window->counts.expired, COUNT_BITS);
+	at = bits_put(at, window->counts.skipped, COUNT_BITS);
+	at = bits_put(at, window->counts.replayed, COUNT_BITS);
+	at = bits_put(at, now_ms, COUNT_BITS);
+	return bits_put(at, shift, COUNT_BITS);
 }
 
 static uint8_t *map_put(uint8_t *at, const struct window *window)
@@ -108,10 +132,7 @@ char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms
 	size_t size;
 	char *text, *out;
 
-	at = varint_put(at, epoch);
-	at = varint_put(at, window->base);
-	at = varint_put(at, now_ms);
-	at = varint_put(at, (uint64_t)window->shift_ms << 1 ^ (uint64_t)(window->shift_ms >> 63));
+	at = head_put(at, window, epoch, now_ms);
 	at = map_put(at, window);
 	at = marks_put(at, window, now_ms);
 	while ((at - bytes) % 4)
@@ -263,6 +284,22 @@ static int marks_restore(struct window *window, struct reader *reader, uint64_t 
 	return reader->failed || count > WINDOW_MARKS ? WINDOW_E_FOREIGN : 0;
 }
 
+static void counts_take(struct window *window, struct reader *reader)
+{
+	window->counts.dead = varint_take(reader);
+	window->counts.expired = varint_take(reader);
+	window->counts.skipped = varint_take(reader);
+	window->counts.replayed = varint_take(reader);
+}
+
+static bool counts_fit(const struct window_counts *counts)
+{
+	const uint64_t most = 1ull << COUNT_BITS;
+
+	return counts->dead < most && counts->expired < most && counts->skipped < most &&
+	       counts->replayed < most;
+}
+
 static bool times_take(struct window *window, struct reader *reader)
 {
 	uint64_t shift;
@@ -271,9 +308,10 @@ static bool times_take(struct window *window, struct reader *reader)
 	window->written_ms = varint_take(reader);
 	shift = varint_take(reader);
 	window->shift_ms = (int64_t)(shift >> 1 ^ (0 - (shift & 1)));
-	return !reader->failed && window->written_ms <= INT64_MAX &&
-	       !__builtin_add_overflow((int64_t)window->written_ms, window->shift_ms, &wall_ms) &&
-	       wall_ms >= 0;
+	if (reader->failed || window->written_ms >> COUNT_BITS || shift >> COUNT_BITS)
+		return false;
+	wall_ms = (int64_t)window->written_ms + window->shift_ms;
+	return wall_ms >= 0;
 }
 
 static int restore(struct window *window, struct reader *reader, uint64_t *ret_epoch)
@@ -281,7 +319,8 @@ static int restore(struct window *window, struct reader *reader, uint64_t *ret_e
 	uint64_t epoch = varint_take(reader), base = varint_take(reader);
 	int r = WINDOW_E_FOREIGN;
 
-	if (times_take(window, reader) && base == window->base)
+	counts_take(window, reader);
+	if (times_take(window, reader) && counts_fit(&window->counts) && base == window->base)
 		r = map_restore(window, reader);
 	if (!r)
 		r = marks_restore(window, reader, window->written_ms);

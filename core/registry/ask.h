@@ -24,7 +24,7 @@
 	ROW(KICK, "{session} or {access_key} or {tenant}", "{kicked}")                             \
 	ROW(BACKLOG, "{group}",                                                                    \
 	    "{partitions:[{partition, first, end, committed, ready, in_flight, retrying, "         \
-	    "delayed, window_full}], dead, at_most}")                                              \
+	    "delayed, acked, dead, expired, skipped, replayed, window_full}], dead, at_most}")     \
 	ROW(PROBE, "{cluster}",                                                                    \
 	    "{reachable, version, nodes, durability, durability_reason, capabilities:{…}, "        \
 	    "latency_us}")                                                                         \

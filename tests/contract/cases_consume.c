@@ -234,6 +234,7 @@ void what_has_expired_is_dropped_and_counted(struct bench *bench)
 	expect_quiet(reader);
 	reader_backlog(reader, &row, 1);
 	CHECK_EQ(row.expired, 2);
+	CHECK_EQ(row.acked + row.dead + row.skipped, 0);
 	CHECK_EQ(row.in_flight, 2);
 	CHECK_EQ(row.ready + row.retrying + row.delayed, 0);
 	reader_drop(got, 3);
@@ -266,6 +267,8 @@ static void ledger_check(struct reader *reader, const struct ledger *ledger)
 	CHECK_EQ(row.ready + row.in_flight + row.retrying + row.delayed,
 		 ledger->sent - ledger->acked);
 	CHECK_EQ(row.end, ledger->sent);
+	CHECK_EQ(row.acked, ledger->acked);
+	CHECK_EQ(row.dead + row.expired + row.skipped + row.replayed, 0);
 }
 
 static void ledger_step(struct bench *bench, const struct topic *topic, struct reader *reader,

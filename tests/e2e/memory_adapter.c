@@ -476,7 +476,8 @@ static void settle_one(struct source *source, const struct settle *settle, uint6
 
 	assert(position->place == OUT && position->attempt == settle->attempt);
 	switch (settle->verb) {
-	case SETTLE_ACK: position->place = ACKED; return;
+	case SETTLE_ACK:
+	case SETTLE_DEAD: position->place = ACKED; return;
 	case SETTLE_NACK:
 	case SETTLE_REJECT: ++position->attempt; break;
 	default: break;

@@ -245,7 +245,7 @@ static void on_settle(void *ctx, struct settle *settles, size_t count, void *req
 				message->released = true; // it waited in the engine
 				continue;
 			}
-			SIM_MUST(settles[i].verb == SETTLE_ACK && message->burying);
+			SIM_MUST(settles[i].verb == SETTLE_DEAD && message->burying);
 			message->burying = false;
 			message->done = true;
 		}

@@ -378,7 +378,7 @@ static void step_restart(void)
 
 static void start(void)
 {
-	static const uint64_t bases[] = {0, 1000, UINT32_MAX - 100ull, UINT64_MAX / 2};
+	static const uint64_t bases[] = {0, 1000, UINT32_MAX - 100ull, UINT64_MAX / 4};
 
 	memset(&m, 0, sizeof m);
 	m.next = bases[sim_below(ARRAY_SIZE(bases))];

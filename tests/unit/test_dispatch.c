@@ -166,7 +166,9 @@ static void source_settle(const struct settle *settle, uint64_t offset)
 
 	SAY(settle->epoch == m.epoch && settle->attempt == message->attempt);
 	if (message->place == OUT) {
-		SAY(message->burying ? settle->verb == SETTLE_ACK : settle->verb == SETTLE_RELEASE);
+		// ACK: there was nothing left to be copied.
+		SAY(message->burying ? settle->verb == SETTLE_DEAD || settle->verb == SETTLE_ACK
+				     : settle->verb == SETTLE_RELEASE);
 	} else {
 		SAY(message->place == HELD);
 		// Without the consumer's word only a timeout or its leaving takes a message back:
@@ -182,6 +184,7 @@ static void source_settle(const struct settle *settle, uint64_t offset)
 	}
 	switch (settle->verb) {
 	case SETTLE_ACK:
+	case SETTLE_DEAD:
 		message->place = DONE;
 		message->suspect = false;
 		if (message->burying)

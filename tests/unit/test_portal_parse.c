@@ -348,8 +348,6 @@ static void test_series_lives(void)
 	series_restart(&series);
 	take(&series, 4, 10, 0);
 	CHECK_EQ(series_total(&series, SERIES_STORED), 520);
-	CHECK_EQ(series_total_at(&series, SERIES_STORED, 5), 520);
-	CHECK_EQ(series_total_at(&series, SERIES_STORED, 12), 522);
 	CHECK(series.dirty);
 	saved = series_save(&series);
 	series_load(&again, saved);

@@ -138,7 +138,7 @@ static void truncation_passes_what_is_gone(void)
 
 // ---- commit metadata
 
-static const char golden[] = "mqw2:IJ+KcfLO:^3sTzf-RjOH5}tT1bEP>1onA4";
+static const char golden[] = "mqw21.#*<cfLNl0o:T/Fy6OYYFfx!0epKP1oTC[0r-x5";
 
 static void golden_window(struct window *window)
 {
@@ -206,13 +206,15 @@ static void damaged_text_is_foreign(void)
 	window_deinit(&window);
 }
 
+#define TIME_MOST ((1ull << 49) - 1) // of all numbers that it holds
+
 static void the_fullest_window_fits(void)
 {
 	struct window window, back;
 	uint64_t epoch;
 	char *text;
 
-	window_init(&window, UINT64_MAX / 2);
+	window_init(&window, UINT64_MAX / 4);
 	add(&window, window.base, window.base + WINDOW_POSITIONS);
 	for (uint64_t i = 1; i < WINDOW_POSITIONS; ++i) {
 		uint64_t offset = window.base + i;
@@ -222,20 +224,24 @@ static void the_fullest_window_fits(void)
 				CHECK_EQ(window_nack(&window, offset, attempt, 0), WINDOW_OK);
 				CHECK_EQ(window_take(&window, offset), attempt + 1);
 			}
-			CHECK_EQ(window_nack(&window, offset, WINDOW_ATTEMPTS, UINT64_MAX / 4),
+			CHECK_EQ(window_nack(&window, offset, WINDOW_ATTEMPTS, TIME_MOST),
 				 WINDOW_OK);
 		} else if (i % 2) {
 			ack(&window, offset, 1);
 		}
 	}
 	ack(&window, window.base + WINDOW_POSITIONS - 2, 1);
+	window.shift_ms = INT64_MAX / (1 << 16) - 1;
+	window.counts = (struct window_counts){TIME_MOST, TIME_MOST, TIME_MOST, TIME_MOST};
 	CHECK_EQ(window.mark_count, WINDOW_MARKS);
-	text = window_encode(&window, UINT64_MAX, UINT64_MAX / 4 - 10);
+	text = window_encode(&window, UINT64_MAX / 2, TIME_MOST - 10);
 	CHECK(strlen(text) <= WINDOW_TEXT);
 	for (const char *at = text; *at; ++at)
 		CHECK(*at > ' ' && *at < 127);
 	window_init(&back, window.base);
 	CHECK_EQ(window_decode(&back, text, &epoch), 0);
+	CHECK(memcmp(&back.counts, &window.counts, sizeof back.counts) == 0);
+	CHECK_EQ(back.shift_ms, window.shift_ms);
 	CHECK_EQ(back.waiting, WINDOW_MARKS);
 	CHECK_EQ(back.open + back.waiting, window.flight + window.open + window.waiting);
 	window_deinit(&window);

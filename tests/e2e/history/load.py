@@ -9,6 +9,7 @@ import time
 
 from daemon import wait_for
 from history import checker
+from history.balance import Balance
 from rest import BUILD
 
 CLIENT = os.path.join(BUILD, "tests", "e2e", "history", "history_client")
@@ -72,6 +73,7 @@ class Load:
         self.producers, self.consumers = [], []
         self.sizes = {}  # of the histories when the last fault began
         self.numbers = 0
+        self.balance = None
         self.topics = topics or EMBEDDED
         self.visibility_ms = visibility_ms
         if cluster:
@@ -86,6 +88,7 @@ class Load:
         """The same world and what was sent to it so far, on another daemon that has a copy of the data; with consumers of its own."""
         other = copy.copy(self)
         other.daemon, other.folder, other.consumers, other.faults = daemon, str(folder), [], []
+        other.balance = None
         other.environment = {**self.environment, "MQPAAS_ADDRESS": daemon.addresses["clients"][0]}
         return other
 
@@ -136,6 +139,7 @@ class Load:
         self.consume(f"{second}-shared", "--mixed")
         self.consume(f"{first}-dead")
         self.consume(f"{second}-dead", "--push")
+        self.balance = Balance(self.daemon, self.groups)
         self.progress()
         return self
 
@@ -275,7 +279,17 @@ class Load:
         self.daemon.kill()
         self.daemon.start()
         assert not any(self.backlogs().values()), self.backlogs()
+        self.at_rest()
         return self.judge()
+
+    def at_rest(self):
+        """Nothing is left; what is dead has a copy, and what was acknowledged to its sender is there."""
+        sent, dead = self.backlogs("sent"), self.backlogs("dead")
+        for group in self.groups:
+            assert not group.topic or dead[group.name] <= sent.get(f"{group.topic}-dead", 0), (group.name, dead, sent)
+        if self.balance:
+            self.balance.end()
+            assert self.balance.samples, "nobody has looked"
 
     def judge(self):
         histories = [checker.read(one.path) for one in self.producers + self.consumers]
@@ -284,6 +298,8 @@ class Load:
         return report
 
     def end(self):
+        if self.balance:
+            self.balance.stopping.set()
         for one in self.producers + self.consumers:
             if one.process.poll() is None:
                 one.kill()
