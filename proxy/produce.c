@@ -15,6 +15,7 @@
 #include "core/wire/record.h"
 #include "proxy/proxy_state.h"
 #include "proxy/topic.h"
+#include "proxy/turn.h"
 
 #include <errno.h>
 
@@ -419,7 +420,7 @@ static uint64_t next_wait_ns(const struct produce *produce, uint64_t now_ns,
 static void refuse_rest(struct produce *produce, enum code code, uint64_t retry_ns)
 {
 	produce->rest_code = code;
-	produce->rest_retry_ms = (uint32_t)MIN((retry_ns + MS_NS - 1) / MS_NS, UINT32_MAX);
+	produce->rest_retry_ms = wait_ms_of(retry_ns);
 }
 
 // `stream` NULL: of any.
@@ -509,6 +510,23 @@ void produce_waiting_over(struct loop_timer *timer)
 	}
 }
 
+// Mode `reject`: what does not fit gets a turn of its own. Messages that are sent later never pass
+// before: what was promised is the stream's alone.
+static void submit_in_turn(struct produce *produce, uint64_t now_ns)
+{
+	struct part *part = &produce->part;
+	struct topic_stream *stream = produce->in;
+	uint32_t count = produce->valid;
+	size_t passed = turn_charge(stream, produce->records, count, produce->left_bytes, now_ns,
+				    &part->charge);
+	uint64_t wait_ns = turn_tell(stream, count, count - passed, now_ns);
+
+	if (passed < count)
+		refuse_rest(produce, CODE_THROTTLED, MAX(wait_ns, WAIT_STEP_NS));
+	if (passed)
+		submit_part(produce, part, (uint32_t)passed);
+}
+
 static void charge_and_submit(struct produce *produce)
 {
 	const struct tenant *model = produce->tenant->model;
@@ -516,6 +534,11 @@ static void charge_and_submit(struct produce *produce)
 	struct quota_answer why;
 	bool queue = !list_empty(&produce->conn->waiting); // batches never overtake each other
 
+	if (!queue && model->limits.over == QUOTA_OVER_REJECT) {
+		submit_in_turn(produce, now_ns);
+		return;
+	}
+	turn_tell(produce->in, produce->valid, 0, now_ns);
 	if (!queue && submit_some(produce, now_ns))
 		return;
 	if (model->limits.over == QUOTA_OVER_WAIT && model->limits.wait_ms)
@@ -697,6 +720,7 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 	if (stream)
 		++stream->unanswered;
 	count_taken(produce, payload);
+	++produce->open_parts; // it lasts, should what is sent meanwhile close the connection
 	if (!stream)
 		refuse_rest(produce, closed_code(named), 0);
 	else if (conn->state == CONN_LEAVING)
@@ -706,6 +730,7 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 		refuse_rest(produce, CODE_OVERLOADED, OVERLOAD_NS);
 	else if (produce->valid)
 		charge_and_submit(produce);
+	--produce->open_parts;
 	finish_if_done(produce);
 }
 

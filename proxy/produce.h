@@ -13,6 +13,12 @@ void produce_refuse_waiting(struct topic_stream *stream);
 // The connection closes: what is on its way is finished without an answer.
 void produce_detach_all(struct conn *conn);
 
+// For the wire: rounded up.
+static inline uint32_t wait_ms_of(uint64_t wait_ns)
+{
+	return (uint32_t)MIN(wait_ns / MS_NS + (wait_ns % MS_NS != 0), UINT32_MAX);
+}
+
 void produce_window_start(struct conn *conn);
 void produce_window_raise(struct conn *conn);   // the tenant may send larger messages than before
 void produce_window_release(struct conn *conn); // back to the base window

@@ -16,6 +16,7 @@
 #include "proxy/proxy_state.h"
 #include "proxy/subscription.h"
 #include "proxy/topic.h"
+#include "proxy/turn.h"
 
 #include <errno.h>
 
@@ -51,6 +52,7 @@ static struct subscription *as_subscription(struct stream *stream)
 static void let_go_of_topic(struct topic_stream *stream)
 {
 	list_unlink(&stream->in_topic);
+	turn_leave(stream);
 	stream->topic = topic_use_unref(stream->topic);
 }
 
@@ -230,8 +232,12 @@ void stream_limits_changed(struct conn *conn)
 	while ((node = map_next(&conn->streams, &cursor, &next))) {
 		struct topic_stream *stream = as_topic(CONTAINER_OF(node, struct stream, node));
 
-		if (stream && stream->topic)
-			stream_limit_changed(stream);
+		if (!stream || !stream->topic)
+			continue;
+		stream_limit_changed(stream);
+		turn_changed(stream);
+		if (!conn_is_open(conn))
+			return;
 	}
 }
 
@@ -242,6 +248,7 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 	enum code code = route_topic(conn, name, &use, &text);
 	struct topic_stream *stream = code == CODE_OK ? calloc(1, sizeof *stream) : NULL;
 	struct field_writer fields;
+	uint64_t messages, wait_ns;
 	uint8_t room[128];
 
 	if (code == CODE_OK &&
@@ -255,6 +262,7 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 		return;
 	}
 	stream->topic = use;
+	turn_join(stream);
 	stream_limit_changed(stream);
 	list_push_back(&use->streams, &stream->in_topic);
 	field_writer_init(&fields, room, sizeof room);
@@ -262,6 +270,10 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 	field_put_int(&fields, FIELD_DURABILITY, topic_use_durability(use));
 	field_put_int(&fields, FIELD_NATIVE, use->model->native);
 	field_put_int(&fields, FIELD_MAX_MESSAGE, stream->max_record);
+	if (turn_open(stream, &messages, &wait_ns)) {
+		field_put_int(&fields, FIELD_REMAINING, messages);
+		field_put_int(&fields, FIELD_RETRY_AFTER_MS, wait_ms_of(wait_ns));
+	}
 	conn_send(conn, FRAME_TOPIC_OPENED, id, room, (uint32_t)fields.size);
 }
 

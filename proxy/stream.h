@@ -2,6 +2,7 @@
 #pragma once
 
 #include "proxy/conn.h"
+#include "proxy/sender_turn.h"
 
 struct topic_use;
 
@@ -29,6 +30,7 @@ struct topic_stream {
 	struct list in_topic;    // member of topic->streams
 	struct topic_use *topic; // NULL: not open any more
 	uint32_t unanswered;     // batches that the client has sent on it
+	struct sender_turn turn_of;
 	uint32_t max_record;
 	uint32_t turn; // partition of the next batch's records that have no key
 };

@@ -5,6 +5,7 @@
 #include "proxy/conn.h"
 #include "proxy/produce.h"
 #include "proxy/proxy_state.h"
+#include "proxy/turn.h"
 
 static struct tenant_view *tenant_new(struct worker *worker, const struct tenant *model)
 {
@@ -24,6 +25,8 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 	list_init(&tenant->memory_waiting);
 	loop_timer_init(&tenant->waiting_timer, worker->loop, produce_waiting_over);
 	loop_timer_init(&tenant->memory_timer, worker->loop, memory_on_waiting);
+	list_init(&tenant->turns);
+	loop_timer_init(&tenant->turns_timer, worker->loop, turns_expire);
 	if (map_put(&worker->tenants, &tenant->node) < 0) {
 		free(tenant);
 		return NULL;
@@ -85,7 +88,7 @@ static void limits_changed(struct tenant_view *tenant)
 		struct conn *conn = LIST_ENTRY(pos, struct conn, in_tenant);
 
 		stream_limits_changed(conn);
-		if (conn->state >= CONN_READY)
+		if (conn_is_open(conn) && conn->state >= CONN_READY)
 			produce_window_raise(conn);
 	}
 }
@@ -120,6 +123,7 @@ void tenants_deinit(struct worker *worker)
 		assert(list_empty(&tenant->conns));
 		loop_timer_cancel(&tenant->waiting_timer);
 		loop_timer_cancel(&tenant->memory_timer);
+		loop_timer_cancel(&tenant->turns_timer);
 		model_unref(tenant->model);
 		free(tenant);
 	}

@@ -40,6 +40,8 @@ struct tenant_view {
 	struct budget_share *memory; // of all workers
 	struct list memory_waiting;  // connections that are not read until there is memory
 	struct loop_timer memory_timer;
+	struct list turns; // of struct sender_turn: what its streams were promised
+	struct loop_timer turns_timer;
 };
 
 struct tenant_view *tenant_get(struct worker *worker,

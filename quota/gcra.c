@@ -101,6 +101,47 @@ bool gcra_take_all(struct gcra *gcra, uint64_t wanted, bool oversize, uint64_t n
 	return true;
 }
 
+static uint64_t passes_ns(uint64_t tat, uint64_t burst, uint64_t now_ns)
+{
+	uint64_t at_ns = tat > burst ? (tat - burst + TICKS_PER_NS - 1) / TICKS_PER_NS : 0;
+
+	return MAX(at_ns, now_ns);
+}
+
+uint64_t gcra_reserve(struct gcra *gcra, uint64_t wanted, uint64_t now_ns, uint64_t *ret_start_ns)
+{
+	uint64_t rate = rate_get(gcra), now = now_ns * TICKS_PER_NS,
+		 tat = __atomic_load_n(&gcra->tat, __ATOMIC_RELAXED), cost, burst;
+
+	*ret_start_ns = now_ns;
+	if (rate == GCRA_UNLIMITED || wanted == 0)
+		return now_ns;
+	if (rate == 0)
+		return UINT64_MAX;
+	burst = burst_of(rate);
+	cost = cost_of(wanted, rate);
+	while (!tat_advance(gcra, &tat, now, cost))
+		;
+	tat = MAX(tat, now);
+	*ret_start_ns = passes_ns(tat, burst, now_ns);
+	return passes_ns(tat + cost, burst, now_ns);
+}
+
+bool gcra_is_due(const struct gcra *gcra, uint64_t now_ns)
+{
+	uint64_t rate = rate_get(gcra), tat = __atomic_load_n(&gcra->tat, __ATOMIC_RELAXED);
+
+	return rate == GCRA_UNLIMITED ||
+	       (rate > 0 && tat <= now_ns * TICKS_PER_NS + burst_of(rate));
+}
+
+uint64_t gcra_burst(const struct gcra *gcra)
+{
+	uint64_t rate = rate_get(gcra);
+
+	return rate == GCRA_UNLIMITED || rate == 0 ? rate : units_of(burst_of(rate), rate);
+}
+
 void gcra_give_back(struct gcra *gcra, uint64_t units)
 {
 	uint64_t rate = rate_get(gcra), tat = __atomic_load_n(&gcra->tat, __ATOMIC_RELAXED), cost;

@@ -28,6 +28,12 @@ uint64_t gcra_take(struct gcra *gcra, uint64_t wanted, uint64_t now_ns);
 bool gcra_take_all(struct gcra *gcra, uint64_t wanted, bool oversize, uint64_t now_ns);
 void gcra_give_back(struct gcra *gcra, uint64_t units);
 
+// Takes `wanted` units ahead of time, behind everything taken so far. Returns when the last of them
+// would pass; *ret_start_ns: from when on they come one by one. UINT64_MAX: never, nothing taken.
+uint64_t gcra_reserve(struct gcra *gcra, uint64_t wanted, uint64_t now_ns, uint64_t *ret_start_ns);
+bool gcra_is_due(const struct gcra *gcra, uint64_t now_ns); // all that was taken would pass now
+uint64_t gcra_burst(const struct gcra *gcra);               // units; GCRA_UNLIMITED
+
 uint64_t gcra_remaining(const struct gcra *gcra, uint64_t now_ns); // units that would pass now
 uint64_t gcra_wait_ns(const struct gcra *gcra, uint64_t wanted,
 		      uint64_t now_ns); // until `wanted` (at most a burst) would pass

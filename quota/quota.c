@@ -34,7 +34,7 @@ void quota_ledger_set(struct quota_ledger *ledger, const struct tenant_limits *l
 
 void quota_ledger_deinit(struct quota_ledger *ledger)
 {
-	assert(ledger->open_charges == 0);
+	assert(ledger->open_charges == 0 && ledger->turns == 0 && ledger->senders == 0);
 	for (unsigned i = 0; i < QUOTA_COUNTS; ++i)
 		assert(ledger->used[i] == 0);
 }
@@ -117,6 +117,165 @@ void quota_charge_close(struct quota_charge *charge)
 	if (charge->ledger)
 		__atomic_sub_fetch(&charge->ledger->open_charges, 1, __ATOMIC_RELAXED);
 	*charge = (struct quota_charge){0};
+}
+
+// ---- turns
+
+bool quota_turn_contended(const struct quota_ledger *ledger)
+{
+	return __atomic_load_n(&ledger->turns, __ATOMIC_RELAXED) > 0;
+}
+
+uint64_t quota_turn_wait_ns(const struct quota_ledger *ledger, uint64_t messages, uint64_t size,
+			    uint64_t now_ns)
+{
+	uint64_t one = gcra_wait_ns(&ledger->messages[QUOTA_PRODUCE], messages, now_ns);
+
+	return MAX(one, gcra_wait_ns(&ledger->bytes[QUOTA_PRODUCE], messages * size, now_ns));
+}
+
+bool quota_produce_limited(const struct quota_ledger *ledger)
+{
+	return gcra_burst(&ledger->messages[QUOTA_PRODUCE]) != GCRA_UNLIMITED ||
+	       gcra_burst(&ledger->bytes[QUOTA_PRODUCE]) != GCRA_UNLIMITED;
+}
+
+void quota_sender_joins(struct quota_ledger *ledger)
+{
+	__atomic_add_fetch(&ledger->senders, 1, __ATOMIC_RELAXED);
+}
+
+void quota_sender_leaves(struct quota_ledger *ledger)
+{
+	__atomic_sub_fetch(&ledger->senders, 1, __ATOMIC_RELAXED);
+}
+
+uint64_t quota_turn_share(const struct quota_ledger *ledger, uint64_t size, bool first)
+{
+	uint64_t turns = __atomic_load_n(&ledger->turns, __ATOMIC_RELAXED) + 1;
+	uint64_t senders = __atomic_load_n(&ledger->senders, __ATOMIC_RELAXED);
+	uint64_t among = first ? MAX(turns, senders) : turns;
+	uint64_t messages = gcra_burst(&ledger->messages[QUOTA_PRODUCE]);
+	uint64_t bytes = gcra_burst(&ledger->bytes[QUOTA_PRODUCE]);
+	uint64_t share = MIN(messages / among, bytes / among / MAX(size, 1));
+
+	return MAX(share, 1);
+}
+
+bool quota_turn_promise(struct quota_ledger *ledger, uint64_t messages, uint64_t size,
+			uint64_t now_ns, struct quota_turn *ret)
+{
+	uint64_t start_ns, at_ns, bytes_start_ns, bytes_at_ns;
+
+	assert(messages > 0 && ret->ledger == NULL);
+	at_ns = gcra_reserve(&ledger->messages[QUOTA_PRODUCE], messages, now_ns, &start_ns);
+	if (at_ns == UINT64_MAX)
+		return false;
+	bytes_at_ns = gcra_reserve(&ledger->bytes[QUOTA_PRODUCE], messages * size, now_ns,
+				   &bytes_start_ns);
+	if (bytes_at_ns == UINT64_MAX) {
+		gcra_give_back(&ledger->messages[QUOTA_PRODUCE], messages);
+		return false;
+	}
+	__atomic_add_fetch(&ledger->turns, 1, __ATOMIC_RELAXED);
+	*ret = (struct quota_turn){.ledger = ledger,
+				   .start_ns = MAX(start_ns, bytes_start_ns),
+				   .at_ns = MAX(at_ns, bytes_at_ns),
+				   .promised = messages,
+				   .messages = messages,
+				   .bytes = messages * size};
+	return true;
+}
+
+void quota_turn_end(struct quota_turn *turn)
+{
+	struct quota_ledger *ledger = turn->ledger;
+
+	if (!ledger)
+		return;
+	gcra_give_back(&ledger->messages[QUOTA_PRODUCE], turn->messages);
+	gcra_give_back(&ledger->bytes[QUOTA_PRODUCE], turn->bytes);
+	__atomic_sub_fetch(&ledger->turns, 1, __ATOMIC_RELAXED);
+	*turn = (struct quota_turn){0};
+}
+
+// Messages of the promise whose time has come and that are not used. It comes early when others
+// have given back what stood before.
+static uint64_t turn_due(const struct quota_turn *turn, uint64_t now_ns)
+{
+	uint64_t used = turn->promised - turn->messages, due = turn->promised;
+
+	if (now_ns < turn->at_ns && !(gcra_is_due(&turn->ledger->messages[QUOTA_PRODUCE], now_ns) &&
+				      gcra_is_due(&turn->ledger->bytes[QUOTA_PRODUCE], now_ns))) {
+		uint64_t all_ns = turn->at_ns - turn->start_ns;
+		uint64_t come_ns = now_ns > turn->start_ns ? now_ns - turn->start_ns : 0;
+
+		due = (uint64_t)((double)turn->promised * (double)come_ns / (double)all_ns);
+	}
+	return due > used ? due - used : 0;
+}
+
+// The sizes were not known when it was promised. One message that is too large for it passes, is
+// owed and ends the promise.
+static size_t turn_take(struct quota_turn *turn, const uint32_t *sizes, size_t stride, size_t count,
+			uint64_t now_ns, struct quota_charge *charge)
+{
+	size_t most = (size_t)MIN(count, turn_due(turn, now_ns)), taken = 0;
+	uint64_t bytes = 0, size, start_ns;
+
+	for (; taken < most; ++taken, bytes += size) {
+		size = *(const uint32_t *)(const void *)((const char *)sizes + taken * stride);
+		if (bytes + size <= turn->bytes)
+			continue;
+		if (taken > 0)
+			break;
+		gcra_reserve(&turn->ledger->bytes[QUOTA_PRODUCE], size - turn->bytes, now_ns,
+			     &start_ns);
+		turn->bytes = size;
+		gcra_give_back(&turn->ledger->messages[QUOTA_PRODUCE], turn->messages - 1);
+		turn->messages = most = 1;
+	}
+	if (taken == 0)
+		return 0;
+	turn->messages -= taken;
+	turn->bytes -= bytes;
+	__atomic_add_fetch(&turn->ledger->open_charges, 1, __ATOMIC_RELAXED);
+	*charge = (struct quota_charge){.ledger = turn->ledger,
+					.messages = taken,
+					.bytes = bytes,
+					.direction = QUOTA_PRODUCE};
+	return taken;
+}
+
+static void charge_join(struct quota_charge *charge, struct quota_charge *more)
+{
+	if (!charge->ledger) {
+		*charge = *more;
+		return;
+	}
+	charge->messages += more->messages;
+	charge->bytes += more->bytes;
+	quota_charge_close(more);
+}
+
+size_t quota_turn_charge(struct quota_ledger *ledger, struct quota_turn *turn,
+			 const uint32_t *sizes, size_t stride, size_t count, uint64_t total,
+			 uint64_t now_ns, struct quota_charge *charge)
+{
+	struct quota_charge free_charge;
+	size_t passed = 0;
+
+	*charge = (struct quota_charge){0};
+	if (turn->ledger)
+		passed = turn_take(turn, sizes, stride, count, now_ns, charge);
+	if (turn->ledger && turn->messages == 0)
+		quota_turn_end(turn);
+	total -= charge->bytes;
+	sizes = (const uint32_t *)(const void *)((const char *)sizes + passed * stride);
+	passed += quota_charge_batch(ledger, QUOTA_PRODUCE, sizes, stride, count - passed, total,
+				     now_ns, &free_charge);
+	charge_join(charge, &free_charge);
+	return passed;
 }
 
 void quota_explain(const struct quota_ledger *ledger, enum quota_direction direction, uint64_t size,

@@ -19,6 +19,8 @@ struct quota_ledger {
 	uint64_t used[QUOTA_COUNTS];  // atomic
 	uint64_t limit[QUOTA_COUNTS]; // atomic
 	uint64_t open_charges;        // atomic
+	uint64_t turns;               // atomic; of senders, see struct quota_turn
+	uint64_t senders;             // atomic; who may send, whether or not they do
 };
 
 void quota_ledger_init(struct quota_ledger *ledger, const struct tenant_limits *limits,
@@ -44,6 +46,35 @@ size_t quota_charge_batch(struct quota_ledger *ledger, enum quota_direction dire
 void quota_charge_give_back(struct quota_charge *charge, uint64_t messages, uint64_t bytes);
 void quota_charge_close(
 	struct quota_charge *charge); // the rest has been used; accepts one that charges nothing
+
+// What a sender was promised: so many messages, charged already, that pass one by one from `start`
+// on, all of them at `at`. Nobody else can have them, so whoever waits for its turn is not refused
+// again. All zero: no turn.
+struct quota_turn {
+	struct quota_ledger *ledger;
+	uint64_t start_ns, at_ns;
+	uint64_t promised;        // messages
+	uint64_t messages, bytes; // left of them
+};
+
+void quota_sender_joins(struct quota_ledger *ledger);
+void quota_sender_leaves(struct quota_ledger *ledger);
+// How many messages of `size` bytes a sender may be promised: its share of the burst, at least 1.
+// `first`: others may begin at the same time as it.
+uint64_t quota_turn_share(const struct quota_ledger *ledger, uint64_t size, bool first);
+bool quota_turn_contended(const struct quota_ledger *ledger); // somebody waits for a turn
+// When so many messages would pass if nobody else came.
+uint64_t quota_turn_wait_ns(const struct quota_ledger *ledger, uint64_t messages, uint64_t size,
+			    uint64_t now_ns);
+// False: nothing ever passes.
+bool quota_turn_promise(struct quota_ledger *ledger, uint64_t messages, uint64_t size,
+			uint64_t now_ns, struct quota_turn *ret);
+// As quota_charge_batch, out of what was promised and has its time; then out of what is free.
+size_t quota_turn_charge(struct quota_ledger *ledger, struct quota_turn *turn,
+			 const uint32_t *sizes, size_t stride, size_t count, uint64_t total,
+			 uint64_t now_ns, struct quota_charge *charge);
+void quota_turn_end(struct quota_turn *turn); // gives back what is left; accepts none
+bool quota_produce_limited(const struct quota_ledger *ledger);
 
 struct quota_answer {
 	uint64_t wait_ns;   // until one thing of that size would pass

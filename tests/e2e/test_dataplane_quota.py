@@ -21,9 +21,9 @@ def test_reject_lets_the_first_pass(plane):
         codes = [r.code for r in results]
         passed = codes.count("OK")
         assert 10 <= passed <= 12 and codes == ["OK"] * passed + ["THROTTLED"] * (30 - passed)
-        assert 1 <= results[-1].retry_after_ms <= 50
+        assert 150 <= results[-1].retry_after_ms <= 200  # its turn: as many more as one burst
         time.sleep(0.1)
-        assert send_codes(topic, 3) == ["OK"] * 3
+        assert send_codes(topic, 3) == ["OK"] * 3  # half of it has come
         produced = plane.totals()["produce"]
         assert produced["ok"] == passed + 3 and produced["throttled"] == 30 - passed
 

@@ -69,7 +69,7 @@ static struct lane_batch *take_at(struct lane *lane, uint64_t now_ns)
 {
 	struct lane_batch *batch;
 
-	if (lane_take(lane, now_ns, WIDE, WIDE, &batch) != 0)
+	if (lane_take(lane, now_ns, WIDE, WIDE, UINT64_MAX, &batch) != 0)
 		return NULL;
 	memset(batch->buf->data, 0xa5, LANE_HEAD_SIZE);
 	CHECK_EQ(batch_crc(batch), crc32c(0, batch->buf->data, batch->size));
@@ -327,10 +327,10 @@ static void window_divides(void)
 	for (int i = 0; i < 10; ++i)
 		add(&lane, i, false);
 	// Room for the head and three records of 50 bytes.
-	CHECK_EQ(lane_take(&lane, 0, LANE_HEAD_SIZE + 170, WIDE, &batch), 0);
+	CHECK_EQ(lane_take(&lane, 0, LANE_HEAD_SIZE + 170, WIDE, UINT64_MAX, &batch), 0);
 	CHECK_EQ(batch->count, 3);
 	// With something at the proxy the window will widen: no more crumbs.
-	CHECK_EQ(lane_take(&lane, 0, LANE_HEAD_SIZE + 170, WIDE, &batch), LANE_E_WAIT);
+	CHECK_EQ(lane_take(&lane, 0, LANE_HEAD_SIZE + 170, WIDE, UINT64_MAX, &batch), LANE_E_WAIT);
 	batch = take(&lane);
 	CHECK_EQ(batch->count, 7);
 	CHECK_EQ(number_at(batch, 0), 3);
@@ -345,7 +345,7 @@ static void too_large(void)
 	start(&lane, &plenty);
 	add(&lane, 1, false);
 	add(&lane, 2, false);
-	CHECK_EQ(lane_take(&lane, 0, WIDE, 40, &batch), LANE_E_TOO_LARGE);
+	CHECK_EQ(lane_take(&lane, 0, WIDE, 40, UINT64_MAX, &batch), LANE_E_TOO_LARGE);
 	CHECK_EQ(batch->count, 1);
 	lane_end(batch, MQP_TOO_LARGE, note, NULL);
 	lane_drop(&lane, batch);
@@ -411,8 +411,8 @@ static void random_schedules(void)
 			for (unsigned i = 0; i < (random >> 8) % 12 && added < 400; ++i)
 				CHECK_EQ(add_until(&lane, added++, true, now_ns, UINT64_MAX), 0);
 			now_ns += ((random >> 16) % 50) * MS_NS;
-			while (lane_take(&lane, now_ns, 60 + (random >> 20) % 900, WIDE, &batch) ==
-			       0)
+			while (lane_take(&lane, now_ns, 60 + (random >> 20) % 900, WIDE, UINT64_MAX,
+					 &batch) == 0)
 				continue;
 			batch = lane_last_sent(&lane);
 			for (uint32_t i = 0; batch && i < batch->count;) {

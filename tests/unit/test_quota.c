@@ -182,7 +182,82 @@ static void threads_share_one_limit(void)
 	CHECK_EQ(shared_passed, 200000);
 }
 
-UNIT_MAIN(UNIT_CASE(rates_are_exact), UNIT_CASE(large_rates_do_not_overflow),
-	  UNIT_CASE(burst_is_a_fifth), UNIT_CASE(only_one_large_thing_goes_negative),
-	  UNIT_CASE(batches_pass_in_part), UNIT_CASE(limits_change_live),
-	  UNIT_CASE(threads_share_one_limit))
+// ---- turns
+
+static const uint32_t ten = 10; // with the stride 0
+
+static size_t turn_take(struct quota_ledger *ledger, struct quota_turn *turn, size_t count,
+			uint64_t now_ns)
+{
+	struct quota_charge charge;
+	size_t passed =
+		quota_turn_charge(ledger, turn, &ten, 0, count, 10 * count, now_ns, &charge);
+
+	quota_charge_close(&charge);
+	return passed;
+}
+
+// Two senders take turns: each gets what it was promised, at its time and not before, and together
+// exactly the rate.
+static void turns_go_round(void)
+{
+	struct tenant_limits limits = {.produce_tps = 100, .produce_bps = UINT64_MAX};
+	struct quota_ledger ledger;
+	struct quota_turn turns[2] = {{0}};
+	uint64_t now_ns = 100 * S_NS, began_ns = now_ns;
+	size_t total = 0;
+
+	quota_ledger_init(&ledger, &limits, 0);
+	CHECK_EQ(turn_take(&ledger, &turns[0], 64, now_ns), 20);
+	for (unsigned i = 0; i < 2; ++i)
+		CHECK(quota_turn_promise(&ledger, 10, 10, now_ns, &turns[i]));
+	CHECK_EQ((turns[0].at_ns - now_ns) / MS_NS, 100);
+	CHECK_EQ((turns[1].at_ns - now_ns) / MS_NS, 200);
+	CHECK_EQ(turn_take(&ledger, &turns[1], 10, now_ns + 100 * MS_NS), 0);
+	CHECK_EQ(turn_take(&ledger, &turns[1], 4, now_ns + 151 * MS_NS), 4); // half have come
+	CHECK_EQ(turn_take(&ledger, &turns[1], 6, now_ns + 151 * MS_NS), 1);
+	for (unsigned round = 0; now_ns < began_ns + 10 * S_NS; ++round) {
+		struct quota_turn *turn = &turns[round % 2];
+
+		if (!turn->ledger)
+			CHECK(quota_turn_promise(&ledger, 10, 10, now_ns, turn));
+		now_ns = MAX(now_ns, turn->at_ns);
+		total += turn_take(&ledger, turn, (size_t)turn->messages, now_ns);
+	}
+	CHECK(total >= 960 && total <= 1001);
+	for (unsigned i = 0; i < 2; ++i)
+		quota_turn_end(&turns[i]);
+	quota_ledger_deinit(&ledger);
+}
+
+// What a sender does not take is there for others; what is owed for one message that is larger than
+// was thought ends the promise.
+static void turns_end(void)
+{
+	struct tenant_limits limits = {.produce_tps = 100, .produce_bps = 1000};
+	const uint32_t large = 5000;
+	struct quota_ledger ledger;
+	struct quota_turn turn = {0};
+	struct quota_charge charge;
+	uint64_t now_ns = 100 * S_NS;
+
+	quota_ledger_init(&ledger, &limits, 0);
+	CHECK(quota_turn_promise(&ledger, 20, 10, now_ns, &turn));
+	CHECK_EQ(turn_take(&ledger, &(struct quota_turn){0}, 20, now_ns), 0);
+	quota_turn_end(&turn);
+	CHECK_EQ(turn_take(&ledger, &turn, 20, now_ns), 20);
+	now_ns += S_NS;
+	CHECK(quota_turn_promise(&ledger, 20, 10, now_ns, &turn));
+	CHECK_EQ(quota_turn_charge(&ledger, &turn, &large, sizeof large, 1, large, now_ns, &charge),
+		 1);
+	quota_charge_close(&charge);
+	CHECK(turn.ledger == NULL);
+	CHECK_EQ(turn_take(&ledger, &turn, 1, now_ns + 4 * S_NS), 0); // 5 s are owed
+	CHECK_EQ(turn_take(&ledger, &turn, 1, now_ns + 6 * S_NS), 1);
+	quota_ledger_deinit(&ledger);
+}
+
+UNIT_MAIN(UNIT_CASE(turns_go_round), UNIT_CASE(turns_end), UNIT_CASE(rates_are_exact),
+	  UNIT_CASE(large_rates_do_not_overflow), UNIT_CASE(burst_is_a_fifth),
+	  UNIT_CASE(only_one_large_thing_goes_negative), UNIT_CASE(batches_pass_in_part),
+	  UNIT_CASE(limits_change_live), UNIT_CASE(threads_share_one_limit))

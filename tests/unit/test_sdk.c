@@ -6,6 +6,7 @@
 #include "sdk/c/src/ids.h"
 #include "sdk/c/src/json.h"
 #include "sdk/c/src/message.h"
+#include "sdk/c/src/pace.h"
 #include "sdk/c/src/settings.h"
 #include "sdk/c/src/settles.h"
 #include "sdk/c/src/timers.h"
@@ -408,6 +409,31 @@ static void settings_sources(void)
 	unsetenv("MQPAAS_SECRET");
 }
 
+// ---- Pace ------------------------------------------------------------------------------------
+
+static void pace_keeps_turns(void)
+{
+	struct pace pace;
+
+	pace_reset(&pace);
+	CHECK(pace_most(&pace, 0) == UINT64_MAX && pace_next_ns(&pace, 0) == UINT64_MAX);
+	pace_sent(&pace, 1000, 0);
+	CHECK(pace_most(&pace, 0) == UINT64_MAX);
+	pace_told(&pace, 10, 100 * MS_NS, S_NS);
+	CHECK_EQ(pace_most(&pace, S_NS + 99 * MS_NS), 0);
+	CHECK_EQ(pace_next_ns(&pace, S_NS), S_NS + 100 * MS_NS);
+	CHECK_EQ(pace_most(&pace, S_NS + 100 * MS_NS), 10);
+	pace_sent(&pace, 4, S_NS + 100 * MS_NS);
+	CHECK_EQ(pace_most(&pace, S_NS + 100 * MS_NS), 6);
+	pace_sent(&pace, 6, S_NS + 200 * MS_NS);
+	CHECK_EQ(pace_most(&pace, S_NS + 200 * MS_NS), 0);
+	// Nothing is told any more: after a while it goes on.
+	CHECK_EQ(pace_next_ns(&pace, S_NS + 200 * MS_NS), 2 * S_NS + 200 * MS_NS);
+	CHECK(pace_most(&pace, 2 * S_NS + 200 * MS_NS) == UINT64_MAX);
+	pace_told(&pace, UINT64_MAX, 0, S_NS);
+	CHECK(!pace.told && pace_most(&pace, S_NS) == UINT64_MAX);
+}
+
 // ---- The public functions --------------------------------------------------------------------
 
 static void wrong_configurations(void)
@@ -511,9 +537,9 @@ static void json_text_form(void)
 	free(text);
 }
 
-UNIT_MAIN(UNIT_CASE(addresses_parse), UNIT_CASE(addresses_in_turn), UNIT_CASE(addresses_wait),
-	  UNIT_CASE(tls_is_not_given_up), UNIT_CASE(timers_in_order), UNIT_CASE(grants_count),
-	  UNIT_CASE(grants_pull), UNIT_CASE(settles_join_runs), UNIT_CASE(settles_calls),
-	  UNIT_CASE(message_parts_written), UNIT_CASE(message_arguments), UNIT_CASE(ids_are_new),
-	  UNIT_CASE(settings_sources), UNIT_CASE(wrong_configurations), UNIT_CASE(null_handles),
-	  UNIT_CASE(words), UNIT_CASE(json_text_form))
+UNIT_MAIN(UNIT_CASE(pace_keeps_turns), UNIT_CASE(addresses_parse), UNIT_CASE(addresses_in_turn),
+	  UNIT_CASE(addresses_wait), UNIT_CASE(tls_is_not_given_up), UNIT_CASE(timers_in_order),
+	  UNIT_CASE(grants_count), UNIT_CASE(grants_pull), UNIT_CASE(settles_join_runs),
+	  UNIT_CASE(settles_calls), UNIT_CASE(message_parts_written), UNIT_CASE(message_arguments),
+	  UNIT_CASE(ids_are_new), UNIT_CASE(settings_sources), UNIT_CASE(wrong_configurations),
+	  UNIT_CASE(null_handles), UNIT_CASE(words), UNIT_CASE(json_text_form))

@@ -71,6 +71,10 @@ def make_frames():
         ("frame-window", "WINDOW: bytes granted so far", "server", wire.WINDOW, (1 << 20).to_bytes(8, "little"), 0, 0),
         ("frame-error", "ERROR of the connection", "server", wire.ERROR, wire.fields_write(code=21, text="unknown frame type"), 0, 0),
         ("frame-error-stream", "ERROR of a stream", "server", wire.ERROR, wire.fields_write(code=4), 3, 0),
+        (
+            "frame-throttle-turn", "THROTTLE of a topic's stream: 50 messages may be sent after 180 ms", "server", wire.THROTTLE,
+            wire.fields_write(code=10, direction=0, unit=0, limit=500, remaining=50, retry_after_ms=180), 1, 0,
+        ),
         ("frame-produce-oneway", "PRODUCE without an answer", "client", wire.PRODUCE, wire.produce_write(1, [SMALL]), 1, wire.ONEWAY),
         ("frame-produce-lz4", "PRODUCE, compressed", "client", wire.PRODUCE, wire.pack(wire.LZ4, wire.produce_write(1, [SMALL])), 1, wire.LZ4),
         ("frame-deliver-zstd", "DELIVER, compressed", "server", wire.DELIVER, wire.pack(wire.ZSTD, wire.deliver_write(0, 1, [(5, 6, 1, SMALL)])), 2, wire.ZSTD),

@@ -38,6 +38,7 @@ void batch_empty(struct lane_batch *batch)
 	batch->ended = 0;
 	batch->retry_after_ms = 0;
 	batch->progress = false;
+	batch->paced = true;
 	batch->alone = true;
 	batch->deadline_ns = UINT64_MAX;
 }

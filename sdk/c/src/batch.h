@@ -47,6 +47,7 @@ struct lane_batch {
 	uint32_t over;           // entries reported and counted
 	uint32_t retry_after_ms; // greatest the answers asked for
 	bool progress;           // the last round had an OK, or its connection was lost
+	bool paced; // what failed in it waits for the turn of its producer, not for a pause
 	bool alone; // what failed in it failed for reasons of its own messages, not of all
 };
 

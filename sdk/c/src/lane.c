@@ -224,7 +224,7 @@ static int lane_next(struct lane *lane, uint64_t now_ns, struct lane_batch **ret
 	return 0;
 }
 
-int lane_take(struct lane *lane, uint64_t now_ns, size_t window, size_t max_payload,
+int lane_take(struct lane *lane, uint64_t now_ns, size_t window, size_t max_payload, uint64_t most,
 	      struct lane_batch **ret_batch)
 {
 	struct lane_batch *batch;
@@ -245,6 +245,7 @@ int lane_take(struct lane *lane, uint64_t now_ns, size_t window, size_t max_payl
 		lane->idle_full = false;
 		return LANE_E_WAIT;
 	}
+	fitting = (uint32_t)MIN(fitting, most);
 	if (batch == lane->open)
 		lane_seal(lane);
 	if (fitting < batch->count && lane_split(lane, batch, fitting) < 0)
@@ -349,9 +350,12 @@ static void batch_note_run(struct lane_batch *batch, const struct lane_verdict *
 	if (run->outcome != MQP_OUTCOME_OK && mqp_code_retriable(run->code) &&
 	    !fails_alone(run->code))
 		batch->alone = false;
+	if (run->outcome != MQP_OUTCOME_OK && mqp_code_retriable(run->code) && !run->paced)
+		batch->paced = false;
 	if (run->outcome == MQP_OUTCOME_OK || run->code == MQP_CONNECTION_LOST)
 		batch->progress = true;
-	batch->retry_after_ms = MAX(batch->retry_after_ms, run->retry_after_ms);
+	if (!run->paced)
+		batch->retry_after_ms = MAX(batch->retry_after_ms, run->retry_after_ms);
 }
 
 void lane_answer(struct lane_batch *batch, uint32_t first, const struct lane_verdict *run,
@@ -381,7 +385,7 @@ static void lane_hold(struct lane *lane, const struct lane_batch *batch, uint64_
 {
 	uint64_t wait_ns = 0;
 
-	if (!batch->progress) {
+	if (!batch->progress && !batch->paced) {
 		wait_ns = lane_pause_ns(lane);
 		++lane->failures;
 	}
@@ -432,6 +436,7 @@ void lane_settle(struct lane *lane, struct lane_batch *batch, uint64_t now_ns)
 	}
 	batch->retry_after_ms = 0;
 	batch->progress = false;
+	batch->paced = true;
 	batch->alone = true;
 }
 

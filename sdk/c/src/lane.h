@@ -53,6 +53,7 @@ struct lane_verdict {
 	int durability;
 	uint64_t offset;
 	uint64_t incarnation;
+	bool paced; // REJECTED by a quota: the driver knows when the turn comes
 };
 
 // Receives the end of an attempt; `result->final` says whether the message has ended.
@@ -72,9 +73,9 @@ bool lane_fits(const struct lane *lane, size_t charge); // alone, one always doe
 bool lane_is_relieved(const struct lane *lane);         // an eighth of its memory is free
 
 // The next batch to be sent; it is then in `sent` under a number. `window` is what the proxy grants
-// now and `max_payload` what any frame may have, both without the frame header.
-// LANE_E_WAIT; LANE_E_TOO_LARGE; -ENOMEM.
-int lane_take(struct lane *lane, uint64_t now_ns, size_t window, size_t max_payload,
+// now and `max_payload` what any frame may have, both without the frame header; `most`: how many
+// messages it may hold, not 0. LANE_E_WAIT; LANE_E_TOO_LARGE; -ENOMEM.
+int lane_take(struct lane *lane, uint64_t now_ns, size_t window, size_t max_payload, uint64_t most,
 	      struct lane_batch **ret_batch);
 struct lane_batch *lane_find(const struct lane *lane, uint64_t number); // in `sent`; NULL: none
 struct lane_batch *lane_last_sent(const struct lane *lane);             // NULL: none

@@ -406,6 +406,21 @@ static int stream_ended(struct link *link, struct link_slot *slot, const struct 
 	return 0;
 }
 
+static int stream_throttled(struct link *link, struct link_slot *slot, const struct frame *frame)
+{
+	struct stream *stream = slot->stream;
+	struct fields fields;
+
+	if (fields_read(frame->payload.data, frame->payload.size, &fields))
+		return -EBADMSG;
+	if (fields_int(&fields, FIELD_CODE, MQP_THROTTLED) != MQP_OK)
+		client_count(link->client, MQP_STAT_THROTTLES, 1);
+	if (stream && stream->ops->turn && fields_int(&fields, FIELD_DIRECTION, 0) == 0)
+		stream->ops->turn(stream, fields_int(&fields, FIELD_REMAINING, 0),
+				  (uint32_t)fields_int(&fields, FIELD_RETRY_AFTER_MS, 0));
+	return 0;
+}
+
 static int stream_payload(struct link *link, struct stream *stream, const struct frame *frame)
 {
 	unsigned codec = frame->header.flags & FRAME_CODEC_MASK;
@@ -438,7 +453,7 @@ static int stream_frame(struct link *link, const struct frame *frame)
 		return 0;
 	case FRAME_ERROR:
 	case FRAME_CLOSED: return stream_ended(link, slot, frame);
-	case FRAME_THROTTLE: client_count(link->client, MQP_STAT_THROTTLES, 1); return 0;
+	case FRAME_THROTTLE: return stream_throttled(link, slot, frame);
 	default: break;
 	}
 	if (!slot->opened)

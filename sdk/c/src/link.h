@@ -25,6 +25,8 @@ struct stream_ops {
 	// Any other frame. Negative: the peer broke the protocol; the link ends.
 	int (*frame)(struct stream *stream, unsigned type, struct buf *buf, const uint8_t *payload,
 		     size_t size);
+	// The proxy tells how many messages may be sent, and after how long; NULL: not of interest.
+	void (*turn)(struct stream *stream, uint64_t messages, uint32_t after_ms);
 	// The proxy leaves: finish what is in flight here and go elsewhere.
 	void (*leaving)(struct stream *stream);
 };

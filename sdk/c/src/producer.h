@@ -4,6 +4,7 @@
 #include "sdk/c/src/client.h"
 #include "sdk/c/src/ids.h"
 #include "sdk/c/src/lane.h"
+#include "sdk/c/src/pace.h"
 
 struct mqp_producer {
 	struct member member;
@@ -31,6 +32,7 @@ struct mqp_producer {
 
 	// I/O
 	struct stream stream;
+	struct pace pace;
 	struct hunger hunger;
 	struct timer timer;
 	bool attached;

@@ -139,6 +139,8 @@ static void producer_arm(struct mqp_producer *producer)
 	producer->oneway.armed_ns = oneway_ns;
 	pthread_mutex_unlock(&producer->lock);
 	next_ns = MIN(acked_ns, oneway_ns);
+	if (producer->throttled)
+		next_ns = MIN(next_ns, pace_next_ns(&producer->pace, now_ns));
 	if (producer->reopen_ns > now_ns)
 		next_ns = MIN(next_ns, producer->reopen_ns);
 	if (timer_set(&producer->client->timers, &producer->timer, next_ns) < 0)
@@ -203,16 +205,21 @@ static bool lane_send(struct mqp_producer *producer, struct lane *lane, lane_rep
 		      struct lane_batch **ret_batch)
 {
 	struct link *link = producer->stream.link;
+	uint64_t now_ns = producer->client->now_ns;
+	uint64_t most = pace_most(&producer->pace, now_ns);
 	struct lane_batch *batch;
 	int r;
 
+	if (most == 0)
+		return false;
 	pthread_mutex_lock(&producer->lock);
-	r = lane_take(lane, producer->client->now_ns, payload_room(link), link_max_frame(link),
-		      &batch);
+	r = lane_take(lane, now_ns, payload_room(link), link_max_frame(link), most, &batch);
 	pthread_mutex_unlock(&producer->lock);
 	*ret_batch = NULL;
-	if (r == 0)
+	if (r == 0) {
 		*ret_batch = batch;
+		pace_sent(&producer->pace, batch->count, now_ns);
+	}
 	if (r != LANE_E_TOO_LARGE)
 		return r == 0;
 	lane_end(batch, MQP_TOO_LARGE, report, producer);
@@ -275,6 +282,16 @@ static bool producer_is_hungry(struct mqp_producer *producer)
 	       (oneway && link_output_bytes(link) >= ONEWAY_OUTPUT_MAX);
 }
 
+static bool producer_waits(struct mqp_producer *producer)
+{
+	bool waits;
+
+	pthread_mutex_lock(&producer->lock);
+	waits = lane_waits(&producer->acked) || lane_waits(&producer->oneway);
+	pthread_mutex_unlock(&producer->lock);
+	return waits;
+}
+
 static void producer_set_throttled(struct mqp_producer *producer, bool throttled)
 {
 	if (producer->throttled == throttled)
@@ -286,14 +303,16 @@ static void producer_set_throttled(struct mqp_producer *producer, bool throttled
 
 static void producer_send(struct mqp_producer *producer)
 {
-	bool hungry;
+	bool hungry, held;
 
 	acked_send(producer);
 	oneway_send(producer);
 	hungry = producer_is_hungry(producer);
 	if (list_empty(&producer->hunger.node) && hungry)
 		list_push_back(&producer->client->hungry, &producer->hunger.node);
-	producer_set_throttled(producer, hungry && link_throttled(producer->stream.link));
+	held = pace_next_ns(&producer->pace, producer->client->now_ns) != UINT64_MAX &&
+	       producer_waits(producer);
+	producer_set_throttled(producer, held || (hungry && link_throttled(producer->stream.link)));
 	producer_arm(producer);
 }
 
@@ -321,6 +340,7 @@ static void producer_open(struct mqp_producer *producer)
 	    producer->client->now_ns < producer->reopen_ns)
 		return;
 	producer->reopen_ns = 0;
+	pace_reset(&producer->pace);
 	link_open(link, &producer->stream, FRAME_OPEN_TOPIC, FIELD_TOPIC, producer->topic);
 }
 
@@ -334,6 +354,10 @@ static void topic_opened(struct stream *stream, const uint8_t *payload, size_t s
 		return;
 	}
 	producer->reopen_wait_ms = 0;
+	if (fields_has(&fields, FIELD_REMAINING))
+		pace_told(&producer->pace, fields_int(&fields, FIELD_REMAINING, 0),
+			  fields_int(&fields, FIELD_RETRY_AFTER_MS, 0) * MS_NS,
+			  producer->client->now_ns);
 	pthread_mutex_lock(&producer->lock);
 	producer->max_record =
 		(uint32_t)fields_int(&fields, FIELD_MAX_MESSAGE, producer->max_record);
@@ -436,6 +460,7 @@ static int topic_produced(struct mqp_producer *producer, const uint8_t *payload,
 
 		produced_run_read(payload + PRODUCED_HEAD_SIZE + i * PRODUCED_RUN_SIZE, &run);
 		verdict_of(&run, &verdict);
+		verdict.paced = producer->pace.told && verdict.code == MQP_THROTTLED;
 		lane_answer(batch, first, &verdict, producer->client->now_ns, producer_report,
 			    producer);
 		first += run.count;
@@ -457,8 +482,17 @@ static int topic_frame(struct stream *stream, unsigned type, struct buf *buf,
 	return type == FRAME_PRODUCED ? topic_produced(producer, payload, size) : -EBADMSG;
 }
 
+static void topic_turn(struct stream *stream, uint64_t messages, uint32_t after_ms)
+{
+	struct mqp_producer *producer = CONTAINER_OF(stream, struct mqp_producer, stream);
+
+	pace_told(&producer->pace, messages, after_ms * MS_NS, producer->client->now_ns);
+	producer_send(producer);
+}
+
 static const struct stream_ops topic_ops = {
 	.opened = topic_opened,
+	.turn = topic_turn,
 	.ended = topic_ended,
 	.frame = topic_frame,
 	.leaving = topic_leaving,
@@ -586,6 +620,7 @@ void producer_io_init(struct mqp_producer *producer)
 	producer->member.ops = &producer_member_ops;
 	producer->member.work.run = producer_run;
 	list_init(&producer->stream.node);
+	pace_reset(&producer->pace);
 	producer->stream.ops = &topic_ops;
 	list_init(&producer->hunger.node);
 	producer->hunger.feed = hunger_feed;

@@ -1,0 +1,47 @@
+// Under a quota that refuses, the proxy tells each stream how many messages will pass, and from
+// when on. Sending that many at that time, no message is refused; the next turn is told while the
+// answer to the last batch is on its way.
+//
+// A proxy that has no quota any more tells so, or tells nothing: then the producer sends as before
+// after a patience that is long against the way there and back.
+
+#include "sdk/c/src/pace.h"
+
+#include "core/base/util.h"
+
+#define PATIENCE_NS S_NS
+
+void pace_reset(struct pace *pace)
+{
+	*pace = (struct pace){.messages = UINT64_MAX};
+}
+
+void pace_told(struct pace *pace, uint64_t messages, uint64_t after_ns, uint64_t now_ns)
+{
+	*pace = (struct pace){.messages = messages,
+			      .turn_ns = after_ns ? now_ns + after_ns : 0,
+			      .spent_ns = now_ns + after_ns,
+			      .told = messages != UINT64_MAX};
+}
+
+uint64_t pace_most(struct pace *pace, uint64_t now_ns)
+{
+	if (pace->messages == 0 && now_ns >= pace->spent_ns + PATIENCE_NS)
+		pace_reset(pace);
+	return now_ns >= pace->turn_ns ? pace->messages : 0;
+}
+
+void pace_sent(struct pace *pace, uint64_t messages, uint64_t now_ns)
+{
+	if (pace->messages == UINT64_MAX)
+		return;
+	pace->messages -= MIN(pace->messages, messages);
+	pace->spent_ns = now_ns;
+}
+
+uint64_t pace_next_ns(const struct pace *pace, uint64_t now_ns)
+{
+	if (pace->messages == 0)
+		return pace->spent_ns + PATIENCE_NS;
+	return pace->turn_ns > now_ns ? pace->turn_ns : UINT64_MAX;
+}
