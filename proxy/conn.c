@@ -95,6 +95,7 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 	list_init(&conn->waiting);
 	list_init(&conn->hungry);
 	list_init(&conn->produces);
+	list_init(&conn->parked);
 	memory_init(conn);
 	fair_item_init(&conn->turn);
 	socket_address_text(peer, conn->peer);

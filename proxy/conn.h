@@ -52,6 +52,7 @@ struct conn {
 
 	struct map streams;   // struct stream by stream id
 	struct list produces; // batches that are not answered, in the order they came
+	struct list parked;   // of these, those that wait for the produce quota
 	uint64_t granted, received, answered; // bytes of PRODUCE frames since READY
 	uint32_t window_base, window_extra;   // the sum is what may be unanswered
 	uint64_t plain_bytes;                 // what compressed frames in flight have become

@@ -228,6 +228,7 @@ static size_t own(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		flight->timed = !consumer->tells_begun;
 		flight->deadline_ns = deadline_ns;
 		dispatch_slot_add(dispatch, flight, now_ns);
+		dispatch_held_add(dispatch, consumer, delivery, flight->number);
 		consumer->given_bytes += delivery->size;
 		dispatch->counters.delivered_bytes += delivery->size;
 		dispatch->counters.redelivered += delivery->attempt > 1 || flight->suspect;
@@ -546,6 +547,7 @@ void dispatch_reset(struct dispatch *dispatch)
 		struct dispatch_consumer *consumer = LIST_ENTRY(pos, struct dispatch_consumer, all);
 
 		consumer->in_flight = 0;
+		dispatch_held_drop(consumer);
 		consumer->blocked = false;
 		consumer->alone = false;
 		dispatch_consumer_changed(dispatch, consumer);

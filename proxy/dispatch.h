@@ -36,6 +36,18 @@ struct dispatch_told {
 	uint64_t first_ns, last_ns; // of what the entry stands for
 };
 
+// What a consumer was given and may still hold (dispatch_held.c).
+struct dispatch_given {
+	uint64_t offset, number;
+	uint32_t partition;
+};
+
+struct dispatch_held {
+	struct dispatch_given *given;
+	uint32_t count, room;
+	bool incomplete; // there was no memory for an entry
+};
+
 // Why a consumer leaves, and so what becomes of what it held.
 enum dispatch_leave {
 	DISPATCH_LOST,  // by its own doing or the network's: it may have died of what had begun
@@ -60,6 +72,7 @@ struct dispatch_consumer {
 	uint64_t heard_ns; // the last frame of the subscription
 	uint32_t told_at;  // the newest of
 	struct dispatch_told told[DISPATCH_TOLD];
+	struct dispatch_held held;
 };
 
 struct dispatch_counters {

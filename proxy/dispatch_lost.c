@@ -163,6 +163,20 @@ static void sweep(struct dispatch *dispatch, const struct sweep_of *sweep)
 	}
 }
 
+// Of one consumer: only what it holds is looked at.
+static void sweep_held(struct dispatch *dispatch, const struct sweep_of *of,
+		       struct dispatch_consumer *consumer)
+{
+	struct flight *flight;
+	uint32_t cursor = 0, partition;
+
+	while ((flight = dispatch_held_next(dispatch, consumer, &cursor, &partition)))
+		sweep_one(dispatch, of, partition, flight);
+	if (consumer->held.incomplete)
+		sweep(dispatch, of);
+	assert(consumer->in_flight == 0);
+}
+
 void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		    enum dispatch_leave why, uint64_t now_ns)
 {
@@ -170,7 +184,8 @@ void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consume
 				     .consumer = consumer};
 
 	if (consumer->in_flight)
-		sweep(dispatch, &all);
+		sweep_held(dispatch, &all, consumer);
+	dispatch_held_drop(consumer);
 	if (consumer->drain != consumer->drained)
 		--dispatch->draining;
 	consumer->credit_messages = 0;

@@ -58,6 +58,16 @@ void dispatch_run(struct dispatch *dispatch, uint64_t now_ns);
 // handed out before it.
 void dispatch_give_back_above(struct dispatch *dispatch);
 
+// dispatch_held.c
+void dispatch_held_add(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+		       const struct delivery *delivery, uint64_t number);
+// What the consumer holds, one by one, in the order it was given: start with *cursor = 0. It may be
+// taken from it before the next call. NULL: no more.
+struct flight *dispatch_held_next(struct dispatch *dispatch,
+				  const struct dispatch_consumer *consumer, uint32_t *cursor,
+				  uint32_t *ret_partition);
+void dispatch_held_drop(struct dispatch_consumer *consumer); // it holds nothing any more
+
 // dispatch_settle.c
 bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt);
 void dispatch_disown(struct dispatch *dispatch, struct flight *flight); // OWNED → in no state

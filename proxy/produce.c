@@ -37,6 +37,7 @@ struct part {
 
 struct produce {
 	struct list in_conn; // member of conn->produces
+	struct list parked;  // member of conn->parked while records of it wait
 	struct conn *conn;   // NULL: closed
 	struct worker *worker;
 	struct tenant_view *tenant;
@@ -173,6 +174,7 @@ static void free_produce(struct produce *produce)
 	budget_give_back(produce->tenant->memory, BUDGET_BODIES, produce->held_bytes);
 	plain_give_back(produce);
 	list_unlink(&produce->in_conn);
+	list_unlink(&produce->parked);
 	topic_use_unref(produce->topic);
 	buf_unref(produce->buf);
 	free(produce->refusals);
@@ -426,12 +428,12 @@ static void refuse_rest(struct produce *produce, enum code code, uint64_t retry_
 // `stream` NULL: of any.
 static struct produce *first_waiting(const struct conn *conn, const struct topic_stream *stream)
 {
-	LIST_FOREACH(pos, next, &conn->produces)
+	LIST_FOREACH(pos, next, &conn->parked)
 	{
-		struct produce *produce = LIST_ENTRY(pos, struct produce, in_conn);
+		struct produce *produce = LIST_ENTRY(pos, struct produce, parked);
 
-		if (produce->sent < produce->valid && produce->rest_code == CODE_OK &&
-		    (!stream || produce->in == stream))
+		assert(produce->sent < produce->valid && produce->rest_code == CODE_OK);
+		if (!stream || produce->in == stream)
 			return produce;
 	}
 	return NULL;
@@ -444,6 +446,7 @@ void produce_refuse_waiting(struct topic_stream *stream)
 
 	while (conn_is_open(conn) && (produce = first_waiting(conn, stream))) {
 		refuse_rest(produce, (enum code)stream->stream.code, 0);
+		list_unlink(&produce->parked);
 		finish_if_done(produce);
 	}
 }
@@ -462,6 +465,7 @@ static void park(struct produce *produce, uint64_t now_ns)
 	uint64_t wait_ns = next_wait_ns(produce, now_ns, &why);
 
 	produce->wait_until_ns = now_ns + tenant->model->limits.wait_ms * MS_NS;
+	list_push_back(&produce->conn->parked, &produce->parked);
 	if (list_empty(&produce->conn->waiting))
 		list_push_back(&tenant->waiting, &produce->conn->waiting);
 	wait_at_most(tenant, MIN(now_ns + wait_ns, produce->wait_until_ns));
@@ -485,6 +489,7 @@ static bool serve_waiting(struct conn *conn, uint64_t now_ns, uint64_t *ret_agai
 			}
 			refuse_rest(produce, CODE_THROTTLED, wait_ns);
 		}
+		list_unlink(&produce->parked);
 		finish_if_done(produce);
 	}
 	return true;
@@ -672,6 +677,7 @@ static struct produce *new_produce(struct conn *conn, struct topic_stream *strea
 		.last_part = &produce->part,
 	};
 	list_init(&produce->in_conn);
+	list_init(&produce->parked);
 	produce->held_bytes = buf == frame->buf ? produce->frame_bytes : buf->size;
 	budget_add(produce->tenant->memory, BUDGET_BODIES, produce->held_bytes);
 	if (produce->topic)
@@ -785,6 +791,7 @@ void produce_detach_all(struct conn *conn)
 		struct produce *produce = LIST_ENTRY(conn->produces.next, struct produce, in_conn);
 
 		list_unlink(&produce->in_conn);
+		list_unlink(&produce->parked);
 		produce->conn = NULL;
 		produce->in = NULL;
 		if (produce->rest_code == CODE_OK)

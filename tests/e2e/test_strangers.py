@@ -98,7 +98,7 @@ def counted(event, code):
 # ---- REST
 
 
-@pytest.mark.parametrize("first", [b"", b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"], ids=["silent", "body"])
+@pytest.mark.parametrize("first", [b"", b"POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"], ids=["silent", "body"])
 def test_silent_rest_connections_keep_nobody_out(daemon, first):
     """600 of one address, 256 fit: others' probes and requests are answered at once."""
     admin = daemon.admin
