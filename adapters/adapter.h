@@ -251,6 +251,10 @@ struct adapter_ops {
 	// What is damaged in the store; answer as ASK_DAMAGE. NULL: the backend is not a store of
 	// ours.
 	void (*damage)(struct adapter *adapter, adapter_json_fn done, void *ctx);
+	// Gives up what is damaged of a topic, so that it is passed over; answer as ASK_TOPIC_SKIP.
+	// NULL as `damage`.
+	void (*topic_skip)(struct adapter *adapter, const struct topic *topic, bool preview,
+			   adapter_json_fn done, void *ctx);
 	void (*group_create)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	void (*group_delete)(struct adapter *adapter, const struct group *group,

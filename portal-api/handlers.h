@@ -72,6 +72,7 @@ HANDLER(topics_put);
 HANDLER(topics_delete);
 HANDLER(topics_partitions);
 HANDLER(topics_purge);
+HANDLER(topics_skip);
 // messages.c
 HANDLER(messages_read);
 // groups.c

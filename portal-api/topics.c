@@ -65,6 +65,33 @@ static void answer_purge(struct call *call, enum code code, json_t *body, const 
 	call_json(call, 200, body);
 }
 
+static void answer_skip(struct call *call, enum code code, json_t *body, const char *text)
+{
+	bool preview = json_is_true(json_object_get(call->body, "preview"));
+
+	if (code != CODE_OK) {
+		call_ask_failed(call, code, text);
+		return;
+	}
+	if (!preview && !crud_note(call, "skip", "topic", call->params[1], body)) {
+		json_decref(body);
+		return;
+	}
+	json_object_set_new(body, "preview", json_boolean(preview));
+	call_json(call, 200, body);
+}
+
+void topics_skip(struct call *call)
+{
+	bool preview = json_is_true(json_object_get(call->body, "preview"));
+	uint64_t id = crud_id(call, REGISTRY_TOPIC);
+
+	if (id)
+		call_ask(call, ASK_TOPIC_SKIP,
+			 json_pack("{s:I, s:b}", "topic", (json_int_t)id, "preview", preview),
+			 answer_skip);
+}
+
 void topics_purge(struct call *call)
 {
 	bool preview = json_is_true(json_object_get(call->body, "preview"));

@@ -244,6 +244,16 @@ static void ask_topic_change(struct ask *ask, const struct topic *topic)
 	model_unref(wanted);
 }
 
+static void ask_skip(struct ask *ask, const struct topic *topic)
+{
+	const struct adapter_ops *ops = ask->backend->ops;
+
+	if (ops->topic_skip)
+		ops->topic_skip(ask->backend->adapter, topic, preview(ask), on_json, ask);
+	else
+		ask_finish(ask, CODE_UNSUPPORTED_BY_BACKEND, "a cluster of this kind has no store");
+}
+
 static void ask_topic(struct ask *ask)
 {
 	const struct topic *topic = catalog_topic(ask->proxy->catalog, number_of(ask, "topic"));
@@ -267,6 +277,7 @@ static void ask_topic(struct ask *ask)
 	case ASK_TOPIC_DELETE: ops->topic_delete(adapter, topic, on_done, ask); break;
 	case ASK_TOPIC_DESCRIBE: ops->topic_describe(adapter, topic, on_json, ask); break;
 	case ASK_TOPIC_PURGE: ops->topic_purge(adapter, topic, preview(ask), on_json, ask); break;
+	case ASK_TOPIC_SKIP: ask_skip(ask, topic); break;
 	default: ops->read(adapter, topic, ask->parameters, on_json, ask);
 	}
 	model_unref(topic);
@@ -517,6 +528,7 @@ static void on_start(struct loop_task *task)
 	case ASK_TOPIC_DELETE:
 	case ASK_TOPIC_DESCRIBE:
 	case ASK_TOPIC_PURGE:
+	case ASK_TOPIC_SKIP:
 	case ASK_MESSAGES: ask_topic(ask); return;
 	default:
 		ask->worker = proxy_home(ask->proxy, number_of(ask, "group"));

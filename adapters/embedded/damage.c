@@ -222,12 +222,14 @@ void damage_report(struct store *store, const struct damage *damage)
 	damage_write(store, &found);
 }
 
-static bool is_of(const struct damage *damage, uint64_t topic, uint64_t group)
+static bool is_of(const struct damage *damage, uint64_t topic, uint64_t group, uint32_t kinds)
 {
-	return damage->topic == topic && (group == 0 || damage->group == group);
+	return damage->topic == topic && (group == 0 || damage->group == group) &&
+	       kinds >> damage->kind & 1;
 }
 
-static int table_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint64_t group)
+static int table_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint64_t group,
+			uint32_t kinds)
 {
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {sizeof bytes, bytes}, value;
@@ -241,7 +243,7 @@ static int table_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint6
 	while (!r && key.mv_size == DAMAGE_KEY && store_key_id(key.mv_data) == topic) {
 		struct damage damage;
 
-		if (!damage_read(&key, &value, &damage) || is_of(&damage, topic, group))
+		if (!damage_read(&key, &value, &damage) || is_of(&damage, topic, group, kinds))
 			r = mdb_cursor_del(cursor, 0);
 		if (!r)
 			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -250,17 +252,18 @@ static int table_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint6
 	return r == MDB_NOTFOUND ? 0 : store_errno(r);
 }
 
-int damages_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint64_t group)
+int damages_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint64_t group,
+		   uint32_t kinds)
 {
 	struct damages *damages = store->damages;
-	int r = table_forget(store, txn, topic, group);
+	int r = table_forget(store, txn, topic, group, kinds);
 	size_t kept = 0;
 
 	if (r)
 		return r;
 	pthread_mutex_lock(&damages->lock);
 	for (size_t i = 0; i < damages->count; ++i)
-		if (!is_of(&damages->items[i], topic, group))
+		if (!is_of(&damages->items[i], topic, group, kinds))
 			damages->items[kept++] = damages->items[i];
 	damages->count = kept;
 	pthread_mutex_unlock(&damages->lock);
@@ -268,6 +271,21 @@ int damages_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint64_t g
 }
 
 // ---- looking
+
+bool damage_at(const struct store *store, uint64_t topic, size_t index, struct damage *ret)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&store->damages->lock);
+	for (size_t i = 0; !found && i < store->damages->count; ++i) {
+		if (store->damages->items[i].topic != topic || index-- > 0)
+			continue;
+		*ret = store->damages->items[i];
+		found = true;
+	}
+	pthread_mutex_unlock(&store->damages->lock);
+	return found;
+}
 
 uint64_t damages_total(const struct store *store)
 {

@@ -33,8 +33,15 @@ int damages_load(struct store *store);      // at start
 
 // Does nothing for what is known already. @thread any, outside store->lock
 void damage_report(struct store *store, const struct damage *damage);
-// Those of the topic, or of one group of it (0: all), have been dealt with. @thread the committer
-int damages_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint64_t group);
+#define DAMAGE_OF_TOPIC (1u << DAMAGE_MESSAGES | 1u << DAMAGE_PARTITION)
+#define DAMAGE_ANY      UINT32_MAX
+
+// Those of the topic, or of one group of it (0: all), of some kinds, have been dealt with.
+// @thread the committer
+int damages_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint64_t group,
+		   uint32_t kinds);
+// One of those of the topic; false: there are not so many. @thread any
+bool damage_at(const struct store *store, uint64_t topic, size_t index, struct damage *ret);
 
 uint64_t damages_total(const struct store *store); // reports since the start. @thread any
 size_t damages_open(const struct store *store);    // @thread any

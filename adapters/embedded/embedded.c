@@ -375,6 +375,7 @@ const struct adapter_ops embedded_ops = {
 	.topic_delete = embedded_topic_delete,
 	.topic_describe = embedded_topic_describe,
 	.topic_purge = embedded_topic_purge,
+	.topic_skip = embedded_topic_skip,
 	.group_create = embedded_group_create,
 	.group_delete = embedded_group_delete,
 	.group_reset = embedded_group_reset,

@@ -43,6 +43,10 @@ void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bo
 void embedded_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
 		   adapter_json_fn done, void *ctx);
 
+// skip.c
+void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, bool preview,
+			 adapter_json_fn done, void *ctx);
+
 // groups.c, group_reset.c
 void embedded_group_create(struct adapter *adapter, const struct group *group,
 			   const struct topic *topic, adapter_done_fn done, void *ctx);

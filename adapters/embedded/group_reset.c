@@ -102,9 +102,10 @@ static int move_apply(struct committer_job *base, struct committer *committer, M
 
 	int r = cursors_move(job, committer_store(committer), txn);
 
-	return r || job->preview ? r
-				 : damages_forget(committer_store(committer), txn,
-						  job->topic->object.id, job->group->object.id);
+	return r || job->preview
+		       ? r
+		       : damages_forget(committer_store(committer), txn, job->topic->object.id,
+					job->group->object.id, DAMAGE_ANY);
 }
 
 static int counts_clear(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)

@@ -194,7 +194,8 @@ static int row_delete(struct committer_job *base, struct committer *committer, M
 	r = mdb_del(txn, committer_store(committer)->groups, &key, NULL);
 	if (r && r != MDB_NOTFOUND)
 		return store_errno(r);
-	return damages_forget(committer_store(committer), txn, 0, job_of(base)->group->object.id);
+	return damages_forget(committer_store(committer), txn, 0, job_of(base)->group->object.id,
+			      DAMAGE_ANY);
 }
 
 static int cursors_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
@@ -210,7 +211,7 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 	job->was_there = r == 0 || r == -EUCLEAN; // a damaged row can be deleted
 	if (!job->was_there)
 		return r == -ENOENT ? 0 : r;
-	r = damages_forget(store, txn, job->topic->object.id, group);
+	r = damages_forget(store, txn, job->topic->object.id, group, DAMAGE_ANY);
 	if (r)
 		return r;
 	r = retry_delete(store, txn, group, UINT32_MAX, DELETE_ROWS);

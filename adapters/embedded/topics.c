@@ -209,7 +209,7 @@ static int purge_apply(struct committer_job *base, struct committer *committer, 
 
 	return r ? r
 		 : damages_forget(committer_store(committer), txn, job_of(base)->topic->object.id,
-				  0);
+				  0, DAMAGE_ANY);
 }
 
 static bool any_touched(const struct adapter_topic *topic)
@@ -235,7 +235,9 @@ static int delete_apply(struct committer_job *base, struct committer *committer,
 		r = mdb_del(txn, committer_store(committer)->partitions, &key, NULL);
 		r = r == MDB_NOTFOUND ? 0 : store_errno(r);
 	}
-	return r ? r : damages_forget(committer_store(committer), txn, job->topic->object.id, 0);
+	return r ? r
+		 : damages_forget(committer_store(committer), txn, job->topic->object.id, 0,
+				  DAMAGE_ANY);
 }
 
 static int row_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)

@@ -52,6 +52,8 @@
 	ROW(TOPIC_PURGE, "{topic, preview}", "{messages, bytes}")                                  \
 	ROW(DAMAGE, "{cluster}",                                                                   \
 	    "{damage:[{class, kind, topic, group, partition, first, end, found_ms, problem}]}")    \
+	ROW(TOPIC_SKIP, "{topic, preview}",                                                        \
+	    "{partitions:[{partition, first, end}]}: offsets that are passed over from then on")   \
 	ROW(MESSAGES, "{topic, partition, offset|time_ms, limit, bodies}", "{messages:[…], next}")
 
 #define ASK_ENUM(name, parameters, answer) ASK_##name,

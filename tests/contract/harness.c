@@ -389,6 +389,14 @@ json_t *bench_purge(struct bench *bench, const struct topic *topic, bool preview
 	return answered(&answer, ret);
 }
 
+json_t *bench_skip(struct bench *bench, const struct topic *topic, bool preview, enum code *ret)
+{
+	struct answer answer = {0};
+
+	bench->ops->topic_skip(bench->adapter, topic, preview, on_json, &answer);
+	return answered(&answer, ret);
+}
+
 json_t *bench_reset(struct bench *bench, const struct group *group, const struct topic *topic,
 		    json_t *to, bool preview, enum code *ret)
 {

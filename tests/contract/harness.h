@@ -59,6 +59,7 @@ enum code bench_group_delete(struct bench *bench, const struct group *group,
 // The answer is the caller's to free; NULL with another code than OK.
 json_t *bench_describe(struct bench *bench, const struct topic *topic, enum code *ret);
 json_t *bench_purge(struct bench *bench, const struct topic *topic, bool preview, enum code *ret);
+json_t *bench_skip(struct bench *bench, const struct topic *topic, bool preview, enum code *ret);
 json_t *bench_reset(struct bench *bench, const struct group *group, const struct topic *topic,
 		    json_t *to, bool preview, enum code *ret); // takes over `to`
 json_t *bench_backlog(struct bench *bench, const struct group *group, const struct topic *topic,

@@ -49,9 +49,18 @@ void retention_by_size(struct bench *bench);
 void retention_by_age(struct bench *bench);
 void retention_can_change(struct bench *bench);
 
+// cases_damage.c
+void damaged_messages_are_said_and_given_up(struct bench *bench);
+
 // cases_restart.c
 void stored_messages_survive(struct bench *bench);
 void only_the_unacked_comes_after_a_kill(struct bench *bench);
+
+// cases_store.c
+void a_deleted_group_leaves_no_rows(struct bench *bench);
+void a_reset_leaves_no_rows(struct bench *bench);
+void an_ack_leaves_no_rows(struct bench *bench);
+void a_full_store_keeps_what_it_cannot_put_aside(struct bench *bench);
 
 // cases_own.c
 void a_second_owner_is_refused(struct bench *bench);

@@ -19,6 +19,7 @@ static struct {
 	bool on, failing; // atomic
 	struct event *events;
 	size_t count, room;
+	size_t pending[RECORDER_FILES]; // writes that are not durable
 } recorder = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void recorder_start(const char *dir)
@@ -47,6 +48,16 @@ size_t recorder_now(void)
 	return count;
 }
 
+bool recorder_is_durable(enum recorder_file file)
+{
+	bool none;
+
+	pthread_mutex_lock(&recorder.lock);
+	none = recorder.pending[file] == 0;
+	pthread_mutex_unlock(&recorder.lock);
+	return none;
+}
+
 const struct event *recorder_events(size_t *ret_count)
 {
 	*ret_count = recorder.count;
@@ -66,6 +77,7 @@ static size_t add(const struct event *event)
 	}
 	index = recorder.count++;
 	recorder.events[index] = *event;
+	recorder.pending[event->file] += event->kind == EVENT_WRITE;
 	pthread_mutex_unlock(&recorder.lock);
 	return index;
 }
@@ -106,6 +118,16 @@ static size_t write_begins(enum recorder_file file, const struct iovec *parts, i
 
 static void durable(enum recorder_file file, size_t from, size_t until)
 {
+	pthread_mutex_lock(&recorder.lock);
+	for (size_t i = from; i < until; ++i) {
+		struct event *event = &recorder.events[i];
+
+		if (event->kind != EVENT_WRITE || event->file != file || event->durable)
+			continue;
+		event->durable = true;
+		--recorder.pending[file];
+	}
+	pthread_mutex_unlock(&recorder.lock);
 	add(&(struct event){.kind = EVENT_DURABLE, .file = file, .from = from, .until = until});
 }
 

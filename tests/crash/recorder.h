@@ -22,6 +22,7 @@ struct event {
 	uint64_t at;
 	size_t size;
 	uint8_t *data;      // WRITE
+	bool durable;       // WRITE: it has become so
 	size_t from, until; // DURABLE
 };
 
@@ -30,6 +31,8 @@ void recorder_start(const char *dir);
 // it.
 void recorder_fail_next(void);
 void recorder_stop(void); // what was recorded stays
+// Whether all that was written to a file is durable.
+bool recorder_is_durable(enum recorder_file file); // @thread any, while no write is under way
 // How many events there have been: a moment in the record. @thread any
 size_t recorder_now(void);
 const struct event *recorder_events(size_t *ret_count); // after recorder_stop()

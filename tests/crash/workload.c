@@ -49,10 +49,16 @@ struct batch {
 	size_t done;     // when; atomic
 };
 
+static size_t early_acks; // atomic
+
+// On the thread that commits: nothing else is being written.
 static void on_sent(struct submit *submit)
 {
 	struct batch *batch = CONTAINER_OF(submit, struct batch, submit);
 
+	if (batch->runs[0].outcome == OUTCOME_OK && batch->runs[0].durability == DURABILITY_D2 &&
+	    !recorder_is_durable(RECORDER_D2))
+		__atomic_add_fetch(&early_acks, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&batch->done, recorder_now(), __ATOMIC_RELEASE);
 }
 
@@ -248,4 +254,84 @@ void workload_free(struct workload *workload)
 	model_unref(workload->topic);
 	model_unref(workload->d1_topic);
 	free(workload->facts);
+}
+
+// ---- transactions of more bytes than a commit takes at once
+
+#define BULK_ROUNDS  2u
+#define BULK_BATCHES 6u
+#define BULK_RECORDS 4u
+#define BULK_BODY    (1u << 20)
+
+static void bulk_fill(struct batch *batch, const uint8_t *body)
+{
+	uint8_t id[RECORD_ID_SIZE] = {0};
+	size_t at = 0;
+
+	CHECK_EQ(buf_new(BULK_RECORDS * (RECORD_HEAD_SIZE + BULK_BODY + 100), &batch->submit.buf),
+		 0);
+	for (uint32_t i = 0; i < BULK_RECORDS; ++i) {
+		struct record_parts parts = {
+			.id = id, .created_ms = clock_wall_ms(), .body = {body, BULK_BODY}};
+		uint8_t *record = batch->submit.buf->data + at;
+
+		record_write(&parts, record);
+		batch->records[i] = (struct submit_record){record, record_size(record), 0};
+		at += record_size(record);
+	}
+	batch->done = NEVER;
+	batch->submit.records = batch->records;
+	batch->submit.runs = batch->runs;
+	batch->submit.count = BULK_RECORDS;
+	batch->submit.done = on_sent;
+}
+
+static size_t bulk_round(struct bench *bench, struct adapter_topic *topic, const uint8_t *body)
+{
+	struct batch *batches = calloc(BULK_BATCHES, sizeof *batches);
+	size_t oks = 0;
+
+	for (uint32_t i = 0; i < BULK_BATCHES; ++i) {
+		bulk_fill(&batches[i], body);
+		batches[i].submit.topic = topic;
+	}
+	for (uint32_t i = 0; i < BULK_BATCHES; ++i)
+		bench->ops->submit(bench->adapter, &batches[i].submit);
+	for (uint32_t i = 0; i < BULK_BATCHES; ++i) {
+		while (__atomic_load_n(&batches[i].done, __ATOMIC_ACQUIRE) == NEVER)
+			usleep(100);
+		oks += batches[i].runs[0].outcome == OUTCOME_OK;
+		buf_unref(batches[i].submit.buf);
+	}
+	free(batches);
+	return oks;
+}
+
+size_t workload_bulk(const char *dir)
+{
+	struct topic_wish wish = {.durability = DURABILITY_D2};
+	uint8_t *body = calloc(1, BULK_BODY);
+	const struct topic *topic;
+	struct adapter_topic *open;
+	struct bench bench;
+	size_t oks = 0;
+
+	recorder_start(dir);
+	bench_open(&bench, "embedded", DURABILITY_D2, dir, "");
+	topic = bench_topic(&bench, &wish);
+	open = bench.ops->topic_open(bench.adapter, topic);
+	for (uint32_t i = 0; i < BULK_ROUNDS; ++i)
+		oks += bulk_round(&bench, open, body);
+	CHECK_EQ(oks, BULK_ROUNDS * BULK_BATCHES);
+	bench.ops->topic_close(open);
+	model_unref(topic);
+	bench_leave(&bench);
+	recorder_stop();
+	free(body);
+	return oks;
+}
+
+size_t workload_early_acks(void)
+{
+	return __atomic_load_n(&early_acks, __ATOMIC_RELAXED);
 }

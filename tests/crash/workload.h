@@ -28,6 +28,10 @@ struct workload {
 
 // In `dir`, which is empty. Everything random follows from the seed.
 void workload_run(struct workload *workload, const char *dir, uint32_t rounds, uint64_t seed);
+// Batches that together are more than one transaction takes; returns how many were acknowledged.
+size_t workload_bulk(const char *dir);
+// Acknowledgements of D2 sends that came before all that was written was durable.
+size_t workload_early_acks(void);
 void workload_free(struct workload *workload);
 
 uint32_t workload_body_size(uint32_t number);

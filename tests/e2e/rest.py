@@ -168,6 +168,7 @@ ANSWERS = {
     "GROUP_RESET": {"partitions": [{"partition": 0, "from": 5, "to": 0, "skipped": 0, "replayed": 5}]},
     "GROUP_PURGE": {"messages": 5},
     "TOPIC_PURGE": {"messages": 5, "bytes": 500},
+    "TOPIC_SKIP": {"partitions": [{"partition": 0, "first": 5, "end": 9}]},
     "MESSAGES": {"messages": [], "next": None},
 }
 

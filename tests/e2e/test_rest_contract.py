@@ -78,6 +78,7 @@ BODIES = {
     "put_user": {"disabled": True},
     "create_token": {"name": "new-token", "role": "viewer", "tenant": "a"},
     "purge_topic": {"preview": True},
+    "skip_damage": {"preview": True},
     "purge_group": {"preview": True},
     "reset_group": {"to": {"at": "earliest"}, "preview": True},
     "kick_clients": {},

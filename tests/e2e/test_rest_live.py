@@ -111,6 +111,16 @@ def test_bodies_are_a_right_of_their_own(world):
     assert world.roles["developer"].get(f"{target}&time_ms=1").status == 400
 
 
+def test_damage_is_listed_and_given_up(world):
+    (row,) = world.admin.get("/api/v1/clusters/main/damage").json["damage"]
+    assert (row["first"], row["end"], row["topic_name"]) == (5, 9, None)
+    given_up = [{"partition": 0, "first": 5, "end": 9}]
+    assert world.admin.post(f"{A}/topics/orders/skip-damage", {"preview": True}).json == {"preview": True, "partitions": given_up}
+    assert not world.admin.get(f"{A}/audit?action=skip").json["items"]
+    assert world.admin.post(f"{A}/topics/orders/skip-damage").json == {"preview": False, "partitions": given_up}
+    assert len(world.admin.get(f"{A}/audit?action=skip").json["items"]) == 1
+
+
 def test_probe_and_state(world):
     assert world.admin.call("POST", "/api/v1/clusters/main/probe").json["durability"] == "D2"
     assert world.admin.get("/api/v1/clusters/main/state").json == {"state": "ready", "circuit": "closed", "latency_us": 5, "error": None}
@@ -121,6 +131,8 @@ QUESTIONS = {
     "BACKLOG": ("GET", f"{A}/groups/billing/backlog", None),
     "GROUP_RESET": ("POST", f"{A}/groups/billing/reset", {"to": {"at": "latest"}}),
     "GROUP_PURGE": ("POST", f"{A}/groups/billing/purge", {}),
+    "TOPIC_SKIP": ("POST", f"{A}/topics/orders/skip-damage", {}),
+    "DAMAGE": ("GET", "/api/v1/clusters/main/damage", None),
     "TOPIC_PURGE": ("POST", f"{A}/topics/orders/purge", {}),
     "TOPIC_DESCRIBE": ("GET", f"{A}/topics/orders/partitions", None),
     "MESSAGES": ("GET", f"{A}/topics/orders/messages", None),
@@ -136,7 +148,7 @@ def test_what_proxies_refuse_is_passed_on(shared_world, ask):
     method, target, body = QUESTIONS[ask]
     caller = shared_world.roles["developer"] if ask == "MESSAGES" else shared_world.admin
     for code, status in CODES.items():
-        if ask == "CLIENTS" and code in ("UNSUPPORTED_BY_BACKEND", "IN_USE", "BACKEND_ERROR") or ask in ("PROBE", "CLUSTER_STATE") and code == "IN_USE" or ask == "CLUSTER_STATE" and code == "UNSUPPORTED_BY_BACKEND":
+        if ask == "CLIENTS" and code in ("UNSUPPORTED_BY_BACKEND", "IN_USE", "BACKEND_ERROR") or ask in ("PROBE", "CLUSTER_STATE", "DAMAGE") and code == "IN_USE" or ask == "CLUSTER_STATE" and code == "UNSUPPORTED_BY_BACKEND":
             continue
         shared_world.portal.answer(ask, code=code, text=f"because of {code}")
         answer = caller.call(method, target, body)

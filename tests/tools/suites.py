@@ -364,6 +364,7 @@ def suite_crash(options):
     cuts = ["--cuts", "5000", "--rounds", "200"] if options.long else ["--cuts", "500"]
     commands = [[plain + "crash", *cuts, "--seed", str(seed)] for seed in range(1, 5 if options.long else 3)]
     commands += [[sanitized + "crash", "--seed", "7", "--cuts", "1000" if options.long else "40"]]
+    commands += [[plain + "crash", "--bulk"]]
     commands += [[plain + name, "--planted", "--cuts", "40"] for name in ("crash_without_fsync", "crash_without_meta_sync")]
     flips = [["--flips", "1000", "--only", file] for file in ("d1", "d2", "mark")] if options.long else [["--flips", "50"]]
     commands += [[plain + "flips", *arguments] for arguments in flips]
