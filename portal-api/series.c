@@ -8,14 +8,14 @@
 
 #include "core/base/util.h"
 
-#define SERIES_ROW(id, part, name) {part, name, part "." name},
+#define SERIES_ROW(id, part, name, shown) {part, name, part "." name, shown},
 static const struct {
-	const char *part, *name, *flat;
+	const char *part, *name, *flat, *shown;
 } counters_of[] = {SERIES_TABLE(SERIES_ROW)};
 #undef SERIES_ROW
 
 static const enum series_counter rated[SERIES_RATES] = {
-	SERIES_STORED, SERIES_SENT_BYTES, SERIES_DELIVERED, SERIES_DELIVERED_BYTES, SERIES_ACKED};
+	SERIES_STORED, SERIES_STORED_BYTES, SERIES_DELIVERED, SERIES_DELIVERED_BYTES, SERIES_ACKED};
 static const char *const rate_names[SERIES_RATES] = {"produce_tps", "produce_bps", "consume_tps",
 						     "consume_bps", "ack_tps"};
 
@@ -95,7 +95,7 @@ json_t *series_totals_json(const struct series *series)
 
 	for (unsigned i = 0; i < SERIES_COUNTERS; ++i)
 		json_object_set_new(json_object_get(totals, counters_of[i].part),
-				    counters_of[i].name,
+				    counters_of[i].shown,
 				    json_integer((json_int_t)series_total(series, i)));
 	return totals;
 }

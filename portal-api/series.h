@@ -7,26 +7,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-//     name in C, part of the answer, name in JSON
+//     name in C, part of the answer, name in the proxy's answer and on disk, name in REST
 #define SERIES_TABLE(ROW)                                                                          \
-	ROW(SENT, "produce", "messages")                                                           \
-	ROW(SENT_BYTES, "produce", "bytes")                                                        \
-	ROW(STORED, "produce", "ok")                                                               \
-	ROW(SEND_REJECTED, "produce", "rejected")                                                  \
-	ROW(SEND_UNKNOWN, "produce", "unknown")                                                    \
-	ROW(DROPPED, "produce", "dropped")                                                         \
-	ROW(THROTTLED, "produce", "throttled")                                                     \
-	ROW(DELIVERED, "consume", "messages")                                                      \
-	ROW(DELIVERED_BYTES, "consume", "bytes")                                                   \
-	ROW(ACKED, "consume", "acked")                                                             \
-	ROW(NACKED, "consume", "nacked")                                                           \
-	ROW(REJECTED, "consume", "rejected")                                                       \
-	ROW(RELEASED, "consume", "released")                                                       \
-	ROW(TIMEOUTS, "consume", "timeouts")                                                       \
-	ROW(LOST, "consume", "lost")                                                               \
-	ROW(DEAD, "consume", "dead")
+	ROW(SENT, "produce", "messages", "offered")                                                \
+	ROW(SENT_BYTES, "produce", "bytes", "offered_bytes")                                       \
+	ROW(STORED, "produce", "ok", "stored")                                                     \
+	ROW(STORED_BYTES, "produce", "stored_bytes", "stored_bytes")                               \
+	ROW(SEND_REJECTED, "produce", "rejected", "rejected")                                      \
+	ROW(SEND_UNKNOWN, "produce", "unknown", "unknown")                                         \
+	ROW(DROPPED, "produce", "dropped", "dropped")                                              \
+	ROW(THROTTLED, "produce", "throttled", "throttled")                                        \
+	ROW(DELIVERED, "consume", "messages", "messages")                                          \
+	ROW(DELIVERED_BYTES, "consume", "bytes", "bytes")                                          \
+	ROW(ACKED, "consume", "acked", "acked")                                                    \
+	ROW(NACKED, "consume", "nacked", "nacked")                                                 \
+	ROW(REJECTED, "consume", "rejected", "rejected")                                           \
+	ROW(RELEASED, "consume", "released", "released")                                           \
+	ROW(TIMEOUTS, "consume", "timeouts", "timeouts")                                           \
+	ROW(LOST, "consume", "lost", "lost")                                                       \
+	ROW(DEAD, "consume", "dead", "dead")
 
-#define SERIES_ENUM(id, part, name) SERIES_##id,
+#define SERIES_ENUM(id, part, name, shown) SERIES_##id,
 enum series_counter { SERIES_TABLE(SERIES_ENUM) SERIES_COUNTERS };
 #undef SERIES_ENUM
 
@@ -48,7 +49,7 @@ struct series {
 
 struct series_rate {
 	double window_s;
-	double per_s[SERIES_RATES]; // stored, sent bytes, delivered, delivered bytes, acked
+	double per_s[SERIES_RATES]; // stored, stored bytes, delivered, delivered bytes, acked
 };
 
 uint64_t series_total(const struct series *series, enum series_counter counter);

@@ -330,20 +330,34 @@ static void finish_if_done(struct produce *produce)
 
 // ---- submit
 
+static uint64_t bytes_of(const struct submit_record *records, uint32_t count)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < count; ++i)
+		bytes += records[i].size;
+	return bytes;
+}
+
+static void count_stored(struct produce *produce, uint64_t bytes)
+{
+	produce->tenant->produced.stored_bytes += bytes;
+	produce->topic->stats->produced.stored_bytes += bytes;
+}
+
 // What was not stored costs nothing.
-static void give_back_refused(struct part *part)
+static void account(struct part *part)
 {
 	const struct submit_record *record = part->submit.records;
 
 	for (uint32_t i = 0; i < part->submit.run_count; ++i) {
 		const struct submit_run *run = &part->submit.runs[i];
-		uint64_t bytes = 0;
+		uint64_t bytes = bytes_of(record, run->count);
 
-		if (run->outcome == OUTCOME_REJECTED) {
-			for (uint32_t k = 0; k < run->count; ++k)
-				bytes += record[k].size;
+		if (run->outcome == OUTCOME_OK)
+			count_stored(part->produce, bytes);
+		else if (run->outcome == OUTCOME_REJECTED)
 			quota_charge_give_back(&part->charge, run->count, bytes);
-		}
 		record += run->count;
 	}
 	quota_charge_close(&part->charge);
@@ -353,7 +367,7 @@ static void on_part(struct loop_task *task)
 {
 	struct part *part = CONTAINER_OF(task, struct part, task);
 
-	give_back_refused(part);
+	account(part);
 	topic_use_answered(part->produce->topic, &part->submit);
 	--part->produce->open_parts;
 	finish_if_done(part->produce);

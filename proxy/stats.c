@@ -23,9 +23,9 @@ struct counter {
 #define CONSUME_COUNTER(member) {#member, offsetof(struct consume_counters, member)}
 
 static const struct counter produce_rows[] = {
-	PRODUCE_COUNTER(messages), PRODUCE_COUNTER(bytes),     PRODUCE_COUNTER(ok),
-	PRODUCE_COUNTER(rejected), PRODUCE_COUNTER(throttled), PRODUCE_COUNTER(unknown),
-	PRODUCE_COUNTER(dropped),
+	PRODUCE_COUNTER(messages), PRODUCE_COUNTER(bytes),        PRODUCE_COUNTER(ok),
+	PRODUCE_COUNTER(rejected), PRODUCE_COUNTER(throttled),    PRODUCE_COUNTER(unknown),
+	PRODUCE_COUNTER(dropped),  PRODUCE_COUNTER(stored_bytes),
 };
 static const struct counter consume_rows[] = {
 	CONSUME_COUNTER(messages), CONSUME_COUNTER(bytes),    CONSUME_COUNTER(redelivered),

@@ -14,6 +14,7 @@ struct worker;
 
 struct produce_counters {
 	uint64_t messages, bytes;                  // offered
+	uint64_t stored_bytes;                     // of those that are ok
 	uint64_t ok, rejected, throttled, unknown; // how they ended
 	uint64_t dropped;                          // of these, in oneway frames and not OK
 };

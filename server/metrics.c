@@ -261,14 +261,22 @@ struct family {
 };
 
 #define PRODUCE_FAMILIES(kind, scope, labels, detailed)                                            \
-	{{"mqpaas_" scope "_produced_messages_total", METRIC_COUNTER, "messages", labels,          \
-	  detailed, "messages that producers sent, whatever became of them"},                      \
+	{{"mqpaas_" scope "_offered_messages_total", METRIC_COUNTER, "messages", labels, detailed, \
+	  "messages that producers sent, each try, whatever became of them"},                      \
 	 kind,                                                                                     \
 	 {{NULL, SERIES_SENT}}},                                                                   \
-		{{"mqpaas_" scope "_produced_bytes_total", METRIC_COUNTER, "bytes", labels,        \
+		{{"mqpaas_" scope "_offered_bytes_total", METRIC_COUNTER, "bytes", labels,         \
 		  detailed, "size of these messages as records"},                                  \
 		 kind,                                                                             \
 		 {{NULL, SERIES_SENT_BYTES}}},                                                     \
+		{{"mqpaas_" scope "_stored_messages_total", METRIC_COUNTER, "messages", labels,    \
+		  detailed, "messages that the backend acknowledged: what a quota is used by"},    \
+		 kind,                                                                             \
+		 {{NULL, SERIES_STORED}}},                                                         \
+		{{"mqpaas_" scope "_stored_bytes_total", METRIC_COUNTER, "bytes", labels,          \
+		  detailed, "size of these messages as records"},                                  \
+		 kind,                                                                             \
+		 {{NULL, SERIES_STORED_BYTES}}},                                                   \
 		{{"mqpaas_" scope "_produce_outcomes_total", METRIC_COUNTER, "messages",           \
 		  labels ",outcome", detailed,                                                     \
 		  "how sends ended: ok (acknowledged by the backend), rejected (certainly not "    \

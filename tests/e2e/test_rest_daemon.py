@@ -24,8 +24,8 @@ def test_numbers_add_up_at_each_step(daemon):
         topic = connection.open_topic("orders")
         for _ in range(10):
             topic.send(*[b"body"] * 10)
-        assert admin.get(f"{A}/stats").json["produce"]["ok"] == 100
-        assert admin.get(f"{A}/topics/orders/stats").json["produce"]["ok"] == 100
+        assert admin.get(f"{A}/stats").json["produce"]["stored"] == 100
+        assert admin.get(f"{A}/topics/orders/stats").json["produce"]["stored"] == 100
         assert backlog() == {**zero, "ready": 100, "backlog": 100}
         group = connection.subscribe("billing")
         got = group.receive(30)
@@ -40,7 +40,7 @@ def test_numbers_add_up_at_each_step(daemon):
     daemon.start()
     admin = daemon.admin
     assert backlog()["backlog"] == 80
-    assert admin.get(f"{A}/stats").json["produce"]["ok"] == 100
+    assert admin.get(f"{A}/stats").json["produce"]["stored"] == 100
     assert admin.get(f"{A}/groups/billing/stats").json["consume"]["acked"] == 20
 
 

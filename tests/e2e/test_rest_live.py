@@ -178,25 +178,25 @@ def test_counts_are_fresh_and_go_on_after_a_restart(world):
     say = lambda sent, delivered: world.portal.answer("TOTALS", totals(known["tenant"], known["topic"], known["group"], sent, delivered))
     say(1000, 500)
     tenant = world.admin.get(f"{A}/stats").json
-    assert tenant["produce"]["ok"] == 1000 and tenant["consume"]["acked"] == 499 and tenant["connections"] == 2 and tenant["complete"]
+    assert tenant["produce"]["stored"] == 1000 and tenant["consume"]["acked"] == 499 and tenant["connections"] == 2 and tenant["complete"]
     say(1001, 501)  # no waiting for the next sample
-    assert world.admin.get(f"{A}/topics/orders/stats").json["produce"]["ok"] == 1001
+    assert world.admin.get(f"{A}/topics/orders/stats").json["produce"]["stored"] == 1001
     assert world.admin.get(f"{A}/groups/billing/stats").json["consume"]["messages"] == 501
     platform = world.admin.get("/api/v1/stats").json
-    assert platform["produce"]["ok"] == 1001 and platform["connections"] == 3 and platform["tenants"][0]["name"] == "a"
+    assert platform["produce"]["stored"] == 1001 and platform["connections"] == 3 and platform["tenants"][0]["name"] == "a"
     world.portal.stop()
     say(7, 7)
     world.portal.start()
     admin = rest.Rest(world.portal.port, world.admin.token)
-    assert admin.get(f"{A}/stats").json["produce"]["ok"] == 1008
-    assert admin.get(f"{A}/topics/orders/stats").json["produce"]["ok"] == 1008
-    assert admin.get("/api/v1/tenants/b/stats").json["produce"]["ok"] == 0
+    assert admin.get(f"{A}/stats").json["produce"]["stored"] == 1008
+    assert admin.get(f"{A}/topics/orders/stats").json["produce"]["stored"] == 1008
+    assert admin.get("/api/v1/tenants/b/stats").json["produce"]["stored"] == 0
 
 
 def test_counts_go_on_when_only_the_proxy_was_restarted(world):
     known = ids(world)
     say = lambda sent, uptime_ms: world.portal.answer("TOTALS", totals(known["tenant"], known["topic"], known["group"], sent, sent, uptime_ms))
-    stored = lambda: world.admin.get(f"{A}/stats").json["produce"]["ok"]
+    stored = lambda: world.admin.get(f"{A}/stats").json["produce"]["stored"]
     say(100, 5000)
     assert stored() == 100
     say(30, 6000)  # something that had counted is gone: it stays counted
@@ -246,7 +246,7 @@ def test_statistics_without_a_proxy(world):
     assert world.admin.get(f"{A}/stats").json["complete"] is True
     world.portal.answer("TOTALS", code="TIMEOUT")
     stats = world.admin.get(f"{A}/stats").json
-    assert stats["complete"] is False and stats["produce"]["ok"] == 10
+    assert stats["complete"] is False and stats["produce"]["stored"] == 10
 
 
 def client(session, tenant, key):

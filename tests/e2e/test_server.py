@@ -697,7 +697,7 @@ def test_stop_under_load(start):
     acknowledged = {body for sender in senders for body in sender.acknowledged}
     one.start()
     totals = one.admin.get("/api/v1/tenants/acme/stats").json
-    assert totals["produce"]["ok"] == len(acknowledged)
+    assert totals["produce"]["stored"] == len(acknowledged)
     with one.connect() as conn:
         group, found = conn.subscribe("billing"), set()
         while len(found) < len(acknowledged):
@@ -746,7 +746,8 @@ def test_metrics_agree_with_what_happened(daemon):
         assert found["mqpaas_tenant_connections", (("tenant", "acme"),)] == 1
     tenant, topic, group = ("tenant", "acme"), ("topic", "orders"), ("group", "billing")
     for prefix, labels in (("tenant", (tenant,)), ("topic", (tenant, topic))):
-        assert found[f"mqpaas_{prefix}_produced_messages_total", labels] == 7
+        assert found[f"mqpaas_{prefix}_offered_messages_total", labels] == found[f"mqpaas_{prefix}_stored_messages_total", labels] == 7
+        assert found[f"mqpaas_{prefix}_offered_bytes_total", labels] == found[f"mqpaas_{prefix}_stored_bytes_total", labels] == 7 * 41
         assert found[f"mqpaas_{prefix}_produce_outcomes_total", (*labels, ("outcome", "ok"))] == 7
     for prefix, labels in (("tenant", (tenant,)), ("group", (tenant, group))):
         assert found[f"mqpaas_{prefix}_delivered_messages_total", labels] >= 7
@@ -761,6 +762,24 @@ def test_metrics_agree_with_what_happened(daemon):
     assert not any("topic" in dict(labels) for _, labels in metrics(daemon))
 
 
+def test_shown_use_is_what_was_admitted(daemon):
+    """Ten times of what a quota takes is offered: REST and metrics tell both apart, and the use shown is not above the quota."""
+    daemon.world(produce_tps=100, over="reject")
+    offered, until = 0, time.monotonic() + 6
+    with daemon.connect() as conn:
+        topic = conn.open_topic("orders")
+        while time.monotonic() < until:
+            topic.send(*(wire.Record(body=b"x") for _ in range(100)))
+            offered += 100
+            time.sleep(0.1)
+    stats = daemon.admin.get("/api/v1/tenants/acme/stats").json
+    produce, found, labels = stats["produce"], metrics(daemon), (("tenant", "acme"),)
+    assert produce["offered"] == offered == produce["stored"] + produce["throttled"]
+    assert 500 <= produce["stored"] <= 700 and produce["stored_bytes"] == 41 * produce["stored"] and produce["offered_bytes"] == 41 * offered
+    assert found["mqpaas_tenant_stored_messages_total", labels] == produce["stored"]
+    assert 0.5 < stats["quota"]["produce_tps"]["used"] / 100 <= 1.1
+
+
 def test_metrics_go_on_across_restarts(start):
     one = start().world()
     labels = (("tenant", "acme"),)
@@ -769,7 +788,7 @@ def test_metrics_go_on_across_restarts(start):
             conn.open_topic("orders").send(*(wire.Record(body=b"x") for _ in range(3)))
         one.stop()
         one.start()
-        assert metrics(one)["mqpaas_tenant_produced_messages_total", labels] == total
+        assert metrics(one)["mqpaas_tenant_offered_messages_total", labels] == total
 
 
 def test_every_metric_is_in_the_page(daemon):
