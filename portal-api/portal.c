@@ -437,7 +437,8 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	if ((r = loop_new("portal", &portal->loop)) < 0 ||
 	    (r = loop_new("portal-aside", &portal->aside)) < 0 ||
 	    (r = http_new(portal->loop, &limits, &handler, &portal->http)) < 0 ||
-	    (r = stats_new(portal->registry, config->catalog, &portal->stats)) < 0 ||
+	    (r = stats_new(portal->registry, config->catalog, config->data_dir, &portal->stats)) <
+		    0 ||
 	    (r = throttle_new(&portal->throttle)) < 0 ||
 	    (r = reconcile_new(&reconcile, &portal->reconcile)) < 0)
 		return r;

@@ -45,6 +45,7 @@ void series_take(struct series *series, const json_t *counters)
 		if (now < series->live[i])
 			series->before[i] += series->live[i] - now;
 		series->dirty |= now != series->live[i];
+		series->unwritten |= now != series->live[i];
 		series->live[i] = now;
 	}
 }
@@ -114,7 +115,7 @@ void series_load(struct series *series, const json_t *saved)
 {
 	for (unsigned i = 0; i < SERIES_COUNTERS; ++i) {
 		json_int_t value = json_integer_value(json_object_get(saved, counters_of[i].flat));
-		series->before[i] = value > 0 ? (uint64_t)value : 0;
+		series->before[i] = MAX(series->before[i], value > 0 ? (uint64_t)value : 0);
 	}
 }
 

@@ -44,7 +44,8 @@ struct series {
 	struct series_sample fine[SERIES_FINE];     // a ring, a second apart
 	struct series_sample coarse[SERIES_COARSE]; // a ring, ten seconds apart
 	unsigned fine_at, coarse_at;
-	bool dirty; // changed since it was saved
+	bool dirty;     // changed since it was saved
+	bool unwritten; // has changed since it was written to the journal
 };
 
 struct series_rate {
@@ -66,7 +67,7 @@ void series_sample(struct series *series,
 // Over the longest stretch of samples not longer than the window.
 void series_rate(const struct series *series, unsigned window_s, struct series_rate *ret);
 
-json_t *series_totals_json(const struct series *series); // {produce: {…}, consume: {…}}
-json_t *series_save(const struct series *series);        // flat: {"produce.messages": …, …}
-void series_load(struct series *series, const json_t *saved);
+json_t *series_totals_json(const struct series *series);      // {produce: {…}, consume: {…}}
+json_t *series_save(const struct series *series);             // flat: {"produce.messages": …, …}
+void series_load(struct series *series, const json_t *saved); // a total never goes back
 json_t *series_rate_json(const struct series_rate *rate);

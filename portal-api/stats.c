@@ -7,9 +7,11 @@
 #include "portal-api/stats.h"
 
 #include "core/base/list.h"
+#include "core/base/log.h"
 #include "core/base/util.h"
 #include "core/registry/catalog.h"
 #include "portal-api/series.h"
+#include "portal-api/totals_journal.h"
 
 #include <errno.h>
 
@@ -27,6 +29,7 @@ struct row {
 struct stats {
 	struct registry *registry;
 	struct catalog *catalog;
+	struct totals_journal *journal;
 	struct list rows;
 	struct row *buckets[BUCKETS];
 	uint64_t sampled_ns; // 0: never
@@ -151,6 +154,25 @@ static void notice_restart(struct stats *stats, const json_t *totals)
 	stats->uptime = uptime;
 }
 
+// What is shown must not be forgotten by a kill: before it can be shown it is in the journal.
+static void write_down(struct stats *stats)
+{
+	int r;
+
+	LIST_FOREACH(link, next, &stats->rows)
+	{
+		struct row *row = LIST_ENTRY(link, struct row, link);
+
+		if (row->series.unwritten)
+			totals_journal_add(stats->journal, row->kind, row->id,
+					   series_save(&row->series));
+		row->series.unwritten = false;
+	}
+	r = totals_journal_write(stats->journal);
+	if (r < 0)
+		log_warn(NULL, "TOTALS-NOT-SAVED", "totals.journal: %s", strerror(-r));
+}
+
 void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int64_t wall_ms)
 {
 	size_t index;
@@ -168,6 +190,7 @@ void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int6
 		take_part(stats, REGISTRY_TOPIC, tenant, "topics", now_ns);
 		take_part(stats, REGISTRY_GROUP, tenant, "groups", now_ns);
 	}
+	write_down(stats);
 	sample_idle(stats, now_ns);
 	stats->connections = (uint64_t)json_integer_value(json_object_get(totals, "connections"));
 	stats->proxies = 1;
@@ -208,7 +231,21 @@ static void load_row(void *ctx, const struct registry_total *total)
 		series_load(&row->series, total->counters);
 }
 
-int stats_new(struct registry *registry, struct catalog *catalog, struct stats **ret)
+static void load_written(void *ctx, unsigned kind, uint64_t id, const json_t *counters)
+{
+	struct stats *stats = ctx;
+	struct row *row = kind < REGISTRY_KIND_COUNT ? find(stats, kind, id) : NULL;
+
+	if (!row && kind < REGISTRY_KIND_COUNT)
+		row = add(stats, kind, id, tenant_of(stats->catalog, kind, id));
+	if (!row)
+		return;
+	series_load(&row->series, counters);
+	row->series.dirty = true;
+}
+
+int stats_new(struct registry *registry, struct catalog *catalog, const char *data_dir,
+	      struct stats **ret)
 {
 	struct stats *stats = calloc(1, sizeof *stats);
 	int r;
@@ -219,6 +256,8 @@ int stats_new(struct registry *registry, struct catalog *catalog, struct stats *
 	stats->catalog = catalog;
 	list_init(&stats->rows);
 	r = registry_totals_load(registry, load_row, stats);
+	if (r >= 0)
+		r = totals_journal_open(data_dir, load_written, stats, &stats->journal);
 	if (r < 0) {
 		stats_free(stats);
 		return r;
@@ -233,6 +272,7 @@ void stats_free(struct stats *stats)
 		return;
 	LIST_FOREACH(link, next, &stats->rows)
 	free(LIST_ENTRY(link, struct row, link));
+	totals_journal_close(stats->journal);
 	free(stats->proxy);
 	free(stats);
 }
@@ -285,7 +325,7 @@ int stats_save(struct stats *stats)
 		struct row *row = LIST_ENTRY(link, struct row, link);
 		row->series.dirty &= r < 0;
 	}
-	return r;
+	return r < 0 ? r : totals_journal_clear(stats->journal);
 }
 
 // ---- for metrics

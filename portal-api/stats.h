@@ -10,8 +10,10 @@
 struct catalog;
 struct stats;
 
-// `catalog` tells which tenant a topic or group belongs to. Reads the saved totals.
-int stats_new(struct registry *registry, struct catalog *catalog, struct stats **ret);
+// `catalog` tells which tenant a topic or group belongs to. Reads the saved totals, and from
+// `data_dir` what they have become since.
+int stats_new(struct registry *registry, struct catalog *catalog, const char *data_dir,
+	      struct stats **ret);
 void stats_free(struct stats *stats);
 
 // Takes an answer of ASK_TOTALS; NULL: the proxies did not answer.

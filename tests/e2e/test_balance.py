@@ -1,8 +1,10 @@
 """Where every message went: sent = acked + backlog + dead + expired + skipped, in REST, at rest and after a kill."""
+import re
 import time
 
 import pytest
 import wire
+from daemon import wait_for
 from history.balance import problems
 
 pytest_plugins = ["daemon_fixtures"]
@@ -86,3 +88,23 @@ def test_what_is_skipped_and_what_comes_again(world):
     world.kill()
     world.start()
     assert not problems(world.admin.get(BACKLOG.format("billing")).json)
+
+
+def test_counters_never_go_back(world):
+    """What REST and the metrics have shown once is shown after a kill, too: Prometheus would count all again behind a fall."""
+    stats, series = "/api/v1/tenants/acme/stats", 'mqpaas_tenant_produced_messages_total{tenant="acme"}'
+
+    def shown():
+        metrics = world.admin.get("/metrics").body.decode()
+        found = re.search(f"^{re.escape(series)} (\\S+)$", metrics, re.M)  # a tenant that has sent nothing yet has none
+        return world.admin.get(stats).json["produce"]["ok"], int(float(found.group(1))) if found else 0
+
+    most = (0, 0)
+    for _ in range(3):
+        with world.connect() as conn:
+            wire.Topic(conn, "orders").send(*(b"x" for _ in range(700)))
+            wait_for(lambda most=most: shown()[0] >= most[0] + 700, 10, "the sends are not counted")
+            most = shown()
+        world.kill()
+        world.start()
+        assert shown() >= most, (shown(), most)
