@@ -372,10 +372,14 @@ static void job_run_apart(struct committer *committer, struct committer_job *job
 
 	job->next = NULL;
 	r = transaction(committer, NULL, job, &culprit);
-	if (r == 0)
+	if (r == 0) {
 		jobs_finish(committer, job);
-	else
-		job->done(job, r);
+		return;
+	}
+	if (r != -ENOENT && r != -EEXIST) // which are answers, no failures
+		log_error(NULL, "STORE-WRITE", "%s: a change of a topic or group: %s",
+			  committer->store->path, strerror(-r));
+	job->done(job, r);
 }
 
 static void round_run(struct committer *committer, struct submit *submits,

@@ -31,7 +31,7 @@ struct damages *damages_new(void);
 void damages_free(struct damages *damages); // accepts NULL
 int damages_load(struct store *store);      // at start
 
-// Does nothing for what is known already. @thread any, outside store->lock
+// Does nothing for what is known already. @thread any
 void damage_report(struct store *store, const struct damage *damage);
 #define DAMAGE_OF_TOPIC (1u << DAMAGE_MESSAGES | 1u << DAMAGE_PARTITION)
 #define DAMAGE_ANY      UINT32_MAX

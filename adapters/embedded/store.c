@@ -645,6 +645,8 @@ static int topic_load(struct store *store, uint64_t id, uint64_t incarnation,
 	struct adapter_topic *topic;
 	int r = topic_row_read(store, id, &row);
 
+	if (r == -EUCLEAN)
+		damage_report(store->rows, &(struct damage){.kind = DAMAGE_TOPIC, .topic = id});
 	if (!r && (row.incarnation != incarnation || row.durability != store->durability))
 		r = -ENOENT;
 	if (!r && row.partitions == 0)

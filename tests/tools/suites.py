@@ -367,6 +367,7 @@ def suite_crash(options):
     commands += [[plain + "crash", "--bulk"]]
     commands += [[plain + name, "--planted", "--cuts", "40"] for name in ("crash_without_fsync", "crash_without_meta_sync")]
     flips = [["--flips", "1000", "--only", file] for file in ("d1", "d2", "mark")] if options.long else [["--flips", "50"]]
+    flips += [["--flips", "20", "--ballast", "1100", "--only", "d2"]] if options.long else []  # a file above 1 GiB
     commands += [[plain + "flips", *arguments] for arguments in flips]
     with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
         return sum(pool.map(lambda command: counted(command, timeout=3600, env=SANITIZER_ENV), commands), Result())
