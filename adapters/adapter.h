@@ -199,8 +199,19 @@ typedef void (*adapter_done_fn)(void *ctx, enum code code, const char *text);
 typedef void (*adapter_json_fn)(void *ctx, enum code code, json_t *answer,
 				const char *text); // answer belongs to the callee
 
+// What the files of a cluster on this machine remember, whatever became of the registry.
+struct adapter_recall {
+	uint64_t installation; // whose they are; 0: they do not say
+	uint64_t highest_id;   // that something was ever stored under
+	bool holds;            // topics or groups are in them
+	// [{id, incarnation, partitions, durability, retention_ms, retention_bytes}] and [{id,
+	// incarnation, topic}]; the caller's; NULL: the kind does not tell.
+	json_t *topics, *groups;
+};
+
 struct adapter_env {
-	const char *data_dir; // the adapter's own directory, exists
+	const char *data_dir;  // the adapter's own directory, exists
+	uint64_t installation; // of the registry; 0: not known
 	struct log_ctx *log;
 };
 
@@ -216,6 +227,10 @@ struct adapter_ops {
 	// -EINVAL with *ret_error as open(). May take milliseconds. NULL: anything goes. @thread
 	// any
 	int (*check)(const struct cluster *cluster, char **ret_error);
+	// What lies below `data_dir` (as in the env) remembers, read beside the open: -ENOENT:
+	// there is nothing of this kind; another negative errno: it cannot be read. NULL: the kind
+	// keeps nothing on this machine. @thread start-up
+	int (*recall)(const char *data_dir, struct adapter_recall *ret);
 	// Finishes or fails everything in flight (completions come), then done; nothing is called
 	// after done, and no thread of the adapter is inside a call of ours any more.
 	void (*close)(struct adapter *adapter, void (*done)(void *ctx), void *ctx);

@@ -322,28 +322,26 @@ static int confirm(const struct ctl *ctl, const struct command *command, const s
 {
 	struct path preview = *path;
 	struct rest_answer answer;
+	json_t *asked;
 	int r;
 
 	if (ctl->yes)
 		return 0;
-	if (strstr(command->path, "/restore") == NULL) {
-		json_t *asked = body ? json_copy(body) : NULL;
-
-		if (command->flags & COMMAND_PREVIEW)
-			json_object_set_new(asked, "preview", json_true());
-		else
-			path_add_query(&preview, "preview", "true");
-		r = rest_call(&ctl->context, command->method, preview.text, asked, NULL, &answer);
-		json_decref(asked);
-		if (r)
-			return r;
-		r = answer.status >= 300 ? rest_fail(&answer) : 0;
-		if (!r && answer.body)
-			output_print(answer.body, ctl->format, NULL);
-		rest_answer_deinit(&answer);
-		if (r)
-			return r;
-	}
+	asked = body ? json_copy(body) : NULL;
+	if (command->flags & COMMAND_PREVIEW)
+		json_object_set_new(asked, "preview", json_true());
+	else
+		path_add_query(&preview, "preview", "true");
+	r = rest_call(&ctl->context, command->method, preview.text, asked, NULL, &answer);
+	json_decref(asked);
+	if (r)
+		return r;
+	r = answer.status >= 300 ? rest_fail(&answer) : 0;
+	if (!r && answer.body)
+		output_print(answer.body, ctl->format, NULL);
+	rest_answer_deinit(&answer);
+	if (r)
+		return r;
 	if (!isatty(STDIN_FILENO))
 		return ctl_fail(
 			CTL_USAGE,

@@ -60,6 +60,17 @@ static const struct option key_options[] = {
 	OPTIONS_END,
 };
 
+static const struct option verify_options[] = {
+	{"head", "head", VALUE_TEXT,
+	 "first digits of the hash of an entry that must be there, as the log told it"},
+	OPTIONS_END,
+};
+
+static const struct option restore_options[] = {
+	{"revive", "revive", VALUE_FLAG, "bring back what was revoked since the backup"},
+	OPTIONS_END,
+};
+
 static const struct option rotate_options[] = {
 	{"old-valid", "old_valid_ms", VALUE_DURATION, "how long the old key stays valid"},
 	OPTIONS_END,
@@ -290,8 +301,8 @@ static const struct command commands[] = {
 	{"user", "set", "PUT", API "/users/{user}", NULL, user_options, B, NULL,
 	 "change a user, or make it"},
 	{"user", "delete", "DELETE", API "/users/{user}", NULL, NULL, C, NULL, "remove a user"},
-	{"token", "list", "GET", API "/tokens", NULL, NULL, L, "id,name,role,tenant,expires_ms",
-	 "tokens of machines"},
+	{"token", "list", "GET", API "/tokens", NULL, NULL, L,
+	 "id,name,role,tenant,maker,expires_ms", "tokens of machines"},
 	{"token", "show", "GET", API "/tokens/{token}", NULL, NULL, G, NULL, "one token"},
 	{"token", "create", "POST", API "/tokens", "name", token_options, B | S, NULL,
 	 "make a token; it is shown this once"},
@@ -300,7 +311,7 @@ static const struct command commands[] = {
 	 "what was changed in a tenant, and by whom"},
 	{"audit", "list-all", "GET", API "/audit", NULL, NULL, L, AUDIT_COLUMNS,
 	 "what was changed, and by whom"},
-	{"audit", "verify", "GET", API "/audit/verify", NULL, NULL, G, NULL,
+	{"audit", "verify", "GET", API "/audit/verify", NULL, verify_options, G, NULL,
 	 "recompute the chain of the audit log"},
 	{"definitions", "export", "GET", API "/definitions", NULL, NULL, G, NULL,
 	 "all definitions as one document"},
@@ -310,8 +321,8 @@ static const struct command commands[] = {
 	 "copies of the registry"},
 	{"backup", "create", "POST", API "/backups", NULL, NULL, B, NULL,
 	 "copy the registry while it runs"},
-	{"backup", "restore", "POST", API "/backups/{backup}/restore", NULL, NULL, C, NULL,
-	 "go back to a copy of the registry"},
+	{"backup", "restore", "POST", API "/backups/{backup}/restore", NULL, restore_options, C,
+	 NULL, "go back to a copy of the registry"},
 	{"system", "show", "GET", API "/system", NULL, NULL, G, NULL,
 	 "version, uptime and revision of the daemon"},
 	{"system", "stats", "GET", API "/stats", NULL, NULL, G, NULL,

@@ -45,7 +45,7 @@ void audit_list_tenant(struct call *call)
 void audit_verify(struct call *call)
 {
 	struct registry_result result = {0};
-	int r = registry_audit_verify(call->portal->registry, &result);
+	int r = registry_audit_verify(call->portal->registry, call->query[0].text, &result);
 
 	call_result(call, r, &result, NULL);
 }

@@ -1,7 +1,8 @@
 // Copies of the registry on the daemon's own disk: list, make, restore, all while it runs.
 //
 // A backup is a file NAME.db in DATA/backups. Before a restore the present state is kept as a
-// backup of its own, so that a restore can be taken back.
+// backup of its own, so that a restore can be taken back. core/registry/restore.c says what becomes
+// of what was made, deleted and revoked since.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
@@ -107,6 +108,7 @@ struct copying {
 	char saved_path[PATH_MAX], saved[NAME_MOST + 1]; // the backup that is made
 	char from_path[PATH_MAX];                        // the one to restore
 	uint64_t revision;                               // when it began
+	bool preview, revive;
 	int r;
 	char why[300]; // the one to restore cannot be used; "": the copying itself failed
 };
@@ -194,6 +196,8 @@ static void prepare_and_save(void *errand)
 				 error ? error : strerror(-copying->r));
 		return;
 	}
+	if (copying->preview)
+		return;
 	save(errand);
 	if (copying->r < 0)
 		registry_restore_abandon(copying->registry);
@@ -203,7 +207,8 @@ static void prepare_and_save(void *errand)
 // once more, here, where nothing can change meanwhile.
 static void save_changes(struct copying *copying)
 {
-	if (copying->r < 0 || registry_revision(copying->registry) == copying->revision)
+	if (copying->r < 0 || copying->preview ||
+	    registry_revision(copying->registry) == copying->revision)
 		return;
 	unlink(copying->saved_path);
 	save(copying);
@@ -215,6 +220,8 @@ static void restored(struct call *call)
 {
 	struct copying *copying = call->errand;
 	struct registry_result result = {0};
+	struct registry_restore_how how;
+	json_t *body;
 	int r;
 
 	call->portal->restoring = false;
@@ -231,13 +238,19 @@ static void restored(struct call *call)
 		failed(call, copying->r);
 		return;
 	}
-	r = registry_restore(copying->registry, &call->actor, copying->from_path, &result);
+	how = (struct registry_restore_how){
+		.path = copying->from_path, .revive = copying->revive, .preview = copying->preview};
+	r = registry_restore(copying->registry, &call->actor, &how, &result);
 	if (call_refused(call, r, &result))
 		return;
+	body = json_incref(result.body);
 	registry_result_deinit(&result);
-	call_json(call, 200,
-		  json_pack("{s:s, s:s, s:I}", "name", call->params[0], "saved_as", copying->saved,
-			    "revision", (json_int_t)registry_revision(copying->registry)));
+	json_object_set_new(body, "name", json_string(call->params[0]));
+	json_object_set_new(body, "saved_as",
+			    copying->preview ? json_null() : json_string(copying->saved));
+	json_object_set_new(body, "revision",
+			    json_integer((json_int_t)registry_revision(copying->registry)));
+	call_json(call, 200, body);
 	portal_changed(call->portal);
 }
 
@@ -257,7 +270,10 @@ void backups_restore(struct call *call)
 	}
 	snprintf(before, sizeof before, "before-restore-%lld", (long long)clock_wall_ms());
 	copying = copying_new(call, before);
-	if (copying)
+	if (copying) {
 		memcpy(copying->from_path, path, sizeof path);
+		copying->preview = call->query[0].integer;
+		copying->revive = call->query[1].integer;
+	}
 	call->portal->restoring = call_errand(call, copying, prepare_and_save, restored);
 }

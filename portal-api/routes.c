@@ -35,6 +35,9 @@ static const struct query_rule audit_query[] = {PAGE,
 						{0}};
 static const struct query_rule delete_query[] = {FLAG("force"), FLAG("preview"), {0}};
 static const struct query_rule import_query[] = {FLAG("preview"), {0}};
+static const struct query_rule restore_query[] = {FLAG("preview"), FLAG("revive"), {0}};
+static const struct query_rule verify_query[] = {
+	{.name = "head", .type = QUERY_TEXT, .min = 12, .max = 64}, {0}};
 static const struct query_rule metrics_query[] = {FLAG("detailed"), {0}};
 static const struct query_rule messages_query[] = {
 	NUMBER("partition", 0, 65535),
@@ -338,7 +341,7 @@ const struct route routes[] = {
 	 audit_query, 0,
 	 "Every change, newest first."},
 	{"GET", "/api/v1/audit/verify", "platform.audit", audit_verify, NULL,
-	 NULL, 0,
+	 verify_query, 0,
 	 "Check the hash chain."},
 	{"GET", "/api/v1/definitions", "definitions.read", definitions_export, NULL,
 	 NULL, 0,
@@ -353,7 +356,7 @@ const struct route routes[] = {
 	 NULL, ROUTE_JSON,
 	 "Copy the registry while it runs."},
 	{"POST", "/api/v1/backups/{backup}/restore", "backups.restore", backups_restore, NULL,
-	 NULL, 0,
+	 restore_query, 0,
 	 "Put a backup in place of the registry while it runs."},
 };
 // clang-format on

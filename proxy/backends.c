@@ -100,7 +100,9 @@ static void row_open(struct backend_row *row)
 		return;
 	}
 	r = make_directory(backends->data_dir, row->cluster, path, sizeof path);
-	env = (struct adapter_env){.data_dir = path, .log = &row->log};
+	env = (struct adapter_env){.data_dir = path,
+				   .installation = catalog_installation(backends->catalog),
+				   .log = &row->log};
 	if (r == 0)
 		r = row->backend.ops->open(row->model, &env, &row->backend.adapter, &error);
 	if (r < 0) {

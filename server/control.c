@@ -6,13 +6,16 @@
 #include "core/base/log.h"
 #include "core/base/problem.h"
 #include "core/registry/catalog.h"
-#include "core/registry/registry.h"
+#include "core/registry/recover.h"
+#include "core/registry/scrub.h"
+#include "server/recover.h"
 #include "server/vet.h"
 
-#define CATALOG_FILE  "catalog"
-#define REGISTRY_FILE "registry.db"
-#define TOKEN_FILE    "bootstrap-token"
-#define LOCAL_CLUSTER "local"
+#define CATALOG_FILE    "catalog"
+#define REGISTRY_FILE   "registry.db"
+#define TOKEN_FILE      "bootstrap-token"
+#define AUDIT_HEAD_FILE "audit-head"
+#define LOCAL_CLUSTER   "local"
 
 char *control_catalog_open(struct daemon *daemon)
 {
@@ -46,22 +49,72 @@ static char *local_cluster_make(struct daemon *daemon)
 	return r < 0 ? problem("%s/%s: %s", daemon->data_dir, REGISTRY_FILE, strerror(-r)) : NULL;
 }
 
-char *control_registry_open(struct daemon *daemon)
+static char *registry_file_open(struct daemon *daemon, const char *path)
 {
-	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, REGISTRY_FILE);
+	_cleanup_(freep) char *audit_head = problem("%s/%s", daemon->data_dir, AUDIT_HEAD_FILE);
 	struct registry_config config = {
 		.path = path,
 		.key = &daemon->seal_key,
-		.catalog = daemon->catalog,
 		.vet = vet_draft,
 		.durability = vet_durability,
 		.vet_ctx = daemon,
+		.audit_head = audit_head,
 	};
 	char *wrong = NULL;
 
 	if (registry_open(&config, &daemon->registry, &wrong) < 0)
 		return wrong ? wrong : problem("%s cannot be opened", path);
-	return local_cluster_make(daemon);
+	return NULL;
+}
+
+static bool is_older(const struct daemon *daemon, const struct stores_memory *stores)
+{
+	struct registry *registry = daemon->registry;
+
+	return registry_is_older(registry, daemon->catalog) ||
+	       (stores->installation == registry_installation(registry) &&
+		stores->highest_id >= registry_next_id(registry));
+}
+
+// Nothing is published before the registry is known to fit what lies beside it.
+static char *registry_fit(struct daemon *daemon, const struct stores_memory *stores,
+			  const char *path)
+{
+	char *wrong = registry_is_empty(daemon->registry)
+			      ? recover_refuse_empty(daemon, stores, false)
+			      : NULL;
+	int r;
+
+	if (!wrong && is_older(daemon, stores)) {
+		registry_close(daemon->registry);
+		daemon->registry = NULL;
+		wrong = recover_older(daemon, stores, path);
+		if (!wrong)
+			wrong = registry_file_open(daemon, path);
+	}
+	if (wrong)
+		return wrong;
+	r = registry_attach(daemon->registry, daemon->catalog,
+			    MAX(stores->highest_id + 1, catalog_next_id(daemon->catalog)));
+	if (r == 0)
+		r = registry_scrub_start(daemon->registry);
+	return r < 0 ? problem("%s: %s", path, strerror(-r)) : NULL;
+}
+
+char *control_registry_open(struct daemon *daemon)
+{
+	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, REGISTRY_FILE);
+	struct stores_memory stores;
+	char *wrong = stores_remember(daemon, &stores);
+
+	if (!wrong && !files_exist(daemon->data_dir, REGISTRY_FILE))
+		wrong = recover_refuse_empty(daemon, &stores, true);
+	if (!wrong)
+		wrong = registry_file_open(daemon, path);
+	if (!wrong)
+		wrong = registry_fit(daemon, &stores, path);
+	stores_forget(&stores);
+	return wrong ? wrong : local_cluster_make(daemon);
 }
 
 // Without a user there is nobody who could make one: a token that works once lies where only the

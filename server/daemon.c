@@ -13,6 +13,7 @@
 #include "core/base/problem.h"
 #include "core/registry/catalog.h"
 #include "core/registry/registry.h"
+#include "server/recover.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -95,14 +96,12 @@ char *daemon_check(const struct settings *settings)
 	return edge_check(settings);
 }
 
-char *daemon_start(struct settings *settings, struct daemon **ret)
+static struct daemon *daemon_new(struct settings *settings)
 {
 	struct daemon *daemon = calloc(1, sizeof *daemon);
-	char *wrong;
-	int r;
 
 	if (!daemon)
-		return problem("out of memory");
+		return NULL;
 	pthread_mutex_init(&daemon->tls_lock, NULL);
 	daemon->settings = settings;
 	daemon->data_dir = settings_text(settings, SERVER_DATA_DIR);
@@ -110,6 +109,35 @@ char *daemon_start(struct settings *settings, struct daemon **ret)
 	daemon->drained_fd = eventfd(0, EFD_CLOEXEC);
 	kinds_collect(daemon);
 	level_apply(settings);
+	return daemon;
+}
+
+char *daemon_restore(struct settings *settings, const char *from, bool revive)
+{
+	struct daemon *daemon = daemon_new(settings);
+	char *wrong;
+
+	if (!daemon)
+		return problem("out of memory");
+	wrong = files_lock(daemon->data_dir, &daemon->lock_fd);
+	if (!wrong)
+		wrong = secrets_load(daemon);
+	if (!wrong)
+		wrong = control_catalog_open(daemon);
+	if (!wrong)
+		wrong = recover_from(daemon, from, revive, stdout);
+	daemon_free(daemon);
+	return wrong;
+}
+
+char *daemon_start(struct settings *settings, struct daemon **ret)
+{
+	struct daemon *daemon = daemon_new(settings);
+	char *wrong;
+	int r;
+
+	if (!daemon)
+		return problem("out of memory");
 	wrong = daemon->drained_fd < 0 ? problem("eventfd: %s", strerror(errno))
 				       : parts_open(daemon);
 	if (wrong) {

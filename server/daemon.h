@@ -9,6 +9,9 @@ struct daemon;
 
 // Whether daemon_start() would refuse these settings, without starting anything.
 char *daemon_check(const struct settings *settings);
+// Puts a copy back in place of the registry of a daemon that does not run, and prints what comes of
+// it (core/registry/recover.h).
+char *daemon_restore(struct settings *settings, const char *from, bool revive);
 // Starts everything, in the order in which it depends on each other. What was started is stopped
 // again when a part refuses. `settings` are borrowed.
 char *daemon_start(struct settings *settings, struct daemon **ret);

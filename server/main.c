@@ -24,10 +24,12 @@
 enum { EXIT_USAGE = 2 };
 
 struct invocation {
-	const char *config; // NULL: none
-	bool check;         // only check the configuration
-	int ready_fd;       // -1: none
-	int (*print)(void); // only print something; NULL: serve
+	const char *config;  // NULL: none
+	bool check;          // only check the configuration
+	const char *restore; // only put this copy of the registry back; NULL: none
+	bool revive;         // with what was revoked since
+	int ready_fd;        // -1: none
+	int (*print)(void);  // only print something; NULL: serve
 };
 
 static int refuse(char *wrong, int status)
@@ -56,6 +58,10 @@ static void help(const struct settings *settings)
 	     "Usage: mqpaasd [--config FILE] [--SETTING VALUE …]\n\n"
 	     "  --config FILE                read settings from a file; options win over it\n"
 	     "  --check-config               check settings and certificates, then end\n"
+	     "  --restore FILE               put a copy of the registry back, say what comes of "
+	     "it, "
+	     "then end\n"
+	     "  --revive                     with --restore: also what was revoked since the copy\n"
 	     "  --ready-fd N                 write what is listened on, then \"ready\", to this "
 	     "descriptor\n"
 	     "  --print-settings             print the table of docs/configuration.md\n"
@@ -126,9 +132,12 @@ static bool word_take(struct invocation *invocation, const char *name)
 			return true;
 		}
 	}
-	if (strcmp(name, "check-config") != 0)
+	if (strcmp(name, "check-config") == 0)
+		invocation->check = true;
+	else if (strcmp(name, "revive") == 0)
+		invocation->revive = true;
+	else
 		return false;
-	invocation->check = true;
 	return true;
 }
 
@@ -137,6 +146,8 @@ static char *pair_take(struct settings *settings, struct invocation *invocation,
 {
 	if (strcmp(name, "config") == 0)
 		invocation->config = value;
+	else if (strcmp(name, "restore") == 0)
+		invocation->restore = value;
 	else if (strcmp(name, "ready-fd") == 0)
 		return ready_fd_take(invocation, value);
 	else
@@ -341,6 +352,17 @@ static int check(const struct settings *settings)
 	return wrong ? refuse(wrong, EXIT_USAGE) : EXIT_SUCCESS;
 }
 
+static int restore(struct settings *settings, const struct invocation *invocation)
+{
+	char *wrong;
+
+	umask(0077);
+	wrong = daemon_restore(settings, invocation->restore, invocation->revive);
+	if (wrong)
+		return refuse(wrong, EXIT_FAILURE);
+	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
 	struct invocation invocation;
@@ -350,10 +372,13 @@ int main(int argc, char **argv)
 
 	if (!wrong && invocation.ready_fd >= 0 && fcntl(invocation.ready_fd, F_GETFD) < 0)
 		wrong = problem("--ready-fd: %d is not open", invocation.ready_fd);
-	status = wrong              ? refuse(wrong, EXIT_USAGE)
-		 : invocation.print ? invocation.print()
-		 : invocation.check ? check(settings)
-				    : run(settings, &invocation, argv);
+	if (!wrong && invocation.revive && !invocation.restore)
+		wrong = problem("--revive goes with --restore FILE");
+	status = wrong                ? refuse(wrong, EXIT_USAGE)
+		 : invocation.print   ? invocation.print()
+		 : invocation.check   ? check(settings)
+		 : invocation.restore ? restore(settings, &invocation)
+				      : run(settings, &invocation, argv);
 	settings_free(settings);
 	return status;
 }

@@ -10,6 +10,7 @@
 #include "core/base/util.h"
 #include "core/registry/catalog.h"
 #include "core/registry/registry.h"
+#include "core/registry/scrub.h"
 #include "server/daemon_state.h"
 
 #include <dirent.h>
@@ -135,6 +136,28 @@ static void put_age(struct collector *collector)
 {
 	put_flat(collector,
 		 (double)catalog_age_ns(collector->daemon->catalog, clock_now_ns()) / 1e9);
+}
+
+static void put_damaged(struct collector *collector)
+{
+	put_flat(collector, registry_damaged(collector->daemon->registry));
+}
+
+static void put_audit_entries(struct collector *collector)
+{
+	char hash[REGISTRY_HASH_TEXT];
+
+	put_flat(collector, (double)registry_audit_head(collector->daemon->registry, hash));
+}
+
+// As many digits as a number of the text format keeps.
+static void put_audit_head(struct collector *collector)
+{
+	char hash[REGISTRY_HASH_TEXT];
+
+	registry_audit_head(collector->daemon->registry, hash);
+	hash[12] = '\0';
+	put_flat(collector, (double)strtoull(hash, NULL, 16));
 }
 
 static void put_answer_age(struct collector *collector)
@@ -496,6 +519,17 @@ static const struct {
 	{{"mqpaas_configuration_age_seconds", METRIC_GAUGE, "seconds", "", false,
 	  "since the proxy last heard from the control plane"},
 	 put_age},
+	{{"mqpaas_registry_damaged", METRIC_GAUGE, "", "", false,
+	  "1: the last look at the whole registry (a minute after the start, then once a day) "
+	  "found "
+	  "damage, or entries of the audit log missing"},
+	 put_damaged},
+	{{"mqpaas_audit_entries", METRIC_GAUGE, "", "", false,
+	  "number of the newest entry of the audit log: it never falls"},
+	 put_audit_entries},
+	{{"mqpaas_audit_head", METRIC_GAUGE, "", "", false,
+	  "first 12 hexadecimal digits of that entry's hash, as a number: what audit verify takes"},
+	 put_audit_head},
 	{{"mqpaas_proxy_answer_age_seconds", METRIC_GAUGE, "seconds", "", false,
 	  "since the proxy last told its counters; absent before the first time"},
 	 put_answer_age},

@@ -5,6 +5,7 @@
 
 #include "adapters/closing.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/identity.h"
 #include "adapters/embedded/scrub.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
@@ -168,6 +169,8 @@ static int embedded_open(const struct cluster *cluster, const struct adapter_env
 	if (!adapter)
 		return -ENOMEM;
 	r = store_start(adapter, CLASS_D2, env->data_dir, options.map_bytes, ret_error);
+	if (r >= 0)
+		r = identity_take(adapter->stores[CLASS_D2], env->installation, ret_error);
 	if (r >= 0)
 		r = store_start(adapter, CLASS_D1, env->data_dir, options.map_bytes, ret_error);
 	if (r >= 0)
@@ -365,6 +368,7 @@ const struct adapter_ops embedded_ops = {
 	.assured = DURABILITY_D2,
 	.open = embedded_open,
 	.check = embedded_check,
+	.recall = embedded_recall,
 	.close = embedded_close,
 	.probe = embedded_probe,
 	.damage = embedded_damage,

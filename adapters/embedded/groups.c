@@ -7,6 +7,7 @@
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/group_job.h"
+#include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
 #include "adapters/log/standing.h"
 
@@ -132,8 +133,10 @@ static int group_row_put(struct committer_job *base, struct committer *committer
 
 	store_key(bytes, job->group->object.id, 0, 0);
 	r = row_get(txn, store->groups, &key, sizeof row, &value);
-	if (r == -ENOENT)
-		return row_put(txn, store->groups, &key, &row, sizeof row);
+	if (r == -ENOENT) {
+		r = row_put(txn, store->groups, &key, &row, sizeof row);
+		return r < 0 ? r : identity_see(store, txn, job->group->object.id);
+	}
 	old = value.mv_data;
 	return r ? r : old->incarnation == row.incarnation ? 0 : -EEXIST;
 }

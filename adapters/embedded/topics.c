@@ -5,6 +5,7 @@
 
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
+#include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
 #include "adapters/message_json.h"
 
@@ -122,7 +123,8 @@ static int topic_write(struct committer_job *base, struct committer *committer, 
 	} else if (job_of(base)->must_exist) {
 		return -EEXIST; // what conflicts with the wish is that it does not
 	}
-	return topic_row_put(store, txn, topic, &row);
+	r = topic_row_put(store, txn, topic, &row);
+	return r < 0 ? r : identity_see(store, txn, topic->object.id);
 }
 
 static int grow_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)

@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 
-#define HASH_SIZE 32
+#define HASH_SIZE AUDIT_HASH_SIZE
 
 struct entry {
 	int64_t seq, time_ms;
@@ -45,27 +45,6 @@ static int entry_hash(const struct entry *entry, const uint8_t before[HASH_SIZE]
 	return good && EVP_DigestFinal_ex(digest, ret, NULL) == 1 ? 0 : -EIO;
 }
 
-static int head_read(struct db *db, int64_t *ret_seq, uint8_t ret_hash[HASH_SIZE])
-{
-	sqlite3_stmt *statement;
-	int r = db_query(db, &statement, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1",
-			 "");
-
-	if (r == 0)
-		r = db_step(db, statement);
-	if (r < 0)
-		return r;
-	*ret_seq = 0;
-	memset(ret_hash, 0, HASH_SIZE);
-	if (r == 1) {
-		*ret_seq = sqlite3_column_int64(statement, 0);
-		if (sqlite3_column_bytes(statement, 1) == HASH_SIZE)
-			memcpy(ret_hash, sqlite3_column_blob(statement, 1), HASH_SIZE);
-		sqlite3_reset(statement);
-	}
-	return 0;
-}
-
 static char *audit_text(struct work *work, const json_t *value)
 {
 	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
@@ -79,18 +58,19 @@ int audit_write(struct work *work, const char *action, const char *kind, const c
 		const char *tenant, const json_t *old, const json_t *new)
 {
 	struct db *db = &work->registry->db;
-	uint8_t before[HASH_SIZE], hash[HASH_SIZE];
-	struct entry entry = {.time_ms = work->registry->now_ms(),
+	struct head *end = &work->audit;
+	uint8_t hash[HASH_SIZE];
+	struct entry entry = {.seq = (int64_t)end->audit_seq + 1,
+			      .time_ms = work->registry->now_ms(),
 			      .texts = {work->actor->name, work->actor->address, action, kind,
 					resource, tenant, audit_text(work, old),
 					audit_text(work, new)}};
-	int r = head_read(db, &entry.seq, before);
+	int r = entry_hash(&entry, end->audit_hash, hash);
 
-	++entry.seq;
-	if (r == 0)
-		r = entry_hash(&entry, before, hash);
 	if (r < 0)
 		return r;
+	end->audit_seq = (uint64_t)entry.seq;
+	memcpy(end->audit_hash, hash, sizeof hash);
 	return db_run(db, "INSERT INTO audit VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
 		      "iittttttttb", entry.seq, entry.time_ms, entry.texts[0], entry.texts[1],
 		      entry.texts[2], entry.texts[3], entry.texts[4], entry.texts[5],
@@ -137,18 +117,18 @@ static json_t *column_json(sqlite3_stmt *statement, int column)
 	return value ? value : json_null();
 }
 
-static void hash_text(const uint8_t *hash, char ret[2 * HASH_SIZE + 1])
+void audit_hash_text(const uint8_t hash[AUDIT_HASH_SIZE], char ret[REGISTRY_HASH_TEXT])
 {
-	for (size_t i = 0; i < HASH_SIZE; ++i)
+	for (size_t i = 0; i < AUDIT_HASH_SIZE; ++i)
 		snprintf(ret + 2 * i, 3, "%02x", hash[i]);
 }
 
 static json_t *entry_json(sqlite3_stmt *statement)
 {
-	char hash[2 * HASH_SIZE + 1] = "";
+	char hash[REGISTRY_HASH_TEXT] = "";
 
 	if (sqlite3_column_bytes(statement, 10) == HASH_SIZE)
-		hash_text(sqlite3_column_blob(statement, 10), hash);
+		audit_hash_text(sqlite3_column_blob(statement, 10), hash);
 	return json_pack("{s:I, s:I, s:s, s:s?, s:s, s:s, s:s, s:s?, s:o, s:o, s:s}", "seq",
 			 (json_int_t)sqlite3_column_int64(statement, 0), "time_ms",
 			 (json_int_t)sqlite3_column_int64(statement, 1), "actor",
@@ -233,32 +213,96 @@ static int entry_verify(sqlite3_stmt *statement, int64_t expected_seq, uint8_t b
 	return r;
 }
 
-int registry_audit_verify(struct registry *registry, struct registry_result *ret)
+// What a walk along the chain has seen.
+struct verdict {
+	int64_t count, first_bad, last;
+	uint8_t hash[HASH_SIZE]; // of the last entry
+	const char *asked;       // begins the hash of an entry that should be there; NULL: none
+	bool found;              // and it is
+	const struct head *outside;
+	bool differs; // the entry that was told outside is another one here
+};
+
+static void entry_compare(struct verdict *verdict, int64_t seq)
 {
-	uint8_t hash[HASH_SIZE] = {0};
-	char head[2 * HASH_SIZE + 1];
-	int64_t count = 0, first_bad = 0;
+	char text[REGISTRY_HASH_TEXT];
+
+	audit_hash_text(verdict->hash, text);
+	if (verdict->asked && strncmp(text, verdict->asked, strlen(verdict->asked)) == 0)
+		verdict->found = true;
+	if ((uint64_t)seq == verdict->outside->audit_seq &&
+	    memcmp(verdict->hash, verdict->outside->audit_hash, HASH_SIZE) != 0)
+		verdict->differs = true;
+}
+
+static int chain_walk(struct registry *registry, struct verdict *verdict)
+{
 	sqlite3_stmt *statement;
+	int r = db_query(&registry->db, &statement, "SELECT * FROM audit ORDER BY seq", "");
+
+	while (r == 0 && !verdict->first_bad && (r = db_step(&registry->db, statement)) == 1) {
+		bool good;
+
+		verdict->last = sqlite3_column_int64(statement, 0);
+		r = entry_verify(statement, ++verdict->count, verdict->hash, &good);
+		if (r == 0 && !good) {
+			verdict->first_bad = verdict->last;
+			sqlite3_reset(statement);
+		} else if (r == 0) {
+			entry_compare(verdict, verdict->last);
+		}
+	}
+	return r;
+}
+
+// Entries that were written and are not there any more at the end.
+static int64_t entries_missing(const struct registry *registry, const struct verdict *verdict)
+{
+	uint64_t end = MAX(registry->head.audit_seq, registry->outside.audit_seq);
+
+	return verdict->first_bad || end <= (uint64_t)verdict->last
+		       ? 0
+		       : (int64_t)(end - (uint64_t)verdict->last);
+}
+
+static bool is_whole(const struct registry *registry, const struct verdict *verdict)
+{
+	return !verdict->first_bad && !verdict->differs && !entries_missing(registry, verdict);
+}
+
+int audit_check(struct registry *registry, bool *ret_whole)
+{
+	struct verdict verdict = {.outside = &registry->outside};
+	int r = chain_walk(registry, &verdict);
+
+	*ret_whole = is_whole(registry, &verdict);
+	return r;
+}
+
+int registry_audit_verify(struct registry *registry, const char *head, struct registry_result *ret)
+{
+	struct verdict verdict = {.asked = head, .outside = &registry->outside};
+	char text[REGISTRY_HASH_TEXT];
 	struct work work;
 	int r;
 
 	work_open(&work, registry, ret);
-	r = db_query(&registry->db, &statement, "SELECT * FROM audit ORDER BY seq", "");
-	while (r == 0 && !first_bad && (r = db_step(&registry->db, statement)) == 1) {
-		bool good;
-
-		r = entry_verify(statement, ++count, hash, &good);
-		if (r == 0 && !good) {
-			first_bad = sqlite3_column_int64(statement, 0);
-			sqlite3_reset(statement);
-		}
-	}
+	r = chain_walk(registry, &verdict);
 	if (r == 0) {
-		hash_text(hash, head);
-		ret->body =
-			json_pack("{s:b, s:I, s:o, s:s}", "ok", !first_bad, "entries",
-				  (json_int_t)count, "first_bad",
-				  first_bad ? json_integer(first_bad) : json_null(), "head", head);
+		audit_hash_text(verdict.hash, text);
+		ret->body = json_pack(
+			"{s:b, s:I, s:o, s:I, s:s, s:o}", "ok",
+			is_whole(registry, &verdict) && (!head || verdict.found), "entries",
+			(json_int_t)verdict.count, "first_bad",
+			verdict.first_bad ? json_integer(verdict.first_bad) : json_null(),
+			"missing", (json_int_t)entries_missing(registry, &verdict), "head", text,
+			"head_found", head ? json_boolean(verdict.found) : json_null());
 	}
 	return work_close(&work, r);
+}
+
+uint64_t registry_audit_head(const struct registry *registry, char ret_hash[REGISTRY_HASH_TEXT])
+{
+	audit_hash_text(registry->head.audit_hash, ret_hash);
+	return registry->head.audit_seq;
 }

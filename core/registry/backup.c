@@ -4,13 +4,16 @@
 // What reads and checks has connections of its own and may run beside the portal's thread, which
 // goes on committing (write-ahead log); only the replacing itself needs the registry.
 //
-// After a restore ids and revisions go on above both states: what the backends still hold of the
-// time between keeps its physical names, and the proxies' deltas do not repeat a number. The source
-// is drawn anew, so that every proxy takes a full snapshot.
+// restore.c says what becomes of what was made, changed and deleted since the backup; here the copy
+// is made, checked and put in its place. The source is drawn anew, so that every proxy takes a full
+// snapshot.
 
+#include "core/registry/backup.h"
 #include "core/base/directory.h"
+#include "core/base/log.h"
+#include "core/registry/digest.h"
+#include "core/registry/restore.h"
 #include "core/registry/schema.h"
-#include "core/registry/store.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -48,6 +51,8 @@ int registry_backup(const struct registry *registry, const char *path)
 	db_close(&source);
 	if (r == 0) // a file of its own, without a log beside it
 		r = db_script(&target, "PRAGMA journal_mode = DELETE; DELETE FROM sessions");
+	if (r == 0)
+		r = digest_write(&target);
 	db_close(&target);
 	if (r == 0 && rename(temporary, path) < 0)
 		r = -errno;
@@ -58,29 +63,53 @@ int registry_backup(const struct registry *registry, const char *path)
 	return r;
 }
 
-// Whole, of a schema that we know, and its credentials open with our key: all found out on a copy,
-// before anything is replaced.
-static int prepare(const struct registry *registry, const char *path, const char *prepared,
-		   char **ret_error)
+static int copy_file(const char *from, const char *to)
 {
-	struct registry_config config = {.key = &registry->key, .path = prepared};
-	struct registry *opened;
 	struct db source = {0}, target = {0};
-	int r = db_open(&source, path, SQLITE_OPEN_READONLY);
+	int r = db_open(&source, from, SQLITE_OPEN_READONLY);
 
 	if (r == 0)
-		r = store_make_private(prepared);
+		r = store_make_private(to);
 	if (r == 0)
-		r = db_open(&target, prepared, SQLITE_OPEN_READWRITE);
+		r = db_open(&target, to, SQLITE_OPEN_READWRITE);
 	if (r == 0)
 		r = copy(target.sqlite, source.sqlite);
+	if (r == 0)
+		r = store_check_pages(&target);
+	if (r == 0)
+		r = digest_check(&target);
 	db_close(&source);
 	db_close(&target);
-	if (r == 0) {
-		r = registry_open(&config, &opened, ret_error);
-		if (r == 0)
-			registry_close(opened);
-	}
+	return r;
+}
+
+static int check_all(struct registry *registry)
+{
+	bool whole = true;
+	int r = 0;
+
+	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT && r == 0; ++kind)
+		r = store_check_rows(registry, (enum registry_kind)kind);
+	if (r == 0)
+		r = audit_check(registry, &whole);
+	if (r == 0 && !whole) // it was so when the copy was made: the digest fits
+		log_error(NULL, "AUDIT-BROKEN", "the audit log of the copy was changed, or cut");
+	return r;
+}
+
+int backup_take(const struct seal_key *key, const char *from, const char *to, char **ret_error)
+{
+	struct registry_config config = {.key = key, .path = to};
+	struct registry *opened;
+	int r = copy_file(from, to);
+
+	if (r < 0)
+		return r;
+	r = registry_open(&config, &opened, ret_error);
+	if (r < 0)
+		return r;
+	r = check_all(opened);
+	registry_close(opened);
 	return r;
 }
 
@@ -114,53 +143,65 @@ int registry_restore_prepare(const struct registry *registry, const char *path, 
 	if (!prepared)
 		return -ENOMEM;
 	registry_restore_abandon(registry); // of an earlier process
-	r = prepare(registry, path, prepared, ret_error);
+	r = backup_take(&registry->key, path, prepared, ret_error);
 	if (r < 0)
 		registry_restore_abandon(registry);
 	return r;
 }
 
+// The merged copy takes the registry's place in one transaction.
 static int replace(struct registry *registry, const char *prepared)
 {
-	uint64_t revision = registry->revision, next_id = registry->next_id;
 	struct db source = {0};
 	int r = db_open(&source, prepared, SQLITE_OPEN_READONLY);
 
 	if (r == 0)
-		r = operator_access_keep(&registry->db);
-	if (r == 0)
 		r = copy(registry->db.sqlite, source.sqlite);
 	db_close(&source);
 	if (r == 0)
-		r = operator_access_put_back(&registry->db);
-	if (r == 0)
-		r = db_script(&registry->db, "DELETE FROM sessions; DELETE FROM gone;"
-					     "DELETE FROM meta WHERE name = 'source'");
-	if (r == 0)
-		r = store_head_read(registry); // draws the new source
+		r = head_read(&registry->db, &registry->head);
+	if (r != 1)
+		return r < 0 ? r : -EUCLEAN;
+	audit_head_write(registry->audit_head, &registry->head);
+	audit_head_tell(registry);
+	return 0;
+}
+
+static int merge(struct registry *registry, const struct registry_actor *actor,
+		 const struct registry_restore_how *how, const char *prepared,
+		 struct registry_result *ret)
+{
+	struct registry_config config = {
+		.key = &registry->key, .path = prepared, .now_ms = registry->now_ms};
+	struct restore restore = {.known = registry,
+				  .revive = how->revive,
+				  .preview = how->preview,
+				  .installation = registry->head.installation,
+				  .path = how->path};
+	_cleanup_(freep) char *error = NULL;
+	int r = registry_open(&config, &restore.copy, &error);
+
 	if (r < 0)
 		return r;
-	registry->revision = MAX(registry->revision, revision) + 1;
-	registry->next_id = MAX(registry->next_id, next_id);
-	return store_head_write(registry, registry->revision, registry->next_id);
+	r = restore_merge(&restore, actor, ret);
+	registry_close(restore.copy);
+	return r;
 }
 
 int registry_restore(struct registry *registry, const struct registry_actor *actor,
-		     const char *path, struct registry_result *ret)
+		     const struct registry_restore_how *how, struct registry_result *ret)
 {
 	_cleanup_(freep) char *prepared = prepared_path(registry);
-	struct work work;
-	int r = prepared ? replace(registry, prepared) : -ENOMEM;
+	int r = prepared ? merge(registry, actor, how, prepared, ret) : -ENOMEM;
 
+	if (r == 0 && ret->code == CODE_OK && !how->preview)
+		r = replace(registry, prepared);
 	registry_restore_abandon(registry);
 	if (r < 0) {
-		work_open(&work, registry, ret);
-		return work_close(&work, r);
+		registry_result_deinit(ret);
+		ret->code = CODE_INTERNAL;
+		return r;
 	}
-	r = work_begin(&work, registry, actor, ret);
-	if (r == 0)
-		r = audit_write(&work, "restore", "registry", path, NULL, NULL, NULL);
-	r = work_end(&work, r);
 	registry_publish(registry);
-	return r;
+	return 0;
 }

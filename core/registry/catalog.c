@@ -35,6 +35,7 @@ struct catalog {
 	pthread_rwlock_t lock; // tables, source, revision
 	struct tables tables;
 	uint64_t source, revision;
+	uint64_t installation, next_id;
 	uint64_t heard_ns; // atomic
 	bool stored;       // atomic
 	uint64_t seed;
@@ -214,6 +215,15 @@ static void delta_put(struct catalog *catalog, const struct edit *edit)
 	}
 }
 
+// Ids are never given out again, so the next one never falls, whatever a change says.
+static void take_head(struct catalog *catalog, const struct change_head *head)
+{
+	catalog->source = head->source;
+	catalog->revision = head->to;
+	catalog->installation = head->installation;
+	catalog->next_id = MAX(catalog->next_id, head->next_id);
+}
+
 static int apply_delta(struct catalog *catalog, const struct change_head *head,
 		       const struct edit *edit)
 {
@@ -230,7 +240,7 @@ static int apply_delta(struct catalog *catalog, const struct change_head *head,
 	pthread_rwlock_wrlock(&catalog->lock);
 	catalog->tables = grown;
 	delta_put(catalog, edit);
-	catalog->revision = head->to;
+	take_head(catalog, head);
 	pthread_rwlock_unlock(&catalog->lock);
 	tables_drop_slots(&old, &grown);
 	for (size_t i = 0; i < edit->count; ++i)
@@ -304,8 +314,7 @@ static int apply_full(struct catalog *catalog, const struct change_head *head, s
 	pthread_rwlock_wrlock(&catalog->lock);
 	old = catalog->tables;
 	catalog->tables = fresh;
-	catalog->source = head->source;
-	catalog->revision = head->to;
+	take_head(catalog, head);
 	pthread_rwlock_unlock(&catalog->lock);
 	if (catalog->watches) {
 		notify_gone(catalog, &old);
@@ -338,8 +347,11 @@ static int apply(struct catalog *catalog, const uint8_t *data, size_t size, bool
 
 static int snapshot(struct catalog *catalog, struct catalog_change **ret)
 {
-	struct change_head head = {
-		.full = true, .source = catalog->source, .to = catalog->revision};
+	struct change_head head = {.full = true,
+				   .source = catalog->source,
+				   .to = catalog->revision,
+				   .installation = catalog->installation,
+				   .next_id = catalog->next_id};
 	struct change_writer writer;
 	int r = change_begin(&writer, &head, catalog->has_key ? &catalog->key : NULL);
 
@@ -488,6 +500,26 @@ uint64_t catalog_source(struct catalog *catalog)
 	source = catalog->source;
 	pthread_rwlock_unlock(&catalog->lock);
 	return source;
+}
+
+uint64_t catalog_installation(struct catalog *catalog)
+{
+	uint64_t installation;
+
+	pthread_rwlock_rdlock(&catalog->lock);
+	installation = catalog->installation;
+	pthread_rwlock_unlock(&catalog->lock);
+	return installation;
+}
+
+uint64_t catalog_next_id(struct catalog *catalog)
+{
+	uint64_t next_id;
+
+	pthread_rwlock_rdlock(&catalog->lock);
+	next_id = catalog->next_id;
+	pthread_rwlock_unlock(&catalog->lock);
+	return next_id;
 }
 
 bool catalog_stored(struct catalog *catalog)

@@ -33,8 +33,10 @@ enum { CATALOG_E_DAMAGED = 1, CATALOG_E_GAP = 2 };
 int catalog_apply(struct catalog *catalog, const struct catalog_change *change);
 
 uint64_t catalog_revision(struct catalog *catalog);
-uint64_t catalog_source(struct catalog *catalog); // which registry it came from; 0: none yet
-bool catalog_stored(struct catalog *catalog);     // the last good copy holds the present revision
+uint64_t catalog_source(struct catalog *catalog);       // which registry it came from; 0: none yet
+uint64_t catalog_installation(struct catalog *catalog); // of that registry; 0: none yet
+uint64_t catalog_next_id(struct catalog *catalog); // every id below was given out once; 0: unknown
+bool catalog_stored(struct catalog *catalog);      // the last good copy holds the present revision
 uint64_t catalog_age_ns(struct catalog *catalog,
 			uint64_t now_ns); // since the control plane was last heard
 void catalog_heard(struct catalog *catalog, uint64_t now_ns); // it lives, and nothing changed

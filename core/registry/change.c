@@ -14,7 +14,9 @@
 #include <stdio.h>
 
 #define CHANGE_MAGIC   0x4350514du // "MQPC"
-#define CHANGE_VERSION 1
+#define CHANGE_VERSION 2
+#define AT_ROWS_CRC    60
+#define AT_HEAD_CRC    64
 #define VARINT_MAX     10
 #define ROW_HEAD       (1 + 1 + 4)
 
@@ -205,8 +207,10 @@ struct catalog_change *change_end(struct change_writer *writer)
 	le64_put(head + 24, writer->head.to);
 	le64_put(head + 32, size);
 	le32_put(head + 40, writer->head.rows);
-	le32_put(head + 44, crc32c(0, head + CHANGE_HEADER_SIZE, size));
-	le32_put(head + 48, crc32c(0, head, 48));
+	le64_put(head + 44, writer->head.installation);
+	le64_put(head + 52, writer->head.next_id);
+	le32_put(head + AT_ROWS_CRC, crc32c(0, head + CHANGE_HEADER_SIZE, size));
+	le32_put(head + AT_HEAD_CRC, crc32c(0, head, AT_HEAD_CRC));
 	writer->change = NULL;
 	return change;
 }
@@ -222,7 +226,7 @@ void change_abandon(struct change_writer *writer)
 int change_head_read(const uint8_t *data, size_t size, struct change_head *ret)
 {
 	if (size < CHANGE_HEADER_SIZE || le32_get(data) != CHANGE_MAGIC ||
-	    le32_get(data + 48) != crc32c(0, data, 48))
+	    le32_get(data + AT_HEAD_CRC) != crc32c(0, data, AT_HEAD_CRC))
 		return -EBADMSG;
 	if (le16_get(data + 4) != CHANGE_VERSION)
 		return -ENOTSUP;
@@ -233,6 +237,8 @@ int change_head_read(const uint8_t *data, size_t size, struct change_head *ret)
 		.to = le64_get(data + 24),
 		.size = le64_get(data + 32),
 		.rows = le32_get(data + 40),
+		.installation = le64_get(data + 44),
+		.next_id = le64_get(data + 52),
 	};
 	return 0;
 }
@@ -247,7 +253,7 @@ int change_open(struct change_reader *reader, const uint8_t *data, size_t size,
 	if (r < 0)
 		return r;
 	if (reader->head.size != size - CHANGE_HEADER_SIZE ||
-	    le32_get(data + 44) != crc32c(0, data + CHANGE_HEADER_SIZE, reader->head.size))
+	    le32_get(data + AT_ROWS_CRC) != crc32c(0, data + CHANGE_HEADER_SIZE, reader->head.size))
 		return -EBADMSG;
 	reader->at = data + CHANGE_HEADER_SIZE;
 	reader->end = data + size;

@@ -1,16 +1,16 @@
 // The encoded form of a snapshot or delta: what goes through the door, over the network and into
 // the last good copy.
 //
-// A header of 52 bytes (magic, version, kind, source, revisions, size, CRC-32C of rows and header),
-// then rows. Integers of a row are variable-length, in the order of the field tables; a newer
-// writer's extra fields are skipped, an older writer's missing ones take their initial value.
-// Secrets inside are sealed.
+// A header of 68 bytes (magic, version, kind, source, revisions, size, installation, next id,
+// CRC-32C of rows and header), then rows. Integers of a row are variable-length, in the order of
+// the field tables; a newer writer's extra fields are skipped, an older writer's missing ones take
+// their initial value. Secrets inside are sealed.
 #pragma once
 
 #include "core/model/model.h"
 #include "core/registry/seal.h"
 
-#define CHANGE_HEADER_SIZE 52
+#define CHANGE_HEADER_SIZE 68
 
 // Complete and self-contained: may be written to a file or socket as it is, and freed with free().
 struct catalog_change {
@@ -20,9 +20,11 @@ struct catalog_change {
 
 struct change_head {
 	bool full;
-	uint64_t source; // which registry; revisions of different ones do not compare
-	uint64_t from;   // the revision a delta follows; 0 with a full one
-	uint64_t to;     // the revision afterwards
+	uint64_t source;       // which registry; revisions of different ones do not compare
+	uint64_t from;         // the revision a delta follows; 0 with a full one
+	uint64_t to;           // the revision afterwards
+	uint64_t installation; // of the registry; stays through restores; 0: not known
+	uint64_t next_id;      // the registry's: every id below was given out, also of what is gone
 	uint32_t rows;
 	size_t size; // of the rows, bytes
 };

@@ -5,6 +5,8 @@
 // disabled or moved is so at once.
 
 #include "core/base/base64url.h"
+#include "core/base/log.h"
+#include "core/registry/checksum.h"
 #include "core/registry/store.h"
 
 #include <errno.h>
@@ -31,6 +33,11 @@ static int token_make(const char *prefix, char token[REGISTRY_TOKEN_SIZE], uint8
 
 // ---- sessions
 
+static int64_t session_checksum(const uint8_t hash[HASH_SIZE], int64_t user, int64_t expires_ms)
+{
+	return checksum_values("bii", hash, (size_t)HASH_SIZE, user, expires_ms);
+}
+
 static int session_make(struct work *work, const struct row *user)
 {
 	struct registry *registry = work->registry;
@@ -45,8 +52,9 @@ static int session_make(struct work *work, const struct row *user)
 		r = db_run(&registry->db, "DELETE FROM sessions WHERE expires_ms <= ?1", "i",
 			   now_ms);
 	if (r == 0)
-		r = db_run(&registry->db, "INSERT INTO sessions VALUES(?1, ?2, ?3)", "bii", hash,
-			   sizeof hash, (int64_t)user->object.id, expires_ms);
+		r = db_run(&registry->db, "INSERT INTO sessions VALUES(?1, ?2, ?3, ?4)", "biii",
+			   hash, sizeof hash, (int64_t)user->object.id, expires_ms,
+			   session_checksum(hash, (int64_t)user->object.id, expires_ms));
 	if (r == 0)
 		r = audit_write(work, "login", "user", row_name(user), tenant, NULL, NULL);
 	if (r == 0)
@@ -156,10 +164,11 @@ static int find_session(struct work *work, const uint8_t hash[HASH_SIZE],
 	struct db *db = &work->registry->db;
 	sqlite3_stmt *statement;
 	uint64_t user;
+	bool good;
 	int r = db_query(
 		db, &statement,
-		"SELECT user, expires_ms FROM sessions WHERE hash = ?1 AND expires_ms > ?2", "bi",
-		hash, (size_t)HASH_SIZE, work->registry->now_ms());
+		"SELECT user, expires_ms, crc FROM sessions WHERE hash = ?1 AND expires_ms > ?2",
+		"bi", hash, (size_t)HASH_SIZE, work->registry->now_ms());
 
 	if (r == 0)
 		r = db_step(db, statement);
@@ -167,10 +176,45 @@ static int find_session(struct work *work, const uint8_t hash[HASH_SIZE],
 		return r;
 	user = (uint64_t)sqlite3_column_int64(statement, 0);
 	ret->expires_ms = sqlite3_column_int64(statement, 1);
+	good = sqlite3_column_int64(statement, 2) ==
+	       session_checksum(hash, (int64_t)user, ret->expires_ms);
 	sqlite3_reset(statement);
+	if (!good) {
+		log_error(NULL, "REGISTRY-DAMAGED",
+			  "a session does not have its checksum: it ends");
+		return 0;
+	}
 	r = store_load(work, REGISTRY_USER, user, row);
 	ret->role = (enum role)row->user.role;
 	return r == 1 && !row->user.disabled ? 1 : MIN(r, 0);
+}
+
+// A token never outlasts who made it, nor does more: its maker, and the maker's maker, must be
+// there, enabled and not expired, and still be one who may make such a token. 1: so it is.
+static int maker_stands(struct work *work, const struct row *token)
+{
+	const struct permission *may = permission_find("tokens.write");
+	uint64_t tenant = token->token.tenant;
+	struct row row = *token;
+	int r;
+
+	while (row.token.maker_id) { // a maker's id is below that of what it made
+		uint64_t maker = row.token.maker_id;
+
+		r = store_load(work, REGISTRY_USER, maker, &row);
+		if (r < 0)
+			return r;
+		if (r == 1)
+			return !row.user.disabled && permission_check(may, (enum role)row.user.role,
+								      row.user.tenant, tenant);
+		r = store_load(work, REGISTRY_TOKEN, maker, &row);
+		if (r != 1)
+			return r;
+		if (!permission_check(may, (enum role)row.token.role, row.token.tenant, tenant) ||
+		    (row.token.expires_ms && row.token.expires_ms <= work->registry->now_ms()))
+			return 0;
+	}
+	return 1;
 }
 
 static int find_token(struct work *work, const uint8_t hash[HASH_SIZE],
@@ -187,6 +231,7 @@ static int find_token(struct work *work, const uint8_t hash[HASH_SIZE],
 	if (r == 1) {
 		ret->role = (enum role)row->token.role;
 		ret->expires_ms = row->token.expires_ms;
+		r = maker_stands(work, row);
 	}
 	return r;
 }

@@ -45,6 +45,89 @@ static size_t whole_change(const uint8_t *data, size_t left, struct change_head 
 	return size;
 }
 
+static int write_all(int fd, const uint8_t *data, size_t size)
+{
+	while (size) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			data += n;
+			size -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+// A crash cuts the last change short; anything else that is not whole was damaged, and whole
+// changes may stand behind it.
+static bool is_torn(const uint8_t *data, size_t left)
+{
+	struct change_head head;
+
+	return left < CHANGE_HEADER_SIZE ||
+	       (change_head_read(data, left, &head) == 0 && head.size > left - CHANGE_HEADER_SIZE);
+}
+
+// A second name, which stays when the file is replaced; it is written anew before it is cut.
+static void keep_aside(const struct lastgood *lastgood)
+{
+	_cleanup_(freep) char *aside = NULL;
+
+	if (asprintf(&aside, "%s.damaged", lastgood->path) < 0) {
+		aside = NULL;
+		return;
+	}
+	unlink(aside);
+	if (link(lastgood->path, aside) < 0)
+		log_error(NULL, "CATALOG-ASIDE", "%s: cannot be kept as %s: %s", lastgood->path,
+			  aside, strerror(errno));
+}
+
+// The changes before the damage, as a file of their own.
+static int rewrite(struct lastgood *lastgood, const uint8_t *data, size_t size)
+{
+	_cleanup_(freep) char *temporary = NULL;
+	_cleanup_(closep) int fd = -1;
+	int r;
+
+	keep_aside(lastgood);
+	if (asprintf(&temporary, "%s.new", lastgood->path) < 0) {
+		temporary = NULL;
+		return -ENOMEM;
+	}
+	fd = open(temporary, O_RDWR | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	r = write_all(fd, data, size);
+	if (r == 0 && (fsync(fd) < 0 || rename(temporary, lastgood->path) < 0))
+		r = -errno;
+	if (r < 0) {
+		unlink(temporary);
+		return r;
+	}
+	closep(&lastgood->fd);
+	lastgood->fd = fd;
+	fd = -1;
+	return directory_sync_name(lastgood->path);
+}
+
+static int tail_drop(struct lastgood *lastgood, const uint8_t *data, size_t at, size_t size)
+{
+	if (!is_torn(data + at, size - at)) {
+		log_error(NULL, "CATALOG-DAMAGED",
+			  "%s: a change is damaged; it and the %zu bytes behind it are kept in "
+			  "%s.damaged and do not count",
+			  lastgood->path, size - at, lastgood->path);
+		return rewrite(lastgood, data, at);
+	}
+	log_warn(NULL, "CATALOG-TAIL",
+		 "%s: the last %zu bytes are not a whole change and are dropped", lastgood->path,
+		 size - at);
+	return ftruncate(lastgood->fd, (off_t)at) < 0 || fsync(lastgood->fd) < 0 ? -errno : 0;
+}
+
 static int read_mapped(struct lastgood *lastgood, const uint8_t *data, size_t size,
 		       int (*fn)(void *ctx, const uint8_t *data, size_t size), void *ctx)
 {
@@ -62,14 +145,7 @@ static int read_mapped(struct lastgood *lastgood, const uint8_t *data, size_t si
 		at += n;
 	}
 	lastgood->delta_size = at - lastgood->full_size;
-	if (at < size) {
-		log_warn(NULL, "CATALOG-TAIL",
-			 "%s: the last %zu bytes are not a whole change and are dropped",
-			 lastgood->path, size - at);
-		if (ftruncate(lastgood->fd, (off_t)at) < 0 || fsync(lastgood->fd) < 0)
-			return -errno;
-	}
-	return 0;
+	return at < size ? tail_drop(lastgood, data, at, size) : 0;
 }
 
 int lastgood_read(struct lastgood *lastgood, int (*fn)(void *ctx, const uint8_t *data, size_t size),
@@ -111,21 +187,6 @@ void lastgood_set_aside(struct lastgood *lastgood)
 	else
 		log_error(NULL, "CATALOG-DAMAGED", "%s was damaged and is now %s", lastgood->path,
 			  aside);
-}
-
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-	while (size) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			data += n;
-			size -= (size_t)n;
-		}
-	}
-	return 0;
 }
 
 int lastgood_replace(struct lastgood *lastgood, const struct catalog_change *full)

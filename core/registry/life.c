@@ -13,19 +13,23 @@ int registry_pending(struct registry *registry, struct registry_pending *pending
 	// States: 0 creating, 1 ready, 2 deleting. The term with IN makes SQLite use the partial
 	// indexes.
 	static const char sql[] =
-		"SELECT 3, id, 0, 0, 0 FROM topics WHERE state IN (0, 2) AND state = 0"
-		" UNION ALL SELECT 3, id, 0, growing_to, unsettled FROM topics"
+		"SELECT 3, id, 0, 0, 0, unverified FROM topics"
+		"  WHERE state IN (0, 2) AND state = 0"
+		" UNION ALL SELECT 3, id, 0, growing_to, unsettled, 0 FROM topics"
 		"  WHERE growing_to > 0 AND state = 1"
-		" UNION ALL SELECT 3, id, 0, 0, unsettled FROM topics"
+		" UNION ALL SELECT 3, id, 0, 0, unsettled, 0 FROM topics"
 		"  WHERE unsettled > 0 AND growing_to = 0 AND state = 1"
-		" UNION ALL SELECT 4, g.id, 0, 0, 0 FROM \"groups\" g JOIN topics t ON g.topic = "
+		" UNION ALL SELECT 4, g.id, 0, 0, 0, g.unverified FROM \"groups\" g JOIN topics t "
+		"ON g.topic = "
 		"t.id"
 		"  LEFT JOIN topics d ON g.dead_letter_topic = d.id"
 		"  WHERE g.state IN (0, 2) AND g.state = 0 AND t.state = 1 AND (d.id IS NULL OR "
 		"d.state = 1)"
-		" UNION ALL SELECT 4, id, 1, 0, 0 FROM \"groups\" WHERE state IN (0, 2) AND state "
+		" UNION ALL SELECT 4, id, 1, 0, 0, 0 FROM \"groups\" WHERE state IN (0, 2) AND "
+		"state "
 		"= 2"
-		" UNION ALL SELECT 3, id, 1, 0, 0 FROM topics WHERE state IN (0, 2) AND state = 2"
+		" UNION ALL SELECT 3, id, 1, 0, 0, 0 FROM topics WHERE state IN (0, 2) AND state = "
+		"2"
 		"  AND NOT EXISTS (SELECT 1 FROM \"groups\" g WHERE g.topic = topics.id)"
 		"  AND NOT EXISTS (SELECT 1 FROM \"groups\" g WHERE g.dead_letter_topic = topics.id"
 		"   AND g.dead_letter_topic != 0)"
@@ -44,6 +48,7 @@ int registry_pending(struct registry *registry, struct registry_pending *pending
 			.deleting = sqlite3_column_int(statement, 2) != 0,
 			.partitions = (uint32_t)sqlite3_column_int(statement, 3),
 			.revision = (uint64_t)sqlite3_column_int64(statement, 4),
+			.verify = sqlite3_column_int(statement, 5) != 0,
 		};
 		r = 0;
 	}
@@ -171,6 +176,30 @@ static int settle_change(struct work *work, struct row *row, uint64_t revision, 
 	return store_update(work, REGISTRY_TOPIC, row);
 }
 
+// What a restore could not know: the cluster has it, or it was deleted since the backup.
+static int settle_verified(struct work *work, const struct registry_pending *pending,
+			   struct row *row, enum code code, const char *reason)
+{
+	bool topic = pending->kind == REGISTRY_TOPIC;
+
+	if (!row->unverified)
+		return 0; // somebody has decided meanwhile
+	if (code != CODE_OK && code != CODE_NOT_FOUND)
+		return settle_state(work, pending->kind, row, MODEL_CREATING, reason);
+	row->unverified = false;
+	if (code == CODE_OK && topic)
+		row->model.topic.partitions = MAX(row->model.topic.partitions, pending->found);
+	if (code == CODE_NOT_FOUND)
+		*(topic ? &row->model.topic.incarnation : &row->model.group.incarnation) =
+			store_new_id(work);
+	return settle_state(
+		work, pending->kind, row, code == CODE_OK ? MODEL_READY : MODEL_FAILED,
+		code == CODE_OK ? NULL
+				: "its cluster does not have it: it was deleted after the "
+				  "backup, or lost; PUT makes it anew and empty, DELETE removes "
+				  "it");
+}
+
 // 1: the cluster on which it lies was deleted by force; 0: it stays.
 static int on_going_cluster(struct work *work, enum registry_kind kind, const struct row *row)
 {
@@ -196,6 +225,8 @@ static int settle(struct work *work, const struct registry_pending *pending, enu
 	deleting = *state_of(pending->kind, &row) == MODEL_DELETING;
 	if (deleting != pending->deleting)
 		return 0; // it was deleted while it was being made; the next round sees that
+	if (pending->verify)
+		return settle_verified(work, pending, &row, code, reason);
 	if (pending->partitions)
 		return settle_growth(work, &row, pending, code, reason, failed);
 	if (pending->revision)

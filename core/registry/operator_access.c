@@ -13,6 +13,7 @@
 // the tenant was set up with; it sees them, and ends them.
 
 #include "core/base/log.h"
+#include "core/registry/checksum.h"
 #include "core/registry/store.h"
 
 #include <errno.h>
@@ -20,17 +21,81 @@
 #define GRANT_MOST_MS (30ll * 24 * 3600 * 1000)
 
 // Columns of operator_access, in the order of the SELECT below.
-enum { GUARDED_MS, UNTIL_MS, GRANTED_BY, REASON, BROKEN_MS, BROKEN_BY, BROKEN_USER, BROKEN_REASON };
+enum {
+	GUARDED_MS,
+	UNTIL_MS,
+	GRANTED_BY,
+	REASON,
+	BROKEN_MS,
+	BROKEN_BY,
+	BROKEN_USER,
+	BROKEN_REASON,
+	CHECKSUM
+};
+
+static const char *column_text(sqlite3_stmt *statement, int column)
+{
+	return (const char *)sqlite3_column_text(statement, column);
+}
+
+static int64_t state_checksum(uint64_t tenant, sqlite3_stmt *statement)
+{
+	return checksum_values(
+		"iiittittt", (int64_t)tenant, sqlite3_column_int64(statement, GUARDED_MS),
+		sqlite3_column_int64(statement, UNTIL_MS), column_text(statement, GRANTED_BY),
+		column_text(statement, REASON), sqlite3_column_int64(statement, BROKEN_MS),
+		column_text(statement, BROKEN_BY), column_text(statement, BROKEN_USER),
+		column_text(statement, BROKEN_REASON));
+}
 
 static int state_query(struct work *work, uint64_t tenant, sqlite3_stmt **ret)
 {
 	struct db *db = &work->registry->db;
 	int r = db_query(db, ret,
 			 "SELECT guarded_ms, until_ms, granted_by, reason, broken_ms, broken_by,"
-			 " broken_user, broken_reason FROM operator_access WHERE tenant = ?1",
+			 " broken_user, broken_reason, crc FROM operator_access WHERE tenant = ?1",
 			 "i", (int64_t)tenant);
 
-	return r == 0 ? db_step(db, *ret) : r;
+	if (r == 0)
+		r = db_step(db, *ret);
+	if (r != 1 || sqlite3_column_type(*ret, CHECKSUM) == SQLITE_NULL ||
+	    sqlite3_column_int64(*ret, CHECKSUM) == state_checksum(tenant, *ret))
+		return r;
+	log_error(NULL, "REGISTRY-DAMAGED",
+		  "what tenant %llu allows the platform does not have its checksum: restore the "
+		  "registry from a backup",
+		  (unsigned long long)tenant);
+	sqlite3_reset(*ret);
+	return -EUCLEAN;
+}
+
+// After each change of a row.
+static int state_stamp(struct work *work, uint64_t tenant)
+{
+	struct db *db = &work->registry->db;
+	sqlite3_stmt *statement;
+	int64_t checksum;
+	int r = db_run(db, "UPDATE operator_access SET crc = NULL WHERE tenant = ?1", "i",
+		       (int64_t)tenant);
+
+	if (r == 0)
+		r = state_query(work, tenant, &statement);
+	if (r != 1)
+		return r;
+	checksum = state_checksum(tenant, statement);
+	sqlite3_reset(statement);
+	return db_run(db, "UPDATE operator_access SET crc = ?2 WHERE tenant = ?1", "ii",
+		      (int64_t)tenant, checksum);
+}
+
+int operator_access_verify(struct work *work, uint64_t tenant)
+{
+	sqlite3_stmt *statement;
+	int r = state_query(work, tenant, &statement);
+
+	if (r == 1)
+		sqlite3_reset(statement);
+	return r;
 }
 
 static json_t *text_or_null(sqlite3_stmt *statement, int column)
@@ -85,6 +150,68 @@ static int state_of(struct work *work, uint64_t tenant, json_t **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
+// ---- a restore
+
+// In the copy, whatever it says itself; without a leave unless it is to come back.
+static int leave_take_back(struct work *work, uint64_t tenant)
+{
+	int r = db_run(&work->registry->db,
+		       "UPDATE operator_access SET until_ms = 0, granted_by = NULL, reason = NULL"
+		       " WHERE tenant = ?1",
+		       "i", (int64_t)tenant);
+
+	return r < 0 ? r : state_stamp(work, tenant);
+}
+
+static int leave_of(struct work *work, uint64_t tenant, int64_t *ret)
+{
+	sqlite3_stmt *statement;
+	int r = state_query(work, tenant, &statement);
+
+	*ret = 0;
+	if (r != 1)
+		return r;
+	*ret = sqlite3_column_int64(statement, UNTIL_MS);
+	sqlite3_reset(statement);
+	return 0;
+}
+
+// What stays whatever is restored: that the tenant guards itself, and that the glass was broken.
+static int guard_keep(struct work *work, struct work *known, uint64_t tenant)
+{
+	sqlite3_stmt *statement;
+	int r = state_query(known, tenant, &statement);
+
+	if (r != 1)
+		return r;
+	r = db_run(&work->registry->db,
+		   "INSERT INTO operator_access(tenant, guarded_ms, broken_ms, broken_by,"
+		   " broken_user, broken_reason) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
+		   " ON CONFLICT(tenant) DO UPDATE SET guarded_ms = ?2, broken_ms = ?3,"
+		   " broken_by = ?4, broken_user = ?5, broken_reason = ?6",
+		   "iiittt", (int64_t)tenant, sqlite3_column_int64(statement, GUARDED_MS),
+		   sqlite3_column_int64(statement, BROKEN_MS), column_text(statement, BROKEN_BY),
+		   column_text(statement, BROKEN_USER), column_text(statement, BROKEN_REASON));
+	sqlite3_reset(statement);
+	return r < 0 ? r : state_stamp(work, tenant);
+}
+
+int operator_access_restore(struct work *work, struct work *known, uint64_t tenant, bool revive,
+			    bool *ret_withdrawn)
+{
+	int64_t copied, left = 0, now_ms = work->registry->now_ms();
+	int r = leave_of(work, tenant, &copied);
+
+	if (r == 0 && known)
+		r = leave_of(known, tenant, &left);
+	*ret_withdrawn = copied > now_ms && left < copied;
+	if (r == 0 && known)
+		r = guard_keep(work, known, tenant);
+	if (r < 0 || !*ret_withdrawn || revive)
+		return r;
+	return leave_take_back(work, tenant);
+}
+
 int operator_access_broken(struct work *work, uint64_t tenant, json_t **ret)
 {
 	json_t *state;
@@ -116,6 +243,8 @@ int operator_access_login(struct work *work, const struct row *user)
 		   "INSERT INTO operator_access(tenant, guarded_ms) VALUES(?1, ?2)"
 		   " ON CONFLICT(tenant) DO UPDATE SET guarded_ms = ?2",
 		   "ii", (int64_t)user->user.tenant, work->registry->now_ms());
+	if (r == 0)
+		r = state_stamp(work, user->user.tenant);
 	tenant = store_tenant_name(work, user->user.tenant);
 	return r == 0 ? audit_write(work, "guard", "tenant", tenant, tenant, NULL, NULL) : r;
 }
@@ -128,6 +257,9 @@ static int check(struct work *work, uint64_t tenant)
 
 	if (!tenant || !work->actor->of_platform || work->glass_broken)
 		return 0;
+	r = operator_access_verify(work, tenant);
+	if (r < 0)
+		return r;
 	r = db_number(&work->registry->db, &closed,
 		      "SELECT count(*) FROM operator_access WHERE tenant = ?1 AND guarded_ms != 0"
 		      " AND until_ms <= ?2",
@@ -189,25 +321,6 @@ int operator_access_check_change(struct work *work, enum registry_kind kind, con
 	return r == 0 ? check(work, row_tenant(kind, row)) : r;
 }
 
-// ---- over a restore
-
-// What a tenant has decided since the backup stands: neither its guard nor an alarm goes, and no
-// leave comes back, by putting an older state in place. The rows wait in a temporary table of the
-// connection, which the copying does not touch.
-int operator_access_keep(struct db *db)
-{
-	return db_script(db, "DROP TABLE IF EXISTS temp.operator_access_kept;"
-			     "CREATE TEMP TABLE operator_access_kept AS SELECT * FROM"
-			     " main.operator_access");
-}
-
-int operator_access_put_back(struct db *db)
-{
-	return db_script(db, "INSERT OR REPLACE INTO main.operator_access SELECT * FROM"
-			     " temp.operator_access_kept WHERE tenant IN (SELECT id FROM tenants);"
-			     "DROP TABLE temp.operator_access_kept");
-}
-
 // ---- calls
 
 int registry_operator_access(struct registry *registry, const char *tenant,
@@ -238,6 +351,8 @@ static int change(struct work *work, const char *action, int64_t until_ms, const
 		   " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(tenant) DO UPDATE SET until_ms = ?2,"
 		   " granted_by = ?3, reason = ?4",
 		   "iitt", (int64_t)work->tenant->object.id, until_ms, work->actor->name, reason);
+	if (r == 0)
+		r = state_stamp(work, work->tenant->object.id);
 	if (r == 0)
 		r = state_of(work, work->tenant->object.id, &work->ret->body);
 	if (r == 0)
@@ -322,6 +437,8 @@ static int break_glass(struct work *work, const struct registry_break_glass *how
 			" SET broken_ms = ?2, broken_by = ?3, broken_user = ?4, broken_reason = ?5",
 			"iittt", (int64_t)work->tenant->object.id, work->registry->now_ms(),
 			work->actor->name, how->user, how->reason);
+	if (r == 0)
+		r = state_stamp(work, work->tenant->object.id);
 	if (r != 0)
 		return r;
 	said = json_pack("{s:s, s:s}", "user", how->user, "reason", how->reason);

@@ -93,6 +93,7 @@ static void answered(void *ctx, enum code code, json_t *answer, const char *text
 	struct queue *queue = question->queue;
 	struct mail *mail = question->mail;
 
+	mail->pending.found = (uint32_t)json_array_size(json_object_get(answer, "partitions"));
 	json_decref(answer);
 	mail->code = code;
 	mail->text = strdup(text ? text : code_sentence(code));
@@ -206,6 +207,8 @@ static void take_answer(struct reconcile *reconcile, const struct mail *mail, ui
 
 static enum ask_kind ask_for(const struct registry_pending *pending)
 {
+	if (pending->verify)
+		return pending->kind == REGISTRY_TOPIC ? ASK_TOPIC_DESCRIBE : ASK_BACKLOG;
 	if (pending->kind == REGISTRY_TOPIC)
 		return pending->deleting                          ? ASK_TOPIC_DELETE
 		       : pending->partitions || pending->revision ? ASK_TOPIC_CHANGE

@@ -11,23 +11,24 @@
 #include "core/base/log.h"
 #include "core/registry/catalog.h"
 #include "core/registry/change.h"
+#include "core/registry/checksum.h"
 #include "core/registry/schema.h"
 #include "core/registry/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/rand.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define CHECKED_BYTES (64 << 20) // a file up to this size is checked as a whole when it is opened
+#define TELL_AUDIT_NS (60 * S_NS)
 
 // ---- opening
 
 static int open_error(int r, const char *path, char **ret_error)
 {
-	const char *why = r == -EUCLEAN ? "is damaged, or not a registry"
+	const char *why = r == -EUCLEAN ? "is damaged, or not a registry; put a backup back with "
+					  "mqpaasd --restore FILE"
 			  : r == -EBUSY ? "is locked by another process"
 			  : r == -EKEYREJECTED
 				  ? "holds credentials that the key given does not open"
@@ -39,59 +40,19 @@ static int open_error(int r, const char *path, char **ret_error)
 	return r;
 }
 
-static int meta_read(struct db *db, const char *name, uint64_t *ret)
+static bool is_small(const char *path)
 {
-	int64_t value = 0;
-	int r = db_number(db, &value, "SELECT value FROM meta WHERE name = ?1", "t", name);
+	struct stat found;
 
-	if (r == 1)
-		*ret = (uint64_t)value;
-	return r < 0 ? r : 0;
+	return stat(path, &found) == 0 && found.st_size <= STORE_CHECKED_BYTES;
 }
 
-static int meta_write(struct db *db, const char *name, uint64_t value)
-{
-	return db_run(db, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)", "ti", name, (int64_t)value);
-}
-
-int store_head_read(struct registry *registry)
-{
-	struct db *db = &registry->db;
-	int r;
-
-	registry->source = 0;
-	registry->revision = 0;
-	registry->next_id = 1;
-	r = meta_read(db, "source", &registry->source);
-	if (r == 0)
-		r = meta_read(db, "revision", &registry->revision);
-	if (r == 0)
-		r = meta_read(db, "next_id", &registry->next_id);
-	if (r == 0 && registry->source == 0) {
-		if (RAND_bytes((uint8_t *)&registry->source, sizeof registry->source) != 1)
-			return -EIO;
-		registry->source |= 1;
-		r = meta_write(db, "source", registry->source);
-	}
-	return r;
-}
-
-int store_head_write(struct registry *registry, uint64_t revision, uint64_t next_id)
-{
-	int r = meta_write(&registry->db, "revision", revision);
-
-	return r < 0 ? r : meta_write(&registry->db, "next_id", next_id);
-}
-
-static int check_whole(struct db *db, const char *path)
+// Pages, indexes, and that each index knows each row.
+int store_check_pages(struct db *db)
 {
 	sqlite3_stmt *statement;
-	struct stat found;
-	int r;
+	int r = db_query(db, &statement, "PRAGMA integrity_check(1)", "");
 
-	if (stat(path, &found) < 0 || found.st_size > CHECKED_BYTES)
-		return 0;
-	r = db_query(db, &statement, "PRAGMA quick_check(1)", "");
 	if (r == 0)
 		r = db_step(db, statement);
 	if (r != 1)
@@ -101,17 +62,30 @@ static int check_whole(struct db *db, const char *path)
 	return r;
 }
 
+// What a file of an older schema lacks beside columns, and a new one altogether.
+static int stamp(void *ctx, int version)
+{
+	struct registry *registry = ctx;
+	int r = 0;
+
+	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT && r == 0 && version > 0; ++kind)
+		r = row_stamp_all((enum registry_kind)kind, &registry->db, &registry->key);
+	if (r == 0)
+		r = head_read(&registry->db, &registry->head);
+	return r == 0 ? head_make(&registry->db, &registry->head) : MIN(r, 0);
+}
+
 // -ENOTSUP and -EUCLEAN with a sentence of their own.
 static int prepare(struct registry *registry, char **ret_error)
 {
 	struct db *db = &registry->db;
-	int version = 0, r = check_whole(db, registry->path);
+	int version = 0, r = is_small(registry->path) ? store_check_pages(db) : 0;
 
 	if (r == 0)
 		r = db_script(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 				  "PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16384");
 	if (r == 0)
-		r = schema_prepare(db, &version);
+		r = schema_prepare(db, stamp, registry, &version);
 	if (r == SCHEMA_E_NEWER) {
 		if (asprintf(ret_error,
 			     "registry %s: has schema %d of a newer version; this one knows %d",
@@ -123,31 +97,41 @@ static int prepare(struct registry *registry, char **ret_error)
 		return -EUCLEAN;
 	if (r == 0)
 		r = db_script(db, "BEGIN IMMEDIATE"); // also tells whether somebody holds a lock
-	if (r == 0)
-		r = store_head_read(registry);
+	if (r == 0) {
+		r = head_read(db, &registry->head);
+		r = r == 1 ? 0 : r == 0 ? -EUCLEAN : r;
+	}
 	if (r == 0)
 		r = db_script(db, "COMMIT");
 	return r;
 }
 
-// Every stored credential must open: better now than when a cluster is needed.
-static int try_key(struct registry *registry)
+int store_check_rows(struct registry *registry, enum registry_kind kind)
 {
-	struct registry_result result = {0};
-	struct work work;
 	sqlite3_stmt *statement;
-	struct row row;
-	int r;
+	int r = db_query(&registry->db, &statement, registry->sql[kind].select, "");
 
-	work_open(&work, registry, &result);
-	r = db_query(&registry->db, &statement, registry->sql[REGISTRY_CLUSTER].select, "");
 	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
-		r = row_read(REGISTRY_CLUSTER, statement, &registry->key, &work.arena, &row);
+		struct arena arena = {0};
+		struct row row;
+
+		r = row_read(kind, statement, &registry->key, &arena, &row);
+		arena_deinit(&arena);
 		if (r < 0)
 			sqlite3_reset(statement);
 	}
-	r = work_close(&work, r);
-	registry_result_deinit(&result);
+	return r;
+}
+
+// Every stored credential must open: better now than when a cluster is needed. In a small file
+// every row is looked at.
+static int try_rows(struct registry *registry)
+{
+	int r = store_check_rows(registry, REGISTRY_CLUSTER);
+
+	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT && r == 0; ++kind)
+		if (is_small(registry->path) && kind != REGISTRY_CLUSTER)
+			r = store_check_rows(registry, (enum registry_kind)kind);
 	return r;
 }
 
@@ -175,7 +159,7 @@ static int open_file(struct registry *registry, char **ret_error)
 	if (r == 0)
 		r = prepare(registry, ret_error);
 	if (r == 0)
-		r = try_key(registry);
+		r = try_rows(registry);
 	return r;
 }
 
@@ -194,12 +178,16 @@ int registry_open(const struct registry_config *config, struct registry **ret, c
 	registry->vet_ctx = config->vet_ctx;
 	registry->now_ms = config->now_ms ? config->now_ms : clock_wall_ms;
 	registry->path = strdup(config->path);
-	r = registry->path ? open_file(registry, ret_error) : -ENOMEM;
+	registry->audit_head = config->audit_head ? strdup(config->audit_head) : NULL;
+	r = registry->path && (!config->audit_head || registry->audit_head)
+		    ? open_file(registry, ret_error)
+		    : -ENOMEM;
 	if (r < 0) {
 		open_error(r, config->path, ret_error);
 		registry_close(registry);
 		return r;
 	}
+	audit_head_check(registry);
 	registry_publish(registry);
 	*ret = registry;
 	return 0;
@@ -209,18 +197,61 @@ void registry_close(struct registry *registry)
 {
 	if (!registry)
 		return;
+	registry_scrub_stop(registry);
 	db_close(&registry->db);
 	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT; ++kind)
 		row_sql_free(&registry->sql[kind]);
 	explicit_bzero(&registry->key, sizeof registry->key);
 	free(registry->path);
+	free(registry->audit_head);
 	free(registry->name);
 	free(registry);
 }
 
 uint64_t registry_revision(struct registry *registry)
 {
-	return registry->revision;
+	return registry->head.revision;
+}
+
+uint64_t registry_installation(struct registry *registry)
+{
+	return registry->head.installation;
+}
+
+uint64_t registry_next_id(struct registry *registry)
+{
+	return registry->head.next_id;
+}
+
+uint64_t registry_source(struct registry *registry)
+{
+	return registry->head.source;
+}
+
+bool registry_is_empty(struct registry *registry)
+{
+	int64_t used = 0;
+
+	return db_number(&registry->db, &used,
+			 "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM tenants)",
+			 "") == 1 &&
+	       !used;
+}
+
+int registry_attach(struct registry *registry, struct catalog *catalog, uint64_t least_id)
+{
+	struct head head = registry->head;
+	int r = 0;
+
+	head.next_id = MAX(head.next_id, least_id);
+	if (head.next_id != registry->head.next_id)
+		r = head_write(&registry->db, &head);
+	if (r < 0)
+		return r;
+	registry->head = head;
+	registry->catalog = catalog;
+	registry_publish(registry);
+	return 0;
 }
 
 void registry_result_deinit(struct registry_result *result)
@@ -259,25 +290,34 @@ int work_begin(struct work *work, struct registry *registry, const struct regist
 {
 	work_open(work, registry, ret);
 	work->actor = actor;
-	work->next_id = registry->next_id;
-	work->revision = registry->revision + 1;
+	work->next_id = registry->head.next_id;
+	work->audit = registry->head;
+	work->revision = registry->head.revision + 1;
 	return db_script(&registry->db, "BEGIN IMMEDIATE");
 }
 
 static int commit(struct work *work)
 {
 	struct registry *registry = work->registry;
-	uint64_t revision = work->changed ? work->revision : registry->revision;
+	uint64_t revision = work->changed ? work->revision : registry->head.revision;
+	struct head head = registry->head;
+	bool audited;
 	int r = 0;
 
-	if (work->changed || work->next_id != registry->next_id)
-		r = store_head_write(registry, revision, work->next_id);
+	head.revision = revision;
+	head.next_id = work->next_id;
+	head.audit_seq = work->audit.audit_seq;
+	memcpy(head.audit_hash, work->audit.audit_hash, sizeof head.audit_hash);
+	if (memcmp(&head, &registry->head, sizeof head) != 0)
+		r = head_write(&registry->db, &head);
 	if (r == 0)
 		r = db_script(&registry->db, "COMMIT");
 	if (r < 0)
 		return r;
-	registry->revision = revision;
-	registry->next_id = work->next_id;
+	audited = head.audit_seq != registry->head.audit_seq;
+	registry->head = head;
+	if (audited)
+		audit_head_write(registry->audit_head, &registry->head);
 	if (work->changed)
 		registry_publish(registry);
 	return 0;
@@ -361,24 +401,38 @@ static int change_rows(struct registry *registry, struct change_writer *writer,
 static int change_gone_rows(struct registry *registry, struct change_writer *writer, uint64_t from)
 {
 	sqlite3_stmt *statement;
-	int r = db_query(&registry->db, &statement, "SELECT kind, id FROM gone WHERE revision > ?1",
-			 "i", (int64_t)from);
+	int r = db_query(&registry->db, &statement,
+			 "SELECT kind, id, revision, crc FROM gone WHERE revision > ?1", "i",
+			 (int64_t)from);
 
-	while (r == 0 && (r = db_step(&registry->db, statement)) == 1)
-		r = change_gone(writer, (enum model_kind)sqlite3_column_int(statement, 0),
-				(uint64_t)sqlite3_column_int64(statement, 1));
+	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
+		int64_t kind = sqlite3_column_int64(statement, 0),
+			id = sqlite3_column_int64(statement, 1),
+			revision = sqlite3_column_int64(statement, 2);
+
+		r = sqlite3_column_type(statement, 3) == SQLITE_NULL ||
+				    sqlite3_column_int64(statement, 3) ==
+					    (int64_t)checksum_values("iii", revision, kind, id)
+			    ? change_gone(writer, (enum model_kind)kind, (uint64_t)id)
+			    : -EUCLEAN;
+		if (r < 0)
+			sqlite3_reset(statement);
+	}
 	return r;
 }
 
 int registry_change(struct registry *registry, uint64_t source, uint64_t from,
 		    struct catalog_change **ret)
 {
-	bool full = source != registry->source || from == 0 || from > registry->revision ||
-		    from + STORE_GONE_KEPT < registry->revision;
+	bool full = source != registry->head.source || from == 0 ||
+		    from > registry->head.revision ||
+		    from + STORE_GONE_KEPT < registry->head.revision;
 	struct change_head head = {.full = full,
-				   .source = registry->source,
+				   .source = registry->head.source,
 				   .from = full ? 0 : from,
-				   .to = registry->revision};
+				   .to = registry->head.revision,
+				   .installation = registry->head.installation,
+				   .next_id = registry->head.next_id};
 	struct change_writer writer;
 	int r = change_begin(&writer, &head, &registry->key);
 
@@ -386,6 +440,13 @@ int registry_change(struct registry *registry, uint64_t source, uint64_t from,
 		return r;
 	if (!full)
 		r = change_gone_rows(registry, &writer, from);
+	if (r == -EUCLEAN) {
+		log_error(NULL, "REGISTRY-DAMAGED",
+			  "the list of what is gone does not have its checksums: a full snapshot "
+			  "goes out instead");
+		change_abandon(&writer);
+		return registry_change(registry, 0, 0, ret);
+	}
 	for (unsigned kind = 0; kind < MODEL_KIND_COUNT && r == 0; ++kind)
 		r = change_rows(registry, &writer, (enum registry_kind)kind, head.from);
 	if (r < 0)
@@ -403,6 +464,17 @@ static int publish_from(struct registry *registry, uint64_t source, uint64_t fro
 	return r < 0 ? r : catalog_apply(registry->catalog, change);
 }
 
+// At most once a minute: an entry that the log has named cannot be taken away unseen.
+static void tell_audit_head(struct registry *registry)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (!registry->audit_head || now_ns - registry->told_ns < TELL_AUDIT_NS)
+		return;
+	registry->told_ns = now_ns;
+	audit_head_tell(registry);
+}
+
 void registry_publish(struct registry *registry)
 {
 	struct catalog *catalog = registry->catalog;
@@ -410,8 +482,9 @@ void registry_publish(struct registry *registry)
 
 	if (!catalog)
 		return;
-	if (catalog_source(catalog) == registry->source &&
-	    catalog_revision(catalog) == registry->revision)
+	tell_audit_head(registry);
+	if (catalog_source(catalog) == registry->head.source &&
+	    catalog_revision(catalog) == registry->head.revision)
 		catalog_heard(catalog, clock_now_ns());
 	else
 		r = publish_from(registry, catalog_source(catalog), catalog_revision(catalog));
@@ -419,6 +492,6 @@ void registry_publish(struct registry *registry)
 		r = publish_from(registry, 0, 0);
 	if (r != 0)
 		log_error(NULL, "REGISTRY-PUBLISH", "revision %llu is not published: %s",
-			  (unsigned long long)registry->revision,
+			  (unsigned long long)registry->head.revision,
 			  r < 0 ? strerror(-r) : "the catalog refuses it");
 }

@@ -50,6 +50,9 @@ struct registry_config {
 				      const struct cluster *cluster);
 	void *vet_ctx;           // of both
 	int64_t (*now_ms)(void); // wall clock; NULL: the real one
+	// A file that always names the newest entry of the audit log, so that a log cut at its end
+	// is seen; NULL: none.
+	const char *audit_head;
 };
 
 // -EUCLEAN: damaged, or not a registry; -ENOTSUP: made by a newer version; -EBUSY: locked by
@@ -58,6 +61,13 @@ int registry_open(const struct registry_config *config, struct registry **ret, c
 void registry_close(struct registry *registry);
 
 uint64_t registry_revision(struct registry *registry);
+uint64_t registry_source(struct registry *registry);       // revisions of two do not compare
+uint64_t registry_installation(struct registry *registry); // kept by copies and restores
+uint64_t registry_next_id(struct registry *registry);      // every id below was given out once
+bool registry_is_empty(struct registry *registry);         // no user, no tenant: nobody used it yet
+// For a registry that was opened without a catalog: no id below `least_id` is given out from now
+// on, and the catalog is brought up to date.
+int registry_attach(struct registry *registry, struct catalog *catalog, uint64_t least_id);
 // Tells the catalog that the control plane lives, and what it lacks, should a publication have
 // failed. reconcile_run() does it every second; changes are published without it.
 void registry_publish(struct registry *registry);
@@ -249,8 +259,13 @@ int registry_audit_note(struct registry *registry, const struct registry_actor *
 			const char *tenant, const json_t *details);
 int registry_audit_list(struct registry *registry, const struct registry_query *query,
 			struct registry_result *ret);
-// Body: {ok, entries, first_bad, head}.
-int registry_audit_verify(struct registry *registry, struct registry_result *ret);
+// Body: {ok, entries, first_bad, missing, head, head_found}. `head`: the first digits (hexadecimal,
+// lower case) of the hash of an entry that must be there, as the log or the metrics told it; NULL:
+// none.
+int registry_audit_verify(struct registry *registry, const char *head, struct registry_result *ret);
+// The number of the newest entry (0: none), and its hash.
+#define REGISTRY_HASH_TEXT 65 // with its zero
+uint64_t registry_audit_head(const struct registry *registry, char ret_hash[REGISTRY_HASH_TEXT]);
 
 // ---- totals: counters that survive restarts, saved about once a minute
 
@@ -281,10 +296,16 @@ int registry_backup(const struct registry *registry, const char *path);
 // at as a whole: -EUCLEAN, -ENOTSUP and others as registry_open() when it cannot be used, with a
 // malloc'ed sentence. @thread any, one call at a time
 int registry_restore_prepare(const struct registry *registry, const char *path, char **ret_error);
-// Then the copy replaces everything and is published; ids and revisions go on above both. Sessions
-// end. `path` is for the audit log.
+// Then the copy is merged with the registry (docs/registry.md), takes its place and is published;
+// ids and revisions go on above both. Sessions end. Body: {preview, revive, revoked:[{kind, tenant,
+// name, since}], topics:[{kind, tenant, name, reason}], unknown:[{kind, tenant, name, reason}]}.
+struct registry_restore_how {
+	const char *path; // for the audit log
+	bool revive;      // what was revoked since the copy comes back
+	bool preview;     // nothing is done
+};
 int registry_restore(struct registry *registry, const struct registry_actor *actor,
-		     const char *path, struct registry_result *ret);
+		     const struct registry_restore_how *how, struct registry_result *ret);
 void registry_restore_abandon(const struct registry *registry); // instead of the second step
 
 // ---- life of topics and groups, for reconcile.c
@@ -293,6 +314,8 @@ struct registry_pending {
 	enum registry_kind kind; // topic or group
 	uint64_t id;
 	bool deleting;       // else creating, failed or growing
+	bool verify;         // only ask whether the cluster has it: after a restore
+	uint32_t found;      // partitions of a topic that was found so; set with the answer
 	uint32_t partitions; // a topic that grows: how many it is to have; else 0
 	uint64_t revision;   // a topic that was changed: the revision to take; else 0
 };

@@ -58,6 +58,12 @@ static const char topics_below[] =
 	" JOIN below ON g.topic = below.topic WHERE dead_letter_topic != 0)"
 	" SELECT topic FROM below WHERE topic != ?1 ORDER BY topic";
 
+// Tokens that a user or token made, and those that these made, and so on.
+static const char tokens_below[] =
+	"WITH RECURSIVE below(id) AS (SELECT ?1 UNION SELECT t.id FROM tokens t"
+	" JOIN below ON t.maker_id = below.id)"
+	" SELECT id FROM below WHERE id != ?1 ORDER BY id";
+
 static int find_below_group(struct removal *removal, const struct row *row)
 {
 	uint64_t dead = row->model.group.dead_letter;
@@ -110,6 +116,8 @@ static int find(struct removal *removal, enum registry_kind kind, const struct r
 	int r;
 
 	switch (kind) {
+	case REGISTRY_USER:
+	case REGISTRY_TOKEN: return add_all(removal, REGISTRY_TOKEN, tokens_below, id, false);
 	case REGISTRY_TENANT: return find_of_tenant(removal, id);
 	case REGISTRY_CLUSTER: return find_on_cluster(removal, id);
 	case REGISTRY_GROUP: return find_below_group(removal, row);
@@ -194,18 +202,33 @@ static int remove_row(struct work *work, enum registry_kind kind, struct row *ro
 	return mark(work, kind, row);
 }
 
-static int unbind_cluster(struct work *work, uint64_t cluster)
+static int unbind_from(struct work *work, uint64_t tenant, uint64_t cluster)
 {
-	struct db *db = &work->registry->db;
-	int r = db_run(db,
-		       "UPDATE tenants SET revision = ?2, edited = ?2, clusters ="
-		       " (SELECT json_group_array(c.value) FROM json_each(tenants.clusters) c"
-		       "  WHERE c.value != ?1)"
-		       " WHERE EXISTS (SELECT 1 FROM json_each(tenants.clusters) c WHERE c.value = "
-		       "?1)",
-		       "ii", (int64_t)cluster, (int64_t)work->revision);
+	struct row *row = arena_alloc(&work->arena, sizeof *row);
+	int r = row ? store_load(work, REGISTRY_TENANT, tenant, row) : -ENOMEM;
+	uint64_t *clusters;
+	size_t left = 0;
 
-	work->changed = true;
+	if (r != 1)
+		return r;
+	clusters = (uint64_t *)(uintptr_t)row->model.tenant.clusters; // this work's own copy
+	for (size_t i = 0; i < row->model.tenant.cluster_count; ++i)
+		if (clusters[i] != cluster)
+			clusters[left++] = clusters[i];
+	row->model.tenant.cluster_count = left;
+	row->edited = work->revision;
+	return store_update(work, REGISTRY_TENANT, row);
+}
+
+static int unbind_cluster(struct removal *removal, uint64_t cluster)
+{
+	size_t bound = removal->count;
+	int r = add_all(removal, REGISTRY_TENANT,
+			"SELECT t.id FROM tenants t, json_each(t.clusters) c WHERE c.value = ?1",
+			cluster, true);
+
+	for (size_t i = bound; i < removal->count && r == 0; ++i)
+		r = unbind_from(removal->work, removal->victims[i].id, cluster);
 	return r;
 }
 
@@ -233,7 +256,7 @@ static int remove_all(struct removal *removal, enum registry_kind kind, struct r
 	if (r == 0)
 		r = remove_row(work, kind, row);
 	if (r == 0 && kind == REGISTRY_CLUSTER)
-		r = unbind_cluster(work, row->object.id);
+		r = unbind_cluster(removal, row->object.id);
 	if (r == 0 && (kind == REGISTRY_TENANT || kind == REGISTRY_CLUSTER))
 		r = life_finish(work);
 	return r;

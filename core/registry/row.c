@@ -3,7 +3,9 @@
 
 #include "core/registry/row.h"
 
+#include "core/base/log.h"
 #include "core/base/util.h"
+#include "core/registry/checksum.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -40,6 +42,7 @@ static const struct field topic_extra[] = {
 	 EXTRA(growing_to),
 	 .flags = FIELD_READ_ONLY | FIELD_NONE},
 	{.name = "unsettled", .type = FIELD_U64, EXTRA(unsettled), .flags = FIELD_HIDDEN},
+	{.name = "unverified", .type = FIELD_BOOL, EXTRA(unverified), .flags = FIELD_HIDDEN},
 };
 
 static const struct field group_extra[] = {
@@ -51,6 +54,7 @@ static const struct field group_extra[] = {
 	 EXTRA(dead_letter),
 	 .flags = FIELD_IMMUTABLE,
 	 .initial = true},
+	{.name = "unverified", .type = FIELD_BOOL, EXTRA(unverified), .flags = FIELD_HIDDEN},
 };
 
 static const struct field account_extra[] = {
@@ -120,6 +124,16 @@ static const struct field token_fields[] = {
 	 .flags = FIELD_NONE,
 	 .min = 1,
 	 .max = 9007199254740991ull,
+	 .unit = ""},
+	{.name = "maker",
+	 .type = FIELD_TEXT,
+	 AT(token, maker),
+	 .flags = FIELD_READ_ONLY | FIELD_NONE,
+	 .unit = ""},
+	{.name = "maker_id",
+	 .type = FIELD_U64,
+	 AT(token, maker_id),
+	 .flags = FIELD_HIDDEN,
 	 .unit = ""},
 };
 
@@ -260,7 +274,7 @@ int row_sql_make(enum registry_kind kind, struct row_sql *ret)
 	struct text text = {.columns = open_memstream(&columns, &columns_size),
 			    .places = open_memstream(&places, &places_size),
 			    .sets = open_memstream(&sets, &sets_size),
-			    .count = 2};
+			    .count = 3};
 	const char *table = row_kind(kind).table;
 	int r = text.columns && text.places && text.sets ? 0 : -ENOMEM;
 
@@ -274,15 +288,15 @@ int row_sql_make(enum registry_kind kind, struct row_sql *ret)
 		fclose(text.sets);
 	*ret = (struct row_sql){0};
 	if (r == 0 &&
-	    (asprintf(&ret->select, "SELECT id, revision%s FROM \"%s\"", columns, table) < 0 ||
+	    (asprintf(&ret->select, "SELECT id, revision, crc%s FROM \"%s\"", columns, table) < 0 ||
 	     asprintf(&ret->by_id, "%s WHERE id = ?1", ret->select) < 0 ||
 	     asprintf(&ret->by_name, "%s WHERE %s = ?2%s", ret->select, row_name_column(kind),
 		      row_kind(kind).tenanted ? " AND tenant = ?1" : "") < 0 ||
 	     asprintf(&ret->newer, "%s WHERE revision > ?1", ret->select) < 0 ||
-	     asprintf(&ret->insert, "INSERT INTO \"%s\"(id, revision%s) VALUES(?1, ?2%s)", table,
-		      columns, places) < 0 ||
-	     asprintf(&ret->update, "UPDATE \"%s\" SET revision = ?2%s WHERE id = ?1", table,
-		      sets) < 0 ||
+	     asprintf(&ret->insert, "INSERT INTO \"%s\"(id, revision, crc%s) VALUES(?1, ?2, ?3%s)",
+		      table, columns, places) < 0 ||
+	     asprintf(&ret->update, "UPDATE \"%s\" SET revision = ?2, crc = ?3%s WHERE id = ?1",
+		      table, sets) < 0 ||
 	     asprintf(&ret->drop, "DELETE FROM \"%s\" WHERE id = ?1", table) < 0))
 		r = -ENOMEM;
 	return r;
@@ -411,21 +425,65 @@ static int read_column(void *ctx, const struct field *field)
 	return r;
 }
 
-int row_read(enum registry_kind kind, sqlite3_stmt *statement, const struct seal_key *key,
-	     struct arena *arena, struct row *ret)
+static int decode(enum registry_kind kind, sqlite3_stmt *statement, const struct seal_key *key,
+		  struct arena *arena, struct row *ret)
 {
 	struct cursor cursor = {.kind = kind,
 				.statement = statement,
 				.key = key,
 				.arena = arena,
 				.row = ret,
-				.column = 2};
+				.column = 3};
 
 	memset(ret, 0, sizeof *ret);
 	ret->object.kind = (uint8_t)kind;
 	ret->object.id = (uint64_t)sqlite3_column_int64(statement, 0);
 	ret->object.revision = (uint64_t)sqlite3_column_int64(statement, 1);
 	return each_field(kind, read_column, &cursor);
+}
+
+int row_read(enum registry_kind kind, sqlite3_stmt *statement, const struct seal_key *key,
+	     struct arena *arena, struct row *ret)
+{
+	int r = decode(kind, statement, key, arena, ret);
+
+	if (r == 0 && sqlite3_column_int64(statement, 2) != (int64_t)checksum_row(kind, ret))
+		r = -EUCLEAN;
+	if (r == -EUCLEAN)
+		log_error(NULL, "REGISTRY-DAMAGED",
+			  "%s %llu does not have its checksum: restore the registry from a backup",
+			  words[kind].name, (unsigned long long)ret->object.id);
+	return r;
+}
+
+static int stamp(enum registry_kind kind, struct db *db, sqlite3_stmt *statement,
+		 const struct seal_key *key)
+{
+	struct arena arena = {0};
+	struct row row;
+	char sql[96];
+	int r = decode(kind, statement, key, &arena, &row);
+
+	snprintf(sql, sizeof sql, "UPDATE \"%s\" SET crc = ?2 WHERE id = ?1", words[kind].table);
+	if (r == 0)
+		r = db_run(db, sql, "ii", (int64_t)row.object.id,
+			   (int64_t)checksum_row(kind, &row));
+	arena_deinit(&arena);
+	return r;
+}
+
+int row_stamp_all(enum registry_kind kind, struct db *db, const struct seal_key *key)
+{
+	struct row_sql sql;
+	sqlite3_stmt *statement;
+	int r = row_sql_make(kind, &sql);
+
+	if (r == 0)
+		r = db_query(db, &statement, sql.select, "");
+	while (r == 0 && (r = db_step(db, statement)) == 1)
+		r = stamp(kind, db, statement, key);
+	row_sql_free(&sql);
+	return r;
 }
 
 static int bind_secret(struct cursor *cursor, const char *plain)
@@ -518,10 +576,12 @@ int row_bind(enum registry_kind kind, sqlite3_stmt *statement, const struct seal
 				.key = key,
 				.arena = arena,
 				.row = (struct row *)(uintptr_t)row,
-				.column = 3};
+				.column = 4};
 	int r = db_error(sqlite3_bind_int64(statement, 1, (int64_t)row->object.id));
 
 	if (r == 0)
 		r = db_error(sqlite3_bind_int64(statement, 2, (int64_t)row->object.revision));
+	if (r == 0)
+		r = db_error(sqlite3_bind_int64(statement, 3, (int64_t)checksum_row(kind, row)));
 	return r < 0 ? r : each_field(kind, bind_column, &cursor);
 }

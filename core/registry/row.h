@@ -24,6 +24,8 @@ struct token {
 	int64_t expires_ms;
 	uint8_t hash[32]; // SHA-256 of the token
 	uint8_t role;
+	const char *maker; // "user:ann", "token:ci"; NULL: the system
+	uint64_t maker_id; // of that user or token; 0: none
 };
 
 struct row {
@@ -42,6 +44,7 @@ struct row {
 			     // until the backend has taken it; 0: it has
 	uint64_t family;     // access keys: the first of those that rotated into each other
 	bool dead_letter;    // groups: made with a dead-letter topic
+	bool unverified;     // topics, groups: a restore does not know whether the cluster has it
 	bool deleting;       // tenants, clusters: gone for everybody, but topics are still going
 };
 
@@ -75,7 +78,10 @@ void row_sql_free(struct row_sql *sql);
 
 // `key` opens and seals secrets (-EKEYREJECTED: it is not the one they were sealed with). Text and
 // lists go into the arena.
+// -EUCLEAN, and said: the row does not have its checksum.
 int row_read(enum registry_kind kind, sqlite3_stmt *statement, const struct seal_key *key,
 	     struct arena *arena, struct row *ret);
+// Gives every row of the kind its checksum: those of a schema that had none.
+int row_stamp_all(enum registry_kind kind, struct db *db, const struct seal_key *key);
 int row_bind(enum registry_kind kind, sqlite3_stmt *statement, const struct seal_key *key,
 	     struct arena *arena, const struct row *row);

@@ -196,7 +196,7 @@ static void physical_make(struct work *work, struct row *row, const char **ret)
 	}
 	if (physical)
 		name_physical(row_name(work->tenant), row_name(row), row->object.id,
-			      work->registry->source, physical);
+			      work->registry->head.source, physical);
 	*ret = physical;
 }
 
@@ -340,6 +340,22 @@ static int group_make(struct work *work, struct row *row, struct json_reader *re
 	return group->physical ? 0 : -ENOMEM;
 }
 
+// A group that is tried again is ready only with its dead-letter topic, so that is tried too.
+static int dead_letter_retry(struct work *work, const struct group *group)
+{
+	struct row *row = arena_alloc(&work->arena, sizeof *row);
+	int r = row ? 0 : -ENOMEM;
+
+	if (r == 0 && group->dead_letter)
+		r = store_load(work, REGISTRY_TOPIC, group->dead_letter, row);
+	if (r != 1 || row->model.topic.state != MODEL_FAILED)
+		return MIN(r, 0);
+	row->model.topic.state = MODEL_CREATING;
+	row->state_reason = NULL;
+	row->edited = work->revision;
+	return store_update(work, REGISTRY_TOPIC, row);
+}
+
 static int group_check(struct work *work, struct row *row, const struct row *old,
 		       struct json_reader *reader)
 {
@@ -352,6 +368,7 @@ static int group_check(struct work *work, struct row *row, const struct row *old
 	if (old->model.group.state == MODEL_FAILED) {
 		row->model.group.state = MODEL_CREATING;
 		row->state_reason = NULL;
+		return dead_letter_retry(work, &row->model.group);
 	}
 	return 0;
 }
@@ -445,6 +462,30 @@ static int user_check(struct work *work, struct row *row, const struct row *old,
 		     : 0;
 }
 
+// Who makes the token, by id: another user of the same name later is another maker.
+static int maker_take(struct work *work, struct row *row)
+{
+	static const struct {
+		const char *prefix;
+		enum registry_kind kind;
+	} makers[] = {{"user:", REGISTRY_USER}, {"token:", REGISTRY_TOKEN}};
+	const char *actor = work->actor->name;
+	struct row maker;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(makers) && r == 0; ++i) {
+		size_t size = strlen(makers[i].prefix);
+
+		if (strncmp(actor, makers[i].prefix, size) == 0)
+			r = store_find(work, makers[i].kind, 0, actor + size, &maker);
+	}
+	if (r != 1)
+		return r;
+	row->token.maker = arena_text(&work->arena, actor);
+	row->token.maker_id = maker.object.id;
+	return row->token.maker ? 0 : -ENOMEM;
+}
+
 static int token_check(struct work *work, struct row *row, struct json_reader *reader)
 {
 	char *token = arena_alloc(&work->arena, sizeof TOKEN_PREFIX + BASE64URL_SIZE(TOKEN_BYTES));
@@ -457,7 +498,7 @@ static int token_check(struct work *work, struct row *row, struct json_reader *r
 	r = secret_random_text(token + strlen(TOKEN_PREFIX), TOKEN_BYTES);
 	secret_hash(token, row->token.hash);
 	work->secret = token;
-	return r;
+	return r < 0 ? r : maker_take(work, row);
 }
 
 // ---- all

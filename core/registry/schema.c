@@ -11,23 +11,24 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define APPLICATION_ID 0x4d515052 // "MQPR"
+#define APPLICATION_ID  0x4d515052 // "MQPR"
+#define CHECKSUMS_SINCE 5
 
 static const char *const fixed =
 	"CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS gone(revision INTEGER, kind INTEGER, id INTEGER,"
+	"CREATE TABLE IF NOT EXISTS gone(revision INTEGER, kind INTEGER, id INTEGER, crc INTEGER,"
 	" PRIMARY KEY(revision, kind, id)) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS audit(seq INTEGER PRIMARY KEY, time_ms INTEGER, actor TEXT,"
 	" address TEXT, action TEXT, kind TEXT, resource TEXT, tenant TEXT, old TEXT, new TEXT,"
 	" hash BLOB);"
 	"CREATE INDEX IF NOT EXISTS audit_tenant ON audit(tenant, seq);"
 	"CREATE TABLE IF NOT EXISTS sessions(hash BLOB PRIMARY KEY, user INTEGER,"
-	" expires_ms INTEGER) WITHOUT ROWID;"
+	" expires_ms INTEGER, crc INTEGER) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS operator_access(tenant INTEGER PRIMARY KEY,"
 	" guarded_ms INTEGER NOT NULL DEFAULT 0, until_ms INTEGER NOT NULL DEFAULT 0,"
 	" granted_by TEXT, reason TEXT, broken_ms INTEGER NOT NULL DEFAULT 0, broken_by TEXT,"
-	" broken_user TEXT, broken_reason TEXT);"
-	"CREATE TABLE IF NOT EXISTS totals(kind INTEGER, id INTEGER, counters TEXT,"
+	" broken_user TEXT, broken_reason TEXT, crc INTEGER);"
+	"CREATE TABLE IF NOT EXISTS totals(kind INTEGER, id INTEGER, counters TEXT, crc INTEGER,"
 	" PRIMARY KEY(kind, id)) WITHOUT ROWID;";
 
 static const char *const indexes =
@@ -88,23 +89,21 @@ static void column_define(const struct field *field, char definition[128])
 		snprintf(definition, 128, "\"%s\" %s", column, type);
 }
 
-static int column_exists(struct db *db, const char *table, const struct field *field)
+static int column_exists(struct db *db, const char *table, const char *column)
 {
-	char column[ROW_COLUMN_MAX];
 	int64_t count;
-	int r;
-
-	row_column(field, column);
-	r = db_number(db, &count, "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2",
-		      "tt", table, column);
+	int r = db_number(db, &count, "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2",
+			  "tt", table, column);
 	return r < 0 ? r : count != 0;
 }
 
 static int column_add(struct db *db, const char *table, const struct field *field)
 {
-	char definition[128], sql[256];
-	int r = column_exists(db, table, field);
+	char definition[128], sql[256], column[ROW_COLUMN_MAX];
+	int r;
 
+	row_column(field, column);
+	r = column_exists(db, table, column);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	column_define(field, definition);
@@ -120,7 +119,7 @@ static int table_prepare(struct db *db, enum registry_kind kind)
 
 	snprintf(sql, sizeof sql,
 		 "CREATE TABLE IF NOT EXISTS \"%s\"(id INTEGER PRIMARY KEY,"
-		 " revision INTEGER NOT NULL)",
+		 " revision INTEGER NOT NULL, crc INTEGER)",
 		 row.table);
 	r = db_script(db, sql);
 	for (size_t t = 0; t < ARRAY_SIZE(row.shape.tables); ++t)
@@ -129,10 +128,39 @@ static int table_prepare(struct db *db, enum registry_kind kind)
 	return r;
 }
 
-static int migrate(struct db *db)
+// Up to schema 4 no row had a checksum. Sessions end.
+static int checksums_add(struct db *db)
+{
+	static const char *const tables[] = {"tenants", "access_keys",    "clusters", "topics",
+					     "groups",  "users",          "tokens",   "totals",
+					     "gone",    "operator_access"};
+	int r = db_script(db, "DROP TABLE IF EXISTS sessions");
+	char sql[80];
+
+	for (size_t i = 0; i < ARRAY_SIZE(tables) && r == 0; ++i) {
+		int64_t there = 0;
+
+		r = db_number(db, &there, "SELECT count(*) FROM sqlite_master WHERE name = ?1", "t",
+			      tables[i]);
+		if (r >= 0)
+			r = there ? column_exists(db, tables[i], "crc") : 1;
+		if (r != 0) {
+			r = MIN(r, 0);
+			continue;
+		}
+		snprintf(sql, sizeof sql, "ALTER TABLE \"%s\" ADD COLUMN crc INTEGER", tables[i]);
+		r = db_script(db, sql);
+	}
+	return r;
+}
+
+static int migrate(struct db *db, int version)
 {
 	char sql[64];
-	int r = db_script(db, fixed);
+	int r = version > 0 && version < CHECKSUMS_SINCE ? checksums_add(db) : 0;
+
+	if (r == 0)
+		r = db_script(db, fixed);
 
 	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT && r == 0; ++kind)
 		r = table_prepare(db, (enum registry_kind)kind);
@@ -143,7 +171,7 @@ static int migrate(struct db *db)
 	return r < 0 ? r : db_script(db, sql);
 }
 
-int schema_prepare(struct db *db, int *ret_version)
+int schema_prepare(struct db *db, int (*stamp)(void *ctx, int version), void *ctx, int *ret_version)
 {
 	int64_t application, version, tables;
 	int r = db_number(db, &application, "PRAGMA application_id", "");
@@ -156,6 +184,8 @@ int schema_prepare(struct db *db, int *ret_version)
 		return r;
 	if (application != APPLICATION_ID && (tables != 0 || application != 0))
 		return SCHEMA_E_FOREIGN;
+	if (version == 0 && tables != 0) // no version of ours left a file so
+		return SCHEMA_E_FOREIGN;
 	*ret_version = (int)version;
 	if (version > SCHEMA_VERSION)
 		return SCHEMA_E_NEWER;
@@ -164,7 +194,9 @@ int schema_prepare(struct db *db, int *ret_version)
 	r = db_script(db, "BEGIN IMMEDIATE");
 	if (r < 0)
 		return r;
-	r = migrate(db);
+	r = migrate(db, (int)version);
+	if (r == 0)
+		r = stamp(ctx, (int)version);
 	if (r == 0)
 		r = db_script(db, "COMMIT");
 	if (r < 0)

@@ -2,6 +2,7 @@
 // work's revision.
 
 #include "core/registry/store.h"
+#include "core/registry/checksum.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -145,8 +146,10 @@ int store_drop(struct work *work, enum registry_kind kind, uint64_t id)
 	if (r == 0 && kind == REGISTRY_TENANT)
 		r = db_run(db, "DELETE FROM operator_access WHERE tenant = ?1", "i", (int64_t)id);
 	if (r == 0 && kind < REGISTRY_USER) {
-		r = db_run(db, "INSERT OR REPLACE INTO gone VALUES(?1, ?2, ?3)", "iii",
-			   (int64_t)work->revision, (int64_t)kind, (int64_t)id);
+		r = db_run(db, "INSERT OR REPLACE INTO gone VALUES(?1, ?2, ?3, ?4)", "iiii",
+			   (int64_t)work->revision, (int64_t)kind, (int64_t)id,
+			   (int64_t)checksum_values("iii", (int64_t)work->revision, (int64_t)kind,
+						    (int64_t)id));
 		if (r == 0)
 			r = db_run(db, "DELETE FROM gone WHERE revision < ?1", "i",
 				   (int64_t)work->revision - STORE_GONE_KEPT);

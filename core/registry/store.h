@@ -6,6 +6,7 @@
 
 #include "core/base/arena.h"
 #include "core/base/util.h"
+#include "core/registry/head.h"
 #include "core/registry/row.h"
 
 struct registry {
@@ -20,9 +21,14 @@ struct registry {
 	int64_t (*now_ms)(void);
 	char *path;
 	struct row_sql sql[REGISTRY_KIND_COUNT];
-	uint64_t source;            // drawn when the file was made
-	uint64_t revision, next_id; // committed
-	char *name;                 // of the last registry_name()
+	struct head head;  // committed
+	char *audit_head;  // the file that names the end of the audit log; NULL: none
+	uint64_t told_seq; // the newest entry that the log has named
+	uint64_t told_ns;
+	struct registry_scrub *scrub; // NULL: none runs
+	bool damaged;                 // the last look at the whole found something; atomic
+	struct head outside; // what that file said when it was opened: audit_seq and audit_hash
+	char *name;          // of the last registry_name()
 };
 
 struct work {
@@ -33,6 +39,7 @@ struct work {
 	const struct row *tenant; // in which names are looked up; NULL: the platform's
 	uint64_t next_id;
 	uint64_t revision;   // of what this work changes
+	struct head audit;   // audit_seq and audit_hash with the entries of this work
 	bool changed;        // something that takes a revision
 	const char *secret;  // made on the way, to be shown once
 	const char *adopted; // the backend's name of what is being imported; NULL: it is new
@@ -56,11 +63,14 @@ void work_affect(struct work *work, enum registry_kind kind, const char *tenant,
 
 // ---- rows
 
-#define STORE_GONE_KEPT 100000 // revisions for which deltas can be made
+#define STORE_CHECKED_BYTES (64 << 20) // a file up to this size is checked when it is opened
+#define STORE_GONE_KEPT     100000     // revisions for which deltas can be made
 
-int store_make_private(const char *path);       // makes the file, readable by its owner only
-int store_head_read(struct registry *registry); // source, revision, next id
-int store_head_write(struct registry *registry, uint64_t revision, uint64_t next_id);
+int store_make_private(const char *path); // makes the file, readable by its owner only
+// What a file holds, whatever its size: 0, or -EUCLEAN and said.
+int store_check_pages(struct db *db);
+void registry_scrub_stop(struct registry *registry); // waits for a look that is under way
+int store_check_rows(struct registry *registry, enum registry_kind kind);
 
 // 1: it is there; 0: it is not.
 int store_find(struct work *work, enum registry_kind kind, uint64_t tenant, const char *name,
@@ -88,6 +98,12 @@ int audit_write(struct work *work, const char *action, const char *kind, const c
 		const char *tenant, const json_t *old, const json_t *new);
 int audit_row(struct work *work, const char *action, enum registry_kind kind, const struct row *row,
 	      const json_t *old, const json_t *new);
+bool audit_head_read(const char *path, struct head *ret);         // false: none that can be read
+void audit_head_write(const char *path, const struct head *head); // NULL: nowhere
+void audit_hash_text(const uint8_t hash[AUDIT_HASH_SIZE], char ret[REGISTRY_HASH_TEXT]);
+void audit_head_check(struct registry *registry); // against that file; what is missing is said
+void audit_head_tell(struct registry *registry);  // in the log, if it has moved since
+int audit_check(struct registry *registry, bool *ret_whole);       // the chain and its end
 const char *store_tenant_name(struct work *work, uint64_t tenant); // in the arena; NULL: platform
 
 // rules.c: what a kind demands beyond its fields, and what it gets besides. `old` is NULL for a new
@@ -113,9 +129,12 @@ int operator_access_check(struct work *work, enum registry_kind kind,
 			  const struct row *row); // is made, or rotated
 int operator_access_check_change(struct work *work, enum registry_kind kind, const struct row *old,
 				 const struct row *row, json_t *before, json_t *after, bool hidden);
-int operator_access_keep(struct db *db); // before a restore, and after it
-int operator_access_put_back(struct db *db);
 int operator_access_broken(struct work *work, uint64_t tenant, json_t **ret); // null: never
+int operator_access_verify(struct work *work, uint64_t tenant); // 1: it has a row; -EUCLEAN
+// A restore: the guard is as it is `known` (NULL: not at all), and a leave that was withdrawn since
+// the copy stays so.
+int operator_access_restore(struct work *work, struct work *known, uint64_t tenant, bool revive,
+			    bool *ret_withdrawn);
 
 int remove_continue(struct registry *registry); // remove.c: with what a deletion left for later
 int life_finish(

@@ -1,5 +1,7 @@
 // Counters that must not start anew with the daemon: a row an object, replaced about once a minute.
 
+#include "core/base/log.h"
+#include "core/registry/checksum.h"
 #include "core/registry/store.h"
 
 #include <errno.h>
@@ -10,8 +12,25 @@ static int save(struct db *db, const struct registry_total *total)
 
 	if (!text)
 		return -ENOMEM;
-	return db_run(db, "INSERT OR REPLACE INTO totals VALUES(?1, ?2, ?3)", "iit",
-		      (int64_t)total->kind, (int64_t)total->id, text);
+	return db_run(
+		db, "INSERT OR REPLACE INTO totals VALUES(?1, ?2, ?3, ?4)", "iiti",
+		(int64_t)total->kind, (int64_t)total->id, text,
+		(int64_t)checksum_values("iit", (int64_t)total->kind, (int64_t)total->id, text));
+}
+
+// A row of a schema that had no checksums has none.
+static bool is_good(sqlite3_stmt *statement)
+{
+	int64_t kind = sqlite3_column_int64(statement, 0), id = sqlite3_column_int64(statement, 1);
+	const char *text = (const char *)sqlite3_column_text(statement, 2);
+
+	if (sqlite3_column_type(statement, 3) == SQLITE_NULL ||
+	    sqlite3_column_int64(statement, 3) == (int64_t)checksum_values("iit", kind, id, text))
+		return true;
+	log_error(NULL, "REGISTRY-DAMAGED",
+		  "the totals of object %lld do not have their checksum: they begin anew",
+		  (long long)id);
+	return false;
 }
 
 int registry_totals_save(struct registry *registry, const struct registry_total *totals,
@@ -36,11 +55,11 @@ int registry_totals_load(struct registry *registry,
 {
 	struct db *db = &registry->db;
 	sqlite3_stmt *statement;
-	int r = db_query(db, &statement, "SELECT kind, id, counters FROM totals", "");
+	int r = db_query(db, &statement, "SELECT kind, id, counters, crc FROM totals", "");
 
 	while (r == 0 && (r = db_step(db, statement)) == 1) {
 		const char *text = (const char *)sqlite3_column_text(statement, 2);
-		json_t *counters = text ? json_loads(text, 0, NULL) : NULL;
+		json_t *counters = text && is_good(statement) ? json_loads(text, 0, NULL) : NULL;
 		struct registry_total total = {
 			.kind = (enum registry_kind)sqlite3_column_int(statement, 0),
 			.id = (uint64_t)sqlite3_column_int64(statement, 1),

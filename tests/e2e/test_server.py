@@ -341,7 +341,7 @@ def test_damaged_registry(start):
         file.seek(0)
         file.write(os.urandom(8192))
     done = run(*one.command()[1:])
-    assert done.returncode == 1 and done.stderr.endswith(f"mqpaasd: registry {path}: is damaged, or not a registry\n")
+    assert done.returncode == 1 and done.stderr.endswith(f"mqpaasd: registry {path}: is damaged, or not a registry; put a backup back with mqpaasd --restore FILE\n")
     # The data plane needs no registry: with the last good copy it serves all the same.
     proxy = start("--role", "proxy", folder=one.folder, portal=())
     proxy.key = one.key

@@ -24,7 +24,7 @@ static inline struct catalog_change *change_around(const struct change_head *hea
 		memcpy(at + CHANGE_HEADER_SIZE, rows, size);
 	le64_put(at + 32, size);
 	le32_put(at + 40, count);
-	le32_put(at + 44, crc32c(0, at + CHANGE_HEADER_SIZE, size));
-	le32_put(at + 48, crc32c(0, at, 48));
+	le32_put(at + CHANGE_HEADER_SIZE - 8, crc32c(0, at + CHANGE_HEADER_SIZE, size));
+	le32_put(at + CHANGE_HEADER_SIZE - 4, crc32c(0, at, CHANGE_HEADER_SIZE - 4));
 	return change;
 }

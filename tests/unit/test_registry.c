@@ -5,17 +5,9 @@
 #include "tests/unit/registry/bench.h"
 #include "tests/unit/registry/cases.h"
 
-static void drop_line(void *ctx, enum log_level level, const char *line, size_t size)
-{
-	(void)ctx;
-	(void)level;
-	(void)line;
-	(void)size;
-}
-
 static void directory_make(void)
 {
-	log_set_sink(drop_line, NULL);
+	log_set_sink(bench_drop_line, NULL);
 	unit_directory(bench.directory);
 	snprintf(bench.db_path, sizeof bench.db_path, "%s/registry.db", bench.directory);
 	snprintf(bench.wal_path, sizeof bench.wal_path, "%s-wal", bench.db_path);
@@ -37,16 +29,23 @@ UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_
 	  UNIT_CASE(deletion_order), UNIT_CASE(deletion_of_a_tenant),
 	  UNIT_CASE(deletion_of_a_large_tenant), UNIT_CASE(deletion_of_a_cluster), UNIT_CASE(lists),
 	  UNIT_CASE(bootstrap_works_once), UNIT_CASE(sessions), UNIT_CASE(leave_of_a_tenant),
-	  UNIT_CASE(the_last_admin_stays), UNIT_CASE(machine_tokens), UNIT_CASE(permissions),
+	  UNIT_CASE(the_last_admin_stays), UNIT_CASE(machine_tokens),
+	  UNIT_CASE(tokens_end_with_their_maker), UNIT_CASE(permissions),
 	  UNIT_CASE(audit_tells_everything), UNIT_CASE(audit_tampering_is_found),
-	  UNIT_CASE(refusals_leave_no_trace), UNIT_CASE(catalog_is_brought_up_to_date),
-	  UNIT_CASE(kill_loses_nothing), UNIT_CASE(full_disk_loses_nothing),
-	  UNIT_CASE(totals_survive), UNIT_CASE(definitions), UNIT_CASE(backup_and_restore),
-	  UNIT_CASE(restore_of_rubbish_changes_nothing), UNIT_CASE(older_schema_is_migrated),
+	  UNIT_CASE(audit_cut_at_its_end_is_found), UNIT_CASE(refusals_leave_no_trace),
+	  UNIT_CASE(catalog_is_brought_up_to_date), UNIT_CASE(kill_loses_nothing),
+	  UNIT_CASE(full_disk_loses_nothing), UNIT_CASE(totals_survive), UNIT_CASE(definitions),
+	  UNIT_CASE(backup_and_restore), UNIT_CASE(restore_of_rubbish_changes_nothing),
+	  UNIT_CASE(restore_leaves_revoked_what_was), UNIT_CASE(restore_keeps_an_admin),
+	  UNIT_CASE(restore_keeps_what_a_tenant_allows),
+	  UNIT_CASE(restore_of_names_that_were_given_anew), UNIT_CASE(older_schema_is_migrated),
 	  UNIT_CASE(newer_schema_is_refused), UNIT_CASE(foreign_file_is_refused),
 	  UNIT_CASE(damaged_file_is_refused), UNIT_CASE(locked_file_is_refused),
 	  UNIT_CASE(missing_folder_is_refused), UNIT_CASE(reconcile_makes_and_deletes),
 	  UNIT_CASE(reconcile_waits_longer_and_longer),
 	  UNIT_CASE(reconcile_abandons_what_a_lost_cluster_holds),
 	  UNIT_CASE(reconcile_gives_up_on_refusal), UNIT_CASE(reconcile_deletes_what_is_being_made),
+	  UNIT_CASE(flips_in_the_registry), UNIT_CASE(flips_in_its_log),
+	  UNIT_CASE(damage_under_a_running_registry), UNIT_CASE(flips_in_the_audit_head),
+	  UNIT_CASE(flips_in_a_backup), UNIT_CASE(flips_in_the_last_good_copy),
 	  UNIT_CASE(directory_remove))

@@ -193,6 +193,73 @@ void machine_tokens(void)
 	bench_end();
 }
 
+static void make_admin(const char *name)
+{
+	char body[128];
+
+	snprintf(body, sizeof body,
+		 "{\"name\":\"%s\",\"role\":\"admin\",\"password\":\"0123456789ab\"}", name);
+	CHECK_EQ(bench_create(REGISTRY_USER, NULL, body), CODE_OK);
+}
+
+// The id of a token that `actor` made; its secret goes to `secret`.
+static uint64_t make_token(const char *actor, const char *name, char secret[64])
+{
+	const struct registry_actor maker = {.name = actor};
+	json_t *body = json_pack("{s:s, s:s}", "name", name, "role", "admin");
+
+	registry_result_deinit(&bench.result);
+	CHECK_EQ(bench_outcome(registry_create(bench.registry, &maker, REGISTRY_TOKEN, NULL, body,
+					       &bench.result)),
+		 CODE_OK);
+	json_decref(body);
+	CHECK_STR(bench_text("maker"), actor);
+	snprintf(secret, 64, "%s", bench_text("token"));
+	return (uint64_t)bench_number("id");
+}
+
+static int authenticate(const char *bearer)
+{
+	struct registry_identity identity;
+
+	return registry_authenticate(bench.registry, bearer, &identity);
+}
+
+void tokens_end_with_their_maker(void)
+{
+	char first[64], second[64], id[24];
+	uint64_t made;
+
+	bench_begin();
+	make_admin("ann");
+	make_admin("bob");
+	made = make_token("user:bob", "ci", first);
+	make_token("token:ci", "child", second);
+	CHECK_EQ(authenticate(first), 0);
+	CHECK_EQ(authenticate(second), 0);
+	// A maker that may not make it any more.
+	CHECK_EQ(bench_put(REGISTRY_USER, NULL, "bob", "{\"role\":\"auditor\"}"), CODE_OK);
+	CHECK_EQ(authenticate(first), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(authenticate(second), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(bench_put(REGISTRY_USER, NULL, "bob", "{\"role\":\"admin\",\"disabled\":true}"),
+		 CODE_OK);
+	CHECK_EQ(authenticate(second), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(bench_put(REGISTRY_USER, NULL, "bob", "{\"disabled\":false}"), CODE_OK);
+	CHECK_EQ(authenticate(second), 0);
+	// A deletion says what goes with it.
+	snprintf(id, sizeof id, "%llu", (unsigned long long)made);
+	CHECK_EQ(bench_drop(REGISTRY_TOKEN, NULL, id, false), CODE_IN_USE);
+	CHECK_EQ(bench_drop(REGISTRY_USER, NULL, "bob", false), CODE_IN_USE);
+	CHECK_EQ(json_array_size(bench.result.affected), 3);
+	CHECK_EQ(bench_drop(REGISTRY_USER, NULL, "bob", true), CODE_OK);
+	CHECK_EQ(bench_get(REGISTRY_TOKEN, NULL, id), CODE_NOT_FOUND);
+	CHECK_EQ(authenticate(second), REGISTRY_E_UNKNOWN);
+	// Another user of the name is another maker.
+	make_admin("bob");
+	CHECK_EQ(authenticate(second), REGISTRY_E_UNKNOWN);
+	bench_end();
+}
+
 static bool may(const char *name, enum role role, uint64_t own, uint64_t target)
 {
 	return permission_check(permission_find(name), role, own, target);

@@ -2,6 +2,7 @@
 // and short ways to call it. Each begins and ends one.
 #pragma once
 
+#include "core/base/log.h"
 #include "core/registry/catalog.h"
 #include "core/registry/registry.h"
 #include "tests/unit/unit.h"
@@ -9,7 +10,8 @@
 extern struct bench {
 	char directory[64];
 	char db_path[80], wal_path[96], shm_path[96], copy_path[80], backup_path[80];
-	int64_t now_ms; // by the registry's clock
+	char audit_path[80]; // "": the registry has no such file
+	int64_t now_ms;      // by the registry's clock
 	struct catalog *catalog;
 	struct registry *registry;
 	struct registry_result result; // of the last call
@@ -39,4 +41,5 @@ void bench_acme_with_group(void);
 void bench_catalog_follows(void);
 bool bench_file_holds(const char *path, const char *text);
 void bench_sql(const char *statement);
+void bench_drop_line(void *ctx, enum log_level level, const char *line, size_t size);
 json_int_t bench_first_bad(void);

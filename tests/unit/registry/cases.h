@@ -29,11 +29,13 @@ void sessions(void);
 void leave_of_a_tenant(void);
 void the_last_admin_stays(void);
 void machine_tokens(void);
+void tokens_end_with_their_maker(void);
 void permissions(void);
 
 // kept.c
 void audit_tells_everything(void);
 void audit_tampering_is_found(void);
+void audit_cut_at_its_end_is_found(void);
 void refusals_leave_no_trace(void);
 void catalog_is_brought_up_to_date(void);
 void kill_loses_nothing(void);
@@ -57,3 +59,17 @@ void reconcile_waits_longer_and_longer(void);
 void reconcile_abandons_what_a_lost_cluster_holds(void);
 void reconcile_gives_up_on_refusal(void);
 void reconcile_deletes_what_is_being_made(void);
+
+// flips.c
+void flips_in_the_registry(void);
+void flips_in_its_log(void);
+void damage_under_a_running_registry(void);
+void flips_in_the_audit_head(void);
+void flips_in_a_backup(void);
+void flips_in_the_last_good_copy(void);
+
+// restoring.c
+void restore_leaves_revoked_what_was(void);
+void restore_keeps_an_admin(void);
+void restore_keeps_what_a_tenant_allows(void);
+void restore_of_names_that_were_given_anew(void);

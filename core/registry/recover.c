@@ -1,0 +1,314 @@
+// Restoring without a running daemon. The last known state is the registry that is there, if it can
+// be read and was used; else it is made of the catalog's last good copy: a registry of its own,
+// beside, with the rows that a catalog has. So the merge (restore.c) is one and the same.
+//
+// Nothing is deleted: the registry that was there is renamed, its write-ahead log with it. A crash
+// in between leaves no registry, which the daemon refuses to start with, and the copy is still
+// there.
+
+#include "core/registry/recover.h"
+
+#include "core/base/clock.h"
+#include "core/base/directory.h"
+#include "core/base/log.h"
+#include "core/model/field.h"
+#include "core/registry/backup.h"
+#include "core/registry/catalog.h"
+#include "core/registry/restore.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static const struct registry_actor operator_actor = {.name = "system:restore"};
+
+struct recover {
+	const struct registry_recovery *how;
+	char *prepared, *known_path, *aside;
+	struct registry *copy, *known;
+	struct head ended; // where the audit log is known to have ended
+	bool partial;
+};
+
+static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+
+static void remove_file(const char *path)
+{
+	for (size_t i = 0; path && i < ARRAY_SIZE(suffixes); ++i) {
+		_cleanup_(freep) char *name = NULL;
+
+		if (asprintf(&name, "%s%s", path, suffixes[i]) < 0)
+			name = NULL;
+		else
+			unlink(name);
+	}
+}
+
+static int fail(int r, char **ret_error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static int fail(int r, char **ret_error, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	free(*ret_error);
+	if (vasprintf(ret_error, fmt, args) < 0)
+		*ret_error = NULL;
+	va_end(args);
+	return r;
+}
+
+// ---- the last known state, of a catalog
+
+struct filling {
+	struct work work;
+	int r;
+};
+
+static void fill_row(void *ctx, const struct model_object *object)
+{
+	struct filling *filling = ctx;
+	enum registry_kind kind = (enum registry_kind)object->kind;
+	struct row row;
+
+	if (filling->r < 0)
+		return;
+	row_init(kind, &row);
+	memcpy(&row.model, object, field_table(object->kind)->size);
+	if (kind == REGISTRY_ACCESS_KEY)
+		row.family = object->id;
+	filling->r = store_insert(&filling->work, kind, &row);
+	arena_deinit(&filling->work.arena);
+}
+
+static int fill(struct registry *registry, struct catalog *catalog)
+{
+	struct registry_result result = {0};
+	struct filling filling = {0};
+
+	filling.r = work_begin(&filling.work, registry, &operator_actor, &result);
+	for (enum model_kind kind = 0; kind < MODEL_KIND_COUNT && filling.r == 0; ++kind)
+		catalog_each(catalog, kind, fill_row, &filling);
+	filling.work.revision = MAX(catalog_revision(catalog), 1u);
+	filling.work.next_id = MAX(catalog_next_id(catalog), 1u);
+	return work_end(&filling.work, filling.r);
+}
+
+static int known_from_catalog(struct recover *recover, char **ret_error)
+{
+	struct registry_config config = {.path = recover->known_path,
+					 .key = recover->how->key,
+					 .now_ms = recover->how->now_ms};
+	int r;
+
+	remove_file(recover->known_path);
+	r = registry_open(&config, &recover->known, ret_error);
+	if (r == 0)
+		r = fill(recover->known, recover->how->catalog);
+	recover->partial = true;
+	return r;
+}
+
+// ---- which state that is
+
+static bool is_used(struct registry *registry)
+{
+	int64_t used = 0;
+
+	return db_number(&registry->db, &used, "SELECT EXISTS (SELECT 1 FROM tenants)", "") == 1 &&
+	       used;
+}
+
+// The registry that is there. None, a damaged one and one that nobody used say nothing.
+static void known_open(struct recover *recover)
+{
+	struct registry_config config = {.path = recover->how->path,
+					 .key = recover->how->key,
+					 .now_ms = recover->how->now_ms,
+					 .audit_head = recover->how->audit_head};
+	_cleanup_(freep) char *error = NULL;
+
+	if (access(config.path, F_OK) < 0 || strcmp(config.path, recover->how->from) == 0)
+		return;
+	if (registry_open(&config, &recover->known, &error) < 0) {
+		log_warn(NULL, "RESTORE-OVER", "%s", error ? error : config.path);
+		recover->known = NULL;
+	} else if (!is_used(recover->known)) {
+		registry_close(recover->known);
+		recover->known = NULL;
+	}
+}
+
+static int known_find(struct recover *recover, char **ret_error)
+{
+	struct catalog *catalog = recover->how->catalog;
+
+	known_open(recover);
+	if (recover->known || !catalog || catalog_revision(catalog) == 0)
+		return 0;
+	if (catalog_installation(catalog) != recover->copy->head.installation) {
+		log_warn(
+			NULL, "RESTORE-CATALOG",
+			"the catalog is of another installation, and says nothing about this copy");
+		return 0;
+	}
+	return known_from_catalog(recover, ret_error);
+}
+
+// ---- the copy
+
+static int copy_open(struct recover *recover, char **ret_error)
+{
+	struct registry_config config = {.path = recover->prepared,
+					 .key = recover->how->key,
+					 .now_ms = recover->how->now_ms};
+	int r;
+
+	remove_file(recover->prepared);
+	r = backup_take(recover->how->key, recover->how->from, recover->prepared, ret_error);
+	if (r == -EUCLEAN)
+		return fail(r, ret_error,
+			    "%s is damaged, or no copy of a registry: take another backup",
+			    recover->how->from);
+	if (r < 0)
+		return *ret_error ? r
+				  : fail(r, ret_error, "%s: %s", recover->how->from, strerror(-r));
+	return registry_open(&config, &recover->copy, ret_error);
+}
+
+static int merge(struct recover *recover, json_t **ret_report, char **ret_error)
+{
+	const struct registry_recovery *how = recover->how;
+	struct registry_result result = {0};
+	struct restore restore = {
+		.copy = recover->copy,
+		.known = recover->known,
+		.partial = recover->partial,
+		.revive = how->revive,
+		.installation = how->installation ? how->installation
+				: recover->known && !recover->partial
+					? recover->known->head.installation
+					: recover->copy->head.installation,
+		.least_id = how->least_id,
+		.found = how->found,
+		.ended = &recover->ended,
+		.path = how->from,
+	};
+	int r = restore_merge(&restore, &operator_actor, &result);
+
+	if (r == 0 && result.code != CODE_OK)
+		r = fail(-EPERM, ret_error, "%s: %s", how->from, result.text);
+	else if (r < 0)
+		fail(r, ret_error, "%s: %s", how->from, strerror(-r));
+	else
+		*ret_report = json_incref(result.body);
+	registry_result_deinit(&result);
+	return r;
+}
+
+// ---- in its place
+
+// With its log: one that stayed would be played into the file that takes the place.
+static int set_aside(struct recover *recover)
+{
+	const char *path = recover->how->path;
+	long long now_ms = recover->how->now_ms ? recover->how->now_ms() : clock_wall_ms();
+
+	if (access(path, F_OK) < 0)
+		return 0;
+	if (asprintf(&recover->aside, "%s.before-restore-%lld", path, now_ms) < 0) {
+		recover->aside = NULL;
+		return -ENOMEM;
+	}
+	for (size_t i = ARRAY_SIZE(suffixes); i-- > 0;) {
+		_cleanup_(freep) char *from = NULL, *to = NULL;
+
+		if (asprintf(&from, "%s%s", path, suffixes[i]) < 0 ||
+		    asprintf(&to, "%s%s", recover->aside, suffixes[i]) < 0)
+			return -ENOMEM;
+		if (rename(from, to) < 0 && errno != ENOENT)
+			return -errno;
+	}
+	return directory_sync_name(path);
+}
+
+static int place(struct recover *recover)
+{
+	int r = set_aside(recover);
+
+	if (r == 0 && rename(recover->prepared, recover->how->path) < 0)
+		r = -errno;
+	return r < 0 ? r : directory_sync_name(recover->how->path);
+}
+
+static void close_both(struct recover *recover)
+{
+	registry_close(recover->copy);
+	registry_close(recover->known);
+	recover->copy = recover->known = NULL;
+}
+
+static int run(struct recover *recover, json_t **ret_report, char **ret_error)
+{
+	const char *path = recover->how->path;
+	struct head merged = {0};
+	int r;
+
+	if (asprintf(&recover->prepared, "%s.restore", path) < 0)
+		recover->prepared = NULL;
+	if (asprintf(&recover->known_path, "%s.known", path) < 0)
+		recover->known_path = NULL;
+	if (!recover->prepared || !recover->known_path)
+		return -ENOMEM;
+	r = copy_open(recover, ret_error);
+	if (r == 0)
+		r = known_find(recover, ret_error);
+	if (r == 0)
+		audit_head_read(recover->how->audit_head, &recover->ended);
+	if (r == 0)
+		r = merge(recover, ret_report, ret_error);
+	if (r == 0)
+		merged = recover->copy->head;
+	close_both(recover);
+	if (r < 0)
+		return r;
+	r = place(recover);
+	if (r < 0)
+		return fail(r, ret_error, "%s: %s", path, strerror(-r));
+	audit_head_write(recover->how->audit_head, &merged); // its last entry says what is lost
+	return 0;
+}
+
+int registry_recover(const struct registry_recovery *recovery, json_t **ret_report,
+		     char **ret_aside, char **ret_error)
+{
+	struct recover recover = {.how = recovery};
+	json_t *report = NULL;
+	int r;
+
+	*ret_error = NULL;
+	r = run(&recover, &report, ret_error);
+	close_both(&recover);
+	remove_file(recover.prepared);
+	remove_file(recover.known_path);
+	free(recover.prepared);
+	free(recover.known_path);
+	if (r < 0) {
+		free(recover.aside);
+		json_decref(report);
+		return *ret_error ? r : fail(r, ret_error, "%s: %s", recovery->from, strerror(-r));
+	}
+	*ret_report = report;
+	*ret_aside = recover.aside;
+	return 0;
+}
+
+bool registry_is_older(struct registry *registry, struct catalog *catalog)
+{
+	const struct head *head = &registry->head;
+
+	if (!catalog || catalog_installation(catalog) != head->installation)
+		return false;
+	return catalog_next_id(catalog) > head->next_id ||
+	       (catalog_source(catalog) == head->source &&
+		catalog_revision(catalog) > head->revision);
+}

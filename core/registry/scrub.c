@@ -1,0 +1,157 @@
+// What is read is checked when it is read; what is not read for months would be found damaged when
+// it is needed. So everything is looked at once a day, in one read transaction of a connection of
+// its own: who writes goes on (write-ahead log), and the look sees one state.
+//
+// It finds and says, and repairs nothing: a restore does. A look that cannot be finished, because
+// the registry is closed or the file cannot be opened, says nothing of damage.
+
+#include "core/registry/scrub.h"
+
+#include "core/base/log.h"
+#include "core/registry/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+#define FIRST_S  60
+#define PERIOD_S (24 * 3600)
+
+struct registry_scrub {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stop;
+	sqlite3 *busy; // to be interrupted; NULL: it waits
+	struct registry *registry;
+};
+
+static int look(struct registry *view)
+{
+	bool whole = true;
+	int r = db_script(&view->db, "BEGIN");
+
+	if (r == 0)
+		r = head_read(&view->db, &view->head);
+	r = r == 1 ? store_check_pages(&view->db) : r == 0 ? -EUCLEAN : r;
+	for (unsigned kind = 0; kind < REGISTRY_KIND_COUNT && r == 0; ++kind)
+		r = store_check_rows(view, (enum registry_kind)kind);
+	if (r == 0)
+		r = audit_check(view, &whole);
+	db_script(&view->db, "COMMIT");
+	return r == 0 && !whole ? -EUCLEAN : r;
+}
+
+static void busy_set(struct registry_scrub *scrub, sqlite3 *busy)
+{
+	if (!scrub)
+		return;
+	pthread_mutex_lock(&scrub->lock);
+	scrub->busy = busy;
+	pthread_mutex_unlock(&scrub->lock);
+}
+
+static bool look_once(const struct registry *registry, struct registry_scrub *scrub)
+{
+	struct registry view = {.key = registry->key, .path = registry->path};
+	int r = db_open(&view.db, registry->path, SQLITE_OPEN_READONLY);
+
+	memcpy(view.sql, registry->sql, sizeof view.sql);
+	if (r == 0) {
+		busy_set(scrub, view.db.sqlite);
+		r = look(&view);
+		busy_set(scrub, NULL);
+	}
+	db_close(&view.db);
+	if (r == -EUCLEAN)
+		log_error(NULL, "REGISTRY-DAMAGED",
+			  "%s: damage was found by a look at the whole; put a backup back with "
+			  "mqpaasd --restore FILE",
+			  registry->path);
+	return r != -EUCLEAN;
+}
+
+bool registry_scrub(const struct registry *registry)
+{
+	return look_once(registry, NULL);
+}
+
+// True: it is time to look; false: to end.
+static bool wait_for_next(struct registry_scrub *scrub, time_t seconds)
+{
+	struct timespec until;
+	bool stop;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += seconds;
+	pthread_mutex_lock(&scrub->lock);
+	while (!scrub->stop &&
+	       pthread_cond_timedwait(&scrub->wake, &scrub->lock, &until) != ETIMEDOUT)
+		;
+	stop = scrub->stop;
+	pthread_mutex_unlock(&scrub->lock);
+	return !stop;
+}
+
+static void *run(void *ctx)
+{
+	struct registry_scrub *scrub = ctx;
+	time_t wait_s = FIRST_S;
+
+	for (; wait_for_next(scrub, wait_s); wait_s = PERIOD_S) {
+		bool damaged = !look_once(scrub->registry, scrub);
+
+		__atomic_store_n(&scrub->registry->damaged, damaged, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+int registry_scrub_start(struct registry *registry)
+{
+	struct registry_scrub *scrub = calloc(1, sizeof *scrub);
+	pthread_condattr_t attr;
+	int r;
+
+	assert(!registry->scrub);
+	if (!scrub)
+		return -ENOMEM;
+	scrub->registry = registry;
+	pthread_mutex_init(&scrub->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&scrub->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	r = pthread_create(&scrub->thread, NULL, run, scrub);
+	if (r) {
+		pthread_cond_destroy(&scrub->wake);
+		pthread_mutex_destroy(&scrub->lock);
+		free(scrub);
+		return -r;
+	}
+	registry->scrub = scrub;
+	return 0;
+}
+
+void registry_scrub_stop(struct registry *registry)
+{
+	struct registry_scrub *scrub = registry->scrub;
+
+	if (!scrub)
+		return;
+	pthread_mutex_lock(&scrub->lock);
+	scrub->stop = true;
+	if (scrub->busy)
+		sqlite3_interrupt(scrub->busy);
+	pthread_cond_signal(&scrub->wake);
+	pthread_mutex_unlock(&scrub->lock);
+	pthread_join(scrub->thread, NULL);
+	pthread_cond_destroy(&scrub->wake);
+	pthread_mutex_destroy(&scrub->lock);
+	free(scrub);
+	registry->scrub = NULL;
+}
+
+bool registry_damaged(const struct registry *registry)
+{
+	return __atomic_load_n(&registry->damaged, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,15 @@
+// Looking at the whole registry while it is used.
+#pragma once
+
+#include <stdbool.h>
+
+struct registry;
+
+// Now, on this thread, with a connection of its own: pages, indexes, every row, the audit log.
+// False: something is damaged or missing, and said. @thread any
+bool registry_scrub(const struct registry *registry);
+// The same on a thread of its own: a minute after the start, then once a day, until the registry is
+// closed. -errno: there is no thread.
+int registry_scrub_start(struct registry *registry);
+bool registry_damaged(
+	const struct registry *registry); // the last look found something; @thread any
