@@ -378,9 +378,12 @@ void member_on_credit(struct loop_task *task)
 	if (member && letter->heard)
 		dispatch_heard(member->home->dispatch, &member->consumer, letter->begun,
 			       group_now_ns(member->home));
-	if (member && !member->stopping) {
-		dispatch_credit(member->home->dispatch, &member->consumer, letter->messages,
-				letter->bytes, letter->drain, group_now_ns(member->home));
+	if (member) {
+		bool gets = !member->stopping; // its drain is answered all the same
+
+		dispatch_credit(member->home->dispatch, &member->consumer,
+				gets ? letter->messages : 0, gets ? letter->bytes : 0,
+				letter->drain, group_now_ns(member->home));
 		group_schedule(member->home);
 	}
 	free(letter);

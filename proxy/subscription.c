@@ -263,6 +263,10 @@ static void pass_credit(struct subscription *subscription, bool heard)
 					 .drain = subscription->drain,
 					 .begun = subscription->begun,
 					 .heard = heard};
+	// What home has given up for a drain must not be given again before we know.
+	if (subscription->drain_passed != subscription->drained)
+		letter->messages = letter->bytes = 0;
+	subscription->drain_passed = subscription->drain;
 	list_unlink(&subscription->hungry);
 	if (bytes < subscription->credit_bytes && conn->state == CONN_READY)
 		list_push_back(&conn->hungry, &subscription->hungry);
@@ -315,6 +319,7 @@ void subscription_on_drained(struct loop_task *task)
 	free(letter);
 	if (!subscription)
 		return;
+	subscription->drained = number;
 	subscription->credit_messages = subscription->given_messages;
 	subscription->credit_bytes = subscription->given_bytes;
 	list_unlink(&subscription->hungry);

@@ -12,6 +12,7 @@ struct subscription {
 			    // passed on
 	uint64_t credit_messages, credit_bytes, drain; // the client's totals
 	uint64_t begun;                                // the client's word, too
+	uint64_t drain_passed, drained;                // to home; answered
 	uint64_t passed_messages, passed_bytes;        // of these, what home knows
 	uint64_t given_messages, given_bytes;          // delivered
 	uint32_t largest;                              // message of its topic, as far as is known

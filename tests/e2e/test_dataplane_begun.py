@@ -207,6 +207,8 @@ def last_words(plane, **options):
     subscription.begin(first)
     subscription.settle(wire.ACK, first, wait=False)
     conn.reset()
+    while plane.ask("CLIENTS")["clients"]:
+        time.sleep(0.02)
     with plane.connect(begun=True) as other:
         assert other.subscribe("readers").receive(1)[0].offset == 1
         consumed = plane.totals()["consume"]

@@ -32,6 +32,8 @@ struct entry {
 	uint32_t attempt;
 	int conn; // that it is out on
 	uint32_t stream;
+	uint64_t number; // of its delivery
+	uint32_t flags;
 };
 
 struct subscription {
@@ -164,7 +166,7 @@ static int hello(struct fake *fake, struct conn *conn)
 	field_writer_init(&writer, payload, sizeof payload);
 	field_put_text(&writer, FIELD_SERVER_VERSION, "fake");
 	field_put_int(&writer, FIELD_CODECS, CODEC_ALL);
-	field_put_int(&writer, FIELD_FEATURES, 1);
+	field_put_int(&writer, FIELD_FEATURES, fake->config.old ? 1 : FEATURES_KNOWN);
 	field_put_int(&writer, FIELD_MAX_FRAME, fake->config.max_frame);
 	field_put_int(&writer, FIELD_MAX_MESSAGE, fake->config.max_frame - 64);
 	field_put_int(&writer, FIELD_KEEPALIVE_MS, fake->config.keepalive_ms);
@@ -345,8 +347,10 @@ static void deliver_one(struct fake *fake, struct conn *conn, uint32_t stream, s
 	entry->state = ENTRY_OUT;
 	entry->conn = (int)(conn - fake->conns);
 	entry->stream = stream;
+	entry->number = conn->subscriptions[stream].delivered;
 	++entry->attempt;
-	one = (struct deliver_entry){.offset = index, .stored_ms = 1, .attempt = entry->attempt};
+	one = (struct deliver_entry){
+		.offset = index, .stored_ms = 1, .attempt = entry->attempt, .flags = entry->flags};
 	deliver_head_write(payload, &head);
 	deliver_entry_write(payload + DELIVER_HEAD_SIZE, &one);
 	memcpy(payload + DELIVER_HEAD_SIZE + DELIVER_ENTRY_SIZE, entry->record, size);
@@ -399,7 +403,9 @@ static uint32_t settle_run(struct fake *fake, struct conn *conn, const struct se
 		struct entry *stored = &fake->log[i];
 
 		if (i >= fake->stored || stored->state != ENTRY_OUT ||
-		    stored->attempt != entry->attempt || stored->conn != conn - fake->conns)
+		    stored->attempt != entry->attempt || stored->conn != conn - fake->conns ||
+		    (!fake->config.old &&
+		     (uint32_t)stored->number != entry->number + (uint32_t)(i - entry->offset)))
 			continue;
 		++settled;
 		++fake->verbs[entry->verb];
@@ -420,7 +426,7 @@ static int settle(struct fake *fake, struct conn *conn, const struct frame *fram
 	uint8_t *reply;
 	size_t offsets = 0;
 
-	if (settle_check(payload, frame->payload.size, false, &head))
+	if (settle_check(payload, frame->payload.size, !fake->config.old, &head))
 		return -1;
 	reply = malloc(SETTLED_HEAD_SIZE + (size_t)head.count * SETTLED_ENTRY_SIZE);
 	settle_head_write(reply, &head);
@@ -442,6 +448,20 @@ static int settle(struct fake *fake, struct conn *conn, const struct frame *fram
 			   SETTLED_HEAD_SIZE + (size_t)head.count * SETTLED_ENTRY_SIZE);
 	free(reply);
 	return 0;
+}
+
+// What has begun never falls and never passes what was delivered.
+static int credit(struct fake *fake, struct subscription *subscription, const struct frame *frame)
+{
+	uint64_t before = subscription->credit.begun;
+
+	if (!subscription->used || credit_read(frame->payload.data, frame->payload.size,
+					       !fake->config.old, &subscription->credit))
+		return -1;
+	return subscription->credit.begun < before ||
+			       subscription->credit.begun > subscription->delivered
+		       ? -1
+		       : 0;
 }
 
 // ---- Frames ----------------------------------------------------------------------------------
@@ -538,12 +558,7 @@ static int conn_frame(struct fake *fake, struct conn *conn, const struct frame *
 	case FRAME_PONG: return 0;
 	case FRAME_PRODUCE: return conn->topic[stream] ? produce(fake, conn, frame) : -1;
 	case FRAME_SETTLE: return conn->subscriptions[stream].used ? settle(fake, conn, frame) : -1;
-	case FRAME_CREDIT:
-		return !conn->subscriptions[stream].used ||
-				       credit_read(frame->payload.data, frame->payload.size, false,
-						   &conn->subscriptions[stream].credit)
-			       ? -1
-			       : 0;
+	case FRAME_CREDIT: return credit(fake, &conn->subscriptions[stream], frame);
 	default: return -1;
 	}
 }
@@ -911,6 +926,23 @@ static size_t count_ready(const struct fake *fake)
 	return count;
 }
 
+static uint64_t count_begun(const struct fake *fake)
+{
+	uint64_t count = 0;
+
+	for (int i = 0; i < CONNS_MAX; ++i)
+		for (int stream = 0; stream < STREAMS; ++stream)
+			count += fake->conns[i].subscriptions[stream].credit.begun;
+	return count;
+}
+
+void fake_suspect(struct fake *fake, size_t index, bool last)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->log[index].flags = DELIVER_SUSPECT | (last ? DELIVER_LAST : 0);
+	pthread_mutex_unlock(&fake->lock);
+}
+
 static size_t count_credit(const struct fake *fake)
 {
 	size_t count = 0;
@@ -936,6 +968,7 @@ COUNTER(fake_connections, count_ready(fake))
 COUNTER(fake_logins, fake->logins)
 COUNTER(fake_reused, fake->reused)
 COUNTER(fake_closes, fake->closes)
+COUNTER(fake_begun, count_begun(fake))
 COUNTER(fake_unused_credit, count_credit(fake))
 
 bool fake_bound(struct fake *fake)

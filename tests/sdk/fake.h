@@ -20,6 +20,7 @@ struct fake_config {
 	uint32_t max_frame;     // 0: 1 MiB
 	uint32_t visibility_ms; // 0: 30,000
 	uint32_t keepalive_ms;  // 0: 20,000
+	bool old;               // without the feature BEGUN
 	const char *cert_file;  // NULL: no TLS
 	const char *key_file;
 };
@@ -65,10 +66,12 @@ size_t fake_batches(struct fake *fake);        // PRODUCE frames received
 size_t fake_largest(struct fake *fake);        // most records in one of them
 size_t fake_largest_settle(struct fake *fake); // most offsets in one SETTLE
 size_t fake_acked(struct fake *fake);
-size_t fake_verb(struct fake *fake, unsigned verb); // settled offsets by verb
-size_t fake_in_flight(struct fake *fake);           // delivered and not settled
-size_t fake_connections(struct fake *fake);         // that are ready now
-size_t fake_logins(struct fake *fake);              // that ever became ready
-size_t fake_reused(struct fake *fake);              // streams under an id that was used before
-size_t fake_closes(struct fake *fake);              // CLOSE frames
-size_t fake_unused_credit(struct fake *fake);       // granted by subscriptions and not used
+uint64_t fake_begun(struct fake *fake);                        // told by all subscriptions
+void fake_suspect(struct fake *fake, size_t index, bool last); // its next deliveries are marked
+size_t fake_verb(struct fake *fake, unsigned verb);            // settled offsets by verb
+size_t fake_in_flight(struct fake *fake);                      // delivered and not settled
+size_t fake_connections(struct fake *fake);                    // that are ready now
+size_t fake_logins(struct fake *fake);                         // that ever became ready
+size_t fake_reused(struct fake *fake);        // streams under an id that was used before
+size_t fake_closes(struct fake *fake);        // CLOSE frames
+size_t fake_unused_credit(struct fake *fake); // granted by subscriptions and not used

@@ -41,6 +41,7 @@ CLOCK = "adapters/log/source_clock.c"
 ROWS, INDEX = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE, LOST = "proxy/dispatch.c", "proxy/dispatch_settle.c", "proxy/dispatch_lost.c"
+HAND, BARRIER, HAND_SIM = "sdk/c/src/hand.c", "sdk/c/src/barrier.c", "tests/sim/hand.c"
 GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/fair.c"
 
 BUGS = (
@@ -192,6 +193,30 @@ BUGS = (
         "a suspect goes to a consumer that does not tell what it begins and holds something"),
     Bug("read-again-overtakes", "group", SOURCE, "(state == WINDOW_OPEN && !again_overtakes(part))", "state == WINDOW_OPEN",
         "what is being read again comes before what was released below it meanwhile (found by this simulation)"),
+    Bug("begun-told-late", "hand", HAND, "return !item->sub->tells || item->number <= item->sub->told;", "return item->number > 0;",
+        "a callback begins before that is in the socket"),
+    Bug("begun-before-settles", "hand", HAND_SIM, "\tsettles_send(cons);\n\tif (cons->credit_due || hand_due(&cons->hand, cons->sub))\n\t\tcredit_send(cons);\n", "\tif (cons->credit_due || hand_due(&cons->hand, cons->sub))\n\t\tcredit_send(cons);\n\telse\n\t\tsettles_send(cons);\n",
+        "what begins next is told before what is finished is settled"),
+    Bug("no-barrier", "hand", HAND, "return item->suspect && !item->beside && item->sub->tells;", "return item->suspect && item->beside && item->sub->tells;",
+        "suspects run beside others"),
+    Bug("barrier-of-one-consumer", "hand", HAND_SIM, "hand_init(&cons->hand, &process->barriers[0],", "hand_init(&cons->hand, &process->barriers[g],",
+        "a suspect does not wait for the other consumers of its process"),
+    Bug("alone-settle-later", "hand", BARRIER, "\t\tbarrier->phase = BARRIER_SETTLES;\n", "\t\tcome_down(barrier);\n",
+        "others begin before the suspect's settle has left"),
+    Bug("lead-over-a-suspect", "hand", HAND, "for (; item && lead && !goes_alone(item); item = item->next, --lead)\n\t\twant(item);\n}", "for (; item && lead; item = item->next, --lead)\n\t\twant(item);\n}",
+        "begins are told ahead past a suspect"),
+    Bug("last-attempt-not-alone", "hand", BARRIER, "(item->last ? limit_ns : BARRIER_ALONE_NS)", "BARRIER_ALONE_NS",
+        "others wait no longer for a suspect at its last attempt"),
+    Bug("front-is-released", "hand", HAND_SIM, "\twhile ((item = hand_remove(&cons->hand, cons->sub)))\n\t\tnote(", "\tif ((item = hand_remove(&cons->hand, cons->sub)))\n\t\tnote(",
+        "a hand that is stuck is given back from its front, not as a whole"),
+    Bug("given-back-before-drained", "hand", HAND_SIM, "\tcons->stuck_begins = cons->hand.begins;\n\tgrants_drain(&cons->grants);\n", "\tgive_back(cons);\n\tcons->stuck = false;\n\tgrants_drain(&cons->grants);\n",
+        "a hand that is stuck is given back while more is on its way"),
+    Bug("told-ahead-not-extended", "hand", HAND_SIM, "\t\tif (item->number <= cons->sub->told)\n", "\t\tif (item->number == 0)\n",
+        "what is told ahead and waits is not extended"),
+    Bug("barrier-outlives-its-message", "hand", BARRIER, "barrier->phase <= BARRIER_GRANTED)\n\t\tcome_down(barrier);\n\tpthread_mutex_unlock(&barrier->lock);\n}\n\nvoid barrier_drop_sub(struct barrier *barrier, const struct hand_sub *sub)\n{\n\tpthread_mutex_lock(&barrier->lock);\n\tif (barrier->phase != BARRIER_DOWN &&", "barrier->phase < BARRIER_WAITS)\n\t\tcome_down(barrier);\n\tpthread_mutex_unlock(&barrier->lock);\n}\n\nvoid barrier_drop_sub(struct barrier *barrier, const struct hand_sub *sub)\n{\n\tpthread_mutex_lock(&barrier->lock);\n\tif (barrier->phase > BARRIER_GRANTED &&",
+        "the barrier stays up when its message leaves the hand unbegun"),
+    Bug("waiters-wake-each-other", "hand", BARRIER, "\tif (atomic_load(&barrier->up))\n\t\treturn false;\n\tatomic_fetch_add(&hand->running, 1);\n", "\tatomic_fetch_add(&hand->running, 1);\n",
+        "who may not begin beside a suspect wakes the others, who may not either (found by this simulation)"),
     Bug("burst-of-one-second", "quota", GCRA, "#define BURST_TICKS  (TICKS_PER_S / 5)", "#define BURST_TICKS  TICKS_PER_S",
         "the burst is five times what it should be"),
     Bug("cost-rounded-down", "quota", GCRA, "wide ticks = ((wide)units * TICKS_PER_S + rate - 1) / rate;", "wide ticks = (wide)(TICKS_PER_S / rate) * units;",
@@ -209,7 +234,7 @@ BUGS = (
 )
 
 # For a short run: one of each engine.
-FEW = ("due-ignored", "gap-map-dropped-at-commit", "offsets-before-rows", "redelivery-forgotten-on-leave", "first-loss-counts", "idle-time-saved-up", "tenant-starves")
+FEW = ("due-ignored", "gap-map-dropped-at-commit", "offsets-before-rows", "redelivery-forgotten-on-leave", "first-loss-counts", "no-barrier", "idle-time-saved-up", "tenant-starves")
 
 
 def table():

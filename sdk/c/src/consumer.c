@@ -3,6 +3,7 @@
 
 #include "sdk/c/src/consumer.h"
 
+#include "core/base/clock.h"
 #include "core/base/util.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #define BYTES_MAX        (4ull << 30)
 #define EXTEND_DEFAULT   600000u
 #define EXTEND_MAX       86400000u
+#define PULL_TELL_NS     (50 * MS_NS)
 #define PULL_MAX         65535u
 #define PULL_RETURN_NS   (20 * MS_NS)
 
@@ -33,7 +35,6 @@ static enum mqp_code config_take(struct mqp_consumer_config *to,
 		return MQP_INVALID_ARGUMENT;
 	memset(to, 0, sizeof *to);
 	memcpy(to, from, from->size);
-	to->prefetch_messages = to->prefetch_messages ? to->prefetch_messages : MESSAGES_DEFAULT;
 	to->prefetch_bytes = to->prefetch_bytes ? to->prefetch_bytes : BYTES_DEFAULT;
 	to->extend_max_ms = to->extend_max_ms ? to->extend_max_ms : EXTEND_DEFAULT;
 	if (!to->group || !to->group[0] || strlen(to->group) > 256 ||
@@ -64,6 +65,23 @@ void consumer_unref(struct mqp_consumer *consumer)
 	free(consumer);
 }
 
+// One for the process.
+static struct barrier barrier;
+static pthread_once_t barrier_once = PTHREAD_ONCE_INIT;
+
+static void barrier_make(void)
+{
+	barrier_init(&barrier);
+}
+
+// With the barrier's lock held.
+static void hand_woken(struct hand *hand)
+{
+	struct mqp_consumer *consumer = CONTAINER_OF(hand, struct mqp_consumer, hand);
+
+	client_post(consumer->client, &consumer->member.work);
+}
+
 static int consumer_alloc(struct mqp_client *client, const struct mqp_consumer_config *config,
 			  struct mqp_consumer **ret)
 {
@@ -85,6 +103,11 @@ static int consumer_alloc(struct mqp_client *client, const struct mqp_consumer_c
 	client_cond_init(&consumer->changed);
 	client_cond_init(&consumer->work);
 	list_init(&consumer->subscriptions);
+	pthread_once(&barrier_once, barrier_make);
+	hand_init(&consumer->hand, &barrier, hand_woken, MAX(config->threads, 1u));
+	consumer->hand.window_fixed = config->prefetch_messages > 0;
+	consumer->hand.window_max =
+		config->prefetch_messages ? config->prefetch_messages : MESSAGES_DEFAULT;
 	consumer_io_init(consumer);
 	*ret = consumer;
 	return 0;
@@ -146,15 +169,9 @@ enum mqp_code mqp_consumer_ready(struct mqp_consumer *consumer, int timeout_ms)
 
 struct mqp_message *consumer_pop(struct mqp_consumer *consumer)
 {
-	struct mqp_message *message = consumer->first;
+	struct hand_item *item = hand_pop(&consumer->hand);
 
-	if (!message)
-		return NULL;
-	consumer->first = message->next;
-	if (!consumer->first)
-		consumer->last = NULL;
-	--consumer->queued;
-	return message;
+	return item ? CONTAINER_OF(item, struct mqp_message, item) : NULL;
 }
 
 void consumer_release_queued(struct mqp_consumer *consumer)
@@ -193,8 +210,10 @@ static uint64_t pull_return_ns(int wait_ms, uint64_t deadline_ns)
 					 : deadline_ns - MIN(wait_ns / 4, PULL_RETURN_NS);
 }
 
+// Messages that have come while nobody pulled have their begin told first, which takes a moment;
+// the deadline leaves time for that.
 static enum mqp_code pull_begin(struct mqp_consumer *consumer, unsigned max, int wait_ms,
-				uint64_t deadline_ns)
+				uint64_t *deadline_ns)
 {
 	enum mqp_code code = MQP_OK;
 
@@ -203,12 +222,12 @@ static enum mqp_code pull_begin(struct mqp_consumer *consumer, unsigned max, int
 		code = MQP_CLOSED;
 	} else if (pull_in_use(consumer)) {
 		code = MQP_IN_USE;
-	} else if (consumer->queued > 0) {
-		consumer->phase = PULL_DONE; // what came after the pull before had left
 	} else {
-		consumer->phase = PULL_START;
+		consumer->phase = consumer->hand.first ? PULL_TELLING : PULL_START;
+		if (consumer->hand.first)
+			*deadline_ns = MAX(*deadline_ns, clock_now_ns() + PULL_TELL_NS);
 		consumer->pull_max = max;
-		consumer->pull_return_ns = pull_return_ns(wait_ms, deadline_ns);
+		consumer->pull_return_ns = pull_return_ns(wait_ms, *deadline_ns);
 		consumer_post(consumer);
 	}
 	pthread_mutex_unlock(&consumer->lock);
@@ -217,15 +236,16 @@ static enum mqp_code pull_begin(struct mqp_consumer *consumer, unsigned max, int
 
 // Takes what has come. Without a message: why, MQP_TIMEOUT if there is no better reason. Whatever
 // the I/O still waits for, the caller does not.
-static enum mqp_code pull_end(struct mqp_consumer *consumer, unsigned max,
-			      struct mqp_message **ret_messages, unsigned *ret_count)
+static enum mqp_code pull_end(struct mqp_consumer *consumer, struct mqp_message **ret_messages,
+			      unsigned *ret_count)
 {
 	enum mqp_code code = MQP_TIMEOUT;
 	bool open;
 
 	pthread_mutex_lock(&consumer->lock);
-	for (*ret_count = 0; *ret_count < max && consumer->first; ++*ret_count)
+	for (*ret_count = 0; *ret_count < consumer->pull_ready; ++*ret_count)
 		ret_messages[*ret_count] = consumer_pop(consumer);
+	consumer->pull_ready = 0;
 	open = consumer->open;
 	if (consumer->phase == PULL_DONE) {
 		code = consumer->pull_code;
@@ -253,12 +273,12 @@ enum mqp_code mqp_pull(struct mqp_consumer *consumer, unsigned max, int wait_ms,
 		return MQP_INVALID_ARGUMENT;
 	if (client_blocked(consumer->client))
 		return MQP_WOULD_DEADLOCK;
-	code = pull_begin(consumer, max, wait_ms, deadline_ns);
+	code = pull_begin(consumer, max, wait_ms, &deadline_ns);
 	if (code != MQP_OK)
 		return code;
 	client_wait(consumer->client, &consumer->lock, &consumer->changed, pull_done, consumer,
 		    deadline_ns);
-	code = pull_end(consumer, max, ret_messages, &count);
+	code = pull_end(consumer, ret_messages, &count);
 	if (code == MQP_OK)
 		*ret_count = count;
 	return code;
@@ -286,11 +306,7 @@ static enum mqp_code consumer_set_paused(struct mqp_consumer *consumer, bool pau
 
 enum mqp_code mqp_consumer_pause(struct mqp_consumer *consumer)
 {
-	enum mqp_code code = consumer_set_paused(consumer, true);
-
-	if (code == MQP_OK)
-		consumer_release_queued(consumer);
-	return code;
+	return consumer_set_paused(consumer, true);
 }
 
 enum mqp_code mqp_consumer_resume(struct mqp_consumer *consumer)
@@ -306,7 +322,7 @@ static bool settled_done(void *ctx)
 
 	if (consumer->detached)
 		return true;
-	if (consumer->config.callback && consumer->queued)
+	if (consumer->config.callback && consumer->hand.first)
 		return false; // the I/O thread has yet to give them back
 	LIST_FOREACH(node, next, &consumer->subscriptions)
 	{

@@ -10,6 +10,7 @@ enum pull_phase {
 	PULL_ASKED,    // what is ready now was asked for
 	PULL_WAITING,  // nothing was: waits for the first message
 	PULL_DRAINING, // gives back the credit that is left
+	PULL_TELLING,  // messages are there: their begin is told
 	PULL_DONE,
 	// The caller has left at its deadline; the I/O finishes what it began.
 	PULL_LEFT,         // gives back the credit
@@ -18,9 +19,11 @@ enum pull_phase {
 
 // What a callback thread is at.
 struct slot {
-	struct mqp_message *message; // NULL: none
-	uint64_t began_ns;
-	uint64_t extend_ns; // when its visibility timeout is to be extended
+	struct mqp_message *message; // NULL: none, or it is gone
+	const struct hand_sub *sub;  // with the number: what it runs
+	uint64_t number;
+	uint64_t began_ns; // 0: no callback runs
+	bool hangs;        // longer than extend_max_ms: nobody waits for it any more
 };
 
 struct mqp_consumer {
@@ -34,10 +37,7 @@ struct mqp_consumer {
 	pthread_cond_t changed;
 	pthread_cond_t work; // for callback threads
 	struct list subscriptions;
-	struct mqp_message *first; // received, unseen
-	struct mqp_message *last;
-	uint64_t queued;
-	uint64_t in_hand; // received and not settled
+	struct hand hand; // what waits, and what was told
 	uint64_t counted_in_hand;
 	uint64_t unconfirmed; // settles that were lost with a connection
 	enum mqp_code status;
@@ -55,6 +55,7 @@ struct mqp_consumer {
 	enum pull_phase phase;
 	uint32_t pull_max;
 	uint64_t pull_return_ns; // when the credit begins to be given back
+	size_t pull_ready;       // DONE: so many may be taken
 	enum mqp_code pull_code; // when done without a message
 
 	// I/O
@@ -71,6 +72,32 @@ void consumer_unref(struct mqp_consumer *consumer);
 // consumer_io.c
 void consumer_io_init(struct mqp_consumer *consumer);
 void consumer_post(struct mqp_consumer *consumer); // under the lock
+
+void consumer_wake(struct mqp_consumer *consumer);    // I/O: later in this round
+void consumer_changed(struct mqp_consumer *consumer); // under the lock
+bool consumer_pushes(const struct mqp_consumer *consumer);
+bool subscription_is_open(const struct subscription *subscription);
+
+// consumer_report.c: I/O
+void credit_note(struct subscription *subscription);
+void credit_changed(struct subscription *subscription); // a frame is due
+void credit_return(struct subscription *subscription);
+void credit_top_up(struct mqp_consumer *consumer); // push
+void report_send(struct mqp_consumer *consumer);   // all that is due over all subscriptions
+void report_tick(struct mqp_consumer *consumer);   // life, extensions
+uint64_t report_next_ns(struct mqp_consumer *consumer);
+int report_settled(struct subscription *subscription, const uint8_t *payload, size_t size);
+void report_written(struct stream *stream);
+// What waits is given back once no more can come; at once, if none can.
+void give_back(struct subscription *subscription, enum give_back why);
+void give_back_drained(struct subscription *subscription);
+
+// consumer_pull.c: I/O
+void pull_step(struct mqp_consumer *consumer);
+void pull_drained(struct mqp_consumer *consumer, struct subscription *subscription);
+void pull_restart(struct mqp_consumer *consumer); // the subscription that was asked is gone
+void pull_cut(struct mqp_consumer *consumer);
+uint64_t pull_next_ns(const struct mqp_consumer *consumer); // under the lock
 
 // consumer.c
 enum mqp_code consumer_close(struct mqp_consumer *consumer, uint64_t deadline_ns); // not I/O

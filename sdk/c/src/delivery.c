@@ -59,7 +59,6 @@ int delivery_new(struct subscription *subscription, struct buf *buf, const uint8
 	atomic_init(&delivery->refs, count);
 	delivery->buf = buf_ref(buf);
 	delivery->subscription = subscription_ref(subscription);
-	delivery->received_ns = now_ns;
 	delivery->partition = le32_get(payload);
 	delivery->epoch = le64_get(payload + 8);
 	delivery->count = count;
@@ -70,6 +69,11 @@ int delivery_new(struct subscription *subscription, struct buf *buf, const uint8
 		message->offset = entry.offset;
 		message->stored_ms = entry.stored_ms;
 		message->attempt = entry.attempt;
+		message->item = (struct hand_item){.sub = &subscription->sub,
+						   .number = subscription->sub.received + index,
+						   .received_ns = now_ns,
+						   .suspect = entry.flags & DELIVER_SUSPECT,
+						   .last = entry.flags & DELIVER_LAST};
 	}
 	*ret = delivery;
 	return 0;
@@ -99,7 +103,8 @@ void delivery_free_message(struct mqp_message *message)
 
 	pthread_mutex_lock(&consumer->lock);
 	slots_forget(consumer, message);
-	delivery_settle(message, MQP_RELEASE, 0);
+	if (delivery_settle(message, MQP_RELEASE, 0) == MQP_OK)
+		consumer_post(consumer);
 	pthread_mutex_unlock(&consumer->lock);
 	delivery_unref(delivery);
 }
@@ -116,6 +121,7 @@ static void entry_of(const struct mqp_message *message, enum mqp_verb verb, uint
 		.count = 1,
 		.attempt = message->attempt,
 		.ms = ms,
+		.number = message->item.sub->tells ? (uint32_t)message->item.number : 0,
 		.verb = (uint8_t)verb,
 	};
 }
@@ -127,7 +133,8 @@ static void note_settled(struct mqp_message *message)
 	message->settled = true;
 	--subscription->held_messages;
 	subscription->held_bytes -= message->size;
-	--subscription->consumer->in_hand;
+	atomic_fetch_sub(&subscription->consumer->hand.held, 1);
+	barrier_settled(subscription->consumer->hand.barrier, &message->item);
 }
 
 enum mqp_code delivery_settle_into(struct mqp_message *message, enum mqp_verb verb, uint32_t ms,
@@ -137,7 +144,7 @@ enum mqp_code delivery_settle_into(struct mqp_message *message, enum mqp_verb ve
 
 	if (message->settled)
 		return MQP_CONFLICT;
-	if (!message->delivery->subscription->alive)
+	if (!message->item.sub->alive)
 		return MQP_STALE;
 	entry_of(message, verb, ms, &entry);
 	if (settles_add(batch, &entry) < 0)
@@ -150,12 +157,8 @@ enum mqp_code delivery_settle_into(struct mqp_message *message, enum mqp_verb ve
 enum mqp_code delivery_settle(struct mqp_message *message, enum mqp_verb verb, uint32_t ms)
 {
 	struct subscription *subscription = message->delivery->subscription;
-	enum mqp_code code = delivery_settle_into(message, verb, ms, &subscription->settles.open);
 
-	// While a batch is at the proxy its answer brings the I/O back.
-	if (code == MQP_OK && subscription->settles.sent.flying == 0)
-		consumer_post(subscription->consumer);
-	return code;
+	return delivery_settle_into(message, verb, ms, &subscription->settles.open);
 }
 
 static enum mqp_code settle_one(struct mqp_message *message, enum mqp_verb verb, uint32_t ms)
@@ -168,6 +171,8 @@ static enum mqp_code settle_one(struct mqp_message *message, enum mqp_verb verb,
 	consumer = message->delivery->subscription->consumer;
 	pthread_mutex_lock(&consumer->lock);
 	code = delivery_settle(message, verb, ms);
+	if (code == MQP_OK)
+		consumer_post(consumer);
 	pthread_mutex_unlock(&consumer->lock);
 	return code;
 }

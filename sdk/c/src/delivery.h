@@ -11,29 +11,34 @@
 
 struct mqp_consumer;
 
+enum give_back { GIVE_NOTHING, GIVE_STUCK, GIVE_PAUSED, GIVE_LEFT };
+
 // Kept by its consumer while its stream lives, and by every delivery that came over it.
 struct subscription {
 	struct list node; // consumer->subscriptions, under the consumer's lock
 	atomic_uint refs;
 	struct mqp_consumer *consumer; // referenced
 
-	struct settles settles; // under the consumer's lock, as the next five
+	struct settles settles; // under the consumer's lock, as the next four
+	struct hand_sub sub;    // what came, and what was told of it
 	uint64_t held_messages; // received and not settled
 	uint64_t held_bytes;
-	uint32_t visibility_ms;
-	bool alive; // its stream is open: settles have somewhere to go
-	bool owed;  // credit is out: messages may still come
+	bool owed; // credit is out: messages may still come
 
 	struct stream stream; // I/O
 	struct grants grants; // I/O
 	bool left;            // I/O: another subscription has taken over
+	bool credit_due;      // I/O: a CREDIT frame is to be sent in this round
+	uint64_t drain_told;  // I/O: the number in the last one
+	enum give_back give;  // I/O: why what waits is to be given back once credit is
+	uint64_t give_begins; // I/O: so many had begun then
+	uint64_t tick_ns;     // I/O: life was shown, and what was told extended
 };
 
 struct delivery {
 	atomic_uint refs; // one for each message that is not freed
 	struct buf *buf;
 	struct subscription *subscription; // referenced
-	uint64_t received_ns;
 	uint64_t epoch;
 	uint32_t partition;
 	uint32_t count;
@@ -54,5 +59,5 @@ void subscription_unref(struct subscription *subscription);
 // MQP_STALE, MQP_NO_MEMORY.
 enum mqp_code delivery_settle_into(struct mqp_message *message, enum mqp_verb verb, uint32_t ms,
 				   struct settles_batch *batch);
-// The same in the open batch, and wakes the I/O; under the consumer's lock.
+// The same in the open batch; under the consumer's lock. The caller wakes the I/O.
 enum mqp_code delivery_settle(struct mqp_message *message, enum mqp_verb verb, uint32_t ms);

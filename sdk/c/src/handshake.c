@@ -122,7 +122,7 @@ static int send_hello(struct link *link)
 	field_put_text(&writer, FIELD_CLIENT_VERSION, mqp_version());
 	field_put_text(&writer, FIELD_CLIENT_ID, id);
 	field_put_int(&writer, FIELD_CODECS, CODEC_ALL);
-	field_put_int(&writer, FIELD_FEATURES, 1);
+	field_put_int(&writer, FIELD_FEATURES, FEATURES_KNOWN);
 	return link_send(link, FRAME_HELLO, 0, payload, writer.size);
 }
 
@@ -219,6 +219,7 @@ static int welcome_frame(struct link *link, const struct fields *fields)
 	char mechanisms[256];
 
 	link->max_frame = (uint32_t)fields_int(fields, FIELD_MAX_FRAME, 1u << 20);
+	link->features = fields_int(fields, FIELD_FEATURES, 0) & FEATURES_KNOWN;
 	link->codecs = (uint32_t)fields_int(fields, FIELD_CODECS, 1);
 	link->keepalive_ns = MAX(fields_int(fields, FIELD_KEEPALIVE_MS, 30000), 1000) * MS_NS;
 	fields_text(fields, FIELD_MECHANISMS, mechanisms, sizeof mechanisms);

@@ -35,6 +35,7 @@ int link_new(struct mqp_client *client, const struct address *address, struct li
 	framer_init(&link->framer, WIRE_BY_SERVER, WIRE_EARLY_MAX);
 	outq_init(&link->outq);
 	list_init(&link->streams);
+	list_init(&link->marked);
 	list_push_back(&client->links, &link->node);
 	*ret = link;
 	return 0;
@@ -100,6 +101,11 @@ uint32_t link_max_frame(const struct link *link)
 	return link->max_frame;
 }
 
+bool link_has_begun(const struct link *link)
+{
+	return link->features & FEATURE_BEGUN;
+}
+
 bool link_has_codec(const struct link *link, enum mqp_compression compression)
 {
 	return (link->codecs >> (unsigned)compression) & 1;
@@ -137,6 +143,7 @@ static void streams_end(struct link *link)
 	while ((node = list_pop_front(&link->streams))) {
 		struct stream *stream = LIST_ENTRY(node, struct stream, node);
 
+		list_unlink(&stream->marked);
 		stream->link = NULL;
 		stream->open = false;
 		stream->ops->ended(stream, MQP_CONNECTION_LOST, 0);
@@ -264,6 +271,28 @@ static void link_failed(struct link *link, int error)
 	link_close(link, link->state == LINK_READY ? MQP_CONNECTION_LOST : MQP_NOT_CONNECTED, why);
 }
 
+void link_mark(struct stream *stream)
+{
+	struct link *link = stream->link;
+
+	stream->mark = link->written + link->outq.bytes;
+	list_unlink(&stream->marked);
+	list_push_back(&link->marked, &stream->marked);
+}
+
+// Marks rise along the list.
+static void tell_written(struct link *link)
+{
+	while (!list_empty(&link->marked)) {
+		struct stream *stream = LIST_ENTRY(link->marked.next, struct stream, marked);
+
+		if (stream->mark > link->written)
+			return;
+		list_unlink(&stream->marked);
+		stream->ops->written(stream);
+	}
+}
+
 void link_flush(struct link *link)
 {
 	size_t before = link->outq.bytes;
@@ -277,11 +306,13 @@ void link_flush(struct link *link)
 	}
 	if (before > 0)
 		r = outq_flush(&link->outq, &link->transport);
+	link->written += before - link->outq.bytes;
 	client_count(link->client, MQP_STAT_BYTES_OUT, before - link->outq.bytes);
 	if (r < 0 && r != -EAGAIN) {
 		link_failed(link, r);
 		return;
 	}
+	tell_written(link);
 	link_watch(link);
 	if (before >= OUTPUT_BOUND && link->outq.bytes < OUTPUT_BOUND)
 		client_link_window(link->client);
@@ -343,6 +374,7 @@ int link_open(struct link *link, struct stream *stream, unsigned type, unsigned 
 	stream->link = link;
 	stream->id = (uint32_t)slot->node.key;
 	stream->open = false;
+	list_init(&stream->marked);
 	list_push_back(&link->streams, &stream->node);
 	field_writer_init(&writer, payload, sizeof payload);
 	field_put_text(&writer, (enum field_tag)tag, name);
@@ -353,6 +385,7 @@ int link_open(struct link *link, struct stream *stream, unsigned type, unsigned 
 
 static void stream_unlink(struct stream *stream)
 {
+	list_unlink(&stream->marked);
 	list_unlink(&stream->node);
 	stream->link = NULL;
 	stream->open = false;

@@ -29,11 +29,15 @@ struct stream_ops {
 	void (*turn)(struct stream *stream, uint64_t messages, uint32_t after_ms);
 	// The proxy leaves: finish what is in flight here and go elsewhere.
 	void (*leaving)(struct stream *stream);
+	// Everything that was sent before the last link_mark is in the socket. NULL: never marked.
+	void (*written)(struct stream *stream);
 };
 
 struct stream {
-	struct list node;  // of the link's streams
-	struct link *link; // NULL: not on a link
+	struct list node;   // of the link's streams
+	struct list marked; // of the link's marked streams
+	uint64_t mark;      // bytes of output that are to be in the socket first
+	struct link *link;  // NULL: not on a link
 	const struct stream_ops *ops;
 	uint32_t id;
 	bool open; // TOPIC_OPENED or SUBSCRIBED has come
@@ -62,6 +66,7 @@ struct link *link_of(struct list *node);      // of client->links
 bool link_throttled(const struct link *link); // the proxy withholds window because of the quota
 size_t link_output_bytes(const struct link *link);
 uint32_t link_max_frame(const struct link *link);
+bool link_has_begun(const struct link *link); // the feature BEGUN is in use
 bool link_has_codec(const struct link *link, enum mqp_compression compression);
 
 // Sends OPEN_TOPIC or SUBSCRIBE with one text field; the stream gets its id, which no stream of
@@ -83,6 +88,9 @@ struct payload {
 int link_send(struct link *link, unsigned type, uint32_t stream, const void *payload, size_t size);
 int link_send_buf(struct link *link, unsigned type, unsigned flags, uint32_t stream,
 		  const struct payload *payload);
+
+// Asks for stream_ops.written when all that was sent by now is in the socket.
+void link_mark(struct stream *stream);
 
 // Bytes of PRODUCE frames, headers included, that the proxy takes now.
 uint64_t link_window(const struct link *link);

@@ -42,7 +42,9 @@ struct link {
 	struct transport transport; // fd -1: none yet
 	struct framer framer;
 	struct outq outq;
-	uint32_t watched; // epoll events
+	uint64_t written;   // bytes of output that are in the socket
+	struct list marked; // of struct stream
+	uint32_t watched;   // epoll events
 
 	struct scram_client scram;
 	uint8_t binding[TRANSPORT_BINDING_ROOM];
@@ -55,6 +57,7 @@ struct link {
 	uint64_t used;
 	uint32_t max_frame;
 	uint32_t codecs;
+	uint64_t features; // in use
 	uint64_t keepalive_ns;
 	uint64_t heard_ns;
 	uint64_t throttled_ns; // last THROTTLE of sends; 0: none

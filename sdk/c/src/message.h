@@ -3,6 +3,7 @@
 
 #include "core/wire/record.h"
 #include "sdk/c/include/mqpaas/mqpaas.h"
+#include "sdk/c/src/hand.h"
 
 struct delivery; // delivery.h: the frame that a received message lies in
 
@@ -21,7 +22,8 @@ struct mqp_message {
 
 	// Received.
 	struct delivery *delivery; // NULL: made
-	struct mqp_message *next;  // in the consumer's queue
+	struct mqp_message *next;  // in lists on their way out
+	struct hand_item item;     // in the consumer's hand
 	uint64_t offset;
 	int64_t stored_ms;
 	uint32_t size; // of the record

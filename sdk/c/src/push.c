@@ -1,5 +1,7 @@
 // Callback threads. Each takes one message at a time, so that a slow callback holds up nothing but
 // its own message; what its predecessor decided and the next message cost one turn of the lock.
+// A callback begins when its begin is in the socket (hand.h); who finds nothing that may begin has
+// the I/O look, which reports what is finished and tells what is next.
 
 #include "core/base/clock.h"
 #include "core/base/util.h"
@@ -8,6 +10,7 @@
 #include <errno.h>
 
 #define RUN_AT_ONCE 256u // callbacks in one round of the application's loop
+#define REPORT_AT   32u  // settles that are worth a report while earlier ones are on their way
 
 struct push_thread {
 	struct mqp_consumer *consumer;
@@ -22,28 +25,26 @@ bool push_is_inside(const struct mqp_consumer *consumer)
 }
 
 // The next message and what is known about it from now on; under the lock. NULL: none to be run.
-static struct mqp_message *push_begin(struct mqp_consumer *consumer, struct slot *slot)
+static struct mqp_message *push_begin(struct mqp_consumer *consumer, struct slot *slot,
+				      uint64_t now_ns)
 {
-	struct mqp_message *message;
-	uint64_t visible_ns;
+	struct hand_item *item;
 
 	if (consumer->paused || consumer->closing)
 		return NULL;
-	message = consumer_pop(consumer);
-	if (!message)
+	item = hand_begin(&consumer->hand, now_ns, consumer->config.extend_max_ms * MS_NS);
+	if (!item)
 		return NULL;
-	visible_ns = message->delivery->subscription->visibility_ms * MS_NS;
-	slot->message = message;
-	slot->began_ns = clock_now_ns();
-	slot->extend_ns = message->delivery->received_ns + visible_ns / 2;
-	return message;
+	*slot = (struct slot){.message = CONTAINER_OF(item, struct mqp_message, item),
+			      .sub = item->sub,
+			      .number = item->number,
+			      .began_ns = now_ns};
+	return slot->message;
 }
 
 // Applies a verdict; under the lock. False: the application keeps the message.
-static bool push_end(struct slot *slot, struct mqp_message *message, enum mqp_verdict verdict)
+static bool push_settle(struct mqp_message *message, enum mqp_verdict verdict)
 {
-	// A message that was kept may be gone already.
-	slot->message = NULL;
 	switch (verdict) {
 	case MQP_VERDICT_ACK: delivery_settle(message, MQP_ACK, 0); break;
 	case MQP_VERDICT_NACK: delivery_settle(message, MQP_NACK, MQP_NACK_SCHEDULE); break;
@@ -54,6 +55,42 @@ static bool push_end(struct slot *slot, struct mqp_message *message, enum mqp_ve
 	default: delivery_settle(message, MQP_RELEASE, 0); break;
 	}
 	return true;
+}
+
+// A message that was kept may be gone already.
+static bool push_end(struct mqp_consumer *consumer, struct slot *slot, struct mqp_message *message,
+		     enum mqp_verdict verdict, uint64_t now_ns)
+{
+	bool over = push_settle(message, verdict);
+
+	hand_end(&consumer->hand, slot->sub, slot->number, slot->hangs, now_ns - slot->began_ns);
+	slot->message = NULL;
+	slot->began_ns = 0;
+	return over;
+}
+
+static bool has_settles(const struct mqp_consumer *consumer)
+{
+	LIST_FOREACH(node, next, &consumer->subscriptions)
+	if (LIST_ENTRY(node, struct subscription, node)->settles.open.count)
+		return true;
+	return false;
+}
+
+// Has the I/O report before a wait; under the lock.
+static void push_report_idle(struct mqp_consumer *consumer)
+{
+	if (consumer->hand.first || has_settles(consumer))
+		consumer_post(consumer);
+}
+
+// And after a callback, when that is worth it: short ones share a report.
+static void push_report(struct mqp_consumer *consumer, const struct mqp_message *message)
+{
+	const struct settles *settles = &message->delivery->subscription->settles;
+
+	if (list_empty(&settles->sent) || settles->open.messages >= REPORT_AT)
+		consumer_post(consumer);
 }
 
 static enum mqp_verdict push_call(struct mqp_consumer *consumer, struct mqp_message *message)
@@ -67,23 +104,29 @@ static void *push_main(void *arg)
 	struct mqp_consumer *consumer = thread->consumer;
 	struct slot *slot = &consumer->slots[thread->index];
 
+	uint64_t now_ns = clock_now_ns();
+
 	free(thread);
 	inside = consumer;
 	pthread_mutex_lock(&consumer->lock);
 	while (!consumer->stopping) {
-		struct mqp_message *message = push_begin(consumer, slot);
+		struct mqp_message *message = push_begin(consumer, slot, now_ns);
 		enum mqp_verdict verdict;
 		bool over;
 
 		if (!message) {
+			push_report_idle(consumer);
 			pthread_cond_wait(&consumer->work, &consumer->lock);
+			now_ns = clock_now_ns();
 			continue;
 		}
 		pthread_mutex_unlock(&consumer->lock);
 		verdict = push_call(consumer, message);
+		now_ns = clock_now_ns();
 		pthread_mutex_lock(&consumer->lock);
-		over = push_end(slot, message, verdict);
+		over = push_end(consumer, slot, message, verdict, now_ns);
 		if (over) {
+			push_report(consumer, message);
 			// Its settle holds no pointer to it; the last of a frame frees memory.
 			pthread_mutex_unlock(&consumer->lock);
 			delivery_unref(message->delivery);
@@ -97,10 +140,11 @@ static void *push_main(void *arg)
 void push_run_some(struct mqp_consumer *consumer)
 {
 	struct slot *slot = consumer->slots;
+	uint64_t now_ns = clock_now_ns();
 
 	pthread_mutex_lock(&consumer->lock);
 	for (unsigned i = 0; i < RUN_AT_ONCE; ++i) {
-		struct mqp_message *message = push_begin(consumer, slot);
+		struct mqp_message *message = push_begin(consumer, slot, now_ns);
 		enum mqp_verdict verdict;
 		bool over;
 
@@ -108,14 +152,15 @@ void push_run_some(struct mqp_consumer *consumer)
 			break;
 		pthread_mutex_unlock(&consumer->lock);
 		verdict = push_call(consumer, message);
+		now_ns = clock_now_ns();
 		pthread_mutex_lock(&consumer->lock);
-		over = push_end(slot, message, verdict);
+		over = push_end(consumer, slot, message, verdict, now_ns);
 		pthread_mutex_unlock(&consumer->lock);
 		if (over)
 			delivery_unref(message->delivery);
 		pthread_mutex_lock(&consumer->lock);
 	}
-	if (consumer->first && !consumer->paused && !consumer->closing)
+	if (hand_can_begin(&consumer->hand) && !consumer->paused && !consumer->closing)
 		consumer_post(consumer);
 	pthread_mutex_unlock(&consumer->lock);
 }

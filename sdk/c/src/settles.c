@@ -1,9 +1,9 @@
-// The same smart batching as for sends: while nothing is at the proxy, settles leave at once; while
-// a batch is, the next fills. A waiting caller's settles are a batch of their own, so that its
-// answer is exactly its own.
+// What is noted gathers in `open` until the owner sends it; it never waits for an answer to what
+// was sent before, which would cost each key a commit of the backend. A waiting caller's settles
+// are a batch of their own, so that its answer is exactly its own.
 //
-// Invariant: `open` holds what no frame carries (its from and flying are 0); `sent` is answered as
-// far as `from`.
+// Invariant: `open` holds what no frame carries (its from and flying are 0); a batch in `sent` is
+// in one frame as a whole, a call's is answered as far as `from`.
 
 #include "sdk/c/src/settles.h"
 
@@ -14,14 +14,27 @@
 void settles_init(struct settles *settles)
 {
 	*settles = (struct settles){.next_number = 1};
+	list_init(&settles->sent);
 	list_init(&settles->calls);
+}
+
+static void sent_free(struct settles_sent *sent)
+{
+	if (sent)
+		free(sent->batch.entries);
+	free(sent);
 }
 
 void settles_deinit(struct settles *settles)
 {
+	struct list *node;
+
+	while ((node = list_pop_front(&settles->sent)))
+		sent_free(LIST_ENTRY(node, struct settles_sent, node));
+	sent_free(settles->spare);
+	settles->spare = NULL;
 	free(settles->open.entries);
-	free(settles->sent.entries);
-	settles->open = settles->sent = (struct settles_batch){0};
+	settles->open = (struct settles_batch){0};
 }
 
 static bool continues(const struct settle_entry *last, const struct settle_entry *next)
@@ -29,6 +42,8 @@ static bool continues(const struct settle_entry *last, const struct settle_entry
 	return last->verb == next->verb && last->partition == next->partition &&
 	       last->epoch == next->epoch && last->attempt == next->attempt &&
 	       last->ms == next->ms && last->offset + last->count == next->offset &&
+	       (last->number + last->count == next->number ||
+		(last->number == 0 && next->number == 0)) &&
 	       last->count <= UINT32_MAX - next->count;
 }
 
@@ -36,6 +51,7 @@ int settles_add(struct settles_batch *batch, const struct settle_entry *entry)
 {
 	if (batch->count > 0 && continues(&batch->entries[batch->count - 1], entry)) {
 		batch->entries[batch->count - 1].count += entry->count;
+		batch->messages += entry->count;
 		return 0;
 	}
 	if (batch->count == batch->capacity) {
@@ -49,6 +65,7 @@ int settles_add(struct settles_batch *batch, const struct settle_entry *entry)
 		batch->capacity = capacity;
 	}
 	batch->entries[batch->count++] = *entry;
+	batch->messages += entry->count;
 	return 0;
 }
 
@@ -61,6 +78,33 @@ static bool batch_fly(struct settles *settles, struct settles_batch *batch, uint
 	return true;
 }
 
+// Moves the first entries of `open` into a batch that is sent.
+static const struct settles_batch *open_leave(struct settles *settles, uint32_t max_entries)
+{
+	struct settles_sent *sent = settles->spare ? settles->spare : calloc(1, sizeof *sent);
+	struct settles_batch *open = &settles->open;
+	struct settles_batch emptied;
+
+	if (!sent)
+		return NULL;
+	settles->spare = sent;
+	emptied = sent->batch;
+	emptied.count = emptied.from = emptied.flying = 0;
+	emptied.messages = 0;
+	for (uint32_t i = max_entries; i < open->count; ++i)
+		if (settles_add(&emptied, &open->entries[i]) < 0) {
+			sent->batch = emptied;
+			return NULL;
+		}
+	sent->batch = *open;
+	sent->batch.count = MIN(open->count, max_entries);
+	*open = emptied;
+	batch_fly(settles, &sent->batch, max_entries);
+	settles->spare = NULL;
+	list_push_back(&settles->sent, &sent->node);
+	return &sent->batch;
+}
+
 const struct settles_batch *settles_take(struct settles *settles, uint32_t max_entries)
 {
 	LIST_FOREACH(node, next, &settles->calls)
@@ -70,19 +114,12 @@ const struct settles_batch *settles_take(struct settles *settles, uint32_t max_e
 		if (batch_fly(settles, &call->batch, max_entries))
 			return &call->batch;
 	}
-	if (settles->sent.from == settles->sent.count) {
-		struct settles_batch emptied = settles->sent;
-
-		emptied.count = emptied.from = 0;
-		settles->sent = settles->open;
-		settles->open = emptied;
-	}
-	return batch_fly(settles, &settles->sent, max_entries) ? &settles->sent : NULL;
+	return settles->open.count ? open_leave(settles, max_entries) : NULL;
 }
 
 bool settles_idle(const struct settles *settles)
 {
-	return settles->open.count == 0 && settles->sent.from == settles->sent.count &&
+	return settles->open.count == 0 && list_empty(&settles->sent) &&
 	       list_empty(&settles->calls);
 }
 
@@ -106,13 +143,19 @@ static bool batch_awaits(const struct settles_batch *batch, uint64_t number)
 	return batch->flying > 0 && batch->number == number;
 }
 
-// The batch that a number answers; `ret_call` is the caller's, if it has one.
+// The batch that a number answers, and whose it is.
 static struct settles_batch *batch_find(struct settles *settles, uint64_t number,
+					struct settles_sent **ret_sent,
 					struct settles_call **ret_call)
 {
 	*ret_call = NULL;
-	if (batch_awaits(&settles->sent, number))
-		return &settles->sent;
+	LIST_FOREACH(node, next, &settles->sent)
+	{
+		*ret_sent = LIST_ENTRY(node, struct settles_sent, node);
+		if (batch_awaits(&(*ret_sent)->batch, number))
+			return &(*ret_sent)->batch;
+	}
+	*ret_sent = NULL;
 	LIST_FOREACH(node, next, &settles->calls)
 	{
 		struct settles_call *call = LIST_ENTRY(node, struct settles_call, node);
@@ -137,16 +180,26 @@ static void tally_entry(struct settles_tally *tally, const struct settle_entry *
 		tally->code = code;
 }
 
+static void sent_over(struct settles *settles, struct settles_sent *sent)
+{
+	list_unlink(&sent->node);
+	if (settles->spare)
+		sent_free(sent);
+	else
+		settles->spare = sent;
+}
+
 int settles_answered(struct settles *settles, const uint8_t *payload, size_t size,
 		     struct settles_tally *ret_tally)
 {
+	struct settles_sent *sent;
 	struct settles_call *call;
 	struct settles_batch *batch;
 	struct settle_head head;
 
 	if (settled_check(payload, size, &head))
 		return -EBADMSG;
-	batch = batch_find(settles, head.settle, &call);
+	batch = batch_find(settles, head.settle, &sent, &call);
 	*ret_tally = (struct settles_tally){0};
 	// The caller of this one has stopped waiting.
 	if (!batch && head.settle > 0 && head.settle < settles->next_number)
@@ -168,6 +221,8 @@ int settles_answered(struct settles *settles, const uint8_t *payload, size_t siz
 		call->done = true;
 		list_unlink(&call->node);
 	}
+	if (sent)
+		sent_over(settles, sent);
 	return 0;
 }
 
@@ -183,11 +238,17 @@ static uint64_t batch_abandon(struct settles_batch *batch)
 
 uint64_t settles_lost(struct settles *settles)
 {
-	uint64_t messages = batch_abandon(&settles->open) + batch_abandon(&settles->sent);
+	uint64_t messages = batch_abandon(&settles->open);
 	struct list *node;
 
 	settles->open.count = 0;
-	settles->sent.count = settles->sent.from = 0;
+	settles->open.messages = 0;
+	while ((node = settles->sent.next) != &settles->sent) {
+		struct settles_sent *sent = LIST_ENTRY(node, struct settles_sent, node);
+
+		messages += batch_abandon(&sent->batch);
+		sent_over(settles, sent);
+	}
 	while ((node = list_pop_front(&settles->calls))) {
 		struct settles_call *call = LIST_ENTRY(node, struct settles_call, node);
 

@@ -1,5 +1,5 @@
-// Settles of one subscription on their way to the proxy: runs are joined, one batch is at the proxy
-// at a time, the next fills meanwhile. Pure; the owner's lock protects it.
+// Settles of one subscription on their way to the proxy: runs are joined; any number of batches may
+// be at the proxy, each under its number. Pure; the owner's lock protects it.
 #pragma once
 
 #include "core/base/list.h"
@@ -14,6 +14,13 @@ struct settles_batch {
 	uint32_t from;
 	uint32_t flying;
 	uint64_t number;
+	uint64_t messages; // that were added
+};
+
+// A batch that left.
+struct settles_sent {
+	struct list node;
+	struct settles_batch batch;
 };
 
 // A caller that waits for its own settles; lives on the caller's stack.
@@ -27,8 +34,9 @@ struct settles_call {
 
 struct settles {
 	struct settles_batch open;
-	struct settles_batch sent;
-	struct list calls; // of struct settles_call, not done
+	struct list sent;           // of struct settles_sent, oldest first
+	struct settles_sent *spare; // its memory is used again
+	struct list calls;          // of struct settles_call, not done
 	uint64_t next_number;
 };
 
@@ -46,7 +54,7 @@ void settles_deinit(struct settles *settles);
 int settles_add(struct settles_batch *batch, const struct settle_entry *entry);
 
 // The next batch of which `flying` entries (at most `max_entries`) are to be encoded and sent;
-// NULL: none. Calls go first.
+// NULL: none, or no memory for it now. Calls go first.
 const struct settles_batch *settles_take(struct settles *settles, uint32_t max_entries);
 bool settles_idle(const struct settles *settles); // nothing open, sent or called
 size_t settles_encoded_size(const struct settles_batch *batch);

@@ -40,6 +40,7 @@ enum mqp_code mqp_settle(struct mqp_message *const *messages, size_t count, enum
 		if (first == MQP_OK)
 			first = code;
 	}
+	consumer_post(consumer);
 	pthread_mutex_unlock(&consumer->lock);
 	return first;
 }

@@ -284,7 +284,8 @@ struct mqp_consumer_config {
 	uint32_t threads;
 
 	// Push: how many messages, and bytes of them, may be received and not yet settled: 1 …
-	// 1,000,000 (0: 1,024) and 64 KiB … 4 GiB (0: 16 MiB). A larger single message still comes.
+	// 1,000,000 (0: as many as are about 200 ms of work for the threads, at least two a thread,
+	// at most 1,024) and 64 KiB … 4 GiB (0: 16 MiB). A larger single message still comes.
 	// Pull: the bytes bound one mqp_pull; the messages are its own parameter.
 	uint32_t prefetch_messages;
 	uint64_t prefetch_bytes;
@@ -292,7 +293,7 @@ struct mqp_consumer_config {
 	// Push: while a callback runs on a thread of the consumer's the library extends the
 	// message's visibility timeout by itself, until this long after the callback began, in
 	// milliseconds, 1 … 86,400,000; 0: 600,000. After that the message may come again, to any
-	// consumer.
+	// consumer. Messages that wait for a thread need no extension.
 	uint32_t extend_max_ms;
 };
 
@@ -764,7 +765,9 @@ MQP_API uint64_t mqp_message_offset(const struct mqp_message *message);
 // Tells how many times the message has been delivered to its group.
 //
 // @message: borrowed; received.
-// Returns: 1 for the first delivery; 0 for a made message.
+// Returns: 1 for the first delivery; 0 for a made message. A delivery that ended without an attempt
+//   is not counted: it was released, or its consumer was lost before its callback began, or for the
+//   first time while it ran. So a message with 1 may have been seen before.
 // Ownership: nothing changes hands.
 // Threads: any; a message is used by one thread at a time.
 // Since: 0.1.0
@@ -1054,7 +1057,7 @@ MQP_API enum mqp_code mqp_consumer_ready(struct mqp_consumer *consumer, int time
 // Takes up to `max` messages of a pull consumer, waiting only while there is none.
 //
 // @consumer: borrowed; made without a callback.
-// @max: 1 … 65,535.
+// @max: 1 … 65,535. A message that a consumer was lost with comes alone.
 // @wait_ms: how long to wait for the first message, at most, whatever the service does. 0 does not
 //   wait: it takes what has come and asks for more, which the next call finds. -1 without limit.
 // @ret_messages: array of at least `max` places; receives the messages.
@@ -1077,7 +1080,8 @@ MQP_API enum mqp_code mqp_pull(struct mqp_consumer *consumer, unsigned max, int 
 //
 // @consumer: borrowed; made with a callback.
 // Returns: MQP_OK, also when it was paused; received messages that no callback has seen are
-//   released and come again, uncounted. MQP_INVALID_ARGUMENT: a pull consumer. MQP_CLOSED.
+//   released soon, all at once, and come again in their order, uncounted, unless it is resumed
+//   first. MQP_INVALID_ARGUMENT: a pull consumer. MQP_CLOSED.
 // Ownership: nothing changes hands.
 // Threads: any, callbacks included; does not wait for running callbacks.
 // Since: 0.1.0

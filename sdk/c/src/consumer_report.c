@@ -1,0 +1,447 @@
+// What a consumer tells the proxy, all of it in one place and in this order: settles, then CREDIT
+// with what begins next, new credit, a wish to drain.
+//
+// Everything that is finished is reported before anything begins, so that a process that dies has
+// died of what it worked on, not of what it had done. A report is sent at the end of a round over
+// each subscription that has something to say; when it is in the socket, what it told may begin.
+//
+// Life: every quarter of the visibility timeout a subscription with something unsettled shows life,
+// and what was told and is not settled is extended, whether it runs or still waits.
+
+#include "core/base/crc32c.h"
+#include "core/base/util.h"
+#include "core/wire/deliver.h"
+#include "core/wire/frame.h"
+#include "sdk/c/src/consumer.h"
+
+#include <errno.h>
+
+#define SETTLE_ENTRIES 4096u // of one frame, at most
+
+bool subscription_is_open(const struct subscription *subscription)
+{
+	return subscription && subscription->stream.link && subscription->stream.open;
+}
+
+// ---- Credit ----------------------------------------------------------------------------------
+
+// Lets those who close know whether messages may still come.
+void credit_note(struct subscription *subscription)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+	const struct grants *grants = &subscription->grants;
+
+	pthread_mutex_lock(&consumer->lock);
+	subscription->owed =
+		grants->draining || grants->granted_messages > grants->delivered_messages;
+	consumer_changed(consumer);
+	pthread_mutex_unlock(&consumer->lock);
+}
+
+void credit_changed(struct subscription *subscription)
+{
+	subscription->credit_due = true;
+	credit_note(subscription);
+}
+
+static bool has_credit_out(const struct subscription *subscription)
+{
+	const struct grants *grants = &subscription->grants;
+
+	return grants->draining || grants->granted_messages > grants->delivered_messages;
+}
+
+// Gives back what is granted and not used.
+void credit_return(struct subscription *subscription)
+{
+	if (!subscription_is_open(subscription) || subscription->grants.draining ||
+	    !has_credit_out(subscription))
+		return;
+	grants_drain(&subscription->grants);
+	credit_changed(subscription);
+}
+
+// When the oldest callback began that runs; under the lock. 0: none runs.
+static uint64_t slots_oldest_ns(const struct mqp_consumer *consumer)
+{
+	uint64_t oldest_ns = 0;
+
+	for (uint32_t i = 0; i < consumer->thread_count; ++i) {
+		uint64_t began_ns = consumer->slots[i].began_ns;
+
+		if (began_ns && (!oldest_ns || began_ns < oldest_ns))
+			oldest_ns = began_ns;
+	}
+	return oldest_ns;
+}
+
+// All threads have been busy for so long that new messages would only wait.
+static bool is_stuck(const struct mqp_consumer *consumer, const struct subscription *subscription)
+{
+	const struct hand *hand = &consumer->hand;
+
+	return atomic_load(&hand->running) >= hand->workers &&
+	       consumer->client->now_ns >= hand->begun_ns + subscription->sub.visibility_ns / 2;
+}
+
+void credit_top_up(struct mqp_consumer *consumer)
+{
+	struct subscription *subscription = consumer->current;
+	uint64_t messages, bytes, window;
+	bool paused, stuck, closing;
+
+	if (!subscription_is_open(subscription))
+		return;
+	pthread_mutex_lock(&consumer->lock);
+	messages = subscription->held_messages;
+	bytes = subscription->held_bytes;
+	window = hand_window(&consumer->hand, slots_oldest_ns(consumer), consumer->client->now_ns);
+	paused = consumer->paused;
+	closing = consumer->closing;
+	stuck = is_stuck(consumer, subscription);
+	pthread_mutex_unlock(&consumer->lock);
+	if (closing)
+		credit_return(subscription);
+	else if (paused)
+		give_back(subscription, GIVE_PAUSED);
+	else if (!stuck && grants_top_up(&subscription->grants, window,
+					 consumer->config.prefetch_bytes, messages, bytes))
+		credit_changed(subscription);
+}
+
+// ---- Giving back -----------------------------------------------------------------------------
+
+// The whole of what came over the subscription and waits; a part from its front would come again
+// behind what stays.
+static void release_waiting(struct subscription *subscription)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+	struct hand_item *item;
+	struct mqp_message *released = NULL, *next;
+
+	pthread_mutex_lock(&consumer->lock);
+	while ((item = hand_remove(&consumer->hand, &subscription->sub))) {
+		struct mqp_message *message = CONTAINER_OF(item, struct mqp_message, item);
+
+		delivery_settle(message, MQP_RELEASE, 0);
+		message->next = released;
+		released = message;
+	}
+	consumer_changed(consumer);
+	pthread_mutex_unlock(&consumer->lock);
+	for (; released; released = next) {
+		next = released->next;
+		delivery_unref(released->delivery);
+	}
+}
+
+static bool still_wanted(struct subscription *subscription)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+	bool wanted;
+
+	pthread_mutex_lock(&consumer->lock);
+	wanted = subscription->give == GIVE_LEFT ||
+		 (subscription->give == GIVE_PAUSED && consumer->paused) ||
+		 (subscription->give == GIVE_STUCK &&
+		  consumer->hand.begins == subscription->give_begins);
+	pthread_mutex_unlock(&consumer->lock);
+	return wanted;
+}
+
+void give_back_drained(struct subscription *subscription)
+{
+	if (subscription->give != GIVE_NOTHING && still_wanted(subscription))
+		release_waiting(subscription);
+	subscription->give = GIVE_NOTHING;
+}
+
+void give_back(struct subscription *subscription, enum give_back why)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+
+	pthread_mutex_lock(&consumer->lock);
+	if (subscription->give == GIVE_NOTHING)
+		subscription->give_begins = consumer->hand.begins;
+	pthread_mutex_unlock(&consumer->lock);
+	subscription->give = why;
+	credit_return(subscription);
+	if (!has_credit_out(subscription))
+		give_back_drained(subscription);
+}
+
+// ---- Settles ---------------------------------------------------------------------------------
+
+static int settles_frame(struct subscription *subscription, const struct settles_batch *batch,
+			 struct payload *ret)
+{
+	if (buf_new(settles_encoded_size(batch), &ret->buf) < 0)
+		return -ENOMEM;
+	settles_encode(batch, ret->buf->data);
+	ret->size = ret->buf->size;
+	ret->crc = crc32c(0, ret->buf->data, ret->size);
+	return 0;
+}
+
+// Everything that is noted. Says whether there was something.
+static bool settles_send(struct subscription *subscription)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+	struct link *link = subscription->stream.link;
+	uint32_t entries =
+		MIN((link_max_frame(link) - SETTLE_HEAD_SIZE) / SETTLE_ENTRY_SIZE, SETTLE_ENTRIES);
+
+	for (bool sent = false;; sent = true) {
+		const struct settles_batch *batch;
+		struct payload payload = {0};
+		int r = 0;
+
+		pthread_mutex_lock(&consumer->lock);
+		batch = settles_take(&subscription->settles, entries);
+		if (batch)
+			r = settles_frame(subscription, batch, &payload);
+		else if (subscription->settles.open.count == 0)
+			barrier_sent(consumer->hand.barrier, &subscription->sub);
+		pthread_mutex_unlock(&consumer->lock);
+		if (!batch)
+			return sent;
+		if (r < 0) {
+			link_break(link);
+			return sent;
+		}
+		link_send_buf(link, FRAME_SETTLE, 0, subscription->stream.id, &payload);
+		buf_unref(payload.buf);
+	}
+}
+
+static void tally_count(struct mqp_client *client, const struct settles_tally *tally)
+{
+	static const enum mqp_stat stats[WIRE_VERB_COUNT] = {
+		[WIRE_ACK] = MQP_STAT_ACKED,        [WIRE_NACK] = MQP_STAT_NACKED,
+		[WIRE_EXTEND] = MQP_STAT_EXTENDED,  [WIRE_REJECT] = MQP_STAT_REJECTS,
+		[WIRE_RELEASE] = MQP_STAT_RELEASED,
+	};
+
+	for (unsigned verb = 0; verb < WIRE_VERB_COUNT; ++verb)
+		client_count(client, stats[verb], tally->settled[verb]);
+	client_count(client, MQP_STAT_STALE, tally->stale);
+}
+
+int report_settled(struct subscription *subscription, const uint8_t *payload, size_t size)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+	struct settles_tally tally;
+	int r;
+
+	pthread_mutex_lock(&consumer->lock);
+	r = settles_answered(&subscription->settles, payload, size, &tally);
+	// Before anybody is told: who was told finds it counted.
+	if (r == 0)
+		tally_count(consumer->client, &tally);
+	consumer_changed(consumer);
+	pthread_mutex_unlock(&consumer->lock);
+	if (r < 0)
+		return r;
+	if (tally.code != MQP_OK)
+		client_log(consumer->client, MQP_LOG_WARN, "group %s refuses a settle: %s",
+			   consumer->group, mqp_strerror(tally.code));
+	consumer_wake(consumer);
+	return 0;
+}
+
+// ---- Reports ---------------------------------------------------------------------------------
+
+static void credit_send(struct subscription *subscription)
+{
+	const struct grants *grants = &subscription->grants;
+	struct credit credit = {
+		.messages = grants->granted_messages,
+		.bytes = grants->granted_bytes,
+		.drain = grants->drain,
+		.begun = subscription->sub.telling,
+	};
+	uint8_t payload[CREDIT_BEGUN_SIZE];
+	size_t size;
+
+	// What crosses DRAINED must not give again what is given up.
+	if (grants->draining && subscription->drain_told == grants->drain)
+		credit.messages = credit.bytes = 0;
+	size = credit_write(payload, subscription->sub.tells, &credit);
+	subscription->drain_told = grants->drain;
+	subscription->credit_due = false;
+	link_send(subscription->stream.link, FRAME_CREDIT, subscription->stream.id, payload, size);
+}
+
+static void subscription_report(struct subscription *subscription)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+	bool settles = settles_send(subscription), due;
+
+	pthread_mutex_lock(&consumer->lock);
+	due = subscription->credit_due || hand_due(&consumer->hand, &subscription->sub);
+	if (due)
+		hand_telling(&subscription->sub);
+	pthread_mutex_unlock(&consumer->lock);
+	if (due)
+		credit_send(subscription);
+	if (due || settles)
+		link_mark(&subscription->stream);
+}
+
+void report_send(struct mqp_consumer *consumer)
+{
+	if (consumer_pushes(consumer)) {
+		pthread_mutex_lock(&consumer->lock);
+		if (!consumer->paused && !consumer->closing)
+			hand_plan(&consumer->hand, consumer->client->now_ns);
+		// What was told ahead may have waited for the suspect of another consumer.
+		if (hand_can_begin(&consumer->hand))
+			pthread_cond_broadcast(&consumer->work);
+		pthread_mutex_unlock(&consumer->lock);
+	}
+	LIST_FOREACH(node, next, &consumer->subscriptions)
+	{
+		struct subscription *subscription = LIST_ENTRY(node, struct subscription, node);
+
+		if (subscription_is_open(subscription))
+			subscription_report(subscription);
+	}
+}
+
+void report_written(struct stream *stream)
+{
+	struct subscription *subscription = CONTAINER_OF(stream, struct subscription, stream);
+	struct mqp_consumer *consumer = subscription->consumer;
+	bool look;
+
+	pthread_mutex_lock(&consumer->lock);
+	hand_written(&consumer->hand, &subscription->sub);
+	look = consumer->hand.first && consumer->thread_count == 0;
+	if (consumer->hand.first)
+		pthread_cond_broadcast(&consumer->work);
+	pthread_mutex_unlock(&consumer->lock);
+	if (look)
+		consumer_wake(consumer); // the loop itself takes what may begin now
+}
+
+// ---- Time ------------------------------------------------------------------------------------
+
+// What callbacks work on; one that takes longer than it may is waited for no more. Under the lock.
+static void slots_extend(struct mqp_consumer *consumer, const struct subscription *subscription,
+			 uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < consumer->thread_count; ++i) {
+		struct slot *slot = &consumer->slots[i];
+		uint64_t limit_ns = slot->began_ns + consumer->config.extend_max_ms * MS_NS;
+		uint64_t left_ms = (limit_ns - MIN(now_ns, limit_ns)) / MS_NS;
+
+		if (slot->began_ns && slot->message && slot->sub == &subscription->sub &&
+		    !slot->message->settled && left_ms > 0)
+			delivery_settle(
+				slot->message, MQP_EXTEND,
+				(uint32_t)MIN(subscription->sub.visibility_ns / MS_NS, left_ms));
+	}
+}
+
+static void waiting_extend(struct mqp_consumer *consumer, const struct subscription *subscription)
+{
+	const struct hand_sub *sub = &subscription->sub;
+
+	for (struct hand_item *item = consumer->hand.first; item; item = item->next) {
+		if (item->sub != sub || item->number > sub->told || !sub->tells)
+			continue;
+		delivery_settle(CONTAINER_OF(item, struct mqp_message, item), MQP_EXTEND,
+				(uint32_t)(sub->visibility_ns / MS_NS));
+	}
+}
+
+static void subscription_tick(struct subscription *subscription, uint64_t now_ns)
+{
+	struct mqp_consumer *consumer = subscription->consumer;
+
+	pthread_mutex_lock(&consumer->lock);
+	if (subscription->held_messages == 0)
+		subscription->tick_ns = now_ns;
+	if (now_ns >= subscription->tick_ns + subscription->sub.visibility_ns / 4) {
+		subscription->tick_ns = now_ns;
+		subscription->credit_due = true;
+		slots_extend(consumer, subscription, now_ns);
+		waiting_extend(consumer, subscription);
+	}
+	pthread_mutex_unlock(&consumer->lock);
+}
+
+static void slots_hang(struct mqp_consumer *consumer, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < consumer->thread_count; ++i) {
+		struct slot *slot = &consumer->slots[i];
+
+		if (!slot->began_ns || slot->hangs ||
+		    now_ns < slot->began_ns + consumer->config.extend_max_ms * MS_NS)
+			continue;
+		slot->hangs = true;
+		barrier_exit(consumer->hand.barrier, &consumer->hand);
+	}
+}
+
+// Somebody should take what waits: callbacks, or a next pull.
+static bool waits_for_begin(const struct mqp_consumer *consumer)
+{
+	return consumer_pushes(consumer) || consumer->phase == PULL_NONE;
+}
+
+void report_tick(struct mqp_consumer *consumer)
+{
+	uint64_t now_ns = consumer->client->now_ns;
+	bool stuck;
+
+	LIST_FOREACH(node, next, &consumer->subscriptions)
+	{
+		struct subscription *subscription = LIST_ENTRY(node, struct subscription, node);
+
+		if (subscription_is_open(subscription))
+			subscription_tick(subscription, now_ns);
+	}
+	pthread_mutex_lock(&consumer->lock);
+	slots_hang(consumer, now_ns);
+	stuck = waits_for_begin(consumer) && now_ns >= hand_stuck_ns(&consumer->hand);
+	pthread_mutex_unlock(&consumer->lock);
+	if (stuck && subscription_is_open(consumer->current))
+		give_back(consumer->current, GIVE_STUCK);
+}
+
+static uint64_t slots_next_ns(const struct mqp_consumer *consumer)
+{
+	uint64_t next_ns = UINT64_MAX;
+
+	for (uint32_t i = 0; i < consumer->thread_count; ++i) {
+		const struct slot *slot = &consumer->slots[i];
+
+		if (slot->began_ns && !slot->hangs)
+			next_ns = MIN(next_ns,
+				      slot->began_ns + consumer->config.extend_max_ms * MS_NS);
+	}
+	return next_ns;
+}
+
+uint64_t report_next_ns(struct mqp_consumer *consumer)
+{
+	uint64_t now_ns = consumer->client->now_ns, next_ns;
+
+	next_ns = barrier_tick(consumer->hand.barrier, &consumer->hand, now_ns);
+	pthread_mutex_lock(&consumer->lock);
+	next_ns = MIN(next_ns, slots_next_ns(consumer));
+	if (waits_for_begin(consumer) && consumer->current && !consumer->current->grants.draining)
+		next_ns = MIN(next_ns, MAX(hand_stuck_ns(&consumer->hand), now_ns + MS_NS));
+	LIST_FOREACH(node, next, &consumer->subscriptions)
+	{
+		const struct subscription *subscription =
+			LIST_ENTRY(node, struct subscription, node);
+
+		if (subscription_is_open(subscription) && subscription->held_messages)
+			next_ns = MIN(next_ns,
+				      subscription->tick_ns + subscription->sub.visibility_ns / 4);
+	}
+	pthread_mutex_unlock(&consumer->lock);
+	return next_ns;
+}

@@ -1,0 +1,269 @@
+// Begins are told before they happen: exactly when callbacks take a while, up to HAND_LEAD ahead
+// when they are short, and never past a suspect, which begins alone (barrier.h).
+//
+// Invariants: nothing begins whose number is above what is in the socket; the order of the queue is
+// that of delivery, and only its first begins.
+//
+// The hand does not speak: its owner makes the frames, settles before begins, and says when they
+// are in the socket.
+
+#include "sdk/c/src/hand.h"
+
+#include "core/base/util.h"
+
+#define WORK_NS 200000000ull // the hand should hold so much work
+
+void hand_init(struct hand *hand, struct barrier *barrier, void (*wake)(struct hand *hand),
+	       uint32_t workers)
+{
+	*hand = (struct hand){.barrier = barrier, .wake = wake, .workers = workers};
+	list_init(&hand->in_barrier);
+	atomic_init(&hand->running, 0);
+	atomic_init(&hand->held, 0);
+	atomic_init(&hand->queued, 0);
+}
+
+uint64_t hand_kept(const struct hand *hand)
+{
+	uint64_t known = atomic_load(&hand->queued) + atomic_load(&hand->running);
+	uint64_t held = atomic_load(&hand->held);
+
+	return held > known ? held - known : 0;
+}
+
+// ---- the queue
+
+void hand_add(struct hand *hand, struct hand_item *item)
+{
+	item->next = NULL;
+	if (hand->last)
+		hand->last->next = item;
+	else
+		hand->first = item;
+	hand->last = item;
+	atomic_fetch_add(&hand->queued, 1);
+}
+
+static struct hand_item *take_first(struct hand *hand)
+{
+	struct hand_item *item = hand->first;
+
+	hand->first = item->next;
+	if (!hand->first)
+		hand->last = NULL;
+	atomic_fetch_sub(&hand->queued, 1);
+	return item;
+}
+
+struct hand_item *hand_pop(struct hand *hand)
+{
+	struct hand_item *item = hand->first;
+
+	if (!item)
+		return NULL;
+	take_first(hand);
+	barrier_drop(hand->barrier, item);
+	return item;
+}
+
+struct hand_item *hand_remove(struct hand *hand, const struct hand_sub *sub)
+{
+	struct hand_item **link = &hand->first, *before = NULL, *item;
+
+	for (; (item = *link) && item->sub != sub; link = &item->next)
+		before = item;
+	if (item)
+		hand_take_behind(hand, before);
+	return item;
+}
+
+void hand_take_behind(struct hand *hand, struct hand_item *before)
+{
+	struct hand_item *item = before ? before->next : hand->first;
+
+	if (before)
+		before->next = item->next;
+	else
+		hand->first = item->next;
+	if (hand->last == item)
+		hand->last = before;
+	atomic_fetch_sub(&hand->queued, 1);
+	barrier_drop(hand->barrier, item);
+}
+
+// ---- telling
+
+static bool goes_alone(const struct hand_item *item)
+{
+	return item->suspect && !item->beside && item->sub->tells;
+}
+
+static void want(const struct hand_item *item)
+{
+	if (item->sub->tells)
+		item->sub->want = MAX(item->sub->want, item->number);
+}
+
+// The suspect at the head; true: it is to be told.
+static bool ask_for_first(struct hand *hand, uint64_t now_ns)
+{
+	struct hand_item *first = hand->first;
+	enum barrier_answer answer = barrier_ask(hand->barrier, hand, first, now_ns);
+
+	first->beside = answer == BARRIER_BESIDE;
+	return answer == BARRIER_GO;
+}
+
+static uint32_t lead_of(const struct hand *hand)
+{
+	uint32_t running = atomic_load(&hand->running);
+
+	if (hand->average_ns && hand->average_ns < HAND_SHORT)
+		return HAND_LEAD;
+	return hand->workers > running ? hand->workers - running : 0;
+}
+
+void hand_plan(struct hand *hand, uint64_t now_ns)
+{
+	struct hand_item *item = hand->first;
+	uint32_t lead = lead_of(hand);
+
+	if (item && goes_alone(item)) {
+		if (ask_for_first(hand, now_ns))
+			want(item);
+		if (goes_alone(item))
+			return;
+	}
+	if (atomic_load(&hand->barrier->up))
+		return;
+	for (; item && lead && !goes_alone(item); item = item->next, --lead)
+		want(item);
+}
+
+// What is told ahead is topped up when half of it has begun, not one by one.
+bool hand_due(const struct hand *hand, const struct hand_sub *sub)
+{
+	if (sub->want <= sub->telling)
+		return false;
+	return sub->want >= sub->telling + HAND_LEAD / 2 || !hand->first ||
+	       hand->first->sub != sub || hand->first->number > sub->telling ||
+	       hand->average_ns >= HAND_SHORT;
+}
+
+void hand_telling(struct hand_sub *sub)
+{
+	sub->telling = sub->want;
+}
+
+void hand_written(struct hand *hand, struct hand_sub *sub)
+{
+	sub->told = sub->telling;
+	barrier_written(hand->barrier, sub);
+}
+
+// ---- beginning
+
+static bool is_told(const struct hand_item *item)
+{
+	return !item->sub->tells || item->number <= item->sub->told;
+}
+
+bool hand_can_begin(const struct hand *hand)
+{
+	return hand->first && is_told(hand->first);
+}
+
+static void note_begin(struct hand *hand, uint64_t now_ns)
+{
+	++hand->begins;
+	hand->begun_ns = now_ns;
+}
+
+struct hand_item *hand_begin(struct hand *hand, uint64_t now_ns, uint64_t limit_ns)
+{
+	struct hand_item *item = hand->first;
+
+	if (!item || !is_told(item))
+		return NULL;
+	if (goes_alone(item)) {
+		if (!barrier_start(hand->barrier, hand, item, true, now_ns, limit_ns))
+			return NULL;
+		atomic_fetch_add(&hand->running, 1);
+	} else if (!barrier_enter(hand->barrier, hand)) {
+		return NULL;
+	}
+	note_begin(hand, now_ns);
+	return take_first(hand);
+}
+
+void hand_end(struct hand *hand, const struct hand_sub *sub, uint64_t number, bool hangs,
+	      uint64_t took_ns)
+{
+	hand->average_ns = hand->average_ns ? (4 * hand->average_ns + took_ns) / 5 : took_ns;
+	hand->average_ns = MAX(hand->average_ns, 1);
+	if (!hangs)
+		barrier_exit(hand->barrier, hand);
+	if (atomic_load(&hand->barrier->up))
+		barrier_call_over(hand->barrier, hand, sub, number);
+}
+
+size_t hand_plan_pull(struct hand *hand, size_t max, uint64_t now_ns)
+{
+	struct hand_item *item = hand->first;
+	size_t count = 0;
+
+	if (item && goes_alone(item)) {
+		if (ask_for_first(hand, now_ns)) {
+			want(item);
+			return 1;
+		}
+		if (goes_alone(item))
+			return 0;
+	}
+	if (atomic_load(&hand->barrier->up))
+		return 0;
+	for (; item && count < max && !goes_alone(item); item = item->next, ++count)
+		want(item);
+	return count;
+}
+
+bool hand_pull(struct hand *hand, size_t count, uint64_t now_ns, uint64_t limit_ns)
+{
+	struct hand_item *item = hand->first;
+
+	for (size_t i = 0; i < count; ++i, item = item->next)
+		if (!is_told(item))
+			return false;
+	if (goes_alone(hand->first)) {
+		if (!barrier_start(hand->barrier, hand, hand->first, false, now_ns, limit_ns))
+			return false;
+	} else if (atomic_load(&hand->barrier->up)) {
+		return false;
+	}
+	note_begin(hand, now_ns);
+	return true;
+}
+
+// ---- how many
+
+uint64_t hand_window(const struct hand *hand, uint64_t oldest_ns, uint64_t now_ns)
+{
+	uint64_t low = MIN(2ull * hand->workers, hand->window_max), took_ns = hand->average_ns;
+
+	if (hand->window_fixed)
+		return hand->window_max;
+	if (oldest_ns)
+		took_ns = MAX(took_ns, now_ns - MIN(oldest_ns, now_ns));
+	if (took_ns == 0)
+		return low;
+	return MIN(MAX(hand->workers * WORK_NS / took_ns, low), hand->window_max);
+}
+
+uint64_t hand_stuck_ns(const struct hand *hand)
+{
+	const struct hand_item *first = hand->first;
+
+	if (!first)
+		return UINT64_MAX;
+	return MAX(hand->begun_ns, first->received_ns) + first->sub->visibility_ns / 2;
+}
