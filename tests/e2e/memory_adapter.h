@@ -1,8 +1,9 @@
 // A backend for tests of the data plane: a log in memory, with faults on command.
 //
 // What a submit does is chosen by the topic's physical name: "full…" is REJECTED(BACKEND_FULL),
-// "unknown…" is UNKNOWN, "slow…" completes on another thread after 300 ms, "heal…" is rejected
-// until its third batch, everything else is stored and answered at once.
+// "unknown…" is UNKNOWN, "slow…" completes on another thread after 300 ms, "heal…" is rejected and
+// "clear…" UNKNOWN until its third batch, of "half…" every second record is REJECTED(BACKEND_FULL),
+// everything else is stored and answered at once.
 #pragma once
 
 #include "adapters/adapter.h"

@@ -1,5 +1,6 @@
 """The main job over the wire: send, consume, settle; what comes again, and what ends as a dead letter."""
 import contextlib
+import dataclasses
 import time
 
 import pytest
@@ -236,9 +237,28 @@ def test_reject_without_dead_letters(plane):
         assert subscription.ack(got) == [("OK", 1)]
 
 
-def test_dead_letter_waits_for_its_topic(plane):
+PARTS = {"body": b"b", "key": b"k", "headers": [("h", b"v"), ("h", None)], "priority": 7, "tag": "urgent", "trace": bytes(range(25))}
+
+
+@pytest.mark.parametrize("parts", [PARTS, {}, *({name: value} for name, value in PARTS.items())], ids=["all", "none", *PARTS])
+def test_dead_letter_is_the_message(plane, parts):
+    """Each of its parts, and no part that it has not; with three more headers, and without the time to live and the partition that it had."""
+    plane.dead_lettered("readers", plane.topic("orders"))
+    with plane.connect() as conn:
+        sent = Record(**parts)
+        assert conn.open_topic("orders").send(dataclasses.replace(sent, ttl_ms=3600000, partition=0))[0].code == "OK"
+        subscription = conn.subscribe("readers")
+        assert subscription.reject(*subscription.receive()) == [("OK", 1)]
+        (copy,) = conn.subscribe("readers.dead-readers").receive()
+        more = [("mqp-origin", b"orders/0/0"), ("mqp-reason", b"REJECTED"), ("mqp-attempts", b"1")]
+        assert copy.record == dataclasses.replace(sent, headers=sent.headers + more)
+
+
+@pytest.mark.parametrize("physical", ["heal", "clear"])
+def test_dead_letter_waits_for_its_topic(plane, physical):
+    """A copy that was refused, or of which nobody knows whether it is stored, is sent again until one is."""
     group, dead = plane.new_id(), plane.new_id()
-    plane.topic("readers.dead", dead, physical="heal", dead_letter_of=group)
+    plane.topic("readers.dead", dead, physical=physical, dead_letter_of=group)
     plane.group("readers", plane.topic("orders"), group, dead_letter_topic=dead, max_attempts=1)
     plane.group("dead-readers", dead)
     with plane.connect() as conn:

@@ -93,6 +93,19 @@ def test_rejected_by_the_backend_costs_nothing(plane):
         assert send_codes(topic, 4) == ["OK"] * 4
 
 
+def test_rejected_by_the_backend_is_given_back_once(plane):
+    """Of each batch the backend refuses one half: what is stored of the other halves stays within the rate, however many batches there are."""
+    plane.tenant(produce_tps=20, over=REJECT)
+    plane.topic("half", physical="half")
+    with plane.connect() as conn:
+        topic = conn.open_topic("half")
+        started = time.monotonic()
+        codes = [code for _ in range(100) for code in send_codes(topic, 2)]
+        allowed = 4 + 20 * (time.monotonic() - started)  # a burst and what the time gives
+        assert {"OK", "BACKEND_FULL", "THROTTLED"} == set(codes)
+        assert codes.count("OK") <= allowed + 1, (codes, allowed)
+
+
 def test_waiting_connection_closes(plane):
     plane.tenant(produce_tps=1, over=WAIT, wait_ms=60000)
     plane.topic("orders")
