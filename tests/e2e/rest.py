@@ -20,6 +20,7 @@ BUILD = os.environ.get("MQPAAS_BUILD", os.path.join(ROOT, "build"))
 PASSWORD = "correct horse battery"
 ROLES = ("admin", "operator", "auditor", "tenant_admin", "developer", "viewer")
 TENANT_ROLES = ROLES[3:]
+TIMEOUT_S = 30  # of a call
 
 
 def wait_for(condition, seconds=10, what="it did not come about"):
@@ -120,7 +121,7 @@ class Rest:
             headers.setdefault("Content-Type", "application/json")
             if not isinstance(body, bytes):
                 body = json.dumps(body).encode()
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_S)
         try:
             connection.request(method, target, body=body, headers=headers)
             response = connection.getresponse()

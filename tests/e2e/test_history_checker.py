@@ -13,6 +13,7 @@ MS = 1_000_000
 STALE, BACKEND_FULL, CONNECTION_LOST = 16, 14, 23
 GROUPS = [Group("readers", "orders", visibility_ms=10000), Group("dead", dead_of="readers", visibility_ms=10000)]
 MESSAGES = 30
+SEND_MS, SETTLE_MS = 60000, 20000
 
 
 class World:
@@ -38,7 +39,7 @@ class World:
         """Returns the position, which also a message has whose end is not known."""
         partition = 0 if key == NO_KEY else key % 2
         offset = self.next_offset[partition]
-        self.record(self.producer, SEND, **self.message(sequence, key))
+        self.record(self.producer, SEND, **self.message(sequence, key), id=SEND_MS)
         if outcome != REJECTED:
             self.next_offset[partition] += 1
         place = {"partition": partition, "offset": offset if outcome == OK else checker.NO_OFFSET}
@@ -55,7 +56,7 @@ class World:
 
     def settle(self, delivery, verb=ACK, code=0, answer=SETTLED):
         file, record = delivery
-        file.append(record._replace(time=self.time + MS, kind=SETTLE, what=verb, id=0, digest=0))
+        file.append(record._replace(time=self.time + MS, kind=SETTLE, what=verb, id=SETTLE_MS if answer else 0, digest=0))
         self.time += 2 * MS
         if answer:
             file.append(record._replace(time=self.time, kind=answer, what=verb, code=code, id=0, digest=0))
@@ -441,6 +442,78 @@ def test_stored_more_often_than_attempts_were_unknown(world):
 def test_dead_letter_twice(world):
     world.settle(world.deliver(9, (0, 1), 0, file=world.dead))
     assert world.found() == {"duplicate": 1}
+
+
+# ---- What does not end in time
+
+
+def cut_end(file, kind):
+    """Takes the end of the last call out of a file."""
+    del file[max(index for index, record in enumerate(file) if record.kind == kind)]
+
+
+def test_send_that_never_ends(world):
+    world.settle(world.deliver(100, world.send(100)))
+    cut_end(world.producer, SENT)
+    assert world.found() == {"stalled": 1}
+
+
+@pytest.mark.parametrize("verb", [ACK, EXTEND])
+def test_settle_that_never_ends(world, verb):
+    """Another one of the same delivery that ends is not its end."""
+    place = world.send(100)
+    delivery = world.deliver(100, place)
+    world.settle(delivery, EXTEND)
+    world.settle(delivery)
+    world.first.remove(next(record for record in reversed(world.first) if (record.kind, record.what) == (SETTLED, verb)))
+    assert world.found() == {"stalled": 1}
+
+
+@pytest.mark.parametrize("seconds, found", [(80, {}), (100, {"stalled": 1})])
+def test_send_of_a_process_that_was_killed(world, seconds, found):
+    """It has no end where nobody lived to see one; the process had waited for it until then, for longer than its deadline or not."""
+    world.record(world.producer, SEND, **world.message(100, 1), id=SEND_MS)
+    world.fault(seconds)
+    world.record(world.producer, ATTEMPT, id=1)
+    assert {kind: count for kind, count in checker.check(world.histories(), GROUPS, world.faults).counts.items() if count} == found
+
+
+@pytest.mark.parametrize("seconds, found", [(80, {}), (100, {"stalled": 1})])
+def test_send_that_ends_after_its_deadline(world, seconds, found):
+    """However it ends, and whatever failed meanwhile: its deadline is the client's own."""
+    world.record(world.producer, SEND, **world.message(100, 1), id=SEND_MS)
+    world.fault(seconds)
+    world.record(world.producer, SENT, **world.message(100, 1), what=UNKNOWN, code=checker.TIMEOUT, offset=checker.NO_OFFSET)
+    assert world.found() == found
+
+
+def test_send_without_an_answer(world):
+    world.send(100, outcome=UNKNOWN, code=checker.TIMEOUT)
+    assert world.found() == {"stalled": 1}
+
+
+def test_settle_without_an_answer(world):
+    world.settle(world.deliver(100, world.send(100)), NACK, checker.TIMEOUT)
+    world.settle(world.deliver(100, (1, world.next_offset[1] - 1), attempt=2))
+    assert world.found() == {"stalled": 1}
+
+
+def test_no_answer_has_a_reason(world):
+    """A fault, or a deadline that a busy machine may miss."""
+    begin = world.time
+    world.send(100, outcome=UNKNOWN, code=checker.TIMEOUT)
+    world.faults.append(Fault("stopped", begin, world.time))
+    world.time += SECOND
+    world.record(world.producer, SEND, **world.message(101, 1), id=1500)
+    world.record(world.producer, SENT, **world.message(101, 1), what=UNKNOWN, code=checker.TIMEOUT, offset=checker.NO_OFFSET)
+    assert not world.found()
+
+
+@pytest.mark.parametrize("end_s, answered, found", [(None, False, 1), (100, True, 1), (30, False, 1), (30, True, 0)])
+def test_call_of_the_admin(world, end_s, answered, found):
+    """Never ended; ended, but late; ended by its deadline alone; was answered."""
+    call = checker.Call("backlog of readers", world.time, 30000, None if end_s is None else world.time + end_s * SECOND, answered)
+    assert checker.check(world.histories(), GROUPS, world.faults, calls=[call]).counts["stalled"] == found
 
 
 # ---- Files

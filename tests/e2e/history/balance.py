@@ -1,6 +1,10 @@
 """Every second, what became of the messages of each group: sent + replayed = in the backlog, acked, dead, expired or skipped."""
 import http.client
 import threading
+import time
+
+from history import checker
+from rest import TIMEOUT_S
 
 BACKLOG = ("ready", "in_flight", "retrying", "delayed")
 DONE = ("acked", "dead", "expired", "skipped")
@@ -17,23 +21,35 @@ def problems(answer):
 
 
 class Balance:
-    """Looks until stopped. A daemon that is away, or does not know just now, says nothing; one that does says what adds up."""
+    """Looks until stopped. A daemon that is away, or does not know just now, says nothing; one that does says what adds up.
+
+    `calls`: when each look began and ended; that it did so in time is the checker's business.
+    """
 
     def __init__(self, daemon, groups, seconds=1):
         self.daemon, self.groups, self.seconds = daemon, groups, seconds
-        self.samples, self.found = 0, []
+        self.samples, self.found, self.calls = 0, [], []
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
+    def _look(self, group):
+        """The answer; None: the daemon is away."""
+        call = checker.Call(f"backlog of {group.name}", time.monotonic_ns(), TIMEOUT_S * 1000, answered=True)
+        self.calls.append(call)
+        try:
+            return self.daemon.admin.get(f"/api/v1/tenants/acme/groups/{group.name}/backlog")
+        except (OSError, http.client.HTTPException, KeyError, IndexError) as fault:
+            call.answered = not isinstance(fault, TimeoutError)  # a connection that is refused or lost is an end, too
+            return None
+        finally:
+            call.end = time.monotonic_ns()
+
     def _run(self):
         while not self.stopping.wait(self.seconds):
             for group in list(self.groups):
-                try:
-                    answer = self.daemon.admin.get(f"/api/v1/tenants/acme/groups/{group.name}/backlog")
-                except (OSError, http.client.HTTPException, KeyError, IndexError):
-                    continue
-                if answer.status == 200:
+                answer = self._look(group)
+                if answer and answer.status == 200:
                     self.samples += 1
                     self.found += [f"{group.name}: {text}" for text in problems(answer.json)]
 

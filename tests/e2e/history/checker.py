@@ -10,6 +10,8 @@ corrupt     key, body, headers, tag, time or id differ from what was sent; two m
 reordered   messages of one key and one producer handle, stored or first delivered in another order than they were sent
 duplicate   delivered again without a reason: an attempt at the send that ended UNKNOWN, a nack, a release, a visibility timeout,
             or a fault before the service had answered the ack; after that answer there is no reason
+stalled     a send, a settle or a call of the admin that never ended, ended long after its own deadline, or ended by its deadline
+            alone while nothing was in its way
 
 What can be told apart only by knowing when a delivery left the proxy is decided for the service, and counted as `late`: a
 delivery that was already on its way when another consumer's ack of the same message was answered.
@@ -33,7 +35,10 @@ ENDING = (ACK, REJECT)
 NO_KEY = 0xFFFFFFFF
 NO_OFFSET = 0xFFFFFFFFFFFFFFFF
 LIFE = 1 << 48  # beyond every offset
-KINDS = ("lost", "phantom", "corrupt", "reordered", "duplicate")
+KINDS = ("lost", "phantom", "corrupt", "reordered", "duplicate", "stalled")
+TIMEOUT = 22  # the code of what nobody answered
+SLACK_S = 30  # how late a busy machine may be
+SHORT_S = 10  # a deadline that a busy machine may miss: that nobody answered within it says nothing
 
 
 class Damaged(Exception):
@@ -104,6 +109,18 @@ class Group:
 
     def deleted(self, place):
         return place is not None and place[1] < self.kept.get(place[0], 0)
+
+
+@dataclasses.dataclass
+class Call:
+    """Something that somebody waited for, in ns; `end` None: it has none. `until`: the last time at which its process is known to have waited."""
+
+    what: str
+    begin: int
+    deadline_ms: int
+    end: int = None
+    answered: bool = False
+    until: int = None
 
 
 class Report:
@@ -500,9 +517,50 @@ class DeadCheck(GroupCheck):
             self.add("duplicate", self.messages[identity].send, f"is a dead letter at {sorted(places)} without a reason")
 
 
-def check(histories, groups, faults=(), lives=None):
-    """The report on everything that the processes saw. `lives`: when the logs behind a topic or group began anew, {name: [ns, …]}."""
+# ---- Deadlines
+
+
+def calls_of(history):
+    """The sends and settles of a process that it waited for. One that has closed waits for ever for what had no end then."""
+    calls = {}
+    until = history.records[-1].time if history.records and not history.end else None
+    for record in history.records:
+        send = record.kind in (SEND, SENT)
+        name = ("send", record.producer, record.sequence) if send else ("settle", record.extra, record.what)
+        if record.kind in (SEND, SETTLE) and record.id:
+            calls[name] = Call(f"{name[0]} of {name_of(record)}, {history.name}", record.time, record.id, until=until)
+        elif record.kind in (SENT, SETTLED, NOTED) and name in calls:
+            calls[name].end, calls[name].answered = record.time, record.code != TIMEOUT
+    return calls.values()
+
+
+def stalled(call, faults):
+    """What is wrong with a call, in words; None: nothing. Its own deadline holds whatever fails around it."""
+    at = f"began at {call.begin / 1e9:.3f} with {call.deadline_ms / 1000:g} s"
+    if call.end is None and call.until is None:
+        return f"{at} and never ended"
+    took = (call.until if call.end is None else call.end) - call.begin
+    if took > call.deadline_ms * 1_000_000 + SLACK_S * 1_000_000_000:
+        return f"{at} and {'had not ended' if call.end is None else 'ended'} after {took / 1e9:.1f} s"
+    if call.end is None or call.answered or call.deadline_ms < SHORT_S * 1000 or any(fault.touches(call.begin, call.end) for fault in faults):
+        return None
+    return f"{at} and ended without an answer, while nothing was in its way"
+
+
+def check_deadlines(histories, calls, faults, report):
+    for call in [*calls, *(call for history in histories for call in calls_of(history))]:
+        report.seen["waited for"] += 1
+        if text := stalled(call, faults):
+            report.add("stalled", f"{call.what}: {text}")
+
+
+def check(histories, groups, faults=(), lives=None, calls=()):
+    """The report on everything that the processes saw, and on calls of the admin.
+
+    `lives`: when the logs behind a topic or group began anew, {name: [ns, …]}.
+    """
     report = Report()
+    check_deadlines(histories, calls, faults, report)
     histories = [lives_apart(history, (lives or {}).get(history.name)) for history in histories]
     sends = collect_sends(histories, report)
     deliveries = {group.name: collect_deliveries(histories, group) for group in groups}

@@ -95,11 +95,17 @@ static struct record delivery_record(const struct mqp_message *message)
 	return record;
 }
 
-static struct record settle_record(struct record record, enum record_kind kind, enum mqp_verb verb,
-				   enum mqp_code code)
+static struct record settle_begun(struct record record, enum mqp_verb verb, uint64_t timeout_ms)
+{
+	record.kind = RECORD_SETTLE;
+	record.what = (uint8_t)verb;
+	record.id = timeout_ms;
+	return record;
+}
+
+static struct record settle_ended(struct record record, enum record_kind kind, enum mqp_code code)
 {
 	record.kind = kind;
-	record.what = (uint8_t)verb;
 	record.code = (uint16_t)code;
 	return record;
 }
@@ -120,7 +126,7 @@ static void settle_alike(struct taken *taken, unsigned count, enum fate fate, en
 		if (taken[i].fate != fate)
 			continue;
 		messages[chosen] = taken[i].message;
-		records[chosen++] = settle_record(taken[i].record, RECORD_SETTLE, verb, MQP_OK);
+		records[chosen++] = settle_begun(taken[i].record, verb, SETTLE_MS);
 	}
 	if (chosen == 0)
 		return;
@@ -129,16 +135,16 @@ static void settle_alike(struct taken *taken, unsigned count, enum fate fate, en
 	if (code == MQP_INVALID_ARGUMENT || code == MQP_NO_MEMORY || code == MQP_WOULD_DEADLOCK)
 		workload_check(code, "cannot settle");
 	for (unsigned i = 0; i < chosen; ++i)
-		records[i] = settle_record(records[i], RECORD_SETTLED, verb, codes[i]);
+		records[i] = settle_ended(records[i], RECORD_SETTLED, codes[i]);
 	record_append(records, chosen);
 }
 
 static void ack_noted(struct taken *taken)
 {
-	struct record record = settle_record(taken->record, RECORD_SETTLE, MQP_ACK, MQP_OK);
+	struct record record = settle_begun(taken->record, MQP_ACK, SETTLE_MS);
 
 	record_append(&record, 1);
-	record = settle_record(record, RECORD_NOTED, MQP_ACK, mqp_ack(taken->message));
+	record = settle_ended(record, RECORD_NOTED, mqp_ack(taken->message));
 	record_append(&record, 1);
 }
 
@@ -234,7 +240,7 @@ static enum mqp_verdict message_came(struct mqp_message *message, void *arg)
 	if (verdict == MQP_VERDICT_SETTLED) {
 		settle_all(&taken, 1);
 	} else {
-		record = settle_record(record, RECORD_SETTLE, verbs[verdict], MQP_OK);
+		record = settle_begun(record, verbs[verdict], 0);
 		record_append(&record, 1);
 	}
 	return verdict;

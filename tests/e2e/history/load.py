@@ -293,7 +293,7 @@ class Load:
 
     def judge(self):
         histories = [checker.read(one.path) for one in self.producers + self.consumers]
-        report = checker.check(histories, self.groups, self.faults, self.lives)
+        report = checker.check(histories, self.groups, self.faults, self.lives, self.balance.calls if self.balance else ())
         print(report)
         return report
 

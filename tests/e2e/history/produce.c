@@ -79,6 +79,7 @@ static struct record sender_next(struct sender *sender)
 		.sequence = identity.sequence,
 		.producer = identity.producer,
 		.key = identity.key,
+		.id = sender->workload->send_timeout_ms,
 	};
 
 	mqp_message_reset(sender->message);

@@ -19,6 +19,9 @@ enum record_kind {
 
 #define RECORD_NO_KEY UINT32_MAX
 
+// What is begun holds in `id` how long it may take, in ms, by the deadline that the library was
+// given; 0: nobody waits for its end.
+
 // 64 bytes, little-endian, as it lies in the file. What a kind does not need is 0.
 struct record {
 	uint64_t time_ns; // monotonic
@@ -30,7 +33,7 @@ struct record {
 	uint32_t producer;
 	uint32_t key; // number of the key; RECORD_NO_KEY: none
 	uint64_t digest;
-	uint64_t id; // the second half of the message's id
+	uint64_t id; // the second half of the message's id; RECORD_SEND, RECORD_SETTLE: see below
 	uint32_t partition;
 	uint32_t extra; // RECORD_SENT: durability; consumers: number of the delivery
 	uint64_t offset;
