@@ -261,6 +261,10 @@ struct adapter_ops {
 			     adapter_done_fn done, void *ctx);
 	void (*topic_describe)(struct adapter *adapter, const struct topic *topic,
 			       adapter_json_fn done, void *ctx);
+	// What an imported topic is set to; answer as ASK_TOPIC_SETTINGS. NULL: nothing can be
+	// imported from this kind.
+	void (*topic_settings)(struct adapter *adapter, const struct topic *topic,
+			       adapter_json_fn done, void *ctx);
 	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
 			    adapter_json_fn done, void *ctx);
 	// What is damaged in the store; answer as ASK_DAMAGE. NULL: the backend is not a store of

@@ -276,6 +276,13 @@ static void ask_topic(struct ask *ask)
 	case ASK_TOPIC_CHANGE: ask_topic_change(ask, topic); break;
 	case ASK_TOPIC_DELETE: ops->topic_delete(adapter, topic, on_done, ask); break;
 	case ASK_TOPIC_DESCRIBE: ops->topic_describe(adapter, topic, on_json, ask); break;
+	case ASK_TOPIC_SETTINGS:
+		if (ops->topic_settings)
+			ops->topic_settings(adapter, topic, on_json, ask);
+		else
+			ask_finish(ask, CODE_UNSUPPORTED_BY_BACKEND,
+				   "topics of this kind have no settings of their own");
+		break;
 	case ASK_TOPIC_PURGE: ops->topic_purge(adapter, topic, preview(ask), on_json, ask); break;
 	case ASK_TOPIC_SKIP: ask_skip(ask, topic); break;
 	default: ops->read(adapter, topic, ask->parameters, on_json, ask);
@@ -527,6 +534,7 @@ static void on_start(struct loop_task *task)
 	case ASK_TOPIC_CHANGE:
 	case ASK_TOPIC_DELETE:
 	case ASK_TOPIC_DESCRIBE:
+	case ASK_TOPIC_SETTINGS:
 	case ASK_TOPIC_PURGE:
 	case ASK_TOPIC_SKIP:
 	case ASK_MESSAGES: ask_topic(ask); return;

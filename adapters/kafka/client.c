@@ -138,6 +138,27 @@ refused:
 	return false;
 }
 
+// ---- what librdkafka tells on its own threads
+
+static rd_kafka_resp_err_t on_acknowledgement(rd_kafka_t *handle, rd_kafka_message_t *message,
+					      void *ctx)
+{
+	const struct client *client = ctx;
+
+	client->config.ended(client->config.ctx, handle, message);
+	return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *handle, const rd_kafka_conf_t *conf, void *ctx,
+				  char *text, size_t room)
+{
+	(void)conf;
+	(void)text;
+	(void)room;
+	return rd_kafka_interceptor_add_on_acknowledgement(handle, "mqpaas", on_acknowledgement,
+							   ctx);
+}
+
 int client_start(const struct client_config *config, struct client **ret, char **ret_error)
 {
 	struct client *client = calloc(1, sizeof *client);
@@ -152,6 +173,8 @@ int client_start(const struct client_config *config, struct client **ret, char *
 	if (!conf || !conf_fill(conf, config, ret_error))
 		goto fail;
 	rd_kafka_conf_set_opaque(conf, client);
+	if (config->ended)
+		rd_kafka_conf_interceptor_add_on_new(conf, "mqpaas", on_new, client);
 	rd_kafka_conf_set_throttle_cb(conf, on_throttle);
 	client->handle = rd_kafka_new(config->type, conf, text, sizeof text);
 	if (!client->handle) {

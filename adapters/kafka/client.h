@@ -23,6 +23,9 @@ struct client_config {
 	// Events the client does not handle itself (log lines it does); may keep nothing of them.
 	// @thread the client's own, or who serves it
 	void (*event)(void *ctx, rd_kafka_event_t *event);
+	// Each message whose end is known, before the handle sends anything more to that broker; or
+	// NULL. @thread librdkafka's own: short, and no call that waits for it
+	void (*ended)(void *ctx, rd_kafka_t *handle, const rd_kafka_message_t *message);
 	void (*tick)(void *ctx); // now and then, at least every 100 ms; or NULL. On that thread
 	void *ctx;
 	struct log_ctx *log;

@@ -2,6 +2,10 @@
 
 #include "core/base/util.h"
 
+// Newer versions of librdkafka say of the others in a batch which record was refused; older ones
+// have no name for it.
+#define ERR_OTHER_RECORD (-138)
+
 // What is not here has to do with connections, elections and brokers that start: asked again later,
 // it may go well.
 static const struct {
@@ -23,6 +27,7 @@ static const struct {
 	{RD_KAFKA_RESP_ERR_INVALID_CONFIG, CODE_BAD_REQUEST, CODE_BAD_REQUEST},
 	{RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, CODE_BAD_REQUEST, CODE_BAD_REQUEST},
 	{RD_KAFKA_RESP_ERR_INVALID_RECORD, CODE_BAD_REQUEST, CODE_BAD_REQUEST},
+	{(rd_kafka_resp_err_t)ERR_OTHER_RECORD, CODE_BAD_REQUEST, CODE_BAD_REQUEST},
 	{RD_KAFKA_RESP_ERR__INVALID_ARG, CODE_BAD_REQUEST, CODE_BAD_REQUEST},
 	{RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, CODE_TOO_LARGE, CODE_TOO_LARGE},
 	{RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE, CODE_TOO_LARGE, CODE_TOO_LARGE},
@@ -38,6 +43,18 @@ static const struct {
 	{RD_KAFKA_RESP_ERR_INVALID_REQUEST, CODE_BACKEND_ERROR, CODE_BACKEND_ERROR},
 	{RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE, CODE_BACKEND_ERROR, CODE_BACKEND_ERROR},
 };
+
+bool kafka_is_for_a_record(rd_kafka_resp_err_t error)
+{
+	switch ((int)error) {
+	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+	case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+	case ERR_OTHER_RECORD: return true;
+	default: return false;
+	}
+}
 
 static size_t find(rd_kafka_resp_err_t error)
 {

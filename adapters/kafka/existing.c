@@ -2,9 +2,11 @@
 
 #include "adapters/kafka/errand.h"
 #include "adapters/kafka/marks.h"
+#include "adapters/kafka/rules.h"
 #include "core/base/clock.h"
 
-#define LATE_MS 300 // before the deadline: what is known by then is the answer
+#define RULES_NS (2 * S_NS) // for the settings of all topics
+#define LATE_MS  300        // before the deadline: what is known by then is the answer
 
 static bool is_internal(const char *name)
 {
@@ -136,6 +138,8 @@ static void existing_run(struct adapter *adapter, struct errand *errand)
 	json_t *topics = topics_ask(adapter, errand), *groups = NULL, *group;
 	size_t i;
 
+	if (topics)
+		rules_add(adapter, topics, clock_now_ns() + RULES_NS);
 	if (topics)
 		groups = groups_ask(adapter, errand);
 	json_array_foreach(groups, i, group)

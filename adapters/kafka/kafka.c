@@ -10,7 +10,9 @@
 #include "adapters/kafka/health.h"
 #include "adapters/kafka/known.h"
 #include "adapters/kafka/lives.h"
+#include "adapters/kafka/resend.h"
 #include "adapters/kafka/retry.h"
+#include "adapters/kafka/rules.h"
 #include "adapters/kafka/sender.h"
 
 #include <errno.h>
@@ -41,6 +43,7 @@ static void adapter_free(struct adapter *adapter)
 	retry_stores_free(adapter->retries);
 	fetcher_free(adapter->fetcher);
 	sender_stop(adapter);
+	resend_stop(adapter);
 	coordinators_stop(adapter);
 	health_stop(adapter->health);
 	known_groups_stop(adapter->known);
@@ -75,6 +78,8 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 		r = coordinators_start(adapter, ret_error);
 	if (r >= 0)
 		r = kafka_questions_start(adapter);
+	if (r >= 0)
+		r = resend_start(adapter);
 	if (r >= 0)
 		r = sender_start(adapter, ret_error);
 	if (r >= 0)
@@ -133,6 +138,7 @@ const struct adapter_ops kafka_ops = {
 	.topic_change = kafka_topic_change,
 	.topic_delete = kafka_topic_delete,
 	.topic_describe = kafka_topic_describe,
+	.topic_settings = kafka_topic_settings,
 	.topic_purge = kafka_topic_purge,
 	.group_create = kafka_group_create,
 	.group_delete = kafka_group_delete,

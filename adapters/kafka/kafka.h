@@ -4,6 +4,7 @@
 #include "adapters/adapter.h"
 #include "adapters/kafka/client.h"
 #include "adapters/kafka/error.h"
+#include "adapters/kafka/limits.h"
 #include "adapters/kafka/trouble.h"
 #include "adapters/log/log.h"
 
@@ -22,6 +23,7 @@ struct kafka_facts;
 struct kafka_watcher;
 struct kafka_questions;
 struct known_groups;
+struct resend;
 struct retry_stores;
 struct sender;
 
@@ -30,6 +32,7 @@ struct adapter {
 	struct log_ctx *log;
 	struct client *producer;           // sends until a fatal error
 	struct sender *sender;             // sender.c: what sends now
+	struct resend *resend;             // resend.c: what is sent again
 	struct health *health;             // health.c
 	struct coordinators *coordinators; // coordinator.c: what carries questions now
 	struct fetcher *fetcher;           // fetch.c
@@ -56,6 +59,7 @@ struct kafka_partition {
 	bool leaderless;     // atomic: as the watcher last heard; asking for it would wait
 	uint64_t first, end; // atomic; as far as known; they only rise
 	void *following;     // fetch.c
+	void *split;         // resend.c, under its gate
 };
 
 // One a topic, however many have opened it. partitions[] only grows: the array is replaced, what it
@@ -65,8 +69,13 @@ struct adapter_topic {
 	struct list in_adapter;
 	uint32_t refs; // under topics_lock
 	const struct topic *model;
-	rd_kafka_topic_t *producing;         // atomic; the sender's, made by the first message
-	rd_kafka_topic_t *watching;          // of the handle for questions: it keeps the metadata
+	rd_kafka_topic_t *producing; // atomic; the sender's, made by the first message
+	struct kafka_limits limits;  // as last told
+	unsigned slot, slot_next;   // whose producer takes it, and soon will; under resend.c's gate
+	bool moving;                // under that gate: it waits until nothing is under way
+	bool rules_due;             // atomic: its settings are to be asked for soon
+	uint32_t handed;            // atomic: batches handed to a producer and not answered
+	rd_kafka_topic_t *watching; // of the handle for questions: it keeps the metadata
 	struct coordinator *watched_on;      // that handle, entered; both under topics_lock
 	struct kafka_partition **partitions; // atomic
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
@@ -79,7 +88,7 @@ struct adapter_topic {
 	uint8_t durability; // atomic, enum durability: what its copies are good for, as far as
 			    // known
 	// The watcher's.
-	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, copies_due_ns;
+	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, rules_due_ns;
 	uint32_t replicas;    // of the partition that has the fewest
 	bool marked, foreign; // it had our mark; it has another's
 	uint64_t life_least;  // lives before are over
@@ -124,7 +133,8 @@ int kafka_check(const struct cluster *cluster, char **ret_error);
 
 // produce.c
 void kafka_submit(struct adapter *adapter, struct submit *submit);
-void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event); // delivery reports
+// Delivery reports of the producer of a size class (sender.h).
+void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event);
 
 // librdkafka's queue of a partition that is read, or of all retry stores; then it asks for no more.
 #define KAFKA_QUEUE_BYTES    (4u << 20)

@@ -28,21 +28,35 @@ bool message_has_headers(const uint8_t *record, bool native)
 	return !native || (record_flags(record) & (PARTS_ASKED | RECORD_HEADERS));
 }
 
-static size_t envelope_write(const struct record_view *view, int64_t accepted_ms,
-			     uint8_t room[ENVELOPE_MAX])
+// The optional parts as they lie in the record.
+static struct slice parts_of(const struct record_view *view)
 {
 	const uint8_t *parts = view->data + RECORD_HEAD_SIZE;
 	const uint8_t *end = view->flags & RECORD_HEADERS
 				     ? view->headers.data - 6
 				     : view->data + view->size - view->key.size - view->body.size;
-	size_t size = (size_t)(end - parts);
+
+	return (struct slice){parts, (size_t)(end - parts)};
+}
+
+size_t message_envelope_size(const struct record_view *view, bool native)
+{
+	if (native && !(view->flags & PARTS_ASKED))
+		return 0;
+	return ENVELOPE_HEAD + parts_of(view).size + (view->flags & RECORD_TTL ? 8 : 0);
+}
+
+static size_t envelope_write(const struct record_view *view, int64_t accepted_ms,
+			     uint8_t room[ENVELOPE_MAX])
+{
+	struct slice parts = parts_of(view);
+	size_t size = ENVELOPE_HEAD + parts.size;
 
 	room[0] = ENVELOPE_VERSION;
 	room[1] = (uint8_t)((view->flags & PARTS) >> PARTS_SHIFT);
 	memcpy(room + 2, view->id, RECORD_ID_SIZE);
 	le64_put(room + 18, (uint64_t)view->created_ms);
-	memcpy(room + ENVELOPE_HEAD, parts, size);
-	size += ENVELOPE_HEAD;
+	memcpy(room + ENVELOPE_HEAD, parts.data, parts.size);
 	if (!(view->flags & RECORD_TTL))
 		return size;
 	room[1] |= ACCEPTED;
@@ -60,7 +74,7 @@ rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,
 
 	if (!headers)
 		return NULL;
-	if (!native || (view->flags & PARTS_ASKED))
+	if (message_envelope_size(view, native))
 		rd_kafka_header_add(headers, MESSAGE_HEADER, sizeof MESSAGE_HEADER - 1, envelope,
 				    (ssize_t)envelope_write(view, accepted_ms, envelope));
 	while (record_header_next(view, &cursor, &header))

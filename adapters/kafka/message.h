@@ -17,6 +17,8 @@
 
 // Whether the record needs headers at all. Cheap: most records of native topics do not.
 bool message_has_headers(const uint8_t *record, bool native);
+// Of the value of the header `mqp`; 0: it will have none.
+size_t message_envelope_size(const struct record_view *view, bool native);
 // The headers of a record that has some, to be given away with the message; it is taken at
 // `accepted_ms`, by the wall clock. NULL: no memory.
 rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,

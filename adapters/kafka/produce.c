@@ -1,89 +1,23 @@
 // Sending: the records of a batch become messages, and their delivery reports become its answer.
 //
 // Nothing of a message is copied by us: key and body are borrowed from the frame's buffer until the
-// last report of the batch. One small allocation a batch leads back from a message's opaque to its
-// place in it; what became of each is written at its place in submit->runs, and when all are known
-// the runs are joined in place.
+// last report of the batch (batch.c).
 //
 // Order: records of a partition are enqueued in the order of the batch. When one is refused for
-// want of room, so are all later ones of the batch for its partition.
+// want of room, so are all later ones of the batch for its partition. A record that its topic
+// cannot take is refused before it is enqueued (limits.h), and holds up nothing. What is taken back
+// and sent again is in resend.c; whoever enqueues passes its gate.
 //
 // Reports come on the producer's thread. All of one event are gone through before anything is
 // answered: first the ends of partitions rise, then batches are answered.
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/produce.h"
 
 #include "adapters/kafka/health.h"
 #include "adapters/kafka/message.h"
+#include "adapters/kafka/resend.h"
 #include "adapters/kafka/sender.h"
 #include "core/base/clock.h"
-
-// Suggestions to who was refused: for want of room, because the cluster does not answer.
-#define FULL_RETRY_MS 100u
-#define DOWN_RETRY_MS 250u
-
-struct batch {
-	struct submit *submit;
-	uint32_t left;      // atomic: whose end is not known yet
-	uint16_t numbers[]; // numbers[i] is i: what the opaque of message i points to
-};
-
-static struct batch *batch_new(struct submit *submit)
-{
-	struct batch *batch = malloc(sizeof *batch + submit->count * sizeof batch->numbers[0]);
-
-	assert(submit->count <= UINT16_MAX + 1u);
-	if (!batch)
-		return NULL;
-	batch->submit = submit;
-	batch->left = submit->count;
-	for (uint32_t i = 0; i < submit->count; ++i)
-		batch->numbers[i] = (uint16_t)i;
-	return batch;
-}
-
-static struct batch *batch_of(const uint16_t *place)
-{
-	return CONTAINER_OF(place - *place, struct batch, numbers);
-}
-
-// ---- answers
-
-// Each place of submit->runs holds what became of its record: joined, in order, where they lie.
-static void batch_answer(struct batch *batch)
-{
-	struct submit *submit = batch->submit;
-
-	free(batch);
-	submit->run_count = 0;
-	for (uint32_t i = 0; i < submit->count; ++i) {
-		struct submit_run run = submit->runs[i];
-
-		submit_add_run(submit, &run);
-	}
-	buf_unref(submit->buf);
-	submit->done(submit);
-}
-
-// Notes how record `number` ended. true: it was the last one, and the caller answers the batch.
-static bool batch_note(struct batch *batch, uint32_t number, const struct submit_run *run)
-{
-	batch->submit->runs[number] = *run;
-	return __atomic_sub_fetch(&batch->left, 1, __ATOMIC_ACQ_REL) == 0;
-}
-
-static struct submit_run refused(const struct submit *submit, uint32_t number,
-				 rd_kafka_resp_err_t error)
-{
-	enum code code = kafka_send_code(error);
-
-	return (struct submit_run){.count = 1,
-				   .partition = submit->records[number].partition,
-				   .offset = UINT64_MAX,
-				   .retry_after_ms = code == CODE_OVERLOADED ? FULL_RETRY_MS : 0,
-				   .code = (uint16_t)code,
-				   .outcome = OUTCOME_REJECTED};
-}
 
 // What the topic asked for, as far as its copies go.
 static enum durability durability_of(const struct adapter_topic *topic)
@@ -95,7 +29,7 @@ static enum durability durability_of(const struct adapter_topic *topic)
 static struct submit_run reported(const struct submit *submit, uint32_t number,
 				  const rd_kafka_message_t *message)
 {
-	struct submit_run run = refused(submit, number, message->err);
+	struct submit_run run = batch_refused(submit, number, message->err);
 
 	switch (rd_kafka_message_status(message)) {
 	case RD_KAFKA_MSG_STATUS_PERSISTED:
@@ -146,12 +80,14 @@ static struct submit *report_take(const rd_kafka_message_t *message, struct risi
 	return submit;
 }
 
-void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
+void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event)
 {
+	static uint64_t reports; // atomic
 	struct submit *ended = NULL, **ended_tail = &ended;
 	struct rising rising = {NULL, 0};
 	const rd_kafka_message_t *message;
-	uint64_t count = 0, since_ns = 0;
+	uint64_t count = 0, since_ns = 0,
+		 report = __atomic_add_fetch(&reports, 1, __ATOMIC_RELAXED);
 	bool alive = false;
 
 	while ((message = rd_kafka_event_message_next(event))) {
@@ -159,11 +95,15 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 
 		// The codes of brokers are positive, those of the client itself negative.
 		alive |= message->err >= RD_KAFKA_RESP_ERR_NO_ERROR;
-		++count;
 		if (rd_kafka_topic_opaque(message->rkt)) {
+			++count;
 			kafka_retry_delivered(message);
 			continue;
 		}
+		if (resend_takes(adapter, slot, report, message))
+			continue;
+		++count;
+		resend_reported(adapter, slot, message);
 		submit = report_take(message, &rising);
 		if (submit) {
 			since_ns = submit->submitted_ns;
@@ -184,13 +124,16 @@ void kafka_delivered(struct adapter *adapter, rd_kafka_event_t *event)
 
 // ---- sending
 
-// Where a batch goes.
-struct way {
-	rd_kafka_t *handle;
-	rd_kafka_topic_t *topic;
-	bool native;
-	int64_t now_ms;
-};
+bool produce_way(struct adapter_topic *topic, rd_kafka_t *handle, struct way *ret)
+{
+	*ret = (struct way){.adapter = topic->adapter,
+			    .handle = handle,
+			    .topic = handle ? sender_topic(handle, topic) : NULL,
+			    .limits = &topic->limits,
+			    .native = topic->model->native,
+			    .now_ms = clock_wall_ms()};
+	return ret->topic != NULL;
+}
 
 static struct slice record_body(const uint8_t *record)
 {
@@ -199,6 +142,11 @@ static struct slice record_body(const uint8_t *record)
 	if (!(record_flags(record) & RECORD_BODY))
 		return (struct slice){NULL, 0};
 	return (struct slice){record + record_size(record) - size, size};
+}
+
+static rd_kafka_resp_err_t message_check(const struct way *way, const struct submit_record *record)
+{
+	return kafka_limits_check(way->limits, record->data, way->native, way->now_ms);
 }
 
 static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *batch, uint32_t number)
@@ -226,7 +174,8 @@ static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *bat
 	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
 					 .u.i64 = MAX(MIN(view.created_ms, way->now_ms), 1)};
 	if (message_has_headers(record->data, way->native)) {
-		rd_kafka_headers_t *headers = message_headers(&view, way->native, way->now_ms);
+		rd_kafka_headers_t *headers =
+			message_headers(&view, way->native, batch->accepted_ms);
 
 		if (!headers)
 			return RD_KAFKA_RESP_ERR__QUEUE_FULL;
@@ -241,6 +190,13 @@ static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *bat
 			rd_kafka_headers_destroy(parts[count - 1].u.headers);
 	}
 	return code;
+}
+
+rd_kafka_resp_err_t produce_one(const struct way *way, struct batch *batch, uint32_t number)
+{
+	rd_kafka_resp_err_t error = message_check(way, &batch->submit->records[number]);
+
+	return error ? error : message_send(way, batch, number);
 }
 
 // What may not be enqueued any more, so that nothing overtakes what was refused but may succeed
@@ -271,7 +227,8 @@ static bool is_bare(const struct way *way, const struct submit_record *record)
 	int64_t created_ms = (int64_t)le64_get(record->data + 24);
 
 	return way->native && !message_has_headers(record->data, true) &&
-	       created_ms > way->now_ms - BARE_AGE_MS && created_ms <= way->now_ms;
+	       created_ms > way->now_ms - BARE_AGE_MS && created_ms <= way->now_ms &&
+	       !message_check(way, record);
 }
 
 // Records from `at` on that are bare and for one partition, at most BARE_MAX.
@@ -307,29 +264,46 @@ static void bare_send(const struct way *way, struct batch *batch, uint32_t at, u
 		errors[i] = messages[i].err;
 }
 
+// Behind what is being divided of its partition, if anything is.
+static bool is_behind(const struct way *way, struct batch *batch, uint32_t at,
+		      rd_kafka_resp_err_t *ret_error)
+{
+	struct kafka_partition *partition =
+		kafka_partition_of(batch->submit->topic, batch->submit->records[at].partition);
+
+	if (!partition || !partition->split)
+		return false;
+	*ret_error = resend_queue(way->adapter, partition, &batch->numbers[at])
+			     ? RD_KAFKA_RESP_ERR_NO_ERROR
+			     : RD_KAFKA_RESP_ERR__QUEUE_FULL;
+	return true;
+}
+
 // Records from `at` on that are enqueued together; what became of each in `errors`.
 static uint32_t some_send(const struct way *way, struct batch *batch, uint32_t at,
 			  const struct stuck *stuck, rd_kafka_resp_err_t errors[BARE_MAX])
 {
 	uint32_t bare = 0;
 
+	if (is_behind(way, batch, at, &errors[0]))
+		return 1;
 	if (stuck->all || batch->submit->records[at].partition == stuck->partition)
 		errors[0] = stuck->error;
 	else if ((bare = bare_run(way, batch->submit, at)) > 0)
 		bare_send(way, batch, at, bare, errors);
 	else
-		errors[0] = message_send(way, batch, at);
+		errors[0] = produce_one(way, batch, at);
 	return MAX(bare, 1u);
 }
 
 // Enqueues what can be; returns how many were refused. The batch may be gone as soon as its last
-// message is enqueued or noted.
-static uint32_t batch_send(const struct way *way, struct batch *batch, struct stuck *stuck)
+// message is enqueued or noted, but where *ret_last is set: then it has ended.
+static uint32_t batch_send(const struct way *way, struct batch *batch, struct stuck *stuck,
+			   bool *ret_last)
 {
 	struct submit *submit = batch->submit;
 	rd_kafka_resp_err_t errors[BARE_MAX];
 	uint32_t refusals = 0, some;
-	bool last = false;
 
 	for (uint32_t at = 0, count = submit->count; at < count; at += some) {
 		some = some_send(way, batch, at, stuck, errors);
@@ -338,14 +312,12 @@ static uint32_t batch_send(const struct way *way, struct batch *batch, struct st
 
 			if (!errors[i])
 				continue;
-			run = refused(submit, at + i, errors[i]);
+			run = batch_refused(submit, at + i, errors[i]);
 			stuck_note(stuck, run.partition, errors[i]);
 			++refusals;
-			last = batch_note(batch, at + i, &run);
+			*ret_last = batch_note(batch, at + i, &run);
 		}
 	}
-	if (last)
-		batch_answer(batch);
 	return refusals;
 }
 
@@ -358,23 +330,46 @@ static void refusals_look(struct adapter *adapter, const struct stuck *stuck)
 		sender_check(adapter);
 }
 
-static void batch_send_now(struct adapter *adapter, struct batch *batch)
+static bool batch_send_now(struct adapter *adapter, struct batch *batch)
 {
 	struct adapter_topic *topic = batch->submit->topic;
 	struct stuck stuck = {.partition = UINT32_MAX};
-	struct way way = {.native = topic->model->native, .now_ms = clock_wall_ms()};
+	bool last = false;
+	struct way way;
 	uint32_t refusals;
 
-	way.handle = sender_enter(adapter);
-	way.topic = sender_topic(way.handle, topic);
-	if (!way.topic)
+	batch->handed = true;
+	__atomic_add_fetch(&topic->handed, 1, __ATOMIC_ACQ_REL);
+	if (!produce_way(topic, sender_enter_slot(adapter, topic->slot), &way))
 		stuck = (struct stuck){.all = true, .error = RD_KAFKA_RESP_ERR__QUEUE_FULL};
-	refusals = batch_send(&way, batch, &stuck);
+	refusals = batch_send(&way, batch, &stuck, &last);
 	sender_leave(adapter);
 	if (refusals) {
 		health_ended(adapter, refusals, false, 0);
 		refusals_look(adapter, &stuck);
 	}
+	return last;
+}
+
+static bool batch_refuse(struct adapter *adapter, struct batch *batch, rd_kafka_resp_err_t error)
+{
+	bool last = false;
+
+	health_ended(adapter, batch->submit->count, false, 0);
+	for (uint32_t i = 0; i < batch->submit->count; ++i) {
+		struct submit_run run = batch_refused(batch->submit, i, error);
+
+		last = batch_note(batch, i, &run);
+	}
+	return last;
+}
+
+bool produce_batch(struct adapter *adapter, struct batch *batch)
+{
+	if (!resend_holds(adapter, batch->submit->topic))
+		return batch_send_now(adapter, batch);
+	return !resend_hold(adapter, batch) &&
+	       batch_refuse(adapter, batch, RD_KAFKA_RESP_ERR__QUEUE_FULL);
 }
 
 static void refuse(struct submit *submit, enum code code, uint32_t retry_after_ms)
@@ -385,6 +380,7 @@ static void refuse(struct submit *submit, enum code code, uint32_t retry_after_m
 void kafka_submit(struct adapter *adapter, struct submit *submit)
 {
 	struct batch *batch;
+	bool ended;
 
 	if (__atomic_load_n(&submit->topic->gone, __ATOMIC_ACQUIRE)) {
 		refuse(submit, CODE_NOT_FOUND, 0);
@@ -401,5 +397,9 @@ void kafka_submit(struct adapter *adapter, struct submit *submit)
 		return;
 	}
 	buf_ref(submit->buf);
-	batch_send_now(adapter, batch);
+	resend_enter(adapter);
+	ended = produce_batch(adapter, batch);
+	resend_leave(adapter);
+	if (ended)
+		batch_answer(batch);
 }

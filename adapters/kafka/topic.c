@@ -66,6 +66,7 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 	topic->adapter = adapter;
 	topic->model = model_ref(model);
 	topic->refs = 1;
+	kafka_limits_init(&topic->limits);
 	// Ours are made as the cluster's class wants it; of others nothing is known yet.
 	topic->durability =
 		(uint8_t)(model->imported

@@ -5,28 +5,30 @@
 // however many topics there are, so a broker that does not answer delays news and nothing else.
 
 #include "adapters/kafka/call.h"
-#include "adapters/kafka/configs.h"
 #include "adapters/kafka/coordinator.h"
 #include "adapters/kafka/facts.h"
 #include "adapters/kafka/heard.h"
 #include "adapters/kafka/lives.h"
 #include "adapters/kafka/marks.h"
+#include "adapters/kafka/resend.h"
+#include "adapters/kafka/rules.h"
 #include "adapters/kafka/sender.h"
 #include "core/base/clock.h"
 
 #include <errno.h>
 #include <time.h>
 
-#define LOOK_MS        1000
-#define LOOK_SOON_MS   20 // after a poke: what is opened together is looked at together
-#define CALL_MS        2000
-#define FACTS_MS       60000 // between two looks at the cluster as a whole
-#define MARK_MS        5000
-#define MARK_KEEP_MS   (3600u * 1000) // as groups (known.c)
-#define UNANSWERED_MS  10000          // a topic whose bounds do not come is left alone for so long
-#define COPIES_MS      (5u * 60 * 1000)
-#define COPIES_AT_ONCE 100
-#define SINGLE_MS      500
+#define LOOK_MS       1000
+#define LOOK_SOON_MS  20 // after a poke: what is opened together is looked at together
+#define CALL_MS       2000
+#define FACTS_MS      60000 // between two looks at the cluster as a whole
+#define MARK_MS       5000
+#define MARK_KEEP_MS  (3600u * 1000) // as groups (known.c)
+#define UNANSWERED_MS 10000          // a topic whose bounds do not come is left alone for so long
+#define RULES_MS      5000u          // of native topics: others may change them
+#define RULES_OWN_MS  60000u
+#define RULES_AT_ONCE 100
+#define SINGLE_MS     500
 
 struct kafka_watcher {
 	struct adapter *adapter;
@@ -272,51 +274,63 @@ static void marks_look(struct kafka_watcher *watcher)
 	free(due);
 }
 
-// ---- copies
+// ---- settings
 
-struct copies {
-	struct adapter_topic *topics[COPIES_AT_ONCE];
-	const char *names[COPIES_AT_ONCE];
-	size_t count;
-};
-
-static void copies_note(void *ctx, const char *resource, const char *name, const char *value)
+static void rules_take(const struct rules *rules, struct adapter_topic **topics)
 {
-	const struct copies *copies = ctx;
+	for (size_t i = 0; i < rules->count; ++i) {
+		struct adapter_topic *topic = topics[i];
 
-	if (strcmp(name, "min.insync.replicas") != 0)
-		return;
-	for (size_t i = 0; i < copies->count; ++i) {
-		struct adapter_topic *topic = copies->topics[i];
-
-		if (strcmp(topic->model->physical, resource) == 0)
-			__atomic_store_n(
-				&topic->durability,
-				(uint8_t)kafka_durability(topic->replicas,
-							  (uint32_t)strtoul(value, NULL, 10)),
-				__ATOMIC_RELEASE);
+		if (!rules->min_insync[i])
+			continue; // what was known holds
+		__atomic_store_n(&topic->durability,
+				 (uint8_t)kafka_durability(topic->replicas, rules->min_insync[i]),
+				 __ATOMIC_RELEASE);
+		kafka_limits_store(&topic->limits, &rules->limits[i]);
 	}
 }
 
-// How many brokers must have a message before it is acknowledged, topic by topic.
-static void copies_look(struct kafka_watcher *watcher)
+static bool rules_are_due(struct adapter_topic *topic, uint64_t now_ns)
 {
-	uint64_t now_ns = clock_now_ns();
-	struct copies copies = {.count = 0};
+	if (topic->missing_ns || is_gone(topic) || !topic->replicas)
+		return false;
+	return __atomic_exchange_n(&topic->rules_due, false, __ATOMIC_ACQ_REL) ||
+	       now_ns >= topic->rules_due_ns;
+}
 
-	for (size_t i = 0; i < watcher->count && copies.count < COPIES_AT_ONCE; ++i) {
+// What each topic takes, and how many brokers must have a message before it is acknowledged. Those
+// of others may change at any time.
+static void rules_look(struct kafka_watcher *watcher)
+{
+	struct adapter_topic *topics[RULES_AT_ONCE];
+	struct rules *rules = calloc(1, sizeof *rules);
+	uint64_t now_ns = clock_now_ns();
+
+	for (size_t i = 0; rules && i < watcher->count && rules->count < RULES_AT_ONCE; ++i) {
 		struct adapter_topic *topic = watcher->topics[i];
 
-		if (topic->missing_ns || is_gone(topic) || !topic->replicas ||
-		    now_ns < topic->copies_due_ns)
+		if (!rules_are_due(topic, now_ns))
 			continue;
-		topic->copies_due_ns = now_ns + COPIES_MS * MS_NS;
-		copies.topics[copies.count] = topic;
-		copies.names[copies.count++] = topic->model->physical;
+		topic->rules_due_ns =
+			now_ns + (topic->model->native ? RULES_MS : RULES_OWN_MS) * MS_NS;
+		topics[rules->count] = topic;
+		rules->names[rules->count++] = topic->model->physical;
 	}
-	if (copies.count)
-		kafka_configs_ask(watcher->adapter, -1, RD_KAFKA_RESOURCE_TOPIC, copies.names,
-				  copies.count, copies_note, &copies);
+	if (rules && rules->count) {
+		rules_ask(watcher->adapter, rules);
+		rules_take(rules, topics);
+	}
+	free(rules);
+}
+
+// Each topic to the producers of its size class.
+static void classes_look(struct kafka_watcher *watcher)
+{
+	for (size_t i = 0; i < watcher->count; ++i) {
+		struct adapter_topic *topic = watcher->topics[i];
+
+		resend_move(topic, sender_slot_of(kafka_limits_batch_bytes(&topic->limits)));
+	}
 }
 
 // ---- bounds
@@ -378,8 +392,9 @@ static void look(struct kafka_watcher *watcher)
 	if (metadata_look(watcher)) {
 		marks_look(watcher); // loads wait for it
 		bounds_look(watcher);
-		copies_look(watcher);
+		rules_look(watcher);
 	}
+	classes_look(watcher);
 	topics_return(watcher);
 }
 

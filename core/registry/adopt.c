@@ -3,9 +3,11 @@
 //
 // The backend's answer about what exists is compared with what is wanted, in one transaction with
 // the rows that are made: all of it or nothing. A physical name belongs to one resource of one
-// tenant. Nothing is changed on the backend, now or later: the rows are marked as imported.
+// tenant. Nothing is changed on the backend, now or later: the rows are marked as imported, and
+// follow.c keeps what they say of a topic's settings true.
 
 #include "core/model/name.h"
+#include "core/registry/follow.h"
 #include "core/registry/store.h"
 
 #include <errno.h>
@@ -132,17 +134,19 @@ static int take_topic(struct adoption *adoption, const json_t *wanted)
 {
 	const char *physical = text_of(wanted, "physical"), *name = text_of(wanted, "name");
 	const json_t *found = find_named(json_object_get(adoption->existing, "topics"), physical);
+	struct follow_settings settings = follow_read(json_object_get(found, "settings"));
 	json_t *body;
 
 	if (!found)
 		return work_refuse(adoption->work, CODE_NOT_FOUND,
 				   "cluster \"%s\" has no topic \"%s\"", adoption->cluster,
 				   physical);
-	// How long messages stay is the cluster's affair.
-	body = json_pack("{s:s, s:s, s:O, s:b, s:i, s:i}", "name", name ? name : physical,
+	body = json_pack("{s:s, s:s, s:O, s:b, s:I, s:I, s:I}", "name", name ? name : physical,
 			 "cluster", adoption->cluster, "partitions",
-			 json_object_get(found, "partitions"), "native", 1, "retention_ms", 0,
-			 "retention_bytes", 0);
+			 json_object_get(found, "partitions"), "native", 1, "message_bytes",
+			 (json_int_t)settings.message_bytes, "retention_ms",
+			 (json_int_t)settings.retention_ms, "retention_bytes",
+			 (json_int_t)settings.retention_bytes);
 	if (body && !is_replicated(found))
 		json_object_set_new(body, "durability", json_string("D1"));
 	return take(adoption, REGISTRY_TOPIC, physical, body, adoption->topics);

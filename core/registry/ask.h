@@ -33,9 +33,10 @@
 	    "error}: as its adapter sees it now")                                                  \
 	ROW(CLUSTER_STATES, "", "{clusters:[{id, state, circuit, latency_us, error}]}")            \
 	ROW(CLUSTER_EXISTING, "{cluster}",                                                         \
-	    "{topics:[{name, partitions, replication}], groups:[{name, state, members, "           \
-	    "topics:[…]}]}: without the backend's internal ones; topics of a group: those with "   \
-	    "a committed offset")                                                                  \
+	    "{topics:[{name, partitions, replication, min_insync?, settings?}], groups:[{name, "   \
+	    "state, members, "                                                                     \
+	    "topics:[…]}]}: without the backend's internal ones; settings as TOPIC_SETTINGS; "     \
+	    "topics of a group: those with a committed offset")                                    \
 	ROW(TOPIC_CREATE, "{topic}", "{}")                                                         \
 	ROW(TOPIC_CHANGE,                                                                          \
 	    "{topic, partitions?, revision?}: so many, if it has fewer, and retention and "        \
@@ -43,6 +44,9 @@
 	    "{}")                                                                                  \
 	ROW(TOPIC_DELETE, "{topic}", "{}")                                                         \
 	ROW(TOPIC_DESCRIBE, "{topic}", "{partitions:[{partition, first, end, bytes, oldest_ms}]}") \
+	ROW(TOPIC_SETTINGS, "{topic}",                                                             \
+	    "{message_bytes, retention_ms, retention_bytes, compacted, oldest_ms, min_insync} of " \
+	    "an imported topic, as its cluster has them; null: no limit")                          \
 	ROW(GROUP_CREATE, "{group}", "{}")                                                         \
 	ROW(GROUP_DELETE, "{group}", "{}")                                                         \
 	ROW(GROUP_RESET,                                                                           \

@@ -24,6 +24,7 @@
 #define WAIT_MIN_NS (50 * MS_NS)
 #define WAIT_MAX_NS (30 * S_NS)
 #define LOOK_NS     (1 * S_NS) // how often the registry is looked at unasked
+#define FOLLOW_NS   (5 * S_NS) // between two rounds through the imported topics
 
 // What is known of one object that has been asked about; forgotten when it is settled.
 struct attempt {
@@ -36,6 +37,9 @@ struct attempt {
 struct mail {
 	struct mail *next;
 	struct registry_pending pending;
+	uint64_t followed; // an imported topic that was asked for its settings, in place of
+			   // `pending`
+	json_t *settings;
 	enum code code;
 	char *text;
 };
@@ -60,12 +64,16 @@ struct reconcile {
 	struct index attempts;
 	unsigned asked;
 	struct registry_pending seen[SEEN_MAX];
+	// Imported topics are asked for their settings one after the other.
+	bool following; // one is
+	uint64_t follow_after, follow_due_ns;
 };
 
 // ---- the queue
 
 static void mail_free(struct mail *mail)
 {
+	json_decref(mail->settings);
 	free(mail->text);
 	free(mail);
 }
@@ -94,7 +102,7 @@ static void answered(void *ctx, enum code code, json_t *answer, const char *text
 	struct mail *mail = question->mail;
 
 	mail->pending.found = (uint32_t)json_array_size(json_object_get(answer, "partitions"));
-	json_decref(answer);
+	mail->settings = answer;
 	mail->code = code;
 	mail->text = strdup(text ? text : code_sentence(code));
 	pthread_mutex_lock(&queue->lock);
@@ -216,12 +224,35 @@ static enum ask_kind ask_for(const struct registry_pending *pending)
 	return pending->deleting ? ASK_GROUP_DELETE : ASK_GROUP_CREATE;
 }
 
+static struct question *question_new(struct reconcile *reconcile)
+{
+	struct question *question = calloc(1, sizeof *question);
+
+	if (question)
+		question->mail = calloc(1, sizeof *question->mail);
+	if (!question || !question->mail) {
+		free(question);
+		return NULL;
+	}
+	question->queue = reconcile->queue;
+	return question;
+}
+
+static void question_put(struct reconcile *reconcile, struct question *question, enum ask_kind kind,
+			 json_t *parameters, uint64_t now_ns)
+{
+	struct ask_door *door = reconcile->config.door;
+
+	pthread_mutex_lock(&reconcile->queue->lock);
+	++reconcile->queue->refs;
+	pthread_mutex_unlock(&reconcile->queue->lock);
+	door->ask(door, kind, parameters, now_ns + DEADLINE_NS, answered, question);
+}
+
 static void ask(struct reconcile *reconcile, struct attempt *attempt, uint64_t now_ns)
 {
 	const struct registry_pending *pending = &attempt->pending;
-	struct ask_door *door = reconcile->config.door;
-	struct question *question = calloc(1, sizeof *question);
-	struct mail *mail = calloc(1, sizeof *mail);
+	struct question *question = question_new(reconcile);
 	json_t *parameters = json_pack("{s:I}", pending->kind == REGISTRY_TOPIC ? "topic" : "group",
 				       (json_int_t)pending->id);
 
@@ -230,22 +261,55 @@ static void ask(struct reconcile *reconcile, struct attempt *attempt, uint64_t n
 	if (pending->revision)
 		json_object_set_new(parameters, "revision",
 				    json_integer((json_int_t)pending->revision));
-	if (!question || !mail || !parameters) {
+	if (!question || !parameters) {
+		if (question)
+			mail_free(question->mail);
 		free(question);
-		free(mail);
 		json_decref(parameters);
 		attempt->due_ns = now_ns + attempt->wait_ns;
 		return;
 	}
-	mail->pending = *pending;
-	question->mail = mail;
-	question->queue = reconcile->queue;
-	pthread_mutex_lock(&reconcile->queue->lock);
-	++reconcile->queue->refs;
-	pthread_mutex_unlock(&reconcile->queue->lock);
+	question->mail->pending = *pending;
 	attempt->asked = true;
 	++reconcile->asked;
-	door->ask(door, ask_for(pending), parameters, now_ns + DEADLINE_NS, answered, question);
+	question_put(reconcile, question, ask_for(pending), parameters, now_ns);
+}
+
+// ---- settings of imported topics
+
+static void follow_answer(struct reconcile *reconcile, const struct mail *mail)
+{
+	int r = mail->code == CODE_OK ? registry_follow(reconcile->config.registry, mail->followed,
+							mail->settings)
+				      : 0;
+
+	if (r < 0)
+		log_error(NULL, "RECONCILE-FOLLOW",
+			  "an imported topic's settings cannot be stored: %s", strerror(-r));
+	reconcile->following = false;
+}
+
+// The next topic; behind the last one, a pause.
+static void follow_ask(struct reconcile *reconcile, uint64_t now_ns)
+{
+	struct question *question;
+	uint64_t topic;
+
+	if (reconcile->following || now_ns < reconcile->follow_due_ns)
+		return;
+	if (registry_followed(reconcile->config.registry, reconcile->follow_after, &topic) != 1) {
+		reconcile->follow_after = 0;
+		reconcile->follow_due_ns = now_ns + FOLLOW_NS;
+		return;
+	}
+	reconcile->follow_after = topic;
+	question = question_new(reconcile);
+	if (!question)
+		return;
+	question->mail->followed = topic;
+	reconcile->following = true;
+	question_put(reconcile, question, ASK_TOPIC_SETTINGS,
+		     json_pack("{s:I}", "topic", (json_int_t)topic), now_ns);
 }
 
 // ---- a round
@@ -254,7 +318,10 @@ static void take_answers(struct reconcile *reconcile, uint64_t now_ns)
 {
 	for (struct mail *mail = queue_take(reconcile->queue), *next; mail; mail = next) {
 		next = mail->next;
-		take_answer(reconcile, mail, now_ns);
+		if (mail->followed)
+			follow_answer(reconcile, mail);
+		else
+			take_answer(reconcile, mail, now_ns);
 		mail_free(mail);
 	}
 }
@@ -335,6 +402,7 @@ void reconcile_free(struct reconcile *reconcile)
 uint64_t reconcile_run(struct reconcile *reconcile, uint64_t now_ns)
 {
 	take_answers(reconcile, now_ns);
+	follow_ask(reconcile, now_ns);
 	registry_publish(reconcile->config.registry);
 	return ask_due(reconcile, now_ns);
 }

@@ -308,6 +308,13 @@ int registry_restore(struct registry *registry, const struct registry_actor *act
 		     const struct registry_restore_how *how, struct registry_result *ret);
 void registry_restore_abandon(const struct registry *registry); // instead of the second step
 
+// ---- settings of imported topics, for reconcile.c
+
+// The next one after that id: 1, or 0 when there is none.
+int registry_followed(struct registry *registry, uint64_t after, uint64_t *ret);
+// Its row takes what its cluster says (an answer of ASK_TOPIC_SETTINGS).
+int registry_follow(struct registry *registry, uint64_t topic, const json_t *settings);
+
 // ---- life of topics and groups, for reconcile.c
 
 struct registry_pending {

@@ -221,15 +221,19 @@ static void topic_change(struct work *work, struct row *row, const struct row *o
 {
 	const struct topic *now = &row->model.topic, *before = &old->model.topic;
 	bool ms = now->retention_ms != before->retention_ms,
-	     bytes = now->retention_bytes != before->retention_bytes;
+	     bytes = now->retention_bytes != before->retention_bytes,
+	     size = now->message_bytes != before->message_bytes;
 
-	if (now->imported && (ms || bytes)) {
+	if (now->imported && (ms || bytes || size)) {
 		reader->conflict = true;
-		json_problem(reader, ms ? "/retention_ms" : "/retention_bytes",
+		json_problem(reader,
+			     size ? "/message_bytes"
+			     : ms ? "/retention_ms"
+				  : "/retention_bytes",
 			     "cannot be changed: the topic was imported, so its cluster says how "
-			     "long it keeps messages");
+			     "long it keeps messages and how large they may be");
 	}
-	if (now->imported || (!ms && !bytes && now->message_bytes == before->message_bytes))
+	if (now->imported || (!ms && !bytes && !size))
 		return;
 	row->unsettled = work->revision;
 	row->state_reason = NULL;

@@ -281,9 +281,9 @@ def test_settings_of_imported_topics_are_their_owners(registered, kafka):
     assert daemon.admin.post("/api/v1/clusters/kafka/import", chosen).status == 200
     wait_for(lambda: daemon.admin.get(f"{ACME}/topics/kept").json["state"] == "ready", what="it is not ready")
     before = kafka.config("e2e.kept")
-    answer = daemon.admin.put(f"{ACME}/topics/kept", {"retention_ms": 1000})
-    assert answer.status == 409 and "imported" in answer.body.decode()
-    assert daemon.admin.put(f"{ACME}/topics/kept", {"message_bytes": 4096}).status == 200  # what the proxy takes
+    for change in ({"retention_ms": 1000}, {"message_bytes": 4096}):
+        answer = daemon.admin.put(f"{ACME}/topics/kept", change)
+        assert answer.status == 409 and "imported" in answer.body.decode()
     time.sleep(1.5)
     assert kafka.config("e2e.kept") == before == {"retention.ms": "12345678"}
 

@@ -289,6 +289,196 @@ static void errors_of_the_broker_are_told_apart(void)
 	lab_close(&lab);
 }
 
+// ---- batches that are refused for one record
+
+// What happened to record `at` of an answered batch.
+static struct submit_run run_of(const struct batch_sent *batch, uint32_t at)
+{
+	uint32_t i = 0;
+
+	while (at >= batch->runs[i].count)
+		at -= batch->runs[i++].count;
+	return batch->runs[i];
+}
+
+static uint64_t offset_of(const struct batch_sent *batch, uint32_t at)
+{
+	uint32_t i = 0;
+
+	while (at >= batch->runs[i].count)
+		at -= batch->runs[i++].count;
+	return batch->runs[i].offset + at;
+}
+
+// The broker refuses eight records, a half of the latter four, and one of that. Meanwhile later
+// ones are queued.
+static void only_the_guilty_record_is_refused(void)
+{
+	struct lab lab;
+	struct batch_sent *first, *suspects, *later;
+
+	lab_open(&lab, false, "");
+	expect_ok(&lab);
+	rd_kafka_mock_push_request_errors(
+		lab.mock, 0, 5, RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_INVALID_RECORD,
+		RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_INVALID_RECORD,
+		RD_KAFKA_RESP_ERR_INVALID_RECORD);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 600);
+	first = send_some(&lab, 1, 100, "0");
+	usleep(200000); // it is under way: what follows shares a request
+	suspects = send_some(&lab, 8, 100, "0");
+	expect_all(first, OUTCOME_OK, CODE_OK);
+	usleep(200000); // now they are
+	later = send_some(&lab, 50, 100, "0");
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 20);
+	answered(suspects, WAIT_MS);
+	answered(later, WAIT_MS);
+	for (uint32_t i = 0, good = 0; i < 8; ++i) {
+		struct submit_run run = run_of(suspects, i);
+
+		CHECK_EQ(run.code, i == 4 ? CODE_BAD_REQUEST : CODE_OK);
+		if (i != 4)
+			CHECK_EQ(offset_of(suspects, i), 5 + good++);
+	}
+	CHECK_EQ(later->runs[0].offset, 12); // 4 + 1 + 7
+	free(suspects);
+	expect_all(later, OUTCOME_OK, CODE_OK);
+	expect_ok(&lab);
+	CHECK_EQ(health_under_way(lab.adapter), 0);
+	lab_close(&lab);
+}
+
+// Refusals at any time, of batches of any size: each record ends once, and those that are stored
+// lie in the order in which they were sent.
+static void refusals_keep_the_order(void)
+{
+	enum { BATCHES = 300, EACH = 20 };
+	static struct batch_sent *batches[BATCHES];
+	uint64_t next[PARTITIONS] = {0};
+	uint32_t refused = 0;
+	struct lab lab;
+
+	lab_open(&lab, false, "");
+	expect_ok(&lab);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 3);
+	for (unsigned i = 0; i < BATCHES; ++i) {
+		if (i % 10 == 0)
+			rd_kafka_mock_push_request_errors(
+				lab.mock, 0, 4, RD_KAFKA_RESP_ERR_NO_ERROR,
+				i % 20 ? RD_KAFKA_RESP_ERR_INVALID_RECORD
+				       : RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
+				RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_INVALID_RECORD);
+		batches[i] = send_some(&lab, EACH, 10 + i, "0120011");
+		if (i % 3 == 0)
+			usleep(1000);
+	}
+	for (unsigned i = 0; i < BATCHES; ++i) {
+		answered(batches[i], 3 * WAIT_MS);
+		for (uint32_t at = 0; at < EACH; ++at) {
+			struct submit_run run = run_of(batches[i], at);
+
+			if (run.outcome != OUTCOME_OK) {
+				CHECK_EQ(run.code, CODE_BAD_REQUEST);
+				++refused;
+				continue;
+			}
+			CHECK(offset_of(batches[i], at) >= next[run.partition]);
+			next[run.partition] = offset_of(batches[i], at) + 1;
+		}
+		free(batches[i]);
+	}
+	CHECK(refused <= 60); // as many as there were refusals
+	CHECK_EQ(health_under_way(lab.adapter), 0);
+	lab_close(&lab);
+}
+
+// A broker that refuses everything costs a bounded number of tries, and closing waits for none.
+static void a_broker_that_refuses_everything_is_believed(void)
+{
+	rd_kafka_resp_err_t errors[200];
+	struct batch_sent *batch;
+	struct lab lab;
+	uint64_t since_ns;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(errors); ++i)
+		errors[i] = RD_KAFKA_RESP_ERR_INVALID_RECORD;
+	lab_open(&lab, false, "");
+	expect_ok(&lab);
+	rd_kafka_mock_push_request_errors_array(lab.mock, 0, ARRAY_SIZE(errors), errors);
+	since_ns = clock_now_ns();
+	expect_all(send_some(&lab, 1000, 100, "0"), OUTCOME_REJECTED, CODE_BAD_REQUEST);
+	CHECK(clock_now_ns() - since_ns < 5 * S_NS);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 200);
+	batch = send_some(&lab, 1000, 100, "0");
+	usleep(300000);
+	batch->closes = true;
+	lab.topic = NULL;
+	lab_close(&lab);
+	answered(batch, 2 * WAIT_MS);
+	free(batch);
+}
+
+// What is known of the topic is not sent at all.
+static void known_rules_are_checked_beforehand(void)
+{
+	struct kafka_limits rules;
+	struct batch_sent *batch;
+	struct lab lab;
+
+	lab_open(&lab, false, "");
+	expect_ok(&lab);
+	kafka_limits_init(&rules);
+	kafka_limits_note(&rules, "cleanup.policy", "compact");
+	kafka_limits_store(&lab.topic->limits, &rules);
+	batch = send_some(&lab, 8, 100, "0");
+	expect_all(batch, OUTCOME_REJECTED, CODE_BAD_REQUEST); // none has a key
+	kafka_limits_init(&rules);
+	kafka_limits_note(&rules, "max.message.bytes", "300");
+	kafka_limits_store(&lab.topic->limits, &rules);
+	expect_all(send_some(&lab, 8, 300, "0"), OUTCOME_REJECTED, CODE_TOO_LARGE);
+	expect_ok(&lab);
+	lab_close(&lab);
+}
+
+// A topic that takes small batches is served by another producer, in order.
+static void a_topic_moves_to_its_size_class(void)
+{
+	enum { BATCHES = 60 };
+	static struct batch_sent *batches[BATCHES];
+	static const char *const sizes[] = {"1048588", "20000", "2000", "100000"};
+	struct kafka_limits rules;
+	uint64_t next = 0;
+	struct lab lab;
+
+	lab_open(&lab, false, "");
+	expect_ok(&lab);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 20);
+	for (unsigned i = 0; i < BATCHES; ++i) {
+		if (i % 15 == 0) {
+			kafka_limits_init(&rules);
+			kafka_limits_note(&rules, "max.message.bytes", sizes[i / 15]);
+			kafka_limits_store(&lab.topic->limits, &rules);
+			kafka_watcher_poke(lab.adapter);
+		}
+		batches[i] = send_some(&lab, 20, 50, "0");
+		usleep(20000);
+	}
+	for (unsigned i = 0; i < BATCHES; ++i) {
+		answered(batches[i], WAIT_MS);
+		CHECK_EQ(batches[i]->submit.run_count, 1);
+		CHECK_EQ(batches[i]->runs[0].outcome, OUTCOME_OK);
+		CHECK(batches[i]->runs[0].offset >= next);
+		next = batches[i]->runs[0].offset + 20;
+		free(batches[i]);
+	}
+	for (unsigned i = 0;
+	     __atomic_load_n(&lab.topic->slot, __ATOMIC_RELAXED) != sender_slot_of(100000); ++i) {
+		CHECK(i < 1000);
+		usleep(10000);
+	}
+	lab_close(&lab);
+}
+
 // One partition that is not there holds up nothing but itself.
 static void an_unknown_partition_is_not_ready(bool native)
 {
@@ -608,6 +798,9 @@ static void native_and_bare(void)
 
 UNIT_MAIN(UNIT_CASE(with_headers), UNIT_CASE(native_and_bare),
 	  UNIT_CASE(errors_of_the_broker_are_told_apart),
+	  UNIT_CASE(only_the_guilty_record_is_refused), UNIT_CASE(refusals_keep_the_order),
+	  UNIT_CASE(a_broker_that_refuses_everything_is_believed),
+	  UNIT_CASE(known_rules_are_checked_beforehand), UNIT_CASE(a_topic_moves_to_its_size_class),
 	  UNIT_CASE(a_silent_cluster_is_left_alone_until_it_answers),
 	  UNIT_CASE(closing_answers_everything), UNIT_CASE(a_fatal_error_needs_no_restart),
 	  UNIT_CASE(rows_are_messages_under_way), UNIT_CASE(rows_are_given_up_in_time),

@@ -1,0 +1,29 @@
+// A batch on its way to the cluster: from a message's opaque back to its place in the batch, and
+// from the ends of all its records to its answer.
+#pragma once
+
+#include "adapters/kafka/kafka.h"
+
+// Suggestions to who was refused: for want of room, because the cluster does not answer.
+#define FULL_RETRY_MS 100u
+#define DOWN_RETRY_MS 250u
+
+struct batch {
+	struct submit *submit;
+	struct batch *next;  // in a list of those that wait, or have ended
+	uint64_t sequence;   // rises with every batch of the adapter
+	int64_t accepted_ms; // wall clock, kept when it is sent again
+	uint32_t left;       // atomic: whose end is not known yet
+	bool handed;         // it counts in its topic's `handed`
+	uint16_t numbers[];  // numbers[i] is i: what the opaque of message i points to, its place
+};
+
+struct batch *batch_new(struct submit *submit); // NULL: no memory
+struct batch *batch_of(const uint16_t *place);
+// In the order of sending, for qsort().
+int batch_compare_places(const uint16_t *left, const uint16_t *right);
+// Notes how record `number` ended. true: it was the last one, and the caller answers the batch.
+bool batch_note(struct batch *batch, uint32_t number, const struct submit_run *run);
+void batch_answer(struct batch *batch); // and frees it
+struct submit_run batch_refused(const struct submit *submit, uint32_t number,
+				rd_kafka_resp_err_t error);

@@ -1,0 +1,24 @@
+// What a topic that is not ours is set to, as the registry shows it.
+#pragma once
+
+#include "adapters/kafka/kafka.h"
+
+#define RULES_AT_ONCE 100
+
+// Some topics by their names on the cluster, and what they are set to.
+struct rules {
+	const char *names[RULES_AT_ONCE];
+	struct kafka_limits limits[RULES_AT_ONCE];
+	uint32_t min_insync[RULES_AT_ONCE]; // 0: nothing was told of it
+	size_t count;
+};
+
+// Names and count are given. Blocks.
+rd_kafka_resp_err_t rules_ask(struct adapter *adapter, struct rules *rules);
+// {message_bytes, retention_ms, retention_bytes, compacted, oldest_ms, min_insync}: of the whole
+// topic; null: no limit. NULL: no memory.
+json_t *rules_json(const struct kafka_limits *limits, uint32_t partitions, uint32_t min_insync);
+// Adds `settings` to rows of {name, partitions}, as far as the cluster tells them in time. Blocks.
+void rules_add(struct adapter *adapter, json_t *topics, uint64_t deadline_ns);
+void kafka_topic_settings(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+			  void *ctx);
