@@ -9,6 +9,7 @@
 #include "adapters/kafka/heard.h"
 #include "adapters/kafka/lives.h"
 #include "adapters/kafka/marks.h"
+#include "adapters/kafka/rules.h"
 #include "adapters/kafka/sender.h"
 #include "adapters/kafka/settings.h"
 #include "core/base/clock.h"
@@ -211,7 +212,7 @@ static void topic_mark(struct adapter *adapter, struct errand *errand, bool chan
 			      "group " MARKS_GROUP);
 }
 
-// Who has it open goes on with all its partitions.
+// Who has it open goes on with all its partitions, and what it takes now.
 static void open_grow(struct adapter *adapter, const struct topic *topic)
 {
 	struct adapter_topic *open = kafka_topic_find(adapter, topic->object.id);
@@ -222,6 +223,7 @@ static void open_grow(struct adapter *adapter, const struct topic *topic)
 	kafka_topic_grow(open, topic->partitions);
 	while (!sender_topic_grown(open, topic->partitions) && clock_now_ns() < until_ns)
 		usleep(5000);
+	rules_refresh(open);
 	kafka_topic_close(open);
 }
 

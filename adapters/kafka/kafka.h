@@ -73,7 +73,7 @@ struct adapter_topic {
 	struct kafka_limits limits;  // as last told
 	unsigned slot, slot_next;   // whose producer takes it, and soon will; under resend.c's gate
 	bool moving;                // under that gate: it waits until nothing is under way
-	bool rules_due;             // atomic: its settings are to be asked for soon
+	bool rules_soon;            // atomic: its settings are to be asked for soon
 	uint32_t handed;            // atomic: batches handed to a producer and not answered
 	rd_kafka_topic_t *watching; // of the handle for questions: it keeps the metadata
 	struct coordinator *watched_on;      // that handle, entered; both under topics_lock
@@ -88,7 +88,7 @@ struct adapter_topic {
 	uint8_t durability; // atomic, enum durability: what its copies are good for, as far as
 			    // known
 	// The watcher's.
-	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, rules_due_ns;
+	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, rules_due_ns, rules_asked_ns;
 	uint32_t replicas;    // of the partition that has the fewest
 	bool marked, foreign; // it had our mark; it has another's
 	uint64_t life_least;  // lives before are over
@@ -127,6 +127,8 @@ rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter
 int kafka_watcher_start(struct adapter *adapter);
 void kafka_watcher_stop(struct kafka_watcher *watcher); // accepts NULL
 void kafka_watcher_poke(struct adapter *adapter);       // look now. @thread any
+// A record was refused by the topic's settings as they are known, or in spite of them. @thread any
+void kafka_topic_rules_doubt(struct adapter_topic *topic);
 
 // check.c
 int kafka_check(const struct cluster *cluster, char **ret_error);

@@ -312,6 +312,8 @@ static uint32_t batch_send(const struct way *way, struct batch *batch, struct st
 
 			if (!errors[i])
 				continue;
+			if (kafka_is_for_a_record(errors[i]))
+				kafka_topic_rules_doubt(submit->topic);
 			run = batch_refused(submit, at + i, errors[i]);
 			stuck_note(stuck, run.partition, errors[i]);
 			++refusals;

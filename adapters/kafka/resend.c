@@ -591,13 +591,11 @@ static void taken_end(struct slot *slot, struct endings *endings)
 	}
 }
 
-static void rules_ask(struct adapter *adapter, const struct slot *slot)
+static void rules_doubt(const struct slot *slot)
 {
 	for (size_t i = 0; i < slot->count; ++i)
 		if (kafka_is_for_a_record(slot->taken[i].error))
-			__atomic_store_n(&batch_of(slot->taken[i].place)->submit->topic->rules_due,
-					 true, __ATOMIC_RELEASE);
-	kafka_watcher_poke(adapter);
+			kafka_topic_rules_doubt(batch_of(slot->taken[i].place)->submit->topic);
 }
 
 static void take_back(struct adapter *adapter, struct slot *slot, unsigned number)
@@ -615,7 +613,7 @@ static void take_back(struct adapter *adapter, struct slot *slot, unsigned numbe
 		if (wanted == slot->wanted)
 			break;
 	}
-	rules_ask(adapter, slot);
+	rules_doubt(slot);
 	handle = sender_enter_slot(adapter, number);
 	if (handle == slot->handle && !adapter->resend->leaving)
 		taken_go(adapter, slot, handle, &endings);

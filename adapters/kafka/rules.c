@@ -86,7 +86,21 @@ void rules_add(struct adapter *adapter, json_t *topics, uint64_t deadline_ns)
 	free(rules);
 }
 
-// ---- one topic, for who follows it
+// ---- one topic
+
+void rules_refresh(struct adapter_topic *topic)
+{
+	struct rules *rules = calloc(1, sizeof *rules);
+
+	if (!rules)
+		return;
+	rules->names[0] = topic->model->physical;
+	rules->count = 1;
+	rules_ask(topic->adapter, rules);
+	if (rules->min_insync[0])
+		kafka_limits_store(&topic->limits, &rules->limits[0]);
+	free(rules);
+}
 
 static void settings_run(struct adapter *adapter, struct errand *errand)
 {

@@ -27,6 +27,7 @@
 #define UNANSWERED_MS 10000          // a topic whose bounds do not come is left alone for so long
 #define RULES_MS      5000u          // of native topics: others may change them
 #define RULES_OWN_MS  60000u
+#define RULES_SOON_MS 500u // between two looks at one topic
 #define RULES_AT_ONCE 100
 #define SINGLE_MS     500
 
@@ -294,8 +295,10 @@ static bool rules_are_due(struct adapter_topic *topic, uint64_t now_ns)
 {
 	if (topic->missing_ns || is_gone(topic) || !topic->replicas)
 		return false;
-	return __atomic_exchange_n(&topic->rules_due, false, __ATOMIC_ACQ_REL) ||
-	       now_ns >= topic->rules_due_ns;
+	if (now_ns < topic->rules_asked_ns + RULES_SOON_MS * MS_NS)
+		return false;
+	return now_ns >= topic->rules_due_ns ||
+	       __atomic_load_n(&topic->rules_soon, __ATOMIC_ACQUIRE);
 }
 
 // What each topic takes, and how many brokers must have a message before it is acknowledged. Those
@@ -313,6 +316,8 @@ static void rules_look(struct kafka_watcher *watcher)
 			continue;
 		topic->rules_due_ns =
 			now_ns + (topic->model->native ? RULES_MS : RULES_OWN_MS) * MS_NS;
+		topic->rules_asked_ns = now_ns;
+		__atomic_store_n(&topic->rules_soon, false, __ATOMIC_RELEASE);
 		topics[rules->count] = topic;
 		rules->names[rules->count++] = topic->model->physical;
 	}
@@ -468,6 +473,12 @@ void kafka_watcher_stop(struct kafka_watcher *watcher)
 	pthread_mutex_destroy(&watcher->lock);
 	free(watcher->topics);
 	free(watcher);
+}
+
+void kafka_topic_rules_doubt(struct adapter_topic *topic)
+{
+	if (!__atomic_exchange_n(&topic->rules_soon, true, __ATOMIC_ACQ_REL))
+		kafka_watcher_poke(topic->adapter);
 }
 
 void kafka_watcher_poke(struct adapter *adapter)
