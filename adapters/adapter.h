@@ -75,6 +75,7 @@ struct adapter_state {
 	char error[256];     // in words, "" when there is none
 	// Of a store of our own; has_store: there is one.
 	bool has_store;
+	uint64_t used_bytes, left_bytes;      // by its files; to them, in map and on disk
 	uint64_t damaged_total, damaged_open; // found since the start; waiting for an operator
 	uint64_t scrub_passes, scrub_bytes;   // since the start
 	double scrub_progress;                // of the pass under way, 0 to 1

@@ -8,6 +8,7 @@
 #include "ctl/output.h"
 #include "ctl/perf.h"
 #include "ctl/stream.h"
+#include "ctl/top.h"
 
 const struct option global_options[] = {
 	{"context", "context", VALUE_TEXT, "named context to use instead of the current one"},
@@ -85,6 +86,13 @@ static int run_perf(const struct ctl *ctl, const char **arguments, size_t count,
 	return usage_fail("perf");
 }
 
+static int run_top(const struct ctl *ctl, const char **arguments, size_t count,
+		   const json_t *values)
+{
+	(void)arguments;
+	return count == 0 ? top_run(ctl, values) : usage_fail("top");
+}
+
 static int run_completion(const struct ctl *ctl, const char **arguments, size_t count,
 			  const json_t *values)
 {
@@ -104,6 +112,8 @@ const struct local local_commands[] = {
 	{"perf", "produce\nconsume\ne2e",
 	 "perf produce <topic> | consume <group> | e2e <topic> <group>", perf_options, run_perf,
 	 "load test with rates and percentiles"},
+	{"top", NULL, "top [--interval 2s] [--rounds N]", top_options, run_top,
+	 "clusters and backlogs, the oldest first, again and again"},
 	{"completion", "bash\nzsh", "completion bash | zsh", NULL, run_completion,
 	 "print a script for the shell"},
 	{NULL, NULL, NULL, NULL, NULL, NULL},

@@ -4,6 +4,7 @@
 #include "portal-api/handlers.h"
 
 #include "core/base/util.h"
+#include "portal-api/backlogs.h"
 #include "portal-api/state.h"
 #include "portal-api/stats.h"
 
@@ -90,6 +91,69 @@ void groups_backlog(struct call *call)
 	if (id)
 		call_ask(call, ASK_BACKLOG, json_pack("{s:I}", "group", (json_int_t)id),
 			 answer_backlog);
+}
+
+// ---- all at once, as last looked at
+
+struct listing {
+	struct call *call;
+	uint64_t tenant; // 0: of all
+	json_t *rows;
+};
+
+static json_t *count_or_null(const struct backlog_row *row, uint64_t count)
+{
+	return row->at_ms ? json_integer((json_int_t)count) : json_null();
+}
+
+static json_t *row_json(const struct backlog_row *row)
+{
+	uint64_t all = row->ready + row->in_flight + row->retrying + row->delayed;
+
+	return json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "ready", count_or_null(row, row->ready),
+		"in_flight", count_or_null(row, row->in_flight), "retrying",
+		count_or_null(row, row->retrying), "delayed", count_or_null(row, row->delayed),
+		"backlog", count_or_null(row, all), "oldest_ms",
+		row->oldest_ms > 0 ? json_integer(row->oldest_ms) : json_null(), "at_ms",
+		row->at_ms ? json_integer(row->at_ms) : json_null());
+}
+
+static void listing_add(void *ctx, const struct backlog_row *row)
+{
+	struct listing *listing = ctx;
+	struct registry *registry = listing->call->portal->registry;
+	const char *name;
+	json_t *json;
+
+	if (listing->tenant && listing->tenant != row->tenant)
+		return;
+	name = registry_name(registry, REGISTRY_GROUP, row->group);
+	json = name ? row_json(row) : NULL; // deleted since
+	if (!json)
+		return;
+	json_object_set_new(json, "group", json_string(name));
+	name = registry_name(registry, REGISTRY_TENANT, row->tenant);
+	json_object_set_new(json, "tenant", name ? json_string(name) : json_null());
+	json_array_append_new(listing->rows, json);
+}
+
+static void listing_answer(struct call *call, uint64_t tenant)
+{
+	struct listing listing = {.call = call, .tenant = tenant, .rows = json_array()};
+
+	backlogs_each(call->portal->backlogs, listing_add, &listing);
+	call_json(call, 200, json_pack("{s:o}", "items", listing.rows));
+}
+
+void groups_backlogs(struct call *call)
+{
+	listing_answer(call, call->tenant);
+}
+
+void groups_backlogs_all(struct call *call)
+{
+	listing_answer(call, 0);
 }
 
 // Reset and purge end alike: what was moved, in the audit log unless it was a preview.

@@ -82,6 +82,8 @@ HANDLER(groups_get);
 HANDLER(groups_put);
 HANDLER(groups_delete);
 HANDLER(groups_backlog);
+HANDLER(groups_backlogs);
+HANDLER(groups_backlogs_all);
 HANDLER(groups_reset);
 HANDLER(groups_purge);
 // statistics.c

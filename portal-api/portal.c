@@ -166,6 +166,10 @@ static void on_totals(void *ctx, enum code code, json_t *answer, const char *tex
 	struct portal *portal = sampler->portal;
 
 	sampler->asking = false;
+	if (code == CODE_OK) {
+		json_decref(portal->latency);
+		portal->latency = json_incref(json_object_get(answer, "latency"));
+	}
 	stats_take(portal->stats, code == CODE_OK ? answer : NULL, clock_now_ns(), clock_wall_ms());
 	json_decref(answer);
 }
@@ -208,6 +212,7 @@ static void on_sample(struct loop_timer *timer)
 	loop_timer_set(timer, loop_now_ns(portal->loop) + S_NS);
 	if (++sampler->round % SAVE_EVERY == 0)
 		save_totals(portal);
+	backlogs_tick(portal->backlogs);
 	if (sampler->asking)
 		return;
 	sampler->asking = true;
@@ -397,6 +402,8 @@ static void portal_free(struct portal *portal)
 {
 	reconcile_free(portal->reconcile);
 	json_decref(portal->states);
+	json_decref(portal->latency);
+	backlogs_free(portal->backlogs);
 	stats_free(portal->stats);
 	throttle_free(portal->throttle);
 	http_free(portal->http);
@@ -439,6 +446,7 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	    (r = http_new(portal->loop, &limits, &handler, &portal->http)) < 0 ||
 	    (r = stats_new(portal->registry, config->catalog, config->data_dir, &portal->stats)) <
 		    0 ||
+	    (r = backlogs_new(portal, &portal->backlogs)) < 0 ||
 	    (r = throttle_new(&portal->throttle)) < 0 ||
 	    (r = reconcile_new(&reconcile, &portal->reconcile)) < 0)
 		return r;
@@ -517,6 +525,21 @@ void portal_each_total(const struct portal *portal, enum registry_kind kind, sta
 		       void *ctx)
 {
 	stats_each(portal->stats, kind, fn, ctx);
+}
+
+void portal_each_backlog(const struct portal *portal, backlog_row_fn fn, void *ctx)
+{
+	backlogs_each(portal->backlogs, fn, ctx);
+}
+
+const json_t *portal_latencies(const struct portal *portal)
+{
+	return portal->latency;
+}
+
+const json_t *portal_cluster_states(const struct portal *portal)
+{
+	return json_object_get(portal->states, "clusters");
 }
 
 uint64_t portal_totals_age_ns(const struct portal *portal)

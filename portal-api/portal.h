@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/registry/ask.h"
+#include "portal-api/backlogs.h"
 #include "portal-api/stats.h"
 
 #include <openssl/ssl.h>
@@ -71,3 +72,8 @@ void portal_stop(struct portal *portal);
 void portal_each_total(const struct portal *portal, enum registry_kind kind, stats_row_fn fn,
 		       void *ctx);
 uint64_t portal_totals_age_ns(const struct portal *portal);
+// What else the proxies told last: {send|deliver|settle: {counts, sum_us}} since their start, and
+// rows of ASK_CLUSTER_STATES; NULL: nothing. @thread portal
+const json_t *portal_latencies(const struct portal *portal);
+const json_t *portal_cluster_states(const struct portal *portal);
+void portal_each_backlog(const struct portal *portal, backlog_row_fn fn, void *ctx);

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+struct backlogs;
 struct stats;
 struct throttle;
 
@@ -19,7 +20,9 @@ struct portal {
 	struct registry *registry;
 	struct stats *stats;
 	struct throttle *throttle;
-	json_t *states; // answer of ASK_CLUSTER_STATES, at most a second old; NULL: none
+	struct backlogs *backlogs;
+	json_t *latency; // of the newest ASK_TOTALS; NULL: none
+	json_t *states;  // answer of ASK_CLUSTER_STATES, at most a second old; NULL: none
 	struct reconcile *reconcile;
 	struct loop_timer reconcile_timer;
 	struct loop_task reconcile_task;

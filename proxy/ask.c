@@ -145,6 +145,11 @@ static void add_state(void *ctx, uint64_t cluster, const struct adapter_state *s
 	json_t *rows = ctx, *row = state_json(state);
 
 	json_object_set_new(row, "id", json_integer((json_int_t)cluster));
+	if (state->has_store)
+		json_object_set_new(row, "store",
+				    json_pack("{s:I, s:I}", "used_bytes",
+					      (json_int_t)state->used_bytes, "left_bytes",
+					      (json_int_t)state->left_bytes));
 	json_array_append_new(rows, row);
 }
 

@@ -55,6 +55,7 @@ struct settle_letter {
 	struct loop_task task;
 	struct member_link *link;
 	uint64_t number; // 0: no answer is wanted
+	uint64_t since_ns;
 	uint32_t count;
 	uint32_t pending; // home: notices to come before it may go back
 	enum code code;   // home: not OK: the backend could not make it durable

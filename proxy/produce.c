@@ -363,10 +363,24 @@ static void account(struct part *part)
 	quota_charge_close(&part->charge);
 }
 
+// Refusals say nothing about how long a send takes.
+static void latency_note(const struct part *part)
+{
+	struct worker *worker = part->produce->worker;
+	uint64_t stored = 0;
+
+	for (uint32_t i = 0; i < part->submit.run_count; ++i)
+		if (part->submit.runs[i].outcome == OUTCOME_OK)
+			stored += part->submit.runs[i].count;
+	latency_add(&worker->latencies[LATENCY_SEND],
+		    loop_now_ns(worker->loop) - part->submit.submitted_ns, stored);
+}
+
 static void on_part(struct loop_task *task)
 {
 	struct part *part = CONTAINER_OF(task, struct part, task);
 
+	latency_note(part);
 	account(part);
 	topic_use_answered(part->produce->topic, &part->submit);
 	--part->produce->open_parts;

@@ -128,6 +128,7 @@ static void totals_step(struct ask *ask, const struct worker *worker)
 	add_tenants(ask->index, worker);
 	add_topics(ask->index, worker);
 	add_groups(ask->index, worker);
+	latency_collect(ask->answer, worker->latencies);
 	add_number(ask->answer, "connections", worker->sessions.count);
 }
 

@@ -5,6 +5,7 @@
 
 #include "proxy/subscription.h"
 
+#include "core/base/clock.h"
 #include "core/base/crc32c.h"
 #include "core/wire/deliver.h"
 #include "core/wire/record.h"
@@ -429,6 +430,17 @@ static uint32_t frame_of(const struct delivery *deliveries, uint32_t count, uint
 	return n;
 }
 
+// Only first attempts: of a later one the time since it was stored says nothing.
+static void latency_note(struct worker *worker, const struct delivery *deliveries, uint32_t count)
+{
+	int64_t now_ms = clock_wall_ms();
+
+	for (uint32_t i = 0; i < count; ++i)
+		if (deliveries[i].attempt == 1)
+			latency_add(&worker->latencies[LATENCY_DELIVER],
+				    (uint64_t)MAX(now_ms - deliveries[i].stored_ms, 0) * MS_NS, 1);
+}
+
 static void write_deliveries(struct subscription *subscription, const struct delivery *deliveries,
 			     uint32_t count, uint32_t flags)
 {
@@ -455,6 +467,7 @@ void subscription_on_deliver(struct loop_task *task)
 	budget_give_back(letter->memory, BUDGET_OUTPUT, letter->bytes);
 	if (subscription && !subscription->left) {
 		subscription->given_messages += letter->count;
+		latency_note(letter->link->near, letter->deliveries, letter->count);
 		for (uint32_t i = 0; i < letter->count; ++i)
 			subscription->given_bytes += letter->deliveries[i].size;
 		write_deliveries(subscription, letter->deliveries, letter->count,
@@ -540,6 +553,7 @@ void subscription_settle(struct conn *conn, struct subscription *subscription,
 		return;
 	}
 	*letter = (struct settle_letter){.task.fn = member_on_settle,
+					 .since_ns = clock_now_ns(),
 					 .link = subscription ? subscription->link : NULL,
 					 .number = head.settle,
 					 .count = head.count};
@@ -555,6 +569,8 @@ void subscription_on_settled(struct loop_task *task)
 	struct settle_letter *letter = CONTAINER_OF(task, struct settle_letter, task);
 	struct subscription *subscription = letter->link->subscription;
 
+	latency_add(&letter->link->near->latencies[LATENCY_SETTLE],
+		    clock_now_ns() - letter->since_ns, letter->count);
 	if (subscription)
 		send_settled(subscription->stream.conn, stream_id(&subscription->stream), letter);
 	free(letter);

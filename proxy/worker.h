@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/sources.h"
 #include "core/loop/loop.h"
+#include "proxy/latency.h"
 #include "proxy/proxy.h"
 #include "proxy/refusals.h"
 #include "proxy/tenant.h"
@@ -35,6 +36,7 @@ struct worker {
 	struct sources sources; // connections that are not authenticated
 	struct refusals refusals;
 
+	struct latency latencies[LATENCY_KINDS];         // by enum latency_kind
 	struct map tenants, topics, topic_stats, groups; // by registry id
 
 	struct fair fair;

@@ -1,11 +1,13 @@
 // Two tables: what is said of the process and the control data, each with a function of its own;
 // and the counters of tenants, topics and groups, which are all read the same way.
 //
-// The counters are the portal's, so they go on across restarts of the proxy.
+// The counters are the portal's, so they go on across restarts of the proxy. What says how things
+// are now needs no traffic to be there: states of clusters, backlogs, certificates.
 
 #include "server/metrics.h"
 
 #include "core/base/clock.h"
+#include "core/base/latency_bounds.h"
 #include "core/base/metrics.h"
 #include "core/base/util.h"
 #include "core/registry/catalog.h"
@@ -15,6 +17,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <sys/resource.h>
 
 struct collector {
@@ -488,12 +492,309 @@ static void put_connections(struct collector *collector)
 	rows_free(&rows);
 }
 
+// ---- clusters
+
+// Called for each cluster that a proxy has told of.
+typedef void (*cluster_fn)(struct collector *collector, const char *name, const json_t *row);
+
+static void each_cluster(struct collector *collector, cluster_fn fn)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(portal_cluster_states(collector->portal), i, row)
+	{
+		char *name = name_copy(collector->daemon->registry, REGISTRY_CLUSTER,
+				       (uint64_t)json_integer_value(json_object_get(row, "id")));
+
+		if (name)
+			fn(collector, name, row);
+		free(name);
+	}
+}
+
+// 1 for the state it has, 0 for each other, so that a rule can ask for one of them.
+static void put_one_of(struct collector *collector, const char *name, const char *now,
+		       const char *const *states, size_t count)
+{
+	for (size_t i = 0; now && i < count; ++i)
+		put(collector, strcmp(states[i], now) == 0, (const char *const[]){name, states[i]});
+}
+
+static void put_state(struct collector *collector, const char *name, const json_t *row)
+{
+	static const char *const states[] = {"connecting", "ready", "degraded", "down"};
+
+	put_one_of(collector, name, json_string_value(json_object_get(row, "state")), states,
+		   ARRAY_SIZE(states));
+}
+
+static void put_states(struct collector *collector)
+{
+	each_cluster(collector, put_state);
+}
+
+static void put_circuit(struct collector *collector, const char *name, const json_t *row)
+{
+	static const char *const states[] = {"closed", "half_open", "open"};
+
+	put_one_of(collector, name, json_string_value(json_object_get(row, "circuit")), states,
+		   ARRAY_SIZE(states));
+}
+
+static void put_circuits(struct collector *collector)
+{
+	each_cluster(collector, put_circuit);
+}
+
+static void put_latency(struct collector *collector, const char *name, const json_t *row)
+{
+	const json_t *latency = json_object_get(row, "latency_us");
+
+	if (json_is_integer(latency))
+		put(collector, (double)json_integer_value(latency) / 1e6,
+		    (const char *const[]){name});
+}
+
+static void put_latencies(struct collector *collector)
+{
+	each_cluster(collector, put_latency);
+}
+
+static void put_store(struct collector *collector, const char *name, const json_t *row)
+{
+	const json_t *store = json_object_get(row, "store");
+
+	if (!store)
+		return;
+	put(collector, json_number_value(json_object_get(store, "used_bytes")),
+	    (const char *const[]){name, "used"});
+	put(collector, json_number_value(json_object_get(store, "left_bytes")),
+	    (const char *const[]){name, "left"});
+}
+
+static void put_stores(struct collector *collector)
+{
+	each_cluster(collector, put_store);
+}
+
+// ---- latencies of messages
+
+static void put_histogram(struct collector *collector, const char *what, const json_t *told)
+{
+	uint64_t counts[LATENCY_BOUNDS + 1] = {0};
+	struct metrics_histogram histogram = {
+		.bounds_us = latency_bounds_us,
+		.counts = counts,
+		.count = LATENCY_BOUNDS,
+		.sum_us = (uint64_t)json_integer_value(json_object_get(told, "sum_us"))};
+
+	for (size_t i = 0; i <= LATENCY_BOUNDS; ++i)
+		counts[i] = (uint64_t)json_integer_value(
+			json_array_get(json_object_get(told, "counts"), i));
+	metrics_histogram(&collector->out, collector->metric, &histogram,
+			  (const char *const[]){what});
+}
+
+static void put_histograms(struct collector *collector)
+{
+	const char *what;
+	json_t *told;
+
+	json_object_foreach((json_t *)(uintptr_t)portal_latencies(collector->portal), what, told)
+		put_histogram(collector, what, told);
+}
+
+// ---- backlogs
+
+struct backlog_sum {
+	uint64_t tenant;
+	double counts[4]; // as backlog_parts
+	int64_t oldest_ms;
+};
+
+struct backlog_sums {
+	struct backlog_sum *items;
+	size_t count, room;
+};
+
+static const char *const backlog_parts[] = {"ready", "in_flight", "retrying", "delayed"};
+
+static struct backlog_sum *sum_of(struct backlog_sums *sums, uint64_t tenant)
+{
+	for (size_t i = 0; i < sums->count; ++i)
+		if (sums->items[i].tenant == tenant)
+			return &sums->items[i];
+	if (sums->count == sums->room) {
+		size_t room = MAX(2 * sums->room, (size_t)16);
+		struct backlog_sum *items = realloc(sums->items, room * sizeof *items);
+
+		if (!items)
+			return NULL;
+		sums->items = items;
+		sums->room = room;
+	}
+	sums->items[sums->count] = (struct backlog_sum){.tenant = tenant};
+	return &sums->items[sums->count++];
+}
+
+static void sum_add(void *ctx, const struct backlog_row *row)
+{
+	struct backlog_sum *sum = row->at_ms ? sum_of(ctx, row->tenant) : NULL;
+
+	if (!sum)
+		return;
+	sum->counts[0] += (double)row->ready;
+	sum->counts[1] += (double)row->in_flight;
+	sum->counts[2] += (double)row->retrying;
+	sum->counts[3] += (double)row->delayed;
+	if (row->oldest_ms > 0 && (!sum->oldest_ms || row->oldest_ms < sum->oldest_ms))
+		sum->oldest_ms = row->oldest_ms;
+}
+
+static double age_s(int64_t since_ms)
+{
+	return since_ms > 0 ? MAX((double)(clock_wall_ms() - since_ms) / 1e3, 0.0) : 0;
+}
+
+static void each_backlog_sum(struct collector *collector,
+			     void (*fn)(struct collector *collector, const char *tenant,
+					const struct backlog_sum *sum))
+{
+	struct backlog_sums sums = {0};
+
+	portal_each_backlog(collector->portal, sum_add, &sums);
+	for (size_t i = 0; i < sums.count; ++i) {
+		char *tenant = name_copy(collector->daemon->registry, REGISTRY_TENANT,
+					 sums.items[i].tenant);
+
+		if (tenant)
+			fn(collector, tenant, &sums.items[i]);
+		free(tenant);
+	}
+	free(sums.items);
+}
+
+static void put_backlog(struct collector *collector, const char *tenant,
+			const struct backlog_sum *sum)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(backlog_parts); ++i)
+		put(collector, sum->counts[i], (const char *const[]){tenant, backlog_parts[i]});
+}
+
+static void put_backlogs(struct collector *collector)
+{
+	each_backlog_sum(collector, put_backlog);
+}
+
+static void put_oldest(struct collector *collector, const char *tenant,
+		       const struct backlog_sum *sum)
+{
+	put(collector, age_s(sum->oldest_ms), (const char *const[]){tenant});
+}
+
+static void put_oldest_all(struct collector *collector)
+{
+	each_backlog_sum(collector, put_oldest);
+}
+
+// One group's row, where detail is asked for.
+struct group_put {
+	struct collector *collector;
+	void (*put)(struct collector *collector, const char *tenant, const char *group,
+		    const struct backlog_row *row);
+};
+
+static void group_put(void *ctx, const struct backlog_row *row)
+{
+	const struct group_put *one = ctx;
+	struct registry *registry = one->collector->daemon->registry;
+	char *tenant = name_copy(registry, REGISTRY_TENANT, row->tenant),
+	     *group = name_copy(registry, REGISTRY_GROUP, row->group);
+
+	if (tenant && group && row->at_ms)
+		one->put(one->collector, tenant, group, row);
+	free(tenant);
+	free(group);
+}
+
+static void put_group_backlog(struct collector *collector, const char *tenant, const char *group,
+			      const struct backlog_row *row)
+{
+	const uint64_t counts[] = {row->ready, row->in_flight, row->retrying, row->delayed};
+
+	for (size_t i = 0; i < ARRAY_SIZE(backlog_parts); ++i)
+		put(collector, (double)counts[i],
+		    (const char *const[]){tenant, group, backlog_parts[i]});
+}
+
+static void put_group_backlogs(struct collector *collector)
+{
+	struct group_put one = {collector, put_group_backlog};
+
+	portal_each_backlog(collector->portal, group_put, &one);
+}
+
+static void put_group_oldest(struct collector *collector, const char *tenant, const char *group,
+			     const struct backlog_row *row)
+{
+	if (row->oldest_ms >= 0)
+		put(collector, age_s(row->oldest_ms), (const char *const[]){tenant, group});
+}
+
+static void put_group_oldest_all(struct collector *collector)
+{
+	struct group_put one = {collector, put_group_oldest};
+
+	portal_each_backlog(collector->portal, group_put, &one);
+}
+
+// ---- certificates
+
+static void put_expiry(struct collector *collector, const char *of, const X509 *certificate)
+{
+	struct tm until;
+
+	if (certificate && ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &until) == 1)
+		put(collector, (double)timegm(&until), (const char *const[]){of});
+}
+
+// What a cluster is shown, when its options have one.
+static void put_cluster_expiry(void *ctx, const struct model_object *object)
+{
+	const struct cluster *cluster = (const struct cluster *)(const void *)object;
+	json_t *options = json_loads(cluster->options_json ? cluster->options_json : "{}", 0, NULL);
+	const char *pem = json_string_value(json_object_get(options, "certificate_pem"));
+	BIO *bio = pem ? BIO_new_mem_buf(pem, -1) : NULL;
+	X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	char of[MODEL_NAME_BYTES + 16];
+
+	snprintf(of, sizeof of, "cluster %s", cluster->name);
+	put_expiry(ctx, of, certificate);
+	X509_free(certificate);
+	BIO_free(bio);
+	json_decref(options);
+}
+
+static void put_expiries(struct collector *collector)
+{
+	struct daemon *daemon = (struct daemon *)(uintptr_t)collector->daemon;
+
+	pthread_mutex_lock(&daemon->tls_lock);
+	if (daemon->tls)
+		put_expiry(collector, "listeners", SSL_CTX_get0_certificate(daemon->tls));
+	pthread_mutex_unlock(&daemon->tls_lock);
+	catalog_each(daemon->catalog, MODEL_CLUSTER, put_cluster_expiry, collector);
+}
+
 // ---- all of it
 
-static const struct {
+struct general {
 	struct metric metric;
 	void (*put)(struct collector *collector);
-} general[] = {
+};
+
+static const struct general general[] = {
 	{{"mqpaas_build_info", METRIC_GAUGE, "", "version", false, "always 1"}, put_build},
 	{{"process_start_time_seconds", METRIC_GAUGE, "seconds", "", false,
 	  "when the process began, since 1970-01-01 UTC"},
@@ -557,7 +858,55 @@ static const struct {
 	{{"mqpaas_tenant_quota_limit", METRIC_GAUGE, "per second", "tenant,direction,unit", false,
 	  "what a tenant may produce and consume a second; absent: no limit"},
 	 put_limits},
+	{{"mqpaas_cluster_state", METRIC_GAUGE, "", "cluster,state", false,
+	  "1 for the state a cluster is in (connecting, ready, degraded, down), 0 for the others"},
+	 put_states},
+	{{"mqpaas_cluster_circuit", METRIC_GAUGE, "", "cluster,circuit", false,
+	  "1 for how its circuit is (closed, half_open, open), 0 for the others"},
+	 put_circuits},
+	{{"mqpaas_cluster_latency_seconds", METRIC_GAUGE, "seconds", "cluster", false,
+	  "of its last answers; absent where it is not measured"},
+	 put_latencies},
+	{{"mqpaas_cluster_store_bytes", METRIC_GAUGE, "bytes", "cluster,part", false,
+	  "of a store on a disk of ours: used by its files, and left to them (the least of map "
+	  "and disk)"},
+	 put_stores},
+	{{"mqpaas_certificate_expiry_timestamp_seconds", METRIC_GAUGE, "seconds", "of", false,
+	  "when a certificate ends, since 1970-01-01 UTC: of our listeners, and what a cluster is "
+	  "shown"},
+	 put_expiries},
+	{{"mqpaas_message_latency_seconds", METRIC_HISTOGRAM, "seconds", "what", false,
+	  "how long messages took since the proxy's start: send (to the backend's "
+	  "acknowledgement), deliver (from stored to the first delivery), settle (until it is "
+	  "durable)"},
+	 put_histograms},
+	{{"mqpaas_tenant_backlog_messages", METRIC_GAUGE, "messages", "tenant,state", false,
+	  "not acknowledged in all its groups: ready, in_flight, retrying, delayed; looked at "
+	  "every 10 s or as often as all groups can be"},
+	 put_backlogs},
+	{{"mqpaas_tenant_oldest_unacked_seconds", METRIC_GAUGE, "seconds", "tenant", false,
+	  "age of the oldest message in all its groups that is neither acknowledged nor waiting "
+	  "for a time"},
+	 put_oldest_all},
 };
+
+static const struct general detailed_rows[] = {
+	{{"mqpaas_group_backlog_messages", METRIC_GAUGE, "messages", "tenant,group,state", true,
+	  "not acknowledged: ready, in_flight, retrying, delayed"},
+	 put_group_backlogs},
+	{{"mqpaas_group_oldest_unacked_seconds", METRIC_GAUGE, "seconds", "tenant,group", true,
+	  "age of its oldest message that is neither acknowledged nor waiting for a time"},
+	 put_group_oldest_all},
+};
+
+static void put_rows(struct collector *collector, const struct general *rows, size_t count)
+{
+	for (size_t i = 0; i < count; ++i) {
+		collector->metric = &rows[i].metric;
+		metrics_begin(&collector->out, &rows[i].metric);
+		rows[i].put(collector);
+	}
+}
 
 int metrics_collect(void *ctx, const struct portal *portal, bool detailed, char **ret,
 		    size_t *ret_size)
@@ -565,11 +914,9 @@ int metrics_collect(void *ctx, const struct portal *portal, bool detailed, char 
 	struct collector collector = {.daemon = ctx, .portal = portal};
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(general); ++i) {
-		collector.metric = &general[i].metric;
-		metrics_begin(&collector.out, &general[i].metric);
-		general[i].put(&collector);
-	}
+	put_rows(&collector, general, ARRAY_SIZE(general));
+	if (detailed)
+		put_rows(&collector, detailed_rows, ARRAY_SIZE(detailed_rows));
 	r = put_families(&collector, REGISTRY_TENANT);
 	if (r == 0 && detailed)
 		r = put_families(&collector, REGISTRY_TOPIC);
@@ -584,6 +931,8 @@ void metrics_page(FILE *file)
 	metrics_print_head(file);
 	for (size_t i = 0; i < ARRAY_SIZE(general); ++i)
 		metrics_print_row(&general[i].metric, file);
+	for (size_t i = 0; i < ARRAY_SIZE(detailed_rows); ++i)
+		metrics_print_row(&detailed_rows[i].metric, file);
 	for (size_t i = 0; i < ARRAY_SIZE(families); ++i)
 		metrics_print_row(&families[i].metric, file);
 }

@@ -124,6 +124,15 @@ static uint64_t space_left(const struct store *store)
 	return left;
 }
 
+void committer_space(const struct committer *committer, uint64_t *ret_used, uint64_t *ret_left)
+{
+	const struct store *store = committer->store;
+	uint64_t unused = map_free(store);
+
+	*ret_used = store->map_bytes > unused ? store->map_bytes - unused : 0;
+	*ret_left = space_left(store);
+}
+
 bool committer_is_full(struct committer *committer)
 {
 	uint64_t reserve = MIN(STORE_RESERVE, committer->store->map_bytes / 4), left,

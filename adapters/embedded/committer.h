@@ -33,4 +33,7 @@ enum store_health committer_health(const struct committer *committer);      // @
 // For jobs.
 struct store *committer_store(const struct committer *committer);
 struct append *committer_append(struct committer *committer);
+// What the file has become, and what can still be written, pages that deletions have freed not
+// counted. @thread any
+void committer_space(const struct committer *committer, uint64_t *ret_used, uint64_t *ret_left);
 bool committer_is_full(struct committer *committer); // nothing should be added

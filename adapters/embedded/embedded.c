@@ -240,6 +240,11 @@ static void embedded_state(struct adapter *adapter, struct adapter_state *ret)
 	ret->scrub_passes = scrub.passes;
 	ret->scrub_bytes = scrub.bytes;
 	for (int i = 0; i < CLASSES; ++i) {
+		uint64_t used, left;
+
+		committer_space(adapter->committers[i], &used, &left);
+		ret->used_bytes += used;
+		ret->left_bytes = i ? MIN(ret->left_bytes, left) : left;
 		ret->damaged_total += damages_total(adapter->stores[i]);
 		ret->damaged_open += damages_open(adapter->stores[i]);
 	}

@@ -9,7 +9,8 @@
 
 #define WHOLE_MAX 9007199254740992.0 // 2^53
 
-static const char *const kinds[] = {[METRIC_GAUGE] = "gauge", [METRIC_COUNTER] = "counter"};
+static const char *const kinds[] = {
+	[METRIC_GAUGE] = "gauge", [METRIC_COUNTER] = "counter", [METRIC_HISTOGRAM] = "histogram"};
 
 static bool room_make(struct metrics_text *out, size_t more)
 {
@@ -64,7 +65,9 @@ void metrics_begin(struct metrics_text *out, const struct metric *metric)
 		put_text(out, parts[i]);
 }
 
-static void put_labels(struct metrics_text *out, const char *names, const char *const *values)
+// `more`: written behind them, as le="1"; "": nothing.
+static void put_labels(struct metrics_text *out, const char *names, const char *const *values,
+		       const char *more)
 {
 	size_t index = 0;
 
@@ -76,9 +79,10 @@ static void put_labels(struct metrics_text *out, const char *names, const char *
 		put_text(out, "=\"");
 		put_escaped(out, values[index]);
 		name += size;
-		put_text(out, *name ? "\"," : "\"");
+		put_text(out, *name || *more ? "\"," : "\"");
 		name += *name == ',';
 	}
+	put_text(out, more);
 	put_text(out, "}");
 }
 
@@ -90,9 +94,41 @@ void metrics_value(struct metrics_text *out, const struct metric *metric, double
 
 	put_text(out, metric->name);
 	if (*metric->labels)
-		put_labels(out, metric->labels, labels);
+		put_labels(out, metric->labels, labels, "");
 	snprintf(number, sizeof number, whole ? " %.0f\n" : " %.17g\n", value);
 	put_text(out, number);
+}
+
+static void put_part(struct metrics_text *out, const struct metric *metric, const char *part,
+		     const char *const *labels, const char *more, double value)
+{
+	char number[40];
+
+	put_text(out, metric->name);
+	put_text(out, part);
+	if (*metric->labels || *more)
+		put_labels(out, metric->labels, labels, more);
+	snprintf(number, sizeof number, " %.15g\n", value);
+	put_text(out, number);
+}
+
+void metrics_histogram(struct metrics_text *out, const struct metric *metric,
+		       const struct metrics_histogram *histogram, const char *const *labels)
+{
+	uint64_t sum = 0;
+	char bound[40];
+
+	for (size_t i = 0; i <= histogram->count; ++i) {
+		sum += histogram->counts[i];
+		if (i < histogram->count)
+			snprintf(bound, sizeof bound, "le=\"%g\"",
+				 (double)histogram->bounds_us[i] / 1e6);
+		else
+			snprintf(bound, sizeof bound, "le=\"+Inf\"");
+		put_part(out, metric, "_bucket", labels, bound, (double)sum);
+	}
+	put_part(out, metric, "_sum", labels, "", (double)histogram->sum_us / 1e6);
+	put_part(out, metric, "_count", labels, "", (double)sum);
 }
 
 int metrics_take(struct metrics_text *out, char **ret, size_t *ret_size)

@@ -4,9 +4,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
-enum metric_kind { METRIC_GAUGE, METRIC_COUNTER };
+enum metric_kind { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM };
 
 struct metric {
 	const char *name; // ends in its unit, that of a counter in _total
@@ -31,6 +32,15 @@ void metrics_begin(struct metrics_text *out, const struct metric *metric);
 // `labels` are the values of the metric's labels in their order; NULL where it has none.
 void metrics_value(struct metrics_text *out, const struct metric *metric, double value,
 		   const char *const *labels);
+// Of a histogram: how often what was counted fell into each bucket, the last one beyond all bounds.
+struct metrics_histogram {
+	const uint64_t *bounds_us, *counts; // `count` of them, and one more
+	size_t count;
+	uint64_t sum_us;
+};
+// In seconds.
+void metrics_histogram(struct metrics_text *out, const struct metric *metric,
+		       const struct metrics_histogram *histogram, const char *const *labels);
 // Gives the text away; -ENOMEM. Empty again afterwards.
 int metrics_take(struct metrics_text *out, char **ret, size_t *ret_size);
 

@@ -17,7 +17,8 @@
 	    "connections, produce:{messages,bytes,ok,rejected,unknown,dropped,throttled}, "        \
 	    "consume:{messages,bytes,acked,nacked,rejected,released,timeouts,lost,dead}, "         \
 	    "topics:[{id, ...}], "                                                                 \
-	    "groups:[{id, ...}]}]}: counters since the start of the proxy")                        \
+	    "groups:[{id, ...}]}], latency:{send|deliver|settle:{counts:[…], sum_us}}}: counters " \
+	    "since the start of the proxy; buckets as in core/base/latency_bounds.h")              \
 	ROW(CLIENTS, "{tenant?}",                                                                  \
 	    "{clients:[{session, tenant, access_key, address, tls, sdk, sdk_version, client_id, "  \
 	    "connected_ms, topics:[…], groups:[…], in_flight}]}")                                  \
@@ -31,7 +32,9 @@
 	ROW(CLUSTER_STATE, "{cluster}",                                                            \
 	    "{state: connecting|ready|degraded|down, circuit: closed|half_open|open, latency_us, " \
 	    "error}: as its adapter sees it now")                                                  \
-	ROW(CLUSTER_STATES, "", "{clusters:[{id, state, circuit, latency_us, error}]}")            \
+	ROW(CLUSTER_STATES, "",                                                                    \
+	    "{clusters:[{id, state, circuit, latency_us, error, store?:{used_bytes, "              \
+	    "left_bytes}}]}; store: of those that are on a disk of ours")                          \
 	ROW(CLUSTER_EXISTING, "{cluster}",                                                         \
 	    "{topics:[{name, partitions, replication, min_insync?, settings?}], groups:[{name, "   \
 	    "state, members, "                                                                     \

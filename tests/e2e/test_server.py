@@ -18,6 +18,7 @@ import daemon as daemons
 import pytest
 import rest
 import wire
+from ctl import Ctl
 from daemon import run, wait_for
 from daemon_fixtures import daemon, start  # noqa: F401  pylint: disable=unused-import
 
@@ -720,7 +721,7 @@ def samples(text):
             described.add((kind, name))
             continue
         name, labels, value = re.fullmatch(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)', line).groups()
-        assert ("TYPE", name) in described
+        assert ("TYPE", name) in described or ("TYPE", re.sub("_(bucket|sum|count)$", "", name)) in described
         key = name, tuple(re.findall(r'([a-z_]+)="((?:[^"\\]|\\.)*)"', labels or ""))
         assert key not in found, f"twice: {key}"
         found[key] = float(value)
@@ -810,7 +811,7 @@ def monitored():
     assert len(expressions) > 30
     for expression in expressions:
         for name, selector in re.findall(r"\b((?:mqpaas|process)_[a-z_]+)(?:{([^}]*)})?", expression):
-            yield name, set(re.findall(r"(\w+)=", selector)) - {"job", "instance"}
+            yield name.removesuffix("_bucket"), set(re.findall(r"(\w+)=", selector)) - {"job", "instance"}
 
 
 def test_alerts_and_dashboard_ask_for_what_there_is():
@@ -818,6 +819,82 @@ def test_alerts_and_dashboard_ask_for_what_there_is():
         page = {name: set(labels.split(",")) for name, labels in re.findall(r"^\| `([a-z_]+)`[^|]*\|[^|]*\|[^|]*\| ([^|]*) \|", file.read(), re.M)}
     for name, labels in monitored():
         assert name in page and labels <= page[name], f"{name} {labels}"
+
+
+def test_alert_rules_fire_for_what_they_are_for():
+    """Each rule fires with the series of its case, most of them without traffic, and is silent with those of a healthy installation."""
+    folder = os.path.join(rest.ROOT, "deploy", "monitoring")
+    done = subprocess.run(["promtool", "test", "rules", os.path.join(folder, "alerts_test.yaml")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    with open(os.path.join(folder, "alerts.yaml"), encoding="utf-8") as file:
+        rules = re.findall(r"- alert: (\w+)", file.read())
+    with open(os.path.join(folder, "alerts_test.yaml"), encoding="utf-8") as file:
+        cases = re.findall(r'alertname="(\w+)".*\n.*\n.*value: ([01])', file.read())
+    assert len(rules) > 20 and sorted(cases) == sorted((rule, value) for rule in rules for value in "01")
+
+
+def test_backlogs_are_told_without_being_asked(daemon):
+    """In metrics and in one call, also of a group that nobody reads; the oldest message gets older."""
+    daemon.world()
+    path, labels = "/api/v1/tenants/acme/backlogs", (("tenant", "acme"),)
+    daemon.make("tenants/acme/groups", {"name": "idle", "topic": "orders"})
+    with daemon.connect() as conn:
+        group = conn.subscribe("billing")
+        conn.open_topic("orders").send(*(wire.Record(body=b"x") for _ in range(7)))
+        group.ack(*group.receive(7)[:4])
+        rows = wait_for(
+            lambda: (now := {row["group"]: row for row in daemon.admin.get(path).json["items"]}).get("idle", {}).get("ready") == 7 and now["billing"]["in_flight"] == 3 and now,
+            30,
+            "the backlogs are not told",
+        )
+        assert rows["billing"]["backlog"] == 3 and abs(rows["idle"]["oldest_ms"] / 1000 - time.time()) < 60
+        assert sorted(row["group"] for row in daemon.admin.get("/api/v1/backlogs").json["items"]) == ["billing", "idle"]
+        found = metrics(daemon, detailed=True)
+        assert found["mqpaas_tenant_backlog_messages", (*labels, ("state", "ready"))] == 7
+        assert found["mqpaas_tenant_backlog_messages", (*labels, ("state", "in_flight"))] == 3
+        assert found["mqpaas_group_backlog_messages", (*labels, ("group", "idle"), ("state", "ready"))] == 7
+        before = found["mqpaas_group_oldest_unacked_seconds", (*labels, ("group", "idle"))]
+        assert 0 < before < 60 and found["mqpaas_tenant_oldest_unacked_seconds", labels] >= before
+        time.sleep(1)
+        assert metrics(daemon)["mqpaas_tenant_oldest_unacked_seconds", labels] >= before + 1
+        idle = conn.subscribe("idle")
+        idle.ack(*idle.receive(7))
+        wait_for(lambda: metrics(daemon, detailed=True)["mqpaas_group_oldest_unacked_seconds", (*labels, ("group", "idle"))] == 0, 30, "it is still old")
+
+
+def test_clusters_stores_and_latencies_are_metrics(daemon):
+    daemon.world()
+    daemon.make("clusters", {"name": "gone", "kind": "kafka", "options": {"bootstrap": "127.0.0.1:1"}})
+    wait_for(lambda: metrics(daemon).get(("mqpaas_cluster_state", (("cluster", "gone"), ("state", "down")))) == 1, 30, "a dead cluster raises nothing")
+    with daemon.connect() as conn:
+        group = conn.subscribe("billing")
+        conn.open_topic("orders").send(*(wire.Record(body=b"x") for _ in range(7)))
+        group.ack(*group.receive(7))
+    found = wait_for(lambda: (now := metrics(daemon)).get(("mqpaas_message_latency_seconds_count", (("what", "settle"),))) and now, 10, "no settle is counted")
+    assert found["mqpaas_cluster_state", (("cluster", "local"), ("state", "ready"))] == 1
+    assert found["mqpaas_cluster_circuit", (("cluster", "local"), ("circuit", "closed"))] == 1
+    assert sum(value for (name, labels), value in found.items() if name == "mqpaas_cluster_circuit" and dict(labels)["cluster"] == "gone") == 1
+    for part in ("used", "left"):
+        assert found["mqpaas_cluster_store_bytes", (("cluster", "local"), ("part", part))] > 1 << 12
+    for what in ("send", "deliver"):
+        assert found["mqpaas_message_latency_seconds_count", (("what", what),)] == 7
+        assert found["mqpaas_message_latency_seconds_bucket", (("what", what), ("le", "+Inf"))] == 7
+        buckets = [value for (name, labels), value in found.items() if name == "mqpaas_message_latency_seconds_bucket" and dict(labels)["what"] == what]
+        assert len(buckets) == 17 and buckets == sorted(buckets)
+        assert 0 <= found["mqpaas_message_latency_seconds_sum", (("what", what),)] < 70
+
+
+def test_top_shows_the_oldest_first(daemon, tmp_path):
+    daemon.world()
+    with daemon.connect() as conn:
+        conn.open_topic("orders").send(*(wire.Record(body=b"x") for _ in range(5)))
+    wait_for(lambda: [row["ready"] for row in daemon.admin.get("/api/v1/backlogs").json["items"]] == [5], 30, "the backlog is not told")
+    ctl = Ctl(tmp_path)
+    ctl.env.update(MQPAAS_URL="http://" + daemon.addresses["rest"][0], MQPAAS_TENANT="acme", MQPAAS_TOKEN=daemon.admin.token)
+    shown = [line.split() for line in ctl("top", "--rounds", "1").stdout.splitlines()]
+    assert ["local", "embedded", "ready", "closed"] in [line[:4] for line in shown]
+    assert ["acme", "billing", "5", "5", "0", "0", "0"] in [line[:7] for line in shown]
+    assert [row["group"] for row in ctl.json("group", "backlogs")["items"]] == ["billing"]
 
 
 def test_metrics_need_a_token(daemon, start):

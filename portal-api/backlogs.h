@@ -1,0 +1,25 @@
+// What every group has still to do, looked at in turn without being asked: for metrics, and for
+// whoever wants all of it in one call. For the portal's thread.
+#pragma once
+
+#include "core/registry/registry.h"
+
+#include <jansson.h>
+
+struct backlogs;
+struct portal;
+
+struct backlog_row {
+	uint64_t group, tenant;
+	uint64_t ready, in_flight, retrying, delayed; // messages
+	int64_t oldest_ms; // when the oldest one was stored that is neither acknowledged nor
+			   // waiting for a time; 0: there is none, -1: not known
+	int64_t at_ms;     // wall clock of the look; 0: none has succeeded yet
+};
+
+int backlogs_new(struct portal *portal, struct backlogs **ret);
+void backlogs_free(struct backlogs *backlogs); // no question of it is under way
+void backlogs_tick(struct backlogs *backlogs); // about once a second
+
+typedef void (*backlog_row_fn)(void *ctx, const struct backlog_row *row);
+void backlogs_each(const struct backlogs *backlogs, backlog_row_fn fn, void *ctx);
