@@ -2,6 +2,7 @@
 //
 // A try costs an address one of ten credits; one comes back every six seconds. The table is
 // small and fixed: addresses that hash alike share a row, which can only make the limit stricter.
+// A host of IPv6 may choose any address of its /64, so that is one address here.
 // There is also one row for all addresses together, a hundred times as generous, because a try
 // costs CPU.
 
@@ -9,9 +10,11 @@
 
 #include "core/base/util.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 
-enum { ROWS = 1024, CREDITS = 10, EVERY_MS = 6000, ALL_SHARE = 100 };
+enum { HOST_BYTES = 8, ROWS = 1024, CREDITS = 10, EVERY_MS = 6000, ALL_SHARE = 100 };
 
 struct throttle {
 	uint64_t rows[ROWS]; // the time when all credits are back, as in the cell rate algorithm
@@ -20,10 +23,14 @@ struct throttle {
 
 static uint64_t *row_of(struct throttle *throttle, const char *address)
 {
+	struct in6_addr v6;
+	bool host = inet_pton(AF_INET6, address, &v6) == 1 && !IN6_IS_ADDR_V4MAPPED(&v6);
+	const char *bytes = host ? (const char *)&v6 : address;
+	size_t size = host ? HOST_BYTES : strlen(address);
 	uint64_t hash = 14695981039346656037ull;
 
-	for (; *address; ++address)
-		hash = (hash ^ (unsigned char)*address) * 1099511628211ull;
+	for (size_t i = 0; i < size; ++i)
+		hash = (hash ^ (unsigned char)bytes[i]) * 1099511628211ull;
 	return &throttle->rows[(hash ^ hash >> 32) % ROWS];
 }
 

@@ -3,6 +3,7 @@
 
 #include "core/base/util.h"
 #include "portal-api/body.h"
+#include "portal-api/forwarded.h"
 #include "portal-api/head.h"
 #include "portal-api/route.h"
 #include "portal-api/rule.h"
@@ -382,11 +383,54 @@ static void test_throttle(void)
 	throttle_take(throttle, "10.0.0.1", now + 7 * S_NS);
 	CHECK(!throttle_allows(throttle, "10.0.0.1", now + 7 * S_NS, &wait_s));
 	CHECK(throttle_allows(throttle, "10.0.0.1", now + 100 * S_NS, &wait_s));
+	for (int i = 0; i < 10; ++i) {
+		char address[40];
+
+		snprintf(address, sizeof address, "2001:db8:1:2::%d", i);
+		CHECK(throttle_allows(throttle, address, now, &wait_s));
+		throttle_take(throttle, address, now);
+	}
+	CHECK(!throttle_allows(throttle, "2001:db8:1:2:3::4", now, &wait_s)); // the same /64
+	CHECK(throttle_allows(throttle, "2001:db8:1:3::4", now, &wait_s));
 	throttle_free(throttle);
+}
+
+// ---- whom a balancer speaks for
+
+static void test_forwarded(void)
+{
+	static const struct {
+		const char *list, *client; // NULL: nobody
+	} cases[] = {
+		{"203.0.113.7", "203.0.113.7"},
+		{"198.51.100.66, 203.0.113.8,10.0.0.2", "203.0.113.8"},
+		{" 203.0.113.9:4711 ", "203.0.113.9"},
+		{"[2001:db8::7]:80, 10.1.2.3", "2001:db8::7"},
+		{"2001:db8::8", "2001:db8::8"},
+		{"10.0.0.9, 10.0.0.1", "10.0.0.9"},
+		{"nonsense, 10.0.0.1", "10.0.0.1"},
+		{"203.0.113.10, nonsense", NULL},
+		{"[2001:db8::7", NULL},
+		{"[203.0.113.7]", NULL},
+		{"203.0.113.7:80:80", NULL},
+		{"203.0.113.7,", NULL},
+		{"", NULL},
+		{",,,", NULL},
+	};
+	struct network trusted;
+	char client[INET6_ADDRSTRLEN];
+
+	CHECK_EQ(network_parse("10.0.0.0/8", &trusted), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
+		CHECK_EQ(forwarded_client(cases[i].list, &trusted, 1, client),
+			 cases[i].client != NULL);
+		if (cases[i].client)
+			CHECK_STR(client, cases[i].client);
+	}
 }
 
 UNIT_MAIN(UNIT_CASE(test_head_plain), UNIT_CASE(test_head_forms_of_target),
 	  UNIT_CASE(test_head_refuses_smuggling), UNIT_CASE(test_head_bytes),
 	  UNIT_CASE(test_head_counts), UNIT_CASE(test_body_grammar), UNIT_CASE(test_body_limits),
 	  UNIT_CASE(test_rules), UNIT_CASE(test_routes), UNIT_CASE(test_series_rates),
-	  UNIT_CASE(test_series_lives), UNIT_CASE(test_throttle))
+	  UNIT_CASE(test_series_lives), UNIT_CASE(test_throttle), UNIT_CASE(test_forwarded))
