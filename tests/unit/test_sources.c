@@ -119,13 +119,14 @@ static void one_v6_site(unsigned number, uint8_t ret[16])
 	ret[7] = (uint8_t)number;
 }
 
-// Honest ones of other networks are never turned away, and hardly ever give way.
+// Of 2,000 honest ones of other networks none is turned away, and hardly any gives way: those whose
+// prefix shares a counter with the attacker's, which the random seed decides.
 static void one_source_gives_way_to_others(void)
 {
-	CHECK_EQ(attacked(one_address), 0);
-	CHECK_EQ(attacked(one_v4_block), 0);
-	CHECK_EQ(attacked(one_v6_host), 0);
-	CHECK_EQ(attacked(one_v6_site), 0);
+	CHECK(attacked(one_address) < 40);
+	CHECK(attacked(one_v4_block) < 40);
+	CHECK(attacked(one_v6_host) < 40);
+	CHECK(attacked(one_v6_site) < 40);
 }
 
 static void many(unsigned number, uint8_t ret[16])
