@@ -146,11 +146,14 @@ def run(command, timeout=1200, env=None):
             status = process.wait(timeout)
             note = ""
         except SystemExit:
-            process.wait()
+            # Not process.wait(): the signal may have come while it held its lock, which then nobody gives back.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process.pid, 0)
             raise
         except subprocess.TimeoutExpired:
             for pid in descendants():
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             status, note = process.wait(), f"\nended: no result after {timeout} s\n"
         output.seek(0)
         return status, output.read() + note

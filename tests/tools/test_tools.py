@@ -190,6 +190,42 @@ finally:
                 with open(started, encoding="utf-8") as file:
                     self.assertFalse(os.path.exists(f"/proc/{int(file.read())}"))
 
+    # The signal comes at the instruction where Popen.wait() has just taken its lock.
+    IN_WAIT = """
+import os, signal, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+import suites
+
+class Lock:
+    def __init__(self, lock):
+        self.acquire_, self.release = lock.acquire, lock.release
+
+    def acquire(self, *how):
+        got = self.acquire_(*how)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return got
+
+    def __enter__(self):
+        self.acquire_()
+
+    def __exit__(self, *_):
+        self.release()
+
+class Popen(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._waitpid_lock = Lock(self._waitpid_lock)
+
+suites.adopt_orphans()
+suites.end_when_told()
+subprocess.Popen = Popen
+suites.run(["sleep", "60"])
+"""
+
+    def test_ends_while_the_lock_of_a_wait_is_held(self):
+        command = [sys.executable, "-c", self.IN_WAIT, os.path.join(ROOT, "tests/tools")]
+        self.assertEqual(subprocess.run(command, timeout=30, check=False).returncode, 128 + signal.SIGTERM)
+
 
 class Report(unittest.TestCase):
     PAGE = f"before\n{report.BEGIN}\nold machine\n\n| unit | old |\n| gone | old |\n| sim | old |\n{report.END}\nafter\n"
