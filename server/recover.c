@@ -58,6 +58,7 @@ static void remember_cluster(struct stores_memory *stores, const char *path)
 			log_error(NULL, "STORE-RECALL", "%s: what it holds cannot be read: %s",
 				  path, strerror(-r));
 			recall.holds = true;
+			stores->unread = stores->unread || !stores->holder;
 		}
 		take(stores, &recall, problem("%s", path));
 	}
@@ -109,8 +110,9 @@ char *recover_refuse_empty(const struct daemon *daemon, const struct stores_memo
 	catalog_each(daemon->catalog, MODEL_TENANT, count_one, &tenants);
 	if (!stores->holds && !tenants)
 		return NULL;
-	what = stores->holds ? problem("%s holds messages", stores->holder)
-			     : problem("%s/catalog knows %zu tenants", daemon->data_dir, tenants);
+	what = stores->unread  ? problem("what %s holds cannot be read", stores->holder)
+	       : stores->holds ? problem("%s holds messages", stores->holder)
+			       : problem("%s/catalog knows %zu tenants", daemon->data_dir, tenants);
 	return problem("%s/registry.db is %s, but %s: a new registry would give its ids a second "
 		       "meaning; %s",
 		       daemon->data_dir, missing ? "missing" : "empty", what, then);

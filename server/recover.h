@@ -11,6 +11,7 @@ struct stores_memory {
 	uint64_t installation; // of those that hold something; 0: none does, or none says
 	uint64_t highest_id;
 	bool holds;    // topics or groups are in them, or one cannot be read
+	bool unread;   // that one: the holder
 	json_t *found; // per store, for a restore (core/registry/orphans.h); freed too
 	char *holder;  // the directory of one that does; freed by stores_forget()
 };

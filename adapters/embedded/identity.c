@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #define ROW_SIZE 20u
 
@@ -240,13 +241,14 @@ int embedded_recall(const char *data_dir, struct adapter_recall *ret)
 {
 	_cleanup_(freep) char *path = NULL, *file = NULL;
 	const char *problem;
+	struct stat state;
 	MDB_env *env;
 	int r;
 
 	*ret = (struct adapter_recall){0};
 	if (asprintf(&path, "%s/d2", data_dir) < 0 || asprintf(&file, "%s/data.mdb", path) < 0)
 		return -ENOMEM;
-	if (access(file, F_OK) < 0)
+	if (stat(file, &state) < 0 || state.st_size == 0) // empty: a kill at the first start
 		return -ENOENT;
 	r = check_file(file, &problem);
 	if (!r)

@@ -272,6 +272,20 @@ def test_what_nobody_used_begins_anew_in_silence(start):
     send(one, "orders", b"served")
 
 
+def test_a_kill_while_the_first_store_is_made_is_no_loss(start):
+    one = start()
+    one.kill()
+    clusters = glob.glob(os.path.join(one.data, "clusters", "*"))
+    assert len(clusters) == 1
+    shutil.rmtree(os.path.join(clusters[0], "d1"))
+    file = os.path.join(clusters[0], "d2", "data.mdb")
+    os.truncate(file, 4096)
+    assert f"what {clusters[0]} holds cannot be read" in refused(one)
+    os.truncate(file, 0)
+    one.start().world()
+    send(one, "orders", b"served")
+
+
 def test_a_store_of_another_installation_is_refused(start):
     one, other = start().world(), start().world()
     one.stop()
