@@ -91,6 +91,11 @@ int digest_write(struct db *db)
 			      sizeof digest);
 }
 
+int digest_drop(struct db *db)
+{
+	return db_script(db, "DELETE FROM meta WHERE name = 'digest'");
+}
+
 static int compare(struct db *db, sqlite3_stmt *statement)
 {
 	uint8_t digest[DIGEST_SIZE], expected[DIGEST_SIZE];

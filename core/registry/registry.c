@@ -12,6 +12,7 @@
 #include "core/registry/catalog.h"
 #include "core/registry/change.h"
 #include "core/registry/checksum.h"
+#include "core/registry/digest.h"
 #include "core/registry/schema.h"
 #include "core/registry/store.h"
 
@@ -241,10 +242,10 @@ bool registry_is_empty(struct registry *registry)
 int registry_attach(struct registry *registry, struct catalog *catalog, uint64_t least_id)
 {
 	struct head head = registry->head;
-	int r = 0;
+	int r = digest_drop(&registry->db);
 
 	head.next_id = MAX(head.next_id, least_id);
-	if (head.next_id != registry->head.next_id)
+	if (r == 0 && head.next_id != registry->head.next_id)
 		r = head_write(&registry->db, &head);
 	if (r < 0)
 		return r;

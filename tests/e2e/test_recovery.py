@@ -179,6 +179,28 @@ def test_a_registry_that_was_put_back_is_taken_as_a_restore(start):
     assert len(one.events("REGISTRY-OLDER")) == count
 
 
+def test_a_copy_of_a_registry_that_was_put_back_is_whole(start):
+    one = start().world()
+    path = back_up(one)
+    one.stop()
+    lose(one)
+    shutil.copy(path, database(one))
+    one.start()
+    log_in(one)
+    one.make("tenants/acme/topics", {"name": "more"})
+    one.stop()
+    shutil.copy(database(one), path)  # a plain copy, as a snapshot of the disk makes one
+    one.start()
+    one.make("tenants/acme/topics", {"name": "late"})
+    one.stop()
+    lose(one)
+    shutil.copy(path, database(one))
+    one.start()
+    assert one.events("REGISTRY-OLDER")
+    log_in(one)
+    assert state(one, "topics/more")[0] == "ready" and state(one, "topics/late")[0] == "failed"
+
+
 def test_a_restore_while_running_knows_what_happened_since(start):
     one, _, revoked, limited = grown(start)
     highest = max(ids(one))
