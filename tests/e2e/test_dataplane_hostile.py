@@ -265,7 +265,8 @@ def test_connections_come_and_go(plane_with):
             conn.close()
     time.sleep(0.5)
     assert plane.totals()["connections"] == 0
-    with plane.connect() as conn:
+    # Some had been delivered to consumers that were lost: one that told nothing of what it began would get those one by one.
+    with plane.connect(begun=True) as conn:
         assert len(conn.subscribe("readers").receive(300)) == 300
 
 
