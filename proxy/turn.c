@@ -145,9 +145,11 @@ bool turn_open(struct topic_stream *stream, uint64_t *ret_messages, uint64_t *re
 // Tells that it may send what it likes, if it was told otherwise.
 static void tell_unlimited(struct topic_stream *stream)
 {
-	if (stream->turn_of.limited)
-		send_turn(stream, CODE_OK, UINT64_MAX, 0);
+	bool limited = stream->turn_of.limited;
+
 	stream->turn_of.limited = false;
+	if (limited)
+		send_turn(stream, CODE_OK, UINT64_MAX, 0); // the stream may be gone
 }
 
 void turn_changed(struct topic_stream *stream)

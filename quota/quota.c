@@ -210,7 +210,8 @@ static uint64_t turn_due(const struct quota_turn *turn, uint64_t now_ns)
 		uint64_t all_ns = turn->at_ns - turn->start_ns;
 		uint64_t come_ns = now_ns > turn->start_ns ? now_ns - turn->start_ns : 0;
 
-		due = (uint64_t)((double)turn->promised * (double)come_ns / (double)all_ns);
+		due = all_ns ? (uint64_t)((double)turn->promised * (double)come_ns / (double)all_ns)
+			     : 0; // all of it comes in one nanosecond
 	}
 	return due > used ? due - used : 0;
 }

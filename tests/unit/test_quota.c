@@ -257,7 +257,31 @@ static void turns_end(void)
 	quota_ledger_deinit(&ledger);
 }
 
-UNIT_MAIN(UNIT_CASE(turns_go_round), UNIT_CASE(turns_end), UNIT_CASE(rates_are_exact),
-	  UNIT_CASE(large_rates_do_not_overflow), UNIT_CASE(burst_is_a_fifth),
-	  UNIT_CASE(only_one_large_thing_goes_negative), UNIT_CASE(batches_pass_in_part),
-	  UNIT_CASE(limits_change_live), UNIT_CASE(threads_share_one_limit))
+// What comes within one nanosecond comes at its end, not before.
+static void turns_of_a_moment(void)
+{
+	struct tenant_limits limits = {.produce_tps = UINT32_MAX, .produce_bps = 400000000000};
+	const uint32_t one = 1; // with the stride 0
+	struct quota_ledger ledger;
+	struct quota_turn turns[3] = {{0}};
+	struct quota_charge charge;
+	uint64_t now_ns = 100 * S_NS;
+
+	quota_ledger_init(&ledger, &limits, 0);
+	CHECK(quota_turn_promise(&ledger, 1, 300000000000, now_ns, &turns[0]));
+	for (unsigned i = 1; i < 3; ++i)
+		CHECK(quota_turn_promise(&ledger, 3, 10, now_ns, &turns[i]));
+	CHECK(turns[2].start_ns == turns[2].at_ns && turns[2].at_ns > now_ns);
+	CHECK_EQ(quota_turn_charge(&ledger, &turns[2], &one, 0, 10, 10, now_ns, &charge), 0);
+	CHECK_EQ(turns[2].messages, 3);
+	quota_charge_close(&charge);
+	for (unsigned i = 0; i < 3; ++i)
+		quota_turn_end(&turns[i]);
+	quota_ledger_deinit(&ledger);
+}
+
+UNIT_MAIN(UNIT_CASE(turns_go_round), UNIT_CASE(turns_end), UNIT_CASE(turns_of_a_moment),
+	  UNIT_CASE(rates_are_exact), UNIT_CASE(large_rates_do_not_overflow),
+	  UNIT_CASE(burst_is_a_fifth), UNIT_CASE(only_one_large_thing_goes_negative),
+	  UNIT_CASE(batches_pass_in_part), UNIT_CASE(limits_change_live),
+	  UNIT_CASE(threads_share_one_limit))
