@@ -395,6 +395,7 @@ static int listen_all(struct portal *portal, const struct portal_config *config,
 		if (r < 0)
 			return r;
 	}
+	*ret_which = config->listener_count;
 	return 0;
 }
 
@@ -488,7 +489,7 @@ int portal_start(const struct portal_config *config, struct portal **ret, size_t
 	struct portal *portal = calloc(1, sizeof *portal);
 	int r;
 
-	*ret_which = 0;
+	*ret_which = config->listener_count;
 	if (!portal)
 		return -ENOMEM;
 	portal->config = *config;

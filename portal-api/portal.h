@@ -58,7 +58,8 @@ struct portal_config {
 
 enum { PORTAL_E_PLAIN = 1 }; // a plain address that is not loopback, and allow_plain is not set
 
-// Binds every listener and starts the thread. -errno of bind: `ret_which` is the listener's index.
+// Binds every listener and starts the thread. -errno of bind: `ret_which` is the listener's index;
+// of anything else: their number.
 int portal_start(const struct portal_config *config, struct portal **ret, size_t *ret_which);
 uint16_t portal_port(const struct portal *portal, size_t listener); // what a port 0 became
 // From now on /readyz says that this process leaves; all else goes on. Accepts NULL. @thread any

@@ -4,6 +4,7 @@
 
 #include "portal-api/totals_journal.h"
 
+#include "core/base/log.h"
 #include "core/base/util.h"
 
 #include <errno.h>
@@ -65,6 +66,7 @@ int totals_journal_open(const char *data_dir, totals_journal_fn fn, void *ctx,
 	if (journal->fd < 0 || !journal->lines) {
 		int r = -errno;
 
+		log_error(NULL, "TOTALS-JOURNAL", "%s: %s", path, strerror(-r));
 		totals_journal_close(journal);
 		return r;
 	}

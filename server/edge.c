@@ -311,6 +311,8 @@ char *edge_portal_start(struct daemon *daemon)
 	for (size_t i = 0; i < count; ++i)
 		listeners[i] = (struct portal_listener){bare(texts[i]), is_tls(texts[i])};
 	r = portal_start(&config, &daemon->portal, &which);
+	if (r && which == count)
+		return problem("the portal does not start: %s", strerror(-r));
 	return r ? portal_refused(bare(texts[which]), r) : NULL;
 }
 

@@ -386,6 +386,14 @@ def test_ports_in_use(daemon, start, tmp_path):
         assert (done.returncode, done.stderr) == (1, f"mqpaasd: {taken}: cannot listen: Address already in use\n")
 
 
+def test_a_journal_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "totals.journal").mkdir()
+    tmp_path.chmod(0o700)
+    done = run("--data-dir", str(tmp_path), "--listen", daemons.LOCAL, "--portal-listen", daemons.LOCAL)
+    assert done.returncode == 1 and done.stderr.endswith("mqpaasd: the portal does not start: Is a directory\n")
+    assert f"{tmp_path}/totals.journal: Is a directory" in done.stderr
+
+
 def test_several_addresses(start):
     one = start("--listen", "127.0.0.1:0 as mq.example.org:7300", listen=("127.0.0.1:0", "[::1]:0"), portal=("127.0.0.1:0", "127.0.0.1:0")).world()
     assert len(one.addresses["clients"]) == 3 and len(one.addresses["rest"]) == 2
