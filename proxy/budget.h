@@ -9,7 +9,7 @@ enum budget_use {
 	BUDGET_FRAMES, // read buffers of connections: frames that are not whole yet
 	BUDGET_BODIES, // batches that are not answered yet
 	BUDGET_OUTPUT, // deliveries and replies that are not written yet
-	BUDGET_HELD,   // what waits in the groups: counted, but bounded by their demand
+	BUDGET_HELD,   // what waits in the groups; above the share it goes back to their sources
 	BUDGET_USES
 };
 

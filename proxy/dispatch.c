@@ -473,6 +473,18 @@ void dispatch_give_back_above(struct dispatch *dispatch)
 	dispatch->any_released = false;
 }
 
+void dispatch_give_pending_back(struct dispatch *dispatch, uint64_t again_ns)
+{
+	size_t mask = dispatch->pending_room - 1;
+
+	for (size_t i = 0; i < dispatch->pending_count; ++i)
+		dispatch_give_back(dispatch,
+				   &dispatch->pending[(dispatch->pending_head + i) & mask], 1);
+	pending_drop(dispatch, dispatch->pending_count);
+	dispatch->charge_again_ns = MAX(dispatch->charge_again_ns, again_ns);
+	update_demand(dispatch);
+}
+
 static void hand_or_keep(struct dispatch *dispatch, const struct delivery *deliveries, size_t count,
 			 uint64_t now_ns)
 {

@@ -116,6 +116,8 @@ void dispatch_set_policy(struct dispatch *dispatch, const struct dispatch_policy
 const struct dispatch_counters *dispatch_counters(const struct dispatch *dispatch);
 uint32_t dispatch_in_flight(const struct dispatch *dispatch);     // handed out and not settled
 uint64_t dispatch_pending_bytes(const struct dispatch *dispatch); // wait to be handed out
+// What waits goes back to the source, which is asked again at that time.
+void dispatch_give_pending_back(struct dispatch *dispatch, uint64_t again_ns);
 
 // Positive DISPATCH_E_IN_USE: an exclusive group has its consumer.
 enum { DISPATCH_E_IN_USE = 1 };

@@ -9,6 +9,7 @@
 #include "proxy/group.h"
 
 #include "proxy/member.h"
+#include "proxy/memory.h"
 #include "proxy/proxy_state.h"
 
 #include <errno.h>
@@ -69,13 +70,29 @@ static void count_pending(struct group_home *home)
 	home->counted = bytes;
 }
 
+// Above its tenant's share what waits goes back to the source and comes again later.
+static void bound_pending(struct group_home *home)
+{
+	count_pending(home);
+	if (home->counted == 0)
+		return;
+	if (budget_has_room(home->tenant->memory, BUDGET_HELD, 0)) {
+		home->held_wait_ns = 0;
+		return;
+	}
+	home->held_wait_ns = memory_wait_longer(home->held_wait_ns);
+	dispatch_give_pending_back(home->dispatch, group_now_ns(home) + home->held_wait_ns);
+	count_pending(home);
+}
+
 void group_schedule(struct group_home *home)
 {
-	uint64_t next_ns = dispatch_next_ns(home->dispatch);
+	uint64_t next_ns;
 
+	bound_pending(home);
+	next_ns = dispatch_next_ns(home->dispatch);
 	if (next_ns != UINT64_MAX && (!home->timer.at_ns || next_ns < home->timer.at_ns))
 		loop_timer_set(&home->timer, next_ns);
-	count_pending(home);
 }
 
 // ---- the source

@@ -11,9 +11,6 @@
 #include "proxy/proxy_state.h"
 #include "quota/quota.h"
 
-#define MEMORY_WAIT_NS     (5 * MS_NS) // until memory is asked for again, at first
-#define MEMORY_WAIT_MAX_NS (320 * MS_NS)
-
 struct member {
 	struct dispatch_consumer consumer;
 	struct list in_group;
@@ -216,12 +213,11 @@ static size_t memory_allows(struct group_home *home, const struct delivery *deli
 	if (fit) {
 		home->memory_wait_ns = 0;
 	} else {
-		home->memory_wait_ns =
-			MIN(MAX(2 * home->memory_wait_ns, MEMORY_WAIT_NS), MEMORY_WAIT_MAX_NS);
+		home->memory_wait_ns = memory_wait_longer(home->memory_wait_ns);
 		*ret_retry_ns = now_ns + home->memory_wait_ns;
 	}
 	if (fit && fit < count)
-		*ret_retry_ns = now_ns + MEMORY_WAIT_NS;
+		*ret_retry_ns = now_ns + memory_wait_longer(0);
 	return fit;
 }
 

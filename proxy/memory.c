@@ -24,6 +24,8 @@
 #define WAIT_NS       (10 * MS_NS)  // between two looks for room
 #define LOOK_NS       (250 * MS_NS) // between two looks at frames that have begun
 #define MEASURE_NS    S_NS
+#define GROUP_NS      (5 * MS_NS) // between two looks of a group, at first
+#define GROUP_MAX_NS  (320 * MS_NS)
 #define SLOW_MOST     10u          // measurements below the least rate
 #define RATE_LEAST    (16u << 10)  // bytes a second
 #define RATE_SHORT    (256u << 10) // the same while memory is short
@@ -109,6 +111,11 @@ uint64_t memory_size(const struct delivery *deliveries, size_t count)
 	for (size_t i = 0; i < count; ++i)
 		bytes += one_size(&deliveries[i]);
 	return bytes;
+}
+
+uint64_t memory_wait_longer(uint64_t waited_ns)
+{
+	return MIN(MAX(2 * waited_ns, GROUP_NS), GROUP_MAX_NS);
 }
 
 // ---- waiting

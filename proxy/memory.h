@@ -43,3 +43,5 @@ void memory_on_partial(struct loop_timer *timer); // of a worker: frames that co
 size_t memory_fit(const struct budget_share *share, const struct delivery *deliveries,
 		  size_t count);
 uint64_t memory_size(const struct delivery *deliveries, size_t count); // as counted
+// How long a group that has waited so long waits until it looks for memory again; 0: it has not.
+uint64_t memory_wait_longer(uint64_t waited_ns);

@@ -4,7 +4,7 @@ import time
 
 import pytest
 import wire
-from plane import CONSUME, KEY, PRODUCE, SECRET, TENANT
+from plane import CONSUME, KEY, PRODUCE, SECRET, TENANT, UNLIMITED
 from plane_fixtures import plane, plane_with  # pylint: disable=unused-import
 from wire import Record
 
@@ -262,6 +262,29 @@ def test_senders_above_their_share_wait(plane_with):
         assert other.ping()
         assert [slow.results(n)[0].code for n in range(1, 7)] == ["OK"] * 6
         assert topic.send(b"again")[0].outcome == wire.OK
+
+
+def test_what_waits_in_groups_keeps_nobody_out(plane_with):
+    """Groups that wait for a consume quota hold no more than their tenant's share; all is delivered when the quota lets it pass."""
+    plane = plane_with(message_memory=16 << 20, workers=1)
+    topic = plane.topic("big")
+    for n in range(10):
+        plane.group(f"readers{n}", topic)
+    with plane.connect() as conn:
+        sender = conn.open_topic("big")
+        for _ in range(8):
+            sender.send(b"x" * 500_000)
+        plane.tenant(consume_tps=2)
+        subscriptions = [conn.subscribe(f"readers{n}") for n in range(10)]
+        for subscription in subscriptions:
+            subscription.credit(8, 8 << 20)
+        time.sleep(1)
+        assert sender.send(b"y" * 100_000)[0].outcome == wire.OK
+        with plane.connect() as other:
+            assert other.ping()
+        plane.tenant(consume_tps=UNLIMITED)
+        for subscription in subscriptions:
+            assert len(subscription.receive(8, timeout=20)) == 8
 
 
 # ---- what a revoked key leaves behind

@@ -561,6 +561,13 @@ static void step(void)
 			consumer_steal(consumer);
 		break;
 	case 10: m.now_ns += random_below(200) * MS_NS; break;
+	case 15:
+		if (random_below(4) == 0)
+			dispatch_give_pending_back(m.dispatch,
+						   m.now_ns + random_below(300) * MS_NS);
+		else
+			source_pump(random_below(40));
+		break;
 	case 11: confirm_copies(2); break;
 	case 12:
 		m.quota = random_below(50);
