@@ -418,16 +418,24 @@ static json_t *backlog_json(struct group_home *home)
 	return json_pack("{s:o}", "partitions", rows);
 }
 
+// A topic that others may write to, too, may have positions without a message: markers of their
+// transactions, what was aborted, what compaction took.
+static bool has_others(const struct topic *topic)
+{
+	return topic->imported || topic->native;
+}
+
 static void on_backlog(void *ctx, enum code code, json_t *answer, const char *text)
 {
 	struct group_question *question = ctx;
 	struct ask *ask = question->ask;
 
 	if (answer) {
+		bool exact = (backend_capabilities(ask->backend) & CAP_EXACT_BACKLOG) &&
+			     !has_others(question->topic);
+
 		json_object_set_new(answer, "dead", json_integer((json_int_t)question->dead));
-		json_object_set_new(
-			answer, "at_most",
-			json_boolean(!(backend_capabilities(ask->backend) & CAP_EXACT_BACKLOG)));
+		json_object_set_new(answer, "at_most", json_boolean(!exact));
 	}
 	on_group_json(question, code, answer, text);
 }

@@ -86,6 +86,13 @@ def test_backlog_adds_up(plane):
         assert (answer["dead"], answer["at_most"]) == (0, False)
 
 
+@pytest.mark.parametrize("fields", [{"imported": True}, {"native": True}])
+def test_backlog_of_a_topic_that_has_others_is_at_most(plane, fields):
+    """Their transactions and compaction leave positions without a message; other topics of the cluster stay exact."""
+    groups = {name: plane.group(name, plane.topic(name, **more)) for name, more in (("ours", {}), ("theirs", fields))}
+    assert {name: plane.ask("BACKLOG", group=group)["at_most"] for name, group in groups.items()} == {"ours": False, "theirs": True}
+
+
 def test_reset_and_purge(plane):
     orders = plane.topic("orders")
     readers = plane.group("readers", orders)

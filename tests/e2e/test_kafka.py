@@ -146,7 +146,7 @@ def test_import_takes_over_where_native_consumers_stopped(registered, kafka):
         wait_for(lambda path=path: daemon.admin.get(f"{ACME}/{path}").json["state"] == "ready", what=path)
     key = daemon.make("tenants/acme/access-keys", {"grants": [{"pattern": "*", "rights": ["produce", "consume"]}]})
     daemon.key = key["key_id"], key["secret"]
-    assert backlog(daemon)["ready"] == 5
+    assert backlog(daemon)["ready"] == 5 and backlog(daemon)["at_most"]
     with daemon.connect() as conn:
         subscription = conn.subscribe("billing")
         got = subscription.receive(5)

@@ -28,12 +28,26 @@ static enum mqp_verdict message_came(struct mqp_message *message, void *arg)
 	return verdict;
 }
 
+// The wait is by the monotonic clock: setting the time of day neither ends nor prolongs it.
+static void progress_init(struct progress *progress, unsigned long wanted)
+{
+	pthread_condattr_t attributes;
+
+	progress->count = 0;
+	progress->wanted = wanted;
+	pthread_mutex_init(&progress->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&progress->enough, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
 static void wait_for_enough(struct progress *progress, long timeout_ms)
 {
 	struct timespec until;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000 + 1;
 	pthread_mutex_lock(&progress->lock);
 	while (progress->count < progress->wanted && r == 0)
@@ -43,7 +57,7 @@ static void wait_for_enough(struct progress *progress, long timeout_ms)
 
 int main(int argc, char **argv)
 {
-	struct progress progress = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
+	struct progress progress;
 	struct mqp_consumer_config config;
 	struct mqp_consumer *consumer;
 	struct mqp_client *client;
@@ -51,7 +65,7 @@ int main(int argc, char **argv)
 	int status;
 
 	example_options(&example, EXAMPLE_CONSUMES, argc, argv);
-	progress.wanted = example.count;
+	progress_init(&progress, example.count);
 	client = example_connect(&example, MQP_IO_THREAD);
 
 	mqp_consumer_config_init(&config, sizeof config);
