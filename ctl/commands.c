@@ -280,9 +280,10 @@ static const struct command commands[] = {
 	{"group", "delete", "DELETE", GROUP, NULL, NULL, C, NULL,
 	 "remove a group; its progress is lost"},
 	{"group", "backlog", "GET", GROUP "/backlog", NULL, NULL, G, NULL,
-	 "ready, in flight, retrying, delayed and dead"},
+	 "what waits, and what became of the rest: acked, dead, expired, skipped"},
 	{"group", "backlogs", "GET", TENANT "/backlogs", NULL, NULL, G,
-	 "group,backlog,ready,in_flight,retrying,delayed,oldest_ms,at_ms",
+	 "group,sent,replayed,backlog,ready,in_flight,retrying,delayed,acked,dead,expired,skipped,"
+	 "oldest_ms,at_ms",
 	 "of all groups of the tenant, as looked at in the last seconds"},
 	{"group", "stats", "GET", GROUP "/stats", NULL, NULL, G, NULL, "totals and TPS of a group"},
 	{"group", "reset", "POST", GROUP "/reset", NULL, reset_options, P, NULL,

@@ -167,6 +167,17 @@ static bool positions_room(struct entry *entry, size_t count)
 	return true;
 }
 
+// What became of the messages that are not in the backlog.
+static void outcomes_take(struct backlog_row *to, const json_t *row)
+{
+	to->sent += number_of(row, "end");
+	to->replayed += number_of(row, "replayed");
+	to->acked += number_of(row, "acked");
+	to->dead += number_of(row, "dead");
+	to->expired += number_of(row, "expired");
+	to->skipped += number_of(row, "skipped");
+}
+
 static void position_take(struct entry *entry, size_t index, const json_t *row)
 {
 	struct position *position = &entry->positions[index];
@@ -177,6 +188,7 @@ static void position_take(struct entry *entry, size_t index, const json_t *row)
 	entry->next.in_flight += in_flight;
 	entry->next.retrying += number_of(row, "retrying");
 	entry->next.delayed += number_of(row, "delayed");
+	outcomes_take(&entry->next, row);
 	committed = MAX(committed, first);
 	position->partition = (uint32_t)number_of(row, "partition");
 	position->open = ready + in_flight > 0;

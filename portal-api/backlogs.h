@@ -11,7 +11,9 @@ struct portal;
 
 struct backlog_row {
 	uint64_t group, tenant;
-	uint64_t ready, in_flight, retrying, delayed; // messages
+	// Messages: sent + replayed = the four of the backlog + acked + dead + expired + skipped.
+	uint64_t ready, in_flight, retrying, delayed;
+	uint64_t sent, replayed, acked, dead, expired, skipped;
 	int64_t oldest_ms; // when the oldest one was stored that is neither acknowledged nor
 			   // waiting for a time; 0: there is none, -1: not known
 	int64_t at_ms;     // wall clock of the look; 0: none has succeeded yet

@@ -108,15 +108,29 @@ static json_t *count_or_null(const struct backlog_row *row, uint64_t count)
 
 static json_t *row_json(const struct backlog_row *row)
 {
-	uint64_t all = row->ready + row->in_flight + row->retrying + row->delayed;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counts[] = {
+		{"ready", row->ready},
+		{"in_flight", row->in_flight},
+		{"retrying", row->retrying},
+		{"delayed", row->delayed},
+		{"backlog", row->ready + row->in_flight + row->retrying + row->delayed},
+		{"sent", row->sent},
+		{"replayed", row->replayed},
+		{"acked", row->acked},
+		{"dead", row->dead},
+		{"expired", row->expired},
+		{"skipped", row->skipped},
+	};
+	json_t *json = json_pack("{s:o, s:o}", "oldest_ms",
+				 row->oldest_ms > 0 ? json_integer(row->oldest_ms) : json_null(),
+				 "at_ms", row->at_ms ? json_integer(row->at_ms) : json_null());
 
-	return json_pack(
-		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "ready", count_or_null(row, row->ready),
-		"in_flight", count_or_null(row, row->in_flight), "retrying",
-		count_or_null(row, row->retrying), "delayed", count_or_null(row, row->delayed),
-		"backlog", count_or_null(row, all), "oldest_ms",
-		row->oldest_ms > 0 ? json_integer(row->oldest_ms) : json_null(), "at_ms",
-		row->at_ms ? json_integer(row->at_ms) : json_null());
+	for (size_t i = 0; json && i < ARRAY_SIZE(counts); ++i)
+		json_object_set_new(json, counts[i].name, count_or_null(row, counts[i].value));
+	return json;
 }
 
 static void listing_add(void *ctx, const struct backlog_row *row)

@@ -607,9 +607,35 @@ static void put_histograms(struct collector *collector)
 
 // ---- backlogs
 
+// Where the messages of a group are, the backlog first.
+static const struct group_state {
+	const char *name;
+	size_t at; // in struct backlog_row
+} group_states[] = {
+	{"ready", offsetof(struct backlog_row, ready)},
+	{"in_flight", offsetof(struct backlog_row, in_flight)},
+	{"retrying", offsetof(struct backlog_row, retrying)},
+	{"delayed", offsetof(struct backlog_row, delayed)},
+	{"sent", offsetof(struct backlog_row, sent)},
+	{"replayed", offsetof(struct backlog_row, replayed)},
+	{"acked", offsetof(struct backlog_row, acked)},
+	{"dead", offsetof(struct backlog_row, dead)},
+	{"expired", offsetof(struct backlog_row, expired)},
+	{"skipped", offsetof(struct backlog_row, skipped)},
+};
+
+#define GROUP_STATES   ARRAY_SIZE(group_states)
+#define BACKLOG_STATES 4u // of them
+
+static double state_count(const struct backlog_row *row, size_t state)
+{
+	return (double)*(const uint64_t *)(const void *)((const char *)row +
+							 group_states[state].at);
+}
+
 struct backlog_sum {
 	uint64_t tenant;
-	double counts[4]; // as backlog_parts
+	double counts[GROUP_STATES]; // as group_states
 	int64_t oldest_ms;
 };
 
@@ -617,8 +643,6 @@ struct backlog_sums {
 	struct backlog_sum *items;
 	size_t count, room;
 };
-
-static const char *const backlog_parts[] = {"ready", "in_flight", "retrying", "delayed"};
 
 static struct backlog_sum *sum_of(struct backlog_sums *sums, uint64_t tenant)
 {
@@ -644,10 +668,8 @@ static void sum_add(void *ctx, const struct backlog_row *row)
 
 	if (!sum)
 		return;
-	sum->counts[0] += (double)row->ready;
-	sum->counts[1] += (double)row->in_flight;
-	sum->counts[2] += (double)row->retrying;
-	sum->counts[3] += (double)row->delayed;
+	for (size_t i = 0; i < GROUP_STATES; ++i)
+		sum->counts[i] += state_count(row, i);
 	if (row->oldest_ms > 0 && (!sum->oldest_ms || row->oldest_ms < sum->oldest_ms))
 		sum->oldest_ms = row->oldest_ms;
 }
@@ -678,13 +700,25 @@ static void each_backlog_sum(struct collector *collector,
 static void put_backlog(struct collector *collector, const char *tenant,
 			const struct backlog_sum *sum)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(backlog_parts); ++i)
-		put(collector, sum->counts[i], (const char *const[]){tenant, backlog_parts[i]});
+	for (size_t i = 0; i < BACKLOG_STATES; ++i)
+		put(collector, sum->counts[i], (const char *const[]){tenant, group_states[i].name});
 }
 
 static void put_backlogs(struct collector *collector)
 {
 	each_backlog_sum(collector, put_backlog);
+}
+
+static void put_outcome(struct collector *collector, const char *tenant,
+			const struct backlog_sum *sum)
+{
+	for (size_t i = BACKLOG_STATES; i < GROUP_STATES; ++i)
+		put(collector, sum->counts[i], (const char *const[]){tenant, group_states[i].name});
+}
+
+static void put_outcomes(struct collector *collector)
+{
+	each_backlog_sum(collector, put_outcome);
 }
 
 static void put_oldest(struct collector *collector, const char *tenant,
@@ -721,16 +755,29 @@ static void group_put(void *ctx, const struct backlog_row *row)
 static void put_group_backlog(struct collector *collector, const char *tenant, const char *group,
 			      const struct backlog_row *row)
 {
-	const uint64_t counts[] = {row->ready, row->in_flight, row->retrying, row->delayed};
-
-	for (size_t i = 0; i < ARRAY_SIZE(backlog_parts); ++i)
-		put(collector, (double)counts[i],
-		    (const char *const[]){tenant, group, backlog_parts[i]});
+	for (size_t i = 0; i < BACKLOG_STATES; ++i)
+		put(collector, state_count(row, i),
+		    (const char *const[]){tenant, group, group_states[i].name});
 }
 
 static void put_group_backlogs(struct collector *collector)
 {
 	struct group_put one = {collector, put_group_backlog};
+
+	portal_each_backlog(collector->portal, group_put, &one);
+}
+
+static void put_group_outcome(struct collector *collector, const char *tenant, const char *group,
+			      const struct backlog_row *row)
+{
+	for (size_t i = BACKLOG_STATES; i < GROUP_STATES; ++i)
+		put(collector, state_count(row, i),
+		    (const char *const[]){tenant, group, group_states[i].name});
+}
+
+static void put_group_outcomes(struct collector *collector)
+{
+	struct group_put one = {collector, put_group_outcome};
 
 	portal_each_backlog(collector->portal, group_put, &one);
 }
@@ -884,6 +931,11 @@ static const struct general general[] = {
 	  "not acknowledged in all its groups: ready, in_flight, retrying, delayed; looked at "
 	  "every 10 s or as often as all groups can be"},
 	 put_backlogs},
+	{{"mqpaas_tenant_group_messages", METRIC_GAUGE, "messages", "tenant,state", false,
+	  "what became of them in all its groups, each counted once a group: sent, replayed, "
+	  "acked, "
+	  "dead, expired, skipped; sent + replayed = backlog + acked + dead + expired + skipped"},
+	 put_outcomes},
 	{{"mqpaas_tenant_oldest_unacked_seconds", METRIC_GAUGE, "seconds", "tenant", false,
 	  "age of the oldest message in all its groups that is neither acknowledged nor waiting "
 	  "for a time"},
@@ -894,6 +946,10 @@ static const struct general detailed_rows[] = {
 	{{"mqpaas_group_backlog_messages", METRIC_GAUGE, "messages", "tenant,group,state", true,
 	  "not acknowledged: ready, in_flight, retrying, delayed"},
 	 put_group_backlogs},
+	{{"mqpaas_group_messages", METRIC_GAUGE, "messages", "tenant,group,state", true,
+	  "what became of them: sent, replayed, acked, dead, expired, skipped; sent + replayed = "
+	  "backlog + acked + dead + expired + skipped"},
+	 put_group_outcomes},
 	{{"mqpaas_group_oldest_unacked_seconds", METRIC_GAUGE, "seconds", "tenant,group", true,
 	  "age of its oldest message that is neither acknowledged nor waiting for a time"},
 	 put_group_oldest_all},

@@ -4,11 +4,14 @@ import time
 
 import pytest
 import wire
+from ctl import Ctl
 from daemon import wait_for
 from history.balance import problems
 
 pytest_plugins = ["daemon_fixtures"]
 BACKLOG = "/api/v1/tenants/acme/groups/{}/backlog"
+WAITING, DONE = ("ready", "in_flight", "retrying", "delayed"), ("acked", "dead", "expired", "skipped")
+STATES = (*WAITING, "sent", "replayed", *DONE)
 
 
 def balance(daemon, group="billing", **expected):
@@ -108,3 +111,51 @@ def test_counters_never_go_back(world):
         world.kill()
         world.start()
         assert shown() >= most, (shown(), most)
+
+
+def states_told(world, **labels):
+    """{state: messages} of the metrics of a group, or of a tenant where no group is named."""
+    text = world.admin.get("/metrics?detailed=true").body.decode()
+    wanted = "".join(f'{name}="{value}",' for name, value in labels.items())
+    name = "mqpaas_group_(?:backlog_)?messages" if "group" in labels else "mqpaas_tenant_(?:backlog|group)_messages"
+    return {state: int(float(value)) for state, value in re.findall(f'^{name}{{{wanted}state="(\\w+)"}} (\\S+)$', text, re.M)}
+
+
+def test_metrics_rest_and_ctl_say_the_same(world, tmp_path):
+    """Known numbers in every state, in both metrics, both routes and both commands."""
+    with world.connect() as conn:
+        wire.Topic(conn, "orders").send(*(wire.Record(body=b"short", ttl_ms=200) for _ in range(3)), *(b"%d" % number for number in range(12)))
+        time.sleep(0.5)
+        billing, came = receive(conn, "billing", 7)
+        billing.ack(*came[:4])
+        billing.nack(came[4], delay_ms=61000)
+        strict, came = receive(conn, "strict", 12)
+        strict.reject(*came[:3])
+        strict.ack(*came[3:8])
+        world.make("tenants/acme/groups", {"name": "late", "topic": "orders", "start": {"from": "latest"}})
+        assert world.admin.post("/api/v1/tenants/acme/groups/late/reset", {"to": {"at": "earliest"}}).status == 200
+        expected = {
+            "billing": {"sent": 15, "acked": 4, "expired": 3, "retrying": 1, "in_flight": 2, "ready": 5},
+            "strict": {"sent": 15, "acked": 5, "expired": 3, "dead": 3, "in_flight": 4},
+            "late": {"sent": 15, "skipped": 15, "replayed": 15, "ready": 15},
+        }
+        expected = {group: {**dict.fromkeys(STATES, 0), **states} for group, states in expected.items()}
+        for group, states in expected.items():
+            shown = world.admin.get(BACKLOG.format(group)).json
+            assert {state: shown[state] for state in STATES} == states and not problems(shown)
+        metrics = lambda: {group: states_told(world, tenant="acme", group=group) for group in expected}
+        wait_for(lambda: metrics() == expected, 30, "the metrics do not say it")
+        for states in expected.values():
+            assert states["sent"] + states["replayed"] == sum(states[state] for state in WAITING + DONE)
+        assert states_told(world, tenant="acme") == {state: sum(states[state] for states in expected.values()) for state in STATES}
+        rows = {row["group"]: row for row in world.admin.get("/api/v1/tenants/acme/backlogs").json["items"]}
+        assert {group: {state: row[state] for state in STATES} for group, row in rows.items()} == expected
+        assert "mqpaas_group_messages" not in world.admin.get("/metrics").body.decode(), "labels of groups are for the detailed endpoint"
+        ctl = Ctl(tmp_path)
+        ctl.env.update(MQPAAS_URL="http://" + world.addresses["rest"][0], MQPAAS_TENANT="acme", MQPAAS_TOKEN=world.admin.token)
+        heading, *lines = (line.split() for line in ctl("group", "backlogs").stdout.splitlines())
+        table = {cells["GROUP"]: cells for cells in (dict(zip(heading, line)) for line in lines)}
+        one = dict(re.findall(r"^(\w+) +(\d+)$", ctl("group", "backlog", "billing").stdout, re.M))
+        for state in STATES:
+            assert {group: int(cells[state.upper()]) for group, cells in table.items()} == {group: states[state] for group, states in expected.items()}
+            assert int(one[state]) == expected["billing"][state]
