@@ -95,12 +95,12 @@ def test_what_is_skipped_and_what_comes_again(world):
 
 def test_counters_never_go_back(world):
     """What REST and the metrics have shown once is shown after a kill, too: Prometheus would count all again behind a fall."""
-    stats, series = "/api/v1/tenants/acme/stats", 'mqpaas_tenant_produced_messages_total{tenant="acme"}'
+    stats, series = "/api/v1/tenants/acme/stats", 'mqpaas_tenant_stored_messages_total{tenant="acme"}'
 
     def shown():
         metrics = world.admin.get("/metrics").body.decode()
         found = re.search(f"^{re.escape(series)} (\\S+)$", metrics, re.M)  # a tenant that has sent nothing yet has none
-        return world.admin.get(stats).json["produce"]["ok"], int(float(found.group(1))) if found else 0
+        return world.admin.get(stats).json["produce"]["stored"], int(float(found.group(1))) if found else 0
 
     most = (0, 0)
     for _ in range(3):
