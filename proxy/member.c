@@ -11,6 +11,8 @@
 #include "proxy/proxy_state.h"
 #include "quota/quota.h"
 
+#define QUOTA_LOOK_NS S_NS // the quota may have been raised meanwhile
+
 struct member {
 	struct dispatch_consumer consumer;
 	struct list in_group;
@@ -237,7 +239,7 @@ static size_t quota_allows(struct group_home *home, const struct delivery *deliv
 	if (passed == count)
 		return count;
 	quota_explain(home->tenant->ledger, QUOTA_CONSUME, deliveries[passed].size, now_ns, &why);
-	*ret_retry_ns = now_ns + MAX(why.wait_ns, MS_NS);
+	*ret_retry_ns = now_ns + MIN(MAX(why.wait_ns, MS_NS), QUOTA_LOOK_NS);
 	tell_throttled(home, deliveries[passed].size, now_ns);
 	return passed;
 }

@@ -150,6 +150,20 @@ def test_consume_quota_is_the_tenants(plane):
         assert time.monotonic() - started > (30 - 10) / 50 - 0.05
 
 
+def test_lifted_consume_quota_is_noticed(plane):
+    """A group that would have waited for minutes looks again within a second."""
+    plane.group("large-readers", plane.topic("large"))
+    with plane.connect() as conn:
+        topic, subscription = conn.open_topic("large"), conn.subscribe("large-readers")
+        topic.send(*[b"x" * 100_000] * 3)
+        plane.tenant(consume_bps=1000)
+        subscription.credit(3)
+        assert len(subscription.receive(1)) == 1  # nothing was owed; now 100 s are
+        assert subscription.receive_nothing(0.3)
+        plane.tenant()
+        assert len(subscription.receive(2, timeout=5)) == 2
+
+
 def test_consume_quota_in_bytes(plane):
     plane.tenant(consume_bps=100_000)
     plane.group("readers", plane.topic("orders"))
