@@ -30,11 +30,11 @@ def consumed_but_one(conn):
 def cursor(position, epoch=1):
     """The metadata of a commit that says: everything before the position is done (adapters/log/window_text.c)."""
     alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-    fields = bytes([epoch, position]) + bytes([1]) + bytes(4)  # time of the commit; no map, no marks
+    fields = bytes([epoch, position]) + bytes(4) + bytes([1, 0]) + bytes(4)  # no counts; time of the commit, no step of the clock; no map, no marks
     fields += bytes(-len(fields) % 4)
     data = struct.pack("<I", wire.crc32c(fields)) + fields
     words = struct.unpack(f">{len(data) // 4}I", data)
-    return "mqw1" + "".join(alphabet[word // 85**digit % 85] for word in words for digit in range(4, -1, -1))
+    return "mqw2" + "".join(alphabet[word // 85**digit % 85] for word in words for digit in range(4, -1, -1))
 
 
 def make_anew(kafka, log, group):

@@ -516,7 +516,7 @@ def store_seeds():
     record = wire.record_write(wire.Record(body=b"body", key=b"key", id=bytes(range(16)), created_ms=1))
     chunk = store_row(0, 0, struct.pack("<IIq", 2, 0, 5) + record * 2)
     later = store_row(0, 2, struct.pack("<IIq", 1, 0, 9) + record)
-    cursor = store_row(1, 0, struct.pack("<QQQ", 1, 1, 0) + b"mqw1")
+    cursor = store_row(1, 0, struct.pack("<QQQ", 1, 1, 0) + b"mqw2")
     retry = store_row(2, 1, struct.pack("<QqII", 7, 5, 1, 0) + record)
     for asked in range(0, 8, 2):
         for rows in (chunk, chunk + later + cursor, chunk + retry + cursor, retry, cursor):
