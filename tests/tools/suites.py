@@ -292,13 +292,18 @@ def suite_install(_):
     return counted(["tests/sdk/link_check", build("build")])
 
 
-def meson_tests(name, *selection):
+def long_env(long):
+    """What tells tests to do everything as often as asked for."""
+    return {"MQPAAS_LONG": "1"} if long else {}
+
+
+def meson_tests(name, *selection, long=False):
     """Runs meson's tests of a build and counts the cases inside each executable."""
     path = build(name)
     log = os.path.join(path, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.unlink(log)
-    status, output = run(["meson", "test", "-C", path, "--no-rebuild", "--timeout-multiplier", "4", "--num-processes", JOBS, *selection], env=SANITIZER_ENV)
+    status, output = run(["meson", "test", "-C", path, "--no-rebuild", "--timeout-multiplier", "40" if long else "4", "--num-processes", JOBS, *selection], env={**SANITIZER_ENV, **long_env(long)})
     if not os.path.exists(log):
         raise SuiteError(output)
     result = Result()
@@ -317,8 +322,8 @@ def meson_tests(name, *selection):
 
 def suite_unit(options):
     """every module alone, under the address and undefined-behaviour sanitizers"""
-    result = meson_tests("build-asan", "--no-suite", "contract")
-    return result + meson_tests("build", "--no-suite", "contract") if options.long else result
+    result = meson_tests("build-asan", "--no-suite", "contract", long=options.long)
+    return result + meson_tests("build", "--no-suite", "contract", long=True) if options.long else result
 
 
 def kafka_contract(path, version, nodes):
@@ -385,7 +390,7 @@ E2E_LANES = {"kafka": sorted(glob.glob(KAFKA_FILES), reverse=True), "rest": ["te
 def pytest(selection, build_name, timeout, long=False, lane="all"):
     """Runs pytest against the binaries of a build and counts its cases; `long`: every fault as often as asked for, not twice."""
     report = os.path.join(ROOT, "build", f"pytest-{lane}.xml")
-    env = {**SANITIZER_ENV, "MQPAAS_BUILD": build(build_name), "PYTHONDONTWRITEBYTECODE": "1", **({"MQPAAS_LONG": "1"} if long else {})}
+    env = {**SANITIZER_ENV, "MQPAAS_BUILD": build(build_name), "PYTHONDONTWRITEBYTECODE": "1", **long_env(long)}
     status, output = run([venv() + "/pytest", "-q", "-p", "no:cacheprovider", "--timeout=180", f"--junitxml={report}", *selection], timeout=timeout, env=env)
     if status not in (0, 1):
         raise SuiteError(output)
