@@ -32,6 +32,7 @@ struct part {
 	struct submit submit;
 	struct produce *produce;
 	struct quota_charge charge;
+	uint64_t bytes; // of its records
 	struct part *next;
 };
 
@@ -352,7 +353,8 @@ static void account(struct part *part)
 
 	for (uint32_t i = 0; i < part->submit.run_count; ++i) {
 		const struct submit_run *run = &part->submit.runs[i];
-		uint64_t bytes = bytes_of(record, run->count);
+		uint64_t bytes = run->count == part->submit.count ? part->bytes
+								  : bytes_of(record, run->count);
 
 		if (run->outcome == OUTCOME_OK)
 			count_stored(part->produce, bytes);
@@ -397,12 +399,15 @@ static void on_submit_done(struct submit *submit)
 static void submit_part(struct produce *produce, struct part *part, uint32_t count)
 {
 	struct backend *backend = produce->topic->backend;
+	const struct submit_record *first = produce->records + produce->sent;
+	bool all = count == produce->valid - produce->sent;
 
 	part->task.fn = on_part;
 	part->produce = produce;
+	part->bytes = all ? produce->left_bytes : bytes_of(first, count);
 	part->submit = (struct submit){.topic = produce->topic->handle,
 				       .buf = produce->buf,
-				       .records = produce->records + produce->sent,
+				       .records = first,
 				       .count = count,
 				       .runs = produce->runs + produce->sent,
 				       .done = on_submit_done,
