@@ -197,12 +197,17 @@ static int skip_apply(struct committer_job *base, struct committer *committer, M
 	return damages_forget(store, txn, job->topic->object.id, 0, DAMAGE_OF_TOPIC);
 }
 
+// The ranges are given away: the asker reads them on another thread.
 static void skip_done(struct committer_job *base, int r)
 {
 	struct skip_job *job = CONTAINER_OF(base, struct skip_job, job);
+	json_t *answer = NULL;
 
-	job->done(job->ctx, embedded_code(r),
-		  r ? NULL : json_pack("{s:O}", "partitions", job->ranges), NULL);
+	if (r == 0) {
+		answer = json_pack("{s:o}", "partitions", job->ranges);
+		job->ranges = NULL;
+	}
+	job->done(job->ctx, embedded_code(r), answer, NULL);
 	skip_job_free(job);
 }
 
