@@ -2,7 +2,6 @@
 import contextlib
 import json
 import os
-import sqlite3
 import subprocess
 import time
 
@@ -57,20 +56,6 @@ def idle(bench):
             }
 
 
-def multiply_topics(data, count):
-    """Adds copies of the one topic to the registry of a daemon that is stopped: REST takes a millisecond each."""
-    with contextlib.closing(sqlite3.connect(data + "/registry.db")) as db, db:
-        columns = [row[1] for row in db.execute("PRAGMA table_info(topics)")]
-        revision = db.execute("SELECT value + 1 FROM meta WHERE name = 'revision'").fetchone()[0]
-        made = {"id": "id + n", "revision": str(revision), "name": "'orders-' || n", "physical": "physical || '-' || n"}
-        picked = ", ".join(made.get(name, f'"{name}"') for name in columns)
-        names = ", ".join(f'"{name}"' for name in columns)
-        numbers = f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"
-        db.execute(f"INSERT INTO topics({names}) {numbers} SELECT {picked} FROM topics, numbers")
-        db.execute("UPDATE meta SET value = value + ? WHERE name = 'next_id'", (count,))
-        db.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (revision,))
-
-
 @group(
     Figure("topics.bytes", "memory of the daemon a topic, with a million of them", "bytes", 256, most=True),
     Figure("topics.start", "start to ready with them", "s", 5, most=True),
@@ -83,7 +68,7 @@ def topics(bench):
         service.daemon.start()
         before = anonymous(service.pid)
         service.daemon.stop()
-        multiply_topics(service.daemon.data, count)
+        lab.load("topics", file=service.daemon.data + "/registry.db", count=count)
         service.daemon.start(600)  # takes over what it did not write itself
         for _ in bench.rounds():
             service.daemon.stop(120)

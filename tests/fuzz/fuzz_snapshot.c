@@ -11,8 +11,8 @@
 #include "tests/fuzz/change_bytes.h"
 #include "tests/fuzz/fuzz.h"
 
+#include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 static void write_all(int fd, const void *data, size_t size)
 {
@@ -66,6 +66,42 @@ static void silent(void *ctx, enum log_level level, const char *line, size_t siz
 	assert(size > 0 && line[0] == '{');
 }
 
+// A folder in memory of this process: what is damaged is kept beside the copy.
+static char folder[] = "/dev/shm/fuzz-snapshot-XXXXXX";
+
+static void path_of(char ret[64], const char *suffix)
+{
+	snprintf(ret, 64, "%s/catalog%s", folder, suffix);
+}
+
+static void remove_files(void)
+{
+	static const char *const suffixes[] = {"", ".damaged", ".new"};
+	char path[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); ++i) {
+		path_of(path, suffixes[i]);
+		unlink(path);
+	}
+}
+
+static void remove_folder(void)
+{
+	remove_files();
+	rmdir(folder);
+}
+
+static void make_folder(void)
+{
+	static bool made;
+
+	if (made)
+		return;
+	made = mkdtemp(folder) != NULL;
+	assert(made);
+	atexit(remove_folder);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	size_t objects, objects_again;
@@ -76,17 +112,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	log_set_sink(silent, NULL);
-	fd = memfd_create("lastgood", MFD_CLOEXEC);
+	make_folder();
+	path_of(path, "");
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	assert(fd >= 0);
 	if (data[0] & 1)
 		write_all(fd, data + 1, size - 1);
 	else
 		write_chain(fd, data + 1, size - 1);
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	if (open_copy(path, &objects, &revision)) {
 		assert(open_copy(path, &objects_again, &revision_again));
 		assert(objects == objects_again && revision == revision_again);
 	}
 	close(fd);
+	remove_files();
 	return 0;
 }
