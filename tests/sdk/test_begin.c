@@ -1,7 +1,9 @@
 // The library against a fake proxy: begins are told before they happen, and suspects run alone.
 
+#include "sdk/c/src/consumer.h"
 #include "tests/sdk/scene.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 
 struct seen {
@@ -147,6 +149,96 @@ static void suspects_are_pulled_alone(void)
 	scene_end(&scene);
 }
 
+// A caller that is not let run: as long as a signal's handler does not return.
+struct late_pull {
+	struct mqp_consumer *consumer;
+	struct mqp_message *messages[10];
+	unsigned count;
+	enum mqp_code code;
+};
+
+static atomic_bool late_stopped, late_goes_on;
+
+static void late_stop(int number)
+{
+	atomic_store(&late_stopped, true);
+	while (!atomic_load(&late_goes_on))
+		pause_ms(1);
+}
+
+static void *late_run(void *arg)
+{
+	struct late_pull *pull = arg;
+
+	pull->code = mqp_pull(pull->consumer, 10, 20000, pull->messages, &pull->count);
+	return NULL;
+}
+
+static enum pull_phase phase_of(struct mqp_consumer *consumer)
+{
+	enum pull_phase phase;
+
+	pthread_mutex_lock(&consumer->lock);
+	phase = consumer->phase;
+	pthread_mutex_unlock(&consumer->lock);
+	return phase;
+}
+
+static bool hand_is_empty(struct mqp_consumer *consumer)
+{
+	bool empty;
+
+	pthread_mutex_lock(&consumer->lock);
+	empty = !consumer->hand.first;
+	pthread_mutex_unlock(&consumer->lock);
+	return empty;
+}
+
+// What a pull has got is gone again, with its connection or given back, before the caller wakes.
+static void caller_wakes_late(void)
+{
+	struct sigaction action = {.sa_handler = late_stop};
+
+	CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+	for (unsigned kicked = 0; kicked < 2; ++kicked) {
+		struct late_pull pull = {.count = 0};
+		struct mqp_consumer_config config;
+		struct scene scene;
+		pthread_t thread;
+
+		atomic_store(&late_stopped, false);
+		atomic_store(&late_goes_on, false);
+		scene_start(&scene);
+		mqp_consumer_config_init(&config, sizeof config);
+		config.group = "g";
+		OK(mqp_consumer_new(scene.client, &config, &pull.consumer));
+		CHECK_EQ(pthread_create(&thread, NULL, late_run, &pull), 0);
+		EVENTUALLY(phase_of(pull.consumer) == PULL_WAITING);
+		CHECK_EQ(pthread_kill(thread, SIGUSR1), 0);
+		EVENTUALLY(atomic_load(&late_stopped));
+		store_many(&scene, 3);
+		EVENTUALLY(phase_of(pull.consumer) == PULL_DONE);
+		if (kicked)
+			fake_kick(scene.fake);
+		else
+			fake_goaway(scene.fake, NULL);
+		EVENTUALLY(hand_is_empty(pull.consumer));
+		atomic_store(&late_goes_on, true);
+		CHECK_EQ(pthread_join(thread, NULL), 0);
+		CHECK(pull.code != MQP_OK);
+		for (unsigned taken = 0; taken < 3; taken += pull.count) {
+			OK(mqp_pull(pull.consumer, 10, 20000, pull.messages, &pull.count));
+			for (unsigned i = 0; i < pull.count; ++i) {
+				OK(mqp_ack(pull.messages[i]));
+				mqp_message_free(pull.messages[i]);
+			}
+		}
+		EVENTUALLY(fake_acked(scene.fake) == 3);
+		mqp_consumer_free(pull.consumer);
+		scene_end(&scene);
+	}
+}
+
 // A proxy without the feature: nothing is told, and everything works.
 static void old_proxy(void)
 {
@@ -166,4 +258,5 @@ static void old_proxy(void)
 }
 
 UNIT_MAIN(UNIT_CASE(begins_are_told_first), UNIT_CASE(long_callbacks_are_told_exactly),
-	  UNIT_CASE(suspects_run_alone), UNIT_CASE(suspects_are_pulled_alone), UNIT_CASE(old_proxy))
+	  UNIT_CASE(suspects_run_alone), UNIT_CASE(suspects_are_pulled_alone),
+	  UNIT_CASE(caller_wakes_late), UNIT_CASE(old_proxy))

@@ -97,6 +97,8 @@ void pull_step(struct mqp_consumer *consumer);
 void pull_drained(struct mqp_consumer *consumer, struct subscription *subscription);
 void pull_restart(struct mqp_consumer *consumer); // the subscription that was asked is gone
 void pull_cut(struct mqp_consumer *consumer);
+// Before the hand loses what came over the subscription; under the lock.
+void pull_forget(struct mqp_consumer *consumer, const struct subscription *subscription);
 uint64_t pull_next_ns(const struct mqp_consumer *consumer); // under the lock
 
 // consumer.c

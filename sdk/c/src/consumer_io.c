@@ -179,6 +179,7 @@ static struct mqp_message *hand_purge(struct mqp_consumer *consumer,
 	struct mqp_message *purged = NULL;
 	struct hand_item *item;
 
+	pull_forget(consumer, subscription);
 	while ((item = hand_remove(&consumer->hand, &subscription->sub))) {
 		struct mqp_message *message = CONTAINER_OF(item, struct mqp_message, item);
 

@@ -80,6 +80,16 @@ static struct mqp_message *release_behind(struct mqp_consumer *consumer, size_t 
 	return released;
 }
 
+// A caller that wakes late finds less than it was told, never what is gone or was not told.
+void pull_forget(struct mqp_consumer *consumer, const struct subscription *subscription)
+{
+	const struct hand_item *item = consumer->hand.first;
+	size_t ready = consumer->pull_ready;
+
+	for (; ready && item; --ready, item = item->next)
+		consumer->pull_ready -= item->sub == &subscription->sub;
+}
+
 static void messages_unref(struct mqp_message *message)
 {
 	struct mqp_message *next;

@@ -120,6 +120,7 @@ static void release_waiting(struct subscription *subscription)
 	struct mqp_message *released = NULL, *next;
 
 	pthread_mutex_lock(&consumer->lock);
+	pull_forget(consumer, subscription);
 	while ((item = hand_remove(&consumer->hand, &subscription->sub))) {
 		struct mqp_message *message = CONTAINER_OF(item, struct mqp_message, item);
 
