@@ -150,8 +150,16 @@ class Load:
         enough = {one: one.size + checker.RECORD.size * records for one in clients}
         deadline = time.monotonic() + seconds
         while behind := [one for one in clients if one.size < enough[one]]:
+            self.all_alive()
             assert time.monotonic() < deadline, f"no progress: {[one.name for one in behind]}, backlogs {self.backlogs()}"
             time.sleep(0.02)
+
+    def all_alive(self):
+        """A process that has ended unasked is the reason for whatever is waited for in vain."""
+        for one in self.producers + self.consumers:
+            if not (one.killed or one.stopped) and one.process.poll() is not None:
+                one.wait()
+                raise AssertionError(f"{one.name} has ended unasked")
 
     def recent(self, client):
         """What a process has written since the last fault began: all of it grows large."""
@@ -254,6 +262,7 @@ class Load:
         groups = groups or [group.name for group in self.groups]
         deadline = time.monotonic() + seconds
         while any((left := self.backlogs())[name] for name in groups):
+            self.all_alive()
             assert time.monotonic() < deadline, f"this never came to an end: {left}"
             time.sleep(0.05)
 
