@@ -85,14 +85,14 @@ static void keep_aside(const struct lastgood *lastgood)
 			  aside, strerror(errno));
 }
 
-// The changes before the damage, as a file of their own.
-static int rewrite(struct lastgood *lastgood, const uint8_t *data, size_t size)
+// Puts a file with these bytes in the place of the copy, and goes on with it. Its name is durable
+// after directory_sync_name().
+static int put_in_place(struct lastgood *lastgood, const uint8_t *data, size_t size)
 {
 	_cleanup_(freep) char *temporary = NULL;
 	_cleanup_(closep) int fd = -1;
 	int r;
 
-	keep_aside(lastgood);
 	if (asprintf(&temporary, "%s.new", lastgood->path) < 0) {
 		temporary = NULL;
 		return -ENOMEM;
@@ -110,7 +110,17 @@ static int rewrite(struct lastgood *lastgood, const uint8_t *data, size_t size)
 	closep(&lastgood->fd);
 	lastgood->fd = fd;
 	fd = -1;
-	return directory_sync_name(lastgood->path);
+	return 0;
+}
+
+// The changes before the damage, as a file of their own.
+static int rewrite(struct lastgood *lastgood, const uint8_t *data, size_t size)
+{
+	int r;
+
+	keep_aside(lastgood);
+	r = put_in_place(lastgood, data, size);
+	return r == 0 ? directory_sync_name(lastgood->path) : r;
 }
 
 static int tail_drop(struct lastgood *lastgood, const uint8_t *data, size_t at, size_t size)
@@ -191,27 +201,10 @@ void lastgood_set_aside(struct lastgood *lastgood)
 
 int lastgood_replace(struct lastgood *lastgood, const struct catalog_change *full)
 {
-	_cleanup_(freep) char *temporary = NULL;
-	_cleanup_(closep) int fd = -1;
-	int r;
+	int r = put_in_place(lastgood, full->data, full->size);
 
-	if (asprintf(&temporary, "%s.new", lastgood->path) < 0) {
-		temporary = NULL;
-		return -ENOMEM;
-	}
-	fd = open(temporary, O_RDWR | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	r = write_all(fd, full->data, full->size);
-	if (r == 0 && (fsync(fd) < 0 || rename(temporary, lastgood->path) < 0))
-		r = -errno;
-	if (r < 0) {
-		unlink(temporary);
+	if (r < 0)
 		return r;
-	}
-	closep(&lastgood->fd);
-	lastgood->fd = fd;
-	fd = -1;
 	lastgood->full_size = full->size;
 	lastgood->delta_size = 0;
 	return directory_sync_name(lastgood->path);
