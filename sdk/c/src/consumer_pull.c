@@ -8,17 +8,22 @@
 #include "core/base/util.h"
 #include "sdk/c/src/consumer.h"
 
-static void pull_set(struct mqp_consumer *consumer, enum pull_phase phase, enum mqp_code code)
+// Only from the phase that was looked at: meanwhile the caller may have left, or another pull may
+// have begun. Each of these wakes the I/O, which then looks again.
+static void pull_set(struct mqp_consumer *consumer, enum pull_phase from, enum pull_phase phase,
+		     enum mqp_code code)
 {
 	pthread_mutex_lock(&consumer->lock);
-	consumer->phase = phase;
-	consumer->pull_code = code;
-	if (phase == PULL_DONE)
-		consumer_changed(consumer);
+	if (consumer->phase == from) {
+		consumer->phase = phase;
+		consumer->pull_code = code;
+		if (phase == PULL_DONE)
+			consumer_changed(consumer);
+	}
 	pthread_mutex_unlock(&consumer->lock);
 }
 
-static void pull_ask(struct mqp_consumer *consumer, bool drain, enum pull_phase phase)
+static void pull_ask(struct mqp_consumer *consumer, bool drain)
 {
 	struct subscription *subscription = consumer->current;
 
@@ -26,11 +31,10 @@ static void pull_ask(struct mqp_consumer *consumer, bool drain, enum pull_phase 
 	if (drain)
 		grants_drain(&subscription->grants);
 	credit_changed(subscription);
-	pull_set(consumer, phase, MQP_TIMEOUT);
 }
 
 // There is no subscription to pull from: waits for one, unless the service refuses it for good.
-static void pull_without_stream(struct mqp_consumer *consumer)
+static void pull_without_stream(struct mqp_consumer *consumer, enum pull_phase phase)
 {
 	enum mqp_code code;
 
@@ -38,7 +42,7 @@ static void pull_without_stream(struct mqp_consumer *consumer)
 	code = consumer->closing ? MQP_CLOSED : consumer->status;
 	pthread_mutex_unlock(&consumer->lock);
 	if (code != MQP_OK && !mqp_code_retriable(code))
-		pull_set(consumer, PULL_DONE, code);
+		pull_set(consumer, phase, PULL_DONE, code);
 }
 
 // The caller has left. What is there waits for the next pull, but no suspect keeps the process
@@ -54,8 +58,8 @@ static void pull_finish(struct mqp_consumer *consumer, enum pull_phase phase)
 	if (subscription_is_open(subscription) && phase == PULL_LEFT)
 		credit_return(subscription);
 	else if (subscription_is_open(subscription) && !subscription->grants.draining)
-		pull_ask(consumer, true, PULL_NONE);
-	pull_set(consumer, PULL_NONE, MQP_TIMEOUT);
+		pull_ask(consumer, true);
+	pull_set(consumer, phase, PULL_NONE, MQP_TIMEOUT);
 }
 
 // ---- Handing out -----------------------------------------------------------------------------
@@ -175,20 +179,21 @@ void pull_step(struct mqp_consumer *consumer)
 		if (got)
 			pull_tell(consumer);
 		else
-			pull_without_stream(consumer);
+			pull_without_stream(consumer, phase);
 	} else if (closing) {
 		credit_return(consumer->current);
-		pull_set(consumer, PULL_DONE, MQP_CLOSED);
+		pull_set(consumer, phase, PULL_DONE, MQP_CLOSED);
 	} else if (phase == PULL_START && !consumer->current->grants.draining) {
-		pull_ask(consumer, true, PULL_ASKED);
+		pull_ask(consumer, true);
+		pull_set(consumer, phase, PULL_ASKED, MQP_TIMEOUT);
 	} else if (phase == PULL_WAITING && (got || late)) {
 		credit_return(consumer->current);
 		if (consumer->current->grants.draining)
-			pull_set(consumer, PULL_DRAINING, MQP_TIMEOUT);
+			pull_set(consumer, phase, PULL_DRAINING, MQP_TIMEOUT);
 		else if (got)
 			pull_tell(consumer);
 		else
-			pull_set(consumer, PULL_DONE, MQP_TIMEOUT);
+			pull_set(consumer, phase, PULL_DONE, MQP_TIMEOUT);
 	}
 }
 
@@ -204,12 +209,14 @@ void pull_drained(struct mqp_consumer *consumer, struct subscription *subscripti
 	late = consumer->client->now_ns >= consumer->pull_return_ns;
 	pthread_mutex_unlock(&consumer->lock);
 	// Late and with nothing to hand over, the caller leaves at its deadline.
-	if ((phase == PULL_ASKED || phase == PULL_DRAINING) && got)
+	if ((phase == PULL_ASKED || phase == PULL_DRAINING) && got) {
 		pull_tell(consumer);
-	else if (phase == PULL_ASKED && !late && subscription == consumer->current)
-		pull_ask(consumer, false, PULL_WAITING);
-	else
+	} else if (phase == PULL_ASKED && !late && subscription == consumer->current) {
+		pull_ask(consumer, false);
+		pull_set(consumer, phase, PULL_WAITING, MQP_TIMEOUT);
+	} else {
 		pull_step(consumer);
+	}
 }
 
 void pull_restart(struct mqp_consumer *consumer)
