@@ -1,0 +1,41 @@
+// How the files that measure are put together: each has a table of metrics, a function for each
+// row.
+#pragma once
+
+#include "core/base/metrics.h"
+#include "core/registry/registry.h"
+#include "portal-api/portal.h"
+
+struct daemon;
+
+struct collector {
+	const struct daemon *daemon;
+	const struct portal *portal;
+	struct metrics_text out;
+	const struct metric *metric; // that is being written
+	int64_t now_ms;              // wall clock of the scrape; every age in it counts from here
+};
+
+struct metric_row {
+	struct metric metric;
+	void (*put)(struct collector *collector); // its values, by collector_put()
+};
+
+struct metric_table {
+	const struct metric_row *rows;
+	size_t count;
+};
+
+extern const struct metric_table metrics_process, metrics_control, metrics_clusters,
+	metrics_tenants, metrics_backlogs;
+extern const struct metric_table metrics_groups; // only where detail is asked for
+
+// The counters of tenants and, where `detailed`, of topics and groups; -ENOMEM.
+int metrics_series(struct collector *collector, bool detailed);
+void metrics_series_page(FILE *file); // their rows in Markdown
+
+// A value of the metric that is being written; `labels` as those of metrics_value().
+void collector_put(struct collector *collector, double value, const char *const *labels);
+void collector_put_flat(struct collector *collector, double value); // where it has no labels
+// What something is called, to be freed; NULL: it was deleted since, or there is no memory.
+char *collector_name(struct registry *registry, enum registry_kind kind, uint64_t id);
