@@ -9,8 +9,10 @@ import time
 
 import pytest
 from daemon import wait_for
+from history import checker, durability
 from history.checker import DELIVERY, OK, SENT
 from history.load import PARTITIONS, Load, times
+from history.relay import OFFSET_COMMIT, PRODUCE, Relay
 from history.resets import Resetter
 
 pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
@@ -35,6 +37,15 @@ class KafkaLoad(Load):
 
     def physical(self, topic):
         return self.daemon.admin.get(f"/api/v1/tenants/acme/topics/{topic}").json["physical"]
+
+    def told(self, relay):
+        """Whether the clients were told anything before the relay had seen the broker's answer."""
+        target = "/api/v1/tenants/acme"
+        names = [(f"groups/{group.name}", group.name) for group in self.groups]
+        names += [(f"topics/{name}", name) for name in [*self.topics, *(f"{group.dead_of}.dead" for group in self.groups if group.dead_of)]]
+        physical = {name: self.daemon.admin.get(f"{target}/{path}").json["physical"] for path, name in names}
+        histories = [checker.read(one.path) for one in self.producers + self.consumers]
+        return durability.check(relay.acknowledged, histories, self.groups, physical)
 
     def recovery(self, since):
         """Seconds from `since`, in the last fault, until every producer had an OK and every group of one consumer a delivery."""
@@ -135,6 +146,32 @@ def test_connections_reset(load, own_kafka):
         clean(load.finish())
     finally:
         resetter.end()
+
+
+HOLD_S = 2
+
+
+@pytest.mark.timeout(900)
+def test_nothing_is_told_before_the_broker_said_so(load, kafka):
+    """A relay sees all answers of the broker and holds some back: no send is OK before its Produce was, no settle before its commit."""
+    with Relay(kafka.bootstrap) as relay:
+        load = load("told", bootstrap=relay.address).start(RATES)
+        for api in times(1, 5) * (PRODUCE, OFFSET_COMMIT):
+            load.progress(300)
+            with load.fault("answers held back"):
+                with relay.holding(api):
+                    wait_for(lambda api=api: relay.held[api], 60, "nothing is held back")
+                    time.sleep(HOLD_S)
+        with load.fault("reset"):
+            assert relay.reset() >= 4
+        if times(False, True):
+            load.kill_daemon()
+        clean(load.finish())
+        proof = load.told(relay)
+    print(proof)
+    assert not proof.found, proof
+    assert all(proof.proved[kind] for kind in ("send", "ack", "nack", "reject", "dead letter")), proof
+    assert proof.held["send"] and proof.held["ack"] + proof.held["nack"] + proof.held["reject"], proof
 
 
 @pytest.mark.timeout(1800)

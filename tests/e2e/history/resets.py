@@ -38,8 +38,11 @@ class Resetter:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         both = {writer, other_writer}
         self.writers |= both
-        await asyncio.gather(self._pump(reader, other_writer), self._pump(other_reader, writer))
+        await self._carry_both(reader, writer, other_reader, other_writer)
         self.writers -= both
+
+    async def _carry_both(self, reader, writer, other_reader, other_writer):
+        await asyncio.gather(self._pump(reader, other_writer), self._pump(other_reader, writer))
 
     @staticmethod
     async def _pump(reader, writer):
