@@ -290,11 +290,15 @@ static void tell(enum code code, const char *text)
 		fprintf(stderr, "# answered %s: %s\n", code_name(code), text ? text : "-");
 }
 
+void (*bench_on_ok)(void);
+
 static void on_done(void *ctx, enum code code, const char *text)
 {
 	struct answer *answer = ctx;
 
 	tell(code, text);
+	if (code == CODE_OK && bench_on_ok)
+		bench_on_ok();
 	change_begin();
 	CHECK(!answer->done); // exactly once
 	answer->code = code;
@@ -307,6 +311,8 @@ static void on_json(void *ctx, enum code code, json_t *json, const char *text)
 	struct answer *answer = ctx;
 
 	tell(code, text);
+	if (code == CODE_OK && bench_on_ok)
+		bench_on_ok();
 	change_begin();
 	CHECK(!answer->done);
 	CHECK((code == CODE_OK) == (json != NULL));

@@ -23,6 +23,10 @@ struct bench {
 	uint64_t next_id;
 };
 
+// Called for every answer that is OK before the call that waits for it returns; NULL: nothing.
+// @thread that of the answer
+extern void (*bench_on_ok)(void);
+
 // On a fresh directory, or on the one given, with the options given ("": the usual).
 void bench_open(struct bench *bench, const char *kind, enum durability durability, const char *dir,
 		const char *options);

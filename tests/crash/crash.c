@@ -4,7 +4,8 @@
 //   crash --planted …                          at least one image must not
 //   crash --bulk                               transactions of more than 16 MiB, no images
 //
-// Whatever the images say, no D2 send may be acknowledged before all that was written is durable.
+// Whatever the images say, no D2 send, settle or change of a topic or group may be answered OK
+// before all that was written for it is durable.
 //
 // Records a workload of the embedded store, cuts it at N moments, builds what a disk may hold then,
 // in four ways in turn, opens each with the store's own code and checks it. The seed chooses the
@@ -12,6 +13,7 @@
 // kept.
 
 #include "tests/crash/check.h"
+#include "tests/crash/durable.h"
 #include "tests/crash/image.h"
 #include "tests/crash/wall.h"
 
@@ -144,11 +146,15 @@ int main(int argc, char **argv)
 	directory_remove(dir);
 	broken = look_at_all(&workload, &options);
 	recorder_events(&count);
-	fprintf(stderr, "# %u messages, %zu events, %zu cuts, %zu images broken, %zu early acks\n",
-		workload.count, count, options.cuts, broken, workload_early_acks());
+	fprintf(stderr,
+		"# %u messages, %zu events, %zu cuts, %zu images broken, %zu early acks, %zu "
+		"settles and changes looked at\n",
+		workload.count, count, options.cuts, broken, workload_early_acks(),
+		durable_answered());
 	workload_free(&workload);
 	right = options.planted ? broken > 0 && workload_early_acks() > 0
-				: broken == 0 && workload.doubts > 0 && workload_early_acks() == 0;
+				: broken == 0 && workload.doubts > 0 &&
+					  workload_early_acks() == 0 && durable_answered() > 0;
 	printf("%zu passed, %d failed\n", options.planted ? (size_t)right : options.cuts - broken,
 	       !right);
 	return !right;

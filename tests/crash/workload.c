@@ -1,11 +1,14 @@
 // Rounds of a few batches in flight at once, so that they share a commit, then of settles: acks and
-// long nacks, some waited for and some not. Halfway the store is closed and opened in order;
-// now and then a commit fails in its last write, and it is opened again.
+// long nacks, some waited for and some not, and what an administrator does beside it. Halfway the
+// store is closed and opened in order; now and then a commit fails in its last write, and it is
+// opened again.
 
 #include "tests/crash/workload.h"
 
 #include "core/base/clock.h"
 #include "core/wire/record.h"
+#include "tests/crash/admin.h"
+#include "tests/crash/durable.h"
 #include "tests/crash/recorder.h"
 
 #include <pthread.h>
@@ -199,10 +202,12 @@ static void settle_some(struct workload *workload, struct reader *reader)
 			settles[count++] = reader_receipt(&got[i], SETTLE_ACK, 0);
 		}
 	}
-	if (!wait)
+	if (!wait) {
 		reader_settle_soon(reader, settles, count);
-	else if (count)
+	} else if (count) {
+		durable_ask();
 		CHECK_EQ(reader_settle(reader, settles, count), CODE_OK);
+	}
 	ended = recorder_now();
 	for (size_t i = 0; i < came && wait; ++i) {
 		struct fact *fact = &workload->facts[got[i].number];
@@ -233,6 +238,8 @@ void workload_run(struct workload *workload, const char *dir, uint32_t rounds, u
 	for (uint32_t round = 0; round < rounds; ++round) {
 		send_some(workload, &bench);
 		settle_some(workload, reader);
+		if (round % 10 == 6)
+			admin_round(&bench, round % 20 == 6 ? DURABILITY_D2 : DURABILITY_D1);
 		if (round == rounds / 2 || round % 10 == 3) {
 			reader_close(reader);
 			if (round == rounds / 2)
@@ -333,5 +340,5 @@ size_t workload_bulk(const char *dir)
 
 size_t workload_early_acks(void)
 {
-	return __atomic_load_n(&early_acks, __ATOMIC_RELAXED);
+	return __atomic_load_n(&early_acks, __ATOMIC_RELAXED) + durable_early();
 }

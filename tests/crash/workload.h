@@ -30,7 +30,8 @@ struct workload {
 void workload_run(struct workload *workload, const char *dir, uint32_t rounds, uint64_t seed);
 // Batches that together are more than one transaction takes; returns how many were acknowledged.
 size_t workload_bulk(const char *dir);
-// Acknowledgements of D2 sends that came before all that was written was durable.
+// Acknowledgements of D2 sends that came before all that was written was durable, and answers to
+// settles and changes that came before their job had ended so (durable.h).
 size_t workload_early_acks(void);
 void workload_free(struct workload *workload);
 
