@@ -10,7 +10,7 @@ import time
 
 import rest
 import wire
-from rest import wait_for
+from rest import PATIENCE_S, wait_for
 
 ROOT = rest.ROOT
 MQPAASD = os.path.join(rest.BUILD, "server", "mqpaasd")
@@ -18,7 +18,7 @@ LOCAL = "127.0.0.1:0"
 LOCAL_PORT = re.compile(re.escape(LOCAL) + r"(?!\d)")
 
 
-def run(*options, timeout=30, **more):
+def run(*options, timeout=PATIENCE_S, **more):
     """Runs it to its end; returns the finished process with its output as text."""
     return subprocess.run([MQPAASD, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False, **more)
 
@@ -43,7 +43,7 @@ class Daemon:
         addresses = [("--listen", address) for address in self.listen] + [("--portal-listen", address) for address in self.portal]
         return [MQPAASD, *self.options, *(part for pair in addresses for part in pair)]
 
-    def start(self, seconds=20):
+    def start(self, seconds=PATIENCE_S):
         """Starts it and waits until it says that it serves, and where: there again at the next start."""
         read_fd, write_fd = os.pipe()
         with open(self.log_path, "ab") as log:
@@ -77,7 +77,7 @@ class Daemon:
         lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
         return [line for line in lines if line["id"] == id]
 
-    def wait_event(self, id, count=1, seconds=10):
+    def wait_event(self, id, count=1, seconds=PATIENCE_S):
         return wait_for(lambda: len(events := self.events(id)) >= count and events, seconds, f"no {id} in the log:\n{self.log()[-4000:]}")[-1]
 
     # ---- Ending it
@@ -86,10 +86,10 @@ class Daemon:
         self.expected = (0, 1, -signal.SIGKILL)
         self.process.send_signal(number)
 
-    def wait(self, seconds=30):
+    def wait(self, seconds=PATIENCE_S):
         return self.process.wait(seconds)
 
-    def stop(self, seconds=30):
+    def stop(self, seconds=PATIENCE_S):
         """As an operator does: SIGTERM, drain, exit status 0. Sanitizers report through the status too."""
         self.signal(signal.SIGTERM)
         status = self.wait(seconds)

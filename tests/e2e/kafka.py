@@ -21,7 +21,7 @@ def register(daemon, broker, name="kafka", secrets=None, ready=True, **options):
     body = {"name": name, "kind": "kafka", "options": {"bootstrap": broker.bootstrap, **options}}
     daemon.make("clusters", {**body, **({"secrets": secrets} if secrets else {})})
     if ready:
-        wait_for(lambda: daemon.admin.get(f"/api/v1/clusters/{name}/state").json["state"] == "ready", 20, "the cluster does not become ready")
+        wait_for(lambda: daemon.admin.get(f"/api/v1/clusters/{name}/state").json["state"] == "ready", what="the cluster does not become ready")
     return daemon
 
 
@@ -108,7 +108,7 @@ class Kafka:
         """Makes a topic and waits until every broker knows it."""
         wanted = confluent_kafka.admin.NewTopic(topic, partitions, replication, config={name.replace("_", "."): str(value) for name, value in config.items()})
         self.admin.create_topics([wanted])[topic].result(30)
-        wait_for(lambda: topic in self.topics(), 30, f"{topic} is not there")
+        wait_for(lambda: topic in self.topics(), what=f"{topic} is not there")
 
     def delete(self, topic):
         self.admin.delete_topics([topic])[topic].result(30)
@@ -215,7 +215,7 @@ class Kafka:
         assigned = []
         consumer.subscribe([topic], on_assign=lambda _, partitions: assigned.extend(partitions))
         try:
-            wait_for(lambda: consumer.poll(0.1) or assigned, 20, "nobody assigns partitions")
+            wait_for(lambda: consumer.poll(0.1) or assigned, what="nobody assigns partitions")
             yield consumer
         finally:
             consumer.close()

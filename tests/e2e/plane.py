@@ -97,7 +97,7 @@ class Plane:
         if self.process.poll() is None:
             self.process.stdin.close()
         try:
-            status = self.process.wait(20)
+            status = self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)
             status = self.process.wait()

@@ -20,16 +20,25 @@ BUILD = os.environ.get("MQPAAS_BUILD", os.path.join(ROOT, "build"))
 PASSWORD = "correct horse battery"
 ROLES = ("admin", "operator", "auditor", "tenant_admin", "developer", "viewer")
 TENANT_ROLES = ROLES[3:]
-TIMEOUT_S = 30  # of a call
+TIMEOUT_S = 60  # of a call
+PATIENCE_S = 60  # until a condition is true: a machine may be slow, and who waits for long has found a fault in any case
 
 
-def wait_for(condition, seconds=10, what="it did not come about"):
-    """The first true answer of `condition`, asked again until then."""
+def wait_for(condition, seconds=PATIENCE_S, what="it did not come about"):
+    """The first true answer of `condition`, asked again until then; what happens is waited for, and no clock fails a slow machine."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
     return answer
+
+
+def assert_fast(measure, limit_s, tries=5):
+    """What `measure` returns is below the limit: at best, for a loaded machine adds to a time now and then, and a fault to each."""
+    taken = []
+    while not taken or taken[-1] >= limit_s:
+        assert len(taken) < tries, taken
+        taken.append(measure())
 
 
 @functools.cache
@@ -213,7 +222,7 @@ class Portal:
     def stop(self):
         """Ends it in order; sanitizers report through the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(30)
+        status = self.process.wait(PATIENCE_S)
         self.process.stdin.close()
         self.process.stdout.close()
         assert status == 0

@@ -222,7 +222,8 @@ def test_json_members_have_their_effect(ctl):
     lines = [{"body": f"{n}", "partition": n % 2, "headers": {"a": "1", "b": None}, "priority": 7} for n in range(20)]
     lines += [{"body": "late", "due_ms": 4102444800000}, {"body": "short", "ttl_ms": 1, "created_ms": 1}, {"body": None, "key": "gone"}]
     ctl("produce", "orders", "--format", "json", text="".join(json.dumps(line) + "\n" for line in lines))
-    got = [json.loads(line) for line in ctl("consume", "billing", "--format", "json", "--wait", "2s").stdout.splitlines()]
+    got = [json.loads(line) for line in ctl("consume", "billing", "--format", "json", "--max", "21").stdout.splitlines()]
+    assert not ctl("consume", "billing", "--wait", "1s").stdout
     numbered = [row for row in got if row["body"] and row["body"].isdigit()]
     assert len(numbered) == 20 and all(row["partition"] == int(row["body"]) % 2 and row["headers"] == [["a", "1"], ["b", None]] for row in numbered)
     assert [row["key"] for row in got if row["body"] is None] == ["gone"]

@@ -7,6 +7,7 @@ import pytest
 import wire
 from plane import CLUSTER, CONSUME, KEY, PRODUCE, SECRET, TENANT, WAIT
 from plane_fixtures import plane, plane_with  # pylint: disable=unused-import
+from rest import assert_fast, wait_for
 
 
 def refused(action):
@@ -91,17 +92,17 @@ def test_out_of_order_before_ready(plane, steps):
 
 
 def test_deadline_to_ready(plane_with):
-    plane = plane_with(ready_ms=300)
-    with plane.strange() as silent, plane.strange() as half:
+    plane = plane_with(ready_ms=1500)
+    with plane.strange() as half, plane.strange() as silent:
         half.hello()
-        assert half.expect_end(timeout=5).code == "TIMEOUT"
-        silent.expect_end(timeout=5)
+        assert half.expect_end().code == "TIMEOUT"
+        silent.expect_end()
 
 
 def test_many_strangers(plane_with):
     """Of those who are alike the oldest give way: the newcomer has its moment."""
     plane = plane_with(unauthenticated=4, workers=1)
-    strangers = [plane.strange(timeout=5) for _ in range(8)]
+    strangers = [plane.strange() for _ in range(8)]
     for conn in strangers[:4]:
         with pytest.raises(wire.Ended):
             conn.read_frame()
@@ -140,7 +141,7 @@ def test_connections_of_a_tenant(plane):
     held = [plane.connect() for _ in range(3)]
     assert refused(plane.connect).code == "LIMIT_EXCEEDED"
     held.pop().close()
-    time.sleep(0.1)
+    wait_for(lambda: plane.totals()["connections"] == 2)
     held.append(plane.connect())
     assert plane.totals()["connections"] == 3
     for conn in held:
@@ -270,35 +271,40 @@ def test_key_is_revoked(plane, how):
 
 
 def test_key_expires_while_connected(plane):
-    add_key(plane, "AK2", expires_ms=int(time.time() * 1000) + 700)
+    add_key(plane, "AK2", expires_ms=int(time.time() * 1000) + 2500)
     with plane.connect("AK2") as conn:
         assert conn.ping()
-        assert conn.expect_end(timeout=5).code == "UNAUTHENTICATED"
+        assert conn.expect_end(timeout=20).code == "UNAUTHENTICATED"
 
 
 @pytest.mark.parametrize("left_ms", [500, -1])
 def test_key_is_made_to_expire_while_connected(plane, left_ms):
     """Within a second of its time, though the next look for a silent peer would be in half a minute."""
     second = add_key(plane, "AK2")
-    with plane.connect("AK2") as conn:
-        assert conn.ping()
-        expires_ms = int(time.time() * 1000) + left_ms
-        add_key(plane, "AK2", second, expires_ms=expires_ms)
-        assert conn.expect_end(timeout=5).code == "UNAUTHENTICATED"
-        assert time.time() < expires_ms / 1000 + (1 if left_ms > 0 else 1.5)
+
+    def lateness():
+        add_key(plane, "AK2", second)
+        with plane.connect("AK2") as conn:
+            assert conn.ping()
+            expires_ms = int(time.time() * 1000) + left_ms
+            add_key(plane, "AK2", second, expires_ms=expires_ms)
+            assert conn.expect_end(timeout=20).code == "UNAUTHENTICATED"
+            return time.time() - expires_ms / 1000
+
+    assert_fast(lateness, 1 if left_ms > 0 else 1.5)
 
 
 def test_what_waits_for_quota_is_refused_when_the_grant_goes(plane):
     """Its place in the queue was given to it by a right that it has no more."""
     orders = plane.topic("orders")
-    plane.tenant(produce_tps=5, over=WAIT, wait_ms=60000)
+    plane.tenant(produce_tps=5, over=WAIT, wait_ms=600000)
     second = add_key(plane, "AK2")
     with plane.connect("AK2") as conn:
         topic = conn.open_topic("orders")
-        batch = topic.produce([wire.Record(body=b"%d" % n) for n in range(40)], keep_window=False)
+        batch = topic.produce([wire.Record(body=b"%d" % n) for n in range(400)], keep_window=False)
         time.sleep(0.2)
         add_key(plane, "AK2", second, grants=[])
-        codes = [r.code for r in topic.results(batch, timeout=3)]
+        codes = [r.code for r in topic.results(batch, timeout=30)]  # of more than a minute
         assert set(codes) == {"OK", "FORBIDDEN"} and codes[-1] == "FORBIDDEN"
     assert plane.ask("TOPIC_DESCRIBE", topic=orders)["partitions"][0]["end"] == codes.count("OK")
 
@@ -341,9 +347,8 @@ def test_more_partitions(plane):
         topic, subscription = conn.open_topic("orders"), conn.subscribe("readers")
         subscription.credit(10)
         plane.topic("orders", orders, partitions=4)
-        time.sleep(0.1)
-        (result,) = topic.send(wire.Record(body=b"x", partition=3))
-        assert (result.outcome, result.partition) == (wire.OK, 3)
+        (result,) = wait_for(lambda: (results := topic.send(wire.Record(body=b"x", partition=3)))[0].outcome == wire.OK and results)
+        assert result.partition == 3
         (got,) = subscription.receive(1, credit=False)
         assert got.partition == 3 and subscription.ack(got) == [("OK", 1)]
 
@@ -352,11 +357,29 @@ def test_policy_changes_for_the_next_delivery(plane):
     orders = plane.topic("orders")
     readers = plane.group("readers", orders)
     with plane.connect() as conn:
-        subscription = conn.subscribe("readers")
+        topic, subscription = conn.open_topic("orders"), conn.subscribe("readers")
         plane.group("readers", orders, readers, visibility_ms=200)
-        conn.open_topic("orders").send(b"x")
-        first, again = subscription.receive(2, timeout=3)
-        assert (first.attempt, again.attempt) == (1, 2)
+
+        def comes_again():
+            """Within less than the 30 s of before; what was delivered before the change had arrived is acked, and another is tried."""
+            topic.send(b"x")
+            (first,) = subscription.receive()
+            subscription.credit(1)
+            if subscription.receive_nothing(2):
+                return subscription.ack(first) != [("OK", 1)]
+            (again,) = subscription.receive()
+            return (first.offset, first.attempt + 1) == (again.offset, again.attempt)
+
+        wait_for(comes_again)
+
+
+def opened(conn, code="NOT_READY"):
+    """A stream on the topic; None if it is refused with that code."""
+    try:
+        return conn.open_topic("orders")
+    except wire.Refused as error:
+        assert error.code == code
+        return None
 
 
 def test_cluster_is_opened_again(plane):
@@ -366,11 +389,9 @@ def test_cluster_is_opened_again(plane):
         plane.put("cluster", CLUSTER, name="memory", kind="memory", options='{"a": 1}')
         assert refused(lambda: conn.expect(wire.PRODUCED, topic.id)).code == "NOT_READY"
         assert refused(lambda: conn.expect(wire.DELIVER, subscription.id)).code == "NOT_READY"
-        time.sleep(0.2)
-        assert conn.open_topic("orders").send(b"x")[0].offset == 0
+        assert wait_for(lambda: opened(conn)).send(b"x")[0].offset == 0
         plane.put("cluster", CLUSTER, name="memory", kind="none such")
-        time.sleep(0.2)
-        assert refused(lambda: conn.open_topic("orders")).code == "BACKEND_DOWN"
+        wait_for(lambda: not opened(conn, "BACKEND_DOWN"))
 
 
 # ---- TLS

@@ -66,15 +66,16 @@ def test_first_loss_is_free_and_each_later_one_counts(plane, how):
 
 
 def test_a_loss_that_counts_waits_by_the_schedule(plane):
-    plane.group("readers", plane.topic("orders"), retry_delay_ms=400, retry_delay_max_ms=400)
+    plane.group("readers", plane.topic("orders"), retry_delay_ms=3000, retry_delay_max_ms=3000)
     with plane.connect() as sender:
         sender.open_topic("orders").send(b"poison")
+    lost = time.monotonic()
     for waits in (False, False, True):
-        started = time.monotonic()
         with plane.connect(begun=True) as conn:
             subscription = conn.subscribe("readers")
             subscription.begin(subscription.receive()[0])
-            assert (time.monotonic() - started > 0.3) == waits
+            assert (time.monotonic() - lost > 2.2) == waits
+            lost = time.monotonic()
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -151,12 +152,12 @@ def test_suspects_of_a_client_that_does_not_tell(plane):
 def test_silence_ends_a_subscription(plane):
     """No frame for half of the visibility timeout when something is overdue: CLOSED(TIMEOUT). What had begun is a suspect, nothing counts."""
     with plane.connect(begun=True) as conn:
-        subscription, got = held(plane, conn, 3, visibility_ms=600)
+        subscription, got = held(plane, conn, 3, visibility_ms=2000)
         started = time.monotonic()
         subscription.begin(got[0])
         with pytest.raises(wire.Refused, match="TIMEOUT"):
-            subscription.receive_nothing(3)
-        assert 0.5 < time.monotonic() - started < 1.2
+            subscription.receive_nothing(60)
+        assert time.monotonic() - started >= 2
         # A settle that crosses it, and one after it, do no harm.
         subscription.settle(wire.ACK, *got, wait=False)
         again = conn.subscribe("readers")
@@ -166,9 +167,10 @@ def test_silence_ends_a_subscription(plane):
 
 def test_what_has_not_begun_lives_as_long_as_its_subscription(plane):
     with plane.connect(begun=True) as conn:
-        subscription, got = held(plane, conn, 2, visibility_ms=400)
+        started = time.monotonic()
+        subscription, got = held(plane, conn, 2, visibility_ms=2500)
         subscription.credit(2)
-        for _ in range(14):
+        while time.monotonic() - started < 4:
             assert subscription.receive_nothing(0.1)
             subscription.begin(0)  # a sign of life
         assert subscription.ack(*got) == [("OK", 1)] * 2
@@ -176,19 +178,19 @@ def test_what_has_not_begun_lives_as_long_as_its_subscription(plane):
 
 def test_time_of_a_delivery_begins_when_that_is_told(plane):
     with plane.connect(begun=True) as conn:
-        subscription, got = held(plane, conn, 2, visibility_ms=600)
-        time.sleep(0.25)
+        subscription, got = held(plane, conn, 2, visibility_ms=2000)
+        time.sleep(0.5)
         subscription.begin(0)
-        time.sleep(0.25)
-        subscription.begin(got[0])
+        time.sleep(0.5)
         started = time.monotonic()
+        subscription.begin(got[0])
         subscription.credit(1)
-        while time.monotonic() - started < 0.55:
-            assert subscription.receive_nothing(0.05)
-            subscription.begin(got[0])
-        (again,) = subscription.receive(1, timeout=2)  # it lives, so this one is late by itself
+        while subscription.receive_nothing(0.05):
+            assert time.monotonic() - started < 30
+            subscription.begin(got[0])  # it lives, so this one is late by itself
+        assert time.monotonic() - started >= 2
+        (again,) = subscription.receive(1, credit=False)
         assert (again.offset, again.attempt, again.flags) == (0, 2, 0)
-        assert time.monotonic() - started < 1.2
         assert subscription.ack(got[1]) == [("OK", 1)]
 
 

@@ -1,4 +1,5 @@
 """Bytes that no client should send, peers that stop half way, and what each may cost."""
+import contextlib
 import os
 import random
 import struct
@@ -8,6 +9,7 @@ import pytest
 import wire
 from plane import Plane
 from plane_fixtures import plane, plane_with  # pylint: disable=unused-import
+from rest import wait_for
 from wire import Record
 
 
@@ -168,8 +170,7 @@ def test_past_the_window(plane, conn):
     payload = wire.produce_write(1, [Record(body=os.urandom(left // 2))])
     plane.topic("slow", physical="slow")
     slow = conn.open_topic("slow")
-    conn.send_frame(wire.PRODUCE, payload, slow.id)
-    conn.send_frame(wire.PRODUCE, payload, slow.id)
+    conn.send_raw(2 * wire.frame(wire.PRODUCE, payload, slow.id))  # both before the first is answered
     assert conn.expect_end().code == "PROTOCOL"
     assert topic and still_serves(plane)
 
@@ -208,7 +209,7 @@ def test_client_that_does_not_read_deliveries(plane_with):
         assert row["in_flight"] < 14000  # what sockets and the output hold, not the 15,000 that are there
         assert topic.send(b"x")[0].outcome == wire.OK
         # It wakes up and gets all of it.
-        assert len(subscription.receive(15001, timeout=30, credit=False)) == 15001
+        assert len(subscription.receive(15001, credit=False)) == 15001
         assert reader.ping()
 
 
@@ -227,17 +228,17 @@ def test_client_that_does_not_read_answers(plane_with):
 
 
 def test_silent_peer_is_pinged_then_closed(plane_with):
-    plane = plane_with(keepalive_ms=300)
+    plane = plane_with(keepalive_ms=1500)
     plane.group("readers", plane.topic("orders"))
     with plane.connect() as talking, plane.connect() as silent:
         talking.open_topic("orders").send(b"x")
+        started = time.monotonic()
         silent.subscribe("readers").receive()
         silent.answer_pings = False
         subscription = talking.subscribe("readers")
-        started = time.monotonic()
-        assert subscription.receive(1, timeout=5)[0].attempt == 1  # meanwhile it answers pings and stays
-        assert 0.3 < time.monotonic() - started < 2
-        assert silent.expect_end(timeout=5).code == "TIMEOUT"
+        assert subscription.receive(1, timeout=20)[0].attempt == 1  # meanwhile it answers pings and stays
+        assert time.monotonic() - started > 1.5
+        assert silent.expect_end().code == "TIMEOUT"
         assert talking.ping()
 
 
@@ -263,8 +264,7 @@ def test_connections_come_and_go(plane_with):
             conn.reset()
         else:
             conn.close()
-    time.sleep(0.5)
-    assert plane.totals()["connections"] == 0
+    wait_for(lambda: plane.totals()["connections"] == 0)
     # Some had been delivered to consumers that were lost: one that told nothing of what it began would get those one by one.
     with plane.connect(begun=True) as conn:
         assert len(conn.subscribe("readers").receive(300)) == 300
@@ -278,14 +278,17 @@ def test_descriptors_run_out(plane_with):
     plane.topic("orders")
     with plane.connect() as inside:
         topic = inside.open_topic("orders")
-        crowd = [plane.strange(timeout=3) for _ in range(60)]
+        crowd = [plane.strange() for _ in range(60)]
         time.sleep(0.5)
         assert topic.send(b"x")[0].outcome == wire.OK  # who is inside notices nothing
         for conn in crowd:
             conn.close()
-        time.sleep(0.5)
-        with plane.connect() as conn:
-            assert conn.ping()
+
+        def gets_in():
+            with contextlib.suppress(wire.Refused, wire.Ended), plane.connect() as conn:
+                return conn.ping()
+
+        wait_for(gets_in)
 
 
 def test_port_in_use(plane, tmp_path):

@@ -226,7 +226,7 @@ def refused_to_make_anew(load, kafka, topic):
     target, name = f"/api/v1/tenants/acme/topics/{topic}", load.physical(topic)
     for change in ({"retention_ms": 3600000}, {"partitions": PARTITIONS + 1}):
         assert load.daemon.admin.put(target, change).status == 200
-        wait_for(lambda: "not on the cluster" in (load.daemon.admin.get(target).json["state_reason"] or ""), 30, f"nobody says that {topic} is gone")
+        wait_for(lambda: "not on the cluster" in (load.daemon.admin.get(target).json["state_reason"] or ""), what=f"nobody says that {topic} is gone")
         assert name not in kafka.topics()
 
 
@@ -234,7 +234,7 @@ def deleted_by_others(load, kafka, topic):
     """Until nobody has anything of it in hand any more."""
     count = len(load.daemon.events("KAFKA-TOPIC-GONE"))
     kafka.delete(load.physical(topic))
-    load.daemon.wait_event("KAFKA-TOPIC-GONE", count + 1, seconds=20)
+    load.daemon.wait_event("KAFKA-TOPIC-GONE", count + 1)
     load.stillness(topic)
 
 
@@ -243,7 +243,7 @@ def made_anew_by_operator(load, kafka, topic):
     refused_to_make_anew(load, kafka, topic)
     target = f"/api/v1/tenants/acme/topics/{topic}"
     assert load.daemon.admin.delete(f"{target}?force=true").status == 204
-    wait_for(lambda: load.daemon.admin.get(target).status == 404, 30, f"{topic} is not deleted")
+    wait_for(lambda: load.daemon.admin.get(target).status == 404, what=f"{topic} is not deleted")
     load.begins_anew(topic, dead=True)
     load.make_topic(topic)
 
@@ -263,7 +263,7 @@ def made_anew_at_once(load, kafka, topic):
     kafka.delete(load.physical(topic))
     kafka.create(load.physical(topic), PARTITIONS)
     load.produce(topic, RATES[0])
-    load.daemon.wait_event("KAFKA-TOPIC-GONE", count + 1, seconds=20)
+    load.daemon.wait_event("KAFKA-TOPIC-GONE", count + 1)
     load.found_anew(topic)
 
 

@@ -45,7 +45,7 @@ def test_every_way_to_send_and_consume(registered, kafka):
         told = example(daemon, name, "--topic", "orders", "--file", EVENTS, "--key", "net")
         assert told["rejected"] == told["unknown"] == 0
     total = 3 * told["sent"]
-    wait_for(lambda: backlog(daemon)["ready"] == total, 30, "all of it is backlog")
+    wait_for(lambda: backlog(daemon)["ready"] == total, what="all of it is backlog")
     assert len(kafka.read(physical(daemon, "topics/orders"))) == total
     pushed = example(daemon, "consume_push", "--group", "billing", "--count", str(total // 2), "--threads", "2")
     assert pushed["acked"] == total // 2
@@ -53,7 +53,7 @@ def test_every_way_to_send_and_consume(registered, kafka):
     assert (pulled["redelivered"], pulled["stale"]) == (0, 0)
     assert backlog(daemon)["backlog"] == 0
     group = physical(daemon, "groups/billing")
-    wait_for(lambda: sum(kafka.committed(group).values()) == total, 10, "the offsets of the consumer group are where the group is")
+    wait_for(lambda: sum(kafka.committed(group).values()) == total, what="the offsets of the consumer group are where the group is")
 
 
 def test_messages_come_again_and_end_as_dead_letters(registered, kafka):
@@ -154,7 +154,7 @@ def test_import_takes_over_where_native_consumers_stopped(registered, kafka):
         subscription.ack(*got)
         assert conn.open_topic("orders").send(Record(body=b"ours", key=b"k"))[0].code == "OK"
         subscription.ack(*subscription.receive())
-    wait_for(lambda: sum(kafka.committed("e2e.app").values()) == 21, 10, "the consumer group goes on")
+    wait_for(lambda: sum(kafka.committed("e2e.app").values()) == 21, what="the consumer group goes on")
     # Let go, not deleted.
     assert daemon.admin.delete(f"{ACME}/topics/orders?force=true").status == 204
     wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").status == 404, what="the topic is let go")
@@ -219,10 +219,10 @@ def test_topics_choose_their_copies(registered, kafka):
     assert (made["durability"], made["replication"], made["min_insync"]) == ("D1", 1, 1)
     assert kafka.config(made["physical"])["min.insync.replicas"] == "1"
     daemon.admin.post(f"{ACME}/topics", {"name": "safe", "replication": 3, "min_insync": 2})
-    refused = wait_for(lambda: (found := daemon.admin.get(f"{ACME}/topics/safe").json)["state"] == "failed" and found, 20, "it is made")
+    refused = wait_for(lambda: (found := daemon.admin.get(f"{ACME}/topics/safe").json)["state"] == "failed" and found, what="it is made")
     assert refused["state_reason"] == "cluster kafka: 3 copies need as many brokers, and there are 1"
     daemon.admin.post(f"{ACME}/topics", {"name": "stuck", "min_insync": 2})
-    refused = wait_for(lambda: (found := daemon.admin.get(f"{ACME}/topics/stuck").json)["state"] == "failed" and found, 20, "it is made")
+    refused = wait_for(lambda: (found := daemon.admin.get(f"{ACME}/topics/stuck").json)["state"] == "failed" and found, what="it is made")
     assert refused["state_reason"] == "cluster kafka: no message would be acknowledged: 2 copies must have it, and there are 1"
     assert refused["physical"] not in kafka.topics()
     answer = daemon.admin.post(f"{ACME}/topics", {"name": "here", "cluster": "local", "replication": 1})
@@ -263,10 +263,10 @@ def test_retention_and_size_follow_the_topic(registered, kafka):
             "segment.bytes": str(1 << 27),
             "max.message.bytes": str((4 << 20) + 4096),
         }
-        wait_for(lambda: kafka.config(name) == wanted, 20, "the cluster is not told")
+        wait_for(lambda: kafka.config(name) == wanted, what="the cluster is not told")
         assert [one.code for one in topic.send(b"before", large, b"after")] == ["OK"] * 3
         assert daemon.admin.put(path, {"message_bytes": 1024, "retention_ms": 0, "retention_bytes": 0}).status == 200
-        wait_for(lambda: kafka.config(name)["retention.ms"] == "-1", 20, "retention by age is not taken away")
+        wait_for(lambda: kafka.config(name)["retention.ms"] == "-1", what="retention by age is not taken away")
         assert "segment.ms" not in kafka.config(name) and kafka.config(name)["retention.bytes"] == "-1"
         assert [one.code for one in topic.send(b"before", b"x" * 1024, b"after")] == ["OK", "TOO_LARGE", "OK"]
     assert len(kafka.read(name)) == 7
@@ -294,7 +294,7 @@ def test_a_change_waits_for_a_cluster_that_is_away(start, own_kafka):
     name, path = physical(daemon, "topics/orders"), f"{ACME}/topics/orders"
     kafka.kill()
     assert daemon.admin.put(path, {"retention_ms": DAY_MS}).status == 200
-    told = wait_for(lambda: daemon.admin.get(path).json["state_reason"], 40, "nobody is told that it has not arrived")
+    told = wait_for(lambda: daemon.admin.get(path).json["state_reason"], what="nobody is told that it has not arrived")
     assert "kafka" in told and daemon.admin.get(path).json["state"] == "ready"
     daemon.stop()
     daemon.start()
@@ -344,7 +344,7 @@ def test_open_topics_move_to_the_next_handle_for_questions(start, own_kafka):
             time.sleep(8)  # its commit is given up after 5 s
         time.sleep(8)  # and 5 s later the handle is replaced
         kafka.delete(name)
-        assert "was deleted" in daemon.wait_event("KAFKA-TOPIC-GONE", seconds=20)["message"]
+        assert "was deleted" in daemon.wait_event("KAFKA-TOPIC-GONE")["message"]
 
 
 # ---- Bad input
@@ -354,7 +354,7 @@ NOBODY = type("Nobody", (), {"bootstrap": "127.0.0.1:1"})
 
 def failing(daemon, name, *words):
     """Waits until state, list and probe all say why; returns the words of the state."""
-    state = wait_for(lambda: (found := daemon.admin.get(f"/api/v1/clusters/{name}/state").json)["state"] == "down" and found, 20, "it is not down")
+    state = wait_for(lambda: (found := daemon.admin.get(f"/api/v1/clusters/{name}/state").json)["state"] == "down" and found, what="it is not down")
     def listed():
         return next(row["status"] for row in daemon.admin.get("/api/v1/clusters").json["items"] if row["name"] == name)
 
@@ -375,7 +375,7 @@ def test_a_dead_address_is_registered_and_shown(start, kafka):
     daemon.world(cluster="kafka")
     daemon.admin.put("/api/v1/tenants/acme", {"clusters": ["kafka", "dead"]})
     daemon.admin.post(f"{ACME}/topics", {"name": "there", "cluster": "dead"})
-    wait_for(lambda: daemon.admin.get(f"{ACME}/topics/there").json["state_reason"], 20, "no reason")
+    wait_for(lambda: daemon.admin.get(f"{ACME}/topics/there").json["state_reason"], what="no reason")
     assert daemon.admin.get(f"{ACME}/topics/there").json["state"] == "creating"
     with daemon.connect() as conn:
         assert conn.open_topic("orders").send(b"here")[0].code == "OK"
@@ -388,7 +388,7 @@ def test_a_wrong_password_is_said_and_can_be_replaced(start, kafka_brokers, mech
     register(daemon, secured, secrets={"password": "not-admin-secret"}, ready=False, **how)
     failing(daemon, "kafka", "password")
     assert daemon.admin.put("/api/v1/clusters/kafka", {"secrets": {"password": "admin-secret"}}).status == 200
-    wait_for(lambda: daemon.admin.get("/api/v1/clusters/kafka/state").json["state"] == "ready", 20, "the right password is not taken")
+    wait_for(lambda: daemon.admin.get("/api/v1/clusters/kafka/state").json["state"] == "ready", what="the right password is not taken")
     daemon.world(cluster="kafka")
     with daemon.connect() as conn:
         assert conn.open_topic("orders").send(b"in")[0].code == "OK"
@@ -402,7 +402,7 @@ def test_a_user_without_rights_is_told(start, kafka_brokers):
     )
     daemon.make("tenants", {"name": "acme", "clusters": ["kafka"]})
     daemon.admin.post(f"{ACME}/topics", {"name": "orders"})
-    reason = wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["state_reason"], 30, "no reason")
+    reason = wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["state_reason"], what="no reason")
     assert "authoriz" in reason.lower(), reason
 
 
@@ -426,13 +426,13 @@ def test_the_documented_rights_are_enough(start, kafka_brokers):
             assert subscription.nack(got[0], delay_ms=90000) == [("OK", 1)]  # into the retry store
             assert subscription.reject(got[1]) == [("OK", 1)]
             subscription.ack(*got[2:])
-            wait_for(lambda: backlog(daemon)["backlog"] == 1 and backlog(daemon)["dead"] == 1, 20, "one waits, one is dead")
+            wait_for(lambda: backlog(daemon)["backlog"] == 1 and backlog(daemon)["dead"] == 1, what="one waits, one is dead")
         daemon.admin.put(f"{ACME}/topics/orders", {"partitions": 3, "retention_ms": DAY_MS})
         wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["partitions"] == 3, what="it grows")
         assert daemon.admin.post(f"{ACME}/topics/orders/purge").status == 200
         assert [row["owner"]["name"] for row in daemon.admin.get("/api/v1/clusters/kafka/existing").json["topics"] if row["owner"]]
         assert daemon.admin.delete(f"{ACME}/topics/orders?force=true").status == 204
-        wait_for(lambda: daemon.admin.get(f"{ACME}/topics").json["items"] == [], 30, "everything is deleted")
+        wait_for(lambda: daemon.admin.get(f"{ACME}/topics").json["items"] == [], what="everything is deleted")
         assert not [event for event in daemon.events("KAFKA-CLUSTER") if "authoriz" in event["message"].lower()]
 
 
@@ -447,7 +447,7 @@ def test_certificates(start, kafka_brokers):
     failing(daemon, "kafka", "certificate")
     options = {"bootstrap": secured.bootstrap, "security": "ssl", "ca_pem": pem["ca.pem"], "certificate_pem": pem["client.pem"]}
     assert daemon.admin.put("/api/v1/clusters/kafka", {"options": options, "secrets": {"key_pem": pem["client.key"]}}).status == 200
-    wait_for(lambda: daemon.admin.get("/api/v1/clusters/kafka/state").json["state"] == "ready", 20, "the right certificate is not taken")
+    wait_for(lambda: daemon.admin.get("/api/v1/clusters/kafka/state").json["state"] == "ready", what="the right certificate is not taken")
     daemon.world(cluster="kafka")
     with daemon.connect() as conn:
         assert conn.open_topic("orders").send(b"in")[0].code == "OK"

@@ -38,7 +38,7 @@ def cursor(position, epoch=1):
 
 
 def make_anew(kafka, log, group):
-    wait_for(lambda: kafka.committed(group).get((log, 0)) == len(OLD), 20, "not everything is committed")
+    wait_for(lambda: kafka.committed(group).get((log, 0)) == len(OLD), what="not everything is committed")
     kafka.delete(log)
     kafka.create(log)
 
@@ -55,7 +55,7 @@ def test_made_anew(world, kafka, seen):
         consumed_but_one(conn)
         if seen:
             make_anew(kafka, log, group)
-            world.wait_event("KAFKA-TOPIC-BACK", seconds=20)
+            world.wait_event("KAFKA-TOPIC-BACK")
     if not seen:
         world.kill()
         make_anew(kafka, log, group)
@@ -82,10 +82,10 @@ def test_deleted_and_back(world, kafka):
         topic = conn.open_topic("orders")
         assert topic.send(b"one")[0].code == "OK"
         kafka.delete(log)
-        assert "was deleted" in world.wait_event("KAFKA-TOPIC-GONE", seconds=20)["message"]
+        assert "was deleted" in world.wait_event("KAFKA-TOPIC-GONE")["message"]
         assert topic.send(b"two")[0].code == "NOT_FOUND"
         kafka.create(log)
-        world.wait_event("KAFKA-TOPIC-BACK", seconds=20)
+        world.wait_event("KAFKA-TOPIC-BACK")
         time.sleep(1)  # so often the service looks for it at most
         assert topic.send(b"three")[0].code == "OK"
         assert bodies(conn.subscribe("billing").receive(1, timeout=20)) == [b"three"]

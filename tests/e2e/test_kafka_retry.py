@@ -66,11 +66,11 @@ def test_rows_alone_open_the_circuit(registered, kafka):
             subscription.nack(second, delay_ms=HOUR_MS, wait=False)
             wait_for(lambda: state(daemon)["circuit"] != "closed", 8, "the circuit stays closed")
             assert time.monotonic() - paused >= 3, "it was not asked first"
-        wait_for(lambda: state(daemon)["circuit"] == "closed", 20, "the circuit stays open")
-        wait_for(lambda: rows(daemon, kafka) == bodies(range(2)), 40, "not all of them are written")
+        wait_for(lambda: state(daemon)["circuit"] == "closed", what="the circuit stays open")
+        wait_for(lambda: rows(daemon, kafka) == bodies(range(2)), what="not all of them are written")
     daemon.stop()
     daemon.start()
-    wait_for(lambda: waiting(daemon, 2), 20, "some were lost")
+    wait_for(lambda: waiting(daemon, 2), what="some were lost")
 
 
 @pytest.mark.timeout(1800)
@@ -110,7 +110,7 @@ def test_broker_killed_while_rows_are_written(start, kafka, timeout_ms):
             killer.join()
             wait_for(lambda: rows(daemon, kafka) == bodies(kept), 90, "the retry topic has not what waits")
             wait_for(lambda: waiting(daemon, len(kept)), 60, f"{len(kept)} should wait, and nothing else")
-            wait_for(lambda: sum(kafka.committed(group).values()) == numbers.stop, 30, "the offsets do not follow")
+            wait_for(lambda: sum(kafka.committed(group).values()) == numbers.stop, what="the offsets do not follow")
         if round % 2:
             daemon.kill()
             daemon.start()
@@ -161,7 +161,7 @@ def test_compaction_leaves_the_rows(start, own_kafka):
     assert backlog(daemon)["backlog"] == len(kept)
     daemon.kill()
     daemon.start()
-    wait_for(lambda: backlog(daemon)["backlog"] == len(kept), 20, "the rows are not what they were")
+    wait_for(lambda: backlog(daemon)["backlog"] == len(kept), what="the rows are not what they were")
     with daemon.connect(timeout=60) as conn:
         subscription = conn.subscribe("billing")
         deliveries = subscription.receive(20, timeout=60)
@@ -169,4 +169,4 @@ def test_compaction_leaves_the_rows(start, own_kafka):
         assert sorted(map(number_of, deliveries)) == list(range(300, 320)) and {one.attempt for one in deliveries} == {1}
         assert {code for code, _ in subscription.ack(*deliveries)} == {"OK"}
         assert subscription.receive_nothing(1)
-    wait_for(lambda: waiting(daemon, 200), 20, "not all the others wait")
+    wait_for(lambda: waiting(daemon, 200), what="not all the others wait")

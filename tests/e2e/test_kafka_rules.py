@@ -121,7 +121,7 @@ def test_topics_that_take_small_batches(imported, kafka):
         assert codes(topic.send(b"x" * 464, b"x" * 21000, b"x" * 464)) == {"OK": 2, "TOO_LARGE": 1}
         kafka.set("rules.small", max_message_bytes=2000)
         assert codes(topic.send(*[b"y" * 464 for _ in range(1000)])) == {"OK": 1000}  # at once
-        wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["message_bytes"] == 2000, 20, "the size is not followed")
+        wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["message_bytes"] == 2000, what="the size is not followed")
         assert codes(topic.send(b"x", b"x" * 2500, b"x")) == {"OK": 2, "TOO_LARGE": 1}
     assert len(kafka.read("rules.small")) == 4004
 
@@ -134,7 +134,7 @@ def test_an_import_says_what_the_topic_says(imported, kafka):
     told = daemon.admin.get(path).json
     assert (told["message_bytes"], told["retention_ms"], told["retention_bytes"]) == (50000, 12345678, 2 << 20)
     kafka.set("rules.told", retention_ms=-1, max_message_bytes=60000)
-    told = wait_for(lambda: (now := daemon.admin.get(path).json)["message_bytes"] == 60000 and now, 20, "it is not followed")
+    told = wait_for(lambda: (now := daemon.admin.get(path).json)["message_bytes"] == 60000 and now, what="it is not followed")
     assert (told["retention_ms"], told["retention_bytes"]) == (0, 2 << 20)
     assert daemon.admin.get("/api/v1/audit?action=followed&limit=5").json["items"][0]["resource"] == "orders"
     assert daemon.admin.put(path, {"message_bytes": 4096}).status == 409

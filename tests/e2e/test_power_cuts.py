@@ -122,7 +122,7 @@ class Recorded:
             return
         wait_for(lambda: one.admin.get("/api/v1/tenants/acme/topics/orders").json["state"] == "ready")
         one.key = self.daemon.key
-        backlog = wait_for(lambda: (answer := one.admin.get("/api/v1/tenants/acme/groups/billing/backlog")).status == 200 and answer, 5, "the group is not served")
+        backlog = wait_for(lambda: (answer := one.admin.get("/api/v1/tenants/acme/groups/billing/backlog")).status == 200 and answer, what="the group is not served")
         ready = backlog.json["ready"]
         with one.connect() as conn:
             came = [delivery.record.body for delivery in conn.subscribe("billing").receive(ready)] if ready else []

@@ -75,7 +75,7 @@ def state(one, path):
 
 def take_up(one, path):
     assert one.admin.put(f"{A}/{path}", {}).status == 200
-    wait_for(lambda: state(one, path)[0] == "ready", 20, f"{path} does not become ready")
+    wait_for(lambda: state(one, path)[0] == "ready", what=f"{path} does not become ready")
 
 
 def ids(one):
@@ -263,9 +263,9 @@ def test_without_registry_and_catalog_topics_are_looked_for(start):
     assert f"access_key acme/{revoked[0]} cannot be compared" in report and "user root cannot be compared" in report
     one.start()
     log_in(one)
-    wait_for(lambda: state(one, "topics/orders")[0] == "ready", 20)
-    wait_for(lambda: state(one, "topics/doomed")[0] == "failed", 20)
-    wait_for(lambda: state(one, "groups/billing")[0] == "ready", 20)
+    wait_for(lambda: state(one, "topics/orders")[0] == "ready")
+    wait_for(lambda: state(one, "topics/doomed")[0] == "failed")
+    wait_for(lambda: state(one, "groups/billing")[0] == "ready")
     assert "does not have it" in state(one, "topics/doomed")[1]
     assert read(one, "billing", 1) == [b"kept"]
     key = new_tenant(one)
@@ -280,7 +280,7 @@ def test_without_registry_and_catalog_topics_are_looked_for(start):
     assert one.admin.put(lost, {"suspended": False}).status == 200
     for path in (f"topics/{late['name']}", *(f"groups/{group['name']}" for group in one.admin.get(f"{lost}/groups").json["items"])):
         assert one.admin.put(f"{lost}/{path}", {}).status == 200
-        wait_for(lambda path=path: one.admin.get(f"{lost}/{path}").json["state"] == "ready", 20, path)
+        wait_for(lambda path=path: one.admin.get(f"{lost}/{path}").json["state"] == "ready", what=path)
     key = one.admin.post(f"{lost}/access-keys", {"grants": GRANTS}).json
     group = next(group["name"] for group in one.admin.get(f"{lost}/groups").json["items"] if group["topic"] == late["name"])
     assert sorted(read(one, group, 5, (key["key_id"], key["secret"]))) == [b"secret %d" % number for number in range(5)]

@@ -8,19 +8,30 @@ import pytest
 import rest
 
 
-@pytest.fixture(scope="module", name="portal")
-def quick_portal(tmp_path_factory):
-    """Deadlines in milliseconds, small limits."""
-    portal = rest.Portal(tmp_path_factory.mktemp("hostile"), head_ms=400, body_ms=400, body_bytes=4096, connections=8)
-    portal.admin = portal.bootstrap()
+def serving(folder, **settings):
+    """A portal with small limits; it serves before and after."""
+    portal = rest.Portal(folder, body_bytes=4096, connections=8, **settings)
     yield portal
-    assert portal.anybody.get("/livez").status == 200
+    rest.wait_for(lambda: portal.anybody.get("/livez", check=False).status == 200)
     portal.stop()
+
+
+@pytest.fixture(scope="module", name="portal")
+def small_portal(tmp_path_factory):
+    for portal in serving(tmp_path_factory.mktemp("hostile")):
+        portal.admin = portal.bootstrap()
+        yield portal
+
+
+@pytest.fixture(scope="module")
+def quick_portal(tmp_path_factory):
+    """Its deadlines are so short that a slow machine misses them, too: for those only who are to miss them."""
+    yield from serving(tmp_path_factory.mktemp("quick"), head_ms=400, body_ms=400)
 
 
 @contextlib.contextmanager
 def connect(portal):
-    with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", portal.port), timeout=60) as connection:
         yield connection
 
 
@@ -164,47 +175,48 @@ def test_nobody_without_a_token_sends_a_body(portal):
     assert answer.status == 401
 
 
-def test_silent_connection_is_closed(portal):
-    with connect(portal) as connection:
-        started = time.monotonic()
+def test_silent_connection_is_closed(quick_portal):
+    started = time.monotonic()
+    with connect(quick_portal) as connection:
         assert read_all(connection) == b""
-        assert 0.3 < time.monotonic() - started < 3
+        assert time.monotonic() - started >= 0.4
 
 
-def test_slow_head_has_one_total_deadline(portal):
+def test_slow_head_has_one_total_deadline(quick_portal):
     """A byte now and then does not extend it."""
-    with connect(portal) as connection:
-        started = time.monotonic()
+    with connect(quick_portal) as connection:
+        sent = 0
         for byte in b"GET /livez HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100:
             try:
                 connection.sendall(bytes([byte]))
             except OSError:
                 break
+            sent += 1
             connection.settimeout(0.02)
             with contextlib.suppress(TimeoutError):
                 if connection.recv(1, socket.MSG_PEEK):
                     break
-        connection.settimeout(5)
+        connection.settimeout(60)
         answer = answer_of(read_all(connection))
         assert answer.status == 408 and answer.code == "TIMEOUT"
-        assert time.monotonic() - started < 3
+        assert sent < 100  # of which each is sent before the deadline that it would have alone
 
 
-def test_slow_body_has_one_total_deadline(portal):
-    with connect(portal) as connection:
-        started = time.monotonic()
+def test_slow_body_has_one_total_deadline(quick_portal):
+    started = time.monotonic()
+    with connect(quick_portal) as connection:
         connection.sendall(with_fields(HOST, JSON, b"Content-Length: 1000", body=b"{"))
         answer = answer_of(read_all(connection))
         assert answer.status == 408 and answer.code == "TIMEOUT"
-        assert 0.3 < time.monotonic() - started < 3
+        assert time.monotonic() - started >= 0.4
 
 
-def test_slow_connections_do_not_keep_others_out(portal):
+def test_slow_connections_do_not_keep_others_out(quick_portal):
     """More idle connections than the server takes at a time: the next one is served when their deadline has passed."""
     with contextlib.ExitStack() as stack:
         for _ in range(20):
-            stack.enter_context(connect(portal))
-        assert portal.anybody.get("/livez").status == 200
+            stack.enter_context(connect(quick_portal))
+        rest.wait_for(lambda: quick_portal.anybody.get("/livez", check=False).status == 200)
 
 
 def test_half_closed_client_gets_its_answer(portal):

@@ -19,7 +19,7 @@ KINDS = {
 
 def gone(admin, path):
     """Waits until it is: a topic or group passes through "deleting" while its backend lets it go."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + rest.PATIENCE_S
     while (answer := admin.get(path)).status != 404:
         assert time.monotonic() < deadline and answer.json.get("state") == "deleting", answer.body
         time.sleep(0.02)
@@ -27,7 +27,7 @@ def gone(admin, path):
 
 def settled(admin, path):
     """Waits until its backend has made it; from then on it changes only when asked."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + rest.PATIENCE_S
     while (answer := admin.get(path)).json.get("state", "ready") != "ready":
         assert time.monotonic() < deadline, answer.body
         time.sleep(0.02)

@@ -56,10 +56,10 @@ def test_every_way_to_send_and_consume(daemon, events):
         assert told["sent"] == LINES
         assert told["oneway_written" if name == "send_oneway" else "acknowledged"] == LINES
     total = LINES * len(SENDERS)
-    wait_for(lambda: daemon.backlog()["ready"] == total, 30, "all of it is backlog")
+    wait_for(lambda: daemon.backlog()["ready"] == total, what="all of it is backlog")
     pushed = summary(daemon.example("consume_push", "--group", "readers", "--count", str(total // 2), "--threads", "4"))
     assert pushed["acked"] == total // 2
-    wait_for(lambda: daemon.backlog()["ready"] == total // 2, 30, "the other half")
+    wait_for(lambda: daemon.backlog()["ready"] == total // 2, what="the other half")
     pulled = summary(daemon.example("consume_pull", "--group", "readers", "--count", str(total // 2)))
     assert (pulled["acked"], pulled["redelivered"], pulled["stale"]) == (total // 2, 0, 0)
     backlog = daemon.backlog()
@@ -73,13 +73,13 @@ def test_senders_outlive_the_daemon(daemon, events, how):
     with open(events, "w", encoding="utf-8") as file:
         file.write(lines)
     sender = daemon.example("send_async", "--topic", "quakes", "--file", events, "--key", "net")
-    wait_for(lambda: daemon.backlog()["ready"] > 0, 30, "sending has begun")
+    wait_for(lambda: daemon.backlog()["ready"] > 0, what="sending has begun")
     daemon.signal(how)
     assert daemon.wait(60) == (0 if how == signal.SIGTERM else -signal.SIGKILL)
     daemon.start()
     told = summary(sender)
     assert told["acknowledged"] == 40000 and told["rejected"] == 0
-    wait_for(lambda: daemon.backlog()["ready"] >= 40000, 30, "everything is there")
+    wait_for(lambda: daemon.backlog()["ready"] >= 40000, what="everything is there")
     # A repetition is explained by a send whose answer was lost.
     assert daemon.backlog()["ready"] <= 40000 + told["retries"]
 
@@ -91,7 +91,7 @@ def test_consumers_and_senders_through_a_drain(daemon, events):
         file.write("".join(f'{{"n":{n},"net":"k{n % 10}"}}\n' for n in range(total)))
     consumer = daemon.example("consume_push", "--group", "readers", "--count", str(total), "--threads", "2")
     sender = daemon.example("send_async", "--topic", "quakes", "--file", events, "--key", "net")
-    wait_for(lambda: daemon.admin.get("/api/v1/tenants/acme/stats").json["consume"]["acked"] > 0, 30, "consuming has begun")
+    wait_for(lambda: daemon.admin.get("/api/v1/tenants/acme/stats").json["consume"]["acked"] > 0, what="consuming has begun")
     daemon.signal(signal.SIGTERM)
     assert daemon.wait(60) == 0
     daemon.start()

@@ -527,7 +527,7 @@ class Connection:
     CLOSED is answered with CLOSE (unless answer_closed is False); a frame behind a CLOSED of its stream is Malformed.
     """
 
-    def __init__(self, host, port, key_id=None, secret=None, tls=None, server_name=None, timeout=10, start=True, codecs=1 | 1 << LZ4, begun=False):
+    def __init__(self, host, port, key_id=None, secret=None, tls=None, server_name=None, timeout=60, start=True, codecs=1 | 1 << LZ4, begun=False):
         self.timeout, self.codecs, self.closed = timeout, codecs, False
         self.begun = begun  # it tells what it begins (feature BEGUN)
         self.inbox, self.throttles, self.addresses, self.goaway = [], [], [], None
@@ -581,7 +581,10 @@ class Connection:
     def read_frame(self, timeout=None):
         """The next frame as it comes. TimeoutError, Ended. A frame that a time-out cuts in two ends the connection."""
         self.socket.settimeout(self.timeout if timeout is None else max(0.001, timeout))
-        first = self.socket.recv(1) if not self.closed else b""
+        try:
+            first = self.socket.recv(1) if not self.closed else b""
+        except ConnectionResetError:
+            first = b""
         if not first:
             self.closed = True
             raise Ended()
