@@ -80,9 +80,8 @@ static bool is_older(const struct daemon *daemon, const struct stores_memory *st
 static char *registry_fit(struct daemon *daemon, const struct stores_memory *stores,
 			  const char *path)
 {
-	char *wrong = registry_is_empty(daemon->registry)
-			      ? recover_refuse_empty(daemon, stores, false)
-			      : NULL;
+	char *wrong =
+		registry_is_empty(daemon->registry) ? recover_refuse_empty(daemon, stores) : NULL;
 	int r;
 
 	if (!wrong && is_older(daemon, stores)) {
@@ -105,10 +104,13 @@ char *control_registry_open(struct daemon *daemon)
 {
 	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, REGISTRY_FILE);
 	struct stores_memory stores;
-	char *wrong = stores_remember(daemon, &stores);
+	char *wrong = recover_resume(daemon);
 
-	if (!wrong && !files_exist(daemon->data_dir, REGISTRY_FILE))
-		wrong = recover_refuse_empty(daemon, &stores, true);
+	if (wrong)
+		return wrong;
+	wrong = stores_remember(daemon, &stores);
+	if (!wrong && !files_hold(daemon->data_dir, REGISTRY_FILE))
+		wrong = recover_refuse_empty(daemon, &stores);
 	if (!wrong)
 		wrong = registry_file_open(daemon, path);
 	if (!wrong)

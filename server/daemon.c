@@ -52,6 +52,7 @@ static void kinds_collect(struct daemon *daemon)
 static char *secrets_load(struct daemon *daemon)
 {
 	bool used = files_exist(daemon->data_dir, "registry.db") ||
+		    files_exist(daemon->data_dir, "registry.db.restored") ||
 		    files_exist(daemon->data_dir, "catalog");
 	char *wrong = files_secret(daemon->data_dir, "master.key",
 				   used ? "the clusters' credentials cannot be read" : NULL,

@@ -103,6 +103,14 @@ bool files_exist(const char *data_dir, const char *name)
 	return access(path, F_OK) == 0;
 }
 
+bool files_hold(const char *data_dir, const char *name)
+{
+	_cleanup_(freep) char *path = problem("%s/%s", data_dir, name);
+	struct stat found;
+
+	return stat(path, &found) < 0 ? errno != ENOENT : found.st_size > 0;
+}
+
 // ---- writing
 
 static int write_synced(const char *path, const char *text, mode_t mode)

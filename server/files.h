@@ -25,3 +25,4 @@ char *files_key_check(const char *path);
 // As a whole or not at all, also over a power cut.
 char *files_write(const char *path, const char *text, mode_t mode);
 bool files_exist(const char *data_dir, const char *name);
+bool files_hold(const char *data_dir, const char *name); // it is there and not of zero bytes

@@ -27,7 +27,7 @@ struct invocation {
 	const char *config;  // NULL: none
 	bool check;          // only check the configuration
 	const char *restore; // only put this copy of the registry back; NULL: none
-	bool revive;         // with what was revoked since
+	bool revive;         // with what was revoked since, or may have been
 	int ready_fd;        // -1: none
 	int (*print)(void);  // only print something; NULL: serve
 };
@@ -61,7 +61,9 @@ static void help(const struct settings *settings)
 	     "  --restore FILE               put a copy of the registry back, say what comes of "
 	     "it, "
 	     "then end\n"
-	     "  --revive                     with --restore: also what was revoked since the copy\n"
+	     "  --revive                     with --restore: also what was revoked since the copy, "
+	     "or "
+	     "may have been\n"
 	     "  --ready-fd N                 write what is listened on, then \"ready\", to this "
 	     "descriptor\n"
 	     "  --print-settings             print the table of docs/configuration.md\n"

@@ -12,6 +12,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <glob.h>
 #include <stdlib.h>
 
 // ---- what the stores remember
@@ -97,28 +98,75 @@ static void count_one(void *ctx, const struct model_object *object)
 	++*(size_t *)ctx;
 }
 
-char *recover_refuse_empty(const struct daemon *daemon, const struct stores_memory *stores,
-			   bool missing)
+// Its log without it, or what a restore of an earlier version has set aside and put nothing in the
+// place of. NULL: no such file.
+static char *remains_find(const struct daemon *daemon)
+{
+	static const char *const patterns[] = {"registry.db-wal", "registry.db.before-restore-*"};
+	char *found = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(patterns) && !found; ++i) {
+		_cleanup_(freep) char *pattern = problem("%s/%s", daemon->data_dir, patterns[i]);
+		glob_t names;
+
+		if (glob(pattern, 0, NULL, &names) == 0) {
+			found = problem("%s", names.gl_pathv[names.gl_pathc - 1]);
+			globfree(&names);
+		}
+	}
+	return found;
+}
+
+char *recover_refuse_empty(const struct daemon *daemon, const struct stores_memory *stores)
 {
 	static const char way[] =
 		"put the registry back with mqpaasd --restore FILE (backups lie in "
-		"%s/backups), or move clusters and catalog out of %s to begin anew";
-	_cleanup_(freep) char *what = NULL,
-			      *then = problem(way, daemon->data_dir, daemon->data_dir);
+		"%s/backups), or move %s out of %s to begin anew";
+	_cleanup_(freep) char *what = NULL, *then = NULL,
+			      *remains = files_hold(daemon->data_dir, "registry.db")
+						 ? NULL
+						 : remains_find(daemon);
 	size_t tenants = 0;
 
 	catalog_each(daemon->catalog, MODEL_TENANT, count_one, &tenants);
-	if (!stores->holds && !tenants)
+	if (!stores->holds && !tenants && !remains)
 		return NULL;
 	what = stores->unread  ? problem("what %s holds cannot be read", stores->holder)
 	       : stores->holds ? problem("%s holds messages", stores->holder)
-			       : problem("%s/catalog knows %zu tenants", daemon->data_dir, tenants);
+	       : tenants       ? problem("%s/catalog knows %zu tenants", daemon->data_dir, tenants)
+			       : problem("%s is what is left of one", remains);
+	then = problem(way, daemon->data_dir,
+		       remains ? "clusters, catalog and all files registry.db*"
+			       : "clusters and catalog",
+		       daemon->data_dir);
 	return problem("%s/registry.db is %s, but %s: a new registry would give its ids a second "
 		       "meaning; %s",
-		       daemon->data_dir, missing ? "missing" : "empty", what, then);
+		       daemon->data_dir,
+		       files_exist(daemon->data_dir, "registry.db") ? "empty" : "missing", what,
+		       then);
 }
 
 // ---- putting one back
+
+char *recover_resume(const struct daemon *daemon)
+{
+	_cleanup_(freep) char *path = problem("%s/registry.db", daemon->data_dir),
+			      *audit_head = problem("%s/audit-head", daemon->data_dir),
+			      *aside = NULL;
+	const struct registry_recovery recovery = {
+		.path = path, .key = &daemon->seal_key, .audit_head = audit_head};
+	char *wrong = NULL;
+	int r = registry_recover_resume(&recovery, &aside, &wrong);
+
+	if (r < 0)
+		return wrong ? wrong : problem("%s: %s", path, strerror(-r));
+	if (r == 1)
+		log_warn(NULL, "RESTORE-FINISHED",
+			 "a restore was cut short: its result is in place now; what was there is "
+			 "%s",
+			 aside ? aside : "gone: there was nothing");
+	return NULL;
+}
 
 static char *recover(struct daemon *daemon, const struct stores_memory *stores, const char *from,
 		     bool revive, json_t **ret_report, char **ret_aside)
@@ -193,6 +241,11 @@ char *recover_older(struct daemon *daemon, const struct stores_memory *stores, c
 	if (wrong)
 		return wrong;
 	each_line(report, log_line, NULL);
+	if (aside && json_array_size(json_object_get(report, "unknown")))
+		log_warn(NULL, "RESTORED",
+			 "what could not be compared is disabled or expired; mqpaasd --restore %s "
+			 "--revive takes all as in the copy",
+			 aside);
 	json_decref(report);
 	return NULL;
 }
@@ -202,8 +255,11 @@ char *recover_from(struct daemon *daemon, const char *from, bool revive, FILE *o
 	_cleanup_(freep) char *aside = NULL;
 	struct stores_memory stores;
 	json_t *report = NULL;
-	char *wrong = stores_remember(daemon, &stores);
+	char *wrong = recover_resume(daemon);
 
+	if (wrong)
+		return wrong;
+	wrong = stores_remember(daemon, &stores);
 	if (!wrong)
 		wrong = recover(daemon, &stores, from, revive, &report, &aside);
 	stores_forget(&stores);
@@ -216,6 +272,12 @@ char *recover_from(struct daemon *daemon, const char *from, bool revive, FILE *o
 		fputs(revive ? "what was revoked since came back:\n"
 			     : "what was revoked since stays so; --revive takes it as in the "
 			       "copy:\n",
+		      out);
+	if (!revive && json_array_size(json_object_get(report, "unknown")))
+		fputs("nothing tells what became of some access keys, users and tokens since the "
+		      "copy: they are disabled or expired. "
+		      "An administrator enables what is to go on, or --restore FILE --revive "
+		      "takes all as in the copy:\n",
 		      out);
 	each_line(report, print_line, out);
 	json_decref(report);

@@ -20,10 +20,11 @@ void stores_forget(struct stores_memory *stores);
 
 // All return a problem; NULL: fine.
 
-// An empty registry beside stores or a catalog that are not: what to do instead. `missing`: there
-// is no file.
-char *recover_refuse_empty(const struct daemon *daemon, const struct stores_memory *stores,
-			   bool missing);
+// A restore that a crash cut short is finished; what that left undone and was given up is removed.
+char *recover_resume(const struct daemon *daemon);
+// An empty registry beside stores, a catalog or remains of a registry that are not: what to do
+// instead.
+char *recover_refuse_empty(const struct daemon *daemon, const struct stores_memory *stores);
 // The registry is an older copy than catalog and stores: it is restored from itself, and what comes
 // of that is logged.
 char *recover_older(struct daemon *daemon, const struct stores_memory *stores, const char *path);

@@ -12,8 +12,10 @@
 #include "core/base/directory.h"
 #include "core/base/log.h"
 #include "core/registry/digest.h"
+#include "core/registry/replace.h"
 #include "core/registry/restore.h"
 #include "core/registry/schema.h"
+#include "core/registry/scrub.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -122,16 +124,10 @@ static char *prepared_path(const struct registry *registry)
 
 void registry_restore_abandon(const struct registry *registry)
 {
-	static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+	_cleanup_(freep) char *prepared = prepared_path(registry);
 
-	for (size_t i = 0; i < ARRAY_SIZE(suffixes); ++i) {
-		_cleanup_(freep) char *name = NULL;
-
-		if (asprintf(&name, "%s.restore%s", registry->path, suffixes[i]) < 0)
-			name = NULL;
-		else
-			unlink(name);
-	}
+	if (prepared)
+		replace_remove(prepared);
 }
 
 int registry_restore_prepare(const struct registry *registry, const char *path, char **ret_error)
@@ -164,6 +160,7 @@ static int replace(struct registry *registry, const char *prepared)
 		return r < 0 ? r : -EUCLEAN;
 	audit_head_write(registry->audit_head, &registry->head);
 	audit_head_tell(registry);
+	registry_scrub_again(registry);
 	return 0;
 }
 

@@ -2,9 +2,9 @@
 // be read and was used; else it is made of the catalog's last good copy: a registry of its own,
 // beside, with the rows that a catalog has. So the merge (restore.c) is one and the same.
 //
-// Nothing is deleted: the registry that was there is renamed, its write-ahead log with it. A crash
-// in between leaves no registry, which the daemon refuses to start with, and the copy is still
-// there.
+// Nothing is deleted: the registry that was there is renamed, its write-ahead log with it
+// (replace.c). A crash before the merged copy is committed leaves everything as it was; what comes
+// behind is made up for by registry_recover_resume().
 
 #include "core/registry/recover.h"
 
@@ -14,11 +14,13 @@
 #include "core/model/field.h"
 #include "core/registry/backup.h"
 #include "core/registry/catalog.h"
+#include "core/registry/replace.h"
 #include "core/registry/restore.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 static const struct registry_actor operator_actor = {.name = "system:restore"};
 
@@ -29,20 +31,6 @@ struct recover {
 	struct head ended; // where the audit log is known to have ended
 	bool partial;
 };
-
-static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
-
-static void remove_file(const char *path)
-{
-	for (size_t i = 0; path && i < ARRAY_SIZE(suffixes); ++i) {
-		_cleanup_(freep) char *name = NULL;
-
-		if (asprintf(&name, "%s%s", path, suffixes[i]) < 0)
-			name = NULL;
-		else
-			unlink(name);
-	}
-}
 
 static int fail(int r, char **ret_error, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static int fail(int r, char **ret_error, const char *fmt, ...)
@@ -100,7 +88,7 @@ static int known_from_catalog(struct recover *recover, char **ret_error)
 					 .now_ms = recover->how->now_ms};
 	int r;
 
-	remove_file(recover->known_path);
+	replace_remove(recover->known_path);
 	r = registry_open(&config, &recover->known, ret_error);
 	if (r == 0)
 		r = fill(recover->known, recover->how->catalog);
@@ -126,8 +114,11 @@ static void known_open(struct recover *recover)
 					 .now_ms = recover->how->now_ms,
 					 .audit_head = recover->how->audit_head};
 	_cleanup_(freep) char *error = NULL;
+	struct stat found;
 
-	if (access(config.path, F_OK) < 0 || strcmp(config.path, recover->how->from) == 0)
+	// Beside an empty file SQLite would throw the log away, which is set aside with it.
+	if (stat(config.path, &found) < 0 || found.st_size == 0 ||
+	    strcmp(config.path, recover->how->from) == 0)
 		return;
 	if (registry_open(&config, &recover->known, &error) < 0) {
 		log_warn(NULL, "RESTORE-OVER", "%s", error ? error : config.path);
@@ -163,7 +154,7 @@ static int copy_open(struct recover *recover, char **ret_error)
 					 .now_ms = recover->how->now_ms};
 	int r;
 
-	remove_file(recover->prepared);
+	replace_remove(recover->prepared);
 	r = backup_take(recover->how->key, recover->how->from, recover->prepared, ret_error);
 	if (r == -EUCLEAN)
 		return fail(r, ret_error,
@@ -207,39 +198,6 @@ static int merge(struct recover *recover, json_t **ret_report, char **ret_error)
 
 // ---- in its place
 
-// With its log: one that stayed would be played into the file that takes the place.
-static int set_aside(struct recover *recover)
-{
-	const char *path = recover->how->path;
-	long long now_ms = recover->how->now_ms ? recover->how->now_ms() : clock_wall_ms();
-
-	if (access(path, F_OK) < 0)
-		return 0;
-	if (asprintf(&recover->aside, "%s.before-restore-%lld", path, now_ms) < 0) {
-		recover->aside = NULL;
-		return -ENOMEM;
-	}
-	for (size_t i = ARRAY_SIZE(suffixes); i-- > 0;) {
-		_cleanup_(freep) char *from = NULL, *to = NULL;
-
-		if (asprintf(&from, "%s%s", path, suffixes[i]) < 0 ||
-		    asprintf(&to, "%s%s", recover->aside, suffixes[i]) < 0)
-			return -ENOMEM;
-		if (rename(from, to) < 0 && errno != ENOENT)
-			return -errno;
-	}
-	return directory_sync_name(path);
-}
-
-static int place(struct recover *recover)
-{
-	int r = set_aside(recover);
-
-	if (r == 0 && rename(recover->prepared, recover->how->path) < 0)
-		r = -errno;
-	return r < 0 ? r : directory_sync_name(recover->how->path);
-}
-
 static void close_both(struct recover *recover)
 {
 	registry_close(recover->copy);
@@ -271,11 +229,13 @@ static int run(struct recover *recover, json_t **ret_report, char **ret_error)
 	close_both(recover);
 	if (r < 0)
 		return r;
-	r = place(recover);
-	if (r < 0)
-		return fail(r, ret_error, "%s: %s", path, strerror(-r));
-	audit_head_write(recover->how->audit_head, &merged); // its last entry says what is lost
-	return 0;
+	r = replace_commit(path);
+	if (r == 0) {
+		// Its last entry says what is lost.
+		audit_head_write(recover->how->audit_head, &merged);
+		r = replace_finish(path, &recover->aside);
+	}
+	return r < 0 ? fail(r, ret_error, "%s: %s", path, strerror(-r)) : 0;
 }
 
 int registry_recover(const struct registry_recovery *recovery, json_t **ret_report,
@@ -288,8 +248,10 @@ int registry_recover(const struct registry_recovery *recovery, json_t **ret_repo
 	*ret_error = NULL;
 	r = run(&recover, &report, ret_error);
 	close_both(&recover);
-	remove_file(recover.prepared);
-	remove_file(recover.known_path);
+	if (recover.prepared)
+		replace_remove(recover.prepared);
+	if (recover.known_path)
+		replace_remove(recover.known_path);
 	free(recover.prepared);
 	free(recover.known_path);
 	if (r < 0) {
@@ -300,6 +262,57 @@ int registry_recover(const struct registry_recovery *recovery, json_t **ret_repo
 	*ret_report = report;
 	*ret_aside = recover.aside;
 	return 0;
+}
+
+// ---- after a crash
+
+static int head_of(const struct registry_recovery *recovery, const char *path, struct head *ret,
+		   char **ret_error)
+{
+	const struct registry_config config = {
+		.path = path, .key = recovery->key, .now_ms = recovery->now_ms};
+	struct registry *registry;
+	int r = registry_open(&config, &registry, ret_error);
+
+	if (r < 0)
+		return r;
+	*ret = registry->head;
+	registry_close(registry);
+	return 0;
+}
+
+static void leftovers_remove(const char *path)
+{
+	static const char *const names[] = {"restore", "known"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); ++i) {
+		_cleanup_(freep) char *name = NULL;
+
+		if (asprintf(&name, "%s.%s", path, names[i]) < 0)
+			name = NULL;
+		else
+			replace_remove(name);
+	}
+}
+
+int registry_recover_resume(const struct registry_recovery *recovery, char **ret_aside,
+			    char **ret_error)
+{
+	_cleanup_(freep) char *committed = replace_committed_path(recovery->path);
+	struct head head;
+	int r = replace_is_pending(recovery->path);
+
+	*ret_aside = *ret_error = NULL;
+	leftovers_remove(recovery->path);
+	if (r == 1 && committed) {
+		r = head_of(recovery, committed, &head, ret_error);
+		if (r < 0)
+			return r;
+		audit_head_write(recovery->audit_head, &head);
+		r = replace_finish(recovery->path, ret_aside);
+		r = r < 0 ? r : 1;
+	}
+	return r < 0 ? fail(r, ret_error, "%s: %s", recovery->path, strerror(-r)) : r;
 }
 
 bool registry_is_older(struct registry *registry, struct catalog *catalog)

@@ -22,5 +22,10 @@ struct registry_recovery {
 int registry_recover(const struct registry_recovery *recovery, json_t **ret_report,
 		     char **ret_aside, char **ret_error);
 
+// Finishes a restore that a crash cut short behind its commitment, and removes what one that was
+// cut short before has left; only `path`, `key` and `audit_head` count. 1: it did, and *ret_aside is as above; 0: there was none. Errors as above.
+int registry_recover_resume(const struct registry_recovery *recovery, char **ret_aside,
+			    char **ret_error);
+
 // The registry that a process left behind is older than the catalog says: a copy was put back.
 bool registry_is_older(struct registry *registry, struct catalog *catalog);

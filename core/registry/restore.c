@@ -7,7 +7,8 @@
 // `ready`.
 //
 // Everything happens in one transaction on the copy; the caller puts it in its place or drops it.
-// What cannot be known is listed, not guessed. Names and settings are the copy's throughout.
+// What cannot be known is listed, not guessed, and a credential of which nothing is known opens
+// nothing. Names and settings are the copy's throughout.
 
 #include "core/registry/restore.h"
 
@@ -25,6 +26,7 @@ struct merge {
 	struct work known; // only reads
 	struct registry_result ignored;
 	json_t *revoked, *topics, *unknown;
+	uint64_t first_admin; // of the copy; 0: it has none that is enabled
 };
 
 // ---- rows of either side
@@ -183,14 +185,46 @@ static int credential_changed(struct merge *merge, enum registry_kind kind, stru
 	return store_update(&merge->work, kind, row);
 }
 
+static void credential_close(enum registry_kind kind, struct row *row, int64_t now_ms)
+{
+	int64_t *expires_ms = &row->token.expires_ms;
+
+	if (kind == REGISTRY_ACCESS_KEY)
+		row->model.key.disabled = true;
+	else if (kind == REGISTRY_USER)
+		row->user.disabled = true;
+	else if (*expires_ms == 0 || *expires_ms > now_ms)
+		*expires_ms = now_ms;
+}
+
+// It may have been revoked since: it opens nothing until somebody who may says so. Without the
+// first administrator there would be nobody.
+static int credential_unknown(struct merge *merge, enum registry_kind kind, struct row *row)
+{
+	bool first = kind == REGISTRY_USER && row->object.id == merge->first_admin;
+	bool stays = first || merge->how->revive;
+	int r = list(merge, merge->unknown, kind, row, "reason",
+		     merge->how->revive ? "whether it was revoked is not known: as in the copy"
+		     : first            ? "whether it was revoked is not known: it stays, so "
+					  "that an administrator can log in"
+		     : kind == REGISTRY_TOKEN ? "whether it was revoked is not known: it is expired"
+					      : "whether it was revoked is not known: it is "
+						"disabled");
+
+	if (r < 0 || stays)
+		return r;
+	credential_close(kind, row, merge->work.registry->now_ms());
+	row->edited = merge->work.revision;
+	return store_update(&merge->work, kind, row);
+}
+
 static int credential_merge(struct merge *merge, enum registry_kind kind, struct row *row)
 {
 	struct row known;
 	int r;
 
 	if (!knows(merge, kind))
-		return list(merge, merge->unknown, kind, row, "reason",
-			    "nothing is known of what became of it since the backup");
+		return credential_unknown(merge, kind, row);
 	r = find_same(&merge->known, kind, row, &known);
 	if (r < 0)
 		return r;
@@ -228,8 +262,14 @@ static int count_admins(struct merge *merge, int64_t *ret)
 
 static int credentials_merge(struct merge *merge)
 {
-	int64_t before = 0, after = 0;
+	int64_t before = 0, after = 0, first = 0;
 	int r = count_admins(merge, &before);
+
+	if (r == 0 && before)
+		r = MIN(db_number(&merge->work.registry->db, &first,
+				  "SELECT min(id) FROM users WHERE role = 0 AND disabled = 0", ""),
+			0);
+	merge->first_admin = (uint64_t)first;
 
 	for (enum registry_kind kind = 0; kind < REGISTRY_KIND_COUNT && r == 0; ++kind)
 		if (kind == REGISTRY_ACCESS_KEY || kind >= REGISTRY_USER)

@@ -8,7 +8,7 @@ struct restore {
 	struct registry *copy;  // what is put back: changed, in one transaction
 	struct registry *known; // the last known state; NULL: nothing is known
 	bool partial; // `known` was made of a catalog: no users, tokens, totals and audit log
-	bool revive;  // what was revoked since comes back
+	bool revive;  // what was revoked since comes back, and what may have been
 	bool preview; // only say what would become of it
 	uint64_t installation;    // that the result belongs to
 	uint64_t least_id;        // no id below is given out

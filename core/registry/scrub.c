@@ -21,8 +21,8 @@ struct registry_scrub {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	bool stop;
-	sqlite3 *busy; // to be interrupted; NULL: it waits
+	bool stop, again; // end; look now: what is being looked at is no more
+	sqlite3 *busy;    // to be interrupted; NULL: it waits
 	struct registry *registry;
 };
 
@@ -71,6 +71,11 @@ static bool look_once(const struct registry *registry, struct registry_scrub *sc
 	return r != -EUCLEAN;
 }
 
+static void damaged_set(struct registry *registry, bool damaged)
+{
+	__atomic_store_n(&registry->damaged, damaged, __ATOMIC_RELAXED);
+}
+
 bool registry_scrub(const struct registry *registry)
 {
 	return look_once(registry, NULL);
@@ -85,10 +90,11 @@ static bool wait_for_next(struct registry_scrub *scrub, time_t seconds)
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += seconds;
 	pthread_mutex_lock(&scrub->lock);
-	while (!scrub->stop &&
+	while (!scrub->stop && !scrub->again &&
 	       pthread_cond_timedwait(&scrub->wake, &scrub->lock, &until) != ETIMEDOUT)
 		;
 	stop = scrub->stop;
+	scrub->again = false;
 	pthread_mutex_unlock(&scrub->lock);
 	return !stop;
 }
@@ -101,9 +107,27 @@ static void *run(void *ctx)
 	for (; wait_for_next(scrub, wait_s); wait_s = PERIOD_S) {
 		bool damaged = !look_once(scrub->registry, scrub);
 
-		__atomic_store_n(&scrub->registry->damaged, damaged, __ATOMIC_RELAXED);
+		pthread_mutex_lock(&scrub->lock);
+		if (!scrub->again)
+			damaged_set(scrub->registry, damaged);
+		pthread_mutex_unlock(&scrub->lock);
 	}
 	return NULL;
+}
+
+void registry_scrub_again(struct registry *registry)
+{
+	struct registry_scrub *scrub = registry->scrub;
+
+	if (!scrub) {
+		damaged_set(registry, false);
+		return;
+	}
+	pthread_mutex_lock(&scrub->lock);
+	damaged_set(registry, false);
+	scrub->again = true; // what a look under way finds does not count
+	pthread_cond_signal(&scrub->wake);
+	pthread_mutex_unlock(&scrub->lock);
 }
 
 int registry_scrub_start(struct registry *registry)

@@ -11,5 +11,8 @@ bool registry_scrub(const struct registry *registry);
 // The same on a thread of its own: a minute after the start, then once a day, until the registry is
 // closed. -errno: there is no thread.
 int registry_scrub_start(struct registry *registry);
+// Another file has taken the place of what was looked at: what was found there is over, and the
+// thread looks at once.
+void registry_scrub_again(struct registry *registry);
 bool registry_damaged(
 	const struct registry *registry); // the last look found something; @thread any

@@ -97,6 +97,19 @@ class Disk:
         self.names = {}  # durable: {path: Content or None}
         self.pending = []  # (number, event, content) of names
 
+    def begin_with(self):
+        """What is in the folder now was durable before the record began."""
+        for place, folders, names in os.walk(self.folder):
+            self.names[place] = None
+            self.directories.update([place], (os.path.join(place, name) for name in folders))
+            for name in names:
+                path = os.path.join(place, name)
+                with open(path, "rb") as file:
+                    content = Content()
+                    content.durable = bytearray(file.read())
+                self.names[path] = self.inodes[os.stat(path).st_ino] = content
+        return self
+
     def advance(self, cut):
         """`cut` events have happened."""
         for number in range(self.number, cut):

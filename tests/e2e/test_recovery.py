@@ -3,9 +3,11 @@ import glob
 import os
 import shutil
 
+import power
+import pytest
 import rest
 import wire
-from daemon import run, wait_for
+from daemon import Daemon, run, wait_for
 from daemon_fixtures import start  # noqa: F401  pylint: disable=unused-import
 
 A = "/api/v1/tenants/acme"
@@ -100,6 +102,11 @@ def grown(start):
     return one, path, (revoked["key_id"], revoked["secret"]), limited["key_id"]
 
 
+def refused_key(one, key):
+    with pytest.raises(wire.Refused):
+        wire.Connection("127.0.0.1", one.port, *key).close()
+
+
 def check_grown(one, highest, revoked, limited):
     """After the restore, whatever way it went."""
     assert state(one, "topics/orders")[0] == "ready" and read(one, "billing", 1) == [b"kept"]
@@ -107,11 +114,7 @@ def check_grown(one, highest, revoked, limited):
     assert made[0] == "failed" and "made after the backup" in made[1]
     assert gone[0] == "failed" and "deleted after the backup" in gone[1]
     assert state(one, "groups/late-readers")[0] == "failed" and state(one, "groups/doomed-readers")[0] == "failed"
-    try:
-        wire.Connection("127.0.0.1", one.port, *revoked).close()
-        raise AssertionError("a key that was deleted after the backup gets in")
-    except wire.Refused:
-        pass
+    refused_key(one, revoked)
     assert one.admin.get(f"{A}/access-keys/{limited}").json["disabled"] is True
     key = new_tenant(one)
     reads_nothing(one, key)
@@ -267,6 +270,9 @@ def test_without_registry_and_catalog_topics_are_looked_for(start):
     wait_for(lambda: state(one, "topics/doomed")[0] == "failed")
     wait_for(lambda: state(one, "groups/billing")[0] == "ready")
     assert "does not have it" in state(one, "topics/doomed")[1]
+    for key in (revoked, one.key):
+        refused_key(one, key)
+    assert one.admin.put(f"{A}/access-keys/{one.key[0]}", {"disabled": False}).status == 200
     assert read(one, "billing", 1) == [b"kept"]
     key = new_tenant(one)
     reads_nothing(one, key)
@@ -284,6 +290,38 @@ def test_without_registry_and_catalog_topics_are_looked_for(start):
     key = one.admin.post(f"{lost}/access-keys", {"grants": GRANTS}).json
     group = next(group["name"] for group in one.admin.get(f"{lost}/groups").json["items"] if group["topic"] == late["name"])
     assert sorted(read(one, group, 5, (key["key_id"], key["secret"]))) == [b"secret %d" % number for number in range(5)]
+
+
+@pytest.mark.parametrize("revive", (False, True))
+def test_on_a_fresh_machine_nothing_is_known(start, revive):
+    """What may have been revoked opens nothing, but for the first administrator, unless the copy is to be taken as it is."""
+    old, one = start().world(), start()
+    old.make("users", {"name": "second", "password": rest.PASSWORD, "role": "admin"})
+    token = old.make("tokens", {"name": "ci", "role": "operator"})["token"]
+    path = back_up(old)
+    old.stop()
+    one.stop()
+    for name in ("registry.db", "catalog", "audit-head", "bootstrap-token"):
+        os.unlink(os.path.join(one.data, name))
+    shutil.rmtree(os.path.join(one.data, "clusters"))
+    shutil.copy(os.path.join(old.data, "master.key"), one.data)
+    report = restore(one, path, *(["--revive"] if revive else []))
+    assert ("--revive takes all as in the copy" in report) is not revive
+    for thing, as_now in ((f"access_key acme/{old.key[0]}", "disabled"), ("user second", "disabled"), ("token ci", "expired"), ("user root", "can log in")):
+        line = next(line for line in report.splitlines() if line.startswith(thing + " cannot be compared"))
+        assert ("as in the copy" if revive else as_now) in line
+    one.start()
+    log_in(one)
+    assert one.anybody.post("/api/v1/sessions", {"user": "second", "password": rest.PASSWORD}).status == (201 if revive else 401)
+    assert rest.Rest(one.rest_port, token).get("/api/v1/tenants").status == (200 if revive else 401)
+    if revive:
+        wire.Connection("127.0.0.1", one.port, *old.key).close()
+        return
+    refused_key(one, old.key)
+    assert one.admin.put(f"{A}/access-keys/{old.key[0]}", {"disabled": False}).status == 200
+    assert one.admin.put("/api/v1/users/second", {"disabled": False}).status == 200
+    wire.Connection("127.0.0.1", one.port, *old.key).close()
+    assert one.anybody.post("/api/v1/sessions", {"user": "second", "password": rest.PASSWORD}).status == 201
 
 
 def test_what_nobody_used_begins_anew_in_silence(start):
@@ -332,6 +370,80 @@ def test_a_damaged_registry_is_set_aside_by_a_restore(start):
     one.start()
     log_in(one)
     check_grown(one, highest, revoked, limited)
+
+
+def alone(one):
+    """Nothing beside it tells that there was a registry: as where all clusters are elsewhere."""
+    shutil.rmtree(os.path.join(one.data, "clusters"))
+    os.unlink(os.path.join(one.data, "catalog"))
+
+
+def recorded_restore(one, path):
+    """The disk's history of it: (power.Disk, where it was when each file had got another name)."""
+    log = os.path.join(one.folder, "record")
+    disk = power.Disk([], one.data).begin_with()
+    done = run("--data-dir", one.data, "--restore", path, env=power.environment(one.data, log))
+    assert done.returncode == 0, done.stderr
+    disk.events = power.read(log)
+    return disk, [number + 1 for number, event in enumerate(disk.events) if event.kind == power.RENAME]
+
+
+@pytest.mark.parametrize("damaged", (False, True))
+def test_a_restore_that_is_cut_short_is_finished_or_was_none(start, tmp_path, damaged):
+    one = start().world()
+    path = shutil.copy(back_up(one), tmp_path)
+    one.make("tenants/acme/topics", {"name": "late"})
+    if damaged:
+        one.stop()
+    else:
+        one.kill()  # with a log beside it
+    alone(one)
+    if damaged:
+        with open(database(one), "r+b") as file:
+            file.write(b"x" * 4096)
+    disk, cuts = recorded_restore(one, path)
+    finished = 0
+    for cut in cuts:
+        disk.advance(cut)
+        for mode in ("dropped", "kept"):
+            other = Daemon(tmp_path / f"{cut}-{mode}", start=False)
+            os.mkdir(other.folder)
+            disk.write(other.data, mode, cut)
+            if damaged and not glob.glob(database(other) + ".before-restore-*") and not os.path.exists(database(other) + ".restored"):
+                assert "is damaged" in refused(other)  # nothing has happened yet
+                continue
+            try:
+                other.start()
+                log_in(other)
+                finished += len(other.events("RESTORE-FINISHED"))
+                assert other.admin.get("/api/v1/audit/verify").json["ok"] is True
+                assert other.admin.get(f"{A}/topics/orders").status == 200
+            finally:
+                other.stop()
+            assert not glob.glob(database(other) + ".restore*") and not glob.glob(database(other) + ".known*")
+            shutil.rmtree(other.folder)
+    assert finished >= 2
+
+
+@pytest.mark.parametrize("emptied", (False, True))
+def test_a_log_without_its_registry_is_no_new_one(start, tmp_path, emptied):
+    one = start().world()
+    path = shutil.copy(back_up(one), tmp_path)
+    one.kill()
+    alone(one)
+    with open(database(one) + "-wal", "rb") as file:
+        log = file.read()
+    if emptied:
+        os.truncate(database(one), 0)
+    else:
+        os.unlink(database(one))
+    assert "registry.db-wal is what is left of one" in refused(one)
+    restore(one, path, "--revive")
+    with open(glob.glob(database(one) + ".before-restore-*-wal")[0], "rb") as file:
+        assert file.read() == log
+    one.start()
+    log_in(one)
+    assert one.admin.get(f"{A}/topics/orders").status == 200
 
 
 def test_restores_that_cannot_be(start, tmp_path):

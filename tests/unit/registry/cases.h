@@ -73,3 +73,4 @@ void restore_leaves_revoked_what_was(void);
 void restore_keeps_an_admin(void);
 void restore_keeps_what_a_tenant_allows(void);
 void restore_of_names_that_were_given_anew(void);
+void restore_ends_what_was_damaged(void);

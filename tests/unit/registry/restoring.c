@@ -2,7 +2,10 @@
 
 #include "tests/unit/registry/cases.h"
 
+#include "core/registry/scrub.h"
 #include "tests/unit/registry/bench.h"
+
+#include <unistd.h>
 
 static void make_user(const char *name, const char *rest)
 {
@@ -205,5 +208,29 @@ void restore_of_names_that_were_given_anew(void)
 	CHECK_EQ(bench_get(REGISTRY_TOPIC, "old", "t"), CODE_OK);
 	CHECK(strstr(bench_text("state_reason"), "deleted after the backup"));
 	bench_catalog_follows();
+	bench_end();
+}
+
+// Nobody reads it on the way, so that only a look at the whole finds it.
+static void damage_an_index(void)
+{
+	bench_sql("PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE rowid = (SELECT "
+		  "max(rowid) FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL)");
+}
+
+void restore_ends_what_was_damaged(void)
+{
+	bench_acme();
+	back_up();
+	CHECK_EQ(registry_scrub_start(bench.registry), 0);
+	damage_an_index();
+	CHECK(!registry_scrub(bench.registry));
+	registry_scrub_again(bench.registry);
+	for (unsigned i = 0; i < 6000 && !registry_damaged(bench.registry); ++i)
+		usleep(10000);
+	CHECK(registry_damaged(bench.registry));
+	CHECK_EQ(restore(false, false), CODE_OK);
+	CHECK(!registry_damaged(bench.registry)); // not at the next look, a day later
+	CHECK(registry_scrub(bench.registry));
 	bench_end();
 }
