@@ -32,7 +32,7 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 		return NULL;
 	}
 	tenant->model = model_ref(model);
-	quota_ledger_set(tenant->ledger, &model->limits);
+	quota_ledger_set(tenant->ledger, &model->limits, loop_now_ns(worker->loop));
 	return tenant;
 }
 
@@ -80,9 +80,15 @@ void tenant_conn_left(struct tenant_view *tenant)
 	quota_count_give_back(tenant->ledger, QUOTA_CONNECTIONS, 1);
 }
 
+// Whoever waits, waits for what the old limits would have let pass: it is looked at again.
 static void limits_changed(struct tenant_view *tenant)
 {
-	quota_ledger_set(tenant->ledger, &tenant->model->limits);
+	uint64_t now_ns = loop_now_ns(tenant->worker->loop);
+
+	quota_ledger_set(tenant->ledger, &tenant->model->limits, now_ns);
+	turns_give_back(tenant);
+	if (!list_empty(&tenant->waiting))
+		loop_timer_set(&tenant->waiting_timer, now_ns);
 	LIST_FOREACH(pos, next, &tenant->conns)
 	{
 		struct conn *conn = LIST_ENTRY(pos, struct conn, in_tenant);

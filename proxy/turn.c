@@ -56,6 +56,12 @@ void turn_leave(struct topic_stream *stream)
 	quota_sender_leaves(tenant_of(stream)->ledger);
 }
 
+void turns_give_back(struct tenant_view *tenant)
+{
+	while (!list_empty(&tenant->turns))
+		turn_end(LIST_ENTRY(tenant->turns.next, struct sender_turn, in_tenant));
+}
+
 void turns_expire(struct loop_timer *timer)
 {
 	struct tenant_view *tenant = CONTAINER_OF(timer, struct tenant_view, turns_timer);

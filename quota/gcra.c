@@ -34,9 +34,26 @@ void gcra_init(struct gcra *gcra, uint64_t rate)
 	*gcra = (struct gcra){.rate = rate};
 }
 
-void gcra_set_rate(struct gcra *gcra, uint64_t rate)
+// What is owed at `old`, as ticks at `rate`: the same units. A lower rate does not make it more, or
+// one burst would be owed for minutes.
+static uint64_t owed_after(uint64_t owed, uint64_t old, uint64_t rate)
 {
-	__atomic_store_n(&gcra->rate, rate, __ATOMIC_RELAXED);
+	if (old == 0 || rate == GCRA_UNLIMITED)
+		return 0;
+	return rate <= old ? owed : (uint64_t)(((wide)owed * old + rate - 1) / rate);
+}
+
+void gcra_set_rate(struct gcra *gcra, uint64_t rate, uint64_t now_ns)
+{
+	uint64_t old = __atomic_exchange_n(&gcra->rate, rate, __ATOMIC_RELAXED),
+		 now = now_ns * TICKS_PER_NS, tat = __atomic_load_n(&gcra->tat, __ATOMIC_RELAXED);
+
+	if (old == rate) // every loop sets it: the first that does counts
+		return;
+	while (tat > now && !__atomic_compare_exchange_n(&gcra->tat, &tat,
+							 now + owed_after(tat - now, old, rate),
+							 true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
 }
 
 static uint64_t rate_get(const struct gcra *gcra)

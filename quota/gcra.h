@@ -17,8 +17,9 @@ struct gcra {
 };
 
 void gcra_init(struct gcra *gcra, uint64_t rate);
-void gcra_set_rate(struct gcra *gcra,
-		   uint64_t rate); // what was taken at the old rate stays taken for its time
+// What is owed stays owed: at a higher rate as many units, which is less time, at a lower one for
+// its time. Nothing is owed any more after rate 0 or GCRA_UNLIMITED.
+void gcra_set_rate(struct gcra *gcra, uint64_t rate, uint64_t now_ns);
 
 // Takes as many of `wanted` units as fit; returns how many. The burst is 0.2 s of the rate, at
 // least one unit.

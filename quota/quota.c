@@ -22,12 +22,13 @@ void quota_ledger_init(struct quota_ledger *ledger, const struct tenant_limits *
 	ledger->limit[QUOTA_MEMORY] = memory_limit;
 }
 
-void quota_ledger_set(struct quota_ledger *ledger, const struct tenant_limits *limits)
+void quota_ledger_set(struct quota_ledger *ledger, const struct tenant_limits *limits,
+		      uint64_t now_ns)
 {
-	gcra_set_rate(&ledger->messages[QUOTA_PRODUCE], limits->produce_tps);
-	gcra_set_rate(&ledger->bytes[QUOTA_PRODUCE], limits->produce_bps);
-	gcra_set_rate(&ledger->messages[QUOTA_CONSUME], limits->consume_tps);
-	gcra_set_rate(&ledger->bytes[QUOTA_CONSUME], limits->consume_bps);
+	gcra_set_rate(&ledger->messages[QUOTA_PRODUCE], limits->produce_tps, now_ns);
+	gcra_set_rate(&ledger->bytes[QUOTA_PRODUCE], limits->produce_bps, now_ns);
+	gcra_set_rate(&ledger->messages[QUOTA_CONSUME], limits->consume_tps, now_ns);
+	gcra_set_rate(&ledger->bytes[QUOTA_CONSUME], limits->consume_bps, now_ns);
 	__atomic_store_n(&ledger->limit[QUOTA_CONNECTIONS], count_limit(limits->connections),
 			 __ATOMIC_RELAXED);
 }

@@ -25,9 +25,10 @@ struct quota_ledger {
 
 void quota_ledger_init(struct quota_ledger *ledger, const struct tenant_limits *limits,
 		       uint64_t memory_limit);
-void quota_ledger_set(struct quota_ledger *ledger,
-		      const struct tenant_limits *limits); // takes effect with the next charge
-void quota_ledger_deinit(struct quota_ledger *ledger);     // asserts that nothing is in use
+// Takes effect with the next charge; a higher rate makes what is owed less time (gcra_set_rate).
+void quota_ledger_set(struct quota_ledger *ledger, const struct tenant_limits *limits,
+		      uint64_t now_ns);
+void quota_ledger_deinit(struct quota_ledger *ledger); // asserts that nothing is in use
 
 // ---- rates
 

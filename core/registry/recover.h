@@ -23,7 +23,8 @@ int registry_recover(const struct registry_recovery *recovery, json_t **ret_repo
 		     char **ret_aside, char **ret_error);
 
 // Finishes a restore that a crash cut short behind its commitment, and removes what one that was
-// cut short before has left; only `path`, `key` and `audit_head` count. 1: it did, and *ret_aside is as above; 0: there was none. Errors as above.
+// cut short before has left; only `path`, `key` and `audit_head` count. 1: it did, and *ret_aside
+// is as above; 0: there was none. Errors as above.
 int registry_recover_resume(const struct registry_recovery *recovery, char **ret_aside,
 			    char **ret_error);
 

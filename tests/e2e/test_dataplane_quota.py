@@ -209,6 +209,27 @@ def test_limits_change_at_once(plane):
         wait_for(lambda: set(send_codes(topic, 100)) == {"OK"})
 
 
+@pytest.mark.parametrize("over", (REJECT, WAIT))
+def test_a_raised_limit_helps_who_waits(plane, over):
+    """What was sent at 1,000 B/s is owed for 100 s; at 10 MB/s it is owed no longer."""
+    plane.tenant(produce_bps=1000, over=over, wait_ms=300_000)
+    plane.topic("orders")
+    with plane.connect() as conn, plane.connect() as other:
+        topic, second = conn.open_topic("orders"), other.open_topic("orders")
+        assert topic.send(b"x" * 100_000)[0].code == "OK"
+        waiting = second.produce([Record(body=b"x")])
+        if over == REJECT:
+            answer = second.results(waiting)[0]
+            assert answer.code == "THROTTLED" and answer.retry_after_ms > 50_000
+        else:
+            other.pump_until(lambda: other.throttles, 30)
+        plane.tenant(produce_bps=10_000_000, over=over, wait_ms=300_000)
+        if over == REJECT:
+            other.pump_until(lambda: other.throttles[-1]["retry_after_ms"] < 1000, 30)
+            waiting = second.produce([Record(body=b"x")])
+        assert [result.code for result in second.results(waiting)] == ["OK"]
+
+
 def becomes(topic, record, code):
     """Sends it, beside one that is always taken, until it is answered so."""
     return wait_for(lambda: [result.code for result in topic.send(b"x", record, b"x")] == ["OK", code, "OK"], what=code)

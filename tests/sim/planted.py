@@ -223,6 +223,8 @@ BUGS = (
         "the cost of a unit is rounded, not that of the batch"),
     Bug("idle-time-saved-up", "quota", GCRA, "MAX(*tat, now) + cost", "*tat + cost",
         "a limit that was idle for long lets that much through at once"),
+    Bug("debt-of-the-old-rate", "quota", GCRA, "return rate <= old ? owed :", "return true ? owed :",
+        "what was owed at a low rate takes as long at a raised one"),
     Bug("messages-not-given-back", "quota", QUOTA, "\tgcra_give_back(messages, fit - passed);\n", "",
         "what the bytes do not allow is charged as messages"),
     Bug("messages-given-back-twice", "quota", QUOTA, "\tcharge->messages -= messages;\n", "\tgcra_give_back(&charge->ledger->messages[charge->direction], messages);\n\tcharge->messages -= messages;\n",

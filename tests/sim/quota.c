@@ -65,8 +65,16 @@ static wide owed_at_most(const struct bucket *bucket)
 	return full_at > now_fine() ? full_at - now_fine() : 0;
 }
 
+// What is owed is as many units at a higher rate, the same time at a lower one.
 static void bucket_set(struct bucket *bucket, uint64_t rate)
 {
+	wide debt = owed(bucket);
+
+	if (rate != bucket->rate && debt && (bucket->rate == 0 || rate == GCRA_UNLIMITED))
+		bucket->full_at = now_fine();
+	else if (rate > bucket->rate && debt)
+		bucket->full_at = now_fine() + debt * bucket->rate / rate;
+	bucket->slack += PER_OP;
 	bucket->rate = rate;
 	bucket->since_ns = m.now_ns;
 	bucket->admitted = 0;
@@ -292,8 +300,7 @@ static void limits_set(const struct tenant_limits *limits)
 	m.limit[QUOTA_CONNECTIONS] = limits->connections;
 }
 
-// What was taken at the old rate stays taken for its time, so the bound begins anew with what fits
-// now.
+// The bound begins anew with what fits now.
 static void step_limits(void)
 {
 	struct tenant_limits limits = random_limits();
@@ -301,7 +308,7 @@ static void step_limits(void)
 	sim_trace("limits: produce %llu/s and %llu B/s, consume %llu/s and %llu B/s",
 		  (unsigned long long)limits.produce_tps, (unsigned long long)limits.produce_bps,
 		  (unsigned long long)limits.consume_tps, (unsigned long long)limits.consume_bps);
-	quota_ledger_set(&m.ledger, &limits);
+	quota_ledger_set(&m.ledger, &limits, m.now_ns);
 	limits_set(&limits);
 }
 

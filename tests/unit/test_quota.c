@@ -148,13 +148,40 @@ static void limits_change_live(void)
 	CHECK(quota_count_take(&ledger, QUOTA_CONNECTIONS, 5));
 	limits.connections = 3;
 	limits.produce_tps = 10;
-	quota_ledger_set(&ledger, &limits);
+	quota_ledger_set(&ledger, &limits, S_NS);
 	CHECK(!quota_count_take(&ledger, QUOTA_CONNECTIONS, 1));
 	CHECK_EQ(gcra_take(&ledger.messages[QUOTA_PRODUCE], 100, S_NS), 2);
 	quota_count_give_back(&ledger, QUOTA_CONNECTIONS, 5);
 	CHECK(quota_count_take(&ledger, QUOTA_MEMORY, 1000) &&
 	      !quota_count_take(&ledger, QUOTA_MEMORY, 1));
 	quota_count_give_back(&ledger, QUOTA_MEMORY, 1000);
+	quota_ledger_deinit(&ledger);
+}
+
+// A debt of a minute, by whatever made it, is as many messages at the new rate.
+static void a_raised_limit_helps_at_once(void)
+{
+	struct tenant_limits limits = {.produce_tps = 10, .produce_bps = UINT64_MAX};
+	const uint64_t now_ns = 100 * S_NS;
+	struct quota_ledger ledger;
+	struct gcra *messages = &ledger.messages[QUOTA_PRODUCE];
+	uint64_t start_ns;
+
+	quota_ledger_init(&ledger, &limits, 0);
+	CHECK_EQ(gcra_reserve(messages, 602, now_ns, &start_ns), now_ns + 60 * S_NS);
+	limits.produce_tps = 10000;
+	quota_ledger_set(&ledger, &limits, now_ns);
+	quota_ledger_set(&ledger, &limits, now_ns); // as each loop does
+	CHECK_EQ(gcra_remaining(messages, now_ns), 2000 - 602);
+	CHECK_EQ(gcra_reserve(messages, 10000, now_ns, &start_ns), now_ns + 8602 * MS_NS / 10);
+	limits.produce_tps = 1000; // lowered: for the time that it would have taken, not ten times
+	quota_ledger_set(&ledger, &limits, now_ns);
+	CHECK_EQ(gcra_wait_ns(messages, 1, now_ns), 8602 * MS_NS / 10 + MS_NS);
+	limits.produce_tps = UINT64_MAX;
+	quota_ledger_set(&ledger, &limits, now_ns);
+	limits.produce_tps = 10;
+	quota_ledger_set(&ledger, &limits, now_ns);
+	CHECK_EQ(gcra_remaining(messages, now_ns), 2);
 	quota_ledger_deinit(&ledger);
 }
 
@@ -284,4 +311,4 @@ UNIT_MAIN(UNIT_CASE(turns_go_round), UNIT_CASE(turns_end), UNIT_CASE(turns_of_a_
 	  UNIT_CASE(rates_are_exact), UNIT_CASE(large_rates_do_not_overflow),
 	  UNIT_CASE(burst_is_a_fifth), UNIT_CASE(only_one_large_thing_goes_negative),
 	  UNIT_CASE(batches_pass_in_part), UNIT_CASE(limits_change_live),
-	  UNIT_CASE(threads_share_one_limit))
+	  UNIT_CASE(a_raised_limit_helps_at_once), UNIT_CASE(threads_share_one_limit))
