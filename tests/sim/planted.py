@@ -41,7 +41,7 @@ CLOCK = "adapters/log/source_clock.c"
 ROWS, INDEX = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE, LOST = "proxy/dispatch.c", "proxy/dispatch_settle.c", "proxy/dispatch_lost.c"
-HAND, BARRIER, HAND_SIM = "sdk/c/src/hand.c", "sdk/c/src/barrier.c", "tests/sim/hand.c"
+HAND, BARRIER, HAND_SIM = "sdk/c/src/hand.c", "sdk/c/src/barrier.c", "tests/sim/hand_client.c"
 GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/fair.c"
 
 BUGS = (
