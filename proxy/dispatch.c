@@ -205,18 +205,34 @@ static size_t same_flags(const struct dispatch *dispatch, const struct dispatch_
 	return n;
 }
 
+// Room for the flights of the first deliveries, as many as are of one partition. 0: no memory.
+static size_t flights_reserve(struct dispatch *dispatch, const struct delivery *deliveries,
+			      size_t count)
+{
+	size_t n = 1;
+
+	while (n < count && deliveries[n].partition == deliveries->partition)
+		++n;
+	return flight_map_reserve(&dispatch->partitions[deliveries->partition].flights, n) < 0 ? 0
+											       : n;
+}
+
 // The deliveries become the consumer's. Fewer than count: out of memory for the rest.
 static size_t own(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		  const struct delivery *deliveries, size_t count, uint64_t now_ns)
 {
 	uint64_t deadline_ns = now_ns + dispatch->policy.visibility_ns;
+	uint8_t slot = dispatch_slot_of(dispatch, deadline_ns, now_ns);
+	size_t reserved = 0;
 
 	for (size_t i = 0; i < count; ++i) {
 		const struct delivery *delivery = &deliveries[i];
 		struct dispatch_partition *partition = &dispatch->partitions[delivery->partition];
 		struct flight *flight;
 
-		if (flight_map_reserve(&partition->flights, 1) < 0)
+		if (i == reserved)
+			reserved += flights_reserve(dispatch, delivery, count - i);
+		if (i == reserved)
 			return i;
 		flight = flight_map_put(&partition->flights, delivery->offset);
 		if (flight->state == FLIGHT_OWNED)
@@ -227,7 +243,8 @@ static size_t own(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		flight->number = consumer->given_messages + i + 1;
 		flight->timed = !consumer->tells_begun;
 		flight->deadline_ns = deadline_ns;
-		dispatch_slot_add(dispatch, flight, now_ns);
+		flight->slot = slot;
+		++dispatch->slots[slot];
 		dispatch_held_add(dispatch, consumer, delivery, flight->number);
 		consumer->given_bytes += delivery->size;
 		dispatch->counters.delivered_bytes += delivery->size;
@@ -258,7 +275,7 @@ static size_t hand_share(struct dispatch *dispatch, const struct delivery *deliv
 		passed = dispatch->ops->charge(dispatch->ctx, deliveries, n, now_ns, &retry_ns);
 		if (passed < n)
 			dispatch->charge_again_ns = MAX(retry_ns, now_ns + 1);
-		n = own(dispatch, consumer, deliveries, passed, now_ns);
+		n = passed ? own(dispatch, consumer, deliveries, passed, now_ns) : 0;
 		if (n == 0)
 			return 0;
 		consumer->given_messages += n;

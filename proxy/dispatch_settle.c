@@ -20,17 +20,22 @@ bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt)
 
 // ---- deadlines
 
-void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns)
+uint8_t dispatch_slot_of(struct dispatch *dispatch, uint64_t deadline_ns, uint64_t now_ns)
 {
 	uint64_t now = now_ns / dispatch->slot_ns;
-	uint64_t slot = flight->deadline_ns / dispatch->slot_ns + 1;
+	uint64_t slot = deadline_ns / dispatch->slot_ns + 1;
 
 	// A deadline beyond the table is put into its last slot and looked at again then.
 	slot = MAX(slot, now + 1);
 	slot = MIN(slot, now + DISPATCH_SLOTS - 1);
-	flight->slot = (uint8_t)(slot & (DISPATCH_SLOTS - 1));
-	++dispatch->slots[flight->slot];
 	dispatch->slot_next = MIN(dispatch->slot_next, slot);
+	return (uint8_t)(slot & (DISPATCH_SLOTS - 1));
+}
+
+void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns)
+{
+	flight->slot = dispatch_slot_of(dispatch, flight->deadline_ns, now_ns);
+	++dispatch->slots[flight->slot];
 }
 
 static void slot_remove(struct dispatch *dispatch, const struct flight *flight)

@@ -71,6 +71,8 @@ void dispatch_held_drop(struct dispatch_consumer *consumer); // it holds nothing
 // dispatch_settle.c
 bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt);
 void dispatch_disown(struct dispatch *dispatch, struct flight *flight); // OWNED → in no state
+// The slot of a deadline that is put there now.
+uint8_t dispatch_slot_of(struct dispatch *dispatch, uint64_t deadline_ns, uint64_t now_ns);
 void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns);
 void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns);
 void dispatch_find_next_slot(struct dispatch *dispatch, uint64_t now);

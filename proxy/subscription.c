@@ -433,12 +433,23 @@ static uint32_t frame_of(const struct delivery *deliveries, uint32_t count, uint
 // Only first attempts: of a later one the time since it was stored says nothing.
 static void latency_note(struct worker *worker, const struct delivery *deliveries, uint32_t count)
 {
-	int64_t now_ms = clock_wall_ms();
+	int64_t now_ms = clock_wall_ms(), stored_ms = 0;
+	uint32_t same = 0; // what was stored together is counted together
 
-	for (uint32_t i = 0; i < count; ++i)
-		if (deliveries[i].attempt == 1)
+	for (uint32_t i = 0; i < count; ++i) {
+		if (deliveries[i].attempt != 1)
+			continue;
+		if (same && deliveries[i].stored_ms != stored_ms) {
 			latency_add(&worker->latencies[LATENCY_DELIVER],
-				    (uint64_t)MAX(now_ms - deliveries[i].stored_ms, 0) * MS_NS, 1);
+				    (uint64_t)MAX(now_ms - stored_ms, 0) * MS_NS, same);
+			same = 0;
+		}
+		stored_ms = deliveries[i].stored_ms;
+		++same;
+	}
+	if (same)
+		latency_add(&worker->latencies[LATENCY_DELIVER],
+			    (uint64_t)MAX(now_ms - stored_ms, 0) * MS_NS, same);
 }
 
 static void write_deliveries(struct subscription *subscription, const struct delivery *deliveries,
@@ -468,8 +479,8 @@ void subscription_on_deliver(struct loop_task *task)
 	if (subscription && !subscription->left) {
 		subscription->given_messages += letter->count;
 		latency_note(letter->link->near, letter->deliveries, letter->count);
-		for (uint32_t i = 0; i < letter->count; ++i)
-			subscription->given_bytes += letter->deliveries[i].size;
+		subscription->given_bytes +=
+			letter->bytes - (uint64_t)letter->count * DELIVER_ENTRY_SIZE;
 		write_deliveries(subscription, letter->deliveries, letter->count,
 				 letter->link->tells_begun ? letter->flags : 0);
 	}

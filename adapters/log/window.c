@@ -201,6 +201,8 @@ static int ring_grow(struct window *window, uint64_t wanted)
 // Makes `offset` the last position seen, done; what is passed is done too.
 static int extend(struct window *window, uint64_t offset)
 {
+	uint32_t mask, at;
+
 	assert(offset >= window_next(window) && window_fits(window, offset));
 	if (window->count == 0)
 		window->base = offset;
@@ -210,10 +212,11 @@ static int extend(struct window *window, uint64_t offset)
 		if (r < 0)
 			return r;
 	}
-	while (window_next(window) <= offset) {
-		++window->count;
-		*state_of(window, window->base + window->count - 1) = WINDOW_DONE;
-	}
+	mask = window->room - 1;
+	at = window->head + window->count;
+	window->count = (uint32_t)(offset - window->base + 1);
+	for (; at != window->head + window->count; ++at)
+		window->states[at & mask] = WINDOW_DONE;
 	return 0;
 }
 

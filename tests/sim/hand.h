@@ -9,7 +9,16 @@
 #include "sdk/c/src/grants.h"
 #include "sdk/c/src/hand.h"
 
-enum { GROUPS = 2, PROCESSES = 3, MESSAGES = 48, WORKERS = 8, EVENTS = 4096, KEYS = 3, PULL = 10 };
+enum {
+	GROUPS = 2,
+	PROCESSES = 3,
+	FEW = 48,
+	MESSAGES = 400,
+	WORKERS = 8,
+	EVENTS = 4096,
+	KEYS = 3,
+	PULL = 10
+};
 
 #define V_NS      (30 * S_NS)
 #define EXTEND_NS (600 * S_NS)
@@ -25,6 +34,8 @@ enum scenario {
 	PULLED,
 	ORDER,
 	FROZEN,
+	AHEAD,
+	KEEP,
 	ENDED,
 	FAULTS,
 	SCENARIOS
@@ -80,6 +91,9 @@ struct cons { // one consumer of one life of a process
 	struct grants grants;
 	struct delivered *running[WORKERS];
 	uint64_t began_ns[WORKERS];
+	uint64_t took_ns;                 // the last callback that has ended; 0: none has
+	struct delivered *kept[MESSAGES]; // by the application
+	size_t kept_count;
 	struct delivered *batch[PULL];
 	size_t batch_count, batch_at;
 	struct settle_of settles[2 * MESSAGES];

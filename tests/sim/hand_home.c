@@ -49,7 +49,8 @@ static void judge_loss(struct home *home, struct message *message, const struct 
 	SIM_MUST(member && !member->by_proxy); // what the proxy ends counts nothing
 	SIM_MUST(message->losses > 0);         // nothing counts at its first loss
 	if (message->kind == OK_KIND && member->killer)
-		SIM_MUST(m.scenario == FAULTS || m.scenario == LONG_LATE); // innocents never pay
+		SIM_MUST(m.scenario == FAULTS || m.scenario == LONG_LATE ||
+			 m.scenario == KEEP); // innocents never pay
 }
 
 static struct member *leaving;

@@ -1,8 +1,13 @@
-// Begins are told before they happen: exactly when callbacks take a while, up to HAND_LEAD ahead
-// when they are short, and never past a suspect, which begins alone (barrier.h).
+// Begins are told before they happen: exactly when callbacks take a while, ahead when they are
+// short, and never past a suspect, which begins alone (barrier.h).
+//
+// What is told ahead is about HAND_AHEAD_NS of work, by the average of the callbacks that have
+// ended. One that takes long is a fifth of that average, so the lead is small again at its end;
+// what was told before stays told, what was only planned does not.
 //
 // Invariants: nothing begins whose number is above what is in the socket; the order of the queue is
-// that of delivery, and only its first begins.
+// that of delivery, and only its first begins; `planned` is the ahead-th of the queue, and none up
+// to it has to run alone.
 //
 // The hand does not speak: its owner makes the frames, settles before begins, and says when they
 // are in the socket.
@@ -51,6 +56,8 @@ static struct hand_item *take_first(struct hand *hand)
 	hand->first = item->next;
 	if (!hand->first)
 		hand->last = NULL;
+	if (hand->ahead && --hand->ahead == 0)
+		hand->planned = NULL;
 	atomic_fetch_sub(&hand->queued, 1);
 	return item;
 }
@@ -87,6 +94,8 @@ void hand_take_behind(struct hand *hand, struct hand_item *before)
 		hand->first = item->next;
 	if (hand->last == item)
 		hand->last = before;
+	hand->planned = NULL; // counted again by the next plan
+	hand->ahead = 0;
 	atomic_fetch_sub(&hand->queued, 1);
 	barrier_drop(hand->barrier, item);
 }
@@ -117,16 +126,29 @@ static bool ask_for_first(struct hand *hand, uint64_t now_ns)
 static uint32_t lead_of(const struct hand *hand)
 {
 	uint32_t running = atomic_load(&hand->running);
+	uint64_t fit;
 
-	if (hand->average_ns && hand->average_ns < HAND_SHORT)
-		return HAND_LEAD;
+	if (hand->average_ns && hand->average_ns < HAND_SHORT) {
+		fit = HAND_AHEAD_NS / hand->average_ns;
+		return (uint32_t)MIN(MAX(fit, HAND_LEAD_MIN), HAND_LEAD_MAX);
+	}
 	return hand->workers > running ? hand->workers - running : 0;
+}
+
+// The lead is smaller, or a suspect waits: what is planned and not on its way to the socket is
+// planned anew.
+static void plan_again(struct hand *hand)
+{
+	struct hand_item *item = hand->first;
+
+	for (; hand->ahead; item = item->next, --hand->ahead)
+		item->sub->want = item->sub->telling;
+	hand->planned = NULL;
 }
 
 void hand_plan(struct hand *hand, uint64_t now_ns)
 {
 	struct hand_item *item = hand->first;
-	uint32_t lead = lead_of(hand);
 
 	if (item && goes_alone(item)) {
 		if (ask_for_first(hand, now_ns))
@@ -134,10 +156,21 @@ void hand_plan(struct hand *hand, uint64_t now_ns)
 		if (goes_alone(item))
 			return;
 	}
-	if (atomic_load(&hand->barrier->up))
-		return;
-	for (; item && lead && !goes_alone(item); item = item->next, --lead)
+	hand->lead = atomic_load(&hand->barrier->up) ? 0 : lead_of(hand);
+	if (hand->ahead > hand->lead)
+		plan_again(hand);
+	if (hand->planned)
+		item = hand->planned->next;
+	for (; item && hand->ahead < hand->lead && !goes_alone(item); item = item->next) {
 		want(item);
+		hand->planned = item;
+		++hand->ahead;
+	}
+}
+
+uint32_t hand_report_at(const struct hand *hand)
+{
+	return MAX(hand->lead, HAND_LEAD_MIN) / 2;
 }
 
 // What is told ahead is topped up when half of it has begun, not one by one.
@@ -145,7 +178,7 @@ bool hand_due(const struct hand *hand, const struct hand_sub *sub)
 {
 	if (sub->want <= sub->telling)
 		return false;
-	return sub->want >= sub->telling + HAND_LEAD / 2 || !hand->first ||
+	return sub->want >= sub->telling + hand_report_at(hand) || !hand->first ||
 	       hand->first->sub != sub || hand->first->number > sub->telling ||
 	       hand->average_ns >= HAND_SHORT;
 }

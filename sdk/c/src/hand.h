@@ -8,8 +8,10 @@
 
 #include <stddef.h>
 
-#define HAND_LEAD  64         // deliveries whose begin may be told ahead
-#define HAND_SHORT 1000000ull // callbacks that take less on average are told ahead, ns
+#define HAND_SHORT    1000000ull // callbacks that take less on average are told ahead, ns
+#define HAND_AHEAD_NS 1000000ull // so much work may be told ahead,
+#define HAND_LEAD_MIN 64u        // at least so many deliveries,
+#define HAND_LEAD_MAX 1024u      // and at most so many
 
 // What was told over one subscription. Deliveries are numbered from 1 as they come.
 struct hand_sub {
@@ -44,9 +46,12 @@ struct hand {
 	uint32_t workers;
 	uint64_t window_max;
 	bool window_fixed;
-	uint64_t average_ns; // of callbacks; 0: none has ended
-	uint64_t begins;     // so many have begun,
-	uint64_t begun_ns;   // the last of them then
+	struct hand_item *planned; // it and all before it are to be told, or are told
+	uint32_t ahead;            // how many these are; 0: `planned` is NULL
+	uint32_t lead;             // how many they may be
+	uint64_t average_ns;       // of callbacks; 0: none has ended
+	uint64_t begins;           // so many have begun,
+	uint64_t begun_ns;         // the last of them then
 };
 
 void hand_init(struct hand *hand, struct barrier *barrier, void (*wake)(struct hand *hand),
@@ -63,6 +68,8 @@ void hand_take_behind(struct hand *hand, struct hand_item *item); // the next, o
 void hand_plan(struct hand *hand, uint64_t now_ns);
 // Is a frame with the new number worth sending now?
 bool hand_due(const struct hand *hand, const struct hand_sub *sub);
+// So many settles are worth a frame while others are on their way.
+uint32_t hand_report_at(const struct hand *hand);
 void hand_telling(struct hand_sub *sub);                    // the frame has been made
 void hand_written(struct hand *hand, struct hand_sub *sub); // it is in the socket
 

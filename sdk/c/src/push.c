@@ -10,7 +10,6 @@
 #include <errno.h>
 
 #define RUN_AT_ONCE 256u // callbacks in one round of the application's loop
-#define REPORT_AT   32u  // settles that are worth a report while earlier ones are on their way
 
 struct push_thread {
 	struct mqp_consumer *consumer;
@@ -89,7 +88,7 @@ static void push_report(struct mqp_consumer *consumer, const struct mqp_message 
 {
 	const struct settles *settles = &message->delivery->subscription->settles;
 
-	if (list_empty(&settles->sent) || settles->open.messages >= REPORT_AT)
+	if (list_empty(&settles->sent) || settles->open.messages >= hand_report_at(&consumer->hand))
 		consumer_post(consumer);
 }
 
