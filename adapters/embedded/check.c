@@ -11,7 +11,8 @@
 //
 // What is not looked at: the bytes of values (rows have checksums of their own, row.h), pages that
 // neither a tree nor the list of free ones reaches, and, in files larger than LEAVES_BYTES, the
-// leaves of the tables, so that a start stays quick: these must only be there.
+// leaves of the tables, so that a start stays quick: these must only be there. After a process that
+// ended inside the store they are looked at too.
 //
 // The format is that of LMDB 0.9 on a 64-bit little-endian machine; LMDB itself refuses others.
 
@@ -21,7 +22,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -65,6 +65,7 @@ struct check {
 	uint64_t last;    // page that was ever used
 	uint64_t pages;   // that the file may hold
 	uint64_t visited; // of these
+	bool leaves;      // of the tables are looked at
 	uint8_t *used;    // a bit for each: it is in a tree, or free and seen
 	const char *problem;
 };
@@ -157,7 +158,7 @@ static bool table_check(struct check *check, const uint8_t *node, const uint8_t 
 	if (le16_get(node + 4) != NODE_TREE || le32_get(node) != TREE_SIZE)
 		return fault(check, "a value is of an unknown kind");
 	tree_read(value, &table);
-	table.closed = check->size > LEAVES_BYTES;
+	table.closed = !check->leaves;
 	return tree_check(check, &table);
 }
 
@@ -362,7 +363,7 @@ static int contents_check(struct check *check)
 	return whole ? 0 : -EUCLEAN;
 }
 
-int check_file(const char *path, const char **ret_problem)
+int check_file(const char *path, bool leaves, const char **ret_problem)
 {
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct check check = {0};
@@ -381,6 +382,7 @@ int check_file(const char *path, const char **ret_problem)
 		return -errno;
 	check.map = map;
 	check.size = (uint64_t)state.st_size;
+	check.leaves = leaves || check.size <= LEAVES_BYTES;
 	r = contents_check(&check);
 	munmap(map, (size_t)state.st_size);
 	if (r == -EUCLEAN)

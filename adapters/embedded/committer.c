@@ -19,6 +19,7 @@
 
 #include "adapters/embedded/committer.h"
 
+#include "adapters/embedded/head.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
@@ -241,11 +242,22 @@ static int round_apply(struct committer *committer, MDB_txn *txn, struct submit 
 	return r < 0 ? r : append_finish(append, txn);
 }
 
+// The new head is seen at once, before anything can happen to it.
+static int txn_commit(struct store *store, MDB_txn *txn)
+{
+	uint64_t transaction = mdb_txn_id(txn);
+	int r = store_errno(mdb_txn_commit(txn));
+
+	if (r == 0)
+		head_check(store, transaction);
+	return r;
+}
+
 static int transaction(struct committer *committer, struct submit *submits,
 		       struct committer_job *jobs, struct culprit *ret)
 {
 	MDB_txn *txn;
-	int r = store_errno(mdb_txn_begin(committer->store->env, NULL, 0, &txn));
+	int r = store_write_begin(committer->store, &txn);
 
 	*ret = (struct culprit){0};
 	if (r < 0)
@@ -255,7 +267,7 @@ static int transaction(struct committer *committer, struct submit *submits,
 	if (r < 0)
 		mdb_txn_abort(txn);
 	else
-		r = store_errno(mdb_txn_commit(txn));
+		r = txn_commit(committer->store, txn);
 	append_end(&committer->append, r == 0);
 	return r;
 }
@@ -265,7 +277,7 @@ static bool is_certain(struct committer *committer)
 {
 	MDB_txn *txn;
 
-	if (mdb_txn_begin(committer->store->env, NULL, 0, &txn))
+	if (store_write_begin(committer->store, &txn))
 		return false;
 	mdb_txn_abort(txn);
 	return true;

@@ -1,5 +1,8 @@
 // A retry row is found by its position and by its due time; both are changed together. The cursor's
 // row counts the rows of its partition, so that nobody has to.
+//
+// One more row of the table counts the cursors of a group: else one that is missing would be taken
+// for that of a partition that never had one, and the group would begin anew there.
 
 #include "adapters/embedded/cursor.h"
 
@@ -22,18 +25,53 @@ static char *text_copy(const char *text, size_t size)
 	return copy;
 }
 
-int cursor_get(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
-	       struct log_cursor *ret)
+int cursor_count(struct store *store, MDB_txn *txn, uint64_t group, uint64_t *ret)
 {
 	const struct store_cursor *row;
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
 	int r;
 
+	store_key(bytes, group, CURSOR_COUNT, 0);
+	r = row_get(txn, store->cursors, &key, sizeof *row, &value);
+	if (r)
+		return r;
+	row = value.mv_data;
+	*ret = le64_get(&row->position);
+	return 0;
+}
+
+// Partitions are numbered from 0, and get their cursors in that order.
+static int cursor_counted(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)
+{
+	struct store_cursor row = {.position = partition + 1ull};
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_PARTITION_KEY, bytes};
+	uint64_t count;
+	int r = cursor_count(store, txn, group, &count);
+
+	if ((r && r != -ENOENT && r != -EUCLEAN) || (!r && count > partition))
+		return r;
+	store_key(bytes, group, CURSOR_COUNT, 0);
+	return row_put(txn, store->cursors, &key, &row, sizeof row);
+}
+
+int cursor_get(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
+	       struct log_cursor *ret)
+{
+	const struct store_cursor *row;
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
+	uint64_t count;
+	int r;
+
 	store_key(bytes, group, partition, 0);
 	r = row_get(txn, store->cursors, &key, sizeof *row, &value);
 	*ret = (struct log_cursor){.partition = partition, .position = store_first_offset(store)};
 	if (r == -ENOENT) {
+		r = cursor_count(store, txn, group, &count);
+		if (r == -EUCLEAN || (r == 0 && partition < count))
+			return -EUCLEAN;
 		ret->text = strdup("");
 		return ret->text ? 0 : -ENOMEM;
 	}
@@ -65,7 +103,7 @@ int cursor_put(struct store *store, MDB_txn *txn, uint64_t group, const struct l
 	le64_put(&row->delayed, cursor->delayed);
 	memcpy(row->text, cursor->text, size);
 	row_seal(&key, row, value.mv_size);
-	return 0;
+	return cursor_counted(store, txn, group, cursor->partition);
 }
 
 // ---- retries

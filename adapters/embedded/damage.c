@@ -1,12 +1,16 @@
 // The list is short (DAMAGES_MAX) and looked through as a whole; what is found beyond is counted
 // and logged, and found again when the first ones have been dealt with.
 //
+// What is wrong with the pages of a table is not written into them: the next start looks at them
+// all.
+//
 // A report is written to the table by a job of the committer, which may fail: a store that cannot
 // be written keeps its incidents in memory, and finds them again after a restart as it did before.
 
 #include "adapters/embedded/damage.h"
 
 #include "adapters/embedded/committer.h"
+#include "adapters/embedded/fault.h"
 #include "adapters/embedded/row.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -33,15 +37,17 @@ struct damages {
 static const char *const kind_names[DAMAGE_KINDS] = {
 	[DAMAGE_MESSAGES] = "messages", [DAMAGE_PARTITION] = "partition", [DAMAGE_TOPIC] = "topic",
 	[DAMAGE_GROUP] = "group",       [DAMAGE_CURSOR] = "cursor",       [DAMAGE_RETRY] = "retry",
+	[DAMAGE_TABLE] = "table",
 };
 
 static const char *const kind_texts[DAMAGE_KINDS] = {
 	[DAMAGE_MESSAGES] = "messages cannot be read",
 	[DAMAGE_PARTITION] = "the row of the partition is damaged; its messages tell what it held",
-	[DAMAGE_TOPIC] = "the row of the topic is damaged",
+	[DAMAGE_TOPIC] = "the row of the topic is damaged; skip-damage makes it anew",
 	[DAMAGE_GROUP] = "the row of the group is damaged",
 	[DAMAGE_CURSOR] = "the position of the group is damaged; reset the group",
 	[DAMAGE_RETRY] = "a message that waits for the group cannot be read",
+	[DAMAGE_TABLE] = "pages of a table cannot be read; restart mqpaasd, which says which",
 };
 
 struct damages *damages_new(void)
@@ -219,7 +225,10 @@ void damage_report(struct store *store, const struct damage *damage)
 		return;
 	describe(store, &found, text, sizeof text);
 	log_error(NULL, "STORE-DAMAGED", "%s: %s", store->path, text);
-	damage_write(store, &found);
+	if (found.kind == DAMAGE_TABLE)
+		fault_mark(store->path);
+	else
+		damage_write(store, &found);
 }
 
 static bool is_of(const struct damage *damage, uint64_t topic, uint64_t group, uint32_t kinds)

@@ -13,6 +13,7 @@ enum damage_kind {
 	DAMAGE_GROUP,     // its row
 	DAMAGE_CURSOR,    // the position of a group
 	DAMAGE_RETRY,     // a message that waits in the retry store of a group
+	DAMAGE_TABLE,     // pages of one of its tables: LMDB cannot walk through it
 	DAMAGE_KINDS
 };
 

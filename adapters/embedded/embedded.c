@@ -5,6 +5,8 @@
 
 #include "adapters/closing.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/fault.h"
+#include "adapters/embedded/head.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/scrub.h"
 #include "adapters/embedded/tail.h"
@@ -207,6 +209,8 @@ static const char *health_problem(const struct adapter *adapter)
 	for (int i = 0; i < CLASSES; ++i) {
 		enum store_health health = committer_health(adapter->committers[i]);
 
+		if (store_stopped(adapter->stores[i]))
+			return store_stopped(adapter->stores[i]);
 		if (health == STORE_FULL)
 			return "the disk or the map is full: appending has stopped";
 		if (health == STORE_FAILING)
@@ -264,6 +268,7 @@ static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapte
 
 	if (!r)
 		mdb_txn_abort(txn);
+	fault_at(NULL); // it is a loop's thread
 	done(ctx, CODE_OK,
 	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:o,s:I,s:o}", "reachable", r == 0, "version",
 		       MDB_VERSION_STRING, "nodes", 1, "durability", "D2", "durability_reason",

@@ -125,7 +125,7 @@ int identity_take(struct store *store, uint64_t installation, char **ret_error)
 	assert(store->rows == store);
 	if (!installation)
 		return 0;
-	r = store_errno(mdb_txn_begin(store->env, NULL, 0, &txn));
+	r = store_write_begin(store, &txn);
 	if (r < 0)
 		return r;
 	r = take(store, txn, installation, ret_error);
@@ -250,7 +250,7 @@ int embedded_recall(const char *data_dir, struct adapter_recall *ret)
 		return -ENOMEM;
 	if (stat(file, &state) < 0 || state.st_size == 0) // empty: a kill at the first start
 		return -ENOENT;
-	r = check_file(file, &problem);
+	r = check_file(file, false, &problem);
 	if (!r)
 		r = store_errno(mdb_env_create(&env));
 	if (r)

@@ -9,6 +9,13 @@
 // A row under a wrong key is not reported by the name that its key happens to have, but as what is
 // missing in its place. The rows of topics and groups have no such others: a topic that the
 // registry knows and the store does not is reported as TOPIC-MISSING.
+//
+// Where a slice ends is found again by its last whole row. Pages that are out of order may lead
+// back from there, so a slice goes on until it is past the place where it began; a table that does
+// not come to an end at all is reported as one that cannot be read.
+//
+// The place of the pass is kept over restarts (scrub_mark.h): else a daemon that is restarted often
+// would never read the end of a large store.
 
 #include "adapters/embedded/scrub.h"
 
@@ -16,9 +23,11 @@
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/row.h"
+#include "adapters/embedded/scrub_mark.h"
 #include "core/base/clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #define SLICE_BYTES  (1u << 20)
@@ -27,15 +36,16 @@
 #define RATE_MIN     (256ull << 10) // bytes a second, however small the store
 #define REST_MAX_NS  (3600 * S_NS)  // after a slice, and from one pass to the next
 #define BEGIN_NS     (10 * S_NS)    // after the start, which has enough to read
-#define KEY_MAX      64u
-#define ROW_OVERHEAD 16u // of a row in its page, about
+#define MARK_NS      (60 * S_NS)    // between two times that the place is written down
+#define ROW_OVERHEAD 16u            // of a row in its page, about
 
 // Where a pass is in one store.
 struct place {
 	struct store *store;
 	unsigned table;
-	uint8_t key[KEY_MAX]; // of the last row that was looked at
+	uint8_t key[SCRUB_KEY_MAX]; // of the last whole row that was looked at
 	size_t key_size;
+	bool resumed; // that row is looked at again: what follows it is held against it
 	// The chunk before: the next one of its partition begins at its end.
 	uint64_t topic, end;
 	uint32_t partition;
@@ -46,7 +56,9 @@ struct place {
 struct scrub {
 	struct place places[2];
 	size_t count, at;
-	uint64_t period_ns, pass_bytes, pass_done;
+	uint64_t period_ns, pass_bytes, pass_done, marked_ns;
+	int64_t began_ms; // the pass, by the wall clock
+	char *mark;       // file
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -111,6 +123,24 @@ static void partition_look(struct place *place, MDB_txn *txn, const MDB_val *key
 		report(place, DAMAGE_MESSAGES, topic, 0, partition, first, end);
 }
 
+// A cursor that is counted and not there.
+static void count_look(struct place *place, MDB_txn *txn, uint64_t group)
+{
+	struct log_cursor cursor;
+	uint64_t count = 0;
+
+	if (cursor_count(place->store, txn, group, &count))
+		return;
+	for (uint32_t i = 0; i < count; ++i) {
+		int r = cursor_get(place->store, txn, group, i, &cursor);
+
+		free(cursor.text);
+		if (r == -EUCLEAN)
+			report(place, DAMAGE_CURSOR, topic_of_group(place->store, group), group, i,
+			       0, 0);
+	}
+}
+
 static void cursor_look(struct place *place, MDB_txn *txn, const MDB_val *key, const MDB_val *value)
 {
 	uint64_t group = store_key_id(key->mv_data), rows;
@@ -120,6 +150,10 @@ static void cursor_look(struct place *place, MDB_txn *txn, const MDB_val *key, c
 	if (!row_is_whole(key, value, sizeof row)) {
 		report(place, DAMAGE_CURSOR, topic_of_group(place->store, group), group, partition,
 		       0, 0);
+		return;
+	}
+	if (partition == CURSOR_COUNT) {
+		count_look(place, txn, group);
 		return;
 	}
 	memcpy(&row, value->mv_data, sizeof row);
@@ -166,6 +200,16 @@ static void due_look(struct place *place, MDB_txn *txn, const MDB_val *key, cons
 
 // ---- chunks
 
+// Of the last chunk before a restart, which is not there any more; 0: there is none.
+static uint64_t resumed_offset(const struct place *place, uint64_t topic, uint32_t partition)
+{
+	return place->resumed && place->key_size == STORE_KEY &&
+			       store_key_id(place->key) == topic &&
+			       store_key_partition(place->key) == partition
+		       ? store_key_offset(place->key)
+		       : 0;
+}
+
 // Where the chunk should begin: behind the one before, or at the partition's first offset, which
 // retention moves.
 static bool chunk_follows(struct place *place, MDB_txn *txn, uint64_t topic, uint32_t partition,
@@ -181,8 +225,15 @@ static bool chunk_follows(struct place *place, MDB_txn *txn, uint64_t topic, uin
 	if (partition_row_read(place->store, txn, topic, partition, &row) < 0)
 		return true; // that is reported with the partitions
 	if (!place->follows || place->topic != topic || place->partition != partition)
-		*ret_expected = row.first;
+		*ret_expected = MAX(row.first, resumed_offset(place, topic, partition));
 	return row.first == offset;
+}
+
+// The very chunk that was the last one before a restart.
+static bool is_resumed(const struct place *place, const MDB_val *key)
+{
+	return place->resumed && key->mv_size == place->key_size &&
+	       memcmp(key->mv_data, place->key, key->mv_size) == 0;
 }
 
 static void chunk_look(struct place *place, MDB_txn *txn, const MDB_val *key, const MDB_val *value)
@@ -195,7 +246,8 @@ static void chunk_look(struct place *place, MDB_txn *txn, const MDB_val *key, co
 	if (!chunk_head_is_whole(key, value))
 		return; // its place is found missing
 	end = offset + le32_get(&chunk->count);
-	if (!chunk_follows(place, txn, topic, partition, offset, &expected))
+	if (!is_resumed(place, key) &&
+	    !chunk_follows(place, txn, topic, partition, offset, &expected))
 		report(place, DAMAGE_MESSAGES, topic, 0, partition, MIN(expected, offset),
 		       MAX(expected, offset));
 	if (!chunk_records_are_whole(value))
@@ -213,7 +265,8 @@ typedef void (*look_fn)(struct place *place, MDB_txn *txn, const MDB_val *key,
 
 struct table {
 	MDB_dbi table;
-	size_t key_size;
+	size_t key_size, size_min;
+	enum damage_kind kind; // of a row that is not found under its key
 	look_fn look;
 };
 
@@ -222,13 +275,17 @@ struct table {
 static struct table table_at(const struct store *store, unsigned index)
 {
 	const struct table tables[TABLES] = {
-		{store->partitions, STORE_PARTITION_KEY, partition_look},
-		{store->cursors, STORE_PARTITION_KEY, cursor_look},
-		{store->retries, STORE_KEY, retry_look},
-		{store->dues, STORE_DUE_KEY, due_look},
-		{store->chunks, STORE_KEY, chunk_look},
-		{store->topics, STORE_ID_KEY, topic_look},
-		{store->groups, STORE_ID_KEY, group_look},
+		{store->partitions, STORE_PARTITION_KEY, sizeof(struct store_partition_row),
+		 DAMAGE_PARTITION, partition_look},
+		{store->cursors, STORE_PARTITION_KEY, sizeof(struct store_cursor), DAMAGE_CURSOR,
+		 cursor_look},
+		{store->retries, STORE_KEY, sizeof(struct store_retry), DAMAGE_KINDS, retry_look},
+		{store->dues, STORE_DUE_KEY, sizeof(struct store_due), DAMAGE_KINDS, due_look},
+		{store->chunks, STORE_KEY, 0, DAMAGE_KINDS, chunk_look},
+		{store->topics, STORE_ID_KEY, sizeof(struct store_topic_row), DAMAGE_TOPIC,
+		 topic_look},
+		{store->groups, STORE_ID_KEY, sizeof(struct store_group_row), DAMAGE_GROUP,
+		 group_look},
 	};
 
 	return tables[index];
@@ -239,28 +296,78 @@ static unsigned table_count(const struct store *store)
 	return store->rows == store ? TABLES : TABLES - 2;
 }
 
+// A key of another size than its table's: the row it belongs to is missing, and is named as far as
+// the key still does. Of chunks and waiting messages others tell what is missing.
+static void misplaced_look(struct place *place, const struct table *table, const MDB_val *key)
+{
+	bool has_partition = key->mv_size >= STORE_PARTITION_KEY;
+	uint64_t id = key->mv_size >= STORE_ID_KEY ? store_key_id(key->mv_data) : 0;
+	uint32_t partition = has_partition ? store_key_partition(key->mv_data) : 0;
+
+	if (table->kind == DAMAGE_CURSOR)
+		report(place, table->kind, topic_of_group(place->store, id), id, partition, 0, 0);
+	else if (table->kind == DAMAGE_GROUP)
+		report(place, table->kind, 0, id, 0, 0, 0);
+	else if (table->kind != DAMAGE_KINDS)
+		report(place, table->kind, id, 0, partition, 0, 0);
+}
+
+static bool is_in_place(const struct table *table, const MDB_val *key, const MDB_val *value)
+{
+	if (key->mv_size != table->key_size)
+		return false;
+	return table->size_min ? row_is_whole(key, value, table->size_min)
+			       : chunk_head_is_whole(key, value);
+}
+
+// The place moves to this row, which comes behind it. A row that is not whole does not say where it
+// lies: from its key the rest of the table may not be found.
+static bool place_move(struct place *place, const MDB_val *key)
+{
+	assert(key->mv_size <= sizeof place->key);
+	if (key->mv_size == place->key_size && memcmp(key->mv_data, place->key, key->mv_size) <= 0)
+		return false;
+	memcpy(place->key, key->mv_data, key->mv_size);
+	place->key_size = key->mv_size;
+	return true;
+}
+
+static int place_seek(const struct place *place, MDB_cursor *cursor, MDB_val *key, MDB_val *value)
+{
+	int r;
+
+	*key = (MDB_val){place->key_size, (void *)(uintptr_t)place->key};
+	r = mdb_cursor_get(cursor, key, value, place->key_size ? MDB_SET_RANGE : MDB_FIRST);
+	if (!r && place->key_size && !place->resumed && key->mv_size == place->key_size &&
+	    memcmp(key->mv_data, place->key, key->mv_size) == 0)
+		r = mdb_cursor_get(cursor, key, value, MDB_NEXT);
+	return r;
+}
+
 // Rows from the place on, until there are enough for a slice. MDB_NOTFOUND: the table's end.
 static int rows_look(struct place *place, MDB_txn *txn, MDB_cursor *cursor,
 		     const struct table *table)
 {
-	MDB_val key = {place->key_size, place->key}, value;
-	int r = mdb_cursor_get(cursor, &key, &value, place->key_size ? MDB_SET_RANGE : MDB_FIRST);
+	MDB_stat stat = {0};
+	MDB_val key, value;
+	bool moved = false;
+	uint64_t rows = 0;
+	int r = place_seek(place, cursor, &key, &value);
 
-	if (!r && place->key_size && key.mv_size == place->key_size &&
-	    memcmp(key.mv_data, place->key, key.mv_size) == 0)
-		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-	for (unsigned rows = 0; !r && rows < SLICE_ROWS && place->bytes < SLICE_BYTES; ++rows) {
+	mdb_stat(txn, table->table, &stat);
+	while (!r && !(moved && (rows >= SLICE_ROWS || place->bytes >= SLICE_BYTES))) {
 		if (key.mv_size == table->key_size)
 			table->look(place, txn, &key, &value);
+		else
+			misplaced_look(place, table, &key);
 		place->bytes += key.mv_size + value.mv_size + ROW_OVERHEAD;
-		// In a page that is out of order the place would lead back.
-		if (key.mv_size <= KEY_MAX && (key.mv_size != place->key_size ||
-					       memcmp(key.mv_data, place->key, key.mv_size) > 0)) {
-			memcpy(place->key, key.mv_data, key.mv_size);
-			place->key_size = key.mv_size;
-		}
+		if (is_in_place(table, &key, &value))
+			moved = place_move(place, &key) || moved;
+		if (++rows > stat.ms_entries)
+			return MDB_CORRUPTED; // pages that lead in a circle
 		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
+	place->resumed = false;
 	return r;
 }
 
@@ -268,6 +375,7 @@ static void table_next(struct place *place)
 {
 	++place->table;
 	place->key_size = 0;
+	place->resumed = false;
 	place->follows = false;
 }
 
@@ -288,9 +396,11 @@ static int slice_look(struct place *place)
 		mdb_cursor_close(cursor);
 	}
 	mdb_txn_abort(txn);
-	if (r && r != MDB_NOTFOUND)
+	if (r && store_errno(r) != -EUCLEAN && r != MDB_NOTFOUND)
 		return store_errno(r);
-	if (r == MDB_NOTFOUND)
+	if (r && r != MDB_NOTFOUND)
+		report(place, DAMAGE_TABLE, 0, 0, 0, 0, 0);
+	if (r)
 		table_next(place);
 	return place->table < table_count(place->store);
 }
@@ -323,40 +433,106 @@ static void pass_begin(struct scrub *scrub)
 	scrub->at = 0;
 	scrub->pass_done = 0;
 	scrub->pass_bytes = 1;
+	scrub->began_ms = clock_wall_ms();
 	for (size_t i = 0; i < scrub->count; ++i) {
 		scrub->places[i] = (struct place){.store = scrub->places[i].store};
 		scrub->pass_bytes += bytes_used(scrub->places[i].store);
 	}
 }
 
-// How long to rest after a slice that took so long.
+static uint64_t last_transaction(const struct store *store)
+{
+	MDB_envinfo info;
+
+	mdb_env_info(store->env, &info);
+	return info.me_last_txnid;
+}
+
+static void place_resume(struct place *place, const struct scrub_mark_place *mark)
+{
+	place->table = mark->table;
+	memcpy(place->key, mark->key, mark->key_size);
+	place->key_size = mark->key_size;
+	place->resumed = mark->key_size > 0;
+}
+
+// Goes on where the last process stopped. A store that has gone back since, because a copy of it
+// was put back, is begun anew.
+static void pass_resume(struct scrub *scrub)
+{
+	struct scrub_mark mark;
+
+	pass_begin(scrub);
+	if (!scrub->mark || !scrub_mark_read(scrub->mark, &mark) || mark.at >= scrub->count)
+		return;
+	for (size_t i = 0; i < scrub->count; ++i)
+		if (mark.places[i].transaction > last_transaction(scrub->places[i].store) ||
+		    mark.places[i].table > table_count(scrub->places[i].store))
+			return;
+	for (size_t i = 0; i < scrub->count; ++i)
+		place_resume(&scrub->places[i], &mark.places[i]);
+	scrub->at = mark.at;
+	scrub->pass_done = mark.done;
+	scrub->began_ms = MIN(mark.began_ms, scrub->began_ms);
+	scrub->state.progress = MIN((double)mark.done / (double)scrub->pass_bytes, 1.0);
+}
+
+static void place_mark(struct scrub *scrub)
+{
+	struct scrub_mark mark = {
+		.at = (uint32_t)scrub->at, .done = scrub->pass_done, .began_ms = scrub->began_ms};
+
+	for (size_t i = 0; i < scrub->count; ++i) {
+		const struct place *place = &scrub->places[i];
+
+		mark.places[i].transaction = last_transaction(place->store);
+		mark.places[i].table = place->table;
+		mark.places[i].key_size = (uint32_t)place->key_size;
+		memcpy(mark.places[i].key, place->key, place->key_size);
+	}
+	if (scrub->mark && scrub->at < scrub->count)
+		scrub_mark_write(scrub->mark, &mark); // without it the next pass begins anew
+	scrub->marked_ns = clock_now_ns();
+}
+
+// How long to rest after a slice that took so long: what is left of the pass is read in what is
+// left of its time.
 static uint64_t rest_ns(const struct scrub *scrub, uint64_t bytes, uint64_t took_ns)
 {
-	double rate =
-		MAX((double)scrub->pass_bytes * S_NS / (double)scrub->period_ns, (double)RATE_MIN);
+	int64_t gone_ms = MAX(clock_wall_ms() - scrub->began_ms, 0);
+	double least_ns = (double)scrub->period_ns / 20,
+	       left_ns = MAX((double)scrub->period_ns - (double)gone_ms * MS_NS, least_ns),
+	       left = MAX((double)scrub->pass_bytes - (double)scrub->pass_done, 1.0),
+	       rate = MAX(left * S_NS / MAX(left_ns, 1.0), (double)RATE_MIN);
 
 	return MAX(REST_TIMES * took_ns, MIN((uint64_t)((double)bytes / rate * S_NS), REST_MAX_NS));
 }
 
-// One slice; returns how long to rest. Called without the lock.
-static uint64_t slice_run(struct scrub *scrub, struct scrub_state *state)
+uint64_t scrub_slice(struct scrub *scrub)
 {
 	struct place *place = &scrub->places[scrub->at];
-	uint64_t began_ns = clock_now_ns();
+	struct scrub_state state = scrub->state; // only this thread changes it
+	uint64_t began_ns = clock_now_ns(), rest = REST_MAX_NS;
 	int r = slice_look(place);
 
-	state->bytes += place->bytes;
+	state.bytes += place->bytes;
 	scrub->pass_done += place->bytes;
 	if (r <= 0)
 		++scrub->at; // a store that cannot be read says so to those who read it
-	state->progress = MIN((double)scrub->pass_done / (double)scrub->pass_bytes, 1.0);
-	if (scrub->at == scrub->count) {
-		++state->passes;
-		state->ended_ms = clock_wall_ms();
+	state.progress = MIN((double)scrub->pass_done / (double)scrub->pass_bytes, 1.0);
+	if (scrub->at < scrub->count) {
+		rest = rest_ns(scrub, place->bytes, clock_now_ns() - began_ns);
+	} else {
+		++state.passes;
+		state.ended_ms = clock_wall_ms();
 		pass_begin(scrub);
-		return REST_MAX_NS;
 	}
-	return rest_ns(scrub, place->bytes, clock_now_ns() - began_ns);
+	if (clock_now_ns() >= scrub->marked_ns + MARK_NS)
+		place_mark(scrub);
+	pthread_mutex_lock(&scrub->lock);
+	scrub->state = state;
+	pthread_mutex_unlock(&scrub->lock);
+	return rest;
 }
 
 static void rest(struct scrub *scrub, uint64_t ns)
@@ -377,18 +553,15 @@ static void rest(struct scrub *scrub, uint64_t ns)
 static void *scrub_thread(void *ctx)
 {
 	struct scrub *scrub = ctx;
-	struct scrub_state state = {0};
 
-	pass_begin(scrub);
 	pthread_mutex_lock(&scrub->lock);
 	rest(scrub, BEGIN_NS);
 	while (!scrub->stopping) {
 		uint64_t ns;
 
 		pthread_mutex_unlock(&scrub->lock);
-		ns = slice_run(scrub, &state);
+		ns = scrub_slice(scrub);
 		pthread_mutex_lock(&scrub->lock);
-		scrub->state = state;
 		rest(scrub, MAX(ns, 10 * MS_NS));
 	}
 	pthread_mutex_unlock(&scrub->lock);
@@ -401,9 +574,11 @@ int scrub_start(struct store *const stores[], size_t count, uint64_t hours, stru
 	pthread_condattr_t attributes;
 	int r;
 
-	assert(count <= ARRAY_SIZE(scrub->places));
+	assert(count > 0 && count <= ARRAY_SIZE(scrub->places));
 	if (!scrub)
 		return -ENOMEM;
+	if (asprintf(&scrub->mark, "%s/scrub", stores[0]->rows->path) < 0)
+		scrub->mark = NULL;
 	for (size_t i = 0; i < count; ++i)
 		scrub->places[i].store = stores[i];
 	scrub->count = count;
@@ -413,6 +588,8 @@ int scrub_start(struct store *const stores[], size_t count, uint64_t hours, stru
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&scrub->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
+	scrub->marked_ns = clock_now_ns();
+	pass_resume(scrub);
 	*ret = scrub;
 	if (hours == 0)
 		return 0;
@@ -434,8 +611,10 @@ void scrub_stop(struct scrub *scrub)
 	pthread_mutex_unlock(&scrub->lock);
 	if (scrub->running)
 		pthread_join(scrub->thread, NULL);
+	place_mark(scrub);
 	pthread_mutex_destroy(&scrub->lock);
 	pthread_cond_destroy(&scrub->wake);
+	free(scrub->mark);
 	free(scrub);
 }
 

@@ -6,7 +6,8 @@
 
 struct scrub;
 
-// A pass over both takes `hours` at most, if 5 % of a disk's time are enough. 0: none is made.
+// A pass over both takes `hours` at most, if 5 % of a disk's time are enough. 0: none is made. It
+// goes on where the scrub before stopped.
 int scrub_start(struct store *const stores[], size_t count, uint64_t hours, struct scrub **ret);
 void scrub_stop(struct scrub *scrub); // accepts NULL
 
@@ -17,6 +18,10 @@ struct scrub_state {
 	int64_t ended_ms; // of the last one; 0: none yet
 };
 void scrub_state(struct scrub *scrub, struct scrub_state *ret); // @thread any
+
+// One slice; how long to rest after it, in nanoseconds. @thread the scrub's own, or any other where
+// it has none (`hours` 0)
+uint64_t scrub_slice(struct scrub *scrub);
 
 // One whole pass without a rest. @thread any that may wait for a disk
 int scrub_store(struct store *store);

@@ -12,6 +12,8 @@
 #include "adapters/embedded/check.h"
 #include "adapters/embedded/chunks.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/fault.h"
+#include "adapters/embedded/head.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
@@ -100,9 +102,33 @@ uint64_t store_due_key_offset(const void *key)
 	return __builtin_bswap64(le64_get((const uint8_t *)key + 20));
 }
 
+// A transaction on a head that is the one that was written.
+static int txn_begin(struct store *store, unsigned flags, MDB_txn **ret)
+{
+	int r = store_stopped(store) ? -EUCLEAN : 0;
+
+	fault_at(store);
+	if (!r)
+		r = mdb_txn_begin(store->env, NULL, flags, ret);
+	if (r == MDB_MAP_RESIZED)
+		return head_stop(store); // nobody else makes it larger
+	if (r)
+		return r == -EUCLEAN ? r : store_errno(r);
+	// A write transaction has the number that it will be committed under.
+	r = head_check(store, mdb_txn_id(*ret) - (flags & MDB_RDONLY ? 0 : 1));
+	if (r)
+		mdb_txn_abort(*ret);
+	return r;
+}
+
 int store_read_begin(struct store *store, MDB_txn **ret)
 {
-	return store_errno(mdb_txn_begin(store->env, NULL, MDB_RDONLY, ret));
+	return txn_begin(store, MDB_RDONLY, ret);
+}
+
+int store_write_begin(struct store *store, MDB_txn **ret)
+{
+	return txn_begin(store, 0, ret);
 }
 
 // ---- opening
@@ -212,10 +238,10 @@ static int tables_open_in(struct store *store, MDB_txn *txn, uint64_t *ret_forma
 static int tables_open(struct store *store, uint64_t *ret_format, const char **ret_problem)
 {
 	MDB_txn *txn;
-	int r = mdb_txn_begin(store->env, NULL, 0, &txn);
+	int r = store_write_begin(store, &txn);
 
 	if (r)
-		return store_errno(r);
+		return r;
 	r = tables_open_in(store, txn, ret_format, ret_problem);
 	if (r) {
 		mdb_txn_abort(txn);
@@ -248,10 +274,10 @@ static int generation_read_in(struct store *store, MDB_txn *txn, bool empty)
 static int generation_read(struct store *store, bool empty, const char **ret_problem)
 {
 	MDB_txn *txn;
-	int r = mdb_txn_begin(store->rows->env, NULL, 0, &txn);
+	int r = store_write_begin(store->rows, &txn);
 
 	if (r)
-		return store_errno(r);
+		return r;
 	*ret_problem = "the D2 store beside it has lost the number of its generation";
 	r = generation_read_in(store, txn, empty);
 	if (r) {
@@ -337,8 +363,12 @@ static int environment_open(struct store *store)
 	if (!r)
 		r = mdb_env_open(store->env, store->path, flags, 0600);
 	if (!r) {
+		MDB_stat stat;
 		int dead;
 
+		mdb_env_stat(store->env, &stat);
+		store->page_size = stat.ms_psize;
+		fault_watch(store);
 		r = mdb_reader_check(store->env, &dead);
 	}
 	// What can be read is not durable when the last life ended in the middle of a commit: the
@@ -389,7 +419,19 @@ static int file_check(const struct store *store, bool *ret_empty, const char **r
 	if (asprintf(&file, "%s/data.mdb", store->path) < 0)
 		return -ENOMEM;
 	*ret_empty = stat(file, &state) < 0 || state.st_size == 0;
-	return check_file(file, ret_problem);
+	return check_file(file, fault_is_marked(store->path), ret_problem);
+}
+
+// The last process ended in this store. All of it has been looked at.
+static void fault_say(const struct store *store)
+{
+	if (!fault_is_marked(store->path))
+		return;
+	log_error(NULL, "STORE-FAULT",
+		  "%s: the last process ended while it worked in this store; its pages were looked "
+		  "at as a whole and are in order. Look at the memory of this machine",
+		  store->path);
+	fault_unmark(store->path);
 }
 
 static int contents_open(struct store *store, char **ret_error)
@@ -445,6 +487,7 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	store->tails = tails_new();
 	store->damages = damages_new();
 	pthread_mutex_init(&store->lock, NULL);
+	pthread_mutex_init(&store->head_lock, NULL);
 	r = store->path && store->slots && store->tails && store->damages ? 0 : -ENOMEM;
 	if (!r)
 		r = place_take(store, ret_error);
@@ -452,6 +495,9 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 		r = contents_open(store, ret_error);
 	if (!r && rows && (r = boot_mark(path)) < 0)
 		fail(r, ret_error, "%s/boot: %s", path, strerror(-r));
+	fault_at(NULL);
+	if (!r)
+		fault_say(store);
 	if (r < 0) {
 		store_close(store);
 		return r;
@@ -467,12 +513,14 @@ void store_close(struct store *store)
 	if (store->env) {
 		bool clean = store->durability != DURABILITY_D1 || mdb_env_sync(store->env, 1) == 0;
 
+		fault_unwatch(store);
 		mdb_env_close(store->env);
 		if (clean && store->durability == DURABILITY_D1 && store->lock_fd >= 0)
 			boot_unmark(store->path);
 	}
 	closep(&store->lock_fd);
 	pthread_mutex_destroy(&store->lock);
+	pthread_mutex_destroy(&store->head_lock);
 	tails_free(store->tails);
 	damages_free(store->damages);
 	free(store->slots);
@@ -708,6 +756,7 @@ struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_
 			topic_link(store, topic);
 	}
 	pthread_mutex_unlock(&store->lock);
+	fault_at(NULL);
 	return topic;
 }
 

@@ -15,6 +15,7 @@
 #define STORE_CHUNK_MAX (64u << 10) // records are put together up to this; a larger one is alone
 #define STORE_KEY       20u
 #define STORE_DUE_KEY   28u
+#define STORE_HEAD      136u          // bytes of a head of LMDB's file
 #define STORE_RESERVE   (64ull << 20) // appending stops while less is free, so that deleting works
 
 // Rows are packed: LMDB aligns a value to two bytes only. Each begins with a checksum over its key
@@ -129,6 +130,11 @@ struct store {
 	struct tails *tails;
 	struct damages *damages;  // damage.h
 	struct committer *writer; // its committer, once there is one
+
+	const char *stopped; // atomic; why nothing is read or written any more (head.h)
+	uint32_t page_size;
+	pthread_mutex_t head_lock;
+	uint8_t heads[2][STORE_HEAD]; // as they were first seen; under its lock
 };
 
 // 0, or negative errno with *ret_error saying which file and what is right. -EBUSY: another process
@@ -137,8 +143,10 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	       char **ret_error);
 void store_close(struct store *store);
 
-// Reads need no lock; a transaction must not outlive the call that began it.
+// Reads need no lock; a transaction must not outlive the call that began it. -EUCLEAN: the store
+// has been stopped (head.h).
 int store_read_begin(struct store *store, MDB_txn **ret);
+int store_write_begin(struct store *store, MDB_txn **ret); // @thread the committer, or start-up
 
 // NULL with *ret_r: -ENOENT when there is no such topic (or another incarnation), or another
 // negative errno.

@@ -1,6 +1,7 @@
 // Flipped bits: whatever is missing afterwards is said.
 //
 //   flips [--flips N] [--from N] [--seed S] [--fill N] [--ballast MIB] [--only FILE]
+//         [--when rest|running]
 //
 // Makes stores of both classes, with messages, positions, and messages that wait; then, again and
 // again, copies them, flips one bit of one file, at rest or while the store is open, and consumes
@@ -9,10 +10,12 @@
 // far due time is read by nobody else.
 //
 // LMDB trusts its pages: a bit that is flipped in one while the store is open may end the process.
-// Then the next start must say what is wrong, or find nothing missing.
+// Then it must have said in which store, and the next start must say what is wrong, or find nothing
+// missing.
 
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
+#include "adapters/embedded/fault.h"
 #include "adapters/embedded/scrub.h"
 #include "tests/contract/harness.h"
 
@@ -27,6 +30,7 @@
 #define TAKEN     500u
 #define ACKED     300u
 #define QUIET_MS  300u
+#define QUIETS    60u // in a row of them nothing comes, and nothing is said: it is missing
 #define HANG_S    60u // longer than one look takes on a busy machine
 #define HOUR_MS   (3600 * 1000)
 #define NUMBERS   (1u << 20)
@@ -35,6 +39,9 @@
 #define WAIT_MORE 5000u // while messages come
 
 #define STORE_OPTIONS "{\"map_bytes\": 4294967296, \"scrub_hours\": 0}"
+
+enum moment { AT_REST, RUNNING, MOMENTS };
+static const char *const moment_names[MOMENTS] = {"rest", "running"};
 
 enum file { FILE_D1, FILE_D2, FILE_MARK, FILES };
 static const char *const file_names[FILES] = {"d1/data.mdb", "d2/data.mdb", "d1/boot"};
@@ -45,6 +52,7 @@ struct options {
 	uint32_t fill;    // messages of a partition
 	uint32_t ballast; // messages of 1 MiB besides
 	enum file only;
+	enum moment when; // MOMENTS: both
 };
 
 // What was there before.
@@ -229,7 +237,7 @@ static enum end topic_consume(struct bench *bench, size_t topic)
 {
 	static struct got got[4096];
 	struct reader *reader = reader_open(bench, before.topics[topic], before.all[topic]);
-	uint32_t found = 0;
+	uint32_t found = 0, quiet = 0;
 	size_t count;
 	enum end end = END_RIGHT;
 
@@ -238,7 +246,7 @@ static enum end topic_consume(struct bench *bench, size_t topic)
 		reader_demand(reader, ARRAY_SIZE(got), 1 << 27);
 		count = reader_take(reader, got, MIN(ARRAY_SIZE(got), before.counts[topic] - found),
 				    QUIET_MS);
-		if (count == 0)
+		if (count == 0 && (reader_state(reader) == SOURCE_DOWN || ++quiet > QUIETS))
 			break;
 		for (size_t i = 0; i < count; ++i) {
 			uint32_t number = got[i].number;
@@ -290,10 +298,14 @@ static enum end all_consume(struct bench *bench)
 		}
 		end = topic_consume(bench, topic);
 		worst = MAX(worst, end);
+		if (end >= END_SILENT)
+			fprintf(stderr, "# topic %zu: messages: %s\n", topic, end_names[end]);
 		if (end == END_SILENT && !is_said(bench)) // who reads a message's place is told
 			return END_SILENT;
-		if (backlog_of(bench, topic, &code) != before.waiting[topic] && code == CODE_OK)
+		if (backlog_of(bench, topic, &code) != before.waiting[topic] && code == CODE_OK) {
+			fprintf(stderr, "# topic %zu: what waits is not what waited\n", topic);
 			worst = MAX(worst, END_SILENT);
+		}
 		told = told || code != CODE_OK;
 	}
 	scrub_store(bench->adapter->stores[CLASS_D1]);
@@ -336,6 +348,7 @@ static enum end look_apart(const char *dir, const struct flip *flip, const char 
 	if (child == 0) {
 		if (!freopen(log, "a", stderr))
 			_exit(1);
+		setvbuf(stderr, NULL, _IONBF, 0); // a process that dies has said all
 		alarm(HANG_S);
 		_exit(10 + (int)look(dir, flip));
 	}
@@ -343,8 +356,22 @@ static enum end look_apart(const char *dir, const struct flip *flip, const char 
 		CHECK(errno == EINTR);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
 		return END_HANGS;
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "# ended by SIG%s\n", sigabbrev_np(WTERMSIG(status)));
 	return WIFEXITED(status) && WEXITSTATUS(status) >= 10 ? (enum end)(WEXITSTATUS(status) - 10)
 							      : END_DIED;
+}
+
+static bool fault_is_known(const char *dir)
+{
+	char path[120];
+	bool known = false;
+
+	for (int i = 1; i <= 2; ++i) {
+		snprintf(path, sizeof path, "%s/d%d", dir, i);
+		known = known || fault_is_marked(path);
+	}
+	return known;
 }
 
 static void shell(const char *format, const char *a, const char *b)
@@ -357,11 +384,13 @@ static void shell(const char *format, const char *a, const char *b)
 
 static struct flip flip_draw(const struct options *options, const char *base)
 {
-	struct flip flip = {.running = draw(2)};
+	struct flip flip = {.running = draw(2) == RUNNING};
 	char path[160];
 
 	flip.file =
 		options->only < FILES ? options->only : (enum file)(draw(20) ? draw(2) : FILE_MARK);
+	if (options->when < MOMENTS)
+		flip.running = options->when == RUNNING;
 	flip.running = flip.running && flip.file != FILE_MARK;
 	snprintf(path, sizeof path, "%s/%s", base, file_names[flip.file]);
 	flip.at = place_draw(path);
@@ -391,8 +420,10 @@ static enum end flip_run(const struct options *options, const char *dir, size_t 
 	end = look_apart(work, &flip, log);
 	*ret_died = end == END_DIED;
 	if (*ret_died)
+		shell("tail -n 2", log, log);
+	if (*ret_died && fault_is_known(work))
 		end = look_apart(work, NULL, log);
-	if (end >= END_HANGS)
+	if (end >= END_SILENT)
 		shell("tail -n 3", log, log);
 	if (end >= END_SILENT)
 		printf("flip %zu: %s, byte %llu (page %llu), bit %u, %s: %s%s\n", number,
@@ -412,28 +443,27 @@ static uint64_t number_of(const char *text)
 
 	if (value == 0 || *end) {
 		fputs("use: flips [--flips N] [--from N] [--seed S] [--fill N] [--ballast MIB] "
-		      "[--only "
-		      "d1|d2|mark]\n",
+		      "[--only d1|d2|mark] [--when rest|running]\n",
 		      stderr);
 		exit(2);
 	}
 	return value;
 }
 
-static enum file file_of(const char *name)
+static size_t name_of(const char *const *names, size_t count, const char *name)
 {
-	static const char *const names[FILES] = {"d1", "d2", "mark"};
-
-	for (size_t i = 0; name && i < FILES; ++i)
+	for (size_t i = 0; name && i < count; ++i)
 		if (strcmp(names[i], name) == 0)
-			return (enum file)i;
+			return i;
 	number_of(NULL);
-	return FILES;
+	return count;
 }
 
 static struct options options_read(char **argv)
 {
-	struct options options = {.flips = 50, .seed = 1, .fill = 1000, .only = FILES};
+	static const char *const names[FILES] = {"d1", "d2", "mark"};
+	struct options options = {
+		.flips = 50, .seed = 1, .fill = 1000, .only = FILES, .when = MOMENTS};
 
 	while (*++argv) {
 		if (strcmp(*argv, "--flips") == 0)
@@ -447,7 +477,9 @@ static struct options options_read(char **argv)
 		else if (strcmp(*argv, "--ballast") == 0)
 			options.ballast = (uint32_t)number_of(*++argv);
 		else if (strcmp(*argv, "--only") == 0)
-			options.only = file_of(*++argv);
+			options.only = (enum file)name_of(names, FILES, *++argv);
+		else if (strcmp(*argv, "--when") == 0)
+			options.when = (enum moment)name_of(moment_names, MOMENTS, *++argv);
 		else
 			number_of(NULL);
 	}

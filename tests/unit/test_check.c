@@ -89,7 +89,7 @@ static void fill(void)
 static int check(void)
 {
 	const char *problem = NULL;
-	int r = check_file(path, &problem);
+	int r = check_file(path, false, &problem);
 
 	CHECK_EQ(problem != NULL, r == -EUCLEAN);
 	return r;
