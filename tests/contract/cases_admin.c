@@ -195,7 +195,7 @@ static json_int_t wait_for_kept(struct bench *bench, const struct topic *topic, 
 {
 	json_int_t kept = INT64_MAX;
 
-	for (unsigned i = 0; i < 400 && kept > most; ++i) {
+	for (unsigned i = 0; i < 3000 && kept > most; ++i) {
 		json_t *answer = bench_describe(bench, topic, NULL);
 		const json_t *row = json_array_get(json_object_get(answer, "partitions"), 0);
 
@@ -234,8 +234,14 @@ void retention_by_size(struct bench *bench)
 	CHECK(kept >= (200 << 10) / SIZE); // batches go as a whole
 	if (exact)
 		wait_for_kept(bench, topic, KEPT / SIZE, &exact);
-	usleep(1500 * 1000);             // a source may hear of it with its next look
-	reader_backlog(reader, rows, 2); // what is gone is no backlog
+	for (unsigned i = 0; i < 600; ++i) { // a source may hear of it with its next look
+		reader_backlog(reader, rows, 2);
+		if (rows[0].ready + rows[1].ready == COUNT - rows[0].first - rows[1].first &&
+		    rows[0].first > 0 && rows[1].first > 0)
+			break;
+		usleep(50000);
+	}
+	// What is gone is no backlog.
 	CHECK_EQ(rows[0].ready + rows[1].ready, COUNT - rows[0].first - rows[1].first);
 	CHECK(rows[0].first > 0 && rows[1].first > 0);
 	reader_close(reader);
@@ -244,7 +250,7 @@ void retention_by_size(struct bench *bench)
 
 void retention_by_age(struct bench *bench)
 {
-	struct topic_wish wish = {.retention_ms = 1000};
+	struct topic_wish wish = {.retention_ms = 3000};
 	const struct topic *topic = bench_topic(bench, &wish);
 	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
 	struct reader *reader = reader_open(bench, topic, group);

@@ -121,9 +121,9 @@ void a_due_message_waits(struct bench *bench)
 	struct reader *reader = reader_open(bench, topic, group);
 	int64_t now_ms = ready_now_ms(reader);
 	struct message messages[] = {
-		{.number = 0, .body = TEXT("a"), .due_ms = now_ms + 2000},
+		{.number = 0, .body = TEXT("a"), .due_ms = now_ms + 5000},
 		{.number = 1, .body = TEXT("b")},
-		{.number = 2, .body = TEXT("c"), .due_ms = now_ms + 1500},
+		{.number = 2, .body = TEXT("c"), .due_ms = now_ms + 4000},
 		{.number = 3, .body = TEXT("d"), .due_ms = now_ms - 1000},
 	};
 	struct got got[4];
@@ -142,7 +142,7 @@ void a_due_message_waits(struct bench *bench)
 	reader = reader_open(bench, topic, group);
 	reader_demand(reader, 10, 1 << 20);
 	take_all(reader, got, 2);
-	CHECK(clock_wall_ms() >= now_ms + 2000);
+	CHECK(clock_wall_ms() >= now_ms + 5000);
 	CHECK_EQ(got[0].number, 2);
 	CHECK_EQ(got[1].number, 0);
 	CHECK_EQ(got[0].delivery.offset, 2);
@@ -216,7 +216,7 @@ void what_has_expired_is_dropped_and_counted(struct bench *bench)
 		 .created_ms = now_ms - 9000,
 		 .ttl_ms = 60000,
 		 .due_ms = now_ms - 10},
-		{.number = 3, .body = TEXT("d"), .created_ms = now_ms, .ttl_ms = 2500},
+		{.number = 3, .body = TEXT("d"), .created_ms = now_ms, .ttl_ms = 4500},
 	};
 	struct source_partition row;
 	struct got got[3];
@@ -228,9 +228,9 @@ void what_has_expired_is_dropped_and_counted(struct bench *bench)
 	CHECK_EQ(got[0].number, 1);
 	CHECK_EQ(got[1].number, 2);
 	CHECK_EQ(got[2].number, 3);
-	settle(reader, &got[2], SETTLE_NACK, 1600); // expires while it waits
+	settle(reader, &got[2], SETTLE_NACK, 3600); // expires while it waits
 	reader_demand(reader, 3, 1 << 20);
-	usleep(2000 * 1000);
+	usleep(4000 * 1000);
 	expect_quiet(reader);
 	reader_backlog(reader, &row, 1);
 	CHECK_EQ(row.expired, 2);

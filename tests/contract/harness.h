@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-#define BENCH_WAIT_MS 20000 // longer than anything a healthy backend needs
+#define BENCH_WAIT_MS 60000 // longer than anything a healthy backend needs
 
 struct bench {
 	const struct adapter_ops *ops;

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <time.h>
 
-#define PATIENCE_NS (20 * S_NS)
+#define PATIENCE_MS 60000 // for what must come: longer than a slow machine needs
+#define PATIENCE_NS (PATIENCE_MS * MS_NS)
 
 // Waits until `condition`; a scenario that waits in vain fails where it stands.
 #define EVENTUALLY(condition)                                                                      \

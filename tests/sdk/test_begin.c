@@ -134,7 +134,7 @@ static void suspects_are_pulled_alone(void)
 	config.group = "g";
 	OK(mqp_consumer_new(scene.client, &config, &consumer));
 	for (unsigned pulls = 0; pulls < 3; ++pulls) {
-		OK(mqp_pull(consumer, 10, 5000, messages, &count));
+		OK(mqp_pull(consumer, 10, PATIENCE_MS, messages, &count));
 		CHECK_EQ(count, pulls == 0 ? 2 : pulls == 1 ? 1 : 3);
 		for (unsigned i = 0; i < count; ++i) {
 			CHECK_EQ(mqp_message_offset(messages[i]), taken + i);
@@ -170,7 +170,7 @@ static void *late_run(void *arg)
 {
 	struct late_pull *pull = arg;
 
-	pull->code = mqp_pull(pull->consumer, 10, 20000, pull->messages, &pull->count);
+	pull->code = mqp_pull(pull->consumer, 10, PATIENCE_MS, pull->messages, &pull->count);
 	return NULL;
 }
 
@@ -227,7 +227,7 @@ static void caller_wakes_late(void)
 		CHECK_EQ(pthread_join(thread, NULL), 0);
 		CHECK(pull.code != MQP_OK);
 		for (unsigned taken = 0; taken < 3; taken += pull.count) {
-			OK(mqp_pull(pull.consumer, 10, 20000, pull.messages, &pull.count));
+			OK(mqp_pull(pull.consumer, 10, PATIENCE_MS, pull.messages, &pull.count));
 			for (unsigned i = 0; i < pull.count; ++i) {
 				OK(mqp_ack(pull.messages[i]));
 				mqp_message_free(pull.messages[i]);

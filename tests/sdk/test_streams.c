@@ -34,7 +34,7 @@ static struct mqp_consumer *hold_one(struct scene *scene, struct mqp_message **r
 	mqp_consumer_config_init(&config, sizeof config);
 	config.group = "g";
 	OK(mqp_consumer_new(scene->client, &config, &consumer));
-	OK(mqp_pull(consumer, 1, 10000, ret_message, &count));
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, ret_message, &count));
 	CHECK_EQ(count, 1);
 	return consumer;
 }
@@ -42,7 +42,7 @@ static struct mqp_consumer *hold_one(struct scene *scene, struct mqp_message **r
 static void still_held(struct scene *scene, struct mqp_consumer *consumer,
 		       struct mqp_message *message)
 {
-	OK(mqp_settle_sync(&message, 1, MQP_ACK, 0, 10000, NULL));
+	OK(mqp_settle_sync(&message, 1, MQP_ACK, 0, PATIENCE_MS, NULL));
 	mqp_message_free(message);
 	mqp_consumer_free(consumer);
 	CHECK_EQ(fake_logins(scene->fake), 1);
@@ -64,14 +64,14 @@ static void late_answer(void)
 		size_t batches = fake_batches(scene.fake);
 
 		first = scene_producer(&scene);
-		OK(mqp_producer_ready(first, 10000));
+		OK(mqp_producer_ready(first, PATIENCE_MS));
 		fake_hold_answers(scene.fake, true);
 		OK(mqp_send_async(first, scene.message, note_end, &gone));
 		EVENTUALLY(fake_batches(scene.fake) == batches + 1);
 		mqp_producer_free(first);
 		CHECK(gone.over && gone.outcome == MQP_OUTCOME_UNKNOWN);
 		second = scene_producer(&scene);
-		OK(mqp_producer_ready(second, 10000));
+		OK(mqp_producer_ready(second, PATIENCE_MS));
 		fake_plan(scene.fake, PLAN_REJECT, 1, CODE_BAD_REQUEST, 0, 0);
 		OK(mqp_send_async(second, scene.message, note_end, &end));
 		EVENTUALLY(fake_batches(scene.fake) == batches + 2);
@@ -91,11 +91,11 @@ static void ids_rise(void)
 	struct scene scene;
 
 	scene_start(&scene);
-	OK(mqp_client_connect(scene.client, 10000));
+	OK(mqp_client_connect(scene.client, PATIENCE_MS));
 	for (unsigned i = 0; i < 50; ++i) {
 		struct mqp_producer *producer = scene_producer(&scene);
 
-		OK(mqp_send(producer, scene.message, 10000, NULL));
+		OK(mqp_send(producer, scene.message, PATIENCE_MS, NULL));
 		mqp_producer_free(producer);
 	}
 	EVENTUALLY(fake_closes(scene.fake) == 50);
@@ -127,7 +127,7 @@ static void closed_unasked(void)
 	scene.config.trace = trace;
 	scene_client(&scene);
 	producer = scene_producer(&scene);
-	OK(mqp_producer_ready(producer, 10000));
+	OK(mqp_producer_ready(producer, PATIENCE_MS));
 	fake_plan(scene.fake, PLAN_SILENT, 1, CODE_OK, 0, 0);
 	OK(mqp_send_async(producer, scene.message, note_end, &end));
 	EVENTUALLY(fake_batches(scene.fake) == 1);
@@ -163,7 +163,7 @@ static void close_crosses_closed(void)
 	for (unsigned i = 0; i < 50; ++i) {
 		struct mqp_producer *producer = scene_producer(&scene);
 
-		OK(mqp_producer_ready(producer, 10000));
+		OK(mqp_producer_ready(producer, PATIENCE_MS));
 		fake_close_topics(scene.fake, CODE_NOT_READY);
 		mqp_producer_free(producer);
 	}
@@ -182,13 +182,13 @@ static void ids_run_out(void)
 	scene_prepare(&scene, &scene_fake);
 	scene.config.io = MQP_IO_APP;
 	scene_client(&scene);
-	OK(mqp_client_connect(scene.client, 10000));
+	OK(mqp_client_connect(scene.client, PATIENCE_MS));
 	first = scene_producer(&scene);
-	OK(mqp_send(first, scene.message, 10000, NULL));
+	OK(mqp_send(first, scene.message, PATIENCE_MS, NULL));
 	scene.client->link->next_id = (uint32_t)INT32_MAX + 1;
 	second = scene_producer(&scene);
-	OK(mqp_send(second, scene.message, 10000, NULL));
-	OK(mqp_send(first, scene.message, 10000, NULL));
+	OK(mqp_send(second, scene.message, PATIENCE_MS, NULL));
+	OK(mqp_send(first, scene.message, PATIENCE_MS, NULL));
 	CHECK_EQ(fake_logins(scene.fake), 2);
 	mqp_producer_free(first);
 	mqp_producer_free(second);

