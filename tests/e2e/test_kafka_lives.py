@@ -1,6 +1,5 @@
 """Topics of a Kafka that somebody deletes past the service, and makes anew under the same name."""
 import struct
-import time
 
 import pytest
 import wire
@@ -63,7 +62,7 @@ def test_made_anew(world, kafka, seen):
     with world.connect() as conn:
         conn.open_topic("orders").send(*NEW)
         subscription = conn.subscribe("billing")
-        deliveries = subscription.receive(len(NEW), timeout=20)
+        deliveries = subscription.receive(len(NEW))
         assert bodies(deliveries) == NEW
         subscription.ack(*deliveries[:10])
         assert subscription.receive_nothing(1)
@@ -71,7 +70,7 @@ def test_made_anew(world, kafka, seen):
     kafka.commit(group, log, {0: len(OLD)}, metadata=cursor(len(OLD)))
     world.start()
     with world.connect() as conn:
-        deliveries = conn.subscribe("billing").receive(len(NEW), timeout=20)
+        deliveries = conn.subscribe("billing").receive(len(NEW))
         assert bodies(deliveries) == NEW, "a late commit of the life before is void: all comes again"
 
 
@@ -86,7 +85,6 @@ def test_deleted_and_back(world, kafka):
         assert topic.send(b"two")[0].code == "NOT_FOUND"
         kafka.create(log)
         world.wait_event("KAFKA-TOPIC-BACK")
-        time.sleep(1)  # so often the service looks for it at most
-        assert topic.send(b"three")[0].code == "OK"
-        assert bodies(conn.subscribe("billing").receive(1, timeout=20)) == [b"three"]
+        wait_for(lambda: topic.send(b"three")[0].code == "OK", what="sends do not go on")
+        assert bodies(conn.subscribe("billing").receive(1)) == [b"three"]
     assert len(world.events("KAFKA-TOPIC-GONE")) == 1

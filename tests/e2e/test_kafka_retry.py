@@ -64,7 +64,7 @@ def test_rows_alone_open_the_circuit(registered, kafka):
         with kafka.paused():
             paused = time.monotonic()
             subscription.nack(second, delay_ms=HOUR_MS, wait=False)
-            wait_for(lambda: state(daemon)["circuit"] != "closed", 8, "the circuit stays closed")
+            wait_for(lambda: state(daemon)["circuit"] != "closed", 25, "the circuit stays closed")
             assert time.monotonic() - paused >= 3, "it was not asked first"
         wait_for(lambda: state(daemon)["circuit"] == "closed", what="the circuit stays open")
         wait_for(lambda: rows(daemon, kafka) == bodies(range(2)), what="not all of them are written")

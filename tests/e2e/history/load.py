@@ -143,7 +143,7 @@ class Load:
         self.progress()
         return self
 
-    def progress(self, records=200, seconds=60):
+    def progress(self, records=200, seconds=120):
         """Waits until every process has got on: a fault is made under load, and recovery is real. Dead letters come slowly."""
         dead = [group.name for group in self.groups if group.dead_of]
         clients = [one for one in self.producers + self.consumers if not (one.killed or one.stopped or one.group in dead)]
@@ -203,7 +203,7 @@ class Load:
             if group.topic == topic:
                 group.void.append((self.lives[topic][-1], time.monotonic_ns()))
 
-    def stillness(self, topic, seconds=1, limit=60):
+    def stillness(self, topic, seconds=1, limit=120):
         """Waits until nobody has received or settled anything of a topic for so long, and the others have got on meanwhile."""
         own = [one for one in self.consumers if one.group.startswith(f"{topic}-")]
         others = [one for one in self.consumers if one not in own]
@@ -213,7 +213,7 @@ class Load:
             assert time.monotonic() < deadline, f"{topic} does not come to rest"
             others_before = [one.size for one in others]
             time.sleep(seconds)
-            assert [one.size for one in others] != others_before, "nobody else gets on"
+            wait_for(lambda sizes=others_before: [one.size for one in others] != sizes, 60, "nobody else gets on")
 
     # ---- Faults
 
