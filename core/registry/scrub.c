@@ -14,8 +14,9 @@
 #include <pthread.h>
 #include <time.h>
 
-#define FIRST_S  60
-#define PERIOD_S (24 * 3600)
+#define FIRST_S    60
+#define PERIOD_S   (24 * 3600)
+#define STOP_STEPS 1000 // of SQLite's machine, between two looks at `stop`
 
 struct registry_scrub {
 	pthread_t thread;
@@ -42,26 +43,22 @@ static int look(struct registry *view)
 	return r == 0 && !whole ? -EUCLEAN : r;
 }
 
-static void busy_set(struct registry_scrub *scrub, sqlite3 *busy)
+// An interruption would be lost between two statements; this is asked in each of them.
+static int is_stopped(void *stop)
 {
-	if (!scrub)
-		return;
-	pthread_mutex_lock(&scrub->lock);
-	scrub->busy = busy;
-	pthread_mutex_unlock(&scrub->lock);
+	return __atomic_load_n((const bool *)stop, __ATOMIC_RELAXED);
 }
 
-static bool look_once(const struct registry *registry, struct registry_scrub *scrub)
+bool registry_scrub_until(const struct registry *registry, bool *stop)
 {
 	struct registry view = {.key = registry->key, .path = registry->path};
 	int r = db_open(&view.db, registry->path, SQLITE_OPEN_READONLY);
 
 	memcpy(view.sql, registry->sql, sizeof view.sql);
-	if (r == 0) {
-		busy_set(scrub, view.db.sqlite);
-		r = look(&view);
-		busy_set(scrub, NULL);
-	}
+	if (r == 0 && stop)
+		sqlite3_progress_handler(view.db.sqlite, STOP_STEPS, is_stopped, stop);
+	if (r == 0)
+		r = stop && is_stopped(stop) ? -ECANCELED : look(&view);
 	db_close(&view.db);
 	if (r == -EUCLEAN)
 		log_error(NULL, "REGISTRY-DAMAGED",
@@ -78,7 +75,7 @@ static void damaged_set(struct registry *registry, bool damaged)
 
 bool registry_scrub(const struct registry *registry)
 {
-	return look_once(registry, NULL);
+	return registry_scrub_until(registry, NULL);
 }
 
 // True: it is time to look; false: to end.
@@ -105,7 +102,7 @@ static void *run(void *ctx)
 	time_t wait_s = FIRST_S;
 
 	for (; wait_for_next(scrub, wait_s); wait_s = PERIOD_S) {
-		bool damaged = !look_once(scrub->registry, scrub);
+		bool damaged = !registry_scrub_until(scrub->registry, &scrub->stop);
 
 		pthread_mutex_lock(&scrub->lock);
 		if (!scrub->again)
@@ -163,9 +160,7 @@ void registry_scrub_stop(struct registry *registry)
 	if (!scrub)
 		return;
 	pthread_mutex_lock(&scrub->lock);
-	scrub->stop = true;
-	if (scrub->busy)
-		sqlite3_interrupt(scrub->busy);
+	__atomic_store_n(&scrub->stop, true, __ATOMIC_RELAXED);
 	pthread_cond_signal(&scrub->wake);
 	pthread_mutex_unlock(&scrub->lock);
 	pthread_join(scrub->thread, NULL);

@@ -46,7 +46,7 @@ UNIT_MAIN(UNIT_CASE(directory_make), UNIT_CASE(resource_life), UNIT_CASE(topics_
 	  UNIT_CASE(reconcile_waits_longer_and_longer),
 	  UNIT_CASE(reconcile_abandons_what_a_lost_cluster_holds),
 	  UNIT_CASE(reconcile_gives_up_on_refusal), UNIT_CASE(reconcile_deletes_what_is_being_made),
-	  UNIT_CASE(flips_in_the_registry), UNIT_CASE(flips_in_its_log),
-	  UNIT_CASE(damage_under_a_running_registry), UNIT_CASE(flips_in_the_audit_head),
-	  UNIT_CASE(flips_in_a_backup), UNIT_CASE(flips_in_the_last_good_copy),
-	  UNIT_CASE(directory_remove))
+	  UNIT_CASE(flips_in_the_registry), UNIT_CASE(flips_in_a_running_registry),
+	  UNIT_CASE(flips_in_its_log), UNIT_CASE(damage_under_a_running_registry),
+	  UNIT_CASE(flips_in_the_audit_head), UNIT_CASE(flips_in_a_backup),
+	  UNIT_CASE(flips_in_the_last_good_copy), UNIT_CASE(directory_remove))

@@ -62,6 +62,7 @@ void reconcile_deletes_what_is_being_made(void);
 
 // flips.c
 void flips_in_the_registry(void);
+void flips_in_a_running_registry(void);
 void flips_in_its_log(void);
 void damage_under_a_running_registry(void);
 void flips_in_the_audit_head(void);

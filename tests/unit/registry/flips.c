@@ -413,6 +413,7 @@ void damage_under_a_running_registry(void)
 {
 	const char text[] = "for people";
 	struct bytes whole;
+	bool stop = false;
 	uint8_t *at;
 
 	world_begin();
@@ -428,9 +429,120 @@ void damage_under_a_running_registry(void)
 	said = 0;
 	CHECK(!registry_scrub(bench.registry));
 	CHECK(said > 0);
+	said = 0;
+	stop = true;
+	CHECK(registry_scrub_until(bench.registry, &stop)); // it has ended before it found it
+	CHECK_EQ(said, 0);
 	byte_write(bench.db_path, (size_t)(at - whole.data), *at);
 	CHECK(registry_scrub(bench.registry));
 	free(whole.data);
+	world_end();
+}
+
+// ---- the registry while it is open and written to
+
+// The first outcome that is not OK, as a warning would be.
+static void write_more(void)
+{
+	json_t *counters = json_pack("{s:i}", "messages", 9);
+	struct registry_total total = {REGISTRY_TOPIC, 3, counters};
+
+	said += bench_create(REGISTRY_TOPIC, "acme", "{\"name\":\"later\"}") != CODE_OK;
+	said += bench_create(REGISTRY_TOPIC, "acme", "{\"name\":\"latest\"}") != CODE_OK;
+	said += registry_totals_save(bench.registry, &total, 1) != 0;
+	json_decref(counters);
+}
+
+// What is asked, written and asked again, then after a restart; NULL: something was refused.
+static json_t *run_and_dump(const struct database *database, const struct bytes *flipped, size_t at)
+{
+	json_t *dump = json_array(), *after;
+	char *error = NULL;
+	bool good = bench_try_open(&error) == 0;
+
+	free(error);
+	if (good && at % 2)
+		dump_all(dump,
+			 database->delta_from); // what SQLite has in memory is used from there
+	json_array_clear(dump);
+	if (good && flipped)
+		byte_write(bench.db_path, at, flipped->data[at]);
+	if (good) {
+		write_more();
+		good = dump_all(dump, database->delta_from);
+		registry_scrub(bench.registry);
+		registry_close(bench.registry);
+	}
+	bench.registry = NULL;
+	after = open_and_dump(database->delta_from);
+	good = good && after;
+	said += !good;
+	if (after)
+		json_array_append_new(dump, after);
+	return dump;
+}
+
+static bool running_differs(const struct database *database, const struct bytes *flipped, size_t at)
+{
+	json_t *dump = run_and_dump(database, flipped, at);
+	bool same = json_equal(dump, database->expected);
+
+	json_decref(dump);
+	return !same;
+}
+
+static void running_flip_all(struct database *database, const struct pages *pages)
+{
+	struct bytes whole = database->db;
+	uint64_t random = 4711;
+	unsigned harmless = 0;
+
+	for (unsigned i = 0; i < flips(); ++i) {
+		size_t at = flip_place(&whole, pages, &random);
+		uint8_t bit = (uint8_t)(1u << random_next(&random) % 8);
+		bool differs;
+
+		database_restore(database);
+		said = 0;
+		whole.data[at] ^= bit;
+		differs = running_differs(database, &whole, at);
+		whole.data[at] ^= bit;
+		harmless += !differs && !said;
+		if (differs && !said)
+			fprintf(stderr, "running: bit %02x of byte %zu: different and not said\n",
+				bit, at);
+		CHECK(!differs || said);
+	}
+	fprintf(stderr, "registry.db, running: %zu bytes, %u flips, %u of them harmless\n",
+		whole.size, flips(), harmless);
+}
+
+void flips_in_a_running_registry(void)
+{
+	struct database database = {0};
+	struct pages pages;
+	struct catalog *catalog;
+
+	world_begin();
+	database.delta_from = world_make();
+	catalog = bench.catalog;
+	bench.catalog = NULL;
+	registry_close(bench.registry);
+	database.db = file_read(bench.db_path);
+	database.head = file_read(bench.audit_path);
+	pages_find(&pages, bench.db_path);
+	database_restore(&database);
+	database.expected = run_and_dump(&database, NULL, 0);
+	database_restore(&database);
+	said = 0;
+	CHECK(!running_differs(&database, NULL, 1)); // without a flip
+	CHECK_EQ(said, 0);
+	running_flip_all(&database, &pages);
+	database_restore(&database);
+	json_decref(database.expected);
+	free(database.db.data);
+	free(database.head.data);
+	bench.catalog = catalog;
 	world_end();
 }
 
