@@ -268,7 +268,7 @@ static const struct command commands[] = {
 	 "look at stored messages"},
 	{"topic", "stats", "GET", TOPIC "/stats", NULL, NULL, G, NULL, "totals and TPS of a topic"},
 	{"topic", "skip-damage", "POST", TOPIC "/skip-damage", NULL, NULL, P, NULL,
-	 "give up messages of a topic that cannot be read"},
+	 "give up messages of a topic that cannot be read, or make its damaged row anew"},
 	{"topic", "purge", "POST", TOPIC "/purge", NULL, NULL, P, NULL,
 	 "drop all messages of a topic"},
 	{"group", "list", "GET", TENANT "/groups", NULL, NULL, L, GROUP_COLUMNS,

@@ -64,7 +64,8 @@ static void missing_log(struct worker *worker, const struct topic *topic)
 	worker->missing_logged_ns = now_ns;
 	log_error(NULL, "TOPIC-MISSING",
 		  "topic %s is not on its cluster (any more), and perhaps others are not: put its "
-		  "store back, or delete the topic and make it again",
+		  "store back, make its row anew if that alone is damaged (mqpaasctl topic "
+		  "skip-damage --preview says so), or delete the topic and make it again",
 		  topic->physical);
 }
 

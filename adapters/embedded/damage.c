@@ -41,12 +41,12 @@ static const char *const kind_names[DAMAGE_KINDS] = {
 };
 
 static const char *const kind_texts[DAMAGE_KINDS] = {
-	[DAMAGE_MESSAGES] = "messages cannot be read",
+	[DAMAGE_MESSAGES] = "messages cannot be read; skip-damage gives them up",
 	[DAMAGE_PARTITION] = "the row of the partition is damaged; its messages tell what it held",
 	[DAMAGE_TOPIC] = "the row of the topic is damaged; skip-damage makes it anew",
-	[DAMAGE_GROUP] = "the row of the group is damaged",
+	[DAMAGE_GROUP] = "the row of the group is damaged; delete the group and make it again",
 	[DAMAGE_CURSOR] = "the position of the group is damaged; reset the group",
-	[DAMAGE_RETRY] = "a message that waits for the group cannot be read",
+	[DAMAGE_RETRY] = "a message that waits for the group cannot be read; a reset gives it up",
 	[DAMAGE_TABLE] = "pages of a table cannot be read; restart mqpaasd, which says which",
 };
 

@@ -2,25 +2,33 @@
 // read gets a chunk without records in its place. It is passed over from then on, like positions
 // that hold nothing, and nothing before or behind it is touched.
 //
-// What lay there is deleted, and so are rows near it whose keys are damaged: they leave their page
-// out of order, so that searches miss their neighbours. Positions and waiting messages of groups
-// are not put right here: a reset of the group does that.
+// A row whose key is damaged leaves its page out of order, so that searches miss its neighbours,
+// which are whole. Such a row is taken out first; what can be read then is not given up. Other
+// damaged rows near it stay where they are: they are another range's, or another topic's.
+//
+// The row of the topic itself is made anew of what the registry says of it and of its partitions,
+// which are all still there (topic_rebuild.c). Positions and waiting messages of groups are not put
+// right here: a reset of the group does that.
+//
+// A preview does the same and undoes it.
 
 #include "adapters/embedded/chunks.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
 #include "adapters/embedded/row.h"
+#include "adapters/embedded/topic_rebuild.h"
 
 #include <errno.h>
 
-#define STRAY_ROWS 300u // looked at before a damaged place: more than a page holds
+#define STRAY_ROWS 300u // looked at around a damaged place: more than a page holds
 
 struct skip_job {
 	struct committer_job job;
+	struct adapter *adapter;
 	const struct topic *topic;
 	struct adapter_topic *open;
 	json_t *ranges; // found or given up
-	bool preview;
+	bool preview, row_made;
 	adapter_json_fn done;
 	void *ctx;
 };
@@ -49,19 +57,9 @@ static bool is_within(const MDB_val *key, const struct store_partition *partitio
 	       store_key_offset(key->mv_data) < range->end;
 }
 
-// Whole, and behind the range: nothing that belongs to it comes any more.
-static bool is_behind(const MDB_val *key, const MDB_val *value,
-		      const struct store_partition *partition, const struct range *range)
-{
-	uint8_t end[STORE_KEY];
-
-	store_key(end, partition->topic->id, partition->number, range->end);
-	return key->mv_size == STORE_KEY && chunk_head_is_whole(key, value) &&
-	       memcmp(key->mv_data, end, STORE_KEY) >= 0;
-}
-
+// What lies there of the range. It is in order: strays are gone.
 static int range_clear(struct store *store, MDB_txn *txn, struct store_partition *partition,
-		       const struct range *range)
+		       const struct range *range, uint64_t *ret_bytes)
 {
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {sizeof bytes, bytes}, value;
@@ -72,17 +70,9 @@ static int range_clear(struct store *store, MDB_txn *txn, struct store_partition
 		return store_errno(r);
 	store_key(bytes, partition->topic->id, partition->number, range->first);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (r == MDB_NOTFOUND)
-		r = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-	for (unsigned i = 0; !r && i < STRAY_ROWS; ++i)
-		r = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
-	if (r == MDB_NOTFOUND)
-		r = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-	while (!r && !is_behind(&key, &value, partition, range)) {
-		if (is_within(&key, partition, range) || !chunk_head_is_whole(&key, &value)) {
-			partition->next.bytes -= MIN(partition->next.bytes, value.mv_size);
-			r = mdb_cursor_del(cursor, 0);
-		}
+	while (!r && is_within(&key, partition, range)) {
+		*ret_bytes += value.mv_size;
+		r = mdb_cursor_del(cursor, 0);
 		if (!r)
 			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
@@ -110,6 +100,95 @@ static int range_fill(struct store *store, MDB_txn *txn, const struct store_part
 	return r;
 }
 
+// ---- rows out of order
+
+// A row near a damaged place.
+struct near_row {
+	uint8_t key[STORE_KEY];
+	bool sized, whole; // its key has the size of one; its checksum fits
+};
+
+// The first row that lies between two whole ones where its key does not belong; `count`: none. A
+// whole row is where it was written.
+static size_t stray_find(const struct near_row *rows, size_t count)
+{
+	const uint8_t *before = NULL;
+
+	for (size_t i = 0; i < count; ++i) {
+		const uint8_t *behind = NULL;
+
+		if (rows[i].whole) {
+			before = rows[i].key;
+			continue;
+		}
+		for (size_t next = i + 1; next < count && !behind; ++next)
+			behind = rows[next].whole ? rows[next].key : NULL;
+		if (!rows[i].sized || (before && memcmp(rows[i].key, before, STORE_KEY) <= 0) ||
+		    (behind && memcmp(rows[i].key, behind, STORE_KEY) >= 0))
+			return i;
+	}
+	return count;
+}
+
+// Goes STRAY_ROWS back from where the offset should be.
+static int rows_seek(MDB_cursor *cursor, const struct store_partition *partition, uint64_t offset,
+		     MDB_val *key, MDB_val *value)
+{
+	uint8_t bytes[STORE_KEY];
+	int r;
+
+	store_key(bytes, partition->topic->id, partition->number, offset);
+	*key = (MDB_val){sizeof bytes, bytes};
+	r = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+	if (r == MDB_NOTFOUND)
+		r = mdb_cursor_get(cursor, key, value, MDB_LAST);
+	for (unsigned i = 0; !r && i < STRAY_ROWS; ++i)
+		r = mdb_cursor_get(cursor, key, value, MDB_PREV);
+	return r == MDB_NOTFOUND ? mdb_cursor_get(cursor, key, value, MDB_FIRST) : r;
+}
+
+static size_t rows_read(MDB_cursor *cursor, MDB_val *key, MDB_val *value, struct near_row *rows)
+{
+	size_t count = 0;
+	int r = 0;
+
+	for (; !r && count < 2 * STRAY_ROWS; ++count) {
+		rows[count].sized = key->mv_size == STORE_KEY;
+		rows[count].whole = rows[count].sized && chunk_head_is_whole(key, value);
+		if (rows[count].sized)
+			memcpy(rows[count].key, key->mv_data, STORE_KEY);
+		r = mdb_cursor_get(cursor, key, value, MDB_NEXT);
+	}
+	return count;
+}
+
+// 1: there was a row out of order around the offset, and it is gone now; 0: there is none.
+static int stray_drop(struct store *store, MDB_txn *txn, const struct store_partition *partition,
+		      uint64_t offset, struct near_row *rows, uint64_t *ret_bytes)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	size_t count, stray;
+	int r = mdb_cursor_open(txn, store->chunks, &cursor);
+
+	if (r)
+		return store_errno(r);
+	r = rows_seek(cursor, partition, offset, &key, &value);
+	count = r ? 0 : rows_read(cursor, &key, &value, rows);
+	stray = stray_find(rows, count);
+	if (!r && stray < count) {
+		r = rows_seek(cursor, partition, offset, &key, &value);
+		for (size_t i = 0; !r && i < stray; ++i)
+			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+		if (!r) {
+			*ret_bytes += value.mv_size;
+			r = mdb_cursor_del(cursor, 0);
+		}
+	}
+	mdb_cursor_close(cursor);
+	return r == MDB_NOTFOUND ? 0 : r ? store_errno(r) : stray < count;
+}
+
 // ---- one partition
 
 // Whether `at` can be read; *ret_next: where to look next. Else *ret: what cannot be read around
@@ -133,50 +212,73 @@ static int place_look(MDB_cursor *cursor, const struct store_partition *partitio
 	return 1;
 }
 
-static int range_skip(struct skip_job *job, struct committer *committer, MDB_txn *txn,
-		      struct store_partition *partition, const struct range *range)
+static int range_skip(struct skip_job *job, struct store *store, MDB_txn *txn,
+		      struct store_partition *partition, const struct range *range,
+		      uint64_t *ret_bytes)
 {
-	struct store *store = committer_store(committer);
-	int r;
+	int r = json_array_append_new(job->ranges, json_pack("{s:I,s:I,s:I}", "partition",
+							     (json_int_t)partition->number, "first",
+							     (json_int_t)range->first, "end",
+							     (json_int_t)range->end));
 
-	r = json_array_append_new(job->ranges, json_pack("{s:I,s:I,s:I}", "partition",
-							 (json_int_t)partition->number, "first",
-							 (json_int_t)range->first, "end",
-							 (json_int_t)range->end));
-	if (r || job->preview)
-		return r ? -ENOMEM : 0;
-	append_touch(committer_append(committer), partition);
-	r = range_clear(store, txn, partition, range);
+	if (r)
+		return -ENOMEM;
+	r = range_clear(store, txn, partition, range, ret_bytes);
 	return r ? r : range_fill(store, txn, partition, range, partition->now.stored_ms);
+}
+
+// Whether the place can be read once rows out of order are gone; else as place_look().
+static int place_mend(struct store *store, MDB_txn *txn, const struct store_partition *partition,
+		      uint64_t at, uint64_t *ret_next, struct range *ret, uint64_t *ret_bytes)
+{
+	struct near_row *rows = NULL;
+	int r, dropped;
+
+	do {
+		MDB_cursor *cursor;
+
+		r = store_errno(mdb_cursor_open(txn, store->chunks, &cursor));
+		if (r)
+			break;
+		r = place_look(cursor, partition, at, partition->now.end, ret_next, ret);
+		mdb_cursor_close(cursor);
+		if (r == 1 && !rows)
+			rows = calloc(2 * (size_t)STRAY_ROWS, sizeof *rows);
+		dropped = r != 1 ? 0
+			  : rows ? stray_drop(store, txn, partition, at, rows, ret_bytes)
+				 : -ENOMEM;
+		r = dropped < 0 ? dropped : r;
+	} while (r == 1 && dropped == 1);
+	free(rows);
+	return r;
 }
 
 static int damage_skip(struct skip_job *job, struct committer *committer, MDB_txn *txn,
 		       struct store_partition *partition, const struct damage *damage)
 {
+	struct store *store = committer_store(committer);
 	uint64_t at = MAX(damage->first, partition->now.first),
-		 end = MIN(damage->end, partition->now.end);
+		 end = MIN(damage->end, partition->now.end), bytes = 0;
 	int r = 0;
 
 	while (r >= 0 && at < end) {
 		struct range range = {0};
-		MDB_cursor *cursor;
 
-		r = store_errno(mdb_cursor_open(txn, committer_store(committer)->chunks, &cursor));
-		if (r)
-			return r;
-		r = place_look(cursor, partition, at, partition->now.end, &at, &range);
-		mdb_cursor_close(cursor);
+		r = place_mend(store, txn, partition, at, &at, &range, &bytes);
 		if (r == 1)
-			r = range_skip(job, committer, txn, partition, &range);
+			r = range_skip(job, store, txn, partition, &range, &bytes);
+	}
+	if (!job->preview) {
+		append_touch(committer_append(committer), partition);
+		partition->next.bytes -= MIN(partition->next.bytes, bytes);
 	}
 	return r;
 }
 
 // ---- the job
 
-static int skip_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+static int ranges_skip(struct skip_job *job, struct committer *committer, MDB_txn *txn)
 {
-	struct skip_job *job = CONTAINER_OF(base, struct skip_job, job);
 	struct store *store = committer_store(committer);
 	struct damage damage;
 	int r = 0;
@@ -192,9 +294,27 @@ static int skip_apply(struct committer_job *base, struct committer *committer, M
 			append_touch(committer_append(committer),
 				     &job->open->partitions[damage.partition]);
 	}
-	if (r < 0 || job->preview)
-		return MIN(r, 0);
-	return damages_forget(store, txn, job->topic->object.id, 0, DAMAGE_OF_TOPIC);
+	return MIN(r, 0);
+}
+
+static int skip_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct skip_job *job = CONTAINER_OF(base, struct skip_job, job);
+	struct store *store = committer_store(committer);
+	MDB_txn *trial;
+	int r;
+
+	if (!job->preview) {
+		r = ranges_skip(job, committer, txn);
+		return r ? r
+			 : damages_forget(store, txn, job->topic->object.id, 0, DAMAGE_OF_TOPIC);
+	}
+	r = store_errno(mdb_txn_begin(store->env, txn, 0, &trial));
+	if (r)
+		return r;
+	r = ranges_skip(job, committer, trial);
+	mdb_txn_abort(trial);
+	return r;
 }
 
 // The ranges are given away: the asker reads them on another thread.
@@ -207,10 +327,25 @@ static void skip_done(struct committer_job *base, int r)
 		answer = json_pack("{s:o}", "partitions", job->ranges);
 		job->ranges = NULL;
 	}
+	if (answer && job->row_made)
+		json_object_set_new(answer, "row", json_true());
 	job->done(job->ctx, embedded_code(r), answer, NULL);
 	skip_job_free(job);
 }
 
+// ---- the row of the topic
+
+static int row_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct skip_job *job = CONTAINER_OF(base, struct skip_job, job);
+	int r = topic_rebuild(job->adapter, txn, job->topic, job->preview);
+
+	job->row_made = r == 0;
+	return r;
+}
+
+// Without its row a topic has no partitions that could be looked at: what else is damaged is found,
+// and given up, when it can be opened again.
 void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, bool preview,
 			 adapter_json_fn done, void *ctx)
 {
@@ -222,6 +357,7 @@ void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, boo
 		return;
 	}
 	*job = (struct skip_job){.job = {.apply = skip_apply, .done = skip_done},
+				 .adapter = adapter,
 				 .topic = model_ref(topic),
 				 .ranges = json_array(),
 				 .preview = preview,
@@ -229,10 +365,9 @@ void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, boo
 				 .ctx = ctx};
 	job->open =
 		store_topic_open(adapter->stores[class], topic->object.id, topic->incarnation, &r);
-	if (job->open) {
-		committer_run(adapter->committers[class], &job->job);
-		return;
+	if (!job->open) {
+		job->job.apply = row_apply;
+		class = CLASS_D2; // whose store has the rows
 	}
-	done(ctx, embedded_code(r), NULL, NULL);
-	skip_job_free(job);
+	committer_run(adapter->committers[class], &job->job);
 }

@@ -96,17 +96,29 @@ static int topic_row_put(struct store *store, MDB_txn *txn, const struct topic *
 	return row_put(txn, store->topics, &key, whole, size);
 }
 
+static struct store_topic_row row_of(const struct topic *topic, uint32_t partitions)
+{
+	return (struct store_topic_row){.incarnation = topic->incarnation,
+					.retention_ms = topic->retention_ms,
+					.retention_bytes = topic->retention_bytes,
+					.partitions = partitions,
+					.durability = class_of(topic) == CLASS_D1 ? DURABILITY_D1
+										  : DURABILITY_D2};
+}
+
+int topic_row_make(struct store *store, MDB_txn *txn, const struct topic *topic,
+		   uint32_t partitions)
+{
+	struct store_topic_row row = row_of(topic, partitions);
+
+	return topic_row_put(store, txn, topic, &row);
+}
+
 static int topic_write(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	const struct topic *topic = job_of(base)->topic;
 	struct store *store = committer_store(committer);
-	struct store_topic_row row = {.incarnation = topic->incarnation,
-				      .retention_ms = topic->retention_ms,
-				      .retention_bytes = topic->retention_bytes,
-				      .partitions = topic->partitions,
-				      .durability = class_of(topic) == CLASS_D1 ? DURABILITY_D1
-										: DURABILITY_D2},
-			       old;
+	struct store_topic_row row = row_of(topic, topic->partitions), old;
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_ID_KEY, bytes}, value;
 	int r;

@@ -51,6 +51,9 @@ void retention_can_change(struct bench *bench);
 
 // cases_damage.c
 void damaged_messages_are_said_and_given_up(struct bench *bench);
+void only_what_was_named_is_given_up(struct bench *bench);
+void a_key_out_of_order_costs_its_own_messages(struct bench *bench);
+void a_damaged_row_of_a_topic_is_made_anew(struct bench *bench);
 
 // cases_restart.c
 void stored_messages_survive(struct bench *bench);
