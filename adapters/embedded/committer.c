@@ -24,6 +24,7 @@
 #include "core/base/log.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
@@ -114,10 +115,22 @@ static void health_set(struct committer *committer, enum store_health health)
 		log_info(NULL, "STORE-OK", "%s: appending goes on", committer->store->path);
 }
 
+// What the process may still write into the file: a write that goes beyond is cut short, which LMDB
+// answers like a failing disk.
+static uint64_t limit_left(const struct store *store)
+{
+	uint64_t used = store->map_bytes - map_free(store);
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	return limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+}
+
 // What can still be written, in the map and on the disk.
 static uint64_t space_left(const struct store *store)
 {
-	uint64_t left = map_free(store);
+	uint64_t left = MIN(map_free(store), limit_left(store));
 	struct statvfs disk;
 
 	if (statvfs(store->path, &disk) == 0)
@@ -134,10 +147,14 @@ void committer_space(const struct committer *committer, uint64_t *ret_used, uint
 	*ret_left = space_left(store);
 }
 
+static uint64_t reserve_of(const struct store *store)
+{
+	return MIN(STORE_RESERVE, store->map_bytes / 4);
+}
+
 bool committer_is_full(struct committer *committer)
 {
-	uint64_t reserve = MIN(STORE_RESERVE, committer->store->map_bytes / 4), left,
-		 now_ns = clock_now_ns();
+	uint64_t reserve = reserve_of(committer->store), left, now_ns = clock_now_ns();
 
 	if (now_ns < committer->space_until_ns)
 		return committer->full;
@@ -310,6 +327,9 @@ static void submits_refuse(struct committer *committer, struct submit *submits, 
 {
 	bool certain = !tried || is_certain(committer);
 
+	// A write that is cut short: LMDB does not say that there was no room.
+	if (r == -EIO && space_left(committer->store) < reserve_of(committer->store))
+		r = -ENOSPC;
 	log_error(NULL, "STORE-WRITE", "%s: %s", committer->store->path, strerror(-r));
 	health_set(committer, is_full(r) ? STORE_FULL : STORE_FAILING);
 	submits_fail(submits, certain ? OUTCOME_REJECTED : OUTCOME_UNKNOWN, write_code(r));

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <sys/resource.h>
 
 #define TOPIC   7u
 #define RECORDS 3u
@@ -226,6 +227,36 @@ static void any_number_of_bad_jobs_fail_each_alone(void)
 	end();
 }
 
+static void file_limit(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = MIN(bytes, limit.rlim_max);
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+// Less than the reserve may still be written into the file: that is a full disk, and no failing
+// one.
+static void a_limit_of_the_file_is_a_full_disk(void)
+{
+	struct test_submit submits[RECORDS];
+
+	begin();
+	file_limit(8u << 20);
+	round_run(NULL, 0, submits);
+	for (uint32_t i = 0; i < RECORDS; ++i) {
+		CHECK_EQ(submits[i].run.outcome, OUTCOME_REJECTED);
+		CHECK_EQ(submits[i].run.code, CODE_BACKEND_FULL);
+	}
+	CHECK_EQ(committer_health(committer), STORE_FULL);
+	file_limit(RLIM_INFINITY);
+	round_run(NULL, 0, submits);
+	expect_ok(submits, 0);
+	end();
+}
+
 UNIT_MAIN(UNIT_CASE(a_job_that_fails_after_writing_fails_alone),
 	  UNIT_CASE(a_job_that_is_refused_disturbs_nothing),
-	  UNIT_CASE(any_number_of_bad_jobs_fail_each_alone))
+	  UNIT_CASE(any_number_of_bad_jobs_fail_each_alone),
+	  UNIT_CASE(a_limit_of_the_file_is_a_full_disk))
