@@ -1,5 +1,6 @@
 #include "adapters/kafka/lives.h"
 
+#include "adapters/log/window.h"
 #include "core/base/clock.h"
 
 #include <unistd.h>
@@ -144,16 +145,24 @@ void life_epoch_seen(struct adapter *adapter, uint64_t epoch)
 {
 	uint64_t most = __atomic_load_n(&adapter->epoch_seen, __ATOMIC_RELAXED);
 
+	epoch = MIN(epoch, WINDOW_EPOCH_MAX);
 	while (epoch > most &&
 	       !__atomic_compare_exchange_n(&adapter->epoch_seen, &most, epoch, true,
 					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
 }
 
+uint64_t life_epoch_above(uint64_t seen, uint64_t now_ms)
+{
+	uint64_t ms = MAX(now_ms, (seen >> EPOCH_BITS) + 1);
+
+	return ms > WINDOW_EPOCH_MAX >> EPOCH_BITS ? WINDOW_EPOCH_MAX : ms << EPOCH_BITS;
+}
+
 static uint64_t epoch_take(struct adapter *adapter, uint64_t now_ms)
 {
 	uint64_t seen = __atomic_load_n(&adapter->epoch_seen, __ATOMIC_RELAXED),
-		 epoch = MAX(now_ms, (seen >> EPOCH_BITS) + 1) << EPOCH_BITS;
+		 epoch = life_epoch_above(seen, now_ms);
 
 	life_epoch_seen(adapter, epoch);
 	return epoch;

@@ -27,6 +27,9 @@ uint64_t life_of(const struct adapter_topic *topic); // as far as known
 // An epoch that was read back: those that are made later are above it, and above all that openings
 // have made of it since, also when the clock was set back. @thread any
 void life_epoch_seen(struct adapter *adapter, uint64_t epoch);
+// The epoch of a time, or of the millisecond after that of `seen` if that is later; at the end of
+// what an epoch can be (WINDOW_EPOCH_MAX) it stays there.
+uint64_t life_epoch_above(uint64_t seen, uint64_t now_ms);
 // Above all epochs that are in use, but for those of other proxies in this very millisecond.
 uint64_t life_epoch_fence(struct adapter *adapter);
 // Above those, too: of a new life.

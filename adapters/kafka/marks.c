@@ -8,6 +8,7 @@
 #include "adapters/kafka/marks.h"
 
 #include "adapters/kafka/call.h"
+#include "adapters/log/window.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -34,6 +35,8 @@ static void mark_parse(struct kafka_mark *mark, const rd_kafka_topic_partition_t
 	memcpy(text, row->metadata, row->metadata_size);
 	if (sscanf(text, "mqp1 %" SCNu64 " %" SCNu64, &mark->incarnation, &mark->life) < 1)
 		mark->incarnation = 0;
+	if (mark->life > WINDOW_EPOCH_MAX)
+		mark->life = 0; // not written by this service
 }
 
 static void mark_format(char text[MARK_TEXT], const struct kafka_mark *mark)

@@ -142,7 +142,7 @@ static int fence_apply(struct retry_rows *rows, struct slice value)
 	int r;
 
 	if (le32_get(value.data + 4) != FENCE || count > PARTITIONS_MAX ||
-	    value.size != FENCE_HEAD + 8 * count)
+	    epoch > WINDOW_EPOCH_MAX || value.size != FENCE_HEAD + 8 * count)
 		return RETRY_E_FOREIGN;
 	r = fences_room(rows, (uint32_t)count);
 	for (uint32_t i = 0; r == 0 && i < count; ++i) {
@@ -166,7 +166,7 @@ int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key
 	if (!key.data || key.size != RETRY_KEY || (value.data && value.size < RETRY_HEAD))
 		return RETRY_E_FOREIGN;
 	names = key_get(key.data);
-	if (names.partition >= PARTITIONS_MAX)
+	if (names.partition >= PARTITIONS_MAX || names.generation > WINDOW_EPOCH_MAX)
 		return RETRY_E_FOREIGN;
 	if (value.data && le32_get(value.data) != VERSION)
 		return RETRY_E_VERSION;

@@ -653,7 +653,8 @@ static void load_done(struct loop_task *task)
 	load->count = 0;
 	if (code == CODE_OK) {
 		source_clock_load(source);
-		source->epoch = source->config.epoch ? source->config.epoch : epoch + 1;
+		source->epoch = source->config.epoch ? source->config.epoch
+						     : MIN(epoch + 1, WINDOW_EPOCH_MAX);
 		commit_claim(source);
 		return;
 	}

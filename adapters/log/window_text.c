@@ -132,6 +132,7 @@ char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms
 	size_t size;
 	char *text, *out;
 
+	assert(epoch <= WINDOW_EPOCH_MAX);
 	at = head_put(at, window, epoch, now_ms);
 	at = map_put(at, window);
 	at = marks_put(at, window, now_ms);
@@ -320,7 +321,8 @@ static int restore(struct window *window, struct reader *reader, uint64_t *ret_e
 	int r = WINDOW_E_FOREIGN;
 
 	counts_take(window, reader);
-	if (times_take(window, reader) && counts_fit(&window->counts) && base == window->base)
+	if (times_take(window, reader) && counts_fit(&window->counts) && base == window->base &&
+	    epoch <= WINDOW_EPOCH_MAX)
 		r = map_restore(window, reader);
 	if (!r)
 		r = marks_restore(window, reader, window->written_ms);

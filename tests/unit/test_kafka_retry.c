@@ -1,6 +1,7 @@
 // adapters/kafka/retry_index, retry_rows: the order of due times against a plain list, what is
 // older changes nothing, messages there and back, cursors that rows and fences have a say in.
 
+#include "adapters/kafka/lives.h"
 #include "adapters/kafka/retry_rows.h"
 #include "adapters/log/window.h"
 #include "tests/unit/unit.h"
@@ -230,6 +231,42 @@ static void a_fence_makes_void_what_was_before(void)
 	retry_rows_deinit(&rows);
 }
 
+// Somebody else with rights on the group or the retry topic can write any number.
+static void an_epoch_that_no_owner_has_is_foreign(void)
+{
+	static const uint64_t odd[] = {WINDOW_EPOCH_MAX + 1, (1ull << 63) - 1, UINT64_MAX};
+	const uint64_t now_ms = 1800000000000;
+
+	for (size_t i = 0; i < ARRAY_SIZE(odd); ++i) {
+		const uint64_t positions[] = {3};
+		uint8_t key[RETRY_KEY], *value;
+		struct retry_rows rows;
+		uint32_t size;
+
+		retry_rows_init(&rows);
+		apply(&rows, 1, 12, 0, 1, true);
+		retry_fence_key_put(key, odd[i]);
+		value = retry_fence_make(odd[i], positions, 1, &size);
+		CHECK_EQ(retry_rows_apply(&rows, 2, (struct slice){key, sizeof key},
+					  (struct slice){value, size}),
+			 RETRY_E_FOREIGN);
+		retry_key_put(key, 0, 12, odd[i]);
+		CHECK_EQ(retry_rows_apply(&rows, 3, (struct slice){key, sizeof key},
+					  (struct slice){NULL, 0}),
+			 RETRY_E_FOREIGN);
+		CHECK_EQ(rows.index.count, 1);
+		CHECK_EQ(retry_rows_generation(&rows, 0), 0);
+		free(value);
+		retry_rows_deinit(&rows);
+	}
+	CHECK_EQ(life_epoch_above(0, now_ms), now_ms << 20);
+	CHECK_EQ(life_epoch_above(now_ms << 20 | 7, now_ms), (now_ms + 1) << 20);
+	CHECK_EQ(life_epoch_above(WINDOW_EPOCH_MAX - (1 << 20), 5), (WINDOW_EPOCH_MAX >> 20) << 20);
+	for (size_t i = 0; i < ARRAY_SIZE(odd); ++i)
+		CHECK_EQ(life_epoch_above(odd[i], now_ms), WINDOW_EPOCH_MAX);
+	CHECK_EQ(life_epoch_above(WINDOW_EPOCH_MAX, UINT64_MAX >> 20), WINDOW_EPOCH_MAX);
+}
+
 static void another_life_makes_void_what_was_before(void)
 {
 	struct log_cursor cursor = cursor_make(), native = {.position = 4, .text = strdup("")},
@@ -309,4 +346,5 @@ UNIT_MAIN(UNIT_CASE(the_older_write_changes_nothing),
 	  UNIT_CASE(rows_stay_in_the_order_of_due_times), UNIT_CASE(rows_count_as_done),
 	  UNIT_CASE(what_no_row_concerns_stays_as_it_is),
 	  UNIT_CASE(a_fence_makes_void_what_was_before), UNIT_CASE(a_row_proves_its_fence),
-	  UNIT_CASE(another_life_makes_void_what_was_before), UNIT_CASE(what_is_not_ours_is_told))
+	  UNIT_CASE(another_life_makes_void_what_was_before),
+	  UNIT_CASE(an_epoch_that_no_owner_has_is_foreign), UNIT_CASE(what_is_not_ours_is_told))

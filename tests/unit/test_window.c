@@ -179,7 +179,12 @@ static void text_is_golden(void)
 static void damaged_text_is_foreign(void)
 {
 	static const char *const odd[] = {"written by somebody else", "mqw2", "mqw20000",
-					  "mqw200000", "mqw1G<&5}cfLO:^3sTzf-.oe0SSu9H.x^("};
+					  "mqw200000", "mqw1G<&5}cfLO:^3sTzf-.oe0SSu9H.x^(",
+					  // epochs 2^62, 2^63 - 1, 2^64 - 1
+					  "mqw2I{qxiFpJf2FpJf2kM}b/0003100000",
+					  "mqw2oVL7k%nSc0%nSc0E*2/L0003100000",
+					  "mqw2b6Ea.%nSc0%nSc0@@Ao6000010000000000"};
+	static const char *const greatest = "mqw20h<sl%nSc0%nSc0klR2!0003100000";
 	char text[sizeof golden];
 	struct window window;
 	uint64_t epoch;
@@ -200,6 +205,9 @@ static void damaged_text_is_foreign(void)
 		window_init(&window, 5);
 		CHECK_EQ(window_decode(&window, odd[i], &epoch), WINDOW_E_FOREIGN);
 	}
+	window_init(&window, 5);
+	CHECK_EQ(window_decode(&window, greatest, &epoch), 0);
+	CHECK_EQ(epoch, WINDOW_EPOCH_MAX);
 	window_init(&window, 999); // another position than it was written for
 	CHECK_EQ(window_decode(&window, golden, &epoch), WINDOW_E_FOREIGN);
 	CHECK_EQ(window_decode(&window, "", &epoch), 0);
@@ -234,7 +242,7 @@ static void the_fullest_window_fits(void)
 	window.shift_ms = INT64_MAX / (1 << 16) - 1;
 	window.counts = (struct window_counts){TIME_MOST, TIME_MOST, TIME_MOST, TIME_MOST};
 	CHECK_EQ(window.mark_count, WINDOW_MARKS);
-	text = window_encode(&window, UINT64_MAX / 2, TIME_MOST - 10);
+	text = window_encode(&window, WINDOW_EPOCH_MAX, TIME_MOST - 10);
 	CHECK(strlen(text) <= WINDOW_TEXT);
 	for (const char *at = text; *at; ++at)
 		CHECK(*at > ' ' && *at < 127);
