@@ -44,6 +44,8 @@ const struct contract_case contract_cases[] = {
 	{"counts attempts without end", CONSUME, NULL, attempts_have_no_end},
 	{"lets a long delay neither hold the group nor get lost", CONSUME | CAP_DELAY, NULL,
 	 a_long_nack_survives_outside_the_window},
+	{"leaves nothing of a deleted group to the next one", CONSUME | CAP_DELAY, NULL,
+	 a_deleted_group_hands_on_nothing},
 	{"bounds what is open in a partition", CONSUME | CAP_HISTORY, NULL, the_window_has_a_bound},
 	{"holds messages back until they are due, also over a restart", CONSUME | CAP_DELAY, NULL,
 	 a_due_message_waits},

@@ -399,6 +399,34 @@ void a_long_nack_survives_outside_the_window(struct bench *bench)
 	models_end(topic, group);
 }
 
+// The next group of that name begins with nothing of this one.
+void a_deleted_group_hands_on_nothing(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct got got[10];
+
+	bench_fill(bench, topic, 0, 0, 10);
+	for (unsigned life = 0; life < 2; ++life) {
+		reader_demand(reader, 10, 1 << 20);
+		take_all(reader, got, 10);
+		for (size_t i = 0; i < 10; ++i)
+			CHECK_EQ(got[i].delivery.attempt, 1);
+		settle(reader, &got[3], SETTLE_NACK, 3600 * 1000);
+		settle(reader, &got[7], SETTLE_NACK, 3600 * 1000);
+		expect_backlog(reader, 0, 8, 2, 0);
+		reader_drop(got, 10);
+		reader_close(reader);
+		CHECK_EQ(bench_group_delete(bench, group, topic), CODE_OK);
+		CHECK_EQ(bench_group_create(bench, group, topic), CODE_OK);
+		expect_closed_backlog(bench, group, topic, 10, 0, 0);
+		reader = reader_open(bench, topic, group);
+	}
+	reader_close(reader);
+	models_end(topic, group);
+}
+
 void the_window_has_a_bound(struct bench *bench)
 {
 	enum { COUNT = 20000, WINDOW = 16384 };

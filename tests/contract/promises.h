@@ -37,6 +37,7 @@ void a_reject_that_is_cut_off_comes_again(struct bench *bench);
 void many_nacks_keep_their_attempts(struct bench *bench);
 void attempts_have_no_end(struct bench *bench);
 void a_long_nack_survives_outside_the_window(struct bench *bench);
+void a_deleted_group_hands_on_nothing(struct bench *bench);
 void the_window_has_a_bound(struct bench *bench);
 
 // cases_admin.c

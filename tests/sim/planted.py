@@ -153,6 +153,8 @@ BUGS = (
         "an open position comes before the due time of its own (found by this simulation)"),
     Bug("row-lost-in-the-order", "kafka", INDEX, "*link = left ? left : right;", "*link = left;",
         "a removal takes others out of the order of due times"),
+    Bug("row-stays-in-the-order", "kafka", INDEX, "\ttree_remove(index, at);\n\tchain_remove(index, at);\n\tindex->rows[at].written = FREE;", "\tchain_remove(index, at);\n\t--index->count;\n\treturn;\n\tindex->rows[at].written = FREE;",
+        "a row that is removed is still looked at when it is due"),
     Bug("redelivery-forgotten-on-leave", "group", LOST, "\tif (consumer->in_flight)\n\t\tsweep_held(dispatch, &all, consumer);\n", "",
         "what a consumer held when it went does not come again"),
     Bug("timeout-too-early", "group", LOST, "if (flight->deadline_ns <= sweep->now_ns)", "if (flight->deadline_ns <= sweep->now_ns + 20 * MS_NS)",
