@@ -37,7 +37,7 @@ def resetter():
 
 
 def test_without_faults_nothing_comes_twice(load):
-    load.start()
+    load.start().administer()
     load.progress(3000)
     report = load.finish()
     assert report.clean, report
@@ -47,7 +47,7 @@ def test_without_faults_nothing_comes_twice(load):
 @pytest.mark.timeout(900)
 def test_daemon_killed(load):
     """With kill -9, at any moment of anything, also while its clients come back."""
-    load.start()
+    load.start().administer()
     for number in range(times(2, 20)):
         load.progress(500 * (1 + number % 4))
         load.kill_daemon(lives=1 + number % 2)
@@ -61,7 +61,7 @@ def test_daemon_stopped_and_continued(start, tmp_path):
     """Longer than the visibility timeout: what was in flight has timed out when it wakes, and its clients are still there."""
     load = Load(start(), tmp_path, visibility_ms=VISIBILITY_MS)
     try:
-        load.start()
+        load.start().administer()
         for _ in range(times(2, 20)):
             load.progress(500)
             with load.fault("daemon stopped"):
@@ -168,7 +168,7 @@ def test_disk_fails(start, tmp_path):
     load = Load(start(env=faults.environment), tmp_path)
     rng = random.Random(0)
     try:
-        load.start()
+        load.start().administer()
         for number in range(times(2, 20) * len(DISK_FAULTS)):
             calls, store, restart = DISK_FAULTS[number % len(DISK_FAULTS)]
             load.progress(200)

@@ -78,7 +78,7 @@ def clean(report):
 @pytest.mark.timeout(1800)
 def test_broker_killed(load, kafka):
     """With kill -9; the long run also says how fast all comes back, and what a kill every 20 s costs in duplicates."""
-    load = load("killed").start(RATES)
+    load = load("killed").start(RATES).administer()
     recoveries = []
     for _ in range(times(2, 25)):
         load.progress(500)
@@ -99,7 +99,7 @@ def test_broker_killed(load, kafka):
 @pytest.mark.timeout(1800)
 def test_daemon_killed(load):
     """With kill -9: what was not settled comes again, from the positions that the broker keeps."""
-    load = load("dead").start(RATES)
+    load = load("dead").start(RATES).administer()
     for number in range(times(2, 25)):
         load.progress(500 * (1 + number % 4))
         load.kill_daemon(lives=1 + number % 2)
@@ -116,7 +116,7 @@ def slow(taken):
 @pytest.mark.parametrize("seconds", [5, 30])
 def test_broker_stopped_and_continued(load, kafka, seconds):
     """It is there and says nothing; a topic on another cluster does not notice."""
-    load = load(f"stopped-{seconds}", topics={f"stopped-{seconds}": {}, "beside": {"cluster": "local"}}).start(RATES)
+    load = load(f"stopped-{seconds}", topics={f"stopped-{seconds}": {}, "beside": {"cluster": "local"}}).start(RATES).administer()
     for _ in range(times(2, 10)):
         since = time.monotonic_ns()
         load.progress(500)
@@ -155,7 +155,7 @@ HOLD_S = 2
 def test_nothing_is_told_before_the_broker_said_so(load, kafka):
     """A relay sees all answers of the broker and holds some back: no send is OK before its Produce was, no settle before its commit."""
     with Relay(kafka.bootstrap) as relay:
-        load = load("told", bootstrap=relay.address).start(RATES)
+        load = load("told", bootstrap=relay.address).start(RATES).administer()
         for api in times(1, 5) * (PRODUCE, OFFSET_COMMIT):
             load.progress(300)
             with load.fault("answers held back"):

@@ -9,6 +9,7 @@ import time
 
 from daemon import wait_for
 from history import checker
+from history.administrator import Administrator
 from history.balance import Balance
 from rest import BUILD
 
@@ -73,7 +74,7 @@ class Load:
         self.producers, self.consumers = [], []
         self.sizes = {}  # of the histories when the last fault began
         self.numbers = 0
-        self.balance = None
+        self.balance = self.administrator = None
         self.topics = topics or EMBEDDED
         self.visibility_ms = visibility_ms
         if cluster:
@@ -88,7 +89,7 @@ class Load:
         """The same world and what was sent to it so far, on another daemon that has a copy of the data; with consumers of its own."""
         other = copy.copy(self)
         other.daemon, other.folder, other.consumers, other.faults = daemon, str(folder), [], []
-        other.balance = None
+        other.balance = other.administrator = None
         other.environment = {**self.environment, "MQPAAS_ADDRESS": daemon.addresses["clients"][0]}
         return other
 
@@ -141,6 +142,11 @@ class Load:
         self.consume(f"{second}-dead", "--push")
         self.balance = Balance(self.daemon, self.groups)
         self.progress()
+        return self
+
+    def administer(self):
+        """From here on somebody makes, lists, changes, resets, purges and deletes beside it."""
+        self.administrator = Administrator(self.daemon, self.topics.values())
         return self
 
     def progress(self, records=200, seconds=120):
@@ -296,19 +302,24 @@ class Load:
         sent, dead = self.backlogs("sent"), self.backlogs("dead")
         for group in self.groups:
             assert not group.topic or dead[group.name] <= sent.get(f"{group.topic}-dead", 0), (group.name, dead, sent)
+        if self.administrator:
+            self.administrator.end()
         if self.balance:
             self.balance.end()
             assert self.balance.samples, "nobody has looked"
 
     def judge(self):
         histories = [checker.read(one.path) for one in self.producers + self.consumers]
-        report = checker.check(histories, self.groups, self.faults, self.lives, self.balance.calls if self.balance else ())
+        calls = [call for one in (self.balance, self.administrator) if one for call in one.calls]
+        report = checker.check(histories, self.groups, self.faults, self.lives, calls)
         print(report)
         return report
 
     def end(self):
         if self.balance:
             self.balance.stopping.set()
+        if self.administrator:
+            self.administrator.last.set()
         for one in self.producers + self.consumers:
             if one.process.poll() is None:
                 one.kill()
