@@ -192,6 +192,19 @@ struct source_config {
 	struct loop *loop; // home loop
 	const struct source_handlers *handlers;
 	void *ctx;
+	// While it is true no message is put aside for its own time or delay: the commit fails with
+	// LIMIT_EXCEEDED and is tried again. Atomic; outlives the source; NULL: never.
+	const bool *reserve_full;
+};
+
+// ---- what is stored
+
+// What a topic, or the retry store of a group, takes on its cluster.
+struct stored_row {
+	const struct topic *topic; // with `group`: the group's
+	const struct group *group; // NULL: the topic itself is meant
+	uint64_t bytes;            // out
+	bool known, estimated;     // out; not known: `bytes` says nothing
 };
 
 // ---- everything else
@@ -289,6 +302,10 @@ struct adapter_ops {
 	// Message query; answer as ASK_MESSAGES.
 	void (*read)(struct adapter *adapter, const struct topic *topic, const json_t *query,
 		     adapter_json_fn done, void *ctx);
+
+	// What each of these takes now; those of which nothing can be said stay not known. May read
+	// a disk, but waits for no network. NULL: nothing is kept. @thread any, one at a time
+	void (*stored)(struct adapter *adapter, struct stored_row *rows, size_t count);
 
 	// Resolved once per session; counted by the adapter. NULL when the topic is known not to be
 	// there. Who would have to ask for that gives a handle: its sends answer NOT_FOUND and its

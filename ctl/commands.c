@@ -44,6 +44,8 @@ static const struct option tenant_options[] = {
 	{"message-bytes", "limits.message_bytes", VALUE_SIZE, "largest message"},
 	{"over", "limits.over", VALUE_TEXT, "over the quota: wait or reject"},
 	{"wait", "limits.wait_ms", VALUE_DURATION, "longest wait before THROTTLED"},
+	{"storage-bytes", "limits.storage_bytes", VALUE_SIZE,
+	 "bytes that what it has stored may take"},
 	OPTIONS_END,
 };
 

@@ -533,6 +533,16 @@ void portal_each_backlog(const struct portal *portal, backlog_row_fn fn, void *c
 	backlogs_each(portal->backlogs, fn, ctx);
 }
 
+void portal_each_stored(const struct portal *portal, stored_use_fn fn, void *ctx)
+{
+	stored_each(stats_stored(portal->stats), fn, ctx);
+}
+
+void portal_each_stored_wait(const struct portal *portal, stored_wait_fn fn, void *ctx)
+{
+	stored_each_wait(stats_stored(portal->stats), fn, ctx);
+}
+
 const json_t *portal_latencies(const struct portal *portal)
 {
 	return portal->latency;

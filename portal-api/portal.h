@@ -7,6 +7,7 @@
 #include "core/registry/ask.h"
 #include "portal-api/backlogs.h"
 #include "portal-api/stats.h"
+#include "portal-api/stored.h"
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
@@ -78,3 +79,5 @@ uint64_t portal_totals_age_ns(const struct portal *portal);
 const json_t *portal_latencies(const struct portal *portal);
 const json_t *portal_cluster_states(const struct portal *portal);
 void portal_each_backlog(const struct portal *portal, backlog_row_fn fn, void *ctx);
+void portal_each_stored(const struct portal *portal, stored_use_fn fn, void *ctx);
+void portal_each_stored_wait(const struct portal *portal, stored_wait_fn fn, void *ctx);

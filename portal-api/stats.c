@@ -11,6 +11,7 @@
 #include "core/base/util.h"
 #include "core/registry/catalog.h"
 #include "portal-api/series.h"
+#include "portal-api/stored.h"
 #include "portal-api/totals_journal.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ struct stats {
 	struct registry *registry;
 	struct catalog *catalog;
 	struct totals_journal *journal;
+	struct stored *stored;
 	struct list rows;
 	struct row *buckets[BUCKETS];
 	uint64_t sampled_ns; // 0: never
@@ -182,6 +184,7 @@ void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int6
 	if (!totals)
 		return;
 	notice_restart(stats, totals);
+	stored_take(stats->stored, totals, wall_ms);
 	LIST_FOREACH(link, next, &stats->rows)
 	LIST_ENTRY(link, struct row, link)->connections = 0;
 	json_array_foreach(json_object_get(totals, "tenants"), index, tenant)
@@ -255,7 +258,8 @@ int stats_new(struct registry *registry, struct catalog *catalog, const char *da
 	stats->registry = registry;
 	stats->catalog = catalog;
 	list_init(&stats->rows);
-	r = registry_totals_load(registry, load_row, stats);
+	stats->stored = stored_new();
+	r = stats->stored ? registry_totals_load(registry, load_row, stats) : -ENOMEM;
 	if (r >= 0)
 		r = totals_journal_open(data_dir, load_written, stats, &stats->journal);
 	if (r < 0) {
@@ -273,6 +277,7 @@ void stats_free(struct stats *stats)
 	LIST_FOREACH(link, next, &stats->rows)
 	free(LIST_ENTRY(link, struct row, link));
 	totals_journal_close(stats->journal);
+	stored_free(stats->stored);
 	free(stats->proxy);
 	free(stats);
 }
@@ -344,6 +349,11 @@ void stats_each(const struct stats *stats, enum registry_kind kind, stats_row_fn
 			totals[i] = series_total(&row->series, i);
 		fn(ctx, row->id, row->tenant, row->connections, totals);
 	}
+}
+
+const struct stored *stats_stored(const struct stats *stats)
+{
+	return stats->stored;
 }
 
 // ---- bodies
@@ -489,14 +499,16 @@ static json_t *quota_json(struct stats *stats, uint64_t id, const struct series 
 	catalog_each(stats->catalog, MODEL_TOPIC, count_topic, &topics);
 	catalog_each(stats->catalog, MODEL_GROUP, count_group, &groups);
 	return json_pack(
-		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "produce_tps",
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "produce_tps",
 		quota_use(limits->produce_tps, MODEL_UNLIMITED, rate.per_s[0]), "produce_bps",
 		quota_use(limits->produce_bps, MODEL_UNLIMITED, rate.per_s[1]), "consume_tps",
 		quota_use(limits->consume_tps, MODEL_UNLIMITED, rate.per_s[2]), "consume_bps",
 		quota_use(limits->consume_bps, MODEL_UNLIMITED, rate.per_s[3]), "connections",
 		quota_use(limits->connections, UINT32_MAX, (double)connections), "topics",
 		quota_use(limits->topics, UINT32_MAX, (double)topics.count), "groups",
-		quota_use(limits->groups, UINT32_MAX, (double)groups.count));
+		quota_use(limits->groups, UINT32_MAX, (double)groups.count), "storage_bytes",
+		quota_use(limits->storage_bytes, MODEL_UNLIMITED,
+			  (double)stored_of(stats->stored, id).bytes));
 }
 
 json_t *stats_of_tenant(struct stats *stats, uint64_t id, const struct tenant_limits *limits)
@@ -508,6 +520,7 @@ json_t *stats_of_tenant(struct stats *stats, uint64_t id, const struct tenant_li
 
 	json_object_set_new(body, "connections", json_integer((json_int_t)connections));
 	json_object_set_new(body, "quota", quota_json(stats, id, series, connections, limits));
+	json_object_set_new(body, "storage", stored_json(stats->stored, stats->registry, id));
 	json_object_set_new(body, "topics", busiest(stats, REGISTRY_TOPIC, id));
 	json_object_set_new(body, "groups", busiest(stats, REGISTRY_GROUP, id));
 	return body;

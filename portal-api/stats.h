@@ -9,6 +9,7 @@
 
 struct catalog;
 struct stats;
+struct stored;
 
 // `catalog` tells which tenant a topic or group belongs to. Reads the saved totals, and from
 // `data_dir` what they have become since.
@@ -27,6 +28,9 @@ int stats_save(struct stats *stats);
 typedef void (*stats_row_fn)(void *ctx, uint64_t id, uint64_t tenant, uint64_t connections,
 			     const uint64_t totals[SERIES_COUNTERS]);
 void stats_each(const struct stats *stats, enum registry_kind kind, stats_row_fn fn, void *ctx);
+
+// What the tenants have stored.
+const struct stored *stats_stored(const struct stats *stats);
 
 // The bodies of the statistics routes; NULL: no memory.
 json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id);

@@ -12,7 +12,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define AGAIN_NS S_NS
+#define AGAIN_NS  S_NS
+#define COPY_HEAD 32u // what a backend adds to a record at the least
 
 struct burial {
 	struct loop_task task;
@@ -21,9 +22,12 @@ struct burial {
 	struct group_home *home;     // NULL: the group has gone
 	struct worker *worker;
 	struct topic_use *topic; // while a copy is on its way
+	struct storage_tenant *storage;
 	struct delivery delivery;
 	enum dispatch_reason reason;
 	uint32_t attempts;
+	uint64_t storage_bytes; // taken of what the tenant may store
+	bool waits;             // for room in the tenant's reserve
 	struct submit submit;
 	struct submit_record record;
 	struct submit_run run;
@@ -31,17 +35,35 @@ struct burial {
 
 static const char *const reason_names[DISPATCH_REASON_COUNT] = {"ATTEMPTS", "REJECTED"};
 
+// The copy is not on its way (any more).
+static void copy_drop(struct burial *burial)
+{
+	if (burial->storage_bytes)
+		storage_release(burial->storage, burial->storage_bytes);
+	burial->storage_bytes = 0;
+	burial->topic = topic_use_unref(burial->topic);
+	burial->submit.buf = buf_unref(burial->submit.buf);
+}
+
+// Whether it waits for room in the tenant's reserve.
+static void wait_note(struct burial *burial, bool waits)
+{
+	if (waits != burial->waits)
+		group_copies_wait(burial->home, waits ? 1 : -1);
+	burial->waits = waits;
+}
+
 static void burial_free(struct burial *burial)
 {
 	if (burial->home) {
+		wait_note(burial, false);
 		*burial->link = burial->next;
 		if (burial->next)
 			burial->next->link = burial->link;
 	}
 	loop_timer_cancel(&burial->again);
-	topic_use_unref(burial->topic);
+	copy_drop(burial);
 	buf_unref(burial->delivery.buf);
-	buf_unref(burial->submit.buf);
 	free(burial);
 }
 
@@ -93,6 +115,19 @@ static void on_submit_done(struct submit *submit)
 	loop_post(burial->worker->loop, &burial->task);
 }
 
+// Beyond the tenant's limit the copy may use the reserve.
+static enum code copy_take(struct burial *burial)
+{
+	uint64_t bytes = burial->submit.buf->size + COPY_HEAD;
+
+	if (!storage_is_limited(burial->storage))
+		return CODE_OK;
+	if (!storage_take_copy(burial->storage, bytes))
+		return CODE_LIMIT_EXCEEDED;
+	burial->storage_bytes = bytes;
+	return CODE_OK;
+}
+
 static enum code burial_send(struct burial *burial)
 {
 	struct catalog *catalog = burial->worker->proxy->catalog;
@@ -105,6 +140,8 @@ static enum code burial_send(struct burial *burial)
 		code = topic_use_get(burial->worker, topic, &burial->topic);
 	if (code == CODE_OK && copy_make(burial, origin->name, &burial->submit.buf) < 0)
 		code = CODE_OVERLOADED;
+	if (code == CODE_OK)
+		code = copy_take(burial);
 	if (code == CODE_OK) {
 		key = record_key(burial->submit.buf->data);
 		burial->record = (struct submit_record){
@@ -134,10 +171,10 @@ static void send_later(struct burial *burial, enum code code)
 	struct log_ctx log = {
 		.tenant = burial->home->tenant->model ? burial->home->tenant->model->name : NULL};
 
-	burial->topic = topic_use_unref(burial->topic);
-	burial->submit.buf = buf_unref(burial->submit.buf);
+	copy_drop(burial);
 	log_warn(&log, "DEAD-LETTER-WAITS", "a dead letter of group %s is not stored yet: %s",
 		 burial->home->model->name, code_name(code));
+	wait_note(burial, code == CODE_LIMIT_EXCEEDED);
 	loop_timer_set(&burial->again, loop_now_ns(burial->worker->loop) + AGAIN_NS);
 }
 
@@ -182,6 +219,7 @@ void burial_start(struct group_home *home, const struct delivery *delivery,
 	}
 	burial->home = home;
 	burial->worker = home->worker;
+	burial->storage = home->tenant->storage;
 	burial->delivery = *delivery;
 	burial->reason = reason;
 	burial->attempts = attempts;

@@ -16,6 +16,7 @@
 
 static const struct source_handlers source_handlers;
 static void source_open_if_wanted(struct group_home *home);
+static void retries_wait(struct group_home *home, bool waits);
 
 struct group_home *group_find(struct worker *worker, uint64_t id)
 {
@@ -135,7 +136,8 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 	struct source_config config = {.group = home->model,
 				       .loop = home->worker->loop,
 				       .handlers = &source_handlers,
-				       .ctx = home};
+				       .ctx = home,
+				       .reserve_full = &home->tenant->storage->reserve_full};
 	const struct topic *topic = catalog_topic(home->worker->proxy->catalog, home->model->topic);
 	const struct adapter_ops *ops;
 	enum code code;
@@ -199,6 +201,7 @@ static void on_source_closed(void *ctx)
 
 	home->source = NULL;
 	home->source_state = GROUP_SOURCE_CLOSED;
+	retries_wait(home, false);
 	home->topic = topic_use_unref(home->topic);
 	tell_holds(home);
 	source_open_if_wanted(home);
@@ -280,11 +283,58 @@ static void on_source_deliver(void *ctx, const struct delivery *deliveries, size
 	group_schedule(home);
 }
 
+// ---- the tenant's reserve
+
+const char *group_storage_waits(const struct group_home *home)
+{
+	return home->copies_waiting ? "dead_letter" : home->retries_wait ? "retry" : NULL;
+}
+
+// A full reserve is an incident of the group; it is over when nothing of the group waits.
+static void incident_log(const struct group_home *home, bool before)
+{
+	const struct tenant *tenant = home->tenant->model;
+	const char *waits = group_storage_waits(home);
+	struct log_ctx log = {.tenant = tenant ? tenant->name : NULL};
+	struct storage_use use;
+
+	if (before == (waits != NULL))
+		return;
+	storage_use_read(home->tenant->storage, &use);
+	if (waits)
+		log_error(&log, "STORAGE-RESERVE-FULL",
+			  "group %s waits: its %s finds no room, the limit of %llu bytes and the "
+			  "reserve of %llu beyond it are in use; raise limits.storage_bytes, or "
+			  "remove messages",
+			  home->model->name, home->copies_waiting ? "dead letter" : "retries",
+			  (unsigned long long)use.limit, (unsigned long long)use.reserve);
+	else
+		log_info(&log, "STORAGE-RESERVE-OK", "group %s goes on: its tenant has room again",
+			 home->model->name);
+}
+
+void group_copies_wait(struct group_home *home, int change)
+{
+	bool before = group_storage_waits(home) != NULL;
+
+	home->copies_waiting = (uint32_t)((int64_t)home->copies_waiting + change);
+	incident_log(home, before);
+}
+
+static void retries_wait(struct group_home *home, bool waits)
+{
+	bool before = group_storage_waits(home) != NULL;
+
+	home->retries_wait = waits;
+	incident_log(home, before);
+}
+
 static void on_source_state(void *ctx, enum source_state state, enum code code, const char *text)
 {
 	struct group_home *home = ctx;
 	struct log_ctx log = {.tenant = home->tenant->model ? home->tenant->model->name : NULL};
 
+	retries_wait(home, state == SOURCE_DOWN && code == CODE_LIMIT_EXCEEDED);
 	if (state == SOURCE_DOWN)
 		log_warn(&log, "GROUP-DOWN", "group %s cannot be read: %s%s%s", home->model->name,
 			 code_name(code), text ? ", " : "", text ? text : "");

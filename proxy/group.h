@@ -36,7 +36,10 @@ struct group_home {
 	uint32_t held;        // holds that have been told
 	uint32_t stopping;    // members that are owed a STOPPED
 	uint8_t source_state; // enum group_source_state
-	bool gone, ending;    // deleted: freed when its source has closed
+	// What does not fit into its tenant's reserve: dead-letter copies, and retries.
+	uint32_t copies_waiting;
+	bool retries_wait;
+	bool gone, ending; // deleted: freed when its source has closed
 	struct loop_task end;
 };
 
@@ -63,6 +66,12 @@ struct consume_counters group_consumed(const struct group_home *home);
 // Each member of the worker's groups: its connection's session and what it holds.
 void groups_each_member(const struct worker *worker,
 			void (*fn)(void *ctx, uint64_t session, uint32_t in_flight), void *ctx);
+
+// Why something of the group waits for its tenant's reserve: "dead_letter" or "retry"; NULL:
+// nothing does.
+const char *group_storage_waits(const struct group_home *home);
+// So many dead-letter copies more (or fewer) wait for the reserve.
+void group_copies_wait(struct group_home *home, int change);
 
 // ---- proxy/burial.c
 

@@ -48,6 +48,7 @@ struct produce {
 	uint64_t batch;
 	uint32_t stream, count, frame_bytes, held_bytes;
 	uint32_t plain_bytes, plain_charged; // of a compressed frame; of these, from the tenant
+	uint64_t storage_bytes;              // taken of what the tenant may store
 	bool oneway, answering;
 
 	uint64_t left_bytes;  // of the valid records that were not sent yet
@@ -174,6 +175,8 @@ static void free_produce(struct produce *produce)
 	}
 	budget_give_back(produce->tenant->memory, BUDGET_BODIES, produce->held_bytes);
 	plain_give_back(produce);
+	if (produce->storage_bytes)
+		storage_release(produce->tenant->storage, produce->storage_bytes);
 	list_unlink(&produce->in_conn);
 	list_unlink(&produce->parked);
 	topic_use_unref(produce->topic);
@@ -585,6 +588,37 @@ static void charge_and_submit(struct produce *produce)
 		refuse_rest(produce, CODE_THROTTLED, next_wait_ns(produce, now_ns, &why));
 }
 
+// ---- what the tenant may store
+
+#define STORED_HEAD  32u         // at least what a backend adds to records that it stores together
+#define STORED_CHUNK (32u << 10) // of so many bytes at least, or of one record
+
+// What the batch takes when it is stored, at the most: records that go to one partition, without a
+// refused one among them, are stored together.
+static uint64_t stored_most(const struct produce *produce)
+{
+	uint64_t heads = 1 + produce->refused + produce->left_bytes / STORED_CHUNK;
+
+	for (uint32_t i = 1; i < produce->valid; ++i)
+		heads += produce->records[i].partition != produce->records[i - 1].partition;
+	return produce->left_bytes + heads * STORED_HEAD;
+}
+
+// A batch passes whole or not at all. What it takes stays taken until it is answered.
+__attribute__((noinline)) static bool storage_admits(struct produce *produce)
+{
+	struct tenant_view *tenant = produce->tenant;
+	uint64_t bytes = stored_most(produce);
+
+	if (!storage_take(tenant->storage, bytes)) {
+		storage_log_refused(tenant->storage, tenant->model ? tenant->model->name : NULL,
+				    loop_now_ns(produce->worker->loop));
+		return false;
+	}
+	produce->storage_bytes = bytes;
+	return true;
+}
+
 // ---- check
 
 static int refuse_record(struct produce *produce, uint32_t index, enum code code)
@@ -767,6 +801,9 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 	else if (budget_is_full(&conn->worker->proxy->budget) ||
 		 (buf != frame->buf && !plain_take(produce, buf->size)))
 		refuse_rest(produce, CODE_OVERLOADED, OVERLOAD_NS);
+	else if (produce->valid && storage_is_limited(conn->tenant->storage) &&
+		 !storage_admits(produce))
+		refuse_rest(produce, CODE_LIMIT_EXCEEDED, 0);
 	else if (produce->valid)
 		charge_and_submit(produce);
 	--produce->open_parts;

@@ -40,6 +40,8 @@ static void on_catalog_change(void *ctx, enum model_kind kind, uint64_t id,
 
 	if (!__atomic_load_n(&proxy->started, __ATOMIC_ACQUIRE))
 		return;
+	if (kind == MODEL_TENANT)
+		storage_count_soon(&proxy->storage);
 	for (unsigned i = 0; i < proxy->worker_count; ++i)
 		worker_changed(proxy->workers[i], kind, id, cluster_gone);
 }
@@ -109,6 +111,7 @@ int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_
 	own = *config;
 	own.data_dir = proxy->data_dir;
 	backends_init(&proxy->backends, &own);
+	storage_init(&proxy->storage, config->catalog, &proxy->backends);
 	ask_init(proxy);
 	catalog_watch(config->catalog, on_catalog_change, proxy);
 	*ret = proxy;
@@ -117,7 +120,7 @@ int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_
 
 int proxy_start(struct proxy *proxy)
 {
-	int r = 0;
+	int r = storage_start(&proxy->storage);
 
 	__atomic_store_n(&proxy->started, true, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < proxy->worker_count && r == 0; ++i)
@@ -187,6 +190,7 @@ void proxy_free(struct proxy *proxy)
 	__atomic_store_n(&proxy->started, false, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < proxy->worker_count && proxy->workers[i]; ++i)
 		worker_stop(proxy->workers[i]);
+	storage_stop(&proxy->storage);
 	for (unsigned i = 0; i < proxy->worker_count; ++i)
 		worker_free(proxy->workers[i]);
 	for (size_t i = 0; i < proxy->listener_count; ++i)
@@ -194,6 +198,7 @@ void proxy_free(struct proxy *proxy)
 	if (!proxy->drained)
 		close_backends(proxy);
 	backends_deinit(&proxy->backends);
+	storage_deinit(&proxy->storage);
 	shared_deinit(&proxy->shared);
 	budget_share_deinit(&proxy->strangers);
 	budget_deinit(&proxy->budget);

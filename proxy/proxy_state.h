@@ -4,6 +4,7 @@
 #include "core/model/network.h"
 #include "proxy/backends.h"
 #include "proxy/shared.h"
+#include "proxy/storage.h"
 #include "proxy/worker.h"
 
 struct proxy_listener {
@@ -20,6 +21,7 @@ struct proxy {
 	uint64_t started_ns;
 	struct backends backends;
 	struct shared shared;
+	struct storage storage;
 	struct network *balancers; // whose connections begin with a PROXY header
 	size_t balancer_count;
 	struct budget budget;          // of message memory

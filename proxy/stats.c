@@ -92,6 +92,33 @@ static void add_tenants(json_t *index, const struct worker *worker)
 	}
 }
 
+static void add_stored(json_t *index, const struct storage_tenant *tenant)
+{
+	struct storage_use use;
+	json_t *row;
+
+	storage_use_read(tenant, &use);
+	if (!use.stored && use.limit == MODEL_UNLIMITED)
+		return;
+	row = row_of(index, tenant->id);
+	child(row, "topics");
+	child(row, "groups");
+	json_object_set_new(row, "storage",
+			    json_pack("{s:I, s:b, s:b, s:I, s:I}", "stored_bytes",
+				      (json_int_t)use.stored, "counted", use.counted, "estimated",
+				      use.estimated, "reserve_bytes", (json_int_t)use.reserve,
+				      "reserve_used_bytes", (json_int_t)use.reserve_used));
+}
+
+// What each tenant has stored, also those that no worker has served yet.
+static void add_storage(json_t *index, struct proxy *proxy)
+{
+	for (size_t i = 0; i < STORAGE_BUCKETS; ++i)
+		for (const struct storage_tenant *tenant = storage_first(&proxy->storage, i);
+		     tenant; tenant = tenant->next)
+			add_stored(index, tenant);
+}
+
 static void add_topics(json_t *index, const struct worker *worker)
 {
 	size_t cursor = 0;
@@ -118,6 +145,10 @@ static void add_groups(json_t *index, const struct worker *worker)
 
 		add_counters(row_of(child(tenant, "groups"), node->key), consume_rows,
 			     ARRAY_SIZE(consume_rows), &consumed);
+		if (group_storage_waits(home))
+			json_object_set_new(row_of(child(tenant, "groups"), node->key),
+					    "storage_waits",
+					    json_string(group_storage_waits(home)));
 		add_counters(child(tenant, "consume"), consume_rows, ARRAY_SIZE(consume_rows),
 			     &consumed);
 	}
@@ -152,6 +183,7 @@ static void totals_end(struct ask *ask)
 	const char *name;
 	json_t *tenant;
 
+	add_storage(ask->index, proxy);
 	json_object_foreach(ask->index, name, tenant)
 	{
 		json_object_set_new(tenant, "topics", rows_of(json_object_get(tenant, "topics")));

@@ -11,7 +11,8 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 {
 	struct tenant_shared *shared = shared_tenant(&worker->proxy->shared, model->object.id,
 						     &model->limits, worker->limits.tenant_window);
-	struct tenant_view *tenant = shared ? calloc(1, sizeof *tenant) : NULL;
+	struct storage_tenant *storage = storage_tenant(&worker->proxy->storage, model->object.id);
+	struct tenant_view *tenant = shared && storage ? calloc(1, sizeof *tenant) : NULL;
 
 	if (!tenant)
 		return NULL;
@@ -19,6 +20,7 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 	tenant->worker = worker;
 	tenant->ledger = &shared->ledger;
 	tenant->memory = &shared->memory;
+	tenant->storage = storage;
 	fair_queue_init(&tenant->queue);
 	list_init(&tenant->conns);
 	list_init(&tenant->waiting);
@@ -33,6 +35,7 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 	}
 	tenant->model = model_ref(model);
 	quota_ledger_set(tenant->ledger, &model->limits, loop_now_ns(worker->loop));
+	storage_limit_set(tenant->storage, model->limits.storage_bytes);
 	return tenant;
 }
 
@@ -89,6 +92,7 @@ static void limits_changed(struct tenant_view *tenant)
 	turns_give_back(tenant);
 	if (!list_empty(&tenant->waiting))
 		loop_timer_set(&tenant->waiting_timer, now_ns);
+	storage_limit_set(tenant->storage, tenant->model->limits.storage_bytes);
 	LIST_FOREACH(pos, next, &tenant->conns)
 	{
 		struct conn *conn = LIST_ENTRY(pos, struct conn, in_tenant);

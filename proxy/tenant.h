@@ -8,6 +8,7 @@
 #include "core/loop/loop.h"
 #include "proxy/budget.h"
 #include "proxy/fair.h"
+#include "proxy/storage.h"
 #include "quota/quota.h"
 
 struct worker;
@@ -31,6 +32,7 @@ struct tenant_view {
 	struct worker *worker;
 	const struct tenant *model; // NULL: deleted
 	struct quota_ledger *ledger;
+	struct storage_tenant *storage;
 	struct fair_queue queue;
 	struct list conns;
 	uint32_t conn_count;

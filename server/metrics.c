@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const struct metric_table *const general[] = {
-	&metrics_process, &metrics_control, &metrics_clusters, &metrics_tenants, &metrics_backlogs,
+	&metrics_process, &metrics_control, &metrics_clusters,
+	&metrics_tenants, &metrics_storage, &metrics_backlogs,
 };
 
 void collector_put(struct collector *collector, double value, const char *const *labels)

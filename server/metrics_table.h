@@ -27,7 +27,7 @@ struct metric_table {
 };
 
 extern const struct metric_table metrics_process, metrics_control, metrics_clusters,
-	metrics_tenants, metrics_backlogs;
+	metrics_tenants, metrics_storage, metrics_backlogs;
 extern const struct metric_table metrics_groups; // only where detail is asked for
 
 // The counters of tenants and, where `detailed`, of topics and groups; -ENOMEM.

@@ -395,6 +395,7 @@ const struct adapter_ops embedded_ops = {
 	.group_reset = embedded_group_reset,
 	.group_backlog = embedded_group_backlog,
 	.read = embedded_read,
+	.stored = embedded_stored,
 	.topic_open = embedded_topic_open,
 	.topic_close = store_topic_close,
 	.submit = embedded_submit,

@@ -66,6 +66,9 @@ void embedded_cursors_load(struct adapter *adapter, struct log_cursors *load);
 void embedded_cursors_commit(struct adapter *adapter, struct log_cursors *commit);
 void embedded_due(struct adapter *adapter, struct log_due *due);
 
+// stored.c
+void embedded_stored(struct adapter *adapter, struct stored_row *rows, size_t count);
+
 // housekeeper.c: retention, once a second
 int housekeeper_start(struct adapter *adapter, struct housekeeper **ret);
 void housekeeper_stop(struct housekeeper *housekeeper);

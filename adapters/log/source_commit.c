@@ -169,6 +169,20 @@ static bool cursors_gather(struct source *source)
 	return true;
 }
 
+// What would be put aside does not fit into what the tenant may store. Removals pass.
+static bool reserve_refuses(const struct source *source)
+{
+	const struct log_cursors *commit = &source->cursors;
+	const bool *full = source->config.reserve_full;
+
+	if (!full || !__atomic_load_n(full, __ATOMIC_ACQUIRE))
+		return false;
+	for (uint32_t i = 0; i < commit->retry_count; ++i)
+		if (commit->retries[i].put)
+			return true;
+	return false;
+}
+
 static void commit_start(struct source *source)
 {
 	bool complete = retries_gather(source) && cursors_gather(source);
@@ -179,6 +193,11 @@ static void commit_start(struct source *source)
 	source->committing = true;
 	source->cursors.epoch = source->epoch;
 	source->cursors.task.fn = commit_done;
+	if (reserve_refuses(source)) {
+		source->cursors.code = CODE_LIMIT_EXCEEDED;
+		loop_post(source->config.loop, &source->cursors.task);
+		return;
+	}
 	source->ops->commit(source->adapter, &source->cursors);
 }
 

@@ -91,6 +91,17 @@ static const struct field tenant_fields[] = {
 	 .max = 64,
 	 .unit = "",
 	 .sentence = "Names of the clusters it may use, the default first."},
+	{.name = "limits.storage_bytes",
+	 .type = FIELD_U64,
+	 AT(limits.storage_bytes),
+	 .flags = FIELD_NONE,
+	 .min = 0,
+	 .max = 1ull << 50,
+	 .initial = MODEL_UNLIMITED,
+	 .none = MODEL_UNLIMITED,
+	 .unit = "bytes",
+	 .sentence = "Bytes that what it has stored may take on all its clusters; what would go "
+		     "beyond is LIMIT_EXCEEDED."},
 };
 #undef STRUCT
 

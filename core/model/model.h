@@ -43,8 +43,9 @@ struct tenant_limits {
 	uint64_t consume_tps, consume_bps;
 	uint32_t connections, topics, groups, in_flight; // UINT32_MAX: none; in flight is per group
 	uint32_t message_bytes;                          // largest record
-	uint32_t wait_ms; // longest withholding in mode WAIT before THROTTLED
-	uint8_t over;     // enum quota_over
+	uint32_t wait_ms;       // longest withholding in mode WAIT before THROTTLED
+	uint8_t over;           // enum quota_over
+	uint64_t storage_bytes; // of its messages on all clusters; MODEL_UNLIMITED: none
 };
 
 struct tenant {

@@ -16,8 +16,10 @@
 	    "{proxy, uptime_ms, connections, tenants:[{id, "                                       \
 	    "connections, produce:{messages,bytes,ok,rejected,unknown,dropped,throttled}, "        \
 	    "consume:{messages,bytes,acked,nacked,rejected,released,timeouts,lost,dead}, "         \
+	    "storage:{stored_bytes, counted, estimated, reserve_bytes, reserve_used_bytes}, "      \
 	    "topics:[{id, ...}], "                                                                 \
-	    "groups:[{id, ...}]}], latency:{send|deliver|settle:{counts:[…], sum_us}}}: counters " \
+	    "groups:[{id, storage_waits?:dead_letter|retry, ...}]}], "                             \
+	    "latency:{send|deliver|settle:{counts:[…], sum_us}}}: counters "                     \
 	    "since the start of the proxy; buckets as in core/base/latency_bounds.h")              \
 	ROW(CLIENTS, "{tenant?}",                                                                  \
 	    "{clients:[{session, tenant, access_key, address, tls, sdk, sdk_version, client_id, "  \

@@ -65,6 +65,7 @@ const struct contract_case contract_cases[] = {
 	{"keeps no more bytes than it is told", HISTORY, NULL, retention_by_size},
 	{"keeps nothing longer than it is told", HISTORY, NULL, retention_by_age},
 	{"takes another retention", HISTORY, NULL, retention_can_change},
+	{"says how many bytes are stored", 0, NULL, what_is_stored_is_told},
 	{"keeps what it stored over a restart", HISTORY, NULL, stored_messages_survive},
 	{"delivers after kill -9 exactly what was not acknowledged", CONSUME | CAP_D1, NULL,
 	 only_the_unacked_comes_after_a_kill},

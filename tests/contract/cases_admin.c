@@ -296,3 +296,104 @@ void retention_can_change(struct bench *bench)
 	model_unref(changed);
 	models_end(topic, NULL);
 }
+
+// ---- stored bytes
+
+static uint64_t bytes_of(struct bench *bench, const struct topic *topic, const struct group *group)
+{
+	struct stored_row row = {.topic = topic, .group = group};
+
+	if (!bench->ops->stored)
+		return 0; // nothing is kept
+	bench->ops->stored(bench->adapter, &row, 1);
+	CHECK(!row.known || row.estimated == (strcmp(bench->ops->kind, "embedded") != 0));
+	return row.known ? row.bytes : 0;
+}
+
+// Waits until what is told lies in this range; returns it.
+static uint64_t wait_for_bytes(struct bench *bench, const struct topic *topic,
+			       const struct group *group, uint64_t least, uint64_t most)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < BENCH_WAIT_MS / 20; ++i) {
+		bytes = bytes_of(bench, topic, group);
+		if (bytes >= least && bytes <= most)
+			return bytes;
+		usleep(20000);
+	}
+	fprintf(stderr, "%llu bytes, not %llu to %llu\n", (unsigned long long)bytes,
+		(unsigned long long)least, (unsigned long long)most);
+	CHECK(!"what is told to be stored");
+	return bytes;
+}
+
+// Who is exact says what describing a topic says, at once.
+static void expect_exact(struct bench *bench, const struct topic *topic)
+{
+	json_t *answer = bench_describe(bench, topic, NULL);
+
+	if (strcmp(bench->ops->kind, "embedded") == 0)
+		CHECK_EQ(bytes_of(bench, topic, NULL), sum_of(answer, "bytes"));
+	json_decref(answer);
+}
+
+static void big_messages(struct bench *bench, const struct topic *topic, uint32_t count)
+{
+	static uint8_t body[50000];
+
+	for (uint32_t i = 0; i < count; ++i)
+		bench_send_ok(bench, topic,
+			      &(struct message){.partition = i % topic->partitions,
+						.number = i,
+						.body = {body, sizeof body}},
+			      1);
+}
+
+static void put_one_aside(struct bench *bench, const struct topic *topic, const struct group *group)
+{
+	struct reader *reader = reader_open(bench, topic, group);
+	struct got got;
+
+	reader_demand(reader, 1, 1 << 20);
+	take_all(reader, &got, 1);
+	settle(reader, &got, SETTLE_NACK, 3600 * 1000);
+	reader_drop(&got, 1);
+	reader_close(reader);
+}
+
+// Grows with what is sent and put aside, is there after a restart, and falls when it goes.
+void what_is_stored_is_told(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 3);
+	bool keeps = bench->capabilities & CAP_HISTORY;
+	uint64_t all = keeps ? 20 * 50000 : 0, one = keeps ? 50000 : 0;
+	const struct group *group;
+
+	CHECK_EQ(bytes_of(bench, topic, NULL), 0);
+	big_messages(bench, topic, 20);
+	expect_exact(bench, topic);
+	wait_for_bytes(bench, topic, NULL, all, all + all / 10);
+	if (!keeps) {
+		model_unref(topic);
+		return;
+	}
+	group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	wait_for_bytes(bench, topic, group, 0, 0);
+	put_one_aside(bench, topic, group);
+	wait_for_bytes(bench, topic, group, one, one + one / 5);
+	bench_reopen(bench);
+	expect_exact(bench, topic);
+	wait_for_bytes(bench, topic, NULL, all, all + all / 10);
+	wait_for_bytes(bench, topic, group, one, one + one / 5);
+	json_decref(bench_purge(bench, topic, false, NULL));
+	expect_exact(bench, topic);
+	wait_for_bytes(bench, topic, NULL, 0, 0);
+	big_messages(bench, topic, 2);
+	wait_for_bytes(bench, topic, NULL, 2 * one, 3 * one);
+	CHECK_EQ(bench_group_delete(bench, group, topic), CODE_OK);
+	wait_for_bytes(bench, topic, group, 0, 0);
+	CHECK_EQ(bench_topic_delete(bench, topic), CODE_OK);
+	wait_for_bytes(bench, topic, NULL, 0, 0);
+	models_end(topic, group);
+}

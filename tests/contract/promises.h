@@ -49,6 +49,7 @@ void messages_can_be_queried(struct bench *bench);
 void retention_by_size(struct bench *bench);
 void retention_by_age(struct bench *bench);
 void retention_can_change(struct bench *bench);
+void what_is_stored_is_told(struct bench *bench);
 
 // cases_damage.c
 void damaged_messages_are_said_and_given_up(struct bench *bench);

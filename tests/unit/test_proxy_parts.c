@@ -4,6 +4,7 @@
 #include "proxy/fair.h"
 #include "proxy/shared.h"
 #include "proxy/socket_address.h"
+#include "proxy/storage.h"
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -204,6 +205,90 @@ static void ledgers_are_shared(void)
 	shared_deinit(&shared); // asserts that every balance is zero
 }
 
+// ---- what a tenant may store
+
+enum { STORAGE_LIMIT = 1000000, PIECE = 700, SENDERS = 3 };
+
+static struct storage storage;
+static uint64_t in_store, senders_left; // atomic
+
+// Sends without end; every third batch is refused by the backend. Removes a part when it is full.
+static void *store_all(void *arg)
+{
+	struct storage_tenant *tenant = storage_tenant(&storage, 1);
+	unsigned full = 0;
+
+	for (unsigned i = 0; full < 300; ++i) {
+		uint64_t bytes = 1 + i * 7919 % PIECE;
+
+		if (!storage_take(tenant, bytes)) {
+			++full;
+			usleep(100);
+			if (full % 50 == 0 && arg && // one of them, from what is there
+			    __atomic_load_n(&in_store, __ATOMIC_SEQ_CST) > STORAGE_LIMIT / 2)
+				__atomic_sub_fetch(&in_store, STORAGE_LIMIT / 10, __ATOMIC_SEQ_CST);
+			continue;
+		}
+		if (i % 64 == 0 ||
+		    STORAGE_LIMIT - __atomic_load_n(&in_store, __ATOMIC_SEQ_CST) < 4 * PIECE)
+			usleep(100); // it is counted while this is on its way
+		if (i % 3)
+			CHECK(__atomic_add_fetch(&in_store, bytes, __ATOMIC_SEQ_CST) <=
+			      STORAGE_LIMIT);
+		storage_release(tenant, bytes);
+	}
+	__atomic_sub_fetch(&senders_left, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void storage_count(struct storage_tenant *tenant)
+{
+	uint64_t ended = __atomic_load_n(&tenant->ended, __ATOMIC_SEQ_CST);
+
+	storage_counted(tenant, ended, __atomic_load_n(&in_store, __ATOMIC_SEQ_CST), false);
+}
+
+static void a_limit_is_never_passed(void)
+{
+	struct storage_tenant *tenant;
+	struct storage_use use;
+	pthread_t threads[SENDERS];
+
+	storage_init(&storage, NULL, NULL);
+	tenant = storage_tenant(&storage, 1);
+	CHECK(tenant && !storage_is_limited(tenant));
+	storage_limit_set(tenant, STORAGE_LIMIT);
+	senders_left = SENDERS;
+	for (unsigned i = 0; i < SENDERS; ++i)
+		CHECK_EQ(pthread_create(&threads[i], NULL, store_all, i ? NULL : &storage), 0);
+	while (__atomic_load_n(&senders_left, __ATOMIC_SEQ_CST))
+		storage_count(tenant);
+	for (unsigned i = 0; i < SENDERS; ++i)
+		pthread_join(threads[i], NULL);
+	storage_count(tenant);
+	storage_use_read(tenant, &use);
+	CHECK(use.stored == in_store && use.limit == STORAGE_LIMIT && use.reserve_used == 0);
+	CHECK(storage_take(tenant, STORAGE_LIMIT - in_store)); // to the last byte
+	CHECK(!storage_take(tenant, 1));
+	CHECK(storage_take_copy(tenant, use.reserve) && !storage_take_copy(tenant, 1));
+	storage_release(tenant, STORAGE_LIMIT - in_store + use.reserve);
+	CHECK(!storage_take(tenant, 1)); // what became of it is not counted yet
+	storage_count(tenant);
+	CHECK(storage_take(tenant, 1) && !tenant->reserve_full);
+	storage_release(tenant, 1);
+	storage_counted(tenant, tenant->ended, STORAGE_LIMIT + use.reserve, true);
+	storage_use_read(tenant, &use);
+	CHECK(tenant->reserve_full && use.reserve_used == use.reserve && use.estimated);
+	storage_deinit(&storage);
+}
+
+static void reserves(void)
+{
+	CHECK_EQ(storage_reserve(MODEL_UNLIMITED), 0);
+	CHECK_EQ(storage_reserve(0), 64u << 20);
+	CHECK_EQ(storage_reserve(10ull << 30), 1ull << 30);
+}
+
 UNIT_MAIN(UNIT_CASE(map_equals_array), UNIT_CASE(map_walk), UNIT_CASE(queues_share_a_round),
 	  UNIT_CASE(a_queue_alone_is_not_held_back), UNIT_CASE(blocks), UNIT_CASE(texts),
-	  UNIT_CASE(ledgers_are_shared))
+	  UNIT_CASE(ledgers_are_shared), UNIT_CASE(a_limit_is_never_passed), UNIT_CASE(reserves))
