@@ -12,6 +12,7 @@
 #include "adapters/kafka/rules.h"
 #include "adapters/kafka/sender.h"
 #include "adapters/kafka/settings.h"
+#include "adapters/kafka/stored.h"
 #include "core/base/clock.h"
 
 #include <stdio.h>
@@ -343,6 +344,7 @@ static void delete_run(struct adapter *adapter, struct errand *errand)
 	    (topic->imported ? topic_let_go(adapter, errand) : topic_remove(adapter, errand)))
 		return;
 	life_end(adapter, topic);
+	kafka_stored_deleted(adapter, topic->object.id);
 	open = kafka_topic_find(adapter, topic->object.id);
 	if (open) {
 		if (open->model->incarnation == topic->incarnation)

@@ -14,6 +14,7 @@
 #include "adapters/kafka/retry.h"
 #include "adapters/kafka/rules.h"
 #include "adapters/kafka/sender.h"
+#include "adapters/kafka/stored.h"
 
 #include <errno.h>
 
@@ -47,6 +48,7 @@ static void adapter_free(struct adapter *adapter)
 	coordinators_stop(adapter);
 	health_stop(adapter->health);
 	known_groups_stop(adapter->known);
+	kafka_stored_stop(adapter);
 	kafka_facts_stop(adapter);
 	kafka_trouble_deinit(&adapter->trouble);
 	pthread_mutex_destroy(&adapter->topics_lock);
@@ -84,6 +86,8 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 		r = sender_start(adapter, ret_error);
 	if (r >= 0)
 		r = known_groups_start(adapter);
+	if (r >= 0)
+		r = kafka_stored_start(adapter, env->data_dir);
 	if (r >= 0)
 		r = fetcher_start(adapter, ret_error);
 	if (r >= 0)
@@ -145,6 +149,7 @@ const struct adapter_ops kafka_ops = {
 	.group_reset = kafka_group_reset,
 	.group_backlog = kafka_group_backlog,
 	.read = kafka_read,
+	.stored = kafka_stored,
 	.topic_open = kafka_topic_open,
 	.topic_close = kafka_topic_close,
 	.submit = kafka_submit,

@@ -22,6 +22,8 @@ struct health;
 struct kafka_facts;
 struct kafka_watcher;
 struct kafka_questions;
+struct kafka_sent;
+struct kafka_stored;
 struct known_groups;
 struct resend;
 struct retry_stores;
@@ -40,6 +42,7 @@ struct adapter {
 	struct kafka_watcher *watcher; // watcher.c
 	struct retry_stores *retries;  // retry_thread.h
 	struct known_groups *known;    // known.c
+	struct kafka_stored *stored;   // stored.c
 	struct kafka_trouble trouble;  // what was last wrong with it
 	pthread_mutex_t facts_lock;
 	struct kafka_facts *facts; // facts.c, under facts_lock
@@ -71,6 +74,7 @@ struct adapter_topic {
 	const struct topic *model;
 	rd_kafka_topic_t *producing; // atomic; the sender's, made by the first message
 	struct kafka_limits limits;  // as last told
+	struct kafka_sent *sent;     // stored.c
 	unsigned slot, slot_next;   // whose producer takes it, and soon will; under resend.c's gate
 	bool moving;                // under that gate: it waits until nothing is under way
 	bool rules_soon;            // atomic: its settings are to be asked for soon

@@ -17,6 +17,7 @@
 #include "adapters/kafka/message.h"
 #include "adapters/kafka/resend.h"
 #include "adapters/kafka/sender.h"
+#include "adapters/kafka/stored.h"
 #include "core/base/clock.h"
 
 // What the topic asked for, as far as its copies go.
@@ -379,6 +380,18 @@ static void refuse(struct submit *submit, enum code code, uint32_t retry_after_m
 	submit_finish(submit, OUTCOME_REJECTED, code, retry_after_ms);
 }
 
+// What the mean size of the topic's messages is made of. Records lie one behind the other.
+static void sizes_note(const struct submit *submit)
+{
+	const struct submit_record *last = &submit->records[submit->count - 1];
+	struct kafka_sent *sent = submit->topic->sent;
+
+	__atomic_add_fetch(&sent->messages, submit->count, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&sent->bytes,
+			   (uint64_t)(last->data + last->size - submit->records[0].data),
+			   __ATOMIC_RELAXED);
+}
+
 void kafka_submit(struct adapter *adapter, struct submit *submit)
 {
 	struct batch *batch;
@@ -399,6 +412,7 @@ void kafka_submit(struct adapter *adapter, struct submit *submit)
 		return;
 	}
 	buf_ref(submit->buf);
+	sizes_note(submit);
 	resend_enter(adapter);
 	ended = produce_batch(adapter, batch);
 	resend_leave(adapter);

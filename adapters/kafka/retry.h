@@ -137,6 +137,7 @@ struct adapter *retry_adapter(const struct retry_stores *stores);
 struct retry_store *retry_store_get(struct retry_stores *stores, const struct group *group,
 				    const struct topic *topic);          // NULL: no memory
 int64_t retry_rows_counted(struct retry_stores *stores, int64_t change); // of all stores
+void retry_store_changed(struct retry_store *store, int64_t change); // rows were added or removed
 void retry_batch_under_way(struct retry_stores *stores, int change);
 // retry_topic.c: blocking
 enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_presence *ret);

@@ -80,8 +80,8 @@ static void row_drop(struct looking *looking, struct retry_rows *rows,
 		  looking->due->group->physical, entry->partition,
 		  (unsigned long long)entry->entry.offset, want->value ? "damaged" : "not",
 		  (unsigned long long)want->written);
-	retry_rows_counted(looking->adapter->retries, -1);
 	retry_index_remove(&rows->index, entry->partition, entry->entry.offset, want->written + 1);
+	retry_store_changed(looking->job.store, -1);
 }
 
 static enum code entries_fill(struct looking *looking, struct retry_rows *rows)

@@ -17,7 +17,7 @@ static bool row_take(struct retry_store *store, struct retry_job *job,
 				 slice_of(message->key, message->key_len),
 				 slice_of(message->payload, message->len));
 
-	retry_rows_counted(store->stores, (int64_t)store->rows.index.count - before);
+	retry_store_changed(store, (int64_t)store->rows.index.count - before);
 	if (r == RETRY_E_FOREIGN) {
 		log_warn(store->stores->adapter->log, "KAFKA-RETRY-FOREIGN",
 			 "%s: the message at %lld is not ours", store->name,

@@ -2,6 +2,7 @@
 // nobody needs them any more.
 
 #include "adapters/kafka/retry_thread.h"
+#include "adapters/kafka/stored.h"
 
 static void rows_forget(struct retry_store *store)
 {
@@ -124,6 +125,7 @@ enum code retry_topic_forget(struct adapter *adapter, const struct group *group)
 		free(forgetting);
 		return code;
 	}
+	kafka_stored_rows(adapter, group->object.id, 0);
 	forgetting->letter.run = forget_run;
 	forgetting->group = group->object.id;
 	if (!retry_post(adapter->retries, &forgetting->letter))

@@ -5,6 +5,7 @@
 // when they are acknowledged. What reaches the thread are letters and messages of the consumer.
 
 #include "adapters/kafka/retry_thread.h"
+#include "adapters/kafka/stored.h"
 
 #include "adapters/kafka/health.h"
 #include "adapters/kafka/known.h"
@@ -28,6 +29,14 @@ struct adapter *retry_adapter(const struct retry_stores *stores)
 int64_t retry_rows_counted(struct retry_stores *stores, int64_t change)
 {
 	return __atomic_add_fetch(&stores->rows, change, __ATOMIC_RELAXED);
+}
+
+void retry_store_changed(struct retry_store *store, int64_t change)
+{
+	retry_rows_counted(store->stores, change);
+	if (change)
+		kafka_stored_rows(store->stores->adapter, store->group->object.id,
+				  store->rows.index.count);
 }
 
 void retry_batch_under_way(struct retry_stores *stores, int change)

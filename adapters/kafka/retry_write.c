@@ -32,7 +32,7 @@ static int item_apply(struct retry_store *store, const struct retry_item *item)
 				 (struct slice){item->key, sizeof item->key},
 				 (struct slice){item->value, item->size});
 
-	retry_rows_counted(store->stores, (int64_t)store->rows.index.count - before);
+	retry_store_changed(store, (int64_t)store->rows.index.count - before);
 	return r;
 }
 

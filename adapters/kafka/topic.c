@@ -4,6 +4,7 @@
 #include "adapters/kafka/lives.h"
 
 #include "adapters/kafka/sender.h"
+#include "adapters/kafka/stored.h"
 
 #include <errno.h>
 
@@ -67,6 +68,7 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 	topic->model = model_ref(model);
 	topic->refs = 1;
 	kafka_limits_init(&topic->limits);
+	topic->sent = kafka_stored_sent(adapter, model->object.id);
 	// Ours are made as the cluster's class wants it; of others nothing is known yet.
 	topic->durability =
 		(uint8_t)(model->imported
@@ -76,7 +78,7 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 	pthread_mutex_init(&topic->watch_lock, NULL);
 	kafka_topic_rewatch(topic);
 	kafka_topic_grow(topic, model->partitions);
-	if (topic->watching && topic->partition_count == model->partitions)
+	if (topic->watching && topic->sent && topic->partition_count == model->partitions)
 		return topic;
 	topic_free(topic);
 	return NULL;
