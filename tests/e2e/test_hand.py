@@ -71,7 +71,7 @@ class Daemon(daemons.Daemon):
             deaths += 1
             process = self.consume(*options)
         self.end_consumers()
-        return deaths
+        return deaths + (process.returncode == -signal.SIGKILL)  # the daemon may have heard of the last death first
 
     def end_consumers(self):
         for process in self.consumers:
