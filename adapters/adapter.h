@@ -182,6 +182,12 @@ struct source_handlers {
 	// what is new.
 	void (*deliver)(void *ctx, const struct delivery *deliveries, size_t count);
 	void (*state)(void *ctx, enum source_state state, enum code code, const char *text);
+	// Message memory of what the source has read and not handed out. May it read so many bytes
+	// more? A source that holds nothing reads a little all the same, or it would stand still.
+	// NULL: always.
+	bool (*room)(void *ctx, uint64_t bytes);
+	// What was `before` bytes is `after` now; 0 after it is closed. NULL: nobody counts.
+	void (*hold)(void *ctx, uint64_t before, uint64_t after);
 };
 
 struct source_config {

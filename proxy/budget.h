@@ -10,6 +10,7 @@ enum budget_use {
 	BUDGET_BODIES, // batches that are not answered yet
 	BUDGET_OUTPUT, // deliveries and replies that are not written yet
 	BUDGET_HELD,   // what waits in the groups; above the share it goes back to their sources
+	BUDGET_AHEAD,  // what sources have read and not handed out
 	BUDGET_USES
 };
 

@@ -344,7 +344,26 @@ static void on_source_state(void *ctx, enum source_state state, enum code code, 
 	end(home, CODE_NOT_FOUND, "the group is gone on its backend");
 }
 
-static const struct source_handlers source_handlers = {on_source_deliver, on_source_state};
+static bool on_source_room(void *ctx, uint64_t bytes)
+{
+	struct group_home *home = ctx;
+
+	return budget_has_room(home->tenant->memory, BUDGET_AHEAD, bytes);
+}
+
+static void on_source_hold(void *ctx, uint64_t before, uint64_t after)
+{
+	struct group_home *home = ctx;
+
+	assert(home->ahead >= before);
+	budget_move(home->tenant->memory, BUDGET_AHEAD, before, after);
+	home->ahead += after - before;
+}
+
+static const struct source_handlers source_handlers = {.deliver = on_source_deliver,
+						       .state = on_source_state,
+						       .room = on_source_room,
+						       .hold = on_source_hold};
 
 size_t group_backlog(struct group_home *home)
 {
@@ -379,6 +398,7 @@ static void home_free(struct group_home *home)
 	// The tenant's totals keep what a deleted group has counted.
 	consume_counters_add(&home->tenant->consumed, &consumed);
 	assert(list_empty(&home->members) && home->source_state == GROUP_SOURCE_CLOSED);
+	assert(home->ahead == 0);
 	burials_forget(home);
 	loop_timer_cancel(&home->timer);
 	loop_timer_cancel(&home->idle);

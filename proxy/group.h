@@ -30,6 +30,7 @@ struct group_home {
 	struct loop_timer idle;
 	uint64_t memory_wait_ns; // how long it waits for memory; 0: it does not
 	uint64_t counted;        // of what waits in the dispatch, in the budget
+	uint64_t ahead;          // of what the source has read, in the budget
 	uint64_t held_wait_ns;   // how long its source is not asked; 0: what waits has room
 	struct burial *burials;
 	struct group_hold *holds;

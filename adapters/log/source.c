@@ -36,12 +36,34 @@ static bool reads_under_way(const struct source *source)
 	return source->taking;
 }
 
-static void read_ahead_drop(struct part *part)
+static void stash_hold(struct part *part, uint64_t bytes)
+{
+	source_memory_hold(part->source, &part->source->new_bytes, &part->stash_held, bytes);
+}
+
+static void fetch_hold(struct part *part, uint64_t bytes)
+{
+	source_memory_hold(part->source, &part->source->new_bytes, &part->fetch_held, bytes);
+}
+
+static void again_hold(struct part *part, uint64_t bytes)
+{
+	source_memory_hold(part->source, &part->source->open_bytes, &part->again_held, bytes);
+}
+
+static void stash_drop(struct part *part)
 {
 	part->stash.buf = buf_unref(part->stash.buf);
+	stash_hold(part, 0);
+}
+
+static void read_ahead_drop(struct part *part)
+{
+	stash_drop(part);
 	if (part->fetch_lane == LANE_ARRIVED) {
 		part->fetch.buf = buf_unref(part->fetch.buf);
 		part->fetch_lane = LANE_IDLE;
+		fetch_hold(part, 0);
 	}
 	part->read_at = window_next(&part->window);
 }
@@ -50,10 +72,8 @@ static void source_free(void *memory)
 {
 	struct source *source = memory;
 
-	for (uint32_t i = 0; i < source->part_count; ++i) {
-		read_ahead_drop(&source->parts[i]);
+	for (uint32_t i = 0; i < source->part_count; ++i)
 		window_deinit(&source->parts[i].window);
-	}
 	commit_deinit(source);
 	retry_deinit(source);
 	free(source->parts);
@@ -73,6 +93,9 @@ static bool close_if_quiet(struct source *source)
 	if (__atomic_load_n(&source->watch.posted, __ATOMIC_ACQUIRE))
 		return false;
 	loop_timer_cancel(&source->timer);
+	for (uint32_t i = 0; i < source->part_count; ++i)
+		read_ahead_drop(&source->parts[i]);
+	assert(source->new_bytes == 0 && source->open_bytes == 0);
 	commit_end_waiters(source);
 	if (source->ops->closed)
 		source->ops->closed(source->adapter, source->config.group);
@@ -214,10 +237,15 @@ static bool stash_hand_out(struct part *part, uint64_t first, uint64_t now_ms)
 	while (part->stash_at < part->stash.count &&
 	       new_entry(part, &part->stash.entries[part->stash_at], first, now_ms))
 		++part->stash_at;
-	if (part->stash_at < part->stash.count)
+	if (part->stash_at < part->stash.count) {
+		if (part->source->memory_wait_ns &&
+		    !window_fits(&part->window, part->stash.entries[part->stash_at].offset) &&
+		    part->fetch_lane != LANE_RUNNING)
+			read_ahead_drop(part); // others may have its room
 		return false;
+	}
 	source_flush(part->source);
-	part->stash.buf = buf_unref(part->stash.buf);
+	stash_drop(part);
 	stash_pass_end(part);
 	return true;
 }
@@ -291,6 +319,7 @@ static void again_hand_out(struct part *part, uint64_t now_ms)
 		again_gone(part, passed);
 	source_flush(part->source);
 	part->again.buf = buf_unref(part->again.buf);
+	again_hold(part, 0);
 }
 
 // ---- reading
@@ -317,6 +346,7 @@ static void again_done(struct loop_task *task)
 	part->again_running = false;
 	if (part->again.code != CODE_OK) {
 		part->again.buf = buf_unref(part->again.buf);
+		again_hold(part, 0);
 		fetch_failed(part, part->again.code);
 	} else {
 		again_hand_out(part, source_time(part->source).wall_ms);
@@ -327,9 +357,11 @@ static void again_done(struct loop_task *task)
 static void fetch_arrived(struct part *part)
 {
 	part->fetch_lane = LANE_ARRIVED;
+	fetch_hold(part, part->fetch.buf ? part->fetch.buf->size : 0);
 	if (part->fetch.code != CODE_OK || part->fetch.next <= part->read_at) {
 		part->fetch.buf = buf_unref(part->fetch.buf);
 		part->fetch_lane = LANE_IDLE;
+		fetch_hold(part, 0);
 		part->failed = true; // nothing where something should be: looked at again later
 		if (part->fetch.code != CODE_OK)
 			fetch_failed(part, part->fetch.code);
@@ -346,8 +378,14 @@ static void fetch_done(struct loop_task *task)
 	source_pump_later(part->source);
 }
 
+// What demand allows, and as much again for the time until it is renewed.
+static uint32_t read_bytes(const struct source *source)
+{
+	return (uint32_t)MIN(2 * MIN(source->demand_bytes, FETCH_BYTES) + 4096, FETCH_BYTES);
+}
+
 static bool read_start(struct part *part, struct log_fetch *fetch, loop_task_fn done,
-		       uint64_t offset, uint64_t until)
+		       uint64_t offset, uint64_t until, uint32_t bytes)
 {
 	struct source *source = part->source;
 
@@ -358,10 +396,8 @@ static bool read_start(struct part *part, struct log_fetch *fetch, loop_task_fn 
 		.offset = offset,
 		.until = until,
 		.partition = part->number,
-		// What demand allows, and as much again for the time until it is renewed.
 		.max_messages = (uint32_t)MIN(2ull * source->demand_messages + 16, FETCH_MESSAGES),
-		.max_bytes = (uint32_t)MIN(2 * MIN(source->demand_bytes, FETCH_BYTES) + 4096,
-					   FETCH_BYTES),
+		.max_bytes = bytes,
 	};
 	return source->ops->fetch(source->adapter, fetch);
 }
@@ -369,6 +405,7 @@ static bool read_start(struct part *part, struct log_fetch *fetch, loop_task_fn 
 static bool open_read(struct part *part, uint64_t now_ms)
 {
 	uint64_t offset, until;
+	uint32_t bytes;
 
 	if (part->again_running)
 		return true;
@@ -377,26 +414,38 @@ static bool open_read(struct part *part, uint64_t now_ms)
 	    !(source_demand_allows(part->source, false) &&
 	      window_first_open(&part->window, FETCH_MESSAGES, &offset, &until)))
 		return false;
-	if (!read_start(part, &part->again, again_done, offset, until)) {
+	bytes = source_memory_fit(part->source, part->source->open_bytes, read_bytes(part->source));
+	if (!bytes)
+		return true; // nothing new before it
+	again_hold(part, bytes);
+	if (!read_start(part, &part->again, again_done, offset, until, bytes)) {
 		part->again_running = true;
 		return true;
 	}
-	if (part->again.code != CODE_OK)
-		fetch_failed(part, part->again.code);
-	else
+	if (part->again.code == CODE_OK) {
 		again_hand_out(part, now_ms);
+	} else {
+		again_hold(part, 0);
+		fetch_failed(part, part->again.code);
+	}
 	source_pump_later(part->source);
 	return true;
 }
 
 static void ahead_read(struct part *part, uint64_t end)
 {
+	struct source *source = part->source;
+	uint32_t bytes;
+
 	if (part->fetch_lane != LANE_IDLE || part->failed || part->read_at >= end ||
-	    !source_demand_allows(part->source, false) ||
-	    !window_fits(&part->window, part->read_at))
+	    !source_demand_allows(source, false) || !window_fits(&part->window, part->read_at))
+		return;
+	bytes = source_memory_fit(source, source->new_bytes, read_bytes(source));
+	if (!bytes)
 		return;
 	part->fetch_lane = LANE_RUNNING;
-	if (read_start(part, &part->fetch, fetch_done, part->read_at, end))
+	fetch_hold(part, bytes);
+	if (read_start(part, &part->fetch, fetch_done, part->read_at, end, bytes))
 		fetch_arrived(part);
 }
 
@@ -411,10 +460,13 @@ static void new_hand_out(struct part *part, uint64_t first, uint64_t end, uint64
 			return;
 		part->stash = part->fetch;
 		part->stash_at = 0;
+		part->stash_held = part->fetch_held;
 		part->fetch.buf = NULL;
+		part->fetch_held = 0;
 		part->fetch_lane = LANE_IDLE;
 		if (!part->stash.buf)
 			stash_pass_end(part);
+		assert(part->stash.buf || part->stash_held == 0);
 	}
 	ahead_read(part, end);
 }
@@ -579,6 +631,7 @@ static uint64_t time_next(struct source *source, uint64_t now_ns, struct source_
 	}
 	if (source->phase != PHASE_OPEN)
 		return wake_ns;
+	wake_ns = MIN(wake_ns, source_memory_next(source, now_ns));
 	for (uint32_t i = 0; i < source->part_count; ++i)
 		wake_ns = MIN(wake_ns, head_check(&source->parts[i], now_ns));
 	if (source->idle_since_ns)

@@ -23,7 +23,8 @@ struct part {
 	uint8_t fetch_lane;     // enum lane
 	struct log_fetch stash; // arrived before; buf NULL: empty
 	uint32_t stash_at;
-	uint64_t read_at; // the next new position to fetch
+	uint64_t again_held, fetch_held, stash_held; // their bytes, counted (source_memory.c)
+	uint64_t read_at;                            // the next new position to fetch
 
 	// Which position holds the head, since when, and what had been seen then.
 	uint64_t head, head_since_ns, head_limit;
@@ -77,6 +78,11 @@ struct source {
 	uint64_t demand_bytes;
 	uint64_t idle_since_ns; // no demand since; 0: there is
 	uint64_t again_ns;      // what failed is tried again; 0: nothing has
+
+	// Message memory (source_memory.c).
+	uint64_t new_bytes, open_bytes; // of what is read: new positions, open ones
+	uint64_t memory_wait_ns;        // it waits for room, so long; 0: it does not
+	bool memory_short;              // a read of this pump was put off
 
 	struct delivery deliveries[SOURCE_BATCH];
 	size_t delivery_count;
@@ -149,6 +155,15 @@ uint64_t commit_if_due(struct source *source, uint64_t now_ns); // returns when 
 bool commit_pending(const struct source *source);
 void commit_end_waiters(struct source *source); // at the end: nothing more becomes durable
 void commit_deinit(struct source *source);
+
+// ---- source_memory.c
+
+// How many of the bytes may be read now, beside what is `held` of that kind; 0: none yet.
+uint32_t source_memory_fit(struct source *source, uint64_t held, uint32_t bytes);
+// What was *held of that kind, new_bytes or open_bytes, is so many bytes from now on.
+void source_memory_hold(struct source *source, uint64_t *kind, uint64_t *held, uint64_t bytes);
+// At the end of a pump: when to look for room again; UINT64_MAX: nothing was put off.
+uint64_t source_memory_next(struct source *source, uint64_t now_ns);
 
 // ---- source_retry.c
 

@@ -622,7 +622,7 @@ static void on_state(void *ctx, enum source_state state, enum code code, const c
 	change_end();
 }
 
-static const struct source_handlers handlers = {on_deliver, on_state};
+static const struct source_handlers handlers = {.deliver = on_deliver, .state = on_state};
 
 static void do_open(void *ctx)
 {

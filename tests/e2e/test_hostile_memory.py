@@ -106,6 +106,29 @@ def test_readers_that_never_read(daemon, attack, size):
     attack.judge(f"100 subscriptions, messages of {size} B")
 
 
+def test_many_partitions_read_slowly(daemon, attack):
+    """16 groups of a topic of 64 partitions that all have more than a read of them brings; each group takes a message now and then."""
+    groups = [f"slow{n}" for n in range(16)]
+    daemon.make("tenants/evil/topics", {"name": "wide", "partitions": 64})
+    for name in groups:
+        daemon.make("tenants/evil/groups", {"name": name, "topic": "wide"})
+    with daemon.connect(timeout=60) as conn:
+        topic = conn.open_topic("wide")
+        for batch in range(64):
+            records = [wire.Record(key=f"{batch} {n}".encode(), body=b"z" * 60_000) for n in range(12)]
+            assert {result.code for result in topic.send(*records)} == {"OK"}
+    attack.idle = memory_mib(daemon)
+    with attack, daemon.connect(timeout=30) as conn:
+        subscriptions = [conn.subscribe(name) for name in groups]
+        for _ in range(8):
+            for subscription in subscriptions:
+                subscription.credit(1, 10**9)
+            for subscription in subscriptions:
+                assert subscription.receive(1, 60, credit=False)  # above its share a source goes on, too
+            attack.watch(0.3)
+    attack.judge("16 groups of 64 partitions")
+
+
 def test_frames_that_never_end(daemon, attack):
     """80 frames of 16 MiB, 15 of which come: the slowest are closed OVERLOADED, so a tenant's own others get through, too."""
     conns = []

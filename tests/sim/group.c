@@ -366,7 +366,8 @@ static void on_source_state(void *ctx, enum source_state state, enum code code, 
 	SIM_MUST(state == SOURCE_READY);
 }
 
-static const struct source_handlers handlers = {on_source_deliver, on_source_state};
+static const struct source_handlers handlers = {.deliver = on_source_deliver,
+						.state = on_source_state};
 
 static void source_begin(void)
 {

@@ -68,7 +68,7 @@ static void on_state(void *ctx, enum source_state state, enum code code, const c
 	life->gone = life->gone || state == SOURCE_GONE;
 }
 
-static const struct source_handlers handlers = {on_deliver, on_state};
+static const struct source_handlers handlers = {.deliver = on_deliver, .state = on_state};
 
 static struct adapter *life_begin(void)
 {

@@ -37,7 +37,7 @@ class Bug:
 
 WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
 SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
-CLOCK = "adapters/log/source_clock.c"
+CLOCK, MEMORY = "adapters/log/source_clock.c", "adapters/log/source_memory.c"
 ROWS, INDEX = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE, LOST = "proxy/dispatch.c", "proxy/dispatch_settle.c", "proxy/dispatch_lost.c"
@@ -119,6 +119,12 @@ BUGS = (
         "a message that has expired is told as acknowledged"),
     Bug("counts-lost-at-commit", "source", TEXT, "at = bits_put(at, window->counts.expired, COUNT_BITS);", "at = bits_put(at, 0, COUNT_BITS);",
         "the next owner does not know how many have expired"),
+    Bug("no-read-beyond-the-room", "source", MEMORY, "return held ? 0 : MIN(bytes, LEAST_BYTES);", "return 0;",
+        "a source without room for what it reads stands still"),
+    Bug("room-is-not-asked-for", "source", MEMORY, "\tif (room)\n", "\tif (true)\n",
+        "every partition reads ahead, whatever memory there is"),
+    Bug("read-ahead-not-given-back", "source", SOURCE, "\tpart->stash.buf = buf_unref(part->stash.buf);\n\tstash_hold(part, 0);\n", "\tpart->stash.buf = buf_unref(part->stash.buf);\n",
+        "what has been handed out counts as held for ever"),
     Bug("offsets-before-rows", "kafka", BROKER, "\tcase 0: // rows\n", "\tcase 0: // rows\n\t\tfor (uint32_t i = 0; !work->life->dead && i < commit->count; ++i)\n\t\t\tbroker_commit(commit->cursors[i].partition, commit->cursors[i].position, commit->cursors[i].text);\n",
         "a commit writes the offsets before the rows that they count on"),
     Bug("rows-read-before-offsets", "kafka", BROKER, "\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,", "\tfor (uint32_t p = 0; p < load->count; ++p)\n\t\tfree(load->cursors[p].text);\n\tbroker_offsets_read(load->cursors);\n\tSIM_EQUAL(retry_rows_fit(&life->rows, load->cursors,",

@@ -40,6 +40,7 @@ struct life {
 	uint64_t epoch; // 0: not known yet
 	uint32_t messages, rejected;
 	uint64_t bytes;
+	uint64_t held; // it has read and not handed out
 	bool closing;
 	uint64_t failures; // of the store when it began to close
 	bool late_jump;    // the wall clock was set after that
@@ -69,6 +70,7 @@ static struct {
 	uint32_t requests;
 	uint64_t epoch; // the greatest of any delivery
 	bool gaps, trims, ends, faults;
+	uint64_t memory; // for what is read and not handed out
 	uint64_t wall_most_ms;
 	bool forward; // the wall clock was set forward, and nobody may know of it after a death
 } m;
@@ -174,7 +176,25 @@ static void on_state(void *ctx, enum source_state state, enum code code, const c
 	life->state = state;
 }
 
-static const struct source_handlers handlers = {on_deliver, on_state};
+// Beyond what there is room for it may hold one small read of new positions and one of open ones.
+static bool on_room(void *ctx, uint64_t bytes)
+{
+	const struct life *life = ctx;
+
+	return life->held + bytes <= m.memory;
+}
+
+static void on_hold(void *ctx, uint64_t before, uint64_t after)
+{
+	struct life *life = ctx;
+
+	SIM_MUST(life->held >= before);
+	life->held += after - before;
+	SIM_MUST(m.memory == UINT64_MAX || life->held <= m.memory + 2 * (64u << 10));
+}
+
+static const struct source_handlers handlers = {
+	.deliver = on_deliver, .state = on_state, .room = on_room, .hold = on_hold};
 
 // ---- lives
 
@@ -233,6 +253,7 @@ static void on_closed(void *ctx)
 {
 	struct life *life = ctx;
 
+	SIM_EQUAL(life->held, 0);
 	if (life == m.life) {
 		sim_trace("  closed");
 		save_all(life);
@@ -604,6 +625,7 @@ static void start(void)
 	m.trims = sim_one_in(4);
 	m.ends = sim_one_in(3);
 	m.faults = sim_one_in(2);
+	m.memory = sim_one_in(2) ? UINT64_MAX : sim_below(3) * 10000;
 	store_start(m.topic.partitions);
 	store.delay_ns = MS_NS;
 	life_begin();
