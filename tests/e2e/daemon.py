@@ -5,6 +5,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -36,6 +37,7 @@ class Daemon:
         self.process = None
         self.expected = ()  # exit statuses, once something has been done to end it
         self.token = None
+        self.addresses, self.held = {"clients": [], "rest": []}, []
         if start:
             self.start()
 
@@ -66,7 +68,23 @@ class Daemon:
             self.addresses[what].append(address)
         self.listen = [LOCAL_PORT.sub(bound, address) for address, bound in zip(self.listen, self.addresses["clients"])]
         self.portal = [LOCAL_PORT.sub(bound, address) for address, bound in zip(self.portal, self.addresses["rest"])]
+        self._let_go()
         return self
+
+    def _hold(self):
+        """Keeps its addresses while it is away: nobody else who asks for any port is given one of them. Whoever connects is refused all the same."""
+        for address in self.addresses["clients"] + self.addresses["rest"]:
+            host, port = self._split(address)
+            held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the daemon has it: both may have it, as one of them listens
+            with contextlib.suppress(OSError):
+                held.bind((host, port))
+            self.held.append(held)
+
+    def _let_go(self):
+        for held in self.held:
+            held.close()
+        self.held = []
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
@@ -87,7 +105,9 @@ class Daemon:
         self.process.send_signal(number)
 
     def wait(self, seconds=PATIENCE_S):
-        return self.process.wait(seconds)
+        status = self.process.wait(seconds)
+        self._hold()
+        return status
 
     def stop(self, seconds=PATIENCE_S):
         """As an operator does: SIGTERM, drain, exit status 0. Sanitizers report through the status too."""
@@ -97,10 +117,16 @@ class Daemon:
 
     def kill(self):
         self.signal(signal.SIGKILL)
-        self.process.wait()
+        self.wait()
 
     def end(self):
         """However the test ended: nothing stays behind, what runs must end well, and nothing has ended by itself."""
+        try:
+            self._end()
+        finally:
+            self._let_go()
+
+    def _end(self):
         if self.process and self.process.poll() is not None:
             assert self.process.returncode in self.expected, f"ended with {self.process.returncode}:\n{self.log()[-4000:]}"
         elif self.process:

@@ -524,7 +524,7 @@ static void memory_has_a_bound_and_nothing_overtakes(bool native)
 
 	lab_open(&lab, native, ", \"memory_bytes\": 1048576");
 	expect_ok(&lab);
-	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 2000);
+	rd_kafka_mock_broker_set_rtt(lab.mock, 1, 1000);
 	batch = send_some(&lab, 400, 10000, "01");
 	answered(batch, WAIT_MS);
 	for (uint32_t i = 0; i < batch->submit.run_count; ++i) {
