@@ -66,7 +66,7 @@ def test_wait_ends_at_its_limit(plane):
         results = topic.send(*[b"x"] * 50)
         codes = [r.code for r in results]
         passed = codes.count("OK")
-        assert 0.25 < time.monotonic() - started < 1
+        assert 0.25 < time.monotonic() - started < 4  # all of them would take 5 s
         assert 4 <= passed <= 6 and codes == ["OK"] * passed + ["THROTTLED"] * (50 - passed)
         assert results[-1].retry_after_ms > 0
 

@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAM = "tests/sim/sim"
 SCHEDULES = 10000
-TIMEOUT = 600
+TIMEOUT = 1800
 
 
 @dataclasses.dataclass(frozen=True)

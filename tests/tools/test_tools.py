@@ -183,11 +183,11 @@ finally:
                 started = os.path.join(folder, "started")
                 command = [sys.executable, "-c", self.SCRIPT, os.path.join(ROOT, "tests/tools"), started]
                 with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-                    deadline = time.monotonic() + 30
+                    deadline = time.monotonic() + 120
                     while not (os.path.exists(started) and open(started, encoding="utf-8").read().strip()) and time.monotonic() < deadline:
                         time.sleep(0.01)
                     process.send_signal(number)
-                    self.assertEqual(process.communicate(timeout=30)[0], "nothing more\n")
+                    self.assertEqual(process.communicate(timeout=120)[0], "nothing more\n")
                 self.assertEqual(process.returncode, 128 + number)
                 with open(started, encoding="utf-8") as file:
                     self.assertFalse(os.path.exists(f"/proc/{int(file.read())}"))
@@ -226,7 +226,7 @@ suites.run(["sleep", "60"])
 
     def test_ends_while_the_lock_of_a_wait_is_held(self):
         command = [sys.executable, "-c", self.IN_WAIT, os.path.join(ROOT, "tests/tools")]
-        self.assertEqual(subprocess.run(command, timeout=30, check=False).returncode, 128 + signal.SIGTERM)
+        self.assertEqual(subprocess.run(command, timeout=120, check=False).returncode, 128 + signal.SIGTERM)
 
 
 class Report(unittest.TestCase):
