@@ -201,7 +201,7 @@ enum {
 static const struct command commands[] = {
 	{"cluster", "list", "GET", API "/clusters", NULL, NULL, L,
 	 "name,kind,exclusive_tenant,has_secrets,status.state,status.circuit,status.latency_us,"
-	 "status.error",
+	 "status.probe.state,status.error",
 	 "the registered clusters, and how they are doing"},
 	{"cluster", "show", "GET", CLUSTER, NULL, NULL, G, NULL, "one cluster"},
 	{"cluster", "create", "POST", API "/clusters", "name", cluster_options, B, NULL,

@@ -12,9 +12,11 @@
 
 #define INTERVAL_MS 2000
 #define ROWS        30u
-#define CLUSTERS    "name,kind,status.state,status.circuit,status.latency_us,status.error"
-#define GROUPS      "tenant,group,backlog,ready,in_flight,retrying,delayed,oldest"
-#define TO_TOP      "\033[H\033[2J" // and an empty screen
+#define CLUSTERS                                                                                   \
+	"name,kind,status.state,status.circuit,status.latency_us,status.probe.state,"              \
+	"status.probe.receive_us,status.error"
+#define GROUPS "tenant,group,backlog,ready,in_flight,retrying,delayed,oldest"
+#define TO_TOP "\033[H\033[2J" // and an empty screen
 
 const struct option top_options[] = {
 	{"interval", "interval", VALUE_DURATION, "between two looks (default 2s)"},

@@ -12,6 +12,7 @@ static void add_status(const struct portal *portal, json_t *cluster)
 	json_t *status = state ? json_copy((json_t *)(uintptr_t)state) : json_null();
 
 	json_object_del(status, "id");
+	json_object_del(status, "probe_counts"); // for metrics
 	json_object_set_new(cluster, "status", status);
 }
 
@@ -66,7 +67,13 @@ void clusters_create(struct call *call)
 
 void clusters_get(struct call *call)
 {
-	crud_get(call, REGISTRY_CLUSTER);
+	const struct registry_ref ref = crud_ref(call, REGISTRY_CLUSTER);
+	struct registry_result result = {0};
+	int r = registry_get(call->portal->registry, &ref, &result);
+
+	if (result.body && result.code == CODE_OK)
+		add_status(call->portal, result.body);
+	call_result(call, r, &result, NULL);
 }
 
 void clusters_put(struct call *call)

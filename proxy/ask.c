@@ -142,7 +142,8 @@ static json_t *state_json(const struct adapter_state *state)
 
 static void add_state(void *ctx, uint64_t cluster, const struct adapter_state *state)
 {
-	json_t *rows = ctx, *row = state_json(state);
+	struct ask *ask = ctx;
+	json_t *row = state_json(state);
 
 	json_object_set_new(row, "id", json_integer((json_int_t)cluster));
 	if (state->has_store)
@@ -150,15 +151,15 @@ static void add_state(void *ctx, uint64_t cluster, const struct adapter_state *s
 				    json_pack("{s:I, s:I}", "used_bytes",
 					      (json_int_t)state->used_bytes, "left_bytes",
 					      (json_int_t)state->left_bytes));
-	json_array_append_new(rows, row);
+	probes_tell(&ask->proxy->probes, cluster, row);
+	json_array_append_new(json_object_get(ask->answer, "clusters"), row);
 }
 
+// On the first worker, where the probes are.
 static void ask_states(struct ask *ask)
 {
-	json_t *rows = json_array();
-
-	backends_each_state(&ask->proxy->backends, add_state, rows);
-	ask->answer = json_pack("{s:o}", "clusters", rows);
+	ask->answer = json_pack("{s:[]}", "clusters");
+	backends_each_state(&ask->proxy->backends, add_state, ask);
 	ask_finish(ask, CODE_OK, NULL);
 }
 

@@ -25,6 +25,7 @@ const struct proxy_limits proxy_limits_default = {
 	.streams = 65536,
 	.source_idle_ms = 30000,
 	.message_memory = 512ull << 20,
+	.probe_timeout_ms = 10000,
 };
 
 struct worker *proxy_home(struct proxy *proxy, uint64_t group)
@@ -77,6 +78,7 @@ static int set_up(struct proxy *proxy, const struct proxy_config *config, char *
 	if (r < 0)
 		return r;
 	proxy->catalog = config->catalog;
+	probes_init(&proxy->probes, proxy);
 	budget_init(&proxy->budget, config->limits.message_memory);
 	budget_share_init(&proxy->strangers, &proxy->budget);
 	proxy->shared.budget = &proxy->budget;
@@ -123,6 +125,7 @@ int proxy_start(struct proxy *proxy)
 	int r = storage_start(&proxy->storage);
 
 	__atomic_store_n(&proxy->started, true, __ATOMIC_RELEASE);
+	probes_reload(&proxy->probes);
 	for (unsigned i = 0; i < proxy->worker_count && r == 0; ++i)
 		r = worker_start(proxy->workers[i]);
 	return r;

@@ -29,6 +29,8 @@ struct proxy_limits {
 	uint32_t streams;         // of a connection
 	uint32_t source_idle_ms;  // a group's source is closed after this long without consumers
 	uint64_t message_memory;  // of all messages in the process; shares are in budget.c
+	uint32_t probe_interval_ms; // between two probes of a cluster; 0: none
+	uint32_t probe_timeout_ms;  // a probe that is not done by then has failed
 };
 extern const struct proxy_limits proxy_limits_default;
 

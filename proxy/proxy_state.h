@@ -3,6 +3,7 @@
 
 #include "core/model/network.h"
 #include "proxy/backends.h"
+#include "proxy/probes.h"
 #include "proxy/shared.h"
 #include "proxy/storage.h"
 #include "proxy/worker.h"
@@ -20,6 +21,7 @@ struct proxy {
 	uint8_t salt_secret[32];
 	uint64_t started_ns;
 	struct backends backends;
+	struct probes probes; // of the first worker
 	struct shared shared;
 	struct storage storage;
 	struct network *balancers; // whose connections begin with a PROXY header

@@ -128,6 +128,8 @@ void worker_free(struct worker *worker)
 	worker->ending = true;
 	run_mailbox(worker);
 	asks_deinit(worker);
+	if (worker->index == 0)
+		probes_deinit(&worker->proxy->probes);
 	groups_deinit(worker);
 	loop_timer_cancel(&worker->drain_timer);
 	loop_timer_cancel(&worker->partial_timer);
@@ -198,6 +200,9 @@ static void on_change(struct loop_task *task)
 			groups_cluster_gone(worker, letter->id);
 			topics_cluster_gone(worker, letter->id);
 		}
+		if (worker->index == 0)
+			probes_cluster_changed(&worker->proxy->probes, letter->id,
+					       letter->cluster_gone);
 		break;
 	case MODEL_TOPIC:
 		topic_changed(worker, letter->id);
@@ -240,6 +245,8 @@ static void on_reload(struct loop_task *task)
 	letter->worker->limits = letter->limits;
 	tls_replace(letter->worker, letter->tls);
 	SSL_CTX_free(letter->tls);
+	if (letter->worker->index == 0)
+		probes_reload(&letter->worker->proxy->probes);
 	free(letter);
 }
 
@@ -313,7 +320,8 @@ static void on_drain_look(struct loop_task *task)
 		loop_timer_cancel(&worker->drain_timer);
 		proxy_worker_left(worker->proxy);
 	}
-	if (worker->groups_closing && !worker->drained && groups_closed(worker)) {
+	if (worker->groups_closing && !worker->drained && groups_closed(worker) &&
+	    (worker->index > 0 || probes_closed(&worker->proxy->probes))) {
 		worker->drained = true;
 		proxy_worker_drained(worker->proxy);
 	}
@@ -325,6 +333,8 @@ static void on_close_groups(struct loop_task *task)
 
 	worker->groups_closing = true;
 	groups_close(worker);
+	if (worker->index == 0)
+		probes_close(&worker->proxy->probes);
 	worker_check_drained(worker);
 }
 

@@ -221,6 +221,8 @@ struct proxy_limits edge_limits(const struct settings *settings)
 	limits.keepalive_ms = (uint32_t)settings_number(settings, SERVER_KEEPALIVE);
 	limits.max_message = (uint32_t)settings_number(settings, SERVER_MAX_MESSAGE);
 	limits.message_memory = settings_number(settings, SERVER_MESSAGE_MEMORY);
+	limits.probe_interval_ms = (uint32_t)settings_number(settings, SERVER_PROBE_INTERVAL);
+	limits.probe_timeout_ms = (uint32_t)settings_number(settings, SERVER_PROBE_TIMEOUT);
 	limits.max_frame = MAX(FRAME_LEAST, limits.max_message + FRAME_SLACK);
 	return limits;
 }

@@ -3,13 +3,14 @@
 #include "server/metrics.h"
 
 #include "core/base/clock.h"
+#include "core/base/latency_bounds.h"
 #include "core/base/util.h"
 #include "server/metrics_table.h"
 
 #include <string.h>
 
 static const struct metric_table *const general[] = {
-	&metrics_process, &metrics_control, &metrics_clusters,
+	&metrics_process, &metrics_control, &metrics_clusters, &metrics_probe,
 	&metrics_tenants, &metrics_storage, &metrics_backlogs,
 };
 
@@ -21,6 +22,21 @@ void collector_put(struct collector *collector, double value, const char *const 
 void collector_put_flat(struct collector *collector, double value)
 {
 	collector_put(collector, value, NULL);
+}
+
+void collector_histogram(struct collector *collector, const json_t *told, const char *const *labels)
+{
+	uint64_t counts[LATENCY_BOUNDS + 1] = {0};
+	struct metrics_histogram histogram = {
+		.bounds_us = latency_bounds_us,
+		.counts = counts,
+		.count = LATENCY_BOUNDS,
+		.sum_us = (uint64_t)json_integer_value(json_object_get(told, "sum_us"))};
+
+	for (size_t i = 0; i <= LATENCY_BOUNDS; ++i)
+		counts[i] = (uint64_t)json_integer_value(
+			json_array_get(json_object_get(told, "counts"), i));
+	metrics_histogram(&collector->out, collector->metric, &histogram, labels);
 }
 
 // registry_name() keeps one name at a time.

@@ -9,10 +9,9 @@
 #include "core/registry/catalog.h"
 #include "server/daemon_state.h"
 
-// Called for each cluster that a proxy has told of.
-typedef void (*cluster_fn)(struct collector *collector, const char *name, const json_t *row);
-
-static void each_cluster(struct collector *collector, cluster_fn fn)
+void collector_each_cluster(struct collector *collector,
+			    void (*fn)(struct collector *collector, const char *name,
+				       const json_t *row))
 {
 	const json_t *row;
 	size_t i;
@@ -48,7 +47,7 @@ static void put_state(struct collector *collector, const char *name, const json_
 
 static void put_states(struct collector *collector)
 {
-	each_cluster(collector, put_state);
+	collector_each_cluster(collector, put_state);
 }
 
 static void put_circuit(struct collector *collector, const char *name, const json_t *row)
@@ -61,7 +60,7 @@ static void put_circuit(struct collector *collector, const char *name, const jso
 
 static void put_circuits(struct collector *collector)
 {
-	each_cluster(collector, put_circuit);
+	collector_each_cluster(collector, put_circuit);
 }
 
 static void put_latency(struct collector *collector, const char *name, const json_t *row)
@@ -75,7 +74,7 @@ static void put_latency(struct collector *collector, const char *name, const jso
 
 static void put_latencies(struct collector *collector)
 {
-	each_cluster(collector, put_latency);
+	collector_each_cluster(collector, put_latency);
 }
 
 static void put_store(struct collector *collector, const char *name, const json_t *row)
@@ -92,7 +91,7 @@ static void put_store(struct collector *collector, const char *name, const json_
 
 static void put_stores(struct collector *collector)
 {
-	each_cluster(collector, put_store);
+	collector_each_cluster(collector, put_store);
 }
 
 // ---- clusters with a store of our own

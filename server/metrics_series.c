@@ -5,7 +5,6 @@
 
 #include "server/metrics_table.h"
 
-#include "core/base/latency_bounds.h"
 #include "core/base/util.h"
 #include "server/daemon_state.h"
 
@@ -221,29 +220,13 @@ static void put_connections(struct collector *collector)
 
 // ---- latencies of messages
 
-static void put_histogram(struct collector *collector, const char *what, const json_t *told)
-{
-	uint64_t counts[LATENCY_BOUNDS + 1] = {0};
-	struct metrics_histogram histogram = {
-		.bounds_us = latency_bounds_us,
-		.counts = counts,
-		.count = LATENCY_BOUNDS,
-		.sum_us = (uint64_t)json_integer_value(json_object_get(told, "sum_us"))};
-
-	for (size_t i = 0; i <= LATENCY_BOUNDS; ++i)
-		counts[i] = (uint64_t)json_integer_value(
-			json_array_get(json_object_get(told, "counts"), i));
-	metrics_histogram(&collector->out, collector->metric, &histogram,
-			  (const char *const[]){what});
-}
-
 static void put_histograms(struct collector *collector)
 {
 	const char *what;
 	json_t *told;
 
 	json_object_foreach((json_t *)(uintptr_t)portal_latencies(collector->portal), what, told)
-		put_histogram(collector, what, told);
+		collector_histogram(collector, told, (const char *const[]){what});
 }
 
 static const struct metric_row rows[] = {

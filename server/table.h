@@ -58,6 +58,11 @@
 	    true,                                                                                  \
 	    "memory for messages on their way: frames, unanswered batches, deliveries; tenants "   \
 	    "share it, and who is above its share waits")                                          \
+	ROW(PROBE_INTERVAL, "probe-interval", SETTING_DURATION, "0", 0, 3600000, NULL, true,       \
+	    "between two messages that the service sends through every cluster, reads back and "   \
+	    "acknowledges (docs/probe.md); 0: none, and what was made for it is removed")          \
+	ROW(PROBE_TIMEOUT, "probe-timeout", SETTING_DURATION, "10s", 100, 600000, NULL, true,      \
+	    "such a message that is not back and acknowledged by then counts as failed")           \
 	ROW(PROXY_PROTOCOL_FROM, "proxy-protocol-from", SETTING_LIST, NULL, NO_RANGE, false,       \
 	    "address or block of balancers: what comes from there begins with a PROXY protocol "   \
 	    "header (version 1 or 2), which says the client's address")                            \

@@ -135,7 +135,9 @@ static int group_row_put(struct committer_job *base, struct committer *committer
 	r = row_get(txn, store->groups, &key, sizeof row, &value);
 	if (r == -ENOENT) {
 		r = row_put(txn, store->groups, &key, &row, sizeof row);
-		return r < 0 ? r : identity_see(store, txn, job->group->object.id);
+		return r < 0 || row.topic == job->group->object.id // of a probe
+			       ? r
+			       : identity_see(store, txn, job->group->object.id);
 	}
 	old = value.mv_data;
 	return r ? r : old->incarnation == row.incarnation ? 0 : -EEXIST;

@@ -10,6 +10,7 @@
 #include "adapters/embedded/check.h"
 #include "core/base/crc32c.h"
 #include "core/base/log.h"
+#include "core/model/name.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -57,8 +58,29 @@ static int row_write(MDB_txn *txn, MDB_dbi meta, const struct identity *identity
 	return store_errno(mdb_put(txn, meta, &key, &value, 0));
 }
 
-// The last key of a table; 0: it is empty.
-static int last_id(MDB_txn *txn, MDB_dbi table, uint64_t *ret)
+// The rows of a probe (docs/probe.md) have the id of their cluster and are nobody's messages: a
+// store with nothing else is as good as unused.
+static bool topic_is_probe(uint64_t id, const MDB_val *value)
+{
+	size_t size = sizeof(struct store_topic_row);
+
+	return value->mv_size > size &&
+	       name_is_probe((const char *)value->mv_data + size, value->mv_size - size);
+}
+
+static bool group_is_probe(uint64_t id, const MDB_val *value)
+{
+	struct store_group_row row;
+
+	if (value->mv_size < sizeof row)
+		return false;
+	memcpy(&row, value->mv_data, sizeof row);
+	return row.topic == id; // no other topic and group have one id
+}
+
+// The last key of a table but for probes; 0: it is empty.
+static int last_id(MDB_txn *txn, MDB_dbi table, bool (*is_probe)(uint64_t id, const MDB_val *value),
+		   uint64_t *ret)
 {
 	MDB_val key, value;
 	MDB_cursor *cursor;
@@ -68,6 +90,8 @@ static int last_id(MDB_txn *txn, MDB_dbi table, uint64_t *ret)
 	if (r)
 		return store_errno(r);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+	while (r == 0 && key.mv_size == STORE_ID_KEY && is_probe(store_key_id(key.mv_data), &value))
+		r = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
 	if (r == 0 && key.mv_size == STORE_ID_KEY)
 		*ret = store_key_id(key.mv_data);
 	mdb_cursor_close(cursor);
@@ -79,10 +103,10 @@ static int look(MDB_txn *txn, MDB_dbi topics, MDB_dbi groups, struct identity *i
 		bool *ret_holds)
 {
 	uint64_t topic, group = 0;
-	int r = last_id(txn, topics, &topic);
+	int r = last_id(txn, topics, topic_is_probe, &topic);
 
 	if (!r)
-		r = last_id(txn, groups, &group);
+		r = last_id(txn, groups, group_is_probe, &group);
 	identity->highest = MAX(identity->highest, MAX(topic, group));
 	*ret_holds = topic || group;
 	return r;
@@ -176,7 +200,7 @@ static json_t *topic_json(uint64_t id, const MDB_val *value)
 {
 	struct store_topic_row row;
 
-	if (value->mv_size < sizeof row)
+	if (value->mv_size < sizeof row || topic_is_probe(id, value))
 		return NULL;
 	memcpy(&row, value->mv_data, sizeof row);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)id, "incarnation",
@@ -190,7 +214,7 @@ static json_t *group_json(uint64_t id, const MDB_val *value)
 {
 	struct store_group_row row;
 
-	if (value->mv_size < sizeof row)
+	if (value->mv_size < sizeof row || group_is_probe(id, value))
 		return NULL;
 	memcpy(&row, value->mv_data, sizeof row);
 	return json_pack("{s:I, s:I, s:I}", "id", (json_int_t)id, "incarnation",

@@ -8,6 +8,7 @@
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
 #include "adapters/message_json.h"
+#include "core/model/name.h"
 
 #include <errno.h>
 
@@ -136,7 +137,9 @@ static int topic_write(struct committer_job *base, struct committer *committer, 
 		return -EEXIST; // what conflicts with the wish is that it does not
 	}
 	r = topic_row_put(store, txn, topic, &row);
-	return r < 0 ? r : identity_see(store, txn, topic->object.id);
+	if (r < 0 || (topic->physical && name_is_probe(topic->physical, strlen(topic->physical))))
+		return r;
+	return identity_see(store, txn, topic->object.id);
 }
 
 static int grow_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)

@@ -4,13 +4,14 @@
 #include "adapters/kafka/marks.h"
 #include "adapters/kafka/rules.h"
 #include "core/base/clock.h"
+#include "core/model/name.h"
 
 #define RULES_NS (2 * S_NS) // for the settings of all topics
 #define LATE_MS  300        // before the deadline: what is known by then is the answer
 
 static bool is_internal(const char *name)
 {
-	return strncmp(name, "__", 2) == 0;
+	return strncmp(name, "__", 2) == 0 || name_is_probe(name, strlen(name));
 }
 
 // ---- topics
@@ -58,7 +59,7 @@ static json_t *groups_ask(struct adapter *adapter, struct errand *errand)
 	for (size_t i = 0; i < count; ++i) {
 		const char *name = rd_kafka_ConsumerGroupListing_group_id(rows[i]);
 
-		if (strcmp(name, MARKS_GROUP) != 0)
+		if (strcmp(name, MARKS_GROUP) != 0 && !is_internal(name))
 			json_array_append_new(
 				groups,
 				json_pack("{s:s,s:s,s:n,s:[]}", "name", name, "state",

@@ -4,10 +4,13 @@
 
 #include "core/model/name.h"
 
+#include "core/base/crc32c.h"
 #include "core/base/util.h"
 #include "core/base/visible.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <utf8proc.h>
 
@@ -15,6 +18,7 @@
 #define NAME_SLUG_MAX   57
 #define ID36_MAX        13
 #define SOURCE36_SIZE   6
+#define PROBE_SLUG_MAX  40 // of the proxy's id; what is left over tells only people less
 #define SLUG_OPTIONS                                                                               \
 	(UTF8PROC_NULLTERM | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_STRIPMARK |           \
 	 UTF8PROC_CASEFOLD)
@@ -147,4 +151,39 @@ void name_physical(const char *tenant, const char *name, uint64_t id, uint64_t s
 	*at++ = '-';
 	at += base36(source % sources, SOURCE36_SIZE, at);
 	*at = '\0';
+}
+
+// ---- probes
+
+static const char probe_prefix[] = "mqp.probe-";
+
+void name_probe_topic(uint64_t cluster, uint64_t installation, char ret[MODEL_PHYSICAL_MAX + 1])
+{
+	snprintf(ret, MODEL_PHYSICAL_MAX + 1, "%s%" PRIu64 "-%016" PRIx64, probe_prefix, cluster,
+		 installation);
+}
+
+void name_probe_group(uint64_t cluster, uint64_t installation, const char *proxy,
+		      char ret[MODEL_PHYSICAL_MAX + 1])
+{
+	char topic[MODEL_PHYSICAL_MAX + 1], slug[PROBE_SLUG_MAX + 1];
+	size_t size = strnlen(proxy, PROBE_SLUG_MAX);
+
+	for (size_t i = 0; i < size; ++i) {
+		unsigned char byte = (unsigned char)proxy[i];
+
+		slug[i] = isascii(byte) && isalnum(byte) ? (char)tolower(byte) : '-';
+	}
+	slug[size] = '\0';
+	name_probe_topic(cluster, installation, topic);
+	snprintf(ret, MODEL_PHYSICAL_MAX + 1, "%.50s-%s-%08" PRIx32, topic, slug,
+		 crc32c(0, proxy, strlen(proxy)));
+}
+
+bool name_is_probe(const char *physical, size_t size)
+{
+	size_t prefix = sizeof probe_prefix - 1;
+
+	return size > prefix && memcmp(physical, probe_prefix, prefix) == 0 &&
+	       !memchr(physical + prefix, '.', size - prefix);
 }

@@ -14,3 +14,10 @@ int name_normalize(const char *name, char **ret, const char **ret_problem);
 // to six digits: ASCII lower case, digits, '-' and '.'. @thread any
 void name_physical(const char *tenant, const char *name, uint64_t id, uint64_t source,
 		   char ret[MODEL_PHYSICAL_MAX + 1]);
+
+// What the probe of a cluster has there (docs/probe.md): a topic for the installation, a group for
+// each proxy. No name above is like these: it has a second dot. @thread any
+void name_probe_topic(uint64_t cluster, uint64_t installation, char ret[MODEL_PHYSICAL_MAX + 1]);
+void name_probe_group(uint64_t cluster, uint64_t installation, const char *proxy,
+		      char ret[MODEL_PHYSICAL_MAX + 1]);
+bool name_is_probe(const char *physical, size_t size); // of any installation. @thread any

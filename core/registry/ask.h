@@ -35,8 +35,11 @@
 	    "{state: connecting|ready|degraded|down, circuit: closed|half_open|open, latency_us, " \
 	    "error}: as its adapter sees it now")                                                  \
 	ROW(CLUSTER_STATES, "",                                                                    \
-	    "{clusters:[{id, state, circuit, latency_us, error, store?:{used_bytes, "              \
-	    "left_bytes}}]}; store: of those that are on a disk of ours")                          \
+	    "{clusters:[{id, state, circuit, latency_us, error, store?:{used_bytes, left_bytes}, " \
+	    "probe?:{state, last_ms, last_ok_ms, send_us, receive_us, settle_us, error}, "         \
+	    "probe_counts?:{results:{setup|send|receive|settle|ok}, "                              \
+	    "delays:{send|receive|settle:{counts:[…], sum_us}}}}]}; store: of those on a disk "    \
+	    "of ours; probe: of those that are probed")                                            \
 	ROW(CLUSTER_EXISTING, "{cluster}",                                                         \
 	    "{topics:[{name, partitions, replication, min_insync?, settings?}], groups:[{name, "   \
 	    "state, members, "                                                                     \

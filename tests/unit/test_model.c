@@ -76,6 +76,28 @@ static void physical_names(void)
 	CHECK(name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.")] == '\0');
 }
 
+// What a probe has on a cluster is told from whatever a tenant can be named.
+static void probe_names(void)
+{
+	char topic[MODEL_PHYSICAL_MAX + 1], name[MODEL_PHYSICAL_MAX + 1],
+		longest[MODEL_NAME_MAX + 1];
+
+	name_probe_topic(7, 0x1f, topic);
+	CHECK_STR(topic, "mqp.probe-7-000000000000001f");
+	name_probe_group(7, 0x1f, "Proxy.1", name);
+	CHECK_STR(name, "mqp.probe-7-000000000000001f-proxy-1-6da21877");
+	CHECK(name_is_probe(topic, strlen(topic)) && name_is_probe(name, strlen(name)));
+	repeat(longest, "a", MODEL_NAME_MAX);
+	name_probe_topic(UINT64_MAX, UINT64_MAX, topic);
+	name_probe_group(UINT64_MAX, UINT64_MAX, longest, name);
+	CHECK(strlen(name) < MODEL_PHYSICAL_MAX && strncmp(name, topic, strlen(topic)) == 0);
+	name_physical("probe-7", "orders", 1, 35, name);
+	CHECK(strncmp(name, "mqp.probe-7", 11) == 0 && !name_is_probe(name, strlen(name)));
+	name_physical("mqp", "probe-7", 1, 35, name);
+	CHECK(!name_is_probe(name, strlen(name)));
+	CHECK(!name_is_probe("mqp.probe-", 10) && !name_is_probe("mqp.", 4));
+}
+
 // ---- networks
 
 static bool contains(const char *network, const char *address)
@@ -380,7 +402,8 @@ static void json_fixed_members(void)
 }
 
 UNIT_MAIN(UNIT_CASE(names_checked), UNIT_CASE(names_normalized), UNIT_CASE(physical_names),
-	  UNIT_CASE(networks_contain), UNIT_CASE(networks_refused), UNIT_CASE(lists_admit),
-	  UNIT_CASE(base64url_round), UNIT_CASE(json_round), UNIT_CASE(json_key_lists),
-	  UNIT_CASE(json_problems), UNIT_CASE(json_options_are_stored_sorted),
-	  UNIT_CASE(json_all_problems_at_once), UNIT_CASE(json_fixed_members))
+	  UNIT_CASE(probe_names), UNIT_CASE(networks_contain), UNIT_CASE(networks_refused),
+	  UNIT_CASE(lists_admit), UNIT_CASE(base64url_round), UNIT_CASE(json_round),
+	  UNIT_CASE(json_key_lists), UNIT_CASE(json_problems),
+	  UNIT_CASE(json_options_are_stored_sorted), UNIT_CASE(json_all_problems_at_once),
+	  UNIT_CASE(json_fixed_members))
