@@ -174,6 +174,7 @@ struct source_partition {
 	uint64_t acked, dead, expired, skipped, replayed;
 	uint32_t partition;
 	bool window_full;
+	bool holes; // some positions of the topic hold no message, and are counted all the same
 };
 
 struct source_handlers {

@@ -413,30 +413,39 @@ static json_t *backlog_json(struct group_home *home)
 {
 	json_t *rows = json_array();
 	size_t count = group_backlog(home);
+	bool holes = false;
 
-	for (size_t i = 0; i < count; ++i)
+	for (size_t i = 0; i < count; ++i) {
 		json_array_append_new(rows, partition_json(&home->partitions[i]));
-	return json_pack("{s:o}", "partitions", rows);
+		holes = holes || home->partitions[i].holes;
+	}
+	return json_pack("{s:o, s:b}", "partitions", rows, "holes", holes);
 }
 
-// A topic that others may write to, too, may have positions without a message: markers of their
-// transactions, what was aborted, what compaction took.
-static bool has_others(const struct topic *topic)
+// Why some positions may hold no message, though they are counted; NULL: none does. A topic that
+// others write to may have markers of their transactions, what was aborted, what compaction took.
+static const char *inexact(const struct group_question *question, const json_t *answer)
 {
-	return topic->imported || topic->native;
+	uint32_t capabilities = backend_capabilities(question->ask->backend);
+
+	return question->topic->imported                        ? "imported"
+	       : question->topic->native                        ? "native"
+	       : json_is_true(json_object_get(answer, "holes")) ? "holes"
+	       : !(capabilities & CAP_EXACT_BACKLOG)            ? "backend"
+								: NULL;
 }
 
 static void on_backlog(void *ctx, enum code code, json_t *answer, const char *text)
 {
 	struct group_question *question = ctx;
-	struct ask *ask = question->ask;
 
 	if (answer) {
-		bool exact = (backend_capabilities(ask->backend) & CAP_EXACT_BACKLOG) &&
-			     !has_others(question->topic);
+		const char *why = inexact(question, answer);
 
+		json_object_del(answer, "holes");
 		json_object_set_new(answer, "dead", json_integer((json_int_t)question->dead));
-		json_object_set_new(answer, "at_most", json_boolean(!exact));
+		json_object_set_new(answer, "at_most", json_boolean(why != NULL));
+		json_object_set_new(answer, "at_most_reason", why ? json_string(why) : json_null());
 	}
 	on_group_json(question, code, answer, text);
 }

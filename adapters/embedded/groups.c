@@ -290,7 +290,7 @@ static void backlog_run(struct log_job *read)
 	struct group_job *job = CONTAINER_OF(read, struct group_job, read);
 	json_t *partitions = json_array();
 	int r = backlog_read(job, partitions);
-	json_t *answer = r ? NULL : json_pack("{s:O,s:b}", "partitions", partitions, "at_most", 0);
+	json_t *answer = r ? NULL : json_pack("{s:O}", "partitions", partitions);
 
 	json_decref(partitions);
 	group_job_end(job, r, answer, NULL);

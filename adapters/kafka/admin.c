@@ -198,8 +198,10 @@ static void topic_mark(struct adapter *adapter, struct errand *errand, bool chan
 	do {
 		error = kafka_marks_read(adapter, &mark, 1);
 		life_epoch_seen(adapter, mark.life);
-		if (mark.incarnation != errand->topic->incarnation)
+		if (mark.incarnation != errand->topic->incarnation) {
 			mark.life = changed ? life_epoch_new(adapter) : 0;
+			mark.holes = false;
+		}
 		mark.incarnation = errand->topic->incarnation;
 		if (!error)
 			error = kafka_marks_write(adapter, &mark, 1);

@@ -232,12 +232,14 @@ static void stream_tell(struct follow *follow, struct stream *stream)
 	struct fetcher *fetcher = follow->fetcher;
 
 	pthread_mutex_lock(&fetcher->lock);
+	if (follow->partition && stream->holes)
+		kafka_topic_holes_found(follow->partition->topic);
 	if (follow->partition && stream->truncated)
 		kafka_partition_first(follow->partition, stream->first);
 	if (follow->partition)
 		kafka_partition_end(follow->partition, stream->next);
 	pthread_mutex_unlock(&fetcher->lock);
-	stream->truncated = false;
+	stream->truncated = stream->holes = false;
 	fetcher->down = false;
 }
 

@@ -320,7 +320,8 @@ static json_t *backlog_json(const struct group_job *job)
 						 standing_backlog(cursor, first, end)) == 0;
 	}
 	if (complete)
-		answer = json_pack("{s:O,s:b}", "partitions", partitions, "at_most", 0);
+		answer = json_pack("{s:O,s:b}", "partitions", partitions, "holes",
+				   kafka_topic_has_holes(job->open));
 	json_decref(partitions);
 	return answer;
 }

@@ -112,6 +112,7 @@ static void kafka_close(struct adapter *adapter, void (*done)(void *ctx), void *
 }
 
 static const struct log_ops kafka_log_ops = {
+	.has_holes = kafka_topic_has_holes,
 	.fetch = kafka_fetch,
 	.due = kafka_due,
 	.load = kafka_cursors_load,

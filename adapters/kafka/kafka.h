@@ -85,8 +85,9 @@ struct adapter_topic {
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions
 	bool gone;                           // atomic: deleted; sends answer NOT_FOUND
-	bool lost; // under topics_lock: gone, and not deleted by us; the adapter has a reference
-	bool back; // under topics_lock: lost, and there again
+	bool lost;  // under topics_lock: gone, and not deleted by us; the adapter has a reference
+	bool back;  // under topics_lock: lost, and there again
+	bool holes; // atomic: it has positions without a message, as far as was read
 	bool life_known;    // atomic, before life
 	uint64_t life;      // atomic; see marks.h
 	uint8_t durability; // atomic, enum durability: what its copies are good for, as far as
@@ -95,6 +96,7 @@ struct adapter_topic {
 	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, rules_due_ns, rules_asked_ns;
 	uint32_t replicas;    // of the partition that has the fewest
 	bool marked, foreign; // it had our mark; it has another's
+	bool holes_marked;    // and the mark says that it has holes
 	uint64_t life_least;  // lives before are over
 	pthread_mutex_t watch_lock;
 	struct list watches; // of log_watch.node
@@ -117,6 +119,8 @@ void kafka_partition_end(struct kafka_partition *partition, uint64_t end);
 void kafka_partition_first(struct kafka_partition *partition, uint64_t first);
 bool kafka_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
 		  uint64_t *ret_end);
+void kafka_topic_holes_found(struct adapter_topic *topic);     // @thread any
+bool kafka_topic_has_holes(const struct adapter_topic *topic); // @thread any
 void kafka_watch(struct adapter_topic *topic, struct log_watch *watch);
 void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch);
 bool kafka_topic_watched(struct adapter_topic *topic);

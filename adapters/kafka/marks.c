@@ -29,22 +29,28 @@ static void mark_parse(struct kafka_mark *mark, const rd_kafka_topic_partition_t
 {
 	char text[MARK_TEXT] = "";
 
+	unsigned holes = 0;
+
 	mark->incarnation = mark->life = 0;
+	mark->holes = false;
 	if (mark->error || row->offset < 0 || !row->metadata || row->metadata_size >= sizeof text)
 		return;
 	memcpy(text, row->metadata, row->metadata_size);
-	if (sscanf(text, "mqp1 %" SCNu64 " %" SCNu64, &mark->incarnation, &mark->life) < 1)
+	if (sscanf(text, "mqp1 %" SCNu64 " %" SCNu64 " %u", &mark->incarnation, &mark->life,
+		   &holes) < 1)
 		mark->incarnation = 0;
 	if (mark->life > WINDOW_EPOCH_MAX)
 		mark->life = 0; // not written by this service
+	mark->holes = holes == 1;
 }
 
 static void mark_format(char text[MARK_TEXT], const struct kafka_mark *mark)
 {
 	int size = snprintf(text, MARK_TEXT, "mqp1 %" PRIu64, mark->incarnation);
 
-	if (mark->life)
-		snprintf(text + size, MARK_TEXT - (size_t)size, " %" PRIu64, mark->life);
+	if (mark->life || mark->holes)
+		snprintf(text + size, MARK_TEXT - (size_t)size, " %" PRIu64 "%s", mark->life,
+			 mark->holes ? " 1" : "");
 }
 
 static rd_kafka_resp_err_t group_error(const rd_kafka_group_result_t **groups, size_t count)

@@ -164,12 +164,21 @@ static void found_first(struct stream *stream, uint64_t offset)
 	}
 }
 
+// What lies between was not deleted, as that would have been told as an offset out of range; it
+// never held a message, or holds it no more.
+static void hole_note(struct stream *stream, uint64_t offset)
+{
+	stream->holes = stream->holes || offset > stream->next;
+}
+
 static void on_error(struct stream *stream, const rd_kafka_message_t *message)
 {
 	switch ((int)message->err) {
 	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
 		if (stream->from_first)
 			found_first(stream, (uint64_t)message->offset);
+		else
+			hole_note(stream, (uint64_t)message->offset);
 		stream->next = MAX(stream->next, (uint64_t)message->offset);
 		stream->ended = true;
 		return;
@@ -195,6 +204,8 @@ static void take(struct stream *stream, rd_kafka_message_t *const *messages, siz
 	}
 	if (stream->from_first)
 		found_first(stream, (uint64_t)messages[0]->offset);
+	else
+		hole_note(stream, (uint64_t)messages[0]->offset);
 	if (stream->code == CODE_OK)
 		put(stream, messages, count);
 }

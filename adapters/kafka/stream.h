@@ -32,6 +32,7 @@ struct stream {
 	uint64_t next;        // to be read
 	uint64_t first;       // the first position there is, once `truncated`
 	bool truncated;       // the log begins behind where it was asked to begin
+	bool holes;           // inside the log there were positions without a message
 	bool from_first;      // it is being found out where the log begins
 	bool more;            // there may be more in the queue
 	bool full;            // the queue has been full, and librdkafka may be asleep over it

@@ -283,3 +283,22 @@ bool kafka_bounds(struct adapter_topic *topic, uint32_t number, uint64_t *ret_fi
 	}
 	return !__atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE);
 }
+
+// ---- holes
+
+void kafka_topic_holes_found(struct adapter_topic *topic)
+{
+	if (__atomic_exchange_n(&topic->holes, true, __ATOMIC_ACQ_REL) || topic->model->imported ||
+	    topic->model->native)
+		return;
+	log_warn(topic->adapter->log, "KAFKA-HOLES",
+		 "topic %s has positions without a message: others write transactions to it, or it "
+		 "was compacted; the numbers of its groups count them, too",
+		 topic->model->physical);
+	kafka_watcher_poke(topic->adapter); // it is to be known after a restart, too
+}
+
+bool kafka_topic_has_holes(const struct adapter_topic *topic)
+{
+	return __atomic_load_n(&topic->holes, __ATOMIC_ACQUIRE);
+}

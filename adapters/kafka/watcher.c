@@ -204,6 +204,11 @@ static void mark_failed(struct adapter_topic *topic, rd_kafka_resp_err_t error)
 		__atomic_store_n(&topic->life_known, true, __ATOMIC_RELEASE);
 }
 
+static bool holes_unmarked(const struct adapter_topic *topic)
+{
+	return kafka_topic_has_holes(topic) && !topic->holes_marked;
+}
+
 // true: to be written (again). One without a mark is not the topic that was marked when it was
 // made, nor is one that is lost and whose mark the cluster has not forgotten yet.
 static bool mark_look(struct adapter_topic *topic, const struct kafka_mark *mark, uint64_t now_ns)
@@ -216,8 +221,13 @@ static bool mark_look(struct adapter_topic *topic, const struct kafka_mark *mark
 		topic_ended(topic, "made anew");
 		return false;
 	}
+	if (ours && mark->life >= topic->life_least && mark->holes)
+		topic->holes_marked = true;
+	if (topic->holes_marked)
+		__atomic_store_n(&topic->holes, true, __ATOMIC_RELEASE);
 	if (topic->marked)
-		return mark->life != topic->life || now_ns >= topic->mark_keep_ns;
+		return mark->life != topic->life || now_ns >= topic->mark_keep_ns ||
+		       holes_unmarked(topic);
 	if (ours && mark->life >= topic->life_least) {
 		__atomic_store_n(&topic->life, mark->life, __ATOMIC_RELEASE);
 		mark_take(topic);
@@ -237,6 +247,7 @@ static void marks_keep(struct kafka_watcher *watcher, struct adapter_topic **top
 			continue;
 		}
 		mark_take(topics[i]);
+		topics[i]->holes_marked = marks[i].holes;
 		topics[i]->mark_keep_ns = now_ns + MARK_KEEP_MS * MS_NS;
 	}
 }
@@ -251,7 +262,8 @@ static void marks_look(struct kafka_watcher *watcher)
 	for (size_t i = 0; marks && due && i < watcher->count; ++i) {
 		struct adapter_topic *topic = watcher->topics[i];
 
-		if (topic->missing_ns || is_gone(topic) || now_ns < topic->mark_due_ns)
+		if (topic->missing_ns || is_gone(topic) ||
+		    (now_ns < topic->mark_due_ns && !holes_unmarked(topic)))
 			continue;
 		due[count] = topic;
 		marks[count++].physical = topic->model->physical;
@@ -267,7 +279,8 @@ static void marks_look(struct kafka_watcher *watcher)
 		due[keep] = due[i];
 		marks[keep++] = (struct kafka_mark){.physical = due[i]->model->physical,
 						    .incarnation = due[i]->model->incarnation,
-						    .life = due[i]->life};
+						    .life = due[i]->life,
+						    .holes = kafka_topic_has_holes(due[i])};
 	}
 	if (keep)
 		marks_keep(watcher, due, marks, keep, now_ns);

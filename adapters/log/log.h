@@ -127,6 +127,8 @@ struct log_ops {
 	// gone. @thread any, never blocks
 	bool (*bounds)(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
 		       uint64_t *ret_end);
+	// Or NULL: never. Positions without a message were found in the topic. @thread any
+	bool (*has_holes)(const struct adapter_topic *topic);
 	void (*watch)(struct adapter_topic *topic, struct log_watch *watch);
 	// Nothing is posted after this; one letter may still be on its way (`posted` says so).
 	void (*unwatch)(struct adapter_topic *topic, struct log_watch *watch);

@@ -903,6 +903,7 @@ static struct source_partition part_backlog(const struct part *part, uint64_t fi
 size_t log_source_backlog(struct source *source, struct source_partition *partitions, size_t room)
 {
 	uint32_t count = MIN((uint32_t)room, source->part_count);
+	bool holes = source->ops->has_holes && source->ops->has_holes(source->config.adapter_topic);
 
 	if (source->phase < PHASE_CLAIMING)
 		return 0;
@@ -912,6 +913,7 @@ size_t log_source_backlog(struct source *source, struct source_partition *partit
 		if (!part_truncate(&source->parts[i], &first, &end))
 			return 0;
 		partitions[i] = part_backlog(&source->parts[i], first, end);
+		partitions[i].holes = holes;
 	}
 	return count;
 }
