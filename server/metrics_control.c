@@ -54,6 +54,11 @@ static void put_audit_head(struct collector *collector)
 	collector_put_flat(collector, (double)strtoull(hash, NULL, 16));
 }
 
+static void put_glass(struct collector *collector)
+{
+	collector_put_flat(collector, (double)registry_glass_broken(collector->daemon->registry));
+}
+
 static void put_answer_age(struct collector *collector)
 {
 	uint64_t age_ns = portal_totals_age_ns(collector->portal);
@@ -143,6 +148,10 @@ static const struct metric_row rows[] = {
 	  "found "
 	  "damage, or entries of the audit log missing"},
 	 put_damaged},
+	{{"mqpaas_break_glass_total", METRIC_COUNTER, "", "", false,
+	  "how often an operator has set the password of a tenant's administrator by break-glass, "
+	  "as the audit log says"},
+	 put_glass},
 	{{"mqpaas_audit_entries", METRIC_GAUGE, "", "", false,
 	  "number of the newest entry of the audit log: it never falls"},
 	 put_audit_entries},

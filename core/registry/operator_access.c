@@ -466,3 +466,22 @@ int registry_break_glass(struct registry *registry, const struct registry_actor 
 			 actor->name, how->user);
 	return r;
 }
+
+// Entries are never taken out of the audit log, so only those since the last call are looked at.
+uint64_t registry_glass_broken(struct registry *registry)
+{
+	uint64_t end = registry->head.audit_seq;
+	int64_t more = 0;
+
+	if (end < registry->glass_seq) // another log took its place
+		registry->glass_seq = registry->glass_count = 0;
+	if (end > registry->glass_seq &&
+	    db_number(&registry->db, &more,
+		      "SELECT count(*) FROM audit WHERE seq > ?1 AND seq <= ?2"
+		      " AND action = 'break_glass'",
+		      "ii", (int64_t)registry->glass_seq, (int64_t)end) == 1) {
+		registry->glass_count += (uint64_t)more;
+		registry->glass_seq = end;
+	}
+	return registry->glass_count;
+}

@@ -250,6 +250,8 @@ struct registry_break_glass {
 int registry_break_glass(struct registry *registry, const struct registry_actor *actor,
 			 const char *tenant, const struct registry_break_glass *how,
 			 struct registry_result *ret);
+// How often the audit log says that it was done.
+uint64_t registry_glass_broken(struct registry *registry);
 
 // ---- audit
 

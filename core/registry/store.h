@@ -25,8 +25,9 @@ struct registry {
 	char *audit_head;  // the file that names the end of the audit log; NULL: none
 	uint64_t told_seq; // the newest entry that the log has named
 	uint64_t told_ns;
-	struct registry_scrub *scrub; // NULL: none runs
-	bool damaged;                 // the last look at the whole found something; atomic
+	uint64_t glass_seq, glass_count; // registry_glass_broken(): entries looked at, and found
+	struct registry_scrub *scrub;    // NULL: none runs
+	bool damaged;                    // the last look at the whole found something; atomic
 	struct head outside; // what that file said when it was opened: audit_seq and audit_hash
 	char *name;          // of the last registry_name()
 };

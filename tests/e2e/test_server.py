@@ -810,6 +810,25 @@ def test_metrics_go_on_across_restarts(start):
         assert metrics(one)["mqpaas_tenant_offered_messages_total", labels] == total
 
 
+def test_a_broken_glass_is_counted_for_good(daemon):
+    """Each break-glass reset of a tenant's administrator, also after kill -9 and a restore; a refused one is none."""
+    total = lambda: metrics(daemon)["mqpaas_break_glass_total", ()]
+    path, told = "/api/v1/tenants/acme/break-glass", {"password": rest.PASSWORD, "reason": "nobody is left"}
+    daemon.make("tenants", {"name": "acme", "clusters": ["local"]})
+    assert total() == 0
+    assert daemon.admin.post("/api/v1/backups", {"name": "before"}).status == 201
+    assert daemon.admin.post(path, {**told, "user": "root"}).status == 409  # the platform's
+    for number, user in enumerate(("ann", "bob", "ann"), 1):
+        assert daemon.admin.post(path, {**told, "user": user}).status == 200
+        assert total() == number
+    daemon.kill()
+    daemon.start()
+    assert total() == 3
+    assert daemon.admin.call("POST", "/api/v1/backups/before/restore").status == 200
+    daemon.token = daemon.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).json["token"]  # sessions are in no backup
+    wait_for(lambda: metrics(daemon).get(("mqpaas_break_glass_total", ())) == 3, 30, "the restore has changed the count")
+
+
 def test_every_metric_is_in_the_page(daemon):
     daemon.world()
     with open(os.path.join(rest.ROOT, "docs", "metrics.md"), encoding="utf-8") as file:
