@@ -39,6 +39,8 @@ static void try_ended(struct call *call, int r, const struct registry_result *re
 {
 	if (r < 0 || (result->code != CODE_UNAUTHENTICATED && result->code != CODE_FORBIDDEN))
 		throttle_give_back(call->portal->throttle, call->actor.address);
+	if (r == 0 && result->code == CODE_OK)
+		throttle_know(call->portal->throttle, call->actor.address);
 }
 
 static void answer(struct call *call, int r, struct registry_result *result)

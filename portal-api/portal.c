@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/random.h>
 
 enum { SAVE_EVERY = 60 }; // samples
 
@@ -419,6 +420,15 @@ static void portal_free(struct portal *portal)
 	free(portal);
 }
 
+static int throttle_make(struct portal *portal)
+{
+	uint64_t seed;
+
+	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+		return -EIO;
+	return throttle_new(seed, &portal->throttle);
+}
+
 static int portal_init(struct portal *portal, size_t *ret_which)
 {
 	const struct portal_config *config = &portal->config;
@@ -447,8 +457,7 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	    (r = http_new(portal->loop, &limits, &handler, &portal->http)) < 0 ||
 	    (r = stats_new(portal->registry, config->catalog, config->data_dir, &portal->stats)) <
 		    0 ||
-	    (r = backlogs_new(portal, &portal->backlogs)) < 0 ||
-	    (r = throttle_new(&portal->throttle)) < 0 ||
+	    (r = backlogs_new(portal, &portal->backlogs)) < 0 || (r = throttle_make(portal)) < 0 ||
 	    (r = reconcile_new(&reconcile, &portal->reconcile)) < 0)
 		return r;
 	loop_timer_init(&portal->reconcile_timer, portal->loop, on_reconcile_timer);

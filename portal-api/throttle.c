@@ -1,10 +1,13 @@
 // Counts failed tries by address.
 //
-// A try costs an address one of ten credits; one comes back every six seconds. The table is
+// A try costs an address one of ten credits; one comes back every six seconds. The tables are
 // small and fixed: addresses that hash alike share a row, which can only make the limit stricter.
 // A host of IPv6 may choose any address of its /64, so that is one address here.
-// There is also one row for all addresses together, a hundred times as generous, because a try
-// costs CPU.
+// A try costs CPU, so there is also a row for each prefix (/16 and /32), ten times as generous, and
+// one for all together, a hundred times: what one network can do is less than what all may.
+//
+// Whoever has many addresses can use all of these up. So an address from which somebody has logged
+// in has a row of its own and needs no other: strangers keep no operator out who was in before.
 
 #include "portal-api/throttle.h"
 
@@ -14,38 +17,89 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-enum { HOST_BYTES = 8, ROWS = 1024, CREDITS = 10, EVERY_MS = 6000, ALL_SHARE = 100 };
+enum { ROWS = 1024, CREDITS = 10, EVERY_MS = 6000, PREFIX_SHARE = 10, ALL_SHARE = 100 };
 
+// What is kept is the time when all credits are back, as in the cell rate algorithm.
 struct throttle {
-	uint64_t rows[ROWS]; // the time when all credits are back, as in the cell rate algorithm
-	uint64_t all;
+	uint64_t seed; // of the hashes: nobody outside can tell who shares a row
+	uint64_t addresses[ROWS], prefixes[ROWS], all;
+	struct {
+		uint64_t tag; // of the address; 0: none
+		uint64_t full_ns;
+	} known[ROWS];
 };
 
-static uint64_t *row_of(struct throttle *throttle, const char *address)
+static uint64_t hash_of(const struct throttle *throttle, const void *bytes, size_t size)
 {
-	struct in6_addr v6;
-	bool host = inet_pton(AF_INET6, address, &v6) == 1 && !IN6_IS_ADDR_V4MAPPED(&v6);
-	const char *bytes = host ? (const char *)&v6 : address;
-	size_t size = host ? HOST_BYTES : strlen(address);
-	uint64_t hash = 14695981039346656037ull;
+	uint64_t hash = throttle->seed;
 
 	for (size_t i = 0; i < size; ++i)
-		hash = (hash ^ (unsigned char)bytes[i]) * 1099511628211ull;
-	return &throttle->rows[(hash ^ hash >> 32) % ROWS];
+		hash = (hash ^ ((const uint8_t *)bytes)[i]) * 1099511628211ull;
+	return hash ^ hash >> 32;
 }
 
-// Nanoseconds until a credit is there.
-static uint64_t missing(uint64_t full_ns, uint64_t every_ns, uint64_t credits, uint64_t now_ns)
+struct rows {
+	uint64_t tag;
+	uint64_t *known; // its own row; NULL: nobody has logged in from there
+	uint64_t *address, *prefix;
+};
+
+static struct rows rows_of(struct throttle *throttle, const char *address)
 {
-	uint64_t at_most = now_ns + (credits - 1) * every_ns;
+	struct in6_addr v6;
+	struct in_addr v4;
+	const void *bytes = address;
+	size_t size = strlen(address), prefix = size;
+	uint64_t tag;
+
+	if (inet_pton(AF_INET6, address, &v6) == 1) {
+		bool mapped = IN6_IS_ADDR_V4MAPPED(&v6);
+
+		bytes = mapped ? (const uint8_t *)&v6 + 12 : (const uint8_t *)&v6;
+		size = mapped ? 4 : 8;
+		prefix = size / 2;
+	} else if (inet_pton(AF_INET, address, &v4) == 1) {
+		bytes = &v4;
+		size = 4;
+		prefix = 2;
+	}
+	tag = hash_of(throttle, bytes, size) | 1;
+	return (struct rows){.tag = tag,
+			     .known = throttle->known[tag / 2 % ROWS].tag == tag
+					      ? &throttle->known[tag / 2 % ROWS].full_ns
+					      : NULL,
+			     .address = &throttle->addresses[tag / 2 % ROWS],
+			     .prefix =
+				     &throttle->prefixes[hash_of(throttle, bytes, prefix) % ROWS]};
+}
+
+// Nanoseconds until a credit is there, in a row that is `share` times as generous.
+static uint64_t missing(uint64_t full_ns, uint64_t share, uint64_t now_ns)
+{
+	uint64_t at_most = now_ns + (CREDITS * share - 1) * (EVERY_MS * MS_NS / share);
 
 	return full_ns > at_most ? full_ns - at_most : 0;
 }
 
-int throttle_new(struct throttle **ret)
+static void take(uint64_t *row, uint64_t share, uint64_t now_ns)
 {
-	*ret = calloc(1, sizeof **ret);
-	return *ret ? 0 : -ENOMEM;
+	*row = MAX(*row, now_ns) + EVERY_MS * MS_NS / share;
+}
+
+static void give_back(uint64_t *row, uint64_t share)
+{
+	*row -= MIN(*row, EVERY_MS * MS_NS / share);
+}
+
+int throttle_new(uint64_t seed, struct throttle **ret)
+{
+	struct throttle *throttle = calloc(1, sizeof *throttle);
+
+	if (!throttle)
+		return -ENOMEM;
+	throttle->seed = seed;
+	*ret = throttle;
+	return 0;
 }
 
 void throttle_free(struct throttle *throttle)
@@ -56,24 +110,50 @@ void throttle_free(struct throttle *throttle)
 bool throttle_allows(struct throttle *throttle, const char *address, uint64_t now_ns,
 		     uint32_t *ret_wait_s)
 {
-	uint64_t wait = MAX(
-		missing(*row_of(throttle, address), EVERY_MS * MS_NS, CREDITS, now_ns),
-		missing(throttle->all, EVERY_MS * MS_NS / ALL_SHARE, CREDITS * ALL_SHARE, now_ns));
+	struct rows rows = rows_of(throttle, address);
+	uint64_t wait = missing(rows.known ? *rows.known : *rows.address, 1, now_ns);
 
+	if (!rows.known) {
+		wait = MAX(wait, missing(*rows.prefix, PREFIX_SHARE, now_ns));
+		wait = MAX(wait, missing(throttle->all, ALL_SHARE, now_ns));
+	}
 	*ret_wait_s = (uint32_t)((wait + S_NS - 1) / S_NS);
 	return wait == 0;
 }
 
 void throttle_take(struct throttle *throttle, const char *address, uint64_t now_ns)
 {
-	uint64_t *row = row_of(throttle, address);
+	struct rows rows = rows_of(throttle, address);
 
-	*row = MAX(*row, now_ns) + EVERY_MS * MS_NS;
-	throttle->all = MAX(throttle->all, now_ns) + EVERY_MS * MS_NS / ALL_SHARE;
+	if (rows.known) {
+		take(rows.known, 1, now_ns);
+		return;
+	}
+	take(rows.address, 1, now_ns);
+	take(rows.prefix, PREFIX_SHARE, now_ns);
+	take(&throttle->all, ALL_SHARE, now_ns);
 }
 
 void throttle_give_back(struct throttle *throttle, const char *address)
 {
-	*row_of(throttle, address) -= EVERY_MS * MS_NS;
-	throttle->all -= EVERY_MS * MS_NS / ALL_SHARE;
+	struct rows rows = rows_of(throttle, address);
+
+	if (rows.known) {
+		give_back(rows.known, 1);
+		return;
+	}
+	give_back(rows.address, 1);
+	give_back(rows.prefix, PREFIX_SHARE);
+	give_back(&throttle->all, ALL_SHARE);
+}
+
+void throttle_know(struct throttle *throttle, const char *address)
+{
+	struct rows rows = rows_of(throttle, address);
+	size_t at = rows.tag / 2 % ROWS;
+
+	if (rows.known)
+		return;
+	throttle->known[at].tag = rows.tag;
+	throttle->known[at].full_ns = 0;
 }

@@ -6,7 +6,8 @@
 
 struct throttle;
 
-int throttle_new(struct throttle **ret);
+// `seed` is drawn: it keeps secret which addresses share a row.
+int throttle_new(uint64_t seed, struct throttle **ret);
 void throttle_free(struct throttle *throttle);
 
 // May this address try now? If not, *ret_wait_s says for how long.
@@ -16,3 +17,5 @@ bool throttle_allows(struct throttle *throttle, const char *address, uint64_t no
 // right gets it back.
 void throttle_take(struct throttle *throttle, const char *address, uint64_t now_ns);
 void throttle_give_back(struct throttle *throttle, const char *address);
+// Somebody has logged in from there: what others do does not keep this address out any more.
+void throttle_know(struct throttle *throttle, const char *address);

@@ -159,15 +159,13 @@ static bool is_lost(enum code code)
 void conn_close(struct conn *conn, enum code code, const char *text)
 {
 	struct worker *worker = conn->worker;
-	struct log_ctx log = conn_log(conn);
 
 	if (conn->state == CONN_CLOSED)
 		return;
 	if (conn->state < CONN_READY)
 		refusals_ended(conn, code, text);
 	else
-		log_info(&log, "CONN-CLOSE", "closed: %s%s%s", code_name(code), text ? ", " : "",
-			 text ? text : "");
+		session_lines_closed(conn, code, text);
 	conn->ended_by_us |= !is_lost(code);
 	stream_free_all(conn);
 	produce_detach_all(conn);
@@ -666,7 +664,9 @@ void conn_recheck(struct conn *conn)
 	}
 	model_unref(conn->key);
 	conn->key = key;
-	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + 1); // it may expire sooner
+	if (!conn->last_words) // then the timer is its end, and what has come is read before
+		loop_timer_set(&conn->timer,
+			       loop_now_ns(conn->worker->loop) + 1); // may expire sooner
 	if (!session_address_allowed(conn))
 		conn_close(conn, CODE_FORBIDDEN, "the access key may not connect from here");
 	else

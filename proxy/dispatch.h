@@ -100,6 +100,8 @@ struct dispatch_ops {
 	// One rejected message of the request is done with: its ACK has gone to the source, or it
 	// was lost because the source was reopened.
 	void (*unhold)(void *ctx, void *request, bool lost);
+	// It holds nothing any more, by whatever has taken it. Not told of a reset. May be NULL.
+	void (*emptied)(void *ctx, struct dispatch_consumer *consumer);
 	// How many of the deliveries the consume quota lets pass now (and charges); with fewer than
 	// count, when to ask again.
 	size_t (*charge)(void *ctx, const struct delivery *deliveries, size_t count,

@@ -106,14 +106,19 @@ static void out_add(struct dispatch *dispatch, uint32_t partition, const struct 
 
 void dispatch_disown(struct dispatch *dispatch, struct flight *flight)
 {
+	struct dispatch_consumer *consumer = flight->consumer;
+
 	slot_remove(dispatch, flight);
 	--dispatch->owned;
-	if (--flight->consumer->in_flight == 0 &&
-	    (flight->consumer->blocked || flight->consumer->alone)) {
-		flight->consumer->blocked = false;
-		flight->consumer->alone = false;
-		dispatch_consumer_changed(dispatch, flight->consumer);
+	if (--consumer->in_flight)
+		return;
+	if (consumer->blocked || consumer->alone) {
+		consumer->blocked = false;
+		consumer->alone = false;
+		dispatch_consumer_changed(dispatch, consumer);
 	}
+	if (dispatch->ops->emptied)
+		dispatch->ops->emptied(dispatch->ctx, consumer);
 }
 
 static void unmark(struct dispatch *dispatch, struct flight *flight)

@@ -223,6 +223,15 @@ static size_t memory_allows(struct group_home *home, const struct delivery *deli
 	return fit;
 }
 
+// Its connection may be waiting for that. One that is being dropped has told it already.
+static void do_emptied(void *ctx, struct dispatch_consumer *consumer)
+{
+	struct member *member = CONTAINER_OF(consumer, struct member, consumer);
+
+	if (member->link->member == member)
+		check_stopped(member);
+}
+
 static size_t quota_allows(struct group_home *home, const struct delivery *deliveries, size_t count,
 			   uint64_t now_ns, uint64_t *ret_retry_ns)
 {
@@ -273,6 +282,7 @@ const struct dispatch_ops member_dispatch_ops = {.deliver = do_deliver,
 						 .demand = do_demand,
 						 .bury = do_bury,
 						 .unhold = do_unhold,
+						 .emptied = do_emptied,
 						 .charge = do_charge,
 						 .ready = do_ready};
 

@@ -19,27 +19,34 @@ void refusals_init(struct worker *worker)
 	loop_timer_init(&worker->refusals.timer, worker->loop, on_period);
 }
 
-// "UNAUTHENTICATED 9120, TIMEOUT 3".
-static uint64_t counts_text(const struct refusals *refusals, char *text, size_t room)
+uint64_t refusals_counts_text(const uint64_t counts[CODE_COUNT], char *text, size_t room)
 {
-	uint64_t total = refusals->turned_away;
+	uint64_t total = 0;
 	size_t used = 0;
 
 	text[0] = '\0';
 	for (unsigned i = 0; i < CODE_COUNT; ++i) {
-		if (!refusals->counts[i])
+		if (!counts[i])
 			continue;
-		total += refusals->counts[i];
+		total += counts[i];
 		if (used < room)
 			used += (size_t)snprintf(text + used, room - used, "%s%s %llu",
 						 used ? ", " : "",
 						 i == CODE_OK ? "CLOSED" : code_name(i),
-						 (unsigned long long)refusals->counts[i]);
+						 (unsigned long long)counts[i]);
 	}
-	if (refusals->turned_away && used < room)
+	return total;
+}
+
+static uint64_t counts_text(const struct refusals *refusals, char *text, size_t room)
+{
+	uint64_t total = refusals_counts_text(refusals->counts, text, room);
+	size_t used = strlen(text);
+
+	if (refusals->turned_away)
 		snprintf(text + used, room - used, "%sgave way %llu", used ? ", " : "",
 			 (unsigned long long)refusals->turned_away);
-	return total;
+	return total + refusals->turned_away;
 }
 
 static void write_counts(struct worker *worker)

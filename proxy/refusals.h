@@ -15,6 +15,9 @@ struct refusals {
 	char last[56];                            // where the last one came from
 };
 
+// "UNAUTHENTICATED 9120, TIMEOUT 3", and the sum.
+uint64_t refusals_counts_text(const uint64_t counts[CODE_COUNT], char *text, size_t room);
+
 void refusals_init(struct worker *worker);
 void refusals_deinit(struct worker *worker); // writes what is left
 void refusals_ended(struct conn *conn, enum code code, const char *text);

@@ -249,7 +249,6 @@ static void on_client_final(struct conn *conn, const struct fields *fields)
 {
 	char message[SCRAM_MESSAGE_MAX];
 	const char *text = NULL;
-	struct log_ctx log;
 	enum code code;
 	int r = scram_server_final(&conn->auth->scram, fields->values[FIELD_SASL], message);
 
@@ -273,8 +272,9 @@ static void on_client_final(struct conn *conn, const struct fields *fields)
 	produce_window_start(conn);
 	conn_ready(conn);
 	send_ready(conn, message);
-	log = conn_log(conn);
-	log_info(&log, "CONN-READY", "authenticated with key %s", conn->key->key_id);
+	if (!conn_is_open(conn))
+		return; // out of memory
+	session_lines_ready(conn);
 	if (conn->worker->draining)
 		conn_goaway(conn, CODE_SHUTTING_DOWN, 0);
 }

@@ -29,6 +29,7 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 	loop_timer_init(&tenant->memory_timer, worker->loop, memory_on_waiting);
 	list_init(&tenant->turns);
 	loop_timer_init(&tenant->turns_timer, worker->loop, turns_expire);
+	session_lines_init(tenant);
 	if (map_put(&worker->tenants, &tenant->node) < 0) {
 		free(tenant);
 		return NULL;
@@ -134,6 +135,7 @@ void tenants_deinit(struct worker *worker)
 		loop_timer_cancel(&tenant->waiting_timer);
 		loop_timer_cancel(&tenant->memory_timer);
 		loop_timer_cancel(&tenant->turns_timer);
+		session_lines_deinit(tenant);
 		model_unref(tenant->model);
 		free(tenant);
 	}

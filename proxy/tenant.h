@@ -8,6 +8,7 @@
 #include "core/loop/loop.h"
 #include "proxy/budget.h"
 #include "proxy/fair.h"
+#include "proxy/session_lines.h"
 #include "proxy/storage.h"
 #include "quota/quota.h"
 
@@ -45,6 +46,7 @@ struct tenant_view {
 	struct loop_timer memory_timer;
 	struct list turns; // of struct sender_turn: what its streams were promised
 	struct loop_timer turns_timer;
+	struct session_lines lines;
 };
 
 struct tenant_view *tenant_get(struct worker *worker,

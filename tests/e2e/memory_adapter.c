@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <time.h>
 
-enum { PARTITIONS_MAX = 16, SLOW_MS = 300 };
+enum { PARTITIONS_MAX = 16, SLOW_MS = 300, AGAIN_MS = 200 };
 
 struct stored {
 	struct buf *buf;
@@ -349,13 +349,15 @@ static bool pick(struct source *source, enum place place, uint64_t now_ns, uint6
 		for (size_t i = 0; i < partition->count; ++i) {
 			struct position *position = &source->group->positions[p][i];
 
-			if (position->place != place)
+			if (position->place != place && !(place == DUE && position->place == OUT &&
+							  begins(source->topic->physical, "again")))
 				continue;
 			if (place == DUE && position->due_ns > now_ns) {
 				*ret_due_ns = MIN(*ret_due_ns, position->due_ns);
 				continue;
 			}
 			position->place = OUT;
+			position->due_ns = now_ns + AGAIN_MS * MS_NS;
 			source->turn = p;
 			*ret = (struct delivery){.offset = i,
 						 .epoch = source->group->epoch,

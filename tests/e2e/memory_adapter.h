@@ -3,7 +3,8 @@
 // What a submit does is chosen by the topic's physical name: "full…" is REJECTED(BACKEND_FULL),
 // "unknown…" is UNKNOWN, "slow…" completes on another thread after 300 ms, "heal…" is rejected and
 // "clear…" UNKNOWN until its third batch, of "half…" every second record is REJECTED(BACKEND_FULL),
-// everything else is stored and answered at once.
+// everything else is stored and answered at once. What was given out of "again…" comes again after
+// 200 ms, whoever holds it.
 #pragma once
 
 #include "adapters/adapter.h"

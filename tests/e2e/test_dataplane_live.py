@@ -166,6 +166,20 @@ def test_client_leaves_in_order(plane):
         assert [d.record.body for d in again] == [b"three", b"late"]
 
 
+def test_what_the_source_took_back_keeps_nobody(plane):
+    """Another consumer has got it: who leaves is done, and not only when its own deadline has passed."""
+    plane.group("readers", plane.topic("again", physical="again"), visibility_ms=60_000)
+    with plane.connect() as conn, plane.connect() as other:
+        conn.open_topic("again").send(b"x")
+        subscription = conn.subscribe("readers")
+        subscription.credit(1)
+        assert len(subscription.receive(1, credit=False)) == 1
+        conn.leave()
+        (got,) = other.subscribe("readers").receive(1)
+        assert got.record.body == b"x"
+        conn.expect_end()
+
+
 def test_drain_finishes_what_is_in_flight(plane):
     plane.group("readers", plane.topic("slow", physical="slow"))
     conn = plane.connect()

@@ -2,6 +2,7 @@
 import collections
 import contextlib
 import os
+import re
 import socket
 import struct
 import threading
@@ -93,6 +94,19 @@ def test_failed_logins_are_counted(start):
     assert len(refused) <= at_most(time.monotonic() - began, 1) and len(refused) < tries
     wait_for(lambda: len(refused) + sum(counted(e, "UNAUTHENTICATED") for e in daemon.events("CONN-REFUSED")) >= tries, what=line["message"])
     assert line["peer"].startswith("127.0.0.1:")
+
+
+def test_reconnecting_clients_are_counted(start):
+    """A hundred lines a period, tenant and worker, then one that says how many more there were."""
+    daemon = start("--workers", "1").world()
+    rounds = 300
+    for _ in range(rounds):
+        daemon.connect().close()
+    daemon.stop()
+    told = [[int(number) for number in re.findall(r"\d+", event["message"])[:2]] for event in daemon.events("CONN-COUNTED")]
+    for id, more in (("CONN-READY", sum(begun for begun, _ in told)), ("CONN-CLOSE", sum(ended for _, ended in told))):
+        assert len(daemon.events(id)) + more == rounds and more > 0, (id, more)
+    assert all(event["tenant"] == "acme" for event in daemon.events("CONN-COUNTED"))
 
 
 def counted(event, code):

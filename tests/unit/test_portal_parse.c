@@ -367,7 +367,7 @@ static void test_throttle(void)
 	uint64_t now = 1000 * S_NS;
 	uint32_t wait_s;
 
-	CHECK_EQ(throttle_new(&throttle), 0);
+	CHECK_EQ(throttle_new(1, &throttle), 0);
 	for (int i = 0; i < 10; ++i) {
 		CHECK(throttle_allows(throttle, "10.0.0.1", now, &wait_s));
 		throttle_take(throttle, "10.0.0.1", now);
@@ -392,6 +392,66 @@ static void test_throttle(void)
 	}
 	CHECK(!throttle_allows(throttle, "2001:db8:1:2:3::4", now, &wait_s)); // the same /64
 	CHECK(throttle_allows(throttle, "2001:db8:1:3::4", now, &wait_s));
+	throttle_free(throttle);
+}
+
+// So many tries of as many addresses that nothing is left for all together, nor in any row.
+static void use_up(struct throttle *throttle, uint64_t now)
+{
+	for (unsigned i = 0; i < 40000; ++i) {
+		char address[40];
+
+		snprintf(address, sizeof address, "%u.%u.%u.%u", 20 + i % 200, i / 200 % 256, i % 7,
+			 1 + i / 51200);
+		throttle_take(throttle, address, now);
+	}
+}
+
+static void test_throttle_under_attack(void)
+{
+	const char console[] = "10.0.0.1", stranger[] = "10.1.0.1";
+	struct throttle *throttle;
+	uint64_t now = 1000 * S_NS;
+	uint32_t wait_s;
+
+	CHECK_EQ(throttle_new(1, &throttle), 0);
+	throttle_take(throttle, console, now);
+	throttle_give_back(throttle, console);
+	throttle_know(throttle, console); // has logged in
+	use_up(throttle, now);
+	CHECK(!throttle_allows(throttle, stranger, now, &wait_s));
+	for (unsigned i = 0; i < 10; ++i) {
+		CHECK(throttle_allows(throttle, console, now, &wait_s));
+		throttle_take(throttle, console, now);
+	}
+	CHECK(!throttle_allows(throttle, console, now, &wait_s)); // it guesses, too
+	for (unsigned i = 0; i < 20; ++i)
+		throttle_give_back(throttle,
+				   console); // more than was taken, after a change of rows
+	CHECK(throttle_allows(throttle, console, now, &wait_s));
+	throttle_free(throttle);
+}
+
+// A network that uses up what it has leaves the others theirs.
+static void test_throttle_of_a_network(void)
+{
+	struct throttle *throttle;
+	uint64_t now = 1000 * S_NS;
+	uint32_t wait_s;
+	unsigned passed = 0;
+
+	CHECK_EQ(throttle_new(1, &throttle), 0);
+	for (unsigned i = 0; i < 5000; ++i) {
+		char address[40];
+
+		snprintf(address, sizeof address, "192.0.%u.%u", i / 250, 1 + i % 250);
+		if (!throttle_allows(throttle, address, now, &wait_s))
+			continue;
+		throttle_take(throttle, address, now);
+		++passed;
+	}
+	CHECK_EQ(passed, 100);
+	CHECK(throttle_allows(throttle, "198.51.100.1", now, &wait_s));
 	throttle_free(throttle);
 }
 
@@ -433,4 +493,6 @@ UNIT_MAIN(UNIT_CASE(test_head_plain), UNIT_CASE(test_head_forms_of_target),
 	  UNIT_CASE(test_head_refuses_smuggling), UNIT_CASE(test_head_bytes),
 	  UNIT_CASE(test_head_counts), UNIT_CASE(test_body_grammar), UNIT_CASE(test_body_limits),
 	  UNIT_CASE(test_rules), UNIT_CASE(test_routes), UNIT_CASE(test_series_rates),
-	  UNIT_CASE(test_series_lives), UNIT_CASE(test_throttle), UNIT_CASE(test_forwarded))
+	  UNIT_CASE(test_series_lives), UNIT_CASE(test_throttle),
+	  UNIT_CASE(test_throttle_under_attack), UNIT_CASE(test_throttle_of_a_network),
+	  UNIT_CASE(test_forwarded))
