@@ -19,7 +19,7 @@
 	    "storage:{stored_bytes, counted, estimated, reserve_bytes, reserve_used_bytes}, "      \
 	    "topics:[{id, ...}], "                                                                 \
 	    "groups:[{id, storage_waits?:dead_letter|retry, ...}]}], "                             \
-	    "latency:{send|deliver|settle:{counts:[…], sum_us}}}: counters "                     \
+	    "latency:{send|deliver|settle:{counts:[…], sum_us}}}: counters "                       \
 	    "since the start of the proxy; buckets as in core/base/latency_bounds.h")              \
 	ROW(CLIENTS, "{tenant?}",                                                                  \
 	    "{clients:[{session, tenant, access_key, address, tls, sdk, sdk_version, client_id, "  \

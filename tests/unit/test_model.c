@@ -277,7 +277,7 @@ static void json_round(void)
 	CHECK(json_is_null(json_object_get(limits, "consume_tps")));
 	CHECK_STR(json_string_value(json_object_get(limits, "over")), "reject");
 	CHECK_STR(json_string_value(json_array_get(json_object_get(out, "clusters"), 1)), "local");
-	CHECK_EQ(json_object_size(limits), 11);
+	CHECK_EQ(json_object_size(limits), 12);
 	json_decref(out);
 	reading_free(&reading);
 }
