@@ -86,6 +86,7 @@ def serve(load, daemon):
             time.sleep(QUIET)
         daemon.stop()
         load.stop_consumers()
+        assert not load.balance.stop() or errors(daemon), load.balance.found  # what is damaged may not add up, but it is said
         return load.judge()
     finally:
         load.end()

@@ -14,6 +14,7 @@ import pytest
 import rest
 import wire
 from daemon import Daemon, wait_for
+from history.balance import problems
 from history.load import times
 from power import MODES, Disk, environment, read
 
@@ -123,6 +124,7 @@ class Recorded:
         wait_for(lambda: one.admin.get("/api/v1/tenants/acme/topics/orders").json["state"] == "ready")
         one.key = self.daemon.key
         backlog = wait_for(lambda: (answer := one.admin.get("/api/v1/tenants/acme/groups/billing/backlog")).status == 200 and answer, what="the group is not served")
+        assert not problems(backlog.json)
         ready = backlog.json["ready"]
         with one.connect() as conn:
             came = [delivery.record.body for delivery in conn.subscribe("billing").receive(ready)] if ready else []

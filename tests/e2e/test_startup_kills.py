@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from history.balance import problems
 
 pytest_plugins = ["daemon_fixtures"]
 KILLS = 600 if os.environ.get("MQPAAS_LONG") else 40
@@ -23,7 +24,9 @@ def start_killed(daemon, seconds):
 
 
 def backlog(daemon):
-    return daemon.admin.get("/api/v1/tenants/acme/groups/billing/backlog").json["ready"]
+    answer = daemon.admin.get("/api/v1/tenants/acme/groups/billing/backlog").json
+    assert not problems(answer)
+    return answer["ready"]
 
 
 @pytest.mark.parametrize("durability", ["D1", "D2"])

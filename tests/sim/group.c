@@ -311,9 +311,14 @@ static uint64_t backlog(bool only_ready)
 	size_t count = m.source ? log_source_backlog(m.source, told, STORE_PARTITIONS) : 0;
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < count; ++i)
-		sum += told[i].ready +
-		       (only_ready ? 0 : told[i].in_flight + told[i].retrying + told[i].delayed);
+	for (size_t i = 0; i < count; ++i) {
+		uint64_t all =
+			told[i].ready + told[i].in_flight + told[i].retrying + told[i].delayed;
+
+		SIM_EQUAL(told[i].end + told[i].replayed,
+			  all + told[i].acked + told[i].dead + told[i].expired + told[i].skipped);
+		sum += only_ready ? told[i].ready : all;
+	}
 	return count ? sum : UINT64_MAX;
 }
 

@@ -453,19 +453,30 @@ static void settle_wrongly(void)
 
 // ---- what must hold between two events
 
+// How many are acked for certain, and how many more may be.
+static void acked_count(uint32_t p, uint64_t *ret_acked, uint64_t *ret_unsure)
+{
+	*ret_acked = *ret_unsure = 0;
+	for (uint32_t i = 0; i < store.partitions[p].count; ++i) {
+		const struct message *message = &m.messages[p][i];
+
+		*ret_acked += message->place == SETTLED;
+		// What went from the log while it was on its way to the retry store may count as
+		// acked if the owner dies before it knows.
+		*ret_unsure +=
+			message->place == UNSURE || (message->may_go && message->place != SETTLED);
+	}
+}
+
 static void check_partition(const struct source_partition *told, uint32_t p)
 {
 	const struct store_partition *in = &store.partitions[p];
-	uint64_t sure = 0, perhaps = 0, out = 0, acked = 0, unsure = 0, backlog;
+	uint64_t sure = 0, perhaps = 0, out = 0, acked, unsure, backlog;
 
+	acked_count(p, &acked, &unsure);
 	for (uint32_t i = 0; i < in->count; ++i) {
 		const struct message *message = &m.messages[p][i];
 
-		acked += message->place == SETTLED;
-		// What went from the log while it was on its way to the retry store may count as
-		// acked if the owner dies before it knows.
-		unsure +=
-			message->place == UNSURE || (message->may_go && message->place != SETTLED);
 		if (message->place == SETTLED)
 			continue;
 		out += message->place == OUT;
@@ -488,11 +499,35 @@ static void check_partition(const struct source_partition *told, uint32_t p)
 	SIM_MUST(m.gaps || backlog <= sure + perhaps);
 }
 
+// What is told while nobody owns the group, from its cursor alone.
+static void check_standing(uint32_t p)
+{
+	json_t *row = store_standing(p);
+	static const char *const parts[] = {"ready", "in_flight", "retrying", "delayed",
+					    "acked", "dead",      "expired",  "skipped"};
+	json_int_t sum = 0;
+	uint64_t acked, unsure, told = (uint64_t)json_integer_value(json_object_get(row, "acked"));
+
+	SIM_MUST(row != NULL);
+	acked_count(p, &acked, &unsure);
+	SIM_MUST(told >= acked && told <= acked + unsure);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); ++i)
+		sum += json_integer_value(json_object_get(row, parts[i]));
+	SIM_EQUAL((uint64_t)json_integer_value(json_object_get(row, "end")),
+		  store.partitions[p].end);
+	SIM_EQUAL((uint64_t)(json_integer_value(json_object_get(row, "end")) +
+			     json_integer_value(json_object_get(row, "replayed"))),
+		  (uint64_t)sum);
+	json_decref(row);
+}
+
 static void check(void)
 {
 	struct source_partition told[STORE_PARTITIONS];
 	size_t count;
 
+	for (uint32_t p = 0; !m.life && p < store.count; ++p)
+		check_standing(p);
 	if (!m.life || m.life->closing)
 		return;
 	count = log_source_backlog(m.life->source, told, STORE_PARTITIONS);

@@ -3,6 +3,7 @@
 
 #include "tests/sim/store.h"
 
+#include "adapters/log/standing.h"
 #include "core/base/clock.h"
 #include "core/base/list.h"
 #include "core/wire/record.h"
@@ -239,24 +240,40 @@ static void row_write(struct log_retry *row)
 
 // ---- cursors
 
+// The caller frees the text.
+static struct log_cursor cursor_of(uint32_t p)
+{
+	const struct store_partition *in = &store.partitions[p];
+	struct log_cursor cursor = {
+		.position = in->position, .text = strdup(in->text), .partition = p};
+
+	for (uint32_t i = 0; i < in->count; ++i) {
+		const struct store_message *message = &in->messages[i];
+
+		cursor.retrying += message->kept && message->kept_attempts;
+		cursor.delayed += message->kept && !message->kept_attempts;
+	}
+	return cursor;
+}
+
+json_t *store_standing(uint32_t partition)
+{
+	const struct store_partition *in = &store.partitions[partition];
+	struct log_cursor cursor = cursor_of(partition);
+	json_t *row = standing_backlog(&cursor, in->first, in->end);
+
+	free(cursor.text);
+	return row;
+}
+
 static void load_run(struct work *work)
 {
 	struct log_cursors *load = work->request;
 
 	load->code = CODE_OK;
 	load->epoch = 0;
-	for (uint32_t p = 0; p < load->count; ++p) {
-		const struct store_partition *in = &store.partitions[p];
-
-		load->cursors[p] = (struct log_cursor){
-			.position = in->position, .text = strdup(in->text), .partition = p};
-		for (uint32_t i = 0; i < in->count; ++i) {
-			const struct store_message *message = &in->messages[i];
-
-			load->cursors[p].retrying += message->kept && message->kept_attempts;
-			load->cursors[p].delayed += message->kept && !message->kept_attempts;
-		}
-	}
+	for (uint32_t p = 0; p < load->count; ++p)
+		load->cursors[p] = cursor_of(p);
 }
 
 static void commit_apply(struct log_cursors *commit)

@@ -53,8 +53,13 @@ class Balance:
                     self.samples += 1
                     self.found += [f"{group.name}: {text}" for text in problems(answer.json)]
 
-    def end(self):
-        """Stops it; nothing may have been found."""
+    def stop(self):
+        """Returns what was found."""
         self.stopping.set()
         self.thread.join(60)
+        return self.found
+
+    def end(self):
+        """Stops it; nothing may have been found."""
+        self.stop()
         assert not self.found, self.found[:5]

@@ -89,7 +89,7 @@ class Load:
         """The same world and what was sent to it so far, on another daemon that has a copy of the data; with consumers of its own."""
         other = copy.copy(self)
         other.daemon, other.folder, other.consumers, other.faults = daemon, str(folder), [], []
-        other.balance = other.administrator = None
+        other.balance, other.administrator = Balance(daemon, self.groups), None
         other.environment = {**self.environment, "MQPAAS_ADDRESS": daemon.addresses["clients"][0]}
         return other
 
@@ -309,6 +309,7 @@ class Load:
             assert self.balance.samples, "nobody has looked"
 
     def judge(self):
+        assert self.balance, "nobody looks whether what is told of the groups adds up"
         histories = [checker.read(one.path) for one in self.producers + self.consumers]
         calls = [call for one in (self.balance, self.administrator) if one for call in one.calls]
         report = checker.check(histories, self.groups, self.faults, self.lives, calls)
