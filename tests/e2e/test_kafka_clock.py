@@ -10,7 +10,7 @@ pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
 HOUR = 3600
 ROW_MS = 600_000  # too long for the window: such a nack waits in the retry store
 MESSAGES = [b"%d" % number for number in range(5)]
-SECONDS = 40  # in which what can come has come
+SECONDS = 60  # in which what can come has come
 GROUP, BACKLOG = "/api/v1/tenants/acme/groups/billing", "/api/v1/tenants/acme/groups/billing/backlog"
 
 
