@@ -22,8 +22,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define LINGER_READ   65536
-#define LAST_WORDS_NS S_NS // for reading what has come already
+#define LINGER_READ    65536
+#define FRAMES_AT_ONCE 512u // in a turn: small ones cost more than their bytes
+#define LAST_WORDS_NS  S_NS // for reading what has come already
 
 static void on_io(struct loop_io *io, unsigned events);
 static void on_timer(struct loop_timer *timer);
@@ -441,10 +442,12 @@ static void take_frames(struct conn *conn)
 
 	if (conn->state == CONN_PREFACE && !take_preface(conn))
 		return;
-	while (conn->state != CONN_CLOSED && !is_held(conn) &&
-	       (r = framer_next(&conn->framer, &frame, &problem)) == FRAMER_FRAME)
+	while (conn->state != CONN_CLOSED && !is_held(conn) && conn->frames_left &&
+	       (r = framer_next(&conn->framer, &frame, &problem)) == FRAMER_FRAME) {
+		--conn->frames_left;
 		on_frame(conn, &frame);
-	if (conn->state == CONN_CLOSED || is_held(conn) || r == 0)
+	}
+	if (conn->state == CONN_CLOSED || is_held(conn) || r == 0 || r == FRAMER_FRAME)
 		return;
 	conn_close(conn, r == FRAMER_E_CORRUPT ? CODE_CORRUPT : CODE_PROTOCOL, problem);
 }
@@ -504,8 +507,9 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 
 	if (conn->state == CONN_NEW && !find_kind(conn))
 		return 0;
-	take_frames(conn); // those that were left when it was blocked
-	while (conn->state != CONN_CLOSED && !is_held(conn) && done < most &&
+	conn->frames_left = FRAMES_AT_ONCE;
+	take_frames(conn); // those that were left when it was blocked, or by the turn before
+	while (conn->state != CONN_CLOSED && !is_held(conn) && done < most && conn->frames_left &&
 	       memory_may_read(conn)) {
 		r = framer_fill(&conn->framer, &conn->transport);
 		if (r <= 0)
@@ -514,7 +518,7 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 		conn->heard_ns = loop_now_ns(conn->worker->loop);
 		conn->pinged = false;
 		take_frames(conn);
-		if (conn->state != CONN_CLOSED && is_dry(conn)) {
+		if (conn->state != CONN_CLOSED && conn->frames_left && is_dry(conn)) {
 			framer_rest(&conn->framer);
 			break;
 		}
@@ -522,11 +526,16 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 	if (conn->state == CONN_CLOSED)
 		return done;
 	memory_has_read(conn);
-	if (conn->last_words && !conn->memory.waits && (done < most || done >= conn->last_left)) {
+	conn->last_left -= conn->last_words ? MIN(done, conn->last_left) : 0;
+	if (conn->frames_left == 0) {
+		watch(conn);
+		*ret_again = conn->state != CONN_CLOSED && !is_held(conn);
+		return MAX(done, most); // a whole turn
+	}
+	if (conn->last_words && !conn->memory.waits && (done < most || conn->last_left == 0)) {
 		conn_close(conn, conn->end_code, conn->end_text);
 		return done;
 	}
-	conn->last_left -= conn->last_words ? MIN(done, conn->last_left) : 0;
 	if (r <= 0 && r != -EAGAIN && !is_held(conn) && done < most)
 		read_failed(conn, r);
 	else

@@ -58,8 +58,10 @@ struct conn {
 	uint64_t plain_bytes;                 // what compressed frames in flight have become
 	uint32_t unstopped; // subscriptions of a leaving connection that still have deliveries out
 	uint32_t closing;   // streams whose CLOSED waits for answers
-	uint32_t codecs;    // bits, agreed upon
-	uint32_t features;  // bits, agreed upon
+	uint32_t leaving;   // subscriptions that have left because it ends
+	uint32_t frames_left; // that it may take in this turn
+	uint32_t codecs;      // bits, agreed upon
+	uint32_t features;    // bits, agreed upon
 	uint64_t connected_ns, heard_ns,
 		written_ns; // written: last progress, or the output was empty
 	int64_t connected_ms;

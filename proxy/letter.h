@@ -19,6 +19,8 @@ struct member_link {
 	uint64_t session; // for people
 
 	struct subscription *subscription; // near; NULL: closed
+	struct list waiting;               // near: member of worker->leaves
+	bool paced;                        // near: its LEAVE was one of those that are counted
 	struct member *member;             // home; NULL: not joined, or gone
 	uint32_t requests;                 // home: settles that are not answered
 	bool left;                         // home: near has gone

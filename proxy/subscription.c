@@ -35,6 +35,7 @@ static struct member_link *link_new(struct subscription *subscription, const str
 	link->group = group->object.id;
 	link->session = subscription->stream.conn->node.key;
 	link->subscription = subscription;
+	list_init(&link->waiting);
 	link->tells_begun = subscription->stream.conn->features & FEATURE_BEGUN;
 	link->end.fn = member_on_end;
 	link->join.fn = member_on_join;
@@ -78,20 +79,25 @@ static bool by_the_client(const struct subscription *subscription)
 	return stream->state == STREAM_CLOSING ? stream->asked : !stream->conn->ended_by_us;
 }
 
-// Home takes back what it has out, answers what it was asked, and says GONE.
-static void leave(struct subscription *subscription)
+// Home takes back what it has out, answers what it was asked, and says GONE. Those of a connection
+// that ends take turns.
+static void leave(struct subscription *subscription, bool paced)
 {
+	struct conn *conn = subscription->stream.conn;
 	struct member_link *link = subscription->link;
 
 	if (subscription->stopping)
-		--subscription->stream.conn->unstopped;
+		--conn->unstopped;
 	subscription->stopping = false;
 	list_unlink(&subscription->hungry);
 	if (subscription->left)
 		return;
 	subscription->left = true;
 	link->lost = by_the_client(subscription);
-	loop_post(link->home->loop, &link->leave);
+	if (paced)
+		leaves_add(&conn->worker->leaves, link, conn->leaving++);
+	else
+		loop_post(link->home->loop, &link->leave);
 }
 
 static void let_go_of_link(struct subscription *subscription)
@@ -110,7 +116,7 @@ static void free_subscription(void *subscription)
 void subscription_free(struct subscription *subscription)
 {
 	if (subscription->link)
-		leave(subscription);
+		leave(subscription, true);
 	let_go_of_link(subscription);
 	loop_bury(subscription->stream.conn->worker->loop, subscription, free_subscription);
 }
@@ -119,7 +125,7 @@ void subscription_close(struct subscription *subscription)
 {
 	struct loop *loop = subscription->stream.conn->worker->loop;
 
-	leave(subscription);
+	leave(subscription, false);
 	loop_timer_set(&subscription->patience, loop_now_ns(loop) + CLOSE_WAIT_NS);
 }
 
@@ -139,6 +145,8 @@ void subscription_on_gone(struct loop_task *task)
 
 	if (subscription)
 		let_go_of_link(subscription);
+	leaves_gone(&link->near->leaves, link);
+	worker_check_drained(link->near);
 	free(link);
 	if (subscription)
 		stream_closed(&subscription->stream);

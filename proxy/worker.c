@@ -44,6 +44,7 @@ int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *c
 	list_init(&worker->conns);
 	list_init(&worker->asks);
 	list_init(&worker->partial);
+	leaves_init(&worker->leaves);
 	fair_init(&worker->fair);
 	fair_queue_init(&worker->strangers);
 	worker->turns.fn = on_turns;
@@ -125,6 +126,7 @@ void worker_free(struct worker *worker)
 	while (!list_empty(&worker->conns))
 		conn_close(LIST_ENTRY(worker->conns.next, struct conn, all), CODE_SHUTTING_DOWN,
 			   NULL);
+	leaves_end(&worker->leaves);
 	worker->ending = true;
 	run_mailbox(worker);
 	asks_deinit(worker);
@@ -315,7 +317,7 @@ static void on_drain_look(struct loop_task *task)
 	struct worker *worker = CONTAINER_OF(task, struct worker, drain_look);
 
 	worker->drain_look_due = false;
-	if (!worker->left && list_empty(&worker->conns)) {
+	if (!worker->left && list_empty(&worker->conns) && list_empty(&worker->leaves.waiting)) {
 		worker->left = true;
 		loop_timer_cancel(&worker->drain_timer);
 		proxy_worker_left(worker->proxy);

@@ -5,6 +5,7 @@
 #include "core/base/sources.h"
 #include "core/loop/loop.h"
 #include "proxy/latency.h"
+#include "proxy/leaves.h"
 #include "proxy/proxy.h"
 #include "proxy/refusals.h"
 #include "proxy/tenant.h"
@@ -44,7 +45,8 @@ struct worker {
 	struct loop_task turns;
 	bool turns_due;
 
-	struct list partial; // connections whose large frame has begun (memory.c)
+	struct leaves leaves; // subscriptions of connections that have ended
+	struct list partial;  // connections whose large frame has begun (memory.c)
 	struct loop_timer partial_timer;
 	uint64_t missing_logged_ns; // when a missing topic was last logged
 

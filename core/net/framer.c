@@ -98,8 +98,9 @@ ssize_t framer_fill(struct framer *framer, struct transport *transport)
 
 	if (r < 0)
 		return r;
-	room = framer->buf->size - framer->end;
+	room = MIN(framer->buf->size - framer->end, READ_SIZE_MAX);
 	got = transport_read(transport, framer->buf->data + framer->end, room);
+	framer->dry = got > 0 && (size_t)got < room;
 	if (got > 0) {
 		framer->end += (size_t)got;
 		framer->lately += (size_t)got;
@@ -113,7 +114,7 @@ ssize_t framer_fill(struct framer *framer, struct transport *transport)
 
 bool framer_has_room(const struct framer *framer)
 {
-	return framer->buf && framer->end < framer->buf->size;
+	return framer->buf && framer->dry;
 }
 
 void framer_rest(struct framer *framer)

@@ -14,6 +14,7 @@ struct framer {
 	size_t read_size;  // of the next buffer; grows while reads fill it
 	size_t lately;     // bytes read since it last rested
 	uint32_t max_payload;
+	bool dry;        // the last read left room
 	unsigned sender; // WIRE_BY_CLIENT or WIRE_BY_SERVER: who is at the other end
 };
 

@@ -1,7 +1,10 @@
 // The small parts of the data plane by themselves: the id map, turns, addresses, tenant ledgers.
 
 #include "core/base/map.h"
+#include "core/loop/loop.h"
 #include "proxy/fair.h"
+#include "proxy/leaves.h"
+#include "proxy/letter.h"
 #include "proxy/shared.h"
 #include "proxy/socket_address.h"
 #include "proxy/storage.h"
@@ -289,6 +292,63 @@ static void reserves(void)
 	CHECK_EQ(storage_reserve(10ull << 30), 1ull << 30);
 }
 
-UNIT_MAIN(UNIT_CASE(map_equals_array), UNIT_CASE(map_walk), UNIT_CASE(queues_share_a_round),
+// ---- subscriptions of a connection that has ended
+
+static struct loop *loop;
+static unsigned left;
+
+static void on_leave(struct loop_task *task)
+{
+	++left;
+}
+
+static void on_stop(struct loop_task *task)
+{
+	loop_stop(loop);
+}
+
+static unsigned left_now(void)
+{
+	struct loop_task stop = {.fn = on_stop};
+
+	loop_post(loop, &stop);
+	CHECK_EQ(loop_run(loop), 0);
+	return left;
+}
+
+// Tens of thousands do not go at once; a connection with few does not wait for them.
+static void subscriptions_leave_by_and_by(void)
+{
+	enum { LINKS = 2000, ALONE = 64, OUT = 256 };
+	struct member_link *links = calloc(LINKS + 1, sizeof *links);
+	struct leaves leaves;
+	struct worker home = {0};
+
+	CHECK_EQ(loop_new("home", &loop), 0);
+	home.loop = loop;
+	leaves_init(&leaves);
+	for (unsigned i = 0; i <= LINKS; ++i) {
+		links[i].home = &home;
+		links[i].leave.fn = on_leave;
+		list_init(&links[i].waiting);
+		leaves_add(&leaves, &links[i], i < LINKS ? i : 0);
+	}
+	CHECK_EQ(left_now(), ALONE + OUT + 1);
+	for (unsigned i = 0; i < ALONE; ++i)
+		leaves_gone(&leaves, &links[i]);
+	CHECK_EQ(left_now(), ALONE + OUT + 1); // those were not counted
+	for (unsigned i = ALONE; i < ALONE + 100; ++i)
+		leaves_gone(&leaves, &links[i]);
+	CHECK_EQ(left_now(), ALONE + OUT + 101);
+	for (unsigned i = ALONE + 100; i < LINKS; ++i)
+		leaves_gone(&leaves, &links[i]);
+	CHECK_EQ(left_now(), LINKS + 1);
+	CHECK_EQ(leaves.out, 0);
+	loop_free(loop);
+	free(links);
+}
+
+UNIT_MAIN(UNIT_CASE(subscriptions_leave_by_and_by), UNIT_CASE(map_equals_array),
+	  UNIT_CASE(map_walk), UNIT_CASE(queues_share_a_round),
 	  UNIT_CASE(a_queue_alone_is_not_held_back), UNIT_CASE(blocks), UNIT_CASE(texts),
 	  UNIT_CASE(ledgers_are_shared), UNIT_CASE(a_limit_is_never_passed), UNIT_CASE(reserves))
