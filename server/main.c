@@ -10,6 +10,7 @@
 #include "server/files.h"
 #include "server/metrics.h"
 #include "server/notify.h"
+#include "server/salvage.h"
 #include "server/table.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ struct invocation {
 	bool check;          // only check the configuration
 	const char *restore; // only put this copy of the registry back; NULL: none
 	bool revive;         // with what was revoked since, or may have been
+	const char *salvage; // only take out of this store what can be read; NULL: none
 	int ready_fd;        // -1: none
 	int (*print)(void);  // only print something; NULL: serve
 };
@@ -64,6 +66,8 @@ static void help(const struct settings *settings)
 	     "  --revive                     with --restore: also what was revoked since the copy, "
 	     "or "
 	     "may have been\n"
+	     "  --salvage DIR                take out of the damaged store DIR what can be read, "
+	     "say what is missing, then end\n"
 	     "  --ready-fd N                 write what is listened on, then \"ready\", to this "
 	     "descriptor\n"
 	     "  --print-settings             print the table of docs/configuration.md\n"
@@ -150,6 +154,8 @@ static char *pair_take(struct settings *settings, struct invocation *invocation,
 		invocation->config = value;
 	else if (strcmp(name, "restore") == 0)
 		invocation->restore = value;
+	else if (strcmp(name, "salvage") == 0)
+		invocation->salvage = value;
 	else if (strcmp(name, "ready-fd") == 0)
 		return ready_fd_take(invocation, value);
 	else
@@ -365,6 +371,17 @@ static int restore(struct settings *settings, const struct invocation *invocatio
 	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static int salvage(const struct invocation *invocation)
+{
+	char *wrong;
+
+	umask(0077);
+	wrong = salvage_print(invocation->salvage, stdout);
+	if (wrong)
+		return refuse(wrong, EXIT_FAILURE);
+	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
 	struct invocation invocation;
@@ -379,6 +396,7 @@ int main(int argc, char **argv)
 	status = wrong                ? refuse(wrong, EXIT_USAGE)
 		 : invocation.print   ? invocation.print()
 		 : invocation.check   ? check(settings)
+		 : invocation.salvage ? salvage(&invocation)
 		 : invocation.restore ? restore(settings, &invocation)
 				      : run(settings, &invocation, argv);
 	settings_free(settings);

@@ -14,11 +14,10 @@
 // leaves of the tables, so that a start stays quick: these must only be there. After a process that
 // ended inside the store they are looked at too.
 //
-// The format is that of LMDB 0.9 on a 64-bit little-endian machine; LMDB itself refuses others.
 
 #include "adapters/embedded/check.h"
 
-#include "core/base/util.h"
+#include "adapters/embedded/pages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,29 +26,6 @@
 
 #define LEAVES_BYTES (1ull << 30)
 #define DEPTH_MAX    32 // LMDB's own
-#define NO_ROOT      UINT64_MAX
-
-// A page: number u64, padding u16, kind u16, lower u16, upper u16, then places of nodes, u16 each.
-#define PAGE_HEAD   16u
-#define PAGE_BRANCH 1u
-#define PAGE_LEAF   2u
-#define PAGE_BIG    4u // of a value that has pages of its own; their number u32 in place of lower
-// A node: size of the value u32 (a branch: the low half of the child's number), flags u16 (a
-// branch: its high part), size of the key u16, key, value.
-#define NODE_HEAD 8u
-#define NODE_BIG  1u // the value is the number of the page where it begins
-#define NODE_TREE 2u // the value is the head of a tree
-// Page 0 and page 1, behind the head of the page.
-#define META_MAGIC    0xbeefc0deu
-#define META_VERSION  1u
-#define FLAGS_NUMBERS 8u  // of the tree of free pages: its keys are numbers
-#define META_FREE     24u // the tree of free pages; its padding holds the size of a page
-#define META_MAIN     72u // the tree of tables
-#define META_LAST     120u
-#define META_TXN      128u
-#define META_SIZE     136u
-#define TREE_SIZE     48u
-
 struct tree {
 	uint64_t root, entries;
 	uint16_t depth, flags;
@@ -102,16 +78,6 @@ static bool pages_mark(struct check *check, uint64_t first, uint64_t count, cons
 		check->used[page / 8] |= (uint8_t)(1u << page % 8);
 	}
 	return true;
-}
-
-static uint32_t node_count(const uint8_t *page)
-{
-	return (le16_get(page + 12) - PAGE_HEAD) / 2u;
-}
-
-static const uint8_t *node_at(const uint8_t *page, uint32_t index)
-{
-	return page + le16_get(page + PAGE_HEAD + (size_t)index * 2);
 }
 
 static bool page_check(struct check *check, const uint8_t *page, uint64_t number, uint16_t kind)

@@ -8,6 +8,7 @@
 #include "adapters/embedded/fault.h"
 #include "adapters/embedded/head.h"
 #include "adapters/embedded/identity.h"
+#include "adapters/embedded/salvage.h"
 #include "adapters/embedded/scrub.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
@@ -379,6 +380,7 @@ const struct adapter_ops embedded_ops = {
 	.open = embedded_open,
 	.check = embedded_check,
 	.recall = embedded_recall,
+	.salvage = salvage_store,
 	.close = embedded_close,
 	.probe = embedded_probe,
 	.damage = embedded_damage,

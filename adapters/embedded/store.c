@@ -27,9 +27,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define READERS_MAX     126
-#define SLOTS_MIN       64u
-#define GENERATION_BITS 40 // positions of one generation
+#define READERS_MAX 126
+#define SLOTS_MIN   64u
 
 struct store_retired {
 	struct store_retired *next;
@@ -289,7 +288,7 @@ static int generation_read(struct store *store, bool empty, const char **ret_pro
 
 uint64_t store_first_offset(const struct store *store)
 {
-	return store->generation << GENERATION_BITS;
+	return store->generation << STORE_GENERATION_BITS;
 }
 
 int store_group_check(struct store *store, const struct group *group)
@@ -381,7 +380,8 @@ static int environment_open(struct store *store)
 static const char in_use[] =
 	"%s is in use by another process; stop it, or choose another data directory";
 static const char damaged[] = "%s/data.mdb is damaged or not ours (%s); restore it from a copy, or "
-			      "move the directory away to begin anew";
+			      "take out what can be read with mqpaasd --salvage %s, or move the "
+			      "directory away to begin anew";
 
 // The directory is ours, and no torn environment is in it.
 static int place_take(struct store *store, char **ret_error)
@@ -459,7 +459,7 @@ static int contents_open(struct store *store, char **ret_error)
 	if (!r && store->rows != store)
 		r = generation_read(store, empty, &problem);
 	if (r == -EUCLEAN)
-		return fail(r, ret_error, damaged, path, problem);
+		return fail(r, ret_error, damaged, path, problem, path);
 	if (!r)
 		r = damages_load(store);
 	if (!r)

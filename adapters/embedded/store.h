@@ -11,12 +11,13 @@
 #include <lmdb.h>
 #include <pthread.h>
 
-#define STORE_FORMAT    2u
-#define STORE_CHUNK_MAX (64u << 10) // records are put together up to this; a larger one is alone
-#define STORE_KEY       20u
-#define STORE_DUE_KEY   28u
-#define STORE_HEAD      136u          // bytes of a head of LMDB's file
-#define STORE_RESERVE   (64ull << 20) // appending stops while less is free, so that deleting works
+#define STORE_GENERATION_BITS 40 // positions of one generation of a D1 store
+#define STORE_FORMAT          2u
+#define STORE_CHUNK_MAX       (64u << 10) // records are put together up to this; a larger one is alone
+#define STORE_KEY             20u
+#define STORE_DUE_KEY         28u
+#define STORE_HEAD            136u          // bytes of a head of LMDB's file
+#define STORE_RESERVE         (64ull << 20) // appending stops while less is free, so that deleting works
 
 // Rows are packed: LMDB aligns a value to two bytes only. Each begins with a checksum over its key
 // and what follows (row.h).
