@@ -151,6 +151,10 @@ size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *cons
 void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
 		     uint64_t now_ns);
 
+uint32_t dispatch_suspects(const struct dispatch *dispatch); // messages that have the mark
+// The log has deleted everything of the partition below `first`, and nothing of it waits elsewhere.
+void dispatch_gone(struct dispatch *dispatch, uint32_t partition, uint64_t first);
+
 // Hands out nothing more until it is resumed; settles go on.
 void dispatch_pause(struct dispatch *dispatch, bool paused, uint64_t now_ns);
 // The source was closed: nothing is in flight or pending any more; old receipts are stale.

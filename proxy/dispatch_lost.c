@@ -7,7 +7,8 @@
 // is lost again and again. A consumer that does not tell what it begins may have begun everything.
 //
 // Invariants: what had not begun never costs an attempt; nor does an end that we decided. No more
-// suspects are remembered than may be in flight; beyond that a loss counts at once.
+// suspects are remembered than may be in flight; beyond that a loss counts at once. A suspect that
+// retention has deleted is forgotten, so that it takes no other's place.
 //
 // Timeouts: a delivery's time starts when its begin is told, at most a sixteenth late. What has not
 // begun has no end of its time while its subscription shows life. A consumer of which nothing was
@@ -196,6 +197,30 @@ void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consume
 							       struct dispatch_consumer, all));
 	dispatch_out_send(dispatch, NULL);
 	dispatch_run(dispatch, now_ns);
+}
+
+uint32_t dispatch_suspects(const struct dispatch *dispatch)
+{
+	return dispatch->suspects;
+}
+
+void dispatch_gone(struct dispatch *dispatch, uint32_t partition, uint64_t first)
+{
+	struct flight_map *flights;
+
+	if (dispatch->suspects == 0 || partition >= dispatch->partition_count)
+		return;
+	flights = &dispatch->partitions[partition].flights;
+	for (size_t k = 0; k < flights->room;) {
+		struct flight *flight = &flights->slots[k];
+
+		if (flight->state != FLIGHT_SUSPECT || flight->offset >= first) {
+			++k;
+			continue;
+		}
+		--dispatch->suspects;
+		flight_map_remove(flights, flight); // another may have moved here
+	}
 }
 
 // Gives up who has been found silent.

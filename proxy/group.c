@@ -373,6 +373,19 @@ size_t group_backlog(struct group_home *home)
 							 home->topic->model->partitions);
 }
 
+// It waits in the group's retry store, or comes no more.
+void group_forget_deleted(struct group_home *home)
+{
+	size_t count = dispatch_suspects(home->dispatch) ? group_backlog(home) : 0;
+
+	for (size_t i = 0; i < count; ++i) {
+		const struct source_partition *partition = &home->partitions[i];
+
+		if (partition->retrying == 0 && partition->delayed == 0)
+			dispatch_gone(home->dispatch, partition->partition, partition->first);
+	}
+}
+
 // ---- changes and the end
 
 struct consume_counters group_consumed(const struct group_home *home)

@@ -63,6 +63,8 @@ void groups_deinit(struct worker *worker);
 
 // How many rows of home->partitions were filled; 0: the source is not open, or says nothing yet.
 size_t group_backlog(struct group_home *home);
+// The marks of messages that the log has deleted; before new ones are made.
+void group_forget_deleted(struct group_home *home);
 struct consume_counters group_consumed(const struct group_home *home);
 // Each member of the worker's groups: its connection's session and what it holds.
 void groups_each_member(const struct worker *worker,

@@ -296,6 +296,8 @@ static void drop_member(struct member *member, enum dispatch_leave why)
 	if (member->stopping && !member->stopped)
 		--home->stopping;
 	list_unlink(&member->in_group);
+	if (why == DISPATCH_LOST)
+		group_forget_deleted(home);
 	dispatch_leave(home->dispatch, &member->consumer, why, group_now_ns(home));
 	group_schedule(home);
 	free(member);

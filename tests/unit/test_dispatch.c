@@ -725,6 +725,31 @@ static void reject_needs_no_credit(void)
 	stop();
 }
 
+// The marks of what the log has deleted go with it: what comes under these offsets is no suspect.
+static void marks_of_deleted_messages_go(void)
+{
+	start(3);
+	publish(4);
+	credit(4, 1000);
+	source_pump(9);
+	CHECK_EQ(m.consumers[0].held, 4);
+	consumer_leave(&m.consumers[0]);
+	dispatch_gone(m.dispatch, 0, 2);
+	dispatch_gone(m.dispatch, 1, 9); // of another partition
+	for (uint64_t i = 0; i < 4; ++i) {
+		CHECK(m.messages[0][i].suspect);
+		m.messages[0][i].suspect = i >= 2; // on_deliver() looks at that
+	}
+	consumer_join(&m.consumers[0]);
+	for (uint64_t i = 0; i < 4; ++i) { // a suspect comes alone
+		credit(1, 1000);
+		source_pump(9);
+		CHECK_EQ(m.consumers[0].held, 1);
+		settle_one(i, SETTLE_ACK);
+	}
+	stop();
+}
+
 // What is larger than the rest of the bytes waits until the consumer holds nothing, then goes.
 static void large_message_waits_for_empty_hands(void)
 {
@@ -818,6 +843,7 @@ int main(int argc, char **argv)
 {
 	static const struct unit_case cases[] = {UNIT_CASE(flight_map_equals_model),
 						 UNIT_CASE(reject_needs_no_credit),
+						 UNIT_CASE(marks_of_deleted_messages_go),
 						 UNIT_CASE(large_message_waits_for_empty_hands),
 						 UNIT_CASE(retry_delay_doubles),
 						 UNIT_CASE(hostile_counts_end_soon),
