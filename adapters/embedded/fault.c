@@ -129,7 +129,7 @@ void fault_watch(struct store *store)
 	mdb_env_set_assert(store->env, assertion_log);
 	pthread_mutex_lock(&watched_lock);
 	for (size_t i = 0; i < FAULT_STORES; ++i) {
-		if (watched[i].store)
+		if (__atomic_load_n(&watched[i].store, __ATOMIC_ACQUIRE))
 			continue;
 		watched_fill(&watched[i], store);
 		break;

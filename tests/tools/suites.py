@@ -369,14 +369,15 @@ def suite_sim(options):
 
 
 def suite_crash(options):
-    """1,000 power cuts of the embedded store (--long: 20,000 of a longer run); a store that does not flush is found out; 50 flipped bits (--long: 1,000 a file)"""
+    """1,000 power cuts of the embedded store (--long: 20,000 of a longer run); a store that does not flush is found out; 50 flipped bits (--long: 1,000 a file, at rest and while it runs)"""
     plain, sanitized = (build(name) + "/tests/crash/" for name in ("build", "build-asan"))
     cuts = ["--cuts", "5000", "--rounds", "200"] if options.long else ["--cuts", "500"]
     commands = [[plain + "crash", *cuts, "--seed", str(seed)] for seed in range(1, 5 if options.long else 3)]
     commands += [[sanitized + "crash", "--seed", "7", "--cuts", "1000" if options.long else "40"]]
     commands += [[plain + "crash", "--bulk"]]
     commands += [[plain + name, "--planted", "--cuts", "40"] for name in ("crash_without_fsync", "crash_without_meta_sync")]
-    flips = [["--flips", "1000", "--only", file] for file in ("d1", "d2", "mark")] if options.long else [["--flips", "50"]]
+    flips = [["--flips", "1000", "--only", file, "--when", when] for file in ("d1", "d2") for when in ("rest", "running")]
+    flips = [*flips, ["--flips", "1000", "--only", "mark"]] if options.long else [["--flips", "50"]]
     flips += [["--flips", "20", "--ballast", "1100", "--only", "d2"]] if options.long else []  # a file above 1 GiB
     commands += [[plain + "flips", *arguments] for arguments in flips]
     with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
