@@ -269,7 +269,7 @@ static bool meta_is_ours(const uint8_t *meta)
 	return le32_get(meta) == META_MAGIC && le32_get(meta + 4) == META_VERSION;
 }
 
-// The newer of the two heads. NULL: LMDB will say what is wrong.
+// The newer of the two heads. NULL: what is wrong is said, or LMDB says it.
 static const uint8_t *meta_choose(struct check *check)
 {
 	const uint8_t *first = check->map + PAGE_HEAD, *second;
@@ -277,21 +277,25 @@ static const uint8_t *meta_choose(struct check *check)
 	if (check->size < PAGE_HEAD + META_SIZE || !meta_is_ours(first))
 		return NULL;
 	check->page_size = le32_get(first + META_FREE);
-	if (check->page_size < 512 || check->page_size > 32768 ||
-	    (uint64_t)check->page_size + PAGE_HEAD + META_SIZE > check->size)
-		return NULL;
 	second = first + check->page_size;
-	if (!meta_is_ours(second))
+	if (check->page_size < 512 || check->page_size > 32768 ||
+	    (uint64_t)check->page_size + PAGE_HEAD + META_SIZE > check->size ||
+	    !meta_is_ours(second)) {
+		fault(check, "its head is wrong");
 		return NULL;
+	}
 	return le64_get(first + META_TXN) >= le64_get(second + META_TXN) ? first : second;
 }
 
-// Transactions write the two heads in turn. In a new file both are those of none.
+// Transactions write the two heads in turn. In a new file both are those of none. Each names the
+// size of a page, and LMDB takes it from the newer one.
 static bool metas_check(struct check *check)
 {
 	const uint8_t *first = check->map + PAGE_HEAD, *second = first + check->page_size;
 	uint64_t even = le64_get(first + META_TXN), odd = le64_get(second + META_TXN);
 
+	if (le32_get(second + META_FREE) != check->page_size)
+		return fault(check, "its two heads name different sizes of a page");
 	if (even == 0 && odd == 0)
 		return true;
 	if (even % 2 != 0 || odd % 2 != 1 || (even + 1 != odd && odd + 1 != even))
@@ -316,7 +320,7 @@ static int contents_check(struct check *check)
 	bool whole;
 
 	if (!meta)
-		return 0;
+		return check->problem ? -EUCLEAN : 0;
 	check->last = le64_get(meta + META_LAST);
 	if (check->last >= UINT64_MAX / check->page_size)
 		return fault(check, "its head is wrong") ? 0 : -EUCLEAN;
