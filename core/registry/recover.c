@@ -162,7 +162,8 @@ static int copy_open(struct recover *recover, char **ret_error)
 			    recover->how->from);
 	if (r < 0)
 		return *ret_error ? r
-				  : fail(r, ret_error, "%s: %s", recover->how->from, strerror(-r));
+				  : fail(r, ret_error, "%s cannot be copied into %s: %s",
+					 recover->how->from, recover->prepared, strerror(-r));
 	return registry_open(&config, &recover->copy, ret_error);
 }
 

@@ -1,4 +1,5 @@
 """A registry that is lost, emptied, damaged or put back: no id gets a second meaning, and what was revoked stays revoked."""
+import errno
 import glob
 import os
 import shutil
@@ -9,6 +10,7 @@ import rest
 import wire
 from daemon import Daemon, run, wait_for
 from daemon_fixtures import start  # noqa: F401  pylint: disable=unused-import
+from faults import WRITE, Faults
 
 A = "/api/v1/tenants/acme"
 GRANTS = [{"pattern": "*", "rights": ["produce", "consume"]}]
@@ -444,6 +446,26 @@ def test_a_log_without_its_registry_is_no_new_one(start, tmp_path, emptied):
     one.start()
     log_in(one)
     assert one.admin.get(f"{A}/topics/orders").status == 200
+
+
+@pytest.mark.parametrize("skip", (0, 3, 20))
+def test_a_full_disk_during_a_restore_loses_nothing(start, tmp_path, skip):
+    """It fails and says why, and everything is as it was."""
+    one = start().world()
+    path = shutil.copy(back_up(one), tmp_path)
+    one.make("tenants/acme/topics", {"name": "late"})
+    one.stop()
+    faults = Faults(tmp_path)
+    with faults.failing(WRITE, error=errno.ENOSPC, inside="/data/registry.db", skip=skip):
+        done = run("--data-dir", one.data, "--restore", path, env=faults.environment)
+    assert faults.failed and done.returncode == 1
+    assert os.strerror(errno.ENOSPC) in done.stderr, done.stderr
+    assert not glob.glob(database(one) + ".before-restore-*")
+    one.start()
+    log_in(one)
+    assert state(one, "topics/late")[0] == "ready"
+    assert one.admin.get("/api/v1/audit/verify").json["ok"] is True
+    assert not glob.glob(database(one) + ".restore*") and not glob.glob(database(one) + ".known*")
 
 
 def test_restores_that_cannot_be(start, tmp_path):

@@ -416,22 +416,31 @@ static void pace_keeps_turns(void)
 	struct pace pace;
 
 	pace_reset(&pace);
-	CHECK(pace_most(&pace, 0) == UINT64_MAX && pace_next_ns(&pace, 0) == UINT64_MAX);
+	CHECK(pace_most(&pace, false, 0) == UINT64_MAX &&
+	      pace_next_ns(&pace, false, 0) == UINT64_MAX);
 	pace_sent(&pace, 1000, 0);
-	CHECK(pace_most(&pace, 0) == UINT64_MAX);
+	CHECK(pace_most(&pace, false, 0) == UINT64_MAX);
 	pace_told(&pace, 10, 100 * MS_NS, S_NS);
-	CHECK_EQ(pace_most(&pace, S_NS + 99 * MS_NS), 0);
-	CHECK_EQ(pace_next_ns(&pace, S_NS), S_NS + 100 * MS_NS);
-	CHECK_EQ(pace_most(&pace, S_NS + 100 * MS_NS), 10);
+	CHECK_EQ(pace_most(&pace, false, S_NS + 99 * MS_NS), 0);
+	CHECK_EQ(pace_next_ns(&pace, false, S_NS), S_NS + 100 * MS_NS);
+	CHECK_EQ(pace_most(&pace, false, S_NS + 100 * MS_NS), 10);
 	pace_sent(&pace, 4, S_NS + 100 * MS_NS);
-	CHECK_EQ(pace_most(&pace, S_NS + 100 * MS_NS), 6);
+	CHECK_EQ(pace_most(&pace, false, S_NS + 100 * MS_NS), 6);
 	pace_sent(&pace, 6, S_NS + 200 * MS_NS);
-	CHECK_EQ(pace_most(&pace, S_NS + 200 * MS_NS), 0);
+	CHECK_EQ(pace_most(&pace, false, S_NS + 200 * MS_NS), 0);
 	// Nothing is told any more: after a while it goes on.
-	CHECK_EQ(pace_next_ns(&pace, S_NS + 200 * MS_NS), 2 * S_NS + 200 * MS_NS);
-	CHECK(pace_most(&pace, 2 * S_NS + 200 * MS_NS) == UINT64_MAX);
+	CHECK_EQ(pace_next_ns(&pace, false, S_NS + 200 * MS_NS), 2 * S_NS + 200 * MS_NS);
+	CHECK(pace_most(&pace, false, 2 * S_NS + 200 * MS_NS) == UINT64_MAX);
+	// Not before the answer to what was sent has come, however long that takes.
+	pace_told(&pace, 1, 0, S_NS);
+	pace_sent(&pace, 1, S_NS);
+	CHECK_EQ(pace_most(&pace, true, 60 * S_NS), 0);
+	CHECK_EQ(pace_next_ns(&pace, true, 60 * S_NS), 61 * S_NS);
+	pace_answered(&pace, 60 * S_NS);
+	CHECK_EQ(pace_most(&pace, false, 61 * S_NS - 1), 0);
+	CHECK(pace_most(&pace, false, 61 * S_NS) == UINT64_MAX);
 	pace_told(&pace, UINT64_MAX, 0, S_NS);
-	CHECK(!pace.told && pace_most(&pace, S_NS) == UINT64_MAX);
+	CHECK(!pace.told && pace_most(&pace, false, S_NS) == UINT64_MAX);
 }
 
 // ---- The public functions --------------------------------------------------------------------

@@ -3,7 +3,9 @@
 // answer to the last batch is on its way.
 //
 // A proxy that has no quota any more tells so, or tells nothing: then the producer sends as before
-// after a patience that is long against the way there and back.
+// after a patience that is long against the way there and back. The next turn comes before the
+// answer to what used up the last, so patience begins with that answer: a machine so busy that
+// either takes seconds is no reason to try again.
 
 #include "sdk/c/src/pace.h"
 
@@ -24,9 +26,9 @@ void pace_told(struct pace *pace, uint64_t messages, uint64_t after_ns, uint64_t
 			      .told = messages != UINT64_MAX};
 }
 
-uint64_t pace_most(struct pace *pace, uint64_t now_ns)
+uint64_t pace_most(struct pace *pace, bool unanswered, uint64_t now_ns)
 {
-	if (pace->messages == 0 && now_ns >= pace->spent_ns + PATIENCE_NS)
+	if (pace->messages == 0 && !unanswered && now_ns >= pace->spent_ns + PATIENCE_NS)
 		pace_reset(pace);
 	return now_ns >= pace->turn_ns ? pace->messages : 0;
 }
@@ -39,9 +41,15 @@ void pace_sent(struct pace *pace, uint64_t messages, uint64_t now_ns)
 	pace->spent_ns = now_ns;
 }
 
-uint64_t pace_next_ns(const struct pace *pace, uint64_t now_ns)
+void pace_answered(struct pace *pace, uint64_t now_ns)
 {
 	if (pace->messages == 0)
-		return pace->spent_ns + PATIENCE_NS;
+		pace->spent_ns = MAX(pace->spent_ns, now_ns);
+}
+
+uint64_t pace_next_ns(const struct pace *pace, bool unanswered, uint64_t now_ns)
+{
+	if (pace->messages == 0)
+		return (unanswered ? MAX(pace->spent_ns, now_ns) : pace->spent_ns) + PATIENCE_NS;
 	return pace->turn_ns > now_ns ? pace->turn_ns : UINT64_MAX;
 }

@@ -128,6 +128,12 @@ static void producer_end_sent(struct mqp_producer *producer, bool everything, en
 
 // ---- Time ------------------------------------------------------------------------------------
 
+// On the client's thread, which alone sends and takes answers.
+static bool is_unanswered(const struct mqp_producer *producer)
+{
+	return producer->acked.sent_count > 0;
+}
+
 static void producer_arm(struct mqp_producer *producer)
 {
 	uint64_t now_ns = producer->client->now_ns, acked_ns, oneway_ns, next_ns;
@@ -140,7 +146,8 @@ static void producer_arm(struct mqp_producer *producer)
 	pthread_mutex_unlock(&producer->lock);
 	next_ns = MIN(acked_ns, oneway_ns);
 	if (producer->throttled)
-		next_ns = MIN(next_ns, pace_next_ns(&producer->pace, now_ns));
+		next_ns = MIN(next_ns,
+			      pace_next_ns(&producer->pace, is_unanswered(producer), now_ns));
 	if (producer->reopen_ns > now_ns)
 		next_ns = MIN(next_ns, producer->reopen_ns);
 	if (timer_set(&producer->client->timers, &producer->timer, next_ns) < 0)
@@ -206,7 +213,7 @@ static bool lane_send(struct mqp_producer *producer, struct lane *lane, lane_rep
 {
 	struct link *link = producer->stream.link;
 	uint64_t now_ns = producer->client->now_ns;
-	uint64_t most = pace_most(&producer->pace, now_ns);
+	uint64_t most = pace_most(&producer->pace, is_unanswered(producer), now_ns);
 	struct lane_batch *batch;
 	int r;
 
@@ -310,7 +317,8 @@ static void producer_send(struct mqp_producer *producer)
 	hungry = producer_is_hungry(producer);
 	if (list_empty(&producer->hunger.node) && hungry)
 		list_push_back(&producer->client->hungry, &producer->hunger.node);
-	held = pace_next_ns(&producer->pace, producer->client->now_ns) != UINT64_MAX &&
+	held = pace_next_ns(&producer->pace, is_unanswered(producer), producer->client->now_ns) !=
+		       UINT64_MAX &&
 	       producer_waits(producer);
 	producer_set_throttled(producer, held || (hungry && link_throttled(producer->stream.link)));
 	producer_arm(producer);
@@ -469,6 +477,7 @@ static int topic_produced(struct mqp_producer *producer, const uint8_t *payload,
 	lane_settle(&producer->acked, batch, producer->client->now_ns);
 	producer_changed(producer);
 	pthread_mutex_unlock(&producer->lock);
+	pace_answered(&producer->pace, producer->client->now_ns);
 	producer_move(producer);
 	producer_send(producer);
 	return 0;
