@@ -4,7 +4,6 @@
 
 #include "server/metrics_table.h"
 
-#include "core/base/clock.h"
 #include "core/base/util.h"
 #include "core/registry/catalog.h"
 #include "server/daemon_state.h"
@@ -19,10 +18,27 @@ static void put_build(struct collector *collector)
 	collector_put(collector, 1, (const char *const[]){VERSION});
 }
 
+// When the machine began: two clocks that are read one after the other would say another time at
+// each scrape. 0: not known.
+static double boot_time_s(void)
+{
+	FILE *file = fopen("/proc/stat", "re");
+	char line[256];
+	double boot_s = 0;
+
+	// The lines of interrupts are longer than this and come in parts, none of which begins so.
+	while (file && boot_s == 0 && fgets(line, sizeof line, file))
+		if (sscanf(line, "btime %lf", &boot_s) != 1)
+			boot_s = 0;
+	if (file)
+		fclose(file);
+	return boot_s;
+}
+
 // Field 22 of /proc/self/stat counts from the start of the machine.
 static void put_start(struct collector *collector)
 {
-	double up_s = 0, began_s = 0;
+	double boot_s = boot_time_s(), began_s = 0;
 	FILE *file = fopen("/proc/self/stat", "re");
 
 	if (file && fscanf(file,
@@ -32,11 +48,8 @@ static void put_start(struct collector *collector)
 		began_s /= (double)sysconf(_SC_CLK_TCK);
 	if (file)
 		fclose(file);
-	file = fopen("/proc/uptime", "re");
-	if (file && fscanf(file, "%lf", &up_s) == 1)
-		collector_put_flat(collector, (double)clock_wall_ms() / 1e3 - up_s + began_s);
-	if (file)
-		fclose(file);
+	if (boot_s > 0)
+		collector_put_flat(collector, boot_s + began_s);
 }
 
 static double seconds_of(const struct timeval *time)

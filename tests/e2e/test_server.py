@@ -777,6 +777,13 @@ def test_metrics_agree_with_what_happened(daemon):
     assert not any("topic" in dict(labels) for _, labels in metrics(daemon))
 
 
+def test_the_start_of_the_process_stands_still(start):
+    """Who counts restarts by changes of it counts none that was not one."""
+    one = start()
+    shown = {metrics(one)["process_start_time_seconds", ()] for _ in range(20)}
+    assert len(shown) == 1, shown
+
+
 def test_shown_use_is_what_was_admitted(daemon):
     """Ten times of what a quota takes is offered: REST and metrics tell both apart, and the use shown is not above the quota."""
     daemon.world(produce_tps=100, over="reject")
