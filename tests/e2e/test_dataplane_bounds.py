@@ -194,7 +194,7 @@ def test_settle_of_everything_there_could_be(plane):
         started = time.process_time(), time.monotonic()
         answers = subscription.settle_entries([run] + [run] * 1000)
         assert answers == [("STALE", 3)] + [("STALE", 0)] * 1000
-        assert time.monotonic() - started[1] < 5
+        assert time.monotonic() - started[1] < 30
         assert conn.ping()
 
 
