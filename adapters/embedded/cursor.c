@@ -41,17 +41,45 @@ int cursor_count(struct store *store, MDB_txn *txn, uint64_t group, uint64_t *re
 	return 0;
 }
 
-// Partitions are numbered from 0, and get their cursors in that order.
+// A partition that a topic has grown by may get its cursor before those in front of it: they get
+// one that stands at the beginning, or they would be counted and missing.
+static int cursors_begin(struct store *store, MDB_txn *txn, uint64_t group, uint64_t from,
+			 uint32_t until)
+{
+	struct store_cursor row = {0};
+	int r = 0;
+
+	le64_put(&row.position, store_first_offset(store));
+	for (uint64_t partition = from; !r && partition < until; ++partition) {
+		uint8_t bytes[STORE_KEY];
+		MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
+
+		store_key(bytes, group, (uint32_t)partition, 0);
+		r = row_get(txn, store->cursors, &key, sizeof row, &value);
+		if (r == -ENOENT)
+			r = row_put(txn, store->cursors, &key, &row, sizeof row);
+		else if (r == -EUCLEAN)
+			r = 0; // it is there; who reads it is told
+	}
+	return r;
+}
+
+// Partitions are numbered from 0. The count of one that is damaged says nothing of which had one.
 static int cursor_counted(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)
 {
 	struct store_cursor row = {.position = partition + 1ull};
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_PARTITION_KEY, bytes};
-	uint64_t count;
+	uint64_t count = 0;
 	int r = cursor_count(store, txn, group, &count);
 
 	if ((r && r != -ENOENT && r != -EUCLEAN) || (!r && count > partition))
 		return r;
+	if (r != -EUCLEAN) {
+		r = cursors_begin(store, txn, group, count, partition);
+		if (r)
+			return r;
+	}
 	store_key(bytes, group, CURSOR_COUNT, 0);
 	return row_put(txn, store->cursors, &key, &row, sizeof row);
 }
