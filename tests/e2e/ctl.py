@@ -16,7 +16,7 @@ class Ctl:
         self.env.update({name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ})
 
     def __call__(self, *arguments, status=0, text=None):
-        done = subprocess.run([CTL, *arguments], env=self.env, input=(text or "").encode(), capture_output=True, timeout=60, check=False)
+        done = subprocess.run([CTL, *arguments], env=self.env, input=(text or "").encode(), capture_output=True, timeout=300, check=False)
         done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()  # line ends stay as they are
         assert status in (None, done.returncode), (done.returncode, done.stdout, done.stderr)
         return done

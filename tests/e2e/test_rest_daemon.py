@@ -156,7 +156,7 @@ def test_tour(daemon, tmp_path):
     with open(os.path.join(rest.ROOT, "docs", "rest.md"), encoding="utf-8") as file:
         script = "\n".join(re.findall(r"```sh\n(.*?)```", file.read(), re.S))
     environment = {**os.environ, "MQ": f"http://127.0.0.1:{daemon.rest_port}", "DATA": daemon.data, "TMPDIR": str(tmp_path)}
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 

@@ -127,7 +127,7 @@ def test_systemd_takes_the_unit(tmp_path):
         text = file.read()
     unit = tmp_path / "mqpaasd.service"
     unit.write_text(text.replace("/usr/bin/mqpaasd", os.path.join(rest.BUILD, "server", "mqpaasd")), encoding="utf-8")
-    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")  # what it ignores it only says
 
 
@@ -167,7 +167,7 @@ def test_files_of_somebody_else(tmp_path):
     program = shutil.copy(daemons.MQPAASD, tmp_path)  # the tree may lie where the other user cannot go
 
     def run_as_nobody(*options):
-        return subprocess.run([program, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/")
+        return subprocess.run([program, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/")
 
     done = run_as_nobody("--data-dir", str(tmp_path / "data"))
     assert done.returncode == 1 and done.stderr == f"mqpaasd: data directory {tmp_path}/data belongs to user 0, and this is user {NOBODY}; chown it, or start as its owner\n"
