@@ -28,7 +28,6 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka_mark *marks, 
 static void mark_parse(struct kafka_mark *mark, const rd_kafka_topic_partition_t *row)
 {
 	char text[MARK_TEXT] = "";
-
 	unsigned holes = 0;
 
 	mark->incarnation = mark->life = 0;
