@@ -37,6 +37,7 @@ struct known {
 	struct bounds *bounds; // of a topic's partitions, as last answered
 	uint32_t partitions;
 	uint64_t positions; // of all partitions, as last answered or read from the file
+	uint64_t read_sent; // sent.messages as read from the file
 	bool is_known;
 	uint32_t deletions; // an answer to a question of before one is void
 	uint64_t rows;      // of a group
@@ -117,6 +118,7 @@ void kafka_stored_deleted(struct adapter *adapter, uint64_t topic)
 		known->bounds = NULL;
 		known->partitions = 0;
 		known->positions = 0;
+		known->read_sent = __atomic_load_n(&known->sent.messages, __ATOMIC_RELAXED);
 		known->is_known = true;
 		++known->deletions;
 	}
@@ -316,6 +318,14 @@ static uint64_t positions_of(struct adapter_topic *open, const struct known *kno
 	return sum;
 }
 
+// Before the first answer: what the file says, and what was sent since.
+static uint64_t positions_before(const struct known *topic)
+{
+	uint64_t sent = __atomic_load_n(&topic->sent.messages, __ATOMIC_RELAXED);
+
+	return topic->positions + (sent > topic->read_sent ? sent - topic->read_sent : 0);
+}
+
 // Under the lock. `open`: the topic, if some session has it.
 static void row_fill(struct kafka_stored *stored, struct stored_row *row,
 		     struct adapter_topic *open, double mean_all)
@@ -335,8 +345,8 @@ static void row_fill(struct kafka_stored *stored, struct stored_row *row,
 		count = positions_of(open, topic);
 		row->known = true;
 	} else {
-		count = topic->positions; // of the file
-		row->known = topic->is_known;
+		count = positions_before(topic);
+		row->known = topic->is_known || count;
 	}
 	row->bytes = (uint64_t)((double)count * mean);
 	row->estimated = true;
@@ -423,7 +433,7 @@ static void map_load(struct map *map, const json_t *rows)
 
 		if (!known)
 			continue;
-		known->sent.messages = number_of(row, "messages");
+		known->sent.messages = known->read_sent = number_of(row, "messages");
 		known->sent.bytes = number_of(row, "bytes");
 		known->positions = number_of(row, "positions");
 		known->rows = number_of(row, "rows");
