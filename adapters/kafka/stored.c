@@ -342,7 +342,7 @@ static void row_fill(struct kafka_stored *stored, struct stored_row *row,
 		count = group->rows;
 		row->known = group->is_known;
 	} else if (topic->bounds) {
-		count = positions_of(open, topic);
+		count = topic->positions = positions_of(open, topic); // what the file gets
 		row->known = true;
 	} else {
 		count = positions_before(topic);
