@@ -151,6 +151,7 @@ void older_schema_is_migrated(void)
 	bench_sql("DROP INDEX access_keys_family; ALTER TABLE access_keys DROP COLUMN family;"
 		  "ALTER TABLE topics DROP COLUMN message_bytes;"
 		  "ALTER TABLE tenants DROP COLUMN limits_wait_ms;"
+		  "ALTER TABLE tenants DROP COLUMN limits_storage_bytes;"
 		  "DROP TABLE totals; PRAGMA user_version = 1");
 	bench_reopen();
 	CHECK_EQ(bench_get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
@@ -159,6 +160,8 @@ void older_schema_is_migrated(void)
 	CHECK_EQ(json_integer_value(
 			 json_object_get(json_object_get(bench.result.body, "limits"), "wait_ms")),
 		 5000);
+	CHECK(json_is_null(
+		json_object_get(json_object_get(bench.result.body, "limits"), "storage_bytes")));
 	CHECK_EQ(bench_create(REGISTRY_ACCESS_KEY, "acme", "{}"), CODE_OK);
 	CHECK_EQ(registry_totals_save(bench.registry, NULL, 0), 0);
 	bench_end();
