@@ -299,21 +299,22 @@ static double mean_of_all(struct kafka_stored *stored)
 	return all.messages ? (double)all.bytes / (double)all.messages : MEAN_UNKNOWN;
 }
 
-// What the open topic knows of a partition is newer, where it knows more.
-static uint64_t positions_of(struct adapter_topic *open, const struct known *known)
+// What the open topic knows of a partition is newer, where it knows more; it is kept for when the
+// topic is closed.
+static uint64_t positions_of(struct adapter_topic *open, struct known *known)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t p = 0; p < known->partitions; ++p) {
-		struct bounds bounds = known->bounds[p];
+		struct bounds *bounds = &known->bounds[p];
 		uint64_t first, end;
 
 		if (open && kafka_partition_of(open, p)) {
 			kafka_bounds(open, p, &first, &end);
-			bounds.first = MAX(bounds.first, first);
-			bounds.end = MAX(bounds.end, end);
+			bounds->first = MAX(bounds->first, first);
+			bounds->end = MAX(bounds->end, end);
 		}
-		sum += bounds.end - MIN(bounds.first, bounds.end);
+		sum += bounds->end - MIN(bounds->first, bounds->end);
 	}
 	return sum;
 }

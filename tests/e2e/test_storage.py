@@ -166,8 +166,11 @@ def test_the_count_outlives_the_process(start):
         end()
         one.start()
         with one.connect() as conn:
-            assert conn.open_topic("orders").send(os.urandom(50000))[0].code == "LIMIT_EXCEEDED"  # the first message already
-        assert in_store(one, "orders") == stored
+            topic = conn.open_topic("orders")
+            codes = [topic.send(os.urandom(50000))[0].code for _ in range(3)]
+        # One may pass: the last that passed before counted twice until the next look.
+        assert codes[1:] == ["LIMIT_EXCEEDED"] * 2, codes
+        assert stored <= in_store(one, "orders") <= MIB
 
 
 def test_oneway_is_dropped_and_counted(daemon):
