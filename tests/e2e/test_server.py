@@ -255,7 +255,7 @@ def test_limit_on_the_size_of_the_log(start):
 
 def test_limit_on_the_size_of_files(start):
     """The kernel sends SIGXFSZ at the write that would pass it; to us it is a full disk, and it comes back by itself."""
-    one = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, resource.RLIM_INFINITY))).world()
+    one = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (68 << 20, resource.RLIM_INFINITY))).world()  # 64 MiB of it are the reserve
     with one.connect() as conn:
         topic = conn.open_topic("orders")
         codes = [topic.send(os.urandom(100000))[0].code for _ in range(80)]
