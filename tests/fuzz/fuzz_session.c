@@ -68,6 +68,7 @@ static void put_all(struct change_writer *writer)
 	struct tenant tenant = {.object.id = 2,
 				.name = "a",
 				.limits = {.produce_tps = MODEL_UNLIMITED,
+					   .storage_bytes = MODEL_UNLIMITED,
 					   .produce_bps = MODEL_UNLIMITED,
 					   .consume_tps = MODEL_UNLIMITED,
 					   .consume_bps = MODEL_UNLIMITED,
