@@ -17,6 +17,9 @@
 
 #include <stdio.h>
 
+#define NODES_MS       5000 // for a broker that is missing to be heard of
+#define NODES_PAUSE_MS 100
+
 // ---- making
 
 static void config_number(rd_kafka_NewTopic_t *wish, const char *name, uint64_t value)
@@ -134,6 +137,21 @@ static void topic_compare(struct adapter *adapter, struct errand *errand, bool e
 		partitions_add(adapter, errand);
 }
 
+// A broker that joins or comes back is in the metadata of the others a little later, and what is
+// known of the cluster may be some seconds old: one that is missing is asked for anew for a while.
+static void nodes_await(struct adapter *adapter, const struct kafka_options *own,
+			struct kafka_facts *facts)
+{
+	uint64_t until_ns = clock_now_ns() + NODES_MS * MS_NS;
+
+	while ((own->replication ? own->replication : facts->replication) > facts->nodes &&
+	       clock_now_ns() < until_ns && !kafka_leaving(adapter)) {
+		usleep(NODES_PAUSE_MS * 1000);
+		kafka_facts_ask(adapter, KAFKA_ASK_MS);
+		*facts = kafka_facts_get(adapter);
+	}
+}
+
 // Numbers of copies that do not fit together, or need more brokers than there are. What is the
 // brokers' default may be unknown (0).
 static bool copies_refused(struct adapter *adapter, struct errand *errand,
@@ -178,6 +196,7 @@ static bool class_refused(struct adapter *adapter, struct errand *errand)
 	    errand_failed(errand, adapter, kafka_facts_ask(adapter, KAFKA_ASK_MS), NULL))
 		return true;
 	facts = kafka_facts_get(adapter);
+	nodes_await(adapter, &own, &facts);
 	if (copies_refused(adapter, errand, &facts, &own))
 		return true;
 	if (kafka_facts_durability(&facts, &own, reason) >=
