@@ -79,6 +79,23 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 	return error;
 }
 
+// Brokers that join, or were silent for a while, are fenced until they are heard again: meanwhile a
+// cluster has too few for any number of copies.
+static rd_kafka_resp_err_t topic_make_when_unfenced(struct adapter *adapter, struct errand *errand)
+{
+	uint64_t until_ns = clock_now_ns() + NODES_MS * MS_NS;
+	rd_kafka_resp_err_t error;
+
+	while ((error = topic_make(adapter, errand)) ==
+		       RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR &&
+	       clock_now_ns() < until_ns && !kafka_leaving(adapter)) {
+		errand->code = CODE_OK;
+		*errand->text = '\0';
+		usleep(NODES_PAUSE_MS * 1000);
+	}
+	return error;
+}
+
 static void partitions_add(struct adapter *adapter, struct errand *errand)
 {
 	char why[160] = "";
@@ -279,7 +296,8 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 		return;
 	if (errand->topic->imported)
 		topic_take(adapter, errand, true);
-	else if (topic_make(adapter, errand) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+	else if (topic_make_when_unfenced(adapter, errand) ==
+		 RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 		topic_take(adapter, errand, false);
 	topic_await(adapter, errand, false);
 	if (errand->code == CODE_OK)
