@@ -63,6 +63,8 @@ class Administrator:
             call.until = time.monotonic_ns()
             if answer and (answer.status == 404 or (answer.status == 200 and answer.json["state"] in ("ready", "failed"))):
                 call.end = call.until
+                if answer.status == 200 and answer.json["state"] == "failed":
+                    raise Away(f"{path}: {answer.json['state_reason']}")
                 return
             if call.until - call.begin > 2 * READY_MS * 1_000_000:
                 raise Away(f"{path} is not ready: {answer and answer.body[:300]}")
