@@ -49,8 +49,9 @@ class Attacker:
     def readers(self, until):
         """100 subscriptions with credit without end on a socket that is never read."""
         with self.connect() as conn:
-            for n in range(100):
-                conn.subscribe(f"g{n}").credit(10**9, 10**12)
+            groups = [conn.subscribe(f"g{n}") for n in range(100)]  # first: whoever waits for an answer reads what comes before it
+            for group in groups:
+                group.credit(10**9, 10**12)
             time.sleep(max(0, until - time.monotonic()))
 
     def halves(self, until):
