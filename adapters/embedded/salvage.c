@@ -23,9 +23,7 @@
 #include "core/base/directory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #define END_GAP      (1ull << 20)
@@ -464,22 +462,6 @@ static json_t *report_make(struct salvage *salvage)
 
 // ---- all of it
 
-static int lock_take(const char *path)
-{
-	_cleanup_(freep) char *file = NULL;
-	int fd;
-
-	if (asprintf(&file, "%s/lock", path) < 0)
-		return -ENOMEM;
-	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return fd;
-	close(fd);
-	return -EBUSY;
-}
-
 static int fill(struct salvage *salvage, const char *file)
 {
 	struct stat state;
@@ -559,7 +541,7 @@ int salvage_store(const char *path, json_t **ret_report, char **ret_error)
 	if (!salvage.d2 && strcmp(name, "d1") != 0)
 		return problem(-EINVAL, ret_error, path,
 			       "not the directory of a store: its name is d1 or d2");
-	lock = lock_take(path);
+	lock = store_lock_take(path);
 	if (lock < 0)
 		return problem(lock, ret_error, path,
 			       lock == -EBUSY ? "it is in use by another process; stop mqpaasd"

@@ -144,7 +144,7 @@ static int fail(int r, char **ret_error, const char *fmt, ...)
 	return r;
 }
 
-static int lock_take(const char *path)
+int store_lock_take(const char *path)
 {
 	_cleanup_(freep) char *file = NULL;
 	int fd;
@@ -392,7 +392,7 @@ static int place_take(struct store *store, char **ret_error)
 	r = directory_make(path);
 	if (r < 0)
 		return fail(r, ret_error, "%s: %s", path, strerror(-r));
-	r = lock_take(path);
+	r = store_lock_take(path);
 	if (r == -EBUSY)
 		return fail(r, ret_error, in_use, path);
 	if (r < 0)
@@ -405,7 +405,7 @@ static int place_take(struct store *store, char **ret_error)
 		return fail(r, ret_error, "%s: %s", path, strerror(-r));
 	if (r == 1) { // the lock went with it
 		closep(&store->lock_fd);
-		store->lock_fd = lock_take(path);
+		store->lock_fd = store_lock_take(path);
 	}
 	return store->lock_fd < 0 ? fail(store->lock_fd, ret_error, in_use, path) : 0;
 }

@@ -143,6 +143,8 @@ struct store {
 int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct store **ret,
 	       char **ret_error);
 void store_close(struct store *store);
+// The lock of a store's folder, to be closed: held, nobody else has it open. -EBUSY: somebody has.
+int store_lock_take(const char *path);
 
 // Reads need no lock; a transaction must not outlive the call that began it. -EUCLEAN: the store
 // has been stopped (head.h).
