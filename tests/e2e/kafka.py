@@ -5,14 +5,18 @@ import functools
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import time
 
 import confluent_kafka
 import confluent_kafka.admin
+from history.relay import Reader
 from rest import ROOT, wait_for
 
 SCRIPT = os.path.join(ROOT, "deploy", "brokers", "kafka")
+OFFSET_FETCH = 9  # a request of Kafka's protocol
 SMALL = "--heap", "256", "--quick-start"  # where nobody asks how fast it is
 
 
@@ -199,6 +203,29 @@ class Kafka:
         wanted = confluent_kafka.ConsumerGroupTopicPartitions(group)
         answer = self.admin.list_consumer_group_offsets([wanted])[group].result(30)
         return {(one.topic, one.partition): one.offset for one in answer.topic_partitions}
+
+    def commits(self, group):
+        """{(topic, partition): (offset, metadata)} of a consumer group, beside a single broker.
+
+        Asked by the protocol itself (OffsetFetch 2, which Kafka 3 and 4 know): the Python client reads metadata up to a zero byte that librdkafka does not write.
+        """
+        head = struct.pack(">hhi", OFFSET_FETCH, 2, 1) + struct.pack(">h", -1)
+        request = head + struct.pack(">h", len(group)) + group.encode() + struct.pack(">i", -1)
+        host, port = self.bootstrap.split(",")[0].rsplit(":", 1)
+        with socket.create_connection((host, int(port)), 30) as connection, connection.makefile("rb") as file:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            answer = Reader(file.read(struct.unpack(">i", file.read(4))[0]))
+        answer.number("i")  # the correlation id
+
+        def place():
+            partition, offset, metadata, error = answer.number("i"), answer.number("q"), answer.string(), answer.number("h")
+            assert not error, f"OffsetFetch of {group}: error {error}"
+            return partition, (offset, metadata)
+
+        topics = answer.array(lambda: (answer.string(), answer.array(place)))
+        error = answer.number("h")
+        assert not error, f"OffsetFetch of {group}: error {error}"
+        return {(topic, partition): commit for topic, partitions in topics for partition, commit in partitions}
 
     def commit(self, group, topic, offsets, **more):
         """Commits as a consumer of the group would that has read up to {partition: offset}; `more`: metadata."""

@@ -1,6 +1,5 @@
 """The daemon's wall clock is set by an hour beside a real Kafka: fences keep their order, also over a change of owners, and what waits comes. test_clock.py has
 the rest, beside the embedded store."""
-import confluent_kafka.admin
 import kafka as brokers
 import pytest
 from daemon import wait_for
@@ -34,9 +33,8 @@ def bodies(deliveries):
 
 def cursor(kafka, group):
     """What is committed for the only partition: (offset, metadata)."""
-    wanted = confluent_kafka.ConsumerGroupTopicPartitions(group)
-    (one,) = kafka.admin.list_consumer_group_offsets([wanted])[group].result(30).topic_partitions
-    return one.offset, one.metadata
+    (one,) = kafka.commits(group).values()
+    return one
 
 
 def all_wait(world):  # pylint: disable=redefined-outer-name

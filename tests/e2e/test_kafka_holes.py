@@ -22,9 +22,7 @@ def transactions(kafka, topic, *batches):
 
 def marks(kafka):
     """{topic: what the service notes of it on the cluster}"""
-    wanted = confluent_kafka.ConsumerGroupTopicPartitions("mqp.marks")
-    answer = kafka.admin.list_consumer_group_offsets([wanted])["mqp.marks"].result(30)
-    return {one.topic: one.metadata or "" for one in answer.topic_partitions}
+    return {topic: text for (topic, _), (_, text) in kafka.commits("mqp.marks").items()}
 
 
 def told(daemon, group="billing"):
