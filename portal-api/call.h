@@ -4,7 +4,7 @@
 // lives as long as its exchange.
 #pragma once
 
-#include "core/registry/ask.h"
+#include "core/catalog/query.h"
 #include "core/registry/registry.h"
 #include "portal-api/http.h"
 #include "portal-api/route.h"

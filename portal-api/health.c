@@ -5,7 +5,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/util.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "portal-api/state.h"
 #include "portal-api/stats.h"
 

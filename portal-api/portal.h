@@ -1,10 +1,10 @@
 // The control plane in one object: REST over HTTP on its own thread.
 //
-// It answers from the registry and asks the proxies through ask.h. The data plane never waits for
+// It answers from the registry and asks the proxies through query.h. The data plane never waits for
 // it.
 #pragma once
 
-#include "core/registry/ask.h"
+#include "core/catalog/query.h"
 #include "portal-api/backlogs.h"
 #include "portal-api/stats.h"
 #include "portal-api/stored.h"

@@ -9,7 +9,7 @@
 #include "core/base/list.h"
 #include "core/base/log.h"
 #include "core/base/util.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "portal-api/series.h"
 #include "portal-api/stored.h"
 #include "portal-api/totals_journal.h"

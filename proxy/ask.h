@@ -1,4 +1,4 @@
-// The proxy's end of core/registry/ask.h: every row of its table.
+// The proxy's end of core/catalog/query.h: every row of its table.
 #pragma once
 
 #include "proxy/proxy_state.h"

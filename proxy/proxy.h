@@ -2,8 +2,8 @@
 #pragma once
 
 #include "adapters/adapter.h"
-#include "core/registry/ask.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
+#include "core/catalog/query.h"
 
 struct proxy;
 struct network;

@@ -10,7 +10,7 @@
 
 #include "adapters/adapter.h"
 #include "core/base/clock.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "proxy/backends.h"
 #include "proxy/storage.h"
 

@@ -11,7 +11,7 @@
 #include "adapters/adapter.h"
 #include "core/base/log.h"
 #include "core/base/problem.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "core/registry/registry.h"
 #include "server/recover.h"
 

@@ -2,7 +2,7 @@
 // TLS, proxy and portal). For the main thread, unless marked.
 #pragma once
 
-#include "core/registry/seal.h"
+#include "core/catalog/seal.h"
 #include "portal-api/portal.h"
 #include "proxy/proxy.h"
 #include "server/daemon.h"

@@ -6,7 +6,7 @@
 #include "server/metrics_table.h"
 
 #include "core/base/util.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "server/daemon_state.h"
 
 void collector_each_cluster(struct collector *collector,

@@ -6,7 +6,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/util.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "core/registry/registry.h"
 #include "core/registry/scrub.h"
 #include "server/daemon_state.h"

@@ -5,7 +5,7 @@
 #include "server/metrics_table.h"
 
 #include "core/base/util.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "server/daemon_state.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
 // What tenants have stored beside their limits, and the groups that wait for room.
 
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "server/daemon_state.h"
 #include "server/metrics_table.h"
 

@@ -7,7 +7,7 @@
 #include "adapters/adapter.h"
 #include "core/base/log.h"
 #include "core/base/problem.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "core/registry/recover.h"
 
 #include <dirent.h>

@@ -1,7 +1,7 @@
 // Every member of the control data, one row each: where it lies, how it is written in JSON, what it
 // may be.
 //
-// From the rows come copying (model.c), the snapshot's binary form (core/registry/change.c), the
+// From the rows come copying (model.c), the snapshot's binary form (core/catalog/change.c), the
 // registry's columns and the REST interface's JSON with its checks. The order of a table is the
 // order of the binary form: new rows go to the end, rows never leave.
 #pragma once

@@ -10,8 +10,8 @@
 
 #include "core/base/log.h"
 #include "core/base/util.h"
-#include "core/registry/ask.h"
-#include "core/registry/index.h"
+#include "core/catalog/index.h"
+#include "core/catalog/query.h"
 #include "core/registry/registry.h"
 
 #include <errno.h>

@@ -11,9 +11,9 @@
 #include "core/base/clock.h"
 #include "core/base/directory.h"
 #include "core/base/log.h"
+#include "core/catalog/catalog.h"
 #include "core/model/field.h"
 #include "core/registry/backup.h"
-#include "core/registry/catalog.h"
 #include "core/registry/replace.h"
 #include "core/registry/restore.h"
 

@@ -9,8 +9,8 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/registry/catalog.h"
-#include "core/registry/change.h"
+#include "core/catalog/catalog.h"
+#include "core/catalog/change.h"
 #include "core/registry/checksum.h"
 #include "core/registry/digest.h"
 #include "core/registry/schema.h"

@@ -11,9 +11,9 @@
 #pragma once
 
 #include "core/base/code.h"
+#include "core/catalog/seal.h"
 #include "core/model/model.h"
 #include "core/registry/permission.h"
-#include "core/registry/seal.h"
 
 #include <jansson.h>
 

@@ -10,8 +10,8 @@
 
 #include "core/base/clock.h"
 #include "core/base/util.h"
-#include "core/registry/ask.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
+#include "core/catalog/query.h"
 #include "core/registry/registry.h"
 #include "portal-api/portal.h"
 

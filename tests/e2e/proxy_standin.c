@@ -11,10 +11,10 @@
 //   {"do": "drain", "deadline_ms": 1000}    then ends
 
 #include "core/base/clock.h"
+#include "core/catalog/change.h"
 #include "core/model/field.h"
 #include "core/net/scram.h"
 #include "core/net/tls.h"
-#include "core/registry/change.h"
 #include "proxy/proxy.h"
 #include "tests/e2e/memory_adapter.h"
 

@@ -4,7 +4,7 @@
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
-#include "core/registry/change.h"
+#include "core/catalog/change.h"
 
 static inline struct catalog_change *change_around(const struct change_head *head, uint32_t count,
 						   const uint8_t *rows, size_t size)

@@ -8,8 +8,8 @@
 // in bits 5 to 7), one for the stream, two for the payload's size, the payload.
 
 #include "core/base/log.h"
+#include "core/catalog/change.h"
 #include "core/net/scram.h"
-#include "core/registry/change.h"
 #include "core/wire/deliver.h"
 #include "core/wire/fields.h"
 #include "core/wire/frame.h"

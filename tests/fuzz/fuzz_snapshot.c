@@ -6,8 +6,8 @@
 // the rows, the rows.
 
 #include "core/base/log.h"
-#include "core/registry/catalog.h"
-#include "core/registry/lastgood.h"
+#include "core/catalog/catalog.h"
+#include "core/catalog/snapshot_file.h"
 #include "tests/fuzz/change_bytes.h"
 #include "tests/fuzz/fuzz.h"
 

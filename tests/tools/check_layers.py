@@ -11,7 +11,8 @@ import sys
 
 from tree import ROOT, sources
 
-CORE = ("core/base", "core/net", "core/loop", "core/model", "core/wire", "core/registry")
+DATA = ("core/base", "core/net", "core/loop", "core/model", "core/wire", "core/catalog")  # what a proxy may know
+CORE = DATA + ("core/registry",)
 
 # The longest matching folder decides. A folder may always include itself and what lies inside it.
 LAYERS = {
@@ -20,10 +21,11 @@ LAYERS = {
     "core/loop": ("core/base", "core/net"),
     "core/model": ("core/base",),
     "core/wire": ("core/base",),
-    "core/registry": ("core/base", "core/model", "core/loop"),
+    "core/catalog": ("core/base", "core/model"),
+    "core/registry": ("core/base", "core/model", "core/loop", "core/catalog"),
     "quota": ("core/base", "core/model"),
     "adapters": ("core/base", "core/loop", "core/model", "core/wire"),
-    "proxy": CORE + ("quota", "adapters"),
+    "proxy": DATA + ("quota", "adapters"),
     "portal-api": CORE + ("quota", "adapters"),
     "sdk": ("core/base", "core/net", "core/wire"),
     "sdk/c/examples": ("sdk/c/include",),
@@ -45,7 +47,7 @@ LIBRARIES = {
     "argon2.h": ("core/registry", "portal-api"),
     "lz4": ("core/wire",),
     "zstd": ("core/wire",),
-    "jansson.h": ("core/model", "core/registry", "quota", "adapters", "proxy", "portal-api", "ctl", "server"),
+    "jansson.h": ("core/model", "core/catalog", "core/registry", "quota", "adapters", "proxy", "portal-api", "ctl", "server"),
 }
 
 # What the SDK's shared object may need: the C library, TLS, compression. Neither libevent nor any broker's library.

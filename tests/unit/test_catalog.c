@@ -1,10 +1,10 @@
 // core/model and core/registry: objects, changes, catalog, last good copy.
 
 #include "core/base/log.h"
+#include "core/catalog/catalog.h"
+#include "core/catalog/change.h"
+#include "core/catalog/index.h"
 #include "core/model/field.h"
-#include "core/registry/catalog.h"
-#include "core/registry/change.h"
-#include "core/registry/index.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/base/log.h"
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 #include "core/registry/registry.h"
 #include "tests/unit/unit.h"
 

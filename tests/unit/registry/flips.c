@@ -7,7 +7,7 @@
 #include "tests/unit/registry/cases.h"
 
 #include "core/base/log.h"
-#include "core/registry/change.h"
+#include "core/catalog/change.h"
 #include "core/registry/scrub.h"
 #include "tests/unit/registry/bench.h"
 

@@ -2,7 +2,7 @@
 
 #include "tests/unit/registry/cases.h"
 
-#include "core/registry/change.h"
+#include "core/catalog/change.h"
 #include "tests/unit/registry/bench.h"
 
 #include <signal.h>

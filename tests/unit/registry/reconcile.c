@@ -3,7 +3,7 @@
 #include "tests/unit/registry/cases.h"
 
 #include "core/base/clock.h"
-#include "core/registry/ask.h"
+#include "core/catalog/query.h"
 #include "core/registry/reconcile.h"
 #include "tests/unit/registry/bench.h"
 

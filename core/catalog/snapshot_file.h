@@ -4,7 +4,7 @@
 // that a crash cut short is dropped when the file is read, and everything before it holds.
 #pragma once
 
-#include "core/registry/change.h"
+#include "core/catalog/change.h"
 
 struct lastgood {
 	char *path;

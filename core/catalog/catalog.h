@@ -10,8 +10,8 @@
 #include "core/model/model.h"
 
 struct catalog;
-struct seal_key;       // core/registry/seal.h
-struct catalog_change; // an encoded snapshot or delta; core/registry/change.h makes and reads them
+struct seal_key;       // core/catalog/seal.h
+struct catalog_change; // an encoded snapshot or delta; core/catalog/change.h makes and reads them
 
 // Called after a change has been applied, on the thread that applied it, once for every object that
 // changed or went. `object` is NULL when it is gone.

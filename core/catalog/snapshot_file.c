@@ -1,7 +1,7 @@
 // Every write is on disk before the call returns: a proxy that starts after a power cut must not
 // serve a configuration older than the one it told about. Changes are rare, so this costs little.
 
-#include "core/registry/lastgood.h"
+#include "core/catalog/snapshot_file.h"
 
 #include "core/base/directory.h"
 #include "core/base/log.h"

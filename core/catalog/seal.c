@@ -1,7 +1,7 @@
 // One version byte, a random nonce of 12 bytes, the cipher text, a tag of 16 bytes. Random nonces
 // are safe here: a key seals far fewer than 2^32 secrets.
 
-#include "core/registry/seal.h"
+#include "core/catalog/seal.h"
 
 #include "core/base/util.h"
 

@@ -7,14 +7,14 @@
 // ones; objects whose revision has not moved keep their place in memory. What is replaced is freed
 // when its last reader lets go.
 
-#include "core/registry/catalog.h"
+#include "core/catalog/catalog.h"
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/util.h"
-#include "core/registry/change.h"
-#include "core/registry/index.h"
-#include "core/registry/lastgood.h"
+#include "core/catalog/change.h"
+#include "core/catalog/index.h"
+#include "core/catalog/snapshot_file.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,8 +7,8 @@
 // their initial value. Secrets inside are sealed.
 #pragma once
 
+#include "core/catalog/seal.h"
 #include "core/model/model.h"
-#include "core/registry/seal.h"
 
 #define CHANGE_HEADER_SIZE 68
 

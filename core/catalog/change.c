@@ -4,7 +4,7 @@
 //
 // Nothing read here is trusted beyond its checksum: every length is checked against what is left.
 
-#include "core/registry/change.h"
+#include "core/catalog/change.h"
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"

@@ -1,7 +1,7 @@
 // Linear probing at a load of at most 7/8, deletion by moving back: no tombstones, so a table that
 // lives for years stays as fast as a new one.
 
-#include "core/registry/index.h"
+#include "core/catalog/index.h"
 
 #include "core/base/util.h"
 
