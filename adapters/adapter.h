@@ -7,6 +7,7 @@
 // is borrowed until it returns, except buffers, which are kept by reference.
 #pragma once
 
+#include "adapters/capability.h"
 #include "core/base/buf.h"
 #include "core/base/code.h"
 #include "core/loop/loop.h"
@@ -17,46 +18,6 @@
 struct adapter;
 struct adapter_topic;
 struct source;
-
-// What a cluster can do, known after probe; a request for what it lacks is answered
-// UNSUPPORTED_BY_BACKEND when it is made.
-enum capability {
-	CAP_HISTORY = 1 << 0,    // read by position, seek
-	CAP_QUERY_TIME = 1 << 1, // find a position by time
-	CAP_OFFSETS = 1 << 2,    // an OK names partition and offset
-	CAP_EXACT_BACKLOG = 1 << 3,
-	CAP_DELAY = 1 << 4,
-	CAP_KEEPS_WITHOUT_GROUP = 1 << 5,
-	CAP_ATTEMPTS_SURVIVE = 1 << 6, // attempts survive the loss of the owner
-	CAP_CONSUME = 1 << 7,          // `discard` cannot
-	CAP_D1 = 1 << 8,
-	CAP_D2 = 1 << 9,
-	CAP_D3 = 1 << 10,
-	CAP_COPIES = 1 << 11, // topics may name their own number of copies
-};
-
-// The best class of durability among them.
-static inline enum durability capabilities_durability(uint32_t capabilities)
-{
-	return capabilities & CAP_D3   ? DURABILITY_D3
-	       : capabilities & CAP_D2 ? DURABILITY_D2
-	       : capabilities & CAP_D1 ? DURABILITY_D1
-				       : DURABILITY_D0;
-}
-
-// The best class that a topic can have there. Its own numbers of copies, if it has both, say it;
-// one alone can only lower what the cluster has.
-static inline enum durability topic_best_durability(uint32_t capabilities,
-						    const struct topic *topic)
-{
-	enum durability best = capabilities_durability(capabilities);
-
-	if (!(capabilities & CAP_COPIES))
-		return best;
-	if (topic->replication == 1 || topic->min_insync == 1)
-		return best > DURABILITY_D1 ? DURABILITY_D1 : best;
-	return topic->replication && topic->min_insync ? DURABILITY_D3 : best;
-}
 
 // How a cluster is doing, as its adapter sees it now.
 enum adapter_health {

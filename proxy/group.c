@@ -150,10 +150,10 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 	if (code != CODE_OK)
 		return code;
 	ops = home->topic->backend->ops;
-	if (!(backend_capabilities(home->topic->backend) & CAP_CONSUME) || !ops->source_open) {
-		*ret_text = "nothing can be consumed from this backend";
+	code = capability_check(backend_capabilities(home->topic->backend), CAP_CONSUME, ret_text);
+	if (code != CODE_OK) {
 		home->topic = topic_use_unref(home->topic);
-		return CODE_UNSUPPORTED_BY_BACKEND;
+		return code;
 	}
 	free(home->partitions);
 	home->partitions = calloc(home->topic->model->partitions, sizeof *home->partitions);

@@ -59,17 +59,17 @@ static bool models_make(struct probe *probe)
 	const struct proxy *proxy = probe->probes->proxy;
 	uint64_t installation = catalog_installation(proxy->catalog);
 	char topic[MODEL_PHYSICAL_MAX + 1], group[MODEL_PHYSICAL_MAX + 1];
-	struct topic topic_draft = {.object.id = probe->cluster,
-				    .name = topic,
-				    .physical = topic,
-				    .cluster = probe->cluster,
-				    .incarnation = INCARNATION,
-				    .partitions = 1,
-				    .message_bytes = MESSAGE_BYTES,
-				    .retention_ms = RETENTION_MS,
-				    .durability = (uint8_t)capabilities_durability(
-					    backend_capabilities(probe->backend)),
-				    .state = MODEL_READY};
+	struct topic topic_draft = {
+		.object.id = probe->cluster,
+		.name = topic,
+		.physical = topic,
+		.cluster = probe->cluster,
+		.incarnation = INCARNATION,
+		.partitions = 1,
+		.message_bytes = MESSAGE_BYTES,
+		.retention_ms = RETENTION_MS,
+		.durability = (uint8_t)capability_durability(backend_capabilities(probe->backend)),
+		.state = MODEL_READY};
 	struct group group_draft = {.object.id = probe->cluster,
 				    .name = group,
 				    .physical = group,

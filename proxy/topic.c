@@ -134,7 +134,7 @@ enum durability topic_use_durability(const struct topic_use *use)
 	uint32_t capabilities = backend_capabilities(use->backend);
 
 	return MIN((enum durability)use->model->durability,
-		   topic_best_durability(capabilities, use->model));
+		   capability_topic_durability(capabilities, use->model));
 }
 
 static void end_streams(struct topic_use *use, enum code code, const char *text)

@@ -23,19 +23,23 @@ static enum code vet_topic(struct proxy *proxy, const struct topic *topic,
 {
 	struct adapter_state state;
 	enum durability best;
+	enum code code = CODE_OK;
 	uint32_t capabilities;
+	const char *refusal;
 
 	if (!proxy || !proxy_cluster_state(proxy, cluster->object.id, &state, &capabilities) ||
 	    !state.known)
 		return CODE_OK;
-	if ((topic->replication || topic->min_insync) && !(capabilities & CAP_COPIES)) {
-		if (asprintf(ret_text,
-			     "%s: cluster \"%s\" keeps no copies that a topic could choose",
-			     topic->replication ? "replication" : "min_insync", cluster->name) < 0)
+	if (topic->replication || topic->min_insync)
+		code = capability_check(capabilities, CAP_COPIES, &refusal);
+	if (code != CODE_OK) {
+		if (asprintf(ret_text, "%s: cluster \"%s\": %s",
+			     topic->replication ? "replication" : "min_insync", cluster->name,
+			     refusal) < 0)
 			*ret_text = NULL;
-		return CODE_UNSUPPORTED_BY_BACKEND;
+		return code;
 	}
-	best = topic_best_durability(capabilities, topic);
+	best = capability_topic_durability(capabilities, topic);
 	if ((enum durability)topic->durability <= best)
 		return CODE_OK;
 	if (asprintf(ret_text,
@@ -52,6 +56,8 @@ enum code vet_draft(void *ctx, const struct model_object *draft, const struct cl
 	const struct daemon *daemon = ctx;
 	const void *object = draft;
 	const struct adapter_ops *ops;
+	const char *refusal;
+	enum code code;
 
 	if (draft->kind == MODEL_CLUSTER)
 		cluster = object;
@@ -65,9 +71,10 @@ enum code vet_draft(void *ctx, const struct model_object *draft, const struct cl
 	if (draft->kind == MODEL_TOPIC)
 		return vet_topic(daemon->proxy, object, cluster, ret_text);
 	if (draft->kind == MODEL_GROUP && !ops->source_open) {
-		*ret_text = strdup(
-			"topic: its cluster keeps no message, so nothing can be consumed from it");
-		return CODE_UNSUPPORTED_BY_BACKEND;
+		code = capability_check(0, CAP_CONSUME, &refusal);
+		if (asprintf(ret_text, "topic: %s \"%s\"", refusal, cluster->name) < 0)
+			*ret_text = NULL;
+		return code;
 	}
 	return CODE_OK;
 }
@@ -82,6 +89,6 @@ enum durability vet_durability(void *ctx, const struct topic *topic, const struc
 	if (daemon->proxy &&
 	    proxy_cluster_state(daemon->proxy, cluster->object.id, &state, &capabilities) &&
 	    state.known)
-		return topic_best_durability(capabilities, topic);
+		return capability_topic_durability(capabilities, topic);
 	return ops ? ops->assured : DURABILITY_D2;
 }

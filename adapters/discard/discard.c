@@ -51,21 +51,20 @@ static void discard_close(struct adapter *adapter, void (*done)(void *ctx), void
 	done(ctx);
 }
 
+static uint32_t discard_capabilities(struct adapter *adapter)
+{
+	return adapter->capabilities;
+}
+
 static void discard_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 			  void *ctx)
 {
 	done(ctx, CODE_OK,
-	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:{s:b,s:b,s:b,s:b,s:b,s:b},s:i}", "reachable", 1,
-		       "version", "discard", "nodes", 1, "durability", "D0", "durability_reason",
-		       "every message is forgotten", "capabilities", "history", 0, "query_time", 0,
-		       "exact_backlog", 0, "delay", 0, "keeps_without_group", 1, "consume", 0,
-		       "latency_us", 0),
+	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:o,s:i,s:n}", "reachable", 1, "version", "discard",
+		       "nodes", 1, "durability", "D0", "durability_reason",
+		       "every message is forgotten", "capabilities",
+		       capability_json(adapter->capabilities), "latency_us", 0, "error"),
 	     NULL);
-}
-
-static uint32_t discard_capabilities(struct adapter *adapter)
-{
-	return adapter->capabilities;
 }
 
 static void discard_topic(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,

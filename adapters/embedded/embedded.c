@@ -260,10 +260,6 @@ static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapte
 {
 	uint64_t began_ns = clock_now_ns();
 	const char *problem = health_problem(adapter);
-	json_t *capabilities =
-		json_pack("{s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b,s:b}", "history", 1, "query_time",
-			  1, "offsets", 1, "exact_backlog", 1, "delay", 1, "keeps_without_group", 1,
-			  "attempts_survive_owner_loss", 1, "consume", 1, "d1", 1, "d2", 1);
 	MDB_txn *txn;
 	int r = store_read_begin(adapter->stores[CLASS_D2], &txn);
 
@@ -275,8 +271,8 @@ static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapte
 		       MDB_VERSION_STRING, "nodes", 1, "durability", "D2", "durability_reason",
 		       "each acknowledgement waits for the disk; topics of class D1 only for the "
 		       "operating system",
-		       "capabilities", capabilities, "latency_us",
-		       (json_int_t)((clock_now_ns() - began_ns) / 1000), "error",
+		       "capabilities", capability_json(embedded_capabilities(adapter)),
+		       "latency_us", (json_int_t)((clock_now_ns() - began_ns) / 1000), "error",
 		       problem ? json_string(problem) : json_null()),
 	     NULL);
 }

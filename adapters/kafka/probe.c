@@ -42,31 +42,6 @@ static rd_kafka_resp_err_t facts_await(struct adapter *adapter, struct errand *e
 	return error;
 }
 
-static json_t *capabilities_json(uint32_t capabilities)
-{
-	static const struct {
-		uint32_t bit;
-		const char *name;
-	} names[] = {{CAP_HISTORY, "history"},
-		     {CAP_QUERY_TIME, "query_time"},
-		     {CAP_OFFSETS, "offsets"},
-		     {CAP_EXACT_BACKLOG, "exact_backlog"},
-		     {CAP_DELAY, "delay"},
-		     {CAP_KEEPS_WITHOUT_GROUP, "keeps_without_group"},
-		     {CAP_ATTEMPTS_SURVIVE, "attempts_survive_owner_loss"},
-		     {CAP_CONSUME, "consume"},
-		     {CAP_D1, "d1"},
-		     {CAP_D2, "d2"},
-		     {CAP_D3, "d3"},
-		     {CAP_COPIES, "copies"}};
-	json_t *answer = json_object();
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); ++i)
-		json_object_set_new(answer, names[i].name,
-				    json_boolean(capabilities & names[i].bit));
-	return answer;
-}
-
 static void probe_run(struct adapter *adapter, struct errand *errand)
 {
 	static const char *const classes[] = {"D0", "D1", "D2", "D3"};
@@ -86,7 +61,7 @@ static void probe_run(struct adapter *adapter, struct errand *errand)
 			  *facts.version ? facts.version : "unknown", "nodes",
 			  facts.known ? json_integer(facts.nodes) : json_null(), "durability",
 			  classes[durability], "durability_reason", reason, "capabilities",
-			  capabilities_json(kafka_capabilities(adapter)), "latency_us",
+			  capability_json(kafka_capabilities(adapter)), "latency_us",
 			  error ? json_null() : json_integer((json_int_t)facts.latency_us), "error",
 			  *text ? json_string(text) : json_null());
 	if (!errand->answer)

@@ -71,9 +71,9 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 	topic->sent = kafka_stored_sent(adapter, model->object.id);
 	// Ours are made as the cluster's class wants it; of others nothing is known yet.
 	topic->durability =
-		(uint8_t)(model->imported
-				  ? DURABILITY_D1
-				  : topic_best_durability(kafka_capabilities(adapter), model));
+		(uint8_t)(model->imported ? DURABILITY_D1
+					  : capability_topic_durability(kafka_capabilities(adapter),
+									model));
 	list_init(&topic->watches);
 	pthread_mutex_init(&topic->watch_lock, NULL);
 	kafka_topic_rewatch(topic);

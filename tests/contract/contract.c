@@ -7,31 +7,6 @@
 
 #include "tests/contract/cases.h"
 
-static const struct {
-	uint32_t bit;
-	const char *name;
-} capability_names[] = {
-	{CAP_HISTORY, "history"},
-	{CAP_QUERY_TIME, "query by time"},
-	{CAP_OFFSETS, "offsets"},
-	{CAP_EXACT_BACKLOG, "exact backlog"},
-	{CAP_DELAY, "delay"},
-	{CAP_KEEPS_WITHOUT_GROUP, "keeps without group"},
-	{CAP_ATTEMPTS_SURVIVE, "attempts survive"},
-	{CAP_CONSUME, "consume"},
-	{CAP_D1, "class D1"},
-	{CAP_D2, "class D2"},
-	{CAP_D3, "class D3"},
-};
-
-static const char *missing(uint32_t capabilities)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(capability_names); ++i)
-		if (capabilities & capability_names[i].bit)
-			return capability_names[i].name;
-	return NULL;
-}
-
 static bool is_of_kind(const struct contract_case *item, const char *kind)
 {
 	return !item->kind || strcmp(item->kind, kind) == 0;
@@ -41,7 +16,7 @@ static int run(const char *kind, enum durability durability, const char *part)
 {
 	size_t passed = 0;
 	struct bench bench;
-	const char *lacks;
+	const struct capability_row *lacks;
 
 	for (size_t i = 0; i < contract_case_count; ++i) {
 		const struct contract_case *item = &contract_cases[i];
@@ -49,9 +24,9 @@ static int run(const char *kind, enum durability durability, const char *part)
 		if (!is_of_kind(item, kind) || (part && !strstr(item->name, part)))
 			continue;
 		bench_open(&bench, kind, durability, NULL, "");
-		lacks = missing(item->needs & ~bench.capabilities);
+		lacks = capability_missing(bench.capabilities, item->needs);
 		fprintf(stderr, "# %s %s%s%s\n", kind, item->name, lacks ? ": cannot: " : "",
-			lacks ? lacks : "");
+			lacks ? lacks->key : "");
 		if (!lacks) {
 			item->run(&bench);
 			++passed;
@@ -104,15 +79,15 @@ static const char *kind_cell(size_t row, size_t kind, uint32_t has)
 
 static const char *capability_cell(size_t row, size_t kind, uint32_t has)
 {
-	return has & capability_names[row].bit ? "yes" : "no";
+	return has & capability_at(row)->bit ? "yes" : "no";
 }
 
 static const char *case_cell(size_t row, size_t kind, uint32_t has)
 {
 	const struct contract_case *item = &contract_cases[row];
-	const char *lacks = missing(item->needs & ~has);
+	const struct capability_row *lacks = capability_missing(has, item->needs);
 
-	return !is_of_kind(item, adapter_at(kind)->kind) ? "" : lacks ? lacks : "yes";
+	return !is_of_kind(item, adapter_at(kind)->kind) ? "" : lacks ? lacks->key : "yes";
 }
 
 static int table(void)
@@ -123,8 +98,8 @@ static int table(void)
 	fputs(page_head, stdout);
 	cells("capability", kind_cell, 0, has);
 	cells("---", kind_cell, 1, has);
-	for (size_t i = 0; i < ARRAY_SIZE(capability_names); ++i)
-		cells(capability_names[i].name, capability_cell, i, has);
+	for (size_t i = 0; capability_at(i); ++i)
+		cells(capability_at(i)->key, capability_cell, i, has);
 	puts("\nA backend … (where it cannot: what it lacks)\n");
 	cells("case", kind_cell, 0, has);
 	cells("---", kind_cell, 1, has);

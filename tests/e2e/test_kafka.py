@@ -225,7 +225,7 @@ def test_topics_choose_their_copies(registered, kafka):
     assert refused["state_reason"] == "cluster kafka: no message would be acknowledged: 2 copies must have it, and there are 1"
     assert refused["physical"] not in kafka.topics()
     answer = daemon.admin.post(f"{ACME}/topics", {"name": "here", "cluster": "local", "replication": 1})
-    assert answer.status == 422 and answer.code == "UNSUPPORTED_BY_BACKEND" and '"local" keeps no copies' in answer.json["detail"]
+    assert answer.status == 422 and answer.code == "UNSUPPORTED_BY_BACKEND" and '"local": a topic cannot choose how many copies' in answer.json["detail"]
     answer = daemon.admin.post(f"{ACME}/topics", {"name": "low", "replication": 1, "durability": "D3"})
     assert answer.status == 422 and "at most class D1" in answer.json["detail"]
 
