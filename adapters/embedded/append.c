@@ -61,7 +61,7 @@ static int chunk_put(struct append *append, MDB_txn *txn, struct store_partition
 	store_key(bytes, partition->topic->id, partition->number, offset);
 	r = mdb_put(txn, append->store->chunks, &key, &value, MDB_RESERVE);
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	partition->next.stored_ms = MAX(partition->next.stored_ms, append->now_ms);
 	chunk = value.mv_data;
 	le32_put(&chunk->count, count);
@@ -310,7 +310,7 @@ int append_trim(struct append *append, MDB_txn *txn, struct store_partition *par
 	int r = mdb_cursor_open(txn, append->store->chunks, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_key(bytes, partition->topic->id, partition->number, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && gone < max && key.mv_size == STORE_KEY &&
@@ -327,7 +327,7 @@ int append_trim(struct append *append, MDB_txn *txn, struct store_partition *par
 	}
 	mdb_cursor_close(cursor);
 	if (r && r != MDB_NOTFOUND)
-		return store_errno(r);
+		return store_error(r);
 	if (trim->damaged_too && gone < max)
 		first_set(append, partition, MIN(trim->until, row_of(partition)->end));
 	return (int)gone;

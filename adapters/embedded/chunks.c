@@ -161,7 +161,7 @@ int partition_row_rebuild(struct store *store, MDB_txn *txn, uint64_t topic, uin
 	int r = mdb_cursor_open(txn, store->chunks, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	*ret = (struct store_partition_row){.first = first, .end = first};
 	r = chunk_seek(cursor, topic, partition, 0, &chunk);
 	if (r == MDB_NOTFOUND)
@@ -176,7 +176,7 @@ int partition_row_rebuild(struct store *store, MDB_txn *txn, uint64_t topic, uin
 		ret->stored_ms = chunk.stored_ms;
 	}
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 int partition_ends_check(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
@@ -191,7 +191,7 @@ int partition_ends_check(struct store *store, MDB_txn *txn, uint64_t topic, uint
 		return 0;
 	r = mdb_cursor_open(txn, store->chunks, &cursor);
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	*ret_first = row->first;
 	r = chunk_seek(cursor, topic, partition, row->first, &chunk);
 	if (r == 0 && chunk.offset == row->first) {

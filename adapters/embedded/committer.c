@@ -263,7 +263,7 @@ static int round_apply(struct committer *committer, MDB_txn *txn, struct submit 
 static int txn_commit(struct store *store, MDB_txn *txn)
 {
 	uint64_t transaction = mdb_txn_id(txn);
-	int r = store_errno(mdb_txn_commit(txn));
+	int r = store_error(mdb_txn_commit(txn));
 
 	if (r == 0)
 		head_check(store, transaction);

@@ -124,7 +124,7 @@ int cursor_put(struct store *store, MDB_txn *txn, uint64_t group, const struct l
 	store_key(bytes, group, cursor->partition, 0);
 	r = mdb_put(txn, store->cursors, &key, &value, MDB_RESERVE);
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	row = value.mv_data;
 	le64_put(&row->position, cursor->position);
 	le64_put(&row->retrying, cursor->retrying);
@@ -177,7 +177,7 @@ static int retry_take(struct store *store, MDB_txn *txn, uint64_t group,
 	r = mdb_del(txn, store->dues, &due_key, NULL);
 	if (!r || r == MDB_NOTFOUND)
 		r = mdb_del(txn, store->retries, &key, NULL);
-	return store_errno(r);
+	return store_error(r);
 }
 
 static int retry_put(struct store *store, MDB_txn *txn, uint64_t group,
@@ -194,7 +194,7 @@ static int retry_put(struct store *store, MDB_txn *txn, uint64_t group,
 	store_key(bytes, group, retry->partition, retry->offset);
 	r = mdb_put(txn, store->retries, &key, &value, MDB_RESERVE);
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	row = value.mv_data;
 	le64_put(&row->due_ms, retry->due_ms);
 	le64_put(&row->stored_ms, (uint64_t)kept->stored_ms);
@@ -241,7 +241,7 @@ int retry_count(struct store *store, MDB_txn *txn, uint64_t group, uint32_t part
 
 	*ret = 0;
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_key(bytes, group, partition, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && is_of_group(&key, group, partition) && store_key_offset(key.mv_data) < until) {
@@ -249,7 +249,7 @@ int retry_count(struct store *store, MDB_txn *txn, uint64_t group, uint32_t part
 		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 // Due times whose rows are gone: the row they belonged to was damaged, so it did not name them.
@@ -263,7 +263,7 @@ static int dues_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32
 	int r = mdb_cursor_open(txn, store->dues, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_due_key(bytes, group, 0, 0, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && gone < max && key.mv_size == sizeof bytes &&
@@ -276,7 +276,7 @@ static int dues_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32
 			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	return r && r != MDB_NOTFOUND ? store_errno(r) : (int)gone;
+	return r && r != MDB_NOTFOUND ? store_error(r) : (int)gone;
 }
 
 int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
@@ -289,7 +289,7 @@ int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t par
 	int r = mdb_cursor_open(txn, store->retries, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_key(bytes, group, partition == UINT32_MAX ? 0 : partition, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && gone < max && is_of_group(&key, group, partition)) {
@@ -310,6 +310,6 @@ int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t par
 	}
 	mdb_cursor_close(cursor);
 	if (r && r != MDB_NOTFOUND)
-		return store_errno(r);
+		return store_error(r);
 	return gone ? (int)gone : dues_delete(store, txn, group, partition, max);
 }

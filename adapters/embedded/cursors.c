@@ -52,7 +52,7 @@ static void load_run(struct log_job *job)
 			r = cursor_load(store, txn, load, i);
 		mdb_txn_abort(txn);
 	}
-	load->code = embedded_code(r);
+	load->code = store_error_code(r);
 	loop_post(load->loop, &load->task);
 }
 
@@ -142,7 +142,7 @@ static void commit_done(struct committer_job *base, int r)
 	struct log_cursors *commit = job->commit;
 
 	free(job);
-	commit->code = embedded_code(r);
+	commit->code = store_error_code(r);
 	loop_post(commit->loop, &commit->task);
 }
 
@@ -235,13 +235,13 @@ static int due_walk(struct store *store, MDB_txn *txn, struct log_due *due,
 	int r = mdb_cursor_open(txn, store->dues, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_due_key(bytes, group, due->after.due_ms, due->after.partition, due->after.offset);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	if (!r && due->after.due_ms && key.mv_size == sizeof bytes &&
 	    memcmp(key.mv_data, bytes, sizeof bytes) == 0)
 		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT); // begin behind it
-	r = store_errno(r);
+	r = store_error(r);
 	while (!r && key.mv_size == sizeof bytes && store_key_id(key.mv_data) == group) {
 		due->next_ms = store_due_key_ms(key.mv_data);
 		if (due->next_ms > due->until_ms)
@@ -251,7 +251,7 @@ static int due_walk(struct store *store, MDB_txn *txn, struct log_due *due,
 		if (r)
 			break;
 		due->next_ms = UINT64_MAX;
-		r = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+		r = store_error(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
 	}
 	mdb_cursor_close(cursor);
 	return r == -ENOENT || r > 0 ? 0 : r;
@@ -295,7 +295,7 @@ static void due_run(struct log_job *job)
 		mdb_txn_abort(txn);
 	}
 	free(gathered.entries);
-	due->code = embedded_code(r);
+	due->code = store_error_code(r);
 	loop_post(due->loop, &due->task);
 }
 

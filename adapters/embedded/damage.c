@@ -120,7 +120,7 @@ int damages_load(struct store *store)
 	}
 	if (r != MDB_NOTFOUND && r != 0) {
 		mdb_txn_abort(txn);
-		return store_errno(r);
+		return store_error(r);
 	}
 	mdb_cursor_close(cursor);
 	mdb_txn_abort(txn);
@@ -246,7 +246,7 @@ static int table_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint6
 	int r = mdb_cursor_open(txn, store->damaged, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_key(bytes, topic, 0, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && key.mv_size == DAMAGE_KEY && store_key_id(key.mv_data) == topic) {
@@ -258,7 +258,7 @@ static int table_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint6
 			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 int damages_forget(struct store *store, MDB_txn *txn, uint64_t topic, uint64_t group,

@@ -24,22 +24,6 @@
 #define SCRUB_HOURS_DEFAULT (7u * 24u)
 #define SCRUB_HOURS_MAX     87600u
 
-enum code embedded_code(int r)
-{
-	switch (-r) {
-	case 0: return CODE_OK;
-	case ENOENT: return CODE_NOT_FOUND;
-	case EEXIST: return CODE_CONFLICT;
-	case EFBIG: // a limit on the size of files is a full disk to us
-	case ENOSPC: return CODE_BACKEND_FULL;
-	case ENOMEM: return CODE_OVERLOADED;
-	case EDQUOT: return CODE_BACKEND_FULL;
-	case EINVAL: return CODE_BAD_REQUEST;
-	case EUCLEAN: return CODE_BACKEND_ERROR;
-	default: return CODE_BACKEND_DOWN;
-	}
-}
-
 struct options {
 	uint64_t map_bytes, scrub_hours;
 };

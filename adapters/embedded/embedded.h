@@ -27,8 +27,6 @@ static inline struct committer *committer_of(struct adapter *adapter, const stru
 	return adapter->committers[store == adapter->stores[CLASS_D1] ? CLASS_D1 : CLASS_D2];
 }
 
-enum code embedded_code(int r); // of a negative errno
-
 // topics.c
 void embedded_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			   void *ctx);

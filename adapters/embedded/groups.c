@@ -30,7 +30,7 @@ static void job_free(struct group_job *job)
 
 void group_job_end(struct group_job *job, int r, json_t *answer, const char *text)
 {
-	caller_answer(&job->caller, embedded_code(r), answer, text);
+	caller_answer(&job->caller, store_error_code(r), answer, text);
 	job_free(job);
 }
 
@@ -198,7 +198,7 @@ static int row_delete(struct committer_job *base, struct committer *committer, M
 	store_key(bytes, job_of(base)->group->object.id, 0, 0);
 	r = mdb_del(txn, committer_store(committer)->groups, &key, NULL);
 	if (r && r != MDB_NOTFOUND)
-		return store_errno(r);
+		return store_error(r);
 	return damages_forget(committer_store(committer), txn, 0, job_of(base)->group->object.id,
 			      DAMAGE_ANY);
 }
@@ -224,7 +224,7 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 		return r < 0 ? r : COMMITTER_AGAIN;
 	r = mdb_cursor_open(txn, store->cursors, &cursor);
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_key(bytes, group, 0, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && key.mv_size == STORE_PARTITION_KEY && store_key_id(key.mv_data) == group) {
@@ -233,7 +233,7 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 static void cursors_deleted(struct committer_job *base, int r)

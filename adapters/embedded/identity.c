@@ -36,7 +36,7 @@ static int row_read(MDB_txn *txn, MDB_dbi meta, const char *path, struct identit
 
 	*ret = (struct identity){0};
 	if (r)
-		return r == MDB_NOTFOUND ? 0 : store_errno(r);
+		return r == MDB_NOTFOUND ? 0 : store_error(r);
 	bytes = value.mv_data;
 	if (value.mv_size != ROW_SIZE || le32_get(bytes + 16) != crc32c(0, bytes, 16)) {
 		log_error(NULL, "STORE-IDENTITY",
@@ -55,7 +55,7 @@ static int row_write(MDB_txn *txn, MDB_dbi meta, const struct identity *identity
 	le64_put(bytes, identity->installation);
 	le64_put(bytes + 8, identity->highest);
 	le32_put(bytes + 16, crc32c(0, bytes, 16));
-	return store_errno(mdb_put(txn, meta, &key, &value, 0));
+	return store_error(mdb_put(txn, meta, &key, &value, 0));
 }
 
 // The rows of a probe (docs/probe.md) have the id of their cluster and are nobody's messages: a
@@ -88,14 +88,14 @@ static int last_id(MDB_txn *txn, MDB_dbi table, bool (*is_probe)(uint64_t id, co
 
 	*ret = 0;
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
 	while (r == 0 && key.mv_size == STORE_ID_KEY && is_probe(store_key_id(key.mv_data), &value))
 		r = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
 	if (r == 0 && key.mv_size == STORE_ID_KEY)
 		*ret = store_key_id(key.mv_data);
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 // What the rows themselves say; *ret_holds: there is a topic or group.
@@ -157,7 +157,7 @@ int identity_take(struct store *store, uint64_t installation, char **ret_error)
 		mdb_txn_abort(txn);
 		return r;
 	}
-	return store_errno(mdb_txn_commit(txn));
+	return store_error(mdb_txn_commit(txn));
 }
 
 int identity_see(struct store *store, MDB_txn *txn, uint64_t id)
@@ -182,7 +182,7 @@ static int each_row(MDB_txn *txn, MDB_dbi table, json_t *list,
 	int r = mdb_cursor_open(txn, table, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
 	while (!r) {
 		json_t *row =
@@ -193,7 +193,7 @@ static int each_row(MDB_txn *txn, MDB_dbi table, json_t *list,
 		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 static json_t *topic_json(uint64_t id, const MDB_val *value)
@@ -232,7 +232,7 @@ static int recall_txn(MDB_txn *txn, const char *path, struct adapter_recall *ret
 	if (!r)
 		r = mdb_dbi_open(txn, "groups", 0, &groups);
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	r = row_read(txn, meta, path, &identity);
 	if (r >= 0)
 		r = look(txn, topics, groups, &identity, &ret->holds);
@@ -255,7 +255,7 @@ static int recall_env(MDB_env *env, const char *path, struct adapter_recall *ret
 	if (!r)
 		r = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	r = recall_txn(txn, path, ret);
 	mdb_txn_abort(txn);
 	return r;
@@ -276,7 +276,7 @@ int embedded_recall(const char *data_dir, struct adapter_recall *ret)
 		return -ENOENT;
 	r = check_file(file, false, &problem);
 	if (!r)
-		r = store_errno(mdb_env_create(&env));
+		r = store_error(mdb_env_create(&env));
 	if (r)
 		return r;
 	ret->topics = json_array();

@@ -7,7 +7,6 @@
 
 #include "adapters/embedded/chunks.h"
 #include "adapters/embedded/damage.h"
-#include "adapters/embedded/embedded.h"
 #include "core/wire/record.h"
 
 #include <errno.h>
@@ -246,7 +245,7 @@ static int chunks_take(const struct log_fetch *fetch, MDB_cursor *cursor, uint64
 
 	while (!found->full && found->next < end) {
 		if (r && r != MDB_NOTFOUND && r != MDB_CORRUPTED)
-			return store_errno(r);
+			return store_error(r);
 		if (r || chunk.offset > found->next ||
 		    (found->count && chunk.offset != found->next) || !chunk_is_whole(&chunk))
 			return -EUCLEAN;
@@ -322,7 +321,7 @@ static int fetch_read(struct log_fetch *fetch, struct found *found)
 
 	if (r < 0)
 		return r;
-	r = store_errno(mdb_cursor_open(txn, store->chunks, &cursor));
+	r = store_error(mdb_cursor_open(txn, store->chunks, &cursor));
 	if (!r) {
 		r = chunks_find(fetch, txn, cursor, found);
 		if (!r)
@@ -346,7 +345,7 @@ void reader_fetch(struct log_fetch *fetch)
 	free(found.slices);
 	if (r < 0)
 		fetch->buf = buf_unref(fetch->buf);
-	fetch->code = store_topic_gone(fetch->topic) ? CODE_NOT_FOUND : embedded_code(r);
+	fetch->code = store_topic_gone(fetch->topic) ? CODE_NOT_FOUND : store_error_code(r);
 	if (fetch->code != CODE_OK)
 		fetch->buf = buf_unref(fetch->buf);
 }
@@ -361,11 +360,11 @@ int reader_copy(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t part
 	int r = mdb_cursor_open(txn, store->chunks, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	r = chunk_seek(cursor, topic, partition, offset, &chunk);
 	mdb_cursor_close(cursor);
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	if (chunk.offset > offset || !chunk.size)
 		return -ENOENT;
 	if (!chunk_is_whole(&chunk))
@@ -407,7 +406,7 @@ int reader_find_time(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t
 	int r = mdb_cursor_open(txn, store->chunks, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
 		struct chunk_view chunk;
@@ -422,5 +421,5 @@ int reader_find_time(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t
 	}
 	mdb_cursor_close(cursor);
 	*ret = MIN(low, end);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }

@@ -31,7 +31,7 @@ int row_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, size_t size_min, MDB_val 
 	int r = mdb_get(txn, table, key, ret);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	return row_is_whole(key, ret, size_min) ? 0 : -EUCLEAN;
 }
 
@@ -40,7 +40,7 @@ int row_put(MDB_txn *txn, MDB_dbi table, MDB_val *key, void *row, size_t size)
 	MDB_val value = {size, row};
 
 	row_seal(key, row, size);
-	return store_errno(mdb_put(txn, table, key, &value, 0));
+	return store_error(mdb_put(txn, table, key, &value, 0));
 }
 
 // ---- chunks

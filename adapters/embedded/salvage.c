@@ -62,12 +62,12 @@ static int txn_begin(struct salvage *salvage)
 {
 	salvage->rows_in_txn = 0;
 	salvage->bytes_in_txn = 0;
-	return store_errno(mdb_txn_begin(salvage->fresh.env, NULL, 0, &salvage->txn));
+	return store_error(mdb_txn_begin(salvage->fresh.env, NULL, 0, &salvage->txn));
 }
 
 static int txn_end(struct salvage *salvage)
 {
-	int r = store_errno(mdb_txn_commit(salvage->txn));
+	int r = store_error(mdb_txn_commit(salvage->txn));
 
 	salvage->txn = NULL;
 	return r;
@@ -89,7 +89,7 @@ static int tables_make(struct salvage *salvage)
 
 	for (size_t i = 0; !r && i < count; ++i)
 		r = mdb_dbi_open(salvage->txn, tables[i].name, MDB_CREATE, tables[i].table);
-	return store_errno(r);
+	return store_error(r);
 }
 
 static int fresh_open(struct salvage *salvage, uint64_t file_bytes)
@@ -106,7 +106,7 @@ static int fresh_open(struct salvage *salvage, uint64_t file_bytes)
 		r = mdb_env_set_mapsize(*env, (file_bytes * 2 + (1ull << 30)) & ~0xffffull);
 	if (!r)
 		r = mdb_env_open(*env, salvage->beside, MDB_NOSYNC, 0600);
-	r = r ? store_errno(r) : txn_begin(salvage);
+	r = r ? store_error(r) : txn_begin(salvage);
 	return r ? r : tables_make(salvage);
 }
 
@@ -169,7 +169,7 @@ static int row_take(void *ctx, const MDB_val *key, const MDB_val *value)
 	++salvage->rows_in_txn;
 	salvage->bytes_in_txn += key->mv_size + value->mv_size;
 	salvage->taken += r == 0;
-	return r == MDB_KEYEXIST ? 0 : store_errno(r);
+	return r == MDB_KEYEXIST ? 0 : store_error(r);
 }
 
 static bool is_lossy(const struct salvage *salvage)
@@ -189,7 +189,7 @@ static int row_lose(struct salvage *salvage, MDB_dbi table, MDB_val *key)
 	MDB_val value = {sizeof nothing, nothing};
 	int r = mdb_put(salvage->txn, table, key, &value, MDB_NOOVERWRITE);
 
-	return r == MDB_KEYEXIST ? 0 : r ? store_errno(r) : 1;
+	return r == MDB_KEYEXIST ? 0 : r ? store_error(r) : 1;
 }
 
 static int topic_lose(struct salvage *salvage, uint64_t topic)
@@ -214,7 +214,7 @@ static int each_row(struct salvage *salvage, MDB_dbi table,
 	int r = mdb_cursor_open(salvage->txn, table, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
 	while (!r) {
 		int given = fn(salvage, &key, &value);
@@ -226,7 +226,7 @@ static int each_row(struct salvage *salvage, MDB_dbi table,
 		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 static int group_topic_look(struct salvage *salvage, const MDB_val *key, const MDB_val *value)
@@ -370,7 +370,7 @@ static int generation_make(struct salvage *salvage)
 	int r = mdb_get(salvage->txn, salvage->fresh.meta, &key, &value);
 
 	if (r != MDB_NOTFOUND)
-		return store_errno(r);
+		return store_error(r);
 	r = other_read(salvage, "d1", &d1);
 	number.value = (d1.end >> STORE_GENERATION_BITS) + 1;
 	if (!r && d1.there)
@@ -387,7 +387,7 @@ static int format_make(struct salvage *salvage)
 
 	return r == MDB_NOTFOUND
 		       ? row_put(salvage->txn, salvage->fresh.meta, &key, &number, sizeof number)
-		       : store_errno(r);
+		       : store_error(r);
 }
 
 static int losses_write(struct salvage *salvage)
@@ -434,7 +434,7 @@ static int partition_look(struct salvage *salvage, const MDB_val *key, const MDB
 	int r = mdb_cursor_open(salvage->txn, salvage->fresh.chunks, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	memcpy(&row, value->mv_data, sizeof row);
 	at = row.first;
 	for (r = chunk_seek(cursor, topic, partition, at, &chunk); !r;
@@ -476,7 +476,7 @@ static int fill(struct salvage *salvage, const char *file)
 	if (!r)
 		r = txn_end(salvage);
 	if (!r)
-		r = store_errno(mdb_env_sync(salvage->fresh.env, 1));
+		r = store_error(mdb_env_sync(salvage->fresh.env, 1));
 	if (salvage->txn)
 		mdb_txn_abort(salvage->txn);
 	if (salvage->fresh.env)

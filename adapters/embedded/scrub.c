@@ -396,8 +396,8 @@ static int slice_look(struct place *place)
 		mdb_cursor_close(cursor);
 	}
 	mdb_txn_abort(txn);
-	if (r && store_errno(r) != -EUCLEAN && r != MDB_NOTFOUND)
-		return store_errno(r);
+	if (r && store_error(r) != -EUCLEAN && r != MDB_NOTFOUND)
+		return store_error(r);
 	if (r && r != MDB_NOTFOUND)
 		report(place, DAMAGE_TABLE, 0, 0, 0, 0, 0);
 	if (r)

@@ -67,7 +67,7 @@ static int range_clear(struct store *store, MDB_txn *txn, struct store_partition
 	int r = mdb_cursor_open(txn, store->chunks, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_key(bytes, partition->topic->id, partition->number, range->first);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && is_within(&key, partition, range)) {
@@ -77,7 +77,7 @@ static int range_clear(struct store *store, MDB_txn *txn, struct store_partition
 			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 // Chunks without records that fill the range.
@@ -94,7 +94,7 @@ static int range_fill(struct store *store, MDB_txn *txn, const struct store_part
 
 		store_key(bytes, partition->topic->id, partition->number, at);
 		chunk_seal(&key, &chunk, 0);
-		r = store_errno(mdb_put(txn, store->chunks, &key, &value, 0));
+		r = store_error(mdb_put(txn, store->chunks, &key, &value, 0));
 		at += count;
 	}
 	return r;
@@ -172,7 +172,7 @@ static int stray_drop(struct store *store, MDB_txn *txn, const struct store_part
 	int r = mdb_cursor_open(txn, store->chunks, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	r = rows_seek(cursor, partition, offset, &key, &value);
 	count = r ? 0 : rows_read(cursor, &key, &value, rows);
 	stray = stray_find(rows, count);
@@ -186,7 +186,7 @@ static int stray_drop(struct store *store, MDB_txn *txn, const struct store_part
 		}
 	}
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : r ? store_errno(r) : stray < count;
+	return r == MDB_NOTFOUND ? 0 : r ? store_error(r) : stray < count;
 }
 
 // ---- one partition
@@ -201,7 +201,7 @@ static int place_look(MDB_cursor *cursor, const struct store_partition *partitio
 	int r = chunk_seek(cursor, topic, partition->number, at, &chunk);
 
 	if (r && r != MDB_NOTFOUND && r != MDB_CORRUPTED)
-		return store_errno(r);
+		return store_error(r);
 	if (!r && chunk.offset <= at && chunk_is_whole(&chunk)) {
 		*ret_next = chunk.offset + chunk.count;
 		return 0;
@@ -237,7 +237,7 @@ static int place_mend(struct store *store, MDB_txn *txn, const struct store_part
 	do {
 		MDB_cursor *cursor;
 
-		r = store_errno(mdb_cursor_open(txn, store->chunks, &cursor));
+		r = store_error(mdb_cursor_open(txn, store->chunks, &cursor));
 		if (r)
 			break;
 		r = place_look(cursor, partition, at, partition->now.end, ret_next, ret);
@@ -309,7 +309,7 @@ static int skip_apply(struct committer_job *base, struct committer *committer, M
 		return r ? r
 			 : damages_forget(store, txn, job->topic->object.id, 0, DAMAGE_OF_TOPIC);
 	}
-	r = store_errno(mdb_txn_begin(store->env, txn, 0, &trial));
+	r = store_error(mdb_txn_begin(store->env, txn, 0, &trial));
 	if (r)
 		return r;
 	r = ranges_skip(job, committer, trial);
@@ -329,7 +329,7 @@ static void skip_done(struct committer_job *base, int r)
 	}
 	if (answer && job->row_made)
 		json_object_set_new(answer, "row", json_true());
-	job->done(job->ctx, embedded_code(r), answer, NULL);
+	job->done(job->ctx, store_error_code(r), answer, NULL);
 	skip_job_free(job);
 }
 

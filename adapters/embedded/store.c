@@ -35,20 +35,6 @@ struct store_retired {
 	struct store_partition *partitions;
 };
 
-int store_errno(int result)
-{
-	switch (result) {
-	case MDB_SUCCESS: return 0;
-	case MDB_NOTFOUND: return -ENOENT;
-	case MDB_MAP_FULL: return -ENOSPC;
-	case MDB_CORRUPTED:
-	case MDB_PAGE_NOTFOUND:
-	case MDB_INVALID:
-	case MDB_VERSION_MISMATCH: return -EUCLEAN;
-	default: return result > 0 ? -result : -EIO;
-	}
-}
-
 void store_key(uint8_t key[STORE_KEY], uint64_t id, uint32_t partition, uint64_t offset)
 {
 	uint64_t big_id = __builtin_bswap64(id), big_offset = __builtin_bswap64(offset);
@@ -112,7 +98,7 @@ static int txn_begin(struct store *store, unsigned flags, MDB_txn **ret)
 	if (r == MDB_MAP_RESIZED)
 		return head_stop(store); // nobody else makes it larger
 	if (r)
-		return r == -EUCLEAN ? r : store_errno(r);
+		return r == -EUCLEAN ? r : store_error(r);
 	// A write transaction has the number that it will be committed under.
 	r = head_check(store, mdb_txn_id(*ret) - (flags & MDB_RDONLY ? 0 : 1));
 	if (r)
@@ -171,7 +157,7 @@ static int number_get(struct store *store, MDB_txn *txn, const char *name, uint6
 	int r = mdb_get(txn, store->meta, &key, &value);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	if (value.mv_size == sizeof(uint64_t)) { // of format 1
 		*ret = le64_get(value.mv_data);
 		return 0;
@@ -202,7 +188,7 @@ static int tables_count(MDB_txn *txn, size_t *ret)
 		r = mdb_stat(txn, unnamed, &stat);
 	if (!r)
 		*ret = stat.ms_entries;
-	return store_errno(r);
+	return store_error(r);
 }
 
 // Tables are made together with the format number. One that is missing later is damage: making it
@@ -220,7 +206,7 @@ static int tables_open_in(struct store *store, MDB_txn *txn, uint64_t *ret_forma
 
 	if (!r && there) {
 		*ret_problem = "the table of its format is missing";
-		r = store_errno(mdb_dbi_open(txn, names[0], 0, tables[0]));
+		r = store_error(mdb_dbi_open(txn, names[0], 0, tables[0]));
 		if (!r)
 			r = number_get(store, txn, "format", ret_format);
 		if (r || *ret_format != STORE_FORMAT)
@@ -228,7 +214,7 @@ static int tables_open_in(struct store *store, MDB_txn *txn, uint64_t *ret_forma
 		*ret_problem = "one of its tables is missing";
 	}
 	for (size_t i = 0; !r && i < count; ++i)
-		r = store_errno(mdb_dbi_open(txn, names[i], there ? 0 : MDB_CREATE, tables[i]));
+		r = store_error(mdb_dbi_open(txn, names[i], there ? 0 : MDB_CREATE, tables[i]));
 	if (!r && !there)
 		r = number_put(store, txn, "format", *ret_format = STORE_FORMAT);
 	return r == -ENOENT ? -EUCLEAN : r;
@@ -246,7 +232,7 @@ static int tables_open(struct store *store, uint64_t *ret_format, const char **r
 		mdb_txn_abort(txn);
 		return r;
 	}
-	return store_errno(mdb_txn_commit(txn));
+	return store_error(mdb_txn_commit(txn));
 }
 
 // How often the D1 store was lost, in the D2 store, which survives: one more when it is `empty` and
@@ -283,7 +269,7 @@ static int generation_read(struct store *store, bool empty, const char **ret_pro
 		mdb_txn_abort(txn);
 		return r;
 	}
-	return store_errno(mdb_txn_commit(txn));
+	return store_error(mdb_txn_commit(txn));
 }
 
 uint64_t store_first_offset(const struct store *store)
@@ -374,7 +360,7 @@ static int environment_open(struct store *store)
 	// disk may hold a newer valid head than is seen, and pages of it would be written over.
 	if (!r && store->durability == DURABILITY_D2)
 		r = mdb_env_sync(store->env, 1);
-	return store_errno(r);
+	return store_error(r);
 }
 
 static const char in_use[] =

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "adapters/adapter.h"
+#include "adapters/embedded/error.h"
 #include "adapters/log/log.h"
 
 #include <lmdb.h>
@@ -181,5 +182,3 @@ void store_due_key(uint8_t key[STORE_DUE_KEY], uint64_t id, uint64_t due_ms, uin
 uint64_t store_due_key_ms(const void *key);
 uint32_t store_due_key_partition(const void *key);
 uint64_t store_due_key_offset(const void *key);
-
-int store_errno(int lmdb_result); // 0 or negative errno

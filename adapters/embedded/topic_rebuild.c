@@ -29,7 +29,7 @@ static int partitions_in(MDB_txn *txn, MDB_dbi table, uint64_t topic, uint32_t *
 	int r = mdb_cursor_open(txn, table, &cursor);
 
 	if (r)
-		return store_errno(r);
+		return store_error(r);
 	store_key(bytes, topic, UINT32_MAX, UINT64_MAX);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	r = mdb_cursor_get(cursor, &key, &value, r == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
@@ -39,7 +39,7 @@ static int partitions_in(MDB_txn *txn, MDB_dbi table, uint64_t topic, uint32_t *
 	if (!r && key.mv_size >= STORE_PARTITION_KEY && store_key_id(key.mv_data) == topic)
 		*count = MAX(*count, store_key_partition(key.mv_data) + 1);
 	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 // The partitions that its own store shows.

@@ -69,7 +69,7 @@ static void job_done(struct committer_job *base, int r)
 {
 	struct topic_job *job = job_of(base);
 
-	job->done(job->ctx, embedded_code(r),
+	job->done(job->ctx, store_error_code(r),
 		  r != -EEXIST      ? NULL
 		  : job->must_exist ? "it is not in the store, or is another one there"
 				    : "it exists with more partitions, of another durability, or "
@@ -250,7 +250,7 @@ static int delete_apply(struct committer_job *base, struct committer *committer,
 	for (uint32_t i = 0; r == 0 && i < job->open->partition_count; ++i) {
 		store_key(bytes, job->topic->object.id, i, 0);
 		r = mdb_del(txn, committer_store(committer)->partitions, &key, NULL);
-		r = r == MDB_NOTFOUND ? 0 : store_errno(r);
+		r = r == MDB_NOTFOUND ? 0 : store_error(r);
 	}
 	return r ? r
 		 : damages_forget(committer_store(committer), txn, job->topic->object.id, 0,
@@ -265,7 +265,7 @@ static int row_delete(struct committer_job *base, struct committer *committer, M
 
 	store_key(bytes, job_of(base)->topic->object.id, 0, 0);
 	r = mdb_del(txn, committer_store(committer)->topics, &key, NULL);
-	return r == MDB_NOTFOUND ? 0 : store_errno(r);
+	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
 static void row_deleted(struct committer_job *base, int r)
@@ -297,7 +297,11 @@ void embedded_topic_delete(struct adapter *adapter, const struct topic *topic, a
 		if (open)
 			store_topic_close(open);
 		// Deleting what is gone is done.
-		done(ctx, r == -ENOENT ? CODE_OK : open ? CODE_OVERLOADED : embedded_code(r), NULL);
+		done(ctx,
+		     r == -ENOENT ? CODE_OK
+		     : open       ? CODE_OVERLOADED
+				  : store_error_code(r),
+		     NULL);
 		return;
 	}
 	// From now on sends are answered NOT_FOUND, and sources end: who follows the topic is told.
@@ -312,7 +316,7 @@ static void purge_done(struct committer_job *base, int r)
 {
 	struct topic_job *job = job_of(base);
 
-	job->json_done(job->ctx, embedded_code(r),
+	job->json_done(job->ctx, store_error_code(r),
 		       r ? NULL
 			 : json_pack("{s:I,s:I}", "messages", (json_int_t)job->messages, "bytes",
 				     (json_int_t)job->bytes),
@@ -336,7 +340,7 @@ void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bo
 			store_topic_close(open);
 		if (job)
 			job_free(job);
-		done(ctx, open ? CODE_OVERLOADED : embedded_code(r), NULL, NULL);
+		done(ctx, open ? CODE_OVERLOADED : store_error_code(r), NULL, NULL);
 		return;
 	}
 	job->open = open;
@@ -369,7 +373,7 @@ struct look {
 
 static void look_finish(struct look *look, int r, json_t *answer)
 {
-	look->done(look->ctx, embedded_code(r), answer, NULL);
+	look->done(look->ctx, store_error_code(r), answer, NULL);
 	store_topic_close(look->open);
 	buf_unref(look->fetch.buf);
 	free(look);
@@ -386,7 +390,7 @@ static struct look *look_new(struct adapter *adapter, const struct topic *topic,
 	if (!look) {
 		if (open)
 			store_topic_close(open);
-		done(ctx, open ? CODE_OVERLOADED : embedded_code(r), NULL, NULL);
+		done(ctx, open ? CODE_OVERLOADED : store_error_code(r), NULL, NULL);
 		return NULL;
 	}
 	look->open = open;
