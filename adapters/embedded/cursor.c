@@ -173,7 +173,7 @@ static int retry_take(struct store *store, MDB_txn *txn, uint64_t group,
 			return -ENOMEM;
 		memcpy(ret->record, row->record, ret->size);
 	}
-	store_due_key(due_bytes, group, ret->due_ms, retry->partition, retry->offset);
+	store_key_due(due_bytes, group, ret->due_ms, retry->partition, retry->offset);
 	r = mdb_del(txn, store->dues, &due_key, NULL);
 	if (!r || r == MDB_NOTFOUND)
 		r = mdb_del(txn, store->retries, &key, NULL);
@@ -201,7 +201,7 @@ static int retry_put(struct store *store, MDB_txn *txn, uint64_t group,
 	le32_put(&row->attempts, retry->attempts);
 	memcpy(row->record, kept->record, kept->size);
 	row_seal(&key, row, value.mv_size);
-	store_due_key(due_bytes, group, retry->due_ms, retry->partition, retry->offset);
+	store_key_due(due_bytes, group, retry->due_ms, retry->partition, retry->offset);
 	return row_put(txn, store->dues, &due_key, &due, sizeof due);
 }
 
@@ -264,11 +264,11 @@ static int dues_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32
 
 	if (r)
 		return store_error(r);
-	store_due_key(bytes, group, 0, 0, 0);
+	store_key_due(bytes, group, 0, 0, 0);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (!r && gone < max && key.mv_size == sizeof bytes &&
 	       store_key_id(key.mv_data) == group) {
-		if (partition == UINT32_MAX || store_due_key_partition(key.mv_data) == partition) {
+		if (partition == UINT32_MAX || store_key_due_partition(key.mv_data) == partition) {
 			r = mdb_cursor_del(cursor, 0);
 			++gone;
 		}
@@ -297,7 +297,7 @@ int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t par
 		if (value.mv_size >= sizeof(struct store_retry)) {
 			const struct store_retry *row = value.mv_data;
 
-			store_due_key(due_bytes, group, le64_get(&row->due_ms),
+			store_key_due(due_bytes, group, le64_get(&row->due_ms),
 				      store_key_partition(key.mv_data),
 				      store_key_offset(key.mv_data));
 			r = mdb_del(txn, store->dues, &due_key, NULL);

@@ -175,12 +175,12 @@ struct gathered {
 // A row that is missing or damaged stays and is reported.
 static void retry_damaged(struct store *store, const struct log_due *due, const uint8_t *due_key)
 {
-	uint64_t offset = store_due_key_offset(due_key);
+	uint64_t offset = store_key_due_offset(due_key);
 
 	damage_report(store, &(struct damage){.kind = DAMAGE_RETRY,
 					      .topic = due->topic->id,
 					      .group = due->group->object.id,
-					      .partition = store_due_key_partition(due_key),
+					      .partition = store_key_due_partition(due_key),
 					      .first = offset,
 					      .end = MAX(offset, offset + 1)});
 }
@@ -196,12 +196,12 @@ static int due_gather(struct store *store, MDB_txn *txn, const struct log_due *d
 	size_t size;
 	int r;
 
-	store_key(bytes, due->group->object.id, store_due_key_partition(due_key),
-		  store_due_key_offset(due_key));
+	store_key(bytes, due->group->object.id, store_key_due_partition(due_key),
+		  store_key_due_offset(due_key));
 	r = row_get(txn, store->retries, &key, sizeof *row, &value);
 	row = value.mv_data;
 	if (!whole || r == -ENOENT || r == -EUCLEAN ||
-	    (!r && le64_get(&row->due_ms) != store_due_key_ms(due_key))) {
+	    (!r && le64_get(&row->due_ms) != store_key_due_ms(due_key))) {
 		retry_damaged(store, due, due_key);
 		return 0; // it holds up no other
 	}
@@ -216,7 +216,7 @@ static int due_gather(struct store *store, MDB_txn *txn, const struct log_due *d
 			  .stored_ms = (int64_t)le64_get(&row->stored_ms),
 			  .record = row->record,
 			  .size = (uint32_t)size},
-		.due_ms = store_due_key_ms(due_key),
+		.due_ms = store_key_due_ms(due_key),
 		.partition = store_key_partition(bytes),
 		.attempts = le32_get(&row->attempts),
 	};
@@ -236,14 +236,14 @@ static int due_walk(struct store *store, MDB_txn *txn, struct log_due *due,
 
 	if (r)
 		return store_error(r);
-	store_due_key(bytes, group, due->after.due_ms, due->after.partition, due->after.offset);
+	store_key_due(bytes, group, due->after.due_ms, due->after.partition, due->after.offset);
 	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	if (!r && due->after.due_ms && key.mv_size == sizeof bytes &&
 	    memcmp(key.mv_data, bytes, sizeof bytes) == 0)
 		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT); // begin behind it
 	r = store_error(r);
 	while (!r && key.mv_size == sizeof bytes && store_key_id(key.mv_data) == group) {
-		due->next_ms = store_due_key_ms(key.mv_data);
+		due->next_ms = store_key_due_ms(key.mv_data);
 		if (due->next_ms > due->until_ms)
 			break;
 		r = due_gather(store, txn, due, key.mv_data,

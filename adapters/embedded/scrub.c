@@ -178,7 +178,7 @@ static void retry_look(struct place *place, MDB_txn *txn, const MDB_val *key, co
 	MDB_val due_key = {sizeof bytes, bytes}, due;
 
 	if (row_is_whole(key, value, sizeof *row)) {
-		store_due_key(bytes, group, le64_get(&row->due_ms), partition, offset);
+		store_key_due(bytes, group, le64_get(&row->due_ms), partition, offset);
 		if (row_get(txn, place->store->dues, &due_key, sizeof(struct store_due), &due) == 0)
 			return;
 	}
@@ -187,8 +187,8 @@ static void retry_look(struct place *place, MDB_txn *txn, const MDB_val *key, co
 
 static void due_look(struct place *place, MDB_txn *txn, const MDB_val *key, const MDB_val *value)
 {
-	uint64_t group = store_key_id(key->mv_data), offset = store_due_key_offset(key->mv_data);
-	uint32_t partition = store_due_key_partition(key->mv_data);
+	uint64_t group = store_key_id(key->mv_data), offset = store_key_due_offset(key->mv_data);
+	uint32_t partition = store_key_due_partition(key->mv_data);
 	uint8_t bytes[STORE_KEY];
 	MDB_val retry_key = {sizeof bytes, bytes}, retry;
 

@@ -35,58 +35,6 @@ struct store_retired {
 	struct store_partition *partitions;
 };
 
-void store_key(uint8_t key[STORE_KEY], uint64_t id, uint32_t partition, uint64_t offset)
-{
-	uint64_t big_id = __builtin_bswap64(id), big_offset = __builtin_bswap64(offset);
-	uint32_t big_partition = __builtin_bswap32(partition);
-
-	memcpy(key, &big_id, 8);
-	memcpy(key + 8, &big_partition, 4);
-	memcpy(key + 12, &big_offset, 8);
-}
-
-uint64_t store_key_id(const void *key)
-{
-	return __builtin_bswap64(le64_get(key));
-}
-
-uint32_t store_key_partition(const void *key)
-{
-	return __builtin_bswap32(le32_get((const uint8_t *)key + 8));
-}
-
-uint64_t store_key_offset(const void *key)
-{
-	return __builtin_bswap64(le64_get((const uint8_t *)key + 12));
-}
-
-void store_due_key(uint8_t key[STORE_DUE_KEY], uint64_t id, uint64_t due_ms, uint32_t partition,
-		   uint64_t offset)
-{
-	uint64_t big_due = __builtin_bswap64(due_ms);
-	uint8_t position[STORE_KEY];
-
-	store_key(position, id, partition, offset);
-	memcpy(key, position, 8);
-	memcpy(key + 8, &big_due, 8);
-	memcpy(key + 16, position + 8, 12);
-}
-
-uint64_t store_due_key_ms(const void *key)
-{
-	return __builtin_bswap64(le64_get((const uint8_t *)key + 8));
-}
-
-uint32_t store_due_key_partition(const void *key)
-{
-	return __builtin_bswap32(le32_get((const uint8_t *)key + 16));
-}
-
-uint64_t store_due_key_offset(const void *key)
-{
-	return __builtin_bswap64(le64_get((const uint8_t *)key + 20));
-}
-
 // A transaction on a head that is the one that was written.
 static int txn_begin(struct store *store, unsigned flags, MDB_txn **ret)
 {

@@ -7,6 +7,7 @@
 
 #include "adapters/adapter.h"
 #include "adapters/embedded/error.h"
+#include "adapters/embedded/key.h"
 #include "adapters/log/log.h"
 
 #include <lmdb.h>
@@ -15,9 +16,7 @@
 #define STORE_GENERATION_BITS 40 // positions of one generation of a D1 store
 #define STORE_FORMAT          2u
 #define STORE_CHUNK_MAX       (64u << 10) // records are put together up to this; a larger one is alone
-#define STORE_KEY             20u
-#define STORE_DUE_KEY         28u
-#define STORE_HEAD            136u          // bytes of a head of LMDB's file
+#define STORE_HEAD            136u        // bytes of a head of LMDB's file
 #define STORE_RESERVE         (64ull << 20) // appending stops while less is free, so that deleting works
 
 // Rows are packed: LMDB aligns a value to two bytes only. Each begins with a checksum over its key
@@ -169,16 +168,3 @@ uint64_t store_first_offset(const struct store *store); // of a partition withou
 
 // The row of a group in `rows`. 0, -ENOENT: not there or another incarnation.
 int store_group_check(struct store *store, const struct group *group);
-
-// Keys: big-endian, so that they sort by number. Each prefix is a key too: (id), (id, partition).
-#define STORE_ID_KEY        8u
-#define STORE_PARTITION_KEY 12u
-void store_key(uint8_t key[STORE_KEY], uint64_t id, uint32_t partition, uint64_t offset);
-uint64_t store_key_id(const void *key);
-uint32_t store_key_partition(const void *key);
-uint64_t store_key_offset(const void *key);
-void store_due_key(uint8_t key[STORE_DUE_KEY], uint64_t id, uint64_t due_ms, uint32_t partition,
-		   uint64_t offset);
-uint64_t store_due_key_ms(const void *key);
-uint32_t store_due_key_partition(const void *key);
-uint64_t store_due_key_offset(const void *key);

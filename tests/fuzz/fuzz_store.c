@@ -78,7 +78,7 @@ static void put_retry(MDB_txn *txn, const uint8_t *key, uint8_t *row, size_t siz
 		row_seal(&(MDB_val){STORE_KEY, (void *)(uintptr_t)key}, row, size);
 	put(txn, store->retries, key, STORE_KEY, row, size);
 	if (size >= sizeof *retry) {
-		store_due_key(due, ID, le64_get(&retry->due_ms), 0, store_key_offset(key));
+		store_key_due(due, ID, le64_get(&retry->due_ms), 0, store_key_offset(key));
 		row_seal(&(MDB_val){sizeof due, due}, &value, sizeof value);
 		put(txn, store->dues, due, sizeof due, &value, sizeof value);
 	}
