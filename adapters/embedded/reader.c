@@ -5,7 +5,7 @@
 
 #include "adapters/embedded/reader.h"
 
-#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
 #include "core/wire/record.h"
 

@@ -1,5 +1,5 @@
 // The checksum of a row says that it is the row that was written under this very key. What it
-// cannot say is that no row is missing; that is told by other rows (chunks.c, audit.c).
+// cannot say is that no row is missing; that is told by other rows (chunk.c, audit.c).
 
 #include "adapters/embedded/row.h"
 

@@ -15,7 +15,7 @@
 
 #include "adapters/embedded/salvage.h"
 
-#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/salvage_read.h"

@@ -19,7 +19,7 @@
 
 #include "adapters/embedded/scrub.h"
 
-#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/row.h"

@@ -12,7 +12,7 @@
 //
 // A preview does the same and undoes it.
 
-#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
 #include "adapters/embedded/row.h"

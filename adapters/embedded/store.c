@@ -10,7 +10,7 @@
 
 #include "adapters/embedded/boot.h"
 #include "adapters/embedded/check.h"
-#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/fault.h"
 #include "adapters/embedded/head.h"

@@ -3,7 +3,7 @@
 //
 // MQPAAS_LONG makes 2,000 flips instead of 120.
 
-#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/salvage.h"

@@ -5,7 +5,7 @@
 // A flipped bit in a key leaves its page out of order: a search may then miss the neighbours too.
 // What they hold counts as missing like the chunk itself, until the page is put right (repair.c).
 
-#include "adapters/embedded/chunks.h"
+#include "adapters/embedded/chunk.h"
 
 #include "adapters/embedded/row.h"
 
