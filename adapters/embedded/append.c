@@ -3,6 +3,7 @@
 
 #include "adapters/embedded/append.h"
 
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/tail.h"

@@ -1,7 +1,13 @@
-// Walking over the chunks of one partition, inside a transaction of the caller.
+// A chunk: consecutive records of one partition in one row; its checksums, and walking from one to
+// the next inside a transaction of the caller. Any thread.
 #pragma once
 
-#include "adapters/embedded/store.h"
+#include <lmdb.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store_chunk;
 
 struct chunk_view {
 	uint64_t offset, count;
@@ -9,6 +15,13 @@ struct chunk_view {
 	const uint8_t *records; // none: damaged ones that an operator has skipped
 	size_t size;
 };
+
+// Fills in both checksums; the rest of the row is already what will be stored.
+void chunk_seal(const MDB_val *key, struct store_chunk *chunk, size_t records_size);
+bool chunk_head_is_whole(const MDB_val *key, const MDB_val *value);
+bool chunk_records_are_whole(const MDB_val *value); // of a chunk whose head is
+// Whether the key is one of a chunk of this partition.
+bool chunk_is_of(const MDB_val *key, uint64_t topic, uint32_t partition);
 
 // Results of LMDB: MDB_NOTFOUND: no more; MDB_CORRUPTED: the head of the chunk is damaged.
 //
@@ -21,16 +34,3 @@ bool chunk_is_whole(const struct chunk_view *chunk); // its records
 // Where what can be read begins again, at `end` at the latest: the next whole chunk behind `after`.
 uint64_t chunk_resume(MDB_cursor *cursor, uint64_t topic, uint32_t partition, uint64_t after,
 		      uint64_t end);
-
-// The row of a partition. -ENOENT: there is none; -EUCLEAN: it is damaged, or it is missing though
-// there are chunks.
-int partition_row_read(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
-		       struct store_partition_row *ret);
-// What the chunks say of a partition whose row is damaged: 0, or negative errno.
-int partition_row_rebuild(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
-			  struct store_partition_row *ret);
-// Whether chunks begin and end where the row says. Else 1, and *ret_first, *ret_end: what is
-// missing.
-int partition_ends_check(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
-			 const struct store_partition_row *row, uint64_t *ret_first,
-			 uint64_t *ret_end);

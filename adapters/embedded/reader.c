@@ -7,6 +7,7 @@
 
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/partition_row.h"
 #include "core/wire/record.h"
 
 #include <errno.h>

@@ -1,13 +1,15 @@
 // The checksum of a row says that it is the row that was written under this very key. What it
-// cannot say is that no row is missing; that is told by other rows (chunk.c, audit.c).
+// cannot say is that no row is missing; that is told by other rows (chunk.c, scrub.c).
 
 #include "adapters/embedded/row.h"
 
+#include "adapters/embedded/error.h"
 #include "core/base/crc32c.h"
+#include "core/base/util.h"
 
 #include <errno.h>
 
-static uint32_t row_crc(const MDB_val *key, const void *row, size_t size)
+uint32_t row_crc(const MDB_val *key, const void *row, size_t size)
 {
 	return crc32c(crc32c(0, key->mv_data, key->mv_size),
 		      (const uint8_t *)row + sizeof(uint32_t), size - sizeof(uint32_t));
@@ -41,37 +43,4 @@ int row_put(MDB_txn *txn, MDB_dbi table, MDB_val *key, void *row, size_t size)
 
 	row_seal(key, row, size);
 	return store_error(mdb_put(txn, table, key, &value, 0));
-}
-
-// ---- chunks
-
-static uint32_t chunk_head_crc(const MDB_val *key, const struct store_chunk *chunk,
-			       size_t records_size)
-{
-	uint8_t size[8];
-
-	le64_put(size, records_size);
-	return crc32c(row_crc(key, chunk, sizeof *chunk), size, sizeof size);
-}
-
-void chunk_seal(const MDB_val *key, struct store_chunk *chunk, size_t records_size)
-{
-	le32_put(&chunk->records_crc, crc32c(0, chunk->records, records_size));
-	le32_put(&chunk->crc, chunk_head_crc(key, chunk, records_size));
-}
-
-bool chunk_head_is_whole(const MDB_val *key, const MDB_val *value)
-{
-	const struct store_chunk *chunk = value->mv_data;
-
-	return value->mv_size >= sizeof *chunk &&
-	       le32_get(&chunk->crc) == chunk_head_crc(key, chunk, value->mv_size - sizeof *chunk);
-}
-
-bool chunk_records_are_whole(const MDB_val *value)
-{
-	const struct store_chunk *chunk = value->mv_data;
-
-	return crc32c(0, chunk->records, value->mv_size - sizeof *chunk) ==
-	       le32_get(&chunk->records_crc);
 }

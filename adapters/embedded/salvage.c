@@ -17,6 +17,7 @@
 
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/cursor.h"
+#include "adapters/embedded/partition_row.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/salvage_read.h"
 #include "core/base/clock.h"

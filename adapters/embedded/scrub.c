@@ -22,6 +22,7 @@
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/partition_row.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/scrub_mark.h"
 #include "core/base/clock.h"

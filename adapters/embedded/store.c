@@ -14,6 +14,7 @@
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/fault.h"
 #include "adapters/embedded/head.h"
+#include "adapters/embedded/partition_row.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/tail.h"
 #include "core/base/clock.h"

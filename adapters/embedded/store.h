@@ -8,6 +8,7 @@
 #include "adapters/adapter.h"
 #include "adapters/embedded/error.h"
 #include "adapters/embedded/key.h"
+#include "adapters/embedded/row.h"
 #include "adapters/log/log.h"
 
 #include <lmdb.h>
@@ -18,69 +19,6 @@
 #define STORE_CHUNK_MAX       (64u << 10) // records are put together up to this; a larger one is alone
 #define STORE_HEAD            136u        // bytes of a head of LMDB's file
 #define STORE_RESERVE         (64ull << 20) // appending stops while less is free, so that deleting works
-
-// Rows are packed: LMDB aligns a value to two bytes only. Each begins with a checksum over its key
-// and what follows (row.h).
-
-// A chunk: consecutive records of a partition, key (topic, partition, first offset). It begins
-// where the one before ended, the first one at the first offset of the partition.
-struct store_chunk {
-	uint32_t crc;         // over key, head and the number of bytes of the records
-	uint32_t records_crc; // CRC-32C of the records
-	uint32_t count;
-	int64_t stored_ms; // never falls along a partition
-	uint8_t records[]; // none: damaged ones that an operator has skipped
-} __attribute__((packed));
-
-// A message in a group's retry store, key (group, partition, offset).
-struct store_retry {
-	uint32_t crc;
-	uint32_t attempts;
-	uint64_t due_ms;
-	int64_t stored_ms;
-	uint8_t record[];
-} __attribute__((packed));
-
-// A cursor, key (group, partition).
-struct store_cursor {
-	uint32_t crc;
-	uint64_t position;
-	uint64_t retrying, delayed; // rows in the retry store, with attempts and without
-	char text[];                // commit metadata, to the end of the row
-} __attribute__((packed));
-
-// When a message of the retry store is due, key (group, due ms, partition, offset).
-struct store_due {
-	uint32_t crc;
-} __attribute__((packed));
-
-// What is kept of a topic, key (topic).
-struct store_topic_row {
-	uint32_t crc;
-	uint64_t incarnation;
-	uint64_t retention_ms, retention_bytes;
-	uint32_t partitions;
-	uint32_t durability;
-} __attribute__((packed));
-
-// What is kept of a partition, key (topic, partition).
-struct store_partition_row {
-	uint32_t crc;
-	uint64_t first, end, bytes;
-	int64_t stored_ms; // of the newest chunk
-} __attribute__((packed));
-
-struct store_group_row {
-	uint32_t crc;
-	uint64_t incarnation;
-	uint64_t topic;
-} __attribute__((packed));
-
-// A number in the table `meta`, key: its name.
-struct store_number {
-	uint32_t crc;
-	uint64_t value;
-} __attribute__((packed));
 
 struct store_partition {
 	uint64_t first, end; // committed; atomic: read by any thread

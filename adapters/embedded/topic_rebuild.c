@@ -7,6 +7,7 @@
 
 #include "adapters/embedded/topic_rebuild.h"
 
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"

@@ -5,6 +5,7 @@
 // Then rows: a byte for the table, one for the offset, two for the size, the row. All are of topic
 // 1, group 1, partition 0.
 
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/reader.h"
 #include "adapters/embedded/row.h"

@@ -5,6 +5,7 @@
 
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/cursor.h"
+#include "adapters/embedded/partition_row.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/salvage.h"
 #include "core/base/log.h"

@@ -1,6 +1,7 @@
 // The scrub's pass over a store of several slices: it goes on after a restart where it stopped,
 // also where pages are out of order.
 
+#include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/scrub.h"
