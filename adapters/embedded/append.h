@@ -3,6 +3,7 @@
 #pragma once
 
 #include "adapters/embedded/store.h"
+#include "adapters/embedded/topic.h"
 
 // The partitions that the transaction changes.
 struct append {

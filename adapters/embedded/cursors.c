@@ -4,6 +4,7 @@
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
+#include "adapters/embedded/group_row.h"
 #include "adapters/embedded/row.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ static void load_run(struct log_job *job)
 	struct log_cursors *load = CONTAINER_OF(job, struct log_cursors, job);
 	struct store *store = load->topic->store;
 	MDB_txn *txn;
-	int r = store_group_check(store, load->group);
+	int r = group_row_check(store, load->group);
 
 	for (uint32_t i = 0; i < load->count; ++i)
 		load->cursors[i].text = NULL;
@@ -116,7 +117,7 @@ static bool was_seen(const struct log_cursors *commit, uint32_t at)
 static int commit_check(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct commit_job *job = CONTAINER_OF(base, struct commit_job, job);
-	int r = store_group_check(committer_store(committer), job->commit->group);
+	int r = group_row_check(committer_store(committer), job->commit->group);
 
 	return !r && job->has_puts && committer_is_full(committer) ? -ENOSPC : r;
 }

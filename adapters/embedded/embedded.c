@@ -309,43 +309,14 @@ static bool embedded_fetch(struct adapter *adapter, struct log_fetch *fetch)
 	return false;
 }
 
-static bool embedded_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
-			    uint64_t *ret_end)
-{
-	const struct store_partition *row = store_partition_of(topic, partition);
-
-	*ret_first = *ret_end = store_first_offset(topic->store);
-	if (row) {
-		*ret_end = __atomic_load_n(&row->end, __ATOMIC_ACQUIRE);
-		*ret_first = __atomic_load_n(&row->first, __ATOMIC_ACQUIRE);
-	}
-	return !store_topic_gone(topic);
-}
-
-static void embedded_watch(struct adapter_topic *topic, struct log_watch *watch)
-{
-	pthread_mutex_lock(&topic->watch_lock);
-	list_push_back(&topic->watches, &watch->node);
-	__atomic_store_n(&topic->watched, true, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&topic->watch_lock);
-}
-
-static void embedded_unwatch(struct adapter_topic *topic, struct log_watch *watch)
-{
-	pthread_mutex_lock(&topic->watch_lock);
-	list_unlink(&watch->node);
-	__atomic_store_n(&topic->watched, !list_empty(&topic->watches), __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&topic->watch_lock);
-}
-
 static const struct log_ops embedded_log_ops = {
 	.fetch = embedded_fetch,
 	.due = embedded_due,
 	.load = embedded_cursors_load,
 	.commit = embedded_cursors_commit,
-	.bounds = embedded_bounds,
-	.watch = embedded_watch,
-	.unwatch = embedded_unwatch,
+	.bounds = store_topic_bounds,
+	.watch = store_topic_watch,
+	.unwatch = store_topic_unwatch,
 };
 
 static int embedded_source_open(struct adapter *adapter, const struct source_config *config,

@@ -42,9 +42,6 @@ void embedded_read(struct adapter *adapter, const struct topic *topic, const jso
 		   adapter_json_fn done, void *ctx);
 
 // skip.c
-// The row of a topic with so many partitions. 0 or negative errno. @thread a committer
-int topic_row_make(struct store *store, MDB_txn *txn, const struct topic *topic,
-		   uint32_t partitions);
 void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, bool preview,
 			 adapter_json_fn done, void *ctx);
 

@@ -7,6 +7,7 @@
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/group_job.h"
+#include "adapters/embedded/group_row.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"
 #include "core/base/clock.h"
@@ -93,7 +94,7 @@ static int group_check(struct committer_job *base, struct committer *committer, 
 {
 	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
 
-	return store_group_check(committer_store(committer), job->group);
+	return group_row_check(committer_store(committer), job->group);
 }
 
 static int move_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)

@@ -7,6 +7,7 @@
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/group_job.h"
+#include "adapters/embedded/group_row.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
 #include "adapters/log/standing.h"
@@ -148,7 +149,7 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 	struct group_job *job = job_of(base);
 	struct store *store = committer_store(committer);
 	struct group_target target = target_of_start(job->group);
-	int r = store_group_check(store, job->group);
+	int r = group_row_check(store, job->group);
 
 	job->was_there = r == 0;
 	if (r != -ENOENT)
@@ -211,7 +212,7 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
 	MDB_cursor *cursor;
-	int r = store_group_check(store, job->group);
+	int r = group_row_check(store, job->group);
 
 	job->was_there = r == 0 || r == -EUCLEAN; // a damaged row can be deleted
 	if (!job->was_there)
@@ -262,7 +263,7 @@ static int backlog_read(struct group_job *job, json_t *partitions)
 {
 	struct store *store = job->open->store;
 	MDB_txn *txn;
-	int r = store_group_check(store, job->group);
+	int r = group_row_check(store, job->group);
 
 	if (!r)
 		r = store_read_begin(store, &txn);

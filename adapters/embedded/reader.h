@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adapters/embedded/store.h"
+#include "adapters/embedded/topic.h"
 
 struct reader;
 

@@ -1,5 +1,5 @@
-// The embedded store: one LMDB environment of a durability class, its tables, and what is known of
-// its topics in memory.
+// A store: one LMDB environment of a durability class with its tables. Topics that sessions hold of
+// it are in topic.h.
 //
 // docs/adapters/embedded.md describes the tables. Writes happen only inside the committer's
 // transactions (committer.h); reads on any thread.
@@ -14,41 +14,16 @@
 #include <lmdb.h>
 #include <pthread.h>
 
+struct adapter_topic;
+struct committer;
+struct damages;
+struct tails;
+
 #define STORE_GENERATION_BITS 40 // positions of one generation of a D1 store
 #define STORE_FORMAT          2u
 #define STORE_CHUNK_MAX       (64u << 10) // records are put together up to this; a larger one is alone
 #define STORE_HEAD            136u        // bytes of a head of LMDB's file
 #define STORE_RESERVE         (64ull << 20) // appending stops while less is free, so that deleting works
-
-struct store_partition {
-	uint64_t first, end; // committed; atomic: read by any thread
-	uint64_t bytes;      // committed; atomic
-	struct tail *tail;   // tail.h: its newest chunks; NULL: none yet
-	// The committer's, inside a transaction.
-	struct store_partition_row now, next;
-	struct store_partition *touched_next;
-	struct adapter_topic *topic;
-	bool touched;
-	uint32_t number;
-	// The chunk being put together in this transaction.
-	struct store_chunk *open_chunk;
-	size_t open_size;
-	uint64_t open_offset;
-};
-
-// A topic as sessions hold it; one per topic and store, counted.
-struct adapter_topic {
-	struct adapter_topic *next; // of its hash slot
-	struct store *store;
-	uint64_t id, incarnation;
-	uint32_t refs, partition_count; // partition_count: atomic
-	bool gone;                      // deleted underneath; atomic
-	bool watched;                   // atomic
-	pthread_mutex_t watch_lock;
-	struct list watches;
-	struct store_partition *partitions; // atomic: replaced when the topic grows
-	struct store_retired *retired;      // replaced ones, kept for readers until the end
-};
 
 enum store_health { STORE_OK, STORE_FULL, STORE_FAILING };
 
@@ -89,20 +64,6 @@ int store_lock_take(const char *path);
 int store_read_begin(struct store *store, MDB_txn **ret);
 int store_write_begin(struct store *store, MDB_txn **ret); // @thread the committer, or start-up
 
-// NULL with *ret_r: -ENOENT when there is no such topic (or another incarnation), or another
-// negative errno.
-struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_t incarnation,
-				       int *ret_r);
-void store_topic_close(struct adapter_topic *topic);
-// More partitions for a topic that sessions hold. @thread its committer, outside a transaction
-int store_topic_grow(struct adapter_topic *topic, uint32_t partitions);
-// Only if some session holds it; with a reference.
-struct adapter_topic *store_topic_find(struct store *store, uint64_t id);
-// NULL: it has fewer. @thread any
-struct store_partition *store_partition_of(const struct adapter_topic *topic, uint32_t partition);
-uint32_t store_partition_count(const struct adapter_topic *topic);
-bool store_topic_gone(const struct adapter_topic *topic);
-uint64_t store_first_offset(const struct store *store); // of a partition without a row
-
-// The row of a group in `rows`. 0, -ENOENT: not there or another incarnation.
-int store_group_check(struct store *store, const struct group *group);
+// Where a partition begins that has no row: no position of a D1 store that was lost is used again.
+// @thread any
+uint64_t store_first_offset(const struct store *store);

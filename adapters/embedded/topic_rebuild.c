@@ -11,6 +11,7 @@
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
+#include "adapters/embedded/topic_row.h"
 
 #include <errno.h>
 
@@ -80,7 +81,7 @@ int topic_rebuild(struct adapter *adapter, MDB_txn *txn, const struct topic *top
 		r = -ENOENT;
 	if (r || preview)
 		return r;
-	r = topic_row_make(rows, txn, topic, MAX(partitions, topic->partitions));
+	r = topic_row_put(rows, txn, topic, MAX(partitions, topic->partitions));
 	if (!r)
 		r = identity_see(rows, txn, topic->object.id);
 	return r ? r : damages_forget(rows, txn, topic->object.id, 0, 1u << DAMAGE_TOPIC);

@@ -7,6 +7,7 @@
 #include "adapters/embedded/embedded.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
+#include "adapters/embedded/topic_row.h"
 #include "adapters/message_json.h"
 #include "core/model/name.h"
 
@@ -79,47 +80,11 @@ static void job_done(struct committer_job *base, int r)
 
 // ---- making
 
-// The row, and behind it the name that damage is reported under.
-static int topic_row_put(struct store *store, MDB_txn *txn, const struct topic *topic,
-			 const struct store_topic_row *row)
-{
-	const char *name = topic->physical ? topic->physical : "";
-	size_t size = sizeof *row + strlen(name);
-	_cleanup_(freep) uint8_t *whole = malloc(size);
-	uint8_t bytes[STORE_KEY];
-	MDB_val key = {STORE_ID_KEY, bytes};
-
-	if (!whole)
-		return -ENOMEM;
-	memcpy(whole, row, sizeof *row);
-	memcpy(whole + sizeof *row, name, strlen(name));
-	store_key(bytes, topic->object.id, 0, 0);
-	return row_put(txn, store->topics, &key, whole, size);
-}
-
-static struct store_topic_row row_of(const struct topic *topic, uint32_t partitions)
-{
-	return (struct store_topic_row){.incarnation = topic->incarnation,
-					.retention_ms = topic->retention_ms,
-					.retention_bytes = topic->retention_bytes,
-					.partitions = partitions,
-					.durability = class_of(topic) == CLASS_D1 ? DURABILITY_D1
-										  : DURABILITY_D2};
-}
-
-int topic_row_make(struct store *store, MDB_txn *txn, const struct topic *topic,
-		   uint32_t partitions)
-{
-	struct store_topic_row row = row_of(topic, partitions);
-
-	return topic_row_put(store, txn, topic, &row);
-}
-
 static int topic_write(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	const struct topic *topic = job_of(base)->topic;
 	struct store *store = committer_store(committer);
-	struct store_topic_row row = row_of(topic, topic->partitions), old;
+	struct store_topic_row old;
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_ID_KEY, bytes}, value;
 	int r;
@@ -128,15 +93,15 @@ static int topic_write(struct committer_job *base, struct committer *committer, 
 	r = row_get(txn, store->topics, &key, sizeof old, &value);
 	if (r == 0) {
 		memcpy(&old, value.mv_data, sizeof old);
-		if (old.incarnation != row.incarnation || old.partitions > row.partitions ||
-		    old.durability != row.durability)
+		if (old.incarnation != topic->incarnation || old.partitions > topic->partitions ||
+		    old.durability != topic_row_durability(topic))
 			return -EEXIST;
 	} else if (r != -ENOENT) {
 		return r;
 	} else if (job_of(base)->must_exist) {
 		return -EEXIST; // what conflicts with the wish is that it does not
 	}
-	r = topic_row_put(store, txn, topic, &row);
+	r = topic_row_put(store, txn, topic, topic->partitions);
 	if (r < 0 || (topic->physical && name_is_probe(topic->physical, strlen(topic->physical))))
 		return r;
 	return identity_see(store, txn, topic->object.id);
