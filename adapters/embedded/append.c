@@ -151,8 +151,8 @@ int append_submit(struct append *append, MDB_txn *txn, struct submit *submit)
 	submit->run_count = 0;
 	for (uint32_t at = 0; at < submit->count; at += run.count) {
 		const struct submit_record *record = &submit->records[at];
-		struct store_partition *partition =
-			append_touch(append, store_partition_of(submit->topic, record->partition));
+		struct store_partition *partition = append_touch(
+			append, store_topic_partition(submit->topic, record->partition));
 		size_t size;
 		int r;
 

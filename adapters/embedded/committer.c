@@ -193,7 +193,7 @@ static void submits_finish(struct submit *submits)
 
 static enum code submit_problem(const struct submit *submit)
 {
-	uint32_t partitions = store_partition_count(submit->topic);
+	uint32_t partitions = store_topic_partition_count(submit->topic);
 
 	if (store_topic_gone(submit->topic))
 		return CODE_NOT_FOUND;

@@ -16,7 +16,7 @@
 // A cursor beyond the end of its partition would pass over what is sent next.
 static int cursor_load(struct store *store, MDB_txn *txn, struct log_cursors *load, uint32_t at)
 {
-	const struct store_partition *partition = store_partition_of(load->topic, at);
+	const struct store_partition *partition = store_topic_partition(load->topic, at);
 	uint64_t end = partition ? __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE) : 0;
 	struct log_cursor *cursor = &load->cursors[at];
 	int r = cursor_get(store, txn, load->group->object.id, at, cursor);

@@ -298,7 +298,7 @@ static void fetch_run(struct log_job *job)
 
 static bool embedded_fetch(struct adapter *adapter, struct log_fetch *fetch)
 {
-	struct store_partition *partition = store_partition_of(fetch->topic, fetch->partition);
+	struct store_partition *partition = store_topic_partition(fetch->topic, fetch->partition);
 
 	// What is deleted may be in memory still.
 	if (partition && fetch->offset >= __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE) &&

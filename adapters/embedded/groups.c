@@ -269,8 +269,8 @@ static int backlog_read(struct group_job *job, json_t *partitions)
 		r = store_read_begin(store, &txn);
 	if (r)
 		return r;
-	for (uint32_t i = 0; !r && i < store_partition_count(job->open); ++i) {
-		const struct store_partition *partition = store_partition_of(job->open, i);
+	for (uint32_t i = 0; !r && i < store_topic_partition_count(job->open); ++i) {
+		const struct store_partition *partition = store_topic_partition(job->open, i);
 		struct log_cursor cursor;
 		uint64_t first, end;
 

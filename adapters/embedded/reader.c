@@ -205,7 +205,7 @@ static int chunk_take(const struct log_fetch *fetch, const struct chunk_view *ch
 static void bounds_find(const struct log_fetch *fetch, MDB_txn *txn, uint64_t *ret_first,
 			uint64_t *ret_end)
 {
-	struct store_partition *partition = store_partition_of(fetch->topic, fetch->partition);
+	struct store_partition *partition = store_topic_partition(fetch->topic, fetch->partition);
 	struct store_partition_row row;
 
 	if (partition_row_read(fetch->topic->store, txn, fetch->topic->id, fetch->partition,

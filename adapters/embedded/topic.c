@@ -61,14 +61,14 @@ bool store_topic_gone(const struct adapter_topic *topic)
 	return __atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE);
 }
 
-uint32_t store_partition_count(const struct adapter_topic *topic)
+uint32_t store_topic_partition_count(const struct adapter_topic *topic)
 {
 	return __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE);
 }
 
-struct store_partition *store_partition_of(const struct adapter_topic *topic, uint32_t partition)
+struct store_partition *store_topic_partition(const struct adapter_topic *topic, uint32_t partition)
 {
-	if (partition >= store_partition_count(topic))
+	if (partition >= store_topic_partition_count(topic))
 		return NULL;
 	return &__atomic_load_n(&topic->partitions, __ATOMIC_ACQUIRE)[partition];
 }
@@ -305,7 +305,7 @@ int store_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 bool store_topic_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
 			uint64_t *ret_end)
 {
-	const struct store_partition *row = store_partition_of(topic, partition);
+	const struct store_partition *row = store_topic_partition(topic, partition);
 
 	*ret_first = *ret_end = store_first_offset(topic->store);
 	if (row) {

@@ -50,8 +50,9 @@ int store_topic_grow(struct adapter_topic *topic, uint32_t partitions);
 // Only if some session holds it; with a reference.
 struct adapter_topic *store_topic_find(struct store *store, uint64_t id);
 // NULL: it has fewer. @thread any
-struct store_partition *store_partition_of(const struct adapter_topic *topic, uint32_t partition);
-uint32_t store_partition_count(const struct adapter_topic *topic);
+struct store_partition *store_topic_partition(const struct adapter_topic *topic,
+					      uint32_t partition);
+uint32_t store_topic_partition_count(const struct adapter_topic *topic);
 bool store_topic_gone(const struct adapter_topic *topic);
 
 // For a log source (adapters/log/log.h, struct log_ops). @thread any

@@ -128,7 +128,7 @@ static void row_written(struct committer_job *base, int r)
 
 	if (!r)
 		job->open = store_topic_find(job->adapter->stores[class], job->topic->object.id);
-	if (job->open && store_partition_count(job->open) < job->topic->partitions)
+	if (job->open && store_topic_partition_count(job->open) < job->topic->partitions)
 		job_run(job, class, grow_apply, grow_done);
 	else
 		job_done(base, r);
@@ -296,7 +296,7 @@ void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bo
 	struct adapter_topic *open = store_topic_open(adapter->stores[class_of(topic)],
 						      topic->object.id, topic->incarnation, &r);
 	struct topic_job *job = open ? job_new(adapter, topic, ctx) : NULL;
-	uint32_t count = open ? store_partition_count(open) : 0;
+	uint32_t count = open ? store_topic_partition_count(open) : 0;
 
 	if (job)
 		job->until = calloc(count, sizeof *job->until);
@@ -311,7 +311,7 @@ void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bo
 	job->open = open;
 	job->json_done = done;
 	for (uint32_t i = 0; i < count; ++i) {
-		const struct store_partition *partition = store_partition_of(open, i);
+		const struct store_partition *partition = store_topic_partition(open, i);
 
 		job->until[i] = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
 		job->messages +=
@@ -372,8 +372,8 @@ static void describe_run(struct log_job *job)
 	MDB_txn *txn;
 	int r = store_read_begin(store, &txn);
 
-	for (uint32_t i = 0; !r && i < store_partition_count(look->open); ++i) {
-		const struct store_partition *partition = store_partition_of(look->open, i);
+	for (uint32_t i = 0; !r && i < store_topic_partition_count(look->open); ++i) {
+		const struct store_partition *partition = store_topic_partition(look->open, i);
 		int64_t oldest = reader_oldest_ms(store, txn, look->open->id, i);
 
 		json_array_append_new(
@@ -405,7 +405,7 @@ void embedded_topic_describe(struct adapter *adapter, const struct topic *topic,
 static int time_resolve(struct look *look)
 {
 	const struct store_partition *partition =
-		store_partition_of(look->open, look->fetch.partition);
+		store_topic_partition(look->open, look->fetch.partition);
 	MDB_txn *txn;
 	int r = store_read_begin(look->open->store, &txn);
 
@@ -424,7 +424,8 @@ static void read_run(struct log_job *job)
 	struct look *look = CONTAINER_OF(job, struct look, job);
 	struct log_fetch *fetch = &look->fetch;
 	json_t *messages, *next = json_null();
-	const struct store_partition *partition = store_partition_of(look->open, fetch->partition);
+	const struct store_partition *partition =
+		store_topic_partition(look->open, fetch->partition);
 	int r = partition ? 0 : -ENOENT;
 
 	if (!r && look->by_time)
