@@ -4,7 +4,8 @@
 #include "adapters/embedded/embedded.h"
 
 #include "adapters/closing.h"
-#include "adapters/embedded/damage.h"
+#include "adapters/embedded/damage_list.h"
+#include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/fault.h"
 #include "adapters/embedded/head.h"
 #include "adapters/embedded/identity.h"
@@ -140,7 +141,14 @@ static int store_start(struct adapter *adapter, int class, const char *data_dir,
 		return -ENOMEM;
 	r = store_open(path, class == CLASS_D1 ? adapter->stores[CLASS_D2] : NULL, map_bytes,
 		       &adapter->stores[class], ret_error);
-	return r < 0 ? r : committer_start(adapter->stores[class], &adapter->committers[class]);
+	if (r >= 0)
+		r = committer_start(adapter->stores[class], &adapter->committers[class]);
+	if (r < 0)
+		return r;
+	r = damage_table_open(adapter->stores[class]);
+	if (r < 0 && asprintf(ret_error, "%s/data.mdb: %s", path, strerror(-r)) < 0)
+		*ret_error = NULL;
+	return r;
 }
 
 static int embedded_open(const struct cluster *cluster, const struct adapter_env *env,
@@ -209,7 +217,7 @@ static void damage_text(struct adapter *adapter, char *text, size_t size)
 {
 	text[0] = '\0';
 	for (int i = 0; i < CLASSES && !*text; ++i)
-		damages_text(adapter->stores[i], text, size);
+		damage_list_text(adapter->stores[i]->damages, text, size);
 }
 
 // A store that takes no messages is down, though what it holds can be read; one with damage that
@@ -234,8 +242,8 @@ static void embedded_state(struct adapter *adapter, struct adapter_state *ret)
 		committer_space(adapter->committers[i], &used, &left);
 		ret->used_bytes += used;
 		ret->left_bytes = i ? MIN(ret->left_bytes, left) : left;
-		ret->damaged_total += damages_total(adapter->stores[i]);
-		ret->damaged_open += damages_open(adapter->stores[i]);
+		ret->damaged_total += damage_list_total(adapter->stores[i]->damages);
+		ret->damaged_open += damage_list_open(adapter->stores[i]->damages);
 	}
 }
 
@@ -263,8 +271,8 @@ static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapte
 
 static void embedded_damage(struct adapter *adapter, adapter_json_fn done, void *ctx)
 {
-	json_t *rows = damages_json(adapter->stores[CLASS_D1], "D1"),
-	       *of_d2 = damages_json(adapter->stores[CLASS_D2], "D2");
+	json_t *rows = damage_list_json(adapter->stores[CLASS_D1]->damages, "D1"),
+	       *of_d2 = damage_list_json(adapter->stores[CLASS_D2]->damages, "D2");
 
 	json_array_extend(rows, of_d2);
 	json_decref(of_d2);

@@ -6,6 +6,7 @@
 
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/group_job.h"
 #include "adapters/embedded/group_row.h"
 #include "adapters/log/standing.h"
@@ -105,8 +106,8 @@ static int move_apply(struct committer_job *base, struct committer *committer, M
 
 	return r || job->preview
 		       ? r
-		       : damages_forget(committer_store(committer), txn, job->topic->object.id,
-					job->group->object.id, DAMAGE_ANY);
+		       : damage_table_forget(committer_store(committer), txn, job->topic->object.id,
+					     job->group->object.id, DAMAGE_ANY);
 }
 
 static int counts_clear(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)

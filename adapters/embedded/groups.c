@@ -6,6 +6,7 @@
 
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/group_job.h"
 #include "adapters/embedded/group_row.h"
 #include "adapters/embedded/identity.h"
@@ -200,8 +201,8 @@ static int row_delete(struct committer_job *base, struct committer *committer, M
 	r = mdb_del(txn, committer_store(committer)->groups, &key, NULL);
 	if (r && r != MDB_NOTFOUND)
 		return store_error(r);
-	return damages_forget(committer_store(committer), txn, 0, job_of(base)->group->object.id,
-			      DAMAGE_ANY);
+	return damage_table_forget(committer_store(committer), txn, 0,
+				   job_of(base)->group->object.id, DAMAGE_ANY);
 }
 
 static int cursors_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
@@ -217,7 +218,7 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 	job->was_there = r == 0 || r == -EUCLEAN; // a damaged row can be deleted
 	if (!job->was_there)
 		return r == -ENOENT ? 0 : r;
-	r = damages_forget(store, txn, job->topic->object.id, group, DAMAGE_ANY);
+	r = damage_table_forget(store, txn, job->topic->object.id, group, DAMAGE_ANY);
 	if (r)
 		return r;
 	r = retry_delete(store, txn, group, UINT32_MAX, DELETE_ROWS);

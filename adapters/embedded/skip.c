@@ -14,6 +14,7 @@
 
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/embedded.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/topic_rebuild.h"
@@ -284,7 +285,8 @@ static int ranges_skip(struct skip_job *job, struct committer *committer, MDB_tx
 	int r = 0;
 
 	json_array_clear(job->ranges);
-	for (size_t i = 0; r >= 0 && damage_at(store, job->topic->object.id, i, &damage); ++i) {
+	for (size_t i = 0;
+	     r >= 0 && damage_list_at(store->damages, job->topic->object.id, i, &damage); ++i) {
 		if (damage.partition >= job->open->partition_count)
 			continue;
 		if (damage.kind == DAMAGE_MESSAGES)
@@ -307,7 +309,8 @@ static int skip_apply(struct committer_job *base, struct committer *committer, M
 	if (!job->preview) {
 		r = ranges_skip(job, committer, txn);
 		return r ? r
-			 : damages_forget(store, txn, job->topic->object.id, 0, DAMAGE_OF_TOPIC);
+			 : damage_table_forget(store, txn, job->topic->object.id, 0,
+					       DAMAGE_OF_TOPIC);
 	}
 	r = store_error(mdb_txn_begin(store->env, txn, 0, &trial));
 	if (r)

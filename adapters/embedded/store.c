@@ -11,7 +11,7 @@
 
 #include "adapters/embedded/boot.h"
 #include "adapters/embedded/check.h"
-#include "adapters/embedded/damage.h"
+#include "adapters/embedded/damage_list.h"
 #include "adapters/embedded/fault.h"
 #include "adapters/embedded/head.h"
 #include "adapters/embedded/row.h"
@@ -371,8 +371,6 @@ static int contents_open(struct store *store, char **ret_error)
 	if (r == -EUCLEAN)
 		return fail(r, ret_error, damaged, path, problem, path);
 	if (!r)
-		r = damages_load(store);
-	if (!r)
 		r = directory_sync(path); // the file may be new
 	if (r < 0)
 		return fail(r, ret_error, "%s/data.mdb: %s", path, strerror(-r));
@@ -395,7 +393,7 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	store->slots = calloc(SLOTS_MIN, sizeof(struct adapter_topic *));
 	store->slot_count = SLOTS_MIN;
 	store->tails = tails_new();
-	store->damages = damages_new();
+	store->damages = damage_list_new();
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->head_lock, NULL);
 	r = store->path && store->slots && store->tails && store->damages ? 0 : -ENOMEM;
@@ -432,7 +430,7 @@ void store_close(struct store *store)
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->head_lock);
 	tails_free(store->tails);
-	damages_free(store->damages);
+	damage_list_free(store->damages);
 	free(store->slots);
 	free(store->path);
 	free(store);

@@ -16,7 +16,8 @@
 
 struct adapter_topic;
 struct committer;
-struct damages;
+struct damage;
+struct damage_list;
 struct tails;
 
 #define STORE_GENERATION_BITS 40 // positions of one generation of a D1 store
@@ -42,8 +43,10 @@ struct store {
 	struct adapter_topic **slots;
 	size_t slot_count, topic_count;
 	struct tails *tails;
-	struct damages *damages;  // damage.h
-	struct committer *writer; // its committer, once there is one
+	struct damage_list *damages; // damage_list.h
+	struct committer *writer;    // its committer, once there is one
+	// Writes what was found down, where there is a table for it (damage_table.h); or NULL.
+	void (*damage_found)(struct store *store, const struct damage *damage);
 
 	const char *stopped; // atomic; why nothing is read or written any more (head.h)
 	uint32_t page_size;

@@ -9,6 +9,7 @@
 
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/topic_row.h"
@@ -84,5 +85,5 @@ int topic_rebuild(struct adapter *adapter, MDB_txn *txn, const struct topic *top
 	r = topic_row_put(rows, txn, topic, MAX(partitions, topic->partitions));
 	if (!r)
 		r = identity_see(rows, txn, topic->object.id);
-	return r ? r : damages_forget(rows, txn, topic->object.id, 0, 1u << DAMAGE_TOPIC);
+	return r ? r : damage_table_forget(rows, txn, topic->object.id, 0, 1u << DAMAGE_TOPIC);
 }

@@ -4,6 +4,7 @@
 // both cannot change together: the row is written before anything else and deleted after it.
 
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/embedded.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
@@ -190,8 +191,8 @@ static int purge_apply(struct committer_job *base, struct committer *committer, 
 	int r = trim_apply(base, committer, txn);
 
 	return r ? r
-		 : damages_forget(committer_store(committer), txn, job_of(base)->topic->object.id,
-				  0, DAMAGE_ANY);
+		 : damage_table_forget(committer_store(committer), txn,
+				       job_of(base)->topic->object.id, 0, DAMAGE_ANY);
 }
 
 static bool any_touched(const struct adapter_topic *topic)
@@ -218,8 +219,8 @@ static int delete_apply(struct committer_job *base, struct committer *committer,
 		r = r == MDB_NOTFOUND ? 0 : store_error(r);
 	}
 	return r ? r
-		 : damages_forget(committer_store(committer), txn, job->topic->object.id, 0,
-				  DAMAGE_ANY);
+		 : damage_table_forget(committer_store(committer), txn, job->topic->object.id, 0,
+				       DAMAGE_ANY);
 }
 
 static int row_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)

@@ -118,7 +118,7 @@ static void a_pass_goes_on_after_a_restart(void)
 	}
 	CHECK_EQ(state_of(scrub).passes, 1);
 	CHECK(bytes >= PASS && bytes < PASS + PASS / 4);
-	CHECK_EQ(damages_open(store), 0);
+	CHECK_EQ(damage_list_open(store->damages), 0);
 	scrub_stop(scrub);
 	end();
 }
@@ -193,7 +193,7 @@ static void a_gap_at_the_place_is_found(void)
 	CHECK_EQ(mdb_txn_commit(txn), 0);
 	scrub = scrub_of_store();
 	read_some(scrub, UINT64_MAX / 2);
-	CHECK_EQ(damages_open(store), 1);
+	CHECK_EQ(damage_list_open(store->damages), 1);
 	scrub_stop(scrub);
 	end();
 }
