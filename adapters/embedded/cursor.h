@@ -1,4 +1,5 @@
-// Rows of cursors and retries: reading and writing them inside a transaction.
+// The row of a cursor: the position of a group in one partition, read and written inside a
+// transaction of the caller. Reading: any thread; writing: the committer.
 #pragma once
 
 #include "adapters/embedded/store.h"
@@ -13,14 +14,3 @@ int cursor_put(struct store *store, MDB_txn *txn, uint64_t group, const struct l
 // that was written before they were), -EUCLEAN.
 #define CURSOR_COUNT UINT32_MAX // in place of a partition
 int cursor_count(struct store *store, MDB_txn *txn, uint64_t group, uint64_t *ret);
-
-// Writes or removes one row of the retry store and adjusts the counts of the cursor in memory.
-int retry_apply(struct store *store, MDB_txn *txn, uint64_t group, uint64_t topic,
-		struct log_retry *retry, struct log_cursor *counts);
-// The rows of one partition of a group, from `from` on: how many lie before `until`.
-int retry_count(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
-		uint64_t until, uint64_t *ret);
-// Deletes at most `max` rows of a group (of one partition, or with UINT32_MAX of all); returns how
-// many, or negative errno.
-int retry_delete(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
-		 unsigned max);

@@ -5,6 +5,7 @@
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/embedded.h"
 #include "adapters/embedded/group_row.h"
+#include "adapters/embedded/retry.h"
 #include "adapters/embedded/row.h"
 
 #include <errno.h>
@@ -90,8 +91,8 @@ static int partition_apply(struct store *store, MDB_txn *txn, const struct log_c
 
 	for (; !r && at < commit->retry_count; ++at)
 		if (commit->retries[at].partition == partition)
-			r = retry_apply(store, txn, group, commit->topic->id, &commit->retries[at],
-					&cursor);
+			r = store_retry_apply(store, txn, group, commit->topic->id,
+					      &commit->retries[at], &cursor);
 	if (!r) {
 		struct log_cursor row = cursor;
 

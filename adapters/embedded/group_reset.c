@@ -9,6 +9,7 @@
 #include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/group_job.h"
 #include "adapters/embedded/group_row.h"
+#include "adapters/embedded/retry.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"
 #include "core/base/clock.h"
@@ -42,7 +43,7 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 	int r = standing_open_before(cursor, partition->now.first, to, &open, &epoch);
 
 	if (!r)
-		r = retry_count(store, txn, group, partition->number, to, &retries);
+		r = store_retry_count(store, txn, group, partition->number, to, &retries);
 	window_init(&moved, to);
 	if (!r)
 		r = standing_move(cursor, partition->now.first, open + retries, &moved);
@@ -134,7 +135,7 @@ static int drop_apply(struct committer_job *base, struct committer *committer, M
 	{
 		uint32_t partition =
 			(uint32_t)json_integer_value(json_object_get(row, "partition"));
-		int r = retry_delete(store, txn, group, partition, DELETE_ROWS);
+		int r = store_retry_delete(store, txn, group, partition, DELETE_ROWS);
 
 		if (r > 0)
 			return COMMITTER_AGAIN;

@@ -10,6 +10,7 @@
 #include "adapters/embedded/group_job.h"
 #include "adapters/embedded/group_row.h"
 #include "adapters/embedded/identity.h"
+#include "adapters/embedded/retry.h"
 #include "adapters/embedded/row.h"
 #include "adapters/log/standing.h"
 
@@ -221,7 +222,7 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 	r = damage_table_forget(store, txn, job->topic->object.id, group, DAMAGE_ANY);
 	if (r)
 		return r;
-	r = retry_delete(store, txn, group, UINT32_MAX, DELETE_ROWS);
+	r = store_retry_delete(store, txn, group, UINT32_MAX, DELETE_ROWS);
 	if (r)
 		return r < 0 ? r : COMMITTER_AGAIN;
 	r = mdb_cursor_open(txn, store->cursors, &cursor);

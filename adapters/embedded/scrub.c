@@ -23,6 +23,7 @@
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/partition_row.h"
+#include "adapters/embedded/retry.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/scrub_mark.h"
 #include "core/base/clock.h"
@@ -158,7 +159,7 @@ static void cursor_look(struct place *place, MDB_txn *txn, const MDB_val *key, c
 		return;
 	}
 	memcpy(&row, value->mv_data, sizeof row);
-	if (retry_count(place->store, txn, group, partition, UINT64_MAX, &rows) == 0 &&
+	if (store_retry_count(place->store, txn, group, partition, UINT64_MAX, &rows) == 0 &&
 	    rows != row.retrying + row.delayed)
 		report(place, DAMAGE_RETRY, topic_of_group(place->store, group), group, partition,
 		       0, row.position);

@@ -8,7 +8,9 @@
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/reader.h"
+#include "adapters/embedded/retry.h"
 #include "adapters/embedded/row.h"
+#include "adapters/embedded/topic.h"
 #include "core/base/crc32c.h"
 #include "core/base/log.h"
 #include "core/wire/record.h"
@@ -147,13 +149,13 @@ static void change_retries(MDB_txn *txn, uint64_t offset, bool keep)
 	uint64_t before, after;
 
 	if (cursor_get(store, txn, ID, 0, &cursor) == 0) {
-		(void)retry_apply(store, txn, ID, ID, &retry, &cursor);
+		(void)store_retry_apply(store, txn, ID, ID, &retry, &cursor);
 		assert(cursor_put(store, txn, ID, &cursor) == 0);
 		free(cursor.text);
 	}
-	assert(retry_count(store, txn, ID, 0, OFFSETS, &before) == 0 && before <= OFFSETS);
-	if (retry_delete(store, txn, ID, 0, OFFSETS) >= 0)
-		assert(retry_count(store, txn, ID, 0, OFFSETS, &after) == 0 && after == 0);
+	assert(store_retry_count(store, txn, ID, 0, OFFSETS, &before) == 0 && before <= OFFSETS);
+	if (store_retry_delete(store, txn, ID, 0, OFFSETS) >= 0)
+		assert(store_retry_count(store, txn, ID, 0, OFFSETS, &after) == 0 && after == 0);
 }
 
 static void fetch(uint64_t offset)
