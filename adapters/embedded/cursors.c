@@ -3,7 +3,7 @@
 
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
-#include "adapters/embedded/embedded.h"
+#include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/group_row.h"
 #include "adapters/embedded/retry.h"
 #include "adapters/embedded/row.h"
@@ -58,10 +58,10 @@ static void load_run(struct log_job *job)
 	loop_post(load->loop, &load->task);
 }
 
-void embedded_cursors_load(struct adapter *adapter, struct log_cursors *load)
+void store_cursors_load(struct durable_log *log, struct log_cursors *load)
 {
 	load->job.run = load_run;
-	reader_run(adapter->reader, &load->job);
+	reader_run(log->reader, &load->job);
 }
 
 // ---- committing
@@ -148,7 +148,7 @@ static void commit_done(struct committer_job *base, int r)
 	loop_post(commit->loop, &commit->task);
 }
 
-void embedded_cursors_commit(struct adapter *adapter, struct log_cursors *commit)
+void store_cursors_commit(struct durable_log *log, struct log_cursors *commit)
 {
 	struct commit_job *job = calloc(1, sizeof *job);
 
@@ -163,7 +163,7 @@ void embedded_cursors_commit(struct adapter *adapter, struct log_cursors *commit
 	job->job.check = commit_check;
 	job->job.apply = commit_apply;
 	job->job.done = commit_done;
-	committer_run(committer_of(adapter, commit->topic->store), &job->job);
+	committer_run(durable_log_committer(log, commit->topic->store), &job->job);
 }
 
 // ---- what is due
@@ -301,8 +301,8 @@ static void due_run(struct log_job *job)
 	loop_post(due->loop, &due->task);
 }
 
-void embedded_due(struct adapter *adapter, struct log_due *due)
+void store_due_read(struct durable_log *log, struct log_due *due)
 {
 	due->job.run = due_run;
-	reader_run(adapter->reader, &due->job);
+	reader_run(log->reader, &due->job);
 }

@@ -1,17 +1,18 @@
 // `embedded`: a durable partitioned log in the daemon's own data directory
-// (docs/adapters/embedded.md). The table of slots, opening and closing.
+// (docs/adapters/embedded.md), as an adapter. This is the table of slots: each calls the durable
+// log, which knows nothing of adapters but the shapes that they share (adapter.h,
+// adapters/log/log.h).
+//
+// Its own are the options and their limits, what it says it can do, and the threads of closing.
+//
+// Not here: anything that is stored. Another adapter over the same store is another such table.
 
 #include "adapters/embedded/embedded.h"
 
 #include "adapters/closing.h"
-#include "adapters/embedded/damage_list.h"
-#include "adapters/embedded/damage_table.h"
-#include "adapters/embedded/fault.h"
-#include "adapters/embedded/head.h"
+#include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/salvage.h"
-#include "adapters/embedded/scrub.h"
-#include "adapters/embedded/tail.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
@@ -20,35 +21,31 @@
 
 #define MAP_BYTES_DEFAULT (1ull << 40)
 #define MAP_BYTES_MIN     (16ull << 20)
-#define READER_THREADS    2u
 
 #define SCRUB_HOURS_DEFAULT (7u * 24u)
 #define SCRUB_HOURS_MAX     87600u
 
-struct options {
-	uint64_t map_bytes, scrub_hours;
-};
-
 // The options there are, all of them whole numbers.
 static const struct {
 	const char *name;
-	size_t at; // in struct options
+	size_t at; // in struct durable_log_options
 	uint64_t usual, least, most;
 	const char *wrong;
 } option_rows[] = {
-	{"map_bytes", offsetof(struct options, map_bytes), MAP_BYTES_DEFAULT, MAP_BYTES_MIN,
-	 INT64_MAX, "options.map_bytes: not a whole number of at least 16777216 (16 MiB)"},
-	{"scrub_hours", offsetof(struct options, scrub_hours), SCRUB_HOURS_DEFAULT, 0,
+	{"map_bytes", offsetof(struct durable_log_options, map_bytes), MAP_BYTES_DEFAULT,
+	 MAP_BYTES_MIN, INT64_MAX,
+	 "options.map_bytes: not a whole number of at least 16777216 (16 MiB)"},
+	{"scrub_hours", offsetof(struct durable_log_options, scrub_hours), SCRUB_HOURS_DEFAULT, 0,
 	 SCRUB_HOURS_MAX,
 	 "options.scrub_hours: not a whole number from 0 (no scrub) to 87600 (10 years)"},
 };
 
-static uint64_t *option_of(struct options *options, size_t row)
+static uint64_t *option_of(struct durable_log_options *options, size_t row)
 {
 	return (uint64_t *)((char *)options + option_rows[row].at);
 }
 
-static int option_read(struct options *options, const char *name, const json_t *value,
+static int option_read(struct durable_log_options *options, const char *name, const json_t *value,
 		       char **ret_error)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(option_rows); ++i) {
@@ -70,7 +67,8 @@ static int option_read(struct options *options, const char *name, const json_t *
 	return -EINVAL;
 }
 
-static int options_read(const struct cluster *cluster, struct options *ret, char **ret_error)
+static int options_read(const struct cluster *cluster, struct durable_log_options *ret,
+			char **ret_error)
 {
 	json_t *options = json_loads(cluster->options_json && *cluster->options_json
 					     ? cluster->options_json
@@ -98,7 +96,7 @@ static int options_read(const struct cluster *cluster, struct options *ret, char
 
 static int embedded_check(const struct cluster *cluster, char **ret_error)
 {
-	struct options options;
+	struct durable_log_options options = {0};
 
 	if (cluster->secrets_json && strcmp(cluster->secrets_json, "{}") != 0) {
 		*ret_error = strdup("secrets: the kind embedded has none");
@@ -107,75 +105,27 @@ static int embedded_check(const struct cluster *cluster, char **ret_error)
 	return options_read(cluster, &options, ret_error);
 }
 
-// The committers give work to each other, and both need both stores.
-static void committers_flush(struct adapter *adapter)
-{
-	struct committer *d1 = adapter->committers[CLASS_D1], *d2 = adapter->committers[CLASS_D2];
-	bool idle = !d1 || !d2;
-
-	while (!idle)
-		idle = committer_flush(d1) && committer_flush(d2);
-}
-
 static void adapter_free(struct adapter *adapter)
 {
-	scrub_stop(adapter->scrub);
-	housekeeper_stop(adapter->housekeeper);
-	reader_stop(adapter->reader);
-	committers_flush(adapter);
-	committer_stop(adapter->committers[CLASS_D1]);
-	committer_stop(adapter->committers[CLASS_D2]);
-	store_close(adapter->stores[CLASS_D1]);
-	store_close(adapter->stores[CLASS_D2]);
+	durable_log_close(adapter->log);
 	free(adapter);
-}
-
-static int store_start(struct adapter *adapter, int class, const char *data_dir, uint64_t map_bytes,
-		       char **ret_error)
-{
-	static const char *const names[] = {[CLASS_D1] = "d1", [CLASS_D2] = "d2"};
-	_cleanup_(freep) char *path = NULL;
-	int r;
-
-	if (asprintf(&path, "%s/%s", data_dir, names[class]) < 0)
-		return -ENOMEM;
-	r = store_open(path, class == CLASS_D1 ? adapter->stores[CLASS_D2] : NULL, map_bytes,
-		       &adapter->stores[class], ret_error);
-	if (r >= 0)
-		r = committer_start(adapter->stores[class], &adapter->committers[class]);
-	if (r < 0)
-		return r;
-	r = damage_table_open(adapter->stores[class]);
-	if (r < 0 && asprintf(ret_error, "%s/data.mdb: %s", path, strerror(-r)) < 0)
-		*ret_error = NULL;
-	return r;
 }
 
 static int embedded_open(const struct cluster *cluster, const struct adapter_env *env,
 			 struct adapter **ret, char **ret_error)
 {
 	struct adapter *adapter;
-	struct options options;
+	struct durable_log_options options = {0};
 	int r = options_read(cluster, &options, ret_error);
 
 	if (r < 0)
 		return r;
+	options.data_dir = env->data_dir;
+	options.installation = env->installation;
 	adapter = calloc(1, sizeof *adapter);
-	if (!adapter)
-		return -ENOMEM;
-	r = store_start(adapter, CLASS_D2, env->data_dir, options.map_bytes, ret_error);
-	if (r >= 0)
-		r = identity_take(adapter->stores[CLASS_D2], env->installation, ret_error);
-	if (r >= 0)
-		r = store_start(adapter, CLASS_D1, env->data_dir, options.map_bytes, ret_error);
-	if (r >= 0)
-		r = reader_start(READER_THREADS, &adapter->reader);
-	if (r >= 0)
-		r = housekeeper_start(adapter, &adapter->housekeeper);
-	if (r >= 0)
-		r = scrub_start(adapter->stores, CLASSES, options.scrub_hours, &adapter->scrub);
+	r = adapter ? durable_log_open(&options, &adapter->log, ret_error) : -ENOMEM;
 	if (r < 0) {
-		adapter_free(adapter);
+		free(adapter);
 		return r;
 	}
 	*ret = adapter;
@@ -197,70 +147,23 @@ static uint32_t embedded_capabilities(struct adapter *adapter)
 	       CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE | CAP_CONSUME | CAP_D1 | CAP_D2;
 }
 
-static const char *health_problem(const struct adapter *adapter)
-{
-	for (int i = 0; i < CLASSES; ++i) {
-		enum store_health health = committer_health(adapter->committers[i]);
-
-		if (store_stopped(adapter->stores[i]))
-			return store_stopped(adapter->stores[i]);
-		if (health == STORE_FULL)
-			return "the disk or the map is full: appending has stopped";
-		if (health == STORE_FAILING)
-			return "the last write failed; the log says why";
-	}
-	return NULL;
-}
-
-// What an operator has to deal with, in words.
-static void damage_text(struct adapter *adapter, char *text, size_t size)
-{
-	text[0] = '\0';
-	for (int i = 0; i < CLASSES && !*text; ++i)
-		damage_list_text(adapter->stores[i]->damages, text, size);
-}
-
-// A store that takes no messages is down, though what it holds can be read; one with damage that
-// nobody has dealt with is degraded.
 static void embedded_state(struct adapter *adapter, struct adapter_state *ret)
 {
-	const char *problem = health_problem(adapter);
-	struct scrub_state scrub;
-
-	*ret = (struct adapter_state){.circuit = CIRCUIT_CLOSED, .known = true, .has_store = true};
-	damage_text(adapter, ret->error, sizeof ret->error);
-	ret->health = problem ? ADAPTER_DOWN : *ret->error ? ADAPTER_DEGRADED : ADAPTER_READY;
-	if (problem)
-		snprintf(ret->error, sizeof ret->error, "%s", problem);
-	scrub_state(adapter->scrub, &scrub);
-	ret->scrub_progress = scrub.progress;
-	ret->scrub_passes = scrub.passes;
-	ret->scrub_bytes = scrub.bytes;
-	for (int i = 0; i < CLASSES; ++i) {
-		uint64_t used, left;
-
-		committer_space(adapter->committers[i], &used, &left);
-		ret->used_bytes += used;
-		ret->left_bytes = i ? MIN(ret->left_bytes, left) : left;
-		ret->damaged_total += damage_list_total(adapter->stores[i]->damages);
-		ret->damaged_open += damage_list_open(adapter->stores[i]->damages);
-	}
+	durable_log_state(adapter->log, ret);
+	ret->circuit = CIRCUIT_CLOSED;
+	ret->known = true;
 }
 
 static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 			   void *ctx)
 {
 	uint64_t began_ns = clock_now_ns();
-	const char *problem = health_problem(adapter);
-	MDB_txn *txn;
-	int r = store_read_begin(adapter->stores[CLASS_D2], &txn);
+	const char *problem = durable_log_problem(adapter->log);
+	bool reachable = durable_log_is_readable(adapter->log);
 
-	if (!r)
-		mdb_txn_abort(txn);
-	fault_at(NULL); // it is a loop's thread
 	done(ctx, CODE_OK,
-	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:o,s:I,s:o}", "reachable", r == 0, "version",
-		       MDB_VERSION_STRING, "nodes", 1, "durability", "D2", "durability_reason",
+	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:o,s:I,s:o}", "reachable", reachable, "version",
+		       durable_log_version(), "nodes", 1, "durability", "D2", "durability_reason",
 		       "each acknowledgement waits for the disk; topics of class D1 only for the "
 		       "operating system",
 		       "capabilities", capability_json(embedded_capabilities(adapter)),
@@ -271,57 +174,120 @@ static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapte
 
 static void embedded_damage(struct adapter *adapter, adapter_json_fn done, void *ctx)
 {
-	json_t *rows = damage_list_json(adapter->stores[CLASS_D1]->damages, "D1"),
-	       *of_d2 = damage_list_json(adapter->stores[CLASS_D2]->damages, "D2");
-
-	json_array_extend(rows, of_d2);
-	json_decref(of_d2);
-	done(ctx, CODE_OK, json_pack("{s:o}", "damage", rows), NULL);
+	done(ctx, CODE_OK, json_pack("{s:o}", "damage", durable_log_damage(adapter->log)), NULL);
 }
 
-// ---- sessions
+// ---- topics and groups
+
+static void embedded_topic_create(struct adapter *adapter, const struct topic *topic,
+				  adapter_done_fn done, void *ctx)
+{
+	store_topic_create(adapter->log, topic, done, ctx);
+}
+
+static void embedded_topic_change(struct adapter *adapter, const struct topic *topic,
+				  adapter_done_fn done, void *ctx)
+{
+	store_topic_change(adapter->log, topic, done, ctx);
+}
+
+static void embedded_topic_delete(struct adapter *adapter, const struct topic *topic,
+				  adapter_done_fn done, void *ctx)
+{
+	store_topic_delete(adapter->log, topic, done, ctx);
+}
+
+static void embedded_topic_describe(struct adapter *adapter, const struct topic *topic,
+				    adapter_json_fn done, void *ctx)
+{
+	store_topic_describe(adapter->log, topic, done, ctx);
+}
+
+static void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
+				 adapter_json_fn done, void *ctx)
+{
+	store_topic_purge(adapter->log, topic, preview, done, ctx);
+}
+
+static void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, bool preview,
+				adapter_json_fn done, void *ctx)
+{
+	store_topic_skip(adapter->log, topic, preview, done, ctx);
+}
+
+static void embedded_group_create(struct adapter *adapter, const struct group *group,
+				  const struct topic *topic, adapter_done_fn done, void *ctx)
+{
+	store_group_create(adapter->log, group, topic, done, ctx);
+}
+
+static void embedded_group_delete(struct adapter *adapter, const struct group *group,
+				  const struct topic *topic, adapter_done_fn done, void *ctx)
+{
+	store_group_delete(adapter->log, group, topic, done, ctx);
+}
+
+static void embedded_group_reset(struct adapter *adapter, const struct group *group,
+				 const struct topic *topic, const json_t *to, bool preview,
+				 adapter_json_fn done, void *ctx)
+{
+	store_group_reset(adapter->log, group, topic, to, preview, done, ctx);
+}
+
+static void embedded_group_backlog(struct adapter *adapter, const struct group *group,
+				   const struct topic *topic, adapter_json_fn done, void *ctx)
+{
+	store_group_backlog(adapter->log, group, topic, done, ctx);
+}
+
+static void embedded_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
+			  adapter_json_fn done, void *ctx)
+{
+	store_topic_read(adapter->log, topic, query, done, ctx);
+}
+
+static void embedded_stored(struct adapter *adapter, struct stored_row *rows, size_t count)
+{
+	store_stored(adapter->log, rows, count);
+}
+
+// ---- messages
 
 static struct adapter_topic *embedded_topic_open(struct adapter *adapter, const struct topic *topic)
 {
-	int r;
-
-	return store_topic_open(adapter->stores[class_of(topic)], topic->object.id,
-				topic->incarnation, &r);
+	return durable_log_topic(adapter->log, topic);
 }
 
 static void embedded_submit(struct adapter *adapter, struct submit *submit)
 {
-	committer_submit(committer_of(adapter, submit->topic->store), submit);
-}
-
-// ---- the log
-
-static void fetch_run(struct log_job *job)
-{
-	struct log_fetch *fetch = CONTAINER_OF(job, struct log_fetch, job);
-
-	reader_fetch(fetch);
-	loop_post(fetch->loop, &fetch->task);
+	durable_log_submit(adapter->log, submit);
 }
 
 static bool embedded_fetch(struct adapter *adapter, struct log_fetch *fetch)
 {
-	struct store_partition *partition = store_topic_partition(fetch->topic, fetch->partition);
+	return durable_log_fetch(adapter->log, fetch);
+}
 
-	// What is deleted may be in memory still.
-	if (partition && fetch->offset >= __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE) &&
-	    tail_fetch(fetch->topic->store->tails, &partition->tail, fetch))
-		return true;
-	fetch->job.run = fetch_run;
-	reader_run(adapter->reader, &fetch->job);
-	return false;
+static void embedded_due(struct adapter *adapter, struct log_due *due)
+{
+	store_due_read(adapter->log, due);
+}
+
+static void embedded_load(struct adapter *adapter, struct log_cursors *load)
+{
+	store_cursors_load(adapter->log, load);
+}
+
+static void embedded_commit(struct adapter *adapter, struct log_cursors *commit)
+{
+	store_cursors_commit(adapter->log, commit);
 }
 
 static const struct log_ops embedded_log_ops = {
 	.fetch = embedded_fetch,
 	.due = embedded_due,
-	.load = embedded_cursors_load,
-	.commit = embedded_cursors_commit,
+	.load = embedded_load,
+	.commit = embedded_commit,
 	.bounds = store_topic_bounds,
 	.watch = store_topic_watch,
 	.unwatch = store_topic_unwatch,
@@ -338,7 +304,7 @@ const struct adapter_ops embedded_ops = {
 	.assured = DURABILITY_D2,
 	.open = embedded_open,
 	.check = embedded_check,
-	.recall = embedded_recall,
+	.recall = identity_recall,
 	.salvage = salvage_store,
 	.close = embedded_close,
 	.probe = embedded_probe,

@@ -84,7 +84,7 @@ static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn
 		if (r == -EUCLEAN)
 			r = cursor_lose(partition, &cursor);
 		if (!r)
-			r = embedded_target_resolve(&target, store, txn, partition, &to);
+			r = store_target_resolve(&target, store, txn, partition, &to);
 		if (r == 1)
 			r = partition_move(job, store, txn, partition, &cursor, to);
 		free(cursor.text);
@@ -168,15 +168,15 @@ static void move_done(struct committer_job *base, int r)
 	}
 	job->job.apply = drop_apply;
 	job->job.done = drop_done;
-	committer_run(job->adapter->committers[class_of(job->topic)], &job->job);
+	committer_run(job->log->committers[durable_log_class(job->topic)], &job->job);
 }
 
-void embedded_group_reset(struct adapter *adapter, const struct group *group,
-			  const struct topic *topic, const json_t *to, bool preview,
-			  adapter_json_fn done, void *ctx)
+void store_group_reset(struct durable_log *log, const struct group *group,
+		       const struct topic *topic, const json_t *to, bool preview,
+		       adapter_json_fn done, void *ctx)
 {
-	struct group_job *job = group_job_new(adapter, group, topic,
-					      (struct caller){.json_done = done, .ctx = ctx});
+	struct group_job *job =
+		group_job_new(log, group, topic, (struct caller){.json_done = done, .ctx = ctx});
 	struct group_target target;
 
 	if (!job)
@@ -191,5 +191,5 @@ void embedded_group_reset(struct adapter *adapter, const struct group *group,
 	job->job.check = group_check;
 	job->job.apply = move_apply;
 	job->job.done = move_done;
-	committer_run(adapter->committers[class_of(topic)], &job->job);
+	committer_run(log->committers[durable_log_class(topic)], &job->job);
 }

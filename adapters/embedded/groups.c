@@ -37,7 +37,7 @@ void group_job_end(struct group_job *job, int r, json_t *answer, const char *tex
 	job_free(job);
 }
 
-struct group_job *group_job_new(struct adapter *adapter, const struct group *group,
+struct group_job *group_job_new(struct durable_log *log, const struct group *group,
 				const struct topic *topic, struct caller caller)
 {
 	struct group_job *job = calloc(1, sizeof *job);
@@ -47,11 +47,11 @@ struct group_job *group_job_new(struct adapter *adapter, const struct group *gro
 		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
-	job->adapter = adapter;
+	job->log = log;
 	job->group = model_ref(group);
 	job->topic = model_ref(topic);
 	job->caller = caller;
-	job->open = store_topic_open(adapter->stores[class_of(topic)], topic->object.id,
+	job->open = store_topic_open(log->stores[durable_log_class(topic)], topic->object.id,
 				     topic->incarnation, &r);
 	return job;
 }
@@ -68,7 +68,7 @@ static void job_run(struct group_job *job,
 {
 	job->job.apply = apply;
 	job->job.done = done;
-	committer_run(job->adapter->committers[class_of(job->topic)], &job->job);
+	committer_run(job->log->committers[durable_log_class(job->topic)], &job->job);
 }
 
 static void job_done(struct committer_job *base, int r)
@@ -83,13 +83,13 @@ static void job_run_row(struct group_job *job,
 {
 	job->job.apply = apply;
 	job->job.done = job_done;
-	committer_run(job->adapter->committers[CLASS_D2], &job->job);
+	committer_run(job->log->committers[CLASS_D2], &job->job);
 }
 
 // ---- making
 
-int embedded_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
-			    const struct store_partition *partition, uint64_t *ret)
+int store_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
+			 const struct store_partition *partition, uint64_t *ret)
 {
 	const struct store_partition_row *row =
 		partition->touched ? &partition->next : &partition->now;
@@ -160,8 +160,8 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 	for (uint32_t i = 0; r >= 0 && i < job->open->partition_count; ++i) {
 		struct log_cursor cursor = {.text = (char *)(uintptr_t)"", .partition = i};
 
-		r = embedded_target_resolve(&target, store, txn, &job->open->partitions[i],
-					    &cursor.position);
+		r = store_target_resolve(&target, store, txn, &job->open->partitions[i],
+					 &cursor.position);
 		if (r >= 0)
 			r = cursor_put(store, txn, job->group->object.id, &cursor);
 	}
@@ -178,11 +178,11 @@ static void cursors_made(struct committer_job *base, int r)
 		job_run_row(job, group_row_put);
 }
 
-void embedded_group_create(struct adapter *adapter, const struct group *group,
-			   const struct topic *topic, adapter_done_fn done, void *ctx)
+void store_group_create(struct durable_log *log, const struct group *group,
+			const struct topic *topic, adapter_done_fn done, void *ctx)
 {
 	struct group_job *job =
-		group_job_new(adapter, group, topic, (struct caller){.done = done, .ctx = ctx});
+		group_job_new(log, group, topic, (struct caller){.done = done, .ctx = ctx});
 
 	if (job && !job->open)
 		group_job_end(job, -ENOENT, NULL, "its topic is not there");
@@ -249,11 +249,11 @@ static void cursors_deleted(struct committer_job *base, int r)
 		job_run_row(job, row_delete);
 }
 
-void embedded_group_delete(struct adapter *adapter, const struct group *group,
-			   const struct topic *topic, adapter_done_fn done, void *ctx)
+void store_group_delete(struct durable_log *log, const struct group *group,
+			const struct topic *topic, adapter_done_fn done, void *ctx)
 {
 	struct group_job *job =
-		group_job_new(adapter, group, topic, (struct caller){.done = done, .ctx = ctx});
+		group_job_new(log, group, topic, (struct caller){.done = done, .ctx = ctx});
 
 	if (job)
 		job_run(job, cursors_delete, cursors_deleted);
@@ -299,11 +299,11 @@ static void backlog_run(struct log_job *read)
 	group_job_end(job, r, answer, NULL);
 }
 
-void embedded_group_backlog(struct adapter *adapter, const struct group *group,
-			    const struct topic *topic, adapter_json_fn done, void *ctx)
+void store_group_backlog(struct durable_log *log, const struct group *group,
+			 const struct topic *topic, adapter_json_fn done, void *ctx)
 {
-	struct group_job *job = group_job_new(adapter, group, topic,
-					      (struct caller){.json_done = done, .ctx = ctx});
+	struct group_job *job =
+		group_job_new(log, group, topic, (struct caller){.json_done = done, .ctx = ctx});
 
 	if (!job)
 		return;
@@ -312,5 +312,5 @@ void embedded_group_backlog(struct adapter *adapter, const struct group *group,
 		return;
 	}
 	job->read.run = backlog_run;
-	reader_run(adapter->reader, &job->read);
+	reader_run(log->reader, &job->read);
 }

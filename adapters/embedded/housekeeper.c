@@ -4,7 +4,7 @@
 // A turn goes through TOPICS_A_TURN rows, then the next ones; so a million topics take
 // minutes to go round, and an idle store costs next to nothing.
 
-#include "adapters/embedded/embedded.h"
+#include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/row.h"
 
 #include "core/base/clock.h"
@@ -26,7 +26,7 @@ struct turn {
 };
 
 struct housekeeper {
-	struct adapter *adapter;
+	struct durable_log *log;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -38,8 +38,8 @@ struct housekeeper {
 // rows.
 static bool topic_next(struct turn *turn, unsigned *rows)
 {
-	struct adapter *adapter = turn->housekeeper->adapter;
-	struct store *store = adapter->stores[CLASS_D2];
+	struct durable_log *log = turn->housekeeper->log;
+	struct store *store = log->stores[CLASS_D2];
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_ID_KEY, bytes}, value;
 	MDB_cursor *cursor;
@@ -129,14 +129,14 @@ static void turn_run(struct housekeeper *housekeeper)
 	while (!housekeeper->stopping && topic_next(turn, &rows)) {
 		int class = turn->row.durability == DURABILITY_D1 ? CLASS_D1 : CLASS_D2, r;
 
-		turn->open = store_topic_open(housekeeper->adapter->stores[class], turn->id,
+		turn->open = store_topic_open(housekeeper->log->stores[class], turn->id,
 					      turn->row.incarnation, &r);
 		if (!turn->open)
 			continue;
 		turn->running = true;
 		turn->job.apply = turn_apply;
 		turn->job.done = turn_done;
-		committer_run(housekeeper->adapter->committers[class], &turn->job);
+		committer_run(housekeeper->log->committers[class], &turn->job);
 		while (turn->running)
 			pthread_cond_wait(&housekeeper->wake, &housekeeper->lock);
 		store_topic_close(turn->open);
@@ -163,7 +163,7 @@ static void *housekeeper_thread(void *ctx)
 	return NULL;
 }
 
-int housekeeper_start(struct adapter *adapter, struct housekeeper **ret)
+int housekeeper_start(struct durable_log *log, struct housekeeper **ret)
 {
 	struct housekeeper *housekeeper = calloc(1, sizeof *housekeeper);
 	pthread_condattr_t attributes;
@@ -171,7 +171,7 @@ int housekeeper_start(struct adapter *adapter, struct housekeeper **ret)
 
 	if (!housekeeper)
 		return -ENOMEM;
-	housekeeper->adapter = adapter;
+	housekeeper->log = log;
 	housekeeper->turn.housekeeper = housekeeper;
 	pthread_mutex_init(&housekeeper->lock, NULL);
 	pthread_condattr_init(&attributes);

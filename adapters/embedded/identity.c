@@ -261,7 +261,7 @@ static int recall_env(MDB_env *env, const char *path, struct adapter_recall *ret
 	return r;
 }
 
-int embedded_recall(const char *data_dir, struct adapter_recall *ret)
+int identity_recall(const char *data_dir, struct adapter_recall *ret)
 {
 	_cleanup_(freep) char *path = NULL, *file = NULL;
 	const char *problem;

@@ -11,4 +11,4 @@ int identity_take(struct store *store, uint64_t installation, char **ret_error);
 // Inside the transaction that makes a topic or group.
 int identity_see(struct store *store, MDB_txn *txn, uint64_t id);
 
-int embedded_recall(const char *data_dir, struct adapter_recall *ret);
+int identity_recall(const char *data_dir, struct adapter_recall *ret);

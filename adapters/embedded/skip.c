@@ -15,7 +15,7 @@
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/damage_table.h"
-#include "adapters/embedded/embedded.h"
+#include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/topic_rebuild.h"
 
@@ -25,7 +25,7 @@
 
 struct skip_job {
 	struct committer_job job;
-	struct adapter *adapter;
+	struct durable_log *log;
 	const struct topic *topic;
 	struct adapter_topic *open;
 	json_t *ranges; // found or given up
@@ -341,7 +341,7 @@ static void skip_done(struct committer_job *base, int r)
 static int row_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct skip_job *job = CONTAINER_OF(base, struct skip_job, job);
-	int r = topic_rebuild(job->adapter, txn, job->topic, job->preview);
+	int r = topic_rebuild(job->log, txn, job->topic, job->preview);
 
 	job->row_made = r == 0;
 	return r;
@@ -349,10 +349,10 @@ static int row_apply(struct committer_job *base, struct committer *committer, MD
 
 // Without its row a topic has no partitions that could be looked at: what else is damaged is found,
 // and given up, when it can be opened again.
-void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, bool preview,
-			 adapter_json_fn done, void *ctx)
+void store_topic_skip(struct durable_log *log, const struct topic *topic, bool preview,
+		      adapter_json_fn done, void *ctx)
 {
-	int r = 0, class = class_of(topic);
+	int r = 0, class = durable_log_class(topic);
 	struct skip_job *job = calloc(1, sizeof *job);
 
 	if (!job) {
@@ -360,17 +360,16 @@ void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, boo
 		return;
 	}
 	*job = (struct skip_job){.job = {.apply = skip_apply, .done = skip_done},
-				 .adapter = adapter,
+				 .log = log,
 				 .topic = model_ref(topic),
 				 .ranges = json_array(),
 				 .preview = preview,
 				 .done = done,
 				 .ctx = ctx};
-	job->open =
-		store_topic_open(adapter->stores[class], topic->object.id, topic->incarnation, &r);
+	job->open = store_topic_open(log->stores[class], topic->object.id, topic->incarnation, &r);
 	if (!job->open) {
 		job->job.apply = row_apply;
 		class = CLASS_D2; // whose store has the rows
 	}
-	committer_run(adapter->committers[class], &job->job);
+	committer_run(log->committers[class], &job->job);
 }

@@ -4,7 +4,7 @@
 // Of a topic the rows of its partitions say it; of a group every row of its retry store is looked
 // at, but not what it holds: only the size of a row is read.
 
-#include "adapters/embedded/embedded.h"
+#include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/row.h"
 
 struct tables {
@@ -71,16 +71,16 @@ static bool group_sum(const struct tables *tables, uint64_t group, uint64_t *ret
 	return !r || r == MDB_NOTFOUND;
 }
 
-void embedded_stored(struct adapter *adapter, struct stored_row *rows, size_t count)
+void store_stored(struct durable_log *log, struct stored_row *rows, size_t count)
 {
 	struct tables tables[CLASSES];
 	bool open[CLASSES];
 
 	for (int i = 0; i < CLASSES; ++i)
-		open[i] = tables_open(adapter->stores[i], &tables[i]);
+		open[i] = tables_open(log->stores[i], &tables[i]);
 	for (size_t i = 0; i < count; ++i) {
 		struct stored_row *row = &rows[i];
-		int class = class_of(row->topic);
+		int class = durable_log_class(row->topic);
 
 		if (!open[class])
 			continue;

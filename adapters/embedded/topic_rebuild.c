@@ -46,10 +46,10 @@ static int partitions_in(MDB_txn *txn, MDB_dbi table, uint64_t topic, uint32_t *
 }
 
 // The partitions that its own store shows.
-static int partitions_count(struct adapter *adapter, MDB_txn *txn, const struct topic *topic,
+static int partitions_count(struct durable_log *log, MDB_txn *txn, const struct topic *topic,
 			    uint32_t *ret)
 {
-	struct store *store = adapter->stores[class_of(topic)];
+	struct store *store = log->stores[durable_log_class(topic)];
 	MDB_txn *own = txn;
 	int r = 0;
 
@@ -65,9 +65,9 @@ static int partitions_count(struct adapter *adapter, MDB_txn *txn, const struct 
 	return r;
 }
 
-int topic_rebuild(struct adapter *adapter, MDB_txn *txn, const struct topic *topic, bool preview)
+int topic_rebuild(struct durable_log *log, MDB_txn *txn, const struct topic *topic, bool preview)
 {
-	struct store *rows = adapter->stores[CLASS_D2];
+	struct store *rows = log->stores[CLASS_D2];
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_ID_KEY, bytes}, value;
 	uint32_t partitions;
@@ -77,7 +77,7 @@ int topic_rebuild(struct adapter *adapter, MDB_txn *txn, const struct topic *top
 	state = row_get(txn, rows->topics, &key, sizeof(struct store_topic_row), &value);
 	if (state != -ENOENT && state != -EUCLEAN)
 		return state ? state : -ENOENT;
-	r = partitions_count(adapter, txn, topic, &partitions);
+	r = partitions_count(log, txn, topic, &partitions);
 	if (!r && state == -ENOENT && partitions == 0)
 		r = -ENOENT;
 	if (r || preview)

@@ -5,7 +5,7 @@
 
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/damage_table.h"
-#include "adapters/embedded/embedded.h"
+#include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/row.h"
 #include "adapters/embedded/topic_row.h"
@@ -21,7 +21,7 @@
 // One administrative write; made for it, freed when it is done.
 struct topic_job {
 	struct committer_job job;
-	struct adapter *adapter;
+	struct durable_log *log;
 	const struct topic *topic;
 	struct adapter_topic *open; // held while growing, purging or deleting
 	uint64_t *until;            // where each partition ended when it was asked
@@ -37,12 +37,12 @@ static struct topic_job *job_of(struct committer_job *base)
 	return CONTAINER_OF(base, struct topic_job, job);
 }
 
-static struct topic_job *job_new(struct adapter *adapter, const struct topic *topic, void *ctx)
+static struct topic_job *job_new(struct durable_log *log, const struct topic *topic, void *ctx)
 {
 	struct topic_job *job = calloc(1, sizeof *job);
 
 	if (job) {
-		job->adapter = adapter;
+		job->log = log;
 		job->topic = model_ref(topic);
 		job->ctx = ctx;
 	}
@@ -64,7 +64,7 @@ static void job_run(struct topic_job *job, int class,
 {
 	job->job.apply = apply;
 	job->job.done = done;
-	committer_run(job->adapter->committers[class], &job->job);
+	committer_run(job->log->committers[class], &job->job);
 }
 
 static void job_done(struct committer_job *base, int r)
@@ -125,20 +125,20 @@ static void grow_done(struct committer_job *base, int r)
 static void row_written(struct committer_job *base, int r)
 {
 	struct topic_job *job = job_of(base);
-	int class = class_of(job->topic);
+	int class = durable_log_class(job->topic);
 
 	if (!r)
-		job->open = store_topic_find(job->adapter->stores[class], job->topic->object.id);
+		job->open = store_topic_find(job->log->stores[class], job->topic->object.id);
 	if (job->open && store_topic_partition_count(job->open) < job->topic->partitions)
 		job_run(job, class, grow_apply, grow_done);
 	else
 		job_done(base, r);
 }
 
-static void row_write(struct adapter *adapter, const struct topic *topic, bool must_exist,
+static void row_write(struct durable_log *log, const struct topic *topic, bool must_exist,
 		      adapter_done_fn done, void *ctx)
 {
-	struct topic_job *job = topic->partitions ? job_new(adapter, topic, ctx) : NULL;
+	struct topic_job *job = topic->partitions ? job_new(log, topic, ctx) : NULL;
 
 	if (!job) {
 		done(ctx, topic->partitions ? CODE_OVERLOADED : CODE_BAD_REQUEST,
@@ -150,16 +150,16 @@ static void row_write(struct adapter *adapter, const struct topic *topic, bool m
 	job_run(job, CLASS_D2, topic_write, row_written);
 }
 
-void embedded_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
-			   void *ctx)
+void store_topic_create(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
 {
-	row_write(adapter, topic, false, done, ctx);
+	row_write(log, topic, false, done, ctx);
 }
 
-void embedded_topic_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
-			   void *ctx)
+void store_topic_change(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
 {
-	row_write(adapter, topic, true, done, ctx);
+	row_write(log, topic, true, done, ctx);
 }
 
 // ---- deleting and purging, in bounded steps
@@ -251,13 +251,13 @@ static void messages_deleted(struct committer_job *base, int r)
 		job_run(job_of(base), CLASS_D2, row_delete, row_deleted);
 }
 
-void embedded_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
-			   void *ctx)
+void store_topic_delete(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
 {
 	int r = 0;
-	struct adapter_topic *open = store_topic_open(adapter->stores[class_of(topic)],
+	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
 						      topic->object.id, topic->incarnation, &r);
-	struct topic_job *job = open ? job_new(adapter, topic, ctx) : NULL;
+	struct topic_job *job = open ? job_new(log, topic, ctx) : NULL;
 
 	if (!job) {
 		if (open)
@@ -275,7 +275,7 @@ void embedded_topic_delete(struct adapter *adapter, const struct topic *topic, a
 	log_watches_post(&open->watch_lock, &open->watches);
 	job->open = open;
 	job->done = done;
-	job_run(job, class_of(topic), delete_apply, messages_deleted);
+	job_run(job, durable_log_class(topic), delete_apply, messages_deleted);
 }
 
 static void purge_done(struct committer_job *base, int r)
@@ -290,13 +290,13 @@ static void purge_done(struct committer_job *base, int r)
 	job_free(job);
 }
 
-void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-			  adapter_json_fn done, void *ctx)
+void store_topic_purge(struct durable_log *log, const struct topic *topic, bool preview,
+		       adapter_json_fn done, void *ctx)
 {
 	int r = 0;
-	struct adapter_topic *open = store_topic_open(adapter->stores[class_of(topic)],
+	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
 						      topic->object.id, topic->incarnation, &r);
-	struct topic_job *job = open ? job_new(adapter, topic, ctx) : NULL;
+	struct topic_job *job = open ? job_new(log, topic, ctx) : NULL;
 	uint32_t count = open ? store_topic_partition_count(open) : 0;
 
 	if (job)
@@ -322,7 +322,7 @@ void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bo
 	if (preview)
 		purge_done(&job->job, 0);
 	else
-		job_run(job, class_of(topic), purge_apply, purge_done);
+		job_run(job, durable_log_class(topic), purge_apply, purge_done);
 }
 
 // ---- looking
@@ -345,11 +345,11 @@ static void look_finish(struct look *look, int r, json_t *answer)
 	free(look);
 }
 
-static struct look *look_new(struct adapter *adapter, const struct topic *topic,
+static struct look *look_new(struct durable_log *log, const struct topic *topic,
 			     adapter_json_fn done, void *ctx)
 {
 	int r = 0;
-	struct adapter_topic *open = store_topic_open(adapter->stores[class_of(topic)],
+	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
 						      topic->object.id, topic->incarnation, &r);
 	struct look *look = open ? calloc(1, sizeof *look) : NULL;
 
@@ -392,15 +392,15 @@ static void describe_run(struct log_job *job)
 	look_finish(look, r, json_pack("{s:o}", "partitions", partitions));
 }
 
-void embedded_topic_describe(struct adapter *adapter, const struct topic *topic,
-			     adapter_json_fn done, void *ctx)
+void store_topic_describe(struct durable_log *log, const struct topic *topic, adapter_json_fn done,
+			  void *ctx)
 {
-	struct look *look = look_new(adapter, topic, done, ctx);
+	struct look *look = look_new(log, topic, done, ctx);
 
 	if (!look)
 		return;
 	look->job.run = describe_run;
-	reader_run(adapter->reader, &look->job);
+	reader_run(log->reader, &look->job);
 }
 
 static int time_resolve(struct look *look)
@@ -451,8 +451,8 @@ static void read_run(struct log_job *job)
 	look_finish(look, 0, json_pack("{s:o,s:o}", "messages", messages, "next", next));
 }
 
-void embedded_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
-		   adapter_json_fn done, void *ctx)
+void store_topic_read(struct durable_log *log, const struct topic *topic, const json_t *query,
+		      adapter_json_fn done, void *ctx)
 {
 	json_int_t partition = json_integer_value(json_object_get(query, "partition")),
 		   limit = json_integer_value(json_object_get(query, "limit"));
@@ -463,7 +463,7 @@ void embedded_read(struct adapter *adapter, const struct topic *topic, const jso
 		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic does not have so many");
 		return;
 	}
-	look = look_new(adapter, topic, done, ctx);
+	look = look_new(log, topic, done, ctx);
 	if (!look)
 		return;
 	look->by_time = time_ms != NULL;
@@ -475,5 +475,5 @@ void embedded_read(struct adapter *adapter, const struct topic *topic, const jso
 	look->fetch.max_messages = (uint32_t)MIN(MAX(limit, 1), READ_LIMIT);
 	look->fetch.max_bytes = READ_BYTES;
 	look->job.run = read_run;
-	reader_run(adapter->reader, &look->job);
+	reader_run(log->reader, &look->job);
 }

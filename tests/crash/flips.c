@@ -14,6 +14,7 @@
 // missing.
 
 #include "adapters/embedded/damage.h"
+#include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/embedded.h"
 #include "adapters/embedded/fault.h"
 #include "adapters/embedded/scrub.h"
@@ -308,8 +309,8 @@ static enum end all_consume(struct bench *bench)
 		}
 		told = told || code != CODE_OK;
 	}
-	scrub_store(bench->adapter->stores[CLASS_D1]);
-	scrub_store(bench->adapter->stores[CLASS_D2]);
+	scrub_store(bench->adapter->log->stores[CLASS_D1]);
+	scrub_store(bench->adapter->log->stores[CLASS_D2]);
 	return worst == END_WRONG ? END_WRONG : told || is_said(bench) ? END_SAID : worst;
 }
 
