@@ -3,7 +3,8 @@
 // walks over its place, and told from one that was deleted.
 //
 // A flipped bit in a key leaves its page out of order: a search may then miss the neighbours too.
-// What they hold counts as missing like the chunk itself, until the page is put right (skip.c).
+// What they hold counts as missing like the chunk itself, until the page is put right
+// (topic_skip.c).
 
 #include "adapters/embedded/chunk.h"
 

@@ -6,7 +6,7 @@
 // next start looks at all of them (fault.h, check.h).
 //
 // Not here: what becomes of what is damaged. Whoever finds it answers its caller; an operator deals
-// with it (skip.c, a reset, a purge).
+// with it (topic_skip.c, a reset, a purge).
 
 #include "adapters/embedded/damage.h"
 

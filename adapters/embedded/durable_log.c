@@ -40,7 +40,7 @@ static void committers_flush(struct durable_log *log)
 void durable_log_close(struct durable_log *log)
 {
 	scrub_stop(log->scrub);
-	housekeeper_stop(log->housekeeper);
+	retention_stop(log->retention);
 	reader_stop(log->reader);
 	committers_flush(log);
 	committer_stop(log->committers[CLASS_D1]);
@@ -83,7 +83,7 @@ static int parts_open(struct durable_log *log, const struct durable_log_options 
 	if (r >= 0)
 		r = reader_start(READER_THREADS, &log->reader);
 	if (r >= 0)
-		r = housekeeper_start(log, &log->housekeeper);
+		r = retention_start(log, &log->retention);
 	if (r >= 0)
 		r = scrub_start(log->stores, CLASSES, options->scrub_hours, &log->scrub);
 	return r;

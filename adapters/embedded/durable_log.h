@@ -10,7 +10,7 @@
 
 enum { CLASS_D1, CLASS_D2, CLASSES };
 
-struct housekeeper;
+struct retention;
 struct scrub;
 
 // Open to the files of the store only.
@@ -18,7 +18,7 @@ struct durable_log {
 	struct store *stores[CLASSES];
 	struct committer *committers[CLASSES];
 	struct reader *reader;
-	struct housekeeper *housekeeper;
+	struct retention *retention;
 	struct scrub *scrub;
 };
 
@@ -66,43 +66,43 @@ static inline struct committer *durable_log_committer(const struct durable_log *
 	return log->committers[store == log->stores[CLASS_D1] ? CLASS_D1 : CLASS_D2];
 }
 
-// topics.c
-void store_topic_create(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
-			void *ctx);
-void store_topic_change(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
-			void *ctx);
-void store_topic_delete(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
-			void *ctx);
-void store_topic_describe(struct durable_log *log, const struct topic *topic, adapter_json_fn done,
-			  void *ctx);
-void store_topic_purge(struct durable_log *log, const struct topic *topic, bool preview,
-		       adapter_json_fn done, void *ctx);
-void store_topic_read(struct durable_log *log, const struct topic *topic, const json_t *query,
-		      adapter_json_fn done, void *ctx);
+// topic_admin.c
+void store_topic_admin_create(struct durable_log *log, const struct topic *topic,
+			      adapter_done_fn done, void *ctx);
+void store_topic_admin_change(struct durable_log *log, const struct topic *topic,
+			      adapter_done_fn done, void *ctx);
+void store_topic_admin_delete(struct durable_log *log, const struct topic *topic,
+			      adapter_done_fn done, void *ctx);
+void store_topic_query_describe(struct durable_log *log, const struct topic *topic,
+				adapter_json_fn done, void *ctx);
+void store_topic_admin_purge(struct durable_log *log, const struct topic *topic, bool preview,
+			     adapter_json_fn done, void *ctx);
+void store_topic_query_read(struct durable_log *log, const struct topic *topic, const json_t *query,
+			    adapter_json_fn done, void *ctx);
 
-// skip.c
+// topic_skip.c
 void store_topic_skip(struct durable_log *log, const struct topic *topic, bool preview,
 		      adapter_json_fn done, void *ctx);
 
-// groups.c, group_reset.c
-void store_group_create(struct durable_log *log, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx);
-void store_group_delete(struct durable_log *log, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx);
+// group_admin.c, group_reset.c
+void store_group_admin_create(struct durable_log *log, const struct group *group,
+			      const struct topic *topic, adapter_done_fn done, void *ctx);
+void store_group_admin_delete(struct durable_log *log, const struct group *group,
+			      const struct topic *topic, adapter_done_fn done, void *ctx);
 void store_group_reset(struct durable_log *log, const struct group *group,
 		       const struct topic *topic, const json_t *to, bool preview,
 		       adapter_json_fn done, void *ctx);
-void store_group_backlog(struct durable_log *log, const struct group *group,
-			 const struct topic *topic, adapter_json_fn done, void *ctx);
+void store_group_admin_backlog(struct durable_log *log, const struct group *group,
+			       const struct topic *topic, adapter_json_fn done, void *ctx);
 
-// cursors.c: what a source asks
-void store_cursors_load(struct durable_log *log, struct log_cursors *load);
-void store_cursors_commit(struct durable_log *log, struct log_cursors *commit);
-void store_due_read(struct durable_log *log, struct log_due *due);
+// group_source.c: what a source asks
+void store_group_source_load(struct durable_log *log, struct log_cursors *load);
+void store_group_source_commit(struct durable_log *log, struct log_cursors *commit);
+void store_group_source_due(struct durable_log *log, struct log_due *due);
 
-// stored.c
-void store_stored(struct durable_log *log, struct stored_row *rows, size_t count);
+// usage.c
+void store_usage_measure(struct durable_log *log, struct stored_row *rows, size_t count);
 
-// housekeeper.c: retention, once a second
-int housekeeper_start(struct durable_log *log, struct housekeeper **ret);
-void housekeeper_stop(struct housekeeper *housekeeper);
+// retention.c: retention, once a second
+int retention_start(struct durable_log *log, struct retention **ret);
+void retention_stop(struct retention *retention);

@@ -182,31 +182,31 @@ static void embedded_damage(struct adapter *adapter, adapter_json_fn done, void 
 static void embedded_topic_create(struct adapter *adapter, const struct topic *topic,
 				  adapter_done_fn done, void *ctx)
 {
-	store_topic_create(adapter->log, topic, done, ctx);
+	store_topic_admin_create(adapter->log, topic, done, ctx);
 }
 
 static void embedded_topic_change(struct adapter *adapter, const struct topic *topic,
 				  adapter_done_fn done, void *ctx)
 {
-	store_topic_change(adapter->log, topic, done, ctx);
+	store_topic_admin_change(adapter->log, topic, done, ctx);
 }
 
 static void embedded_topic_delete(struct adapter *adapter, const struct topic *topic,
 				  adapter_done_fn done, void *ctx)
 {
-	store_topic_delete(adapter->log, topic, done, ctx);
+	store_topic_admin_delete(adapter->log, topic, done, ctx);
 }
 
 static void embedded_topic_describe(struct adapter *adapter, const struct topic *topic,
 				    adapter_json_fn done, void *ctx)
 {
-	store_topic_describe(adapter->log, topic, done, ctx);
+	store_topic_query_describe(adapter->log, topic, done, ctx);
 }
 
 static void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
 				 adapter_json_fn done, void *ctx)
 {
-	store_topic_purge(adapter->log, topic, preview, done, ctx);
+	store_topic_admin_purge(adapter->log, topic, preview, done, ctx);
 }
 
 static void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, bool preview,
@@ -218,13 +218,13 @@ static void embedded_topic_skip(struct adapter *adapter, const struct topic *top
 static void embedded_group_create(struct adapter *adapter, const struct group *group,
 				  const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	store_group_create(adapter->log, group, topic, done, ctx);
+	store_group_admin_create(adapter->log, group, topic, done, ctx);
 }
 
 static void embedded_group_delete(struct adapter *adapter, const struct group *group,
 				  const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	store_group_delete(adapter->log, group, topic, done, ctx);
+	store_group_admin_delete(adapter->log, group, topic, done, ctx);
 }
 
 static void embedded_group_reset(struct adapter *adapter, const struct group *group,
@@ -237,18 +237,18 @@ static void embedded_group_reset(struct adapter *adapter, const struct group *gr
 static void embedded_group_backlog(struct adapter *adapter, const struct group *group,
 				   const struct topic *topic, adapter_json_fn done, void *ctx)
 {
-	store_group_backlog(adapter->log, group, topic, done, ctx);
+	store_group_admin_backlog(adapter->log, group, topic, done, ctx);
 }
 
 static void embedded_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
 			  adapter_json_fn done, void *ctx)
 {
-	store_topic_read(adapter->log, topic, query, done, ctx);
+	store_topic_query_read(adapter->log, topic, query, done, ctx);
 }
 
 static void embedded_stored(struct adapter *adapter, struct stored_row *rows, size_t count)
 {
-	store_stored(adapter->log, rows, count);
+	store_usage_measure(adapter->log, rows, count);
 }
 
 // ---- messages
@@ -270,17 +270,17 @@ static bool embedded_fetch(struct adapter *adapter, struct log_fetch *fetch)
 
 static void embedded_due(struct adapter *adapter, struct log_due *due)
 {
-	store_due_read(adapter->log, due);
+	store_group_source_due(adapter->log, due);
 }
 
 static void embedded_load(struct adapter *adapter, struct log_cursors *load)
 {
-	store_cursors_load(adapter->log, load);
+	store_group_source_load(adapter->log, load);
 }
 
 static void embedded_commit(struct adapter *adapter, struct log_cursors *commit)
 {
-	store_cursors_commit(adapter->log, commit);
+	store_group_source_commit(adapter->log, commit);
 }
 
 static const struct log_ops embedded_log_ops = {

@@ -23,5 +23,5 @@ struct group_job *group_job_new(struct durable_log *log, const struct group *gro
 void group_job_end(struct group_job *job, int r, json_t *answer, const char *text);
 
 // Where a group is to stand in one partition. Positive 1: *ret; 0: it stays.
-int store_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
-			 const struct store_partition *partition, uint64_t *ret);
+int store_group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
+			       const struct store_partition *partition, uint64_t *ret);

@@ -84,7 +84,7 @@ static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn
 		if (r == -EUCLEAN)
 			r = cursor_lose(partition, &cursor);
 		if (!r)
-			r = store_target_resolve(&target, store, txn, partition, &to);
+			r = store_group_target_resolve(&target, store, txn, partition, &to);
 		if (r == 1)
 			r = partition_move(job, store, txn, partition, &cursor, to);
 		free(cursor.text);

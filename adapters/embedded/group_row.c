@@ -2,7 +2,7 @@
 // which incarnation. Each read or commit of a group begins with this check, so that nothing is read
 // or written for a group that was deleted, or made anew under the same id.
 //
-// Not here: its positions (cursor.c), and making or deleting the row (groups.c).
+// Not here: its positions (cursor.c), and making or deleting the row (group_admin.c).
 
 #include "adapters/embedded/group_row.h"
 

@@ -10,7 +10,7 @@
 // gone stays in the hash while its rows are being deleted, so that nobody reads them anew. `first`
 // never falls, `end` never falls.
 //
-// Not here: making, changing and deleting a topic (topics.c), and appending to it (append.c).
+// Not here: making, changing and deleting a topic (topic_admin.c), and appending to it (append.c).
 
 #include "adapters/embedded/topic.h"
 

@@ -1,8 +1,9 @@
 // What the D2 store keeps of a topic, of either class: what it takes to open it without the
 // registry, and its physical name, which damage is reported under.
 //
-// Invariant: a whole row is only ever replaced by one of the same incarnation and class (topics.c
-// checks that before). Not here: what to do about a row that is damaged (topic_rebuild.c).
+// Invariant: a whole row is only ever replaced by one of the same incarnation and class
+// (topic_admin.c checks that before). Not here: what to do about a row that is damaged
+// (topic_rebuild.c).
 
 #include "adapters/embedded/topic_row.h"
 

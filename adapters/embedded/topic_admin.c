@@ -150,14 +150,14 @@ static void row_write(struct durable_log *log, const struct topic *topic, bool m
 	job_run(job, CLASS_D2, topic_write, row_written);
 }
 
-void store_topic_create(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
-			void *ctx)
+void store_topic_admin_create(struct durable_log *log, const struct topic *topic,
+			      adapter_done_fn done, void *ctx)
 {
 	row_write(log, topic, false, done, ctx);
 }
 
-void store_topic_change(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
-			void *ctx)
+void store_topic_admin_change(struct durable_log *log, const struct topic *topic,
+			      adapter_done_fn done, void *ctx)
 {
 	row_write(log, topic, true, done, ctx);
 }
@@ -251,8 +251,8 @@ static void messages_deleted(struct committer_job *base, int r)
 		job_run(job_of(base), CLASS_D2, row_delete, row_deleted);
 }
 
-void store_topic_delete(struct durable_log *log, const struct topic *topic, adapter_done_fn done,
-			void *ctx)
+void store_topic_admin_delete(struct durable_log *log, const struct topic *topic,
+			      adapter_done_fn done, void *ctx)
 {
 	int r = 0;
 	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
@@ -290,8 +290,8 @@ static void purge_done(struct committer_job *base, int r)
 	job_free(job);
 }
 
-void store_topic_purge(struct durable_log *log, const struct topic *topic, bool preview,
-		       adapter_json_fn done, void *ctx)
+void store_topic_admin_purge(struct durable_log *log, const struct topic *topic, bool preview,
+			     adapter_json_fn done, void *ctx)
 {
 	int r = 0;
 	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
@@ -392,8 +392,8 @@ static void describe_run(struct log_job *job)
 	look_finish(look, r, json_pack("{s:o}", "partitions", partitions));
 }
 
-void store_topic_describe(struct durable_log *log, const struct topic *topic, adapter_json_fn done,
-			  void *ctx)
+void store_topic_query_describe(struct durable_log *log, const struct topic *topic,
+				adapter_json_fn done, void *ctx)
 {
 	struct look *look = look_new(log, topic, done, ctx);
 
@@ -451,8 +451,8 @@ static void read_run(struct log_job *job)
 	look_finish(look, 0, json_pack("{s:o,s:o}", "messages", messages, "next", next));
 }
 
-void store_topic_read(struct durable_log *log, const struct topic *topic, const json_t *query,
-		      adapter_json_fn done, void *ctx)
+void store_topic_query_read(struct durable_log *log, const struct topic *topic, const json_t *query,
+			    adapter_json_fn done, void *ctx)
 {
 	json_int_t partition = json_integer_value(json_object_get(query, "partition")),
 		   limit = json_integer_value(json_object_get(query, "limit"));

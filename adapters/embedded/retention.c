@@ -18,14 +18,14 @@
 
 struct turn {
 	struct committer_job job;
-	struct housekeeper *housekeeper;
+	struct retention *retention;
 	struct adapter_topic *open;
 	uint64_t id, next_id; // of this topic; where the next look begins
 	struct store_topic_row row;
 	bool running;
 };
 
-struct housekeeper {
+struct retention {
 	struct durable_log *log;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -38,7 +38,7 @@ struct housekeeper {
 // rows.
 static bool topic_next(struct turn *turn, unsigned *rows)
 {
-	struct durable_log *log = turn->housekeeper->log;
+	struct durable_log *log = turn->retention->log;
 	struct store *store = log->stores[CLASS_D2];
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_ID_KEY, bytes}, value;
@@ -112,92 +112,92 @@ static int turn_apply(struct committer_job *base, struct committer *committer, M
 static void turn_done(struct committer_job *base, int r)
 {
 	struct turn *turn = CONTAINER_OF(base, struct turn, job);
-	struct housekeeper *housekeeper = turn->housekeeper;
+	struct retention *retention = turn->retention;
 
-	pthread_mutex_lock(&housekeeper->lock);
+	pthread_mutex_lock(&retention->lock);
 	turn->running = false;
-	pthread_cond_broadcast(&housekeeper->wake);
-	pthread_mutex_unlock(&housekeeper->lock);
+	pthread_cond_broadcast(&retention->wake);
+	pthread_mutex_unlock(&retention->lock);
 }
 
 // Called with the lock held; releases it while the committer works.
-static void turn_run(struct housekeeper *housekeeper)
+static void turn_run(struct retention *retention)
 {
-	struct turn *turn = &housekeeper->turn;
+	struct turn *turn = &retention->turn;
 	unsigned rows = TOPICS_A_TURN;
 
-	while (!housekeeper->stopping && topic_next(turn, &rows)) {
+	while (!retention->stopping && topic_next(turn, &rows)) {
 		int class = turn->row.durability == DURABILITY_D1 ? CLASS_D1 : CLASS_D2, r;
 
-		turn->open = store_topic_open(housekeeper->log->stores[class], turn->id,
+		turn->open = store_topic_open(retention->log->stores[class], turn->id,
 					      turn->row.incarnation, &r);
 		if (!turn->open)
 			continue;
 		turn->running = true;
 		turn->job.apply = turn_apply;
 		turn->job.done = turn_done;
-		committer_run(housekeeper->log->committers[class], &turn->job);
+		committer_run(retention->log->committers[class], &turn->job);
 		while (turn->running)
-			pthread_cond_wait(&housekeeper->wake, &housekeeper->lock);
+			pthread_cond_wait(&retention->wake, &retention->lock);
 		store_topic_close(turn->open);
 		turn->open = NULL;
 	}
 }
 
-static void *housekeeper_thread(void *ctx)
+static void *retention_thread(void *ctx)
 {
-	struct housekeeper *housekeeper = ctx;
+	struct retention *retention = ctx;
 
-	pthread_mutex_lock(&housekeeper->lock);
-	while (!housekeeper->stopping) {
+	pthread_mutex_lock(&retention->lock);
+	while (!retention->stopping) {
 		struct timespec until;
 
-		turn_run(housekeeper);
+		turn_run(retention);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += TURN_NS / S_NS;
-		while (!housekeeper->stopping &&
-		       pthread_cond_timedwait(&housekeeper->wake, &housekeeper->lock, &until) == 0)
+		while (!retention->stopping &&
+		       pthread_cond_timedwait(&retention->wake, &retention->lock, &until) == 0)
 			;
 	}
-	pthread_mutex_unlock(&housekeeper->lock);
+	pthread_mutex_unlock(&retention->lock);
 	return NULL;
 }
 
-int housekeeper_start(struct durable_log *log, struct housekeeper **ret)
+int retention_start(struct durable_log *log, struct retention **ret)
 {
-	struct housekeeper *housekeeper = calloc(1, sizeof *housekeeper);
+	struct retention *retention = calloc(1, sizeof *retention);
 	pthread_condattr_t attributes;
 	int r;
 
-	if (!housekeeper)
+	if (!retention)
 		return -ENOMEM;
-	housekeeper->log = log;
-	housekeeper->turn.housekeeper = housekeeper;
-	pthread_mutex_init(&housekeeper->lock, NULL);
+	retention->log = log;
+	retention->turn.retention = retention;
+	pthread_mutex_init(&retention->lock, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&housekeeper->wake, &attributes);
+	pthread_cond_init(&retention->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
-	r = pthread_create(&housekeeper->thread, NULL, housekeeper_thread, housekeeper);
+	r = pthread_create(&retention->thread, NULL, retention_thread, retention);
 	if (r) {
-		free(housekeeper);
+		free(retention);
 		return -r;
 	}
-	pthread_setname_np(housekeeper->thread, "store-keep");
-	*ret = housekeeper;
+	pthread_setname_np(retention->thread, "store-keep");
+	*ret = retention;
 	return 0;
 }
 
-void housekeeper_stop(struct housekeeper *housekeeper)
+void retention_stop(struct retention *retention)
 {
-	if (!housekeeper)
+	if (!retention)
 		return;
-	pthread_mutex_lock(&housekeeper->lock);
-	housekeeper->stopping = true;
-	pthread_cond_broadcast(&housekeeper->wake);
-	pthread_mutex_unlock(&housekeeper->lock);
-	pthread_join(housekeeper->thread, NULL);
-	pthread_mutex_destroy(&housekeeper->lock);
-	pthread_cond_destroy(&housekeeper->wake);
-	free(housekeeper);
+	pthread_mutex_lock(&retention->lock);
+	retention->stopping = true;
+	pthread_cond_broadcast(&retention->wake);
+	pthread_mutex_unlock(&retention->lock);
+	pthread_join(retention->thread, NULL);
+	pthread_mutex_destroy(&retention->lock);
+	pthread_cond_destroy(&retention->wake);
+	free(retention);
 }

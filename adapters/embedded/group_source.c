@@ -58,7 +58,7 @@ static void load_run(struct log_job *job)
 	loop_post(load->loop, &load->task);
 }
 
-void store_cursors_load(struct durable_log *log, struct log_cursors *load)
+void store_group_source_load(struct durable_log *log, struct log_cursors *load)
 {
 	load->job.run = load_run;
 	reader_run(log->reader, &load->job);
@@ -148,7 +148,7 @@ static void commit_done(struct committer_job *base, int r)
 	loop_post(commit->loop, &commit->task);
 }
 
-void store_cursors_commit(struct durable_log *log, struct log_cursors *commit)
+void store_group_source_commit(struct durable_log *log, struct log_cursors *commit)
 {
 	struct commit_job *job = calloc(1, sizeof *job);
 
@@ -301,7 +301,7 @@ static void due_run(struct log_job *job)
 	loop_post(due->loop, &due->task);
 }
 
-void store_due_read(struct durable_log *log, struct log_due *due)
+void store_group_source_due(struct durable_log *log, struct log_due *due)
 {
 	due->job.run = due_run;
 	reader_run(log->reader, &due->job);

@@ -71,7 +71,7 @@ static bool group_sum(const struct tables *tables, uint64_t group, uint64_t *ret
 	return !r || r == MDB_NOTFOUND;
 }
 
-void store_stored(struct durable_log *log, struct stored_row *rows, size_t count)
+void store_usage_measure(struct durable_log *log, struct stored_row *rows, size_t count)
 {
 	struct tables tables[CLASSES];
 	bool open[CLASSES];

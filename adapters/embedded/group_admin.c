@@ -88,8 +88,8 @@ static void job_run_row(struct group_job *job,
 
 // ---- making
 
-int store_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
-			 const struct store_partition *partition, uint64_t *ret)
+int store_group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
+			       const struct store_partition *partition, uint64_t *ret)
 {
 	const struct store_partition_row *row =
 		partition->touched ? &partition->next : &partition->now;
@@ -160,8 +160,8 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 	for (uint32_t i = 0; r >= 0 && i < job->open->partition_count; ++i) {
 		struct log_cursor cursor = {.text = (char *)(uintptr_t)"", .partition = i};
 
-		r = store_target_resolve(&target, store, txn, &job->open->partitions[i],
-					 &cursor.position);
+		r = store_group_target_resolve(&target, store, txn, &job->open->partitions[i],
+					       &cursor.position);
 		if (r >= 0)
 			r = cursor_put(store, txn, job->group->object.id, &cursor);
 	}
@@ -178,8 +178,8 @@ static void cursors_made(struct committer_job *base, int r)
 		job_run_row(job, group_row_put);
 }
 
-void store_group_create(struct durable_log *log, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx)
+void store_group_admin_create(struct durable_log *log, const struct group *group,
+			      const struct topic *topic, adapter_done_fn done, void *ctx)
 {
 	struct group_job *job =
 		group_job_new(log, group, topic, (struct caller){.done = done, .ctx = ctx});
@@ -249,8 +249,8 @@ static void cursors_deleted(struct committer_job *base, int r)
 		job_run_row(job, row_delete);
 }
 
-void store_group_delete(struct durable_log *log, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx)
+void store_group_admin_delete(struct durable_log *log, const struct group *group,
+			      const struct topic *topic, adapter_done_fn done, void *ctx)
 {
 	struct group_job *job =
 		group_job_new(log, group, topic, (struct caller){.done = done, .ctx = ctx});
@@ -299,8 +299,8 @@ static void backlog_run(struct log_job *read)
 	group_job_end(job, r, answer, NULL);
 }
 
-void store_group_backlog(struct durable_log *log, const struct group *group,
-			 const struct topic *topic, adapter_json_fn done, void *ctx)
+void store_group_admin_backlog(struct durable_log *log, const struct group *group,
+			       const struct topic *topic, adapter_json_fn done, void *ctx)
 {
 	struct group_job *job =
 		group_job_new(log, group, topic, (struct caller){.json_done = done, .ctx = ctx});
