@@ -17,6 +17,7 @@
 #include "adapters/embedded/fault.h"
 #include "adapters/embedded/head.h"
 #include "adapters/embedded/identity.h"
+#include "adapters/embedded/retention.h"
 #include "adapters/embedded/scrub.h"
 #include "adapters/embedded/tail.h"
 

@@ -11,8 +11,16 @@
 
 #include "adapters/closing.h"
 #include "adapters/embedded/durable_log.h"
+#include "adapters/embedded/group_admin.h"
+#include "adapters/embedded/group_reset.h"
+#include "adapters/embedded/group_source.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/salvage.h"
+#include "adapters/embedded/topic.h"
+#include "adapters/embedded/topic_admin.h"
+#include "adapters/embedded/topic_query.h"
+#include "adapters/embedded/topic_skip.h"
+#include "adapters/embedded/usage.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 

@@ -4,11 +4,14 @@
 // Where both are not one store they cannot change together: cursors are written before the row and
 // deleted before it, so a crash in between leaves nothing that a second try does not finish.
 
+#include "adapters/embedded/group_admin.h"
+
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/group_job.h"
 #include "adapters/embedded/group_row.h"
+#include "adapters/embedded/group_target.h"
 #include "adapters/embedded/identity.h"
 #include "adapters/embedded/retry.h"
 #include "adapters/embedded/row.h"
@@ -18,62 +21,9 @@
 
 #define DELETE_ROWS 1000u // in one transaction
 
-// ---- jobs
-
-static void job_free(struct group_job *job)
-{
-	if (job->open)
-		store_topic_close(job->open);
-	model_unref(job->group);
-	model_unref(job->topic);
-	json_decref(job->to);
-	json_decref(job->moved);
-	free(job);
-}
-
-void group_job_end(struct group_job *job, int r, json_t *answer, const char *text)
-{
-	caller_answer(&job->caller, store_error_code(r), answer, text);
-	job_free(job);
-}
-
-struct group_job *group_job_new(struct durable_log *log, const struct group *group,
-				const struct topic *topic, struct caller caller)
-{
-	struct group_job *job = calloc(1, sizeof *job);
-	int r;
-
-	if (!job) {
-		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
-		return NULL;
-	}
-	job->log = log;
-	job->group = model_ref(group);
-	job->topic = model_ref(topic);
-	job->caller = caller;
-	job->open = store_topic_open(log->stores[durable_log_class(topic)], topic->object.id,
-				     topic->incarnation, &r);
-	return job;
-}
-
-static struct group_job *job_of(struct committer_job *base)
-{
-	return CONTAINER_OF(base, struct group_job, job);
-}
-
-// Runs on the committer of the group's topic.
-static void job_run(struct group_job *job,
-		    int (*apply)(struct committer_job *, struct committer *, MDB_txn *),
-		    void (*done)(struct committer_job *, int))
-{
-	job->job.apply = apply;
-	job->job.done = done;
-	committer_run(job->log->committers[durable_log_class(job->topic)], &job->job);
-}
-
 static void job_done(struct committer_job *base, int r)
 {
-	group_job_end(job_of(base), r, NULL,
+	group_job_end(group_job_of(base), r, NULL,
 		      r == -EEXIST ? "it exists as another incarnation" : NULL);
 }
 
@@ -88,44 +38,9 @@ static void job_run_row(struct group_job *job,
 
 // ---- making
 
-int store_group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
-			       const struct store_partition *partition, uint64_t *ret)
-{
-	const struct store_partition_row *row =
-		partition->touched ? &partition->next : &partition->now;
-	const json_t *position;
-	size_t i;
-	int r = 1;
-
-	switch (target->place) {
-	case PLACE_EARLIEST: *ret = row->first; break;
-	case PLACE_LATEST: *ret = row->end; break;
-	case PLACE_TIME:
-		r = reader_find_time(store, txn, partition->topic->id, partition->number,
-				     row->first, row->end, target->time_ms, ret);
-		r = r < 0 ? r : 1;
-		break;
-	case PLACE_POSITIONS:
-		r = 0;
-		json_array_foreach(target->positions, i, position)
-		{
-			json_int_t offset = json_integer_value(json_object_get(position, "offset"));
-
-			if (json_integer_value(json_object_get(position, "partition")) !=
-			    (json_int_t)partition->number)
-				continue;
-			*ret = (uint64_t)MAX(offset, 0);
-			r = 1;
-		}
-	}
-	if (r == 1)
-		*ret = MIN(MAX(*ret, row->first), row->end);
-	return r;
-}
-
 static int group_row_put(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct group_job *job = job_of(base);
+	struct group_job *job = group_job_of(base);
 	struct store_group_row row = {.incarnation = job->group->incarnation,
 				      .topic = job->topic->object.id};
 	struct store *store = committer_store(committer);
@@ -148,7 +63,7 @@ static int group_row_put(struct committer_job *base, struct committer *committer
 
 static int cursors_make(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct group_job *job = job_of(base);
+	struct group_job *job = group_job_of(base);
 	struct store *store = committer_store(committer);
 	struct group_target target = target_of_start(job->group);
 	int r = group_row_check(store, job->group);
@@ -170,7 +85,7 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 
 static void cursors_made(struct committer_job *base, int r)
 {
-	struct group_job *job = job_of(base);
+	struct group_job *job = group_job_of(base);
 
 	if (r < 0 || job->was_there)
 		job_done(base, r);
@@ -187,7 +102,7 @@ void store_group_admin_create(struct durable_log *log, const struct group *group
 	if (job && !job->open)
 		group_job_end(job, -ENOENT, NULL, "its topic is not there");
 	else if (job)
-		job_run(job, cursors_make, cursors_made);
+		group_job_run(job, cursors_make, cursors_made);
 }
 
 // ---- deleting
@@ -198,17 +113,17 @@ static int row_delete(struct committer_job *base, struct committer *committer, M
 	MDB_val key = {STORE_ID_KEY, bytes};
 	int r;
 
-	store_key(bytes, job_of(base)->group->object.id, 0, 0);
+	store_key(bytes, group_job_of(base)->group->object.id, 0, 0);
 	r = mdb_del(txn, committer_store(committer)->groups, &key, NULL);
 	if (r && r != MDB_NOTFOUND)
 		return store_error(r);
 	return damage_table_forget(committer_store(committer), txn, 0,
-				   job_of(base)->group->object.id, DAMAGE_ANY);
+				   group_job_of(base)->group->object.id, DAMAGE_ANY);
 }
 
 static int cursors_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct group_job *job = job_of(base);
+	struct group_job *job = group_job_of(base);
 	struct store *store = committer_store(committer);
 	uint64_t group = job->group->object.id;
 	uint8_t bytes[STORE_KEY];
@@ -241,7 +156,7 @@ static int cursors_delete(struct committer_job *base, struct committer *committe
 
 static void cursors_deleted(struct committer_job *base, int r)
 {
-	struct group_job *job = job_of(base);
+	struct group_job *job = group_job_of(base);
 
 	if (r < 0 || !job->was_there)
 		job_done(base, r);
@@ -256,7 +171,7 @@ void store_group_admin_delete(struct durable_log *log, const struct group *group
 		group_job_new(log, group, topic, (struct caller){.done = done, .ctx = ctx});
 
 	if (job)
-		job_run(job, cursors_delete, cursors_deleted);
+		group_job_run(job, cursors_delete, cursors_deleted);
 }
 
 // ---- backlog of a group whose source is not open

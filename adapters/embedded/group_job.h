@@ -1,9 +1,8 @@
-// One administrative question about a group, from the call to its answer.
+// One administrative request about a group, from the call to its answer.
 #pragma once
 
 #include "adapters/caller.h"
 #include "adapters/embedded/durable_log.h"
-#include "adapters/log/target.h"
 
 struct group_job {
 	struct committer_job job;
@@ -17,11 +16,18 @@ struct group_job {
 	struct caller caller;
 };
 
-// Answers OVERLOADED itself when it returns NULL.
+// References group and topic. NULL: no memory; the caller has been answered OVERLOADED. @thread any
 struct group_job *group_job_new(struct durable_log *log, const struct group *group,
 				const struct topic *topic, struct caller caller);
+// Runs `apply` on the committer of the group's topic, `done` after the commit. @thread any
+void group_job_run(struct group_job *job,
+		   int (*apply)(struct committer_job *, struct committer *, MDB_txn *),
+		   void (*done)(struct committer_job *, int));
+// Answers with the code of `r`, and frees the job. `answer` is given away; `text` may be NULL.
 void group_job_end(struct group_job *job, int r, json_t *answer, const char *text);
 
-// Where a group is to stand in one partition. Positive 1: *ret; 0: it stays.
-int store_group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
-			       const struct store_partition *partition, uint64_t *ret);
+// The job that a committer runs.
+static inline struct group_job *group_job_of(struct committer_job *base)
+{
+	return CONTAINER_OF(base, struct group_job, job);
+}

@@ -4,11 +4,14 @@
 // The cursors move in the first transaction; the rows of the retry store go in steps behind it, so
 // a crash in between leaves some that come again.
 
+#include "adapters/embedded/group_reset.h"
+
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/damage_table.h"
 #include "adapters/embedded/group_job.h"
 #include "adapters/embedded/group_row.h"
+#include "adapters/embedded/group_target.h"
 #include "adapters/embedded/retry.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"
@@ -94,14 +97,14 @@ static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn
 
 static int group_check(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+	struct group_job *job = group_job_of(base);
 
 	return group_row_check(committer_store(committer), job->group);
 }
 
 static int move_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+	struct group_job *job = group_job_of(base);
 
 	int r = cursors_move(job, committer_store(committer), txn);
 
@@ -125,7 +128,7 @@ static int counts_clear(struct store *store, MDB_txn *txn, uint64_t group, uint3
 
 static int drop_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+	struct group_job *job = group_job_of(base);
 	struct store *store = committer_store(committer);
 	uint64_t group = job->group->object.id;
 	const json_t *row;
@@ -149,7 +152,7 @@ static int drop_apply(struct committer_job *base, struct committer *committer, M
 
 static void drop_done(struct committer_job *base, int r)
 {
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+	struct group_job *job = group_job_of(base);
 
 	json_t *answer = r ? NULL : json_pack("{s:o}", "partitions", job->moved);
 
@@ -160,15 +163,13 @@ static void drop_done(struct committer_job *base, int r)
 
 static void move_done(struct committer_job *base, int r)
 {
-	struct group_job *job = CONTAINER_OF(base, struct group_job, job);
+	struct group_job *job = group_job_of(base);
 
 	if (r < 0 || job->preview) {
 		drop_done(base, r);
 		return;
 	}
-	job->job.apply = drop_apply;
-	job->job.done = drop_done;
-	committer_run(job->log->committers[durable_log_class(job->topic)], &job->job);
+	group_job_run(job, drop_apply, drop_done);
 }
 
 void store_group_reset(struct durable_log *log, const struct group *group,
@@ -189,7 +190,5 @@ void store_group_reset(struct durable_log *log, const struct group *group,
 		return;
 	}
 	job->job.check = group_check;
-	job->job.apply = move_apply;
-	job->job.done = move_done;
-	committer_run(log->committers[durable_log_class(topic)], &job->job);
+	group_job_run(job, move_apply, move_done);
 }

@@ -1,6 +1,8 @@
 // What a source asks of its group: its cursors, commits of them with the writes of the retry store,
 // and what is due there.
 
+#include "adapters/embedded/group_source.h"
+
 #include "adapters/embedded/cursor.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/durable_log.h"

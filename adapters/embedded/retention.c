@@ -4,9 +4,10 @@
 // A turn goes through TOPICS_A_TURN rows, then the next ones; so a million topics take
 // minutes to go round, and an idle store costs next to nothing.
 
+#include "adapters/embedded/retention.h"
+
 #include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/row.h"
-
 #include "core/base/clock.h"
 
 #include <errno.h>

@@ -12,6 +12,8 @@
 //
 // A preview does the same and undoes it.
 
+#include "adapters/embedded/topic_skip.h"
+
 #include "adapters/embedded/chunk.h"
 #include "adapters/embedded/damage.h"
 #include "adapters/embedded/damage_table.h"

@@ -4,6 +4,8 @@
 // Of a topic the rows of its partitions say it; of a group every row of its retry store is looked
 // at, but not what it holds: only the size of a row is read.
 
+#include "adapters/embedded/usage.h"
+
 #include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/row.h"
 

@@ -1,0 +1,13 @@
+// Moving a group to another position.
+#pragma once
+
+#include "adapters/adapter.h"
+
+struct durable_log;
+
+// `to` and the answer as ASK_GROUP_RESET; `preview`: nothing is moved. All arguments are borrowed
+// until the call returns; `done` comes once, on the committer's thread or before the call returns.
+// No source of the group may be open, but for a preview. @thread any
+void store_group_reset(struct durable_log *log, const struct group *group,
+		       const struct topic *topic, const json_t *to, bool preview,
+		       adapter_json_fn done, void *ctx);
