@@ -213,7 +213,7 @@ struct adapter_ops {
 	// there is nothing of this kind; another negative errno: it cannot be read. NULL: the kind
 	// keeps nothing on this machine. @thread start-up
 	int (*recall)(const char *data_dir, struct adapter_recall *ret);
-	// Takes out of a store of ours that cannot be opened what can be read; embedded/salvage.h
+	// Takes out of a store of ours that cannot be opened what can be read; store/salvage.h
 	// says what it answers. NULL: as `recall`. @thread any that may wait for a disk
 	int (*salvage)(const char *path, json_t **ret_report, char **ret_error);
 	// Finishes or fails everything in flight (completions come), then done; nothing is called

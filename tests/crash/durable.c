@@ -4,7 +4,7 @@
 
 #include "tests/crash/durable.h"
 
-#include "adapters/embedded/committer.h"
+#include "adapters/store/committer.h"
 #include "tests/contract/harness.h"
 #include "tests/crash/recorder.h"
 

@@ -13,11 +13,11 @@
 // Then it must have said in which store, and the next start must say what is wrong, or find nothing
 // missing.
 
-#include "adapters/embedded/damage.h"
-#include "adapters/embedded/durable_log.h"
 #include "adapters/embedded/embedded.h"
-#include "adapters/embedded/fault.h"
-#include "adapters/embedded/scrub.h"
+#include "adapters/store/damage.h"
+#include "adapters/store/durable_log.h"
+#include "adapters/store/fault.h"
+#include "adapters/store/scrub.h"
 #include "tests/contract/harness.h"
 
 #include <errno.h>

@@ -5,12 +5,12 @@
 // Then rows: a byte for the table, one for the offset, two for the size, the row. All are of topic
 // 1, group 1, partition 0.
 
-#include "adapters/embedded/chunk.h"
-#include "adapters/embedded/cursor.h"
-#include "adapters/embedded/reader.h"
-#include "adapters/embedded/retry.h"
-#include "adapters/embedded/row.h"
-#include "adapters/embedded/topic.h"
+#include "adapters/store/chunk.h"
+#include "adapters/store/cursor.h"
+#include "adapters/store/reader.h"
+#include "adapters/store/retry.h"
+#include "adapters/store/row.h"
+#include "adapters/store/topic.h"
 #include "core/base/crc32c.h"
 #include "core/base/log.h"
 #include "core/wire/record.h"

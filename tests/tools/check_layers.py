@@ -34,10 +34,19 @@ LAYERS = {
     "tests": ("",),
 }
 
+# One adapter knows nothing of another. Besides itself and the shared files of adapters/, each folder there may include:
+PARTS = {
+    "discard": (),
+    "embedded": ("store", "log"),
+    "kafka": ("log",),
+    "log": (),
+    "store": ("log",),
+}
+
 # Header prefix: the folders that may include it. Only one adapter speaks to its own backend.
 LIBRARIES = {
     "event2/": ("core/loop", "portal-api"),
-    "lmdb.h": ("adapters/embedded",),
+    "lmdb.h": ("adapters/store",),
     "sqlite3.h": ("core/registry",),
     "librdkafka/": ("adapters/kafka",),
     "amqp": ("adapters/rabbitmq",),
@@ -69,9 +78,9 @@ def allowed(path, target):
     """May the file include this other file of the tree?"""
     own, other = layer_of(path), layer_of(target)
     if own == other or within(target, (own,)):
-        # One adapter knows nothing of another: only the shared files and the log engine.
         if own == "adapters" and target.count("/") > 1 and path.count("/") > 1:
-            return target.split("/")[1] in (path.split("/")[1], "log")
+            part, other_part = path.split("/")[1], target.split("/")[1]
+            return part == other_part or other_part in PARTS[part]
         return True
     return within(target, LAYERS[own])
 

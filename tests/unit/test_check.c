@@ -1,7 +1,7 @@
 // The look at a store's file before it is opened: whatever LMDB writes is whole, whatever is cut
 // off or overwritten of what it needs is found.
 
-#include "adapters/embedded/check.h"
+#include "adapters/store/check.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>

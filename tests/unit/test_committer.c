@@ -1,8 +1,8 @@
 // Group commit: what fails in a round fails alone. The committer is held inside a first job until
 // the round that is looked at has gathered behind it.
 
-#include "adapters/embedded/committer.h"
-#include "adapters/embedded/row.h"
+#include "adapters/store/committer.h"
+#include "adapters/store/row.h"
 #include "core/wire/record.h"
 #include "tests/unit/unit.h"
 

@@ -1,9 +1,9 @@
 // Pages of an open store that change under it: the store is stopped, or the process ends and the
 // next start says so.
 
-#include "adapters/embedded/fault.h"
-#include "adapters/embedded/head.h"
-#include "adapters/embedded/row.h"
+#include "adapters/store/fault.h"
+#include "adapters/store/head.h"
+#include "adapters/store/row.h"
 #include "core/base/log.h"
 #include "tests/unit/unit.h"
 

@@ -3,11 +3,11 @@
 //
 // MQPAAS_LONG makes 2,000 flips instead of 120.
 
-#include "adapters/embedded/chunk.h"
-#include "adapters/embedded/cursor.h"
-#include "adapters/embedded/partition_row.h"
-#include "adapters/embedded/row.h"
-#include "adapters/embedded/salvage.h"
+#include "adapters/store/chunk.h"
+#include "adapters/store/cursor.h"
+#include "adapters/store/partition_row.h"
+#include "adapters/store/row.h"
+#include "adapters/store/salvage.h"
 #include "core/base/log.h"
 #include "tests/unit/unit.h"
 

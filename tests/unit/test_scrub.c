@@ -1,11 +1,11 @@
 // The scrub's pass over a store of several slices: it goes on after a restart where it stopped,
 // also where pages are out of order.
 
-#include "adapters/embedded/chunk.h"
-#include "adapters/embedded/damage.h"
-#include "adapters/embedded/row.h"
-#include "adapters/embedded/scrub.h"
-#include "adapters/embedded/scrub_mark.h"
+#include "adapters/store/chunk.h"
+#include "adapters/store/damage.h"
+#include "adapters/store/row.h"
+#include "adapters/store/scrub.h"
+#include "adapters/store/scrub_mark.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>

@@ -1,0 +1,223 @@
+// A durable log is two stores, since an unsynced commit of class D1 could destroy synced data of
+// class D2: one environment each, one committer each. Readers, retention and the scrub serve both.
+// The rows of topics and groups of either class are in the D2 store, which is opened first and
+// closed last.
+//
+// Invariants: whatever is given to the log is answered once, also while it closes: the reader stops
+// first, because it gives work to the committers, which give work to each other and stop when both
+// are idle. Nothing runs on a loop's thread but what is in memory.
+//
+// Not here: names of options and what their limits are, who may ask, and the table of slots: they
+// are an adapter's.
+
+#include "adapters/store/durable_log.h"
+
+#include "adapters/store/damage_list.h"
+#include "adapters/store/damage_table.h"
+#include "adapters/store/fault.h"
+#include "adapters/store/head.h"
+#include "adapters/store/identity.h"
+#include "adapters/store/retention.h"
+#include "adapters/store/scrub.h"
+#include "adapters/store/tail.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define READER_THREADS 2u
+
+// ---- opening and closing
+
+// The committers give work to each other, and both need both stores.
+static void committers_flush(struct durable_log *log)
+{
+	struct committer *d1 = log->committers[CLASS_D1], *d2 = log->committers[CLASS_D2];
+	bool idle = !d1 || !d2;
+
+	while (!idle)
+		idle = committer_flush(d1) && committer_flush(d2);
+}
+
+void durable_log_close(struct durable_log *log)
+{
+	scrub_stop(log->scrub);
+	retention_stop(log->retention);
+	reader_stop(log->reader);
+	committers_flush(log);
+	committer_stop(log->committers[CLASS_D1]);
+	committer_stop(log->committers[CLASS_D2]);
+	store_close(log->stores[CLASS_D1]);
+	store_close(log->stores[CLASS_D2]);
+	free(log);
+}
+
+static int store_start(struct durable_log *log, int class, const char *data_dir, uint64_t map_bytes,
+		       char **ret_error)
+{
+	static const char *const names[] = {[CLASS_D1] = "d1", [CLASS_D2] = "d2"};
+	_cleanup_(freep) char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/%s", data_dir, names[class]) < 0)
+		return -ENOMEM;
+	r = store_open(path, class == CLASS_D1 ? log->stores[CLASS_D2] : NULL, map_bytes,
+		       &log->stores[class], ret_error);
+	if (r >= 0)
+		r = committer_start(log->stores[class], &log->committers[class]);
+	if (r < 0)
+		return r;
+	r = damage_table_open(log->stores[class]);
+	if (r < 0 && asprintf(ret_error, "%s/data.mdb: %s", path, strerror(-r)) < 0)
+		*ret_error = NULL;
+	return r;
+}
+
+static int parts_open(struct durable_log *log, const struct durable_log_options *options,
+		      char **ret_error)
+{
+	int r = store_start(log, CLASS_D2, options->data_dir, options->map_bytes, ret_error);
+
+	if (r >= 0)
+		r = identity_take(log->stores[CLASS_D2], options->installation, ret_error);
+	if (r >= 0)
+		r = store_start(log, CLASS_D1, options->data_dir, options->map_bytes, ret_error);
+	if (r >= 0)
+		r = reader_start(READER_THREADS, &log->reader);
+	if (r >= 0)
+		r = retention_start(log, &log->retention);
+	if (r >= 0)
+		r = scrub_start(log->stores, CLASSES, options->scrub_hours, &log->scrub);
+	return r;
+}
+
+int durable_log_open(const struct durable_log_options *options, struct durable_log **ret,
+		     char **ret_error)
+{
+	struct durable_log *log = calloc(1, sizeof *log);
+	int r;
+
+	if (!log)
+		return -ENOMEM;
+	r = parts_open(log, options, ret_error);
+	if (r < 0) {
+		durable_log_close(log);
+		return r;
+	}
+	*ret = log;
+	return 0;
+}
+
+// ---- how it is doing
+
+const char *durable_log_problem(const struct durable_log *log)
+{
+	for (int i = 0; i < CLASSES; ++i) {
+		enum store_health health = committer_health(log->committers[i]);
+
+		if (store_stopped(log->stores[i]))
+			return store_stopped(log->stores[i]);
+		if (health == STORE_FULL)
+			return "the disk or the map is full: appending has stopped";
+		if (health == STORE_FAILING)
+			return "the last write failed; the log says why";
+	}
+	return NULL;
+}
+
+// What an operator has to deal with, in words.
+static void damage_text(struct durable_log *log, char *text, size_t size)
+{
+	text[0] = '\0';
+	for (int i = 0; i < CLASSES && !*text; ++i)
+		damage_list_text(log->stores[i]->damages, text, size);
+}
+
+// A store that takes no messages is down, though what it holds can be read; one with damage that
+// nobody has dealt with is degraded.
+void durable_log_state(struct durable_log *log, struct adapter_state *ret)
+{
+	const char *problem = durable_log_problem(log);
+	struct scrub_state scrub;
+
+	*ret = (struct adapter_state){.has_store = true};
+	damage_text(log, ret->error, sizeof ret->error);
+	ret->health = problem ? ADAPTER_DOWN : *ret->error ? ADAPTER_DEGRADED : ADAPTER_READY;
+	if (problem)
+		snprintf(ret->error, sizeof ret->error, "%s", problem);
+	scrub_state(log->scrub, &scrub);
+	ret->scrub_progress = scrub.progress;
+	ret->scrub_passes = scrub.passes;
+	ret->scrub_bytes = scrub.bytes;
+	for (int i = 0; i < CLASSES; ++i) {
+		struct damage_list *damages = log->stores[i]->damages;
+		uint64_t used, left;
+
+		committer_space(log->committers[i], &used, &left);
+		ret->used_bytes += used;
+		ret->left_bytes = i ? MIN(ret->left_bytes, left) : left;
+		ret->damaged_total += damage_list_total(damages);
+		ret->damaged_open += damage_list_open(damages);
+	}
+}
+
+const char *durable_log_version(void)
+{
+	return MDB_VERSION_STRING;
+}
+
+bool durable_log_is_readable(struct durable_log *log)
+{
+	MDB_txn *txn;
+	int r = store_read_begin(log->stores[CLASS_D2], &txn);
+
+	if (!r)
+		mdb_txn_abort(txn);
+	fault_at(NULL); // it may be a loop's thread
+	return r == 0;
+}
+
+json_t *durable_log_damage(struct durable_log *log)
+{
+	json_t *rows = damage_list_json(log->stores[CLASS_D1]->damages, "D1"),
+	       *of_d2 = damage_list_json(log->stores[CLASS_D2]->damages, "D2");
+
+	json_array_extend(rows, of_d2);
+	json_decref(of_d2);
+	return rows;
+}
+
+// ---- messages
+
+struct adapter_topic *durable_log_topic(struct durable_log *log, const struct topic *topic)
+{
+	int r;
+
+	return store_topic_open(log->stores[durable_log_class(topic)], topic->object.id,
+				topic->incarnation, &r);
+}
+
+void durable_log_submit(struct durable_log *log, struct submit *submit)
+{
+	committer_submit(durable_log_committer(log, submit->topic->store), submit);
+}
+
+static void fetch_run(struct log_job *job)
+{
+	struct log_fetch *fetch = CONTAINER_OF(job, struct log_fetch, job);
+
+	reader_fetch(fetch);
+	loop_post(fetch->loop, &fetch->task);
+}
+
+bool durable_log_fetch(struct durable_log *log, struct log_fetch *fetch)
+{
+	struct store_partition *partition = store_topic_partition(fetch->topic, fetch->partition);
+
+	// What is deleted may be in memory still.
+	if (partition && fetch->offset >= __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE) &&
+	    tail_fetch(fetch->topic->store->tails, &partition->tail, fetch))
+		return true;
+	fetch->job.run = fetch_run;
+	reader_run(log->reader, &fetch->job);
+	return false;
+}

@@ -1,0 +1,57 @@
+// One administrative request about a group holds what it needs from the call to its answer:
+// references to the group and its topic, the topic as the store has it, and whom to answer. It runs
+// on the committer of the topic's store, step after step, or on a reader's thread.
+//
+// Invariant: a job is answered once, and freed with that.
+
+#include "adapters/store/group_job.h"
+
+#include "adapters/store/error.h"
+#include "adapters/store/topic.h"
+
+#include <errno.h>
+
+static void job_free(struct group_job *job)
+{
+	if (job->open)
+		store_topic_close(job->open);
+	model_unref(job->group);
+	model_unref(job->topic);
+	json_decref(job->to);
+	json_decref(job->moved);
+	free(job);
+}
+
+void group_job_end(struct group_job *job, int r, json_t *answer, const char *text)
+{
+	caller_answer(&job->caller, store_error_code(r), answer, text);
+	job_free(job);
+}
+
+struct group_job *group_job_new(struct durable_log *log, const struct group *group,
+				const struct topic *topic, struct caller caller)
+{
+	struct group_job *job = calloc(1, sizeof *job);
+	int r;
+
+	if (!job) {
+		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
+		return NULL;
+	}
+	job->log = log;
+	job->group = model_ref(group);
+	job->topic = model_ref(topic);
+	job->caller = caller;
+	job->open = store_topic_open(log->stores[durable_log_class(topic)], topic->object.id,
+				     topic->incarnation, &r);
+	return job;
+}
+
+void group_job_run(struct group_job *job,
+		   int (*apply)(struct committer_job *, struct committer *, MDB_txn *),
+		   void (*done)(struct committer_job *, int))
+{
+	job->job.apply = apply;
+	job->job.done = done;
+	committer_run(job->log->committers[durable_log_class(job->topic)], &job->job);
+}

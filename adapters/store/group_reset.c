@@ -1,0 +1,194 @@
+// Moving a group: afterwards it has exactly the messages from the new position on. What its retry
+// store holds before that position is skipped; what it holds behind comes from the log again.
+//
+// The cursors move in the first transaction; the rows of the retry store go in steps behind it, so
+// a crash in between leaves some that come again.
+
+#include "adapters/store/group_reset.h"
+
+#include "adapters/log/standing.h"
+#include "adapters/log/window.h"
+#include "adapters/store/cursor.h"
+#include "adapters/store/damage.h"
+#include "adapters/store/damage_table.h"
+#include "adapters/store/group_job.h"
+#include "adapters/store/group_row.h"
+#include "adapters/store/group_target.h"
+#include "adapters/store/retry.h"
+#include "core/base/clock.h"
+
+#include <errno.h>
+
+#define DELETE_ROWS 1000u // in one transaction
+
+// The epoch stays, so that no receipt of before can be taken for one of after. The rows of the
+// retry store are still there and counted.
+static int cursor_move(struct store *store, MDB_txn *txn, uint64_t group,
+		       const struct log_cursor *cursor, const struct window *to, uint64_t epoch)
+{
+	struct log_cursor moved = *cursor;
+	int r;
+
+	moved.position = to->base;
+	moved.text = window_encode(to, epoch, to->written_ms);
+	r = moved.text ? cursor_put(store, txn, group, &moved) : -ENOMEM;
+	free(moved.text);
+	return r;
+}
+
+static int partition_move(struct group_job *job, struct store *store, MDB_txn *txn,
+			  const struct store_partition *partition, struct log_cursor *cursor,
+			  uint64_t to)
+{
+	uint64_t group = job->group->object.id, open, retries, epoch,
+		 from = MAX(cursor->position, partition->now.first);
+	struct window moved;
+	int r = standing_open_before(cursor, partition->now.first, to, &open, &epoch);
+
+	if (!r)
+		r = store_retry_count(store, txn, group, partition->number, to, &retries);
+	window_init(&moved, to);
+	if (!r)
+		r = standing_move(cursor, partition->now.first, open + retries, &moved);
+	if (!r && !job->preview)
+		r = cursor_move(store, txn, group, cursor, &moved, epoch);
+	if (r)
+		return r;
+	return json_array_append_new(job->moved,
+				     standing_moved(partition->number, from, to, open + retries));
+}
+
+// A damaged cursor says neither position nor epoch: every message counts as open, and the time is
+// an epoch that was never used.
+static int cursor_lose(const struct store_partition *partition, struct log_cursor *ret)
+{
+	struct window window;
+
+	window_init(&window, partition->now.first);
+	*ret = (struct log_cursor){.partition = partition->number,
+				   .position = partition->now.first,
+				   .text = window_encode(&window, (uint64_t)clock_wall_ms(), 0)};
+	return ret->text ? 0 : -ENOMEM;
+}
+
+static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn)
+{
+	struct group_target target;
+	int r = target_read(job->to, &target);
+
+	json_decref(job->moved);
+	job->moved = json_array();
+	for (uint32_t i = 0; !r && i < job->open->partition_count; ++i) {
+		const struct store_partition *partition = &job->open->partitions[i];
+		struct log_cursor cursor = {0};
+		uint64_t to;
+
+		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
+		if (r == -EUCLEAN)
+			r = cursor_lose(partition, &cursor);
+		if (!r)
+			r = store_group_target_resolve(&target, store, txn, partition, &to);
+		if (r == 1)
+			r = partition_move(job, store, txn, partition, &cursor, to);
+		free(cursor.text);
+	}
+	return r;
+}
+
+static int group_check(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct group_job *job = group_job_of(base);
+
+	return group_row_check(committer_store(committer), job->group);
+}
+
+static int move_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct group_job *job = group_job_of(base);
+
+	int r = cursors_move(job, committer_store(committer), txn);
+
+	return r || job->preview
+		       ? r
+		       : damage_table_forget(committer_store(committer), txn, job->topic->object.id,
+					     job->group->object.id, DAMAGE_ANY);
+}
+
+static int counts_clear(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)
+{
+	struct log_cursor cursor;
+	int r = cursor_get(store, txn, group, partition, &cursor);
+
+	cursor.retrying = cursor.delayed = 0;
+	if (!r)
+		r = cursor_put(store, txn, group, &cursor);
+	free(cursor.text);
+	return r;
+}
+
+static int drop_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct group_job *job = group_job_of(base);
+	struct store *store = committer_store(committer);
+	uint64_t group = job->group->object.id;
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(job->moved, i, row)
+	{
+		uint32_t partition =
+			(uint32_t)json_integer_value(json_object_get(row, "partition"));
+		int r = store_retry_delete(store, txn, group, partition, DELETE_ROWS);
+
+		if (r > 0)
+			return COMMITTER_AGAIN;
+		if (!r)
+			r = counts_clear(store, txn, group, partition);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static void drop_done(struct committer_job *base, int r)
+{
+	struct group_job *job = group_job_of(base);
+
+	json_t *answer = r ? NULL : json_pack("{s:o}", "partitions", job->moved);
+
+	if (answer)
+		job->moved = NULL;
+	group_job_end(job, r, answer, NULL);
+}
+
+static void move_done(struct committer_job *base, int r)
+{
+	struct group_job *job = group_job_of(base);
+
+	if (r < 0 || job->preview) {
+		drop_done(base, r);
+		return;
+	}
+	group_job_run(job, drop_apply, drop_done);
+}
+
+void store_group_reset(struct durable_log *log, const struct group *group,
+		       const struct topic *topic, const json_t *to, bool preview,
+		       adapter_json_fn done, void *ctx)
+{
+	struct group_job *job =
+		group_job_new(log, group, topic, (struct caller){.json_done = done, .ctx = ctx});
+	struct group_target target;
+
+	if (!job)
+		return;
+	job->preview = preview;
+	job->to = json_deep_copy(to);
+	if (!job->open || target_read(job->to, &target) < 0) {
+		group_job_end(job, job->open ? -EINVAL : -ENOENT, NULL,
+			      job->open ? TARGET_FORMS : "its topic is not there");
+		return;
+	}
+	job->job.check = group_check;
+	group_job_run(job, move_apply, move_done);
+}

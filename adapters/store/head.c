@@ -1,0 +1,69 @@
+// LMDB begins every transaction from one of the two heads in its file, as it stands in memory, and
+// looks at nothing of it but where it is. A flipped bit there brings back the store as it was some
+// transactions ago, in silence, and the next commit would make that last. So the first sight of
+// each head is kept, and every transaction is held against it.
+//
+// A head is written again two transactions later. What is read then is another transaction's: it
+// says so by its number and is not compared.
+
+#include "adapters/store/head.h"
+
+#include "core/base/log.h"
+
+#include <errno.h>
+
+// Page 0 holds the heads of even transactions, page 1 of odd ones: behind the head of the page its
+// magic number, which is not 0, the trees, the last page and its own number (check.c).
+#define PAGE_HEAD 16u
+#define HEAD_TXN  128u
+
+static_assert(HEAD_TXN + 8 == STORE_HEAD, "the number is the last field of a head");
+
+void store_stop(struct store *store, const char *reason)
+{
+	const char *none = NULL;
+
+	if (__atomic_compare_exchange_n(&store->stopped, &none, reason, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE))
+		log_error(NULL, "STORE-STOPPED",
+			  "%s: %s; nothing is read or written there any more. Restart mqpaasd, "
+			  "which looks at the whole file",
+			  store->path, reason);
+}
+
+const char *store_stopped(const struct store *store)
+{
+	return __atomic_load_n(&store->stopped, __ATOMIC_ACQUIRE);
+}
+
+int head_stop(struct store *store)
+{
+	store_stop(store, "the head of its file has changed, in memory or on the disk");
+	return -EUCLEAN;
+}
+
+static bool head_read(const struct store *store, uint64_t transaction, uint8_t head[STORE_HEAD])
+{
+	uint64_t at = transaction % 2 * store->page_size + PAGE_HEAD;
+	int fd;
+
+	return mdb_env_get_fd(store->env, &fd) == 0 &&
+	       pread(fd, head, STORE_HEAD, (off_t)at) == STORE_HEAD &&
+	       le64_get(head + HEAD_TXN) == transaction;
+}
+
+int head_check(struct store *store, uint64_t transaction)
+{
+	uint8_t head[STORE_HEAD], *known = store->heads[transaction % 2];
+	bool same = true;
+
+	if (!head_read(store, transaction, head))
+		return 0; // it has been written anew meanwhile
+	pthread_mutex_lock(&store->head_lock);
+	if (le32_get(known) && le64_get(known + HEAD_TXN) == transaction)
+		same = memcmp(known, head, sizeof head) == 0;
+	else if (le64_get(known + HEAD_TXN) <= transaction)
+		memcpy(known, head, sizeof head);
+	pthread_mutex_unlock(&store->head_lock);
+	return same ? 0 : head_stop(store);
+}

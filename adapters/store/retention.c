@@ -1,0 +1,204 @@
+// Retention: once a second a bounded part of the topics is looked at, and what is too old or too
+// much is deleted from the front in bounded transactions.
+//
+// A turn goes through TOPICS_A_TURN rows, then the next ones; so a million topics take
+// minutes to go round, and an idle store costs next to nothing.
+
+#include "adapters/store/retention.h"
+
+#include "adapters/store/durable_log.h"
+#include "adapters/store/row.h"
+#include "core/base/clock.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define TURN_NS       S_NS
+#define TOPICS_A_TURN 2000u
+#define TRIM_CHUNKS   1000u
+
+struct turn {
+	struct committer_job job;
+	struct retention *retention;
+	struct adapter_topic *open;
+	uint64_t id, next_id; // of this topic; where the next look begins
+	struct store_topic_row row;
+	bool running;
+};
+
+struct retention {
+	struct durable_log *log;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping;
+	struct turn turn;
+};
+
+// The next topic with a limit, at or after next_id, among TOPICS_A_TURN rows. false: none in these
+// rows.
+static bool topic_next(struct turn *turn, unsigned *rows)
+{
+	struct durable_log *log = turn->retention->log;
+	struct store *store = log->stores[CLASS_D2];
+	uint8_t bytes[STORE_KEY];
+	MDB_val key = {STORE_ID_KEY, bytes}, value;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	bool found = false;
+	int r = store_read_begin(store, &txn);
+
+	if (r)
+		return false;
+	r = mdb_cursor_open(txn, store->topics, &cursor);
+	if (r) {
+		mdb_txn_abort(txn);
+		return false;
+	}
+	store_key(bytes, turn->next_id, 0, 0);
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	for (; !r && !found && *rows > 0; r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		--*rows;
+		if (key.mv_size != STORE_ID_KEY)
+			continue;
+		turn->id = store_key_id(key.mv_data);
+		turn->next_id = turn->id + 1;
+		if (!row_is_whole(&key, &value, sizeof turn->row))
+			continue; // the scrub reports it
+		memcpy(&turn->row, value.mv_data, sizeof turn->row);
+		found = turn->row.retention_ms || turn->row.retention_bytes;
+	}
+	if (r == MDB_NOTFOUND && !found) {
+		turn->next_id = 0;
+		*rows = 0;
+	}
+	mdb_cursor_close(cursor);
+	mdb_txn_abort(txn);
+	return found;
+}
+
+static int turn_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
+{
+	struct turn *turn = CONTAINER_OF(base, struct turn, job);
+	const struct store_topic_row *row = &turn->row;
+	uint32_t count = turn->open->partition_count;
+	unsigned left = TRIM_CHUNKS;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < count; ++i)
+		bytes += turn->open->partitions[i].now.bytes;
+	for (uint32_t i = 0; i < count; ++i) {
+		struct store_partition *partition = &turn->open->partitions[i];
+		struct append_trim trim = {
+			.until = UINT64_MAX, .before_ms = INT64_MIN, .keep_bytes = UINT64_MAX};
+		int r;
+
+		if (row->retention_ms)
+			trim.before_ms =
+				clock_wall_ms() - (int64_t)MIN(row->retention_ms, INT64_MAX);
+		// What the topic has too much is taken from its partitions as large as they are.
+		if (row->retention_bytes && bytes > row->retention_bytes)
+			trim.keep_bytes = (uint64_t)((double)partition->now.bytes *
+						     (double)row->retention_bytes / (double)bytes);
+		r = append_trim(committer_append(committer), txn, partition, &trim, left);
+		if (r < 0)
+			return r;
+		left -= (unsigned)r;
+		if (left == 0)
+			return COMMITTER_AGAIN;
+	}
+	return 0;
+}
+
+static void turn_done(struct committer_job *base, int r)
+{
+	struct turn *turn = CONTAINER_OF(base, struct turn, job);
+	struct retention *retention = turn->retention;
+
+	pthread_mutex_lock(&retention->lock);
+	turn->running = false;
+	pthread_cond_broadcast(&retention->wake);
+	pthread_mutex_unlock(&retention->lock);
+}
+
+// Called with the lock held; releases it while the committer works.
+static void turn_run(struct retention *retention)
+{
+	struct turn *turn = &retention->turn;
+	unsigned rows = TOPICS_A_TURN;
+
+	while (!retention->stopping && topic_next(turn, &rows)) {
+		int class = turn->row.durability == DURABILITY_D1 ? CLASS_D1 : CLASS_D2, r;
+
+		turn->open = store_topic_open(retention->log->stores[class], turn->id,
+					      turn->row.incarnation, &r);
+		if (!turn->open)
+			continue;
+		turn->running = true;
+		turn->job.apply = turn_apply;
+		turn->job.done = turn_done;
+		committer_run(retention->log->committers[class], &turn->job);
+		while (turn->running)
+			pthread_cond_wait(&retention->wake, &retention->lock);
+		store_topic_close(turn->open);
+		turn->open = NULL;
+	}
+}
+
+static void *retention_thread(void *ctx)
+{
+	struct retention *retention = ctx;
+
+	pthread_mutex_lock(&retention->lock);
+	while (!retention->stopping) {
+		struct timespec until;
+
+		turn_run(retention);
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += TURN_NS / S_NS;
+		while (!retention->stopping &&
+		       pthread_cond_timedwait(&retention->wake, &retention->lock, &until) == 0)
+			;
+	}
+	pthread_mutex_unlock(&retention->lock);
+	return NULL;
+}
+
+int retention_start(struct durable_log *log, struct retention **ret)
+{
+	struct retention *retention = calloc(1, sizeof *retention);
+	pthread_condattr_t attributes;
+	int r;
+
+	if (!retention)
+		return -ENOMEM;
+	retention->log = log;
+	retention->turn.retention = retention;
+	pthread_mutex_init(&retention->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&retention->wake, &attributes);
+	pthread_condattr_destroy(&attributes);
+	r = pthread_create(&retention->thread, NULL, retention_thread, retention);
+	if (r) {
+		free(retention);
+		return -r;
+	}
+	pthread_setname_np(retention->thread, "store-keep");
+	*ret = retention;
+	return 0;
+}
+
+void retention_stop(struct retention *retention)
+{
+	if (!retention)
+		return;
+	pthread_mutex_lock(&retention->lock);
+	retention->stopping = true;
+	pthread_cond_broadcast(&retention->wake);
+	pthread_mutex_unlock(&retention->lock);
+	pthread_join(retention->thread, NULL);
+	pthread_mutex_destroy(&retention->lock);
+	pthread_cond_destroy(&retention->wake);
+	free(retention);
+}
