@@ -114,8 +114,8 @@ const char *durable_log_problem(const struct durable_log *log)
 	for (int i = 0; i < CLASSES; ++i) {
 		enum store_health health = committer_health(log->committers[i]);
 
-		if (store_stopped(log->stores[i]))
-			return store_stopped(log->stores[i]);
+		if (head_stopped(log->stores[i]))
+			return head_stopped(log->stores[i]);
 		if (health == STORE_FULL)
 			return "the disk or the map is full: appending has stopped";
 		if (health == STORE_FAILING)

@@ -19,7 +19,7 @@
 
 static_assert(HEAD_TXN + 8 == STORE_HEAD, "the number is the last field of a head");
 
-void store_stop(struct store *store, const char *reason)
+void head_stop(struct store *store, const char *reason)
 {
 	const char *none = NULL;
 
@@ -31,14 +31,14 @@ void store_stop(struct store *store, const char *reason)
 			  store->path, reason);
 }
 
-const char *store_stopped(const struct store *store)
+const char *head_stopped(const struct store *store)
 {
 	return __atomic_load_n(&store->stopped, __ATOMIC_ACQUIRE);
 }
 
-int head_stop(struct store *store)
+int head_report_changed(struct store *store)
 {
-	store_stop(store, "the head of its file has changed, in memory or on the disk");
+	head_stop(store, "the head of its file has changed, in memory or on the disk");
 	return -EUCLEAN;
 }
 
@@ -65,5 +65,5 @@ int head_check(struct store *store, uint64_t transaction)
 	else if (le64_get(known + HEAD_TXN) <= transaction)
 		memcpy(known, head, sizeof head);
 	pthread_mutex_unlock(&store->head_lock);
-	return same ? 0 : head_stop(store);
+	return same ? 0 : head_report_changed(store);
 }

@@ -7,9 +7,9 @@
 // the store is stopped then, which is said. @thread any
 int head_check(struct store *store, uint64_t transaction);
 
-int head_stop(struct store *store); // -EUCLEAN: it has changed. @thread any
+int head_report_changed(struct store *store); // -EUCLEAN: it has changed. @thread any
 
 // From now on nothing is read from or written to it: BACKEND_ERROR to its users. The reason is
 // logged (STORE-STOPPED) and shown with the cluster's state. @thread any
-void store_stop(struct store *store, const char *reason);
-const char *store_stopped(const struct store *store); // NULL: it is not. @thread any
+void head_stop(struct store *store, const char *reason);
+const char *head_stopped(const struct store *store); // NULL: it is not. @thread any

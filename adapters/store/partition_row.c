@@ -97,9 +97,9 @@ int partition_row_rebuild(struct store *store, MDB_txn *txn, uint64_t topic, uin
 	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
-int partition_ends_check(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
-			 const struct store_partition_row *row, uint64_t *ret_first,
-			 uint64_t *ret_end)
+int partition_row_check_ends(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
+			     const struct store_partition_row *row, uint64_t *ret_first,
+			     uint64_t *ret_end)
 {
 	struct chunk_view chunk;
 	MDB_cursor *cursor;

@@ -17,6 +17,6 @@ int partition_row_rebuild(struct store *store, MDB_txn *txn, uint64_t topic, uin
 			  struct store_partition_row *ret);
 // Whether chunks begin and end where the row says. Else 1, and *ret_first, *ret_end: what is
 // missing.
-int partition_ends_check(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
-			 const struct store_partition_row *row, uint64_t *ret_first,
-			 uint64_t *ret_end);
+int partition_row_check_ends(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
+			     const struct store_partition_row *row, uint64_t *ret_first,
+			     uint64_t *ret_end);

@@ -121,7 +121,7 @@ static void partition_look(struct place *place, MDB_txn *txn, const MDB_val *key
 		return;
 	}
 	memcpy(&row, value->mv_data, sizeof row);
-	if (partition_ends_check(place->store, txn, topic, partition, &row, &first, &end) == 1)
+	if (partition_row_check_ends(place->store, txn, topic, partition, &row, &first, &end) == 1)
 		report(place, DAMAGE_MESSAGES, topic, 0, partition, first, end);
 }
 

@@ -33,13 +33,13 @@
 // A transaction on a head that is the one that was written.
 static int txn_begin(struct store *store, unsigned flags, MDB_txn **ret)
 {
-	int r = store_stopped(store) ? -EUCLEAN : 0;
+	int r = head_stopped(store) ? -EUCLEAN : 0;
 
 	fault_at(store);
 	if (!r)
 		r = mdb_txn_begin(store->env, NULL, flags, ret);
 	if (r == MDB_MAP_RESIZED)
-		return head_stop(store); // nobody else makes it larger
+		return head_report_changed(store); // nobody else makes it larger
 	if (r)
 		return r == -EUCLEAN ? r : store_error(r);
 	// A write transaction has the number that it will be committed under.
@@ -392,7 +392,7 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	store->path = strdup(path);
 	store->slots = calloc(SLOTS_MIN, sizeof(struct adapter_topic *));
 	store->slot_count = SLOTS_MIN;
-	store->tails = tails_new();
+	store->tails = tail_cache_new();
 	store->damages = damage_list_new();
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->head_lock, NULL);
@@ -429,7 +429,7 @@ void store_close(struct store *store)
 	closep(&store->lock_fd);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->head_lock);
-	tails_free(store->tails);
+	tail_cache_free(store->tails);
 	damage_list_free(store->damages);
 	free(store->slots);
 	free(store->path);

@@ -18,7 +18,7 @@ struct adapter_topic;
 struct committer;
 struct damage;
 struct damage_list;
-struct tails;
+struct tail_cache;
 
 #define STORE_GENERATION_BITS 40 // positions of one generation of a D1 store
 #define STORE_FORMAT          2u
@@ -42,7 +42,7 @@ struct store {
 	pthread_mutex_t lock; // of the hash of topics
 	struct adapter_topic **slots;
 	size_t slot_count, topic_count;
-	struct tails *tails;
+	struct tail_cache *tails;
 	struct damage_list *damages; // damage_list.h
 	struct committer *writer;    // its committer, once there is one
 	// Writes what was found down, where there is a table for it (damage_table.h); or NULL.

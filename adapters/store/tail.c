@@ -12,14 +12,14 @@ struct tail {
 	struct log_ring ring;
 };
 
-struct tails {
+struct tail_cache {
 	pthread_mutex_t lock;
 	struct log_rings rings;
 };
 
-struct tails *tails_new(void)
+struct tail_cache *tail_cache_new(void)
 {
-	struct tails *tails = calloc(1, sizeof *tails);
+	struct tail_cache *tails = calloc(1, sizeof *tails);
 
 	if (!tails)
 		return NULL;
@@ -28,7 +28,7 @@ struct tails *tails_new(void)
 	return tails;
 }
 
-void tails_free(struct tails *tails)
+void tail_cache_free(struct tail_cache *tails)
 {
 	if (!tails)
 		return;
@@ -56,7 +56,7 @@ struct log_chunk *tail_chunk_new(uint64_t offset, uint32_t count, int64_t stored
 	return chunk;
 }
 
-void tail_add(struct tails *tails, struct tail **tail, struct log_chunk *chunk)
+void tail_add(struct tail_cache *tails, struct tail **tail, struct log_chunk *chunk)
 {
 	struct tail *made = *tail ? *tail : calloc(1, sizeof *made);
 
@@ -70,7 +70,7 @@ void tail_add(struct tails *tails, struct tail **tail, struct log_chunk *chunk)
 	pthread_mutex_unlock(&tails->lock);
 }
 
-void tail_free(struct tails *tails, struct tail *tail)
+void tail_free(struct tail_cache *tails, struct tail *tail)
 {
 	if (!tail)
 		return;
@@ -80,7 +80,7 @@ void tail_free(struct tails *tails, struct tail *tail)
 	free(tail);
 }
 
-bool tail_fetch(struct tails *tails, struct tail *const *tail, struct log_fetch *fetch)
+bool tail_fetch(struct tail_cache *tails, struct tail *const *tail, struct log_fetch *fetch)
 {
 	bool answered;
 

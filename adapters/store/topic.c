@@ -141,7 +141,8 @@ static int partition_read(struct store *store, MDB_txn *txn, struct store_partit
 			partition_report(store, partition, DAMAGE_PARTITION, row->first, row->end);
 	}
 	if (!r)
-		r = partition_ends_check(store, txn, topic, partition->number, row, &first, &end);
+		r = partition_row_check_ends(store, txn, topic, partition->number, row, &first,
+					     &end);
 	if (r == 1)
 		partition_report(store, partition, DAMAGE_MESSAGES, first, end);
 	return MIN(r, 0);

@@ -107,7 +107,7 @@ static void a_head_that_changes_stops_the_store(void)
 			byte_change(page * PAGE + at);
 			r = row_read("b");
 			CHECK(r == 0 || r == -EUCLEAN);
-			CHECK_EQ(store_stopped(store) != NULL, r == -EUCLEAN);
+			CHECK_EQ(head_stopped(store) != NULL, r == -EUCLEAN);
 			CHECK_EQ(strstr(said, "STORE-STOPPED") != NULL, r == -EUCLEAN);
 			stopped += r == -EUCLEAN;
 			byte_change(page * PAGE + at);
