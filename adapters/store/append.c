@@ -256,7 +256,7 @@ static bool is_next(const struct store_partition *partition, const MDB_val *key,
 	       store_key_offset(key->mv_data) == row_of(partition)->first;
 }
 
-static void report(const struct append *append, const struct store_partition *partition)
+static void report_damage(const struct append *append, const struct store_partition *partition)
 {
 	const struct store_partition_row *row = row_of(partition);
 
@@ -276,7 +276,7 @@ static int trim_look(const struct append *append, const struct store_partition *
 	if (trim->damaged_too)
 		return store_key_offset(key->mv_data) < trim->until;
 	if (!is_next(partition, key, value)) {
-		report(append, partition);
+		report_damage(append, partition);
 		return 0;
 	}
 	return may_go(partition, trim, store_key_offset(key->mv_data) + le32_get(&chunk->count),

@@ -46,7 +46,7 @@ struct check {
 	const char *problem;
 };
 
-static bool fault(struct check *check, const char *problem)
+static bool set_problem(struct check *check, const char *problem)
 {
 	check->problem = problem;
 	return false;
@@ -55,7 +55,7 @@ static bool fault(struct check *check, const char *problem)
 static bool range_check(struct check *check, uint64_t first, uint64_t count)
 {
 	if (first < 2 || first >= check->pages || count > check->pages - first)
-		return fault(check, "a page lies beyond the end");
+		return set_problem(check, "a page lies beyond the end");
 	return true;
 }
 
@@ -74,7 +74,7 @@ static bool pages_mark(struct check *check, uint64_t first, uint64_t count, cons
 {
 	for (uint64_t page = first; page < first + count; ++page) {
 		if (check->used[page / 8] >> page % 8 & 1)
-			return fault(check, twice);
+			return set_problem(check, twice);
 		check->used[page / 8] |= (uint8_t)(1u << page % 8);
 	}
 	return true;
@@ -85,9 +85,9 @@ static bool page_check(struct check *check, const uint8_t *page, uint64_t number
 	uint32_t lower = le16_get(page + 12), upper = le16_get(page + 14);
 
 	if (le64_get(page) != number || le16_get(page + 10) != kind)
-		return fault(check, "a page holds something else");
+		return set_problem(check, "a page holds something else");
 	if (lower < PAGE_HEAD || lower % 2 || lower > upper || upper > check->page_size)
-		return fault(check, "the head of a page is wrong");
+		return set_problem(check, "the head of a page is wrong");
 	return true;
 }
 
@@ -98,11 +98,11 @@ static bool node_check(struct check *check, const uint8_t *page, uint32_t index,
 	uint64_t end;
 
 	if (at < le16_get(page + 14) || at + NODE_HEAD > check->page_size)
-		return fault(check, "a node lies outside its page");
+		return set_problem(check, "a node lies outside its page");
 	if (leaf)
 		value = le16_get(page + at + 4) & NODE_BIG ? 8u : le32_get(page + at);
 	end = (uint64_t)at + NODE_HEAD + le16_get(page + at + 6) + value;
-	return end <= check->page_size || fault(check, "a node lies outside its page");
+	return end <= check->page_size || set_problem(check, "a node lies outside its page");
 }
 
 static bool order_check(struct check *check, const uint8_t *before, const uint8_t *node)
@@ -111,7 +111,7 @@ static bool order_check(struct check *check, const uint8_t *before, const uint8_
 	int r = memcmp(before + NODE_HEAD, node + NODE_HEAD, MIN(before_size, size));
 
 	if (r > 0 || (r == 0 && before_size >= size))
-		return fault(check, "keys are out of order");
+		return set_problem(check, "keys are out of order");
 	return true;
 }
 
@@ -122,7 +122,7 @@ static bool table_check(struct check *check, const uint8_t *node, const uint8_t 
 	struct tree table;
 
 	if (le16_get(node + 4) != NODE_TREE || le32_get(node) != TREE_SIZE)
-		return fault(check, "a value is of an unknown kind");
+		return set_problem(check, "a value is of an unknown kind");
 	tree_read(value, &table);
 	table.closed = !check->leaves;
 	return tree_check(check, &table);
@@ -138,7 +138,7 @@ static bool big_check(struct check *check, uint64_t first, uint64_t needed)
 		return false;
 	if (le64_get(page) != first || le16_get(page + 10) != PAGE_BIG ||
 	    le32_get(page + 12) < needed)
-		return fault(check, "a page holds something else");
+		return set_problem(check, "a page holds something else");
 	return range_check(check, first, le32_get(page + 12)) &&
 	       pages_mark(check, first, le32_get(page + 12), "pages are in a tree twice");
 }
@@ -149,12 +149,12 @@ static bool free_check(struct check *check, const uint8_t *list, uint32_t size)
 	uint64_t count = size >= 8 ? le64_get(list) : UINT64_MAX;
 
 	if (count > size / 8 - 1)
-		return fault(check, "the list of free pages is wrong");
+		return set_problem(check, "the list of free pages is wrong");
 	for (uint64_t i = 1; i <= count; ++i) {
 		uint64_t page = le64_get(list + i * 8);
 
 		if (page < 2 || page > check->last)
-			return fault(check, "the list of free pages is wrong");
+			return set_problem(check, "the list of free pages is wrong");
 		// The file may end before it: it was never written.
 		if (page < check->pages && !pages_mark(check, page, 1, "a free page is in use"))
 			return false;
@@ -170,7 +170,7 @@ static bool value_check(struct check *check, const struct tree *tree, const uint
 	if (tree->tables)
 		return table_check(check, node, value);
 	if (le16_get(node + 4) & ~NODE_BIG)
-		return fault(check, "a value is of an unknown kind");
+		return set_problem(check, "a value is of an unknown kind");
 	if (le16_get(node + 4)) {
 		uint64_t first = le64_get(value);
 
@@ -199,8 +199,8 @@ static bool leaf_check(struct check *check, const struct tree *tree, const uint8
 	return true;
 }
 
-static bool walk(struct check *check, const struct tree *tree, uint64_t number, uint16_t depth,
-		 uint64_t *entries);
+static bool walk_tree(struct check *check, const struct tree *tree, uint64_t number, uint16_t depth,
+		      uint64_t *entries);
 
 static bool branch_check(struct check *check, const struct tree *tree, const uint8_t *page,
 			 uint16_t depth, uint64_t *entries)
@@ -216,16 +216,16 @@ static bool branch_check(struct check *check, const struct tree *tree, const uin
 		// The first node of a branch has no key.
 		if (i > 1 && !tree->numbers && !order_check(check, node_at(page, i - 1), node))
 			return false;
-		if (!walk(check, tree, le32_get(node) | (uint64_t)le16_get(node + 4) << 32,
-			  (uint16_t)(depth - 1), entries))
+		if (!walk_tree(check, tree, le32_get(node) | (uint64_t)le16_get(node + 4) << 32,
+			       (uint16_t)(depth - 1), entries))
 			return false;
 	}
 	return true;
 }
 
 // The part of a tree below one page; `depth` counts down to 1, the leaves.
-static bool walk(struct check *check, const struct tree *tree, uint64_t number, uint16_t depth,
-		 uint64_t *entries)
+static bool walk_tree(struct check *check, const struct tree *tree, uint64_t number, uint16_t depth,
+		      uint64_t *entries)
 {
 	const uint8_t *page;
 
@@ -233,7 +233,7 @@ static bool walk(struct check *check, const struct tree *tree, uint64_t number, 
 		return false;
 	// Damaged branches could lead everywhere many times.
 	if (++check->visited > check->pages)
-		return fault(check, "pages are in a tree twice");
+		return set_problem(check, "pages are in a tree twice");
 	if (!pages_mark(check, number, 1, "pages are in a tree twice"))
 		return false;
 	if (depth == 1 && tree->closed)
@@ -250,15 +250,15 @@ static bool tree_check(struct check *check, const struct tree *tree)
 	uint64_t entries = 0;
 
 	if (tree->flags != (tree->numbers ? FLAGS_NUMBERS : 0))
-		return fault(check, "the head of a tree is wrong");
+		return set_problem(check, "the head of a tree is wrong");
 	if (tree->root != NO_ROOT) {
 		if (tree->depth < 1 || tree->depth > DEPTH_MAX)
-			return fault(check, "the head of a tree is wrong");
-		if (!walk(check, tree, tree->root, tree->depth, &entries))
+			return set_problem(check, "the head of a tree is wrong");
+		if (!walk_tree(check, tree, tree->root, tree->depth, &entries))
 			return false;
 	}
 	if (!tree->closed && !tree->numbers && entries != tree->entries)
-		return fault(check, "entries of a tree are missing");
+		return set_problem(check, "entries of a tree are missing");
 	return true;
 }
 
@@ -281,7 +281,7 @@ static const uint8_t *meta_choose(struct check *check)
 	if (check->page_size < 512 || check->page_size > 32768 ||
 	    (uint64_t)check->page_size + PAGE_HEAD + META_SIZE > check->size ||
 	    !meta_is_ours(second)) {
-		fault(check, "its head is wrong");
+		set_problem(check, "its head is wrong");
 		return NULL;
 	}
 	return le64_get(first + META_TXN) >= le64_get(second + META_TXN) ? first : second;
@@ -295,11 +295,11 @@ static bool metas_check(struct check *check)
 	uint64_t even = le64_get(first + META_TXN), odd = le64_get(second + META_TXN);
 
 	if (le32_get(second + META_FREE) != check->page_size)
-		return fault(check, "its two heads name different sizes of a page");
+		return set_problem(check, "its two heads name different sizes of a page");
 	if (even == 0 && odd == 0)
 		return true;
 	if (even % 2 != 0 || odd % 2 != 1 || (even + 1 != odd && odd + 1 != even))
-		return fault(check, "its two heads do not follow each other");
+		return set_problem(check, "its two heads do not follow each other");
 	return true;
 }
 
@@ -323,7 +323,7 @@ static int contents_check(struct check *check)
 		return check->problem ? -EUCLEAN : 0;
 	check->last = le64_get(meta + META_LAST);
 	if (check->last >= UINT64_MAX / check->page_size)
-		return fault(check, "its head is wrong") ? 0 : -EUCLEAN;
+		return set_problem(check, "its head is wrong") ? 0 : -EUCLEAN;
 	check->pages = MIN(check->size / check->page_size, check->last + 1);
 	check->used = calloc(check->pages / 8 + 1, 1);
 	if (!check->used)

@@ -270,8 +270,8 @@ static int txn_commit(struct store *store, MDB_txn *txn)
 	return r;
 }
 
-static int transaction(struct committer *committer, struct submit *submits,
-		       struct committer_job *jobs, struct culprit *ret)
+static int run_transaction(struct committer *committer, struct submit *submits,
+			   struct committer_job *jobs, struct culprit *ret)
 {
 	MDB_txn *txn;
 	int r = store_write_begin(committer->store, &txn);
@@ -388,7 +388,7 @@ static void round_commit(struct committer *committer, struct round *round)
 {
 	while (round->submits || round->jobs) {
 		struct culprit culprit;
-		int r = transaction(committer, round->submits, round->jobs, &culprit);
+		int r = run_transaction(committer, round->submits, round->jobs, &culprit);
 
 		if (r == 0) {
 			if (round->submits && !committer->full)
@@ -412,7 +412,7 @@ static void job_run_apart(struct committer *committer, struct committer_job *job
 	int r;
 
 	job->next = NULL;
-	r = transaction(committer, NULL, job, &culprit);
+	r = run_transaction(committer, NULL, job, &culprit);
 	if (r == 0) {
 		jobs_finish(committer, job);
 		return;

@@ -34,7 +34,8 @@ static void topic_name(struct store *store, uint64_t topic, char *name, size_t s
 	mdb_txn_abort(txn);
 }
 
-static void describe(struct store *store, const struct damage *damage, char *text, size_t size)
+static void describe_damage(struct store *store, const struct damage *damage, char *text,
+			    size_t size)
 {
 	char name[256], group[40] = "";
 
@@ -55,7 +56,7 @@ void damage_report(struct store *store, const struct damage *damage)
 	found.found_ms = clock_wall_ms();
 	if (!damage_list_add(store->damages, &found))
 		return;
-	describe(store, &found, text, sizeof text);
+	describe_damage(store, &found, text, sizeof text);
 	log_error(NULL, "STORE-DAMAGED", "%s: %s", store->path, text);
 	if (found.kind == DAMAGE_TABLE)
 		fault_mark(store->path);

@@ -65,7 +65,7 @@ void damage_list_free(struct damage_list *list)
 
 // ---- what is in it
 
-static bool covers(const struct damage *known, const struct damage *damage)
+static bool damage_covers(const struct damage *known, const struct damage *damage)
 {
 	return known->kind == damage->kind && known->topic == damage->topic &&
 	       known->partition == damage->partition && known->group == damage->group &&
@@ -78,7 +78,7 @@ bool damage_list_add(struct damage_list *list, const struct damage *damage)
 
 	pthread_mutex_lock(&list->lock);
 	for (size_t i = 0; i < list->count && !known; ++i)
-		known = covers(&list->items[i], damage);
+		known = damage_covers(&list->items[i], damage);
 	if (!known && list->count < DAMAGE_LIST_MAX)
 		list->items[list->count++] = *damage;
 	list->total += !known;

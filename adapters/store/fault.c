@@ -70,7 +70,7 @@ static void mark_write(const char *file)
 	close(fd);
 }
 
-static void handle(int number, siginfo_t *info, void *context)
+static void handle_signal(int number, siginfo_t *info, void *context)
 {
 	const struct watched *fault = watched_of(here);
 
@@ -87,9 +87,9 @@ static void handle(int number, siginfo_t *info, void *context)
 		raise(number);
 }
 
-static void install(void)
+static void install_handlers(void)
 {
-	struct sigaction action = {.sa_sigaction = handle,
+	struct sigaction action = {.sa_sigaction = handle_signal,
 				   .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
 	sigemptyset(&action.sa_mask);
@@ -124,7 +124,7 @@ static void watched_fill(struct watched *to, const struct store *store)
 
 void fault_watch(struct store *store)
 {
-	pthread_once(&installed, install);
+	pthread_once(&installed, install_handlers);
 	mdb_env_set_userctx(store->env, store);
 	mdb_env_set_assert(store->env, assertion_log);
 	pthread_mutex_lock(&watched_lock);

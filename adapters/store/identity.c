@@ -99,8 +99,8 @@ static int last_id(MDB_txn *txn, MDB_dbi table, bool (*is_probe)(uint64_t id, co
 }
 
 // What the rows themselves say; *ret_holds: there is a topic or group.
-static int look(MDB_txn *txn, MDB_dbi topics, MDB_dbi groups, struct identity *identity,
-		bool *ret_holds)
+static int read_rows(MDB_txn *txn, MDB_dbi topics, MDB_dbi groups, struct identity *identity,
+		     bool *ret_holds)
 {
 	uint64_t topic, group = 0;
 	int r = last_id(txn, topics, topic_is_probe, &topic);
@@ -112,8 +112,8 @@ static int look(MDB_txn *txn, MDB_dbi topics, MDB_dbi groups, struct identity *i
 	return r;
 }
 
-static int refuse(const struct store *store, const struct identity *identity, uint64_t installation,
-		  char **ret_error)
+static int refuse_installation(const struct store *store, const struct identity *identity,
+			       uint64_t installation, char **ret_error)
 {
 	if (asprintf(ret_error,
 		     "%s holds messages of installation %016llx, the registry is of %016llx: put "
@@ -125,18 +125,18 @@ static int refuse(const struct store *store, const struct identity *identity, ui
 	return -EPERM;
 }
 
-static int take(struct store *store, MDB_txn *txn, uint64_t installation, char **ret_error)
+static int take_store(struct store *store, MDB_txn *txn, uint64_t installation, char **ret_error)
 {
 	struct identity identity;
 	bool holds;
 	int r = row_read(txn, store->meta, store->path, &identity), found = r;
 
 	if (r >= 0)
-		r = look(txn, store->topics, store->groups, &identity, &holds);
+		r = read_rows(txn, store->topics, store->groups, &identity, &holds);
 	if (r < 0)
 		return r;
 	if (found && holds && identity.installation != installation)
-		return refuse(store, &identity, installation, ret_error);
+		return refuse_installation(store, &identity, installation, ret_error);
 	identity.installation = installation;
 	return row_write(txn, store->meta, &identity);
 }
@@ -152,7 +152,7 @@ int identity_take(struct store *store, uint64_t installation, char **ret_error)
 	r = store_write_begin(store, &txn);
 	if (r < 0)
 		return r;
-	r = take(store, txn, installation, ret_error);
+	r = take_store(store, txn, installation, ret_error);
 	if (r < 0) {
 		mdb_txn_abort(txn);
 		return r;
@@ -235,7 +235,7 @@ static int recall_txn(MDB_txn *txn, const char *path, struct adapter_recall *ret
 		return store_error(r);
 	r = row_read(txn, meta, path, &identity);
 	if (r >= 0)
-		r = look(txn, topics, groups, &identity, &ret->holds);
+		r = read_rows(txn, topics, groups, &identity, &ret->holds);
 	if (r >= 0)
 		r = each_row(txn, topics, ret->topics, topic_json);
 	if (r >= 0)

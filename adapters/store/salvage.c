@@ -50,7 +50,7 @@ struct salvage {
 	json_t *missing, *row_lost;
 };
 
-static int problem(int r, char **ret_error, const char *path, const char *text)
+static int set_error(int r, char **ret_error, const char *path, const char *text)
 {
 	if (asprintf(ret_error, "%s: %s", path, text ? text : strerror(-r)) < 0)
 		*ret_error = NULL;
@@ -463,7 +463,7 @@ static json_t *report_make(struct salvage *salvage)
 
 // ---- all of it
 
-static int fill(struct salvage *salvage, const char *file)
+static int fill_store(struct salvage *salvage, const char *file)
 {
 	struct stat state;
 	int r = stat(file, &state) < 0 ? -errno : fresh_open(salvage, (uint64_t)state.st_size);
@@ -517,19 +517,19 @@ static int salvage_run(struct salvage *salvage, char **ret_error)
 
 	if (asprintf(&file, "%s/data.mdb", salvage->path) < 0)
 		return -ENOMEM;
-	r = fill(salvage, file);
+	r = fill_store(salvage, file);
 	if (r == -EEXIST)
-		return problem(r, ret_error, salvage->beside,
-			       "it is there already; remove it, it is of a salvage that was "
-			       "interrupted");
+		return set_error(r, ret_error, salvage->beside,
+				 "it is there already; remove it, it is of a salvage that was "
+				 "interrupted");
 	if (r)
 		beside_remove(salvage);
 	if (r == -EUCLEAN)
-		return problem(r, ret_error, file, "neither of its two heads can be read");
+		return set_error(r, ret_error, file, "neither of its two heads can be read");
 	if (r)
-		return problem(r, ret_error, file, NULL);
+		return set_error(r, ret_error, file, NULL);
 	r = put_in_place(salvage);
-	return r ? problem(r, ret_error, salvage->path, NULL) : 0;
+	return r ? set_error(r, ret_error, salvage->path, NULL) : 0;
 }
 
 int salvage_store(const char *path, json_t **ret_report, char **ret_error)
@@ -540,13 +540,13 @@ int salvage_store(const char *path, json_t **ret_report, char **ret_error)
 	int r = 0;
 
 	if (!salvage.d2 && strcmp(name, "d1") != 0)
-		return problem(-EINVAL, ret_error, path,
-			       "not the directory of a store: its name is d1 or d2");
+		return set_error(-EINVAL, ret_error, path,
+				 "not the directory of a store: its name is d1 or d2");
 	lock = store_lock_take(path);
 	if (lock < 0)
-		return problem(lock, ret_error, path,
-			       lock == -EBUSY ? "it is in use by another process; stop mqpaasd"
-					      : NULL);
+		return set_error(lock, ret_error, path,
+				 lock == -EBUSY ? "it is in use by another process; stop mqpaasd"
+						: NULL);
 	if (asprintf(&salvage.beside, "%s.salvage", path) < 0)
 		salvage.beside = NULL;
 	if (asprintf(&salvage.kept, "%s.damaged-%lld", path, (long long)clock_wall_ms()) < 0)

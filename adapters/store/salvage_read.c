@@ -38,7 +38,7 @@ struct level {
 	bool tables;    // its values are heads of trees
 };
 
-static bool visit(struct source *source, uint64_t number)
+static bool visit_page(struct source *source, uint64_t number)
 {
 	if (number < 2 || number >= source->pages || source->visited[number / 8] >> number % 8 & 1)
 		return false;
@@ -157,7 +157,7 @@ static int page_walk(struct source *source, struct level level)
 	uint32_t count;
 	int r = 0;
 
-	if (level.left == 0 || !visit(source, level.number)) {
+	if (level.left == 0 || !visit_page(source, level.number)) {
 		++source->read.lost_pages;
 		return 0;
 	}

@@ -86,8 +86,8 @@ static uint64_t topic_of_group(struct store *store, uint64_t group)
 	return row.topic;
 }
 
-static void report(struct place *place, enum damage_kind kind, uint64_t topic, uint64_t group,
-		   uint32_t partition, uint64_t first, uint64_t end)
+static void report_damage(struct place *place, enum damage_kind kind, uint64_t topic,
+			  uint64_t group, uint32_t partition, uint64_t first, uint64_t end)
 {
 	damage_report(place->store, &(struct damage){.kind = kind,
 						     .topic = topic,
@@ -100,13 +100,13 @@ static void report(struct place *place, enum damage_kind kind, uint64_t topic, u
 static void topic_look(struct place *place, MDB_txn *txn, const MDB_val *key, const MDB_val *value)
 {
 	if (!row_is_whole(key, value, sizeof(struct store_topic_row)))
-		report(place, DAMAGE_TOPIC, store_key_id(key->mv_data), 0, 0, 0, 0);
+		report_damage(place, DAMAGE_TOPIC, store_key_id(key->mv_data), 0, 0, 0, 0);
 }
 
 static void group_look(struct place *place, MDB_txn *txn, const MDB_val *key, const MDB_val *value)
 {
 	if (!row_is_whole(key, value, sizeof(struct store_group_row)))
-		report(place, DAMAGE_GROUP, 0, store_key_id(key->mv_data), 0, 0, 0);
+		report_damage(place, DAMAGE_GROUP, 0, store_key_id(key->mv_data), 0, 0, 0);
 }
 
 static void partition_look(struct place *place, MDB_txn *txn, const MDB_val *key,
@@ -117,12 +117,12 @@ static void partition_look(struct place *place, MDB_txn *txn, const MDB_val *key
 	struct store_partition_row row;
 
 	if (!row_is_whole(key, value, sizeof row)) {
-		report(place, DAMAGE_PARTITION, topic, 0, partition, 0, 0);
+		report_damage(place, DAMAGE_PARTITION, topic, 0, partition, 0, 0);
 		return;
 	}
 	memcpy(&row, value->mv_data, sizeof row);
 	if (partition_row_check_ends(place->store, txn, topic, partition, &row, &first, &end) == 1)
-		report(place, DAMAGE_MESSAGES, topic, 0, partition, first, end);
+		report_damage(place, DAMAGE_MESSAGES, topic, 0, partition, first, end);
 }
 
 // A cursor that is counted and not there.
@@ -138,8 +138,8 @@ static void count_look(struct place *place, MDB_txn *txn, uint64_t group)
 
 		free(cursor.text);
 		if (r == -EUCLEAN)
-			report(place, DAMAGE_CURSOR, topic_of_group(place->store, group), group, i,
-			       0, 0);
+			report_damage(place, DAMAGE_CURSOR, topic_of_group(place->store, group),
+				      group, i, 0, 0);
 	}
 }
 
@@ -150,8 +150,8 @@ static void cursor_look(struct place *place, MDB_txn *txn, const MDB_val *key, c
 	struct store_cursor row;
 
 	if (!row_is_whole(key, value, sizeof row)) {
-		report(place, DAMAGE_CURSOR, topic_of_group(place->store, group), group, partition,
-		       0, 0);
+		report_damage(place, DAMAGE_CURSOR, topic_of_group(place->store, group), group,
+			      partition, 0, 0);
 		return;
 	}
 	if (partition == CURSOR_COUNT) {
@@ -161,14 +161,14 @@ static void cursor_look(struct place *place, MDB_txn *txn, const MDB_val *key, c
 	memcpy(&row, value->mv_data, sizeof row);
 	if (store_retry_count(place->store, txn, group, partition, UINT64_MAX, &rows) == 0 &&
 	    rows != row.retrying + row.delayed)
-		report(place, DAMAGE_RETRY, topic_of_group(place->store, group), group, partition,
-		       0, row.position);
+		report_damage(place, DAMAGE_RETRY, topic_of_group(place->store, group), group,
+			      partition, 0, row.position);
 }
 
 static void retry_report(struct place *place, uint64_t group, uint32_t partition, uint64_t offset)
 {
-	report(place, DAMAGE_RETRY, topic_of_group(place->store, group), group, partition, offset,
-	       MAX(offset, offset + 1));
+	report_damage(place, DAMAGE_RETRY, topic_of_group(place->store, group), group, partition,
+		      offset, MAX(offset, offset + 1));
 }
 
 static void retry_look(struct place *place, MDB_txn *txn, const MDB_val *key, const MDB_val *value)
@@ -250,10 +250,10 @@ static void chunk_look(struct place *place, MDB_txn *txn, const MDB_val *key, co
 	end = offset + le32_get(&chunk->count);
 	if (!is_resumed(place, key) &&
 	    !chunk_follows(place, txn, topic, partition, offset, &expected))
-		report(place, DAMAGE_MESSAGES, topic, 0, partition, MIN(expected, offset),
-		       MAX(expected, offset));
+		report_damage(place, DAMAGE_MESSAGES, topic, 0, partition, MIN(expected, offset),
+			      MAX(expected, offset));
 	if (!chunk_records_are_whole(value))
-		report(place, DAMAGE_MESSAGES, topic, 0, partition, offset, end);
+		report_damage(place, DAMAGE_MESSAGES, topic, 0, partition, offset, end);
 	place->topic = topic;
 	place->partition = partition;
 	place->end = end;
@@ -307,11 +307,12 @@ static void misplaced_look(struct place *place, const struct table *table, const
 	uint32_t partition = has_partition ? store_key_partition(key->mv_data) : 0;
 
 	if (table->kind == DAMAGE_CURSOR)
-		report(place, table->kind, topic_of_group(place->store, id), id, partition, 0, 0);
+		report_damage(place, table->kind, topic_of_group(place->store, id), id, partition,
+			      0, 0);
 	else if (table->kind == DAMAGE_GROUP)
-		report(place, table->kind, 0, id, 0, 0, 0);
+		report_damage(place, table->kind, 0, id, 0, 0, 0);
 	else if (table->kind != DAMAGE_KINDS)
-		report(place, table->kind, id, 0, partition, 0, 0);
+		report_damage(place, table->kind, id, 0, partition, 0, 0);
 }
 
 static bool is_in_place(const struct table *table, const MDB_val *key, const MDB_val *value)
@@ -401,7 +402,7 @@ static int slice_look(struct place *place)
 	if (r && store_error(r) != -EUCLEAN && r != MDB_NOTFOUND)
 		return store_error(r);
 	if (r && r != MDB_NOTFOUND)
-		report(place, DAMAGE_TABLE, 0, 0, 0, 0, 0);
+		report_damage(place, DAMAGE_TABLE, 0, 0, 0, 0, 0);
 	if (r)
 		table_next(place);
 	return place->table < table_count(place->store);
@@ -537,7 +538,7 @@ uint64_t scrub_slice(struct scrub *scrub)
 	return rest;
 }
 
-static void rest(struct scrub *scrub, uint64_t ns)
+static void wait_rest(struct scrub *scrub, uint64_t ns)
 {
 	struct timespec until;
 
@@ -557,14 +558,14 @@ static void *scrub_thread(void *ctx)
 	struct scrub *scrub = ctx;
 
 	pthread_mutex_lock(&scrub->lock);
-	rest(scrub, BEGIN_NS);
+	wait_rest(scrub, BEGIN_NS);
 	while (!scrub->stopping) {
 		uint64_t ns;
 
 		pthread_mutex_unlock(&scrub->lock);
 		ns = scrub_slice(scrub);
 		pthread_mutex_lock(&scrub->lock);
-		rest(scrub, MAX(ns, 10 * MS_NS));
+		wait_rest(scrub, MAX(ns, 10 * MS_NS));
 	}
 	pthread_mutex_unlock(&scrub->lock);
 	return NULL;

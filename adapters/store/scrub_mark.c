@@ -15,7 +15,7 @@
 #define PLACE_SIZE (16u + SCRUB_KEY_MAX)
 #define MARK_SIZE  (24u + 2u * PLACE_SIZE + 4u)
 
-static void encode(const struct scrub_mark *mark, uint8_t bytes[MARK_SIZE])
+static void encode_mark(const struct scrub_mark *mark, uint8_t bytes[MARK_SIZE])
 {
 	memset(bytes, 0, MARK_SIZE);
 	le32_put(bytes, FORMAT);
@@ -35,7 +35,7 @@ static void encode(const struct scrub_mark *mark, uint8_t bytes[MARK_SIZE])
 	le32_put(bytes + MARK_SIZE - 4, crc32c(0, bytes, MARK_SIZE - 4));
 }
 
-static bool decode(const uint8_t bytes[MARK_SIZE], struct scrub_mark *ret)
+static bool decode_mark(const uint8_t bytes[MARK_SIZE], struct scrub_mark *ret)
 {
 	if (le32_get(bytes) != FORMAT ||
 	    le32_get(bytes + MARK_SIZE - 4) != crc32c(0, bytes, MARK_SIZE - 4))
@@ -62,7 +62,7 @@ bool scrub_mark_read(const char *path, struct scrub_mark *ret)
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	uint8_t bytes[MARK_SIZE + 1];
 
-	return fd >= 0 && read(fd, bytes, sizeof bytes) == MARK_SIZE && decode(bytes, ret);
+	return fd >= 0 && read(fd, bytes, sizeof bytes) == MARK_SIZE && decode_mark(bytes, ret);
 }
 
 int scrub_mark_write(const char *path, const struct scrub_mark *mark)
@@ -77,7 +77,7 @@ int scrub_mark_write(const char *path, const struct scrub_mark *mark)
 	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	encode(mark, bytes);
+	encode_mark(mark, bytes);
 	written = write(fd, bytes, sizeof bytes);
 	if (written != (ssize_t)sizeof bytes)
 		return written < 0 ? -errno : -ENOSPC;

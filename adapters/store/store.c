@@ -61,8 +61,8 @@ int store_write_begin(struct store *store, MDB_txn **ret)
 
 // ---- opening
 
-static int fail(int r, char **ret_error, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static int fail(int r, char **ret_error, const char *fmt, ...)
+static int set_error(int r, char **ret_error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static int set_error(int r, char **ret_error, const char *fmt, ...)
 {
 	va_list args;
 
@@ -301,23 +301,23 @@ static int place_take(struct store *store, char **ret_error)
 
 	r = directory_make(path);
 	if (r < 0)
-		return fail(r, ret_error, "%s: %s", path, strerror(-r));
+		return set_error(r, ret_error, "%s: %s", path, strerror(-r));
 	r = store_lock_take(path);
 	if (r == -EBUSY)
-		return fail(r, ret_error, in_use, path);
+		return set_error(r, ret_error, in_use, path);
 	if (r < 0)
-		return fail(r, ret_error, "%s/lock: %s", path, strerror(-r));
+		return set_error(r, ret_error, "%s/lock: %s", path, strerror(-r));
 	store->lock_fd = r;
 	if (store->durability != DURABILITY_D1)
 		return 0;
 	r = torn_set_aside(path);
 	if (r < 0)
-		return fail(r, ret_error, "%s: %s", path, strerror(-r));
+		return set_error(r, ret_error, "%s: %s", path, strerror(-r));
 	if (r == 1) { // the lock went with it
 		closep(&store->lock_fd);
 		store->lock_fd = store_lock_take(path);
 	}
-	return store->lock_fd < 0 ? fail(store->lock_fd, ret_error, in_use, path) : 0;
+	return store->lock_fd < 0 ? set_error(store->lock_fd, ret_error, in_use, path) : 0;
 }
 
 // Whether the file may be opened, and whether there is nothing in it yet.
@@ -356,24 +356,25 @@ static int contents_open(struct store *store, char **ret_error)
 	if (r == 0)
 		r = environment_open(store);
 	if (r == -ENOMEM || r == -ENOSPC)
-		return fail(r, ret_error,
-			    "%s: %llu bytes cannot be mapped; set a smaller map_bytes", path,
-			    (unsigned long long)store->map_bytes);
+		return set_error(r, ret_error,
+				 "%s: %llu bytes cannot be mapped; set a smaller map_bytes", path,
+				 (unsigned long long)store->map_bytes);
 	if (!r)
 		r = tables_open(store, &format, &problem);
 	if (!r && format != STORE_FORMAT)
-		return fail(-EPROTONOSUPPORT, ret_error,
-			    "%s has format %llu, this program knows format %u; use the program "
-			    "that wrote it",
-			    path, (unsigned long long)format, STORE_FORMAT);
+		return set_error(
+			-EPROTONOSUPPORT, ret_error,
+			"%s has format %llu, this program knows format %u; use the program "
+			"that wrote it",
+			path, (unsigned long long)format, STORE_FORMAT);
 	if (!r && store->rows != store)
 		r = generation_read(store, empty, &problem);
 	if (r == -EUCLEAN)
-		return fail(r, ret_error, damaged, path, problem, path);
+		return set_error(r, ret_error, damaged, path, problem, path);
 	if (!r)
 		r = directory_sync(path); // the file may be new
 	if (r < 0)
-		return fail(r, ret_error, "%s/data.mdb: %s", path, strerror(-r));
+		return set_error(r, ret_error, "%s/data.mdb: %s", path, strerror(-r));
 	return 0;
 }
 
@@ -402,7 +403,7 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	if (!r)
 		r = contents_open(store, ret_error);
 	if (!r && rows && (r = boot_mark(path)) < 0)
-		fail(r, ret_error, "%s/boot: %s", path, strerror(-r));
+		set_error(r, ret_error, "%s/boot: %s", path, strerror(-r));
 	fault_at(NULL);
 	if (!r)
 		fault_say(store);
