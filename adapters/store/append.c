@@ -1,5 +1,20 @@
-// Records of one transaction that go to one partition become chunks of up to CHUNK_BYTES; a long
-// run that arrived in one piece goes straight from its frame into the page.
+// Appends records inside the committer's transaction, and deletes chunks from the front of a
+// partition.
+//
+// Records of one transaction that go to one partition become chunks of up to CHUNK_BYTES. Small
+// runs are collected in an open chunk first; a long run that arrived in one piece goes straight
+// from its frame into the page, without a copy between.
+//
+// What a transaction changes stands in `next` of each partition that it touched. Readers see `now`
+// and the atomic copies; append_end() makes them equal after the commit, or forgets `next` after a
+// failure.
+//
+// Invariants: offsets of a partition follow each other without a gap, and so do its chunks; the
+// store time never falls along a partition. Retention never deletes a chunk that is damaged, or one
+// behind a gap, since the loss would then look like a deletion.
+//
+// Not here: the transaction and its errors (committer.c), and whether there is room
+// (committer_is_full()).
 
 #include "adapters/store/append.h"
 

@@ -25,7 +25,8 @@ int append_finish(struct append *append, MDB_txn *txn);
 // After a commit: what readers may see. After a failure: everything as before.
 void append_end(struct append *append, bool committed);
 
-// What may be deleted from the front of a partition: chunks that end at or before `until`, and are
+// What may be deleted from the front of a partition: chunks that end at or before `until` and are
+// too old or too many.
 struct append_trim {
 	uint64_t until;
 	int64_t before_ms;   // stored before this; INT64_MIN: nothing by age

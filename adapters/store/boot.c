@@ -1,3 +1,6 @@
+// The file `boot` of a D1 store: it tells after a start whether the machine went down while the
+// store was open.
+//
 // The mark is one line: the boot's id, a space, and the CRC-32C of the id in 8 digits. It is
 // replaced by rename, so that whenever the daemon dies there is the old mark, the new one or none.
 //

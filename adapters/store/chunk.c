@@ -1,10 +1,16 @@
+// Chunks of a partition: their two checksums, and walking from one to the next.
+//
 // A chunk begins where the one before ended, the first one at the partition's first offset, and the
-// last one ends at its end: so a chunk that is missing, or under a wrong key, is seen by whoever
-// walks over its place, and told from one that was deleted.
+// last one ends at its end. So a chunk that is missing, or lies under a wrong key, is noticed by
+// every walk over its place, and is told from one that was deleted.
 //
 // A flipped bit in a key leaves its page out of order: a search may then miss the neighbours too.
 // What they hold counts as missing like the chunk itself, until the page is put right
 // (topic_skip.c).
+//
+// Invariant: a chunk_view is only filled in from a chunk whose head is whole. Not here: the
+// records' own checksum is not compared while walking; whoever reads records calls
+// chunk_is_whole().
 
 #include "adapters/store/chunk.h"
 

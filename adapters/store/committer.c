@@ -1,3 +1,5 @@
+// The one thread that writes to a store.
+//
 // Takes everything that waits and makes it one transaction; while that is committed the next one
 // gathers.
 //
@@ -16,6 +18,9 @@
 //
 // Space: appending stops while less than STORE_RESERVE is free in the map or on the disk; deleting
 // and cursors go on.
+//
+// Invariant: a submit and a job are answered once, after the commit that holds them or after its
+// failure. Not here: what a job writes, and how records become chunks (append.c).
 
 #include "adapters/store/committer.h"
 

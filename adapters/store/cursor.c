@@ -1,6 +1,6 @@
 // The position of a group in one partition, with its commit metadata, which is the log source's
 // (adapters/log/window_text.c) and only carried here. The row also counts the rows that the group
-// has in its retry store for that partition, so that nobody has to walk over them.
+// has in its retry store for that partition, so that a backlog need not walk over them.
 //
 // One more row of the table counts the cursors of a group: else one that is missing would be taken
 // for that of a partition that never had one, and the group would begin anew there.

@@ -1,8 +1,9 @@
 // The incidents of a store in memory. The list is short (DAMAGE_LIST_MAX) and looked through as a
 // whole; what is found beyond is counted, and found again when the first ones have been dealt with.
 //
-// Invariant: no incident lies within another of the same kind, topic, partition and group. Not
-// here: logging (damage.c), and keeping them over a restart (damage_table.c).
+// Invariant: a find that lies within a known incident of the same kind, topic, partition and group
+// is no new one. Not here: logging (damage.c), and keeping incidents over a restart
+// (damage_table.c).
 
 #include "adapters/store/damage_list.h"
 

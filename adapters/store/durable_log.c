@@ -5,7 +5,7 @@
 //
 // Invariants: whatever is given to the log is answered once, also while it closes: the reader stops
 // first, because it gives work to the committers, which give work to each other and stop when both
-// are idle. Nothing runs on a loop's thread but what is in memory.
+// are idle. A loop's thread only does what needs no disk.
 //
 // Not here: names of options and what their limits are, who may ask, and the table of slots: they
 // are an adapter's.

@@ -2,10 +2,10 @@
 // errno; LMDB's own numbers are turned into one where LMDB is called, and the errno into a code of
 // the protocol where a request is answered.
 //
-// Invariant: what is damaged is always -EUCLEAN, and nothing else is; CODE_BACKEND_ERROR therefore
-// always means damage, and CODE_BACKEND_DOWN an error that may pass.
+// Invariant: what is damaged, and a store that was stopped for it, is -EUCLEAN, and nothing else
+// is. So CODE_BACKEND_ERROR always means damage, and CODE_BACKEND_DOWN an error that may pass.
 //
-// Not here: texts for operators; they belong to whoever knows the file (store.c, damage.c).
+// Not here: texts for operators; they are made where the file is known (store.c, damage.c).
 
 #include "adapters/store/error.h"
 

@@ -1,3 +1,6 @@
+// Says in which store a process ended that LMDB led astray, and marks that store for the next
+// start.
+//
 // LMDB trusts the pages it has mapped. A bit that flips in one while the process runs may lead it
 // out of the map (SIGSEGV), behind the end of the file (SIGBUS) or into one of its own assertions
 // (SIGABRT). None of them can be carried on from: LMDB may hold its lock, and may have written
@@ -6,6 +9,10 @@
 //
 // The handler uses what a signal handler may: memory that was prepared, open, write, close. It then
 // hands over to whoever had the signal before, so cores and sanitizers are what they were.
+//
+// Invariant: a thread is `here` in one store at most, and in none when it comes back to a loop. Not
+// here: looking at the file (check.c, which a mark makes look at all of it), and keeping the
+// process alive.
 
 #include "adapters/store/fault.h"
 

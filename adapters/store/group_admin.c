@@ -1,8 +1,11 @@
-// Groups: a row for the group in the D2 store, a cursor a partition in the store of the group's
-// topic.
+// Making a group, deleting it, and its backlog while no source is open. A group is a row in the D2
+// store, and one cursor a partition in the store of its topic.
 //
-// Where both are not one store they cannot change together: cursors are written before the row and
-// deleted before it, so a crash in between leaves nothing that a second try does not finish.
+// Where these are two stores they cannot change together: cursors are written before the row and
+// deleted before it. Invariant: a group whose row is there has its cursors, so a crash in between
+// leaves nothing that a second try does not finish.
+//
+// Not here: moving a group (group_reset.c), and what an open source asks (group_source.c).
 
 #include "adapters/store/group_admin.h"
 

@@ -1,5 +1,5 @@
 // One administrative request about a group holds what it needs from the call to its answer:
-// references to the group and its topic, the topic as the store has it, and whom to answer. It runs
+// references to the group and its topic, the topic as the store has it, and the caller. It runs
 // on the committer of the topic's store, step after step, or on a reader's thread.
 //
 // Invariant: a job is answered once, and freed with that.

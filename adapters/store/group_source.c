@@ -1,5 +1,14 @@
-// What a source asks of its group: its cursors, commits of them with the writes of the retry store,
-// and what is due there.
+// What an open source asks of its group: its cursors, commits of them with the writes of the retry
+// store, and what is due there.
+//
+// Loading and reading what is due run on a reader's thread, each in one short transaction. A commit
+// is one job of the committer: all cursors and rows of the request change together.
+//
+// Invariants: a cursor never passes a message that should wait in the retry store before its row is
+// written; if there is no room for the row, the whole commit is refused. A cursor beyond the end of
+// its partition is damage: it would pass over what is sent next.
+//
+// Not here: which positions are acknowledged, and when to commit (adapters/log).
 
 #include "adapters/store/group_source.h"
 

@@ -1,10 +1,15 @@
-// LMDB begins every transaction from one of the two heads in its file, as it stands in memory, and
-// looks at nothing of it but where it is. A flipped bit there brings back the store as it was some
-// transactions ago, in silence, and the next commit would make that last. So the first sight of
-// each head is kept, and every transaction is held against it.
+// Notices when a head of the file changes under the open store.
 //
-// A head is written again two transactions later. What is read then is another transaction's: it
-// says so by its number and is not compared.
+// LMDB begins every transaction from one of the two heads in its file, as it stands in memory, and
+// checks nothing of it but its place. A flipped bit there silently brings back the store as it was
+// some transactions ago, and the next commit would make that last. So each head is kept as it was
+// first seen, and every transaction is compared with it.
+//
+// A head is written again two transactions later. What is read then belongs to another transaction:
+// its number says so, and it is not compared.
+//
+// Invariant: once a store is stopped, no transaction begins in it; only a restart, which checks the
+// whole file, goes on. Not here: heads at rest (check.c).
 
 #include "adapters/store/head.h"
 

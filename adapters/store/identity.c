@@ -1,9 +1,14 @@
-// The row holds installation u64, highest id u64, CRC-32C of both. It is raised in the transaction
-// that makes a topic or group and never lowered, so that ids of what was deleted count too.
+// Whose messages a store holds, so that a daemon with another registry does not serve them, and the
+// highest id that was ever used, so that a new registry gives no id a second meaning.
 //
-// A row that is absent or damaged is made anew of the ids that are there: the next registry id is
-// above them in any case but one where the registry was lost as well, and that case asks before it
-// starts (server/recover.c).
+// The row holds installation u64, highest id u64, CRC-32C of both. A row that is absent or damaged
+// is made anew from the ids in the tables: the next id of the registry is above them, unless the
+// registry was lost as well, and that case asks an operator before it starts (server/recover.c).
+//
+// Invariant: the highest id is raised in the transaction that makes a topic or group and is never
+// lowered, so that ids of what was deleted count too. Rows of a probe are not counted.
+//
+// Not here: deciding what to do with a store of another installation (server/recover.c).
 
 #include "adapters/store/identity.h"
 

@@ -1,7 +1,14 @@
+// The threads that read, and how a range of a partition is read.
+//
 // A range is read in two steps inside one short transaction: find the runs of records in the mapped
-// pages and add up their sizes, then copy them into one buffer. Each chunk that is touched is
-// checked: its checksums, and that it begins where the one before ended. What is missing between
-// the first offset of the partition and its end is damage, not deleted, and never passed over.
+// pages and add up their sizes, then copy them into one buffer. Each chunk on the way is checked:
+// its checksums, and that it begins where the one before ended.
+//
+// Invariants: what is missing between the first offset of the partition and its end is damage, not
+// a deletion, and is never passed over. No transaction outlives the call that began it, so that old
+// pages can be used again.
+//
+// Not here: what is still in memory (tail.c), and when to read (adapters/log).
 
 #include "adapters/store/reader.h"
 

@@ -1,8 +1,11 @@
-// Retention: once a second a bounded part of the topics is looked at, and what is too old or too
-// much is deleted from the front in bounded transactions.
+// Retention: once a second a bounded number of topics is looked at, and what is too old or too much
+// is deleted from the front, in bounded transactions of the committer.
 //
-// A turn goes through TOPICS_A_TURN rows, then the next ones; so a million topics take
-// minutes to go round, and an idle store costs next to nothing.
+// A turn goes through TOPICS_A_TURN rows, the next turn through the following ones. So a million
+// topics take minutes to go round, and an idle store costs next to nothing.
+//
+// Invariants: one step is under way at a time, and stopping waits for it. A row that is damaged is
+// left alone; the scrub reports it. Not here: which chunks may go (append.c, append_trim()).
 
 #include "adapters/store/retention.h"
 

@@ -1,5 +1,10 @@
-// The checksum of a row says that it is the row that was written under this very key. What it
-// cannot say is that no row is missing; that is told by other rows (chunk.c, scrub.c).
+// Reading and writing rows with their checksum, which every table uses.
+//
+// The checksum covers the key too: it says that this is the row that was written under this very
+// key. It cannot say that no row is missing; other rows do (chunk.c, scrub.c).
+//
+// Invariant: row_get() hands out no row whose checksum does not fit. Not here: chunks, whose
+// records have a checksum of their own (chunk.c).
 
 #include "adapters/store/row.h"
 

@@ -1,3 +1,5 @@
+// Takes everything out of a damaged store that can be read, into a new store in its place.
+//
 // A file whose trees are damaged is refused as a whole when a store is opened, because LMDB cannot
 // be led through it. But every row says by its checksum that it is one, and under which key; so all
 // that are found whole go into a new file, in which they are in order, and what then is missing is
@@ -12,6 +14,10 @@
 //
 // The row's own table is told by its size and checksum, not by the tree it was found in: a branch
 // may have led into another one.
+//
+// Invariant: the damaged file is never written to; it is renamed when the new one is whole and
+// synced. Not here: finding rows in a damaged file (salvage_read.c), and deciding that a store is
+// damaged (check.c).
 
 #include "adapters/store/salvage.h"
 

@@ -1,3 +1,5 @@
+// Finds every row of a damaged file of LMDB, without LMDB.
+//
 // Goes down from the newer head through the trees of the tables, in their order, and takes every
 // node that lies within its page. Nothing that a page says is trusted: a number that leads out of
 // the file, or to a page that was visited, ends there.

@@ -1,3 +1,6 @@
+// The background scrub: reads everything in both stores again and again, and reports what is
+// damaged or missing.
+//
 // A pass goes through the tables in slices, each with a read transaction of its own, so that no old
 // page is kept from being used again. After a slice it rests: 19 times as long as reading took, so
 // that it has at most 5 % of a disk, and longer when the pass has time.
@@ -16,6 +19,8 @@
 //
 // The place of the pass is kept over restarts (scrub_mark.h): else a daemon that is restarted often
 // would never read the end of a large store.
+//
+// Not here: repairing anything; an operator deals with what is reported.
 
 #include "adapters/store/scrub.h"
 

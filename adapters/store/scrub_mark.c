@@ -1,6 +1,11 @@
-// The mark has one fixed size: a format number, then the fields of the struct, little-endian, then
-// the CRC-32C of all before. It is replaced by rename and not synced: what a power cut takes is the
-// place of a pass, and the next one begins anew.
+// The place of a scrub's pass in a small file, so that a restart does not begin the pass anew.
+//
+// The file has one fixed size: a format number, then the fields of the struct, little-endian, then
+// the CRC-32C of everything before. It is replaced by rename and not synced: a power cut may lose
+// it, and the next pass then begins at the start.
+//
+// Invariant: a file that is not exactly so counts as absent. Not here: whether the place still fits
+// the store (scrub.c).
 
 #include "adapters/store/scrub_mark.h"
 

@@ -1,11 +1,17 @@
-// One environment: its lock, format number and tables, opened and closed; and how every transaction
-// begins.
+// One environment of LMDB: its lock, format number and tables, opened and closed; and how every
+// transaction begins.
 //
 // A D2 environment is synced at every commit. A D1 environment is never synced while it runs, so a
 // power cut may leave it torn: one that was not closed in order and belongs to another boot of the
 // machine is set aside, not opened (class D1 promises no more). Its topics and groups are still
 // there, because their rows are in the D2 environment; its positions go on at a number that was
 // never used: the generation counts how often that has happened.
+//
+// Invariants: one process has a store open. Tables are made together with the format number; a
+// table that is missing later is damage, and is not made anew. A transaction begins only from a
+// head that is still the one that was written (head.c).
+//
+// Not here: writing (committer.c), and the topics that sessions hold (topic.c).
 
 #include "adapters/store/store.h"
 

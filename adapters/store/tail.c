@@ -1,3 +1,13 @@
+// Keeps the newest chunks of partitions that a source follows in memory, so that a consumer at the
+// end of a partition is served without the disk, a copy or another thread.
+//
+// All partitions of a store share one lock and one budget of ALL_BYTES; the oldest chunks leave
+// first. The rings themselves are those of adapters/log/ring.h.
+//
+// Invariant: a chunk becomes visible after its commit, never before. Not here: what has been
+// deleted from the front since may still be here, so callers compare with the first offset before
+// they ask (durable_log.c).
+
 #include "adapters/store/tail.h"
 
 #include "core/wire/record.h"

@@ -7,8 +7,8 @@
 // readers may be in it.
 //
 // Invariants: one topic has at most one object in a store that is not `gone`; an object that is
-// gone stays in the hash while its rows are being deleted, so that nobody reads them anew. `first`
-// never falls, `end` never falls.
+// gone stays in the hash while its rows are being deleted, so that they are not read anew. `first`
+// and `end` of an object never fall.
 //
 // Not here: making, changing and deleting a topic (topic_admin.c), and appending to it (append.c).
 

@@ -1,9 +1,13 @@
-// A topic whose row is damaged, or lies under a damaged key, cannot be opened, though its messages
-// are there. All that the row says is known elsewhere: the registry knows its incarnation,
-// retention and class, and the rows of partitions and chunks say how many partitions it has.
+// Makes the row of a topic anew.
 //
-// Ids are never used twice, so what is stored under this one is this topic's. A whole row is never
-// replaced: if it has another incarnation, what the registry says is wrong, not the store.
+// A topic whose row is damaged, or lies under a damaged key, cannot be opened, though its messages
+// are there. Everything that the row holds is known elsewhere: the registry knows incarnation,
+// retention and class, and the rows of partitions and chunks show how many partitions there are.
+//
+// Invariant: a whole row is never replaced. If it names another incarnation, the registry is wrong,
+// not the store. Ids are never used twice, so what is stored under this id belongs to this topic.
+//
+// Not here: what else of the topic is damaged, which is found when it is opened again.
 
 #include "adapters/store/topic_rebuild.h"
 

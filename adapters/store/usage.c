@@ -1,8 +1,11 @@
-// What topics and retry stores take, read from their rows in one transaction of each store, so that
-// it is what a commit has left.
+// Measures what topics and retry stores take, in one read transaction of each store, so that the
+// numbers are those of one commit.
 //
-// Of a topic the rows of its partitions say it; of a group every row of its retry store is looked
-// at, but not what it holds: only the size of a row is read.
+// Of a topic the rows of its partitions hold the sum; of a group every row of its retry store is
+// visited, but only its size is read.
+//
+// Invariant: a number is known only if every row that it is made of could be read. Not here: pages
+// that LMDB has freed, and other overhead of the file (committer_space()).
 
 #include "adapters/store/usage.h"
 
