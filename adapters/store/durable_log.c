@@ -17,6 +17,7 @@
 #include "adapters/store/fault.h"
 #include "adapters/store/head.h"
 #include "adapters/store/identity.h"
+#include "adapters/store/range.h"
 #include "adapters/store/retention.h"
 #include "adapters/store/scrub.h"
 #include "adapters/store/tail.h"
@@ -205,7 +206,7 @@ static void fetch_run(struct log_job *job)
 {
 	struct log_fetch *fetch = CONTAINER_OF(job, struct log_fetch, job);
 
-	reader_fetch(fetch);
+	store_range_fetch(fetch);
 	loop_post(fetch->loop, &fetch->task);
 }
 

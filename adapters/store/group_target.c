@@ -7,7 +7,7 @@
 
 #include "adapters/store/group_target.h"
 
-#include "adapters/store/reader.h"
+#include "adapters/store/range.h"
 
 int store_group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
 			       const struct store_partition *partition, uint64_t *ret)
@@ -22,8 +22,8 @@ int store_group_target_resolve(const struct group_target *target, struct store *
 	case PLACE_EARLIEST: *ret = row->first; break;
 	case PLACE_LATEST: *ret = row->end; break;
 	case PLACE_TIME:
-		r = reader_find_time(store, txn, partition->topic->id, partition->number,
-				     row->first, row->end, target->time_ms, ret);
+		r = store_range_find_time(store, txn, partition->topic->id, partition->number,
+					  row->first, row->end, target->time_ms, ret);
 		r = r < 0 ? r : 1;
 		break;
 	case PLACE_POSITIONS:

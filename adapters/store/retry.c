@@ -12,7 +12,7 @@
 
 #include "adapters/store/error.h"
 #include "adapters/store/key.h"
-#include "adapters/store/reader.h"
+#include "adapters/store/range.h"
 #include "adapters/store/row.h"
 
 #include <errno.h>
@@ -95,8 +95,8 @@ int store_retry_apply(struct store *store, MDB_txn *txn, uint64_t group, uint64_
 	if (!r)
 		--*count_of(counts, kept.attempts);
 	else if (r == -ENOENT && retry->put)
-		r = reader_copy(store, txn, topic, retry->partition, retry->offset, &kept.record,
-				&kept.size, &kept.stored_ms);
+		r = store_range_copy(store, txn, topic, retry->partition, retry->offset,
+				     &kept.record, &kept.size, &kept.stored_ms);
 	retry->missing = retry->put && r == -ENOENT;
 	if (!r && retry->put) {
 		r = retry_put(store, txn, group, retry, &kept);

@@ -9,6 +9,7 @@
 #include "adapters/message_json.h"
 #include "adapters/store/durable_log.h"
 #include "adapters/store/error.h"
+#include "adapters/store/range.h"
 
 #include <errno.h>
 
@@ -63,7 +64,7 @@ static void describe_run(struct log_job *job)
 
 	for (uint32_t i = 0; !r && i < store_topic_partition_count(look->open); ++i) {
 		const struct store_partition *partition = store_topic_partition(look->open, i);
-		int64_t oldest = reader_oldest_ms(store, txn, look->open->id, i);
+		int64_t oldest = store_range_oldest_ms(store, txn, look->open->id, i);
 
 		json_array_append_new(
 			partitions,
@@ -100,10 +101,10 @@ static int time_resolve(struct look *look)
 
 	if (r < 0)
 		return r;
-	r = reader_find_time(look->open->store, txn, look->open->id, partition->number,
-			     __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE),
-			     __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE), look->time_ms,
-			     &look->fetch.offset);
+	r = store_range_find_time(look->open->store, txn, look->open->id, partition->number,
+				  __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE),
+				  __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE), look->time_ms,
+				  &look->fetch.offset);
 	mdb_txn_abort(txn);
 	return r;
 }
@@ -121,7 +122,7 @@ static void read_run(struct log_job *job)
 		r = time_resolve(look);
 	if (!r) {
 		fetch->until = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
-		reader_fetch(fetch);
+		store_range_fetch(fetch);
 		r = fetch->code == CODE_OK ? 0 : fetch->code == CODE_NOT_FOUND ? -ENOENT : -EIO;
 	}
 	if (r) {

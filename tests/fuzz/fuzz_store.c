@@ -7,7 +7,7 @@
 
 #include "adapters/store/chunk.h"
 #include "adapters/store/cursor.h"
-#include "adapters/store/reader.h"
+#include "adapters/store/range.h"
 #include "adapters/store/retry.h"
 #include "adapters/store/row.h"
 #include "adapters/store/topic.h"
@@ -133,10 +133,10 @@ static void read_chunks(MDB_txn *txn, uint64_t offset)
 	int64_t stored_ms;
 	uint64_t found;
 
-	(void)reader_oldest_ms(store, txn, ID, 0);
-	if (reader_find_time(store, txn, ID, 0, 0, OFFSETS, (int64_t)offset, &found) == 0)
+	(void)store_range_oldest_ms(store, txn, ID, 0);
+	if (store_range_find_time(store, txn, ID, 0, 0, OFFSETS, (int64_t)offset, &found) == 0)
 		assert(found <= OFFSETS);
-	if (reader_copy(store, txn, ID, 0, offset, &record, &size, &stored_ms) == 0) {
+	if (store_range_copy(store, txn, ID, 0, offset, &record, &size, &stored_ms) == 0) {
 		assert(size >= RECORD_HEAD_SIZE && record_size(record) == size);
 		free(record);
 	}
@@ -168,7 +168,7 @@ static void fetch(uint64_t offset)
 				  .max_bytes = FETCHED};
 	volatile uint32_t sum = 0; // of bytes that must be readable
 
-	reader_fetch(&fetch);
+	store_range_fetch(&fetch);
 	for (uint32_t i = 0; fetch.buf && i < fetch.count; ++i) {
 		const struct log_entry *entry = &fetch.entries[i];
 
