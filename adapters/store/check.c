@@ -27,7 +27,7 @@
 #include <sys/stat.h>
 
 #define LEAVES_BYTES (1ull << 30)
-#define DEPTH_MAX    32 // LMDB's own
+
 struct tree {
 	uint64_t root, entries;
 	uint16_t depth, flags;

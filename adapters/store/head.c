@@ -13,16 +13,14 @@
 
 #include "adapters/store/head.h"
 
+#include "adapters/store/pages.h"
 #include "core/base/log.h"
 
 #include <errno.h>
 
-// Page 0 holds the heads of even transactions, page 1 of odd ones: behind the head of the page its
-// magic number, which is not 0, the trees, the last page and its own number (check.c).
-#define PAGE_HEAD 16u
-#define HEAD_TXN  128u
-
-static_assert(HEAD_TXN + 8 == STORE_HEAD, "the number is the last field of a head");
+// Page 0 holds the heads of even transactions, page 1 of odd ones, behind the head of the page
+// (pages.h).
+static_assert(META_SIZE == STORE_HEAD, "a head is kept as a whole");
 
 void head_stop(struct store *store, const char *reason)
 {
@@ -54,7 +52,7 @@ static bool head_read(const struct store *store, uint64_t transaction, uint8_t h
 
 	return mdb_env_get_fd(store->env, &fd) == 0 &&
 	       pread(fd, head, STORE_HEAD, (off_t)at) == STORE_HEAD &&
-	       le64_get(head + HEAD_TXN) == transaction;
+	       le64_get(head + META_TXN) == transaction;
 }
 
 int head_check(struct store *store, uint64_t transaction)
@@ -65,9 +63,10 @@ int head_check(struct store *store, uint64_t transaction)
 	if (!head_read(store, transaction, head))
 		return 0; // it has been written anew meanwhile
 	pthread_mutex_lock(&store->head_lock);
-	if (le32_get(known) && le64_get(known + HEAD_TXN) == transaction)
+	// A head that is kept begins with its magic number; one that is not is all zero.
+	if (le32_get(known) && le64_get(known + META_TXN) == transaction)
 		same = memcmp(known, head, sizeof head) == 0;
-	else if (le64_get(known + HEAD_TXN) <= transaction)
+	else if (le64_get(known + META_TXN) <= transaction)
 		memcpy(known, head, sizeof head);
 	pthread_mutex_unlock(&store->head_lock);
 	return same ? 0 : head_report_changed(store);
