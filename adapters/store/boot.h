@@ -9,7 +9,8 @@ enum boot_mark {
 	BOOT_UNREADABLE, // nothing can be said: the mark is empty or damaged
 };
 
-// All: `path` is the store's directory. 0 or negative errno.
+// All: `path` is the store's directory, whose lock the caller holds. 0 or negative errno. They wait
+// for the disk. @thread start-up, or the one that closes the store
 int boot_read(const char *path, enum boot_mark *ret);
-int boot_mark(const char *path); // when it returns 0, the mark is durable
-int boot_unmark(const char *path);
+int boot_mark(const char *path);   // when it returns 0, the mark is durable
+int boot_unmark(const char *path); // also 0 when there is none

@@ -9,11 +9,12 @@
 
 struct store_chunk;
 
+// Borrowed from the map: lives as long as the transaction.
 struct chunk_view {
-	uint64_t offset, count;
-	int64_t stored_ms;
+	uint64_t offset, count; // of its first record; of its records
+	int64_t stored_ms;      // milliseconds since 1970
 	const uint8_t *records; // none: damaged ones that an operator has skipped
-	size_t size;
+	size_t size;            // bytes of the records
 };
 
 // Fills in both checksums; the rest of the row is already what will be stored.

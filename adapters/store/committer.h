@@ -6,7 +6,8 @@
 
 struct committer;
 
-// A write other than a submit. The struct belongs to the asker until `done` (which may free it).
+// A write other than a submit. The struct is the caller's, who keeps it until `done` (which may
+// free it).
 struct committer_job {
 	struct committer_job *next;
 	int result; // the committer's
@@ -21,19 +22,23 @@ struct committer_job {
 };
 enum { COMMITTER_AGAIN = 1 };
 
+// The store must outlive it; it has one committer. 0 or negative errno. @thread start-up
 int committer_start(struct store *store, struct committer **ret);
-// Waits until nothing is left to do. true: that was so already.
+// Waits until nothing is left to do. true: that was so already. @thread any but the committer
 bool committer_flush(struct committer *committer);
-void committer_stop(struct committer *committer); // finishes what was given to it
+// Finishes what was given to it, ends the thread and frees it. Accepts NULL. @thread as flush
+void committer_stop(struct committer *committer);
 
+// Owns the batch until its `done`, which comes on the committer's thread.
 void committer_submit(struct committer *committer, struct submit *submit);  // @thread any
 void committer_run(struct committer *committer, struct committer_job *job); // @thread any
 enum store_health committer_health(const struct committer *committer);      // @thread any
 
-// For jobs.
+// For jobs. @thread the committer
 struct store *committer_store(const struct committer *committer);
 struct append *committer_append(struct committer *committer);
-// What the file has become, and what can still be written, pages that deletions have freed not
+// Bytes of the file, and bytes that can still be written, pages that deletions have freed not
 // counted. @thread any
 void committer_space(const struct committer *committer, uint64_t *ret_used, uint64_t *ret_left);
-bool committer_is_full(struct committer *committer); // nothing should be added
+// Nothing should be added to the store now. @thread the committer
+bool committer_is_full(struct committer *committer);

@@ -73,11 +73,13 @@ struct store_number {
 	uint64_t value;
 } __attribute__((packed));
 
-// `row` is packed and begins with its crc.
+// Sizes are bytes, with the crc. Pure functions of the bytes; any thread. `row` is packed and
+// begins with its crc.
 void row_seal(const MDB_val *key, void *row, size_t size);
 uint32_t row_crc(const MDB_val *key, const void *row, size_t size); // what its checksum should be
 bool row_is_whole(const MDB_val *key, const MDB_val *value, size_t size_min);
 
-// 0, -ENOENT, -EUCLEAN (damaged), or another negative errno. *ret lives as long as the transaction.
+// Inside a transaction of the caller. 0, -ENOENT, -EUCLEAN (damaged), or another negative errno.
+// *ret is borrowed from the map and lives as long as the transaction.
 int row_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, size_t size_min, MDB_val *ret);
 int row_put(MDB_txn *txn, MDB_dbi table, MDB_val *key, void *row, size_t size); // seals it

@@ -54,16 +54,20 @@ struct store {
 	uint8_t heads[2][STORE_HEAD]; // as they were first seen; under its lock
 };
 
-// 0, or negative errno with *ret_error saying which file and what is right. -EBUSY: another process
-// has it. `rows`: the open D2 store, for a D1 one; NULL for the D2 store itself.
+// 0, or negative errno with *ret_error (malloc'ed, the caller's), which names the file and what is
+// right. -EBUSY: another process has it; -EUCLEAN: it is damaged. `path`: the directory, made if it
+// is missing; `rows`: the open D2 store, for a D1 one, which it must outlive; NULL for the D2 store
+// itself. @thread start-up, or any that may wait for a disk
 int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct store **ret,
 	       char **ret_error);
+// Accepts NULL. Its committer has been stopped, and no topic of it is open. @thread as store_open()
 void store_close(struct store *store);
-// The lock of a store's folder, to be closed: held, nobody else has it open. -EBUSY: somebody has.
+// A descriptor that holds the lock of a store's folder until it is closed. -EBUSY: another process
+// has the store open.
 int store_lock_take(const char *path);
 
-// Reads need no lock; a transaction must not outlive the call that began it. -EUCLEAN: the store
-// has been stopped (head.h).
+// 0 or negative errno; -EUCLEAN: the store has been stopped (head.h). Reads need no lock; a
+// transaction must not outlive the call that began it. @thread any that may wait for a disk
 int store_read_begin(struct store *store, MDB_txn **ret);
 int store_write_begin(struct store *store, MDB_txn **ret); // @thread the committer, or start-up
 

@@ -44,16 +44,17 @@ struct adapter_topic {
 // disk, once. @thread any
 struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_t incarnation,
 				       int *ret_r);
-void store_topic_close(struct adapter_topic *topic);
-// More partitions for a topic that sessions hold. @thread its committer, outside a transaction
+void store_topic_close(struct adapter_topic *topic); // @thread any
+// More partitions for a topic that sessions hold. 0 or -ENOMEM. @thread its committer, outside a
+// transaction
 int store_topic_grow(struct adapter_topic *topic, uint32_t partitions);
-// Only if some session holds it; with a reference.
+// With a reference, but only if a session holds it already; else NULL. @thread any
 struct adapter_topic *store_topic_find(struct store *store, uint64_t id);
 // NULL: it has fewer. @thread any
 struct store_partition *store_topic_partition(const struct adapter_topic *topic,
 					      uint32_t partition);
-uint32_t store_topic_partition_count(const struct adapter_topic *topic);
-bool store_topic_gone(const struct adapter_topic *topic);
+uint32_t store_topic_partition_count(const struct adapter_topic *topic); // @thread any
+bool store_topic_gone(const struct adapter_topic *topic); // it is being deleted. @thread any
 
 // For a log source (adapters/log/log.h, struct log_ops). @thread any
 bool store_topic_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
