@@ -35,7 +35,7 @@
 
 #define BATCH_BYTES     (16u << 20) // appended in one transaction at most
 #define SPACE_CHECK_NS  (100 * MS_NS)
-#define PLENTY_RESERVES 16u // free, so many times the reserve
+#define PLENTY_RESERVES 16u // times the reserve: looked at less often while this is free
 #define RETRY_AFTER_MS  1000u
 
 struct committer {

@@ -134,7 +134,7 @@ static void damage_text(struct durable_log *log, char *text, size_t size)
 }
 
 // A store that takes no messages is down, though what it holds can be read; one with damage that
-// nobody has dealt with is degraded.
+// no operator has dealt with is degraded.
 void durable_log_state(struct durable_log *log, struct adapter_state *ret)
 {
 	const char *problem = durable_log_problem(log);

@@ -42,7 +42,7 @@ void durable_log_submit(struct durable_log *log, struct submit *submit);
 // true: answered from memory, on this thread; else the task of the fetch is posted to its loop.
 bool durable_log_fetch(struct durable_log *log, struct log_fetch *fetch);
 // The topic as a session holds it, referenced; NULL: it is not there. Given back with
-// store_topic_close(). Reads the disk when nobody holds it yet.
+// store_topic_close(). Reads the disk when no session holds it yet.
 struct adapter_topic *durable_log_topic(struct durable_log *log, const struct topic *topic);
 
 // How it is doing; all but circuit and known, which are an adapter's, is filled in.

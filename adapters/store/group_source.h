@@ -1,5 +1,5 @@
 // What an open source asks of its group (adapters/log/log.h): its cursors, commits of them, and
-// what is due in its retry store. A request belongs to the asker and is filled here; its task is
+// what is due in its retry store. A request belongs to the source and is filled here; its task is
 // posted to its loop once, also when it fails. @thread any
 #pragma once
 
@@ -7,7 +7,7 @@
 
 struct durable_log;
 
-// NOT_FOUND: the group is not there. Texts of cursors are malloc'ed, the asker's, also after a
+// NOT_FOUND: the group is not there. Texts of cursors are malloc'ed, the caller's, also after a
 // failure.
 void store_group_source_load(struct durable_log *log, struct log_cursors *load);
 // Cursors and retry store change in one transaction, or not at all; durable as the topic's class

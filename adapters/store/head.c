@@ -61,7 +61,7 @@ int head_check(struct store *store, uint64_t transaction)
 	bool same = true;
 
 	if (!head_read(store, transaction, head))
-		return 0; // it has been written anew meanwhile
+		return 0; // another transaction has written it meanwhile
 	pthread_mutex_lock(&store->head_lock);
 	// A head that is kept begins with its magic number; one that is not is all zero.
 	if (le32_get(known) && le64_get(known + META_TXN) == transaction)

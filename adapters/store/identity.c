@@ -63,7 +63,7 @@ static int row_write(MDB_txn *txn, MDB_dbi meta, const struct identity *identity
 	return store_error(mdb_put(txn, meta, &key, &value, 0));
 }
 
-// The rows of a probe (docs/probe.md) have the id of their cluster and are nobody's messages: a
+// The rows of a probe (docs/probe.md) have the id of their cluster and hold no user's messages: a
 // store with nothing else is as good as unused.
 static bool topic_is_probe(uint64_t id, const MDB_val *value)
 {

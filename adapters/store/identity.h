@@ -13,5 +13,5 @@ int identity_take(struct store *store, uint64_t installation, char **ret_error);
 int identity_see(struct store *store, MDB_txn *txn, uint64_t id);
 
 // What the files below data_dir remember, as adapter.h says (recall); read without opening the
-// store, so nobody may write to it meanwhile. @thread start-up
+// store, so no process may write to it meanwhile. @thread start-up
 int identity_recall(const char *data_dir, struct adapter_recall *ret);

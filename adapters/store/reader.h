@@ -5,7 +5,7 @@
 
 struct reader;
 
-// At most so many threads. 0 or negative errno. @thread start-up
+// Starts with one thread, and has `threads` at most. 0 or negative errno. @thread start-up
 int reader_start(unsigned threads, struct reader **ret);
 // Runs what was given to it, then ends the threads. Accepts NULL. @thread any that may wait for a
 // disk

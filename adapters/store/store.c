@@ -45,7 +45,7 @@ static int txn_begin(struct store *store, unsigned flags, MDB_txn **ret)
 	if (!r)
 		r = mdb_txn_begin(store->env, NULL, flags, ret);
 	if (r == MDB_MAP_RESIZED)
-		return head_report_changed(store); // nobody else makes it larger
+		return head_report_changed(store); // no other process makes it larger
 	if (r)
 		return r == -EUCLEAN ? r : store_error(r);
 	// A write transaction has the number that it will be committed under.
@@ -286,8 +286,8 @@ static int environment_open(struct store *store)
 		fault_watch(store);
 		r = mdb_reader_check(store->env, &dead);
 	}
-	// What can be read is not durable when the last life ended in the middle of a commit: the
-	// disk may hold a newer valid head than is seen, and pages of it would be written over.
+	// What can be read is not durable when the last process ended in the middle of a commit:
+	// the disk may hold a newer valid head than is seen, and pages of it would be written over.
 	if (!r && store->durability == DURABILITY_D2)
 		r = mdb_env_sync(store->env, 1);
 	return store_error(r);

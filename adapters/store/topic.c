@@ -228,7 +228,7 @@ struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_
 	pthread_mutex_lock(&store->lock);
 	topic = find_locked(store, id);
 	if (topic && topic->incarnation != incarnation) {
-		--topic->refs; // never the last: somebody holds it
+		--topic->refs; // never the last: a session holds it
 		topic = NULL;
 		*ret_r = -ENOENT;
 	} else if (!topic && is_being_deleted(store, id, incarnation)) {

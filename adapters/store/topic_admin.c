@@ -276,7 +276,8 @@ void store_topic_admin_delete(struct durable_log *log, const struct topic *topic
 		     NULL);
 		return;
 	}
-	// From now on sends are answered NOT_FOUND, and sources end: who follows the topic is told.
+	// From now on sends are answered NOT_FOUND, and sources end: every source of the topic is
+	// told.
 	__atomic_store_n(&open->gone, true, __ATOMIC_RELEASE);
 	log_watches_post(&open->watch_lock, &open->watches);
 	job->open = open;

@@ -322,7 +322,7 @@ static int skip_apply(struct committer_job *base, struct committer *committer, M
 	return r;
 }
 
-// The ranges are given away: the asker reads them on another thread.
+// The ranges are given away: the caller reads them on another thread.
 static void skip_done(struct committer_job *base, int r)
 {
 	struct skip_job *job = CONTAINER_OF(base, struct skip_job, job);
