@@ -6,8 +6,8 @@
 
 #include "proxy/listener.h"
 
-#include "proxy/conn.h"
-#include "proxy/socket_address.h"
+#include "proxy/client/conn.h"
+#include "proxy/client/socket_address.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,9 +3,9 @@
 #include "proxy/proxy.h"
 
 #include "core/base/clock.h"
-#include "proxy/ask.h"
 #include "proxy/listener.h"
 #include "proxy/proxy_state.h"
+#include "proxy/query/ask.h"
 
 #include <errno.h>
 #include <semaphore.h>

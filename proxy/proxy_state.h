@@ -2,10 +2,10 @@
 #pragma once
 
 #include "core/model/network.h"
-#include "proxy/backends.h"
-#include "proxy/probes.h"
-#include "proxy/shared.h"
-#include "proxy/storage.h"
+#include "proxy/probe/probes.h"
+#include "proxy/resource/backends.h"
+#include "proxy/resource/shared.h"
+#include "proxy/resource/storage.h"
 #include "proxy/worker.h"
 
 struct proxy_listener {

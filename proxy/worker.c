@@ -3,11 +3,11 @@
 
 #include "proxy/worker.h"
 
-#include "proxy/ask.h"
-#include "proxy/conn.h"
-#include "proxy/group.h"
+#include "proxy/client/conn.h"
+#include "proxy/group/group.h"
 #include "proxy/listener.h"
 #include "proxy/proxy_state.h"
+#include "proxy/query/ask.h"
 
 #include <errno.h>
 #include <openssl/ssl.h>

@@ -4,11 +4,11 @@
 #include "core/base/log.h"
 #include "core/base/sources.h"
 #include "core/loop/loop.h"
-#include "proxy/latency.h"
-#include "proxy/leaves.h"
+#include "proxy/client/leaves.h"
+#include "proxy/client/refusals.h"
 #include "proxy/proxy.h"
-#include "proxy/refusals.h"
-#include "proxy/tenant.h"
+#include "proxy/resource/latency.h"
+#include "proxy/resource/tenant.h"
 
 #include <pthread.h>
 

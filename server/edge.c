@@ -7,7 +7,7 @@
 #include "core/base/problem.h"
 #include "core/model/network.h"
 #include "core/net/tls.h"
-#include "proxy/socket_address.h"
+#include "proxy/client/socket_address.h"
 #include "server/files.h"
 #include "server/metrics.h"
 

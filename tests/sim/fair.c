@@ -5,7 +5,7 @@
 // round may give: every tenant that had work when it began is served exactly once, in turn, for at
 // most a quantum (the last piece may go beyond it, and each piece costs one at least).
 
-#include "proxy/fair.h"
+#include "proxy/engine/fair.h"
 
 #include "tests/sim/sim.h"
 

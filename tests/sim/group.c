@@ -12,7 +12,7 @@
 #include "tests/sim/world.h"
 
 #include "core/base/clock.h"
-#include "proxy/dispatch.h"
+#include "proxy/engine/dispatch.h"
 #include "quota/quota.h"
 
 enum { CONSUMERS = 4, IN_FLIGHT_MAX = 25, SETTLES = 12 };
@@ -281,7 +281,7 @@ static void on_unhold(void *ctx, void *request, bool lost)
 	++m.answered;
 }
 
-// As proxy/group.c charges; never more than the rate for the time and one burst.
+// As proxy/group/group.c charges; never more than the rate for the time and one burst.
 static size_t on_charge(void *ctx, const struct delivery *deliveries, size_t count,
 			uint64_t time_ns, uint64_t *ret_retry_ns)
 {

@@ -5,7 +5,7 @@
 
 #include "tests/sim/sim.h"
 
-#include "proxy/dispatch.h"
+#include "proxy/engine/dispatch.h"
 #include "sdk/c/src/grants.h"
 #include "sdk/c/src/hand.h"
 

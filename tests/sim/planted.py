@@ -41,9 +41,9 @@ SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c",
 CLOCK, MEMORY = "adapters/log/source_clock.c", "adapters/log/source_memory.c"
 ROWS, INDEX = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
-DISPATCH, SETTLE, LOST = "proxy/dispatch.c", "proxy/dispatch_settle.c", "proxy/dispatch_lost.c"
+DISPATCH, SETTLE, LOST = "proxy/engine/dispatch.c", "proxy/engine/dispatch_settle.c", "proxy/engine/dispatch_lost.c"
 HAND, BARRIER, HAND_SIM = "sdk/c/src/hand.c", "sdk/c/src/barrier.c", "tests/sim/hand_client.c"
-GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/fair.c"
+GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/engine/fair.c"
 
 BUGS = (
     Bug("ack-any-attempt", "window", WINDOW, "return attempt == (window->mark_count ? attempts_of(window, offset) : 0) + 1;", "return attempt > 0;",

@@ -29,7 +29,7 @@ class Layers(unittest.TestCase):
             ("adapters/store/store.c", "adapters/adapter.h"),
             ("adapters/store/group_source.c", "adapters/log/log.h"),
             ("adapters/embedded/embedded.c", "adapters/store/durable_log.h"),
-            ("proxy/conn.c", "core/wire/frame.h"),
+            ("proxy/client/conn.c", "core/wire/frame.h"),
             ("ctl/perf.c", "sdk/c/include/mqpaas/mqpaas.h"),
             ("tests/unit/test_sdk.c", "sdk/c/src/lane.h"),
         ):
@@ -39,13 +39,13 @@ class Layers(unittest.TestCase):
         for path, target in (
             ("core/base/log.c", "core/loop/loop.h"),
             ("core/wire/frame.c", "core/model/model.h"),
-            ("quota/bucket.c", "proxy/conn.h"),
+            ("quota/bucket.c", "proxy/client/conn.h"),
             ("adapters/store/store.c", "adapters/kafka/fetch.h"),
             ("adapters/store/store.c", "adapters/embedded/embedded.h"),
             ("adapters/log/source.c", "adapters/store/reader.h"),
             ("adapters/kafka/fetch.c", "adapters/store/reader.h"),
-            ("adapters/kafka/fetch.c", "proxy/group.h"),
-            ("proxy/conn.c", "portal-api/route.h"),
+            ("adapters/kafka/fetch.c", "proxy/group/group.h"),
+            ("proxy/client/conn.c", "portal-api/route.h"),
             ("sdk/c/src/client.c", "core/loop/loop.h"),
             ("sdk/c/examples/send.c", "core/base/util.h"),
             ("ctl/main.c", "sdk/c/src/client.h"),
@@ -55,7 +55,7 @@ class Layers(unittest.TestCase):
     def test_libraries_have_owners(self):
         self.assertIsNone(check_layers.include_fault("core/loop/loop.c", "<", "event2/event.h"))
         self.assertIn("belongs to", check_layers.include_fault("sdk/c/src/client.c", "<", "event2/event.h"))
-        self.assertIn("belongs to", check_layers.include_fault("proxy/conn.c", "<", "lmdb.h"))
+        self.assertIn("belongs to", check_layers.include_fault("proxy/client/conn.c", "<", "lmdb.h"))
         self.assertIn("not a path", check_layers.include_fault("core/base/log.c", '"', "log.h"))
 
     def test_sdk_needs(self):

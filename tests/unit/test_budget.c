@@ -1,6 +1,6 @@
 // proxy/budget: parts of tenants alone and together, room for newcomers, giving back.
 
-#include "proxy/budget.h"
+#include "proxy/resource/budget.h"
 #include "tests/unit/unit.h"
 
 #define LIMIT (512ull << 20)

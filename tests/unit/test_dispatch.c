@@ -3,8 +3,8 @@
 //
 // A number as argument runs that schedule alone.
 
-#include "proxy/dispatch.h"
-#include "proxy/flight.h"
+#include "proxy/engine/dispatch.h"
+#include "proxy/engine/flight.h"
 #include "tests/unit/unit.h"
 
 #include <stdbool.h>

@@ -2,12 +2,12 @@
 
 #include "core/base/map.h"
 #include "core/loop/loop.h"
-#include "proxy/fair.h"
-#include "proxy/leaves.h"
-#include "proxy/letter.h"
-#include "proxy/shared.h"
-#include "proxy/socket_address.h"
-#include "proxy/storage.h"
+#include "proxy/client/leaves.h"
+#include "proxy/client/socket_address.h"
+#include "proxy/engine/fair.h"
+#include "proxy/group/letter.h"
+#include "proxy/resource/shared.h"
+#include "proxy/resource/storage.h"
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>

@@ -1,0 +1,89 @@
+// Who is behind a balancer (core/net/proxy_header.c reads the header itself).
+//
+// Only where it is configured: an address of the setting must send a header, from all others it is
+// another protocol. Else anybody could choose the address that lists and shares look at. The bytes
+// of the header are taken from the socket one look at a time and never one more, because TLS begins
+// behind them.
+
+#include "proxy/client/balancer.h"
+
+#include "core/base/log.h"
+#include "core/net/proxy_header.h"
+#include "proxy/client/conn.h"
+#include "proxy/client/socket_address.h"
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+
+struct balancer_head {
+	size_t size;
+	uint8_t data[PROXY_HEADER_MAX];
+};
+
+int balancer_begin(struct conn *conn, const struct sockaddr *peer)
+{
+	const struct proxy *proxy = conn->worker->proxy;
+
+	for (size_t i = 0; i < proxy->balancer_count; ++i) {
+		if (!network_contains(&proxy->balancers[i], peer))
+			continue;
+		conn->balancer = calloc(1, sizeof *conn->balancer);
+		return conn->balancer ? 0 : -ENOMEM;
+	}
+	return 0;
+}
+
+void balancer_free(struct balancer_head *head)
+{
+	free(head);
+}
+
+static void client_is(struct conn *conn, const struct proxy_header *header)
+{
+	uint8_t address[16];
+
+	if (header->known) {
+		const struct sockaddr *client = (const struct sockaddr *)&header->client;
+
+		socket_address_text(client, conn->peer);
+		source_address(client, address);
+		sources_leave(&conn->worker->sources, &conn->source);
+		sources_enter(&conn->worker->sources, &conn->source, address);
+	}
+	balancer_free(conn->balancer);
+	conn->balancer = NULL;
+}
+
+int balancer_read(struct conn *conn)
+{
+	struct balancer_head *head = conn->balancer;
+	struct proxy_header header;
+	const char *problem;
+	size_t before;
+	ssize_t came;
+	int r;
+
+	if (!head)
+		return 0;
+	before = head->size;
+	came = recv(conn->transport.fd, head->data + before, sizeof head->data - before,
+		    MSG_PEEK | MSG_DONTWAIT);
+	if (came < 0 && (errno == EAGAIN || errno == EINTR))
+		return -EAGAIN;
+	if (came <= 0) {
+		conn_close(conn, CODE_OK, "ended before its first byte");
+		return -EPIPE;
+	}
+	r = proxy_header_read(head->data, before + (size_t)came, &header, &problem);
+	if (r < 0) {
+		conn_close(conn, CODE_OK, problem);
+		return r;
+	}
+	head->size = r ? (size_t)r : before + (size_t)came;
+	came = recv(conn->transport.fd, head->data + before, head->size - before, MSG_DONTWAIT);
+	assert(came == (ssize_t)(head->size - before)); // it was there a moment ago
+	if (r == 0)
+		return -EAGAIN;
+	client_is(conn, &header);
+	return 0;
+}

@@ -1,0 +1,683 @@
+// Reading, writing, deadlines and the one way out. What frames mean is in session.c (before READY)
+// and stream.c.
+//
+// Reading happens in turns (fair.h); writing once a round. The connection stops being read while
+// more than limits.output bytes of replies wait for it, so what one client can make us hold is
+// bounded.
+//
+// What a peer has sent counts also when it has died since, or does not read: what it settled, and
+// what it had begun. So a connection that cannot be written any more is read to its end first.
+
+#include "proxy/client/conn.h"
+
+#include "core/base/clock.h"
+#include "proxy/client/balancer.h"
+#include "proxy/client/produce.h"
+#include "proxy/client/socket_address.h"
+#include "proxy/client/stream.h"
+#include "proxy/client/subscription.h"
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#define LINGER_READ    65536
+#define FRAMES_AT_ONCE 512u // in a turn: small ones cost more than their bytes
+#define LAST_WORDS_NS  S_NS // for reading what has come already
+
+static void on_io(struct loop_io *io, unsigned events);
+static void on_timer(struct loop_timer *timer);
+static void on_flush(struct loop_task *task);
+
+struct log_ctx conn_log(const struct conn *conn)
+{
+	return (struct log_ctx){
+		.tenant = conn->tenant && conn->tenant->model ? conn->tenant->model->name : NULL,
+		.peer = conn->peer,
+		.conn = conn->node.key};
+}
+
+static struct fair_queue *queue_of(const struct conn *conn)
+{
+	return conn->tenant ? &conn->tenant->queue : &conn->worker->strangers;
+}
+
+bool conn_is_open(const struct conn *conn)
+{
+	return conn->state != CONN_CLOSED;
+}
+
+bool conn_give_way(struct worker *worker, const struct sockaddr *peer)
+{
+	struct source_item *victim;
+	uint8_t address[16];
+
+	source_address(peer, address);
+	victim = sources_victim(&worker->sources, address);
+	if (victim)
+		conn_close(CONTAINER_OF(victim, struct conn, source), CODE_OVERLOADED,
+			   "too many connections that are not authenticated");
+	return victim;
+}
+
+int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
+{
+	struct conn *conn = calloc(1, sizeof *conn);
+	uint8_t address[16];
+	int r;
+
+	if (!conn) {
+		close(fd);
+		return -ENOMEM;
+	}
+	conn->worker = worker;
+	r = loop_io_init(&conn->io, worker->loop, fd, on_io);
+	if (r == 0)
+		r = balancer_begin(conn, peer);
+	if (r == 0)
+		r = loop_io_want(&conn->io, LOOP_READ);
+	conn->node.key = ++worker->session_count * WORKER_MAX + worker->index;
+	if (r == 0)
+		r = map_put(&worker->sessions, &conn->node);
+	if (r < 0) {
+		loop_io_deinit(&conn->io);
+		close(fd);
+		balancer_free(conn->balancer);
+		free(conn);
+		return r;
+	}
+	transport_init(&conn->transport, fd);
+	framer_init(&conn->framer, WIRE_BY_CLIENT, WIRE_EARLY_MAX);
+	outq_init(&conn->out);
+	loop_timer_init(&conn->timer, worker->loop, on_timer);
+	conn->flush.fn = on_flush;
+	list_init(&conn->in_tenant);
+	list_init(&conn->waiting);
+	list_init(&conn->hungry);
+	list_init(&conn->produces);
+	list_init(&conn->parked);
+	memory_init(conn);
+	fair_item_init(&conn->turn);
+	socket_address_text(peer, conn->peer);
+	conn->connected_ns = loop_now_ns(worker->loop);
+	conn->connected_ms = clock_wall_ms();
+	conn->heard_ns = conn->connected_ns;
+	conn->written_ns = conn->connected_ns;
+	list_push_back(&worker->conns, &conn->all);
+	source_address(peer, address);
+	source_item_init(&conn->source);
+	sources_enter(&worker->sources, &conn->source, address);
+	loop_timer_set(&conn->timer, conn->connected_ns + worker->limits.ready_ms * MS_NS);
+	return 0;
+}
+
+// ---- the way out
+
+static void bury(void *memory)
+{
+	free(memory);
+}
+
+static void leave_tenant(struct conn *conn)
+{
+	struct tenant_view *tenant = conn->tenant;
+
+	sources_leave(&conn->worker->sources, &conn->source);
+	if (!tenant)
+		return;
+	list_unlink(&conn->in_tenant);
+	list_unlink(&conn->waiting);
+	produce_window_release(conn);
+	tenant_conn_left(tenant);
+}
+
+// The reason goes out if the socket takes it; unread input would make close() reset the connection
+// and lose it.
+static void say_goodbye(struct conn *conn, enum code code, const char *text)
+{
+	uint8_t rest[4096];
+	size_t read = 0;
+	ssize_t n;
+
+	if (code != CODE_OK && conn->state > CONN_NEW)
+		conn_send_error(conn, 0, code, text);
+	if (outq_flush(&conn->out, &conn->transport) < 0)
+		return;
+	shutdown(conn->transport.fd, SHUT_WR);
+	while (read < LINGER_READ &&
+	       (n = recv(conn->transport.fd, rest, sizeof rest, MSG_DONTWAIT)) > 0)
+		read += (size_t)n;
+}
+
+// By the peer's doing, or the network's.
+static bool is_lost(enum code code)
+{
+	return code == CODE_OK || code == CODE_PROTOCOL || code == CODE_CORRUPT ||
+	       code == CODE_TIMEOUT;
+}
+
+void conn_close(struct conn *conn, enum code code, const char *text)
+{
+	struct worker *worker = conn->worker;
+
+	if (conn->state == CONN_CLOSED)
+		return;
+	if (conn->state < CONN_READY)
+		refusals_ended(conn, code, text);
+	else
+		session_lines_closed(conn, code, text);
+	conn->ended_by_us |= !is_lost(code);
+	stream_free_all(conn);
+	produce_detach_all(conn);
+	fair_remove(queue_of(conn), &conn->turn);
+	if (!conn->flush_due) {
+		conn->flush_due = true; // nothing is deferred from here on
+		say_goodbye(conn, code, text);
+		conn->flush_due = false;
+	} else {
+		say_goodbye(conn, code, text);
+	}
+	conn->state = CONN_CLOSED;
+	leave_tenant(conn);
+	list_unlink(&conn->all);
+	map_remove(&worker->sessions, &conn->node);
+	loop_timer_cancel(&conn->timer);
+	loop_io_deinit(&conn->io);
+	session_free(conn->auth);
+	conn->auth = NULL;
+	balancer_free(conn->balancer);
+	conn->balancer = NULL;
+	conn->key = model_unref(conn->key);
+	memory_release(conn);
+	outq_deinit(&conn->out);
+	framer_deinit(&conn->framer);
+	transport_deinit(&conn->transport);
+	free(conn->client);
+	conn->client = NULL;
+	if (!conn->flush_due)
+		loop_bury(worker->loop, conn, bury); // else the deferred task does
+	worker_check_drained(worker);
+}
+
+// ---- writing
+
+static void flush_later(struct conn *conn)
+{
+	if (conn->flush_due)
+		return;
+	conn->flush_due = true;
+	loop_defer(conn->worker->loop, &conn->flush);
+}
+
+// Not read for now: its replies are not read, or it waits for memory.
+static bool is_held(const struct conn *conn)
+{
+	return conn->blocked || conn->memory.waits;
+}
+
+// What the descriptor is watched for.
+static void watch(struct conn *conn)
+{
+	unsigned events = 0;
+
+	if (!is_held(conn))
+		events |= conn->transport.want_read;
+	if (conn->out.bytes)
+		events |= conn->transport.want_write;
+	_Static_assert(TRANSPORT_READ == (int)LOOP_READ && TRANSPORT_WRITE == (int)LOOP_WRITE,
+		       "the same bits");
+	if (loop_io_want(&conn->io, events) < 0)
+		conn_close(conn, CODE_INTERNAL, "the descriptor cannot be watched");
+}
+
+static void output_left(struct conn *conn)
+{
+	const struct proxy_limits *limits = &conn->worker->limits;
+
+	if (conn->blocked && conn->out.bytes <= memory_output_most(conn) / 2) {
+		conn->blocked = false;
+		conn_read_again(conn);
+	}
+	if (!list_empty(&conn->hungry) && conn->out.bytes < limits->output / 4)
+		subscription_feed_all(conn);
+}
+
+// It is not written any more. What has come from it by now is read, then it is closed.
+static void end_after_reading(struct conn *conn, enum code code, const char *text)
+{
+	int received;
+
+	if (conn->state < CONN_READY || conn->last_words) {
+		conn_close(conn, code, text);
+		return;
+	}
+	if (ioctl(conn->transport.fd, FIONREAD, &received) < 0)
+		received = 0;
+	conn->last_words = true;
+	conn->last_left = (size_t)received;
+	conn->end_code = code;
+	conn->end_text = text;
+	outq_deinit(&conn->out);
+	memory_count_output(conn);
+	conn->blocked = false;
+	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + LAST_WORDS_NS);
+	worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+}
+
+static void on_flush(struct loop_task *task)
+{
+	struct conn *conn = CONTAINER_OF(task, struct conn, flush);
+	uint64_t now_ns = loop_now_ns(conn->worker->loop);
+	size_t before = conn->out.bytes;
+	int r;
+
+	conn->flush_due = false;
+	if (conn->state == CONN_CLOSED) {
+		loop_bury(conn->worker->loop, conn, bury);
+		return;
+	}
+	r = outq_flush(&conn->out, &conn->transport);
+	if (r < 0 && r != -EAGAIN) {
+		end_after_reading(conn, CODE_OK, "the peer is gone");
+		return;
+	}
+	if (conn->out.bytes < before || r == 0)
+		conn->written_ns = now_ns;
+	memory_count_output(conn);
+	if (r < 0 && conn->timer.at_ns > conn->written_ns + conn->worker->limits.stalled_ms * MS_NS)
+		loop_timer_set(&conn->timer,
+			       conn->written_ns + conn->worker->limits.stalled_ms * MS_NS);
+	output_left(conn);
+	watch(conn);
+	if (conn->state == CONN_LEAVING)
+		conn_check_left(conn);
+}
+
+static void out_of_memory(struct conn *conn)
+{
+	if (conn->state == CONN_CLOSED)
+		return;
+	conn->ended_by_us = true;
+	conn_close(conn, CODE_OK, "out of memory");
+}
+
+uint8_t *conn_frame(struct conn *conn, uint32_t payload_size)
+{
+	uint8_t *payload;
+
+	if (outq_small(&conn->out, payload_size, &payload) < 0) {
+		out_of_memory(conn);
+		return NULL;
+	}
+	return payload;
+}
+
+static void sent(struct conn *conn)
+{
+	if (conn->last_words)
+		outq_deinit(&conn->out);
+	memory_count_output(conn);
+	if (conn->last_words)
+		return;
+	if (conn->out.bytes > memory_output_most(conn))
+		conn->blocked = true;
+	flush_later(conn);
+}
+
+void conn_frame_done(struct conn *conn, uint8_t *payload, enum frame_type type, uint32_t stream,
+		     uint32_t payload_size)
+{
+	if (outq_small_done(&conn->out, payload, (uint8_t)type, stream, payload_size) < 0)
+		out_of_memory(conn);
+	else
+		sent(conn);
+}
+
+void conn_send(struct conn *conn, enum frame_type type, uint32_t stream, const void *payload,
+	       uint32_t size)
+{
+	uint8_t *at = conn_frame(conn, size);
+
+	if (!at)
+		return;
+	if (size)
+		memcpy(at, payload, size);
+	conn_frame_done(conn, at, type, stream, size);
+}
+
+void conn_send_buf(struct conn *conn, struct buf *buf, const uint8_t *data, size_t size)
+{
+	if (outq_add(&conn->out, buf, data, size) < 0)
+		out_of_memory(conn);
+	else
+		sent(conn);
+}
+
+void conn_send_error(struct conn *conn, uint32_t stream, enum code code, const char *text)
+{
+	uint8_t room[1200];
+	struct field_writer fields;
+
+	field_writer_init(&fields, room, sizeof room);
+	field_put_int(&fields, FIELD_CODE, code);
+	field_put_text(&fields, FIELD_TEXT, text);
+	conn_send(conn, FRAME_ERROR, stream, room, (uint32_t)fields.size);
+}
+
+void conn_send_throttle(struct conn *conn, enum quota_direction direction,
+			const struct quota_answer *why)
+{
+	uint64_t now_ns = loop_now_ns(conn->worker->loop);
+	uint64_t *told_ns = &conn->throttle_told_ns[direction];
+	struct field_writer fields;
+	uint8_t room[96];
+
+	if (*told_ns && now_ns < *told_ns + S_NS)
+		return;
+	*told_ns = now_ns;
+	field_writer_init(&fields, room, sizeof room);
+	field_put_int(&fields, FIELD_CODE, CODE_THROTTLED);
+	field_put_int(&fields, FIELD_DIRECTION, direction);
+	field_put_int(&fields, FIELD_UNIT, why->bytes);
+	field_put_int(&fields, FIELD_LIMIT, why->limit);
+	field_put_int(&fields, FIELD_REMAINING, why->remaining);
+	field_put_int(&fields, FIELD_RETRY_AFTER_MS, (why->wait_ns + MS_NS - 1) / MS_NS);
+	conn_send(conn, FRAME_THROTTLE, 0, room, (uint32_t)fields.size);
+}
+
+// ---- reading
+
+static void on_frame(struct conn *conn, const struct frame *frame)
+{
+	const struct frame_header *header = &frame->header;
+
+	switch (header->type) {
+	case FRAME_PING:
+	case FRAME_PONG:
+		if (conn->state < CONN_READY || frame->payload.size != 8)
+			conn_close(conn, CODE_PROTOCOL, "unexpected PING or PONG");
+		else if (header->type == FRAME_PING)
+			conn_send(conn, FRAME_PONG, 0, frame->payload.data, 8);
+		return;
+	case FRAME_GOAWAY:
+		if (conn->state < CONN_READY)
+			conn_close(conn, CODE_PROTOCOL, "GOAWAY before READY");
+		else
+			conn_leave(conn);
+		return;
+	case FRAME_HELLO:
+	case FRAME_AUTH: session_frame(conn, frame); return;
+	default:
+		if (conn->state < CONN_READY)
+			conn_close(conn, CODE_PROTOCOL, "not authenticated yet");
+		else
+			stream_frame(conn, frame);
+	}
+}
+
+static bool take_preface(struct conn *conn)
+{
+	const uint8_t *preface = framer_take(&conn->framer, WIRE_PREFACE_SIZE);
+
+	if (!preface)
+		return false;
+	if (memcmp(preface, wire_preface, WIRE_PREFACE_SIZE - 1) != 0) {
+		conn_close(conn, CODE_OK, "not this protocol");
+		return false;
+	}
+	if (preface[WIRE_PREFACE_SIZE - 1] != WIRE_VERSION) {
+		conn_close(conn, CODE_PROTOCOL, "this server speaks version 1");
+		return false;
+	}
+	conn->state = CONN_HELLO;
+	return true;
+}
+
+static void take_frames(struct conn *conn)
+{
+	const char *problem = NULL;
+	struct frame frame;
+	int r = 0;
+
+	if (conn->state == CONN_PREFACE && !take_preface(conn))
+		return;
+	while (conn->state != CONN_CLOSED && !is_held(conn) && conn->frames_left &&
+	       (r = framer_next(&conn->framer, &frame, &problem)) == FRAMER_FRAME) {
+		--conn->frames_left;
+		on_frame(conn, &frame);
+	}
+	if (conn->state == CONN_CLOSED || is_held(conn) || r == 0 || r == FRAMER_FRAME)
+		return;
+	conn_close(conn, r == FRAMER_E_CORRUPT ? CODE_CORRUPT : CODE_PROTOCOL, problem);
+}
+
+static bool find_kind(struct conn *conn)
+{
+	enum transport_kind kind;
+	int r;
+
+	if (balancer_read(conn) != 0)
+		return false;
+	r = transport_peek(conn->transport.fd, &kind);
+	if (r == -EAGAIN)
+		return false;
+	if (r == 0 && kind == TRANSPORT_TLS && conn->worker->tls) {
+		r = transport_accept_tls(&conn->transport, conn->worker->tls);
+		conn->tls = true;
+	} else if (r == 0 && kind != TRANSPORT_NATIVE) {
+		r = -EPROTO;
+	}
+	if (r < 0) {
+		conn_close(conn, CODE_OK,
+			   r == -EPROTO ? "another protocol, or TLS without a certificate"
+					: "ended before its first byte");
+		return false;
+	}
+	conn->state = CONN_PREFACE;
+	return true;
+}
+
+static void read_failed(struct conn *conn, ssize_t r)
+{
+	char room[256];
+
+	if (r == 0)
+		conn_close(conn, CODE_OK,
+			   framer_partial(&conn->framer) ? "the peer ended inside a frame"
+							 : "the peer has ended");
+	else if (r == -EPROTO)
+		conn_close(conn, CODE_OK, transport_problem(&conn->transport, room, sizeof room));
+	else
+		conn_close(conn, CODE_OK, strerror((int)-r));
+}
+
+// The last read left room: reading again would only be answered EAGAIN. TLS may still hold bytes of
+// its own, and what is held back while the connection is blocked must stay.
+static bool is_dry(const struct conn *conn)
+{
+	return !conn->transport.ssl && !is_held(conn) && framer_has_room(&conn->framer);
+}
+
+size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
+{
+	struct conn *conn = CONTAINER_OF(item, struct conn, turn);
+	size_t done = 0;
+	ssize_t r = 0;
+
+	if (conn->state == CONN_NEW && !find_kind(conn))
+		return 0;
+	conn->frames_left = FRAMES_AT_ONCE;
+	take_frames(conn); // those that were left when it was blocked, or by the turn before
+	while (conn->state != CONN_CLOSED && !is_held(conn) && done < most && conn->frames_left &&
+	       memory_may_read(conn)) {
+		r = framer_fill(&conn->framer, &conn->transport);
+		if (r <= 0)
+			break;
+		done += (size_t)r;
+		conn->heard_ns = loop_now_ns(conn->worker->loop);
+		conn->pinged = false;
+		take_frames(conn);
+		if (conn->state != CONN_CLOSED && conn->frames_left && is_dry(conn)) {
+			framer_rest(&conn->framer);
+			break;
+		}
+	}
+	if (conn->state == CONN_CLOSED)
+		return done;
+	memory_has_read(conn);
+	conn->last_left -= conn->last_words ? MIN(done, conn->last_left) : 0;
+	if (conn->frames_left == 0) {
+		watch(conn);
+		*ret_again = conn->state != CONN_CLOSED && !is_held(conn);
+		return MAX(done, most); // a whole turn
+	}
+	if (conn->last_words && !conn->memory.waits && (done < most || conn->last_left == 0)) {
+		conn_close(conn, conn->end_code, conn->end_text);
+		return done;
+	}
+	if (r <= 0 && r != -EAGAIN && !is_held(conn) && done < most)
+		read_failed(conn, r);
+	else
+		watch(conn);
+	*ret_again = conn->state != CONN_CLOSED && !is_held(conn) && done >= most;
+	return done;
+}
+
+static void on_io(struct loop_io *io, unsigned events)
+{
+	struct conn *conn = CONTAINER_OF(io, struct conn, io);
+
+	if (conn->out.bytes)
+		flush_later(conn);
+	if (!is_held(conn))
+		worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+}
+
+void conn_read_again(struct conn *conn)
+{
+	if (!is_held(conn))
+		worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+}
+
+// ---- deadlines
+
+// When to look again whether a key has expired: at its time, and every second before it, because
+// the wall clock may be set.
+static uint64_t expiry_look_ns(const struct access_key *key)
+{
+	int64_t left_ms;
+
+	if (!key->expires_ms)
+		return UINT64_MAX / 2;
+	left_ms = key->expires_ms - clock_wall_ms();
+	return left_ms > 0 && left_ms < 1000 ? (uint64_t)left_ms * MS_NS : S_NS;
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
+	const struct proxy_limits *limits = &conn->worker->limits;
+	uint64_t now_ns = loop_now_ns(conn->worker->loop), next_ns;
+	uint64_t keepalive_ns = limits->keepalive_ms * MS_NS,
+		 stalled_ns = limits->stalled_ms * MS_NS;
+	uint64_t ping[1] = {now_ns};
+
+	if (conn->state < CONN_READY) {
+		conn_close(conn, CODE_TIMEOUT, "not authenticated in time");
+		return;
+	}
+	if (conn->last_words) {
+		conn_close(conn, conn->end_code, conn->end_text);
+		return;
+	}
+	if (conn->memory.waits)
+		conn->heard_ns = now_ns; // it is we who do not listen
+	if (!session_key_usable(conn->key)) {
+		conn_close(conn, CODE_UNAUTHENTICATED, "the access key has expired");
+		return;
+	}
+	if (now_ns >= conn->heard_ns + 2 * keepalive_ns ||
+	    (conn->out.bytes && now_ns >= conn->written_ns + stalled_ns)) {
+		if (conn->blocked)
+			end_after_reading(conn, CODE_TIMEOUT, "the peer does not read");
+		else
+			conn_close(conn, CODE_TIMEOUT, "the peer does not answer");
+		return;
+	}
+	if (now_ns >= conn->heard_ns + keepalive_ns && !conn->pinged) {
+		conn->pinged = true;
+		conn_send(conn, FRAME_PING, 0, ping, sizeof ping);
+	}
+	next_ns = conn->heard_ns + (conn->pinged ? 2 : 1) * keepalive_ns;
+	if (conn->out.bytes)
+		next_ns = MIN(next_ns, conn->written_ns + stalled_ns);
+	next_ns = MIN(next_ns, now_ns + expiry_look_ns(conn->key));
+	if (conn_is_open(conn))
+		loop_timer_set(&conn->timer, next_ns);
+}
+
+void conn_ready(struct conn *conn)
+{
+	conn->state = CONN_READY;
+	conn->framer.max_payload = conn->worker->limits.max_frame;
+	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + 1);
+}
+
+// ---- leaving
+
+void conn_leave(struct conn *conn)
+{
+	if (conn->state != CONN_READY)
+		return;
+	conn->state = CONN_LEAVING;
+	subscription_stop_all(conn);
+	conn_check_left(conn);
+}
+
+void conn_goaway(struct conn *conn, enum code code, uint32_t deadline_ms)
+{
+	uint8_t room[256];
+	struct field_writer fields;
+
+	if (conn->state < CONN_READY) {
+		conn_close(conn, code, "the proxy is leaving");
+		return;
+	}
+	field_writer_init(&fields, room, sizeof room);
+	field_put_int(&fields, FIELD_CODE, code);
+	field_put_int(&fields, FIELD_DEADLINE_MS, deadline_ms);
+	conn_send(conn, FRAME_GOAWAY, 0, room, (uint32_t)fields.size);
+	if (conn_is_open(conn))
+		conn_leave(conn);
+}
+
+void conn_check_left(struct conn *conn)
+{
+	if (conn->state == CONN_LEAVING && list_empty(&conn->produces) && conn->unstopped == 0 &&
+	    conn->closing == 0 && conn->out.bytes == 0)
+		conn_close(conn, CODE_OK, "left in order");
+}
+
+void conn_recheck(struct conn *conn)
+{
+	const struct access_key *key;
+
+	if (!conn->key)
+		return;
+	key = catalog_key_by_id(conn->worker->proxy->catalog, conn->key->key_id);
+	if (!key || key->object.id != conn->key->object.id || !session_key_usable(key)) {
+		model_unref(key);
+		conn_close(conn, CODE_UNAUTHENTICATED, "the access key was revoked");
+		return;
+	}
+	model_unref(conn->key);
+	conn->key = key;
+	if (!conn->last_words) // then the timer is its end, and what has come is read before
+		loop_timer_set(&conn->timer,
+			       loop_now_ns(conn->worker->loop) + 1); // may expire sooner
+	if (!session_address_allowed(conn))
+		conn_close(conn, CODE_FORBIDDEN, "the access key may not connect from here");
+	else
+		stream_recheck_all(conn);
+}

@@ -1,0 +1,47 @@
+// A connection's part of the message memory: what it holds, when it waits for more, and who goes
+// when frames do not become whole.
+#pragma once
+
+#include "core/base/list.h"
+#include "proxy/resource/budget.h"
+
+#include <stddef.h>
+
+struct conn;
+struct delivery;
+struct loop_timer;
+struct tenant_view;
+
+struct conn_memory {
+	struct budget_share *share;
+	size_t frames, output; // counted
+	struct list waiting; // member of tenant->memory_waiting: it is not read until there is room
+	struct list partial; // member of worker->partial: a large frame has begun
+	uint64_t partial_ns; // since when its bytes are measured; 0: no frame has begun
+	size_t partial_from; // bytes that were there then
+	uint64_t rate;       // bytes a second when they were last measured
+	uint32_t slow;       // measurements in a row that were below the least rate
+	bool waits;
+};
+
+void memory_init(struct conn *conn);
+// It has become one of a tenant's: what it holds counts there from now on.
+void memory_move(struct conn *conn, struct budget_share *share);
+void memory_release(struct conn *conn); // nothing is held any more
+
+// May it read? false: it waits, and takes its turn again by itself.
+bool memory_may_read(struct conn *conn);
+void memory_has_read(struct conn *conn); // after its frames were taken
+void memory_count_output(struct conn *conn);
+// Bytes of replies that may wait for it before it is not read any more.
+size_t memory_output_most(const struct conn *conn);
+
+void memory_on_waiting(struct loop_timer *timer); // of a tenant_view: is there room now?
+void memory_on_partial(struct loop_timer *timer); // of a worker: frames that come too slowly
+
+// How many of the deliveries may be handed to connections now.
+size_t memory_fit(const struct budget_share *share, const struct delivery *deliveries,
+		  size_t count);
+uint64_t memory_size(const struct delivery *deliveries, size_t count); // as counted
+// How long a group that has waited so long waits until it looks for memory again; 0: it has not.
+uint64_t memory_wait_longer(uint64_t waited_ns);

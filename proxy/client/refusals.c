@@ -1,0 +1,116 @@
+// What strangers do to the log: at most RATE lines in a period, and one that counts the others.
+//
+// A line each would let anybody who can connect fill the disk and hide what matters among thousands
+// of failed logins a second. The counts are by answer; the address of the last says where to look.
+
+#include "proxy/client/refusals.h"
+
+#include "proxy/client/conn.h"
+
+#include <stdio.h>
+
+#define PERIOD_NS (10 * S_NS)
+#define RATE      20u // lines of a period and worker
+
+static void on_period(struct loop_timer *timer);
+
+void refusals_init(struct worker *worker)
+{
+	loop_timer_init(&worker->refusals.timer, worker->loop, on_period);
+}
+
+uint64_t refusals_counts_text(const uint64_t counts[CODE_COUNT], char *text, size_t room)
+{
+	uint64_t total = 0;
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < CODE_COUNT; ++i) {
+		if (!counts[i])
+			continue;
+		total += counts[i];
+		if (used < room)
+			used += (size_t)snprintf(text + used, room - used, "%s%s %llu",
+						 used ? ", " : "",
+						 i == CODE_OK ? "CLOSED" : code_name(i),
+						 (unsigned long long)counts[i]);
+	}
+	return total;
+}
+
+static uint64_t counts_text(const struct refusals *refusals, char *text, size_t room)
+{
+	uint64_t total = refusals_counts_text(refusals->counts, text, room);
+	size_t used = strlen(text);
+
+	if (refusals->turned_away)
+		snprintf(text + used, room - used, "%sgave way %llu", used ? ", " : "",
+			 (unsigned long long)refusals->turned_away);
+	return total + refusals->turned_away;
+}
+
+static void write_counts(struct worker *worker)
+{
+	struct refusals *refusals = &worker->refusals;
+	struct log_ctx log = {.peer = refusals->last};
+	char text[400];
+	uint64_t total = counts_text(refusals, text, sizeof text);
+
+	if (total)
+		log_warn(&log, "CONN-REFUSED",
+			 "%llu more connections ended before they were authenticated: %s; this was "
+			 "the last",
+			 (unsigned long long)total, text);
+	memset(refusals->counts, 0, sizeof refusals->counts);
+	refusals->turned_away = 0;
+	refusals->written = 0;
+}
+
+static void on_period(struct loop_timer *timer)
+{
+	write_counts(CONTAINER_OF(timer, struct worker, refusals.timer));
+}
+
+void refusals_deinit(struct worker *worker)
+{
+	loop_timer_cancel(&worker->refusals.timer);
+	write_counts(worker);
+}
+
+static void period_begin(struct worker *worker)
+{
+	if (!worker->refusals.timer.at_ns)
+		loop_timer_set(&worker->refusals.timer, loop_now_ns(worker->loop) + PERIOD_NS);
+}
+
+static bool may_write(struct worker *worker)
+{
+	struct refusals *refusals = &worker->refusals;
+
+	period_begin(worker);
+	if (refusals->written >= RATE)
+		return false;
+	++refusals->written;
+	return true;
+}
+
+void refusals_ended(struct conn *conn, enum code code, const char *text)
+{
+	struct refusals *refusals = &conn->worker->refusals;
+	struct log_ctx log = conn_log(conn);
+
+	if (may_write(conn->worker)) {
+		log_info(&log, "CONN-CLOSE", "closed: %s%s%s", code_name(code), text ? ", " : "",
+			 text ? text : "");
+		return;
+	}
+	++refusals->counts[code];
+	snprintf(refusals->last, sizeof refusals->last, "%s", conn->peer);
+}
+
+void refusals_turned_away(struct worker *worker, const char *peer)
+{
+	period_begin(worker);
+	++worker->refusals.turned_away;
+	snprintf(worker->refusals.last, sizeof worker->refusals.last, "%s", peer);
+}

@@ -1,0 +1,297 @@
+// HELLO, WELCOME, AUTH and READY: who is this, and may it come in.
+//
+// A key that does not exist, is disabled or has expired goes the whole way with a stable salt and
+// fails at the proof like a wrong secret, so that nothing can be learned from the answer. What a
+// key may not do for other reasons (address, suspended tenant, limit) is told only after a right
+// proof.
+//
+// A right is looked at when it is used: the key that the first message was answered with may have
+// been revoked before the last one comes, so the last step looks at the catalog again. What changes
+// after that finds a connection that is READY and closes it (conn_recheck()).
+
+#include "core/base/clock.h"
+#include "core/net/scram.h"
+#include "core/wire/codec.h"
+#include "proxy/client/conn.h"
+#include "proxy/client/produce.h"
+#include "proxy/client/socket_address.h"
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#define NONCE_BYTES 18
+
+struct auth {
+	struct scram_server scram;
+	uint8_t channel_room[TRANSPORT_BINDING_ROOM];
+	char name[65], version[65], id[129];
+};
+
+void session_free(struct auth *auth)
+{
+	free(auth);
+}
+
+static const char *mechanisms(const struct conn *conn)
+{
+	return conn->tls ? SCRAM_MECHANISM_PLUS "," SCRAM_MECHANISM : SCRAM_MECHANISM;
+}
+
+static void send_welcome(struct conn *conn)
+{
+	const struct proxy *proxy = conn->worker->proxy;
+	const struct proxy_limits *limits = &conn->worker->limits;
+	struct field_writer fields;
+	uint8_t room[600];
+
+	field_writer_init(&fields, room, sizeof room);
+	field_put_int(&fields, FIELD_CODECS, conn->codecs);
+	field_put_int(&fields, FIELD_FEATURES, FEATURES_KNOWN);
+	field_put_text(&fields, FIELD_SERVER_VERSION, proxy->server_version);
+	field_put_text(&fields, FIELD_PROXY_ID, proxy->proxy_id);
+	field_put_int(&fields, FIELD_MAX_FRAME, limits->max_frame);
+	field_put_int(&fields, FIELD_MAX_MESSAGE, limits->max_message);
+	field_put_text(&fields, FIELD_MECHANISMS, mechanisms(conn));
+	field_put_int(&fields, FIELD_KEEPALIVE_MS, limits->keepalive_ms);
+	conn_send(conn, FRAME_WELCOME, 0, room, (uint32_t)fields.size);
+}
+
+static void on_hello(struct conn *conn, const struct fields *fields)
+{
+	struct auth *auth;
+
+	if (conn->state != CONN_HELLO) {
+		conn_close(conn, CODE_PROTOCOL, "a second HELLO");
+		return;
+	}
+	auth = calloc(1, sizeof *auth);
+	if (!auth) {
+		conn_close(conn, CODE_OVERLOADED, NULL);
+		return;
+	}
+	conn->auth = auth;
+	fields_text(fields, FIELD_CLIENT_NAME, auth->name, sizeof auth->name);
+	fields_text(fields, FIELD_CLIENT_VERSION, auth->version, sizeof auth->version);
+	fields_text(fields, FIELD_CLIENT_ID, auth->id, sizeof auth->id);
+	conn->codecs = (uint32_t)fields_int(fields, FIELD_CODECS, 1) & CODEC_ALL;
+	conn->codecs |= 1u << CODEC_NONE;
+	conn->features = (uint32_t)fields_int(fields, FIELD_FEATURES, 0) & FEATURES_KNOWN;
+	conn->state = CONN_AUTH;
+	send_welcome(conn);
+}
+
+static int make_nonce(char ret[2 * NONCE_BYTES + 1])
+{
+	uint8_t bytes[NONCE_BYTES];
+
+	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+		return -EIO;
+	for (size_t i = 0; i < sizeof bytes; ++i)
+		snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+bool session_key_usable(const struct access_key *key)
+{
+	return !key->disabled && (!key->expires_ms || clock_wall_ms() < key->expires_ms);
+}
+
+// Takes the key as it is now, which the proof must still be for.
+static bool key_still_usable(struct conn *conn)
+{
+	const struct access_key *proved = conn->key, *key;
+
+	if (!proved)
+		return false;
+	key = catalog_key_by_id(conn->worker->proxy->catalog, proved->key_id);
+	conn->key = key;
+	if (key && (key->object.id != proved->object.id ||
+		    memcmp(key->stored_key, proved->stored_key, sizeof key->stored_key) != 0))
+		conn->key = model_unref(key);
+	model_unref(proved);
+	return conn->key && session_key_usable(conn->key);
+}
+
+static int verifier_of(struct conn *conn, const char *user, struct scram_verifier *ret)
+{
+	const struct proxy *proxy = conn->worker->proxy;
+	const struct access_key *key = catalog_key_by_id(proxy->catalog, user);
+
+	conn->key = key;
+	if (!key)
+		return scram_verifier_fake(proxy->salt_secret, user, ret);
+	memcpy(ret->salt, key->salt, sizeof ret->salt);
+	ret->iterations = key->salt_count;
+	memcpy(ret->stored_key, key->stored_key, sizeof ret->stored_key);
+	memcpy(ret->server_key, key->server_key, sizeof ret->server_key);
+	return 0;
+}
+
+static void send_sasl(struct conn *conn, const char *message)
+{
+	struct field_writer fields;
+	uint8_t room[SCRAM_MESSAGE_MAX + 16];
+
+	field_writer_init(&fields, room, sizeof room);
+	field_put_bytes(&fields, FIELD_SASL, message, strlen(message));
+	conn_send(conn, FRAME_AUTH, 0, room, (uint32_t)fields.size);
+}
+
+static void on_client_first(struct conn *conn, const struct fields *fields)
+{
+	struct auth *auth = conn->auth;
+	struct scram_verifier verifier;
+	struct scram_channel channel;
+	char mechanism[33], nonce[2 * NONCE_BYTES + 1], message[SCRAM_MESSAGE_MAX];
+	bool plus;
+	int r;
+
+	fields_text(fields, FIELD_MECHANISM, mechanism, sizeof mechanism);
+	plus = conn->tls && strcmp(mechanism, SCRAM_MECHANISM_PLUS) == 0;
+	if (!plus && strcmp(mechanism, SCRAM_MECHANISM) != 0) {
+		conn_close(conn, CODE_PROTOCOL, "unknown mechanism");
+		return;
+	}
+	transport_channel(&conn->transport, auth->channel_room, &channel);
+	r = scram_server_start(&auth->scram, plus, &channel, fields->values[FIELD_SASL]);
+	if (r > 0) {
+		conn_close(conn, r == SCRAM_E_MALFORMED ? CODE_PROTOCOL : CODE_UNAUTHENTICATED,
+			   "the first SCRAM message is not accepted");
+		return;
+	}
+	if (r == 0)
+		r = make_nonce(nonce);
+	if (r == 0)
+		r = verifier_of(conn, auth->scram.user, &verifier);
+	if (r == 0)
+		r = scram_server_challenge(&auth->scram, &verifier, nonce, message);
+	if (r != 0) {
+		conn_close(conn, CODE_INTERNAL, NULL);
+		return;
+	}
+	conn->state = CONN_FINAL;
+	send_sasl(conn, message);
+}
+
+bool session_address_allowed(const struct conn *conn)
+{
+	const struct access_key *key = conn->key;
+	bool allowed = key->allow_count == 0;
+
+	for (size_t i = 0; i < key->deny_count; ++i)
+		if (socket_address_in(conn->peer, key->deny[i]))
+			return false;
+	for (size_t i = 0; i < key->allow_count && !allowed; ++i)
+		allowed = socket_address_in(conn->peer, key->allow[i]);
+	return allowed;
+}
+
+// Everything a right proof does not yet decide.
+static enum code admit(struct conn *conn, const char **ret_text)
+{
+	struct tenant_view *tenant;
+
+	if (!session_address_allowed(conn)) {
+		*ret_text = "the access key may not connect from here";
+		return CODE_FORBIDDEN;
+	}
+	tenant = tenant_get(conn->worker, conn->key->tenant);
+	if (!tenant)
+		return CODE_OVERLOADED;
+	if (!tenant->model || tenant->model->suspended) {
+		*ret_text = "the tenant is suspended";
+		return CODE_FORBIDDEN;
+	}
+	if (!tenant_conn_joins(tenant)) {
+		*ret_text = "the tenant has as many connections as it may";
+		return CODE_LIMIT_EXCEEDED;
+	}
+	conn->tenant = tenant;
+	memory_move(conn, tenant->memory);
+	list_push_back(&tenant->conns, &conn->in_tenant);
+	sources_leave(&conn->worker->sources, &conn->source);
+	return CODE_OK;
+}
+
+static int keep_client(struct conn *conn, const struct auth *auth)
+{
+	size_t name = strlen(auth->name) + 1, version = strlen(auth->version) + 1;
+	size_t id = strlen(auth->id) + 1;
+
+	conn->client = malloc(name + version + id);
+	if (!conn->client)
+		return -ENOMEM;
+	memcpy(conn->client, auth->name, name);
+	memcpy(conn->client + name, auth->version, version);
+	memcpy(conn->client + name + version, auth->id, id);
+	return 0;
+}
+
+static void send_ready(struct conn *conn, const char *server_final)
+{
+	const struct proxy *proxy = conn->worker->proxy;
+	struct field_writer fields;
+	uint8_t room[WIRE_EARLY_MAX];
+
+	field_writer_init(&fields, room, sizeof room);
+	field_put_bytes(&fields, FIELD_SASL, server_final, strlen(server_final));
+	field_put_text(&fields, FIELD_TENANT, conn->tenant->model->name);
+	field_put_int(&fields, FIELD_WINDOW, conn->granted);
+	field_put_int(&fields, FIELD_SESSION, conn->node.key);
+	for (size_t i = 0; i < proxy->listener_count; ++i)
+		field_put_text(&fields, FIELD_ADDRESS, proxy->listeners[i].advertised);
+	conn_send(conn, FRAME_READY, 0, room, (uint32_t)fields.size);
+}
+
+static void on_client_final(struct conn *conn, const struct fields *fields)
+{
+	char message[SCRAM_MESSAGE_MAX];
+	const char *text = NULL;
+	enum code code;
+	int r = scram_server_final(&conn->auth->scram, fields->values[FIELD_SASL], message);
+
+	if (r == SCRAM_E_MALFORMED) {
+		conn_close(conn, CODE_PROTOCOL, "the last SCRAM message is malformed");
+		return;
+	}
+	if (r != 0 || !key_still_usable(conn)) {
+		conn_close(conn, r < 0 ? CODE_INTERNAL : CODE_UNAUTHENTICATED, NULL);
+		return;
+	}
+	code = admit(conn, &text);
+	if (code == CODE_OK && keep_client(conn, conn->auth) < 0)
+		code = CODE_OVERLOADED;
+	if (code != CODE_OK) {
+		conn_close(conn, code, text);
+		return;
+	}
+	session_free(conn->auth);
+	conn->auth = NULL;
+	produce_window_start(conn);
+	conn_ready(conn);
+	send_ready(conn, message);
+	if (!conn_is_open(conn))
+		return; // out of memory
+	session_lines_ready(conn);
+	if (conn->worker->draining)
+		conn_goaway(conn, CODE_SHUTTING_DOWN, 0);
+}
+
+void session_frame(struct conn *conn, const struct frame *frame)
+{
+	struct fields fields;
+	const char *problem = fields_read(frame->payload.data, frame->payload.size, &fields);
+
+	if (problem)
+		conn_close(conn, CODE_PROTOCOL, problem);
+	else if (frame->header.type == FRAME_HELLO)
+		on_hello(conn, &fields);
+	else if (conn->state == CONN_AUTH)
+		on_client_first(conn, &fields);
+	else if (conn->state == CONN_FINAL)
+		on_client_final(conn, &fields);
+	else
+		conn_close(conn, CODE_PROTOCOL, "AUTH out of order");
+}

@@ -1,0 +1,354 @@
+// Takes deliveries back that consumers settle, and the way to the dead-letter topic. What is taken
+// from consumers without their word is in dispatch_lost.c.
+//
+// The proxy keeps no bodies: a message that shall become a dead letter is settled NACK without
+// delay and its offset stays here as DOOMED; the source hands it out once more (what is due again
+// comes before what is new), the copy is made (BURIED), and only after that the original is acked.
+
+#include "proxy/engine/dispatch.h"
+#include "proxy/engine/dispatch_state.h"
+
+#define NACK_BY_SCHEDULE 0xFFFFFFFFu
+#define SPARE_MISSES     4096 // offsets a settle frame may name without effect, besides its own
+
+bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt)
+{
+	const struct dispatch_policy *policy = &dispatch->policy;
+
+	return policy->dead_letter && policy->max_attempts && attempt >= policy->max_attempts;
+}
+
+// ---- deadlines
+
+uint8_t dispatch_slot_of(struct dispatch *dispatch, uint64_t deadline_ns, uint64_t now_ns)
+{
+	uint64_t now = now_ns / dispatch->slot_ns;
+	uint64_t slot = deadline_ns / dispatch->slot_ns + 1;
+
+	// A deadline beyond the table is put into its last slot and looked at again then.
+	slot = MAX(slot, now + 1);
+	slot = MIN(slot, now + DISPATCH_SLOTS - 1);
+	dispatch->slot_next = MIN(dispatch->slot_next, slot);
+	return (uint8_t)(slot & (DISPATCH_SLOTS - 1));
+}
+
+void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns)
+{
+	flight->slot = dispatch_slot_of(dispatch, flight->deadline_ns, now_ns);
+	++dispatch->slots[flight->slot];
+}
+
+static void slot_remove(struct dispatch *dispatch, const struct flight *flight)
+{
+	--dispatch->slots[flight->slot];
+}
+
+void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns)
+{
+	memset(dispatch->slots, 0, sizeof dispatch->slots);
+	dispatch->slot_next = UINT64_MAX;
+	for (uint32_t i = 0; i < dispatch->partition_count; ++i) {
+		struct flight_map *flights = &dispatch->partitions[i].flights;
+
+		for (size_t k = 0; k < flights->room; ++k)
+			if (flights->slots[k].state == FLIGHT_OWNED)
+				dispatch_slot_add(dispatch, &flights->slots[k], now_ns);
+	}
+}
+
+// The first slot after `now` that has entries. Every slot up to `now` is empty.
+void dispatch_find_next_slot(struct dispatch *dispatch, uint64_t now)
+{
+	for (uint64_t slot = now + 1; slot < now + DISPATCH_SLOTS; ++slot) {
+		if (dispatch->slots[slot & (DISPATCH_SLOTS - 1)]) {
+			dispatch->slot_next = slot;
+			return;
+		}
+	}
+	dispatch->slot_next = UINT64_MAX;
+}
+
+// ---- settles on their way to the source
+
+void dispatch_out_send(struct dispatch *dispatch, void *request)
+{
+	size_t count = dispatch->out_count;
+
+	dispatch->out_count = 0;
+	if (count)
+		dispatch->ops->settle(dispatch->ctx, dispatch->out, count, request);
+}
+
+// Joins the message to the entry before where it continues it.
+static void out_add(struct dispatch *dispatch, uint32_t partition, const struct flight *flight,
+		    enum settle_verb verb, uint32_t delay_ms, void *request)
+{
+	struct settle *last = dispatch->out_count ? &dispatch->out[dispatch->out_count - 1] : NULL;
+
+	if (last && last->partition == partition && last->offset + last->count == flight->offset &&
+	    last->attempt == flight->attempt && last->verb == verb && last->delay_ms == delay_ms) {
+		++last->count;
+		return;
+	}
+	if (dispatch->out_count == DISPATCH_OUT)
+		dispatch_out_send(dispatch, request);
+	dispatch->out[dispatch->out_count++] =
+		(struct settle){.epoch = dispatch->partitions[partition].epoch,
+				.offset = flight->offset,
+				.count = 1,
+				.partition = partition,
+				.attempt = flight->attempt,
+				.delay_ms = delay_ms,
+				.verb = (uint8_t)verb};
+}
+
+// ---- out of the hands of a consumer
+
+void dispatch_disown(struct dispatch *dispatch, struct flight *flight)
+{
+	struct dispatch_consumer *consumer = flight->consumer;
+
+	slot_remove(dispatch, flight);
+	--dispatch->owned;
+	if (--consumer->in_flight)
+		return;
+	if (consumer->blocked || consumer->alone) {
+		consumer->blocked = false;
+		consumer->alone = false;
+		dispatch_consumer_changed(dispatch, consumer);
+	}
+	if (dispatch->ops->emptied)
+		dispatch->ops->emptied(dispatch->ctx, consumer);
+}
+
+static void unmark(struct dispatch *dispatch, struct flight *flight)
+{
+	dispatch->suspects -= flight->suspect;
+	flight->suspect = false;
+}
+
+// In nobody's hands and not settled for good: only a suspect is remembered.
+static void leave_open(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
+{
+	flight->consumer = NULL;
+	if (flight->suspect)
+		flight->state = FLIGHT_SUSPECT;
+	else
+		flight_map_remove(&dispatch->partitions[partition].flights, flight);
+}
+
+static void doom(struct dispatch *dispatch, struct flight *flight, enum dispatch_reason reason,
+		 void *request)
+{
+	unmark(dispatch, flight);
+	flight->state = FLIGHT_DOOMED;
+	flight->consumer = NULL;
+	flight->reason = (uint8_t)reason;
+	flight->request = request;
+	++dispatch->doomed;
+}
+
+void dispatch_fail(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		   uint32_t delay_ms, void *request)
+{
+	bool last = dispatch_is_last(dispatch, flight->attempt);
+
+	out_add(dispatch, partition, flight, last ? SETTLE_REJECT : SETTLE_NACK, delay_ms, request);
+	dispatch_disown(dispatch, flight);
+	if (last)
+		doom(dispatch, flight, DISPATCH_ATTEMPTS, NULL);
+	else
+		leave_open(dispatch, partition, flight);
+}
+
+void dispatch_release(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		      void *request)
+{
+	uint64_t *from = &dispatch->partitions[partition].released_from;
+
+	*from = MIN(*from, flight->offset);
+	dispatch->any_released = true;
+	out_add(dispatch, partition, flight, SETTLE_RELEASE, 0, request);
+	dispatch_disown(dispatch, flight);
+	leave_open(dispatch, partition, flight);
+}
+
+uint32_t dispatch_scheduled_delay_ms(const struct dispatch_policy *policy, uint32_t attempt)
+{
+	uint64_t delay_ms = policy->retry_delay_ms;
+
+	for (uint32_t i = 1; i < attempt && delay_ms && delay_ms < policy->retry_delay_max_ms; ++i)
+		delay_ms *= 2;
+	return (uint32_t)MIN(delay_ms, MAX(policy->retry_delay_ms, policy->retry_delay_max_ms));
+}
+
+// What has not begun has no end of its time that could be moved.
+static void extend(struct dispatch *dispatch, struct flight *flight, uint32_t ms, uint64_t now_ns)
+{
+	if (!dispatch_has_begun(flight))
+		return;
+	slot_remove(dispatch, flight);
+	flight->timed = true;
+	flight->deadline_ns = now_ns + MIN(ms, DISPATCH_EXTEND_MAX_MS) * MS_NS;
+	dispatch_slot_add(dispatch, flight, now_ns);
+}
+
+static void take_back(struct dispatch *dispatch, const struct settle *settle, struct flight *flight,
+		      void *request, uint64_t now_ns)
+{
+	struct flight_map *flights = &dispatch->partitions[settle->partition].flights;
+	uint32_t delay_ms = settle->delay_ms;
+
+	switch ((enum settle_verb)settle->verb) {
+	case SETTLE_ACK:
+		++dispatch->counters.acked;
+		out_add(dispatch, settle->partition, flight, SETTLE_ACK, 0, request);
+		dispatch_disown(dispatch, flight);
+		unmark(dispatch, flight);
+		flight_map_remove(flights, flight);
+		return;
+	case SETTLE_NACK:
+		++dispatch->counters.nacked;
+		if (delay_ms == NACK_BY_SCHEDULE)
+			delay_ms = dispatch_scheduled_delay_ms(&dispatch->policy, flight->attempt);
+		dispatch_fail(dispatch, settle->partition, flight, delay_ms, request);
+		return;
+	case SETTLE_EXTEND: extend(dispatch, flight, delay_ms, now_ns); return;
+	case SETTLE_REJECT:
+		++dispatch->counters.rejected;
+		out_add(dispatch, settle->partition, flight, SETTLE_REJECT, 0, request);
+		dispatch_disown(dispatch, flight);
+		doom(dispatch, flight, DISPATCH_REJECTED, request);
+		return;
+	case SETTLE_RELEASE:
+		++dispatch->counters.released;
+		dispatch_release(dispatch, settle->partition, flight, request);
+		return;
+	case SETTLE_DEAD: assert(!"a verb of the wire");
+	}
+}
+
+// The receipt is of this very delivery. A released message keeps its attempt, so a consumer that
+// tells what it begins names the number, too.
+static bool receipt_fits(const struct flight *flight, const struct dispatch_consumer *consumer,
+			 const struct settle *settle, uint32_t i)
+{
+	return flight && flight->state == FLIGHT_OWNED && flight->consumer == consumer &&
+	       flight->attempt == settle->attempt &&
+	       (!consumer->tells_begun || (uint32_t)flight->number == settle->number + i);
+}
+
+// One entry of a SETTLE frame. What a hostile count can cost is bounded by `misses`.
+static void settle_run(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+		       struct settle *settle, void *request, uint64_t now_ns, size_t *misses)
+{
+	struct dispatch_partition *partition;
+
+	settle->settled = 0;
+	settle->code = CODE_STALE;
+	if (settle->verb == SETTLE_REJECT && !dispatch->policy.dead_letter) {
+		settle->code = CODE_UNSUPPORTED_BY_BACKEND;
+		return;
+	}
+	if (settle->partition >= dispatch->partition_count)
+		return;
+	partition = &dispatch->partitions[settle->partition];
+	if (partition->epoch != settle->epoch)
+		return;
+	for (uint32_t i = 0; i < settle->count && *misses; ++i) {
+		struct flight *flight = flight_map_find(&partition->flights, settle->offset + i);
+
+		if (!receipt_fits(flight, consumer, settle, i)) {
+			--*misses;
+			continue;
+		}
+		take_back(dispatch, settle, flight, request, now_ns);
+		++settle->settled;
+	}
+	if (settle->settled == settle->count)
+		settle->code = CODE_OK;
+}
+
+size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+		       struct settle *settles, size_t count, void *request, uint64_t now_ns)
+{
+	size_t misses = consumer->in_flight + SPARE_MISSES, rejected = 0;
+
+	consumer->heard_ns = now_ns;
+	for (size_t i = 0; i < count; ++i) {
+		settle_run(dispatch, consumer, &settles[i], request, now_ns, &misses);
+		if (settles[i].verb == SETTLE_REJECT)
+			rejected += settles[i].settled;
+	}
+	dispatch_out_send(dispatch, request);
+	dispatch_run(dispatch, now_ns);
+	return rejected;
+}
+
+// ---- dead letters
+
+// Nothing is to be copied any more: it leaves the source.
+static void burial_end(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+		       enum settle_verb verb)
+{
+	void *request = flight->request;
+
+	out_add(dispatch, partition, flight, verb, 0, request);
+	flight_map_remove(&dispatch->partitions[partition].flights, flight);
+	--dispatch->buried;
+	dispatch_out_send(dispatch, request);
+	if (request)
+		dispatch->ops->unhold(dispatch->ctx, request, false);
+}
+
+void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery)
+{
+	struct dispatch_partition *partition = &dispatch->partitions[delivery->partition];
+	struct flight *flight = flight_map_find(&partition->flights, delivery->offset);
+	uint32_t attempts = delivery->attempt - 1;
+
+	if (!flight) {
+		if (flight_map_reserve(&partition->flights, 1) < 0) {
+			dispatch_give_back(dispatch, delivery, 1);
+			return;
+		}
+		flight = flight_map_put(&partition->flights, delivery->offset);
+	}
+	if (flight->state == FLIGHT_BURIED)
+		return; // the copy is on its way already
+	if (flight->state == FLIGHT_OWNED)
+		dispatch_disown(dispatch, flight);
+	unmark(dispatch, flight);
+	if (flight->state == FLIGHT_DOOMED) {
+		attempts = flight->attempt;
+		--dispatch->doomed;
+	} else {
+		attempts = MIN(attempts, dispatch->policy.max_attempts);
+		flight->reason = DISPATCH_ATTEMPTS;
+		flight->request = NULL;
+	}
+	flight->state = FLIGHT_BURIED;
+	flight->consumer = NULL;
+	flight->attempt = delivery->attempt;
+	++dispatch->buried;
+	if (delivery->record)
+		dispatch->ops->bury(dispatch->ctx, delivery, (enum dispatch_reason)flight->reason,
+				    attempts);
+	else
+		burial_end(dispatch, delivery->partition, flight,
+			   SETTLE_ACK); // the log has lost it
+}
+
+void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
+		     uint64_t now_ns)
+{
+	struct flight *flight = NULL;
+
+	if (partition < dispatch->partition_count)
+		flight = flight_map_find(&dispatch->partitions[partition].flights, offset);
+	if (!flight || flight->state != FLIGHT_BURIED)
+		return; // the source was reopened meanwhile: the copy may come twice
+	++dispatch->counters.dead;
+	burial_end(dispatch, partition, flight, SETTLE_DEAD);
+	dispatch_run(dispatch, now_ns);
+}

@@ -1,0 +1,85 @@
+// A group at home: its source, its dispatch engine and its members, on one loop.
+#pragma once
+
+#include "proxy/engine/dispatch.h"
+#include "proxy/resource/topic.h"
+
+struct burial;
+struct member;
+
+enum group_source_state { GROUP_SOURCE_CLOSED, GROUP_SOURCE_OPEN, GROUP_SOURCE_CLOSING };
+
+// Something that needs the source closed (reset, delete): done() when it may go on. The source
+// stays closed until group_release().
+struct group_hold {
+	struct group_hold *next;
+	void (*done)(struct group_hold *hold);
+};
+
+struct group_home {
+	struct map_node node; // member of worker->groups, by group id
+	struct worker *worker;
+	const struct group *model;
+	struct tenant_view *tenant;
+	struct topic_use *topic; // while the source is not closed
+	struct source *source;
+	struct source_partition *partitions; // room for a backlog
+	struct dispatch *dispatch;
+	struct list members;
+	struct loop_timer timer; // of the dispatch
+	struct loop_timer idle;
+	uint64_t memory_wait_ns; // how long it waits for memory; 0: it does not
+	uint64_t counted;        // of what waits in the dispatch, in the budget
+	uint64_t ahead;          // of what the source has read, in the budget
+	uint64_t held_wait_ns;   // how long its source is not asked; 0: what waits has room
+	struct burial *burials;
+	struct group_hold *holds;
+	uint32_t held;        // holds that have been told
+	uint32_t stopping;    // members that are owed a STOPPED
+	uint8_t source_state; // enum group_source_state
+	// What does not fit into its tenant's reserve: dead-letter copies, and retries.
+	uint32_t copies_waiting;
+	bool retries_wait;
+	bool gone, ending; // deleted: freed when its source has closed
+	struct loop_task end;
+};
+
+struct group_home *group_find(struct worker *worker, uint64_t id); // NULL: not at home yet
+// Makes it when needed. NULL: out of memory.
+struct group_home *group_get(struct worker *worker, const struct group *model);
+
+// Closes the source (members stay, what they hold becomes stale) and calls hold->done() then.
+void group_hold(struct group_home *home, struct group_hold *hold);
+void group_release(struct group_home *home); // once per done()
+
+void group_changed(struct worker *worker, uint64_t id); // after a change of the catalog
+void groups_tenant_changed(struct worker *worker, uint64_t tenant);
+void groups_topic_changed(struct worker *worker, uint64_t topic);
+void groups_cluster_gone(struct worker *worker, uint64_t cluster);
+void groups_pause(struct worker *worker); // drain: nothing more is handed out
+void groups_close(struct worker *worker); // drain: members go, sources close
+bool groups_closed(const struct worker *worker);
+void groups_deinit(struct worker *worker);
+
+// How many rows of home->partitions were filled; 0: the source is not open, or says nothing yet.
+size_t group_backlog(struct group_home *home);
+// The marks of messages that the log has deleted; before new ones are made.
+void group_forget_deleted(struct group_home *home);
+struct consume_counters group_consumed(const struct group_home *home);
+// Each member of the worker's groups: its connection's session and what it holds.
+void groups_each_member(const struct worker *worker,
+			void (*fn)(void *ctx, uint64_t session, uint32_t in_flight), void *ctx);
+
+// Why something of the group waits for its tenant's reserve: "dead_letter" or "retry"; NULL:
+// nothing does.
+const char *group_storage_waits(const struct group_home *home);
+// So many dead-letter copies more (or fewer) wait for the reserve.
+void group_copies_wait(struct group_home *home, int change);
+
+// ---- proxy/group/burial.c
+
+// Copies a delivery to the dead-letter topic, then tells the engine.
+void burial_start(struct group_home *home, const struct delivery *delivery,
+		  enum dispatch_reason reason, uint32_t attempts);
+void burials_forget(struct group_home *home); // the group goes; copies on their way end unheard
+void group_schedule(struct group_home *home); // after any call of the engine: when to tick

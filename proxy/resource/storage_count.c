@@ -1,0 +1,393 @@
+// What each tenant has stored, counted again and again.
+//
+// A round lists the topics and groups of the catalog, asks each cluster for what its own take, and
+// adds them up for their tenants. What was released before the round began is in what the clusters
+// say; what was released later may be in it, and is counted once more until the next round. What a
+// cluster does not tell stays as it last was.
+//
+// The thread rests in proportion to what a round takes, so that counting many topics takes a small
+// part of a core.
+
+#include "adapters/adapter.h"
+#include "core/base/clock.h"
+#include "core/catalog/catalog.h"
+#include "proxy/resource/backends.h"
+#include "proxy/resource/storage.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define REST_NS           S_NS // between two rounds
+#define REST_LIMITED_NS   (S_NS / 5)
+#define REST_PART         100u // of what a round takes, without a limit anywhere
+#define REST_PART_LIMITED 20u
+
+struct storage_counter {
+	struct storage *storage;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping, soon;
+	bool limited; // some tenant has a limit
+	// What the round before has found, sorted as it was asked for.
+	struct count *before;
+	size_t before_count;
+};
+
+// One topic, or the retry store of one group.
+struct count {
+	uint64_t cluster, tenant;
+	uint64_t id;
+	bool is_group;
+	struct stored_row row;
+};
+
+// One tenant in a round.
+struct sum {
+	struct storage_tenant *tenant;
+	uint64_t id;
+	uint64_t limit;
+	uint64_t ended, bytes; // `ended`: when the round began
+	bool estimated;
+};
+
+struct round {
+	struct storage_counter *counter;
+	struct sum *sums;
+	size_t sum_count, sum_room;
+	struct count *counts;
+	size_t count_count, count_room;
+	bool failed; // no memory
+};
+
+// ---- listing
+
+static void *room_for(void *items, size_t count, size_t *room, size_t size)
+{
+	size_t more = MAX(*room * 2, 64);
+	void *grown;
+
+	if (count < *room)
+		return items;
+	grown = reallocarray(items, more, size);
+	if (grown)
+		*room = more;
+	return grown;
+}
+
+static void list_tenant(void *ctx, const struct model_object *object)
+{
+	struct round *round = ctx;
+	struct storage_tenant *tenant = storage_tenant(round->counter->storage, object->id);
+	struct sum *sums =
+		room_for(round->sums, round->sum_count, &round->sum_room, sizeof *round->sums);
+
+	if (sums)
+		round->sums = sums;
+	if (!tenant || !sums) {
+		round->failed = true;
+		return;
+	}
+	round->sums[round->sum_count++] = (struct sum){
+		.tenant = tenant,
+		.id = object->id,
+		.limit = ((const struct tenant *)(const void *)object)->limits.storage_bytes,
+		.ended = __atomic_load_n(&tenant->ended, __ATOMIC_ACQUIRE)};
+}
+
+static void list_count(struct round *round, struct count count)
+{
+	struct count *counts = room_for(round->counts, round->count_count, &round->count_room,
+					sizeof *round->counts);
+
+	if (!counts) {
+		round->failed = true;
+		model_unref(count.row.topic);
+		model_unref(count.row.group);
+		return;
+	}
+	round->counts = counts;
+	round->counts[round->count_count++] = count;
+}
+
+static void list_topic(void *ctx, const struct model_object *object)
+{
+	const struct topic *topic = (const struct topic *)(const void *)object;
+
+	list_count(ctx, (struct count){.cluster = topic->cluster,
+				       .tenant = topic->tenant,
+				       .id = object->id,
+				       .row.topic = model_ref(topic)});
+}
+
+// Its topic is found afterwards: the catalog is locked.
+static void list_group(void *ctx, const struct model_object *object)
+{
+	const struct group *group = (const struct group *)(const void *)object;
+
+	list_count(ctx, (struct count){.tenant = group->tenant,
+				       .id = object->id,
+				       .is_group = true,
+				       .row.group = model_ref(group)});
+}
+
+static void topics_find(struct round *round)
+{
+	for (size_t i = 0; i < round->count_count; ++i) {
+		struct count *count = &round->counts[i];
+
+		if (!count->is_group)
+			continue;
+		count->row.topic =
+			catalog_topic(round->counter->storage->catalog, count->row.group->topic);
+		count->cluster = count->row.topic ? count->row.topic->cluster : 0;
+	}
+}
+
+static int number_compare(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static int count_compare(const void *left, const void *right)
+{
+	const struct count *a = left, *b = right;
+	int r = number_compare(a->cluster, b->cluster);
+
+	if (!r)
+		r = (int)a->is_group - (int)b->is_group;
+	return r ? r : number_compare(a->id, b->id);
+}
+
+static int sum_compare(const void *left, const void *right)
+{
+	return number_compare(((const struct sum *)left)->id, ((const struct sum *)right)->id);
+}
+
+// `ended` is read before anything is asked.
+static void round_list(struct round *round)
+{
+	struct catalog *catalog = round->counter->storage->catalog;
+
+	catalog_each(catalog, MODEL_TENANT, list_tenant, round);
+	catalog_each(catalog, MODEL_TOPIC, list_topic, round);
+	catalog_each(catalog, MODEL_GROUP, list_group, round);
+	topics_find(round);
+	if (round->count_count)
+		qsort(round->counts, round->count_count, sizeof *round->counts, count_compare);
+	if (round->sum_count)
+		qsort(round->sums, round->sum_count, sizeof *round->sums, sum_compare);
+}
+
+// ---- asking
+
+static void cluster_ask(struct storage *storage, uint64_t cluster, struct count *counts,
+			size_t count)
+{
+	struct backend *backend = backend_get(storage->backends, cluster);
+	struct stored_row *rows;
+
+	if (backend && backend->ops->stored && (rows = calloc(count, sizeof *rows))) {
+		for (size_t i = 0; i < count; ++i)
+			rows[i] = counts[i].row;
+		backend->ops->stored(backend->adapter, rows, count);
+		for (size_t i = 0; i < count; ++i)
+			counts[i].row = rows[i];
+		free(rows);
+	}
+	backend_unref(backend);
+}
+
+// What a cluster did not tell is as it was.
+static void last_take(const struct storage_counter *counter, struct count *count)
+{
+	const struct count *last = counter->before_count
+					   ? bsearch(count, counter->before, counter->before_count,
+						     sizeof *counter->before, count_compare)
+					   : NULL;
+
+	if (!last || count->row.known)
+		return;
+	count->row.bytes = last->row.bytes;
+	count->row.estimated = last->row.estimated;
+}
+
+static void round_ask(struct round *round)
+{
+	for (size_t at = 0, end; at < round->count_count; at = end) {
+		uint64_t cluster = round->counts[at].cluster;
+
+		for (end = at; end < round->count_count && round->counts[end].cluster == cluster;)
+			++end;
+		if (cluster)
+			cluster_ask(round->counter->storage, cluster, &round->counts[at], end - at);
+	}
+	for (size_t i = 0; i < round->count_count; ++i)
+		last_take(round->counter, &round->counts[i]);
+}
+
+// ---- adding up
+
+static void round_add(struct round *round)
+{
+	for (size_t i = 0; i < round->count_count; ++i) {
+		const struct count *count = &round->counts[i];
+		struct sum key = {.id = count->tenant},
+			   *sum = round->sum_count ? bsearch(&key, round->sums, round->sum_count,
+							     sizeof key, sum_compare)
+						   : NULL;
+
+		if (!sum)
+			continue;
+		sum->bytes += count->row.bytes;
+		sum->estimated |= count->row.estimated;
+	}
+}
+
+static void counts_free(struct count *counts, size_t count)
+{
+	for (size_t i = 0; i < count; ++i) {
+		model_unref(counts[i].row.topic);
+		model_unref(counts[i].row.group);
+	}
+	free(counts);
+}
+
+static void round_keep(struct round *round)
+{
+	struct storage_counter *counter = round->counter;
+
+	for (size_t i = 0; i < round->count_count; ++i) {
+		round->counts[i].row.topic = model_unref(round->counts[i].row.topic);
+		round->counts[i].row.group = model_unref(round->counts[i].row.group);
+	}
+	free(counter->before);
+	counter->before = round->counts;
+	counter->before_count = round->count_count;
+}
+
+static void round_run(struct storage_counter *counter)
+{
+	struct round round = {.counter = counter};
+
+	round_list(&round);
+	if (round.failed) { // what was counted before holds
+		counts_free(round.counts, round.count_count);
+		free(round.sums);
+		return;
+	}
+	round_ask(&round);
+	round_add(&round);
+	counter->limited = false;
+	for (size_t i = 0; i < round.sum_count; ++i) {
+		const struct sum *sum = &round.sums[i];
+
+		storage_limit_set(sum->tenant, sum->limit);
+		storage_counted(sum->tenant, sum->ended, sum->bytes, sum->estimated);
+		counter->limited |= round.sums[i].limit != MODEL_UNLIMITED;
+	}
+	round_keep(&round);
+	free(round.sums);
+}
+
+// ---- the thread
+
+static uint64_t rest_ns(const struct storage_counter *counter, uint64_t took_ns)
+{
+	return counter->limited ? MAX(REST_LIMITED_NS, took_ns * REST_PART_LIMITED)
+				: MAX(REST_NS, took_ns * REST_PART);
+}
+
+// Called with the lock held.
+static void rest(struct storage_counter *counter, uint64_t until_ns)
+{
+	struct timespec until = {.tv_sec = (time_t)(until_ns / S_NS),
+				 .tv_nsec = (long)(until_ns % S_NS)};
+	int r = 0;
+
+	while (!counter->stopping && !counter->soon && r == 0)
+		r = pthread_cond_timedwait(&counter->wake, &counter->lock, &until);
+	counter->soon = false;
+}
+
+static void *counter_thread(void *ctx)
+{
+	struct storage_counter *counter = ctx;
+	uint64_t took_ns = 0;
+
+	pthread_mutex_lock(&counter->lock);
+	for (;;) {
+		uint64_t began_ns;
+
+		rest(counter, clock_now_ns() + rest_ns(counter, took_ns));
+		if (counter->stopping)
+			break;
+		pthread_mutex_unlock(&counter->lock);
+		began_ns = clock_now_ns();
+		round_run(counter);
+		took_ns = clock_now_ns() - began_ns;
+		pthread_mutex_lock(&counter->lock);
+	}
+	pthread_mutex_unlock(&counter->lock);
+	return NULL;
+}
+
+static void counter_free(struct storage_counter *counter)
+{
+	pthread_mutex_destroy(&counter->lock);
+	pthread_cond_destroy(&counter->wake);
+	free(counter->before);
+	free(counter);
+}
+
+int storage_start(struct storage *storage)
+{
+	struct storage_counter *counter = calloc(1, sizeof *counter);
+	pthread_condattr_t attributes;
+	int r;
+
+	if (!counter)
+		return -ENOMEM;
+	counter->storage = storage;
+	pthread_mutex_init(&counter->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&counter->wake, &attributes);
+	pthread_condattr_destroy(&attributes);
+	round_run(counter); // before anything is taken
+	r = -pthread_create(&counter->thread, NULL, counter_thread, counter);
+	if (r < 0) {
+		counter_free(counter);
+		return r;
+	}
+	pthread_setname_np(counter->thread, "storage-count");
+	storage->counter = counter;
+	return 0;
+}
+
+void storage_stop(struct storage *storage)
+{
+	struct storage_counter *counter = storage->counter;
+
+	if (!counter)
+		return;
+	pthread_mutex_lock(&counter->lock);
+	counter->stopping = true;
+	pthread_cond_signal(&counter->wake);
+	pthread_mutex_unlock(&counter->lock);
+	pthread_join(counter->thread, NULL);
+	counter_free(counter);
+	storage->counter = NULL;
+}
+
+void storage_count_soon(struct storage *storage)
+{
+	struct storage_counter *counter = storage->counter;
+
+	if (!counter)
+		return;
+	pthread_mutex_lock(&counter->lock);
+	counter->soon = true;
+	pthread_cond_signal(&counter->wake);
+	pthread_mutex_unlock(&counter->lock);
+}
