@@ -219,14 +219,14 @@ struct adapter_ops {
 	// Finishes or fails everything in flight (completions come), then done; nothing is called
 	// after done, and no thread of the adapter is inside a call of ours any more.
 	void (*close)(struct adapter *adapter, void (*done)(void *ctx), void *ctx);
-	// Answer as ASK_PROBE; also sets what capabilities() tells.
+	// Answer as QUERY_PROBE; also sets what capabilities() tells.
 	void (*probe)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 		      void *ctx);
 	uint32_t (*capabilities)(struct adapter *adapter);
 	// A look that asks nobody. NULL: it is always ready. @thread any
 	void (*state)(struct adapter *adapter, struct adapter_state *ret);
-	// What lies on the cluster, whoever made it; answer as ASK_CLUSTER_EXISTING. NULL: nothing
-	// can be imported from this kind.
+	// What lies on the cluster, whoever made it; answer as QUERY_CLUSTER_EXISTING. NULL:
+	// nothing can be imported from this kind.
 	void (*existing)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 			 void *ctx);
 
@@ -246,31 +246,31 @@ struct adapter_ops {
 			     adapter_done_fn done, void *ctx);
 	void (*topic_describe)(struct adapter *adapter, const struct topic *topic,
 			       adapter_json_fn done, void *ctx);
-	// What an imported topic is set to; answer as ASK_TOPIC_SETTINGS. NULL: nothing can be
+	// What an imported topic is set to; answer as QUERY_TOPIC_SETTINGS. NULL: nothing can be
 	// imported from this kind.
 	void (*topic_settings)(struct adapter *adapter, const struct topic *topic,
 			       adapter_json_fn done, void *ctx);
 	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
 			    adapter_json_fn done, void *ctx);
-	// What is damaged in the store; answer as ASK_DAMAGE. NULL: the backend is not a store of
+	// What is damaged in the store; answer as QUERY_DAMAGE. NULL: the backend is not a store of
 	// ours.
 	void (*damage)(struct adapter *adapter, adapter_json_fn done, void *ctx);
-	// Gives up what is damaged of a topic, so that it is passed over; answer as ASK_TOPIC_SKIP.
-	// NULL as `damage`.
+	// Gives up what is damaged of a topic, so that it is passed over; answer as
+	// QUERY_TOPIC_SKIP. NULL as `damage`.
 	void (*topic_skip)(struct adapter *adapter, const struct topic *topic, bool preview,
 			   adapter_json_fn done, void *ctx);
 	void (*group_create)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	void (*group_delete)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
-	// `to` as ASK_GROUP_RESET. The group's source, if any, is closed, but for a preview.
+	// `to` as QUERY_GROUP_RESET. The group's source, if any, is closed, but for a preview.
 	void (*group_reset)(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, const json_t *to, bool preview,
 			    adapter_json_fn done, void *ctx);
-	// Backlog of a group without an open source; answer as ASK_BACKLOG.
+	// Backlog of a group without an open source; answer as QUERY_BACKLOG.
 	void (*group_backlog)(struct adapter *adapter, const struct group *group,
 			      const struct topic *topic, adapter_json_fn done, void *ctx);
-	// Message query; answer as ASK_MESSAGES.
+	// Message query; answer as QUERY_MESSAGES.
 	void (*read)(struct adapter *adapter, const struct topic *topic, const json_t *query,
 		     adapter_json_fn done, void *ctx);
 

@@ -1,4 +1,4 @@
-// A stored message as the answer of ASK_MESSAGES shows it.
+// A stored message as the answer of QUERY_MESSAGES shows it.
 
 #include "adapters/message_json.h"
 

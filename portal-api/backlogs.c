@@ -139,11 +139,11 @@ static void next_position(struct entry *entry)
 	}
 	++entry->reads;
 	position = &entry->positions[entry->at];
-	portal_ask(entry->backlogs->portal, ASK_MESSAGES,
-		   json_pack("{s:I, s:I, s:I, s:i, s:b}", "topic", (json_int_t)entry->topic,
-			     "partition", (json_int_t)position->partition, "offset",
-			     (json_int_t)position->committed, "limit", 1, "bodies", 0),
-		   on_message, entry);
+	portal_query(entry->backlogs->portal, QUERY_MESSAGES,
+		     json_pack("{s:I, s:I, s:I, s:i, s:b}", "topic", (json_int_t)entry->topic,
+			       "partition", (json_int_t)position->partition, "offset",
+			       (json_int_t)position->committed, "limit", 1, "bodies", 0),
+		     on_message, entry);
 }
 
 static uint64_t number_of(const json_t *object, const char *name)
@@ -265,9 +265,9 @@ static void next_groups(struct backlogs *backlogs)
 		if (!entry)
 			continue;
 		++backlogs->asked;
-		portal_ask(backlogs->portal, ASK_BACKLOG,
-			   json_pack("{s:I}", "group", (json_int_t)entry->row.group), on_backlog,
-			   entry);
+		portal_query(backlogs->portal, QUERY_BACKLOG,
+			     json_pack("{s:I}", "group", (json_int_t)entry->row.group), on_backlog,
+			     entry);
 	}
 }
 
@@ -276,7 +276,7 @@ void backlogs_tick(struct backlogs *backlogs)
 	uint64_t now_ns = clock_now_ns();
 
 	if (backlogs->asked || backlogs->at < backlogs->count || now_ns < backlogs->due_ns ||
-	    !backlogs->portal->config.catalog || !backlogs->portal->config.door)
+	    !backlogs->portal->config.catalog || !backlogs->portal->config.queries)
 		return;
 	backlogs->due_ns = now_ns + ROUND_NS;
 	++backlogs->round;

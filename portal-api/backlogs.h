@@ -20,7 +20,7 @@ struct backlog_row {
 };
 
 int backlogs_new(struct portal *portal, struct backlogs **ret);
-void backlogs_free(struct backlogs *backlogs); // no question of it is under way
+void backlogs_free(struct backlogs *backlogs); // no query of it is under way
 void backlogs_tick(struct backlogs *backlogs); // about once a second
 
 typedef void (*backlog_row_fn)(void *ctx, const struct backlog_row *row);

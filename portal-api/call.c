@@ -6,7 +6,7 @@
 // there: nobody without a permission makes the server read a body.
 //
 // A right is looked at when it is used. Where time passes between the first look and the use (a
-// body that arrives slowly, a question to the proxies, work aside), call_still_allowed() looks
+// body that arrives slowly, a query to the proxies, work aside), call_still_allowed() looks
 // again.
 
 #include "portal-api/call.h"
@@ -225,7 +225,7 @@ struct asking {
 	call_then_fn then;
 };
 
-// What was read is for those who may still read it. An act was done when the question was put.
+// What was read is for those who may still read it. An act was done when the query was sent.
 static bool may_see_answer(struct call *call, enum code code)
 {
 	return code != CODE_OK || strcmp(call->route->method, "GET") != 0 ||
@@ -244,7 +244,7 @@ static void on_answer(void *ctx, enum code code, json_t *answer, const char *tex
 	free(asking);
 }
 
-void call_ask(struct call *call, enum ask_kind kind, json_t *parameters, call_then_fn then)
+void call_query(struct call *call, enum query_kind kind, json_t *parameters, call_then_fn then)
 {
 	struct asking *asking = malloc(sizeof *asking);
 
@@ -255,10 +255,10 @@ void call_ask(struct call *call, enum ask_kind kind, json_t *parameters, call_th
 	}
 	*asking = (struct asking){.call = call, .then = then};
 	http_ref(call->exchange);
-	portal_ask(call->portal, kind, parameters, on_answer, asking);
+	portal_query(call->portal, kind, parameters, on_answer, asking);
 }
 
-void call_ask_failed(struct call *call, enum code code, const char *text)
+void call_query_failed(struct call *call, enum code code, const char *text)
 {
 	call_fail(call, code, "%s", text ? text : code_sentence(code));
 }

@@ -1,7 +1,7 @@
 // One request on its way through a handler: who calls, what was sent, and the ways to answer.
 //
-// For the portal's thread. A handler answers once, now or in the continuation of call_ask(). A call
-// lives as long as its exchange.
+// For the portal's thread. A handler answers once, now or in the continuation of call_query(). A
+// call lives as long as its exchange.
 #pragma once
 
 #include "core/catalog/query.h"
@@ -85,6 +85,6 @@ bool call_errand(struct call *call, void *errand, call_errand_fn work,
 
 // `answer` is the continuation's; NULL unless code is OK.
 typedef void (*call_then_fn)(struct call *call, enum code code, json_t *answer, const char *text);
-void call_ask(struct call *call, enum ask_kind kind, json_t *parameters, call_then_fn then);
-// Answers the problem of a failed question.
-void call_ask_failed(struct call *call, enum code code, const char *text);
+void call_query(struct call *call, enum query_kind kind, json_t *parameters, call_then_fn then);
+// Answers the problem of a failed query.
+void call_query_failed(struct call *call, enum code code, const char *text);

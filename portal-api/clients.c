@@ -41,7 +41,7 @@ static void answer_list(struct call *call, enum code code, json_t *body, const c
 	char next[24];
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	if (cursor && strspn(cursor, "0123456789") != strlen(cursor)) {
@@ -69,13 +69,13 @@ static void answer_list(struct call *call, enum code code, json_t *body, const c
 
 void clients_list(struct call *call)
 {
-	call_ask(call, ASK_CLIENTS, json_pack("{s:I}", "tenant", (json_int_t)call->tenant),
-		 answer_list);
+	call_query(call, QUERY_CLIENTS, json_pack("{s:I}", "tenant", (json_int_t)call->tenant),
+		   answer_list);
 }
 
 void clients_list_all(struct call *call)
 {
-	call_ask(call, ASK_CLIENTS, json_object(), answer_list);
+	call_query(call, QUERY_CLIENTS, json_object(), answer_list);
 }
 
 static void answer_kick_one(struct call *call, enum code code, json_t *body, const char *text)
@@ -84,7 +84,7 @@ static void answer_kick_one(struct call *call, enum code code, json_t *body, con
 
 	json_decref(body);
 	if (code != CODE_OK && code != CODE_NOT_FOUND)
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 	else if (kicked == 0)
 		call_fail(call, CODE_NOT_FOUND, "there is no client \"%s\"", call->params[1]);
 	else if (crud_note(call, "kick", "client", call->params[1], NULL))
@@ -112,20 +112,20 @@ static void kick_if_there(struct call *call, enum code code, json_t *body, const
 
 	json_decref(body);
 	if (code != CODE_OK)
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 	else if (!there)
 		call_fail(call, CODE_NOT_FOUND, "there is no client \"%s\"", session);
 	else if (call_still_allowed(call))
-		call_ask(call, ASK_KICK,
-			 json_pack("{s:I}", "session", (json_int_t)strtoll(session, NULL, 10)),
-			 answer_kick_one);
+		call_query(call, QUERY_KICK,
+			   json_pack("{s:I}", "session", (json_int_t)strtoll(session, NULL, 10)),
+			   answer_kick_one);
 }
 
 // A session's number does not say whose it is: it must be among the tenant's own.
 void clients_kick_one(struct call *call)
 {
-	call_ask(call, ASK_CLIENTS, json_pack("{s:I}", "tenant", (json_int_t)call->tenant),
-		 kick_if_there);
+	call_query(call, QUERY_CLIENTS, json_pack("{s:I}", "tenant", (json_int_t)call->tenant),
+		   kick_if_there);
 }
 
 static void answer_kick_many(struct call *call, enum code code, json_t *body, const char *text)
@@ -133,7 +133,7 @@ static void answer_kick_many(struct call *call, enum code code, json_t *body, co
 	const char *key = json_string_value(json_object_get(call->body, "access_key"));
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	if (crud_note(call, "kick", key ? "access_key" : "tenant", key ? key : call->params[0],
@@ -152,8 +152,8 @@ void clients_kick_many(struct call *call)
 		call_fail(call, CODE_NOT_FOUND, "there is no access key \"%s\"", key);
 		return;
 	}
-	call_ask(call, ASK_KICK,
-		 key ? json_pack("{s:s}", "access_key", key)
-		     : json_pack("{s:I}", "tenant", (json_int_t)call->tenant),
-		 answer_kick_many);
+	call_query(call, QUERY_KICK,
+		   key ? json_pack("{s:s}", "access_key", key)
+		       : json_pack("{s:I}", "tenant", (json_int_t)call->tenant),
+		   answer_kick_many);
 }

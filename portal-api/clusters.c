@@ -90,7 +90,7 @@ void clusters_delete(struct call *call)
 static void answer(struct call *call, enum code code, json_t *body, const char *text)
 {
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	if (!json_object_get(body, "error"))
@@ -100,22 +100,22 @@ static void answer(struct call *call, enum code code, json_t *body, const char *
 	call_json(call, 200, body);
 }
 
-static void ask_about(struct call *call, enum ask_kind kind)
+static void query_about(struct call *call, enum query_kind kind)
 {
 	uint64_t id = crud_id(call, REGISTRY_CLUSTER);
 
 	if (id)
-		call_ask(call, kind, json_pack("{s:I}", "cluster", (json_int_t)id), answer);
+		call_query(call, kind, json_pack("{s:I}", "cluster", (json_int_t)id), answer);
 }
 
 void clusters_probe(struct call *call)
 {
-	ask_about(call, ASK_PROBE);
+	query_about(call, QUERY_PROBE);
 }
 
 void clusters_state(struct call *call)
 {
-	ask_about(call, ASK_CLUSTER_STATE);
+	query_about(call, QUERY_CLUSTER_STATE);
 }
 
 static void answer_damage(struct call *call, enum code code, json_t *body, const char *text)
@@ -124,7 +124,7 @@ static void answer_damage(struct call *call, enum code code, json_t *body, const
 	size_t i;
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	json_array_foreach(json_object_get(body, "damage"), i, row)
@@ -144,19 +144,19 @@ void clusters_damage(struct call *call)
 	uint64_t id = crud_id(call, REGISTRY_CLUSTER);
 
 	if (id)
-		call_ask(call, ASK_DAMAGE, json_pack("{s:I}", "cluster", (json_int_t)id),
-			 answer_damage);
+		call_query(call, QUERY_DAMAGE, json_pack("{s:I}", "cluster", (json_int_t)id),
+			   answer_damage);
 }
 
 // ---- what lies on it already
 
-static void ask_existing(struct call *call, call_then_fn then)
+static void query_existing(struct call *call, call_then_fn then)
 {
 	uint64_t id = crud_id(call, REGISTRY_CLUSTER);
 
 	if (id)
-		call_ask(call, ASK_CLUSTER_EXISTING, json_pack("{s:I}", "cluster", (json_int_t)id),
-			 then);
+		call_query(call, QUERY_CLUSTER_EXISTING,
+			   json_pack("{s:I}", "cluster", (json_int_t)id), then);
 }
 
 static void answer_existing(struct call *call, enum code code, json_t *body, const char *text)
@@ -166,7 +166,7 @@ static void answer_existing(struct call *call, enum code code, json_t *body, con
 	int r;
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	r = registry_owners(call->portal->registry, registry_id(call->portal->registry, &ref),
@@ -176,7 +176,7 @@ static void answer_existing(struct call *call, enum code code, json_t *body, con
 
 void clusters_existing(struct call *call)
 {
-	ask_existing(call, answer_existing);
+	query_existing(call, answer_existing);
 }
 
 static void answer_import(struct call *call, enum code code, json_t *body, const char *text)
@@ -185,7 +185,7 @@ static void answer_import(struct call *call, enum code code, json_t *body, const
 	int r;
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	if (!call_still_allowed(call)) {
@@ -201,5 +201,5 @@ static void answer_import(struct call *call, enum code code, json_t *body, const
 
 void clusters_import(struct call *call)
 {
-	ask_existing(call, answer_import);
+	query_existing(call, answer_import);
 }

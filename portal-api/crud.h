@@ -20,7 +20,7 @@ void crud_get(struct call *call, enum registry_kind kind);
 void crud_put(struct call *call, enum registry_kind kind);
 void crud_delete(struct call *call, enum registry_kind kind);
 
-// The id for a question to the proxies; 0: there is none, answered.
+// The id for a query to the proxies; 0: there is none, answered.
 uint64_t crud_id(struct call *call, enum registry_kind kind);
 
 // Notes an act that the registry does not see by itself. False: it could not, answered.

@@ -77,7 +77,7 @@ static void add_sums(json_t *body)
 static void answer_backlog(struct call *call, enum code code, json_t *body, const char *text)
 {
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	add_sums(body);
@@ -89,8 +89,8 @@ void groups_backlog(struct call *call)
 	uint64_t id = crud_id(call, REGISTRY_GROUP);
 
 	if (id)
-		call_ask(call, ASK_BACKLOG, json_pack("{s:I}", "group", (json_int_t)id),
-			 answer_backlog);
+		call_query(call, QUERY_BACKLOG, json_pack("{s:I}", "group", (json_int_t)id),
+			   answer_backlog);
 }
 
 // ---- all at once, as last looked at
@@ -177,7 +177,7 @@ static void answer_act(struct call *call, const char *action, enum code code, js
 	bool preview = json_is_true(json_object_get(call->body, "preview"));
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	if (!preview && !crud_note(call, action, "group", call->params[1], body)) {
@@ -198,7 +198,7 @@ static void answer_purge(struct call *call, enum code code, json_t *body, const 
 	answer_act(call, "purge", code, body, text);
 }
 
-// The question's form of `to`; NULL: a member is missing or does not belong, answered.
+// The query's form of `to`; NULL: a member is missing or does not belong, answered.
 static json_t *reset_target(struct call *call)
 {
 	const json_t *to = json_object_get(call->body, "to");
@@ -230,8 +230,8 @@ void groups_reset(struct call *call)
 		json_decref(to);
 		return;
 	}
-	call_ask(
-		call, ASK_GROUP_RESET,
+	call_query(
+		call, QUERY_GROUP_RESET,
 		json_pack("{s:I, s:o, s:b}", "group", (json_int_t)id, "to", to, "preview", preview),
 		answer_reset);
 }
@@ -242,7 +242,7 @@ void groups_purge(struct call *call)
 	uint64_t id = crud_id(call, REGISTRY_GROUP);
 
 	if (id)
-		call_ask(call, ASK_GROUP_PURGE,
-			 json_pack("{s:I, s:b}", "group", (json_int_t)id, "preview", preview),
-			 answer_purge);
+		call_query(call, QUERY_GROUP_PURGE,
+			   json_pack("{s:I, s:b}", "group", (json_int_t)id, "preview", preview),
+			   answer_purge);
 }

@@ -21,7 +21,7 @@ static void answer(struct call *call, enum code code, json_t *body, const char *
 	size_t index;
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	json_array_foreach(json_object_get(body, "messages"), index, message)
@@ -63,5 +63,5 @@ void messages_read(struct call *call)
 	else
 		json_object_set_new(parameters, "offset",
 				    json_integer(query[QUERY_OFFSET].integer));
-	call_ask(call, ASK_MESSAGES, parameters, answer);
+	call_query(call, QUERY_MESSAGES, parameters, answer);
 }

@@ -3,7 +3,7 @@
 //
 // Everything that belongs to the portal is touched by this thread only, from portal_start()'s
 // return to portal_stop()'s. The proxies' answers come on any thread and reach it as letters, and
-// so do errands that are done. Stopping waits for open requests and for every question asked, both
+// so do errands that are done. Stopping waits for open requests and for every query sent, both
 // of which have deadlines of their own, and for the errands, each of which ends by itself.
 
 #include "portal-api/portal.h"
@@ -34,7 +34,7 @@ struct sampler {
 
 // ---- asking the proxies
 
-struct question {
+struct live_query {
 	struct loop_task task;
 	struct portal *portal;
 	portal_answer_fn fn;
@@ -52,12 +52,12 @@ static void stop_when_idle(struct portal *portal)
 
 static void on_letter(struct loop_task *task)
 {
-	struct question *question = CONTAINER_OF(task, struct question, task);
-	struct portal *portal = question->portal;
+	struct live_query *query = CONTAINER_OF(task, struct live_query, task);
+	struct portal *portal = query->portal;
 
-	question->fn(question->ctx, question->code, question->answer, question->text);
-	free(question->text);
-	free(question);
+	query->fn(query->ctx, query->code, query->answer, query->text);
+	free(query->text);
+	free(query);
 	portal->asking -= 1;
 	stop_when_idle(portal);
 }
@@ -71,35 +71,35 @@ static void post(struct portal *portal, struct loop_task *task)
 	__atomic_sub_fetch(&portal->posting, 1, __ATOMIC_ACQ_REL);
 }
 
-static void on_door(void *ctx, enum code code, json_t *answer, const char *text)
+static void on_query_done(void *ctx, enum code code, json_t *answer, const char *text)
 {
-	struct question *question = ctx;
+	struct live_query *query = ctx;
 
-	question->code = code;
-	question->answer = code == CODE_OK ? answer : NULL;
+	query->code = code;
+	query->answer = code == CODE_OK ? answer : NULL;
 	if (code != CODE_OK)
 		json_decref(answer);
-	question->text = text ? strdup(text) : NULL;
-	post(question->portal, &question->task);
+	query->text = text ? strdup(text) : NULL;
+	post(query->portal, &query->task);
 }
 
-void portal_ask(struct portal *portal, enum ask_kind kind, json_t *parameters, portal_answer_fn fn,
-		void *ctx)
+void portal_query(struct portal *portal, enum query_kind kind, json_t *parameters,
+		  portal_answer_fn fn, void *ctx)
 {
-	struct question *question = calloc(1, sizeof *question);
-	struct ask_door *door = portal->config.door;
+	struct live_query *query = calloc(1, sizeof *query);
+	struct query_channel *channel = portal->config.queries;
 
-	if (!question || !door) {
-		free(question);
+	if (!query || !channel) {
+		free(query);
 		json_decref(parameters);
-		fn(ctx, door ? CODE_OVERLOADED : CODE_NOT_READY, NULL,
-		   door ? NULL : "no proxy can be asked");
+		fn(ctx, channel ? CODE_OVERLOADED : CODE_NOT_READY, NULL,
+		   channel ? NULL : "no proxy can be asked");
 		return;
 	}
-	*question = (struct question){.task.fn = on_letter, .portal = portal, .fn = fn, .ctx = ctx};
+	*query = (struct live_query){.task.fn = on_letter, .portal = portal, .fn = fn, .ctx = ctx};
 	portal->asking += 1;
-	door->ask(door, kind, parameters, clock_now_ns() + portal->config.ask_ms * MS_NS, on_door,
-		  question);
+	channel->query(channel, kind, parameters, clock_now_ns() + portal->config.query_ms * MS_NS,
+		       on_query_done, query);
 }
 
 // ---- errands
@@ -217,8 +217,8 @@ static void on_sample(struct loop_timer *timer)
 	if (sampler->asking)
 		return;
 	sampler->asking = true;
-	portal_ask(portal, ASK_CLUSTER_STATES, json_object(), on_states, portal);
-	portal_ask(portal, ASK_TOTALS, json_object(), on_totals, sampler);
+	portal_query(portal, QUERY_CLUSTER_STATES, json_object(), on_states, portal);
+	portal_query(portal, QUERY_TOTALS, json_object(), on_totals, sampler);
 }
 
 // ---- reconciling
@@ -331,7 +331,7 @@ static void on_drained(void *ctx)
 	struct portal *portal = ctx;
 
 	portal->drained = true;
-	portal_ask(portal, ASK_TOTALS, json_object(), on_last_totals, portal);
+	portal_query(portal, QUERY_TOTALS, json_object(), on_last_totals, portal);
 	stop_when_idle(portal);
 }
 
@@ -372,7 +372,7 @@ static void fill_defaults(struct portal_config *config)
 	DEFAULT(body_ms, 30000);
 	DEFAULT(work_ms, 30000);
 	DEFAULT(write_ms, 30000);
-	DEFAULT(ask_ms, 5000);
+	DEFAULT(query_ms, 5000);
 	DEFAULT(body_bytes, 64 << 10);
 	DEFAULT(definitions_bytes, 16 << 20);
 #undef DEFAULT
@@ -444,7 +444,7 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 					     .tls_context = on_tls_context,
 					     .release = call_release};
 	const struct reconcile_config reconcile = {.registry = portal->registry,
-						   .door = config->door,
+						   .queries = config->queries,
 						   .wake = wake_reconcile,
 						   .wake_ctx = portal};
 	int r;

@@ -32,7 +32,7 @@ struct portal_config {
 	bool open_metrics; // /metrics needs no token
 	struct registry *registry;
 	struct catalog *catalog;          // of the proxy in this process; NULL: none
-	struct ask_door *door;            // NULL: no proxy can be asked
+	struct query_channel *queries;    // NULL: no proxy can be asked
 	const char *data_dir;             // bootstrap token and backups; copied
 	const char *version;              // static
 	const char *const *cluster_kinds; // not NULL: that can be registered; static, ends in NULL
@@ -44,7 +44,7 @@ struct portal_config {
 	uint32_t connections;       // [256]
 	uint32_t head_ms, body_ms;  // [10000, 30000] total deadlines
 	uint32_t work_ms, write_ms; // [30000, 30000]
-	uint32_t ask_ms;            // [5000] for an answer of the proxies
+	uint32_t query_ms;          // [5000] for an answer of the proxies
 	uint32_t body_bytes;        // [65536]
 	uint32_t definitions_bytes; // [16 MiB] body of an import
 
@@ -75,7 +75,7 @@ void portal_each_total(const struct portal *portal, enum registry_kind kind, sta
 		       void *ctx);
 uint64_t portal_totals_age_ns(const struct portal *portal);
 // What else the proxies told last: {send|deliver|settle: {counts, sum_us}} since their start, and
-// rows of ASK_CLUSTER_STATES; NULL: nothing. @thread portal
+// rows of QUERY_CLUSTER_STATES; NULL: nothing. @thread portal
 const json_t *portal_latencies(const struct portal *portal);
 const json_t *portal_cluster_states(const struct portal *portal);
 void portal_each_backlog(const struct portal *portal, backlog_row_fn fn, void *ctx);

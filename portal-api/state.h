@@ -21,8 +21,8 @@ struct portal {
 	struct stats *stats;
 	struct throttle *throttle;
 	struct backlogs *backlogs;
-	json_t *latency; // of the newest ASK_TOTALS; NULL: none
-	json_t *states;  // answer of ASK_CLUSTER_STATES, at most a second old; NULL: none
+	json_t *latency; // of the newest QUERY_TOTALS; NULL: none
+	json_t *states;  // answer of QUERY_CLUSTER_STATES, at most a second old; NULL: none
 	struct reconcile *reconcile;
 	struct loop_timer reconcile_timer;
 	struct loop_task reconcile_task;
@@ -32,7 +32,7 @@ struct portal {
 	uint16_t *ports;
 	int64_t started_ms;
 	uint64_t started_ns;
-	size_t asking;      // questions and errands without an answer yet
+	size_t asking;      // queries and errands without an answer yet
 	struct loop *aside; // its thread does the errands, one after the other
 	pthread_t aside_thread;
 	unsigned posting; // atomic: other threads inside loop_post()
@@ -53,8 +53,8 @@ int portal_errand(struct portal *portal, portal_errand_fn work, portal_errand_fn
 // The answer comes on the portal's thread. `answer` is fn's; NULL unless code is OK. Takes
 // `parameters`.
 typedef void (*portal_answer_fn)(void *ctx, enum code code, json_t *answer, const char *text);
-void portal_ask(struct portal *portal, enum ask_kind kind, json_t *parameters, portal_answer_fn fn,
-		void *ctx);
+void portal_query(struct portal *portal, enum query_kind kind, json_t *parameters,
+		  portal_answer_fn fn, void *ctx);
 
-// Row of the last ASK_CLUSTER_STATES; NULL: none.
+// Row of the last QUERY_CLUSTER_STATES; NULL: none.
 const json_t *portal_cluster_state(const struct portal *portal, uint64_t cluster);

@@ -1,5 +1,5 @@
 // Totals, rates and quota use. Every answer takes a fresh look at the counters first, so that what
-// was sent before the question is in the answer.
+// was sent before the query is in the answer.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
@@ -16,9 +16,9 @@ static void refresh(struct call *call, enum code code, json_t *totals)
 	json_decref(totals);
 }
 
-static void ask_totals(struct call *call, call_then_fn then)
+static void query_totals(struct call *call, call_then_fn then)
 {
-	call_ask(call, ASK_TOTALS, json_object(), then);
+	call_query(call, QUERY_TOTALS, json_object(), then);
 }
 
 static void answer_platform(struct call *call, enum code code, json_t *totals, const char *text)
@@ -29,7 +29,7 @@ static void answer_platform(struct call *call, enum code code, json_t *totals, c
 
 void statistics_platform(struct call *call)
 {
-	ask_totals(call, answer_platform);
+	query_totals(call, answer_platform);
 }
 
 static void answer_tenant(struct call *call, enum code code, json_t *totals, const char *text)
@@ -48,7 +48,7 @@ static void answer_tenant(struct call *call, enum code code, json_t *totals, con
 
 void statistics_tenant(struct call *call)
 {
-	ask_totals(call, answer_tenant);
+	query_totals(call, answer_tenant);
 }
 
 static void answer_one(struct call *call, enum registry_kind kind)
@@ -68,7 +68,7 @@ static void answer_topic(struct call *call, enum code code, json_t *totals, cons
 void statistics_topic(struct call *call)
 {
 	if (crud_id(call, REGISTRY_TOPIC))
-		ask_totals(call, answer_topic);
+		query_totals(call, answer_topic);
 }
 
 static void answer_group(struct call *call, enum code code, json_t *totals, const char *text)
@@ -80,5 +80,5 @@ static void answer_group(struct call *call, enum code code, json_t *totals, cons
 void statistics_group(struct call *call)
 {
 	if (crud_id(call, REGISTRY_GROUP))
-		ask_totals(call, answer_group);
+		query_totals(call, answer_group);
 }

@@ -17,7 +17,7 @@ int stats_new(struct registry *registry, struct catalog *catalog, const char *da
 	      struct stats **ret);
 void stats_free(struct stats *stats);
 
-// Takes an answer of ASK_TOTALS; NULL: the proxies did not answer.
+// Takes an answer of QUERY_TOTALS; NULL: the proxies did not answer.
 void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int64_t wall_ms);
 uint64_t stats_age_ns(const struct stats *stats, uint64_t now_ns); // UINT64_MAX: never sampled
 

@@ -22,7 +22,7 @@ struct stored_wait {
 struct stored *stored_new(void);         // NULL: no memory
 void stored_free(struct stored *stored); // accepts NULL
 
-// Takes an answer of ASK_TOTALS.
+// Takes an answer of QUERY_TOTALS.
 void stored_take(struct stored *stored, const json_t *totals, int64_t wall_ms);
 
 // All zero when nothing was told of it.

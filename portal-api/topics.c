@@ -37,7 +37,7 @@ static void answer_partitions(struct call *call, enum code code, json_t *body, c
 	if (code == CODE_OK)
 		call_json(call, 200, body);
 	else
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 }
 
 void topics_partitions(struct call *call)
@@ -45,8 +45,8 @@ void topics_partitions(struct call *call)
 	uint64_t id = crud_id(call, REGISTRY_TOPIC);
 
 	if (id)
-		call_ask(call, ASK_TOPIC_DESCRIBE, json_pack("{s:I}", "topic", (json_int_t)id),
-			 answer_partitions);
+		call_query(call, QUERY_TOPIC_DESCRIBE, json_pack("{s:I}", "topic", (json_int_t)id),
+			   answer_partitions);
 }
 
 static void answer_purge(struct call *call, enum code code, json_t *body, const char *text)
@@ -54,7 +54,7 @@ static void answer_purge(struct call *call, enum code code, json_t *body, const 
 	bool preview = json_is_true(json_object_get(call->body, "preview"));
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	if (!preview && !crud_note(call, "purge", "topic", call->params[1], body)) {
@@ -70,7 +70,7 @@ static void answer_skip(struct call *call, enum code code, json_t *body, const c
 	bool preview = json_is_true(json_object_get(call->body, "preview"));
 
 	if (code != CODE_OK) {
-		call_ask_failed(call, code, text);
+		call_query_failed(call, code, text);
 		return;
 	}
 	if (!preview && !crud_note(call, "skip", "topic", call->params[1], body)) {
@@ -87,9 +87,9 @@ void topics_skip(struct call *call)
 	uint64_t id = crud_id(call, REGISTRY_TOPIC);
 
 	if (id)
-		call_ask(call, ASK_TOPIC_SKIP,
-			 json_pack("{s:I, s:b}", "topic", (json_int_t)id, "preview", preview),
-			 answer_skip);
+		call_query(call, QUERY_TOPIC_SKIP,
+			   json_pack("{s:I, s:b}", "topic", (json_int_t)id, "preview", preview),
+			   answer_skip);
 }
 
 void topics_purge(struct call *call)
@@ -98,7 +98,7 @@ void topics_purge(struct call *call)
 	uint64_t id = crud_id(call, REGISTRY_TOPIC);
 
 	if (id)
-		call_ask(call, ASK_TOPIC_PURGE,
-			 json_pack("{s:I, s:b}", "topic", (json_int_t)id, "preview", preview),
-			 answer_purge);
+		call_query(call, QUERY_TOPIC_PURGE,
+			   json_pack("{s:I, s:b}", "topic", (json_int_t)id, "preview", preview),
+			   answer_purge);
 }

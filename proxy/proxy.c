@@ -5,7 +5,7 @@
 #include "core/base/clock.h"
 #include "proxy/listener.h"
 #include "proxy/proxy_state.h"
-#include "proxy/query/ask.h"
+#include "proxy/query/query.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -114,7 +114,7 @@ int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_
 	own.data_dir = proxy->data_dir;
 	backends_init(&proxy->backends, &own);
 	storage_init(&proxy->storage, config->catalog, &proxy->backends);
-	ask_init(proxy);
+	query_init(proxy);
 	catalog_watch(config->catalog, on_catalog_change, proxy);
 	*ret = proxy;
 	return 0;
@@ -219,9 +219,9 @@ bool proxy_cluster_state(struct proxy *proxy, uint64_t cluster, struct adapter_s
 	return backends_state(&proxy->backends, cluster, ret, ret_capabilities);
 }
 
-struct ask_door *proxy_door(struct proxy *proxy)
+struct query_channel *proxy_query_channel(struct proxy *proxy)
 {
-	return &proxy->door;
+	return &proxy->queries;
 }
 
 const char *proxy_address(struct proxy *proxy, size_t index)

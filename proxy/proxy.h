@@ -1,4 +1,4 @@
-// The data plane: listeners, worker loops, connections, groups, and the door for live questions.
+// The data plane: listeners, worker loops, connections, groups, and the channel of live queries.
 #pragma once
 
 #include "adapters/adapter.h"
@@ -65,7 +65,7 @@ void proxy_drain(struct proxy *proxy, uint32_t deadline_ms, void (*done)(void *c
 // After proxy_drain() has called done(), or when it was never started.
 void proxy_free(struct proxy *proxy);
 
-struct ask_door *proxy_door(struct proxy *proxy);
+struct query_channel *proxy_query_channel(struct proxy *proxy);
 // How a cluster is doing and what it can do, as far as that is known. False: it is not in the
 // catalog. @thread any
 bool proxy_cluster_state(struct proxy *proxy, uint64_t cluster, struct adapter_state *ret,

@@ -15,7 +15,7 @@ struct proxy_listener {
 };
 
 struct proxy {
-	struct ask_door door; // first: found again from it
+	struct query_channel queries; // first: found again from it
 	struct catalog *catalog;
 	char *proxy_id, *server_version, *data_dir;
 	uint8_t salt_secret[32];

@@ -7,7 +7,7 @@
 #include "proxy/group/group.h"
 #include "proxy/listener.h"
 #include "proxy/proxy_state.h"
-#include "proxy/query/ask.h"
+#include "proxy/query/query.h"
 
 #include <errno.h>
 #include <openssl/ssl.h>
@@ -42,7 +42,7 @@ int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *c
 	worker->index = index;
 	worker->limits = config->limits;
 	list_init(&worker->conns);
-	list_init(&worker->asks);
+	list_init(&worker->queries);
 	list_init(&worker->partial);
 	leaves_init(&worker->leaves);
 	fair_init(&worker->fair);
@@ -129,7 +129,7 @@ void worker_free(struct worker *worker)
 	leaves_end(&worker->leaves);
 	worker->ending = true;
 	run_mailbox(worker);
-	asks_deinit(worker);
+	queries_deinit(worker);
 	if (worker->index == 0)
 		probes_deinit(&worker->proxy->probes);
 	groups_deinit(worker);

@@ -31,7 +31,7 @@ struct worker {
 	struct listener *listeners; // one for each of the proxy's
 	size_t listener_count;
 	struct list conns;
-	struct list asks;    // questions that are not answered; of the first worker
+	struct list queries; // those that are not answered; of the first worker
 	struct map sessions; // struct conn by session id
 	uint64_t session_count;
 	struct sources sources; // connections that are not authenticated

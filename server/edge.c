@@ -295,7 +295,7 @@ char *edge_portal_start(struct daemon *daemon)
 		.definitions_bytes = (uint32_t)settings_number(settings, SERVER_PORTAL_IMPORT),
 		.registry = daemon->registry,
 		.catalog = daemon->catalog,
-		.door = daemon->proxy ? proxy_door(daemon->proxy) : NULL,
+		.queries = daemon->proxy ? proxy_query_channel(daemon->proxy) : NULL,
 		.data_dir = daemon->data_dir,
 		.version = VERSION,
 		.cluster_kinds = daemon->kinds,

@@ -7,7 +7,7 @@
 
 // What is acked, of a row in which everything else is known.
 uint64_t standing_acked(const struct source_partition *row);
-// A row of ASK_BACKLOG, in a partition that has the positions from `first` to before `end`; or
+// A row of QUERY_BACKLOG, in a partition that has the positions from `first` to before `end`; or
 // NULL.
 json_t *standing_backlog(const struct log_cursor *cursor, uint64_t first, uint64_t end);
 // Positions from the cursor on, before `to`, that the group has not acknowledged and that are still

@@ -15,5 +15,6 @@ struct group_target {
 
 #define TARGET_FORMS "to: earliest, latest, time_ms or positions" // what a refusal says
 
-int target_read(const json_t *to, struct group_target *ret); // `to` as ASK_GROUP_RESET; or -EINVAL
+int target_read(const json_t *to,
+		struct group_target *ret); // `to` as QUERY_GROUP_RESET; or -EINVAL
 struct group_target target_of_start(const struct group *group); // of a group that is made

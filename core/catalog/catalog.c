@@ -427,7 +427,7 @@ static void lock_prefers_writer(pthread_rwlock_t *lock)
 	pthread_rwlockattr_destroy(&attr);
 }
 
-// ---- the door
+// ---- what changes it
 
 int catalog_new(const char *path, const struct seal_key *key, struct catalog **ret)
 {

@@ -1,10 +1,10 @@
 // What a proxy knows of the control data: a full snapshot first, then ordered deltas; read by every
 // thread.
 //
-// This is the narrow door between control and data plane. The portal's side calls catalog_apply();
-// nothing on the data plane's side ever reads the registry's tables. Look-ups return a reference
-// that the caller drops with model_unref(). Look-ups take a short read lock: they happen when a
-// session, topic or group is opened, never per message.
+// This is the narrow contract between control and data plane. The portal's side calls
+// catalog_apply(); nothing on the data plane's side ever reads the registry's tables. Look-ups
+// return a reference that the caller drops with model_unref(). Look-ups take a short read lock:
+// they happen when a session, topic or group is opened, never per message.
 #pragma once
 
 #include "core/model/model.h"

@@ -1,4 +1,4 @@
-// The encoded form of a snapshot or delta: what goes through the door, over the network and into
+// The encoded form of a snapshot or delta: what the portal tells a proxy, over the network and into
 // the last good copy.
 //
 // A header of 68 bytes (magic, version, kind, source, revisions, size, installation, next id,

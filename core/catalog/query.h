@@ -1,7 +1,7 @@
-// The door for live data: the portal asks the proxies, which alone touch clusters and connections.
+// Live queries: the portal asks the proxies, which alone touch clusters and connections.
 //
-// In process when standalone; later over the native protocol. Questions and answers are JSON so
-// that both carry the same. The rows are the whole vocabulary; docs/architecture.md shows how to
+// In process when standalone; later over the native protocol. Parameters and answers are JSON
+// so that both carry the same. The rows are the whole vocabulary; docs/architecture.md shows how to
 // add one.
 #pragma once
 
@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 //     name, parameters, answer
-#define ASK_TABLE(ROW)                                                                             \
+#define QUERY_TABLE(ROW)                                                                           \
 	ROW(TOTALS, "",                                                                            \
 	    "{proxy, uptime_ms, connections, tenants:[{id, "                                       \
 	    "connections, produce:{messages,bytes,ok,rejected,unknown,dropped,throttled}, "        \
@@ -69,17 +69,17 @@
 	    "{partitions:[{partition, first, end}]}: offsets that are passed over from then on")   \
 	ROW(MESSAGES, "{topic, partition, offset|time_ms, limit, bodies}", "{messages:[…], next}")
 
-#define ASK_ENUM(name, parameters, answer) ASK_##name,
-enum ask_kind { ASK_TABLE(ASK_ENUM) ASK_COUNT };
-#undef ASK_ENUM
+#define QUERY_ENUM(name, parameters, answer) QUERY_##name,
+enum query_kind { QUERY_TABLE(QUERY_ENUM) QUERY_COUNT };
+#undef QUERY_ENUM
 
 // `answer` belongs to the callee; NULL unless code is OK or the code comes with details. `text` is
-// for people, may be NULL, and lives until return. Called once, on any thread.
-typedef void (*ask_done_fn)(void *ctx, enum code code, json_t *answer, const char *text);
+// for an operator, may be NULL, and lives until return. Called once, on any thread.
+typedef void (*query_done_fn)(void *ctx, enum code code, json_t *answer, const char *text);
 
-struct ask_door {
+struct query_channel {
 	// Takes over `parameters`. @thread any; does not block; always ends in one call of done, at
 	// the deadline with TIMEOUT at the latest.
-	void (*ask)(struct ask_door *door, enum ask_kind kind, json_t *parameters,
-		    uint64_t deadline_ns, ask_done_fn done, void *done_ctx);
+	void (*query)(struct query_channel *channel, enum query_kind kind, json_t *parameters,
+		      uint64_t deadline_ns, query_done_fn done, void *done_ctx);
 };

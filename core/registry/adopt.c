@@ -17,7 +17,7 @@ struct adoption {
 	struct work *work;
 	const char *cluster; // its name
 	uint64_t cluster_id;
-	const json_t *existing; // answer of ASK_CLUSTER_EXISTING
+	const json_t *existing; // answer of QUERY_CLUSTER_EXISTING
 	json_t *topics, *groups;
 };
 

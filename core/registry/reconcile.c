@@ -1,4 +1,4 @@
-// One question an object at a time; how it is answered decides when the next one goes. A refusal
+// One query an object at a time; how it is answered decides when the next one goes. A refusal
 // that will not change by waiting makes a creation fail; a deletion is tried for ever, unless its
 // cluster is going too: then it is given up when the waits have reached their longest (a minute of
 // waiting, beside at most eleven answers that do not come), as the backend may never answer again.
@@ -18,7 +18,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define ASKED_MAX   256  // questions under way
+#define ASKED_MAX   256  // queries under way
 #define SEEN_MAX    4096 // objects looked at in one round
 #define DEADLINE_NS (30 * S_NS)
 #define WAIT_MIN_NS (50 * MS_NS)
@@ -53,7 +53,7 @@ struct queue {
 	void *wake_ctx;
 };
 
-struct question {
+struct live_query {
 	struct queue *queue;
 	struct mail *mail; // made beforehand, so that an answer always fits
 };
@@ -97,9 +97,9 @@ static void queue_unref(struct queue *queue)
 
 static void answered(void *ctx, enum code code, json_t *answer, const char *text)
 {
-	struct question *question = ctx;
-	struct queue *queue = question->queue;
-	struct mail *mail = question->mail;
+	struct live_query *query = ctx;
+	struct queue *queue = query->queue;
+	struct mail *mail = query->mail;
 
 	mail->pending.found = (uint32_t)json_array_size(json_object_get(answer, "partitions"));
 	mail->settings = answer;
@@ -113,7 +113,7 @@ static void answered(void *ctx, enum code code, json_t *answer, const char *text
 		queue->wake(queue->wake_ctx);
 	pthread_mutex_unlock(&queue->lock);
 	queue_unref(queue);
-	free(question);
+	free(query);
 }
 
 static struct mail *queue_take(struct queue *queue)
@@ -213,46 +213,46 @@ static void take_answer(struct reconcile *reconcile, const struct mail *mail, ui
 	attempt->wait_ns = MIN(attempt->wait_ns * 2, (uint64_t)WAIT_MAX_NS);
 }
 
-static enum ask_kind ask_for(const struct registry_pending *pending)
+static enum query_kind query_for(const struct registry_pending *pending)
 {
 	if (pending->verify)
-		return pending->kind == REGISTRY_TOPIC ? ASK_TOPIC_DESCRIBE : ASK_BACKLOG;
+		return pending->kind == REGISTRY_TOPIC ? QUERY_TOPIC_DESCRIBE : QUERY_BACKLOG;
 	if (pending->kind == REGISTRY_TOPIC)
-		return pending->deleting                          ? ASK_TOPIC_DELETE
-		       : pending->partitions || pending->revision ? ASK_TOPIC_CHANGE
-								  : ASK_TOPIC_CREATE;
-	return pending->deleting ? ASK_GROUP_DELETE : ASK_GROUP_CREATE;
+		return pending->deleting                          ? QUERY_TOPIC_DELETE
+		       : pending->partitions || pending->revision ? QUERY_TOPIC_CHANGE
+								  : QUERY_TOPIC_CREATE;
+	return pending->deleting ? QUERY_GROUP_DELETE : QUERY_GROUP_CREATE;
 }
 
-static struct question *question_new(struct reconcile *reconcile)
+static struct live_query *live_query_new(struct reconcile *reconcile)
 {
-	struct question *question = calloc(1, sizeof *question);
+	struct live_query *query = calloc(1, sizeof *query);
 
-	if (question)
-		question->mail = calloc(1, sizeof *question->mail);
-	if (!question || !question->mail) {
-		free(question);
+	if (query)
+		query->mail = calloc(1, sizeof *query->mail);
+	if (!query || !query->mail) {
+		free(query);
 		return NULL;
 	}
-	question->queue = reconcile->queue;
-	return question;
+	query->queue = reconcile->queue;
+	return query;
 }
 
-static void question_put(struct reconcile *reconcile, struct question *question, enum ask_kind kind,
-			 json_t *parameters, uint64_t now_ns)
+static void live_query_put(struct reconcile *reconcile, struct live_query *query,
+			   enum query_kind kind, json_t *parameters, uint64_t now_ns)
 {
-	struct ask_door *door = reconcile->config.door;
+	struct query_channel *channel = reconcile->config.queries;
 
 	pthread_mutex_lock(&reconcile->queue->lock);
 	++reconcile->queue->refs;
 	pthread_mutex_unlock(&reconcile->queue->lock);
-	door->ask(door, kind, parameters, now_ns + DEADLINE_NS, answered, question);
+	channel->query(channel, kind, parameters, now_ns + DEADLINE_NS, answered, query);
 }
 
-static void ask(struct reconcile *reconcile, struct attempt *attempt, uint64_t now_ns)
+static void send_query(struct reconcile *reconcile, struct attempt *attempt, uint64_t now_ns)
 {
 	const struct registry_pending *pending = &attempt->pending;
-	struct question *question = question_new(reconcile);
+	struct live_query *query = live_query_new(reconcile);
 	json_t *parameters = json_pack("{s:I}", pending->kind == REGISTRY_TOPIC ? "topic" : "group",
 				       (json_int_t)pending->id);
 
@@ -261,18 +261,18 @@ static void ask(struct reconcile *reconcile, struct attempt *attempt, uint64_t n
 	if (pending->revision)
 		json_object_set_new(parameters, "revision",
 				    json_integer((json_int_t)pending->revision));
-	if (!question || !parameters) {
-		if (question)
-			mail_free(question->mail);
-		free(question);
+	if (!query || !parameters) {
+		if (query)
+			mail_free(query->mail);
+		free(query);
 		json_decref(parameters);
 		attempt->due_ns = now_ns + attempt->wait_ns;
 		return;
 	}
-	question->mail->pending = *pending;
+	query->mail->pending = *pending;
 	attempt->asked = true;
 	++reconcile->asked;
-	question_put(reconcile, question, ask_for(pending), parameters, now_ns);
+	live_query_put(reconcile, query, query_for(pending), parameters, now_ns);
 }
 
 // ---- settings of imported topics
@@ -292,7 +292,7 @@ static void follow_answer(struct reconcile *reconcile, const struct mail *mail)
 // The next topic; behind the last one, a pause.
 static void follow_ask(struct reconcile *reconcile, uint64_t now_ns)
 {
-	struct question *question;
+	struct live_query *query;
 	uint64_t topic;
 
 	if (reconcile->following || now_ns < reconcile->follow_due_ns)
@@ -303,13 +303,13 @@ static void follow_ask(struct reconcile *reconcile, uint64_t now_ns)
 		return;
 	}
 	reconcile->follow_after = topic;
-	question = question_new(reconcile);
-	if (!question)
+	query = live_query_new(reconcile);
+	if (!query)
 		return;
-	question->mail->followed = topic;
+	query->mail->followed = topic;
 	reconcile->following = true;
-	question_put(reconcile, question, ASK_TOPIC_SETTINGS,
-		     json_pack("{s:I}", "topic", (json_int_t)topic), now_ns);
+	live_query_put(reconcile, query, QUERY_TOPIC_SETTINGS,
+		       json_pack("{s:I}", "topic", (json_int_t)topic), now_ns);
 }
 
 // ---- a round
@@ -326,7 +326,7 @@ static void take_answers(struct reconcile *reconcile, uint64_t now_ns)
 	}
 }
 
-// Is the object's other question still under way? A deletion waits for the creation before it.
+// Is the object's other query still under way? A deletion waits for the creation before it.
 static bool busy(struct reconcile *reconcile, const struct registry_pending *pending)
 {
 	struct registry_pending other = *pending;
@@ -337,7 +337,7 @@ static bool busy(struct reconcile *reconcile, const struct registry_pending *pen
 	return attempt && attempt->asked;
 }
 
-static uint64_t ask_due(struct reconcile *reconcile, uint64_t now_ns)
+static uint64_t send_due(struct reconcile *reconcile, uint64_t now_ns)
 {
 	struct registry_pending *pending = reconcile->seen;
 	uint64_t next_ns = now_ns + LOOK_NS;
@@ -356,7 +356,7 @@ static uint64_t ask_due(struct reconcile *reconcile, uint64_t now_ns)
 			continue;
 		attempt->pending = pending[i];
 		if (attempt->due_ns <= now_ns && reconcile->asked < ASKED_MAX)
-			ask(reconcile, attempt, now_ns);
+			send_query(reconcile, attempt, now_ns);
 		else if (attempt->due_ns > now_ns)
 			next_ns = MIN(next_ns, attempt->due_ns);
 	}
@@ -404,5 +404,5 @@ uint64_t reconcile_run(struct reconcile *reconcile, uint64_t now_ns)
 	take_answers(reconcile, now_ns);
 	follow_ask(reconcile, now_ns);
 	registry_publish(reconcile->config.registry);
-	return ask_due(reconcile, now_ns);
+	return send_due(reconcile, now_ns);
 }

@@ -1,19 +1,19 @@
 // Drives every topic and group that is creating or deleting until its backend agrees, by asking the
 // proxies; with back-off, and again after a restart because the registry remembers.
 //
-// For the portal's thread. The answers of the door come on any thread and only lie in a queue until
+// For the portal's thread. The answers to queries come on any thread and only lie in a queue until
 // reconcile_run().
 #pragma once
 
 #include <stdint.h>
 
-struct ask_door;
+struct query_channel;
 struct reconcile;
 struct registry;
 
 struct reconcile_config {
 	struct registry *registry;
-	struct ask_door *door;
+	struct query_channel *queries;
 	void (*wake)(void *ctx); // an answer waits for reconcile_run(); @thread any
 	void *wake_ctx;
 };

@@ -1,4 +1,4 @@
-// The durable control data: one SQLite file. The portal's side of the narrow door.
+// The durable control data: one SQLite file. The portal's side of the catalog.
 //
 // Everything is for one thread, the portal's, unless marked @thread any, and may wait for the disk.
 // Every change is checked,
@@ -163,15 +163,15 @@ int registry_key_rotate(struct registry *registry, const struct registry_actor *
 
 // The id of a tenant, for permission_check(). 0: none of that name.
 uint64_t registry_tenant_id(struct registry *registry, const char *name);
-// The same for anything; 0: none. What the ask door wants to know.
+// The same for anything; 0: none. What live queries name.
 uint64_t registry_id(struct registry *registry, const struct registry_ref *ref);
 // And back: NULL: none. Lives until the next call.
 const char *registry_name(struct registry *registry, enum registry_kind kind, uint64_t id);
 
 // ---- what lies on a cluster and is not here yet
 
-// Adds `owner` to each topic and group of an answer of ASK_CLUSTER_EXISTING: {tenant, name} of the
-// resource it is here, or null.
+// Adds `owner` to each topic and group of an answer of QUERY_CLUSTER_EXISTING: {tenant, name} of
+// the resource it is here, or null.
 int registry_owners(struct registry *registry, uint64_t cluster, json_t *existing);
 // Takes some of it under a tenant: all that is wanted, or nothing. `wanted` is {tenant,
 // topics:[{physical, name?}], groups:[{physical, name?, topic?, dead_letter?}]}, checked in its
@@ -314,7 +314,7 @@ void registry_restore_abandon(const struct registry *registry); // instead of th
 
 // The next one after that id: 1, or 0 when there is none.
 int registry_followed(struct registry *registry, uint64_t after, uint64_t *ret);
-// Its row takes what its cluster says (an answer of ASK_TOPIC_SETTINGS).
+// Its row takes what its cluster says (an answer of QUERY_TOPIC_SETTINGS).
 int registry_follow(struct registry *registry, uint64_t topic, const json_t *settings);
 
 // ---- life of topics and groups, for reconcile.c

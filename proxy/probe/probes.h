@@ -1,7 +1,7 @@
 // Standing end-to-end probes (docs/probe.md): on every cluster a topic of the service's own,
 // through which one message a round is sent, read back and settled.
 //
-// All of them live on the first worker's loop, where questions about them are answered, too.
+// All of them live on the first worker's loop, where queries about them are answered, too.
 #pragma once
 
 #include "core/base/list.h"

@@ -1,13 +1,13 @@
 // TOTALS, CLIENTS and KICK: what every worker knows a part of.
 //
 // Counters belong to one worker and are plain numbers; they are read on its own thread. Rows of the
-// answer are found again by id in ask->index while it is gathered.
+// answer are found again by id in query->index while it is gathered.
 
 #include "proxy/client/conn.h"
 #include "proxy/client/stream.h"
 #include "proxy/client/subscription.h"
 #include "proxy/group/group.h"
-#include "proxy/query/ask.h"
+#include "proxy/query/query.h"
 
 #include "core/base/clock.h"
 
@@ -154,13 +154,13 @@ static void add_groups(json_t *index, const struct worker *worker)
 	}
 }
 
-static void totals_step(struct ask *ask, const struct worker *worker)
+static void totals_step(struct query *query, const struct worker *worker)
 {
-	add_tenants(ask->index, worker);
-	add_topics(ask->index, worker);
-	add_groups(ask->index, worker);
-	latency_collect(ask->answer, worker->latencies);
-	add_number(ask->answer, "connections", worker->sessions.count);
+	add_tenants(query->index, worker);
+	add_topics(query->index, worker);
+	add_groups(query->index, worker);
+	latency_collect(query->answer, worker->latencies);
+	add_number(query->answer, "connections", worker->sessions.count);
 }
 
 // {"7": {…}} to [{"id": 7, …}]
@@ -177,22 +177,22 @@ static json_t *rows_of(json_t *object)
 	return rows;
 }
 
-static void totals_end(struct ask *ask)
+static void totals_end(struct query *query)
 {
-	struct proxy *proxy = ask->proxy;
+	struct proxy *proxy = query->proxy;
 	const char *name;
 	json_t *tenant;
 
-	add_storage(ask->index, proxy);
-	json_object_foreach(ask->index, name, tenant)
+	add_storage(query->index, proxy);
+	json_object_foreach(query->index, name, tenant)
 	{
 		json_object_set_new(tenant, "topics", rows_of(json_object_get(tenant, "topics")));
 		json_object_set_new(tenant, "groups", rows_of(json_object_get(tenant, "groups")));
 	}
-	json_object_set_new(ask->answer, "tenants", rows_of(ask->index));
-	json_object_set_new(ask->answer, "proxy", json_string(proxy->proxy_id));
+	json_object_set_new(query->answer, "tenants", rows_of(query->index));
+	json_object_set_new(query->answer, "proxy", json_string(proxy->proxy_id));
 	json_object_set_new(
-		ask->answer, "uptime_ms",
+		query->answer, "uptime_ms",
 		json_integer((json_int_t)((clock_now_ns() - proxy->started_ns) / MS_NS)));
 }
 
@@ -236,10 +236,10 @@ static json_t *client_json(const struct conn *conn)
 			 "in_flight", 0);
 }
 
-static void clients_step(struct ask *ask, const struct worker *worker)
+static void clients_step(struct query *query, const struct worker *worker)
 {
 	uint64_t tenant;
-	bool one = ask_number(ask, "tenant", &tenant);
+	bool one = query_number(query, "tenant", &tenant);
 	char name[24];
 
 	LIST_FOREACH(pos, next, &worker->conns)
@@ -249,50 +249,50 @@ static void clients_step(struct ask *ask, const struct worker *worker)
 		if (conn->state < CONN_READY || (one && conn->tenant->node.key != tenant))
 			continue;
 		snprintf(name, sizeof name, "%" PRIu64, conn->node.key);
-		json_object_set_new(ask->index, name, client_json(conn));
+		json_object_set_new(query->index, name, client_json(conn));
 	}
 }
 
 static void add_in_flight(void *ctx, uint64_t session, uint32_t in_flight)
 {
-	struct ask *ask = ctx;
+	struct query *query = ctx;
 	char name[24];
 	json_t *row;
 
 	snprintf(name, sizeof name, "%" PRIu64, session);
-	row = json_object_get(ask->index, name);
+	row = json_object_get(query->index, name);
 	if (row)
 		add_number(row, "in_flight", in_flight);
 }
 
-static void clients_end(struct ask *ask)
+static void clients_end(struct query *query)
 {
 	json_t *rows = json_array(), *row;
 	const char *name;
 
-	json_object_foreach(ask->index, name, row) json_array_append(rows, row);
-	json_object_set_new(ask->answer, "clients", rows);
+	json_object_foreach(query->index, name, row) json_array_append(rows, row);
+	json_object_set_new(query->answer, "clients", rows);
 }
 
 // ---- KICK
 
-static bool kicks(const struct ask *ask, const struct conn *conn)
+static bool kicks(const struct query *query, const struct conn *conn)
 {
-	const json_t *key = json_object_get(ask->parameters, "access_key");
+	const json_t *key = json_object_get(query->parameters, "access_key");
 	uint64_t number;
 
-	if (ask_number(ask, "session", &number))
+	if (query_number(query, "session", &number))
 		return conn->node.key == number;
 	if (conn->state < CONN_READY)
 		return false;
 	if (json_is_string(key))
 		return strcmp(conn->key->key_id, json_string_value(key)) == 0;
-	if (ask_number(ask, "access_key", &number))
+	if (query_number(query, "access_key", &number))
 		return conn->key->object.id == number;
-	return ask_number(ask, "tenant", &number) && conn->tenant->node.key == number;
+	return query_number(query, "tenant", &number) && conn->tenant->node.key == number;
 }
 
-static void kick_step(struct ask *ask, struct worker *worker)
+static void kick_step(struct query *query, struct worker *worker)
 {
 	uint64_t kicked = 0;
 
@@ -300,46 +300,46 @@ static void kick_step(struct ask *ask, struct worker *worker)
 	{
 		struct conn *conn = LIST_ENTRY(pos, struct conn, all);
 
-		if (!kicks(ask, conn))
+		if (!kicks(query, conn))
 			continue;
 		conn_close(conn, CODE_KICKED, "an operator closed the connection");
 		++kicked;
 	}
-	add_number(ask->answer, "kicked", kicked);
+	add_number(query->answer, "kicked", kicked);
 }
 
 // ---- rounds
 
-unsigned stats_rounds(enum ask_kind kind)
+unsigned stats_rounds(enum query_kind kind)
 {
-	return kind == ASK_CLIENTS ? 2 : 1; // clients first, then what groups know of them
+	return kind == QUERY_CLIENTS ? 2 : 1; // clients first, then what groups know of them
 }
 
-enum code stats_step(struct ask *ask, struct worker *worker, unsigned round)
+enum code stats_step(struct query *query, struct worker *worker, unsigned round)
 {
-	if (!ask->answer)
-		ask->answer = json_object();
-	if (!ask->index)
-		ask->index = json_object();
-	if (!ask->answer || !ask->index)
+	if (!query->answer)
+		query->answer = json_object();
+	if (!query->index)
+		query->index = json_object();
+	if (!query->answer || !query->index)
 		return CODE_OVERLOADED;
-	if (ask->kind == ASK_TOTALS)
-		totals_step(ask, worker);
-	else if (ask->kind == ASK_KICK)
-		kick_step(ask, worker);
+	if (query->kind == QUERY_TOTALS)
+		totals_step(query, worker);
+	else if (query->kind == QUERY_KICK)
+		kick_step(query, worker);
 	else if (round == 0)
-		clients_step(ask, worker);
+		clients_step(query, worker);
 	else
-		groups_each_member(worker, add_in_flight, ask);
+		groups_each_member(worker, add_in_flight, query);
 	return CODE_OK;
 }
 
-void stats_end(struct ask *ask)
+void stats_end(struct query *query)
 {
-	if (ask->kind == ASK_TOTALS)
-		totals_end(ask);
-	else if (ask->kind == ASK_CLIENTS)
-		clients_end(ask);
-	json_decref(ask->index); // the answer shares its rows and goes to another thread
-	ask->index = NULL;
+	if (query->kind == QUERY_TOTALS)
+		totals_end(query);
+	else if (query->kind == QUERY_CLIENTS)
+		clients_end(query);
+	json_decref(query->index); // the answer shares its rows and goes to another thread
+	query->index = NULL;
 }

@@ -18,7 +18,7 @@ SECRET = "correct-horse"
 
 
 class Plane:
-    """A running stand-in. put() and gone() change its catalog, ask() goes through its door."""
+    """A running stand-in. put() and gone() change its catalog, query() sends it a live query."""
 
     def __init__(self, folder, descriptors=None, **settings):
         self.folder, self.next_id = str(folder), 100
@@ -50,8 +50,8 @@ class Plane:
     def gone(self, kind, id):
         assert self.command(do="gone", object=kind, id=id) == {"result": 0}
 
-    def ask(self, question, deadline_ms=5000, **parameters):
-        answer = self.command(do="ask", ask=question, parameters=parameters, deadline_ms=deadline_ms)
+    def query(self, kind, deadline_ms=5000, **parameters):
+        answer = self.command(do="query", kind=kind, parameters=parameters, deadline_ms=deadline_ms)
         return answer.get("answer") if answer["code"] == "OK" else answer["code"]
 
     def new_id(self):
@@ -85,7 +85,7 @@ class Plane:
         return wire.Connection(self.host, self.port, start=False, **options)
 
     def totals(self):
-        (tenant,) = [row for row in self.ask("TOTALS")["tenants"] if row["id"] == TENANT]
+        (tenant,) = [row for row in self.query("TOTALS")["tenants"] if row["id"] == TENANT]
         return tenant
 
     def drain(self, deadline_ms=1000):

@@ -1,11 +1,11 @@
-// The real portal with a real registry, and in place of the proxies a door that answers from a
-// file: what REST does when a backend is down, slow or odd can be tested without one.
+// The real portal with a real registry, and in place of the proxies a query channel that answers
+// from a file: what REST does when a backend is down, slow or odd can be tested without one.
 //
-//   portal_standin DIR [head_ms=N] [body_ms=N] [work_ms=N] [ask_ms=N] [body_bytes=N]
+//   portal_standin DIR [head_ms=N] [body_ms=N] [work_ms=N] [query_ms=N] [body_bytes=N]
 //   [connections=N]
 //
 // DIR/answers.json: {"BACKLOG": {"code": "OK", "answer": {…}, "delay_ms": 0}, …}, read again for
-// every question. DIR/asked.jsonl gets a line for every question. Prints its port when it is ready;
+// every query. DIR/asked.jsonl gets a line for every query. Prints its port when it is ready;
 // ends on SIGTERM or when standard input ends.
 
 #include "core/base/clock.h"
@@ -21,22 +21,22 @@
 #include <stdio.h>
 #include <time.h>
 
-#define ASK_NAME(name, parameters, answer) #name,
-static const char *const names[] = {ASK_TABLE(ASK_NAME)};
-#undef ASK_NAME
+#define QUERY_NAME(name, parameters, answer) #name,
+static const char *const names[] = {QUERY_TABLE(QUERY_NAME)};
+#undef QUERY_NAME
 
 static const char *folder;
 
-struct question {
-	ask_done_fn done;
+struct live_query {
+	query_done_fn done;
 	void *ctx;
 	json_t *answer; // {code, answer, text, delay_ms}
 };
 
 static void *answer_later(void *arg)
 {
-	struct question *question = arg;
-	json_t *answer = question->answer;
+	struct live_query *query = arg;
+	json_t *answer = query->answer;
 	long long delay_ms = json_integer_value(json_object_get(answer, "delay_ms"));
 	const char *name = json_string_value(json_object_get(answer, "code"));
 	enum code code = CODE_BACKEND_DOWN;
@@ -44,18 +44,18 @@ static void *answer_later(void *arg)
 	if (name && code_parse(name, &code) < 0)
 		code = CODE_INTERNAL;
 	nanosleep(&(struct timespec){delay_ms / 1000, delay_ms % 1000 * 1000000}, NULL);
-	question->done(question->ctx, code,
-		       code == CODE_OK ? json_deep_copy(json_object_get(answer, "answer")) : NULL,
-		       json_string_value(json_object_get(answer, "text")));
+	query->done(query->ctx, code,
+		    code == CODE_OK ? json_deep_copy(json_object_get(answer, "answer")) : NULL,
+		    json_string_value(json_object_get(answer, "text")));
 	json_decref(answer);
-	free(question);
+	free(query);
 	return NULL;
 }
 
-static void write_down(enum ask_kind kind, const json_t *parameters)
+static void write_down(enum query_kind kind, const json_t *parameters)
 {
 	char path[PATH_MAX];
-	json_t *line = json_pack("{s:s, s:O}", "ask", names[kind], "parameters", parameters);
+	json_t *line = json_pack("{s:s, s:O}", "query", names[kind], "parameters", parameters);
 	FILE *file;
 
 	snprintf(path, sizeof path, "%s/asked.jsonl", folder);
@@ -67,23 +67,23 @@ static void write_down(enum ask_kind kind, const json_t *parameters)
 	json_decref(line);
 }
 
-static void door_ask(struct ask_door *door, enum ask_kind kind, json_t *parameters,
-		     uint64_t deadline_ns, ask_done_fn done, void *done_ctx)
+static void on_query(struct query_channel *channel, enum query_kind kind, json_t *parameters,
+		     uint64_t deadline_ns, query_done_fn done, void *done_ctx)
 {
-	struct question *question = malloc(sizeof *question);
+	struct live_query *query = malloc(sizeof *query);
 	char path[PATH_MAX];
 	pthread_t thread;
 	json_t *answers;
 
-	assert(question);
+	assert(query);
 	write_down(kind, parameters);
 	json_decref(parameters);
 	snprintf(path, sizeof path, "%s/answers.json", folder);
 	answers = json_load_file(path, 0, NULL);
-	*question = (struct question){done, done_ctx,
-				      json_incref(json_object_get(answers, names[kind]))};
+	*query = (struct live_query){done, done_ctx,
+				     json_incref(json_object_get(answers, names[kind]))};
 	json_decref(answers);
-	assert(pthread_create(&thread, NULL, answer_later, question) == 0);
+	assert(pthread_create(&thread, NULL, answer_later, query) == 0);
 	pthread_detach(thread);
 }
 
@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 	const struct seal_key key = {{1}};
 	static const char *const kinds[] = {"embedded", "discard", NULL};
 	const struct portal_listener listener = {.address = "127.0.0.1:0"};
-	struct ask_door door = {.ask = door_ask};
+	struct query_channel channel = {.query = on_query};
 	struct catalog *catalog;
 	struct registry *registry;
 	struct portal *portal;
@@ -154,14 +154,14 @@ int main(int argc, char **argv)
 					     .listener_count = 1,
 					     .registry = registry,
 					     .catalog = catalog,
-					     .door = &door,
+					     .queries = &channel,
 					     .data_dir = folder,
 					     .version = "standin",
 					     .cluster_kinds = kinds,
 					     .head_ms = setting(argc, argv, "head_ms"),
 					     .body_ms = setting(argc, argv, "body_ms"),
 					     .work_ms = setting(argc, argv, "work_ms"),
-					     .ask_ms = setting(argc, argv, "ask_ms"),
+					     .query_ms = setting(argc, argv, "query_ms"),
 					     .body_bytes = setting(argc, argv, "body_bytes"),
 					     .connections = setting(argc, argv, "connections")};
 	assert(portal_start(&config, &portal, &which) == 0);

@@ -7,7 +7,7 @@
 // Prints {"address": …}, then reads a command a line and prints an answer a line:
 //   {"do": "put", "object": "topic", "id": 5, FIELD: VALUE, …}    fields as in core/model/field.c
 //   {"do": "gone", "object": "topic", "id": 5}
-//   {"do": "ask", "ask": "KICK", "parameters": {…}, "deadline_ms": 2000}
+//   {"do": "query", "kind": "KICK", "parameters": {…}, "deadline_ms": 2000}
 //   {"do": "drain", "deadline_ms": 1000}    then ends
 
 #include "core/base/clock.h"
@@ -167,47 +167,48 @@ static json_t *change(json_t *command, bool gone)
 	return json_pack("{s:i}", "result", r);
 }
 
-// ---- questions
+// ---- queries
 
-#define ASK_NAME(name, parameters, answer) #name,
-static const char *const ask_names[] = {ASK_TABLE(ASK_NAME)};
-#undef ASK_NAME
+#define QUERY_NAME(name, parameters, answer) #name,
+static const char *const query_names[] = {QUERY_TABLE(QUERY_NAME)};
+#undef QUERY_NAME
 
-struct question {
+struct live_query {
 	sem_t answered;
 	json_t *answer;
 };
 
 static void on_answer(void *ctx, enum code code, json_t *answer, const char *text)
 {
-	struct question *question = ctx;
+	struct live_query *query = ctx;
 
-	question->answer = json_pack("{s:s, s:o?, s:s?}", "code", code_name(code), "answer", answer,
-				     "text", text);
-	sem_post(&question->answered);
+	query->answer = json_pack("{s:s, s:o?, s:s?}", "code", code_name(code), "answer", answer,
+				  "text", text);
+	sem_post(&query->answered);
 }
 
-static json_t *ask(struct proxy *proxy, const json_t *command)
+static json_t *send_query(struct proxy *proxy, const json_t *command)
 {
-	const char *name = json_string_value(json_object_get(command, "ask"));
+	const char *name = json_string_value(json_object_get(command, "kind"));
 	json_t *parameters = json_object_get(command, "parameters");
 	uint64_t deadline_ms =
 		(uint64_t)json_integer_value(json_object_get(command, "deadline_ms"));
-	struct question question;
+	struct live_query query;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(ask_names); ++i) {
-		if (strcmp(ask_names[i], name) != 0)
+	for (unsigned i = 0; i < ARRAY_SIZE(query_names); ++i) {
+		if (strcmp(query_names[i], name) != 0)
 			continue;
-		sem_init(&question.answered, 0, 0);
-		proxy_door(proxy)->ask(proxy_door(proxy), (enum ask_kind)i,
-				       parameters ? json_deep_copy(parameters) : json_object(),
-				       clock_now_ns() + deadline_ms * MS_NS, on_answer, &question);
-		while (sem_wait(&question.answered) < 0)
+		sem_init(&query.answered, 0, 0);
+		proxy_query_channel(proxy)->query(
+			proxy_query_channel(proxy), (enum query_kind)i,
+			parameters ? json_deep_copy(parameters) : json_object(),
+			clock_now_ns() + deadline_ms * MS_NS, on_answer, &query);
+		while (sem_wait(&query.answered) < 0)
 			;
-		sem_destroy(&question.answered);
-		return question.answer;
+		sem_destroy(&query.answered);
+		return query.answer;
 	}
-	die("no such question");
+	die("no such query");
 	return NULL;
 }
 
@@ -288,8 +289,8 @@ static bool obey(struct proxy *proxy, json_t *command)
 		print(change(command, false));
 	else if (strcmp(what, "gone") == 0)
 		print(change(command, true));
-	else if (strcmp(what, "ask") == 0)
-		print(ask(proxy, command));
+	else if (strcmp(what, "query") == 0)
+		print(send_query(proxy, command));
 	else if (strcmp(what, "drain") == 0) {
 		proxy_drain(proxy,
 			    (uint32_t)json_integer_value(json_object_get(command, "deadline_ms")),

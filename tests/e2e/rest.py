@@ -200,18 +200,18 @@ class Portal:
         os.replace(path + ".new", path)
 
     def answer(self, ask, answer=None, code="OK", text=None, delay_ms=0):
-        """What the proxies say to a question from now on."""
+        """What the proxies say to a query from now on."""
         self.answers[ask] = {"code": code, "answer": ANSWERS[ask] if answer is None else answer, "text": text, "delay_ms": delay_ms}
         self.write_answers()
 
     def asked(self, ask):
-        """The parameters of every such question so far."""
+        """The parameters of every such query so far."""
         try:
             with open(os.path.join(self.folder, "asked.jsonl"), encoding="utf-8") as file:
                 lines = [json.loads(line) for line in file]
         except FileNotFoundError:
             return []
-        return [line["parameters"] for line in lines if line["ask"] == ask]
+        return [line["parameters"] for line in lines if line["query"] == ask]
 
     def start(self):
         program = os.path.join(BUILD, "tests", "portal_standin")

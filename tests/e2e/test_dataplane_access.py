@@ -306,7 +306,7 @@ def test_what_waits_for_quota_is_refused_when_the_grant_goes(plane):
         add_key(plane, "AK2", second, grants=[])
         codes = [r.code for r in topic.results(batch, timeout=30)]  # of more than a minute
         assert set(codes) == {"OK", "FORBIDDEN"} and codes[-1] == "FORBIDDEN"
-    assert plane.ask("TOPIC_DESCRIBE", topic=orders)["partitions"][0]["end"] == codes.count("OK")
+    assert plane.query("TOPIC_DESCRIBE", topic=orders)["partitions"][0]["end"] == codes.count("OK")
 
 
 def test_grants_change(plane):
@@ -419,7 +419,7 @@ def test_tls_on_the_same_port(plane_with, certificate):
         for body in sent:
             topic.send(body)
         assert [d.record.body for d in plain.subscribe("readers").receive(30)] == sent
-        rows = plane.ask("CLIENTS")["clients"]
+        rows = plane.query("CLIENTS")["clients"]
         assert sorted(row["tls"] for row in rows) == [False, True]
     with plane.strange(tls=context, server_name="localhost") as conn:
         conn.hello()

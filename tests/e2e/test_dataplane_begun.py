@@ -85,7 +85,7 @@ def test_an_end_that_the_proxy_decides_counts_nothing(plane, begun):
     if begun:
         subscription.begin(got[1])
     assert conn.ping()
-    plane.ask("KICK", tenant=1)
+    plane.query("KICK", tenant=1)
     assert conn.expect_end().code == "KICKED"
     with plane.connect(begun=True) as other:
         assert marks(other.subscribe("readers").receive(2)) == [(0, 1, 0), (1, 1, 0)]
@@ -209,7 +209,7 @@ def last_words(plane, **options):
     subscription.begin(first)
     subscription.settle(wire.ACK, first, wait=False)
     conn.reset()
-    while plane.ask("CLIENTS")["clients"]:
+    while plane.query("CLIENTS")["clients"]:
         time.sleep(0.02)
     with plane.connect(begun=True) as other:
         assert other.subscribe("readers").receive(1)[0].offset == 1

@@ -317,7 +317,7 @@ def test_revoked_in_the_middle_of_work(plane, how):
         elif how == "suspend":
             plane.put("tenant", TENANT, name="acme", clusters=[3], suspended=True)
         elif how == "kick":
-            plane.ask("KICK", access_key="AK2")
+            plane.query("KICK", access_key="AK2")
         code = {"suspend": "FORBIDDEN", "kick": "KICKED"}.get(how, "UNAUTHENTICATED")
         assert conn.expect_end(timeout=20).code == code
         if how == "suspend":

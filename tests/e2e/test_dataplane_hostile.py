@@ -205,7 +205,7 @@ def test_client_that_does_not_read_deliveries(plane_with):
         for _ in range(300):
             topic.send(*[b"x" * 1000] * 50)
         time.sleep(0.2)
-        (row,) = [row for row in plane.ask("CLIENTS")["clients"] if row["groups"]]
+        (row,) = [row for row in plane.query("CLIENTS")["clients"] if row["groups"]]
         assert row["in_flight"] < 14000  # what sockets and the output hold, not the 15,000 that are there
         assert topic.send(b"x")[0].outcome == wire.OK
         # It wakes up and gets all of it.

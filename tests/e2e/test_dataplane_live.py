@@ -1,4 +1,4 @@
-"""The door for live questions, and leaving: drain, GOAWAY, kick."""
+"""Live queries, and leaving: drain, GOAWAY, kick."""
 import threading
 import time
 
@@ -14,7 +14,7 @@ def total(rows, name):
     return sum(row[name] for row in rows)
 
 
-# ---- questions
+# ---- queries
 
 
 def test_totals_add_up(plane_with):
@@ -31,7 +31,7 @@ def test_totals_add_up(plane_with):
     subscription.reject(*got[58:])
     again = subscription.receive(8)
     assert {d.attempt for d in again} == {2}
-    answer = plane.ask("TOTALS")
+    answer = plane.query("TOTALS")
     (tenant,) = answer["tenants"]
     assert answer["proxy"] == "standin" and answer["uptime_ms"] >= 0 and answer["connections"] == tenant["connections"] == 6
     produce, consume = tenant["produce"], tenant["consume"]
@@ -49,20 +49,20 @@ def test_clients(plane):
     with plane.connect() as conn, plane.connect() as idle:
         conn.open_topic("orders").send(b"one", b"two")
         conn.subscribe("readers").receive(2)
-        rows = {row["session"]: row for row in plane.ask("CLIENTS", tenant=TENANT)["clients"]}
+        rows = {row["session"]: row for row in plane.query("CLIENTS", tenant=TENANT)["clients"]}
         row = rows[conn.ready["session"]]
         assert (row["tenant"], row["access_key"], row["sdk"], row["sdk_version"], row["tls"]) == (TENANT, "AK1", "wire.py", "1", False)
         assert row["address"] == "127.0.0.1:%d" % conn.socket.getsockname()[1]
         assert (row["topics"], row["groups"], row["in_flight"]) == (["orders"], ["readers"], 2)
         assert rows[idle.ready["session"]]["groups"] == []
-        assert plane.ask("CLIENTS", tenant=77)["clients"] == []
+        assert plane.query("CLIENTS", tenant=77)["clients"] == []
 
 
 @pytest.mark.parametrize("by", ["session", "access_key", "tenant"])
 def test_kick(plane, by):
     with plane.connect() as conn, plane.connect() as other:
         value = {"session": conn.ready["session"], "access_key": "AK1", "tenant": TENANT}[by]
-        assert plane.ask("KICK", **{by: value})["kicked"] == (1 if by == "session" else 2)
+        assert plane.query("KICK", **{by: value})["kicked"] == (1 if by == "session" else 2)
         assert conn.expect_end().code == "KICKED"
         if by == "session":
             assert other.ping()
@@ -76,12 +76,12 @@ def test_backlog_adds_up(plane):
     with plane.connect() as conn:
         topic = conn.open_topic("orders")
         topic.send(*(Record(body=b"x", partition=n % 2) for n in range(20)))
-        assert total(plane.ask("BACKLOG", group=readers)["partitions"], "ready") == 20
+        assert total(plane.query("BACKLOG", group=readers)["partitions"], "ready") == 20
         subscription = conn.subscribe("readers")
         got = subscription.receive(8)
         subscription.ack(*got[:3])
         subscription.nack(*got[3:5], delay_ms=60000)
-        answer = plane.ask("BACKLOG", group=readers)
+        answer = plane.query("BACKLOG", group=readers)
         counts = {name: total(answer["partitions"], name) for name in ("ready", "in_flight", "retrying", "delayed")}
         assert counts == {"ready": 12, "in_flight": 3, "retrying": 2, "delayed": 0}
         assert (answer["dead"], answer["at_most"]) == (0, False)
@@ -91,7 +91,7 @@ def test_backlog_adds_up(plane):
 def test_backlog_of_a_topic_that_has_others_is_at_most(plane, fields):
     """Their transactions and compaction leave positions without a message; other topics of the cluster stay exact."""
     groups = {name: plane.group(name, plane.topic(name, **more)) for name, more in (("ours", {}), ("theirs", fields))}
-    assert {name: plane.ask("BACKLOG", group=group)["at_most"] for name, group in groups.items()} == {"ours": False, "theirs": True}
+    assert {name: plane.query("BACKLOG", group=group)["at_most"] for name, group in groups.items()} == {"ours": False, "theirs": True}
 
 
 def test_reset_and_purge(plane):
@@ -105,44 +105,44 @@ def test_reset_and_purge(plane):
         subscription.credit(20)
         rest = subscription.receive(6, credit=False)
         # A preview changes nothing, not even receipts.
-        answer = plane.ask("GROUP_RESET", group=readers, to={"earliest": True}, preview=True)
+        answer = plane.query("GROUP_RESET", group=readers, to={"earliest": True}, preview=True)
         assert answer["partitions"][0]["replayed"] == 2
         assert subscription.ack(got[2]) == [("OK", 1)]
-        assert plane.ask("GROUP_RESET", group=readers, to={"earliest": True}, preview=False)["partitions"][0]["replayed"] == 3
+        assert plane.query("GROUP_RESET", group=readers, to={"earliest": True}, preview=False)["partitions"][0]["replayed"] == 3
         assert subscription.ack(rest[0]) == [("STALE", 0)]
         again = subscription.receive(10)  # it goes on by itself
         assert [d.offset for d in again] == list(range(10))
-        assert plane.ask("GROUP_PURGE", group=readers, preview=True) == {"messages": 10}
-        assert plane.ask("GROUP_PURGE", group=readers, preview=False) == {"messages": 10}
+        assert plane.query("GROUP_PURGE", group=readers, preview=True) == {"messages": 10}
+        assert plane.query("GROUP_PURGE", group=readers, preview=False) == {"messages": 10}
         assert subscription.receive_nothing(0.1)
         conn.open_topic("orders").send(b"new")
         assert subscription.receive()[0].offset == 10
 
 
-def test_questions_about_nothing(plane):
-    assert plane.ask("BACKLOG", group=999) == "NOT_FOUND"
-    assert plane.ask("TOPIC_DESCRIBE", topic=999) == "NOT_FOUND"
-    assert plane.ask("PROBE", cluster=999) == "NOT_FOUND"
-    assert plane.ask("KICK", session=999) == {"kicked": 0}
+def test_queries_about_nothing(plane):
+    assert plane.query("BACKLOG", group=999) == "NOT_FOUND"
+    assert plane.query("TOPIC_DESCRIBE", topic=999) == "NOT_FOUND"
+    assert plane.query("PROBE", cluster=999) == "NOT_FOUND"
+    assert plane.query("KICK", session=999) == {"kicked": 0}
 
 
 def test_clusters_and_topics(plane):
     orders = plane.topic("orders", partitions=2)
-    assert plane.ask("PROBE", cluster=CLUSTER)["reachable"] is True
-    assert plane.ask("CLUSTER_STATE", cluster=CLUSTER)["state"] == "ready"
-    assert plane.ask("TOPIC_CREATE", topic=orders) == {}
-    assert [row["end"] for row in plane.ask("TOPIC_DESCRIBE", topic=orders)["partitions"]] == [0, 0]
+    assert plane.query("PROBE", cluster=CLUSTER)["reachable"] is True
+    assert plane.query("CLUSTER_STATE", cluster=CLUSTER)["state"] == "ready"
+    assert plane.query("TOPIC_CREATE", topic=orders) == {}
+    assert [row["end"] for row in plane.query("TOPIC_DESCRIBE", topic=orders)["partitions"]] == [0, 0]
     readers = plane.group("readers", orders)
-    assert plane.ask("GROUP_CREATE", group=readers) == {}
+    assert plane.query("GROUP_CREATE", group=readers) == {}
     with plane.connect() as conn:
         subscription = conn.subscribe("readers")
-        assert plane.ask("GROUP_DELETE", group=readers) == {}
+        assert plane.query("GROUP_DELETE", group=readers) == {}
         plane.gone("group", readers)
         with pytest.raises(wire.Refused):
             conn.expect(wire.DELIVER, subscription.id)
     plane.put("cluster", 50, name="odd", kind="none such")
-    assert plane.ask("PROBE", cluster=50) == "BACKEND_DOWN"
-    assert plane.ask("CLUSTER_STATE", cluster=50)["state"] == "down"
+    assert plane.query("PROBE", cluster=50) == "BACKEND_DOWN"
+    assert plane.query("CLUSTER_STATE", cluster=50)["state"] == "down"
 
 
 # ---- leaving

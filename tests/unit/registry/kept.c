@@ -1,4 +1,4 @@
-// What is written down and stays: the audit, the door to the catalog, kills and full disks, totals.
+// What is written down and stays: the audit, the way to the catalog, kills and full disks, totals.
 
 #include "tests/unit/registry/cases.h"
 
@@ -136,7 +136,7 @@ void refusals_leave_no_trace(void)
 	bench_end();
 }
 
-// ---- the door
+// ---- the catalog
 
 void catalog_is_brought_up_to_date(void)
 {

@@ -8,18 +8,18 @@
 #include "tests/unit/registry/bench.h"
 
 static struct {
-	unsigned asked[ASK_COUNT];
+	unsigned asked[QUERY_COUNT];
 	enum code answer;
 	bool silent;
-	ask_done_fn done;
+	query_done_fn done;
 	void *done_ctx;
 	unsigned woken;
 } backend;
 
-static void backend_ask(struct ask_door *door, enum ask_kind kind, json_t *parameters,
-			uint64_t deadline_ns, ask_done_fn done, void *done_ctx)
+static void backend_query(struct query_channel *channel, enum query_kind kind, json_t *parameters,
+			  uint64_t deadline_ns, query_done_fn done, void *done_ctx)
 {
-	(void)door;
+	(void)channel;
 	CHECK(deadline_ns > 0);
 	CHECK_EQ(json_object_size(parameters), 1);
 	json_decref(parameters);
@@ -38,12 +38,12 @@ static void backend_wake(void *ctx)
 	++backend.woken;
 }
 
-static struct ask_door backend_door = {.ask = backend_ask};
+static struct query_channel backend_channel = {.query = backend_query};
 
 static struct reconcile *reconciler(void)
 {
 	struct reconcile_config config = {
-		.registry = bench.registry, .door = &backend_door, .wake = backend_wake};
+		.registry = bench.registry, .queries = &backend_channel, .wake = backend_wake};
 	struct reconcile *reconcile;
 
 	memset(&backend, 0, sizeof backend);
@@ -69,15 +69,15 @@ void reconcile_makes_and_deletes(void)
 	for (unsigned i = 0; i < 3; ++i)
 		reconcile_run(reconcile, S_NS);
 	CHECK_STR(state(REGISTRY_GROUP, "g"), "ready");
-	CHECK_EQ(backend.asked[ASK_TOPIC_CREATE], 2);
-	CHECK_EQ(backend.asked[ASK_GROUP_CREATE], 1);
+	CHECK_EQ(backend.asked[QUERY_TOPIC_CREATE], 2);
+	CHECK_EQ(backend.asked[QUERY_GROUP_CREATE], 1);
 	CHECK_EQ(backend.woken, 3);
 	CHECK_EQ(bench_drop(REGISTRY_TOPIC, "acme", "orders", true), CODE_OK);
 	for (unsigned i = 0; i < 3; ++i)
 		reconcile_run(reconcile, 2 * S_NS);
 	CHECK(bench_id(REGISTRY_TOPIC, "acme", "orders") == 0);
-	CHECK_EQ(backend.asked[ASK_TOPIC_DELETE], 2);
-	CHECK_EQ(backend.asked[ASK_GROUP_DELETE], 1);
+	CHECK_EQ(backend.asked[QUERY_TOPIC_DELETE], 2);
+	CHECK_EQ(backend.asked[QUERY_GROUP_DELETE], 1);
 	reconcile_free(reconcile);
 	bench_end();
 }
@@ -97,7 +97,7 @@ void reconcile_waits_longer_and_longer(void)
 		CHECK(next_ns > now_ns && next_ns <= now_ns + S_NS);
 		now_ns += 100 * MS_NS;
 	}
-	CHECK(backend.asked[ASK_TOPIC_CREATE] >= 9 && backend.asked[ASK_TOPIC_CREATE] <= 14);
+	CHECK(backend.asked[QUERY_TOPIC_CREATE] >= 9 && backend.asked[QUERY_TOPIC_CREATE] <= 14);
 	CHECK_STR(state(REGISTRY_TOPIC, "t"), "creating");
 	CHECK_STR(bench_text("state_reason"), "because");
 	backend.answer = CODE_OK;
@@ -155,7 +155,7 @@ void reconcile_gives_up_on_refusal(void)
 		reconcile_run(reconcile, now_ns);
 	real_ns = clock_now_ns();
 	CHECK(catalog_age_ns(bench.catalog, real_ns) <= real_ns - made_ns); // heard since
-	CHECK_EQ(backend.asked[ASK_TOPIC_CREATE], 1);
+	CHECK_EQ(backend.asked[QUERY_TOPIC_CREATE], 1);
 	CHECK_STR(state(REGISTRY_TOPIC, "t"), "failed");
 	backend.answer = CODE_OK;
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "t", "{}"), CODE_OK); // try again
@@ -167,8 +167,8 @@ void reconcile_gives_up_on_refusal(void)
 	bench_end();
 }
 
-// Deleted while it is being made: the answer to the first question must not make it ready, and the
-// second question waits for it.
+// Deleted while it is being made: the answer to the first query must not make it ready, and the
+// second query waits for it.
 void reconcile_deletes_what_is_being_made(void)
 {
 	struct reconcile *reconcile;
@@ -180,12 +180,12 @@ void reconcile_deletes_what_is_being_made(void)
 	reconcile_run(reconcile, S_NS);
 	CHECK_EQ(bench_drop(REGISTRY_TOPIC, "acme", "t", false), CODE_OK);
 	reconcile_run(reconcile, 2 * S_NS);
-	CHECK_EQ(backend.asked[ASK_TOPIC_DELETE], 0);
+	CHECK_EQ(backend.asked[QUERY_TOPIC_DELETE], 0);
 	backend.silent = false;
 	backend.done(backend.done_ctx, CODE_OK, NULL, NULL);
 	reconcile_run(reconcile, 3 * S_NS);
 	CHECK_STR(state(REGISTRY_TOPIC, "t"), "deleting");
-	CHECK_EQ(backend.asked[ASK_TOPIC_DELETE], 1);
+	CHECK_EQ(backend.asked[QUERY_TOPIC_DELETE], 1);
 	reconcile_run(reconcile, 3 * S_NS);
 	CHECK(bench_id(REGISTRY_TOPIC, "acme", "t") == 0);
 

@@ -168,7 +168,7 @@ void changes_are_told(void)
 	CHECK_EQ(registry_settle(bench.registry, &first, CODE_OK, NULL, false), 0);
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":6}"), CODE_OK);
 	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
-	CHECK_EQ(count, 1); // one question a topic
+	CHECK_EQ(count, 1); // one query a topic
 	CHECK(pending[0].revision > first.revision && pending[0].partitions == 6);
 	CHECK_EQ(registry_settle(bench.registry, &pending[0], CODE_LIMIT_EXCEEDED, "no", true), 0);
 	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);

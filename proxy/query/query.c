@@ -1,0 +1,601 @@
+// Queries about counters and clients go from worker to worker, so that each adds its part alone;
+// queries about a topic, group or cluster go to its adapter; those that need a group's source
+// closed go through its home first. Whatever happens, the first worker answers exactly once, at the
+// deadline at the latest.
+
+#include "proxy/query/query.h"
+
+#include "proxy/group/group.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static void on_end(struct loop_task *task);
+
+// ---- the life of a query
+
+static void query_free(struct query *query)
+{
+	loop_timer_cancel(&query->timer);
+	list_unlink(&query->pending);
+	json_decref(query->parameters);
+	json_decref(query->index);
+	json_decref(query->answer);
+	free(query);
+}
+
+static void give_answer(struct query *query, enum code code, const char *text)
+{
+	json_t *answer = NULL;
+
+	if (query->answered)
+		return;
+	query->answered = true;
+	if (code != CODE_TIMEOUT) { // else a worker still works on it
+		answer = query->answer;
+		query->answer = NULL;
+	}
+	query->done(query->done_ctx, code, answer, text);
+}
+
+void query_finish(struct query *query, enum code code, const char *text)
+{
+	query->code = code;
+	if (text != query->text)
+		snprintf(query->text, sizeof query->text, "%s", text ? text : "");
+	query->backend = backend_unref(query->backend);
+	if (code == CODE_OK && !query->answer)
+		query->answer = json_object();
+	query->task.fn = on_end;
+	loop_post(query->proxy->workers[0]->loop, &query->task);
+}
+
+static void on_end(struct loop_task *task)
+{
+	struct query *query = CONTAINER_OF(task, struct query, task);
+
+	give_answer(query, query->code, query->text[0] ? query->text : NULL);
+	query_free(query);
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+	give_answer(CONTAINER_OF(timer, struct query, timer), CODE_TIMEOUT, NULL);
+}
+
+void queries_deinit(struct worker *worker)
+{
+	while (!list_empty(&worker->queries)) {
+		struct query *query = LIST_ENTRY(worker->queries.next, struct query, pending);
+
+		give_answer(query, CODE_SHUTTING_DOWN, NULL);
+		query_free(query);
+	}
+}
+
+// ---- parameters
+
+bool query_number(const struct query *query, const char *name, uint64_t *ret)
+{
+	const json_t *value = json_object_get(query->parameters, name);
+
+	if (!json_is_integer(value))
+		return false;
+	*ret = (uint64_t)json_integer_value(value);
+	return true;
+}
+
+static uint64_t number_of(const struct query *query, const char *name)
+{
+	uint64_t value = 0;
+
+	query_number(query, name, &value);
+	return value; // ids start at 1
+}
+
+static bool preview(const struct query *query)
+{
+	return json_is_true(json_object_get(query->parameters, "preview"));
+}
+
+// ---- the adapter's answers
+
+static void on_json(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct query *query = ctx;
+
+	query->answer = answer;
+	query_finish(query, code, text);
+}
+
+static void on_done(void *ctx, enum code code, const char *text)
+{
+	query_finish(ctx, code, text);
+}
+
+static bool open_backend(struct query *query, uint64_t cluster)
+{
+	query->backend = backend_get(&query->proxy->backends, cluster);
+	return query->backend != NULL;
+}
+
+// ---- clusters
+
+static json_t *state_json(const struct adapter_state *state)
+{
+	static const char *const healths[] = {[ADAPTER_CONNECTING] = "connecting",
+					      [ADAPTER_READY] = "ready",
+					      [ADAPTER_DEGRADED] = "degraded",
+					      [ADAPTER_DOWN] = "down"};
+	static const char *const circuits[] = {[CIRCUIT_CLOSED] = "closed",
+					       [CIRCUIT_HALF_OPEN] = "half_open",
+					       [CIRCUIT_OPEN] = "open"};
+
+	json_t *error = *state->error ? json_string(state->error) : json_null();
+
+	return json_pack("{s:s, s:s, s:o, s:o}", "state", healths[state->health], "circuit",
+			 circuits[state->circuit], "latency_us",
+			 state->latency_us ? json_integer((json_int_t)state->latency_us)
+					   : json_null(),
+			 "error", error ? error : json_string("an error that is no text"));
+}
+
+static void add_state(void *ctx, uint64_t cluster, const struct adapter_state *state)
+{
+	struct query *query = ctx;
+	json_t *row = state_json(state);
+
+	json_object_set_new(row, "id", json_integer((json_int_t)cluster));
+	if (state->has_store)
+		json_object_set_new(row, "store",
+				    json_pack("{s:I, s:I}", "used_bytes",
+					      (json_int_t)state->used_bytes, "left_bytes",
+					      (json_int_t)state->left_bytes));
+	probes_tell(&query->proxy->probes, cluster, row);
+	json_array_append_new(json_object_get(query->answer, "clusters"), row);
+}
+
+// On the first worker, where the probes are.
+static void answer_states(struct query *query)
+{
+	query->answer = json_pack("{s:[]}", "clusters");
+	backends_each_state(&query->proxy->backends, add_state, query);
+	query_finish(query, CODE_OK, NULL);
+}
+
+static void answer_damage(struct query *query)
+{
+	if (query->backend->ops->damage)
+		query->backend->ops->damage(query->backend->adapter, on_json, query);
+	else
+		query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
+			     "a cluster of this kind has no store");
+}
+
+static void answer_cluster(struct query *query)
+{
+	uint64_t id = number_of(query, "cluster");
+	const struct cluster *cluster = catalog_cluster(query->proxy->catalog, id);
+	struct adapter_state state = {.health = ADAPTER_DOWN, .circuit = CIRCUIT_OPEN};
+	char text[sizeof query->text];
+	bool known = cluster != NULL;
+	uint32_t capabilities;
+
+	model_unref(cluster);
+	if (!known) {
+		query_finish(query, CODE_NOT_FOUND, "no such cluster");
+		return;
+	}
+	if (query->kind == QUERY_CLUSTER_STATE) {
+		backends_state(&query->proxy->backends, id, &state, &capabilities);
+		query->answer = state_json(&state);
+		query_finish(query, CODE_OK, NULL);
+	} else if (!open_backend(query, id)) {
+		backends_state(&query->proxy->backends, id, &state, &capabilities);
+		snprintf(text, sizeof text, "the cluster is not open: %.*s", (int)sizeof text - 40,
+			 state.error);
+		query_finish(query, CODE_BACKEND_DOWN, text);
+	} else if (query->kind == QUERY_PROBE) {
+		query->backend->ops->probe(query->backend->adapter, query->deadline_ns, on_json,
+					   query);
+	} else if (query->kind == QUERY_DAMAGE) {
+		answer_damage(query);
+	} else if (query->backend->ops->existing) {
+		query->backend->ops->existing(query->backend->adapter, query->deadline_ns, on_json,
+					      query);
+	} else {
+		query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
+			     "nothing can be imported from a cluster of this kind");
+	}
+}
+
+// ---- topics
+
+// The topic with so many partitions; NULL: no memory.
+static const struct topic *grown(const struct topic *topic, uint32_t partitions)
+{
+	// Not the whole struct: its count of references changes meanwhile.
+	struct topic draft = {.object.id = topic->object.id,
+			      .name = topic->name,
+			      .physical = topic->physical,
+			      .tenant = topic->tenant,
+			      .cluster = topic->cluster,
+			      .incarnation = topic->incarnation,
+			      .partitions = partitions,
+			      .message_bytes = topic->message_bytes,
+			      .retention_ms = topic->retention_ms,
+			      .retention_bytes = topic->retention_bytes,
+			      .durability = topic->durability,
+			      .state = topic->state,
+			      .native = topic->native,
+			      .dead_letter_of = topic->dead_letter_of,
+			      .imported = topic->imported,
+			      .replication = topic->replication,
+			      .min_insync = topic->min_insync};
+
+	return model_new(MODEL_TOPIC, &draft);
+}
+
+static void answer_topic_change(struct query *query, const struct topic *topic)
+{
+	uint32_t partitions = (uint32_t)number_of(query, "partitions");
+	const struct topic *wanted;
+
+	if (topic->object.revision < number_of(query, "revision")) {
+		query_finish(query, CODE_NOT_READY, "the change has not arrived yet");
+		return;
+	}
+	wanted = partitions > topic->partitions ? grown(topic, partitions) : model_ref(topic);
+	if (wanted)
+		query->backend->ops->topic_change(query->backend->adapter, wanted, on_done, query);
+	else
+		query_finish(query, CODE_OVERLOADED, NULL);
+	model_unref(wanted);
+}
+
+static void answer_skip(struct query *query, const struct topic *topic)
+{
+	const struct adapter_ops *ops = query->backend->ops;
+
+	if (ops->topic_skip)
+		ops->topic_skip(query->backend->adapter, topic, preview(query), on_json, query);
+	else
+		query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
+			     "a cluster of this kind has no store");
+}
+
+static void answer_topic(struct query *query)
+{
+	const struct topic *topic = catalog_topic(query->proxy->catalog, number_of(query, "topic"));
+	const struct adapter_ops *ops;
+	struct adapter *adapter;
+
+	if (!topic) {
+		query_finish(query, CODE_NOT_FOUND, "no such topic");
+		return;
+	}
+	if (!open_backend(query, topic->cluster)) {
+		query_finish(query, CODE_BACKEND_DOWN, "the topic's cluster is not open");
+		model_unref(topic);
+		return;
+	}
+	ops = query->backend->ops;
+	adapter = query->backend->adapter;
+	switch (query->kind) {
+	case QUERY_TOPIC_CREATE: ops->topic_create(adapter, topic, on_done, query); break;
+	case QUERY_TOPIC_CHANGE: answer_topic_change(query, topic); break;
+	case QUERY_TOPIC_DELETE: ops->topic_delete(adapter, topic, on_done, query); break;
+	case QUERY_TOPIC_DESCRIBE: ops->topic_describe(adapter, topic, on_json, query); break;
+	case QUERY_TOPIC_SETTINGS:
+		if (ops->topic_settings)
+			ops->topic_settings(adapter, topic, on_json, query);
+		else
+			query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
+				     "topics of this kind have no settings of their own");
+		break;
+	case QUERY_TOPIC_PURGE:
+		ops->topic_purge(adapter, topic, preview(query), on_json, query);
+		break;
+	case QUERY_TOPIC_SKIP: answer_skip(query, topic); break;
+	default: ops->read(adapter, topic, query->parameters, on_json, query);
+	}
+	model_unref(topic);
+}
+
+// ---- groups
+
+// What is asked about a group, with what it needs. NULL topic or backend: answered already.
+struct group_query {
+	struct group_hold hold;
+	struct query *query;
+	struct group_home *home; // NULL: the source does not have to be closed
+	const struct group *group;
+	const struct topic *topic;
+	uint64_t dead;
+};
+
+static void group_query_free(struct group_query *target)
+{
+	model_unref(target->group);
+	model_unref(target->topic);
+	free(target);
+}
+
+// Back at home after the adapter has done its part.
+static void on_release(struct loop_task *task)
+{
+	struct query *query = CONTAINER_OF(task, struct query, task);
+	struct group_query *target = query->work;
+
+	group_release(target->home);
+	group_query_free(target);
+	query_finish(query, query->code, query->text);
+}
+
+static void on_group_done(void *ctx, enum code code, const char *text)
+{
+	struct group_query *target = ctx;
+	struct query *query = target->query;
+
+	query->code = code;
+	snprintf(query->text, sizeof query->text, "%s", text ? text : "");
+	if (target->home) {
+		query->task.fn = on_release;
+		loop_post(target->home->worker->loop, &query->task);
+		return;
+	}
+	group_query_free(target);
+	query_finish(query, code, text);
+}
+
+// {partitions:[{skipped}]} to {messages}
+static json_t *purged(json_t *reset)
+{
+	json_int_t messages = 0;
+	size_t index;
+	json_t *row;
+
+	json_array_foreach(json_object_get(reset, "partitions"), index, row) messages +=
+		json_integer_value(json_object_get(row, "skipped"));
+	json_decref(reset);
+	return json_pack("{s:I}", "messages", messages);
+}
+
+static void on_group_json(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct group_query *target = ctx;
+
+	if (answer && target->query->kind == QUERY_GROUP_PURGE)
+		answer = purged(answer);
+	target->query->answer = answer;
+	on_group_done(target, code, text);
+}
+
+// {earliest:true}, {latest:true}, … ; a purge is a reset to the latest.
+static void reset_group(struct group_query *target)
+{
+	struct query *query = target->query;
+	const json_t *to = json_object_get(query->parameters, "to");
+	json_t *latest = json_pack("{s:b}", "latest", 1);
+
+	query->backend->ops->group_reset(query->backend->adapter, target->group, target->topic,
+					 query->kind == QUERY_GROUP_PURGE ? latest : to,
+					 preview(query), on_group_json, target);
+	json_decref(latest);
+}
+
+static void on_held(struct group_hold *hold)
+{
+	struct group_query *target = CONTAINER_OF(hold, struct group_query, hold);
+	struct query *query = target->query;
+
+	if (query->kind == QUERY_GROUP_DELETE)
+		query->backend->ops->group_delete(query->backend->adapter, target->group,
+						  target->topic, on_group_done, target);
+	else
+		reset_group(target);
+}
+
+// As a backend tells it of a group that is closed (adapters/log/standing.c).
+static json_t *partition_json(const struct source_partition *row)
+{
+	json_t *json =
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "partition",
+			  (json_int_t)row->partition, "first", (json_int_t)row->first, "end",
+			  (json_int_t)row->end, "committed", (json_int_t)row->committed, "ready",
+			  (json_int_t)row->ready, "in_flight", (json_int_t)row->in_flight,
+			  "retrying", (json_int_t)row->retrying, "delayed",
+			  (json_int_t)row->delayed, "window_full", row->window_full);
+
+	json_object_update_new(
+		json,
+		json_pack("{s:I, s:I, s:I, s:I, s:I}", "acked", (json_int_t)row->acked, "dead",
+			  (json_int_t)row->dead, "expired", (json_int_t)row->expired, "skipped",
+			  (json_int_t)row->skipped, "replayed", (json_int_t)row->replayed));
+	return json;
+}
+
+static json_t *backlog_json(struct group_home *home)
+{
+	json_t *rows = json_array();
+	size_t count = group_backlog(home);
+	bool holes = false;
+
+	for (size_t i = 0; i < count; ++i) {
+		json_array_append_new(rows, partition_json(&home->partitions[i]));
+		holes = holes || home->partitions[i].holes;
+	}
+	return json_pack("{s:o, s:b}", "partitions", rows, "holes", holes);
+}
+
+// Why some positions may hold no message, though they are counted; NULL: none does. A topic that
+// others write to may have markers of their transactions, what was aborted, what compaction took.
+static const char *inexact(const struct group_query *target, const json_t *answer)
+{
+	uint32_t capabilities = backend_capabilities(target->query->backend);
+
+	return target->topic->imported                          ? "imported"
+	       : target->topic->native                          ? "native"
+	       : json_is_true(json_object_get(answer, "holes")) ? "holes"
+	       : !(capabilities & CAP_EXACT_BACKLOG)            ? "backend"
+								: NULL;
+}
+
+static void on_backlog(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct group_query *target = ctx;
+
+	if (answer) {
+		const char *why = inexact(target, answer);
+
+		json_object_del(answer, "holes");
+		json_object_set_new(answer, "dead", json_integer((json_int_t)target->dead));
+		json_object_set_new(answer, "at_most", json_boolean(why != NULL));
+		json_object_set_new(answer, "at_most_reason", why ? json_string(why) : json_null());
+	}
+	on_group_json(target, code, answer, text);
+}
+
+static void backlog(struct group_query *target)
+{
+	struct query *query = target->query;
+	struct group_home *home = group_find(query->worker, target->group->object.id);
+
+	if (home)
+		target->dead = dispatch_counters(home->dispatch)->dead;
+	if (home && group_backlog(home) > 0)
+		on_backlog(target, CODE_OK, backlog_json(home), NULL);
+	else
+		query->backend->ops->group_backlog(query->backend->adapter, target->group,
+						   target->topic, on_backlog, target);
+}
+
+static void put(struct group_query *target)
+{
+	struct query *query = target->query;
+
+	if (query->kind == QUERY_BACKLOG) {
+		backlog(target);
+	} else if (query->kind == QUERY_GROUP_CREATE) {
+		query->backend->ops->group_create(query->backend->adapter, target->group,
+						  target->topic, on_group_done, target);
+	} else if (preview(query)) {
+		reset_group(target);
+	} else {
+		target->home = group_get(query->worker, target->group);
+		if (target->home)
+			group_hold(target->home, &target->hold);
+		else
+			on_group_done(target, CODE_OVERLOADED, NULL);
+	}
+}
+
+static void on_group(struct loop_task *task)
+{
+	struct query *query = CONTAINER_OF(task, struct query, task);
+	struct group_query *target = calloc(1, sizeof *target);
+
+	if (!target) {
+		query_finish(query, CODE_OVERLOADED, NULL);
+		return;
+	}
+	query->work = target;
+	target->query = query;
+	target->hold.done = on_held;
+	target->group = catalog_group(query->proxy->catalog, number_of(query, "group"));
+	if (target->group)
+		target->topic = catalog_topic(query->proxy->catalog, target->group->topic);
+	if (!target->topic)
+		on_group_done(target, CODE_NOT_FOUND, "no such group");
+	else if (!open_backend(query, target->topic->cluster))
+		on_group_done(target, CODE_BACKEND_DOWN, "the group's cluster is not open");
+	else if (!(backend_capabilities(query->backend) & CAP_CONSUME))
+		on_group_done(target, CODE_UNSUPPORTED_BY_BACKEND,
+			      "nothing can be consumed from this backend");
+	else
+		put(target);
+}
+
+// ---- round the workers
+
+static void on_step(struct loop_task *task)
+{
+	struct query *query = CONTAINER_OF(task, struct query, task);
+	struct proxy *proxy = query->proxy;
+	enum code code = stats_step(query, query->worker, query->step / proxy->worker_count);
+
+	if (code != CODE_OK) {
+		query_finish(query, code, NULL);
+		return;
+	}
+	if (++query->step == stats_rounds(query->kind) * proxy->worker_count) {
+		stats_end(query);
+		query_finish(query, CODE_OK, NULL);
+		return;
+	}
+	query->worker = proxy->workers[query->step % proxy->worker_count];
+	loop_post(query->worker->loop, &query->task);
+}
+
+// ---- the channel
+
+static void on_start(struct loop_task *task)
+{
+	struct query *query = CONTAINER_OF(task, struct query, task);
+	struct worker *first = query->proxy->workers[0];
+
+	list_push_back(&first->queries, &query->pending);
+	loop_timer_init(&query->timer, first->loop, on_deadline);
+	loop_timer_set(&query->timer, query->deadline_ns);
+	query->worker = first;
+	if (first->ending)
+		return; // queries_deinit() answers
+	switch (query->kind) {
+	case QUERY_TOTALS:
+	case QUERY_CLIENTS:
+	case QUERY_KICK: query->task.fn = on_step; break;
+	case QUERY_PROBE:
+	case QUERY_CLUSTER_STATE:
+	case QUERY_DAMAGE:
+	case QUERY_CLUSTER_EXISTING: answer_cluster(query); return;
+	case QUERY_CLUSTER_STATES: answer_states(query); return;
+	case QUERY_TOPIC_CREATE:
+	case QUERY_TOPIC_CHANGE:
+	case QUERY_TOPIC_DELETE:
+	case QUERY_TOPIC_DESCRIBE:
+	case QUERY_TOPIC_SETTINGS:
+	case QUERY_TOPIC_PURGE:
+	case QUERY_TOPIC_SKIP:
+	case QUERY_MESSAGES: answer_topic(query); return;
+	default:
+		query->worker = proxy_home(query->proxy, number_of(query, "group"));
+		query->task.fn = on_group;
+	}
+	loop_post(query->worker->loop, &query->task);
+}
+
+static void on_query(struct query_channel *channel, enum query_kind kind, json_t *parameters,
+		     uint64_t deadline_ns, query_done_fn done, void *done_ctx)
+{
+	struct proxy *proxy = CONTAINER_OF(channel, struct proxy, queries);
+	struct query *query = calloc(1, sizeof *query);
+
+	if (!query) {
+		json_decref(parameters);
+		done(done_ctx, CODE_OVERLOADED, NULL, NULL);
+		return;
+	}
+	*query = (struct query){.task.fn = on_start,
+				.proxy = proxy,
+				.kind = kind,
+				.parameters = parameters,
+				.deadline_ns = deadline_ns,
+				.done = done,
+				.done_ctx = done_ctx};
+	loop_post(proxy->workers[0]->loop, &query->task);
+}
+
+void query_init(struct proxy *proxy)
+{
+	proxy->queries.query = on_query;
+}
