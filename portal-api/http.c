@@ -106,7 +106,7 @@ void http_unref(struct http_exchange *exchange)
 {
 	assert(exchange->refs > 0);
 	if (--exchange->refs == 0)
-		loop_bury(exchange->server->loop, exchange, exchange_free);
+		loop_free_later(exchange->server->loop, exchange, exchange_free);
 }
 
 static void exchange_close(struct http_exchange *exchange)

@@ -99,7 +99,7 @@ static bool close_if_quiet(struct source *source)
 	commit_end_waiters(source);
 	if (source->ops->closed)
 		source->ops->closed(source->adapter, source->config.group);
-	loop_bury(source->config.loop, source, source_free);
+	loop_free_later(source->config.loop, source, source_free);
 	source->closed(source->closed_ctx);
 	return true;
 }

@@ -1,6 +1,6 @@
-// Descriptors are libevent events; timers, mailbox, deferred tasks and graveyard are our own and
+// Descriptors are libevent events; timers, mailbox, deferred tasks and late frees are our own and
 // run between two calls of libevent, in this order: descriptors, mailbox, timers, deferred tasks,
-// mailbox and deferred tasks once more, graveyard, wait. The second turn is for backends that
+// mailbox and deferred tasks once more, late frees, wait. The second turn is for backends that
 // complete at once: what deferred tasks submitted is answered in the round that read it.
 //
 // The first timer is in the kernel as a timerfd that is moved only to an earlier time. libevent's
@@ -25,7 +25,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
-struct grave {
+struct late_free {
 	void *memory;
 	void (*free_fn)(void *memory);
 };
@@ -36,8 +36,8 @@ struct loop {
 	int wake_fd, tick_fd;
 	struct timer_heap timers;
 	struct loop_task *deferred, **deferred_end;
-	struct grave *graves;
-	size_t grave_count, grave_room;
+	struct late_free *late_frees;
+	size_t late_free_count, late_free_room;
 	uint64_t now_ns;   // of this round; 0: not asked for yet
 	uint64_t tick_ns;  // what tick_fd is set to; 0: not set
 	uint64_t floor_ns; // no timer is set to less
@@ -154,15 +154,15 @@ static struct loop_task *deferred_take(struct loop *loop)
 	return task;
 }
 
-static void run_graves(struct loop *loop)
+static void run_late_frees(struct loop *loop)
 {
-	// A destructor may bury more: the array may grow and move meanwhile.
-	for (size_t i = 0; i < loop->grave_count; ++i) {
-		struct grave grave = loop->graves[i];
+	// A destructor may free more so: the array may grow and move meanwhile.
+	for (size_t i = 0; i < loop->late_free_count; ++i) {
+		struct late_free late_free = loop->late_frees[i];
 
-		grave.free_fn(grave.memory);
+		late_free.free_fn(late_free.memory);
 	}
-	loop->grave_count = 0;
+	loop->late_free_count = 0;
 }
 
 static void run_timers(struct loop *loop)
@@ -193,10 +193,10 @@ void loop_free(struct loop *loop)
 
 		if (!task)
 			task = deferred_take(loop);
-		if (!task && loop->grave_count == 0)
+		if (!task && loop->late_free_count == 0)
 			break;
 		run_tasks(task);
-		run_graves(loop);
+		run_late_frees(loop);
 	}
 	current = before == loop ? NULL : before;
 	if (loop->wake_event)
@@ -209,7 +209,7 @@ void loop_free(struct loop *loop)
 		close(loop->wake_fd);
 	if (loop->tick_fd >= 0)
 		close(loop->tick_fd);
-	free(loop->graves);
+	free(loop->late_frees);
 	free(loop);
 }
 
@@ -279,7 +279,7 @@ int loop_run(struct loop *loop)
 		run_timers(loop);
 		run_tasks(deferred_take(loop));
 		run_completions(loop);
-		run_graves(loop);
+		run_late_frees(loop);
 	}
 	loop->now_ns = 0;
 	__atomic_store_n(&loop->stopping, false, __ATOMIC_RELEASE);
@@ -408,16 +408,16 @@ void loop_io_deinit(struct loop_io *io)
 	io->events = 0;
 }
 
-void loop_bury(struct loop *loop, void *memory, void (*free_fn)(void *memory))
+void loop_free_later(struct loop *loop, void *memory, void (*free_fn)(void *memory))
 {
-	if (loop->grave_count == loop->grave_room) {
-		size_t room = MAX(loop->grave_room * 2, 16);
-		struct grave *graves = realloc(loop->graves, room * sizeof *graves);
+	if (loop->late_free_count == loop->late_free_room) {
+		size_t room = MAX(loop->late_free_room * 2, 16);
+		struct late_free *late_frees = realloc(loop->late_frees, room * sizeof *late_frees);
 
-		if (!graves)
+		if (!late_frees)
 			return; // out of memory: losing this piece beats freeing what is still used
-		loop->graves = graves;
-		loop->grave_room = room;
+		loop->late_frees = late_frees;
+		loop->late_free_room = room;
 	}
-	loop->graves[loop->grave_count++] = (struct grave){memory, free_fn};
+	loop->late_frees[loop->late_free_count++] = (struct late_free){memory, free_fn};
 }

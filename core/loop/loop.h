@@ -2,7 +2,7 @@
 // thread reaches it.
 //
 // Everything here is for the loop's own thread unless marked @thread any. A callback may free its
-// own object only through loop_bury(): the memory goes when the callback has returned.
+// own object only through loop_free_later(): the memory goes when the callback has returned.
 #pragma once
 
 #include "core/base/list.h"
@@ -29,7 +29,7 @@ struct loop_timer {
 	struct loop_timer *child, *next, *prev; // core/loop/timer.c
 };
 
-// A letter to a loop. Owned by the sender until posted, by the loop until fn runs, then by fn.
+// Work for a loop. Owned by the sender until posted, by the loop until fn runs, then by fn.
 struct loop_task {
 	struct loop_task *next;
 	loop_task_fn fn;
@@ -67,5 +67,5 @@ int loop_io_init(struct loop_io *io, struct loop *loop, int fd, loop_io_fn fn);
 int loop_io_want(struct loop_io *io, unsigned events); // level-triggered; 0: none
 void loop_io_deinit(struct loop_io *io);
 
-void loop_bury(struct loop *loop, void *memory,
-	       void (*free_fn)(void *memory)); // freed at the end of this round
+void loop_free_later(struct loop *loop, void *memory,
+		     void (*free_fn)(void *memory)); // freed at the end of this round

@@ -114,11 +114,6 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 
 // ---- the way out
 
-static void bury(void *memory)
-{
-	free(memory);
-}
-
 static void leave_tenant(struct conn *conn)
 {
 	struct tenant_view *tenant = conn->tenant;
@@ -196,7 +191,7 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	free(conn->client);
 	conn->client = NULL;
 	if (!conn->flush_due)
-		loop_bury(worker->loop, conn, bury); // else the deferred task does
+		loop_free_later(worker->loop, conn, free); // else the deferred task does
 	worker_check_drained(worker);
 }
 
@@ -274,7 +269,7 @@ static void on_flush(struct loop_task *task)
 
 	conn->flush_due = false;
 	if (conn->state == CONN_CLOSED) {
-		loop_bury(conn->worker->loop, conn, bury);
+		loop_free_later(conn->worker->loop, conn, free);
 		return;
 	}
 	r = outq_flush(&conn->out, &conn->transport);

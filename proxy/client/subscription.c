@@ -108,17 +108,12 @@ static void let_go_of_link(struct subscription *subscription)
 	subscription->link = NULL;
 }
 
-static void free_subscription(void *subscription)
-{
-	free(subscription);
-}
-
 void subscription_free(struct subscription *subscription)
 {
 	if (subscription->link)
 		leave(subscription, true);
 	let_go_of_link(subscription);
-	loop_bury(subscription->stream.conn->worker->loop, subscription, free_subscription);
+	loop_free_later(subscription->stream.conn->worker->loop, subscription, free);
 }
 
 void subscription_close(struct subscription *subscription)

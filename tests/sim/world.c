@@ -1,4 +1,4 @@
-// One loop, run by hand: a round is letters, timers, deferred tasks, graves, in the order of
+// One loop, run by hand: a round is mailbox, timers, deferred tasks, late frees, in the order of
 // core/loop/loop.c. Time stands still in a round and leaps to the next timer between them.
 
 #include "tests/sim/world.h"
@@ -8,9 +8,9 @@
 #include "tests/sim/sim.h"
 
 #define ROUNDS_MAX 100000u // without time passing: it would never end
-#define GRAVES     64u
+#define LATE_FREES 64u
 
-struct grave {
+struct late_free {
 	void *memory;
 	void (*free_fn)(void *memory);
 };
@@ -22,8 +22,8 @@ struct task_list {
 struct loop {
 	struct timer_heap timers;
 	struct task_list mailbox, deferred;
-	struct grave graves[GRAVES];
-	size_t grave_count;
+	struct late_free late_frees[LATE_FREES];
+	size_t late_free_count;
 	uint64_t now_ns, floor_ns; // no timer is set to less than the floor
 	int64_t wall_ms;           // when now_ns was 0
 };
@@ -86,10 +86,10 @@ void loop_timer_cancel(struct loop_timer *timer)
 	timer->at_ns = 0;
 }
 
-void loop_bury(struct loop *loop, void *memory, void (*free_fn)(void *memory))
+void loop_free_later(struct loop *loop, void *memory, void (*free_fn)(void *memory))
 {
-	SIM_MUST(loop->grave_count < GRAVES);
-	loop->graves[loop->grave_count++] = (struct grave){memory, free_fn};
+	SIM_MUST(loop->late_free_count < LATE_FREES);
+	loop->late_frees[loop->late_free_count++] = (struct late_free){memory, free_fn};
 }
 
 // ---- the world
@@ -132,11 +132,11 @@ static void timers_run(void)
 	world.floor_ns = 1;
 }
 
-static void graves_run(void)
+static void late_frees_run(void)
 {
-	for (size_t i = 0; i < world.grave_count; ++i)
-		world.graves[i].free_fn(world.graves[i].memory);
-	world.grave_count = 0;
+	for (size_t i = 0; i < world.late_free_count; ++i)
+		world.late_frees[i].free_fn(world.late_frees[i].memory);
+	world.late_free_count = 0;
 }
 
 void world_run(void)
@@ -148,7 +148,7 @@ void world_run(void)
 		tasks_run(&world.mailbox);
 		timers_run();
 		tasks_run(&world.deferred);
-		graves_run();
+		late_frees_run();
 	}
 }
 

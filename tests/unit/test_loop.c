@@ -222,13 +222,13 @@ struct pipe_end {
 	struct loop_task flush;
 	struct loop_timer timeout;
 	struct loop *loop;
-	unsigned reads, flushes, buried;
+	unsigned reads, flushes, freed;
 	char got[8];
 };
 
-static void count_burial(void *memory)
+static void count_free(void *memory)
 {
-	++((struct pipe_end *)memory)->buried;
+	++((struct pipe_end *)memory)->freed;
 }
 
 static void on_flush(struct loop_task *task)
@@ -236,8 +236,8 @@ static void on_flush(struct loop_task *task)
 	struct pipe_end *end = CONTAINER_OF(task, struct pipe_end, flush);
 
 	++end->flushes;
-	loop_bury(end->loop, end, count_burial);
-	CHECK_EQ(end->buried, end->flushes - 1); // not before the round has ended
+	loop_free_later(end->loop, end, count_free);
+	CHECK_EQ(end->freed, end->flushes - 1); // not before the round has ended
 	if (end->flushes == 1)
 		loop_defer(end->loop, task);
 	else
@@ -275,7 +275,7 @@ static void descriptors_and_rounds(void)
 	CHECK_EQ(loop_run(end.loop), 0);
 	CHECK_EQ(end.reads, 1);
 	CHECK_EQ(end.flushes, 2);
-	CHECK_EQ(end.buried, 2);
+	CHECK_EQ(end.freed, 2);
 
 	// Nothing is wanted any more: bytes stay unread until the timer ends the run.
 	CHECK_EQ(write(fds[1], "def", 3), 3);
