@@ -2,7 +2,7 @@
 //
 // Invariants: a consumer is in `ready` exactly when it could take a message; offer_* are the sums
 // over these; what the source may deliver (asked) plus what is pending never exceeds the offers.
-// Doomed messages have a demand of their own, which no consumer's credit pays for. Deliveries are
+// Dead letters have a demand of their own, which no consumer's credit pays for. Deliveries are
 // handed out in the order they came.
 
 #include "proxy/engine/dispatch.h"
@@ -13,7 +13,7 @@
 
 #define OFFER_BYTES_MAX    (1ull << 40) // keeps sums of hostile credits small
 #define OFFER_MESSAGES_MAX (1ull << 30)
-#define BURIED_MAX         16 // dead-letter copies at once
+#define COPIES_MAX         16 // dead-letter copies at once
 #define DRAIN_WAIT_NS      S_NS
 #define DRAIN_LOOK_NS      (5 * MS_NS)
 
@@ -131,7 +131,8 @@ static void update_demand(struct dispatch *dispatch)
 	messages = bytes ? MIN(messages, UINT32_MAX) : 0;
 	if (messages == 0)
 		bytes = 0;
-	rejected = MIN(dispatch->doomed, left(BURIED_MAX, dispatch->buried));
+	rejected = MIN(dispatch->dead_letters_pending,
+		       left(COPIES_MAX, dispatch->dead_letters_copying));
 	if (messages == dispatch->asked_messages && bytes == dispatch->asked_bytes &&
 	    rejected == dispatch->asked_rejected)
 		return;
@@ -442,17 +443,18 @@ void dispatch_stop(struct dispatch *dispatch, struct dispatch_consumer *consumer
 	dispatch_run(dispatch, now_ns);
 }
 
-static bool must_bury(const struct dispatch *dispatch, const struct delivery *delivery)
+static bool is_dead_letter(const struct dispatch *dispatch, const struct delivery *delivery)
 {
 	struct flight *flight;
 
-	if (delivery->attempt == 1 && dispatch->doomed == 0)
+	if (delivery->attempt == 1 && dispatch->dead_letters_pending == 0)
 		return false;
 	if (delivery->rejected || dispatch_is_last(dispatch, delivery->attempt - 1))
 		return true;
 	flight = flight_map_find(&dispatch->partitions[delivery->partition].flights,
 				 delivery->offset);
-	return flight && (flight->state == FLIGHT_DOOMED || flight->state == FLIGHT_BURIED);
+	return flight && (flight->state == FLIGHT_DEAD_LETTER_PENDING ||
+			  flight->state == FLIGHT_DEAD_LETTER_COPYING);
 }
 
 void dispatch_give_back(struct dispatch *dispatch, const struct delivery *deliveries, size_t count)
@@ -537,9 +539,9 @@ void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveri
 			continue;
 		}
 		dispatch->partitions[delivery->partition].epoch = delivery->epoch;
-		if (must_bury(dispatch, delivery)) {
+		if (is_dead_letter(dispatch, delivery)) {
 			hand_or_keep(dispatch, deliveries + first, i - first, now_ns);
-			dispatch_bury(dispatch, delivery);
+			dispatch_copy_dead_letter(dispatch, delivery);
 			first = i + 1;
 		}
 	}
@@ -565,9 +567,11 @@ void dispatch_reset(struct dispatch *dispatch)
 		for (size_t k = 0; k < flights->room; ++k) {
 			struct flight *flight = &flights->slots[k];
 
-			if ((flight->state == FLIGHT_DOOMED || flight->state == FLIGHT_BURIED) &&
+			if ((flight->state == FLIGHT_DEAD_LETTER_PENDING ||
+			     flight->state == FLIGHT_DEAD_LETTER_COPYING) &&
 			    flight->request)
-				dispatch->ops->unhold(dispatch->ctx, flight->request, true);
+				dispatch->ops->release_request(dispatch->ctx, flight->request,
+							       true);
 		}
 		flight_map_deinit(flights);
 	}
@@ -584,8 +588,8 @@ void dispatch_reset(struct dispatch *dispatch)
 	memset(dispatch->slots, 0, sizeof dispatch->slots);
 	dispatch->slot_next = UINT64_MAX;
 	dispatch->owned = 0;
-	dispatch->doomed = 0;
-	dispatch->buried = 0;
+	dispatch->dead_letters_pending = 0;
+	dispatch->dead_letters_copying = 0;
 	dispatch->suspects = 0;
 	dispatch->asked_messages = 0;
 	dispatch->asked_bytes = 0;

@@ -94,12 +94,12 @@ struct dispatch_ops {
 	// For the source. With a request: one notice when all of them are durable.
 	void (*settle)(void *ctx, struct settle *settles, size_t count, void *request);
 	void (*demand)(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rejected);
-	// Copy it to the dead-letter topic, then dispatch_buried().
-	void (*bury)(void *ctx, const struct delivery *delivery, enum dispatch_reason reason,
-		     uint32_t attempts);
+	// Copy it to the dead-letter topic, then dispatch_dead_letter_copied().
+	void (*copy_dead_letter)(void *ctx, const struct delivery *delivery,
+				 enum dispatch_reason reason, uint32_t attempts);
 	// One rejected message of the request is done with: its ACK has gone to the source, or it
 	// was lost because the source was reopened.
-	void (*unhold)(void *ctx, void *request, bool lost);
+	void (*release_request)(void *ctx, void *request, bool lost);
 	// It holds nothing any more, by whatever has taken it. Not told of a reset. May be NULL.
 	void (*emptied)(void *ctx, struct dispatch_consumer *consumer);
 	// How many of the deliveries the consume quota lets pass now (and charges); with fewer than
@@ -145,11 +145,11 @@ void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveri
 		      uint64_t now_ns);
 
 // Fills code and settled of each entry. Returns how many messages were rejected: each holds
-// the request until ops->unhold().
+// the request until ops->release_request().
 size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		       struct settle *settles, size_t count, void *request, uint64_t now_ns);
-void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
-		     uint64_t now_ns);
+void dispatch_dead_letter_copied(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
+				 uint64_t now_ns);
 
 uint32_t dispatch_suspects(const struct dispatch *dispatch); // messages that have the mark
 // The log has deleted everything of the partition below `first`, and nothing of it waits elsewhere.

@@ -2,8 +2,9 @@
 // from consumers without their word is in dispatch_lost.c.
 //
 // The proxy keeps no bodies: a message that shall become a dead letter is settled NACK without
-// delay and its offset stays here as DOOMED; the source hands it out once more (what is due again
-// comes before what is new), the copy is made (BURIED), and only after that the original is acked.
+// delay and its offset stays here as DEAD_LETTER_PENDING; the source hands it out once more (what
+// is due again comes before what is new), the copy is made (DEAD_LETTER_COPYING), and only after
+// that the original is acked.
 
 #include "proxy/engine/dispatch.h"
 #include "proxy/engine/dispatch_state.h"
@@ -137,15 +138,15 @@ static void leave_open(struct dispatch *dispatch, uint32_t partition, struct fli
 		flight_map_remove(&dispatch->partitions[partition].flights, flight);
 }
 
-static void doom(struct dispatch *dispatch, struct flight *flight, enum dispatch_reason reason,
-		 void *request)
+static void mark_dead_letter(struct dispatch *dispatch, struct flight *flight,
+			     enum dispatch_reason reason, void *request)
 {
 	unmark(dispatch, flight);
-	flight->state = FLIGHT_DOOMED;
+	flight->state = FLIGHT_DEAD_LETTER_PENDING;
 	flight->consumer = NULL;
 	flight->reason = (uint8_t)reason;
 	flight->request = request;
-	++dispatch->doomed;
+	++dispatch->dead_letters_pending;
 }
 
 void dispatch_fail(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
@@ -156,7 +157,7 @@ void dispatch_fail(struct dispatch *dispatch, uint32_t partition, struct flight 
 	out_add(dispatch, partition, flight, last ? SETTLE_REJECT : SETTLE_NACK, delay_ms, request);
 	dispatch_disown(dispatch, flight);
 	if (last)
-		doom(dispatch, flight, DISPATCH_ATTEMPTS, NULL);
+		mark_dead_letter(dispatch, flight, DISPATCH_ATTEMPTS, NULL);
 	else
 		leave_open(dispatch, partition, flight);
 }
@@ -218,7 +219,7 @@ static void take_back(struct dispatch *dispatch, const struct settle *settle, st
 		++dispatch->counters.rejected;
 		out_add(dispatch, settle->partition, flight, SETTLE_REJECT, 0, request);
 		dispatch_disown(dispatch, flight);
-		doom(dispatch, flight, DISPATCH_REJECTED, request);
+		mark_dead_letter(dispatch, flight, DISPATCH_REJECTED, request);
 		return;
 	case SETTLE_RELEASE:
 		++dispatch->counters.released;
@@ -288,20 +289,20 @@ size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *cons
 // ---- dead letters
 
 // Nothing is to be copied any more: it leaves the source.
-static void burial_end(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
-		       enum settle_verb verb)
+static void end_dead_letter(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+			    enum settle_verb verb)
 {
 	void *request = flight->request;
 
 	out_add(dispatch, partition, flight, verb, 0, request);
 	flight_map_remove(&dispatch->partitions[partition].flights, flight);
-	--dispatch->buried;
+	--dispatch->dead_letters_copying;
 	dispatch_out_send(dispatch, request);
 	if (request)
-		dispatch->ops->unhold(dispatch->ctx, request, false);
+		dispatch->ops->release_request(dispatch->ctx, request, false);
 }
 
-void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery)
+void dispatch_copy_dead_letter(struct dispatch *dispatch, const struct delivery *delivery)
 {
 	struct dispatch_partition *partition = &dispatch->partitions[delivery->partition];
 	struct flight *flight = flight_map_find(&partition->flights, delivery->offset);
@@ -314,41 +315,41 @@ void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery)
 		}
 		flight = flight_map_put(&partition->flights, delivery->offset);
 	}
-	if (flight->state == FLIGHT_BURIED)
+	if (flight->state == FLIGHT_DEAD_LETTER_COPYING)
 		return; // the copy is on its way already
 	if (flight->state == FLIGHT_OWNED)
 		dispatch_disown(dispatch, flight);
 	unmark(dispatch, flight);
-	if (flight->state == FLIGHT_DOOMED) {
+	if (flight->state == FLIGHT_DEAD_LETTER_PENDING) {
 		attempts = flight->attempt;
-		--dispatch->doomed;
+		--dispatch->dead_letters_pending;
 	} else {
 		attempts = MIN(attempts, dispatch->policy.max_attempts);
 		flight->reason = DISPATCH_ATTEMPTS;
 		flight->request = NULL;
 	}
-	flight->state = FLIGHT_BURIED;
+	flight->state = FLIGHT_DEAD_LETTER_COPYING;
 	flight->consumer = NULL;
 	flight->attempt = delivery->attempt;
-	++dispatch->buried;
+	++dispatch->dead_letters_copying;
 	if (delivery->record)
-		dispatch->ops->bury(dispatch->ctx, delivery, (enum dispatch_reason)flight->reason,
-				    attempts);
+		dispatch->ops->copy_dead_letter(dispatch->ctx, delivery,
+						(enum dispatch_reason)flight->reason, attempts);
 	else
-		burial_end(dispatch, delivery->partition, flight,
-			   SETTLE_ACK); // the log has lost it
+		end_dead_letter(dispatch, delivery->partition, flight,
+				SETTLE_ACK); // the log has lost it
 }
 
-void dispatch_buried(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
-		     uint64_t now_ns)
+void dispatch_dead_letter_copied(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
+				 uint64_t now_ns)
 {
 	struct flight *flight = NULL;
 
 	if (partition < dispatch->partition_count)
 		flight = flight_map_find(&dispatch->partitions[partition].flights, offset);
-	if (!flight || flight->state != FLIGHT_BURIED)
+	if (!flight || flight->state != FLIGHT_DEAD_LETTER_COPYING)
 		return; // the source was reopened meanwhile: the copy may come twice
 	++dispatch->counters.dead;
-	burial_end(dispatch, partition, flight, SETTLE_DEAD);
+	end_dead_letter(dispatch, partition, flight, SETTLE_DEAD);
 	dispatch_run(dispatch, now_ns);
 }

@@ -28,9 +28,9 @@ struct dispatch {
 
 	struct dispatch_partition *partitions;
 	uint32_t partition_count;
-	uint32_t owned, doomed, buried; // entries by state
-	uint32_t suspects;              // entries with the mark
-	bool any_released;              // some partition's released_from is set
+	uint32_t owned, dead_letters_pending, dead_letters_copying; // entries by state
+	uint32_t suspects;                                          // entries with the mark
+	bool any_released; // some partition's released_from is set
 
 	struct delivery *pending; // a ring, each entry with a reference to its buffer
 	size_t pending_head, pending_count, pending_room;
@@ -87,4 +87,4 @@ void dispatch_release(struct dispatch *dispatch, uint32_t partition, struct flig
 bool dispatch_has_begun(const struct flight *flight);
 void dispatch_out_send(struct dispatch *dispatch,
 		       void *request); // what was gathered for the source
-void dispatch_bury(struct dispatch *dispatch, const struct delivery *delivery);
+void dispatch_copy_dead_letter(struct dispatch *dispatch, const struct delivery *delivery);

@@ -8,25 +8,27 @@
 struct dispatch_consumer;
 
 enum flight_state {
-	FLIGHT_FREE,    // the slot is empty
-	FLIGHT_OWNED,   // handed to a consumer
-	FLIGHT_SUSPECT, // in nobody's hands; the mark stays until it is acked or dead
-	FLIGHT_DOOMED,  // settled for the dead-letter topic; expected from the source once more
-	FLIGHT_BURIED,  // its dead-letter copy is on the way
+	FLIGHT_FREE,                // the slot is empty
+	FLIGHT_OWNED,               // handed to a consumer
+	FLIGHT_SUSPECT,             // in nobody's hands; the mark stays until it is acked or dead
+	FLIGHT_DEAD_LETTER_PENDING, // settled for the dead-letter topic; expected from the source
+				    // once more
+	FLIGHT_DEAD_LETTER_COPYING, // its dead-letter copy is on the way
 };
 
 struct flight {
 	uint64_t offset;
 	union {
 		uint64_t deadline_ns; // OWNED
-		void *request;        // DOOMED, BURIED: the settle that waits for it, or NULL
+		void *request; // DEAD_LETTER_PENDING, DEAD_LETTER_COPYING: the settle that waits
+			       // for it, or NULL
 	};
 	struct dispatch_consumer *consumer; // OWNED
 	uint64_t number;                    // OWNED: of the delivery, in its subscription
 	uint32_t attempt;
 	uint8_t state;  // enum flight_state
 	uint8_t slot;   // OWNED: slot of the deadline
-	uint8_t reason; // DOOMED, BURIED: enum dispatch_reason
+	uint8_t reason; // DEAD_LETTER_PENDING, DEAD_LETTER_COPYING: enum dispatch_reason
 	bool suspect;   // a consumer was lost while it worked on it
 	bool timed;     // OWNED: the deadline stands, whatever is told of its begin
 };

@@ -9,6 +9,7 @@
 #include "proxy/group/group.h"
 
 #include "proxy/client/memory.h"
+#include "proxy/group/dead_letter_copy.h"
 #include "proxy/group/member.h"
 #include "proxy/proxy_state.h"
 
@@ -245,7 +246,7 @@ static void on_idle(struct loop_timer *timer)
 {
 	struct group_home *home = CONTAINER_OF(timer, struct group_home, idle);
 
-	if (list_empty(&home->members) && !home->burials)
+	if (list_empty(&home->members) && !home->copies)
 		source_close(home);
 }
 
@@ -412,7 +413,7 @@ static void home_free(struct group_home *home)
 	consume_counters_add(&home->tenant->consumed, &consumed);
 	assert(list_empty(&home->members) && home->source_state == GROUP_SOURCE_CLOSED);
 	assert(home->ahead == 0);
-	burials_forget(home);
+	dead_letter_copies_forget(home);
 	loop_timer_cancel(&home->timer);
 	loop_timer_cancel(&home->idle);
 	map_remove(&home->worker->groups, &home->node);

@@ -4,7 +4,7 @@
 #include "proxy/engine/dispatch.h"
 #include "proxy/resource/topic.h"
 
-struct burial;
+struct dead_letter_copy;
 struct member;
 
 enum group_source_state { GROUP_SOURCE_CLOSED, GROUP_SOURCE_OPEN, GROUP_SOURCE_CLOSING };
@@ -32,7 +32,7 @@ struct group_home {
 	uint64_t counted;        // of what waits in the dispatch, in the budget
 	uint64_t ahead;          // of what the source has read, in the budget
 	uint64_t held_wait_ns;   // how long its source is not asked; 0: what waits has room
-	struct burial *burials;
+	struct dead_letter_copy *copies;
 	struct group_hold *holds;
 	uint32_t held;        // holds that have been told
 	uint32_t stopping;    // members that are owed a STOPPED
@@ -76,10 +76,4 @@ const char *group_storage_waits(const struct group_home *home);
 // So many dead-letter copies more (or fewer) wait for the reserve.
 void group_copies_wait(struct group_home *home, int change);
 
-// ---- proxy/group/burial.c
-
-// Copies a delivery to the dead-letter topic, then tells the engine.
-void burial_start(struct group_home *home, const struct delivery *delivery,
-		  enum dispatch_reason reason, uint32_t attempts);
-void burials_forget(struct group_home *home); // the group goes; copies on their way end unheard
 void group_schedule(struct group_home *home); // after any call of the engine: when to tick

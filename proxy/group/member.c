@@ -7,6 +7,7 @@
 #include "proxy/group/member.h"
 
 #include "proxy/client/memory.h"
+#include "proxy/group/dead_letter_copy.h"
 #include "proxy/group/letter.h"
 #include "proxy/proxy_state.h"
 #include "quota/quota.h"
@@ -164,13 +165,13 @@ static void do_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rej
 		home->topic->backend->ops->source_demand(home->source, messages, bytes, rejected);
 }
 
-static void do_bury(void *ctx, const struct delivery *delivery, enum dispatch_reason reason,
-		    uint32_t attempts)
+static void do_copy_dead_letter(void *ctx, const struct delivery *delivery,
+				enum dispatch_reason reason, uint32_t attempts)
 {
-	burial_start(ctx, delivery, reason, attempts);
+	dead_letter_copy_start(ctx, delivery, reason, attempts);
 }
 
-static void do_unhold(void *ctx, void *opaque, bool lost)
+static void do_release_request(void *ctx, void *opaque, bool lost)
 {
 	struct settle_letter *request = opaque;
 
@@ -280,8 +281,8 @@ const struct dispatch_ops member_dispatch_ops = {.deliver = do_deliver,
 						 .drained = do_drained,
 						 .settle = do_settle,
 						 .demand = do_demand,
-						 .bury = do_bury,
-						 .unhold = do_unhold,
+						 .copy_dead_letter = do_copy_dead_letter,
+						 .release_request = do_release_request,
 						 .emptied = do_emptied,
 						 .charge = do_charge,
 						 .ready = do_ready};

@@ -39,7 +39,7 @@ struct message {
 	bool released;    // open again: it comes before what is behind it
 	uint32_t ended;   // attempts
 	bool settling;    // by its holder, in this very call
-	bool rejected, burying, done;
+	bool rejected, copying, done;
 };
 
 static struct {
@@ -137,7 +137,7 @@ static void on_deliver(void *ctx, struct dispatch_consumer *consumer,
 			  delivery->partition, (unsigned long long)delivery->offset,
 			  delivery->attempt);
 		SIM_MUST(!message->holder && !message->done && !message->rejected &&
-			 !message->burying);
+			 !message->copying);
 		SIM_EQUAL(delivery->attempt, message->ended + 1);
 		SIM_MUST(!is_last(message->ended));
 		SIM_EQUAL(flags, !message->suspect ? 0 : is_last(message->ended + 1) ? 3 : 1);
@@ -245,8 +245,8 @@ static void on_settle(void *ctx, struct settle *settles, size_t count, void *req
 				message->released = true; // it waited in the engine
 				continue;
 			}
-			SIM_MUST(settles[i].verb == SETTLE_DEAD && message->burying);
-			message->burying = false;
+			SIM_MUST(settles[i].verb == SETTLE_DEAD && message->copying);
+			message->copying = false;
 			message->done = true;
 		}
 	}
@@ -264,19 +264,19 @@ static void on_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rej
 		log_source_demand(m.source, messages, bytes, rejected);
 }
 
-static void on_bury(void *ctx, const struct delivery *delivery, enum dispatch_reason reason,
-		    uint32_t attempts)
+static void on_copy_dead_letter(void *ctx, const struct delivery *delivery,
+				enum dispatch_reason reason, uint32_t attempts)
 {
 	struct message *message = message_at(delivery->partition, delivery->offset);
 
 	sim_trace("  %u/%llu is copied", delivery->partition, (unsigned long long)delivery->offset);
-	SIM_MUST(!message->holder && !message->done && !message->burying);
+	SIM_MUST(!message->holder && !message->done && !message->copying);
 	SIM_MUST(message->rejected || is_last(message->ended));
 	SIM_EQUAL(attempts, message->ended);
-	message->burying = true;
+	message->copying = true;
 }
 
-static void on_unhold(void *ctx, void *request, bool lost)
+static void on_release_request(void *ctx, void *request, bool lost)
 {
 	++m.answered;
 }
@@ -332,8 +332,8 @@ static const struct dispatch_ops ops = {.deliver = on_deliver,
 					.drained = on_drained,
 					.settle = on_settle,
 					.demand = on_demand,
-					.bury = on_bury,
-					.unhold = on_unhold,
+					.copy_dead_letter = on_copy_dead_letter,
+					.release_request = on_release_request,
 					.charge = on_charge,
 					.ready = on_ready};
 
@@ -407,7 +407,7 @@ static void source_end(void)
 			if (message->holder)
 				--message->holder->held;
 			message->holder = NULL;
-			message->burying = message->rejected = false;
+			message->copying = message->rejected = false;
 			message->suspect = message->released = false;
 		}
 	}
@@ -544,9 +544,10 @@ static void confirm_copies(void)
 {
 	for (uint32_t p = 0; p < store.count; ++p)
 		for (uint32_t i = 0; i < store.partitions[p].count; ++i)
-			if (m.messages[p][i].burying && sim_one_in(2))
-				dispatch_buried(m.dispatch, p,
-						store.partitions[p].messages[i].offset, now_ns());
+			if (m.messages[p][i].copying && sim_one_in(2))
+				dispatch_dead_letter_copied(m.dispatch, p,
+							    store.partitions[p].messages[i].offset,
+							    now_ns());
 }
 
 // ---- what must hold between two events

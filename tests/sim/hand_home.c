@@ -195,21 +195,21 @@ static void on_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rej
 	pump_later(home, 0);
 }
 
-static void buried(struct event *event)
+static void dead_letter_copied(struct event *event)
 {
-	dispatch_buried(event->home->dispatch, 0, event->a, m.now_ns);
+	dispatch_dead_letter_copied(event->home->dispatch, 0, event->a, m.now_ns);
 }
 
-static void on_bury(void *ctx, const struct delivery *delivery, enum dispatch_reason reason,
-		    uint32_t attempts)
+static void on_copy_dead_letter(void *ctx, const struct delivery *delivery,
+				enum dispatch_reason reason, uint32_t attempts)
 {
-	struct event *event = play_later(MS_NS, buried);
+	struct event *event = play_later(MS_NS, dead_letter_copied);
 
 	event->home = ctx;
 	event->a = delivery->offset;
 }
 
-static void on_unhold(void *ctx, void *request, bool lost)
+static void on_release_request(void *ctx, void *request, bool lost)
 {
 }
 
@@ -239,8 +239,8 @@ const struct dispatch_ops home_ops = {.deliver = on_deliver,
 				      .drained = on_drained,
 				      .settle = on_settle,
 				      .demand = on_demand,
-				      .bury = on_bury,
-				      .unhold = on_unhold,
+				      .copy_dead_letter = on_copy_dead_letter,
+				      .release_request = on_release_request,
 				      .charge = on_charge,
 				      .ready = on_ready};
 

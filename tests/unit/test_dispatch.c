@@ -77,7 +77,7 @@ struct message {
 	bool settled;                 // HELD: the consumer has settled it in this very call
 	bool left;                    // HELD: the consumer is leaving
 	bool suspect;                 // a consumer that held it was lost
-	bool rejected, acked, dead, burying;
+	bool rejected, acked, dead, copying;
 };
 
 struct consumer {
@@ -128,7 +128,7 @@ static void on_deliver(void *ctx, struct dispatch_consumer *consumer,
 		SAY(message->suspect == (flags != 0));
 		SAY(((flags & DISPATCH_FLAG_LAST) != 0) ==
 		    (message->suspect && m.dead_letter && d->attempt == m.max_attempts));
-		SAY(!message->acked && !message->dead && !message->burying);
+		SAY(!message->acked && !message->dead && !message->copying);
 		SAY(!m.dead_letter || d->attempt <= m.max_attempts);
 		SAY(to->given < to->messages && to->given_bytes < to->bytes);
 		SAY(to->given_bytes + d->size <= to->bytes || to->held == 0);
@@ -167,7 +167,7 @@ static void source_settle(const struct settle *settle, uint64_t offset)
 	SAY(settle->epoch == m.epoch && settle->attempt == message->attempt);
 	if (message->place == OUT) {
 		// ACK: there was nothing left to be copied.
-		SAY(message->burying ? settle->verb == SETTLE_DEAD || settle->verb == SETTLE_ACK
+		SAY(message->copying ? settle->verb == SETTLE_DEAD || settle->verb == SETTLE_ACK
 				     : settle->verb == SETTLE_RELEASE);
 	} else {
 		SAY(message->place == HELD);
@@ -187,11 +187,11 @@ static void source_settle(const struct settle *settle, uint64_t offset)
 	case SETTLE_DEAD:
 		message->place = DONE;
 		message->suspect = false;
-		if (message->burying)
+		if (message->copying)
 			message->dead = true;
 		else
 			message->acked = true;
-		message->burying = false;
+		message->copying = false;
 		break;
 	case SETTLE_NACK:
 		message->place = DUE;
@@ -215,10 +215,11 @@ static void on_settle(void *ctx, struct settle *settles, size_t count, void *req
 			source_settle(&settles[i], settles[i].offset + k);
 }
 
-// What consumers have credit for, less what they could not be handed at once; beside it the doomed.
+// What consumers have credit for, less what they could not be handed at once; beside it
+// dead letters.
 static void on_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rejected)
 {
-	uint64_t credit = 0, doomed = 0, held = 0, out = 0;
+	uint64_t credit = 0, pending = 0, held = 0, out = 0;
 
 	for (unsigned i = 0; i < CONSUMERS; ++i)
 		if (m.consumers[i].joined)
@@ -228,31 +229,31 @@ static void on_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rej
 			const struct message *message = &m.messages[p][i];
 
 			held += message->place == HELD;
-			out += message->place == OUT && !message->burying;
-			doomed += message->place == REJECTED;
+			out += message->place == OUT && !message->copying;
+			pending += message->place == REJECTED;
 		}
 	}
 	SAY(messages <= credit && messages + held + out <= IN_FLIGHT_MAX);
-	SAY(rejected <= MIN(doomed, 16u));
+	SAY(rejected <= MIN(pending, 16u));
 	m.demand = messages;
 	m.demand_rejected = rejected;
 	m.demand_bytes = bytes;
 }
 
-static void on_bury(void *ctx, const struct delivery *delivery, enum dispatch_reason reason,
-		    uint32_t attempts)
+static void on_copy_dead_letter(void *ctx, const struct delivery *delivery,
+				enum dispatch_reason reason, uint32_t attempts)
 {
 	struct message *message = &m.messages[delivery->partition][delivery->offset];
 
-	SAY(message->place == OUT && !message->burying && m.dead_letter);
+	SAY(message->place == OUT && !message->copying && m.dead_letter);
 	if (message->rejected)
 		SAY(reason == DISPATCH_REJECTED || attempts == m.max_attempts);
 	else
 		SAY(reason == DISPATCH_ATTEMPTS && attempts == m.max_attempts);
-	message->burying = true;
+	message->copying = true;
 }
 
-static void on_unhold(void *ctx, void *request, bool lost)
+static void on_release_request(void *ctx, void *request, bool lost)
 {
 	++m.unheld;
 }
@@ -291,8 +292,8 @@ static const struct dispatch_ops ops = {.deliver = on_deliver,
 					.drained = on_drained,
 					.settle = on_settle,
 					.demand = on_demand,
-					.bury = on_bury,
-					.unhold = on_unhold,
+					.copy_dead_letter = on_copy_dead_letter,
+					.release_request = on_release_request,
 					.charge = on_charge,
 					.ready = on_ready};
 
@@ -340,7 +341,7 @@ static void source_pump(size_t most)
 		else
 			--m.demand;
 		if (d->rejected && m.log_loses && random_below(8) == 0) {
-			m.messages[d->partition][d->offset].burying = true;
+			m.messages[d->partition][d->offset].copying = true;
 			continue;
 		}
 		d->record = m.buf->data;
@@ -357,8 +358,8 @@ static void confirm_copies(unsigned chance)
 {
 	for (unsigned p = 0; p < PARTITIONS; ++p)
 		for (uint64_t i = 0; i < m.written[p]; ++i)
-			if (m.messages[p][i].burying && random_below(chance) == 0)
-				dispatch_buried(m.dispatch, p, i, m.now_ns);
+			if (m.messages[p][i].copying && random_below(chance) == 0)
+				dispatch_dead_letter_copied(m.dispatch, p, i, m.now_ns);
 }
 
 // The source was closed and opened again: everything open comes again under a new epoch.
@@ -379,7 +380,7 @@ static void source_reopen(void)
 			message->attempt += message->place != REJECTED;
 			message->place = DUE;
 			message->due_ns = m.now_ns;
-			message->burying = false;
+			message->copying = false;
 		}
 	}
 	dispatch_tick(m.dispatch, m.now_ns);
@@ -704,7 +705,7 @@ static void settle_one(uint64_t offset, enum settle_verb verb)
 	CHECK_EQ(settle.settled, 1);
 }
 
-// A doomed message is fetched although nobody has credit, and nobody gets it.
+// A dead letter is fetched although no consumer has credit, and no consumer gets it.
 static void reject_needs_no_credit(void)
 {
 	start(3);
@@ -717,9 +718,9 @@ static void reject_needs_no_credit(void)
 	CHECK_EQ(m.demand_rejected, 1);
 	publish(5); // nothing new comes in its place
 	source_pump(9);
-	CHECK(m.messages[0][0].burying);
+	CHECK(m.messages[0][0].copying);
 	CHECK_EQ(m.demand_rejected, 0);
-	dispatch_buried(m.dispatch, 0, 0, m.now_ns);
+	dispatch_dead_letter_copied(m.dispatch, 0, 0, m.now_ns);
 	CHECK(m.messages[0][0].dead);
 	CHECK_EQ(dispatch_counters(m.dispatch)->dead, 1);
 	stop();
