@@ -1,4 +1,4 @@
-// The thread, the turns of its connections, and letters from outside: changes of the catalog,
+// The thread, the turns of its connections, and events from outside: changes of the catalog,
 // reload, drain.
 
 #include "proxy/worker.h"
@@ -90,14 +90,14 @@ int worker_start(struct worker *worker)
 	return r;
 }
 
-struct stop_letter {
+struct stop_event {
 	struct loop_task task;
 	struct loop *loop;
 };
 
 static void on_stop(struct loop_task *task)
 {
-	loop_stop(CONTAINER_OF(task, struct stop_letter, task)->loop);
+	loop_stop(CONTAINER_OF(task, struct stop_event, task)->loop);
 }
 
 void worker_stop(struct worker *worker)
@@ -112,7 +112,7 @@ void worker_stop(struct worker *worker)
 // Runs what is still in the mailbox: completions that came while the thread ended.
 static void run_mailbox(struct worker *worker)
 {
-	struct stop_letter stop = {{.fn = on_stop}, worker->loop};
+	struct stop_event stop = {{.fn = on_stop}, worker->loop};
 
 	loop_post(worker->loop, &stop.task);
 	loop_run(worker->loop);
@@ -167,7 +167,7 @@ static void on_turns(struct loop_task *task)
 
 // ---- changes of the catalog
 
-struct change_letter {
+struct change_event {
 	struct loop_task task;
 	struct worker *worker;
 	enum model_kind kind;
@@ -188,52 +188,52 @@ static void recheck_conns(struct worker *worker, uint64_t key)
 
 static void on_change(struct loop_task *task)
 {
-	struct change_letter *letter = CONTAINER_OF(task, struct change_letter, task);
-	struct worker *worker = letter->worker;
+	struct change_event *event = CONTAINER_OF(task, struct change_event, task);
+	struct worker *worker = event->worker;
 
-	switch (letter->kind) {
+	switch (event->kind) {
 	case MODEL_TENANT:
-		tenant_changed(worker, letter->id);
-		groups_tenant_changed(worker, letter->id);
+		tenant_changed(worker, event->id);
+		groups_tenant_changed(worker, event->id);
 		break;
-	case MODEL_ACCESS_KEY: recheck_conns(worker, letter->id); break;
+	case MODEL_ACCESS_KEY: recheck_conns(worker, event->id); break;
 	case MODEL_CLUSTER:
-		if (letter->cluster_gone) {
-			groups_cluster_gone(worker, letter->id);
-			topics_cluster_gone(worker, letter->id);
+		if (event->cluster_gone) {
+			groups_cluster_gone(worker, event->id);
+			topics_cluster_gone(worker, event->id);
 		}
 		if (worker->index == 0)
-			probes_cluster_changed(&worker->proxy->probes, letter->id,
-					       letter->cluster_gone);
+			probes_cluster_changed(&worker->proxy->probes, event->id,
+					       event->cluster_gone);
 		break;
 	case MODEL_TOPIC:
-		topic_changed(worker, letter->id);
-		groups_topic_changed(worker, letter->id);
+		topic_changed(worker, event->id);
+		groups_topic_changed(worker, event->id);
 		break;
-	case MODEL_GROUP: group_changed(worker, letter->id); break;
+	case MODEL_GROUP: group_changed(worker, event->id); break;
 	case MODEL_KIND_COUNT: break;
 	}
-	free(letter);
+	free(event);
 }
 
 void worker_changed(struct worker *worker, enum model_kind kind, uint64_t id, bool cluster_gone)
 {
-	struct change_letter *letter = malloc(sizeof *letter);
+	struct change_event *event = malloc(sizeof *event);
 
-	if (!letter) {
+	if (!event) {
 		log_error(NULL, "CHANGE-LOST",
 			  "out of memory; a worker keeps an old configuration");
 		return;
 	}
-	*letter = (struct change_letter){.task.fn = on_change,
-					 .worker = worker,
-					 .kind = kind,
-					 .id = id,
-					 .cluster_gone = cluster_gone};
-	loop_post(worker->loop, &letter->task);
+	*event = (struct change_event){.task.fn = on_change,
+				       .worker = worker,
+				       .kind = kind,
+				       .id = id,
+				       .cluster_gone = cluster_gone};
+	loop_post(worker->loop, &event->task);
 }
 
-struct reload_letter {
+struct reload_event {
 	struct loop_task task;
 	struct worker *worker;
 	struct proxy_limits limits;
@@ -242,34 +242,34 @@ struct reload_letter {
 
 static void on_reload(struct loop_task *task)
 {
-	struct reload_letter *letter = CONTAINER_OF(task, struct reload_letter, task);
+	struct reload_event *event = CONTAINER_OF(task, struct reload_event, task);
 
-	letter->worker->limits = letter->limits;
-	tls_replace(letter->worker, letter->tls);
-	SSL_CTX_free(letter->tls);
-	if (letter->worker->index == 0)
-		probes_reload(&letter->worker->proxy->probes);
-	free(letter);
+	event->worker->limits = event->limits;
+	tls_replace(event->worker, event->tls);
+	SSL_CTX_free(event->tls);
+	if (event->worker->index == 0)
+		probes_reload(&event->worker->proxy->probes);
+	free(event);
 }
 
 void worker_reload(struct worker *worker, const struct proxy_limits *limits, SSL_CTX *tls)
 {
-	struct reload_letter *letter = malloc(sizeof *letter);
+	struct reload_event *event = malloc(sizeof *event);
 
-	if (!letter) {
+	if (!event) {
 		log_error(NULL, "RELOAD-LOST", "out of memory; a worker keeps its old settings");
 		return;
 	}
 	if (tls)
 		SSL_CTX_up_ref(tls);
-	*letter = (struct reload_letter){
+	*event = (struct reload_event){
 		.task.fn = on_reload, .worker = worker, .limits = *limits, .tls = tls};
-	loop_post(worker->loop, &letter->task);
+	loop_post(worker->loop, &event->task);
 }
 
 // ---- drain
 
-struct drain_letter {
+struct drain_event {
 	struct loop_task task;
 	struct worker *worker;
 	uint32_t deadline_ms;
@@ -286,29 +286,29 @@ static void on_drain_timer(struct loop_timer *timer)
 
 static void on_drain(struct loop_task *task)
 {
-	struct drain_letter *letter = CONTAINER_OF(task, struct drain_letter, task);
-	struct worker *worker = letter->worker;
+	struct drain_event *event = CONTAINER_OF(task, struct drain_event, task);
+	struct worker *worker = event->worker;
 
 	worker->draining = true;
 	listeners_close(worker);
 	groups_pause(worker);
 	loop_timer_set(&worker->drain_timer,
-		       loop_now_ns(worker->loop) + letter->deadline_ms * MS_NS);
+		       loop_now_ns(worker->loop) + event->deadline_ms * MS_NS);
 	LIST_FOREACH(pos, next, &worker->conns)
-	conn_goaway(LIST_ENTRY(pos, struct conn, all), CODE_SHUTTING_DOWN, letter->deadline_ms);
-	free(letter);
+	conn_goaway(LIST_ENTRY(pos, struct conn, all), CODE_SHUTTING_DOWN, event->deadline_ms);
+	free(event);
 	worker_check_drained(worker);
 }
 
 void worker_drain(struct worker *worker, uint32_t deadline_ms)
 {
-	struct drain_letter *letter = malloc(sizeof *letter);
+	struct drain_event *event = malloc(sizeof *event);
 
-	if (!letter)
+	if (!event)
 		abort(); // leaving without it would lose what is in flight
-	*letter = (struct drain_letter){
+	*event = (struct drain_event){
 		.task.fn = on_drain, .worker = worker, .deadline_ms = deadline_ms};
-	loop_post(worker->loop, &letter->task);
+	loop_post(worker->loop, &event->task);
 }
 
 // First the connections of every worker, because groups have consumers on any; then the groups.

@@ -9,7 +9,7 @@
 
 #include "proxy/client/leaves.h"
 
-#include "proxy/group/letter.h"
+#include "proxy/group/member_link.h"
 
 #define LEAVES_OUT     256u // of a worker, while others wait
 #define LEAVES_AT_ONCE 64u  // of a connection, in any case

@@ -249,32 +249,32 @@ static void pass_credit(struct subscription *subscription, bool heard)
 	struct conn *conn = subscription->stream.conn;
 	uint64_t bytes = MIN(subscription->credit_bytes,
 			     subscription->given_bytes + output_window(subscription));
-	struct credit_letter *letter;
+	struct credit_event *event;
 
 	if (conn->state != CONN_READY && !heard)
 		return;
-	letter = malloc(sizeof *letter);
-	if (!letter) {
+	event = malloc(sizeof *event);
+	if (!event) {
 		conn_close(conn, CODE_OVERLOADED, "out of memory");
 		return;
 	}
 	subscription->passed_messages = subscription->credit_messages;
 	subscription->passed_bytes = bytes;
-	*letter = (struct credit_letter){.task.fn = member_on_credit,
-					 .link = subscription->link,
-					 .messages = subscription->credit_messages,
-					 .bytes = bytes,
-					 .drain = subscription->drain,
-					 .begun = subscription->begun,
-					 .heard = heard};
+	*event = (struct credit_event){.task.fn = member_on_credit,
+				       .link = subscription->link,
+				       .messages = subscription->credit_messages,
+				       .bytes = bytes,
+				       .drain = subscription->drain,
+				       .begun = subscription->begun,
+				       .heard = heard};
 	// What home has given up for a drain must not be given again before we know.
 	if (subscription->drain_passed != subscription->drained)
-		letter->messages = letter->bytes = 0;
+		event->messages = event->bytes = 0;
 	subscription->drain_passed = subscription->drain;
 	list_unlink(&subscription->hungry);
 	if (bytes < subscription->credit_bytes && conn->state == CONN_READY)
 		list_push_back(&conn->hungry, &subscription->hungry);
-	loop_post(subscription->link->home->loop, &letter->task);
+	loop_post(subscription->link->home->loop, &event->task);
 }
 
 void subscription_feed_all(struct conn *conn)
@@ -316,11 +316,11 @@ void subscription_credit(struct subscription *subscription, const struct frame *
 
 void subscription_on_drained(struct loop_task *task)
 {
-	struct drained_letter *letter = CONTAINER_OF(task, struct drained_letter, task);
-	struct subscription *subscription = letter->link->subscription;
-	uint64_t number = letter->number;
+	struct drained_event *event = CONTAINER_OF(task, struct drained_event, task);
+	struct subscription *subscription = event->link->subscription;
+	uint64_t number = event->number;
 
-	free(letter);
+	free(event);
 	if (!subscription)
 		return;
 	subscription->drained = number;
@@ -333,16 +333,16 @@ void subscription_on_drained(struct loop_task *task)
 
 void subscription_on_throttle(struct loop_task *task)
 {
-	struct throttle_letter *letter = CONTAINER_OF(task, struct throttle_letter, task);
-	struct subscription *subscription = letter->link->subscription;
+	struct throttle_event *event = CONTAINER_OF(task, struct throttle_event, task);
+	struct subscription *subscription = event->link->subscription;
 
 	if (subscription)
 		conn_send_throttle(subscription->stream.conn, QUOTA_CONSUME,
-				   &(struct quota_answer){.wait_ns = letter->wait_ns,
-							  .limit = letter->limit,
-							  .remaining = letter->remaining,
-							  .bytes = letter->bytes});
-	free(letter);
+				   &(struct quota_answer){.wait_ns = event->wait_ns,
+							  .limit = event->limit,
+							  .remaining = event->remaining,
+							  .bytes = event->bytes});
+	free(event);
 }
 
 // ---- deliver
@@ -474,81 +474,81 @@ static void write_deliveries(struct subscription *subscription, const struct del
 
 void subscription_on_deliver(struct loop_task *task)
 {
-	struct deliver_letter *letter = CONTAINER_OF(task, struct deliver_letter, task);
-	struct subscription *subscription = letter->link->subscription;
+	struct deliver_event *event = CONTAINER_OF(task, struct deliver_event, task);
+	struct subscription *subscription = event->link->subscription;
 	struct buf *last = NULL;
 
-	budget_give_back(letter->memory, BUDGET_OUTPUT, letter->bytes);
+	budget_give_back(event->memory, BUDGET_OUTPUT, event->bytes);
 	if (subscription && !subscription->left) {
-		subscription->given_messages += letter->count;
-		latency_note(letter->link->near, letter->deliveries, letter->count);
+		subscription->given_messages += event->count;
+		latency_note(event->link->near, event->deliveries, event->count);
 		subscription->given_bytes +=
-			letter->bytes - (uint64_t)letter->count * DELIVER_ENTRY_SIZE;
-		write_deliveries(subscription, letter->deliveries, letter->count,
-				 letter->link->tells_begun ? letter->flags : 0);
+			event->bytes - (uint64_t)event->count * DELIVER_ENTRY_SIZE;
+		write_deliveries(subscription, event->deliveries, event->count,
+				 event->link->tells_begun ? event->flags : 0);
 	}
-	for (uint32_t i = 0; i < letter->count; ++i) {
-		if (letter->deliveries[i].buf != last)
+	for (uint32_t i = 0; i < event->count; ++i) {
+		if (event->deliveries[i].buf != last)
 			buf_unref(last);
-		last = letter->deliveries[i].buf;
+		last = event->deliveries[i].buf;
 	}
 	buf_unref(last);
-	free(letter);
+	free(event);
 }
 
 // ---- settle
 
-static void read_entries(struct settle_letter *letter, const uint8_t *at)
+static void read_entries(struct settle_event *event, const uint8_t *at)
 {
-	for (uint32_t i = 0; i < letter->count; ++i, at += SETTLE_ENTRY_SIZE) {
+	for (uint32_t i = 0; i < event->count; ++i, at += SETTLE_ENTRY_SIZE) {
 		struct settle_entry entry;
 
 		settle_entry_read(at, &entry);
-		letter->entries[i] = (struct settle){.epoch = entry.epoch,
-						     .offset = entry.offset,
-						     .count = entry.count,
-						     .partition = entry.partition,
-						     .attempt = entry.attempt,
-						     .delay_ms = entry.ms,
-						     .number = entry.number,
-						     .verb = entry.verb};
+		event->entries[i] = (struct settle){.epoch = entry.epoch,
+						    .offset = entry.offset,
+						    .count = entry.count,
+						    .partition = entry.partition,
+						    .attempt = entry.attempt,
+						    .delay_ms = entry.ms,
+						    .number = entry.number,
+						    .verb = entry.verb};
 	}
 }
 
-static void send_settled(struct conn *conn, uint32_t stream, const struct settle_letter *letter)
+static void send_settled(struct conn *conn, uint32_t stream, const struct settle_event *event)
 {
-	uint32_t size = SETTLED_HEAD_SIZE + letter->count * SETTLED_ENTRY_SIZE;
+	uint32_t size = SETTLED_HEAD_SIZE + event->count * SETTLED_ENTRY_SIZE;
 	uint8_t *payload = conn_frame(conn, size), *at;
 
 	if (!payload)
 		return;
 	at = payload + SETTLED_HEAD_SIZE;
 	settle_head_write(payload,
-			  &(struct settle_head){.settle = letter->number, .count = letter->count});
-	for (uint32_t i = 0; i < letter->count; ++i, at += SETTLED_ENTRY_SIZE)
+			  &(struct settle_head){.settle = event->number, .count = event->count});
+	for (uint32_t i = 0; i < event->count; ++i, at += SETTLED_ENTRY_SIZE)
 		settled_entry_write(at,
-				    &(struct settled_entry){.settled = letter->entries[i].settled,
-							    .code = letter->entries[i].code});
+				    &(struct settled_entry){.settled = event->entries[i].settled,
+							    .code = event->entries[i].code});
 	conn_frame_done(conn, payload, FRAME_SETTLED, stream, size);
 }
 
 // The stream is closed: nothing is the client's any more.
-static void answer_stale(struct conn *conn, uint32_t stream, struct settle_letter *letter)
+static void answer_stale(struct conn *conn, uint32_t stream, struct settle_event *event)
 {
-	for (uint32_t i = 0; i < letter->count; ++i) {
-		letter->entries[i].code = CODE_STALE;
-		letter->entries[i].settled = 0;
+	for (uint32_t i = 0; i < event->count; ++i) {
+		event->entries[i].code = CODE_STALE;
+		event->entries[i].settled = 0;
 	}
-	if (letter->number)
-		send_settled(conn, stream, letter);
-	free(letter);
+	if (event->number)
+		send_settled(conn, stream, event);
+	free(event);
 }
 
 void subscription_settle(struct conn *conn, struct subscription *subscription,
 			 const struct frame *frame)
 {
 	struct settle_head head;
-	struct settle_letter *letter;
+	struct settle_event *event;
 	const char *problem = settle_check(frame->payload.data, frame->payload.size,
 					   conn->features & FEATURE_BEGUN, &head);
 
@@ -561,31 +561,31 @@ void subscription_settle(struct conn *conn, struct subscription *subscription,
 		conn_close(conn, CODE_PROTOCOL, problem);
 		return;
 	}
-	letter = malloc(sizeof *letter + head.count * sizeof letter->entries[0]);
-	if (!letter) {
+	event = malloc(sizeof *event + head.count * sizeof event->entries[0]);
+	if (!event) {
 		conn_close(conn, CODE_OVERLOADED, "out of memory");
 		return;
 	}
-	*letter = (struct settle_letter){.task.fn = member_on_settle,
-					 .since_ns = clock_now_ns(),
-					 .link = subscription ? subscription->link : NULL,
-					 .number = head.settle,
-					 .count = head.count};
-	read_entries(letter, frame->payload.data + SETTLE_HEAD_SIZE);
+	*event = (struct settle_event){.task.fn = member_on_settle,
+				       .since_ns = clock_now_ns(),
+				       .link = subscription ? subscription->link : NULL,
+				       .number = head.settle,
+				       .count = head.count};
+	read_entries(event, frame->payload.data + SETTLE_HEAD_SIZE);
 	if (subscription)
-		loop_post(subscription->link->home->loop, &letter->task);
+		loop_post(subscription->link->home->loop, &event->task);
 	else
-		answer_stale(conn, frame->header.stream, letter);
+		answer_stale(conn, frame->header.stream, event);
 }
 
 void subscription_on_settled(struct loop_task *task)
 {
-	struct settle_letter *letter = CONTAINER_OF(task, struct settle_letter, task);
-	struct subscription *subscription = letter->link->subscription;
+	struct settle_event *event = CONTAINER_OF(task, struct settle_event, task);
+	struct subscription *subscription = event->link->subscription;
 
-	latency_add(&letter->link->near->latencies[LATENCY_SETTLE],
-		    clock_now_ns() - letter->since_ns, letter->count);
+	latency_add(&event->link->near->latencies[LATENCY_SETTLE], clock_now_ns() - event->since_ns,
+		    event->count);
 	if (subscription)
-		send_settled(subscription->stream.conn, stream_id(&subscription->stream), letter);
-	free(letter);
+		send_settled(subscription->stream.conn, stream_id(&subscription->stream), event);
+	free(event);
 }

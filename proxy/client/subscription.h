@@ -2,7 +2,7 @@
 #pragma once
 
 #include "proxy/client/stream.h"
-#include "proxy/group/letter.h"
+#include "proxy/group/member_link.h"
 
 struct subscription {
 	struct stream stream;

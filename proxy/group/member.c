@@ -1,5 +1,5 @@
-// Members of a group: letters from their connections become calls of the engine, and what the
-// engine wants done becomes letters to them and calls of the source.
+// Members of a group: events from their connections become calls of the engine, and what the engine
+// wants done becomes events for them and calls of the source.
 //
 // A member lives from JOIN to LEAVE, or until the group ends it. A settle that wants an answer is
 // answered when the source has made it durable; STOPPED and GONE come after the last such answer.
@@ -8,7 +8,7 @@
 
 #include "proxy/client/memory.h"
 #include "proxy/group/dead_letter_copy.h"
-#include "proxy/group/letter.h"
+#include "proxy/group/member_link.h"
 #include "proxy/proxy_state.h"
 #include "quota/quota.h"
 
@@ -69,41 +69,40 @@ static void do_deliver(void *ctx, struct dispatch_consumer *consumer,
 		       const struct delivery *deliveries, size_t count, uint32_t flags)
 {
 	struct member *member = CONTAINER_OF(consumer, struct member, consumer);
-	struct deliver_letter *letter =
-		malloc(sizeof *letter + count * sizeof letter->deliveries[0]);
+	struct deliver_event *event = malloc(sizeof *event + count * sizeof event->deliveries[0]);
 	struct buf *last = NULL;
 
-	if (!letter) {
+	if (!event) {
 		// Both sides number deliveries by counting, so none may be left out.
 		end_later(member, CODE_OVERLOADED, "out of memory");
 		return;
 	}
-	letter->task.fn = subscription_on_deliver;
-	letter->link = member->link;
-	letter->flags = flags;
-	letter->count = (uint32_t)count;
-	letter->memory = member->home->tenant->memory;
-	letter->bytes = memory_size(deliveries, count);
-	budget_add(letter->memory, BUDGET_OUTPUT, letter->bytes);
-	memcpy(letter->deliveries, deliveries, count * sizeof *deliveries);
+	event->task.fn = subscription_on_deliver;
+	event->link = member->link;
+	event->flags = flags;
+	event->count = (uint32_t)count;
+	event->memory = member->home->tenant->memory;
+	event->bytes = memory_size(deliveries, count);
+	budget_add(event->memory, BUDGET_OUTPUT, event->bytes);
+	memcpy(event->deliveries, deliveries, count * sizeof *deliveries);
 	for (size_t i = 0; i < count; ++i) {
 		if (deliveries[i].buf != last)
 			buf_ref(deliveries[i].buf);
 		last = deliveries[i].buf;
 	}
-	loop_post(member->link->near->loop, &letter->task);
+	loop_post(member->link->near->loop, &event->task);
 }
 
 static void do_drained(void *ctx, struct dispatch_consumer *consumer, uint64_t number)
 {
 	struct member *member = CONTAINER_OF(consumer, struct member, consumer);
-	struct drained_letter *letter = malloc(sizeof *letter);
+	struct drained_event *event = malloc(sizeof *event);
 
-	if (!letter)
+	if (!event)
 		return; // the client's own deadline ends its wait
-	*letter = (struct drained_letter){
+	*event = (struct drained_event){
 		.task.fn = subscription_on_drained, .link = member->link, .number = number};
-	loop_post(member->link->near->loop, &letter->task);
+	loop_post(member->link->near->loop, &event->task);
 }
 
 // A settle is over: the link may be waiting for that.
@@ -116,7 +115,7 @@ static void request_over(struct member_link *link)
 		loop_post(link->near->loop, &link->gone);
 }
 
-static void request_done(struct settle_letter *request)
+static void request_done(struct settle_event *request)
 {
 	struct member_link *link = request->link;
 
@@ -133,7 +132,7 @@ static void request_done(struct settle_letter *request)
 
 static void on_durable(void *ctx, enum code code)
 {
-	struct settle_letter *request = ctx;
+	struct settle_event *request = ctx;
 
 	if (code != CODE_OK)
 		request->code = code;
@@ -143,7 +142,7 @@ static void on_durable(void *ctx, enum code code)
 static void do_settle(void *ctx, struct settle *settles, size_t count, void *opaque)
 {
 	struct group_home *home = ctx;
-	struct settle_letter *request = opaque;
+	struct settle_event *request = opaque;
 	const struct adapter_ops *ops;
 
 	if (home->source_state != GROUP_SOURCE_OPEN) {
@@ -173,7 +172,7 @@ static void do_copy_dead_letter(void *ctx, const struct delivery *delivery,
 
 static void do_release_request(void *ctx, void *opaque, bool lost)
 {
-	struct settle_letter *request = opaque;
+	struct settle_event *request = opaque;
 
 	if (lost)
 		request->code = CODE_STALE;
@@ -188,21 +187,21 @@ static void tell_throttled(struct group_home *home, uint32_t size, uint64_t now_
 	LIST_FOREACH(pos, next, &home->members)
 	{
 		struct member *member = LIST_ENTRY(pos, struct member, in_group);
-		struct throttle_letter *letter;
+		struct throttle_event *event;
 
 		if (member->throttle_told_ns && now_ns < member->throttle_told_ns + S_NS)
 			continue;
-		letter = malloc(sizeof *letter);
-		if (!letter)
+		event = malloc(sizeof *event);
+		if (!event)
 			return; // only a notice
 		member->throttle_told_ns = now_ns;
-		*letter = (struct throttle_letter){.task.fn = subscription_on_throttle,
-						   .link = member->link,
-						   .wait_ns = why.wait_ns,
-						   .limit = why.limit,
-						   .remaining = why.remaining,
-						   .bytes = why.bytes};
-		loop_post(member->link->near->loop, &letter->task);
+		*event = (struct throttle_event){.task.fn = subscription_on_throttle,
+						 .link = member->link,
+						 .wait_ns = why.wait_ns,
+						 .limit = why.limit,
+						 .remaining = why.remaining,
+						 .bytes = why.bytes};
+		loop_post(member->link->near->loop, &event->task);
 	}
 }
 
@@ -383,47 +382,47 @@ void member_on_join(struct loop_task *task)
 
 void member_on_credit(struct loop_task *task)
 {
-	struct credit_letter *letter = CONTAINER_OF(task, struct credit_letter, task);
-	struct member *member = letter->link->member;
+	struct credit_event *event = CONTAINER_OF(task, struct credit_event, task);
+	struct member *member = event->link->member;
 
-	if (member && letter->heard)
-		dispatch_heard(member->home->dispatch, &member->consumer, letter->begun,
+	if (member && event->heard)
+		dispatch_heard(member->home->dispatch, &member->consumer, event->begun,
 			       group_now_ns(member->home));
 	if (member) {
 		bool gets = !member->stopping; // its drain is answered all the same
 
 		dispatch_credit(member->home->dispatch, &member->consumer,
-				gets ? letter->messages : 0, gets ? letter->bytes : 0,
-				letter->drain, group_now_ns(member->home));
+				gets ? event->messages : 0, gets ? event->bytes : 0, event->drain,
+				group_now_ns(member->home));
 		group_schedule(member->home);
 	}
-	free(letter);
+	free(event);
 }
 
 void member_on_settle(struct loop_task *task)
 {
-	struct settle_letter *letter = CONTAINER_OF(task, struct settle_letter, task);
-	struct member *member = letter->link->member;
+	struct settle_event *event = CONTAINER_OF(task, struct settle_event, task);
+	struct member *member = event->link->member;
 	struct group_home *home = member ? member->home : NULL;
-	struct settle_letter *request = letter->number ? letter : NULL;
+	struct settle_event *request = event->number ? event : NULL;
 
-	letter->code = CODE_OK;
-	letter->pending = 1;
-	++letter->link->requests;
+	event->code = CODE_OK;
+	event->pending = 1;
+	++event->link->requests;
 	if (member && home->source_state == GROUP_SOURCE_OPEN) {
-		letter->pending += (uint32_t)dispatch_settle(home->dispatch, &member->consumer,
-							     letter->entries, letter->count,
-							     request, group_now_ns(home));
+		event->pending +=
+			(uint32_t)dispatch_settle(home->dispatch, &member->consumer, event->entries,
+						  event->count, request, group_now_ns(home));
 		group_schedule(home);
 	} else {
-		letter->code = CODE_STALE;
+		event->code = CODE_STALE;
 	}
 	if (request) {
 		request_done(request);
 		return;
 	}
-	request_over(letter->link);
-	free(letter);
+	request_over(event->link);
+	free(event);
 }
 
 void member_on_stop(struct loop_task *task)

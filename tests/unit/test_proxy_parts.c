@@ -5,7 +5,7 @@
 #include "proxy/client/leaves.h"
 #include "proxy/client/socket_address.h"
 #include "proxy/engine/fair.h"
-#include "proxy/group/letter.h"
+#include "proxy/group/member_link.h"
 #include "proxy/resource/shared.h"
 #include "proxy/resource/storage.h"
 #include "tests/unit/unit.h"

@@ -1,8 +1,9 @@
-// Letters between a subscription (on its connection's loop, "near") and its member of the group (on
-// the group's loop, "home"). docs/dataplane.md shows who sends what.
+// The link between a subscription (on its connection's loop, "near") and its member of the group
+// (on the group's loop, "home"), and the events that they exchange. docs/dataplane.md shows who
+// sends what.
 //
-// The link is shared and each side touches only its own part. Letters that must never fail for want
-// of memory are part of it; each of these is sent at most once. GONE is the last letter home sends,
+// The link is shared and each side touches only its own part. Events that must never fail for want
+// of memory are part of it; each of these is sent at most once. GONE is the last event home sends,
 // so near frees the link then.
 #pragma once
 
@@ -16,7 +17,7 @@ struct subscription;
 struct member_link {
 	struct worker *near, *home;
 	uint64_t group;
-	uint64_t session; // for people
+	uint64_t session; // as operators see it
 
 	struct subscription *subscription; // near; NULL: closed
 	struct list waiting;               // near: member of worker->leaves
@@ -45,7 +46,7 @@ struct member_link {
 	const struct topic *dead_letter; // NULL: none
 };
 
-struct credit_letter {
+struct credit_event {
 	struct loop_task task;
 	struct member_link *link;
 	uint64_t messages, bytes, drain, begun; // totals
@@ -53,7 +54,7 @@ struct credit_letter {
 };
 
 // Goes home with the entries of a SETTLE and comes back with what became of them.
-struct settle_letter {
+struct settle_event {
 	struct loop_task task;
 	struct member_link *link;
 	uint64_t number; // 0: no answer is wanted
@@ -64,7 +65,7 @@ struct settle_letter {
 	struct settle entries[];
 };
 
-struct deliver_letter {
+struct deliver_event {
 	struct loop_task task;
 	struct member_link *link;
 	struct budget_share *memory; // near gives it back: the output is counted from then on
@@ -75,13 +76,13 @@ struct deliver_letter {
 	struct delivery deliveries[];
 };
 
-struct drained_letter {
+struct drained_event {
 	struct loop_task task;
 	struct member_link *link;
 	uint64_t number;
 };
 
-struct throttle_letter {
+struct throttle_event {
 	struct loop_task task;
 	struct member_link *link;
 	uint64_t wait_ns, limit, remaining;
