@@ -80,7 +80,7 @@ static int set_up(struct proxy *proxy, const struct proxy_config *config, char *
 	proxy->catalog = config->catalog;
 	probes_init(&proxy->probes, proxy);
 	budget_init(&proxy->budget, config->limits.message_memory);
-	budget_share_init(&proxy->strangers, &proxy->budget);
+	budget_share_init(&proxy->unauthenticated, &proxy->budget);
 	proxy->shared.budget = &proxy->budget;
 	proxy->started_ns = clock_now_ns();
 	memcpy(proxy->salt_secret, config->salt_secret, sizeof proxy->salt_secret);
@@ -203,7 +203,7 @@ void proxy_free(struct proxy *proxy)
 	backends_deinit(&proxy->backends);
 	storage_deinit(&proxy->storage);
 	shared_deinit(&proxy->shared);
-	budget_share_deinit(&proxy->strangers);
+	budget_share_deinit(&proxy->unauthenticated);
 	budget_deinit(&proxy->budget);
 	free(proxy->listeners);
 	free(proxy->balancers);

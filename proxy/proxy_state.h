@@ -26,8 +26,8 @@ struct proxy {
 	struct storage storage;
 	struct network *balancers; // whose connections begin with a PROXY header
 	size_t balancer_count;
-	struct budget budget;          // of message memory
-	struct budget_share strangers; // connections that are not authenticated
+	struct budget budget;                // of message memory
+	struct budget_share unauthenticated; // connections that are not authenticated
 	struct worker *workers[WORKER_MAX];
 	unsigned worker_count;
 	struct proxy_listener *listeners;

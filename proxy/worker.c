@@ -1,4 +1,4 @@
-// The thread, the turns of its connections, and events from outside: changes of the catalog,
+// The thread, the run queue of its connections, and events from outside: changes of the catalog,
 // reload, drain.
 
 #include "proxy/worker.h"
@@ -13,10 +13,10 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
-#define QUANTUM_BYTES (1024u * 1024) // of a tenant in a round
-#define TURN_BYTES    (256u * 1024)  // of a connection in a turn
+#define TENANT_BYTES (1024u * 1024) // of a tenant in a round
+#define RUN_BYTES    (256u * 1024)  // of a connection in a run
 
-static void on_turns(struct loop_task *task);
+static void on_run(struct loop_task *task);
 static void on_drain_timer(struct loop_timer *timer);
 static void on_drain_look(struct loop_task *task);
 static void on_close_groups(struct loop_task *task);
@@ -46,8 +46,8 @@ int worker_new(struct proxy *proxy, unsigned index, const struct proxy_config *c
 	list_init(&worker->partial);
 	leaves_init(&worker->leaves);
 	fair_init(&worker->fair);
-	fair_queue_init(&worker->strangers);
-	worker->turns.fn = on_turns;
+	fair_queue_init(&worker->unauthenticated);
+	worker->run_task.fn = on_run;
 	worker->drain_look.fn = on_drain_look;
 	worker->close_groups.fn = on_close_groups;
 	snprintf(name, sizeof name, "proxy-%u", index);
@@ -145,24 +145,24 @@ void worker_free(struct worker *worker)
 	free(worker);
 }
 
-// ---- turns
+// ---- the run queue
 
-void worker_take_turn(struct worker *worker, struct fair_queue *queue, struct fair_item *item)
+void worker_enqueue(struct worker *worker, struct fair_queue *queue, struct fair_item *item)
 {
 	fair_add(&worker->fair, queue, item);
-	if (worker->turns_due)
+	if (worker->run_due)
 		return;
-	worker->turns_due = true;
-	loop_defer(worker->loop, &worker->turns);
+	worker->run_due = true;
+	loop_defer(worker->loop, &worker->run_task);
 }
 
-static void on_turns(struct loop_task *task)
+static void on_run(struct loop_task *task)
 {
-	struct worker *worker = CONTAINER_OF(task, struct worker, turns);
+	struct worker *worker = CONTAINER_OF(task, struct worker, run_task);
 
-	worker->turns_due = fair_round(&worker->fair, QUANTUM_BYTES, TURN_BYTES, conn_work);
-	if (worker->turns_due)
-		loop_defer(worker->loop, &worker->turns);
+	worker->run_due = fair_round(&worker->fair, TENANT_BYTES, RUN_BYTES, conn_work);
+	if (worker->run_due)
+		loop_defer(worker->loop, &worker->run_task);
 }
 
 // ---- changes of the catalog

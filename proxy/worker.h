@@ -40,10 +40,10 @@ struct worker {
 	struct latency latencies[LATENCY_KINDS];         // by enum latency_kind
 	struct map tenants, topics, topic_stats, groups; // by registry id
 
-	struct fair fair;
-	struct fair_queue strangers; // connections that are not authenticated
-	struct loop_task turns;
-	bool turns_due;
+	struct fair fair;                  // the run queue
+	struct fair_queue unauthenticated; // connections that are not authenticated
+	struct loop_task run_task;
+	bool run_due;
 
 	struct leaves leaves; // subscriptions of connections that have ended
 	struct list partial;  // connections whose large frame has begun (memory.c)
@@ -63,7 +63,7 @@ void worker_stop(
 	struct worker *worker); // and waits for its thread; accepts one that was not started
 void worker_free(struct worker *worker); // stopped
 
-void worker_take_turn(struct worker *worker, struct fair_queue *queue, struct fair_item *item);
+void worker_enqueue(struct worker *worker, struct fair_queue *queue, struct fair_item *item);
 
 void worker_drain(struct worker *worker, uint32_t deadline_ms); // @thread any, once
 void worker_close_groups(struct worker *worker);  // all workers have left; @thread any, once

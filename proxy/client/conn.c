@@ -1,9 +1,9 @@
 // Reading, writing, deadlines and the one way out. What frames mean is in session.c (before READY)
 // and stream.c.
 //
-// Reading happens in turns (fair.h); writing once a round. The connection stops being read while
-// more than limits.output bytes of replies wait for it, so what one client can make us hold is
-// bounded.
+// Reading happens in runs of bounded size (the run queue, fair.h); writing once a round. The
+// connection stops being read while more than limits.output bytes of replies wait for it, so what
+// one client can make us hold is bounded.
 //
 // What a peer has sent counts also when it has died since, or does not read: what it settled, and
 // what it had begun. So a connection that cannot be written any more is read to its end first.
@@ -23,7 +23,7 @@
 #include <sys/socket.h>
 
 #define LINGER_READ    65536
-#define FRAMES_AT_ONCE 512u // in a turn: small ones cost more than their bytes
+#define FRAMES_AT_ONCE 512u // in a run: small ones cost more than their bytes
 #define LAST_WORDS_NS  S_NS // for reading what has come already
 
 static void on_io(struct loop_io *io, unsigned events);
@@ -40,7 +40,7 @@ struct log_ctx conn_log(const struct conn *conn)
 
 static struct fair_queue *queue_of(const struct conn *conn)
 {
-	return conn->tenant ? &conn->tenant->queue : &conn->worker->strangers;
+	return conn->tenant ? &conn->tenant->queue : &conn->worker->unauthenticated;
 }
 
 bool conn_is_open(const struct conn *conn)
@@ -94,15 +94,15 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 	conn->flush.fn = on_flush;
 	list_init(&conn->in_tenant);
 	list_init(&conn->waiting);
-	list_init(&conn->hungry);
+	list_init(&conn->output_blocked);
 	list_init(&conn->produces);
 	list_init(&conn->parked);
 	memory_init(conn);
-	fair_item_init(&conn->turn);
+	fair_item_init(&conn->run_item);
 	socket_address_text(peer, conn->peer);
 	conn->connected_ns = loop_now_ns(worker->loop);
 	conn->connected_ms = clock_wall_ms();
-	conn->heard_ns = conn->connected_ns;
+	conn->last_read_ns = conn->connected_ns;
 	conn->written_ns = conn->connected_ns;
 	list_push_back(&worker->conns, &conn->all);
 	source_address(peer, address);
@@ -165,7 +165,7 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	conn->ended_by_us |= !is_lost(code);
 	stream_free_all(conn);
 	produce_detach_all(conn);
-	fair_remove(queue_of(conn), &conn->turn);
+	fair_remove(queue_of(conn), &conn->run_item);
 	if (!conn->flush_due) {
 		conn->flush_due = true; // nothing is deferred from here on
 		say_goodbye(conn, code, text);
@@ -234,7 +234,7 @@ static void output_left(struct conn *conn)
 		conn->blocked = false;
 		conn_read_again(conn);
 	}
-	if (!list_empty(&conn->hungry) && conn->out.bytes < limits->output / 4)
+	if (!list_empty(&conn->output_blocked) && conn->out.bytes < limits->output / 4)
 		subscription_feed_all(conn);
 }
 
@@ -257,7 +257,7 @@ static void end_after_reading(struct conn *conn, enum code code, const char *tex
 	memory_count_output(conn);
 	conn->blocked = false;
 	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + LAST_WORDS_NS);
-	worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+	worker_enqueue(conn->worker, queue_of(conn), &conn->run_item);
 }
 
 static void on_flush(struct loop_task *task)
@@ -496,21 +496,21 @@ static bool is_dry(const struct conn *conn)
 
 size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 {
-	struct conn *conn = CONTAINER_OF(item, struct conn, turn);
+	struct conn *conn = CONTAINER_OF(item, struct conn, run_item);
 	size_t done = 0;
 	ssize_t r = 0;
 
 	if (conn->state == CONN_NEW && !find_kind(conn))
 		return 0;
 	conn->frames_left = FRAMES_AT_ONCE;
-	take_frames(conn); // those that were left when it was blocked, or by the turn before
+	take_frames(conn); // those that were left when it was blocked, or by the run before
 	while (conn->state != CONN_CLOSED && !is_held(conn) && done < most && conn->frames_left &&
 	       memory_may_read(conn)) {
 		r = framer_fill(&conn->framer, &conn->transport);
 		if (r <= 0)
 			break;
 		done += (size_t)r;
-		conn->heard_ns = loop_now_ns(conn->worker->loop);
+		conn->last_read_ns = loop_now_ns(conn->worker->loop);
 		conn->pinged = false;
 		take_frames(conn);
 		if (conn->state != CONN_CLOSED && conn->frames_left && is_dry(conn)) {
@@ -525,7 +525,7 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 	if (conn->frames_left == 0) {
 		watch(conn);
 		*ret_again = conn->state != CONN_CLOSED && !is_held(conn);
-		return MAX(done, most); // a whole turn
+		return MAX(done, most); // a whole run
 	}
 	if (conn->last_words && !conn->memory.waits && (done < most || conn->last_left == 0)) {
 		conn_close(conn, conn->end_code, conn->end_text);
@@ -546,13 +546,13 @@ static void on_io(struct loop_io *io, unsigned events)
 	if (conn->out.bytes)
 		flush_later(conn);
 	if (!is_held(conn))
-		worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+		worker_enqueue(conn->worker, queue_of(conn), &conn->run_item);
 }
 
 void conn_read_again(struct conn *conn)
 {
 	if (!is_held(conn))
-		worker_take_turn(conn->worker, queue_of(conn), &conn->turn);
+		worker_enqueue(conn->worker, queue_of(conn), &conn->run_item);
 }
 
 // ---- deadlines
@@ -587,12 +587,12 @@ static void on_timer(struct loop_timer *timer)
 		return;
 	}
 	if (conn->memory.waits)
-		conn->heard_ns = now_ns; // it is we who do not listen
+		conn->last_read_ns = now_ns; // it is we who do not listen
 	if (!session_key_usable(conn->key)) {
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key has expired");
 		return;
 	}
-	if (now_ns >= conn->heard_ns + 2 * keepalive_ns ||
+	if (now_ns >= conn->last_read_ns + 2 * keepalive_ns ||
 	    (conn->out.bytes && now_ns >= conn->written_ns + stalled_ns)) {
 		if (conn->blocked)
 			end_after_reading(conn, CODE_TIMEOUT, "the peer does not read");
@@ -600,11 +600,11 @@ static void on_timer(struct loop_timer *timer)
 			conn_close(conn, CODE_TIMEOUT, "the peer does not answer");
 		return;
 	}
-	if (now_ns >= conn->heard_ns + keepalive_ns && !conn->pinged) {
+	if (now_ns >= conn->last_read_ns + keepalive_ns && !conn->pinged) {
 		conn->pinged = true;
 		conn_send(conn, FRAME_PING, 0, ping, sizeof ping);
 	}
-	next_ns = conn->heard_ns + (conn->pinged ? 2 : 1) * keepalive_ns;
+	next_ns = conn->last_read_ns + (conn->pinged ? 2 : 1) * keepalive_ns;
 	if (conn->out.bytes)
 		next_ns = MIN(next_ns, conn->written_ns + stalled_ns);
 	next_ns = MIN(next_ns, now_ns + expiry_look_ns(conn->key));

@@ -35,12 +35,12 @@ struct conn {
 	struct loop_io io;
 	struct loop_timer timer;
 	struct loop_task flush;
-	struct list all;       // member of worker->conns
-	struct list in_tenant; // member of tenant->conns
-	struct list waiting;   // member of tenant->waiting
-	struct list hungry;    // its subscriptions that wait for the output to leave
-	struct fair_item turn;
-	struct map_node node; // member of worker->sessions, by session id
+	struct list all;            // member of worker->conns
+	struct list in_tenant;      // member of tenant->conns
+	struct list waiting;        // member of tenant->waiting
+	struct list output_blocked; // its subscriptions that wait for the output to leave
+	struct fair_item run_item;  // its place in the worker's run queue
+	struct map_node node;       // member of worker->sessions, by session id
 
 	struct auth *auth;              // until READY
 	struct source_item source;      // of worker->sources, until then
@@ -59,10 +59,10 @@ struct conn {
 	uint32_t unstopped; // subscriptions of a leaving connection that still have deliveries out
 	uint32_t closing;   // streams whose CLOSED waits for answers
 	uint32_t leaving;   // subscriptions that have left because it ends
-	uint32_t frames_left; // that it may take in this turn
+	uint32_t frames_left; // that it may take in this run
 	uint32_t codecs;      // bits, agreed upon
 	uint32_t features;    // bits, agreed upon
-	uint64_t connected_ns, heard_ns,
+	uint64_t connected_ns, last_read_ns,
 		written_ns; // written: last progress, or the output was empty
 	int64_t connected_ms;
 	uint64_t throttle_told_ns[2];         // last THROTTLE frame, by direction
@@ -97,7 +97,7 @@ void conn_send(struct conn *conn, enum frame_type type, uint32_t stream, const v
 void conn_send_buf(struct conn *conn, struct buf *buf, const uint8_t *data, size_t size);
 void conn_send_error(struct conn *conn, uint32_t stream, enum code code, const char *text);
 
-size_t conn_work(struct fair_item *item, size_t most, bool *ret_again); // its turn
+size_t conn_work(struct fair_item *item, size_t most, bool *ret_again); // its run
 void conn_read_again(struct conn *conn); // it need not wait for memory any more
 void conn_ready(struct conn *conn);      // it is authenticated
 void conn_leave(struct conn *conn);      // the client has said GOAWAY

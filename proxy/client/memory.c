@@ -37,7 +37,7 @@ static size_t in_units(size_t bytes)
 
 void memory_init(struct conn *conn)
 {
-	conn->memory = (struct conn_memory){.share = &conn->worker->proxy->strangers};
+	conn->memory = (struct conn_memory){.share = &conn->worker->proxy->unauthenticated};
 	list_init(&conn->memory.waiting);
 	list_init(&conn->memory.partial);
 }
@@ -184,7 +184,7 @@ void memory_on_waiting(struct loop_timer *timer)
 			return;
 		}
 		stop_waiting(conn);
-		conn->heard_ns = loop_now_ns(tenant->worker->loop); // we did not listen
+		conn->last_read_ns = loop_now_ns(tenant->worker->loop); // we did not listen
 		conn_read_again(conn);
 	}
 }

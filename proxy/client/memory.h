@@ -29,7 +29,7 @@ void memory_init(struct conn *conn);
 void memory_move(struct conn *conn, struct budget_share *share);
 void memory_release(struct conn *conn); // nothing is held any more
 
-// May it read? false: it waits, and takes its turn again by itself.
+// May it read? false: it waits, and is queued to run again by itself.
 bool memory_may_read(struct conn *conn);
 void memory_has_read(struct conn *conn); // after its frames were taken
 void memory_count_output(struct conn *conn);

@@ -666,11 +666,11 @@ place_by_parts(const struct topic_stream *stream, const uint8_t *data, uint32_t 
 
 // What is wrong with a well-formed record at this topic, and where it goes.
 static inline enum code place(const struct topic_stream *stream, const uint8_t *data, uint32_t size,
-			      uint32_t turn, uint32_t *ret_partition)
+			      uint32_t unkeyed, uint32_t *ret_partition)
 {
 	if (size > stream->max_record)
 		return CODE_TOO_LARGE;
-	*ret_partition = turn;
+	*ret_partition = unkeyed;
 	if (record_flags(data) & (RECORD_KEY | RECORD_PARTITION | RECORD_DUE))
 		return place_by_parts(stream, data, ret_partition);
 	return CODE_OK;
@@ -681,7 +681,7 @@ static const char *check_records(struct produce *produce, struct topic_stream *s
 				 struct slice payload)
 {
 	const uint8_t *at = payload.data + PRODUCE_HEAD_SIZE, *end = payload.data + payload.size;
-	uint32_t turn = stream ? stream->turn++ % stream->topic->model->partitions : 0;
+	uint32_t unkeyed = stream ? stream->next_partition++ % stream->topic->model->partitions : 0;
 	struct submit_record *record = produce->records;
 
 	for (uint32_t i = 0; i < produce->count; ++i) {
@@ -692,7 +692,8 @@ static const char *check_records(struct produce *produce, struct topic_stream *s
 		if (problem == RECORD_BROKEN)
 			return "the records do not chain to the end of the frame";
 		if (problem == RECORD_OK)
-			code = stream ? place(stream, at, size, turn, &record->partition) : CODE_OK;
+			code = stream ? place(stream, at, size, unkeyed, &record->partition)
+				      : CODE_OK;
 		record->data = at;
 		at += size;
 		if (code == CODE_OK) {

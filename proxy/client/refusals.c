@@ -1,4 +1,5 @@
-// What strangers do to the log: at most RATE lines in a period, and one that counts the others.
+// Log lines of connections that end before they are authenticated: at most RATE in a period, and
+// one that counts the others.
 //
 // A line each would let anybody who can connect fill the disk and hide what matters among thousands
 // of failed logins a second. The counts are by answer; the address of the last says where to look.

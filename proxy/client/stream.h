@@ -30,9 +30,9 @@ struct topic_stream {
 	struct list in_topic;    // member of topic->streams
 	struct topic_use *topic; // NULL: not open any more
 	uint32_t unanswered;     // batches that the client has sent on it
-	struct sender_turn turn_of;
+	struct sender_turn quota_turn;
 	uint32_t max_record;
-	uint32_t turn; // partition of the next batch's records that have no key
+	uint32_t next_partition; // partition of the next batch's records that have no key
 };
 
 static inline uint32_t stream_id(const struct stream *stream)

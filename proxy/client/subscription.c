@@ -56,7 +56,7 @@ void subscription_open(struct conn *conn, uint32_t id, const struct group *group
 		conn_send_error(conn, id, CODE_OVERLOADED, NULL);
 		return;
 	}
-	list_init(&subscription->hungry);
+	list_init(&subscription->output_blocked);
 	loop_timer_init(&subscription->patience, conn->worker->loop, on_impatient);
 	snprintf(subscription->name, sizeof subscription->name, "%s", group->name);
 	subscription->stream.conn = conn;
@@ -89,7 +89,7 @@ static void leave(struct subscription *subscription, bool paced)
 	if (subscription->stopping)
 		--conn->unstopped;
 	subscription->stopping = false;
-	list_unlink(&subscription->hungry);
+	list_unlink(&subscription->output_blocked);
 	if (subscription->left)
 		return;
 	subscription->left = true;
@@ -212,7 +212,7 @@ void subscription_stop_all(struct conn *conn)
 		if (subscription->stopping)
 			continue;
 		subscription->stopping = true;
-		list_unlink(&subscription->hungry);
+		list_unlink(&subscription->output_blocked);
 		++conn->unstopped;
 		loop_post(subscription->link->home->loop, &subscription->link->stop);
 	}
@@ -271,17 +271,18 @@ static void pass_credit(struct subscription *subscription, bool heard)
 	if (subscription->drain_passed != subscription->drained)
 		event->messages = event->bytes = 0;
 	subscription->drain_passed = subscription->drain;
-	list_unlink(&subscription->hungry);
+	list_unlink(&subscription->output_blocked);
 	if (bytes < subscription->credit_bytes && conn->state == CONN_READY)
-		list_push_back(&conn->hungry, &subscription->hungry);
+		list_push_back(&conn->output_blocked, &subscription->output_blocked);
 	loop_post(subscription->link->home->loop, &event->task);
 }
 
 void subscription_feed_all(struct conn *conn)
 {
-	LIST_FOREACH(pos, next, &conn->hungry)
+	LIST_FOREACH(pos, next, &conn->output_blocked)
 	{
-		struct subscription *subscription = LIST_ENTRY(pos, struct subscription, hungry);
+		struct subscription *subscription =
+			LIST_ENTRY(pos, struct subscription, output_blocked);
 
 		uint64_t window = output_window(subscription);
 
@@ -326,7 +327,7 @@ void subscription_on_drained(struct loop_task *task)
 	subscription->drained = number;
 	subscription->credit_messages = subscription->given_messages;
 	subscription->credit_bytes = subscription->given_bytes;
-	list_unlink(&subscription->hungry);
+	list_unlink(&subscription->output_blocked);
 	conn_send(subscription->stream.conn, FRAME_DRAINED, stream_id(&subscription->stream),
 		  &number, sizeof number);
 }

@@ -34,7 +34,7 @@ static bool takes_turns(const struct tenant_view *tenant)
 
 void turn_join(struct topic_stream *stream)
 {
-	struct sender_turn *turn = &stream->turn_of;
+	struct sender_turn *turn = &stream->quota_turn;
 
 	*turn = (struct sender_turn){.size = SIZE_GUESS, .joined = true};
 	list_init(&turn->in_tenant);
@@ -49,10 +49,10 @@ static void turn_end(struct sender_turn *turn)
 
 void turn_leave(struct topic_stream *stream)
 {
-	if (!stream->turn_of.joined)
+	if (!stream->quota_turn.joined)
 		return;
-	stream->turn_of.joined = false;
-	turn_end(&stream->turn_of);
+	stream->quota_turn.joined = false;
+	turn_end(&stream->quota_turn);
 	quota_sender_leaves(tenant_of(stream)->ledger);
 }
 
@@ -85,9 +85,9 @@ static void send_turn(struct topic_stream *stream, enum code code, uint64_t mess
 	struct field_writer fields;
 	uint8_t room[96];
 
-	quota_explain(tenant_of(stream)->ledger, QUOTA_PRODUCE, stream->turn_of.size,
+	quota_explain(tenant_of(stream)->ledger, QUOTA_PRODUCE, stream->quota_turn.size,
 		      loop_now_ns(stream->stream.conn->worker->loop), &why);
-	stream->turn_of.told = messages;
+	stream->quota_turn.told = messages;
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_CODE, code);
 	field_put_int(&fields, FIELD_DIRECTION, QUOTA_PRODUCE);
@@ -103,7 +103,7 @@ static void send_turn(struct topic_stream *stream, enum code code, uint64_t mess
 static bool promise(struct topic_stream *stream, uint64_t messages, uint64_t now_ns)
 {
 	struct tenant_view *tenant = tenant_of(stream);
-	struct sender_turn *turn = &stream->turn_of;
+	struct sender_turn *turn = &stream->quota_turn;
 
 	if (!quota_turn_promise(tenant->ledger, messages, turn->size, now_ns, &turn->quota))
 		return false;
@@ -118,14 +118,14 @@ static bool next_turn(struct topic_stream *stream, bool first, size_t refused, u
 		      uint64_t *ret_messages, uint64_t *ret_wait_ns)
 {
 	struct quota_ledger *ledger = tenant_of(stream)->ledger;
-	struct quota_turn *quota = &stream->turn_of.quota;
-	uint64_t share = quota_turn_share(ledger, stream->turn_of.size, first);
+	struct quota_turn *quota = &stream->quota_turn.quota;
+	uint64_t share = quota_turn_share(ledger, stream->quota_turn.size, first);
 
 	*ret_messages = 0;
 	*ret_wait_ns = UINT64_MAX;
 	if (!refused && !quota->ledger && !quota_turn_contended(ledger)) {
 		share = MAX(share / 2, 1);
-		*ret_wait_ns = quota_turn_wait_ns(ledger, share, stream->turn_of.size, now_ns);
+		*ret_wait_ns = quota_turn_wait_ns(ledger, share, stream->quota_turn.size, now_ns);
 		*ret_messages = *ret_wait_ns == UINT64_MAX ? 0 : share;
 		return *ret_messages > 0;
 	}
@@ -143,17 +143,17 @@ bool turn_open(struct topic_stream *stream, uint64_t *ret_messages, uint64_t *re
 	if (!takes_turns(tenant_of(stream)))
 		return false;
 	next_turn(stream, true, 0, now_ns, ret_messages, ret_wait_ns);
-	stream->turn_of.told = *ret_messages;
-	stream->turn_of.limited = true;
+	stream->quota_turn.told = *ret_messages;
+	stream->quota_turn.limited = true;
 	return true;
 }
 
 // Tells that it may send what it likes, if it was told otherwise.
 static void tell_unlimited(struct topic_stream *stream)
 {
-	bool limited = stream->turn_of.limited;
+	bool limited = stream->quota_turn.limited;
 
-	stream->turn_of.limited = false;
+	stream->quota_turn.limited = false;
 	if (limited)
 		send_turn(stream, CODE_OK, UINT64_MAX, 0); // the stream may be gone
 }
@@ -173,7 +173,7 @@ void turn_changed(struct topic_stream *stream)
 size_t turn_charge(struct topic_stream *stream, const struct submit_record *records, size_t count,
 		   uint64_t total, uint64_t now_ns, struct quota_charge *charge)
 {
-	struct sender_turn *turn = &stream->turn_of;
+	struct sender_turn *turn = &stream->quota_turn;
 	size_t passed = quota_turn_charge(tenant_of(stream)->ledger, &turn->quota, &records->size,
 					  sizeof *records, count, total, now_ns, charge);
 
@@ -185,7 +185,7 @@ size_t turn_charge(struct topic_stream *stream, const struct submit_record *reco
 
 uint64_t turn_tell(struct topic_stream *stream, size_t count, size_t refused, uint64_t now_ns)
 {
-	struct sender_turn *turn = &stream->turn_of;
+	struct sender_turn *turn = &stream->quota_turn;
 	uint64_t messages, wait_ns;
 
 	if (!takes_turns(tenant_of(stream))) {

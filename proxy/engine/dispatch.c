@@ -110,7 +110,8 @@ int dispatch_join(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 {
 	if (dispatch->policy.mode == GROUP_EXCLUSIVE && !list_empty(&dispatch->consumers))
 		return DISPATCH_E_IN_USE;
-	*consumer = (struct dispatch_consumer){.tells_begun = tells_begun, .heard_ns = now_ns};
+	*consumer =
+		(struct dispatch_consumer){.tells_begun = tells_begun, .last_active_ns = now_ns};
 	list_init(&consumer->ready);
 	list_push_back(&dispatch->consumers, &consumer->all);
 	return 0;

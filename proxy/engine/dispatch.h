@@ -63,14 +63,14 @@ struct dispatch_consumer {
 	uint32_t in_flight;
 	uint64_t drain_until_ns;              // answered then at the latest
 	uint64_t offer_messages, offer_bytes; // its part of the group's demand
-	bool blocked;      // the next message has to wait until it holds nothing: for its size, or
-			   // because it is a suspect and the consumer does not tell what it begins
-	bool tells_begun;  // else all that was delivered counts as begun
-	bool alone;        // holds a suspect and gets nothing beside it
-	bool silent;       // given up; its owner has been told
-	uint64_t begun;    // deliveries up to this number may have begun; they are numbered from 1
-	uint64_t heard_ns; // the last frame of the subscription
-	uint32_t told_at;  // the newest of
+	bool blocked;     // the next message has to wait until it holds nothing: for its size, or
+			  // because it is a suspect and the consumer does not tell what it begins
+	bool tells_begun; // else all that was delivered counts as begun
+	bool alone;       // holds a suspect and gets nothing beside it
+	bool silent;      // given up; its owner has been told
+	uint64_t begun;   // deliveries up to this number may have begun; they are numbered from 1
+	uint64_t last_active_ns; // the last frame of the subscription
+	uint32_t told_at;        // the newest of
 	struct dispatch_told told[DISPATCH_TOLD];
 	struct dispatch_held held;
 };
@@ -130,8 +130,8 @@ void dispatch_leave(struct dispatch *dispatch, struct dispatch_consumer *consume
 
 // A frame of the consumer's subscription: it lives, and up to `begun` deliveries may have begun.
 // The number is not above what it was given; a lower one than before says nothing.
-void dispatch_heard(struct dispatch *dispatch, struct dispatch_consumer *consumer, uint64_t begun,
-		    uint64_t now_ns);
+void dispatch_heartbeat(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+			uint64_t begun, uint64_t now_ns);
 
 // Totals never fall. A drain number above the one before asks for what is ready, then gives the
 // rest of the credit back.

@@ -34,11 +34,11 @@ static void told_add(const struct dispatch *dispatch, struct dispatch_consumer *
 	told->last_ns = now_ns;
 }
 
-void dispatch_heard(struct dispatch *dispatch, struct dispatch_consumer *consumer, uint64_t begun,
-		    uint64_t now_ns)
+void dispatch_heartbeat(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+			uint64_t begun, uint64_t now_ns)
 {
 	assert(begun <= consumer->given_messages);
-	consumer->heard_ns = now_ns;
+	consumer->last_active_ns = now_ns;
 	if (begun <= consumer->begun)
 		return;
 	consumer->begun = begun;
@@ -102,12 +102,12 @@ static void overdue(struct dispatch *dispatch, uint32_t partition, struct flight
 		if (flight->deadline_ns > now_ns)
 			return;
 	}
-	if (consumer->tells_begun && now_ns >= consumer->heard_ns + visibility_ns / 2) {
+	if (consumer->tells_begun && now_ns >= consumer->last_active_ns + visibility_ns / 2) {
 		consumer->silent = true;
 		return;
 	}
 	if (!dispatch_has_begun(flight)) {
-		flight->deadline_ns = consumer->heard_ns + visibility_ns;
+		flight->deadline_ns = consumer->last_active_ns + visibility_ns;
 		return;
 	}
 	++dispatch->counters.timeouts;

@@ -275,7 +275,7 @@ size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *cons
 {
 	size_t misses = consumer->in_flight + SPARE_MISSES, rejected = 0;
 
-	consumer->heard_ns = now_ns;
+	consumer->last_active_ns = now_ns;
 	for (size_t i = 0; i < count; ++i) {
 		settle_run(dispatch, consumer, &settles[i], request, now_ns, &misses);
 		if (settles[i].verb == SETTLE_REJECT)

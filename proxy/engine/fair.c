@@ -1,7 +1,10 @@
+// The run queue of a worker.
+//
 // A round serves each queue that was active when it began once, in rotating order. A queue's
 // members are served from the front until its quantum is used up; who is not done goes to the back.
 // So a tenant with a thousand busy connections gets no more of a round than one with a single
-// connection, and nobody waits while others idle.
+// connection, and no queue waits while the worker is idle. It does not know what the work is: no
+// clock, no socket.
 
 #include "proxy/engine/fair.h"
 

@@ -1,5 +1,5 @@
-// Turns: queues take turns with a quantum of bytes a round, their members take turns inside the
-// queue.
+// A run queue of two levels: queues (tenants) share a round by a quantum of bytes each, and the
+// members (connections) of a queue share its quantum.
 #pragma once
 
 #include "core/base/list.h"

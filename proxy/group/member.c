@@ -386,8 +386,8 @@ void member_on_credit(struct loop_task *task)
 	struct member *member = event->link->member;
 
 	if (member && event->heard)
-		dispatch_heard(member->home->dispatch, &member->consumer, event->begun,
-			       group_now_ns(member->home));
+		dispatch_heartbeat(member->home->dispatch, &member->consumer, event->begun,
+				   group_now_ns(member->home));
 	if (member) {
 		bool gets = !member->stopping; // its drain is answered all the same
 

@@ -27,7 +27,7 @@ struct consumer {
 	uint32_t held;
 	bool tells, alone, silent;
 	enum dispatch_leave why; // when leaving
-	uint64_t begun, heard_ns;
+	uint64_t begun, last_active_ns;
 };
 
 struct message {
@@ -175,7 +175,7 @@ static void on_silent(void *ctx, struct dispatch_consumer *consumer)
 
 	sim_trace("  consumer %zu is silent", (size_t)(who - m.consumers));
 	SIM_MUST(who->joined && who->tells && !who->silent);
-	SIM_MUST(now_ns() >= who->heard_ns + m.policy.visibility_ns / 2);
+	SIM_MUST(now_ns() >= who->last_active_ns + m.policy.visibility_ns / 2);
 	for (uint32_t p = 0; p < store.count; ++p)
 		for (uint32_t i = 0; i < store.partitions[p].count; ++i)
 			overdue |= m.messages[p][i].holder == who &&
@@ -195,7 +195,7 @@ static void taken_away(struct message *message, const struct settle *settle)
 	} else if (!holder->leaving && !holder->silent) {
 		SIM_MUST(failed && has_begun(message) && message->deadline_ns <= now_ns());
 		SIM_MUST(!holder->tells ||
-			 now_ns() < holder->heard_ns + m.policy.visibility_ns / 2);
+			 now_ns() < holder->last_active_ns + m.policy.visibility_ns / 2);
 	} else if (!has_begun(message)) {
 		SIM_EQUAL(settle->verb, SETTLE_RELEASE);
 	} else if (!message->suspect && suspects() < IN_FLIGHT_MAX) {
@@ -420,8 +420,8 @@ static void source_end(void)
 
 static void join(struct consumer *consumer)
 {
-	*consumer =
-		(struct consumer){.age = ++m.joins, .tells = !sim_one_in(3), .heard_ns = now_ns()};
+	*consumer = (struct consumer){
+		.age = ++m.joins, .tells = !sim_one_in(3), .last_active_ns = now_ns()};
 	consumer->joined =
 		dispatch_join(m.dispatch, &consumer->consumer, consumer->tells, now_ns()) == 0;
 	sim_trace("consumer %zu %s%s", (size_t)(consumer - m.consumers),
@@ -456,7 +456,7 @@ static void tell(struct consumer *consumer)
 {
 	uint64_t before = consumer->begun;
 
-	consumer->heard_ns = now_ns();
+	consumer->last_active_ns = now_ns();
 	if (consumer->tells)
 		consumer->begun += sim_below(MIN(consumer->given - before, 6) + 1);
 	for (uint32_t p = 0; p < store.count; ++p) {
@@ -471,7 +471,7 @@ static void tell(struct consumer *consumer)
 	if (consumer->tells)
 		sim_trace("consumer %zu has begun up to %llu", (size_t)(consumer - m.consumers),
 			  (unsigned long long)consumer->begun);
-	dispatch_heard(m.dispatch, &consumer->consumer, consumer->begun, now_ns());
+	dispatch_heartbeat(m.dispatch, &consumer->consumer, consumer->begun, now_ns());
 }
 
 static void credit(struct consumer *consumer, bool drain)
@@ -516,7 +516,7 @@ static bool settle_one(struct consumer *consumer, uint32_t p, uint32_t i, enum s
 			message->deadline_ns = now_ns() + settle.delay_ms * MS_NS;
 		}
 	}
-	consumer->heard_ns = now_ns();
+	consumer->last_active_ns = now_ns();
 	sim_trace("consumer %zu settles %u/%llu, verb %u, %u ms%s",
 		  (size_t)(consumer - m.consumers), p, (unsigned long long)settle.offset, verb,
 		  settle.delay_ms, wrong ? ", wrongly" : "");
@@ -561,7 +561,7 @@ static void check_deadline(const struct message *message)
 	uint64_t limit_ns = message->deadline_ns;
 
 	if (!has_begun(message))
-		limit_ns = MAX(holder->heard_ns, message->given_ns) + m.policy.visibility_ns;
+		limit_ns = MAX(holder->last_active_ns, message->given_ns) + m.policy.visibility_ns;
 	else if (holder->tells && !message->extended)
 		limit_ns += m.policy.visibility_ns / 16;
 	SIM_MUST(limit_ns + 11 * MS_NS > now_ns());

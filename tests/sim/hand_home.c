@@ -262,7 +262,7 @@ void home_credit(struct event *event)
 
 	if (!member->joined || member->ended)
 		return;
-	dispatch_heard(home->dispatch, &member->consumer, event->c, m.now_ns);
+	dispatch_heartbeat(home->dispatch, &member->consumer, event->c, m.now_ns);
 	dispatch_credit(home->dispatch, &member->consumer, event->a, event->a ? 1u << 20 : 0,
 			event->b, m.now_ns);
 	home_arm(home);

@@ -194,7 +194,7 @@ BUGS = (
         "the receipt of an earlier delivery settles the next one"),
     Bug("crash-loop-without-delay", "group", LOST, "dispatch_scheduled_delay_ms(&dispatch->policy, flight->attempt), NULL);", "0, NULL);",
         "a loss that counts comes again at once"),
-    Bug("overdue-before-silent", "group", LOST, "now_ns >= consumer->heard_ns + visibility_ns / 2) {", "now_ns >= consumer->heard_ns + visibility_ns) {",
+    Bug("overdue-before-silent", "group", LOST, "now_ns >= consumer->last_active_ns + visibility_ns / 2) {", "now_ns >= consumer->last_active_ns + visibility_ns) {",
         "attempts of a consumer that is silent count as late ones"),
     Bug("drain-counts", "group", LOST, ".what = why == DISPATCH_LOST ? SWEEP_LOST : SWEEP_ENDED,", ".what = SWEEP_LOST,",
         "an end that the proxy decided is a loss"),
