@@ -143,7 +143,7 @@ static void on_pause_over(struct loop_timer *timer)
 
 static bool has_room(struct worker *worker, const struct sockaddr *peer)
 {
-	if (budget_is_full(&worker->proxy->budget))
+	if (budget_is_full(&worker->proxy->shared.budget))
 		return false;
 	return worker->sources.count < worker->limits.unauthenticated ||
 	       conn_give_way(worker, peer);

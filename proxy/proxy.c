@@ -37,12 +37,12 @@ static void on_catalog_change(void *ctx, enum model_kind kind, uint64_t id,
 			      const struct model_object *object)
 {
 	struct proxy *proxy = ctx;
-	bool cluster_gone = kind == MODEL_CLUSTER && backends_changed(&proxy->backends, id);
+	bool cluster_gone = kind == MODEL_CLUSTER && backends_changed(&proxy->shared.backends, id);
 
 	if (!__atomic_load_n(&proxy->started, __ATOMIC_ACQUIRE))
 		return;
 	if (kind == MODEL_TENANT)
-		storage_count_soon(&proxy->storage);
+		storage_count_soon(&proxy->shared.storage);
 	for (unsigned i = 0; i < proxy->worker_count; ++i)
 		worker_changed(proxy->workers[i], kind, id, cluster_gone);
 }
@@ -77,11 +77,8 @@ static int set_up(struct proxy *proxy, const struct proxy_config *config, char *
 
 	if (r < 0)
 		return r;
-	proxy->catalog = config->catalog;
+	shared_init(&proxy->shared, config->catalog, config->limits.message_memory);
 	probes_init(&proxy->probes, proxy);
-	budget_init(&proxy->budget, config->limits.message_memory);
-	budget_share_init(&proxy->unauthenticated, &proxy->budget);
-	proxy->shared.budget = &proxy->budget;
 	proxy->started_ns = clock_now_ns();
 	memcpy(proxy->salt_secret, config->salt_secret, sizeof proxy->salt_secret);
 	proxy->worker_count = MIN(workers, WORKER_MAX);
@@ -99,7 +96,6 @@ static int set_up(struct proxy *proxy, const struct proxy_config *config, char *
 int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_error)
 {
 	struct proxy *proxy = calloc(1, sizeof *proxy);
-	struct proxy_config own;
 	int r;
 
 	*ret_error = NULL;
@@ -110,10 +106,7 @@ int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_
 		proxy_free(proxy);
 		return r;
 	}
-	own = *config;
-	own.data_dir = proxy->data_dir;
-	backends_init(&proxy->backends, &own);
-	storage_init(&proxy->storage, config->catalog, &proxy->backends);
+	shared_open(&proxy->shared, config->find_adapter, proxy->data_dir);
 	query_init(proxy);
 	catalog_watch(config->catalog, on_catalog_change, proxy);
 	*ret = proxy;
@@ -122,7 +115,7 @@ int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_
 
 int proxy_start(struct proxy *proxy)
 {
-	int r = storage_start(&proxy->storage);
+	int r = storage_start(&proxy->shared.storage);
 
 	__atomic_store_n(&proxy->started, true, __ATOMIC_RELEASE);
 	probes_reload(&proxy->probes);
@@ -133,7 +126,7 @@ int proxy_start(struct proxy *proxy)
 
 void proxy_reload(struct proxy *proxy, const struct proxy_limits *limits, struct ssl_ctx_st *tls)
 {
-	budget_set_limit(&proxy->budget, limits->message_memory);
+	budget_set_limit(&proxy->shared.budget, limits->message_memory);
 	for (unsigned i = 0; i < proxy->worker_count; ++i)
 		worker_reload(proxy->workers[i], limits, tls);
 }
@@ -156,7 +149,7 @@ void proxy_worker_left(struct proxy *proxy)
 void proxy_worker_drained(struct proxy *proxy)
 {
 	if (__atomic_sub_fetch(&proxy->undrained, 1, __ATOMIC_ACQ_REL) == 0)
-		backends_close(&proxy->backends, on_backends_closed, proxy);
+		backends_close(&proxy->shared.backends, on_backends_closed, proxy);
 }
 
 void proxy_drain(struct proxy *proxy, uint32_t deadline_ms, void (*done)(void *ctx), void *ctx)
@@ -180,7 +173,7 @@ static void close_backends(struct proxy *proxy)
 	sem_t closed;
 
 	sem_init(&closed, 0, 0);
-	backends_close(&proxy->backends, on_closed_in_free, &closed);
+	backends_close(&proxy->shared.backends, on_closed_in_free, &closed);
 	while (sem_wait(&closed) < 0)
 		;
 	sem_destroy(&closed);
@@ -193,18 +186,14 @@ void proxy_free(struct proxy *proxy)
 	__atomic_store_n(&proxy->started, false, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < proxy->worker_count && proxy->workers[i]; ++i)
 		worker_stop(proxy->workers[i]);
-	storage_stop(&proxy->storage);
+	storage_stop(&proxy->shared.storage);
 	for (unsigned i = 0; i < proxy->worker_count; ++i)
 		worker_free(proxy->workers[i]);
 	for (size_t i = 0; i < proxy->listener_count; ++i)
 		listener_unbind(&proxy->listeners[i]);
 	if (!proxy->drained)
 		close_backends(proxy);
-	backends_deinit(&proxy->backends);
-	storage_deinit(&proxy->storage);
 	shared_deinit(&proxy->shared);
-	budget_share_deinit(&proxy->unauthenticated);
-	budget_deinit(&proxy->budget);
 	free(proxy->listeners);
 	free(proxy->balancers);
 	free(proxy->proxy_id);
@@ -216,7 +205,7 @@ void proxy_free(struct proxy *proxy)
 bool proxy_cluster_state(struct proxy *proxy, uint64_t cluster, struct adapter_state *ret,
 			 uint32_t *ret_capabilities)
 {
-	return backends_state(&proxy->backends, cluster, ret, ret_capabilities);
+	return backends_state(&proxy->shared.backends, cluster, ret, ret_capabilities);
 }
 
 struct query_channel *proxy_query_channel(struct proxy *proxy)
@@ -231,6 +220,6 @@ const char *proxy_address(struct proxy *proxy, size_t index)
 
 uint64_t proxy_message_memory(struct proxy *proxy, uint64_t *ret_limit)
 {
-	*ret_limit = __atomic_load_n(&proxy->budget.limit, __ATOMIC_RELAXED);
-	return budget_used(&proxy->budget);
+	*ret_limit = __atomic_load_n(&proxy->shared.budget.limit, __ATOMIC_RELAXED);
+	return budget_used(&proxy->shared.budget);
 }

@@ -3,9 +3,7 @@
 
 #include "core/model/network.h"
 #include "proxy/probe/probes.h"
-#include "proxy/resource/backends.h"
 #include "proxy/resource/shared.h"
-#include "proxy/resource/storage.h"
 #include "proxy/worker.h"
 
 struct proxy_listener {
@@ -16,18 +14,13 @@ struct proxy_listener {
 
 struct proxy {
 	struct query_channel queries; // first: found again from it
-	struct catalog *catalog;
 	char *proxy_id, *server_version, *data_dir;
 	uint8_t salt_secret[32];
 	uint64_t started_ns;
-	struct backends backends;
 	struct probes probes; // of the first worker
 	struct shared shared;
-	struct storage storage;
 	struct network *balancers; // whose connections begin with a PROXY header
 	size_t balancer_count;
-	struct budget budget;                // of message memory
-	struct budget_share unauthenticated; // connections that are not authenticated
 	struct worker *workers[WORKER_MAX];
 	unsigned worker_count;
 	struct proxy_listener *listeners;

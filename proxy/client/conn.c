@@ -660,7 +660,7 @@ void conn_recheck(struct conn *conn)
 
 	if (!conn->key)
 		return;
-	key = catalog_key_by_id(conn->worker->proxy->catalog, conn->key->key_id);
+	key = catalog_key_by_id(conn->worker->proxy->shared.catalog, conn->key->key_id);
 	if (!key || key->object.id != conn->key->object.id || !session_key_usable(key)) {
 		model_unref(key);
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key was revoked");

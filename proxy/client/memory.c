@@ -37,7 +37,7 @@ static size_t in_units(size_t bytes)
 
 void memory_init(struct conn *conn)
 {
-	conn->memory = (struct conn_memory){.share = &conn->worker->proxy->unauthenticated};
+	conn->memory = (struct conn_memory){.share = &conn->worker->proxy->shared.unauthenticated};
 	list_init(&conn->memory.waiting);
 	list_init(&conn->memory.partial);
 }

@@ -799,7 +799,7 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 		refuse_rest(produce, closed_code(named), 0);
 	else if (conn->state == CONN_LEAVING)
 		refuse_rest(produce, CODE_SHUTTING_DOWN, 0);
-	else if (budget_is_full(&conn->worker->proxy->budget) ||
+	else if (budget_is_full(&conn->worker->proxy->shared.budget) ||
 		 (buf != frame->buf && !plain_take(produce, buf->size)))
 		refuse_rest(produce, CODE_OVERLOADED, OVERLOAD_NS);
 	else if (produce->valid && storage_is_limited(conn->tenant->storage) &&

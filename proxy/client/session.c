@@ -105,7 +105,7 @@ static bool key_still_usable(struct conn *conn)
 
 	if (!proved)
 		return false;
-	key = catalog_key_by_id(conn->worker->proxy->catalog, proved->key_id);
+	key = catalog_key_by_id(conn->worker->proxy->shared.catalog, proved->key_id);
 	conn->key = key;
 	if (key && (key->object.id != proved->object.id ||
 		    memcmp(key->stored_key, proved->stored_key, sizeof key->stored_key) != 0))
@@ -117,7 +117,7 @@ static bool key_still_usable(struct conn *conn)
 static int verifier_of(struct conn *conn, const char *user, struct scram_verifier *ret)
 {
 	const struct proxy *proxy = conn->worker->proxy;
-	const struct access_key *key = catalog_key_by_id(proxy->catalog, user);
+	const struct access_key *key = catalog_key_by_id(proxy->shared.catalog, user);
 
 	conn->key = key;
 	if (!key)

@@ -132,7 +132,7 @@ static enum code copy_take(struct dead_letter_copy *copy)
 
 static enum code send_copy(struct dead_letter_copy *copy)
 {
-	struct catalog *catalog = copy->worker->proxy->catalog;
+	struct catalog *catalog = copy->worker->proxy->shared.catalog;
 	const struct topic *origin = catalog_topic(catalog, copy->home->model->topic);
 	const struct topic *topic = catalog_topic(catalog, copy->home->model->dead_letter);
 	enum code code = CODE_NOT_FOUND;

@@ -32,7 +32,7 @@ const struct topic *group_dead_letter(const struct group_home *home)
 {
 	if (!home->model->dead_letter)
 		return NULL;
-	return catalog_topic(home->worker->proxy->catalog, home->model->dead_letter);
+	return catalog_topic(home->worker->proxy->shared.catalog, home->model->dead_letter);
 }
 
 static struct dispatch_policy policy_of(const struct group_home *home)
@@ -139,7 +139,8 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 				       .handlers = &source_handlers,
 				       .ctx = home,
 				       .reserve_full = &home->tenant->storage->reserve_full};
-	const struct topic *topic = catalog_topic(home->worker->proxy->catalog, home->model->topic);
+	const struct topic *topic =
+		catalog_topic(home->worker->proxy->shared.catalog, home->model->topic);
 	const struct adapter_ops *ops;
 	enum code code;
 	int r;
@@ -453,7 +454,7 @@ void group_changed(struct worker *worker, uint64_t id)
 
 	if (!home)
 		return;
-	model = catalog_group(worker->proxy->catalog, id);
+	model = catalog_group(worker->proxy->shared.catalog, id);
 	if (!model) {
 		go(home);
 		return;
@@ -482,7 +483,7 @@ void groups_tenant_changed(struct worker *worker, uint64_t tenant)
 
 void groups_topic_changed(struct worker *worker, uint64_t id)
 {
-	const struct topic *topic = catalog_topic(worker->proxy->catalog, id);
+	const struct topic *topic = catalog_topic(worker->proxy->shared.catalog, id);
 	size_t cursor = 0;
 	struct map_node *next = NULL, *node;
 

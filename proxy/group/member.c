@@ -363,7 +363,7 @@ static enum code join(struct group_home *home, struct member_link *link, const c
 void member_on_join(struct loop_task *task)
 {
 	struct member_link *link = CONTAINER_OF(task, struct member_link, join);
-	struct catalog *catalog = link->home->proxy->catalog;
+	struct catalog *catalog = link->home->proxy->shared.catalog;
 	struct group_home *home;
 
 	link->text = NULL;

@@ -57,7 +57,7 @@ static void heard(struct probe *probe, enum code code, const char *text)
 static bool models_make(struct probe *probe)
 {
 	const struct proxy *proxy = probe->probes->proxy;
-	uint64_t installation = catalog_installation(proxy->catalog);
+	uint64_t installation = catalog_installation(proxy->shared.catalog);
 	char topic[MODEL_PHYSICAL_MAX + 1], group[MODEL_PHYSICAL_MAX + 1];
 	struct topic topic_draft = {
 		.object.id = probe->cluster,
@@ -214,7 +214,7 @@ void probe_end(struct probe *probe)
 		return;
 	}
 	probe->phase = PROBE_CLOSING;
-	probe->backend = backend_get(&probe->probes->proxy->backends, probe->cluster);
+	probe->backend = backend_get(&probe->probes->proxy->shared.backends, probe->cluster);
 	leave_check(probe);
 }
 
@@ -244,7 +244,7 @@ static enum probe_step step_of(const struct probe *probe)
 static void result_log(const struct probe *probe, bool failed_before)
 {
 	const struct cluster *cluster =
-		catalog_cluster(probe->probes->proxy->catalog, probe->cluster);
+		catalog_cluster(probe->probes->proxy->shared.catalog, probe->cluster);
 	struct log_ctx log = {.cluster = cluster ? cluster->name : NULL};
 
 	if (*probe->error && !failed_before)
@@ -540,7 +540,7 @@ static void on_called(struct loop_task *task)
 // What keeps a setup from beginning; NULL: nothing.
 static const char *setup_refused(struct probe *probe)
 {
-	struct backends *backends = &probe->probes->proxy->backends;
+	struct backends *backends = &probe->probes->proxy->shared.backends;
 	struct adapter_state state;
 	uint32_t capabilities;
 

@@ -38,7 +38,7 @@ static void probe_add(struct probes *probes, uint64_t cluster)
 
 void probes_cluster_changed(struct probes *probes, uint64_t cluster, bool gone)
 {
-	const struct cluster *model = catalog_cluster(probes->proxy->catalog, cluster);
+	const struct cluster *model = catalog_cluster(probes->proxy->shared.catalog, cluster);
 	struct probe *probe = probe_find(probes, cluster);
 	bool wanted = model && is_on(probes);
 
@@ -90,7 +90,7 @@ void probes_reload(struct probes *probes)
 	probe_reload(LIST_ENTRY(node, struct probe, in_all), on);
 	if (!on)
 		return;
-	catalog_each(probes->proxy->catalog, MODEL_CLUSTER, cluster_note, &list);
+	catalog_each(probes->proxy->shared.catalog, MODEL_CLUSTER, cluster_note, &list);
 	for (size_t i = 0; i < list.count; ++i)
 		if (!probe_find(probes, list.ids[i]))
 			probe_add(probes, list.ids[i]);

@@ -115,7 +115,7 @@ static void on_done(void *ctx, enum code code, const char *text)
 
 static bool open_backend(struct query *query, uint64_t cluster)
 {
-	query->backend = backend_get(&query->proxy->backends, cluster);
+	query->backend = backend_get(&query->proxy->shared.backends, cluster);
 	return query->backend != NULL;
 }
 
@@ -159,7 +159,7 @@ static void add_state(void *ctx, uint64_t cluster, const struct adapter_state *s
 static void answer_states(struct query *query)
 {
 	query->answer = json_pack("{s:[]}", "clusters");
-	backends_each_state(&query->proxy->backends, add_state, query);
+	backends_each_state(&query->proxy->shared.backends, add_state, query);
 	query_finish(query, CODE_OK, NULL);
 }
 
@@ -175,7 +175,7 @@ static void answer_damage(struct query *query)
 static void answer_cluster(struct query *query)
 {
 	uint64_t id = number_of(query, "cluster");
-	const struct cluster *cluster = catalog_cluster(query->proxy->catalog, id);
+	const struct cluster *cluster = catalog_cluster(query->proxy->shared.catalog, id);
 	struct adapter_state state = {.health = ADAPTER_DOWN, .circuit = CIRCUIT_OPEN};
 	char text[sizeof query->text];
 	bool known = cluster != NULL;
@@ -187,11 +187,11 @@ static void answer_cluster(struct query *query)
 		return;
 	}
 	if (query->kind == QUERY_CLUSTER_STATE) {
-		backends_state(&query->proxy->backends, id, &state, &capabilities);
+		backends_state(&query->proxy->shared.backends, id, &state, &capabilities);
 		query->answer = state_json(&state);
 		query_finish(query, CODE_OK, NULL);
 	} else if (!open_backend(query, id)) {
-		backends_state(&query->proxy->backends, id, &state, &capabilities);
+		backends_state(&query->proxy->shared.backends, id, &state, &capabilities);
 		snprintf(text, sizeof text, "the cluster is not open: %.*s", (int)sizeof text - 40,
 			 state.error);
 		query_finish(query, CODE_BACKEND_DOWN, text);
@@ -266,7 +266,8 @@ static void answer_skip(struct query *query, const struct topic *topic)
 
 static void answer_topic(struct query *query)
 {
-	const struct topic *topic = catalog_topic(query->proxy->catalog, number_of(query, "topic"));
+	const struct topic *topic =
+		catalog_topic(query->proxy->shared.catalog, number_of(query, "topic"));
 	const struct adapter_ops *ops;
 	struct adapter *adapter;
 
@@ -502,9 +503,9 @@ static void on_group(struct loop_task *task)
 	query->work = target;
 	target->query = query;
 	target->hold.done = on_held;
-	target->group = catalog_group(query->proxy->catalog, number_of(query, "group"));
+	target->group = catalog_group(query->proxy->shared.catalog, number_of(query, "group"));
 	if (target->group)
-		target->topic = catalog_topic(query->proxy->catalog, target->group->topic);
+		target->topic = catalog_topic(query->proxy->shared.catalog, target->group->topic);
 	if (!target->topic)
 		on_group_done(target, CODE_NOT_FOUND, "no such group");
 	else if (!open_backend(query, target->topic->cluster))

@@ -114,7 +114,7 @@ static void add_stored(json_t *index, const struct storage_tenant *tenant)
 static void add_storage(json_t *index, struct proxy *proxy)
 {
 	for (size_t i = 0; i < STORAGE_BUCKETS; ++i)
-		for (const struct storage_tenant *tenant = storage_first(&proxy->storage, i);
+		for (const struct storage_tenant *tenant = storage_first(&proxy->shared.storage, i);
 		     tenant; tenant = tenant->next)
 			add_stored(index, tenant);
 }

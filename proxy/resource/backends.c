@@ -313,11 +313,11 @@ static void open_one(void *ctx, const struct model_object *object)
 	backends->rows = row;
 }
 
-void backends_init(struct backends *backends, const struct proxy_config *config)
+void backends_init(struct backends *backends, struct catalog *catalog, adapter_find_fn find_adapter,
+		   const char *data_dir)
 {
-	*backends = (struct backends){.find_adapter = config->find_adapter,
-				      .data_dir = config->data_dir,
-				      .catalog = config->catalog};
+	*backends = (struct backends){
+		.find_adapter = find_adapter, .data_dir = data_dir, .catalog = catalog};
 	catalog_each(backends->catalog, MODEL_CLUSTER, open_one, backends);
 	for (struct backend_row *row = backends->rows; row; row = row->next)
 		row_open(row);

@@ -2,7 +2,8 @@
 // catalog.
 #pragma once
 
-#include "proxy/proxy.h"
+#include "adapters/adapter.h"
+#include "core/catalog/catalog.h"
 
 // What workers may see of a row; the rest belongs to backends.c.
 struct backend {
@@ -18,16 +19,20 @@ static inline uint32_t backend_capabilities(const struct backend *backend)
 
 struct backend_row;
 
+// The operations of a kind of adapter; NULL: this build has none.
+typedef const struct adapter_ops *(*adapter_find_fn)(const char *kind);
+
 struct backends {
 	struct backend_row *rows; // atomic; only ever added to
-	const struct adapter_ops *(*find_adapter)(const char *kind);
+	adapter_find_fn find_adapter;
 	const char *data_dir;
 	struct catalog *catalog;
 };
 
 // Opens every cluster of the catalog. A cluster that cannot be opened is logged and answers
 // BACKEND_DOWN.
-void backends_init(struct backends *backends, const struct proxy_config *config);
+void backends_init(struct backends *backends, struct catalog *catalog, adapter_find_fn find_adapter,
+		   const char *data_dir);        // borrowed
 void backends_deinit(struct backends *backends); // all closed
 
 // A reference; NULL: no such cluster, or it is not open. @thread any

@@ -1,25 +1,21 @@
-// What a tenant has on all workers together: its quota ledger and its share of
-// the message memory, found without a lock.
+// What all workers of a proxy share: the catalog, the clusters, and what tenants have altogether.
 #pragma once
 
+#include "proxy/resource/backends.h"
 #include "proxy/resource/budget.h"
-#include "quota/quota.h"
-
-struct tenant_shared {
-	struct tenant_shared *next;
-	uint64_t id;
-	struct quota_ledger ledger;
-	struct budget_share memory;
-};
-
-#define SHARED_BUCKETS 1024u // a power of two
+#include "proxy/resource/storage.h"
+#include "proxy/resource/tenant_table.h"
 
 struct shared {
-	struct budget *budget;
-	struct tenant_shared *buckets[SHARED_BUCKETS]; // atomic; rows are only ever added
+	struct catalog *catalog;
+	struct budget budget;                // of message memory
+	struct budget_share unauthenticated; // of connections that are not authenticated
+	struct tenant_table tenants;
+	struct backends backends;
+	struct storage storage;
 };
 
-void shared_deinit(struct shared *shared); // every balance is zero
-// Made with these limits when it is not there yet. NULL: out of memory. @thread any
-struct tenant_shared *shared_tenant(struct shared *shared, uint64_t id,
-				    const struct tenant_limits *limits, uint64_t memory_limit);
+void shared_init(struct shared *shared, struct catalog *catalog, uint64_t message_memory);
+// Opens the clusters; `data_dir` is borrowed.
+void shared_open(struct shared *shared, adapter_find_fn find_adapter, const char *data_dir);
+void shared_deinit(struct shared *shared); // all closed; also one that was not opened

@@ -9,9 +9,11 @@
 
 static struct tenant_view *tenant_new(struct worker *worker, const struct tenant *model)
 {
-	struct tenant_shared *shared = shared_tenant(&worker->proxy->shared, model->object.id,
-						     &model->limits, worker->limits.tenant_window);
-	struct storage_tenant *storage = storage_tenant(&worker->proxy->storage, model->object.id);
+	struct tenant_shared *shared =
+		tenant_table_get(&worker->proxy->shared.tenants, model->object.id, &model->limits,
+				 worker->limits.tenant_window);
+	struct storage_tenant *storage =
+		storage_tenant(&worker->proxy->shared.storage, model->object.id);
 	struct tenant_view *tenant = shared && storage ? calloc(1, sizeof *tenant) : NULL;
 
 	if (!tenant)
@@ -48,7 +50,7 @@ struct tenant_view *tenant_get(struct worker *worker, uint64_t id)
 
 	if (node)
 		return CONTAINER_OF(node, struct tenant_view, node);
-	model = catalog_tenant(worker->proxy->catalog, id);
+	model = catalog_tenant(worker->proxy->shared.catalog, id);
 	if (!model)
 		return NULL;
 	tenant = tenant_new(worker, model);
@@ -113,7 +115,7 @@ void tenant_changed(struct worker *worker, uint64_t id)
 		return;
 	tenant = CONTAINER_OF(node, struct tenant_view, node);
 	model_unref(tenant->model);
-	tenant->model = catalog_tenant(worker->proxy->catalog, id);
+	tenant->model = catalog_tenant(worker->proxy->shared.catalog, id);
 	if (tenant->model)
 		limits_changed(tenant);
 	if (tenant->model && !tenant->model->suspended)

@@ -6,8 +6,8 @@
 #include "proxy/client/socket_address.h"
 #include "proxy/engine/fair.h"
 #include "proxy/group/member_link.h"
-#include "proxy/resource/shared.h"
 #include "proxy/resource/storage.h"
+#include "proxy/resource/tenant_table.h"
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -177,13 +177,13 @@ static void texts(void)
 
 // ---- one ledger a tenant, whoever comes first
 
-static struct shared shared;
+static struct tenant_table table;
 static const struct tenant_limits limits = {.connections = 1000000};
 
 static void *take_all(void *arg)
 {
 	for (uint64_t id = 1; id <= 3000; ++id) {
-		struct tenant_shared *row = shared_tenant(&shared, id, &limits, 0);
+		struct tenant_shared *row = tenant_table_get(&table, id, &limits, 0);
 
 		CHECK(row && row->id == id);
 		CHECK(quota_count_take(&row->ledger, QUOTA_CONNECTIONS, 1));
@@ -200,12 +200,12 @@ static void ledgers_are_shared(void)
 	for (unsigned i = 0; i < ARRAY_SIZE(threads); ++i)
 		pthread_join(threads[i], NULL);
 	for (uint64_t id = 1; id <= 3000; ++id) {
-		struct tenant_shared *row = shared_tenant(&shared, id, &limits, 0);
+		struct tenant_shared *row = tenant_table_get(&table, id, &limits, 0);
 
 		CHECK_EQ(quota_count_used(&row->ledger, QUOTA_CONNECTIONS), ARRAY_SIZE(threads));
 		quota_count_give_back(&row->ledger, QUOTA_CONNECTIONS, ARRAY_SIZE(threads));
 	}
-	shared_deinit(&shared); // asserts that every balance is zero
+	tenant_table_deinit(&table); // asserts that every balance is zero
 }
 
 // ---- what a tenant may store
