@@ -6,8 +6,12 @@
 
 #include "proxy/listener.h"
 
+#include "core/base/log.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
 #include "proxy/client/socket_address.h"
+#include "proxy/proxy.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,7 +62,7 @@ static int probe(struct sockaddr_storage *address, socklen_t size)
 	return r;
 }
 
-int listener_bind(struct proxy_listener *listener, const struct proxy_listener_config *config,
+int listener_bind(struct bound_listener *bound, const struct proxy_listener_config *config,
 		  unsigned workers, char **ret_error)
 {
 	struct sockaddr_storage address;
@@ -67,7 +71,7 @@ int listener_bind(struct proxy_listener *listener, const struct proxy_listener_c
 	int r = socket_address_parse(config->address, &address, &size);
 
 	for (unsigned i = 0; i < WORKER_MAX; ++i)
-		listener->fds[i] = -1;
+		bound->fds[i] = -1;
 	if (r < 0) {
 		if (asprintf(ret_error, "%s: not an address of the form host:port",
 			     config->address) < 0)
@@ -82,32 +86,32 @@ int listener_bind(struct proxy_listener *listener, const struct proxy_listener_c
 	for (unsigned i = 0; i < workers; ++i) {
 		r = open_socket(&address, size, true);
 		if (r >= 0) {
-			listener->fds[i] = r;
+			bound->fds[i] = r;
 			r = listen(r, BACKLOG) < 0 ? -errno : 0;
 		}
 		if (r < 0) {
 			say(ret_error, config->address, "cannot listen", -r);
-			listener_unbind(listener);
+			listener_unbind(bound);
 			return r;
 		}
 	}
 	socket_address_text((const struct sockaddr *)&address, text);
-	listener->address = strdup(text);
-	listener->advertised = strdup(config->advertised ? config->advertised : text);
-	return listener->address && listener->advertised ? 0 : -ENOMEM;
+	bound->address = strdup(text);
+	bound->advertised = strdup(config->advertised ? config->advertised : text);
+	return bound->address && bound->advertised ? 0 : -ENOMEM;
 }
 
-void listener_unbind(struct proxy_listener *listener)
+void listener_unbind(struct bound_listener *bound)
 {
 	for (unsigned i = 0; i < WORKER_MAX; ++i) {
-		if (listener->fds[i] >= 0)
-			close(listener->fds[i]);
-		listener->fds[i] = -1;
+		if (bound->fds[i] >= 0)
+			close(bound->fds[i]);
+		bound->fds[i] = -1;
 	}
-	free(listener->address);
-	free(listener->advertised);
-	listener->address = NULL;
-	listener->advertised = NULL;
+	free(bound->address);
+	free(bound->advertised);
+	bound->address = NULL;
+	bound->advertised = NULL;
 }
 
 // ---- accepting
@@ -143,9 +147,9 @@ static void on_pause_over(struct loop_timer *timer)
 
 static bool has_room(struct worker *worker, const struct sockaddr *peer)
 {
-	if (budget_is_full(&worker->proxy->shared.budget))
+	if (budget_is_full(&worker->shared->budget))
 		return false;
-	return worker->sources.count < worker->limits.unauthenticated ||
+	return worker->clients->sources.count < worker->limits.unauthenticated ||
 	       conn_give_way(worker, peer);
 }
 
@@ -157,7 +161,7 @@ static void welcome(struct worker *worker, int fd, const struct sockaddr *peer)
 	if (!has_room(worker, peer)) {
 		close(fd);
 		socket_address_text(peer, text);
-		refusals_turned_away(worker, text);
+		refusals_turned_away(&worker->clients->refusals, text);
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -188,26 +192,26 @@ static void on_acceptable(struct loop_io *io, unsigned events)
 	}
 }
 
-int listeners_open(struct worker *worker)
+int listeners_open(struct listeners *listeners, struct worker *worker, struct bound_listener *bound,
+		   size_t count)
 {
-	struct proxy *proxy = worker->proxy;
 	int expected = -1, fd = open("/dev/null", O_RDONLY | O_CLOEXEC), r = 0;
 
 	if (!__atomic_compare_exchange_n(&spare_fd, &expected, fd, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_RELAXED) &&
 	    fd >= 0)
 		close(fd);
-	worker->listeners = calloc(MAX(proxy->listener_count, 1), sizeof *worker->listeners);
-	if (!worker->listeners)
+	listeners->rows = calloc(MAX(count, 1), sizeof *listeners->rows);
+	if (!listeners->rows)
 		return -ENOMEM;
-	for (size_t i = 0; i < proxy->listener_count && r == 0; ++i) {
-		struct listener *listener = &worker->listeners[i];
+	for (size_t i = 0; i < count && r == 0; ++i) {
+		struct listener *listener = &listeners->rows[i];
 
 		listener->worker = worker;
-		listener->fd = proxy->listeners[i].fds[worker->index];
-		proxy->listeners[i].fds[worker->index] = -1;
+		listener->fd = bound[i].fds[worker->index];
+		bound[i].fds[worker->index] = -1;
 		loop_timer_init(&listener->pause, worker->loop, on_pause_over);
-		++worker->listener_count;
+		++listeners->count;
 		r = loop_io_init(&listener->io, worker->loop, listener->fd, on_acceptable);
 		if (r == 0)
 			r = loop_io_want(&listener->io, LOOP_READ);
@@ -215,16 +219,15 @@ int listeners_open(struct worker *worker)
 	return r;
 }
 
-void listeners_close(struct worker *worker)
+void listeners_close(struct listeners *listeners)
 {
-	for (size_t i = 0; i < worker->listener_count; ++i) {
-		struct listener *listener = &worker->listeners[i];
+	for (size_t i = 0; i < listeners->count; ++i) {
+		struct listener *listener = &listeners->rows[i];
 
 		loop_timer_cancel(&listener->pause);
 		loop_io_deinit(&listener->io);
 		close(listener->fd);
 	}
-	free(worker->listeners);
-	worker->listeners = NULL;
-	worker->listener_count = 0;
+	free(listeners->rows);
+	*listeners = (struct listeners){0};
 }

@@ -3,35 +3,35 @@
 #include "proxy/proxy.h"
 
 #include "core/base/clock.h"
+#include "core/model/network.h"
 #include "proxy/listener.h"
-#include "proxy/proxy_state.h"
+#include "proxy/probe/probes.h"
 #include "proxy/query/query.h"
+#include "proxy/resource/shared.h"
+#include "proxy/worker_thread.h"
 
 #include <errno.h>
 #include <semaphore.h>
 #include <sys/sysinfo.h>
 
-const struct proxy_limits proxy_limits_default = {
-	.unauthenticated = 1024,
-	.ready_ms = 10000,
-	.keepalive_ms = 30000,
-	.max_frame = 4u << 20,
-	.max_message = 1u << 20,
-	.window = 256u << 10,
-	.window_max = 4u << 20,
-	.tenant_window = 64u << 20,
-	.output = 1u << 20,
-	.stalled_ms = 30000,
-	.streams = 65536,
-	.source_idle_ms = 30000,
-	.message_memory = 512ull << 20,
-	.probe_timeout_ms = 10000,
-};
+struct proxy {
+	struct queries queries; // of the first worker
+	struct probes probes;   // of the first worker
+	struct shared shared;
+	struct workers workers;
+	struct worker_thread *threads[WORKER_MAX];
+	struct worker_thread_config config; // of each of them
+	struct client_service service;
+	char *proxy_id, *server_version, *data_dir;
+	struct network *balancers;
+	struct bound_listener *listeners;
+	size_t listener_count;
+	bool started; // atomic: changes of the catalog are passed to the workers
 
-struct worker *proxy_home(struct proxy *proxy, uint64_t group)
-{
-	return proxy->workers[group % proxy->worker_count];
-}
+	uint32_t unleft, undrained; // atomic: workers with connections, with open groups
+	void (*drained)(void *ctx);
+	void *drained_ctx;
+};
 
 static void on_catalog_change(void *ctx, enum model_kind kind, uint64_t id,
 			      const struct model_object *object)
@@ -43,8 +43,8 @@ static void on_catalog_change(void *ctx, enum model_kind kind, uint64_t id,
 		return;
 	if (kind == MODEL_TENANT)
 		storage_count_soon(&proxy->shared.storage);
-	for (unsigned i = 0; i < proxy->worker_count; ++i)
-		worker_changed(proxy->workers[i], kind, id, cluster_gone);
+	for (unsigned i = 0; i < proxy->workers.count; ++i)
+		worker_thread_changed(proxy->threads[i], kind, id, cluster_gone);
 }
 
 static int copy_texts(struct proxy *proxy, const struct proxy_config *config)
@@ -57,15 +57,81 @@ static int copy_texts(struct proxy *proxy, const struct proxy_config *config)
 
 static int bind_all(struct proxy *proxy, const struct proxy_config *config, char **ret_error)
 {
+	size_t room = MAX(config->listener_count, 1);
 	int r = 0;
 
-	proxy->listeners = calloc(MAX(config->listener_count, 1), sizeof *proxy->listeners);
-	if (!proxy->listeners)
+	proxy->listeners = calloc(room, sizeof *proxy->listeners);
+	proxy->service.addresses = calloc(room, sizeof *proxy->service.addresses);
+	if (!proxy->listeners || !proxy->service.addresses)
 		return -ENOMEM;
 	for (size_t i = 0; i < config->listener_count && r == 0; ++i) {
-		r = listener_bind(&proxy->listeners[i], &config->listeners[i], proxy->worker_count,
+		r = listener_bind(&proxy->listeners[i], &config->listeners[i], proxy->workers.count,
 				  ret_error);
 		++proxy->listener_count;
+		proxy->service.addresses[i] = proxy->listeners[i].advertised;
+		proxy->service.address_count = proxy->listener_count;
+	}
+	return r;
+}
+
+static int copy_balancers(struct proxy *proxy, const struct proxy_config *config)
+{
+	proxy->balancers = calloc(MAX(config->balancer_count, 1), sizeof *proxy->balancers);
+	if (!proxy->balancers)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->balancer_count; ++i)
+		proxy->balancers[i] = config->balancers[i];
+	proxy->service.balancers = proxy->balancers;
+	proxy->service.balancer_count = config->balancer_count;
+	return 0;
+}
+
+// The last worker whose connections are gone lets all close their groups.
+static void on_worker_left(void *ctx)
+{
+	struct proxy *proxy = ctx;
+
+	if (__atomic_sub_fetch(&proxy->unleft, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	for (unsigned i = 0; i < proxy->workers.count; ++i)
+		worker_thread_close_groups(proxy->threads[i]);
+}
+
+static void on_backends_closed(void *ctx)
+{
+	struct proxy *proxy = ctx;
+
+	proxy->drained(proxy->drained_ctx);
+}
+
+static void on_worker_drained(void *ctx)
+{
+	struct proxy *proxy = ctx;
+
+	if (__atomic_sub_fetch(&proxy->undrained, 1, __ATOMIC_ACQ_REL) == 0)
+		backends_close(&proxy->shared.backends, on_backends_closed, proxy);
+}
+
+static int make_workers(struct proxy *proxy, const struct proxy_config *config)
+{
+	int r = 0;
+
+	proxy->config = (struct worker_thread_config){.workers = &proxy->workers,
+						      .shared = &proxy->shared,
+						      .service = &proxy->service,
+						      .listeners = proxy->listeners,
+						      .listener_count = proxy->listener_count,
+						      .probes = &proxy->probes,
+						      .queries = &proxy->queries,
+						      .limits = &config->limits,
+						      .tls = config->tls,
+						      .left = on_worker_left,
+						      .drained = on_worker_drained,
+						      .ctx = proxy};
+	for (unsigned i = 0; i < proxy->workers.count && r == 0; ++i) {
+		r = worker_thread_new(&proxy->config, i, &proxy->threads[i]);
+		if (r == 0)
+			proxy->workers.all[i] = &proxy->threads[i]->worker;
 	}
 	return r;
 }
@@ -77,20 +143,18 @@ static int set_up(struct proxy *proxy, const struct proxy_config *config, char *
 
 	if (r < 0)
 		return r;
+	proxy->workers.count = MIN(workers, WORKER_MAX);
 	shared_init(&proxy->shared, config->catalog, config->limits.message_memory);
-	probes_init(&proxy->probes, proxy);
-	proxy->started_ns = clock_now_ns();
-	memcpy(proxy->salt_secret, config->salt_secret, sizeof proxy->salt_secret);
-	proxy->worker_count = MIN(workers, WORKER_MAX);
-	proxy->balancers = calloc(MAX(config->balancer_count, 1), sizeof *proxy->balancers);
-	if (!proxy->balancers)
-		return -ENOMEM;
-	for (size_t i = 0; i < config->balancer_count; ++i)
-		proxy->balancers[proxy->balancer_count++] = config->balancers[i];
-	r = bind_all(proxy, config, ret_error);
-	for (unsigned i = 0; i < proxy->worker_count && r == 0; ++i)
-		r = worker_new(proxy, i, config, &proxy->workers[i]);
-	return r;
+	probes_init(&proxy->probes, &proxy->workers, &proxy->shared, proxy->proxy_id);
+	queries_init(&proxy->queries, &proxy->workers, &proxy->shared, &proxy->probes,
+		     proxy->proxy_id);
+	proxy->service.proxy_id = proxy->proxy_id;
+	proxy->service.server_version = proxy->server_version;
+	memcpy(proxy->service.salt_secret, config->salt_secret, sizeof config->salt_secret);
+	r = copy_balancers(proxy, config);
+	if (r == 0)
+		r = bind_all(proxy, config, ret_error);
+	return r < 0 ? r : make_workers(proxy, config);
 }
 
 int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_error)
@@ -107,7 +171,6 @@ int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_
 		return r;
 	}
 	shared_open(&proxy->shared, config->find_adapter, proxy->data_dir);
-	query_init(proxy);
 	catalog_watch(config->catalog, on_catalog_change, proxy);
 	*ret = proxy;
 	return 0;
@@ -119,47 +182,26 @@ int proxy_start(struct proxy *proxy)
 
 	__atomic_store_n(&proxy->started, true, __ATOMIC_RELEASE);
 	probes_reload(&proxy->probes);
-	for (unsigned i = 0; i < proxy->worker_count && r == 0; ++i)
-		r = worker_start(proxy->workers[i]);
+	for (unsigned i = 0; i < proxy->workers.count && r == 0; ++i)
+		r = worker_thread_start(proxy->threads[i], &proxy->config);
 	return r;
 }
 
 void proxy_reload(struct proxy *proxy, const struct proxy_limits *limits, struct ssl_ctx_st *tls)
 {
 	budget_set_limit(&proxy->shared.budget, limits->message_memory);
-	for (unsigned i = 0; i < proxy->worker_count; ++i)
-		worker_reload(proxy->workers[i], limits, tls);
-}
-
-static void on_backends_closed(void *ctx)
-{
-	struct proxy *proxy = ctx;
-
-	proxy->drained(proxy->drained_ctx);
-}
-
-void proxy_worker_left(struct proxy *proxy)
-{
-	if (__atomic_sub_fetch(&proxy->unleft, 1, __ATOMIC_ACQ_REL) > 0)
-		return;
-	for (unsigned i = 0; i < proxy->worker_count; ++i)
-		worker_close_groups(proxy->workers[i]);
-}
-
-void proxy_worker_drained(struct proxy *proxy)
-{
-	if (__atomic_sub_fetch(&proxy->undrained, 1, __ATOMIC_ACQ_REL) == 0)
-		backends_close(&proxy->shared.backends, on_backends_closed, proxy);
+	for (unsigned i = 0; i < proxy->workers.count; ++i)
+		worker_thread_reload(proxy->threads[i], limits, tls);
 }
 
 void proxy_drain(struct proxy *proxy, uint32_t deadline_ms, void (*done)(void *ctx), void *ctx)
 {
 	proxy->drained = done;
 	proxy->drained_ctx = ctx;
-	__atomic_store_n(&proxy->unleft, proxy->worker_count, __ATOMIC_RELEASE);
-	__atomic_store_n(&proxy->undrained, proxy->worker_count, __ATOMIC_RELEASE);
-	for (unsigned i = 0; i < proxy->worker_count; ++i)
-		worker_drain(proxy->workers[i], deadline_ms);
+	__atomic_store_n(&proxy->unleft, proxy->workers.count, __ATOMIC_RELEASE);
+	__atomic_store_n(&proxy->undrained, proxy->workers.count, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < proxy->workers.count; ++i)
+		worker_thread_drain(proxy->threads[i], deadline_ms);
 }
 
 static void on_closed_in_free(void *ctx)
@@ -184,17 +226,18 @@ void proxy_free(struct proxy *proxy)
 	if (!proxy)
 		return;
 	__atomic_store_n(&proxy->started, false, __ATOMIC_RELEASE);
-	for (unsigned i = 0; i < proxy->worker_count && proxy->workers[i]; ++i)
-		worker_stop(proxy->workers[i]);
+	for (unsigned i = 0; i < proxy->workers.count && proxy->threads[i]; ++i)
+		worker_thread_stop(proxy->threads[i]);
 	storage_stop(&proxy->shared.storage);
-	for (unsigned i = 0; i < proxy->worker_count; ++i)
-		worker_free(proxy->workers[i]);
+	for (unsigned i = 0; i < proxy->workers.count; ++i)
+		worker_thread_free(proxy->threads[i]);
 	for (size_t i = 0; i < proxy->listener_count; ++i)
 		listener_unbind(&proxy->listeners[i]);
 	if (!proxy->drained)
 		close_backends(proxy);
 	shared_deinit(&proxy->shared);
 	free(proxy->listeners);
+	free(proxy->service.addresses);
 	free(proxy->balancers);
 	free(proxy->proxy_id);
 	free(proxy->server_version);
@@ -210,7 +253,7 @@ bool proxy_cluster_state(struct proxy *proxy, uint64_t cluster, struct adapter_s
 
 struct query_channel *proxy_query_channel(struct proxy *proxy)
 {
-	return &proxy->queries;
+	return &proxy->queries.channel;
 }
 
 const char *proxy_address(struct proxy *proxy, size_t index)

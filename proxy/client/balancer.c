@@ -8,10 +8,12 @@
 #include "proxy/client/balancer.h"
 
 #include "core/base/log.h"
+#include "core/model/network.h"
 #include "core/net/proxy_header.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
 #include "proxy/client/socket_address.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 
@@ -22,10 +24,10 @@ struct balancer_head {
 
 int balancer_begin(struct conn *conn, const struct sockaddr *peer)
 {
-	const struct proxy *proxy = conn->worker->proxy;
+	const struct client_service *service = conn->worker->clients->service;
 
-	for (size_t i = 0; i < proxy->balancer_count; ++i) {
-		if (!network_contains(&proxy->balancers[i], peer))
+	for (size_t i = 0; i < service->balancer_count; ++i) {
+		if (!network_contains(&service->balancers[i], peer))
 			continue;
 		conn->balancer = calloc(1, sizeof *conn->balancer);
 		return conn->balancer ? 0 : -ENOMEM;
@@ -47,8 +49,8 @@ static void client_is(struct conn *conn, const struct proxy_header *header)
 
 		socket_address_text(client, conn->peer);
 		source_address(client, address);
-		sources_leave(&conn->worker->sources, &conn->source);
-		sources_enter(&conn->worker->sources, &conn->source, address);
+		sources_leave(&conn->worker->clients->sources, &conn->source);
+		sources_enter(&conn->worker->clients->sources, &conn->source, address);
 	}
 	balancer_free(conn->balancer);
 	conn->balancer = NULL;

@@ -5,7 +5,6 @@
 
 struct balancer_head;
 struct conn;
-struct proxy;
 
 // A connection from one of the configured balancers: its header is read before anything else.
 // -ENOMEM

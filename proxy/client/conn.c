@@ -12,11 +12,12 @@
 
 #include "core/base/clock.h"
 #include "proxy/client/balancer.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/produce.h"
 #include "proxy/client/socket_address.h"
 #include "proxy/client/stream.h"
 #include "proxy/client/subscription.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 #include <sys/ioctl.h>
@@ -40,7 +41,7 @@ struct log_ctx conn_log(const struct conn *conn)
 
 static struct fair_queue *queue_of(const struct conn *conn)
 {
-	return conn->tenant ? &conn->tenant->queue : &conn->worker->unauthenticated;
+	return conn->tenant ? &conn->tenant->queue : &conn->worker->clients->unauthenticated;
 }
 
 bool conn_is_open(const struct conn *conn)
@@ -54,7 +55,7 @@ bool conn_give_way(struct worker *worker, const struct sockaddr *peer)
 	uint8_t address[16];
 
 	source_address(peer, address);
-	victim = sources_victim(&worker->sources, address);
+	victim = sources_victim(&worker->clients->sources, address);
 	if (victim)
 		conn_close(CONTAINER_OF(victim, struct conn, source), CODE_OVERLOADED,
 			   "too many connections that are not authenticated");
@@ -77,9 +78,9 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 		r = balancer_begin(conn, peer);
 	if (r == 0)
 		r = loop_io_want(&conn->io, LOOP_READ);
-	conn->node.key = ++worker->session_count * WORKER_MAX + worker->index;
+	conn->node.key = ++worker->clients->session_count * WORKER_MAX + worker->index;
 	if (r == 0)
-		r = map_put(&worker->sessions, &conn->node);
+		r = map_put(&worker->clients->sessions, &conn->node);
 	if (r < 0) {
 		loop_io_deinit(&conn->io);
 		close(fd);
@@ -104,10 +105,10 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 	conn->connected_ms = clock_wall_ms();
 	conn->last_read_ns = conn->connected_ns;
 	conn->written_ns = conn->connected_ns;
-	list_push_back(&worker->conns, &conn->all);
+	list_push_back(&worker->clients->conns, &conn->all);
 	source_address(peer, address);
 	source_item_init(&conn->source);
-	sources_enter(&worker->sources, &conn->source, address);
+	sources_enter(&worker->clients->sources, &conn->source, address);
 	loop_timer_set(&conn->timer, conn->connected_ns + worker->limits.ready_ms * MS_NS);
 	return 0;
 }
@@ -118,7 +119,7 @@ static void leave_tenant(struct conn *conn)
 {
 	struct tenant_view *tenant = conn->tenant;
 
-	sources_leave(&conn->worker->sources, &conn->source);
+	sources_leave(&conn->worker->clients->sources, &conn->source);
 	if (!tenant)
 		return;
 	list_unlink(&conn->in_tenant);
@@ -176,7 +177,7 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	conn->state = CONN_CLOSED;
 	leave_tenant(conn);
 	list_unlink(&conn->all);
-	map_remove(&worker->sessions, &conn->node);
+	map_remove(&worker->clients->sessions, &conn->node);
 	loop_timer_cancel(&conn->timer);
 	loop_io_deinit(&conn->io);
 	session_free(conn->auth);
@@ -257,7 +258,7 @@ static void end_after_reading(struct conn *conn, enum code code, const char *tex
 	memory_count_output(conn);
 	conn->blocked = false;
 	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + LAST_WORDS_NS);
-	worker_enqueue(conn->worker, queue_of(conn), &conn->run_item);
+	clients_enqueue(conn->worker->clients, queue_of(conn), &conn->run_item);
 }
 
 static void on_flush(struct loop_task *task)
@@ -457,8 +458,8 @@ static bool find_kind(struct conn *conn)
 	r = transport_peek(conn->transport.fd, &kind);
 	if (r == -EAGAIN)
 		return false;
-	if (r == 0 && kind == TRANSPORT_TLS && conn->worker->tls) {
-		r = transport_accept_tls(&conn->transport, conn->worker->tls);
+	if (r == 0 && kind == TRANSPORT_TLS && conn->worker->clients->tls) {
+		r = transport_accept_tls(&conn->transport, conn->worker->clients->tls);
 		conn->tls = true;
 	} else if (r == 0 && kind != TRANSPORT_NATIVE) {
 		r = -EPROTO;
@@ -546,13 +547,13 @@ static void on_io(struct loop_io *io, unsigned events)
 	if (conn->out.bytes)
 		flush_later(conn);
 	if (!is_held(conn))
-		worker_enqueue(conn->worker, queue_of(conn), &conn->run_item);
+		clients_enqueue(conn->worker->clients, queue_of(conn), &conn->run_item);
 }
 
 void conn_read_again(struct conn *conn)
 {
 	if (!is_held(conn))
-		worker_enqueue(conn->worker, queue_of(conn), &conn->run_item);
+		clients_enqueue(conn->worker->clients, queue_of(conn), &conn->run_item);
 }
 
 // ---- deadlines
@@ -660,7 +661,7 @@ void conn_recheck(struct conn *conn)
 
 	if (!conn->key)
 		return;
-	key = catalog_key_by_id(conn->worker->proxy->shared.catalog, conn->key->key_id);
+	key = catalog_key_by_id(conn->worker->shared->catalog, conn->key->key_id);
 	if (!key || key->object.id != conn->key->object.id || !session_key_usable(key)) {
 		model_unref(key);
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key was revoked");

@@ -5,10 +5,14 @@
 // so code that called something which may close looks at the state and returns.
 #pragma once
 
+#include "core/base/log.h"
+#include "core/base/sources.h"
 #include "core/net/framer.h"
+#include "core/net/transport.h"
 #include "core/wire/fields.h"
+#include "proxy/base/worker.h"
 #include "proxy/client/memory.h"
-#include "proxy/worker.h"
+#include "proxy/resource/tenant.h"
 
 struct auth;
 struct balancer_head;
@@ -35,15 +39,15 @@ struct conn {
 	struct loop_io io;
 	struct loop_timer timer;
 	struct loop_task flush;
-	struct list all;            // member of worker->conns
+	struct list all;            // member of clients->conns
 	struct list in_tenant;      // member of tenant->conns
 	struct list waiting;        // member of tenant->waiting
 	struct list output_blocked; // its subscriptions that wait for the output to leave
 	struct fair_item run_item;  // its place in the worker's run queue
-	struct map_node node;       // member of worker->sessions, by session id
+	struct map_node node;       // member of clients->sessions, by session id
 
 	struct auth *auth;              // until READY
-	struct source_item source;      // of worker->sources, until then
+	struct source_item source;      // of clients->sources, until then
 	struct balancer_head *balancer; // its header is awaited
 	struct tenant_view *tenant;
 	const struct access_key *key;

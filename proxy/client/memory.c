@@ -16,8 +16,9 @@
 #include "proxy/client/memory.h"
 
 #include "core/wire/deliver.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #define UNIT          8192u // bytes; reads of this size and frames of this size are always allowed
 #define OUTPUT_SCARCE 16u   // above its share a connection may have this part of its replies
@@ -37,7 +38,7 @@ static size_t in_units(size_t bytes)
 
 void memory_init(struct conn *conn)
 {
-	conn->memory = (struct conn_memory){.share = &conn->worker->proxy->shared.unauthenticated};
+	conn->memory = (struct conn_memory){.share = &conn->worker->shared->unauthenticated};
 	list_init(&conn->memory.waiting);
 	list_init(&conn->memory.partial);
 }
@@ -218,9 +219,9 @@ void memory_has_read(struct conn *conn)
 	memory->rate = UINT64_MAX;
 	memory->slow = 0;
 	if (list_empty(&memory->partial))
-		list_push_back(&worker->partial, &memory->partial);
-	if (!worker->partial_timer.at_ns)
-		loop_timer_set(&worker->partial_timer, memory->partial_ns + LOOK_NS);
+		list_push_back(&worker->clients->partial, &memory->partial);
+	if (!worker->clients->partial_timer.at_ns)
+		loop_timer_set(&worker->clients->partial_timer, memory->partial_ns + LOOK_NS);
 }
 
 // Once a second for each.
@@ -252,11 +253,11 @@ static void close_slow(struct conn *conn)
 // only loses the buffer.
 void memory_on_partial(struct loop_timer *timer)
 {
-	struct worker *worker = CONTAINER_OF(timer, struct worker, partial_timer);
-	uint64_t now_ns = loop_now_ns(worker->loop), slowest_rate = RATE_SHORT;
+	struct clients *clients = CONTAINER_OF(timer, struct clients, partial_timer);
+	uint64_t now_ns = loop_now_ns(clients->worker->loop), slowest_rate = RATE_SHORT;
 	struct conn *slowest = NULL;
 
-	LIST_FOREACH(pos, next, &worker->partial)
+	LIST_FOREACH(pos, next, &clients->partial)
 	{
 		struct conn *conn = CONTAINER_OF(pos, struct conn, memory.partial);
 
@@ -275,6 +276,6 @@ void memory_on_partial(struct loop_timer *timer)
 	}
 	if (slowest)
 		close_slow(slowest);
-	if (!list_empty(&worker->partial))
+	if (!list_empty(&clients->partial))
 		loop_timer_set(timer, now_ns + LOOK_NS);
 }

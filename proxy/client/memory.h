@@ -16,7 +16,7 @@ struct conn_memory {
 	struct budget_share *share;
 	size_t frames, output; // counted
 	struct list waiting; // member of tenant->memory_waiting: it is not read until there is room
-	struct list partial; // member of worker->partial: a large frame has begun
+	struct list partial; // member of clients->partial: a large frame has begun
 	uint64_t partial_ns; // since when its bytes are measured; 0: no frame has begun
 	size_t partial_from; // bytes that were there then
 	uint64_t rate;       // bytes a second when they were last measured
@@ -37,7 +37,7 @@ void memory_count_output(struct conn *conn);
 size_t memory_output_most(const struct conn *conn);
 
 void memory_on_waiting(struct loop_timer *timer); // of a tenant_view: is there room now?
-void memory_on_partial(struct loop_timer *timer); // of a worker: frames that come too slowly
+void memory_on_partial(struct loop_timer *timer); // of clients: frames that come too slowly
 
 // How many of the deliveries may be handed to connections now.
 size_t memory_fit(const struct budget_share *share, const struct delivery *deliveries,

@@ -14,7 +14,7 @@
 #include "core/wire/produce.h"
 #include "core/wire/record.h"
 #include "proxy/client/turn.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 #include "proxy/resource/topic.h"
 
 #include <errno.h>
@@ -799,7 +799,7 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 		refuse_rest(produce, closed_code(named), 0);
 	else if (conn->state == CONN_LEAVING)
 		refuse_rest(produce, CODE_SHUTTING_DOWN, 0);
-	else if (budget_is_full(&conn->worker->proxy->shared.budget) ||
+	else if (budget_is_full(&conn->worker->shared->budget) ||
 		 (buf != frame->buf && !plain_take(produce, buf->size)))
 		refuse_rest(produce, CODE_OVERLOADED, OVERLOAD_NS);
 	else if (produce->valid && storage_is_limited(conn->tenant->storage) &&

@@ -6,6 +6,8 @@
 
 #include "proxy/client/refusals.h"
 
+#include "proxy/base/worker.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
 
 #include <stdio.h>
@@ -15,9 +17,9 @@
 
 static void on_period(struct loop_timer *timer);
 
-void refusals_init(struct worker *worker)
+void refusals_init(struct refusals *refusals, struct loop *loop)
 {
-	loop_timer_init(&worker->refusals.timer, worker->loop, on_period);
+	loop_timer_init(&refusals->timer, loop, on_period);
 }
 
 uint64_t refusals_counts_text(const uint64_t counts[CODE_COUNT], char *text, size_t room)
@@ -50,9 +52,8 @@ static uint64_t counts_text(const struct refusals *refusals, char *text, size_t 
 	return total + refusals->turned_away;
 }
 
-static void write_counts(struct worker *worker)
+static void write_counts(struct refusals *refusals)
 {
-	struct refusals *refusals = &worker->refusals;
 	struct log_ctx log = {.peer = refusals->last};
 	char text[400];
 	uint64_t total = counts_text(refusals, text, sizeof text);
@@ -69,26 +70,24 @@ static void write_counts(struct worker *worker)
 
 static void on_period(struct loop_timer *timer)
 {
-	write_counts(CONTAINER_OF(timer, struct worker, refusals.timer));
+	write_counts(CONTAINER_OF(timer, struct refusals, timer));
 }
 
-void refusals_deinit(struct worker *worker)
+void refusals_deinit(struct refusals *refusals)
 {
-	loop_timer_cancel(&worker->refusals.timer);
-	write_counts(worker);
+	loop_timer_cancel(&refusals->timer);
+	write_counts(refusals);
 }
 
-static void period_begin(struct worker *worker)
+static void begin_period(struct refusals *refusals)
 {
-	if (!worker->refusals.timer.at_ns)
-		loop_timer_set(&worker->refusals.timer, loop_now_ns(worker->loop) + PERIOD_NS);
+	if (!refusals->timer.at_ns)
+		loop_timer_set(&refusals->timer, loop_now_ns(refusals->timer.loop) + PERIOD_NS);
 }
 
-static bool may_write(struct worker *worker)
+static bool may_write(struct refusals *refusals)
 {
-	struct refusals *refusals = &worker->refusals;
-
-	period_begin(worker);
+	begin_period(refusals);
 	if (refusals->written >= RATE)
 		return false;
 	++refusals->written;
@@ -97,10 +96,10 @@ static bool may_write(struct worker *worker)
 
 void refusals_ended(struct conn *conn, enum code code, const char *text)
 {
-	struct refusals *refusals = &conn->worker->refusals;
+	struct refusals *refusals = &conn->worker->clients->refusals;
 	struct log_ctx log = conn_log(conn);
 
-	if (may_write(conn->worker)) {
+	if (may_write(refusals)) {
 		log_info(&log, "CONN-CLOSE", "closed: %s%s%s", code_name(code), text ? ", " : "",
 			 text ? text : "");
 		return;
@@ -109,9 +108,9 @@ void refusals_ended(struct conn *conn, enum code code, const char *text)
 	snprintf(refusals->last, sizeof refusals->last, "%s", conn->peer);
 }
 
-void refusals_turned_away(struct worker *worker, const char *peer)
+void refusals_turned_away(struct refusals *refusals, const char *peer)
 {
-	period_begin(worker);
-	++worker->refusals.turned_away;
-	snprintf(worker->refusals.last, sizeof worker->refusals.last, "%s", peer);
+	begin_period(refusals);
+	++refusals->turned_away;
+	snprintf(refusals->last, sizeof refusals->last, "%s", peer);
 }

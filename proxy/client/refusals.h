@@ -6,7 +6,6 @@
 #include "core/loop/loop.h"
 
 struct conn;
-struct worker;
 
 struct refusals {
 	struct loop_timer timer; // set while something has ended since the last line
@@ -18,7 +17,8 @@ struct refusals {
 // "UNAUTHENTICATED 9120, TIMEOUT 3", and the sum.
 uint64_t refusals_counts_text(const uint64_t counts[CODE_COUNT], char *text, size_t room);
 
-void refusals_init(struct worker *worker);
-void refusals_deinit(struct worker *worker); // writes what is left
+void refusals_init(struct refusals *refusals, struct loop *loop);
+void refusals_deinit(struct refusals *refusals); // writes what is left
 void refusals_ended(struct conn *conn, enum code code, const char *text);
-void refusals_turned_away(struct worker *worker, const char *peer); // closed when it was accepted
+void refusals_turned_away(struct refusals *refusals,
+			  const char *peer); // closed when it was accepted

@@ -12,10 +12,11 @@
 #include "core/base/clock.h"
 #include "core/net/scram.h"
 #include "core/wire/codec.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
 #include "proxy/client/produce.h"
 #include "proxy/client/socket_address.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,7 +42,7 @@ static const char *mechanisms(const struct conn *conn)
 
 static void send_welcome(struct conn *conn)
 {
-	const struct proxy *proxy = conn->worker->proxy;
+	const struct client_service *service = conn->worker->clients->service;
 	const struct proxy_limits *limits = &conn->worker->limits;
 	struct field_writer fields;
 	uint8_t room[600];
@@ -49,8 +50,8 @@ static void send_welcome(struct conn *conn)
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_CODECS, conn->codecs);
 	field_put_int(&fields, FIELD_FEATURES, FEATURES_KNOWN);
-	field_put_text(&fields, FIELD_SERVER_VERSION, proxy->server_version);
-	field_put_text(&fields, FIELD_PROXY_ID, proxy->proxy_id);
+	field_put_text(&fields, FIELD_SERVER_VERSION, service->server_version);
+	field_put_text(&fields, FIELD_PROXY_ID, service->proxy_id);
 	field_put_int(&fields, FIELD_MAX_FRAME, limits->max_frame);
 	field_put_int(&fields, FIELD_MAX_MESSAGE, limits->max_message);
 	field_put_text(&fields, FIELD_MECHANISMS, mechanisms(conn));
@@ -105,7 +106,7 @@ static bool key_still_usable(struct conn *conn)
 
 	if (!proved)
 		return false;
-	key = catalog_key_by_id(conn->worker->proxy->shared.catalog, proved->key_id);
+	key = catalog_key_by_id(conn->worker->shared->catalog, proved->key_id);
 	conn->key = key;
 	if (key && (key->object.id != proved->object.id ||
 		    memcmp(key->stored_key, proved->stored_key, sizeof key->stored_key) != 0))
@@ -116,12 +117,12 @@ static bool key_still_usable(struct conn *conn)
 
 static int verifier_of(struct conn *conn, const char *user, struct scram_verifier *ret)
 {
-	const struct proxy *proxy = conn->worker->proxy;
-	const struct access_key *key = catalog_key_by_id(proxy->shared.catalog, user);
+	const struct client_service *service = conn->worker->clients->service;
+	const struct access_key *key = catalog_key_by_id(conn->worker->shared->catalog, user);
 
 	conn->key = key;
 	if (!key)
-		return scram_verifier_fake(proxy->salt_secret, user, ret);
+		return scram_verifier_fake(service->salt_secret, user, ret);
 	memcpy(ret->salt, key->salt, sizeof ret->salt);
 	ret->iterations = key->salt_count;
 	memcpy(ret->stored_key, key->stored_key, sizeof ret->stored_key);
@@ -211,7 +212,7 @@ static enum code admit(struct conn *conn, const char **ret_text)
 	conn->tenant = tenant;
 	memory_move(conn, tenant->memory);
 	list_push_back(&tenant->conns, &conn->in_tenant);
-	sources_leave(&conn->worker->sources, &conn->source);
+	sources_leave(&conn->worker->clients->sources, &conn->source);
 	return CODE_OK;
 }
 
@@ -231,7 +232,7 @@ static int keep_client(struct conn *conn, const struct auth *auth)
 
 static void send_ready(struct conn *conn, const char *server_final)
 {
-	const struct proxy *proxy = conn->worker->proxy;
+	const struct client_service *service = conn->worker->clients->service;
 	struct field_writer fields;
 	uint8_t room[WIRE_EARLY_MAX];
 
@@ -240,8 +241,8 @@ static void send_ready(struct conn *conn, const char *server_final)
 	field_put_text(&fields, FIELD_TENANT, conn->tenant->model->name);
 	field_put_int(&fields, FIELD_WINDOW, conn->granted);
 	field_put_int(&fields, FIELD_SESSION, conn->node.key);
-	for (size_t i = 0; i < proxy->listener_count; ++i)
-		field_put_text(&fields, FIELD_ADDRESS, proxy->listeners[i].advertised);
+	for (size_t i = 0; i < service->address_count; ++i)
+		field_put_text(&fields, FIELD_ADDRESS, service->addresses[i]);
 	conn_send(conn, FRAME_READY, 0, room, (uint32_t)fields.size);
 }
 

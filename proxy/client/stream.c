@@ -15,7 +15,7 @@
 #include "proxy/client/produce.h"
 #include "proxy/client/subscription.h"
 #include "proxy/client/turn.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 #include "proxy/resource/topic.h"
 
 #include <errno.h>
@@ -201,8 +201,7 @@ static enum code route_topic(struct conn *conn, const char *name, struct topic_u
 		*ret_text = "the access key may not send to this topic";
 		return CODE_FORBIDDEN;
 	}
-	topic = catalog_topic_by_name(conn->worker->proxy->shared.catalog, conn->tenant->node.key,
-				      name);
+	topic = catalog_topic_by_name(conn->worker->shared->catalog, conn->tenant->node.key, name);
 	if (topic && topic->dead_letter_of) {
 		*ret_text = "a dead-letter topic is filled by its group only";
 		code = CODE_FORBIDDEN;
@@ -289,8 +288,7 @@ static enum code route_group(struct conn *conn, const char *name, const struct g
 		*ret_text = "the access key may not consume from this group";
 		return CODE_FORBIDDEN;
 	}
-	group = catalog_group_by_name(conn->worker->proxy->shared.catalog, conn->tenant->node.key,
-				      name);
+	group = catalog_group_by_name(conn->worker->shared->catalog, conn->tenant->node.key, name);
 	if (!group)
 		return CODE_NOT_FOUND;
 	*ret = group;

@@ -9,8 +9,9 @@
 #include "core/base/crc32c.h"
 #include "core/wire/deliver.h"
 #include "core/wire/record.h"
+#include "proxy/client/clients.h"
 #include "proxy/engine/dispatch.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 
@@ -31,7 +32,7 @@ static struct member_link *link_new(struct subscription *subscription, const str
 	if (!link)
 		return NULL;
 	link->near = near;
-	link->home = proxy_home(near->proxy, group->object.id);
+	link->home = worker_home(near, group->object.id);
 	link->group = group->object.id;
 	link->session = subscription->stream.conn->node.key;
 	link->subscription = subscription;
@@ -95,7 +96,7 @@ static void leave(struct subscription *subscription, bool paced)
 	subscription->left = true;
 	link->lost = by_the_client(subscription);
 	if (paced)
-		leaves_add(&conn->worker->leaves, link, conn->leaving++);
+		leaves_add(&conn->worker->clients->leaves, link, conn->leaving++);
 	else
 		loop_post(link->home->loop, &link->leave);
 }
@@ -140,7 +141,7 @@ void subscription_on_gone(struct loop_task *task)
 
 	if (subscription)
 		let_go_of_link(subscription);
-	leaves_gone(&link->near->leaves, link);
+	leaves_gone(&link->near->clients->leaves, link);
 	worker_check_drained(link->near);
 	free(link);
 	if (subscription)

@@ -15,7 +15,7 @@
 
 #include "adapters/adapter.h"
 #include "proxy/client/produce.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 #include "proxy/resource/topic.h"
 
 #define GRACE_NS   S_NS

@@ -5,10 +5,11 @@
 
 #include "proxy/group/dead_letter_copy.h"
 
+#include "core/base/log.h"
 #include "core/wire/partition.h"
 #include "core/wire/record.h"
 #include "proxy/group/group.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -132,7 +133,7 @@ static enum code copy_take(struct dead_letter_copy *copy)
 
 static enum code send_copy(struct dead_letter_copy *copy)
 {
-	struct catalog *catalog = copy->worker->proxy->shared.catalog;
+	struct catalog *catalog = copy->worker->shared->catalog;
 	const struct topic *origin = catalog_topic(catalog, copy->home->model->topic);
 	const struct topic *topic = catalog_topic(catalog, copy->home->model->dead_letter);
 	enum code code = CODE_NOT_FOUND;

@@ -8,10 +8,11 @@
 
 #include "proxy/group/group.h"
 
+#include "core/base/log.h"
 #include "proxy/client/memory.h"
 #include "proxy/group/dead_letter_copy.h"
 #include "proxy/group/member.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 
@@ -32,7 +33,7 @@ const struct topic *group_dead_letter(const struct group_home *home)
 {
 	if (!home->model->dead_letter)
 		return NULL;
-	return catalog_topic(home->worker->proxy->shared.catalog, home->model->dead_letter);
+	return catalog_topic(home->worker->shared->catalog, home->model->dead_letter);
 }
 
 static struct dispatch_policy policy_of(const struct group_home *home)
@@ -140,7 +141,7 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 				       .ctx = home,
 				       .reserve_full = &home->tenant->storage->reserve_full};
 	const struct topic *topic =
-		catalog_topic(home->worker->proxy->shared.catalog, home->model->topic);
+		catalog_topic(home->worker->shared->catalog, home->model->topic);
 	const struct adapter_ops *ops;
 	enum code code;
 	int r;
@@ -454,7 +455,7 @@ void group_changed(struct worker *worker, uint64_t id)
 
 	if (!home)
 		return;
-	model = catalog_group(worker->proxy->shared.catalog, id);
+	model = catalog_group(worker->shared->catalog, id);
 	if (!model) {
 		go(home);
 		return;
@@ -483,7 +484,7 @@ void groups_tenant_changed(struct worker *worker, uint64_t tenant)
 
 void groups_topic_changed(struct worker *worker, uint64_t id)
 {
-	const struct topic *topic = catalog_topic(worker->proxy->shared.catalog, id);
+	const struct topic *topic = catalog_topic(worker->shared->catalog, id);
 	size_t cursor = 0;
 	struct map_node *next = NULL, *node;
 

@@ -9,7 +9,7 @@
 #include "proxy/client/memory.h"
 #include "proxy/group/dead_letter_copy.h"
 #include "proxy/group/member_link.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 #include "quota/quota.h"
 
 #define QUOTA_LOOK_NS S_NS // the quota may have been raised meanwhile
@@ -363,7 +363,7 @@ static enum code join(struct group_home *home, struct member_link *link, const c
 void member_on_join(struct loop_task *task)
 {
 	struct member_link *link = CONTAINER_OF(task, struct member_link, join);
-	struct catalog *catalog = link->home->proxy->shared.catalog;
+	struct catalog *catalog = link->home->shared->catalog;
 	struct group_home *home;
 
 	link->text = NULL;

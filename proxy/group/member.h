@@ -2,8 +2,8 @@
 // other.
 #pragma once
 
+#include "proxy/base/worker.h"
 #include "proxy/group/group.h"
-#include "proxy/worker.h"
 
 static inline uint64_t group_now_ns(const struct group_home *home)
 {

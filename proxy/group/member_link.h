@@ -8,8 +8,8 @@
 #pragma once
 
 #include "adapters/adapter.h"
+#include "proxy/base/worker.h"
 #include "proxy/resource/budget.h"
-#include "proxy/worker.h"
 
 struct member;
 struct subscription;

@@ -16,9 +16,11 @@
 #include "proxy/probe/probe.h"
 
 #include "core/base/clock.h"
+#include "core/base/log.h"
 #include "core/model/name.h"
 #include "core/wire/record.h"
-#include "proxy/proxy_state.h"
+#include "proxy/base/worker.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -38,12 +40,12 @@ static void round_advance(struct probe *probe);
 
 static const struct proxy_limits *limits_of(const struct probe *probe)
 {
-	return &probe->probes->proxy->workers[0]->limits;
+	return &probe->probes->workers->all[0]->limits;
 }
 
 static struct loop *loop_of(const struct probe *probe)
 {
-	return probe->probes->proxy->workers[0]->loop;
+	return probe->probes->workers->all[0]->loop;
 }
 
 static void heard(struct probe *probe, enum code code, const char *text)
@@ -56,8 +58,8 @@ static void heard(struct probe *probe, enum code code, const char *text)
 
 static bool models_make(struct probe *probe)
 {
-	const struct proxy *proxy = probe->probes->proxy;
-	uint64_t installation = catalog_installation(proxy->shared.catalog);
+	const struct probes *probes = probe->probes;
+	uint64_t installation = catalog_installation(probes->shared->catalog);
 	char topic[MODEL_PHYSICAL_MAX + 1], group[MODEL_PHYSICAL_MAX + 1];
 	struct topic topic_draft = {
 		.object.id = probe->cluster,
@@ -79,7 +81,7 @@ static bool models_make(struct probe *probe)
 				    .state = MODEL_READY};
 
 	name_probe_topic(probe->cluster, installation, topic);
-	name_probe_group(probe->cluster, installation, proxy->proxy_id, group);
+	name_probe_group(probe->cluster, installation, probes->proxy_id, group);
 	model_unref(probe->topic);
 	model_unref(probe->group);
 	probe->topic = model_new(MODEL_TOPIC, &topic_draft);
@@ -128,7 +130,7 @@ static void let_go(struct probe *probe)
 		again_later(probe);
 	}
 	if (probes->closing)
-		worker_check_drained(probes->proxy->workers[0]);
+		worker_check_drained(probes->workers->all[0]);
 }
 
 // @thread any
@@ -214,7 +216,7 @@ void probe_end(struct probe *probe)
 		return;
 	}
 	probe->phase = PROBE_CLOSING;
-	probe->backend = backend_get(&probe->probes->proxy->shared.backends, probe->cluster);
+	probe->backend = backend_get(&probe->probes->shared->backends, probe->cluster);
 	leave_check(probe);
 }
 
@@ -244,7 +246,7 @@ static enum probe_step step_of(const struct probe *probe)
 static void result_log(const struct probe *probe, bool failed_before)
 {
 	const struct cluster *cluster =
-		catalog_cluster(probe->probes->proxy->shared.catalog, probe->cluster);
+		catalog_cluster(probe->probes->shared->catalog, probe->cluster);
 	struct log_ctx log = {.cluster = cluster ? cluster->name : NULL};
 
 	if (*probe->error && !failed_before)
@@ -540,7 +542,7 @@ static void on_called(struct loop_task *task)
 // What keeps a setup from beginning; NULL: nothing.
 static const char *setup_refused(struct probe *probe)
 {
-	struct backends *backends = &probe->probes->proxy->shared.backends;
+	struct backends *backends = &probe->probes->shared->backends;
 	struct adapter_state state;
 	uint32_t capabilities;
 
@@ -613,7 +615,7 @@ static void on_next(struct loop_timer *timer)
 int probe_new(struct probes *probes, uint64_t cluster, struct probe **ret)
 {
 	struct probe *probe = calloc(1, sizeof *probe);
-	struct loop *loop = probes->proxy->workers[0]->loop;
+	struct loop *loop = probes->workers->all[0]->loop;
 
 	if (!probe)
 		return -ENOMEM;

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "core/loop/loop.h"
+#include "proxy/base/latency.h"
 #include "proxy/probe/probes.h"
 #include "proxy/resource/backends.h"
-#include "proxy/resource/latency.h"
 
 #define PROBE_DEMAND 8u // messages of earlier rounds among them
 

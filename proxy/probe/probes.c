@@ -3,14 +3,16 @@
 #include "proxy/probe/probes.h"
 
 #include "core/base/clock.h"
+#include "core/base/log.h"
+#include "proxy/base/worker.h"
 #include "proxy/probe/probe.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #include <sys/random.h>
 
 static bool is_on(const struct probes *probes)
 {
-	return probes->proxy->workers[0]->limits.probe_interval_ms > 0 && !probes->closing;
+	return probes->workers->all[0]->limits.probe_interval_ms > 0 && !probes->closing;
 }
 
 static struct probe *probe_find(const struct probes *probes, uint64_t cluster)
@@ -38,7 +40,7 @@ static void probe_add(struct probes *probes, uint64_t cluster)
 
 void probes_cluster_changed(struct probes *probes, uint64_t cluster, bool gone)
 {
-	const struct cluster *model = catalog_cluster(probes->proxy->shared.catalog, cluster);
+	const struct cluster *model = catalog_cluster(probes->shared->catalog, cluster);
 	struct probe *probe = probe_find(probes, cluster);
 	bool wanted = model && is_on(probes);
 
@@ -90,16 +92,19 @@ void probes_reload(struct probes *probes)
 	probe_reload(LIST_ENTRY(node, struct probe, in_all), on);
 	if (!on)
 		return;
-	catalog_each(probes->proxy->shared.catalog, MODEL_CLUSTER, cluster_note, &list);
+	catalog_each(probes->shared->catalog, MODEL_CLUSTER, cluster_note, &list);
 	for (size_t i = 0; i < list.count; ++i)
 		if (!probe_find(probes, list.ids[i]))
 			probe_add(probes, list.ids[i]);
 	free(list.ids);
 }
 
-void probes_init(struct probes *probes, struct proxy *proxy)
+void probes_init(struct probes *probes, const struct workers *workers, struct shared *shared,
+		 const char *proxy_id)
 {
-	probes->proxy = proxy;
+	probes->workers = workers;
+	probes->shared = shared;
+	probes->proxy_id = proxy_id;
 	list_init(&probes->all);
 	if (getrandom(&probes->nonce, sizeof probes->nonce, 0) != sizeof probes->nonce)
 		probes->nonce = clock_now_ns();

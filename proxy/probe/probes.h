@@ -10,17 +10,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct proxy;
+struct shared;
+struct workers;
 
 struct probes {
-	struct proxy *proxy;
+	const struct workers *workers;
+	struct shared *shared;
+	const char *proxy_id;
 	struct list all; // struct probe
 	uint64_t nonce;  // tells our messages from those of another process
 	bool closing;    // the proxy leaves
 };
 
-void probes_init(struct probes *probes, struct proxy *proxy); // nothing is probed yet
-void probes_deinit(struct probes *probes);                    // when the loop has ended
+// Nothing is probed yet. The string is borrowed.
+void probes_init(struct probes *probes, const struct workers *workers, struct shared *shared,
+		 const char *proxy_id);
+void probes_deinit(struct probes *probes); // when the loop has ended
 
 // Before the loop runs, and whenever the settings have changed. Off: topics and groups of the
 // probes are removed from the clusters.

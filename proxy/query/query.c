@@ -5,7 +5,10 @@
 
 #include "proxy/query/query.h"
 
+#include "core/base/clock.h"
 #include "proxy/group/group.h"
+#include "proxy/probe/probes.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -47,7 +50,7 @@ void query_finish(struct query *query, enum code code, const char *text)
 	if (code == CODE_OK && !query->answer)
 		query->answer = json_object();
 	query->task.fn = on_end;
-	loop_post(query->proxy->workers[0]->loop, &query->task);
+	loop_post(query->queries->workers->all[0]->loop, &query->task);
 }
 
 static void on_end(struct loop_task *task)
@@ -63,10 +66,10 @@ static void on_deadline(struct loop_timer *timer)
 	give_answer(CONTAINER_OF(timer, struct query, timer), CODE_TIMEOUT, NULL);
 }
 
-void queries_deinit(struct worker *worker)
+void queries_deinit(struct queries *queries)
 {
-	while (!list_empty(&worker->queries)) {
-		struct query *query = LIST_ENTRY(worker->queries.next, struct query, pending);
+	while (!list_empty(&queries->pending)) {
+		struct query *query = LIST_ENTRY(queries->pending.next, struct query, pending);
 
 		give_answer(query, CODE_SHUTTING_DOWN, NULL);
 		query_free(query);
@@ -115,7 +118,7 @@ static void on_done(void *ctx, enum code code, const char *text)
 
 static bool open_backend(struct query *query, uint64_t cluster)
 {
-	query->backend = backend_get(&query->proxy->shared.backends, cluster);
+	query->backend = backend_get(&query->queries->shared->backends, cluster);
 	return query->backend != NULL;
 }
 
@@ -151,7 +154,7 @@ static void add_state(void *ctx, uint64_t cluster, const struct adapter_state *s
 				    json_pack("{s:I, s:I}", "used_bytes",
 					      (json_int_t)state->used_bytes, "left_bytes",
 					      (json_int_t)state->left_bytes));
-	probes_tell(&query->proxy->probes, cluster, row);
+	probes_tell(query->queries->probes, cluster, row);
 	json_array_append_new(json_object_get(query->answer, "clusters"), row);
 }
 
@@ -159,7 +162,7 @@ static void add_state(void *ctx, uint64_t cluster, const struct adapter_state *s
 static void answer_states(struct query *query)
 {
 	query->answer = json_pack("{s:[]}", "clusters");
-	backends_each_state(&query->proxy->shared.backends, add_state, query);
+	backends_each_state(&query->queries->shared->backends, add_state, query);
 	query_finish(query, CODE_OK, NULL);
 }
 
@@ -175,7 +178,7 @@ static void answer_damage(struct query *query)
 static void answer_cluster(struct query *query)
 {
 	uint64_t id = number_of(query, "cluster");
-	const struct cluster *cluster = catalog_cluster(query->proxy->shared.catalog, id);
+	const struct cluster *cluster = catalog_cluster(query->queries->shared->catalog, id);
 	struct adapter_state state = {.health = ADAPTER_DOWN, .circuit = CIRCUIT_OPEN};
 	char text[sizeof query->text];
 	bool known = cluster != NULL;
@@ -187,11 +190,11 @@ static void answer_cluster(struct query *query)
 		return;
 	}
 	if (query->kind == QUERY_CLUSTER_STATE) {
-		backends_state(&query->proxy->shared.backends, id, &state, &capabilities);
+		backends_state(&query->queries->shared->backends, id, &state, &capabilities);
 		query->answer = state_json(&state);
 		query_finish(query, CODE_OK, NULL);
 	} else if (!open_backend(query, id)) {
-		backends_state(&query->proxy->shared.backends, id, &state, &capabilities);
+		backends_state(&query->queries->shared->backends, id, &state, &capabilities);
 		snprintf(text, sizeof text, "the cluster is not open: %.*s", (int)sizeof text - 40,
 			 state.error);
 		query_finish(query, CODE_BACKEND_DOWN, text);
@@ -267,7 +270,7 @@ static void answer_skip(struct query *query, const struct topic *topic)
 static void answer_topic(struct query *query)
 {
 	const struct topic *topic =
-		catalog_topic(query->proxy->shared.catalog, number_of(query, "topic"));
+		catalog_topic(query->queries->shared->catalog, number_of(query, "topic"));
 	const struct adapter_ops *ops;
 	struct adapter *adapter;
 
@@ -503,9 +506,10 @@ static void on_group(struct loop_task *task)
 	query->work = target;
 	target->query = query;
 	target->hold.done = on_held;
-	target->group = catalog_group(query->proxy->shared.catalog, number_of(query, "group"));
+	target->group = catalog_group(query->queries->shared->catalog, number_of(query, "group"));
 	if (target->group)
-		target->topic = catalog_topic(query->proxy->shared.catalog, target->group->topic);
+		target->topic =
+			catalog_topic(query->queries->shared->catalog, target->group->topic);
 	if (!target->topic)
 		on_group_done(target, CODE_NOT_FOUND, "no such group");
 	else if (!open_backend(query, target->topic->cluster))
@@ -522,19 +526,19 @@ static void on_group(struct loop_task *task)
 static void on_step(struct loop_task *task)
 {
 	struct query *query = CONTAINER_OF(task, struct query, task);
-	struct proxy *proxy = query->proxy;
-	enum code code = stats_step(query, query->worker, query->step / proxy->worker_count);
+	const struct workers *workers = query->queries->workers;
+	enum code code = stats_step(query, query->worker, query->step / workers->count);
 
 	if (code != CODE_OK) {
 		query_finish(query, code, NULL);
 		return;
 	}
-	if (++query->step == stats_rounds(query->kind) * proxy->worker_count) {
+	if (++query->step == stats_rounds(query->kind) * workers->count) {
 		stats_end(query);
 		query_finish(query, CODE_OK, NULL);
 		return;
 	}
-	query->worker = proxy->workers[query->step % proxy->worker_count];
+	query->worker = workers->all[query->step % workers->count];
 	loop_post(query->worker->loop, &query->task);
 }
 
@@ -543,9 +547,9 @@ static void on_step(struct loop_task *task)
 static void on_start(struct loop_task *task)
 {
 	struct query *query = CONTAINER_OF(task, struct query, task);
-	struct worker *first = query->proxy->workers[0];
+	struct worker *first = query->queries->workers->all[0];
 
-	list_push_back(&first->queries, &query->pending);
+	list_push_back(&query->queries->pending, &query->pending);
 	loop_timer_init(&query->timer, first->loop, on_deadline);
 	loop_timer_set(&query->timer, query->deadline_ns);
 	query->worker = first;
@@ -569,7 +573,7 @@ static void on_start(struct loop_task *task)
 	case QUERY_TOPIC_SKIP:
 	case QUERY_MESSAGES: answer_topic(query); return;
 	default:
-		query->worker = proxy_home(query->proxy, number_of(query, "group"));
+		query->worker = worker_home(first, number_of(query, "group"));
 		query->task.fn = on_group;
 	}
 	loop_post(query->worker->loop, &query->task);
@@ -578,7 +582,7 @@ static void on_start(struct loop_task *task)
 static void on_query(struct query_channel *channel, enum query_kind kind, json_t *parameters,
 		     uint64_t deadline_ns, query_done_fn done, void *done_ctx)
 {
-	struct proxy *proxy = CONTAINER_OF(channel, struct proxy, queries);
+	struct queries *queries = CONTAINER_OF(channel, struct queries, channel);
 	struct query *query = calloc(1, sizeof *query);
 
 	if (!query) {
@@ -587,16 +591,23 @@ static void on_query(struct query_channel *channel, enum query_kind kind, json_t
 		return;
 	}
 	*query = (struct query){.task.fn = on_start,
-				.proxy = proxy,
+				.queries = queries,
 				.kind = kind,
 				.parameters = parameters,
 				.deadline_ns = deadline_ns,
 				.done = done,
 				.done_ctx = done_ctx};
-	loop_post(proxy->workers[0]->loop, &query->task);
+	loop_post(queries->workers->all[0]->loop, &query->task);
 }
 
-void query_init(struct proxy *proxy)
+void queries_init(struct queries *queries, const struct workers *workers, struct shared *shared,
+		  struct probes *probes, const char *proxy_id)
 {
-	proxy->queries.query = on_query;
+	*queries = (struct queries){.channel.query = on_query,
+				    .workers = workers,
+				    .shared = shared,
+				    .probes = probes,
+				    .proxy_id = proxy_id,
+				    .started_ns = clock_now_ns()};
+	list_init(&queries->pending);
 }

@@ -1,15 +1,34 @@
 // The proxy's end of core/catalog/query.h: every row of its table.
 #pragma once
 
-#include "proxy/proxy_state.h"
+#include "core/base/list.h"
+#include "core/catalog/query.h"
+#include "core/loop/loop.h"
+
+struct backend;
+struct probes;
+struct shared;
+struct worker;
+struct workers;
+
+// What answers them, on the first worker.
+struct queries {
+	struct query_channel channel; // first: found again from it
+	const struct workers *workers;
+	struct shared *shared;
+	struct probes *probes;
+	const char *proxy_id;
+	uint64_t started_ns;
+	struct list pending; // those that are not answered
+};
 
 // A query on its way. It lives on the first worker, which keeps its deadline and gives the
 // answer; others hold it only while they work on it.
 struct query {
 	struct loop_task task; // to the worker that works on it next
-	struct list pending;   // member of the first worker's queries
+	struct list pending;   // member of queries->pending
 	struct loop_timer timer;
-	struct proxy *proxy;
+	struct queries *queries;
 	struct worker *worker; // who works on it
 	enum query_kind kind;
 	json_t *parameters;
@@ -28,8 +47,9 @@ struct query {
 	void *work;              // of a query about a group
 };
 
-void query_init(struct proxy *proxy);
-void queries_deinit(struct worker *worker); // answers what is left
+void queries_init(struct queries *queries, const struct workers *workers, struct shared *shared,
+		  struct probes *probes, const char *proxy_id); // strings are borrowed
+void queries_deinit(struct queries *queries);                   // answers what is left
 
 // Ends the work on it: the answer so far, or why not. @thread any
 void query_finish(struct query *query, enum code code, const char *text);

@@ -3,11 +3,13 @@
 // Counters belong to one worker and are plain numbers; they are read on its own thread. Rows of the
 // answer are found again by id in query->index while it is gathered.
 
+#include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
 #include "proxy/client/stream.h"
 #include "proxy/client/subscription.h"
 #include "proxy/group/group.h"
 #include "proxy/query/query.h"
+#include "proxy/resource/shared.h"
 
 #include "core/base/clock.h"
 
@@ -111,10 +113,10 @@ static void add_stored(json_t *index, const struct storage_tenant *tenant)
 }
 
 // What each tenant has stored, also those that no worker has served yet.
-static void add_storage(json_t *index, struct proxy *proxy)
+static void add_storage(json_t *index, const struct shared *shared)
 {
 	for (size_t i = 0; i < STORAGE_BUCKETS; ++i)
-		for (const struct storage_tenant *tenant = storage_first(&proxy->shared.storage, i);
+		for (const struct storage_tenant *tenant = storage_first(&shared->storage, i);
 		     tenant; tenant = tenant->next)
 			add_stored(index, tenant);
 }
@@ -160,7 +162,7 @@ static void totals_step(struct query *query, const struct worker *worker)
 	add_topics(query->index, worker);
 	add_groups(query->index, worker);
 	latency_collect(query->answer, worker->latencies);
-	add_number(query->answer, "connections", worker->sessions.count);
+	add_number(query->answer, "connections", worker->clients->sessions.count);
 }
 
 // {"7": {…}} to [{"id": 7, …}]
@@ -179,21 +181,21 @@ static json_t *rows_of(json_t *object)
 
 static void totals_end(struct query *query)
 {
-	struct proxy *proxy = query->proxy;
+	const struct queries *queries = query->queries;
 	const char *name;
 	json_t *tenant;
 
-	add_storage(query->index, proxy);
+	add_storage(query->index, queries->shared);
 	json_object_foreach(query->index, name, tenant)
 	{
 		json_object_set_new(tenant, "topics", rows_of(json_object_get(tenant, "topics")));
 		json_object_set_new(tenant, "groups", rows_of(json_object_get(tenant, "groups")));
 	}
 	json_object_set_new(query->answer, "tenants", rows_of(query->index));
-	json_object_set_new(query->answer, "proxy", json_string(proxy->proxy_id));
+	json_object_set_new(query->answer, "proxy", json_string(queries->proxy_id));
 	json_object_set_new(
 		query->answer, "uptime_ms",
-		json_integer((json_int_t)((clock_now_ns() - proxy->started_ns) / MS_NS)));
+		json_integer((json_int_t)((clock_now_ns() - queries->started_ns) / MS_NS)));
 }
 
 // ---- CLIENTS
@@ -242,7 +244,7 @@ static void clients_step(struct query *query, const struct worker *worker)
 	bool one = query_number(query, "tenant", &tenant);
 	char name[24];
 
-	LIST_FOREACH(pos, next, &worker->conns)
+	LIST_FOREACH(pos, next, &worker->clients->conns)
 	{
 		const struct conn *conn = LIST_ENTRY(pos, struct conn, all);
 
@@ -296,7 +298,7 @@ static void kick_step(struct query *query, struct worker *worker)
 {
 	uint64_t kicked = 0;
 
-	LIST_FOREACH(pos, next, &worker->conns)
+	LIST_FOREACH(pos, next, &worker->clients->conns)
 	{
 		struct conn *conn = LIST_ENTRY(pos, struct conn, all);
 

@@ -5,15 +5,14 @@
 #include "proxy/client/conn.h"
 #include "proxy/client/produce.h"
 #include "proxy/client/turn.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 static struct tenant_view *tenant_new(struct worker *worker, const struct tenant *model)
 {
 	struct tenant_shared *shared =
-		tenant_table_get(&worker->proxy->shared.tenants, model->object.id, &model->limits,
+		tenant_table_get(&worker->shared->tenants, model->object.id, &model->limits,
 				 worker->limits.tenant_window);
-	struct storage_tenant *storage =
-		storage_tenant(&worker->proxy->shared.storage, model->object.id);
+	struct storage_tenant *storage = storage_tenant(&worker->shared->storage, model->object.id);
 	struct tenant_view *tenant = shared && storage ? calloc(1, sizeof *tenant) : NULL;
 
 	if (!tenant)
@@ -50,7 +49,7 @@ struct tenant_view *tenant_get(struct worker *worker, uint64_t id)
 
 	if (node)
 		return CONTAINER_OF(node, struct tenant_view, node);
-	model = catalog_tenant(worker->proxy->shared.catalog, id);
+	model = catalog_tenant(worker->shared->catalog, id);
 	if (!model)
 		return NULL;
 	tenant = tenant_new(worker, model);
@@ -115,7 +114,7 @@ void tenant_changed(struct worker *worker, uint64_t id)
 		return;
 	tenant = CONTAINER_OF(node, struct tenant_view, node);
 	model_unref(tenant->model);
-	tenant->model = catalog_tenant(worker->proxy->shared.catalog, id);
+	tenant->model = catalog_tenant(worker->shared->catalog, id);
 	if (tenant->model)
 		limits_changed(tenant);
 	if (tenant->model && !tenant->model->suspended)

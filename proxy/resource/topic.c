@@ -6,7 +6,7 @@
 
 #include "core/base/log.h"
 #include "proxy/client/stream.h"
-#include "proxy/proxy_state.h"
+#include "proxy/resource/shared.h"
 
 #include <errno.h>
 
@@ -80,7 +80,7 @@ static enum code use_new(struct worker *worker, const struct topic *topic, struc
 	use->refs = 1;
 	use->node.key = topic->object.id;
 	list_init(&use->streams);
-	use->backend = backend_get(&worker->proxy->shared.backends, topic->cluster);
+	use->backend = backend_get(&worker->shared->backends, topic->cluster);
 	if (!use->backend) {
 		use_free(use);
 		return CODE_BACKEND_DOWN;
@@ -194,7 +194,7 @@ void topic_use_lost(struct topic_use *use)
 	if (!use->current || now_ns < use->looked_ns + LOOK_NS)
 		return;
 	use->looked_ns = now_ns;
-	topic = catalog_topic(use->worker->proxy->shared.catalog, use->node.key);
+	topic = catalog_topic(use->worker->shared->catalog, use->node.key);
 	++use->refs;
 	if (topic && topic->state == MODEL_READY && topic->incarnation == use->model->incarnation)
 		renew(use, topic);
@@ -262,7 +262,7 @@ static void take_model(struct topic_use *use, const struct topic *topic)
 void topic_changed(struct worker *worker, uint64_t id)
 {
 	struct topic_use *use = use_find(worker, id);
-	const struct topic *topic = catalog_topic(worker->proxy->shared.catalog, id);
+	const struct topic *topic = catalog_topic(worker->shared->catalog, id);
 
 	if (!topic) {
 		struct map_node *node;

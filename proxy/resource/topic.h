@@ -1,8 +1,9 @@
 // A topic as one worker uses it: its adapter handle and its counters.
 #pragma once
 
+#include "proxy/base/worker.h"
 #include "proxy/resource/backends.h"
-#include "proxy/worker.h"
+#include "proxy/resource/tenant.h"
 
 // Counters outlive the use; they go when the topic goes.
 struct topic_stats {

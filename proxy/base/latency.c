@@ -1,6 +1,6 @@
 // Fixed bounds, so that histograms of workers and proxies add up.
 
-#include "proxy/resource/latency.h"
+#include "proxy/base/latency.h"
 
 #include "core/base/util.h"
 
