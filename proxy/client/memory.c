@@ -2,10 +2,10 @@
 //
 // The idea: whoever is above its share waits. A sender waits by not being read: before a read that
 // needs a larger buffer, and while its tenant's unanswered batches are above their share.
-// Deliveries wait in their group, whose demand stops then. Only a frame that has begun has nothing
-// to wait for: its memory is taken and only its sender can make it whole. So it must come at a
-// least rate, measured second by second; and while others of its tenant wait for memory, or the
-// budget is nearly used up, the slowest is closed OVERLOADED, one at a time.
+// Deliveries wait in their group (resource/delivery_budget.c). Only a frame that has begun has
+// nothing to wait for: its memory is taken and only its sender can make it whole. So it must come
+// at a least rate, measured second by second; and while others of its tenant wait for memory, or
+// the budget is nearly used up, the slowest is closed OVERLOADED, one at a time.
 //
 // Invariants: a connection is in its tenant's list exactly while it waits, and is not read then; it
 // is in the worker's list exactly while a large frame of it has begun and it does not wait.
@@ -15,7 +15,6 @@
 
 #include "proxy/client/memory.h"
 
-#include "core/wire/deliver.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
 #include "proxy/resource/shared.h"
@@ -25,8 +24,6 @@
 #define WAIT_NS       (10 * MS_NS)  // between two looks for room
 #define LOOK_NS       (250 * MS_NS) // between two looks at frames that have begun
 #define MEASURE_NS    S_NS
-#define GROUP_NS      (5 * MS_NS) // between two looks of a group, at first
-#define GROUP_MAX_NS  (320 * MS_NS)
 #define SLOW_MOST     10u          // measurements below the least rate
 #define RATE_LEAST    (16u << 10)  // bytes a second
 #define RATE_SHORT    (256u << 10) // the same while memory is short
@@ -89,34 +86,6 @@ size_t memory_output_most(const struct conn *conn)
 	size_t most = conn->worker->limits.output;
 
 	return budget_has_room(conn->memory.share, BUDGET_OUTPUT, 0) ? most : most / OUTPUT_SCARCE;
-}
-
-static uint64_t one_size(const struct delivery *delivery)
-{
-	return (uint64_t)delivery->size + DELIVER_ENTRY_SIZE;
-}
-
-size_t memory_fit(const struct budget_share *share, const struct delivery *deliveries, size_t count)
-{
-	uint64_t bytes = memory_size(deliveries, count);
-
-	while (count && !budget_has_room(share, BUDGET_OUTPUT, bytes))
-		bytes -= one_size(&deliveries[--count]);
-	return count;
-}
-
-uint64_t memory_size(const struct delivery *deliveries, size_t count)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < count; ++i)
-		bytes += one_size(&deliveries[i]);
-	return bytes;
-}
-
-uint64_t memory_wait_longer(uint64_t waited_ns)
-{
-	return MIN(MAX(2 * waited_ns, GROUP_NS), GROUP_MAX_NS);
 }
 
 // ---- waiting

@@ -8,7 +8,6 @@
 #include <stddef.h>
 
 struct conn;
-struct delivery;
 struct loop_timer;
 struct tenant_view;
 
@@ -38,10 +37,3 @@ size_t memory_output_most(const struct conn *conn);
 
 void memory_on_waiting(struct loop_timer *timer); // of a tenant_view: is there room now?
 void memory_on_partial(struct loop_timer *timer); // of clients: frames that come too slowly
-
-// How many of the deliveries may be handed to connections now.
-size_t memory_fit(const struct budget_share *share, const struct delivery *deliveries,
-		  size_t count);
-uint64_t memory_size(const struct delivery *deliveries, size_t count); // as counted
-// How long a group that has waited so long waits until it looks for memory again; 0: it has not.
-uint64_t memory_wait_longer(uint64_t waited_ns);

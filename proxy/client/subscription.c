@@ -11,6 +11,7 @@
 #include "core/wire/record.h"
 #include "proxy/client/clients.h"
 #include "proxy/engine/dispatch.h"
+#include "proxy/group/member.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -23,6 +24,19 @@
 // ---- open and close
 
 static void on_impatient(struct loop_timer *timer);
+static void on_joined(struct loop_task *task);
+static void on_stopped(struct loop_task *task);
+static void on_closed(struct loop_task *task);
+static void on_gone(struct loop_task *task);
+static void on_deliver(struct loop_task *task);
+static void on_settled(struct loop_task *task);
+static void on_drained(struct loop_task *task);
+static void on_throttle(struct loop_task *task);
+
+static const struct member_link_ops link_ops = {.deliver = on_deliver,
+						.settled = on_settled,
+						.drained = on_drained,
+						.throttle = on_throttle};
 
 static struct member_link *link_new(struct subscription *subscription, const struct group *group)
 {
@@ -31,6 +45,7 @@ static struct member_link *link_new(struct subscription *subscription, const str
 
 	if (!link)
 		return NULL;
+	link->ops = &link_ops;
 	link->near = near;
 	link->home = worker_home(near, group->object.id);
 	link->group = group->object.id;
@@ -42,10 +57,10 @@ static struct member_link *link_new(struct subscription *subscription, const str
 	link->join.fn = member_on_join;
 	link->stop.fn = member_on_stop;
 	link->leave.fn = member_on_leave;
-	link->joined.fn = subscription_on_joined;
-	link->stopped.fn = subscription_on_stopped;
-	link->closed.fn = subscription_on_closed;
-	link->gone.fn = subscription_on_gone;
+	link->joined.fn = on_joined;
+	link->stopped.fn = on_stopped;
+	link->closed.fn = on_closed;
+	link->gone.fn = on_gone;
 	return link;
 }
 
@@ -134,7 +149,7 @@ static void on_impatient(struct loop_timer *timer)
 	stream_closed(&subscription->stream);
 }
 
-void subscription_on_gone(struct loop_task *task)
+static void on_gone(struct loop_task *task)
 {
 	struct member_link *link = CONTAINER_OF(task, struct member_link, gone);
 	struct subscription *subscription = link->subscription;
@@ -155,7 +170,7 @@ static void drop_models(struct member_link *link)
 	link->dead_letter = model_unref(link->dead_letter);
 }
 
-void subscription_on_joined(struct loop_task *task)
+static void on_joined(struct loop_task *task)
 {
 	struct member_link *link = CONTAINER_OF(task, struct member_link, joined);
 	struct subscription *subscription = link->subscription;
@@ -188,7 +203,7 @@ void subscription_on_joined(struct loop_task *task)
 		  room, (uint32_t)fields.size);
 }
 
-void subscription_on_closed(struct loop_task *task)
+static void on_closed(struct loop_task *task)
 {
 	struct member_link *link = CONTAINER_OF(task, struct member_link, closed);
 
@@ -219,7 +234,7 @@ void subscription_stop_all(struct conn *conn)
 	}
 }
 
-void subscription_on_stopped(struct loop_task *task)
+static void on_stopped(struct loop_task *task)
 {
 	struct member_link *link = CONTAINER_OF(task, struct member_link, stopped);
 	struct subscription *subscription = link->subscription;
@@ -316,7 +331,7 @@ void subscription_credit(struct subscription *subscription, const struct frame *
 	pass_credit(subscription, true);
 }
 
-void subscription_on_drained(struct loop_task *task)
+static void on_drained(struct loop_task *task)
 {
 	struct drained_event *event = CONTAINER_OF(task, struct drained_event, task);
 	struct subscription *subscription = event->link->subscription;
@@ -333,7 +348,7 @@ void subscription_on_drained(struct loop_task *task)
 		  &number, sizeof number);
 }
 
-void subscription_on_throttle(struct loop_task *task)
+static void on_throttle(struct loop_task *task)
 {
 	struct throttle_event *event = CONTAINER_OF(task, struct throttle_event, task);
 	struct subscription *subscription = event->link->subscription;
@@ -474,7 +489,7 @@ static void write_deliveries(struct subscription *subscription, const struct del
 		conn_close(conn, CODE_OVERLOADED, "out of memory");
 }
 
-void subscription_on_deliver(struct loop_task *task)
+static void on_deliver(struct loop_task *task)
 {
 	struct deliver_event *event = CONTAINER_OF(task, struct deliver_event, task);
 	struct subscription *subscription = event->link->subscription;
@@ -580,7 +595,7 @@ void subscription_settle(struct conn *conn, struct subscription *subscription,
 		answer_stale(conn, frame->header.stream, event);
 }
 
-void subscription_on_settled(struct loop_task *task)
+static void on_settled(struct loop_task *task)
 {
 	struct settle_event *event = CONTAINER_OF(task, struct settle_event, task);
 	struct subscription *subscription = event->link->subscription;

@@ -9,9 +9,9 @@
 #include "proxy/group/group.h"
 
 #include "core/base/log.h"
-#include "proxy/client/memory.h"
 #include "proxy/group/dead_letter_copy.h"
 #include "proxy/group/member.h"
+#include "proxy/resource/delivery_budget.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -83,7 +83,7 @@ static void bound_pending(struct group_home *home)
 		home->held_wait_ns = 0;
 		return;
 	}
-	home->held_wait_ns = memory_wait_longer(home->held_wait_ns);
+	home->held_wait_ns = delivery_budget_wait_longer(home->held_wait_ns);
 	dispatch_give_pending_back(home->dispatch, group_now_ns(home) + home->held_wait_ns);
 	count_pending(home);
 }

@@ -66,14 +66,21 @@ size_t group_backlog(struct group_home *home);
 // The marks of messages that the log has deleted; before new ones are made.
 void group_forget_deleted(struct group_home *home);
 struct consume_counters group_consumed(const struct group_home *home);
-// Each member of the worker's groups: its connection's session and what it holds.
-void groups_each_member(const struct worker *worker,
-			void (*fn)(void *ctx, uint64_t session, uint32_t in_flight), void *ctx);
-
 // Why something of the group waits for its tenant's reserve: "dead_letter" or "retry"; NULL:
 // nothing does.
 const char *group_storage_waits(const struct group_home *home);
 // So many dead-letter copies more (or fewer) wait for the reserve.
 void group_copies_wait(struct group_home *home, int change);
 
+// ---- for what belongs to the group
+
+static inline uint64_t group_now_ns(const struct group_home *home)
+{
+	return loop_now_ns(home->worker->loop);
+}
+
 void group_schedule(struct group_home *home); // after any call of the engine: when to tick
+// Needs a group whose source is closed. *ret_text (static) may be left alone.
+enum code group_source_open(struct group_home *home, const char **ret_text);
+void group_idle_later(struct group_home *home); // a member has gone: was it the last?
+const struct topic *group_dead_letter(const struct group_home *home); // a reference; NULL: none

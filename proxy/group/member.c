@@ -6,9 +6,9 @@
 
 #include "proxy/group/member.h"
 
-#include "proxy/client/memory.h"
 #include "proxy/group/dead_letter_copy.h"
 #include "proxy/group/member_link.h"
+#include "proxy/resource/delivery_budget.h"
 #include "proxy/resource/shared.h"
 #include "quota/quota.h"
 
@@ -77,12 +77,12 @@ static void do_deliver(void *ctx, struct dispatch_consumer *consumer,
 		end_later(member, CODE_OVERLOADED, "out of memory");
 		return;
 	}
-	event->task.fn = subscription_on_deliver;
+	event->task.fn = member->link->ops->deliver;
 	event->link = member->link;
 	event->flags = flags;
 	event->count = (uint32_t)count;
 	event->memory = member->home->tenant->memory;
-	event->bytes = memory_size(deliveries, count);
+	event->bytes = delivery_budget_size(deliveries, count);
 	budget_add(event->memory, BUDGET_OUTPUT, event->bytes);
 	memcpy(event->deliveries, deliveries, count * sizeof *deliveries);
 	for (size_t i = 0; i < count; ++i) {
@@ -101,7 +101,7 @@ static void do_drained(void *ctx, struct dispatch_consumer *consumer, uint64_t n
 	if (!event)
 		return; // the client's own deadline ends its wait
 	*event = (struct drained_event){
-		.task.fn = subscription_on_drained, .link = member->link, .number = number};
+		.task.fn = member->link->ops->drained, .link = member->link, .number = number};
 	loop_post(member->link->near->loop, &event->task);
 }
 
@@ -125,7 +125,7 @@ static void request_done(struct settle_event *request)
 		request->entries[i].code = (uint16_t)request->code;
 		request->entries[i].settled = 0;
 	}
-	request->task.fn = subscription_on_settled;
+	request->task.fn = link->ops->settled;
 	loop_post(link->near->loop, &request->task);
 	request_over(link);
 }
@@ -195,7 +195,7 @@ static void tell_throttled(struct group_home *home, uint32_t size, uint64_t now_
 		if (!event)
 			return; // only a notice
 		member->throttle_told_ns = now_ns;
-		*event = (struct throttle_event){.task.fn = subscription_on_throttle,
+		*event = (struct throttle_event){.task.fn = member->link->ops->throttle,
 						 .link = member->link,
 						 .wait_ns = why.wait_ns,
 						 .limit = why.limit,
@@ -210,16 +210,16 @@ static void tell_throttled(struct group_home *home, uint32_t size, uint64_t now_
 static size_t memory_allows(struct group_home *home, const struct delivery *deliveries,
 			    size_t count, uint64_t now_ns, uint64_t *ret_retry_ns)
 {
-	size_t fit = memory_fit(home->tenant->memory, deliveries, count);
+	size_t fit = delivery_budget_fit(home->tenant->memory, deliveries, count);
 
 	if (fit) {
 		home->memory_wait_ns = 0;
 	} else {
-		home->memory_wait_ns = memory_wait_longer(home->memory_wait_ns);
+		home->memory_wait_ns = delivery_budget_wait_longer(home->memory_wait_ns);
 		*ret_retry_ns = now_ns + home->memory_wait_ns;
 	}
 	if (fit && fit < count)
-		*ret_retry_ns = now_ns + memory_wait_longer(0);
+		*ret_retry_ns = now_ns + delivery_budget_wait_longer(0);
 	return fit;
 }
 
@@ -452,8 +452,8 @@ void member_on_leave(struct loop_task *task)
 		loop_post(link->near->loop, &link->gone);
 }
 
-void groups_each_member(const struct worker *worker,
-			void (*fn)(void *ctx, uint64_t session, uint32_t in_flight), void *ctx)
+void members_each(const struct worker *worker,
+		  void (*fn)(void *ctx, uint64_t session, uint32_t in_flight), void *ctx)
 {
 	size_t cursor = 0;
 	struct map_node *next_node = NULL, *node;

@@ -14,7 +14,16 @@
 struct member;
 struct subscription;
 
+// What a subscription does with events of its member, on its own loop.
+struct member_link_ops {
+	loop_task_fn deliver;  // struct deliver_event
+	loop_task_fn settled;  // struct settle_event
+	loop_task_fn drained;  // struct drained_event
+	loop_task_fn throttle; // struct throttle_event
+};
+
 struct member_link {
+	const struct member_link_ops *ops;
 	struct worker *near, *home;
 	uint64_t group;
 	uint64_t session; // as operators see it
@@ -88,21 +97,3 @@ struct throttle_event {
 	uint64_t wait_ns, limit, remaining;
 	bool bytes;
 };
-
-// member.c, at home
-void member_on_join(struct loop_task *task);
-void member_on_credit(struct loop_task *task);
-void member_on_settle(struct loop_task *task);
-void member_on_stop(struct loop_task *task);
-void member_on_leave(struct loop_task *task);
-void member_on_end(struct loop_task *task);
-
-// subscription.c, near
-void subscription_on_joined(struct loop_task *task);
-void subscription_on_deliver(struct loop_task *task);
-void subscription_on_settled(struct loop_task *task);
-void subscription_on_drained(struct loop_task *task);
-void subscription_on_throttle(struct loop_task *task);
-void subscription_on_stopped(struct loop_task *task);
-void subscription_on_closed(struct loop_task *task);
-void subscription_on_gone(struct loop_task *task);

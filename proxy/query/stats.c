@@ -8,6 +8,7 @@
 #include "proxy/client/stream.h"
 #include "proxy/client/subscription.h"
 #include "proxy/group/group.h"
+#include "proxy/group/member.h"
 #include "proxy/query/query.h"
 #include "proxy/resource/shared.h"
 
@@ -332,7 +333,7 @@ enum code stats_step(struct query *query, struct worker *worker, unsigned round)
 	else if (round == 0)
 		clients_step(query, worker);
 	else
-		groups_each_member(worker, add_in_flight, query);
+		members_each(worker, add_in_flight, query);
 	return CODE_OK;
 }
 
