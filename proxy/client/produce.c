@@ -642,7 +642,7 @@ static int refuse_record(struct produce *produce, uint32_t index, enum code code
 __attribute__((noinline)) static enum code
 place_by_parts(const struct topic_stream *stream, const uint8_t *data, uint32_t *ret_partition)
 {
-	const struct topic *topic = stream->topic->model;
+	const struct topic *topic = stream->user.use->model;
 	uint32_t flags = record_flags(data);
 	struct slice key;
 	struct record_view view;
@@ -654,7 +654,7 @@ place_by_parts(const struct topic_stream *stream, const uint8_t *data, uint32_t 
 	if (flags & (RECORD_PARTITION | RECORD_DUE)) {
 		record_read(data, &view);
 		if ((flags & RECORD_DUE) &&
-		    !(backend_capabilities(stream->topic->backend) & CAP_DELAY))
+		    !(backend_capabilities(stream->user.use->backend) & CAP_DELAY))
 			return CODE_UNSUPPORTED_BY_BACKEND;
 		if ((flags & RECORD_PARTITION) && view.partition >= topic->partitions)
 			return CODE_BAD_REQUEST;
@@ -681,7 +681,8 @@ static const char *check_records(struct produce *produce, struct topic_stream *s
 				 struct slice payload)
 {
 	const uint8_t *at = payload.data + PRODUCE_HEAD_SIZE, *end = payload.data + payload.size;
-	uint32_t unkeyed = stream ? stream->next_partition++ % stream->topic->model->partitions : 0;
+	uint32_t unkeyed =
+		stream ? stream->next_partition++ % stream->user.use->model->partitions : 0;
 	struct submit_record *record = produce->records;
 
 	for (uint32_t i = 0; i < produce->count; ++i) {
@@ -734,7 +735,7 @@ static struct produce *new_produce(struct conn *conn, struct topic_stream *strea
 		.conn = conn,
 		.worker = conn->worker,
 		.tenant = conn->tenant,
-		.topic = stream ? stream->topic : NULL,
+		.topic = stream ? stream->user.use : NULL,
 		.buf = buf_ref(buf),
 		.batch = head->batch,
 		.stream = frame->header.stream,
@@ -776,8 +777,8 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 		conn_close(conn, CODE_PROTOCOL, problem);
 		return;
 	}
-	if (stream && stream->topic->lost)
-		topic_use_lost(stream->topic); // it may be there again
+	if (stream && stream->user.use->lost)
+		topic_use_lost(stream->user.use); // it may be there again
 	produce = new_produce(conn, stream, frame, buf, &head);
 	if (!produce) {
 		conn_close(conn, CODE_OVERLOADED, "out of memory");

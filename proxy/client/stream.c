@@ -16,7 +16,6 @@
 #include "proxy/client/subscription.h"
 #include "proxy/client/turn.h"
 #include "proxy/resource/shared.h"
-#include "proxy/resource/topic.h"
 
 #include <errno.h>
 
@@ -51,9 +50,8 @@ static struct subscription *as_subscription(struct stream *stream)
 
 static void let_go_of_topic(struct topic_stream *stream)
 {
-	list_unlink(&stream->in_topic);
 	turn_leave(stream);
-	stream->topic = topic_use_unref(stream->topic);
+	topic_user_leave(&stream->user);
 }
 
 void stream_free(struct stream *stream)
@@ -170,7 +168,7 @@ bool stream_granted(const struct conn *conn, const char *name, uint32_t right)
 static bool still_granted(struct stream *stream)
 {
 	if (stream->kind == STREAM_TOPIC)
-		return stream_granted(stream->conn, as_topic(stream)->topic->model->name,
+		return stream_granted(stream->conn, as_topic(stream)->user.use->model->name,
 				      ACCESS_PRODUCE);
 	return stream_granted(stream->conn, as_subscription(stream)->name, ACCESS_CONSUME);
 }
@@ -219,10 +217,23 @@ static uint32_t message_limit(const struct conn *conn, const struct topic *topic
 	return MIN(limit, conn->tenant->model->limits.message_bytes);
 }
 
-void stream_limit_changed(struct topic_stream *stream)
+static void update_limit(struct topic_stream *stream)
 {
-	stream->max_record = message_limit(stream->stream.conn, stream->topic->model);
+	stream->max_record = message_limit(stream->stream.conn, stream->user.use->model);
 }
+
+static void on_topic_changed(struct topic_user *user)
+{
+	update_limit(CONTAINER_OF(user, struct topic_stream, user));
+}
+
+static void on_topic_ended(struct topic_user *user, enum code code, const char *text)
+{
+	stream_end(&CONTAINER_OF(user, struct topic_stream, user)->stream, code, text);
+}
+
+static const struct topic_user_ops user_ops = {.changed = on_topic_changed,
+					       .ended = on_topic_ended};
 
 void stream_limits_changed(struct conn *conn)
 {
@@ -232,9 +243,9 @@ void stream_limits_changed(struct conn *conn)
 	while ((node = map_next(&conn->streams, &cursor, &next))) {
 		struct topic_stream *stream = as_topic(CONTAINER_OF(node, struct stream, node));
 
-		if (!stream || !stream->topic)
+		if (!stream || !stream->user.use)
 			continue;
-		stream_limit_changed(stream);
+		update_limit(stream);
 		turn_changed(stream);
 		if (!conn_is_open(conn))
 			return;
@@ -261,10 +272,9 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 		conn_send_error(conn, id, code, text);
 		return;
 	}
-	stream->topic = use;
+	topic_user_join(&stream->user, &user_ops, use);
 	turn_join(stream);
-	stream_limit_changed(stream);
-	list_push_back(&use->streams, &stream->in_topic);
+	update_limit(stream);
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_PARTITIONS, use->model->partitions);
 	field_put_int(&fields, FIELD_DURABILITY, topic_use_durability(use));

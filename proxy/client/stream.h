@@ -3,8 +3,7 @@
 
 #include "proxy/client/conn.h"
 #include "proxy/client/sender_turn.h"
-
-struct topic_use;
+#include "proxy/resource/topic.h"
 
 enum stream_kind { STREAM_TOPIC, STREAM_SUBSCRIPTION };
 
@@ -27,9 +26,8 @@ struct stream {
 
 struct topic_stream {
 	struct stream stream;
-	struct list in_topic;    // member of topic->streams
-	struct topic_use *topic; // NULL: not open any more
-	uint32_t unanswered;     // batches that the client has sent on it
+	struct topic_user user; // of its topic
+	uint32_t unanswered;    // batches that the client has sent on it
 	struct sender_turn quota_turn;
 	uint32_t max_record;
 	uint32_t next_partition; // partition of the next batch's records that have no key
@@ -52,8 +50,7 @@ void stream_answered(struct topic_stream *stream); // one batch of it is
 void stream_free_all(struct conn *conn);
 // Ends the streams that the key of the connection does not allow any more.
 void stream_recheck_all(struct conn *conn);
-// What the topics of a connection, or one of them, take at most follows tenant and topic.
+// What the topics of a connection take at most follows tenant and topic.
 void stream_limits_changed(struct conn *conn);
-void stream_limit_changed(struct topic_stream *stream);
 // Does the key grant the right on the name?
 bool stream_granted(const struct conn *conn, const char *name, uint32_t right);

@@ -215,7 +215,7 @@ static void add_streams(const struct conn *conn, json_t *topics, json_t *groups)
 			json_array_append_new(
 				topics,
 				json_string(CONTAINER_OF(stream, struct topic_stream, stream)
-						    ->topic->model->name));
+						    ->user.use->model->name));
 		else
 			json_array_append_new(
 				groups,

@@ -1,11 +1,10 @@
-// One use of a topic is shared by all streams of a worker. When the topic changes in a way that the
-// adapter's handle depends on, or is there again after it was lost, a new use takes its place and
-// the streams move to it; the old one lives until its batches are answered.
+// One use of a topic is shared by all users (streams, groups, copies) of a worker. When the topic
+// changes in a way that the adapter's handle depends on, or is there again after it was lost, a new
+// use takes its place and users move to it; the old one lives until its batches are answered.
 
 #include "proxy/resource/topic.h"
 
 #include "core/base/log.h"
-#include "proxy/client/stream.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -79,7 +78,7 @@ static enum code use_new(struct worker *worker, const struct topic *topic, struc
 	use->model = model_ref(topic);
 	use->refs = 1;
 	use->node.key = topic->object.id;
-	list_init(&use->streams);
+	list_init(&use->users);
 	use->backend = backend_get(&worker->shared->backends, topic->cluster);
 	if (!use->backend) {
 		use_free(use);
@@ -137,27 +136,49 @@ enum durability topic_use_durability(const struct topic_use *use)
 		   capability_topic_durability(capabilities, use->model));
 }
 
-static void end_streams(struct topic_use *use, enum code code, const char *text)
+void topic_user_join(struct topic_user *user, const struct topic_user_ops *ops,
+		     struct topic_use *use)
+{
+	user->ops = ops;
+	user->use = use;
+	list_push_back(&use->users, &user->in_topic);
+}
+
+void topic_user_leave(struct topic_user *user)
+{
+	if (!user->use)
+		return;
+	list_unlink(&user->in_topic);
+	user->use = topic_use_unref(user->use);
+}
+
+static struct topic_user *first_user(const struct topic_use *use)
+{
+	return LIST_ENTRY(use->users.next, struct topic_user, in_topic);
+}
+
+static void end_users(struct topic_use *use, enum code code, const char *text)
 {
 	++use->refs;
 	retire(use);
-	while (!list_empty(&use->streams))
-		stream_end(&LIST_ENTRY(use->streams.next, struct topic_stream, in_topic)->stream,
-			   code, text);
+	while (!list_empty(&use->users)) {
+		struct topic_user *user = first_user(use);
+
+		user->ops->ended(user, code, text);
+	}
 	topic_use_unref(use);
 }
 
-static void move_streams(struct topic_use *from, struct topic_use *to)
+static void move_users(struct topic_use *from, struct topic_use *to)
 {
-	while (!list_empty(&from->streams)) {
-		struct topic_stream *stream =
-			LIST_ENTRY(from->streams.next, struct topic_stream, in_topic);
+	while (!list_empty(&from->users)) {
+		struct topic_user *user = first_user(from);
 
-		list_unlink(&stream->in_topic);
-		list_push_back(&to->streams, &stream->in_topic);
-		stream->topic = to;
+		list_unlink(&user->in_topic);
+		list_push_back(&to->users, &user->in_topic);
+		user->use = to;
 		++to->refs;
-		stream_limit_changed(stream);
+		user->ops->changed(user);
 		topic_use_unref(from);
 	}
 }
@@ -173,7 +194,7 @@ static enum code renew(struct topic_use *use, const struct topic *topic)
 	if (code != CODE_OK)
 		return code;
 	retire(use);
-	move_streams(use, fresh);
+	move_users(use, fresh);
 	topic_use_unref(fresh);
 	return CODE_OK;
 }
@@ -247,7 +268,7 @@ static void replace(struct topic_use *use, const struct topic *topic)
 	++use->refs;
 	code = renew(use, topic);
 	if (code != CODE_OK)
-		end_streams(use, code, "the topic has changed");
+		end_users(use, code, "the topic has changed");
 	topic_use_unref(use);
 }
 
@@ -255,8 +276,12 @@ static void take_model(struct topic_use *use, const struct topic *topic)
 {
 	model_unref(use->model);
 	use->model = model_ref(topic);
-	LIST_FOREACH(pos, next, &use->streams)
-	stream_limit_changed(LIST_ENTRY(pos, struct topic_stream, in_topic));
+	LIST_FOREACH(pos, next, &use->users)
+	{
+		struct topic_user *user = LIST_ENTRY(pos, struct topic_user, in_topic);
+
+		user->ops->changed(user);
+	}
 }
 
 void topic_changed(struct worker *worker, uint64_t id)
@@ -268,7 +293,7 @@ void topic_changed(struct worker *worker, uint64_t id)
 		struct map_node *node;
 
 		if (use)
-			end_streams(use, CODE_NOT_FOUND, "the topic was deleted");
+			end_users(use, CODE_NOT_FOUND, "the topic was deleted");
 		node = map_find(&worker->topic_stats, id);
 		if (node) {
 			struct topic_stats *stats = CONTAINER_OF(node, struct topic_stats, node);
@@ -277,9 +302,9 @@ void topic_changed(struct worker *worker, uint64_t id)
 			stats_check(worker, stats);
 		}
 	} else if (use && topic->incarnation != use->model->incarnation) {
-		end_streams(use, CODE_NOT_FOUND, "the topic was deleted and made again");
+		end_users(use, CODE_NOT_FOUND, "the topic was deleted and made again");
 	} else if (use && topic->state != MODEL_READY) {
-		end_streams(use, CODE_NOT_READY, "the topic is being changed or deleted");
+		end_users(use, CODE_NOT_READY, "the topic is being changed or deleted");
 	} else if (use && !same_handle(topic, use->model)) {
 		replace(use, topic);
 	} else if (use) {
@@ -297,7 +322,7 @@ void topics_cluster_gone(struct worker *worker, uint64_t cluster)
 		struct topic_use *use = CONTAINER_OF(node, struct topic_use, node);
 
 		if (use->model->cluster == cluster)
-			end_streams(use, CODE_NOT_READY, "the cluster is being opened again");
+			end_users(use, CODE_NOT_READY, "the cluster is being opened again");
 	}
 }
 
