@@ -8,6 +8,7 @@
 #include "proxy/worker_thread.h"
 
 #include "core/base/log.h"
+#include "proxy/client/tenant_clients.h"
 #include "proxy/group/group.h"
 #include "proxy/probe/probes.h"
 #include "proxy/query/query.h"
@@ -130,6 +131,7 @@ void worker_thread_free(struct worker_thread *thread)
 	groups_deinit(worker);
 	loop_timer_cancel(&thread->drain_timer);
 	topics_deinit(worker);
+	tenant_clients_deinit(worker);
 	tenants_deinit(worker);
 	clients_deinit(&thread->clients);
 	loop_free(worker->loop);
@@ -166,6 +168,7 @@ static void on_change(struct loop_task *task)
 	switch (event->kind) {
 	case MODEL_TENANT:
 		tenant_changed(worker, event->id);
+		tenant_clients_changed(worker, event->id);
 		groups_tenant_changed(worker, event->id);
 		break;
 	case MODEL_ACCESS_KEY: clients_key_changed(worker->clients, event->id); break;

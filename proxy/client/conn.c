@@ -17,6 +17,7 @@
 #include "proxy/client/socket_address.h"
 #include "proxy/client/stream.h"
 #include "proxy/client/subscription.h"
+#include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -41,7 +42,8 @@ struct log_ctx conn_log(const struct conn *conn)
 
 static struct fair_queue *queue_of(const struct conn *conn)
 {
-	return conn->tenant ? &conn->tenant->queue : &conn->worker->clients->unauthenticated;
+	return conn->tenant ? &conn->tenant->clients->queue
+			    : &conn->worker->clients->unauthenticated;
 }
 
 bool conn_is_open(const struct conn *conn)

@@ -12,6 +12,7 @@
 #include "core/wire/fields.h"
 #include "proxy/base/worker.h"
 #include "proxy/client/memory.h"
+#include "proxy/engine/fair.h"
 #include "proxy/resource/tenant.h"
 
 struct auth;
@@ -40,8 +41,8 @@ struct conn {
 	struct loop_timer timer;
 	struct loop_task flush;
 	struct list all;            // member of clients->conns
-	struct list in_tenant;      // member of tenant->conns
-	struct list waiting;        // member of tenant->waiting
+	struct list in_tenant;      // member of tenant->clients->conns
+	struct list waiting;        // member of tenant->clients->waiting
 	struct list output_blocked; // its subscriptions that wait for the output to leave
 	struct fair_item run_item;  // its place in the worker's run queue
 	struct map_node node;       // member of clients->sessions, by session id

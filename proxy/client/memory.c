@@ -17,6 +17,7 @@
 
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
+#include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"
 
 #define UNIT          8192u // bytes; reads of this size and frames of this size are always allowed
@@ -90,10 +91,12 @@ size_t memory_output_most(const struct conn *conn)
 
 // ---- waiting
 
-static void look_later(struct tenant_view *tenant)
+static void look_later(struct tenant_clients *clients)
 {
-	if (!tenant->memory_timer.at_ns)
-		loop_timer_set(&tenant->memory_timer, loop_now_ns(tenant->worker->loop) + WAIT_NS);
+	struct loop_timer *timer = &clients->memory_timer;
+
+	if (!timer->at_ns)
+		loop_timer_set(timer, loop_now_ns(timer->loop) + WAIT_NS);
 }
 
 static void begin_waiting(struct conn *conn)
@@ -103,9 +106,9 @@ static void begin_waiting(struct conn *conn)
 	conn->memory.waits = true;
 	conn->memory.partial_ns = 0; // measured anew when it is read again
 	list_unlink(&conn->memory.partial);
-	list_push_back(&conn->tenant->memory_waiting, &conn->memory.waiting);
+	list_push_back(&conn->tenant->clients->memory_waiting, &conn->memory.waiting);
 	__atomic_add_fetch(&conn->memory.share->waiting, 1, __ATOMIC_RELAXED);
-	look_later(conn->tenant);
+	look_later(conn->tenant->clients);
 }
 
 // The buffer that the next read needs takes the place of the one there is.
@@ -143,18 +146,18 @@ bool memory_may_read(struct conn *conn)
 // for ever.
 void memory_on_waiting(struct loop_timer *timer)
 {
-	struct tenant_view *tenant = CONTAINER_OF(timer, struct tenant_view, memory_timer);
+	struct tenant_clients *clients = CONTAINER_OF(timer, struct tenant_clients, memory_timer);
 
-	while (!list_empty(&tenant->memory_waiting)) {
+	while (!list_empty(&clients->memory_waiting)) {
 		struct conn *conn =
-			CONTAINER_OF(tenant->memory_waiting.next, struct conn, memory.waiting);
+			CONTAINER_OF(clients->memory_waiting.next, struct conn, memory.waiting);
 
 		if (!has_room(conn)) {
-			look_later(tenant);
+			look_later(clients);
 			return;
 		}
 		stop_waiting(conn);
-		conn->last_read_ns = loop_now_ns(tenant->worker->loop); // we did not listen
+		conn->last_read_ns = loop_now_ns(timer->loop); // we did not listen
 		conn_read_again(conn);
 	}
 }

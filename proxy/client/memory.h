@@ -9,17 +9,17 @@
 
 struct conn;
 struct loop_timer;
-struct tenant_view;
 
 struct conn_memory {
 	struct budget_share *share;
 	size_t frames, output; // counted
-	struct list waiting; // member of tenant->memory_waiting: it is not read until there is room
-	struct list partial; // member of clients->partial: a large frame has begun
-	uint64_t partial_ns; // since when its bytes are measured; 0: no frame has begun
-	size_t partial_from; // bytes that were there then
-	uint64_t rate;       // bytes a second when they were last measured
-	uint32_t slow;       // measurements in a row that were below the least rate
+	struct list waiting;   // member of tenant->clients->memory_waiting: it is not read until
+			       // there is room
+	struct list partial;   // member of clients->partial: a large frame has begun
+	uint64_t partial_ns;   // since when its bytes are measured; 0: no frame has begun
+	size_t partial_from;   // bytes that were there then
+	uint64_t rate;         // bytes a second when they were last measured
+	uint32_t slow;         // measurements in a row that were below the least rate
 	bool waits;
 };
 
@@ -35,5 +35,5 @@ void memory_count_output(struct conn *conn);
 // Bytes of replies that may wait for it before it is not read any more.
 size_t memory_output_most(const struct conn *conn);
 
-void memory_on_waiting(struct loop_timer *timer); // of a tenant_view: is there room now?
+void memory_on_waiting(struct loop_timer *timer); // of tenant_clients: is there room now?
 void memory_on_partial(struct loop_timer *timer); // of clients: frames that come too slowly

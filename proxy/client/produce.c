@@ -13,6 +13,7 @@
 #include "core/wire/partition.h"
 #include "core/wire/produce.h"
 #include "core/wire/record.h"
+#include "proxy/client/tenant_clients.h"
 #include "proxy/client/turn.h"
 #include "proxy/resource/shared.h"
 #include "proxy/resource/topic.h"
@@ -487,10 +488,10 @@ void produce_refuse_waiting(struct topic_stream *stream)
 	}
 }
 
-static void wait_at_most(struct tenant_view *tenant, uint64_t until_ns)
+static void wait_at_most(struct tenant_clients *clients, uint64_t until_ns)
 {
-	if (!tenant->waiting_timer.at_ns || until_ns < tenant->waiting_timer.at_ns)
-		loop_timer_set(&tenant->waiting_timer, until_ns);
+	if (!clients->waiting_timer.at_ns || until_ns < clients->waiting_timer.at_ns)
+		loop_timer_set(&clients->waiting_timer, until_ns);
 }
 
 // Mode `wait`: parked in its connection's window, at most wait_ms.
@@ -503,8 +504,8 @@ static void park(struct produce *produce, uint64_t now_ns)
 	produce->wait_until_ns = now_ns + tenant->model->limits.wait_ms * MS_NS;
 	list_push_back(&produce->conn->parked, &produce->parked);
 	if (list_empty(&produce->conn->waiting))
-		list_push_back(&tenant->waiting, &produce->conn->waiting);
-	wait_at_most(tenant, MIN(now_ns + wait_ns, produce->wait_until_ns));
+		list_push_back(&tenant->clients->waiting, &produce->conn->waiting);
+	wait_at_most(tenant->clients, MIN(now_ns + wait_ns, produce->wait_until_ns));
 	conn_send_throttle(produce->conn, QUOTA_PRODUCE, &why);
 }
 
@@ -534,20 +535,20 @@ static bool serve_waiting(struct conn *conn, uint64_t now_ns, uint64_t *ret_agai
 // Connections take turns at the front, so that none lives on the tokens of all.
 void produce_waiting_over(struct loop_timer *timer)
 {
-	struct tenant_view *tenant = CONTAINER_OF(timer, struct tenant_view, waiting_timer);
-	uint64_t now_ns = loop_now_ns(tenant->worker->loop), again_ns;
+	struct tenant_clients *clients = CONTAINER_OF(timer, struct tenant_clients, waiting_timer);
+	uint64_t now_ns = loop_now_ns(timer->loop), again_ns;
 	struct list round = LIST_INIT(round);
 
-	while (!list_empty(&tenant->waiting))
-		list_push_back(&round, list_pop_front(&tenant->waiting));
+	while (!list_empty(&clients->waiting))
+		list_push_back(&round, list_pop_front(&clients->waiting));
 	while (!list_empty(&round)) {
 		struct conn *conn = LIST_ENTRY(list_pop_front(&round), struct conn, waiting);
 
 		if (serve_waiting(conn, now_ns, &again_ns))
 			continue;
 		// Who came first this time comes last the next time.
-		list_push_front(&tenant->waiting, &conn->waiting);
-		wait_at_most(tenant, again_ns);
+		list_push_front(&clients->waiting, &conn->waiting);
+		wait_at_most(clients, again_ns);
 	}
 }
 

@@ -8,7 +8,7 @@
 // that it has used up what it was told.
 struct sender_turn {
 	struct quota_turn quota;
-	struct list in_tenant; // member of tenant->turns while something is promised
+	struct list in_tenant; // member of tenant->clients->turns while something is promised
 	uint64_t told;         // messages, of these not sent
 	uint64_t size;         // of its messages, about
 	bool joined;

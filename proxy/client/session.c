@@ -16,6 +16,7 @@
 #include "proxy/client/conn.h"
 #include "proxy/client/produce.h"
 #include "proxy/client/socket_address.h"
+#include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -199,7 +200,7 @@ static enum code admit(struct conn *conn, const char **ret_text)
 		return CODE_FORBIDDEN;
 	}
 	tenant = tenant_get(conn->worker, conn->key->tenant);
-	if (!tenant)
+	if (!tenant || !tenant_clients_get(tenant))
 		return CODE_OVERLOADED;
 	if (!tenant->model || tenant->model->suspended) {
 		*ret_text = "the tenant is suspended";
@@ -211,7 +212,7 @@ static enum code admit(struct conn *conn, const char **ret_text)
 	}
 	conn->tenant = tenant;
 	memory_move(conn, tenant->memory);
-	list_push_back(&tenant->conns, &conn->in_tenant);
+	list_push_back(&tenant->clients->conns, &conn->in_tenant);
 	sources_leave(&conn->worker->clients->sources, &conn->source);
 	return CODE_OK;
 }

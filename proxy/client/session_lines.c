@@ -9,6 +9,7 @@
 
 #include "proxy/client/conn.h"
 #include "proxy/client/refusals.h"
+#include "proxy/client/tenant_clients.h"
 #include "proxy/resource/tenant.h"
 
 #define PERIOD_NS (10 * S_NS)
@@ -16,7 +17,7 @@
 
 static struct tenant_view *tenant_of(struct session_lines *lines)
 {
-	return CONTAINER_OF(lines, struct tenant_view, lines);
+	return CONTAINER_OF(lines, struct tenant_clients, lines)->tenant;
 }
 
 static void write_counts(struct session_lines *lines)
@@ -41,15 +42,15 @@ static void on_period(struct loop_timer *timer)
 	write_counts(CONTAINER_OF(timer, struct session_lines, timer));
 }
 
-void session_lines_init(struct tenant_view *tenant)
+void session_lines_init(struct tenant_clients *clients)
 {
-	loop_timer_init(&tenant->lines.timer, tenant->worker->loop, on_period);
+	loop_timer_init(&clients->lines.timer, clients->tenant->worker->loop, on_period);
 }
 
-void session_lines_deinit(struct tenant_view *tenant)
+void session_lines_deinit(struct tenant_clients *clients)
 {
-	loop_timer_cancel(&tenant->lines.timer);
-	write_counts(&tenant->lines);
+	loop_timer_cancel(&clients->lines.timer);
+	write_counts(&clients->lines);
 }
 
 static bool may_write(struct session_lines *lines, bool wrong)
@@ -66,7 +67,7 @@ static bool may_write(struct session_lines *lines, bool wrong)
 
 void session_lines_ready(struct conn *conn)
 {
-	struct session_lines *lines = &conn->tenant->lines;
+	struct session_lines *lines = &conn->tenant->clients->lines;
 	struct log_ctx log = conn_log(conn);
 
 	if (may_write(lines, false))
@@ -77,7 +78,7 @@ void session_lines_ready(struct conn *conn)
 
 void session_lines_closed(struct conn *conn, enum code code, const char *text)
 {
-	struct session_lines *lines = &conn->tenant->lines;
+	struct session_lines *lines = &conn->tenant->clients->lines;
 	struct log_ctx log = conn_log(conn);
 
 	if (may_write(lines, code != CODE_OK))

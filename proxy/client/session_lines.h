@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 struct conn;
-struct tenant_view;
+struct tenant_clients;
 
 // A worker's, for one tenant.
 struct session_lines {
@@ -16,7 +16,7 @@ struct session_lines {
 	uint64_t begun, ended[CODE_COUNT]; // not written
 };
 
-void session_lines_init(struct tenant_view *tenant);
-void session_lines_deinit(struct tenant_view *tenant); // writes what is left
+void session_lines_init(struct tenant_clients *clients);
+void session_lines_deinit(struct tenant_clients *clients); // writes what is left
 void session_lines_ready(struct conn *conn);
 void session_lines_closed(struct conn *conn, enum code code, const char *text);

@@ -15,6 +15,7 @@
 
 #include "adapters/adapter.h"
 #include "proxy/client/produce.h"
+#include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"
 #include "proxy/resource/topic.h"
 
@@ -56,25 +57,25 @@ void turn_leave(struct topic_stream *stream)
 	quota_sender_leaves(tenant_of(stream)->ledger);
 }
 
-void turns_give_back(struct tenant_view *tenant)
+void turns_give_back(struct tenant_clients *clients)
 {
-	while (!list_empty(&tenant->turns))
-		turn_end(LIST_ENTRY(tenant->turns.next, struct sender_turn, in_tenant));
+	while (!list_empty(&clients->turns))
+		turn_end(LIST_ENTRY(clients->turns.next, struct sender_turn, in_tenant));
 }
 
 void turns_expire(struct loop_timer *timer)
 {
-	struct tenant_view *tenant = CONTAINER_OF(timer, struct tenant_view, turns_timer);
-	uint64_t now_ns = loop_now_ns(tenant->worker->loop);
+	struct tenant_clients *clients = CONTAINER_OF(timer, struct tenant_clients, turns_timer);
+	uint64_t now_ns = loop_now_ns(timer->loop);
 
-	LIST_FOREACH(pos, next, &tenant->turns)
+	LIST_FOREACH(pos, next, &clients->turns)
 	{
 		struct sender_turn *turn = LIST_ENTRY(pos, struct sender_turn, in_tenant);
 
 		if (now_ns >= turn->quota.at_ns + GRACE_NS)
 			turn_end(turn);
 	}
-	if (!list_empty(&tenant->turns))
+	if (!list_empty(&clients->turns))
 		loop_timer_set(timer, now_ns + GRACE_NS);
 }
 
@@ -107,9 +108,9 @@ static bool promise(struct topic_stream *stream, uint64_t messages, uint64_t now
 
 	if (!quota_turn_promise(tenant->ledger, messages, turn->size, now_ns, &turn->quota))
 		return false;
-	list_push_back(&tenant->turns, &turn->in_tenant);
-	if (!tenant->turns_timer.at_ns)
-		loop_timer_set(&tenant->turns_timer, now_ns + GRACE_NS);
+	list_push_back(&tenant->clients->turns, &turn->in_tenant);
+	if (!tenant->clients->turns_timer.at_ns)
+		loop_timer_set(&tenant->clients->turns_timer, now_ns + GRACE_NS);
 	return true;
 }
 

@@ -4,7 +4,7 @@
 #include "proxy/client/stream.h"
 
 struct submit_record;
-struct tenant_view;
+struct tenant_clients;
 
 void turn_join(struct topic_stream *stream);
 void turn_leave(struct topic_stream *stream); // nothing is promised any more; accepts one that left
@@ -19,5 +19,5 @@ size_t turn_charge(struct topic_stream *stream, const struct submit_record *reco
 // A batch of `count` was charged, `refused` of it in vain: tells the stream what is next, when that
 // has changed. Returns how long the refused ones have to wait.
 uint64_t turn_tell(struct topic_stream *stream, size_t count, size_t refused, uint64_t now_ns);
-void turns_expire(struct loop_timer *timer);      // of a tenant
-void turns_give_back(struct tenant_view *tenant); // all that is promised on this worker
+void turns_expire(struct loop_timer *timer);          // of tenant_clients
+void turns_give_back(struct tenant_clients *clients); // all that is promised on this worker

@@ -1,10 +1,10 @@
 // Limits live in the ledger that all workers share; the rest of a view belongs to its worker alone.
+// What the tenant's connections share on a worker is client/tenant_clients.c.
 
 #include "proxy/resource/tenant.h"
 
-#include "proxy/client/conn.h"
-#include "proxy/client/produce.h"
-#include "proxy/client/turn.h"
+#include "core/catalog/catalog.h"
+#include "proxy/base/worker.h"
 #include "proxy/resource/shared.h"
 
 static struct tenant_view *tenant_new(struct worker *worker, const struct tenant *model)
@@ -22,15 +22,6 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 	tenant->ledger = &shared->ledger;
 	tenant->memory = &shared->memory;
 	tenant->storage = storage;
-	fair_queue_init(&tenant->queue);
-	list_init(&tenant->conns);
-	list_init(&tenant->waiting);
-	list_init(&tenant->memory_waiting);
-	loop_timer_init(&tenant->waiting_timer, worker->loop, produce_waiting_over);
-	loop_timer_init(&tenant->memory_timer, worker->loop, memory_on_waiting);
-	list_init(&tenant->turns);
-	loop_timer_init(&tenant->turns_timer, worker->loop, turns_expire);
-	session_lines_init(tenant);
 	if (map_put(&worker->tenants, &tenant->node) < 0) {
 		free(tenant);
 		return NULL;
@@ -41,14 +32,20 @@ static struct tenant_view *tenant_new(struct worker *worker, const struct tenant
 	return tenant;
 }
 
-struct tenant_view *tenant_get(struct worker *worker, uint64_t id)
+struct tenant_view *tenant_find(const struct worker *worker, uint64_t id)
 {
 	struct map_node *node = map_find(&worker->tenants, id);
-	struct tenant_view *tenant;
+
+	return node ? CONTAINER_OF(node, struct tenant_view, node) : NULL;
+}
+
+struct tenant_view *tenant_get(struct worker *worker, uint64_t id)
+{
+	struct tenant_view *tenant = tenant_find(worker, id);
 	const struct tenant *model;
 
-	if (node)
-		return CONTAINER_OF(node, struct tenant_view, node);
+	if (tenant)
+		return tenant;
 	model = catalog_tenant(worker->shared->catalog, id);
 	if (!model)
 		return NULL;
@@ -85,43 +82,18 @@ void tenant_conn_left(struct tenant_view *tenant)
 	quota_count_give_back(tenant->ledger, QUOTA_CONNECTIONS, 1);
 }
 
-// Whoever waits, waits for what the old limits would have let pass: it is looked at again.
-static void limits_changed(struct tenant_view *tenant)
-{
-	uint64_t now_ns = loop_now_ns(tenant->worker->loop);
-
-	quota_ledger_set(tenant->ledger, &tenant->model->limits, now_ns);
-	turns_give_back(tenant);
-	if (!list_empty(&tenant->waiting))
-		loop_timer_set(&tenant->waiting_timer, now_ns);
-	storage_limit_set(tenant->storage, tenant->model->limits.storage_bytes);
-	LIST_FOREACH(pos, next, &tenant->conns)
-	{
-		struct conn *conn = LIST_ENTRY(pos, struct conn, in_tenant);
-
-		stream_limits_changed(conn);
-		if (conn_is_open(conn) && conn->state >= CONN_READY)
-			produce_window_raise(conn);
-	}
-}
-
 void tenant_changed(struct worker *worker, uint64_t id)
 {
-	struct map_node *node = map_find(&worker->tenants, id);
-	struct tenant_view *tenant;
+	struct tenant_view *tenant = tenant_find(worker, id);
 
-	if (!node)
+	if (!tenant)
 		return;
-	tenant = CONTAINER_OF(node, struct tenant_view, node);
 	model_unref(tenant->model);
 	tenant->model = catalog_tenant(worker->shared->catalog, id);
-	if (tenant->model)
-		limits_changed(tenant);
-	if (tenant->model && !tenant->model->suspended)
+	if (!tenant->model)
 		return;
-	while (!list_empty(&tenant->conns))
-		conn_close(LIST_ENTRY(tenant->conns.next, struct conn, in_tenant), CODE_FORBIDDEN,
-			   "the tenant is suspended");
+	quota_ledger_set(tenant->ledger, &tenant->model->limits, loop_now_ns(worker->loop));
+	storage_limit_set(tenant->storage, tenant->model->limits.storage_bytes);
 }
 
 void tenants_deinit(struct worker *worker)
@@ -132,11 +104,7 @@ void tenants_deinit(struct worker *worker)
 	while ((node = map_next(&worker->tenants, &cursor, &next))) {
 		struct tenant_view *tenant = CONTAINER_OF(node, struct tenant_view, node);
 
-		assert(list_empty(&tenant->conns));
-		loop_timer_cancel(&tenant->waiting_timer);
-		loop_timer_cancel(&tenant->memory_timer);
-		loop_timer_cancel(&tenant->turns_timer);
-		session_lines_deinit(tenant);
+		assert(tenant->conn_count == 0 && !tenant->clients);
 		model_unref(tenant->model);
 		free(tenant);
 	}

@@ -1,17 +1,15 @@
-// A tenant as one worker sees it: limits, quota, counters, connections, and its turn.
+// A tenant as one worker sees it: limits, quota, counters.
 //
 // Made when it is first needed here, and kept as long as the worker lives, because its counters
 // count since the start.
 #pragma once
 
 #include "core/base/map.h"
-#include "core/loop/loop.h"
-#include "proxy/client/session_lines.h"
-#include "proxy/engine/fair.h"
 #include "proxy/resource/budget.h"
 #include "proxy/resource/storage.h"
 #include "quota/quota.h"
 
+struct tenant_clients;
 struct worker;
 
 struct produce_counters {
@@ -34,24 +32,17 @@ struct tenant_view {
 	const struct tenant *model; // NULL: deleted
 	struct quota_ledger *ledger;
 	struct storage_tenant *storage;
-	struct fair_queue queue;
-	struct list conns;
+	struct budget_share *memory;    // of all workers
+	struct tenant_clients *clients; // client/tenant_clients.h; NULL: it has never had any here
 	uint32_t conn_count;
 	struct produce_counters produced;
 	struct consume_counters consumed;
-	struct list waiting; // connections with batches that wait for the produce quota
-	struct loop_timer waiting_timer;
-	struct budget_share *memory; // of all workers
-	struct list memory_waiting;  // connections that are not read until there is memory
-	struct loop_timer memory_timer;
-	struct list turns; // of struct sender_turn: what its streams were promised
-	struct loop_timer turns_timer;
-	struct session_lines lines;
 };
 
 struct tenant_view *tenant_get(struct worker *worker,
 			       uint64_t id);        // NULL: out of memory, or never existed
 bool tenant_conn_joins(struct tenant_view *tenant); // false: at its limit
 void tenant_conn_left(struct tenant_view *tenant);
+struct tenant_view *tenant_find(const struct worker *worker, uint64_t id); // NULL: not seen here
 void tenant_changed(struct worker *worker, uint64_t id); // after a change of the catalog
 void tenants_deinit(struct worker *worker);
