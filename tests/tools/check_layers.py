@@ -13,6 +13,7 @@ from tree import ROOT, sources
 
 DATA = ("core/base", "core/net", "core/loop", "core/model", "core/wire", "core/catalog")  # what a proxy may know
 CORE = DATA + ("core/registry",)
+PROXY = ("proxy/engine", "proxy/base", "proxy/resource", "proxy/group", "proxy/client", "proxy/probe")  # from the ground up
 
 # The longest matching folder decides. A folder may always include itself and what lies inside it.
 LAYERS = {
@@ -26,6 +27,13 @@ LAYERS = {
     "quota": ("core/base", "core/model"),
     "adapters": ("core/base", "core/loop", "core/model", "core/wire"),
     "proxy": DATA + ("quota", "adapters"),
+    "proxy/engine": ("core/base", "core/model", "adapters"),
+    "proxy/base": DATA,
+    "proxy/resource": DATA + ("quota", "adapters", "proxy/base"),
+    "proxy/group": DATA + ("quota", "adapters") + PROXY[:3],
+    "proxy/client": DATA + ("quota", "adapters") + PROXY[:4],
+    "proxy/probe": DATA + ("adapters",) + PROXY[:3],
+    "proxy/query": DATA + ("quota", "adapters") + PROXY,
     "portal-api": CORE + ("quota", "adapters"),
     "sdk": ("core/base", "core/net", "core/wire"),
     "sdk/c/examples": ("sdk/c/include",),

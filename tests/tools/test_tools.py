@@ -30,6 +30,8 @@ class Layers(unittest.TestCase):
             ("adapters/store/group_source.c", "adapters/log/log.h"),
             ("adapters/embedded/embedded.c", "adapters/store/durable_log.h"),
             ("proxy/client/conn.c", "core/wire/frame.h"),
+            ("proxy/client/conn.c", "proxy/group/member.h"),
+            ("proxy/proxy.c", "proxy/query/query.h"),
             ("ctl/perf.c", "sdk/c/include/mqpaas/mqpaas.h"),
             ("tests/unit/test_sdk.c", "sdk/c/src/lane.h"),
         ):
@@ -46,6 +48,8 @@ class Layers(unittest.TestCase):
             ("adapters/kafka/fetch.c", "adapters/store/reader.h"),
             ("adapters/kafka/fetch.c", "proxy/group/group.h"),
             ("proxy/client/conn.c", "portal-api/route.h"),
+            ("proxy/resource/topic.c", "proxy/client/stream.h"),
+            ("proxy/group/group.c", "proxy/proxy.h"),
             ("sdk/c/src/client.c", "core/loop/loop.h"),
             ("sdk/c/examples/send.c", "core/base/util.h"),
             ("ctl/main.c", "sdk/c/src/client.h"),
