@@ -30,7 +30,7 @@ enum conn_state {
 	CONN_CLOSED
 };
 
-struct stream; // proxy/client/stream.h
+struct stream; // proxy/client/native/stream.h
 
 struct conn {
 	struct worker *worker;
@@ -116,7 +116,7 @@ void conn_check_left(struct conn *conn);
 // The access key was changed or deleted: closes, or checks the open streams again.
 void conn_recheck(struct conn *conn);
 
-// proxy/client/session.c: frames before READY.
+// proxy/client/native/handshake.c: frames before READY.
 void session_frame(struct conn *conn, const struct frame *frame);
 void session_free(struct auth *auth);
 bool session_address_allowed(const struct conn *conn); // by the lists of its key

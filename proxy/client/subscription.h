@@ -1,7 +1,7 @@
 // A subscription of a connection: the near end of a group's member.
 #pragma once
 
-#include "proxy/client/stream.h"
+#include "proxy/client/native/stream.h"
 #include "proxy/group/member_link.h"
 
 struct subscription {

@@ -5,8 +5,8 @@
 
 #include "proxy/base/worker.h"
 #include "proxy/client/conn.h"
-#include "proxy/client/produce.h"
-#include "proxy/client/turn.h"
+#include "proxy/client/native/produce.h"
+#include "proxy/client/sender_turn.h"
 #include "proxy/resource/tenant.h"
 
 struct tenant_clients *tenant_clients_get(struct tenant_view *tenant)
@@ -27,7 +27,7 @@ struct tenant_clients *tenant_clients_get(struct tenant_view *tenant)
 	list_init(&clients->turns);
 	loop_timer_init(&clients->waiting_timer, loop, produce_waiting_over);
 	loop_timer_init(&clients->memory_timer, loop, memory_on_waiting);
-	loop_timer_init(&clients->turns_timer, loop, turns_expire);
+	loop_timer_init(&clients->turns_timer, loop, sender_turns_expire);
 	session_lines_init(clients);
 	tenant->clients = clients;
 	return clients;
@@ -36,7 +36,7 @@ struct tenant_clients *tenant_clients_get(struct tenant_view *tenant)
 // Whoever waits, waits for what the old limits would have let pass: it is looked at again.
 static void limits_changed(struct tenant_clients *clients)
 {
-	turns_give_back(clients);
+	sender_turns_give_back(clients);
 	if (!list_empty(&clients->waiting))
 		loop_timer_set(&clients->waiting_timer, loop_now_ns(clients->waiting_timer.loop));
 	LIST_FOREACH(pos, next, &clients->conns)

@@ -5,7 +5,7 @@
 
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
-#include "proxy/client/stream.h"
+#include "proxy/client/native/stream.h"
 #include "proxy/client/subscription.h"
 #include "proxy/group/group.h"
 #include "proxy/group/member.h"

@@ -48,7 +48,7 @@ class Layers(unittest.TestCase):
             ("adapters/kafka/fetch.c", "adapters/store/reader.h"),
             ("adapters/kafka/fetch.c", "proxy/group/group.h"),
             ("proxy/client/conn.c", "portal-api/route.h"),
-            ("proxy/resource/topic.c", "proxy/client/stream.h"),
+            ("proxy/resource/topic.c", "proxy/client/native/stream.h"),
             ("proxy/group/group.c", "proxy/proxy.h"),
             ("sdk/c/src/client.c", "core/loop/loop.h"),
             ("sdk/c/examples/send.c", "core/base/util.h"),

@@ -9,12 +9,12 @@
 // anything that it used, until the client's CLOSE: what the client sent before it knew is ignored.
 // docs/protocol.md has the crossings.
 
-#include "proxy/client/stream.h"
+#include "proxy/client/native/stream.h"
 
 #include "core/wire/produce.h"
-#include "proxy/client/produce.h"
+#include "proxy/client/native/produce.h"
+#include "proxy/client/sender_turn.h"
 #include "proxy/client/subscription.h"
-#include "proxy/client/turn.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -50,7 +50,7 @@ static struct subscription *as_subscription(struct stream *stream)
 
 static void let_go_of_topic(struct topic_stream *stream)
 {
-	turn_leave(stream);
+	sender_turn_leave(stream);
 	topic_user_leave(&stream->user);
 }
 
@@ -246,7 +246,7 @@ void stream_limits_changed(struct conn *conn)
 		if (!stream || !stream->user.use)
 			continue;
 		update_limit(stream);
-		turn_changed(stream);
+		sender_turn_changed(stream);
 		if (!conn_is_open(conn))
 			return;
 	}
@@ -273,14 +273,14 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 		return;
 	}
 	topic_user_join(&stream->user, &user_ops, use);
-	turn_join(stream);
+	sender_turn_join(stream);
 	update_limit(stream);
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_PARTITIONS, use->model->partitions);
 	field_put_int(&fields, FIELD_DURABILITY, topic_use_durability(use));
 	field_put_int(&fields, FIELD_NATIVE, use->model->native);
 	field_put_int(&fields, FIELD_MAX_MESSAGE, stream->max_record);
-	if (turn_open(stream, &messages, &wait_ns)) {
+	if (sender_turn_open(stream, &messages, &wait_ns)) {
 		field_put_int(&fields, FIELD_REMAINING, messages);
 		field_put_int(&fields, FIELD_RETRY_AFTER_MS, wait_ms_of(wait_ns));
 	}

@@ -14,7 +14,7 @@
 #include "core/wire/codec.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
-#include "proxy/client/produce.h"
+#include "proxy/client/native/produce.h"
 #include "proxy/client/socket_address.h"
 #include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"

@@ -7,14 +7,14 @@
 //
 // All of a batch belongs to its connection's loop, but for a part while the adapter has it.
 
-#include "proxy/client/produce.h"
+#include "proxy/client/native/produce.h"
 
 #include "core/wire/codec.h"
 #include "core/wire/partition.h"
 #include "core/wire/produce.h"
 #include "core/wire/record.h"
+#include "proxy/client/sender_turn.h"
 #include "proxy/client/tenant_clients.h"
-#include "proxy/client/turn.h"
 #include "proxy/resource/shared.h"
 #include "proxy/resource/topic.h"
 
@@ -559,9 +559,9 @@ static void submit_in_turn(struct produce *produce, uint64_t now_ns)
 	struct part *part = &produce->part;
 	struct topic_stream *stream = produce->in;
 	uint32_t count = produce->valid;
-	size_t passed = turn_charge(stream, produce->records, count, produce->left_bytes, now_ns,
-				    &part->charge);
-	uint64_t wait_ns = turn_tell(stream, count, count - passed, now_ns);
+	size_t passed = sender_turn_charge(stream, produce->records, count, produce->left_bytes,
+					   now_ns, &part->charge);
+	uint64_t wait_ns = sender_turn_tell(stream, count, count - passed, now_ns);
 
 	if (passed < count)
 		refuse_rest(produce, CODE_THROTTLED, MAX(wait_ns, WAIT_STEP_NS));
@@ -580,7 +580,7 @@ static void charge_and_submit(struct produce *produce)
 		submit_in_turn(produce, now_ns);
 		return;
 	}
-	turn_tell(produce->in, produce->valid, 0, now_ns);
+	sender_turn_tell(produce->in, produce->valid, 0, now_ns);
 	if (!queue && submit_some(produce, now_ns))
 		return;
 	if (model->limits.over == QUOTA_OVER_WAIT && model->limits.wait_ms)

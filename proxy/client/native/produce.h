@@ -2,7 +2,7 @@
 // window.
 #pragma once
 
-#include "proxy/client/stream.h"
+#include "proxy/client/native/stream.h"
 
 // `stream` NULL, or closing: the records are refused.
 void produce_frame(struct conn *conn, struct topic_stream *stream, const struct frame *frame);

@@ -11,10 +11,10 @@
 // What is promised and not taken within GRACE_NS of its time is given back: its sender has no more
 // to send. Belongs to the connection's loop; the ledger is shared by all.
 
-#include "proxy/client/turn.h"
+#include "proxy/client/sender_turn.h"
 
 #include "adapters/adapter.h"
-#include "proxy/client/produce.h"
+#include "proxy/client/native/produce.h"
 #include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"
 #include "proxy/resource/topic.h"
@@ -33,7 +33,7 @@ static bool takes_turns(const struct tenant_view *tenant)
 	       quota_produce_limited(tenant->ledger);
 }
 
-void turn_join(struct topic_stream *stream)
+void sender_turn_join(struct topic_stream *stream)
 {
 	struct sender_turn *turn = &stream->quota_turn;
 
@@ -48,7 +48,7 @@ static void turn_end(struct sender_turn *turn)
 	quota_turn_end(&turn->quota);
 }
 
-void turn_leave(struct topic_stream *stream)
+void sender_turn_leave(struct topic_stream *stream)
 {
 	if (!stream->quota_turn.joined)
 		return;
@@ -57,13 +57,13 @@ void turn_leave(struct topic_stream *stream)
 	quota_sender_leaves(tenant_of(stream)->ledger);
 }
 
-void turns_give_back(struct tenant_clients *clients)
+void sender_turns_give_back(struct tenant_clients *clients)
 {
 	while (!list_empty(&clients->turns))
 		turn_end(LIST_ENTRY(clients->turns.next, struct sender_turn, in_tenant));
 }
 
-void turns_expire(struct loop_timer *timer)
+void sender_turns_expire(struct loop_timer *timer)
 {
 	struct tenant_clients *clients = CONTAINER_OF(timer, struct tenant_clients, turns_timer);
 	uint64_t now_ns = loop_now_ns(timer->loop);
@@ -137,7 +137,7 @@ static bool next_turn(struct topic_stream *stream, bool first, size_t refused, u
 	return true;
 }
 
-bool turn_open(struct topic_stream *stream, uint64_t *ret_messages, uint64_t *ret_wait_ns)
+bool sender_turn_open(struct topic_stream *stream, uint64_t *ret_messages, uint64_t *ret_wait_ns)
 {
 	uint64_t now_ns = loop_now_ns(stream->stream.conn->worker->loop);
 
@@ -159,7 +159,7 @@ static void tell_unlimited(struct topic_stream *stream)
 		send_turn(stream, CODE_OK, UINT64_MAX, 0); // the stream may be gone
 }
 
-void turn_changed(struct topic_stream *stream)
+void sender_turn_changed(struct topic_stream *stream)
 {
 	uint64_t messages, wait_ns;
 
@@ -167,12 +167,13 @@ void turn_changed(struct topic_stream *stream)
 		tell_unlimited(stream);
 		return;
 	}
-	if (turn_open(stream, &messages, &wait_ns))
+	if (sender_turn_open(stream, &messages, &wait_ns))
 		send_turn(stream, wait_ns ? CODE_THROTTLED : CODE_OK, messages, wait_ns);
 }
 
-size_t turn_charge(struct topic_stream *stream, const struct submit_record *records, size_t count,
-		   uint64_t total, uint64_t now_ns, struct quota_charge *charge)
+size_t sender_turn_charge(struct topic_stream *stream, const struct submit_record *records,
+			  size_t count, uint64_t total, uint64_t now_ns,
+			  struct quota_charge *charge)
 {
 	struct sender_turn *turn = &stream->quota_turn;
 	size_t passed = quota_turn_charge(tenant_of(stream)->ledger, &turn->quota, &records->size,
@@ -184,7 +185,8 @@ size_t turn_charge(struct topic_stream *stream, const struct submit_record *reco
 	return passed;
 }
 
-uint64_t turn_tell(struct topic_stream *stream, size_t count, size_t refused, uint64_t now_ns)
+uint64_t sender_turn_tell(struct topic_stream *stream, size_t count, size_t refused,
+			  uint64_t now_ns)
 {
 	struct sender_turn *turn = &stream->quota_turn;
 	uint64_t messages, wait_ns;
