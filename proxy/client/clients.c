@@ -89,7 +89,8 @@ void clients_key_changed(struct clients *clients, uint64_t key)
 	{
 		struct conn *conn = LIST_ENTRY(pos, struct conn, all);
 
-		if (conn->state >= CONN_READY && conn->key && conn->key->object.id == key)
+		if (conn->state >= CONN_READY && conn->session.key &&
+		    conn->session.key->object.id == key)
 			conn_recheck(conn);
 	}
 }

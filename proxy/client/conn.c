@@ -32,23 +32,10 @@ static void on_io(struct loop_io *io, unsigned events);
 static void on_timer(struct loop_timer *timer);
 static void on_flush(struct loop_task *task);
 
-struct log_ctx conn_log(const struct conn *conn)
-{
-	return (struct log_ctx){
-		.tenant = conn->tenant && conn->tenant->model ? conn->tenant->model->name : NULL,
-		.peer = conn->peer,
-		.conn = conn->node.key};
-}
-
 static struct fair_queue *queue_of(const struct conn *conn)
 {
-	return conn->tenant ? &conn->tenant->clients->queue
-			    : &conn->worker->clients->unauthenticated;
-}
-
-bool conn_is_open(const struct conn *conn)
-{
-	return conn->state != CONN_CLOSED;
+	return conn->session.tenant ? &conn->session.tenant->clients->queue
+				    : &conn->worker->clients->unauthenticated;
 }
 
 bool conn_give_way(struct worker *worker, const struct sockaddr *peer)
@@ -95,11 +82,7 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 	outq_init(&conn->out);
 	loop_timer_init(&conn->timer, worker->loop, on_timer);
 	conn->flush.fn = on_flush;
-	list_init(&conn->in_tenant);
-	list_init(&conn->waiting);
-	list_init(&conn->output_blocked);
-	list_init(&conn->produces);
-	list_init(&conn->parked);
+	session_init(&conn->session);
 	memory_init(conn);
 	fair_item_init(&conn->run_item);
 	socket_address_text(peer, conn->peer);
@@ -116,19 +99,6 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 }
 
 // ---- the way out
-
-static void leave_tenant(struct conn *conn)
-{
-	struct tenant_view *tenant = conn->tenant;
-
-	sources_leave(&conn->worker->clients->sources, &conn->source);
-	if (!tenant)
-		return;
-	list_unlink(&conn->in_tenant);
-	list_unlink(&conn->waiting);
-	produce_window_release(conn);
-	tenant_conn_left(tenant);
-}
 
 // The reason goes out if the socket takes it; unread input would make close() reset the connection
 // and lose it.
@@ -177,7 +147,8 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 		say_goodbye(conn, code, text);
 	}
 	conn->state = CONN_CLOSED;
-	leave_tenant(conn);
+	sources_leave(&worker->clients->sources, &conn->source);
+	session_deinit(&conn->session);
 	list_unlink(&conn->all);
 	map_remove(&worker->clients->sessions, &conn->node);
 	loop_timer_cancel(&conn->timer);
@@ -186,13 +157,10 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	conn->auth = NULL;
 	balancer_free(conn->balancer);
 	conn->balancer = NULL;
-	conn->key = model_unref(conn->key);
 	memory_release(conn);
 	outq_deinit(&conn->out);
 	framer_deinit(&conn->framer);
 	transport_deinit(&conn->transport);
-	free(conn->client);
-	conn->client = NULL;
 	if (!conn->flush_due)
 		loop_free_later(worker->loop, conn, free); // else the deferred task does
 	worker_check_drained(worker);
@@ -237,7 +205,7 @@ static void output_left(struct conn *conn)
 		conn->blocked = false;
 		conn_read_again(conn);
 	}
-	if (!list_empty(&conn->output_blocked) && conn->out.bytes < limits->output / 4)
+	if (!list_empty(&conn->session.output_blocked) && conn->out.bytes < limits->output / 4)
 		subscription_feed_all(conn);
 }
 
@@ -367,13 +335,11 @@ void conn_send_throttle(struct conn *conn, enum quota_direction direction,
 			const struct quota_answer *why)
 {
 	uint64_t now_ns = loop_now_ns(conn->worker->loop);
-	uint64_t *told_ns = &conn->throttle_told_ns[direction];
 	struct field_writer fields;
 	uint8_t room[96];
 
-	if (*told_ns && now_ns < *told_ns + S_NS)
+	if (!session_throttle_due(&conn->session, direction, now_ns))
 		return;
-	*told_ns = now_ns;
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_CODE, CODE_THROTTLED);
 	field_put_int(&fields, FIELD_DIRECTION, direction);
@@ -591,7 +557,7 @@ static void on_timer(struct loop_timer *timer)
 	}
 	if (conn->memory.waits)
 		conn->last_read_ns = now_ns; // it is we who do not listen
-	if (!session_key_usable(conn->key)) {
+	if (!session_key_usable(conn->session.key)) {
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key has expired");
 		return;
 	}
@@ -610,7 +576,7 @@ static void on_timer(struct loop_timer *timer)
 	next_ns = conn->last_read_ns + (conn->pinged ? 2 : 1) * keepalive_ns;
 	if (conn->out.bytes)
 		next_ns = MIN(next_ns, conn->written_ns + stalled_ns);
-	next_ns = MIN(next_ns, now_ns + expiry_look_ns(conn->key));
+	next_ns = MIN(next_ns, now_ns + expiry_look_ns(conn->session.key));
 	if (conn_is_open(conn))
 		loop_timer_set(&conn->timer, next_ns);
 }
@@ -652,29 +618,23 @@ void conn_goaway(struct conn *conn, enum code code, uint32_t deadline_ms)
 
 void conn_check_left(struct conn *conn)
 {
-	if (conn->state == CONN_LEAVING && list_empty(&conn->produces) && conn->unstopped == 0 &&
-	    conn->closing == 0 && conn->out.bytes == 0)
+	if (conn->state == CONN_LEAVING && list_empty(&conn->session.batches) &&
+	    conn->session.unstopped == 0 && conn->closing == 0 && conn->out.bytes == 0)
 		conn_close(conn, CODE_OK, "left in order");
 }
 
 void conn_recheck(struct conn *conn)
 {
-	const struct access_key *key;
-
-	if (!conn->key)
+	if (!conn->session.key)
 		return;
-	key = catalog_key_by_id(conn->worker->shared->catalog, conn->key->key_id);
-	if (!key || key->object.id != conn->key->object.id || !session_key_usable(key)) {
-		model_unref(key);
+	if (!session_renew_key(&conn->session, conn->worker->shared->catalog)) {
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key was revoked");
 		return;
 	}
-	model_unref(conn->key);
-	conn->key = key;
 	if (!conn->last_words) // then the timer is its end, and what has come is read before
 		loop_timer_set(&conn->timer,
 			       loop_now_ns(conn->worker->loop) + 1); // may expire sooner
-	if (!session_address_allowed(conn))
+	if (!session_address_allowed(&conn->session, conn->peer))
 		conn_close(conn, CODE_FORBIDDEN, "the access key may not connect from here");
 	else
 		stream_recheck_all(conn);

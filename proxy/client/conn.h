@@ -12,12 +12,11 @@
 #include "core/wire/fields.h"
 #include "proxy/base/worker.h"
 #include "proxy/client/memory.h"
+#include "proxy/client/session.h"
 #include "proxy/engine/fair.h"
-#include "proxy/resource/tenant.h"
 
 struct auth;
 struct balancer_head;
-struct produce;
 
 enum conn_state {
 	CONN_NEW,     // plain or TLS is not known yet
@@ -40,37 +39,24 @@ struct conn {
 	struct loop_io io;
 	struct loop_timer timer;
 	struct loop_task flush;
-	struct list all;            // member of clients->conns
-	struct list in_tenant;      // member of tenant->clients->conns
-	struct list waiting;        // member of tenant->clients->waiting
-	struct list output_blocked; // its subscriptions that wait for the output to leave
-	struct fair_item run_item;  // its place in the worker's run queue
-	struct map_node node;       // member of clients->sessions, by session id
+	struct list all;           // member of clients->conns
+	struct fair_item run_item; // its place in the worker's run queue
+	struct map_node node;      // member of clients->sessions, by session id
 
 	struct auth *auth;              // until READY
 	struct source_item source;      // of clients->sources, until then
 	struct balancer_head *balancer; // its header is awaited
-	struct tenant_view *tenant;
-	const struct access_key *key;
-	char *client;  // name, version and id, each zero-terminated, after READY
-	char peer[56]; // "address:port"
+	struct session session;         // client/session.h
+	char peer[56];                  // "address:port"
 
 	struct map streams;   // struct stream by stream id
-	struct list produces; // batches that are not answered, in the order they came
-	struct list parked;   // of these, those that wait for the produce quota
-	uint64_t granted, received, answered; // bytes of PRODUCE frames since READY
-	uint32_t window_base, window_extra;   // the sum is what may be unanswered
-	uint64_t plain_bytes;                 // what compressed frames in flight have become
-	uint32_t unstopped; // subscriptions of a leaving connection that still have deliveries out
-	uint32_t closing;   // streams whose CLOSED waits for answers
-	uint32_t leaving;   // subscriptions that have left because it ends
+	uint32_t closing;     // streams whose CLOSED waits for answers
 	uint32_t frames_left; // that it may take in this run
 	uint32_t codecs;      // bits, agreed upon
 	uint32_t features;    // bits, agreed upon
 	uint64_t connected_ns, last_read_ns,
 		written_ns; // written: last progress, or the output was empty
 	int64_t connected_ms;
-	uint64_t throttle_told_ns[2];         // last THROTTLE frame, by direction
 	struct conn_memory memory;            // proxy/client/memory.c
 	uint8_t state;                        // enum conn_state
 	bool flush_due, pinged, tls, blocked; // blocked: not read because its replies are not read
@@ -91,7 +77,6 @@ bool conn_give_way(struct worker *worker, const struct sockaddr *peer);
 // Says why (ERROR on stream 0, as far as the socket takes it at once), gives back what it holds and
 // ends it. CODE_OK: without ERROR. `text` may be NULL.
 void conn_close(struct conn *conn, enum code code, const char *text);
-bool conn_is_open(const struct conn *conn);
 
 // Frames to the client. All that a round gathers is written at its end. Out of memory closes.
 uint8_t *conn_frame(struct conn *conn, uint32_t payload_size); // NULL: closed
@@ -116,10 +101,20 @@ void conn_check_left(struct conn *conn);
 // The access key was changed or deleted: closes, or checks the open streams again.
 void conn_recheck(struct conn *conn);
 
-// proxy/client/native/handshake.c: frames before READY.
+// Frames before READY: client/native/handshake.c.
 void session_frame(struct conn *conn, const struct frame *frame);
 void session_free(struct auth *auth);
-bool session_address_allowed(const struct conn *conn); // by the lists of its key
-bool session_key_usable(const struct access_key *key); // now
 
-struct log_ctx conn_log(const struct conn *conn);
+static inline struct log_ctx conn_log(const struct conn *conn)
+{
+	const struct tenant_view *tenant = conn->session.tenant;
+
+	return (struct log_ctx){.tenant = tenant && tenant->model ? tenant->model->name : NULL,
+				.peer = conn->peer,
+				.conn = conn->node.key};
+}
+
+static inline bool conn_is_open(const struct conn *conn)
+{
+	return conn->state != CONN_CLOSED;
+}

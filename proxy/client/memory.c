@@ -106,9 +106,9 @@ static void begin_waiting(struct conn *conn)
 	conn->memory.waits = true;
 	conn->memory.partial_ns = 0; // measured anew when it is read again
 	list_unlink(&conn->memory.partial);
-	list_push_back(&conn->tenant->clients->memory_waiting, &conn->memory.waiting);
+	list_push_back(&conn->session.tenant->clients->memory_waiting, &conn->memory.waiting);
 	__atomic_add_fetch(&conn->memory.share->waiting, 1, __ATOMIC_RELAXED);
-	look_later(conn->tenant->clients);
+	look_later(conn->session.tenant->clients);
 }
 
 // The buffer that the next read needs takes the place of the one there is.
@@ -125,7 +125,7 @@ static bool has_room(struct conn *conn)
 {
 	bool bodies = budget_has_room(conn->memory.share, BUDGET_BODIES, 0);
 
-	if (!bodies && !list_empty(&conn->produces))
+	if (!bodies && !list_empty(&conn->session.batches))
 		return false;
 	if (bodies && buffer_fits(conn))
 		return true;

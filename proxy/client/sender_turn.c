@@ -24,7 +24,7 @@
 
 static struct tenant_view *tenant_of(const struct topic_stream *stream)
 {
-	return stream->stream.conn->tenant;
+	return stream->stream.conn->session.tenant;
 }
 
 static bool takes_turns(const struct tenant_view *tenant)

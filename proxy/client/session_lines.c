@@ -67,18 +67,19 @@ static bool may_write(struct session_lines *lines, bool wrong)
 
 void session_lines_ready(struct conn *conn)
 {
-	struct session_lines *lines = &conn->tenant->clients->lines;
+	struct session_lines *lines = &conn->session.tenant->clients->lines;
 	struct log_ctx log = conn_log(conn);
 
 	if (may_write(lines, false))
-		log_info(&log, "CONN-READY", "authenticated with key %s", conn->key->key_id);
+		log_info(&log, "CONN-READY", "authenticated with key %s",
+			 conn->session.key->key_id);
 	else
 		++lines->begun;
 }
 
 void session_lines_closed(struct conn *conn, enum code code, const char *text)
 {
-	struct session_lines *lines = &conn->tenant->clients->lines;
+	struct session_lines *lines = &conn->session.tenant->clients->lines;
 	struct log_ctx log = conn_log(conn);
 
 	if (may_write(lines, code != CODE_OK))

@@ -103,7 +103,7 @@ static void leave(struct subscription *subscription, bool paced)
 	struct member_link *link = subscription->link;
 
 	if (subscription->stopping)
-		--conn->unstopped;
+		--conn->session.unstopped;
 	subscription->stopping = false;
 	list_unlink(&subscription->output_blocked);
 	if (subscription->left)
@@ -111,7 +111,7 @@ static void leave(struct subscription *subscription, bool paced)
 	subscription->left = true;
 	link->lost = by_the_client(subscription);
 	if (paced)
-		leaves_add(&conn->worker->clients->leaves, link, conn->leaving++);
+		leaves_add(&conn->worker->clients->leaves, link, conn->session.leaving++);
 	else
 		loop_post(link->home->loop, &link->leave);
 }
@@ -229,7 +229,7 @@ void subscription_stop_all(struct conn *conn)
 			continue;
 		subscription->stopping = true;
 		list_unlink(&subscription->output_blocked);
-		++conn->unstopped;
+		++conn->session.unstopped;
 		loop_post(subscription->link->home->loop, &subscription->link->stop);
 	}
 }
@@ -242,7 +242,7 @@ static void on_stopped(struct loop_task *task)
 	if (!subscription || !subscription->stopping)
 		return;
 	subscription->stopping = false;
-	--subscription->stream.conn->unstopped;
+	--subscription->stream.conn->session.unstopped;
 	conn_check_left(subscription->stream.conn);
 }
 
@@ -289,13 +289,13 @@ static void pass_credit(struct subscription *subscription, bool heard)
 	subscription->drain_passed = subscription->drain;
 	list_unlink(&subscription->output_blocked);
 	if (bytes < subscription->credit_bytes && conn->state == CONN_READY)
-		list_push_back(&conn->output_blocked, &subscription->output_blocked);
+		list_push_back(&conn->session.output_blocked, &subscription->output_blocked);
 	loop_post(subscription->link->home->loop, &event->task);
 }
 
 void subscription_feed_all(struct conn *conn)
 {
-	LIST_FOREACH(pos, next, &conn->output_blocked)
+	LIST_FOREACH(pos, next, &conn->session.output_blocked)
 	{
 		struct subscription *subscription =
 			LIST_ENTRY(pos, struct subscription, output_blocked);

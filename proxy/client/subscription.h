@@ -8,8 +8,8 @@ struct subscription {
 	struct stream stream;
 	struct member_link *link;   // NULL: home has nothing of it any more
 	struct loop_timer patience; // while it is closing
-	struct list output_blocked; // member of conn->output_blocked: the client has given more
-				    // credit than was passed on
+	struct list output_blocked; // member of conn->session.output_blocked: the client has given
+				    // more credit than was passed on
 	uint64_t credit_messages, credit_bytes, drain; // the client's totals
 	uint64_t begun;                                // the client's word, too
 	uint64_t drain_passed, drained;                // to home; answered

@@ -41,7 +41,7 @@ static void limits_changed(struct tenant_clients *clients)
 		loop_timer_set(&clients->waiting_timer, loop_now_ns(clients->waiting_timer.loop));
 	LIST_FOREACH(pos, next, &clients->conns)
 	{
-		struct conn *conn = LIST_ENTRY(pos, struct conn, in_tenant);
+		struct conn *conn = CONTAINER_OF(pos, struct conn, session.in_tenant);
 
 		stream_limits_changed(conn);
 		if (conn_is_open(conn) && conn->state >= CONN_READY)
@@ -61,8 +61,8 @@ void tenant_clients_changed(struct worker *worker, uint64_t id)
 	if (tenant->model && !tenant->model->suspended)
 		return;
 	while (!list_empty(&clients->conns))
-		conn_close(LIST_ENTRY(clients->conns.next, struct conn, in_tenant), CODE_FORBIDDEN,
-			   "the tenant is suspended");
+		conn_close(CONTAINER_OF(clients->conns.next, struct conn, session.in_tenant),
+			   CODE_FORBIDDEN, "the tenant is suspended");
 }
 
 static void tenant_clients_free(struct tenant_clients *clients)

@@ -226,17 +226,17 @@ static void add_streams(const struct conn *conn, json_t *topics, json_t *groups)
 
 static json_t *client_json(const struct conn *conn)
 {
-	const char *name = conn->client, *version = name + strlen(name) + 1;
+	const char *name = conn->session.client, *version = name + strlen(name) + 1;
 	const char *id = version + strlen(version) + 1;
 	json_t *topics = json_array(), *groups = json_array();
 
 	add_streams(conn, topics, groups);
-	return json_pack("{s:I, s:I, s:s, s:s, s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:i}", "session",
-			 (json_int_t)conn->node.key, "tenant", (json_int_t)conn->tenant->node.key,
-			 "access_key", conn->key->key_id, "address", conn->peer, "tls", conn->tls,
-			 "sdk", name, "sdk_version", version, "client_id", id, "connected_ms",
-			 (json_int_t)conn->connected_ms, "topics", topics, "groups", groups,
-			 "in_flight", 0);
+	return json_pack(
+		"{s:I, s:I, s:s, s:s, s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:i}", "session",
+		(json_int_t)conn->node.key, "tenant", (json_int_t)conn->session.tenant->node.key,
+		"access_key", conn->session.key->key_id, "address", conn->peer, "tls", conn->tls,
+		"sdk", name, "sdk_version", version, "client_id", id, "connected_ms",
+		(json_int_t)conn->connected_ms, "topics", topics, "groups", groups, "in_flight", 0);
 }
 
 static void clients_step(struct query *query, const struct worker *worker)
@@ -249,7 +249,7 @@ static void clients_step(struct query *query, const struct worker *worker)
 	{
 		const struct conn *conn = LIST_ENTRY(pos, struct conn, all);
 
-		if (conn->state < CONN_READY || (one && conn->tenant->node.key != tenant))
+		if (conn->state < CONN_READY || (one && conn->session.tenant->node.key != tenant))
 			continue;
 		snprintf(name, sizeof name, "%" PRIu64, conn->node.key);
 		json_object_set_new(query->index, name, client_json(conn));
@@ -289,10 +289,10 @@ static bool kicks(const struct query *query, const struct conn *conn)
 	if (conn->state < CONN_READY)
 		return false;
 	if (json_is_string(key))
-		return strcmp(conn->key->key_id, json_string_value(key)) == 0;
+		return strcmp(conn->session.key->key_id, json_string_value(key)) == 0;
 	if (query_number(query, "access_key", &number))
-		return conn->key->object.id == number;
-	return query_number(query, "tenant", &number) && conn->tenant->node.key == number;
+		return conn->session.key->object.id == number;
+	return query_number(query, "tenant", &number) && conn->session.tenant->node.key == number;
 }
 
 static void kick_step(struct query *query, struct worker *worker)

@@ -4,19 +4,14 @@
 // fails at the proof like a wrong secret, so that nothing can be learned from the answer. What a
 // key may not do for other reasons (address, suspended tenant, limit) is told only after a right
 // proof.
-//
-// A right is looked at when it is used: the key that the first message was answered with may have
-// been revoked before the last one comes, so the last step looks at the catalog again. What changes
-// after that finds a connection that is READY and closes it (conn_recheck()).
 
 #include "core/base/clock.h"
 #include "core/net/scram.h"
 #include "core/wire/codec.h"
+#include "proxy/client/admission.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
-#include "proxy/client/native/produce.h"
-#include "proxy/client/socket_address.h"
-#include "proxy/client/tenant_clients.h"
+#include "proxy/client/session_lines.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -95,35 +90,14 @@ static int make_nonce(char ret[2 * NONCE_BYTES + 1])
 	return 0;
 }
 
-bool session_key_usable(const struct access_key *key)
-{
-	return !key->disabled && (!key->expires_ms || clock_wall_ms() < key->expires_ms);
-}
-
-// Takes the key as it is now, which the proof must still be for.
-static bool key_still_usable(struct conn *conn)
-{
-	const struct access_key *proved = conn->key, *key;
-
-	if (!proved)
-		return false;
-	key = catalog_key_by_id(conn->worker->shared->catalog, proved->key_id);
-	conn->key = key;
-	if (key && (key->object.id != proved->object.id ||
-		    memcmp(key->stored_key, proved->stored_key, sizeof key->stored_key) != 0))
-		conn->key = model_unref(key);
-	model_unref(proved);
-	return conn->key && session_key_usable(conn->key);
-}
-
 static int verifier_of(struct conn *conn, const char *user, struct scram_verifier *ret)
 {
 	const struct client_service *service = conn->worker->clients->service;
-	const struct access_key *key = catalog_key_by_id(conn->worker->shared->catalog, user);
+	const struct access_key *key;
 
-	conn->key = key;
-	if (!key)
+	if (!session_name_key(&conn->session, conn->worker->shared->catalog, user))
 		return scram_verifier_fake(service->salt_secret, user, ret);
+	key = conn->session.key;
 	memcpy(ret->salt, key->salt, sizeof ret->salt);
 	ret->iterations = key->salt_count;
 	memcpy(ret->stored_key, key->stored_key, sizeof ret->stored_key);
@@ -177,60 +151,6 @@ static void on_client_first(struct conn *conn, const struct fields *fields)
 	send_sasl(conn, message);
 }
 
-bool session_address_allowed(const struct conn *conn)
-{
-	const struct access_key *key = conn->key;
-	bool allowed = key->allow_count == 0;
-
-	for (size_t i = 0; i < key->deny_count; ++i)
-		if (socket_address_in(conn->peer, key->deny[i]))
-			return false;
-	for (size_t i = 0; i < key->allow_count && !allowed; ++i)
-		allowed = socket_address_in(conn->peer, key->allow[i]);
-	return allowed;
-}
-
-// Everything a right proof does not yet decide.
-static enum code admit(struct conn *conn, const char **ret_text)
-{
-	struct tenant_view *tenant;
-
-	if (!session_address_allowed(conn)) {
-		*ret_text = "the access key may not connect from here";
-		return CODE_FORBIDDEN;
-	}
-	tenant = tenant_get(conn->worker, conn->key->tenant);
-	if (!tenant || !tenant_clients_get(tenant))
-		return CODE_OVERLOADED;
-	if (!tenant->model || tenant->model->suspended) {
-		*ret_text = "the tenant is suspended";
-		return CODE_FORBIDDEN;
-	}
-	if (!tenant_conn_joins(tenant)) {
-		*ret_text = "the tenant has as many connections as it may";
-		return CODE_LIMIT_EXCEEDED;
-	}
-	conn->tenant = tenant;
-	memory_move(conn, tenant->memory);
-	list_push_back(&tenant->clients->conns, &conn->in_tenant);
-	sources_leave(&conn->worker->clients->sources, &conn->source);
-	return CODE_OK;
-}
-
-static int keep_client(struct conn *conn, const struct auth *auth)
-{
-	size_t name = strlen(auth->name) + 1, version = strlen(auth->version) + 1;
-	size_t id = strlen(auth->id) + 1;
-
-	conn->client = malloc(name + version + id);
-	if (!conn->client)
-		return -ENOMEM;
-	memcpy(conn->client, auth->name, name);
-	memcpy(conn->client + name, auth->version, version);
-	memcpy(conn->client + name + version, auth->id, id);
-	return 0;
-}
-
 static void send_ready(struct conn *conn, const char *server_final)
 {
 	const struct client_service *service = conn->worker->clients->service;
@@ -239,8 +159,8 @@ static void send_ready(struct conn *conn, const char *server_final)
 
 	field_writer_init(&fields, room, sizeof room);
 	field_put_bytes(&fields, FIELD_SASL, server_final, strlen(server_final));
-	field_put_text(&fields, FIELD_TENANT, conn->tenant->model->name);
-	field_put_int(&fields, FIELD_WINDOW, conn->granted);
+	field_put_text(&fields, FIELD_TENANT, conn->session.tenant->model->name);
+	field_put_int(&fields, FIELD_WINDOW, conn->session.granted);
 	field_put_int(&fields, FIELD_SESSION, conn->node.key);
 	for (size_t i = 0; i < service->address_count; ++i)
 		field_put_text(&fields, FIELD_ADDRESS, service->addresses[i]);
@@ -258,20 +178,21 @@ static void on_client_final(struct conn *conn, const struct fields *fields)
 		conn_close(conn, CODE_PROTOCOL, "the last SCRAM message is malformed");
 		return;
 	}
-	if (r != 0 || !key_still_usable(conn)) {
+	if (r != 0 || !session_confirm_key(&conn->session, conn->worker->shared->catalog)) {
 		conn_close(conn, r < 0 ? CODE_INTERNAL : CODE_UNAUTHENTICATED, NULL);
 		return;
 	}
-	code = admit(conn, &text);
-	if (code == CODE_OK && keep_client(conn, conn->auth) < 0)
-		code = CODE_OVERLOADED;
+	code = admission_admit(conn,
+			       &(struct admission_client){.name = conn->auth->name,
+							  .version = conn->auth->version,
+							  .id = conn->auth->id},
+			       &text);
 	if (code != CODE_OK) {
 		conn_close(conn, code, text);
 		return;
 	}
 	session_free(conn->auth);
 	conn->auth = NULL;
-	produce_window_start(conn);
 	conn_ready(conn);
 	send_ready(conn, message);
 	if (!conn_is_open(conn))

@@ -38,8 +38,8 @@ struct part {
 };
 
 struct produce {
-	struct list in_conn; // member of conn->produces
-	struct list parked;  // member of conn->parked while records of it wait
+	struct list in_conn; // member of conn->session.batches
+	struct list parked;  // member of conn->session.parked while records of it wait
 	struct conn *conn;   // NULL: closed
 	struct worker *worker;
 	struct tenant_view *tenant;
@@ -70,66 +70,23 @@ struct produce {
 
 // ---- the window
 
-static uint32_t window_needed(const struct conn *conn)
+static void tell_window(struct conn *conn)
 {
-	const struct proxy_limits *limits = &conn->worker->limits;
-	uint32_t largest = MIN(limits->max_message, conn->tenant->model->limits.message_bytes);
+	uint64_t wire = conn->session.granted;
 
-	// A quarter of it may be withheld while nothing is in flight, see grant(): the largest
-	// record must fit in the rest.
-	return MAX(limits->window, largest + largest / 2 + 256);
-}
-
-void produce_window_start(struct conn *conn)
-{
-	conn->window_base = window_needed(conn);
-	conn->granted = conn->window_base;
-}
-
-void produce_window_release(struct conn *conn)
-{
-	if (conn->window_extra)
-		quota_count_give_back(conn->tenant->ledger, QUOTA_MEMORY, conn->window_extra);
-	conn->window_extra = 0;
-}
-
-// A connection that keeps half of its window busy gets twice of it while its tenant has room.
-static void window_grow(struct conn *conn)
-{
-	uint32_t window = conn->window_base + conn->window_extra;
-	uint32_t most = MAX(conn->worker->limits.window_max, window);
-	uint32_t more = MIN(window, most - window);
-
-	if (more == 0 || conn->received - conn->answered < window / 2 ||
-	    !budget_has_room(conn->memory.share, BUDGET_BODIES, more) ||
-	    !quota_count_take(conn->tenant->ledger, QUOTA_MEMORY, more))
-		return;
-	conn->window_extra += more;
+	conn_send(conn, FRAME_WINDOW, 0, &wire, sizeof wire);
 }
 
 static void grant(struct conn *conn, uint32_t bytes)
 {
-	uint64_t target, wire;
-
-	window_grow(conn);
-	conn->answered += bytes;
-	target = conn->answered + conn->window_base + conn->window_extra;
-	if (target < conn->granted + (conn->window_base + conn->window_extra) / 4)
-		return;
-	conn->granted = target;
-	wire = target;
-	conn_send(conn, FRAME_WINDOW, 0, &wire, sizeof wire);
+	if (session_window_answer(&conn->session, &conn->worker->limits, bytes))
+		tell_window(conn);
 }
 
-// What was granted is never taken back.
 void produce_window_raise(struct conn *conn)
 {
-	uint32_t base = window_needed(conn);
-
-	if (base <= conn->window_base)
-		return;
-	conn->window_base = base;
-	grant(conn, 0);
+	if (session_window_raise(&conn->session, &conn->worker->limits))
+		tell_window(conn);
 }
 
 // ---- what compressed frames become
@@ -141,13 +98,13 @@ void produce_window_raise(struct conn *conn)
 static bool plain_take(struct produce *produce, uint32_t bytes)
 {
 	struct conn *conn = produce->conn;
-	uint64_t window = (uint64_t)conn->window_base + conn->window_extra;
-	uint64_t total = conn->plain_bytes + bytes;
+	uint64_t window = (uint64_t)conn->session.window_base + conn->session.window_extra;
+	uint64_t total = conn->session.plain_bytes + bytes;
 	uint32_t more = (uint32_t)MIN(bytes, total > window ? total - window : 0);
 
 	if (more && !quota_count_take(produce->tenant->ledger, QUOTA_MEMORY, more))
 		return false;
-	conn->plain_bytes = total;
+	conn->session.plain_bytes = total;
 	produce->plain_bytes = bytes;
 	produce->plain_charged = more;
 	return true;
@@ -156,7 +113,7 @@ static bool plain_take(struct produce *produce, uint32_t bytes)
 static void plain_give_back(const struct produce *produce)
 {
 	if (produce->conn)
-		produce->conn->plain_bytes -= produce->plain_bytes;
+		produce->conn->session.plain_bytes -= produce->plain_bytes;
 	if (produce->plain_charged)
 		quota_count_give_back(produce->tenant->ledger, QUOTA_MEMORY,
 				      produce->plain_charged);
@@ -465,7 +422,7 @@ static void refuse_rest(struct produce *produce, enum code code, uint64_t retry_
 // `stream` NULL: of any.
 static struct produce *first_waiting(const struct conn *conn, const struct topic_stream *stream)
 {
-	LIST_FOREACH(pos, next, &conn->parked)
+	LIST_FOREACH(pos, next, &conn->session.parked)
 	{
 		struct produce *produce = LIST_ENTRY(pos, struct produce, parked);
 
@@ -502,9 +459,9 @@ static void park(struct produce *produce, uint64_t now_ns)
 	uint64_t wait_ns = next_wait_ns(produce, now_ns, &why);
 
 	produce->wait_until_ns = now_ns + tenant->model->limits.wait_ms * MS_NS;
-	list_push_back(&produce->conn->parked, &produce->parked);
-	if (list_empty(&produce->conn->waiting))
-		list_push_back(&tenant->clients->waiting, &produce->conn->waiting);
+	list_push_back(&produce->conn->session.parked, &produce->parked);
+	if (list_empty(&produce->conn->session.waiting))
+		list_push_back(&tenant->clients->waiting, &produce->conn->session.waiting);
 	wait_at_most(tenant->clients, MIN(now_ns + wait_ns, produce->wait_until_ns));
 	conn_send_throttle(produce->conn, QUOTA_PRODUCE, &why);
 }
@@ -542,12 +499,13 @@ void produce_waiting_over(struct loop_timer *timer)
 	while (!list_empty(&clients->waiting))
 		list_push_back(&round, list_pop_front(&clients->waiting));
 	while (!list_empty(&round)) {
-		struct conn *conn = LIST_ENTRY(list_pop_front(&round), struct conn, waiting);
+		struct conn *conn =
+			CONTAINER_OF(list_pop_front(&round), struct conn, session.waiting);
 
 		if (serve_waiting(conn, now_ns, &again_ns))
 			continue;
 		// Who came first this time comes last the next time.
-		list_push_front(&clients->waiting, &conn->waiting);
+		list_push_front(&clients->waiting, &conn->session.waiting);
 		wait_at_most(clients, again_ns);
 	}
 }
@@ -574,7 +532,8 @@ static void charge_and_submit(struct produce *produce)
 	const struct tenant *model = produce->tenant->model;
 	uint64_t now_ns = loop_now_ns(produce->worker->loop);
 	struct quota_answer why;
-	bool queue = !list_empty(&produce->conn->waiting); // batches never overtake each other
+	bool queue =
+		!list_empty(&produce->conn->session.waiting); // batches never overtake each other
 
 	if (!queue && model->limits.over == QUOTA_OVER_REJECT) {
 		submit_in_turn(produce, now_ns);
@@ -735,7 +694,7 @@ static struct produce *new_produce(struct conn *conn, struct topic_stream *strea
 	*produce = (struct produce){
 		.conn = conn,
 		.worker = conn->worker,
-		.tenant = conn->tenant,
+		.tenant = conn->session.tenant,
 		.topic = stream ? stream->user.use : NULL,
 		.buf = buf_ref(buf),
 		.batch = head->batch,
@@ -791,7 +750,7 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 		conn_close(conn, CODE_PROTOCOL, problem);
 		return;
 	}
-	list_push_back(&conn->produces, &produce->in_conn);
+	list_push_back(&conn->session.batches, &produce->in_conn);
 	produce->in = stream;
 	if (stream)
 		++stream->unanswered;
@@ -804,7 +763,7 @@ static void accept(struct conn *conn, struct topic_stream *named, const struct f
 	else if (budget_is_full(&conn->worker->shared->budget) ||
 		 (buf != frame->buf && !plain_take(produce, buf->size)))
 		refuse_rest(produce, CODE_OVERLOADED, OVERLOAD_NS);
-	else if (produce->valid && storage_is_limited(conn->tenant->storage) &&
+	else if (produce->valid && storage_is_limited(conn->session.tenant->storage) &&
 		 !storage_admits(produce))
 		refuse_rest(produce, CODE_LIMIT_EXCEEDED, 0);
 	else if (produce->valid)
@@ -822,8 +781,7 @@ static enum code codec_code(int r)
 
 static bool window_take(struct conn *conn, const struct frame *frame)
 {
-	conn->received += WIRE_HEADER_SIZE + frame->header.size;
-	if (conn->received <= conn->granted)
+	if (session_window_take(&conn->session, WIRE_HEADER_SIZE + frame->header.size))
 		return true;
 	conn_close(conn, CODE_PROTOCOL, "more was sent than the window allows");
 	return false;
@@ -860,8 +818,9 @@ void produce_frame(struct conn *conn, struct topic_stream *stream, const struct 
 
 void produce_detach_all(struct conn *conn)
 {
-	while (!list_empty(&conn->produces)) {
-		struct produce *produce = LIST_ENTRY(conn->produces.next, struct produce, in_conn);
+	while (!list_empty(&conn->session.batches)) {
+		struct produce *produce =
+			LIST_ENTRY(conn->session.batches.next, struct produce, in_conn);
 
 		list_unlink(&produce->in_conn);
 		list_unlink(&produce->parked);

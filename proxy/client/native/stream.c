@@ -146,31 +146,13 @@ void stream_free_all(struct conn *conn)
 
 // ---- grants
 
-static bool matches(const char *pattern, const char *name)
-{
-	size_t size = strlen(pattern);
-
-	if (size && pattern[size - 1] == '*')
-		return strncmp(pattern, name, size - 1) == 0;
-	return strcmp(pattern, name) == 0;
-}
-
-bool stream_granted(const struct conn *conn, const char *name, uint32_t right)
-{
-	const struct access_key *key = conn->key;
-
-	for (size_t i = 0; i < key->grant_count; ++i)
-		if ((key->grants[i].rights & right) && matches(key->grants[i].pattern, name))
-			return true;
-	return false;
-}
-
 static bool still_granted(struct stream *stream)
 {
 	if (stream->kind == STREAM_TOPIC)
-		return stream_granted(stream->conn, as_topic(stream)->user.use->model->name,
-				      ACCESS_PRODUCE);
-	return stream_granted(stream->conn, as_subscription(stream)->name, ACCESS_CONSUME);
+		return session_granted(&stream->conn->session,
+				       as_topic(stream)->user.use->model->name, ACCESS_PRODUCE);
+	return session_granted(&stream->conn->session, as_subscription(stream)->name,
+			       ACCESS_CONSUME);
 }
 
 void stream_recheck_all(struct conn *conn)
@@ -195,11 +177,12 @@ static enum code route_topic(struct conn *conn, const char *name, struct topic_u
 	const struct topic *topic;
 	enum code code = CODE_NOT_FOUND;
 
-	if (!stream_granted(conn, name, ACCESS_PRODUCE)) {
+	if (!session_granted(&conn->session, name, ACCESS_PRODUCE)) {
 		*ret_text = "the access key may not send to this topic";
 		return CODE_FORBIDDEN;
 	}
-	topic = catalog_topic_by_name(conn->worker->shared->catalog, conn->tenant->node.key, name);
+	topic = catalog_topic_by_name(conn->worker->shared->catalog, conn->session.tenant->node.key,
+				      name);
 	if (topic && topic->dead_letter_of) {
 		*ret_text = "a dead-letter topic is filled by its group only";
 		code = CODE_FORBIDDEN;
@@ -214,7 +197,7 @@ static uint32_t message_limit(const struct conn *conn, const struct topic *topic
 {
 	uint32_t limit = MIN(conn->worker->limits.max_message, topic->message_bytes);
 
-	return MIN(limit, conn->tenant->model->limits.message_bytes);
+	return MIN(limit, conn->session.tenant->model->limits.message_bytes);
 }
 
 static void update_limit(struct topic_stream *stream)
@@ -294,11 +277,12 @@ static enum code route_group(struct conn *conn, const char *name, const struct g
 {
 	const struct group *group;
 
-	if (!stream_granted(conn, name, ACCESS_CONSUME)) {
+	if (!session_granted(&conn->session, name, ACCESS_CONSUME)) {
 		*ret_text = "the access key may not consume from this group";
 		return CODE_FORBIDDEN;
 	}
-	group = catalog_group_by_name(conn->worker->shared->catalog, conn->tenant->node.key, name);
+	group = catalog_group_by_name(conn->worker->shared->catalog, conn->session.tenant->node.key,
+				      name);
 	if (!group)
 		return CODE_NOT_FOUND;
 	*ret = group;

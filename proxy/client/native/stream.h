@@ -52,5 +52,3 @@ void stream_free_all(struct conn *conn);
 void stream_recheck_all(struct conn *conn);
 // What the topics of a connection take at most follows tenant and topic.
 void stream_limits_changed(struct conn *conn);
-// Does the key grant the right on the name?
-bool stream_granted(const struct conn *conn, const char *name, uint32_t right);
