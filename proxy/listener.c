@@ -9,6 +9,7 @@
 #include "core/base/log.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
+#include "proxy/client/native/native.h"
 #include "proxy/client/socket_address.h"
 #include "proxy/proxy.h"
 #include "proxy/resource/shared.h"
@@ -165,7 +166,7 @@ static void welcome(struct worker *worker, int fd, const struct sockaddr *peer)
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	conn_new(worker, fd, peer);
+	conn_new(worker, &native_conn_ops, fd, peer);
 }
 
 static void on_acceptable(struct loop_io *io, unsigned events)

@@ -56,11 +56,10 @@ static void client_is(struct conn *conn, const struct proxy_header *header)
 	conn->balancer = NULL;
 }
 
-int balancer_read(struct conn *conn)
+int balancer_read(struct conn *conn, const char **ret_problem)
 {
 	struct balancer_head *head = conn->balancer;
 	struct proxy_header header;
-	const char *problem;
 	size_t before;
 	ssize_t came;
 	int r;
@@ -73,14 +72,12 @@ int balancer_read(struct conn *conn)
 	if (came < 0 && (errno == EAGAIN || errno == EINTR))
 		return -EAGAIN;
 	if (came <= 0) {
-		conn_close(conn, CODE_OK, "ended before its first byte");
+		*ret_problem = "ended before its first byte";
 		return -EPIPE;
 	}
-	r = proxy_header_read(head->data, before + (size_t)came, &header, &problem);
-	if (r < 0) {
-		conn_close(conn, CODE_OK, problem);
+	r = proxy_header_read(head->data, before + (size_t)came, &header, ret_problem);
+	if (r < 0)
 		return r;
-	}
 	head->size = r ? (size_t)r : before + (size_t)came;
 	came = recv(conn->transport.fd, head->data + before, head->size - before, MSG_DONTWAIT);
 	assert(came == (ssize_t)(head->size - before)); // it was there a moment ago

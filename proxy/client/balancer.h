@@ -11,5 +11,5 @@ struct conn;
 int balancer_begin(struct conn *conn, const struct sockaddr *peer);
 void balancer_free(struct balancer_head *head); // accepts NULL
 // Reads on. 0: the header is read, or there is none to read, and conn->peer is the client's
-// address; -EAGAIN: more has to come; else the connection was closed.
-int balancer_read(struct conn *conn);
+// address; -EAGAIN: more has to come; else the connection is to be closed for *ret_problem.
+int balancer_read(struct conn *conn, const char **ret_problem);

@@ -1,5 +1,5 @@
-// Reading, writing, deadlines and the one way out. What frames mean is in session.c (before READY)
-// and stream.c.
+// Reading, writing, deadlines and the one way out. What is read means something to its protocol
+// alone (struct conn_ops).
 //
 // Reading happens in runs of bounded size (the run queue, fair.h); writing once a round. The
 // connection stops being read while more than limits.output bytes of replies wait for it, so what
@@ -13,10 +13,7 @@
 #include "core/base/clock.h"
 #include "proxy/client/balancer.h"
 #include "proxy/client/clients.h"
-#include "proxy/client/native/produce.h"
-#include "proxy/client/native/stream.h"
 #include "proxy/client/socket_address.h"
-#include "proxy/client/subscription.h"
 #include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"
 
@@ -24,9 +21,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define LINGER_READ    65536
-#define FRAMES_AT_ONCE 512u // in a run: small ones cost more than their bytes
-#define LAST_WORDS_NS  S_NS // for reading what has come already
+#define LINGER_READ   65536
+#define TAKES_AT_ONCE 512u // in a run: small pieces cost more than their bytes
+#define LAST_WORDS_NS S_NS // for reading what has come already
 
 static void on_io(struct loop_io *io, unsigned events);
 static void on_timer(struct loop_timer *timer);
@@ -51,7 +48,7 @@ bool conn_give_way(struct worker *worker, const struct sockaddr *peer)
 	return victim;
 }
 
-int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
+int conn_new(struct worker *worker, const struct conn_ops *ops, int fd, const struct sockaddr *peer)
 {
 	struct conn *conn = calloc(1, sizeof *conn);
 	uint8_t address[16];
@@ -62,7 +59,10 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 		return -ENOMEM;
 	}
 	conn->worker = worker;
+	conn->ops = ops;
 	r = loop_io_init(&conn->io, worker->loop, fd, on_io);
+	if (r == 0)
+		r = ops->begin(conn);
 	if (r == 0)
 		r = balancer_begin(conn, peer);
 	if (r == 0)
@@ -74,11 +74,11 @@ int conn_new(struct worker *worker, int fd, const struct sockaddr *peer)
 		loop_io_deinit(&conn->io);
 		close(fd);
 		balancer_free(conn->balancer);
+		ops->free(conn);
 		free(conn);
 		return r;
 	}
 	transport_init(&conn->transport, fd);
-	framer_init(&conn->framer, WIRE_BY_CLIENT, WIRE_EARLY_MAX);
 	outq_init(&conn->out);
 	loop_timer_init(&conn->timer, worker->loop, on_timer);
 	conn->flush.fn = on_flush;
@@ -109,7 +109,7 @@ static void say_goodbye(struct conn *conn, enum code code, const char *text)
 	ssize_t n;
 
 	if (code != CODE_OK && conn->state > CONN_NEW)
-		conn_send_error(conn, 0, code, text);
+		conn->ops->tell_end(conn, code, text);
 	if (outq_flush(&conn->out, &conn->transport) < 0)
 		return;
 	shutdown(conn->transport.fd, SHUT_WR);
@@ -136,8 +136,7 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	else
 		session_lines_closed(conn, code, text);
 	conn->ended_by_us |= !is_lost(code);
-	stream_free_all(conn);
-	produce_detach_all(conn);
+	conn->ops->detach(conn);
 	fair_remove(queue_of(conn), &conn->run_item);
 	if (!conn->flush_due) {
 		conn->flush_due = true; // nothing is deferred from here on
@@ -153,13 +152,11 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	map_remove(&worker->clients->sessions, &conn->node);
 	loop_timer_cancel(&conn->timer);
 	loop_io_deinit(&conn->io);
-	session_free(conn->auth);
-	conn->auth = NULL;
 	balancer_free(conn->balancer);
 	conn->balancer = NULL;
 	memory_release(conn);
 	outq_deinit(&conn->out);
-	framer_deinit(&conn->framer);
+	conn->ops->free(conn);
 	transport_deinit(&conn->transport);
 	if (!conn->flush_due)
 		loop_free_later(worker->loop, conn, free); // else the deferred task does
@@ -176,18 +173,12 @@ static void flush_later(struct conn *conn)
 	loop_defer(conn->worker->loop, &conn->flush);
 }
 
-// Not read for now: its replies are not read, or it waits for memory.
-static bool is_held(const struct conn *conn)
-{
-	return conn->blocked || conn->memory.waits;
-}
-
 // What the descriptor is watched for.
 static void watch(struct conn *conn)
 {
 	unsigned events = 0;
 
-	if (!is_held(conn))
+	if (!conn_is_held(conn))
 		events |= conn->transport.want_read;
 	if (conn->out.bytes)
 		events |= conn->transport.want_write;
@@ -206,7 +197,7 @@ static void output_left(struct conn *conn)
 		conn_read_again(conn);
 	}
 	if (!list_empty(&conn->session.output_blocked) && conn->out.bytes < limits->output / 4)
-		subscription_feed_all(conn);
+		conn->ops->output_left(conn);
 }
 
 // It is not written any more. What has come from it by now is read, then it is closed.
@@ -260,7 +251,7 @@ static void on_flush(struct loop_task *task)
 		conn_check_left(conn);
 }
 
-static void out_of_memory(struct conn *conn)
+void conn_close_no_memory(struct conn *conn)
 {
 	if (conn->state == CONN_CLOSED)
 		return;
@@ -268,18 +259,7 @@ static void out_of_memory(struct conn *conn)
 	conn_close(conn, CODE_OK, "out of memory");
 }
 
-uint8_t *conn_frame(struct conn *conn, uint32_t payload_size)
-{
-	uint8_t *payload;
-
-	if (outq_small(&conn->out, payload_size, &payload) < 0) {
-		out_of_memory(conn);
-		return NULL;
-	}
-	return payload;
-}
-
-static void sent(struct conn *conn)
+void conn_output_added(struct conn *conn)
 {
 	if (conn->last_words)
 		outq_deinit(&conn->out);
@@ -291,137 +271,32 @@ static void sent(struct conn *conn)
 	flush_later(conn);
 }
 
-void conn_frame_done(struct conn *conn, uint8_t *payload, enum frame_type type, uint32_t stream,
-		     uint32_t payload_size)
-{
-	if (outq_small_done(&conn->out, payload, (uint8_t)type, stream, payload_size) < 0)
-		out_of_memory(conn);
-	else
-		sent(conn);
-}
-
-void conn_send(struct conn *conn, enum frame_type type, uint32_t stream, const void *payload,
-	       uint32_t size)
-{
-	uint8_t *at = conn_frame(conn, size);
-
-	if (!at)
-		return;
-	if (size)
-		memcpy(at, payload, size);
-	conn_frame_done(conn, at, type, stream, size);
-}
-
 void conn_send_buf(struct conn *conn, struct buf *buf, const uint8_t *data, size_t size)
 {
 	if (outq_add(&conn->out, buf, data, size) < 0)
-		out_of_memory(conn);
+		conn_close_no_memory(conn);
 	else
-		sent(conn);
+		conn_output_added(conn);
 }
 
-void conn_send_error(struct conn *conn, uint32_t stream, enum code code, const char *text)
+void conn_tell_throttled(struct conn *conn, enum quota_direction direction,
+			 const struct quota_answer *why)
 {
-	uint8_t room[1200];
-	struct field_writer fields;
-
-	field_writer_init(&fields, room, sizeof room);
-	field_put_int(&fields, FIELD_CODE, code);
-	field_put_text(&fields, FIELD_TEXT, text);
-	conn_send(conn, FRAME_ERROR, stream, room, (uint32_t)fields.size);
-}
-
-void conn_send_throttle(struct conn *conn, enum quota_direction direction,
-			const struct quota_answer *why)
-{
-	uint64_t now_ns = loop_now_ns(conn->worker->loop);
-	struct field_writer fields;
-	uint8_t room[96];
-
-	if (!session_throttle_due(&conn->session, direction, now_ns))
-		return;
-	field_writer_init(&fields, room, sizeof room);
-	field_put_int(&fields, FIELD_CODE, CODE_THROTTLED);
-	field_put_int(&fields, FIELD_DIRECTION, direction);
-	field_put_int(&fields, FIELD_UNIT, why->bytes);
-	field_put_int(&fields, FIELD_LIMIT, why->limit);
-	field_put_int(&fields, FIELD_REMAINING, why->remaining);
-	field_put_int(&fields, FIELD_RETRY_AFTER_MS, (why->wait_ns + MS_NS - 1) / MS_NS);
-	conn_send(conn, FRAME_THROTTLE, 0, room, (uint32_t)fields.size);
+	if (session_throttle_due(&conn->session, direction, loop_now_ns(conn->worker->loop)))
+		conn->ops->tell_throttled(conn, direction, why);
 }
 
 // ---- reading
 
-static void on_frame(struct conn *conn, const struct frame *frame)
-{
-	const struct frame_header *header = &frame->header;
-
-	switch (header->type) {
-	case FRAME_PING:
-	case FRAME_PONG:
-		if (conn->state < CONN_READY || frame->payload.size != 8)
-			conn_close(conn, CODE_PROTOCOL, "unexpected PING or PONG");
-		else if (header->type == FRAME_PING)
-			conn_send(conn, FRAME_PONG, 0, frame->payload.data, 8);
-		return;
-	case FRAME_GOAWAY:
-		if (conn->state < CONN_READY)
-			conn_close(conn, CODE_PROTOCOL, "GOAWAY before READY");
-		else
-			conn_leave(conn);
-		return;
-	case FRAME_HELLO:
-	case FRAME_AUTH: session_frame(conn, frame); return;
-	default:
-		if (conn->state < CONN_READY)
-			conn_close(conn, CODE_PROTOCOL, "not authenticated yet");
-		else
-			stream_frame(conn, frame);
-	}
-}
-
-static bool take_preface(struct conn *conn)
-{
-	const uint8_t *preface = framer_take(&conn->framer, WIRE_PREFACE_SIZE);
-
-	if (!preface)
-		return false;
-	if (memcmp(preface, wire_preface, WIRE_PREFACE_SIZE - 1) != 0) {
-		conn_close(conn, CODE_OK, "not this protocol");
-		return false;
-	}
-	if (preface[WIRE_PREFACE_SIZE - 1] != WIRE_VERSION) {
-		conn_close(conn, CODE_PROTOCOL, "this server speaks version 1");
-		return false;
-	}
-	conn->state = CONN_HELLO;
-	return true;
-}
-
-static void take_frames(struct conn *conn)
-{
-	const char *problem = NULL;
-	struct frame frame;
-	int r = 0;
-
-	if (conn->state == CONN_PREFACE && !take_preface(conn))
-		return;
-	while (conn->state != CONN_CLOSED && !is_held(conn) && conn->frames_left &&
-	       (r = framer_next(&conn->framer, &frame, &problem)) == FRAMER_FRAME) {
-		--conn->frames_left;
-		on_frame(conn, &frame);
-	}
-	if (conn->state == CONN_CLOSED || is_held(conn) || r == 0 || r == FRAMER_FRAME)
-		return;
-	conn_close(conn, r == FRAMER_E_CORRUPT ? CODE_CORRUPT : CODE_PROTOCOL, problem);
-}
-
 static bool find_kind(struct conn *conn)
 {
 	enum transport_kind kind;
-	int r;
+	const char *problem;
+	int r = balancer_read(conn, &problem);
 
-	if (balancer_read(conn) != 0)
+	if (r < 0 && r != -EAGAIN)
+		conn_close(conn, CODE_OK, problem);
+	if (r < 0)
 		return false;
 	r = transport_peek(conn->transport.fd, &kind);
 	if (r == -EAGAIN)
@@ -438,7 +313,7 @@ static bool find_kind(struct conn *conn)
 					: "ended before its first byte");
 		return false;
 	}
-	conn->state = CONN_PREFACE;
+	conn->state = CONN_OPENING;
 	return true;
 }
 
@@ -448,8 +323,8 @@ static void read_failed(struct conn *conn, ssize_t r)
 
 	if (r == 0)
 		conn_close(conn, CODE_OK,
-			   framer_partial(&conn->framer) ? "the peer ended inside a frame"
-							 : "the peer has ended");
+			   conn->ops->has_begun(conn) ? "the peer ended inside a frame"
+						      : "the peer has ended");
 	else if (r == -EPROTO)
 		conn_close(conn, CODE_OK, transport_problem(&conn->transport, room, sizeof room));
 	else
@@ -458,53 +333,51 @@ static void read_failed(struct conn *conn, ssize_t r)
 
 // The last read left room: reading again would only be answered EAGAIN. TLS may still hold bytes of
 // its own, and what is held back while the connection is blocked must stay.
-static bool is_dry(const struct conn *conn)
+static bool is_dry(struct conn *conn)
 {
-	return !conn->transport.ssl && !is_held(conn) && framer_has_room(&conn->framer);
+	return !conn->transport.ssl && !conn_is_held(conn) && conn->ops->rest(conn);
 }
 
 size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 {
 	struct conn *conn = CONTAINER_OF(item, struct conn, run_item);
+	const struct conn_ops *ops = conn->ops;
 	size_t done = 0;
 	ssize_t r = 0;
 
 	if (conn->state == CONN_NEW && !find_kind(conn))
 		return 0;
-	conn->frames_left = FRAMES_AT_ONCE;
-	take_frames(conn); // those that were left when it was blocked, or by the run before
-	while (conn->state != CONN_CLOSED && !is_held(conn) && done < most && conn->frames_left &&
-	       memory_may_read(conn)) {
-		r = framer_fill(&conn->framer, &conn->transport);
+	conn->takes_left = TAKES_AT_ONCE;
+	ops->take(conn); // what was left when it was blocked, or by the run before
+	while (done < most && conn_may_take(conn) && memory_may_read(conn)) {
+		r = ops->fill(conn);
 		if (r <= 0)
 			break;
 		done += (size_t)r;
 		conn->last_read_ns = loop_now_ns(conn->worker->loop);
 		conn->pinged = false;
-		take_frames(conn);
-		if (conn->state != CONN_CLOSED && conn->frames_left && is_dry(conn)) {
-			framer_rest(&conn->framer);
+		ops->take(conn);
+		if (conn->state != CONN_CLOSED && conn->takes_left && is_dry(conn))
 			break;
-		}
 	}
 	if (conn->state == CONN_CLOSED)
 		return done;
 	memory_has_read(conn);
 	conn->last_left -= conn->last_words ? MIN(done, conn->last_left) : 0;
-	if (conn->frames_left == 0) {
+	if (conn->takes_left == 0) {
 		watch(conn);
-		*ret_again = conn->state != CONN_CLOSED && !is_held(conn);
+		*ret_again = conn->state != CONN_CLOSED && !conn_is_held(conn);
 		return MAX(done, most); // a whole run
 	}
 	if (conn->last_words && !conn->memory.waits && (done < most || conn->last_left == 0)) {
 		conn_close(conn, conn->end_code, conn->end_text);
 		return done;
 	}
-	if (r <= 0 && r != -EAGAIN && !is_held(conn) && done < most)
+	if (r <= 0 && r != -EAGAIN && !conn_is_held(conn) && done < most)
 		read_failed(conn, r);
 	else
 		watch(conn);
-	*ret_again = conn->state != CONN_CLOSED && !is_held(conn) && done >= most;
+	*ret_again = conn->state != CONN_CLOSED && !conn_is_held(conn) && done >= most;
 	return done;
 }
 
@@ -514,13 +387,13 @@ static void on_io(struct loop_io *io, unsigned events)
 
 	if (conn->out.bytes)
 		flush_later(conn);
-	if (!is_held(conn))
+	if (!conn_is_held(conn))
 		clients_enqueue(conn->worker->clients, queue_of(conn), &conn->run_item);
 }
 
 void conn_read_again(struct conn *conn)
 {
-	if (!is_held(conn))
+	if (!conn_is_held(conn))
 		clients_enqueue(conn->worker->clients, queue_of(conn), &conn->run_item);
 }
 
@@ -545,7 +418,6 @@ static void on_timer(struct loop_timer *timer)
 	uint64_t now_ns = loop_now_ns(conn->worker->loop), next_ns;
 	uint64_t keepalive_ns = limits->keepalive_ms * MS_NS,
 		 stalled_ns = limits->stalled_ms * MS_NS;
-	uint64_t ping[1] = {now_ns};
 
 	if (conn->state < CONN_READY) {
 		conn_close(conn, CODE_TIMEOUT, "not authenticated in time");
@@ -571,7 +443,7 @@ static void on_timer(struct loop_timer *timer)
 	}
 	if (now_ns >= conn->last_read_ns + keepalive_ns && !conn->pinged) {
 		conn->pinged = true;
-		conn_send(conn, FRAME_PING, 0, ping, sizeof ping);
+		conn->ops->ping(conn);
 	}
 	next_ns = conn->last_read_ns + (conn->pinged ? 2 : 1) * keepalive_ns;
 	if (conn->out.bytes)
@@ -584,7 +456,6 @@ static void on_timer(struct loop_timer *timer)
 void conn_ready(struct conn *conn)
 {
 	conn->state = CONN_READY;
-	conn->framer.max_payload = conn->worker->limits.max_frame;
 	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + 1);
 }
 
@@ -595,23 +466,17 @@ void conn_leave(struct conn *conn)
 	if (conn->state != CONN_READY)
 		return;
 	conn->state = CONN_LEAVING;
-	subscription_stop_all(conn);
+	conn->ops->stop(conn);
 	conn_check_left(conn);
 }
 
 void conn_goaway(struct conn *conn, enum code code, uint32_t deadline_ms)
 {
-	uint8_t room[256];
-	struct field_writer fields;
-
 	if (conn->state < CONN_READY) {
 		conn_close(conn, code, "the proxy is leaving");
 		return;
 	}
-	field_writer_init(&fields, room, sizeof room);
-	field_put_int(&fields, FIELD_CODE, code);
-	field_put_int(&fields, FIELD_DEADLINE_MS, deadline_ms);
-	conn_send(conn, FRAME_GOAWAY, 0, room, (uint32_t)fields.size);
+	conn->ops->tell_leaving(conn, code, deadline_ms);
 	if (conn_is_open(conn))
 		conn_leave(conn);
 }
@@ -619,7 +484,7 @@ void conn_goaway(struct conn *conn, enum code code, uint32_t deadline_ms)
 void conn_check_left(struct conn *conn)
 {
 	if (conn->state == CONN_LEAVING && list_empty(&conn->session.batches) &&
-	    conn->session.unstopped == 0 && conn->closing == 0 && conn->out.bytes == 0)
+	    conn->session.unstopped == 0 && conn->out.bytes == 0 && conn->ops->is_done(conn))
 		conn_close(conn, CODE_OK, "left in order");
 }
 
@@ -637,5 +502,5 @@ void conn_recheck(struct conn *conn)
 	if (!session_address_allowed(&conn->session, conn->peer))
 		conn_close(conn, CODE_FORBIDDEN, "the access key may not connect from here");
 	else
-		stream_recheck_all(conn);
+		conn->ops->key_changed(conn);
 }

@@ -115,7 +115,7 @@ static void begin_waiting(struct conn *conn)
 static bool buffer_fits(const struct conn *conn)
 {
 	const struct conn_memory *memory = &conn->memory;
-	size_t needs = framer_needs(&conn->framer);
+	size_t needs = conn->ops->next_read(conn);
 
 	return needs <= MAX(memory->frames, UNIT) ||
 	       budget_may_grow(memory->share, BUDGET_FRAMES, memory->frames, needs);
@@ -129,9 +129,9 @@ static bool has_room(struct conn *conn)
 		return false;
 	if (bodies && buffer_fits(conn))
 		return true;
-	framer_shrink(&conn->framer); // small frames always get through
+	conn->ops->shrink(conn); // small frames always get through
 	memory_has_read(conn);
-	return framer_front(&conn->framer) <= UNIT || (bodies && buffer_fits(conn));
+	return conn->ops->front(conn) <= UNIT || (bodies && buffer_fits(conn));
 }
 
 bool memory_may_read(struct conn *conn)
@@ -167,20 +167,20 @@ void memory_on_waiting(struct loop_timer *timer)
 static void measure_from(struct conn *conn, uint64_t now_ns)
 {
 	conn->memory.partial_ns = now_ns;
-	conn->memory.partial_from = framer_have(&conn->framer);
+	conn->memory.partial_from = conn->ops->have(conn);
 }
 
 void memory_has_read(struct conn *conn)
 {
 	struct conn_memory *memory = &conn->memory;
 	struct worker *worker = conn->worker;
-	size_t held = in_units(framer_held(&conn->framer));
+	size_t held = in_units(conn->ops->held(conn));
 
 	budget_move(memory->share, BUDGET_FRAMES, memory->frames, held);
 	memory->frames = held;
 	if (memory->waits)
 		return;
-	if (held <= UNIT || !framer_partial(&conn->framer)) {
+	if (held <= UNIT || !conn->ops->has_begun(conn)) {
 		memory->partial_ns = 0;
 		list_unlink(&memory->partial);
 		return;
@@ -204,8 +204,7 @@ static void measure(struct conn *conn, uint64_t now_ns)
 
 	if (age_ns < MEASURE_NS)
 		return;
-	memory->rate =
-		(framer_have(&conn->framer) - memory->partial_from) * 1000 / (age_ns / MS_NS);
+	memory->rate = (conn->ops->have(conn) - memory->partial_from) * 1000 / (age_ns / MS_NS);
 	memory->slow = memory->rate < RATE_LEAST ? memory->slow + 1 : 0;
 	measure_from(conn, now_ns);
 }
@@ -236,8 +235,8 @@ void memory_on_partial(struct loop_timer *timer)
 		if (conn->blocked)
 			continue; // not read, and closed when it stays so
 		measure(conn, now_ns);
-		if (framer_front(&conn->framer) <= UNIT && conn->memory.slow) {
-			framer_shrink(&conn->framer);
+		if (conn->ops->front(conn) <= UNIT && conn->memory.slow) {
+			conn->ops->shrink(conn);
 			memory_has_read(conn);
 		} else if (conn->memory.slow >= SLOW_MOST) {
 			close_slow(conn);

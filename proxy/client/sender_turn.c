@@ -14,7 +14,10 @@
 #include "proxy/client/sender_turn.h"
 
 #include "adapters/adapter.h"
+#include "core/wire/fields.h"
+#include "proxy/client/native/native.h"
 #include "proxy/client/native/produce.h"
+#include "proxy/client/native/send.h"
 #include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"
 #include "proxy/resource/topic.h"
@@ -96,8 +99,8 @@ static void send_turn(struct topic_stream *stream, enum code code, uint64_t mess
 	field_put_int(&fields, FIELD_LIMIT, why.limit);
 	field_put_int(&fields, FIELD_REMAINING, messages);
 	field_put_int(&fields, FIELD_RETRY_AFTER_MS, wait_ms_of(wait_ns));
-	conn_send(stream->stream.conn, FRAME_THROTTLE, stream_id(&stream->stream), room,
-		  (uint32_t)fields.size);
+	native_send(stream->stream.conn, FRAME_THROTTLE, stream_id(&stream->stream), room,
+		    (uint32_t)fields.size);
 }
 
 // False: nothing ever passes.

@@ -8,8 +8,11 @@
 #include "core/base/clock.h"
 #include "core/base/crc32c.h"
 #include "core/wire/deliver.h"
+#include "core/wire/fields.h"
 #include "core/wire/record.h"
 #include "proxy/client/clients.h"
+#include "proxy/client/native/native.h"
+#include "proxy/client/native/send.h"
 #include "proxy/engine/dispatch.h"
 #include "proxy/group/member.h"
 #include "proxy/resource/shared.h"
@@ -52,7 +55,7 @@ static struct member_link *link_new(struct subscription *subscription, const str
 	link->session = subscription->stream.conn->node.key;
 	link->subscription = subscription;
 	list_init(&link->waiting);
-	link->tells_begun = subscription->stream.conn->features & FEATURE_BEGUN;
+	link->tells_begun = native_of(subscription->stream.conn)->features & FEATURE_BEGUN;
 	link->end.fn = member_on_end;
 	link->join.fn = member_on_join;
 	link->stop.fn = member_on_stop;
@@ -69,7 +72,7 @@ void subscription_open(struct conn *conn, uint32_t id, const struct group *group
 	struct subscription *subscription = calloc(1, sizeof *subscription);
 
 	if (!subscription) {
-		conn_send_error(conn, id, CODE_OVERLOADED, NULL);
+		native_send_error(conn, id, CODE_OVERLOADED, NULL);
 		return;
 	}
 	list_init(&subscription->output_blocked);
@@ -81,7 +84,7 @@ void subscription_open(struct conn *conn, uint32_t id, const struct group *group
 	    stream_add(&subscription->stream, conn, STREAM_SUBSCRIPTION, id) < 0) {
 		free(subscription->link);
 		free(subscription);
-		conn_send_error(conn, id, CODE_OVERLOADED, NULL);
+		native_send_error(conn, id, CODE_OVERLOADED, NULL);
 		return;
 	}
 	loop_post(subscription->link->home->loop, &subscription->link->join);
@@ -182,8 +185,8 @@ static void on_joined(struct loop_task *task)
 		return;
 	}
 	if (link->code != CODE_OK) {
-		conn_send_error(subscription->stream.conn, stream_id(&subscription->stream),
-				link->code, link->text);
+		native_send_error(subscription->stream.conn, stream_id(&subscription->stream),
+				  link->code, link->text);
 		drop_models(link);
 		if (link->subscription)
 			stream_free(&subscription->stream);
@@ -199,8 +202,8 @@ static void on_joined(struct loop_task *task)
 		       link->dead_letter ? link->dead_letter->name : NULL);
 	field_put_text(&fields, FIELD_TOPIC_OF_GROUP, link->topic->name);
 	drop_models(link);
-	conn_send(subscription->stream.conn, FRAME_SUBSCRIBED, stream_id(&subscription->stream),
-		  room, (uint32_t)fields.size);
+	native_send(subscription->stream.conn, FRAME_SUBSCRIBED, stream_id(&subscription->stream),
+		    room, (uint32_t)fields.size);
 }
 
 static void on_closed(struct loop_task *task)
@@ -218,7 +221,7 @@ void subscription_stop_all(struct conn *conn)
 	size_t cursor = 0;
 	struct map_node *next = NULL, *node;
 
-	while ((node = map_next(&conn->streams, &cursor, &next))) {
+	while ((node = map_next(&native_of(conn)->streams, &cursor, &next))) {
 		struct stream *stream = CONTAINER_OF(node, struct stream, node);
 		struct subscription *subscription;
 
@@ -314,7 +317,7 @@ void subscription_credit(struct subscription *subscription, const struct frame *
 	struct conn *conn = subscription->stream.conn;
 	struct credit credit;
 	const char *problem = credit_read(frame->payload.data, frame->payload.size,
-					  conn->features & FEATURE_BEGUN, &credit);
+					  native_of(conn)->features & FEATURE_BEGUN, &credit);
 
 	if (!problem && credit.begun < subscription->begun)
 		problem = "what has begun never becomes less";
@@ -344,8 +347,8 @@ static void on_drained(struct loop_task *task)
 	subscription->credit_messages = subscription->given_messages;
 	subscription->credit_bytes = subscription->given_bytes;
 	list_unlink(&subscription->output_blocked);
-	conn_send(subscription->stream.conn, FRAME_DRAINED, stream_id(&subscription->stream),
-		  &number, sizeof number);
+	native_send(subscription->stream.conn, FRAME_DRAINED, stream_id(&subscription->stream),
+		    &number, sizeof number);
 }
 
 static void on_throttle(struct loop_task *task)
@@ -354,11 +357,11 @@ static void on_throttle(struct loop_task *task)
 	struct subscription *subscription = event->link->subscription;
 
 	if (subscription)
-		conn_send_throttle(subscription->stream.conn, QUOTA_CONSUME,
-				   &(struct quota_answer){.wait_ns = event->wait_ns,
-							  .limit = event->limit,
-							  .remaining = event->remaining,
-							  .bytes = event->bytes});
+		conn_tell_throttled(subscription->stream.conn, QUOTA_CONSUME,
+				    &(struct quota_answer){.wait_ns = event->wait_ns,
+							   .limit = event->limit,
+							   .remaining = event->remaining,
+							   .bytes = event->bytes});
 	free(event);
 }
 
@@ -535,7 +538,7 @@ static void read_entries(struct settle_event *event, const uint8_t *at)
 static void send_settled(struct conn *conn, uint32_t stream, const struct settle_event *event)
 {
 	uint32_t size = SETTLED_HEAD_SIZE + event->count * SETTLED_ENTRY_SIZE;
-	uint8_t *payload = conn_frame(conn, size), *at;
+	uint8_t *payload = native_send_begin(conn, size), *at;
 
 	if (!payload)
 		return;
@@ -546,7 +549,7 @@ static void send_settled(struct conn *conn, uint32_t stream, const struct settle
 		settled_entry_write(at,
 				    &(struct settled_entry){.settled = event->entries[i].settled,
 							    .code = event->entries[i].code});
-	conn_frame_done(conn, payload, FRAME_SETTLED, stream, size);
+	native_send_end(conn, payload, FRAME_SETTLED, stream, size);
 }
 
 // The stream is closed: nothing is the client's any more.
@@ -567,7 +570,7 @@ void subscription_settle(struct conn *conn, struct subscription *subscription,
 	struct settle_head head;
 	struct settle_event *event;
 	const char *problem = settle_check(frame->payload.data, frame->payload.size,
-					   conn->features & FEATURE_BEGUN, &head);
+					   native_of(conn)->features & FEATURE_BEGUN, &head);
 
 	_Static_assert((int)SETTLE_ACK == WIRE_ACK && (int)SETTLE_NACK == WIRE_NACK &&
 			       (int)SETTLE_EXTEND == WIRE_EXTEND &&

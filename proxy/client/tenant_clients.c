@@ -43,9 +43,7 @@ static void limits_changed(struct tenant_clients *clients)
 	{
 		struct conn *conn = CONTAINER_OF(pos, struct conn, session.in_tenant);
 
-		stream_limits_changed(conn);
-		if (conn_is_open(conn) && conn->state >= CONN_READY)
-			produce_window_raise(conn);
+		conn->ops->limits_changed(conn);
 	}
 }
 

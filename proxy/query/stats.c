@@ -5,8 +5,6 @@
 
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
-#include "proxy/client/native/stream.h"
-#include "proxy/client/subscription.h"
 #include "proxy/group/group.h"
 #include "proxy/group/member.h"
 #include "proxy/query/query.h"
@@ -201,42 +199,31 @@ static void totals_end(struct query *query)
 
 // ---- CLIENTS
 
-static void add_streams(const struct conn *conn, json_t *topics, json_t *groups)
+struct use_lists {
+	json_t *topics, *groups;
+};
+
+static void add_use(void *ctx, bool consumes, const char *name)
 {
-	size_t cursor = 0;
-	struct map_node *next = NULL, *node;
+	const struct use_lists *lists = ctx;
 
-	while ((node = map_next(&conn->streams, &cursor, &next))) {
-		struct stream *stream = CONTAINER_OF(node, struct stream, node);
-
-		if (stream->state != STREAM_OPEN)
-			continue;
-		if (stream->kind == STREAM_TOPIC)
-			json_array_append_new(
-				topics,
-				json_string(CONTAINER_OF(stream, struct topic_stream, stream)
-						    ->user.use->model->name));
-		else
-			json_array_append_new(
-				groups,
-				json_string(
-					CONTAINER_OF(stream, struct subscription, stream)->name));
-	}
+	json_array_append_new(consumes ? lists->groups : lists->topics, json_string(name));
 }
 
 static json_t *client_json(const struct conn *conn)
 {
 	const char *name = conn->session.client, *version = name + strlen(name) + 1;
 	const char *id = version + strlen(version) + 1;
-	json_t *topics = json_array(), *groups = json_array();
+	struct use_lists lists = {json_array(), json_array()};
 
-	add_streams(conn, topics, groups);
-	return json_pack(
-		"{s:I, s:I, s:s, s:s, s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:i}", "session",
-		(json_int_t)conn->node.key, "tenant", (json_int_t)conn->session.tenant->node.key,
-		"access_key", conn->session.key->key_id, "address", conn->peer, "tls", conn->tls,
-		"sdk", name, "sdk_version", version, "client_id", id, "connected_ms",
-		(json_int_t)conn->connected_ms, "topics", topics, "groups", groups, "in_flight", 0);
+	conn->ops->each_use(conn, add_use, &lists);
+	return json_pack("{s:I, s:I, s:s, s:s, s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:i}", "session",
+			 (json_int_t)conn->node.key, "tenant",
+			 (json_int_t)conn->session.tenant->node.key, "access_key",
+			 conn->session.key->key_id, "address", conn->peer, "tls", conn->tls, "sdk",
+			 name, "sdk_version", version, "client_id", id, "connected_ms",
+			 (json_int_t)conn->connected_ms, "topics", lists.topics, "groups",
+			 lists.groups, "in_flight", 0);
 }
 
 static void clients_step(struct query *query, const struct worker *worker)

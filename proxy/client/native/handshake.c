@@ -5,12 +5,16 @@
 // key may not do for other reasons (address, suspended tenant, limit) is told only after a right
 // proof.
 
+#include "proxy/client/native/handshake.h"
+
 #include "core/base/clock.h"
 #include "core/net/scram.h"
 #include "core/wire/codec.h"
+#include "core/wire/fields.h"
 #include "proxy/client/admission.h"
 #include "proxy/client/clients.h"
-#include "proxy/client/conn.h"
+#include "proxy/client/native/native.h"
+#include "proxy/client/native/send.h"
 #include "proxy/client/session_lines.h"
 #include "proxy/resource/shared.h"
 
@@ -20,15 +24,15 @@
 
 #define NONCE_BYTES 18
 
-struct auth {
+struct handshake {
 	struct scram_server scram;
 	uint8_t channel_room[TRANSPORT_BINDING_ROOM];
 	char name[65], version[65], id[129];
 };
 
-void session_free(struct auth *auth)
+void handshake_free(struct handshake *handshake)
 {
-	free(auth);
+	free(handshake);
 }
 
 static const char *mechanisms(const struct conn *conn)
@@ -44,7 +48,7 @@ static void send_welcome(struct conn *conn)
 	uint8_t room[600];
 
 	field_writer_init(&fields, room, sizeof room);
-	field_put_int(&fields, FIELD_CODECS, conn->codecs);
+	field_put_int(&fields, FIELD_CODECS, native_of(conn)->codecs);
 	field_put_int(&fields, FIELD_FEATURES, FEATURES_KNOWN);
 	field_put_text(&fields, FIELD_SERVER_VERSION, service->server_version);
 	field_put_text(&fields, FIELD_PROXY_ID, service->proxy_id);
@@ -52,30 +56,31 @@ static void send_welcome(struct conn *conn)
 	field_put_int(&fields, FIELD_MAX_MESSAGE, limits->max_message);
 	field_put_text(&fields, FIELD_MECHANISMS, mechanisms(conn));
 	field_put_int(&fields, FIELD_KEEPALIVE_MS, limits->keepalive_ms);
-	conn_send(conn, FRAME_WELCOME, 0, room, (uint32_t)fields.size);
+	native_send(conn, FRAME_WELCOME, 0, room, (uint32_t)fields.size);
 }
 
 static void on_hello(struct conn *conn, const struct fields *fields)
 {
-	struct auth *auth;
+	struct native *native = native_of(conn);
+	struct handshake *handshake;
 
-	if (conn->state != CONN_HELLO) {
+	if (native->state != NATIVE_HELLO) {
 		conn_close(conn, CODE_PROTOCOL, "a second HELLO");
 		return;
 	}
-	auth = calloc(1, sizeof *auth);
-	if (!auth) {
+	handshake = calloc(1, sizeof *handshake);
+	if (!handshake) {
 		conn_close(conn, CODE_OVERLOADED, NULL);
 		return;
 	}
-	conn->auth = auth;
-	fields_text(fields, FIELD_CLIENT_NAME, auth->name, sizeof auth->name);
-	fields_text(fields, FIELD_CLIENT_VERSION, auth->version, sizeof auth->version);
-	fields_text(fields, FIELD_CLIENT_ID, auth->id, sizeof auth->id);
-	conn->codecs = (uint32_t)fields_int(fields, FIELD_CODECS, 1) & CODEC_ALL;
-	conn->codecs |= 1u << CODEC_NONE;
-	conn->features = (uint32_t)fields_int(fields, FIELD_FEATURES, 0) & FEATURES_KNOWN;
-	conn->state = CONN_AUTH;
+	native->handshake = handshake;
+	fields_text(fields, FIELD_CLIENT_NAME, handshake->name, sizeof handshake->name);
+	fields_text(fields, FIELD_CLIENT_VERSION, handshake->version, sizeof handshake->version);
+	fields_text(fields, FIELD_CLIENT_ID, handshake->id, sizeof handshake->id);
+	native->codecs = (uint32_t)fields_int(fields, FIELD_CODECS, 1) & CODEC_ALL;
+	native->codecs |= 1u << CODEC_NONE;
+	native->features = (uint32_t)fields_int(fields, FIELD_FEATURES, 0) & FEATURES_KNOWN;
+	native->state = NATIVE_AUTH;
 	send_welcome(conn);
 }
 
@@ -112,12 +117,12 @@ static void send_sasl(struct conn *conn, const char *message)
 
 	field_writer_init(&fields, room, sizeof room);
 	field_put_bytes(&fields, FIELD_SASL, message, strlen(message));
-	conn_send(conn, FRAME_AUTH, 0, room, (uint32_t)fields.size);
+	native_send(conn, FRAME_AUTH, 0, room, (uint32_t)fields.size);
 }
 
 static void on_client_first(struct conn *conn, const struct fields *fields)
 {
-	struct auth *auth = conn->auth;
+	struct handshake *handshake = native_of(conn)->handshake;
 	struct scram_verifier verifier;
 	struct scram_channel channel;
 	char mechanism[33], nonce[2 * NONCE_BYTES + 1], message[SCRAM_MESSAGE_MAX];
@@ -130,8 +135,8 @@ static void on_client_first(struct conn *conn, const struct fields *fields)
 		conn_close(conn, CODE_PROTOCOL, "unknown mechanism");
 		return;
 	}
-	transport_channel(&conn->transport, auth->channel_room, &channel);
-	r = scram_server_start(&auth->scram, plus, &channel, fields->values[FIELD_SASL]);
+	transport_channel(&conn->transport, handshake->channel_room, &channel);
+	r = scram_server_start(&handshake->scram, plus, &channel, fields->values[FIELD_SASL]);
 	if (r > 0) {
 		conn_close(conn, r == SCRAM_E_MALFORMED ? CODE_PROTOCOL : CODE_UNAUTHENTICATED,
 			   "the first SCRAM message is not accepted");
@@ -140,14 +145,14 @@ static void on_client_first(struct conn *conn, const struct fields *fields)
 	if (r == 0)
 		r = make_nonce(nonce);
 	if (r == 0)
-		r = verifier_of(conn, auth->scram.user, &verifier);
+		r = verifier_of(conn, handshake->scram.user, &verifier);
 	if (r == 0)
-		r = scram_server_challenge(&auth->scram, &verifier, nonce, message);
+		r = scram_server_challenge(&handshake->scram, &verifier, nonce, message);
 	if (r != 0) {
 		conn_close(conn, CODE_INTERNAL, NULL);
 		return;
 	}
-	conn->state = CONN_FINAL;
+	native_of(conn)->state = NATIVE_FINAL;
 	send_sasl(conn, message);
 }
 
@@ -164,15 +169,16 @@ static void send_ready(struct conn *conn, const char *server_final)
 	field_put_int(&fields, FIELD_SESSION, conn->node.key);
 	for (size_t i = 0; i < service->address_count; ++i)
 		field_put_text(&fields, FIELD_ADDRESS, service->addresses[i]);
-	conn_send(conn, FRAME_READY, 0, room, (uint32_t)fields.size);
+	native_send(conn, FRAME_READY, 0, room, (uint32_t)fields.size);
 }
 
 static void on_client_final(struct conn *conn, const struct fields *fields)
 {
+	struct native *native = native_of(conn);
 	char message[SCRAM_MESSAGE_MAX];
 	const char *text = NULL;
 	enum code code;
-	int r = scram_server_final(&conn->auth->scram, fields->values[FIELD_SASL], message);
+	int r = scram_server_final(&native->handshake->scram, fields->values[FIELD_SASL], message);
 
 	if (r == SCRAM_E_MALFORMED) {
 		conn_close(conn, CODE_PROTOCOL, "the last SCRAM message is malformed");
@@ -183,16 +189,18 @@ static void on_client_final(struct conn *conn, const struct fields *fields)
 		return;
 	}
 	code = admission_admit(conn,
-			       &(struct admission_client){.name = conn->auth->name,
-							  .version = conn->auth->version,
-							  .id = conn->auth->id},
+			       &(struct admission_client){.name = native->handshake->name,
+							  .version = native->handshake->version,
+							  .id = native->handshake->id},
 			       &text);
 	if (code != CODE_OK) {
 		conn_close(conn, code, text);
 		return;
 	}
-	session_free(conn->auth);
-	conn->auth = NULL;
+	handshake_free(native->handshake);
+	native->handshake = NULL;
+	native->state = NATIVE_READY;
+	native->framer.max_payload = conn->worker->limits.max_frame;
 	conn_ready(conn);
 	send_ready(conn, message);
 	if (!conn_is_open(conn))
@@ -202,7 +210,7 @@ static void on_client_final(struct conn *conn, const struct fields *fields)
 		conn_goaway(conn, CODE_SHUTTING_DOWN, 0);
 }
 
-void session_frame(struct conn *conn, const struct frame *frame)
+void handshake_frame(struct conn *conn, const struct frame *frame)
 {
 	struct fields fields;
 	const char *problem = fields_read(frame->payload.data, frame->payload.size, &fields);
@@ -211,9 +219,9 @@ void session_frame(struct conn *conn, const struct frame *frame)
 		conn_close(conn, CODE_PROTOCOL, problem);
 	else if (frame->header.type == FRAME_HELLO)
 		on_hello(conn, &fields);
-	else if (conn->state == CONN_AUTH)
+	else if (native_of(conn)->state == NATIVE_AUTH)
 		on_client_first(conn, &fields);
-	else if (conn->state == CONN_FINAL)
+	else if (native_of(conn)->state == NATIVE_FINAL)
 		on_client_final(conn, &fields);
 	else
 		conn_close(conn, CODE_PROTOCOL, "AUTH out of order");

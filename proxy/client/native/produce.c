@@ -10,9 +10,12 @@
 #include "proxy/client/native/produce.h"
 
 #include "core/wire/codec.h"
+#include "core/wire/fields.h"
 #include "core/wire/partition.h"
 #include "core/wire/produce.h"
 #include "core/wire/record.h"
+#include "proxy/client/native/native.h"
+#include "proxy/client/native/send.h"
 #include "proxy/client/sender_turn.h"
 #include "proxy/client/tenant_clients.h"
 #include "proxy/resource/shared.h"
@@ -70,23 +73,10 @@ struct produce {
 
 // ---- the window
 
-static void tell_window(struct conn *conn)
-{
-	uint64_t wire = conn->session.granted;
-
-	conn_send(conn, FRAME_WINDOW, 0, &wire, sizeof wire);
-}
-
 static void grant(struct conn *conn, uint32_t bytes)
 {
 	if (session_window_answer(&conn->session, &conn->worker->limits, bytes))
-		tell_window(conn);
-}
-
-void produce_window_raise(struct conn *conn)
-{
-	if (session_window_raise(&conn->session, &conn->worker->limits))
-		tell_window(conn);
+		conn->ops->tell_window(conn);
 }
 
 // ---- what compressed frames become
@@ -240,7 +230,7 @@ static void answer(struct produce *produce)
 	struct conn *conn = produce->conn && !produce->oneway ? produce->conn : NULL;
 	struct walk walk = {.produce = produce, .part = &produce->part};
 	size_t room = PRODUCED_HEAD_SIZE + most_runs(produce) * PRODUCED_RUN_SIZE, size = 0;
-	uint8_t *payload = conn ? conn_frame(conn, (uint32_t)room) : NULL;
+	uint8_t *payload = conn ? native_send_begin(conn, (uint32_t)room) : NULL;
 	uint64_t incarnation = produce->topic ? produce->topic->model->incarnation : 0;
 	struct submit_run run;
 
@@ -264,7 +254,7 @@ static void answer(struct produce *produce)
 		size += PRODUCED_RUN_SIZE;
 	}
 	if (payload)
-		conn_frame_done(conn, payload, FRAME_PRODUCED, produce->stream, (uint32_t)size);
+		native_send_end(conn, payload, FRAME_PRODUCED, produce->stream, (uint32_t)size);
 }
 
 static void finish_if_done(struct produce *produce)
@@ -463,7 +453,7 @@ static void park(struct produce *produce, uint64_t now_ns)
 	if (list_empty(&produce->conn->session.waiting))
 		list_push_back(&tenant->clients->waiting, &produce->conn->session.waiting);
 	wait_at_most(tenant->clients, MIN(now_ns + wait_ns, produce->wait_until_ns));
-	conn_send_throttle(produce->conn, QUOTA_PRODUCE, &why);
+	conn_tell_throttled(produce->conn, QUOTA_PRODUCE, &why);
 }
 
 // Takes the waiting batches of a connection as far as they come. False: some still wait; then
@@ -805,7 +795,7 @@ void produce_frame(struct conn *conn, struct topic_stream *stream, const struct 
 		accept(conn, stream, frame, frame->buf, frame->payload);
 		return;
 	}
-	if (!(conn->codecs & 1u << codec)) {
+	if (!(native_of(conn)->codecs & 1u << codec)) {
 		conn_close(conn, CODE_PROTOCOL, "this codec was not agreed upon");
 		return;
 	}

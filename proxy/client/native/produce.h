@@ -19,5 +19,4 @@ static inline uint32_t wait_ms_of(uint64_t wait_ns)
 	return (uint32_t)MIN(wait_ns / MS_NS + (wait_ns % MS_NS != 0), UINT32_MAX);
 }
 
-void produce_window_raise(struct conn *conn); // the tenant may send larger messages than before
 void produce_waiting_over(struct loop_timer *timer); // of tenant_clients: the quota lets more pass

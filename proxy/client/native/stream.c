@@ -11,8 +11,11 @@
 
 #include "proxy/client/native/stream.h"
 
+#include "core/wire/fields.h"
 #include "core/wire/produce.h"
+#include "proxy/client/native/native.h"
 #include "proxy/client/native/produce.h"
+#include "proxy/client/native/send.h"
 #include "proxy/client/sender_turn.h"
 #include "proxy/client/subscription.h"
 #include "proxy/resource/shared.h"
@@ -24,12 +27,12 @@ int stream_add(struct stream *stream, struct conn *conn, enum stream_kind kind, 
 	stream->conn = conn;
 	stream->kind = (uint8_t)kind;
 	stream->node.key = id;
-	return map_put(&conn->streams, &stream->node);
+	return map_put(&native_of(conn)->streams, &stream->node);
 }
 
 static struct stream *find(const struct conn *conn, uint32_t id)
 {
-	struct map_node *node = map_find(&conn->streams, id);
+	struct map_node *node = map_find(&native_of(conn)->streams, id);
 
 	return node ? CONTAINER_OF(node, struct stream, node) : NULL;
 }
@@ -56,9 +59,9 @@ static void let_go_of_topic(struct topic_stream *stream)
 
 void stream_free(struct stream *stream)
 {
-	map_remove(&stream->conn->streams, &stream->node);
+	map_remove(&native_of(stream->conn)->streams, &stream->node);
 	if (stream->state == STREAM_CLOSING)
-		--stream->conn->closing;
+		--native_of(stream->conn)->closing;
 	if (stream->kind == STREAM_TOPIC) {
 		let_go_of_topic(as_topic(stream));
 		free(as_topic(stream));
@@ -75,7 +78,7 @@ static void send_closed(struct conn *conn, uint32_t id, enum code code, const ch
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_CODE, code);
 	field_put_text(&fields, FIELD_TEXT, text);
-	conn_send(conn, FRAME_CLOSED, id, room, (uint32_t)fields.size);
+	native_send(conn, FRAME_CLOSED, id, room, (uint32_t)fields.size);
 }
 
 // Sending may close the connection, so it comes last.
@@ -90,7 +93,7 @@ void stream_closed(struct stream *stream)
 	if (stream->asked) {
 		stream_free(stream);
 	} else {
-		--conn->closing;
+		--native_of(conn)->closing;
 		stream->state = STREAM_ENDED;
 	}
 	send_closed(conn, id, code, text);
@@ -122,7 +125,7 @@ static void stream_close(struct stream *stream, enum code code, const char *text
 	stream->state = STREAM_CLOSING;
 	stream->code = (uint16_t)code;
 	stream->text = text;
-	++stream->conn->closing;
+	++native_of(stream->conn)->closing;
 	if (stream->kind == STREAM_TOPIC)
 		topic_close(as_topic(stream));
 	else
@@ -140,8 +143,25 @@ void stream_free_all(struct conn *conn)
 	size_t cursor = 0;
 	struct map_node *next = NULL, *node;
 
-	while ((node = map_next(&conn->streams, &cursor, &next)))
+	while ((node = map_next(&native_of(conn)->streams, &cursor, &next)))
 		stream_free(CONTAINER_OF(node, struct stream, node));
+}
+
+void stream_each_use(const struct conn *conn, conn_use_fn fn, void *ctx)
+{
+	size_t cursor = 0;
+	struct map_node *next = NULL, *node;
+
+	while ((node = map_next(&native_of(conn)->streams, &cursor, &next))) {
+		struct stream *stream = CONTAINER_OF(node, struct stream, node);
+
+		if (stream->state != STREAM_OPEN)
+			continue;
+		if (stream->kind == STREAM_TOPIC)
+			fn(ctx, false, as_topic(stream)->user.use->model->name);
+		else
+			fn(ctx, true, as_subscription(stream)->name);
+	}
 }
 
 // ---- grants
@@ -160,7 +180,7 @@ void stream_recheck_all(struct conn *conn)
 	size_t cursor = 0;
 	struct map_node *next = NULL, *node;
 
-	while (conn_is_open(conn) && (node = map_next(&conn->streams, &cursor, &next))) {
+	while (conn_is_open(conn) && (node = map_next(&native_of(conn)->streams, &cursor, &next))) {
 		struct stream *stream = CONTAINER_OF(node, struct stream, node);
 
 		if (stream->state == STREAM_OPEN && !still_granted(stream))
@@ -223,7 +243,7 @@ void stream_limits_changed(struct conn *conn)
 	size_t cursor = 0;
 	struct map_node *next = NULL, *node;
 
-	while ((node = map_next(&conn->streams, &cursor, &next))) {
+	while ((node = map_next(&native_of(conn)->streams, &cursor, &next))) {
 		struct topic_stream *stream = as_topic(CONTAINER_OF(node, struct stream, node));
 
 		if (!stream || !stream->user.use)
@@ -252,7 +272,7 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 		code = CODE_OVERLOADED;
 	}
 	if (code != CODE_OK) {
-		conn_send_error(conn, id, code, text);
+		native_send_error(conn, id, code, text);
 		return;
 	}
 	topic_user_join(&stream->user, &user_ops, use);
@@ -267,7 +287,7 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 		field_put_int(&fields, FIELD_REMAINING, messages);
 		field_put_int(&fields, FIELD_RETRY_AFTER_MS, wait_ms_of(wait_ns));
 	}
-	conn_send(conn, FRAME_TOPIC_OPENED, id, room, (uint32_t)fields.size);
+	native_send(conn, FRAME_TOPIC_OPENED, id, room, (uint32_t)fields.size);
 }
 
 // ---- SUBSCRIBE
@@ -298,7 +318,7 @@ static void subscribe(struct conn *conn, uint32_t id, const char *name)
 	if (code == CODE_OK)
 		subscription_open(conn, id, group);
 	else
-		conn_send_error(conn, id, code, text);
+		native_send_error(conn, id, code, text);
 	model_unref(group);
 }
 
@@ -322,9 +342,9 @@ static void on_open(struct conn *conn, const struct frame *frame)
 	}
 	fields_text(&fields, tag, name, sizeof name);
 	if (conn->state == CONN_LEAVING)
-		conn_send_error(conn, id, CODE_SHUTTING_DOWN, NULL);
-	else if (conn->streams.count >= conn->worker->limits.streams)
-		conn_send_error(conn, id, CODE_LIMIT_EXCEEDED, "too many streams");
+		native_send_error(conn, id, CODE_SHUTTING_DOWN, NULL);
+	else if (native_of(conn)->streams.count >= conn->worker->limits.streams)
+		native_send_error(conn, id, CODE_LIMIT_EXCEEDED, "too many streams");
 	else if (tag == FIELD_TOPIC)
 		open_topic(conn, id, name);
 	else

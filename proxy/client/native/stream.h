@@ -15,7 +15,7 @@ enum stream_state {
 
 // First member of both kinds.
 struct stream {
-	struct map_node node; // member of conn->streams, by stream id
+	struct map_node node; // member of native->streams, by stream id
 	struct conn *conn;
 	uint8_t kind;     // enum stream_kind
 	uint8_t state;    // enum stream_state
@@ -48,6 +48,7 @@ void stream_end(struct stream *stream, enum code code,
 void stream_closed(struct stream *stream);         // everything of a closing one is answered
 void stream_answered(struct topic_stream *stream); // one batch of it is
 void stream_free_all(struct conn *conn);
+void stream_each_use(const struct conn *conn, conn_use_fn fn, void *ctx); // of open ones
 // Ends the streams that the key of the connection does not allow any more.
 void stream_recheck_all(struct conn *conn);
 // What the topics of a connection take at most follows tenant and topic.
