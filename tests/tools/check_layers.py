@@ -1,21 +1,34 @@
 #!/usr/bin/python3
-"""Fails on an include, or a linked library, that breaks the layers of docs/architecture.md.
+"""Fails on what breaks the house of docs/architecture.md: every line of code has its room, and every name says which.
 
-LAYERS says what each folder may include besides itself; LIBRARIES says who may include the headers of a library that has
-an owner. With --build DIR it also reads the SDK's shared object: what it needs and what it exports.
+LAYERS says what each folder may use besides itself; LIBRARIES says who may include the headers of a library that has an
+owner. With --build DIR the objects of that build are read too, and these rules hold:
+
+  layers    no file uses a symbol of a folder that it may not include
+  folders   no folder uses another, over any way, that uses it back
+  circles   no more than CIRCLE files use each other in a circle
+  headers   a header declares what one .c file defines, and has its stem
+  symbols   an exported symbol begins with the stem of its file, or with a word of its folder and the stem
+
+A folder stands in NOT_YET under a rule that it does not keep yet; a folder that keeps it is to be taken out there.
 """
+import collections
 import os
 import re
 import subprocess
 import sys
 
+import objects
 from tree import ROOT, sources
 
 DATA = ("core/base", "core/net", "core/loop", "core/model", "core/wire", "core/catalog")  # what a proxy may know
 CORE = DATA + ("core/registry",)
 PROXY = ("proxy/engine", "proxy/base", "proxy/resource", "proxy/group", "proxy/client", "proxy/probe")  # from the ground up
 
-# The longest matching folder decides. A folder may always include itself and what lies inside it.
+CONTRACT = ("core/base", "core/loop", "core/model", "core/wire", "adapters")  # what an adapter may know
+
+# Folders, and files that stand apart from their folder. The longest that matches decides; it may always use itself and what
+# lies inside it, and of a folder that is named what has no row of its own.
 LAYERS = {
     "core/base": (),
     "core/net": ("core/base", "core/wire"),
@@ -26,29 +39,26 @@ LAYERS = {
     "core/registry": ("core/base", "core/model", "core/loop", "core/catalog"),
     "quota": ("core/base", "core/model"),
     "adapters": ("core/base", "core/loop", "core/model", "core/wire"),
-    "proxy": DATA + ("quota", "adapters"),
+    "adapters/log": CONTRACT,
+    "adapters/store": (*CONTRACT, "adapters/log"),
+    "adapters/discard": CONTRACT,
+    "adapters/embedded": (*CONTRACT, "adapters/log", "adapters/store"),
+    "adapters/kafka": (*CONTRACT, "adapters/log"),
+    "adapters/registry.c": ("core/base", "adapters", "adapters/discard", "adapters/embedded", "adapters/kafka"),
+    "proxy": (*DATA, "quota", "adapters", *PROXY, "proxy/query"),
     "proxy/engine": ("core/base", "core/model", "adapters"),
     "proxy/base": DATA,
-    "proxy/resource": DATA + ("quota", "adapters", "proxy/base"),
-    "proxy/group": DATA + ("quota", "adapters") + PROXY[:3],
-    "proxy/client": DATA + ("quota", "adapters") + PROXY[:4],
-    "proxy/probe": DATA + ("adapters",) + PROXY[:3],
-    "proxy/query": DATA + ("quota", "adapters") + PROXY,
-    "portal-api": CORE + ("quota", "adapters"),
+    "proxy/resource": (*DATA, "quota", "adapters", "proxy/base"),
+    "proxy/group": (*DATA, "quota", "adapters", *PROXY[:3]),
+    "proxy/client": (*DATA, "quota", "adapters", *PROXY[:4]),
+    "proxy/probe": (*DATA, "adapters", *PROXY[:3]),
+    "proxy/query": (*DATA, "quota", "adapters", *PROXY),
+    "portal-api": (*CORE, "quota", "adapters"),
     "sdk": ("core/base", "core/net", "core/wire"),
     "sdk/c/examples": ("sdk/c/include",),
-    "ctl": CORE + ("sdk/c/include",),
-    "server": CORE + ("quota", "adapters", "proxy", "portal-api"),
+    "ctl": (*CORE, "sdk/c/include"),
+    "server": (*CORE, "quota", "adapters", "adapters/embedded", "adapters/registry.c", "proxy", "portal-api"),
     "tests": ("",),
-}
-
-# One adapter knows nothing of another. Besides itself and the shared files of adapters/, each folder there may include:
-PARTS = {
-    "discard": (),
-    "embedded": ("store", "log"),
-    "kafka": ("log",),
-    "log": (),
-    "store": ("log",),
 }
 
 # Header prefix: the folders that may include it. Only one adapter speaks to its own backend.
@@ -67,6 +77,22 @@ LIBRARIES = {
     "jansson.h": ("core/model", "core/catalog", "core/registry", "quota", "adapters", "proxy", "portal-api", "ctl", "server"),
 }
 
+CIRCLE = 6  # files that may use each other in a circle
+
+# Rule: the folders (with all that lies in them) that do not keep it yet. This only ever shrinks.
+NOT_YET = {
+    "layers": (),
+    "folders": (),
+    "circles": ("adapters/embedded", "adapters/kafka", "ctl", "portal-api", "proxy", "sdk", "server"),
+    "headers": ("adapters", "adapters/embedded", "adapters/kafka", "adapters/log", "core/registry", "ctl", "portal-api", "proxy", "sdk", "server"),
+    "symbols": ("adapters", "adapters/embedded", "adapters/kafka", "adapters/log", "core/catalog", "core/net", "core/registry", "core/wire", "ctl", "portal-api", "proxy", "sdk", "server"),
+}
+
+# Symbol, or its beginning with *: why it, and what declares it, need not follow the names of files. At most ten.
+ALLOWED = {
+    "mqp_*": "the public interface: one header for applications, whatever file does the work",
+}
+
 # What the SDK's shared object may need: the C library, TLS, compression. Neither libevent nor any broker's library.
 SDK_NEEDS = re.compile(r"lib(c|m|pthread|crypto|ssl|lz4|zstd)\.so\.|ld-linux|libgcc_s|libasan|libubsan|libtsan")
 SDK_EXPORTS = re.compile(r"mqp_\w+$")
@@ -83,14 +109,9 @@ def layer_of(path):
 
 
 def allowed(path, target):
-    """May the file include this other file of the tree?"""
+    """May the file use this other file of the tree?"""
     own, other = layer_of(path), layer_of(target)
-    if own == other or within(target, (own,)):
-        if own == "adapters" and target.count("/") > 1 and path.count("/") > 1:
-            part, other_part = path.split("/")[1], target.split("/")[1]
-            return part == other_part or other_part in PARTS[part]
-        return True
-    return within(target, LAYERS[own])
+    return within(target, (own,)) or any(folder == "" or (within(target, (folder,)) and within(folder, (other,))) for folder in LAYERS[own])
 
 
 def include_fault(path, quote, name):
@@ -109,7 +130,7 @@ def include_fault(path, quote, name):
     if layer_of(path) is None:
         return "this folder has no row in tests/tools/check_layers.py"
     if not allowed(path, target):
-        return f'{layer_of(path)}/ may not include "{name}"'
+        return f'{layer_of(path)} may not include "{name}"'
     return None
 
 
@@ -126,6 +147,125 @@ def check_includes():
         yield faults
 
 
+def comments_out(text):
+    return re.sub(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\])*")', lambda match: match.group(1) or " ", text, flags=re.S)
+
+
+def declared(text, known):
+    """Which of the known symbols a header declares: names outside of all braces, followed by ( or [ or the end."""
+    text = re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", "", comments_out(text), flags=re.M)
+    text = text.replace('extern "C" {', "")
+    while (shorter := re.sub(r"\{[^{}]*\}", ";", text)) != text:
+        text = shorter
+    return {name for name in re.findall(r"\b(\w+)\s*[(\[;]", text) if name in known}
+
+
+def is_allowed(symbol):
+    return any(symbol == name or (name.endswith("*") and symbol.startswith(name[:-1])) for name in ALLOWED)
+
+
+def carries(symbol, path):
+    """Does the symbol say its file: the stem, in one or many, perhaps with a word of its folders before it?"""
+    *folders, name = path.split("/")
+    stem = os.path.splitext(name)[0].replace("-", "_")
+    stems = {stem, stem + "s", stem + "es", re.sub(r"e?s$", "", stem), re.sub(r"s$", "", stem)}
+    words = {word for folder in folders for word in (folder, folder.split("-")[0])}
+    starts = stems | {word + "_" + start for word in words for start in stems}
+    return any(symbol == start or symbol.startswith(start + "_") for start in starts)
+
+
+def room_of(path):
+    """What stands for a file where folders are looked at: its folder, or itself where it has a row of its own."""
+    return path if path in LAYERS else os.path.dirname(path)
+
+
+def unit_of(path):
+    return os.path.splitext(path)[0]
+
+
+def circle_text(circle, uses):
+    """The members, and one use for each arrow that leaves a member within the circle."""
+    arrows = [f"    {one} uses {uses[one, other]} of {other}" for one in circle for other in circle if (one, other) in uses]
+    return f"{len(circle)} use each other in a circle: {', '.join(circle)}\n" + "\n".join(arrows)
+
+
+def layer_faults(linked):
+    for path, symbol, owner in linked.arrows():
+        if not allowed(path, owner) and not is_allowed(symbol):
+            yield path, f"{path}: {layer_of(path)} may not use {symbol}() of {owner}"
+
+
+def circle_faults(arrows, most):
+    """arrows: (one, symbol, other) between what may not be in a circle of more than `most`."""
+    uses, graph = {}, collections.defaultdict(set)
+    for one, symbol, other in arrows:
+        if one != other:
+            uses.setdefault((one, other), symbol)
+            graph[one].add(other)
+    for circle in objects.circles(graph):
+        if len(circle) > most:
+            yield circle[0], circle_text(circle, uses)
+
+
+def folder_faults(linked, includes):
+    rooms = [(room_of(path), symbol, room_of(owner)) for path, symbol, owner in linked.arrows()]
+    rooms += [(room_of(path), target, room_of(target)) for path, target in includes if not path.startswith("tests/")]
+    return circle_faults(rooms, 1)
+
+
+def header_faults(linked, headers):
+    """headers: {path: text}."""
+    for path, text in headers.items():
+        units = collections.defaultdict(set)
+        for name in declared(text, linked.owners):
+            if not is_allowed(name):
+                units[unit_of(linked.owner(name, path))].add(name)
+        own = unit_of(path)
+        for unit in sorted(units):
+            if os.path.basename(unit) != os.path.basename(own):
+                yield path, f"{path} declares {', '.join(sorted(units[unit]))}, which {unit}.c defines"
+
+
+def symbol_faults(linked):
+    for symbol, owners in sorted(linked.owners.items()):
+        for path in owners:
+            if not carries(symbol, path) and not is_allowed(symbol):
+                yield path, f"{path} exports {symbol}, which does not begin with its stem"
+
+
+def judged(rule, faults, not_yet):
+    """The faults of a rule where it is on, and the folders that could be switched on but are not."""
+    unused = set(not_yet)
+    for path, fault in faults:
+        off = max((folder for folder in not_yet if within(path, (folder,))), key=len, default=None)
+        unused.discard(off)
+        if off is None:
+            yield f"{rule}: {fault}"
+    yield from (f'{rule}: {folder} keeps this rule: take it out of NOT_YET["{rule}"]' for folder in sorted(unused))
+
+
+def check_linked(build):
+    linked = objects.read(build)
+    headers, includes = {}, []
+    for path in sources(".c", ".h"):
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            text = file.read()
+        includes += [(path, name) for quote, name in INCLUDE.findall(text) if quote == '"']
+        if path.endswith(".h") and not path.startswith("tests/"):
+            headers[path] = text
+    found = {
+        "layers": layer_faults(linked),
+        "folders": folder_faults(linked, includes),
+        "circles": circle_faults(linked.arrows(), CIRCLE),
+        "headers": header_faults(linked, headers),
+        "symbols": symbol_faults(linked),
+    }
+    for rule, faults in found.items():
+        yield list(judged(rule, faults, NOT_YET[rule]))
+    names = [name for name in ALLOWED if not any(is_allowed(symbol) for symbol in linked.owners)]
+    yield [f"ALLOWED: nothing is called {name}" for name in names] + (["ALLOWED: more than ten"] if len(ALLOWED) > 10 else [])
+
+
 def check_sdk(build):
     library = os.path.join(build, "sdk/c/libmqpaas.so")
     dynamic = subprocess.run(["readelf", "-dW", library], capture_output=True, text=True, check=True).stdout
@@ -139,6 +279,7 @@ def check_sdk(build):
 def main():
     results = list(check_includes())
     if sys.argv[1:2] == ["--build"]:
+        results += check_linked(sys.argv[2])
         results += check_sdk(sys.argv[2])
     for faults in results:
         for fault in faults:

@@ -11,6 +11,7 @@ import unittest.mock
 
 import check_layers
 import check_public_header
+import objects
 import report
 import suites
 from tree import ROOT
@@ -50,6 +51,8 @@ class Layers(unittest.TestCase):
             ("proxy/client/conn.c", "portal-api/route.h"),
             ("proxy/resource/topic.c", "proxy/client/native/stream.h"),
             ("proxy/group/group.c", "proxy/proxy.h"),
+            ("proxy/client/conn.c", "adapters/kafka/fetch.h"),
+            ("adapters/submit.c", "nowhere/x.h"),
             ("sdk/c/src/client.c", "core/loop/loop.h"),
             ("sdk/c/examples/send.c", "core/base/util.h"),
             ("ctl/main.c", "sdk/c/src/client.h"),
@@ -66,6 +69,85 @@ class Layers(unittest.TestCase):
         self.assertTrue(check_layers.SDK_NEEDS.match("libcrypto.so.3"))
         for name in ("libevent_core-2.1.so.7", "librdkafka.so.1", "liblmdb.so.0", "libcurl.so.4"):
             self.assertFalse(check_layers.SDK_NEEDS.match(name), name)
+
+
+class Linked(unittest.TestCase):
+    """A fault for each rule that is read from the objects."""
+
+    SOURCES = {"a.o": "core/base/map.c", "b.o": "core/loop/loop.c", "c.o": "core/loop/timer.c"}
+
+    def linked(self, text):
+        return objects.parse(text.splitlines(), self.SOURCES.get)
+
+    def test_nm_is_read(self):
+        linked = self.linked("a.o:0000000000000000 T map_put\na.o:0000000000000000 t hidden\na.o:                 U loop_run\ntest.o:0000000000000000 T map_put\nb.o:0000000000000000 B loop_run\nb.o:0000000000000000 T main\n")
+        self.assertEqual(linked.owners, {"map_put": ["core/base/map.c"], "loop_run": ["core/loop/loop.c"]})
+        self.assertEqual(list(linked.arrows()), [("core/base/map.c", "loop_run", "core/loop/loop.c")])
+
+    def test_the_nearer_of_two_is_meant(self):
+        linked = objects.Objects({"batch_new": ["adapters/kafka/batch.c", "sdk/c/src/batch.c"]}, {})
+        self.assertEqual(linked.owner("batch_new", "sdk/c/src/lane.c"), "sdk/c/src/batch.c")
+        self.assertIsNone(linked.owner("malloc", "sdk/c/src/lane.c"))
+
+    def test_an_arrow_that_runs_up(self):
+        down = self.linked("a.o:0000000000000000 T map_put\nb.o:                 U map_put\n")
+        self.assertEqual(list(check_layers.layer_faults(down)), [])
+        up = self.linked("a.o:                 U loop_run\nb.o:0000000000000000 T loop_run\n")
+        self.assertEqual(list(check_layers.layer_faults(up)), [("core/base/map.c", "core/base/map.c: core/base may not use loop_run() of core/loop/loop.c")])
+
+    def test_a_circle_of_files(self):
+        ring = [(f"x/{at}.c", "f", f"x/{(at + 1) % 7}.c") for at in range(7)]
+        self.assertEqual(list(check_layers.circle_faults(ring[:6], check_layers.CIRCLE)), [])
+        (path, text), = check_layers.circle_faults([*ring, ("x/0.c", "g", "y/low.c"), ("y/low.c", "h", "y/low.c")], check_layers.CIRCLE)
+        self.assertEqual((path, text.splitlines()[0]), ("x/0.c", "7 use each other in a circle: " + ", ".join(f"x/{at}.c" for at in range(7))))
+        self.assertEqual(list(check_layers.circle_faults(ring, 7)), [])
+
+    def test_a_circle_of_folders(self):
+        linked = self.linked("a.o:0000000000000000 T map_put\nb.o:                 U map_put\n")
+        self.assertEqual(list(check_layers.folder_faults(linked, [("core/loop/timer.c", "core/loop/loop.h"), ("tests/x.c", "core/loop/loop.h")])), [])
+        (path, text), = check_layers.folder_faults(linked, [("core/base/map.h", "core/loop/loop.h")])
+        self.assertIn("core/base, core/loop", text)
+        # A file with a row of its own stands apart from its folder.
+        self.assertEqual(check_layers.room_of("adapters/registry.c"), "adapters/registry.c")
+
+    def test_a_header_for_several_files(self):
+        linked = self.linked("b.o:0000000000000000 T loop_run\nb.o:0000000000000000 D loop_table\nc.o:0000000000000000 T timer_set\na.o:0000000000000000 T map_put\n")
+        own = """#define RUN(x) timer_set(x) + \\
+	map_put(x)
+// timer_set(): elsewhere
+static inline int both(void)
+{
+	if (map_put()) { return 1; }
+	return timer_set();
+}
+struct ops { int (*timer_set)(void); };
+int loop_run(void);
+extern const int loop_table[];
+"""
+        self.assertEqual(list(check_layers.header_faults(linked, {"core/loop/loop.h": own})), [])
+        (_, text), = check_layers.header_faults(linked, {"core/loop/loop.h": own + 'extern "C" {\nvoid timer_set(int);\n}\n'})
+        self.assertEqual(text, "core/loop/loop.h declares timer_set, which core/loop/timer.c defines")
+        self.assertEqual(len(list(check_layers.header_faults(linked, {"core/loop/other.h": own}))), 1)
+
+    def test_a_symbol_without_its_stem(self):
+        for symbol, path in (
+            ("loop_run", "core/loop/loop.c"),
+            ("field_put", "core/wire/fields.c"),
+            ("addresses_next", "sdk/c/src/address.c"),
+            ("kafka_topic_query_begin", "adapters/kafka/topic/topic_query.c"),
+            ("portal_users_list", "portal-api/users.c"),
+            ("routes", "portal-api/routes.c"),
+        ):
+            self.assertTrue(check_layers.carries(symbol, path), (symbol, path))
+        for symbol, path in (("loops_run", "core/loop/timer.c"), ("kafka_begin", "adapters/kafka/topic/topic_query.c"), ("looper", "core/loop/loop.c")):
+            self.assertFalse(check_layers.carries(symbol, path), (symbol, path))
+        self.assertEqual(len(list(check_layers.symbol_faults(self.linked("c.o:0000000000000000 T loop_run\nc.o:0000000000000000 T mqp_run\n")))), 1)
+
+    def test_the_list_of_what_is_not_yet_so_shrinks(self):
+        faults = [("proxy/conn.c", "old"), ("core/loop/loop.c", "new")]
+        self.assertEqual(list(check_layers.judged("symbols", faults, ("proxy",))), ["symbols: new"])
+        self.assertEqual(list(check_layers.judged("symbols", faults[:1], ())), ["symbols: old"])
+        self.assertIn("take it out", next(check_layers.judged("symbols", [], ("proxy",))))
 
 
 class PublicHeader(unittest.TestCase):
