@@ -10,6 +10,23 @@
 #include <errno.h>
 #include <stdio.h>
 
+const char *command_usage(const struct command *command, char *room, size_t size)
+{
+	size_t used = (size_t)snprintf(room, size, "%s %s", command->noun, command->verb);
+
+	for (const char *open = strchr(command->path, '{'); open && used < size;
+	     open = strchr(open + 1, '{')) {
+		int length = (int)strcspn(open + 1, "}");
+
+		if (strncmp(open, "{tenant}", 8) != 0)
+			used += (size_t)snprintf(room + used, size - used, " <%.*s>", length,
+						 open + 1);
+	}
+	if (command->name_member && used < size)
+		snprintf(room + used, size - used, " <%s>", command->name_member);
+	return room;
+}
+
 struct path {
 	char text[2048];
 	size_t size;

@@ -28,8 +28,6 @@ struct command {
 	const char *sentence;
 };
 
-const struct command *command_find(const char *noun, const char *verb); // NULL: none
-const struct command *command_at(size_t index);                         // NULL past the end
 const char *command_usage(const struct command *command, char *room,
 			  size_t size); // "topic create NAME"
 

@@ -1,11 +1,9 @@
 // The table of commands. A new REST route becomes a command by a row here; help and completion come
 // from the row.
 
-#include "ctl/command.h"
+#include "ctl/commands.h"
 
 #include "core/base/util.h"
-
-#include <stdio.h>
 
 #define OPTIONS_END {NULL, NULL, 0, NULL}
 
@@ -342,32 +340,15 @@ static const struct command commands[] = {
 	{"me", "permissions", "GET", API "/permissions", NULL, NULL, G, NULL, "who may do what"},
 };
 
-const struct command *command_at(size_t index)
+const struct command *commands_at(size_t index)
 {
 	return index < ARRAY_SIZE(commands) ? &commands[index] : NULL;
 }
 
-const struct command *command_find(const char *noun, const char *verb)
+const struct command *commands_find(const char *noun, const char *verb)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); ++i)
 		if (strcmp(commands[i].noun, noun) == 0 && strcmp(commands[i].verb, verb) == 0)
 			return &commands[i];
 	return NULL;
-}
-
-const char *command_usage(const struct command *command, char *room, size_t size)
-{
-	size_t used = (size_t)snprintf(room, size, "%s %s", command->noun, command->verb);
-
-	for (const char *open = strchr(command->path, '{'); open && used < size;
-	     open = strchr(open + 1, '{')) {
-		int length = (int)strcspn(open + 1, "}");
-
-		if (strncmp(open, "{tenant}", 8) != 0)
-			used += (size_t)snprintf(room + used, size - used, " <%.*s>", length,
-						 open + 1);
-	}
-	if (command->name_member && used < size)
-		snprintf(room + used, size - used, " <%s>", command->name_member);
-	return room;
 }

@@ -4,7 +4,8 @@
 #include "ctl/complete.h"
 
 #include "core/base/util.h"
-#include "ctl/command.h"
+#include "ctl/commands.h"
+#include "ctl/global_options.h"
 #include "ctl/local.h"
 
 #include <stdio.h>
@@ -44,7 +45,7 @@ static void nouns_print(void)
 	const struct command *command;
 	const char *last = "";
 
-	for (size_t i = 0; (command = command_at(i)); ++i) {
+	for (size_t i = 0; (command = commands_at(i)); ++i) {
 		if (strcmp(command->noun, last) != 0)
 			puts(command->noun);
 		last = command->noun;
@@ -58,7 +59,7 @@ static void verbs_print(const char *noun)
 	const struct command *command;
 	const struct local *local = local_find(noun);
 
-	for (size_t i = 0; (command = command_at(i)); ++i)
+	for (size_t i = 0; (command = commands_at(i)); ++i)
 		if (strcmp(command->noun, noun) == 0)
 			puts(command->verb);
 	if (local && local->verbs)
@@ -67,7 +68,7 @@ static void verbs_print(const char *noun)
 
 int complete_words(int count, char **words)
 {
-	const struct command *command = count >= 2 ? command_find(words[0], words[1]) : NULL;
+	const struct command *command = count >= 2 ? commands_find(words[0], words[1]) : NULL;
 	const struct local *local = count >= 1 ? local_find(words[0]) : NULL;
 
 	if (count == 0) {

@@ -15,6 +15,5 @@ struct local {
 };
 
 extern const struct local local_commands[]; // ends with a row without a name
-extern const struct option global_options[];
 
 const struct local *local_find(const char *name); // NULL: none

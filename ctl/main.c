@@ -1,34 +1,18 @@
 // mqpaasctl: the command line of operators, tenants and load tests.
 
 #include "core/base/util.h"
-#include "ctl/command.h"
+#include "ctl/commands.h"
 #include "ctl/complete.h"
 #include "ctl/context.h"
+#include "ctl/global_options.h"
 #include "ctl/local.h"
-#include "ctl/output.h"
 
 #include <errno.h>
 #include <locale.h>
 #include <mqpaas/mqpaas.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #define ARGUMENTS_MAX 16
-
-int ctl_fail(int status, const char *fmt, ...)
-{
-	_cleanup_(freep) char *text = NULL;
-	va_list args;
-
-	fputs("mqpaasctl: ", stderr);
-	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
-	va_end(args);
-	output_visible(stderr, text ? text : fmt);
-	fputc('\n', stderr);
-	return status;
-}
 
 static int help_all(void)
 {
@@ -37,7 +21,7 @@ static int help_all(void)
 
 	puts("mqpaasctl: operate and use MQPaaS\n\nUsage: mqpaasctl <noun> <verb> [arguments] "
 	     "[options]\n");
-	for (size_t i = 0; (command = command_at(i)); ++i)
+	for (size_t i = 0; (command = commands_at(i)); ++i)
 		printf("  %-40s %s\n", command_usage(command, usage, sizeof usage),
 		       command->sentence);
 	putchar('\n');
@@ -65,14 +49,14 @@ static int unknown_command(const char *noun, const char *verb)
 	const struct command *command;
 	bool known = false;
 
-	for (size_t i = 0; (command = command_at(i)); ++i)
+	for (size_t i = 0; (command = commands_at(i)); ++i)
 		known = known || strcmp(command->noun, noun) == 0;
 	if (!known)
 		return ctl_fail(CTL_USAGE,
 				"there is no command \"%s\"; mqpaasctl --help lists them", noun);
 	ctl_fail(CTL_USAGE, verb ? "%s cannot do \"%s\"; it can:" : "%s what?%s It can:", noun,
 		 verb ? verb : "");
-	for (size_t i = 0; (command = command_at(i)); ++i)
+	for (size_t i = 0; (command = commands_at(i)); ++i)
 		if (strcmp(command->noun, noun) == 0)
 			fprintf(stderr, "  %-10s %s\n", command->verb, command->sentence);
 	return CTL_USAGE;
@@ -144,7 +128,7 @@ static int width_of(const char *argument)
 	const struct command *command;
 	int width = option_width(tables, argument);
 
-	for (size_t i = 0; width == 1 && (command = command_at(i)); ++i) {
+	for (size_t i = 0; width == 1 && (command = commands_at(i)); ++i) {
 		tables[0] = command->options;
 		width = command->options ? option_width(tables, argument) : 1;
 	}
@@ -178,7 +162,7 @@ static void command_line_read(struct command_line *line, int argc, char **argv)
 	while (at < argc)
 		line->rest[line->rest_count++] = argv[at++];
 	line->local = line->words[0] ? local_find(line->words[0]) : NULL;
-	line->command = line->words[1] ? command_find(line->words[0], line->words[1]) : NULL;
+	line->command = line->words[1] ? commands_find(line->words[0], line->words[1]) : NULL;
 }
 
 static int which_command(const json_t *values, size_t argument_count)

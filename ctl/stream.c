@@ -22,7 +22,7 @@
 #define PULL_MAX 256
 #define PULL_MS  500
 
-const struct option produce_options[] = {
+const struct option stream_produce_options[] = {
 	{"format", "format", VALUE_TEXT,
 	 "lines (a line is a body; default) or json (a line is a message: body, key, headers, tag, "
 	 "partition, priority, ttl_ms, due_ms, created_ms)"},
@@ -34,7 +34,7 @@ const struct option produce_options[] = {
 	{NULL, NULL, 0, NULL},
 };
 
-const struct option consume_options[] = {
+const struct option stream_consume_options[] = {
 	{"format", "format", VALUE_TEXT,
 	 "lines (the body and a line feed; default) or json (one object a line)"},
 	{"max", "max", VALUE_COUNT, "stop after so many messages"},
