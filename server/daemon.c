@@ -66,24 +66,24 @@ static char *secrets_load(struct daemon *daemon)
 static char *parts_open(struct daemon *daemon)
 {
 	const struct settings *settings = daemon->settings;
-	char *wrong = edge_check(settings);
+	char *wrong = listeners_check(settings);
 
 	if (!wrong)
-		wrong = edge_tls_load(settings, &daemon->tls);
+		wrong = listeners_tls_load(settings, &daemon->tls);
 	if (!wrong)
 		wrong = files_lock(daemon->data_dir, &daemon->lock_fd);
 	if (!wrong)
 		wrong = secrets_load(daemon);
 	if (!wrong)
-		wrong = control_catalog_open(daemon);
+		wrong = state_open_catalog(daemon);
 	if (!wrong && has_portal(settings))
-		wrong = control_registry_open(daemon);
+		wrong = state_open_registry(daemon);
 	if (!wrong && has_proxy(settings))
-		wrong = edge_proxy_open(daemon);
+		wrong = listeners_proxy_open(daemon);
 	if (!wrong && has_portal(settings))
-		wrong = control_token_offer(daemon);
+		wrong = state_open_offer_token(daemon);
 	if (!wrong && has_portal(settings))
-		wrong = edge_portal_start(daemon);
+		wrong = listeners_portal_start(daemon);
 	return wrong;
 }
 
@@ -94,7 +94,7 @@ static void log_address(void *ctx, const char *what, const char *address)
 
 char *daemon_check(const struct settings *settings)
 {
-	return edge_check(settings);
+	return listeners_check(settings);
 }
 
 static struct daemon *daemon_new(struct settings *settings)
@@ -124,7 +124,7 @@ char *daemon_restore(struct settings *settings, const char *from, bool revive)
 	if (!wrong)
 		wrong = secrets_load(daemon);
 	if (!wrong)
-		wrong = control_catalog_open(daemon);
+		wrong = state_open_catalog(daemon);
 	if (!wrong)
 		wrong = recover_from(daemon, from, revive, stdout);
 	daemon_free(daemon);
@@ -161,7 +161,7 @@ void daemon_each_address(const struct daemon *daemon,
 
 	for (size_t i = 0; daemon->proxy && (clients = proxy_address(daemon->proxy, i)); ++i)
 		fn(ctx, "clients", clients);
-	for (size_t i = 0; (rest = edge_portal_address(daemon, i)); ++i) {
+	for (size_t i = 0; (rest = listeners_portal_address(daemon, i)); ++i) {
 		fn(ctx, "rest", rest);
 		free(rest);
 	}
@@ -182,10 +182,10 @@ char *daemon_reload(struct daemon *daemon, struct settings *next)
 {
 	struct proxy_limits limits;
 	SSL_CTX *tls, *old;
-	char *wrong = edge_check(next);
+	char *wrong = listeners_check(next);
 
 	if (!wrong)
-		wrong = edge_tls_load(next, &tls);
+		wrong = listeners_tls_load(next, &tls);
 	if (wrong)
 		return wrong;
 	settings_adopt(daemon->settings, next, report_change, NULL);
@@ -195,7 +195,7 @@ char *daemon_reload(struct daemon *daemon, struct settings *next)
 	daemon->tls = tls;
 	pthread_mutex_unlock(&daemon->tls_lock);
 	SSL_CTX_free(old);
-	limits = edge_limits(daemon->settings);
+	limits = listeners_limits(daemon->settings);
 	if (daemon->proxy)
 		proxy_reload(daemon->proxy, &limits, tls);
 	return NULL;

@@ -1,5 +1,5 @@
-// What the parts of the daemon share: daemon.c (life), control.c (control data), edge.c (addresses,
-// TLS, proxy and portal). For the main thread, unless marked.
+// What the parts of the daemon share: daemon.c (life), state_open.c (control data), listeners.c
+// (addresses, TLS, proxy and portal). For the main thread, unless marked.
 #pragma once
 
 #include "core/catalog/seal.h"
@@ -7,7 +7,7 @@
 #include "proxy/proxy.h"
 #include "server/daemon.h"
 #include "server/files.h"
-#include "server/table.h"
+#include "server/settings.h"
 
 #include <pthread.h>
 
@@ -32,18 +32,19 @@ struct daemon {
 
 // All return a problem; NULL: fine.
 
-// ---- control.c
+// ---- state_open.c
 
-char *control_catalog_open(struct daemon *daemon);
-char *control_registry_open(struct daemon *daemon); // and what a new installation starts with
-char *control_token_offer(struct daemon *daemon);
+char *state_open_catalog(struct daemon *daemon);
+char *state_open_registry(struct daemon *daemon); // and what a new installation starts with
+char *state_open_offer_token(struct daemon *daemon);
 
-// ---- edge.c
+// ---- listeners.c
 
-char *edge_check(const struct settings *settings);                   // addresses and certificates
-char *edge_tls_load(const struct settings *settings, SSL_CTX **ret); // NULL: TLS is not configured
-struct proxy_limits edge_limits(const struct settings *settings);
-char *edge_proxy_open(struct daemon *daemon); // it serves after proxy_start()
-char *edge_portal_start(struct daemon *daemon);
-char *edge_portal_address(const struct daemon *daemon,
-			  size_t index); // malloc'ed; NULL past the end
+char *listeners_check(const struct settings *settings); // addresses and certificates
+char *listeners_tls_load(const struct settings *settings,
+			 SSL_CTX **ret); // NULL: TLS is not configured
+struct proxy_limits listeners_limits(const struct settings *settings);
+char *listeners_proxy_open(struct daemon *daemon); // it serves after proxy_start()
+char *listeners_portal_start(struct daemon *daemon);
+char *listeners_portal_address(const struct daemon *daemon,
+			       size_t index); // malloc'ed; NULL past the end

@@ -11,7 +11,7 @@
 #include "server/metrics.h"
 #include "server/notify.h"
 #include "server/salvage.h"
-#include "server/table.h"
+#include "server/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>

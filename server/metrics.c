@@ -10,8 +10,8 @@
 #include <string.h>
 
 static const struct metric_table *const general[] = {
-	&metrics_process, &metrics_control, &metrics_clusters, &metrics_probe,
-	&metrics_tenants, &metrics_storage, &metrics_backlogs,
+	&metrics_process,        &metrics_control, &metrics_clusters, &metrics_probe,
+	&metrics_series_tenants, &metrics_storage, &metrics_backlogs,
 };
 
 void collector_put(struct collector *collector, double value, const char *const *labels)
@@ -64,7 +64,7 @@ int metrics_collect(void *ctx, const struct portal *portal, bool detailed, char 
 	for (size_t i = 0; i < ARRAY_SIZE(general); ++i)
 		put_table(&collector, general[i]);
 	if (detailed)
-		put_table(&collector, &metrics_groups);
+		put_table(&collector, &metrics_backlogs_groups);
 	collector.out.failed |= metrics_series(&collector, detailed) < 0;
 	return metrics_take(&collector.out, ret, ret_size);
 }
@@ -80,6 +80,6 @@ void metrics_page(FILE *file)
 	metrics_print_head(file);
 	for (size_t i = 0; i < ARRAY_SIZE(general); ++i)
 		print_table(general[i], file);
-	print_table(&metrics_groups, file);
+	print_table(&metrics_backlogs_groups, file);
 	metrics_series_page(file);
 }

@@ -230,4 +230,4 @@ static const struct metric_row detailed_rows[] = {
 	  "age of its oldest message that is neither acknowledged nor waiting for a time"},
 	 put_group_oldest_all},
 };
-const struct metric_table metrics_groups = {detailed_rows, ARRAY_SIZE(detailed_rows)};
+const struct metric_table metrics_backlogs_groups = {detailed_rows, ARRAY_SIZE(detailed_rows)};

@@ -9,9 +9,9 @@
 #include "core/catalog/catalog.h"
 #include "server/daemon_state.h"
 
-void collector_each_cluster(struct collector *collector,
-			    void (*fn)(struct collector *collector, const char *name,
-				       const json_t *row))
+void metrics_clusters_each(struct collector *collector,
+			   void (*fn)(struct collector *collector, const char *name,
+				      const json_t *row))
 {
 	const json_t *row;
 	size_t i;
@@ -47,7 +47,7 @@ static void put_state(struct collector *collector, const char *name, const json_
 
 static void put_states(struct collector *collector)
 {
-	collector_each_cluster(collector, put_state);
+	metrics_clusters_each(collector, put_state);
 }
 
 static void put_circuit(struct collector *collector, const char *name, const json_t *row)
@@ -60,7 +60,7 @@ static void put_circuit(struct collector *collector, const char *name, const jso
 
 static void put_circuits(struct collector *collector)
 {
-	collector_each_cluster(collector, put_circuit);
+	metrics_clusters_each(collector, put_circuit);
 }
 
 static void put_latency(struct collector *collector, const char *name, const json_t *row)
@@ -74,7 +74,7 @@ static void put_latency(struct collector *collector, const char *name, const jso
 
 static void put_latencies(struct collector *collector)
 {
-	collector_each_cluster(collector, put_latency);
+	metrics_clusters_each(collector, put_latency);
 }
 
 static void put_store(struct collector *collector, const char *name, const json_t *row)
@@ -91,7 +91,7 @@ static void put_store(struct collector *collector, const char *name, const json_
 
 static void put_stores(struct collector *collector)
 {
-	collector_each_cluster(collector, put_store);
+	metrics_clusters_each(collector, put_store);
 }
 
 // ---- clusters with a store of our own

@@ -20,7 +20,7 @@ static void put_delay(struct collector *collector, const char *name, const json_
 
 static void put_delays(struct collector *collector)
 {
-	collector_each_cluster(collector, put_delay);
+	metrics_clusters_each(collector, put_delay);
 }
 
 static void put_total(struct collector *collector, const char *name, const json_t *row)
@@ -35,7 +35,7 @@ static void put_total(struct collector *collector, const char *name, const json_
 
 static void put_totals(struct collector *collector)
 {
-	collector_each_cluster(collector, put_total);
+	metrics_clusters_each(collector, put_total);
 }
 
 static void put_failing_of(struct collector *collector, const char *name, const json_t *row)
@@ -50,7 +50,7 @@ static void put_failing_of(struct collector *collector, const char *name, const 
 
 static void put_failing(struct collector *collector)
 {
-	collector_each_cluster(collector, put_failing_of);
+	metrics_clusters_each(collector, put_failing_of);
 }
 
 static void put_success_of(struct collector *collector, const char *name, const json_t *row)
@@ -64,7 +64,7 @@ static void put_success_of(struct collector *collector, const char *name, const 
 
 static void put_success(struct collector *collector)
 {
-	collector_each_cluster(collector, put_success_of);
+	metrics_clusters_each(collector, put_success_of);
 }
 
 static const struct metric_row rows[] = {

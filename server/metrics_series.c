@@ -239,7 +239,7 @@ static const struct metric_row rows[] = {
 	  "durable)"},
 	 put_histograms},
 };
-const struct metric_table metrics_tenants = {rows, ARRAY_SIZE(rows)};
+const struct metric_table metrics_series_tenants = {rows, ARRAY_SIZE(rows)};
 
 int metrics_series(struct collector *collector, bool detailed)
 {

@@ -27,8 +27,8 @@ struct metric_table {
 };
 
 extern const struct metric_table metrics_process, metrics_control, metrics_clusters, metrics_probe,
-	metrics_tenants, metrics_storage, metrics_backlogs;
-extern const struct metric_table metrics_groups; // only where detail is asked for
+	metrics_series_tenants, metrics_storage, metrics_backlogs;
+extern const struct metric_table metrics_backlogs_groups; // only where detail is asked for
 
 // The counters of tenants and, where `detailed`, of topics and groups; -ENOMEM.
 int metrics_series(struct collector *collector, bool detailed);
@@ -41,8 +41,8 @@ void collector_put_flat(struct collector *collector, double value); // where it 
 void collector_histogram(struct collector *collector, const json_t *told,
 			 const char *const *labels);
 // Calls fn with the name and the row of CLUSTER_STATES of each cluster that a proxy has told of.
-void collector_each_cluster(struct collector *collector,
-			    void (*fn)(struct collector *collector, const char *name,
-				       const json_t *row));
+void metrics_clusters_each(struct collector *collector,
+			   void (*fn)(struct collector *collector, const char *name,
+				      const json_t *row));
 // What something is called, to be freed; NULL: it was deleted since, or there is no memory.
 char *collector_name(struct registry *registry, enum registry_kind kind, uint64_t id);

@@ -65,7 +65,7 @@ static void remember_cluster(struct stores_memory *stores, const char *path)
 	}
 }
 
-char *stores_remember(const struct daemon *daemon, struct stores_memory *ret)
+char *recover_stores_remember(const struct daemon *daemon, struct stores_memory *ret)
 {
 	_cleanup_(freep) char *folder = problem("%s/clusters", daemon->data_dir);
 	DIR *directory = opendir(folder);
@@ -84,7 +84,7 @@ char *stores_remember(const struct daemon *daemon, struct stores_memory *ret)
 	return NULL;
 }
 
-void stores_forget(struct stores_memory *stores)
+void recover_stores_forget(struct stores_memory *stores)
 {
 	free(stores->holder);
 	json_decref(stores->found);
@@ -259,10 +259,10 @@ char *recover_from(struct daemon *daemon, const char *from, bool revive, FILE *o
 
 	if (wrong)
 		return wrong;
-	wrong = stores_remember(daemon, &stores);
+	wrong = recover_stores_remember(daemon, &stores);
 	if (!wrong)
 		wrong = recover(daemon, &stores, from, revive, &report, &aside);
-	stores_forget(&stores);
+	recover_stores_forget(&stores);
 	if (wrong)
 		return wrong;
 	fprintf(out, "%s/registry.db is restored from %s\n", daemon->data_dir, from);

@@ -13,10 +13,10 @@ struct stores_memory {
 	bool holds;    // topics or groups are in them, or one cannot be read
 	bool unread;   // that one: the holder
 	json_t *found; // per store, for a restore (core/registry/orphans.h); freed too
-	char *holder;  // the directory of one that does; freed by stores_forget()
+	char *holder;  // the directory of one that does; freed by recover_stores_forget()
 };
-char *stores_remember(const struct daemon *daemon, struct stores_memory *ret);
-void stores_forget(struct stores_memory *stores);
+char *recover_stores_remember(const struct daemon *daemon, struct stores_memory *ret);
+void recover_stores_forget(struct stores_memory *stores);
 
 // All return a problem; NULL: fine.
 

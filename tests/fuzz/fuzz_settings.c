@@ -3,7 +3,7 @@
 
 #include "core/base/settings.h"
 #include "core/base/util.h"
-#include "server/table.h"
+#include "server/settings.h"
 #include "tests/fuzz/fuzz.h"
 
 static struct settings *settings_make(void)

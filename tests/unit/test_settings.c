@@ -2,7 +2,7 @@
 // takes over, and the pages made of the table.
 
 #include "core/base/settings.h"
-#include "server/table.h"
+#include "server/settings.h"
 #include "tests/unit/unit.h"
 
 enum { NAME, PEERS, MODE, FAST, COUNT, WAIT, ROOM, FIXED, ROWS };

@@ -9,7 +9,8 @@ struct model_object;
 
 // As registry_config.vet: a cluster's kind and what its topics and groups may ask of it.
 // `ctx` is the daemon.
-enum code vet_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
-		    char **ret_text);
+enum code validate_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
+			 char **ret_text);
 // As registry_config.durability.
-enum durability vet_durability(void *ctx, const struct topic *topic, const struct cluster *cluster);
+enum durability validate_durability(void *ctx, const struct topic *topic,
+				    const struct cluster *cluster);

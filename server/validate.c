@@ -2,7 +2,7 @@
 // is sent. What is not known yet (the cluster has not answered so far) is left to the backend,
 // whose refusal makes the resource `failed`.
 
-#include "server/vet.h"
+#include "server/validate.h"
 
 #include "core/base/util.h"
 #include "server/daemon_state.h"
@@ -50,8 +50,8 @@ static enum code vet_topic(struct proxy *proxy, const struct topic *topic,
 	return CODE_UNSUPPORTED_BY_BACKEND;
 }
 
-enum code vet_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
-		    char **ret_text)
+enum code validate_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
+			 char **ret_text)
 {
 	const struct daemon *daemon = ctx;
 	const void *object = draft;
@@ -79,7 +79,8 @@ enum code vet_draft(void *ctx, const struct model_object *draft, const struct cl
 	return CODE_OK;
 }
 
-enum durability vet_durability(void *ctx, const struct topic *topic, const struct cluster *cluster)
+enum durability validate_durability(void *ctx, const struct topic *topic,
+				    const struct cluster *cluster)
 {
 	const struct daemon *daemon = ctx;
 	const struct adapter_ops *ops = adapter_find(cluster->kind);

@@ -1,6 +1,6 @@
-// The rows of table.h as an array.
+// The rows of settings.h as an array.
 
-#include "server/table.h"
+#include "server/settings.h"
 
 #define SERVER_ROW(id, ...) [SERVER_##id] = {__VA_ARGS__},
 const struct setting server_settings[SERVER_SETTING_COUNT] = {SERVER_SETTINGS(SERVER_ROW)};

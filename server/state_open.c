@@ -9,7 +9,7 @@
 #include "core/registry/recover.h"
 #include "core/registry/scrub.h"
 #include "server/recover.h"
-#include "server/vet.h"
+#include "server/validate.h"
 
 #define CATALOG_FILE    "catalog"
 #define REGISTRY_FILE   "registry.db"
@@ -17,7 +17,7 @@
 #define AUDIT_HEAD_FILE "audit-head"
 #define LOCAL_CLUSTER   "local"
 
-char *control_catalog_open(struct daemon *daemon)
+char *state_open_catalog(struct daemon *daemon)
 {
 	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, CATALOG_FILE);
 	int r = catalog_new(path, &daemon->seal_key, &daemon->catalog);
@@ -55,8 +55,8 @@ static char *registry_file_open(struct daemon *daemon, const char *path)
 	struct registry_config config = {
 		.path = path,
 		.key = &daemon->seal_key,
-		.vet = vet_draft,
-		.durability = vet_durability,
+		.vet = validate_draft,
+		.durability = validate_durability,
 		.vet_ctx = daemon,
 		.audit_head = audit_head,
 	};
@@ -100,7 +100,7 @@ static char *registry_fit(struct daemon *daemon, const struct stores_memory *sto
 	return r < 0 ? problem("%s: %s", path, strerror(-r)) : NULL;
 }
 
-char *control_registry_open(struct daemon *daemon)
+char *state_open_registry(struct daemon *daemon)
 {
 	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, REGISTRY_FILE);
 	struct stores_memory stores;
@@ -108,20 +108,20 @@ char *control_registry_open(struct daemon *daemon)
 
 	if (wrong)
 		return wrong;
-	wrong = stores_remember(daemon, &stores);
+	wrong = recover_stores_remember(daemon, &stores);
 	if (!wrong && !files_hold(daemon->data_dir, REGISTRY_FILE))
 		wrong = recover_refuse_empty(daemon, &stores);
 	if (!wrong)
 		wrong = registry_file_open(daemon, path);
 	if (!wrong)
 		wrong = registry_fit(daemon, &stores, path);
-	stores_forget(&stores);
+	recover_stores_forget(&stores);
 	return wrong ? wrong : local_cluster_make(daemon);
 }
 
 // Without a user there is nobody who could make one: a token that works once lies where only the
 // operator of the machine can read it.
-char *control_token_offer(struct daemon *daemon)
+char *state_open_offer_token(struct daemon *daemon)
 {
 	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, TOKEN_FILE), *text = NULL;
 	char token[REGISTRY_TOKEN_SIZE], *wrong;

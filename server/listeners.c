@@ -143,10 +143,10 @@ static char *proxy_id_check(const struct settings *settings)
 		       : NULL;
 }
 
-char *edge_check(const struct settings *settings)
+char *listeners_check(const struct settings *settings)
 {
 	SSL_CTX *tls;
-	char *wrong = edge_tls_load(settings, &tls);
+	char *wrong = listeners_tls_load(settings, &tls);
 
 	if (wrong)
 		return wrong;
@@ -163,7 +163,7 @@ char *edge_check(const struct settings *settings)
 
 // ---- certificates
 
-char *edge_tls_load(const struct settings *settings, SSL_CTX **ret)
+char *listeners_tls_load(const struct settings *settings, SSL_CTX **ret)
 {
 	const char *cert = settings_text(settings, SERVER_TLS_CERT),
 		   *key = settings_text(settings, SERVER_TLS_KEY);
@@ -212,7 +212,7 @@ static struct network *blocks_read(const struct settings *settings, size_t setti
 	return blocks;
 }
 
-struct proxy_limits edge_limits(const struct settings *settings)
+struct proxy_limits listeners_limits(const struct settings *settings)
 {
 	struct proxy_limits limits = proxy_limits_default;
 
@@ -227,7 +227,7 @@ struct proxy_limits edge_limits(const struct settings *settings)
 	return limits;
 }
 
-char *edge_proxy_open(struct daemon *daemon)
+char *listeners_proxy_open(struct daemon *daemon)
 {
 	const struct settings *settings = daemon->settings;
 	struct proxy_listener_config listeners[LISTENERS_MAX];
@@ -240,7 +240,7 @@ char *edge_proxy_open(struct daemon *daemon)
 		.workers = (unsigned)settings_number(settings, SERVER_WORKERS),
 		.listeners = listeners,
 		.listener_count = count,
-		.limits = edge_limits(settings),
+		.limits = listeners_limits(settings),
 		.tls = daemon->tls,
 		.catalog = daemon->catalog,
 		.find_adapter = adapter_find,
@@ -274,7 +274,7 @@ static char *portal_refused(const char *address, int r)
 	return problem("%s: cannot listen: %s", address, strerror(-r));
 }
 
-char *edge_portal_start(struct daemon *daemon)
+char *listeners_portal_start(struct daemon *daemon)
 {
 	const struct settings *settings = daemon->settings;
 	struct portal_listener listeners[PORTAL_LISTENERS];
@@ -318,7 +318,7 @@ char *edge_portal_start(struct daemon *daemon)
 	return r ? portal_refused(bare(texts[which]), r) : NULL;
 }
 
-char *edge_portal_address(const struct daemon *daemon, size_t index)
+char *listeners_portal_address(const struct daemon *daemon, size_t index)
 {
 	const char *const *texts, *address, *colon;
 	size_t count = settings_list(daemon->settings, SERVER_PORTAL_LISTEN, &texts);
