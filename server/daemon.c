@@ -13,7 +13,9 @@
 #include "core/base/problem.h"
 #include "core/catalog/catalog.h"
 #include "core/registry/registry.h"
+#include "server/listeners.h"
 #include "server/recover.h"
+#include "server/state_open.h"
 
 #include <errno.h>
 #include <poll.h>

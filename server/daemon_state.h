@@ -1,5 +1,4 @@
-// What the parts of the daemon share: daemon.c (life), state_open.c (control data), listeners.c
-// (addresses, TLS, proxy and portal). For the main thread, unless marked.
+// What the parts of the daemon share. For the main thread, unless marked.
 #pragma once
 
 #include "core/catalog/seal.h"
@@ -29,22 +28,3 @@ struct daemon {
 	pthread_mutex_t tls_lock;
 	SSL_CTX *tls; // the portal's thread takes references
 };
-
-// All return a problem; NULL: fine.
-
-// ---- state_open.c
-
-char *state_open_catalog(struct daemon *daemon);
-char *state_open_registry(struct daemon *daemon); // and what a new installation starts with
-char *state_open_offer_token(struct daemon *daemon);
-
-// ---- listeners.c
-
-char *listeners_check(const struct settings *settings); // addresses and certificates
-char *listeners_tls_load(const struct settings *settings,
-			 SSL_CTX **ret); // NULL: TLS is not configured
-struct proxy_limits listeners_limits(const struct settings *settings);
-char *listeners_proxy_open(struct daemon *daemon); // it serves after proxy_start()
-char *listeners_portal_start(struct daemon *daemon);
-char *listeners_portal_address(const struct daemon *daemon,
-			       size_t index); // malloc'ed; NULL past the end

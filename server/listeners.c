@@ -1,13 +1,14 @@
 // What the daemon shows to the outside: listening addresses, certificates, the proxy and the portal
 // behind them.
 
-#include "server/daemon_state.h"
+#include "server/listeners.h"
 
 #include "adapters/adapter.h"
 #include "core/base/problem.h"
 #include "core/model/network.h"
 #include "core/net/tls.h"
 #include "proxy/client/socket_address.h"
+#include "server/daemon_state.h"
 #include "server/files.h"
 #include "server/metrics.h"
 

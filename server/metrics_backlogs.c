@@ -4,7 +4,7 @@
 // Every number and age of a scrape is of one moment: the looks are taken on the portal's thread,
 // which does not take a newer one meanwhile, and ages count from the scrape's beginning.
 
-#include "server/metrics_table.h"
+#include "server/metrics_tables.h"
 
 #include "core/base/util.h"
 #include "server/daemon_state.h"

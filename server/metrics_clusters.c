@@ -3,11 +3,12 @@
 //
 // None of it needs traffic to be there.
 
-#include "server/metrics_table.h"
+#include "server/metrics_tables.h"
 
 #include "core/base/util.h"
 #include "core/catalog/catalog.h"
 #include "server/daemon_state.h"
+#include "server/metrics_clusters.h"
 
 void metrics_clusters_each(struct collector *collector,
 			   void (*fn)(struct collector *collector, const char *name,

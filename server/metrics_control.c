@@ -2,7 +2,7 @@
 //
 // None of it needs traffic to be there.
 
-#include "server/metrics_table.h"
+#include "server/metrics_tables.h"
 
 #include "core/base/clock.h"
 #include "core/base/util.h"

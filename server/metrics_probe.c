@@ -3,10 +3,11 @@
 // They need no tenant's traffic to be there. Counts begin with the process, or when probing is
 // turned on.
 
-#include "server/metrics_table.h"
+#include "server/metrics_tables.h"
 
 #include "core/base/util.h"
 #include "server/daemon_state.h"
+#include "server/metrics_clusters.h"
 
 static void put_delay(struct collector *collector, const char *name, const json_t *row)
 {

@@ -2,7 +2,7 @@
 //
 // Read from /proc and the kernel at each scrape; nothing is kept here.
 
-#include "server/metrics_table.h"
+#include "server/metrics_tables.h"
 
 #include "core/base/util.h"
 #include "core/catalog/catalog.h"

@@ -3,10 +3,11 @@
 //
 // The counters are the portal's, so they go on across restarts of the proxy.
 
-#include "server/metrics_table.h"
+#include "server/metrics_tables.h"
 
 #include "core/base/util.h"
 #include "server/daemon_state.h"
+#include "server/metrics_series.h"
 
 #include <errno.h>
 

@@ -2,7 +2,7 @@
 
 #include "core/catalog/catalog.h"
 #include "server/daemon_state.h"
-#include "server/metrics_table.h"
+#include "server/metrics_tables.h"
 
 // One metric of every tenant of which something was told.
 struct use_put {

@@ -1,6 +1,6 @@
 // Control data: the proxy's catalog with its last good copy, and the portal's registry.
 
-#include "server/daemon_state.h"
+#include "server/state_open.h"
 
 #include "adapters/adapter.h"
 #include "core/base/log.h"
@@ -8,6 +8,7 @@
 #include "core/catalog/catalog.h"
 #include "core/registry/recover.h"
 #include "core/registry/scrub.h"
+#include "server/daemon_state.h"
 #include "server/recover.h"
 #include "server/validate.h"
 

@@ -121,13 +121,16 @@ static inline int both(void)
 	return timer_set();
 }
 struct ops { int (*timer_set)(void); };
-int loop_run(void);
+int loop_run(int timer_set, void (*map_put)(int map_put), int timer_set);
 extern const int loop_table[];
 """
         self.assertEqual(list(check_layers.header_faults(linked, {"core/loop/loop.h": own})), [])
         (_, text), = check_layers.header_faults(linked, {"core/loop/loop.h": own + 'extern "C" {\nvoid timer_set(int);\n}\n'})
         self.assertEqual(text, "core/loop/loop.h declares timer_set, which core/loop/timer.c defines")
         self.assertEqual(len(list(check_layers.header_faults(linked, {"core/loop/other.h": own}))), 1)
+        for text in ("extern struct x loop_table[], timer_set, map_put;\n", "HANDLER(timer_set);\nHANDLER(map_put);\n"):
+            self.assertEqual(len(list(check_layers.header_faults(linked, {"core/loop/loop.h": text}))), 2)
+            self.assertEqual(list(check_layers.header_faults(linked, {"portal-api/handlers.h": text})), [])
 
     def test_a_symbol_without_its_stem(self):
         for symbol, path in (

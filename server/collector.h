@@ -1,5 +1,5 @@
-// How the files that measure are put together: each has a table of metrics, a function for each
-// row.
+// How the files that measure are put together: each has a table of metrics, with a function for
+// each row that writes the row's values through a collector.
 #pragma once
 
 #include "core/base/metrics.h"
@@ -26,23 +26,11 @@ struct metric_table {
 	size_t count;
 };
 
-extern const struct metric_table metrics_process, metrics_control, metrics_clusters, metrics_probe,
-	metrics_series_tenants, metrics_storage, metrics_backlogs;
-extern const struct metric_table metrics_backlogs_groups; // only where detail is asked for
-
-// The counters of tenants and, where `detailed`, of topics and groups; -ENOMEM.
-int metrics_series(struct collector *collector, bool detailed);
-void metrics_series_page(FILE *file); // their rows in Markdown
-
 // A value of the metric that is being written; `labels` as those of metrics_value().
 void collector_put(struct collector *collector, double value, const char *const *labels);
 void collector_put_flat(struct collector *collector, double value); // where it has no labels
 // One of the metric's histograms: {counts, sum_us} with the buckets of core/base/latency_bounds.h.
 void collector_histogram(struct collector *collector, const json_t *told,
 			 const char *const *labels);
-// Calls fn with the name and the row of CLUSTER_STATES of each cluster that a proxy has told of.
-void metrics_clusters_each(struct collector *collector,
-			   void (*fn)(struct collector *collector, const char *name,
-				      const json_t *row));
 // What something is called, to be freed; NULL: it was deleted since, or there is no memory.
 char *collector_name(struct registry *registry, enum registry_kind kind, uint64_t id);
