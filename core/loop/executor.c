@@ -1,0 +1,126 @@
+// One queue under one lock, and threads that wait at it.
+//
+// A task that has run is forgotten before the next one is taken: it may free itself. Nothing is
+// dropped: freeing an executor ends its threads only when the queue is empty.
+//
+// It does not bound its queue: who posts bounds what it posts.
+
+#include "core/loop/executor.h"
+
+#include "core/loop/thread.h"
+
+#include <errno.h>
+
+struct executor {
+	pthread_mutex_t lock;
+	pthread_cond_t filled; // the queue, or `stopping`
+	pthread_cond_t idle;   // nothing is queued, nothing runs
+	struct loop_task *first, **end;
+	unsigned running;
+	bool stopping;
+	unsigned thread_count;
+	pthread_t threads[];
+};
+
+static struct loop_task *take_task(struct executor *executor)
+{
+	struct loop_task *task = executor->first;
+
+	if (!task)
+		return NULL;
+	executor->first = task->next;
+	if (!executor->first)
+		executor->end = &executor->first;
+	return task;
+}
+
+static void run_unlocked(struct executor *executor, struct loop_task *task)
+{
+	executor->running += 1;
+	pthread_mutex_unlock(&executor->lock);
+	task->fn(task);
+	pthread_mutex_lock(&executor->lock);
+	executor->running -= 1;
+	if (executor->running == 0 && !executor->first)
+		pthread_cond_broadcast(&executor->idle);
+}
+
+static void *run_tasks(void *ctx)
+{
+	struct executor *executor = ctx;
+
+	pthread_mutex_lock(&executor->lock);
+	for (;;) {
+		struct loop_task *task = take_task(executor);
+
+		if (task)
+			run_unlocked(executor, task);
+		else if (executor->stopping)
+			break;
+		else
+			pthread_cond_wait(&executor->filled, &executor->lock);
+	}
+	pthread_mutex_unlock(&executor->lock);
+	return NULL;
+}
+
+int executor_new(const char *name, unsigned threads, struct executor **ret)
+{
+	struct executor *executor =
+		calloc(1, sizeof *executor + threads * sizeof *executor->threads);
+
+	assert(threads);
+	if (!executor)
+		return -ENOMEM;
+	pthread_mutex_init(&executor->lock, NULL);
+	pthread_cond_init(&executor->filled, NULL);
+	pthread_cond_init(&executor->idle, NULL);
+	executor->end = &executor->first;
+	for (; executor->thread_count < threads; ++executor->thread_count) {
+		int r = thread_start(name, run_tasks, executor,
+				     &executor->threads[executor->thread_count]);
+
+		if (r < 0) {
+			executor_free(executor);
+			return r;
+		}
+	}
+	*ret = executor;
+	return 0;
+}
+
+void executor_post(struct executor *executor, struct loop_task *task)
+{
+	task->next = NULL;
+	pthread_mutex_lock(&executor->lock);
+	assert(!executor->stopping);
+	*executor->end = task;
+	executor->end = &task->next;
+	pthread_cond_signal(&executor->filled);
+	pthread_mutex_unlock(&executor->lock);
+}
+
+void executor_drain(struct executor *executor)
+{
+	pthread_mutex_lock(&executor->lock);
+	while (executor->first || executor->running)
+		pthread_cond_wait(&executor->idle, &executor->lock);
+	pthread_mutex_unlock(&executor->lock);
+}
+
+void executor_free(struct executor *executor)
+{
+	if (!executor)
+		return;
+	pthread_mutex_lock(&executor->lock);
+	executor->stopping = true;
+	pthread_cond_broadcast(&executor->filled);
+	pthread_mutex_unlock(&executor->lock);
+	for (unsigned i = 0; i < executor->thread_count; ++i)
+		pthread_join(executor->threads[i], NULL);
+	assert(!executor->first && !executor->running);
+	pthread_cond_destroy(&executor->idle);
+	pthread_cond_destroy(&executor->filled);
+	pthread_mutex_destroy(&executor->lock);
+	free(executor);
+}

@@ -1,0 +1,21 @@
+// Threads that do what would hold up a loop: tasks, first in, first out.
+//
+// A task is the same item that a loop takes (loop.h), so that one can go to an executor and come
+// back to its loop with the result.
+#pragma once
+
+#include "core/loop/loop.h"
+
+struct executor;
+
+// `name` is the threads'. With one thread no two tasks run at a time. -errno: there are no threads.
+int executor_new(const char *name, unsigned threads, struct executor **ret);
+
+// Runs task->fn on one of the threads, which then owns the task. @thread any
+void executor_post(struct executor *executor, struct loop_task *task);
+
+// Waits until nothing is queued and nothing runs. @thread any but the executor's own
+void executor_drain(struct executor *executor);
+
+// Runs what is queued, ends the threads, frees. Nobody posts any more. Accepts NULL.
+void executor_free(struct executor *executor);

@@ -1,0 +1,106 @@
+// Rests are timed by the monotonic clock, from the end of a round on, so a round that takes longer
+// than it rests does not run after itself.
+
+#include "core/loop/ticker.h"
+
+#include "core/base/clock.h"
+#include "core/base/util.h"
+#include "core/loop/thread.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <time.h>
+
+struct ticker {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping, poked;
+	uint64_t rest_ns;
+	ticker_fn fn;
+	void *ctx;
+};
+
+// Called with the lock held.
+static void rest_locked(struct ticker *ticker)
+{
+	uint64_t until_ns = clock_now_ns() + ticker->rest_ns;
+	struct timespec until = {.tv_sec = (time_t)(until_ns / S_NS),
+				 .tv_nsec = (long)(until_ns % S_NS)};
+	int r = 0;
+
+	while (!ticker->stopping && !ticker->poked && r == 0)
+		r = pthread_cond_timedwait(&ticker->wake, &ticker->lock, &until);
+	ticker->poked = false;
+}
+
+static void *run_rounds(void *ctx)
+{
+	struct ticker *ticker = ctx;
+
+	pthread_mutex_lock(&ticker->lock);
+	for (;;) {
+		rest_locked(ticker);
+		if (ticker->stopping)
+			break;
+		pthread_mutex_unlock(&ticker->lock);
+		ticker->rest_ns = ticker->fn(ticker->ctx);
+		pthread_mutex_lock(&ticker->lock);
+	}
+	pthread_mutex_unlock(&ticker->lock);
+	return NULL;
+}
+
+static void ticker_deinit(struct ticker *ticker)
+{
+	pthread_cond_destroy(&ticker->wake);
+	pthread_mutex_destroy(&ticker->lock);
+	free(ticker);
+}
+
+int ticker_new(const char *name, uint64_t first_ns, ticker_fn fn, void *ctx, struct ticker **ret)
+{
+	struct ticker *ticker = calloc(1, sizeof *ticker);
+	pthread_condattr_t monotonic;
+	int r;
+
+	if (!ticker)
+		return -ENOMEM;
+	ticker->rest_ns = first_ns;
+	ticker->fn = fn;
+	ticker->ctx = ctx;
+	pthread_mutex_init(&ticker->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&ticker->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	r = thread_start(name, run_rounds, ticker, &ticker->thread);
+	if (r < 0) {
+		ticker_deinit(ticker);
+		return r;
+	}
+	*ret = ticker;
+	return 0;
+}
+
+static void wake_with(struct ticker *ticker, bool *flag)
+{
+	pthread_mutex_lock(&ticker->lock);
+	*flag = true;
+	pthread_cond_signal(&ticker->wake);
+	pthread_mutex_unlock(&ticker->lock);
+}
+
+void ticker_poke(struct ticker *ticker)
+{
+	wake_with(ticker, &ticker->poked);
+}
+
+void ticker_free(struct ticker *ticker)
+{
+	if (!ticker)
+		return;
+	wake_with(ticker, &ticker->stopping);
+	pthread_join(ticker->thread, NULL);
+	ticker_deinit(ticker);
+}
