@@ -76,16 +76,16 @@ void access_bootstrap(struct call *call)
 	answer(call, r, &result);
 }
 
-// ---- passwords, which are compared aside
+// ---- passwords, which are compared in the background
 
 struct comparison {
 	struct registry_password check;
 	const char *password; // of the call's body
 };
 
-static void compare(void *errand)
+static void compare(void *job)
 {
-	struct comparison *comparison = errand;
+	struct comparison *comparison = job;
 
 	registry_password_compare(&comparison->check, comparison->password);
 }
@@ -108,13 +108,13 @@ static void compare_then(struct call *call, const char *user, const char *passwo
 		return;
 	}
 	comparison->password = password;
-	if (!call_errand(call, comparison, compare, then))
+	if (!call_in_background(call, comparison, compare, then))
 		throttle_give_back(call->portal->throttle, call->actor.address);
 }
 
 static void login(struct call *call)
 {
-	const struct comparison *comparison = call->errand;
+	const struct comparison *comparison = call->job;
 	struct registry_result result = {0};
 	int r = registry_login(call->portal->registry, call->actor.address, text_of(call, "user"),
 			       &comparison->check, &result);
@@ -129,7 +129,7 @@ void access_login(struct call *call)
 
 static void change_password(struct call *call)
 {
-	const struct comparison *comparison = call->errand;
+	const struct comparison *comparison = call->job;
 	struct registry_result result = {0};
 	int r = registry_password_change(call->portal->registry, &call->actor, call->bearer,
 					 &comparison->check, text_of(call, "new"), &result);
@@ -209,14 +209,16 @@ static json_t *roles_with(const struct permission *permission)
 	return names;
 }
 
-static json_t *routes_of(const struct permission *permission)
+static json_t *routes_of(const struct portal *portal, const struct permission *permission)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < route_count; ++i) {
-		if (routes[i].permission && strcmp(routes[i].permission, permission->name) == 0)
-			json_array_append_new(
-				list, json_sprintf("%s %s", routes[i].method, routes[i].path));
+	for (size_t i = 0; i < portal->route_count; ++i) {
+		const struct route *route = &portal->routes[i];
+
+		if (route->permission && strcmp(route->permission, permission->name) == 0)
+			json_array_append_new(list,
+					      json_sprintf("%s %s", route->method, route->path));
 	}
 	return list;
 }
@@ -227,9 +229,10 @@ void access_permissions(struct call *call)
 	const struct permission *permission;
 
 	for (unsigned i = 0; (permission = permission_at(i)); ++i)
-		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:o, s:o}", "name", permission->name,
-					"sentence", permission->sentence, "roles",
-					roles_with(permission), "routes", routes_of(permission)));
+		json_array_append_new(rows,
+				      json_pack("{s:s, s:s, s:o, s:o}", "name", permission->name,
+						"sentence", permission->sentence, "roles",
+						roles_with(permission), "routes",
+						routes_of(call->portal, permission)));
 	call_json(call, 200, json_pack("{s:o}", "permissions", rows));
 }

@@ -11,6 +11,7 @@
 #include "core/base/map.h"
 #include "core/base/util.h"
 #include "core/catalog/catalog.h"
+#include "portal-api/portal_query.h"
 #include "portal-api/state.h"
 
 #include <errno.h>

@@ -100,7 +100,7 @@ void backups_list(struct call *call)
 		  json_pack("{s:o, s:o}", "items", items, "next", next ? next : json_null()));
 }
 
-// ---- the disk's part, aside
+// ---- the disk's part, in the background
 
 struct copying {
 	struct registry *registry;
@@ -113,9 +113,9 @@ struct copying {
 	char why[300]; // the one to restore cannot be used; "": the copying itself failed
 };
 
-static void save(void *errand)
+static void save(void *job)
 {
-	struct copying *copying = errand;
+	struct copying *copying = job;
 
 	copying->r = directory_make(copying->folder);
 	if (copying->r == 0)
@@ -143,7 +143,7 @@ static struct copying *copying_new(const struct call *call, const char *saved)
 
 static void created(struct call *call)
 {
-	const struct copying *copying = call->errand;
+	const struct copying *copying = call->job;
 	char location[128];
 	json_t *body;
 
@@ -174,7 +174,7 @@ void backups_create(struct call *call)
 			  "with '-'");
 		return;
 	}
-	call_errand(call, copying_new(call, name), save, created);
+	call_in_background(call, copying_new(call, name), save, created);
 }
 
 // ---- restore
@@ -184,10 +184,10 @@ static bool is_of_the_machine(int r)
 	return r == -ENOMEM || r == -ENOSPC || r == -EIO;
 }
 
-static void prepare_and_save(void *errand)
+static void prepare_and_save(void *job)
 {
 	_cleanup_(freep) char *error = NULL;
-	struct copying *copying = errand;
+	struct copying *copying = job;
 
 	copying->r = registry_restore_prepare(copying->registry, copying->from_path, &error);
 	if (copying->r < 0) {
@@ -198,7 +198,7 @@ static void prepare_and_save(void *errand)
 	}
 	if (copying->preview)
 		return;
-	save(errand);
+	save(job);
 	if (copying->r < 0)
 		registry_restore_abandon(copying->registry);
 }
@@ -218,7 +218,7 @@ static void save_changes(struct copying *copying)
 
 static void restored(struct call *call)
 {
-	struct copying *copying = call->errand;
+	struct copying *copying = call->job;
 	struct registry_result result = {0};
 	struct registry_restore_how how;
 	json_t *body;
@@ -251,7 +251,7 @@ static void restored(struct call *call)
 	json_object_set_new(body, "revision",
 			    json_integer((json_int_t)registry_revision(copying->registry)));
 	call_json(call, 200, body);
-	portal_changed(call->portal);
+	state_wake_reconciler(call->portal);
 }
 
 void backups_restore(struct call *call)
@@ -275,5 +275,5 @@ void backups_restore(struct call *call)
 		copying->preview = call->query[0].integer;
 		copying->revive = call->query[1].integer;
 	}
-	call->portal->restoring = call_errand(call, copying, prepare_and_save, restored);
+	call->portal->restoring = call_in_background(call, copying, prepare_and_save, restored);
 }

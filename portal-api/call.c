@@ -6,14 +6,16 @@
 // there: nobody without a permission makes the server read a body.
 //
 // A right is looked at when it is used. Where time passes between the first look and the use (a
-// body that arrives slowly, a query to the proxies, work aside), call_still_allowed() looks
+// body that arrives slowly, a query to the proxies, a background job), call_still_allowed() looks
 // again.
 
 #include "portal-api/call.h"
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "portal-api/background_job.h"
 #include "portal-api/body.h"
+#include "portal-api/portal_query.h"
 #include "portal-api/state.h"
 
 #include <errno.h>
@@ -265,40 +267,40 @@ void call_query_failed(struct call *call, enum code code, const char *text)
 
 // ---- what takes long
 
-struct call_errand {
+struct background_call {
 	struct call *call;
-	call_errand_fn work;
+	call_background_fn work;
 	void (*done)(struct call *call);
 };
 
-// @thread aside
-static void errand_work(void *ctx)
+// @thread executor
+static void background_work(void *ctx)
 {
-	const struct call_errand *errand = ctx;
+	const struct background_call *own = ctx;
 
-	errand->work(errand->call->errand);
+	own->work(own->call->job);
 }
 
-static void errand_done(void *ctx)
+static void background_done(void *ctx)
 {
-	struct call_errand *errand = ctx;
+	struct background_call *own = ctx;
 
-	errand->done(errand->call);
-	http_unref(errand->call->exchange);
-	free(errand);
+	own->done(own->call);
+	http_unref(own->call->exchange);
+	free(own);
 }
 
-bool call_errand(struct call *call, void *errand, call_errand_fn work,
-		 void (*done)(struct call *call))
+bool call_in_background(struct call *call, void *job, call_background_fn work,
+			void (*done)(struct call *call))
 {
-	struct call_errand *own = malloc(sizeof *own);
+	struct background_call *own = malloc(sizeof *own);
 
-	call->errand = errand;
-	if (!own || !errand)
+	call->job = job;
+	if (!own || !job)
 		goto no_memory;
-	*own = (struct call_errand){.call = call, .work = work, .done = done};
+	*own = (struct background_call){.call = call, .work = work, .done = done};
 	http_ref(call->exchange);
-	if (portal_errand(call->portal, errand_work, errand_done, own) == 0)
+	if (background_job_run(call->portal, background_work, background_done, own) == 0)
 		return true;
 	http_unref(call->exchange);
 no_memory:
@@ -317,20 +319,22 @@ static char *normal_form(const char *text)
 }
 
 // Path -> route; false: answered.
-static bool find_route(struct http_exchange *exchange, struct route_match *match)
+static bool find_route(const struct portal *portal, struct http_exchange *exchange,
+		       struct route_match *match)
 {
 	const struct head *head = http_head(exchange);
 	char allow[128] = "GET, HEAD, POST, PUT, DELETE, OPTIONS", headers[160];
 	enum route_outcome outcome = ROUTE_NO_METHOD;
 
 	if (!head->asterisk) {
-		outcome = route_find(routes, route_count, head, match);
+		outcome = route_find(portal->routes, portal->route_count, head, match);
 		if (outcome == ROUTE_NO_PATH) {
 			call_problem(exchange, 404, CODE_NOT_FOUND,
 				     "there is no such path; /docs lists all", NULL, NULL);
 			return false;
 		}
-		route_allow(routes, route_count, match->route->path, allow, sizeof allow);
+		route_allow(portal->routes, portal->route_count, match->route->path, allow,
+			    sizeof allow);
 	}
 	if (outcome == ROUTE_FOUND)
 		return true;
@@ -553,7 +557,7 @@ void call_begin(struct portal *portal, struct http_exchange *exchange, size_t *r
 	struct call *call;
 	unsigned flags;
 
-	if (!find_route(exchange, &match))
+	if (!find_route(portal, exchange, &match))
 		return;
 	call = call_new(portal, exchange, &match);
 	if (!call) {
@@ -616,6 +620,6 @@ void call_release(void *user)
 	for (size_t i = 0; i < ROUTE_PARAMS_MOST; ++i)
 		free(call->params[i]);
 	json_decref(call->body);
-	free(call->errand);
+	free(call->job);
 	free(call);
 }

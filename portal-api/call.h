@@ -31,7 +31,7 @@ struct call {
 	char actor_name[sizeof "session:" + MODEL_NAME_BYTES];
 	uint64_t tenant; // of the path; 0: none in it, or no such tenant
 	bool in_tenant;  // the first parameter is a tenant
-	void *errand;    // what call_errand() works on; freed with the call
+	void *job;       // what call_in_background() works on; freed with the call
 };
 
 // Makes the call of an exchange: finds the route, checks token, permission, query and content type.
@@ -75,11 +75,11 @@ bool call_refused(struct call *call, int r, struct registry_result *result);
 // ---- what takes long
 
 // Does `work` beside the portal's thread, then `done` on it, also when the client has been told
-// TIMEOUT meanwhile. `errand` (malloc'ed, taken) is all that `work` may touch. A call has one
-// errand. False: there is no memory (or `errand` is NULL), answered.
-typedef void (*call_errand_fn)(void *errand);
-bool call_errand(struct call *call, void *errand, call_errand_fn work,
-		 void (*done)(struct call *call));
+// TIMEOUT meanwhile. `job` (malloc'ed, taken) is all that `work` may touch. A call has one
+// job. False: there is no memory (or `job` is NULL), answered.
+typedef void (*call_background_fn)(void *job);
+bool call_in_background(struct call *call, void *job, call_background_fn work,
+			void (*done)(struct call *call));
 
 // ---- asking the proxies
 

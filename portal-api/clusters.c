@@ -8,7 +8,7 @@
 static void add_status(const struct portal *portal, json_t *cluster)
 {
 	const json_t *id = json_object_get(cluster, "id"),
-		     *state = portal_cluster_state(portal, (uint64_t)json_integer_value(id));
+		     *state = state_cluster(portal, (uint64_t)json_integer_value(id));
 	json_t *status = state ? json_copy((json_t *)(uintptr_t)state) : json_null();
 
 	json_object_del(status, "id");
@@ -196,7 +196,7 @@ static void answer_import(struct call *call, enum code code, json_t *body, const
 			   json_is_true(json_object_get(call->body, "preview")), &result);
 	json_decref(body);
 	call_result(call, r, &result, NULL);
-	portal_changed(call->portal);
+	state_wake_reconciler(call->portal);
 }
 
 void clusters_import(struct call *call)

@@ -100,7 +100,7 @@ void crud_create(struct call *call, enum registry_kind kind, const char *id_fiel
 				has_tenant(kind) ? call->params[0] : NULL, call->body, &result);
 
 	call_result(call, r, &result, id_field);
-	portal_changed(call->portal);
+	state_wake_reconciler(call->portal);
 }
 
 void crud_get(struct call *call, enum registry_kind kind)
@@ -120,7 +120,7 @@ void crud_put(struct call *call, enum registry_kind kind)
 			     call->body, &result);
 
 	call_result(call, r, &result, NULL);
-	portal_changed(call->portal);
+	state_wake_reconciler(call->portal);
 }
 
 void crud_delete(struct call *call, enum registry_kind kind)
@@ -133,7 +133,7 @@ void crud_delete(struct call *call, enum registry_kind kind)
 	int r = registry_delete(call->portal->registry, &call->actor, &ref, &how, &result);
 
 	call_result(call, r, &result, NULL);
-	portal_changed(call->portal);
+	state_wake_reconciler(call->portal);
 }
 
 uint64_t crud_id(struct call *call, enum registry_kind kind)

@@ -53,5 +53,5 @@ void definitions_import(struct call *call)
 			    call->query[IMPORT_PREVIEW].integer, &result);
 
 	call_result(call, r, &result, NULL);
-	portal_changed(call->portal);
+	state_wake_reconciler(call->portal);
 }

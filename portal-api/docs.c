@@ -43,10 +43,13 @@ void docs_page(struct call *call)
 		return;
 	}
 	fputs(page_begin, out);
-	for (size_t i = 0; i < route_count; ++i)
+	for (size_t i = 0; i < call->portal->route_count; ++i) {
+		const struct route *route = &call->portal->routes[i];
+
 		fprintf(out, "<tr><td>%s</td><td><code>%s</code></td><td>%s</td><td>%s</td></tr>",
-			routes[i].method, routes[i].path, routes[i].sentence,
-			routes[i].permission ? routes[i].permission : "");
+			route->method, route->path, route->sentence,
+			route->permission ? route->permission : "");
+	}
 	fputs(page_end, out);
 	if (fclose(out) == 0)
 		call_text(call, "text/html; charset=utf-8", text, size);

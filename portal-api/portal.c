@@ -1,26 +1,29 @@
 // The portal's thread: one loop with the HTTP server, the sampler of statistics and the reconciler.
-// Beside it a second one does what takes long without needing anything of the portal: errands.
+// Beside it an executor does what takes long without needing anything of the portal: background
+// jobs.
 //
 // Everything that belongs to the portal is touched by this thread only, from portal_start()'s
-// return to portal_stop()'s. The proxies' answers come on any thread and reach it as letters, and
-// so do errands that are done. Stopping waits for open requests and for every query sent, both
-// of which have deadlines of their own, and for the errands, each of which ends by itself.
+// return to portal_stop()'s. The proxies' answers come on any thread and reach it through the
+// loop's mailbox, and so do jobs that are done. Stopping waits for open requests and for every
+// query, both of which have deadlines of their own, and for the jobs, each of which ends by itself.
 
 #include "portal-api/portal.h"
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/util.h"
+#include "core/loop/thread.h"
 #include "core/model/network.h"
 #include "portal-api/call.h"
 #include "portal-api/forwarded.h"
+#include "portal-api/portal_query.h"
+#include "portal-api/routes.h"
 #include "portal-api/state.h"
 #include "portal-api/stats.h"
 #include "portal-api/throttle.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/random.h>
 
 enum { SAVE_EVERY = 60 }; // samples
@@ -31,133 +34,6 @@ struct sampler {
 	unsigned round;
 	bool asking;
 };
-
-// ---- asking the proxies
-
-struct live_query {
-	struct loop_task task;
-	struct portal *portal;
-	portal_answer_fn fn;
-	void *ctx;
-	json_t *answer;
-	char *text;
-	enum code code;
-};
-
-static void stop_when_idle(struct portal *portal)
-{
-	if (portal->drained && portal->asking == 0)
-		loop_stop(portal->loop);
-}
-
-static void on_letter(struct loop_task *task)
-{
-	struct live_query *query = CONTAINER_OF(task, struct live_query, task);
-	struct portal *portal = query->portal;
-
-	query->fn(query->ctx, query->code, query->answer, query->text);
-	free(query->text);
-	free(query);
-	portal->asking -= 1;
-	stop_when_idle(portal);
-}
-
-// From any thread. The loop may take the letter, and end, before loop_post() is done with it:
-// whoever frees the loop waits for `posting`.
-static void post(struct portal *portal, struct loop_task *task)
-{
-	__atomic_add_fetch(&portal->posting, 1, __ATOMIC_ACQ_REL);
-	loop_post(portal->loop, task);
-	__atomic_sub_fetch(&portal->posting, 1, __ATOMIC_ACQ_REL);
-}
-
-static void on_query_done(void *ctx, enum code code, json_t *answer, const char *text)
-{
-	struct live_query *query = ctx;
-
-	query->code = code;
-	query->answer = code == CODE_OK ? answer : NULL;
-	if (code != CODE_OK)
-		json_decref(answer);
-	query->text = text ? strdup(text) : NULL;
-	post(query->portal, &query->task);
-}
-
-void portal_query(struct portal *portal, enum query_kind kind, json_t *parameters,
-		  portal_answer_fn fn, void *ctx)
-{
-	struct live_query *query = calloc(1, sizeof *query);
-	struct query_channel *channel = portal->config.queries;
-
-	if (!query || !channel) {
-		free(query);
-		json_decref(parameters);
-		fn(ctx, channel ? CODE_OVERLOADED : CODE_NOT_READY, NULL,
-		   channel ? NULL : "no proxy can be asked");
-		return;
-	}
-	*query = (struct live_query){.task.fn = on_letter, .portal = portal, .fn = fn, .ctx = ctx};
-	portal->asking += 1;
-	channel->query(channel, kind, parameters, clock_now_ns() + portal->config.query_ms * MS_NS,
-		       on_query_done, query);
-}
-
-// ---- errands
-
-struct errand {
-	struct loop_task task; // a letter aside, then one back
-	struct portal *portal;
-	portal_errand_fn work, done;
-	void *ctx;
-};
-
-static void on_errand_done(struct loop_task *task)
-{
-	struct errand *errand = CONTAINER_OF(task, struct errand, task);
-	struct portal *portal = errand->portal;
-
-	errand->done(errand->ctx);
-	free(errand);
-	portal->asking -= 1;
-	stop_when_idle(portal);
-}
-
-// @thread aside
-static void on_errand(struct loop_task *task)
-{
-	struct errand *errand = CONTAINER_OF(task, struct errand, task);
-
-	errand->work(errand->ctx);
-	errand->task.fn = on_errand_done;
-	post(errand->portal, &errand->task);
-}
-
-int portal_errand(struct portal *portal, portal_errand_fn work, portal_errand_fn done, void *ctx)
-{
-	struct errand *errand = malloc(sizeof *errand);
-
-	if (!errand)
-		return -ENOMEM;
-	*errand = (struct errand){
-		.task.fn = on_errand, .portal = portal, .work = work, .done = done, .ctx = ctx};
-	portal->asking += 1;
-	loop_post(portal->aside, &errand->task);
-	return 0;
-}
-
-static void *aside_thread(void *arg)
-{
-	const struct portal *portal = arg;
-	sigset_t all;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	r = loop_run(portal->aside);
-	if (r < 0)
-		log_error(NULL, "PORTAL-ENDED", "%s", strerror(-r));
-	return NULL;
-}
 
 // ---- statistics
 
@@ -182,17 +58,6 @@ static void on_states(void *ctx, enum code code, json_t *answer, const char *tex
 
 	json_decref(portal->states);
 	portal->states = code == CODE_OK ? answer : NULL;
-}
-
-const json_t *portal_cluster_state(const struct portal *portal, uint64_t cluster)
-{
-	const json_t *row;
-	size_t i;
-
-	json_array_foreach(json_object_get(portal->states, "clusters"), i,
-			   row) if ((uint64_t)json_integer_value(json_object_get(row, "id")) ==
-				    cluster) return row;
-	return NULL;
 }
 
 static void save_totals(struct portal *portal)
@@ -241,7 +106,7 @@ static void on_reconcile_timer(struct loop_timer *timer)
 	reconcile_now(CONTAINER_OF(timer, struct portal, reconcile_timer));
 }
 
-static void on_reconcile_letter(struct loop_task *task)
+static void on_reconcile_task(struct loop_task *task)
 {
 	struct portal *portal = CONTAINER_OF(task, struct portal, reconcile_task);
 
@@ -250,17 +115,9 @@ static void on_reconcile_letter(struct loop_task *task)
 }
 
 // @thread any
-static void wake_reconcile(void *ctx)
+static void wake_reconciler(void *ctx)
 {
-	struct portal *portal = ctx;
-
-	if (!__atomic_exchange_n(&portal->reconcile_posted, true, __ATOMIC_ACQ_REL))
-		post(portal, &portal->reconcile_task);
-}
-
-void portal_changed(struct portal *portal)
-{
-	wake_reconcile(portal);
+	state_wake_reconciler(ctx);
 }
 
 // ---- the HTTP server's handler
@@ -332,7 +189,7 @@ static void on_drained(void *ctx)
 
 	portal->drained = true;
 	portal_query(portal, QUERY_TOTALS, json_object(), on_last_totals, portal);
-	stop_when_idle(portal);
+	state_stop_when_idle(portal);
 }
 
 static void on_stop(struct loop_task *task)
@@ -348,11 +205,8 @@ static void *portal_thread(void *arg)
 {
 	struct portal *portal = arg;
 	struct sampler sampler = {.portal = portal};
-	sigset_t all;
 	int r;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	loop_timer_init(&sampler.timer, portal->loop, on_sample);
 	loop_timer_set(&sampler.timer, clock_now_ns());
 	reconcile_now(portal);
@@ -409,10 +263,9 @@ static void portal_free(struct portal *portal)
 	stats_free(portal->stats);
 	throttle_free(portal->throttle);
 	http_free(portal->http);
+	executor_free(portal->jobs);
 	if (portal->loop)
 		loop_free(portal->loop);
-	if (portal->aside)
-		loop_free(portal->aside);
 	free((char *)(uintptr_t)portal->config.data_dir);
 	free((char *)(uintptr_t)portal->config.client_header);
 	free((struct network *)(uintptr_t)portal->config.balancers);
@@ -444,8 +297,8 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 					     .tls_context = on_tls_context,
 					     .release = call_release};
 	const struct reconcile_config reconcile = {.registry = portal->registry,
-						   .queries = config->queries,
-						   .wake = wake_reconcile,
+						   .door = config->door,
+						   .wake = wake_reconciler,
 						   .wake_ctx = portal};
 	int r;
 
@@ -453,7 +306,7 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	if (!config->data_dir || !portal->ports || !config->balancers)
 		return -ENOMEM;
 	if ((r = loop_new("portal", &portal->loop)) < 0 ||
-	    (r = loop_new("portal-aside", &portal->aside)) < 0 ||
+	    (r = executor_new("portal-jobs", 1, &portal->jobs)) < 0 ||
 	    (r = http_new(portal->loop, &limits, &handler, &portal->http)) < 0 ||
 	    (r = stats_new(portal->registry, config->catalog, config->data_dir, &portal->stats)) <
 		    0 ||
@@ -461,27 +314,9 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	    (r = reconcile_new(&reconcile, &portal->reconcile)) < 0)
 		return r;
 	loop_timer_init(&portal->reconcile_timer, portal->loop, on_reconcile_timer);
-	portal->reconcile_task.fn = on_reconcile_letter;
+	portal->reconcile_task.fn = on_reconcile_task;
 	portal->stop_task.fn = on_stop;
 	return listen_all(portal, config, ret_which);
-}
-
-static void aside_stop(struct portal *portal)
-{
-	loop_stop(portal->aside);
-	pthread_join(portal->aside_thread, NULL);
-}
-
-static int threads_start(struct portal *portal)
-{
-	int r = -pthread_create(&portal->aside_thread, NULL, aside_thread, portal);
-
-	if (r < 0)
-		return r;
-	r = -pthread_create(&portal->thread, NULL, portal_thread, portal);
-	if (r < 0)
-		aside_stop(portal);
-	return r;
 }
 
 static const struct network *balancers_copy(const struct portal_config *config)
@@ -506,12 +341,14 @@ int portal_start(const struct portal_config *config, struct portal **ret, size_t
 	portal->config.client_header = config->client_header ? strdup(config->client_header) : NULL;
 	portal->config.balancers = balancers_copy(config);
 	portal->registry = config->registry;
+	portal->routes = routes;
+	portal->route_count = routes_count;
 	portal->started_ms = clock_wall_ms();
 	portal->started_ns = clock_now_ns();
 	fill_defaults(&portal->config);
 	r = portal_init(portal, ret_which);
 	if (r == 0)
-		r = threads_start(portal);
+		r = thread_start("portal", portal_thread, portal, &portal->thread);
 	if (r) {
 		portal_free(portal);
 		return r;
@@ -573,7 +410,7 @@ void portal_stop(struct portal *portal)
 		return;
 	loop_post(portal->loop, &portal->stop_task);
 	pthread_join(portal->thread, NULL);
-	aside_stop(portal);
+	executor_drain(portal->jobs);
 	reconcile_free(portal->reconcile); // nobody is woken any more
 	portal->reconcile = NULL;
 	while (__atomic_load_n(&portal->posting, __ATOMIC_ACQUIRE))

@@ -1,4 +1,4 @@
-// The routes of the REST interface: one table, from which routing, checks and the docs page come.
+// Routes of the REST interface: what a row of the table says, and how a request finds its row.
 #pragma once
 
 #include "portal-api/head.h"
@@ -41,9 +41,6 @@ struct route {
 	unsigned flags;
 	const char *sentence;
 };
-
-extern const struct route routes[];
-extern const size_t route_count;
 
 enum route_outcome { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
 

@@ -2,7 +2,7 @@
 // to clients; a test compares the two. Bodies of resources have no rules here: the registry checks
 // them by its own table of fields.
 
-#include "portal-api/route.h"
+#include "portal-api/routes.h"
 
 #include "core/base/util.h"
 #include "portal-api/handlers.h"
@@ -220,17 +220,17 @@ const struct route routes[] = {
 	{"POST", "/api/v1/tenants/{tenant}/break-glass", "operator_access.break_glass",
 	 operator_access_break_glass, break_glass_rules, NULL, ROUTE_JSON,
 	 "Set the password of an administrator of the tenant without its leave; it is told."},
-	{"GET", "/api/v1/tenants/{tenant}/users", "accounts.read", accounts_users, NULL,
+	{"GET", "/api/v1/tenants/{tenant}/users", "accounts.read", users_list_of_tenant, NULL,
 	 accounts_query, 0,
 	 "List users of a tenant."},
 	{"DELETE", "/api/v1/tenants/{tenant}/users/{user}", "accounts.revoke",
-	 accounts_user_delete, NULL, delete_query, 0,
+	 users_delete_of_tenant, NULL, delete_query, 0,
 	 "Delete: user of a tenant."},
-	{"GET", "/api/v1/tenants/{tenant}/tokens", "accounts.read", accounts_tokens, NULL,
+	{"GET", "/api/v1/tenants/{tenant}/tokens", "accounts.read", users_list_tokens_of_tenant, NULL,
 	 accounts_query, 0,
 	 "List tokens of a tenant's machines."},
 	{"DELETE", "/api/v1/tenants/{tenant}/tokens/{token_id}", "accounts.revoke",
-	 accounts_token_delete, NULL, delete_query, 0,
+	 users_delete_token_of_tenant, NULL, delete_query, 0,
 	 "Delete: token of a tenant."},
 	{"GET", "/api/v1/tenants/{tenant}/topics", "topics.read", topics_list, NULL,
 	 topics_query, 0,
@@ -331,16 +331,16 @@ const struct route routes[] = {
 	{"DELETE", "/api/v1/users/{user}", "users.write", users_delete, NULL,
 	 delete_query, ROUTE_MATCH,
 	 "Delete: user; refused while in use unless forced."},
-	{"GET", "/api/v1/tokens", "tokens.read", tokens_list, NULL,
+	{"GET", "/api/v1/tokens", "tokens.read", users_list_tokens, NULL,
 	 users_query, 0,
 	 "List tokens."},
-	{"POST", "/api/v1/tokens", "tokens.write", tokens_create, NULL,
+	{"POST", "/api/v1/tokens", "tokens.write", users_create_token, NULL,
 	 NULL, ROUTE_JSON,
 	 "Create: token."},
-	{"GET", "/api/v1/tokens/{token_id}", "tokens.read", tokens_get, NULL,
+	{"GET", "/api/v1/tokens/{token_id}", "tokens.read", users_get_token, NULL,
 	 NULL, 0,
 	 "Read: token."},
-	{"DELETE", "/api/v1/tokens/{token_id}", "tokens.write", tokens_delete, NULL,
+	{"DELETE", "/api/v1/tokens/{token_id}", "tokens.write", users_delete_token, NULL,
 	 delete_query, ROUTE_MATCH,
 	 "Delete: token; refused while in use unless forced."},
 	{"GET", "/api/v1/audit", "platform.audit", audit_list, NULL,
@@ -367,4 +367,4 @@ const struct route routes[] = {
 };
 // clang-format on
 
-const size_t route_count = ARRAY_SIZE(routes);
+const size_t routes_count = ARRAY_SIZE(routes);

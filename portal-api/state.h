@@ -1,7 +1,7 @@
 // What the portal's parts share. For the portal's thread.
 #pragma once
 
-#include "core/loop/loop.h"
+#include "core/loop/executor.h"
 #include "core/registry/reconcile.h"
 #include "core/registry/registry.h"
 #include "portal-api/http.h"
@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 struct backlogs;
+struct route;
 struct stats;
 struct throttle;
 
@@ -17,6 +18,8 @@ struct portal {
 	struct portal_config config; // defaults filled in; data_dir is the portal's own
 	struct loop *loop;
 	struct http_server *http;
+	const struct route *routes; // the table
+	size_t route_count;
 	struct registry *registry;
 	struct stats *stats;
 	struct throttle *throttle;
@@ -32,29 +35,25 @@ struct portal {
 	uint16_t *ports;
 	int64_t started_ms;
 	uint64_t started_ns;
-	size_t asking;      // queries and errands without an answer yet
-	struct loop *aside; // its thread does the errands, one after the other
-	pthread_t aside_thread;
-	unsigned posting; // atomic: other threads inside loop_post()
+	size_t asking;         // queries and background jobs without an answer yet
+	struct executor *jobs; // one thread: one background job after the other
+	unsigned posting;      // atomic: other threads inside loop_post()
 	bool stopping, drained;
 	bool restoring; // a backup is being prepared to replace the registry
 	bool leaving;   // atomic
 };
 
-// Lets topics and groups that were made or deleted reach their backends.
-void portal_changed(struct portal *portal);
+// Posts to the portal's loop. The loop may run the task, and end, before loop_post() is done with
+// it: portal_stop() waits for those that are inside. @thread any
+void state_post(struct portal *portal, struct loop_task *task);
 
-// What would hold the portal's thread (passwords, copies of the registry) is done aside: `work` on
-// another thread, one errand at a time, in order; then `done` on the portal's. Between the two
-// nobody else touches what `ctx` owns. -ENOMEM: neither is called.
-typedef void (*portal_errand_fn)(void *ctx);
-int portal_errand(struct portal *portal, portal_errand_fn work, portal_errand_fn done, void *ctx);
+// Something is asked of another thread, whose answer the loop must live for; and it has come.
+void state_asked(struct portal *portal);
+void state_answered(struct portal *portal);
+void state_stop_when_idle(struct portal *portal); // drained, and nothing is asked
 
-// The answer comes on the portal's thread. `answer` is fn's; NULL unless code is OK. Takes
-// `parameters`.
-typedef void (*portal_answer_fn)(void *ctx, enum code code, json_t *answer, const char *text);
-void portal_query(struct portal *portal, enum query_kind kind, json_t *parameters,
-		  portal_answer_fn fn, void *ctx);
+// Lets topics and groups that were made or deleted reach their backends. @thread any
+void state_wake_reconciler(struct portal *portal);
 
 // Row of the last QUERY_CLUSTER_STATES; NULL: none.
-const json_t *portal_cluster_state(const struct portal *portal, uint64_t cluster);
+const json_t *state_cluster(const struct portal *portal, uint64_t cluster);

@@ -39,22 +39,22 @@ void users_delete(struct call *call)
 	crud_delete(call, REGISTRY_USER);
 }
 
-void tokens_list(struct call *call)
+void users_list_tokens(struct call *call)
 {
 	list(call, REGISTRY_TOKEN);
 }
 
-void tokens_create(struct call *call)
+void users_create_token(struct call *call)
 {
 	crud_create(call, REGISTRY_TOKEN, "id");
 }
 
-void tokens_get(struct call *call)
+void users_get_token(struct call *call)
 {
 	crud_get(call, REGISTRY_TOKEN);
 }
 
-void tokens_delete(struct call *call)
+void users_delete_token(struct call *call)
 {
 	crud_delete(call, REGISTRY_TOKEN);
 }
@@ -69,12 +69,12 @@ static void list_own(struct call *call, enum registry_kind kind)
 	crud_list(call, kind, &query);
 }
 
-void accounts_users(struct call *call)
+void users_list_of_tenant(struct call *call)
 {
 	list_own(call, REGISTRY_USER);
 }
 
-void accounts_tokens(struct call *call)
+void users_list_tokens_of_tenant(struct call *call)
 {
 	list_own(call, REGISTRY_TOKEN);
 }
@@ -107,12 +107,12 @@ static void delete_own(struct call *call, enum registry_kind kind, const char *w
 	call_result(call, r, &result, NULL);
 }
 
-void accounts_user_delete(struct call *call)
+void users_delete_of_tenant(struct call *call)
 {
 	delete_own(call, REGISTRY_USER, "user");
 }
 
-void accounts_token_delete(struct call *call)
+void users_delete_token_of_tenant(struct call *call)
 {
 	delete_own(call, REGISTRY_TOKEN, "token");
 }

@@ -18,9 +18,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define ASK_NS       S_NS // between an answer and the next question
+#define QUERY_NS       S_NS // between an answer and the next question
 #define FAILED_NS    (5 * S_NS)
-#define ASK_PART     20u // of what a question takes
+#define QUERY_PART     20u // of what a question takes
 #define CALL_MS      2000
 #define SAVE_NS      (60 * S_NS)
 #define MEAN_UNKNOWN 1024u    // bytes, before anything was sent anywhere
@@ -225,7 +225,7 @@ static void ask_run(struct adapter *adapter, struct kafka_question *question)
 	pthread_mutex_lock(&stored->lock);
 	answer_take(stored);
 	asked_free(stored);
-	stored->ask_ns = clock_now_ns() + (error ? FAILED_NS : MAX(ASK_NS, took_ns * ASK_PART));
+	stored->ask_ns = clock_now_ns() + (error ? FAILED_NS : MAX(QUERY_NS, took_ns * QUERY_PART));
 	stored->asking = false;
 	pthread_mutex_unlock(&stored->lock);
 	if (clock_now_ns() >= stored->save_ns && !error)

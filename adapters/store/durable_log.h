@@ -52,7 +52,7 @@ const char *durable_log_problem(const struct durable_log *log);
 const char *durable_log_version(void); // of what it stores with, static
 // Whether rows of topics and groups can be read now. Looks at one page of the map.
 bool durable_log_is_readable(struct durable_log *log);
-json_t *durable_log_damage(struct durable_log *log); // the caller's array, as ASK_DAMAGE says
+json_t *durable_log_damage(struct durable_log *log); // the caller's array, as QUERY_DAMAGE says
 
 static inline int durable_log_class(const struct topic *topic)
 {

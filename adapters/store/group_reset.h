@@ -5,7 +5,7 @@
 
 struct durable_log;
 
-// `to` and the answer as ASK_GROUP_RESET; `preview`: nothing is moved. All arguments are borrowed
+// `to` and the answer as QUERY_GROUP_RESET; `preview`: nothing is moved. All arguments are borrowed
 // until the call returns; `done` comes once, on the committer's thread or before the call returns.
 // No source of the group may be open, but for a preview. @thread any
 void store_group_reset(struct durable_log *log, const struct group *group,

@@ -9,7 +9,7 @@ struct durable_log;
 // {partitions: [{partition, first, end, bytes, oldest_ms}]}; oldest_ms null: it holds no message.
 void store_topic_query_describe(struct durable_log *log, const struct topic *topic,
 				adapter_json_fn done, void *ctx);
-// Some messages, as ASK_MESSAGES: `query` names partition, limit, and offset or time_ms; at most
+// Some messages, as QUERY_MESSAGES: `query` names partition, limit, and offset or time_ms; at most
 // 100 messages and 4 MiB come.
 void store_topic_query_read(struct durable_log *log, const struct topic *topic, const json_t *query,
 			    adapter_json_fn done, void *ctx);

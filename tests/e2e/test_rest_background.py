@@ -1,6 +1,6 @@
 """What takes long is done beside the portal's thread: everybody else is answered meanwhile.
 
-No clock is asked: forty passwords keep the errands busy, and what is answered before they are is seen from the order of answers.
+No clock is asked: forty passwords keep the background jobs busy, and what is answered before they are is seen from the order of answers.
 """
 import http.client
 import json

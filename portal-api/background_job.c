@@ -1,0 +1,49 @@
+// One task goes to the executor and comes back to the portal's loop, which does not end before.
+
+#include "portal-api/background_job.h"
+
+#include "core/base/util.h"
+#include "portal-api/state.h"
+
+#include <errno.h>
+
+struct background_job {
+	struct loop_task task; // of the executor, then of the loop
+	struct portal *portal;
+	background_job_fn work, done;
+	void *ctx;
+};
+
+static void end_job(struct loop_task *task)
+{
+	struct background_job *job = CONTAINER_OF(task, struct background_job, task);
+	struct portal *portal = job->portal;
+
+	job->done(job->ctx);
+	free(job);
+	state_answered(portal);
+}
+
+// @thread executor
+static void run_job(struct loop_task *task)
+{
+	struct background_job *job = CONTAINER_OF(task, struct background_job, task);
+
+	job->work(job->ctx);
+	job->task.fn = end_job;
+	state_post(job->portal, &job->task);
+}
+
+int background_job_run(struct portal *portal, background_job_fn work, background_job_fn done,
+		       void *ctx)
+{
+	struct background_job *job = malloc(sizeof *job);
+
+	if (!job)
+		return -ENOMEM;
+	*job = (struct background_job){
+		.task.fn = run_job, .portal = portal, .work = work, .done = done, .ctx = ctx};
+	state_asked(portal);
+	executor_post(portal->jobs, &job->task);
+	return 0;
+}
