@@ -5,8 +5,8 @@
 #pragma once
 
 #include "core/catalog/query.h"
+#include "core/http/http.h"
 #include "core/registry/registry.h"
-#include "portal-api/http.h"
 #include "portal-api/route.h"
 
 struct portal;

@@ -297,7 +297,7 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 					     .tls_context = on_tls_context,
 					     .release = call_release};
 	const struct reconcile_config reconcile = {.registry = portal->registry,
-						   .door = config->door,
+						   .queries = config->queries,
 						   .wake = wake_reconciler,
 						   .wake_ctx = portal};
 	int r;

@@ -1,7 +1,7 @@
 // Routes of the REST interface: what a row of the table says, and how a request finds its row.
 #pragma once
 
-#include "portal-api/head.h"
+#include "core/http/head.h"
 #include "portal-api/rule.h"
 
 #include <stdbool.h>

@@ -1,10 +1,10 @@
 // What the portal's parts share. For the portal's thread.
 #pragma once
 
+#include "core/http/http.h"
 #include "core/loop/executor.h"
 #include "core/registry/reconcile.h"
 #include "core/registry/registry.h"
-#include "portal-api/http.h"
 #include "portal-api/portal.h"
 
 #include <pthread.h>

@@ -33,6 +33,7 @@ LAYERS = {
     "core/base": (),
     "core/net": ("core/base", "core/wire"),
     "core/loop": ("core/base", "core/net"),
+    "core/http": ("core/base", "core/loop"),
     "core/model": ("core/base",),
     "core/wire": ("core/base",),
     "core/catalog": ("core/base", "core/model"),
@@ -53,7 +54,7 @@ LAYERS = {
     "proxy/client": (*DATA, "quota", "adapters", *PROXY[:4]),
     "proxy/probe": (*DATA, "adapters", *PROXY[:3]),
     "proxy/query": (*DATA, "quota", "adapters", *PROXY),
-    "portal-api": (*CORE, "quota", "adapters"),
+    "portal-api": (*CORE, "core/http", "quota", "adapters"),
     "sdk": ("core/base", "core/net", "core/wire"),
     "sdk/c/examples": ("sdk/c/include",),
     "ctl": (*CORE, "sdk/c/include"),
@@ -63,7 +64,7 @@ LAYERS = {
 
 # Header prefix: the folders that may include it. Only one adapter speaks to its own backend.
 LIBRARIES = {
-    "event2/": ("core/loop", "portal-api"),
+    "event2/": ("core/loop",),
     "lmdb.h": ("adapters/store",),
     "sqlite3.h": ("core/registry",),
     "librdkafka/": ("adapters/kafka",),

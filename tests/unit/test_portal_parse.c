@@ -2,9 +2,9 @@
 // engines with virtual time, series and throttle.
 
 #include "core/base/util.h"
+#include "core/http/head.h"
 #include "portal-api/body.h"
 #include "portal-api/forwarded.h"
-#include "portal-api/head.h"
 #include "portal-api/route.h"
 #include "portal-api/rule.h"
 #include "portal-api/series.h"

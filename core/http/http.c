@@ -11,11 +11,11 @@
 // connection is closed and nobody refers to it. Deliberately absent: keep-alive, chunked bodies,
 // compression.
 
-#include "portal-api/http.h"
+#include "core/http/http.h"
 
 #include "core/base/log.h"
 #include "core/base/sources.h"
-#include "portal-api/stream.h"
+#include "core/http/stream.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

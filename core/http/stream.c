@@ -1,6 +1,6 @@
 // Reading and writing a socket, plain or through OpenSSL, with one set of answers.
 
-#include "portal-api/stream.h"
+#include "core/http/stream.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -7,7 +7,7 @@
 // place: the parts are terminated inside the caller's buffer. Deliberately absent: chunked bodies,
 // pipelining, trailers, upgrades.
 
-#include "portal-api/head.h"
+#include "core/http/head.h"
 
 #include "core/base/util.h"
 

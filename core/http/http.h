@@ -5,8 +5,8 @@
 #pragma once
 
 #include "core/base/list.h"
+#include "core/http/head.h"
 #include "core/loop/loop.h"
-#include "portal-api/head.h"
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
