@@ -4,8 +4,8 @@
 
 #include "core/base/crc32c.h"
 
-const uint8_t wire_preface[WIRE_PREFACE_SIZE] = {0xcd, 'M',  'Q',  'P',
-						 '\r', '\n', 0x1a, WIRE_VERSION};
+const uint8_t frame_preface[WIRE_PREFACE_SIZE] = {0xcd, 'M',  'Q',  'P',
+						  '\r', '\n', 0x1a, WIRE_VERSION};
 
 #define FRAME_ROW(name, number, sender, place) [number] = {#name, sender, place},
 static const struct {

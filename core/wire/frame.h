@@ -11,7 +11,7 @@
 #define WIRE_VERSION      1
 #define WIRE_EARLY_MAX    4096 // largest payload before READY
 
-extern const uint8_t wire_preface[WIRE_PREFACE_SIZE];
+extern const uint8_t frame_preface[WIRE_PREFACE_SIZE];
 
 enum { WIRE_BY_CLIENT = 1, WIRE_BY_SERVER = 2 }; // who may send a type
 // On which stream: 0, one that the client opened, or either.

@@ -7,9 +7,11 @@
 
 #include "core/base/clock.h"
 #include "core/base/crc32c.h"
+#include "core/wire/credit.h"
 #include "core/wire/deliver.h"
 #include "core/wire/fields.h"
 #include "core/wire/record.h"
+#include "core/wire/settle.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/native/native.h"
 #include "proxy/client/native/send.h"
@@ -546,9 +548,9 @@ static void send_settled(struct conn *conn, uint32_t stream, const struct settle
 	settle_head_write(payload,
 			  &(struct settle_head){.settle = event->number, .count = event->count});
 	for (uint32_t i = 0; i < event->count; ++i, at += SETTLED_ENTRY_SIZE)
-		settled_entry_write(at,
-				    &(struct settled_entry){.settled = event->entries[i].settled,
-							    .code = event->entries[i].code});
+		settle_outcome_write(at,
+				     &(struct settle_outcome){.settled = event->entries[i].settled,
+							      .code = event->entries[i].code});
 	native_send_end(conn, payload, FRAME_SETTLED, stream, size);
 }
 

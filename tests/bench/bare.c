@@ -10,7 +10,7 @@
 #include "core/net/scram.h"
 #include "core/wire/codec.h"
 #include "core/wire/fields.h"
-#include "core/wire/produce.h"
+#include "core/wire/produced.h"
 #include "tests/bench/args.h"
 
 #include <arpa/inet.h>

@@ -11,6 +11,7 @@
 #include "core/base/clock.h"
 #include "core/base/histogram.h"
 #include "core/wire/produce.h"
+#include "core/wire/produced.h"
 #include "tests/bench/raw.h"
 
 #include <errno.h>

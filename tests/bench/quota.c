@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 #include "core/base/util.h"
 #include "core/wire/produce.h"
+#include "core/wire/produced.h"
 #include "tests/bench/raw.h"
 
 #include <poll.h>

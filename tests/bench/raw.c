@@ -173,7 +173,7 @@ void raw_connect(const struct args *args, struct raw *ret)
 			    .room = READ_ROOM};
 	if (!ret->in)
 		die("out of memory");
-	raw_write(ret, wire_preface, WIRE_PREFACE_SIZE);
+	raw_write(ret, frame_preface, WIRE_PREFACE_SIZE);
 	authenticate(ret, args);
 }
 

@@ -1,9 +1,12 @@
 // The fixed layouts, chosen by the first byte: what passes the check can be walked without leaving
 // the payload, and comes out as the same bytes when it is written again.
 
+#include "core/wire/credit.h"
 #include "core/wire/deliver.h"
 #include "core/wire/produce.h"
+#include "core/wire/produced.h"
 #include "core/wire/record.h"
+#include "core/wire/settle.h"
 #include "tests/fuzz/fuzz.h"
 
 static void credit(const uint8_t *data, size_t size)
@@ -104,14 +107,14 @@ static void settled(const uint8_t *data, size_t size)
 	struct settle_head head;
 	uint8_t written[SETTLED_ENTRY_SIZE];
 
-	if (settled_check(data, size, &head))
+	if (settle_outcome_check(data, size, &head))
 		return;
 	for (size_t i = 0; i < head.count; ++i) {
 		const uint8_t *at = data + SETTLED_HEAD_SIZE + i * SETTLED_ENTRY_SIZE;
-		struct settled_entry entry;
+		struct settle_outcome entry;
 
-		settled_entry_read(at, &entry);
-		settled_entry_write(written, &entry);
+		settle_outcome_read(at, &entry);
+		settle_outcome_write(written, &entry);
 		assert(memcmp(written, at, sizeof written) == 0);
 	}
 }

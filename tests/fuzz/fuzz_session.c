@@ -10,7 +10,7 @@
 #include "core/base/log.h"
 #include "core/catalog/change.h"
 #include "core/net/scram.h"
-#include "core/wire/deliver.h"
+#include "core/wire/credit.h"
 #include "core/wire/fields.h"
 #include "core/wire/frame.h"
 #include "core/wire/produce.h"
@@ -344,7 +344,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	fd = connect_anew(inputs);
 	if (data[0] > 0)
-		send_all(fd, wire_preface, WIRE_PREFACE_SIZE);
+		send_all(fd, frame_preface, WIRE_PREFACE_SIZE);
 	if (data[0] > 1)
 		log_in(fd);
 	if (data[0] > 2)

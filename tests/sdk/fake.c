@@ -6,10 +6,13 @@
 #include "core/net/framer.h"
 #include "core/net/scram.h"
 #include "core/wire/codec.h"
+#include "core/wire/credit.h"
 #include "core/wire/deliver.h"
 #include "core/wire/fields.h"
 #include "core/wire/produce.h"
+#include "core/wire/produced.h"
 #include "core/wire/record.h"
+#include "core/wire/settle.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -432,15 +435,15 @@ static int settle(struct fake *fake, struct conn *conn, const struct frame *fram
 	settle_head_write(reply, &head);
 	for (uint32_t i = 0; i < head.count; ++i) {
 		struct settle_entry entry;
-		struct settled_entry done;
+		struct settle_outcome done;
 
 		settle_entry_read(payload + SETTLE_HEAD_SIZE + (size_t)i * SETTLE_ENTRY_SIZE,
 				  &entry);
 		offsets += entry.count;
 		done.settled = settle_run(fake, conn, &entry);
 		done.code = done.settled == entry.count ? CODE_OK : CODE_STALE;
-		settled_entry_write(reply + SETTLED_HEAD_SIZE + (size_t)i * SETTLED_ENTRY_SIZE,
-				    &done);
+		settle_outcome_write(reply + SETTLED_HEAD_SIZE + (size_t)i * SETTLED_ENTRY_SIZE,
+				     &done);
 	}
 	fake->largest_settle = MAX(fake->largest_settle, offsets);
 	if (head.settle)
@@ -577,7 +580,7 @@ static int conn_read(struct fake *fake, struct conn *conn)
 	if (!conn->preface) {
 		const uint8_t *preface = framer_take(&conn->framer, WIRE_PREFACE_SIZE);
 
-		if (!preface || memcmp(preface, wire_preface, WIRE_PREFACE_SIZE) != 0)
+		if (!preface || memcmp(preface, frame_preface, WIRE_PREFACE_SIZE) != 0)
 			return preface ? -1 : 0;
 		conn->preface = true;
 	}

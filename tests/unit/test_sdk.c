@@ -177,10 +177,10 @@ static size_t settled(const struct settles_batch *batch, uint16_t code, uint8_t 
 
 	settle_head_write(payload, &head);
 	for (uint32_t i = 0; i < batch->flying; ++i) {
-		struct settled_entry entry = {
+		struct settle_outcome entry = {
 			.code = code, .settled = code ? 0 : batch->entries[batch->from + i].count};
 
-		settled_entry_write(payload + SETTLED_HEAD_SIZE + i * SETTLED_ENTRY_SIZE, &entry);
+		settle_outcome_write(payload + SETTLED_HEAD_SIZE + i * SETTLED_ENTRY_SIZE, &entry);
 	}
 	return SETTLED_HEAD_SIZE + batch->flying * SETTLED_ENTRY_SIZE;
 }

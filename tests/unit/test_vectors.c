@@ -6,11 +6,14 @@
 
 #include "core/net/scram.h"
 #include "core/wire/codec.h"
+#include "core/wire/credit.h"
 #include "core/wire/deliver.h"
 #include "core/wire/fields.h"
 #include "core/wire/partition.h"
 #include "core/wire/produce.h"
+#include "core/wire/produced.h"
 #include "core/wire/record.h"
+#include "core/wire/settle.h"
 #include "tests/unit/unit.h"
 
 #include <dirent.h>
@@ -137,7 +140,7 @@ static void refused_as(const struct vector *vector, const char *code)
 
 static void preface_replay(const struct vector *vector)
 {
-	CHECK_SAME(vector->bytes, ((struct slice){wire_preface, WIRE_PREFACE_SIZE}));
+	CHECK_SAME(vector->bytes, ((struct slice){frame_preface, WIRE_PREFACE_SIZE}));
 	CHECK_EQ(number_of(vector->value, "version"), WIRE_VERSION);
 }
 
@@ -591,7 +594,7 @@ static void settled_replay(const struct vector *vector)
 	struct settle_head head;
 	const json_t *rows;
 
-	if (settled_check(vector->bytes.data, vector->bytes.size, &head)) {
+	if (settle_outcome_check(vector->bytes.data, vector->bytes.size, &head)) {
 		refused_as(vector, "PROTOCOL");
 		return;
 	}
@@ -601,13 +604,13 @@ static void settled_replay(const struct vector *vector)
 	for (size_t i = 0; i < head.count; ++i) {
 		const uint8_t *at = vector->bytes.data + SETTLED_HEAD_SIZE + i * SETTLED_ENTRY_SIZE;
 		const json_t *row = json_array_get(rows, i);
-		struct settled_entry entry;
+		struct settle_outcome entry;
 		uint8_t written[SETTLED_ENTRY_SIZE];
 
-		settled_entry_read(at, &entry);
+		settle_outcome_read(at, &entry);
 		CHECK_EQ(entry.code, number(json_array_get(row, 0)));
 		CHECK_EQ(entry.settled, number(json_array_get(row, 1)));
-		settled_entry_write(written, &entry);
+		settle_outcome_write(written, &entry);
 		CHECK(memcmp(written, at, sizeof written) == 0);
 	}
 }

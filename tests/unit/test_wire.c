@@ -6,7 +6,9 @@
 #include "core/wire/fields.h"
 #include "core/wire/partition.h"
 #include "core/wire/produce.h"
+#include "core/wire/produced.h"
 #include "core/wire/record.h"
+#include "core/wire/settle.h"
 #include "tests/unit/unit.h"
 
 static void header_round_trip(void)
@@ -325,10 +327,10 @@ static void reserved_is_zero(void)
 	CHECK(deliver_check(payload, DELIVER_HEAD_SIZE, false, &read) != NULL);
 
 	settle_head_write(payload, &settled);
-	settled_entry_write(payload + SETTLED_HEAD_SIZE, &(struct settled_entry){4, CODE_OK});
-	CHECK(settled_check(payload, SETTLED_HEAD_SIZE + SETTLED_ENTRY_SIZE, &back) == NULL);
+	settle_outcome_write(payload + SETTLED_HEAD_SIZE, &(struct settle_outcome){4, CODE_OK});
+	CHECK(settle_outcome_check(payload, SETTLED_HEAD_SIZE + SETTLED_ENTRY_SIZE, &back) == NULL);
 	payload[SETTLED_HEAD_SIZE + 2] = 1;
-	CHECK(settled_check(payload, SETTLED_HEAD_SIZE + SETTLED_ENTRY_SIZE, &back) != NULL);
+	CHECK(settle_outcome_check(payload, SETTLED_HEAD_SIZE + SETTLED_ENTRY_SIZE, &back) != NULL);
 }
 
 static void deliver_round_trip(void)

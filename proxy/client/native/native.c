@@ -125,7 +125,7 @@ static bool take_preface(struct conn *conn)
 
 	if (!preface)
 		return false;
-	if (memcmp(preface, wire_preface, WIRE_PREFACE_SIZE - 1) != 0) {
+	if (memcmp(preface, frame_preface, WIRE_PREFACE_SIZE - 1) != 0) {
 		conn_close(conn, CODE_OK, "not this protocol");
 		return false;
 	}

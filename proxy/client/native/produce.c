@@ -13,6 +13,7 @@
 #include "core/wire/fields.h"
 #include "core/wire/partition.h"
 #include "core/wire/produce.h"
+#include "core/wire/produced.h"
 #include "core/wire/record.h"
 #include "proxy/client/native/native.h"
 #include "proxy/client/native/send.h"

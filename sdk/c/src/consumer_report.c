@@ -10,8 +10,9 @@
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
-#include "core/wire/deliver.h"
+#include "core/wire/credit.h"
 #include "core/wire/frame.h"
+#include "core/wire/settle.h"
 #include "sdk/c/src/consumer.h"
 
 #include <errno.h>

@@ -7,6 +7,7 @@
 #include "sdk/c/src/delivery.h"
 
 #include "core/base/util.h"
+#include "core/wire/deliver.h"
 #include "sdk/c/src/consumer.h"
 
 #include <errno.h>

@@ -133,7 +133,7 @@ static int send_preface(struct link *link)
 
 	if (r < 0)
 		return r;
-	memcpy(buf->data, wire_preface, WIRE_PREFACE_SIZE);
+	memcpy(buf->data, frame_preface, WIRE_PREFACE_SIZE);
 	r = outq_add(&link->outq, buf, buf->data, WIRE_PREFACE_SIZE);
 	buf_unref(buf);
 	return r;

@@ -11,6 +11,7 @@
 #include "core/wire/codec.h"
 #include "core/wire/fields.h"
 #include "core/wire/frame.h"
+#include "core/wire/produced.h"
 #include "sdk/c/src/json.h"
 
 #include <errno.h>

@@ -169,7 +169,7 @@ static struct settles_batch *batch_find(struct settles *settles, uint64_t number
 }
 
 static void tally_entry(struct settles_tally *tally, const struct settle_entry *entry,
-			const struct settled_entry *answer)
+			const struct settle_outcome *answer)
 {
 	uint32_t settled = MIN(answer->settled, entry->count);
 	enum mqp_code code = (enum mqp_code)answer->code;
@@ -197,7 +197,7 @@ int settles_answered(struct settles *settles, const uint8_t *payload, size_t siz
 	struct settles_batch *batch;
 	struct settle_head head;
 
-	if (settled_check(payload, size, &head))
+	if (settle_outcome_check(payload, size, &head))
 		return -EBADMSG;
 	batch = batch_find(settles, head.settle, &sent, &call);
 	*ret_tally = (struct settles_tally){0};
@@ -207,10 +207,10 @@ int settles_answered(struct settles *settles, const uint8_t *payload, size_t siz
 	if (!batch || head.count != batch->flying)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < batch->flying; ++i) {
-		struct settled_entry entry;
+		struct settle_outcome entry;
 
-		settled_entry_read(payload + SETTLED_HEAD_SIZE + (size_t)i * SETTLED_ENTRY_SIZE,
-				   &entry);
+		settle_outcome_read(payload + SETTLED_HEAD_SIZE + (size_t)i * SETTLED_ENTRY_SIZE,
+				    &entry);
 		tally_entry(ret_tally, &batch->entries[batch->from + i], &entry);
 		if (call)
 			call->codes[batch->from + i] = (enum mqp_code)entry.code;

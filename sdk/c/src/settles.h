@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/base/list.h"
-#include "core/wire/deliver.h"
+#include "core/wire/settle.h"
 #include "sdk/c/include/mqpaas/mqpaas.h"
 
 // Entries before `from` are answered, the next `flying` are at the proxy under `number`.
