@@ -1,11 +1,9 @@
-// Frames out of a byte stream and into one, without copying those that arrive whole.
+// Frames out of a byte stream, without copying those that arrive whole.
 #pragma once
 
 #include "core/base/buf.h"
 #include "core/net/transport.h"
 #include "core/wire/frame.h"
-
-// ---- in
 
 // Reads into large shared buffers; a frame is a slice of one. An idle reader holds no memory.
 struct framer {
@@ -55,31 +53,3 @@ size_t framer_front(const struct framer *framer);
 size_t framer_needs(const struct framer *framer);
 // Memory is short: reads become small, and a buffer much larger than what it holds is replaced.
 void framer_shrink(struct framer *framer);
-
-// ---- out
-
-struct outq_part {
-	struct buf *buf; // referenced
-	const uint8_t *data;
-	size_t size;
-};
-
-// What waits to be written, in order. Small frames share buffers.
-struct outq {
-	struct outq_part *parts;
-	uint32_t head, count, room; // a ring
-	struct buf *small;          // where small frames are gathered; NULL: none
-	uint32_t small_used;
-	size_t bytes;
-};
-
-void outq_init(struct outq *outq);
-void outq_deinit(struct outq *outq);
-int outq_add(struct outq *outq, struct buf *buf, const uint8_t *data,
-	     size_t size); // takes a reference of its own; -ENOMEM
-// Room for a small frame of that payload; write it at *ret_payload, then call outq_small_done().
-// -ENOMEM
-int outq_small(struct outq *outq, uint32_t payload_size, uint8_t **ret_payload);
-int outq_small_done(struct outq *outq, uint8_t *payload, uint8_t type, uint32_t stream,
-		    uint32_t payload_size);                     // may be less than asked for
-int outq_flush(struct outq *outq, struct transport *transport); // 0: empty; -EAGAIN; -errno

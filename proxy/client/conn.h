@@ -8,6 +8,7 @@
 #include "core/base/log.h"
 #include "core/base/sources.h"
 #include "core/net/framer.h"
+#include "core/net/outq.h"
 #include "core/net/transport.h"
 #include "proxy/base/worker.h"
 #include "proxy/client/memory.h"

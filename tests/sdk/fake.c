@@ -4,6 +4,7 @@
 #include "tests/sdk/fake.h"
 
 #include "core/net/framer.h"
+#include "core/net/outq.h"
 #include "core/net/scram.h"
 #include "core/wire/codec.h"
 #include "core/wire/credit.h"

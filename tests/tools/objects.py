@@ -60,8 +60,10 @@ def read(build):
         path = path if in_build.startswith("..") else in_build
         if not path.startswith("tests/") and not row["output"].startswith("tests/"):
             sources[row["output"]] = path
-    output = subprocess.run(["nm", "-A", *sources], cwd=build, capture_output=True, text=True, check=True).stdout
-    return parse(output.splitlines(), sources.get)
+    nm = subprocess.run(["nm", "-A", *sources], cwd=build, capture_output=True, text=True, check=False)
+    if nm.returncode:
+        raise SystemExit(f"{build} is not a whole build: {nm.stderr.splitlines()[0]}")
+    return parse(nm.stdout.splitlines(), sources.get)
 
 
 def circles(arrows):

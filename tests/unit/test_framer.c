@@ -1,6 +1,7 @@
 // core/net/framer: frames through a socket pair in every cutting, and what is refused.
 
 #include "core/net/framer.h"
+#include "core/net/outq.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>

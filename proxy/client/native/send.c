@@ -1,4 +1,4 @@
-// Small frames are gathered in buffers that they share (core/net/framer.h, outq).
+// Small frames are gathered in buffers that they share (core/net/outq.h).
 
 #include "proxy/client/native/send.h"
 

@@ -3,6 +3,7 @@
 
 #include "core/base/map.h"
 #include "core/net/framer.h"
+#include "core/net/outq.h"
 #include "core/wire/fields.h"
 #include "sdk/c/src/client.h"
 #include "sdk/c/src/resolve.h"
