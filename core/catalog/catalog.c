@@ -41,7 +41,7 @@ struct catalog {
 	uint64_t seed;
 	struct seal_key key;
 	bool has_key, has_file;
-	struct lastgood lastgood;
+	struct snapshot_file snapshot_file;
 	struct watch *watches;
 };
 
@@ -377,18 +377,18 @@ static void store(struct catalog *catalog, const struct catalog_change *change, 
 	if (!catalog->has_file)
 		return;
 	if (full) {
-		r = lastgood_replace(&catalog->lastgood, change);
-	} else if (catalog_stored(catalog) && !lastgood_wants_full(&catalog->lastgood)) {
-		r = lastgood_append(&catalog->lastgood, change);
+		r = snapshot_file_replace(&catalog->snapshot_file, change);
+	} else if (catalog_stored(catalog) && !snapshot_file_wants_full(&catalog->snapshot_file)) {
+		r = snapshot_file_append(&catalog->snapshot_file, change);
 	} else {
 		r = snapshot(catalog, &whole);
 		if (r == 0)
-			r = lastgood_replace(&catalog->lastgood, whole);
+			r = snapshot_file_replace(&catalog->snapshot_file, whole);
 	}
 	__atomic_store_n(&catalog->stored, r == 0, __ATOMIC_RELAXED);
 	if (r < 0)
 		log_error(NULL, "CATALOG-STORE", "%s: the last good copy cannot be written: %s",
-			  catalog->lastgood.path, strerror(-r));
+			  catalog->snapshot_file.path, strerror(-r));
 }
 
 static int apply_stored(void *ctx, const uint8_t *data, size_t size)
@@ -400,18 +400,18 @@ static int apply_stored(void *ctx, const uint8_t *data, size_t size)
 
 static int load(struct catalog *catalog, const char *path)
 {
-	int r = lastgood_init(&catalog->lastgood, path);
+	int r = snapshot_file_init(&catalog->snapshot_file, path);
 
 	if (r < 0)
 		return r;
 	catalog->has_file = true;
-	r = lastgood_read(&catalog->lastgood, apply_stored, catalog);
-	if (r == LASTGOOD_E_DAMAGED) {
-		lastgood_set_aside(&catalog->lastgood);
+	r = snapshot_file_read(&catalog->snapshot_file, apply_stored, catalog);
+	if (r == SNAPSHOT_FILE_E_DAMAGED) {
+		snapshot_file_set_aside(&catalog->snapshot_file);
 		return CATALOG_E_DAMAGED;
 	}
 	if (r == 0)
-		catalog->stored = catalog->lastgood.fd >= 0;
+		catalog->stored = catalog->snapshot_file.fd >= 0;
 	return r;
 }
 
@@ -437,7 +437,7 @@ int catalog_new(const char *path, const struct seal_key *key, struct catalog **r
 	if (!catalog)
 		return -ENOMEM;
 	lock_prefers_writer(&catalog->lock);
-	catalog->lastgood.fd = -1;
+	catalog->snapshot_file.fd = -1;
 	if (key) {
 		catalog->key = *key;
 		catalog->has_key = true;
@@ -464,7 +464,7 @@ void catalog_free(struct catalog *catalog)
 		free(watch);
 	}
 	tables_deinit(&catalog->tables);
-	lastgood_deinit(&catalog->lastgood);
+	snapshot_file_deinit(&catalog->snapshot_file);
 	pthread_rwlock_destroy(&catalog->lock);
 	explicit_bzero(&catalog->key, sizeof catalog->key);
 	free(catalog);

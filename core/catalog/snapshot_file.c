@@ -15,18 +15,18 @@
 
 #define DELTA_SLACK (1u << 20) // deltas may always grow to this before the file is rewritten
 
-int lastgood_init(struct lastgood *lastgood, const char *path)
+int snapshot_file_init(struct snapshot_file *snapshot_file, const char *path)
 {
-	*lastgood = (struct lastgood){.fd = -1, .path = strdup(path)};
-	return lastgood->path ? 0 : -ENOMEM;
+	*snapshot_file = (struct snapshot_file){.fd = -1, .path = strdup(path)};
+	return snapshot_file->path ? 0 : -ENOMEM;
 }
 
-void lastgood_deinit(struct lastgood *lastgood)
+void snapshot_file_deinit(struct snapshot_file *snapshot_file)
 {
-	closep(&lastgood->fd);
-	lastgood->fd = -1;
-	free(lastgood->path);
-	lastgood->path = NULL;
+	closep(&snapshot_file->fd);
+	snapshot_file->fd = -1;
+	free(snapshot_file->path);
+	snapshot_file->path = NULL;
 }
 
 // The size of the whole, correct change at `data`; 0: there is none.
@@ -71,29 +71,29 @@ static bool is_torn(const uint8_t *data, size_t left)
 }
 
 // A second name, which stays when the file is replaced; it is written anew before it is cut.
-static void keep_aside(const struct lastgood *lastgood)
+static void keep_aside(const struct snapshot_file *snapshot_file)
 {
 	_cleanup_(freep) char *aside = NULL;
 
-	if (asprintf(&aside, "%s.damaged", lastgood->path) < 0) {
+	if (asprintf(&aside, "%s.damaged", snapshot_file->path) < 0) {
 		aside = NULL;
 		return;
 	}
 	unlink(aside);
-	if (link(lastgood->path, aside) < 0)
-		log_error(NULL, "CATALOG-ASIDE", "%s: cannot be kept as %s: %s", lastgood->path,
-			  aside, strerror(errno));
+	if (link(snapshot_file->path, aside) < 0)
+		log_error(NULL, "CATALOG-ASIDE", "%s: cannot be kept as %s: %s",
+			  snapshot_file->path, aside, strerror(errno));
 }
 
 // Puts a file with these bytes in the place of the copy, and goes on with it. Its name is durable
 // after directory_sync_name().
-static int put_in_place(struct lastgood *lastgood, const uint8_t *data, size_t size)
+static int put_in_place(struct snapshot_file *snapshot_file, const uint8_t *data, size_t size)
 {
 	_cleanup_(freep) char *temporary = NULL;
 	_cleanup_(closep) int fd = -1;
 	int r;
 
-	if (asprintf(&temporary, "%s.new", lastgood->path) < 0) {
+	if (asprintf(&temporary, "%s.new", snapshot_file->path) < 0) {
 		temporary = NULL;
 		return -ENOMEM;
 	}
@@ -101,139 +101,141 @@ static int put_in_place(struct lastgood *lastgood, const uint8_t *data, size_t s
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, data, size);
-	if (r == 0 && (fsync(fd) < 0 || rename(temporary, lastgood->path) < 0))
+	if (r == 0 && (fsync(fd) < 0 || rename(temporary, snapshot_file->path) < 0))
 		r = -errno;
 	if (r < 0) {
 		unlink(temporary);
 		return r;
 	}
-	closep(&lastgood->fd);
-	lastgood->fd = fd;
+	closep(&snapshot_file->fd);
+	snapshot_file->fd = fd;
 	fd = -1;
 	return 0;
 }
 
 // The changes before the damage, as a file of their own.
-static int rewrite(struct lastgood *lastgood, const uint8_t *data, size_t size)
+static int rewrite(struct snapshot_file *snapshot_file, const uint8_t *data, size_t size)
 {
 	int r;
 
-	keep_aside(lastgood);
-	r = put_in_place(lastgood, data, size);
-	return r == 0 ? directory_sync_name(lastgood->path) : r;
+	keep_aside(snapshot_file);
+	r = put_in_place(snapshot_file, data, size);
+	return r == 0 ? directory_sync_name(snapshot_file->path) : r;
 }
 
-static int tail_drop(struct lastgood *lastgood, const uint8_t *data, size_t at, size_t size)
+static int tail_drop(struct snapshot_file *snapshot_file, const uint8_t *data, size_t at,
+		     size_t size)
 {
 	if (!is_torn(data + at, size - at)) {
 		log_error(NULL, "CATALOG-DAMAGED",
 			  "%s: a change is damaged; it and the %zu bytes behind it are kept in "
 			  "%s.damaged and do not count",
-			  lastgood->path, size - at, lastgood->path);
-		return rewrite(lastgood, data, at);
+			  snapshot_file->path, size - at, snapshot_file->path);
+		return rewrite(snapshot_file, data, at);
 	}
 	log_warn(NULL, "CATALOG-TAIL",
-		 "%s: the last %zu bytes are not a whole change and are dropped", lastgood->path,
-		 size - at);
-	return ftruncate(lastgood->fd, (off_t)at) < 0 || fsync(lastgood->fd) < 0 ? -errno : 0;
+		 "%s: the last %zu bytes are not a whole change and are dropped",
+		 snapshot_file->path, size - at);
+	return ftruncate(snapshot_file->fd, (off_t)at) < 0 || fsync(snapshot_file->fd) < 0 ? -errno
+											   : 0;
 }
 
-static int read_mapped(struct lastgood *lastgood, const uint8_t *data, size_t size,
+static int read_mapped(struct snapshot_file *snapshot_file, const uint8_t *data, size_t size,
 		       int (*fn)(void *ctx, const uint8_t *data, size_t size), void *ctx)
 {
 	struct change_head head;
 	size_t at = whole_change(data, size, &head), n;
 
 	if (at == 0 || !head.full)
-		return LASTGOOD_E_DAMAGED;
+		return SNAPSHOT_FILE_E_DAMAGED;
 	if (fn(ctx, data, at) != 0)
-		return LASTGOOD_E_DAMAGED;
-	lastgood->full_size = at;
+		return SNAPSHOT_FILE_E_DAMAGED;
+	snapshot_file->full_size = at;
 	while ((n = whole_change(data + at, size - at, &head)) != 0) {
 		if (fn(ctx, data + at, n) != 0)
 			break;
 		at += n;
 	}
-	lastgood->delta_size = at - lastgood->full_size;
-	return at < size ? tail_drop(lastgood, data, at, size) : 0;
+	snapshot_file->delta_size = at - snapshot_file->full_size;
+	return at < size ? tail_drop(snapshot_file, data, at, size) : 0;
 }
 
-int lastgood_read(struct lastgood *lastgood, int (*fn)(void *ctx, const uint8_t *data, size_t size),
-		  void *ctx)
+int snapshot_file_read(struct snapshot_file *snapshot_file,
+		       int (*fn)(void *ctx, const uint8_t *data, size_t size), void *ctx)
 {
 	struct stat stat;
 	void *data;
 	int r;
 
-	lastgood->fd = open(lastgood->path, O_RDWR | O_APPEND | O_CLOEXEC);
-	if (lastgood->fd < 0)
+	snapshot_file->fd = open(snapshot_file->path, O_RDWR | O_APPEND | O_CLOEXEC);
+	if (snapshot_file->fd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (fstat(lastgood->fd, &stat) < 0)
+	if (fstat(snapshot_file->fd, &stat) < 0)
 		return -errno;
 	if (stat.st_size == 0)
-		return LASTGOOD_E_DAMAGED;
-	data = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, lastgood->fd, 0);
+		return SNAPSHOT_FILE_E_DAMAGED;
+	data = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, snapshot_file->fd, 0);
 	if (data == MAP_FAILED)
 		return -errno;
-	r = read_mapped(lastgood, data, (size_t)stat.st_size, fn, ctx);
+	r = read_mapped(snapshot_file, data, (size_t)stat.st_size, fn, ctx);
 	munmap(data, (size_t)stat.st_size);
 	return r;
 }
 
-void lastgood_set_aside(struct lastgood *lastgood)
+void snapshot_file_set_aside(struct snapshot_file *snapshot_file)
 {
 	_cleanup_(freep) char *aside = NULL;
 
-	closep(&lastgood->fd);
-	lastgood->fd = -1;
-	lastgood->full_size = lastgood->delta_size = 0;
-	if (asprintf(&aside, "%s.damaged", lastgood->path) < 0) {
+	closep(&snapshot_file->fd);
+	snapshot_file->fd = -1;
+	snapshot_file->full_size = snapshot_file->delta_size = 0;
+	if (asprintf(&aside, "%s.damaged", snapshot_file->path) < 0) {
 		aside = NULL;
 		return;
 	}
-	if (rename(lastgood->path, aside) < 0)
-		log_error(NULL, "CATALOG-ASIDE", "%s: cannot be renamed: %s", lastgood->path,
+	if (rename(snapshot_file->path, aside) < 0)
+		log_error(NULL, "CATALOG-ASIDE", "%s: cannot be renamed: %s", snapshot_file->path,
 			  strerror(errno));
 	else
-		log_error(NULL, "CATALOG-DAMAGED", "%s was damaged and is now %s", lastgood->path,
-			  aside);
+		log_error(NULL, "CATALOG-DAMAGED", "%s was damaged and is now %s",
+			  snapshot_file->path, aside);
 }
 
-int lastgood_replace(struct lastgood *lastgood, const struct catalog_change *full)
+int snapshot_file_replace(struct snapshot_file *snapshot_file, const struct catalog_change *full)
 {
-	int r = put_in_place(lastgood, full->data, full->size);
+	int r = put_in_place(snapshot_file, full->data, full->size);
 
 	if (r < 0)
 		return r;
-	lastgood->full_size = full->size;
-	lastgood->delta_size = 0;
-	return directory_sync_name(lastgood->path);
+	snapshot_file->full_size = full->size;
+	snapshot_file->delta_size = 0;
+	return directory_sync_name(snapshot_file->path);
 }
 
-int lastgood_append(struct lastgood *lastgood, const struct catalog_change *delta)
+int snapshot_file_append(struct snapshot_file *snapshot_file, const struct catalog_change *delta)
 {
-	off_t end = (off_t)(lastgood->full_size + lastgood->delta_size);
+	off_t end = (off_t)(snapshot_file->full_size + snapshot_file->delta_size);
 	int r;
 
-	if (lastgood->fd < 0)
+	if (snapshot_file->fd < 0)
 		return -ENOENT;
-	r = write_all(lastgood->fd, delta->data, delta->size);
-	if (r == 0 && fdatasync(lastgood->fd) < 0)
+	r = write_all(snapshot_file->fd, delta->data, delta->size);
+	if (r == 0 && fdatasync(snapshot_file->fd) < 0)
 		r = -errno;
 	if (r < 0) {
 		// Half a delta must not stand before the next one.
-		if (ftruncate(lastgood->fd, end) < 0) {
-			closep(&lastgood->fd);
-			lastgood->fd = -1;
+		if (ftruncate(snapshot_file->fd, end) < 0) {
+			closep(&snapshot_file->fd);
+			snapshot_file->fd = -1;
 		}
 		return r;
 	}
-	lastgood->delta_size += delta->size;
+	snapshot_file->delta_size += delta->size;
 	return 0;
 }
 
-bool lastgood_wants_full(const struct lastgood *lastgood)
+bool snapshot_file_wants_full(const struct snapshot_file *snapshot_file)
 {
-	return lastgood->fd < 0 ||
-	       lastgood->delta_size > MAX(lastgood->full_size, (uint64_t)DELTA_SLACK);
+	return snapshot_file->fd < 0 ||
+	       snapshot_file->delta_size > MAX(snapshot_file->full_size, (uint64_t)DELTA_SLACK);
 }

@@ -6,23 +6,24 @@
 
 #include "core/catalog/change.h"
 
-struct lastgood {
+struct snapshot_file {
 	char *path;
 	int fd; // open for appending; -1: nothing there
 	uint64_t full_size, delta_size;
 };
 
-int lastgood_init(struct lastgood *lastgood, const char *path); // -ENOMEM
-void lastgood_deinit(struct lastgood *lastgood);
+int snapshot_file_init(struct snapshot_file *snapshot_file, const char *path); // -ENOMEM
+void snapshot_file_deinit(struct snapshot_file *snapshot_file);
 
 // Maps the file and calls `fn` for each whole change in order, until fn answers other than 0.
-// Positive LASTGOOD_E_DAMAGED: no whole snapshot at its start (fn has not been called), or fn
+// Positive SNAPSHOT_FILE_E_DAMAGED: no whole snapshot at its start (fn has not been called), or fn
 // refused. A tail that is not whole is cut off. An absent file is 0 without a call.
-enum { LASTGOOD_E_DAMAGED = 1 };
-int lastgood_read(struct lastgood *lastgood, int (*fn)(void *ctx, const uint8_t *data, size_t size),
-		  void *ctx);
-void lastgood_set_aside(struct lastgood *lastgood); // renames it to <path>.damaged
+enum { SNAPSHOT_FILE_E_DAMAGED = 1 };
+int snapshot_file_read(struct snapshot_file *snapshot_file,
+		       int (*fn)(void *ctx, const uint8_t *data, size_t size), void *ctx);
+void snapshot_file_set_aside(struct snapshot_file *snapshot_file); // renames it to <path>.damaged
 
-int lastgood_replace(struct lastgood *lastgood, const struct catalog_change *full);
-int lastgood_append(struct lastgood *lastgood, const struct catalog_change *delta);
-bool lastgood_wants_full(const struct lastgood *lastgood); // the deltas have outgrown the snapshot
+int snapshot_file_replace(struct snapshot_file *snapshot_file, const struct catalog_change *full);
+int snapshot_file_append(struct snapshot_file *snapshot_file, const struct catalog_change *delta);
+bool snapshot_file_wants_full(
+	const struct snapshot_file *snapshot_file); // the deltas have outgrown the snapshot
