@@ -69,8 +69,9 @@ void access_bootstrap(struct call *call)
 
 	if (!try_begins(call))
 		return;
-	r = registry_bootstrap(call->portal->registry, call->actor.address, text_of(call, "token"),
-			       text_of(call, "user"), text_of(call, "password"), &result);
+	r = registry_identity_bootstrap(call->portal->registry, call->actor.address,
+					text_of(call, "token"), text_of(call, "user"),
+					text_of(call, "password"), &result);
 	if (r == 0 && result.code == CODE_OK)
 		remove_token(call->portal->config.data_dir);
 	answer(call, r, &result);
@@ -79,7 +80,7 @@ void access_bootstrap(struct call *call)
 // ---- passwords, which are compared in the background
 
 struct comparison {
-	struct registry_password check;
+	struct registry_identity_password check;
 	const char *password; // of the call's body
 };
 
@@ -87,7 +88,7 @@ static void compare(void *job)
 {
 	struct comparison *comparison = job;
 
-	registry_password_compare(&comparison->check, comparison->password);
+	registry_identity_password_compare(&comparison->check, comparison->password);
 }
 
 static void compare_then(struct call *call, const char *user, const char *password,
@@ -100,7 +101,8 @@ static void compare_then(struct call *call, const char *user, const char *passwo
 	if (!try_begins(call))
 		return;
 	comparison = calloc(1, sizeof *comparison);
-	r = comparison ? registry_password_look(call->portal->registry, user, &comparison->check)
+	r = comparison ? registry_identity_password_look(call->portal->registry, user,
+							 &comparison->check)
 		       : -ENOMEM;
 	if (r < 0) {
 		free(comparison);
@@ -116,8 +118,8 @@ static void login(struct call *call)
 {
 	const struct comparison *comparison = call->job;
 	struct registry_result result = {0};
-	int r = registry_login(call->portal->registry, call->actor.address, text_of(call, "user"),
-			       &comparison->check, &result);
+	int r = registry_identity_login(call->portal->registry, call->actor.address,
+					text_of(call, "user"), &comparison->check, &result);
 
 	answer(call, r, &result);
 }
@@ -131,8 +133,9 @@ static void change_password(struct call *call)
 {
 	const struct comparison *comparison = call->job;
 	struct registry_result result = {0};
-	int r = registry_password_change(call->portal->registry, &call->actor, call->bearer,
-					 &comparison->check, text_of(call, "new"), &result);
+	int r = registry_identity_password_change(call->portal->registry, &call->actor,
+						  call->bearer, &comparison->check,
+						  text_of(call, "new"), &result);
 
 	try_ended(call, r, &result);
 	call_result(call, r, &result, NULL);
@@ -156,7 +159,8 @@ void access_logout(struct call *call)
 			  "this is a machine's token, not a session; delete it at /api/v1/tokens");
 		return;
 	}
-	call_result(call, registry_logout(call->portal->registry, call->bearer), &done, NULL);
+	call_result(call, registry_identity_logout(call->portal->registry, call->bearer), &done,
+		    NULL);
 }
 
 static json_t *permissions_of(enum role role)
@@ -191,7 +195,7 @@ void access_me(struct call *call)
 	call_json(call, 200,
 		  json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "kind",
 			    who->session ? "session" : "token", "name", who->name, "role",
-			    role_names()[who->role], "tenant",
+			    permission_role_names()[who->role], "tenant",
 			    who->tenant ? json_string(who->tenant_name) : json_null(), "expires_ms",
 			    who->expires_ms ? json_integer(who->expires_ms) : json_null(),
 			    "permissions", permissions_of(who->role), "break_glass",
@@ -204,7 +208,7 @@ static json_t *roles_with(const struct permission *permission)
 
 	for (unsigned role = 0; role < ROLE_COUNT; ++role) {
 		if (permission->roles & 1u << role)
-			json_array_append_new(names, json_string(role_names()[role]));
+			json_array_append_new(names, json_string(permission_role_names()[role]));
 	}
 	return names;
 }

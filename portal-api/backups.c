@@ -189,7 +189,7 @@ static void prepare_and_save(void *job)
 	_cleanup_(freep) char *error = NULL;
 	struct copying *copying = job;
 
-	copying->r = registry_restore_prepare(copying->registry, copying->from_path, &error);
+	copying->r = registry_backup_restore_prepare(copying->registry, copying->from_path, &error);
 	if (copying->r < 0) {
 		if (!is_of_the_machine(copying->r))
 			snprintf(copying->why, sizeof copying->why, "%s",
@@ -200,7 +200,7 @@ static void prepare_and_save(void *job)
 		return;
 	save(job);
 	if (copying->r < 0)
-		registry_restore_abandon(copying->registry);
+		registry_backup_restore_abandon(copying->registry);
 }
 
 // What was changed since the present state was saved would be in neither of the two: it is saved
@@ -213,20 +213,20 @@ static void save_changes(struct copying *copying)
 	unlink(copying->saved_path);
 	save(copying);
 	if (copying->r < 0)
-		registry_restore_abandon(copying->registry);
+		registry_backup_restore_abandon(copying->registry);
 }
 
 static void restored(struct call *call)
 {
 	struct copying *copying = call->job;
 	struct registry_result result = {0};
-	struct registry_restore_how how;
+	struct registry_backup_restore_how how;
 	json_t *body;
 	int r;
 
 	call->portal->restoring = false;
 	if (copying->r == 0 && !call_still_allowed(call)) {
-		registry_restore_abandon(copying->registry);
+		registry_backup_restore_abandon(copying->registry);
 		return;
 	}
 	save_changes(copying);
@@ -238,9 +238,9 @@ static void restored(struct call *call)
 		failed(call, copying->r);
 		return;
 	}
-	how = (struct registry_restore_how){
+	how = (struct registry_backup_restore_how){
 		.path = copying->from_path, .revive = copying->revive, .preview = copying->preview};
-	r = registry_restore(copying->registry, &call->actor, &how, &result);
+	r = registry_backup_restore(copying->registry, &call->actor, &how, &result);
 	if (call_refused(call, r, &result))
 		return;
 	body = json_incref(result.body);

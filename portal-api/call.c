@@ -377,7 +377,7 @@ static bool authenticate(struct call *call)
 			  "machine");
 		return false;
 	}
-	r = registry_authenticate(call->portal->registry, call->bearer, &call->who);
+	r = registry_identity_authenticate(call->portal->registry, call->bearer, &call->who);
 	if (r < 0) {
 		registry_failed(call, r);
 		return false;
@@ -389,7 +389,7 @@ static bool authenticate(struct call *call)
 		return false;
 	}
 	call->actor.tenant = call->who.tenant;
-	call->actor.of_platform = !role_is_tenants(call->who.role);
+	call->actor.of_platform = !permission_role_is_tenants(call->who.role);
 	snprintf(call->actor_name, sizeof call->actor_name, "%s:%s",
 		 call->who.session ? "user" : "token", call->who.name);
 	return true;
@@ -402,7 +402,7 @@ static bool authorize(struct call *call)
 	uint64_t target = call->who.tenant;
 
 	if (call->in_tenant) {
-		call->tenant = registry_tenant_id(call->portal->registry, call->params[0]);
+		call->tenant = registry_store_tenant_id(call->portal->registry, call->params[0]);
 		if (call->who.tenant && call->tenant != call->who.tenant) {
 			call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"",
 				  call->params[0]);
@@ -413,7 +413,7 @@ static bool authorize(struct call *call)
 	if (!permission ||
 	    !permission_check(permission, call->who.role, call->who.tenant, target)) {
 		call_fail(call, CODE_FORBIDDEN, "the role %s does not have the permission %s",
-			  role_names()[call->who.role], call->route->permission);
+			  permission_role_names()[call->who.role], call->route->permission);
 		return false;
 	}
 	// The tenant itself may be missing: PUT makes it.
@@ -429,7 +429,8 @@ bool call_may(const struct call *call, const char *permission)
 	struct registry_identity who;
 	const char *bearer = bearer_of(call);
 
-	return bearer && registry_authenticate(call->portal->registry, bearer, &who) == 0 &&
+	return bearer &&
+	       registry_identity_authenticate(call->portal->registry, bearer, &who) == 0 &&
 	       permission_check(permission_find(permission), who.role, who.tenant, 0);
 }
 

@@ -20,7 +20,7 @@ void clusters_list(struct call *call)
 {
 	struct registry_query query = crud_query(call);
 	struct registry_result result = {0};
-	int r = registry_list(call->portal->registry, REGISTRY_CLUSTER, &query, &result);
+	int r = registry_page(call->portal->registry, REGISTRY_CLUSTER, &query, &result);
 	json_t *cluster;
 	size_t i;
 
@@ -69,7 +69,7 @@ void clusters_get(struct call *call)
 {
 	const struct registry_ref ref = crud_ref(call, REGISTRY_CLUSTER);
 	struct registry_result result = {0};
-	int r = registry_get(call->portal->registry, &ref, &result);
+	int r = registry_resource_get(call->portal->registry, &ref, &result);
 
 	if (result.body && result.code == CODE_OK)
 		add_status(call->portal, result.body);
@@ -129,9 +129,9 @@ static void answer_damage(struct call *call, enum code code, json_t *body, const
 	}
 	json_array_foreach(json_object_get(body, "damage"), i, row)
 	{
-		const char *known =
-			registry_name(call->portal->registry, REGISTRY_TOPIC,
-				      (uint64_t)json_integer_value(json_object_get(row, "topic")));
+		const char *known = registry_store_name(
+			call->portal->registry, REGISTRY_TOPIC,
+			(uint64_t)json_integer_value(json_object_get(row, "topic")));
 
 		name = known ? json_string(known) : json_null();
 		json_object_set_new(row, "topic_name", name);
@@ -169,8 +169,8 @@ static void answer_existing(struct call *call, enum code code, json_t *body, con
 		call_query_failed(call, code, text);
 		return;
 	}
-	r = registry_owners(call->portal->registry, registry_id(call->portal->registry, &ref),
-			    body);
+	r = registry_import_owners(call->portal->registry,
+				   registry_store_id(call->portal->registry, &ref), body);
 	call_result(call, r, &result, NULL);
 }
 
@@ -192,8 +192,8 @@ static void answer_import(struct call *call, enum code code, json_t *body, const
 		json_decref(body);
 		return;
 	}
-	r = registry_adopt(call->portal->registry, &call->actor, call->params[0], call->body, body,
-			   json_is_true(json_object_get(call->body, "preview")), &result);
+	r = registry_import(call->portal->registry, &call->actor, call->params[0], call->body, body,
+			    json_is_true(json_object_get(call->body, "preview")), &result);
 	json_decref(body);
 	call_result(call, r, &result, NULL);
 	state_wake_reconciler(call->portal);

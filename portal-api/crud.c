@@ -57,7 +57,8 @@ static uint64_t present_revision(struct call *call, const struct registry_ref *r
 	struct registry_result result = {0};
 	uint64_t revision = 0;
 
-	if (registry_get(call->portal->registry, ref, &result) == 0 && result.code == CODE_OK)
+	if (registry_resource_get(call->portal->registry, ref, &result) == 0 &&
+	    result.code == CODE_OK)
 		revision = result.revision;
 	registry_result_deinit(&result);
 	return revision;
@@ -88,7 +89,7 @@ static uint64_t match_of(struct call *call, const struct registry_ref *ref)
 void crud_list(struct call *call, enum registry_kind kind, const struct registry_query *query)
 {
 	struct registry_result result = {0};
-	int r = registry_list(call->portal->registry, kind, query, &result);
+	int r = registry_page(call->portal->registry, kind, query, &result);
 
 	call_result(call, r, &result, NULL);
 }
@@ -96,8 +97,9 @@ void crud_list(struct call *call, enum registry_kind kind, const struct registry
 void crud_create(struct call *call, enum registry_kind kind, const char *id_field)
 {
 	struct registry_result result = {0};
-	int r = registry_create(call->portal->registry, &call->actor, kind,
-				has_tenant(kind) ? call->params[0] : NULL, call->body, &result);
+	int r = registry_resource_create(call->portal->registry, &call->actor, kind,
+					 has_tenant(kind) ? call->params[0] : NULL, call->body,
+					 &result);
 
 	call_result(call, r, &result, id_field);
 	state_wake_reconciler(call->portal);
@@ -107,7 +109,7 @@ void crud_get(struct call *call, enum registry_kind kind)
 {
 	const struct registry_ref ref = crud_ref(call, kind);
 	struct registry_result result = {0};
-	int r = registry_get(call->portal->registry, &ref, &result);
+	int r = registry_resource_get(call->portal->registry, &ref, &result);
 
 	call_result(call, r, &result, NULL);
 }
@@ -116,8 +118,8 @@ void crud_put(struct call *call, enum registry_kind kind)
 {
 	const struct registry_ref ref = crud_ref(call, kind);
 	struct registry_result result = {0};
-	int r = registry_put(call->portal->registry, &call->actor, &ref, match_of(call, &ref),
-			     call->body, &result);
+	int r = registry_resource_put(call->portal->registry, &call->actor, &ref,
+				      match_of(call, &ref), call->body, &result);
 
 	call_result(call, r, &result, NULL);
 	state_wake_reconciler(call->portal);
@@ -139,7 +141,7 @@ void crud_delete(struct call *call, enum registry_kind kind)
 uint64_t crud_id(struct call *call, enum registry_kind kind)
 {
 	const struct registry_ref ref = crud_ref(call, kind);
-	uint64_t id = registry_id(call->portal->registry, &ref);
+	uint64_t id = registry_store_id(call->portal->registry, &ref);
 
 	// The registry's own words for what is missing.
 	if (!id)

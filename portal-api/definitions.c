@@ -12,7 +12,7 @@ enum { IMPORT_PREVIEW };
 void definitions_export(struct call *call)
 {
 	struct registry_result result = {0};
-	int r = registry_export(call->portal->registry, &result);
+	int r = registry_definitions_export(call->portal->registry, &result);
 
 	call_result(call, r, &result, NULL);
 }
@@ -49,8 +49,8 @@ void definitions_import(struct call *call)
 
 	if (!check_kinds(call))
 		return;
-	r = registry_import(call->portal->registry, &call->actor, call->body,
-			    call->query[IMPORT_PREVIEW].integer, &result);
+	r = registry_definitions_import(call->portal->registry, &call->actor, call->body,
+					call->query[IMPORT_PREVIEW].integer, &result);
 
 	call_result(call, r, &result, NULL);
 	state_wake_reconciler(call->portal);

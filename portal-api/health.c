@@ -83,7 +83,7 @@ static bool check_clusters(const struct portal *portal, bool shown, json_t *chec
 		uint64_t id = (uint64_t)json_integer_value(json_object_get(row, "id"));
 		const char *state = json_string_value(json_object_get(row, "state"));
 		const char *error = json_string_value(json_object_get(row, "error"));
-		const char *name = registry_name(portal->registry, REGISTRY_CLUSTER, id);
+		const char *name = registry_store_name(portal->registry, REGISTRY_CLUSTER, id);
 		char title[MODEL_NAME_BYTES + 16], detail[400];
 
 		down += strcmp(state, "down") == 0;
@@ -159,6 +159,6 @@ void health_system(struct call *call)
 			    "uptime_ms", (json_int_t)(uptime_ns / MS_NS), "started_ms",
 			    (json_int_t)portal->started_ms, "revision",
 			    (json_int_t)registry_revision(portal->registry), "bootstrapped",
-			    registry_bootstrapped(portal->registry), "cluster_kinds",
+			    registry_identity_bootstrapped(portal->registry), "cluster_kinds",
 			    kinds(portal)));
 }

@@ -38,7 +38,7 @@ void keys_rotate(struct call *call)
 {
 	const json_t *valid = json_object_get(call->body, "old_valid_ms");
 	struct registry_result result = {0};
-	int r = registry_key_rotate(
+	int r = registry_rotate_key(
 		call->portal->registry, &call->actor, call->params[0], call->params[1],
 		valid ? (uint64_t)json_number_value(valid) : OLD_VALID_MS, &result);
 

@@ -48,7 +48,7 @@ void messages_read(struct call *call)
 	if (query[QUERY_BODIES].integer && !may_read_bodies(call)) {
 		call_fail(call, CODE_FORBIDDEN,
 			  "the role %s does not have the permission messages.read_bodies",
-			  role_names()[call->who.role]);
+			  permission_role_names()[call->who.role]);
 		return;
 	}
 	id = crud_id(call, REGISTRY_TOPIC);

@@ -53,12 +53,13 @@ void operator_access_withdraw(struct call *call)
 
 void operator_access_break_glass(struct call *call)
 {
-	const struct registry_break_glass how = {.user = text_of(call, "user"),
-						 .password = text_of(call, "password"),
-						 .reason = text_of(call, "reason")};
+	const struct registry_operator_access_break_glass how = {.user = text_of(call, "user"),
+								 .password =
+									 text_of(call, "password"),
+								 .reason = text_of(call, "reason")};
 	struct registry_result result = {0};
-	int r = registry_break_glass(call->portal->registry, &call->actor, call->params[0], &how,
-				     &result);
+	int r = registry_operator_access_break_glass(call->portal->registry, &call->actor,
+						     call->params[0], &how, &result);
 
 	call_result(call, r, &result, NULL);
 }

@@ -150,9 +150,10 @@ json_t *stored_json(const struct stored *stored, struct registry *registry, uint
 
 	for (size_t i = 0; i < stored->wait_count; ++i) {
 		const struct stored_wait *wait = &stored->waits[i];
-		const char *name = wait->tenant == tenant
-					   ? registry_name(registry, REGISTRY_GROUP, wait->group)
-					   : NULL;
+		const char *name =
+			wait->tenant == tenant
+				? registry_store_name(registry, REGISTRY_GROUP, wait->group)
+				: NULL;
 
 		if (name)
 			json_array_append_new(waiting, json_pack("{s:s, s:s, s:I}", "group", name,

@@ -9,7 +9,7 @@ static void list_own(struct call *call)
 {
 	const struct registry_ref ref = {.kind = REGISTRY_TENANT, .name = call->who.tenant_name};
 	struct registry_result result = {0};
-	int r = registry_get(call->portal->registry, &ref, &result);
+	int r = registry_resource_get(call->portal->registry, &ref, &result);
 
 	if (call_refused(call, r, &result))
 		return;

@@ -82,7 +82,7 @@ void users_list_tokens_of_tenant(struct call *call)
 static bool is_own(const struct call *call, const struct registry_ref *ref)
 {
 	struct registry_result result = {0};
-	int r = registry_get(call->portal->registry, ref, &result);
+	int r = registry_resource_get(call->portal->registry, ref, &result);
 	const char *tenant = json_string_value(json_object_get(result.body, "tenant"));
 	bool own = r == 0 && tenant && strcmp(tenant, call->params[0]) == 0;
 

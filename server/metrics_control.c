@@ -33,7 +33,7 @@ static void put_age(struct collector *collector)
 
 static void put_damaged(struct collector *collector)
 {
-	collector_put_flat(collector, registry_damaged(collector->daemon->registry));
+	collector_put_flat(collector, registry_scrub_damaged(collector->daemon->registry));
 }
 
 static void put_audit_entries(struct collector *collector)
@@ -56,7 +56,8 @@ static void put_audit_head(struct collector *collector)
 
 static void put_glass(struct collector *collector)
 {
-	collector_put_flat(collector, (double)registry_glass_broken(collector->daemon->registry));
+	collector_put_flat(collector, (double)registry_operator_access_glass_broken(
+					      collector->daemon->registry));
 }
 
 static void put_answer_age(struct collector *collector)

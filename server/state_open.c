@@ -38,10 +38,12 @@ static char *local_cluster_make(struct daemon *daemon)
 	json_t *body;
 	int r;
 
-	if (registry_bootstrapped(daemon->registry) || registry_id(daemon->registry, &ref))
+	if (registry_identity_bootstrapped(daemon->registry) ||
+	    registry_store_id(daemon->registry, &ref))
 		return NULL;
 	body = json_pack("{s:s,s:s}", "name", LOCAL_CLUSTER, "kind", "embedded");
-	r = registry_create(daemon->registry, &actor, REGISTRY_CLUSTER, NULL, body, &result);
+	r = registry_resource_create(daemon->registry, &actor, REGISTRY_CLUSTER, NULL, body,
+				     &result);
 	json_decref(body);
 	if (r == 0 && result.code != CODE_OK)
 		log_warn(NULL, "NO-CLUSTER", "the cluster %s was not made: %s", LOCAL_CLUSTER,
@@ -56,9 +58,9 @@ static char *registry_file_open(struct daemon *daemon, const char *path)
 	struct registry_config config = {
 		.path = path,
 		.key = &daemon->seal_key,
-		.vet = validate_draft,
+		.validate = validate_draft,
 		.durability = validate_durability,
-		.vet_ctx = daemon,
+		.validate_ctx = daemon,
 		.audit_head = audit_head,
 	};
 	char *wrong = NULL;
@@ -72,7 +74,7 @@ static bool is_older(const struct daemon *daemon, const struct stores_memory *st
 {
 	struct registry *registry = daemon->registry;
 
-	return registry_is_older(registry, daemon->catalog) ||
+	return registry_recover_is_older(registry, daemon->catalog) ||
 	       (stores->installation == registry_installation(registry) &&
 		stores->highest_id >= registry_next_id(registry));
 }
@@ -126,7 +128,7 @@ char *state_open_offer_token(struct daemon *daemon)
 {
 	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, TOKEN_FILE), *text = NULL;
 	char token[REGISTRY_TOKEN_SIZE], *wrong;
-	int r = registry_bootstrap_token(daemon->registry, token);
+	int r = registry_identity_bootstrap_token(daemon->registry, token);
 
 	if (r == REGISTRY_E_BOOTSTRAPPED) {
 		unlink(path);

@@ -10,16 +10,16 @@
 #include <errno.h>
 #include <stdio.h>
 
-static enum code vet_cluster(const struct cluster *cluster, const struct adapter_ops *ops,
-			     char **ret_text)
+static enum code validate_cluster(const struct cluster *cluster, const struct adapter_ops *ops,
+				  char **ret_text)
 {
 	int r = ops->check ? ops->check(cluster, ret_text) : 0;
 
 	return r == 0 ? CODE_OK : r == -EINVAL ? CODE_BAD_REQUEST : CODE_OVERLOADED;
 }
 
-static enum code vet_topic(struct proxy *proxy, const struct topic *topic,
-			   const struct cluster *cluster, char **ret_text)
+static enum code validate_topic(struct proxy *proxy, const struct topic *topic,
+				const struct cluster *cluster, char **ret_text)
 {
 	struct adapter_state state;
 	enum durability best;
@@ -67,9 +67,9 @@ enum code validate_draft(void *ctx, const struct model_object *draft, const stru
 		return CODE_BAD_REQUEST;
 	}
 	if (draft->kind == MODEL_CLUSTER)
-		return vet_cluster(cluster, ops, ret_text);
+		return validate_cluster(cluster, ops, ret_text);
 	if (draft->kind == MODEL_TOPIC)
-		return vet_topic(daemon->proxy, object, cluster, ret_text);
+		return validate_topic(daemon->proxy, object, cluster, ret_text);
 	if (draft->kind == MODEL_GROUP && !ops->source_open) {
 		code = capability_check(0, CAP_CONSUME, &refusal);
 		if (asprintf(ret_text, "topic: %s \"%s\"", refusal, cluster->name) < 0)

@@ -7,7 +7,7 @@ struct cluster;
 struct topic;
 struct model_object;
 
-// As registry_config.vet: a cluster's kind and what its topics and groups may ask of it.
+// As registry_config.validate: a cluster's kind and what its topics and groups may ask of it.
 // `ctx` is the daemon.
 enum code validate_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
 			 char **ret_text);

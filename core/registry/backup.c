@@ -122,7 +122,7 @@ static char *prepared_path(const struct registry *registry)
 	return asprintf(&path, "%s.restore", registry->path) < 0 ? NULL : path;
 }
 
-void registry_restore_abandon(const struct registry *registry)
+void registry_backup_restore_abandon(const struct registry *registry)
 {
 	_cleanup_(freep) char *prepared = prepared_path(registry);
 
@@ -130,7 +130,8 @@ void registry_restore_abandon(const struct registry *registry)
 		replace_remove(prepared);
 }
 
-int registry_restore_prepare(const struct registry *registry, const char *path, char **ret_error)
+int registry_backup_restore_prepare(const struct registry *registry, const char *path,
+				    char **ret_error)
 {
 	_cleanup_(freep) char *prepared = prepared_path(registry);
 	int r;
@@ -138,10 +139,10 @@ int registry_restore_prepare(const struct registry *registry, const char *path, 
 	*ret_error = NULL;
 	if (!prepared)
 		return -ENOMEM;
-	registry_restore_abandon(registry); // of an earlier process
+	registry_backup_restore_abandon(registry); // of an earlier process
 	r = backup_take(&registry->key, path, prepared, ret_error);
 	if (r < 0)
-		registry_restore_abandon(registry);
+		registry_backup_restore_abandon(registry);
 	return r;
 }
 
@@ -165,7 +166,7 @@ static int replace(struct registry *registry, const char *prepared)
 }
 
 static int merge(struct registry *registry, const struct registry_actor *actor,
-		 const struct registry_restore_how *how, const char *prepared,
+		 const struct registry_backup_restore_how *how, const char *prepared,
 		 struct registry_result *ret)
 {
 	struct registry_config config = {
@@ -185,15 +186,16 @@ static int merge(struct registry *registry, const struct registry_actor *actor,
 	return r;
 }
 
-int registry_restore(struct registry *registry, const struct registry_actor *actor,
-		     const struct registry_restore_how *how, struct registry_result *ret)
+int registry_backup_restore(struct registry *registry, const struct registry_actor *actor,
+			    const struct registry_backup_restore_how *how,
+			    struct registry_result *ret)
 {
 	_cleanup_(freep) char *prepared = prepared_path(registry);
 	int r = prepared ? merge(registry, actor, how, prepared, ret) : -ENOMEM;
 
 	if (r == 0 && ret->code == CODE_OK && !how->preview)
 		r = replace(registry, prepared);
-	registry_restore_abandon(registry);
+	registry_backup_restore_abandon(registry);
 	if (r < 0) {
 		registry_result_deinit(ret);
 		ret->code = CODE_INTERNAL;

@@ -77,7 +77,7 @@ static int export_tenant(struct work *work, json_t *tenant)
 	return r;
 }
 
-int registry_export(struct registry *registry, struct registry_result *ret)
+int registry_definitions_export(struct registry *registry, struct registry_result *ret)
 {
 	json_t *clusters = NULL, *tenants = NULL, *tenant;
 	struct work work;
@@ -340,8 +340,8 @@ static int import_all(struct import *import, const json_t *document)
 	return r == 0 ? finish_clusters(import, clusters) : r;
 }
 
-int registry_import(struct registry *registry, const struct registry_actor *actor,
-		    const json_t *document, bool preview, struct registry_result *ret)
+int registry_definitions_import(struct registry *registry, const struct registry_actor *actor,
+				const json_t *document, bool preview, struct registry_result *ret)
 {
 	struct work work;
 	struct import import = {.work = &work, .changes = json_array()};

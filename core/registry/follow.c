@@ -74,7 +74,7 @@ int registry_follow(struct registry *registry, uint64_t topic, const json_t *set
 	return r;
 }
 
-int registry_followed(struct registry *registry, uint64_t after, uint64_t *ret)
+int registry_follow_next(struct registry *registry, uint64_t after, uint64_t *ret)
 {
 	int64_t id = 0;
 	int r = db_number(&registry->db, &id,

@@ -63,19 +63,20 @@ static int session_make(struct work *work, const struct row *user)
 		r = operator_access_broken(work, user->user.tenant, &broken);
 	if (r < 0)
 		return r;
-	work->ret->body =
-		json_pack("{s:s, s:I, s:s, s:s, s:s?, s:o}", "token", token, "expires_ms",
-			  (json_int_t)expires_ms, "user", row_name(user), "role",
-			  role_names()[user->user.role], "tenant", tenant, "break_glass", broken);
+	work->ret->body = json_pack("{s:s, s:I, s:s, s:s, s:s?, s:o}", "token", token, "expires_ms",
+				    (json_int_t)expires_ms, "user", row_name(user), "role",
+				    permission_role_names()[user->user.role], "tenant", tenant,
+				    "break_glass", broken);
 	return work->ret->body ? 0 : -ENOMEM;
 }
 
-static int password_look(struct work *work, const char *name, struct registry_password *ret)
+static int password_look(struct work *work, const char *name,
+			 struct registry_identity_password *ret)
 {
 	struct row user;
 	int r = store_find(work, REGISTRY_USER, 0, name, &user);
 
-	*ret = (struct registry_password){0};
+	*ret = (struct registry_identity_password){0};
 	if (r == 1 && strlen(user.user.password) >= sizeof ret->encoded)
 		return -EOVERFLOW;
 	if (r == 1)
@@ -83,8 +84,8 @@ static int password_look(struct work *work, const char *name, struct registry_pa
 	return MIN(r, 0);
 }
 
-int registry_password_look(struct registry *registry, const char *user,
-			   struct registry_password *ret)
+int registry_identity_password_look(struct registry *registry, const char *user,
+				    struct registry_identity_password *ret)
 {
 	struct registry_result result = {0};
 	struct work work;
@@ -97,18 +98,20 @@ int registry_password_look(struct registry *registry, const char *user,
 	return r;
 }
 
-void registry_password_compare(struct registry_password *check, const char *password)
+void registry_identity_password_compare(struct registry_identity_password *check,
+					const char *password)
 {
 	check->fits = secret_password_fits(*check->encoded ? check->encoded : NULL, password);
 }
 
 // The check was of this user as it still is.
-static bool accepted(const struct registry_password *check, const struct row *user)
+static bool accepted(const struct registry_identity_password *check, const struct row *user)
 {
 	return check->fits && strcmp(check->encoded, user->user.password) == 0;
 }
 
-static int login(struct work *work, const char *name, const struct registry_password *check)
+static int login(struct work *work, const char *name,
+		 const struct registry_identity_password *check)
 {
 	struct row user;
 	int r = store_find(work, REGISTRY_USER, 0, name, &user);
@@ -133,8 +136,9 @@ static void login_actor(struct login *login, const char *user, const char *addre
 	login->actor = (struct registry_actor){.name = login->name, .address = address};
 }
 
-int registry_login(struct registry *registry, const char *address, const char *user,
-		   const struct registry_password *check, struct registry_result *ret)
+int registry_identity_login(struct registry *registry, const char *address, const char *user,
+			    const struct registry_identity_password *check,
+			    struct registry_result *ret)
 {
 	struct login actor;
 	struct work work;
@@ -147,7 +151,7 @@ int registry_login(struct registry *registry, const char *address, const char *u
 	return work_end(&work, r);
 }
 
-int registry_logout(struct registry *registry, const char *bearer)
+int registry_identity_logout(struct registry *registry, const char *bearer)
 {
 	uint8_t hash[HASH_SIZE];
 
@@ -256,8 +260,8 @@ static int fill_identity(struct work *work, enum registry_kind kind, const struc
 	return 0;
 }
 
-int registry_authenticate(struct registry *registry, const char *bearer,
-			  struct registry_identity *ret)
+int registry_identity_authenticate(struct registry *registry, const char *bearer,
+				   struct registry_identity *ret)
 {
 	struct registry_result result = {0};
 	struct registry_identity identity = {0};
@@ -285,7 +289,7 @@ int registry_authenticate(struct registry *registry, const char *bearer,
 // ---- passwords
 
 static int password_change(struct work *work, const char *bearer,
-			   const struct registry_password *old, const char *new_password)
+			   const struct registry_identity_password *old, const char *new_password)
 {
 	struct registry_identity identity;
 	uint8_t hash[HASH_SIZE];
@@ -312,9 +316,10 @@ static int password_change(struct work *work, const char *bearer,
 		      "ib", (int64_t)user.object.id, hash, sizeof hash);
 }
 
-int registry_password_change(struct registry *registry, const struct registry_actor *actor,
-			     const char *bearer, const struct registry_password *old,
-			     const char *new_password, struct registry_result *ret)
+int registry_identity_password_change(struct registry *registry, const struct registry_actor *actor,
+				      const char *bearer,
+				      const struct registry_identity_password *old,
+				      const char *new_password, struct registry_result *ret)
 {
 	struct work work;
 	int r = work_begin(&work, registry, actor, ret);
@@ -326,7 +331,7 @@ int registry_password_change(struct registry *registry, const struct registry_ac
 
 // ---- the first user
 
-bool registry_bootstrapped(struct registry *registry)
+bool registry_identity_bootstrapped(struct registry *registry)
 {
 	int64_t users = 0;
 
@@ -334,12 +339,12 @@ bool registry_bootstrapped(struct registry *registry)
 	       users != 0;
 }
 
-int registry_bootstrap_token(struct registry *registry, char ret[REGISTRY_TOKEN_SIZE])
+int registry_identity_bootstrap_token(struct registry *registry, char ret[REGISTRY_TOKEN_SIZE])
 {
 	uint8_t hash[HASH_SIZE];
 	int r;
 
-	if (registry_bootstrapped(registry))
+	if (registry_identity_bootstrapped(registry))
 		return REGISTRY_E_BOOTSTRAPPED;
 	r = token_make(BOOTSTRAP_PREFIX, ret, hash);
 	if (r < 0)
@@ -357,7 +362,7 @@ static int bootstrap(struct work *work, const char *token, const char *user, con
 	struct row row;
 	int r;
 
-	if (registry_bootstrapped(registry))
+	if (registry_identity_bootstrapped(registry))
 		return work_refuse(work, CODE_CONFLICT, "there is a first user already");
 	secret_hash(token, hash);
 	r = db_number(&registry->db, &fits,
@@ -368,7 +373,7 @@ static int bootstrap(struct work *work, const char *token, const char *user, con
 	if (fits == 0)
 		return work_refuse(work, CODE_UNAUTHENTICATED, "the token is not accepted");
 	body = json_pack("{s:s, s:s, s:s}", "name", user, "password", password, "role",
-			 role_names()[ROLE_ADMIN]);
+			 permission_role_names()[ROLE_ADMIN]);
 	r = resource_create(work, REGISTRY_USER, NULL, body, &json);
 	json_decref(body);
 	if (r != 0)
@@ -381,8 +386,8 @@ static int bootstrap(struct work *work, const char *token, const char *user, con
 	return r == 0 ? session_make(work, &row) : r;
 }
 
-int registry_bootstrap(struct registry *registry, const char *address, const char *token,
-		       const char *user, const char *password, struct registry_result *ret)
+int registry_identity_bootstrap(struct registry *registry, const char *address, const char *token,
+				const char *user, const char *password, struct registry_result *ret)
 {
 	struct login actor;
 	struct work work;

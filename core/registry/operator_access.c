@@ -394,11 +394,11 @@ int registry_operator_access_withdraw(struct registry *registry, const struct re
 // ---- breaking the glass
 
 // The user becomes an administrator of the tenant, enabled, with this password.
-static int reset_admin(struct work *work, const struct registry_break_glass *how)
+static int reset_admin(struct work *work, const struct registry_operator_access_break_glass *how)
 {
 	json_t *body = json_pack("{s:s, s:s, s:s, s:b}", "password", how->password, "role",
-				 role_names()[ROLE_TENANT_ADMIN], "tenant", row_name(work->tenant),
-				 "disabled", 0);
+				 permission_role_names()[ROLE_TENANT_ADMIN], "tenant",
+				 row_name(work->tenant), "disabled", 0);
 	json_t *json = NULL;
 	struct row user;
 	bool changed;
@@ -421,7 +421,7 @@ static int reset_admin(struct work *work, const struct registry_break_glass *how
 	return r;
 }
 
-static int break_glass(struct work *work, const struct registry_break_glass *how)
+static int break_glass(struct work *work, const struct registry_operator_access_break_glass *how)
 {
 	const char *tenant = row_name(work->tenant);
 	json_t *said;
@@ -447,9 +447,10 @@ static int break_glass(struct work *work, const struct registry_break_glass *how
 	return r == 0 ? state_of(work, work->tenant->object.id, &work->ret->body) : r;
 }
 
-int registry_break_glass(struct registry *registry, const struct registry_actor *actor,
-			 const char *tenant, const struct registry_break_glass *how,
-			 struct registry_result *ret)
+int registry_operator_access_break_glass(struct registry *registry,
+					 const struct registry_actor *actor, const char *tenant,
+					 const struct registry_operator_access_break_glass *how,
+					 struct registry_result *ret)
 {
 	struct log_ctx log = {.tenant = tenant, .peer = actor->address};
 	struct work work;
@@ -468,7 +469,7 @@ int registry_break_glass(struct registry *registry, const struct registry_actor 
 }
 
 // Entries are never taken out of the audit log, so only those since the last call are looked at.
-uint64_t registry_glass_broken(struct registry *registry)
+uint64_t registry_operator_access_glass_broken(struct registry *registry)
 {
 	uint64_t end = registry->head.audit_seq;
 	int64_t more = 0;

@@ -256,7 +256,7 @@ static int list(struct page *page)
 	return r == 0 ? run(page, sql) : r;
 }
 
-int registry_list(struct registry *registry, enum registry_kind kind,
+int registry_page(struct registry *registry, enum registry_kind kind,
 		  const struct registry_query *query, struct registry_result *ret)
 {
 	struct work work;

@@ -75,12 +75,12 @@ static const char *const names[] = {ROLE_TABLE(ROLE_NAME) NULL};
 static const bool tenants[] = {ROLE_TABLE(ROLE_TENANT)};
 #undef ROLE_TENANT
 
-const char *const *role_names(void)
+const char *const *permission_role_names(void)
 {
 	return names;
 }
 
-bool role_is_tenants(enum role role)
+bool permission_role_is_tenants(enum role role)
 {
 	return tenants[role];
 }
@@ -103,7 +103,7 @@ bool permission_check(const struct permission *permission, enum role role, uint6
 {
 	if (!permission || (unsigned)role >= ROLE_COUNT || !(permission->roles & 1u << role))
 		return false;
-	if (permission->scope == PERMISSION_SELF || !role_is_tenants(role))
+	if (permission->scope == PERMISSION_SELF || !permission_role_is_tenants(role))
 		return true;
 	return permission->scope == PERMISSION_TENANT && own != 0 && own == target;
 }

@@ -34,8 +34,8 @@ struct permission {
 	const char *sentence;
 };
 
-const char *const *role_names(void); // in the order of the enum, ends in NULL
-bool role_is_tenants(enum role role);
+const char *const *permission_role_names(void); // in the order of the enum, ends in NULL
+bool permission_role_is_tenants(enum role role);
 
 const struct permission *permission_at(unsigned index);     // NULL past the end
 const struct permission *permission_find(const char *name); // NULL: none; answer as denied

@@ -28,7 +28,7 @@
 
 // What is known of one object that has been asked about; forgotten when it is settled.
 struct attempt {
-	struct registry_pending pending;
+	struct registry_lifecycle_pending pending;
 	bool asked; // the answer is not here yet
 	uint64_t wait_ns, due_ns;
 	bool seen; // in the round under way
@@ -36,7 +36,7 @@ struct attempt {
 
 struct mail {
 	struct mail *next;
-	struct registry_pending pending;
+	struct registry_lifecycle_pending pending;
 	uint64_t followed; // an imported topic that was asked for its settings, in place of
 			   // `pending`
 	json_t *settings;
@@ -63,7 +63,7 @@ struct reconcile {
 	struct queue *queue;
 	struct index attempts;
 	unsigned asked;
-	struct registry_pending seen[SEEN_MAX];
+	struct registry_lifecycle_pending seen[SEEN_MAX];
 	// Imported topics are asked for their settings one after the other.
 	bool following; // one is
 	uint64_t follow_after, follow_due_ns;
@@ -129,7 +129,7 @@ static struct mail *queue_take(struct queue *queue)
 
 // ---- attempts
 
-static struct index_key pending_key(const struct registry_pending *pending)
+static struct index_key pending_key(const struct registry_lifecycle_pending *pending)
 {
 	return (struct index_key){.id = pending->id << 1 | pending->deleting};
 }
@@ -140,13 +140,13 @@ static struct index_key attempt_key(const void *attempt)
 }
 
 static struct attempt *attempt_find(struct reconcile *reconcile,
-				    const struct registry_pending *pending)
+				    const struct registry_lifecycle_pending *pending)
 {
 	return (struct attempt *)(uintptr_t)index_find(&reconcile->attempts, pending_key(pending));
 }
 
 static struct attempt *attempt_get(struct reconcile *reconcile,
-				   const struct registry_pending *pending)
+				   const struct registry_lifecycle_pending *pending)
 {
 	struct attempt *attempt = attempt_find(reconcile, pending);
 
@@ -200,8 +200,8 @@ static void take_answer(struct reconcile *reconcile, const struct mail *mail, ui
 	struct attempt *attempt = attempt_find(reconcile, &mail->pending);
 	bool failed = mail->pending.deleting ? attempt && attempt->wait_ns == WAIT_MAX_NS
 					     : will_not_change(mail->code);
-	int r = registry_settle(reconcile->config.registry, &mail->pending, mail->code, mail->text,
-				failed);
+	int r = registry_lifecycle_settle(reconcile->config.registry, &mail->pending, mail->code,
+					  mail->text, failed);
 
 	if (r < 0)
 		log_error(NULL, "RECONCILE-SETTLE", "an answer cannot be stored: %s", strerror(-r));
@@ -213,7 +213,7 @@ static void take_answer(struct reconcile *reconcile, const struct mail *mail, ui
 	attempt->wait_ns = MIN(attempt->wait_ns * 2, (uint64_t)WAIT_MAX_NS);
 }
 
-static enum query_kind query_for(const struct registry_pending *pending)
+static enum query_kind query_for(const struct registry_lifecycle_pending *pending)
 {
 	if (pending->verify)
 		return pending->kind == REGISTRY_TOPIC ? QUERY_TOPIC_DESCRIBE : QUERY_BACKLOG;
@@ -251,7 +251,7 @@ static void live_query_put(struct reconcile *reconcile, struct live_query *query
 
 static void send_query(struct reconcile *reconcile, struct attempt *attempt, uint64_t now_ns)
 {
-	const struct registry_pending *pending = &attempt->pending;
+	const struct registry_lifecycle_pending *pending = &attempt->pending;
 	struct live_query *query = live_query_new(reconcile);
 	json_t *parameters = json_pack("{s:I}", pending->kind == REGISTRY_TOPIC ? "topic" : "group",
 				       (json_int_t)pending->id);
@@ -297,7 +297,8 @@ static void follow_ask(struct reconcile *reconcile, uint64_t now_ns)
 
 	if (reconcile->following || now_ns < reconcile->follow_due_ns)
 		return;
-	if (registry_followed(reconcile->config.registry, reconcile->follow_after, &topic) != 1) {
+	if (registry_follow_next(reconcile->config.registry, reconcile->follow_after, &topic) !=
+	    1) {
 		reconcile->follow_after = 0;
 		reconcile->follow_due_ns = now_ns + FOLLOW_NS;
 		return;
@@ -327,9 +328,9 @@ static void take_answers(struct reconcile *reconcile, uint64_t now_ns)
 }
 
 // Is the object's other query still under way? A deletion waits for the creation before it.
-static bool busy(struct reconcile *reconcile, const struct registry_pending *pending)
+static bool busy(struct reconcile *reconcile, const struct registry_lifecycle_pending *pending)
 {
-	struct registry_pending other = *pending;
+	struct registry_lifecycle_pending other = *pending;
 	const struct attempt *attempt;
 
 	other.deleting = !pending->deleting;
@@ -339,10 +340,10 @@ static bool busy(struct reconcile *reconcile, const struct registry_pending *pen
 
 static uint64_t send_due(struct reconcile *reconcile, uint64_t now_ns)
 {
-	struct registry_pending *pending = reconcile->seen;
+	struct registry_lifecycle_pending *pending = reconcile->seen;
 	uint64_t next_ns = now_ns + LOOK_NS;
 	size_t count = 0;
-	int r = registry_pending(reconcile->config.registry, pending, SEEN_MAX, &count);
+	int r = registry_lifecycle_pending(reconcile->config.registry, pending, SEEN_MAX, &count);
 
 	if (r < 0)
 		return now_ns + LOOK_NS;

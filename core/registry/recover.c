@@ -316,7 +316,7 @@ int registry_recover_resume(const struct registry_recovery *recovery, char **ret
 	return r < 0 ? fail(r, ret_error, "%s: %s", recovery->path, strerror(-r)) : r;
 }
 
-bool registry_is_older(struct registry *registry, struct catalog *catalog)
+bool registry_recover_is_older(struct registry *registry, struct catalog *catalog)
 {
 	const struct head *head = &registry->head;
 

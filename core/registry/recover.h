@@ -17,8 +17,8 @@ struct registry_recovery {
 };
 
 // Afterwards `path` is the merged copy; what was there is beside it, its name in *ret_aside
-// (malloc'ed; NULL: nothing was there). *ret_report is the body of registry_restore(). On failure
-// everything is as it was, with a malloc'ed sentence. The caller owns the data directory.
+// (malloc'ed; NULL: nothing was there). *ret_report is the body of registry_backup_restore(). On
+// failure everything is as it was, with a malloc'ed sentence. The caller owns the data directory.
 int registry_recover(const struct registry_recovery *recovery, json_t **ret_report,
 		     char **ret_aside, char **ret_error);
 
@@ -29,4 +29,4 @@ int registry_recover_resume(const struct registry_recovery *recovery, char **ret
 			    char **ret_error);
 
 // The registry that a process left behind is older than the catalog says: a copy was put back.
-bool registry_is_older(struct registry *registry, struct catalog *catalog);
+bool registry_recover_is_older(struct registry *registry, struct catalog *catalog);

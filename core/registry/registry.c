@@ -174,9 +174,9 @@ int registry_open(const struct registry_config *config, struct registry **ret, c
 		return -ENOMEM;
 	registry->key = *config->key;
 	registry->catalog = config->catalog;
-	registry->vet = config->vet;
+	registry->validate = config->validate;
 	registry->durability = config->durability;
-	registry->vet_ctx = config->vet_ctx;
+	registry->validate_ctx = config->validate_ctx;
 	registry->now_ms = config->now_ms ? config->now_ms : clock_wall_ms;
 	registry->path = strdup(config->path);
 	registry->audit_head = config->audit_head ? strdup(config->audit_head) : NULL;

@@ -42,13 +42,13 @@ struct registry_config {
 	// changed, and with the cluster it would lie on (NULL for a cluster). CODE_OK, or the
 	// refusal with *ret_text (malloc'ed), which begins with the member it is about:
 	// "options.bootstrap: …". NULL: everything goes.
-	enum code (*vet)(void *ctx, const struct model_object *draft, const struct cluster *cluster,
-			 char **ret_text);
+	enum code (*validate)(void *ctx, const struct model_object *draft,
+			      const struct cluster *cluster, char **ret_text);
 	// The best class of durability that a cluster has, as far as that is known: for a topic
 	// that asks for none. NULL: D2.
 	enum durability (*durability)(void *ctx, const struct topic *topic,
 				      const struct cluster *cluster);
-	void *vet_ctx;           // of both
+	void *validate_ctx;      // of both
 	int64_t (*now_ms)(void); // wall clock; NULL: the real one
 	// A file that always names the newest entry of the audit log, so that a log cut at its end
 	// is seen; NULL: none.
@@ -110,20 +110,20 @@ struct registry_ref {
 #define REGISTRY_MATCH_ANY  UINT64_MAX // it must exist
 
 // Body: the resource.
-int registry_get(struct registry *registry, const struct registry_ref *ref,
-		 struct registry_result *ret);
+int registry_resource_get(struct registry *registry, const struct registry_ref *ref,
+			  struct registry_result *ret);
 
 // Makes a resource that is not there yet (CONFLICT otherwise). With an access key or a token the
 // body holds `secret` or `token`, which nobody can read again.
-int registry_create(struct registry *registry, const struct registry_actor *actor,
-		    enum registry_kind kind, const char *tenant, const json_t *body,
-		    struct registry_result *ret);
+int registry_resource_create(struct registry *registry, const struct registry_actor *actor,
+			     enum registry_kind kind, const char *tenant, const json_t *body,
+			     struct registry_result *ret);
 
 // Makes it, or changes the members that are given; the same again changes nothing. Access keys and
 // tokens are never made so. PRECONDITION_FAILED when `match` (a revision) is not the present one.
-int registry_put(struct registry *registry, const struct registry_actor *actor,
-		 const struct registry_ref *ref, uint64_t match, const json_t *body,
-		 struct registry_result *ret);
+int registry_resource_put(struct registry *registry, const struct registry_actor *actor,
+			  const struct registry_ref *ref, uint64_t match, const json_t *body,
+			  struct registry_result *ret);
 
 struct registry_delete {
 	uint64_t match;
@@ -152,33 +152,33 @@ struct registry_query {
 };
 
 // Body: {items, next}, by name; the audit log newest first.
-int registry_list(struct registry *registry, enum registry_kind kind,
+int registry_page(struct registry *registry, enum registry_kind kind,
 		  const struct registry_query *query, struct registry_result *ret);
 
-// A second key with the same rights (body as of registry_create); the old one expires after
-// old_valid_ms. CONFLICT when two are active already.
-int registry_key_rotate(struct registry *registry, const struct registry_actor *actor,
+// A second key with the same rights (body as of registry_resource_create); the old one expires
+// after old_valid_ms. CONFLICT when two are active already.
+int registry_rotate_key(struct registry *registry, const struct registry_actor *actor,
 			const char *tenant, const char *key_id, uint64_t old_valid_ms,
 			struct registry_result *ret);
 
 // The id of a tenant, for permission_check(). 0: none of that name.
-uint64_t registry_tenant_id(struct registry *registry, const char *name);
+uint64_t registry_store_tenant_id(struct registry *registry, const char *name);
 // The same for anything; 0: none. What live queries name.
-uint64_t registry_id(struct registry *registry, const struct registry_ref *ref);
+uint64_t registry_store_id(struct registry *registry, const struct registry_ref *ref);
 // And back: NULL: none. Lives until the next call.
-const char *registry_name(struct registry *registry, enum registry_kind kind, uint64_t id);
+const char *registry_store_name(struct registry *registry, enum registry_kind kind, uint64_t id);
 
 // ---- what lies on a cluster and is not here yet
 
 // Adds `owner` to each topic and group of an answer of QUERY_CLUSTER_EXISTING: {tenant, name} of
 // the resource it is here, or null.
-int registry_owners(struct registry *registry, uint64_t cluster, json_t *existing);
+int registry_import_owners(struct registry *registry, uint64_t cluster, json_t *existing);
 // Takes some of it under a tenant: all that is wanted, or nothing. `wanted` is {tenant,
 // topics:[{physical, name?}], groups:[{physical, name?, topic?, dead_letter?}]}, checked in its
 // form. Body: {preview, topics, groups}, the resources.
-int registry_adopt(struct registry *registry, const struct registry_actor *actor,
-		   const char *cluster, const json_t *wanted, const json_t *existing, bool preview,
-		   struct registry_result *ret);
+int registry_import(struct registry *registry, const struct registry_actor *actor,
+		    const char *cluster, const json_t *wanted, const json_t *existing, bool preview,
+		    struct registry_result *ret);
 
 // ---- who calls
 
@@ -196,39 +196,42 @@ struct registry_identity {
 // REGISTRY_E_BOOTSTRAPPED: there is a user already.
 enum { REGISTRY_E_BOOTSTRAPPED = 1 };
 #define REGISTRY_TOKEN_SIZE 48 // with its zero
-int registry_bootstrap_token(struct registry *registry, char ret[REGISTRY_TOKEN_SIZE]);
-bool registry_bootstrapped(struct registry *registry);
+int registry_identity_bootstrap_token(struct registry *registry, char ret[REGISTRY_TOKEN_SIZE]);
+bool registry_identity_bootstrapped(struct registry *registry);
 
 // Whether a password is a user's takes tens of milliseconds of CPU by intent: limit how many are
 // tried. So it goes in three steps: what the user has is looked up, the password is compared with
 // it on any thread, and what needs the password is done with the check in hand. An unknown user, a
 // wrong password and a password changed in between end alike.
-struct registry_password {
+struct registry_identity_password {
 	char encoded[160]; // "": the user is not known
 	bool fits;
 };
-int registry_password_look(struct registry *registry, const char *user,
-			   struct registry_password *ret);
-void registry_password_compare(struct registry_password *check,
-			       const char *password); // @thread any
+int registry_identity_password_look(struct registry *registry, const char *user,
+				    struct registry_identity_password *ret);
+void registry_identity_password_compare(struct registry_identity_password *check,
+					const char *password); // @thread any
 
 // Each ends in a session; body {token, expires_ms, user, role, tenant, break_glass}.
 // UNAUTHENTICATED says nothing about which part was wrong.
-int registry_bootstrap(struct registry *registry, const char *address, const char *token,
-		       const char *user, const char *password, struct registry_result *ret);
-int registry_login(struct registry *registry, const char *address, const char *user,
-		   const struct registry_password *check, struct registry_result *ret);
+int registry_identity_bootstrap(struct registry *registry, const char *address, const char *token,
+				const char *user, const char *password,
+				struct registry_result *ret);
+int registry_identity_login(struct registry *registry, const char *address, const char *user,
+			    const struct registry_identity_password *check,
+			    struct registry_result *ret);
 
 // `bearer` is a session's or a machine's token. Positive REGISTRY_E_UNKNOWN: nobody's, expired or
 // disabled.
 enum { REGISTRY_E_UNKNOWN = 1 };
-int registry_authenticate(struct registry *registry, const char *bearer,
-			  struct registry_identity *ret);
-int registry_logout(struct registry *registry, const char *bearer);
+int registry_identity_authenticate(struct registry *registry, const char *bearer,
+				   struct registry_identity *ret);
+int registry_identity_logout(struct registry *registry, const char *bearer);
 // `old` is the check of the session's user. Ends the user's other sessions.
-int registry_password_change(struct registry *registry, const struct registry_actor *actor,
-			     const char *bearer, const struct registry_password *old,
-			     const char *new_password, struct registry_result *ret);
+int registry_identity_password_change(struct registry *registry, const struct registry_actor *actor,
+				      const char *bearer,
+				      const struct registry_identity_password *old,
+				      const char *new_password, struct registry_result *ret);
 
 // ---- what a platform role may do to what opens a tenant: its keys, tokens and passwords
 
@@ -244,14 +247,15 @@ int registry_operator_access_withdraw(struct registry *registry, const struct re
 				      const char *tenant, struct registry_result *ret);
 // Without the tenant's leave: `user` becomes an enabled administrator of it with this password, its
 // sessions end, and the tenant is told for ever. Body as above.
-struct registry_break_glass {
+struct registry_operator_access_break_glass {
 	const char *user, *password, *reason;
 };
-int registry_break_glass(struct registry *registry, const struct registry_actor *actor,
-			 const char *tenant, const struct registry_break_glass *how,
-			 struct registry_result *ret);
+int registry_operator_access_break_glass(struct registry *registry,
+					 const struct registry_actor *actor, const char *tenant,
+					 const struct registry_operator_access_break_glass *how,
+					 struct registry_result *ret);
 // How often the audit log says that it was done.
-uint64_t registry_glass_broken(struct registry *registry);
+uint64_t registry_operator_access_glass_broken(struct registry *registry);
 
 // ---- audit
 
@@ -285,10 +289,10 @@ int registry_totals_load(struct registry *registry,
 // ---- the whole
 
 // Body: the document of `definitions`.
-int registry_export(struct registry *registry, struct registry_result *ret);
+int registry_definitions_export(struct registry *registry, struct registry_result *ret);
 // All of it or nothing. Body: {preview, created, updated, unchanged, changes}.
-int registry_import(struct registry *registry, const struct registry_actor *actor,
-		    const json_t *document, bool preview, struct registry_result *ret);
+int registry_definitions_import(struct registry *registry, const struct registry_actor *actor,
+				const json_t *document, bool preview, struct registry_result *ret);
 
 // A consistent copy while running, of what was committed when it began. -EEXIST: the file is there
 // already. Note it in the audit log. @thread any, one call at a time for a path
@@ -297,29 +301,31 @@ int registry_backup(const struct registry *registry, const char *path);
 // A restore takes two steps. First the backup is copied beside the registry and the copy is looked
 // at as a whole: -EUCLEAN, -ENOTSUP and others as registry_open() when it cannot be used, with a
 // malloc'ed sentence. @thread any, one call at a time
-int registry_restore_prepare(const struct registry *registry, const char *path, char **ret_error);
+int registry_backup_restore_prepare(const struct registry *registry, const char *path,
+				    char **ret_error);
 // Then the copy is merged with the registry (docs/registry.md), takes its place and is published;
 // ids and revisions go on above both. Sessions end. Body: {preview, revive, revoked:[{kind, tenant,
 // name, since}], topics:[{kind, tenant, name, reason}], unknown:[{kind, tenant, name, reason}]}.
-struct registry_restore_how {
+struct registry_backup_restore_how {
 	const char *path; // for the audit log
 	bool revive;      // what was revoked since the copy comes back
 	bool preview;     // nothing is done
 };
-int registry_restore(struct registry *registry, const struct registry_actor *actor,
-		     const struct registry_restore_how *how, struct registry_result *ret);
-void registry_restore_abandon(const struct registry *registry); // instead of the second step
+int registry_backup_restore(struct registry *registry, const struct registry_actor *actor,
+			    const struct registry_backup_restore_how *how,
+			    struct registry_result *ret);
+void registry_backup_restore_abandon(const struct registry *registry); // instead of the second step
 
 // ---- settings of imported topics, for reconcile.c
 
 // The next one after that id: 1, or 0 when there is none.
-int registry_followed(struct registry *registry, uint64_t after, uint64_t *ret);
+int registry_follow_next(struct registry *registry, uint64_t after, uint64_t *ret);
 // Its row takes what its cluster says (an answer of QUERY_TOPIC_SETTINGS).
 int registry_follow(struct registry *registry, uint64_t topic, const json_t *settings);
 
 // ---- life of topics and groups, for reconcile.c
 
-struct registry_pending {
+struct registry_lifecycle_pending {
 	enum registry_kind kind; // topic or group
 	uint64_t id;
 	bool deleting;       // else creating, failed or growing
@@ -329,9 +335,11 @@ struct registry_pending {
 	uint64_t revision;   // a topic that was changed: the revision to take; else 0
 };
 // What waits for its backend and may be tried now: a topic goes only after its groups.
-int registry_pending(struct registry *registry, struct registry_pending *pending, size_t room,
-		     size_t *ret_count);
+int registry_lifecycle_pending(struct registry *registry,
+			       struct registry_lifecycle_pending *pending, size_t room,
+			       size_t *ret_count);
 // The backend's answer: OK makes it ready or gone; anything else is its reason, and with `failed`
 // the state too.
-int registry_settle(struct registry *registry, const struct registry_pending *pending,
-		    enum code code, const char *reason, bool failed);
+int registry_lifecycle_settle(struct registry *registry,
+			      const struct registry_lifecycle_pending *pending, enum code code,
+			      const char *reason, bool failed);

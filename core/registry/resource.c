@@ -58,7 +58,7 @@ static int check(struct work *work, enum registry_kind kind, struct row *row, co
 
 	if (r == 0 && reader->errors)
 		r = refuse_errors(work, reader);
-	return r == 0 ? rules_vet(work, kind, row) : r;
+	return r == 0 ? rules_validate(work, kind, row) : r;
 }
 
 static int read_new(struct work *work, enum registry_kind kind, const char *name,
@@ -85,11 +85,11 @@ static int read_new(struct work *work, enum registry_kind kind, const char *name
 
 static int insert(struct work *work, enum registry_kind kind, struct row *row, json_t **ret_json)
 {
-	const char *action = work->adopted ? "import" : "create";
+	const char *action = work->imported_as ? "import" : "create";
 	json_t *json;
 	int r = store_insert(work, kind, row);
 
-	work->adopted = NULL; // what is made beside it is new
+	work->imported_as = NULL; // what is made beside it is new
 	if (r == 0)
 		r = rules_made(work, kind, row);
 	if (r != 0)
@@ -217,8 +217,8 @@ static void answer(struct work *work, enum registry_kind kind, json_t *json, boo
 				    json_string(work->secret));
 }
 
-int registry_get(struct registry *registry, const struct registry_ref *ref,
-		 struct registry_result *ret)
+int registry_resource_get(struct registry *registry, const struct registry_ref *ref,
+			  struct registry_result *ret)
 {
 	struct work work;
 	struct row row;
@@ -235,9 +235,9 @@ int registry_get(struct registry *registry, const struct registry_ref *ref,
 	return work_close(&work, r);
 }
 
-int registry_create(struct registry *registry, const struct registry_actor *actor,
-		    enum registry_kind kind, const char *tenant, const json_t *body,
-		    struct registry_result *ret)
+int registry_resource_create(struct registry *registry, const struct registry_actor *actor,
+			     enum registry_kind kind, const char *tenant, const json_t *body,
+			     struct registry_result *ret)
 {
 	struct work work;
 	json_t *json;
@@ -252,7 +252,7 @@ int registry_create(struct registry *registry, const struct registry_actor *acto
 	return work_end(&work, r);
 }
 
-int store_match(struct work *work, const struct row *row, uint64_t match)
+int resource_match(struct work *work, const struct row *row, uint64_t match)
 {
 	if (match == REGISTRY_MATCH_NONE || (row && match == REGISTRY_MATCH_ANY) ||
 	    (row && match == row->edited))
@@ -286,7 +286,7 @@ static int put(struct work *work, const struct registry_ref *ref, uint64_t match
 		return found;
 	if (found == STORE_REFUSED)
 		return 1;
-	r = store_match(work, found ? &row : NULL, match);
+	r = resource_match(work, found ? &row : NULL, match);
 	if (r != 0)
 		return r;
 	if (!found && (ref->kind == REGISTRY_ACCESS_KEY || ref->kind == REGISTRY_TOKEN))
@@ -304,9 +304,9 @@ static int put(struct work *work, const struct registry_ref *ref, uint64_t match
 	return r;
 }
 
-int registry_put(struct registry *registry, const struct registry_actor *actor,
-		 const struct registry_ref *ref, uint64_t match, const json_t *body,
-		 struct registry_result *ret)
+int registry_resource_put(struct registry *registry, const struct registry_actor *actor,
+			  const struct registry_ref *ref, uint64_t match, const json_t *body,
+			  struct registry_result *ret)
 {
 	struct work work;
 	int r = work_begin(&work, registry, actor, ret);

@@ -61,7 +61,7 @@ static int retire(struct work *work, struct row *old, uint64_t valid_ms)
 	return r;
 }
 
-int registry_key_rotate(struct registry *registry, const struct registry_actor *actor,
+int registry_rotate_key(struct registry *registry, const struct registry_actor *actor,
 			const char *tenant, const char *key_id, uint64_t old_valid_ms,
 			struct registry_result *ret)
 {

@@ -179,7 +179,7 @@ static int topic_best(struct work *work, struct topic *topic)
 
 	if (r < 0)
 		return r;
-	topic->durability = r == 1 ? (uint8_t)registry->durability(registry->vet_ctx, topic,
+	topic->durability = r == 1 ? (uint8_t)registry->durability(registry->validate_ctx, topic,
 								   &cluster.model.cluster)
 				   : DURABILITY_D2;
 	return 0;
@@ -188,10 +188,11 @@ static int topic_best(struct work *work, struct topic *topic)
 // What is imported keeps its name.
 static void physical_make(struct work *work, struct row *row, const char **ret)
 {
-	char *physical = work->adopted ? NULL : arena_alloc(&work->arena, MODEL_PHYSICAL_MAX + 1);
+	char *physical =
+		work->imported_as ? NULL : arena_alloc(&work->arena, MODEL_PHYSICAL_MAX + 1);
 
-	if (work->adopted) {
-		*ret = arena_text(&work->arena, work->adopted);
+	if (work->imported_as) {
+		*ret = arena_text(&work->arena, work->imported_as);
 		return;
 	}
 	if (physical)
@@ -200,7 +201,7 @@ static void physical_make(struct work *work, struct row *row, const char **ret)
 	*ret = physical;
 }
 
-// More partitions are there when the backend has them (life.c); until then the old ones serve.
+// More partitions are there when the backend has them (lifecycle.c); until then the old ones serve.
 static int topic_grow(struct work *work, struct row *row, const struct row *old)
 {
 	uint32_t wanted = row->model.topic.partitions;
@@ -215,7 +216,7 @@ static int topic_grow(struct work *work, struct row *row, const struct row *old)
 	return 0;
 }
 
-// What its backend keeps too is told to it (life.c). What was imported stays as it was made.
+// What its backend keeps too is told to it (lifecycle.c). What was imported stays as it was made.
 static void topic_change(struct work *work, struct row *row, const struct row *old,
 			 struct json_reader *reader)
 {
@@ -270,7 +271,7 @@ static int topic_check(struct work *work, struct row *row, const struct row *old
 		return r;
 	topic->incarnation = row->object.id;
 	topic->state = MODEL_CREATING;
-	topic->imported = work->adopted != NULL;
+	topic->imported = work->imported_as != NULL;
 	physical_make(work, row, &topic->physical);
 	return topic->physical ? 0 : -ENOMEM;
 }
@@ -339,7 +340,7 @@ static int group_make(struct work *work, struct row *row, struct json_reader *re
 		return r;
 	group->incarnation = row->object.id;
 	group->state = MODEL_CREATING;
-	group->imported = work->adopted != NULL;
+	group->imported = work->imported_as != NULL;
 	physical_make(work, row, &group->physical);
 	return group->physical ? 0 : -ENOMEM;
 }
@@ -420,11 +421,12 @@ static int dead_letter_make(struct work *work, const struct row *group)
 
 static void role_check(enum role role, uint64_t tenant, struct json_reader *reader)
 {
-	if (role_is_tenants(role) && !tenant)
-		json_problem(reader, "/tenant", "is needed with role \"%s\"", role_names()[role]);
-	if (!role_is_tenants(role) && tenant)
+	if (permission_role_is_tenants(role) && !tenant)
+		json_problem(reader, "/tenant", "is needed with role \"%s\"",
+			     permission_role_names()[role]);
+	if (!permission_role_is_tenants(role) && tenant)
 		json_problem(reader, "/tenant", "must be null with role \"%s\"",
-			     role_names()[role]);
+			     permission_role_names()[role]);
 }
 
 static bool is_admin(const struct row *row)
@@ -537,7 +539,7 @@ static int cluster_of(struct work *work, enum registry_kind kind, const struct r
 }
 
 // "options.bootstrap: missing" is about the member /options/bootstrap.
-static void vet_errors(struct work *work, const char *text)
+static void validation_errors(struct work *work, const char *text)
 {
 	const char *end = strstr(text, ": ");
 	char pointer[128] = "/";
@@ -551,7 +553,7 @@ static void vet_errors(struct work *work, const char *text)
 	work->ret->errors = json_pack("[{s:s, s:s}]", "field", pointer, "detail", end + 2);
 }
 
-int rules_vet(struct work *work, enum registry_kind kind, struct row *row)
+int rules_validate(struct work *work, enum registry_kind kind, struct row *row)
 {
 	struct registry *registry = work->registry;
 	_cleanup_(freep) char *text = NULL;
@@ -559,7 +561,7 @@ int rules_vet(struct work *work, enum registry_kind kind, struct row *row)
 	enum code code;
 	int r = 0;
 
-	if (!registry->vet ||
+	if (!registry->validate ||
 	    (kind != REGISTRY_CLUSTER && kind != REGISTRY_TOPIC && kind != REGISTRY_GROUP))
 		return 0;
 	if (kind != REGISTRY_CLUSTER) {
@@ -567,12 +569,12 @@ int rules_vet(struct work *work, enum registry_kind kind, struct row *row)
 		if (r < 0)
 			return r;
 	}
-	code = registry->vet(registry->vet_ctx, &row->object,
-			     r == 1 ? &cluster.model.cluster : NULL, &text);
+	code = registry->validate(registry->validate_ctx, &row->object,
+				  r == 1 ? &cluster.model.cluster : NULL, &text);
 	if (code == CODE_OK)
 		return 0;
 	if (code == CODE_BAD_REQUEST && text)
-		vet_errors(work, text);
+		validation_errors(work, text);
 	return work_refuse(work, code, "%s", text ? text : code_sentence(code));
 }
 

@@ -170,7 +170,7 @@ void registry_scrub_stop(struct registry *registry)
 	registry->scrub = NULL;
 }
 
-bool registry_damaged(const struct registry *registry)
+bool registry_scrub_damaged(const struct registry *registry)
 {
 	return __atomic_load_n(&registry->damaged, __ATOMIC_RELAXED);
 }

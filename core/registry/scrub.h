@@ -16,5 +16,5 @@ int registry_scrub_start(struct registry *registry);
 // Another file has taken the place of what was looked at: what was found there is over, and the
 // thread looks at once.
 void registry_scrub_again(struct registry *registry);
-bool registry_damaged(
+bool registry_scrub_damaged(
 	const struct registry *registry); // the last look found something; @thread any

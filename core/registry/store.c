@@ -252,7 +252,7 @@ json_t *store_json(struct work *work, enum registry_kind kind, const struct row 
 
 // ---- from outside
 
-uint64_t registry_id(struct registry *registry, const struct registry_ref *ref)
+uint64_t registry_store_id(struct registry *registry, const struct registry_ref *ref)
 {
 	struct registry_result result = {0};
 	struct work work;
@@ -267,14 +267,14 @@ uint64_t registry_id(struct registry *registry, const struct registry_ref *ref)
 	return id;
 }
 
-uint64_t registry_tenant_id(struct registry *registry, const char *name)
+uint64_t registry_store_tenant_id(struct registry *registry, const char *name)
 {
 	struct registry_ref ref = {.kind = REGISTRY_TENANT, .name = name};
 
-	return registry_id(registry, &ref);
+	return registry_store_id(registry, &ref);
 }
 
-const char *registry_name(struct registry *registry, enum registry_kind kind, uint64_t id)
+const char *registry_store_name(struct registry *registry, enum registry_kind kind, uint64_t id)
 {
 	struct registry_result result = {0};
 	struct work work;

@@ -13,11 +13,11 @@ struct registry {
 	struct db db;
 	struct seal_key key;
 	struct catalog *catalog;
-	enum code (*vet)(void *ctx, const struct model_object *draft, const struct cluster *cluster,
-			 char **ret_text);
+	enum code (*validate)(void *ctx, const struct model_object *draft,
+			      const struct cluster *cluster, char **ret_text);
 	enum durability (*durability)(void *ctx, const struct topic *topic,
 				      const struct cluster *cluster);
-	void *vet_ctx;
+	void *validate_ctx;
 	int64_t (*now_ms)(void);
 	char *path;
 	struct row_sql sql[REGISTRY_KIND_COUNT];
@@ -25,11 +25,12 @@ struct registry {
 	char *audit_head;  // the file that names the end of the audit log; NULL: none
 	uint64_t told_seq; // the newest entry that the log has named
 	uint64_t told_ns;
-	uint64_t glass_seq, glass_count; // registry_glass_broken(): entries looked at, and found
+	uint64_t glass_seq, glass_count; // registry_operator_access_glass_broken(): entries looked
+					 // at, and found
 	struct registry_scrub *scrub;    // NULL: none runs
 	bool damaged;                    // the last look at the whole found something; atomic
 	struct head outside; // what that file said when it was opened: audit_seq and audit_hash
-	char *name;          // of the last registry_name()
+	char *name;          // of the last registry_store_name()
 };
 
 struct work {
@@ -39,12 +40,12 @@ struct work {
 	struct arena arena;
 	const struct row *tenant; // in which names are looked up; NULL: the platform's
 	uint64_t next_id;
-	uint64_t revision;   // of what this work changes
-	struct head audit;   // audit_seq and audit_hash with the entries of this work
-	bool changed;        // something that takes a revision
-	const char *secret;  // made on the way, to be shown once
-	const char *adopted; // the backend's name of what is being imported; NULL: it is new
-	bool glass_broken;   // operator_access.c lets it pass
+	uint64_t revision;       // of what this work changes
+	struct head audit;       // audit_seq and audit_hash with the entries of this work
+	bool changed;            // something that takes a revision
+	const char *secret;      // made on the way, to be shown once
+	const char *imported_as; // the backend's name of what is being imported; NULL: it is new
+	bool glass_broken;       // operator_access.c lets it pass
 };
 
 // ---- work
@@ -111,7 +112,7 @@ const char *store_tenant_name(struct work *work, uint64_t tenant); // in the are
 // one. What is wrong with a member goes to the reader's errors.
 int rules_check(struct work *work, enum registry_kind kind, struct row *row, const struct row *old,
 		struct json_reader *reader);
-int rules_vet(struct work *work, enum registry_kind kind, struct row *row);
+int rules_validate(struct work *work, enum registry_kind kind, struct row *row);
 int rules_made(struct work *work, enum registry_kind kind, const struct row *row); // after insert
 
 // resource.c: work->tenant is set for a tenant's kinds. `name` is NULL when the body has it. The
@@ -121,8 +122,8 @@ int resource_create(struct work *work, enum registry_kind kind, const char *name
 int resource_change(struct work *work, enum registry_kind kind, struct row *row, const json_t *body,
 		    json_t **ret_json, bool *ret_changed);
 
-int store_match(struct work *work, const struct row *row, uint64_t match); // NULL: not there
-int rules_keep_an_admin(struct work *work, const struct row *row);         // about to lose its role
+int resource_match(struct work *work, const struct row *row, uint64_t match); // NULL: not there
+int rules_keep_an_admin(struct work *work, const struct row *row); // about to lose its role
 
 // operator_access.c: what a platform role may do to what opens a tenant
 int operator_access_login(struct work *work, const struct row *user); // the guard begins
@@ -137,8 +138,8 @@ int operator_access_verify(struct work *work, uint64_t tenant); // 1: it has a r
 int operator_access_restore(struct work *work, struct work *known, uint64_t tenant, bool revive,
 			    bool *ret_withdrawn);
 
-int remove_continue(struct registry *registry); // remove.c: with what a deletion left for later
-int life_finish(
+int delete_continue(struct registry *registry); // delete.c: with what a deletion left for later
+int lifecycle_finish(
 	struct work *work); // drops tenants and clusters that are going and have nothing left
 
 // secret.c

@@ -102,7 +102,7 @@ static void write_token(struct registry *registry)
 	char path[PATH_MAX], token[REGISTRY_TOKEN_SIZE];
 	FILE *file;
 
-	if (registry_bootstrap_token(registry, token) != 0)
+	if (registry_identity_bootstrap_token(registry, token) != 0)
 		return;
 	snprintf(path, sizeof path, "%s/bootstrap-token", folder);
 	file = fopen(path, "w");

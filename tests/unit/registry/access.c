@@ -10,58 +10,60 @@ void bootstrap_works_once(void)
 	struct registry_identity identity;
 
 	bench_begin();
-	CHECK(!registry_bootstrapped(bench.registry));
-	CHECK_EQ(registry_bootstrap_token(bench.registry, other), 0);
-	CHECK_EQ(registry_bootstrap_token(bench.registry, token), 0);
-	CHECK_EQ(bench_outcome(registry_bootstrap(bench.registry, NULL, other, "ann",
-						  "correct horse battery", &bench.result)),
+	CHECK(!registry_identity_bootstrapped(bench.registry));
+	CHECK_EQ(registry_identity_bootstrap_token(bench.registry, other), 0);
+	CHECK_EQ(registry_identity_bootstrap_token(bench.registry, token), 0);
+	CHECK_EQ(bench_outcome(registry_identity_bootstrap(bench.registry, NULL, other, "ann",
+							   "correct horse battery", &bench.result)),
 		 CODE_UNAUTHENTICATED);
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_bootstrap(bench.registry, NULL, token, "ann", "short",
-						  &bench.result)),
+	CHECK_EQ(bench_outcome(registry_identity_bootstrap(bench.registry, NULL, token, "ann",
+							   "short", &bench.result)),
 		 CODE_BAD_REQUEST);
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_bootstrap(bench.registry, "10.0.0.1", token, "ann",
-						  "correct horse battery", &bench.result)),
+	CHECK_EQ(bench_outcome(registry_identity_bootstrap(bench.registry, "10.0.0.1", token, "ann",
+							   "correct horse battery", &bench.result)),
 		 CODE_OK);
-	CHECK_EQ(registry_authenticate(bench.registry, bench_text("token"), &identity), 0);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, bench_text("token"), &identity), 0);
 	CHECK_EQ(identity.role, ROLE_ADMIN);
 	CHECK(identity.session && identity.tenant == 0);
 	CHECK_STR(identity.name, "ann");
-	CHECK_EQ(registry_authenticate(bench.registry, token, &identity), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, token, &identity),
+		 REGISTRY_E_UNKNOWN);
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_bootstrap(bench.registry, NULL, token, "bob",
-						  "correct horse battery", &bench.result)),
+	CHECK_EQ(bench_outcome(registry_identity_bootstrap(bench.registry, NULL, token, "bob",
+							   "correct horse battery", &bench.result)),
 		 CODE_CONFLICT);
-	CHECK_EQ(registry_bootstrap_token(bench.registry, token), REGISTRY_E_BOOTSTRAPPED);
+	CHECK_EQ(registry_identity_bootstrap_token(bench.registry, token), REGISTRY_E_BOOTSTRAPPED);
 	bench_end();
 }
 
 static enum code login(const char *user, const char *password)
 {
-	struct registry_password check;
+	struct registry_identity_password check;
 
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(registry_password_look(bench.registry, user, &check), 0);
-	registry_password_compare(&check, password);
-	return bench_outcome(registry_login(bench.registry, NULL, user, &check, &bench.result));
+	CHECK_EQ(registry_identity_password_look(bench.registry, user, &check), 0);
+	registry_identity_password_compare(&check, password);
+	return bench_outcome(
+		registry_identity_login(bench.registry, NULL, user, &check, &bench.result));
 }
 
 static enum code change_password(const char *bearer, const char *old, const char *new)
 {
-	struct registry_password check;
+	struct registry_identity_password check;
 
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(registry_password_look(bench.registry, "dev", &check), 0);
-	registry_password_compare(&check, old);
-	return bench_outcome(registry_password_change(bench.registry, &bench_ann, bearer, &check,
-						      new, &bench.result));
+	CHECK_EQ(registry_identity_password_look(bench.registry, "dev", &check), 0);
+	registry_identity_password_compare(&check, old);
+	return bench_outcome(registry_identity_password_change(bench.registry, &bench_ann, bearer,
+							       &check, new, &bench.result));
 }
 
 void sessions(void)
 {
 	char one[REGISTRY_TOKEN_SIZE], two[REGISTRY_TOKEN_SIZE];
-	struct registry_password before;
+	struct registry_identity_password before;
 	struct registry_identity identity;
 
 	bench_acme();
@@ -80,37 +82,43 @@ void sessions(void)
 	snprintf(one, sizeof one, "%s", bench_text("token"));
 	CHECK_EQ(login("dev", "0123456789ab"), CODE_OK);
 	snprintf(two, sizeof two, "%s", bench_text("token"));
-	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), 0);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, one, &identity), 0);
 	CHECK_EQ(identity.role, ROLE_DEVELOPER);
 	CHECK_STR(identity.tenant_name, "acme");
 	CHECK(!bench_file_holds(bench.db_path, one) && !bench_file_holds(bench.wal_path, one));
 	CHECK(!bench_file_holds(bench.wal_path, "0123456789ab"));
 
-	CHECK_EQ(registry_password_look(bench.registry, "dev", &before), 0);
-	registry_password_compare(&before, "0123456789ab");
+	CHECK_EQ(registry_identity_password_look(bench.registry, "dev", &before), 0);
+	registry_identity_password_compare(&before, "0123456789ab");
 	CHECK_EQ(change_password(one, "wrong password!", "new password!"), CODE_FORBIDDEN);
 	CHECK_EQ(change_password(one, "0123456789ab", "new password!"), CODE_OK);
 	registry_result_deinit(&bench.result); // compared in time, but with a password of the past
-	CHECK_EQ(bench_outcome(registry_login(bench.registry, NULL, "dev", &before, &bench.result)),
+	CHECK_EQ(bench_outcome(registry_identity_login(bench.registry, NULL, "dev", &before,
+						       &bench.result)),
 		 CODE_UNAUTHENTICATED);
-	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), 0);
-	CHECK_EQ(registry_authenticate(bench.registry, two, &identity), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, one, &identity), 0);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, two, &identity),
+		 REGISTRY_E_UNKNOWN);
 	CHECK_EQ(login("dev", "new password!"), CODE_OK);
 
 	CHECK_EQ(bench_put(REGISTRY_USER, NULL, "dev", "{\"disabled\":true}"), CODE_OK);
-	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, one, &identity),
+		 REGISTRY_E_UNKNOWN);
 	CHECK_EQ(login("dev", "new password!"), CODE_UNAUTHENTICATED);
 	CHECK_EQ(bench_put(REGISTRY_USER, NULL, "dev", "{\"disabled\":false}"), CODE_OK);
-	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, one, &identity),
+		 REGISTRY_E_UNKNOWN);
 	CHECK_EQ(login("dev", "new password!"), CODE_OK);
 	snprintf(one, sizeof one, "%s", bench_text("token"));
-	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), 0);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, one, &identity), 0);
 	bench.now_ms += 13ll * 3600 * 1000;
-	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, one, &identity),
+		 REGISTRY_E_UNKNOWN);
 	CHECK_EQ(login("dev", "new password!"), CODE_OK);
 	snprintf(one, sizeof one, "%s", bench_text("token"));
-	CHECK_EQ(registry_logout(bench.registry, one), 0);
-	CHECK_EQ(registry_authenticate(bench.registry, one, &identity), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(registry_identity_logout(bench.registry, one), 0);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, one, &identity),
+		 REGISTRY_E_UNKNOWN);
 	bench_end();
 }
 
@@ -129,8 +137,8 @@ void leave_of_a_tenant(void)
 		 CODE_OK);
 #define MAKE_KEY()                                                                                 \
 	(registry_result_deinit(&bench.result),                                                    \
-	 bench_outcome(registry_create(bench.registry, &platform, REGISTRY_ACCESS_KEY, "acme",     \
-				       body, &bench.result)))
+	 bench_outcome(registry_resource_create(bench.registry, &platform, REGISTRY_ACCESS_KEY,    \
+						"acme", body, &bench.result)))
 	CHECK_EQ(MAKE_KEY(), CODE_OK);
 	CHECK_EQ(login("ann", "0123456789ab"), CODE_OK);
 	CHECK_EQ(MAKE_KEY(), CODE_FORBIDDEN);
@@ -176,19 +184,20 @@ void machine_tokens(void)
 		 CODE_OK);
 	snprintf(token, sizeof token, "%s", bench_text("token"));
 	snprintf(id, sizeof id, "%lld", (long long)bench_number("id"));
-	CHECK_EQ(registry_authenticate(bench.registry, token, &identity), 0);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, token, &identity), 0);
 	CHECK_EQ(identity.role, ROLE_OPERATOR);
 	CHECK(!identity.session);
 	CHECK_EQ(bench_get(REGISTRY_TOKEN, NULL, id), CODE_OK);
 	CHECK(bench_text("token") == NULL && json_object_get(bench.result.body, "hash") == NULL);
 	CHECK_EQ(bench_get(REGISTRY_TOKEN, NULL, "ci"), CODE_NOT_FOUND);
 	CHECK_EQ(bench_drop(REGISTRY_TOKEN, NULL, id, false), CODE_OK);
-	CHECK_EQ(registry_authenticate(bench.registry, token, &identity), REGISTRY_E_UNKNOWN);
+	CHECK_EQ(registry_identity_authenticate(bench.registry, token, &identity),
+		 REGISTRY_E_UNKNOWN);
 	CHECK_EQ(bench_create(REGISTRY_TOKEN, NULL,
 			      "{\"name\":\"ci\",\"role\":\"viewer\",\"tenant\":\"acme\","
 			      "\"expires_ms\":1700000000001}"),
 		 CODE_OK);
-	CHECK_EQ(registry_authenticate(bench.registry, bench_text("token"), &identity),
+	CHECK_EQ(registry_identity_authenticate(bench.registry, bench_text("token"), &identity),
 		 REGISTRY_E_UNKNOWN);
 	bench_end();
 }
@@ -209,8 +218,8 @@ static uint64_t make_token(const char *actor, const char *name, char secret[64])
 	json_t *body = json_pack("{s:s, s:s}", "name", name, "role", "admin");
 
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_create(bench.registry, &maker, REGISTRY_TOKEN, NULL, body,
-					       &bench.result)),
+	CHECK_EQ(bench_outcome(registry_resource_create(bench.registry, &maker, REGISTRY_TOKEN,
+							NULL, body, &bench.result)),
 		 CODE_OK);
 	json_decref(body);
 	CHECK_STR(bench_text("maker"), actor);
@@ -222,7 +231,7 @@ static int authenticate(const char *bearer)
 {
 	struct registry_identity identity;
 
-	return registry_authenticate(bench.registry, bearer, &identity);
+	return registry_identity_authenticate(bench.registry, bearer, &identity);
 }
 
 void tokens_end_with_their_maker(void)

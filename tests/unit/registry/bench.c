@@ -24,8 +24,8 @@ static int64_t test_now(void)
 	return bench.now_ms;
 }
 
-static enum code vet(void *ctx, const struct model_object *draft, const struct cluster *cluster,
-		     char **ret_text)
+static enum code validate(void *ctx, const struct model_object *draft,
+			  const struct cluster *cluster, char **ret_text)
 {
 	const struct topic *topic = (const struct topic *)draft;
 
@@ -54,7 +54,7 @@ int bench_try_open(char **ret_error)
 	struct registry_config config = {.path = bench.db_path,
 					 .key = &bench_key,
 					 .catalog = bench.catalog,
-					 .vet = vet,
+					 .validate = validate,
 					 .durability = durability,
 					 .now_ms = test_now,
 					 .audit_head = *bench.audit_path ? bench.audit_path : NULL};
@@ -105,7 +105,7 @@ enum code bench_create(enum registry_kind kind, const char *tenant, const char *
 
 	CHECK(body != NULL);
 	registry_result_deinit(&bench.result);
-	r = registry_create(bench.registry, &bench_ann, kind, tenant, body, &bench.result);
+	r = registry_resource_create(bench.registry, &bench_ann, kind, tenant, body, &bench.result);
 	json_decref(body);
 	return bench_outcome(r);
 }
@@ -119,7 +119,7 @@ enum code bench_put_match(enum registry_kind kind, const char *tenant, const cha
 
 	CHECK(body != NULL);
 	registry_result_deinit(&bench.result);
-	r = registry_put(bench.registry, &bench_ann, &ref, match, body, &bench.result);
+	r = registry_resource_put(bench.registry, &bench_ann, &ref, match, body, &bench.result);
 	json_decref(body);
 	return bench_outcome(r);
 }
@@ -134,7 +134,7 @@ enum code bench_get(enum registry_kind kind, const char *tenant, const char *nam
 	struct registry_ref ref = {kind, tenant, name};
 
 	registry_result_deinit(&bench.result);
-	return bench_outcome(registry_get(bench.registry, &ref, &bench.result));
+	return bench_outcome(registry_resource_get(bench.registry, &ref, &bench.result));
 }
 
 enum code bench_drop(enum registry_kind kind, const char *tenant, const char *name, bool force)
@@ -161,20 +161,21 @@ uint64_t bench_id(enum registry_kind kind, const char *tenant, const char *name)
 {
 	struct registry_ref ref = {kind, tenant, name};
 
-	return registry_id(bench.registry, &ref);
+	return registry_store_id(bench.registry, &ref);
 }
 
 // Every backend agrees at once.
 unsigned bench_settle(void)
 {
-	struct registry_pending pending[16];
+	struct registry_lifecycle_pending pending[16];
 	unsigned settled = 0;
 	size_t count;
 
 	do {
-		CHECK_EQ(registry_pending(bench.registry, pending, 16, &count), 0);
+		CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 16, &count), 0);
 		for (size_t i = 0; i < count; ++i, ++settled)
-			CHECK_EQ(registry_settle(bench.registry, &pending[i], CODE_OK, NULL, false),
+			CHECK_EQ(registry_lifecycle_settle(bench.registry, &pending[i], CODE_OK,
+							   NULL, false),
 				 0);
 	} while (count);
 	return settled;

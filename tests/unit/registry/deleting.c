@@ -63,16 +63,18 @@ void deletion_of_a_group(void)
 // A topic is asked away only when its groups are gone.
 void deletion_order(void)
 {
-	struct registry_pending pending[4];
+	struct registry_lifecycle_pending pending[4];
 	size_t count;
 
 	bench_acme_with_group();
 	CHECK_EQ(bench_drop(REGISTRY_TOPIC, "acme", "orders", true), CODE_OK);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
 	CHECK_EQ(count, 1);
 	CHECK_EQ(pending[0].kind, REGISTRY_GROUP);
 	CHECK(pending[0].deleting);
-	CHECK_EQ(registry_settle(bench.registry, &pending[0], CODE_BACKEND_DOWN, "away", true), 0);
+	CHECK_EQ(registry_lifecycle_settle(bench.registry, &pending[0], CODE_BACKEND_DOWN, "away",
+					   true),
+		 0);
 	CHECK_EQ(bench_get(REGISTRY_GROUP, "acme", "billing"), CODE_OK);
 	CHECK_STR(bench_text("state"), "deleting");
 	CHECK_STR(bench_text("state_reason"), "away");
@@ -111,8 +113,8 @@ void deletion_of_a_large_tenant(void)
 	document = json_pack("{s:i, s:[{s:s, s:[s], s:o}]}", "format", 1, "tenants", "name", "acme",
 			     "clusters", "local", "topics", topics);
 	bench_acme();
-	CHECK_EQ(bench_outcome(registry_import(bench.registry, &bench_ann, document, false,
-					       &bench.result)),
+	CHECK_EQ(bench_outcome(registry_definitions_import(bench.registry, &bench_ann, document,
+							   false, &bench.result)),
 		 CODE_OK);
 	json_decref(document);
 	CHECK_EQ(bench_create(REGISTRY_ACCESS_KEY, "acme", "{}"), CODE_OK);
@@ -150,7 +152,7 @@ static unsigned count_pages(enum registry_kind kind, struct registry_query query
 
 	for (*pages = 0;; ++*pages) {
 		registry_result_deinit(&bench.result);
-		CHECK_EQ(bench_outcome(registry_list(bench.registry, kind, &query, &bench.result)),
+		CHECK_EQ(bench_outcome(registry_page(bench.registry, kind, &query, &bench.result)),
 			 CODE_OK);
 		items += (unsigned)json_array_size(json_object_get(bench.result.body, "items"));
 		if (!bench_text("next"))
@@ -163,7 +165,7 @@ static unsigned count_pages(enum registry_kind kind, struct registry_query query
 static enum code list(enum registry_kind kind, struct registry_query query)
 {
 	registry_result_deinit(&bench.result);
-	return bench_outcome(registry_list(bench.registry, kind, &query, &bench.result));
+	return bench_outcome(registry_page(bench.registry, kind, &query, &bench.result));
 }
 
 void lists(void)

@@ -14,8 +14,8 @@
 static enum code import(const json_t *document, bool preview)
 {
 	registry_result_deinit(&bench.result);
-	return bench_outcome(
-		registry_import(bench.registry, &bench_ann, document, preview, &bench.result));
+	return bench_outcome(registry_definitions_import(bench.registry, &bench_ann, document,
+							 preview, &bench.result));
 }
 
 void definitions(void)
@@ -27,7 +27,8 @@ void definitions(void)
 	CHECK_EQ(bench_put(REGISTRY_CLUSTER, NULL, "local", "{\"exclusive_tenant\":\"acme\"}"),
 		 CODE_OK);
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_export(bench.registry, &bench.result)), CODE_OK);
+	CHECK_EQ(bench_outcome(registry_definitions_export(bench.registry, &bench.result)),
+		 CODE_OK);
 	document = json_incref(bench.result.body);
 	CHECK_EQ(import(document, false), CODE_OK);
 	CHECK_EQ(bench_number("unchanged"), 4);
@@ -75,14 +76,14 @@ void definitions(void)
 
 static int restore(const char *path)
 {
-	const struct registry_restore_how how = {.path = path};
+	const struct registry_backup_restore_how how = {.path = path};
 	_cleanup_(freep) char *error = NULL;
-	int r = registry_restore_prepare(bench.registry, path, &error);
+	int r = registry_backup_restore_prepare(bench.registry, path, &error);
 
 	registry_result_deinit(&bench.result);
 	return r < 0 ? r
-		     : (int)bench_outcome(
-			       registry_restore(bench.registry, &bench_ann, &how, &bench.result));
+		     : (int)bench_outcome(registry_backup_restore(bench.registry, &bench_ann, &how,
+								  &bench.result));
 }
 
 void backup_and_restore(void)

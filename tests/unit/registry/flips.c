@@ -77,7 +77,7 @@ static bool list_all(json_t *dump, enum registry_kind kind, const char *tenant)
 	const struct registry_query query = {.tenant = tenant, .limit = 500};
 	struct registry_result result = {0};
 	bool good =
-		registry_list(bench.registry, kind, &query, &result) == 0 && result.code == CODE_OK;
+		registry_page(bench.registry, kind, &query, &result) == 0 && result.code == CODE_OK;
 
 	json_array_append_new(dump, good ? json_incref(result.body) : json_null());
 	registry_result_deinit(&result);
@@ -104,18 +104,18 @@ static const char *bearer, *token;
 static bool dump_callers(json_t *dump)
 {
 	struct registry_identity identity;
-	struct registry_password password = {0};
+	struct registry_identity_password password = {0};
 	bool good = true;
 
 	if (bearer) { // a copy has no sessions
-		good = registry_authenticate(bench.registry, bearer, &identity) == 0;
+		good = registry_identity_authenticate(bench.registry, bearer, &identity) == 0;
 		json_array_append_new(dump,
 				      json_pack("[I, s, I]", (json_int_t)identity.id, identity.name,
 						(json_int_t)identity.expires_ms));
 	}
-	good &= registry_authenticate(bench.registry, token, &identity) == 0;
+	good &= registry_identity_authenticate(bench.registry, token, &identity) == 0;
 	json_array_append_new(dump, json_pack("[I, s]", (json_int_t)identity.id, identity.name));
-	good &= registry_password_look(bench.registry, "dev", &password) == 0;
+	good &= registry_identity_password_look(bench.registry, "dev", &password) == 0;
 	json_array_append_new(dump, json_string(password.encoded));
 	return good;
 }
@@ -163,7 +163,7 @@ static bool dump_all(json_t *dump, uint64_t delta_from)
 	r = registry_audit_verify(bench.registry, NULL, &result);
 	good &= json_is_true(json_object_get(result.body, "ok"));
 	good &= dump_result(dump, r, &result);
-	r = registry_export(bench.registry, &result);
+	r = registry_definitions_export(bench.registry, &result);
 	good &= dump_result(dump, r, &result);
 	good &= registry_totals_load(bench.registry, add_total, dump) == 0;
 	good &= dump_callers(dump);
@@ -202,7 +202,7 @@ static uint64_t world_make(void)
 	static char session[REGISTRY_TOKEN_SIZE], machine[REGISTRY_TOKEN_SIZE];
 	json_t *counters = json_pack("{s:i}", "messages", 5);
 	struct registry_total total = {REGISTRY_TOPIC, 3, counters};
-	struct registry_password check;
+	struct registry_identity_password check;
 	uint64_t before;
 
 	bench_acme_with_group();
@@ -222,9 +222,10 @@ static uint64_t world_make(void)
 	bench_settle();
 	CHECK_EQ(registry_totals_save(bench.registry, &total, 1), 0);
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(registry_password_look(bench.registry, "dev", &check), 0);
-	registry_password_compare(&check, "0123456789ab");
-	CHECK_EQ(bench_outcome(registry_login(bench.registry, NULL, "dev", &check, &bench.result)),
+	CHECK_EQ(registry_identity_password_look(bench.registry, "dev", &check), 0);
+	registry_identity_password_compare(&check, "0123456789ab");
+	CHECK_EQ(bench_outcome(registry_identity_login(bench.registry, NULL, "dev", &check,
+						       &bench.result)),
 		 CODE_OK);
 	snprintf(session, sizeof session, "%s", bench_text("token"));
 	bearer = session;
@@ -596,14 +597,14 @@ static json_t *prepared_dump(void)
 	char path[sizeof bench.db_path];
 	json_t *dump = NULL;
 
-	if (registry_restore_prepare(registry, bench.backup_path, &error) < 0)
+	if (registry_backup_restore_prepare(registry, bench.backup_path, &error) < 0)
 		return NULL;
 	memcpy(path, bench.db_path, sizeof path);
 	snprintf(bench.db_path, sizeof bench.db_path, "%.64s.restore", path);
 	dump = open_and_dump(1);
 	memcpy(bench.db_path, path, sizeof path);
 	bench.registry = registry;
-	registry_restore_abandon(registry);
+	registry_backup_restore_abandon(registry);
 	return dump;
 }
 

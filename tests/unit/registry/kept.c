@@ -242,15 +242,15 @@ void full_disk_loses_nothing(void)
 	bench_acme_with_group();
 	revision = registry_revision(bench.registry);
 	disk_full(true);
-	CHECK(registry_put(bench.registry, &bench_ann, &ref, REGISTRY_MATCH_NONE, body,
-			   &bench.result) < 0);
+	CHECK(registry_resource_put(bench.registry, &bench_ann, &ref, REGISTRY_MATCH_NONE, body,
+				    &bench.result) < 0);
 	disk_full(false);
 	CHECK_EQ(bench.result.code, CODE_INTERNAL);
 	CHECK_EQ(registry_revision(bench.registry), revision);
 	bench_catalog_follows();
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_put(bench.registry, &bench_ann, &ref, REGISTRY_MATCH_NONE,
-					    body, &bench.result)),
+	CHECK_EQ(bench_outcome(registry_resource_put(bench.registry, &bench_ann, &ref,
+						     REGISTRY_MATCH_NONE, body, &bench.result)),
 		 CODE_OK);
 	CHECK_EQ(registry_revision(bench.registry), revision + 1);
 	bench_catalog_follows();

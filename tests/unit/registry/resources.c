@@ -63,8 +63,8 @@ void topics_and_groups(void)
 	CHECK_EQ(topic->durability, DURABILITY_D2);
 	model_unref(group);
 	model_unref(topic);
-	CHECK_STR(registry_name(bench.registry, REGISTRY_GROUP,
-				bench_id(REGISTRY_GROUP, "acme", "billing")),
+	CHECK_STR(registry_store_name(bench.registry, REGISTRY_GROUP,
+				      bench_id(REGISTRY_GROUP, "acme", "billing")),
 		  "billing");
 
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"retention_ms\":0}"), CODE_OK);
@@ -81,7 +81,7 @@ void topics_and_groups(void)
 // The number changes when the backend has the partitions, and not when it refuses.
 void topics_grow(void)
 {
-	struct registry_pending pending[4];
+	struct registry_lifecycle_pending pending[4];
 	const struct topic *topic;
 	size_t count;
 
@@ -91,12 +91,14 @@ void topics_grow(void)
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":5}"), CODE_OK);
 	CHECK_EQ(bench_number("partitions"), 4);
 	CHECK_EQ(bench_number("growing_to"), 6);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
 	CHECK_EQ(count, 1);
 	CHECK_EQ(pending[0].partitions, 6);
-	CHECK_EQ(registry_settle(bench.registry, &pending[0], CODE_BACKEND_DOWN, "away", false), 0);
-	CHECK_EQ(registry_settle(bench.registry, &pending[0], CODE_OK, NULL, false), 0);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_settle(bench.registry, &pending[0], CODE_BACKEND_DOWN, "away",
+					   false),
+		 0);
+	CHECK_EQ(registry_lifecycle_settle(bench.registry, &pending[0], CODE_OK, NULL, false), 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
 	CHECK_EQ(count, 0);
 	bench_catalog_follows();
 	topic = catalog_topic_by_name(bench.catalog, 2, "orders");
@@ -104,8 +106,10 @@ void topics_grow(void)
 	CHECK_EQ(topic->state, MODEL_READY);
 	model_unref(topic);
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":7}"), CODE_OK);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
-	CHECK_EQ(registry_settle(bench.registry, &pending[0], CODE_LIMIT_EXCEEDED, "no", true), 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_settle(bench.registry, &pending[0], CODE_LIMIT_EXCEEDED, "no",
+					   true),
+		 0);
 	CHECK_EQ(bench_get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
 	CHECK_EQ(bench_number("partitions"), 6);
 	CHECK_STR(bench_text("state"), "ready");
@@ -149,38 +153,44 @@ void copies_of_a_topic(void)
 // It counts at once; what the backend keeps of it is told until it has taken the last of it.
 void changes_are_told(void)
 {
-	struct registry_pending pending[4], first;
+	struct registry_lifecycle_pending pending[4], first;
 	size_t count;
 
 	bench_acme_with_group();
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"retention_ms\":1000}"), CODE_OK);
 	CHECK_EQ(bench_number("retention_ms"), 1000);
-	CHECK_EQ(registry_pending(bench.registry, &first, 1, &count), 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, &first, 1, &count), 0);
 	CHECK_EQ(count, 1);
 	CHECK_EQ(first.revision, registry_revision(bench.registry));
 	CHECK_EQ(first.partitions, 0);
-	CHECK_EQ(registry_settle(bench.registry, &first, CODE_BACKEND_DOWN, "away", false), 0);
+	CHECK_EQ(
+		registry_lifecycle_settle(bench.registry, &first, CODE_BACKEND_DOWN, "away", false),
+		0);
 	CHECK_EQ(bench_get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
 	CHECK_STR(bench_text("state"), "ready");
 	CHECK_STR(bench_text("state_reason"), "away");
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"message_bytes\":4096}"), CODE_OK);
 	// The answer to what was asked before says nothing of what came since.
-	CHECK_EQ(registry_settle(bench.registry, &first, CODE_OK, NULL, false), 0);
+	CHECK_EQ(registry_lifecycle_settle(bench.registry, &first, CODE_OK, NULL, false), 0);
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"partitions\":6}"), CODE_OK);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
 	CHECK_EQ(count, 1); // one query a topic
 	CHECK(pending[0].revision > first.revision && pending[0].partitions == 6);
-	CHECK_EQ(registry_settle(bench.registry, &pending[0], CODE_LIMIT_EXCEEDED, "no", true), 0);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_settle(bench.registry, &pending[0], CODE_LIMIT_EXCEEDED, "no",
+					   true),
+		 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
 	CHECK_EQ(count, 1); // the growth is given up, the rest is not
 	CHECK_EQ(pending[0].partitions, 0);
-	CHECK_EQ(registry_settle(bench.registry, &pending[0], CODE_OK, NULL, false), 0);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_settle(bench.registry, &pending[0], CODE_OK, NULL, false), 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
 	CHECK_EQ(count, 0);
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"retention_bytes\":1}"), CODE_OK);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
-	CHECK_EQ(registry_settle(bench.registry, &pending[0], CODE_BAD_REQUEST, "never", true), 0);
-	CHECK_EQ(registry_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
+	CHECK_EQ(registry_lifecycle_settle(bench.registry, &pending[0], CODE_BAD_REQUEST, "never",
+					   true),
+		 0);
+	CHECK_EQ(registry_lifecycle_pending(bench.registry, pending, 4, &count), 0);
 	CHECK_EQ(count, 0);
 	CHECK_EQ(bench_get(REGISTRY_TOPIC, "acme", "orders"), CODE_OK);
 	CHECK_STR(bench_text("state_reason"), "never");
@@ -354,7 +364,7 @@ void access_keys(void)
 	CHECK_STR(bench_text("description"), "shop");
 
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_key_rotate(bench.registry, &bench_ann, "acme", first, 1000,
+	CHECK_EQ(bench_outcome(registry_rotate_key(bench.registry, &bench_ann, "acme", first, 1000,
 						   &bench.result)),
 		 CODE_OK);
 	snprintf(second, sizeof second, "%s", bench_text("key_id"));
@@ -363,12 +373,12 @@ void access_keys(void)
 	CHECK_EQ(bench_get(REGISTRY_ACCESS_KEY, "acme", first), CODE_OK);
 	CHECK_EQ(bench_number("expires_ms"), bench.now_ms + 1000);
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_key_rotate(bench.registry, &bench_ann, "acme", second, 1000,
+	CHECK_EQ(bench_outcome(registry_rotate_key(bench.registry, &bench_ann, "acme", second, 1000,
 						   &bench.result)),
 		 CODE_CONFLICT);
 	bench.now_ms += 1000; // the first has expired
 	registry_result_deinit(&bench.result);
-	CHECK_EQ(bench_outcome(registry_key_rotate(bench.registry, &bench_ann, "acme", second, 1000,
+	CHECK_EQ(bench_outcome(registry_rotate_key(bench.registry, &bench_ann, "acme", second, 1000,
 						   &bench.result)),
 		 CODE_OK);
 

@@ -34,13 +34,14 @@ static void back_up(void)
 
 static enum code restore(bool revive, bool preview)
 {
-	const struct registry_restore_how how = {
+	const struct registry_backup_restore_how how = {
 		.path = bench.backup_path, .revive = revive, .preview = preview};
 	_cleanup_(freep) char *error = NULL;
 
-	CHECK_EQ(registry_restore_prepare(bench.registry, bench.backup_path, &error), 0);
+	CHECK_EQ(registry_backup_restore_prepare(bench.registry, bench.backup_path, &error), 0);
 	registry_result_deinit(&bench.result);
-	return bench_outcome(registry_restore(bench.registry, &bench_ann, &how, &bench.result));
+	return bench_outcome(
+		registry_backup_restore(bench.registry, &bench_ann, &how, &bench.result));
 }
 
 // What the answer says of one name in a list; NULL: nothing.
@@ -62,12 +63,12 @@ static const char *listed(const char *list, const char *kind, const char *name)
 static bool logs_in(const char *user, const char *password)
 {
 	struct registry_result result = {0};
-	struct registry_password check;
+	struct registry_identity_password check;
 	bool good;
 
-	CHECK_EQ(registry_password_look(bench.registry, user, &check), 0);
-	registry_password_compare(&check, password);
-	CHECK_EQ(registry_login(bench.registry, NULL, user, &check, &result), 0);
+	CHECK_EQ(registry_identity_password_look(bench.registry, user, &check), 0);
+	registry_identity_password_compare(&check, password);
+	CHECK_EQ(registry_identity_login(bench.registry, NULL, user, &check, &result), 0);
 	good = result.code == CODE_OK;
 	registry_result_deinit(&result);
 	return good;
@@ -77,7 +78,7 @@ static bool gets_in(const char *token)
 {
 	struct registry_identity identity;
 
-	return registry_authenticate(bench.registry, token, &identity) == 0;
+	return registry_identity_authenticate(bench.registry, token, &identity) == 0;
 }
 
 void restore_leaves_revoked_what_was(void)
@@ -200,7 +201,7 @@ void restore_of_names_that_were_given_anew(void)
 	CHECK_EQ(bench_get(REGISTRY_GROUP, "acme", "billing"), CODE_NOT_FOUND);
 	// The tenant of the copy has its name; the other is there, suspended, with its topic.
 	CHECK(bench_id(REGISTRY_TENANT, NULL, "old") != tenant);
-	CHECK_STR(registry_name(bench.registry, REGISTRY_TENANT, tenant), kept);
+	CHECK_STR(registry_store_name(bench.registry, REGISTRY_TENANT, tenant), kept);
 	CHECK_EQ(bench_get(REGISTRY_TENANT, NULL, kept), CODE_OK);
 	CHECK(json_is_true(json_object_get(bench.result.body, "suspended")));
 	CHECK_EQ(bench_get(REGISTRY_TOPIC, kept, "t"), CODE_OK);
@@ -226,11 +227,11 @@ void restore_ends_what_was_damaged(void)
 	damage_an_index();
 	CHECK(!registry_scrub(bench.registry));
 	registry_scrub_again(bench.registry);
-	for (unsigned i = 0; i < 6000 && !registry_damaged(bench.registry); ++i)
+	for (unsigned i = 0; i < 6000 && !registry_scrub_damaged(bench.registry); ++i)
 		usleep(10000);
-	CHECK(registry_damaged(bench.registry));
+	CHECK(registry_scrub_damaged(bench.registry));
 	CHECK_EQ(restore(false, false), CODE_OK);
-	CHECK(!registry_damaged(bench.registry)); // not at the next look, a day later
+	CHECK(!registry_scrub_damaged(bench.registry)); // not at the next look, a day later
 	CHECK(registry_scrub(bench.registry));
 	bench_end();
 }

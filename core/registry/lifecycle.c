@@ -7,8 +7,9 @@
 
 static const struct registry_actor system_actor = {.name = "system"};
 
-int registry_pending(struct registry *registry, struct registry_pending *pending, size_t room,
-		     size_t *ret_count)
+int registry_lifecycle_pending(struct registry *registry,
+			       struct registry_lifecycle_pending *pending, size_t room,
+			       size_t *ret_count)
 {
 	// States: 0 creating, 1 ready, 2 deleting. The term with IN makes SQLite use the partial
 	// indexes.
@@ -36,13 +37,13 @@ int registry_pending(struct registry *registry, struct registry_pending *pending
 		" LIMIT ?1";
 	sqlite3_stmt *statement;
 	size_t count = 0;
-	int r = remove_continue(registry);
+	int r = delete_continue(registry);
 
 	if (r == 0)
 		r = db_query(&registry->db, &statement, sql, "i", (int64_t)room);
 
 	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
-		pending[count++] = (struct registry_pending){
+		pending[count++] = (struct registry_lifecycle_pending){
 			.kind = (enum registry_kind)sqlite3_column_int(statement, 0),
 			.id = (uint64_t)sqlite3_column_int64(statement, 1),
 			.deleting = sqlite3_column_int(statement, 2) != 0,
@@ -71,7 +72,7 @@ static int drop_idle(struct work *work, enum registry_kind kind, const char *sql
 	return r;
 }
 
-int life_finish(struct work *work)
+int lifecycle_finish(struct work *work)
 {
 	int r = drop_idle(work, REGISTRY_TENANT,
 			  "SELECT id FROM tenants t WHERE deleting = 1 AND NOT EXISTS"
@@ -100,7 +101,7 @@ static int settle_gone(struct work *work, enum registry_kind kind, const struct 
 
 	if (r == 0)
 		r = store_drop(work, kind, row->object.id);
-	return r < 0 ? r : life_finish(work);
+	return r < 0 ? r : lifecycle_finish(work);
 }
 
 // Writes the row if something has changed. `action`: for the audit log; NULL: only the reason has.
@@ -143,8 +144,9 @@ static void taken(struct row *row, uint64_t revision)
 }
 
 // A refusal leaves the topic as it was, and serving.
-static int settle_growth(struct work *work, struct row *row, const struct registry_pending *pending,
-			 enum code code, const char *reason, bool failed)
+static int settle_growth(struct work *work, struct row *row,
+			 const struct registry_lifecycle_pending *pending, enum code code,
+			 const char *reason, bool failed)
 {
 	json_t *before = store_json(work, REGISTRY_TOPIC, row);
 	struct topic *topic = &row->model.topic;
@@ -177,7 +179,7 @@ static int settle_change(struct work *work, struct row *row, uint64_t revision, 
 }
 
 // What a restore could not know: the cluster has it, or it was deleted since the backup.
-static int settle_verified(struct work *work, const struct registry_pending *pending,
+static int settle_verified(struct work *work, const struct registry_lifecycle_pending *pending,
 			   struct row *row, enum code code, const char *reason)
 {
 	bool topic = pending->kind == REGISTRY_TOPIC;
@@ -213,8 +215,8 @@ static int on_going_cluster(struct work *work, enum registry_kind kind, const st
 	return r < 0 ? r : going != 0;
 }
 
-static int settle(struct work *work, const struct registry_pending *pending, enum code code,
-		  const char *reason, bool failed)
+static int settle(struct work *work, const struct registry_lifecycle_pending *pending,
+		  enum code code, const char *reason, bool failed)
 {
 	struct row row;
 	int r = store_load(work, pending->kind, pending->id, &row);
@@ -244,8 +246,9 @@ static int settle(struct work *work, const struct registry_pending *pending, enu
 			    reason);
 }
 
-int registry_settle(struct registry *registry, const struct registry_pending *pending,
-		    enum code code, const char *reason, bool failed)
+int registry_lifecycle_settle(struct registry *registry,
+			      const struct registry_lifecycle_pending *pending, enum code code,
+			      const char *reason, bool failed)
 {
 	struct registry_result result = {0};
 	struct work work;

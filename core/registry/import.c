@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-struct adoption {
+struct importing {
 	struct work *work;
 	const char *cluster; // its name
 	uint64_t cluster_id;
@@ -79,7 +79,7 @@ static int name_owners(struct db *db, enum registry_kind kind, uint64_t cluster,
 	return r < 0 ? r : 0;
 }
 
-int registry_owners(struct registry *registry, uint64_t cluster, json_t *existing)
+int registry_import_owners(struct registry *registry, uint64_t cluster, json_t *existing)
 {
 	int r = name_owners(&registry->db, REGISTRY_TOPIC, cluster,
 			    json_object_get(existing, "topics"));
@@ -91,14 +91,14 @@ int registry_owners(struct registry *registry, uint64_t cluster, json_t *existin
 
 // ---- taking it
 
-static int refuse_owned(struct adoption *adoption, enum registry_kind kind, const char *physical)
+static int refuse_owned(struct importing *importing, enum registry_kind kind, const char *physical)
 {
 	json_t *owner = NULL;
-	int r = owner_of(&adoption->work->registry->db, kind, adoption->cluster_id, physical,
+	int r = owner_of(&importing->work->registry->db, kind, importing->cluster_id, physical,
 			 &owner);
 
 	if (r == 1)
-		work_refuse(adoption->work, CODE_CONFLICT,
+		work_refuse(importing->work, CODE_CONFLICT,
 			    "it is %s \"%s\" of tenant \"%s\" already", row_kind(kind).name,
 			    text_of(owner, "name"), text_of(owner, "tenant"));
 	json_decref(owner);
@@ -106,17 +106,17 @@ static int refuse_owned(struct adoption *adoption, enum registry_kind kind, cons
 }
 
 // Takes `body`.
-static int take(struct adoption *adoption, enum registry_kind kind, const char *physical,
+static int take(struct importing *importing, enum registry_kind kind, const char *physical,
 		json_t *body, json_t *list)
 {
-	struct work *work = adoption->work;
+	struct work *work = importing->work;
 	json_t *json = NULL;
-	int r = body ? refuse_owned(adoption, kind, physical) : -ENOMEM;
+	int r = body ? refuse_owned(importing, kind, physical) : -ENOMEM;
 
-	work->adopted = physical;
+	work->imported_as = physical;
 	if (r == 0)
 		r = resource_create(work, kind, NULL, body, &json);
-	work->adopted = NULL;
+	work->imported_as = NULL;
 	json_decref(body);
 	if (r == 0)
 		r = json_array_append_new(list, json) < 0 ? -ENOMEM : 0;
@@ -130,33 +130,33 @@ static bool is_replicated(const json_t *found)
 	       json_integer_value(json_object_get(found, "replication")) >= 2;
 }
 
-static int take_topic(struct adoption *adoption, const json_t *wanted)
+static int take_topic(struct importing *importing, const json_t *wanted)
 {
 	const char *physical = text_of(wanted, "physical"), *name = text_of(wanted, "name");
-	const json_t *found = find_named(json_object_get(adoption->existing, "topics"), physical);
+	const json_t *found = find_named(json_object_get(importing->existing, "topics"), physical);
 	struct follow_settings settings = follow_read(json_object_get(found, "settings"));
 	json_t *body;
 
 	if (!found)
-		return work_refuse(adoption->work, CODE_NOT_FOUND,
-				   "cluster \"%s\" has no topic \"%s\"", adoption->cluster,
+		return work_refuse(importing->work, CODE_NOT_FOUND,
+				   "cluster \"%s\" has no topic \"%s\"", importing->cluster,
 				   physical);
 	body = json_pack("{s:s, s:s, s:O, s:b, s:I, s:I, s:I}", "name", name ? name : physical,
-			 "cluster", adoption->cluster, "partitions",
+			 "cluster", importing->cluster, "partitions",
 			 json_object_get(found, "partitions"), "native", 1, "message_bytes",
 			 (json_int_t)settings.message_bytes, "retention_ms",
 			 (json_int_t)settings.retention_ms, "retention_bytes",
 			 (json_int_t)settings.retention_bytes);
 	if (body && !is_replicated(found))
 		json_object_set_new(body, "durability", json_string("D1"));
-	return take(adoption, REGISTRY_TOPIC, physical, body, adoption->topics);
+	return take(importing, REGISTRY_TOPIC, physical, body, importing->topics);
 }
 
 // The tenant's topic that a consumer group has offsets in: its name, or NULL with a refusal when
 // there is none or more than one.
-static const char *topic_of(struct adoption *adoption, const json_t *found, int *ret_r)
+static const char *topic_of(struct importing *importing, const json_t *found, int *ret_r)
 {
-	struct work *work = adoption->work;
+	struct work *work = importing->work;
 	const char *one = NULL;
 	const json_t *topic;
 	size_t i, count = 0;
@@ -164,7 +164,7 @@ static const char *topic_of(struct adoption *adoption, const json_t *found, int 
 	json_array_foreach(json_object_get(found, "topics"), i, topic)
 	{
 		json_t *owner = NULL;
-		int r = owner_of(&work->registry->db, REGISTRY_TOPIC, adoption->cluster_id,
+		int r = owner_of(&work->registry->db, REGISTRY_TOPIC, importing->cluster_id,
 				 json_string_value(topic), &owner);
 
 		if (r < 0)
@@ -185,42 +185,42 @@ static const char *topic_of(struct adoption *adoption, const json_t *found, int 
 	return NULL;
 }
 
-static int take_group(struct adoption *adoption, const json_t *wanted)
+static int take_group(struct importing *importing, const json_t *wanted)
 {
 	const char *physical = text_of(wanted, "physical"), *name = text_of(wanted, "name"),
 		   *topic = text_of(wanted, "topic");
-	const json_t *found = find_named(json_object_get(adoption->existing, "groups"), physical),
+	const json_t *found = find_named(json_object_get(importing->existing, "groups"), physical),
 		     *dead = json_object_get(wanted, "dead_letter");
 	const json_t *members = json_object_get(found, "members");
 	json_t *body;
 	int r = 0;
 
 	if (!found)
-		return work_refuse(adoption->work, CODE_NOT_FOUND,
-				   "cluster \"%s\" has no consumer group \"%s\"", adoption->cluster,
-				   physical);
+		return work_refuse(importing->work, CODE_NOT_FOUND,
+				   "cluster \"%s\" has no consumer group \"%s\"",
+				   importing->cluster, physical);
 	if (json_integer_value(members))
 		return work_refuse(
-			adoption->work, CODE_IN_USE,
+			importing->work, CODE_IN_USE,
 			"consumer group \"%s\" has %lld members: stop them first, because "
 			"offsets have one owner at a time",
 			physical, (long long)json_integer_value(members));
 	if (json_is_null(members))
-		return work_refuse(adoption->work, CODE_NOT_READY,
+		return work_refuse(importing->work, CODE_NOT_READY,
 				   "the cluster did not say in time whether consumer group \"%s\" "
 				   "has members",
 				   physical);
 	if (!topic)
-		topic = topic_of(adoption, found, &r);
+		topic = topic_of(importing, found, &r);
 	if (!topic)
 		return r;
 	body = json_pack("{s:s, s:s, s:b}", "name", name ? name : physical, "topic", topic,
 			 "dead_letter", !dead || json_is_true(dead));
-	return take(adoption, REGISTRY_GROUP, physical, body, adoption->groups);
+	return take(importing, REGISTRY_GROUP, physical, body, importing->groups);
 }
 
-static int take_list(struct adoption *adoption, const json_t *wanted, const char *member,
-		     int (*one)(struct adoption *adoption, const json_t *wanted))
+static int take_list(struct importing *importing, const json_t *wanted, const char *member,
+		     int (*one)(struct importing *importing, const json_t *wanted))
 {
 	const json_t *row;
 	char where[48];
@@ -228,11 +228,11 @@ static int take_list(struct adoption *adoption, const json_t *wanted, const char
 
 	json_array_foreach(json_object_get(wanted, member), i, row)
 	{
-		int r = one(adoption, row);
+		int r = one(importing, row);
 
 		snprintf(where, sizeof where, "/%s/%zu", member, i);
 		if (r == 1)
-			work_errors_below(adoption->work, where);
+			work_errors_below(importing->work, where);
 		if (r != 0)
 			return r;
 	}
@@ -254,47 +254,47 @@ static int take_tenant(struct work *work, const char *name)
 	return r;
 }
 
-static int take_all(struct adoption *adoption, const char *cluster, const json_t *wanted)
+static int take_all(struct importing *importing, const char *cluster, const json_t *wanted)
 {
 	const struct registry_ref ref = {.kind = REGISTRY_CLUSTER, .name = cluster};
-	struct row *row = arena_alloc(&adoption->work->arena, sizeof *row);
-	int r = row ? store_resolve(adoption->work, &ref, row) : -ENOMEM;
+	struct row *row = arena_alloc(&importing->work->arena, sizeof *row);
+	int r = row ? store_resolve(importing->work, &ref, row) : -ENOMEM;
 
 	if (r != 0)
 		return r;
-	adoption->cluster = row_name(row);
-	adoption->cluster_id = row->object.id;
-	r = take_tenant(adoption->work, text_of(wanted, "tenant"));
+	importing->cluster = row_name(row);
+	importing->cluster_id = row->object.id;
+	r = take_tenant(importing->work, text_of(wanted, "tenant"));
 	if (r == 0)
-		r = take_list(adoption, wanted, "topics", take_topic);
+		r = take_list(importing, wanted, "topics", take_topic);
 	if (r == 0)
-		r = take_list(adoption, wanted, "groups", take_group);
-	if (r == 0 && !json_array_size(adoption->topics) && !json_array_size(adoption->groups))
-		r = work_refuse(adoption->work, CODE_BAD_REQUEST,
+		r = take_list(importing, wanted, "groups", take_group);
+	if (r == 0 && !json_array_size(importing->topics) && !json_array_size(importing->groups))
+		r = work_refuse(importing->work, CODE_BAD_REQUEST,
 				"nothing is chosen: give topics, groups or both");
 	return r;
 }
 
-int registry_adopt(struct registry *registry, const struct registry_actor *actor,
-		   const char *cluster, const json_t *wanted, const json_t *existing, bool preview,
-		   struct registry_result *ret)
+int registry_import(struct registry *registry, const struct registry_actor *actor,
+		    const char *cluster, const json_t *wanted, const json_t *existing, bool preview,
+		    struct registry_result *ret)
 {
 	struct work work;
-	struct adoption adoption = {.work = &work,
-				    .existing = existing,
-				    .topics = json_array(),
-				    .groups = json_array()};
+	struct importing importing = {.work = &work,
+				      .existing = existing,
+				      .topics = json_array(),
+				      .groups = json_array()};
 	int r = work_begin(&work, registry, actor, ret);
 
 	if (r == 0)
-		r = take_all(&adoption, cluster, wanted);
+		r = take_all(&importing, cluster, wanted);
 	if (r == 0) {
 		ret->body = json_pack("{s:b, s:O, s:O}", "preview", preview, "topics",
-				      adoption.topics, "groups", adoption.groups);
+				      importing.topics, "groups", importing.groups);
 		if (preview)
 			r = 1; // rolled back; the result stays OK
 	}
-	json_decref(adoption.topics);
-	json_decref(adoption.groups);
+	json_decref(importing.topics);
+	json_decref(importing.groups);
 	return work_end(&work, r);
 }

@@ -1,6 +1,6 @@
 // Deleting: first what would go is found, then it is refused, shown, or done. Topics and groups are
-// only marked; life.c drops them when their backend has let them go, and then the tenant or cluster
-// that waited for the last of them.
+// only marked; lifecycle.c drops them when their backend has let them go, and then the tenant or
+// cluster that waited for the last of them.
 
 #include "core/registry/store.h"
 
@@ -232,7 +232,7 @@ static int unbind_cluster(struct removal *removal, uint64_t cluster)
 	return r;
 }
 
-// Of a tenant or cluster that has very many, some stay for remove_continue(): nobody reaches them
+// Of a tenant or cluster that has very many, some stay for delete_continue(): nobody reaches them
 // any more, and one transaction must not stop the portal for minutes.
 static bool may_wait(enum registry_kind whole, enum registry_kind part, size_t done)
 {
@@ -258,7 +258,7 @@ static int remove_all(struct removal *removal, enum registry_kind kind, struct r
 	if (r == 0 && kind == REGISTRY_CLUSTER)
 		r = unbind_cluster(removal, row->object.id);
 	if (r == 0 && (kind == REGISTRY_TENANT || kind == REGISTRY_CLUSTER))
-		r = life_finish(work);
+		r = lifecycle_finish(work);
 	return r;
 }
 
@@ -293,7 +293,7 @@ static int remove_left(struct work *work)
 	return r;
 }
 
-int remove_continue(struct registry *registry)
+int delete_continue(struct registry *registry)
 {
 	static const struct registry_actor system_actor = {.name = "system"};
 	struct registry_result result = {0};
@@ -367,7 +367,7 @@ int registry_delete(struct registry *registry, const struct registry_actor *acto
 	if (r == 0)
 		r = store_resolve(&work, ref, &row);
 	if (r == 0)
-		r = store_match(&work, &row, how->match);
+		r = resource_match(&work, &row, how->match);
 	if (r == 0 && !going(ref->kind, &row))
 		r = remove_or_refuse(&removal, ref, &row, how);
 	else if (r == 0 && how->preview)
