@@ -5,6 +5,8 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/registry/identity.h"
+#include "core/registry/operator_access.h"
 #include "portal-api/state.h"
 #include "portal-api/throttle.h"
 

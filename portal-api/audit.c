@@ -1,5 +1,7 @@
 // The audit log, newest first, and the check of its hash chain.
 
+#include "core/registry/audit.h"
+#include "core/registry/page.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"

@@ -10,6 +10,7 @@
 #include "core/base/clock.h"
 #include "core/base/directory.h"
 #include "core/base/util.h"
+#include "core/registry/backup.h"
 #include "portal-api/state.h"
 
 #include <dirent.h>

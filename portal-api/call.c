@@ -13,6 +13,8 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/registry/identity.h"
+#include "core/registry/lookup.h"
 #include "portal-api/background_job.h"
 #include "portal-api/body.h"
 #include "portal-api/portal_query.h"
@@ -402,7 +404,7 @@ static bool authorize(struct call *call)
 	uint64_t target = call->who.tenant;
 
 	if (call->in_tenant) {
-		call->tenant = registry_store_tenant_id(call->portal->registry, call->params[0]);
+		call->tenant = registry_lookup_tenant_id(call->portal->registry, call->params[0]);
 		if (call->who.tenant && call->tenant != call->who.tenant) {
 			call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"",
 				  call->params[0]);

@@ -6,6 +6,7 @@
 
 #include "core/catalog/query.h"
 #include "core/http/http.h"
+#include "core/registry/identity.h"
 #include "core/registry/registry.h"
 #include "portal-api/route.h"
 

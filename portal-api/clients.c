@@ -4,6 +4,7 @@
 #include "portal-api/handlers.h"
 
 #include "core/base/util.h"
+#include "core/registry/lookup.h"
 #include "portal-api/state.h"
 
 #include <stdio.h>
@@ -16,8 +17,8 @@ static void name_tenant(struct call *call, json_t *client)
 
 	if (!json_is_integer(tenant))
 		return;
-	name = registry_store_name(call->portal->registry, REGISTRY_TENANT,
-				   (uint64_t)json_integer_value(tenant));
+	name = registry_lookup_name(call->portal->registry, REGISTRY_TENANT,
+				    (uint64_t)json_integer_value(tenant));
 	json_object_set_new(client, "tenant", json_string(name ? name : "(deleted)"));
 }
 
@@ -148,7 +149,7 @@ void clients_kick_many(struct call *call)
 	struct registry_ref ref = {
 		.kind = REGISTRY_ACCESS_KEY, .tenant = call->params[0], .name = key};
 
-	if (key && !registry_store_id(call->portal->registry, &ref)) {
+	if (key && !registry_lookup_id(call->portal->registry, &ref)) {
 		call_fail(call, CODE_NOT_FOUND, "there is no access key \"%s\"", key);
 		return;
 	}

@@ -1,6 +1,10 @@
 // Clusters: the backends that are registered, and how they are doing.
 
 #include "portal-api/clusters.h"
+#include "core/registry/import.h"
+#include "core/registry/lookup.h"
+#include "core/registry/page.h"
+#include "core/registry/resource.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"
@@ -129,7 +133,7 @@ static void answer_damage(struct call *call, enum code code, json_t *body, const
 	}
 	json_array_foreach(json_object_get(body, "damage"), i, row)
 	{
-		const char *known = registry_store_name(
+		const char *known = registry_lookup_name(
 			call->portal->registry, REGISTRY_TOPIC,
 			(uint64_t)json_integer_value(json_object_get(row, "topic")));
 
@@ -170,7 +174,7 @@ static void answer_existing(struct call *call, enum code code, json_t *body, con
 		return;
 	}
 	r = registry_import_owners(call->portal->registry,
-				   registry_store_id(call->portal->registry, &ref), body);
+				   registry_lookup_id(call->portal->registry, &ref), body);
 	call_result(call, r, &result, NULL);
 }
 

@@ -3,6 +3,11 @@
 #include "portal-api/crud.h"
 
 #include "core/base/util.h"
+#include "core/registry/audit.h"
+#include "core/registry/delete.h"
+#include "core/registry/lookup.h"
+#include "core/registry/page.h"
+#include "core/registry/resource.h"
 #include "portal-api/state.h"
 
 static bool has_tenant(enum registry_kind kind)
@@ -141,7 +146,7 @@ void crud_delete(struct call *call, enum registry_kind kind)
 uint64_t crud_id(struct call *call, enum registry_kind kind)
 {
 	const struct registry_ref ref = crud_ref(call, kind);
-	uint64_t id = registry_store_id(call->portal->registry, &ref);
+	uint64_t id = registry_lookup_id(call->portal->registry, &ref);
 
 	// The registry's own words for what is missing.
 	if (!id)

@@ -2,6 +2,7 @@
 // registry.
 #pragma once
 
+#include "core/registry/page.h"
 #include "portal-api/call.h"
 
 // Places of the query parameters every list has, and every delete.

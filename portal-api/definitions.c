@@ -1,5 +1,6 @@
 // Everything that is configured, as one document: export and import.
 
+#include "core/registry/definitions.h"
 #include "portal-api/clusters.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

@@ -4,6 +4,8 @@
 #include "portal-api/handlers.h"
 
 #include "core/base/util.h"
+#include "core/registry/lookup.h"
+#include "core/registry/page.h"
 #include "portal-api/backlogs.h"
 #include "portal-api/state.h"
 #include "portal-api/stats.h"
@@ -142,12 +144,12 @@ static void listing_add(void *ctx, const struct backlog_row *row)
 
 	if (listing->tenant && listing->tenant != row->tenant)
 		return;
-	name = registry_store_name(registry, REGISTRY_GROUP, row->group);
+	name = registry_lookup_name(registry, REGISTRY_GROUP, row->group);
 	json = name ? row_json(row) : NULL; // deleted since
 	if (!json)
 		return;
 	json_object_set_new(json, "group", json_string(name));
-	name = registry_store_name(registry, REGISTRY_TENANT, row->tenant);
+	name = registry_lookup_name(registry, REGISTRY_TENANT, row->tenant);
 	json_object_set_new(json, "tenant", name ? json_string(name) : json_null());
 	json_array_append_new(listing->rows, json);
 }

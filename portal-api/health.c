@@ -6,6 +6,8 @@
 #include "core/base/clock.h"
 #include "core/base/util.h"
 #include "core/catalog/catalog.h"
+#include "core/registry/identity.h"
+#include "core/registry/lookup.h"
 #include "portal-api/state.h"
 #include "portal-api/stats.h"
 
@@ -83,7 +85,7 @@ static bool check_clusters(const struct portal *portal, bool shown, json_t *chec
 		uint64_t id = (uint64_t)json_integer_value(json_object_get(row, "id"));
 		const char *state = json_string_value(json_object_get(row, "state"));
 		const char *error = json_string_value(json_object_get(row, "error"));
-		const char *name = registry_store_name(portal->registry, REGISTRY_CLUSTER, id);
+		const char *name = registry_lookup_name(portal->registry, REGISTRY_CLUSTER, id);
 		char title[MODEL_NAME_BYTES + 16], detail[400];
 
 		down += strcmp(state, "down") == 0;

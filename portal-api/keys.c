@@ -1,6 +1,8 @@
 // Access keys: what applications authenticate with. A secret is in the answer that made it and
 // nowhere else.
 
+#include "core/registry/page.h"
+#include "core/registry/rotate.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"

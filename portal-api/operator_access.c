@@ -1,6 +1,7 @@
 // What platform roles may do to what opens a tenant: seen by all, allowed by the tenant, and, where
 // nobody of the tenant is left to allow it, broken.
 
+#include "core/registry/operator_access.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"

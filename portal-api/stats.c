@@ -10,6 +10,8 @@
 #include "core/base/log.h"
 #include "core/base/util.h"
 #include "core/catalog/catalog.h"
+#include "core/registry/lookup.h"
+#include "core/registry/totals.h"
 #include "portal-api/series.h"
 #include "portal-api/stored.h"
 #include "portal-api/totals_journal.h"
@@ -287,7 +289,7 @@ static void drop_gone(struct stats *stats)
 	LIST_FOREACH(link, next, &stats->rows)
 	{
 		struct row *row = LIST_ENTRY(link, struct row, link);
-		if (!registry_store_name(stats->registry, row->kind, row->id))
+		if (!registry_lookup_name(stats->registry, row->kind, row->id))
 			drop(stats, row);
 	}
 }
@@ -432,7 +434,7 @@ static json_t *busiest(struct stats *stats, enum registry_kind kind, uint64_t te
 	qsort(ranked, count, sizeof *ranked, by_rate);
 	for (size_t i = 0; i < MIN(count, (size_t)BUSIEST); ++i) {
 		const struct series *series = &ranked[i].row->series;
-		const char *name = registry_store_name(stats->registry, kind, ranked[i].row->id);
+		const char *name = registry_lookup_name(stats->registry, kind, ranked[i].row->id);
 		json_t *item;
 
 		if (!name)

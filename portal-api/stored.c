@@ -5,6 +5,7 @@
 #include "portal-api/stored.h"
 
 #include "core/base/util.h"
+#include "core/registry/lookup.h"
 
 #include <string.h>
 
@@ -152,7 +153,7 @@ json_t *stored_json(const struct stored *stored, struct registry *registry, uint
 		const struct stored_wait *wait = &stored->waits[i];
 		const char *name =
 			wait->tenant == tenant
-				? registry_store_name(registry, REGISTRY_GROUP, wait->group)
+				? registry_lookup_name(registry, REGISTRY_GROUP, wait->group)
 				: NULL;
 
 		if (name)

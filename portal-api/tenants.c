@@ -1,5 +1,7 @@
 // Tenants: who uses the platform, with what limits, on which clusters.
 
+#include "core/registry/page.h"
+#include "core/registry/resource.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"

@@ -1,5 +1,6 @@
 // Topics, and what lies in them by partition.
 
+#include "core/registry/page.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
 

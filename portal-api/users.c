@@ -1,6 +1,9 @@
 // Users (people) and tokens (machines) of the control plane. A tenant's administrators see their
 // own, and end them; making them is the platform's.
 
+#include "core/registry/delete.h"
+#include "core/registry/page.h"
+#include "core/registry/resource.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"

@@ -4,6 +4,7 @@
 
 #include "core/base/latency_bounds.h"
 #include "core/base/util.h"
+#include "core/registry/lookup.h"
 
 #include <string.h>
 
@@ -32,10 +33,10 @@ void collector_histogram(struct collector *collector, const json_t *told, const 
 	metrics_histogram(&collector->out, collector->metric, &histogram, labels);
 }
 
-// registry_store_name() keeps one name at a time.
+// registry_lookup_name() keeps one name at a time.
 char *collector_name(struct registry *registry, enum registry_kind kind, uint64_t id)
 {
-	const char *name = registry_store_name(registry, kind, id);
+	const char *name = registry_lookup_name(registry, kind, id);
 
 	return name ? strdup(name) : NULL;
 }

@@ -7,6 +7,8 @@
 #include "core/base/clock.h"
 #include "core/base/util.h"
 #include "core/catalog/catalog.h"
+#include "core/registry/audit.h"
+#include "core/registry/operator_access.h"
 #include "core/registry/registry.h"
 #include "core/registry/scrub.h"
 #include "server/daemon_state.h"

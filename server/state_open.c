@@ -6,7 +6,10 @@
 #include "core/base/log.h"
 #include "core/base/problem.h"
 #include "core/catalog/catalog.h"
+#include "core/registry/identity.h"
+#include "core/registry/lookup.h"
 #include "core/registry/recover.h"
+#include "core/registry/resource.h"
 #include "core/registry/scrub.h"
 #include "server/daemon_state.h"
 #include "server/recover.h"
@@ -39,7 +42,7 @@ static char *local_cluster_make(struct daemon *daemon)
 	int r;
 
 	if (registry_identity_bootstrapped(daemon->registry) ||
-	    registry_store_id(daemon->registry, &ref))
+	    registry_lookup_id(daemon->registry, &ref))
 		return NULL;
 	body = json_pack("{s:s,s:s}", "name", LOCAL_CLUSTER, "kind", "embedded");
 	r = registry_resource_create(daemon->registry, &actor, REGISTRY_CLUSTER, NULL, body,

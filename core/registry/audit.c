@@ -2,9 +2,13 @@
 // hash covers the entry and the hash before it, so that changing, removing or inserting one breaks
 // the chain from there on; whoever keeps the head elsewhere also sees a log cut at its end.
 
+#include "core/registry/audit.h"
+
 #include "core/registry/registry.h"
 
+#include "core/registry/page.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -117,7 +121,7 @@ static json_t *column_json(sqlite3_stmt *statement, int column)
 	return value ? value : json_null();
 }
 
-void audit_hash_text(const uint8_t hash[AUDIT_HASH_SIZE], char ret[REGISTRY_HASH_TEXT])
+void audit_hash_text(const uint8_t *hash, char ret[REGISTRY_HASH_TEXT])
 {
 	for (size_t i = 0; i < AUDIT_HASH_SIZE; ++i)
 		snprintf(ret + 2 * i, 3, "%02x", hash[i]);

@@ -5,8 +5,12 @@
 // lacks says something. It catches a registry that was cut, emptied or put back; who can write both
 // files is caught by what the log and the metrics have carried elsewhere (`audit verify --head`).
 
+#include "core/registry/audit_head.h"
+
 #include "core/base/log.h"
+#include "core/registry/audit.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -11,11 +11,16 @@
 #include "core/registry/backup.h"
 #include "core/base/directory.h"
 #include "core/base/log.h"
+#include "core/registry/audit.h"
+#include "core/registry/audit_head.h"
 #include "core/registry/digest.h"
+#include "core/registry/registry.h"
 #include "core/registry/replace.h"
 #include "core/registry/restore.h"
 #include "core/registry/schema.h"
 #include "core/registry/scrub.h"
+#include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

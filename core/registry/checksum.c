@@ -9,6 +9,7 @@
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
+#include "core/registry/registry.h"
 
 #include <stdarg.h>
 

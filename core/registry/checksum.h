@@ -2,6 +2,7 @@
 // pages, but no bit of a value.
 #pragma once
 
+#include "core/registry/registry.h"
 #include "core/registry/row.h"
 
 // Over kind, id, revision and every member, secrets in the clear: CRC-32C of what was decoded, so

@@ -2,8 +2,13 @@
 // which references hold, all in one transaction: it is done completely or not at all. What the
 // document does not name stays.
 
+#include "core/registry/definitions.h"
+
 #include "core/model/name.h"
+#include "core/registry/registry.h"
+#include "core/registry/resource.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

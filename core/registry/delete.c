@@ -2,7 +2,15 @@
 // only marked; lifecycle.c drops them when their backend has let them go, and then the tenant or
 // cluster that waited for the last of them.
 
+#include "core/registry/delete.h"
+
+#include "core/registry/audit.h"
+#include "core/registry/lifecycle.h"
+#include "core/registry/registry.h"
+#include "core/registry/resource.h"
+#include "core/registry/rules.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 

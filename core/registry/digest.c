@@ -7,6 +7,7 @@
 
 #include "core/base/log.h"
 #include "core/base/util.h"
+#include "core/registry/registry.h"
 #include "core/registry/row.h"
 
 #include <errno.h>

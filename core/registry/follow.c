@@ -3,7 +3,10 @@
 
 #include "core/registry/follow.h"
 
+#include "core/registry/audit.h"
+#include "core/registry/registry.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 

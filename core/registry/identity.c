@@ -4,10 +4,19 @@
 // of the file lets nobody in. Role and tenant are read anew with every request: a user who is
 // disabled or moved is so at once.
 
+#include "core/registry/identity.h"
+
 #include "core/base/base64url.h"
 #include "core/base/log.h"
+#include "core/registry/audit.h"
 #include "core/registry/checksum.h"
+#include "core/registry/operator_access.h"
+#include "core/registry/permission.h"
+#include "core/registry/registry.h"
+#include "core/registry/resource.h"
+#include "core/registry/secret.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -6,9 +6,14 @@
 // tenant. Nothing is changed on the backend, now or later: the rows are marked as imported, and
 // follow.c keeps what they say of a topic's settings true.
 
+#include "core/registry/import.h"
+
 #include "core/model/name.h"
 #include "core/registry/follow.h"
+#include "core/registry/registry.h"
+#include "core/registry/resource.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,13 @@
 // The life of topics and groups between registry and backend. A topic is made before the groups on
 // it, and goes after them; tenants and clusters that are going wait for the last of theirs.
 
+#include "core/registry/lifecycle.h"
+
+#include "core/registry/audit.h"
+#include "core/registry/delete.h"
+#include "core/registry/registry.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 

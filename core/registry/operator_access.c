@@ -12,9 +12,16 @@
 // Deliberately absent: a second look at keys that were made before the first login. They are what
 // the tenant was set up with; it sees them, and ends them.
 
+#include "core/registry/operator_access.h"
+
 #include "core/base/log.h"
+#include "core/registry/audit.h"
 #include "core/registry/checksum.h"
+#include "core/registry/permission.h"
+#include "core/registry/registry.h"
+#include "core/registry/resource.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 

@@ -6,6 +6,9 @@
 #include "core/registry/orphans.h"
 
 #include "core/model/name.h"
+#include "core/registry/registry.h"
+#include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 // What the stores of this machine hold and neither the copy nor the last known state names.
 #pragma once
 
-#include "core/registry/store.h"
+#include "core/registry/registry.h"
+#include "core/registry/work.h"
 
 // `found`: [{cluster, topics:[{id, incarnation, partitions, durability}], groups:[{id, incarnation,
 // topic}]}]. A topic or group of the copy that is found is ready; one that the copy does not have

@@ -1,8 +1,12 @@
 // Lists: one page by name, with filters. The cursor is the last name of the page before and its id,
 // so a page neither repeats nor skips what others make or delete meanwhile.
 
+#include "core/registry/page.h"
+
 #include "core/base/base64url.h"
+#include "core/registry/registry.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

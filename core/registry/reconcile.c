@@ -12,6 +12,8 @@
 #include "core/base/util.h"
 #include "core/catalog/index.h"
 #include "core/catalog/query.h"
+#include "core/registry/follow.h"
+#include "core/registry/lifecycle.h"
 #include "core/registry/registry.h"
 
 #include <errno.h>

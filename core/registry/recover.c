@@ -13,9 +13,13 @@
 #include "core/base/log.h"
 #include "core/catalog/catalog.h"
 #include "core/model/field.h"
+#include "core/registry/audit_head.h"
 #include "core/registry/backup.h"
+#include "core/registry/registry.h"
 #include "core/registry/replace.h"
 #include "core/registry/restore.h"
+#include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,8 +1,6 @@
-// Opening and closing of the registry's file, and what every call on it shares: a transaction, a
-// result, a revision.
+// Opening and closing of the registry's file, and publishing: what is on disk goes to the catalog.
 //
-// One transaction a change; it takes the next revision, stamps every row it touches with it, and is
-// published when it is on disk. A publication that is lost (a crash right after the commit) is made
+// A publication that is lost (a crash right after the commit) is made
 // up for at the next start, because the catalog's revision then lags behind.
 
 #include "core/registry/registry.h"
@@ -11,14 +9,15 @@
 #include "core/base/log.h"
 #include "core/catalog/catalog.h"
 #include "core/catalog/change.h"
+#include "core/registry/audit_head.h"
 #include "core/registry/checksum.h"
 #include "core/registry/digest.h"
 #include "core/registry/schema.h"
+#include "core/registry/scrub.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -46,21 +45,6 @@ static bool is_small(const char *path)
 	struct stat found;
 
 	return stat(path, &found) == 0 && found.st_size <= STORE_CHECKED_BYTES;
-}
-
-// Pages, indexes, and that each index knows each row.
-int store_check_pages(struct db *db)
-{
-	sqlite3_stmt *statement;
-	int r = db_query(db, &statement, "PRAGMA integrity_check(1)", "");
-
-	if (r == 0)
-		r = db_step(db, statement);
-	if (r != 1)
-		return r < 0 ? r : -EUCLEAN;
-	r = strcmp((const char *)sqlite3_column_text(statement, 0), "ok") == 0 ? 0 : -EUCLEAN;
-	sqlite3_reset(statement);
-	return r;
 }
 
 // What a file of an older schema lacks beside columns, and a new one altogether.
@@ -107,23 +91,6 @@ static int prepare(struct registry *registry, char **ret_error)
 	return r;
 }
 
-int store_check_rows(struct registry *registry, enum registry_kind kind)
-{
-	sqlite3_stmt *statement;
-	int r = db_query(&registry->db, &statement, registry->sql[kind].select, "");
-
-	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
-		struct arena arena = {0};
-		struct row row;
-
-		r = row_read(kind, statement, &registry->key, &arena, &row);
-		arena_deinit(&arena);
-		if (r < 0)
-			sqlite3_reset(statement);
-	}
-	return r;
-}
-
 // Every stored credential must open: better now than when a cluster is needed. In a small file
 // every row is looked at.
 static int try_rows(struct registry *registry)
@@ -134,17 +101,6 @@ static int try_rows(struct registry *registry)
 		if (is_small(registry->path) && kind != REGISTRY_CLUSTER)
 			r = store_check_rows(registry, (enum registry_kind)kind);
 	return r;
-}
-
-// The file holds verifiers and hashes: it is its owner's alone. SQLite gives its log the same mode.
-int store_make_private(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return -errno;
-	close(fd);
-	return 0;
 }
 
 static int open_file(struct registry *registry, char **ret_error)
@@ -262,117 +218,6 @@ void registry_result_deinit(struct registry_result *result)
 	json_decref(result->affected);
 	json_decref(result->body);
 	*result = (struct registry_result){0};
-}
-
-// ---- work
-
-void work_open(struct work *work, struct registry *registry, struct registry_result *ret)
-{
-	*ret = (struct registry_result){.code = CODE_OK};
-	*work = (struct work){.registry = registry, .ret = ret};
-}
-
-static void clear_result(struct registry_result *ret)
-{
-	registry_result_deinit(ret);
-	ret->code = CODE_INTERNAL;
-}
-
-int work_close(struct work *work, int r)
-{
-	arena_deinit(&work->arena);
-	if (r < 0)
-		clear_result(work->ret);
-	return r < 0 ? r : 0;
-}
-
-int work_begin(struct work *work, struct registry *registry, const struct registry_actor *actor,
-	       struct registry_result *ret)
-{
-	work_open(work, registry, ret);
-	work->actor = actor;
-	work->next_id = registry->head.next_id;
-	work->audit = registry->head;
-	work->revision = registry->head.revision + 1;
-	return db_script(&registry->db, "BEGIN IMMEDIATE");
-}
-
-static int commit(struct work *work)
-{
-	struct registry *registry = work->registry;
-	uint64_t revision = work->changed ? work->revision : registry->head.revision;
-	struct head head = registry->head;
-	bool audited;
-	int r = 0;
-
-	head.revision = revision;
-	head.next_id = work->next_id;
-	head.audit_seq = work->audit.audit_seq;
-	memcpy(head.audit_hash, work->audit.audit_hash, sizeof head.audit_hash);
-	if (memcmp(&head, &registry->head, sizeof head) != 0)
-		r = head_write(&registry->db, &head);
-	if (r == 0)
-		r = db_script(&registry->db, "COMMIT");
-	if (r < 0)
-		return r;
-	audited = head.audit_seq != registry->head.audit_seq;
-	registry->head = head;
-	if (audited)
-		audit_head_write(registry->audit_head, &registry->head);
-	if (work->changed)
-		registry_publish(registry);
-	return 0;
-}
-
-int work_end(struct work *work, int r)
-{
-	if (r == 0)
-		r = commit(work);
-	if (r != 0 && !sqlite3_get_autocommit(work->registry->db.sqlite))
-		db_script(&work->registry->db, "ROLLBACK");
-	return work_close(work, r);
-}
-
-int work_refuse(struct work *work, enum code code, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	free(work->ret->text);
-	if (vasprintf(&work->ret->text, fmt, args) < 0)
-		work->ret->text = NULL;
-	va_end(args);
-	work->ret->code = code;
-	return 1;
-}
-
-void work_errors_below(struct work *work, const char *where)
-{
-	json_t *error;
-	size_t i;
-
-	json_array_foreach(work->ret->errors, i, error)
-	{
-		const char *field = json_string_value(json_object_get(error, "field"));
-		char pointer[256];
-
-		snprintf(pointer, sizeof pointer, "%s%s", where, field);
-		json_object_set_new(error, "field", json_string(pointer));
-	}
-	if (!work->ret->errors) {
-		work->ret->errors = json_array();
-		json_array_append_new(work->ret->errors, json_pack("{s:s, s:s?}", "field", where,
-								   "detail", work->ret->text));
-	}
-}
-
-void work_affect(struct work *work, enum registry_kind kind, const char *tenant, const char *name)
-{
-	if (!work->ret->affected)
-		work->ret->affected = json_array();
-	json_array_append_new(work->ret->affected,
-			      json_pack("{s:s, s:s?, s:s}", "kind", row_kind(kind).name, "tenant",
-					tenant, "name", name));
 }
 
 // ---- publishing

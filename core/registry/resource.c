@@ -1,9 +1,16 @@
 // Resources in and out: making, changing, reading, listing. The same steps for every kind; what
 // differs lies in the field tables and in rules.c.
 
+#include "core/registry/resource.h"
+
 #include "core/base/base64url.h"
 #include "core/model/name.h"
+#include "core/registry/audit.h"
+#include "core/registry/operator_access.h"
+#include "core/registry/registry.h"
+#include "core/registry/rules.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -12,8 +12,13 @@
 
 #include "core/registry/restore.h"
 
+#include "core/registry/audit.h"
 #include "core/registry/checksum.h"
+#include "core/registry/operator_access.h"
 #include "core/registry/orphans.h"
+#include "core/registry/registry.h"
+#include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 // docs/registry.md says what becomes of each kind.
 #pragma once
 
-#include "core/registry/store.h"
+#include "core/registry/work.h"
 
 struct restore {
 	struct registry *copy;  // what is put back: changed, in one transaction

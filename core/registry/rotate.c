@@ -1,6 +1,13 @@
 // A second access key with the same rights, so that applications can change over one by one.
 
+#include "core/registry/rotate.h"
+
+#include "core/registry/audit.h"
+#include "core/registry/operator_access.h"
+#include "core/registry/registry.h"
+#include "core/registry/secret.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 

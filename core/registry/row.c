@@ -6,6 +6,8 @@
 #include "core/base/log.h"
 #include "core/base/util.h"
 #include "core/registry/checksum.h"
+#include "core/registry/permission.h"
+#include "core/registry/registry.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,16 @@
 // What each kind demands beyond the ranges of its fields: references that must fit together, limits
 // of the tenant, names and secrets that are made here.
 
+#include "core/registry/rules.h"
+
 #include "core/base/base64url.h"
 #include "core/model/name.h"
+#include "core/registry/audit.h"
+#include "core/registry/permission.h"
+#include "core/registry/registry.h"
+#include "core/registry/secret.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <stdio.h>

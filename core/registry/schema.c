@@ -6,6 +6,7 @@
 #include "core/registry/schema.h"
 
 #include "core/base/util.h"
+#include "core/registry/registry.h"
 #include "core/registry/row.h"
 
 #include <errno.h>

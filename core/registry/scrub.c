@@ -8,7 +8,10 @@
 #include "core/registry/scrub.h"
 
 #include "core/base/log.h"
+#include "core/registry/audit.h"
+#include "core/registry/registry.h"
 #include "core/registry/store.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 #include <pthread.h>

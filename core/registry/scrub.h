@@ -17,4 +17,5 @@ int registry_scrub_start(struct registry *registry);
 // thread looks at once.
 void registry_scrub_again(struct registry *registry);
 bool registry_scrub_damaged(
-	const struct registry *registry); // the last look found something; @thread any
+	const struct registry *registry);            // the last look found something; @thread any
+void registry_scrub_stop(struct registry *registry); // waits for a look that is under way

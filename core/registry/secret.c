@@ -4,8 +4,9 @@
 // An access key's secret has 256 random bits, so nobody can try them out, and the least number of
 // rounds the standard allows is enough. Passwords are chosen by people: Argon2id.
 
+#include "core/registry/secret.h"
+
 #include "core/base/base64url.h"
-#include "core/registry/store.h"
 
 #include <argon2.h>
 #include <errno.h>

@@ -3,8 +3,11 @@
 
 #include "core/registry/store.h"
 #include "core/registry/checksum.h"
+#include "core/registry/registry.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 // ---- finding
@@ -160,7 +163,7 @@ int store_drop(struct work *work, enum registry_kind kind, uint64_t id)
 // ---- showing
 
 // The name of a row by its id alone; NULL: none.
-static const char *name_of(struct work *work, enum registry_kind kind, uint64_t id)
+const char *store_name(struct work *work, enum registry_kind kind, uint64_t id)
 {
 	static const char *const sql[REGISTRY_KIND_COUNT] = {
 		[REGISTRY_TENANT] = "SELECT name FROM tenants WHERE id = ?1",
@@ -188,7 +191,7 @@ const char *store_tenant_name(struct work *work, uint64_t tenant)
 {
 	if (work->tenant && work->tenant->object.id == tenant)
 		return row_name(work->tenant);
-	return name_of(work, REGISTRY_TENANT, tenant);
+	return store_name(work, REGISTRY_TENANT, tenant);
 }
 
 static const char *names_name(void *ctx, enum model_kind kind, uint64_t id)
@@ -196,7 +199,7 @@ static const char *names_name(void *ctx, enum model_kind kind, uint64_t id)
 	struct work *work = ctx;
 
 	return kind == MODEL_TENANT ? store_tenant_name(work, id)
-				    : name_of(work, (enum registry_kind)kind, id);
+				    : store_name(work, (enum registry_kind)kind, id);
 }
 
 // A tenant's caller can name the clusters that the tenant may use; any other is answered like one
@@ -250,40 +253,47 @@ json_t *store_json(struct work *work, enum registry_kind kind, const struct row 
 	return body;
 }
 
-// ---- from outside
+// ---- the whole
 
-uint64_t registry_store_id(struct registry *registry, const struct registry_ref *ref)
+// The file holds verifiers and hashes: it is its owner's alone. SQLite gives its log the same mode.
+int store_make_private(const char *path)
 {
-	struct registry_result result = {0};
-	struct work work;
-	struct row row;
-	uint64_t id = 0;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-	work_open(&work, registry, &result);
-	if (store_resolve(&work, ref, &row) == 0)
-		id = row.object.id;
-	work_close(&work, 0);
-	registry_result_deinit(&result);
-	return id;
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
 }
 
-uint64_t registry_store_tenant_id(struct registry *registry, const char *name)
+// Pages, indexes, and that each index knows each row.
+int store_check_pages(struct db *db)
 {
-	struct registry_ref ref = {.kind = REGISTRY_TENANT, .name = name};
+	sqlite3_stmt *statement;
+	int r = db_query(db, &statement, "PRAGMA integrity_check(1)", "");
 
-	return registry_store_id(registry, &ref);
+	if (r == 0)
+		r = db_step(db, statement);
+	if (r != 1)
+		return r < 0 ? r : -EUCLEAN;
+	r = strcmp((const char *)sqlite3_column_text(statement, 0), "ok") == 0 ? 0 : -EUCLEAN;
+	sqlite3_reset(statement);
+	return r;
 }
 
-const char *registry_store_name(struct registry *registry, enum registry_kind kind, uint64_t id)
+int store_check_rows(struct registry *registry, enum registry_kind kind)
 {
-	struct registry_result result = {0};
-	struct work work;
-	const char *name;
+	sqlite3_stmt *statement;
+	int r = db_query(&registry->db, &statement, registry->sql[kind].select, "");
 
-	work_open(&work, registry, &result);
-	name = name_of(&work, kind, id);
-	free(registry->name);
-	registry->name = name ? strdup(name) : NULL;
-	work_close(&work, 0);
-	return registry->name;
+	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
+		struct arena arena = {0};
+		struct row row;
+
+		r = row_read(kind, statement, &registry->key, &arena, &row);
+		arena_deinit(&arena);
+		if (r < 0)
+			sqlite3_reset(statement);
+	}
+	return r;
 }

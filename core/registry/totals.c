@@ -1,8 +1,11 @@
 // Counters that must not start anew with the daemon: a row an object, replaced about once a minute.
 
+#include "core/registry/totals.h"
+
 #include "core/base/log.h"
 #include "core/registry/checksum.h"
-#include "core/registry/store.h"
+#include "core/registry/registry.h"
+#include "core/registry/work.h"
 
 #include <errno.h>
 

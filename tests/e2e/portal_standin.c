@@ -12,6 +12,7 @@
 #include "core/base/util.h"
 #include "core/catalog/catalog.h"
 #include "core/catalog/query.h"
+#include "core/registry/identity.h"
 #include "core/registry/registry.h"
 #include "portal-api/portal.h"
 

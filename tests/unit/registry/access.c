@@ -2,6 +2,9 @@
 
 #include "tests/unit/registry/cases.h"
 
+#include "core/registry/identity.h"
+#include "core/registry/operator_access.h"
+#include "core/registry/resource.h"
 #include "tests/unit/registry/bench.h"
 
 void bootstrap_works_once(void)

@@ -1,6 +1,11 @@
 // The ground of the cases, and the short ways.
 
 #include "tests/unit/registry/bench.h"
+#include "core/registry/audit.h"
+#include "core/registry/delete.h"
+#include "core/registry/lifecycle.h"
+#include "core/registry/lookup.h"
+#include "core/registry/resource.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -161,7 +166,7 @@ uint64_t bench_id(enum registry_kind kind, const char *tenant, const char *name)
 {
 	struct registry_ref ref = {kind, tenant, name};
 
-	return registry_store_id(bench.registry, &ref);
+	return registry_lookup_id(bench.registry, &ref);
 }
 
 // Every backend agrees at once.

@@ -2,6 +2,10 @@
 
 #include "tests/unit/registry/cases.h"
 
+#include "core/registry/definitions.h"
+#include "core/registry/delete.h"
+#include "core/registry/lifecycle.h"
+#include "core/registry/page.h"
 #include "tests/unit/registry/bench.h"
 
 // ---- deleting

@@ -2,7 +2,10 @@
 
 #include "tests/unit/registry/cases.h"
 
+#include "core/registry/backup.h"
+#include "core/registry/definitions.h"
 #include "core/registry/schema.h"
+#include "core/registry/totals.h"
 #include "tests/unit/registry/bench.h"
 
 #include <errno.h>

@@ -8,7 +8,13 @@
 
 #include "core/base/log.h"
 #include "core/catalog/change.h"
+#include "core/registry/audit.h"
+#include "core/registry/backup.h"
+#include "core/registry/definitions.h"
+#include "core/registry/identity.h"
+#include "core/registry/page.h"
 #include "core/registry/scrub.h"
+#include "core/registry/totals.h"
 #include "tests/unit/registry/bench.h"
 
 #include <fcntl.h>

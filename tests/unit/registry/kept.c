@@ -3,6 +3,10 @@
 #include "tests/unit/registry/cases.h"
 
 #include "core/catalog/change.h"
+#include "core/registry/audit.h"
+#include "core/registry/page.h"
+#include "core/registry/resource.h"
+#include "core/registry/totals.h"
 #include "tests/unit/registry/bench.h"
 
 #include <signal.h>

@@ -3,6 +3,10 @@
 #include "tests/unit/registry/cases.h"
 
 #include "core/net/scram.h"
+#include "core/registry/lifecycle.h"
+#include "core/registry/lookup.h"
+#include "core/registry/resource.h"
+#include "core/registry/rotate.h"
 #include "tests/unit/registry/bench.h"
 
 #include <errno.h>
@@ -63,8 +67,8 @@ void topics_and_groups(void)
 	CHECK_EQ(topic->durability, DURABILITY_D2);
 	model_unref(group);
 	model_unref(topic);
-	CHECK_STR(registry_store_name(bench.registry, REGISTRY_GROUP,
-				      bench_id(REGISTRY_GROUP, "acme", "billing")),
+	CHECK_STR(registry_lookup_name(bench.registry, REGISTRY_GROUP,
+				       bench_id(REGISTRY_GROUP, "acme", "billing")),
 		  "billing");
 
 	CHECK_EQ(bench_put(REGISTRY_TOPIC, "acme", "orders", "{\"retention_ms\":0}"), CODE_OK);

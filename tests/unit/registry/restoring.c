@@ -2,6 +2,10 @@
 
 #include "tests/unit/registry/cases.h"
 
+#include "core/registry/backup.h"
+#include "core/registry/identity.h"
+#include "core/registry/lookup.h"
+#include "core/registry/operator_access.h"
 #include "core/registry/scrub.h"
 #include "tests/unit/registry/bench.h"
 
@@ -201,7 +205,7 @@ void restore_of_names_that_were_given_anew(void)
 	CHECK_EQ(bench_get(REGISTRY_GROUP, "acme", "billing"), CODE_NOT_FOUND);
 	// The tenant of the copy has its name; the other is there, suspended, with its topic.
 	CHECK(bench_id(REGISTRY_TENANT, NULL, "old") != tenant);
-	CHECK_STR(registry_store_name(bench.registry, REGISTRY_TENANT, tenant), kept);
+	CHECK_STR(registry_lookup_name(bench.registry, REGISTRY_TENANT, tenant), kept);
 	CHECK_EQ(bench_get(REGISTRY_TENANT, NULL, kept), CODE_OK);
 	CHECK(json_is_true(json_object_get(bench.result.body, "suspended")));
 	CHECK_EQ(bench_get(REGISTRY_TOPIC, kept, "t"), CODE_OK);
