@@ -7,6 +7,7 @@
 // a payload of two bytes of size. The producer's stream is 1, the consumer's 2.
 
 #include "core/base/util.h"
+#include "sdk/c/src/handshake.h"
 #include "sdk/c/src/link_impl.h"
 #include "tests/fuzz/fuzz.h"
 

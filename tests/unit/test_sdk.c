@@ -400,7 +400,7 @@ static void settings_sources(void)
 	CHECK_STR(fresh.access_key, "from-argument");
 	CHECK_STR(fresh.addresses, "h:22");
 	CHECK_STR(settings.use.secret, "q"); // in use until the service has accepted the other
-	CHECK(!credentials_same(&fresh, &settings.use));
+	CHECK(!settings_credentials_same(&fresh, &settings.use));
 	settings_deinit(&settings);
 	unlink(path);
 	CHECK_EQ(settings_init(&settings, &config), MQP_BAD_CREDENTIALS);

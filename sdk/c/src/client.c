@@ -12,6 +12,7 @@
 #include "core/base/clock.h"
 #include "core/base/code.h"
 #include "core/base/util.h"
+#include "sdk/c/src/handshake.h"
 
 #include <errno.h>
 #include <openssl/ssl.h>
@@ -138,7 +139,7 @@ static void client_connect(struct mqp_client *client)
 		client_retry(client);
 		return;
 	}
-	link_start(client->link);
+	handshake_start(client->link);
 }
 
 static void connect_timer_fire(struct timer *timer, uint64_t now_ns)
@@ -343,7 +344,7 @@ static void *client_thread(void *arg)
 	return NULL;
 }
 
-int thread_start(pthread_t *ret_thread, void *(*run)(void *), void *arg)
+int client_thread_start(pthread_t *ret_thread, void *(*run)(void *), void *arg)
 {
 	sigset_t all, before;
 	int r;
@@ -531,7 +532,7 @@ static enum mqp_code client_start(struct mqp_client *client)
 	if (r == 0)
 		r = client_set_timers(client);
 	if (r == 0 && !client_is_app(client)) {
-		r = thread_start(&client->thread, client_thread, client);
+		r = client_thread_start(&client->thread, client_thread, client);
 		client->threaded = r == 0;
 	}
 	if (r == 0)

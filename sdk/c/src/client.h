@@ -119,8 +119,8 @@ int client_load_tls(struct mqp_client *client); // 0 if it is loaded; -EINVAL, l
 int client_join(struct mqp_client *client, struct member *member);  // -ESHUTDOWN: closing
 void client_part(struct mqp_client *client, struct member *member); // @thread any
 
-int thread_start(pthread_t *ret_thread, void *(*run)(void *),
-		 void *arg);                // blocks all signals in it
+int client_thread_start(pthread_t *ret_thread, void *(*run)(void *),
+			void *arg);         // blocks all signals in it
 int client_cond_init(pthread_cond_t *cond); // waits by the monotonic clock
 
 // From links.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "sdk/c/src/client.h"
-#include "sdk/c/src/delivery.h"
+#include "sdk/c/src/subscription.h"
 
 enum pull_phase {
 	PULL_NONE,     // no pull
@@ -69,45 +69,8 @@ struct mqp_consumer {
 struct mqp_consumer *consumer_ref(struct mqp_consumer *consumer);
 void consumer_unref(struct mqp_consumer *consumer);
 
-// consumer_io.c
-void consumer_io_init(struct mqp_consumer *consumer);
-void consumer_post(struct mqp_consumer *consumer); // under the lock
-
+void consumer_post(struct mqp_consumer *consumer);    // under the lock
 void consumer_wake(struct mqp_consumer *consumer);    // I/O: later in this round
 void consumer_changed(struct mqp_consumer *consumer); // under the lock
 bool consumer_pushes(const struct mqp_consumer *consumer);
-bool subscription_is_open(const struct subscription *subscription);
-
-// consumer_report.c: I/O
-void credit_note(struct subscription *subscription);
-void credit_changed(struct subscription *subscription); // a frame is due
-void credit_return(struct subscription *subscription);
-void credit_top_up(struct mqp_consumer *consumer); // push
-void report_send(struct mqp_consumer *consumer);   // all that is due over all subscriptions
-void report_tick(struct mqp_consumer *consumer);   // life, extensions
-uint64_t report_next_ns(struct mqp_consumer *consumer);
-int report_settled(struct subscription *subscription, const uint8_t *payload, size_t size);
-void report_written(struct stream *stream);
-// What waits is given back once no more can come; at once, if none can.
-void give_back(struct subscription *subscription, enum give_back why);
-void give_back_drained(struct subscription *subscription);
-
-// consumer_pull.c: I/O
-void pull_step(struct mqp_consumer *consumer);
-void pull_drained(struct mqp_consumer *consumer, struct subscription *subscription);
-void pull_restart(struct mqp_consumer *consumer); // the subscription that was asked is gone
-void pull_cut(struct mqp_consumer *consumer);
-// Before the hand loses what came over the subscription; under the lock.
-void pull_forget(struct mqp_consumer *consumer, const struct subscription *subscription);
-uint64_t pull_next_ns(const struct mqp_consumer *consumer); // under the lock
-
-// consumer.c
-enum mqp_code consumer_close(struct mqp_consumer *consumer, uint64_t deadline_ns); // not I/O
 struct mqp_message *consumer_pop(struct mqp_consumer *consumer); // under the lock; NULL: empty
-void consumer_release_queued(struct mqp_consumer *consumer);     // takes the lock
-
-// push.c
-int push_start(struct mqp_consumer *consumer);            // callback threads; -errno
-void push_stop(struct mqp_consumer *consumer);            // waits for running callbacks
-void push_run_some(struct mqp_consumer *consumer);        // in the application's loop
-bool push_is_inside(const struct mqp_consumer *consumer); // this is one of its callback threads

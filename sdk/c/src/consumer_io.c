@@ -4,12 +4,21 @@
 // All of it runs on the I/O thread. A subscription that was left (GOAWAY, changed credentials)
 // lives on beside the current one until everything that came over it is settled.
 
+#include "sdk/c/src/consumer_io.h"
+
 #include "core/base/util.h"
 #include "core/wire/deliver.h"
 #include "core/wire/fields.h"
 #include "core/wire/frame.h"
 #include "sdk/c/src/consumer.h"
+#include "sdk/c/src/consumer_api.h"
+#include "sdk/c/src/consumer_credit.h"
+#include "sdk/c/src/consumer_pull.h"
+#include "sdk/c/src/consumer_report.h"
+#include "sdk/c/src/delivery.h"
 #include "sdk/c/src/json.h"
+#include "sdk/c/src/push.h"
+#include "sdk/c/src/subscription.h"
 
 #include <errno.h>
 
@@ -22,35 +31,6 @@ static const struct stream_ops subscription_ops;
 static struct subscription *subscription_of(struct stream *stream)
 {
 	return CONTAINER_OF(stream, struct subscription, stream);
-}
-
-void consumer_post(struct mqp_consumer *consumer)
-{
-	if (!consumer->detached)
-		client_post(consumer->client, &consumer->member.work);
-}
-
-// Later in this round.
-void consumer_wake(struct mqp_consumer *consumer)
-{
-	pthread_mutex_lock(&consumer->lock);
-	consumer_post(consumer);
-	pthread_mutex_unlock(&consumer->lock);
-}
-
-bool consumer_pushes(const struct mqp_consumer *consumer)
-{
-	return consumer->config.callback != NULL;
-}
-
-// Under the lock.
-void consumer_changed(struct mqp_consumer *consumer)
-{
-	uint64_t held = atomic_load(&consumer->hand.held);
-
-	client_count(consumer->client, MQP_STAT_IN_HAND, held - consumer->counted_in_hand);
-	consumer->counted_in_hand = held;
-	pthread_cond_broadcast(&consumer->changed);
 }
 
 static void consumer_set_open(struct mqp_consumer *consumer, bool open, enum mqp_code status)
@@ -117,10 +97,10 @@ static int deliver_frame(struct subscription *subscription, struct buf *buf, con
 		pthread_cond_broadcast(&consumer->work); // else when it is told
 	pthread_mutex_unlock(&consumer->lock);
 	if (subscription->left)
-		give_back(subscription, GIVE_LEFT);
+		consumer_credit_give_back(subscription, GIVE_LEFT);
 	if (!grants_delivered(&subscription->grants, head.count, bytes))
 		return -EBADMSG;
-	credit_note(subscription);
+	consumer_credit_note(subscription);
 	consumer_wake(consumer);
 	return 0;
 }
@@ -179,7 +159,7 @@ static struct mqp_message *hand_purge(struct mqp_consumer *consumer,
 	struct mqp_message *purged = NULL;
 	struct hand_item *item;
 
-	pull_forget(consumer, subscription);
+	consumer_pull_forget(consumer, subscription);
 	while ((item = hand_remove(&consumer->hand, &subscription->sub))) {
 		struct mqp_message *message = CONTAINER_OF(item, struct mqp_message, item);
 
@@ -226,7 +206,7 @@ static void group_ended(struct stream *stream, enum mqp_code code, uint32_t retr
 	subscription_end(subscription);
 	if (current) {
 		consumer_set_open(consumer, false, code);
-		pull_restart(consumer);
+		consumer_pull_restart(consumer);
 	}
 	if (current && code != MQP_CONNECTION_LOST) {
 		consumer->reopen_wait_ms = MIN(wait_ms * 2, REOPEN_MAX_MS);
@@ -246,11 +226,11 @@ static void group_leaving(struct stream *stream)
 	struct mqp_consumer *consumer = subscription->consumer;
 
 	subscription->left = true;
-	give_back(subscription, GIVE_LEFT);
+	consumer_credit_give_back(subscription, GIVE_LEFT);
 	if (consumer->current == subscription) {
 		consumer->current = NULL;
 		consumer_set_open(consumer, false, MQP_TIMEOUT);
-		pull_restart(consumer);
+		consumer_pull_restart(consumer);
 	}
 	consumer_wake(consumer);
 }
@@ -262,13 +242,13 @@ static int group_frame(struct stream *stream, unsigned type, struct buf *buf,
 
 	switch (type) {
 	case FRAME_DELIVER: return deliver_frame(subscription, buf, payload, size);
-	case FRAME_SETTLED: return report_settled(subscription, payload, size);
+	case FRAME_SETTLED: return consumer_report_settled(subscription, payload, size);
 	case FRAME_DRAINED:
 		if (size != 8 || !grants_drained(&subscription->grants, le64_get(payload)))
 			return -EBADMSG;
-		credit_note(subscription);
-		give_back_drained(subscription);
-		pull_drained(subscription->consumer, subscription);
+		consumer_credit_note(subscription);
+		consumer_credit_give_back_drained(subscription);
+		consumer_pull_drained(subscription->consumer, subscription);
 		consumer_wake(subscription->consumer);
 		return 0;
 	default: return -EBADMSG;
@@ -280,7 +260,7 @@ static const struct stream_ops subscription_ops = {
 	.ended = group_ended,
 	.frame = group_frame,
 	.leaving = group_leaving,
-	.written = report_written,
+	.written = consumer_report_written,
 };
 
 // A subscription that was left goes when nothing of it is in hand or unconfirmed.
@@ -302,10 +282,10 @@ static void subscription_retire(struct subscription *subscription)
 
 static void consumer_arm(struct mqp_consumer *consumer)
 {
-	uint64_t next_ns = report_next_ns(consumer);
+	uint64_t next_ns = consumer_report_next_ns(consumer);
 
 	pthread_mutex_lock(&consumer->lock);
-	next_ns = MIN(next_ns, pull_next_ns(consumer));
+	next_ns = MIN(next_ns, consumer_pull_next_ns(consumer));
 	pthread_mutex_unlock(&consumer->lock);
 	if (consumer->reopen_ns > consumer->client->now_ns)
 		next_ns = MIN(next_ns, consumer->reopen_ns);
@@ -337,7 +317,7 @@ static void consumer_detach(struct mqp_consumer *consumer)
 			link_leave_stream(&subscription->stream);
 		subscription_end(subscription);
 	}
-	pull_cut(consumer);
+	consumer_pull_cut(consumer);
 	barrier_part(consumer->hand.barrier, &consumer->hand);
 	list_unlink(&consumer->member.io_node);
 	timer_clear(&consumer->client->timers, &consumer->timer);
@@ -365,16 +345,16 @@ static void consumer_work(struct mqp_consumer *consumer)
 	}
 	// What still comes while the credit is on its way back goes back uncounted.
 	if (closing)
-		consumer_release_queued(consumer);
+		consumer_api_release_queued(consumer);
 	consumer_open(consumer);
 	if (consumer_pushes(consumer) && consumer->config.threads == 0 && !consumer->thread_count)
 		push_run_some(consumer);
 	if (consumer_pushes(consumer))
-		credit_top_up(consumer);
+		consumer_credit_top_up(consumer);
 	else
-		pull_step(consumer);
-	report_tick(consumer);
-	report_send(consumer);
+		consumer_pull_step(consumer);
+	consumer_report_tick(consumer);
+	consumer_report_send(consumer);
 	consumer_arm(consumer);
 	subscriptions_retire(consumer);
 }
@@ -426,7 +406,7 @@ static void member_cut(struct member *member)
 
 static enum mqp_code member_close(struct member *member, uint64_t deadline_ns)
 {
-	return consumer_close(consumer_of(member), deadline_ns);
+	return consumer_api_close(consumer_of(member), deadline_ns);
 }
 
 static void member_print(struct member *member, struct json *json)

@@ -5,8 +5,13 @@
 // in spite of that waits for the next pull for half of the visibility timeout. What does not go
 // with the others (a suspect goes alone) is released and comes again with the next pull.
 
+#include "sdk/c/src/consumer_pull.h"
+
 #include "core/base/util.h"
 #include "sdk/c/src/consumer.h"
+#include "sdk/c/src/consumer_credit.h"
+#include "sdk/c/src/delivery.h"
+#include "sdk/c/src/subscription.h"
 
 // Only from the phase that was looked at: meanwhile the caller may have left, or another pull may
 // have begun. Each of these wakes the I/O, which then looks again.
@@ -30,7 +35,7 @@ static void pull_ask(struct mqp_consumer *consumer, bool drain)
 	grants_ask(&subscription->grants, consumer->pull_max, consumer->config.prefetch_bytes);
 	if (drain)
 		grants_drain(&subscription->grants);
-	credit_changed(subscription);
+	consumer_credit_changed(subscription);
 }
 
 // There is no subscription to pull from: waits for one, unless the service refuses it for good.
@@ -56,7 +61,7 @@ static void pull_finish(struct mqp_consumer *consumer, enum pull_phase phase)
 		barrier_drop(consumer->hand.barrier, consumer->hand.first);
 	pthread_mutex_unlock(&consumer->lock);
 	if (subscription_is_open(subscription) && phase == PULL_LEFT)
-		credit_return(subscription);
+		consumer_credit_return(subscription);
 	else if (subscription_is_open(subscription) && !subscription->grants.draining)
 		pull_ask(consumer, true);
 	pull_set(consumer, phase, PULL_NONE, MQP_TIMEOUT);
@@ -85,7 +90,7 @@ static struct mqp_message *release_behind(struct mqp_consumer *consumer, size_t 
 }
 
 // A caller that wakes late finds less than it was told, never what is gone or was not told.
-void pull_forget(struct mqp_consumer *consumer, const struct subscription *subscription)
+void consumer_pull_forget(struct mqp_consumer *consumer, const struct subscription *subscription)
 {
 	const struct hand_item *item = consumer->hand.first;
 	size_t ready = consumer->pull_ready;
@@ -155,7 +160,7 @@ static void pull_tell(struct mqp_consumer *consumer)
 	pull_hand_out(consumer);
 }
 
-void pull_step(struct mqp_consumer *consumer)
+void consumer_pull_step(struct mqp_consumer *consumer)
 {
 	enum pull_phase phase;
 	bool late, got, closing;
@@ -173,7 +178,7 @@ void pull_step(struct mqp_consumer *consumer)
 	} else if (phase == PULL_TELLING && got) {
 		pull_hand_out(consumer);
 	} else if (phase == PULL_TELLING) {
-		pull_restart(consumer); // what came is gone with its subscription
+		consumer_pull_restart(consumer); // what came is gone with its subscription
 		consumer_wake(consumer);
 	} else if (!subscription_is_open(consumer->current)) {
 		if (got)
@@ -181,13 +186,13 @@ void pull_step(struct mqp_consumer *consumer)
 		else
 			pull_without_stream(consumer, phase);
 	} else if (closing) {
-		credit_return(consumer->current);
+		consumer_credit_return(consumer->current);
 		pull_set(consumer, phase, PULL_DONE, MQP_CLOSED);
 	} else if (phase == PULL_START && !consumer->current->grants.draining) {
 		pull_ask(consumer, true);
 		pull_set(consumer, phase, PULL_ASKED, MQP_TIMEOUT);
 	} else if (phase == PULL_WAITING && (got || late)) {
-		credit_return(consumer->current);
+		consumer_credit_return(consumer->current);
 		if (consumer->current->grants.draining)
 			pull_set(consumer, phase, PULL_DRAINING, MQP_TIMEOUT);
 		else if (got)
@@ -198,7 +203,7 @@ void pull_step(struct mqp_consumer *consumer)
 }
 
 // DRAINED has come: everything that was ready is here.
-void pull_drained(struct mqp_consumer *consumer, struct subscription *subscription)
+void consumer_pull_drained(struct mqp_consumer *consumer, struct subscription *subscription)
 {
 	enum pull_phase phase;
 	bool got, late;
@@ -215,11 +220,11 @@ void pull_drained(struct mqp_consumer *consumer, struct subscription *subscripti
 		pull_ask(consumer, false);
 		pull_set(consumer, phase, PULL_WAITING, MQP_TIMEOUT);
 	} else {
-		pull_step(consumer);
+		consumer_pull_step(consumer);
 	}
 }
 
-void pull_restart(struct mqp_consumer *consumer)
+void consumer_pull_restart(struct mqp_consumer *consumer)
 {
 	pthread_mutex_lock(&consumer->lock);
 	if (consumer->phase == PULL_LEFT || consumer->phase == PULL_LEFT_UNASKED)
@@ -229,7 +234,7 @@ void pull_restart(struct mqp_consumer *consumer)
 	pthread_mutex_unlock(&consumer->lock);
 }
 
-void pull_cut(struct mqp_consumer *consumer)
+void consumer_pull_cut(struct mqp_consumer *consumer)
 {
 	pthread_mutex_lock(&consumer->lock);
 	if (consumer->phase == PULL_LEFT || consumer->phase == PULL_LEFT_UNASKED) {
@@ -241,7 +246,7 @@ void pull_cut(struct mqp_consumer *consumer)
 	pthread_mutex_unlock(&consumer->lock);
 }
 
-uint64_t pull_next_ns(const struct mqp_consumer *consumer)
+uint64_t consumer_pull_next_ns(const struct mqp_consumer *consumer)
 {
 	uint64_t at_ns = UINT64_MAX;
 

@@ -8,169 +8,21 @@
 // Life: every quarter of the visibility timeout a subscription with something unsettled shows life,
 // and what was told and is not settled is extended, whether it runs or still waits.
 
+#include "sdk/c/src/consumer_report.h"
+
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
 #include "core/wire/credit.h"
 #include "core/wire/frame.h"
 #include "core/wire/settle.h"
 #include "sdk/c/src/consumer.h"
+#include "sdk/c/src/consumer_credit.h"
+#include "sdk/c/src/delivery.h"
+#include "sdk/c/src/subscription.h"
 
 #include <errno.h>
 
 #define SETTLE_ENTRIES 4096u // of one frame, at most
-
-bool subscription_is_open(const struct subscription *subscription)
-{
-	return subscription && subscription->stream.link && subscription->stream.open;
-}
-
-// ---- Credit ----------------------------------------------------------------------------------
-
-// Lets those who close know whether messages may still come.
-void credit_note(struct subscription *subscription)
-{
-	struct mqp_consumer *consumer = subscription->consumer;
-	const struct grants *grants = &subscription->grants;
-
-	pthread_mutex_lock(&consumer->lock);
-	subscription->owed =
-		grants->draining || grants->granted_messages > grants->delivered_messages;
-	consumer_changed(consumer);
-	pthread_mutex_unlock(&consumer->lock);
-}
-
-void credit_changed(struct subscription *subscription)
-{
-	subscription->credit_due = true;
-	credit_note(subscription);
-}
-
-static bool has_credit_out(const struct subscription *subscription)
-{
-	const struct grants *grants = &subscription->grants;
-
-	return grants->draining || grants->granted_messages > grants->delivered_messages;
-}
-
-// Gives back what is granted and not used.
-void credit_return(struct subscription *subscription)
-{
-	if (!subscription_is_open(subscription) || subscription->grants.draining ||
-	    !has_credit_out(subscription))
-		return;
-	grants_drain(&subscription->grants);
-	credit_changed(subscription);
-}
-
-// When the oldest callback began that runs; under the lock. 0: none runs.
-static uint64_t slots_oldest_ns(const struct mqp_consumer *consumer)
-{
-	uint64_t oldest_ns = 0;
-
-	for (uint32_t i = 0; i < consumer->thread_count; ++i) {
-		uint64_t began_ns = consumer->slots[i].began_ns;
-
-		if (began_ns && (!oldest_ns || began_ns < oldest_ns))
-			oldest_ns = began_ns;
-	}
-	return oldest_ns;
-}
-
-// All threads have been busy for so long that new messages would only wait.
-static bool is_stuck(const struct mqp_consumer *consumer, const struct subscription *subscription)
-{
-	const struct hand *hand = &consumer->hand;
-
-	return atomic_load(&hand->running) >= hand->workers &&
-	       consumer->client->now_ns >= hand->begun_ns + subscription->sub.visibility_ns / 2;
-}
-
-void credit_top_up(struct mqp_consumer *consumer)
-{
-	struct subscription *subscription = consumer->current;
-	uint64_t messages, bytes, window;
-	bool paused, stuck, closing;
-
-	if (!subscription_is_open(subscription))
-		return;
-	pthread_mutex_lock(&consumer->lock);
-	messages = subscription->held_messages;
-	bytes = subscription->held_bytes;
-	window = hand_window(&consumer->hand, slots_oldest_ns(consumer), consumer->client->now_ns);
-	paused = consumer->paused;
-	closing = consumer->closing;
-	stuck = is_stuck(consumer, subscription);
-	pthread_mutex_unlock(&consumer->lock);
-	if (closing)
-		credit_return(subscription);
-	else if (paused)
-		give_back(subscription, GIVE_PAUSED);
-	else if (!stuck && grants_top_up(&subscription->grants, window,
-					 consumer->config.prefetch_bytes, messages, bytes))
-		credit_changed(subscription);
-}
-
-// ---- Giving back -----------------------------------------------------------------------------
-
-// The whole of what came over the subscription and waits; a part from its front would come again
-// behind what stays.
-static void release_waiting(struct subscription *subscription)
-{
-	struct mqp_consumer *consumer = subscription->consumer;
-	struct hand_item *item;
-	struct mqp_message *released = NULL, *next;
-
-	pthread_mutex_lock(&consumer->lock);
-	pull_forget(consumer, subscription);
-	while ((item = hand_remove(&consumer->hand, &subscription->sub))) {
-		struct mqp_message *message = CONTAINER_OF(item, struct mqp_message, item);
-
-		delivery_settle(message, MQP_RELEASE, 0);
-		message->next = released;
-		released = message;
-	}
-	consumer_changed(consumer);
-	pthread_mutex_unlock(&consumer->lock);
-	for (; released; released = next) {
-		next = released->next;
-		delivery_unref(released->delivery);
-	}
-}
-
-static bool still_wanted(struct subscription *subscription)
-{
-	struct mqp_consumer *consumer = subscription->consumer;
-	bool wanted;
-
-	pthread_mutex_lock(&consumer->lock);
-	wanted = subscription->give == GIVE_LEFT ||
-		 (subscription->give == GIVE_PAUSED && consumer->paused) ||
-		 (subscription->give == GIVE_STUCK &&
-		  consumer->hand.begins == subscription->give_begins);
-	pthread_mutex_unlock(&consumer->lock);
-	return wanted;
-}
-
-void give_back_drained(struct subscription *subscription)
-{
-	if (subscription->give != GIVE_NOTHING && still_wanted(subscription))
-		release_waiting(subscription);
-	subscription->give = GIVE_NOTHING;
-}
-
-void give_back(struct subscription *subscription, enum give_back why)
-{
-	struct mqp_consumer *consumer = subscription->consumer;
-
-	pthread_mutex_lock(&consumer->lock);
-	if (subscription->give == GIVE_NOTHING)
-		subscription->give_begins = consumer->hand.begins;
-	pthread_mutex_unlock(&consumer->lock);
-	subscription->give = why;
-	credit_return(subscription);
-	if (!has_credit_out(subscription))
-		give_back_drained(subscription);
-}
 
 // ---- Settles ---------------------------------------------------------------------------------
 
@@ -229,7 +81,7 @@ static void tally_count(struct mqp_client *client, const struct settles_tally *t
 	client_count(client, MQP_STAT_STALE, tally->stale);
 }
 
-int report_settled(struct subscription *subscription, const uint8_t *payload, size_t size)
+int consumer_report_settled(struct subscription *subscription, const uint8_t *payload, size_t size)
 {
 	struct mqp_consumer *consumer = subscription->consumer;
 	struct settles_tally tally;
@@ -290,7 +142,7 @@ static void subscription_report(struct subscription *subscription)
 		link_mark(&subscription->stream);
 }
 
-void report_send(struct mqp_consumer *consumer)
+void consumer_report_send(struct mqp_consumer *consumer)
 {
 	if (consumer_pushes(consumer)) {
 		pthread_mutex_lock(&consumer->lock);
@@ -310,7 +162,7 @@ void report_send(struct mqp_consumer *consumer)
 	}
 }
 
-void report_written(struct stream *stream)
+void consumer_report_written(struct stream *stream)
 {
 	struct subscription *subscription = CONTAINER_OF(stream, struct subscription, stream);
 	struct mqp_consumer *consumer = subscription->consumer;
@@ -392,7 +244,7 @@ static bool waits_for_begin(const struct mqp_consumer *consumer)
 	return consumer_pushes(consumer) || consumer->phase == PULL_NONE;
 }
 
-void report_tick(struct mqp_consumer *consumer)
+void consumer_report_tick(struct mqp_consumer *consumer)
 {
 	uint64_t now_ns = consumer->client->now_ns;
 	bool stuck;
@@ -409,7 +261,7 @@ void report_tick(struct mqp_consumer *consumer)
 	stuck = waits_for_begin(consumer) && now_ns >= hand_stuck_ns(&consumer->hand);
 	pthread_mutex_unlock(&consumer->lock);
 	if (stuck && subscription_is_open(consumer->current))
-		give_back(consumer->current, GIVE_STUCK);
+		consumer_credit_give_back(consumer->current, GIVE_STUCK);
 }
 
 static uint64_t slots_next_ns(const struct mqp_consumer *consumer)
@@ -426,7 +278,7 @@ static uint64_t slots_next_ns(const struct mqp_consumer *consumer)
 	return next_ns;
 }
 
-uint64_t report_next_ns(struct mqp_consumer *consumer)
+uint64_t consumer_report_next_ns(struct mqp_consumer *consumer)
 {
 	uint64_t now_ns = consumer->client->now_ns, next_ns;
 

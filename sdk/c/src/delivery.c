@@ -9,40 +9,11 @@
 #include "core/base/util.h"
 #include "core/wire/deliver.h"
 #include "sdk/c/src/consumer.h"
+#include "sdk/c/src/subscription.h"
 
 #include <errno.h>
 
 // ---- Subscriptions ---------------------------------------------------------------------------
-
-int subscription_new(struct mqp_consumer *consumer, struct subscription **ret)
-{
-	struct subscription *subscription = calloc(1, sizeof *subscription);
-
-	if (!subscription)
-		return -ENOMEM;
-	atomic_init(&subscription->refs, 1);
-	list_init(&subscription->node);
-	list_init(&subscription->stream.node);
-	settles_init(&subscription->settles);
-	subscription->consumer = consumer_ref(consumer);
-	*ret = subscription;
-	return 0;
-}
-
-struct subscription *subscription_ref(struct subscription *subscription)
-{
-	atomic_fetch_add(&subscription->refs, 1);
-	return subscription;
-}
-
-void subscription_unref(struct subscription *subscription)
-{
-	if (!subscription || atomic_fetch_sub(&subscription->refs, 1) != 1)
-		return;
-	settles_deinit(&subscription->settles);
-	consumer_unref(subscription->consumer);
-	free(subscription);
-}
 
 // ---- Deliveries ------------------------------------------------------------------------------
 

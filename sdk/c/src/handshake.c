@@ -3,6 +3,8 @@
 //
 // TLS needs no step of its own: the transport handshakes inside the first reads and writes.
 
+#include "sdk/c/src/handshake.h"
+
 #include "core/base/util.h"
 #include "core/wire/codec.h"
 #include "core/wire/fields.h"
@@ -85,7 +87,7 @@ static void resolved(void *ctx, struct addrinfo *infos, const char *problem)
 	connect_next(link);
 }
 
-void link_start(struct link *link)
+void handshake_start(struct link *link)
 {
 	const struct mqp_client_config *config = &link->client->settings.config;
 

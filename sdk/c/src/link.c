@@ -9,6 +9,7 @@
 #include "core/base/util.h"
 #include "core/wire/codec.h"
 #include "core/wire/fields.h"
+#include "sdk/c/src/handshake.h"
 #include "sdk/c/src/link_impl.h"
 
 #include <errno.h>

@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 
+struct fields;
+struct frame;
 struct link;
 struct stream;
 struct mqp_client;
@@ -46,7 +48,6 @@ struct stream {
 int link_new(struct mqp_client *client, const struct address *address, struct link **ret);
 void link_free(struct link *link); // closed before
 
-void link_start(struct link *link); // resolves and connects; failure comes as client_link_ended
 void link_event(struct link *link, unsigned events);
 void link_flush(struct link *link);                 // writes what was gathered
 void link_tick(struct link *link, uint64_t now_ns); // connect timeout, keepalive
@@ -95,3 +96,10 @@ void link_mark(struct stream *stream);
 // Bytes of PRODUCE frames, headers included, that the proxy takes now.
 uint64_t link_window(const struct link *link);
 void link_window_use(struct link *link, uint64_t bytes);
+
+// ---- for handshake.c
+
+void link_watch(struct link *link);
+// ERROR on stream 0 in any state.
+void link_error_frame(struct link *link, const struct frame *frame);
+void link_tell_addresses(struct link *link, const struct fields *fields);

@@ -64,14 +64,3 @@ struct link {
 	uint64_t throttled_ns; // last THROTTLE of sends; 0: none
 	bool pinged;
 };
-
-// handshake.c
-void handshake_connected(struct link *link); // the socket is connected: sends preface and HELLO
-int handshake_frame(struct link *link, const struct frame *frame); // before READY; -EBADMSG
-void handshake_socket_ready(struct link *link); // the connecting socket has an outcome
-
-// link.c
-void link_watch(struct link *link);
-// ERROR on stream 0 in any state.
-void link_error_frame(struct link *link, const struct frame *frame);
-void link_tell_addresses(struct link *link, const struct fields *fields);

@@ -7,6 +7,7 @@
 #include "core/base/clock.h"
 #include "core/base/util.h"
 #include "sdk/c/src/message.h"
+#include "sdk/c/src/producer_io.h"
 #include "sdk/c/src/waiter.h"
 
 #include <errno.h>

@@ -40,7 +40,6 @@ struct mqp_producer {
 	uint32_t reopen_wait_ms;
 };
 
-void producer_io_init(struct mqp_producer *producer);
 // Why what it has taken is not sent now; MQP_TIMEOUT: for no reason that is known. @thread any
 enum mqp_code producer_why(struct mqp_producer *producer);
 enum mqp_code producer_close(struct mqp_producer *producer, uint64_t deadline_ns); // not I/O

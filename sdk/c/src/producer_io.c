@@ -4,6 +4,8 @@
 // All of it runs on the I/O thread. The lock is held only around the shared part of a lane, never
 // while callbacks run: sent batches belong to this side alone.
 
+#include "sdk/c/src/producer_io.h"
+
 #include "sdk/c/src/producer.h"
 
 #include "core/base/crc32c.h"

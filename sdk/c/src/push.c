@@ -3,9 +3,13 @@
 // A callback begins when its begin is in the socket (hand.h); who finds nothing that may begin has
 // the I/O look, which reports what is finished and tells what is next.
 
+#include "sdk/c/src/push.h"
+
 #include "core/base/clock.h"
 #include "core/base/util.h"
 #include "sdk/c/src/consumer.h"
+#include "sdk/c/src/delivery.h"
+#include "sdk/c/src/subscription.h"
 
 #include <errno.h>
 
@@ -172,7 +176,7 @@ static int push_spawn(struct mqp_consumer *consumer)
 	if (!thread)
 		return -ENOMEM;
 	*thread = (struct push_thread){consumer, consumer->thread_count};
-	r = thread_start(&consumer->threads[consumer->thread_count], push_main, thread);
+	r = client_thread_start(&consumer->threads[consumer->thread_count], push_main, thread);
 	if (r < 0)
 		free(thread);
 	else

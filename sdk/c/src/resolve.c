@@ -72,7 +72,7 @@ static void *resolve_thread(void *arg)
 static int resolve_spawn(struct resolve *resolve)
 {
 	pthread_t thread;
-	int r = thread_start(&thread, resolve_thread, resolve);
+	int r = client_thread_start(&thread, resolve_thread, resolve);
 
 	if (r == 0)
 		pthread_detach(thread);

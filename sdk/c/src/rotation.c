@@ -12,6 +12,7 @@
 
 #include "core/base/util.h"
 #include "sdk/c/src/client.h"
+#include "sdk/c/src/handshake.h"
 
 static void rotation_connect(struct mqp_client *client);
 
@@ -87,7 +88,7 @@ static void rotation_connect(struct mqp_client *client)
 		rotation_retry(client);
 		return;
 	}
-	link_start(rotation->link);
+	handshake_start(rotation->link);
 }
 
 void rotation_start(struct mqp_client *client, const struct credentials *fresh)
@@ -95,7 +96,7 @@ void rotation_start(struct mqp_client *client, const struct credentials *fresh)
 	struct rotation *rotation = &client->rotation;
 
 	rotation_stop(client);
-	if (credentials_same(fresh, &client->settings.use))
+	if (settings_credentials_same(fresh, &client->settings.use))
 		return;
 	rotation->fresh = *fresh;
 	addresses_configure(&rotation->addresses, fresh->addresses);

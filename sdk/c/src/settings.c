@@ -245,7 +245,7 @@ enum mqp_code settings_reload(struct settings *settings, struct credentials *ret
 	return code;
 }
 
-bool credentials_same(const struct credentials *a, const struct credentials *b)
+bool settings_credentials_same(const struct credentials *a, const struct credentials *b)
 {
 	return strcmp(a->access_key, b->access_key) == 0 && strcmp(a->secret, b->secret) == 0 &&
 	       strcmp(a->addresses, b->addresses) == 0;

@@ -39,4 +39,4 @@ bool settings_file_changed(const struct settings *settings);
 // Reads the credentials file again; what is in use stays. MQP_BAD_CREDENTIALS,
 // MQP_INVALID_ARGUMENT: it cannot be used.
 enum mqp_code settings_reload(struct settings *settings, struct credentials *ret_fresh);
-bool credentials_same(const struct credentials *a, const struct credentials *b);
+bool settings_credentials_same(const struct credentials *a, const struct credentials *b);

@@ -2,6 +2,8 @@
 
 #include "core/base/util.h"
 #include "sdk/c/src/consumer.h"
+#include "sdk/c/src/delivery.h"
+#include "sdk/c/src/subscription.h"
 
 #define MANY_MAX 1000000u
 

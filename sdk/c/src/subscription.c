@@ -1,0 +1,43 @@
+// Lives as long as its stream and every delivery that came over it: a message can be settled, or
+// found to be stale, after its subscription has ended.
+
+#include "sdk/c/src/subscription.h"
+
+#include "sdk/c/src/consumer.h"
+
+#include <errno.h>
+
+int subscription_new(struct mqp_consumer *consumer, struct subscription **ret)
+{
+	struct subscription *subscription = calloc(1, sizeof *subscription);
+
+	if (!subscription)
+		return -ENOMEM;
+	atomic_init(&subscription->refs, 1);
+	list_init(&subscription->node);
+	list_init(&subscription->stream.node);
+	settles_init(&subscription->settles);
+	subscription->consumer = consumer_ref(consumer);
+	*ret = subscription;
+	return 0;
+}
+
+struct subscription *subscription_ref(struct subscription *subscription)
+{
+	atomic_fetch_add(&subscription->refs, 1);
+	return subscription;
+}
+
+void subscription_unref(struct subscription *subscription)
+{
+	if (!subscription || atomic_fetch_sub(&subscription->refs, 1) != 1)
+		return;
+	settles_deinit(&subscription->settles);
+	consumer_unref(subscription->consumer);
+	free(subscription);
+}
+
+bool subscription_is_open(const struct subscription *subscription)
+{
+	return subscription && subscription->stream.link && subscription->stream.open;
+}
