@@ -10,7 +10,7 @@
 
 #include "adapters/adapter.h"
 #include "core/base/log.h"
-#include "core/base/problem.h"
+#include "core/base/text.h"
 #include "core/catalog/catalog.h"
 #include "core/registry/registry.h"
 #include "server/listeners.h"
@@ -121,7 +121,7 @@ char *daemon_restore(struct settings *settings, const char *from, bool revive)
 	char *wrong;
 
 	if (!daemon)
-		return problem("out of memory");
+		return text_format("out of memory");
 	wrong = files_lock(daemon->data_dir, &daemon->lock_fd);
 	if (!wrong)
 		wrong = secrets_load(daemon);
@@ -140,8 +140,8 @@ char *daemon_start(struct settings *settings, struct daemon **ret)
 	int r;
 
 	if (!daemon)
-		return problem("out of memory");
-	wrong = daemon->drained_fd < 0 ? problem("eventfd: %s", strerror(errno))
+		return text_format("out of memory");
+	wrong = daemon->drained_fd < 0 ? text_format("eventfd: %s", strerror(errno))
 				       : parts_open(daemon);
 	if (wrong) {
 		daemon_free(daemon);
@@ -149,7 +149,7 @@ char *daemon_start(struct settings *settings, struct daemon **ret)
 	}
 	r = daemon->proxy ? proxy_start(daemon->proxy) : 0;
 	if (r < 0) // the portal may be asking it already: nothing can be taken apart any more
-		return problem("the proxy does not start: %s", strerror(-r));
+		return text_format("the proxy does not start: %s", strerror(-r));
 	daemon_each_address(daemon, log_address, NULL);
 	*ret = daemon;
 	return NULL;

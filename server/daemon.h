@@ -5,7 +5,7 @@
 
 struct daemon;
 
-// What is wrong is answered as a problem (core/base/problem.h); NULL: fine.
+// What is wrong is answered as a problem (core/base/text.h); NULL: fine.
 
 // Whether daemon_start() would refuse these settings, without starting anything.
 char *daemon_check(const struct settings *settings);

@@ -5,7 +5,7 @@
 #include "server/files.h"
 
 #include "core/base/directory.h"
-#include "core/base/problem.h"
+#include "core/base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 
 static int directories_make(const char *path)
 {
-	_cleanup_(freep) char *copy = problem("%s", path);
+	_cleanup_(freep) char *copy = text_format("%s", path);
 	int r;
 
 	for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
@@ -40,17 +40,19 @@ static char *directory_check(const char *data_dir)
 	struct stat found;
 
 	if (stat(data_dir, &found) < 0)
-		return problem("data directory %s: %s", data_dir, strerror(errno));
+		return text_format("data directory %s: %s", data_dir, strerror(errno));
 	if (!S_ISDIR(found.st_mode))
-		return problem("data directory %s: %s", data_dir, strerror(ENOTDIR));
+		return text_format("data directory %s: %s", data_dir, strerror(ENOTDIR));
 	if (found.st_uid != geteuid())
-		return problem("data directory %s belongs to user %u, and this is user %u; chown "
-			       "it, or start as its owner",
-			       data_dir, (unsigned)found.st_uid, (unsigned)geteuid());
+		return text_format(
+			"data directory %s belongs to user %u, and this is user %u; chown "
+			"it, or start as its owner",
+			data_dir, (unsigned)found.st_uid, (unsigned)geteuid());
 	if (found.st_mode & 022)
-		return problem("data directory %s can be written by others; make it private: chmod "
-			       "700 %s",
-			       data_dir, data_dir);
+		return text_format(
+			"data directory %s can be written by others; make it private: chmod "
+			"700 %s",
+			data_dir, data_dir);
 	return NULL;
 }
 
@@ -61,36 +63,36 @@ static char *lock_refused(const char *data_dir, int fd)
 
 	holder[size > 0 ? size : 0] = '\0';
 	holder[strcspn(holder, "\n")] = '\0';
-	return problem("data directory %s is in use by process %s; stop it, or choose another "
-		       "with --data-dir",
-		       data_dir, *holder ? holder : "?");
+	return text_format("data directory %s is in use by process %s; stop it, or choose another "
+			   "with --data-dir",
+			   data_dir, *holder ? holder : "?");
 }
 
 char *files_lock(const char *data_dir, int *ret_fd)
 {
-	_cleanup_(freep) char *path = problem("%s/lock", data_dir);
+	_cleanup_(freep) char *path = text_format("%s/lock", data_dir);
 	_cleanup_(closep) int fd = -1;
 	int r = directories_make(data_dir);
 	struct stat found;
 	char *wrong;
 
 	if (r < 0)
-		return problem("data directory %s: %s", data_dir, strerror(-r));
+		return text_format("data directory %s: %s", data_dir, strerror(-r));
 	wrong = directory_check(data_dir);
 	if (wrong)
 		return wrong;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (fd < 0 && errno == ELOOP)
-		return problem("%s is a link, which the daemon never makes; remove it", path);
+		return text_format("%s is a link, which the daemon never makes; remove it", path);
 	if (fd < 0)
-		return problem("data directory %s: lock: %s", data_dir, strerror(errno));
+		return text_format("data directory %s: lock: %s", data_dir, strerror(errno));
 	if (fstat(fd, &found) < 0 || !S_ISREG(found.st_mode) || found.st_nlink != 1)
-		return problem("%s is no file of its own, which the daemon never makes; remove it",
-			       path);
+		return text_format(
+			"%s is no file of its own, which the daemon never makes; remove it", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return lock_refused(data_dir, fd);
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
-		return problem("%s: %s", path, strerror(errno));
+		return text_format("%s: %s", path, strerror(errno));
 	*ret_fd = fd;
 	fd = -1;
 	return NULL;
@@ -98,14 +100,14 @@ char *files_lock(const char *data_dir, int *ret_fd)
 
 bool files_exist(const char *data_dir, const char *name)
 {
-	_cleanup_(freep) char *path = problem("%s/%s", data_dir, name);
+	_cleanup_(freep) char *path = text_format("%s/%s", data_dir, name);
 
 	return access(path, F_OK) == 0;
 }
 
 bool files_hold(const char *data_dir, const char *name)
 {
-	_cleanup_(freep) char *path = problem("%s/%s", data_dir, name);
+	_cleanup_(freep) char *path = text_format("%s/%s", data_dir, name);
 	struct stat found;
 
 	return stat(path, &found) < 0 ? errno != ENOENT : found.st_size > 0;
@@ -128,14 +130,14 @@ static int write_synced(const char *path, const char *text, mode_t mode)
 
 char *files_write(const char *path, const char *text, mode_t mode)
 {
-	_cleanup_(freep) char *beside = problem("%s.new", path);
+	_cleanup_(freep) char *beside = text_format("%s.new", path);
 	int r = write_synced(beside, text, mode);
 
 	if (r == 0 && rename(beside, path) < 0)
 		r = -errno;
 	if (r == 0)
 		r = directory_sync_name(path);
-	return r < 0 ? problem("%s: %s", path, strerror(-r)) : NULL;
+	return r < 0 ? text_format("%s: %s", path, strerror(-r)) : NULL;
 }
 
 // ---- secrets
@@ -146,7 +148,7 @@ static char *secret_make(const char *path, uint8_t secret[FILES_SECRET_SIZE])
 	char text[SECRET_DIGITS + 2], *to = text;
 
 	if (getrandom(secret, FILES_SECRET_SIZE, 0) != FILES_SECRET_SIZE)
-		return problem("no random bytes: %s", strerror(errno));
+		return text_format("no random bytes: %s", strerror(errno));
 	for (size_t i = 0; i < FILES_SECRET_SIZE; ++i) {
 		*to++ = digits[secret[i] >> 4];
 		*to++ = digits[secret[i] & 15];
@@ -180,28 +182,28 @@ static bool secret_read(int fd, uint8_t secret[FILES_SECRET_SIZE])
 char *files_secret(const char *data_dir, const char *name, const char *needed,
 		   uint8_t ret[FILES_SECRET_SIZE])
 {
-	_cleanup_(freep) char *path = problem("%s/%s", data_dir, name);
+	_cleanup_(freep) char *path = text_format("%s/%s", data_dir, name);
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat stat;
 
 	if (fd < 0 && errno != ENOENT)
-		return problem("%s: %s", path, strerror(errno));
+		return text_format("%s: %s", path, strerror(errno));
 	if (fd < 0)
-		return needed ? problem("%s is missing; without it %s: restore it from a copy",
-					path, needed)
+		return needed ? text_format("%s is missing; without it %s: restore it from a copy",
+					    path, needed)
 			      : secret_make(path, ret);
 	if (fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode))
-		return problem("%s is not a file", path);
+		return text_format("%s is not a file", path);
 	if (stat.st_uid != geteuid())
-		return problem("%s belongs to user %u, and this is user %u, who makes its own; "
-			       "restore it from a copy, or chown it",
-			       path, (unsigned)stat.st_uid, (unsigned)geteuid());
+		return text_format("%s belongs to user %u, and this is user %u, who makes its own; "
+				   "restore it from a copy, or chown it",
+				   path, (unsigned)stat.st_uid, (unsigned)geteuid());
 	if (stat.st_mode & 077)
-		return problem("%s can be read by others; make it private: chmod 600 %s", path,
-			       path);
+		return text_format("%s can be read by others; make it private: chmod 600 %s", path,
+				   path);
 	if (!secret_read(fd, ret))
-		return problem("%s does not hold %d hexadecimal digits; restore it from a copy",
-			       path, SECRET_DIGITS);
+		return text_format("%s does not hold %d hexadecimal digits; restore it from a copy",
+				   path, SECRET_DIGITS);
 	return NULL;
 }
 
@@ -212,8 +214,9 @@ char *files_key_check(const char *path)
 	if (stat(path, &found) < 0)
 		return NULL; // who reads it says what is wrong
 	if (found.st_mode & (S_IWGRP | S_IRWXO))
-		return problem("private key %s can be read or changed by others; make it private: "
-			       "chmod 600 %s (or 640, with a group of its own)",
-			       path, path);
+		return text_format(
+			"private key %s can be read or changed by others; make it private: "
+			"chmod 600 %s (or 640, with a group of its own)",
+			path, path);
 	return NULL;
 }

@@ -1,6 +1,6 @@
 // The daemon's own files in its data directory.
 //
-// What can go wrong is answered as a problem (core/base/problem.h); NULL: fine.
+// What can go wrong is answered as a problem (core/base/text.h); NULL: fine.
 #pragma once
 
 #include <stdbool.h>

@@ -4,7 +4,7 @@
 #include "server/listeners.h"
 
 #include "adapters/adapter.h"
-#include "core/base/problem.h"
+#include "core/base/text.h"
 #include "core/model/network.h"
 #include "core/net/tls.h"
 #include "proxy/client/socket_address.h"
@@ -38,7 +38,7 @@ static const char *bare(const char *address)
 // "ADDRESS as NAME:PORT"; the listener points into `copy`, which the caller frees.
 static char *client_listener_read(const char *text, struct proxy_listener_config *ret)
 {
-	char *copy = problem("%s", text), *as = strstr(copy, " as ");
+	char *copy = text_format("%s", text), *as = strstr(copy, " as ");
 
 	*ret = (struct proxy_listener_config){.address = copy};
 	if (as) {
@@ -54,7 +54,8 @@ static char *address_check(const char *setting, const char *address)
 	socklen_t size;
 
 	return socket_address_parse(address, &parsed, &size) < 0
-		       ? problem("%s: \"%s\" is not an address such as 127.0.0.1:7300, [::]:7300 "
+		       ? text_format(
+				 "%s: \"%s\" is not an address such as 127.0.0.1:7300, [::]:7300 "
 				 "or 0.0.0.0:7300",
 				 setting, address)
 		       : NULL;
@@ -67,7 +68,8 @@ static char *advertised_check(const char *advertised)
 	unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
 
 	return !colon || colon == bare(advertised) || *end || port == 0 || port > 65535
-		       ? problem("listen: \"%s\" is not what clients could be told: NAME:PORT or "
+		       ? text_format(
+				 "listen: \"%s\" is not what clients could be told: NAME:PORT or "
 				 "tls://NAME:PORT",
 				 advertised)
 		       : NULL;
@@ -87,7 +89,7 @@ static char *client_addresses_check(const struct settings *settings, bool tls)
 		if (!wrong && listener.advertised)
 			wrong = advertised_check(listener.advertised);
 		if (!wrong && listener.advertised && is_tls(listener.advertised) && !tls)
-			wrong = problem("listen: %s needs tls-cert", listener.advertised);
+			wrong = text_format("listen: %s needs tls-cert", listener.advertised);
 	}
 	return wrong;
 }
@@ -99,11 +101,11 @@ static char *rest_addresses_check(const struct settings *settings, bool tls)
 	char *wrong = NULL;
 
 	if (count > PORTAL_LISTENERS)
-		return problem("portal-listen: more than %d", PORTAL_LISTENERS);
+		return text_format("portal-listen: more than %d", PORTAL_LISTENERS);
 	for (size_t i = 0; i < count && !wrong; ++i) {
 		wrong = address_check("portal-listen", bare(texts[i]));
 		if (!wrong && is_tls(texts[i]) && !tls)
-			wrong = problem("portal-listen: %s needs tls-cert", texts[i]);
+			wrong = text_format("portal-listen: %s needs tls-cert", texts[i]);
 	}
 	return wrong;
 }
@@ -116,9 +118,9 @@ static char *blocks_check(const struct settings *settings, size_t setting)
 
 	for (size_t i = 0; i < count; ++i)
 		if (network_parse(texts[i], &network) < 0)
-			return problem("%s: \"%s\" is no address or block such as 10.0.0.7, "
-				       "10.1.0.0/16 or 2001:db8::/32",
-				       server_settings[setting].name, texts[i]);
+			return text_format("%s: \"%s\" is no address or block such as 10.0.0.7, "
+					   "10.1.0.0/16 or 2001:db8::/32",
+					   server_settings[setting].name, texts[i]);
 	return NULL;
 }
 
@@ -131,7 +133,7 @@ static char *balancers_check(const struct settings *settings)
 	if (!wrong)
 		wrong = blocks_check(settings, SERVER_CLIENT_HEADER_FROM);
 	if (!wrong && named != (settings_list(settings, SERVER_CLIENT_HEADER_FROM, &texts) > 0))
-		wrong = problem("client-header and client-header-from are set together");
+		wrong = text_format("client-header and client-header-from are set together");
 	return wrong;
 }
 
@@ -140,7 +142,7 @@ static char *proxy_id_check(const struct settings *settings)
 	const char *id = settings_text(settings, SERVER_PROXY_ID);
 
 	return id && strlen(id) > PROXY_ID_MAX
-		       ? problem("proxy-id: longer than %d bytes", PROXY_ID_MAX)
+		       ? text_format("proxy-id: longer than %d bytes", PROXY_ID_MAX)
 		       : NULL;
 }
 
@@ -172,9 +174,9 @@ char *listeners_tls_load(const struct settings *settings, SSL_CTX **ret)
 
 	*ret = NULL;
 	if (!cert)
-		return key ? problem("tls-key is set, but tls-cert is not") : NULL;
+		return key ? text_format("tls-key is set, but tls-cert is not") : NULL;
 	if (tls_server_new(cert, key, ret, why, sizeof why) < 0)
-		return problem("TLS: %s", why);
+		return text_format("TLS: %s", why);
 	wrong = files_key_check(key ? key : cert);
 	if (wrong) {
 		SSL_CTX_free(*ret);
@@ -251,7 +253,7 @@ char *listeners_proxy_open(struct daemon *daemon)
 	int r;
 
 	if (!balancers)
-		return problem("the proxy does not start: %s", strerror(ENOMEM));
+		return text_format("the proxy does not start: %s", strerror(ENOMEM));
 	config.balancers = balancers;
 	gethostname(host, PROXY_ID_MAX);
 	config.proxy_id = id ? id : host;
@@ -261,7 +263,7 @@ char *listeners_proxy_open(struct daemon *daemon)
 	r = proxy_new(&config, &daemon->proxy, &wrong);
 	for (size_t i = 0; i < count; ++i)
 		free(copies[i]);
-	return r < 0 && !wrong ? problem("the proxy does not start: %s", strerror(-r)) : wrong;
+	return r < 0 && !wrong ? text_format("the proxy does not start: %s", strerror(-r)) : wrong;
 }
 
 // ---- portal
@@ -269,10 +271,10 @@ char *listeners_proxy_open(struct daemon *daemon)
 static char *portal_refused(const char *address, int r)
 {
 	if (r == PORTAL_E_PLAIN)
-		return problem("portal-listen: %s is not loopback and has no TLS; use tls://%s "
-			       "with tls-cert, or set portal-plain = yes",
-			       address, address);
-	return problem("%s: cannot listen: %s", address, strerror(-r));
+		return text_format("portal-listen: %s is not loopback and has no TLS; use tls://%s "
+				   "with tls-cert, or set portal-plain = yes",
+				   address, address);
+	return text_format("%s: cannot listen: %s", address, strerror(-r));
 }
 
 char *listeners_portal_start(struct daemon *daemon)
@@ -309,13 +311,13 @@ char *listeners_portal_start(struct daemon *daemon)
 	_cleanup_(freep) struct network *balancers =
 		blocks_read(settings, SERVER_CLIENT_HEADER_FROM, &config.balancer_count);
 	if (!balancers)
-		return problem("the portal does not start: %s", strerror(ENOMEM));
+		return text_format("the portal does not start: %s", strerror(ENOMEM));
 	config.balancers = balancers;
 	for (size_t i = 0; i < count; ++i)
 		listeners[i] = (struct portal_listener){bare(texts[i]), is_tls(texts[i])};
 	r = portal_start(&config, &daemon->portal, &which);
 	if (r && which == count)
-		return problem("the portal does not start: %s", strerror(-r));
+		return text_format("the portal does not start: %s", strerror(-r));
 	return r ? portal_refused(bare(texts[which]), r) : NULL;
 }
 
@@ -328,6 +330,6 @@ char *listeners_portal_address(const struct daemon *daemon, size_t index)
 		return NULL;
 	address = bare(texts[index]);
 	colon = strrchr(address, ':');
-	return problem("%.*s:%u", (int)(colon - address), address,
-		       portal_port(daemon->portal, index));
+	return text_format("%.*s:%u", (int)(colon - address), address,
+			   portal_port(daemon->portal, index));
 }

@@ -5,7 +5,7 @@
 // a handler.
 
 #include "core/base/log.h"
-#include "core/base/problem.h"
+#include "core/base/text.h"
 #include "server/daemon.h"
 #include "server/files.h"
 #include "server/metrics.h"
@@ -124,7 +124,7 @@ static char *ready_fd_take(struct invocation *invocation, const char *value)
 	long fd = strtol(value, &end, 10);
 
 	if (end == value || *end || fd < 0 || fd > INT32_MAX)
-		return problem("--ready-fd: \"%s\" is not a descriptor", value);
+		return text_format("--ready-fd: \"%s\" is not a descriptor", value);
 	invocation->ready_fd = (int)fd;
 	return NULL;
 }
@@ -170,10 +170,11 @@ static char *option_take(struct settings *settings, struct invocation *invocatio
 	_cleanup_(freep) char *name = NULL;
 
 	if (strncmp(option, "--", 2) != 0)
-		return problem("\"%s\" is not an option; mqpaasd --help lists those there are",
-			       option);
+		return text_format("\"%s\" is not an option; mqpaasd --help lists those there are",
+				   option);
 	option += 2;
-	name = equals ? problem("%.*s", (int)(equals - option), option) : problem("%s", option);
+	name = equals ? text_format("%.*s", (int)(equals - option), option)
+		      : text_format("%s", option);
 	if (equals)
 		return pair_take(settings, invocation, name, equals + 1);
 	if (word_take(invocation, name))
@@ -181,7 +182,7 @@ static char *option_take(struct settings *settings, struct invocation *invocatio
 	if (settings_is_flag(settings, name))
 		return pair_take(settings, invocation, name, "yes");
 	if (!argv[*at + 1])
-		return problem("--%s: the value is missing", name);
+		return text_format("--%s: the value is missing", name);
 	*at += 1;
 	return pair_take(settings, invocation, name, argv[*at]);
 }
@@ -193,7 +194,7 @@ static char *settings_load(char **argv, struct invocation *invocation, struct se
 
 	*invocation = (struct invocation){.ready_fd = -1};
 	if (settings_new(server_settings, SERVER_SETTING_COUNT, &settings) < 0)
-		return problem("out of memory");
+		return text_format("out of memory");
 	for (int i = 1; !wrong && !invocation->print && argv[i]; ++i)
 		wrong = option_take(settings, invocation, argv, &i);
 	if (!wrong && !invocation->print && invocation->config)
@@ -319,7 +320,7 @@ static void memory_keep_private(void)
 
 static char *pid_write(const char *path)
 {
-	_cleanup_(freep) char *text = problem("%d\n", (int)getpid());
+	_cleanup_(freep) char *text = text_format("%d\n", (int)getpid());
 
 	return path ? files_write(path, text, 0644) : NULL;
 }
@@ -333,7 +334,7 @@ static int run(struct settings *settings, const struct invocation *invocation, c
 
 	umask(0077); // what the parts make is nobody else's
 	if (signals < 0)
-		return refuse(problem("signalfd: %s", strerror(errno)), EXIT_FAILURE);
+		return refuse(text_format("signalfd: %s", strerror(errno)), EXIT_FAILURE);
 	descriptors_raise();
 	memory_keep_private();
 	wrong = daemon_start(settings, &daemon);
@@ -390,9 +391,9 @@ int main(int argc, char **argv)
 	int status;
 
 	if (!wrong && invocation.ready_fd >= 0 && fcntl(invocation.ready_fd, F_GETFD) < 0)
-		wrong = problem("--ready-fd: %d is not open", invocation.ready_fd);
+		wrong = text_format("--ready-fd: %d is not open", invocation.ready_fd);
 	if (!wrong && invocation.revive && !invocation.restore)
-		wrong = problem("--revive goes with --restore FILE");
+		wrong = text_format("--revive goes with --restore FILE");
 	status = wrong                ? refuse(wrong, EXIT_USAGE)
 		 : invocation.print   ? invocation.print()
 		 : invocation.check   ? check(settings)

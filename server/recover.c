@@ -6,7 +6,7 @@
 
 #include "adapters/adapter.h"
 #include "core/base/log.h"
-#include "core/base/problem.h"
+#include "core/base/text.h"
 #include "core/catalog/catalog.h"
 #include "core/registry/recover.h"
 
@@ -61,21 +61,21 @@ static void remember_cluster(struct stores_memory *stores, const char *path)
 			recall.holds = true;
 			stores->unread = stores->unread || !stores->holder;
 		}
-		take(stores, &recall, problem("%s", path));
+		take(stores, &recall, text_format("%s", path));
 	}
 }
 
 char *recover_stores_remember(const struct daemon *daemon, struct stores_memory *ret)
 {
-	_cleanup_(freep) char *folder = problem("%s/clusters", daemon->data_dir);
+	_cleanup_(freep) char *folder = text_format("%s/clusters", daemon->data_dir);
 	DIR *directory = opendir(folder);
 	struct dirent *entry;
 
 	*ret = (struct stores_memory){.found = json_array()};
 	if (!directory)
-		return errno == ENOENT ? NULL : problem("%s: %s", folder, strerror(errno));
+		return errno == ENOENT ? NULL : text_format("%s: %s", folder, strerror(errno));
 	while ((entry = readdir(directory))) {
-		_cleanup_(freep) char *path = problem("%s/%s", folder, entry->d_name);
+		_cleanup_(freep) char *path = text_format("%s/%s", folder, entry->d_name);
 
 		if (entry->d_name[0] != '.')
 			remember_cluster(ret, path);
@@ -106,11 +106,12 @@ static char *remains_find(const struct daemon *daemon)
 	char *found = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(patterns) && !found; ++i) {
-		_cleanup_(freep) char *pattern = problem("%s/%s", daemon->data_dir, patterns[i]);
+		_cleanup_(freep) char *pattern =
+			text_format("%s/%s", daemon->data_dir, patterns[i]);
 		glob_t names;
 
 		if (glob(pattern, 0, NULL, &names) == 0) {
-			found = problem("%s", names.gl_pathv[names.gl_pathc - 1]);
+			found = text_format("%s", names.gl_pathv[names.gl_pathc - 1]);
 			globfree(&names);
 		}
 	}
@@ -131,27 +132,27 @@ char *recover_refuse_empty(const struct daemon *daemon, const struct stores_memo
 	catalog_each(daemon->catalog, MODEL_TENANT, count_one, &tenants);
 	if (!stores->holds && !tenants && !remains)
 		return NULL;
-	what = stores->unread  ? problem("what %s holds cannot be read", stores->holder)
-	       : stores->holds ? problem("%s holds messages", stores->holder)
-	       : tenants       ? problem("%s/catalog knows %zu tenants", daemon->data_dir, tenants)
-			       : problem("%s is what is left of one", remains);
-	then = problem(way, daemon->data_dir,
-		       remains ? "clusters, catalog and all files registry.db*"
-			       : "clusters and catalog",
-		       daemon->data_dir);
-	return problem("%s/registry.db is %s, but %s: a new registry would give its ids a second "
-		       "meaning; %s",
-		       daemon->data_dir,
-		       files_exist(daemon->data_dir, "registry.db") ? "empty" : "missing", what,
-		       then);
+	what = stores->unread  ? text_format("what %s holds cannot be read", stores->holder)
+	       : stores->holds ? text_format("%s holds messages", stores->holder)
+	       : tenants ? text_format("%s/catalog knows %zu tenants", daemon->data_dir, tenants)
+			 : text_format("%s is what is left of one", remains);
+	then = text_format(way, daemon->data_dir,
+			   remains ? "clusters, catalog and all files registry.db*"
+				   : "clusters and catalog",
+			   daemon->data_dir);
+	return text_format(
+		"%s/registry.db is %s, but %s: a new registry would give its ids a second "
+		"meaning; %s",
+		daemon->data_dir,
+		files_exist(daemon->data_dir, "registry.db") ? "empty" : "missing", what, then);
 }
 
 // ---- putting one back
 
 char *recover_resume(const struct daemon *daemon)
 {
-	_cleanup_(freep) char *path = problem("%s/registry.db", daemon->data_dir),
-			      *audit_head = problem("%s/audit-head", daemon->data_dir),
+	_cleanup_(freep) char *path = text_format("%s/registry.db", daemon->data_dir),
+			      *audit_head = text_format("%s/audit-head", daemon->data_dir),
 			      *aside = NULL;
 	const struct registry_recovery recovery = {
 		.path = path, .key = &daemon->seal_key, .audit_head = audit_head};
@@ -159,7 +160,7 @@ char *recover_resume(const struct daemon *daemon)
 	int r = registry_recover_resume(&recovery, &aside, &wrong);
 
 	if (r < 0)
-		return wrong ? wrong : problem("%s: %s", path, strerror(-r));
+		return wrong ? wrong : text_format("%s: %s", path, strerror(-r));
 	if (r == 1)
 		log_warn(NULL, "RESTORE-FINISHED",
 			 "a restore was cut short: its result is in place now; what was there is "
@@ -171,8 +172,8 @@ char *recover_resume(const struct daemon *daemon)
 static char *recover(struct daemon *daemon, const struct stores_memory *stores, const char *from,
 		     bool revive, json_t **ret_report, char **ret_aside)
 {
-	_cleanup_(freep) char *path = problem("%s/registry.db", daemon->data_dir),
-			      *audit_head = problem("%s/audit-head", daemon->data_dir);
+	_cleanup_(freep) char *path = text_format("%s/registry.db", daemon->data_dir),
+			      *audit_head = text_format("%s/audit-head", daemon->data_dir);
 	const struct registry_recovery recovery = {
 		.path = path,
 		.from = from,
@@ -187,7 +188,7 @@ static char *recover(struct daemon *daemon, const struct stores_memory *stores, 
 	char *wrong = NULL;
 
 	if (registry_recover(&recovery, ret_report, ret_aside, &wrong) < 0)
-		return wrong ? wrong : problem("%s: it cannot be restored", from);
+		return wrong ? wrong : text_format("%s: it cannot be restored", from);
 	return NULL;
 }
 
@@ -206,7 +207,7 @@ static void each_line(const json_t *report, void (*fn)(void *ctx, const char *li
 		json_array_foreach(json_object_get(report, lists[l].list), i, row)
 		{
 			const char *tenant = json_string_value(json_object_get(row, "tenant"));
-			_cleanup_(freep) char *line = problem(
+			_cleanup_(freep) char *line = text_format(
 				"%s %s%s%s %s: %s", json_string_value(json_object_get(row, "kind")),
 				tenant ? tenant : "", tenant ? "/" : "",
 				json_string_value(json_object_get(row, "name")), lists[l].says,

@@ -3,7 +3,7 @@
 #include "server/salvage.h"
 
 #include "adapters/adapter.h"
-#include "core/base/problem.h"
+#include "core/base/text.h"
 
 #include <errno.h>
 
@@ -51,14 +51,14 @@ char *salvage_print(const char *path, FILE *out)
 	for (size_t i = 0; ops && !ops->salvage; ++i)
 		ops = adapter_at(i);
 	if (!ops)
-		return problem("--salvage: no kind of cluster keeps a store here");
+		return text_format("--salvage: no kind of cluster keeps a store here");
 	r = ops->salvage(path, &report, &wrong);
 	if (r == 0) {
 		report_print(path, report, out);
 		json_decref(report);
 		return NULL;
 	}
-	given = problem("--salvage: %s", wrong ? wrong : strerror(-r));
+	given = text_format("--salvage: %s", wrong ? wrong : strerror(-r));
 	free(wrong);
 	return given;
 }

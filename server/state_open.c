@@ -4,7 +4,7 @@
 
 #include "adapters/adapter.h"
 #include "core/base/log.h"
-#include "core/base/problem.h"
+#include "core/base/text.h"
 #include "core/catalog/catalog.h"
 #include "core/registry/identity.h"
 #include "core/registry/lookup.h"
@@ -23,13 +23,13 @@
 
 char *state_open_catalog(struct daemon *daemon)
 {
-	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, CATALOG_FILE);
+	_cleanup_(freep) char *path = text_format("%s/%s", daemon->data_dir, CATALOG_FILE);
 	int r = catalog_new(path, &daemon->seal_key, &daemon->catalog);
 
 	if (r == CATALOG_E_DAMAGED)
 		log_error(NULL, "CATALOG-DAMAGED",
 			  "%s was damaged and has been set aside as %s.damaged", path, path);
-	return r < 0 ? problem("%s: %s", path, strerror(-r)) : NULL;
+	return r < 0 ? text_format("%s: %s", path, strerror(-r)) : NULL;
 }
 
 // A new installation has somewhere to put topics.
@@ -52,12 +52,13 @@ static char *local_cluster_make(struct daemon *daemon)
 		log_warn(NULL, "NO-CLUSTER", "the cluster %s was not made: %s", LOCAL_CLUSTER,
 			 result.text ? result.text : code_sentence(result.code));
 	registry_result_deinit(&result);
-	return r < 0 ? problem("%s/%s: %s", daemon->data_dir, REGISTRY_FILE, strerror(-r)) : NULL;
+	return r < 0 ? text_format("%s/%s: %s", daemon->data_dir, REGISTRY_FILE, strerror(-r))
+		     : NULL;
 }
 
 static char *registry_file_open(struct daemon *daemon, const char *path)
 {
-	_cleanup_(freep) char *audit_head = problem("%s/%s", daemon->data_dir, AUDIT_HEAD_FILE);
+	_cleanup_(freep) char *audit_head = text_format("%s/%s", daemon->data_dir, AUDIT_HEAD_FILE);
 	struct registry_config config = {
 		.path = path,
 		.key = &daemon->seal_key,
@@ -69,7 +70,7 @@ static char *registry_file_open(struct daemon *daemon, const char *path)
 	char *wrong = NULL;
 
 	if (registry_open(&config, &daemon->registry, &wrong) < 0)
-		return wrong ? wrong : problem("%s cannot be opened", path);
+		return wrong ? wrong : text_format("%s cannot be opened", path);
 	return NULL;
 }
 
@@ -103,12 +104,12 @@ static char *registry_fit(struct daemon *daemon, const struct stores_memory *sto
 			    MAX(stores->highest_id + 1, catalog_next_id(daemon->catalog)));
 	if (r == 0)
 		r = registry_scrub_start(daemon->registry);
-	return r < 0 ? problem("%s: %s", path, strerror(-r)) : NULL;
+	return r < 0 ? text_format("%s: %s", path, strerror(-r)) : NULL;
 }
 
 char *state_open_registry(struct daemon *daemon)
 {
-	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, REGISTRY_FILE);
+	_cleanup_(freep) char *path = text_format("%s/%s", daemon->data_dir, REGISTRY_FILE);
 	struct stores_memory stores;
 	char *wrong = recover_resume(daemon);
 
@@ -129,7 +130,8 @@ char *state_open_registry(struct daemon *daemon)
 // operator of the machine can read it.
 char *state_open_offer_token(struct daemon *daemon)
 {
-	_cleanup_(freep) char *path = problem("%s/%s", daemon->data_dir, TOKEN_FILE), *text = NULL;
+	_cleanup_(freep) char *path = text_format("%s/%s", daemon->data_dir, TOKEN_FILE),
+			      *text = NULL;
 	char token[REGISTRY_TOKEN_SIZE], *wrong;
 	int r = registry_identity_bootstrap_token(daemon->registry, token);
 
@@ -138,8 +140,8 @@ char *state_open_offer_token(struct daemon *daemon)
 		return NULL;
 	}
 	if (r < 0)
-		return problem("%s/%s: %s", daemon->data_dir, REGISTRY_FILE, strerror(-r));
-	text = problem("%s\n", token);
+		return text_format("%s/%s: %s", daemon->data_dir, REGISTRY_FILE, strerror(-r));
+	text = text_format("%s\n", token);
 	wrong = files_write(path, text, 0600);
 	if (!wrong)
 		log_info(NULL, "BOOTSTRAP",

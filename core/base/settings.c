@@ -3,7 +3,7 @@
 
 #include "core/base/settings.h"
 
-#include "core/base/problem.h"
+#include "core/base/text.h"
 #include "core/base/utf8.h"
 
 #include <errno.h>
@@ -94,11 +94,11 @@ static char *number_check(const struct setting *setting, const char *text)
 	uint64_t number;
 
 	if (units_parse(units_of(setting->type), text, &number) < 0)
-		return problem("%s: \"%s\" is not %s", setting->name, text,
-			       units_example(units_of(setting->type)));
+		return text_format("%s: \"%s\" is not %s", setting->name, text,
+				   units_example(units_of(setting->type)));
 	if (number < setting->min || number > setting->max) {
 		range_format(setting, range);
-		return problem("%s: \"%s\" is outside %s", setting->name, text, range);
+		return text_format("%s: \"%s\" is outside %s", setting->name, text, range);
 	}
 	return NULL;
 }
@@ -109,17 +109,17 @@ static char *value_check(const struct setting *setting, const char *text)
 	case SETTING_TEXT:
 	case SETTING_LIST:
 		return *text ? NULL
-			     : problem("%s: the value is empty; leave the line out instead",
-				       setting->name);
+			     : text_format("%s: the value is empty; leave the line out instead",
+					   setting->name);
 	case SETTING_CHOICE:
 		return choice_known(setting->choices, text)
 			       ? NULL
-			       : problem("%s: \"%s\" is not one of %s", setting->name, text,
-					 setting->choices);
+			       : text_format("%s: \"%s\" is not one of %s", setting->name, text,
+					     setting->choices);
 	case SETTING_FLAG:
 		return strcmp(text, "yes") == 0 || strcmp(text, "no") == 0
 			       ? NULL
-			       : problem("%s: \"%s\" is not yes or no", setting->name, text);
+			       : text_format("%s: \"%s\" is not yes or no", setting->name, text);
 	default: return number_check(setting, text);
 	}
 }
@@ -169,8 +169,9 @@ static char *unknown(const struct settings *settings, const char *name)
 		}
 	}
 	if (best)
-		return problem("there is no setting \"%s\"; did you mean %s?", name, best);
-	return problem("there is no setting \"%s\"; mqpaasd --help lists those there are", name);
+		return text_format("there is no setting \"%s\"; did you mean %s?", name, best);
+	return text_format("there is no setting \"%s\"; mqpaasd --help lists those there are",
+			   name);
 }
 
 static char *value_put(struct value *value, const struct setting *setting, const char *text)
@@ -178,12 +179,12 @@ static char *value_put(struct value *value, const struct setting *setting, const
 	char **place = &value->text;
 
 	if (setting->type == SETTING_LIST && value->count == LIST_MAX)
-		return problem("%s: more than %u", setting->name, LIST_MAX);
+		return text_format("%s: more than %u", setting->name, LIST_MAX);
 	if (setting->type == SETTING_LIST)
 		place = &value->items[value->count++];
 	free(*place);
 	*place = strdup(text);
-	return *place ? NULL : problem("%s: no memory", setting->name);
+	return *place ? NULL : text_format("%s: no memory", setting->name);
 }
 
 char *settings_set_option(struct settings *settings, const char *name, const char *value)
@@ -226,7 +227,7 @@ static char *at(const struct place *place, size_t column, char *wrong)
 
 	for (size_t i = 0; i < column; ++i)
 		characters += (place->text[i] & 0xC0) != 0x80; // not a byte inside a character
-	text = problem("%s:%u:%zu: %s", place->path, place->line, characters, wrong);
+	text = text_format("%s:%u:%zu: %s", place->path, place->line, characters, wrong);
 	free(wrong);
 	return text;
 }
@@ -264,11 +265,11 @@ static char *value_take(const char *from, char *room)
 	}
 	*to = '\0';
 	if (*in != '"')
-		return problem("the quotation mark is not closed");
+		return text_format("the quotation mark is not closed");
 	in += 1 + strspn(in + 1, " \t");
 	return *in == '\0' || *in == '#'
 		       ? NULL
-		       : problem("something stands behind the closing quotation mark");
+		       : text_format("something stands behind the closing quotation mark");
 }
 
 static char *line_read(struct settings *settings, const struct place *place)
@@ -284,14 +285,15 @@ static char *line_read(struct settings *settings, const struct place *place)
 	snprintf(name, sizeof name, "%.*s", (int)name_size, line + begin);
 	column = begin + name_size + strspn(line + begin + name_size, " \t");
 	if (name_size == 0 || line[column] != '=')
-		return at(place, column, problem("expected name = value"));
+		return at(place, column, text_format("expected name = value"));
 	column += 1 + strspn(line + column + 1, " \t");
 	setting = setting_find(settings, name);
 	if (!setting)
 		return at(place, begin, unknown(settings, name));
 	value = &settings->values[setting - settings->table];
 	if (value->line && setting->type != SETTING_LIST)
-		return at(place, begin, problem("%s is set on line %u already", name, value->line));
+		return at(place, begin,
+			  text_format("%s is set on line %u already", name, value->line));
 	wrong = value_take(line + column, text);
 	if (!wrong)
 		wrong = value_check(setting, text);
@@ -309,16 +311,17 @@ static char *line_check(const struct place *place, size_t size)
 	size_t control = 0;
 
 	if (size != strlen(place->text))
-		return at(place, strlen(place->text), problem("a zero byte: this is not text"));
+		return at(place, strlen(place->text), text_format("a zero byte: this is not text"));
 	if (size >= LINE_MAX)
-		return at(place, 0, problem("the line is longer than %u bytes", LINE_MAX - 1));
+		return at(place, 0, text_format("the line is longer than %u bytes", LINE_MAX - 1));
 	if (!utf8_valid(place->text, size))
-		return at(place, 0, problem("the line is not UTF-8"));
+		return at(place, 0, text_format("the line is not UTF-8"));
 	while (control < size &&
 	       ((unsigned char)place->text[control] >= ' ' || place->text[control] == '\t'))
 		++control;
-	return control < size ? at(place, control, problem("a control character: this is not text"))
-			      : NULL;
+	return control < size
+		       ? at(place, control, text_format("a control character: this is not text"))
+		       : NULL;
 }
 
 char *settings_read(struct settings *settings, FILE *file, const char *path)
@@ -340,7 +343,7 @@ char *settings_read(struct settings *settings, FILE *file, const char *path)
 		if (!wrong)
 			wrong = line_read(settings, &place);
 	}
-	return !wrong && ferror(file) ? problem("%s: %s", path, strerror(errno)) : wrong;
+	return !wrong && ferror(file) ? text_format("%s: %s", path, strerror(errno)) : wrong;
 }
 
 char *settings_read_file(struct settings *settings, const char *path)
@@ -349,7 +352,7 @@ char *settings_read_file(struct settings *settings, const char *path)
 	char *wrong;
 
 	if (!file)
-		return problem("%s: %s", path, strerror(errno));
+		return text_format("%s: %s", path, strerror(errno));
 	wrong = settings_read(settings, file, path);
 	fclose(file);
 	return wrong;

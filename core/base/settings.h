@@ -38,7 +38,7 @@ int settings_new(const struct setting *table, size_t count,
 		 struct settings **ret); // all at their defaults; the table is borrowed
 void settings_free(struct settings *settings);
 
-// What is wrong, where (file:line:column) and what would be right, as core/base/problem.h says;
+// What is wrong, where (file:line:column) and what would be right, as core/base/text.h says;
 // NULL: fine.
 char *settings_read_file(struct settings *settings, const char *path);
 // The same from a stream; `path` is what problems call it.
