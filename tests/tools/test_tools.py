@@ -10,6 +10,7 @@ import unittest
 import unittest.mock
 
 import check_layers
+import check_prose
 import check_public_header
 import objects
 import report
@@ -151,6 +152,36 @@ extern const int loop_table[];
         self.assertEqual(list(check_layers.judged("symbols", faults, ("proxy",))), ["symbols: new"])
         self.assertEqual(list(check_layers.judged("symbols", faults[:1], ())), ["symbols: old"])
         self.assertIn("take it out", next(check_layers.judged("symbols", [], ("proxy",))))
+
+
+class Prose(unittest.TestCase):
+    LONG = " ".join(["word"] * 40)
+
+    def test_a_long_line_is_found(self):
+        for before in ("", "- ", "1. ", "> "):
+            lines = ["# Title", "", before + self.LONG, before + "short"]
+            self.assertEqual(list(check_prose.too_long(lines)), [3], before)
+        self.assertEqual(list(check_prose.too_long(["- item", "  " + self.LONG])), [2])
+
+    def test_what_cannot_be_broken_passes(self):
+        for lines in (
+            ["| " + self.LONG + " |"],
+            ["```sh", self.LONG, "```"],
+            ["Do:", "", "    " + self.LONG],
+            ["x" * 200],
+            ["see", "[here](" + "x" * 200 + ")"],
+            ["`" + self.LONG + "`"],
+        ):
+            self.assertEqual(list(check_prose.too_long(lines)), [], lines)
+
+    def test_wrapping_keeps_words_and_items(self):
+        lines = ["- " + self.LONG, "  and", "- next", "", "| a | " + self.LONG + " |", "1. " + self.LONG + " - x"]
+        again = check_prose.rewrap(lines)
+        self.assertEqual(list(check_prose.too_long(again)), [])
+        self.assertEqual(" ".join(again).split(), " ".join(lines).split())
+        self.assertEqual(len([line for line in again if line.startswith("- ")]), 2)
+        self.assertTrue(all(line.startswith(("- ", "  ", "|", "1. ", "   ")) for line in again if line))
+        self.assertEqual(check_prose.rewrap(again), again)
 
 
 class PublicHeader(unittest.TestCase):
