@@ -8,6 +8,7 @@
 #include "core/registry/scrub.h"
 
 #include "core/base/log.h"
+#include "core/loop/ticker.h"
 #include "core/registry/audit.h"
 #include "core/registry/registry.h"
 #include "core/registry/store.h"
@@ -15,19 +16,17 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <time.h>
 
-#define FIRST_S    60
-#define PERIOD_S   (24 * 3600)
+#define FIRST_NS   (60 * S_NS)
+#define PERIOD_NS  (24 * 3600 * S_NS)
 #define STOP_STEPS 1000 // of SQLite's machine, between two looks at `stop`
 
 struct registry_scrub {
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stop, again; // end; look now: what is being looked at is no more
-	sqlite3 *busy;    // to be interrupted; NULL: it waits
+	struct ticker *ticker;
 	struct registry *registry;
+	bool stop;            // atomic: what looks is to end
+	pthread_mutex_t lock; // of `again`, and of registry->damaged beside it
+	bool again;           // what is being looked at is no more
 };
 
 static int look(struct registry *view)
@@ -81,38 +80,20 @@ bool registry_scrub(const struct registry *registry)
 	return registry_scrub_until(registry, NULL);
 }
 
-// True: it is time to look; false: to end.
-static bool wait_for_next(struct registry_scrub *scrub, time_t seconds)
-{
-	struct timespec until;
-	bool stop;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += seconds;
-	pthread_mutex_lock(&scrub->lock);
-	while (!scrub->stop && !scrub->again &&
-	       pthread_cond_timedwait(&scrub->wake, &scrub->lock, &until) != ETIMEDOUT)
-		;
-	stop = scrub->stop;
-	scrub->again = false;
-	pthread_mutex_unlock(&scrub->lock);
-	return !stop;
-}
-
-static void *run(void *ctx)
+static uint64_t look_again(void *ctx)
 {
 	struct registry_scrub *scrub = ctx;
-	time_t wait_s = FIRST_S;
+	bool damaged;
 
-	for (; wait_for_next(scrub, wait_s); wait_s = PERIOD_S) {
-		bool damaged = !registry_scrub_until(scrub->registry, &scrub->stop);
-
-		pthread_mutex_lock(&scrub->lock);
-		if (!scrub->again)
-			damaged_set(scrub->registry, damaged);
-		pthread_mutex_unlock(&scrub->lock);
-	}
-	return NULL;
+	pthread_mutex_lock(&scrub->lock);
+	scrub->again = false;
+	pthread_mutex_unlock(&scrub->lock);
+	damaged = !registry_scrub_until(scrub->registry, &scrub->stop);
+	pthread_mutex_lock(&scrub->lock);
+	if (!scrub->again)
+		damaged_set(scrub->registry, damaged);
+	pthread_mutex_unlock(&scrub->lock);
+	return PERIOD_NS;
 }
 
 void registry_scrub_again(struct registry *registry)
@@ -126,14 +107,19 @@ void registry_scrub_again(struct registry *registry)
 	pthread_mutex_lock(&scrub->lock);
 	damaged_set(registry, false);
 	scrub->again = true; // what a look under way finds does not count
-	pthread_cond_signal(&scrub->wake);
 	pthread_mutex_unlock(&scrub->lock);
+	ticker_poke(scrub->ticker);
+}
+
+static void scrub_free(struct registry_scrub *scrub)
+{
+	pthread_mutex_destroy(&scrub->lock);
+	free(scrub);
 }
 
 int registry_scrub_start(struct registry *registry)
 {
 	struct registry_scrub *scrub = calloc(1, sizeof *scrub);
-	pthread_condattr_t attr;
 	int r;
 
 	assert(!registry->scrub);
@@ -141,16 +127,10 @@ int registry_scrub_start(struct registry *registry)
 		return -ENOMEM;
 	scrub->registry = registry;
 	pthread_mutex_init(&scrub->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&scrub->wake, &attr);
-	pthread_condattr_destroy(&attr);
-	r = pthread_create(&scrub->thread, NULL, run, scrub);
-	if (r) {
-		pthread_cond_destroy(&scrub->wake);
-		pthread_mutex_destroy(&scrub->lock);
-		free(scrub);
-		return -r;
+	r = ticker_new("registry-scrub", FIRST_NS, look_again, scrub, &scrub->ticker);
+	if (r < 0) {
+		scrub_free(scrub);
+		return r;
 	}
 	registry->scrub = scrub;
 	return 0;
@@ -162,14 +142,9 @@ void registry_scrub_stop(struct registry *registry)
 
 	if (!scrub)
 		return;
-	pthread_mutex_lock(&scrub->lock);
 	__atomic_store_n(&scrub->stop, true, __ATOMIC_RELAXED);
-	pthread_cond_signal(&scrub->wake);
-	pthread_mutex_unlock(&scrub->lock);
-	pthread_join(scrub->thread, NULL);
-	pthread_cond_destroy(&scrub->wake);
-	pthread_mutex_destroy(&scrub->lock);
-	free(scrub);
+	ticker_free(scrub->ticker);
+	scrub_free(scrub);
 	registry->scrub = NULL;
 }
 
