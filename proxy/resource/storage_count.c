@@ -11,11 +11,11 @@
 #include "adapters/adapter.h"
 #include "core/base/clock.h"
 #include "core/catalog/catalog.h"
+#include "core/loop/ticker.h"
 #include "proxy/resource/backends.h"
 #include "proxy/resource/storage.h"
 
 #include <errno.h>
-#include <time.h>
 
 #define REST_NS           S_NS // between two rounds
 #define REST_LIMITED_NS   (S_NS / 5)
@@ -24,10 +24,7 @@
 
 struct storage_counter {
 	struct storage *storage;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stopping, soon;
+	struct ticker *ticker;
 	bool limited; // some tenant has a limit
 	// What the round before has found, sorted as it was asked for.
 	struct count *before;
@@ -266,7 +263,7 @@ static void round_keep(struct round *round)
 	counter->before_count = round->count_count;
 }
 
-static void round_run(struct storage_counter *counter)
+static void count_round(struct storage_counter *counter)
 {
 	struct round round = {.counter = counter};
 
@@ -298,44 +295,17 @@ static uint64_t rest_ns(const struct storage_counter *counter, uint64_t took_ns)
 				: MAX(REST_NS, took_ns * REST_PART);
 }
 
-// Called with the lock held.
-static void rest(struct storage_counter *counter, uint64_t until_ns)
-{
-	struct timespec until = {.tv_sec = (time_t)(until_ns / S_NS),
-				 .tv_nsec = (long)(until_ns % S_NS)};
-	int r = 0;
-
-	while (!counter->stopping && !counter->soon && r == 0)
-		r = pthread_cond_timedwait(&counter->wake, &counter->lock, &until);
-	counter->soon = false;
-}
-
-static void *counter_thread(void *ctx)
+static uint64_t count_again(void *ctx)
 {
 	struct storage_counter *counter = ctx;
-	uint64_t took_ns = 0;
+	uint64_t began_ns = clock_now_ns();
 
-	pthread_mutex_lock(&counter->lock);
-	for (;;) {
-		uint64_t began_ns;
-
-		rest(counter, clock_now_ns() + rest_ns(counter, took_ns));
-		if (counter->stopping)
-			break;
-		pthread_mutex_unlock(&counter->lock);
-		began_ns = clock_now_ns();
-		round_run(counter);
-		took_ns = clock_now_ns() - began_ns;
-		pthread_mutex_lock(&counter->lock);
-	}
-	pthread_mutex_unlock(&counter->lock);
-	return NULL;
+	count_round(counter);
+	return rest_ns(counter, clock_now_ns() - began_ns);
 }
 
 static void counter_free(struct storage_counter *counter)
 {
-	pthread_mutex_destroy(&counter->lock);
-	pthread_cond_destroy(&counter->wake);
 	free(counter->before);
 	free(counter);
 }
@@ -343,24 +313,18 @@ static void counter_free(struct storage_counter *counter)
 int storage_start(struct storage *storage)
 {
 	struct storage_counter *counter = calloc(1, sizeof *counter);
-	pthread_condattr_t attributes;
 	int r;
 
 	if (!counter)
 		return -ENOMEM;
 	counter->storage = storage;
-	pthread_mutex_init(&counter->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&counter->wake, &attributes);
-	pthread_condattr_destroy(&attributes);
-	round_run(counter); // before anything is taken
-	r = -pthread_create(&counter->thread, NULL, counter_thread, counter);
+	count_round(counter); // before anything is taken
+	r = ticker_new("storage-count", rest_ns(counter, 0), count_again, counter,
+		       &counter->ticker);
 	if (r < 0) {
 		counter_free(counter);
 		return r;
 	}
-	pthread_setname_np(counter->thread, "storage-count");
 	storage->counter = counter;
 	return 0;
 }
@@ -371,23 +335,13 @@ void storage_stop(struct storage *storage)
 
 	if (!counter)
 		return;
-	pthread_mutex_lock(&counter->lock);
-	counter->stopping = true;
-	pthread_cond_signal(&counter->wake);
-	pthread_mutex_unlock(&counter->lock);
-	pthread_join(counter->thread, NULL);
+	ticker_free(counter->ticker);
 	counter_free(counter);
 	storage->counter = NULL;
 }
 
 void storage_count_soon(struct storage *storage)
 {
-	struct storage_counter *counter = storage->counter;
-
-	if (!counter)
-		return;
-	pthread_mutex_lock(&counter->lock);
-	counter->soon = true;
-	pthread_cond_signal(&counter->wake);
-	pthread_mutex_unlock(&counter->lock);
+	if (storage->counter)
+		ticker_poke(storage->counter->ticker);
 }
