@@ -3,7 +3,7 @@
 // what fits when it fits: no message is refused again and again, and what the quota allows is used.
 //
 // A stream is told its first turn when it opens and the next one when it has used up the last (the
-// THROTTLE goes out when the batch is read, before its answer). While nobody waits for a turn no
+// notice goes out when the batch is read, before its answer). While nobody waits for a turn no
 // message is promised: the stream is told what will pass and when, and that is all; half of a
 // burst, so that nothing is lost when it comes late. A promise is its stream's share of the burst,
 // so turns go round in about 0.2 s.
@@ -14,20 +14,15 @@
 #include "proxy/client/sender_turn.h"
 
 #include "adapters/adapter.h"
-#include "core/wire/fields.h"
-#include "proxy/client/native/native.h"
-#include "proxy/client/native/produce.h"
-#include "proxy/client/native/send.h"
+#include "proxy/client/conn.h"
 #include "proxy/client/tenant_clients.h"
-#include "proxy/resource/shared.h"
-#include "proxy/resource/topic.h"
 
 #define GRACE_NS   S_NS
 #define SIZE_GUESS 1024u // of a message, before any has come
 
-static struct tenant_view *tenant_of(const struct topic_stream *stream)
+static struct tenant_view *tenant_of(const struct sender_turn *turn)
 {
-	return stream->stream.conn->session.tenant;
+	return turn->conn->session.tenant;
 }
 
 static bool takes_turns(const struct tenant_view *tenant)
@@ -36,34 +31,33 @@ static bool takes_turns(const struct tenant_view *tenant)
 	       quota_produce_limited(tenant->ledger);
 }
 
-void sender_turn_join(struct topic_stream *stream)
+void sender_turn_join(struct sender_turn *turn, struct conn *conn, sender_turn_tell_fn tell)
 {
-	struct sender_turn *turn = &stream->quota_turn;
-
-	*turn = (struct sender_turn){.size = SIZE_GUESS, .joined = true};
+	*turn = (struct sender_turn){
+		.tell = tell, .conn = conn, .size = SIZE_GUESS, .joined = true};
 	list_init(&turn->in_tenant);
-	quota_sender_joins(tenant_of(stream)->ledger);
+	quota_sender_joins(tenant_of(turn)->ledger);
 }
 
-static void turn_end(struct sender_turn *turn)
+static void end_turn(struct sender_turn *turn)
 {
 	list_unlink(&turn->in_tenant);
 	quota_turn_end(&turn->quota);
 }
 
-void sender_turn_leave(struct topic_stream *stream)
+void sender_turn_leave(struct sender_turn *turn)
 {
-	if (!stream->quota_turn.joined)
+	if (!turn->joined)
 		return;
-	stream->quota_turn.joined = false;
-	turn_end(&stream->quota_turn);
-	quota_sender_leaves(tenant_of(stream)->ledger);
+	turn->joined = false;
+	end_turn(turn);
+	quota_sender_leaves(tenant_of(turn)->ledger);
 }
 
 void sender_turns_give_back(struct tenant_clients *clients)
 {
 	while (!list_empty(&clients->turns))
-		turn_end(LIST_ENTRY(clients->turns.next, struct sender_turn, in_tenant));
+		end_turn(LIST_ENTRY(clients->turns.next, struct sender_turn, in_tenant));
 }
 
 void sender_turns_expire(struct loop_timer *timer)
@@ -76,38 +70,26 @@ void sender_turns_expire(struct loop_timer *timer)
 		struct sender_turn *turn = LIST_ENTRY(pos, struct sender_turn, in_tenant);
 
 		if (now_ns >= turn->quota.at_ns + GRACE_NS)
-			turn_end(turn);
+			end_turn(turn);
 	}
 	if (!list_empty(&clients->turns))
 		loop_timer_set(timer, now_ns + GRACE_NS);
 }
 
-static void send_turn(struct topic_stream *stream, enum code code, uint64_t messages,
-		      uint64_t wait_ns)
+static void tell_turn(struct sender_turn *turn, enum code code, uint64_t messages, uint64_t wait_ns)
 {
-	struct quota_answer why;
-	struct field_writer fields;
-	uint8_t room[96];
+	struct sender_turn_notice notice = {.code = code, .messages = messages, .wait_ns = wait_ns};
 
-	quota_explain(tenant_of(stream)->ledger, QUOTA_PRODUCE, stream->quota_turn.size,
-		      loop_now_ns(stream->stream.conn->worker->loop), &why);
-	stream->quota_turn.told = messages;
-	field_writer_init(&fields, room, sizeof room);
-	field_put_int(&fields, FIELD_CODE, code);
-	field_put_int(&fields, FIELD_DIRECTION, QUOTA_PRODUCE);
-	field_put_int(&fields, FIELD_UNIT, why.bytes);
-	field_put_int(&fields, FIELD_LIMIT, why.limit);
-	field_put_int(&fields, FIELD_REMAINING, messages);
-	field_put_int(&fields, FIELD_RETRY_AFTER_MS, wait_ms_of(wait_ns));
-	native_send(stream->stream.conn, FRAME_THROTTLE, stream_id(&stream->stream), room,
-		    (uint32_t)fields.size);
+	quota_explain(tenant_of(turn)->ledger, QUOTA_PRODUCE, turn->size,
+		      loop_now_ns(turn->conn->worker->loop), &notice.quota);
+	turn->told = messages;
+	turn->tell(turn, &notice);
 }
 
 // False: nothing ever passes.
-static bool promise(struct topic_stream *stream, uint64_t messages, uint64_t now_ns)
+static bool promise_turn(struct sender_turn *turn, uint64_t messages, uint64_t now_ns)
 {
-	struct tenant_view *tenant = tenant_of(stream);
-	struct sender_turn *turn = &stream->quota_turn;
+	struct tenant_view *tenant = tenant_of(turn);
 
 	if (!quota_turn_promise(tenant->ledger, messages, turn->size, now_ns, &turn->quota))
 		return false;
@@ -118,68 +100,67 @@ static bool promise(struct topic_stream *stream, uint64_t messages, uint64_t now
 }
 
 // What the stream may send next, and the wait for it. False: nothing ever passes.
-static bool next_turn(struct topic_stream *stream, bool first, size_t refused, uint64_t now_ns,
+static bool next_turn(struct sender_turn *turn, bool first, size_t refused, uint64_t now_ns,
 		      uint64_t *ret_messages, uint64_t *ret_wait_ns)
 {
-	struct quota_ledger *ledger = tenant_of(stream)->ledger;
-	struct quota_turn *quota = &stream->quota_turn.quota;
-	uint64_t share = quota_turn_share(ledger, stream->quota_turn.size, first);
+	struct quota_ledger *ledger = tenant_of(turn)->ledger;
+	struct quota_turn *quota = &turn->quota;
+	uint64_t share = quota_turn_share(ledger, turn->size, first);
 
 	*ret_messages = 0;
 	*ret_wait_ns = UINT64_MAX;
 	if (!refused && !quota->ledger && !quota_turn_contended(ledger)) {
 		share = MAX(share / 2, 1);
-		*ret_wait_ns = quota_turn_wait_ns(ledger, share, stream->quota_turn.size, now_ns);
+		*ret_wait_ns = quota_turn_wait_ns(ledger, share, turn->size, now_ns);
 		*ret_messages = *ret_wait_ns == UINT64_MAX ? 0 : share;
 		return *ret_messages > 0;
 	}
-	if (!quota->ledger && !promise(stream, refused ? MIN(refused, share) : share, now_ns))
+	if (!quota->ledger && !promise_turn(turn, refused ? MIN(refused, share) : share, now_ns))
 		return false;
 	*ret_messages = quota->messages;
 	*ret_wait_ns = quota->at_ns > now_ns ? quota->at_ns - now_ns : 0;
 	return true;
 }
 
-bool sender_turn_open(struct topic_stream *stream, uint64_t *ret_messages, uint64_t *ret_wait_ns)
+bool sender_turn_open(struct sender_turn *turn, uint64_t *ret_messages, uint64_t *ret_wait_ns)
 {
-	uint64_t now_ns = loop_now_ns(stream->stream.conn->worker->loop);
+	uint64_t now_ns = loop_now_ns(turn->conn->worker->loop);
 
-	if (!takes_turns(tenant_of(stream)))
+	if (!takes_turns(tenant_of(turn)))
 		return false;
-	next_turn(stream, true, 0, now_ns, ret_messages, ret_wait_ns);
-	stream->quota_turn.told = *ret_messages;
-	stream->quota_turn.limited = true;
+	next_turn(turn, true, 0, now_ns, ret_messages, ret_wait_ns);
+	turn->told = *ret_messages;
+	turn->limited = true;
 	return true;
 }
 
 // Tells that it may send what it likes, if it was told otherwise.
-static void tell_unlimited(struct topic_stream *stream)
+static void tell_unlimited(struct sender_turn *turn)
 {
-	bool limited = stream->quota_turn.limited;
+	bool limited = turn->limited;
 
-	stream->quota_turn.limited = false;
+	turn->limited = false;
 	if (limited)
-		send_turn(stream, CODE_OK, UINT64_MAX, 0); // the stream may be gone
+		tell_turn(turn, CODE_OK, UINT64_MAX, 0); // the stream may be gone
 }
 
-void sender_turn_changed(struct topic_stream *stream)
+void sender_turn_changed(struct sender_turn *turn)
 {
 	uint64_t messages, wait_ns;
 
-	if (!takes_turns(tenant_of(stream))) {
-		tell_unlimited(stream);
+	if (!takes_turns(tenant_of(turn))) {
+		tell_unlimited(turn);
 		return;
 	}
-	if (sender_turn_open(stream, &messages, &wait_ns))
-		send_turn(stream, wait_ns ? CODE_THROTTLED : CODE_OK, messages, wait_ns);
+	if (sender_turn_open(turn, &messages, &wait_ns))
+		tell_turn(turn, wait_ns ? CODE_THROTTLED : CODE_OK, messages, wait_ns);
 }
 
-size_t sender_turn_charge(struct topic_stream *stream, const struct submit_record *records,
+size_t sender_turn_charge(struct sender_turn *turn, const struct submit_record *records,
 			  size_t count, uint64_t total, uint64_t now_ns,
 			  struct quota_charge *charge)
 {
-	struct sender_turn *turn = &stream->quota_turn;
-	size_t passed = quota_turn_charge(tenant_of(stream)->ledger, &turn->quota, &records->size,
+	size_t passed = quota_turn_charge(tenant_of(turn)->ledger, &turn->quota, &records->size,
 					  sizeof *records, count, total, now_ns, charge);
 
 	turn->size = MAX(total / count, 1);
@@ -188,21 +169,19 @@ size_t sender_turn_charge(struct topic_stream *stream, const struct submit_recor
 	return passed;
 }
 
-uint64_t sender_turn_tell(struct topic_stream *stream, size_t count, size_t refused,
-			  uint64_t now_ns)
+uint64_t sender_turn_tell(struct sender_turn *turn, size_t count, size_t refused, uint64_t now_ns)
 {
-	struct sender_turn *turn = &stream->quota_turn;
 	uint64_t messages, wait_ns;
 
-	if (!takes_turns(tenant_of(stream))) {
-		tell_unlimited(stream);
+	if (!takes_turns(tenant_of(turn))) {
+		tell_unlimited(turn);
 		return 0;
 	}
 	turn->limited = true;
 	turn->told -= MIN(turn->told, count);
 	if (!refused && turn->told > 0)
 		return 0;
-	if (next_turn(stream, false, refused, now_ns, &messages, &wait_ns))
-		send_turn(stream, wait_ns ? CODE_THROTTLED : CODE_OK, messages, wait_ns);
+	if (next_turn(turn, false, refused, now_ns, &messages, &wait_ns))
+		tell_turn(turn, wait_ns ? CODE_THROTTLED : CODE_OK, messages, wait_ns);
 	return wait_ns;
 }

@@ -4,8 +4,8 @@
 #include "proxy/client/tenant_clients.h"
 
 #include "proxy/base/worker.h"
+#include "proxy/client/batch.h"
 #include "proxy/client/conn.h"
-#include "proxy/client/native/produce.h"
 #include "proxy/client/sender_turn.h"
 #include "proxy/resource/tenant.h"
 
@@ -25,7 +25,7 @@ struct tenant_clients *tenant_clients_get(struct tenant_view *tenant)
 	list_init(&clients->waiting);
 	list_init(&clients->memory_waiting);
 	list_init(&clients->turns);
-	loop_timer_init(&clients->waiting_timer, loop, produce_waiting_over);
+	loop_timer_init(&clients->waiting_timer, loop, batch_waiting_over);
 	loop_timer_init(&clients->memory_timer, loop, memory_on_waiting);
 	loop_timer_init(&clients->turns_timer, loop, sender_turns_expire);
 	session_lines_init(clients);

@@ -4,8 +4,8 @@
 #include "proxy/client/native/native.h"
 
 #include "core/wire/fields.h"
+#include "proxy/client/batch.h"
 #include "proxy/client/native/handshake.h"
-#include "proxy/client/native/produce.h"
 #include "proxy/client/native/send.h"
 #include "proxy/client/native/stream.h"
 #include "proxy/client/subscription.h"
@@ -28,7 +28,7 @@ static int native_begin(struct conn *conn)
 static void native_detach(struct conn *conn)
 {
 	stream_free_all(conn);
-	produce_detach_all(conn);
+	batch_detach_all(conn);
 }
 
 static void native_free(struct conn *conn)

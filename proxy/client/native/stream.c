@@ -13,6 +13,7 @@
 
 #include "core/wire/fields.h"
 #include "core/wire/produce.h"
+#include "proxy/client/batch.h"
 #include "proxy/client/native/native.h"
 #include "proxy/client/native/produce.h"
 #include "proxy/client/native/send.h"
@@ -53,7 +54,7 @@ static struct subscription *as_subscription(struct stream *stream)
 
 static void let_go_of_topic(struct topic_stream *stream)
 {
-	sender_turn_leave(stream);
+	sender_turn_leave(&stream->quota_turn);
 	topic_user_leave(&stream->user);
 }
 
@@ -115,7 +116,7 @@ static void topic_close(struct topic_stream *stream)
 	let_go_of_topic(stream);
 	++stream->unanswered; // it stays until the end of this
 	if (!stream->stream.asked)
-		produce_refuse_waiting(stream);
+		batch_refuse_waiting(conn, &stream->quota_turn, (enum code)stream->stream.code);
 	if (conn_is_open(conn))
 		stream_answered(stream);
 }
@@ -249,10 +250,27 @@ void stream_limits_changed(struct conn *conn)
 		if (!stream || !stream->user.use)
 			continue;
 		update_limit(stream);
-		sender_turn_changed(stream);
+		sender_turn_changed(&stream->quota_turn);
 		if (!conn_is_open(conn))
 			return;
 	}
+}
+
+static void tell_turn(struct sender_turn *turn, const struct sender_turn_notice *notice)
+{
+	struct topic_stream *stream = CONTAINER_OF(turn, struct topic_stream, quota_turn);
+	struct field_writer fields;
+	uint8_t room[96];
+
+	field_writer_init(&fields, room, sizeof room);
+	field_put_int(&fields, FIELD_CODE, notice->code);
+	field_put_int(&fields, FIELD_DIRECTION, QUOTA_PRODUCE);
+	field_put_int(&fields, FIELD_UNIT, notice->quota.bytes);
+	field_put_int(&fields, FIELD_LIMIT, notice->quota.limit);
+	field_put_int(&fields, FIELD_REMAINING, notice->messages);
+	field_put_int(&fields, FIELD_RETRY_AFTER_MS, batch_wait_ms(notice->wait_ns));
+	native_send(turn->conn, FRAME_THROTTLE, stream_id(&stream->stream), room,
+		    (uint32_t)fields.size);
 }
 
 static void open_topic(struct conn *conn, uint32_t id, const char *name)
@@ -276,16 +294,16 @@ static void open_topic(struct conn *conn, uint32_t id, const char *name)
 		return;
 	}
 	topic_user_join(&stream->user, &user_ops, use);
-	sender_turn_join(stream);
+	sender_turn_join(&stream->quota_turn, conn, tell_turn);
 	update_limit(stream);
 	field_writer_init(&fields, room, sizeof room);
 	field_put_int(&fields, FIELD_PARTITIONS, use->model->partitions);
 	field_put_int(&fields, FIELD_DURABILITY, topic_use_durability(use));
 	field_put_int(&fields, FIELD_NATIVE, use->model->native);
 	field_put_int(&fields, FIELD_MAX_MESSAGE, stream->max_record);
-	if (sender_turn_open(stream, &messages, &wait_ns)) {
+	if (sender_turn_open(&stream->quota_turn, &messages, &wait_ns)) {
 		field_put_int(&fields, FIELD_REMAINING, messages);
-		field_put_int(&fields, FIELD_RETRY_AFTER_MS, wait_ms_of(wait_ns));
+		field_put_int(&fields, FIELD_RETRY_AFTER_MS, batch_wait_ms(wait_ns));
 	}
 	native_send(conn, FRAME_TOPIC_OPENED, id, room, (uint32_t)fields.size);
 }
