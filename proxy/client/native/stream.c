@@ -14,11 +14,11 @@
 #include "core/wire/fields.h"
 #include "core/wire/produce.h"
 #include "proxy/client/batch.h"
+#include "proxy/client/native/consume.h"
 #include "proxy/client/native/native.h"
 #include "proxy/client/native/produce.h"
 #include "proxy/client/native/send.h"
 #include "proxy/client/sender_turn.h"
-#include "proxy/client/subscription.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -45,10 +45,10 @@ static struct topic_stream *as_topic(struct stream *stream)
 		       : NULL;
 }
 
-static struct subscription *as_subscription(struct stream *stream)
+static struct consumer *as_consumer(struct stream *stream)
 {
 	return stream && stream->kind == STREAM_SUBSCRIPTION
-		       ? CONTAINER_OF(stream, struct subscription, stream)
+		       ? CONTAINER_OF(stream, struct consumer, stream)
 		       : NULL;
 }
 
@@ -67,7 +67,7 @@ void stream_free(struct stream *stream)
 		let_go_of_topic(as_topic(stream));
 		free(as_topic(stream));
 	} else {
-		subscription_free(as_subscription(stream));
+		consume_free(as_consumer(stream));
 	}
 }
 
@@ -130,7 +130,7 @@ static void stream_close(struct stream *stream, enum code code, const char *text
 	if (stream->kind == STREAM_TOPIC)
 		topic_close(as_topic(stream));
 	else
-		subscription_close(as_subscription(stream));
+		consume_close(as_consumer(stream));
 }
 
 void stream_end(struct stream *stream, enum code code, const char *text)
@@ -148,6 +148,19 @@ void stream_free_all(struct conn *conn)
 		stream_free(CONTAINER_OF(node, struct stream, node));
 }
 
+void stream_stop_all(struct conn *conn)
+{
+	size_t cursor = 0;
+	struct map_node *next = NULL, *node;
+
+	while ((node = map_next(&native_of(conn)->streams, &cursor, &next))) {
+		struct stream *stream = CONTAINER_OF(node, struct stream, node);
+
+		if (stream->kind == STREAM_SUBSCRIPTION && stream->state == STREAM_OPEN)
+			subscription_stop(&as_consumer(stream)->subscription);
+	}
+}
+
 void stream_each_use(const struct conn *conn, conn_use_fn fn, void *ctx)
 {
 	size_t cursor = 0;
@@ -161,7 +174,7 @@ void stream_each_use(const struct conn *conn, conn_use_fn fn, void *ctx)
 		if (stream->kind == STREAM_TOPIC)
 			fn(ctx, false, as_topic(stream)->user.use->model->name);
 		else
-			fn(ctx, true, as_subscription(stream)->name);
+			fn(ctx, true, as_consumer(stream)->subscription.name);
 	}
 }
 
@@ -172,7 +185,7 @@ static bool still_granted(struct stream *stream)
 	if (stream->kind == STREAM_TOPIC)
 		return session_granted(&stream->conn->session,
 				       as_topic(stream)->user.use->model->name, ACCESS_PRODUCE);
-	return session_granted(&stream->conn->session, as_subscription(stream)->name,
+	return session_granted(&stream->conn->session, as_consumer(stream)->subscription.name,
 			       ACCESS_CONSUME);
 }
 
@@ -334,7 +347,7 @@ static void subscribe(struct conn *conn, uint32_t id, const char *name)
 	enum code code = route_group(conn, name, &group, &text);
 
 	if (code == CODE_OK)
-		subscription_open(conn, id, group);
+		consume_open(conn, id, group);
 	else
 		native_send_error(conn, id, code, text);
 	model_unref(group);
@@ -394,14 +407,14 @@ static bool is_kind(const struct stream *stream, enum stream_kind kind)
 static void on_credit(struct stream *stream, const struct frame *frame)
 {
 	if (stream && stream->state == STREAM_OPEN)
-		subscription_credit(as_subscription(stream), frame);
+		consume_credit(as_consumer(stream), frame);
 }
 
 static void on_settle(struct conn *conn, struct stream *stream, const struct frame *frame)
 {
 	bool open = stream && stream->state == STREAM_OPEN;
 
-	subscription_settle(conn, open ? as_subscription(stream) : NULL, frame);
+	consume_settle(conn, open ? as_consumer(stream) : NULL, frame);
 }
 
 static void on_produce(struct conn *conn, struct stream *stream, const struct frame *frame)

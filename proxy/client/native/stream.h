@@ -48,6 +48,7 @@ void stream_end(struct stream *stream, enum code code,
 void stream_closed(struct stream *stream);         // everything of a closing one is answered
 void stream_answered(struct topic_stream *stream); // one batch of it is
 void stream_free_all(struct conn *conn);
+void stream_stop_all(struct conn *conn); // nothing more is to be delivered
 void stream_each_use(const struct conn *conn, conn_use_fn fn, void *ctx); // of open ones
 // Ends the streams that the key of the connection does not allow any more.
 void stream_recheck_all(struct conn *conn);
