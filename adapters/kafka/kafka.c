@@ -4,17 +4,17 @@
 #include "adapters/kafka/kafka.h"
 
 #include "adapters/closing.h"
-#include "adapters/kafka/call.h"
-#include "adapters/kafka/coordinator.h"
-#include "adapters/kafka/facts.h"
-#include "adapters/kafka/health.h"
-#include "adapters/kafka/known.h"
-#include "adapters/kafka/lives.h"
-#include "adapters/kafka/resend.h"
-#include "adapters/kafka/retry.h"
-#include "adapters/kafka/rules.h"
-#include "adapters/kafka/sender.h"
-#include "adapters/kafka/stored.h"
+#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/admin_handle.h"
+#include "adapters/kafka/client/cluster_info.h"
+#include "adapters/kafka/client/health.h"
+#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/produce/resend.h"
+#include "adapters/kafka/produce/sender.h"
+#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/topic/rules.h"
+#include "adapters/kafka/topic/stored.h"
+#include "adapters/kafka/topic/topic_generation.h"
 
 #include <errno.h>
 

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "adapters/adapter.h"
-#include "adapters/kafka/client.h"
-#include "adapters/kafka/error.h"
-#include "adapters/kafka/limits.h"
-#include "adapters/kafka/trouble.h"
+#include "adapters/kafka/client/client.h"
+#include "adapters/kafka/client/error.h"
+#include "adapters/kafka/client/last_error.h"
+#include "adapters/kafka/topic/limits.h"
 #include "adapters/log/log.h"
 
 #include <pthread.h>
@@ -36,22 +36,22 @@ struct adapter {
 	struct sender *sender;             // sender.c: what sends now
 	struct resend *resend;             // resend.c: what is sent again
 	struct health *health;             // health.c
-	struct coordinators *coordinators; // coordinator.c: what carries questions now
-	struct fetcher *fetcher;           // fetch.c
+	struct coordinators *coordinators; // admin_handle.c: what carries questions now
+	struct fetcher *fetcher;           // fetcher.c
 	struct kafka_questions *questions;
 	struct kafka_watcher *watcher; // watcher.c
 	struct retry_stores *retries;  // retry_thread.h
-	struct known_groups *known;    // known.c
+	struct known_groups *known;    // offset_keepalive.c
 	struct kafka_stored *stored;   // stored.c
 	struct kafka_trouble trouble;  // what was last wrong with it
 	pthread_mutex_t facts_lock;
-	struct kafka_facts *facts; // facts.c, under facts_lock
+	struct kafka_facts *facts; // cluster_info.c, under facts_lock
 	uint32_t capabilities;     // atomic; what follows from them
 	pthread_mutex_t topics_lock;
 	struct list topics;       // of adapter_topic.in_adapter
-	struct kafka_life *lives; // lives.c, under topics_lock
+	struct kafka_life *lives; // topic_generation.c, under topics_lock
 	size_t life_next;
-	uint64_t epoch_seen; // atomic; the greatest of all (lives.h)
+	uint64_t epoch_seen; // atomic; the greatest of all (topic_generation.h)
 };
 
 // A partition of an open topic. Stays where it is as long as its topic is open.
@@ -61,7 +61,7 @@ struct kafka_partition {
 	bool known;          // atomic: first and end have been asked for once
 	bool leaderless;     // atomic: as the watcher last heard; asking for it would wait
 	uint64_t first, end; // atomic; as far as known; they only rise
-	void *following;     // fetch.c
+	void *following;     // fetcher.c
 	void *split;         // resend.c, under its gate
 };
 
@@ -89,7 +89,7 @@ struct adapter_topic {
 	bool back;  // under topics_lock: lost, and there again
 	bool holes; // atomic: it has positions without a message, as far as was read
 	bool life_known;    // atomic, before life
-	uint64_t life;      // atomic; see marks.h
+	uint64_t life;      // atomic; see topic_mark.h
 	uint8_t durability; // atomic, enum durability: what its copies are good for, as far as
 			    // known
 	// The watcher's.
@@ -102,7 +102,7 @@ struct adapter_topic {
 	struct list watches; // of log_watch.node
 };
 
-uint32_t kafka_capabilities(struct adapter *adapter); // facts.c; cheap
+uint32_t kafka_capabilities(struct adapter *adapter); // cluster_info.c; cheap
 
 // topic.c: open topics and what is known of them
 struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct topic *topic);
@@ -125,8 +125,8 @@ void kafka_watch(struct adapter_topic *topic, struct log_watch *watch);
 void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch);
 bool kafka_topic_watched(struct adapter_topic *topic);
 
-// bounds.c: ask the cluster for first and end of every partition that has a leader. Block: for a
-// question.
+// watermarks.c: ask the cluster for first and end of every partition that has a leader. Block: for
+// a question.
 enum code kafka_bounds_ask(struct adapter_topic *topic);
 rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter_topic **topics,
 					 size_t count, int timeout_ms);
@@ -150,7 +150,7 @@ void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *e
 #define KAFKA_QUEUE_BYTES    (4u << 20)
 #define KAFKA_QUEUE_MESSAGES 100000u
 
-// fetch.c
+// fetcher.c
 int fetcher_start(struct adapter *adapter, char **ret_error);
 void fetcher_stop(struct fetcher *fetcher); // accepts NULL; ends every fetch; blocks
 void fetcher_free(struct fetcher *fetcher); // accepts NULL; no topic is open any more
@@ -162,7 +162,7 @@ bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch);
 void kafka_partition_forget(struct kafka_partition *partition); // before it is freed
 void kafka_topic_follow(struct adapter_topic *topic); // somebody watches it, or it has grown
 
-// admin.c
+// topic_admin.c
 void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx);
 void kafka_topic_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,

@@ -1,5 +1,5 @@
 // For comparison: an application that talks to Kafka itself, through librdkafka, with the settings
-// that the proxy's own producer has (adapters/kafka/sender.c).
+// that the proxy's own producer has (adapters/kafka/produce/sender.c).
 //
 //   bench_direct bootstrap= topic= [mode=hot|small|sync|consume] [size=BYTES] [seconds=N]
 //                [producers=N] [rate=N] [messages=N] [watch=PID]

@@ -1,6 +1,6 @@
 #include "tests/contract/native.h"
 
-#include "adapters/kafka/known.h"
+#include "adapters/kafka/offsets/offset_keepalive.h"
 #include "core/base/clock.h"
 #include "core/wire/record.h"
 

@@ -13,7 +13,7 @@ pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
 
 ACME = "/api/v1/tenants/acme"
 HOUR_MS = 3600 * 1000
-ROW_HEAD = 24  # before the record, adapters/kafka/retry_rows.h
+ROW_HEAD = 24  # before the record, adapters/kafka/retry/retry_rows.h
 
 
 def backlog(daemon):

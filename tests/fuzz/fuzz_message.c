@@ -5,7 +5,7 @@
 // A stranger's message: a byte of headers, each a byte of its name's size (0: `mqp`), the name, a
 // byte of its value's size (255: absent), the value; what is left is key and body.
 
-#include "adapters/kafka/message.h"
+#include "adapters/kafka/topic/message.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <assert.h>

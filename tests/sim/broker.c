@@ -83,7 +83,7 @@ void broker_begin_anew(void)
 	}
 }
 
-// As adapters/kafka/lives.c.
+// As adapters/kafka/topic/topic_generation.c.
 static uint64_t life_now(void)
 {
 	return broker.marked ? broker.life

@@ -3,11 +3,11 @@
 // are acknowledged offsets), each step of which may be late, fail, or fail and happen later.
 //
 // Nobody is fenced: what an owner asked for may happen long after it died. Only the rows in memory
-// are the adapter's own (adapters/kafka/retry_rows.c).
+// are the adapter's own (adapters/kafka/retry/retry_rows.c).
 
 #pragma once
 
-#include "adapters/kafka/retry_rows.h"
+#include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/log/log.h"
 #include "core/base/clock.h"
 #include "core/base/list.h"

@@ -3,8 +3,8 @@
 // may happen long after it died.
 //
 // Real: the log source with its window, the rows of the retry store in memory and what they make of
-// cursors (adapters/kafka/retry_rows.c, retry_index.c). Modelled: the broker with the adapter's
-// steps (broker.h), and a reset: fences, offsets, rows.
+// cursors (adapters/kafka/retry/retry_rows.c, retry_index.c). Modelled: the broker with the
+// adapter's steps (broker.h), and a reset: fences, offsets, rows.
 //
 // After every event the durable state alone must still hold every message that nobody acknowledged:
 // not passed by the cursor, or in the retry topic; and so must what an owner begins with. At the

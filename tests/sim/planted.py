@@ -39,7 +39,7 @@ class Bug:
 WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
 SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
 CLOCK, MEMORY = "adapters/log/source_clock.c", "adapters/log/source_memory.c"
-ROWS, INDEX = "adapters/kafka/retry_rows.c", "adapters/kafka/retry_index.c"
+ROWS, INDEX = "adapters/kafka/retry/retry_rows.c", "adapters/kafka/retry/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE, LOST = "proxy/engine/dispatch.c", "proxy/engine/dispatch_settle.c", "proxy/engine/dispatch_lost.c"
 HAND, BARRIER, HAND_SIM = "sdk/c/src/hand.c", "sdk/c/src/barrier.c", "tests/sim/hand_client.c"

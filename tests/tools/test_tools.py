@@ -48,8 +48,8 @@ class Layers(unittest.TestCase):
             ("adapters/store/store.c", "adapters/kafka/fetch.h"),
             ("adapters/store/store.c", "adapters/embedded/embedded.h"),
             ("adapters/log/source.c", "adapters/store/reader.h"),
-            ("adapters/kafka/fetch.c", "adapters/store/reader.h"),
-            ("adapters/kafka/fetch.c", "proxy/group/group.h"),
+            ("adapters/kafka/read/fetcher.c", "adapters/store/reader.h"),
+            ("adapters/kafka/read/fetcher.c", "proxy/group/group.h"),
             ("proxy/client/conn.c", "portal-api/route.h"),
             ("proxy/resource/topic.c", "proxy/client/conn.h"),
             ("proxy/client/conn.c", "proxy/client/native/native.h"),
@@ -88,7 +88,7 @@ class Linked(unittest.TestCase):
         self.assertEqual(list(linked.arrows()), [("core/base/map.c", "loop_run", "core/loop/loop.c")])
 
     def test_the_nearer_of_two_is_meant(self):
-        linked = objects.Objects({"batch_new": ["adapters/kafka/batch.c", "sdk/c/src/batch.c"]}, {})
+        linked = objects.Objects({"batch_new": ["adapters/kafka/produce/batch.c", "sdk/c/src/batch.c"]}, {})
         self.assertEqual(linked.owner("batch_new", "sdk/c/src/lane.c"), "sdk/c/src/batch.c")
         self.assertIsNone(linked.owner("malloc", "sdk/c/src/lane.c"))
 

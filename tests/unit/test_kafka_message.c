@@ -1,6 +1,6 @@
 // adapters/kafka/message: records as Kafka messages and back, and what strangers write.
 
-#include "adapters/kafka/message.h"
+#include "adapters/kafka/topic/message.h"
 #include "tests/unit/unit.h"
 
 #define ROOM 4096

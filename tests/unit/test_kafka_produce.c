@@ -5,9 +5,9 @@
 // that closes waits seconds for the answers that it does not get from it: meanwhile the next case
 // runs.
 
-#include "adapters/kafka/health.h"
-#include "adapters/kafka/retry.h"
-#include "adapters/kafka/sender.h"
+#include "adapters/kafka/client/health.h"
+#include "adapters/kafka/produce/sender.h"
+#include "adapters/kafka/retry/retry.h"
 #include "core/base/clock.h"
 #include "core/wire/record.h"
 #include "tests/unit/unit.h"

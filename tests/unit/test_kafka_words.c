@@ -2,7 +2,7 @@
 
 #include "tests/unit/unit.h"
 
-#include "adapters/kafka/facts.h"
+#include "adapters/kafka/client/cluster_info.h"
 #include "core/base/clock.h"
 
 #include <errno.h>

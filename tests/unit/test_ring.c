@@ -1,6 +1,6 @@
 // The ring of newest chunks (adapters/log/ring.h), with positions that hold nothing, and the choice
-// of a lane (adapters/kafka/lane.h).
-#include "adapters/kafka/lane.h"
+// of a lane (adapters/kafka/read/catchup_slot.h).
+#include "adapters/kafka/read/catchup_slot.h"
 #include "adapters/log/ring.h"
 #include "tests/unit/unit.h"
 

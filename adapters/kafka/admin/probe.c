@@ -1,0 +1,79 @@
+// The whole cluster, as operators ask for it: can it be reached, what can it do, what lies on it.
+
+#include "adapters/kafka/admin/admin_request.h"
+#include "adapters/kafka/client/cluster_info.h"
+#include "core/base/clock.h"
+
+#include <stdio.h>
+
+#define STEP_MS  500   // of waiting for a cluster that may be about to say why it does not answer
+#define PLAIN_MS 1000  // what waiting does not cure is told after so long
+#define LATE_MS  300   // before the deadline: time to answer
+#define STALE_MS 15000 // what went wrong before that is no reason today
+
+// ---- probing
+
+static int left_ms(const struct errand *errand)
+{
+	uint64_t now_ns = clock_now_ns() + LATE_MS * MS_NS;
+
+	return now_ns >= errand->deadline_ns
+		       ? 0
+		       : (int)MIN((errand->deadline_ns - now_ns) / MS_NS, (uint64_t)60000);
+}
+
+// Until it answers, the deadline, or something is wrong that stays wrong.
+static rd_kafka_resp_err_t facts_await(struct adapter *adapter, struct errand *errand)
+{
+	uint64_t began_ns = clock_now_ns();
+	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__TIMED_OUT;
+	bool plain = false;
+	char text[8];
+	int left;
+
+	for (int step = STEP_MS; (left = left_ms(errand)) > 0; step *= 2) {
+		error = kafka_facts_ask(adapter, MIN(left, step));
+		if (!error ||
+		    (clock_now_ns() - began_ns >= PLAIN_MS * MS_NS &&
+		     kafka_trouble_since(&adapter->trouble, began_ns, &plain, text, sizeof text) &&
+		     plain))
+			break;
+	}
+	return error;
+}
+
+static void probe_run(struct adapter *adapter, struct errand *errand)
+{
+	static const char *const classes[] = {"D0", "D1", "D2", "D3"};
+	rd_kafka_resp_err_t error = facts_await(adapter, errand);
+	struct kafka_facts facts = kafka_facts_get(adapter);
+	char reason[KAFKA_REASON], text[512] = "";
+	enum durability durability = kafka_facts_durability(&facts, &adapter->options, reason);
+	uint64_t now_ns = clock_now_ns();
+
+	if (error && !kafka_trouble_since(&adapter->trouble,
+					  now_ns > STALE_MS * MS_NS ? now_ns - STALE_MS * MS_NS : 0,
+					  NULL, text, sizeof text))
+		snprintf(text, sizeof text, "no broker of %s answers: %s",
+			 adapter->options.bootstrap, rd_kafka_err2str(error));
+	errand->answer =
+		json_pack("{s:b,s:s,s:o,s:s,s:s,s:o,s:o,s:o}", "reachable", !error, "version",
+			  *facts.version ? facts.version : "unknown", "nodes",
+			  facts.known ? json_integer(facts.nodes) : json_null(), "durability",
+			  classes[durability], "durability_reason", reason, "capabilities",
+			  capability_json(kafka_capabilities(adapter)), "latency_us",
+			  error ? json_null() : json_integer((json_int_t)facts.latency_us), "error",
+			  *text ? json_string(text) : json_null());
+	if (!errand->answer)
+		errand_refuse(errand, CODE_OVERLOADED, "");
+}
+
+void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
+{
+	struct errand *errand = errand_new(NULL, (struct caller){.json_done = done, .ctx = ctx});
+
+	if (!errand)
+		return;
+	errand->deadline_ns = deadline_ns;
+	errand_start(adapter, errand, probe_run);
+}

@@ -1,0 +1,167 @@
+// How long a topic keeps messages, and how large they may be, on the cluster.
+//
+// librdkafka 2.0 knows only the request that replaces all settings of a topic: what is set for it
+// is read first and written back, ours in its place. So what somebody else sets between the two is
+// lost; nothing is written when nothing of ours is another.
+
+#include "adapters/kafka/admin/settings.h"
+
+#include "adapters/kafka/admin/admin_request.h"
+#include "adapters/kafka/client/admin_client.h"
+
+#include <stdio.h>
+
+static void number(struct kafka_setting *setting, uint64_t value)
+{
+	snprintf(setting->value, sizeof setting->value, "%llu", (unsigned long long)value);
+}
+
+static uint64_t within(uint64_t value, uint64_t least, uint64_t most)
+{
+	return MIN(MAX(value, least), most);
+}
+
+// Of a batch, and what it adds around a message. Nobody but the proxy writes dead letters, and a
+// letter is as large as its topic allowed when it was sent: these take all there can be.
+static uint64_t batch_bytes(const struct topic *topic)
+{
+	uint64_t bytes = topic->dead_letter_of ? KAFKA_RECORD_MAX : topic->message_bytes;
+
+	return MAX(bytes, (uint64_t)KAFKA_BATCH_BYTES) + 4096;
+}
+
+// Kafka forgets whole segments, so a topic keeps up to one of them more than it is told: a quarter
+// of that, as far as segments can be so small.
+void kafka_settings_of(const struct topic *topic, struct kafka_setting settings[KAFKA_SETTINGS])
+{
+	// It counts each partition by itself.
+	uint64_t bytes = topic->retention_bytes / topic->partitions;
+
+	memcpy(settings,
+	       (struct kafka_setting[KAFKA_SETTINGS]){{"retention.ms", "-1"},
+						      {"retention.bytes", "-1"},
+						      {"segment.ms", ""},
+						      {"segment.bytes", ""},
+						      {"max.message.bytes", ""}},
+	       KAFKA_SETTINGS * sizeof *settings);
+	if (topic->retention_ms) {
+		number(&settings[0], topic->retention_ms);
+		number(&settings[2], within(topic->retention_ms / 4, 10 * 60000, 7 * 86400000ull));
+	}
+	if (topic->retention_bytes) {
+		number(&settings[1], MAX(bytes, 1));
+		number(&settings[3], within(bytes / 4, 1 << 20, 1 << 30));
+	}
+	if (topic->message_bytes)
+		number(&settings[4], batch_bytes(topic));
+}
+
+// What the topic is to have, from what is set for it; how many of our settings are another.
+static size_t merge(const rd_kafka_ConfigResource_t *found, const struct kafka_setting *settings,
+		    rd_kafka_ConfigResource_t *wish)
+{
+	size_t count = 0, differ = 0;
+	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(found, &count);
+	bool same[KAFKA_SETTINGS] = {false};
+
+	for (size_t i = 0; i < KAFKA_SETTINGS; ++i) {
+		same[i] = !*settings[i].value;
+		if (!same[i])
+			rd_kafka_ConfigResource_set_config(wish, settings[i].name,
+							   settings[i].value);
+	}
+	for (size_t i = 0; i < count; ++i) {
+		const char *name = rd_kafka_ConfigEntry_name(entries[i]),
+			   *value = rd_kafka_ConfigEntry_value(entries[i]);
+		size_t at = 0;
+
+		if (rd_kafka_ConfigEntry_source(entries[i]) !=
+			    RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG ||
+		    !value)
+			continue;
+		while (at < KAFKA_SETTINGS && strcmp(settings[at].name, name) != 0)
+			++at;
+		if (at < KAFKA_SETTINGS)
+			same[at] = strcmp(settings[at].value, value) == 0;
+		else
+			rd_kafka_ConfigResource_set_config(wish, name, value);
+	}
+	for (size_t i = 0; i < KAFKA_SETTINGS; ++i)
+		differ += !same[i];
+	return differ;
+}
+
+// The error of the only resource that was asked about.
+static rd_kafka_resp_err_t resource_of(const rd_kafka_ConfigResource_t **resources, size_t count,
+				       const char **ret_text)
+{
+	rd_kafka_resp_err_t error;
+
+	if (!count)
+		return RD_KAFKA_RESP_ERR_UNKNOWN;
+	error = rd_kafka_ConfigResource_error(resources[0]);
+	if (error)
+		*ret_text = rd_kafka_ConfigResource_error_string(resources[0]);
+	return error;
+}
+
+// `differ` of OK: how many settings are to be changed.
+static void ask(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigResource_t *wish,
+		size_t *ret_differ)
+{
+	rd_kafka_ConfigResource_t *question =
+		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, errand->topic->physical);
+	const rd_kafka_ConfigResource_t **found;
+	struct kafka_setting settings[KAFKA_SETTINGS];
+	struct kafka_wait wait;
+	const char *text = NULL;
+	size_t count = 0;
+	rd_kafka_resp_err_t error;
+
+	kafka_settings_of(errand->topic, settings);
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, &wait);
+	rd_kafka_DescribeConfigs(wait.handle, &question, 1, wait.options, wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	if (!error) {
+		found = rd_kafka_DescribeConfigs_result_resources(
+			rd_kafka_event_DescribeConfigs_result(wait.event), &count);
+		error = resource_of(found, count, &text);
+		if (!error)
+			*ret_differ = merge(found[0], settings, wish);
+	}
+	errand_failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+	rd_kafka_ConfigResource_destroy(question);
+}
+
+static void put(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigResource_t *wish)
+{
+	struct kafka_wait wait;
+	const char *text = NULL;
+	size_t count = 0;
+	rd_kafka_resp_err_t error;
+
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_ALTERCONFIGS, &wait);
+	rd_kafka_AlterConfigs(wait.handle, &wish, 1, wait.options, wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	if (!error) {
+		const rd_kafka_ConfigResource_t **done = rd_kafka_AlterConfigs_result_resources(
+			rd_kafka_event_AlterConfigs_result(wait.event), &count);
+
+		error = resource_of(done, count, &text);
+	}
+	errand_failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+}
+
+void kafka_settings_write(struct adapter *adapter, struct errand *errand)
+{
+	rd_kafka_ConfigResource_t *wish =
+		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, errand->topic->physical);
+	size_t differ = 0;
+
+	ask(adapter, errand, wish, &differ);
+	if (errand->code == CODE_OK && differ)
+		put(adapter, errand, wish);
+	rd_kafka_ConfigResource_destroy(wish);
+}

@@ -1,0 +1,407 @@
+// Making, changing and deleting topics.
+//
+// Each is an errand, written in the order of what happens. A topic is made, or gone, when the
+// cluster's metadata says so: who is told OK can use it, or make another of the same name. What was
+// imported is found and let go, and never changed but for its mark and more partitions.
+
+#include "adapters/kafka/admin/admin_request.h"
+#include "adapters/kafka/admin/settings.h"
+#include "adapters/kafka/client/cluster_info.h"
+#include "adapters/kafka/produce/sender.h"
+#include "adapters/kafka/topic/metadata_wait.h"
+#include "adapters/kafka/topic/rules.h"
+#include "adapters/kafka/topic/stored.h"
+#include "adapters/kafka/topic/topic_generation.h"
+#include "adapters/kafka/topic/topic_mark.h"
+#include "core/base/clock.h"
+
+#include <stdio.h>
+
+#define NODES_MS       5000 // for a broker that is missing to be heard of
+#define NODES_PAUSE_MS 100
+
+// ---- making
+
+static void config_number(rd_kafka_NewTopic_t *wish, const char *name, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+	rd_kafka_NewTopic_set_config(wish, name, text);
+}
+
+static void config_fill(struct adapter *adapter, const struct topic *topic,
+			rd_kafka_NewTopic_t *wish)
+{
+	struct kafka_facts facts = kafka_facts_get(adapter);
+	uint32_t min_insync = kafka_options_min_insync(&adapter->options, topic);
+	struct kafka_setting settings[KAFKA_SETTINGS];
+
+	// The broker's default may change; what was promised must not.
+	if (!min_insync && topic->durability >= DURABILITY_D2)
+		min_insync = facts.min_insync;
+	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "delete");
+	if (!topic->native)
+		rd_kafka_NewTopic_set_config(wish, "message.timestamp.type", "LogAppendTime");
+	if (min_insync)
+		config_number(wish, "min.insync.replicas", min_insync);
+	kafka_settings_of(topic, settings);
+	for (size_t i = 0; i < KAFKA_SETTINGS; ++i)
+		if (*settings[i].value)
+			rd_kafka_NewTopic_set_config(wish, settings[i].name, settings[i].value);
+}
+
+// The errand's code; TOPIC_ALREADY_EXISTS is the caller's.
+static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *errand)
+{
+	const struct topic *topic = errand->topic;
+	char why[160] = "";
+	const char *text = why;
+	struct kafka_wait wait;
+	rd_kafka_resp_err_t error;
+	uint32_t replication = kafka_options_replication(&adapter->options, topic);
+	rd_kafka_NewTopic_t *wish =
+		rd_kafka_NewTopic_new(topic->physical, (int)topic->partitions,
+				      replication ? (int)replication : -1, why, sizeof why);
+
+	if (!wish) {
+		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		return RD_KAFKA_RESP_ERR__INVALID_ARG;
+	}
+	config_fill(adapter, topic, wish);
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
+	rd_kafka_CreateTopics(wait.handle, &wish, 1, wait.options, wait.queue);
+	error = kafka_wait_topic_end(&wait, &text);
+	if (error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+		errand_failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+	rd_kafka_NewTopic_destroy(wish);
+	return error;
+}
+
+// Brokers that join, or were silent for a while, are fenced until they are heard again: meanwhile a
+// cluster has too few for any number of copies.
+static rd_kafka_resp_err_t topic_make_when_unfenced(struct adapter *adapter, struct errand *errand)
+{
+	uint64_t until_ns = clock_now_ns() + NODES_MS * MS_NS;
+	rd_kafka_resp_err_t error;
+
+	while ((error = topic_make(adapter, errand)) ==
+		       RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR &&
+	       clock_now_ns() < until_ns && !kafka_leaving(adapter)) {
+		errand->code = CODE_OK;
+		*errand->text = '\0';
+		usleep(NODES_PAUSE_MS * 1000);
+	}
+	return error;
+}
+
+static void partitions_add(struct adapter *adapter, struct errand *errand)
+{
+	char why[160] = "";
+	const char *text = why;
+	struct kafka_wait wait;
+	rd_kafka_resp_err_t error;
+	rd_kafka_NewPartitions_t *wish = rd_kafka_NewPartitions_new(
+		errand->topic->physical, errand->topic->partitions, why, sizeof why);
+
+	if (!wish) {
+		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		return;
+	}
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &wait);
+	rd_kafka_CreatePartitions(wait.handle, &wish, 1, wait.options, wait.queue);
+	error = kafka_wait_topic_end(&wait, &text);
+	errand_failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+	rd_kafka_NewPartitions_destroy(wish);
+}
+
+// How many partitions it has. One that is expected is waited for: metadata may be late.
+static rd_kafka_resp_err_t count_ask(struct adapter *adapter, const char *physical, bool expected,
+				     uint32_t *ret)
+{
+	uint64_t until_ns = clock_now_ns() + HEARD_MISSING_MS * MS_NS;
+	rd_kafka_resp_err_t error;
+	uint32_t led;
+
+	while (!(error = heard_ask(adapter, physical, ret, &led)) && !*ret && expected &&
+	       clock_now_ns() < until_ns)
+		usleep(100 * 1000);
+	return error;
+}
+
+// Is it the one that is meant? `expected`: nobody has said just now that it is there.
+static void topic_compare(struct adapter *adapter, struct errand *errand, bool expected)
+{
+	const struct topic *topic = errand->topic;
+	struct kafka_mark mark = {.physical = topic->physical};
+	uint32_t count;
+
+	if (errand_failed(errand, adapter, kafka_marks_read(adapter, &mark, 1), NULL) ||
+	    errand_failed(errand, adapter, count_ask(adapter, topic->physical, expected, &count),
+			  NULL))
+		return;
+	if (mark.incarnation && mark.incarnation != topic->incarnation)
+		errand_refuse(errand, CODE_CONFLICT, "it exists as another incarnation");
+	else if (!count && expected)
+		errand_refuse(errand, CODE_CONFLICT,
+			      "it is not on the cluster: put it there, or delete it here "
+			      "and make it again");
+	else if (count > topic->partitions && !topic->imported)
+		errand_refuse(errand, CODE_CONFLICT, "it exists with more partitions");
+	else if (count && count < topic->partitions)
+		partitions_add(adapter, errand);
+}
+
+// A broker that joins or comes back is in the metadata of the others a little later, and what is
+// known of the cluster may be some seconds old: one that is missing is asked for anew for a while.
+static void nodes_await(struct adapter *adapter, const struct kafka_options *own,
+			struct kafka_facts *facts)
+{
+	uint64_t until_ns = clock_now_ns() + NODES_MS * MS_NS;
+
+	while ((own->replication ? own->replication : facts->replication) > facts->nodes &&
+	       clock_now_ns() < until_ns && !kafka_leaving(adapter)) {
+		usleep(NODES_PAUSE_MS * 1000);
+		kafka_facts_ask(adapter, KAFKA_ASK_MS);
+		*facts = kafka_facts_get(adapter);
+	}
+}
+
+// Numbers of copies that do not fit together, or need more brokers than there are. What is the
+// brokers' default may be unknown (0).
+static bool copies_refused(struct adapter *adapter, struct errand *errand,
+			   const struct kafka_facts *facts, const struct kafka_options *own)
+{
+	uint32_t replication = own->replication ? own->replication : facts->replication,
+		 min_insync = own->min_insync ? own->min_insync : facts->min_insync;
+	const char *cluster = adapter->log && adapter->log->cluster ? adapter->log->cluster : "";
+
+	if (replication > facts->nodes)
+		snprintf(errand->text, sizeof errand->text,
+			 "cluster %s: %u copies need as many brokers, and there are %u", cluster,
+			 replication, facts->nodes);
+	else if (replication && min_insync > replication)
+		snprintf(errand->text, sizeof errand->text,
+			 "cluster %s: no message would be acknowledged: %u copies must have it, "
+			 "and there are %u",
+			 cluster, min_insync, replication);
+	else
+		return false;
+	errand->code = CODE_UNSUPPORTED_BY_BACKEND;
+	return true;
+}
+
+// What the cluster cannot promise is refused now, not found out when a broker is lost.
+static bool class_refused(struct adapter *adapter, struct errand *errand)
+{
+	const struct topic *topic = errand->topic;
+	struct kafka_facts facts = kafka_facts_get(adapter);
+	struct kafka_options own = adapter->options;
+	char reason[KAFKA_REASON];
+	uint32_t count, led;
+
+	own.replication = kafka_options_replication(&adapter->options, topic);
+	own.min_insync = kafka_options_min_insync(&adapter->options, topic);
+	if (topic->imported ||
+	    (topic->durability < DURABILITY_D2 && !topic->replication && !topic->min_insync))
+		return false;
+	if (!heard_ask(adapter, topic->physical, &count, &led) && count)
+		return false; // what is there stays, also while brokers are away
+	if (!facts.known &&
+	    errand_failed(errand, adapter, kafka_facts_ask(adapter, KAFKA_ASK_MS), NULL))
+		return true;
+	facts = kafka_facts_get(adapter);
+	nodes_await(adapter, &own, &facts);
+	if (copies_refused(adapter, errand, &facts, &own))
+		return true;
+	if (kafka_facts_durability(&facts, &own, reason) >=
+	    (enum durability)errand->topic->durability)
+		return false;
+	errand_refuse(errand, CODE_UNSUPPORTED_BY_BACKEND, reason);
+	return true;
+}
+
+// `changed`: it was marked when it was made, so if it is not, it is another life. The coordinator
+// may hear of the topic later than who was asked for its metadata.
+static void topic_mark(struct adapter *adapter, struct errand *errand, bool changed)
+{
+	struct kafka_mark mark = {.physical = errand->topic->physical};
+	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
+	rd_kafka_resp_err_t error;
+
+	do {
+		error = kafka_marks_read(adapter, &mark, 1);
+		life_epoch_seen(adapter, mark.life);
+		if (mark.incarnation != errand->topic->incarnation) {
+			mark.life = changed ? life_epoch_new(adapter) : 0;
+			mark.holes = false;
+		}
+		mark.incarnation = errand->topic->incarnation;
+		if (!error)
+			error = kafka_marks_write(adapter, &mark, 1);
+		if (error)
+			usleep(50 * 1000);
+	} while ((error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || kafka_is_transient(error)) &&
+		 clock_now_ns() < until_ns);
+	if (error)
+		errand_failed(errand, adapter, error,
+			      "it is made, but the cluster refuses commits of the consumer "
+			      "group " MARKS_GROUP);
+}
+
+// Who has it open goes on with all its partitions, and what it takes now.
+static void open_grow(struct adapter *adapter, const struct topic *topic)
+{
+	struct adapter_topic *open = kafka_topic_find(adapter, topic->object.id);
+	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
+
+	if (!open)
+		return;
+	kafka_topic_grow(open, topic->partitions);
+	while (!sender_topic_grown(open, topic->partitions) && clock_now_ns() < until_ns)
+		usleep(5000);
+	rules_refresh(open);
+	kafka_topic_close(open);
+}
+
+// What is there takes the shape of the model.
+static void topic_take(struct adapter *adapter, struct errand *errand, bool expected)
+{
+	topic_compare(adapter, errand, expected);
+	if (errand->code == CODE_OK && !errand->topic->imported)
+		kafka_settings_write(adapter, errand);
+}
+
+// Waits until the cluster serves all of it.
+static void topic_await(struct adapter *adapter, struct errand *errand, bool changed)
+{
+	if (errand->code == CODE_OK)
+		errand_failed(errand, adapter,
+			      heard_await_partitions(adapter, errand->topic->physical,
+						     errand->topic->partitions),
+			      "it is made, but not every partition has a leader");
+	if (errand->code == CODE_OK)
+		heard_await_brokers(adapter, errand->topic->physical, true);
+	if (errand->code == CODE_OK)
+		topic_mark(adapter, errand, changed);
+	if (errand->code == CODE_OK)
+		open_grow(adapter, errand->topic);
+}
+
+static void create_run(struct adapter *adapter, struct errand *errand)
+{
+	if (class_refused(adapter, errand))
+		return;
+	if (errand->topic->imported)
+		topic_take(adapter, errand, true);
+	else if (topic_make_when_unfenced(adapter, errand) ==
+		 RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+		topic_take(adapter, errand, false);
+	topic_await(adapter, errand, false);
+	if (errand->code == CODE_OK)
+		life_begin(adapter, errand->topic);
+}
+
+static void change_run(struct adapter *adapter, struct errand *errand)
+{
+	topic_take(adapter, errand, true);
+	topic_await(adapter, errand, true);
+}
+
+static void topic_wish(struct adapter *adapter, const struct topic *topic,
+		       void (*run)(struct adapter *adapter, struct errand *errand),
+		       adapter_done_fn done, void *ctx)
+{
+	struct errand *errand;
+
+	if (!topic->partitions) {
+		done(ctx, CODE_BAD_REQUEST, "a topic has at least one partition");
+		return;
+	}
+	errand = errand_new(topic, (struct caller){.done = done, .ctx = ctx});
+	if (errand)
+		errand_start(adapter, errand, run);
+}
+
+void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	topic_wish(adapter, topic, create_run, done, ctx);
+}
+
+void kafka_topic_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	topic_wish(adapter, topic, change_run, done, ctx);
+}
+
+// ---- deleting
+
+static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *errand)
+{
+	const char *text = NULL;
+	struct kafka_wait wait;
+	rd_kafka_resp_err_t error;
+	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(errand->topic->physical);
+
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
+	rd_kafka_DeleteTopics(wait.handle, &wish, 1, wait.options, wait.queue);
+	error = kafka_wait_topic_end(&wait, &text);
+	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		error = RD_KAFKA_RESP_ERR_NO_ERROR; // deleting what is gone is done
+	errand_failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+	rd_kafka_DeleteTopic_destroy(wish);
+	return error;
+}
+
+// Its mark goes, so that it can be imported again.
+static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct errand *errand)
+{
+	struct kafka_mark none = {.physical = errand->topic->physical};
+	rd_kafka_resp_err_t error = kafka_marks_write(adapter, &none, 1);
+
+	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		error = RD_KAFKA_RESP_ERR_NO_ERROR; // somebody has deleted it
+	errand_failed(errand, adapter, error, NULL);
+	return error;
+}
+
+static void delete_run(struct adapter *adapter, struct errand *errand)
+{
+	const struct topic *topic = errand->topic;
+	struct kafka_mark mark = {.physical = topic->physical};
+	struct adapter_topic *open;
+	bool another;
+
+	// Without its mark nobody can tell, and the name is the only thing there is to go by.
+	another = !kafka_marks_read(adapter, &mark, 1) && mark.incarnation &&
+		  mark.incarnation != topic->incarnation;
+	if (!another &&
+	    (topic->imported ? topic_let_go(adapter, errand) : topic_remove(adapter, errand)))
+		return;
+	life_end(adapter, topic);
+	kafka_stored_deleted(adapter, topic->object.id);
+	open = kafka_topic_find(adapter, topic->object.id);
+	if (open) {
+		if (open->model->incarnation == topic->incarnation)
+			kafka_topic_gone(open);
+		kafka_topic_close(open);
+	}
+	if (another || topic->imported)
+		return;
+	errand_failed(errand, adapter, heard_await_partitions(adapter, topic->physical, 0),
+		      "it is deleted, but the cluster still names it");
+	heard_await_brokers(adapter, topic->physical, false);
+}
+
+void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+			void *ctx)
+{
+	struct errand *errand = errand_new(topic, (struct caller){.done = done, .ctx = ctx});
+
+	if (errand)
+		errand_start(adapter, errand, delete_run);
+}

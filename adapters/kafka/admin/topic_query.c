@@ -1,0 +1,246 @@
+// Looking into topics, and purging them.
+
+#include "adapters/kafka/admin/admin_request.h"
+#include "adapters/message_json.h"
+
+#define READ_LIMIT 100
+#define READ_BYTES (4u << 20)
+
+// The topic with bounds just asked for; NULL: the errand says why not.
+static struct adapter_topic *topic_look(struct adapter *adapter, struct errand *errand)
+{
+	struct adapter_topic *open = kafka_topic_open(adapter, errand->topic);
+	enum code code = open ? kafka_bounds_ask(open) : CODE_NOT_FOUND;
+
+	if (code == CODE_OK)
+		return open;
+	errand->code = code;
+	if (open)
+		kafka_topic_close(open);
+	return NULL;
+}
+
+static uint32_t count_of(struct adapter_topic *open)
+{
+	return __atomic_load_n(&open->partition_count, __ATOMIC_ACQUIRE);
+}
+
+// ---- describing
+
+static void describe_run(struct adapter *adapter, struct errand *errand)
+{
+	struct adapter_topic *open = topic_look(adapter, errand);
+	json_t *partitions;
+
+	if (!open)
+		return;
+	partitions = json_array();
+	for (uint32_t i = 0; i < count_of(open); ++i) {
+		uint64_t first, end;
+
+		kafka_bounds(open, i, &first, &end);
+		json_array_append_new(partitions,
+				      json_pack("{s:I,s:I,s:I,s:n,s:n}", "partition", (json_int_t)i,
+						"first", (json_int_t)first, "end", (json_int_t)end,
+						"bytes", "oldest_ms"));
+	}
+	errand->answer = json_pack("{s:o}", "partitions", partitions);
+	kafka_topic_close(open);
+}
+
+void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+			  void *ctx)
+{
+	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+
+	if (errand)
+		errand_start(adapter, errand, describe_run);
+}
+
+// ---- purging
+
+static void records_delete(struct adapter *adapter, struct errand *errand,
+			   const rd_kafka_topic_partition_list_t *until)
+{
+	rd_kafka_DeleteRecords_t *wish = rd_kafka_DeleteRecords_new(until);
+	const rd_kafka_topic_partition_list_t *answered;
+	struct kafka_wait wait;
+	const char *text = NULL;
+	rd_kafka_resp_err_t error;
+
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETERECORDS, &wait);
+	rd_kafka_DeleteRecords(wait.handle, &wish, 1, wait.options, wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	answered = error ? NULL
+			 : rd_kafka_DeleteRecords_result_offsets(
+				   rd_kafka_event_DeleteRecords_result(wait.event));
+	for (int i = 0; answered && !error && i < answered->cnt; ++i) {
+		error = answered->elems[i].err;
+		text = NULL;
+	}
+	errand_failed(errand, adapter, error, text);
+	kafka_wait_deinit(&wait);
+	rd_kafka_DeleteRecords_destroy(wish);
+}
+
+static void purge_run(struct adapter *adapter, struct errand *errand)
+{
+	struct adapter_topic *open = topic_look(adapter, errand);
+	rd_kafka_topic_partition_list_t *until;
+	uint64_t messages = 0;
+
+	if (!open)
+		return;
+	until = rd_kafka_topic_partition_list_new((int)count_of(open));
+	for (uint32_t i = 0; i < count_of(open); ++i) {
+		uint64_t first, end;
+
+		kafka_bounds(open, i, &first, &end);
+		messages += end - first;
+		rd_kafka_topic_partition_list_add(until, errand->topic->physical, (int32_t)i)
+			->offset = (int64_t)end;
+	}
+	if (!errand->preview)
+		records_delete(adapter, errand, until);
+	for (int i = 0; !errand->preview && errand->code == CODE_OK && i < until->cnt; ++i)
+		kafka_partition_first(kafka_partition_of(open, (uint32_t)i),
+				      (uint64_t)until->elems[i].offset);
+	errand->answer = json_pack("{s:I,s:n}", "messages", (json_int_t)messages, "bytes");
+	rd_kafka_topic_partition_list_destroy(until);
+	kafka_topic_close(open);
+}
+
+void kafka_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
+		       adapter_json_fn done, void *ctx)
+{
+	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+
+	if (!errand)
+		return;
+	errand->preview = preview;
+	errand_start(adapter, errand, purge_run);
+}
+
+// ---- reading
+
+struct reading {
+	struct errand *errand;
+	struct log_fetch fetch;
+	int64_t time_ms;
+	bool by_time, bodies;
+};
+
+static json_t *messages_json(const struct reading *reading)
+{
+	const struct log_fetch *fetch = &reading->fetch;
+	json_t *messages = json_array();
+
+	for (uint32_t i = 0; i < fetch->count; ++i)
+		json_array_append_new(messages,
+				      message_json(fetch->entries[i].record, fetch->partition,
+						   fetch->entries[i].offset,
+						   fetch->entries[i].stored_ms, reading->bodies));
+	return json_pack("{s:o,s:o}", "messages", messages, "next",
+			 fetch->count && fetch->next < fetch->until
+				 ? json_integer((json_int_t)fetch->next)
+				 : json_null());
+}
+
+static void reading_finish(struct reading *reading)
+{
+	struct errand *errand = reading->errand;
+
+	errand->code = reading->fetch.code;
+	if (errand->code == CODE_OK)
+		errand->answer = messages_json(reading);
+	buf_unref(reading->fetch.buf);
+	kafka_topic_close(reading->fetch.topic);
+}
+
+static void on_fetched(struct loop_task *task)
+{
+	struct reading *reading = CONTAINER_OF(task, struct reading, fetch.task);
+
+	reading_finish(reading);
+	errand_end(reading->errand);
+}
+
+// Where the first message of that time or later is; the end, when there is none.
+static bool time_resolve(struct adapter *adapter, struct errand *errand, uint32_t partition,
+			 int64_t time_ms, uint64_t *ret)
+{
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_t *row = rd_kafka_topic_partition_list_add(
+		list, errand->topic->physical, (int32_t)partition);
+	rd_kafka_resp_err_t error;
+
+	row->offset = MAX(time_ms, 0);
+	error = rd_kafka_offsets_for_times(entered.handle, list, KAFKA_ASK_MS);
+	if (!error)
+		error = row->err;
+	if (!error && row->offset >= 0)
+		*ret = (uint64_t)row->offset;
+	rd_kafka_topic_partition_list_destroy(list);
+	return !errand_failed(errand, adapter, error, NULL);
+}
+
+static void read_run(struct adapter *adapter, struct errand *errand)
+{
+	struct reading *reading = errand->work;
+	struct log_fetch *fetch = &reading->fetch;
+	uint64_t first;
+
+	fetch->topic = topic_look(adapter, errand);
+	if (!fetch->topic)
+		return;
+	kafka_bounds(fetch->topic, fetch->partition, &first, &fetch->until);
+	if (reading->by_time)
+		fetch->offset = fetch->until;
+	if (reading->by_time &&
+	    !time_resolve(adapter, errand, fetch->partition, reading->time_ms, &fetch->offset)) {
+		kafka_topic_close(fetch->topic);
+		return;
+	}
+	fetch->offset = MAX(fetch->offset, first);
+	fetch->loop = kafka_aside(adapter);
+	fetch->task.fn = on_fetched;
+	errand->waits = fetch->offset < fetch->until && !kafka_fetch(adapter, fetch);
+	if (!errand->waits) // else the letter comes to this thread, later
+		reading_finish(reading);
+}
+
+void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
+		adapter_json_fn done, void *ctx)
+{
+	json_int_t partition = json_integer_value(json_object_get(query, "partition")),
+		   limit = json_integer_value(json_object_get(query, "limit"));
+	const json_t *time_ms = json_object_get(query, "time_ms");
+	struct reading *reading;
+	struct errand *errand;
+
+	if (partition < 0 || partition >= (json_int_t)topic->partitions) {
+		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic does not have so many");
+		return;
+	}
+	errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+	if (!errand)
+		return;
+	reading = errand->work = calloc(1, sizeof *reading);
+	if (!reading) {
+		errand->code = CODE_OVERLOADED;
+		errand_end(errand);
+		return;
+	}
+	*reading = (struct reading){
+		.errand = errand,
+		.by_time = time_ms != NULL,
+		.time_ms = json_integer_value(time_ms),
+		.bodies = json_is_true(json_object_get(query, "bodies")),
+		.fetch = {.partition = (uint32_t)partition,
+			  .offset = (uint64_t)MAX(
+				  json_integer_value(json_object_get(query, "offset")), 0),
+			  .max_messages = (uint32_t)MIN(MAX(limit, 1), READ_LIMIT),
+			  .max_bytes = READ_BYTES}};
+	errand_start(adapter, errand, read_run);
+}

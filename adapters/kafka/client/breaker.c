@@ -1,0 +1,71 @@
+#include "adapters/kafka/client/breaker.h"
+
+static bool probe(struct breaker *breaker, uint64_t now_ns)
+{
+	if (breaker->probing ||
+	    (breaker->probed_ns && now_ns - breaker->probed_ns < BREAKER_PAUSE_NS))
+		return false;
+	breaker->probing = true;
+	breaker->heard = false;
+	breaker->probed_ns = now_ns;
+	if (breaker->circuit == BREAKER_OPEN)
+		breaker->circuit = BREAKER_HALF_OPEN;
+	return true;
+}
+
+static void heard(struct breaker *breaker, uint64_t now_ns)
+{
+	breaker->heard = true;
+	breaker->heard_ns = now_ns;
+	breaker->circuit = BREAKER_CLOSED;
+}
+
+static bool is_silent(const struct breaker *breaker, uint64_t now_ns)
+{
+	return breaker->waiting && now_ns - breaker->heard_ns >= BREAKER_SILENCE_NS;
+}
+
+bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, bool *ret_probe)
+{
+	*ret_probe = false;
+	if (breaker->circuit != BREAKER_CLOSED) {
+		*ret_probe = probe(breaker, now_ns);
+		return false;
+	}
+	if (breaker->waiting == 0)
+		breaker->heard_ns = now_ns;
+	if (is_silent(breaker, now_ns))
+		*ret_probe = probe(breaker, now_ns);
+	breaker->waiting += count;
+	return true;
+}
+
+void breaker_ended(struct breaker *breaker, uint64_t count, bool alive, uint64_t now_ns)
+{
+	assert(count <= breaker->waiting);
+	breaker->waiting -= count;
+	if (alive)
+		heard(breaker, now_ns);
+}
+
+bool breaker_look(struct breaker *breaker, uint64_t now_ns)
+{
+	return (breaker->circuit != BREAKER_CLOSED || is_silent(breaker, now_ns)) &&
+	       probe(breaker, now_ns);
+}
+
+bool breaker_doubt(struct breaker *breaker, uint64_t now_ns)
+{
+	return probe(breaker, now_ns);
+}
+
+bool breaker_probed(struct breaker *breaker, bool alive, uint64_t now_ns)
+{
+	breaker->probing = false;
+	if (alive)
+		heard(breaker, now_ns);
+	if (breaker->heard)
+		return false;
+	breaker->circuit = BREAKER_OPEN;
+	return probe(breaker, now_ns);
+}

@@ -1,0 +1,235 @@
+// The probe is a question about a topic that need not exist, nor may it be asked for: every answer
+// of a broker, a refusal too, is a sign of life. It goes by the handle for questions, so it does
+// not wait behind messages.
+
+#include "adapters/kafka/client/health.h"
+
+#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/admin_handle.h"
+#include "adapters/kafka/client/breaker.h"
+#include "adapters/kafka/client/cluster_info.h"
+
+#include <errno.h>
+
+#define PROBE_MS    1000
+#define PROBE_TOPIC "mqp.sign-of-life"
+
+struct health {
+	struct adapter *adapter;
+	struct kafka_call probe;
+	struct kafka_handle probing; // while the probe is under way
+	pthread_mutex_t lock;        // everything below
+	struct breaker breaker;
+	bool opened;         // there is a client to probe with
+	bool heard;          // ever
+	bool troubled;       // since the last sign of life
+	uint64_t latency_ns; // of the last sends; 0: none yet
+};
+
+int health_start(struct adapter *adapter)
+{
+	struct health *health = calloc(1, sizeof *health);
+
+	if (!health)
+		return -ENOMEM;
+	health->adapter = adapter;
+	pthread_mutex_init(&health->lock, NULL);
+	adapter->health = health;
+	return 0;
+}
+
+void health_stop(struct health *health)
+{
+	if (!health)
+		return;
+	pthread_mutex_destroy(&health->lock);
+	free(health);
+}
+
+// The codes of brokers are positive, those of the client itself negative; but that a broker cannot
+// describe a topic is what the broker said.
+static bool is_alive(rd_kafka_resp_err_t error)
+{
+	return error >= RD_KAFKA_RESP_ERR_NO_ERROR ||
+	       error == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE;
+}
+
+// ---- probing
+
+static void on_probe(struct kafka_call *call, rd_kafka_event_t *event);
+
+static void probe_start(struct health *health)
+{
+	struct kafka_handle entered = kafka_handle_enter(health->adapter);
+	struct client *client = coordinator_client(entered.coordinator);
+	rd_kafka_ConfigResource_t *topic =
+		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, PROBE_TOPIC);
+	rd_kafka_AdminOptions_t *options =
+		rd_kafka_AdminOptions_new(entered.handle, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	char text[128];
+
+	health->probe.answered = on_probe;
+	health->probing = entered;
+	rd_kafka_AdminOptions_set_request_timeout(options, PROBE_MS, text, sizeof text);
+	rd_kafka_AdminOptions_set_opaque(options, &health->probe);
+	rd_kafka_DescribeConfigs(entered.handle, &topic, 1, options, client_queue(client));
+	rd_kafka_AdminOptions_destroy(options);
+	rd_kafka_ConfigResource_destroy(topic);
+}
+
+// A sign of life. With the lock; true: the trouble before it is over.
+static bool heard(struct health *health)
+{
+	bool troubled = health->troubled;
+
+	health->heard = true;
+	health->troubled = false;
+	return troubled;
+}
+
+static void circuit_log(struct health *health, uint8_t before, uint8_t now)
+{
+	if ((before == BREAKER_CLOSED) == (now == BREAKER_CLOSED))
+		return;
+	if (now == BREAKER_CLOSED)
+		log_warn(health->adapter->log, "KAFKA-CIRCUIT",
+			 "the cluster answers again: messages are sent to it");
+	else
+		log_warn(health->adapter->log, "KAFKA-CIRCUIT",
+			 "the cluster does not answer: messages for it are refused at once");
+}
+
+static void on_probe(struct kafka_call *call, rd_kafka_event_t *event)
+{
+	struct health *health = CONTAINER_OF(call, struct health, probe);
+	bool alive = is_alive(rd_kafka_event_error(event)), again, over;
+	uint8_t before, now;
+
+	kafka_handle_leave(&health->probing);
+	pthread_mutex_lock(&health->lock);
+	before = health->breaker.circuit;
+	again = breaker_probed(&health->breaker, alive, clock_now_ns());
+	now = health->breaker.circuit;
+	over = alive && heard(health);
+	pthread_mutex_unlock(&health->lock);
+	if (over)
+		kafka_trouble_over(&health->adapter->trouble);
+	circuit_log(health, before, now);
+	if (again)
+		probe_start(health);
+}
+
+// A cluster that is not there is told before all clients have been made: the doubt waits for them.
+void health_opened(struct adapter *adapter)
+{
+	struct health *health = adapter->health;
+	bool probe;
+
+	pthread_mutex_lock(&health->lock);
+	health->opened = true;
+	probe = health->troubled && breaker_doubt(&health->breaker, clock_now_ns());
+	pthread_mutex_unlock(&health->lock);
+	if (probe)
+		probe_start(health);
+}
+
+// ---- what is sent and what comes back
+
+bool health_admit(struct adapter *adapter, uint32_t count)
+{
+	struct health *health = adapter->health;
+	bool probe, admitted;
+
+	pthread_mutex_lock(&health->lock);
+	admitted = breaker_admit(&health->breaker, count, clock_now_ns(), &probe);
+	pthread_mutex_unlock(&health->lock);
+	if (probe)
+		probe_start(health);
+	return admitted;
+}
+
+void health_ended(struct adapter *adapter, uint64_t count, bool alive, uint64_t latency_ns)
+{
+	struct health *health = adapter->health;
+	uint8_t before, now;
+	bool over;
+
+	pthread_mutex_lock(&health->lock);
+	before = health->breaker.circuit;
+	breaker_ended(&health->breaker, count, alive, clock_now_ns());
+	now = health->breaker.circuit;
+	over = alive && heard(health);
+	if (alive && latency_ns)
+		health->latency_ns =
+			health->latency_ns
+				? health->latency_ns - health->latency_ns / 8 + latency_ns / 8
+				: latency_ns;
+	pthread_mutex_unlock(&health->lock);
+	if (over)
+		kafka_trouble_over(&adapter->trouble);
+	circuit_log(health, before, now);
+}
+
+void health_look(struct adapter *adapter)
+{
+	struct health *health = adapter->health;
+	bool probe;
+
+	pthread_mutex_lock(&health->lock);
+	probe = health->opened && breaker_look(&health->breaker, clock_now_ns());
+	pthread_mutex_unlock(&health->lock);
+	if (probe)
+		probe_start(health);
+}
+
+uint64_t health_under_way(struct adapter *adapter)
+{
+	struct health *health = adapter->health;
+	uint64_t count;
+
+	pthread_mutex_lock(&health->lock);
+	count = health->breaker.waiting;
+	pthread_mutex_unlock(&health->lock);
+	return count;
+}
+
+void health_error(struct adapter *adapter, rd_kafka_event_t *event)
+{
+	const char *text = rd_kafka_event_error_string(event);
+	struct health *health = adapter->health;
+	bool probe;
+
+	if (kafka_trouble_note(&adapter->trouble, rd_kafka_event_error(event), text,
+			       clock_now_ns()))
+		log_warn(adapter->log, "KAFKA-CLUSTER", "%s", text);
+	pthread_mutex_lock(&health->lock);
+	health->troubled = true;
+	probe = health->opened && breaker_doubt(&health->breaker, clock_now_ns());
+	pthread_mutex_unlock(&health->lock);
+	if (probe)
+		probe_start(health);
+}
+
+void kafka_state(struct adapter *adapter, struct adapter_state *ret)
+{
+	static const uint8_t circuits[] = {[BREAKER_CLOSED] = CIRCUIT_CLOSED,
+					   [BREAKER_HALF_OPEN] = CIRCUIT_HALF_OPEN,
+					   [BREAKER_OPEN] = CIRCUIT_OPEN};
+	struct kafka_facts facts = kafka_facts_get(adapter);
+	struct health *health = adapter->health;
+	bool heard, down;
+
+	*ret = (struct adapter_state){.known = facts.known};
+	pthread_mutex_lock(&health->lock);
+	heard = health->heard || facts.known;
+	down = health->breaker.circuit != BREAKER_CLOSED;
+	ret->circuit = circuits[health->breaker.circuit];
+	ret->latency_us = health->latency_ns ? health->latency_ns / 1000 : facts.latency_us;
+	pthread_mutex_unlock(&health->lock);
+	if (!kafka_trouble_since(&adapter->trouble, 0, NULL, ret->error, sizeof ret->error) && down)
+		snprintf(ret->error, sizeof ret->error, "the cluster does not answer");
+	ret->health = down            ? ADAPTER_DOWN
+		      : ret->error[0] ? ADAPTER_DEGRADED
+		      : heard         ? ADAPTER_READY
+				      : ADAPTER_CONNECTING;
+}

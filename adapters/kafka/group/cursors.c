@@ -1,0 +1,259 @@
+// What a source asks of its group: its cursors, and commits of them with the writes of the retry
+// store.
+//
+// Load: the committed offsets first, then the bounds of the topic and which life of it they are of,
+// then the rows of the retry store up to its end. In this order no row that a cursor has passed can
+// be overlooked. Commit: the rows first, and when all of them are acknowledged the offsets.
+// docs/adapters/kafka.md says why this holds whatever a stale owner does.
+
+#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/offsets/offsets.h"
+#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/topic/topic_generation.h"
+
+// ---- loading
+
+struct loading {
+	struct kafka_offsets offsets;
+	struct kafka_question question;
+	struct retry_life look;
+	struct adapter *adapter;
+	struct log_cursors *load;
+};
+
+static void load_end(struct loading *loading, enum code code, const char *text)
+{
+	struct log_cursors *load = loading->load;
+
+	known_group_report(loading->adapter, load->group, code, text);
+	for (uint32_t i = 0; code != CODE_OK && i < load->count; ++i) {
+		free(load->cursors[i].text);
+		load->cursors[i].text = NULL;
+	}
+	free(loading);
+	load->code = code;
+	loop_post(load->loop, &load->task);
+}
+
+static void cursor_reset(struct log_cursor *cursor, uint64_t position)
+{
+	cursor->position = position;
+	cursor->text[0] = '\0'; // what it says is of another position
+}
+
+// A partition without a commit was added later, or its commit has expired; a position behind the
+// end belongs to a log that was cut off, and nobody knows what has been written to it since. Both
+// come again, from their beginning, rather than being passed over.
+static void cursor_fit(struct loading *loading, struct log_cursor *cursor)
+{
+	const struct group *group = loading->load->group;
+	uint64_t first, end;
+
+	kafka_bounds(loading->load->topic, cursor->partition, &first, &end);
+	if (cursor->position == OFFSET_NONE) {
+		log_info(loading->adapter->log, "KAFKA-NO-OFFSET",
+			 "group %s has no offset for partition %u of %s: it begins at %llu",
+			 group->physical, cursor->partition, loading->load->topic->model->physical,
+			 (unsigned long long)first);
+		cursor_reset(cursor, first);
+	} else if (cursor->position > end) {
+		log_warn(loading->adapter->log, "KAFKA-CUT-OFF",
+			 "group %s stood at %llu in partition %u of %s, which ends at %llu: "
+			 "it begins at %llu",
+			 group->physical, (unsigned long long)cursor->position, cursor->partition,
+			 loading->load->topic->model->physical, (unsigned long long)end,
+			 (unsigned long long)first);
+		cursor_reset(cursor, first);
+	}
+}
+
+static void load_rows(struct retry_life *look, struct retry_rows *rows, enum code code,
+		      const char *text)
+{
+	struct loading *loading = CONTAINER_OF(look, struct loading, look);
+	struct log_cursors *load = loading->load;
+
+	for (uint32_t i = 0; code == CODE_OK && i < load->count; ++i)
+		cursor_fit(loading, &load->cursors[i]);
+	if (code == CODE_OK &&
+	    retry_rows_fit(rows, load->cursors, load->count, life_of(load->topic)) < 0)
+		code = CODE_OVERLOADED;
+	for (uint32_t i = 0; code == CODE_OK && i < rows->fence_count; ++i) {
+		load->epoch = MAX(load->epoch, rows->fences[i].epoch);
+		life_epoch_seen(loading->adapter, rows->fences[i].epoch);
+	}
+	load_end(loading, code, text);
+}
+
+static void load_look(struct loading *loading)
+{
+	const struct log_cursors *load = loading->load;
+
+	loading->look = (struct retry_life){.group = load->group,
+					    .topic = load->topic->model,
+					    .life = life_of(load->topic),
+					    .partitions = load->count,
+					    .opens = true,
+					    .done = load_rows};
+	retry_look_in_life(loading->adapter, &loading->look);
+}
+
+static void bounds_run(struct adapter *adapter, struct kafka_question *question)
+{
+	struct loading *loading = CONTAINER_OF(question, struct loading, question);
+	enum code code = kafka_bounds_ask(loading->load->topic);
+
+	if (code == CODE_OK)
+		code = life_await(loading->load->topic);
+	if (code == CODE_OK)
+		load_look(loading);
+	else
+		load_end(loading, code, "the bounds of its topic cannot be read");
+}
+
+// Where a partition ends is known a second late at most; a cursor may be ahead of that.
+static bool bounds_suffice(const struct log_cursors *load)
+{
+	if (!__atomic_load_n(&load->topic->life_known, __ATOMIC_ACQUIRE))
+		return false;
+	for (uint32_t i = 0; i < load->count; ++i) {
+		const struct kafka_partition *partition = kafka_partition_of(load->topic, i);
+		uint64_t position = load->cursors[i].position;
+
+		if (!partition || !__atomic_load_n(&partition->known, __ATOMIC_ACQUIRE))
+			return false;
+		if (position != OFFSET_NONE &&
+		    position > __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE))
+			return false;
+	}
+	return true;
+}
+
+static void load_read(struct kafka_offsets *offsets)
+{
+	struct loading *loading = CONTAINER_OF(offsets, struct loading, offsets);
+
+	if (offsets->code != CODE_OK) {
+		load_end(loading, offsets->code, offsets->text);
+	} else if (bounds_suffice(loading->load)) {
+		load_look(loading);
+	} else {
+		loading->question.run = bounds_run;
+		kafka_ask(loading->adapter, &loading->question);
+	}
+}
+
+static void cursors_answer(struct log_cursors *cursors, enum code code)
+{
+	cursors->code = code;
+	loop_post(cursors->loop, &cursors->task);
+}
+
+void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load)
+{
+	struct loading *loading = calloc(1, sizeof *loading);
+
+	load->epoch = 0;
+	for (uint32_t i = 0; i < load->count; ++i)
+		load->cursors[i] = (struct log_cursor){.partition = i};
+	if (!loading) {
+		cursors_answer(load, CODE_OVERLOADED);
+		return;
+	}
+	loading->adapter = adapter;
+	loading->load = load;
+	known_group_seen(adapter, load->group, load->topic->model);
+	if (known_group_is_deleted(adapter, load->group)) {
+		load_end(loading, CODE_NOT_FOUND, "it was deleted");
+		return;
+	}
+	loading->offsets = (struct kafka_offsets){.group = load->group,
+						  .topic = load->topic->model,
+						  .cursors = load->cursors,
+						  .count = load->count,
+						  .done = load_read};
+	kafka_offsets_read(adapter, &loading->offsets);
+}
+
+// ---- committing
+
+struct committing {
+	struct kafka_offsets offsets;
+	struct known_wait wait;
+	struct adapter *adapter;
+	struct log_cursors *commit;
+	bool begun;
+};
+
+static void commit_end(struct committing *committing, enum code code, const char *text)
+{
+	struct adapter *adapter = committing->adapter;
+	struct log_cursors *commit = committing->commit;
+
+	if (committing->begun)
+		known_commit_end(adapter, commit->group, code == CODE_OK);
+	known_group_report(adapter, commit->group, code, text);
+	free(committing);
+	cursors_answer(commit, code);
+}
+
+static void commit_written(struct kafka_offsets *offsets)
+{
+	commit_end(CONTAINER_OF(offsets, struct committing, offsets), offsets->code, offsets->text);
+}
+
+static void commit_offsets(struct committing *committing)
+{
+	struct log_cursors *commit = committing->commit;
+
+	if (commit->count == 0) {
+		commit_end(committing, CODE_OK, NULL);
+		return;
+	}
+	committing->offsets = (struct kafka_offsets){.group = commit->group,
+						     .topic = commit->topic->model,
+						     .cursors = commit->cursors,
+						     .count = commit->count,
+						     .done = commit_written};
+	kafka_offsets_commit(committing->adapter, &committing->offsets);
+}
+
+static void commit_go(struct known_wait *wait)
+{
+	commit_offsets(CONTAINER_OF(wait, struct committing, wait));
+}
+
+static void commit_cursors(struct committing *committing)
+{
+	committing->wait.go = commit_go;
+	committing->begun = true;
+	if (known_commit_begin(committing->adapter, committing->commit->group, &committing->wait))
+		commit_offsets(committing);
+}
+
+static void commit_kept(void *ctx, enum code code, const char *text)
+{
+	struct committing *committing = ctx;
+
+	if (code == CODE_OK)
+		commit_cursors(committing);
+	else
+		commit_end(committing, code, text);
+}
+
+void kafka_cursors_commit(struct adapter *adapter, struct log_cursors *commit)
+{
+	struct committing *committing = calloc(1, sizeof *committing);
+
+	if (!committing || known_group_is_deleted(adapter, commit->group)) {
+		cursors_answer(commit, committing ? CODE_NOT_FOUND : CODE_OVERLOADED);
+		free(committing);
+		return;
+	}
+	committing->adapter = adapter;
+	committing->commit = commit;
+	if (commit->retry_count)
+		retry_commit(adapter, commit, commit_kept, committing);
+	else
+		commit_cursors(committing);
+}

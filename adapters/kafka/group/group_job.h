@@ -1,0 +1,40 @@
+// One administrative request about a group, from the call to its answer. Its steps run on the
+// questions thread, but for those that look at the retry store.
+#pragma once
+
+#include "adapters/caller.h"
+#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/offsets/offsets.h"
+#include "adapters/kafka/retry/retry.h"
+#include "adapters/log/target.h"
+
+struct group_job {
+	struct kafka_question question;
+	struct kafka_offsets offsets; // as committed, every partition in order
+	struct adapter *adapter;
+	const struct group *group;
+	const struct topic *topic;
+	struct adapter_topic *open;
+	json_t *to, *moved; // of a reset
+	bool preview;
+	void *private;         // of a reset
+	struct retry_job look; // of a backlog
+	struct caller caller;
+};
+
+// Asks `run` on the questions thread; answers OVERLOADED itself when there is no memory.
+struct group_job *kafka_job_new(struct adapter *adapter, const struct group *group,
+				const struct topic *topic, struct caller caller);
+void kafka_job_ask(struct group_job *job,
+		   void (*run)(struct adapter *adapter, struct kafka_question *question));
+void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const char *text);
+
+// Reads bounds and committed offsets; ends the job and returns false when that fails.
+// Partitions without an offset have OFFSET_NONE; no partition has one: ret_there is false.
+bool kafka_job_read(struct group_job *job, bool *ret_there);
+// What was read becomes places in the log as it is now.
+void kafka_job_fit(struct group_job *job);
+
+// Where a group is to stand, for every partition; UINT64_MAX: it stays. @thread questions
+enum code kafka_target_resolve(const struct group_target *target, struct adapter_topic *topic,
+			       uint64_t *positions, uint32_t count);

@@ -1,0 +1,295 @@
+// Reading and committing offsets as an administrator, not as a member of the group: the broker asks
+// for no membership as long as the group has no members, and fences nobody.
+
+#include "adapters/kafka/offsets/offsets.h"
+
+#include <stdio.h>
+
+static void failed(struct kafka_offsets *offsets, rd_kafka_resp_err_t error, const char *text)
+{
+	const char *group = offsets->group->physical;
+
+	offsets->code = kafka_code(error);
+	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
+	    error == RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP)
+		snprintf(offsets->text, sizeof offsets->text,
+			 "the consumer group %s has members of its own on the cluster (a native "
+			 "consumer); its offsets can be committed when they have left",
+			 group);
+	else
+		snprintf(offsets->text, sizeof offsets->text,
+			 "the offsets of consumer group %s: %s", group,
+			 text && *text ? text : rd_kafka_err2str(error));
+}
+
+static rd_kafka_topic_partition_list_t *partitions_of(const struct kafka_offsets *offsets)
+{
+	rd_kafka_topic_partition_list_t *list =
+		rd_kafka_topic_partition_list_new((int)offsets->count);
+
+	for (uint32_t i = 0; i < offsets->count; ++i)
+		rd_kafka_topic_partition_list_add(list, offsets->topic->physical,
+						  (int32_t)offsets->cursors[i].partition);
+	return list;
+}
+
+// The only group of an answer; NULL: it failed, and that is noted.
+static const rd_kafka_topic_partition_list_t *
+answer_partitions(struct kafka_offsets *offsets, rd_kafka_event_t *event,
+		  const rd_kafka_group_result_t **groups, size_t count)
+{
+	const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(groups[0]) : NULL;
+
+	if (!event)
+		failed(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer in time");
+	else if (rd_kafka_event_error(event))
+		failed(offsets, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
+	else if (error)
+		failed(offsets, rd_kafka_error_code(error), rd_kafka_error_string(error));
+	else if (!count)
+		failed(offsets, RD_KAFKA_RESP_ERR_UNKNOWN, "no answer for it");
+	else
+		return rd_kafka_group_result_partitions(groups[0]);
+	return NULL;
+}
+
+static const rd_kafka_topic_partition_t *partition_find(const rd_kafka_topic_partition_list_t *list,
+							const struct kafka_offsets *offsets,
+							uint32_t at)
+{
+	uint32_t number = offsets->cursors[at].partition;
+
+	// Answers usually keep the order of the request.
+	if ((int)at < list->cnt && list->elems[at].partition == (int32_t)number)
+		return &list->elems[at];
+	for (int i = 0; i < list->cnt; ++i)
+		if (list->elems[i].partition == (int32_t)number)
+			return &list->elems[i];
+	return NULL;
+}
+
+static void finish(struct kafka_offsets *offsets)
+{
+	if (offsets->done)
+		offsets->done(offsets);
+}
+
+// ---- reading
+
+static bool cursor_fill(struct log_cursor *cursor, const rd_kafka_topic_partition_t *found)
+{
+	bool there = found && found->offset >= 0;
+	size_t size = there && found->metadata ? found->metadata_size : 0;
+
+	cursor->position = there ? (uint64_t)found->offset : OFFSET_NONE;
+	cursor->text = strndup(size ? found->metadata : "", size);
+	return cursor->text != NULL;
+}
+
+static void texts_free(struct kafka_offsets *offsets)
+{
+	for (uint32_t i = 0; i < offsets->count; ++i) {
+		free(offsets->cursors[i].text);
+		offsets->cursors[i].text = NULL;
+	}
+}
+
+static void read_answered(struct kafka_call *call, rd_kafka_event_t *event)
+{
+	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
+	const rd_kafka_ListConsumerGroupOffsets_result_t *result =
+		event ? rd_kafka_event_ListConsumerGroupOffsets_result(event) : NULL;
+	size_t count = 0;
+	const rd_kafka_group_result_t **groups =
+		result ? rd_kafka_ListConsumerGroupOffsets_result_groups(result, &count) : NULL;
+	const rd_kafka_topic_partition_list_t *list =
+		answer_partitions(offsets, event, groups, count);
+
+	for (uint32_t i = 0; list && i < offsets->count && offsets->code == CODE_OK; ++i) {
+		const rd_kafka_topic_partition_t *found = partition_find(list, offsets, i);
+
+		if (found && found->err)
+			failed(offsets, found->err, NULL);
+		else if (!cursor_fill(&offsets->cursors[i], found))
+			offsets->code = CODE_OVERLOADED;
+	}
+	if (offsets->code != CODE_OK)
+		texts_free(offsets);
+	finish(offsets);
+}
+
+static void *read_request(const struct kafka_offsets *offsets)
+{
+	rd_kafka_topic_partition_list_t *list = partitions_of(offsets);
+	void *request = rd_kafka_ListConsumerGroupOffsets_new(offsets->group->physical, list);
+
+	rd_kafka_topic_partition_list_destroy(list);
+	return request;
+}
+
+static void read_send(rd_kafka_t *handle, void *made, const rd_kafka_AdminOptions_t *options,
+		      rd_kafka_queue_t *queue)
+{
+	rd_kafka_ListConsumerGroupOffsets_t *request = made;
+
+	rd_kafka_ListConsumerGroupOffsets(handle, &request, 1, options, queue);
+}
+
+static void read_free(void *request)
+{
+	rd_kafka_ListConsumerGroupOffsets_destroy(request);
+}
+
+// ---- committing
+
+static void commit_answered(struct kafka_call *call, rd_kafka_event_t *event)
+{
+	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
+	const rd_kafka_AlterConsumerGroupOffsets_result_t *result =
+		event ? rd_kafka_event_AlterConsumerGroupOffsets_result(event) : NULL;
+	size_t count = 0;
+	const rd_kafka_group_result_t **groups =
+		result ? rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &count) : NULL;
+	const rd_kafka_topic_partition_list_t *list =
+		answer_partitions(offsets, event, groups, count);
+
+	for (int i = 0; list && i < list->cnt && offsets->code == CODE_OK; ++i)
+		if (list->elems[i].err)
+			failed(offsets, list->elems[i].err, NULL);
+	finish(offsets);
+}
+
+static void *commit_request(const struct kafka_offsets *offsets)
+{
+	rd_kafka_topic_partition_list_t *list = partitions_of(offsets);
+	void *request;
+
+	for (uint32_t i = 0; i < offsets->count; ++i) {
+		list->elems[i].offset = (int64_t)offsets->cursors[i].position;
+		list->elems[i].metadata = strdup(offsets->cursors[i].text);
+		if (list->elems[i].metadata)
+			list->elems[i].metadata_size = strlen(list->elems[i].metadata);
+	}
+	request = rd_kafka_AlterConsumerGroupOffsets_new(offsets->group->physical, list);
+	rd_kafka_topic_partition_list_destroy(list);
+	return request;
+}
+
+static void commit_send(rd_kafka_t *handle, void *made, const rd_kafka_AdminOptions_t *options,
+			rd_kafka_queue_t *queue)
+{
+	rd_kafka_AlterConsumerGroupOffsets_t *request = made;
+
+	rd_kafka_AlterConsumerGroupOffsets(handle, &request, 1, options, queue);
+}
+
+static void commit_free(void *request)
+{
+	rd_kafka_AlterConsumerGroupOffsets_destroy(request);
+}
+
+// ---- with and without waiting
+
+static const struct way {
+	rd_kafka_admin_op_t operation;
+	void *(*request)(const struct kafka_offsets *offsets);
+	void (*send)(rd_kafka_t *handle, void *request, const rd_kafka_AdminOptions_t *options,
+		     rd_kafka_queue_t *queue);
+	void (*free)(void *request);
+	void (*answered)(struct kafka_call *call, rd_kafka_event_t *event);
+} reading = {RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, read_request, read_send, read_free,
+	     read_answered},
+  committing = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, commit_request, commit_send,
+		commit_free, commit_answered};
+
+static void begin(struct kafka_offsets *offsets, const struct way *way)
+{
+	offsets->code = CODE_OK;
+	offsets->text[0] = '\0';
+	offsets->call.answered = way->answered;
+}
+
+// Something that was asked before and given up may still be on its way: nothing overtakes it.
+static bool may_go(struct adapter *adapter, struct kafka_offsets *offsets)
+{
+	if (!coordinator_is_held(adapter, offsets->group->object.id))
+		return true;
+	failed(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT,
+	       "its coordinator has not answered what was asked before");
+	return false;
+}
+
+static void go(struct adapter *adapter, struct kafka_offsets *offsets, const struct way *way)
+{
+	struct coordinator *coordinator;
+	struct coordinator_asked *asked;
+	void *request;
+
+	begin(offsets, way);
+	if (!may_go(adapter, offsets)) {
+		finish(offsets);
+		return;
+	}
+	coordinator = coordinator_enter(adapter);
+	request = way->request(offsets);
+	asked = coordinator_begin(adapter, offsets->group->object.id, &offsets->call, coordinator);
+	if (asked) {
+		struct client *client = coordinator_client(coordinator);
+		rd_kafka_AdminOptions_t *options =
+			rd_kafka_AdminOptions_new(client_handle(client), way->operation);
+		char text[128];
+
+		// Somebody else may own the offsets already.
+		rd_kafka_AdminOptions_set_request_timeout(options, COORDINATOR_TIMEOUT_MS, text,
+							  sizeof text);
+		rd_kafka_AdminOptions_set_opaque(options, asked);
+		way->send(client_handle(client), request, options, client_queue(client));
+		rd_kafka_AdminOptions_destroy(options);
+	} else {
+		offsets->code = CODE_OVERLOADED;
+		finish(offsets);
+	}
+	way->free(request);
+	coordinator_leave(adapter, coordinator);
+}
+
+static void go_and_wait(struct adapter *adapter, struct kafka_offsets *offsets,
+			const struct way *way)
+{
+	struct kafka_wait wait;
+	void *request = way->request(offsets);
+	rd_kafka_resp_err_t error;
+	const char *text;
+
+	offsets->done = NULL;
+	begin(offsets, way);
+	kafka_wait_begin(adapter, way->operation, &wait);
+	way->send(wait.handle, request, wait.options, wait.queue);
+	error = kafka_wait_end(&wait, &text);
+	if (wait.event)
+		way->answered(&offsets->call, wait.event);
+	else
+		failed(offsets, error, text);
+	kafka_wait_deinit(&wait);
+	way->free(request);
+}
+
+void kafka_offsets_read(struct adapter *adapter, struct kafka_offsets *offsets)
+{
+	go(adapter, offsets, &reading);
+}
+
+void kafka_offsets_commit(struct adapter *adapter, struct kafka_offsets *offsets)
+{
+	go(adapter, offsets, &committing);
+}
+
+void kafka_offsets_read_wait(struct adapter *adapter, struct kafka_offsets *offsets)
+{
+	go_and_wait(adapter, offsets, &reading);
+}
+
+void kafka_offsets_commit_wait(struct adapter *adapter, struct kafka_offsets *offsets)
+{
+	go_and_wait(adapter, offsets, &committing);
+}

@@ -1,0 +1,421 @@
+// Sending: the records of a batch become messages, and their delivery reports become its answer.
+//
+// Nothing of a message is copied by us: key and body are borrowed from the frame's buffer until the
+// last report of the batch (batch.c).
+//
+// Order: records of a partition are enqueued in the order of the batch. When one is refused for
+// want of room, so are all later ones of the batch for its partition. A record that its topic
+// cannot take is refused before it is enqueued (limits.h), and holds up nothing. What is taken back
+// and sent again is in resend.c; whoever enqueues passes its gate.
+//
+// Reports come on the producer's thread. All of one event are gone through before anything is
+// answered: first the ends of partitions rise, then batches are answered.
+
+#include "adapters/kafka/produce/produce.h"
+
+#include "adapters/kafka/client/health.h"
+#include "adapters/kafka/produce/resend.h"
+#include "adapters/kafka/produce/sender.h"
+#include "adapters/kafka/topic/message.h"
+#include "adapters/kafka/topic/stored.h"
+#include "core/base/clock.h"
+
+// What the topic asked for, as far as its copies go.
+static enum durability durability_of(const struct adapter_topic *topic)
+{
+	return MIN((enum durability)topic->model->durability,
+		   (enum durability)__atomic_load_n(&topic->durability, __ATOMIC_ACQUIRE));
+}
+
+static struct submit_run reported(const struct submit *submit, uint32_t number,
+				  const rd_kafka_message_t *message)
+{
+	struct submit_run run = batch_refused(submit, number, message->err);
+
+	switch (rd_kafka_message_status(message)) {
+	case RD_KAFKA_MSG_STATUS_PERSISTED:
+		run.outcome = OUTCOME_OK;
+		run.code = CODE_OK;
+		run.retry_after_ms = 0;
+		run.durability = (uint8_t)durability_of(submit->topic);
+		if (message->offset >= 0)
+			run.offset = (uint64_t)message->offset;
+		break;
+	case RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED: run.outcome = OUTCOME_UNKNOWN; break;
+	case RD_KAFKA_MSG_STATUS_NOT_PERSISTED: break;
+	}
+	return run;
+}
+
+// The end of one partition after the messages gone through so far.
+struct rising {
+	struct kafka_partition *partition;
+	uint64_t end;
+};
+
+static void rise(struct rising *rising, const struct submit *submit, const struct submit_run *run)
+{
+	struct kafka_partition *partition;
+
+	if (run->outcome != OUTCOME_OK || run->offset == UINT64_MAX)
+		return;
+	partition = kafka_partition_of(submit->topic, run->partition);
+	if (partition != rising->partition && rising->partition)
+		kafka_partition_end(rising->partition, rising->end);
+	*rising = (struct rising){partition, run->offset + 1};
+}
+
+// Returns the batch when it has ended with this one.
+static struct submit *report_take(const rd_kafka_message_t *message, struct rising *rising)
+{
+	const uint16_t *place = message->_private;
+	struct batch *batch = batch_of(place);
+	struct submit *submit = batch->submit;
+	struct submit_run run = reported(submit, *place, message);
+
+	rise(rising, submit, &run);
+	if (!batch_note(batch, *place, &run))
+		return NULL;
+	submit->adapter_private = batch;
+	submit->next = NULL;
+	return submit;
+}
+
+void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event)
+{
+	static uint64_t reports; // atomic
+	struct submit *ended = NULL, **ended_tail = &ended;
+	struct rising rising = {NULL, 0};
+	const rd_kafka_message_t *message;
+	uint64_t count = 0, since_ns = 0,
+		 report = __atomic_add_fetch(&reports, 1, __ATOMIC_RELAXED);
+	bool alive = false;
+
+	while ((message = rd_kafka_event_message_next(event))) {
+		struct submit *submit;
+
+		// The codes of brokers are positive, those of the client itself negative.
+		alive |= message->err >= RD_KAFKA_RESP_ERR_NO_ERROR;
+		if (rd_kafka_topic_opaque(message->rkt)) {
+			++count;
+			kafka_retry_delivered(message);
+			continue;
+		}
+		if (resend_takes(adapter, slot, report, message))
+			continue;
+		++count;
+		resend_reported(adapter, slot, message);
+		submit = report_take(message, &rising);
+		if (submit) {
+			since_ns = submit->submitted_ns;
+			*ended_tail = submit;
+			ended_tail = &submit->next;
+		}
+	}
+	if (rising.partition)
+		kafka_partition_end(rising.partition, rising.end);
+	health_ended(adapter, count, alive, since_ns ? clock_now_ns() - since_ns : 0);
+	while (ended) {
+		struct submit *submit = ended;
+
+		ended = submit->next;
+		batch_answer(submit->adapter_private);
+	}
+}
+
+// ---- sending
+
+bool produce_way(struct adapter_topic *topic, rd_kafka_t *handle, struct way *ret)
+{
+	*ret = (struct way){.adapter = topic->adapter,
+			    .handle = handle,
+			    .topic = handle ? sender_topic(handle, topic) : NULL,
+			    .limits = &topic->limits,
+			    .native = topic->model->native,
+			    .now_ms = clock_wall_ms()};
+	return ret->topic != NULL;
+}
+
+static struct slice record_body(const uint8_t *record)
+{
+	uint32_t size = le32_get(record + 36);
+
+	if (!(record_flags(record) & RECORD_BODY))
+		return (struct slice){NULL, 0};
+	return (struct slice){record + record_size(record) - size, size};
+}
+
+static rd_kafka_resp_err_t message_check(const struct way *way, const struct submit_record *record)
+{
+	return kafka_limits_check(way->limits, record->data, way->native, way->now_ms);
+}
+
+static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *batch, uint32_t number)
+{
+	const struct submit_record *record = &batch->submit->records[number];
+	struct record_view view;
+	rd_kafka_vu_t parts[7];
+	rd_kafka_error_t *error;
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+	size_t count = 0;
+
+	record_read(record->data, &view);
+	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = way->topic};
+	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION,
+					 .u.i32 = (int32_t)record->partition};
+	parts[count++] =
+		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE,
+				.u.mem = {(void *)(uintptr_t)view.body.data, view.body.size}};
+	parts[count++] =
+		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY,
+				.u.mem = {(void *)(uintptr_t)view.key.data, view.key.size}};
+	parts[count++] =
+		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = &batch->numbers[number]};
+	// Never later than now: a broker may refuse the whole batch it comes in with others.
+	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
+					 .u.i64 = MAX(MIN(view.created_ms, way->now_ms), 1)};
+	if (message_has_headers(record->data, way->native)) {
+		rd_kafka_headers_t *headers =
+			message_headers(&view, way->native, batch->accepted_ms);
+
+		if (!headers)
+			return RD_KAFKA_RESP_ERR__QUEUE_FULL;
+		parts[count++] =
+			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers};
+	}
+	error = rd_kafka_produceva(way->handle, parts, count);
+	if (error) {
+		code = rd_kafka_error_code(error);
+		rd_kafka_error_destroy(error);
+		if (parts[count - 1].vtype == RD_KAFKA_VTYPE_HEADERS)
+			rd_kafka_headers_destroy(parts[count - 1].u.headers);
+	}
+	return code;
+}
+
+rd_kafka_resp_err_t produce_one(const struct way *way, struct batch *batch, uint32_t number)
+{
+	rd_kafka_resp_err_t error = message_check(way, &batch->submit->records[number]);
+
+	return error ? error : message_send(way, batch, number);
+}
+
+// What may not be enqueued any more, so that nothing overtakes what was refused but may succeed
+// later.
+struct stuck {
+	bool all;
+	uint32_t partition; // UINT32_MAX: none
+	rd_kafka_resp_err_t error;
+};
+
+static void stuck_note(struct stuck *stuck, uint32_t partition, rd_kafka_resp_err_t error)
+{
+	if (!code_retriable(kafka_send_code(error)))
+		return;
+	stuck->all = error == RD_KAFKA_RESP_ERR__QUEUE_FULL ||
+		     (stuck->partition != UINT32_MAX && stuck->partition != partition);
+	stuck->partition = partition;
+	stuck->error = error;
+}
+
+// A bare message takes half the time to enqueue, as one of many, but gets the time of doing so as
+// its timestamp: not for one that is older.
+#define BARE_MAX    64u
+#define BARE_AGE_MS 1000
+
+static bool is_bare(const struct way *way, const struct submit_record *record)
+{
+	int64_t created_ms = (int64_t)le64_get(record->data + 24);
+
+	return way->native && !message_has_headers(record->data, true) &&
+	       created_ms > way->now_ms - BARE_AGE_MS && created_ms <= way->now_ms &&
+	       !message_check(way, record);
+}
+
+// Records from `at` on that are bare and for one partition, at most BARE_MAX.
+static uint32_t bare_run(const struct way *way, const struct submit *submit, uint32_t at)
+{
+	uint32_t end = at;
+
+	while (end < submit->count && end - at < BARE_MAX &&
+	       submit->records[end].partition == submit->records[at].partition &&
+	       is_bare(way, &submit->records[end]))
+		++end;
+	return end - at;
+}
+
+static void bare_send(const struct way *way, struct batch *batch, uint32_t at, uint32_t count,
+		      rd_kafka_resp_err_t *errors)
+{
+	const struct submit_record *records = &batch->submit->records[at];
+	rd_kafka_message_t messages[BARE_MAX];
+
+	for (uint32_t i = 0; i < count; ++i) {
+		struct slice key = record_key(records[i].data), body = record_body(records[i].data);
+
+		messages[i] = (rd_kafka_message_t){.payload = (void *)(uintptr_t)body.data,
+						   .len = body.size,
+						   .key = (void *)(uintptr_t)key.data,
+						   .key_len = key.size,
+						   ._private = &batch->numbers[at + i]};
+	}
+	// All is written before any is on its way: after the last one the batch may be gone.
+	rd_kafka_produce_batch(way->topic, (int32_t)records[0].partition, 0, messages, (int)count);
+	for (uint32_t i = 0; i < count; ++i)
+		errors[i] = messages[i].err;
+}
+
+// Behind what is being divided of its partition, if anything is.
+static bool is_behind(const struct way *way, struct batch *batch, uint32_t at,
+		      rd_kafka_resp_err_t *ret_error)
+{
+	struct kafka_partition *partition =
+		kafka_partition_of(batch->submit->topic, batch->submit->records[at].partition);
+
+	if (!partition || !partition->split)
+		return false;
+	*ret_error = resend_queue(way->adapter, partition, &batch->numbers[at])
+			     ? RD_KAFKA_RESP_ERR_NO_ERROR
+			     : RD_KAFKA_RESP_ERR__QUEUE_FULL;
+	return true;
+}
+
+// Records from `at` on that are enqueued together; what became of each in `errors`.
+static uint32_t some_send(const struct way *way, struct batch *batch, uint32_t at,
+			  const struct stuck *stuck, rd_kafka_resp_err_t errors[BARE_MAX])
+{
+	uint32_t bare = 0;
+
+	if (is_behind(way, batch, at, &errors[0]))
+		return 1;
+	if (stuck->all || batch->submit->records[at].partition == stuck->partition)
+		errors[0] = stuck->error;
+	else if ((bare = bare_run(way, batch->submit, at)) > 0)
+		bare_send(way, batch, at, bare, errors);
+	else
+		errors[0] = produce_one(way, batch, at);
+	return MAX(bare, 1u);
+}
+
+// Enqueues what can be; returns how many were refused. The batch may be gone as soon as its last
+// message is enqueued or noted, but where *ret_last is set: then it has ended.
+static uint32_t batch_send(const struct way *way, struct batch *batch, struct stuck *stuck,
+			   bool *ret_last)
+{
+	struct submit *submit = batch->submit;
+	rd_kafka_resp_err_t errors[BARE_MAX];
+	uint32_t refusals = 0, some;
+
+	for (uint32_t at = 0, count = submit->count; at < count; at += some) {
+		some = some_send(way, batch, at, stuck, errors);
+		for (uint32_t i = 0; i < some; ++i) {
+			struct submit_run run;
+
+			if (!errors[i])
+				continue;
+			if (kafka_is_for_a_record(errors[i]))
+				kafka_topic_rules_doubt(submit->topic);
+			run = batch_refused(submit, at + i, errors[i]);
+			stuck_note(stuck, run.partition, errors[i]);
+			++refusals;
+			*ret_last = batch_note(batch, at + i, &run);
+		}
+	}
+	return refusals;
+}
+
+// A refusal may say something about the handle or the topic, rather than about the message.
+static void refusals_look(struct adapter *adapter, const struct stuck *stuck)
+{
+	if (stuck->error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+		kafka_watcher_poke(adapter);
+	else
+		sender_check(adapter);
+}
+
+static bool batch_send_now(struct adapter *adapter, struct batch *batch)
+{
+	struct adapter_topic *topic = batch->submit->topic;
+	struct stuck stuck = {.partition = UINT32_MAX};
+	bool last = false;
+	struct way way;
+	uint32_t refusals;
+
+	batch->handed = true;
+	__atomic_add_fetch(&topic->handed, 1, __ATOMIC_ACQ_REL);
+	if (!produce_way(topic, sender_enter_slot(adapter, topic->slot), &way))
+		stuck = (struct stuck){.all = true, .error = RD_KAFKA_RESP_ERR__QUEUE_FULL};
+	refusals = batch_send(&way, batch, &stuck, &last);
+	sender_leave(adapter);
+	if (refusals) {
+		health_ended(adapter, refusals, false, 0);
+		refusals_look(adapter, &stuck);
+	}
+	return last;
+}
+
+static bool batch_refuse(struct adapter *adapter, struct batch *batch, rd_kafka_resp_err_t error)
+{
+	bool last = false;
+
+	health_ended(adapter, batch->submit->count, false, 0);
+	for (uint32_t i = 0; i < batch->submit->count; ++i) {
+		struct submit_run run = batch_refused(batch->submit, i, error);
+
+		last = batch_note(batch, i, &run);
+	}
+	return last;
+}
+
+bool produce_batch(struct adapter *adapter, struct batch *batch)
+{
+	if (!resend_holds(adapter, batch->submit->topic))
+		return batch_send_now(adapter, batch);
+	return !resend_hold(adapter, batch) &&
+	       batch_refuse(adapter, batch, RD_KAFKA_RESP_ERR__QUEUE_FULL);
+}
+
+static void refuse(struct submit *submit, enum code code, uint32_t retry_after_ms)
+{
+	submit_finish(submit, OUTCOME_REJECTED, code, retry_after_ms);
+}
+
+// What the mean size of the topic's messages is made of. Records lie one behind the other.
+static void sizes_note(const struct submit *submit)
+{
+	const struct submit_record *last = &submit->records[submit->count - 1];
+	struct kafka_sent *sent = submit->topic->sent;
+
+	__atomic_add_fetch(&sent->messages, submit->count, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&sent->bytes,
+			   (uint64_t)(last->data + last->size - submit->records[0].data),
+			   __ATOMIC_RELAXED);
+}
+
+void kafka_submit(struct adapter *adapter, struct submit *submit)
+{
+	struct batch *batch;
+	bool ended;
+
+	if (__atomic_load_n(&submit->topic->gone, __ATOMIC_ACQUIRE)) {
+		refuse(submit, CODE_NOT_FOUND, 0);
+		return;
+	}
+	if (!health_admit(adapter, submit->count)) {
+		refuse(submit, CODE_BACKEND_DOWN, DOWN_RETRY_MS);
+		return;
+	}
+	batch = batch_new(submit);
+	if (!batch) {
+		health_ended(adapter, submit->count, false, 0);
+		refuse(submit, CODE_OVERLOADED, FULL_RETRY_MS);
+		return;
+	}
+	buf_ref(submit->buf);
+	sizes_note(submit);
+	resend_enter(adapter);
+	ended = produce_batch(adapter, batch);
+	resend_leave(adapter);
+	if (ended)
+		batch_answer(batch);
+}

@@ -1,0 +1,22 @@
+// Handing records to a producer, for who sends them again too (resend.c).
+#pragma once
+
+#include "adapters/kafka/produce/batch.h"
+
+// Where records of a topic go.
+struct way {
+	struct adapter *adapter;
+	rd_kafka_t *handle;
+	rd_kafka_topic_t *topic;
+	const struct kafka_limits *limits;
+	bool native;
+	int64_t now_ms;
+};
+
+// `handle`: entered (sender.h). false: no memory.
+bool produce_way(struct adapter_topic *topic, rd_kafka_t *handle, struct way *ret);
+// Checks one record and enqueues it.
+rd_kafka_resp_err_t produce_one(const struct way *way, struct batch *batch, uint32_t number);
+// Enqueues, or holds (resend.h), what can be of a batch that was not handed over yet. With the
+// gate. true: all of it was refused or has ended meanwhile, and the caller answers it.
+bool produce_batch(struct adapter *adapter, struct batch *batch);

@@ -1,0 +1,654 @@
+// Reading: one thread a cluster serves all streams, loops are answered from the rings.
+//
+// A partition of a topic that somebody watches is followed from its end on: a message raises the
+// end, whoever wrote it, and lies in the ring when the groups ask. Who is behind the ring reads
+// through a lane (catchup_slot.h). Consumer handles are used by partition, without a group; each
+// partition has a queue of its own, so its reading can be held alone.
+//
+// Two locks: `lock` for what loops see (rings, requests), held for a few steps, never around
+// librdkafka; `wake_lock`, the inner one, for the lists by which the thread is woken, also from
+// librdkafka's threads.
+
+#include "adapters/kafka/read/partition_reader.h"
+#include "core/base/clock.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define RINGS_BYTES  (64ull << 20) // of a cluster
+#define RING_BYTES   (32ull << 20) // of a stream: so far apart its readers may be
+#define LANES_MAX    16u           // at a time; each may hold some MiB in librdkafka
+#define TICK_NS      (200 * MS_NS)
+#define STUCK_NS     (10 * MS_NS) // the same when somebody waits for a lane
+#define RETRY_NS     S_NS
+#define LANE_KEEP_NS (3 * S_NS)
+
+struct fetcher {
+	struct adapter *adapter;
+	pthread_t thread;
+	bool started;
+	struct client *clients[FOLLOW_LANES]; // atomic; the lanes' are made when first needed
+	pthread_mutex_t making_lock;
+	bool down; // no broker has been reached since somebody was heard
+	uint32_t lane_count;
+	pthread_mutex_t lock;
+	struct list follows;
+	struct log_rings rings;
+	bool closed; // under the lock: nothing is read any more
+	pthread_mutex_t wake_lock;
+	pthread_cond_t wake;
+	struct list ready, asked;
+	bool stopping;
+	// The thread's.
+	uint64_t tick_ns;
+	bool asked_turn;
+};
+
+// ---- waking the thread
+
+static void thread_wake(struct fetcher *fetcher, struct list *queue, struct list *item)
+{
+	pthread_mutex_lock(&fetcher->wake_lock);
+	if (list_empty(item)) {
+		list_push_back(queue, item);
+		pthread_cond_signal(&fetcher->wake);
+	}
+	pthread_mutex_unlock(&fetcher->wake_lock);
+}
+
+static void on_arrived(struct stream *stream)
+{
+	struct follow *follow = stream->config.owner;
+
+	thread_wake(follow->fetcher, &follow->fetcher->ready, &stream->in_ready);
+}
+
+static void ask(struct follow *follow)
+{
+	thread_wake(follow->fetcher, &follow->fetcher->asked, &follow->in_asked);
+}
+
+static void forget_wake(struct fetcher *fetcher, struct list *item)
+{
+	pthread_mutex_lock(&fetcher->wake_lock);
+	list_unlink(item);
+	pthread_mutex_unlock(&fetcher->wake_lock);
+}
+
+// ---- consumer handles
+
+// NULL: nobody has needed it yet.
+static struct client *client_there(const struct fetcher *fetcher, size_t lane)
+{
+	return __atomic_load_n(&fetcher->clients[lane], __ATOMIC_ACQUIRE);
+}
+
+static bool is_throttled(const struct fetcher *fetcher)
+{
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		const struct client *client = client_there(fetcher, i);
+
+		if (client && clock_now_ns() < client_throttled_ns(client))
+			return true;
+	}
+	return false;
+}
+
+// Something to be told.
+static bool is_error(struct fetcher *fetcher, rd_kafka_event_t *event)
+{
+	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR)
+		return false;
+	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+		return true;
+	fetcher->down = true;
+	return !is_throttled(fetcher); // or it was us who hung up
+}
+
+static void on_event(void *ctx, rd_kafka_event_t *event)
+{
+	struct fetcher *fetcher = ctx;
+
+	if (is_error(fetcher, event))
+		log_warn(fetcher->adapter->log, "KAFKA-CLUSTER", "%s",
+			 rd_kafka_event_error_string(event));
+}
+
+// The follower's handle has told the same.
+static void on_lane_event(void *ctx, rd_kafka_event_t *event)
+{
+	struct fetcher *fetcher = ctx;
+
+	if (is_error(fetcher, event))
+		log_debug(fetcher->adapter->log, "KAFKA-READ", "%s",
+			  rd_kafka_event_error_string(event));
+}
+
+static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error)
+{
+	char queue[16], messages[16];
+	struct client *client;
+	int r;
+	const char *const settings[][2] = {
+		{"isolation.level", "read_committed"},
+		{"check.crcs", "true"},
+		{"enable.partition.eof", "true"},
+		{"auto.offset.reset", "error"},
+		{"enable.auto.commit", "false"},
+		{"enable.auto.offset.store", "false"},
+		// A follower's request stays at the broker until something comes, and so long a
+		// partition that joins has to wait; a lane does not stay at the end.
+		{"fetch.wait.max.ms", lane ? "10" : "100"},
+		{"fetch.min.bytes", "1"},
+		{"fetch.message.max.bytes", "1048576"},
+		{"queued.max.messages.kbytes", queue},
+		{"queued.min.messages", messages},
+		{"fetch.error.backoff.ms", "100"},
+		{"socket.timeout.ms", CLIENT_SILENCE_TEXT},
+		// Since 2.2; before, see stream.c.
+		{rd_kafka_version() >= 0x020200ff ? "fetch.queue.backoff.ms" : NULL, "10"},
+		{NULL, NULL},
+	};
+	const struct client_config config = {.options = &fetcher->adapter->options,
+					     .type = RD_KAFKA_CONSUMER,
+					     .role = lane ? "catchup" : "follow",
+					     .settings = settings,
+					     .by_hand = true,
+					     .event = lane ? on_lane_event : on_event,
+					     .ctx = fetcher,
+					     .log = fetcher->adapter->log};
+
+	snprintf(queue, sizeof queue, "%u", KAFKA_QUEUE_BYTES >> 10);
+	snprintf(messages, sizeof messages, "%u", KAFKA_QUEUE_MESSAGES);
+	r = client_start(&config, &client, ret_error);
+	if (r >= 0)
+		__atomic_store_n(&fetcher->clients[lane], client, __ATOMIC_RELEASE);
+	return r;
+}
+
+static struct client *consumer_of(struct fetcher *fetcher, size_t lane)
+{
+	_cleanup_(freep) char *error = NULL;
+	struct client *client;
+
+	pthread_mutex_lock(&fetcher->making_lock);
+	if (!fetcher->clients[lane] && consumer_start(fetcher, lane, &error) < 0)
+		log_warn(fetcher->adapter->log, "KAFKA-READ", "no consumer for catching up: %s",
+			 error ? error : "no memory");
+	client = fetcher->clients[lane];
+	pthread_mutex_unlock(&fetcher->making_lock);
+	return client;
+}
+
+struct client *fetcher_aside(struct fetcher *fetcher)
+{
+	return consumer_of(fetcher, 1);
+}
+
+// ---- streams
+
+static void stream_end(struct follow *follow, size_t lane)
+{
+	struct fetcher *fetcher = follow->fetcher;
+	struct stream *stream = follow->streams[lane];
+
+	pthread_mutex_lock(&fetcher->lock);
+	follow->streams[lane] = NULL;
+	pthread_mutex_unlock(&fetcher->lock);
+	fetcher->lane_count -= lane > 0;
+	stream_mute(stream);
+	forget_wake(fetcher, &stream->in_ready);
+	stream_stop(stream);
+}
+
+static void stream_begin(struct follow *follow, size_t lane, uint64_t offset, uint64_t now_ns)
+{
+	struct fetcher *fetcher = follow->fetcher;
+	struct client *client = consumer_of(fetcher, lane);
+	struct stream *stream;
+	const struct stream_config config = {.handle = client ? client_handle(client) : NULL,
+					     .physical = follow->physical,
+					     .partition = follow->number,
+					     .offset = offset,
+					     .lock = &fetcher->lock,
+					     .rings = &fetcher->rings,
+					     .arrived = on_arrived,
+					     .owner = follow};
+
+	if (!client || stream_start(&config, &stream) < 0) {
+		follow->retry_ns = now_ns + RETRY_NS;
+		return;
+	}
+	stream->since_ns = stream->used_ns = now_ns;
+	fetcher->lane_count += lane > 0;
+	pthread_mutex_lock(&fetcher->lock);
+	follow->streams[lane] = stream;
+	pthread_mutex_unlock(&fetcher->lock);
+}
+
+// What the stream knows now is known to all.
+static void stream_tell(struct follow *follow, struct stream *stream)
+{
+	struct fetcher *fetcher = follow->fetcher;
+
+	pthread_mutex_lock(&fetcher->lock);
+	if (follow->partition && stream->holes)
+		kafka_topic_holes_found(follow->partition->topic);
+	if (follow->partition && stream->truncated)
+		kafka_partition_first(follow->partition, stream->first);
+	if (follow->partition)
+		kafka_partition_end(follow->partition, stream->next);
+	pthread_mutex_unlock(&fetcher->lock);
+	stream->truncated = stream->holes = false;
+	fetcher->down = false;
+}
+
+// Another partition object of the same topic, an earlier life of it perhaps, reads it on that
+// handle.
+static bool is_taken(const struct follow *follow, size_t lane)
+{
+	LIST_FOREACH(node, next, &follow->fetcher->follows)
+	{
+		const struct follow *other = LIST_ENTRY(node, struct follow, in_fetcher);
+
+		if (other != follow && other->streams[lane] && other->number == follow->number &&
+		    strcmp(other->physical, follow->physical) == 0)
+			return true;
+	}
+	return false;
+}
+
+// ---- what the thread does for a partition
+
+static bool is_watched(const struct follow *follow)
+{
+	return follow->partition &&
+	       !__atomic_load_n(&follow->partition->topic->gone, __ATOMIC_ACQUIRE) &&
+	       kafka_topic_watched(follow->partition->topic);
+}
+
+// Streams of the partition that may not, or need not, go on.
+static void streams_check(struct follow *follow, uint64_t now_ns)
+{
+	struct fetcher *fetcher = follow->fetcher;
+	bool ends[FOLLOW_LANES], gone, watched;
+
+	pthread_mutex_lock(&fetcher->lock);
+	gone = follow_is_gone(follow);
+	watched = is_watched(follow);
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		const struct stream *stream = follow->streams[i];
+		bool idle = stream && !stream->waiting && now_ns >= stream->used_ns + LANE_KEEP_NS;
+
+		ends[i] = stream && (gone || (idle && (i > 0 || !watched)));
+	}
+	pthread_mutex_unlock(&fetcher->lock);
+	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+		if (ends[i])
+			stream_end(follow, i);
+}
+
+// Where the follower is to begin: nobody has asked for more than is told of the end.
+static bool follower_wanted(struct follow *follow, uint64_t now_ns, uint64_t *ret_offset)
+{
+	struct fetcher *fetcher = follow->fetcher;
+	bool wanted;
+
+	if (follow->streams[0] || now_ns < follow->retry_ns)
+		return false;
+	pthread_mutex_lock(&fetcher->lock);
+	wanted = is_watched(follow) &&
+		 __atomic_load_n(&follow->partition->known, __ATOMIC_ACQUIRE) &&
+		 !is_taken(follow, 0);
+	if (wanted)
+		*ret_offset = __atomic_load_n(&follow->partition->end, __ATOMIC_ACQUIRE);
+	pthread_mutex_unlock(&fetcher->lock);
+	return wanted;
+}
+
+// Makes room for one more lane by stopping the one that was left alone longest.
+static bool lane_room(struct fetcher *fetcher, uint64_t now_ns)
+{
+	struct follow *from = NULL;
+	size_t lane = 0;
+	uint64_t used_ns = now_ns - LANE_GAP_NS;
+
+	if (fetcher->lane_count < LANES_MAX)
+		return true;
+	pthread_mutex_lock(&fetcher->lock);
+	LIST_FOREACH(node, next, &fetcher->follows)
+	{
+		struct follow *follow = LIST_ENTRY(node, struct follow, in_fetcher);
+
+		for (size_t i = 1; i < FOLLOW_LANES; ++i) {
+			const struct stream *stream = follow->streams[i];
+
+			if (stream && !stream->waiting && stream->used_ns <= used_ns) {
+				used_ns = stream->used_ns;
+				from = follow;
+				lane = i;
+			}
+		}
+	}
+	pthread_mutex_unlock(&fetcher->lock);
+	if (from)
+		stream_end(from, lane);
+	return from;
+}
+
+// Answers and places who waits. false: nothing more can be done for now.
+static bool place_one(struct follow *follow, uint64_t now_ns)
+{
+	struct fetcher *fetcher = follow->fetcher;
+	struct follow_handles handles = {.down = fetcher->down};
+	enum lane_verdict verdict;
+	uint64_t offset;
+	size_t lane;
+
+	pthread_mutex_lock(&fetcher->lock);
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		const struct client *client = client_there(fetcher, i);
+
+		handles.closed[i] = now_ns < follow->retry_ns || is_taken(follow, i);
+		if (client)
+			handles.throttled_ns[i] = client_throttled_ns(client);
+	}
+	verdict = follow_look(follow, &handles, now_ns, &lane, &offset);
+	pthread_mutex_unlock(&fetcher->lock);
+	if (verdict == LANE_PUT && !follow->streams[lane] && !lane_room(fetcher, now_ns))
+		verdict = LANE_NONE;
+	if (verdict == LANE_NONE)
+		fetcher->tick_ns = MIN(fetcher->tick_ns, now_ns + STUCK_NS);
+	if (verdict != LANE_PUT)
+		return false;
+	if (follow->streams[lane])
+		stream_end(follow, lane);
+	stream_begin(follow, lane, offset, now_ns);
+	return true;
+}
+
+static void follow_end(struct follow *follow)
+{
+	struct fetcher *fetcher = follow->fetcher;
+
+	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+		if (follow->streams[i])
+			stream_end(follow, i);
+	pthread_mutex_lock(&fetcher->lock);
+	follow_end_all(follow, CODE_BACKEND_DOWN);
+	list_unlink(&follow->in_fetcher);
+	if (follow->partition)
+		follow->partition->following = NULL;
+	pthread_mutex_unlock(&fetcher->lock);
+	forget_wake(fetcher, &follow->in_asked);
+	follow_free(follow);
+}
+
+static void requests_place(struct follow *follow, uint64_t now_ns)
+{
+	struct fetcher *fetcher = follow->fetcher;
+
+	while (place_one(follow, now_ns))
+		;
+	pthread_mutex_lock(&fetcher->lock);
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		struct stream *stream = follow->streams[i];
+
+		if (stream && stream->more && !stream->held)
+			on_arrived(stream);
+	}
+	pthread_mutex_unlock(&fetcher->lock);
+}
+
+static void stream_fail(struct follow *follow, const struct stream *stream, uint64_t now_ns)
+{
+	struct fetcher *fetcher = follow->fetcher;
+
+	pthread_mutex_lock(&fetcher->lock);
+	follow_fail(follow, stream, now_ns);
+	pthread_mutex_unlock(&fetcher->lock);
+	follow->retry_ns = now_ns + RETRY_NS;
+	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+		if (follow->streams[i] == stream)
+			stream_end(follow, i);
+}
+
+static void stream_turn(struct stream *stream, uint64_t now_ns)
+{
+	struct follow *follow = stream->config.owner;
+
+	if (stream_serve(stream))
+		stream_tell(follow, stream);
+	if (stream->code != CODE_OK)
+		stream_fail(follow, stream, now_ns);
+	requests_place(follow, now_ns);
+}
+
+// All there is to do for a partition. Frees one that is forgotten.
+static void follow_turn(struct follow *follow, uint64_t now_ns)
+{
+	struct fetcher *fetcher = follow->fetcher;
+	uint64_t offset;
+	bool forgotten;
+
+	pthread_mutex_lock(&fetcher->lock);
+	forgotten = !follow->partition;
+	pthread_mutex_unlock(&fetcher->lock);
+	if (forgotten) {
+		follow_end(follow);
+		return;
+	}
+	streams_check(follow, now_ns);
+	if (follower_wanted(follow, now_ns, &offset))
+		stream_begin(follow, 0, offset, now_ns);
+	requests_place(follow, now_ns);
+}
+
+// ---- the thread
+
+// Waits for something to do until the time is up. false: the thread is to end.
+static bool next_item(struct fetcher *fetcher, struct stream **ret_stream,
+		      struct follow **ret_follow)
+{
+	struct timespec until = {(time_t)(fetcher->tick_ns / S_NS),
+				 (long)(fetcher->tick_ns % S_NS)};
+	struct list *item;
+	bool going;
+
+	*ret_stream = NULL;
+	*ret_follow = NULL;
+	pthread_mutex_lock(&fetcher->wake_lock);
+	while (!fetcher->stopping && list_empty(&fetcher->asked) && list_empty(&fetcher->ready))
+		if (pthread_cond_timedwait(&fetcher->wake, &fetcher->wake_lock, &until))
+			break;
+	fetcher->asked_turn = !fetcher->asked_turn;
+	item = fetcher->asked_turn ? list_pop_front(&fetcher->asked) : NULL;
+	if (item)
+		*ret_follow = LIST_ENTRY(item, struct follow, in_asked);
+	else if ((item = list_pop_front(&fetcher->ready)))
+		*ret_stream = LIST_ENTRY(item, struct stream, in_ready);
+	going = !fetcher->stopping;
+	pthread_mutex_unlock(&fetcher->wake_lock);
+	return going;
+}
+
+// Everybody has a turn.
+static void tick(struct fetcher *fetcher, uint64_t now_ns)
+{
+	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+		struct client *client = client_there(fetcher, i);
+
+		if (client)
+			client_serve(client);
+	}
+	pthread_mutex_lock(&fetcher->lock);
+	fetcher->tick_ns = now_ns + (list_empty(&fetcher->follows) ? S_NS : TICK_NS);
+	LIST_FOREACH(node, next, &fetcher->follows)
+	ask(LIST_ENTRY(node, struct follow, in_fetcher));
+	pthread_mutex_unlock(&fetcher->lock);
+}
+
+static void *fetcher_run(void *arg)
+{
+	struct fetcher *fetcher = arg;
+	struct stream *stream;
+	struct follow *follow;
+
+	pthread_setname_np(pthread_self(), "kafka-fetch");
+	while (next_item(fetcher, &stream, &follow)) {
+		uint64_t now_ns = clock_now_ns();
+
+		if (follow)
+			follow_turn(follow, now_ns);
+		if (stream)
+			stream_turn(stream, now_ns);
+		if (now_ns >= fetcher->tick_ns)
+			tick(fetcher, now_ns);
+	}
+	return NULL;
+}
+
+// ---- slots
+
+int fetcher_start(struct adapter *adapter, char **ret_error)
+{
+	struct fetcher *fetcher = adapter->fetcher = calloc(1, sizeof *fetcher);
+	pthread_condattr_t monotonic;
+	int r;
+
+	if (!fetcher)
+		return -ENOMEM;
+	fetcher->adapter = adapter;
+	list_init(&fetcher->follows);
+	list_init(&fetcher->ready);
+	list_init(&fetcher->asked);
+	log_rings_init(&fetcher->rings, RINGS_BYTES, RING_BYTES, LOG_RING_CHUNKS);
+	pthread_mutex_init(&fetcher->lock, NULL);
+	pthread_mutex_init(&fetcher->wake_lock, NULL);
+	pthread_mutex_init(&fetcher->making_lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&fetcher->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	r = consumer_start(fetcher, 0, ret_error);
+	if (r >= 0)
+		r = -pthread_create(&fetcher->thread, NULL, fetcher_run, fetcher);
+	fetcher->started = r >= 0;
+	return r;
+}
+
+void fetcher_stop(struct fetcher *fetcher)
+{
+	if (!fetcher)
+		return;
+	if (fetcher->started) {
+		pthread_mutex_lock(&fetcher->wake_lock);
+		fetcher->stopping = true;
+		pthread_cond_signal(&fetcher->wake);
+		pthread_mutex_unlock(&fetcher->wake_lock);
+		pthread_join(fetcher->thread, NULL);
+	}
+	pthread_mutex_lock(&fetcher->lock);
+	fetcher->closed = true;
+	pthread_mutex_unlock(&fetcher->lock);
+	LIST_FOREACH(node, next, &fetcher->follows)
+	{
+		follow_end(LIST_ENTRY(node, struct follow, in_fetcher));
+	}
+}
+
+void fetcher_free(struct fetcher *fetcher)
+{
+	if (!fetcher)
+		return;
+	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+		client_stop(fetcher->clients[i]);
+	pthread_cond_destroy(&fetcher->wake);
+	pthread_mutex_destroy(&fetcher->wake_lock);
+	pthread_mutex_destroy(&fetcher->making_lock);
+	pthread_mutex_destroy(&fetcher->lock);
+	free(fetcher);
+}
+
+// Under the lock. NULL: no memory, or nothing is read any more.
+static struct follow *follow_of(struct fetcher *fetcher, struct kafka_partition *partition)
+{
+	struct follow *follow = partition->following;
+
+	if (follow)
+		return follow;
+	follow = fetcher->closed ? NULL : follow_new(fetcher, partition);
+	if (follow)
+		list_push_back(&fetcher->follows, &follow->in_fetcher);
+	partition->following = follow;
+	return follow;
+}
+
+bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
+{
+	struct kafka_partition *partition = kafka_partition_of(fetch->topic, fetch->partition);
+	bool gone = !partition || __atomic_load_n(&fetch->topic->gone, __ATOMIC_ACQUIRE);
+	struct fetcher *fetcher = adapter->fetcher;
+	uint64_t now_ns = clock_now_ns(), first;
+	struct follow *follow;
+	bool answered = false, waits = false, wake = true;
+
+	fetch->buf = NULL;
+	fetch->entries = NULL;
+	fetch->count = 0;
+	fetch->next = fetch->offset;
+	fetch->code = gone ? CODE_NOT_FOUND : CODE_OVERLOADED;
+	if (gone)
+		return true;
+	// What is deleted may be in memory still.
+	first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
+	if (fetch->offset < first) {
+		fetch->next = first;
+		fetch->code = CODE_OK;
+		return true;
+	}
+	pthread_mutex_lock(&fetcher->lock);
+	follow = follow_of(fetcher, partition);
+	if (follow)
+		answered = follow_answer(follow, fetch, now_ns, &wake);
+	if (fetcher->closed)
+		fetch->code = CODE_BACKEND_DOWN;
+	if (follow && !answered)
+		waits = follow_wait(follow, fetch, now_ns);
+	// The letter may come, and the topic be closed, as soon as the lock is free.
+	if (follow && wake)
+		ask(follow);
+	pthread_mutex_unlock(&fetcher->lock);
+	return !waits;
+}
+
+void kafka_topic_follow(struct adapter_topic *topic)
+{
+	struct fetcher *fetcher = topic->adapter->fetcher;
+	uint32_t count = __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE);
+
+	pthread_mutex_lock(&fetcher->lock);
+	for (uint32_t i = 0; i < count; ++i) {
+		struct follow *follow = follow_of(fetcher, kafka_partition_of(topic, i));
+
+		if (follow)
+			ask(follow);
+	}
+	pthread_mutex_unlock(&fetcher->lock);
+}
+
+void kafka_partition_forget(struct kafka_partition *partition)
+{
+	struct fetcher *fetcher = partition->topic->adapter->fetcher;
+	struct follow *follow;
+
+	if (!fetcher)
+		return;
+	pthread_mutex_lock(&fetcher->lock);
+	follow = partition->following;
+	if (follow) {
+		follow->partition = NULL;
+		ask(follow);
+	}
+	pthread_mutex_unlock(&fetcher->lock);
+}

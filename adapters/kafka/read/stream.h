@@ -1,0 +1,59 @@
+// One partition being read from some position on, on one consumer handle: what librdkafka brings
+// becomes chunks in the stream's ring.
+//
+// Everything is for the fetcher's thread, except the ring and what stands beside it, which other
+// threads read under the fetcher's lock.
+#pragma once
+
+#include "adapters/kafka/read/chunk_builder.h"
+#include "core/base/code.h"
+
+#include <pthread.h>
+
+struct stream;
+
+struct stream_config {
+	rd_kafka_t *handle;
+	const char *physical; // stays
+	uint32_t partition;
+	uint64_t offset;
+	pthread_mutex_t *lock;   // for ring and furthest
+	struct log_rings *rings; // under lock
+	// The stream wants to be served. @thread librdkafka's; calls nothing of librdkafka
+	void (*arrived)(struct stream *stream);
+	void *owner;
+};
+
+struct stream {
+	struct stream_config config;
+	rd_kafka_topic_t *topic;
+	rd_kafka_queue_t *queue;
+	struct filling filling;
+	uint64_t next;        // to be read
+	uint64_t first;       // the first position there is, once `truncated`
+	bool truncated;       // the log begins behind where it was asked to begin
+	bool holes;           // inside the log there were positions without a message
+	bool from_first;      // it is being found out where the log begins
+	bool more;            // there may be more in the queue
+	bool full;            // the queue has been full, and librdkafka may be asleep over it
+	bool ended;           // `next` was the end when it was last heard of
+	enum code code;       // of its end: it is of no use any more; CODE_OK: it lives
+	struct list in_ready; // the owner's
+	// Under the lock.
+	struct log_ring ring;
+	uint64_t furthest; // who reads has come so far
+	bool held;         // it has read ahead far enough
+	// The owner's notes on who uses it.
+	uint64_t since_ns, used_ns;
+	uint32_t waiting;
+	bool served;
+};
+
+int stream_start(const struct stream_config *config, struct stream **ret); // -EIO, -ENOMEM
+void stream_mute(struct stream *stream); // `arrived` is not called any more
+// Blocks for some steps of librdkafka. What others hold of the ring stays.
+void stream_stop(struct stream *stream);
+// Takes what has come, a bounded part of it (`more`). true: something is known that was not.
+bool stream_serve(struct stream *stream);
+// Under the lock: somebody has read, or wants to read, up to here. true: it was held and goes on.
+bool stream_reach(struct stream *stream, uint64_t offset);

@@ -1,0 +1,142 @@
+// Retry topics: whether one is there, making and deleting one.
+
+#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/topic/metadata_wait.h"
+
+#include "core/base/crc32c.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+#define SEGMENT_BYTES "16777216" // what is removed leaves the disk when its segment is full
+#define MESSAGE_MORE  65536u     // of a row beside its record
+
+// An imported consumer group may be named in a way that no topic can be, and what we make begins
+// with mqp. anyway: the readable part of the name, and what tells it from others.
+static char *imported_name(const char *physical)
+{
+	char readable[101], *name = NULL;
+	size_t size = strnlen(physical, sizeof readable - 1);
+
+	for (size_t i = 0; i < size; ++i)
+		readable[i] = isascii((unsigned char)physical[i]) &&
+					      (isalnum((unsigned char)physical[i]) ||
+					       strchr(".-", physical[i]))
+				      ? physical[i]
+				      : '-';
+	readable[size] = '\0';
+	return asprintf(&name, "mqp.%s-%08x.retry", readable,
+			crc32c(0, physical, strlen(physical))) < 0
+		       ? NULL
+		       : name;
+}
+
+char *retry_topic_name(const struct group *group)
+{
+	char *name = NULL;
+
+	if (group->imported)
+		return imported_name(group->physical);
+	return asprintf(&name, "%s.retry", group->physical) < 0 ? NULL : name;
+}
+
+enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_presence *ret)
+{
+	// Not the handle that sends: there the topic has an opaque, and only the first to name it
+	// can give it one.
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(entered.handle, name, NULL);
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_resp_err_t error =
+		topic ? rd_kafka_metadata(entered.handle, 0, topic, &metadata, KAFKA_ASK_MS)
+		      : rd_kafka_last_error();
+
+	if (topic)
+		rd_kafka_topic_destroy(topic);
+	if (error)
+		return kafka_code(error);
+	error = metadata->topic_cnt ? metadata->topics[0].err
+				    : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	rd_kafka_metadata_destroy(metadata);
+	*ret = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? RETRY_ABSENT : RETRY_THERE;
+	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+	    error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+		return CODE_OK;
+	return kafka_code(error);
+}
+
+static void config_fill(const struct adapter *adapter, const struct topic *topic,
+			rd_kafka_NewTopic_t *wish)
+{
+	uint32_t min_insync = kafka_options_min_insync(&adapter->options, topic);
+	char number[24];
+
+	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "compact");
+	rd_kafka_NewTopic_set_config(wish, "min.cleanable.dirty.ratio", "0.1");
+	rd_kafka_NewTopic_set_config(wish, "segment.bytes", SEGMENT_BYTES);
+	// Its topic may take larger ones some day.
+	snprintf(number, sizeof number, "%u", KAFKA_RECORD_MAX + MESSAGE_MORE);
+	rd_kafka_NewTopic_set_config(wish, "max.message.bytes", number);
+	if (min_insync) {
+		snprintf(number, sizeof number, "%u", min_insync);
+		rd_kafka_NewTopic_set_config(wish, "min.insync.replicas", number);
+	}
+}
+
+// The handles that send and read ask any broker, and take its word that there is no such topic.
+static enum code retry_topic_await(struct adapter *adapter, const char *name, char *text,
+				   size_t room)
+{
+	rd_kafka_resp_err_t error = heard_await_partitions(adapter, name, 1);
+
+	if (error)
+		snprintf(text, room, "the retry topic %s is made, but has no leader: %s", name,
+			 rd_kafka_err2str(error));
+	else
+		heard_await_brokers(adapter, name, true);
+	return kafka_code(error);
+}
+
+enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
+			   char *text, size_t room)
+{
+	uint32_t replication = kafka_options_replication(&adapter->options, topic);
+	char why[160] = "";
+	const char *what = why;
+	rd_kafka_NewTopic_t *wish = rd_kafka_NewTopic_new(
+		name, 1, replication ? (int)replication : -1, why, sizeof why);
+	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__INVALID_ARG;
+	struct kafka_wait wait;
+
+	if (wish) {
+		config_fill(adapter, topic, wish);
+		kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
+		rd_kafka_CreateTopics(wait.handle, &wish, 1, wait.options, wait.queue);
+		error = kafka_wait_topic_end(&wait, &what);
+		if (error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+			error = RD_KAFKA_RESP_ERR_NO_ERROR;
+	}
+	if (error)
+		snprintf(text, room, "the retry topic %s cannot be made: %s", name,
+			 what && *what ? what : rd_kafka_err2str(error));
+	if (wish) {
+		kafka_wait_deinit(&wait);
+		rd_kafka_NewTopic_destroy(wish);
+	}
+	return error ? kafka_code(error) : retry_topic_await(adapter, name, text, room);
+}
+
+enum code retry_topic_delete(struct adapter *adapter, const char *name)
+{
+	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(name);
+	struct kafka_wait wait;
+	const char *text;
+	rd_kafka_resp_err_t error;
+
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
+	rd_kafka_DeleteTopics(wait.handle, &wish, 1, wait.options, wait.queue);
+	rd_kafka_DeleteTopic_destroy(wish);
+	error = kafka_wait_topic_end(&wait, &text);
+	kafka_wait_deinit(&wait);
+	return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? CODE_OK : kafka_code(error);
+}

@@ -1,0 +1,131 @@
+// Reads the settings of topics that lie on a cluster: once when they are listed to be imported, and
+// again and again for those that were, because their owners may change them.
+
+#include "adapters/kafka/topic/rules.h"
+
+#include "adapters/kafka/admin/admin_request.h"
+#include "adapters/kafka/client/describe_configs.h"
+#include "core/base/clock.h"
+
+static json_t *number_json(uint64_t value)
+{
+	return value >= INT64_MAX ? json_null() : json_integer((json_int_t)value);
+}
+
+// Kafka counts the bytes of each partition by itself.
+static uint64_t times(uint64_t bytes, uint32_t partitions)
+{
+	return bytes >= INT64_MAX / (partitions ? partitions : 1) ? UINT64_MAX : bytes * partitions;
+}
+
+json_t *rules_json(const struct kafka_limits *limits, uint32_t partitions, uint32_t min_insync)
+{
+	return json_pack("{s:o, s:o, s:o, s:b, s:o, s:I}", "message_bytes",
+			 number_json(kafka_limits_batch_bytes(limits)), "retention_ms",
+			 number_json(limits->retention_ms), "retention_bytes",
+			 number_json(times(limits->retention_bytes, partitions)), "compacted",
+			 (int)limits->key_needed, "oldest_ms",
+			 limits->broker_time ? json_null() : number_json(limits->before_ms),
+			 "min_insync", (json_int_t)min_insync);
+}
+
+static void rules_note(void *ctx, const char *resource, const char *name, const char *value)
+{
+	struct rules *rules = ctx;
+
+	for (size_t i = 0; i < rules->count; ++i) {
+		if (strcmp(rules->names[i], resource) != 0)
+			continue;
+		kafka_limits_note(&rules->limits[i], name, value);
+		if (strcmp(name, "min.insync.replicas") == 0)
+			rules->min_insync[i] = (uint32_t)strtoul(value, NULL, 10);
+	}
+}
+
+rd_kafka_resp_err_t rules_ask(struct adapter *adapter, struct rules *rules)
+{
+	for (size_t i = 0; i < rules->count; ++i) {
+		kafka_limits_init(&rules->limits[i]);
+		rules->min_insync[i] = 0;
+	}
+	return kafka_configs_ask(adapter, -1, RD_KAFKA_RESOURCE_TOPIC, rules->names, rules->count,
+				 rules_note, rules);
+}
+
+static void rules_add_some(struct adapter *adapter, json_t *topics, size_t from,
+			   struct rules *rules)
+{
+	for (size_t i = 0; i < rules->count; ++i) {
+		rules->names[i] = json_string_value(
+			json_object_get(json_array_get(topics, from + i), "name"));
+	}
+	rules_ask(adapter, rules);
+	for (size_t i = 0; i < rules->count; ++i) {
+		json_t *row = json_array_get(topics, from + i);
+		json_int_t partitions = json_integer_value(json_object_get(row, "partitions"));
+
+		if (!rules->min_insync[i])
+			continue; // the user may not read them
+		json_object_set_new(row, "min_insync", json_integer(rules->min_insync[i]));
+		json_object_set_new(
+			row, "settings",
+			rules_json(&rules->limits[i], (uint32_t)partitions, rules->min_insync[i]));
+	}
+}
+
+void rules_add(struct adapter *adapter, json_t *topics, uint64_t deadline_ns)
+{
+	struct rules *rules = calloc(1, sizeof *rules);
+	size_t count = json_array_size(topics);
+
+	for (size_t from = 0; rules && from < count && clock_now_ns() < deadline_ns;
+	     from += rules->count) {
+		rules->count = MIN(count - from, (size_t)RULES_AT_ONCE);
+		rules_add_some(adapter, topics, from, rules);
+	}
+	free(rules);
+}
+
+// ---- one topic
+
+void rules_refresh(struct adapter_topic *topic)
+{
+	struct rules *rules = calloc(1, sizeof *rules);
+
+	if (!rules)
+		return;
+	rules->names[0] = topic->model->physical;
+	rules->count = 1;
+	rules_ask(topic->adapter, rules);
+	if (rules->min_insync[0])
+		kafka_limits_store(&topic->limits, &rules->limits[0]);
+	free(rules);
+}
+
+static void settings_run(struct adapter *adapter, struct errand *errand)
+{
+	const struct topic *topic = errand->topic;
+	struct rules *rules = errand->work;
+
+	rules->names[0] = topic->physical;
+	rules->count = 1;
+	if (!errand_failed(errand, adapter, rules_ask(adapter, rules), NULL))
+		errand->answer =
+			rules_json(&rules->limits[0], topic->partitions, rules->min_insync[0]);
+}
+
+void kafka_topic_settings(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+			  void *ctx)
+{
+	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+
+	if (!errand)
+		return;
+	errand->work = calloc(1, sizeof(struct rules));
+	if (errand->work) {
+		errand_start(adapter, errand, settings_run);
+		return;
+	}
+	errand->code = CODE_OVERLOADED;
+	errand_end(errand);
+}

@@ -1,0 +1,179 @@
+#include "adapters/kafka/topic/topic_generation.h"
+
+#include "adapters/log/window.h"
+#include "core/base/clock.h"
+
+#include <unistd.h>
+
+#define LIVES      1024 // the oldest is forgotten: who opens it then is told by the watch
+#define EPOCH_BITS 20   // openings in a millisecond; far more than there are
+#define LIFE_NS    S_NS // others wait behind who waits for it
+
+struct kafka_life {
+	uint64_t id, incarnation;
+};
+
+// ---- deleted by us
+
+// Under topics_lock. 0: of any topic.
+static struct adapter_topic *lost_find(struct adapter *adapter, uint64_t id)
+{
+	LIST_FOREACH(node, next, &adapter->topics)
+	{
+		struct adapter_topic *topic = LIST_ENTRY(node, struct adapter_topic, in_adapter);
+
+		if (topic->lost && (!id || topic->model->object.id == id))
+			return topic;
+	}
+	return NULL;
+}
+
+static struct kafka_life *ended_find(struct adapter *adapter, const struct topic *topic)
+{
+	for (size_t i = 0; adapter->lives && i < LIVES; ++i)
+		if (adapter->lives[i].id == topic->object.id &&
+		    adapter->lives[i].incarnation == topic->incarnation)
+			return &adapter->lives[i];
+	return NULL;
+}
+
+void life_end(struct adapter *adapter, const struct topic *topic)
+{
+	struct adapter_topic *lost;
+
+	pthread_mutex_lock(&adapter->topics_lock);
+	lost = lost_find(adapter, topic->object.id);
+	if (lost)
+		lost->lost = false;
+	if (!adapter->lives)
+		adapter->lives = calloc(LIVES, sizeof *adapter->lives);
+	if (adapter->lives && !ended_find(adapter, topic))
+		adapter->lives[adapter->life_next++ % LIVES] =
+			(struct kafka_life){topic->object.id, topic->incarnation};
+	pthread_mutex_unlock(&adapter->topics_lock);
+	if (lost)
+		kafka_topic_close(lost);
+}
+
+void life_begin(struct adapter *adapter, const struct topic *topic)
+{
+	struct kafka_life *life;
+
+	pthread_mutex_lock(&adapter->topics_lock);
+	life = ended_find(adapter, topic);
+	if (life)
+		*life = (struct kafka_life){0};
+	pthread_mutex_unlock(&adapter->topics_lock);
+}
+
+// ---- lost
+
+bool life_is_over(struct adapter *adapter, const struct topic *topic)
+{
+	const struct adapter_topic *lost = lost_find(adapter, topic->object.id);
+
+	if (lost && lost->model->incarnation == topic->incarnation && !lost->back)
+		return true;
+	return ended_find(adapter, topic) != NULL;
+}
+
+struct adapter_topic *life_follow(struct adapter *adapter, struct adapter_topic *topic)
+{
+	struct adapter_topic *lost = lost_find(adapter, topic->model->object.id);
+
+	if (!lost)
+		return NULL;
+	lost->lost = false;
+	if (lost->model->incarnation == topic->model->incarnation)
+		topic->life_least = life_of(lost) + 1;
+	return lost;
+}
+
+void life_lost(struct adapter_topic *topic)
+{
+	pthread_mutex_lock(&topic->adapter->topics_lock);
+	topic->refs += !topic->lost;
+	topic->lost = true;
+	pthread_mutex_unlock(&topic->adapter->topics_lock);
+	kafka_topic_gone(topic);
+}
+
+void life_found(struct adapter_topic *topic)
+{
+	pthread_mutex_lock(&topic->adapter->topics_lock);
+	topic->back = true;
+	pthread_mutex_unlock(&topic->adapter->topics_lock);
+}
+
+void lives_forget(struct adapter *adapter)
+{
+	struct adapter_topic *lost;
+
+	do {
+		pthread_mutex_lock(&adapter->topics_lock);
+		lost = lost_find(adapter, 0);
+		if (lost)
+			lost->lost = false;
+		pthread_mutex_unlock(&adapter->topics_lock);
+		if (lost)
+			kafka_topic_close(lost);
+	} while (lost);
+}
+
+// ---- epochs
+
+enum code life_await(struct adapter_topic *topic)
+{
+	uint64_t until_ns = clock_now_ns() + LIFE_NS;
+
+	while (!__atomic_load_n(&topic->life_known, __ATOMIC_ACQUIRE)) {
+		if (__atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE))
+			return CODE_NOT_FOUND;
+		if (clock_now_ns() >= until_ns)
+			return CODE_BACKEND_DOWN;
+		usleep(2000);
+	}
+	return CODE_OK;
+}
+
+uint64_t life_of(const struct adapter_topic *topic)
+{
+	return __atomic_load_n(&topic->life, __ATOMIC_ACQUIRE);
+}
+
+void life_epoch_seen(struct adapter *adapter, uint64_t epoch)
+{
+	uint64_t most = __atomic_load_n(&adapter->epoch_seen, __ATOMIC_RELAXED);
+
+	epoch = MIN(epoch, WINDOW_EPOCH_MAX);
+	while (epoch > most &&
+	       !__atomic_compare_exchange_n(&adapter->epoch_seen, &most, epoch, true,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+uint64_t life_epoch_above(uint64_t seen, uint64_t now_ms)
+{
+	uint64_t ms = MAX(now_ms, (seen >> EPOCH_BITS) + 1);
+
+	return ms > WINDOW_EPOCH_MAX >> EPOCH_BITS ? WINDOW_EPOCH_MAX : ms << EPOCH_BITS;
+}
+
+static uint64_t epoch_take(struct adapter *adapter, uint64_t now_ms)
+{
+	uint64_t seen = __atomic_load_n(&adapter->epoch_seen, __ATOMIC_RELAXED),
+		 epoch = life_epoch_above(seen, now_ms);
+
+	life_epoch_seen(adapter, epoch);
+	return epoch;
+}
+
+uint64_t life_epoch_fence(struct adapter *adapter)
+{
+	return epoch_take(adapter, (uint64_t)clock_wall_ms());
+}
+
+uint64_t life_epoch_new(struct adapter *adapter)
+{
+	return epoch_take(adapter, (uint64_t)clock_wall_ms() + 1);
+}

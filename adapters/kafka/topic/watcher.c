@@ -1,0 +1,505 @@
+// Looks at the cluster once a second on behalf of the topics that are open: deleted or grown by
+// somebody else, another life under the same name, where partitions begin and end.
+//
+// It has a thread of its own because its calls wait for brokers: at most one of them is under way,
+// however many topics there are, so a broker that does not answer delays news and nothing else.
+
+#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/admin_handle.h"
+#include "adapters/kafka/client/cluster_info.h"
+#include "adapters/kafka/produce/resend.h"
+#include "adapters/kafka/produce/sender.h"
+#include "adapters/kafka/topic/metadata_wait.h"
+#include "adapters/kafka/topic/rules.h"
+#include "adapters/kafka/topic/topic_generation.h"
+#include "adapters/kafka/topic/topic_mark.h"
+#include "core/base/clock.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define LOOK_MS       1000
+#define LOOK_SOON_MS  20 // after a poke: what is opened together is looked at together
+#define CALL_MS       2000
+#define FACTS_MS      60000 // between two looks at the cluster as a whole
+#define MARK_MS       5000
+#define MARK_KEEP_MS  (3600u * 1000) // as groups (offset_keepalive.c)
+#define UNANSWERED_MS 10000          // a topic whose bounds do not come is left alone for so long
+#define RULES_MS      5000u          // of native topics: others may change them
+#define RULES_OWN_MS  60000u
+#define RULES_SOON_MS 500u // between two looks at one topic
+#define RULES_AT_ONCE 100
+#define SINGLE_MS     500
+
+struct kafka_watcher {
+	struct adapter *adapter;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool poked, stopping;
+	uint64_t facts_due_ns;
+	// Of one look.
+	struct adapter_topic **topics;
+	size_t count, room;
+};
+
+// ---- the topics of one look
+
+static bool is_gone(struct adapter_topic *topic)
+{
+	return __atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE);
+}
+
+static bool topics_take(struct kafka_watcher *watcher)
+{
+	struct adapter *adapter = watcher->adapter;
+	size_t wanted = 0;
+
+	watcher->count = 0;
+	pthread_mutex_lock(&adapter->topics_lock);
+	LIST_FOREACH(counted, after, &adapter->topics)++ wanted;
+	if (wanted > watcher->room) {
+		free(watcher->topics);
+		watcher->room = 2 * wanted;
+		watcher->topics = calloc(watcher->room, sizeof *watcher->topics);
+		if (!watcher->topics)
+			watcher->room = 0;
+	}
+	LIST_FOREACH(node, next, &adapter->topics)
+	{
+		struct adapter_topic *topic = LIST_ENTRY(node, struct adapter_topic, in_adapter);
+
+		if (watcher->count == watcher->room || !topic->refs ||
+		    (is_gone(topic) && (!topic->lost || topic->back)))
+			continue;
+		++topic->refs;
+		watcher->topics[watcher->count++] = topic;
+	}
+	pthread_mutex_unlock(&adapter->topics_lock);
+	return watcher->count > 0;
+}
+
+static void topics_return(struct kafka_watcher *watcher)
+{
+	for (size_t i = 0; i < watcher->count; ++i)
+		kafka_topic_close(watcher->topics[i]);
+}
+
+static void topic_ended(struct adapter_topic *topic, const char *how)
+{
+	log_warn(topic->adapter->log, "KAFKA-TOPIC-GONE", "topic %s was %s on the cluster",
+		 topic->model->physical, how);
+	life_lost(topic);
+}
+
+// ---- metadata
+
+static int rows_compare(const void *left, const void *right)
+{
+	const struct rd_kafka_metadata_topic *const *a = left, *const *b = right;
+
+	return strcmp((*a)->topic, (*b)->topic);
+}
+
+static int row_compare(const void *name, const void *row)
+{
+	return strcmp(name, (*(const struct rd_kafka_metadata_topic *const *)row)->topic);
+}
+
+static void partitions_look(struct adapter_topic *topic, const struct rd_kafka_metadata_topic *row)
+{
+	uint32_t replicas = UINT32_MAX;
+
+	for (int i = 0; i < row->partition_cnt; ++i)
+		replicas = MIN(replicas, (uint32_t)row->partitions[i].replica_cnt);
+	topic->replicas = row->partition_cnt ? replicas : 0;
+	for (int i = 0; i < row->partition_cnt; ++i) {
+		struct kafka_partition *partition =
+			kafka_partition_of(topic, (uint32_t)row->partitions[i].id);
+
+		if (partition)
+			__atomic_store_n(&partition->leaderless, row->partitions[i].leader < 0,
+					 __ATOMIC_RELEASE);
+	}
+}
+
+static void topic_back(struct adapter_topic *topic)
+{
+	log_info(topic->adapter->log, "KAFKA-TOPIC-BACK",
+		 "topic %s is on the cluster again: its groups begin at its beginning",
+		 topic->model->physical);
+	life_found(topic);
+}
+
+// Deleted, or made anew with fewer partitions than the one that is meant.
+static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata_topic *row,
+		     uint64_t now_ns)
+{
+	bool there = !row->err || row->err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+	uint32_t count = there ? (uint32_t)row->partition_cnt : 0;
+
+	if (!there && row->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		return;
+	if (is_gone(topic)) {
+		if (count >= topic->model->partitions && !topic->foreign)
+			topic_back(topic);
+		return;
+	}
+	if (there && count >= topic->model->partitions) {
+		topic->missing_ns = 0;
+		if (count > __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE)) {
+			kafka_topic_grow(topic, count);
+			sender_topic_grown(topic, count);
+		}
+		partitions_look(topic, row);
+	} else if (!topic->missing_ns) {
+		topic->missing_ns = now_ns;
+	} else if (now_ns - topic->missing_ns >= HEARD_MISSING_MS * MS_NS) {
+		topic_ended(topic, there ? "made anew, with fewer partitions," : "deleted");
+	}
+}
+
+static bool metadata_look(struct kafka_watcher *watcher)
+{
+	_cleanup_(kafka_handle_leave) struct kafka_handle entered =
+		kafka_handle_enter(watcher->adapter);
+	const struct rd_kafka_metadata *metadata;
+	const struct rd_kafka_metadata_topic **rows;
+	uint64_t now_ns = clock_now_ns();
+
+	if (rd_kafka_metadata(entered.handle, 0, NULL, &metadata, CALL_MS))
+		return false;
+	rows = calloc((size_t)metadata->topic_cnt + 1, sizeof *rows);
+	for (int i = 0; rows && i < metadata->topic_cnt; ++i)
+		rows[i] = &metadata->topics[i];
+	if (rows)
+		qsort(rows, (size_t)metadata->topic_cnt, sizeof *rows, rows_compare);
+	for (size_t i = 0; rows && i < watcher->count; ++i) {
+		const struct rd_kafka_metadata_topic **row =
+			bsearch(watcher->topics[i]->model->physical, rows,
+				(size_t)metadata->topic_cnt, sizeof *rows, row_compare);
+
+		if (row)
+			row_look(watcher->topics[i], *row, now_ns);
+	}
+	free(rows);
+	rd_kafka_metadata_destroy(metadata);
+	return true;
+}
+
+// ---- marks
+
+// What is known of it from now on is so.
+static void mark_take(struct adapter_topic *topic)
+{
+	topic->marked = true;
+	__atomic_store_n(&topic->life_known, true, __ATOMIC_RELEASE);
+}
+
+// The next look tries again. What the cluster will not tell then either is not waited for.
+static void mark_failed(struct adapter_topic *topic, rd_kafka_resp_err_t error)
+{
+	topic->mark_due_ns = 0;
+	if (!kafka_is_transient(error))
+		__atomic_store_n(&topic->life_known, true, __ATOMIC_RELEASE);
+}
+
+static bool holes_unmarked(const struct adapter_topic *topic)
+{
+	return kafka_topic_has_holes(topic) && !topic->holes_marked;
+}
+
+// true: to be written (again). One without a mark is not the topic that was marked when it was
+// made, nor is one that is lost and whose mark the cluster has not forgotten yet.
+static bool mark_look(struct adapter_topic *topic, const struct kafka_mark *mark, uint64_t now_ns)
+{
+	bool ours = mark->incarnation == topic->model->incarnation;
+
+	life_epoch_seen(topic->adapter, MAX(mark->life, topic->life_least));
+	topic->foreign = mark->incarnation && !ours;
+	if (topic->foreign || (topic->marked && (!ours || mark->life > topic->life))) {
+		topic_ended(topic, "made anew");
+		return false;
+	}
+	if (ours && mark->life >= topic->life_least && mark->holes)
+		topic->holes_marked = true;
+	if (topic->holes_marked)
+		__atomic_store_n(&topic->holes, true, __ATOMIC_RELEASE);
+	if (topic->marked)
+		return mark->life != topic->life || now_ns >= topic->mark_keep_ns ||
+		       holes_unmarked(topic);
+	if (ours && mark->life >= topic->life_least) {
+		__atomic_store_n(&topic->life, mark->life, __ATOMIC_RELEASE);
+		mark_take(topic);
+	} else if (!topic->life) {
+		__atomic_store_n(&topic->life, life_epoch_new(topic->adapter), __ATOMIC_RELEASE);
+	}
+	return true;
+}
+
+static void marks_keep(struct kafka_watcher *watcher, struct adapter_topic **topics,
+		       struct kafka_mark *marks, size_t count, uint64_t now_ns)
+{
+	kafka_marks_write(watcher->adapter, marks, count);
+	for (size_t i = 0; i < count; ++i) {
+		if (marks[i].error) {
+			mark_failed(topics[i], marks[i].error);
+			continue;
+		}
+		mark_take(topics[i]);
+		topics[i]->holes_marked = marks[i].holes;
+		topics[i]->mark_keep_ns = now_ns + MARK_KEEP_MS * MS_NS;
+	}
+}
+
+static void marks_look(struct kafka_watcher *watcher)
+{
+	struct kafka_mark *marks = calloc(watcher->count, sizeof *marks);
+	struct adapter_topic **due = calloc(watcher->count, sizeof *due);
+	uint64_t now_ns = clock_now_ns();
+	size_t count = 0, keep = 0;
+
+	for (size_t i = 0; marks && due && i < watcher->count; ++i) {
+		struct adapter_topic *topic = watcher->topics[i];
+
+		if (topic->missing_ns || is_gone(topic) ||
+		    (now_ns < topic->mark_due_ns && !holes_unmarked(topic)))
+			continue;
+		due[count] = topic;
+		marks[count++].physical = topic->model->physical;
+		topic->mark_due_ns = now_ns + MARK_MS * MS_NS;
+	}
+	if (count)
+		kafka_marks_read(watcher->adapter, marks, count);
+	for (size_t i = 0; i < count; ++i) {
+		if (marks[i].error)
+			mark_failed(due[i], marks[i].error);
+		if (marks[i].error || !mark_look(due[i], &marks[i], now_ns))
+			continue;
+		due[keep] = due[i];
+		marks[keep++] = (struct kafka_mark){.physical = due[i]->model->physical,
+						    .incarnation = due[i]->model->incarnation,
+						    .life = due[i]->life,
+						    .holes = kafka_topic_has_holes(due[i])};
+	}
+	if (keep)
+		marks_keep(watcher, due, marks, keep, now_ns);
+	free(marks);
+	free(due);
+}
+
+// ---- settings
+
+static void rules_take(const struct rules *rules, struct adapter_topic **topics)
+{
+	for (size_t i = 0; i < rules->count; ++i) {
+		struct adapter_topic *topic = topics[i];
+
+		if (!rules->min_insync[i])
+			continue; // what was known holds
+		__atomic_store_n(&topic->durability,
+				 (uint8_t)kafka_durability(topic->replicas, rules->min_insync[i]),
+				 __ATOMIC_RELEASE);
+		kafka_limits_store(&topic->limits, &rules->limits[i]);
+	}
+}
+
+static bool rules_are_due(struct adapter_topic *topic, uint64_t now_ns)
+{
+	if (topic->missing_ns || is_gone(topic) || !topic->replicas)
+		return false;
+	if (now_ns < topic->rules_asked_ns + RULES_SOON_MS * MS_NS)
+		return false;
+	return now_ns >= topic->rules_due_ns ||
+	       __atomic_load_n(&topic->rules_soon, __ATOMIC_ACQUIRE);
+}
+
+// What each topic takes, and how many brokers must have a message before it is acknowledged. Those
+// of others may change at any time.
+static void rules_look(struct kafka_watcher *watcher)
+{
+	struct adapter_topic *topics[RULES_AT_ONCE];
+	struct rules *rules = calloc(1, sizeof *rules);
+	uint64_t now_ns = clock_now_ns();
+
+	for (size_t i = 0; rules && i < watcher->count && rules->count < RULES_AT_ONCE; ++i) {
+		struct adapter_topic *topic = watcher->topics[i];
+
+		if (!rules_are_due(topic, now_ns))
+			continue;
+		topic->rules_due_ns =
+			now_ns + (topic->model->native ? RULES_MS : RULES_OWN_MS) * MS_NS;
+		topic->rules_asked_ns = now_ns;
+		__atomic_store_n(&topic->rules_soon, false, __ATOMIC_RELEASE);
+		topics[rules->count] = topic;
+		rules->names[rules->count++] = topic->model->physical;
+	}
+	if (rules && rules->count) {
+		rules_ask(watcher->adapter, rules);
+		rules_take(rules, topics);
+	}
+	free(rules);
+}
+
+// Each topic to the producers of its size class.
+static void classes_look(struct kafka_watcher *watcher)
+{
+	for (size_t i = 0; i < watcher->count; ++i) {
+		struct adapter_topic *topic = watcher->topics[i];
+
+		resend_move(topic, sender_slot_of(kafka_limits_batch_bytes(&topic->limits)));
+	}
+}
+
+// ---- bounds
+
+static size_t bounds_due(struct kafka_watcher *watcher, struct adapter_topic **due)
+{
+	uint64_t now_ns = clock_now_ns();
+	size_t count = 0;
+
+	for (size_t i = 0; i < watcher->count; ++i) {
+		struct adapter_topic *topic = watcher->topics[i];
+
+		if (!topic->missing_ns && now_ns >= topic->unanswered_ns && !is_gone(topic) &&
+		    kafka_topic_watched(topic))
+			due[count++] = topic;
+	}
+	return count;
+}
+
+// One broker that does not answer fails the question for all: find whose it is and leave those
+// alone for a while.
+static void bounds_single_out(struct kafka_watcher *watcher, struct adapter_topic **due,
+			      size_t count)
+{
+	uint64_t began_ns = clock_now_ns();
+
+	for (size_t i = 0; i < count && clock_now_ns() - began_ns < CALL_MS * MS_NS; ++i)
+		if (kafka_bounds_ask_all(watcher->adapter, &due[i], 1, SINGLE_MS) ==
+		    RD_KAFKA_RESP_ERR__TIMED_OUT)
+			due[i]->unanswered_ns = clock_now_ns() + UNANSWERED_MS * MS_NS;
+}
+
+static void bounds_look(struct kafka_watcher *watcher)
+{
+	struct adapter_topic **due = calloc(watcher->count, sizeof *due);
+	size_t count = due ? bounds_due(watcher, due) : 0;
+
+	if (count && kafka_bounds_ask_all(watcher->adapter, due, count, CALL_MS) ==
+			     RD_KAFKA_RESP_ERR__TIMED_OUT)
+		bounds_single_out(watcher, due, count);
+	free(due);
+}
+
+// ---- the thread
+
+static void facts_look(struct kafka_watcher *watcher)
+{
+	if (clock_now_ns() < watcher->facts_due_ns || kafka_facts_ask(watcher->adapter, CALL_MS))
+		return; // the next look tries again
+	watcher->facts_due_ns = clock_now_ns() + FACTS_MS * MS_NS;
+}
+
+static void look(struct kafka_watcher *watcher)
+{
+	coordinators_renew(watcher->adapter, clock_now_ns());
+	facts_look(watcher);
+	if (!topics_take(watcher))
+		return;
+	if (metadata_look(watcher)) {
+		marks_look(watcher); // loads wait for it
+		bounds_look(watcher);
+		rules_look(watcher);
+	}
+	classes_look(watcher);
+	topics_return(watcher);
+}
+
+// Until the next look, under the lock.
+static void rest(struct kafka_watcher *watcher)
+{
+	struct timespec until;
+	int r = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += LOOK_MS / 1000;
+	while (!watcher->poked && !watcher->stopping && r == 0)
+		r = pthread_cond_timedwait(&watcher->changed, &watcher->lock, &until);
+	if (watcher->poked && !watcher->stopping) {
+		pthread_mutex_unlock(&watcher->lock);
+		usleep(LOOK_SOON_MS * 1000);
+		pthread_mutex_lock(&watcher->lock);
+	}
+	watcher->poked = false;
+}
+
+static void *watcher_run(void *arg)
+{
+	struct kafka_watcher *watcher = arg;
+
+	pthread_setname_np(pthread_self(), "kafka-watch");
+	pthread_mutex_lock(&watcher->lock);
+	while (!watcher->stopping) {
+		pthread_mutex_unlock(&watcher->lock);
+		look(watcher);
+		pthread_mutex_lock(&watcher->lock);
+		rest(watcher);
+	}
+	pthread_mutex_unlock(&watcher->lock);
+	return NULL;
+}
+
+int kafka_watcher_start(struct adapter *adapter)
+{
+	struct kafka_watcher *watcher = calloc(1, sizeof *watcher);
+	pthread_condattr_t monotonic;
+	int r;
+
+	if (!watcher)
+		return -ENOMEM;
+	watcher->adapter = adapter;
+	pthread_mutex_init(&watcher->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&watcher->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	adapter->watcher = watcher;
+	r = -pthread_create(&watcher->thread, NULL, watcher_run, watcher);
+	if (r < 0) {
+		adapter->watcher = NULL;
+		free(watcher);
+	}
+	return r;
+}
+
+void kafka_watcher_stop(struct kafka_watcher *watcher)
+{
+	if (!watcher)
+		return;
+	pthread_mutex_lock(&watcher->lock);
+	watcher->stopping = true;
+	pthread_cond_signal(&watcher->changed);
+	pthread_mutex_unlock(&watcher->lock);
+	pthread_join(watcher->thread, NULL);
+	pthread_cond_destroy(&watcher->changed);
+	pthread_mutex_destroy(&watcher->lock);
+	free(watcher->topics);
+	free(watcher);
+}
+
+void kafka_topic_rules_doubt(struct adapter_topic *topic)
+{
+	if (!__atomic_exchange_n(&topic->rules_soon, true, __ATOMIC_ACQ_REL))
+		kafka_watcher_poke(topic->adapter);
+}
+
+void kafka_watcher_poke(struct adapter *adapter)
+{
+	struct kafka_watcher *watcher = adapter->watcher;
+
+	pthread_mutex_lock(&watcher->lock);
+	watcher->poked = true;
+	pthread_cond_signal(&watcher->changed);
+	pthread_mutex_unlock(&watcher->lock);
+}
