@@ -4,10 +4,12 @@
 #include "adapters/kafka/kafka.h"
 
 #include "adapters/closing.h"
+#include "adapters/kafka/admin/settings.h"
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/client/health.h"
+#include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/offset_keepalive.h"
 #include "adapters/kafka/produce/resend.h"
 #include "adapters/kafka/produce/sender.h"

@@ -4,6 +4,7 @@
 
 #include "adapters/caller.h"
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/task.h"
 
 struct errand {
 	struct kafka_question question;

@@ -2,6 +2,8 @@
 
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/client/cluster_info.h"
+#include "adapters/kafka/client/last_error.h"
+#include "adapters/kafka/kafka.h"
 #include "core/base/clock.h"
 
 #include <stdio.h>

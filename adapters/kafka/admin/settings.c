@@ -8,6 +8,7 @@
 
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/topic/rules.h"
 
 #include <stdio.h>
 
@@ -164,4 +165,34 @@ void kafka_settings_write(struct adapter *adapter, struct errand *errand)
 	if (errand->code == CODE_OK && differ)
 		put(adapter, errand, wish);
 	rd_kafka_ConfigResource_destroy(wish);
+}
+
+// ---- what a topic of others is set to
+
+static void describe_run(struct adapter *adapter, struct errand *errand)
+{
+	const struct topic *topic = errand->topic;
+	struct rules *rules = errand->work;
+
+	rules->names[0] = topic->physical;
+	rules->count = 1;
+	if (!errand_failed(errand, adapter, rules_ask(adapter, rules), NULL))
+		errand->answer =
+			rules_json(&rules->limits[0], topic->partitions, rules->min_insync[0]);
+}
+
+void kafka_topic_settings(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+			  void *ctx)
+{
+	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+
+	if (!errand)
+		return;
+	errand->work = calloc(1, sizeof(struct rules));
+	if (errand->work) {
+		errand_start(adapter, errand, describe_run);
+		return;
+	}
+	errand->code = CODE_OVERLOADED;
+	errand_end(errand);
 }

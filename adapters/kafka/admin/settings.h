@@ -16,3 +16,6 @@ struct kafka_setting {
 void kafka_settings_of(const struct topic *topic, struct kafka_setting settings[KAFKA_SETTINGS]);
 // Changes what is another on the cluster, and nothing else of the topic. Blocks.
 void kafka_settings_write(struct adapter *adapter, struct errand *errand);
+// The slot of the adapter: what a topic that is not ours is set to.
+void kafka_topic_settings(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+			  void *ctx);

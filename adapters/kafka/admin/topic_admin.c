@@ -6,7 +6,13 @@
 
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/admin/settings.h"
+#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
+#include "adapters/kafka/client/error.h"
+#include "adapters/kafka/client/options.h"
+#include "adapters/kafka/client/task.h"
+#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/topic/metadata_wait.h"
 #include "adapters/kafka/topic/rules.h"

@@ -1,6 +1,10 @@
 // Looking into topics, and purging them.
 
 #include "adapters/kafka/admin/admin_request.h"
+#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/admin_handle.h"
+#include "adapters/kafka/client/task.h"
+#include "adapters/kafka/kafka.h"
 #include "adapters/message_json.h"
 
 #define READ_LIMIT 100

@@ -1,45 +1,5 @@
 #include "adapters/kafka/client/admin_client.h"
 
-#include "adapters/kafka/client/admin_handle.h"
-
-#include <errno.h>
-#include <semaphore.h>
-
-// A thread with the questions that wait for it.
-struct asker {
-	struct adapter *adapter;
-	const char *name;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t waiting;
-	struct kafka_question *first, **last;
-	bool started, stopping;
-};
-
-struct kafka_questions {
-	struct asker asker;
-	struct loop *aside;
-	pthread_t aside_thread;
-	bool aside_runs, leaving; // leaving: atomic
-};
-
-// ---- the handle
-
-struct kafka_handle kafka_handle_enter(struct adapter *adapter)
-{
-	struct coordinator *coordinator = coordinator_enter(adapter);
-
-	return (struct kafka_handle){adapter, coordinator,
-				     client_handle(coordinator_client(coordinator))};
-}
-
-void kafka_handle_leave(struct kafka_handle *entered)
-{
-	coordinator_leave(entered->adapter, entered->coordinator);
-}
-
-// ---- admin calls
-
 // Whether an operation goes to the coordinator of a group.
 static bool is_coordinated(rd_kafka_admin_op_t operation)
 {
@@ -50,14 +10,6 @@ static bool is_coordinated(rd_kafka_admin_op_t operation)
 	case RD_KAFKA_ADMIN_OP_DELETEGROUPS: return true;
 	default: return false;
 	}
-}
-
-void kafka_call_event(rd_kafka_event_t *event)
-{
-	struct kafka_call *call = rd_kafka_event_opaque(event);
-
-	if (call)
-		call->answered(call, event);
 }
 
 void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
@@ -132,172 +84,52 @@ void kafka_wait_deinit(struct kafka_wait *wait)
 	kafka_handle_leave(&wait->entered);
 }
 
-// ---- blocking questions
+// ---- settings
 
-static void *asker_run(void *arg)
+static rd_kafka_resp_err_t resource_read(const rd_kafka_ConfigResource_t *resource,
+					 kafka_config_fn found, void *ctx)
 {
-	struct asker *asker = arg;
+	size_t count = 0;
+	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
 
-	pthread_setname_np(pthread_self(), asker->name);
-	pthread_mutex_lock(&asker->lock);
-	while (asker->first || !asker->stopping) {
-		struct kafka_question *question = asker->first;
+	for (size_t i = 0; found && i < count; ++i)
+		if (rd_kafka_ConfigEntry_value(entries[i]))
+			found(ctx, rd_kafka_ConfigResource_name(resource),
+			      rd_kafka_ConfigEntry_name(entries[i]),
+			      rd_kafka_ConfigEntry_value(entries[i]));
+	return rd_kafka_ConfigResource_error(resource);
+}
 
-		if (!question) {
-			pthread_cond_wait(&asker->waiting, &asker->lock);
-			continue;
-		}
-		asker->first = question->next;
-		if (!asker->first)
-			asker->last = &asker->first;
-		pthread_mutex_unlock(&asker->lock);
-		question->run(asker->adapter, question);
-		pthread_mutex_lock(&asker->lock);
+rd_kafka_resp_err_t kafka_configs_ask(struct adapter *adapter, int32_t broker,
+				      rd_kafka_ResourceType_t type, const char *const *names,
+				      size_t count, kafka_config_fn found, void *ctx)
+{
+	rd_kafka_ConfigResource_t **wishes = calloc(count, sizeof(rd_kafka_ConfigResource_t *));
+	const rd_kafka_ConfigResource_t **resources = NULL;
+	struct kafka_wait wait;
+	char why[128];
+	const char *text;
+	rd_kafka_resp_err_t error;
+
+	if (!wishes)
+		return RD_KAFKA_RESP_ERR__FAIL;
+	for (size_t i = 0; i < count; ++i)
+		wishes[i] = rd_kafka_ConfigResource_new(type, names[i]);
+	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, &wait);
+	if (broker >= 0)
+		rd_kafka_AdminOptions_set_broker(wait.options, broker, why, sizeof why);
+	rd_kafka_DescribeConfigs(wait.handle, wishes, count, wait.options, wait.queue);
+	rd_kafka_ConfigResource_destroy_array(wishes, count);
+	free(wishes);
+	error = kafka_wait_end(&wait, &text);
+	if (!error)
+		resources = rd_kafka_DescribeConfigs_result_resources(
+			rd_kafka_event_DescribeConfigs_result(wait.event), &count);
+	for (size_t i = 0; resources && i < count; ++i) {
+		rd_kafka_resp_err_t one = resource_read(resources[i], found, ctx);
+
+		error = error ? error : one;
 	}
-	pthread_mutex_unlock(&asker->lock);
-	return NULL;
-}
-
-static int asker_start(struct asker *asker, struct adapter *adapter, const char *name)
-{
-	int r;
-
-	asker->adapter = adapter;
-	asker->name = name;
-	asker->last = &asker->first;
-	pthread_mutex_init(&asker->lock, NULL);
-	pthread_cond_init(&asker->waiting, NULL);
-	r = -pthread_create(&asker->thread, NULL, asker_run, asker);
-	asker->started = r == 0;
-	return r;
-}
-
-static void asker_stop(struct asker *asker)
-{
-	if (!asker->started)
-		return;
-	pthread_mutex_lock(&asker->lock);
-	asker->stopping = true;
-	pthread_cond_signal(&asker->waiting);
-	pthread_mutex_unlock(&asker->lock);
-	pthread_join(asker->thread, NULL);
-	pthread_cond_destroy(&asker->waiting);
-	pthread_mutex_destroy(&asker->lock);
-}
-
-static void asker_put(struct asker *asker, struct kafka_question *question)
-{
-	question->next = NULL;
-	pthread_mutex_lock(&asker->lock);
-	*asker->last = question;
-	asker->last = &question->next;
-	pthread_cond_signal(&asker->waiting);
-	pthread_mutex_unlock(&asker->lock);
-}
-
-// ---- aside
-
-static void *aside_run(void *arg)
-{
-	pthread_setname_np(pthread_self(), "kafka-admin");
-	loop_run(arg);
-	return NULL;
-}
-
-static int aside_start(struct kafka_questions *questions)
-{
-	int r = loop_new("kafka-admin", &questions->aside);
-
-	if (r == 0)
-		r = -pthread_create(&questions->aside_thread, NULL, aside_run, questions->aside);
-	questions->aside_runs = r == 0;
-	return r;
-}
-
-static void aside_stop(struct kafka_questions *questions)
-{
-	if (questions->aside_runs) {
-		loop_stop(questions->aside);
-		pthread_join(questions->aside_thread, NULL);
-	}
-	if (questions->aside)
-		loop_free(questions->aside);
-}
-
-struct barrier {
-	struct loop_task task;
-	sem_t passed;
-};
-
-static void barrier_pass(struct loop_task *task)
-{
-	sem_post(&CONTAINER_OF(task, struct barrier, task)->passed);
-}
-
-void kafka_aside_drain(struct adapter *adapter)
-{
-	struct barrier barrier = {.task.fn = barrier_pass};
-
-	if (!adapter->questions || !adapter->questions->aside_runs)
-		return;
-	__atomic_store_n(&adapter->questions->leaving, true, __ATOMIC_RELEASE);
-	sem_init(&barrier.passed, 0, 0);
-	loop_post(adapter->questions->aside, &barrier.task);
-	while (sem_wait(&barrier.passed) < 0)
-		;
-	sem_destroy(&barrier.passed);
-}
-
-bool kafka_leaving(struct adapter *adapter)
-{
-	return __atomic_load_n(&adapter->questions->leaving, __ATOMIC_ACQUIRE);
-}
-
-static void question_run(struct loop_task *task)
-{
-	struct kafka_question *question = CONTAINER_OF(task, struct kafka_question, task);
-
-	question->run(question->adapter, question);
-}
-
-void kafka_ask_aside(struct adapter *adapter, struct kafka_question *question)
-{
-	question->adapter = adapter;
-	question->task.fn = question_run;
-	loop_post(adapter->questions->aside, &question->task);
-}
-
-struct loop *kafka_aside(struct adapter *adapter)
-{
-	return adapter->questions->aside;
-}
-
-// ---- both
-
-int kafka_questions_start(struct adapter *adapter)
-{
-	int r;
-
-	adapter->questions = calloc(1, sizeof *adapter->questions);
-	if (!adapter->questions)
-		return -ENOMEM;
-	r = asker_start(&adapter->questions->asker, adapter, "kafka-ask");
-	if (r == 0)
-		r = aside_start(adapter->questions);
-	return r;
-}
-
-void kafka_questions_stop(struct adapter *adapter)
-{
-	if (!adapter->questions)
-		return;
-	aside_stop(adapter->questions);
-	asker_stop(&adapter->questions->asker);
-	free(adapter->questions);
-	adapter->questions = NULL;
-}
-
-void kafka_ask(struct adapter *adapter, struct kafka_question *question)
-{
-	asker_put(&adapter->questions->asker, question);
+	kafka_wait_deinit(&wait);
+	return error;
 }

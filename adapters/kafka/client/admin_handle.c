@@ -110,6 +110,14 @@ static void answered(struct coordinators *all, rd_kafka_event_t *event)
 		call->answered(call, event);
 }
 
+void kafka_call_event(rd_kafka_event_t *event)
+{
+	struct kafka_call *call = rd_kafka_event_opaque(event);
+
+	if (call)
+		call->answered(call, event);
+}
+
 // ---- the client
 
 static void on_event(void *ctx, rd_kafka_event_t *event)
@@ -167,6 +175,19 @@ void coordinator_leave(struct adapter *adapter, struct coordinator *coordinator)
 	pthread_mutex_lock(&all->lock);
 	--coordinator->users;
 	pthread_mutex_unlock(&all->lock);
+}
+
+struct kafka_handle kafka_handle_enter(struct adapter *adapter)
+{
+	struct coordinator *coordinator = coordinator_enter(adapter);
+
+	return (struct kafka_handle){adapter, coordinator,
+				     client_handle(coordinator_client(coordinator))};
+}
+
+void kafka_handle_leave(struct kafka_handle *entered)
+{
+	coordinator_leave(entered->adapter, entered->coordinator);
 }
 
 void coordinator_given_up(struct adapter *adapter)

@@ -17,13 +17,32 @@
 // for a coordinator, and its hour must never be over.
 #pragma once
 
-#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/kafka.h"
 
+#define KAFKA_ASK_MS           5000    // the timeout of one blocking call
 #define COORDINATOR_TIMEOUT_MS 3600000 // the longest that librdkafka takes
 
 // One request on its way; opaque of its options.
 struct coordinator_asked;
 struct coordinator;
+
+// The handle for all that is not a message, from enter to leave: it may be replaced in between
+// and it stays until everybody has left it. What is made of it ends before.
+struct kafka_handle {
+	struct adapter *adapter;
+	struct coordinator *coordinator;
+	rd_kafka_t *handle;
+};
+struct kafka_handle kafka_handle_enter(struct adapter *adapter); // @thread any
+void kafka_handle_leave(struct kafka_handle *entered);           // for _cleanup_, too
+
+// Embedded in what the caller allocated. `answered` gets the event on the thread of the client that
+// carried it, and owns the call again; the event is destroyed when it returns.
+struct kafka_call {
+	void (*answered)(struct kafka_call *call, rd_kafka_event_t *event);
+};
+
+void kafka_call_event(rd_kafka_event_t *event); // for the client's event handler
 
 int coordinators_start(struct adapter *adapter, char **ret_error);
 void coordinators_stop(struct adapter *adapter); // answers what is on its way; blocks

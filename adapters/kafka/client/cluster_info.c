@@ -7,7 +7,7 @@
 #include "adapters/kafka/client/cluster_info.h"
 
 #include "adapters/kafka/client/admin_client.h"
-#include "adapters/kafka/client/describe_configs.h"
+#include "adapters/kafka/client/admin_handle.h"
 #include "core/base/clock.h"
 
 #include <errno.h>

@@ -7,7 +7,12 @@
 // nothing needs a fence.
 
 #include "adapters/kafka/group/group_job.h"
+#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_index.h"
+#include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"

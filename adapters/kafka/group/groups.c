@@ -2,202 +2,22 @@
 // committed for every partition when the group is made. A consumer group that is there already
 // keeps what it has committed: that is how an existing one is taken over.
 
+#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/error.h"
 #include "adapters/kafka/group/group_job.h"
+#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/offsets/offsets.h"
+#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/standing.h"
-#include "core/base/clock.h"
 
 #include <stdio.h>
-
-#define BOUNDS_NS (2 * S_NS)
-
-// ---- jobs
-
-static void job_free(struct group_job *job)
-{
-	for (uint32_t i = 0; job->offsets.cursors && i < job->offsets.count; ++i)
-		free(job->offsets.cursors[i].text);
-	free(job->offsets.cursors);
-	if (job->open)
-		kafka_topic_close(job->open);
-	model_unref(job->group);
-	model_unref(job->topic);
-	json_decref(job->to);
-	json_decref(job->moved);
-	free(job);
-}
-
-void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const char *text)
-{
-	if (text && !*text)
-		text = NULL;
-	caller_answer(&job->caller, code, answer, text);
-	job_free(job);
-}
-
-struct group_job *kafka_job_new(struct adapter *adapter, const struct group *group,
-				const struct topic *topic, struct caller caller)
-{
-	struct group_job *job = calloc(1, sizeof *job);
-	uint32_t count = topic->partitions;
-
-	if (!job) {
-		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
-		return NULL;
-	}
-	job->adapter = adapter;
-	job->group = model_ref(group);
-	job->topic = model_ref(topic);
-	job->caller = caller;
-	job->open = kafka_topic_open(adapter, topic);
-	job->offsets = (struct kafka_offsets){.group = job->group,
-					      .topic = job->topic,
-					      .cursors = calloc(count, sizeof(struct log_cursor)),
-					      .count = count};
-	if (!job->offsets.cursors) {
-		job->offsets.count = 0;
-		kafka_job_end(job, CODE_OVERLOADED, NULL, NULL);
-		return NULL;
-	}
-	for (uint32_t i = 0; i < count; ++i)
-		job->offsets.cursors[i].partition = i;
-	return job;
-}
 
 static struct group_job *job_of(struct kafka_question *question)
 {
 	return CONTAINER_OF(question, struct group_job, question);
-}
-
-void kafka_job_ask(struct group_job *job,
-		   void (*run)(struct adapter *adapter, struct kafka_question *question))
-{
-	job->question.run = run;
-	kafka_ask_aside(job->adapter, &job->question);
-}
-
-// A topic that was just made may not have all its leaders yet.
-static enum code bounds_await(struct adapter_topic *topic)
-{
-	uint64_t until_ns = clock_now_ns() + BOUNDS_NS;
-	enum code code = kafka_bounds_ask(topic);
-
-	for (unsigned pause_ms = 5; code == CODE_BACKEND_DOWN && clock_now_ns() < until_ns;
-	     pause_ms = MIN(2 * pause_ms, 200u)) {
-		usleep(pause_ms * 1000);
-		code = kafka_bounds_ask(topic);
-	}
-	return code;
-}
-
-// A cursor may be ahead of what was known when it was read.
-static bool bounds_suffice(const struct group_job *job)
-{
-	for (uint32_t i = 0; i < job->offsets.count; ++i) {
-		const struct log_cursor *cursor = &job->offsets.cursors[i];
-		uint64_t first, end;
-
-		kafka_bounds(job->open, cursor->partition, &first, &end);
-		if (cursor->position != OFFSET_NONE && cursor->position > end)
-			return false;
-	}
-	return true;
-}
-
-bool kafka_job_read(struct group_job *job, bool *ret_there)
-{
-	enum code code = job->open ? bounds_await(job->open) : CODE_NOT_FOUND;
-
-	*ret_there = false;
-	if (code == CODE_OK)
-		code = life_await(job->open);
-	if (code != CODE_OK) {
-		kafka_job_end(job, code, NULL,
-			      code == CODE_NOT_FOUND ? "its topic is not there"
-						     : "its topic cannot be reached");
-		return false;
-	}
-	kafka_offsets_read_wait(job->adapter, &job->offsets);
-	if (job->offsets.code != CODE_OK) {
-		kafka_job_end(job, job->offsets.code, NULL, job->offsets.text);
-		return false;
-	}
-	if (!bounds_suffice(job))
-		kafka_bounds_ask(job->open); // else they are as they were
-	for (uint32_t i = 0; i < job->offsets.count; ++i)
-		*ret_there = *ret_there || job->offsets.cursors[i].position != OFFSET_NONE;
-	return true;
-}
-
-void kafka_job_fit(struct group_job *job)
-{
-	for (uint32_t i = 0; i < job->offsets.count; ++i) {
-		struct log_cursor *cursor = &job->offsets.cursors[i];
-		uint64_t first, end;
-
-		kafka_bounds(job->open, cursor->partition, &first, &end);
-		if (cursor->position != OFFSET_NONE && cursor->position <= end)
-			continue;
-		cursor->position = first; // as a source does
-		cursor->text[0] = '\0';
-	}
-}
-
-// ---- places
-
-static enum code times_resolve(struct adapter_topic *topic, int64_t time_ms, uint64_t *positions,
-			       uint32_t count)
-{
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered =
-		kafka_handle_enter(topic->adapter);
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
-	rd_kafka_resp_err_t error;
-
-	for (uint32_t i = 0; i < count; ++i)
-		rd_kafka_topic_partition_list_add(list, topic->model->physical, (int32_t)i)
-			->offset = time_ms;
-	error = rd_kafka_offsets_for_times(entered.handle, list, KAFKA_ASK_MS);
-	for (uint32_t i = 0; !error && i < count; ++i) {
-		const rd_kafka_topic_partition_t *found = &list->elems[i];
-
-		error = found->err;
-		if (found->offset >= 0) // else nothing is as young as that: the end
-			positions[found->partition] = (uint64_t)found->offset;
-	}
-	rd_kafka_topic_partition_list_destroy(list);
-	return kafka_code(error);
-}
-
-enum code kafka_target_resolve(const struct group_target *target, struct adapter_topic *topic,
-			       uint64_t *positions, uint32_t count)
-{
-	const json_t *position;
-	enum code code = CODE_OK;
-	uint64_t first, end;
-	size_t at;
-
-	for (uint32_t i = 0; i < count; ++i) {
-		kafka_bounds(topic, i, &first, &end);
-		positions[i] = target->place == PLACE_EARLIEST    ? first
-			       : target->place == PLACE_POSITIONS ? UINT64_MAX
-								  : end;
-	}
-	if (target->place == PLACE_TIME)
-		code = times_resolve(topic, target->time_ms, positions, count);
-	json_array_foreach(target->positions, at, position)
-	{
-		json_int_t number = json_integer_value(json_object_get(position, "partition")),
-			   offset = json_integer_value(json_object_get(position, "offset"));
-
-		if (number >= 0 && number < (json_int_t)count)
-			positions[number] = (uint64_t)MAX(offset, 0);
-	}
-	for (uint32_t i = 0; i < count; ++i) {
-		kafka_bounds(topic, i, &first, &end);
-		if (positions[i] != UINT64_MAX)
-			positions[i] = MIN(MAX(positions[i], first), end);
-	}
-	return code;
 }
 
 // ---- making

@@ -9,6 +9,7 @@
 
 #include "adapters/kafka/offsets/offset_keepalive.h"
 
+#include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/topic/topic_mark.h"
 #include "core/base/clock.h"

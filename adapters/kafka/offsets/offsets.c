@@ -3,6 +3,8 @@
 
 #include "adapters/kafka/offsets/offsets.h"
 
+#include "adapters/kafka/client/admin_client.h"
+
 #include <stdio.h>
 
 static void failed(struct kafka_offsets *offsets, rd_kafka_resp_err_t error, const char *text)

@@ -23,6 +23,7 @@
 #include "adapters/kafka/produce/resend.h"
 
 #include "adapters/kafka/client/health.h"
+#include "adapters/kafka/produce/batch.h"
 #include "adapters/kafka/produce/produce.h"
 #include "adapters/kafka/produce/sender.h"
 #include "core/base/clock.h"

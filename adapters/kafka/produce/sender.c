@@ -5,7 +5,9 @@
 #include "adapters/kafka/produce/sender.h"
 
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/health.h"
+#include "adapters/kafka/client/task.h"
 #include "adapters/kafka/produce/resend.h"
 #include "core/base/clock.h"
 

@@ -9,7 +9,11 @@
 // librdkafka; `wake_lock`, the inner one, for the lists by which the thread is woken, also from
 // librdkafka's threads.
 
+#include "adapters/kafka/client/client.h"
+#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/read/catchup_slot.h"
 #include "adapters/kafka/read/partition_reader.h"
+#include "adapters/kafka/read/stream.h"
 #include "core/base/clock.h"
 
 #include <errno.h>

@@ -8,6 +8,7 @@
 
 #include "adapters/kafka/read/stream.h"
 
+#include "adapters/kafka/client/error.h"
 #include "adapters/kafka/kafka.h"
 #include "core/base/log.h"
 
@@ -18,6 +19,62 @@
 #define CHUNK_LEAST  (16u << 10)
 #define CHUNK_MOST   (256u << 10)
 #define MESSAGE_MORE 160u // a guess what a record needs beyond key and body
+
+// ---- the chunk that is being filled
+
+// A chunk that is being filled: entries from its front, records from its end, so that neither needs
+// to know how many will come. What is filled in may be read while more is filled in.
+
+static void filling_end(struct filling *filling)
+{
+	struct buf *buf = filling->chunk ? filling->chunk->buf : NULL;
+
+	if (buf && !filling->shown)
+		log_chunk_free(filling->chunk);
+	buf_unref(buf);
+	*filling = (struct filling){0};
+}
+
+static bool filling_begin(struct filling *filling, uint64_t offset, size_t room)
+{
+	filling_end(filling);
+	filling->chunk = log_chunk_new(offset, room);
+	if (!filling->chunk)
+		return false;
+	buf_ref(filling->chunk->buf);
+	filling->floor = log_chunk_room_end(filling->chunk);
+	return true;
+}
+
+static bool filling_put(struct filling *filling, const struct message_in *message,
+			const struct message_plan *plan)
+{
+	struct log_entry *entry = &filling->chunk->entries[filling->count];
+	const uint8_t *top = (const uint8_t *)entry;
+
+	if ((uint64_t)(filling->floor - top) < (uint64_t)plan->size + sizeof *entry)
+		return false;
+	filling->floor -= plan->size;
+	message_record_write(message, plan, filling->floor);
+	*entry = (struct log_entry){message->offset, MAX(plan->stored_ms, 0), filling->floor,
+				    plan->size};
+	++filling->count;
+	return true;
+}
+
+static void filling_show(struct filling *filling, struct log_rings *rings, struct log_ring *ring,
+			 uint64_t next)
+{
+	if (filling->count && !filling->shown) {
+		log_ring_add(rings, ring, filling->chunk, next);
+		filling->shown = true;
+	}
+	if (filling->count)
+		filling->chunk->count = filling->count;
+	ring->next = next;
+}
+
+// ---- from start to stop
 
 static void on_arrival(rd_kafka_t *handle, void *ctx)
 {

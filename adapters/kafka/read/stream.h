@@ -5,7 +5,8 @@
 // threads read under the fetcher's lock.
 #pragma once
 
-#include "adapters/kafka/read/chunk_builder.h"
+#include "adapters/kafka/topic/message.h"
+#include "adapters/log/ring.h"
 #include "core/base/code.h"
 
 #include <pthread.h>
@@ -22,6 +23,14 @@ struct stream_config {
 	// The stream wants to be served. @thread librdkafka's; calls nothing of librdkafka
 	void (*arrived)(struct stream *stream);
 	void *owner;
+};
+
+// A chunk that is being filled (stream.c).
+struct filling {
+	struct log_chunk *chunk; // with a reference of its own; NULL: none
+	uint32_t count;          // filled in; chunk->count is what readers may see
+	uint8_t *floor;          // where the records begin
+	bool shown;              // was put into a ring
 };
 
 struct stream {

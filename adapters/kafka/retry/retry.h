@@ -5,6 +5,7 @@
 #pragma once
 
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/task.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "core/base/map.h"
 

@@ -8,7 +8,10 @@
 // Steps: on the stores' thread, which rows are there and their values; on the group's loop, records
 // out of the topic; then one batch.
 
+#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_index.h"
+#include "adapters/kafka/retry/retry_rows.h"
 
 #define FETCH_MESSAGES 4096u
 #define FETCH_BYTES    (1u << 20)

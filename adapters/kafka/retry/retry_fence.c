@@ -3,6 +3,7 @@
 // that life sees the fence, too, and nobody adds rows that a fence which comes later makes void.
 
 #include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_rows.h"
 
 static bool is_fenced(const struct retry_life *self, const struct retry_rows *rows)
 {

@@ -1,5 +1,7 @@
 // Whether a store's topic is there: asked before it is read for the first time.
 
+#include "adapters/kafka/client/task.h"
+#include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_thread.h"
 
 struct asking {

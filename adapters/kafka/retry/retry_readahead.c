@@ -1,6 +1,7 @@
 // What a stream has brought and nobody wanted yet: messages of a retry topic, in order, within
 // bounds.
 
+#include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_thread.h"
 
 #define AHEAD_BYTES (1u << 20)

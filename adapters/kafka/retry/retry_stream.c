@@ -4,6 +4,8 @@
 // what it brings is kept (retry_readahead.c): the next rows that are due lie behind the last ones,
 // or have just been written.
 
+#include "adapters/kafka/client/error.h"
+#include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_thread.h"
 
 #define READERS 8u

@@ -1,7 +1,7 @@
 #include "adapters/kafka/topic/metadata_wait.h"
 
 #include "adapters/kafka/client/admin_client.h"
-#include "adapters/kafka/client/describe_configs.h"
+#include "adapters/kafka/client/admin_handle.h"
 #include "core/base/clock.h"
 
 #include <unistd.h>

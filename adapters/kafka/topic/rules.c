@@ -3,8 +3,7 @@
 
 #include "adapters/kafka/topic/rules.h"
 
-#include "adapters/kafka/admin/admin_request.h"
-#include "adapters/kafka/client/describe_configs.h"
+#include "adapters/kafka/client/admin_client.h"
 #include "core/base/clock.h"
 
 static json_t *number_json(uint64_t value)
@@ -100,32 +99,4 @@ void rules_refresh(struct adapter_topic *topic)
 	if (rules->min_insync[0])
 		kafka_limits_store(&topic->limits, &rules->limits[0]);
 	free(rules);
-}
-
-static void settings_run(struct adapter *adapter, struct errand *errand)
-{
-	const struct topic *topic = errand->topic;
-	struct rules *rules = errand->work;
-
-	rules->names[0] = topic->physical;
-	rules->count = 1;
-	if (!errand_failed(errand, adapter, rules_ask(adapter, rules), NULL))
-		errand->answer =
-			rules_json(&rules->limits[0], topic->partitions, rules->min_insync[0]);
-}
-
-void kafka_topic_settings(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
-			  void *ctx)
-{
-	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
-
-	if (!errand)
-		return;
-	errand->work = calloc(1, sizeof(struct rules));
-	if (errand->work) {
-		errand_start(adapter, errand, settings_run);
-		return;
-	}
-	errand->code = CODE_OVERLOADED;
-	errand_end(errand);
 }

@@ -21,5 +21,3 @@ json_t *rules_json(const struct kafka_limits *limits, uint32_t partitions, uint3
 // Adds `settings` to rows of {name, partitions}, as far as the cluster tells them in time. Blocks.
 void rules_add(struct adapter *adapter, json_t *topics, uint64_t deadline_ns);
 void rules_refresh(struct adapter_topic *topic); // what is known of an open one. Blocks.
-void kafka_topic_settings(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
-			  void *ctx);

@@ -12,6 +12,8 @@
 #include "adapters/kafka/topic/stored.h"
 
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/admin_handle.h"
+#include "adapters/kafka/client/task.h"
 #include "core/base/clock.h"
 #include "core/base/map.h"
 

@@ -2,6 +2,9 @@
 // and one for the ends.
 
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/admin_handle.h"
+#include "adapters/kafka/client/error.h"
+#include "adapters/kafka/kafka.h"
 #include "core/base/clock.h"
 
 static rd_kafka_topic_partition_list_t *list_of(struct adapter_topic **topics, size_t count)
