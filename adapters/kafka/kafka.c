@@ -1,22 +1,33 @@
 // `kafka`: an existing Kafka cluster (docs/adapters/kafka.md). The table of slots, opening and
 // closing.
 
-#include "adapters/kafka/kafka.h"
-
 #include "adapters/closing.h"
+#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/admin/check.h"
+#include "adapters/kafka/admin/existing.h"
+#include "adapters/kafka/admin/probe.h"
 #include "adapters/kafka/admin/settings.h"
-#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/admin/topic_admin.h"
+#include "adapters/kafka/admin/topic_query.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/client/health.h"
+#include "adapters/kafka/client/last_error.h"
+#include "adapters/kafka/client/options.h"
 #include "adapters/kafka/client/task.h"
+#include "adapters/kafka/group/cursors.h"
+#include "adapters/kafka/group/group_reset.h"
+#include "adapters/kafka/group/groups.h"
 #include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/produce/produce.h"
 #include "adapters/kafka/produce/resend.h"
 #include "adapters/kafka/produce/sender.h"
+#include "adapters/kafka/read/fetcher.h"
 #include "adapters/kafka/retry/retry.h"
-#include "adapters/kafka/topic/rules.h"
 #include "adapters/kafka/topic/stored.h"
+#include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
+#include "adapters/kafka/topic/watcher.h"
 
 #include <errno.h>
 

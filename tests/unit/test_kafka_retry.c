@@ -1,6 +1,7 @@
 // adapters/kafka/retry_index, retry_rows: the order of due times against a plain list, what is
 // older changes nothing, messages there and back, cursors that rows and fences have a say in.
 
+#include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/window.h"

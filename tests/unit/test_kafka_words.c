@@ -1,9 +1,11 @@
 // What the Kafka adapter makes of options, errors and settings, without a cluster.
 
-#include "tests/unit/unit.h"
-
 #include "adapters/kafka/client/cluster_info.h"
+#include "adapters/kafka/client/error.h"
+#include "adapters/kafka/client/last_error.h"
+#include "adapters/kafka/client/options.h"
 #include "core/base/clock.h"
+#include "tests/unit/unit.h"
 
 #include <errno.h>
 

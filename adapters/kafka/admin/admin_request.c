@@ -2,6 +2,8 @@
 
 #include "adapters/kafka/admin/admin_request.h"
 
+#include "adapters/kafka/client/error.h"
+
 #include <stdio.h>
 
 void errand_end(struct errand *errand)

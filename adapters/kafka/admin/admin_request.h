@@ -3,7 +3,6 @@
 #pragma once
 
 #include "adapters/caller.h"
-#include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/task.h"
 
 struct errand {

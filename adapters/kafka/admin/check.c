@@ -1,8 +1,9 @@
 // What can be said about a cluster's options without reaching it: each by itself (options.c), those
 // that need or exclude each other, and what librdkafka and OpenSSL make of certificates and keys.
 
+#include "adapters/kafka/admin/check.h"
+
 #include "adapters/kafka/client/options.h"
-#include "adapters/kafka/kafka.h"
 #include "core/base/util.h"
 
 #include <ctype.h>

@@ -1,9 +1,10 @@
 // What lies on a cluster already: topics and consumer groups, whoever made them.
 
+#include "adapters/kafka/admin/existing.h"
+
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/topic/rules.h"
 #include "adapters/kafka/topic/topic_mark.h"
 #include "core/base/clock.h"

@@ -1,9 +1,9 @@
 // The whole cluster, as operators ask for it: can it be reached, what can it do, what lies on it.
 
+#include "adapters/kafka/admin/probe.h"
+
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/client/cluster_info.h"
-#include "adapters/kafka/client/last_error.h"
-#include "adapters/kafka/kafka.h"
 #include "core/base/clock.h"
 
 #include <stdio.h>

@@ -8,6 +8,7 @@
 
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/rules.h"
 
 #include <stdio.h>

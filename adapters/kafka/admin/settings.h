@@ -1,7 +1,7 @@
 // The settings of a topic that follow from its resource and may change with it.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 struct errand;
 

@@ -4,19 +4,20 @@
 // cluster's metadata says so: who is told OK can use it, or make another of the same name. What was
 // imported is found and let go, and never changed but for its mark and more partitions.
 
+#include "adapters/kafka/admin/topic_admin.h"
+
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/admin/settings.h"
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/client/error.h"
-#include "adapters/kafka/client/options.h"
 #include "adapters/kafka/client/task.h"
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/topic/metadata_wait.h"
 #include "adapters/kafka/topic/rules.h"
 #include "adapters/kafka/topic/stored.h"
+#include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/kafka/topic/topic_mark.h"
 #include "core/base/clock.h"

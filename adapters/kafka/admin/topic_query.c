@@ -1,10 +1,14 @@
 // Looking into topics, and purging them.
 
+#include "adapters/kafka/admin/topic_query.h"
+
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/task.h"
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/read/fetcher.h"
+#include "adapters/kafka/topic/topic.h"
+#include "adapters/kafka/topic/watermarks.h"
 #include "adapters/message_json.h"
 
 #define READ_LIMIT 100

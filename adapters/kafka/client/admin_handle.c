@@ -1,6 +1,8 @@
 #include "adapters/kafka/client/admin_handle.h"
 
+#include "adapters/kafka/client/client.h"
 #include "adapters/kafka/client/health.h"
+#include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 #include "core/base/util.h"
 

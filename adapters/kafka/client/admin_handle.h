@@ -17,7 +17,7 @@
 // for a coordinator, and its hour must never be over.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 #define KAFKA_ASK_MS           5000    // the timeout of one blocking call
 #define COORDINATOR_TIMEOUT_MS 3600000 // the longest that librdkafka takes

@@ -1,7 +1,7 @@
 // What is known of a cluster as a whole, and what follows for the durability of what is stored.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 struct kafka_facts {
 	bool known;      // a broker has answered
@@ -26,3 +26,4 @@ enum durability kafka_facts_durability(const struct kafka_facts *facts,
 				       const struct kafka_options *options, char *ret_reason);
 // The version from settings that came or went with it, while no broker tells it. Pure.
 void kafka_version_note(char version[48], const char *name, const char *value);
+uint32_t kafka_capabilities(struct adapter *adapter); // what follows for the slot; cheap

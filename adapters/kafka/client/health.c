@@ -4,9 +4,9 @@
 
 #include "adapters/kafka/client/health.h"
 
-#include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/breaker.h"
+#include "adapters/kafka/client/client.h"
 #include "adapters/kafka/client/cluster_info.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 // All calls @thread any.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 int health_start(struct adapter *adapter);
 void health_opened(struct adapter *adapter); // every client has been made
@@ -16,3 +16,6 @@ void health_ended(struct adapter *adapter, uint64_t count, bool alive, uint64_t 
 void health_look(struct adapter *adapter);          // about once a second
 uint64_t health_under_way(struct adapter *adapter); // messages admitted and not ended
 void health_error(struct adapter *adapter, rd_kafka_event_t *event); // of a client as a whole
+// The slot of the adapter: health, circuit, latency and the last error. `known` once a broker has
+// told what kafka_capabilities() depends on: D2 and D3 need more than one node.
+void kafka_state(struct adapter *adapter, struct adapter_state *ret);

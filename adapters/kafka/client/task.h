@@ -4,7 +4,7 @@
 // requests, so that they hold up no group.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 struct kafka_question {
 	struct kafka_question *next;

@@ -6,13 +6,15 @@
 // be overlooked. Commit: the rows first, and when all of them are acknowledged the offsets.
 // docs/adapters/kafka.md says why this holds whatever a stale owner does.
 
+#include "adapters/kafka/group/cursors.h"
+
 #include "adapters/kafka/client/task.h"
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/offsets/offset_keepalive.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/topic/topic_generation.h"
+#include "adapters/kafka/topic/watermarks.h"
 
 // ---- loading
 

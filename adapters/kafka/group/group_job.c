@@ -1,6 +1,9 @@
 #include "adapters/kafka/group/group_job.h"
 
+#include "adapters/kafka/client/error.h"
+#include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
+#include "adapters/kafka/topic/watermarks.h"
 #include "core/base/clock.h"
 
 #define BOUNDS_NS (2 * S_NS)

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "adapters/caller.h"
-#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/log/target.h"

@@ -6,13 +6,15 @@
 // before are void, whoever writes them, so a crash behind it leaves nothing. Where no row goes
 // nothing needs a fence.
 
+#include "adapters/kafka/group/group_reset.h"
+
 #include "adapters/kafka/group/group_job.h"
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/offsets/offset_keepalive.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"

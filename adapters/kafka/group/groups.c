@@ -2,14 +2,16 @@
 // committed for every partition when the group is made. A consumer group that is there already
 // keeps what it has committed: that is how an existing one is taken over.
 
+#include "adapters/kafka/group/groups.h"
+
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/group/group_job.h"
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/offsets/offset_keepalive.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/standing.h"
 

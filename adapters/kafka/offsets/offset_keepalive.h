@@ -2,7 +2,7 @@
 // committed again before the broker forgets them.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 int known_groups_start(struct adapter *adapter);
 void known_groups_stop(struct known_groups *known); // accepts NULL

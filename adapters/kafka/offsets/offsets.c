@@ -4,6 +4,8 @@
 #include "adapters/kafka/offsets/offsets.h"
 
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/client/client.h"
+#include "adapters/kafka/client/error.h"
 
 #include <stdio.h>
 

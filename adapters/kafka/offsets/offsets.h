@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adapters/kafka/client/admin_handle.h"
+#include "adapters/log/log.h"
 
 #define OFFSET_NONE UINT64_MAX // nothing is committed for this partition
 

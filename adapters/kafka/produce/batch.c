@@ -4,6 +4,8 @@
 
 #include "adapters/kafka/produce/batch.h"
 
+#include "adapters/kafka/client/error.h"
+#include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 
 struct batch *batch_new(struct submit *submit)

@@ -13,11 +13,16 @@
 
 #include "adapters/kafka/produce/produce.h"
 
+#include "adapters/kafka/client/error.h"
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/produce/resend.h"
 #include "adapters/kafka/produce/sender.h"
+#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/message.h"
 #include "adapters/kafka/topic/stored.h"
+#include "adapters/kafka/topic/topic.h"
+#include "adapters/kafka/topic/watcher.h"
 #include "core/base/clock.h"
 
 // What the topic asked for, as far as its copies go.

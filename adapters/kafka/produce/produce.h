@@ -20,3 +20,8 @@ rd_kafka_resp_err_t produce_one(const struct way *way, struct batch *batch, uint
 // Enqueues, or holds (resend.h), what can be of a batch that was not handed over yet. With the
 // gate. true: all of it was refused or has ended meanwhile, and the caller answers it.
 bool produce_batch(struct adapter *adapter, struct batch *batch);
+
+// The slot of the adapter.
+void kafka_submit(struct adapter *adapter, struct submit *submit);
+// Delivery reports of the producer of a size class (sender.h).
+void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event);

@@ -22,10 +22,13 @@
 
 #include "adapters/kafka/produce/resend.h"
 
+#include "adapters/kafka/client/error.h"
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/produce/batch.h"
 #include "adapters/kafka/produce/produce.h"
 #include "adapters/kafka/produce/sender.h"
+#include "adapters/kafka/topic/topic.h"
+#include "adapters/kafka/topic/watcher.h"
 #include "core/base/clock.h"
 
 #include <errno.h>

@@ -6,9 +6,10 @@
 // another producer when nothing of it is under way. docs/adapters/kafka.md, Refused batches.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 struct batch;
+struct kafka_partition;
 
 int resend_start(struct adapter *adapter);
 void resend_leaving(struct adapter *adapter); // from now on nothing is divided

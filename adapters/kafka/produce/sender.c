@@ -4,11 +4,14 @@
 
 #include "adapters/kafka/produce/sender.h"
 
-#include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
+#include "adapters/kafka/client/client.h"
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/client/task.h"
+#include "adapters/kafka/produce/produce.h"
 #include "adapters/kafka/produce/resend.h"
+#include "adapters/kafka/topic/limits.h"
+#include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 
 #include <errno.h>

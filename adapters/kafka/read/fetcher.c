@@ -9,8 +9,9 @@
 // librdkafka; `wake_lock`, the inner one, for the lists by which the thread is woken, also from
 // librdkafka's threads.
 
+#include "adapters/kafka/read/fetcher.h"
+
 #include "adapters/kafka/client/client.h"
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/read/catchup_slot.h"
 #include "adapters/kafka/read/partition_reader.h"
 #include "adapters/kafka/read/stream.h"

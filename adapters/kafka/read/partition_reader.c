@@ -1,5 +1,6 @@
 #include "adapters/kafka/read/partition_reader.h"
 
+#include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 
 // Then a fetch is answered, whatever is known: that nothing can be said yet of a position at which

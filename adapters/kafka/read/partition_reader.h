@@ -1,7 +1,6 @@
 // A partition as the fetcher sees it: its streams, and who waits for what they bring.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/read/catchup_slot.h"
 #include "adapters/kafka/read/stream.h"
 

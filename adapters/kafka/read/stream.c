@@ -9,7 +9,6 @@
 #include "adapters/kafka/read/stream.h"
 
 #include "adapters/kafka/client/error.h"
-#include "adapters/kafka/kafka.h"
 #include "core/base/log.h"
 
 #include <errno.h>

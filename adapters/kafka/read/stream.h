@@ -11,6 +11,10 @@
 
 #include <pthread.h>
 
+// librdkafka's queue of a partition that is read, or of all retry stores; then it asks for no more.
+#define KAFKA_QUEUE_BYTES    (4u << 20)
+#define KAFKA_QUEUE_MESSAGES 100000u
+
 struct stream;
 
 struct stream_config {

@@ -4,7 +4,6 @@
 // memory, and runs one job of a store after the other. Others hand it letters.
 #pragma once
 
-#include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/task.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "core/base/map.h"
@@ -103,6 +102,13 @@ void retry_commit(struct adapter *adapter, struct log_cursors *commit,
 void retry_closed(struct adapter *adapter, const struct group *group); // @thread any
 // The retry topic is deleted, and what is known of it. @thread questions, or the second one
 enum code retry_topic_forget(struct adapter *adapter, const struct group *group);
+
+int retry_stores_start(struct adapter *adapter);      // after the fetcher
+void retry_stores_stop(struct retry_stores *retries); // accepts NULL; ends what is asked of it
+void retry_stores_free(struct retry_stores *retries); // accepts NULL
+void kafka_due(struct adapter *adapter, struct log_due *due); // retry_due.c
+// The report of a message whose topic has an opaque: only those of the retry store have one.
+void kafka_retry_delivered(const rd_kafka_message_t *message);
 
 // ---- inside
 

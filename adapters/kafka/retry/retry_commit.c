@@ -8,7 +8,8 @@
 // Steps: on the stores' thread, which rows are there and their values; on the group's loop, records
 // out of the topic; then one batch.
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/read/fetcher.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"

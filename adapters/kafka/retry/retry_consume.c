@@ -1,6 +1,7 @@
 // Messages of retry topics as the streams bring them, and what is said instead of one: each goes to
 // the job that is at work in its store.
 
+#include "adapters/kafka/adapter.h"
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"

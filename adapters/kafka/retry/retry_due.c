@@ -1,10 +1,11 @@
 // What is due in a group's retry store: chosen by the rows in memory, read back from the retry
 // topic in one pass.
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/topic/topic.h"
 #include "core/wire/record.h"
 
 struct looking {

@@ -5,6 +5,7 @@
 // one is not found, somebody else has written: the rows are brought up to date and the job is done
 // once more.
 
+#include "adapters/kafka/adapter.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_thread.h"
 #include "core/base/clock.h"

@@ -1,6 +1,7 @@
 // Stores: made when somebody first asks about a group, emptied when their topic is gone, freed when
 // nobody needs them any more.
 
+#include "adapters/kafka/adapter.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/retry/retry_thread.h"

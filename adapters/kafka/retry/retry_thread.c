@@ -5,10 +5,13 @@
 // when they are acknowledged. What reaches the thread are letters and messages of the consumer.
 
 #include "adapters/kafka/retry/retry_thread.h"
-#include "adapters/kafka/topic/stored.h"
 
+#include "adapters/kafka/client/client.h"
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/read/fetcher.h"
+#include "adapters/kafka/read/stream.h"
+#include "adapters/kafka/topic/stored.h"
 #include "core/base/clock.h"
 
 #include <errno.h>

@@ -1,10 +1,10 @@
 // Writing to a retry topic: it is made before its first row, then all messages of a batch are
 // handed to the producer in order, and when all are reported the rows in memory follow.
 
+#include "adapters/kafka/adapter.h"
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/client/task.h"
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"

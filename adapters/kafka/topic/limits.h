@@ -9,6 +9,12 @@
 
 #include <librdkafka/rdkafka.h>
 
+// Messages that the producer puts into one request for a partition. A topic that takes less refuses
+// them all, however small each is.
+#define KAFKA_BATCH_BYTES 1000000
+
+#define KAFKA_RECORD_MAX ((16u << 20) + 65536) // the largest record, and what a dead letter adds
+
 struct kafka_limits {
 	// All UINT64_MAX: no limit.
 	uint64_t before_ms;     // how old a timestamp may be; never later than now is ours to keep

@@ -4,7 +4,7 @@
 // Everything here blocks.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 #define HEARD_MS         10000 // for metadata to follow what the controller did
 #define HEARD_MISSING_MS 2000  // so long a topic may be unknown and there all the same

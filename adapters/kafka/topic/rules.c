@@ -4,6 +4,7 @@
 #include "adapters/kafka/topic/rules.h"
 
 #include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 
 static json_t *number_json(uint64_t value)

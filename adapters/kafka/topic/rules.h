@@ -1,7 +1,10 @@
 // What a topic that is not ours is set to, as the registry shows it.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/topic/limits.h"
+
+struct adapter_topic;
 
 #define RULES_AT_ONCE 100
 

@@ -11,9 +11,9 @@
 
 #include "adapters/kafka/topic/stored.h"
 
-#include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/task.h"
+#include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 #include "core/base/map.h"
 

@@ -2,7 +2,7 @@
 // clients how many bytes a partition has.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 struct kafka_stored;
 

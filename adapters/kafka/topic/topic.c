@@ -1,12 +1,15 @@
 // Topics that somebody has open, and what is known of them without asking.
 
+#include "adapters/kafka/topic/topic.h"
+
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/client.h"
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/produce/sender.h"
-#include "adapters/kafka/topic/limits.h"
+#include "adapters/kafka/read/fetcher.h"
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic_generation.h"
+#include "adapters/kafka/topic/watcher.h"
 
 #include <errno.h>
 

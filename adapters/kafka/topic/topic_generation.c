@@ -1,5 +1,6 @@
 #include "adapters/kafka/topic/topic_generation.h"
 
+#include "adapters/kafka/topic/topic.h"
 #include "adapters/log/window.h"
 #include "core/base/clock.h"
 

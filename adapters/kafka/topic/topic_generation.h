@@ -5,7 +5,7 @@
 // finds it again; until then nobody can open it.
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 // Remembers that this incarnation was deleted, or begins: it cannot, or can, be opened.
 void life_end(struct adapter *adapter, const struct topic *topic);

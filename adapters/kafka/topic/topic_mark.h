@@ -7,7 +7,7 @@
 // lives before were written in: those are void, and so is what retry stores hold (retry_rows.h).
 #pragma once
 
-#include "adapters/kafka/kafka.h"
+#include "adapters/kafka/adapter.h"
 
 #define MARKS_GROUP "mqp.marks"
 

@@ -4,18 +4,18 @@
 // It has a thread of its own because its calls wait for brokers: at most one of them is under way,
 // however many topics there are, so a broker that does not answer delays news and nothing else.
 
-#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/topic/watcher.h"
+
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/client/error.h"
-#include "adapters/kafka/kafka.h"
 #include "adapters/kafka/produce/resend.h"
 #include "adapters/kafka/produce/sender.h"
-#include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/metadata_wait.h"
 #include "adapters/kafka/topic/rules.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/kafka/topic/topic_mark.h"
+#include "adapters/kafka/topic/watermarks.h"
 #include "core/base/clock.h"
 
 #include <errno.h>

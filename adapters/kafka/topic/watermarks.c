@@ -1,10 +1,10 @@
 // Where partitions begin and end, asked for many at once: one request a broker for the beginnings
 // and one for the ends.
 
-#include "adapters/kafka/client/admin_client.h"
+#include "adapters/kafka/topic/watermarks.h"
+
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/error.h"
-#include "adapters/kafka/kafka.h"
 #include "core/base/clock.h"
 
 static rd_kafka_topic_partition_list_t *list_of(struct adapter_topic **topics, size_t count)

@@ -1,0 +1,50 @@
+// One open cluster: where each file of the Kafka adapter keeps its own state. A member belongs to
+// the file that is named beside it.
+#pragma once
+
+#include "adapters/adapter.h"
+#include "adapters/kafka/client/last_error.h"
+#include "adapters/kafka/client/options.h"
+#include "core/base/list.h"
+#include "core/base/log.h"
+
+#include <pthread.h>
+
+struct client;
+struct coordinators;
+struct fetcher;
+struct health;
+struct kafka_facts;
+struct kafka_life;
+struct kafka_questions;
+struct kafka_stored;
+struct kafka_watcher;
+struct known_groups;
+struct resend;
+struct retry_stores;
+struct sender;
+
+struct adapter {
+	struct kafka_options options;
+	struct log_ctx *log;
+	struct client *producer;           // sends until a fatal error
+	struct sender *sender;             // sender.c: what sends now
+	struct resend *resend;             // resend.c: what is sent again
+	struct health *health;             // health.c
+	struct coordinators *coordinators; // admin_handle.c: what carries questions now
+	struct fetcher *fetcher;           // fetcher.c
+	struct kafka_questions *questions; // task.c
+	struct kafka_watcher *watcher;     // watcher.c
+	struct retry_stores *retries;      // retry_thread.c
+	struct known_groups *known;        // offset_keepalive.c
+	struct kafka_stored *stored;       // stored.c
+	struct kafka_trouble trouble;      // what was last wrong with it
+	pthread_mutex_t facts_lock;
+	struct kafka_facts *facts; // cluster_info.c, under facts_lock
+	uint32_t capabilities;     // atomic; what follows from them
+	pthread_mutex_t topics_lock;
+	struct list topics;       // of adapter_topic.in_adapter
+	struct kafka_life *lives; // topic_generation.c, under topics_lock
+	size_t life_next;
+	uint64_t epoch_seen; // atomic; the greatest of all (topic_generation.h)
+};

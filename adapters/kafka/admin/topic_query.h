@@ -1,0 +1,11 @@
+// What a topic is and holds, and emptying it: slots of the adapter.
+#pragma once
+
+#include "adapters/kafka/adapter.h"
+
+void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+			  void *ctx);
+void kafka_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
+		       adapter_json_fn done, void *ctx);
+void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
+		adapter_json_fn done, void *ctx);

@@ -1,0 +1,11 @@
+// Making and deleting groups, and the backlog of one whose source is closed: slots of the adapter.
+#pragma once
+
+#include "adapters/kafka/adapter.h"
+
+void kafka_group_create(struct adapter *adapter, const struct group *group,
+			const struct topic *topic, adapter_done_fn done, void *ctx);
+void kafka_group_delete(struct adapter *adapter, const struct group *group,
+			const struct topic *topic, adapter_done_fn done, void *ctx);
+void kafka_group_backlog(struct adapter *adapter, const struct group *group,
+			 const struct topic *topic, adapter_json_fn done, void *ctx);
