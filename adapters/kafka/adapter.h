@@ -36,7 +36,8 @@ struct adapter {
 	struct kafka_questions *questions; // task.c
 	struct kafka_watcher *watcher;     // watcher.c
 	struct retry_stores *retries;      // retry_thread.c
-	struct known_groups *known;        // offset_keepalive.c
+	struct known_groups *known;        // group_table.c
+	bool keeping;                      // atomic; offset_keepalive.c: its task is on its way
 	struct kafka_stored *stored;       // stored.c
 	struct kafka_trouble trouble;      // what was last wrong with it
 	pthread_mutex_t facts_lock;

@@ -18,7 +18,7 @@
 #include "adapters/kafka/group/cursors.h"
 #include "adapters/kafka/group/group_reset.h"
 #include "adapters/kafka/group/groups.h"
-#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/offsets/group_table.h"
 #include "adapters/kafka/produce/produce.h"
 #include "adapters/kafka/produce/resend.h"
 #include "adapters/kafka/produce/sender.h"

@@ -244,7 +244,7 @@ static void keep(struct bench *bench, const struct topic *topic, const struct gr
 	for (unsigned i = 0; i < 3; ++i) {
 		enum code code;
 
-		known_groups_keep(bench->adapter, now_ns);
+		offset_keepalive_run(bench->adapter, now_ns);
 		json_decref(bench_backlog(bench, group, topic, &code)); // behind it
 	}
 }

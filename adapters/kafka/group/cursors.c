@@ -9,7 +9,7 @@
 #include "adapters/kafka/group/cursors.h"
 
 #include "adapters/kafka/client/task.h"
-#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/offsets/group_table.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"

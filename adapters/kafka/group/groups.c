@@ -7,7 +7,7 @@
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/group/group_job.h"
-#include "adapters/kafka/offsets/offset_keepalive.h"
+#include "adapters/kafka/offsets/group_table.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"

@@ -1,31 +1,8 @@
-// The groups that the adapter has seen: which of them are deleted, and which need their offsets
-// committed again before the broker forgets them.
+// Commits the offsets of groups again before the broker forgets them.
 #pragma once
 
 #include "adapters/kafka/adapter.h"
 
-int known_groups_start(struct adapter *adapter);
-void known_groups_stop(struct known_groups *known); // accepts NULL
-
-// @thread any for all of them
-void known_group_seen(struct adapter *adapter, const struct group *group,
-		      const struct topic *topic);
-void known_group_deleted(struct adapter *adapter, const struct group *group,
-			 const struct topic *topic, bool deleted);
-bool known_group_is_deleted(struct adapter *adapter, const struct group *group);
-// What went wrong with a group is logged when it begins, not at each try. CODE_OK with NULL: it
-// goes well.
-void known_group_report(struct adapter *adapter, const struct group *group, enum code code,
-			const char *text);
-
-// A commit of a source. false: the group is being kept just now, and `wait` is called when that is
-// over; the commit begins then without asking again.
-struct known_wait {
-	struct known_wait *next;
-	void (*go)(struct known_wait *wait);
-};
-bool known_commit_begin(struct adapter *adapter, const struct group *group,
-			struct known_wait *wait);
-void known_commit_end(struct adapter *adapter, const struct group *group, bool committed);
-// Commits again what was committed long ago: at most a few groups a call, behind other questions.
-void known_groups_keep(struct adapter *adapter, uint64_t now_ns);
+// Commits again what was committed long ago: at most a few groups a call, behind other tasks.
+// @thread any
+void offset_keepalive_run(struct adapter *adapter, uint64_t now_ns);

@@ -108,7 +108,7 @@ static void tick(struct retry_stores *stores, uint64_t now_ns)
 		store_tick(CONTAINER_OF(node, struct retry_store, by_id), now_ns);
 	health_look(stores->adapter);
 	if (!stores->stopping)
-		known_groups_keep(stores->adapter, now_ns);
+		offset_keepalive_run(stores->adapter, now_ns);
 }
 
 // ---- the thread
