@@ -11,12 +11,12 @@
 #include <pthread.h>
 
 struct client;
-struct coordinators;
+struct admin_handles;
 struct fetcher;
 struct health;
-struct kafka_facts;
+struct cluster_info;
 struct kafka_life;
-struct kafka_questions;
+struct kafka_tasks;
 struct kafka_stored;
 struct kafka_watcher;
 struct known_groups;
@@ -27,21 +27,21 @@ struct sender;
 struct adapter {
 	struct kafka_options options;
 	struct log_ctx *log;
-	struct client *producer;           // sends until a fatal error
-	struct sender *sender;             // sender.c: what sends now
-	struct resend *resend;             // resend.c: what is sent again
-	struct health *health;             // health.c
-	struct coordinators *coordinators; // admin_handle.c: what carries questions now
-	struct fetcher *fetcher;           // fetcher.c
-	struct kafka_questions *questions; // task.c
-	struct kafka_watcher *watcher;     // watcher.c
-	struct retry_stores *retries;      // retry_thread.c
-	struct known_groups *known;        // group_table.c
-	bool keeping;                      // atomic; offset_keepalive.c: its task is on its way
-	struct kafka_stored *stored;       // stored.c
-	struct kafka_trouble trouble;      // what was last wrong with it
-	pthread_mutex_t facts_lock;
-	struct kafka_facts *facts; // cluster_info.c, under facts_lock
+	struct client *producer;             // sends until a fatal error
+	struct sender *sender;               // sender.c: what sends now
+	struct resend *resend;               // resend.c: what is sent again
+	struct health *health;               // health.c
+	struct admin_handles *admin_handles; // admin_handle.c: what carries questions now
+	struct fetcher *fetcher;             // fetcher.c
+	struct kafka_tasks *tasks;           // task.c
+	struct kafka_watcher *watcher;       // watcher.c
+	struct retry_stores *retries;        // retry_thread.c
+	struct known_groups *known;          // group_table.c
+	bool keeping;                        // atomic; offset_keepalive.c: its task is on its way
+	struct kafka_stored *stored;         // stored.c
+	struct last_error last_error;        // what was last wrong with it
+	pthread_mutex_t info_lock;
+	struct cluster_info *info; // cluster_info.c, under info_lock
 	uint32_t capabilities;     // atomic; what follows from them
 	pthread_mutex_t topics_lock;
 	struct list topics;       // of adapter_topic.in_adapter

@@ -38,13 +38,13 @@ static int drain_ms(struct adapter *adapter)
 
 	if (!adapter->health)
 		return 0;
-	kafka_state(adapter, &state);
+	health_state(adapter, &state);
 	return state.circuit == CIRCUIT_CLOSED ? (int)adapter->options.timeout_ms : 0;
 }
 
 static void adapter_free(struct adapter *adapter)
 {
-	kafka_aside_drain(adapter); // nobody reads any more
+	kafka_task_drain_admin(adapter); // nobody reads any more
 	kafka_watcher_stop(adapter->watcher);
 	lives_forget(adapter);
 	fetcher_stop(adapter->fetcher);
@@ -52,18 +52,18 @@ static void adapter_free(struct adapter *adapter)
 		sender_drain(adapter, 0); // rows, too: the stores wait for them
 	retry_stores_stop(adapter->retries);
 	sender_drain(adapter, drain_ms(adapter));
-	kafka_questions_stop(adapter);
+	kafka_task_stop(adapter);
 	sender_drain(adapter, 0); // a handle that took over meanwhile
 	retry_stores_free(adapter->retries);
 	fetcher_free(adapter->fetcher);
 	sender_stop(adapter);
 	resend_stop(adapter);
-	coordinators_stop(adapter);
+	admin_handle_stop(adapter);
 	health_stop(adapter->health);
 	known_groups_stop(adapter->known);
 	kafka_stored_stop(adapter);
-	kafka_facts_stop(adapter);
-	kafka_trouble_deinit(&adapter->trouble);
+	cluster_info_stop(adapter);
+	last_error_deinit(&adapter->last_error);
 	pthread_mutex_destroy(&adapter->topics_lock);
 	kafka_options_deinit(&adapter->options);
 	free(adapter->lives);
@@ -81,18 +81,18 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	adapter->log = env->log;
 	pthread_mutex_init(&adapter->topics_lock, NULL);
 	list_init(&adapter->topics);
-	kafka_trouble_init(&adapter->trouble);
+	last_error_init(&adapter->last_error);
 	r = kafka_check(cluster, ret_error);
 	if (r >= 0)
 		r = kafka_options_read(cluster, &adapter->options, ret_error);
 	if (r >= 0)
-		r = kafka_facts_start(adapter);
+		r = cluster_info_start(adapter);
 	if (r >= 0)
 		r = health_start(adapter);
 	if (r >= 0)
-		r = coordinators_start(adapter, ret_error);
+		r = admin_handle_start(adapter, ret_error);
 	if (r >= 0)
-		r = kafka_questions_start(adapter);
+		r = kafka_task_start(adapter);
 	if (r >= 0)
 		r = resend_start(adapter);
 	if (r >= 0)
@@ -149,8 +149,8 @@ const struct adapter_ops kafka_ops = {
 	.check = kafka_check,
 	.close = kafka_close,
 	.probe = kafka_probe,
-	.capabilities = kafka_capabilities,
-	.state = kafka_state,
+	.capabilities = cluster_info_capabilities,
+	.state = health_state,
 	.existing = kafka_existing,
 	.topic_create = kafka_topic_create,
 	.topic_change = kafka_topic_change,

@@ -73,18 +73,19 @@ static void options_are_refused(void)
 
 static void errors_have_codes(void)
 {
-	CHECK_EQ(kafka_code(RD_KAFKA_RESP_ERR_NO_ERROR), CODE_OK);
-	CHECK_EQ(kafka_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), CODE_NOT_FOUND);
-	CHECK_EQ(kafka_code(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION), CODE_NOT_FOUND);
-	CHECK_EQ(kafka_send_code(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION), CODE_NOT_READY);
-	CHECK_EQ(kafka_send_code(RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE), CODE_TOO_LARGE);
-	CHECK_EQ(kafka_send_code(RD_KAFKA_RESP_ERR__QUEUE_FULL), CODE_OVERLOADED);
-	CHECK_EQ(kafka_code(RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED), CODE_BACKEND_ERROR);
-	CHECK(!kafka_is_transient(RD_KAFKA_RESP_ERR_NO_ERROR));
-	CHECK(!kafka_is_transient(RD_KAFKA_RESP_ERR_POLICY_VIOLATION));
-	CHECK(kafka_is_transient(RD_KAFKA_RESP_ERR__TRANSPORT));
-	CHECK(kafka_is_transient(RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS));
-	CHECK(kafka_is_transient((rd_kafka_resp_err_t)9999)); // one nobody knows yet
+	CHECK_EQ(kafka_error_code(RD_KAFKA_RESP_ERR_NO_ERROR), CODE_OK);
+	CHECK_EQ(kafka_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), CODE_NOT_FOUND);
+	CHECK_EQ(kafka_error_code(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION), CODE_NOT_FOUND);
+	CHECK_EQ(kafka_error_send_code(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION), CODE_NOT_READY);
+	CHECK_EQ(kafka_error_send_code(RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE), CODE_TOO_LARGE);
+	CHECK_EQ(kafka_error_send_code(RD_KAFKA_RESP_ERR__QUEUE_FULL), CODE_OVERLOADED);
+	CHECK_EQ(kafka_error_code(RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED),
+		 CODE_BACKEND_ERROR);
+	CHECK(!kafka_error_is_transient(RD_KAFKA_RESP_ERR_NO_ERROR));
+	CHECK(!kafka_error_is_transient(RD_KAFKA_RESP_ERR_POLICY_VIOLATION));
+	CHECK(kafka_error_is_transient(RD_KAFKA_RESP_ERR__TRANSPORT));
+	CHECK(kafka_error_is_transient(RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS));
+	CHECK(kafka_error_is_transient((rd_kafka_resp_err_t)9999)); // one nobody knows yet
 }
 
 // Nothing that was refused for good is called retriable.
@@ -96,7 +97,7 @@ static void refusals_are_final(void)
 		RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC};
 
 	for (size_t i = 0; i < ARRAY_SIZE(final); ++i)
-		CHECK(!code_retriable(kafka_send_code(final[i])));
+		CHECK(!code_retriable(kafka_error_send_code(final[i])));
 }
 
 // ---- what is wrong, in words
@@ -104,20 +105,20 @@ static void refusals_are_final(void)
 static void expect_words(rd_kafka_resp_err_t error, const char *text, const char *begins,
 			 bool plain)
 {
-	struct kafka_trouble trouble;
+	struct last_error last_error;
 	bool is_plain = !plain;
 	char room[400] = "";
 
-	kafka_trouble_init(&trouble);
-	CHECK(!kafka_trouble_since(&trouble, 0, NULL, room, sizeof room));
-	CHECK(kafka_trouble_note(&trouble, error, text, 5));
-	CHECK(!kafka_trouble_since(&trouble, 6, NULL, room, sizeof room));
-	CHECK(kafka_trouble_since(&trouble, 5, &is_plain, room, sizeof room));
+	last_error_init(&last_error);
+	CHECK(!last_error_since(&last_error, 0, NULL, room, sizeof room));
+	CHECK(last_error_note(&last_error, error, text, 5));
+	CHECK(!last_error_since(&last_error, 6, NULL, room, sizeof room));
+	CHECK(last_error_since(&last_error, 5, &is_plain, room, sizeof room));
 	CHECK(strncmp(room, begins, strlen(begins)) == 0);
 	CHECK_EQ(is_plain, plain);
-	kafka_trouble_over(&trouble);
-	CHECK(!kafka_trouble_since(&trouble, 0, NULL, room, sizeof room));
-	kafka_trouble_deinit(&trouble);
+	last_error_clear(&last_error);
+	CHECK(!last_error_since(&last_error, 0, NULL, room, sizeof room));
+	last_error_deinit(&last_error);
 }
 
 static void causes_are_told_apart(void)
@@ -140,40 +141,40 @@ static void causes_are_told_apart(void)
 
 static void the_same_is_told_once_a_minute(void)
 {
-	struct kafka_trouble trouble;
+	struct last_error last_error;
 	uint64_t now_ns = S_NS;
 
-	kafka_trouble_init(&trouble);
-	CHECK(kafka_trouble_note(&trouble, RD_KAFKA_RESP_ERR__RESOLVE, "a (after 1ms)", now_ns));
-	CHECK(!kafka_trouble_note(&trouble, RD_KAFKA_RESP_ERR__RESOLVE, "a (after 9ms)",
-				  now_ns + S_NS));
-	CHECK(!kafka_trouble_note(&trouble, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, "all",
-				  now_ns + S_NS));
-	CHECK(kafka_trouble_note(&trouble, RD_KAFKA_RESP_ERR__RESOLVE, "b", now_ns + S_NS));
-	CHECK(kafka_trouble_note(&trouble, RD_KAFKA_RESP_ERR__RESOLVE, "b", now_ns + 62 * S_NS));
-	kafka_trouble_deinit(&trouble);
+	last_error_init(&last_error);
+	CHECK(last_error_note(&last_error, RD_KAFKA_RESP_ERR__RESOLVE, "a (after 1ms)", now_ns));
+	CHECK(!last_error_note(&last_error, RD_KAFKA_RESP_ERR__RESOLVE, "a (after 9ms)",
+			       now_ns + S_NS));
+	CHECK(!last_error_note(&last_error, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, "all",
+			       now_ns + S_NS));
+	CHECK(last_error_note(&last_error, RD_KAFKA_RESP_ERR__RESOLVE, "b", now_ns + S_NS));
+	CHECK(last_error_note(&last_error, RD_KAFKA_RESP_ERR__RESOLVE, "b", now_ns + 62 * S_NS));
+	last_error_deinit(&last_error);
 }
 
 // ---- durability and version
 
-static void expect_class(struct kafka_facts facts, uint32_t replication, uint32_t min_insync,
+static void expect_class(struct cluster_info info, uint32_t replication, uint32_t min_insync,
 			 enum durability durability)
 {
 	const struct kafka_options options = {.replication = replication, .min_insync = min_insync};
-	char reason[KAFKA_REASON] = "";
+	char reason[CLUSTER_INFO_REASON] = "";
 
-	CHECK_EQ(kafka_facts_durability(&facts, &options, reason), durability);
+	CHECK_EQ(cluster_info_durability(&info, &options, reason), durability);
 	CHECK(*reason);
 }
 
 static void classes_follow_from_copies(void)
 {
-	const struct kafka_facts unknown = {0}, one = {.known = true, .nodes = 1},
-				 three = {.known = true,
-					  .configured = true,
-					  .nodes = 3,
-					  .replication = 3,
-					  .min_insync = 1};
+	const struct cluster_info unknown = {0}, one = {.known = true, .nodes = 1},
+				  three = {.known = true,
+					   .configured = true,
+					   .nodes = 3,
+					   .replication = 3,
+					   .min_insync = 1};
 
 	expect_class(unknown, 0, 0, DURABILITY_D1);
 	expect_class(unknown, 3, 2, DURABILITY_D3); // declared
@@ -189,13 +190,13 @@ static void versions_are_guessed(void)
 {
 	char old[48] = "", new[48] = "";
 
-	kafka_version_note(old, "group.coordinator.append.linger.ms", "10");
-	kafka_version_note(old, "inter.broker.protocol.version", "3.9-IV0");
-	kafka_version_note(old, "log.retention.ms", "1");
+	cluster_info_note_version(old, "group.coordinator.append.linger.ms", "10");
+	cluster_info_note_version(old, "inter.broker.protocol.version", "3.9-IV0");
+	cluster_info_note_version(old, "log.retention.ms", "1");
 	CHECK_STR(old, "3.9");
-	kafka_version_note(new, "group.streams.session.timeout.ms", "45000");
-	kafka_version_note(new, "share.coordinator.threads", "1");
-	kafka_version_note(new, "log.retention.ms", "1");
+	cluster_info_note_version(new, "group.streams.session.timeout.ms", "45000");
+	cluster_info_note_version(new, "share.coordinator.threads", "1");
+	cluster_info_note_version(new, "log.retention.ms", "1");
 	CHECK_STR(new, "4.1 or later");
 }
 

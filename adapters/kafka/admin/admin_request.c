@@ -32,11 +32,11 @@ struct errand *errand_new(const struct topic *topic, struct caller caller)
 	return errand;
 }
 
-static void question_run(struct adapter *adapter, struct kafka_question *question)
+static void question_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct errand *errand = CONTAINER_OF(question, struct errand, question);
+	struct errand *errand = CONTAINER_OF(task, struct errand, task);
 
-	if (kafka_leaving(adapter))
+	if (kafka_task_is_leaving(adapter))
 		errand_refuse(errand, CODE_SHUTTING_DOWN, "the cluster is being closed");
 	else
 		errand->run(adapter, errand);
@@ -48,8 +48,8 @@ void errand_start(struct adapter *adapter, struct errand *errand,
 		  void (*run)(struct adapter *adapter, struct errand *errand))
 {
 	errand->run = run;
-	errand->question.run = question_run;
-	kafka_ask_aside(adapter, &errand->question);
+	errand->task.run = question_run;
+	kafka_task_post_admin(adapter, &errand->task);
 }
 
 bool errand_failed(struct errand *errand, struct adapter *adapter, rd_kafka_resp_err_t error,
@@ -59,7 +59,7 @@ bool errand_failed(struct errand *errand, struct adapter *adapter, rd_kafka_resp
 
 	if (!error)
 		return false;
-	errand->code = kafka_code(error);
+	errand->code = kafka_error_code(error);
 	snprintf(errand->text, sizeof errand->text, "cluster %s%s%s: %s", cluster ? cluster : "",
 		 errand->topic ? ", topic " : "", errand->topic ? errand->topic->physical : "",
 		 text && *text ? text : rd_kafka_err2str(error));

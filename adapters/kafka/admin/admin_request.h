@@ -6,7 +6,7 @@
 #include "adapters/kafka/client/task.h"
 
 struct errand {
-	struct kafka_question question;
+	struct kafka_task task;
 	void (*run)(struct adapter *adapter, struct errand *errand);
 	const struct topic *topic; // NULL: about the cluster
 	struct caller caller;

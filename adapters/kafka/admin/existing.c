@@ -28,13 +28,15 @@ static json_t *topic_json(const struct rd_kafka_metadata_topic *row)
 
 static json_t *topics_ask(struct adapter *adapter, struct errand *errand)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(adapter);
 	const struct rd_kafka_metadata *metadata;
 	json_t *topics = NULL;
 
-	if (errand_failed(errand, adapter,
-			  rd_kafka_metadata(entered.handle, 1, NULL, &metadata, KAFKA_ASK_MS),
-			  NULL))
+	if (errand_failed(
+		    errand, adapter,
+		    rd_kafka_metadata(entered.handle, 1, NULL, &metadata, ADMIN_HANDLE_CALL_MS),
+		    NULL))
 		return NULL;
 	topics = json_array();
 	for (int i = 0; i < metadata->topic_cnt; ++i)
@@ -51,14 +53,14 @@ static json_t *groups_ask(struct adapter *adapter, struct errand *errand)
 	const rd_kafka_ListConsumerGroups_result_t *result = NULL;
 	const rd_kafka_ConsumerGroupListing_t **rows;
 	const char *text = NULL;
-	struct kafka_wait wait;
+	struct admin_client client;
 	json_t *groups = json_array();
 	size_t count = 0;
 
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, &wait);
-	rd_kafka_ListConsumerGroups(wait.handle, wait.options, wait.queue);
-	if (!errand_failed(errand, adapter, kafka_wait_end(&wait, &text), text))
-		result = rd_kafka_event_ListConsumerGroups_result(wait.event);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, &client);
+	rd_kafka_ListConsumerGroups(client.handle, client.options, client.queue);
+	if (!errand_failed(errand, adapter, admin_client_await(&client, &text), text))
+		result = rd_kafka_event_ListConsumerGroups_result(client.event);
 	rows = result ? rd_kafka_ListConsumerGroups_result_valid(result, &count) : NULL;
 	for (size_t i = 0; i < count; ++i) {
 		const char *name = rd_kafka_ConsumerGroupListing_group_id(rows[i]);
@@ -71,7 +73,7 @@ static json_t *groups_ask(struct adapter *adapter, struct errand *errand)
 						  rd_kafka_ConsumerGroupListing_state(rows[i])),
 					  "members", "topics"));
 	}
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	return groups;
 }
 
@@ -80,24 +82,24 @@ static void members_ask(struct adapter *adapter, json_t *group)
 {
 	const rd_kafka_ConsumerGroupDescription_t **rows = NULL;
 	const char *name = json_string_value(json_object_get(group, "name")), *text;
-	struct kafka_wait wait;
+	struct admin_client client;
 	size_t count = 0;
 
 	if (strcmp(json_string_value(json_object_get(group, "state")), "Empty") == 0) {
 		json_object_set_new(group, "members", json_integer(0));
 		return;
 	}
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, &wait);
-	rd_kafka_DescribeConsumerGroups(wait.handle, &name, 1, wait.options, wait.queue);
-	if (!kafka_wait_end(&wait, &text))
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, &client);
+	rd_kafka_DescribeConsumerGroups(client.handle, &name, 1, client.options, client.queue);
+	if (!admin_client_await(&client, &text))
 		rows = rd_kafka_DescribeConsumerGroups_result_groups(
-			rd_kafka_event_DescribeConsumerGroups_result(wait.event), &count);
+			rd_kafka_event_DescribeConsumerGroups_result(client.event), &count);
 	if (count && !rd_kafka_ConsumerGroupDescription_error(rows[0]))
 		json_object_set_new(
 			group, "members",
 			json_integer((json_int_t)rd_kafka_ConsumerGroupDescription_member_count(
 				rows[0])));
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 }
 
 static void topics_note(json_t *topics, const rd_kafka_topic_partition_list_t *offsets)
@@ -117,15 +119,15 @@ static void offsets_ask(struct adapter *adapter, json_t *group)
 	rd_kafka_ListConsumerGroupOffsets_t *wish = rd_kafka_ListConsumerGroupOffsets_new(
 		json_string_value(json_object_get(group, "name")), NULL);
 	const rd_kafka_group_result_t **rows = NULL;
-	struct kafka_wait wait;
+	struct admin_client client;
 	const char *text;
 	size_t count = 0;
 
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, &wait);
-	rd_kafka_ListConsumerGroupOffsets(wait.handle, &wish, 1, wait.options, wait.queue);
-	if (!kafka_wait_end(&wait, &text))
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, &client);
+	rd_kafka_ListConsumerGroupOffsets(client.handle, &wish, 1, client.options, client.queue);
+	if (!admin_client_await(&client, &text))
 		rows = rd_kafka_ListConsumerGroupOffsets_result_groups(
-			rd_kafka_event_ListConsumerGroupOffsets_result(wait.event), &count);
+			rd_kafka_event_ListConsumerGroupOffsets_result(client.event), &count);
 	if (count && !rd_kafka_group_result_error(rows[0])) {
 		rd_kafka_topic_partition_list_t *offsets = rd_kafka_topic_partition_list_copy(
 			rd_kafka_group_result_partitions(rows[0]));
@@ -134,7 +136,7 @@ static void offsets_ask(struct adapter *adapter, json_t *group)
 		topics_note(json_object_get(group, "topics"), offsets);
 		rd_kafka_topic_partition_list_destroy(offsets);
 	}
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	rd_kafka_ListConsumerGroupOffsets_destroy(wish);
 }
 

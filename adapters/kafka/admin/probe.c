@@ -25,7 +25,7 @@ static int left_ms(const struct errand *errand)
 }
 
 // Until it answers, the deadline, or something is wrong that stays wrong.
-static rd_kafka_resp_err_t facts_await(struct adapter *adapter, struct errand *errand)
+static rd_kafka_resp_err_t cluster_await(struct adapter *adapter, struct errand *errand)
 {
 	uint64_t began_ns = clock_now_ns();
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__TIMED_OUT;
@@ -34,10 +34,10 @@ static rd_kafka_resp_err_t facts_await(struct adapter *adapter, struct errand *e
 	int left;
 
 	for (int step = STEP_MS; (left = left_ms(errand)) > 0; step *= 2) {
-		error = kafka_facts_ask(adapter, MIN(left, step));
+		error = cluster_info_refresh(adapter, MIN(left, step));
 		if (!error ||
 		    (clock_now_ns() - began_ns >= PLAIN_MS * MS_NS &&
-		     kafka_trouble_since(&adapter->trouble, began_ns, &plain, text, sizeof text) &&
+		     last_error_since(&adapter->last_error, began_ns, &plain, text, sizeof text) &&
 		     plain))
 			break;
 	}
@@ -47,24 +47,24 @@ static rd_kafka_resp_err_t facts_await(struct adapter *adapter, struct errand *e
 static void probe_run(struct adapter *adapter, struct errand *errand)
 {
 	static const char *const classes[] = {"D0", "D1", "D2", "D3"};
-	rd_kafka_resp_err_t error = facts_await(adapter, errand);
-	struct kafka_facts facts = kafka_facts_get(adapter);
-	char reason[KAFKA_REASON], text[512] = "";
-	enum durability durability = kafka_facts_durability(&facts, &adapter->options, reason);
+	rd_kafka_resp_err_t error = cluster_await(adapter, errand);
+	struct cluster_info info = cluster_info_get(adapter);
+	char reason[CLUSTER_INFO_REASON], text[512] = "";
+	enum durability durability = cluster_info_durability(&info, &adapter->options, reason);
 	uint64_t now_ns = clock_now_ns();
 
-	if (error && !kafka_trouble_since(&adapter->trouble,
-					  now_ns > STALE_MS * MS_NS ? now_ns - STALE_MS * MS_NS : 0,
-					  NULL, text, sizeof text))
+	if (error && !last_error_since(&adapter->last_error,
+				       now_ns > STALE_MS * MS_NS ? now_ns - STALE_MS * MS_NS : 0,
+				       NULL, text, sizeof text))
 		snprintf(text, sizeof text, "no broker of %s answers: %s",
 			 adapter->options.bootstrap, rd_kafka_err2str(error));
 	errand->answer =
 		json_pack("{s:b,s:s,s:o,s:s,s:s,s:o,s:o,s:o}", "reachable", !error, "version",
-			  *facts.version ? facts.version : "unknown", "nodes",
-			  facts.known ? json_integer(facts.nodes) : json_null(), "durability",
+			  *info.version ? info.version : "unknown", "nodes",
+			  info.known ? json_integer(info.nodes) : json_null(), "durability",
 			  classes[durability], "durability_reason", reason, "capabilities",
-			  capability_json(kafka_capabilities(adapter)), "latency_us",
-			  error ? json_null() : json_integer((json_int_t)facts.latency_us), "error",
+			  capability_json(cluster_info_capabilities(adapter)), "latency_us",
+			  error ? json_null() : json_integer((json_int_t)info.latency_us), "error",
 			  *text ? json_string(text) : json_null());
 	if (!errand->answer)
 		errand_refuse(errand, CODE_OVERLOADED, "");

@@ -111,49 +111,49 @@ static rd_kafka_resp_err_t resource_of(const rd_kafka_ConfigResource_t **resourc
 static void ask(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigResource_t *wish,
 		size_t *ret_differ)
 {
-	rd_kafka_ConfigResource_t *question =
+	rd_kafka_ConfigResource_t *task =
 		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, errand->topic->physical);
 	const rd_kafka_ConfigResource_t **found;
 	struct kafka_setting settings[KAFKA_SETTINGS];
-	struct kafka_wait wait;
+	struct admin_client client;
 	const char *text = NULL;
 	size_t count = 0;
 	rd_kafka_resp_err_t error;
 
 	kafka_settings_of(errand->topic, settings);
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, &wait);
-	rd_kafka_DescribeConfigs(wait.handle, &question, 1, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, &client);
+	rd_kafka_DescribeConfigs(client.handle, &task, 1, client.options, client.queue);
+	error = admin_client_await(&client, &text);
 	if (!error) {
 		found = rd_kafka_DescribeConfigs_result_resources(
-			rd_kafka_event_DescribeConfigs_result(wait.event), &count);
+			rd_kafka_event_DescribeConfigs_result(client.event), &count);
 		error = resource_of(found, count, &text);
 		if (!error)
 			*ret_differ = merge(found[0], settings, wish);
 	}
 	errand_failed(errand, adapter, error, text);
-	kafka_wait_deinit(&wait);
-	rd_kafka_ConfigResource_destroy(question);
+	admin_client_end(&client);
+	rd_kafka_ConfigResource_destroy(task);
 }
 
 static void put(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigResource_t *wish)
 {
-	struct kafka_wait wait;
+	struct admin_client client;
 	const char *text = NULL;
 	size_t count = 0;
 	rd_kafka_resp_err_t error;
 
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_ALTERCONFIGS, &wait);
-	rd_kafka_AlterConfigs(wait.handle, &wish, 1, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_ALTERCONFIGS, &client);
+	rd_kafka_AlterConfigs(client.handle, &wish, 1, client.options, client.queue);
+	error = admin_client_await(&client, &text);
 	if (!error) {
 		const rd_kafka_ConfigResource_t **done = rd_kafka_AlterConfigs_result_resources(
-			rd_kafka_event_AlterConfigs_result(wait.event), &count);
+			rd_kafka_event_AlterConfigs_result(client.event), &count);
 
 		error = resource_of(done, count, &text);
 	}
 	errand_failed(errand, adapter, error, text);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 }
 
 void kafka_settings_write(struct adapter *adapter, struct errand *errand)

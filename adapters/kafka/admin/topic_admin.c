@@ -40,13 +40,13 @@ static void config_number(rd_kafka_NewTopic_t *wish, const char *name, uint64_t 
 static void config_fill(struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_t *wish)
 {
-	struct kafka_facts facts = kafka_facts_get(adapter);
+	struct cluster_info info = cluster_info_get(adapter);
 	uint32_t min_insync = kafka_options_min_insync(&adapter->options, topic);
 	struct kafka_setting settings[KAFKA_SETTINGS];
 
 	// The broker's default may change; what was promised must not.
 	if (!min_insync && topic->durability >= DURABILITY_D2)
-		min_insync = facts.min_insync;
+		min_insync = info.min_insync;
 	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "delete");
 	if (!topic->native)
 		rd_kafka_NewTopic_set_config(wish, "message.timestamp.type", "LogAppendTime");
@@ -64,7 +64,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 	const struct topic *topic = errand->topic;
 	char why[160] = "";
 	const char *text = why;
-	struct kafka_wait wait;
+	struct admin_client client;
 	rd_kafka_resp_err_t error;
 	uint32_t replication = kafka_options_replication(&adapter->options, topic);
 	rd_kafka_NewTopic_t *wish =
@@ -76,12 +76,12 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 		return RD_KAFKA_RESP_ERR__INVALID_ARG;
 	}
 	config_fill(adapter, topic, wish);
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
-	rd_kafka_CreateTopics(wait.handle, &wish, 1, wait.options, wait.queue);
-	error = kafka_wait_topic_end(&wait, &text);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &client);
+	rd_kafka_CreateTopics(client.handle, &wish, 1, client.options, client.queue);
+	error = admin_client_await_topic(&client, &text);
 	if (error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 		errand_failed(errand, adapter, error, text);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	rd_kafka_NewTopic_destroy(wish);
 	return error;
 }
@@ -95,7 +95,7 @@ static rd_kafka_resp_err_t topic_make_when_unfenced(struct adapter *adapter, str
 
 	while ((error = topic_make(adapter, errand)) ==
 		       RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR &&
-	       clock_now_ns() < until_ns && !kafka_leaving(adapter)) {
+	       clock_now_ns() < until_ns && !kafka_task_is_leaving(adapter)) {
 		errand->code = CODE_OK;
 		*errand->text = '\0';
 		usleep(NODES_PAUSE_MS * 1000);
@@ -107,7 +107,7 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 {
 	char why[160] = "";
 	const char *text = why;
-	struct kafka_wait wait;
+	struct admin_client client;
 	rd_kafka_resp_err_t error;
 	rd_kafka_NewPartitions_t *wish = rd_kafka_NewPartitions_new(
 		errand->topic->physical, errand->topic->partitions, why, sizeof why);
@@ -116,11 +116,11 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
 		return;
 	}
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &wait);
-	rd_kafka_CreatePartitions(wait.handle, &wish, 1, wait.options, wait.queue);
-	error = kafka_wait_topic_end(&wait, &text);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &client);
+	rd_kafka_CreatePartitions(client.handle, &wish, 1, client.options, client.queue);
+	error = admin_client_await_topic(&client, &text);
 	errand_failed(errand, adapter, error, text);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	rd_kafka_NewPartitions_destroy(wish);
 }
 
@@ -164,31 +164,31 @@ static void topic_compare(struct adapter *adapter, struct errand *errand, bool e
 // A broker that joins or comes back is in the metadata of the others a little later, and what is
 // known of the cluster may be some seconds old: one that is missing is asked for anew for a while.
 static void nodes_await(struct adapter *adapter, const struct kafka_options *own,
-			struct kafka_facts *facts)
+			struct cluster_info *info)
 {
 	uint64_t until_ns = clock_now_ns() + NODES_MS * MS_NS;
 
-	while ((own->replication ? own->replication : facts->replication) > facts->nodes &&
-	       clock_now_ns() < until_ns && !kafka_leaving(adapter)) {
+	while ((own->replication ? own->replication : info->replication) > info->nodes &&
+	       clock_now_ns() < until_ns && !kafka_task_is_leaving(adapter)) {
 		usleep(NODES_PAUSE_MS * 1000);
-		kafka_facts_ask(adapter, KAFKA_ASK_MS);
-		*facts = kafka_facts_get(adapter);
+		cluster_info_refresh(adapter, ADMIN_HANDLE_CALL_MS);
+		*info = cluster_info_get(adapter);
 	}
 }
 
 // Numbers of copies that do not fit together, or need more brokers than there are. What is the
 // brokers' default may be unknown (0).
 static bool copies_refused(struct adapter *adapter, struct errand *errand,
-			   const struct kafka_facts *facts, const struct kafka_options *own)
+			   const struct cluster_info *info, const struct kafka_options *own)
 {
-	uint32_t replication = own->replication ? own->replication : facts->replication,
-		 min_insync = own->min_insync ? own->min_insync : facts->min_insync;
+	uint32_t replication = own->replication ? own->replication : info->replication,
+		 min_insync = own->min_insync ? own->min_insync : info->min_insync;
 	const char *cluster = adapter->log && adapter->log->cluster ? adapter->log->cluster : "";
 
-	if (replication > facts->nodes)
+	if (replication > info->nodes)
 		snprintf(errand->text, sizeof errand->text,
 			 "cluster %s: %u copies need as many brokers, and there are %u", cluster,
-			 replication, facts->nodes);
+			 replication, info->nodes);
 	else if (replication && min_insync > replication)
 		snprintf(errand->text, sizeof errand->text,
 			 "cluster %s: no message would be acknowledged: %u copies must have it, "
@@ -204,9 +204,9 @@ static bool copies_refused(struct adapter *adapter, struct errand *errand,
 static bool class_refused(struct adapter *adapter, struct errand *errand)
 {
 	const struct topic *topic = errand->topic;
-	struct kafka_facts facts = kafka_facts_get(adapter);
+	struct cluster_info info = cluster_info_get(adapter);
 	struct kafka_options own = adapter->options;
-	char reason[KAFKA_REASON];
+	char reason[CLUSTER_INFO_REASON];
 	uint32_t count, led;
 
 	own.replication = kafka_options_replication(&adapter->options, topic);
@@ -216,14 +216,14 @@ static bool class_refused(struct adapter *adapter, struct errand *errand)
 		return false;
 	if (!heard_ask(adapter, topic->physical, &count, &led) && count)
 		return false; // what is there stays, also while brokers are away
-	if (!facts.known &&
-	    errand_failed(errand, adapter, kafka_facts_ask(adapter, KAFKA_ASK_MS), NULL))
+	if (!info.known && errand_failed(errand, adapter,
+					 cluster_info_refresh(adapter, ADMIN_HANDLE_CALL_MS), NULL))
 		return true;
-	facts = kafka_facts_get(adapter);
-	nodes_await(adapter, &own, &facts);
-	if (copies_refused(adapter, errand, &facts, &own))
+	info = cluster_info_get(adapter);
+	nodes_await(adapter, &own, &info);
+	if (copies_refused(adapter, errand, &info, &own))
 		return true;
-	if (kafka_facts_durability(&facts, &own, reason) >=
+	if (cluster_info_durability(&info, &own, reason) >=
 	    (enum durability)errand->topic->durability)
 		return false;
 	errand_refuse(errand, CODE_UNSUPPORTED_BY_BACKEND, reason);
@@ -250,7 +250,8 @@ static void topic_mark(struct adapter *adapter, struct errand *errand, bool chan
 			error = kafka_marks_write(adapter, &mark, 1);
 		if (error)
 			usleep(50 * 1000);
-	} while ((error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || kafka_is_transient(error)) &&
+	} while ((error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+		  kafka_error_is_transient(error)) &&
 		 clock_now_ns() < until_ns);
 	if (error)
 		errand_failed(errand, adapter, error,
@@ -349,17 +350,17 @@ void kafka_topic_change(struct adapter *adapter, const struct topic *topic, adap
 static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *errand)
 {
 	const char *text = NULL;
-	struct kafka_wait wait;
+	struct admin_client client;
 	rd_kafka_resp_err_t error;
 	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(errand->topic->physical);
 
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
-	rd_kafka_DeleteTopics(wait.handle, &wish, 1, wait.options, wait.queue);
-	error = kafka_wait_topic_end(&wait, &text);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &client);
+	rd_kafka_DeleteTopics(client.handle, &wish, 1, client.options, client.queue);
+	error = admin_client_await_topic(&client, &text);
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		error = RD_KAFKA_RESP_ERR_NO_ERROR; // deleting what is gone is done
 	errand_failed(errand, adapter, error, text);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	rd_kafka_DeleteTopic_destroy(wish);
 	return error;
 }

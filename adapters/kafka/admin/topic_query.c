@@ -72,22 +72,22 @@ static void records_delete(struct adapter *adapter, struct errand *errand,
 {
 	rd_kafka_DeleteRecords_t *wish = rd_kafka_DeleteRecords_new(until);
 	const rd_kafka_topic_partition_list_t *answered;
-	struct kafka_wait wait;
+	struct admin_client client;
 	const char *text = NULL;
 	rd_kafka_resp_err_t error;
 
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETERECORDS, &wait);
-	rd_kafka_DeleteRecords(wait.handle, &wish, 1, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DELETERECORDS, &client);
+	rd_kafka_DeleteRecords(client.handle, &wish, 1, client.options, client.queue);
+	error = admin_client_await(&client, &text);
 	answered = error ? NULL
 			 : rd_kafka_DeleteRecords_result_offsets(
-				   rd_kafka_event_DeleteRecords_result(wait.event));
+				   rd_kafka_event_DeleteRecords_result(client.event));
 	for (int i = 0; answered && !error && i < answered->cnt; ++i) {
 		error = answered->elems[i].err;
 		text = NULL;
 	}
 	errand_failed(errand, adapter, error, text);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	rd_kafka_DeleteRecords_destroy(wish);
 }
 
@@ -177,14 +177,15 @@ static void on_fetched(struct loop_task *task)
 static bool time_resolve(struct adapter *adapter, struct errand *errand, uint32_t partition,
 			 int64_t time_ms, uint64_t *ret)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(adapter);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_t *row = rd_kafka_topic_partition_list_add(
 		list, errand->topic->physical, (int32_t)partition);
 	rd_kafka_resp_err_t error;
 
 	row->offset = MAX(time_ms, 0);
-	error = rd_kafka_offsets_for_times(entered.handle, list, KAFKA_ASK_MS);
+	error = rd_kafka_offsets_for_times(entered.handle, list, ADMIN_HANDLE_CALL_MS);
 	if (!error)
 		error = row->err;
 	if (!error && row->offset >= 0)
@@ -211,7 +212,7 @@ static void read_run(struct adapter *adapter, struct errand *errand)
 		return;
 	}
 	fetch->offset = MAX(fetch->offset, first);
-	fetch->loop = kafka_aside(adapter);
+	fetch->loop = kafka_task_admin_loop(adapter);
 	fetch->task.fn = on_fetched;
 	errand->waits = fetch->offset < fetch->until && !kafka_fetch(adapter, fetch);
 	if (!errand->waits) // else the letter comes to this thread, later

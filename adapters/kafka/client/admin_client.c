@@ -12,35 +12,37 @@ static bool is_coordinated(rd_kafka_admin_op_t operation)
 	}
 }
 
-void kafka_wait_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
-		      struct kafka_wait *wait)
+void admin_client_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
+			struct admin_client *client)
 {
-	struct kafka_handle entered = kafka_handle_enter(adapter);
+	struct admin_handle_entered entered = admin_handle_enter(adapter);
 	bool coordinated = is_coordinated(operation);
 	char text[128];
 
-	*wait = (struct kafka_wait){.entered = entered,
-				    .handle = entered.handle,
-				    .coordinated = coordinated,
-				    .options = rd_kafka_AdminOptions_new(entered.handle, operation),
-				    .queue = rd_kafka_queue_new(entered.handle)};
+	*client = (struct admin_client){
+		.entered = entered,
+		.handle = entered.handle,
+		.coordinated = coordinated,
+		.options = rd_kafka_AdminOptions_new(entered.handle, operation),
+		.queue = rd_kafka_queue_new(entered.handle)};
 	rd_kafka_AdminOptions_set_request_timeout(
-		wait->options, coordinated ? COORDINATOR_TIMEOUT_MS : KAFKA_ASK_MS, text,
+		client->options, coordinated ? ADMIN_HANDLE_TIMEOUT_MS : ADMIN_HANDLE_CALL_MS, text,
 		sizeof text);
 }
 
-rd_kafka_resp_err_t kafka_wait_end(struct kafka_wait *wait, const char **ret_text)
+rd_kafka_resp_err_t admin_client_await(struct admin_client *client, const char **ret_text)
 {
-	wait->event = rd_kafka_queue_poll(wait->queue,
-					  wait->coordinated ? KAFKA_ASK_MS : 2 * KAFKA_ASK_MS);
-	if (!wait->event) {
-		if (wait->coordinated)
-			coordinator_given_up(wait->entered.adapter);
+	client->event =
+		rd_kafka_queue_poll(client->queue, client->coordinated ? ADMIN_HANDLE_CALL_MS
+								       : 2 * ADMIN_HANDLE_CALL_MS);
+	if (!client->event) {
+		if (client->coordinated)
+			admin_handle_given_up(client->entered.adapter);
 		*ret_text = "no answer in time";
 		return RD_KAFKA_RESP_ERR__TIMED_OUT;
 	}
-	*ret_text = rd_kafka_event_error_string(wait->event);
-	return rd_kafka_event_error(wait->event);
+	*ret_text = rd_kafka_event_error_string(client->event);
+	return rd_kafka_event_error(client->event);
 }
 
 // What the answer says of the topics; NULL: it is of another kind.
@@ -60,34 +62,34 @@ static const rd_kafka_topic_result_t **topics_of(rd_kafka_event_t *event, size_t
 	}
 }
 
-rd_kafka_resp_err_t kafka_wait_topic_end(struct kafka_wait *wait, const char **ret_text)
+rd_kafka_resp_err_t admin_client_await_topic(struct admin_client *client, const char **ret_text)
 {
-	rd_kafka_resp_err_t error = kafka_wait_end(wait, ret_text);
+	rd_kafka_resp_err_t error = admin_client_await(client, ret_text);
 	const rd_kafka_topic_result_t **topics;
 	size_t count = 0;
 
 	if (error)
 		return error;
-	topics = topics_of(wait->event, &count);
+	topics = topics_of(client->event, &count);
 	if (!topics || !count)
 		return RD_KAFKA_RESP_ERR_UNKNOWN;
 	*ret_text = rd_kafka_topic_result_error_string(topics[0]);
 	return rd_kafka_topic_result_error(topics[0]);
 }
 
-void kafka_wait_deinit(struct kafka_wait *wait)
+void admin_client_end(struct admin_client *client)
 {
-	if (wait->event)
-		rd_kafka_event_destroy(wait->event);
-	rd_kafka_queue_destroy(wait->queue);
-	rd_kafka_AdminOptions_destroy(wait->options);
-	kafka_handle_leave(&wait->entered);
+	if (client->event)
+		rd_kafka_event_destroy(client->event);
+	rd_kafka_queue_destroy(client->queue);
+	rd_kafka_AdminOptions_destroy(client->options);
+	admin_handle_leave(&client->entered);
 }
 
 // ---- settings
 
 static rd_kafka_resp_err_t resource_read(const rd_kafka_ConfigResource_t *resource,
-					 kafka_config_fn found, void *ctx)
+					 admin_client_config_fn found, void *ctx)
 {
 	size_t count = 0;
 	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
@@ -100,13 +102,14 @@ static rd_kafka_resp_err_t resource_read(const rd_kafka_ConfigResource_t *resour
 	return rd_kafka_ConfigResource_error(resource);
 }
 
-rd_kafka_resp_err_t kafka_configs_ask(struct adapter *adapter, int32_t broker,
-				      rd_kafka_ResourceType_t type, const char *const *names,
-				      size_t count, kafka_config_fn found, void *ctx)
+rd_kafka_resp_err_t admin_client_describe_configs(struct adapter *adapter, int32_t broker,
+						  rd_kafka_ResourceType_t type,
+						  const char *const *names, size_t count,
+						  admin_client_config_fn found, void *ctx)
 {
 	rd_kafka_ConfigResource_t **wishes = calloc(count, sizeof(rd_kafka_ConfigResource_t *));
 	const rd_kafka_ConfigResource_t **resources = NULL;
-	struct kafka_wait wait;
+	struct admin_client client;
 	char why[128];
 	const char *text;
 	rd_kafka_resp_err_t error;
@@ -115,21 +118,21 @@ rd_kafka_resp_err_t kafka_configs_ask(struct adapter *adapter, int32_t broker,
 		return RD_KAFKA_RESP_ERR__FAIL;
 	for (size_t i = 0; i < count; ++i)
 		wishes[i] = rd_kafka_ConfigResource_new(type, names[i]);
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, &wait);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, &client);
 	if (broker >= 0)
-		rd_kafka_AdminOptions_set_broker(wait.options, broker, why, sizeof why);
-	rd_kafka_DescribeConfigs(wait.handle, wishes, count, wait.options, wait.queue);
+		rd_kafka_AdminOptions_set_broker(client.options, broker, why, sizeof why);
+	rd_kafka_DescribeConfigs(client.handle, wishes, count, client.options, client.queue);
 	rd_kafka_ConfigResource_destroy_array(wishes, count);
 	free(wishes);
-	error = kafka_wait_end(&wait, &text);
+	error = admin_client_await(&client, &text);
 	if (!error)
 		resources = rd_kafka_DescribeConfigs_result_resources(
-			rd_kafka_event_DescribeConfigs_result(wait.event), &count);
+			rd_kafka_event_DescribeConfigs_result(client.event), &count);
 	for (size_t i = 0; resources && i < count; ++i) {
 		rd_kafka_resp_err_t one = resource_read(resources[i], found, ctx);
 
 		error = error ? error : one;
 	}
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	return error;
 }

@@ -11,38 +11,38 @@
 #define RENEW_NS (5 * S_NS) // after the first request that was given up
 
 // A client, and how many are about to ask something of it, or wait for an answer.
-struct coordinator {
+struct admin_handle {
 	struct client *client;
 	uint32_t users;
 };
 
-struct coordinator_asked {
+struct admin_handle_request {
 	struct list node;
-	struct kafka_call *call; // NULL: given up
-	const struct coordinator *on;
+	struct admin_handle_call *call; // NULL: given up
+	const struct admin_handle *on;
 	uint64_t group, deadline_ns;
 };
 
-struct coordinators {
+struct admin_handles {
 	struct adapter *adapter;
 	pthread_mutex_t lock;
-	struct coordinator *current, *retired;
+	struct admin_handle *current, *retired;
 	uint64_t given_up_ns; // on the current one; 0: nothing was
 	struct list asked,
-		held; // of coordinator_asked.node: in time, in the order of time; given up
+		held; // of admin_handle_request.node: in time, in the order of time; given up
 };
 
 // ---- what is on its way
 
 // Takes the call that was made first if its time is over. NULL: it is not, or there is none.
-static struct kafka_call *call_give_up(struct coordinators *all, uint64_t now_ns)
+static struct admin_handle_call *call_give_up(struct admin_handles *all, uint64_t now_ns)
 {
-	struct kafka_call *call = NULL;
+	struct admin_handle_call *call = NULL;
 
 	pthread_mutex_lock(&all->lock);
 	if (!list_empty(&all->asked)) {
-		struct coordinator_asked *asked =
-			LIST_ENTRY(all->asked.next, struct coordinator_asked, node);
+		struct admin_handle_request *asked =
+			LIST_ENTRY(all->asked.next, struct admin_handle_request, node);
 
 		if (now_ns >= asked->deadline_ns) {
 			call = asked->call;
@@ -57,9 +57,9 @@ static struct kafka_call *call_give_up(struct coordinators *all, uint64_t now_ns
 	return call;
 }
 
-static void give_up(struct coordinators *all, uint64_t now_ns)
+static void calls_give_up(struct admin_handles *all, uint64_t now_ns)
 {
-	struct kafka_call *call;
+	struct admin_handle_call *call;
 
 	while ((call = call_give_up(all, now_ns)))
 		call->answered(call, NULL);
@@ -67,41 +67,42 @@ static void give_up(struct coordinators *all, uint64_t now_ns)
 
 static void on_tick(void *ctx)
 {
-	give_up(ctx, clock_now_ns());
+	calls_give_up(ctx, clock_now_ns());
 }
 
-bool coordinator_is_held(struct adapter *adapter, uint64_t group)
+bool admin_handle_is_held(struct adapter *adapter, uint64_t group)
 {
-	struct coordinators *all = adapter->coordinators;
+	struct admin_handles *all = adapter->admin_handles;
 	bool held = false;
 
 	pthread_mutex_lock(&all->lock);
 	LIST_FOREACH(node, next, &all->held)
-	held = held || LIST_ENTRY(node, struct coordinator_asked, node)->group == group;
+	held = held || LIST_ENTRY(node, struct admin_handle_request, node)->group == group;
 	pthread_mutex_unlock(&all->lock);
 	return held;
 }
 
-struct coordinator_asked *coordinator_begin(struct adapter *adapter, uint64_t group,
-					    struct kafka_call *call, const struct coordinator *on)
+struct admin_handle_request *admin_handle_begin(struct adapter *adapter, uint64_t group,
+						struct admin_handle_call *call,
+						const struct admin_handle *on)
 {
-	struct coordinators *all = adapter->coordinators;
-	struct coordinator_asked *asked = malloc(sizeof *asked);
+	struct admin_handles *all = adapter->admin_handles;
+	struct admin_handle_request *asked = malloc(sizeof *asked);
 
 	if (!asked)
 		return NULL;
-	*asked = (struct coordinator_asked){.call = call, .on = on, .group = group};
+	*asked = (struct admin_handle_request){.call = call, .on = on, .group = group};
 	pthread_mutex_lock(&all->lock);
-	asked->deadline_ns = clock_now_ns() + KAFKA_ASK_MS * MS_NS;
+	asked->deadline_ns = clock_now_ns() + ADMIN_HANDLE_CALL_MS * MS_NS;
 	list_push_back(&all->asked, &asked->node);
 	pthread_mutex_unlock(&all->lock);
 	return asked;
 }
 
-static void answered(struct coordinators *all, rd_kafka_event_t *event)
+static void request_answer(struct admin_handles *all, rd_kafka_event_t *event)
 {
-	struct coordinator_asked *asked = rd_kafka_event_opaque(event);
-	struct kafka_call *call;
+	struct admin_handle_request *asked = rd_kafka_event_opaque(event);
+	struct admin_handle_call *call;
 
 	pthread_mutex_lock(&all->lock);
 	list_unlink(&asked->node);
@@ -112,9 +113,9 @@ static void answered(struct coordinators *all, rd_kafka_event_t *event)
 		call->answered(call, event);
 }
 
-void kafka_call_event(rd_kafka_event_t *event)
+void admin_handle_event(rd_kafka_event_t *event)
 {
-	struct kafka_call *call = rd_kafka_event_opaque(event);
+	struct admin_handle_call *call = rd_kafka_event_opaque(event);
 
 	if (call)
 		call->answered(call, event);
@@ -124,17 +125,17 @@ void kafka_call_event(rd_kafka_event_t *event)
 
 static void on_event(void *ctx, rd_kafka_event_t *event)
 {
-	struct coordinators *all = ctx;
+	struct admin_handles *all = ctx;
 
 	switch (rd_kafka_event_type(event)) {
 	case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT:
-	case RD_KAFKA_EVENT_ALTERCONSUMERGROUPOFFSETS_RESULT: answered(all, event); break;
+	case RD_KAFKA_EVENT_ALTERCONSUMERGROUPOFFSETS_RESULT: request_answer(all, event); break;
 	case RD_KAFKA_EVENT_ERROR: health_error(all->adapter, event); break;
-	default: kafka_call_event(event); break;
+	default: admin_handle_event(event); break;
 	}
 }
 
-static int client_new(struct coordinators *all, struct client **ret, char **ret_error)
+static int handle_start_client(struct admin_handles *all, struct client **ret, char **ret_error)
 {
 	const char *const settings[][2] = {
 		{"group.id", "mqp.groups"},
@@ -153,10 +154,10 @@ static int client_new(struct coordinators *all, struct client **ret, char **ret_
 	return client_start(&config, ret, ret_error);
 }
 
-struct coordinator *coordinator_enter(struct adapter *adapter)
+struct admin_handle *admin_handle_ref(struct adapter *adapter)
 {
-	struct coordinators *all = adapter->coordinators;
-	struct coordinator *current;
+	struct admin_handles *all = adapter->admin_handles;
+	struct admin_handle *current;
 
 	pthread_mutex_lock(&all->lock);
 	current = all->current;
@@ -165,36 +166,36 @@ struct coordinator *coordinator_enter(struct adapter *adapter)
 	return current;
 }
 
-struct client *coordinator_client(const struct coordinator *coordinator)
+struct client *admin_handle_client(const struct admin_handle *handle)
 {
-	return coordinator->client;
+	return handle->client;
 }
 
-void coordinator_leave(struct adapter *adapter, struct coordinator *coordinator)
+void admin_handle_unref(struct adapter *adapter, struct admin_handle *handle)
 {
-	struct coordinators *all = adapter->coordinators;
+	struct admin_handles *all = adapter->admin_handles;
 
 	pthread_mutex_lock(&all->lock);
-	--coordinator->users;
+	--handle->users;
 	pthread_mutex_unlock(&all->lock);
 }
 
-struct kafka_handle kafka_handle_enter(struct adapter *adapter)
+struct admin_handle_entered admin_handle_enter(struct adapter *adapter)
 {
-	struct coordinator *coordinator = coordinator_enter(adapter);
+	struct admin_handle *handle = admin_handle_ref(adapter);
 
-	return (struct kafka_handle){adapter, coordinator,
-				     client_handle(coordinator_client(coordinator))};
+	return (struct admin_handle_entered){adapter, handle,
+					     client_handle(admin_handle_client(handle))};
 }
 
-void kafka_handle_leave(struct kafka_handle *entered)
+void admin_handle_leave(struct admin_handle_entered *entered)
 {
-	coordinator_leave(entered->adapter, entered->coordinator);
+	admin_handle_unref(entered->adapter, entered->admin);
 }
 
-void coordinator_given_up(struct adapter *adapter)
+void admin_handle_given_up(struct adapter *adapter)
 {
-	struct coordinators *all = adapter->coordinators;
+	struct admin_handles *all = adapter->admin_handles;
 
 	pthread_mutex_lock(&all->lock);
 	if (!all->given_up_ns)
@@ -202,52 +203,52 @@ void coordinator_given_up(struct adapter *adapter)
 	pthread_mutex_unlock(&all->lock);
 }
 
-static int coordinator_new(struct coordinators *all, struct coordinator **ret, char **ret_error)
+static int handle_new(struct admin_handles *all, struct admin_handle **ret, char **ret_error)
 {
-	struct coordinator *coordinator = calloc(1, sizeof *coordinator);
-	int r = coordinator ? client_new(all, &coordinator->client, ret_error) : -ENOMEM;
+	struct admin_handle *handle = calloc(1, sizeof *handle);
+	int r = handle ? handle_start_client(all, &handle->client, ret_error) : -ENOMEM;
 
 	if (r < 0)
-		free(coordinator);
+		free(handle);
 	else
-		*ret = coordinator;
+		*ret = handle;
 	return r;
 }
 
 // Stops a client and forgets what was given up on it.
-static void coordinator_end(struct coordinators *all, struct coordinator *coordinator)
+static void handle_end(struct admin_handles *all, struct admin_handle *handle)
 {
 	struct list dropped;
 
-	client_stop(coordinator->client);
+	client_stop(handle->client);
 	list_init(&dropped);
 	pthread_mutex_lock(&all->lock);
 	LIST_FOREACH(node, next, &all->held)
 	{
-		if (LIST_ENTRY(node, struct coordinator_asked, node)->on != coordinator)
+		if (LIST_ENTRY(node, struct admin_handle_request, node)->on != handle)
 			continue;
 		list_unlink(node);
 		list_push_back(&dropped, node);
 	}
 	pthread_mutex_unlock(&all->lock);
 	for (struct list *node; (node = list_pop_front(&dropped));)
-		free(LIST_ENTRY(node, struct coordinator_asked, node));
-	free(coordinator);
+		free(LIST_ENTRY(node, struct admin_handle_request, node));
+	free(handle);
 }
 
 // Whether nobody waits for anything of it. Under the lock.
-static bool is_unused(const struct coordinators *all, const struct coordinator *coordinator)
+static bool handle_is_unused(const struct admin_handles *all, const struct admin_handle *handle)
 {
 	LIST_FOREACH(node, next, &all->asked)
 	{
-		if (LIST_ENTRY(node, struct coordinator_asked, node)->on == coordinator)
+		if (LIST_ENTRY(node, struct admin_handle_request, node)->on == handle)
 			return false;
 	}
-	return coordinator->users == 0;
+	return handle->users == 0;
 }
 
 // Open topics move: whoever asks for their metadata finds them on the client of now.
-static void swap(struct coordinators *all, struct coordinator *fresh)
+static void handle_swap(struct admin_handles *all, struct admin_handle *fresh)
 {
 	struct adapter *adapter = all->adapter;
 
@@ -264,35 +265,35 @@ static void swap(struct coordinators *all, struct coordinator *fresh)
 	pthread_mutex_unlock(&adapter->topics_lock);
 }
 
-void coordinators_renew(struct adapter *adapter, uint64_t now_ns)
+void admin_handle_renew(struct adapter *adapter, uint64_t now_ns)
 {
-	struct coordinators *all = adapter->coordinators;
-	struct coordinator *fresh = NULL, *ended = NULL;
+	struct admin_handles *all = adapter->admin_handles;
+	struct admin_handle *fresh = NULL, *ended = NULL;
 	char *error = NULL;
 	bool due;
 
 	pthread_mutex_lock(&all->lock);
 	due = !all->retired && all->given_up_ns && now_ns >= all->given_up_ns + RENEW_NS;
-	if (all->retired && is_unused(all, all->retired)) {
+	if (all->retired && handle_is_unused(all, all->retired)) {
 		ended = all->retired;
 		all->retired = NULL;
 	}
 	pthread_mutex_unlock(&all->lock);
 	if (ended)
-		coordinator_end(all, ended);
+		handle_end(all, ended);
 	if (!due)
 		return;
-	if (coordinator_new(all, &fresh, &error) < 0) {
+	if (handle_new(all, &fresh, &error) < 0) {
 		log_error(adapter->log, "KAFKA-CLIENT", "%s", error ? error : "no memory");
 		free(error);
 		return; // the next look tries again
 	}
-	swap(all, fresh);
+	handle_swap(all, fresh);
 }
 
-int coordinators_start(struct adapter *adapter, char **ret_error)
+int admin_handle_start(struct adapter *adapter, char **ret_error)
 {
-	struct coordinators *all = calloc(1, sizeof *all);
+	struct admin_handles *all = calloc(1, sizeof *all);
 	int r;
 
 	if (!all)
@@ -301,25 +302,25 @@ int coordinators_start(struct adapter *adapter, char **ret_error)
 	pthread_mutex_init(&all->lock, NULL);
 	list_init(&all->asked);
 	list_init(&all->held);
-	adapter->coordinators = all;
-	r = coordinator_new(all, &all->current, ret_error);
+	adapter->admin_handles = all;
+	r = handle_new(all, &all->current, ret_error);
 	if (r < 0)
-		coordinators_stop(adapter);
+		admin_handle_stop(adapter);
 	return r;
 }
 
-void coordinators_stop(struct adapter *adapter)
+void admin_handle_stop(struct adapter *adapter)
 {
-	struct coordinators *all = adapter->coordinators;
+	struct admin_handles *all = adapter->admin_handles;
 
 	if (!all)
 		return;
-	give_up(all, UINT64_MAX);
+	calls_give_up(all, UINT64_MAX);
 	if (all->retired)
-		coordinator_end(all, all->retired);
+		handle_end(all, all->retired);
 	if (all->current)
-		coordinator_end(all, all->current);
+		handle_end(all, all->current);
 	pthread_mutex_destroy(&all->lock);
-	adapter->coordinators = NULL;
+	adapter->admin_handles = NULL;
 	free(all);
 }

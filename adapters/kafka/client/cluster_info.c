@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum durability kafka_durability(uint32_t replication, uint32_t min_insync)
+enum durability cluster_info_copies_durability(uint32_t replication, uint32_t min_insync)
 {
 	return replication >= 2 && min_insync >= 2 ? DURABILITY_D3 : DURABILITY_D1;
 }
@@ -37,7 +37,7 @@ static int trait_rank(const char *version)
 	return -1;
 }
 
-void kafka_version_note(char version[48], const char *name, const char *value)
+void cluster_info_note_version(char version[48], const char *name, const char *value)
 {
 	// "3.9-IV0": until 3.9 it says it itself, as far as the operator has raised it.
 	if (strcmp(name, "inter.broker.protocol.version") == 0) {
@@ -54,20 +54,20 @@ void kafka_version_note(char version[48], const char *name, const char *value)
 
 static void default_note(void *ctx, const char *resource, const char *name, const char *value)
 {
-	struct kafka_facts *facts = ctx;
+	struct cluster_info *info = ctx;
 
 	if (strcmp(name, "default.replication.factor") == 0)
-		facts->replication = (uint32_t)strtoul(value, NULL, 10);
+		info->replication = (uint32_t)strtoul(value, NULL, 10);
 	else if (strcmp(name, "min.insync.replicas") == 0)
-		facts->min_insync = (uint32_t)strtoul(value, NULL, 10);
+		info->min_insync = (uint32_t)strtoul(value, NULL, 10);
 	else
-		kafka_version_note(facts->version, name, value);
+		cluster_info_note_version(info->version, name, value);
 }
 
-static void capabilities_set(struct adapter *adapter, const struct kafka_facts *facts)
+static void capabilities_set(struct adapter *adapter, const struct cluster_info *info)
 {
-	char reason[KAFKA_REASON];
-	enum durability durability = kafka_facts_durability(facts, &adapter->options, reason);
+	char reason[CLUSTER_INFO_REASON];
+	enum durability durability = cluster_info_durability(info, &adapter->options, reason);
 	uint32_t capabilities = CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_EXACT_BACKLOG |
 				CAP_DELAY | CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE |
 				CAP_CONSUME | CAP_D1 | CAP_COPIES;
@@ -79,37 +79,38 @@ static void capabilities_set(struct adapter *adapter, const struct kafka_facts *
 	__atomic_store_n(&adapter->capabilities, capabilities, __ATOMIC_RELEASE);
 }
 
-static void facts_set(struct adapter *adapter, const struct kafka_facts *facts)
+static void info_set(struct adapter *adapter, const struct cluster_info *info)
 {
-	pthread_mutex_lock(&adapter->facts_lock);
-	*adapter->facts = *facts;
-	pthread_mutex_unlock(&adapter->facts_lock);
-	capabilities_set(adapter, facts);
+	pthread_mutex_lock(&adapter->info_lock);
+	*adapter->info = *info;
+	pthread_mutex_unlock(&adapter->info_lock);
+	capabilities_set(adapter, info);
 }
 
-int kafka_facts_start(struct adapter *adapter)
+int cluster_info_start(struct adapter *adapter)
 {
-	adapter->facts = calloc(1, sizeof *adapter->facts);
-	if (!adapter->facts)
+	adapter->info = calloc(1, sizeof *adapter->info);
+	if (!adapter->info)
 		return -ENOMEM;
-	pthread_mutex_init(&adapter->facts_lock, NULL);
-	capabilities_set(adapter, adapter->facts);
+	pthread_mutex_init(&adapter->info_lock, NULL);
+	capabilities_set(adapter, adapter->info);
 	return 0;
 }
 
-void kafka_facts_stop(struct adapter *adapter)
+void cluster_info_stop(struct adapter *adapter)
 {
-	if (!adapter->facts)
+	if (!adapter->info)
 		return;
-	pthread_mutex_destroy(&adapter->facts_lock);
-	free(adapter->facts);
+	pthread_mutex_destroy(&adapter->info_lock);
+	free(adapter->info);
 }
 
-rd_kafka_resp_err_t kafka_facts_ask(struct adapter *adapter, int timeout_ms)
+rd_kafka_resp_err_t cluster_info_refresh(struct adapter *adapter, int timeout_ms)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(adapter);
 	const struct rd_kafka_metadata *metadata;
-	struct kafka_facts facts = kafka_facts_get(adapter), asked;
+	struct cluster_info info = cluster_info_get(adapter), asked;
 	uint64_t began_ns = clock_now_ns();
 	rd_kafka_resp_err_t error =
 		rd_kafka_metadata(entered.handle, 0, NULL, &metadata, timeout_ms);
@@ -118,43 +119,44 @@ rd_kafka_resp_err_t kafka_facts_ask(struct adapter *adapter, int timeout_ms)
 
 	if (error)
 		return error;
-	kafka_trouble_over(&adapter->trouble);
-	facts.known = true;
-	facts.latency_us = (clock_now_ns() - began_ns) / 1000;
-	facts.nodes = (uint32_t)metadata->broker_cnt;
+	last_error_clear(&adapter->last_error);
+	info.known = true;
+	info.latency_us = (clock_now_ns() - began_ns) / 1000;
+	info.nodes = (uint32_t)metadata->broker_cnt;
 	snprintf(number, sizeof number, "%d", metadata->orig_broker_id);
 	rd_kafka_metadata_destroy(metadata);
-	asked = facts;
+	asked = info;
 	*asked.version = '\0';
-	if (!kafka_configs_ask(adapter, -1, RD_KAFKA_RESOURCE_BROKER, &name, 1, default_note,
-			       &asked)) {
-		facts = asked;
-		facts.configured = true;
+	if (!admin_client_describe_configs(adapter, -1, RD_KAFKA_RESOURCE_BROKER, &name, 1,
+					   default_note, &asked)) {
+		info = asked;
+		info.configured = true;
 	}
-	facts_set(adapter, &facts);
+	info_set(adapter, &info);
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-struct kafka_facts kafka_facts_get(struct adapter *adapter)
+struct cluster_info cluster_info_get(struct adapter *adapter)
 {
-	struct kafka_facts facts;
+	struct cluster_info info;
 
-	pthread_mutex_lock(&adapter->facts_lock);
-	facts = *adapter->facts;
-	pthread_mutex_unlock(&adapter->facts_lock);
-	return facts;
+	pthread_mutex_lock(&adapter->info_lock);
+	info = *adapter->info;
+	pthread_mutex_unlock(&adapter->info_lock);
+	return info;
 }
 
 // ---- what follows
 
-enum durability kafka_facts_durability(const struct kafka_facts *facts,
-				       const struct kafka_options *options, char *ret_reason)
+enum durability cluster_info_durability(const struct cluster_info *info,
+					const struct kafka_options *options, char *ret_reason)
 {
-	uint32_t replication = options->replication ? options->replication : facts->replication,
-		 min_insync = options->min_insync ? options->min_insync : facts->min_insync;
-	enum durability durability = facts->known && facts->nodes < 2
-					     ? DURABILITY_D1
-					     : kafka_durability(replication, min_insync);
+	uint32_t replication = options->replication ? options->replication : info->replication,
+		 min_insync = options->min_insync ? options->min_insync : info->min_insync;
+	enum durability durability =
+		info->known && info->nodes < 2
+			? DURABILITY_D1
+			: cluster_info_copies_durability(replication, min_insync);
 	char copies[16] = "?", needed[16] = "?";
 
 	if (replication)
@@ -162,26 +164,26 @@ enum durability kafka_facts_durability(const struct kafka_facts *facts,
 	if (min_insync)
 		snprintf(needed, sizeof needed, "%u", min_insync);
 	if (durability == DURABILITY_D3)
-		snprintf(ret_reason, KAFKA_REASON,
+		snprintf(ret_reason, CLUSTER_INFO_REASON,
 			 "topics are kept on %s brokers, and %s of them have a message before it "
 			 "is acknowledged; topics of class D1 and D2 are promised less",
 			 copies, needed);
-	else if (facts->known && facts->nodes < 2)
-		snprintf(ret_reason, KAFKA_REASON,
+	else if (info->known && info->nodes < 2)
+		snprintf(ret_reason, CLUSTER_INFO_REASON,
 			 "there is one broker, and it acknowledges before its disk has a message");
 	else
-		snprintf(ret_reason, KAFKA_REASON,
+		snprintf(ret_reason, CLUSTER_INFO_REASON,
 			 "one broker may acknowledge alone, before its disk has a message: topics "
 			 "are kept on %s brokers, and %s must have it; options.replication and "
 			 "options.min_insync of 2 or more give class D3%s",
 			 copies, needed,
-			 facts->known && !facts->configured
+			 info->known && !info->configured
 				 ? " (the user may not read the brokers' settings)"
 				 : "");
 	return durability;
 }
 
-uint32_t kafka_capabilities(struct adapter *adapter)
+uint32_t cluster_info_capabilities(struct adapter *adapter)
 {
 	return __atomic_load_n(&adapter->capabilities, __ATOMIC_ACQUIRE);
 }

@@ -44,7 +44,7 @@ static const struct {
 	{RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE, CODE_BACKEND_ERROR, CODE_BACKEND_ERROR},
 };
 
-bool kafka_is_for_a_record(rd_kafka_resp_err_t error)
+bool kafka_error_is_of_record(rd_kafka_resp_err_t error)
 {
 	switch ((int)error) {
 	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
@@ -65,19 +65,19 @@ static size_t find(rd_kafka_resp_err_t error)
 	return i;
 }
 
-enum code kafka_code(rd_kafka_resp_err_t error)
+enum code kafka_error_code(rd_kafka_resp_err_t error)
 {
 	size_t i = find(error);
 
 	return i < ARRAY_SIZE(meanings) ? meanings[i].code : CODE_BACKEND_DOWN;
 }
 
-bool kafka_is_transient(rd_kafka_resp_err_t error)
+bool kafka_error_is_transient(rd_kafka_resp_err_t error)
 {
-	return kafka_code(error) == CODE_BACKEND_DOWN;
+	return kafka_error_code(error) == CODE_BACKEND_DOWN;
 }
 
-enum code kafka_send_code(rd_kafka_resp_err_t error)
+enum code kafka_error_send_code(rd_kafka_resp_err_t error)
 {
 	size_t i = find(error);
 

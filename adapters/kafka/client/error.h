@@ -6,9 +6,9 @@
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
 
-enum code kafka_code(rd_kafka_resp_err_t error);    // of an administrative request or a read
-bool kafka_is_transient(rd_kafka_resp_err_t error); // worth asking again
+enum code kafka_error_code(rd_kafka_resp_err_t error);    // of an administrative request or a read
+bool kafka_error_is_transient(rd_kafka_resp_err_t error); // worth asking again
 // Of a message that was not stored for sure, or perhaps.
-enum code kafka_send_code(rd_kafka_resp_err_t error);
+enum code kafka_error_send_code(rd_kafka_resp_err_t error);
 // A broker refuses a whole batch so because of one record, or of their number.
-bool kafka_is_for_a_record(rd_kafka_resp_err_t error);
+bool kafka_error_is_of_record(rd_kafka_resp_err_t error);

@@ -16,13 +16,13 @@
 
 struct health {
 	struct adapter *adapter;
-	struct kafka_call probe;
-	struct kafka_handle probing; // while the probe is under way
-	pthread_mutex_t lock;        // everything below
+	struct admin_handle_call probe;
+	struct admin_handle_entered probing; // while the probe is under way
+	pthread_mutex_t lock;                // everything below
 	struct breaker breaker;
 	bool opened;         // there is a client to probe with
 	bool heard;          // ever
-	bool troubled;       // since the last sign of life
+	bool failing;        // since the last sign of life
 	uint64_t latency_ns; // of the last sends; 0: none yet
 };
 
@@ -56,12 +56,12 @@ static bool is_alive(rd_kafka_resp_err_t error)
 
 // ---- probing
 
-static void on_probe(struct kafka_call *call, rd_kafka_event_t *event);
+static void on_probe(struct admin_handle_call *call, rd_kafka_event_t *event);
 
 static void probe_start(struct health *health)
 {
-	struct kafka_handle entered = kafka_handle_enter(health->adapter);
-	struct client *client = coordinator_client(entered.coordinator);
+	struct admin_handle_entered entered = admin_handle_enter(health->adapter);
+	struct client *client = admin_handle_client(entered.admin);
 	rd_kafka_ConfigResource_t *topic =
 		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, PROBE_TOPIC);
 	rd_kafka_AdminOptions_t *options =
@@ -80,11 +80,11 @@ static void probe_start(struct health *health)
 // A sign of life. With the lock; true: the trouble before it is over.
 static bool heard(struct health *health)
 {
-	bool troubled = health->troubled;
+	bool failing = health->failing;
 
 	health->heard = true;
-	health->troubled = false;
-	return troubled;
+	health->failing = false;
+	return failing;
 }
 
 static void circuit_log(struct health *health, uint8_t before, uint8_t now)
@@ -99,13 +99,13 @@ static void circuit_log(struct health *health, uint8_t before, uint8_t now)
 			 "the cluster does not answer: messages for it are refused at once");
 }
 
-static void on_probe(struct kafka_call *call, rd_kafka_event_t *event)
+static void on_probe(struct admin_handle_call *call, rd_kafka_event_t *event)
 {
 	struct health *health = CONTAINER_OF(call, struct health, probe);
 	bool alive = is_alive(rd_kafka_event_error(event)), again, over;
 	uint8_t before, now;
 
-	kafka_handle_leave(&health->probing);
+	admin_handle_leave(&health->probing);
 	pthread_mutex_lock(&health->lock);
 	before = health->breaker.circuit;
 	again = breaker_probed(&health->breaker, alive, clock_now_ns());
@@ -113,7 +113,7 @@ static void on_probe(struct kafka_call *call, rd_kafka_event_t *event)
 	over = alive && heard(health);
 	pthread_mutex_unlock(&health->lock);
 	if (over)
-		kafka_trouble_over(&health->adapter->trouble);
+		last_error_clear(&health->adapter->last_error);
 	circuit_log(health, before, now);
 	if (again)
 		probe_start(health);
@@ -127,7 +127,7 @@ void health_opened(struct adapter *adapter)
 
 	pthread_mutex_lock(&health->lock);
 	health->opened = true;
-	probe = health->troubled && breaker_doubt(&health->breaker, clock_now_ns());
+	probe = health->failing && breaker_doubt(&health->breaker, clock_now_ns());
 	pthread_mutex_unlock(&health->lock);
 	if (probe)
 		probe_start(health);
@@ -166,7 +166,7 @@ void health_ended(struct adapter *adapter, uint64_t count, bool alive, uint64_t 
 				: latency_ns;
 	pthread_mutex_unlock(&health->lock);
 	if (over)
-		kafka_trouble_over(&adapter->trouble);
+		last_error_clear(&adapter->last_error);
 	circuit_log(health, before, now);
 }
 
@@ -199,34 +199,34 @@ void health_error(struct adapter *adapter, rd_kafka_event_t *event)
 	struct health *health = adapter->health;
 	bool probe;
 
-	if (kafka_trouble_note(&adapter->trouble, rd_kafka_event_error(event), text,
-			       clock_now_ns()))
+	if (last_error_note(&adapter->last_error, rd_kafka_event_error(event), text,
+			    clock_now_ns()))
 		log_warn(adapter->log, "KAFKA-CLUSTER", "%s", text);
 	pthread_mutex_lock(&health->lock);
-	health->troubled = true;
+	health->failing = true;
 	probe = health->opened && breaker_doubt(&health->breaker, clock_now_ns());
 	pthread_mutex_unlock(&health->lock);
 	if (probe)
 		probe_start(health);
 }
 
-void kafka_state(struct adapter *adapter, struct adapter_state *ret)
+void health_state(struct adapter *adapter, struct adapter_state *ret)
 {
 	static const uint8_t circuits[] = {[BREAKER_CLOSED] = CIRCUIT_CLOSED,
 					   [BREAKER_HALF_OPEN] = CIRCUIT_HALF_OPEN,
 					   [BREAKER_OPEN] = CIRCUIT_OPEN};
-	struct kafka_facts facts = kafka_facts_get(adapter);
+	struct cluster_info info = cluster_info_get(adapter);
 	struct health *health = adapter->health;
 	bool heard, down;
 
-	*ret = (struct adapter_state){.known = facts.known};
+	*ret = (struct adapter_state){.known = info.known};
 	pthread_mutex_lock(&health->lock);
-	heard = health->heard || facts.known;
+	heard = health->heard || info.known;
 	down = health->breaker.circuit != BREAKER_CLOSED;
 	ret->circuit = circuits[health->breaker.circuit];
-	ret->latency_us = health->latency_ns ? health->latency_ns / 1000 : facts.latency_us;
+	ret->latency_us = health->latency_ns ? health->latency_ns / 1000 : info.latency_us;
 	pthread_mutex_unlock(&health->lock);
-	if (!kafka_trouble_since(&adapter->trouble, 0, NULL, ret->error, sizeof ret->error) && down)
+	if (!last_error_since(&adapter->last_error, 0, NULL, ret->error, sizeof ret->error) && down)
 		snprintf(ret->error, sizeof ret->error, "the cluster does not answer");
 	ret->health = down            ? ADAPTER_DOWN
 		      : ret->error[0] ? ADAPTER_DEGRADED

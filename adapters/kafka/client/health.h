@@ -17,5 +17,5 @@ void health_look(struct adapter *adapter);          // about once a second
 uint64_t health_under_way(struct adapter *adapter); // messages admitted and not ended
 void health_error(struct adapter *adapter, rd_kafka_event_t *event); // of a client as a whole
 // The slot of the adapter: health, circuit, latency and the last error. `known` once a broker has
-// told what kafka_capabilities() depends on: D2 and D3 need more than one node.
-void kafka_state(struct adapter *adapter, struct adapter_state *ret);
+// told what cluster_info_capabilities() depends on: D2 and D3 need more than one node.
+void health_state(struct adapter *adapter, struct adapter_state *ret);

@@ -52,15 +52,15 @@ static size_t meaning_of(rd_kafka_resp_err_t error, const char *text)
 	return i;
 }
 
-void kafka_trouble_init(struct kafka_trouble *trouble)
+void last_error_init(struct last_error *last_error)
 {
-	*trouble = (struct kafka_trouble){0};
-	pthread_mutex_init(&trouble->lock, NULL);
+	*last_error = (struct last_error){0};
+	pthread_mutex_init(&last_error->lock, NULL);
 }
 
-void kafka_trouble_deinit(struct kafka_trouble *trouble)
+void last_error_deinit(struct last_error *last_error)
 {
-	pthread_mutex_destroy(&trouble->lock);
+	pthread_mutex_destroy(&last_error->lock);
 }
 
 // How often librdkafka has tried is not what is wrong.
@@ -71,11 +71,11 @@ static size_t essence(const char *text)
 	return tries ? (size_t)(tries - text) : strlen(text);
 }
 
-bool kafka_trouble_note(struct kafka_trouble *trouble, rd_kafka_resp_err_t error, const char *text,
-			uint64_t now_ns)
+bool last_error_note(struct last_error *last_error, rd_kafka_resp_err_t error, const char *text,
+		     uint64_t now_ns)
 {
 	size_t at = meaning_of(error, text);
-	char words[sizeof trouble->text];
+	char words[sizeof last_error->text];
 	bool news;
 
 	// That all are down says less than what went before it.
@@ -83,35 +83,35 @@ bool kafka_trouble_note(struct kafka_trouble *trouble, rd_kafka_resp_err_t error
 		return false;
 	snprintf(words, sizeof words, at < ARRAY_SIZE(meanings) ? "%s (%.*s)" : "%s%.*s",
 		 at < ARRAY_SIZE(meanings) ? meanings[at].words : "", (int)essence(text), text);
-	pthread_mutex_lock(&trouble->lock);
-	news = strcmp(words, trouble->text) != 0 || now_ns - trouble->told_ns >= TELL_NS;
+	pthread_mutex_lock(&last_error->lock);
+	news = strcmp(words, last_error->text) != 0 || now_ns - last_error->told_ns >= TELL_NS;
 	if (news)
-		trouble->told_ns = now_ns;
-	trouble->at_ns = now_ns;
-	trouble->plain = at < ARRAY_SIZE(meanings) && meanings[at].plain;
-	memcpy(trouble->text, words, sizeof words);
-	pthread_mutex_unlock(&trouble->lock);
+		last_error->told_ns = now_ns;
+	last_error->at_ns = now_ns;
+	last_error->plain = at < ARRAY_SIZE(meanings) && meanings[at].plain;
+	memcpy(last_error->text, words, sizeof words);
+	pthread_mutex_unlock(&last_error->lock);
 	return news;
 }
 
-bool kafka_trouble_since(struct kafka_trouble *trouble, uint64_t since_ns, bool *ret_plain,
-			 char *room, size_t size)
+bool last_error_since(struct last_error *last_error, uint64_t since_ns, bool *ret_plain, char *room,
+		      size_t size)
 {
 	bool there;
 
-	pthread_mutex_lock(&trouble->lock);
-	there = trouble->at_ns && trouble->at_ns >= since_ns;
+	pthread_mutex_lock(&last_error->lock);
+	there = last_error->at_ns && last_error->at_ns >= since_ns;
 	if (there && ret_plain)
-		*ret_plain = trouble->plain;
+		*ret_plain = last_error->plain;
 	if (there)
-		snprintf(room, size, "%s", trouble->text);
-	pthread_mutex_unlock(&trouble->lock);
+		snprintf(room, size, "%s", last_error->text);
+	pthread_mutex_unlock(&last_error->lock);
 	return there;
 }
 
-void kafka_trouble_over(struct kafka_trouble *trouble)
+void last_error_clear(struct last_error *last_error)
 {
-	pthread_mutex_lock(&trouble->lock);
-	trouble->at_ns = 0;
-	pthread_mutex_unlock(&trouble->lock);
+	pthread_mutex_lock(&last_error->lock);
+	last_error->at_ns = 0;
+	pthread_mutex_unlock(&last_error->lock);
 }

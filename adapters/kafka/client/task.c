@@ -3,114 +3,114 @@
 #include <errno.h>
 #include <semaphore.h>
 
-// A thread with the questions that wait for it.
-struct asker {
+// A thread with the tasks that wait for it.
+struct blocking_worker {
 	struct adapter *adapter;
 	const char *name;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t waiting;
-	struct kafka_question *first, **last;
+	struct kafka_task *first, **last;
 	bool started, stopping;
 };
 
-struct kafka_questions {
-	struct asker asker;
-	struct loop *aside;
-	pthread_t aside_thread;
-	bool aside_runs, leaving; // leaving: atomic
+struct kafka_tasks {
+	struct blocking_worker worker;
+	struct loop *admin_loop;
+	pthread_t admin_thread;
+	bool admin_runs, leaving; // leaving: atomic
 };
 
-// ---- blocking questions
+// ---- the blocking worker
 
-static void *asker_run(void *arg)
+static void *worker_run(void *arg)
 {
-	struct asker *asker = arg;
+	struct blocking_worker *worker = arg;
 
-	pthread_setname_np(pthread_self(), asker->name);
-	pthread_mutex_lock(&asker->lock);
-	while (asker->first || !asker->stopping) {
-		struct kafka_question *question = asker->first;
+	pthread_setname_np(pthread_self(), worker->name);
+	pthread_mutex_lock(&worker->lock);
+	while (worker->first || !worker->stopping) {
+		struct kafka_task *task = worker->first;
 
-		if (!question) {
-			pthread_cond_wait(&asker->waiting, &asker->lock);
+		if (!task) {
+			pthread_cond_wait(&worker->waiting, &worker->lock);
 			continue;
 		}
-		asker->first = question->next;
-		if (!asker->first)
-			asker->last = &asker->first;
-		pthread_mutex_unlock(&asker->lock);
-		question->run(asker->adapter, question);
-		pthread_mutex_lock(&asker->lock);
+		worker->first = task->next;
+		if (!worker->first)
+			worker->last = &worker->first;
+		pthread_mutex_unlock(&worker->lock);
+		task->run(worker->adapter, task);
+		pthread_mutex_lock(&worker->lock);
 	}
-	pthread_mutex_unlock(&asker->lock);
+	pthread_mutex_unlock(&worker->lock);
 	return NULL;
 }
 
-static int asker_start(struct asker *asker, struct adapter *adapter, const char *name)
+static int worker_start(struct blocking_worker *worker, struct adapter *adapter, const char *name)
 {
 	int r;
 
-	asker->adapter = adapter;
-	asker->name = name;
-	asker->last = &asker->first;
-	pthread_mutex_init(&asker->lock, NULL);
-	pthread_cond_init(&asker->waiting, NULL);
-	r = -pthread_create(&asker->thread, NULL, asker_run, asker);
-	asker->started = r == 0;
+	worker->adapter = adapter;
+	worker->name = name;
+	worker->last = &worker->first;
+	pthread_mutex_init(&worker->lock, NULL);
+	pthread_cond_init(&worker->waiting, NULL);
+	r = -pthread_create(&worker->thread, NULL, worker_run, worker);
+	worker->started = r == 0;
 	return r;
 }
 
-static void asker_stop(struct asker *asker)
+static void worker_stop(struct blocking_worker *worker)
 {
-	if (!asker->started)
+	if (!worker->started)
 		return;
-	pthread_mutex_lock(&asker->lock);
-	asker->stopping = true;
-	pthread_cond_signal(&asker->waiting);
-	pthread_mutex_unlock(&asker->lock);
-	pthread_join(asker->thread, NULL);
-	pthread_cond_destroy(&asker->waiting);
-	pthread_mutex_destroy(&asker->lock);
+	pthread_mutex_lock(&worker->lock);
+	worker->stopping = true;
+	pthread_cond_signal(&worker->waiting);
+	pthread_mutex_unlock(&worker->lock);
+	pthread_join(worker->thread, NULL);
+	pthread_cond_destroy(&worker->waiting);
+	pthread_mutex_destroy(&worker->lock);
 }
 
-static void asker_put(struct asker *asker, struct kafka_question *question)
+static void worker_put(struct blocking_worker *worker, struct kafka_task *task)
 {
-	question->next = NULL;
-	pthread_mutex_lock(&asker->lock);
-	*asker->last = question;
-	asker->last = &question->next;
-	pthread_cond_signal(&asker->waiting);
-	pthread_mutex_unlock(&asker->lock);
+	task->next = NULL;
+	pthread_mutex_lock(&worker->lock);
+	*worker->last = task;
+	worker->last = &task->next;
+	pthread_cond_signal(&worker->waiting);
+	pthread_mutex_unlock(&worker->lock);
 }
 
-// ---- aside
+// ---- the admin loop
 
-static void *aside_run(void *arg)
+static void *admin_run(void *arg)
 {
 	pthread_setname_np(pthread_self(), "kafka-admin");
 	loop_run(arg);
 	return NULL;
 }
 
-static int aside_start(struct kafka_questions *questions)
+static int admin_start(struct kafka_tasks *tasks)
 {
-	int r = loop_new("kafka-admin", &questions->aside);
+	int r = loop_new("kafka-admin", &tasks->admin_loop);
 
 	if (r == 0)
-		r = -pthread_create(&questions->aside_thread, NULL, aside_run, questions->aside);
-	questions->aside_runs = r == 0;
+		r = -pthread_create(&tasks->admin_thread, NULL, admin_run, tasks->admin_loop);
+	tasks->admin_runs = r == 0;
 	return r;
 }
 
-static void aside_stop(struct kafka_questions *questions)
+static void admin_stop(struct kafka_tasks *tasks)
 {
-	if (questions->aside_runs) {
-		loop_stop(questions->aside);
-		pthread_join(questions->aside_thread, NULL);
+	if (tasks->admin_runs) {
+		loop_stop(tasks->admin_loop);
+		pthread_join(tasks->admin_thread, NULL);
 	}
-	if (questions->aside)
-		loop_free(questions->aside);
+	if (tasks->admin_loop)
+		loop_free(tasks->admin_loop);
 }
 
 struct barrier {
@@ -123,70 +123,70 @@ static void barrier_pass(struct loop_task *task)
 	sem_post(&CONTAINER_OF(task, struct barrier, task)->passed);
 }
 
-void kafka_aside_drain(struct adapter *adapter)
+void kafka_task_drain_admin(struct adapter *adapter)
 {
 	struct barrier barrier = {.task.fn = barrier_pass};
 
-	if (!adapter->questions || !adapter->questions->aside_runs)
+	if (!adapter->tasks || !adapter->tasks->admin_runs)
 		return;
-	__atomic_store_n(&adapter->questions->leaving, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&adapter->tasks->leaving, true, __ATOMIC_RELEASE);
 	sem_init(&barrier.passed, 0, 0);
-	loop_post(adapter->questions->aside, &barrier.task);
+	loop_post(adapter->tasks->admin_loop, &barrier.task);
 	while (sem_wait(&barrier.passed) < 0)
 		;
 	sem_destroy(&barrier.passed);
 }
 
-bool kafka_leaving(struct adapter *adapter)
+bool kafka_task_is_leaving(struct adapter *adapter)
 {
-	return __atomic_load_n(&adapter->questions->leaving, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&adapter->tasks->leaving, __ATOMIC_ACQUIRE);
 }
 
-static void question_run(struct loop_task *task)
+static void admin_task_run(struct loop_task *loop_task)
 {
-	struct kafka_question *question = CONTAINER_OF(task, struct kafka_question, task);
+	struct kafka_task *task = CONTAINER_OF(loop_task, struct kafka_task, loop_task);
 
-	question->run(question->adapter, question);
+	task->run(task->adapter, task);
 }
 
-void kafka_ask_aside(struct adapter *adapter, struct kafka_question *question)
+void kafka_task_post_admin(struct adapter *adapter, struct kafka_task *task)
 {
-	question->adapter = adapter;
-	question->task.fn = question_run;
-	loop_post(adapter->questions->aside, &question->task);
+	task->adapter = adapter;
+	task->loop_task.fn = admin_task_run;
+	loop_post(adapter->tasks->admin_loop, &task->loop_task);
 }
 
-struct loop *kafka_aside(struct adapter *adapter)
+struct loop *kafka_task_admin_loop(struct adapter *adapter)
 {
-	return adapter->questions->aside;
+	return adapter->tasks->admin_loop;
 }
 
 // ---- both
 
-int kafka_questions_start(struct adapter *adapter)
+int kafka_task_start(struct adapter *adapter)
 {
 	int r;
 
-	adapter->questions = calloc(1, sizeof *adapter->questions);
-	if (!adapter->questions)
+	adapter->tasks = calloc(1, sizeof *adapter->tasks);
+	if (!adapter->tasks)
 		return -ENOMEM;
-	r = asker_start(&adapter->questions->asker, adapter, "kafka-ask");
+	r = worker_start(&adapter->tasks->worker, adapter, "kafka-ask");
 	if (r == 0)
-		r = aside_start(adapter->questions);
+		r = admin_start(adapter->tasks);
 	return r;
 }
 
-void kafka_questions_stop(struct adapter *adapter)
+void kafka_task_stop(struct adapter *adapter)
 {
-	if (!adapter->questions)
+	if (!adapter->tasks)
 		return;
-	aside_stop(adapter->questions);
-	asker_stop(&adapter->questions->asker);
-	free(adapter->questions);
-	adapter->questions = NULL;
+	admin_stop(adapter->tasks);
+	worker_stop(&adapter->tasks->worker);
+	free(adapter->tasks);
+	adapter->tasks = NULL;
 }
 
-void kafka_ask(struct adapter *adapter, struct kafka_question *question)
+void kafka_task_post_blocking(struct adapter *adapter, struct kafka_task *task)
 {
-	asker_put(&adapter->questions->asker, question);
+	worker_put(&adapter->tasks->worker, task);
 }

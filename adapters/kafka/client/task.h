@@ -6,20 +6,20 @@
 
 #include "adapters/kafka/adapter.h"
 
-struct kafka_question {
-	struct kafka_question *next;
-	struct loop_task task; // aside
+struct kafka_task {
+	struct kafka_task *next;
+	struct loop_task loop_task; // of the admin loop
 	struct adapter *adapter;
-	void (*run)(struct adapter *adapter, struct kafka_question *question); // owns it; may block
+	void (*run)(struct adapter *adapter, struct kafka_task *task); // owns it; may block
 };
 
-int kafka_questions_start(struct adapter *adapter);
-void kafka_questions_stop(struct adapter *adapter); // runs what waits, then returns
-void kafka_ask(struct adapter *adapter, struct kafka_question *question); // @thread any
+int kafka_task_start(struct adapter *adapter);
+void kafka_task_stop(struct adapter *adapter); // runs what waits, then returns
+void kafka_task_post_blocking(struct adapter *adapter, struct kafka_task *task); // @thread any
 // The same for what people ask for: it holds up no group. It is a loop of the adapter's own, so
 // that what was asked can go on with letters.
-void kafka_ask_aside(struct adapter *adapter, struct kafka_question *question); // @thread any
-struct loop *kafka_aside(struct adapter *adapter);
-// What waits there has run, and kafka_leaving() is true for all that comes. Blocks.
-void kafka_aside_drain(struct adapter *adapter);
-bool kafka_leaving(struct adapter *adapter);
+void kafka_task_post_admin(struct adapter *adapter, struct kafka_task *task); // @thread any
+struct loop *kafka_task_admin_loop(struct adapter *adapter);
+// What waits there has run, and kafka_task_is_leaving() is true for all that comes. Blocks.
+void kafka_task_drain_admin(struct adapter *adapter);
+bool kafka_task_is_leaving(struct adapter *adapter);

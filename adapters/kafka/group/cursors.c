@@ -20,7 +20,7 @@
 
 struct loading {
 	struct kafka_offsets offsets;
-	struct kafka_question question;
+	struct kafka_task task;
 	struct retry_life look;
 	struct adapter *adapter;
 	struct log_cursors *load;
@@ -103,9 +103,9 @@ static void load_look(struct loading *loading)
 	retry_look_in_life(loading->adapter, &loading->look);
 }
 
-static void bounds_run(struct adapter *adapter, struct kafka_question *question)
+static void bounds_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct loading *loading = CONTAINER_OF(question, struct loading, question);
+	struct loading *loading = CONTAINER_OF(task, struct loading, task);
 	enum code code = kafka_bounds_ask(loading->load->topic);
 
 	if (code == CODE_OK)
@@ -143,8 +143,8 @@ static void load_read(struct kafka_offsets *offsets)
 	} else if (bounds_suffice(loading->load)) {
 		load_look(loading);
 	} else {
-		loading->question.run = bounds_run;
-		kafka_ask(loading->adapter, &loading->question);
+		loading->task.run = bounds_run;
+		kafka_task_post_blocking(loading->adapter, &loading->task);
 	}
 }
 

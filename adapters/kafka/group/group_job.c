@@ -60,10 +60,10 @@ struct group_job *kafka_job_new(struct adapter *adapter, const struct group *gro
 }
 
 void kafka_job_ask(struct group_job *job,
-		   void (*run)(struct adapter *adapter, struct kafka_question *question))
+		   void (*run)(struct adapter *adapter, struct kafka_task *task))
 {
-	job->question.run = run;
-	kafka_ask_aside(job->adapter, &job->question);
+	job->task.run = run;
+	kafka_task_post_admin(job->adapter, &job->task);
 }
 
 // A topic that was just made may not have all its leaders yet.
@@ -138,15 +138,15 @@ void kafka_job_fit(struct group_job *job)
 static enum code times_resolve(struct adapter_topic *topic, int64_t time_ms, uint64_t *positions,
 			       uint32_t count)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered =
-		kafka_handle_enter(topic->adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(topic->adapter);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
 	rd_kafka_resp_err_t error;
 
 	for (uint32_t i = 0; i < count; ++i)
 		rd_kafka_topic_partition_list_add(list, topic->model->physical, (int32_t)i)
 			->offset = time_ms;
-	error = rd_kafka_offsets_for_times(entered.handle, list, KAFKA_ASK_MS);
+	error = rd_kafka_offsets_for_times(entered.handle, list, ADMIN_HANDLE_CALL_MS);
 	for (uint32_t i = 0; !error && i < count; ++i) {
 		const rd_kafka_topic_partition_t *found = &list->elems[i];
 
@@ -155,7 +155,7 @@ static enum code times_resolve(struct adapter_topic *topic, int64_t time_ms, uin
 			positions[found->partition] = (uint64_t)found->offset;
 	}
 	rd_kafka_topic_partition_list_destroy(list);
-	return kafka_code(error);
+	return kafka_error_code(error);
 }
 
 enum code kafka_target_resolve(const struct group_target *target, struct adapter_topic *topic,

@@ -9,7 +9,7 @@
 #include "adapters/log/target.h"
 
 struct group_job {
-	struct kafka_question question;
+	struct kafka_task task;
 	struct kafka_offsets offsets; // as committed, every partition in order
 	struct adapter *adapter;
 	const struct group *group;
@@ -26,7 +26,7 @@ struct group_job {
 struct group_job *kafka_job_new(struct adapter *adapter, const struct group *group,
 				const struct topic *topic, struct caller caller);
 void kafka_job_ask(struct group_job *job,
-		   void (*run)(struct adapter *adapter, struct kafka_question *question));
+		   void (*run)(struct adapter *adapter, struct kafka_task *task));
 void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const char *text);
 
 // Reads bounds and committed offsets; ends the job and returns false when that fails.

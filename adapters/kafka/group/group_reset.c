@@ -172,9 +172,9 @@ static struct reset *reset_of(struct group_job *group)
 	return group->private;
 }
 
-static void move_run(struct adapter *adapter, struct kafka_question *question)
+static void move_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct group_job *group = CONTAINER_OF(question, struct group_job, question);
+	struct group_job *group = CONTAINER_OF(task, struct group_job, task);
 	struct reset *reset = reset_of(group);
 	struct kafka_offsets *offsets = &group->offsets;
 
@@ -245,9 +245,9 @@ static void looked(struct retry_life *look, struct retry_rows *rows, enum code c
 		kafka_job_ask(group, move_run);
 }
 
-static void reset_run(struct adapter *adapter, struct kafka_question *question)
+static void reset_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct group_job *group = CONTAINER_OF(question, struct group_job, question);
+	struct group_job *group = CONTAINER_OF(task, struct group_job, task);
 	struct reset *reset;
 	struct group_target target;
 	bool there;

@@ -17,9 +17,9 @@
 
 #include <stdio.h>
 
-static struct group_job *job_of(struct kafka_question *question)
+static struct group_job *job_of(struct kafka_task *task)
 {
-	return CONTAINER_OF(question, struct group_job, question);
+	return CONTAINER_OF(task, struct group_job, task);
 }
 
 // ---- making
@@ -32,9 +32,9 @@ static void texts_set(struct kafka_offsets *offsets, const uint64_t *positions)
 	}
 }
 
-static void create_run(struct adapter *adapter, struct kafka_question *question)
+static void create_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct group_job *job = job_of(question);
+	struct group_job *job = job_of(task);
 	struct group_target target = target_of_start(job->group);
 	uint32_t count = job->offsets.count;
 	uint64_t *positions;
@@ -74,18 +74,18 @@ static void group_delete_wait(struct group_job *job)
 	rd_kafka_DeleteGroup_t *request = rd_kafka_DeleteGroup_new(job->group->physical);
 	const rd_kafka_group_result_t **groups;
 	const rd_kafka_error_t *error = NULL;
-	struct kafka_wait wait;
+	struct admin_client client;
 	rd_kafka_resp_err_t code;
 	const char *text;
 	size_t count = 0;
 
-	kafka_wait_begin(job->adapter, RD_KAFKA_ADMIN_OP_DELETEGROUPS, &wait);
-	rd_kafka_DeleteGroups(wait.handle, &request, 1, wait.options, wait.queue);
+	admin_client_begin(job->adapter, RD_KAFKA_ADMIN_OP_DELETEGROUPS, &client);
+	rd_kafka_DeleteGroups(client.handle, &request, 1, client.options, client.queue);
 	rd_kafka_DeleteGroup_destroy(request);
-	code = kafka_wait_end(&wait, &text);
+	code = admin_client_await(&client, &text);
 	if (!code) {
 		groups = rd_kafka_DeleteGroups_result_groups(
-			rd_kafka_event_DeleteGroups_result(wait.event), &count);
+			rd_kafka_event_DeleteGroups_result(client.event), &count);
 		error = count ? rd_kafka_group_result_error(groups[0]) : NULL;
 		code = error ? rd_kafka_error_code(error) : code;
 		text = error ? rd_kafka_error_string(error) : text;
@@ -93,16 +93,16 @@ static void group_delete_wait(struct group_job *job)
 	if (code == RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP)
 		text = "it has members of its own on the cluster (a native consumer)";
 	job->offsets.code =
-		code == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND ? CODE_OK : kafka_code(code);
+		code == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND ? CODE_OK : kafka_error_code(code);
 	if (job->offsets.code != CODE_OK)
 		snprintf(job->offsets.text, sizeof job->offsets.text, "consumer group %s: %s",
 			 job->group->physical, text);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 }
 
-static void delete_run(struct adapter *adapter, struct kafka_question *question)
+static void delete_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct group_job *job = job_of(question);
+	struct group_job *job = job_of(task);
 
 	if (!job->group->imported) // else its offsets belong to whoever had them before
 		group_delete_wait(job);
@@ -160,9 +160,9 @@ static void backlog_looked(struct retry_job *look, struct retry_rows *rows, enum
 	kafka_job_end(job, code == CODE_OK && !answer ? CODE_OVERLOADED : code, answer, text);
 }
 
-static void backlog_run(struct adapter *adapter, struct kafka_question *question)
+static void backlog_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct group_job *job = job_of(question);
+	struct group_job *job = job_of(task);
 	bool there;
 
 	if (known_group_is_deleted(adapter, job->group)) {

@@ -19,7 +19,7 @@
 #define KEEP_MORE 4u // a call
 
 struct keeping {
-	struct kafka_question question;
+	struct kafka_task task;
 	uint64_t now_ns;
 };
 
@@ -59,9 +59,9 @@ static void keep_mark(struct adapter *adapter, const struct topic *topic)
 		kafka_marks_write(adapter, &mark, 1);
 }
 
-static void keep_run(struct adapter *adapter, struct kafka_question *question)
+static void keep_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct keeping *keeping = CONTAINER_OF(question, struct keeping, question);
+	struct keeping *keeping = CONTAINER_OF(task, struct keeping, task);
 	uint64_t now_ns = keeping->now_ns;
 	struct kafka_offsets offsets = {0};
 
@@ -91,6 +91,6 @@ void offset_keepalive_run(struct adapter *adapter, uint64_t now_ns)
 		__atomic_store_n(&adapter->keeping, false, __ATOMIC_RELEASE);
 		return;
 	}
-	*keeping = (struct keeping){.question.run = keep_run, .now_ns = now_ns};
-	kafka_ask_aside(adapter, &keeping->question);
+	*keeping = (struct keeping){.task.run = keep_run, .now_ns = now_ns};
+	kafka_task_post_admin(adapter, &keeping->task);
 }

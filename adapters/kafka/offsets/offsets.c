@@ -13,7 +13,7 @@ static void failed(struct kafka_offsets *offsets, rd_kafka_resp_err_t error, con
 {
 	const char *group = offsets->group->physical;
 
-	offsets->code = kafka_code(error);
+	offsets->code = kafka_error_code(error);
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
 	    error == RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP)
 		snprintf(offsets->text, sizeof offsets->text,
@@ -98,7 +98,7 @@ static void texts_free(struct kafka_offsets *offsets)
 	}
 }
 
-static void read_answered(struct kafka_call *call, rd_kafka_event_t *event)
+static void read_answered(struct admin_handle_call *call, rd_kafka_event_t *event)
 {
 	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
 	const rd_kafka_ListConsumerGroupOffsets_result_t *result =
@@ -146,7 +146,7 @@ static void read_free(void *request)
 
 // ---- committing
 
-static void commit_answered(struct kafka_call *call, rd_kafka_event_t *event)
+static void commit_answered(struct admin_handle_call *call, rd_kafka_event_t *event)
 {
 	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
 	const rd_kafka_AlterConsumerGroupOffsets_result_t *result =
@@ -200,7 +200,7 @@ static const struct way {
 	void (*send)(rd_kafka_t *handle, void *request, const rd_kafka_AdminOptions_t *options,
 		     rd_kafka_queue_t *queue);
 	void (*free)(void *request);
-	void (*answered)(struct kafka_call *call, rd_kafka_event_t *event);
+	void (*answered)(struct admin_handle_call *call, rd_kafka_event_t *event);
 } reading = {RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, read_request, read_send, read_free,
 	     read_answered},
   committing = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, commit_request, commit_send,
@@ -216,7 +216,7 @@ static void begin(struct kafka_offsets *offsets, const struct way *way)
 // Something that was asked before and given up may still be on its way: nothing overtakes it.
 static bool may_go(struct adapter *adapter, struct kafka_offsets *offsets)
 {
-	if (!coordinator_is_held(adapter, offsets->group->object.id))
+	if (!admin_handle_is_held(adapter, offsets->group->object.id))
 		return true;
 	failed(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT,
 	       "its coordinator has not answered what was asked before");
@@ -225,8 +225,8 @@ static bool may_go(struct adapter *adapter, struct kafka_offsets *offsets)
 
 static void go(struct adapter *adapter, struct kafka_offsets *offsets, const struct way *way)
 {
-	struct coordinator *coordinator;
-	struct coordinator_asked *asked;
+	struct admin_handle *admin;
+	struct admin_handle_request *asked;
 	void *request;
 
 	begin(offsets, way);
@@ -234,17 +234,17 @@ static void go(struct adapter *adapter, struct kafka_offsets *offsets, const str
 		finish(offsets);
 		return;
 	}
-	coordinator = coordinator_enter(adapter);
+	admin = admin_handle_ref(adapter);
 	request = way->request(offsets);
-	asked = coordinator_begin(adapter, offsets->group->object.id, &offsets->call, coordinator);
+	asked = admin_handle_begin(adapter, offsets->group->object.id, &offsets->call, admin);
 	if (asked) {
-		struct client *client = coordinator_client(coordinator);
+		struct client *client = admin_handle_client(admin);
 		rd_kafka_AdminOptions_t *options =
 			rd_kafka_AdminOptions_new(client_handle(client), way->operation);
 		char text[128];
 
 		// Somebody else may own the offsets already.
-		rd_kafka_AdminOptions_set_request_timeout(options, COORDINATOR_TIMEOUT_MS, text,
+		rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_HANDLE_TIMEOUT_MS, text,
 							  sizeof text);
 		rd_kafka_AdminOptions_set_opaque(options, asked);
 		way->send(client_handle(client), request, options, client_queue(client));
@@ -254,27 +254,27 @@ static void go(struct adapter *adapter, struct kafka_offsets *offsets, const str
 		finish(offsets);
 	}
 	way->free(request);
-	coordinator_leave(adapter, coordinator);
+	admin_handle_unref(adapter, admin);
 }
 
 static void go_and_wait(struct adapter *adapter, struct kafka_offsets *offsets,
 			const struct way *way)
 {
-	struct kafka_wait wait;
+	struct admin_client client;
 	void *request = way->request(offsets);
 	rd_kafka_resp_err_t error;
 	const char *text;
 
 	offsets->done = NULL;
 	begin(offsets, way);
-	kafka_wait_begin(adapter, way->operation, &wait);
-	way->send(wait.handle, request, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
-	if (wait.event)
-		way->answered(&offsets->call, wait.event);
+	admin_client_begin(adapter, way->operation, &client);
+	way->send(client.handle, request, client.options, client.queue);
+	error = admin_client_await(&client, &text);
+	if (client.event)
+		way->answered(&offsets->call, client.event);
 	else
 		failed(offsets, error, text);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	way->free(request);
 }
 

@@ -9,7 +9,7 @@
 // One request, in memory of the caller, who has it again when `done` is called or the call has
 // waited. `cursors` say which partitions; their text is malloc'ed.
 struct kafka_offsets {
-	struct kafka_call call;
+	struct admin_handle_call call;
 	const struct group *group;
 	const struct topic *topic;
 	struct log_cursor *cursors; // read: position and text are filled in; OFFSET_NONE with ""

@@ -66,7 +66,7 @@ bool batch_note(struct batch *batch, uint32_t number, const struct submit_run *r
 struct submit_run batch_refused(const struct submit *submit, uint32_t number,
 				rd_kafka_resp_err_t error)
 {
-	enum code code = kafka_send_code(error);
+	enum code code = kafka_error_send_code(error);
 
 	return (struct submit_run){.count = 1,
 				   .partition = submit->records[number].partition,

@@ -215,7 +215,7 @@ struct stuck {
 
 static void stuck_note(struct stuck *stuck, uint32_t partition, rd_kafka_resp_err_t error)
 {
-	if (!code_retriable(kafka_send_code(error)))
+	if (!code_retriable(kafka_error_send_code(error)))
 		return;
 	stuck->all = error == RD_KAFKA_RESP_ERR__QUEUE_FULL ||
 		     (stuck->partition != UINT32_MAX && stuck->partition != partition);
@@ -318,7 +318,7 @@ static uint32_t batch_send(const struct way *way, struct batch *batch, struct st
 
 			if (!errors[i])
 				continue;
-			if (kafka_is_for_a_record(errors[i]))
+			if (kafka_error_is_of_record(errors[i]))
 				kafka_topic_rules_doubt(submit->topic);
 			run = batch_refused(submit, at + i, errors[i]);
 			stuck_note(stuck, run.partition, errors[i]);

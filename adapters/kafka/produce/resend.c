@@ -289,7 +289,7 @@ void resend_ended(struct adapter *adapter, unsigned number, rd_kafka_t *handle,
 	struct slot *slot = &adapter->resend->slots[number];
 
 	if (rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED ||
-	    (message->err && !kafka_is_for_a_record(message->err)) ||
+	    (message->err && !kafka_error_is_of_record(message->err)) ||
 	    rd_kafka_topic_opaque(message->rkt))
 		return;
 	gate_close(adapter);
@@ -335,7 +335,7 @@ bool resend_takes(struct adapter *adapter, unsigned number, uint64_t report,
 	if (!__atomic_load_n(&slot->taking, __ATOMIC_ACQUIRE) ||
 	    rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED ||
 	    (message->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE &&
-	     !kafka_is_for_a_record(message->err)))
+	     !kafka_error_is_of_record(message->err)))
 		return false;
 	return taken_add(slot, message, report);
 }
@@ -598,7 +598,7 @@ static void taken_end(struct slot *slot, struct endings *endings)
 static void rules_doubt(const struct slot *slot)
 {
 	for (size_t i = 0; i < slot->count; ++i)
-		if (kafka_is_for_a_record(slot->taken[i].error))
+		if (kafka_error_is_of_record(slot->taken[i].error))
 			kafka_topic_rules_doubt(batch_of(slot->taken[i].place)->submit->topic);
 }
 

@@ -42,7 +42,7 @@ struct slot {
 	struct client *retired; // its messages have ended; NULL: none
 	bool replacing;         // atomic
 	uint64_t replaced_ns;   // atomic
-	struct kafka_question question;
+	struct kafka_task task;
 };
 
 struct sender {
@@ -71,7 +71,7 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 		health_error(slot->adapter, event);
 		sender_check(slot->adapter); // it may be a fatal one
 		break;
-	default: kafka_call_event(event); break;
+	default: admin_handle_event(event); break;
 	}
 }
 
@@ -328,9 +328,9 @@ static void client_swap(struct slot *slot, struct client *client)
 	pthread_rwlock_unlock(&sender->lock);
 }
 
-static void replace(struct adapter *adapter, struct kafka_question *question)
+static void replace(struct adapter *adapter, struct kafka_task *task)
 {
-	struct slot *slot = CONTAINER_OF(question, struct slot, question);
+	struct slot *slot = CONTAINER_OF(task, struct slot, task);
 	_cleanup_(freep) char *error = NULL;
 	char reason[256];
 	struct client *client;
@@ -370,8 +370,8 @@ void sender_check(struct adapter *adapter)
 
 		if (!is_due(slot) || __atomic_exchange_n(&slot->replacing, true, __ATOMIC_ACQ_REL))
 			continue;
-		slot->question.run = replace;
-		kafka_ask(adapter, &slot->question);
+		slot->task.run = replace;
+		kafka_task_post_blocking(adapter, &slot->task);
 	}
 	pthread_rwlock_unlock(&sender->lock);
 }

@@ -243,9 +243,9 @@ static void on_error(struct stream *stream, const rd_kafka_message_t *message)
 	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: stream->code = CODE_BACKEND_DOWN; return;
 	default: break;
 	}
-	if (kafka_is_transient(message->err))
+	if (kafka_error_is_transient(message->err))
 		return; // librdkafka goes on by itself
-	stream->code = kafka_code(message->err);
+	stream->code = kafka_error_code(message->err);
 	log_warn(NULL, "KAFKA-READ", "topic %s, partition %u: %s", stream->config.physical,
 		 stream->config.partition, rd_kafka_message_errstr(message));
 }

@@ -63,7 +63,7 @@ struct retry_item {
 // Messages to be written in this order. All or some may be there when the code is not OK.
 struct retry_batch {
 	struct retry_letter letter;
-	struct kafka_question question;
+	struct kafka_task task;
 	struct retry_store *store;
 	const struct group *group;
 	const struct topic *topic;

@@ -112,11 +112,11 @@ static void message_error(struct retry_store *store, const rd_kafka_message_t *m
 		topic_lost(store, rd_kafka_err2str(message->err));
 		return;
 	default:
-		if (kafka_is_transient(message->err))
+		if (kafka_error_is_transient(message->err))
 			return; // the client goes on by itself; the deadline ends it
 		retry_stream_stop(store);
 		if (job)
-			retry_job_end(job, kafka_code(message->err),
+			retry_job_end(job, kafka_error_code(message->err),
 				      rd_kafka_err2str(message->err));
 	}
 }

@@ -5,7 +5,7 @@
 #include "adapters/kafka/retry/retry_thread.h"
 
 struct asking {
-	struct kafka_question question;
+	struct kafka_task task;
 	struct retry_letter letter;
 	struct retry_stores *stores;
 	uint64_t group;
@@ -43,9 +43,9 @@ static void asked(struct retry_stores *stores, struct retry_letter *letter)
 	retry_job_plan(job);
 }
 
-static void ask_run(struct adapter *adapter, struct kafka_question *question)
+static void ask_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct asking *asking = CONTAINER_OF(question, struct asking, question);
+	struct asking *asking = CONTAINER_OF(task, struct asking, task);
 
 	asking->code = retry_topic_ask(adapter, asking->name, &asking->presence);
 	retry_post(asking->stores, &asking->letter);
@@ -64,10 +64,10 @@ void retry_ask(struct retry_job *job)
 		return;
 	}
 	job->phase = JOB_ASKING;
-	asking->question.run = ask_run;
+	asking->task.run = ask_run;
 	asking->letter.run = asked;
 	asking->stores = store->stores;
 	asking->group = store->by_id.key;
 	retry_batch_under_way(store->stores, 1);
-	kafka_ask(store->stores->adapter, &asking->question);
+	kafka_task_post_blocking(store->stores->adapter, &asking->task);
 }

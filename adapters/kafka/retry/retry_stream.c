@@ -82,9 +82,10 @@ void retry_stream_go(struct retry_store *store)
 	    rd_kafka_consume_start_queue(store->reading, 0,
 					 from ? (int64_t)from : RD_KAFKA_OFFSET_BEGINNING,
 					 stores->messages) < 0) {
-		retry_job_end(
-			job, store->reading ? kafka_code(rd_kafka_last_error()) : CODE_BACKEND_DOWN,
-			"the retry topic cannot be read");
+		retry_job_end(job,
+			      store->reading ? kafka_error_code(rd_kafka_last_error())
+					     : CODE_BACKEND_DOWN,
+			      "the retry topic cannot be read");
 		return;
 	}
 	store->streaming = true;

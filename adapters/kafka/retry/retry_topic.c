@@ -49,17 +49,18 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 {
 	// Not the handle that sends: there the topic has an opaque, and only the first to name it
 	// can give it one.
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(adapter);
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(entered.handle, name, NULL);
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_resp_err_t error =
-		topic ? rd_kafka_metadata(entered.handle, 0, topic, &metadata, KAFKA_ASK_MS)
+		topic ? rd_kafka_metadata(entered.handle, 0, topic, &metadata, ADMIN_HANDLE_CALL_MS)
 		      : rd_kafka_last_error();
 
 	if (topic)
 		rd_kafka_topic_destroy(topic);
 	if (error)
-		return kafka_code(error);
+		return kafka_error_code(error);
 	error = metadata->topic_cnt ? metadata->topics[0].err
 				    : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 	rd_kafka_metadata_destroy(metadata);
@@ -67,7 +68,7 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
 	    error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
 		return CODE_OK;
-	return kafka_code(error);
+	return kafka_error_code(error);
 }
 
 static void config_fill(const struct adapter *adapter, const struct topic *topic,
@@ -99,7 +100,7 @@ static enum code retry_topic_await(struct adapter *adapter, const char *name, ch
 			 rd_kafka_err2str(error));
 	else
 		heard_await_brokers(adapter, name, true);
-	return kafka_code(error);
+	return kafka_error_code(error);
 }
 
 enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
@@ -111,13 +112,13 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 	rd_kafka_NewTopic_t *wish = rd_kafka_NewTopic_new(
 		name, 1, replication ? (int)replication : -1, why, sizeof why);
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__INVALID_ARG;
-	struct kafka_wait wait;
+	struct admin_client client;
 
 	if (wish) {
 		config_fill(adapter, topic, wish);
-		kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &wait);
-		rd_kafka_CreateTopics(wait.handle, &wish, 1, wait.options, wait.queue);
-		error = kafka_wait_topic_end(&wait, &what);
+		admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &client);
+		rd_kafka_CreateTopics(client.handle, &wish, 1, client.options, client.queue);
+		error = admin_client_await_topic(&client, &what);
 		if (error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 			error = RD_KAFKA_RESP_ERR_NO_ERROR;
 	}
@@ -125,23 +126,23 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 		snprintf(text, room, "the retry topic %s cannot be made: %s", name,
 			 what && *what ? what : rd_kafka_err2str(error));
 	if (wish) {
-		kafka_wait_deinit(&wait);
+		admin_client_end(&client);
 		rd_kafka_NewTopic_destroy(wish);
 	}
-	return error ? kafka_code(error) : retry_topic_await(adapter, name, text, room);
+	return error ? kafka_error_code(error) : retry_topic_await(adapter, name, text, room);
 }
 
 enum code retry_topic_delete(struct adapter *adapter, const char *name)
 {
 	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(name);
-	struct kafka_wait wait;
+	struct admin_client client;
 	const char *text;
 	rd_kafka_resp_err_t error;
 
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &wait);
-	rd_kafka_DeleteTopics(wait.handle, &wish, 1, wait.options, wait.queue);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &client);
+	rd_kafka_DeleteTopics(client.handle, &wish, 1, client.options, client.queue);
 	rd_kafka_DeleteTopic_destroy(wish);
-	error = kafka_wait_topic_end(&wait, &text);
-	kafka_wait_deinit(&wait);
-	return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? CODE_OK : kafka_code(error);
+	error = admin_client_await_topic(&client, &text);
+	admin_client_end(&client);
+	return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? CODE_OK : kafka_error_code(error);
 }

@@ -53,7 +53,7 @@ static void batch_reported(struct retry_stores *stores, struct retry_letter *let
 		if (item->skip)
 			continue;
 		if (item->error) {
-			code = code == CODE_OK ? kafka_send_code(item->error) : code;
+			code = code == CODE_OK ? kafka_error_send_code(item->error) : code;
 			if (!*batch->text)
 				snprintf(batch->text, sizeof batch->text, "retry topic %s: %s",
 					 store->name, rd_kafka_err2str(item->error));
@@ -190,9 +190,9 @@ static void topic_made(struct retry_stores *stores, struct retry_letter *letter)
 	batch_end(batch, batch->code, batch->text);
 }
 
-static void make_run(struct adapter *adapter, struct kafka_question *question)
+static void make_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct retry_batch *batch = CONTAINER_OF(question, struct retry_batch, question);
+	struct retry_batch *batch = CONTAINER_OF(task, struct retry_batch, task);
 
 	batch->code = retry_topic_make(adapter, batch->store->name, batch->topic, batch->text,
 				       sizeof batch->text);
@@ -225,8 +225,8 @@ static void batch_arrived(struct retry_stores *stores, struct retry_letter *lett
 		batch_send(batch);
 		return;
 	}
-	batch->question.run = make_run;
-	kafka_ask(retry_adapter(stores), &batch->question);
+	batch->task.run = make_run;
+	kafka_task_post_blocking(retry_adapter(stores), &batch->task);
 }
 
 void retry_write(struct adapter *adapter, struct retry_batch *batch)

@@ -9,7 +9,8 @@
 rd_kafka_resp_err_t heard_ask(struct adapter *adapter, const char *physical, uint32_t *ret_count,
 			      uint32_t *ret_led)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(adapter);
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(entered.handle, physical, NULL);
 	const struct rd_kafka_metadata *metadata;
 	const struct rd_kafka_metadata_topic *row;
@@ -17,7 +18,7 @@ rd_kafka_resp_err_t heard_ask(struct adapter *adapter, const char *physical, uin
 
 	if (!topic)
 		return rd_kafka_last_error();
-	error = rd_kafka_metadata(entered.handle, 0, topic, &metadata, KAFKA_ASK_MS);
+	error = rd_kafka_metadata(entered.handle, 0, topic, &metadata, ADMIN_HANDLE_CALL_MS);
 	rd_kafka_topic_destroy(topic);
 	if (error)
 		return error;
@@ -57,11 +58,12 @@ rd_kafka_resp_err_t heard_await_partitions(struct adapter *adapter, const char *
 // How many brokers there are, and which; the caller frees them. 0: nobody tells.
 static size_t brokers_ask(struct adapter *adapter, int32_t **ret_brokers)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(adapter);
 	const struct rd_kafka_metadata *metadata;
 	size_t count = 0;
 
-	if (rd_kafka_metadata(entered.handle, 0, NULL, &metadata, KAFKA_ASK_MS))
+	if (rd_kafka_metadata(entered.handle, 0, NULL, &metadata, ADMIN_HANDLE_CALL_MS))
 		return 0;
 	*ret_brokers = calloc((size_t)metadata->broker_cnt + 1, sizeof **ret_brokers);
 	for (; *ret_brokers && count < (size_t)metadata->broker_cnt; ++count)
@@ -77,7 +79,7 @@ void heard_await_brokers(struct adapter *adapter, const char *physical, bool the
 	size_t count = brokers_ask(adapter, &brokers), at = 0;
 
 	while (at < count && clock_now_ns() < until_ns) {
-		rd_kafka_resp_err_t error = kafka_configs_ask(
+		rd_kafka_resp_err_t error = admin_client_describe_configs(
 			adapter, brokers[at], RD_KAFKA_RESOURCE_TOPIC, &physical, 1, NULL, NULL);
 		bool known = error != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 

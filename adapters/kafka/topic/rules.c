@@ -48,8 +48,8 @@ rd_kafka_resp_err_t rules_ask(struct adapter *adapter, struct rules *rules)
 		kafka_limits_init(&rules->limits[i]);
 		rules->min_insync[i] = 0;
 	}
-	return kafka_configs_ask(adapter, -1, RD_KAFKA_RESOURCE_TOPIC, rules->names, rules->count,
-				 rules_note, rules);
+	return admin_client_describe_configs(adapter, -1, RD_KAFKA_RESOURCE_TOPIC, rules->names,
+					     rules->count, rules_note, rules);
 }
 
 static void rules_add_some(struct adapter *adapter, json_t *topics, size_t from,

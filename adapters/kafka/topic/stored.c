@@ -50,7 +50,7 @@ struct kafka_stored {
 	char *path;
 	pthread_mutex_t lock;
 	struct map topics, groups; // of struct known
-	struct kafka_question question;
+	struct kafka_task task;
 	// Under the lock: what the question asks.
 	struct asked *asked;
 	size_t asked_count;
@@ -170,8 +170,8 @@ static void places_take(struct asked *asked, const rd_kafka_topic_partition_t *f
 
 static rd_kafka_resp_err_t places_ask(struct kafka_stored *stored)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered =
-		kafka_handle_enter(stored->adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(stored->adapter);
 	rd_kafka_topic_partition_list_t *first = rd_kafka_topic_partition_list_new(16), *end;
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
@@ -216,12 +216,12 @@ static void answer_take(struct kafka_stored *stored)
 static void stored_save(struct kafka_stored *stored);
 
 // While it runs the list is its own.
-static void ask_run(struct adapter *adapter, struct kafka_question *question)
+static void ask_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct kafka_stored *stored = CONTAINER_OF(question, struct kafka_stored, question);
+	struct kafka_stored *stored = CONTAINER_OF(task, struct kafka_stored, task);
 	uint64_t began_ns = clock_now_ns(), took_ns;
 	rd_kafka_resp_err_t error =
-		kafka_leaving(adapter) ? RD_KAFKA_RESP_ERR__DESTROY : places_ask(stored);
+		kafka_task_is_leaving(adapter) ? RD_KAFKA_RESP_ERR__DESTROY : places_ask(stored);
 
 	took_ns = clock_now_ns() - began_ns;
 	pthread_mutex_lock(&stored->lock);
@@ -266,8 +266,8 @@ static void ask_if_due(struct kafka_stored *stored, const struct stored_row *row
 		return;
 	}
 	stored->asking = true;
-	stored->question.run = ask_run;
-	kafka_ask_aside(stored->adapter, &stored->question);
+	stored->task.run = ask_run;
+	kafka_task_post_admin(stored->adapter, &stored->task);
 }
 
 // ---- estimating

@@ -36,17 +36,17 @@ static void watching_end(struct adapter_topic *topic)
 		rd_kafka_topic_destroy(topic->watching);
 	topic->watching = NULL;
 	if (topic->watched_on)
-		coordinator_leave(topic->adapter, topic->watched_on);
+		admin_handle_unref(topic->adapter, topic->watched_on);
 	topic->watched_on = NULL;
 }
 
 void kafka_topic_rewatch(struct adapter_topic *topic)
 {
-	struct coordinator *on = coordinator_enter(topic->adapter);
+	struct admin_handle *on = admin_handle_ref(topic->adapter);
 
 	watching_end(topic);
 	topic->watched_on = on;
-	topic->watching = rd_kafka_topic_new(client_handle(coordinator_client(on)),
+	topic->watching = rd_kafka_topic_new(client_handle(admin_handle_client(on)),
 					     topic->model->physical, NULL);
 }
 
@@ -77,8 +77,8 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 	// Ours are made as the cluster's class wants it; of others nothing is known yet.
 	topic->durability =
 		(uint8_t)(model->imported ? DURABILITY_D1
-					  : capability_topic_durability(kafka_capabilities(adapter),
-									model));
+					  : capability_topic_durability(
+						    cluster_info_capabilities(adapter), model));
 	list_init(&topic->watches);
 	pthread_mutex_init(&topic->watch_lock, NULL);
 	kafka_topic_rewatch(topic);

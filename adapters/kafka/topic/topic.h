@@ -5,7 +5,7 @@
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/log/log.h"
 
-struct coordinator;
+struct admin_handle;
 struct kafka_array;
 struct kafka_sent;
 
@@ -35,7 +35,7 @@ struct adapter_topic {
 	bool rules_soon;            // atomic: its settings are to be asked for soon
 	uint32_t handed;            // atomic: batches handed to a producer and not answered
 	rd_kafka_topic_t *watching; // of the handle for questions: it keeps the metadata
-	struct coordinator *watched_on;      // that handle, entered; both under topics_lock
+	struct admin_handle *watched_on;     // that handle, entered; both under topics_lock
 	struct kafka_partition **partitions; // atomic
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it
 	uint32_t partition_count;            // atomic, after partitions

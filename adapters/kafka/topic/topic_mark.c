@@ -88,22 +88,22 @@ rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark 
 	rd_kafka_ListConsumerGroupOffsets_t *request =
 		rd_kafka_ListConsumerGroupOffsets_new(MARKS_GROUP, list);
 	const rd_kafka_group_result_t **groups = NULL;
-	struct kafka_wait wait;
+	struct admin_client client;
 	const char *text;
 	size_t group_count = 0;
 	rd_kafka_resp_err_t error;
 
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, &wait);
-	rd_kafka_ListConsumerGroupOffsets(wait.handle, &request, 1, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, &client);
+	rd_kafka_ListConsumerGroupOffsets(client.handle, &request, 1, client.options, client.queue);
+	error = admin_client_await(&client, &text);
 	if (!error) {
 		groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-			rd_kafka_event_ListConsumerGroupOffsets_result(wait.event), &group_count);
+			rd_kafka_event_ListConsumerGroupOffsets_result(client.event), &group_count);
 		error = group_error(groups, group_count);
 	}
 	error = rows_take(marks, count, error ? NULL : rd_kafka_group_result_partitions(groups[0]),
 			  error, true);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	rd_kafka_ListConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
 	return error;
@@ -130,7 +130,7 @@ rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, struct kafka_mark
 	rd_kafka_topic_partition_list_t *list = list_of(marks, count);
 	rd_kafka_AlterConsumerGroupOffsets_t *request;
 	const rd_kafka_group_result_t **groups = NULL;
-	struct kafka_wait wait;
+	struct admin_client client;
 	const char *text;
 	size_t group_count = 0;
 	rd_kafka_resp_err_t error;
@@ -140,17 +140,19 @@ rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, struct kafka_mark
 		return RD_KAFKA_RESP_ERR__FAIL;
 	}
 	request = rd_kafka_AlterConsumerGroupOffsets_new(MARKS_GROUP, list);
-	kafka_wait_begin(adapter, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, &wait);
-	rd_kafka_AlterConsumerGroupOffsets(wait.handle, &request, 1, wait.options, wait.queue);
-	error = kafka_wait_end(&wait, &text);
+	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, &client);
+	rd_kafka_AlterConsumerGroupOffsets(client.handle, &request, 1, client.options,
+					   client.queue);
+	error = admin_client_await(&client, &text);
 	if (!error) {
 		groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(
-			rd_kafka_event_AlterConsumerGroupOffsets_result(wait.event), &group_count);
+			rd_kafka_event_AlterConsumerGroupOffsets_result(client.event),
+			&group_count);
 		error = group_error(groups, group_count);
 	}
 	error = rows_take(marks, count, error ? NULL : rd_kafka_group_result_partitions(groups[0]),
 			  error, false);
-	kafka_wait_deinit(&wait);
+	admin_client_end(&client);
 	rd_kafka_AlterConsumerGroupOffsets_destroy(request);
 	rd_kafka_topic_partition_list_destroy(list);
 	return error;

@@ -24,7 +24,7 @@
 #define LOOK_MS       1000
 #define LOOK_SOON_MS  20 // after a poke: what is opened together is looked at together
 #define CALL_MS       2000
-#define FACTS_MS      60000 // between two looks at the cluster as a whole
+#define INFO_MS       60000 // between two looks at the cluster as a whole
 #define MARK_MS       5000
 #define MARK_KEEP_MS  (3600u * 1000) // as groups (offset_keepalive.c)
 #define UNANSWERED_MS 10000          // a topic whose bounds do not come is left alone for so long
@@ -40,7 +40,7 @@ struct kafka_watcher {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool poked, stopping;
-	uint64_t facts_due_ns;
+	uint64_t info_due_ns;
 	// Of one look.
 	struct adapter_topic **topics;
 	size_t count, room;
@@ -164,8 +164,8 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 
 static bool metadata_look(struct kafka_watcher *watcher)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered =
-		kafka_handle_enter(watcher->adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(watcher->adapter);
 	const struct rd_kafka_metadata *metadata;
 	const struct rd_kafka_metadata_topic **rows;
 	uint64_t now_ns = clock_now_ns();
@@ -203,7 +203,7 @@ static void mark_take(struct adapter_topic *topic)
 static void mark_failed(struct adapter_topic *topic, rd_kafka_resp_err_t error)
 {
 	topic->mark_due_ns = 0;
-	if (!kafka_is_transient(error))
+	if (!kafka_error_is_transient(error))
 		__atomic_store_n(&topic->life_known, true, __ATOMIC_RELEASE);
 }
 
@@ -301,7 +301,8 @@ static void rules_take(const struct rules *rules, struct adapter_topic **topics)
 		if (!rules->min_insync[i])
 			continue; // what was known holds
 		__atomic_store_n(&topic->durability,
-				 (uint8_t)kafka_durability(topic->replicas, rules->min_insync[i]),
+				 (uint8_t)cluster_info_copies_durability(topic->replicas,
+									 rules->min_insync[i]),
 				 __ATOMIC_RELEASE);
 		kafka_limits_store(&topic->limits, &rules->limits[i]);
 	}
@@ -397,17 +398,18 @@ static void bounds_look(struct kafka_watcher *watcher)
 
 // ---- the thread
 
-static void facts_look(struct kafka_watcher *watcher)
+static void info_look(struct kafka_watcher *watcher)
 {
-	if (clock_now_ns() < watcher->facts_due_ns || kafka_facts_ask(watcher->adapter, CALL_MS))
+	if (clock_now_ns() < watcher->info_due_ns ||
+	    cluster_info_refresh(watcher->adapter, CALL_MS))
 		return; // the next look tries again
-	watcher->facts_due_ns = clock_now_ns() + FACTS_MS * MS_NS;
+	watcher->info_due_ns = clock_now_ns() + INFO_MS * MS_NS;
 }
 
 static void look(struct kafka_watcher *watcher)
 {
-	coordinators_renew(watcher->adapter, clock_now_ns());
-	facts_look(watcher);
+	admin_handle_renew(watcher->adapter, clock_now_ns());
+	info_look(watcher);
 	if (!topics_take(watcher))
 		return;
 	if (metadata_look(watcher)) {

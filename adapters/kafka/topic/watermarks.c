@@ -56,7 +56,8 @@ static rd_kafka_resp_err_t places_take(const rd_kafka_topic_partition_t *first,
 rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter_topic **topics,
 					 size_t count, int timeout_ms)
 {
-	_cleanup_(kafka_handle_leave) struct kafka_handle entered = kafka_handle_enter(adapter);
+	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
+		admin_handle_enter(adapter);
 	rd_kafka_topic_partition_list_t *first = list_of(topics, count), *end;
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
@@ -84,11 +85,11 @@ static rd_kafka_resp_err_t bounds_await(struct adapter_topic *topic)
 
 	for (unsigned pause_ms = 5;; pause_ms = MIN(2 * pause_ms, 200u)) {
 		rd_kafka_resp_err_t error =
-			kafka_bounds_ask_all(topic->adapter, &topic, 1, KAFKA_ASK_MS);
+			kafka_bounds_ask_all(topic->adapter, &topic, 1, ADMIN_HANDLE_CALL_MS);
 
-		uint64_t most_ms = kafka_code(error) == CODE_NOT_FOUND ? NEW_MS
-				   : kafka_is_transient(error)         ? KAFKA_ASK_MS
-								       : 0;
+		uint64_t most_ms = kafka_error_code(error) == CODE_NOT_FOUND ? NEW_MS
+				   : kafka_error_is_transient(error)         ? ADMIN_HANDLE_CALL_MS
+									     : 0;
 
 		if (clock_now_ns() - began_ns >= most_ms * MS_NS ||
 		    __atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE))
@@ -105,5 +106,5 @@ enum code kafka_bounds_ask(struct adapter_topic *topic)
 	for (uint32_t i = 0; !error && i < count; ++i)
 		if (!__atomic_load_n(&kafka_partition_of(topic, i)->known, __ATOMIC_ACQUIRE))
 			error = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
-	return kafka_code(error);
+	return kafka_error_code(error);
 }
