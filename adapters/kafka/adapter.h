@@ -15,7 +15,7 @@ struct admin_handles;
 struct fetcher;
 struct health;
 struct cluster_info;
-struct kafka_life;
+struct ended_topic;
 struct kafka_tasks;
 struct kafka_stored;
 struct kafka_watcher;
@@ -44,8 +44,8 @@ struct adapter {
 	struct cluster_info *info; // cluster_info.c, under info_lock
 	uint32_t capabilities;     // atomic; what follows from them
 	pthread_mutex_t topics_lock;
-	struct list topics;       // of adapter_topic.in_adapter
-	struct kafka_life *lives; // topic_generation.c, under topics_lock
-	size_t life_next;
+	struct list topics;               // of adapter_topic.in_adapter
+	struct ended_topic *ended_topics; // topic_generation.c, under topics_lock
+	size_t ended_next;
 	uint64_t epoch_seen; // atomic; the greatest of all (topic_generation.h)
 };

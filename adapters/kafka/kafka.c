@@ -46,7 +46,7 @@ static void adapter_free(struct adapter *adapter)
 {
 	kafka_task_drain_admin(adapter); // nobody reads any more
 	kafka_watcher_stop(adapter->watcher);
-	lives_forget(adapter);
+	topic_generation_forget_lost(adapter);
 	fetcher_stop(adapter->fetcher);
 	if (!drain_ms(adapter))
 		sender_drain(adapter, 0); // rows, too: the stores wait for them
@@ -66,7 +66,7 @@ static void adapter_free(struct adapter *adapter)
 	last_error_deinit(&adapter->last_error);
 	pthread_mutex_destroy(&adapter->topics_lock);
 	kafka_options_deinit(&adapter->options);
-	free(adapter->lives);
+	free(adapter->ended_topics);
 	free(adapter);
 }
 
@@ -130,9 +130,9 @@ static const struct log_ops kafka_log_ops = {
 	.due = kafka_due,
 	.load = kafka_cursors_load,
 	.commit = kafka_cursors_commit,
-	.bounds = kafka_bounds,
-	.watch = kafka_watch,
-	.unwatch = kafka_unwatch,
+	.bounds = kafka_topic_bounds,
+	.watch = kafka_topic_watch,
+	.unwatch = kafka_topic_unwatch,
 	.closed = retry_closed,
 };
 

@@ -152,7 +152,7 @@ static void on_done(struct submit *submit)
 	uint64_t first;
 
 	for (uint32_t i = 0; i < PARTITIONS; ++i)
-		kafka_bounds(submit->topic, i, &first, &batch->ends[i]);
+		kafka_topic_bounds(submit->topic, i, &first, &batch->ends[i]);
 	if (batch->closes)
 		kafka_ops.topic_close(submit->topic);
 	latch_open(&batch->latch);

@@ -260,12 +260,14 @@ static void an_epoch_that_no_owner_has_is_foreign(void)
 		free(value);
 		retry_rows_deinit(&rows);
 	}
-	CHECK_EQ(life_epoch_above(0, now_ms), now_ms << 20);
-	CHECK_EQ(life_epoch_above(now_ms << 20 | 7, now_ms), (now_ms + 1) << 20);
-	CHECK_EQ(life_epoch_above(WINDOW_EPOCH_MAX - (1 << 20), 5), (WINDOW_EPOCH_MAX >> 20) << 20);
+	CHECK_EQ(topic_generation_epoch_above(0, now_ms), now_ms << 20);
+	CHECK_EQ(topic_generation_epoch_above(now_ms << 20 | 7, now_ms), (now_ms + 1) << 20);
+	CHECK_EQ(topic_generation_epoch_above(WINDOW_EPOCH_MAX - (1 << 20), 5),
+		 (WINDOW_EPOCH_MAX >> 20) << 20);
 	for (size_t i = 0; i < ARRAY_SIZE(odd); ++i)
-		CHECK_EQ(life_epoch_above(odd[i], now_ms), WINDOW_EPOCH_MAX);
-	CHECK_EQ(life_epoch_above(WINDOW_EPOCH_MAX, UINT64_MAX >> 20), WINDOW_EPOCH_MAX);
+		CHECK_EQ(topic_generation_epoch_above(odd[i], now_ms), WINDOW_EPOCH_MAX);
+	CHECK_EQ(topic_generation_epoch_above(WINDOW_EPOCH_MAX, UINT64_MAX >> 20),
+		 WINDOW_EPOCH_MAX);
 }
 
 static void another_life_makes_void_what_was_before(void)

@@ -65,7 +65,7 @@ static json_t *groups_ask(struct adapter *adapter, struct errand *errand)
 	for (size_t i = 0; i < count; ++i) {
 		const char *name = rd_kafka_ConsumerGroupListing_group_id(rows[i]);
 
-		if (strcmp(name, MARKS_GROUP) != 0 && !is_internal(name))
+		if (strcmp(name, TOPIC_MARK_GROUP) != 0 && !is_internal(name))
 			json_array_append_new(
 				groups,
 				json_pack("{s:s,s:s,s:n,s:[]}", "name", name, "state",

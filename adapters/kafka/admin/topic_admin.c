@@ -128,11 +128,11 @@ static void partitions_add(struct adapter *adapter, struct errand *errand)
 static rd_kafka_resp_err_t count_ask(struct adapter *adapter, const char *physical, bool expected,
 				     uint32_t *ret)
 {
-	uint64_t until_ns = clock_now_ns() + HEARD_MISSING_MS * MS_NS;
+	uint64_t until_ns = clock_now_ns() + METADATA_WAIT_MISSING_MS * MS_NS;
 	rd_kafka_resp_err_t error;
 	uint32_t led;
 
-	while (!(error = heard_ask(adapter, physical, ret, &led)) && !*ret && expected &&
+	while (!(error = metadata_wait_ask(adapter, physical, ret, &led)) && !*ret && expected &&
 	       clock_now_ns() < until_ns)
 		usleep(100 * 1000);
 	return error;
@@ -142,10 +142,10 @@ static rd_kafka_resp_err_t count_ask(struct adapter *adapter, const char *physic
 static void topic_compare(struct adapter *adapter, struct errand *errand, bool expected)
 {
 	const struct topic *topic = errand->topic;
-	struct kafka_mark mark = {.physical = topic->physical};
+	struct topic_mark mark = {.physical = topic->physical};
 	uint32_t count;
 
-	if (errand_failed(errand, adapter, kafka_marks_read(adapter, &mark, 1), NULL) ||
+	if (errand_failed(errand, adapter, topic_mark_read(adapter, &mark, 1), NULL) ||
 	    errand_failed(errand, adapter, count_ask(adapter, topic->physical, expected, &count),
 			  NULL))
 		return;
@@ -214,7 +214,7 @@ static bool class_refused(struct adapter *adapter, struct errand *errand)
 	if (topic->imported ||
 	    (topic->durability < DURABILITY_D2 && !topic->replication && !topic->min_insync))
 		return false;
-	if (!heard_ask(adapter, topic->physical, &count, &led) && count)
+	if (!metadata_wait_ask(adapter, topic->physical, &count, &led) && count)
 		return false; // what is there stays, also while brokers are away
 	if (!info.known && errand_failed(errand, adapter,
 					 cluster_info_refresh(adapter, ADMIN_HANDLE_CALL_MS), NULL))
@@ -230,24 +230,24 @@ static bool class_refused(struct adapter *adapter, struct errand *errand)
 	return true;
 }
 
-// `changed`: it was marked when it was made, so if it is not, it is another life. The coordinator
-// may hear of the topic later than who was asked for its metadata.
-static void topic_mark(struct adapter *adapter, struct errand *errand, bool changed)
+// `changed`: it was marked when it was made, so if it is not, it is another generation. The
+// coordinator may hear of the topic later than who was asked for its metadata.
+static void topic_write_mark(struct adapter *adapter, struct errand *errand, bool changed)
 {
-	struct kafka_mark mark = {.physical = errand->topic->physical};
-	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
+	struct topic_mark mark = {.physical = errand->topic->physical};
+	uint64_t until_ns = clock_now_ns() + METADATA_WAIT_MS * MS_NS;
 	rd_kafka_resp_err_t error;
 
 	do {
-		error = kafka_marks_read(adapter, &mark, 1);
-		life_epoch_seen(adapter, mark.life);
+		error = topic_mark_read(adapter, &mark, 1);
+		topic_generation_epoch_seen(adapter, mark.generation);
 		if (mark.incarnation != errand->topic->incarnation) {
-			mark.life = changed ? life_epoch_new(adapter) : 0;
+			mark.generation = changed ? topic_generation_epoch_new(adapter) : 0;
 			mark.holes = false;
 		}
 		mark.incarnation = errand->topic->incarnation;
 		if (!error)
-			error = kafka_marks_write(adapter, &mark, 1);
+			error = topic_mark_write(adapter, &mark, 1);
 		if (error)
 			usleep(50 * 1000);
 	} while ((error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
@@ -256,14 +256,14 @@ static void topic_mark(struct adapter *adapter, struct errand *errand, bool chan
 	if (error)
 		errand_failed(errand, adapter, error,
 			      "it is made, but the cluster refuses commits of the consumer "
-			      "group " MARKS_GROUP);
+			      "group " TOPIC_MARK_GROUP);
 }
 
 // Who has it open goes on with all its partitions, and what it takes now.
 static void open_grow(struct adapter *adapter, const struct topic *topic)
 {
 	struct adapter_topic *open = kafka_topic_find(adapter, topic->object.id);
-	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
+	uint64_t until_ns = clock_now_ns() + METADATA_WAIT_MS * MS_NS;
 
 	if (!open)
 		return;
@@ -287,13 +287,13 @@ static void topic_await(struct adapter *adapter, struct errand *errand, bool cha
 {
 	if (errand->code == CODE_OK)
 		errand_failed(errand, adapter,
-			      heard_await_partitions(adapter, errand->topic->physical,
-						     errand->topic->partitions),
+			      metadata_wait_partitions(adapter, errand->topic->physical,
+						       errand->topic->partitions),
 			      "it is made, but not every partition has a leader");
 	if (errand->code == CODE_OK)
-		heard_await_brokers(adapter, errand->topic->physical, true);
+		metadata_wait_brokers(adapter, errand->topic->physical, true);
 	if (errand->code == CODE_OK)
-		topic_mark(adapter, errand, changed);
+		topic_write_mark(adapter, errand, changed);
 	if (errand->code == CODE_OK)
 		open_grow(adapter, errand->topic);
 }
@@ -309,7 +309,7 @@ static void create_run(struct adapter *adapter, struct errand *errand)
 		topic_take(adapter, errand, false);
 	topic_await(adapter, errand, false);
 	if (errand->code == CODE_OK)
-		life_begin(adapter, errand->topic);
+		topic_generation_begin(adapter, errand->topic);
 }
 
 static void change_run(struct adapter *adapter, struct errand *errand)
@@ -368,8 +368,8 @@ static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *
 // Its mark goes, so that it can be imported again.
 static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct errand *errand)
 {
-	struct kafka_mark none = {.physical = errand->topic->physical};
-	rd_kafka_resp_err_t error = kafka_marks_write(adapter, &none, 1);
+	struct topic_mark none = {.physical = errand->topic->physical};
+	rd_kafka_resp_err_t error = topic_mark_write(adapter, &none, 1);
 
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		error = RD_KAFKA_RESP_ERR_NO_ERROR; // somebody has deleted it
@@ -380,17 +380,17 @@ static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct errand *
 static void delete_run(struct adapter *adapter, struct errand *errand)
 {
 	const struct topic *topic = errand->topic;
-	struct kafka_mark mark = {.physical = topic->physical};
+	struct topic_mark mark = {.physical = topic->physical};
 	struct adapter_topic *open;
 	bool another;
 
 	// Without its mark nobody can tell, and the name is the only thing there is to go by.
-	another = !kafka_marks_read(adapter, &mark, 1) && mark.incarnation &&
+	another = !topic_mark_read(adapter, &mark, 1) && mark.incarnation &&
 		  mark.incarnation != topic->incarnation;
 	if (!another &&
 	    (topic->imported ? topic_let_go(adapter, errand) : topic_remove(adapter, errand)))
 		return;
-	life_end(adapter, topic);
+	topic_generation_end(adapter, topic);
 	kafka_stored_deleted(adapter, topic->object.id);
 	open = kafka_topic_find(adapter, topic->object.id);
 	if (open) {
@@ -400,9 +400,9 @@ static void delete_run(struct adapter *adapter, struct errand *errand)
 	}
 	if (another || topic->imported)
 		return;
-	errand_failed(errand, adapter, heard_await_partitions(adapter, topic->physical, 0),
+	errand_failed(errand, adapter, metadata_wait_partitions(adapter, topic->physical, 0),
 		      "it is deleted, but the cluster still names it");
-	heard_await_brokers(adapter, topic->physical, false);
+	metadata_wait_brokers(adapter, topic->physical, false);
 }
 
 void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,

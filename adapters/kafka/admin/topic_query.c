@@ -18,7 +18,7 @@
 static struct adapter_topic *topic_look(struct adapter *adapter, struct errand *errand)
 {
 	struct adapter_topic *open = kafka_topic_open(adapter, errand->topic);
-	enum code code = open ? kafka_bounds_ask(open) : CODE_NOT_FOUND;
+	enum code code = open ? watermarks_refresh(open) : CODE_NOT_FOUND;
 
 	if (code == CODE_OK)
 		return open;
@@ -46,7 +46,7 @@ static void describe_run(struct adapter *adapter, struct errand *errand)
 	for (uint32_t i = 0; i < count_of(open); ++i) {
 		uint64_t first, end;
 
-		kafka_bounds(open, i, &first, &end);
+		kafka_topic_bounds(open, i, &first, &end);
 		json_array_append_new(partitions,
 				      json_pack("{s:I,s:I,s:I,s:n,s:n}", "partition", (json_int_t)i,
 						"first", (json_int_t)first, "end", (json_int_t)end,
@@ -103,7 +103,7 @@ static void purge_run(struct adapter *adapter, struct errand *errand)
 	for (uint32_t i = 0; i < count_of(open); ++i) {
 		uint64_t first, end;
 
-		kafka_bounds(open, i, &first, &end);
+		kafka_topic_bounds(open, i, &first, &end);
 		messages += end - first;
 		rd_kafka_topic_partition_list_add(until, errand->topic->physical, (int32_t)i)
 			->offset = (int64_t)end;
@@ -111,8 +111,8 @@ static void purge_run(struct adapter *adapter, struct errand *errand)
 	if (!errand->preview)
 		records_delete(adapter, errand, until);
 	for (int i = 0; !errand->preview && errand->code == CODE_OK && i < until->cnt; ++i)
-		kafka_partition_first(kafka_partition_of(open, (uint32_t)i),
-				      (uint64_t)until->elems[i].offset);
+		kafka_topic_raise_first(kafka_topic_partition(open, (uint32_t)i),
+					(uint64_t)until->elems[i].offset);
 	errand->answer = json_pack("{s:I,s:n}", "messages", (json_int_t)messages, "bytes");
 	rd_kafka_topic_partition_list_destroy(until);
 	kafka_topic_close(open);
@@ -203,7 +203,7 @@ static void read_run(struct adapter *adapter, struct errand *errand)
 	fetch->topic = topic_look(adapter, errand);
 	if (!fetch->topic)
 		return;
-	kafka_bounds(fetch->topic, fetch->partition, &first, &fetch->until);
+	kafka_topic_bounds(fetch->topic, fetch->partition, &first, &fetch->until);
 	if (reading->by_time)
 		fetch->offset = fetch->until;
 	if (reading->by_time &&

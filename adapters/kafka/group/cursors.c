@@ -1,10 +1,10 @@
 // What a source asks of its group: its cursors, and commits of them with the writes of the retry
 // store.
 //
-// Load: the committed offsets first, then the bounds of the topic and which life of it they are of,
-// then the rows of the retry store up to its end. In this order no row that a cursor has passed can
-// be overlooked. Commit: the rows first, and when all of them are acknowledged the offsets.
-// docs/adapters/kafka.md says why this holds whatever a stale owner does.
+// Load: the committed offsets first, then the bounds of the topic and which generation of it they
+// are of, then the rows of the retry store up to its end. In this order no row that a cursor has
+// passed can be overlooked. Commit: the rows first, and when all of them are acknowledged the
+// offsets. docs/adapters/kafka.md says why this holds whatever a stale owner does.
 
 #include "adapters/kafka/group/cursors.h"
 
@@ -54,7 +54,7 @@ static void cursor_fit(struct loading *loading, struct log_cursor *cursor)
 	const struct group *group = loading->load->group;
 	uint64_t first, end;
 
-	kafka_bounds(loading->load->topic, cursor->partition, &first, &end);
+	kafka_topic_bounds(loading->load->topic, cursor->partition, &first, &end);
 	if (cursor->position == OFFSET_NONE) {
 		log_info(loading->adapter->log, "KAFKA-NO-OFFSET",
 			 "group %s has no offset for partition %u of %s: it begins at %llu",
@@ -81,11 +81,11 @@ static void load_rows(struct retry_life *look, struct retry_rows *rows, enum cod
 	for (uint32_t i = 0; code == CODE_OK && i < load->count; ++i)
 		cursor_fit(loading, &load->cursors[i]);
 	if (code == CODE_OK &&
-	    retry_rows_fit(rows, load->cursors, load->count, life_of(load->topic)) < 0)
+	    retry_rows_fit(rows, load->cursors, load->count, topic_generation_of(load->topic)) < 0)
 		code = CODE_OVERLOADED;
 	for (uint32_t i = 0; code == CODE_OK && i < rows->fence_count; ++i) {
 		load->epoch = MAX(load->epoch, rows->fences[i].epoch);
-		life_epoch_seen(loading->adapter, rows->fences[i].epoch);
+		topic_generation_epoch_seen(loading->adapter, rows->fences[i].epoch);
 	}
 	load_end(loading, code, text);
 }
@@ -96,7 +96,7 @@ static void load_look(struct loading *loading)
 
 	loading->look = (struct retry_life){.group = load->group,
 					    .topic = load->topic->model,
-					    .life = life_of(load->topic),
+					    .log_generation = topic_generation_of(load->topic),
 					    .partitions = load->count,
 					    .opens = true,
 					    .done = load_rows};
@@ -106,10 +106,10 @@ static void load_look(struct loading *loading)
 static void bounds_run(struct adapter *adapter, struct kafka_task *task)
 {
 	struct loading *loading = CONTAINER_OF(task, struct loading, task);
-	enum code code = kafka_bounds_ask(loading->load->topic);
+	enum code code = watermarks_refresh(loading->load->topic);
 
 	if (code == CODE_OK)
-		code = life_await(loading->load->topic);
+		code = topic_generation_await(loading->load->topic);
 	if (code == CODE_OK)
 		load_look(loading);
 	else
@@ -119,10 +119,10 @@ static void bounds_run(struct adapter *adapter, struct kafka_task *task)
 // Where a partition ends is known a second late at most; a cursor may be ahead of that.
 static bool bounds_suffice(const struct log_cursors *load)
 {
-	if (!__atomic_load_n(&load->topic->life_known, __ATOMIC_ACQUIRE))
+	if (!__atomic_load_n(&load->topic->generation_known, __ATOMIC_ACQUIRE))
 		return false;
 	for (uint32_t i = 0; i < load->count; ++i) {
-		const struct kafka_partition *partition = kafka_partition_of(load->topic, i);
+		const struct kafka_partition *partition = kafka_topic_partition(load->topic, i);
 		uint64_t position = load->cursors[i].position;
 
 		if (!partition || !__atomic_load_n(&partition->known, __ATOMIC_ACQUIRE))

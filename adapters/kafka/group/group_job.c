@@ -70,12 +70,12 @@ void kafka_job_ask(struct group_job *job,
 static enum code bounds_await(struct adapter_topic *topic)
 {
 	uint64_t until_ns = clock_now_ns() + BOUNDS_NS;
-	enum code code = kafka_bounds_ask(topic);
+	enum code code = watermarks_refresh(topic);
 
 	for (unsigned pause_ms = 5; code == CODE_BACKEND_DOWN && clock_now_ns() < until_ns;
 	     pause_ms = MIN(2 * pause_ms, 200u)) {
 		usleep(pause_ms * 1000);
-		code = kafka_bounds_ask(topic);
+		code = watermarks_refresh(topic);
 	}
 	return code;
 }
@@ -87,7 +87,7 @@ static bool bounds_suffice(const struct group_job *job)
 		const struct log_cursor *cursor = &job->offsets.cursors[i];
 		uint64_t first, end;
 
-		kafka_bounds(job->open, cursor->partition, &first, &end);
+		kafka_topic_bounds(job->open, cursor->partition, &first, &end);
 		if (cursor->position != OFFSET_NONE && cursor->position > end)
 			return false;
 	}
@@ -100,7 +100,7 @@ bool kafka_job_read(struct group_job *job, bool *ret_there)
 
 	*ret_there = false;
 	if (code == CODE_OK)
-		code = life_await(job->open);
+		code = topic_generation_await(job->open);
 	if (code != CODE_OK) {
 		kafka_job_end(job, code, NULL,
 			      code == CODE_NOT_FOUND ? "its topic is not there"
@@ -113,7 +113,7 @@ bool kafka_job_read(struct group_job *job, bool *ret_there)
 		return false;
 	}
 	if (!bounds_suffice(job))
-		kafka_bounds_ask(job->open); // else they are as they were
+		watermarks_refresh(job->open); // else they are as they were
 	for (uint32_t i = 0; i < job->offsets.count; ++i)
 		*ret_there = *ret_there || job->offsets.cursors[i].position != OFFSET_NONE;
 	return true;
@@ -125,7 +125,7 @@ void kafka_job_fit(struct group_job *job)
 		struct log_cursor *cursor = &job->offsets.cursors[i];
 		uint64_t first, end;
 
-		kafka_bounds(job->open, cursor->partition, &first, &end);
+		kafka_topic_bounds(job->open, cursor->partition, &first, &end);
 		if (cursor->position != OFFSET_NONE && cursor->position <= end)
 			continue;
 		cursor->position = first; // as a source does
@@ -167,7 +167,7 @@ enum code kafka_target_resolve(const struct group_target *target, struct adapter
 	size_t at;
 
 	for (uint32_t i = 0; i < count; ++i) {
-		kafka_bounds(topic, i, &first, &end);
+		kafka_topic_bounds(topic, i, &first, &end);
 		positions[i] = target->place == PLACE_EARLIEST    ? first
 			       : target->place == PLACE_POSITIONS ? UINT64_MAX
 								  : end;
@@ -183,7 +183,7 @@ enum code kafka_target_resolve(const struct group_target *target, struct adapter
 			positions[number] = (uint64_t)MAX(offset, 0);
 	}
 	for (uint32_t i = 0; i < count; ++i) {
-		kafka_bounds(topic, i, &first, &end);
+		kafka_topic_bounds(topic, i, &first, &end);
 		if (positions[i] != UINT64_MAX)
 			positions[i] = MIN(MAX(positions[i], first), end);
 	}

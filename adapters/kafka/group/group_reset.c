@@ -67,7 +67,7 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 	struct group_job *group = reset->group;
 	uint64_t to = reset->positions[cursor->partition], first, end, open, epoch;
 
-	kafka_bounds(group->open, cursor->partition, &first, &end);
+	kafka_topic_bounds(group->open, cursor->partition, &first, &end);
 	if (standing_open_before(cursor, first, to == UINT64_MAX ? 0 : to, &open, &epoch) < 0)
 		return -1;
 	reset->epoch = MAX(reset->epoch, epoch);
@@ -135,7 +135,7 @@ static char *moved_text(const struct reset *reset, const struct log_cursor *curs
 	uint64_t first, end;
 	struct window window;
 
-	kafka_bounds(reset->group->open, cursor->partition, &first, &end);
+	kafka_topic_bounds(reset->group->open, cursor->partition, &first, &end);
 	window_init(&window, to);
 	if (standing_move(cursor, first, reset->skipped[cursor->partition], &window) < 0)
 		return NULL;
@@ -221,19 +221,19 @@ static void looked(struct retry_life *look, struct retry_rows *rows, enum code c
 	struct group_job *group = reset->group;
 	struct kafka_offsets *offsets = &group->offsets;
 
-	if (code == CODE_OK &&
-	    retry_rows_fit(rows, offsets->cursors, offsets->count, life_of(group->open)) < 0)
+	if (code == CODE_OK && retry_rows_fit(rows, offsets->cursors, offsets->count,
+					      topic_generation_of(group->open)) < 0)
 		code = CODE_OVERLOADED;
 	for (uint32_t i = 0; code == CODE_OK && i < offsets->count; ++i)
 		if (partition_add(reset, rows, &offsets->cursors[i]) < 0)
 			code = CODE_OVERLOADED;
 	for (uint32_t i = 0; code == CODE_OK && i < rows->fence_count; ++i)
-		life_epoch_seen(group->adapter, rows->fences[i].epoch);
+		topic_generation_epoch_seen(group->adapter, rows->fences[i].epoch);
 	// Above every epoch that an owner may still use. Those that are committed do not tell,
 	// because a stale owner's commit may have taken the place of a later one; the time does,
 	// and, if the clock was set back, what was read back.
-	life_epoch_seen(group->adapter, reset->epoch);
-	reset->epoch = life_epoch_fence(group->adapter);
+	topic_generation_epoch_seen(group->adapter, reset->epoch);
+	reset->epoch = topic_generation_epoch_fence(group->adapter);
 	if (code == CODE_OK && !group->preview &&
 	    (fence_make(reset) < 0 || rows_make(reset, rows) < 0))
 		code = CODE_OVERLOADED;
@@ -287,11 +287,12 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 		return;
 	}
 	kafka_job_fit(group);
-	reset->look = (struct retry_life){.group = group->group,
-					  .topic = group->topic,
-					  .life = group->preview ? 0 : life_of(group->open),
-					  .partitions = group->offsets.count,
-					  .done = looked};
+	reset->look = (struct retry_life){
+		.group = group->group,
+		.topic = group->topic,
+		.log_generation = group->preview ? 0 : topic_generation_of(group->open),
+		.partitions = group->offsets.count,
+		.done = looked};
 	retry_look_in_life(adapter, &reset->look);
 }
 

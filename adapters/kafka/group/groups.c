@@ -137,7 +137,7 @@ static json_t *backlog_json(const struct group_job *job)
 		const struct log_cursor *cursor = &job->offsets.cursors[i];
 		uint64_t first, end;
 
-		kafka_bounds(job->open, cursor->partition, &first, &end);
+		kafka_topic_bounds(job->open, cursor->partition, &first, &end);
 		complete = json_array_append_new(partitions,
 						 standing_backlog(cursor, first, end)) == 0;
 	}
@@ -154,8 +154,8 @@ static void backlog_looked(struct retry_job *look, struct retry_rows *rows, enum
 	struct group_job *job = CONTAINER_OF(look, struct group_job, look);
 	json_t *answer = NULL;
 
-	if (code == CODE_OK &&
-	    retry_rows_fit(rows, job->offsets.cursors, job->offsets.count, life_of(job->open)) == 0)
+	if (code == CODE_OK && retry_rows_fit(rows, job->offsets.cursors, job->offsets.count,
+					      topic_generation_of(job->open)) == 0)
 		answer = backlog_json(job);
 	kafka_job_end(job, code == CODE_OK && !answer ? CODE_OVERLOADED : code, answer, text);
 }

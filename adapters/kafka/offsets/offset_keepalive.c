@@ -53,10 +53,10 @@ static void keep_one(struct adapter *adapter, struct kafka_offsets *offsets)
 
 static void keep_mark(struct adapter *adapter, const struct topic *topic)
 {
-	struct kafka_mark mark = {.physical = topic->physical};
+	struct topic_mark mark = {.physical = topic->physical};
 
-	if (!kafka_marks_read(adapter, &mark, 1) && mark.incarnation == topic->incarnation)
-		kafka_marks_write(adapter, &mark, 1);
+	if (!topic_mark_read(adapter, &mark, 1) && mark.incarnation == topic->incarnation)
+		topic_mark_write(adapter, &mark, 1);
 }
 
 static void keep_run(struct adapter *adapter, struct kafka_task *task)

@@ -64,9 +64,9 @@ static void rise(struct rising *rising, const struct submit *submit, const struc
 
 	if (run->outcome != OUTCOME_OK || run->offset == UINT64_MAX)
 		return;
-	partition = kafka_partition_of(submit->topic, run->partition);
+	partition = kafka_topic_partition(submit->topic, run->partition);
 	if (partition != rising->partition && rising->partition)
-		kafka_partition_end(rising->partition, rising->end);
+		kafka_topic_raise_end(rising->partition, rising->end);
 	*rising = (struct rising){partition, run->offset + 1};
 }
 
@@ -118,7 +118,7 @@ void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *e
 		}
 	}
 	if (rising.partition)
-		kafka_partition_end(rising.partition, rising.end);
+		kafka_topic_raise_end(rising.partition, rising.end);
 	health_ended(adapter, count, alive, since_ns ? clock_now_ns() - since_ns : 0);
 	while (ended) {
 		struct submit *submit = ended;
@@ -275,7 +275,7 @@ static bool is_behind(const struct way *way, struct batch *batch, uint32_t at,
 		      rd_kafka_resp_err_t *ret_error)
 {
 	struct kafka_partition *partition =
-		kafka_partition_of(batch->submit->topic, batch->submit->records[at].partition);
+		kafka_topic_partition(batch->submit->topic, batch->submit->records[at].partition);
 
 	if (!partition || !partition->split)
 		return false;

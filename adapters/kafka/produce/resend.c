@@ -306,7 +306,7 @@ static struct split *split_of(const rd_kafka_message_t *message)
 {
 	const uint16_t *place = message->_private;
 	struct kafka_partition *partition =
-		kafka_partition_of(batch_of(place)->submit->topic, (uint32_t)message->partition);
+		kafka_topic_partition(batch_of(place)->submit->topic, (uint32_t)message->partition);
 
 	return partition ? partition->split : NULL;
 }
@@ -396,7 +396,7 @@ static struct kafka_partition *partition_of(const uint16_t *place)
 {
 	const struct submit *submit = batch_of(place)->submit;
 
-	return kafka_partition_of(submit->topic, submit->records[*place].partition);
+	return kafka_topic_partition(submit->topic, submit->records[*place].partition);
 }
 
 // A batch of `count` was refused.

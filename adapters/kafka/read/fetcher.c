@@ -240,15 +240,15 @@ static void stream_tell(struct follow *follow, struct stream *stream)
 	if (follow->partition && stream->holes)
 		kafka_topic_holes_found(follow->partition->topic);
 	if (follow->partition && stream->truncated)
-		kafka_partition_first(follow->partition, stream->first);
+		kafka_topic_raise_first(follow->partition, stream->first);
 	if (follow->partition)
-		kafka_partition_end(follow->partition, stream->next);
+		kafka_topic_raise_end(follow->partition, stream->next);
 	pthread_mutex_unlock(&fetcher->lock);
 	stream->truncated = stream->holes = false;
 	fetcher->down = false;
 }
 
-// Another partition object of the same topic, an earlier life of it perhaps, reads it on that
+// Another partition object of the same topic, an earlier generation of it perhaps, reads it on that
 // handle.
 static bool is_taken(const struct follow *follow, size_t lane)
 {
@@ -591,7 +591,7 @@ static struct follow *follow_of(struct fetcher *fetcher, struct kafka_partition 
 
 bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
 {
-	struct kafka_partition *partition = kafka_partition_of(fetch->topic, fetch->partition);
+	struct kafka_partition *partition = kafka_topic_partition(fetch->topic, fetch->partition);
 	bool gone = !partition || __atomic_load_n(&fetch->topic->gone, __ATOMIC_ACQUIRE);
 	struct fetcher *fetcher = adapter->fetcher;
 	uint64_t now_ns = clock_now_ns(), first;
@@ -634,7 +634,7 @@ void kafka_topic_follow(struct adapter_topic *topic)
 
 	pthread_mutex_lock(&fetcher->lock);
 	for (uint32_t i = 0; i < count; ++i) {
-		struct follow *follow = follow_of(fetcher, kafka_partition_of(topic, i));
+		struct follow *follow = follow_of(fetcher, kafka_topic_partition(topic, i));
 
 		if (follow)
 			ask(follow);

@@ -80,7 +80,7 @@ void retry_write(struct adapter *adapter, struct retry_batch *batch); // @thread
 struct retry_life {
 	const struct group *group; // borrowed until done
 	const struct topic *topic;
-	uint64_t life; // of the topic
+	uint64_t log_generation; // of the topic
 	uint32_t partitions;
 	bool opens; // as that of a job
 	void (*done)(struct retry_life *self, struct retry_rows *rows, enum code code,

@@ -1,6 +1,7 @@
-// Looks into the store on behalf of who will write cursors: before that, a fence of the life that
-// the topic is in (topic_mark.h) stands in the store. So who ever sees a cursor of an epoch above
-// that life sees the fence, too, and nobody adds rows that a fence which comes later makes void.
+// Looks into the store on behalf of who will write cursors: before that, a fence of the generation
+// that the topic is in (topic_mark.h) stands in the store. So who ever sees a cursor of an epoch
+// above that generation sees the fence, too, and nobody adds rows that a fence which comes later
+// makes void.
 
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"
@@ -8,7 +9,7 @@
 static bool is_fenced(const struct retry_life *self, const struct retry_rows *rows)
 {
 	for (uint32_t i = 0; i < self->partitions; ++i)
-		if (retry_rows_generation(rows, i) < self->life)
+		if (retry_rows_generation(rows, i) < self->log_generation)
 			return false;
 	return true;
 }
@@ -36,8 +37,8 @@ static void fence_write(struct retry_life *self)
 {
 	struct retry_item *item = &self->item;
 
-	retry_fence_key_put(item->key, self->life);
-	item->value = retry_fence_make(self->life, NULL, self->partitions, &item->size);
+	retry_fence_key_put(item->key, self->log_generation);
+	item->value = retry_fence_make(self->log_generation, NULL, self->partitions, &item->size);
 	if (!item->value) {
 		end(self, NULL, CODE_OVERLOADED, NULL);
 		return;

@@ -198,7 +198,7 @@ struct fitting {
 };
 
 static int fitting_init(struct fitting *fitting, const struct log_cursor *cursor,
-			const struct retry_fence *fence, uint64_t life)
+			const struct retry_fence *fence, uint64_t log_generation)
 {
 	struct window before;
 	int r;
@@ -215,7 +215,7 @@ static int fitting_init(struct fitting *fitting, const struct log_cursor *cursor
 	before = fitting->window;
 	window_deinit(&fitting->window);
 	window_init(&fitting->window, fence->position == UNKNOWN ? 0 : fence->position);
-	if (fitting->epoch >= life) { // the group's clock goes on
+	if (fitting->epoch >= log_generation) { // the group's clock goes on
 		fitting->window.written_ms = before.written_ms;
 		fitting->window.shift_ms = before.shift_ms;
 	}
@@ -254,14 +254,15 @@ static int by_position(const void *a, const void *b)
 // Counts all rows; those that a cursor has not passed, in order, become done in its window. They
 // are few: what a commit wrote whose cursor did not follow.
 static int rows_done(const struct retry_rows *rows, struct log_cursor *cursors,
-		     struct fitting *fittings, uint32_t count, uint64_t life)
+		     struct fitting *fittings, uint32_t count, uint64_t log_generation)
 {
 	const struct retry_row **ahead = NULL, *row;
 	uint32_t at = 0, found = 0, room = 0;
 	int r = 0;
 
 	while (r == 0 && (row = retry_index_next(&rows->index, &at))) {
-		if (row->partition >= count || retry_rows_generation(rows, row->partition) < life)
+		if (row->partition >= count ||
+		    retry_rows_generation(rows, row->partition) < log_generation)
 			continue;
 		++*(row->attempts ? &cursors[row->partition].retrying
 				  : &cursors[row->partition].delayed);
@@ -316,22 +317,22 @@ static void clock_choose(struct fitting *fittings, uint32_t count)
 }
 
 int retry_rows_fit(const struct retry_rows *rows, struct log_cursor *cursors, uint32_t count,
-		   uint64_t life)
+		   uint64_t log_generation)
 {
-	const struct retry_fence begin = {.epoch = life};
+	const struct retry_fence begin = {.epoch = log_generation};
 	struct fitting *fittings = calloc(count, sizeof *fittings);
 	int r = fittings ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; r == 0 && i < count; ++i) {
 		const struct retry_fence *fence = fence_of(rows, cursors[i].partition);
 
-		r = fitting_init(&fittings[i], &cursors[i], fence->epoch < life ? &begin : fence,
-				 life);
+		r = fitting_init(&fittings[i], &cursors[i],
+				 fence->epoch < log_generation ? &begin : fence, log_generation);
 	}
 	if (r == 0)
 		clock_choose(fittings, count);
 	if (r == 0)
-		r = rows_done(rows, cursors, fittings, count, life);
+		r = rows_done(rows, cursors, fittings, count, log_generation);
 	for (uint32_t i = 0; r == 0 && i < count; ++i)
 		if (fittings[i].changed)
 			r = cursor_write(&cursors[i], &fittings[i]);

@@ -50,7 +50,7 @@ int retry_rows_apply(struct retry_rows *rows, uint64_t written, struct slice key
 		     struct slice value); // value.data NULL: none; -ENOMEM
 
 // Makes cursors, as they were committed, into what a source may begin with: a void one goes back to
-// its fence, a row counts as done, and is counted. `life` of their log: like a fence of that epoch
-// at 0, in all partitions. -ENOMEM: some may be changed, all are valid.
+// its fence, a row counts as done, and is counted. `log_generation` of their log: like a fence of
+// that epoch at 0, in all partitions. -ENOMEM: some may be changed, all are valid.
 int retry_rows_fit(const struct retry_rows *rows, struct log_cursor *cursors, uint32_t count,
-		   uint64_t life);
+		   uint64_t log_generation);

@@ -93,13 +93,13 @@ static void config_fill(const struct adapter *adapter, const struct topic *topic
 static enum code retry_topic_await(struct adapter *adapter, const char *name, char *text,
 				   size_t room)
 {
-	rd_kafka_resp_err_t error = heard_await_partitions(adapter, name, 1);
+	rd_kafka_resp_err_t error = metadata_wait_partitions(adapter, name, 1);
 
 	if (error)
 		snprintf(text, room, "the retry topic %s is made, but has no leader: %s", name,
 			 rd_kafka_err2str(error));
 	else
-		heard_await_brokers(adapter, name, true);
+		metadata_wait_brokers(adapter, name, true);
 	return kafka_error_code(error);
 }
 

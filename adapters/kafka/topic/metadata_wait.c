@@ -6,8 +6,8 @@
 
 #include <unistd.h>
 
-rd_kafka_resp_err_t heard_ask(struct adapter *adapter, const char *physical, uint32_t *ret_count,
-			      uint32_t *ret_led)
+rd_kafka_resp_err_t metadata_wait_ask(struct adapter *adapter, const char *physical,
+				      uint32_t *ret_count, uint32_t *ret_led)
 {
 	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
 		admin_handle_enter(adapter);
@@ -38,14 +38,14 @@ rd_kafka_resp_err_t heard_ask(struct adapter *adapter, const char *physical, uin
 	return error;
 }
 
-rd_kafka_resp_err_t heard_await_partitions(struct adapter *adapter, const char *physical,
-					   uint32_t wanted)
+rd_kafka_resp_err_t metadata_wait_partitions(struct adapter *adapter, const char *physical,
+					     uint32_t wanted)
 {
-	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
+	uint64_t until_ns = clock_now_ns() + METADATA_WAIT_MS * MS_NS;
 
 	for (unsigned pause_ms = 2;; pause_ms = MIN(2 * pause_ms, 100u)) {
 		uint32_t count, led;
-		rd_kafka_resp_err_t error = heard_ask(adapter, physical, &count, &led);
+		rd_kafka_resp_err_t error = metadata_wait_ask(adapter, physical, &count, &led);
 
 		if (!error && (wanted ? led >= wanted : count == 0))
 			return RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -72,9 +72,9 @@ static size_t brokers_ask(struct adapter *adapter, int32_t **ret_brokers)
 	return count;
 }
 
-void heard_await_brokers(struct adapter *adapter, const char *physical, bool there)
+void metadata_wait_brokers(struct adapter *adapter, const char *physical, bool there)
 {
-	uint64_t until_ns = clock_now_ns() + HEARD_MS * MS_NS;
+	uint64_t until_ns = clock_now_ns() + METADATA_WAIT_MS * MS_NS;
 	int32_t *brokers = NULL;
 	size_t count = brokers_ask(adapter, &brokers), at = 0;
 

@@ -311,8 +311,8 @@ static uint64_t positions_of(struct adapter_topic *open, struct known *known)
 		struct bounds *bounds = &known->bounds[p];
 		uint64_t first, end;
 
-		if (open && kafka_partition_of(open, p)) {
-			kafka_bounds(open, p, &first, &end);
+		if (open && kafka_topic_partition(open, p)) {
+			kafka_topic_bounds(open, p, &first, &end);
 			bounds->first = MAX(bounds->first, first);
 			bounds->end = MAX(bounds->end, end);
 		}

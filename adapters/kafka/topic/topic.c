@@ -108,7 +108,7 @@ struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct top
 
 	pthread_mutex_lock(&adapter->topics_lock);
 	topic = find(adapter, model->object.id);
-	if (life_is_over(adapter, model)) {
+	if (topic_generation_is_over(adapter, model)) {
 		topic = NULL;
 	} else if (topic && topic->model->incarnation == model->incarnation) {
 		++topic->refs;
@@ -118,7 +118,7 @@ struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct top
 	} else {
 		topic = topic_new(adapter, model);
 		if (topic) {
-			before = life_follow(adapter, topic);
+			before = topic_generation_follow(adapter, topic);
 			list_push_back(&adapter->topics, &topic->in_adapter);
 			kafka_watcher_poke(adapter);
 		}
@@ -165,7 +165,7 @@ void kafka_topic_close(struct adapter_topic *topic)
 		topic_free(topic);
 }
 
-struct kafka_partition *kafka_partition_of(struct adapter_topic *topic, uint32_t number)
+struct kafka_partition *kafka_topic_partition(struct adapter_topic *topic, uint32_t number)
 {
 	if (number >= __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE))
 		return NULL;
@@ -219,7 +219,7 @@ void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 
 // ---- watching
 
-void kafka_watch(struct adapter_topic *topic, struct log_watch *watch)
+void kafka_topic_watch(struct adapter_topic *topic, struct log_watch *watch)
 {
 	pthread_mutex_lock(&topic->watch_lock);
 	list_push_back(&topic->watches, &watch->node);
@@ -228,7 +228,7 @@ void kafka_watch(struct adapter_topic *topic, struct log_watch *watch)
 	kafka_watcher_poke(topic->adapter);
 }
 
-void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch)
+void kafka_topic_unwatch(struct adapter_topic *topic, struct log_watch *watch)
 {
 	pthread_mutex_lock(&topic->watch_lock);
 	list_unlink(&watch->node);
@@ -264,22 +264,22 @@ static bool raise(uint64_t *value, uint64_t to)
 	return false;
 }
 
-void kafka_partition_end(struct kafka_partition *partition, uint64_t end)
+void kafka_topic_raise_end(struct kafka_partition *partition, uint64_t end)
 {
 	if (raise(&partition->end, end))
 		log_watches_post(&partition->topic->watch_lock, &partition->topic->watches);
 }
 
-void kafka_partition_first(struct kafka_partition *partition, uint64_t first)
+void kafka_topic_raise_first(struct kafka_partition *partition, uint64_t first)
 {
 	raise(&partition->first, first);
-	kafka_partition_end(partition, first);
+	kafka_topic_raise_end(partition, first);
 }
 
-bool kafka_bounds(struct adapter_topic *topic, uint32_t number, uint64_t *ret_first,
-		  uint64_t *ret_end)
+bool kafka_topic_bounds(struct adapter_topic *topic, uint32_t number, uint64_t *ret_first,
+			uint64_t *ret_end)
 {
-	struct kafka_partition *partition = kafka_partition_of(topic, number);
+	struct kafka_partition *partition = kafka_topic_partition(topic, number);
 
 	*ret_first = *ret_end = 0;
 	if (partition) {

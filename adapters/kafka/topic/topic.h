@@ -43,16 +43,16 @@ struct adapter_topic {
 	bool lost;  // under topics_lock: gone, and not deleted by us; the adapter has a reference
 	bool back;  // under topics_lock: lost, and there again
 	bool holes; // atomic: it has positions without a message, as far as was read
-	bool life_known;    // atomic, before life
-	uint64_t life;      // atomic; see topic_mark.h
-	uint8_t durability; // atomic, enum durability: what its copies are good for, as far as
-			    // known
+	bool generation_known; // atomic, before generation
+	uint64_t generation;   // atomic; see topic_mark.h
+	uint8_t durability;    // atomic, enum durability: what its copies are good for, as far as
+			       // known
 	// The watcher's.
 	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, rules_due_ns, rules_asked_ns;
-	uint32_t replicas;    // of the partition that has the fewest
-	bool marked, foreign; // it had our mark; it has another's
-	bool holes_marked;    // and the mark says that it has holes
-	uint64_t life_least;  // lives before are over
+	uint32_t replicas;         // of the partition that has the fewest
+	bool marked, foreign;      // it had our mark; it has another's
+	bool holes_marked;         // and the mark says that it has holes
+	uint64_t generation_least; // earlier generations are over
 	pthread_mutex_t watch_lock;
 	struct list watches; // of log_watch.node
 };
@@ -62,17 +62,18 @@ struct adapter_topic *kafka_topic_ref(struct adapter_topic *topic);
 void kafka_topic_close(struct adapter_topic *topic);
 struct adapter_topic *kafka_topic_find(struct adapter *adapter,
 				       uint64_t id); // open ones; with a reference; or NULL
-struct kafka_partition *kafka_partition_of(struct adapter_topic *topic, uint32_t number); // or NULL
+struct kafka_partition *kafka_topic_partition(struct adapter_topic *topic,
+					      uint32_t number); // or NULL
 void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions);
 void kafka_topic_gone(struct adapter_topic *topic);    // wakes who waits for it
 void kafka_topic_rewatch(struct adapter_topic *topic); // on the handle of now; under topics_lock
 // Raise what is known; who follows the end is told when it rises. @thread any
-void kafka_partition_end(struct kafka_partition *partition, uint64_t end);
-void kafka_partition_first(struct kafka_partition *partition, uint64_t first);
-bool kafka_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
-		  uint64_t *ret_end);
+void kafka_topic_raise_end(struct kafka_partition *partition, uint64_t end);
+void kafka_topic_raise_first(struct kafka_partition *partition, uint64_t first);
+bool kafka_topic_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,
+			uint64_t *ret_end);
 void kafka_topic_holes_found(struct adapter_topic *topic);     // @thread any
 bool kafka_topic_has_holes(const struct adapter_topic *topic); // @thread any
-void kafka_watch(struct adapter_topic *topic, struct log_watch *watch);
-void kafka_unwatch(struct adapter_topic *topic, struct log_watch *watch);
+void kafka_topic_watch(struct adapter_topic *topic, struct log_watch *watch);
+void kafka_topic_unwatch(struct adapter_topic *topic, struct log_watch *watch);
 bool kafka_topic_watched(struct adapter_topic *topic);

@@ -6,11 +6,11 @@
 
 #include <unistd.h>
 
-#define LIVES      1024 // the oldest is forgotten: who opens it then is told by the watch
-#define EPOCH_BITS 20   // openings in a millisecond; far more than there are
-#define LIFE_NS    S_NS // others wait behind who waits for it
+#define ENDED_TOPICS 1024 // the oldest is forgotten: who opens it then is told by the watch
+#define EPOCH_BITS   20   // openings in a millisecond; far more than there are
+#define AWAIT_NS     S_NS // others wait behind who waits for it
 
-struct kafka_life {
+struct ended_topic {
 	uint64_t id, incarnation;
 };
 
@@ -29,16 +29,16 @@ static struct adapter_topic *lost_find(struct adapter *adapter, uint64_t id)
 	return NULL;
 }
 
-static struct kafka_life *ended_find(struct adapter *adapter, const struct topic *topic)
+static struct ended_topic *ended_find(struct adapter *adapter, const struct topic *topic)
 {
-	for (size_t i = 0; adapter->lives && i < LIVES; ++i)
-		if (adapter->lives[i].id == topic->object.id &&
-		    adapter->lives[i].incarnation == topic->incarnation)
-			return &adapter->lives[i];
+	for (size_t i = 0; adapter->ended_topics && i < ENDED_TOPICS; ++i)
+		if (adapter->ended_topics[i].id == topic->object.id &&
+		    adapter->ended_topics[i].incarnation == topic->incarnation)
+			return &adapter->ended_topics[i];
 	return NULL;
 }
 
-void life_end(struct adapter *adapter, const struct topic *topic)
+void topic_generation_end(struct adapter *adapter, const struct topic *topic)
 {
 	struct adapter_topic *lost;
 
@@ -46,30 +46,30 @@ void life_end(struct adapter *adapter, const struct topic *topic)
 	lost = lost_find(adapter, topic->object.id);
 	if (lost)
 		lost->lost = false;
-	if (!adapter->lives)
-		adapter->lives = calloc(LIVES, sizeof *adapter->lives);
-	if (adapter->lives && !ended_find(adapter, topic))
-		adapter->lives[adapter->life_next++ % LIVES] =
-			(struct kafka_life){topic->object.id, topic->incarnation};
+	if (!adapter->ended_topics)
+		adapter->ended_topics = calloc(ENDED_TOPICS, sizeof *adapter->ended_topics);
+	if (adapter->ended_topics && !ended_find(adapter, topic))
+		adapter->ended_topics[adapter->ended_next++ % ENDED_TOPICS] =
+			(struct ended_topic){topic->object.id, topic->incarnation};
 	pthread_mutex_unlock(&adapter->topics_lock);
 	if (lost)
 		kafka_topic_close(lost);
 }
 
-void life_begin(struct adapter *adapter, const struct topic *topic)
+void topic_generation_begin(struct adapter *adapter, const struct topic *topic)
 {
-	struct kafka_life *life;
+	struct ended_topic *ended;
 
 	pthread_mutex_lock(&adapter->topics_lock);
-	life = ended_find(adapter, topic);
-	if (life)
-		*life = (struct kafka_life){0};
+	ended = ended_find(adapter, topic);
+	if (ended)
+		*ended = (struct ended_topic){0};
 	pthread_mutex_unlock(&adapter->topics_lock);
 }
 
 // ---- lost
 
-bool life_is_over(struct adapter *adapter, const struct topic *topic)
+bool topic_generation_is_over(struct adapter *adapter, const struct topic *topic)
 {
 	const struct adapter_topic *lost = lost_find(adapter, topic->object.id);
 
@@ -78,7 +78,7 @@ bool life_is_over(struct adapter *adapter, const struct topic *topic)
 	return ended_find(adapter, topic) != NULL;
 }
 
-struct adapter_topic *life_follow(struct adapter *adapter, struct adapter_topic *topic)
+struct adapter_topic *topic_generation_follow(struct adapter *adapter, struct adapter_topic *topic)
 {
 	struct adapter_topic *lost = lost_find(adapter, topic->model->object.id);
 
@@ -86,11 +86,11 @@ struct adapter_topic *life_follow(struct adapter *adapter, struct adapter_topic 
 		return NULL;
 	lost->lost = false;
 	if (lost->model->incarnation == topic->model->incarnation)
-		topic->life_least = life_of(lost) + 1;
+		topic->generation_least = topic_generation_of(lost) + 1;
 	return lost;
 }
 
-void life_lost(struct adapter_topic *topic)
+void topic_generation_lost(struct adapter_topic *topic)
 {
 	pthread_mutex_lock(&topic->adapter->topics_lock);
 	topic->refs += !topic->lost;
@@ -99,14 +99,14 @@ void life_lost(struct adapter_topic *topic)
 	kafka_topic_gone(topic);
 }
 
-void life_found(struct adapter_topic *topic)
+void topic_generation_found(struct adapter_topic *topic)
 {
 	pthread_mutex_lock(&topic->adapter->topics_lock);
 	topic->back = true;
 	pthread_mutex_unlock(&topic->adapter->topics_lock);
 }
 
-void lives_forget(struct adapter *adapter)
+void topic_generation_forget_lost(struct adapter *adapter)
 {
 	struct adapter_topic *lost;
 
@@ -123,11 +123,11 @@ void lives_forget(struct adapter *adapter)
 
 // ---- epochs
 
-enum code life_await(struct adapter_topic *topic)
+enum code topic_generation_await(struct adapter_topic *topic)
 {
-	uint64_t until_ns = clock_now_ns() + LIFE_NS;
+	uint64_t until_ns = clock_now_ns() + AWAIT_NS;
 
-	while (!__atomic_load_n(&topic->life_known, __ATOMIC_ACQUIRE)) {
+	while (!__atomic_load_n(&topic->generation_known, __ATOMIC_ACQUIRE)) {
 		if (__atomic_load_n(&topic->gone, __ATOMIC_ACQUIRE))
 			return CODE_NOT_FOUND;
 		if (clock_now_ns() >= until_ns)
@@ -137,12 +137,12 @@ enum code life_await(struct adapter_topic *topic)
 	return CODE_OK;
 }
 
-uint64_t life_of(const struct adapter_topic *topic)
+uint64_t topic_generation_of(const struct adapter_topic *topic)
 {
-	return __atomic_load_n(&topic->life, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&topic->generation, __ATOMIC_ACQUIRE);
 }
 
-void life_epoch_seen(struct adapter *adapter, uint64_t epoch)
+void topic_generation_epoch_seen(struct adapter *adapter, uint64_t epoch)
 {
 	uint64_t most = __atomic_load_n(&adapter->epoch_seen, __ATOMIC_RELAXED);
 
@@ -153,7 +153,7 @@ void life_epoch_seen(struct adapter *adapter, uint64_t epoch)
 		;
 }
 
-uint64_t life_epoch_above(uint64_t seen, uint64_t now_ms)
+uint64_t topic_generation_epoch_above(uint64_t seen, uint64_t now_ms)
 {
 	uint64_t ms = MAX(now_ms, (seen >> EPOCH_BITS) + 1);
 
@@ -163,18 +163,18 @@ uint64_t life_epoch_above(uint64_t seen, uint64_t now_ms)
 static uint64_t epoch_take(struct adapter *adapter, uint64_t now_ms)
 {
 	uint64_t seen = __atomic_load_n(&adapter->epoch_seen, __ATOMIC_RELAXED),
-		 epoch = life_epoch_above(seen, now_ms);
+		 epoch = topic_generation_epoch_above(seen, now_ms);
 
-	life_epoch_seen(adapter, epoch);
+	topic_generation_epoch_seen(adapter, epoch);
 	return epoch;
 }
 
-uint64_t life_epoch_fence(struct adapter *adapter)
+uint64_t topic_generation_epoch_fence(struct adapter *adapter)
 {
 	return epoch_take(adapter, (uint64_t)clock_wall_ms());
 }
 
-uint64_t life_epoch_new(struct adapter *adapter)
+uint64_t topic_generation_epoch_new(struct adapter *adapter)
 {
 	return epoch_take(adapter, (uint64_t)clock_wall_ms() + 1);
 }

@@ -16,7 +16,7 @@
 
 #define MARK_TEXT 64
 
-static rd_kafka_topic_partition_list_t *list_of(const struct kafka_mark *marks, size_t count)
+static rd_kafka_topic_partition_list_t *list_of(const struct topic_mark *marks, size_t count)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
 
@@ -25,30 +25,30 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka_mark *marks, 
 	return list;
 }
 
-static void mark_parse(struct kafka_mark *mark, const rd_kafka_topic_partition_t *row)
+static void mark_parse(struct topic_mark *mark, const rd_kafka_topic_partition_t *row)
 {
 	char text[MARK_TEXT] = "";
 	unsigned holes = 0;
 
-	mark->incarnation = mark->life = 0;
+	mark->incarnation = mark->generation = 0;
 	mark->holes = false;
 	if (mark->error || row->offset < 0 || !row->metadata || row->metadata_size >= sizeof text)
 		return;
 	memcpy(text, row->metadata, row->metadata_size);
-	if (sscanf(text, "mqp1 %" SCNu64 " %" SCNu64 " %u", &mark->incarnation, &mark->life,
+	if (sscanf(text, "mqp1 %" SCNu64 " %" SCNu64 " %u", &mark->incarnation, &mark->generation,
 		   &holes) < 1)
 		mark->incarnation = 0;
-	if (mark->life > WINDOW_EPOCH_MAX)
-		mark->life = 0; // not written by this service
+	if (mark->generation > WINDOW_EPOCH_MAX)
+		mark->generation = 0; // not written by this service
 	mark->holes = holes == 1;
 }
 
-static void mark_format(char text[MARK_TEXT], const struct kafka_mark *mark)
+static void mark_format(char text[MARK_TEXT], const struct topic_mark *mark)
 {
 	int size = snprintf(text, MARK_TEXT, "mqp1 %" PRIu64, mark->incarnation);
 
-	if (mark->life || mark->holes)
-		snprintf(text + size, MARK_TEXT - (size_t)size, " %" PRIu64 "%s", mark->life,
+	if (mark->generation || mark->holes)
+		snprintf(text + size, MARK_TEXT - (size_t)size, " %" PRIu64 "%s", mark->generation,
 			 mark->holes ? " 1" : "");
 }
 
@@ -62,7 +62,7 @@ static rd_kafka_resp_err_t group_error(const rd_kafka_group_result_t **groups, s
 }
 
 // What the broker says of each; `error` of the whole question, or the first of one.
-static rd_kafka_resp_err_t rows_take(struct kafka_mark *marks, size_t count,
+static rd_kafka_resp_err_t rows_take(struct topic_mark *marks, size_t count,
 				     const rd_kafka_topic_partition_list_t *rows,
 				     rd_kafka_resp_err_t error, bool parse)
 {
@@ -81,12 +81,11 @@ static rd_kafka_resp_err_t rows_take(struct kafka_mark *marks, size_t count,
 	return first;
 }
 
-rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark *marks,
-				     size_t count)
+rd_kafka_resp_err_t topic_mark_read(struct adapter *adapter, struct topic_mark *marks, size_t count)
 {
 	rd_kafka_topic_partition_list_t *list = list_of(marks, count);
 	rd_kafka_ListConsumerGroupOffsets_t *request =
-		rd_kafka_ListConsumerGroupOffsets_new(MARKS_GROUP, list);
+		rd_kafka_ListConsumerGroupOffsets_new(TOPIC_MARK_GROUP, list);
 	const rd_kafka_group_result_t **groups = NULL;
 	struct admin_client client;
 	const char *text;
@@ -109,7 +108,7 @@ rd_kafka_resp_err_t kafka_marks_read(struct adapter *adapter, struct kafka_mark 
 	return error;
 }
 
-static bool list_fill(rd_kafka_topic_partition_list_t *list, const struct kafka_mark *marks)
+static bool list_fill(rd_kafka_topic_partition_list_t *list, const struct topic_mark *marks)
 {
 	for (int i = 0; i < list->cnt; ++i) {
 		char text[MARK_TEXT];
@@ -124,8 +123,8 @@ static bool list_fill(rd_kafka_topic_partition_list_t *list, const struct kafka_
 	return true;
 }
 
-rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, struct kafka_mark *marks,
-				      size_t count)
+rd_kafka_resp_err_t topic_mark_write(struct adapter *adapter, struct topic_mark *marks,
+				     size_t count)
 {
 	rd_kafka_topic_partition_list_t *list = list_of(marks, count);
 	rd_kafka_AlterConsumerGroupOffsets_t *request;
@@ -139,7 +138,7 @@ rd_kafka_resp_err_t kafka_marks_write(struct adapter *adapter, struct kafka_mark
 		rd_kafka_topic_partition_list_destroy(list);
 		return RD_KAFKA_RESP_ERR__FAIL;
 	}
-	request = rd_kafka_AlterConsumerGroupOffsets_new(MARKS_GROUP, list);
+	request = rd_kafka_AlterConsumerGroupOffsets_new(TOPIC_MARK_GROUP, list);
 	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, &client);
 	rd_kafka_AlterConsumerGroupOffsets(client.handle, &request, 1, client.options,
 					   client.queue);

@@ -1,5 +1,5 @@
 // Looks at the cluster once a second on behalf of the topics that are open: deleted or grown by
-// somebody else, another life under the same name, where partitions begin and end.
+// somebody else, another generation under the same name, where partitions begin and end.
 //
 // It has a thread of its own because its calls wait for brokers: at most one of them is under way,
 // however many topics there are, so a broker that does not answer delays news and nothing else.
@@ -92,7 +92,7 @@ static void topic_ended(struct adapter_topic *topic, const char *how)
 {
 	log_warn(topic->adapter->log, "KAFKA-TOPIC-GONE", "topic %s was %s on the cluster",
 		 topic->model->physical, how);
-	life_lost(topic);
+	topic_generation_lost(topic);
 }
 
 // ---- metadata
@@ -118,7 +118,7 @@ static void partitions_look(struct adapter_topic *topic, const struct rd_kafka_m
 	topic->replicas = row->partition_cnt ? replicas : 0;
 	for (int i = 0; i < row->partition_cnt; ++i) {
 		struct kafka_partition *partition =
-			kafka_partition_of(topic, (uint32_t)row->partitions[i].id);
+			kafka_topic_partition(topic, (uint32_t)row->partitions[i].id);
 
 		if (partition)
 			__atomic_store_n(&partition->leaderless, row->partitions[i].leader < 0,
@@ -131,7 +131,7 @@ static void topic_back(struct adapter_topic *topic)
 	log_info(topic->adapter->log, "KAFKA-TOPIC-BACK",
 		 "topic %s is on the cluster again: its groups begin at its beginning",
 		 topic->model->physical);
-	life_found(topic);
+	topic_generation_found(topic);
 }
 
 // Deleted, or made anew with fewer partitions than the one that is meant.
@@ -157,7 +157,7 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 		partitions_look(topic, row);
 	} else if (!topic->missing_ns) {
 		topic->missing_ns = now_ns;
-	} else if (now_ns - topic->missing_ns >= HEARD_MISSING_MS * MS_NS) {
+	} else if (now_ns - topic->missing_ns >= METADATA_WAIT_MISSING_MS * MS_NS) {
 		topic_ended(topic, there ? "made anew, with fewer partitions," : "deleted");
 	}
 }
@@ -196,7 +196,7 @@ static bool metadata_look(struct kafka_watcher *watcher)
 static void mark_take(struct adapter_topic *topic)
 {
 	topic->marked = true;
-	__atomic_store_n(&topic->life_known, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&topic->generation_known, true, __ATOMIC_RELEASE);
 }
 
 // The next look tries again. What the cluster will not tell then either is not waited for.
@@ -204,7 +204,7 @@ static void mark_failed(struct adapter_topic *topic, rd_kafka_resp_err_t error)
 {
 	topic->mark_due_ns = 0;
 	if (!kafka_error_is_transient(error))
-		__atomic_store_n(&topic->life_known, true, __ATOMIC_RELEASE);
+		__atomic_store_n(&topic->generation_known, true, __ATOMIC_RELEASE);
 }
 
 static bool holes_unmarked(const struct adapter_topic *topic)
@@ -214,36 +214,37 @@ static bool holes_unmarked(const struct adapter_topic *topic)
 
 // true: to be written (again). One without a mark is not the topic that was marked when it was
 // made, nor is one that is lost and whose mark the cluster has not forgotten yet.
-static bool mark_look(struct adapter_topic *topic, const struct kafka_mark *mark, uint64_t now_ns)
+static bool mark_look(struct adapter_topic *topic, const struct topic_mark *mark, uint64_t now_ns)
 {
 	bool ours = mark->incarnation == topic->model->incarnation;
 
-	life_epoch_seen(topic->adapter, MAX(mark->life, topic->life_least));
+	topic_generation_epoch_seen(topic->adapter, MAX(mark->generation, topic->generation_least));
 	topic->foreign = mark->incarnation && !ours;
-	if (topic->foreign || (topic->marked && (!ours || mark->life > topic->life))) {
+	if (topic->foreign || (topic->marked && (!ours || mark->generation > topic->generation))) {
 		topic_ended(topic, "made anew");
 		return false;
 	}
-	if (ours && mark->life >= topic->life_least && mark->holes)
+	if (ours && mark->generation >= topic->generation_least && mark->holes)
 		topic->holes_marked = true;
 	if (topic->holes_marked)
 		__atomic_store_n(&topic->holes, true, __ATOMIC_RELEASE);
 	if (topic->marked)
-		return mark->life != topic->life || now_ns >= topic->mark_keep_ns ||
+		return mark->generation != topic->generation || now_ns >= topic->mark_keep_ns ||
 		       holes_unmarked(topic);
-	if (ours && mark->life >= topic->life_least) {
-		__atomic_store_n(&topic->life, mark->life, __ATOMIC_RELEASE);
+	if (ours && mark->generation >= topic->generation_least) {
+		__atomic_store_n(&topic->generation, mark->generation, __ATOMIC_RELEASE);
 		mark_take(topic);
-	} else if (!topic->life) {
-		__atomic_store_n(&topic->life, life_epoch_new(topic->adapter), __ATOMIC_RELEASE);
+	} else if (!topic->generation) {
+		__atomic_store_n(&topic->generation, topic_generation_epoch_new(topic->adapter),
+				 __ATOMIC_RELEASE);
 	}
 	return true;
 }
 
 static void marks_keep(struct kafka_watcher *watcher, struct adapter_topic **topics,
-		       struct kafka_mark *marks, size_t count, uint64_t now_ns)
+		       struct topic_mark *marks, size_t count, uint64_t now_ns)
 {
-	kafka_marks_write(watcher->adapter, marks, count);
+	topic_mark_write(watcher->adapter, marks, count);
 	for (size_t i = 0; i < count; ++i) {
 		if (marks[i].error) {
 			mark_failed(topics[i], marks[i].error);
@@ -257,7 +258,7 @@ static void marks_keep(struct kafka_watcher *watcher, struct adapter_topic **top
 
 static void marks_look(struct kafka_watcher *watcher)
 {
-	struct kafka_mark *marks = calloc(watcher->count, sizeof *marks);
+	struct topic_mark *marks = calloc(watcher->count, sizeof *marks);
 	struct adapter_topic **due = calloc(watcher->count, sizeof *due);
 	uint64_t now_ns = clock_now_ns();
 	size_t count = 0, keep = 0;
@@ -273,16 +274,16 @@ static void marks_look(struct kafka_watcher *watcher)
 		topic->mark_due_ns = now_ns + MARK_MS * MS_NS;
 	}
 	if (count)
-		kafka_marks_read(watcher->adapter, marks, count);
+		topic_mark_read(watcher->adapter, marks, count);
 	for (size_t i = 0; i < count; ++i) {
 		if (marks[i].error)
 			mark_failed(due[i], marks[i].error);
 		if (marks[i].error || !mark_look(due[i], &marks[i], now_ns))
 			continue;
 		due[keep] = due[i];
-		marks[keep++] = (struct kafka_mark){.physical = due[i]->model->physical,
+		marks[keep++] = (struct topic_mark){.physical = due[i]->model->physical,
 						    .incarnation = due[i]->model->incarnation,
-						    .life = due[i]->life,
+						    .generation = due[i]->generation,
 						    .holes = kafka_topic_has_holes(due[i])};
 	}
 	if (keep)
@@ -380,7 +381,7 @@ static void bounds_single_out(struct kafka_watcher *watcher, struct adapter_topi
 	uint64_t began_ns = clock_now_ns();
 
 	for (size_t i = 0; i < count && clock_now_ns() - began_ns < CALL_MS * MS_NS; ++i)
-		if (kafka_bounds_ask_all(watcher->adapter, &due[i], 1, SINGLE_MS) ==
+		if (watermarks_refresh_all(watcher->adapter, &due[i], 1, SINGLE_MS) ==
 		    RD_KAFKA_RESP_ERR__TIMED_OUT)
 			due[i]->unanswered_ns = clock_now_ns() + UNANSWERED_MS * MS_NS;
 }
@@ -390,7 +391,7 @@ static void bounds_look(struct kafka_watcher *watcher)
 	struct adapter_topic **due = calloc(watcher->count, sizeof *due);
 	size_t count = due ? bounds_due(watcher, due) : 0;
 
-	if (count && kafka_bounds_ask_all(watcher->adapter, due, count, CALL_MS) ==
+	if (count && watermarks_refresh_all(watcher->adapter, due, count, CALL_MS) ==
 			     RD_KAFKA_RESP_ERR__TIMED_OUT)
 		bounds_single_out(watcher, due, count);
 	free(due);

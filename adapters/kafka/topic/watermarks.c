@@ -16,7 +16,8 @@ static rd_kafka_topic_partition_list_t *list_of(struct adapter_topic **topics, s
 			__atomic_load_n(&topics[i]->partition_count, __ATOMIC_ACQUIRE);
 
 		for (uint32_t number = 0; number < partitions; ++number) {
-			struct kafka_partition *partition = kafka_partition_of(topics[i], number);
+			struct kafka_partition *partition =
+				kafka_topic_partition(topics[i], number);
 
 			if (!__atomic_load_n(&partition->leaderless, __ATOMIC_ACQUIRE))
 				rd_kafka_topic_partition_list_add(list, topics[i]->model->physical,
@@ -47,14 +48,14 @@ static rd_kafka_resp_err_t places_take(const rd_kafka_topic_partition_t *first,
 		return first->err ? first->err : end->err;
 	if (first->offset < 0 || end->offset < 0)
 		return RD_KAFKA_RESP_ERR__NO_OFFSET;
-	kafka_partition_first(partition, (uint64_t)first->offset);
-	kafka_partition_end(partition, (uint64_t)end->offset);
+	kafka_topic_raise_first(partition, (uint64_t)first->offset);
+	kafka_topic_raise_end(partition, (uint64_t)end->offset);
 	__atomic_store_n(&partition->known, true, __ATOMIC_RELEASE);
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter_topic **topics,
-					 size_t count, int timeout_ms)
+rd_kafka_resp_err_t watermarks_refresh_all(struct adapter *adapter, struct adapter_topic **topics,
+					   size_t count, int timeout_ms)
 {
 	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
 		admin_handle_enter(adapter);
@@ -85,7 +86,7 @@ static rd_kafka_resp_err_t bounds_await(struct adapter_topic *topic)
 
 	for (unsigned pause_ms = 5;; pause_ms = MIN(2 * pause_ms, 200u)) {
 		rd_kafka_resp_err_t error =
-			kafka_bounds_ask_all(topic->adapter, &topic, 1, ADMIN_HANDLE_CALL_MS);
+			watermarks_refresh_all(topic->adapter, &topic, 1, ADMIN_HANDLE_CALL_MS);
 
 		uint64_t most_ms = kafka_error_code(error) == CODE_NOT_FOUND ? NEW_MS
 				   : kafka_error_is_transient(error)         ? ADMIN_HANDLE_CALL_MS
@@ -98,13 +99,13 @@ static rd_kafka_resp_err_t bounds_await(struct adapter_topic *topic)
 	}
 }
 
-enum code kafka_bounds_ask(struct adapter_topic *topic)
+enum code watermarks_refresh(struct adapter_topic *topic)
 {
 	rd_kafka_resp_err_t error = bounds_await(topic);
 	uint32_t count = __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE);
 
 	for (uint32_t i = 0; !error && i < count; ++i)
-		if (!__atomic_load_n(&kafka_partition_of(topic, i)->known, __ATOMIC_ACQUIRE))
+		if (!__atomic_load_n(&kafka_topic_partition(topic, i)->known, __ATOMIC_ACQUIRE))
 			error = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
 	return kafka_error_code(error);
 }

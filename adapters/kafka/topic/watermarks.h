@@ -4,6 +4,6 @@
 
 #include "adapters/kafka/topic/topic.h"
 
-enum code kafka_bounds_ask(struct adapter_topic *topic);
-rd_kafka_resp_err_t kafka_bounds_ask_all(struct adapter *adapter, struct adapter_topic **topics,
-					 size_t count, int timeout_ms);
+enum code watermarks_refresh(struct adapter_topic *topic);
+rd_kafka_resp_err_t watermarks_refresh_all(struct adapter *adapter, struct adapter_topic **topics,
+					   size_t count, int timeout_ms);
