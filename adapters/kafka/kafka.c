@@ -126,7 +126,7 @@ static void kafka_close(struct adapter *adapter, void (*done)(void *ctx), void *
 
 static const struct log_ops kafka_log_ops = {
 	.has_holes = kafka_topic_has_holes,
-	.fetch = kafka_fetch,
+	.fetch = fetcher_fetch,
 	.due = kafka_due,
 	.load = kafka_cursors_load,
 	.commit = kafka_cursors_commit,
@@ -166,7 +166,7 @@ const struct adapter_ops kafka_ops = {
 	.stored = kafka_stored,
 	.topic_open = kafka_topic_open,
 	.topic_close = kafka_topic_close,
-	.submit = kafka_submit,
+	.submit = produce_submit,
 	.source_open = kafka_source_open,
 	.source_demand = log_source_demand,
 	.source_settle = log_source_settle,

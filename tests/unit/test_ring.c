@@ -1,5 +1,5 @@
 // The ring of newest chunks (adapters/log/ring.h), with positions that hold nothing, and the choice
-// of a lane (adapters/kafka/read/catchup_slot.h).
+// of a catch-up slot (adapters/kafka/read/catchup_slot.h).
 #include "adapters/kafka/read/catchup_slot.h"
 #include "adapters/log/ring.h"
 #include "tests/unit/unit.h"
@@ -158,69 +158,69 @@ static void bytes_ahead_are_known(void)
 	end();
 }
 
-// ---- lanes
+// ---- slots
 
 #define NOW_NS (1000 * S_NS)
 
 #define NEAR 1000u
 
-static const struct lane follower = {.there = true, .next = 5000, .near = NEAR};
-static const struct lane busy = {.there = true,
-				 .served = true,
-				 .waiting = 1,
-				 .next = 100,
-				 .since_ns = NOW_NS - 10 * MS_NS,
-				 .used_ns = NOW_NS};
+static const struct catchup_slot follower = {.there = true, .next = 5000, .near = NEAR};
+static const struct catchup_slot busy = {.there = true,
+					 .served = true,
+					 .waiting = 1,
+					 .next = 100,
+					 .since_ns = NOW_NS - 10 * MS_NS,
+					 .used_ns = NOW_NS};
 
-static void expect_lane(const struct lane *lanes, uint64_t offset, enum lane_verdict verdict,
-			size_t lane)
+static void expect_lane(const struct catchup_slot *slots, uint64_t offset,
+			enum catchup_slot_verdict verdict, size_t slot)
 {
 	size_t chosen;
 
-	CHECK_EQ(lane_choose(lanes, 3, offset, NOW_NS, &chosen), verdict);
-	if (verdict != LANE_NONE)
-		CHECK_EQ(chosen, lane);
+	CHECK_EQ(catchup_slot_choose(slots, 3, offset, NOW_NS, &chosen), verdict);
+	if (verdict != CATCHUP_SLOT_NONE)
+		CHECK_EQ(chosen, slot);
 }
 
 static void lanes_are_chosen(void)
 {
-	struct lane lanes[3] = {follower};
+	struct catchup_slot slots[3] = {follower};
 
-	expect_lane(lanes, 5000, LANE_WAIT, 0);
-	expect_lane(lanes, 5000 + NEAR, LANE_WAIT, 0);
-	expect_lane(lanes, 5001 + NEAR, LANE_PUT, 0); // it belongs to the furthest
-	expect_lane(lanes, 100, LANE_PUT, 1);
-	lanes[1] = busy;
-	expect_lane(lanes, 100, LANE_WAIT, 1); // reads on where it stands
-	expect_lane(lanes, 99, LANE_PUT, 2);
-	lanes[2].closed = true;
-	expect_lane(lanes, 99, LANE_NONE, 0);
-	lanes[0] = (struct lane){0}; // nobody watches: an offset far ahead needs a lane
-	expect_lane(lanes, 9000, LANE_NONE, 0);
-	lanes[2].closed = false;
-	expect_lane(lanes, 9000, LANE_PUT, 2);
+	expect_lane(slots, 5000, CATCHUP_SLOT_WAIT, 0);
+	expect_lane(slots, 5000 + NEAR, CATCHUP_SLOT_WAIT, 0);
+	expect_lane(slots, 5001 + NEAR, CATCHUP_SLOT_PUT, 0); // it belongs to the furthest
+	expect_lane(slots, 100, CATCHUP_SLOT_PUT, 1);
+	slots[1] = busy;
+	expect_lane(slots, 100, CATCHUP_SLOT_WAIT, 1); // reads on where it stands
+	expect_lane(slots, 99, CATCHUP_SLOT_PUT, 2);
+	slots[2].closed = true;
+	expect_lane(slots, 99, CATCHUP_SLOT_NONE, 0);
+	slots[0] = (struct catchup_slot){0}; // nobody watches: an offset far ahead needs a slot
+	expect_lane(slots, 9000, CATCHUP_SLOT_NONE, 0);
+	slots[2].closed = false;
+	expect_lane(slots, 9000, CATCHUP_SLOT_PUT, 2);
 }
 
 static void lanes_take_turns(void)
 {
-	struct lane lanes[3] = {follower, busy, busy};
+	struct catchup_slot slots[3] = {follower, busy, busy};
 
-	expect_lane(lanes, 99, LANE_NONE, 0);
-	lanes[2].waiting = 0; // whoever it reads for may ask again at once
-	expect_lane(lanes, 99, LANE_NONE, 0);
-	lanes[2].used_ns = lanes[2].since_ns = NOW_NS - LANE_GAP_NS;
-	expect_lane(lanes, 99, LANE_PUT, 2);
-	lanes[2] = busy;
-	lanes[1].since_ns = NOW_NS - LANE_TURN_NS;
-	expect_lane(lanes, 99, LANE_PUT, 1);
-	lanes[1].served = false; // it must have brought something first
-	expect_lane(lanes, 99, LANE_NONE, 0);
-	lanes[1].since_ns = NOW_NS - LANE_DEAD_NS;
-	expect_lane(lanes, 99, LANE_PUT, 1);
-	lanes[1].throttled_ns = NOW_NS + S_NS; // it will bring something no sooner elsewhere
-	expect_lane(lanes, 99, LANE_NONE, 0);
-	lanes[1].throttled_ns = NOW_NS - LANE_DEAD_NS;
-	expect_lane(lanes, 99, LANE_PUT, 1);
+	expect_lane(slots, 99, CATCHUP_SLOT_NONE, 0);
+	slots[2].waiting = 0; // whoever it reads for may ask again at once
+	expect_lane(slots, 99, CATCHUP_SLOT_NONE, 0);
+	slots[2].used_ns = slots[2].since_ns = NOW_NS - CATCHUP_SLOT_GAP_NS;
+	expect_lane(slots, 99, CATCHUP_SLOT_PUT, 2);
+	slots[2] = busy;
+	slots[1].since_ns = NOW_NS - CATCHUP_SLOT_TURN_NS;
+	expect_lane(slots, 99, CATCHUP_SLOT_PUT, 1);
+	slots[1].served = false; // it must have brought something first
+	expect_lane(slots, 99, CATCHUP_SLOT_NONE, 0);
+	slots[1].since_ns = NOW_NS - CATCHUP_SLOT_DEAD_NS;
+	expect_lane(slots, 99, CATCHUP_SLOT_PUT, 1);
+	slots[1].throttled_ns = NOW_NS + S_NS; // it will bring something no sooner elsewhere
+	expect_lane(slots, 99, CATCHUP_SLOT_NONE, 0);
+	slots[1].throttled_ns = NOW_NS - CATCHUP_SLOT_DEAD_NS;
+	expect_lane(slots, 99, CATCHUP_SLOT_PUT, 1);
 }
 
 UNIT_MAIN(UNIT_CASE(what_is_covered_is_answered), UNIT_CASE(limits_are_kept),

@@ -214,7 +214,7 @@ static void read_run(struct adapter *adapter, struct errand *errand)
 	fetch->offset = MAX(fetch->offset, first);
 	fetch->loop = kafka_task_admin_loop(adapter);
 	fetch->task.fn = on_fetched;
-	errand->waits = fetch->offset < fetch->until && !kafka_fetch(adapter, fetch);
+	errand->waits = fetch->offset < fetch->until && !fetcher_fetch(adapter, fetch);
 	if (!errand->waits) // else the letter comes to this thread, later
 		reading_finish(reading);
 }

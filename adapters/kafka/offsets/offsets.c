@@ -194,7 +194,7 @@ static void commit_free(void *request)
 
 // ---- with and without waiting
 
-static const struct way {
+static const struct offsets_request {
 	rd_kafka_admin_op_t operation;
 	void *(*request)(const struct kafka_offsets *offsets);
 	void (*send)(rd_kafka_t *handle, void *request, const rd_kafka_AdminOptions_t *options,
@@ -206,11 +206,11 @@ static const struct way {
   committing = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, commit_request, commit_send,
 		commit_free, commit_answered};
 
-static void begin(struct kafka_offsets *offsets, const struct way *way)
+static void begin(struct kafka_offsets *offsets, const struct offsets_request *kind)
 {
 	offsets->code = CODE_OK;
 	offsets->text[0] = '\0';
-	offsets->call.answered = way->answered;
+	offsets->call.answered = kind->answered;
 }
 
 // Something that was asked before and given up may still be on its way: nothing overtakes it.
@@ -223,59 +223,60 @@ static bool may_go(struct adapter *adapter, struct kafka_offsets *offsets)
 	return false;
 }
 
-static void go(struct adapter *adapter, struct kafka_offsets *offsets, const struct way *way)
+static void go(struct adapter *adapter, struct kafka_offsets *offsets,
+	       const struct offsets_request *kind)
 {
 	struct admin_handle *admin;
 	struct admin_handle_request *asked;
 	void *request;
 
-	begin(offsets, way);
+	begin(offsets, kind);
 	if (!may_go(adapter, offsets)) {
 		finish(offsets);
 		return;
 	}
 	admin = admin_handle_ref(adapter);
-	request = way->request(offsets);
+	request = kind->request(offsets);
 	asked = admin_handle_begin(adapter, offsets->group->object.id, &offsets->call, admin);
 	if (asked) {
 		struct client *client = admin_handle_client(admin);
 		rd_kafka_AdminOptions_t *options =
-			rd_kafka_AdminOptions_new(client_handle(client), way->operation);
+			rd_kafka_AdminOptions_new(client_handle(client), kind->operation);
 		char text[128];
 
 		// Somebody else may own the offsets already.
 		rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_HANDLE_TIMEOUT_MS, text,
 							  sizeof text);
 		rd_kafka_AdminOptions_set_opaque(options, asked);
-		way->send(client_handle(client), request, options, client_queue(client));
+		kind->send(client_handle(client), request, options, client_queue(client));
 		rd_kafka_AdminOptions_destroy(options);
 	} else {
 		offsets->code = CODE_OVERLOADED;
 		finish(offsets);
 	}
-	way->free(request);
+	kind->free(request);
 	admin_handle_unref(adapter, admin);
 }
 
 static void go_and_wait(struct adapter *adapter, struct kafka_offsets *offsets,
-			const struct way *way)
+			const struct offsets_request *kind)
 {
 	struct admin_client client;
-	void *request = way->request(offsets);
+	void *request = kind->request(offsets);
 	rd_kafka_resp_err_t error;
 	const char *text;
 
 	offsets->done = NULL;
-	begin(offsets, way);
-	admin_client_begin(adapter, way->operation, &client);
-	way->send(client.handle, request, client.options, client.queue);
+	begin(offsets, kind);
+	admin_client_begin(adapter, kind->operation, &client);
+	kind->send(client.handle, request, client.options, client.queue);
 	error = admin_client_await(&client, &text);
 	if (client.event)
-		way->answered(&offsets->call, client.event);
+		kind->answered(&offsets->call, client.event);
 	else
 		failed(offsets, error, text);
 	admin_client_end(&client);
-	way->free(request);
+	kind->free(request);
 }
 
 void kafka_offsets_read(struct adapter *adapter, struct kafka_offsets *offsets)

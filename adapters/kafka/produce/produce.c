@@ -53,32 +53,33 @@ static struct submit_run reported(const struct submit *submit, uint32_t number,
 }
 
 // The end of one partition after the messages gone through so far.
-struct rising {
+struct end_update {
 	struct kafka_partition *partition;
 	uint64_t end;
 };
 
-static void rise(struct rising *rising, const struct submit *submit, const struct submit_run *run)
+static void end_raise(struct end_update *end_update, const struct submit *submit,
+		      const struct submit_run *run)
 {
 	struct kafka_partition *partition;
 
 	if (run->outcome != OUTCOME_OK || run->offset == UINT64_MAX)
 		return;
 	partition = kafka_topic_partition(submit->topic, run->partition);
-	if (partition != rising->partition && rising->partition)
-		kafka_topic_raise_end(rising->partition, rising->end);
-	*rising = (struct rising){partition, run->offset + 1};
+	if (partition != end_update->partition && end_update->partition)
+		kafka_topic_raise_end(end_update->partition, end_update->end);
+	*end_update = (struct end_update){partition, run->offset + 1};
 }
 
 // Returns the batch when it has ended with this one.
-static struct submit *report_take(const rd_kafka_message_t *message, struct rising *rising)
+static struct submit *report_take(const rd_kafka_message_t *message, struct end_update *end_update)
 {
 	const uint16_t *place = message->_private;
 	struct batch *batch = batch_of(place);
 	struct submit *submit = batch->submit;
 	struct submit_run run = reported(submit, *place, message);
 
-	rise(rising, submit, &run);
+	end_raise(end_update, submit, &run);
 	if (!batch_note(batch, *place, &run))
 		return NULL;
 	submit->adapter_private = batch;
@@ -86,11 +87,11 @@ static struct submit *report_take(const rd_kafka_message_t *message, struct risi
 	return submit;
 }
 
-void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event)
+void produce_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event)
 {
 	static uint64_t reports; // atomic
 	struct submit *ended = NULL, **ended_tail = &ended;
-	struct rising rising = {NULL, 0};
+	struct end_update end_update = {NULL, 0};
 	const rd_kafka_message_t *message;
 	uint64_t count = 0, since_ns = 0,
 		 report = __atomic_add_fetch(&reports, 1, __ATOMIC_RELAXED);
@@ -110,15 +111,15 @@ void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *e
 			continue;
 		++count;
 		resend_reported(adapter, slot, message);
-		submit = report_take(message, &rising);
+		submit = report_take(message, &end_update);
 		if (submit) {
 			since_ns = submit->submitted_ns;
 			*ended_tail = submit;
 			ended_tail = &submit->next;
 		}
 	}
-	if (rising.partition)
-		kafka_topic_raise_end(rising.partition, rising.end);
+	if (end_update.partition)
+		kafka_topic_raise_end(end_update.partition, end_update.end);
 	health_ended(adapter, count, alive, since_ns ? clock_now_ns() - since_ns : 0);
 	while (ended) {
 		struct submit *submit = ended;
@@ -130,14 +131,14 @@ void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *e
 
 // ---- sending
 
-bool produce_way(struct adapter_topic *topic, rd_kafka_t *handle, struct way *ret)
+bool produce_target(struct adapter_topic *topic, rd_kafka_t *handle, struct send_target *ret)
 {
-	*ret = (struct way){.adapter = topic->adapter,
-			    .handle = handle,
-			    .topic = handle ? sender_topic(handle, topic) : NULL,
-			    .limits = &topic->limits,
-			    .native = topic->model->native,
-			    .now_ms = clock_wall_ms()};
+	*ret = (struct send_target){.adapter = topic->adapter,
+				    .handle = handle,
+				    .topic = handle ? sender_topic(handle, topic) : NULL,
+				    .limits = &topic->limits,
+				    .native = topic->model->native,
+				    .now_ms = clock_wall_ms()};
 	return ret->topic != NULL;
 }
 
@@ -150,12 +151,14 @@ static struct slice record_body(const uint8_t *record)
 	return (struct slice){record + record_size(record) - size, size};
 }
 
-static rd_kafka_resp_err_t message_check(const struct way *way, const struct submit_record *record)
+static rd_kafka_resp_err_t message_check(const struct send_target *target,
+					 const struct submit_record *record)
 {
-	return kafka_limits_check(way->limits, record->data, way->native, way->now_ms);
+	return kafka_limits_check(target->limits, record->data, target->native, target->now_ms);
 }
 
-static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *batch, uint32_t number)
+static rd_kafka_resp_err_t message_send(const struct send_target *target, struct batch *batch,
+					uint32_t number)
 {
 	const struct submit_record *record = &batch->submit->records[number];
 	struct record_view view;
@@ -165,7 +168,7 @@ static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *bat
 	size_t count = 0;
 
 	record_read(record->data, &view);
-	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = way->topic};
+	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = target->topic};
 	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION,
 					 .u.i32 = (int32_t)record->partition};
 	parts[count++] =
@@ -178,17 +181,17 @@ static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *bat
 		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = &batch->numbers[number]};
 	// Never later than now: a broker may refuse the whole batch it comes in with others.
 	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
-					 .u.i64 = MAX(MIN(view.created_ms, way->now_ms), 1)};
-	if (message_has_headers(record->data, way->native)) {
+					 .u.i64 = MAX(MIN(view.created_ms, target->now_ms), 1)};
+	if (message_has_headers(record->data, target->native)) {
 		rd_kafka_headers_t *headers =
-			message_headers(&view, way->native, batch->accepted_ms);
+			message_headers(&view, target->native, batch->accepted_ms);
 
 		if (!headers)
 			return RD_KAFKA_RESP_ERR__QUEUE_FULL;
 		parts[count++] =
 			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers};
 	}
-	error = rd_kafka_produceva(way->handle, parts, count);
+	error = rd_kafka_produceva(target->handle, parts, count);
 	if (error) {
 		code = rd_kafka_error_code(error);
 		rd_kafka_error_destroy(error);
@@ -198,62 +201,64 @@ static rd_kafka_resp_err_t message_send(const struct way *way, struct batch *bat
 	return code;
 }
 
-rd_kafka_resp_err_t produce_one(const struct way *way, struct batch *batch, uint32_t number)
+rd_kafka_resp_err_t produce_one(const struct send_target *target, struct batch *batch,
+				uint32_t number)
 {
-	rd_kafka_resp_err_t error = message_check(way, &batch->submit->records[number]);
+	rd_kafka_resp_err_t error = message_check(target, &batch->submit->records[number]);
 
-	return error ? error : message_send(way, batch, number);
+	return error ? error : message_send(target, batch, number);
 }
 
 // What may not be enqueued any more, so that nothing overtakes what was refused but may succeed
 // later.
-struct stuck {
+struct blocked {
 	bool all;
 	uint32_t partition; // UINT32_MAX: none
 	rd_kafka_resp_err_t error;
 };
 
-static void stuck_note(struct stuck *stuck, uint32_t partition, rd_kafka_resp_err_t error)
+static void blocked_note(struct blocked *blocked, uint32_t partition, rd_kafka_resp_err_t error)
 {
 	if (!code_retriable(kafka_error_send_code(error)))
 		return;
-	stuck->all = error == RD_KAFKA_RESP_ERR__QUEUE_FULL ||
-		     (stuck->partition != UINT32_MAX && stuck->partition != partition);
-	stuck->partition = partition;
-	stuck->error = error;
+	blocked->all = error == RD_KAFKA_RESP_ERR__QUEUE_FULL ||
+		       (blocked->partition != UINT32_MAX && blocked->partition != partition);
+	blocked->partition = partition;
+	blocked->error = error;
 }
 
-// A bare message takes half the time to enqueue, as one of many, but gets the time of doing so as
-// its timestamp: not for one that is older.
-#define BARE_MAX    64u
-#define BARE_AGE_MS 1000
+// A headerless message takes half the time to enqueue, as one of many, but gets the time of doing
+// so as its timestamp: not for one that is older.
+#define HEADERLESS_MAX    64u
+#define HEADERLESS_AGE_MS 1000
 
-static bool is_bare(const struct way *way, const struct submit_record *record)
+static bool is_headerless(const struct send_target *target, const struct submit_record *record)
 {
 	int64_t created_ms = (int64_t)le64_get(record->data + 24);
 
-	return way->native && !message_has_headers(record->data, true) &&
-	       created_ms > way->now_ms - BARE_AGE_MS && created_ms <= way->now_ms &&
-	       !message_check(way, record);
+	return target->native && !message_has_headers(record->data, true) &&
+	       created_ms > target->now_ms - HEADERLESS_AGE_MS && created_ms <= target->now_ms &&
+	       !message_check(target, record);
 }
 
-// Records from `at` on that are bare and for one partition, at most BARE_MAX.
-static uint32_t bare_run(const struct way *way, const struct submit *submit, uint32_t at)
+// Records from `at` on that are headerless and for one partition, at most HEADERLESS_MAX.
+static uint32_t headerless_run(const struct send_target *target, const struct submit *submit,
+			       uint32_t at)
 {
 	uint32_t end = at;
 
-	while (end < submit->count && end - at < BARE_MAX &&
+	while (end < submit->count && end - at < HEADERLESS_MAX &&
 	       submit->records[end].partition == submit->records[at].partition &&
-	       is_bare(way, &submit->records[end]))
+	       is_headerless(target, &submit->records[end]))
 		++end;
 	return end - at;
 }
 
-static void bare_send(const struct way *way, struct batch *batch, uint32_t at, uint32_t count,
-		      rd_kafka_resp_err_t *errors)
+static void headerless_send(const struct send_target *target, struct batch *batch, uint32_t at,
+			    uint32_t count, rd_kafka_resp_err_t *errors)
 {
 	const struct submit_record *records = &batch->submit->records[at];
-	rd_kafka_message_t messages[BARE_MAX];
+	rd_kafka_message_t messages[HEADERLESS_MAX];
 
 	for (uint32_t i = 0; i < count; ++i) {
 		struct slice key = record_key(records[i].data), body = record_body(records[i].data);
@@ -265,13 +270,14 @@ static void bare_send(const struct way *way, struct batch *batch, uint32_t at, u
 						   ._private = &batch->numbers[at + i]};
 	}
 	// All is written before any is on its way: after the last one the batch may be gone.
-	rd_kafka_produce_batch(way->topic, (int32_t)records[0].partition, 0, messages, (int)count);
+	rd_kafka_produce_batch(target->topic, (int32_t)records[0].partition, 0, messages,
+			       (int)count);
 	for (uint32_t i = 0; i < count; ++i)
 		errors[i] = messages[i].err;
 }
 
 // Behind what is being divided of its partition, if anything is.
-static bool is_behind(const struct way *way, struct batch *batch, uint32_t at,
+static bool is_behind(const struct send_target *target, struct batch *batch, uint32_t at,
 		      rd_kafka_resp_err_t *ret_error)
 {
 	struct kafka_partition *partition =
@@ -279,40 +285,40 @@ static bool is_behind(const struct way *way, struct batch *batch, uint32_t at,
 
 	if (!partition || !partition->split)
 		return false;
-	*ret_error = resend_queue(way->adapter, partition, &batch->numbers[at])
+	*ret_error = resend_queue(target->adapter, partition, &batch->numbers[at])
 			     ? RD_KAFKA_RESP_ERR_NO_ERROR
 			     : RD_KAFKA_RESP_ERR__QUEUE_FULL;
 	return true;
 }
 
 // Records from `at` on that are enqueued together; what became of each in `errors`.
-static uint32_t some_send(const struct way *way, struct batch *batch, uint32_t at,
-			  const struct stuck *stuck, rd_kafka_resp_err_t errors[BARE_MAX])
+static uint32_t some_send(const struct send_target *target, struct batch *batch, uint32_t at,
+			  const struct blocked *blocked, rd_kafka_resp_err_t errors[HEADERLESS_MAX])
 {
-	uint32_t bare = 0;
+	uint32_t headerless = 0;
 
-	if (is_behind(way, batch, at, &errors[0]))
+	if (is_behind(target, batch, at, &errors[0]))
 		return 1;
-	if (stuck->all || batch->submit->records[at].partition == stuck->partition)
-		errors[0] = stuck->error;
-	else if ((bare = bare_run(way, batch->submit, at)) > 0)
-		bare_send(way, batch, at, bare, errors);
+	if (blocked->all || batch->submit->records[at].partition == blocked->partition)
+		errors[0] = blocked->error;
+	else if ((headerless = headerless_run(target, batch->submit, at)) > 0)
+		headerless_send(target, batch, at, headerless, errors);
 	else
-		errors[0] = produce_one(way, batch, at);
-	return MAX(bare, 1u);
+		errors[0] = produce_one(target, batch, at);
+	return MAX(headerless, 1u);
 }
 
 // Enqueues what can be; returns how many were refused. The batch may be gone as soon as its last
 // message is enqueued or noted, but where *ret_last is set: then it has ended.
-static uint32_t batch_send(const struct way *way, struct batch *batch, struct stuck *stuck,
-			   bool *ret_last)
+static uint32_t batch_send(const struct send_target *target, struct batch *batch,
+			   struct blocked *blocked, bool *ret_last)
 {
 	struct submit *submit = batch->submit;
-	rd_kafka_resp_err_t errors[BARE_MAX];
+	rd_kafka_resp_err_t errors[HEADERLESS_MAX];
 	uint32_t refusals = 0, some;
 
 	for (uint32_t at = 0, count = submit->count; at < count; at += some) {
-		some = some_send(way, batch, at, stuck, errors);
+		some = some_send(target, batch, at, blocked, errors);
 		for (uint32_t i = 0; i < some; ++i) {
 			struct submit_run run;
 
@@ -321,7 +327,7 @@ static uint32_t batch_send(const struct way *way, struct batch *batch, struct st
 			if (kafka_error_is_of_record(errors[i]))
 				kafka_topic_rules_doubt(submit->topic);
 			run = batch_refused(submit, at + i, errors[i]);
-			stuck_note(stuck, run.partition, errors[i]);
+			blocked_note(blocked, run.partition, errors[i]);
 			++refusals;
 			*ret_last = batch_note(batch, at + i, &run);
 		}
@@ -330,9 +336,9 @@ static uint32_t batch_send(const struct way *way, struct batch *batch, struct st
 }
 
 // A refusal may say something about the handle or the topic, rather than about the message.
-static void refusals_look(struct adapter *adapter, const struct stuck *stuck)
+static void refusals_look(struct adapter *adapter, const struct blocked *blocked)
 {
-	if (stuck->error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+	if (blocked->error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
 		kafka_watcher_poke(adapter);
 	else
 		sender_check(adapter);
@@ -341,20 +347,20 @@ static void refusals_look(struct adapter *adapter, const struct stuck *stuck)
 static bool batch_send_now(struct adapter *adapter, struct batch *batch)
 {
 	struct adapter_topic *topic = batch->submit->topic;
-	struct stuck stuck = {.partition = UINT32_MAX};
+	struct blocked blocked = {.partition = UINT32_MAX};
 	bool last = false;
-	struct way way;
+	struct send_target target;
 	uint32_t refusals;
 
 	batch->handed = true;
 	__atomic_add_fetch(&topic->handed, 1, __ATOMIC_ACQ_REL);
-	if (!produce_way(topic, sender_enter_slot(adapter, topic->slot), &way))
-		stuck = (struct stuck){.all = true, .error = RD_KAFKA_RESP_ERR__QUEUE_FULL};
-	refusals = batch_send(&way, batch, &stuck, &last);
+	if (!produce_target(topic, sender_enter_slot(adapter, topic->slot), &target))
+		blocked = (struct blocked){.all = true, .error = RD_KAFKA_RESP_ERR__QUEUE_FULL};
+	refusals = batch_send(&target, batch, &blocked, &last);
 	sender_leave(adapter);
 	if (refusals) {
 		health_ended(adapter, refusals, false, 0);
-		refusals_look(adapter, &stuck);
+		refusals_look(adapter, &blocked);
 	}
 	return last;
 }
@@ -397,7 +403,7 @@ static void sizes_note(const struct submit *submit)
 			   __ATOMIC_RELAXED);
 }
 
-void kafka_submit(struct adapter *adapter, struct submit *submit)
+void produce_submit(struct adapter *adapter, struct submit *submit)
 {
 	struct batch *batch;
 	bool ended;

@@ -4,7 +4,7 @@
 #include "adapters/kafka/produce/batch.h"
 
 // Where records of a topic go.
-struct way {
+struct send_target {
 	struct adapter *adapter;
 	rd_kafka_t *handle;
 	rd_kafka_topic_t *topic;
@@ -14,14 +14,15 @@ struct way {
 };
 
 // `handle`: entered (sender.h). false: no memory.
-bool produce_way(struct adapter_topic *topic, rd_kafka_t *handle, struct way *ret);
+bool produce_target(struct adapter_topic *topic, rd_kafka_t *handle, struct send_target *ret);
 // Checks one record and enqueues it.
-rd_kafka_resp_err_t produce_one(const struct way *way, struct batch *batch, uint32_t number);
+rd_kafka_resp_err_t produce_one(const struct send_target *target, struct batch *batch,
+				uint32_t number);
 // Enqueues, or holds (resend.h), what can be of a batch that was not handed over yet. With the
 // gate. true: all of it was refused or has ended meanwhile, and the caller answers it.
 bool produce_batch(struct adapter *adapter, struct batch *batch);
 
 // The slot of the adapter.
-void kafka_submit(struct adapter *adapter, struct submit *submit);
+void produce_submit(struct adapter *adapter, struct submit *submit);
 // Delivery reports of the producer of a size class (sender.h).
-void kafka_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event);
+void produce_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event);

@@ -444,13 +444,13 @@ static rd_kafka_resp_err_t place_send(struct adapter *adapter, rd_kafka_t *handl
 {
 	struct batch *batch = batch_of(place);
 	uint64_t since_ns = batch->submit->submitted_ns;
-	struct way way;
+	struct send_target target;
 
 	if (since_ns && clock_now_ns() - since_ns > adapter->options.timeout_ms * MS_NS)
 		return RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
-	if (!produce_way(batch->submit->topic, handle, &way))
+	if (!produce_target(batch->submit->topic, handle, &target))
 		return RD_KAFKA_RESP_ERR__QUEUE_FULL;
-	return produce_one(&way, batch, *place);
+	return produce_one(&target, batch, *place);
 }
 
 static void taken_return(struct adapter *adapter, rd_kafka_t *handle, struct taken *taken,

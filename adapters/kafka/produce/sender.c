@@ -66,7 +66,7 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 	struct slot *slot = ctx;
 
 	switch (rd_kafka_event_type(event)) {
-	case RD_KAFKA_EVENT_DR: kafka_delivered(slot->adapter, slot->number, event); break;
+	case RD_KAFKA_EVENT_DR: produce_delivered(slot->adapter, slot->number, event); break;
 	case RD_KAFKA_EVENT_ERROR:
 		health_error(slot->adapter, event);
 		sender_check(slot->adapter); // it may be a fatal one

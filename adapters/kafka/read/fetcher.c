@@ -2,7 +2,7 @@
 //
 // A partition of a topic that somebody watches is followed from its end on: a message raises the
 // end, whoever wrote it, and lies in the ring when the groups ask. Who is behind the ring reads
-// through a lane (catchup_slot.h). Consumer handles are used by partition, without a group; each
+// through a slot (catchup_slot.h). Consumer handles are used by partition, without a group; each
 // partition has a queue of its own, so its reading can be held alone.
 //
 // Two locks: `lock` for what loops see (rings, requests), held for a few steps, never around
@@ -20,24 +20,25 @@
 #include <errno.h>
 #include <time.h>
 
-#define RINGS_BYTES  (64ull << 20) // of a cluster
-#define RING_BYTES   (32ull << 20) // of a stream: so far apart its readers may be
-#define LANES_MAX    16u           // at a time; each may hold some MiB in librdkafka
-#define TICK_NS      (200 * MS_NS)
-#define STUCK_NS     (10 * MS_NS) // the same when somebody waits for a lane
-#define RETRY_NS     S_NS
-#define LANE_KEEP_NS (3 * S_NS)
+#define RINGS_BYTES       (64ull << 20) // of a cluster
+#define RING_BYTES        (32ull << 20) // of a stream: so far apart its readers may be
+#define CATCHUP_SLOTS_MAX 16u           // at a time; each may hold some MiB in librdkafka
+#define TICK_NS           (200 * MS_NS)
+#define BLOCKED_NS        (10 * MS_NS) // the same when somebody waits for a slot
+#define RETRY_NS          S_NS
+#define SLOT_KEEP_NS      (3 * S_NS)
 
 struct fetcher {
 	struct adapter *adapter;
 	pthread_t thread;
 	bool started;
-	struct client *clients[FOLLOW_LANES]; // atomic; the lanes' are made when first needed
+	struct client
+		*clients[PARTITION_READER_SLOTS]; // atomic; the slots' are made when first needed
 	pthread_mutex_t making_lock;
 	bool down; // no broker has been reached since somebody was heard
-	uint32_t lane_count;
+	uint32_t slot_count;
 	pthread_mutex_t lock;
-	struct list follows;
+	struct list readers;
 	struct log_rings rings;
 	bool closed; // under the lock: nothing is read any more
 	pthread_mutex_t wake_lock;
@@ -63,14 +64,14 @@ static void thread_wake(struct fetcher *fetcher, struct list *queue, struct list
 
 static void on_arrived(struct stream *stream)
 {
-	struct follow *follow = stream->config.owner;
+	struct partition_reader *reader = stream->config.owner;
 
-	thread_wake(follow->fetcher, &follow->fetcher->ready, &stream->in_ready);
+	thread_wake(reader->fetcher, &reader->fetcher->ready, &stream->in_ready);
 }
 
-static void ask(struct follow *follow)
+static void ask(struct partition_reader *reader)
 {
-	thread_wake(follow->fetcher, &follow->fetcher->asked, &follow->in_asked);
+	thread_wake(reader->fetcher, &reader->fetcher->asked, &reader->in_asked);
 }
 
 static void forget_wake(struct fetcher *fetcher, struct list *item)
@@ -83,14 +84,14 @@ static void forget_wake(struct fetcher *fetcher, struct list *item)
 // ---- consumer handles
 
 // NULL: nobody has needed it yet.
-static struct client *client_there(const struct fetcher *fetcher, size_t lane)
+static struct client *client_there(const struct fetcher *fetcher, size_t slot)
 {
-	return __atomic_load_n(&fetcher->clients[lane], __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&fetcher->clients[slot], __ATOMIC_ACQUIRE);
 }
 
 static bool is_throttled(const struct fetcher *fetcher)
 {
-	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
 		const struct client *client = client_there(fetcher, i);
 
 		if (client && clock_now_ns() < client_throttled_ns(client))
@@ -120,7 +121,7 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 }
 
 // The follower's handle has told the same.
-static void on_lane_event(void *ctx, rd_kafka_event_t *event)
+static void on_slot_event(void *ctx, rd_kafka_event_t *event)
 {
 	struct fetcher *fetcher = ctx;
 
@@ -129,7 +130,7 @@ static void on_lane_event(void *ctx, rd_kafka_event_t *event)
 			  rd_kafka_event_error_string(event));
 }
 
-static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error)
+static int consumer_start(struct fetcher *fetcher, size_t slot, char **ret_error)
 {
 	char queue[16], messages[16];
 	struct client *client;
@@ -142,8 +143,8 @@ static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error
 		{"enable.auto.commit", "false"},
 		{"enable.auto.offset.store", "false"},
 		// A follower's request stays at the broker until something comes, and so long a
-		// partition that joins has to wait; a lane does not stay at the end.
-		{"fetch.wait.max.ms", lane ? "10" : "100"},
+		// partition that joins has to wait; a slot does not stay at the end.
+		{"fetch.wait.max.ms", slot ? "10" : "100"},
 		{"fetch.min.bytes", "1"},
 		{"fetch.message.max.bytes", "1048576"},
 		{"queued.max.messages.kbytes", queue},
@@ -156,10 +157,10 @@ static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error
 	};
 	const struct client_config config = {.options = &fetcher->adapter->options,
 					     .type = RD_KAFKA_CONSUMER,
-					     .role = lane ? "catchup" : "follow",
+					     .role = slot ? "catchup" : "follow",
 					     .settings = settings,
 					     .by_hand = true,
-					     .event = lane ? on_lane_event : on_event,
+					     .event = slot ? on_slot_event : on_event,
 					     .ctx = fetcher,
 					     .log = fetcher->adapter->log};
 
@@ -167,82 +168,83 @@ static int consumer_start(struct fetcher *fetcher, size_t lane, char **ret_error
 	snprintf(messages, sizeof messages, "%u", KAFKA_QUEUE_MESSAGES);
 	r = client_start(&config, &client, ret_error);
 	if (r >= 0)
-		__atomic_store_n(&fetcher->clients[lane], client, __ATOMIC_RELEASE);
+		__atomic_store_n(&fetcher->clients[slot], client, __ATOMIC_RELEASE);
 	return r;
 }
 
-static struct client *consumer_of(struct fetcher *fetcher, size_t lane)
+static struct client *consumer_of(struct fetcher *fetcher, size_t slot)
 {
 	_cleanup_(freep) char *error = NULL;
 	struct client *client;
 
 	pthread_mutex_lock(&fetcher->making_lock);
-	if (!fetcher->clients[lane] && consumer_start(fetcher, lane, &error) < 0)
+	if (!fetcher->clients[slot] && consumer_start(fetcher, slot, &error) < 0)
 		log_warn(fetcher->adapter->log, "KAFKA-READ", "no consumer for catching up: %s",
 			 error ? error : "no memory");
-	client = fetcher->clients[lane];
+	client = fetcher->clients[slot];
 	pthread_mutex_unlock(&fetcher->making_lock);
 	return client;
 }
 
-struct client *fetcher_aside(struct fetcher *fetcher)
+struct client *fetcher_catchup_client(struct fetcher *fetcher)
 {
 	return consumer_of(fetcher, 1);
 }
 
 // ---- streams
 
-static void stream_end(struct follow *follow, size_t lane)
+static void stream_end(struct partition_reader *reader, size_t slot)
 {
-	struct fetcher *fetcher = follow->fetcher;
-	struct stream *stream = follow->streams[lane];
+	struct fetcher *fetcher = reader->fetcher;
+	struct stream *stream = reader->streams[slot];
 
 	pthread_mutex_lock(&fetcher->lock);
-	follow->streams[lane] = NULL;
+	reader->streams[slot] = NULL;
 	pthread_mutex_unlock(&fetcher->lock);
-	fetcher->lane_count -= lane > 0;
+	fetcher->slot_count -= slot > 0;
 	stream_mute(stream);
 	forget_wake(fetcher, &stream->in_ready);
 	stream_stop(stream);
 }
 
-static void stream_begin(struct follow *follow, size_t lane, uint64_t offset, uint64_t now_ns)
+static void stream_begin(struct partition_reader *reader, size_t slot, uint64_t offset,
+			 uint64_t now_ns)
 {
-	struct fetcher *fetcher = follow->fetcher;
-	struct client *client = consumer_of(fetcher, lane);
+	struct fetcher *fetcher = reader->fetcher;
+	struct client *client = consumer_of(fetcher, slot);
 	struct stream *stream;
 	const struct stream_config config = {.handle = client ? client_handle(client) : NULL,
-					     .physical = follow->physical,
-					     .partition = follow->number,
+					     .physical = reader->physical,
+					     .partition = reader->number,
 					     .offset = offset,
 					     .lock = &fetcher->lock,
 					     .rings = &fetcher->rings,
 					     .arrived = on_arrived,
-					     .owner = follow};
+					     .owner = reader};
 
 	if (!client || stream_start(&config, &stream) < 0) {
-		follow->retry_ns = now_ns + RETRY_NS;
+		reader->retry_ns = now_ns + RETRY_NS;
 		return;
 	}
 	stream->since_ns = stream->used_ns = now_ns;
-	fetcher->lane_count += lane > 0;
+	fetcher->slot_count += slot > 0;
 	pthread_mutex_lock(&fetcher->lock);
-	follow->streams[lane] = stream;
+	reader->streams[slot] = stream;
 	pthread_mutex_unlock(&fetcher->lock);
 }
 
 // What the stream knows now is known to all.
-static void stream_tell(struct follow *follow, struct stream *stream)
+static void stream_tell(struct partition_reader *reader, struct stream *stream)
 {
-	struct fetcher *fetcher = follow->fetcher;
+	struct fetcher *fetcher = reader->fetcher;
 
 	pthread_mutex_lock(&fetcher->lock);
-	if (follow->partition && stream->holes)
-		kafka_topic_holes_found(follow->partition->topic);
-	if (follow->partition && stream->truncated)
-		kafka_topic_raise_first(follow->partition, stream->first);
-	if (follow->partition)
-		kafka_topic_raise_end(follow->partition, stream->next);
+	if (reader->partition && stream->holes)
+		kafka_topic_holes_found(reader->partition->topic);
+	if (reader->partition && stream->truncated)
+		kafka_topic_raise_first(reader->partition, stream->first);
+	if (reader->partition)
+		kafka_topic_raise_end(reader->partition, stream->next);
 	pthread_mutex_unlock(&fetcher->lock);
 	stream->truncated = stream->holes = false;
 	fetcher->down = false;
@@ -250,14 +252,15 @@ static void stream_tell(struct follow *follow, struct stream *stream)
 
 // Another partition object of the same topic, an earlier generation of it perhaps, reads it on that
 // handle.
-static bool is_taken(const struct follow *follow, size_t lane)
+static bool is_taken(const struct partition_reader *reader, size_t slot)
 {
-	LIST_FOREACH(node, next, &follow->fetcher->follows)
+	LIST_FOREACH(node, next, &reader->fetcher->readers)
 	{
-		const struct follow *other = LIST_ENTRY(node, struct follow, in_fetcher);
+		const struct partition_reader *other =
+			LIST_ENTRY(node, struct partition_reader, in_fetcher);
 
-		if (other != follow && other->streams[lane] && other->number == follow->number &&
-		    strcmp(other->physical, follow->physical) == 0)
+		if (other != reader && other->streams[slot] && other->number == reader->number &&
+		    strcmp(other->physical, reader->physical) == 0)
 			return true;
 	}
 	return false;
@@ -265,139 +268,141 @@ static bool is_taken(const struct follow *follow, size_t lane)
 
 // ---- what the thread does for a partition
 
-static bool is_watched(const struct follow *follow)
+static bool is_watched(const struct partition_reader *reader)
 {
-	return follow->partition &&
-	       !__atomic_load_n(&follow->partition->topic->gone, __ATOMIC_ACQUIRE) &&
-	       kafka_topic_watched(follow->partition->topic);
+	return reader->partition &&
+	       !__atomic_load_n(&reader->partition->topic->gone, __ATOMIC_ACQUIRE) &&
+	       kafka_topic_watched(reader->partition->topic);
 }
 
 // Streams of the partition that may not, or need not, go on.
-static void streams_check(struct follow *follow, uint64_t now_ns)
+static void streams_check(struct partition_reader *reader, uint64_t now_ns)
 {
-	struct fetcher *fetcher = follow->fetcher;
-	bool ends[FOLLOW_LANES], gone, watched;
+	struct fetcher *fetcher = reader->fetcher;
+	bool ends[PARTITION_READER_SLOTS], gone, watched;
 
 	pthread_mutex_lock(&fetcher->lock);
-	gone = follow_is_gone(follow);
-	watched = is_watched(follow);
-	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
-		const struct stream *stream = follow->streams[i];
-		bool idle = stream && !stream->waiting && now_ns >= stream->used_ns + LANE_KEEP_NS;
+	gone = partition_reader_is_gone(reader);
+	watched = is_watched(reader);
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
+		const struct stream *stream = reader->streams[i];
+		bool idle = stream && !stream->waiting && now_ns >= stream->used_ns + SLOT_KEEP_NS;
 
 		ends[i] = stream && (gone || (idle && (i > 0 || !watched)));
 	}
 	pthread_mutex_unlock(&fetcher->lock);
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i)
 		if (ends[i])
-			stream_end(follow, i);
+			stream_end(reader, i);
 }
 
 // Where the follower is to begin: nobody has asked for more than is told of the end.
-static bool follower_wanted(struct follow *follow, uint64_t now_ns, uint64_t *ret_offset)
+static bool follower_wanted(struct partition_reader *reader, uint64_t now_ns, uint64_t *ret_offset)
 {
-	struct fetcher *fetcher = follow->fetcher;
+	struct fetcher *fetcher = reader->fetcher;
 	bool wanted;
 
-	if (follow->streams[0] || now_ns < follow->retry_ns)
+	if (reader->streams[0] || now_ns < reader->retry_ns)
 		return false;
 	pthread_mutex_lock(&fetcher->lock);
-	wanted = is_watched(follow) &&
-		 __atomic_load_n(&follow->partition->known, __ATOMIC_ACQUIRE) &&
-		 !is_taken(follow, 0);
+	wanted = is_watched(reader) &&
+		 __atomic_load_n(&reader->partition->known, __ATOMIC_ACQUIRE) &&
+		 !is_taken(reader, 0);
 	if (wanted)
-		*ret_offset = __atomic_load_n(&follow->partition->end, __ATOMIC_ACQUIRE);
+		*ret_offset = __atomic_load_n(&reader->partition->end, __ATOMIC_ACQUIRE);
 	pthread_mutex_unlock(&fetcher->lock);
 	return wanted;
 }
 
-// Makes room for one more lane by stopping the one that was left alone longest.
-static bool lane_room(struct fetcher *fetcher, uint64_t now_ns)
+// Makes room for one more slot by stopping the one that was left alone longest.
+static bool slot_make_room(struct fetcher *fetcher, uint64_t now_ns)
 {
-	struct follow *from = NULL;
-	size_t lane = 0;
-	uint64_t used_ns = now_ns - LANE_GAP_NS;
+	struct partition_reader *from = NULL;
+	size_t slot = 0;
+	uint64_t used_ns = now_ns - CATCHUP_SLOT_GAP_NS;
 
-	if (fetcher->lane_count < LANES_MAX)
+	if (fetcher->slot_count < CATCHUP_SLOTS_MAX)
 		return true;
 	pthread_mutex_lock(&fetcher->lock);
-	LIST_FOREACH(node, next, &fetcher->follows)
+	LIST_FOREACH(node, next, &fetcher->readers)
 	{
-		struct follow *follow = LIST_ENTRY(node, struct follow, in_fetcher);
+		struct partition_reader *reader =
+			LIST_ENTRY(node, struct partition_reader, in_fetcher);
 
-		for (size_t i = 1; i < FOLLOW_LANES; ++i) {
-			const struct stream *stream = follow->streams[i];
+		for (size_t i = 1; i < PARTITION_READER_SLOTS; ++i) {
+			const struct stream *stream = reader->streams[i];
 
 			if (stream && !stream->waiting && stream->used_ns <= used_ns) {
 				used_ns = stream->used_ns;
-				from = follow;
-				lane = i;
+				from = reader;
+				slot = i;
 			}
 		}
 	}
 	pthread_mutex_unlock(&fetcher->lock);
 	if (from)
-		stream_end(from, lane);
+		stream_end(from, slot);
 	return from;
 }
 
 // Answers and places who waits. false: nothing more can be done for now.
-static bool place_one(struct follow *follow, uint64_t now_ns)
+static bool place_one(struct partition_reader *reader, uint64_t now_ns)
 {
-	struct fetcher *fetcher = follow->fetcher;
-	struct follow_handles handles = {.down = fetcher->down};
-	enum lane_verdict verdict;
+	struct fetcher *fetcher = reader->fetcher;
+	struct reader_handles handles = {.down = fetcher->down};
+	enum catchup_slot_verdict verdict;
 	uint64_t offset;
-	size_t lane;
+	size_t slot;
 
 	pthread_mutex_lock(&fetcher->lock);
-	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
 		const struct client *client = client_there(fetcher, i);
 
-		handles.closed[i] = now_ns < follow->retry_ns || is_taken(follow, i);
+		handles.closed[i] = now_ns < reader->retry_ns || is_taken(reader, i);
 		if (client)
 			handles.throttled_ns[i] = client_throttled_ns(client);
 	}
-	verdict = follow_look(follow, &handles, now_ns, &lane, &offset);
+	verdict = partition_reader_look(reader, &handles, now_ns, &slot, &offset);
 	pthread_mutex_unlock(&fetcher->lock);
-	if (verdict == LANE_PUT && !follow->streams[lane] && !lane_room(fetcher, now_ns))
-		verdict = LANE_NONE;
-	if (verdict == LANE_NONE)
-		fetcher->tick_ns = MIN(fetcher->tick_ns, now_ns + STUCK_NS);
-	if (verdict != LANE_PUT)
+	if (verdict == CATCHUP_SLOT_PUT && !reader->streams[slot] &&
+	    !slot_make_room(fetcher, now_ns))
+		verdict = CATCHUP_SLOT_NONE;
+	if (verdict == CATCHUP_SLOT_NONE)
+		fetcher->tick_ns = MIN(fetcher->tick_ns, now_ns + BLOCKED_NS);
+	if (verdict != CATCHUP_SLOT_PUT)
 		return false;
-	if (follow->streams[lane])
-		stream_end(follow, lane);
-	stream_begin(follow, lane, offset, now_ns);
+	if (reader->streams[slot])
+		stream_end(reader, slot);
+	stream_begin(reader, slot, offset, now_ns);
 	return true;
 }
 
-static void follow_end(struct follow *follow)
+static void reader_end(struct partition_reader *reader)
 {
-	struct fetcher *fetcher = follow->fetcher;
+	struct fetcher *fetcher = reader->fetcher;
 
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
-		if (follow->streams[i])
-			stream_end(follow, i);
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i)
+		if (reader->streams[i])
+			stream_end(reader, i);
 	pthread_mutex_lock(&fetcher->lock);
-	follow_end_all(follow, CODE_BACKEND_DOWN);
-	list_unlink(&follow->in_fetcher);
-	if (follow->partition)
-		follow->partition->following = NULL;
+	partition_reader_end_all(reader, CODE_BACKEND_DOWN);
+	list_unlink(&reader->in_fetcher);
+	if (reader->partition)
+		reader->partition->reader = NULL;
 	pthread_mutex_unlock(&fetcher->lock);
-	forget_wake(fetcher, &follow->in_asked);
-	follow_free(follow);
+	forget_wake(fetcher, &reader->in_asked);
+	partition_reader_free(reader);
 }
 
-static void requests_place(struct follow *follow, uint64_t now_ns)
+static void requests_place(struct partition_reader *reader, uint64_t now_ns)
 {
-	struct fetcher *fetcher = follow->fetcher;
+	struct fetcher *fetcher = reader->fetcher;
 
-	while (place_one(follow, now_ns))
+	while (place_one(reader, now_ns))
 		;
 	pthread_mutex_lock(&fetcher->lock);
-	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
-		struct stream *stream = follow->streams[i];
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
+		struct stream *stream = reader->streams[i];
 
 		if (stream && stream->more && !stream->held)
 			on_arrived(stream);
@@ -405,55 +410,56 @@ static void requests_place(struct follow *follow, uint64_t now_ns)
 	pthread_mutex_unlock(&fetcher->lock);
 }
 
-static void stream_fail(struct follow *follow, const struct stream *stream, uint64_t now_ns)
+static void stream_fail(struct partition_reader *reader, const struct stream *stream,
+			uint64_t now_ns)
 {
-	struct fetcher *fetcher = follow->fetcher;
+	struct fetcher *fetcher = reader->fetcher;
 
 	pthread_mutex_lock(&fetcher->lock);
-	follow_fail(follow, stream, now_ns);
+	partition_reader_fail(reader, stream, now_ns);
 	pthread_mutex_unlock(&fetcher->lock);
-	follow->retry_ns = now_ns + RETRY_NS;
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
-		if (follow->streams[i] == stream)
-			stream_end(follow, i);
+	reader->retry_ns = now_ns + RETRY_NS;
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i)
+		if (reader->streams[i] == stream)
+			stream_end(reader, i);
 }
 
 static void stream_turn(struct stream *stream, uint64_t now_ns)
 {
-	struct follow *follow = stream->config.owner;
+	struct partition_reader *reader = stream->config.owner;
 
 	if (stream_serve(stream))
-		stream_tell(follow, stream);
+		stream_tell(reader, stream);
 	if (stream->code != CODE_OK)
-		stream_fail(follow, stream, now_ns);
-	requests_place(follow, now_ns);
+		stream_fail(reader, stream, now_ns);
+	requests_place(reader, now_ns);
 }
 
 // All there is to do for a partition. Frees one that is forgotten.
-static void follow_turn(struct follow *follow, uint64_t now_ns)
+static void reader_turn(struct partition_reader *reader, uint64_t now_ns)
 {
-	struct fetcher *fetcher = follow->fetcher;
+	struct fetcher *fetcher = reader->fetcher;
 	uint64_t offset;
 	bool forgotten;
 
 	pthread_mutex_lock(&fetcher->lock);
-	forgotten = !follow->partition;
+	forgotten = !reader->partition;
 	pthread_mutex_unlock(&fetcher->lock);
 	if (forgotten) {
-		follow_end(follow);
+		reader_end(reader);
 		return;
 	}
-	streams_check(follow, now_ns);
-	if (follower_wanted(follow, now_ns, &offset))
-		stream_begin(follow, 0, offset, now_ns);
-	requests_place(follow, now_ns);
+	streams_check(reader, now_ns);
+	if (follower_wanted(reader, now_ns, &offset))
+		stream_begin(reader, 0, offset, now_ns);
+	requests_place(reader, now_ns);
 }
 
 // ---- the thread
 
 // Waits for something to do until the time is up. false: the thread is to end.
 static bool next_item(struct fetcher *fetcher, struct stream **ret_stream,
-		      struct follow **ret_follow)
+		      struct partition_reader **ret_follow)
 {
 	struct timespec until = {(time_t)(fetcher->tick_ns / S_NS),
 				 (long)(fetcher->tick_ns % S_NS)};
@@ -469,7 +475,7 @@ static bool next_item(struct fetcher *fetcher, struct stream **ret_stream,
 	fetcher->asked_turn = !fetcher->asked_turn;
 	item = fetcher->asked_turn ? list_pop_front(&fetcher->asked) : NULL;
 	if (item)
-		*ret_follow = LIST_ENTRY(item, struct follow, in_asked);
+		*ret_follow = LIST_ENTRY(item, struct partition_reader, in_asked);
 	else if ((item = list_pop_front(&fetcher->ready)))
 		*ret_stream = LIST_ENTRY(item, struct stream, in_ready);
 	going = !fetcher->stopping;
@@ -480,16 +486,16 @@ static bool next_item(struct fetcher *fetcher, struct stream **ret_stream,
 // Everybody has a turn.
 static void tick(struct fetcher *fetcher, uint64_t now_ns)
 {
-	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
 		struct client *client = client_there(fetcher, i);
 
 		if (client)
 			client_serve(client);
 	}
 	pthread_mutex_lock(&fetcher->lock);
-	fetcher->tick_ns = now_ns + (list_empty(&fetcher->follows) ? S_NS : TICK_NS);
-	LIST_FOREACH(node, next, &fetcher->follows)
-	ask(LIST_ENTRY(node, struct follow, in_fetcher));
+	fetcher->tick_ns = now_ns + (list_empty(&fetcher->readers) ? S_NS : TICK_NS);
+	LIST_FOREACH(node, next, &fetcher->readers)
+	ask(LIST_ENTRY(node, struct partition_reader, in_fetcher));
 	pthread_mutex_unlock(&fetcher->lock);
 }
 
@@ -497,14 +503,14 @@ static void *fetcher_run(void *arg)
 {
 	struct fetcher *fetcher = arg;
 	struct stream *stream;
-	struct follow *follow;
+	struct partition_reader *reader;
 
 	pthread_setname_np(pthread_self(), "kafka-fetch");
-	while (next_item(fetcher, &stream, &follow)) {
+	while (next_item(fetcher, &stream, &reader)) {
 		uint64_t now_ns = clock_now_ns();
 
-		if (follow)
-			follow_turn(follow, now_ns);
+		if (reader)
+			reader_turn(reader, now_ns);
 		if (stream)
 			stream_turn(stream, now_ns);
 		if (now_ns >= fetcher->tick_ns)
@@ -524,7 +530,7 @@ int fetcher_start(struct adapter *adapter, char **ret_error)
 	if (!fetcher)
 		return -ENOMEM;
 	fetcher->adapter = adapter;
-	list_init(&fetcher->follows);
+	list_init(&fetcher->readers);
 	list_init(&fetcher->ready);
 	list_init(&fetcher->asked);
 	log_rings_init(&fetcher->rings, RINGS_BYTES, RING_BYTES, LOG_RING_CHUNKS);
@@ -556,9 +562,9 @@ void fetcher_stop(struct fetcher *fetcher)
 	pthread_mutex_lock(&fetcher->lock);
 	fetcher->closed = true;
 	pthread_mutex_unlock(&fetcher->lock);
-	LIST_FOREACH(node, next, &fetcher->follows)
+	LIST_FOREACH(node, next, &fetcher->readers)
 	{
-		follow_end(LIST_ENTRY(node, struct follow, in_fetcher));
+		reader_end(LIST_ENTRY(node, struct partition_reader, in_fetcher));
 	}
 }
 
@@ -566,7 +572,7 @@ void fetcher_free(struct fetcher *fetcher)
 {
 	if (!fetcher)
 		return;
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i)
 		client_stop(fetcher->clients[i]);
 	pthread_cond_destroy(&fetcher->wake);
 	pthread_mutex_destroy(&fetcher->wake_lock);
@@ -576,26 +582,27 @@ void fetcher_free(struct fetcher *fetcher)
 }
 
 // Under the lock. NULL: no memory, or nothing is read any more.
-static struct follow *follow_of(struct fetcher *fetcher, struct kafka_partition *partition)
+static struct partition_reader *reader_of(struct fetcher *fetcher,
+					  struct kafka_partition *partition)
 {
-	struct follow *follow = partition->following;
+	struct partition_reader *reader = partition->reader;
 
-	if (follow)
-		return follow;
-	follow = fetcher->closed ? NULL : follow_new(fetcher, partition);
-	if (follow)
-		list_push_back(&fetcher->follows, &follow->in_fetcher);
-	partition->following = follow;
-	return follow;
+	if (reader)
+		return reader;
+	reader = fetcher->closed ? NULL : partition_reader_new(fetcher, partition);
+	if (reader)
+		list_push_back(&fetcher->readers, &reader->in_fetcher);
+	partition->reader = reader;
+	return reader;
 }
 
-bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
+bool fetcher_fetch(struct adapter *adapter, struct log_fetch *fetch)
 {
 	struct kafka_partition *partition = kafka_topic_partition(fetch->topic, fetch->partition);
 	bool gone = !partition || __atomic_load_n(&fetch->topic->gone, __ATOMIC_ACQUIRE);
 	struct fetcher *fetcher = adapter->fetcher;
 	uint64_t now_ns = clock_now_ns(), first;
-	struct follow *follow;
+	struct partition_reader *reader;
 	bool answered = false, waits = false, wake = true;
 
 	fetch->buf = NULL;
@@ -613,47 +620,48 @@ bool kafka_fetch(struct adapter *adapter, struct log_fetch *fetch)
 		return true;
 	}
 	pthread_mutex_lock(&fetcher->lock);
-	follow = follow_of(fetcher, partition);
-	if (follow)
-		answered = follow_answer(follow, fetch, now_ns, &wake);
+	reader = reader_of(fetcher, partition);
+	if (reader)
+		answered = partition_reader_answer(reader, fetch, now_ns, &wake);
 	if (fetcher->closed)
 		fetch->code = CODE_BACKEND_DOWN;
-	if (follow && !answered)
-		waits = follow_wait(follow, fetch, now_ns);
+	if (reader && !answered)
+		waits = partition_reader_wait(reader, fetch, now_ns);
 	// The letter may come, and the topic be closed, as soon as the lock is free.
-	if (follow && wake)
-		ask(follow);
+	if (reader && wake)
+		ask(reader);
 	pthread_mutex_unlock(&fetcher->lock);
 	return !waits;
 }
 
-void kafka_topic_follow(struct adapter_topic *topic)
+void fetcher_follow(struct adapter_topic *topic)
 {
 	struct fetcher *fetcher = topic->adapter->fetcher;
 	uint32_t count = __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE);
 
 	pthread_mutex_lock(&fetcher->lock);
 	for (uint32_t i = 0; i < count; ++i) {
-		struct follow *follow = follow_of(fetcher, kafka_topic_partition(topic, i));
+		struct partition_reader *reader =
+			reader_of(fetcher, kafka_topic_partition(topic, i));
 
-		if (follow)
-			ask(follow);
+		if (reader)
+			ask(reader);
 	}
 	pthread_mutex_unlock(&fetcher->lock);
 }
 
-void kafka_partition_forget(struct kafka_partition *partition)
+void fetcher_forget(struct kafka_partition *partition)
 {
 	struct fetcher *fetcher = partition->topic->adapter->fetcher;
-	struct follow *follow;
+	struct partition_reader *reader;
 
 	if (!fetcher)
 		return;
 	pthread_mutex_lock(&fetcher->lock);
-	follow = partition->following;
-	if (follow) {
-		follow->partition = NULL;
-		ask(follow);
+	reader = partition->reader;
+	if (reader) {
+		reader->partition = NULL;
+		ask(reader);
 	}
 	pthread_mutex_unlock(&fetcher->lock);
 }

@@ -13,37 +13,39 @@
 #define NEAR_UNKNOWN    1024ull
 #define NEAR_MOST       16384ull
 
-struct follow *follow_new(struct fetcher *fetcher, struct kafka_partition *partition)
+struct partition_reader *partition_reader_new(struct fetcher *fetcher,
+					      struct kafka_partition *partition)
 {
-	struct follow *follow = calloc(1, sizeof *follow);
+	struct partition_reader *reader = calloc(1, sizeof *reader);
 
-	if (!follow)
+	if (!reader)
 		return NULL;
-	follow->physical = strdup(partition->topic->model->physical);
-	if (!follow->physical) {
-		free(follow);
+	reader->physical = strdup(partition->topic->model->physical);
+	if (!reader->physical) {
+		free(reader);
 		return NULL;
 	}
-	follow->fetcher = fetcher;
-	follow->partition = partition;
-	follow->number = partition->number;
-	list_init(&follow->requests);
-	list_init(&follow->in_fetcher);
-	list_init(&follow->in_asked);
-	return follow;
+	reader->fetcher = fetcher;
+	reader->partition = partition;
+	reader->number = partition->number;
+	list_init(&reader->requests);
+	list_init(&reader->in_fetcher);
+	list_init(&reader->in_asked);
+	return reader;
 }
 
-void follow_free(struct follow *follow)
+void partition_reader_free(struct partition_reader *reader)
 {
-	assert(list_empty(&follow->requests));
-	free(follow->physical);
-	free(follow);
+	assert(list_empty(&reader->requests));
+	free(reader->physical);
+	free(reader);
 }
 
-bool follow_answer(struct follow *follow, struct log_fetch *fetch, uint64_t now_ns, bool *ret_wake)
+bool partition_reader_answer(struct partition_reader *reader, struct log_fetch *fetch,
+			     uint64_t now_ns, bool *ret_wake)
 {
-	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
-		struct stream *stream = follow->streams[i];
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
+		struct stream *stream = reader->streams[i];
 
 		if (!stream || !log_ring_fetch(&stream->ring, fetch))
 			continue;
@@ -55,18 +57,19 @@ bool follow_answer(struct follow *follow, struct log_fetch *fetch, uint64_t now_
 	return false;
 }
 
-bool follow_wait(struct follow *follow, struct log_fetch *fetch, uint64_t now_ns)
+bool partition_reader_wait(struct partition_reader *reader, struct log_fetch *fetch,
+			   uint64_t now_ns)
 {
-	struct follow_request *request = malloc(sizeof *request);
+	struct reader_request *request = malloc(sizeof *request);
 
 	if (!request)
 		return false;
-	*request = (struct follow_request){.fetch = fetch, .since_ns = now_ns};
-	list_push_back(&follow->requests, &request->node);
+	*request = (struct reader_request){.fetch = fetch, .since_ns = now_ns};
+	list_push_back(&reader->requests, &request->node);
 	return true;
 }
 
-static void request_end(struct follow_request *request)
+static void request_end(struct reader_request *request)
 {
 	struct log_fetch *fetch = request->fetch;
 
@@ -75,7 +78,7 @@ static void request_end(struct follow_request *request)
 	loop_post(fetch->loop, &fetch->task);
 }
 
-static void request_answer(struct follow_request *request, enum code code)
+static void request_answer(struct reader_request *request, enum code code)
 {
 	struct log_fetch *fetch = request->fetch;
 
@@ -87,16 +90,16 @@ static void request_answer(struct follow_request *request, enum code code)
 	request_end(request);
 }
 
-bool follow_is_gone(const struct follow *follow)
+bool partition_reader_is_gone(const struct partition_reader *reader)
 {
-	return !follow->partition ||
-	       __atomic_load_n(&follow->partition->topic->gone, __ATOMIC_ACQUIRE);
+	return !reader->partition ||
+	       __atomic_load_n(&reader->partition->topic->gone, __ATOMIC_ACQUIRE);
 }
 
-static bool is_end(const struct follow *follow, uint64_t offset)
+static bool is_end(const struct partition_reader *reader, uint64_t offset)
 {
-	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
-		const struct stream *stream = follow->streams[i];
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
+		const struct stream *stream = reader->streams[i];
 
 		if (stream && stream->ended && stream->next == offset)
 			return true;
@@ -104,20 +107,20 @@ static bool is_end(const struct follow *follow, uint64_t offset)
 	return false;
 }
 
-static bool is_throttled(const struct follow_handles *handles, uint64_t now_ns)
+static bool is_throttled(const struct reader_handles *handles, uint64_t now_ns)
 {
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i)
 		if (now_ns < handles->throttled_ns[i])
 			return true;
 	return false;
 }
 
 // The request may be younger than `now_ns`.
-static bool is_late(const struct follow *follow, const struct follow_request *request,
-		    const struct follow_handles *handles, uint64_t now_ns, enum code *ret_code)
+static bool is_late(const struct partition_reader *reader, const struct reader_request *request,
+		    const struct reader_handles *handles, uint64_t now_ns, enum code *ret_code)
 {
 	bool end = now_ns >= request->since_ns + PATIENCE_END_NS && !handles->down &&
-		   is_end(follow, request->fetch->offset);
+		   is_end(reader, request->fetch->offset);
 
 	*ret_code = end || is_throttled(handles, now_ns) ? CODE_OK : CODE_BACKEND_DOWN;
 	return end || now_ns >= request->since_ns + PATIENCE_NS;
@@ -134,73 +137,78 @@ static uint64_t near_of(const struct stream *stream)
 	return MAX(MIN(near, NEAR_MOST), NEAR_LEAST);
 }
 
-static void lanes_note(const struct follow *follow, const struct follow_handles *handles,
-		       struct lane lanes[FOLLOW_LANES])
+static void slots_note(const struct partition_reader *reader, const struct reader_handles *handles,
+		       struct catchup_slot slots[PARTITION_READER_SLOTS])
 {
-	for (size_t i = 0; i < FOLLOW_LANES; ++i) {
-		const struct stream *stream = follow->streams[i];
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
+		const struct stream *stream = reader->streams[i];
 
-		lanes[i] = (struct lane){.closed = handles->closed[i]};
+		slots[i] = (struct catchup_slot){.closed = handles->closed[i]};
 		if (stream)
-			lanes[i] = (struct lane){.there = true,
-						 .served = stream->served,
-						 .next = stream->ring.next,
-						 .near = near_of(stream),
-						 .since_ns = stream->since_ns,
-						 .used_ns = stream->used_ns,
-						 .throttled_ns = handles->throttled_ns[i]};
+			slots[i] = (struct catchup_slot){.there = true,
+							 .served = stream->served,
+							 .next = stream->ring.next,
+							 .near = near_of(stream),
+							 .since_ns = stream->since_ns,
+							 .used_ns = stream->used_ns,
+							 .throttled_ns = handles->throttled_ns[i]};
 	}
 }
 
-enum lane_verdict follow_look(struct follow *follow, const struct follow_handles *handles,
-			      uint64_t now_ns, size_t *ret_lane, uint64_t *ret_offset)
+enum catchup_slot_verdict partition_reader_look(struct partition_reader *reader,
+						const struct reader_handles *handles,
+						uint64_t now_ns, size_t *ret_slot,
+						uint64_t *ret_offset)
 {
-	struct lane lanes[FOLLOW_LANES];
-	struct follow_request *first = NULL;
-	enum lane_verdict verdict = LANE_WAIT;
-	bool gone = follow_is_gone(follow), wake;
+	struct catchup_slot slots[PARTITION_READER_SLOTS];
+	struct reader_request *first = NULL;
+	enum catchup_slot_verdict verdict = CATCHUP_SLOT_WAIT;
+	bool gone = partition_reader_is_gone(reader), wake;
 
-	lanes_note(follow, handles, lanes);
-	LIST_FOREACH(node, next, &follow->requests)
+	slots_note(reader, handles, slots);
+	LIST_FOREACH(node, next, &reader->requests)
 	{
-		struct follow_request *request = LIST_ENTRY(node, struct follow_request, node);
+		struct reader_request *request = LIST_ENTRY(node, struct reader_request, node);
 		uint64_t offset = request->fetch->offset;
 		enum code code;
-		size_t lane;
+		size_t slot;
 
 		if (gone) {
 			request_answer(request, CODE_NOT_FOUND);
-		} else if (follow_answer(follow, request->fetch, now_ns, &wake)) {
+		} else if (partition_reader_answer(reader, request->fetch, now_ns, &wake)) {
 			request_end(request);
-		} else if (is_late(follow, request, handles, now_ns, &code)) {
+		} else if (is_late(reader, request, handles, now_ns, &code)) {
 			request_answer(request, code);
-		} else if (lane_choose(lanes, FOLLOW_LANES, offset, now_ns, &lane) == LANE_WAIT) {
-			++lanes[lane].waiting;
-			stream_reach(follow->streams[lane], offset);
+		} else if (catchup_slot_choose(slots, PARTITION_READER_SLOTS, offset, now_ns,
+					       &slot) == CATCHUP_SLOT_WAIT) {
+			++slots[slot].waiting;
+			stream_reach(reader->streams[slot], offset);
 		} else if (!first) {
 			first = request;
 		}
 	}
-	for (size_t i = 0; i < FOLLOW_LANES; ++i)
-		if (follow->streams[i])
-			follow->streams[i]->waiting = lanes[i].waiting;
+	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i)
+		if (reader->streams[i])
+			reader->streams[i]->waiting = slots[i].waiting;
 	if (first) {
 		*ret_offset = first->fetch->offset;
-		verdict = lane_choose(lanes, FOLLOW_LANES, *ret_offset, now_ns, ret_lane);
+		verdict = catchup_slot_choose(slots, PARTITION_READER_SLOTS, *ret_offset, now_ns,
+					      ret_slot);
 	}
 	return verdict;
 }
 
-void follow_fail(struct follow *follow, const struct stream *stream, uint64_t now_ns)
+void partition_reader_fail(struct partition_reader *reader, const struct stream *stream,
+			   uint64_t now_ns)
 {
 	bool wake;
 
-	LIST_FOREACH(node, next, &follow->requests)
+	LIST_FOREACH(node, next, &reader->requests)
 	{
-		struct follow_request *request = LIST_ENTRY(node, struct follow_request, node);
+		struct reader_request *request = LIST_ENTRY(node, struct reader_request, node);
 		uint64_t offset = request->fetch->offset;
 
-		if (follow_answer(follow, request->fetch, now_ns, &wake))
+		if (partition_reader_answer(reader, request->fetch, now_ns, &wake))
 			request_end(request);
 		else if (offset >= stream->ring.next &&
 			 offset - stream->ring.next <= near_of(stream))
@@ -208,8 +216,8 @@ void follow_fail(struct follow *follow, const struct stream *stream, uint64_t no
 	}
 }
 
-void follow_end_all(struct follow *follow, enum code code)
+void partition_reader_end_all(struct partition_reader *reader, enum code code)
 {
-	LIST_FOREACH(node, next, &follow->requests)
-	request_answer(LIST_ENTRY(node, struct follow_request, node), code);
+	LIST_FOREACH(node, next, &reader->requests)
+	request_answer(LIST_ENTRY(node, struct reader_request, node), code);
 }

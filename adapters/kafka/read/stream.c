@@ -24,52 +24,52 @@
 // A chunk that is being filled: entries from its front, records from its end, so that neither needs
 // to know how many will come. What is filled in may be read while more is filled in.
 
-static void filling_end(struct filling *filling)
+static void builder_end(struct chunk_builder *builder)
 {
-	struct buf *buf = filling->chunk ? filling->chunk->buf : NULL;
+	struct buf *buf = builder->chunk ? builder->chunk->buf : NULL;
 
-	if (buf && !filling->shown)
-		log_chunk_free(filling->chunk);
+	if (buf && !builder->shown)
+		log_chunk_free(builder->chunk);
 	buf_unref(buf);
-	*filling = (struct filling){0};
+	*builder = (struct chunk_builder){0};
 }
 
-static bool filling_begin(struct filling *filling, uint64_t offset, size_t room)
+static bool builder_begin(struct chunk_builder *builder, uint64_t offset, size_t room)
 {
-	filling_end(filling);
-	filling->chunk = log_chunk_new(offset, room);
-	if (!filling->chunk)
+	builder_end(builder);
+	builder->chunk = log_chunk_new(offset, room);
+	if (!builder->chunk)
 		return false;
-	buf_ref(filling->chunk->buf);
-	filling->floor = log_chunk_room_end(filling->chunk);
+	buf_ref(builder->chunk->buf);
+	builder->floor = log_chunk_room_end(builder->chunk);
 	return true;
 }
 
-static bool filling_put(struct filling *filling, const struct message_in *message,
+static bool builder_put(struct chunk_builder *builder, const struct message_in *message,
 			const struct message_plan *plan)
 {
-	struct log_entry *entry = &filling->chunk->entries[filling->count];
+	struct log_entry *entry = &builder->chunk->entries[builder->count];
 	const uint8_t *top = (const uint8_t *)entry;
 
-	if ((uint64_t)(filling->floor - top) < (uint64_t)plan->size + sizeof *entry)
+	if ((uint64_t)(builder->floor - top) < (uint64_t)plan->size + sizeof *entry)
 		return false;
-	filling->floor -= plan->size;
-	message_record_write(message, plan, filling->floor);
-	*entry = (struct log_entry){message->offset, MAX(plan->stored_ms, 0), filling->floor,
+	builder->floor -= plan->size;
+	message_record_write(message, plan, builder->floor);
+	*entry = (struct log_entry){message->offset, MAX(plan->stored_ms, 0), builder->floor,
 				    plan->size};
-	++filling->count;
+	++builder->count;
 	return true;
 }
 
-static void filling_show(struct filling *filling, struct log_rings *rings, struct log_ring *ring,
-			 uint64_t next)
+static void builder_show(struct chunk_builder *builder, struct log_rings *rings,
+			 struct log_ring *ring, uint64_t next)
 {
-	if (filling->count && !filling->shown) {
-		log_ring_add(rings, ring, filling->chunk, next);
-		filling->shown = true;
+	if (builder->count && !builder->shown) {
+		log_ring_add(rings, ring, builder->chunk, next);
+		builder->shown = true;
 	}
-	if (filling->count)
-		filling->chunk->count = filling->count;
+	if (builder->count)
+		builder->chunk->count = builder->count;
 	ring->next = next;
 }
 
@@ -129,19 +129,19 @@ void stream_stop(struct stream *stream)
 	rd_kafka_consume_stop(stream->topic, (int32_t)stream->config.partition);
 	rd_kafka_queue_destroy(stream->queue);
 	rd_kafka_topic_destroy(stream->topic);
-	filling_end(&stream->filling);
+	builder_end(&stream->builder);
 	pthread_mutex_lock(stream->config.lock);
 	log_ring_clear(stream->config.rings, &stream->ring, 0);
 	pthread_mutex_unlock(stream->config.lock);
 	free(stream);
 }
 
-// ---- filling
+// ---- builder
 
 static void show(struct stream *stream)
 {
 	pthread_mutex_lock(stream->config.lock);
-	filling_show(&stream->filling, stream->config.rings, &stream->ring, stream->next);
+	builder_show(&stream->builder, stream->config.rings, &stream->ring, stream->next);
 	pthread_mutex_unlock(stream->config.lock);
 }
 
@@ -180,14 +180,14 @@ static void put(struct stream *stream, rd_kafka_message_t *const *messages, size
 			 "topic %s, partition %u: the message at %llu is too large and left out",
 			 stream->config.physical, message.partition,
 			 (unsigned long long)message.offset);
-	} else if (!stream->filling.chunk || !filling_put(&stream->filling, &message, &plan)) {
+	} else if (!stream->builder.chunk || !builder_put(&stream->builder, &message, &plan)) {
 		show(stream);
-		if (!filling_begin(&stream->filling, stream->next,
+		if (!builder_begin(&stream->builder, stream->next,
 				   room_for(messages, count, plan.size))) {
 			stream->code = CODE_OVERLOADED;
 			return;
 		}
-		filling_put(&stream->filling, &message, &plan);
+		builder_put(&stream->builder, &message, &plan);
 	}
 	stream->next = message.offset + 1;
 	stream->ended = false;
@@ -297,14 +297,14 @@ static void wake_up(struct stream *stream, rd_kafka_message_t *const *messages, 
 bool stream_serve(struct stream *stream)
 {
 	rd_kafka_message_t *messages[BATCH];
-	const struct filling *filling = &stream->filling;
+	const struct chunk_builder *builder = &stream->builder;
 	ssize_t count;
 
 	stream->more = true;
 	if (stream->code != CODE_OK || is_held(stream))
 		return false;
-	if (filling->shown && filling->chunk->ring != &stream->ring)
-		filling_end(&stream->filling); // it had to make room for others
+	if (builder->shown && builder->chunk->ring != &stream->ring)
+		builder_end(&stream->builder); // it had to make room for others
 	count = rd_kafka_consume_batch_queue(stream->queue, 0, messages, BATCH);
 	stream->more = count == BATCH;
 	for (ssize_t i = 0; i < count; ++i)

@@ -30,7 +30,7 @@ struct stream_config {
 };
 
 // A chunk that is being filled (stream.c).
-struct filling {
+struct chunk_builder {
 	struct log_chunk *chunk; // with a reference of its own; NULL: none
 	uint32_t count;          // filled in; chunk->count is what readers may see
 	uint8_t *floor;          // where the records begin
@@ -41,7 +41,7 @@ struct stream {
 	struct stream_config config;
 	rd_kafka_topic_t *topic;
 	rd_kafka_queue_t *queue;
-	struct filling filling;
+	struct chunk_builder builder;
 	uint64_t next;        // to be read
 	uint64_t first;       // the first position there is, once `truncated`
 	bool truncated;       // the log begins behind where it was asked to begin

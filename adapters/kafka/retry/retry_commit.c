@@ -262,7 +262,7 @@ static void fetch_next(struct loop_task *task)
 	struct retry_commit *self = CONTAINER_OF(task, struct retry_commit, task);
 
 	while (range_next(self)) {
-		if (!kafka_fetch(self->adapter, &self->fetch))
+		if (!fetcher_fetch(self->adapter, &self->fetch))
 			return; // fetch_done() goes on
 		if (!fetched(self))
 			return;

@@ -1,4 +1,4 @@
-// The thread of the retry stores: they are read by the lanes' consumer, through a queue of their
+// The thread of the retry stores: they are read by the catch-up consumer, through a queue of their
 // own; each store has a queue of jobs.
 //
 // A store's rows in memory are what its topic comes to, read up to `next`; own writes are added
@@ -168,7 +168,8 @@ static bool is_stopping(struct retry_stores *stores)
 
 bool retry_consumer_take(struct retry_stores *stores)
 {
-	struct client *client = stores->messages ? NULL : fetcher_aside(stores->adapter->fetcher);
+	struct client *client =
+		stores->messages ? NULL : fetcher_catchup_client(stores->adapter->fetcher);
 
 	if (client) {
 		rd_kafka_queue_t *messages = rd_kafka_queue_new(client_handle(client));

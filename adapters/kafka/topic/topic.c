@@ -53,7 +53,7 @@ void kafka_topic_rewatch(struct adapter_topic *topic)
 static void topic_free(struct adapter_topic *topic)
 {
 	for (uint32_t i = 0; i < topic->partition_count; ++i) {
-		kafka_partition_forget(topic->partitions[i]);
+		fetcher_forget(topic->partitions[i]);
 		free(topic->partitions[i]);
 	}
 	arrays_free(topic->arrays);
@@ -214,7 +214,7 @@ void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 	watched = !list_empty(&topic->watches);
 	pthread_mutex_unlock(&topic->watch_lock);
 	if (array && watched)
-		kafka_topic_follow(topic);
+		fetcher_follow(topic);
 }
 
 // ---- watching
@@ -224,7 +224,7 @@ void kafka_topic_watch(struct adapter_topic *topic, struct log_watch *watch)
 	pthread_mutex_lock(&topic->watch_lock);
 	list_push_back(&topic->watches, &watch->node);
 	pthread_mutex_unlock(&topic->watch_lock);
-	kafka_topic_follow(topic);
+	fetcher_follow(topic);
 	kafka_watcher_poke(topic->adapter);
 }
 

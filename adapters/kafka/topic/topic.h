@@ -16,7 +16,7 @@ struct kafka_partition {
 	bool known;          // atomic: first and end have been asked for once
 	bool leaderless;     // atomic: as the watcher last heard; asking for it would wait
 	uint64_t first, end; // atomic; as far as known; they only rise
-	void *following;     // fetcher.c
+	void *reader;        // fetcher.c
 	void *split;         // resend.c, under its gate
 };
 
