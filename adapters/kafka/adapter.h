@@ -19,7 +19,7 @@ struct ended_topic;
 struct kafka_tasks;
 struct kafka_stored;
 struct kafka_watcher;
-struct known_groups;
+struct group_table;
 struct resend;
 struct retry_stores;
 struct sender;
@@ -36,7 +36,7 @@ struct adapter {
 	struct kafka_tasks *tasks;           // task.c
 	struct kafka_watcher *watcher;       // watcher.c
 	struct retry_stores *retries;        // retry_thread.c
-	struct known_groups *known;          // group_table.c
+	struct group_table *groups;          // group_table.c
 	bool keeping;                        // atomic; offset_keepalive.c: its task is on its way
 	struct kafka_stored *stored;         // stored.c
 	struct last_error last_error;        // what was last wrong with it

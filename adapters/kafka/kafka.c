@@ -60,7 +60,7 @@ static void adapter_free(struct adapter *adapter)
 	resend_stop(adapter);
 	admin_handle_stop(adapter);
 	health_stop(adapter->health);
-	known_groups_stop(adapter->known);
+	group_table_stop(adapter->groups);
 	kafka_stored_stop(adapter);
 	cluster_info_stop(adapter);
 	last_error_deinit(&adapter->last_error);
@@ -98,7 +98,7 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (r >= 0)
 		r = sender_start(adapter, ret_error);
 	if (r >= 0)
-		r = known_groups_start(adapter);
+		r = group_table_start(adapter);
 	if (r >= 0)
 		r = kafka_stored_start(adapter, env->data_dir);
 	if (r >= 0)
@@ -152,17 +152,17 @@ const struct adapter_ops kafka_ops = {
 	.capabilities = cluster_info_capabilities,
 	.state = health_state,
 	.existing = kafka_existing,
-	.topic_create = kafka_topic_create,
-	.topic_change = kafka_topic_change,
-	.topic_delete = kafka_topic_delete,
-	.topic_describe = kafka_topic_describe,
-	.topic_settings = kafka_topic_settings,
-	.topic_purge = kafka_topic_purge,
-	.group_create = kafka_group_create,
-	.group_delete = kafka_group_delete,
+	.topic_create = topic_admin_create,
+	.topic_change = topic_admin_change,
+	.topic_delete = topic_admin_delete,
+	.topic_describe = topic_query_describe,
+	.topic_settings = kafka_settings_describe,
+	.topic_purge = topic_query_purge,
+	.group_create = kafka_groups_create,
+	.group_delete = kafka_groups_delete,
 	.group_reset = kafka_group_reset,
-	.group_backlog = kafka_group_backlog,
-	.read = kafka_read,
+	.group_backlog = kafka_groups_backlog,
+	.read = topic_query_read,
 	.stored = kafka_stored,
 	.topic_open = kafka_topic_open,
 	.topic_close = kafka_topic_close,

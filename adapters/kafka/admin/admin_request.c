@@ -1,4 +1,4 @@
-// Errands: made, run aside, answered, freed.
+// Administrative requests: made, run on the admin loop, answered, freed.
 
 #include "adapters/kafka/admin/admin_request.h"
 
@@ -6,68 +6,68 @@
 
 #include <stdio.h>
 
-void errand_end(struct errand *errand)
+void admin_request_end(struct admin_request *request)
 {
-	const char *text = *errand->text ? errand->text : NULL;
+	const char *text = *request->text ? request->text : NULL;
 
-	caller_answer(&errand->caller, errand->code,
-		      errand->code == CODE_OK ? errand->answer : NULL, text);
-	if (errand->code != CODE_OK)
-		json_decref(errand->answer);
-	model_unref(errand->topic);
-	free(errand->work);
-	free(errand);
+	caller_answer(&request->caller, request->code,
+		      request->code == CODE_OK ? request->answer : NULL, text);
+	if (request->code != CODE_OK)
+		json_decref(request->answer);
+	model_unref(request->topic);
+	free(request->work);
+	free(request);
 }
 
-struct errand *errand_new(const struct topic *topic, struct caller caller)
+struct admin_request *admin_request_new(const struct topic *topic, struct caller caller)
 {
-	struct errand *errand = calloc(1, sizeof *errand);
+	struct admin_request *request = calloc(1, sizeof *request);
 
-	if (!errand) {
+	if (!request) {
 		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
-	errand->topic = topic ? model_ref(topic) : NULL;
-	errand->caller = caller;
-	return errand;
+	request->topic = topic ? model_ref(topic) : NULL;
+	request->caller = caller;
+	return request;
 }
 
 static void question_run(struct adapter *adapter, struct kafka_task *task)
 {
-	struct errand *errand = CONTAINER_OF(task, struct errand, task);
+	struct admin_request *request = CONTAINER_OF(task, struct admin_request, task);
 
 	if (kafka_task_is_leaving(adapter))
-		errand_refuse(errand, CODE_SHUTTING_DOWN, "the cluster is being closed");
+		admin_request_refuse(request, CODE_SHUTTING_DOWN, "the cluster is being closed");
 	else
-		errand->run(adapter, errand);
-	if (!errand->waits)
-		errand_end(errand);
+		request->run(adapter, request);
+	if (!request->waits)
+		admin_request_end(request);
 }
 
-void errand_start(struct adapter *adapter, struct errand *errand,
-		  void (*run)(struct adapter *adapter, struct errand *errand))
+void admin_request_start(struct adapter *adapter, struct admin_request *request,
+			 void (*run)(struct adapter *adapter, struct admin_request *request))
 {
-	errand->run = run;
-	errand->task.run = question_run;
-	kafka_task_post_admin(adapter, &errand->task);
+	request->run = run;
+	request->task.run = question_run;
+	kafka_task_post_admin(adapter, &request->task);
 }
 
-bool errand_failed(struct errand *errand, struct adapter *adapter, rd_kafka_resp_err_t error,
-		   const char *text)
+bool admin_request_failed(struct admin_request *request, struct adapter *adapter,
+			  rd_kafka_resp_err_t error, const char *text)
 {
 	const char *cluster = adapter->log ? adapter->log->cluster : NULL;
 
 	if (!error)
 		return false;
-	errand->code = kafka_error_code(error);
-	snprintf(errand->text, sizeof errand->text, "cluster %s%s%s: %s", cluster ? cluster : "",
-		 errand->topic ? ", topic " : "", errand->topic ? errand->topic->physical : "",
+	request->code = kafka_error_code(error);
+	snprintf(request->text, sizeof request->text, "cluster %s%s%s: %s", cluster ? cluster : "",
+		 request->topic ? ", topic " : "", request->topic ? request->topic->physical : "",
 		 text && *text ? text : rd_kafka_err2str(error));
 	return true;
 }
 
-void errand_refuse(struct errand *errand, enum code code, const char *text)
+void admin_request_refuse(struct admin_request *request, enum code code, const char *text)
 {
-	errand->code = code;
-	snprintf(errand->text, sizeof errand->text, "%s", text);
+	request->code = code;
+	snprintf(request->text, sizeof request->text, "%s", text);
 }

@@ -1,30 +1,30 @@
-// One thing that people ask of a cluster, with who waits for the answer. It runs on the adapter's
-// loop aside (admin_client.h) and may block there.
+// One thing that an operator asks of a cluster, with the caller that waits for the answer. It runs
+// on the admin loop (task.h) and may block there.
 #pragma once
 
 #include "adapters/caller.h"
 #include "adapters/kafka/client/task.h"
 
-struct errand {
+struct admin_request {
 	struct kafka_task task;
-	void (*run)(struct adapter *adapter, struct errand *errand);
+	void (*run)(struct adapter *adapter, struct admin_request *request);
 	const struct topic *topic; // NULL: about the cluster
 	struct caller caller;
 	enum code code;
 	json_t *answer; // given away with OK
 	char text[400];
 	uint64_t deadline_ns;
-	void *work; // what the errand needs; freed with it
+	void *work; // what the request needs; freed with it
 	bool preview;
-	bool waits; // it goes on after `run`, and calls errand_end() itself
+	bool waits; // it goes on after `run`, and calls admin_request_end() itself
 };
 
 // Answers OVERLOADED itself and returns NULL when there is no memory.
-struct errand *errand_new(const struct topic *topic, struct caller caller);
-void errand_start(struct adapter *adapter, struct errand *errand,
-		  void (*run)(struct adapter *adapter, struct errand *errand));
-void errand_end(struct errand *errand); // for who waits: answers, and frees it
+struct admin_request *admin_request_new(const struct topic *topic, struct caller caller);
+void admin_request_start(struct adapter *adapter, struct admin_request *request,
+			 void (*run)(struct adapter *adapter, struct admin_request *request));
+void admin_request_end(struct admin_request *request); // for who waits: answers, and frees it
 // Notes what the cluster says, in words that name it and the topic. false: it says no error.
-bool errand_failed(struct errand *errand, struct adapter *adapter, rd_kafka_resp_err_t error,
-		   const char *text);
-void errand_refuse(struct errand *errand, enum code code, const char *text);
+bool admin_request_failed(struct admin_request *request, struct adapter *adapter,
+			  rd_kafka_resp_err_t error, const char *text);
+void admin_request_refuse(struct admin_request *request, enum code code, const char *text);

@@ -26,15 +26,15 @@ static json_t *topic_json(const struct rd_kafka_metadata_topic *row)
 			 "replication", row->partition_cnt ? row->partitions[0].replica_cnt : 0);
 }
 
-static json_t *topics_ask(struct adapter *adapter, struct errand *errand)
+static json_t *topics_ask(struct adapter *adapter, struct admin_request *request)
 {
 	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
 		admin_handle_enter(adapter);
 	const struct rd_kafka_metadata *metadata;
 	json_t *topics = NULL;
 
-	if (errand_failed(
-		    errand, adapter,
+	if (admin_request_failed(
+		    request, adapter,
 		    rd_kafka_metadata(entered.handle, 1, NULL, &metadata, ADMIN_HANDLE_CALL_MS),
 		    NULL))
 		return NULL;
@@ -48,7 +48,7 @@ static json_t *topics_ask(struct adapter *adapter, struct errand *errand)
 
 // ---- groups
 
-static json_t *groups_ask(struct adapter *adapter, struct errand *errand)
+static json_t *groups_ask(struct adapter *adapter, struct admin_request *request)
 {
 	const rd_kafka_ListConsumerGroups_result_t *result = NULL;
 	const rd_kafka_ConsumerGroupListing_t **rows;
@@ -59,7 +59,7 @@ static json_t *groups_ask(struct adapter *adapter, struct errand *errand)
 
 	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, &client);
 	rd_kafka_ListConsumerGroups(client.handle, client.options, client.queue);
-	if (!errand_failed(errand, adapter, admin_client_await(&client, &text), text))
+	if (!admin_request_failed(request, adapter, admin_client_await(&client, &text), text))
 		result = rd_kafka_event_ListConsumerGroups_result(client.event);
 	rows = result ? rd_kafka_ListConsumerGroups_result_valid(result, &count) : NULL;
 	for (size_t i = 0; i < count; ++i) {
@@ -140,32 +140,33 @@ static void offsets_ask(struct adapter *adapter, json_t *group)
 	rd_kafka_ListConsumerGroupOffsets_destroy(wish);
 }
 
-static void existing_run(struct adapter *adapter, struct errand *errand)
+static void existing_run(struct adapter *adapter, struct admin_request *request)
 {
-	json_t *topics = topics_ask(adapter, errand), *groups = NULL, *group;
+	json_t *topics = topics_ask(adapter, request), *groups = NULL, *group;
 	size_t i;
 
 	if (topics)
 		rules_add(adapter, topics, clock_now_ns() + RULES_NS);
 	if (topics)
-		groups = groups_ask(adapter, errand);
+		groups = groups_ask(adapter, request);
 	json_array_foreach(groups, i, group)
 	{
-		if (clock_now_ns() + LATE_MS * MS_NS >= errand->deadline_ns)
+		if (clock_now_ns() + LATE_MS * MS_NS >= request->deadline_ns)
 			break;
 		members_ask(adapter, group);
 		offsets_ask(adapter, group);
 	}
 	if (groups)
-		errand->answer = json_pack("{s:o,s:o}", "topics", topics, "groups", groups);
+		request->answer = json_pack("{s:o,s:o}", "topics", topics, "groups", groups);
 }
 
 void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
 {
-	struct errand *errand = errand_new(NULL, (struct caller){.json_done = done, .ctx = ctx});
+	struct admin_request *request =
+		admin_request_new(NULL, (struct caller){.json_done = done, .ctx = ctx});
 
-	if (!errand)
+	if (!request)
 		return;
-	errand->deadline_ns = deadline_ns;
-	errand_start(adapter, errand, existing_run);
+	request->deadline_ns = deadline_ns;
+	admin_request_start(adapter, request, existing_run);
 }

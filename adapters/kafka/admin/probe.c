@@ -15,17 +15,17 @@
 
 // ---- probing
 
-static int left_ms(const struct errand *errand)
+static int left_ms(const struct admin_request *request)
 {
 	uint64_t now_ns = clock_now_ns() + LATE_MS * MS_NS;
 
-	return now_ns >= errand->deadline_ns
+	return now_ns >= request->deadline_ns
 		       ? 0
-		       : (int)MIN((errand->deadline_ns - now_ns) / MS_NS, (uint64_t)60000);
+		       : (int)MIN((request->deadline_ns - now_ns) / MS_NS, (uint64_t)60000);
 }
 
 // Until it answers, the deadline, or something is wrong that stays wrong.
-static rd_kafka_resp_err_t cluster_await(struct adapter *adapter, struct errand *errand)
+static rd_kafka_resp_err_t cluster_await(struct adapter *adapter, struct admin_request *request)
 {
 	uint64_t began_ns = clock_now_ns();
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__TIMED_OUT;
@@ -33,7 +33,7 @@ static rd_kafka_resp_err_t cluster_await(struct adapter *adapter, struct errand 
 	char text[8];
 	int left;
 
-	for (int step = STEP_MS; (left = left_ms(errand)) > 0; step *= 2) {
+	for (int step = STEP_MS; (left = left_ms(request)) > 0; step *= 2) {
 		error = cluster_info_refresh(adapter, MIN(left, step));
 		if (!error ||
 		    (clock_now_ns() - began_ns >= PLAIN_MS * MS_NS &&
@@ -44,10 +44,10 @@ static rd_kafka_resp_err_t cluster_await(struct adapter *adapter, struct errand 
 	return error;
 }
 
-static void probe_run(struct adapter *adapter, struct errand *errand)
+static void probe_run(struct adapter *adapter, struct admin_request *request)
 {
 	static const char *const classes[] = {"D0", "D1", "D2", "D3"};
-	rd_kafka_resp_err_t error = cluster_await(adapter, errand);
+	rd_kafka_resp_err_t error = cluster_await(adapter, request);
 	struct cluster_info info = cluster_info_get(adapter);
 	char reason[CLUSTER_INFO_REASON], text[512] = "";
 	enum durability durability = cluster_info_durability(&info, &adapter->options, reason);
@@ -58,7 +58,7 @@ static void probe_run(struct adapter *adapter, struct errand *errand)
 				       NULL, text, sizeof text))
 		snprintf(text, sizeof text, "no broker of %s answers: %s",
 			 adapter->options.bootstrap, rd_kafka_err2str(error));
-	errand->answer =
+	request->answer =
 		json_pack("{s:b,s:s,s:o,s:s,s:s,s:o,s:o,s:o}", "reachable", !error, "version",
 			  *info.version ? info.version : "unknown", "nodes",
 			  info.known ? json_integer(info.nodes) : json_null(), "durability",
@@ -66,16 +66,17 @@ static void probe_run(struct adapter *adapter, struct errand *errand)
 			  capability_json(cluster_info_capabilities(adapter)), "latency_us",
 			  error ? json_null() : json_integer((json_int_t)info.latency_us), "error",
 			  *text ? json_string(text) : json_null());
-	if (!errand->answer)
-		errand_refuse(errand, CODE_OVERLOADED, "");
+	if (!request->answer)
+		admin_request_refuse(request, CODE_OVERLOADED, "");
 }
 
 void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
 {
-	struct errand *errand = errand_new(NULL, (struct caller){.json_done = done, .ctx = ctx});
+	struct admin_request *request =
+		admin_request_new(NULL, (struct caller){.json_done = done, .ctx = ctx});
 
-	if (!errand)
+	if (!request)
 		return;
-	errand->deadline_ns = deadline_ns;
-	errand_start(adapter, errand, probe_run);
+	request->deadline_ns = deadline_ns;
+	admin_request_start(adapter, request, probe_run);
 }

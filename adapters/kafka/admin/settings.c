@@ -108,11 +108,11 @@ static rd_kafka_resp_err_t resource_of(const rd_kafka_ConfigResource_t **resourc
 }
 
 // `differ` of OK: how many settings are to be changed.
-static void ask(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigResource_t *wish,
-		size_t *ret_differ)
+static void ask(struct adapter *adapter, struct admin_request *request,
+		rd_kafka_ConfigResource_t *wish, size_t *ret_differ)
 {
 	rd_kafka_ConfigResource_t *task =
-		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, errand->topic->physical);
+		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, request->topic->physical);
 	const rd_kafka_ConfigResource_t **found;
 	struct kafka_setting settings[KAFKA_SETTINGS];
 	struct admin_client client;
@@ -120,7 +120,7 @@ static void ask(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigR
 	size_t count = 0;
 	rd_kafka_resp_err_t error;
 
-	kafka_settings_of(errand->topic, settings);
+	kafka_settings_of(request->topic, settings);
 	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, &client);
 	rd_kafka_DescribeConfigs(client.handle, &task, 1, client.options, client.queue);
 	error = admin_client_await(&client, &text);
@@ -131,12 +131,13 @@ static void ask(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigR
 		if (!error)
 			*ret_differ = merge(found[0], settings, wish);
 	}
-	errand_failed(errand, adapter, error, text);
+	admin_request_failed(request, adapter, error, text);
 	admin_client_end(&client);
 	rd_kafka_ConfigResource_destroy(task);
 }
 
-static void put(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigResource_t *wish)
+static void put(struct adapter *adapter, struct admin_request *request,
+		rd_kafka_ConfigResource_t *wish)
 {
 	struct admin_client client;
 	const char *text = NULL;
@@ -152,48 +153,49 @@ static void put(struct adapter *adapter, struct errand *errand, rd_kafka_ConfigR
 
 		error = resource_of(done, count, &text);
 	}
-	errand_failed(errand, adapter, error, text);
+	admin_request_failed(request, adapter, error, text);
 	admin_client_end(&client);
 }
 
-void kafka_settings_write(struct adapter *adapter, struct errand *errand)
+void kafka_settings_write(struct adapter *adapter, struct admin_request *request)
 {
 	rd_kafka_ConfigResource_t *wish =
-		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, errand->topic->physical);
+		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, request->topic->physical);
 	size_t differ = 0;
 
-	ask(adapter, errand, wish, &differ);
-	if (errand->code == CODE_OK && differ)
-		put(adapter, errand, wish);
+	ask(adapter, request, wish, &differ);
+	if (request->code == CODE_OK && differ)
+		put(adapter, request, wish);
 	rd_kafka_ConfigResource_destroy(wish);
 }
 
 // ---- what a topic of others is set to
 
-static void describe_run(struct adapter *adapter, struct errand *errand)
+static void describe_run(struct adapter *adapter, struct admin_request *request)
 {
-	const struct topic *topic = errand->topic;
-	struct rules *rules = errand->work;
+	const struct topic *topic = request->topic;
+	struct rules *rules = request->work;
 
 	rules->names[0] = topic->physical;
 	rules->count = 1;
-	if (!errand_failed(errand, adapter, rules_ask(adapter, rules), NULL))
-		errand->answer =
+	if (!admin_request_failed(request, adapter, rules_ask(adapter, rules), NULL))
+		request->answer =
 			rules_json(&rules->limits[0], topic->partitions, rules->min_insync[0]);
 }
 
-void kafka_topic_settings(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
-			  void *ctx)
+void kafka_settings_describe(struct adapter *adapter, const struct topic *topic,
+			     adapter_json_fn done, void *ctx)
 {
-	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+	struct admin_request *request =
+		admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});
 
-	if (!errand)
+	if (!request)
 		return;
-	errand->work = calloc(1, sizeof(struct rules));
-	if (errand->work) {
-		errand_start(adapter, errand, describe_run);
+	request->work = calloc(1, sizeof(struct rules));
+	if (request->work) {
+		admin_request_start(adapter, request, describe_run);
 		return;
 	}
-	errand->code = CODE_OVERLOADED;
-	errand_end(errand);
+	request->code = CODE_OVERLOADED;
+	admin_request_end(request);
 }

@@ -3,7 +3,7 @@
 
 #include "adapters/kafka/adapter.h"
 
-struct errand;
+struct admin_request;
 
 #define KAFKA_SETTINGS 5
 
@@ -15,7 +15,7 @@ struct kafka_setting {
 // In a fixed order, for a topic that we made.
 void kafka_settings_of(const struct topic *topic, struct kafka_setting settings[KAFKA_SETTINGS]);
 // Changes what is another on the cluster, and nothing else of the topic. Blocks.
-void kafka_settings_write(struct adapter *adapter, struct errand *errand);
+void kafka_settings_write(struct adapter *adapter, struct admin_request *request);
 // The slot of the adapter: what a topic that is not ours is set to.
-void kafka_topic_settings(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
-			  void *ctx);
+void kafka_settings_describe(struct adapter *adapter, const struct topic *topic,
+			     adapter_json_fn done, void *ctx);

@@ -1,8 +1,9 @@
 // Making, changing and deleting topics.
 //
-// Each is an errand, written in the order of what happens. A topic is made, or gone, when the
-// cluster's metadata says so: who is told OK can use it, or make another of the same name. What was
-// imported is found and let go, and never changed but for its mark and more partitions.
+// Each is an administrative request, written in the order of what happens. A topic is made, or
+// gone, when the cluster's metadata says so: who is told OK can use it, or make another of the same
+// name. What was imported is found and let go, and never changed but for its mark and more
+// partitions.
 
 #include "adapters/kafka/admin/topic_admin.h"
 
@@ -58,10 +59,10 @@ static void config_fill(struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_set_config(wish, settings[i].name, settings[i].value);
 }
 
-// The errand's code; TOPIC_ALREADY_EXISTS is the caller's.
-static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *errand)
+// The request's code; TOPIC_ALREADY_EXISTS is the caller's.
+static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct admin_request *request)
 {
-	const struct topic *topic = errand->topic;
+	const struct topic *topic = request->topic;
 	char why[160] = "";
 	const char *text = why;
 	struct admin_client client;
@@ -72,7 +73,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 				      replication ? (int)replication : -1, why, sizeof why);
 
 	if (!wish) {
-		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		admin_request_failed(request, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
 		return RD_KAFKA_RESP_ERR__INVALID_ARG;
 	}
 	config_fill(adapter, topic, wish);
@@ -80,7 +81,7 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 	rd_kafka_CreateTopics(client.handle, &wish, 1, client.options, client.queue);
 	error = admin_client_await_topic(&client, &text);
 	if (error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-		errand_failed(errand, adapter, error, text);
+		admin_request_failed(request, adapter, error, text);
 	admin_client_end(&client);
 	rd_kafka_NewTopic_destroy(wish);
 	return error;
@@ -88,38 +89,39 @@ static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct errand *er
 
 // Brokers that join, or were silent for a while, are fenced until they are heard again: meanwhile a
 // cluster has too few for any number of copies.
-static rd_kafka_resp_err_t topic_make_when_unfenced(struct adapter *adapter, struct errand *errand)
+static rd_kafka_resp_err_t topic_make_when_unfenced(struct adapter *adapter,
+						    struct admin_request *request)
 {
 	uint64_t until_ns = clock_now_ns() + NODES_MS * MS_NS;
 	rd_kafka_resp_err_t error;
 
-	while ((error = topic_make(adapter, errand)) ==
+	while ((error = topic_make(adapter, request)) ==
 		       RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR &&
 	       clock_now_ns() < until_ns && !kafka_task_is_leaving(adapter)) {
-		errand->code = CODE_OK;
-		*errand->text = '\0';
+		request->code = CODE_OK;
+		*request->text = '\0';
 		usleep(NODES_PAUSE_MS * 1000);
 	}
 	return error;
 }
 
-static void partitions_add(struct adapter *adapter, struct errand *errand)
+static void partitions_add(struct adapter *adapter, struct admin_request *request)
 {
 	char why[160] = "";
 	const char *text = why;
 	struct admin_client client;
 	rd_kafka_resp_err_t error;
 	rd_kafka_NewPartitions_t *wish = rd_kafka_NewPartitions_new(
-		errand->topic->physical, errand->topic->partitions, why, sizeof why);
+		request->topic->physical, request->topic->partitions, why, sizeof why);
 
 	if (!wish) {
-		errand_failed(errand, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		admin_request_failed(request, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
 		return;
 	}
 	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &client);
 	rd_kafka_CreatePartitions(client.handle, &wish, 1, client.options, client.queue);
 	error = admin_client_await_topic(&client, &text);
-	errand_failed(errand, adapter, error, text);
+	admin_request_failed(request, adapter, error, text);
 	admin_client_end(&client);
 	rd_kafka_NewPartitions_destroy(wish);
 }
@@ -139,26 +141,26 @@ static rd_kafka_resp_err_t count_ask(struct adapter *adapter, const char *physic
 }
 
 // Is it the one that is meant? `expected`: nobody has said just now that it is there.
-static void topic_compare(struct adapter *adapter, struct errand *errand, bool expected)
+static void topic_compare(struct adapter *adapter, struct admin_request *request, bool expected)
 {
-	const struct topic *topic = errand->topic;
+	const struct topic *topic = request->topic;
 	struct topic_mark mark = {.physical = topic->physical};
 	uint32_t count;
 
-	if (errand_failed(errand, adapter, topic_mark_read(adapter, &mark, 1), NULL) ||
-	    errand_failed(errand, adapter, count_ask(adapter, topic->physical, expected, &count),
-			  NULL))
+	if (admin_request_failed(request, adapter, topic_mark_read(adapter, &mark, 1), NULL) ||
+	    admin_request_failed(request, adapter,
+				 count_ask(adapter, topic->physical, expected, &count), NULL))
 		return;
 	if (mark.incarnation && mark.incarnation != topic->incarnation)
-		errand_refuse(errand, CODE_CONFLICT, "it exists as another incarnation");
+		admin_request_refuse(request, CODE_CONFLICT, "it exists as another incarnation");
 	else if (!count && expected)
-		errand_refuse(errand, CODE_CONFLICT,
-			      "it is not on the cluster: put it there, or delete it here "
-			      "and make it again");
+		admin_request_refuse(request, CODE_CONFLICT,
+				     "it is not on the cluster: put it there, or delete it here "
+				     "and make it again");
 	else if (count > topic->partitions && !topic->imported)
-		errand_refuse(errand, CODE_CONFLICT, "it exists with more partitions");
+		admin_request_refuse(request, CODE_CONFLICT, "it exists with more partitions");
 	else if (count && count < topic->partitions)
-		partitions_add(adapter, errand);
+		partitions_add(adapter, request);
 }
 
 // A broker that joins or comes back is in the metadata of the others a little later, and what is
@@ -178,7 +180,7 @@ static void nodes_await(struct adapter *adapter, const struct kafka_options *own
 
 // Numbers of copies that do not fit together, or need more brokers than there are. What is the
 // brokers' default may be unknown (0).
-static bool copies_refused(struct adapter *adapter, struct errand *errand,
+static bool copies_refused(struct adapter *adapter, struct admin_request *request,
 			   const struct cluster_info *info, const struct kafka_options *own)
 {
 	uint32_t replication = own->replication ? own->replication : info->replication,
@@ -186,24 +188,24 @@ static bool copies_refused(struct adapter *adapter, struct errand *errand,
 	const char *cluster = adapter->log && adapter->log->cluster ? adapter->log->cluster : "";
 
 	if (replication > info->nodes)
-		snprintf(errand->text, sizeof errand->text,
+		snprintf(request->text, sizeof request->text,
 			 "cluster %s: %u copies need as many brokers, and there are %u", cluster,
 			 replication, info->nodes);
 	else if (replication && min_insync > replication)
-		snprintf(errand->text, sizeof errand->text,
+		snprintf(request->text, sizeof request->text,
 			 "cluster %s: no message would be acknowledged: %u copies must have it, "
 			 "and there are %u",
 			 cluster, min_insync, replication);
 	else
 		return false;
-	errand->code = CODE_UNSUPPORTED_BY_BACKEND;
+	request->code = CODE_UNSUPPORTED_BY_BACKEND;
 	return true;
 }
 
 // What the cluster cannot promise is refused now, not found out when a broker is lost.
-static bool class_refused(struct adapter *adapter, struct errand *errand)
+static bool class_refused(struct adapter *adapter, struct admin_request *request)
 {
-	const struct topic *topic = errand->topic;
+	const struct topic *topic = request->topic;
 	struct cluster_info info = cluster_info_get(adapter);
 	struct kafka_options own = adapter->options;
 	char reason[CLUSTER_INFO_REASON];
@@ -216,36 +218,37 @@ static bool class_refused(struct adapter *adapter, struct errand *errand)
 		return false;
 	if (!metadata_wait_ask(adapter, topic->physical, &count, &led) && count)
 		return false; // what is there stays, also while brokers are away
-	if (!info.known && errand_failed(errand, adapter,
-					 cluster_info_refresh(adapter, ADMIN_HANDLE_CALL_MS), NULL))
+	if (!info.known &&
+	    admin_request_failed(request, adapter,
+				 cluster_info_refresh(adapter, ADMIN_HANDLE_CALL_MS), NULL))
 		return true;
 	info = cluster_info_get(adapter);
 	nodes_await(adapter, &own, &info);
-	if (copies_refused(adapter, errand, &info, &own))
+	if (copies_refused(adapter, request, &info, &own))
 		return true;
 	if (cluster_info_durability(&info, &own, reason) >=
-	    (enum durability)errand->topic->durability)
+	    (enum durability)request->topic->durability)
 		return false;
-	errand_refuse(errand, CODE_UNSUPPORTED_BY_BACKEND, reason);
+	admin_request_refuse(request, CODE_UNSUPPORTED_BY_BACKEND, reason);
 	return true;
 }
 
 // `changed`: it was marked when it was made, so if it is not, it is another generation. The
 // coordinator may hear of the topic later than who was asked for its metadata.
-static void topic_write_mark(struct adapter *adapter, struct errand *errand, bool changed)
+static void topic_write_mark(struct adapter *adapter, struct admin_request *request, bool changed)
 {
-	struct topic_mark mark = {.physical = errand->topic->physical};
+	struct topic_mark mark = {.physical = request->topic->physical};
 	uint64_t until_ns = clock_now_ns() + METADATA_WAIT_MS * MS_NS;
 	rd_kafka_resp_err_t error;
 
 	do {
 		error = topic_mark_read(adapter, &mark, 1);
 		topic_generation_epoch_seen(adapter, mark.generation);
-		if (mark.incarnation != errand->topic->incarnation) {
+		if (mark.incarnation != request->topic->incarnation) {
 			mark.generation = changed ? topic_generation_epoch_new(adapter) : 0;
 			mark.holes = false;
 		}
-		mark.incarnation = errand->topic->incarnation;
+		mark.incarnation = request->topic->incarnation;
 		if (!error)
 			error = topic_mark_write(adapter, &mark, 1);
 		if (error)
@@ -254,9 +257,9 @@ static void topic_write_mark(struct adapter *adapter, struct errand *errand, boo
 		  kafka_error_is_transient(error)) &&
 		 clock_now_ns() < until_ns);
 	if (error)
-		errand_failed(errand, adapter, error,
-			      "it is made, but the cluster refuses commits of the consumer "
-			      "group " TOPIC_MARK_GROUP);
+		admin_request_failed(request, adapter, error,
+				     "it is made, but the cluster refuses commits of the consumer "
+				     "group " TOPIC_MARK_GROUP);
 }
 
 // Who has it open goes on with all its partitions, and what it takes now.
@@ -275,71 +278,71 @@ static void open_grow(struct adapter *adapter, const struct topic *topic)
 }
 
 // What is there takes the shape of the model.
-static void topic_take(struct adapter *adapter, struct errand *errand, bool expected)
+static void topic_take(struct adapter *adapter, struct admin_request *request, bool expected)
 {
-	topic_compare(adapter, errand, expected);
-	if (errand->code == CODE_OK && !errand->topic->imported)
-		kafka_settings_write(adapter, errand);
+	topic_compare(adapter, request, expected);
+	if (request->code == CODE_OK && !request->topic->imported)
+		kafka_settings_write(adapter, request);
 }
 
 // Waits until the cluster serves all of it.
-static void topic_await(struct adapter *adapter, struct errand *errand, bool changed)
+static void topic_await(struct adapter *adapter, struct admin_request *request, bool changed)
 {
-	if (errand->code == CODE_OK)
-		errand_failed(errand, adapter,
-			      metadata_wait_partitions(adapter, errand->topic->physical,
-						       errand->topic->partitions),
-			      "it is made, but not every partition has a leader");
-	if (errand->code == CODE_OK)
-		metadata_wait_brokers(adapter, errand->topic->physical, true);
-	if (errand->code == CODE_OK)
-		topic_write_mark(adapter, errand, changed);
-	if (errand->code == CODE_OK)
-		open_grow(adapter, errand->topic);
+	if (request->code == CODE_OK)
+		admin_request_failed(request, adapter,
+				     metadata_wait_partitions(adapter, request->topic->physical,
+							      request->topic->partitions),
+				     "it is made, but not every partition has a leader");
+	if (request->code == CODE_OK)
+		metadata_wait_brokers(adapter, request->topic->physical, true);
+	if (request->code == CODE_OK)
+		topic_write_mark(adapter, request, changed);
+	if (request->code == CODE_OK)
+		open_grow(adapter, request->topic);
 }
 
-static void create_run(struct adapter *adapter, struct errand *errand)
+static void create_run(struct adapter *adapter, struct admin_request *request)
 {
-	if (class_refused(adapter, errand))
+	if (class_refused(adapter, request))
 		return;
-	if (errand->topic->imported)
-		topic_take(adapter, errand, true);
-	else if (topic_make_when_unfenced(adapter, errand) ==
+	if (request->topic->imported)
+		topic_take(adapter, request, true);
+	else if (topic_make_when_unfenced(adapter, request) ==
 		 RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-		topic_take(adapter, errand, false);
-	topic_await(adapter, errand, false);
-	if (errand->code == CODE_OK)
-		topic_generation_begin(adapter, errand->topic);
+		topic_take(adapter, request, false);
+	topic_await(adapter, request, false);
+	if (request->code == CODE_OK)
+		topic_generation_begin(adapter, request->topic);
 }
 
-static void change_run(struct adapter *adapter, struct errand *errand)
+static void change_run(struct adapter *adapter, struct admin_request *request)
 {
-	topic_take(adapter, errand, true);
-	topic_await(adapter, errand, true);
+	topic_take(adapter, request, true);
+	topic_await(adapter, request, true);
 }
 
 static void topic_wish(struct adapter *adapter, const struct topic *topic,
-		       void (*run)(struct adapter *adapter, struct errand *errand),
+		       void (*run)(struct adapter *adapter, struct admin_request *request),
 		       adapter_done_fn done, void *ctx)
 {
-	struct errand *errand;
+	struct admin_request *request;
 
 	if (!topic->partitions) {
 		done(ctx, CODE_BAD_REQUEST, "a topic has at least one partition");
 		return;
 	}
-	errand = errand_new(topic, (struct caller){.done = done, .ctx = ctx});
-	if (errand)
-		errand_start(adapter, errand, run);
+	request = admin_request_new(topic, (struct caller){.done = done, .ctx = ctx});
+	if (request)
+		admin_request_start(adapter, request, run);
 }
 
-void kafka_topic_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+void topic_admin_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx)
 {
 	topic_wish(adapter, topic, create_run, done, ctx);
 }
 
-void kafka_topic_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+void topic_admin_change(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx)
 {
 	topic_wish(adapter, topic, change_run, done, ctx);
@@ -347,39 +350,39 @@ void kafka_topic_change(struct adapter *adapter, const struct topic *topic, adap
 
 // ---- deleting
 
-static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct errand *errand)
+static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct admin_request *request)
 {
 	const char *text = NULL;
 	struct admin_client client;
 	rd_kafka_resp_err_t error;
-	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(errand->topic->physical);
+	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(request->topic->physical);
 
 	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &client);
 	rd_kafka_DeleteTopics(client.handle, &wish, 1, client.options, client.queue);
 	error = admin_client_await_topic(&client, &text);
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		error = RD_KAFKA_RESP_ERR_NO_ERROR; // deleting what is gone is done
-	errand_failed(errand, adapter, error, text);
+	admin_request_failed(request, adapter, error, text);
 	admin_client_end(&client);
 	rd_kafka_DeleteTopic_destroy(wish);
 	return error;
 }
 
 // Its mark goes, so that it can be imported again.
-static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct errand *errand)
+static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct admin_request *request)
 {
-	struct topic_mark none = {.physical = errand->topic->physical};
+	struct topic_mark none = {.physical = request->topic->physical};
 	rd_kafka_resp_err_t error = topic_mark_write(adapter, &none, 1);
 
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		error = RD_KAFKA_RESP_ERR_NO_ERROR; // somebody has deleted it
-	errand_failed(errand, adapter, error, NULL);
+	admin_request_failed(request, adapter, error, NULL);
 	return error;
 }
 
-static void delete_run(struct adapter *adapter, struct errand *errand)
+static void delete_run(struct adapter *adapter, struct admin_request *request)
 {
-	const struct topic *topic = errand->topic;
+	const struct topic *topic = request->topic;
 	struct topic_mark mark = {.physical = topic->physical};
 	struct adapter_topic *open;
 	bool another;
@@ -388,7 +391,7 @@ static void delete_run(struct adapter *adapter, struct errand *errand)
 	another = !topic_mark_read(adapter, &mark, 1) && mark.incarnation &&
 		  mark.incarnation != topic->incarnation;
 	if (!another &&
-	    (topic->imported ? topic_let_go(adapter, errand) : topic_remove(adapter, errand)))
+	    (topic->imported ? topic_let_go(adapter, request) : topic_remove(adapter, request)))
 		return;
 	topic_generation_end(adapter, topic);
 	kafka_stored_deleted(adapter, topic->object.id);
@@ -400,16 +403,18 @@ static void delete_run(struct adapter *adapter, struct errand *errand)
 	}
 	if (another || topic->imported)
 		return;
-	errand_failed(errand, adapter, metadata_wait_partitions(adapter, topic->physical, 0),
-		      "it is deleted, but the cluster still names it");
+	admin_request_failed(request, adapter,
+			     metadata_wait_partitions(adapter, topic->physical, 0),
+			     "it is deleted, but the cluster still names it");
 	metadata_wait_brokers(adapter, topic->physical, false);
 }
 
-void kafka_topic_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
+void topic_admin_delete(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx)
 {
-	struct errand *errand = errand_new(topic, (struct caller){.done = done, .ctx = ctx});
+	struct admin_request *request =
+		admin_request_new(topic, (struct caller){.done = done, .ctx = ctx});
 
-	if (errand)
-		errand_start(adapter, errand, delete_run);
+	if (request)
+		admin_request_start(adapter, request, delete_run);
 }

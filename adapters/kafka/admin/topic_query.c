@@ -14,15 +14,15 @@
 #define READ_LIMIT 100
 #define READ_BYTES (4u << 20)
 
-// The topic with bounds just asked for; NULL: the errand says why not.
-static struct adapter_topic *topic_look(struct adapter *adapter, struct errand *errand)
+// The topic with bounds just asked for; NULL: the request says why not.
+static struct adapter_topic *topic_look(struct adapter *adapter, struct admin_request *request)
 {
-	struct adapter_topic *open = kafka_topic_open(adapter, errand->topic);
+	struct adapter_topic *open = kafka_topic_open(adapter, request->topic);
 	enum code code = open ? watermarks_refresh(open) : CODE_NOT_FOUND;
 
 	if (code == CODE_OK)
 		return open;
-	errand->code = code;
+	request->code = code;
 	if (open)
 		kafka_topic_close(open);
 	return NULL;
@@ -35,9 +35,9 @@ static uint32_t count_of(struct adapter_topic *open)
 
 // ---- describing
 
-static void describe_run(struct adapter *adapter, struct errand *errand)
+static void describe_run(struct adapter *adapter, struct admin_request *request)
 {
-	struct adapter_topic *open = topic_look(adapter, errand);
+	struct adapter_topic *open = topic_look(adapter, request);
 	json_t *partitions;
 
 	if (!open)
@@ -52,22 +52,23 @@ static void describe_run(struct adapter *adapter, struct errand *errand)
 						"first", (json_int_t)first, "end", (json_int_t)end,
 						"bytes", "oldest_ms"));
 	}
-	errand->answer = json_pack("{s:o}", "partitions", partitions);
+	request->answer = json_pack("{s:o}", "partitions", partitions);
 	kafka_topic_close(open);
 }
 
-void kafka_topic_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
+void topic_query_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
 			  void *ctx)
 {
-	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+	struct admin_request *request =
+		admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});
 
-	if (errand)
-		errand_start(adapter, errand, describe_run);
+	if (request)
+		admin_request_start(adapter, request, describe_run);
 }
 
 // ---- purging
 
-static void records_delete(struct adapter *adapter, struct errand *errand,
+static void records_delete(struct adapter *adapter, struct admin_request *request,
 			   const rd_kafka_topic_partition_list_t *until)
 {
 	rd_kafka_DeleteRecords_t *wish = rd_kafka_DeleteRecords_new(until);
@@ -86,14 +87,14 @@ static void records_delete(struct adapter *adapter, struct errand *errand,
 		error = answered->elems[i].err;
 		text = NULL;
 	}
-	errand_failed(errand, adapter, error, text);
+	admin_request_failed(request, adapter, error, text);
 	admin_client_end(&client);
 	rd_kafka_DeleteRecords_destroy(wish);
 }
 
-static void purge_run(struct adapter *adapter, struct errand *errand)
+static void purge_run(struct adapter *adapter, struct admin_request *request)
 {
-	struct adapter_topic *open = topic_look(adapter, errand);
+	struct adapter_topic *open = topic_look(adapter, request);
 	rd_kafka_topic_partition_list_t *until;
 	uint64_t messages = 0;
 
@@ -105,34 +106,35 @@ static void purge_run(struct adapter *adapter, struct errand *errand)
 
 		kafka_topic_bounds(open, i, &first, &end);
 		messages += end - first;
-		rd_kafka_topic_partition_list_add(until, errand->topic->physical, (int32_t)i)
+		rd_kafka_topic_partition_list_add(until, request->topic->physical, (int32_t)i)
 			->offset = (int64_t)end;
 	}
-	if (!errand->preview)
-		records_delete(adapter, errand, until);
-	for (int i = 0; !errand->preview && errand->code == CODE_OK && i < until->cnt; ++i)
+	if (!request->preview)
+		records_delete(adapter, request, until);
+	for (int i = 0; !request->preview && request->code == CODE_OK && i < until->cnt; ++i)
 		kafka_topic_raise_first(kafka_topic_partition(open, (uint32_t)i),
 					(uint64_t)until->elems[i].offset);
-	errand->answer = json_pack("{s:I,s:n}", "messages", (json_int_t)messages, "bytes");
+	request->answer = json_pack("{s:I,s:n}", "messages", (json_int_t)messages, "bytes");
 	rd_kafka_topic_partition_list_destroy(until);
 	kafka_topic_close(open);
 }
 
-void kafka_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
+void topic_query_purge(struct adapter *adapter, const struct topic *topic, bool preview,
 		       adapter_json_fn done, void *ctx)
 {
-	struct errand *errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+	struct admin_request *request =
+		admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});
 
-	if (!errand)
+	if (!request)
 		return;
-	errand->preview = preview;
-	errand_start(adapter, errand, purge_run);
+	request->preview = preview;
+	admin_request_start(adapter, request, purge_run);
 }
 
 // ---- reading
 
 struct reading {
-	struct errand *errand;
+	struct admin_request *request;
 	struct log_fetch fetch;
 	int64_t time_ms;
 	bool by_time, bodies;
@@ -156,11 +158,11 @@ static json_t *messages_json(const struct reading *reading)
 
 static void reading_finish(struct reading *reading)
 {
-	struct errand *errand = reading->errand;
+	struct admin_request *request = reading->request;
 
-	errand->code = reading->fetch.code;
-	if (errand->code == CODE_OK)
-		errand->answer = messages_json(reading);
+	request->code = reading->fetch.code;
+	if (request->code == CODE_OK)
+		request->answer = messages_json(reading);
 	buf_unref(reading->fetch.buf);
 	kafka_topic_close(reading->fetch.topic);
 }
@@ -170,18 +172,18 @@ static void on_fetched(struct loop_task *task)
 	struct reading *reading = CONTAINER_OF(task, struct reading, fetch.task);
 
 	reading_finish(reading);
-	errand_end(reading->errand);
+	admin_request_end(reading->request);
 }
 
 // Where the first message of that time or later is; the end, when there is none.
-static bool time_resolve(struct adapter *adapter, struct errand *errand, uint32_t partition,
+static bool time_resolve(struct adapter *adapter, struct admin_request *request, uint32_t partition,
 			 int64_t time_ms, uint64_t *ret)
 {
 	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
 		admin_handle_enter(adapter);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_t *row = rd_kafka_topic_partition_list_add(
-		list, errand->topic->physical, (int32_t)partition);
+		list, request->topic->physical, (int32_t)partition);
 	rd_kafka_resp_err_t error;
 
 	row->offset = MAX(time_ms, 0);
@@ -191,58 +193,58 @@ static bool time_resolve(struct adapter *adapter, struct errand *errand, uint32_
 	if (!error && row->offset >= 0)
 		*ret = (uint64_t)row->offset;
 	rd_kafka_topic_partition_list_destroy(list);
-	return !errand_failed(errand, adapter, error, NULL);
+	return !admin_request_failed(request, adapter, error, NULL);
 }
 
-static void read_run(struct adapter *adapter, struct errand *errand)
+static void read_run(struct adapter *adapter, struct admin_request *request)
 {
-	struct reading *reading = errand->work;
+	struct reading *reading = request->work;
 	struct log_fetch *fetch = &reading->fetch;
 	uint64_t first;
 
-	fetch->topic = topic_look(adapter, errand);
+	fetch->topic = topic_look(adapter, request);
 	if (!fetch->topic)
 		return;
 	kafka_topic_bounds(fetch->topic, fetch->partition, &first, &fetch->until);
 	if (reading->by_time)
 		fetch->offset = fetch->until;
 	if (reading->by_time &&
-	    !time_resolve(adapter, errand, fetch->partition, reading->time_ms, &fetch->offset)) {
+	    !time_resolve(adapter, request, fetch->partition, reading->time_ms, &fetch->offset)) {
 		kafka_topic_close(fetch->topic);
 		return;
 	}
 	fetch->offset = MAX(fetch->offset, first);
 	fetch->loop = kafka_task_admin_loop(adapter);
 	fetch->task.fn = on_fetched;
-	errand->waits = fetch->offset < fetch->until && !fetcher_fetch(adapter, fetch);
-	if (!errand->waits) // else the letter comes to this thread, later
+	request->waits = fetch->offset < fetch->until && !fetcher_fetch(adapter, fetch);
+	if (!request->waits) // else the letter comes to this thread, later
 		reading_finish(reading);
 }
 
-void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
-		adapter_json_fn done, void *ctx)
+void topic_query_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
+		      adapter_json_fn done, void *ctx)
 {
 	json_int_t partition = json_integer_value(json_object_get(query, "partition")),
 		   limit = json_integer_value(json_object_get(query, "limit"));
 	const json_t *time_ms = json_object_get(query, "time_ms");
 	struct reading *reading;
-	struct errand *errand;
+	struct admin_request *request;
 
 	if (partition < 0 || partition >= (json_int_t)topic->partitions) {
 		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic does not have so many");
 		return;
 	}
-	errand = errand_new(topic, (struct caller){.json_done = done, .ctx = ctx});
-	if (!errand)
+	request = admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+	if (!request)
 		return;
-	reading = errand->work = calloc(1, sizeof *reading);
+	reading = request->work = calloc(1, sizeof *reading);
 	if (!reading) {
-		errand->code = CODE_OVERLOADED;
-		errand_end(errand);
+		request->code = CODE_OVERLOADED;
+		admin_request_end(request);
 		return;
 	}
 	*reading = (struct reading){
-		.errand = errand,
+		.request = request,
 		.by_time = time_ms != NULL,
 		.time_ms = json_integer_value(time_ms),
 		.bodies = json_is_true(json_object_get(query, "bodies")),
@@ -251,5 +253,5 @@ void kafka_read(struct adapter *adapter, const struct topic *topic, const json_t
 				  json_integer_value(json_object_get(query, "offset")), 0),
 			  .max_messages = (uint32_t)MIN(MAX(limit, 1), READ_LIMIT),
 			  .max_bytes = READ_BYTES}};
-	errand_start(adapter, errand, read_run);
+	admin_request_start(adapter, request, read_run);
 }

@@ -30,7 +30,7 @@ static void load_end(struct loading *loading, enum code code, const char *text)
 {
 	struct log_cursors *load = loading->load;
 
-	known_group_report(loading->adapter, load->group, code, text);
+	group_table_report(loading->adapter, load->group, code, text);
 	for (uint32_t i = 0; code != CODE_OK && i < load->count; ++i) {
 		free(load->cursors[i].text);
 		load->cursors[i].text = NULL;
@@ -167,8 +167,8 @@ void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load)
 	}
 	loading->adapter = adapter;
 	loading->load = load;
-	known_group_seen(adapter, load->group, load->topic->model);
-	if (known_group_is_deleted(adapter, load->group)) {
+	group_table_seen(adapter, load->group, load->topic->model);
+	if (group_table_is_deleted(adapter, load->group)) {
 		load_end(loading, CODE_NOT_FOUND, "it was deleted");
 		return;
 	}
@@ -184,7 +184,7 @@ void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load)
 
 struct committing {
 	struct kafka_offsets offsets;
-	struct known_wait wait;
+	struct group_table_wait wait;
 	struct adapter *adapter;
 	struct log_cursors *commit;
 	bool begun;
@@ -196,8 +196,8 @@ static void commit_end(struct committing *committing, enum code code, const char
 	struct log_cursors *commit = committing->commit;
 
 	if (committing->begun)
-		known_commit_end(adapter, commit->group, code == CODE_OK);
-	known_group_report(adapter, commit->group, code, text);
+		group_table_commit_end(adapter, commit->group, code == CODE_OK);
+	group_table_report(adapter, commit->group, code, text);
 	free(committing);
 	cursors_answer(commit, code);
 }
@@ -223,7 +223,7 @@ static void commit_offsets(struct committing *committing)
 	kafka_offsets_commit(committing->adapter, &committing->offsets);
 }
 
-static void commit_go(struct known_wait *wait)
+static void commit_go(struct group_table_wait *wait)
 {
 	commit_offsets(CONTAINER_OF(wait, struct committing, wait));
 }
@@ -232,7 +232,8 @@ static void commit_cursors(struct committing *committing)
 {
 	committing->wait.go = commit_go;
 	committing->begun = true;
-	if (known_commit_begin(committing->adapter, committing->commit->group, &committing->wait))
+	if (group_table_commit_begin(committing->adapter, committing->commit->group,
+				     &committing->wait))
 		commit_offsets(committing);
 }
 
@@ -250,7 +251,7 @@ void kafka_cursors_commit(struct adapter *adapter, struct log_cursors *commit)
 {
 	struct committing *committing = calloc(1, sizeof *committing);
 
-	if (!committing || known_group_is_deleted(adapter, commit->group)) {
+	if (!committing || group_table_is_deleted(adapter, commit->group)) {
 		cursors_answer(commit, committing ? CODE_NOT_FOUND : CODE_OVERLOADED);
 		free(committing);
 		return;

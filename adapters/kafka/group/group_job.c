@@ -22,7 +22,7 @@ static void job_free(struct group_job *job)
 	free(job);
 }
 
-void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const char *text)
+void kafka_group_job_end(struct group_job *job, enum code code, json_t *answer, const char *text)
 {
 	if (text && !*text)
 		text = NULL;
@@ -30,8 +30,8 @@ void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const 
 	job_free(job);
 }
 
-struct group_job *kafka_job_new(struct adapter *adapter, const struct group *group,
-				const struct topic *topic, struct caller caller)
+struct group_job *kafka_group_job_new(struct adapter *adapter, const struct group *group,
+				      const struct topic *topic, struct caller caller)
 {
 	struct group_job *job = calloc(1, sizeof *job);
 	uint32_t count = topic->partitions;
@@ -51,7 +51,7 @@ struct group_job *kafka_job_new(struct adapter *adapter, const struct group *gro
 					      .count = count};
 	if (!job->offsets.cursors) {
 		job->offsets.count = 0;
-		kafka_job_end(job, CODE_OVERLOADED, NULL, NULL);
+		kafka_group_job_end(job, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
 	for (uint32_t i = 0; i < count; ++i)
@@ -59,8 +59,8 @@ struct group_job *kafka_job_new(struct adapter *adapter, const struct group *gro
 	return job;
 }
 
-void kafka_job_ask(struct group_job *job,
-		   void (*run)(struct adapter *adapter, struct kafka_task *task))
+void kafka_group_job_post(struct group_job *job,
+			  void (*run)(struct adapter *adapter, struct kafka_task *task))
 {
 	job->task.run = run;
 	kafka_task_post_admin(job->adapter, &job->task);
@@ -94,7 +94,7 @@ static bool bounds_suffice(const struct group_job *job)
 	return true;
 }
 
-bool kafka_job_read(struct group_job *job, bool *ret_there)
+bool kafka_group_job_read(struct group_job *job, bool *ret_there)
 {
 	enum code code = job->open ? bounds_await(job->open) : CODE_NOT_FOUND;
 
@@ -102,14 +102,14 @@ bool kafka_job_read(struct group_job *job, bool *ret_there)
 	if (code == CODE_OK)
 		code = topic_generation_await(job->open);
 	if (code != CODE_OK) {
-		kafka_job_end(job, code, NULL,
-			      code == CODE_NOT_FOUND ? "its topic is not there"
-						     : "its topic cannot be reached");
+		kafka_group_job_end(job, code, NULL,
+				    code == CODE_NOT_FOUND ? "its topic is not there"
+							   : "its topic cannot be reached");
 		return false;
 	}
 	kafka_offsets_read_wait(job->adapter, &job->offsets);
 	if (job->offsets.code != CODE_OK) {
-		kafka_job_end(job, job->offsets.code, NULL, job->offsets.text);
+		kafka_group_job_end(job, job->offsets.code, NULL, job->offsets.text);
 		return false;
 	}
 	if (!bounds_suffice(job))
@@ -119,7 +119,7 @@ bool kafka_job_read(struct group_job *job, bool *ret_there)
 	return true;
 }
 
-void kafka_job_fit(struct group_job *job)
+void kafka_group_job_fit(struct group_job *job)
 {
 	for (uint32_t i = 0; i < job->offsets.count; ++i) {
 		struct log_cursor *cursor = &job->offsets.cursors[i];
@@ -158,8 +158,8 @@ static enum code times_resolve(struct adapter_topic *topic, int64_t time_ms, uin
 	return kafka_error_code(error);
 }
 
-enum code kafka_target_resolve(const struct group_target *target, struct adapter_topic *topic,
-			       uint64_t *positions, uint32_t count)
+enum code kafka_group_job_resolve(const struct group_target *target, struct adapter_topic *topic,
+				  uint64_t *positions, uint32_t count)
 {
 	const json_t *position;
 	enum code code = CODE_OK;

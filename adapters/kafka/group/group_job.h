@@ -23,18 +23,18 @@ struct group_job {
 };
 
 // Asks `run` on the questions thread; answers OVERLOADED itself when there is no memory.
-struct group_job *kafka_job_new(struct adapter *adapter, const struct group *group,
-				const struct topic *topic, struct caller caller);
-void kafka_job_ask(struct group_job *job,
-		   void (*run)(struct adapter *adapter, struct kafka_task *task));
-void kafka_job_end(struct group_job *job, enum code code, json_t *answer, const char *text);
+struct group_job *kafka_group_job_new(struct adapter *adapter, const struct group *group,
+				      const struct topic *topic, struct caller caller);
+void kafka_group_job_post(struct group_job *job,
+			  void (*run)(struct adapter *adapter, struct kafka_task *task));
+void kafka_group_job_end(struct group_job *job, enum code code, json_t *answer, const char *text);
 
 // Reads bounds and committed offsets; ends the job and returns false when that fails.
 // Partitions without an offset have OFFSET_NONE; no partition has one: ret_there is false.
-bool kafka_job_read(struct group_job *job, bool *ret_there);
+bool kafka_group_job_read(struct group_job *job, bool *ret_there);
 // What was read becomes places in the log as it is now.
-void kafka_job_fit(struct group_job *job);
+void kafka_group_job_fit(struct group_job *job);
 
 // Where a group is to stand, for every partition; UINT64_MAX: it stays. @thread questions
-enum code kafka_target_resolve(const struct group_target *target, struct adapter_topic *topic,
-			       uint64_t *positions, uint32_t count);
+enum code kafka_group_job_resolve(const struct group_target *target, struct adapter_topic *topic,
+				  uint64_t *positions, uint32_t count);

@@ -40,7 +40,7 @@ static void reset_end(struct reset *reset, enum code code, const char *text)
 		answer = json_pack("{s:o}", "partitions", group->moved);
 		group->moved = NULL;
 	}
-	kafka_job_end(group, code, answer, text); // the text may be in what is freed below
+	kafka_group_job_end(group, code, answer, text); // the text may be in what is freed below
 	free(reset->fence_item.value);
 	free(reset->rows.items);
 	free(reset->positions);
@@ -199,7 +199,7 @@ static void fence_there(struct retry_batch *batch, enum code code, const char *t
 	struct reset *reset = CONTAINER_OF(batch, struct reset, fence);
 
 	if (code == CODE_OK)
-		kafka_job_ask(reset->group, move_run);
+		kafka_group_job_post(reset->group, move_run);
 	else
 		reset_end(reset, code, text);
 }
@@ -242,7 +242,7 @@ static void looked(struct retry_life *look, struct retry_rows *rows, enum code c
 	else if (reset->rows.count)
 		fence_write(reset);
 	else
-		kafka_job_ask(group, move_run);
+		kafka_group_job_post(group, move_run);
 }
 
 static void reset_run(struct adapter *adapter, struct kafka_task *task)
@@ -252,15 +252,15 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 	struct group_target target;
 	bool there;
 
-	if (known_group_is_deleted(adapter, group->group)) {
-		kafka_job_end(group, CODE_NOT_FOUND, NULL, "it was deleted");
+	if (group_table_is_deleted(adapter, group->group)) {
+		kafka_group_job_end(group, CODE_NOT_FOUND, NULL, "it was deleted");
 		return;
 	}
 	if (target_read(group->to, &target) < 0) {
-		kafka_job_end(group, CODE_BAD_REQUEST, NULL, TARGET_FORMS);
+		kafka_group_job_end(group, CODE_BAD_REQUEST, NULL, TARGET_FORMS);
 		return;
 	}
-	if (!kafka_job_read(group, &there))
+	if (!kafka_group_job_read(group, &there))
 		return;
 	reset = calloc(1, sizeof *reset);
 	if (reset) {
@@ -274,19 +274,19 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 			free(reset->skipped);
 		}
 		free(reset);
-		kafka_job_end(group, CODE_OVERLOADED, NULL, NULL);
+		kafka_group_job_end(group, CODE_OVERLOADED, NULL, NULL);
 		return;
 	}
 	reset->group = group;
 	group->private = reset;
-	group->offsets.code =
-		kafka_target_resolve(&target, group->open, reset->positions, group->offsets.count);
+	group->offsets.code = kafka_group_job_resolve(&target, group->open, reset->positions,
+						      group->offsets.count);
 	if (group->offsets.code != CODE_OK) {
 		reset_end(reset, group->offsets.code,
 			  "the positions of that time cannot be asked for");
 		return;
 	}
-	kafka_job_fit(group);
+	kafka_group_job_fit(group);
 	reset->look = (struct retry_life){
 		.group = group->group,
 		.topic = group->topic,
@@ -300,12 +300,12 @@ void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const json_t *to, bool preview,
 		       adapter_json_fn done, void *ctx)
 {
-	struct group_job *job = kafka_job_new(adapter, group, topic,
-					      (struct caller){.json_done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(adapter, group, topic,
+						    (struct caller){.json_done = done, .ctx = ctx});
 
 	if (!job)
 		return;
 	job->preview = preview;
 	job->to = json_deep_copy(to);
-	kafka_job_ask(job, reset_run);
+	kafka_group_job_post(job, reset_run);
 }

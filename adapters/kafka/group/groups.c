@@ -40,31 +40,31 @@ static void create_run(struct adapter *adapter, struct kafka_task *task)
 	uint64_t *positions;
 	bool there;
 
-	if (!kafka_job_read(job, &there))
+	if (!kafka_group_job_read(job, &there))
 		return;
 	positions = calloc(count, sizeof *positions);
 	if (!positions)
 		job->offsets.code = CODE_OVERLOADED;
 	else if (!there)
-		job->offsets.code = kafka_target_resolve(&target, job->open, positions, count);
+		job->offsets.code = kafka_group_job_resolve(&target, job->open, positions, count);
 	if (job->offsets.code == CODE_OK && !there) {
 		texts_set(&job->offsets, positions);
 		kafka_offsets_commit_wait(adapter, &job->offsets);
 	}
 	free(positions);
 	if (job->offsets.code == CODE_OK)
-		known_group_deleted(adapter, job->group, job->topic, false);
-	kafka_job_end(job, job->offsets.code, NULL, job->offsets.text);
+		group_table_set_deleted(adapter, job->group, job->topic, false);
+	kafka_group_job_end(job, job->offsets.code, NULL, job->offsets.text);
 }
 
-void kafka_group_create(struct adapter *adapter, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx)
+void kafka_groups_create(struct adapter *adapter, const struct group *group,
+			 const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job =
-		kafka_job_new(adapter, group, topic, (struct caller){.done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(adapter, group, topic,
+						    (struct caller){.done = done, .ctx = ctx});
 
 	if (job)
-		kafka_job_ask(job, create_run);
+		kafka_group_job_post(job, create_run);
 }
 
 // ---- deleting
@@ -112,18 +112,18 @@ static void delete_run(struct adapter *adapter, struct kafka_task *task)
 			 job->offsets.code == CODE_OK ? "" : "its retry topic cannot be deleted");
 	}
 	if (job->offsets.code == CODE_OK)
-		known_group_deleted(adapter, job->group, job->topic, true);
-	kafka_job_end(job, job->offsets.code, NULL, job->offsets.text);
+		group_table_set_deleted(adapter, job->group, job->topic, true);
+	kafka_group_job_end(job, job->offsets.code, NULL, job->offsets.text);
 }
 
-void kafka_group_delete(struct adapter *adapter, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx)
+void kafka_groups_delete(struct adapter *adapter, const struct group *group,
+			 const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job =
-		kafka_job_new(adapter, group, topic, (struct caller){.done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(adapter, group, topic,
+						    (struct caller){.done = done, .ctx = ctx});
 
 	if (job)
-		kafka_job_ask(job, delete_run);
+		kafka_group_job_post(job, delete_run);
 }
 
 // ---- backlog of a group whose source is not open
@@ -157,7 +157,7 @@ static void backlog_looked(struct retry_job *look, struct retry_rows *rows, enum
 	if (code == CODE_OK && retry_rows_fit(rows, job->offsets.cursors, job->offsets.count,
 					      topic_generation_of(job->open)) == 0)
 		answer = backlog_json(job);
-	kafka_job_end(job, code == CODE_OK && !answer ? CODE_OVERLOADED : code, answer, text);
+	kafka_group_job_end(job, code == CODE_OK && !answer ? CODE_OVERLOADED : code, answer, text);
 }
 
 static void backlog_run(struct adapter *adapter, struct kafka_task *task)
@@ -165,26 +165,26 @@ static void backlog_run(struct adapter *adapter, struct kafka_task *task)
 	struct group_job *job = job_of(task);
 	bool there;
 
-	if (known_group_is_deleted(adapter, job->group)) {
-		kafka_job_end(job, CODE_NOT_FOUND, NULL, "it was deleted");
+	if (group_table_is_deleted(adapter, job->group)) {
+		kafka_group_job_end(job, CODE_NOT_FOUND, NULL, "it was deleted");
 		return;
 	}
-	if (!kafka_job_read(job, &there))
+	if (!kafka_group_job_read(job, &there))
 		return;
-	kafka_job_fit(job);
+	kafka_group_job_fit(job);
 	job->look = (struct retry_job){
 		.group = job->group, .topic = job->topic, .fresh = true, .done = backlog_looked};
 	retry_look(adapter, &job->look);
 }
 
-void kafka_group_backlog(struct adapter *adapter, const struct group *group,
-			 const struct topic *topic, adapter_json_fn done, void *ctx)
+void kafka_groups_backlog(struct adapter *adapter, const struct group *group,
+			  const struct topic *topic, adapter_json_fn done, void *ctx)
 {
-	struct group_job *job = kafka_job_new(adapter, group, topic,
-					      (struct caller){.json_done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(adapter, group, topic,
+						    (struct caller){.json_done = done, .ctx = ctx});
 
 	if (!job)
 		return;
-	known_group_seen(adapter, group, topic);
-	kafka_job_ask(job, backlog_run);
+	group_table_seen(adapter, group, topic);
+	kafka_group_job_post(job, backlog_run);
 }

@@ -3,9 +3,9 @@
 
 #include "adapters/kafka/adapter.h"
 
-void kafka_group_create(struct adapter *adapter, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx);
-void kafka_group_delete(struct adapter *adapter, const struct group *group,
-			const struct topic *topic, adapter_done_fn done, void *ctx);
-void kafka_group_backlog(struct adapter *adapter, const struct group *group,
-			 const struct topic *topic, adapter_json_fn done, void *ctx);
+void kafka_groups_create(struct adapter *adapter, const struct group *group,
+			 const struct topic *topic, adapter_done_fn done, void *ctx);
+void kafka_groups_delete(struct adapter *adapter, const struct group *group,
+			 const struct topic *topic, adapter_done_fn done, void *ctx);
+void kafka_groups_backlog(struct adapter *adapter, const struct group *group,
+			  const struct topic *topic, adapter_json_fn done, void *ctx);

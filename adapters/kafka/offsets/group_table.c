@@ -17,7 +17,7 @@
 
 #include <errno.h>
 
-struct known_group {
+struct group_entry {
 	struct map_node by_id;
 	const struct group *group;
 	const struct topic *topic;
@@ -25,130 +25,130 @@ struct known_group {
 	uint32_t committing; // commits of sources under way
 	enum code code;
 	bool deleted, keeping;
-	struct known_wait *waiting, **waiting_end;
+	struct group_table_wait *waiting, **waiting_end;
 };
 
-struct known_groups {
+struct group_table {
 	pthread_mutex_t lock;
 	struct map groups;
 };
 
-int known_groups_start(struct adapter *adapter)
+int group_table_start(struct adapter *adapter)
 {
-	adapter->known = calloc(1, sizeof *adapter->known);
-	if (!adapter->known)
+	adapter->groups = calloc(1, sizeof *adapter->groups);
+	if (!adapter->groups)
 		return -ENOMEM;
-	pthread_mutex_init(&adapter->known->lock, NULL);
+	pthread_mutex_init(&adapter->groups->lock, NULL);
 	return 0;
 }
 
-static void known_free(struct known_group *known)
+static void entry_free(struct group_entry *entry)
 {
-	model_unref(known->group);
-	model_unref(known->topic);
-	free(known);
+	model_unref(entry->group);
+	model_unref(entry->topic);
+	free(entry);
 }
 
-void known_groups_stop(struct known_groups *groups)
+void group_table_stop(struct group_table *table)
 {
 	struct map_node *node, *next = NULL;
 	size_t cursor = 0;
 
-	if (!groups)
+	if (!table)
 		return;
-	while ((node = map_next(&groups->groups, &cursor, &next)))
-		known_free(CONTAINER_OF(node, struct known_group, by_id));
-	map_deinit(&groups->groups);
-	pthread_mutex_destroy(&groups->lock);
-	free(groups);
+	while ((node = map_next(&table->groups, &cursor, &next)))
+		entry_free(CONTAINER_OF(node, struct group_entry, by_id));
+	map_deinit(&table->groups);
+	pthread_mutex_destroy(&table->lock);
+	free(table);
 }
 
 // ---- under the lock
 
-static struct known_group *find(const struct known_groups *groups, const struct group *group)
+static struct group_entry *entry_find(const struct group_table *table, const struct group *group)
 {
-	struct map_node *node = map_find(&groups->groups, group->object.id);
+	struct map_node *node = map_find(&table->groups, group->object.id);
 
-	return node ? CONTAINER_OF(node, struct known_group, by_id) : NULL;
+	return node ? CONTAINER_OF(node, struct group_entry, by_id) : NULL;
 }
 
 // NULL: no memory. It counts as just committed, so it is looked at in a while.
-static struct known_group *find_or_add(struct known_groups *groups, const struct group *group,
-				       const struct topic *topic)
+static struct group_entry *entry_get(struct group_table *table, const struct group *group,
+				     const struct topic *topic)
 {
-	struct known_group *known = find(groups, group);
+	struct group_entry *entry = entry_find(table, group);
 
-	if (!known) {
-		known = calloc(1, sizeof *known);
-		if (!known)
+	if (!entry) {
+		entry = calloc(1, sizeof *entry);
+		if (!entry)
 			return NULL;
-		known->by_id.key = group->object.id;
-		known->waiting_end = &known->waiting;
-		known->committed_ns = clock_now_ns();
-		if (map_put(&groups->groups, &known->by_id) < 0) {
-			free(known);
+		entry->by_id.key = group->object.id;
+		entry->waiting_end = &entry->waiting;
+		entry->committed_ns = clock_now_ns();
+		if (map_put(&table->groups, &entry->by_id) < 0) {
+			free(entry);
 			return NULL;
 		}
 	}
-	if (known->group != group) {
-		if (known->group && known->group->incarnation != group->incarnation)
-			known->deleted = false;
-		model_unref(known->group);
-		known->group = model_ref(group);
+	if (entry->group != group) {
+		if (entry->group && entry->group->incarnation != group->incarnation)
+			entry->deleted = false;
+		model_unref(entry->group);
+		entry->group = model_ref(group);
 	}
-	if (known->topic != topic) {
-		model_unref(known->topic);
-		known->topic = model_ref(topic);
+	if (entry->topic != topic) {
+		model_unref(entry->topic);
+		entry->topic = model_ref(topic);
 	}
-	return known;
+	return entry;
 }
 
-// ---- what is known
+// ---- what is noted of a group
 
-void known_group_seen(struct adapter *adapter, const struct group *group, const struct topic *topic)
+void group_table_seen(struct adapter *adapter, const struct group *group, const struct topic *topic)
 {
-	pthread_mutex_lock(&adapter->known->lock);
-	find_or_add(adapter->known, group, topic);
-	pthread_mutex_unlock(&adapter->known->lock);
+	pthread_mutex_lock(&adapter->groups->lock);
+	entry_get(adapter->groups, group, topic);
+	pthread_mutex_unlock(&adapter->groups->lock);
 }
 
-void known_group_deleted(struct adapter *adapter, const struct group *group,
-			 const struct topic *topic, bool deleted)
+void group_table_set_deleted(struct adapter *adapter, const struct group *group,
+			     const struct topic *topic, bool deleted)
 {
-	struct known_group *known;
+	struct group_entry *entry;
 
-	pthread_mutex_lock(&adapter->known->lock);
-	known = find_or_add(adapter->known, group, topic);
-	if (known)
-		known->deleted = deleted;
-	pthread_mutex_unlock(&adapter->known->lock);
+	pthread_mutex_lock(&adapter->groups->lock);
+	entry = entry_get(adapter->groups, group, topic);
+	if (entry)
+		entry->deleted = deleted;
+	pthread_mutex_unlock(&adapter->groups->lock);
 }
 
-bool known_group_is_deleted(struct adapter *adapter, const struct group *group)
+bool group_table_is_deleted(struct adapter *adapter, const struct group *group)
 {
-	const struct known_group *known;
+	const struct group_entry *entry;
 	bool deleted;
 
-	pthread_mutex_lock(&adapter->known->lock);
-	known = find(adapter->known, group);
-	deleted = known && known->deleted && known->group->incarnation == group->incarnation;
-	pthread_mutex_unlock(&adapter->known->lock);
+	pthread_mutex_lock(&adapter->groups->lock);
+	entry = entry_find(adapter->groups, group);
+	deleted = entry && entry->deleted && entry->group->incarnation == group->incarnation;
+	pthread_mutex_unlock(&adapter->groups->lock);
 	return deleted;
 }
 
-void known_group_report(struct adapter *adapter, const struct group *group, enum code code,
+void group_table_report(struct adapter *adapter, const struct group *group, enum code code,
 			const char *text)
 {
-	struct known_group *known;
+	struct group_entry *entry;
 	bool news;
 
-	pthread_mutex_lock(&adapter->known->lock);
-	known = find(adapter->known, group);
-	news = !known || known->code != code;
-	if (known)
-		known->code = code;
-	pthread_mutex_unlock(&adapter->known->lock);
-	if (!news || (!known && code == CODE_OK))
+	pthread_mutex_lock(&adapter->groups->lock);
+	entry = entry_find(adapter->groups, group);
+	news = !entry || entry->code != code;
+	if (entry)
+		entry->code = code;
+	pthread_mutex_unlock(&adapter->groups->lock);
+	if (!news || (!entry && code == CODE_OK))
 		return;
 	if (code == CODE_OK)
 		log_info(adapter->log, "KAFKA-GROUP",
@@ -162,36 +162,37 @@ void known_group_report(struct adapter *adapter, const struct group *group, enum
 
 // ---- commits of sources
 
-bool known_commit_begin(struct adapter *adapter, const struct group *group, struct known_wait *wait)
+bool group_table_commit_begin(struct adapter *adapter, const struct group *group,
+			      struct group_table_wait *wait)
 {
-	struct known_group *known;
+	struct group_entry *entry;
 	bool now = true;
 
-	pthread_mutex_lock(&adapter->known->lock);
-	known = find(adapter->known, group);
-	if (known)
-		++known->committing;
-	if (known && known->keeping) {
+	pthread_mutex_lock(&adapter->groups->lock);
+	entry = entry_find(adapter->groups, group);
+	if (entry)
+		++entry->committing;
+	if (entry && entry->keeping) {
 		now = false;
 		wait->next = NULL;
-		*known->waiting_end = wait;
-		known->waiting_end = &wait->next;
+		*entry->waiting_end = wait;
+		entry->waiting_end = &wait->next;
 	}
-	pthread_mutex_unlock(&adapter->known->lock);
+	pthread_mutex_unlock(&adapter->groups->lock);
 	return now;
 }
 
-void known_commit_end(struct adapter *adapter, const struct group *group, bool committed)
+void group_table_commit_end(struct adapter *adapter, const struct group *group, bool committed)
 {
-	struct known_group *known;
+	struct group_entry *entry;
 
-	pthread_mutex_lock(&adapter->known->lock);
-	known = find(adapter->known, group);
-	if (known && known->committing)
-		--known->committing;
-	if (known && committed)
-		known->committed_ns = clock_now_ns();
-	pthread_mutex_unlock(&adapter->known->lock);
+	pthread_mutex_lock(&adapter->groups->lock);
+	entry = entry_find(adapter->groups, group);
+	if (entry && entry->committing)
+		--entry->committing;
+	if (entry && committed)
+		entry->committed_ns = clock_now_ns();
+	pthread_mutex_unlock(&adapter->groups->lock);
 }
 
 // ---- keeping
@@ -199,44 +200,44 @@ void known_commit_end(struct adapter *adapter, const struct group *group, bool c
 bool group_table_keep_begin(struct adapter *adapter, uint64_t before_ns,
 			    const struct group **ret_group, const struct topic **ret_topic)
 {
-	struct known_groups *groups = adapter->known;
+	struct group_table *table = adapter->groups;
 	struct map_node *node, *next = NULL;
 	size_t cursor = 0;
 	bool found = false;
 
-	pthread_mutex_lock(&groups->lock);
-	while (!found && (node = map_next(&groups->groups, &cursor, &next))) {
-		struct known_group *known = CONTAINER_OF(node, struct known_group, by_id);
+	pthread_mutex_lock(&table->lock);
+	while (!found && (node = map_next(&table->groups, &cursor, &next))) {
+		struct group_entry *entry = CONTAINER_OF(node, struct group_entry, by_id);
 
-		if (known->deleted || known->committing || known->keeping ||
-		    known->committed_ns > before_ns)
+		if (entry->deleted || entry->committing || entry->keeping ||
+		    entry->committed_ns > before_ns)
 			continue;
-		known->keeping = found = true;
-		*ret_group = model_ref(known->group);
-		*ret_topic = model_ref(known->topic);
+		entry->keeping = found = true;
+		*ret_group = model_ref(entry->group);
+		*ret_topic = model_ref(entry->topic);
 	}
-	pthread_mutex_unlock(&groups->lock);
+	pthread_mutex_unlock(&table->lock);
 	return found;
 }
 
 void group_table_keep_end(struct adapter *adapter, const struct group *group, uint64_t now_ns)
 {
-	struct known_groups *groups = adapter->known;
-	struct known_group *known;
-	struct known_wait *waiting = NULL;
+	struct group_table *table = adapter->groups;
+	struct group_entry *entry;
+	struct group_table_wait *waiting = NULL;
 
-	pthread_mutex_lock(&groups->lock);
-	known = find(groups, group);
-	if (known) {
-		known->keeping = false;
-		known->committed_ns = now_ns;
-		waiting = known->waiting;
-		known->waiting = NULL;
-		known->waiting_end = &known->waiting;
+	pthread_mutex_lock(&table->lock);
+	entry = entry_find(table, group);
+	if (entry) {
+		entry->keeping = false;
+		entry->committed_ns = now_ns;
+		waiting = entry->waiting;
+		entry->waiting = NULL;
+		entry->waiting_end = &entry->waiting;
 	}
-	pthread_mutex_unlock(&groups->lock);
+	pthread_mutex_unlock(&table->lock);
 	while (waiting) {
-		struct known_wait *wait = waiting;
+		struct group_table_wait *wait = waiting;
 
 		waiting = wait->next;
 		wait->go(wait);

@@ -4,29 +4,29 @@
 
 #include "adapters/kafka/adapter.h"
 
-int known_groups_start(struct adapter *adapter);
-void known_groups_stop(struct known_groups *known); // accepts NULL
+int group_table_start(struct adapter *adapter);
+void group_table_stop(struct group_table *table); // accepts NULL
 
 // @thread any for all of them
-void known_group_seen(struct adapter *adapter, const struct group *group,
+void group_table_seen(struct adapter *adapter, const struct group *group,
 		      const struct topic *topic);
-void known_group_deleted(struct adapter *adapter, const struct group *group,
-			 const struct topic *topic, bool deleted);
-bool known_group_is_deleted(struct adapter *adapter, const struct group *group);
+void group_table_set_deleted(struct adapter *adapter, const struct group *group,
+			     const struct topic *topic, bool deleted);
+bool group_table_is_deleted(struct adapter *adapter, const struct group *group);
 // What went wrong with a group is logged when it begins, not at each try. CODE_OK with NULL: it
 // goes well.
-void known_group_report(struct adapter *adapter, const struct group *group, enum code code,
+void group_table_report(struct adapter *adapter, const struct group *group, enum code code,
 			const char *text);
 
 // A commit of a source. false: the group is being kept just now, and `wait` is called when that is
 // over; the commit begins then without asking again.
-struct known_wait {
-	struct known_wait *next;
-	void (*go)(struct known_wait *wait);
+struct group_table_wait {
+	struct group_table_wait *next;
+	void (*go)(struct group_table_wait *wait);
 };
-bool known_commit_begin(struct adapter *adapter, const struct group *group,
-			struct known_wait *wait);
-void known_commit_end(struct adapter *adapter, const struct group *group, bool committed);
+bool group_table_commit_begin(struct adapter *adapter, const struct group *group,
+			      struct group_table_wait *wait);
+void group_table_commit_end(struct adapter *adapter, const struct group *group, bool committed);
 // A group that nobody has committed, nor kept, since `before_ns`: until keep_end() commits of
 // sources wait. The models are the caller's to release. false: none is due.
 bool group_table_keep_begin(struct adapter *adapter, uint64_t before_ns,
