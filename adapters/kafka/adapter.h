@@ -5,6 +5,7 @@
 #include "adapters/adapter.h"
 #include "adapters/kafka/client/last_error.h"
 #include "adapters/kafka/client/options.h"
+#include "adapters/kafka/client/waker.h"
 #include "core/base/list.h"
 #include "core/base/log.h"
 
@@ -34,6 +35,7 @@ struct adapter {
 	struct admin_handles *admin_handles; // admin_handle.c: what carries questions now
 	struct fetcher *fetcher;             // fetcher.c
 	struct kafka_tasks *tasks;           // task.c
+	struct waker watch_waker;            // wakes the watcher
 	struct kafka_watcher *watcher;       // watcher.c
 	struct retry_stores *retries;        // retry_thread.c
 	struct group_table *groups;          // group_table.c

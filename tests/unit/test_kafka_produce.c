@@ -5,13 +5,13 @@
 // that closes waits seconds for the answers that it does not get from it: meanwhile the next case
 // runs.
 
+#include "adapters/kafka/adapter.h"
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/topic.h"
-#include "adapters/kafka/topic/watcher.h"
 #include "core/base/clock.h"
 #include "core/wire/record.h"
 #include "tests/unit/unit.h"
@@ -464,7 +464,7 @@ static void a_topic_moves_to_its_size_class(void)
 			kafka_limits_init(&rules);
 			kafka_limits_note(&rules, "max.message.bytes", sizes[i / 15]);
 			kafka_limits_store(&lab.topic->limits, &rules);
-			kafka_watcher_poke(lab.adapter);
+			waker_poke(&lab.adapter->watch_waker);
 		}
 		batches[i] = send_some(&lab, 20, 50, "0");
 		usleep(20000);

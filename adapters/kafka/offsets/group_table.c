@@ -11,7 +11,6 @@
 
 #include "adapters/kafka/offsets/group_table.h"
 
-#include "adapters/kafka/adapter.h"
 #include "core/base/clock.h"
 #include "core/base/map.h"
 

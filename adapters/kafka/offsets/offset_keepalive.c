@@ -8,7 +8,6 @@
 
 #include "adapters/kafka/offsets/offset_keepalive.h"
 
-#include "adapters/kafka/adapter.h"
 #include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/group_table.h"
 #include "adapters/kafka/offsets/offsets.h"

@@ -22,7 +22,6 @@
 #include "adapters/kafka/topic/message.h"
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic.h"
-#include "adapters/kafka/topic/watcher.h"
 #include "core/base/clock.h"
 
 // What the topic asked for, as far as its copies go.
@@ -339,7 +338,7 @@ static uint32_t batch_send(const struct send_target *target, struct batch *batch
 static void refusals_look(struct adapter *adapter, const struct blocked *blocked)
 {
 	if (blocked->error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
-		kafka_watcher_poke(adapter);
+		waker_poke(&adapter->watch_waker);
 	else
 		sender_check(adapter);
 }

@@ -28,7 +28,6 @@
 #include "adapters/kafka/produce/produce.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/topic/topic.h"
-#include "adapters/kafka/topic/watcher.h"
 #include "core/base/clock.h"
 
 #include <errno.h>

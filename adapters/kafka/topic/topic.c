@@ -9,7 +9,6 @@
 #include "adapters/kafka/read/fetcher.h"
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic_generation.h"
-#include "adapters/kafka/topic/watcher.h"
 
 #include <errno.h>
 
@@ -120,7 +119,7 @@ struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct top
 		if (topic) {
 			before = topic_generation_follow(adapter, topic);
 			list_push_back(&adapter->topics, &topic->in_adapter);
-			kafka_watcher_poke(adapter);
+			waker_poke(&adapter->watch_waker);
 		}
 	}
 	pthread_mutex_unlock(&adapter->topics_lock);
@@ -225,7 +224,7 @@ void kafka_topic_watch(struct adapter_topic *topic, struct log_watch *watch)
 	list_push_back(&topic->watches, &watch->node);
 	pthread_mutex_unlock(&topic->watch_lock);
 	fetcher_follow(topic);
-	kafka_watcher_poke(topic->adapter);
+	waker_poke(&topic->adapter->watch_waker);
 }
 
 void kafka_topic_unwatch(struct adapter_topic *topic, struct log_watch *watch)
@@ -300,10 +299,18 @@ void kafka_topic_holes_found(struct adapter_topic *topic)
 		 "topic %s has positions without a message: others write transactions to it, or it "
 		 "was compacted; the numbers of its groups count them, too",
 		 topic->model->physical);
-	kafka_watcher_poke(topic->adapter); // it is to be known after a restart, too
+	waker_poke(&topic->adapter->watch_waker); // it is to be known after a restart, too
 }
 
 bool kafka_topic_has_holes(const struct adapter_topic *topic)
 {
 	return __atomic_load_n(&topic->holes, __ATOMIC_ACQUIRE);
+}
+
+// ---- settings
+
+void kafka_topic_rules_doubt(struct adapter_topic *topic)
+{
+	if (!__atomic_exchange_n(&topic->rules_soon, true, __ATOMIC_ACQ_REL))
+		waker_poke(&topic->adapter->watch_waker);
 }

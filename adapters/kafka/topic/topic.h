@@ -77,3 +77,5 @@ bool kafka_topic_has_holes(const struct adapter_topic *topic); // @thread any
 void kafka_topic_watch(struct adapter_topic *topic, struct log_watch *watch);
 void kafka_topic_unwatch(struct adapter_topic *topic, struct log_watch *watch);
 bool kafka_topic_watched(struct adapter_topic *topic);
+// A record was refused by the topic's settings as they are known, or in spite of them. @thread any
+void kafka_topic_rules_doubt(struct adapter_topic *topic);

@@ -19,7 +19,6 @@
 #include "core/base/clock.h"
 
 #include <errno.h>
-#include <time.h>
 
 #define LOOK_MS       1000
 #define LOOK_SOON_MS  20 // after a poke: what is opened together is looked at together
@@ -37,9 +36,6 @@
 struct kafka_watcher {
 	struct adapter *adapter;
 	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	bool poked, stopping;
 	uint64_t info_due_ns;
 	// Of one look.
 	struct adapter_topic **topics;
@@ -422,54 +418,26 @@ static void look(struct kafka_watcher *watcher)
 	topics_return(watcher);
 }
 
-// Until the next look, under the lock.
-static void rest(struct kafka_watcher *watcher)
-{
-	struct timespec until;
-	int r = 0;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += LOOK_MS / 1000;
-	while (!watcher->poked && !watcher->stopping && r == 0)
-		r = pthread_cond_timedwait(&watcher->changed, &watcher->lock, &until);
-	if (watcher->poked && !watcher->stopping) {
-		pthread_mutex_unlock(&watcher->lock);
-		usleep(LOOK_SOON_MS * 1000);
-		pthread_mutex_lock(&watcher->lock);
-	}
-	watcher->poked = false;
-}
-
 static void *watcher_run(void *arg)
 {
 	struct kafka_watcher *watcher = arg;
+	struct waker *waker = &watcher->adapter->watch_waker;
 
 	pthread_setname_np(pthread_self(), "kafka-watch");
-	pthread_mutex_lock(&watcher->lock);
-	while (!watcher->stopping) {
-		pthread_mutex_unlock(&watcher->lock);
+	for (bool going = !waker_is_stopped(waker); going;
+	     going = waker_rest(waker, LOOK_MS, LOOK_SOON_MS))
 		look(watcher);
-		pthread_mutex_lock(&watcher->lock);
-		rest(watcher);
-	}
-	pthread_mutex_unlock(&watcher->lock);
 	return NULL;
 }
 
 int kafka_watcher_start(struct adapter *adapter)
 {
 	struct kafka_watcher *watcher = calloc(1, sizeof *watcher);
-	pthread_condattr_t monotonic;
 	int r;
 
 	if (!watcher)
 		return -ENOMEM;
 	watcher->adapter = adapter;
-	pthread_mutex_init(&watcher->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&watcher->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
 	adapter->watcher = watcher;
 	r = -pthread_create(&watcher->thread, NULL, watcher_run, watcher);
 	if (r < 0) {
@@ -483,29 +451,8 @@ void kafka_watcher_stop(struct kafka_watcher *watcher)
 {
 	if (!watcher)
 		return;
-	pthread_mutex_lock(&watcher->lock);
-	watcher->stopping = true;
-	pthread_cond_signal(&watcher->changed);
-	pthread_mutex_unlock(&watcher->lock);
+	waker_stop(&watcher->adapter->watch_waker);
 	pthread_join(watcher->thread, NULL);
-	pthread_cond_destroy(&watcher->changed);
-	pthread_mutex_destroy(&watcher->lock);
 	free(watcher->topics);
 	free(watcher);
-}
-
-void kafka_topic_rules_doubt(struct adapter_topic *topic)
-{
-	if (!__atomic_exchange_n(&topic->rules_soon, true, __ATOMIC_ACQ_REL))
-		kafka_watcher_poke(topic->adapter);
-}
-
-void kafka_watcher_poke(struct adapter *adapter)
-{
-	struct kafka_watcher *watcher = adapter->watcher;
-
-	pthread_mutex_lock(&watcher->lock);
-	watcher->poked = true;
-	pthread_cond_signal(&watcher->changed);
-	pthread_mutex_unlock(&watcher->lock);
 }
