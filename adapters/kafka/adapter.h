@@ -19,13 +19,45 @@ struct cluster_info;
 struct ended_topic;
 struct kafka_tasks;
 struct kafka_stored;
+struct kafka_partition;
 struct kafka_watcher;
 struct group_table;
 struct resend;
 struct retry_stores;
 struct sender;
 
+// What a lower room tells a higher one, without knowing who it is. kafka.c sets all of them before
+// anything starts; none is NULL.
+struct kafka_hooks {
+	// client/: a client reports an error of the cluster as a whole. @thread the client's
+	void (*client_error)(struct adapter *adapter, rd_kafka_event_t *event);
+	// client/: another admin handle is the current one; under topics_lock. @thread watcher
+	void (*handle_swapped)(struct adapter *adapter);
+	// topic/: somebody watches the topic, or it has grown. @thread any
+	void (*topic_follow)(struct adapter_topic *topic);
+	// topic/: the partition is about to be freed. @thread any
+	void (*partition_forget)(struct kafka_partition *partition);
+	// topic/: it is closed by its last user; under topics_lock. @thread any
+	void (*topic_closed)(struct adapter_topic *topic);
+	// topic/: the cluster has more partitions of it than before. Blocks. @thread watcher
+	void (*topic_grown)(struct adapter_topic *topic, uint32_t partitions);
+	// topic/: the largest batch that it takes, as now known. @thread watcher
+	void (*topic_batch_limit)(struct adapter_topic *topic, uint64_t bytes);
+	// produce/: the delivery reports of one producer. @thread the producer's
+	void (*delivered)(struct adapter *adapter, unsigned slot, rd_kafka_event_t *event);
+	// produce/: the end of one message, before its broker is sent anything more. @thread
+	// librdkafka's
+	void (*ended)(struct adapter *adapter, unsigned slot, rd_kafka_t *handle,
+		      const rd_kafka_message_t *message);
+	// produce/: between two events of one producer. @thread the producer's
+	void (*between)(struct adapter *adapter, unsigned slot);
+	// produce/: from now on nothing is sent again; and: nothing is under way any more.
+	void (*leaving)(struct adapter *adapter);
+	void (*drained)(struct adapter *adapter);
+};
+
 struct adapter {
+	const struct kafka_hooks *hooks;
 	struct kafka_options options;
 	struct log_ctx *log;
 	struct client *producer;             // sends until a fatal error

@@ -32,6 +32,26 @@
 
 #include <errno.h>
 
+static void topic_grown(struct adapter_topic *topic, uint32_t partitions)
+{
+	sender_topic_grown(topic, partitions); // what it has not heard yet it hears later
+}
+
+static const struct kafka_hooks hooks = {
+	.client_error = health_error,
+	.handle_swapped = kafka_topic_handle_swapped,
+	.topic_follow = fetcher_follow,
+	.partition_forget = fetcher_forget,
+	.topic_closed = sender_topic_drop,
+	.topic_grown = topic_grown,
+	.topic_batch_limit = resend_move,
+	.delivered = produce_delivered,
+	.ended = resend_ended,
+	.between = resend_go_on,
+	.leaving = resend_leaving,
+	.drained = resend_end,
+};
+
 // Nothing is waited for that will not come.
 static int drain_ms(struct adapter *adapter)
 {
@@ -81,6 +101,7 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (!adapter)
 		return -ENOMEM;
 	adapter->log = env->log;
+	adapter->hooks = &hooks;
 	pthread_mutex_init(&adapter->topics_lock, NULL);
 	list_init(&adapter->topics);
 	waker_init(&adapter->watch_waker);

@@ -26,6 +26,8 @@ CORE = DATA + ("core/registry",)
 PROXY = ("proxy/engine", "proxy/base", "proxy/resource", "proxy/group", "proxy/client", "proxy/probe")  # from the ground up
 
 CONTRACT = ("core/base", "core/loop", "core/model", "core/wire", "adapters")  # what an adapter may know
+KAFKA = (*CONTRACT, "adapters/log", "adapters/kafka/adapter.h")
+KAFKA_TOPIC = (*KAFKA, "adapters/kafka/client", "adapters/kafka/topic")  # what may know of open topics
 
 # Folders, and files that stand apart from their folder. The longest that matches decides; it may always use itself and what
 # lies inside it, and of a folder that is named what has no row of its own.
@@ -45,6 +47,14 @@ LAYERS = {
     "adapters/discard": CONTRACT,
     "adapters/embedded": (*CONTRACT, "adapters/log", "adapters/store"),
     "adapters/kafka": (*CONTRACT, "adapters/log"),
+    "adapters/kafka/client": KAFKA,
+    "adapters/kafka/topic": (*KAFKA, "adapters/kafka/client"),
+    "adapters/kafka/produce": KAFKA_TOPIC,
+    "adapters/kafka/read": KAFKA_TOPIC,
+    "adapters/kafka/offsets": KAFKA_TOPIC,
+    "adapters/kafka/retry": (*KAFKA_TOPIC, "adapters/kafka/produce", "adapters/kafka/read", "adapters/kafka/offsets"),
+    "adapters/kafka/group": (*KAFKA_TOPIC, "adapters/kafka/offsets", "adapters/kafka/retry"),
+    "adapters/kafka/admin": (*KAFKA_TOPIC, "adapters/kafka/produce", "adapters/kafka/read"),
     "adapters/registry.c": ("core/base", "adapters", "adapters/discard", "adapters/embedded", "adapters/kafka"),
     "proxy": (*DATA, "quota", "adapters", *PROXY, "proxy/client/native", "proxy/query"),
     "proxy/engine": ("core/base", "core/model", "adapters"),

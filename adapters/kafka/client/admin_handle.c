@@ -1,8 +1,6 @@
 #include "adapters/kafka/client/admin_handle.h"
 
 #include "adapters/kafka/client/client.h"
-#include "adapters/kafka/client/health.h"
-#include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 #include "core/base/util.h"
 
@@ -130,7 +128,7 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 	switch (rd_kafka_event_type(event)) {
 	case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT:
 	case RD_KAFKA_EVENT_ALTERCONSUMERGROUPOFFSETS_RESULT: request_answer(all, event); break;
-	case RD_KAFKA_EVENT_ERROR: health_error(all->adapter, event); break;
+	case RD_KAFKA_EVENT_ERROR: all->adapter->hooks->client_error(all->adapter, event); break;
 	default: admin_handle_event(event); break;
 	}
 }
@@ -258,10 +256,7 @@ static void handle_swap(struct admin_handles *all, struct admin_handle *fresh)
 	all->current = fresh;
 	all->given_up_ns = 0;
 	pthread_mutex_unlock(&all->lock);
-	LIST_FOREACH(node, next, &adapter->topics)
-	{
-		kafka_topic_rewatch(LIST_ENTRY(node, struct adapter_topic, in_adapter));
-	}
+	adapter->hooks->handle_swapped(adapter);
 	pthread_mutex_unlock(&adapter->topics_lock);
 }
 

@@ -17,7 +17,6 @@
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/produce/resend.h"
 #include "adapters/kafka/produce/sender.h"
-#include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/message.h"
 #include "adapters/kafka/topic/stored.h"
@@ -92,6 +91,7 @@ void produce_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t 
 	struct submit *ended = NULL, **ended_tail = &ended;
 	struct end_update end_update = {NULL, 0};
 	const rd_kafka_message_t *message;
+	const struct produce_sink *sink;
 	uint64_t count = 0, since_ns = 0,
 		 report = __atomic_add_fetch(&reports, 1, __ATOMIC_RELAXED);
 	bool alive = false;
@@ -101,9 +101,10 @@ void produce_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t 
 
 		// The codes of brokers are positive, those of the client itself negative.
 		alive |= message->err >= RD_KAFKA_RESP_ERR_NO_ERROR;
-		if (rd_kafka_topic_opaque(message->rkt)) {
+		sink = rd_kafka_topic_opaque(message->rkt);
+		if (sink) {
 			++count;
-			kafka_retry_delivered(message);
+			sink->delivered(message);
 			continue;
 		}
 		if (resend_takes(adapter, slot, report, message))

@@ -22,6 +22,11 @@ rd_kafka_resp_err_t produce_one(const struct send_target *target, struct batch *
 // gate. true: all of it was refused or has ended meanwhile, and the caller answers it.
 bool produce_batch(struct adapter *adapter, struct batch *batch);
 
+// The opaque of a librdkafka topic whose messages are not of batches: who gets their reports.
+struct produce_sink {
+	void (*delivered)(const rd_kafka_message_t *message); // @thread the producer's
+};
+
 // The slot of the adapter.
 void produce_submit(struct adapter *adapter, struct submit *submit);
 // Delivery reports of the producer of a size class (sender.h).

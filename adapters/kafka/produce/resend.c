@@ -651,8 +651,9 @@ void resend_go_on(struct adapter *adapter, unsigned number)
 
 // ---- moving to another class
 
-void resend_move(struct adapter_topic *topic, unsigned slot)
+void resend_move(struct adapter_topic *topic, uint64_t batch_bytes)
 {
+	unsigned slot = sender_slot_of(batch_bytes);
 	struct adapter *adapter = topic->adapter;
 	struct endings endings = {0};
 

@@ -6,10 +6,7 @@
 
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/client.h"
-#include "adapters/kafka/client/health.h"
 #include "adapters/kafka/client/task.h"
-#include "adapters/kafka/produce/produce.h"
-#include "adapters/kafka/produce/resend.h"
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
@@ -66,9 +63,11 @@ static void on_event(void *ctx, rd_kafka_event_t *event)
 	struct slot *slot = ctx;
 
 	switch (rd_kafka_event_type(event)) {
-	case RD_KAFKA_EVENT_DR: produce_delivered(slot->adapter, slot->number, event); break;
+	case RD_KAFKA_EVENT_DR:
+		slot->adapter->hooks->delivered(slot->adapter, slot->number, event);
+		break;
 	case RD_KAFKA_EVENT_ERROR:
-		health_error(slot->adapter, event);
+		slot->adapter->hooks->client_error(slot->adapter, event);
 		sender_check(slot->adapter); // it may be a fatal one
 		break;
 	default: admin_handle_event(event); break;
@@ -79,14 +78,14 @@ static void on_ended(void *ctx, rd_kafka_t *handle, const rd_kafka_message_t *me
 {
 	struct slot *slot = ctx;
 
-	resend_ended(slot->adapter, slot->number, handle, message);
+	slot->adapter->hooks->ended(slot->adapter, slot->number, handle, message);
 }
 
 static void on_tick(void *ctx)
 {
 	struct slot *slot = ctx;
 
-	resend_go_on(slot->adapter, slot->number);
+	slot->adapter->hooks->between(slot->adapter, slot->number);
 }
 
 static int client_make(struct slot *slot, struct client **ret, char **ret_error)
@@ -192,7 +191,7 @@ void sender_drain(struct adapter *adapter, int wait_ms)
 
 	if (!sender)
 		return;
-	resend_leaving(adapter);
+	adapter->hooks->leaving(adapter);
 	pthread_rwlock_wrlock(&sender->lock);
 	sender->stopping = true; // who was in sender_check() has asked, nobody else will
 	for (unsigned i = 0; i < SENDER_SLOTS; ++i)
@@ -201,7 +200,7 @@ void sender_drain(struct adapter *adapter, int wait_ms)
 	for (unsigned i = 0; i < SENDER_SLOTS; ++i)
 		if (clients[i] && rd_kafka_flush(client_handle(clients[i]), wait_ms))
 			purge(clients[i]);
-	resend_end(adapter);
+	adapter->hooks->drained(adapter);
 }
 
 static void client_retire(struct adapter *adapter, struct client *client)

@@ -107,8 +107,6 @@ int retry_stores_start(struct adapter *adapter);      // after the fetcher
 void retry_stores_stop(struct retry_stores *retries); // accepts NULL; ends what is asked of it
 void retry_stores_free(struct retry_stores *retries); // accepts NULL
 void kafka_due(struct adapter *adapter, struct log_due *due); // retry_due.c
-// The report of a message whose topic has an opaque: only those of the retry store have one.
-void kafka_retry_delivered(const rd_kafka_message_t *message);
 
 // ---- inside
 

@@ -5,6 +5,7 @@
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/client/task.h"
+#include "adapters/kafka/produce/produce.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"
@@ -71,7 +72,7 @@ static void batch_reported(struct retry_stores *stores, struct retry_letter *let
 	batch_end(batch, code, batch->text);
 }
 
-void kafka_retry_delivered(const rd_kafka_message_t *message)
+static void item_delivered(const rd_kafka_message_t *message)
 {
 	struct retry_item *item = message->_private;
 	struct retry_batch *batch = item->batch;
@@ -84,13 +85,14 @@ void kafka_retry_delivered(const rd_kafka_message_t *message)
 
 // ---- sending
 
+static const struct produce_sink sink = {item_delivered};
+
 static rd_kafka_topic_t *topic_new(rd_kafka_t *handle, const struct retry_store *store)
 {
 	// What the handle is set to: one made anew would have librdkafka's own timeout, 5 minutes.
 	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(handle);
 
-	rd_kafka_topic_conf_set_opaque(conf,
-				       store->stores); // tells its reports from those of sends
+	rd_kafka_topic_conf_set_opaque(conf, (void *)(uintptr_t)&sink);
 	return rd_kafka_topic_new(handle, store->name, conf);
 }
 

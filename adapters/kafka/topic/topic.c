@@ -5,8 +5,6 @@
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/client.h"
 #include "adapters/kafka/client/cluster_info.h"
-#include "adapters/kafka/produce/sender.h"
-#include "adapters/kafka/read/fetcher.h"
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic_generation.h"
 
@@ -39,7 +37,7 @@ static void watching_end(struct adapter_topic *topic)
 	topic->watched_on = NULL;
 }
 
-void kafka_topic_rewatch(struct adapter_topic *topic)
+static void topic_rewatch(struct adapter_topic *topic)
 {
 	struct admin_handle *on = admin_handle_ref(topic->adapter);
 
@@ -49,10 +47,18 @@ void kafka_topic_rewatch(struct adapter_topic *topic)
 					     topic->model->physical, NULL);
 }
 
+void kafka_topic_handle_swapped(struct adapter *adapter)
+{
+	LIST_FOREACH(node, next, &adapter->topics)
+	{
+		topic_rewatch(LIST_ENTRY(node, struct adapter_topic, in_adapter));
+	}
+}
+
 static void topic_free(struct adapter_topic *topic)
 {
 	for (uint32_t i = 0; i < topic->partition_count; ++i) {
-		fetcher_forget(topic->partitions[i]);
+		topic->adapter->hooks->partition_forget(topic->partitions[i]);
 		free(topic->partitions[i]);
 	}
 	arrays_free(topic->arrays);
@@ -80,7 +86,7 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 						    cluster_info_capabilities(adapter), model));
 	list_init(&topic->watches);
 	pthread_mutex_init(&topic->watch_lock, NULL);
-	kafka_topic_rewatch(topic);
+	topic_rewatch(topic);
 	kafka_topic_grow(topic, model->partitions);
 	if (topic->watching && topic->sent && topic->partition_count == model->partitions)
 		return topic;
@@ -157,7 +163,7 @@ void kafka_topic_close(struct adapter_topic *topic)
 	last = --topic->refs == 0;
 	if (last) {
 		list_unlink(&topic->in_adapter);
-		sender_topic_drop(topic);
+		adapter->hooks->topic_closed(topic);
 	}
 	pthread_mutex_unlock(&adapter->topics_lock);
 	if (last)
@@ -213,7 +219,7 @@ void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 	watched = !list_empty(&topic->watches);
 	pthread_mutex_unlock(&topic->watch_lock);
 	if (array && watched)
-		fetcher_follow(topic);
+		topic->adapter->hooks->topic_follow(topic);
 }
 
 // ---- watching
@@ -223,7 +229,7 @@ void kafka_topic_watch(struct adapter_topic *topic, struct log_watch *watch)
 	pthread_mutex_lock(&topic->watch_lock);
 	list_push_back(&topic->watches, &watch->node);
 	pthread_mutex_unlock(&topic->watch_lock);
-	fetcher_follow(topic);
+	topic->adapter->hooks->topic_follow(topic);
 	waker_poke(&topic->adapter->watch_waker);
 }
 

@@ -9,8 +9,6 @@
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/client/error.h"
-#include "adapters/kafka/produce/resend.h"
-#include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/topic/metadata_wait.h"
 #include "adapters/kafka/topic/rules.h"
 #include "adapters/kafka/topic/topic_generation.h"
@@ -148,7 +146,7 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 		topic->missing_ns = 0;
 		if (count > __atomic_load_n(&topic->partition_count, __ATOMIC_ACQUIRE)) {
 			kafka_topic_grow(topic, count);
-			sender_topic_grown(topic, count);
+			topic->adapter->hooks->topic_grown(topic, count);
 		}
 		partitions_look(topic, row);
 	} else if (!topic->missing_ns) {
@@ -348,7 +346,8 @@ static void classes_look(struct kafka_watcher *watcher)
 	for (size_t i = 0; i < watcher->count; ++i) {
 		struct adapter_topic *topic = watcher->topics[i];
 
-		resend_move(topic, sender_slot_of(kafka_limits_batch_bytes(&topic->limits)));
+		watcher->adapter->hooks->topic_batch_limit(
+			topic, kafka_limits_batch_bytes(&topic->limits));
 	}
 }
 
