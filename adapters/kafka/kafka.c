@@ -24,7 +24,9 @@
 #include "adapters/kafka/produce/resend.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/read/fetcher.h"
-#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_due.h"
+#include "adapters/kafka/retry/retry_store.h"
+#include "adapters/kafka/retry/retry_thread.h"
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
@@ -71,11 +73,11 @@ static void adapter_free(struct adapter *adapter)
 	fetcher_stop(adapter->fetcher);
 	if (!drain_ms(adapter))
 		sender_drain(adapter, 0); // rows, too: the stores wait for them
-	retry_stores_stop(adapter->retries);
+	retry_thread_stop(adapter->retries);
 	sender_drain(adapter, drain_ms(adapter));
 	kafka_task_stop(adapter);
 	sender_drain(adapter, 0); // a handle that took over meanwhile
-	retry_stores_free(adapter->retries);
+	retry_thread_free(adapter->retries);
 	fetcher_free(adapter->fetcher);
 	sender_stop(adapter);
 	resend_stop(adapter);
@@ -128,7 +130,7 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	if (r >= 0)
 		r = fetcher_start(adapter, ret_error);
 	if (r >= 0)
-		r = retry_stores_start(adapter);
+		r = retry_thread_start(adapter);
 	if (r >= 0)
 		r = kafka_watcher_start(adapter);
 	if (r < 0) {
@@ -151,13 +153,13 @@ static void kafka_close(struct adapter *adapter, void (*done)(void *ctx), void *
 static const struct log_ops kafka_log_ops = {
 	.has_holes = kafka_topic_has_holes,
 	.fetch = fetcher_fetch,
-	.due = kafka_due,
+	.due = retry_due,
 	.load = kafka_cursors_load,
 	.commit = kafka_cursors_commit,
 	.bounds = kafka_topic_bounds,
 	.watch = kafka_topic_watch,
 	.unwatch = kafka_topic_unwatch,
-	.closed = retry_closed,
+	.closed = retry_store_closed,
 };
 
 static int kafka_source_open(struct adapter *adapter, const struct source_config *config,

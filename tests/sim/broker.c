@@ -312,8 +312,8 @@ void broker_fence_put(uint64_t epoch, const uint64_t *positions)
 	uint8_t key[RETRY_KEY], *value;
 	uint32_t size;
 
-	retry_fence_key_put(key, epoch);
-	value = retry_fence_make(epoch, positions, BROKER_PARTITIONS, &size);
+	retry_rows_fence_key_put(key, epoch);
+	value = retry_rows_fence_make(epoch, positions, BROKER_PARTITIONS, &size);
 	broker_put(key, value, size);
 	free(value);
 }
@@ -420,8 +420,8 @@ static void write_fill(struct adapter *life, struct write *write)
 
 	SIM_MUST(last);
 	message = &broker.messages[last->partition][last->offset];
-	retry_key_put(write->key, last->partition, last->offset,
-		      retry_rows_generation(&life->rows, last->partition));
+	retry_rows_key_put(write->key, last->partition, last->offset,
+			   retry_rows_generation(&life->rows, last->partition));
 	if (!last->put)
 		return;
 	record = value_of(life, last->partition, last->offset);
@@ -435,7 +435,7 @@ static void write_fill(struct adapter *life, struct write *write)
 		memcpy(write->value, record->value, record->size);
 	else
 		memcpy(write->value + RETRY_HEAD, message->record, message->size);
-	retry_head_put(write->value, last, 0);
+	retry_rows_head_put(write->value, last, 0);
 }
 
 // A fence has made the owner void.

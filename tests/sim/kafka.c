@@ -209,13 +209,13 @@ static bool move_row(struct moving *moving)
 	uint8_t key[RETRY_KEY];
 
 	for (uint32_t p = 0; !row && moving->rows.index.count && p < BROKER_PARTITIONS; ++p) {
-		retry_fence_key_put(key, retry_rows_generation(&moving->rows, p));
+		retry_rows_fence_key_put(key, retry_rows_generation(&moving->rows, p));
 		broker_put(key, NULL, 0);
 	}
 	if (!row)
 		return false;
-	retry_key_put(key, row->partition, row->offset,
-		      retry_rows_generation(&moving->rows, row->partition));
+	retry_rows_key_put(key, row->partition, row->offset,
+			   retry_rows_generation(&moving->rows, row->partition));
 	broker_put(key, NULL, 0);
 	return true;
 }

@@ -136,7 +136,7 @@ BUGS = (
         "a reset behind a clock that was set back has a weaker fence than the one before"),
     Bug("fence-by-committed-epochs", "kafka", KAFKA, "moving->epoch = broker_epoch_above(moving->epoch);", "moving->epoch += 2;",
         "a fence is no younger than an owner whose commit a staler one has overwritten (found by this simulation)"),
-    Bug("fences-share-a-key", "kafka", ROWS, "retry_key_put(room, 0, FENCE_OFFSET, epoch);", "retry_key_put(room, 0, FENCE_OFFSET, 0);",
+    Bug("fences-share-a-key", "kafka", ROWS, "retry_rows_key_put(room, 0, FENCE_OFFSET, epoch);", "retry_rows_key_put(room, 0, FENCE_OFFSET, 0);",
         "of two resets at once the weaker fence stays when the topic is compacted (found by this simulation)"),
     Bug("void-cursor-counts", "kafka", ROWS, "if (r != 0 || !*cursor->text || fitting->epoch >= fence->epoch) {", "if (true) {",
         "a cursor from before a fence stands"),

@@ -7,9 +7,11 @@
 
 #include "adapters/kafka/adapter.h"
 #include "adapters/kafka/client/health.h"
+#include "adapters/kafka/client/waker.h"
 #include "adapters/kafka/produce/sender.h"
-#include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/retry/retry_store.h"
+#include "adapters/kafka/retry/retry_write.h"
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
@@ -658,7 +660,7 @@ static void store_open(struct lab *lab)
 
 	looked.job.group = lab->group = model_new(MODEL_GROUP, &draft);
 	CHECK(!rd_kafka_mock_topic_create(lab->mock, "readers.retry", 1, 1));
-	retry_look(lab->adapter, &looked.job);
+	retry_store_look(lab->adapter, &looked.job);
 	CHECK(latch_wait(&looked.latch, WAIT_MS));
 	CHECK_EQ(looked.code, CODE_OK);
 }
@@ -686,9 +688,9 @@ static struct rows_written *write_rows(struct lab *lab)
 	struct log_retry retry = {.put = true, .due_ms = 1, .attempts = 1};
 
 	CHECK(written);
-	retry_head_put(written->value, &retry, 1);
+	retry_rows_head_put(written->value, &retry, 1);
 	for (uint32_t i = 0; i < ROWS; ++i) {
-		retry_key_put(written->items[i].key, 0, i, 0);
+		retry_rows_key_put(written->items[i].key, 0, i, 0);
 		written->items[i].value = written->value;
 		written->items[i].size = sizeof written->value;
 	}

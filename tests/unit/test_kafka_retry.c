@@ -99,9 +99,9 @@ static void apply(struct retry_rows *rows, uint64_t written, uint64_t offset, ui
 	struct log_retry retry = {.due_ms = 1000 + offset, .attempts = attempts};
 	uint8_t key[RETRY_KEY], value[RETRY_HEAD + 40] = {0};
 
-	retry_key_put(key, 0, offset, generation);
-	retry_head_put(value, &retry, 77);
-	CHECK_EQ(retry_head_stored_ms(value), 77);
+	retry_rows_key_put(key, 0, offset, generation);
+	retry_rows_head_put(value, &retry, 77);
+	CHECK_EQ(retry_rows_head_stored_ms(value), 77);
 	CHECK_EQ(retry_rows_apply(rows, written, (struct slice){key, sizeof key},
 				  (struct slice){put_it ? value : NULL, put_it ? sizeof value : 0}),
 		 0);
@@ -113,8 +113,8 @@ static void fence(struct retry_rows *rows, uint64_t epoch, uint64_t position)
 	uint8_t key[RETRY_KEY], *value;
 	uint32_t size;
 
-	retry_fence_key_put(key, epoch);
-	value = retry_fence_make(epoch, positions, 2, &size);
+	retry_rows_fence_key_put(key, epoch);
+	value = retry_rows_fence_make(epoch, positions, 2, &size);
 	CHECK_EQ(retry_rows_apply(rows, 0, (struct slice){key, sizeof key},
 				  (struct slice){value, size}),
 		 0);
@@ -246,12 +246,12 @@ static void an_epoch_that_no_owner_has_is_foreign(void)
 
 		retry_rows_init(&rows);
 		apply(&rows, 1, 12, 0, 1, true);
-		retry_fence_key_put(key, odd[i]);
-		value = retry_fence_make(odd[i], positions, 1, &size);
+		retry_rows_fence_key_put(key, odd[i]);
+		value = retry_rows_fence_make(odd[i], positions, 1, &size);
 		CHECK_EQ(retry_rows_apply(&rows, 2, (struct slice){key, sizeof key},
 					  (struct slice){value, size}),
 			 RETRY_E_FOREIGN);
-		retry_key_put(key, 0, 12, odd[i]);
+		retry_rows_key_put(key, 0, 12, odd[i]);
 		CHECK_EQ(retry_rows_apply(&rows, 3, (struct slice){key, sizeof key},
 					  (struct slice){NULL, 0}),
 			 RETRY_E_FOREIGN);
@@ -325,8 +325,8 @@ static void what_is_not_ours_is_told(void)
 	struct retry_rows rows;
 
 	retry_rows_init(&rows);
-	retry_key_put(key, 0, 1, 0);
-	retry_head_put(value, &retry, 0);
+	retry_rows_key_put(key, 0, 1, 0);
+	retry_rows_head_put(value, &retry, 0);
 	CHECK_EQ(retry_rows_apply(&rows, 0, (struct slice){key, 3}, (struct slice){value, 24}),
 		 RETRY_E_FOREIGN);
 	CHECK_EQ(retry_rows_apply(&rows, 0, (struct slice){NULL, 0}, (struct slice){value, 24}),
@@ -338,7 +338,7 @@ static void what_is_not_ours_is_told(void)
 	CHECK_EQ(retry_rows_apply(&rows, 0, (struct slice){key, sizeof key},
 				  (struct slice){value, sizeof value}),
 		 RETRY_E_VERSION);
-	retry_key_put(key, UINT32_MAX, 1, 0); // no topic has so many
+	retry_rows_key_put(key, UINT32_MAX, 1, 0); // no topic has so many
 	CHECK_EQ(retry_rows_apply(&rows, 0, (struct slice){key, sizeof key},
 				  (struct slice){NULL, 0}),
 		 RETRY_E_FOREIGN);

@@ -11,7 +11,8 @@
 #include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/group_table.h"
 #include "adapters/kafka/offsets/offsets.h"
-#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_commit.h"
+#include "adapters/kafka/retry/retry_fence.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/kafka/topic/watermarks.h"
@@ -21,7 +22,7 @@
 struct loading {
 	struct kafka_offsets offsets;
 	struct kafka_task task;
-	struct retry_life look;
+	struct retry_fence_job look;
 	struct adapter *adapter;
 	struct log_cursors *load;
 };
@@ -72,7 +73,7 @@ static void cursor_fit(struct loading *loading, struct log_cursor *cursor)
 	}
 }
 
-static void load_rows(struct retry_life *look, struct retry_rows *rows, enum code code,
+static void load_rows(struct retry_fence_job *look, struct retry_rows *rows, enum code code,
 		      const char *text)
 {
 	struct loading *loading = CONTAINER_OF(look, struct loading, look);
@@ -94,13 +95,13 @@ static void load_look(struct loading *loading)
 {
 	const struct log_cursors *load = loading->load;
 
-	loading->look = (struct retry_life){.group = load->group,
-					    .topic = load->topic->model,
-					    .log_generation = topic_generation_of(load->topic),
-					    .partitions = load->count,
-					    .opens = true,
-					    .done = load_rows};
-	retry_look_in_life(loading->adapter, &loading->look);
+	loading->look = (struct retry_fence_job){.group = load->group,
+						 .topic = load->topic->model,
+						 .log_generation = topic_generation_of(load->topic),
+						 .partitions = load->count,
+						 .opens = true,
+						 .done = load_rows};
+	retry_fence_look(loading->adapter, &loading->look);
 }
 
 static void bounds_run(struct adapter *adapter, struct kafka_task *task)

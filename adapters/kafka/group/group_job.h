@@ -5,7 +5,7 @@
 #include "adapters/caller.h"
 #include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/offsets.h"
-#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_store.h"
 #include "adapters/log/target.h"
 
 struct group_job {

@@ -11,16 +11,17 @@
 #include "adapters/kafka/group/group_job.h"
 #include "adapters/kafka/offsets/group_table.h"
 #include "adapters/kafka/offsets/offsets.h"
-#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_fence.h"
 #include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/retry/retry_write.h"
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/standing.h"
 #include "adapters/log/window.h"
 
 struct reset {
-	struct retry_life look;
+	struct retry_fence_job look;
 	struct retry_batch fence, rows;
 	struct retry_item fence_item;
 	struct group_job *group;
@@ -86,9 +87,9 @@ static int fence_make(struct reset *reset)
 {
 	struct retry_item *item = &reset->fence_item;
 
-	retry_fence_key_put(item->key, reset->epoch);
-	item->value = retry_fence_make(reset->epoch, reset->positions, reset->group->offsets.count,
-				       &item->size);
+	retry_rows_fence_key_put(item->key, reset->epoch);
+	item->value = retry_rows_fence_make(reset->epoch, reset->positions,
+					    reset->group->offsets.count, &item->size);
 	return item->value ? 0 : -1;
 }
 
@@ -112,15 +113,16 @@ static int rows_make(struct reset *reset, const struct retry_rows *rows)
 	while (batch->items && (row = retry_index_next(&rows->index, &at)))
 		if (row->partition < reset->group->offsets.count &&
 		    reset->positions[row->partition] != UINT64_MAX)
-			retry_key_put(batch->items[batch->count++].key, row->partition, row->offset,
-				      retry_rows_generation(rows, row->partition));
+			retry_rows_key_put(batch->items[batch->count++].key, row->partition,
+					   row->offset,
+					   retry_rows_generation(rows, row->partition));
 	// With them the fences before; neighbours mostly stand on the same one.
 	for (uint32_t i = 0; batch->count && i < reset->group->offsets.count; ++i) {
 		uint64_t epoch = retry_rows_generation(rows, i);
 
 		if ((i == 0 || epoch != retry_rows_generation(rows, i - 1)) &&
 		    fence_is_over(reset, rows, epoch))
-			retry_fence_key_put(batch->items[batch->count++].key, epoch);
+			retry_rows_fence_key_put(batch->items[batch->count++].key, epoch);
 	}
 	return batch->items ? 0 : -1;
 }
@@ -214,7 +216,7 @@ static void fence_write(struct reset *reset)
 	retry_write(reset->group->adapter, &reset->fence);
 }
 
-static void looked(struct retry_life *look, struct retry_rows *rows, enum code code,
+static void looked(struct retry_fence_job *look, struct retry_rows *rows, enum code code,
 		   const char *text)
 {
 	struct reset *reset = CONTAINER_OF(look, struct reset, look);
@@ -287,13 +289,13 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 		return;
 	}
 	kafka_group_job_fit(group);
-	reset->look = (struct retry_life){
+	reset->look = (struct retry_fence_job){
 		.group = group->group,
 		.topic = group->topic,
 		.log_generation = group->preview ? 0 : topic_generation_of(group->open),
 		.partitions = group->offsets.count,
 		.done = looked};
-	retry_look_in_life(adapter, &reset->look);
+	retry_fence_look(adapter, &reset->look);
 }
 
 void kafka_group_reset(struct adapter *adapter, const struct group *group,

@@ -9,8 +9,8 @@
 #include "adapters/kafka/group/group_job.h"
 #include "adapters/kafka/offsets/group_table.h"
 #include "adapters/kafka/offsets/offsets.h"
-#include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/retry/retry_store.h"
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/standing.h"
@@ -107,7 +107,7 @@ static void delete_run(struct adapter *adapter, struct kafka_task *task)
 	if (!job->group->imported) // else its offsets belong to whoever had them before
 		group_delete_wait(job);
 	if (job->offsets.code == CODE_OK) {
-		job->offsets.code = retry_topic_forget(adapter, job->group);
+		job->offsets.code = retry_store_delete(adapter, job->group);
 		snprintf(job->offsets.text, sizeof job->offsets.text, "%s",
 			 job->offsets.code == CODE_OK ? "" : "its retry topic cannot be deleted");
 	}
@@ -174,7 +174,7 @@ static void backlog_run(struct adapter *adapter, struct kafka_task *task)
 	kafka_group_job_fit(job);
 	job->look = (struct retry_job){
 		.group = job->group, .topic = job->topic, .fresh = true, .done = backlog_looked};
-	retry_look(adapter, &job->look);
+	retry_store_look(adapter, &job->look);
 }
 
 void kafka_groups_backlog(struct adapter *adapter, const struct group *group,

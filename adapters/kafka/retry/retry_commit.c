@@ -8,11 +8,14 @@
 // Steps: on the stores' thread, which rows are there and their values; on the group's loop, records
 // out of the topic; then one batch.
 
-#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/retry/retry_commit.h"
+
 #include "adapters/kafka/read/fetcher.h"
-#include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/retry/retry_store.h"
+#include "adapters/kafka/retry/retry_thread.h"
+#include "adapters/kafka/retry/retry_write.h"
 
 #define FETCH_MESSAGES 4096u
 #define FETCH_BYTES    (1u << 20)
@@ -92,7 +95,7 @@ static void items_make(struct retry_commit *self)
 // A record out of the retry topic has its head already.
 static void value_head(struct commit_item *item, int64_t stored_ms)
 {
-	retry_head_put(item->value, item->last, stored_ms);
+	retry_rows_head_put(item->value, item->last, stored_ms);
 }
 
 // ---- rows that are there
@@ -115,7 +118,7 @@ static void rows_plan(struct retry_job *job, struct retry_rows *rows)
 			job->wants[job->want_count++] =
 				(struct retry_want){.written = row->written, .tag = i};
 	}
-	self->full = more && retry_rows_counted(self->adapter->retries, 0) + more >
+	self->full = more && retry_thread_count_rows(self->adapter->retries, 0) + more >
 				     self->adapter->options.retry_positions;
 	if (!job->wants)
 		self->full = true;
@@ -151,7 +154,7 @@ static void rows_done(struct retry_job *job, struct retry_rows *rows, enum code 
 		item->value = want->value;
 		item->size = want->size;
 		want->value = NULL;
-		value_head(item, retry_head_stored_ms(item->value));
+		value_head(item, retry_rows_head_stored_ms(item->value));
 	}
 	for (uint32_t i = 0; i < self->count; ++i)
 		more = more || (self->items[i].last->put && !self->items[i].value);
@@ -294,8 +297,8 @@ static void batch_go(struct retry_commit *self)
 		// it.
 		if (item->last->put && !item->value)
 			continue;
-		retry_key_put(message->key, item->last->partition, item->last->offset,
-			      item->generation);
+		retry_rows_key_put(message->key, item->last->partition, item->last->offset,
+				   item->generation);
 		message->value = item->value;
 		message->size = item->size;
 		++batch->count;
@@ -331,5 +334,5 @@ void retry_commit(struct adapter *adapter, struct log_cursors *commit,
 				       .opens = true,
 				       .plan = rows_plan,
 				       .done = rows_done};
-	retry_look(adapter, &self->job);
+	retry_store_look(adapter, &self->job);
 }

@@ -1,10 +1,11 @@
 // What is due in a group's retry store: chosen by the rows in memory, read back from the retry
 // topic in one pass.
 
-#include "adapters/kafka/adapter.h"
-#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/retry/retry_due.h"
+
 #include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/retry/retry_store.h"
 #include "adapters/kafka/topic/topic.h"
 #include "core/wire/record.h"
 
@@ -121,7 +122,7 @@ static enum code entries_fill(struct looking *looking, struct retry_rows *rows)
 		*entry = from[i];
 		entry->entry.record = at;
 		entry->entry.size = want->size - RETRY_HEAD;
-		entry->entry.stored_ms = retry_head_stored_ms(want->value);
+		entry->entry.stored_ms = retry_rows_head_stored_ms(want->value);
 		memcpy(at, want->value + RETRY_HEAD, entry->entry.size);
 		at += entry->entry.size;
 		++due->count;
@@ -142,7 +143,7 @@ static void due_done(struct retry_job *job, struct retry_rows *rows, enum code c
 	answer(looking, code, text);
 }
 
-void kafka_due(struct adapter *adapter, struct log_due *due)
+void retry_due(struct adapter *adapter, struct log_due *due)
 {
 	struct looking *looking = calloc(1, sizeof *looking);
 
@@ -162,5 +163,5 @@ void kafka_due(struct adapter *adapter, struct log_due *due)
 					  .opens = true,
 					  .plan = due_plan,
 					  .done = due_done};
-	retry_look(adapter, &looking->job);
+	retry_store_look(adapter, &looking->job);
 }

@@ -32,8 +32,8 @@ struct retry_key {
 	uint64_t offset, generation;
 };
 
-void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset,
-		   uint64_t generation)
+void retry_rows_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset,
+			uint64_t generation)
 {
 	le32_put(room, __builtin_bswap32(partition));
 	le64_put(room + 4, __builtin_bswap64(offset));
@@ -47,7 +47,7 @@ static struct retry_key key_get(const uint8_t *key)
 				  __builtin_bswap64(le64_get(key + 12))};
 }
 
-void retry_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int64_t stored_ms)
+void retry_rows_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int64_t stored_ms)
 {
 	le32_put(room, VERSION);
 	le32_put(room + 4, retry->attempts);
@@ -55,18 +55,18 @@ void retry_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int
 	le64_put(room + 16, (uint64_t)stored_ms);
 }
 
-int64_t retry_head_stored_ms(const uint8_t head[RETRY_HEAD])
+int64_t retry_rows_head_stored_ms(const uint8_t head[RETRY_HEAD])
 {
 	return (int64_t)le64_get(head + 16);
 }
 
-void retry_fence_key_put(uint8_t room[RETRY_KEY], uint64_t epoch)
+void retry_rows_fence_key_put(uint8_t room[RETRY_KEY], uint64_t epoch)
 {
-	retry_key_put(room, 0, FENCE_OFFSET, epoch);
+	retry_rows_key_put(room, 0, FENCE_OFFSET, epoch);
 }
 
-uint8_t *retry_fence_make(uint64_t epoch, const uint64_t *positions, uint32_t count,
-			  uint32_t *ret_size)
+uint8_t *retry_rows_fence_make(uint64_t epoch, const uint64_t *positions, uint32_t count,
+			       uint32_t *ret_size)
 {
 	uint8_t *value = malloc(FENCE_HEAD + 8 * (size_t)count);
 

@@ -32,15 +32,16 @@ struct retry_rows {
 void retry_rows_init(struct retry_rows *rows);
 void retry_rows_deinit(struct retry_rows *rows);
 
-void retry_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset,
-		   uint64_t generation);
-void retry_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry, int64_t stored_ms);
+void retry_rows_key_put(uint8_t room[RETRY_KEY], uint32_t partition, uint64_t offset,
+			uint64_t generation);
+void retry_rows_head_put(uint8_t room[RETRY_HEAD], const struct log_retry *retry,
+			 int64_t stored_ms);
 // The key under which a fence of that epoch stands.
-void retry_fence_key_put(uint8_t room[RETRY_KEY], uint64_t epoch);
+void retry_rows_fence_key_put(uint8_t room[RETRY_KEY], uint64_t epoch);
 // Its value, malloc'ed. Positions may be NULL: all are 0. NULL: no memory.
-uint8_t *retry_fence_make(uint64_t epoch, const uint64_t *positions, uint32_t count,
-			  uint32_t *ret_size);
-int64_t retry_head_stored_ms(const uint8_t head[RETRY_HEAD]);
+uint8_t *retry_rows_fence_make(uint64_t epoch, const uint64_t *positions, uint32_t count,
+			       uint32_t *ret_size);
+int64_t retry_rows_head_stored_ms(const uint8_t head[RETRY_HEAD]);
 
 uint64_t retry_rows_generation(const struct retry_rows *rows, uint32_t partition);
 

@@ -1,8 +1,11 @@
-// The thread of the retry stores: they are read by the catch-up consumer, through a queue of their
-// own; each store has a queue of jobs.
+// The thread of the retry stores: it owns all of them. Other threads hand it events; librdkafka
+// hands it the messages of all retry topics through one queue of the catch-up consumer.
 //
-// A store's rows in memory are what its topic comes to, read up to `next`; own writes are added
-// when they are acknowledged. What reaches the thread are letters and messages of the consumer.
+// Once a second it looks for jobs that are late, streams and stores that are used no more, and does
+// what else is due in the adapter every second (health, keeping offsets). It ends when nothing is
+// under way: events, streams and batches.
+//
+// What it does not do: it knows nothing of jobs but their deadlines, and never waits for a broker.
 
 #include "adapters/kafka/retry/retry_thread.h"
 
@@ -11,6 +14,8 @@
 #include "adapters/kafka/offsets/offset_keepalive.h"
 #include "adapters/kafka/read/fetcher.h"
 #include "adapters/kafka/read/stream.h"
+#include "adapters/kafka/retry/retry_store.h"
+#include "adapters/kafka/retry/retry_stream.h"
 #include "adapters/kafka/topic/stored.h"
 #include "core/base/clock.h"
 
@@ -24,25 +29,12 @@
 #define LOOK_MESSAGES 1024u // taken between two looks at how much waits in the queue
 #define LOOK_BYTES    (256u << 10)
 
-struct adapter *retry_adapter(const struct retry_stores *stores)
-{
-	return stores->adapter;
-}
-
-int64_t retry_rows_counted(struct retry_stores *stores, int64_t change)
+int64_t retry_thread_count_rows(struct retry_stores *stores, int64_t change)
 {
 	return __atomic_add_fetch(&stores->rows, change, __ATOMIC_RELAXED);
 }
 
-void retry_store_changed(struct retry_store *store, int64_t change)
-{
-	retry_rows_counted(store->stores, change);
-	if (change)
-		kafka_stored_rows(store->stores->adapter, store->group->object.id,
-				  store->rows.index.count);
-}
-
-void retry_batch_under_way(struct retry_stores *stores, int change)
+void retry_thread_under_way(struct retry_stores *stores, int change)
 {
 	__atomic_add_fetch(&stores->under_way, change, __ATOMIC_ACQ_REL);
 }
@@ -57,16 +49,16 @@ static void thread_wake(struct retry_stores *stores)
 		pthread_cond_signal(&stores->wake);
 }
 
-bool retry_post(struct retry_stores *stores, struct retry_letter *letter)
+bool retry_thread_post(struct retry_stores *stores, struct retry_event *event)
 {
 	bool stopped;
 
-	letter->next = NULL;
+	event->next = NULL;
 	pthread_mutex_lock(&stores->lock);
 	stopped = stores->stopped;
 	if (!stopped) {
-		*stores->last = letter;
-		stores->last = &letter->next;
+		*stores->last = event;
+		stores->last = &event->next;
 	}
 	pthread_mutex_unlock(&stores->lock);
 	if (!stopped)
@@ -78,17 +70,17 @@ bool retry_post(struct retry_stores *stores, struct retry_letter *letter)
 
 static void store_tick(struct retry_store *store, uint64_t now_ns)
 {
-	struct retry_job *job = retry_job_first(store);
+	struct retry_job *job = retry_store_first_job(store);
 
 	if (job && now_ns >= job->deadline_ns && job->phase != JOB_ASKING) {
 		retry_stream_stop(store);
 		list_unlink(&store->line);
-		retry_job_end(job, CODE_BACKEND_DOWN, "its retry topic cannot be read");
+		retry_store_job_end(job, CODE_BACKEND_DOWN, "its retry topic cannot be read");
 	} else if (!job && (store->streaming || store->ahead_count) &&
 		   now_ns >= store->used_ns + STREAM_NS) {
 		retry_stream_stop(store);
-		retry_ahead_clear(store);
-		retry_job_next(store);
+		retry_stream_clear(store);
+		retry_store_next_job(store);
 	} else if (!job && !store->open && !store->writing_count && !store->streaming &&
 		   now_ns >= store->used_ns + FORGET_NS) {
 		map_remove(&store->stores->stores, &store->by_id);
@@ -113,25 +105,25 @@ static void tick(struct retry_stores *stores, uint64_t now_ns)
 
 // ---- the thread
 
-static bool letters_read(struct retry_stores *stores)
+static bool events_read(struct retry_stores *stores)
 {
-	struct retry_letter *letter;
+	struct retry_event *event;
 	bool stopping;
 
 	pthread_mutex_lock(&stores->lock);
-	letter = stores->first;
+	event = stores->first;
 	stores->first = NULL;
 	stores->last = &stores->first;
 	stopping = stores->stopping;
-	stores->stopped = stopping && !letter && list_empty(&stores->reading) &&
+	stores->stopped = stopping && !event && list_empty(&stores->reading) &&
 			  __atomic_load_n(&stores->under_way, __ATOMIC_ACQUIRE) == 0;
 	stopping = stores->stopped;
 	pthread_mutex_unlock(&stores->lock);
-	while (letter) {
-		struct retry_letter *next = letter->next;
+	while (event) {
+		struct retry_event *next = event->next;
 
-		letter->run(stores, letter);
-		letter = next;
+		event->run(stores, event);
+		event = next;
 	}
 	return !stopping;
 }
@@ -147,9 +139,9 @@ static void jobs_end(struct retry_stores *stores)
 
 		retry_stream_stop(store);
 		list_unlink(&store->line);
-		while ((job = retry_job_first(store))) {
+		while ((job = retry_store_first_job(store))) {
 			list_unlink(&job->in_store);
-			retry_job_finish(job, NULL, CODE_SHUTTING_DOWN, NULL);
+			retry_store_job_finish(job, NULL, CODE_SHUTTING_DOWN, NULL);
 		}
 	}
 }
@@ -166,7 +158,7 @@ static bool is_stopping(struct retry_stores *stores)
 
 // ---- the consumer
 
-bool retry_consumer_take(struct retry_stores *stores)
+bool retry_thread_take_consumer(struct retry_stores *stores)
 {
 	struct client *client =
 		stores->messages ? NULL : fetcher_catchup_client(stores->adapter->fetcher);
@@ -181,7 +173,7 @@ bool retry_consumer_take(struct retry_stores *stores)
 	return stores->messages;
 }
 
-static void letter_await(struct retry_stores *stores)
+static void event_await(struct retry_stores *stores)
 {
 	struct timespec until;
 
@@ -212,7 +204,7 @@ static rd_kafka_message_t *message_await(struct retry_stores *stores)
 	rd_kafka_message_t *message;
 
 	if (!stores->messages) {
-		letter_await(stores);
+		event_await(stores);
 		return NULL;
 	}
 	message = rd_kafka_consume_queue(stores->messages, 0);
@@ -221,7 +213,7 @@ static rd_kafka_message_t *message_await(struct retry_stores *stores)
 		return message;
 	}
 	if (stores->full)
-		retry_streams_wake(stores);
+		retry_stream_wake_all(stores);
 	stores->full = false;
 	return rd_kafka_consume_queue(stores->messages, POLL_MS);
 }
@@ -231,11 +223,11 @@ static void *retry_run(void *arg)
 	struct retry_stores *stores = arg;
 
 	pthread_setname_np(pthread_self(), "kafka-retry");
-	while (letters_read(stores)) {
+	while (events_read(stores)) {
 		rd_kafka_message_t *message = message_await(stores);
 
 		if (message)
-			retry_message_serve(stores, message);
+			retry_stream_serve(stores, message);
 		tick(stores, clock_now_ns());
 		if (is_stopping(stores))
 			jobs_end(stores);
@@ -243,7 +235,7 @@ static void *retry_run(void *arg)
 	return NULL;
 }
 
-int retry_stores_start(struct adapter *adapter)
+int retry_thread_start(struct adapter *adapter)
 {
 	struct retry_stores *stores = calloc(1, sizeof *stores);
 	pthread_condattr_t monotonic;
@@ -266,7 +258,7 @@ int retry_stores_start(struct adapter *adapter)
 	return r;
 }
 
-void retry_stores_stop(struct retry_stores *stores)
+void retry_thread_stop(struct retry_stores *stores)
 {
 	if (!stores || !stores->started)
 		return;
@@ -278,7 +270,7 @@ void retry_stores_stop(struct retry_stores *stores)
 	stores->started = false;
 }
 
-void retry_stores_free(struct retry_stores *stores)
+void retry_thread_free(struct retry_stores *stores)
 {
 	struct map_node *node, *next = NULL;
 	size_t cursor = 0;

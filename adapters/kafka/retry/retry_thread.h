@@ -1,14 +1,19 @@
-// What the files of the thread of the retry stores share. All of it is the thread's, unless it says
+// One thread owns the retry stores of a cluster's groups. All of it is the thread's, unless it says
 // otherwise.
-//
-// retry_thread.c runs it; retry_store.c keeps the stores, retry_job.c what is asked of them,
-// retry_probe.c whether a topic is there; retry_stream.c reads topics, retry_consume.c takes what
-// comes, retry_readahead.c keeps what nobody wanted yet.
 #pragma once
 
-#include "adapters/kafka/retry/retry.h"
+#include "adapters/kafka/adapter.h"
+#include "core/base/map.h"
 
-#define RETRY_NO_STREAM UINT64_MAX
+#include <librdkafka/rdkafka.h>
+
+struct retry_stores;
+
+// Something for the thread to do.
+struct retry_event {
+	struct retry_event *next;
+	void (*run)(struct retry_stores *stores, struct retry_event *event);
+};
 
 struct retry_stores {
 	struct adapter *adapter;
@@ -21,7 +26,7 @@ struct retry_stores {
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock;
-	struct retry_letter *first, **last;
+	struct retry_event *first, **last;
 	bool stopping, stopped;
 	// The thread's own.
 	struct map stores;
@@ -32,38 +37,14 @@ struct retry_stores {
 	int under_way; // atomic: batches, and questions of retry_probe.c
 };
 
-// retry_store.c
-void retry_store_free(struct retry_store *store);
-void retry_store_forget_topic(struct retry_store *store); // stops reading; no row is known any more
+int retry_thread_start(struct adapter *adapter);      // after the fetcher
+void retry_thread_stop(struct retry_stores *retries); // accepts NULL; ends what is asked of it
+void retry_thread_free(struct retry_stores *retries); // accepts NULL
 
-// retry_readahead.c
-rd_kafka_message_t *retry_ahead_pop(struct retry_store *store); // the caller's; there is one
-void retry_ahead_clear(struct retry_store *store);
-bool retry_ahead_push(struct retry_store *store, rd_kafka_message_t *message);
-
-// retry_stream.c
-void retry_stream_stop(struct retry_store *store);
-bool retry_stream_make_room(struct retry_stores *stores); // false: all are at work
-void retry_stream_go(struct retry_store *store);
-void retry_streams_wake(struct retry_stores *stores);
-
-// retry_thread.c; false: there is no consumer
-bool retry_consumer_take(struct retry_stores *stores);
-
-// retry_job.c
-struct retry_job *retry_job_first(const struct retry_store *store); // at work; NULL: none
-void retry_job_extend(struct retry_job *job);                       // its deadline
-void retry_job_plan(struct retry_job *job);                         // the rows are up to date
-bool retry_job_take_value(struct retry_job *job, const rd_kafka_message_t *message);
-void retry_job_read(struct retry_job *job); // nothing more of what it wants will come
-void retry_job_again(struct retry_job *job);
-void retry_job_end(struct retry_job *job, enum code code, const char *text);
-void retry_job_finish(struct retry_job *job, struct retry_rows *rows, enum code code,
-		      const char *text); // the same for one that is in no queue
-void retry_job_next(struct retry_store *store);
-
-// retry_probe.c: retry_job_plan() or the stream goes on
-void retry_ask(struct retry_job *job);
-
-// retry_consume.c
-void retry_message_serve(struct retry_stores *stores, rd_kafka_message_t *message);
+// false: the thread has ended; the event is the caller's again. @thread any
+bool retry_thread_post(struct retry_stores *stores, struct retry_event *event);
+int64_t retry_thread_count_rows(struct retry_stores *stores,
+				int64_t change); // of all stores. @thread any
+// Something that comes back as an event begins (1) or has ended (-1). @thread any
+void retry_thread_under_way(struct retry_stores *stores, int change);
+bool retry_thread_take_consumer(struct retry_stores *stores); // false: there is no consumer

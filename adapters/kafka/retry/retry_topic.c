@@ -1,11 +1,10 @@
 // Retry topics: whether one is there, making and deleting one.
 
-#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/retry/retry_topic.h"
+
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/error.h"
-#include "adapters/kafka/client/options.h"
-#include "adapters/kafka/retry/retry.h"
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/metadata_wait.h"
 #include "core/base/crc32c.h"

@@ -1,14 +1,14 @@
 // Writing to a retry topic: it is made before its first row, then all messages of a batch are
 // handed to the producer in order, and when all are reported the rows in memory follow.
 
-#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/retry/retry_write.h"
+
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/client/health.h"
-#include "adapters/kafka/client/task.h"
 #include "adapters/kafka/produce/produce.h"
 #include "adapters/kafka/produce/sender.h"
-#include "adapters/kafka/retry/retry.h"
-#include "adapters/kafka/retry/retry_rows.h"
+#include "adapters/kafka/retry/retry_store.h"
+#include "adapters/kafka/retry/retry_topic.h"
 
 #include <stdio.h>
 
@@ -25,7 +25,7 @@ static void batch_end(struct retry_batch *batch, enum code code, const char *tex
 static void store_left(struct retry_store *store)
 {
 	--store->writing_count;
-	retry_batch_under_way(store->stores, -1);
+	retry_thread_under_way(store->stores, -1);
 }
 
 // ---- reports
@@ -42,9 +42,9 @@ static int item_apply(struct retry_store *store, const struct retry_item *item)
 }
 
 // Rows that are not in memory are read when they are wanted.
-static void batch_reported(struct retry_stores *stores, struct retry_letter *letter)
+static void batch_reported(struct retry_stores *stores, struct retry_event *event)
 {
-	struct retry_batch *batch = CONTAINER_OF(letter, struct retry_batch, letter);
+	struct retry_batch *batch = CONTAINER_OF(event, struct retry_batch, event);
 	struct retry_store *store = batch->store;
 	enum code code = batch->code;
 
@@ -80,7 +80,7 @@ static void item_delivered(const rd_kafka_message_t *message)
 	item->error = message->err;
 	item->written = (uint64_t)message->offset;
 	if (__atomic_sub_fetch(&batch->left, 1, __ATOMIC_ACQ_REL) == 0)
-		retry_post(batch->store->stores, &batch->letter);
+		retry_thread_post(batch->store->stores, &batch->event);
 }
 
 // ---- sending
@@ -158,7 +158,7 @@ static uint32_t items_choose(struct retry_batch *batch)
 static void batch_send(struct retry_batch *batch)
 {
 	struct retry_store *store = batch->store;
-	struct adapter *adapter = retry_adapter(store->stores);
+	struct adapter *adapter = store->stores->adapter;
 	uint32_t count = items_choose(batch), refused;
 
 	if (count && !health_admit(adapter, count)) {
@@ -166,7 +166,7 @@ static void batch_send(struct retry_batch *batch)
 		batch_end(batch, CODE_BACKEND_DOWN, "the cluster does not answer");
 		return;
 	}
-	batch->letter.run = batch_reported;
+	batch->event.run = batch_reported;
 	batch->left = count + 1; // one is ours, so that no report is the last before all are sent
 	refused = items_send(adapter, batch);
 	if (refused) {
@@ -174,14 +174,14 @@ static void batch_send(struct retry_batch *batch)
 		sender_check(adapter);
 	}
 	if (__atomic_sub_fetch(&batch->left, refused + 1, __ATOMIC_ACQ_REL) == 0)
-		retry_post(store->stores, &batch->letter);
+		retry_thread_post(store->stores, &batch->event);
 }
 
 // ---- making the topic
 
-static void topic_made(struct retry_stores *stores, struct retry_letter *letter)
+static void topic_made(struct retry_stores *stores, struct retry_event *event)
 {
-	struct retry_batch *batch = CONTAINER_OF(letter, struct retry_batch, letter);
+	struct retry_batch *batch = CONTAINER_OF(event, struct retry_batch, event);
 
 	if (batch->code == CODE_OK) {
 		batch->store->presence = RETRY_THERE;
@@ -198,8 +198,8 @@ static void make_run(struct adapter *adapter, struct kafka_task *task)
 
 	batch->code = retry_topic_make(adapter, batch->store->name, batch->topic, batch->text,
 				       sizeof batch->text);
-	batch->letter.run = topic_made;
-	retry_post(batch->store->stores, &batch->letter);
+	batch->event.run = topic_made;
+	retry_thread_post(batch->store->stores, &batch->event);
 }
 
 static bool has_values(const struct retry_batch *batch)
@@ -210,9 +210,9 @@ static bool has_values(const struct retry_batch *batch)
 	return false;
 }
 
-static void batch_arrived(struct retry_stores *stores, struct retry_letter *letter)
+static void batch_arrived(struct retry_stores *stores, struct retry_event *event)
 {
-	struct retry_batch *batch = CONTAINER_OF(letter, struct retry_batch, letter);
+	struct retry_batch *batch = CONTAINER_OF(event, struct retry_batch, event);
 	struct retry_store *store = retry_store_get(stores, batch->group, batch->topic);
 
 	if (!store) {
@@ -221,14 +221,14 @@ static void batch_arrived(struct retry_stores *stores, struct retry_letter *lett
 	}
 	batch->store = store;
 	++store->writing_count;
-	retry_batch_under_way(stores, 1);
+	retry_thread_under_way(stores, 1);
 	if (store->presence == RETRY_THERE ||
 	    (store->presence == RETRY_ABSENT && !has_values(batch))) {
 		batch_send(batch);
 		return;
 	}
 	batch->task.run = make_run;
-	kafka_task_post_blocking(retry_adapter(stores), &batch->task);
+	kafka_task_post_blocking(stores->adapter, &batch->task);
 }
 
 void retry_write(struct adapter *adapter, struct retry_batch *batch)
@@ -237,7 +237,7 @@ void retry_write(struct adapter *adapter, struct retry_batch *batch)
 	batch->topic = model_ref(batch->topic);
 	batch->code = CODE_OK;
 	batch->text[0] = '\0';
-	batch->letter.run = batch_arrived;
-	if (!retry_post(adapter->retries, &batch->letter))
+	batch->event.run = batch_arrived;
+	if (!retry_thread_post(adapter->retries, &batch->event))
 		batch_end(batch, CODE_SHUTTING_DOWN, NULL);
 }

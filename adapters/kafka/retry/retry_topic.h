@@ -1,0 +1,12 @@
+// The topic of a group's retry store on the cluster. All of them block.
+#pragma once
+
+#include "adapters/kafka/adapter.h"
+
+enum retry_presence { RETRY_UNKNOWN, RETRY_ABSENT, RETRY_THERE };
+
+enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_presence *ret);
+enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
+			   char *text, size_t room);
+enum code retry_topic_delete(struct adapter *adapter, const char *name);
+char *retry_topic_name(const struct group *group); // malloc'ed; does not block
