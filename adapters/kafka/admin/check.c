@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-static int refuse(char **ret_error, const char *option, const char *what)
+static int option_refuse(char **ret_error, const char *option, const char *what)
 {
 	return asprintf(ret_error, "%s: %s", option, what) < 0 ? -ENOMEM : -EINVAL;
 }
@@ -80,13 +80,13 @@ static int check_together(const struct kafka_options *options, char **ret_error)
 	};
 
 	if (!are_addresses(options->bootstrap))
-		return refuse(ret_error, "options.bootstrap",
-			      "not host:port of some brokers, separated by commas");
+		return option_refuse(ret_error, "options.bootstrap",
+				     "not host:port of some brokers, separated by commas");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); ++i) {
 		if (rows[i].value && !rows[i].may)
-			return refuse(ret_error, rows[i].name, rows[i].otherwise);
+			return option_refuse(ret_error, rows[i].name, rows[i].otherwise);
 		if (!rows[i].value && rows[i].must)
-			return refuse(ret_error, rows[i].name, rows[i].missing);
+			return option_refuse(ret_error, rows[i].name, rows[i].missing);
 	}
 	return 0;
 }
@@ -109,8 +109,8 @@ static int refuse_as_told(const char *told, char **ret_error)
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); ++i)
 		if (strstr(told, names[i].theirs))
-			return refuse(ret_error, names[i].ours, told);
-	return refuse(ret_error, "options", told);
+			return option_refuse(ret_error, names[i].ours, told);
+	return option_refuse(ret_error, "options", told);
 }
 
 // A handle that knows no broker loads certificates and keys and reaches nobody.

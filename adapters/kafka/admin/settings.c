@@ -13,12 +13,12 @@
 
 #include <stdio.h>
 
-static void number(struct kafka_setting *setting, uint64_t value)
+static void setting_set_number(struct kafka_setting *setting, uint64_t value)
 {
 	snprintf(setting->value, sizeof setting->value, "%llu", (unsigned long long)value);
 }
 
-static uint64_t within(uint64_t value, uint64_t least, uint64_t most)
+static uint64_t value_clamp(uint64_t value, uint64_t least, uint64_t most)
 {
 	return MIN(MAX(value, least), most);
 }
@@ -47,20 +47,21 @@ void kafka_settings_of(const struct topic *topic, struct kafka_setting settings[
 						      {"max.message.bytes", ""}},
 	       KAFKA_SETTINGS * sizeof *settings);
 	if (topic->retention_ms) {
-		number(&settings[0], topic->retention_ms);
-		number(&settings[2], within(topic->retention_ms / 4, 10 * 60000, 7 * 86400000ull));
+		setting_set_number(&settings[0], topic->retention_ms);
+		setting_set_number(&settings[2], value_clamp(topic->retention_ms / 4, 10 * 60000,
+							     7 * 86400000ull));
 	}
 	if (topic->retention_bytes) {
-		number(&settings[1], MAX(bytes, 1));
-		number(&settings[3], within(bytes / 4, 1 << 20, 1 << 30));
+		setting_set_number(&settings[1], MAX(bytes, 1));
+		setting_set_number(&settings[3], value_clamp(bytes / 4, 1 << 20, 1 << 30));
 	}
 	if (topic->message_bytes)
-		number(&settings[4], batch_bytes(topic));
+		setting_set_number(&settings[4], batch_bytes(topic));
 }
 
 // What the topic is to have, from what is set for it; how many of our settings are another.
-static size_t merge(const rd_kafka_ConfigResource_t *found, const struct kafka_setting *settings,
-		    rd_kafka_ConfigResource_t *wish)
+static size_t settings_merge(const rd_kafka_ConfigResource_t *found,
+			     const struct kafka_setting *settings, rd_kafka_ConfigResource_t *wish)
 {
 	size_t count = 0, differ = 0;
 	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(found, &count);
@@ -108,8 +109,8 @@ static rd_kafka_resp_err_t resource_of(const rd_kafka_ConfigResource_t **resourc
 }
 
 // `differ` of OK: how many settings are to be changed.
-static void ask(struct adapter *adapter, struct admin_request *request,
-		rd_kafka_ConfigResource_t *wish, size_t *ret_differ)
+static void settings_read(struct adapter *adapter, struct admin_request *request,
+			  rd_kafka_ConfigResource_t *wish, size_t *ret_differ)
 {
 	rd_kafka_ConfigResource_t *task =
 		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, request->topic->physical);
@@ -129,15 +130,15 @@ static void ask(struct adapter *adapter, struct admin_request *request,
 			rd_kafka_event_DescribeConfigs_result(client.event), &count);
 		error = resource_of(found, count, &text);
 		if (!error)
-			*ret_differ = merge(found[0], settings, wish);
+			*ret_differ = settings_merge(found[0], settings, wish);
 	}
 	admin_request_failed(request, adapter, error, text);
 	admin_client_end(&client);
 	rd_kafka_ConfigResource_destroy(task);
 }
 
-static void put(struct adapter *adapter, struct admin_request *request,
-		rd_kafka_ConfigResource_t *wish)
+static void settings_replace(struct adapter *adapter, struct admin_request *request,
+			     rd_kafka_ConfigResource_t *wish)
 {
 	struct admin_client client;
 	const char *text = NULL;
@@ -163,9 +164,9 @@ void kafka_settings_write(struct adapter *adapter, struct admin_request *request
 		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, request->topic->physical);
 	size_t differ = 0;
 
-	ask(adapter, request, wish, &differ);
+	settings_read(adapter, request, wish, &differ);
 	if (request->code == CODE_OK && differ)
-		put(adapter, request, wish);
+		settings_replace(adapter, request, wish);
 	rd_kafka_ConfigResource_destroy(wish);
 }
 

@@ -1,6 +1,6 @@
 #include "adapters/kafka/client/breaker.h"
 
-static bool probe(struct breaker *breaker, uint64_t now_ns)
+static bool probe_start(struct breaker *breaker, uint64_t now_ns)
 {
 	if (breaker->probing ||
 	    (breaker->probed_ns && now_ns - breaker->probed_ns < BREAKER_PAUSE_NS))
@@ -13,7 +13,7 @@ static bool probe(struct breaker *breaker, uint64_t now_ns)
 	return true;
 }
 
-static void heard(struct breaker *breaker, uint64_t now_ns)
+static void note_life(struct breaker *breaker, uint64_t now_ns)
 {
 	breaker->heard = true;
 	breaker->heard_ns = now_ns;
@@ -29,13 +29,13 @@ bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, boo
 {
 	*ret_probe = false;
 	if (breaker->circuit != BREAKER_CLOSED) {
-		*ret_probe = probe(breaker, now_ns);
+		*ret_probe = probe_start(breaker, now_ns);
 		return false;
 	}
 	if (breaker->waiting == 0)
 		breaker->heard_ns = now_ns;
 	if (is_silent(breaker, now_ns))
-		*ret_probe = probe(breaker, now_ns);
+		*ret_probe = probe_start(breaker, now_ns);
 	breaker->waiting += count;
 	return true;
 }
@@ -45,27 +45,27 @@ void breaker_ended(struct breaker *breaker, uint64_t count, bool alive, uint64_t
 	assert(count <= breaker->waiting);
 	breaker->waiting -= count;
 	if (alive)
-		heard(breaker, now_ns);
+		note_life(breaker, now_ns);
 }
 
 bool breaker_look(struct breaker *breaker, uint64_t now_ns)
 {
 	return (breaker->circuit != BREAKER_CLOSED || is_silent(breaker, now_ns)) &&
-	       probe(breaker, now_ns);
+	       probe_start(breaker, now_ns);
 }
 
 bool breaker_doubt(struct breaker *breaker, uint64_t now_ns)
 {
-	return probe(breaker, now_ns);
+	return probe_start(breaker, now_ns);
 }
 
 bool breaker_probed(struct breaker *breaker, bool alive, uint64_t now_ns)
 {
 	breaker->probing = false;
 	if (alive)
-		heard(breaker, now_ns);
+		note_life(breaker, now_ns);
 	if (breaker->heard)
 		return false;
 	breaker->circuit = BREAKER_OPEN;
-	return probe(breaker, now_ns);
+	return probe_start(breaker, now_ns);
 }

@@ -56,7 +56,7 @@ bool kafka_error_is_of_record(rd_kafka_resp_err_t error)
 	}
 }
 
-static size_t find(rd_kafka_resp_err_t error)
+static size_t meaning_find(rd_kafka_resp_err_t error)
 {
 	size_t i = 0;
 
@@ -67,7 +67,7 @@ static size_t find(rd_kafka_resp_err_t error)
 
 enum code kafka_error_code(rd_kafka_resp_err_t error)
 {
-	size_t i = find(error);
+	size_t i = meaning_find(error);
 
 	return i < ARRAY_SIZE(meanings) ? meanings[i].code : CODE_BACKEND_DOWN;
 }
@@ -79,7 +79,7 @@ bool kafka_error_is_transient(rd_kafka_resp_err_t error)
 
 enum code kafka_error_send_code(rd_kafka_resp_err_t error)
 {
-	size_t i = find(error);
+	size_t i = meaning_find(error);
 
 	return i < ARRAY_SIZE(meanings) ? meanings[i].send : CODE_BACKEND_DOWN;
 }

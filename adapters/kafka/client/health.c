@@ -78,7 +78,7 @@ static void probe_start(struct health *health)
 }
 
 // A sign of life. With the lock; true: the trouble before it is over.
-static bool heard(struct health *health)
+static bool note_life(struct health *health)
 {
 	bool failing = health->failing;
 
@@ -110,7 +110,7 @@ static void on_probe(struct admin_handle_call *call, rd_kafka_event_t *event)
 	before = health->breaker.circuit;
 	again = breaker_probed(&health->breaker, alive, clock_now_ns());
 	now = health->breaker.circuit;
-	over = alive && heard(health);
+	over = alive && note_life(health);
 	pthread_mutex_unlock(&health->lock);
 	if (over)
 		last_error_clear(&health->adapter->last_error);
@@ -158,7 +158,7 @@ void health_ended(struct adapter *adapter, uint64_t count, bool alive, uint64_t 
 	before = health->breaker.circuit;
 	breaker_ended(&health->breaker, count, alive, clock_now_ns());
 	now = health->breaker.circuit;
-	over = alive && heard(health);
+	over = alive && note_life(health);
 	if (alive && latency_ns)
 		health->latency_ns =
 			health->latency_ns

@@ -64,7 +64,7 @@ void last_error_deinit(struct last_error *last_error)
 }
 
 // How often librdkafka has tried is not what is wrong.
-static size_t essence(const char *text)
+static size_t essence_size(const char *text)
 {
 	const char *tries = strstr(text, " (after ");
 
@@ -82,7 +82,8 @@ bool last_error_note(struct last_error *last_error, rd_kafka_resp_err_t error, c
 	if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
 		return false;
 	snprintf(words, sizeof words, at < ARRAY_SIZE(meanings) ? "%s (%.*s)" : "%s%.*s",
-		 at < ARRAY_SIZE(meanings) ? meanings[at].words : "", (int)essence(text), text);
+		 at < ARRAY_SIZE(meanings) ? meanings[at].words : "", (int)essence_size(text),
+		 text);
 	pthread_mutex_lock(&last_error->lock);
 	news = strcmp(words, last_error->text) != 0 || now_ns - last_error->told_ns >= TELL_NS;
 	if (news)

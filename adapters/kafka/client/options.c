@@ -40,7 +40,7 @@ static const struct option {
 #undef AT
 };
 
-static int refuse(char **ret_error, const char *member, const char *name, const char *what)
+static int option_refuse(char **ret_error, const char *member, const char *name, const char *what)
 {
 	return asprintf(ret_error, "%s.%s: %s", member, name, what) < 0 ? -ENOMEM : -EINVAL;
 }
@@ -63,7 +63,7 @@ static int text_set(struct kafka_options *options, const struct option *row, con
 
 	if (row->values && !is_one_of(text, row->values)) {
 		snprintf(what, sizeof what, "not one of %s", row->values);
-		return refuse(ret_error, "options", row->name, what);
+		return option_refuse(ret_error, "options", row->name, what);
 	}
 	*room = strdup(text);
 	return *room ? 0 : -ENOMEM;
@@ -77,7 +77,7 @@ static int number_set(struct kafka_options *options, const struct option *row, j
 	if (number < 0 || (uint64_t)number < row->least || (uint64_t)number > row->most) {
 		snprintf(what, sizeof what, "not a whole number from %llu to %llu",
 			 (unsigned long long)row->least, (unsigned long long)row->most);
-		return refuse(ret_error, "options", row->name, what);
+		return option_refuse(ret_error, "options", row->name, what);
 	}
 	if (row->type == OPTION_BYTES)
 		*(uint64_t *)(void *)room = (uint64_t)number;
@@ -111,19 +111,20 @@ static int object_read(struct kafka_options *options, const char *text, bool sec
 		const struct option *row = row_find(name, secret);
 
 		if (!row)
-			r = refuse(ret_error, member, name,
-				   row_find(name, !secret)
-					   ? secret ? "belongs into options"
-						    : "belongs into secrets, which are encrypted"
-					   : "the kind kafka does not know it");
+			r = option_refuse(
+				ret_error, member, name,
+				row_find(name, !secret)
+					? secret ? "belongs into options"
+						 : "belongs into secrets, which are encrypted"
+					: "the kind kafka does not know it");
 		else if (row->type == OPTION_TEXT)
 			r = json_is_string(value)
 				    ? text_set(options, row, json_string_value(value), ret_error)
-				    : refuse(ret_error, member, name, "not a text");
+				    : option_refuse(ret_error, member, name, "not a text");
 		else
 			r = json_is_integer(value)
 				    ? number_set(options, row, json_integer_value(value), ret_error)
-				    : refuse(ret_error, member, name, "not a whole number");
+				    : option_refuse(ret_error, member, name, "not a whole number");
 		if (r < 0)
 			break;
 	}
@@ -143,8 +144,8 @@ int kafka_options_read(const struct cluster *cluster, struct kafka_options *ret,
 	if (r == 0)
 		r = object_read(ret, cluster->secrets_json, true, ret_error);
 	if (r == 0 && (!ret->bootstrap || !*ret->bootstrap))
-		r = refuse(ret_error, "options", "bootstrap",
-			   "missing: host:port of some brokers, separated by commas");
+		r = option_refuse(ret_error, "options", "bootstrap",
+				  "missing: host:port of some brokers, separated by commas");
 	if (r < 0)
 		kafka_options_deinit(ret);
 	return r;

@@ -216,8 +216,8 @@ static void fence_write(struct reset *reset)
 	retry_write(reset->group->adapter, &reset->fence);
 }
 
-static void looked(struct retry_fence_job *look, struct retry_rows *rows, enum code code,
-		   const char *text)
+static void reset_looked(struct retry_fence_job *look, struct retry_rows *rows, enum code code,
+			 const char *text)
 {
 	struct reset *reset = CONTAINER_OF(look, struct reset, look);
 	struct group_job *group = reset->group;
@@ -294,7 +294,7 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 		.topic = group->topic,
 		.log_generation = group->preview ? 0 : topic_generation_of(group->open),
 		.partitions = group->offsets.count,
-		.done = looked};
+		.done = reset_looked};
 	retry_fence_look(adapter, &reset->look);
 }
 

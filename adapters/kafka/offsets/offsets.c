@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-static void failed(struct kafka_offsets *offsets, rd_kafka_resp_err_t error, const char *text)
+static void offsets_fail(struct kafka_offsets *offsets, rd_kafka_resp_err_t error, const char *text)
 {
 	const char *group = offsets->group->physical;
 
@@ -45,13 +45,14 @@ answer_partitions(struct kafka_offsets *offsets, rd_kafka_event_t *event,
 	const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(groups[0]) : NULL;
 
 	if (!event)
-		failed(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer in time");
+		offsets_fail(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer in time");
 	else if (rd_kafka_event_error(event))
-		failed(offsets, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
+		offsets_fail(offsets, rd_kafka_event_error(event),
+			     rd_kafka_event_error_string(event));
 	else if (error)
-		failed(offsets, rd_kafka_error_code(error), rd_kafka_error_string(error));
+		offsets_fail(offsets, rd_kafka_error_code(error), rd_kafka_error_string(error));
 	else if (!count)
-		failed(offsets, RD_KAFKA_RESP_ERR_UNKNOWN, "no answer for it");
+		offsets_fail(offsets, RD_KAFKA_RESP_ERR_UNKNOWN, "no answer for it");
 	else
 		return rd_kafka_group_result_partitions(groups[0]);
 	return NULL;
@@ -72,7 +73,7 @@ static const rd_kafka_topic_partition_t *partition_find(const rd_kafka_topic_par
 	return NULL;
 }
 
-static void finish(struct kafka_offsets *offsets)
+static void offsets_finish(struct kafka_offsets *offsets)
 {
 	if (offsets->done)
 		offsets->done(offsets);
@@ -113,13 +114,13 @@ static void read_answered(struct admin_handle_call *call, rd_kafka_event_t *even
 		const rd_kafka_topic_partition_t *found = partition_find(list, offsets, i);
 
 		if (found && found->err)
-			failed(offsets, found->err, NULL);
+			offsets_fail(offsets, found->err, NULL);
 		else if (!cursor_fill(&offsets->cursors[i], found))
 			offsets->code = CODE_OVERLOADED;
 	}
 	if (offsets->code != CODE_OK)
 		texts_free(offsets);
-	finish(offsets);
+	offsets_finish(offsets);
 }
 
 static void *read_request(const struct kafka_offsets *offsets)
@@ -159,8 +160,8 @@ static void commit_answered(struct admin_handle_call *call, rd_kafka_event_t *ev
 
 	for (int i = 0; list && i < list->cnt && offsets->code == CODE_OK; ++i)
 		if (list->elems[i].err)
-			failed(offsets, list->elems[i].err, NULL);
-	finish(offsets);
+			offsets_fail(offsets, list->elems[i].err, NULL);
+	offsets_finish(offsets);
 }
 
 static void *commit_request(const struct kafka_offsets *offsets)
@@ -206,7 +207,7 @@ static const struct offsets_request {
   committing = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, commit_request, commit_send,
 		commit_free, commit_answered};
 
-static void begin(struct kafka_offsets *offsets, const struct offsets_request *kind)
+static void request_begin(struct kafka_offsets *offsets, const struct offsets_request *kind)
 {
 	offsets->code = CODE_OK;
 	offsets->text[0] = '\0';
@@ -218,21 +219,21 @@ static bool may_go(struct adapter *adapter, struct kafka_offsets *offsets)
 {
 	if (!admin_handle_is_held(adapter, offsets->group->object.id))
 		return true;
-	failed(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT,
-	       "its coordinator has not answered what was asked before");
+	offsets_fail(offsets, RD_KAFKA_RESP_ERR__TIMED_OUT,
+		     "its coordinator has not answered what was asked before");
 	return false;
 }
 
-static void go(struct adapter *adapter, struct kafka_offsets *offsets,
-	       const struct offsets_request *kind)
+static void request_send(struct adapter *adapter, struct kafka_offsets *offsets,
+			 const struct offsets_request *kind)
 {
 	struct admin_handle *admin;
 	struct admin_handle_request *asked;
 	void *request;
 
-	begin(offsets, kind);
+	request_begin(offsets, kind);
 	if (!may_go(adapter, offsets)) {
-		finish(offsets);
+		offsets_finish(offsets);
 		return;
 	}
 	admin = admin_handle_ref(adapter);
@@ -252,7 +253,7 @@ static void go(struct adapter *adapter, struct kafka_offsets *offsets,
 		rd_kafka_AdminOptions_destroy(options);
 	} else {
 		offsets->code = CODE_OVERLOADED;
-		finish(offsets);
+		offsets_finish(offsets);
 	}
 	kind->free(request);
 	admin_handle_unref(adapter, admin);
@@ -267,26 +268,26 @@ static void go_and_wait(struct adapter *adapter, struct kafka_offsets *offsets,
 	const char *text;
 
 	offsets->done = NULL;
-	begin(offsets, kind);
+	request_begin(offsets, kind);
 	admin_client_begin(adapter, kind->operation, &client);
 	kind->send(client.handle, request, client.options, client.queue);
 	error = admin_client_await(&client, &text);
 	if (client.event)
 		kind->answered(&offsets->call, client.event);
 	else
-		failed(offsets, error, text);
+		offsets_fail(offsets, error, text);
 	admin_client_end(&client);
 	kind->free(request);
 }
 
 void kafka_offsets_read(struct adapter *adapter, struct kafka_offsets *offsets)
 {
-	go(adapter, offsets, &reading);
+	request_send(adapter, offsets, &reading);
 }
 
 void kafka_offsets_commit(struct adapter *adapter, struct kafka_offsets *offsets)
 {
-	go(adapter, offsets, &committing);
+	request_send(adapter, offsets, &committing);
 }
 
 void kafka_offsets_read_wait(struct adapter *adapter, struct kafka_offsets *offsets)

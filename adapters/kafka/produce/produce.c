@@ -30,8 +30,8 @@ static enum durability durability_of(const struct adapter_topic *topic)
 		   (enum durability)__atomic_load_n(&topic->durability, __ATOMIC_ACQUIRE));
 }
 
-static struct submit_run reported(const struct submit *submit, uint32_t number,
-				  const rd_kafka_message_t *message)
+static struct submit_run report_read(const struct submit *submit, uint32_t number,
+				     const rd_kafka_message_t *message)
 {
 	struct submit_run run = batch_refused(submit, number, message->err);
 
@@ -75,7 +75,7 @@ static struct submit *report_take(const rd_kafka_message_t *message, struct end_
 	const uint16_t *place = message->_private;
 	struct batch *batch = batch_of(place);
 	struct submit *submit = batch->submit;
-	struct submit_run run = reported(submit, *place, message);
+	struct submit_run run = report_read(submit, *place, message);
 
 	end_raise(end_update, submit, &run);
 	if (!batch_note(batch, *place, &run))
@@ -386,7 +386,7 @@ bool produce_batch(struct adapter *adapter, struct batch *batch)
 	       batch_refuse(adapter, batch, RD_KAFKA_RESP_ERR__QUEUE_FULL);
 }
 
-static void refuse(struct submit *submit, enum code code, uint32_t retry_after_ms)
+static void submit_refuse(struct submit *submit, enum code code, uint32_t retry_after_ms)
 {
 	submit_finish(submit, OUTCOME_REJECTED, code, retry_after_ms);
 }
@@ -409,17 +409,17 @@ void produce_submit(struct adapter *adapter, struct submit *submit)
 	bool ended;
 
 	if (__atomic_load_n(&submit->topic->gone, __ATOMIC_ACQUIRE)) {
-		refuse(submit, CODE_NOT_FOUND, 0);
+		submit_refuse(submit, CODE_NOT_FOUND, 0);
 		return;
 	}
 	if (!health_admit(adapter, submit->count)) {
-		refuse(submit, CODE_BACKEND_DOWN, DOWN_RETRY_MS);
+		submit_refuse(submit, CODE_BACKEND_DOWN, DOWN_RETRY_MS);
 		return;
 	}
 	batch = batch_new(submit);
 	if (!batch) {
 		health_ended(adapter, submit->count, false, 0);
-		refuse(submit, CODE_OVERLOADED, FULL_RETRY_MS);
+		submit_refuse(submit, CODE_OVERLOADED, FULL_RETRY_MS);
 		return;
 	}
 	buf_ref(submit->buf);

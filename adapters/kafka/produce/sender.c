@@ -178,7 +178,7 @@ bool sender_slot_open(struct adapter *adapter, unsigned number)
 }
 
 // What is still there ends now.
-static void purge(struct client *client)
+static void client_purge(struct client *client)
 {
 	rd_kafka_purge(client_handle(client), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 	rd_kafka_flush(client_handle(client), PURGE_WAIT_MS);
@@ -199,7 +199,7 @@ void sender_drain(struct adapter *adapter, int wait_ms)
 	pthread_rwlock_unlock(&sender->lock);
 	for (unsigned i = 0; i < SENDER_SLOTS; ++i)
 		if (clients[i] && rd_kafka_flush(client_handle(clients[i]), wait_ms))
-			purge(clients[i]);
+			client_purge(clients[i]);
 	adapter->hooks->drained(adapter);
 }
 
@@ -327,7 +327,7 @@ static void client_swap(struct slot *slot, struct client *client)
 	pthread_rwlock_unlock(&sender->lock);
 }
 
-static void replace(struct adapter *adapter, struct kafka_task *task)
+static void slot_replace(struct adapter *adapter, struct kafka_task *task)
 {
 	struct slot *slot = CONTAINER_OF(task, struct slot, task);
 	_cleanup_(freep) char *error = NULL;
@@ -343,7 +343,7 @@ static void replace(struct adapter *adapter, struct kafka_task *task)
 	} else {
 		log_warn(adapter->log, "KAFKA-PRODUCER", "a new producer takes over: %s", reason);
 		client_swap(slot, client);
-		purge(slot->retired);
+		client_purge(slot->retired);
 	}
 	__atomic_store_n(&slot->replaced_ns, clock_now_ns(), __ATOMIC_RELEASE);
 	__atomic_store_n(&slot->replacing, false, __ATOMIC_RELEASE);
@@ -369,7 +369,7 @@ void sender_check(struct adapter *adapter)
 
 		if (!is_due(slot) || __atomic_exchange_n(&slot->replacing, true, __ATOMIC_ACQ_REL))
 			continue;
-		slot->task.run = replace;
+		slot->task.run = slot_replace;
 		kafka_task_post_blocking(adapter, &slot->task);
 	}
 	pthread_rwlock_unlock(&sender->lock);

@@ -69,7 +69,7 @@ static void on_arrived(struct stream *stream)
 	thread_wake(reader->fetcher, &reader->fetcher->ready, &stream->in_ready);
 }
 
-static void ask(struct partition_reader *reader)
+static void reader_wake(struct partition_reader *reader)
 {
 	thread_wake(reader->fetcher, &reader->fetcher->asked, &reader->in_asked);
 }
@@ -484,7 +484,7 @@ static bool next_item(struct fetcher *fetcher, struct stream **ret_stream,
 }
 
 // Everybody has a turn.
-static void tick(struct fetcher *fetcher, uint64_t now_ns)
+static void tick_all(struct fetcher *fetcher, uint64_t now_ns)
 {
 	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
 		struct client *client = client_there(fetcher, i);
@@ -495,7 +495,7 @@ static void tick(struct fetcher *fetcher, uint64_t now_ns)
 	pthread_mutex_lock(&fetcher->lock);
 	fetcher->tick_ns = now_ns + (list_empty(&fetcher->readers) ? S_NS : TICK_NS);
 	LIST_FOREACH(node, next, &fetcher->readers)
-	ask(LIST_ENTRY(node, struct partition_reader, in_fetcher));
+	reader_wake(LIST_ENTRY(node, struct partition_reader, in_fetcher));
 	pthread_mutex_unlock(&fetcher->lock);
 }
 
@@ -514,7 +514,7 @@ static void *fetcher_run(void *arg)
 		if (stream)
 			stream_turn(stream, now_ns);
 		if (now_ns >= fetcher->tick_ns)
-			tick(fetcher, now_ns);
+			tick_all(fetcher, now_ns);
 	}
 	return NULL;
 }
@@ -629,7 +629,7 @@ bool fetcher_fetch(struct adapter *adapter, struct log_fetch *fetch)
 		waits = partition_reader_wait(reader, fetch, now_ns);
 	// The letter may come, and the topic be closed, as soon as the lock is free.
 	if (reader && wake)
-		ask(reader);
+		reader_wake(reader);
 	pthread_mutex_unlock(&fetcher->lock);
 	return !waits;
 }
@@ -645,7 +645,7 @@ void fetcher_follow(struct adapter_topic *topic)
 			reader_of(fetcher, kafka_topic_partition(topic, i));
 
 		if (reader)
-			ask(reader);
+			reader_wake(reader);
 	}
 	pthread_mutex_unlock(&fetcher->lock);
 }
@@ -661,7 +661,7 @@ void fetcher_forget(struct kafka_partition *partition)
 	reader = partition->reader;
 	if (reader) {
 		reader->partition = NULL;
-		ask(reader);
+		reader_wake(reader);
 	}
 	pthread_mutex_unlock(&fetcher->lock);
 }

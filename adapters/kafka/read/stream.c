@@ -138,7 +138,7 @@ void stream_stop(struct stream *stream)
 
 // ---- builder
 
-static void show(struct stream *stream)
+static void stream_show(struct stream *stream)
 {
 	pthread_mutex_lock(stream->config.lock);
 	builder_show(&stream->builder, stream->config.rings, &stream->ring, stream->next);
@@ -157,7 +157,7 @@ static size_t room_for(rd_kafka_message_t *const *messages, size_t count, uint64
 	return MAX(room, record_size + sizeof(struct log_entry));
 }
 
-static void put(struct stream *stream, rd_kafka_message_t *const *messages, size_t count)
+static void message_put(struct stream *stream, rd_kafka_message_t *const *messages, size_t count)
 {
 	const rd_kafka_message_t *first = messages[0];
 	rd_kafka_timestamp_type_t type;
@@ -181,7 +181,7 @@ static void put(struct stream *stream, rd_kafka_message_t *const *messages, size
 			 stream->config.physical, message.partition,
 			 (unsigned long long)message.offset);
 	} else if (!stream->builder.chunk || !builder_put(&stream->builder, &message, &plan)) {
-		show(stream);
+		stream_show(stream);
 		if (!builder_begin(&stream->builder, stream->next,
 				   room_for(messages, count, plan.size))) {
 			stream->code = CODE_OVERLOADED;
@@ -196,7 +196,7 @@ static void put(struct stream *stream, rd_kafka_message_t *const *messages, size
 // ---- what is not a message
 
 // Where it was to begin is outside the log: begins with what there is.
-static void outside(struct stream *stream)
+static void stream_restart_at_first(struct stream *stream)
 {
 	if (stream->from_first) {
 		stream->code = CODE_BACKEND_DOWN;
@@ -239,7 +239,7 @@ static void on_error(struct stream *stream, const rd_kafka_message_t *message)
 		stream->ended = true;
 		return;
 	case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-	case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: outside(stream); return;
+	case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: stream_restart_at_first(stream); return;
 	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: stream->code = CODE_BACKEND_DOWN; return;
 	default: break;
 	}
@@ -250,7 +250,7 @@ static void on_error(struct stream *stream, const rd_kafka_message_t *message)
 		 stream->config.partition, rd_kafka_message_errstr(message));
 }
 
-static void take(struct stream *stream, rd_kafka_message_t *const *messages, size_t count)
+static void messages_take(struct stream *stream, rd_kafka_message_t *const *messages, size_t count)
 {
 	if (stream->code != CODE_OK)
 		return;
@@ -263,7 +263,7 @@ static void take(struct stream *stream, rd_kafka_message_t *const *messages, siz
 	else
 		hole_note(stream, (uint64_t)messages[0]->offset);
 	if (stream->code == CODE_OK)
-		put(stream, messages, count);
+		message_put(stream, messages, count);
 }
 
 // ---- serving
@@ -308,9 +308,9 @@ bool stream_serve(struct stream *stream)
 	count = rd_kafka_consume_batch_queue(stream->queue, 0, messages, BATCH);
 	stream->more = count == BATCH;
 	for (ssize_t i = 0; i < count; ++i)
-		take(stream, messages + i, (size_t)(count - i));
+		messages_take(stream, messages + i, (size_t)(count - i));
 	if (count > 0)
-		show(stream);
+		stream_show(stream);
 	if (count >= 0 && stream->code == CODE_OK)
 		wake_up(stream, messages, (size_t)count);
 	for (ssize_t i = 0; i < count; ++i)

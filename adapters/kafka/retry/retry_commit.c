@@ -195,7 +195,7 @@ static int entry_take(struct retry_commit *self, const struct log_entry *entry)
 }
 
 // false: it has failed and ended.
-static bool fetched(struct retry_commit *self)
+static bool fetch_take(struct retry_commit *self)
 {
 	struct log_fetch *fetch = &self->fetch;
 	enum code code = fetch->code;
@@ -226,7 +226,7 @@ static void fetch_done(struct loop_task *task)
 {
 	struct retry_commit *self = CONTAINER_OF(task, struct retry_commit, fetch.task);
 
-	if (fetched(self))
+	if (fetch_take(self))
 		fetch_next(&self->task);
 }
 
@@ -267,7 +267,7 @@ static void fetch_next(struct loop_task *task)
 	while (range_next(self)) {
 		if (!fetcher_fetch(self->adapter, &self->fetch))
 			return; // fetch_done() goes on
-		if (!fetched(self))
+		if (!fetch_take(self))
 			return;
 	}
 	batch_go(self);

@@ -17,7 +17,7 @@ struct looking {
 	enum code code;
 };
 
-static void answer(struct looking *looking, enum code code, const char *text)
+static void due_answer(struct looking *looking, enum code code, const char *text)
 {
 	struct log_due *due = looking->due;
 
@@ -140,7 +140,7 @@ static void due_done(struct retry_job *job, struct retry_rows *rows, enum code c
 		code = looking->code;
 	if (code == CODE_OK && job->want_count)
 		code = entries_fill(looking, rows);
-	answer(looking, code, text);
+	due_answer(looking, code, text);
 }
 
 void retry_due(struct adapter *adapter, struct log_due *due)

@@ -22,7 +22,7 @@ void retry_index_deinit(struct retry_index *index)
 
 // ---- by position
 
-static uint64_t mix(uint32_t partition, uint64_t offset)
+static uint64_t hash_position(uint32_t partition, uint64_t offset)
 {
 	uint64_t hash = offset + partition * 0x9e3779b97f4a7c15ull + 0x9e3779b97f4a7c15ull;
 
@@ -33,10 +33,10 @@ static uint64_t mix(uint32_t partition, uint64_t offset)
 
 static uint32_t *bucket_of(const struct retry_index *index, uint32_t partition, uint64_t offset)
 {
-	return &index->buckets[mix(partition, offset) & (index->bucket_count - 1)];
+	return &index->buckets[hash_position(partition, offset) & (index->bucket_count - 1)];
 }
 
-static uint32_t find(const struct retry_index *index, uint32_t partition, uint64_t offset)
+static uint32_t row_find(const struct retry_index *index, uint32_t partition, uint64_t offset)
 {
 	uint32_t at = index->bucket_count ? *bucket_of(index, partition, offset) : 0;
 
@@ -64,7 +64,7 @@ static void chain_remove(struct retry_index *index, uint32_t at)
 	*link = row->chain;
 }
 
-static int grow(struct retry_index *index)
+static int rows_grow(struct retry_index *index)
 {
 	uint32_t room = index->room ? index->room * 2 : 64;
 	struct retry_row *rows = realloc(index->rows, room * sizeof *rows);
@@ -88,13 +88,13 @@ static int grow(struct retry_index *index)
 
 // ---- by due time
 
-static uint64_t priority(const struct retry_index *index, uint32_t at)
+static uint64_t row_priority(const struct retry_index *index, uint32_t at)
 {
-	return mix(~index->rows[at].partition, index->rows[at].offset);
+	return hash_position(~index->rows[at].partition, index->rows[at].offset);
 }
 
-static int compare(const struct retry_row *row, uint64_t due_ms, uint32_t partition,
-		   uint64_t offset)
+static int row_compare(const struct retry_row *row, uint64_t due_ms, uint32_t partition,
+		       uint64_t offset)
 {
 	if (row->due_ms != due_ms)
 		return row->due_ms < due_ms ? -1 : 1;
@@ -103,11 +103,11 @@ static int compare(const struct retry_row *row, uint64_t due_ms, uint32_t partit
 	return row->offset < offset ? -1 : row->offset > offset;
 }
 
-static bool before(const struct retry_index *index, uint32_t left, uint32_t right)
+static bool is_before(const struct retry_index *index, uint32_t left, uint32_t right)
 {
 	const struct retry_row *row = &index->rows[right];
 
-	return compare(&index->rows[left], row->due_ms, row->partition, row->offset) < 0;
+	return row_compare(&index->rows[left], row->due_ms, row->partition, row->offset) < 0;
 }
 
 // What lies before `at` and what lies behind it.
@@ -117,7 +117,7 @@ static void tree_split(struct retry_index *index, uint32_t root, uint32_t at, ui
 	while (root) {
 		struct retry_row *row = &index->rows[root];
 
-		if (before(index, root, at)) {
+		if (is_before(index, root, at)) {
 			*ret_left = root;
 			ret_left = &row->right;
 			root = row->right;
@@ -133,11 +133,11 @@ static void tree_split(struct retry_index *index, uint32_t root, uint32_t at, ui
 static void tree_add(struct retry_index *index, uint32_t at)
 {
 	uint32_t *link = &index->root;
-	uint64_t own = priority(index, at);
+	uint64_t own = row_priority(index, at);
 
-	while (*link && priority(index, *link) >= own)
-		link = before(index, *link, at) ? &index->rows[*link].right
-						: &index->rows[*link].left;
+	while (*link && row_priority(index, *link) >= own)
+		link = is_before(index, *link, at) ? &index->rows[*link].right
+						   : &index->rows[*link].left;
 	tree_split(index, *link, at, &index->rows[at].left, &index->rows[at].right);
 	*link = at;
 }
@@ -147,10 +147,10 @@ static void tree_remove(struct retry_index *index, uint32_t at)
 	uint32_t *link = &index->root, left = index->rows[at].left, right = index->rows[at].right;
 
 	while (*link != at)
-		link = before(index, *link, at) ? &index->rows[*link].right
-						: &index->rows[*link].left;
+		link = is_before(index, *link, at) ? &index->rows[*link].right
+						   : &index->rows[*link].left;
 	while (left && right) {
-		if (priority(index, left) >= priority(index, right)) {
+		if (row_priority(index, left) >= row_priority(index, right)) {
 			*link = left;
 			link = &index->rows[left].right;
 			left = *link;
@@ -174,14 +174,14 @@ static uint32_t row_new(struct retry_index *index)
 		return at;
 	}
 	index->used = MAX(index->used, 1u);
-	if (index->used >= index->room && grow(index) < 0)
+	if (index->used >= index->room && rows_grow(index) < 0)
 		return 0;
 	return index->used++;
 }
 
 int retry_index_put(struct retry_index *index, const struct retry_row *row)
 {
-	uint32_t at = find(index, row->partition, row->offset);
+	uint32_t at = row_find(index, row->partition, row->offset);
 
 	if (at && index->rows[at].written >= row->written)
 		return 0;
@@ -206,7 +206,7 @@ int retry_index_put(struct retry_index *index, const struct retry_row *row)
 void retry_index_remove(struct retry_index *index, uint32_t partition, uint64_t offset,
 			uint64_t written)
 {
-	uint32_t at = find(index, partition, offset);
+	uint32_t at = row_find(index, partition, offset);
 
 	if (!at || index->rows[at].written >= written)
 		return;
@@ -223,7 +223,7 @@ void retry_index_remove(struct retry_index *index, uint32_t partition, uint64_t 
 const struct retry_row *retry_index_find(const struct retry_index *index, uint32_t partition,
 					 uint64_t offset)
 {
-	uint32_t at = find(index, partition, offset);
+	uint32_t at = row_find(index, partition, offset);
 
 	return at ? &index->rows[at] : NULL;
 }
@@ -237,7 +237,7 @@ const struct retry_row *retry_index_behind(const struct retry_index *index, uint
 	while (at) {
 		const struct retry_row *row = &index->rows[at];
 
-		if (compare(row, due_ms, partition, offset) > 0) {
+		if (row_compare(row, due_ms, partition, offset) > 0) {
 			found = row;
 			at = row->left;
 		} else {

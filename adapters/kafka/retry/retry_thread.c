@@ -88,7 +88,7 @@ static void store_tick(struct retry_store *store, uint64_t now_ns)
 	}
 }
 
-static void tick(struct retry_stores *stores, uint64_t now_ns)
+static void tick_stores(struct retry_stores *stores, uint64_t now_ns)
 {
 	struct map_node *node, *next = NULL;
 	size_t cursor = 0;
@@ -228,7 +228,7 @@ static void *retry_run(void *arg)
 
 		if (message)
 			retry_stream_serve(stores, message);
-		tick(stores, clock_now_ns());
+		tick_stores(stores, clock_now_ns());
 		if (is_stopping(stores))
 			jobs_end(stores);
 	}

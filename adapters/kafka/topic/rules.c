@@ -13,7 +13,7 @@ static json_t *number_json(uint64_t value)
 }
 
 // Kafka counts the bytes of each partition by itself.
-static uint64_t times(uint64_t bytes, uint32_t partitions)
+static uint64_t bytes_times(uint64_t bytes, uint32_t partitions)
 {
 	return bytes >= INT64_MAX / (partitions ? partitions : 1) ? UINT64_MAX : bytes * partitions;
 }
@@ -23,7 +23,7 @@ json_t *rules_json(const struct kafka_limits *limits, uint32_t partitions, uint3
 	return json_pack("{s:o, s:o, s:o, s:b, s:o, s:I}", "message_bytes",
 			 number_json(kafka_limits_batch_bytes(limits)), "retention_ms",
 			 number_json(limits->retention_ms), "retention_bytes",
-			 number_json(times(limits->retention_bytes, partitions)), "compacted",
+			 number_json(bytes_times(limits->retention_bytes, partitions)), "compacted",
 			 (int)limits->key_needed, "oldest_ms",
 			 limits->broker_time ? json_null() : number_json(limits->before_ms),
 			 "min_insync", (json_int_t)min_insync);

@@ -94,7 +94,7 @@ static struct adapter_topic *topic_new(struct adapter *adapter, const struct top
 	return NULL;
 }
 
-static struct adapter_topic *find(struct adapter *adapter, uint64_t id)
+static struct adapter_topic *topic_find(struct adapter *adapter, uint64_t id)
 {
 	LIST_FOREACH(node, next, &adapter->topics)
 	{
@@ -112,7 +112,7 @@ struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct top
 	struct adapter_topic *topic, *before = NULL;
 
 	pthread_mutex_lock(&adapter->topics_lock);
-	topic = find(adapter, model->object.id);
+	topic = topic_find(adapter, model->object.id);
 	if (topic_generation_is_over(adapter, model)) {
 		topic = NULL;
 	} else if (topic && topic->model->incarnation == model->incarnation) {
@@ -139,7 +139,7 @@ struct adapter_topic *kafka_topic_find(struct adapter *adapter, uint64_t id)
 	struct adapter_topic *topic;
 
 	pthread_mutex_lock(&adapter->topics_lock);
-	topic = find(adapter, id);
+	topic = topic_find(adapter, id);
 	if (topic)
 		++topic->refs;
 	pthread_mutex_unlock(&adapter->topics_lock);
@@ -258,7 +258,7 @@ void kafka_topic_gone(struct adapter_topic *topic)
 
 // ---- bounds
 
-static bool raise(uint64_t *value, uint64_t to)
+static bool raise_to(uint64_t *value, uint64_t to)
 {
 	uint64_t now = __atomic_load_n(value, __ATOMIC_ACQUIRE);
 
@@ -271,13 +271,13 @@ static bool raise(uint64_t *value, uint64_t to)
 
 void kafka_topic_raise_end(struct kafka_partition *partition, uint64_t end)
 {
-	if (raise(&partition->end, end))
+	if (raise_to(&partition->end, end))
 		log_watches_post(&partition->topic->watch_lock, &partition->topic->watches);
 }
 
 void kafka_topic_raise_first(struct kafka_partition *partition, uint64_t first)
 {
-	raise(&partition->first, first);
+	raise_to(&partition->first, first);
 	kafka_topic_raise_end(partition, first);
 }
 

@@ -402,7 +402,7 @@ static void info_look(struct kafka_watcher *watcher)
 	watcher->info_due_ns = clock_now_ns() + INFO_MS * MS_NS;
 }
 
-static void look(struct kafka_watcher *watcher)
+static void look_once(struct kafka_watcher *watcher)
 {
 	admin_handle_renew(watcher->adapter, clock_now_ns());
 	info_look(watcher);
@@ -425,7 +425,7 @@ static void *watcher_run(void *arg)
 	pthread_setname_np(pthread_self(), "kafka-watch");
 	for (bool going = !waker_is_stopped(waker); going;
 	     going = waker_rest(waker, LOOK_MS, LOOK_SOON_MS))
-		look(watcher);
+		look_once(watcher);
 	return NULL;
 }
 
