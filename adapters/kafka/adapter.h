@@ -33,7 +33,7 @@ struct kafka_hooks {
 	void (*client_error)(struct adapter *adapter, rd_kafka_event_t *event);
 	// client/: another admin handle is the current one; under topics_lock. @thread watcher
 	void (*handle_swapped)(struct adapter *adapter);
-	// topic/: somebody watches the topic, or it has grown. @thread any
+	// topic/: the topic has a watch, or has grown. @thread any
 	void (*topic_follow)(struct adapter_topic *topic);
 	// topic/: the partition is about to be freed. @thread any
 	void (*partition_forget)(struct kafka_partition *partition);
@@ -60,20 +60,21 @@ struct adapter {
 	const struct kafka_hooks *hooks;
 	struct kafka_options options;
 	struct log_ctx *log;
-	struct client *producer;             // sends until a fatal error
-	struct sender *sender;               // sender.c: what sends now
-	struct resend *resend;               // resend.c: what is sent again
-	struct health *health;               // health.c
-	struct admin_handles *admin_handles; // admin_handle.c: what carries questions now
-	struct fetcher *fetcher;             // fetcher.c
-	struct kafka_tasks *tasks;           // task.c
-	struct waker watch_waker;            // wakes the watcher
-	struct kafka_watcher *watcher;       // watcher.c
-	struct retry_stores *retries;        // retry_thread.c
-	struct group_table *groups;          // group_table.c
-	bool keeping;                        // atomic; offset_keepalive.c: its task is on its way
-	struct kafka_stored *stored;         // stored.c
-	struct last_error last_error;        // what was last wrong with it
+	struct client *producer; // sends until a fatal error
+	struct sender *sender;   // sender.c: what sends now
+	struct resend *resend;   // resend.c: what is sent again
+	struct health *health;   // health.c
+	struct admin_handles
+		*admin_handles;    // admin_handle.c: the current handle for all that is no message
+	struct fetcher *fetcher;   // fetcher.c
+	struct kafka_tasks *tasks; // task.c
+	struct waker watch_waker;  // wakes the watcher
+	struct kafka_watcher *watcher; // watcher.c
+	struct retry_stores *retries;  // retry_thread.c
+	struct group_table *groups;    // group_table.c
+	bool keeping;                  // atomic; offset_keepalive.c: its task is on its way
+	struct kafka_stored *stored;   // stored.c
+	struct last_error last_error;  // what was last wrong with it
 	pthread_mutex_t info_lock;
 	struct cluster_info *info; // cluster_info.c, under info_lock
 	uint32_t capabilities;     // atomic; what follows from them

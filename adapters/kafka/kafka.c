@@ -1,5 +1,8 @@
-// `kafka`: an existing Kafka cluster (docs/adapters/kafka.md). The table of slots, opening and
-// closing.
+// `kafka`: an existing Kafka cluster (docs/adapters/kafka.md). The table of slots, the hooks
+// between the adapter's rooms, opening and closing.
+//
+// Opening goes from the ground up and closing the other way; what is closed may still be told of
+// messages until its producers are drained.
 
 #include "adapters/closing.h"
 #include "adapters/kafka/adapter.h"
@@ -67,7 +70,7 @@ static int drain_ms(struct adapter *adapter)
 
 static void adapter_free(struct adapter *adapter)
 {
-	kafka_task_drain_admin(adapter); // nobody reads any more
+	kafka_task_drain_admin(adapter); // no operator reads any more
 	kafka_watcher_stop(adapter->watcher);
 	topic_generation_forget_lost(adapter);
 	fetcher_stop(adapter->fetcher);

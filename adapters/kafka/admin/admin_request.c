@@ -1,4 +1,7 @@
-// Administrative requests: made, run on the admin loop, answered, freed.
+// One thing that an operator asks of a cluster: made, run on the admin loop, answered, freed.
+//
+// Invariant: the caller is answered exactly once; with `waits` by the request itself. While the
+// cluster is being closed a request is refused instead of run.
 
 #include "adapters/kafka/admin/admin_request.h"
 

@@ -23,7 +23,8 @@ struct admin_request {
 struct admin_request *admin_request_new(const struct topic *topic, struct caller caller);
 void admin_request_start(struct adapter *adapter, struct admin_request *request,
 			 void (*run)(struct adapter *adapter, struct admin_request *request));
-void admin_request_end(struct admin_request *request); // for who waits: answers, and frees it
+void admin_request_end(
+	struct admin_request *request); // by a request that waits: answers, and frees it
 // Notes what the cluster says, in words that name it and the topic. false: it says no error.
 bool admin_request_failed(struct admin_request *request, struct adapter *adapter,
 			  rd_kafka_resp_err_t error, const char *text);

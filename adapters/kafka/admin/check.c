@@ -1,5 +1,7 @@
-// What can be said about a cluster's options without reaching it: each by itself (options.c), those
-// that need or exclude each other, and what librdkafka and OpenSSL make of certificates and keys.
+// Checks a cluster's options without reaching it: each by itself (options.c), those that need or
+// exclude each other, and what librdkafka and OpenSSL make of certificates and keys.
+//
+// The last is tried with a handle that knows no broker. What it does not do: connect (probe.c).
 
 #include "adapters/kafka/admin/check.h"
 
@@ -113,7 +115,7 @@ static int refuse_as_told(const char *told, char **ret_error)
 	return option_refuse(ret_error, "options", told);
 }
 
-// A handle that knows no broker loads certificates and keys and reaches nobody.
+// A handle that knows no broker loads certificates and keys and connects to none.
 static int check_by_trying(const struct kafka_options *options, char **ret_error)
 {
 	struct kafka_options nowhere = *options;

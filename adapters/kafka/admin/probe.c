@@ -1,4 +1,6 @@
-// The whole cluster, as operators ask for it: can it be reached, what can it do, what lies on it.
+// Whether a cluster can be reached, what it can do, and what durability it gives.
+//
+// It waits until the cluster answers, the deadline, or an error that waiting does not cure.
 
 #include "adapters/kafka/admin/probe.h"
 

@@ -1,7 +1,7 @@
 // How long a topic keeps messages, and how large they may be, on the cluster.
 //
 // librdkafka 2.0 knows only the request that replaces all settings of a topic: what is set for it
-// is read first and written back, ours in its place. So what somebody else sets between the two is
+// is read first and written back, ours in its place. So what another client sets between the two is
 // lost; nothing is written when nothing of ours is another.
 
 #include "adapters/kafka/admin/settings.h"
@@ -23,7 +23,7 @@ static uint64_t value_clamp(uint64_t value, uint64_t least, uint64_t most)
 	return MIN(MAX(value, least), most);
 }
 
-// Of a batch, and what it adds around a message. Nobody but the proxy writes dead letters, and a
+// Of a batch, and what it adds around a message. Only the proxy writes dead letters, and a
 // letter is as large as its topic allowed when it was sent: these take all there can be.
 static uint64_t batch_bytes(const struct topic *topic)
 {

@@ -1,9 +1,11 @@
-// Making, changing and deleting topics.
+// Makes, changes and deletes topics.
 //
 // Each is an administrative request, written in the order of what happens. A topic is made, or
-// gone, when the cluster's metadata says so: who is told OK can use it, or make another of the same
-// name. What was imported is found and let go, and never changed but for its mark and more
+// gone, when the cluster's metadata says so: after OK the caller can use it, or make another of the
+// same name. What was imported is found and let go, and never changed but for its mark and more
 // partitions.
+//
+// What it does not do: undo. A step that fails is reported, and the request may be made again.
 
 #include "adapters/kafka/admin/topic_admin.h"
 
@@ -140,7 +142,7 @@ static rd_kafka_resp_err_t count_ask(struct adapter *adapter, const char *physic
 	return error;
 }
 
-// Is it the one that is meant? `expected`: nobody has said just now that it is there.
+// Is it the topic that is meant? `expected`: the cluster has not just said that it exists.
 static void topic_compare(struct adapter *adapter, struct admin_request *request, bool expected)
 {
 	const struct topic *topic = request->topic;
@@ -375,7 +377,7 @@ static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct admin_re
 	rd_kafka_resp_err_t error = topic_mark_write(adapter, &none, 1);
 
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-		error = RD_KAFKA_RESP_ERR_NO_ERROR; // somebody has deleted it
+		error = RD_KAFKA_RESP_ERR_NO_ERROR; // another client has deleted it
 	admin_request_failed(request, adapter, error, NULL);
 	return error;
 }
@@ -387,7 +389,7 @@ static void delete_run(struct adapter *adapter, struct admin_request *request)
 	struct adapter_topic *open;
 	bool another;
 
-	// Without its mark nobody can tell, and the name is the only thing there is to go by.
+	// Without its mark this cannot be told, and the name is the only thing there is to go by.
 	another = !topic_mark_read(adapter, &mark, 1) && mark.incarnation &&
 		  mark.incarnation != topic->incarnation;
 	if (!another &&

@@ -1,4 +1,7 @@
-// Looking into topics, and purging them.
+// What a topic is and holds: describing it, reading messages from it for an operator, purging it.
+//
+// Reading goes by the fetcher and its rings, like any reader, and waits for events on the admin
+// loop.
 
 #include "adapters/kafka/admin/topic_query.h"
 
@@ -217,7 +220,7 @@ static void read_run(struct adapter *adapter, struct admin_request *request)
 	fetch->loop = kafka_task_admin_loop(adapter);
 	fetch->task.fn = on_fetched;
 	request->waits = fetch->offset < fetch->until && !fetcher_fetch(adapter, fetch);
-	if (!request->waits) // else the letter comes to this thread, later
+	if (!request->waits) // else its event comes to this thread, later
 		reading_finish(reading);
 }
 

@@ -1,3 +1,10 @@
+// Administrative requests for callers that may block.
+// The answer comes to a queue of the request's own, so any number of threads may ask at a time. A
+// request that concerns a group goes to the group's coordinator; librdkafka frees such a request
+// too early when it times out before the coordinator was found (admin_handle.h), so its timeout is
+// an hour and this file gives up earlier by itself. Invariant: between begin and end the admin
+// handle stays what it is. What it does not do: retry, or translate errors (error.c).
+
 #include "adapters/kafka/client/admin_client.h"
 
 // Whether an operation goes to the coordinator of a group.

@@ -16,7 +16,7 @@ void admin_client_begin(struct adapter *adapter, rd_kafka_admin_op_t operation,
 			struct admin_client *client);
 // Waits for the answer; the error of the request as a whole. *ret_text lives until deinit.
 rd_kafka_resp_err_t admin_client_await(struct admin_client *client, const char **ret_text);
-// The same for who asks for one topic to be made, grown or deleted: also the error of the topic.
+// The same for a request to make, grow or delete one topic: also the error of the topic.
 rd_kafka_resp_err_t admin_client_await_topic(struct admin_client *client, const char **ret_text);
 void admin_client_end(struct admin_client *client);
 

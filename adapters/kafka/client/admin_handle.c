@@ -1,3 +1,15 @@
+// The current admin handle, a retired one at most, and the requests about groups that are on their
+// way.
+//
+// Each request is in one of two lists: `asked`, in the order of time, until it is answered or its
+// time is over; then in `held`, until librdkafka ends it or its handle is closed. The client's own
+// thread looks for those that are late. A handle on which a request was given up is replaced
+// RENEW_NS later and closed when it has no users and no requests in `asked`.
+//
+// Invariants: a call is answered exactly once; while a group has a request in `held`, nothing more
+// is asked of it (the caller looks, admin_handle_is_held()). Lock order: topics_lock, then `lock`.
+// What it does not do: know what a request is about.
+
 #include "adapters/kafka/client/admin_handle.h"
 
 #include "adapters/kafka/client/client.h"
@@ -234,7 +246,7 @@ static void handle_end(struct admin_handles *all, struct admin_handle *handle)
 	free(handle);
 }
 
-// Whether nobody waits for anything of it. Under the lock.
+// Whether no caller waits for anything of it. Under the lock.
 static bool handle_is_unused(const struct admin_handles *all, const struct admin_handle *handle)
 {
 	LIST_FOREACH(node, next, &all->asked)
@@ -245,7 +257,7 @@ static bool handle_is_unused(const struct admin_handles *all, const struct admin
 	return handle->users == 0;
 }
 
-// Open topics move: whoever asks for their metadata finds them on the client of now.
+// Open topics move: whoever asks for their metadata finds them on the current client.
 static void handle_swap(struct admin_handles *all, struct admin_handle *fresh)
 {
 	struct adapter *adapter = all->adapter;

@@ -27,7 +27,7 @@ struct admin_handle_request;
 struct admin_handle;
 
 // The handle for all that is not a message, from enter to leave: it may be replaced in between
-// and it stays until everybody has left it. What is made of it ends before.
+// and it stays until every caller has left it. What is made of it ends before.
 struct admin_handle_entered {
 	struct adapter *adapter;
 	struct admin_handle *admin;

@@ -1,3 +1,9 @@
+// The state machine of breaker.h, one function an event.
+//
+// Time is an argument and the caller locks, so a test walks through every path.
+//
+// Invariant: at most one probe is under way. What it does not do: probe (health.c).
+
 #include "adapters/kafka/client/breaker.h"
 
 static bool probe_start(struct breaker *breaker, uint64_t now_ns)

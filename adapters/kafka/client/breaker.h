@@ -5,7 +5,7 @@
 //     ▲                                                                                  │
 //     └── a sign of life ── half open: asked again, every BREAKER_PAUSE_NS at most ◄──────┘
 //
-// Nobody's message is the probe: the cluster is asked something that costs nothing. Only when that
+// No message is the probe: the cluster is asked something that costs nothing. Only when that
 // is not answered either are messages refused.
 #pragma once
 
@@ -33,8 +33,8 @@ struct breaker {
 bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, bool *ret_probe);
 // So many have ended; `alive`: by an answer of the cluster, whatever it says.
 void breaker_ended(struct breaker *breaker, uint64_t count, bool alive, uint64_t now_ns);
-// Looked at now and then, because what is under way may be all there is, and nobody asks for more.
-// True: the caller starts a probe.
+// Looked at now and then, because what is under way may be all there is, and no caller may ask for
+// more. True: the caller starts a probe.
 bool breaker_look(struct breaker *breaker, uint64_t now_ns);
 // Something failed that concerns the cluster. True: the caller starts a probe.
 bool breaker_doubt(struct breaker *breaker, uint64_t now_ns);

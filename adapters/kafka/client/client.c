@@ -1,3 +1,12 @@
+// A librdkafka handle and, unless its owner serves it, the thread that does.
+//
+// Log lines, throttling and events come by the handle's main queue; the owner gets the events.
+// Errors that are a consequence of throttling by a quota are not passed on: we do not read a
+// connection then, and librdkafka takes it for dead.
+//
+// Invariant: all callbacks but `ended` run on the thread that serves the main queue. What it does
+// not do: count messages or wait for them; whoever sends drains first.
+
 #include "adapters/kafka/client/client.h"
 
 #include "core/base/clock.h"

@@ -1,8 +1,11 @@
-// Nodes, defaults and version of a cluster.
+// What is known of a cluster as a whole: nodes, defaults, version, and the class of durability that
+// follows.
 //
-// Kafka acknowledges a message when the replicas in step have it in memory, not on disk. So one
-// copy survives the death of nothing but the broker's process (D1); with two or more that must have
-// it (min.insync.replicas), one machine may lose its power (D2) or be lost altogether (D3).
+// Kafka acknowledges a message when the in-sync replicas have it in memory, not on disk. So one
+// copy survives no more than the death of the broker's process (D1); with two or more that must
+// have it (min.insync.replicas), one machine may lose its power (D2) or be lost altogether (D3).
+//
+// What it does not do: ask by itself; the watcher and administrative requests do.
 
 #include "adapters/kafka/client/cluster_info.h"
 

@@ -1,3 +1,10 @@
+// Where an error of Kafka becomes a code of the product.
+//
+// One table for administrative requests, reads and sends. An error that is not in it has to do with
+// connections, elections or brokers that start: BACKEND_DOWN, and asking again later may succeed.
+//
+// What it does not do: say whether a message was stored; its status says that (produce.c).
+
 #include "adapters/kafka/client/error.h"
 
 #include "core/base/util.h"

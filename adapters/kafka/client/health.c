@@ -1,6 +1,11 @@
-// The probe is a question about a topic that need not exist, nor may it be asked for: every answer
-// of a broker, a refusal too, is a sign of life. It goes by the handle for questions, so it does
-// not wait behind messages.
+// Health of a cluster: the circuit breaker over what is sent, probes, latency, the last error.
+//
+// The probe asks for the settings of a topic that need not exist, and that the user may not be
+// allowed to see: every answer of a broker, a refusal too, is a sign of life. It goes by the admin
+// handle, so it does not wait behind messages.
+//
+// Invariant: what health_admit() admits is given back by health_ended(), message by message. What
+// it does not do: hold back messages; who sends asks, and refuses.
 
 #include "adapters/kafka/client/health.h"
 

@@ -1,3 +1,11 @@
+// Translates librdkafka's errors of a connection into words that an operator can act on, and
+// remembers the last.
+//
+// The first row of the table that fits decides; it also says whether waiting may help (`plain`: it
+// does not). What is worth a line in the log is new, or a minute old.
+//
+// What it does not do: log, or decide anything about sending (health.c).
+
 #include "adapters/kafka/client/last_error.h"
 
 #include "core/base/clock.h"

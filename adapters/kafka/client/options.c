@@ -1,3 +1,10 @@
+// Options of a cluster, from its JSON to librdkafka's configuration.
+//
+// One table says each option's type, limits and default; what is secret is read from the cluster's
+// secrets. An unknown option is refused by name.
+//
+// What it does not do: check options against each other or against the cluster (admin/check.c).
+
 #include "adapters/kafka/client/options.h"
 
 #include "core/base/util.h"
@@ -184,7 +191,7 @@ rd_kafka_conf_t *kafka_options_conf(const struct kafka_options *options, char **
 		{"ssl.key.pem", options->key_pem},
 		{"ssl.key.password", options->key_password},
 		{"reconnect.backoff.max.ms", "1000"},
-		// A topic that was deleted must not come back because somebody asks for it.
+		// A topic that was deleted must not come back because a client asks for it.
 		{"allow.auto.create.topics", "false"},
 		// librdkafka waits up to 10 s: a broker that is back would be waited for as long.
 		{"reconnect.backoff.max.ms", "500"},

@@ -1,3 +1,13 @@
+// One thread with a queue for what the data plane waits for, and one loop for administrative
+// requests.
+//
+// librdkafka has only blocking calls for some requests. They run here, in order; the data plane's
+// thread never runs an operator's request, which may take minutes.
+//
+// Invariants: a task runs exactly once; stopping runs what waits, then returns. After
+// kafka_task_drain_admin() every administrative request that comes is refused by itself
+// (kafka_task_is_leaving()). What it does not do: time limits; each call has its own.
+
 #include "adapters/kafka/client/task.h"
 
 #include <errno.h>

@@ -15,9 +15,10 @@ struct kafka_task {
 
 int kafka_task_start(struct adapter *adapter);
 void kafka_task_stop(struct adapter *adapter); // runs what waits, then returns
+// For the data plane: runs in order on the blocking worker.
 void kafka_task_post_blocking(struct adapter *adapter, struct kafka_task *task); // @thread any
-// The same for what people ask for: it holds up no group. It is a loop of the adapter's own, so
-// that what was asked can go on with letters.
+// The same for what operators ask for: it holds up no group. It is a loop of the adapter's own, so
+// that a task can go on when an event comes.
 void kafka_task_post_admin(struct adapter *adapter, struct kafka_task *task); // @thread any
 struct loop *kafka_task_admin_loop(struct adapter *adapter);
 // What waits there has run, and kafka_task_is_leaving() is true for all that comes. Blocks.

@@ -1,4 +1,4 @@
-// Pokes are not counted: one turn answers all that came before it began to look.
+// A condition with a flag. Pokes are not counted: one turn answers all that came before it began.
 
 #include "adapters/kafka/client/waker.h"
 

@@ -1,10 +1,12 @@
-// What a source asks of its group: its cursors, and commits of them with the writes of the retry
-// store.
+// What a source asks of its group: loading its cursors, and committing them with the writes of the
+// retry store.
 //
-// Load: the committed offsets first, then the bounds of the topic and which generation of it they
-// are of, then the rows of the retry store up to its end. In this order no row that a cursor has
-// passed can be overlooked. Commit: the rows first, and when all of them are acknowledged the
-// offsets. docs/adapters/kafka.md says why this holds whatever a stale owner does.
+// Load: the committed offsets first, then the bounds of the topic and the generation it is in, then
+// the rows of the retry store up to its end. In this order no row that a cursor has passed can be
+// overlooked. Commit: the rows first, and when all of them are acknowledged the offsets.
+// docs/adapters/kafka.md says why this holds whatever a stale owner does.
+//
+// What it does not do: retry; the source commits again.
 
 #include "adapters/kafka/group/cursors.h"
 
@@ -48,7 +50,7 @@ static void cursor_reset(struct log_cursor *cursor, uint64_t position)
 }
 
 // A partition without a commit was added later, or its commit has expired; a position behind the
-// end belongs to a log that was cut off, and nobody knows what has been written to it since. Both
+// end belongs to a log that was cut off, and what has been written to it since is unknown. Both
 // come again, from their beginning, rather than being passed over.
 static void cursor_fit(struct loading *loading, struct log_cursor *cursor)
 {

@@ -1,3 +1,11 @@
+// One administrative request about a group: its models, its offsets, its answer.
+//
+// Its steps run on the admin loop, but for those that look at the retry store. Places by time or
+// position become offsets here, within what the topic has.
+//
+// Invariant: kafka_group_job_end() is called once, by whatever step is the last. What it does not
+// do: know what the request is for (groups.c, group_reset.c).
+
 #include "adapters/kafka/group/group_job.h"
 
 #include "adapters/kafka/client/error.h"

@@ -1,5 +1,5 @@
 // One administrative request about a group, from the call to its answer. Its steps run on the
-// questions thread, but for those that look at the retry store.
+// admin loop, but for those that look at the retry store.
 #pragma once
 
 #include "adapters/caller.h"
@@ -22,7 +22,7 @@ struct group_job {
 	struct caller caller;
 };
 
-// Asks `run` on the questions thread; answers OVERLOADED itself when there is no memory.
+// Asks `run` on the admin loop; answers OVERLOADED itself when there is no memory.
 struct group_job *kafka_group_job_new(struct adapter *adapter, const struct group *group,
 				      const struct topic *topic, struct caller caller);
 void kafka_group_job_post(struct group_job *job,
@@ -35,6 +35,6 @@ bool kafka_group_job_read(struct group_job *job, bool *ret_there);
 // What was read becomes places in the log as it is now.
 void kafka_group_job_fit(struct group_job *job);
 
-// Where a group is to stand, for every partition; UINT64_MAX: it stays. @thread questions
+// Where a group is to stand, for every partition; UINT64_MAX: it stays. @thread kafka-admin
 enum code kafka_group_job_resolve(const struct group_target *target, struct adapter_topic *topic,
 				  uint64_t *positions, uint32_t count);

@@ -1,10 +1,10 @@
-// Moving a group: afterwards it has exactly the messages from the new position on. What its retry
+// Moves a group: afterwards it has exactly the messages from the new position on. What its retry
 // store holds before that position is skipped; what it holds behind comes from the log again.
-//
 // Steps: cursors and the new positions; what the retry store holds; where it holds anything, a
-// fence; the cursors; then the rows go. With the fence the group has moved: rows and cursors of
-// before are void, whoever writes them, so a crash behind it leaves nothing. Where no row goes
-// nothing needs a fence.
+// fence; the cursors; then the rows are deleted. Once the fence is written the group has moved:
+// rows and cursors of a lower epoch are void, whoever writes them, so a crash after it leaves
+// nothing that counts. Where no row goes no fence is needed. What it does not do: stop the owner;
+// its late commits are what the fence is for.
 
 #include "adapters/kafka/group/group_reset.h"
 
@@ -93,7 +93,7 @@ static int fence_make(struct reset *reset)
 	return item->value ? 0 : -1;
 }
 
-// A fence of before goes when no partition stands on it any more.
+// An earlier fence goes when no partition stands on it any more.
 static bool fence_is_over(const struct reset *reset, const struct retry_rows *rows, uint64_t epoch)
 {
 	for (uint32_t i = 0; i < reset->group->offsets.count; ++i)

@@ -1,6 +1,11 @@
-// Groups: a consumer group under the group's physical name that nobody joins, with an offset
-// committed for every partition when the group is made. A consumer group that is there already
-// keeps what it has committed: that is how an existing one is taken over.
+// Makes and deletes groups, and counts the backlog of one whose source is closed.
+//
+// A group is a consumer group under its physical name that has no members, with an offset committed
+// for every partition when it is made. A consumer group that exists already keeps what it has
+// committed: that is how an existing one is taken over. Deleting an imported group leaves its
+// offsets, which belong to its earlier users.
+//
+// What it does not do: move cursors (group_reset.c).
 
 #include "adapters/kafka/group/groups.h"
 

@@ -27,7 +27,7 @@ struct group_table_wait {
 bool group_table_commit_begin(struct adapter *adapter, const struct group *group,
 			      struct group_table_wait *wait);
 void group_table_commit_end(struct adapter *adapter, const struct group *group, bool committed);
-// A group that nobody has committed, nor kept, since `before_ns`: until keep_end() commits of
+// A group that was neither committed nor kept since `before_ns`: until keep_end() commits of
 // sources wait. The models are the caller's to release. false: none is due.
 bool group_table_keep_begin(struct adapter *adapter, uint64_t before_ns,
 			    const struct group **ret_group, const struct topic **ret_topic);

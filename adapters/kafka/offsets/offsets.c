@@ -1,5 +1,11 @@
-// Reading and committing offsets as an administrator, not as a member of the group: the broker asks
-// for no membership as long as the group has no members, and fences nobody.
+// Reads and commits offsets as an administrator, not as a member of the group: the broker asks for
+// no membership as long as the group has no members, and fences no one.
+//
+// Two requests, each with and without waiting; a table says what they differ in.
+//
+// Invariant: nothing is sent for a group of which a request was given up and may still be under
+// way: an older commit never overtakes a later one. What it does not do: exclude other owners of
+// the group, nor retry.
 
 #include "adapters/kafka/offsets/offsets.h"
 
@@ -245,7 +251,7 @@ static void request_send(struct adapter *adapter, struct kafka_offsets *offsets,
 			rd_kafka_AdminOptions_new(client_handle(client), kind->operation);
 		char text[128];
 
-		// Somebody else may own the offsets already.
+		// Another owner may have the offsets already.
 		rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_HANDLE_TIMEOUT_MS, text,
 							  sizeof text);
 		rd_kafka_AdminOptions_set_opaque(options, asked);

@@ -15,12 +15,12 @@ struct kafka_offsets {
 	struct log_cursor *cursors; // read: position and text are filled in; OFFSET_NONE with ""
 	uint32_t count;
 	enum code code;
-	char text[256];                              // what went wrong, for people; "" with OK
+	char text[256]; // what went wrong, for the operator; "" with OK
 	void (*done)(struct kafka_offsets *offsets); // @thread any
 };
 
 void kafka_offsets_read(struct adapter *adapter, struct kafka_offsets *offsets);
 void kafka_offsets_commit(struct adapter *adapter, struct kafka_offsets *offsets);
-// The same, blocking, without `done`. @thread questions
+// The same, blocking, without `done`. @thread a task's
 void kafka_offsets_read_wait(struct adapter *adapter, struct kafka_offsets *offsets);
 void kafka_offsets_commit_wait(struct adapter *adapter, struct kafka_offsets *offsets);

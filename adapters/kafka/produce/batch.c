@@ -1,6 +1,9 @@
-// One small allocation a batch leads back from a message's opaque to its place in it; what became
-// of each is written at its place in submit->runs, and when all are known the runs are joined in
-// place.
+// One small allocation a batch leads from a message's opaque back to its place in the batch.
+//
+// What became of each record is written at its place in submit->runs; when all are known, the runs
+// are joined in place and the batch is answered.
+//
+// Invariant: `left` reaches 0 once, and whoever brings it there answers the batch.
 
 #include "adapters/kafka/produce/batch.h"
 

@@ -1,4 +1,4 @@
-// Handing records to a producer, for who sends them again too (resend.c).
+// Handing records to a producer: those of a new batch, and those that are sent again (resend.c).
 #pragma once
 
 #include "adapters/kafka/produce/batch.h"

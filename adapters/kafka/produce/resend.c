@@ -1,9 +1,11 @@
-// Idea. When a broker refuses a batch for the sake of one record, everything queued behind it is
-// taken back before it can be sent: on_acknowledgement interceptors run on the thread of the
-// broker, which sends nothing before it has looked at its operations, and a purge is one. So the
-// refused batch and what comes after it are in our hands, in the order of sending. The batch is
-// halved until the guilty record is alone; what is later of that partition waits, everything else
-// is handed over again at once.
+// Takes back what was sent behind a refused batch, and sends all but the guilty record again.
+//
+// When a broker refuses a batch for the sake of one record, everything queued behind it is taken
+// back before it can be sent: on_acknowledgement interceptors run on the broker's thread, which
+// sends nothing before it has looked at its operations, and a purge is one. So the refused batch
+// and what comes after it are in our hands, in the order of sending. The batch is halved until the
+// guilty record is alone; what is later of that partition waits, everything else is handed over
+// again at once.
 //
 // Two locks. The gate is read by whoever enqueues and written by whoever takes back or hands over
 // again, so no record slips in between. `lock` is for lists that several readers of the gate append
@@ -11,9 +13,8 @@
 //
 // Invariants:
 // - While a slot is `taking`, nothing is enqueued on its producer.
-// - `wanted` counts refusals that were seen; taking ends only when all reports of what was seen
-// have
-//   come: the purge that is waited for passes every broker's thread behind the refusal.
+// - `wanted` counts refusals that were seen; taking ends only when all their reports have come: the
+//   purge that is waited for passes every broker's thread behind the refusal.
 // - Of a partition with a split, at most one portion is with the producer, and all else is queued.
 //
 // What it does not do: rows of retry stores that are purged fail, as when a broker is away, and are

@@ -16,7 +16,7 @@ void resend_leaving(struct adapter *adapter); // from now on nothing is divided
 void resend_end(struct adapter *adapter);     // what is held is refused
 void resend_stop(struct adapter *adapter);    // no client sends any more
 
-// ---- for who enqueues. @thread any
+// ---- for callers that enqueue. @thread any
 
 // Between the two nothing is taken back.
 void resend_enter(struct adapter *adapter);

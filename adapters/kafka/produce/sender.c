@@ -1,6 +1,12 @@
-// Replacing blocks (a handle is made, another one ends), so it is done on the questions thread, and
-// not more often than every PAUSE_NS: an error that comes back at once, such as a missing right,
-// must not become a storm of connections.
+// The producers, one a size class, and their replacement after a fatal error.
+//
+// Replacing blocks (a handle is made, another one is purged), so it is a blocking task, and it
+// happens at most every PAUSE_NS: an error that comes back at once, such as a missing right, must
+// not become a storm of connections.
+//
+// Invariants: between sender_enter() and sender_leave() a slot's handle and its topics stay what
+// they are; after sender_drain() nothing is replaced. What it does not do: know records; reports go
+// to hooks (adapter.h).
 
 #include "adapters/kafka/produce/sender.h"
 
@@ -193,7 +199,7 @@ void sender_drain(struct adapter *adapter, int wait_ms)
 		return;
 	adapter->hooks->leaving(adapter);
 	pthread_rwlock_wrlock(&sender->lock);
-	sender->stopping = true; // who was in sender_check() has asked, nobody else will
+	sender->stopping = true; // callers in sender_check() have posted, no other will
 	for (unsigned i = 0; i < SENDER_SLOTS; ++i)
 		clients[i] = sender->slots[i].client;
 	pthread_rwlock_unlock(&sender->lock);
@@ -358,7 +364,7 @@ static bool is_due(const struct slot *slot)
 	       (!replaced_ns || clock_now_ns() - replaced_ns >= PAUSE_NS);
 }
 
-// The question is put with the lock, so that none is put behind sender_drain().
+// The task is posted with the lock, so that none is posted behind sender_drain().
 void sender_check(struct adapter *adapter)
 {
 	struct sender *sender = adapter->sender;

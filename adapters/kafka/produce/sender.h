@@ -28,7 +28,7 @@ void sender_leave(struct adapter *adapter);
 rd_kafka_topic_t *sender_topic(rd_kafka_t *handle, struct adapter_topic *topic); // NULL: no memory
 void sender_topic_drop(struct adapter_topic *topic); // with topics_lock: it is closed
 
-// The topic goes to another slot; nobody enqueues anything of it, nor is anything under way.
+// The topic goes to another slot; nothing of it is being enqueued or under way.
 void sender_topic_move(struct adapter_topic *topic, unsigned slot);
 
 // What is queued comes back as reports, served in this call. Blocks for some milliseconds. @thread

@@ -1,3 +1,8 @@
+// Chooses the stream that serves a position: the first that will come there by itself, else the
+// follower if the position is ahead of it, else a free slot, else one that may leave.
+//
+// Pure: the caller describes the streams and gives the time.
+
 #include "adapters/kafka/read/catchup_slot.h"
 
 static bool comes_by(const struct catchup_slot *slot, uint64_t offset)
@@ -13,7 +18,7 @@ bool catchup_slot_may_leave(const struct catchup_slot *slot, uint64_t now_ns)
 		return true;
 	if (slot->served)
 		return now_ns >= slot->since_ns + CATCHUP_SLOT_TURN_NS;
-	// To put it elsewhere would not bring anything sooner, and nobody would ever be served.
+	// To put it elsewhere would not bring anything sooner, and no fetch would ever be served.
 	last_ns = slot->throttled_ns > slot->since_ns ? slot->throttled_ns : slot->since_ns;
 	return now_ns >= last_ns + CATCHUP_SLOT_DEAD_NS;
 }

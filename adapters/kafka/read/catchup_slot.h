@@ -1,8 +1,9 @@
-// Which of a partition's streams serves who asks for a position. Pure.
+// Which of a partition's streams serves a fetch. Pure.
 //
-// A partition is read by the follower, which belongs to the furthest reader, and from one place on
-// each slot. A slot is kept for who reads on where it stands; when others wait for it, only for
-// CATCHUP_SLOT_GAP_NS between two requests, and for CATCHUP_SLOT_TURN_NS in all.
+// A partition is read by the follower, which belongs to the furthest reader, and from one position
+// in each catch-up slot. A slot is kept for the reader that reads on where it stands; when others
+// wait for it, only for CATCHUP_SLOT_GAP_NS between two requests, and for CATCHUP_SLOT_TURN_NS in
+// all.
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +18,7 @@
 struct catchup_slot {
 	bool there;            // it is being read
 	bool closed;           // it is not, and cannot be now
-	bool served;           // it has answered somebody since it was put to its place
+	bool served;           // it has answered a fetch since it was put to its place
 	uint32_t waiting;      // who waits for it
 	uint64_t next;         // the position it reads next
 	uint64_t near;         // who is at most so many positions ahead of it waits for it to come

@@ -1,13 +1,13 @@
-// Reading: one thread a cluster serves all streams, loops are answered from the rings.
-//
-// A partition of a topic that somebody watches is followed from its end on: a message raises the
-// end, whoever wrote it, and lies in the ring when the groups ask. Who is behind the ring reads
-// through a slot (catchup_slot.h). Consumer handles are used by partition, without a group; each
-// partition has a queue of its own, so its reading can be held alone.
-//
-// Two locks: `lock` for what loops see (rings, requests), held for a few steps, never around
+// The thread that reads partitions: it serves all streams of a cluster, and fetches are answered
+// from the rings in memory. A partition of a topic that has watches is followed from its end on: a
+// message raises the end, whoever wrote it, and lies in the ring when the groups ask. A reader that
+// is behind the ring reads through a catch-up slot (catchup_slot.h). Consumer handles are used by
+// partition, without a group; each partition has a queue of its own, so its reading can be held
+// alone. Two locks: `lock` for what loops see (rings, requests), held for a few steps, never around
 // librdkafka; `wake_lock`, the inner one, for the lists by which the thread is woken, also from
-// librdkafka's threads.
+// librdkafka's threads. Invariant: streams are started and stopped by the thread alone, or when it
+// has ended. What it does not do: commit, join a group, or read retry topics (retry_stream.c),
+// which only share its catch-up consumer.
 
 #include "adapters/kafka/read/fetcher.h"
 
@@ -24,7 +24,7 @@
 #define RING_BYTES        (32ull << 20) // of a stream: so far apart its readers may be
 #define CATCHUP_SLOTS_MAX 16u           // at a time; each may hold some MiB in librdkafka
 #define TICK_NS           (200 * MS_NS)
-#define BLOCKED_NS        (10 * MS_NS) // the same when somebody waits for a slot
+#define BLOCKED_NS        (10 * MS_NS) // the same when a fetch waits for a slot
 #define RETRY_NS          S_NS
 #define SLOT_KEEP_NS      (3 * S_NS)
 
@@ -35,7 +35,7 @@ struct fetcher {
 	struct client
 		*clients[PARTITION_READER_SLOTS]; // atomic; the slots' are made when first needed
 	pthread_mutex_t making_lock;
-	bool down; // no broker has been reached since somebody was heard
+	bool down; // no broker has been reached since the last message came
 	uint32_t slot_count;
 	pthread_mutex_t lock;
 	struct list readers;
@@ -83,7 +83,7 @@ static void forget_wake(struct fetcher *fetcher, struct list *item)
 
 // ---- consumer handles
 
-// NULL: nobody has needed it yet.
+// NULL: it was not needed yet.
 static struct client *client_there(const struct fetcher *fetcher, size_t slot)
 {
 	return __atomic_load_n(&fetcher->clients[slot], __ATOMIC_ACQUIRE);
@@ -296,7 +296,7 @@ static void streams_check(struct partition_reader *reader, uint64_t now_ns)
 			stream_end(reader, i);
 }
 
-// Where the follower is to begin: nobody has asked for more than is told of the end.
+// Where the follower is to begin: no fetch has asked for more than is told of the end.
 static bool follower_wanted(struct partition_reader *reader, uint64_t now_ns, uint64_t *ret_offset)
 {
 	struct fetcher *fetcher = reader->fetcher;
@@ -483,7 +483,7 @@ static bool next_item(struct fetcher *fetcher, struct stream **ret_stream,
 	return going;
 }
 
-// Everybody has a turn.
+// Every client and reader has a turn.
 static void tick_all(struct fetcher *fetcher, uint64_t now_ns)
 {
 	for (size_t i = 0; i < PARTITION_READER_SLOTS; ++i) {
@@ -627,7 +627,7 @@ bool fetcher_fetch(struct adapter *adapter, struct log_fetch *fetch)
 		fetch->code = CODE_BACKEND_DOWN;
 	if (reader && !answered)
 		waits = partition_reader_wait(reader, fetch, now_ns);
-	// The letter may come, and the topic be closed, as soon as the lock is free.
+	// The event may come, and the topic be closed, as soon as the lock is free.
 	if (reader && wake)
 		reader_wake(reader);
 	pthread_mutex_unlock(&fetcher->lock);

@@ -12,4 +12,4 @@ void fetcher_free(struct fetcher *fetcher); // accepts NULL; no topic is open an
 struct client *fetcher_catchup_client(struct fetcher *fetcher);
 bool fetcher_fetch(struct adapter *adapter, struct log_fetch *fetch);
 void fetcher_forget(struct kafka_partition *partition); // before it is freed
-void fetcher_follow(struct adapter_topic *topic);       // somebody watches it, or it has grown
+void fetcher_follow(struct adapter_topic *topic);       // it has a watch, or has grown

@@ -1,3 +1,12 @@
+// Who waits for a position of one partition, and which of its streams brings it.
+//
+// A fetch is answered from a ring at once, or waits until a stream has read so far, fails, or its
+// patience is over: then it is answered that nothing can be said yet, or that the cluster does not
+// answer.
+//
+// Invariants: a request is in the list until it is answered, once; `waiting` of each stream is
+// counted anew at every look. What it does not do: start or stop streams (fetcher.c), or lock.
+
 #include "adapters/kafka/read/partition_reader.h"
 
 #include "adapters/kafka/topic/topic.h"

@@ -17,7 +17,7 @@ struct reader_request {
 struct reader_handles {
 	bool closed[PARTITION_READER_SLOTS];           // no stream can begin there now
 	uint64_t throttled_ns[PARTITION_READER_SLOTS]; // until then a broker may let it wait
-	bool down; // no broker has been reached since somebody was heard
+	bool down; // no broker has been reached since the last message came
 };
 
 struct partition_reader {

@@ -1,10 +1,15 @@
+// One partition read from one position on, into the chunks of a ring.
+//
 // Reading stops by itself: a stream that is STREAM_AHEAD bytes before its furthest reader takes
 // nothing from its queue any more, and librdkafka, whose queue is bounded, asks for no more. When
-// the queue is empty again librdkafka up to 2.1 may go on sleeping for a second; being sent to
-// where it is anyway wakes it.
+// the queue is empty again librdkafka up to 2.1 may go on sleeping for a second; a seek to the
+// position where it is anyway wakes it.
 //
 // Positions that hold nothing (markers of transactions, what was aborted, what compaction took) are
 // passed: inside by the next message, at the end by the end's own position.
+//
+// Invariant: `next` only rises, and the ring has all messages up to it. What it does not do: choose
+// where to read, or wait.
 
 #include "adapters/kafka/read/stream.h"
 

@@ -68,5 +68,5 @@ void stream_mute(struct stream *stream); // `arrived` is not called any more
 void stream_stop(struct stream *stream);
 // Takes what has come, a bounded part of it (`more`). true: something is known that was not.
 bool stream_serve(struct stream *stream);
-// Under the lock: somebody has read, or wants to read, up to here. true: it was held and goes on.
+// Under the lock: a reader has read, or wants to read, up to here. true: it was held and goes on.
 bool stream_reach(struct stream *stream, uint64_t offset);

@@ -1,7 +1,11 @@
-// Looks into the store on behalf of who will write cursors: before that, a fence of the generation
-// that the topic is in (topic_mark.h) stands in the store. So who ever sees a cursor of an epoch
-// above that generation sees the fence, too, and nobody adds rows that a fence which comes later
-// makes void.
+// Looks into a retry store on behalf of a writer of cursors, after making sure of a fence.
+//
+// Before anything else a fence of the topic's generation (topic_mark.h) stands in the store. So
+// whoever sees a cursor of an epoch above that generation sees the fence, too, and no owner adds
+// rows that a fence which comes later makes void. Look; if it is not fenced, write the fence and
+// look again.
+//
+// What it does not do: compare epochs of cursors (retry_rows.c).
 
 #include "adapters/kafka/retry/retry_fence.h"
 

@@ -20,7 +20,7 @@ struct retry_row {
 };
 
 struct retry_index {
-	struct retry_row *rows; // [0] is nobody
+	struct retry_row *rows; // [0] is none
 	uint32_t room, used, count, vacant;
 	uint32_t root;
 	uint32_t *buckets;

@@ -1,3 +1,13 @@
+// What the messages of a retry topic come to, and what they say about cursors.
+//
+// Rows and fences may be heard of in any order and more than once; each change is applied at the
+// offset it was written at, so the result is that of the compacted topic. Cursors are fitted to it
+// partition by partition: a void one goes back to its fence, and a row counts as done in the
+// window.
+//
+// Invariant: rows in the index are all of their partition's current generation. Pure, but for
+// memory. What it does not do: read, write or order by due time (retry_index.c).
+
 #include "adapters/kafka/retry/retry_rows.h"
 
 #include "adapters/log/window.h"
@@ -206,7 +216,8 @@ static int fitting_init(struct fitting *fitting, const struct log_cursor *cursor
 	*fitting = (struct fitting){.epoch = 0};
 	window_init(&fitting->window, cursor->position);
 	r = window_decode(&fitting->window, cursor->text, &fitting->epoch);
-	// What a native consumer commits, or what is new, has no epoch and is nobody's late commit.
+	// What a native consumer commits, or what is new, has no epoch and is no late commit of an
+	// owner.
 	if (r != 0 || !*cursor->text || fitting->epoch >= fence->epoch) {
 		fitting->changed = fitting->epoch < fence->epoch;
 		fitting->epoch = MAX(fitting->epoch, fence->epoch); // it never steps back

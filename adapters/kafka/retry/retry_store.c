@@ -1,6 +1,6 @@
 // The store of one group: its rows in memory, and its queue of jobs.
 //
-// A store is made when its group is first probe_answered about, emptied when its topic is gone, and
+// A store is made when its group is first asked about, emptied when its topic is gone, and
 // freed when it has no source, jobs or writes any more. Its rows are what its topic comes to, read
 // up to `next`; own writes are added when they are acknowledged.
 //
@@ -8,7 +8,7 @@
 // wrote (`fresh`) has the stream read on to the end of the topic first (JOB_CATCHING_UP); any other
 // goes by what is in memory. Values are read from the topic when they are wanted (JOB_READING).
 // Where one is not found, another owner has written: the rows are brought up to date and the job
-// runs once more. Before a topic is read for the first time the cluster is probe_answered whether
+// runs once more. Before a topic is read for the first time the cluster is asked whether
 // it exists (JOB_ASKING), because librdkafka would remember that it does not.
 //
 // Invariants: only the first job of a store is at work; a job ends once, and its models are

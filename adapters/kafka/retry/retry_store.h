@@ -62,7 +62,7 @@ struct retry_store {
 	uint64_t next, written; // written: own writes lie before this
 	bool loaded, open, streaming;
 	uint64_t position; // what the stream brings next
-	// What it has brought and nobody wanted yet, a ring; everything from ahead_from on.
+	// What it has brought and no job wanted yet, a ring; everything from ahead_from on.
 	rd_kafka_message_t *ahead[RETRY_AHEAD];
 	uint32_t ahead_head, ahead_count;
 	uint64_t ahead_bytes, ahead_from;

@@ -99,7 +99,7 @@ void retry_stream_go(struct retry_store *store)
 	struct retry_job *job = retry_store_first_job(store);
 	uint64_t from = wanted_from(store, job);
 
-	// The end is told once a stream, and must be that of now.
+	// The end is told once a stream, and must be the current one.
 	if (store->streaming && job->phase == JOB_READING && from >= store->position &&
 	    from - store->position <= NEAR)
 		return;
@@ -208,7 +208,7 @@ static void end_reached(struct retry_store *store, uint64_t end)
 	}
 }
 
-// Somebody deleted the topic, or made it anew: what was in it is gone.
+// Another client deleted the topic, or recreated it: what was in it is gone.
 static void topic_lost(struct retry_store *store, const char *text)
 {
 	struct retry_job *job = retry_store_first_job(store);

@@ -168,7 +168,7 @@ bool retry_thread_take_consumer(struct retry_stores *stores)
 
 		stores->handle = client_handle(client);
 		__atomic_store_n(&stores->messages, messages, __ATOMIC_RELEASE);
-		rd_kafka_queue_yield(messages); // for who has just found none
+		rd_kafka_queue_yield(messages); // for a caller that has just found none
 	}
 	return stores->messages;
 }

@@ -34,7 +34,7 @@ struct retry_stores {
 	uint32_t reading_count;
 	uint64_t tick_ns;
 	int64_t rows;  // atomic
-	int under_way; // atomic: batches, and questions of retry_probe.c
+	int under_way; // atomic: batches, and probes for topics
 };
 
 int retry_thread_start(struct adapter *adapter);      // after the fetcher

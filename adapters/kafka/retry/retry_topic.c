@@ -1,4 +1,8 @@
-// Retry topics: whether one is there, making and deleting one.
+// The topic of a retry store: its name, whether it exists, making and deleting it.
+//
+// One partition, compacted, with the copies of the group's topic. Blocks, so it runs in tasks.
+//
+// What it does not do: read or write it.
 
 #include "adapters/kafka/retry/retry_topic.h"
 

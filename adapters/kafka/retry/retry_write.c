@@ -1,5 +1,8 @@
-// Writing to a retry topic: it is made before its first row, then all messages of a batch are
-// handed to the producer in order, and when all are reported the rows in memory follow.
+// Writes to a retry topic: it is made before its first row, then all messages of a batch are handed
+// to the producer in order, and when all are reported the rows in memory follow. Behind a message
+// that is refused all later ones of the batch are refused, so there is no gap. Deleting from a
+// topic that does not exist writes nothing. Invariant: a batch is done exactly once. What it does
+// not do: retry.
 
 #include "adapters/kafka/retry/retry_write.h"
 

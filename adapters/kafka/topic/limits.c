@@ -1,9 +1,12 @@
-// Idea: each check is the broker's own (LogValidator, UnifiedLog), made with what DescribeConfigs
-// told last. What is refused here would have taken its whole batch with it.
+// Checks a record as the broker will, before it is enqueued: what is refused here would have taken
+// its whole batch with it.
 //
-// A check refuses only what the broker surely would: sizes are those of a batch that holds nothing
-// else, and a timestamp is compared with our clock. What the settings have become since, or what a
-// clock that differs makes of them, is the broker's to refuse (resend.c).
+// Each check is the broker's own (LogValidator, UnifiedLog), made with what DescribeConfigs told
+// last. A check refuses only what the broker surely would: sizes are those of a batch that holds
+// nothing else, and a timestamp is compared with our clock.
+//
+// What it does not do: know settings that have changed since, or a clock that differs; those
+// refusals are the broker's (resend.c).
 
 #include "adapters/kafka/topic/limits.h"
 

@@ -1,10 +1,12 @@
+// A wire record as a Kafka message and back.
+//
 // The envelope, the value of the header `mqp`, holds what is left of a record: version, which
 // optional parts there are, id, creation time, then those parts exactly as in the record. So it is
 // checked by making a record of it that has nothing else. Behind them, where a time to live needs
 // it, stands the time at which the proxy took the message: the timestamp may be the producer's.
 //
-// Of several headers named `mqp` the first is the envelope, if it is a right one; every other, and
-// a first one that is not, is a user's own.
+// Of several headers named `mqp` the first is the envelope, if it is valid; every other, and a
+// first one that is not valid, is a user's own. Pure: it allocates headers and nothing else.
 
 #include "adapters/kafka/topic/message.h"
 
@@ -167,7 +169,7 @@ static bool walk_next(struct walk *walk, struct record_header *ret)
 }
 
 // Where a message is, as its id: time of creation, then 32 bits of topic and partition, 48 of the
-// offset. The same for everybody who reads it.
+// offset. The same for every reader.
 static void id_of_position(const struct message_in *message, int64_t created_ms, uint8_t *id)
 {
 	uint32_t place = 2166136261u; // FNV-1a

@@ -41,7 +41,7 @@ struct message_plan {
 	uint64_t header_bytes;
 	uint16_t header_count;
 	uint32_t size;     // of the record
-	int64_t stored_ms; // -1: nobody knows
+	int64_t stored_ms; // -1: unknown
 };
 bool message_measure(const struct message_in *message,
 		     struct message_plan *ret); // false: too large

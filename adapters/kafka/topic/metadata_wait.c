@@ -1,3 +1,11 @@
+// Waits until brokers know what the controller has done to a topic.
+//
+// A broker is asked by itself for the topic's settings: only that answer is surely its own, where
+// metadata may come from any of them. Pauses grow from a few milliseconds.
+//
+// What it does not do: wait for a broker that does not answer, or whose answer the user may not
+// see.
+
 #include "adapters/kafka/topic/metadata_wait.h"
 
 #include "adapters/kafka/client/admin_client.h"
@@ -55,7 +63,7 @@ rd_kafka_resp_err_t metadata_wait_partitions(struct adapter *adapter, const char
 	}
 }
 
-// How many brokers there are, and which; the caller frees them. 0: nobody tells.
+// How many brokers there are, and which; the caller frees them. 0: no broker tells.
 static size_t brokers_ask(struct adapter *adapter, int32_t **ret_brokers)
 {
 	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =

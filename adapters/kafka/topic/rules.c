@@ -1,5 +1,9 @@
-// Reads the settings of topics that lie on a cluster: once when they are listed to be imported, and
-// again and again for those that were, because their owners may change them.
+// Reads the settings of topics: once when they are listed to be imported, and again and again for
+// those that were, because their owners may change them.
+//
+// At most RULES_AT_ONCE topics a request. What the user may not see leaves what was known.
+//
+// What it does not do: change settings (admin/settings.c), or check records (limits.c).
 
 #include "adapters/kafka/topic/rules.h"
 

@@ -1,13 +1,14 @@
-// An estimate: positions of a topic, or rows of a retry store, times the mean size of what this
-// proxy has sent to the topic.
+// Estimates what topics and retry stores take: positions of a topic, or rows of a retry store,
+// times the mean size of what this proxy has sent to the topic.
 //
-// Where partitions begin and end is asked for all topics at once, a second after the answer before,
-// by a question of its own; the slot itself asks nobody. Ends of topics that are open are known
-// from the reports of what was sent: they rise before a send is answered, so an estimate is never
-// older than the sends that it is added to.
+// Where partitions begin and end is asked for all topics at once, a second after the previous
+// answer, by a task of its own; the slot itself asks nothing. Ends of topics that are open are
+// known from the reports of what was sent: they rise before a send is answered, so an estimate is
+// never older than the sends that it is added to.
 //
-// Means and what was known last are kept in a file and read at the next start, so a restart begins
-// with what was told before. A file that is damaged is one that is not there.
+// Means and the last known values are kept in a file and read at the next start, so a restart
+// begins with what was told before. A damaged file is ignored. What it does not do: measure;
+// brokers do not tell clients how many bytes a partition has.
 
 #include "adapters/kafka/topic/stored.h"
 
@@ -41,7 +42,7 @@ struct known {
 	uint64_t positions; // of all partitions, as last answered or read from the file
 	uint64_t read_sent; // sent.messages as read from the file
 	bool is_known;
-	uint32_t deletions; // an answer to a question of before one is void
+	uint32_t deletions; // an answer to what was asked before one is void
 	uint64_t rows;      // of a group
 };
 

@@ -1,4 +1,12 @@
-// Topics that somebody has open, and what is known of them without asking.
+// Open topics: references, partitions, watches, and what is known without asking.
+//
+// A topic is in the adapter's list from its first open to its last close; others ask by id. The
+// array of partitions is replaced when it grows; a partition stays where it is, and old arrays stay
+// until the topic is freed, so readers need no lock.
+//
+// Invariants: first and end of a partition only rise; a topic that is gone stays gone, another
+// incarnation is another struct. What it does not do: ask the cluster (watcher.c, watermarks.c),
+// nor know who reads or sends (hooks in adapter.h).
 
 #include "adapters/kafka/topic/topic.h"
 

@@ -1,4 +1,4 @@
-// Topics that somebody has open, and what is known of them without asking.
+// Open topics, and what is known of them without asking.
 #pragma once
 
 #include "adapters/kafka/adapter.h"
@@ -34,7 +34,7 @@ struct adapter_topic {
 	bool moving;                // under that gate: it waits until nothing is under way
 	bool rules_soon;            // atomic: its settings are to be asked for soon
 	uint32_t handed;            // atomic: batches handed to a producer and not answered
-	rd_kafka_topic_t *watching; // of the handle for questions: it keeps the metadata
+	rd_kafka_topic_t *watching; // of the admin handle: it keeps the metadata
 	struct admin_handle *watched_on;     // that handle, entered; both under topics_lock
 	struct kafka_partition **partitions; // atomic
 	struct kafka_array *arrays;          // what `partitions` points into, and all before it

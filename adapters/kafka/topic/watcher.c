@@ -1,8 +1,12 @@
 // Looks at the cluster once a second on behalf of the topics that are open: deleted or grown by
-// somebody else, another generation under the same name, where partitions begin and end.
+// other clients, another generation under the same name, settings, where partitions begin and end.
 //
 // It has a thread of its own because its calls wait for brokers: at most one of them is under way,
-// however many topics there are, so a broker that does not answer delays news and nothing else.
+// however many topics there are, so a broker that does not answer delays news and nothing else. A
+// poke of the waker makes it look at once.
+//
+// Invariant: every topic of a look has a reference until the look is over. What it does not do:
+// answer anybody; it changes what is known of topics and calls hooks.
 
 #include "adapters/kafka/topic/watcher.h"
 
