@@ -1,5 +1,5 @@
-// adapters/kafka/produce, retry_write, sender and health, in front of librdkafka's own mock of a
-// cluster: how batches are answered when all is well and when it is not.
+// adapters/kafka: produce/, retry/retry_write, client/health, in front of librdkafka's own mock of
+// a cluster: how batches are answered when all is well and when it is not.
 //
 // The mock knows neither admin calls nor groups; what needs those is in tests/contract. An adapter
 // that closes waits seconds for the answers that it does not get from it: meanwhile the next case

@@ -1,5 +1,5 @@
-// adapters/kafka/retry_index, retry_rows: the order of due times against a plain list, what is
-// older changes nothing, messages there and back, cursors that rows and fences have a say in.
+// adapters/kafka/retry/retry_index, retry_rows: the order of due times against a plain list, what
+// is older changes nothing, messages there and back, cursors that rows and fences have a say in.
 
 #include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"
