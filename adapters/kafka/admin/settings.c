@@ -24,7 +24,7 @@ static uint64_t value_clamp(uint64_t value, uint64_t least, uint64_t most)
 }
 
 // Of a batch, and what it adds around a message. Only the proxy writes dead letters, and a
-// letter is as large as its topic allowed when it was sent: these take all there can be.
+// dead letter is as large as its topic allowed when it was sent: these take all there can be.
 static uint64_t batch_bytes(const struct topic *topic)
 {
 	uint64_t bytes = topic->dead_letter_of ? KAFKA_RECORD_MAX : topic->message_bytes;

@@ -10,7 +10,8 @@ static bool comes_by(const struct catchup_slot *slot, uint64_t offset)
 	return slot->there && offset >= slot->next && offset - slot->next <= slot->near;
 }
 
-bool catchup_slot_may_leave(const struct catchup_slot *slot, uint64_t now_ns)
+// Where it stands, another position may be read instead.
+static bool slot_may_leave(const struct catchup_slot *slot, uint64_t now_ns)
 {
 	uint64_t last_ns = slot->used_ns > slot->since_ns ? slot->used_ns : slot->since_ns;
 
@@ -41,7 +42,7 @@ enum catchup_slot_verdict catchup_slot_choose(const struct catchup_slot *slots, 
 	}
 	for (size_t i = 1; i < count; ++i) {
 		*ret_slot = i;
-		if (slots[i].there && catchup_slot_may_leave(&slots[i], now_ns))
+		if (slots[i].there && slot_may_leave(&slots[i], now_ns))
 			return CATCHUP_SLOT_PUT;
 	}
 	return CATCHUP_SLOT_NONE;

@@ -35,4 +35,3 @@ enum catchup_slot_verdict {
 
 enum catchup_slot_verdict catchup_slot_choose(const struct catchup_slot *slots, size_t count,
 					      uint64_t offset, uint64_t now_ns, size_t *ret_slot);
-bool catchup_slot_may_leave(const struct catchup_slot *slot, uint64_t now_ns); // where it stands

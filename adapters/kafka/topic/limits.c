@@ -113,7 +113,8 @@ static uint64_t headers_size(const struct record_view *view, bool native)
 	return varint_size(view->header_count + 1u) + size;
 }
 
-uint64_t kafka_limits_batch_of_one(const uint8_t *record, bool native)
+// The size of a record in a batch of its own, in Kafka's format (magic 2, uncompressed).
+static uint64_t batch_of_one(const uint8_t *record, bool native)
 {
 	struct record_view view;
 	uint64_t size;
@@ -142,8 +143,7 @@ static bool is_too_large(const struct kafka_limits *limits, const uint8_t *recor
 	uint64_t most = kafka_limits_batch_bytes(limits), size = record_size(record);
 
 	// A header takes at least 6 bytes on the wire, and at most 2 more in Kafka.
-	return size + size / 3 + HEAD_MOST > most &&
-	       kafka_limits_batch_of_one(record, native) > most;
+	return size + size / 3 + HEAD_MOST > most && batch_of_one(record, native) > most;
 }
 
 rd_kafka_resp_err_t kafka_limits_check(const struct kafka_limits *limits, const uint8_t *record,

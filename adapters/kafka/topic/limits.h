@@ -34,5 +34,3 @@ rd_kafka_resp_err_t kafka_limits_check(const struct kafka_limits *limits, const 
 				       bool native, int64_t now_ms);
 // The largest batch that the topic takes.
 uint64_t kafka_limits_batch_bytes(const struct kafka_limits *limits);
-// The size of a record in a batch of its own, in Kafka's format (magic 2, uncompressed).
-uint64_t kafka_limits_batch_of_one(const uint8_t *record, bool native);

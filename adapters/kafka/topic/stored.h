@@ -4,8 +4,6 @@
 
 #include "adapters/kafka/adapter.h"
 
-struct kafka_stored;
-
 // What was sent to a topic since this is counted; both are atomic.
 struct kafka_sent {
 	uint64_t messages, bytes;
