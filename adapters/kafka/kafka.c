@@ -5,13 +5,13 @@
 // messages until its producers are drained.
 
 #include "adapters/closing.h"
-#include "adapters/kafka/adapter.h"
 #include "adapters/kafka/admin/check.h"
 #include "adapters/kafka/admin/existing.h"
 #include "adapters/kafka/admin/probe.h"
 #include "adapters/kafka/admin/settings.h"
 #include "adapters/kafka/admin/topic_admin.h"
 #include "adapters/kafka/admin/topic_query.h"
+#include "adapters/kafka/client/adapter.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/client/health.h"

@@ -1,7 +1,7 @@
 // The settings of a topic that follow from its resource and may change with it.
 #pragma once
 
-#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/client/adapter.h"
 
 struct admin_request;
 

@@ -2,7 +2,7 @@
 // All calls @thread any.
 #pragma once
 
-#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/client/adapter.h"
 
 int health_start(struct adapter *adapter);
 void health_opened(struct adapter *adapter); // every client has been made

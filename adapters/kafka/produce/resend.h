@@ -6,7 +6,7 @@
 // another producer when nothing of it is under way. docs/adapters/kafka.md, Refused batches.
 #pragma once
 
-#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/client/adapter.h"
 
 struct batch;
 struct kafka_partition;

@@ -7,7 +7,7 @@
 // had.
 #pragma once
 
-#include "adapters/kafka/adapter.h"
+#include "adapters/kafka/client/adapter.h"
 
 #define SENDER_SLOTS 5 // size classes, the common batch first
 
