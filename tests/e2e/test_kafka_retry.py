@@ -13,6 +13,7 @@ pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
 
 ACME = "/api/v1/tenants/acme"
 HOUR_MS = 3600 * 1000
+NEEDED = {"cleanup.policy": "compact", "max.message.bytes": str((16 << 20) + 2 * 65536)}
 ROW_HEAD = 24  # before the record, adapters/kafka/retry/retry_rows.h
 
 
@@ -119,6 +120,26 @@ def test_broker_killed_while_rows_are_written(start, kafka, timeout_ms):
     daemon.start()
     wait_for(lambda: waiting(daemon, len(kept)), 60, f"{len(kept)} should wait at the end, and nothing else")
     assert rows(daemon, kafka) == bodies(kept)
+
+
+def test_made_by_others(registered, kafka):
+    """It gets what a store needs: Kafka's own settings would delete what waits for longer than a week, and take no large message."""
+    daemon = registered.world(cluster="kafka")
+    name = retry_topic(daemon)
+    with daemon.connect() as conn:
+        send(conn, range(2))
+        subscription = conn.subscribe("billing")
+        first, second = subscription.receive(2)
+        kafka.create(name)
+        assert subscription.nack(first, delay_ms=HOUR_MS) == [("OK", 1)]
+        assert NEEDED.items() <= kafka.config(name).items()
+        subscription.ack(second)
+    kafka.delete(name)
+    kafka.create(name)
+    answer = daemon.admin.post(f"{ACME}/groups/billing/reset", {"to": {"at": "earliest"}})
+    assert answer.status == 200, answer.body
+    assert daemon.events("KAFKA-RETRY-LOST")
+    assert NEEDED.items() <= kafka.config(name).items()
 
 
 def compact(daemon, kafka):

@@ -10,7 +10,6 @@
 #include "adapters/kafka/admin/topic_admin.h"
 
 #include "adapters/kafka/admin/admin_request.h"
-#include "adapters/kafka/admin/settings.h"
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
@@ -23,6 +22,7 @@
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/kafka/topic/topic_mark.h"
+#include "adapters/kafka/topic/topic_settings.h"
 #include "core/base/clock.h"
 
 #include <stdio.h>
@@ -45,18 +45,15 @@ static void config_fill(struct adapter *adapter, const struct topic *topic,
 {
 	struct cluster_info info = cluster_info_get(adapter);
 	uint32_t min_insync = kafka_options_min_insync(&adapter->options, topic);
-	struct kafka_setting settings[KAFKA_SETTINGS];
+	struct topic_setting settings[TOPIC_SETTINGS];
 
 	// The broker's default may change; what was promised must not.
 	if (!min_insync && topic->durability >= DURABILITY_D2)
 		min_insync = info.min_insync;
-	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "delete");
-	if (!topic->native)
-		rd_kafka_NewTopic_set_config(wish, "message.timestamp.type", "LogAppendTime");
 	if (min_insync)
 		config_number(wish, "min.insync.replicas", min_insync);
-	kafka_settings_of(topic, settings);
-	for (size_t i = 0; i < KAFKA_SETTINGS; ++i)
+	topic_settings_of(topic, settings);
+	for (size_t i = 0; i < TOPIC_SETTINGS; ++i)
 		if (*settings[i].value)
 			rd_kafka_NewTopic_set_config(wish, settings[i].name, settings[i].value);
 }
@@ -282,9 +279,15 @@ static void open_grow(struct adapter *adapter, const struct topic *topic)
 // What is there takes the shape of the model.
 static void topic_take(struct adapter *adapter, struct admin_request *request, bool expected)
 {
+	char text[256];
+	bool changed;
+
 	topic_compare(adapter, request, expected);
 	if (request->code == CODE_OK && !request->topic->imported)
-		kafka_settings_write(adapter, request);
+		admin_request_failed(
+			request, adapter,
+			topic_settings_write(adapter, request->topic, &changed, text, sizeof text),
+			text);
 }
 
 // Waits until the cluster serves all of it.

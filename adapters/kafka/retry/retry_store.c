@@ -300,6 +300,7 @@ struct probe {
 	struct retry_stores *stores;
 	uint64_t group;
 	char *name;
+	bool lost;
 	enum retry_presence presence;
 	enum code code;
 };
@@ -322,6 +323,7 @@ static void probe_answered(struct retry_stores *stores, struct retry_event *even
 		retry_store_job_end(job, code, "whether there is a retry topic cannot be told");
 		return;
 	}
+	store->lost = false;
 	if (store->presence != RETRY_THERE) // else it was made meanwhile
 		store->presence = presence;
 	job->phase = JOB_CATCHING_UP;
@@ -338,6 +340,8 @@ static void probe_run(struct adapter *adapter, struct kafka_task *task)
 	struct probe *probe = CONTAINER_OF(task, struct probe, task);
 
 	probe->code = retry_topic_ask(adapter, probe->name, &probe->presence);
+	if (probe->code == CODE_OK && probe->lost && probe->presence == RETRY_THERE)
+		probe->code = retry_topic_settle(adapter, probe->name);
 	retry_thread_post(probe->stores, &probe->event);
 }
 
@@ -358,6 +362,7 @@ static void store_probe(struct retry_job *job)
 	probe->event.run = probe_answered;
 	probe->stores = store->stores;
 	probe->group = store->by_id.key;
+	probe->lost = store->lost;
 	retry_thread_under_way(store->stores, 1);
 	kafka_task_post_blocking(store->stores->adapter, &probe->task);
 }

@@ -61,6 +61,7 @@ struct retry_store {
 	struct retry_rows rows; // what the topic comes to, up to `next`, and own writes behind it
 	uint64_t next, written; // written: own writes lie before this
 	bool loaded, open, streaming;
+	bool lost;         // the topic was deleted: one that is there was made by other clients
 	uint64_t position; // what the stream brings next
 	// What it has brought and no job wanted yet, a ring; everything from ahead_from on.
 	rd_kafka_message_t *ahead[RETRY_AHEAD];

@@ -217,6 +217,7 @@ static void topic_lost(struct retry_store *store, const char *text)
 		  "%s: %s; what waited there is lost unless the topic comes back", store->name,
 		  text);
 	retry_store_forget_topic(store);
+	store->lost = true;
 	if (job && job->again)
 		retry_store_job_end(job, CODE_BACKEND_DOWN, text);
 	else if (job)

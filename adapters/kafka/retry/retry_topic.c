@@ -11,6 +11,7 @@
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/metadata_wait.h"
+#include "adapters/kafka/topic/topic_settings.h"
 #include "core/base/crc32c.h"
 
 #include <ctype.h>
@@ -74,22 +75,57 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 	return kafka_error_code(error);
 }
 
+#define SETTINGS 4
+
+// What a store cannot do without, whoever has made its topic.
+static void settings_fill(struct topic_setting settings[SETTINGS])
+{
+	memcpy(settings,
+	       (struct topic_setting[SETTINGS]){
+		       {.name = "cleanup.policy", .value = "compact"},
+		       {.name = "min.cleanable.dirty.ratio", .value = "0.1"},
+		       {.name = "segment.bytes", .value = SEGMENT_BYTES},
+		       {.name = "max.message.bytes"},
+	       },
+	       SETTINGS * sizeof *settings);
+	// Its topic may take larger ones some day.
+	snprintf(settings[3].value, sizeof settings[3].value, "%u",
+		 KAFKA_RECORD_MAX + MESSAGE_MORE);
+}
+
 static void config_fill(const struct adapter *adapter, const struct topic *topic,
 			rd_kafka_NewTopic_t *wish)
 {
 	uint32_t min_insync = kafka_options_min_insync(&adapter->options, topic);
+	struct topic_setting settings[SETTINGS];
 	char number[24];
 
-	rd_kafka_NewTopic_set_config(wish, "cleanup.policy", "compact");
-	rd_kafka_NewTopic_set_config(wish, "min.cleanable.dirty.ratio", "0.1");
-	rd_kafka_NewTopic_set_config(wish, "segment.bytes", SEGMENT_BYTES);
-	// Its topic may take larger ones some day.
-	snprintf(number, sizeof number, "%u", KAFKA_RECORD_MAX + MESSAGE_MORE);
-	rd_kafka_NewTopic_set_config(wish, "max.message.bytes", number);
+	settings_fill(settings);
+	for (size_t i = 0; i < SETTINGS; ++i)
+		rd_kafka_NewTopic_set_config(wish, settings[i].name, settings[i].value);
 	if (min_insync) {
 		snprintf(number, sizeof number, "%u", min_insync);
 		rd_kafka_NewTopic_set_config(wish, "min.insync.replicas", number);
 	}
+}
+
+enum code retry_topic_settle(struct adapter *adapter, const char *name)
+{
+	struct topic_setting settings[SETTINGS];
+	rd_kafka_resp_err_t error;
+	bool changed;
+	char text[256];
+
+	settings_fill(settings);
+	error = topic_settings_put(adapter, name, settings, SETTINGS, &changed, text, sizeof text);
+	if (kafka_error_is_transient(error) || error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		return CODE_BACKEND_DOWN;
+	if (error)
+		log_error(adapter->log, "KAFKA-TOPIC-SETTINGS",
+			  "the retry topic %s was made by another client and does not get its "
+			  "settings, so that it may forget messages: %s",
+			  name, text);
+	return CODE_OK;
 }
 
 // The handles that send and read ask any broker, and take its word that there is no such topic.
@@ -116,13 +152,16 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 		name, 1, replication ? (int)replication : -1, why, sizeof why);
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__INVALID_ARG;
 	struct admin_client client;
+	bool others = false;
+	enum code code;
 
 	if (wish) {
 		config_fill(adapter, topic, wish);
 		admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_CREATETOPICS, &client);
 		rd_kafka_CreateTopics(client.handle, &wish, 1, client.options, client.queue);
 		error = admin_client_await_topic(&client, &what);
-		if (error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+		others = error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS;
+		if (others)
 			error = RD_KAFKA_RESP_ERR_NO_ERROR;
 	}
 	if (error)
@@ -132,7 +171,10 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 		admin_client_end(&client);
 		rd_kafka_NewTopic_destroy(wish);
 	}
-	return error ? kafka_error_code(error) : retry_topic_await(adapter, name, text, room);
+	code = error ? kafka_error_code(error) : retry_topic_await(adapter, name, text, room);
+	if (code == CODE_OK && others)
+		code = retry_topic_settle(adapter, name);
+	return code;
 }
 
 enum code retry_topic_delete(struct adapter *adapter, const char *name)

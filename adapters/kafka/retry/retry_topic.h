@@ -8,5 +8,8 @@ enum retry_presence { RETRY_UNKNOWN, RETRY_ABSENT, RETRY_THERE };
 enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_presence *ret);
 enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
 			   char *text, size_t room);
+// One that other clients may have made gets what it needs; what the cluster refuses is told, and
+// OK.
+enum code retry_topic_settle(struct adapter *adapter, const char *name);
 enum code retry_topic_delete(struct adapter *adapter, const char *name);
 char *retry_topic_name(const struct group *group); // malloc'ed; does not block

@@ -51,6 +51,7 @@ struct adapter_topic {
 	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, rules_due_ns, rules_asked_ns;
 	uint32_t replicas;         // of the partition that has the fewest
 	bool marked, foreign;      // it had our mark; it has another's
+	bool settled;              // it has our settings, or cannot have them
 	bool holes_marked;         // and the mark says that it has holes
 	uint64_t generation_least; // earlier generations are over
 	pthread_mutex_t watch_lock;

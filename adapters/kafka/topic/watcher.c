@@ -1,6 +1,10 @@
 // Looks at the cluster once a second on behalf of the topics that are open: deleted or grown by
 // other clients, another generation under the same name, settings, where partitions begin and end.
 //
+// A topic of ours that another client has made anew has settings of the brokers, or of that client:
+// Kafka would delete what is acknowledged after a week, or at once where a message names a creation
+// time of long ago. So it gets its own ones before it is served, and before it is marked.
+//
 // It has a thread of its own because its calls wait for brokers: at most one of them is under way,
 // however many topics there are, so a broker that does not answer delays news and nothing else. A
 // poke of the waker makes it look at once.
@@ -17,6 +21,7 @@
 #include "adapters/kafka/topic/rules.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/kafka/topic/topic_mark.h"
+#include "adapters/kafka/topic/topic_settings.h"
 #include "adapters/kafka/topic/watermarks.h"
 #include "core/base/clock.h"
 
@@ -42,6 +47,7 @@ struct kafka_watcher {
 	// Of one look.
 	struct adapter_topic **topics;
 	size_t count, room;
+	bool unsettled; // the cluster has not taken settings: the next look tries again
 };
 
 // ---- the topics of one look
@@ -57,6 +63,7 @@ static bool topics_take(struct kafka_watcher *watcher)
 	size_t wanted = 0;
 
 	watcher->count = 0;
+	watcher->unsettled = false;
 	pthread_mutex_lock(&adapter->topics_lock);
 	LIST_FOREACH(counted, after, &adapter->topics)++ wanted;
 	if (wanted > watcher->room) {
@@ -91,6 +98,36 @@ static void topic_ended(struct adapter_topic *topic, const char *how)
 	log_warn(topic->adapter->log, "KAFKA-TOPIC-GONE", "topic %s was %s on the cluster",
 		 topic->model->physical, how);
 	topic_generation_lost(topic);
+}
+
+// ---- settings of what other clients have made
+
+// false: the next look goes on. Settings that were written just now are found there by the next
+// look: brokers follow them after they are acknowledged, and what came before would be kept by the
+// old ones. What the cluster refuses is told, and not waited for.
+static bool settings_give(struct kafka_watcher *watcher, struct adapter_topic *topic)
+{
+	rd_kafka_resp_err_t error;
+	char text[256];
+	bool changed;
+
+	if (topic->settled || topic->model->imported)
+		return true;
+	if (watcher->unsettled)
+		return false;
+	error = topic_settings_write(watcher->adapter, topic->model, &changed, text, sizeof text);
+	// A broker may hear of the topic later than who told us.
+	watcher->unsettled =
+		kafka_error_is_transient(error) || error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	if (watcher->unsettled || changed)
+		return false;
+	if (error)
+		log_error(watcher->adapter->log, "KAFKA-TOPIC-SETTINGS",
+			  "topic %s was made anew and does not get its settings, so that it may "
+			  "forget messages too early: %s; a change of the topic tries again",
+			  topic->model->physical, text);
+	topic->settled = true;
+	return true;
 }
 
 // ---- metadata
@@ -133,8 +170,8 @@ static void topic_back(struct adapter_topic *topic)
 }
 
 // Deleted, or made anew with fewer partitions than the one that is meant.
-static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata_topic *row,
-		     uint64_t now_ns)
+static void row_look(struct kafka_watcher *watcher, struct adapter_topic *topic,
+		     const struct rd_kafka_metadata_topic *row, uint64_t now_ns)
 {
 	bool there = !row->err || row->err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
 	uint32_t count = there ? (uint32_t)row->partition_cnt : 0;
@@ -142,7 +179,8 @@ static void row_look(struct adapter_topic *topic, const struct rd_kafka_metadata
 	if (!there && row->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		return;
 	if (is_gone(topic)) {
-		if (count >= topic->model->partitions && !topic->foreign)
+		if (count >= topic->model->partitions && !topic->foreign &&
+		    settings_give(watcher, topic))
 			topic_back(topic);
 		return;
 	}
@@ -181,7 +219,7 @@ static bool metadata_look(struct kafka_watcher *watcher)
 				(size_t)metadata->topic_cnt, sizeof *rows, row_compare);
 
 		if (row)
-			row_look(watcher->topics[i], *row, now_ns);
+			row_look(watcher, watcher->topics[i], *row, now_ns);
 	}
 	free(rows);
 	rd_kafka_metadata_destroy(metadata);
@@ -278,6 +316,10 @@ static void marks_look(struct kafka_watcher *watcher)
 			mark_failed(due[i], marks[i].error);
 		if (marks[i].error || !mark_look(due[i], &marks[i], now_ns))
 			continue;
+		if (!due[i]->marked && !settings_give(watcher, due[i])) {
+			due[i]->mark_due_ns = 0;
+			continue;
+		}
 		due[keep] = due[i];
 		marks[keep++] = (struct topic_mark){.physical = due[i]->model->physical,
 						    .incarnation = due[i]->model->incarnation,
