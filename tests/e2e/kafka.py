@@ -140,10 +140,17 @@ class Kafka:
         wanted = words.ConfigResource(words.ResourceType.TOPIC, topic, incremental_configs=entries)
         self.admin.incremental_alter_configs([wanted])[wanted].result(30)
 
+    def _places(self, topic, spec):
+        wanted = {confluent_kafka.TopicPartition(topic, number): spec for number in range(self.topics()[topic])}
+        return {one.partition: done.result(30).offset for one, done in self.admin.list_offsets(wanted).items()}
+
     def ends(self, topic):
         """{partition: offset that will be written next}"""
-        wanted = {confluent_kafka.TopicPartition(topic, number): confluent_kafka.admin.OffsetSpec.latest() for number in range(self.topics()[topic])}
-        return {one.partition: done.result(30).offset for one, done in self.admin.list_offsets(wanted).items()}
+        return self._places(topic, confluent_kafka.admin.OffsetSpec.latest())
+
+    def begins(self, topic):
+        """{partition: offset of the first message that is kept}"""
+        return self._places(topic, confluent_kafka.admin.OffsetSpec.earliest())
 
     @contextlib.contextmanager
     def throttled(self, **rates):

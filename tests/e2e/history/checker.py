@@ -205,6 +205,15 @@ class Delivered:
         return any(record and record.code == 0 for record in (self.answer, self.noted))
 
 
+def done_with(one):
+    """What its consumer did with a delivery, and what was answered."""
+    verbs = {ACK: "ack", NACK: "nack", EXTEND: "extend", REJECT: "reject", RELEASE: "release"}
+    if not one.settle:
+        return "never settled"
+    answers = [f"{word} {record.code} at {record.time / 1e9:.3f}" for word, record in (("answered", one.answer), ("noted", one.noted)) if record]
+    return " ".join([f"{verbs[one.settle.what]} at {one.settle.time / 1e9:.3f},", *(answers or ["no answer"])])
+
+
 def name_of(record):
     key = "no key" if record.key == NO_KEY else f"key {record.key}"
     return f"message {record.sequence} of producer {record.producer} ({key})"
@@ -348,7 +357,7 @@ class GroupCheck:
                 self.add("lost", sent.send, f"acknowledged at {place_of(sent.end)}, delivered only at {sorted(places)}")
             for place, ones in places.items():
                 if not self.came_to_end(ones) and not self.group.deleted(place):
-                    self.add("lost", sent.send, f"delivered at {place}, last at {place_of(ones[-1].record)}, and forgotten: nobody ended it")
+                    self.add("lost", sent.send, f"delivered at {place}, last at {place_of(ones[-1].record)}, and forgotten: nobody ended it ({done_with(ones[-1])})")
 
     # -- order
 
@@ -501,7 +510,7 @@ class DeadCheck(GroupCheck):
                 self.add("lost", rejections[0].record, "its reject was answered OK, and it is no dead letter")
             for place, ones in places.items():
                 if not self.came_to_end(ones) and not self.group.deleted(place):
-                    self.add("lost", ones[-1].record, f"delivered at {place} and forgotten: nobody ended it")
+                    self.add("lost", ones[-1].record, f"delivered at {place} and forgotten: nobody ended it ({done_with(ones[-1])})")
 
     def check_stored_order(self):
         pass  # dead letters have none
