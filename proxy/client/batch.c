@@ -20,7 +20,7 @@
 // beside it: as much as the window is free, more is taken from what the tenant may hold.
 
 // False: the tenant holds as much as it may.
-static bool take_plain(struct batch *batch, uint32_t bytes)
+__attribute__((noinline)) static bool take_plain(struct batch *batch, uint32_t bytes)
 {
 	struct conn *conn = batch->conn;
 	uint64_t window = (uint64_t)conn->session.window_base + conn->session.window_extra;
@@ -44,19 +44,6 @@ static void give_plain_back(const struct batch *batch)
 }
 
 // ---- life
-
-void batch_init(struct batch *batch)
-{
-	batch->worker = batch->conn->worker;
-	batch->tenant = batch->conn->session.tenant;
-	batch->last_part = &batch->part;
-	list_init(&batch->in_session);
-	list_init(&batch->parked);
-	buf_ref(batch->buf);
-	budget_add(batch->tenant->memory, BUDGET_BODIES, batch->held_bytes);
-	if (batch->use)
-		++batch->use->refs;
-}
 
 void batch_deinit(struct batch *batch)
 {
@@ -89,7 +76,7 @@ static void finish_if_done(struct batch *batch)
 
 // ---- outcomes
 
-void batch_count_run(struct batch *batch, const struct submit_run *run)
+static inline void count_run(struct batch *batch, const struct submit_run *run)
 {
 	struct produce_counters *tenant = &batch->tenant->produced;
 	struct produce_counters *topic = batch->use ? &batch->use->stats->produced : NULL;
@@ -113,45 +100,44 @@ void batch_count_run(struct batch *batch, const struct submit_run *run)
 		topic->dropped += run->count;
 }
 
-struct submit_run batch_next_run(const struct batch *batch, struct batch_cursor *cursor,
-				 uint32_t most)
+void batch_count_refused(struct batch *batch, const struct submit_run *run)
 {
-	struct submit_run run;
+	count_run(batch, run);
+}
 
-	if (!cursor->part && cursor->valid == 0)
+void batch_next_run(struct batch *batch, struct batch_cursor *cursor, uint32_t most,
+		    struct submit_run *ret)
+{
+	const struct submit_run *run;
+
+	if (!cursor->part && cursor->done == 0)
 		cursor->part = &batch->part;
 	while (cursor->part && cursor->run == cursor->part->submit.run_count) {
 		cursor->part = cursor->part->next;
 		cursor->run = 0;
 	}
-	if (!cursor->part || cursor->valid >= batch->sent) {
-		run = (struct submit_run){.count = most,
-					  .outcome = OUTCOME_REJECTED,
-					  .code = (uint16_t)batch->rest_code,
-					  .offset = UINT64_MAX,
-					  .retry_after_ms = batch->rest_retry_ms};
-	} else {
-		run = cursor->part->submit.runs[cursor->run];
-		if (run.offset != UINT64_MAX)
-			run.offset += cursor->used;
-		run.count = MIN(run.count - cursor->used, most);
-		cursor->used += run.count;
-		if (cursor->used == cursor->part->submit.runs[cursor->run].count) {
-			cursor->used = 0;
-			++cursor->run;
-		}
+	if (!cursor->part || cursor->done >= batch->sent) {
+		*ret = (struct submit_run){.count = most,
+					   .outcome = OUTCOME_REJECTED,
+					   .code = (uint16_t)batch->rest_code,
+					   .offset = UINT64_MAX,
+					   .retry_after_ms = batch->rest_retry_ms};
+		cursor->done += most;
+		count_run(batch, ret);
+		return;
 	}
-	cursor->valid += run.count;
-	return run;
-}
-
-size_t batch_runs_most(const struct batch *batch)
-{
-	size_t runs = 1;
-
-	for (const struct batch_part *part = &batch->part; part; part = part->next)
-		runs += part->submit.run_count;
-	return runs;
+	run = &cursor->part->submit.runs[cursor->run];
+	*ret = *run;
+	if (ret->offset != UINT64_MAX)
+		ret->offset += cursor->used;
+	ret->count = MIN(run->count - cursor->used, most);
+	cursor->used += ret->count;
+	if (cursor->used == run->count) {
+		cursor->used = 0;
+		++cursor->run;
+	}
+	cursor->done += ret->count;
+	count_run(batch, ret);
 }
 
 // ---- submit
@@ -373,7 +359,7 @@ void batch_waiting_over(struct loop_timer *timer)
 
 // Mode `reject`: what does not fit gets a turn of its own. Messages that are sent later never pass
 // before: what was promised is the sender's alone.
-static void submit_in_turn(struct batch *batch, uint64_t now_ns)
+__attribute__((noinline)) static void submit_in_turn(struct batch *batch, uint64_t now_ns)
 {
 	struct batch_part *part = &batch->part;
 	struct sender_turn *turn = batch->turn;
@@ -388,11 +374,22 @@ static void submit_in_turn(struct batch *batch, uint64_t now_ns)
 		submit_part(batch, part, (uint32_t)passed);
 }
 
+// What the quota does not let pass now.
+__attribute__((noinline)) static void park_or_refuse(struct batch *batch, uint64_t now_ns)
+{
+	const struct tenant *model = batch->tenant->model;
+	struct quota_answer why;
+
+	if (model->limits.over == QUOTA_OVER_WAIT && model->limits.wait_ms)
+		park(batch, now_ns);
+	else
+		refuse_rest(batch, CODE_THROTTLED, next_wait_ns(batch, now_ns, &why));
+}
+
 static void charge_and_submit(struct batch *batch)
 {
 	const struct tenant *model = batch->tenant->model;
 	uint64_t now_ns = loop_now_ns(batch->worker->loop);
-	struct quota_answer why;
 	bool queue =
 		!list_empty(&batch->conn->session.waiting); // batches never overtake each other
 
@@ -401,12 +398,8 @@ static void charge_and_submit(struct batch *batch)
 		return;
 	}
 	sender_turn_tell(batch->turn, batch->valid, 0, now_ns);
-	if (!queue && submit_some(batch, now_ns))
-		return;
-	if (model->limits.over == QUOTA_OVER_WAIT && model->limits.wait_ms)
-		park(batch, now_ns);
-	else
-		refuse_rest(batch, CODE_THROTTLED, next_wait_ns(batch, now_ns, &why));
+	if (queue || !submit_some(batch, now_ns))
+		park_or_refuse(batch, now_ns);
 }
 
 // ---- what the tenant may store

@@ -60,7 +60,19 @@ static inline uint32_t batch_wait_ms(uint64_t wait_ns)
 }
 
 // Takes a batch of the connection up; its memory counts from now on.
-void batch_init(struct batch *batch);
+static inline void batch_init(struct batch *batch)
+{
+	batch->worker = batch->conn->worker;
+	batch->tenant = batch->conn->session.tenant;
+	batch->last_part = &batch->part;
+	list_init(&batch->in_session);
+	list_init(&batch->parked);
+	buf_ref(batch->buf);
+	budget_add(batch->tenant->memory, BUDGET_BODIES, batch->held_bytes);
+	if (batch->use)
+		++batch->use->refs;
+}
+
 void batch_deinit(struct batch *batch); // gives everything back; also one that was not sent
 
 // Submits what may pass, refuses the rest, calls done() at once or later. `code` other than OK: all
@@ -89,14 +101,24 @@ static inline enum code batch_place(const struct topic_use *use, uint32_t max_re
 struct batch_cursor {
 	const struct batch_part *part;
 	uint32_t run, used; // of the part's runs; records of it that are answered
-	uint32_t valid;
+	uint32_t done;      // records that were told
 };
 
-// Consecutive records that ended the same way, at most `most`.
-struct submit_run batch_next_run(const struct batch *batch, struct batch_cursor *cursor,
-				 uint32_t most);
-size_t batch_runs_most(const struct batch *batch); // that batch_next_run() gives, of its own accord
-void batch_count_run(struct batch *batch, const struct submit_run *run); // in the counters
+// Consecutive records that ended the same way, at most `most`; counted as they are told.
+void batch_next_run(struct batch *batch, struct batch_cursor *cursor, uint32_t most,
+		    struct submit_run *ret);
+// Counts what the owner has refused by itself, and which is no record of the batch.
+void batch_count_refused(struct batch *batch, const struct submit_run *run);
+
+// At most so many runs, as long as none is cut by `most`.
+static inline size_t batch_runs_most(const struct batch *batch)
+{
+	size_t runs = 1;
+
+	for (const struct batch_part *part = &batch->part; part; part = part->next)
+		runs += part->submit.run_count;
+	return runs;
+}
 
 // What waits for the quota is refused: the sender's topic is closed.
 void batch_refuse_waiting(struct conn *conn, const struct sender_turn *turn, enum code code);

@@ -144,37 +144,16 @@ void session_window_start(struct session *session, const struct proxy_limits *li
 	session->granted = session->window_base;
 }
 
-bool session_window_take(struct session *session, uint32_t bytes)
-{
-	session->received += bytes;
-	return session->received <= session->granted;
-}
-
-static void grow_window(struct session *session, const struct proxy_limits *limits)
+void session_window_grow(struct session *session, const struct proxy_limits *limits)
 {
 	uint32_t window = session->window_base + session->window_extra;
 	uint32_t most = MAX(limits->window_max, window);
 	uint32_t more = MIN(window, most - window);
 
-	if (more == 0 || session->received - session->answered < window / 2 ||
-	    !budget_has_room(session->tenant->memory, BUDGET_BODIES, more) ||
+	if (more == 0 || !budget_has_room(session->tenant->memory, BUDGET_BODIES, more) ||
 	    !quota_count_take(session->tenant->ledger, QUOTA_MEMORY, more))
 		return;
 	session->window_extra += more;
-}
-
-bool session_window_answer(struct session *session, const struct proxy_limits *limits,
-			   uint32_t bytes)
-{
-	uint64_t target;
-
-	grow_window(session, limits);
-	session->answered += bytes;
-	target = session->answered + session->window_base + session->window_extra;
-	if (target < session->granted + (session->window_base + session->window_extra) / 4)
-		return false;
-	session->granted = target;
-	return true;
 }
 
 bool session_window_raise(struct session *session, const struct proxy_limits *limits)

@@ -52,9 +52,28 @@ bool session_throttle_due(struct session *session, enum quota_direction directio
 
 void session_window_start(struct session *session, const struct proxy_limits *limits);
 // False: more was sent than was granted.
-bool session_window_take(struct session *session, uint32_t bytes);
+static inline bool session_window_take(struct session *session, uint32_t bytes)
+{
+	session->received += bytes;
+	return session->received <= session->granted;
+}
+// It is more than half busy: takes twice of it while the tenant has room.
+void session_window_grow(struct session *session, const struct proxy_limits *limits);
 // So much of it is answered. True: session->granted has grown and the client is to be told.
-bool session_window_answer(struct session *session, const struct proxy_limits *limits,
-			   uint32_t bytes);
+static inline bool session_window_answer(struct session *session, const struct proxy_limits *limits,
+					 uint32_t bytes)
+{
+	uint64_t target;
+
+	if (session->received - session->answered >=
+	    (session->window_base + session->window_extra) / 2)
+		session_window_grow(session, limits);
+	session->answered += bytes;
+	target = session->answered + session->window_base + session->window_extra;
+	if (target < session->granted + (session->window_base + session->window_extra) / 4)
+		return false;
+	session->granted = target;
+	return true;
+}
 // The tenant may send larger messages than before. True: as session_window_answer().
 bool session_window_raise(struct session *session, const struct proxy_limits *limits);

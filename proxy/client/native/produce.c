@@ -48,7 +48,7 @@ struct walk {
 
 static bool next_run(struct walk *walk, struct submit_run *ret)
 {
-	const struct produce *produce = walk->produce;
+	struct produce *produce = walk->produce;
 	uint32_t until = produce->batch.offered;
 
 	if (walk->index == produce->batch.offered)
@@ -61,8 +61,9 @@ static bool next_run(struct walk *walk, struct submit_run *ret)
 					   .code = (uint16_t)produce->refusals[walk->refusal].code,
 					   .offset = UINT64_MAX};
 		++walk->refusal;
+		batch_count_refused(&produce->batch, ret);
 	} else {
-		*ret = batch_next_run(&produce->batch, &walk->cursor, until - walk->index);
+		batch_next_run(&produce->batch, &walk->cursor, until - walk->index, ret);
 	}
 	walk->index += ret->count;
 	return true;
@@ -93,7 +94,6 @@ static void send_answer(struct produce *produce)
 					    .offset = run.offset,
 					    .incarnation = incarnation};
 
-		batch_count_run(batch, &run);
 		if (payload)
 			produced_run_write(payload + size, &wire);
 		size += PRODUCED_RUN_SIZE;
