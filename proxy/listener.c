@@ -26,7 +26,7 @@
 
 static int spare_fd = -1; // atomic; one for all workers
 
-static void say(char **ret_error, const char *address, const char *what, int error)
+static void set_error(char **ret_error, const char *address, const char *what, int error)
 {
 	if (asprintf(ret_error, "%s: %s: %s", address, what, strerror(error)) < 0)
 		*ret_error = NULL;
@@ -50,7 +50,7 @@ static int open_socket(const struct sockaddr_storage *address, socklen_t size, b
 }
 
 // Is the port free? A descriptor that is not listening conflicts with one that is.
-static int probe(struct sockaddr_storage *address, socklen_t size)
+static int probe_port(struct sockaddr_storage *address, socklen_t size)
 {
 	int fd = open_socket(address, size, false), r = 0;
 
@@ -79,9 +79,9 @@ int listener_bind(struct bound_listener *bound, const struct proxy_listener_conf
 			*ret_error = NULL;
 		return r;
 	}
-	r = probe(&address, size);
+	r = probe_port(&address, size);
 	if (r < 0) {
-		say(ret_error, config->address, "cannot listen", -r);
+		set_error(ret_error, config->address, "cannot listen", -r);
 		return r;
 	}
 	for (unsigned i = 0; i < workers; ++i) {
@@ -91,7 +91,7 @@ int listener_bind(struct bound_listener *bound, const struct proxy_listener_conf
 			r = listen(r, BACKLOG) < 0 ? -errno : 0;
 		}
 		if (r < 0) {
-			say(ret_error, config->address, "cannot listen", -r);
+			set_error(ret_error, config->address, "cannot listen", -r);
 			listener_unbind(bound);
 			return r;
 		}
@@ -154,7 +154,7 @@ static bool has_room(struct worker *worker, const struct sockaddr *peer)
 	       conn_give_way(worker, peer);
 }
 
-static void welcome(struct worker *worker, int fd, const struct sockaddr *peer)
+static void take_connection(struct worker *worker, int fd, const struct sockaddr *peer)
 {
 	char text[SOCKET_ADDRESS_TEXT_MAX];
 	int on = 1;
@@ -181,7 +181,7 @@ static void on_acceptable(struct loop_io *io, unsigned events)
 				 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
-			welcome(listener->worker, fd, (const struct sockaddr *)&peer);
+			take_connection(listener->worker, fd, (const struct sockaddr *)&peer);
 			continue;
 		}
 		// A descriptor of one that is not authenticated is better used for who comes.

@@ -63,7 +63,7 @@ int worker_thread_new(const struct worker_thread_config *config, unsigned index,
 	return 0;
 }
 
-static void *run(void *arg)
+static void *run_loop(void *arg)
 {
 	struct worker_thread *thread = arg;
 	int r = loop_run(thread->worker.loop);
@@ -79,7 +79,7 @@ int worker_thread_start(struct worker_thread *thread, const struct worker_thread
 			       config->listener_count);
 
 	if (r == 0)
-		r = -pthread_create(&thread->thread, NULL, run, thread);
+		r = -pthread_create(&thread->thread, NULL, run_loop, thread);
 	thread->running = r == 0;
 	return r;
 }

@@ -158,7 +158,7 @@ static void count_stored(struct batch *batch, uint64_t bytes)
 }
 
 // What was not stored costs nothing.
-static void account(struct batch_part *part)
+static void account_part(struct batch_part *part)
 {
 	const struct submit_record *record = part->submit.records;
 
@@ -194,7 +194,7 @@ static void on_part(struct loop_task *task)
 	struct batch_part *part = CONTAINER_OF(task, struct batch_part, task);
 
 	latency_note(part);
-	account(part);
+	account_part(part);
 	topic_use_answered(part->batch->use, &part->submit);
 	--part->batch->open_parts;
 	finish_if_done(part->batch);
@@ -299,7 +299,7 @@ static void wait_at_most(struct tenant_clients *clients, uint64_t until_ns)
 }
 
 // Mode `wait`: parked in its connection's window, at most wait_ms.
-static void park(struct batch *batch, uint64_t now_ns)
+static void park_batch(struct batch *batch, uint64_t now_ns)
 {
 	struct tenant_view *tenant = batch->tenant;
 	struct quota_answer why;
@@ -381,7 +381,7 @@ __attribute__((noinline)) static void park_or_refuse(struct batch *batch, uint64
 	struct quota_answer why;
 
 	if (model->limits.over == QUOTA_OVER_WAIT && model->limits.wait_ms)
-		park(batch, now_ns);
+		park_batch(batch, now_ns);
 	else
 		refuse_rest(batch, CODE_THROTTLED, next_wait_ns(batch, now_ns, &why));
 }
@@ -471,7 +471,7 @@ static void count_offered(const struct batch *batch)
 	batch->use->stats->produced.bytes += bytes;
 }
 
-static void admit(struct batch *batch, enum code code, uint32_t plain_bytes)
+static void admit_batch(struct batch *batch, enum code code, uint32_t plain_bytes)
 {
 	if (code != CODE_OK)
 		refuse_rest(batch, code, 0);
@@ -492,7 +492,7 @@ void batch_send(struct batch *batch, enum code code, uint32_t plain_bytes)
 	list_push_back(&batch->conn->session.batches, &batch->in_session);
 	count_offered(batch);
 	++batch->open_parts; // it lasts, should what is sent meanwhile close the connection
-	admit(batch, code, plain_bytes);
+	admit_batch(batch, code, plain_bytes);
 	--batch->open_parts;
 	finish_if_done(batch);
 }

@@ -174,7 +174,7 @@ static void flush_later(struct conn *conn)
 }
 
 // What the descriptor is watched for.
-static void watch(struct conn *conn)
+static void watch_descriptor(struct conn *conn)
 {
 	unsigned events = 0;
 
@@ -246,7 +246,7 @@ static void on_flush(struct loop_task *task)
 		loop_timer_set(&conn->timer,
 			       conn->written_ns + conn->worker->limits.stalled_ms * MS_NS);
 	output_left(conn);
-	watch(conn);
+	watch_descriptor(conn);
 	if (conn->state == CONN_LEAVING)
 		conn_check_left(conn);
 }
@@ -365,7 +365,7 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 	memory_has_read(conn);
 	conn->last_left -= conn->last_words ? MIN(done, conn->last_left) : 0;
 	if (conn->takes_left == 0) {
-		watch(conn);
+		watch_descriptor(conn);
 		*ret_again = conn->state != CONN_CLOSED && !conn_is_held(conn);
 		return MAX(done, most); // a whole run
 	}
@@ -376,7 +376,7 @@ size_t conn_work(struct fair_item *item, size_t most, bool *ret_again)
 	if (r <= 0 && r != -EAGAIN && !conn_is_held(conn) && done < most)
 		read_failed(conn, r);
 	else
-		watch(conn);
+		watch_descriptor(conn);
 	*ret_again = conn->state != CONN_CLOSED && !conn_is_held(conn) && done >= most;
 	return done;
 }

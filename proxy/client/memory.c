@@ -197,7 +197,7 @@ void memory_has_read(struct conn *conn)
 }
 
 // Once a second for each.
-static void measure(struct conn *conn, uint64_t now_ns)
+static void measure_rate(struct conn *conn, uint64_t now_ns)
 {
 	struct conn_memory *memory = &conn->memory;
 	uint64_t age_ns = now_ns - memory->partial_ns;
@@ -234,7 +234,7 @@ void memory_on_partial(struct loop_timer *timer)
 
 		if (conn->blocked)
 			continue; // not read, and closed when it stays so
-		measure(conn, now_ns);
+		measure_rate(conn, now_ns);
 		if (conn->ops->front(conn) <= UNIT && conn->memory.slow) {
 			conn->ops->shrink(conn);
 			memory_has_read(conn);

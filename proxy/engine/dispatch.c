@@ -71,13 +71,13 @@ uint64_t dispatch_pending_bytes(const struct dispatch *dispatch)
 
 // ---- consumers and their offers
 
-static uint64_t left(uint64_t credit, uint64_t given)
+static uint64_t credit_left(uint64_t credit, uint64_t given)
 {
 	return credit > given ? credit - given : 0;
 }
 
 // In failover mode only the oldest consumer is served; the others wait for it to leave.
-static bool eligible(const struct dispatch *dispatch, const struct dispatch_consumer *consumer)
+static bool is_served(const struct dispatch *dispatch, const struct dispatch_consumer *consumer)
 {
 	return dispatch->policy.mode != GROUP_FAILOVER ||
 	       dispatch->consumers.next == &consumer->all;
@@ -85,10 +85,10 @@ static bool eligible(const struct dispatch *dispatch, const struct dispatch_cons
 
 void dispatch_consumer_changed(struct dispatch *dispatch, struct dispatch_consumer *consumer)
 {
-	uint64_t messages = left(consumer->credit_messages, consumer->given_messages);
-	uint64_t bytes = left(consumer->credit_bytes, consumer->given_bytes);
+	uint64_t messages = credit_left(consumer->credit_messages, consumer->given_messages);
+	uint64_t bytes = credit_left(consumer->credit_bytes, consumer->given_bytes);
 	bool ready = messages && bytes && !consumer->blocked && !consumer->alone &&
-		     !consumer->silent && eligible(dispatch, consumer);
+		     !consumer->silent && is_served(dispatch, consumer);
 
 	dispatch->offer_messages -= consumer->offer_messages;
 	dispatch->offer_bytes -= consumer->offer_bytes;
@@ -124,16 +124,16 @@ static void update_demand(struct dispatch *dispatch)
 	uint64_t messages = 0, bytes = 0, busy, rejected;
 
 	if (!dispatch->paused && dispatch->charge_again_ns == 0) {
-		messages = left(dispatch->offer_messages, dispatch->pending_count);
-		bytes = left(dispatch->offer_bytes, dispatch->pending_bytes);
+		messages = credit_left(dispatch->offer_messages, dispatch->pending_count);
+		bytes = credit_left(dispatch->offer_bytes, dispatch->pending_bytes);
 		busy = dispatch->owned + dispatch->pending_count;
-		messages = MIN(messages, left(dispatch->policy.in_flight_max, busy));
+		messages = MIN(messages, credit_left(dispatch->policy.in_flight_max, busy));
 	}
 	messages = bytes ? MIN(messages, UINT32_MAX) : 0;
 	if (messages == 0)
 		bytes = 0;
 	rejected = MIN(dispatch->dead_letters_pending,
-		       left(COPIES_MAX, dispatch->dead_letters_copying));
+		       credit_left(COPIES_MAX, dispatch->dead_letters_copying));
 	if (messages == dispatch->asked_messages && bytes == dispatch->asked_bytes &&
 	    rejected == dispatch->asked_rejected)
 		return;
@@ -164,10 +164,10 @@ static int partition_reserve(struct dispatch *dispatch, uint32_t partition)
 
 // How many of the deliveries its bytes allow. A message larger than what is left goes to a consumer
 // that holds nothing, so that no message is too large for ever.
-static size_t fit(const struct dispatch_consumer *consumer, const struct delivery *deliveries,
-		  size_t count)
+static size_t count_fitting(const struct dispatch_consumer *consumer,
+			    const struct delivery *deliveries, size_t count)
 {
-	uint64_t bytes = left(consumer->credit_bytes, consumer->given_bytes);
+	uint64_t bytes = credit_left(consumer->credit_bytes, consumer->given_bytes);
 	size_t n = 0;
 
 	if (bytes && count && consumer->in_flight == 0 && deliveries[0].size > bytes)
@@ -220,8 +220,8 @@ static size_t flights_reserve(struct dispatch *dispatch, const struct delivery *
 }
 
 // The deliveries become the consumer's. Fewer than count: out of memory for the rest.
-static size_t own(struct dispatch *dispatch, struct dispatch_consumer *consumer,
-		  const struct delivery *deliveries, size_t count, uint64_t now_ns)
+static size_t own_deliveries(struct dispatch *dispatch, struct dispatch_consumer *consumer,
+			     const struct delivery *deliveries, size_t count, uint64_t now_ns)
 {
 	uint64_t deadline_ns = now_ns + dispatch->policy.visibility_ns;
 	uint8_t slot = dispatch_slot_of(dispatch, deadline_ns, now_ns);
@@ -266,8 +266,9 @@ static size_t hand_share(struct dispatch *dispatch, const struct delivery *deliv
 		uint64_t retry_ns = 0;
 		uint32_t flags;
 
-		n = fit(consumer, deliveries,
-			MIN(share, left(consumer->credit_messages, consumer->given_messages)));
+		n = count_fitting(consumer, deliveries,
+				  MIN(share, credit_left(consumer->credit_messages,
+							 consumer->given_messages)));
 		n = same_flags(dispatch, consumer, deliveries, n, &flags);
 		if (n == 0) {
 			consumer->blocked = true;
@@ -277,7 +278,7 @@ static size_t hand_share(struct dispatch *dispatch, const struct delivery *deliv
 		passed = dispatch->ops->charge(dispatch->ctx, deliveries, n, now_ns, &retry_ns);
 		if (passed < n)
 			dispatch->charge_again_ns = MAX(retry_ns, now_ns + 1);
-		n = passed ? own(dispatch, consumer, deliveries, passed, now_ns) : 0;
+		n = passed ? own_deliveries(dispatch, consumer, deliveries, passed, now_ns) : 0;
 		if (n == 0)
 			return 0;
 		consumer->given_messages += n;
@@ -294,8 +295,8 @@ static size_t hand_share(struct dispatch *dispatch, const struct delivery *deliv
 	return 0;
 }
 
-static size_t hand(struct dispatch *dispatch, const struct delivery *deliveries, size_t count,
-		   uint64_t now_ns)
+static size_t hand_out(struct dispatch *dispatch, const struct delivery *deliveries, size_t count,
+		       uint64_t now_ns)
 {
 	size_t done = 0, share;
 
@@ -304,7 +305,7 @@ static size_t hand(struct dispatch *dispatch, const struct delivery *deliveries,
 	share = (count + dispatch->ready_count - 1) / dispatch->ready_count;
 	while (done < count && dispatch->charge_again_ns == 0) {
 		// The limit may have been lowered since they were demanded.
-		size_t room = left(dispatch->policy.in_flight_max, dispatch->owned);
+		size_t room = credit_left(dispatch->policy.in_flight_max, dispatch->owned);
 		size_t n = hand_share(dispatch, deliveries + done,
 				      MIN(MIN(share, count - done), room), now_ns);
 
@@ -366,8 +367,8 @@ static void hand_pending(struct dispatch *dispatch, uint64_t now_ns)
 	while (dispatch->pending_count) {
 		size_t straight = MIN(dispatch->pending_count,
 				      dispatch->pending_room - dispatch->pending_head);
-		size_t n = hand(dispatch, dispatch->pending + dispatch->pending_head, straight,
-				now_ns);
+		size_t n = hand_out(dispatch, dispatch->pending + dispatch->pending_head, straight,
+				    now_ns);
 
 		pending_drop(dispatch, n);
 		if (n < straight)
@@ -508,7 +509,7 @@ void dispatch_give_pending_back(struct dispatch *dispatch, uint64_t again_ns)
 static void hand_or_keep(struct dispatch *dispatch, const struct delivery *deliveries, size_t count,
 			 uint64_t now_ns)
 {
-	size_t done = dispatch->pending_count ? 0 : hand(dispatch, deliveries, count, now_ns);
+	size_t done = dispatch->pending_count ? 0 : hand_out(dispatch, deliveries, count, now_ns);
 
 	if (done == count)
 		return;
@@ -547,9 +548,9 @@ void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveri
 		}
 	}
 	hand_or_keep(dispatch, deliveries + first, count - first, now_ns);
-	dispatch->asked_messages = left(dispatch->asked_messages, count - rejected);
-	dispatch->asked_rejected = left(dispatch->asked_rejected, rejected);
-	dispatch->asked_bytes = left(dispatch->asked_bytes, bytes);
+	dispatch->asked_messages = credit_left(dispatch->asked_messages, count - rejected);
+	dispatch->asked_rejected = credit_left(dispatch->asked_rejected, rejected);
+	dispatch->asked_bytes = credit_left(dispatch->asked_bytes, bytes);
 	dispatch_run(dispatch, now_ns);
 }
 

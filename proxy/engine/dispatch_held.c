@@ -28,7 +28,7 @@ static struct flight *flight_of(struct dispatch *dispatch, const struct dispatch
 
 // What was given last is most likely held: from the back on, until as many are found as are in
 // flight. The deliveries that are being handed out right now are not among those yet.
-static void clean(struct dispatch *dispatch, struct dispatch_consumer *consumer)
+static void drop_settled(struct dispatch *dispatch, struct dispatch_consumer *consumer)
 {
 	struct dispatch_held *held = &consumer->held;
 	struct dispatch_given *given = held->given;
@@ -48,7 +48,7 @@ static void clean(struct dispatch *dispatch, struct dispatch_consumer *consumer)
 	memmove(given, given + kept_from, held->count * sizeof *given);
 }
 
-static bool grow(struct dispatch_held *held)
+static bool grow_entries(struct dispatch_held *held)
 {
 	uint32_t room = MAX(2 * held->room, ROOM_LEAST);
 	struct dispatch_given *grown = realloc(held->given, room * sizeof *grown);
@@ -66,8 +66,8 @@ __attribute__((noinline)) static bool make_room(struct dispatch *dispatch,
 {
 	struct dispatch_held *held = &consumer->held;
 
-	clean(dispatch, consumer);
-	if (2 * held->count >= held->room && !grow(held) && held->count == held->room)
+	drop_settled(dispatch, consumer);
+	if (2 * held->count >= held->room && !grow_entries(held) && held->count == held->room)
 		held->incomplete = true;
 	return held->count < held->room;
 }

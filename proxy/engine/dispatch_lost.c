@@ -65,17 +65,17 @@ bool dispatch_has_begun(const struct flight *flight)
 
 // ---- one delivery
 
-static void release(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
+static void release_delivery(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
 {
 	++dispatch->counters.released;
 	dispatch_release(dispatch, partition, flight, NULL);
 }
 
 // Its consumer is lost.
-static void lose(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
+static void lose_delivery(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
 {
 	if (!dispatch_has_begun(flight)) {
-		release(dispatch, partition, flight);
+		release_delivery(dispatch, partition, flight);
 		return;
 	}
 	++dispatch->counters.lost;
@@ -90,8 +90,8 @@ static void lose(struct dispatch *dispatch, uint32_t partition, struct flight *f
 }
 
 // Its time is over, if that is not moved by what its consumer told. Slots are made anew afterwards.
-static void overdue(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
-		    uint64_t now_ns)
+static void end_overdue(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
+			uint64_t now_ns)
 {
 	struct dispatch_consumer *consumer = flight->consumer;
 	uint64_t visibility_ns = dispatch->policy.visibility_ns;
@@ -130,26 +130,26 @@ static void sweep_one(struct dispatch *dispatch, const struct sweep_of *sweep, u
 	switch (sweep->what) {
 	case SWEEP_LOST:
 		if (flight->consumer == sweep->consumer)
-			lose(dispatch, partition, flight);
+			lose_delivery(dispatch, partition, flight);
 		return;
 	case SWEEP_ENDED:
 		if (flight->consumer == sweep->consumer)
-			release(dispatch, partition, flight);
+			release_delivery(dispatch, partition, flight);
 		return;
 	case SWEEP_SILENT:
 		if (flight->consumer->silent)
-			lose(dispatch, partition, flight);
+			lose_delivery(dispatch, partition, flight);
 		return;
 	case SWEEP_OVERDUE:
 		if (flight->deadline_ns <= sweep->now_ns)
-			overdue(dispatch, partition, flight, sweep->now_ns);
+			end_overdue(dispatch, partition, flight, sweep->now_ns);
 		return;
 	}
 }
 
 // A removal moves later entries down, so the place is looked at again; one that wraps round the end
 // may be looked at twice, which is harmless.
-static void sweep(struct dispatch *dispatch, const struct sweep_of *sweep)
+static void sweep_flights(struct dispatch *dispatch, const struct sweep_of *sweep)
 {
 	for (uint32_t i = 0; i < dispatch->partition_count; ++i) {
 		struct flight_map *flights = &dispatch->partitions[i].flights;
@@ -174,7 +174,7 @@ static void sweep_held(struct dispatch *dispatch, const struct sweep_of *of,
 	while ((flight = dispatch_held_next(dispatch, consumer, &cursor, &partition)))
 		sweep_one(dispatch, of, partition, flight);
 	if (consumer->held.incomplete)
-		sweep(dispatch, of);
+		sweep_flights(dispatch, of);
 	assert(consumer->in_flight == 0);
 }
 
@@ -240,10 +240,10 @@ static void end_silent(struct dispatch *dispatch)
 		dispatch->ops->silent(dispatch->ctx, consumer);
 	}
 	if (any)
-		sweep(dispatch, &silent);
+		sweep_flights(dispatch, &silent);
 }
 
-static void expire(struct dispatch *dispatch, uint64_t now_ns)
+static void expire_deadlines(struct dispatch *dispatch, uint64_t now_ns)
 {
 	const struct sweep_of late = {.what = SWEEP_OVERDUE, .now_ns = now_ns};
 	uint64_t now = now_ns / dispatch->slot_ns;
@@ -258,7 +258,7 @@ static void expire(struct dispatch *dispatch, uint64_t now_ns)
 		dispatch_find_next_slot(dispatch, now);
 		return;
 	}
-	sweep(dispatch, &late);
+	sweep_flights(dispatch, &late);
 	end_silent(dispatch);
 	dispatch_slots_rebuild(dispatch, now_ns);
 	dispatch_out_send(dispatch, NULL);
@@ -268,6 +268,6 @@ void dispatch_tick(struct dispatch *dispatch, uint64_t now_ns)
 {
 	if (dispatch->charge_again_ns && now_ns >= dispatch->charge_again_ns)
 		dispatch->charge_again_ns = 0;
-	expire(dispatch, now_ns);
+	expire_deadlines(dispatch, now_ns);
 	dispatch_run(dispatch, now_ns);
 }

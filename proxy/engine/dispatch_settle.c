@@ -122,7 +122,7 @@ void dispatch_disown(struct dispatch *dispatch, struct flight *flight)
 		dispatch->ops->emptied(dispatch->ctx, consumer);
 }
 
-static void unmark(struct dispatch *dispatch, struct flight *flight)
+static void unmark_suspect(struct dispatch *dispatch, struct flight *flight)
 {
 	dispatch->suspects -= flight->suspect;
 	flight->suspect = false;
@@ -141,7 +141,7 @@ static void leave_open(struct dispatch *dispatch, uint32_t partition, struct fli
 static void mark_dead_letter(struct dispatch *dispatch, struct flight *flight,
 			     enum dispatch_reason reason, void *request)
 {
-	unmark(dispatch, flight);
+	unmark_suspect(dispatch, flight);
 	flight->state = FLIGHT_DEAD_LETTER_PENDING;
 	flight->consumer = NULL;
 	flight->reason = (uint8_t)reason;
@@ -184,7 +184,8 @@ uint32_t dispatch_scheduled_delay_ms(const struct dispatch_policy *policy, uint3
 }
 
 // What has not begun has no end of its time that could be moved.
-static void extend(struct dispatch *dispatch, struct flight *flight, uint32_t ms, uint64_t now_ns)
+static void extend_deadline(struct dispatch *dispatch, struct flight *flight, uint32_t ms,
+			    uint64_t now_ns)
 {
 	if (!dispatch_has_begun(flight))
 		return;
@@ -205,7 +206,7 @@ static void take_back(struct dispatch *dispatch, const struct settle *settle, st
 		++dispatch->counters.acked;
 		out_add(dispatch, settle->partition, flight, SETTLE_ACK, 0, request);
 		dispatch_disown(dispatch, flight);
-		unmark(dispatch, flight);
+		unmark_suspect(dispatch, flight);
 		flight_map_remove(flights, flight);
 		return;
 	case SETTLE_NACK:
@@ -214,7 +215,7 @@ static void take_back(struct dispatch *dispatch, const struct settle *settle, st
 			delay_ms = dispatch_scheduled_delay_ms(&dispatch->policy, flight->attempt);
 		dispatch_fail(dispatch, settle->partition, flight, delay_ms, request);
 		return;
-	case SETTLE_EXTEND: extend(dispatch, flight, delay_ms, now_ns); return;
+	case SETTLE_EXTEND: extend_deadline(dispatch, flight, delay_ms, now_ns); return;
 	case SETTLE_REJECT:
 		++dispatch->counters.rejected;
 		out_add(dispatch, settle->partition, flight, SETTLE_REJECT, 0, request);
@@ -319,7 +320,7 @@ void dispatch_copy_dead_letter(struct dispatch *dispatch, const struct delivery 
 		return; // the copy is on its way already
 	if (flight->state == FLIGHT_OWNED)
 		dispatch_disown(dispatch, flight);
-	unmark(dispatch, flight);
+	unmark_suspect(dispatch, flight);
 	if (flight->state == FLIGHT_DEAD_LETTER_PENDING) {
 		attempts = flight->attempt;
 		--dispatch->dead_letters_pending;

@@ -41,8 +41,8 @@ void fair_remove(struct fair_queue *queue, struct fair_item *item)
 }
 
 // The queue is in no list while it is served: an item may remove itself or others from it.
-static void serve(struct fair *fair, struct fair_queue *queue, size_t quantum, size_t most,
-		  fair_work_fn work)
+static void serve_queue(struct fair *fair, struct fair_queue *queue, size_t quantum, size_t most,
+			fair_work_fn work)
 {
 	size_t done = 0;
 
@@ -71,7 +71,8 @@ bool fair_round(struct fair *fair, size_t quantum, size_t most, fair_work_fn wor
 	while (!list_empty(&round)) {
 		struct list *first = list_pop_front(&round);
 
-		serve(fair, LIST_ENTRY(first, struct fair_queue, active), quantum, most, work);
+		serve_queue(fair, LIST_ENTRY(first, struct fair_queue, active), quantum, most,
+			    work);
 	}
 	return !list_empty(&fair->active);
 }

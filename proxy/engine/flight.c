@@ -11,7 +11,7 @@
 
 #define FLIGHT_ROOM_MIN 16
 
-static size_t distance(const struct flight_map *map, size_t at)
+static size_t slot_distance(const struct flight_map *map, size_t at)
 {
 	return (at - (size_t)map->slots[at].offset) & (map->room - 1);
 }
@@ -23,12 +23,12 @@ void flight_map_deinit(struct flight_map *map)
 }
 
 // Makes the place for an offset that is not in the map.
-static struct flight *insert(struct flight_map *map, uint64_t offset)
+static struct flight *insert_entry(struct flight_map *map, uint64_t offset)
 {
 	size_t mask = map->room - 1, at = (size_t)offset & mask, hole;
 
-	for (size_t steps = 0; map->slots[at].state != FLIGHT_FREE && distance(map, at) >= steps;
-	     ++steps)
+	for (size_t steps = 0;
+	     map->slots[at].state != FLIGHT_FREE && slot_distance(map, at) >= steps; ++steps)
 		at = (at + 1) & mask;
 	for (hole = at; map->slots[hole].state != FLIGHT_FREE;)
 		hole = (hole + 1) & mask;
@@ -39,7 +39,7 @@ static struct flight *insert(struct flight_map *map, uint64_t offset)
 	return &map->slots[at];
 }
 
-static int resize(struct flight_map *map, size_t room)
+static int resize_map(struct flight_map *map, size_t room)
 {
 	struct flight_map grown = {.slots = calloc(room, sizeof *grown.slots), .room = room};
 
@@ -47,7 +47,7 @@ static int resize(struct flight_map *map, size_t room)
 		return -ENOMEM;
 	for (size_t i = 0; i < map->room; ++i)
 		if (map->slots[i].state != FLIGHT_FREE)
-			*insert(&grown, map->slots[i].offset) = map->slots[i];
+			*insert_entry(&grown, map->slots[i].offset) = map->slots[i];
 	free(map->slots);
 	*map = grown;
 	return 0;
@@ -59,7 +59,7 @@ int flight_map_reserve(struct flight_map *map, size_t more)
 
 	while ((map->count + more) * 4 > room * 3)
 		room *= 2;
-	return room == map->room ? 0 : resize(map, room);
+	return room == map->room ? 0 : resize_map(map, room);
 }
 
 struct flight *flight_map_find(struct flight_map *map, uint64_t offset)
@@ -75,7 +75,7 @@ struct flight *flight_map_find(struct flight_map *map, uint64_t offset)
 			return NULL;
 		if (flight->offset == offset)
 			return flight;
-		if (distance(map, at) < steps)
+		if (slot_distance(map, at) < steps)
 			return NULL;
 		at = (at + 1) & mask;
 	}
@@ -85,14 +85,14 @@ struct flight *flight_map_put(struct flight_map *map, uint64_t offset)
 {
 	struct flight *flight = flight_map_find(map, offset);
 
-	return flight ? flight : insert(map, offset);
+	return flight ? flight : insert_entry(map, offset);
 }
 
 void flight_map_remove(struct flight_map *map, struct flight *flight)
 {
 	size_t mask = map->room - 1, at = (size_t)(flight - map->slots), next = (at + 1) & mask;
 
-	while (map->slots[next].state != FLIGHT_FREE && distance(map, next) > 0) {
+	while (map->slots[next].state != FLIGHT_FREE && slot_distance(map, next) > 0) {
 		map->slots[at] = map->slots[next];
 		at = next;
 		next = (next + 1) & mask;

@@ -224,7 +224,7 @@ static void source_close(struct group_home *home)
 }
 
 // Members are told why and go; the source closes behind them.
-static void end(struct group_home *home, enum code code, const char *text)
+static void end_group(struct group_home *home, enum code code, const char *text)
 {
 	members_end(home, code, text);
 	source_close(home);
@@ -344,7 +344,7 @@ static void on_source_state(void *ctx, enum source_state state, enum code code, 
 	if (state != SOURCE_GONE)
 		return;
 	topic_use_lost(home->topic); // who joins from now on asks the backend again
-	end(home, CODE_NOT_FOUND, "the group is gone on its backend");
+	end_group(home, CODE_NOT_FOUND, "the group is gone on its backend");
 }
 
 static bool on_source_room(void *ctx, uint64_t bytes)
@@ -441,10 +441,10 @@ static void policy_changed(struct group_home *home)
 	group_schedule(home);
 }
 
-static void go(struct group_home *home)
+static void delete_group(struct group_home *home)
 {
 	home->gone = true;
-	end(home, CODE_NOT_FOUND, "the group was deleted");
+	end_group(home, CODE_NOT_FOUND, "the group was deleted");
 	free_if_gone(home);
 }
 
@@ -457,13 +457,13 @@ void group_changed(struct worker *worker, uint64_t id)
 		return;
 	model = catalog_group(worker->shared->catalog, id);
 	if (!model) {
-		go(home);
+		delete_group(home);
 		return;
 	}
 	if (model->incarnation != home->model->incarnation)
-		end(home, CODE_NOT_FOUND, "the group was deleted and made again");
+		end_group(home, CODE_NOT_FOUND, "the group was deleted and made again");
 	else if (model->state != MODEL_READY)
-		end(home, CODE_NOT_READY, "the group is being changed or deleted");
+		end_group(home, CODE_NOT_READY, "the group is being changed or deleted");
 	model_unref(home->model);
 	home->model = model;
 	policy_changed(home);
@@ -497,7 +497,8 @@ void groups_topic_changed(struct worker *worker, uint64_t id)
 			continue;
 		if (!topic || topic->state != MODEL_READY ||
 		    topic->incarnation != home->topic->model->incarnation)
-			end(home, topic ? CODE_NOT_READY : CODE_NOT_FOUND, "the topic has changed");
+			end_group(home, topic ? CODE_NOT_READY : CODE_NOT_FOUND,
+				  "the topic has changed");
 		else if (!home->topic->current)
 			source_close(home); // and opens again with the new partitions
 	}
@@ -513,7 +514,7 @@ void groups_cluster_gone(struct worker *worker, uint64_t cluster)
 		struct group_home *home = CONTAINER_OF(node, struct group_home, node);
 
 		if (home->topic && home->topic->model->cluster == cluster)
-			end(home, CODE_NOT_READY, "the cluster is being opened again");
+			end_group(home, CODE_NOT_READY, "the cluster is being opened again");
 	}
 }
 
@@ -536,8 +537,8 @@ void groups_close(struct worker *worker)
 	struct map_node *next = NULL, *node;
 
 	while ((node = map_next(&worker->groups, &cursor, &next)))
-		end(CONTAINER_OF(node, struct group_home, node), CODE_SHUTTING_DOWN,
-		    "the proxy is leaving");
+		end_group(CONTAINER_OF(node, struct group_home, node), CODE_SHUTTING_DOWN,
+			  "the proxy is leaving");
 }
 
 bool groups_closed(const struct worker *worker)

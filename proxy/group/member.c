@@ -329,7 +329,8 @@ void members_end(struct group_home *home, enum code code, const char *text)
 		close_member(LIST_ENTRY(home->members.next, struct member, in_group), code, text);
 }
 
-static enum code join(struct group_home *home, struct member_link *link, const char **ret_text)
+static enum code join_member(struct group_home *home, struct member_link *link,
+			     const char **ret_text)
 {
 	struct member *member;
 	enum code code = CODE_OK;
@@ -373,7 +374,7 @@ void member_on_join(struct loop_task *task)
 		link->topic = catalog_topic(catalog, link->model->topic);
 	if (link->model && link->topic) {
 		home = group_get(link->home, link->model);
-		link->code = home ? join(home, link, &link->text) : CODE_OVERLOADED;
+		link->code = home ? join_member(home, link, &link->text) : CODE_OVERLOADED;
 		if (home)
 			link->dead_letter = group_dead_letter(home);
 	}

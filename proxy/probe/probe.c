@@ -48,7 +48,7 @@ static struct loop *loop_of(const struct probe *probe)
 	return probe->probes->workers->all[0]->loop;
 }
 
-static void heard(struct probe *probe, enum code code, const char *text)
+static void note_problem(struct probe *probe, enum code code, const char *text)
 {
 	snprintf(probe->note, sizeof probe->note, "%s%s%s", code_name(code),
 		 text && *text ? ": " : "", text ? text : "");
@@ -340,11 +340,12 @@ static void on_submitted(struct submit *submit)
 static void message_send(struct probe *probe)
 {
 	if (probe->submitting) {
-		heard(probe, CODE_TIMEOUT, "the message of an earlier round is not answered");
+		note_problem(probe, CODE_TIMEOUT,
+			     "the message of an earlier round is not answered");
 		return; // on_answered() comes back here
 	}
 	if (!message_make(probe)) {
-		heard(probe, CODE_OVERLOADED, NULL);
+		note_problem(probe, CODE_OVERLOADED, NULL);
 		again_later(probe);
 		return;
 	}
@@ -365,7 +366,8 @@ static void message_send(struct probe *probe)
 // Topic or group are not there any more: both are made anew, in this round.
 static void things_gone(struct probe *probe)
 {
-	heard(probe, CODE_NOT_FOUND, "the probe's topic or group is gone, and is made again");
+	note_problem(probe, CODE_NOT_FOUND,
+		     "the probe's topic or group is gone, and is made again");
 	probe->sent = probe->stored = probe->received = probe->settled = false;
 	probe_leave(probe);
 }
@@ -474,7 +476,7 @@ static void on_state(void *ctx, enum source_state state, enum code code, const c
 	struct probe *probe = ctx;
 
 	if (state == SOURCE_DOWN)
-		heard(probe, code, text);
+		note_problem(probe, code, text);
 	else if (state == SOURCE_GONE)
 		things_gone(probe);
 }
@@ -503,7 +505,7 @@ static void setup_open(struct probe *probe)
 	if (!probe->handle ||
 	    ops->source_open(probe->backend->adapter, &config, &probe->source) != 0) {
 		probe->source = NULL;
-		heard(probe, CODE_NOT_READY, "the probe's topic cannot be opened");
+		note_problem(probe, CODE_NOT_READY, "the probe's topic cannot be opened");
 		setup_failed(probe);
 		return;
 	}
@@ -515,7 +517,7 @@ static void setup_open(struct probe *probe)
 static void setup_goes_on(struct probe *probe)
 {
 	if (probe->call_code != CODE_OK)
-		heard(probe, probe->call_code, probe->call_text);
+		note_problem(probe, probe->call_code, probe->call_text);
 	if (probe->call_code != CODE_OK || probe->leaving) {
 		setup_failed(probe);
 	} else if (!probe->group_done) {
@@ -564,7 +566,7 @@ static void setup_begin(struct probe *probe)
 
 	if (refused) {
 		probe->backend = backend_unref(probe->backend);
-		heard(probe, CODE_BACKEND_DOWN, refused);
+		note_problem(probe, CODE_BACKEND_DOWN, refused);
 		again_later(probe);
 		return;
 	}

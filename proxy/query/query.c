@@ -96,7 +96,7 @@ static uint64_t number_of(const struct query *query, const char *name)
 	return value; // ids start at 1
 }
 
-static bool preview(const struct query *query)
+static bool is_preview(const struct query *query)
 {
 	return json_is_true(json_object_get(query->parameters, "preview"));
 }
@@ -215,7 +215,7 @@ static void answer_cluster(struct query *query)
 // ---- topics
 
 // The topic with so many partitions; NULL: no memory.
-static const struct topic *grown(const struct topic *topic, uint32_t partitions)
+static const struct topic *copy_with_partitions(const struct topic *topic, uint32_t partitions)
 {
 	// Not the whole struct: its count of references changes meanwhile.
 	struct topic draft = {.object.id = topic->object.id,
@@ -248,7 +248,8 @@ static void answer_topic_change(struct query *query, const struct topic *topic)
 		query_finish(query, CODE_NOT_READY, "the change has not arrived yet");
 		return;
 	}
-	wanted = partitions > topic->partitions ? grown(topic, partitions) : model_ref(topic);
+	wanted = partitions > topic->partitions ? copy_with_partitions(topic, partitions)
+						: model_ref(topic);
 	if (wanted)
 		query->backend->ops->topic_change(query->backend->adapter, wanted, on_done, query);
 	else
@@ -261,7 +262,7 @@ static void answer_skip(struct query *query, const struct topic *topic)
 	const struct adapter_ops *ops = query->backend->ops;
 
 	if (ops->topic_skip)
-		ops->topic_skip(query->backend->adapter, topic, preview(query), on_json, query);
+		ops->topic_skip(query->backend->adapter, topic, is_preview(query), on_json, query);
 	else
 		query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
 			     "a cluster of this kind has no store");
@@ -298,7 +299,7 @@ static void answer_topic(struct query *query)
 				     "topics of this kind have no settings of their own");
 		break;
 	case QUERY_TOPIC_PURGE:
-		ops->topic_purge(adapter, topic, preview(query), on_json, query);
+		ops->topic_purge(adapter, topic, is_preview(query), on_json, query);
 		break;
 	case QUERY_TOPIC_SKIP: answer_skip(query, topic); break;
 	default: ops->read(adapter, topic, query->parameters, on_json, query);
@@ -353,7 +354,7 @@ static void on_group_done(void *ctx, enum code code, const char *text)
 }
 
 // {partitions:[{skipped}]} to {messages}
-static json_t *purged(json_t *reset)
+static json_t *purge_answer(json_t *reset)
 {
 	json_int_t messages = 0;
 	size_t index;
@@ -370,7 +371,7 @@ static void on_group_json(void *ctx, enum code code, json_t *answer, const char 
 	struct group_query *target = ctx;
 
 	if (answer && target->query->kind == QUERY_GROUP_PURGE)
-		answer = purged(answer);
+		answer = purge_answer(answer);
 	target->query->answer = answer;
 	on_group_done(target, code, text);
 }
@@ -384,7 +385,7 @@ static void reset_group(struct group_query *target)
 
 	query->backend->ops->group_reset(query->backend->adapter, target->group, target->topic,
 					 query->kind == QUERY_GROUP_PURGE ? latest : to,
-					 preview(query), on_group_json, target);
+					 is_preview(query), on_group_json, target);
 	json_decref(latest);
 }
 
@@ -434,7 +435,7 @@ static json_t *backlog_json(struct group_home *home)
 
 // Why some positions may hold no message, though they are counted; NULL: none does. A topic that
 // others write to may have markers of their transactions, what was aborted, what compaction took.
-static const char *inexact(const struct group_query *target, const json_t *answer)
+static const char *inexact_reason(const struct group_query *target, const json_t *answer)
 {
 	uint32_t capabilities = backend_capabilities(target->query->backend);
 
@@ -450,7 +451,7 @@ static void on_backlog(void *ctx, enum code code, json_t *answer, const char *te
 	struct group_query *target = ctx;
 
 	if (answer) {
-		const char *why = inexact(target, answer);
+		const char *why = inexact_reason(target, answer);
 
 		json_object_del(answer, "holes");
 		json_object_set_new(answer, "dead", json_integer((json_int_t)target->dead));
@@ -460,7 +461,7 @@ static void on_backlog(void *ctx, enum code code, json_t *answer, const char *te
 	on_group_json(target, code, answer, text);
 }
 
-static void backlog(struct group_query *target)
+static void answer_backlog(struct group_query *target)
 {
 	struct query *query = target->query;
 	struct group_home *home = group_find(query->worker, target->group->object.id);
@@ -474,16 +475,16 @@ static void backlog(struct group_query *target)
 						   target->topic, on_backlog, target);
 }
 
-static void put(struct group_query *target)
+static void start_group_query(struct group_query *target)
 {
 	struct query *query = target->query;
 
 	if (query->kind == QUERY_BACKLOG) {
-		backlog(target);
+		answer_backlog(target);
 	} else if (query->kind == QUERY_GROUP_CREATE) {
 		query->backend->ops->group_create(query->backend->adapter, target->group,
 						  target->topic, on_group_done, target);
-	} else if (preview(query)) {
+	} else if (is_preview(query)) {
 		reset_group(target);
 	} else {
 		target->home = group_get(query->worker, target->group);
@@ -518,7 +519,7 @@ static void on_group(struct loop_task *task)
 		on_group_done(target, CODE_UNSUPPORTED_BY_BACKEND,
 			      "nothing can be consumed from this backend");
 	else
-		put(target);
+		start_group_query(target);
 }
 
 // ---- round the workers

@@ -37,7 +37,7 @@ static const struct counter consume_rows[] = {
 
 // ---- gathering
 
-static json_t *child(json_t *parent, const char *name)
+static json_t *get_child(json_t *parent, const char *name)
 {
 	json_t *row = json_object_get(parent, name);
 
@@ -53,7 +53,7 @@ static json_t *row_of(json_t *parent, uint64_t id)
 	char name[24];
 
 	snprintf(name, sizeof name, "%" PRIu64, id);
-	return child(parent, name);
+	return get_child(parent, name);
 }
 
 static void add_number(json_t *row, const char *name, uint64_t value)
@@ -84,12 +84,12 @@ static void add_tenants(json_t *index, const struct worker *worker)
 		json_t *row = row_of(index, node->key);
 
 		add_number(row, "connections", tenant->conn_count);
-		add_counters(child(row, "produce"), produce_rows, ARRAY_SIZE(produce_rows),
+		add_counters(get_child(row, "produce"), produce_rows, ARRAY_SIZE(produce_rows),
 			     &tenant->produced);
-		add_counters(child(row, "consume"), consume_rows, ARRAY_SIZE(consume_rows),
+		add_counters(get_child(row, "consume"), consume_rows, ARRAY_SIZE(consume_rows),
 			     &tenant->consumed);
-		child(row, "topics");
-		child(row, "groups");
+		get_child(row, "topics");
+		get_child(row, "groups");
 	}
 }
 
@@ -102,8 +102,8 @@ static void add_stored(json_t *index, const struct storage_tenant *tenant)
 	if (!use.stored && use.limit == MODEL_UNLIMITED)
 		return;
 	row = row_of(index, tenant->id);
-	child(row, "topics");
-	child(row, "groups");
+	get_child(row, "topics");
+	get_child(row, "groups");
 	json_object_set_new(row, "storage",
 			    json_pack("{s:I, s:b, s:b, s:I, s:I}", "stored_bytes",
 				      (json_int_t)use.stored, "counted", use.counted, "estimated",
@@ -127,7 +127,7 @@ static void add_topics(json_t *index, const struct worker *worker)
 
 	while ((node = map_next(&worker->topic_stats, &cursor, &next))) {
 		struct topic_stats *stats = CONTAINER_OF(node, struct topic_stats, node);
-		json_t *topics = child(row_of(index, stats->tenant), "topics");
+		json_t *topics = get_child(row_of(index, stats->tenant), "topics");
 
 		add_counters(row_of(topics, node->key), produce_rows, ARRAY_SIZE(produce_rows),
 			     &stats->produced);
@@ -144,13 +144,13 @@ static void add_groups(json_t *index, const struct worker *worker)
 		struct consume_counters consumed = group_consumed(home);
 		json_t *tenant = row_of(index, home->model->tenant);
 
-		add_counters(row_of(child(tenant, "groups"), node->key), consume_rows,
+		add_counters(row_of(get_child(tenant, "groups"), node->key), consume_rows,
 			     ARRAY_SIZE(consume_rows), &consumed);
 		if (group_storage_waits(home))
-			json_object_set_new(row_of(child(tenant, "groups"), node->key),
+			json_object_set_new(row_of(get_child(tenant, "groups"), node->key),
 					    "storage_waits",
 					    json_string(group_storage_waits(home)));
-		add_counters(child(tenant, "consume"), consume_rows, ARRAY_SIZE(consume_rows),
+		add_counters(get_child(tenant, "consume"), consume_rows, ARRAY_SIZE(consume_rows),
 			     &consumed);
 	}
 }
@@ -266,7 +266,7 @@ static void clients_end(struct query *query)
 
 // ---- KICK
 
-static bool kicks(const struct query *query, const struct conn *conn)
+static bool is_kicked(const struct query *query, const struct conn *conn)
 {
 	const json_t *key = json_object_get(query->parameters, "access_key");
 	uint64_t number;
@@ -290,7 +290,7 @@ static void kick_step(struct query *query, struct worker *worker)
 	{
 		struct conn *conn = LIST_ENTRY(pos, struct conn, all);
 
-		if (!kicks(query, conn))
+		if (!is_kicked(query, conn))
 			continue;
 		conn_close(conn, CODE_KICKED, "an operator closed the connection");
 		++kicked;

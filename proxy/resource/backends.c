@@ -36,7 +36,7 @@ static struct backend_row *row_of(struct backend *backend)
 	return CONTAINER_OF(backend, struct backend_row, backend);
 }
 
-static struct backend_row *find(struct backends *backends, uint64_t cluster)
+static struct backend_row *find_row(struct backends *backends, uint64_t cluster)
 {
 	struct backend_row *row = __atomic_load_n(&backends->rows, __ATOMIC_ACQUIRE);
 
@@ -140,7 +140,7 @@ struct backend *backend_unref(struct backend *backend)
 
 struct backend *backend_get(struct backends *backends, uint64_t cluster)
 {
-	struct backend_row *row = find(backends, cluster);
+	struct backend_row *row = find_row(backends, cluster);
 	uint32_t word;
 
 	if (!row)
@@ -180,7 +180,7 @@ static void row_state(struct backend_row *row, struct adapter_state *ret,
 bool backends_state(struct backends *backends, uint64_t cluster, struct adapter_state *ret,
 		    uint32_t *ret_capabilities)
 {
-	struct backend_row *row = find(backends, cluster);
+	struct backend_row *row = find_row(backends, cluster);
 
 	if (row)
 		row_state(row, ret, ret_capabilities);
@@ -241,7 +241,7 @@ static bool same_options(const struct cluster *a, const struct cluster *b)
 
 bool backends_changed(struct backends *backends, uint64_t cluster)
 {
-	struct backend_row *row = find(backends, cluster);
+	struct backend_row *row = find_row(backends, cluster);
 	const struct cluster *now;
 	struct backend *held;
 	bool same;

@@ -34,7 +34,7 @@ void storage_deinit(struct storage *storage)
 
 // ---- rows
 
-static struct storage_tenant *find(struct storage_tenant *tenant, uint64_t id)
+static struct storage_tenant *find_row(struct storage_tenant *tenant, uint64_t id)
 {
 	while (tenant && tenant->id != id)
 		tenant = tenant->next;
@@ -46,7 +46,7 @@ struct storage_tenant *storage_tenant(struct storage *storage, uint64_t id)
 	struct storage_tenant **bucket =
 		&storage->buckets[(id * 0x9E3779B97F4A7C15ull) >> 54 & (STORAGE_BUCKETS - 1)];
 	struct storage_tenant *first = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
-	struct storage_tenant *tenant = find(first, id), *added;
+	struct storage_tenant *tenant = find_row(first, id), *added;
 
 	if (tenant)
 		return tenant;
@@ -56,7 +56,7 @@ struct storage_tenant *storage_tenant(struct storage *storage, uint64_t id)
 	added->id = id;
 	added->limit = MODEL_UNLIMITED;
 	do {
-		tenant = find(first, id);
+		tenant = find_row(first, id);
 		if (tenant) {
 			free(added); // another thread was faster
 			return tenant;
@@ -121,7 +121,7 @@ void storage_use_read(const struct storage_tenant *tenant, struct storage_use *r
 
 // ---- what is on its way
 
-static bool take(struct storage_tenant *tenant, uint64_t bytes, uint64_t most)
+static bool take_bytes(struct storage_tenant *tenant, uint64_t bytes, uint64_t most)
 {
 	uint64_t taken, used;
 
@@ -136,14 +136,14 @@ static bool take(struct storage_tenant *tenant, uint64_t bytes, uint64_t most)
 
 bool storage_take(struct storage_tenant *tenant, uint64_t bytes)
 {
-	return take(tenant, bytes, __atomic_load_n(&tenant->limit, __ATOMIC_RELAXED));
+	return take_bytes(tenant, bytes, __atomic_load_n(&tenant->limit, __ATOMIC_RELAXED));
 }
 
 bool storage_take_copy(struct storage_tenant *tenant, uint64_t bytes)
 {
 	uint64_t limit = __atomic_load_n(&tenant->limit, __ATOMIC_RELAXED);
 
-	return take(tenant, bytes, limit + storage_reserve(limit));
+	return take_bytes(tenant, bytes, limit + storage_reserve(limit));
 }
 
 void storage_release(struct storage_tenant *tenant, uint64_t bytes)

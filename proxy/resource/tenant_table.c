@@ -19,7 +19,7 @@ void tenant_table_deinit(struct tenant_table *table)
 	}
 }
 
-static struct tenant_shared *find(struct tenant_shared *row, uint64_t id)
+static struct tenant_shared *find_row(struct tenant_shared *row, uint64_t id)
 {
 	while (row && row->id != id)
 		row = row->next;
@@ -32,7 +32,7 @@ struct tenant_shared *tenant_table_get(struct tenant_table *table, uint64_t id,
 	struct tenant_shared **bucket =
 		&table->buckets[(id * 0x9E3779B97F4A7C15ull) >> 54 & (TENANT_TABLE_BUCKETS - 1)];
 	struct tenant_shared *first = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
-	struct tenant_shared *row = find(first, id), *added;
+	struct tenant_shared *row = find_row(first, id), *added;
 
 	if (row)
 		return row;
@@ -43,7 +43,7 @@ struct tenant_shared *tenant_table_get(struct tenant_table *table, uint64_t id,
 	quota_ledger_init(&added->ledger, limits, memory_limit);
 	budget_share_init(&added->memory, table->budget);
 	do {
-		row = find(first, id);
+		row = find_row(first, id);
 		if (row) {
 			free(added); // another worker was faster
 			return row;

@@ -101,7 +101,7 @@ static enum code use_new(struct worker *worker, const struct topic *topic, struc
 }
 
 // It is the one that is found from now on. Without memory it is freed.
-static enum code enter(struct topic_use *use)
+static enum code enter_use(struct topic_use *use)
 {
 	if (map_put(&use->worker->topics, &use->node) < 0) {
 		use_free(use);
@@ -111,7 +111,7 @@ static enum code enter(struct topic_use *use)
 	return CODE_OK;
 }
 
-static void retire(struct topic_use *use)
+static void retire_use(struct topic_use *use)
 {
 	if (!use->current)
 		return;
@@ -122,7 +122,7 @@ static void retire(struct topic_use *use)
 struct topic_use *topic_use_unref(struct topic_use *use)
 {
 	if (use && --use->refs == 0) {
-		retire(use);
+		retire_use(use);
 		use_free(use);
 	}
 	return NULL;
@@ -160,7 +160,7 @@ static struct topic_user *first_user(const struct topic_use *use)
 static void end_users(struct topic_use *use, enum code code, const char *text)
 {
 	++use->refs;
-	retire(use);
+	retire_use(use);
 	while (!list_empty(&use->users)) {
 		struct topic_user *user = first_user(use);
 
@@ -184,16 +184,16 @@ static void move_users(struct topic_use *from, struct topic_use *to)
 }
 
 // Puts a new use in the place of this one; the caller has a reference of its own.
-static enum code renew(struct topic_use *use, const struct topic *topic)
+static enum code renew_use(struct topic_use *use, const struct topic *topic)
 {
 	struct topic_use *fresh;
 	enum code code = use_new(use->worker, topic, &fresh);
 
 	if (code == CODE_OK)
-		code = enter(fresh);
+		code = enter_use(fresh);
 	if (code != CODE_OK)
 		return code;
-	retire(use);
+	retire_use(use);
 	move_users(use, fresh);
 	topic_use_unref(fresh);
 	return CODE_OK;
@@ -218,7 +218,7 @@ void topic_use_lost(struct topic_use *use)
 	topic = catalog_topic(use->worker->shared->catalog, use->node.key);
 	++use->refs;
 	if (topic && topic->state == MODEL_READY && topic->incarnation == use->model->incarnation)
-		renew(use, topic);
+		renew_use(use, topic);
 	topic_use_unref(use);
 	model_unref(topic);
 }
@@ -246,7 +246,7 @@ enum code topic_use_get(struct worker *worker, const struct topic *topic, struct
 	use = use_find(worker, topic->object.id); // another one, if it is there again
 	if (!use) {
 		code = use_new(worker, topic, ret);
-		return code == CODE_OK ? enter(*ret) : code;
+		return code == CODE_OK ? enter_use(*ret) : code;
 	}
 	if (use->lost)
 		return CODE_NOT_FOUND;
@@ -261,12 +261,12 @@ static bool same_handle(const struct topic *a, const struct topic *b)
 	       a->native == b->native;
 }
 
-static void replace(struct topic_use *use, const struct topic *topic)
+static void replace_use(struct topic_use *use, const struct topic *topic)
 {
 	enum code code;
 
 	++use->refs;
-	code = renew(use, topic);
+	code = renew_use(use, topic);
 	if (code != CODE_OK)
 		end_users(use, code, "the topic has changed");
 	topic_use_unref(use);
@@ -306,7 +306,7 @@ void topic_changed(struct worker *worker, uint64_t id)
 	} else if (use && topic->state != MODEL_READY) {
 		end_users(use, CODE_NOT_READY, "the topic is being changed or deleted");
 	} else if (use && !same_handle(topic, use->model)) {
-		replace(use, topic);
+		replace_use(use, topic);
 	} else if (use) {
 		take_model(use, topic);
 	}

@@ -35,7 +35,7 @@ void handshake_free(struct handshake *handshake)
 	free(handshake);
 }
 
-static const char *mechanisms(const struct conn *conn)
+static const char *mechanisms_offered(const struct conn *conn)
 {
 	return conn->tls ? SCRAM_MECHANISM_PLUS "," SCRAM_MECHANISM : SCRAM_MECHANISM;
 }
@@ -54,7 +54,7 @@ static void send_welcome(struct conn *conn)
 	field_put_text(&fields, FIELD_PROXY_ID, service->proxy_id);
 	field_put_int(&fields, FIELD_MAX_FRAME, limits->max_frame);
 	field_put_int(&fields, FIELD_MAX_MESSAGE, limits->max_message);
-	field_put_text(&fields, FIELD_MECHANISMS, mechanisms(conn));
+	field_put_text(&fields, FIELD_MECHANISMS, mechanisms_offered(conn));
 	field_put_int(&fields, FIELD_KEEPALIVE_MS, limits->keepalive_ms);
 	native_send(conn, FRAME_WELCOME, 0, room, (uint32_t)fields.size);
 }

@@ -226,8 +226,8 @@ static struct topic_stream *if_open(struct topic_stream *stream)
 	return stream && stream->stream.state == STREAM_OPEN ? stream : NULL;
 }
 
-static void accept(struct conn *conn, struct topic_stream *named, const struct frame *frame,
-		   struct buf *buf, struct slice payload)
+static void take_batch(struct conn *conn, struct topic_stream *named, const struct frame *frame,
+		       struct buf *buf, struct slice payload)
 {
 	struct topic_stream *stream = if_open(named);
 	struct produce_head head;
@@ -288,7 +288,7 @@ void produce_frame(struct conn *conn, struct topic_stream *stream, const struct 
 	if (!window_take(conn, frame))
 		return;
 	if (codec == CODEC_NONE) {
-		accept(conn, stream, frame, frame->buf, frame->payload);
+		take_batch(conn, stream, frame, frame->buf, frame->payload);
 		return;
 	}
 	if (!(native_of(conn)->codecs & 1u << codec)) {
@@ -299,5 +299,5 @@ void produce_frame(struct conn *conn, struct topic_stream *stream, const struct 
 	if (r != 0)
 		conn_close(conn, codec_code(r), "the payload cannot be decompressed");
 	else
-		accept(conn, stream, frame, plain, (struct slice){plain->data, plain->size});
+		take_batch(conn, stream, frame, plain, (struct slice){plain->data, plain->size});
 }

@@ -31,7 +31,7 @@ int stream_add(struct stream *stream, struct conn *conn, enum stream_kind kind, 
 	return map_put(&native_of(conn)->streams, &stream->node);
 }
 
-static struct stream *find(const struct conn *conn, uint32_t id)
+static struct stream *find_stream(const struct conn *conn, uint32_t id)
 {
 	struct map_node *node = map_find(&native_of(conn)->streams, id);
 
@@ -340,7 +340,7 @@ static enum code route_group(struct conn *conn, const char *name, const struct g
 	return group->state == MODEL_READY ? CODE_OK : CODE_NOT_READY;
 }
 
-static void subscribe(struct conn *conn, uint32_t id, const char *name)
+static void subscribe_group(struct conn *conn, uint32_t id, const char *name)
 {
 	const struct group *group = NULL;
 	const char *text = NULL;
@@ -363,7 +363,7 @@ static void on_open(struct conn *conn, const struct frame *frame)
 	struct fields fields;
 	const char *problem = fields_read(frame->payload.data, frame->payload.size, &fields);
 
-	if (!problem && (id == 0 || id > INT32_MAX || find(conn, id)))
+	if (!problem && (id == 0 || id > INT32_MAX || find_stream(conn, id)))
 		problem = "the stream id is not free";
 	if (!problem && !fields_has(&fields, tag))
 		problem = "the name is missing";
@@ -379,7 +379,7 @@ static void on_open(struct conn *conn, const struct frame *frame)
 	else if (tag == FIELD_TOPIC)
 		open_topic(conn, id, name);
 	else
-		subscribe(conn, id, name);
+		subscribe_group(conn, id, name);
 }
 
 static void on_close(struct conn *conn, struct stream *stream, const struct frame *frame)
@@ -429,7 +429,7 @@ static void on_produce(struct conn *conn, struct stream *stream, const struct fr
 // is an error of the protocol; but a frame for the other kind of stream is.
 void stream_frame(struct conn *conn, const struct frame *frame)
 {
-	struct stream *stream = find(conn, frame->header.stream);
+	struct stream *stream = find_stream(conn, frame->header.stream);
 	bool ended = stream && stream->state == STREAM_ENDED;
 
 	switch (frame->header.type) {
