@@ -1,6 +1,8 @@
 // Results of a batch as runs.
 
-#include "adapters/adapter.h"
+#include "adapters/submit.h"
+
+#include "core/base/util.h"
 
 static bool continues(const struct submit_run *last, const struct submit_run *run)
 {

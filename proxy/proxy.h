@@ -29,7 +29,7 @@ struct proxy_config {
 	struct ssl_ctx_st *tls;  // referenced; NULL: no TLS
 	struct catalog
 		*catalog; // outlives the proxy; not changed any more once proxy_free() is called
-	const struct adapter_ops *(*find_adapter)(const char *kind); // adapter_find
+	const struct adapter_ops *(*find_adapter)(const char *kind); // adapter_kind_find
 };
 
 // Binds the listeners and opens the clusters of the catalog, but serves nobody yet. Negative errno

@@ -9,6 +9,7 @@
 #include "server/daemon_state.h"
 
 #include "adapters/adapter.h"
+#include "adapters/kinds.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "core/catalog/catalog.h"
@@ -47,7 +48,7 @@ static void kinds_collect(struct daemon *daemon)
 {
 	const struct adapter_ops *ops;
 
-	for (size_t i = 0; i < KINDS_MAX && (ops = adapter_at(i)); ++i)
+	for (size_t i = 0; i < KINDS_MAX && (ops = adapter_kind_at(i)); ++i)
 		daemon->kinds[i] = ops->kind;
 }
 

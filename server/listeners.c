@@ -4,6 +4,7 @@
 #include "server/listeners.h"
 
 #include "adapters/adapter.h"
+#include "adapters/kinds.h"
 #include "core/base/text.h"
 #include "core/model/network.h"
 #include "core/net/tls.h"
@@ -246,7 +247,7 @@ char *listeners_proxy_open(struct daemon *daemon)
 		.limits = listeners_limits(settings),
 		.tls = daemon->tls,
 		.catalog = daemon->catalog,
-		.find_adapter = adapter_find,
+		.find_adapter = adapter_kind_find,
 	};
 	_cleanup_(freep) struct network *balancers =
 		blocks_read(settings, SERVER_PROXY_PROTOCOL_FROM, &config.balancer_count);

@@ -5,6 +5,7 @@
 #include "server/recover.h"
 
 #include "adapters/adapter.h"
+#include "adapters/kinds.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "core/catalog/catalog.h"
@@ -49,7 +50,7 @@ static void remember_cluster(struct stores_memory *stores, const char *path)
 {
 	const struct adapter_ops *ops;
 
-	for (size_t i = 0; (ops = adapter_at(i)); ++i) {
+	for (size_t i = 0; (ops = adapter_kind_at(i)); ++i) {
 		struct adapter_recall recall = {0};
 		int r = ops->recall ? ops->recall(path, &recall) : -ENOENT;
 

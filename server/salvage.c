@@ -3,6 +3,7 @@
 #include "server/salvage.h"
 
 #include "adapters/adapter.h"
+#include "adapters/kinds.h"
 #include "core/base/text.h"
 
 #include <errno.h>
@@ -43,13 +44,13 @@ static void report_print(const char *path, const json_t *report, FILE *out)
 
 char *salvage_print(const char *path, FILE *out)
 {
-	const struct adapter_ops *ops = adapter_at(0);
+	const struct adapter_ops *ops = adapter_kind_at(0);
 	char *wrong = NULL, *given;
 	json_t *report = NULL;
 	int r;
 
 	for (size_t i = 0; ops && !ops->salvage; ++i)
-		ops = adapter_at(i);
+		ops = adapter_kind_at(i);
 	if (!ops)
 		return text_format("--salvage: no kind of cluster keeps a store here");
 	r = ops->salvage(path, &report, &wrong);

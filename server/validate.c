@@ -4,6 +4,7 @@
 
 #include "server/validate.h"
 
+#include "adapters/kinds.h"
 #include "core/base/util.h"
 #include "server/daemon_state.h"
 
@@ -61,7 +62,7 @@ enum code validate_draft(void *ctx, const struct model_object *draft, const stru
 
 	if (draft->kind == MODEL_CLUSTER)
 		cluster = object;
-	ops = adapter_find(cluster->kind);
+	ops = adapter_kind_find(cluster->kind);
 	if (!ops) {
 		*ret_text = strdup("kind: there is no such kind of cluster in this program");
 		return CODE_BAD_REQUEST;
@@ -83,7 +84,7 @@ enum durability validate_durability(void *ctx, const struct topic *topic,
 				    const struct cluster *cluster)
 {
 	const struct daemon *daemon = ctx;
-	const struct adapter_ops *ops = adapter_find(cluster->kind);
+	const struct adapter_ops *ops = adapter_kind_find(cluster->kind);
 	struct adapter_state state;
 	uint32_t capabilities;
 

@@ -85,7 +85,7 @@ struct access_key {
 struct cluster {
 	struct model_object object;
 	const char *name;
-	const char *kind;          // row of adapters/registry.c
+	const char *kind;          // row of adapters/kinds.c
 	const char *options_json;  // as the kind's own page describes
 	const char *secrets_json;  // decrypted for this process only; NULL: none
 	uint64_t exclusive_tenant; // 0: shared

@@ -300,7 +300,7 @@ static uint64_t count_again(void *ctx)
 	struct storage_counter *counter = ctx;
 	uint64_t began_ns = clock_now_ns();
 
-	round_run(counter);
+	count_round(counter);
 	return rest_ns(counter, clock_now_ns() - began_ns);
 }
 
@@ -318,7 +318,7 @@ int storage_start(struct storage *storage)
 	if (!counter)
 		return -ENOMEM;
 	counter->storage = storage;
-	round_run(counter); // before anything is taken
+	count_round(counter); // before anything is taken
 	r = ticker_new("storage-count", rest_ns(counter, 0), count_again, counter,
 		       &counter->ticker);
 	if (r < 0) {

@@ -5,6 +5,7 @@
 //
 // A case whose capabilities the kind lacks is printed with what is missing.
 
+#include "adapters/kinds.h"
 #include "tests/contract/cases.h"
 
 static bool is_of_kind(const struct contract_case *item, const char *kind)
@@ -49,12 +50,12 @@ static const char page_head[] =
 
 static void capabilities_of(uint32_t *ret)
 {
-	for (size_t kind = 0; adapter_at(kind); ++kind) {
+	for (size_t kind = 0; adapter_kind_at(kind); ++kind) {
 		struct bench bench;
 
 		// Of Kafka, a cluster that keeps copies.
-		bench_open(&bench, adapter_at(kind)->kind, DURABILITY_D2, NULL,
-			   strcmp(adapter_at(kind)->kind, "kafka") == 0
+		bench_open(&bench, adapter_kind_at(kind)->kind, DURABILITY_D2, NULL,
+			   strcmp(adapter_kind_at(kind)->kind, "kafka") == 0
 				   ? "{\"bootstrap\": \"127.0.0.1:9\", \"replication\": 3, "
 				     "\"min_insync\": 2}"
 				   : "");
@@ -67,14 +68,14 @@ static void cells(const char *first, const char *(*cell)(size_t row, size_t kind
 		  size_t row, const uint32_t *has)
 {
 	printf("| %s |", first);
-	for (size_t kind = 0; adapter_at(kind); ++kind)
+	for (size_t kind = 0; adapter_kind_at(kind); ++kind)
 		printf(" %s |", cell(row, kind, has[kind]));
 	putchar('\n');
 }
 
 static const char *kind_cell(size_t row, size_t kind, uint32_t has)
 {
-	return row ? "---" : adapter_at(kind)->kind;
+	return row ? "---" : adapter_kind_at(kind)->kind;
 }
 
 static const char *capability_cell(size_t row, size_t kind, uint32_t has)
@@ -87,7 +88,7 @@ static const char *case_cell(size_t row, size_t kind, uint32_t has)
 	const struct contract_case *item = &contract_cases[row];
 	const struct capability_row *lacks = capability_missing(has, item->needs);
 
-	return !is_of_kind(item, adapter_at(kind)->kind) ? "" : lacks ? lacks->key : "yes";
+	return !is_of_kind(item, adapter_kind_at(kind)->kind) ? "" : lacks ? lacks->key : "yes";
 }
 
 static int table(void)
@@ -120,7 +121,7 @@ int main(int argc, char **argv)
 					    atoi(argv[5]));
 	if (argc == 2 && strcmp(argv[1], "--table") == 0)
 		return table();
-	if (argc < 3 || !adapter_find(argv[1])) {
+	if (argc < 3 || !adapter_kind_find(argv[1])) {
 		fprintf(stderr, "use: contract KIND d1|d2 [NAME-PART], or contract --table\n");
 		return 2;
 	}

@@ -3,6 +3,7 @@
 
 #include "tests/contract/harness.h"
 
+#include "adapters/kinds.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/wire/record.h"
@@ -138,7 +139,8 @@ void bench_open(struct bench *bench, const char *kind, enum durability durabilit
 	char given[sizeof bench->dir];
 
 	snprintf(given, sizeof given, "%s", dir ? dir : ""); // may be the one of `bench` itself
-	*bench = (struct bench){.ops = adapter_find(kind), .durability = durability, .next_id = 1};
+	*bench = (struct bench){
+		.ops = adapter_kind_find(kind), .durability = durability, .next_id = 1};
 	CHECK(bench->ops);
 	if (*given) {
 		strcpy(bench->dir, given);

@@ -14,6 +14,7 @@
 // missing.
 
 #include "adapters/embedded/embedded.h"
+#include "adapters/kinds.h"
 #include "adapters/store/damage.h"
 #include "adapters/store/durable_log.h"
 #include "adapters/store/fault.h"
@@ -317,7 +318,7 @@ static enum end all_consume(struct bench *bench)
 // In a process of its own.
 static enum end look(const char *dir, const struct flip *flip)
 {
-	struct bench bench = {.ops = adapter_find("embedded"), .durability = DURABILITY_D2};
+	struct bench bench = {.ops = adapter_kind_find("embedded"), .durability = DURABILITY_D2};
 	char *error = NULL;
 	enum end end;
 

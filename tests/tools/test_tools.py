@@ -115,7 +115,7 @@ class Linked(unittest.TestCase):
         (path, text), = check_layers.folder_faults(linked, [("core/base/map.h", "core/loop/loop.h")])
         self.assertIn("core/base, core/loop", text)
         # A file with a row of its own stands apart from its folder.
-        self.assertEqual(check_layers.room_of("adapters/registry.c"), "adapters/registry.c")
+        self.assertEqual(check_layers.room_of("adapters/kinds.c"), "adapters/kinds.c")
 
     def test_a_header_for_several_files(self):
         linked = self.linked("b.o:0000000000000000 T loop_run\nb.o:0000000000000000 D loop_table\nc.o:0000000000000000 T timer_set\na.o:0000000000000000 T map_put\n")

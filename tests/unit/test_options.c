@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include "adapters/adapter.h"
+#include "adapters/kinds.h"
 #include "core/base/util.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@ static char *said(const char *kind, const char *options, const char *secrets)
 					.options_json = options,
 					.secrets_json = secrets};
 	char *error = NULL;
-	int r = adapter_find(kind)->check(&cluster, &error);
+	int r = adapter_kind_find(kind)->check(&cluster, &error);
 
 	CHECK_EQ(r, error ? -EINVAL : 0);
 	return error ? error : strdup("");

@@ -1,7 +1,8 @@
 // The kinds of backend this build knows. A new adapter is one row here.
 
-#include "adapters/adapter.h"
+#include "adapters/kinds.h"
 
+#include "adapters/adapter.h"
 #include "core/base/util.h"
 
 extern const struct adapter_ops discard_ops;
@@ -14,12 +15,12 @@ static const struct adapter_ops *const kinds[] = {
 	&discard_ops,
 };
 
-const struct adapter_ops *adapter_at(size_t index)
+const struct adapter_ops *adapter_kind_at(size_t index)
 {
 	return index < ARRAY_SIZE(kinds) ? kinds[index] : NULL;
 }
 
-const struct adapter_ops *adapter_find(const char *kind)
+const struct adapter_ops *adapter_kind_find(const char *kind)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); ++i)
 		if (strcmp(kinds[i]->kind, kind) == 0)
