@@ -21,9 +21,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define QUERY_NS       S_NS // between an answer and the next question
+#define QUERY_NS     S_NS // between an answer and the next question
 #define FAILED_NS    (5 * S_NS)
-#define QUERY_PART     20u // of what a question takes
+#define QUERY_PART   20u // of what a question takes
 #define CALL_MS      2000
 #define SAVE_NS      (60 * S_NS)
 #define MEAN_UNKNOWN 1024u    // bytes, before anything was sent anywhere
