@@ -13,7 +13,6 @@ import sys
 from tree import ROOT, sources
 
 WIDTH = 160
-NOT_YET = ("docs/adapters",)  # folders that are rewritten at the moment
 
 ITEM = re.compile(r"^(\s*(?:[-*+]|\d+[.)])\s+|\s*>\s?|\s*)")  # what a line begins with before its text
 STARTS = re.compile(r"^\s*(?:[-*+]\s|\d+[.)]\s|>)")  # a new item
@@ -77,7 +76,7 @@ def rewrap(lines):
 
 
 def main(arguments):
-    paths = [path for path in arguments if path != "--wrap"] or [path for path in sources(".md") if not path.startswith(NOT_YET)]
+    paths = [path for path in arguments if path != "--wrap"] or sources(".md")
     failed = 0
     for path in paths:
         with open(os.path.join(ROOT, path), encoding="utf-8") as file:

@@ -4,7 +4,7 @@
 // Load: the committed offsets first, then the bounds of the topic and the generation it is in, then
 // the rows of the retry store up to its end. In this order no row that a cursor has passed can be
 // overlooked. Commit: the rows first, and when all of them are acknowledged the offsets.
-// docs/adapters/kafka.md says why this holds whatever a stale owner does.
+// docs/adapters/kafka-internals.md says why this holds whatever a stale owner does.
 //
 // What it does not do: retry; the source commits again.
 

@@ -5,7 +5,7 @@
 // group's source between them would be undone. Therefore the two exclude each other here: a commit
 // that comes meanwhile waits, and a group with commits under way is not kept. A source elsewhere is
 // not excluded: its commit may be undone by an older one, which is what a stale owner may do at any
-// time (docs/adapters/kafka.md, Stale owners): redelivery, no loss.
+// time (docs/adapters/kafka-internals.md, Stale owners): redelivery, no loss.
 //
 // Invariant: an entry is never freed before the adapter is, so a deleted group stays refused.
 

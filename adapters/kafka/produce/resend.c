@@ -19,7 +19,7 @@
 //
 // What it does not do: rows of retry stores that are purged fail, as when a broker is away, and are
 // written again by their group. With several requests in flight for one partition a later one may
-// pass; librdkafka has one (docs/adapters/kafka.md, in_flight).
+// pass; librdkafka has one (docs/adapters/kafka-internals.md, in_flight).
 
 #include "adapters/kafka/produce/resend.h"
 

@@ -3,7 +3,8 @@
 // A broker refuses a whole batch for one record that breaks a rule of its topic. What the rules are
 // is checked beforehand (limits.h); what only the broker knows is found by halving the batch,
 // before anything later of the partition is sent. And a topic whose size class changes moves to
-// another producer when nothing of it is under way. docs/adapters/kafka.md, Refused batches.
+// another producer when nothing of it is under way. docs/adapters/kafka-internals.md, Refused
+// batches.
 #pragma once
 
 #include "adapters/kafka/client/adapter.h"

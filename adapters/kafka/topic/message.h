@@ -1,4 +1,4 @@
-// A wire record as a Kafka message and back (docs/adapters/kafka.md, Mapping). Pure.
+// A wire record as a Kafka message and back (docs/adapters/kafka-internals.md, Mapping). Pure.
 //
 // Key, body and user headers travel as themselves; what Kafka has no place for is in one header,
 // `mqp`, the first of them. A message of a native topic has it only when something would be lost
