@@ -8,6 +8,7 @@
 #include "proxy/probe/probes.h"
 #include "proxy/query/query.h"
 #include "proxy/resource/shared.h"
+#include "proxy/resource/storage_count.h"
 #include "proxy/worker_thread.h"
 
 #include <errno.h>
@@ -178,7 +179,7 @@ int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_
 
 int proxy_start(struct proxy *proxy)
 {
-	int r = storage_start(&proxy->shared.storage);
+	int r = storage_count_start(&proxy->shared.storage);
 
 	__atomic_store_n(&proxy->started, true, __ATOMIC_RELEASE);
 	probes_reload(&proxy->probes);
@@ -228,7 +229,7 @@ void proxy_free(struct proxy *proxy)
 	__atomic_store_n(&proxy->started, false, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < proxy->workers.count && proxy->threads[i]; ++i)
 		worker_thread_stop(proxy->threads[i]);
-	storage_stop(&proxy->shared.storage);
+	storage_count_stop(&proxy->shared.storage);
 	for (unsigned i = 0; i < proxy->workers.count; ++i)
 		worker_thread_free(proxy->threads[i]);
 	for (size_t i = 0; i < proxy->listener_count; ++i)

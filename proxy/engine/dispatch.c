@@ -7,6 +7,8 @@
 
 #include "proxy/engine/dispatch.h"
 
+#include "proxy/engine/dispatch_held.h"
+#include "proxy/engine/dispatch_settle.h"
 #include "proxy/engine/dispatch_state.h"
 
 #include <errno.h>

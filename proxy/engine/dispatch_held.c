@@ -10,6 +10,8 @@
 // Invariants: every flight of a consumer has its entry, unless the list says that it is incomplete
 // (there was no memory): then all flights are looked at.
 
+#include "proxy/engine/dispatch_held.h"
+
 #include "proxy/engine/dispatch_state.h"
 
 #define ROOM_LEAST 4u

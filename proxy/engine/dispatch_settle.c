@@ -6,7 +6,10 @@
 // is due again comes before what is new), the copy is made (DEAD_LETTER_COPYING), and only after
 // that the original is acked.
 
-#include "proxy/engine/dispatch.h"
+#include "proxy/engine/dispatch_settle.h"
+
+#include "proxy/engine/dispatch_held.h"
+#include "proxy/engine/dispatch_lost.h"
 #include "proxy/engine/dispatch_state.h"
 
 #define NACK_BY_SCHEDULE 0xFFFFFFFFu

@@ -1,5 +1,6 @@
-// What the parts of the dispatch engine share: dispatch.c hands out, dispatch_settle.c takes back
-// what consumers settle, dispatch_lost.c what they do not.
+// The dispatch engine from inside, for its parts: dispatch.c hands out, dispatch_held.c remembers
+// who holds what, dispatch_settle.c takes back what consumers settle, dispatch_lost.c what they do
+// not.
 #pragma once
 
 #include "proxy/engine/dispatch.h"
@@ -50,41 +51,9 @@ struct dispatch {
 	struct dispatch_counters counters;
 };
 
-// dispatch.c
 void dispatch_consumer_changed(struct dispatch *dispatch, struct dispatch_consumer *consumer);
 void dispatch_give_back(struct dispatch *dispatch, const struct delivery *deliveries, size_t count);
 void dispatch_run(struct dispatch *dispatch, uint64_t now_ns);
 // Something was released: what waits here above it goes back to the source, too, so that it is not
 // handed out before it.
 void dispatch_give_back_above(struct dispatch *dispatch);
-
-// dispatch_held.c
-void dispatch_held_add(struct dispatch *dispatch, struct dispatch_consumer *consumer,
-		       const struct delivery *delivery, uint64_t number);
-// What the consumer holds, one by one, in the order it was given: start with *cursor = 0. It may be
-// taken from it before the next call. NULL: no more.
-struct flight *dispatch_held_next(struct dispatch *dispatch,
-				  const struct dispatch_consumer *consumer, uint32_t *cursor,
-				  uint32_t *ret_partition);
-void dispatch_held_drop(struct dispatch_consumer *consumer); // it holds nothing any more
-
-// dispatch_settle.c
-bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt);
-void dispatch_disown(struct dispatch *dispatch, struct flight *flight); // OWNED → in no state
-// The slot of a deadline that is put there now.
-uint8_t dispatch_slot_of(struct dispatch *dispatch, uint64_t deadline_ns, uint64_t now_ns);
-void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns);
-void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns);
-void dispatch_find_next_slot(struct dispatch *dispatch, uint64_t now);
-uint32_t dispatch_scheduled_delay_ms(const struct dispatch_policy *policy, uint32_t attempt);
-// An attempt that has failed: comes again after the delay, or was the last one.
-void dispatch_fail(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
-		   uint32_t delay_ms, void *request);
-// Comes again at once; no attempt has ended.
-void dispatch_release(struct dispatch *dispatch, uint32_t partition, struct flight *flight,
-		      void *request);
-// What its consumer told covers it.
-bool dispatch_has_begun(const struct flight *flight);
-void dispatch_out_send(struct dispatch *dispatch,
-		       void *request); // what was gathered for the source
-void dispatch_copy_dead_letter(struct dispatch *dispatch, const struct delivery *delivery);

@@ -237,7 +237,7 @@ void dead_letter_copy_start(struct group_home *home, const struct delivery *deli
 		send_later(copy, code);
 }
 
-void dead_letter_copies_forget(struct group_home *home)
+void dead_letter_copy_forget_all(struct group_home *home)
 {
 	while (home->copies) {
 		struct dead_letter_copy *copy = home->copies;

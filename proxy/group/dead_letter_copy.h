@@ -10,4 +10,4 @@ struct group_home;
 void dead_letter_copy_start(struct group_home *home, const struct delivery *delivery,
 			    enum dispatch_reason reason, uint32_t attempts);
 // The group goes; copies that are under way end without it.
-void dead_letter_copies_forget(struct group_home *home);
+void dead_letter_copy_forget_all(struct group_home *home);

@@ -412,10 +412,10 @@ static void home_free(struct group_home *home)
 	const struct consume_counters consumed = group_consumed(home);
 
 	// The tenant's totals keep what a deleted group has counted.
-	consume_counters_add(&home->tenant->consumed, &consumed);
+	tenant_add_consumed(&home->tenant->consumed, &consumed);
 	assert(list_empty(&home->members) && home->source_state == GROUP_SOURCE_CLOSED);
 	assert(home->ahead == 0);
-	dead_letter_copies_forget(home);
+	dead_letter_copy_forget_all(home);
 	loop_timer_cancel(&home->timer);
 	loop_timer_cancel(&home->idle);
 	map_remove(&home->worker->groups, &home->node);

@@ -8,6 +8,7 @@
 #include "core/base/clock.h"
 #include "proxy/group/group.h"
 #include "proxy/probe/probes.h"
+#include "proxy/query/stats.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>

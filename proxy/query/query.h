@@ -54,8 +54,3 @@ void queries_deinit(struct queries *queries);                   // answers what 
 // Ends the work on it: the answer so far, or why not. @thread any
 void query_finish(struct query *query, enum code code, const char *text);
 bool query_number(const struct query *query, const char *name, uint64_t *ret);
-
-// proxy/query/stats.c: queries that go round all workers, each of which adds its part alone.
-unsigned stats_rounds(enum query_kind kind);
-enum code stats_step(struct query *query, struct worker *worker, unsigned round);
-void stats_end(struct query *query); // brings what was gathered into the answer's form

@@ -3,11 +3,12 @@
 // Counters belong to one worker and are plain numbers; they are read on its own thread. Rows of the
 // answer are found again by id in query->index while it is gathered.
 
+#include "proxy/query/stats.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
 #include "proxy/group/group.h"
 #include "proxy/group/member.h"
-#include "proxy/query/query.h"
+
 #include "proxy/resource/shared.h"
 
 #include "core/base/clock.h"

@@ -51,11 +51,6 @@ struct storage {
 void storage_init(struct storage *storage, struct catalog *catalog, struct backends *backends);
 void storage_deinit(struct storage *storage); // stopped
 
-// Counts once, then again and again on a thread of its own. Negative errno.
-int storage_start(struct storage *storage);
-void storage_stop(struct storage *storage);       // accepts one that was not started
-void storage_count_soon(struct storage *storage); // something has changed. @thread any
-
 // Made when it is not there yet. NULL: out of memory. @thread any
 struct storage_tenant *storage_tenant(struct storage *storage, uint64_t id);
 // A count has found so many bytes; `ended` is that of before the count.

@@ -8,6 +8,8 @@
 // The thread rests in proportion to what a round takes, so that counting many topics takes a small
 // part of a core.
 
+#include "proxy/resource/storage_count.h"
+
 #include "adapters/adapter.h"
 #include "core/base/clock.h"
 #include "core/catalog/catalog.h"
@@ -310,7 +312,7 @@ static void counter_free(struct storage_counter *counter)
 	free(counter);
 }
 
-int storage_start(struct storage *storage)
+int storage_count_start(struct storage *storage)
 {
 	struct storage_counter *counter = calloc(1, sizeof *counter);
 	int r;
@@ -329,7 +331,7 @@ int storage_start(struct storage *storage)
 	return 0;
 }
 
-void storage_stop(struct storage *storage)
+void storage_count_stop(struct storage *storage)
 {
 	struct storage_counter *counter = storage->counter;
 

@@ -54,7 +54,7 @@ struct tenant_view *tenant_get(struct worker *worker, uint64_t id)
 	return tenant;
 }
 
-void consume_counters_add(struct consume_counters *to, const struct consume_counters *more)
+void tenant_add_consumed(struct consume_counters *to, const struct consume_counters *more)
 {
 	to->messages += more->messages;
 	to->bytes += more->bytes;

@@ -24,7 +24,7 @@ struct consume_counters {
 	uint64_t redelivered, acked, nacked, rejected, released, timeouts, lost, dead;
 };
 
-void consume_counters_add(struct consume_counters *to, const struct consume_counters *more);
+void tenant_add_consumed(struct consume_counters *to, const struct consume_counters *more);
 
 struct tenant_view {
 	struct map_node node; // member of worker->tenants, by tenant id
