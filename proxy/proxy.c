@@ -210,7 +210,7 @@ static void on_closed_in_free(void *ctx)
 	sem_post(ctx);
 }
 
-// A proxy that was never started has clusters open that nobody drained.
+// A proxy that was never started has clusters open that were not drained.
 static void close_backends(struct proxy *proxy)
 {
 	sem_t closed;

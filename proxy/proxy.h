@@ -32,9 +32,9 @@ struct proxy_config {
 	const struct adapter_ops *(*find_adapter)(const char *kind); // adapter_kind_find
 };
 
-// Binds the listeners and opens the clusters of the catalog, but serves nobody yet. Negative errno
-// with *ret_error (malloc'ed sentence): -EADDRINUSE and the like. @thread start-up: all but where
-// said
+// Binds the listeners and opens the clusters of the catalog, but serves no client yet. Negative
+// errno with *ret_error (malloc'ed sentence): -EADDRINUSE and the like. @thread start-up: all but
+// where said
 int proxy_new(const struct proxy_config *config, struct proxy **ret, char **ret_error);
 int proxy_start(struct proxy *proxy);
 // Settings that can change while running: limits and the TLS context of new connections. @thread

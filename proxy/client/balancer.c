@@ -1,9 +1,9 @@
 // Who is behind a balancer (core/net/proxy_header.c reads the header itself).
 //
 // Only where it is configured: an address of the setting must send a header, from all others it is
-// another protocol. Else anybody could choose the address that lists and shares look at. The bytes
-// of the header are taken from the socket one look at a time and never one more, because TLS begins
-// behind them.
+// another protocol. Else any client could choose the address that lists and shares look at. The
+// bytes of the header are taken from the socket one look at a time and never one more, because TLS
+// begins behind them.
 
 #include "proxy/client/balancer.h"
 

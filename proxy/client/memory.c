@@ -1,6 +1,6 @@
 // Waiting for message memory, and frames that never become whole.
 //
-// The idea: whoever is above its share waits. A sender waits by not being read: before a read that
+// The idea: a tenant above its share waits. A sender waits by not being read: before a read that
 // needs a larger buffer, and while its tenant's unanswered batches are above their share.
 // Deliveries wait in their group (resource/delivery_budget.c). Only a frame that has begun has
 // nothing to wait for: its memory is taken and only its sender can make it whole. So it must come

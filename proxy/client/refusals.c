@@ -1,8 +1,9 @@
 // Log lines of connections that end before they are authenticated: at most RATE in a period, and
 // one that counts the others.
 //
-// A line each would let anybody who can connect fill the disk and hide what matters among thousands
-// of failed logins a second. The counts are by answer; the address of the last says where to look.
+// A line each would let any client that can connect fill the disk and hide what matters among
+// thousands of failed logins a second. The counts are by answer; the address of the last says where
+// to look.
 
 #include "proxy/client/refusals.h"
 

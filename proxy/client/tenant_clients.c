@@ -33,7 +33,7 @@ struct tenant_clients *tenant_clients_get(struct tenant_view *tenant)
 	return clients;
 }
 
-// Whoever waits, waits for what the old limits would have let pass: it is looked at again.
+// What waits, waits for what the old limits would have let pass: it is looked at again.
 static void limits_changed(struct tenant_clients *clients)
 {
 	sender_turns_give_back(clients);

@@ -257,7 +257,7 @@ static size_t own_deliveries(struct dispatch *dispatch, struct dispatch_consumer
 	return count;
 }
 
-// At most `share` of them for the consumer whose turn it is. 0: nobody can take the first now.
+// At most `share` of them for the consumer whose turn it is. 0: no consumer can take the first now.
 static size_t hand_share(struct dispatch *dispatch, const struct delivery *deliveries, size_t share,
 			 uint64_t now_ns)
 {

@@ -131,7 +131,7 @@ static void unmark_suspect(struct dispatch *dispatch, struct flight *flight)
 	flight->suspect = false;
 }
 
-// In nobody's hands and not settled for good: only a suspect is remembered.
+// Held by no consumer and not settled for good: only a suspect is remembered.
 static void leave_open(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
 {
 	flight->consumer = NULL;

@@ -10,7 +10,7 @@ struct dispatch_consumer;
 enum flight_state {
 	FLIGHT_FREE,                // the slot is empty
 	FLIGHT_OWNED,               // handed to a consumer
-	FLIGHT_SUSPECT,             // in nobody's hands; the mark stays until it is acked or dead
+	FLIGHT_SUSPECT,             // held by no consumer; the mark stays until it is acked or dead
 	FLIGHT_DEAD_LETTER_PENDING, // settled for the dead-letter topic; expected from the source
 				    // once more
 	FLIGHT_DEAD_LETTER_COPYING, // its dead-letter copy is on the way

@@ -1,7 +1,7 @@
 // Dead-letter copies: the record with three more headers, submitted to the dead-letter topic, again
 // and again until it is stored. Only then the engine acks the original.
 //
-// The copy keeps id, key, body, times and headers. It is charged to nobody.
+// The copy keeps id, key, body, times and headers. No quota is charged for it.
 
 #include "proxy/group/dead_letter_copy.h"
 

@@ -2,9 +2,9 @@
 // Members and what the engine wants done are in member.c; every call of the engine ends in
 // group_schedule().
 //
-// The source is opened when there are members and nobody holds the group (a reset, say), and closed
-// when the last member has been gone for a while. Closing makes receipts stale, so it never happens
-// under members without a reason that they are told or that moves positions anyway.
+// The source is opened when there are members and nothing holds the group (a reset, say), and
+// closed when the last member has been gone for a while. Closing makes receipts stale, so it never
+// happens under members without a reason that they are told or that moves positions anyway.
 
 #include "proxy/group/group.h"
 

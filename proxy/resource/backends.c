@@ -22,7 +22,7 @@ struct backend_row {
 	uint64_t cluster;
 	uint32_t word; // atomic
 	const struct cluster
-		*model; // of the adapter that is open; changed only while nobody has it
+		*model; // of the adapter that is open; changed only while there is no reference
 	pthread_mutex_t error_lock;
 	char error[sizeof(((struct adapter_state *)0)->error)]; // why it could not be opened
 	bool reopen;                                            // atomic: open again once closed

@@ -52,8 +52,8 @@ static void use_free(struct topic_use *use)
 	free(use);
 }
 
-// A ready topic that its backend does not have: a store that was lost or replaced. Whoever opens it
-// tries again and again, so it is said now and then only.
+// A ready topic that its backend does not have: a store that was lost or replaced. A client that
+// opens it tries again and again, so it is said now and then only.
 static void missing_log(struct worker *worker, const struct topic *topic)
 {
 	uint64_t now_ns = loop_now_ns(worker->loop);
