@@ -107,7 +107,9 @@ def test_what_was_created_long_ago_stays(start, own_kafka):
         consumed_but_one(conn)
         make_anew(kafka, physical(world, "topics/orders"), physical(world, "groups/billing"))
         world.wait_event("KAFKA-TOPIC-BACK")
-        conn.open_topic("orders").send(*[wire.Record(body=body, created_ms=LONG_AGO_MS) for body in NEW])
+        topic = conn.open_topic("orders")
+        for body in NEW:
+            wait_for(lambda body=body: topic.send(wire.Record(body=body, created_ms=LONG_AGO_MS))[0].code == "OK", what="sends do not go on")
         subscription = conn.subscribe("billing")
         deliveries = subscription.receive(len(NEW))
         assert subscription.nack(*deliveries[:3], delay_ms=2000) == [("OK", 1)] * 3
