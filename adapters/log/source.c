@@ -806,11 +806,11 @@ void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes,
 static bool nack_to_store(struct part *part, const struct settle *settle, uint64_t offset,
 			  uint64_t due_ms)
 {
-	struct held *held = retry_put(part, offset, settle->attempt, due_ms, false);
+	struct retry_inflight *inflight = retry_put(part, offset, settle->attempt, due_ms, false);
 
-	if (!held)
+	if (!inflight)
 		return false; // no memory: it stays in flight, and comes again when reopened
-	held->rejected = held->state == HELD_MOVING && settle->verb == SETTLE_REJECT;
+	inflight->rejected = inflight->state == INFLIGHT_MOVING && settle->verb == SETTLE_REJECT;
 	window_ack(&part->window, offset, settle->attempt);
 	return true;
 }
@@ -884,8 +884,8 @@ static struct source_partition part_backlog(const struct part *part, uint64_t fi
 		.first = first,
 		.end = end,
 		.committed = window->base,
-		.ready = (end > next ? end - next : 0) + window->open + part->held_ready,
-		.in_flight = window->flight + part->held_flight,
+		.ready = (end > next ? end - next : 0) + window->open + part->inflight_ready,
+		.in_flight = window->flight + part->inflight_delivered,
 		.retrying = window->waiting + window->rejected + part->waiting_retry,
 		.delayed = part->waiting_delay,
 		.dead = window->counts.dead,

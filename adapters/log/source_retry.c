@@ -5,8 +5,9 @@
 // is due, is handed out under its own partition and offset, and its row is removed when it is
 // acknowledged. Rows stay in the store while a message is out, so a restart finds them all.
 //
-// held_set holds every message whose row in the store is not the whole truth: out, or with a write
-// that is not durable yet. What a look into the store returns and held_set knows is passed over.
+// retry_inflight_set holds every message whose row in the store is not the whole truth: out, or
+// with a write that is not durable yet. What a look into the store returns and retry_inflight_set
+// knows is passed over.
 //
 // What was rejected is taken out for its dead-letter copy however much waits to be handed out: a
 // consumer that waits for the answer to its reject may be the one who should take the rest.
@@ -22,12 +23,12 @@
 
 void retry_init(struct source *source)
 {
-	held_set_init(&source->held);
+	retry_inflight_set_init(&source->inflight);
 }
 
 void retry_deinit(struct source *source)
 {
-	held_set_deinit(&source->held);
+	retry_inflight_set_deinit(&source->inflight);
 	free(source->retries.items);
 }
 
@@ -76,133 +77,138 @@ void retry_look_anew(struct source *source)
 }
 
 // The caller has reserved a place in the list.
-static void write_add(struct part *part, struct held *held, uint64_t due_ms, bool put)
+static void write_add(struct part *part, struct retry_inflight *inflight, uint64_t due_ms, bool put)
 {
 	struct retry_list *list = &part->source->retries;
 
-	list->items[list->count++] = (struct log_retry){.offset = held->offset,
+	list->items[list->count++] = (struct log_retry){.offset = inflight->offset,
 							.due_ms = MAX(due_ms, 1ull),
-							.partition = held->partition,
-							.attempts = held->attempts,
+							.partition = inflight->partition,
+							.attempts = inflight->attempts,
 							.put = put};
-	++held->pending;
+	++inflight->pending;
 	commit_dirty(part);
 }
 
-struct held *retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t due_ms,
-		       bool in_flight)
+struct retry_inflight *retry_put(struct part *part, uint64_t offset, uint32_t attempts,
+				 uint64_t due_ms, bool in_flight)
 {
 	struct source *source = part->source;
-	struct held *held = held_find(&source->held, part->number, offset);
+	struct retry_inflight *inflight =
+		retry_inflight_find(&source->inflight, part->number, offset);
 
-	if (held)
-		return held; // a copy is there already: the backend could not do both at once
+	if (inflight)
+		return inflight; // a copy is there already: the backend could not do both at once
 	if (list_reserve(&source->retries))
-		held = held_add(&source->held, part->number, offset);
-	if (!held)
+		inflight = retry_inflight_add(&source->inflight, part->number, offset);
+	if (!inflight)
 		return NULL;
-	held->due_ms = due_ms;
-	held->attempts = attempts;
-	held->state = in_flight ? HELD_FLIGHT : HELD_MOVING;
+	inflight->due_ms = due_ms;
+	inflight->attempts = attempts;
+	inflight->state = in_flight ? INFLIGHT_DELIVERED : INFLIGHT_MOVING;
 	if (in_flight)
-		++part->held_flight;
+		++part->inflight_delivered;
 	else
 		++*waiting_of(part, attempts);
-	write_add(part, held, due_ms, true);
-	return held;
+	write_add(part, inflight, due_ms, true);
+	return inflight;
 }
 
 // It waits in the store, under the row that is there; without one it is gone.
-static void put_back(struct part *part, struct held *held)
+static void put_back(struct part *part, struct retry_inflight *inflight)
 {
-	if (held->lost && !held->pending) {
-		held_remove(&part->source->held, held);
+	if (inflight->lost && !inflight->pending) {
+		retry_inflight_remove(&part->source->inflight, inflight);
 		++part->window.counts.skipped;
 		commit_dirty(part);
 		return;
 	}
-	++*waiting_of(part, held->attempts);
-	held->state = HELD_MOVING;
-	if (held->pending)
+	++*waiting_of(part, inflight->attempts);
+	inflight->state = INFLIGHT_MOVING;
+	if (inflight->pending)
 		return; // retry_committed() goes on
-	held_remove(&part->source->held, held);
+	retry_inflight_remove(&part->source->inflight, inflight);
 	look_again(part->source, 0);
 }
 
 bool retry_settle(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms)
 {
 	struct source *source = part->source;
-	struct held *held = held_find(&source->held, part->number, offset);
+	struct retry_inflight *inflight =
+		retry_inflight_find(&source->inflight, part->number, offset);
 
-	if (!held || held->state != HELD_FLIGHT || held->attempts + 1 != settle->attempt ||
-	    settle->verb == SETTLE_EXTEND || !list_reserve(&source->retries))
+	if (!inflight || inflight->state != INFLIGHT_DELIVERED ||
+	    inflight->attempts + 1 != settle->attempt || settle->verb == SETTLE_EXTEND ||
+	    !list_reserve(&source->retries))
 		return false;
-	--part->held_flight;
+	--part->inflight_delivered;
 	switch (settle->verb) {
 	case SETTLE_ACK:
 	case SETTLE_DEAD:
-		held->state = HELD_LEAVING;
-		write_add(part, held, 0, false);
+		inflight->state = INFLIGHT_LEAVING;
+		write_add(part, inflight, 0, false);
 		break;
 	case SETTLE_NACK:
 	case SETTLE_REJECT:
-		held->state = HELD_MOVING;
-		held->attempts = settle->attempt;
-		held->rejected = settle->verb == SETTLE_REJECT;
-		held->due_ms = now_ms + (held->rejected ? 0 : settle->delay_ms);
+		inflight->state = INFLIGHT_MOVING;
+		inflight->attempts = settle->attempt;
+		inflight->rejected = settle->verb == SETTLE_REJECT;
+		inflight->due_ms = now_ms + (inflight->rejected ? 0 : settle->delay_ms);
 		++part->waiting_retry;
-		write_add(part, held, held->due_ms, true);
+		write_add(part, inflight, inflight->due_ms, true);
 		break;
-	default: put_back(part, held);
+	default: put_back(part, inflight);
 	}
 	return true;
 }
 
-static void settled(struct source *source, struct held *held)
+static void settled(struct source *source, struct retry_inflight *inflight)
 {
-	if (held->state == HELD_MOVING)
-		look_again(source, held->due_ms);
-	if (held->rejected) {
-		list_unlink(&held->in_set);
-		++source->held.copies;
+	if (inflight->state == INFLIGHT_MOVING)
+		look_again(source, inflight->due_ms);
+	if (inflight->rejected) {
+		list_unlink(&inflight->in_set);
+		++source->inflight.copies;
 	} else {
-		held_remove(&source->held, held);
+		retry_inflight_remove(&source->inflight, inflight);
 	}
 }
 
-static void make_ready(struct part *part, struct held *held)
+static void make_ready(struct part *part, struct retry_inflight *inflight)
 {
-	held->state = HELD_READY;
-	++part->held_ready;
-	++part->source->held.ready_count;
-	list_push_back(&part->source->held.ready, &held->in_set);
+	inflight->state = INFLIGHT_READY;
+	++part->inflight_ready;
+	++part->source->inflight.ready_count;
+	list_push_back(&part->source->inflight.ready, &inflight->in_set);
 }
 
 static void write_durable(struct source *source, const struct log_retry *write)
 {
 	struct part *part = &source->parts[write->partition];
-	struct held *held = held_find(&source->held, write->partition, write->offset);
+	struct retry_inflight *inflight =
+		retry_inflight_find(&source->inflight, write->partition, write->offset);
 
-	assert(held && held->pending);
-	--held->pending;
-	held->lost = write->put && write->missing;
-	if (held->pending || held->state == HELD_FLIGHT || held->state == HELD_READY)
+	assert(inflight && inflight->pending);
+	--inflight->pending;
+	inflight->lost = write->put && write->missing;
+	if (inflight->pending || inflight->state == INFLIGHT_DELIVERED ||
+	    inflight->state == INFLIGHT_READY)
 		return;
-	if (held->state == HELD_MOVING && held->lost) {
-		--*waiting_of(part, held->attempts);
-		if (held->rejected) {
-			make_ready(part, held); // comes without a record
+	if (inflight->state == INFLIGHT_MOVING && inflight->lost) {
+		--*waiting_of(part, inflight->attempts);
+		if (inflight->rejected) {
+			make_ready(part, inflight); // comes without a record
 			return;
 		}
-		held->state = HELD_LEAVING;
+		inflight->state = INFLIGHT_LEAVING;
 		++part->window.counts.skipped;
 		commit_dirty(part);
 	}
 	// A look that began before may still bring the row as it was.
 	if (source->taking)
-		list_push_back(&source->held.settled, &held->in_set);
+		list_push_back(&source->inflight.settled, &inflight->in_set);
 	else
-		settled(source, held);
+		settled(source, inflight);
 }
 
 void retry_committed(struct source *source, const struct log_retry *retries, uint32_t count)
@@ -214,41 +220,43 @@ void retry_committed(struct source *source, const struct log_retry *retries, uin
 // ---- out of the store again
 
 // Rejected, and its row is the truth.
-static bool waits_for_copy(const struct held *held)
+static bool waits_for_copy(const struct retry_inflight *inflight)
 {
-	return held->rejected && held->state == HELD_MOVING && !held->pending &&
-	       list_empty(&held->in_set);
+	return inflight->rejected && inflight->state == INFLIGHT_MOVING && !inflight->pending &&
+	       list_empty(&inflight->in_set);
 }
 
 static void take(struct source *source, const struct log_waiting *waiting, struct buf *buf)
 {
 	struct part *part;
-	struct held *held;
+	struct retry_inflight *inflight;
 
 	if (waiting->partition >= source->part_count ||
 	    (!source->look_both && (waiting->attempts > 0) != (source->look == LOOK_DELAYS)))
 		return;
-	held = held_find(&source->held, waiting->partition, waiting->entry.offset);
-	if (held && !waits_for_copy(held))
+	inflight =
+		retry_inflight_find(&source->inflight, waiting->partition, waiting->entry.offset);
+	if (inflight && !waits_for_copy(inflight))
 		return;
-	if (!held && source->due_for_copies) {
+	if (!inflight && source->due_for_copies) {
 		source->due_passed = true;
 		return;
 	}
-	if (held)
-		--source->held.copies;
+	if (inflight)
+		--source->inflight.copies;
 	else
-		held = held_add(&source->held, waiting->partition, waiting->entry.offset);
-	if (!held) {
+		inflight = retry_inflight_add(&source->inflight, waiting->partition,
+					      waiting->entry.offset);
+	if (!inflight) {
 		look_again(source, waiting->due_ms);
 		return;
 	}
 	part = &source->parts[waiting->partition];
-	held->attempts = waiting->attempts;
-	held->entry = waiting->entry;
-	held->buf = buf_ref(buf);
+	inflight->attempts = waiting->attempts;
+	inflight->entry = waiting->entry;
+	inflight->buf = buf_ref(buf);
 	--*waiting_of(part, waiting->attempts);
-	make_ready(part, held);
+	make_ready(part, inflight);
 }
 
 static uint64_t look_time(struct source_time now, unsigned look)
@@ -282,20 +290,21 @@ static void due_done(struct loop_task *task)
 		source_state_set(source, SOURCE_DOWN, due->code, "reading the retry store failed");
 	}
 	due->buf = buf_unref(due->buf);
-	while (!list_empty(&source->held.settled))
-		settled(source, LIST_ENTRY(source->held.settled.next, struct held, in_set));
+	while (!list_empty(&source->inflight.settled))
+		settled(source,
+			LIST_ENTRY(source->inflight.settled.next, struct retry_inflight, in_set));
 	source_pump_later(source);
 }
 
 static bool is_enough_ready(const struct source *source)
 {
-	return source->held.ready_count >= READY_ENOUGH;
+	return source->inflight.ready_count >= READY_ENOUGH;
 }
 
 static bool is_worth_a_look(const struct source *source)
 {
 	return !source->taking && (!is_enough_ready(source) ||
-				   (source->held.copies && source_demand_allows(source, true)));
+				   (source->inflight.copies && source_demand_allows(source, true)));
 }
 
 // How many looks there are while the clocks stand so.
@@ -338,56 +347,57 @@ static void due_start(struct source *source, unsigned look, uint64_t until_ms)
 	source->ops->due(source->adapter, &source->due);
 }
 
-static void unready(struct source *source, struct held *held)
+static void unready(struct source *source, struct retry_inflight *inflight)
 {
-	--source->parts[held->partition].held_ready;
-	--source->held.ready_count;
-	list_unlink(&held->in_set);
+	--source->parts[inflight->partition].inflight_ready;
+	--source->inflight.ready_count;
+	list_unlink(&inflight->in_set);
 }
 
 // Expired ones go. One that held the window's head before its own due time was looked at waits on,
 // until then. true: neither. *ret_room false: there is no place in the list for what must be
 // written.
-static bool is_to_be_had(struct source *source, struct held *held, uint64_t wall_ms, bool *ret_room)
+static bool is_to_be_had(struct source *source, struct retry_inflight *inflight, uint64_t wall_ms,
+			 bool *ret_room)
 {
-	struct part *part = &source->parts[held->partition];
+	struct part *part = &source->parts[inflight->partition];
 	uint64_t due_ms, expiry_ms;
 
 	*ret_room = true;
-	if (held->rejected)
+	if (inflight->rejected)
 		return true;
-	source_record_times(&held->entry, &due_ms, &expiry_ms);
-	if ((held->attempts || due_ms <= wall_ms) && wall_ms <= expiry_ms)
+	source_record_times(&inflight->entry, &due_ms, &expiry_ms);
+	if ((inflight->attempts || due_ms <= wall_ms) && wall_ms <= expiry_ms)
 		return true;
 	*ret_room = list_reserve(&source->retries);
 	if (!*ret_room)
 		return false;
-	unready(source, held);
+	unready(source, inflight);
 	if (wall_ms > expiry_ms) {
 		++part->window.counts.expired;
-		held->state = HELD_LEAVING;
-		write_add(part, held, 0, false);
+		inflight->state = INFLIGHT_LEAVING;
+		write_add(part, inflight, 0, false);
 	} else {
-		++*waiting_of(part, held->attempts);
-		held->state = HELD_MOVING;
-		held->due_ms = due_ms;
-		write_add(part, held, due_ms, true);
+		++*waiting_of(part, inflight->attempts);
+		inflight->state = INFLIGHT_MOVING;
+		inflight->due_ms = due_ms;
+		write_add(part, inflight, due_ms, true);
 	}
 	return false;
 }
 
 // The next one that is taken out, or NULL: nothing, or no demand.
-static struct held *next_ready(struct source *source, uint64_t wall_ms)
+static struct retry_inflight *next_ready(struct source *source, uint64_t wall_ms)
 {
 	bool room = true;
 
-	LIST_FOREACH(pos, next, &source->held.ready)
+	LIST_FOREACH(pos, next, &source->inflight.ready)
 	{
-		struct held *held = LIST_ENTRY(pos, struct held, in_set);
+		struct retry_inflight *inflight = LIST_ENTRY(pos, struct retry_inflight, in_set);
 
-		if (is_to_be_had(source, held, wall_ms, &room) &&
-		    source_demand_allows(source, held->rejected))
-			return held;
+		if (is_to_be_had(source, inflight, wall_ms, &room) &&
+		    source_demand_allows(source, inflight->rejected))
+			return inflight;
 		if (!room)
 			return NULL;
 	}
@@ -398,27 +408,27 @@ void retry_hand_out(struct source *source, struct source_time now)
 {
 	struct buf *bufs[SOURCE_BATCH];
 	size_t count = 0;
-	struct held *held;
+	struct retry_inflight *inflight;
 	unsigned look;
 
 	source_flush(source);
-	while (count < SOURCE_BATCH && (held = next_ready(source, now.wall_ms))) {
-		unready(source, held);
-		held->state = HELD_FLIGHT;
-		++source->parts[held->partition].held_flight;
-		source_deliver(source, &(struct delivery){.offset = held->offset,
-							  .stored_ms = held->entry.stored_ms,
-							  .record = held->entry.record,
-							  .size = held->entry.size,
-							  .partition = held->partition,
-							  .attempt = held->attempts + 1,
-							  .rejected = held->rejected,
-							  .buf = held->buf});
-		held->rejected = false;
-		bufs[count++] = held->buf;
-		held->buf = NULL;
-		held->entry.record = NULL; // rejected and gone, it comes without
-		held->entry.size = 0;
+	while (count < SOURCE_BATCH && (inflight = next_ready(source, now.wall_ms))) {
+		unready(source, inflight);
+		inflight->state = INFLIGHT_DELIVERED;
+		++source->parts[inflight->partition].inflight_delivered;
+		source_deliver(source, &(struct delivery){.offset = inflight->offset,
+							  .stored_ms = inflight->entry.stored_ms,
+							  .record = inflight->entry.record,
+							  .size = inflight->entry.size,
+							  .partition = inflight->partition,
+							  .attempt = inflight->attempts + 1,
+							  .rejected = inflight->rejected,
+							  .buf = inflight->buf});
+		inflight->rejected = false;
+		bufs[count++] = inflight->buf;
+		inflight->buf = NULL;
+		inflight->entry.record = NULL; // rejected and gone, it comes without
+		inflight->entry.size = 0;
 	}
 	source_flush(source);
 	for (size_t i = 0; i < count; ++i)

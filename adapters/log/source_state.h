@@ -1,8 +1,8 @@
 // What the files of the log source share; source.c says how they play together.
 #pragma once
 
-#include "adapters/log/held.h"
 #include "adapters/log/log.h"
+#include "adapters/log/retry_inflight.h"
 #include "adapters/log/window.h"
 
 #define SOURCE_BATCH    256u // deliveries in one call of the handler
@@ -29,8 +29,8 @@ struct part {
 	// Which position holds the head, since when, and what had been seen then.
 	uint64_t head, head_since_ns, head_limit;
 
-	uint64_t waiting_retry, waiting_delay; // in the retry store, not taken out
-	uint32_t held_ready, held_flight;      // taken out of it
+	uint64_t waiting_retry, waiting_delay;       // in the retry store, not taken out
+	uint32_t inflight_ready, inflight_delivered; // taken out of it
 };
 
 struct waiter {
@@ -98,7 +98,7 @@ struct source {
 	// The retry store (source_retry.c).
 	struct retry_list retries; // to be committed; those under way are in cursors
 	uint32_t retries_room;     // of cursors.retries
-	struct held_set held;
+	struct retry_inflight_set inflight;
 	struct log_due due;
 	bool taking, due_rewound; // while taking: something came that may lie before
 	bool due_for_copies;      // while taking: only what was rejected is taken out
@@ -171,8 +171,8 @@ void retry_init(struct source *source);
 void retry_deinit(struct source *source);
 // A position that has left the window goes to the store. `in_flight`: it is still handed out.
 // NULL: no memory; nothing changed.
-struct held *retry_put(struct part *part, uint64_t offset, uint32_t attempts, uint64_t due_ms,
-		       bool in_flight);
+struct retry_inflight *retry_put(struct part *part, uint64_t offset, uint32_t attempts,
+				 uint64_t due_ms, bool in_flight);
 bool retry_room(const struct source *source); // for more than what must be put
 bool retry_settle(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms);
 void retry_hand_out(struct source *source, struct source_time now);

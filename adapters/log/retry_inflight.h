@@ -5,16 +5,16 @@
 #include "adapters/log/log.h"
 #include "core/base/list.h"
 
-enum held_state {
-	HELD_MOVING,  // waits in the store; its row is being written
-	HELD_READY,   // taken out, to be handed out
-	HELD_FLIGHT,  // handed out
-	HELD_LEAVING, // done; its row is being removed
+enum retry_inflight_state {
+	INFLIGHT_MOVING,    // waits in the store; its row is being written
+	INFLIGHT_READY,     // taken out, to be handed out
+	INFLIGHT_DELIVERED, // handed out
+	INFLIGHT_LEAVING,   // done; its row is being removed
 };
 
-struct held {
-	struct held *next;      // in its slot
-	struct list in_set;     // member of held_set.ready while READY, of .settled when settled
+struct retry_inflight {
+	struct retry_inflight *next; // in its slot
+	struct list in_set; // member of the set's ready while READY, of its settled when settled
 	struct log_entry entry; // READY: the record, inside buf
 	struct buf *buf;
 	uint64_t offset, due_ms;
@@ -26,8 +26,8 @@ struct held {
 		       // copy
 };
 
-struct held_set {
-	struct held **slots;
+struct retry_inflight_set {
+	struct retry_inflight **slots;
 	uint32_t room, count;
 	struct list ready; // in the order in which they are due
 	uint32_t ready_count;
@@ -35,9 +35,12 @@ struct held_set {
 	struct list settled; // whose row is the truth again, but a look into the store is under way
 };
 
-void held_set_init(struct held_set *set);
-void held_set_deinit(struct held_set *set);
-struct held *held_find(const struct held_set *set, uint32_t partition, uint64_t offset);
+void retry_inflight_set_init(struct retry_inflight_set *set);
+void retry_inflight_set_deinit(struct retry_inflight_set *set);
+struct retry_inflight *retry_inflight_find(const struct retry_inflight_set *set, uint32_t partition,
+					   uint64_t offset);
 // A new one; NULL: out of memory.
-struct held *held_add(struct held_set *set, uint32_t partition, uint64_t offset);
-void held_remove(struct held_set *set, struct held *held); // and frees it
+struct retry_inflight *retry_inflight_add(struct retry_inflight_set *set, uint32_t partition,
+					  uint64_t offset);
+void retry_inflight_remove(struct retry_inflight_set *set,
+			   struct retry_inflight *inflight); // and frees it
