@@ -15,7 +15,7 @@
 
 #include "adapters/log/source_state.h"
 
-#include "adapters/log/standing.h"
+#include "adapters/log/backlog_rows.h"
 #include "core/wire/record.h"
 
 #include <errno.h>
@@ -896,7 +896,7 @@ static struct source_partition part_backlog(const struct part *part, uint64_t fi
 		.window_full = window_full(window),
 	};
 
-	row.acked = standing_acked(&row);
+	row.acked = backlog_row_acked(&row);
 	return row;
 }
 

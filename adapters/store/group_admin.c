@@ -9,7 +9,7 @@
 
 #include "adapters/store/group_admin.h"
 
-#include "adapters/log/standing.h"
+#include "adapters/log/backlog_rows.h"
 #include "adapters/store/cursor.h"
 #include "adapters/store/damage.h"
 #include "adapters/store/damage_table.h"
@@ -199,7 +199,7 @@ static int backlog_read(struct group_job *job, json_t *partitions)
 		end = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
 		if (!r)
 			r = json_array_append_new(partitions,
-						  standing_backlog(&cursor, first, end));
+						  backlog_row_json(&cursor, first, end));
 		free(cursor.text);
 	}
 	mdb_txn_abort(txn);

@@ -12,7 +12,7 @@
 
 #include "adapters/store/group_reset.h"
 
-#include "adapters/log/standing.h"
+#include "adapters/log/backlog_rows.h"
 #include "adapters/log/window.h"
 #include "adapters/store/cursor.h"
 #include "adapters/store/damage.h"
@@ -49,19 +49,19 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 	uint64_t group = job->group->object.id, open, retries, epoch,
 		 from = MAX(cursor->position, partition->now.first);
 	struct window moved;
-	int r = standing_open_before(cursor, partition->now.first, to, &open, &epoch);
+	int r = backlog_rows_open_before(cursor, partition->now.first, to, &open, &epoch);
 
 	if (!r)
 		r = store_retry_count(store, txn, group, partition->number, to, &retries);
 	window_init(&moved, to);
 	if (!r)
-		r = standing_move(cursor, partition->now.first, open + retries, &moved);
+		r = backlog_rows_move(cursor, partition->now.first, open + retries, &moved);
 	if (!r && !job->preview)
 		r = cursor_move(store, txn, group, cursor, &moved, epoch);
 	if (r)
 		return r;
-	return json_array_append_new(job->moved,
-				     standing_moved(partition->number, from, to, open + retries));
+	return json_array_append_new(
+		job->moved, backlog_row_moved(partition->number, from, to, open + retries));
 }
 
 // A damaged cursor says neither position nor epoch: every message counts as open, and the time is

@@ -402,7 +402,7 @@ static void on_held(struct group_hold *hold)
 		reset_group(target);
 }
 
-// As a backend tells it of a group that is closed (adapters/log/standing.c).
+// As a backend tells it of a group that is closed (adapters/log/backlog_rows.c).
 static json_t *partition_json(const struct source_partition *row)
 {
 	json_t *json =

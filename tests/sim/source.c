@@ -500,9 +500,9 @@ static void check_partition(const struct source_partition *told, uint32_t p)
 }
 
 // What is told while nobody owns the group, from its cursor alone.
-static void check_standing(uint32_t p)
+static void check_backlog_row(uint32_t p)
 {
-	json_t *row = store_standing(p);
+	json_t *row = store_backlog_row(p);
 	static const char *const parts[] = {"ready", "in_flight", "retrying", "delayed",
 					    "acked", "dead",      "expired",  "skipped"};
 	json_int_t sum = 0;
@@ -527,7 +527,7 @@ static void check(void)
 	size_t count;
 
 	for (uint32_t p = 0; !m.life && p < store.count; ++p)
-		check_standing(p);
+		check_backlog_row(p);
 	if (!m.life || m.life->closing)
 		return;
 	count = log_source_backlog(m.life->source, told, STORE_PARTITIONS);

@@ -3,7 +3,7 @@
 
 #include "tests/sim/store.h"
 
-#include "adapters/log/standing.h"
+#include "adapters/log/backlog_rows.h"
 #include "core/base/clock.h"
 #include "core/base/list.h"
 #include "core/wire/record.h"
@@ -256,11 +256,11 @@ static struct log_cursor cursor_of(uint32_t p)
 	return cursor;
 }
 
-json_t *store_standing(uint32_t partition)
+json_t *store_backlog_row(uint32_t partition)
 {
 	const struct store_partition *in = &store.partitions[partition];
 	struct log_cursor cursor = cursor_of(partition);
-	json_t *row = standing_backlog(&cursor, in->first, in->end);
+	json_t *row = backlog_row_json(&cursor, in->first, in->end);
 
 	free(cursor.text);
 	return row;

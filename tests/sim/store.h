@@ -51,6 +51,6 @@ void store_append(uint32_t partition, uint64_t gap, uint64_t due_ms, uint64_t tt
 void store_trim(uint32_t partition, uint64_t first);                   // what lies below is deleted
 struct store_message *store_find(uint32_t partition, uint64_t offset); // NULL: there is none
 // The row of QUERY_BACKLOG that is told of a partition while nobody owns the group; the caller's.
-json_t *store_standing(uint32_t partition);
+json_t *store_backlog_row(uint32_t partition);
 // The owner dies: a commit of it that is under way happens now or never.
 void store_kill(struct adapter *adapter);

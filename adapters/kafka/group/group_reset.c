@@ -17,7 +17,7 @@
 #include "adapters/kafka/retry/retry_write.h"
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
-#include "adapters/log/standing.h"
+#include "adapters/log/backlog_rows.h"
 #include "adapters/log/window.h"
 
 struct reset {
@@ -69,7 +69,7 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 	uint64_t to = reset->positions[cursor->partition], first, end, open, epoch;
 
 	kafka_topic_bounds(group->open, cursor->partition, &first, &end);
-	if (standing_open_before(cursor, first, to == UINT64_MAX ? 0 : to, &open, &epoch) < 0)
+	if (backlog_rows_open_before(cursor, first, to == UINT64_MAX ? 0 : to, &open, &epoch) < 0)
 		return -1;
 	reset->epoch = MAX(reset->epoch, epoch);
 	if (to == UINT64_MAX)
@@ -78,7 +78,7 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 	reset->skipped[cursor->partition] = open;
 	first = MAX(cursor->position, first);
 	return json_array_append_new(group->moved,
-				     standing_moved(cursor->partition, first, to, open));
+				     backlog_row_moved(cursor->partition, first, to, open));
 }
 
 // ---- writing
@@ -139,7 +139,7 @@ static char *moved_text(const struct reset *reset, const struct log_cursor *curs
 
 	kafka_topic_bounds(reset->group->open, cursor->partition, &first, &end);
 	window_init(&window, to);
-	if (standing_move(cursor, first, reset->skipped[cursor->partition], &window) < 0)
+	if (backlog_rows_move(cursor, first, reset->skipped[cursor->partition], &window) < 0)
 		return NULL;
 	return window_encode(&window, reset->epoch, window.written_ms);
 }

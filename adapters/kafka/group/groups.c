@@ -18,7 +18,7 @@
 #include "adapters/kafka/retry/retry_store.h"
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
-#include "adapters/log/standing.h"
+#include "adapters/log/backlog_rows.h"
 
 #include <stdio.h>
 
@@ -144,7 +144,7 @@ static json_t *backlog_json(const struct group_job *job)
 
 		kafka_topic_bounds(job->open, cursor->partition, &first, &end);
 		complete = json_array_append_new(partitions,
-						 standing_backlog(cursor, first, end)) == 0;
+						 backlog_row_json(cursor, first, end)) == 0;
 	}
 	if (complete)
 		answer = json_pack("{s:O,s:b}", "partitions", partitions, "holes",

@@ -6,17 +6,17 @@
 #include "adapters/log/window.h"
 
 // What is acked, of a row in which everything else is known.
-uint64_t standing_acked(const struct source_partition *row);
+uint64_t backlog_row_acked(const struct source_partition *row);
 // A row of QUERY_BACKLOG, in a partition that has the positions from `first` to before `end`; or
 // NULL.
-json_t *standing_backlog(const struct log_cursor *cursor, uint64_t first, uint64_t end);
+json_t *backlog_row_json(const struct log_cursor *cursor, uint64_t first, uint64_t end);
 // Positions from the cursor on, before `to`, that the group has not acknowledged and that are still
 // there; and the epoch of its last owner. What the retry store holds counts as acknowledged here.
-int standing_open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
-			 uint64_t *ret_open, uint64_t *ret_epoch);
+int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
+			     uint64_t *ret_open, uint64_t *ret_epoch);
 // What the fresh window `to` goes on with, where a group is moved to: counts and clock. `skipped`:
 // open positions before it, those in the retry store too. -ENOMEM.
-int standing_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,
-		  struct window *to);
+int backlog_rows_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,
+		      struct window *to);
 // A row of the answer to a reset, for a group that moves in a partition; or NULL.
-json_t *standing_moved(uint32_t partition, uint64_t from, uint64_t to, uint64_t skipped);
+json_t *backlog_row_moved(uint32_t partition, uint64_t from, uint64_t to, uint64_t skipped);

@@ -4,13 +4,13 @@
 // place: acked, in one of the four parts of the backlog, dead, expired or skipped. Acked is not
 // counted by itself: it is what is left, so that it cannot disagree with the rest.
 
-#include "adapters/log/standing.h"
+#include "adapters/log/backlog_rows.h"
 
 #include "adapters/log/window.h"
 
 #include <errno.h>
 
-uint64_t standing_acked(const struct source_partition *row)
+uint64_t backlog_row_acked(const struct source_partition *row)
 {
 	uint64_t all = row->end + row->replayed, others = row->ready + row->in_flight +
 							  row->retrying + row->delayed + row->dead +
@@ -49,7 +49,7 @@ static json_t *row_json(const struct source_partition *row)
 	return json;
 }
 
-json_t *standing_backlog(const struct log_cursor *cursor, uint64_t first, uint64_t end)
+json_t *backlog_row_json(const struct log_cursor *cursor, uint64_t first, uint64_t end)
 {
 	uint64_t next, epoch;
 	struct window window;
@@ -74,13 +74,13 @@ json_t *standing_backlog(const struct log_cursor *cursor, uint64_t first, uint64
 		.partition = cursor->partition,
 		.window_full = window_full(&window),
 	};
-	row.acked = standing_acked(&row);
+	row.acked = backlog_row_acked(&row);
 	window_deinit(&window);
 	return row_json(&row);
 }
 
-int standing_open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
-			 uint64_t *ret_open, uint64_t *ret_epoch)
+int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
+			     uint64_t *ret_open, uint64_t *ret_epoch)
 {
 	uint64_t from = MAX(cursor->position, first);
 	struct window window;
@@ -95,15 +95,15 @@ int standing_open_before(const struct log_cursor *cursor, uint64_t first, uint64
 	return 0;
 }
 
-json_t *standing_moved(uint32_t partition, uint64_t from, uint64_t to, uint64_t skipped)
+json_t *backlog_row_moved(uint32_t partition, uint64_t from, uint64_t to, uint64_t skipped)
 {
 	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "partition", (json_int_t)partition, "from",
 			 (json_int_t)from, "to", (json_int_t)to, "skipped", (json_int_t)skipped,
 			 "replayed", (json_int_t)(to < from ? from - to : 0));
 }
 
-int standing_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,
-		  struct window *to)
+int backlog_rows_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,
+		      struct window *to)
 {
 	struct window window;
 	uint64_t epoch, done;
