@@ -56,7 +56,7 @@ json_t *backlog_row_json(const struct log_cursor *cursor, uint64_t first, uint64
 	struct source_partition row;
 
 	window_init(&window, cursor->position);
-	if (window_decode(&window, cursor->text, &epoch) < 0)
+	if (window_text_decode(&window, cursor->text, &epoch) < 0)
 		return NULL;
 	window_truncate(&window, first);
 	next = MAX(window_next(&window), first);
@@ -86,7 +86,7 @@ int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, ui
 	struct window window;
 
 	window_init(&window, cursor->position);
-	if (window_decode(&window, cursor->text, ret_epoch) < 0)
+	if (window_text_decode(&window, cursor->text, ret_epoch) < 0)
 		return -ENOMEM;
 	*ret_open = to > MAX(window_next(&window), from) ? to - MAX(window_next(&window), from) : 0;
 	for (uint64_t offset = from; offset < MIN(to, window_next(&window)); ++offset)
@@ -109,7 +109,7 @@ int backlog_rows_move(const struct log_cursor *cursor, uint64_t first, uint64_t 
 	uint64_t epoch, done;
 
 	window_init(&window, cursor->position);
-	if (window_decode(&window, cursor->text, &epoch) < 0)
+	if (window_text_decode(&window, cursor->text, &epoch) < 0)
 		return -ENOMEM;
 	window_truncate(&window, first);
 	done = MAX(window_next(&window), first) - window.open - window.waiting - cursor->retrying -

@@ -19,7 +19,7 @@ static uintptr_t aligned(uintptr_t at)
 	return (at + 15) & ~(uintptr_t)15;
 }
 
-struct log_chunk *log_chunk_new(uint64_t offset, size_t room)
+struct log_chunk *log_ring_chunk_new(uint64_t offset, size_t room)
 {
 	struct log_chunk *chunk;
 	struct buf *buf;
@@ -33,12 +33,12 @@ struct log_chunk *log_chunk_new(uint64_t offset, size_t room)
 	return chunk;
 }
 
-uint8_t *log_chunk_room_end(const struct log_chunk *chunk)
+uint8_t *log_ring_chunk_room_end(const struct log_chunk *chunk)
 {
 	return chunk->buf->data + chunk->buf->size;
 }
 
-void log_chunk_free(struct log_chunk *chunk)
+void log_ring_chunk_free(struct log_chunk *chunk)
 {
 	assert(!chunk->ring);
 	buf_unref(chunk->buf);

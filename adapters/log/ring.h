@@ -39,9 +39,9 @@ struct log_rings {
 void log_rings_init(struct log_rings *rings, uint64_t bytes_max, uint64_t ring_bytes_max,
 		    uint32_t ring_chunks_max);
 // Room for records and entries; NULL: no memory.
-struct log_chunk *log_chunk_new(uint64_t offset, size_t room);
-uint8_t *log_chunk_room_end(const struct log_chunk *chunk); // `room` bytes behind ->entries
-void log_chunk_free(struct log_chunk *chunk);               // one that is in no ring
+struct log_chunk *log_ring_chunk_new(uint64_t offset, size_t room);
+uint8_t *log_ring_chunk_room_end(const struct log_chunk *chunk); // `room` bytes behind ->entries
+void log_ring_chunk_free(struct log_chunk *chunk);               // one that is in no ring
 
 // Begins anew, empty, at `next`.
 void log_ring_clear(struct log_rings *rings, struct log_ring *ring, uint64_t next);

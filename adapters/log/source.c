@@ -74,8 +74,8 @@ static void source_free(void *memory)
 
 	for (uint32_t i = 0; i < source->part_count; ++i)
 		window_deinit(&source->parts[i].window);
-	commit_deinit(source);
-	retry_deinit(source);
+	source_commit_deinit(source);
+	source_retry_deinit(source);
 	free(source->parts);
 	model_unref(source->config.group);
 	model_unref(source->config.topic);
@@ -88,7 +88,7 @@ static bool close_if_quiet(struct source *source)
 	if (!source->closing || source->phase == PHASE_LOADING || source->committing ||
 	    reads_under_way(source) || source->pump_posted)
 		return false;
-	if (source->phase == PHASE_OPEN && commit_pending(source) && !source->commit_failed)
+	if (source->phase == PHASE_OPEN && source_commit_pending(source) && !source->commit_failed)
 		return false;
 	if (__atomic_load_n(&source->watch.posted, __ATOMIC_ACQUIRE))
 		return false;
@@ -96,7 +96,7 @@ static bool close_if_quiet(struct source *source)
 	for (uint32_t i = 0; i < source->part_count; ++i)
 		read_ahead_drop(&source->parts[i]);
 	assert(source->new_bytes == 0 && source->open_bytes == 0);
-	commit_end_waiters(source);
+	source_commit_end_waiters(source);
 	if (source->ops->closed)
 		source->ops->closed(source->adapter, source->config.group);
 	loop_free_later(source->config.loop, source, source_free);
@@ -183,17 +183,17 @@ void source_record_times(const struct log_entry *entry, uint64_t *ret_due_ms,
 // time. false: not now.
 static bool pass_over(struct part *part, const struct log_entry *entry, uint64_t due_ms)
 {
-	if (due_ms && !retry_room(part->source))
+	if (due_ms && !source_retry_has_room(part->source))
 		return false;
 	if (window_add(&part->window, entry->offset, false) < 0)
 		return false;
-	if (due_ms && !retry_put(part, entry->offset, 0, due_ms, false)) {
+	if (due_ms && !source_retry_put(part, entry->offset, 0, due_ms, false)) {
 		window_release(&part->window, entry->offset, 1);
 		return true; // no memory: it is looked at again as an open position
 	}
 	part->window.counts.expired += !due_ms;
 	window_ack(&part->window, entry->offset, 1);
-	commit_dirty(part);
+	source_commit_dirty(part);
 	return true;
 }
 
@@ -228,7 +228,7 @@ static void stash_pass_end(struct part *part)
 	if (last < window_next(window) || !window_fits(window, last) ||
 	    window_add(window, last, true) < 0)
 		return; // the next message passes them
-	commit_dirty(part);
+	source_commit_dirty(part);
 }
 
 // true: the stash is empty.
@@ -261,7 +261,7 @@ static void again_deliver(struct part *part, const struct log_entry *entry, stru
 // around it.
 static void again_too_early(struct part *part, uint64_t offset, uint64_t due_ms)
 {
-	if (retry_room(part->source) && retry_put(part, offset, 0, due_ms, false))
+	if (source_retry_has_room(part->source) && source_retry_put(part, offset, 0, due_ms, false))
 		window_leave(&part->window, offset);
 	else
 		part->failed = true; // looked at again later
@@ -287,7 +287,7 @@ static void again_entry(struct part *part, const struct log_entry *entry, uint64
 	if (state == WINDOW_OPEN && now_ms > expiry_ms) {
 		++part->window.counts.expired;
 		window_drop(&part->window, entry->offset);
-		commit_dirty(part);
+		source_commit_dirty(part);
 	} else if (state == WINDOW_OPEN && due_ms > now_ms && !was_due) {
 		again_too_early(part, entry->offset, due_ms);
 	} else if ((state == WINDOW_OPEN && !again_overtakes(part)) || state == WINDOW_REJECTED) {
@@ -481,7 +481,7 @@ static bool part_truncate(struct part *part, uint64_t *ret_first, uint64_t *ret_
 	if (base < *ret_first)
 		window_truncate(&part->window, *ret_first);
 	if (part->window.base != base)
-		commit_dirty(part);
+		source_commit_dirty(part);
 	part->read_at = MAX(part->read_at, *ret_first);
 	return true;
 }
@@ -511,9 +511,9 @@ static bool head_leave(struct part *part, uint64_t offset)
 	if (state == WINDOW_DONE || state == WINDOW_REJECTED) // its copy is made just now
 		return true;
 	assert(mark || state != WINDOW_WAITING);
-	if (!retry_room(part->source) ||
-	    !retry_put(part, offset, mark ? mark->attempts : 0,
-		       state == WINDOW_WAITING ? mark->due_ms : 0, state == WINDOW_FLIGHT))
+	if (!source_retry_has_room(part->source) ||
+	    !source_retry_put(part, offset, mark ? mark->attempts : 0,
+			      state == WINDOW_WAITING ? mark->due_ms : 0, state == WINDOW_FLIGHT))
 		return false;
 	window_leave(&part->window, offset);
 	return true;
@@ -565,7 +565,7 @@ static bool any_failed(const struct source *source)
 // When the next waiting message is due, on the monotonic clock.
 static uint64_t next_due_ns(const struct source *source, uint64_t now_ns, struct source_time now)
 {
-	uint64_t in_ms = retry_next_in_ms(source, now);
+	uint64_t in_ms = source_retry_next_in_ms(source, now);
 
 	for (uint32_t i = 0; i < source->part_count; ++i)
 		in_ms = MIN(in_ms,
@@ -606,7 +606,7 @@ static void state_update(struct source *source)
 
 static void hand_out(struct source *source, struct source_time now)
 {
-	retry_hand_out(source, now);
+	source_retry_hand_out(source, now);
 	for (uint32_t i = 0; i < source->part_count && source->phase == PHASE_OPEN; ++i)
 		part_pump(&source->parts[(source->turn + i) % source->part_count], now);
 	source_flush(source);
@@ -619,7 +619,7 @@ static void hand_out(struct source *source, struct source_time now)
 
 static uint64_t time_next(struct source *source, uint64_t now_ns, struct source_time now)
 {
-	uint64_t wake_ns = commit_if_due(source, now_ns);
+	uint64_t wake_ns = source_commit_if_due(source, now_ns);
 
 	if (source->closing)
 		return wake_ns;
@@ -694,7 +694,7 @@ static void load_done(struct loop_task *task)
 		if (code == CODE_OK) {
 			window_deinit(&part->window);
 			window_init(&part->window, cursor->position);
-			if (window_decode(&part->window, cursor->text, &written) < 0)
+			if (window_text_decode(&part->window, cursor->text, &written) < 0)
 				code = CODE_OVERLOADED;
 			epoch = MAX(epoch, written);
 			part->read_at = window_next(&part->window);
@@ -708,7 +708,7 @@ static void load_done(struct loop_task *task)
 		source_clock_load(source);
 		source->epoch = source->config.epoch ? source->config.epoch
 						     : MIN(epoch + 1, WINDOW_EPOCH_MAX);
-		commit_claim(source);
+		source_commit_claim(source);
 		return;
 	}
 	source->phase = PHASE_LOAD_FAILED;
@@ -779,7 +779,7 @@ int log_source_open(struct adapter *adapter, const struct log_ops *ops,
 		window_init(&source->parts[i].window, 0);
 	}
 	source_clock_init(source);
-	retry_init(source);
+	source_retry_init(source);
 	loop_timer_init(&source->timer, config->loop, on_timer);
 	source->pump.fn = on_pump;
 	source->watch.task.fn = on_append;
@@ -806,7 +806,8 @@ void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes,
 static bool nack_to_store(struct part *part, const struct settle *settle, uint64_t offset,
 			  uint64_t due_ms)
 {
-	struct retry_inflight *inflight = retry_put(part, offset, settle->attempt, due_ms, false);
+	struct retry_inflight *inflight =
+		source_retry_put(part, offset, settle->attempt, due_ms, false);
 
 	if (!inflight)
 		return false; // no memory: it stays in flight, and comes again when reopened
@@ -843,7 +844,7 @@ static bool settle_one(struct part *part, const struct settle *settle, uint64_t 
 		done = nack(part, settle, offset, now_ms);
 	else if (settle->verb == SETTLE_RELEASE)
 		done = window_release(&part->window, offset, settle->attempt) == WINDOW_OK;
-	done = done || retry_settle(part, settle, offset, now_ms);
+	done = done || source_retry_settle(part, settle, offset, now_ms);
 	part->window.counts.dead += done && settle->verb == SETTLE_DEAD;
 	return done;
 }
@@ -861,7 +862,7 @@ static void settle_entry(struct source *source, struct settle *settle, uint64_t 
 			settle->settled += settle_one(part, settle, settle->offset + at, now_ms);
 	settle->code = settle->settled == settle->count ? CODE_OK : CODE_STALE;
 	if (settle->settled)
-		commit_dirty(part);
+		source_commit_dirty(part);
 }
 
 void log_source_settle(struct source *source, struct settle *settles, size_t count,
@@ -871,7 +872,7 @@ void log_source_settle(struct source *source, struct settle *settles, size_t cou
 
 	for (size_t i = 0; i < count; ++i)
 		settle_entry(source, &settles[i], now_ms);
-	if (done && !commit_add_waiter(source, done, ctx))
+	if (done && !source_commit_add_waiter(source, done, ctx))
 		done(ctx, CODE_OVERLOADED); // applied, but nobody can wait for it
 	source_pump_later(source);
 }

@@ -35,9 +35,9 @@ static void shift_set(struct source *source, int64_t shift_ms)
 	if (source->clock.shift_ms == shift_ms)
 		return;
 	source->clock.shift_ms = shift_ms;
-	retry_look_anew(source);
+	source_retry_look_anew(source);
 	if (source->phase == PHASE_OPEN)
-		commit_dirty(&source->parts[0]);
+		source_commit_dirty(&source->parts[0]);
 }
 
 void source_clock_load(struct source *source)

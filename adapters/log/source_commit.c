@@ -7,7 +7,7 @@
 
 #define COMMIT_IDLE_NS (500 * MS_NS)
 
-void commit_dirty(struct part *part)
+void source_commit_dirty(struct part *part)
 {
 	struct source *source = part->source;
 
@@ -16,7 +16,8 @@ void commit_dirty(struct part *part)
 		source->commit_at_ns = loop_now_ns(source->config.loop) + COMMIT_IDLE_NS;
 }
 
-bool commit_add_waiter(struct source *source, void (*done)(void *ctx, enum code code), void *ctx)
+bool source_commit_add_waiter(struct source *source, void (*done)(void *ctx, enum code code),
+			      void *ctx)
 {
 	struct waiter *waiter = malloc(sizeof *waiter);
 
@@ -48,7 +49,7 @@ static void waiters_call(struct waiter *waiter, enum code code)
 	}
 }
 
-bool commit_pending(const struct source *source)
+bool source_commit_pending(const struct source *source)
 {
 	if (source->retries.count || source->cursors.retry_count)
 		return true;
@@ -99,7 +100,8 @@ static void commit_done(struct loop_task *task)
 	source->commit_failed = code != CODE_OK;
 	source->commit_code = code;
 	if (code == CODE_OK) {
-		retry_committed(source, source->cursors.retries, source->cursors.retry_count);
+		source_retry_committed(source, source->cursors.retries,
+				       source->cursors.retry_count);
 		source->cursors.retry_count = 0;
 	} else {
 		commit_undo(source);
@@ -159,7 +161,7 @@ static bool cursors_gather(struct source *source)
 		if (!part->dirty)
 			continue;
 		part->window.shift_ms = source->clock.shift_ms;
-		text = window_encode(&part->window, source->epoch, now_ms);
+		text = window_text_encode(&part->window, source->epoch, now_ms);
 		if (!text)
 			return false;
 		part->dirty = false;
@@ -201,20 +203,20 @@ static void commit_start(struct source *source)
 	source->ops->commit(source->adapter, &source->cursors);
 }
 
-void commit_claim(struct source *source)
+void source_commit_claim(struct source *source)
 {
 	source->phase = PHASE_CLAIMING;
 	source->parts[0].dirty = true;
 	commit_start(source);
 }
 
-uint64_t commit_if_due(struct source *source, uint64_t now_ns)
+uint64_t source_commit_if_due(struct source *source, uint64_t now_ns)
 {
 	bool hurry = (source->waiters || source->closing) && !source->commit_failed;
 
 	if (source->committing || source->phase < PHASE_CLAIMING)
 		return UINT64_MAX;
-	if (source->phase == PHASE_GONE || !commit_pending(source)) {
+	if (source->phase == PHASE_GONE || !source_commit_pending(source)) {
 		// Settles that changed nothing wait for nothing.
 		waiters_call(waiters_take(source),
 			     source->phase == PHASE_GONE ? CODE_NOT_FOUND : CODE_OK);
@@ -226,14 +228,14 @@ uint64_t commit_if_due(struct source *source, uint64_t now_ns)
 	return UINT64_MAX;
 }
 
-void commit_end_waiters(struct source *source)
+void source_commit_end_waiters(struct source *source)
 {
 	waiters_call(waiters_take(source), source->commit_failed         ? source->commit_code
 					   : source->phase == PHASE_OPEN ? CODE_OK
 									 : CODE_NOT_FOUND);
 }
 
-void commit_deinit(struct source *source)
+void source_commit_deinit(struct source *source)
 {
 	cursors_clear(source);
 	free(source->cursors.cursors);

@@ -21,18 +21,18 @@
 #define READY_ENOUGH  128u  // do not look for more than are taken out
 #define WRITES_MAX    4096u // not durable yet: nothing new is put beyond this
 
-void retry_init(struct source *source)
+void source_retry_init(struct source *source)
 {
 	retry_inflight_set_init(&source->inflight);
 }
 
-void retry_deinit(struct source *source)
+void source_retry_deinit(struct source *source)
 {
 	retry_inflight_set_deinit(&source->inflight);
 	free(source->retries.items);
 }
 
-bool retry_room(const struct source *source)
+bool source_retry_has_room(const struct source *source)
 {
 	return source->retries.count + source->cursors.retry_count < WRITES_MAX;
 }
@@ -71,7 +71,7 @@ static void look_again(struct source *source, uint64_t due_ms)
 	}
 }
 
-void retry_look_anew(struct source *source)
+void source_retry_look_anew(struct source *source)
 {
 	look_again(source, 0);
 }
@@ -87,11 +87,11 @@ static void write_add(struct part *part, struct retry_inflight *inflight, uint64
 							.attempts = inflight->attempts,
 							.put = put};
 	++inflight->pending;
-	commit_dirty(part);
+	source_commit_dirty(part);
 }
 
-struct retry_inflight *retry_put(struct part *part, uint64_t offset, uint32_t attempts,
-				 uint64_t due_ms, bool in_flight)
+struct retry_inflight *source_retry_put(struct part *part, uint64_t offset, uint32_t attempts,
+					uint64_t due_ms, bool in_flight)
 {
 	struct source *source = part->source;
 	struct retry_inflight *inflight =
@@ -120,18 +120,19 @@ static void put_back(struct part *part, struct retry_inflight *inflight)
 	if (inflight->lost && !inflight->pending) {
 		retry_inflight_remove(&part->source->inflight, inflight);
 		++part->window.counts.skipped;
-		commit_dirty(part);
+		source_commit_dirty(part);
 		return;
 	}
 	++*waiting_of(part, inflight->attempts);
 	inflight->state = INFLIGHT_MOVING;
 	if (inflight->pending)
-		return; // retry_committed() goes on
+		return; // source_retry_committed() goes on
 	retry_inflight_remove(&part->source->inflight, inflight);
 	look_again(part->source, 0);
 }
 
-bool retry_settle(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms)
+bool source_retry_settle(struct part *part, const struct settle *settle, uint64_t offset,
+			 uint64_t now_ms)
 {
 	struct source *source = part->source;
 	struct retry_inflight *inflight =
@@ -202,7 +203,7 @@ static void write_durable(struct source *source, const struct log_retry *write)
 		}
 		inflight->state = INFLIGHT_LEAVING;
 		++part->window.counts.skipped;
-		commit_dirty(part);
+		source_commit_dirty(part);
 	}
 	// A look that began before may still bring the row as it was.
 	if (source->taking)
@@ -211,7 +212,7 @@ static void write_durable(struct source *source, const struct log_retry *write)
 		settled(source, inflight);
 }
 
-void retry_committed(struct source *source, const struct log_retry *retries, uint32_t count)
+void source_retry_committed(struct source *source, const struct log_retry *retries, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; ++i)
 		write_durable(source, &retries[i]);
@@ -404,7 +405,7 @@ static struct retry_inflight *next_ready(struct source *source, uint64_t wall_ms
 	return NULL;
 }
 
-void retry_hand_out(struct source *source, struct source_time now)
+void source_retry_hand_out(struct source *source, struct source_time now)
 {
 	struct buf *bufs[SOURCE_BATCH];
 	size_t count = 0;
@@ -443,7 +444,7 @@ void retry_hand_out(struct source *source, struct source_time now)
 		due_start(source, look, look_time(now, look));
 }
 
-uint64_t retry_next_in_ms(const struct source *source, struct source_time now)
+uint64_t source_retry_next_in_ms(const struct source *source, struct source_time now)
 {
 	uint64_t in_ms = UINT64_MAX;
 

@@ -148,13 +148,14 @@ static inline uint64_t source_until_ms(uint64_t then_ms, uint64_t now_ms)
 
 // ---- source_commit.c
 
-void commit_dirty(struct part *part);
-bool commit_add_waiter(struct source *source, void (*done)(void *ctx, enum code code), void *ctx);
-void commit_claim(struct source *source);                       // makes the epoch durable
-uint64_t commit_if_due(struct source *source, uint64_t now_ns); // returns when to look again
-bool commit_pending(const struct source *source);
-void commit_end_waiters(struct source *source); // at the end: nothing more becomes durable
-void commit_deinit(struct source *source);
+void source_commit_dirty(struct part *part);
+bool source_commit_add_waiter(struct source *source, void (*done)(void *ctx, enum code code),
+			      void *ctx);
+void source_commit_claim(struct source *source);                       // makes the epoch durable
+uint64_t source_commit_if_due(struct source *source, uint64_t now_ns); // returns when to look again
+bool source_commit_pending(const struct source *source);
+void source_commit_end_waiters(struct source *source); // at the end: nothing more becomes durable
+void source_commit_deinit(struct source *source);
 
 // ---- source_memory.c
 
@@ -167,17 +168,19 @@ uint64_t source_memory_next(struct source *source, uint64_t now_ns);
 
 // ---- source_retry.c
 
-void retry_init(struct source *source);
-void retry_deinit(struct source *source);
+void source_retry_init(struct source *source);
+void source_retry_deinit(struct source *source);
 // A position that has left the window goes to the store. `in_flight`: it is still handed out.
 // NULL: no memory; nothing changed.
-struct retry_inflight *retry_put(struct part *part, uint64_t offset, uint32_t attempts,
-				 uint64_t due_ms, bool in_flight);
-bool retry_room(const struct source *source); // for more than what must be put
-bool retry_settle(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms);
-void retry_hand_out(struct source *source, struct source_time now);
+struct retry_inflight *source_retry_put(struct part *part, uint64_t offset, uint32_t attempts,
+					uint64_t due_ms, bool in_flight);
+bool source_retry_has_room(const struct source *source); // for more than what must be put
+bool source_retry_settle(struct part *part, const struct settle *settle, uint64_t offset,
+			 uint64_t now_ms);
+void source_retry_hand_out(struct source *source, struct source_time now);
 // How long until rows are due; UINT64_MAX: none waits.
-uint64_t retry_next_in_ms(const struct source *source, struct source_time now);
-void retry_look_anew(struct source *source); // the clocks have parted, or come together again
+uint64_t source_retry_next_in_ms(const struct source *source, struct source_time now);
+void source_retry_look_anew(
+	struct source *source); // the clocks have parted, or come together again
 // These writes are durable now.
-void retry_committed(struct source *source, const struct log_retry *retries, uint32_t count);
+void source_retry_committed(struct source *source, const struct log_retry *retries, uint32_t count);

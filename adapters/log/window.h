@@ -129,12 +129,12 @@ void window_leave(struct window *window, uint64_t offset);
 
 // Writes the epoch (at most WINDOW_EPOCH_MAX), the time, the shift, the counts and what is known
 // above `base`; returns malloc'ed text of at most WINDOW_TEXT.
-char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms);
+char *window_text_encode(const struct window *window, uint64_t epoch, uint64_t now_ms);
 // Restores a fresh window whose base is set. Positive WINDOW_E_FOREIGN: not ours, damaged, or of
 // another position; the window is empty above base then. "" is fine. What neither tells of counts
 // as skipped.
 enum { WINDOW_E_FOREIGN = 1 };
-int window_decode(struct window *window, const char *text, uint64_t *ret_epoch);
+int window_text_decode(struct window *window, const char *text, uint64_t *ret_epoch);
 
 // For window_text.c.
 int window_restore(struct window *window, uint64_t offset, enum window_state state,

@@ -126,7 +126,7 @@ static uint8_t *marks_put(uint8_t *at, const struct window *window, uint64_t now
 	return at;
 }
 
-char *window_encode(const struct window *window, uint64_t epoch, uint64_t now_ms)
+char *window_text_encode(const struct window *window, uint64_t epoch, uint64_t now_ms)
 {
 	uint8_t bytes[BYTES_MAX], *at = bytes + 4;
 	size_t size;
@@ -332,7 +332,7 @@ static int restore(struct window *window, struct reader *reader, uint64_t *ret_e
 	return r;
 }
 
-int window_decode(struct window *window, const char *text, uint64_t *ret_epoch)
+int window_text_decode(struct window *window, const char *text, uint64_t *ret_epoch)
 {
 	uint8_t bytes[BYTES_MAX] = {0};
 	uint64_t base = window->base;

@@ -221,7 +221,7 @@ static void fresh_end(struct append *append, bool committed)
 		if (committed)
 			tail_add(append->store->tails, &partition->tail, chunk);
 		else
-			log_chunk_free(chunk);
+			log_ring_chunk_free(chunk);
 	}
 }
 

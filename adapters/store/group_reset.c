@@ -36,7 +36,7 @@ static int cursor_move(struct store *store, MDB_txn *txn, uint64_t group,
 	int r;
 
 	moved.position = to->base;
-	moved.text = window_encode(to, epoch, to->written_ms);
+	moved.text = window_text_encode(to, epoch, to->written_ms);
 	r = moved.text ? cursor_put(store, txn, group, &moved) : -ENOMEM;
 	free(moved.text);
 	return r;
@@ -71,9 +71,10 @@ static int cursor_lose(const struct store_partition *partition, struct log_curso
 	struct window window;
 
 	window_init(&window, partition->now.first);
-	*ret = (struct log_cursor){.partition = partition->number,
-				   .position = partition->now.first,
-				   .text = window_encode(&window, (uint64_t)clock_wall_ms(), 0)};
+	*ret = (struct log_cursor){
+		.partition = partition->number,
+		.position = partition->now.first,
+		.text = window_text_encode(&window, (uint64_t)clock_wall_ms(), 0)};
 	return ret->text ? 0 : -ENOMEM;
 }
 

@@ -51,7 +51,7 @@ struct log_chunk *tail_chunk_new(uint64_t offset, uint32_t count, int64_t stored
 				 const uint8_t *records, size_t size)
 {
 	size_t room = size + count * sizeof(struct log_entry);
-	struct log_chunk *chunk = room <= CHUNK_BYTES ? log_chunk_new(offset, room) : NULL;
+	struct log_chunk *chunk = room <= CHUNK_BYTES ? log_ring_chunk_new(offset, room) : NULL;
 	uint8_t *at;
 
 	if (!chunk)
@@ -71,7 +71,7 @@ void tail_add(struct tail_cache *tails, struct tail **tail, struct log_chunk *ch
 	struct tail *made = *tail ? *tail : calloc(1, sizeof *made);
 
 	if (!made) {
-		log_chunk_free(chunk);
+		log_ring_chunk_free(chunk);
 		return;
 	}
 	pthread_mutex_lock(&tails->lock);

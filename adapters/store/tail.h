@@ -12,8 +12,8 @@ struct tail;       // of a partition
 struct tail_cache *tail_cache_new(void);        // NULL: no memory
 void tail_cache_free(struct tail_cache *tails); // accepts NULL; all tails were freed
 
-// A copy of a run of records, not visible yet; the caller's, until tail_add() or log_chunk_free().
-// NULL: no memory, or too large to be kept. @thread any
+// A copy of a run of records, not visible yet; the caller's, until tail_add() or
+// log_ring_chunk_free(). NULL: no memory, or too large to be kept. @thread any
 struct log_chunk *tail_chunk_new(uint64_t offset, uint32_t count, int64_t stored_ms,
 				 const uint8_t *records, size_t size);
 

@@ -49,13 +49,13 @@ static void check_sound(const struct window *window)
 
 static void check_same(const struct window *window, uint64_t epoch)
 {
-	char *text = window_encode(window, epoch, window->written_ms);
+	char *text = window_text_encode(window, epoch, window->written_ms);
 	uint64_t epoch_back;
 	struct window back;
 
 	assert(text && strlen(text) <= WINDOW_TEXT);
 	window_init(&back, window->base);
-	assert(window_decode(&back, text, &epoch_back) == 0 && epoch_back == epoch);
+	assert(window_text_decode(&back, text, &epoch_back) == 0 && epoch_back == epoch);
 	for (uint64_t offset = window->base; offset < window_next(&back); ++offset)
 		assert(window_state_at(&back, offset) == window_state_at(window, offset));
 	for (uint64_t offset = window_next(&back); offset < window_next(window); ++offset)
@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	assert(text);
 	window_init(&window, BASE);
-	if (window_decode(&window, text, &epoch) == 0) {
+	if (window_text_decode(&window, text, &epoch) == 0) {
 		check_sound(&window);
 		check_same(&window, epoch);
 	} else {

@@ -128,7 +128,7 @@ static void check_partition(const struct retry_rows *rows, const struct log_curs
 	struct window window;
 
 	window_init(&window, cursor->position);
-	SIM_EQUAL(window_decode(&window, cursor->text, &epoch), 0);
+	SIM_EQUAL(window_text_decode(&window, cursor->text, &epoch), 0);
 	for (uint32_t i = 0; i < broker.counts[p]; ++i) {
 		const struct broker_message *message = &broker.messages[p][i];
 

@@ -196,7 +196,7 @@ static void move_offsets(const struct moving *moving)
 
 		window_init(&window, moving->to[p]);
 		window.shift_ms = moving->shift_ms[p];
-		text = window_encode(&window, moving->epoch, moving->written_ms[p]);
+		text = window_text_encode(&window, moving->epoch, moving->written_ms[p]);
 		broker_commit(p, moving->to[p], text);
 		free(text);
 	}
@@ -269,7 +269,7 @@ static void group_move(void)
 		uint64_t epoch;
 
 		window_init(&window, cursors[p].position);
-		SIM_EQUAL(window_decode(&window, cursors[p].text, &epoch), 0);
+		SIM_EQUAL(window_text_decode(&window, cursors[p].text, &epoch), 0);
 		moving->epoch = MAX(moving->epoch, epoch);
 		moving->written_ms[p] = window.written_ms;
 		moving->shift_ms[p] = window.shift_ms;

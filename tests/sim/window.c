@@ -308,7 +308,7 @@ static void step_commit(void)
 	struct commit *commit = &m.commits[m.commit_count++ % COMMITS];
 
 	free(commit->text);
-	commit->text = window_encode(&m.window, m.epoch, m.now_ms);
+	commit->text = window_text_encode(&m.window, m.epoch, m.now_ms);
 	commit->base = m.window.base;
 	commit->epoch = m.epoch;
 	commit->written_ms = m.now_ms;
@@ -340,7 +340,8 @@ static void restart(const struct commit *commit, bool damaged)
 	window_init(&window, commit->base);
 	if (damaged)
 		commit->text[sim_below(strlen(commit->text))] ^= (char)(1 + sim_below(31));
-	SIM_EQUAL(window_decode(&window, commit->text, &epoch), damaged ? WINDOW_E_FOREIGN : 0);
+	SIM_EQUAL(window_text_decode(&window, commit->text, &epoch),
+		  damaged ? WINDOW_E_FOREIGN : 0);
 	SIM_EQUAL(epoch, damaged ? 0 : commit->epoch);
 	window_deinit(&m.window);
 	m.window = window;

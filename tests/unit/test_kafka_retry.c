@@ -136,7 +136,7 @@ static struct log_cursor cursor_make(void)
 		CHECK_EQ(window_add(&window, offset, false), 0);
 	CHECK_EQ(window_ack(&window, 12, 1), WINDOW_OK);
 	CHECK_EQ(window_nack(&window, 11, 1, 0), WINDOW_OK);
-	cursor.text = window_encode(&window, 5, 1000);
+	cursor.text = window_text_encode(&window, 5, 1000);
 	window_deinit(&window);
 	return cursor;
 }
@@ -146,7 +146,7 @@ static struct window cursor_window(struct log_cursor *cursor, uint64_t *ret_epoc
 	struct window window;
 
 	window_init(&window, cursor->position);
-	CHECK_EQ(window_decode(&window, cursor->text, ret_epoch), 0);
+	CHECK_EQ(window_text_decode(&window, cursor->text, ret_epoch), 0);
 	free(cursor->text);
 	return window;
 }

@@ -27,10 +27,11 @@ static void end(void)
 // A chunk that covers everything from `offset` to `next`, with entries at `offsets`.
 static void add(uint64_t offset, const uint64_t *offsets, uint32_t count, uint64_t next)
 {
-	struct log_chunk *chunk = log_chunk_new(offset, count * (SIZE + sizeof(struct log_entry)));
+	struct log_chunk *chunk =
+		log_ring_chunk_new(offset, count * (SIZE + sizeof(struct log_entry)));
 
 	CHECK(chunk);
-	CHECK((uint8_t *)(chunk->entries + count) + count * SIZE <= log_chunk_room_end(chunk));
+	CHECK((uint8_t *)(chunk->entries + count) + count * SIZE <= log_ring_chunk_room_end(chunk));
 	chunk->count = count;
 	for (uint32_t i = 0; i < count; ++i)
 		chunk->entries[i] = (struct log_entry){.offset = offsets[i], .size = SIZE};
@@ -129,7 +130,7 @@ static void rings_share_their_bytes(void)
 	begin(1000, 1 << 20, 100);
 	ADD(10, 11, 10);
 	for (uint64_t at = 0; at < 20; ++at) {
-		struct log_chunk *chunk = log_chunk_new(at, SIZE);
+		struct log_chunk *chunk = log_ring_chunk_new(at, SIZE);
 
 		log_ring_add(&rings, &other, chunk, at + 1);
 		CHECK(rings.bytes <= 1000);

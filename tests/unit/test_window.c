@@ -160,10 +160,10 @@ static void text_is_golden(void)
 	char *text;
 
 	golden_window(&window);
-	text = window_encode(&window, 37, 1700000000000);
+	text = window_text_encode(&window, 37, 1700000000000);
 	CHECK_STR(text, golden);
 	window_init(&back, 1000);
-	CHECK_EQ(window_decode(&back, text, &epoch), 0);
+	CHECK_EQ(window_text_decode(&back, text, &epoch), 0);
 	CHECK_EQ(epoch, 37);
 	CHECK_EQ(window_next(&back), 1008);
 	CHECK_EQ(back.waiting, 1);
@@ -196,21 +196,21 @@ static void damaged_text_is_foreign(void)
 				continue;
 			text[at] = (char)value;
 			window_init(&window, 1000);
-			CHECK_EQ(window_decode(&window, text, &epoch), WINDOW_E_FOREIGN);
+			CHECK_EQ(window_text_decode(&window, text, &epoch), WINDOW_E_FOREIGN);
 			CHECK_EQ(window_next(&window), 1000);
 			window_deinit(&window);
 		}
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(odd); ++i) {
 		window_init(&window, 5);
-		CHECK_EQ(window_decode(&window, odd[i], &epoch), WINDOW_E_FOREIGN);
+		CHECK_EQ(window_text_decode(&window, odd[i], &epoch), WINDOW_E_FOREIGN);
 	}
 	window_init(&window, 5);
-	CHECK_EQ(window_decode(&window, greatest, &epoch), 0);
+	CHECK_EQ(window_text_decode(&window, greatest, &epoch), 0);
 	CHECK_EQ(epoch, WINDOW_EPOCH_MAX);
 	window_init(&window, 999); // another position than it was written for
-	CHECK_EQ(window_decode(&window, golden, &epoch), WINDOW_E_FOREIGN);
-	CHECK_EQ(window_decode(&window, "", &epoch), 0);
+	CHECK_EQ(window_text_decode(&window, golden, &epoch), WINDOW_E_FOREIGN);
+	CHECK_EQ(window_text_decode(&window, "", &epoch), 0);
 	window_deinit(&window);
 }
 
@@ -242,12 +242,12 @@ static void the_fullest_window_fits(void)
 	window.shift_ms = INT64_MAX / (1 << 16) - 1;
 	window.counts = (struct window_counts){TIME_MOST, TIME_MOST, TIME_MOST, TIME_MOST};
 	CHECK_EQ(window.mark_count, WINDOW_MARKS);
-	text = window_encode(&window, WINDOW_EPOCH_MAX, TIME_MOST - 10);
+	text = window_text_encode(&window, WINDOW_EPOCH_MAX, TIME_MOST - 10);
 	CHECK(strlen(text) <= WINDOW_TEXT);
 	for (const char *at = text; *at; ++at)
 		CHECK(*at > ' ' && *at < 127);
 	window_init(&back, window.base);
-	CHECK_EQ(window_decode(&back, text, &epoch), 0);
+	CHECK_EQ(window_text_decode(&back, text, &epoch), 0);
 	CHECK(memcmp(&back.counts, &window.counts, sizeof back.counts) == 0);
 	CHECK_EQ(back.shift_ms, window.shift_ms);
 	CHECK_EQ(back.waiting, WINDOW_MARKS);
@@ -303,10 +303,10 @@ static void restart(struct window *window, struct model *model)
 {
 	struct window fresh;
 	uint64_t epoch;
-	char *text = window_encode(window, 7, model->now);
+	char *text = window_text_encode(window, 7, model->now);
 
 	window_init(&fresh, window->base);
-	CHECK_EQ(window_decode(&fresh, text, &epoch), 0);
+	CHECK_EQ(window_text_decode(&fresh, text, &epoch), 0);
 	CHECK_EQ(epoch, 7);
 	free(text);
 	window_deinit(window);

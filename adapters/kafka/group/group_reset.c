@@ -141,7 +141,7 @@ static char *moved_text(const struct reset *reset, const struct log_cursor *curs
 	window_init(&window, to);
 	if (backlog_rows_move(cursor, first, reset->skipped[cursor->partition], &window) < 0)
 		return NULL;
-	return window_encode(&window, reset->epoch, window.written_ms);
+	return window_text_encode(&window, reset->epoch, window.written_ms);
 }
 
 static int cursors_move(struct reset *reset)

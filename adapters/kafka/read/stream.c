@@ -34,7 +34,7 @@ static void builder_end(struct chunk_builder *builder)
 	struct buf *buf = builder->chunk ? builder->chunk->buf : NULL;
 
 	if (buf && !builder->shown)
-		log_chunk_free(builder->chunk);
+		log_ring_chunk_free(builder->chunk);
 	buf_unref(buf);
 	*builder = (struct chunk_builder){0};
 }
@@ -42,11 +42,11 @@ static void builder_end(struct chunk_builder *builder)
 static bool builder_begin(struct chunk_builder *builder, uint64_t offset, size_t room)
 {
 	builder_end(builder);
-	builder->chunk = log_chunk_new(offset, room);
+	builder->chunk = log_ring_chunk_new(offset, room);
 	if (!builder->chunk)
 		return false;
 	buf_ref(builder->chunk->buf);
-	builder->floor = log_chunk_room_end(builder->chunk);
+	builder->floor = log_ring_chunk_room_end(builder->chunk);
 	return true;
 }
 

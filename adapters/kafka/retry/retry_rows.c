@@ -215,7 +215,7 @@ static int fitting_init(struct fitting *fitting, const struct log_cursor *cursor
 
 	*fitting = (struct fitting){.epoch = 0};
 	window_init(&fitting->window, cursor->position);
-	r = window_decode(&fitting->window, cursor->text, &fitting->epoch);
+	r = window_text_decode(&fitting->window, cursor->text, &fitting->epoch);
 	// What a native consumer commits, or what is new, has no epoch and is no late commit of an
 	// owner.
 	if (r != 0 || !*cursor->text || fitting->epoch >= fence->epoch) {
@@ -301,7 +301,8 @@ static int rows_done(const struct retry_rows *rows, struct log_cursor *cursors,
 // With the time at which it was written before: delays are counted from there.
 static int cursor_write(struct log_cursor *cursor, const struct fitting *fitting)
 {
-	char *text = window_encode(&fitting->window, fitting->epoch, fitting->window.written_ms);
+	char *text =
+		window_text_encode(&fitting->window, fitting->epoch, fitting->window.written_ms);
 
 	if (!text)
 		return -ENOMEM;
