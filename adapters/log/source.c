@@ -31,7 +31,7 @@
 static bool reads_under_way(const struct source *source)
 {
 	for (uint32_t i = 0; i < source->part_count; ++i)
-		if (source->parts[i].again_running || source->parts[i].fetch_lane == LANE_RUNNING)
+		if (source->parts[i].again_running || source->parts[i].fetch_slot == FETCH_RUNNING)
 			return true;
 	return source->taking;
 }
@@ -60,9 +60,9 @@ static void stash_drop(struct part *part)
 static void read_ahead_drop(struct part *part)
 {
 	stash_drop(part);
-	if (part->fetch_lane == LANE_ARRIVED) {
+	if (part->fetch_slot == FETCH_ARRIVED) {
 		part->fetch.buf = buf_unref(part->fetch.buf);
-		part->fetch_lane = LANE_IDLE;
+		part->fetch_slot = FETCH_IDLE;
 		fetch_hold(part, 0);
 	}
 	part->read_at = window_next(&part->window);
@@ -240,7 +240,7 @@ static bool stash_hand_out(struct part *part, uint64_t first, uint64_t now_ms)
 	if (part->stash_at < part->stash.count) {
 		if (part->source->memory_wait_ns &&
 		    !window_fits(&part->window, part->stash.entries[part->stash_at].offset) &&
-		    part->fetch_lane != LANE_RUNNING)
+		    part->fetch_slot != FETCH_RUNNING)
 			read_ahead_drop(part); // others may have its room
 		return false;
 	}
@@ -356,11 +356,11 @@ static void again_done(struct loop_task *task)
 
 static void fetch_arrived(struct part *part)
 {
-	part->fetch_lane = LANE_ARRIVED;
+	part->fetch_slot = FETCH_ARRIVED;
 	fetch_hold(part, part->fetch.buf ? part->fetch.buf->size : 0);
 	if (part->fetch.code != CODE_OK || part->fetch.next <= part->read_at) {
 		part->fetch.buf = buf_unref(part->fetch.buf);
-		part->fetch_lane = LANE_IDLE;
+		part->fetch_slot = FETCH_IDLE;
 		fetch_hold(part, 0);
 		part->failed = true; // nothing where something should be: looked at again later
 		if (part->fetch.code != CODE_OK)
@@ -437,13 +437,13 @@ static void ahead_read(struct part *part, uint64_t end)
 	struct source *source = part->source;
 	uint32_t bytes;
 
-	if (part->fetch_lane != LANE_IDLE || part->failed || part->read_at >= end ||
+	if (part->fetch_slot != FETCH_IDLE || part->failed || part->read_at >= end ||
 	    !source_demand_allows(source, false) || !window_fits(&part->window, part->read_at))
 		return;
 	bytes = source_memory_fit(source, source->new_bytes, read_bytes(source));
 	if (!bytes)
 		return;
-	part->fetch_lane = LANE_RUNNING;
+	part->fetch_slot = FETCH_RUNNING;
 	fetch_hold(part, bytes);
 	if (read_start(part, &part->fetch, fetch_done, part->read_at, end, bytes))
 		fetch_arrived(part);
@@ -454,16 +454,16 @@ static void new_hand_out(struct part *part, uint64_t first, uint64_t end, uint64
 	for (;;) {
 		if (part->stash.buf && !stash_hand_out(part, first, now_ms))
 			break;
-		if (part->fetch_lane == LANE_IDLE)
+		if (part->fetch_slot == FETCH_IDLE)
 			ahead_read(part, end);
-		if (part->fetch_lane != LANE_ARRIVED)
+		if (part->fetch_slot != FETCH_ARRIVED)
 			return;
 		part->stash = part->fetch;
 		part->stash_at = 0;
 		part->stash_held = part->fetch_held;
 		part->fetch.buf = NULL;
 		part->fetch_held = 0;
-		part->fetch_lane = LANE_IDLE;
+		part->fetch_slot = FETCH_IDLE;
 		if (!part->stash.buf)
 			stash_pass_end(part);
 		assert(part->stash.buf || part->stash_held == 0);
@@ -579,7 +579,7 @@ static void read_ahead_check(struct source *source, uint64_t now_ns)
 	if (!source->idle_since_ns || now_ns < source->idle_since_ns + IDLE_NS)
 		return;
 	for (uint32_t i = 0; i < source->part_count; ++i)
-		if (source->parts[i].fetch_lane != LANE_RUNNING)
+		if (source->parts[i].fetch_slot != FETCH_RUNNING)
 			read_ahead_drop(&source->parts[i]);
 	source->idle_since_ns = 0;
 }

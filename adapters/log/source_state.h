@@ -8,7 +8,7 @@
 #define SOURCE_BATCH    256u // deliveries in one call of the handler
 #define SOURCE_RETRY_NS S_NS // between two tries of what failed
 
-enum lane { LANE_IDLE, LANE_RUNNING, LANE_ARRIVED };
+enum fetch_slot { FETCH_IDLE, FETCH_RUNNING, FETCH_ARRIVED };
 
 struct part {
 	struct source *source;
@@ -20,7 +20,7 @@ struct part {
 	struct log_fetch again; // of open positions
 	bool again_running;
 	struct log_fetch fetch; // of new positions
-	uint8_t fetch_lane;     // enum lane
+	uint8_t fetch_slot;     // enum fetch_slot
 	struct log_fetch stash; // arrived before; buf NULL: empty
 	uint32_t stash_at;
 	uint64_t again_held, fetch_held, stash_held; // their bytes, counted (source_memory.c)
