@@ -10,6 +10,7 @@
 #include "adapters/embedded/embedded.h"
 
 #include "adapters/closing.h"
+#include "adapters/log/source.h"
 #include "adapters/store/durable_log.h"
 #include "adapters/store/group_admin.h"
 #include "adapters/store/group_reset.h"

@@ -34,6 +34,7 @@
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/kafka/topic/watcher.h"
+#include "adapters/log/source.h"
 
 #include <errno.h>
 

@@ -7,6 +7,7 @@
 #include "adapters/log/backlog_rows.h"
 
 #include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 
 #include <errno.h>
 

@@ -7,8 +7,6 @@
 
 #include "adapters/adapter.h"
 
-#include <pthread.h>
-
 // Lets the backend queue a request while it owns it.
 struct log_job {
 	struct log_job *next;
@@ -112,9 +110,6 @@ struct log_watch {
 	bool posted;      // atomic
 };
 
-// For the backend: posts all of `watches`, under their lock, that are not posted. @thread any
-void log_watches_post(pthread_mutex_t *lock, struct list *watches);
-
 struct log_ops {
 	// true: answered at once, from memory; no letter comes.
 	bool (*fetch)(struct adapter *adapter, struct log_fetch *fetch);
@@ -135,12 +130,3 @@ struct log_ops {
 	// Or NULL. A source of the group is closed: what was kept in memory for it may go.
 	void (*closed)(struct adapter *adapter, const struct group *group);
 };
-
-// The source slots of adapter.h for such a backend.
-int log_source_open(struct adapter *adapter, const struct log_ops *ops,
-		    const struct source_config *config, struct source **ret);
-void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes, uint32_t rejected);
-void log_source_settle(struct source *source, struct settle *settles, size_t count,
-		       void (*done)(void *ctx, enum code code), void *ctx);
-size_t log_source_backlog(struct source *source, struct source_partition *partitions, size_t room);
-void log_source_close(struct source *source, void (*done)(void *ctx), void *ctx);

@@ -13,9 +13,15 @@
 //
 // Before the first delivery the epoch is made durable, so that no two openings share one.
 
-#include "adapters/log/source_state.h"
+#include "adapters/log/source.h"
 
 #include "adapters/log/backlog_rows.h"
+#include "adapters/log/source_clock.h"
+#include "adapters/log/source_commit.h"
+#include "adapters/log/source_memory.h"
+#include "adapters/log/source_retry.h"
+#include "adapters/log/source_state.h"
+#include "adapters/log/window_text.h"
 #include "core/wire/record.h"
 
 #include <errno.h>

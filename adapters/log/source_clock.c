@@ -15,7 +15,10 @@
 // A shift is kept for ever: two owners at once, of which one dropped it, would not agree on what
 // the rows say.
 
-#include "adapters/log/source_state.h"
+#include "adapters/log/source_clock.h"
+
+#include "adapters/log/source_commit.h"
+#include "adapters/log/source_retry.h"
 #include "core/base/clock.h"
 
 #define STEP_MS 1000

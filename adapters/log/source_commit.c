@@ -3,7 +3,11 @@
 // writes of the retry store. What failed is written again, together with what has come since;
 // settles that waited for it are told the code.
 
-#include "adapters/log/source_state.h"
+#include "adapters/log/source_commit.h"
+
+#include "adapters/log/source_clock.h"
+#include "adapters/log/source_retry.h"
+#include "adapters/log/window_text.h"
 
 #define COMMIT_IDLE_NS (500 * MS_NS)
 

@@ -12,7 +12,7 @@
 // may bring; it is 0 when the source is closed. A stash that its window does not take is given up
 // while there is no room, so that what is held can always be handed out.
 
-#include "adapters/log/source_state.h"
+#include "adapters/log/source_memory.h"
 
 #define LEAST_BYTES     (64u << 10) // of a read for which there is no room
 #define WAIT_NS         (10 * MS_NS)

@@ -12,7 +12,10 @@
 // What was rejected is taken out for its dead-letter copy however much waits to be handed out: a
 // consumer that waits for the answer to its reject may be the one who should take the rest.
 
-#include "adapters/log/source_state.h"
+#include "adapters/log/source_retry.h"
+
+#include "adapters/log/source_clock.h"
+#include "adapters/log/source_commit.h"
 
 #include <errno.h>
 

@@ -1,6 +1,6 @@
 // Telling who follows the end of a topic.
 
-#include "adapters/log/log.h"
+#include "adapters/log/watch.h"
 
 void log_watches_post(pthread_mutex_t *lock, struct list *watches)
 {

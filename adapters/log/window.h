@@ -16,7 +16,6 @@
 #define WINDOW_MARKS        256u   // positions with attempts or a due time
 #define WINDOW_ATTEMPTS     60u    // of one position
 #define WINDOW_DELAY_MAX_MS 60000u // of one wait
-#define WINDOW_TEXT         4096u  // what the commit metadata of Kafka can hold; any window fits
 
 enum window_state {
 	WINDOW_DONE,
@@ -119,22 +118,6 @@ void window_truncate(struct window *window, uint64_t first);
 
 // A position leaves the window, whatever its state: done here.
 void window_leave(struct window *window, uint64_t offset);
-
-// ---- commit metadata: ASCII with magic, version and CRC (window_text.c)
-
-// The greatest epoch of an owner. It is made of a time in milliseconds with 20 bits behind it, so
-// this is the year 2109; a greater one that is read back was not written by an owner, and counting
-// on from it would pass what a commit can hold.
-#define WINDOW_EPOCH_MAX ((1ull << 62) - 1)
-
-// Writes the epoch (at most WINDOW_EPOCH_MAX), the time, the shift, the counts and what is known
-// above `base`; returns malloc'ed text of at most WINDOW_TEXT.
-char *window_text_encode(const struct window *window, uint64_t epoch, uint64_t now_ms);
-// Restores a fresh window whose base is set. Positive WINDOW_E_FOREIGN: not ours, damaged, or of
-// another position; the window is empty above base then. "" is fine. What neither tells of counts
-// as skipped.
-enum { WINDOW_E_FOREIGN = 1 };
-int window_text_decode(struct window *window, const char *text, uint64_t *ret_epoch);
 
 // For window_text.c.
 int window_restore(struct window *window, uint64_t offset, enum window_state state,

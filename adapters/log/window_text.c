@@ -23,7 +23,8 @@
 // bytes; a mark has one byte of attempts (WINDOW_ATTEMPTS < 64), two of time and one of distance,
 // and at most WINDOW_POSITIONS / 128 distances need a second byte.
 
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
+
 #include "core/base/crc32c.h"
 
 #include <errno.h>

@@ -18,6 +18,7 @@
 
 #include "adapters/store/append.h"
 
+#include "adapters/log/watch.h"
 #include "adapters/store/chunk.h"
 #include "adapters/store/damage.h"
 #include "adapters/store/row.h"

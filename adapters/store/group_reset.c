@@ -13,7 +13,7 @@
 #include "adapters/store/group_reset.h"
 
 #include "adapters/log/backlog_rows.h"
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 #include "adapters/store/cursor.h"
 #include "adapters/store/damage.h"
 #include "adapters/store/damage_table.h"

@@ -12,6 +12,7 @@
 
 #include "adapters/store/topic_admin.h"
 
+#include "adapters/log/watch.h"
 #include "adapters/store/damage.h"
 #include "adapters/store/damage_table.h"
 #include "adapters/store/durable_log.h"

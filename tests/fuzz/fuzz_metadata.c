@@ -4,7 +4,7 @@
 // An input that begins with "mqw2" is taken as it is; any other becomes bytes under a right
 // checksum, so that the parts behind it are reached.
 
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 #include "core/base/crc32c.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -2,7 +2,7 @@
 
 #include "tests/sim/broker.h"
 
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 #include "core/wire/record.h"
 #include "tests/sim/sim.h"
 

@@ -11,6 +11,7 @@
 #include "tests/sim/store.h"
 #include "tests/sim/world.h"
 
+#include "adapters/log/source.h"
 #include "core/base/clock.h"
 #include "proxy/engine/dispatch.h"
 #include "quota/quota.h"

@@ -10,11 +10,11 @@
 // not passed by the cursor, or in the retry topic; and so must what an owner begins with. At the
 // end an owner that begins from it hands out all of them.
 
+#include "adapters/log/source.h"
+#include "adapters/log/window_text.h"
 #include "tests/sim/broker.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/world.h"
-
-#include "adapters/log/window.h"
 
 enum { LIVES = 3, OUT = 400 };
 

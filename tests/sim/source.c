@@ -10,6 +10,7 @@
 #include "tests/sim/store.h"
 #include "tests/sim/world.h"
 
+#include "adapters/log/source.h"
 #include "adapters/log/window.h"
 #include "core/base/clock.h"
 

@@ -5,7 +5,7 @@
 // The model is the log as the group must see it: what each position is, how many attempts have
 // ended, when it comes again. After a restart it is what it was when the commit was written.
 
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 
 #include "tests/sim/sim.h"
 

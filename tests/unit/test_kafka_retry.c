@@ -4,7 +4,7 @@
 #include "adapters/kafka/retry/retry_index.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/topic/topic_generation.h"
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 #include "tests/unit/unit.h"
 
 static uint64_t random_state = 1;

@@ -1,7 +1,7 @@
 // adapters/log/window: single steps, the metadata there and back, damage, and random schedules
 // against a plain model.
 
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 #include "tests/unit/unit.h"
 
 static void add(struct window *window, uint64_t first, uint64_t end)

@@ -18,7 +18,7 @@
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/backlog_rows.h"
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 
 struct reset {
 	struct retry_fence_job look;

@@ -10,7 +10,7 @@
 
 #include "adapters/kafka/retry/retry_rows.h"
 
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 #include "core/wire/record.h"
 
 #include <errno.h>

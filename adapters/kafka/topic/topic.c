@@ -15,6 +15,7 @@
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic_generation.h"
+#include "adapters/log/watch.h"
 
 #include <errno.h>
 

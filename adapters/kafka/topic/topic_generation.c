@@ -11,7 +11,7 @@
 #include "adapters/kafka/topic/topic_generation.h"
 
 #include "adapters/kafka/topic/topic.h"
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 #include "core/base/clock.h"
 
 #include <unistd.h>

@@ -10,7 +10,7 @@
 #include "adapters/kafka/topic/topic_mark.h"
 
 #include "adapters/kafka/client/admin_client.h"
-#include "adapters/log/window.h"
+#include "adapters/log/window_text.h"
 
 #include <errno.h>
 #include <inttypes.h>
