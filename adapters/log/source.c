@@ -18,11 +18,11 @@
 #include "adapters/log/backlog_rows.h"
 #include "adapters/log/source_clock.h"
 #include "adapters/log/source_commit.h"
+#include "adapters/log/source_delivery.h"
 #include "adapters/log/source_memory.h"
 #include "adapters/log/source_retry.h"
 #include "adapters/log/source_state.h"
 #include "adapters/log/window_text.h"
-#include "core/wire/record.h"
 
 #include <errno.h>
 
@@ -110,79 +110,19 @@ static bool close_if_quiet(struct source *source)
 	return true;
 }
 
-void source_state_set(struct source *source, enum source_state state, enum code code,
-		      const char *text)
-{
-	if (source->state == state || source->closing)
-		return;
-	source->state = state;
-	source->config.handlers->state(source->config.ctx, state, code, text);
-}
-
 // ---- handing out
-
-void source_flush(struct source *source)
-{
-	size_t count = source->delivery_count;
-
-	source->delivery_count = 0;
-	if (count && !source->closing)
-		source->config.handlers->deliver(source->config.ctx, source->deliveries, count);
-}
-
-// Rather one message too large than none: a record may exceed what is left of the bytes.
-bool source_demand_allows(const struct source *source, bool rejected)
-{
-	if (source->closing)
-		return false;
-	return rejected ? source->demand_rejected > 0
-			: source->demand_messages > 0 && source->demand_bytes > 0;
-}
-
-void source_deliver(struct source *source, const struct delivery *delivery)
-{
-	source->deliveries[source->delivery_count] = *delivery;
-	source->deliveries[source->delivery_count++].epoch = source->epoch;
-	if (delivery->rejected) {
-		--source->demand_rejected;
-	} else {
-		--source->demand_messages;
-		source->demand_bytes -= MIN(source->demand_bytes, (uint64_t)delivery->size);
-	}
-	if (source->delivery_count == SOURCE_BATCH)
-		source_flush(source);
-}
 
 static void deliver(struct part *part, const struct log_entry *entry, struct buf *buf,
 		    uint32_t attempt, bool rejected)
 {
-	source_deliver(part->source, &(struct delivery){.offset = entry->offset,
-							.stored_ms = entry->stored_ms,
-							.record = entry->record,
-							.size = entry->size,
-							.partition = part->number,
-							.attempt = attempt,
-							.rejected = rejected,
-							.buf = buf});
-}
-
-void source_record_times(const struct log_entry *entry, uint64_t *ret_due_ms,
-			 uint64_t *ret_expiry_ms)
-{
-	struct record_view view;
-
-	*ret_due_ms = 0;
-	*ret_expiry_ms = UINT64_MAX;
-	if (!(record_flags(entry->record) & (RECORD_DUE | RECORD_TTL)))
-		return;
-	record_read(entry->record, &view);
-	if (view.flags & RECORD_DUE)
-		*ret_due_ms = (uint64_t)MAX(view.due_ms, 0);
-	// Not from the time of creation: that is what the producer's clock showed.
-	if (view.flags & RECORD_TTL)
-		*ret_expiry_ms = (view.flags & RECORD_DUE ? *ret_due_ms
-							  : (uint64_t)MAX(entry->stored_ms, 0)) +
-				 view.ttl_ms;
+	source_delivery_add(part->source, &(struct delivery){.offset = entry->offset,
+							     .stored_ms = entry->stored_ms,
+							     .record = entry->record,
+							     .size = entry->size,
+							     .partition = part->number,
+							     .attempt = attempt,
+							     .rejected = rejected,
+							     .buf = buf});
 }
 
 // A new record that is not handed out: it has expired, or waits in the retry store for its due
@@ -199,7 +139,7 @@ static bool pass_over(struct part *part, const struct log_entry *entry, uint64_t
 	}
 	part->window.counts.expired += !due_ms;
 	window_ack(&part->window, entry->offset, 1);
-	source_commit_dirty(part);
+	source_state_mark_dirty(part);
 	return true;
 }
 
@@ -213,12 +153,12 @@ static bool new_entry(struct part *part, const struct log_entry *entry, uint64_t
 		return true; // deleted while it lay in the stash
 	if (!window_fits(&part->window, entry->offset))
 		return false;
-	source_record_times(entry, &due_ms, &expiry_ms);
+	source_delivery_times(entry, &due_ms, &expiry_ms);
 	if (now_ms > expiry_ms)
 		return pass_over(part, entry, 0);
 	if (due_ms > now_ms)
 		return pass_over(part, entry, due_ms);
-	if (!source_demand_allows(part->source, false) ||
+	if (!source_delivery_allowed(part->source, false) ||
 	    window_add(&part->window, entry->offset, false) < 0)
 		return false;
 	deliver(part, entry, part->stash.buf, 1, false);
@@ -234,7 +174,7 @@ static void stash_pass_end(struct part *part)
 	if (last < window_next(window) || !window_fits(window, last) ||
 	    window_add(window, last, true) < 0)
 		return; // the next message passes them
-	source_commit_dirty(part);
+	source_state_mark_dirty(part);
 }
 
 // true: the stash is empty.
@@ -250,7 +190,7 @@ static bool stash_hand_out(struct part *part, uint64_t first, uint64_t now_ms)
 			read_ahead_drop(part); // others may have its room
 		return false;
 	}
-	source_flush(part->source);
+	source_delivery_flush(part->source);
 	stash_drop(part);
 	stash_pass_end(part);
 	return true;
@@ -259,7 +199,7 @@ static bool stash_hand_out(struct part *part, uint64_t first, uint64_t now_ms)
 static void again_deliver(struct part *part, const struct log_entry *entry, struct buf *buf,
 			  bool rejected)
 {
-	if (source_demand_allows(part->source, rejected))
+	if (source_delivery_allowed(part->source, rejected))
 		deliver(part, entry, buf, window_take(&part->window, entry->offset), rejected);
 }
 
@@ -289,11 +229,11 @@ static void again_entry(struct part *part, const struct log_entry *entry, uint64
 	bool was_due = window_mark_at(&part->window, entry->offset) != NULL;
 	uint64_t due_ms, expiry_ms;
 
-	source_record_times(entry, &due_ms, &expiry_ms);
+	source_delivery_times(entry, &due_ms, &expiry_ms);
 	if (state == WINDOW_OPEN && now_ms > expiry_ms) {
 		++part->window.counts.expired;
 		window_drop(&part->window, entry->offset);
-		source_commit_dirty(part);
+		source_state_mark_dirty(part);
 	} else if (state == WINDOW_OPEN && due_ms > now_ms && !was_due) {
 		again_too_early(part, entry->offset, due_ms);
 	} else if ((state == WINDOW_OPEN && !again_overtakes(part)) || state == WINDOW_REJECTED) {
@@ -323,7 +263,7 @@ static void again_hand_out(struct part *part, uint64_t now_ms)
 	}
 	for (; passed < end; ++passed)
 		again_gone(part, passed);
-	source_flush(part->source);
+	source_delivery_flush(part->source);
 	part->again.buf = buf_unref(part->again.buf);
 	again_hold(part, 0);
 }
@@ -357,7 +297,7 @@ static void again_done(struct loop_task *task)
 	} else {
 		again_hand_out(part, source_time(part->source).wall_ms);
 	}
-	source_pump_later(part->source);
+	source_state_pump_later(part->source);
 }
 
 static void fetch_arrived(struct part *part)
@@ -381,7 +321,7 @@ static void fetch_done(struct loop_task *task)
 	struct part *part = CONTAINER_OF(task, struct part, fetch.task);
 
 	fetch_arrived(part);
-	source_pump_later(part->source);
+	source_state_pump_later(part->source);
 }
 
 // What demand allows, and as much again for the time until it is renewed.
@@ -415,9 +355,9 @@ static bool open_read(struct part *part, uint64_t now_ms)
 
 	if (part->again_running)
 		return true;
-	if (!(source_demand_allows(part->source, true) &&
+	if (!(source_delivery_allowed(part->source, true) &&
 	      window_first_rejected(&part->window, &offset, &until)) &&
-	    !(source_demand_allows(part->source, false) &&
+	    !(source_delivery_allowed(part->source, false) &&
 	      window_first_open(&part->window, FETCH_MESSAGES, &offset, &until)))
 		return false;
 	bytes = source_memory_fit(part->source, part->source->open_bytes, read_bytes(part->source));
@@ -434,7 +374,7 @@ static bool open_read(struct part *part, uint64_t now_ms)
 		again_hold(part, 0);
 		fetch_failed(part, part->again.code);
 	}
-	source_pump_later(part->source);
+	source_state_pump_later(part->source);
 	return true;
 }
 
@@ -444,7 +384,7 @@ static void ahead_read(struct part *part, uint64_t end)
 	uint32_t bytes;
 
 	if (part->fetch_slot != FETCH_IDLE || part->failed || part->read_at >= end ||
-	    !source_demand_allows(source, false) || !window_fits(&part->window, part->read_at))
+	    !source_delivery_allowed(source, false) || !window_fits(&part->window, part->read_at))
 		return;
 	bytes = source_memory_fit(source, source->new_bytes, read_bytes(source));
 	if (!bytes)
@@ -487,7 +427,7 @@ static bool part_truncate(struct part *part, uint64_t *ret_first, uint64_t *ret_
 	if (base < *ret_first)
 		window_truncate(&part->window, *ret_first);
 	if (part->window.base != base)
-		source_commit_dirty(part);
+		source_state_mark_dirty(part);
 	part->read_at = MAX(part->read_at, *ret_first);
 	return true;
 }
@@ -503,7 +443,7 @@ static void part_pump(struct part *part, struct source_time now)
 	}
 	window_wake(&part->window, now.steady_ms);
 	if (!part->failed && !open_read(part, now.wall_ms) &&
-	    source_demand_allows(part->source, false))
+	    source_delivery_allowed(part->source, false))
 		new_hand_out(part, first, end, now.wall_ms);
 }
 
@@ -615,7 +555,7 @@ static void hand_out(struct source *source, struct source_time now)
 	source_retry_hand_out(source, now);
 	for (uint32_t i = 0; i < source->part_count && source->phase == PHASE_OPEN; ++i)
 		part_pump(&source->parts[(source->turn + i) % source->part_count], now);
-	source_flush(source);
+	source_delivery_flush(source);
 	++source->turn;
 	if (source->demand_messages)
 		source->idle_since_ns = 0;
@@ -675,14 +615,6 @@ static void on_pump(struct loop_task *task)
 	source_pump(source);
 }
 
-void source_pump_later(struct source *source)
-{
-	if (source->pump_posted)
-		return;
-	source->pump_posted = true;
-	loop_defer(source->config.loop, &source->pump);
-}
-
 // ---- opening
 
 static void load_done(struct loop_task *task)
@@ -722,7 +654,7 @@ static void load_done(struct loop_task *task)
 		gone(source, "the group is not there");
 	else
 		source_state_set(source, SOURCE_DOWN, code, "the group's position cannot be read");
-	source_pump_later(source);
+	source_state_pump_later(source);
 }
 
 static void load_start(struct source *source)
@@ -742,7 +674,7 @@ static void on_timer(struct loop_timer *timer)
 	source->again_ns = 0;
 	if (source->phase == PHASE_LOAD_FAILED && !source->closing)
 		load_start(source);
-	source_pump_later(source);
+	source_state_pump_later(source);
 }
 
 static void on_append(struct loop_task *task)
@@ -750,7 +682,7 @@ static void on_append(struct loop_task *task)
 	struct source *source = CONTAINER_OF(task, struct source, watch.task);
 
 	__atomic_store_n(&source->watch.posted, false, __ATOMIC_RELEASE);
-	source_pump_later(source);
+	source_state_pump_later(source);
 }
 
 // ---- slots
@@ -805,7 +737,7 @@ void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes,
 	source->demand_bytes = bytes;
 	source->demand_rejected = rejected;
 	if (messages || rejected)
-		source_pump_later(source);
+		source_state_pump_later(source);
 }
 
 // The attempt has ended and the window is not the place to wait: a row of the retry store.
@@ -868,7 +800,7 @@ static void settle_entry(struct source *source, struct settle *settle, uint64_t 
 			settle->settled += settle_one(part, settle, settle->offset + at, now_ms);
 	settle->code = settle->settled == settle->count ? CODE_OK : CODE_STALE;
 	if (settle->settled)
-		source_commit_dirty(part);
+		source_state_mark_dirty(part);
 }
 
 void log_source_settle(struct source *source, struct settle *settles, size_t count,
@@ -880,7 +812,7 @@ void log_source_settle(struct source *source, struct settle *settles, size_t cou
 		settle_entry(source, &settles[i], now_ms);
 	if (done && !source_commit_add_waiter(source, done, ctx))
 		done(ctx, CODE_OVERLOADED); // applied, but nobody can wait for it
-	source_pump_later(source);
+	source_state_pump_later(source);
 }
 
 static struct source_partition part_backlog(const struct part *part, uint64_t first, uint64_t end)
@@ -933,5 +865,5 @@ void log_source_close(struct source *source, void (*done)(void *ctx), void *ctx)
 	source->closed = done;
 	source->closed_ctx = ctx;
 	source->ops->unwatch(source->config.adapter_topic, &source->watch);
-	source_pump_later(source);
+	source_state_pump_later(source);
 }

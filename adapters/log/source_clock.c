@@ -17,7 +17,6 @@
 
 #include "adapters/log/source_clock.h"
 
-#include "adapters/log/source_commit.h"
 #include "adapters/log/source_retry.h"
 #include "core/base/clock.h"
 
@@ -40,7 +39,7 @@ static void shift_set(struct source *source, int64_t shift_ms)
 	source->clock.shift_ms = shift_ms;
 	source_retry_look_anew(source);
 	if (source->phase == PHASE_OPEN)
-		source_commit_dirty(&source->parts[0]);
+		source_state_mark_dirty(&source->parts[0]);
 }
 
 void source_clock_load(struct source *source)

@@ -9,17 +9,6 @@
 #include "adapters/log/source_retry.h"
 #include "adapters/log/window_text.h"
 
-#define COMMIT_IDLE_NS (500 * MS_NS)
-
-void source_commit_dirty(struct part *part)
-{
-	struct source *source = part->source;
-
-	part->dirty = true;
-	if (!source->commit_at_ns)
-		source->commit_at_ns = loop_now_ns(source->config.loop) + COMMIT_IDLE_NS;
-}
-
 bool source_commit_add_waiter(struct source *source, void (*done)(void *ctx, enum code code),
 			      void *ctx)
 {
@@ -119,7 +108,7 @@ static void commit_done(struct loop_task *task)
 		claim_done(source, code);
 	}
 	waiters_call(waiters, code);
-	source_pump_later(source);
+	source_state_pump_later(source);
 }
 
 // All writes of the retry store become part of the commit, behind those of one that failed. false:

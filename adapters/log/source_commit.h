@@ -3,7 +3,6 @@
 
 #include "adapters/log/source_state.h"
 
-void source_commit_dirty(struct part *part);
 bool source_commit_add_waiter(struct source *source, void (*done)(void *ctx, enum code code),
 			      void *ctx);
 void source_commit_claim(struct source *source);                       // makes the epoch durable

@@ -15,7 +15,7 @@
 #include "adapters/log/source_retry.h"
 
 #include "adapters/log/source_clock.h"
-#include "adapters/log/source_commit.h"
+#include "adapters/log/source_delivery.h"
 
 #include <errno.h>
 
@@ -90,7 +90,7 @@ static void write_add(struct part *part, struct retry_inflight *inflight, uint64
 							.attempts = inflight->attempts,
 							.put = put};
 	++inflight->pending;
-	source_commit_dirty(part);
+	source_state_mark_dirty(part);
 }
 
 struct retry_inflight *source_retry_put(struct part *part, uint64_t offset, uint32_t attempts,
@@ -123,7 +123,7 @@ static void put_back(struct part *part, struct retry_inflight *inflight)
 	if (inflight->lost && !inflight->pending) {
 		retry_inflight_remove(&part->source->inflight, inflight);
 		++part->window.counts.skipped;
-		source_commit_dirty(part);
+		source_state_mark_dirty(part);
 		return;
 	}
 	++*waiting_of(part, inflight->attempts);
@@ -206,7 +206,7 @@ static void write_durable(struct source *source, const struct log_retry *write)
 		}
 		inflight->state = INFLIGHT_LEAVING;
 		++part->window.counts.skipped;
-		source_commit_dirty(part);
+		source_state_mark_dirty(part);
 	}
 	// A look that began before may still bring the row as it was.
 	if (source->taking)
@@ -297,7 +297,7 @@ static void due_done(struct loop_task *task)
 	while (!list_empty(&source->inflight.settled))
 		settled(source,
 			LIST_ENTRY(source->inflight.settled.next, struct retry_inflight, in_set));
-	source_pump_later(source);
+	source_state_pump_later(source);
 }
 
 static bool is_enough_ready(const struct source *source)
@@ -307,8 +307,9 @@ static bool is_enough_ready(const struct source *source)
 
 static bool is_worth_a_look(const struct source *source)
 {
-	return !source->taking && (!is_enough_ready(source) ||
-				   (source->inflight.copies && source_demand_allows(source, true)));
+	return !source->taking &&
+	       (!is_enough_ready(source) ||
+		(source->inflight.copies && source_delivery_allowed(source, true)));
 }
 
 // How many looks there are while the clocks stand so.
@@ -370,7 +371,7 @@ static bool is_to_be_had(struct source *source, struct retry_inflight *inflight,
 	*ret_room = true;
 	if (inflight->rejected)
 		return true;
-	source_record_times(&inflight->entry, &due_ms, &expiry_ms);
+	source_delivery_times(&inflight->entry, &due_ms, &expiry_ms);
 	if ((inflight->attempts || due_ms <= wall_ms) && wall_ms <= expiry_ms)
 		return true;
 	*ret_room = list_reserve(&source->retries);
@@ -400,7 +401,7 @@ static struct retry_inflight *next_ready(struct source *source, uint64_t wall_ms
 		struct retry_inflight *inflight = LIST_ENTRY(pos, struct retry_inflight, in_set);
 
 		if (is_to_be_had(source, inflight, wall_ms, &room) &&
-		    source_demand_allows(source, inflight->rejected))
+		    source_delivery_allowed(source, inflight->rejected))
 			return inflight;
 		if (!room)
 			return NULL;
@@ -415,30 +416,31 @@ void source_retry_hand_out(struct source *source, struct source_time now)
 	struct retry_inflight *inflight;
 	unsigned look;
 
-	source_flush(source);
+	source_delivery_flush(source);
 	while (count < SOURCE_BATCH && (inflight = next_ready(source, now.wall_ms))) {
 		unready(source, inflight);
 		inflight->state = INFLIGHT_DELIVERED;
 		++source->parts[inflight->partition].inflight_delivered;
-		source_deliver(source, &(struct delivery){.offset = inflight->offset,
-							  .stored_ms = inflight->entry.stored_ms,
-							  .record = inflight->entry.record,
-							  .size = inflight->entry.size,
-							  .partition = inflight->partition,
-							  .attempt = inflight->attempts + 1,
-							  .rejected = inflight->rejected,
-							  .buf = inflight->buf});
+		source_delivery_add(source,
+				    &(struct delivery){.offset = inflight->offset,
+						       .stored_ms = inflight->entry.stored_ms,
+						       .record = inflight->entry.record,
+						       .size = inflight->entry.size,
+						       .partition = inflight->partition,
+						       .attempt = inflight->attempts + 1,
+						       .rejected = inflight->rejected,
+						       .buf = inflight->buf});
 		inflight->rejected = false;
 		bufs[count++] = inflight->buf;
 		inflight->buf = NULL;
 		inflight->entry.record = NULL; // rejected and gone, it comes without
 		inflight->entry.size = 0;
 	}
-	source_flush(source);
+	source_delivery_flush(source);
 	for (size_t i = 0; i < count; ++i)
 		buf_unref(bufs[i]);
 	if (count == SOURCE_BATCH)
-		source_pump_later(source);
+		source_state_pump_later(source);
 	if (source->due_passed && !source->taking && !is_enough_ready(source)) {
 		source->due_passed = false;
 		look_again(source, 0);

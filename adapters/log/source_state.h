@@ -1,4 +1,5 @@
-// What the files of the log source share; source.c says how they play together.
+// What the files of the log source share; source.c says how they play together. Below all of them:
+// what each may do to the whole.
 #pragma once
 
 #include "adapters/log/log.h"
@@ -120,16 +121,10 @@ struct source {
 	void *closed_ctx;
 };
 
-// ---- source.c
-
-void source_pump_later(struct source *source);
+// Tells the handlers a state that is not the current one.
 void source_state_set(struct source *source, enum source_state state, enum code code,
 		      const char *text);
-// Demand, bytes and the batch are the source's; the record must stay until source_flush().
-bool source_demand_allows(const struct source *source, bool rejected);
-void source_deliver(struct source *source, const struct delivery *delivery);
-void source_flush(struct source *source);
-// When a message may be delivered and when no more, by the wall clock; due 0 and expiry UINT64_MAX
-// when it says nothing.
-void source_record_times(const struct log_entry *entry, uint64_t *ret_due_ms,
-			 uint64_t *ret_expiry_ms);
+// The pump runs once this turn of the loop is over.
+void source_state_pump_later(struct source *source);
+// The partition's cursor is committed soon.
+void source_state_mark_dirty(struct part *part);

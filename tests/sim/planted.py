@@ -38,7 +38,7 @@ class Bug:
 
 WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
 SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
-CLOCK, MEMORY = "adapters/log/source_clock.c", "adapters/log/source_memory.c"
+CLOCK, MEMORY, DELIVERY = "adapters/log/source_clock.c", "adapters/log/source_memory.c", "adapters/log/source_delivery.c"
 ROWS, INDEX = "adapters/kafka/retry/retry_rows.c", "adapters/kafka/retry/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE, LOST = "proxy/engine/dispatch.c", "proxy/engine/dispatch_settle.c", "proxy/engine/dispatch_lost.c"
@@ -66,7 +66,7 @@ BUGS = (
         "a restart keeps only the low byte of how long a position must wait"),
     Bug("stale-epoch-settles", "source", SOURCE, "if (part && settle->epoch == source->epoch && source->phase == PHASE_OPEN)", "if (part && source->phase == PHASE_OPEN)",
         "a receipt of an earlier life settles in this one"),
-    Bug("credit-not-taken-off", "source", SOURCE, "\t\t--source->demand_messages;\n", "\t\tsource->demand_messages -= source->delivery_count & 1;\n",
+    Bug("credit-not-taken-off", "source", DELIVERY, "\t\t--source->demand_messages;\n", "\t\tsource->demand_messages -= source->delivery_count & 1;\n",
         "every other delivery is not taken off the demand"),
     Bug("window-limit-ignored", "source", SOURCE, "\tif (!window_fits(&part->window, entry->offset))\n\t\treturn false;\n", "",
         "a position behind a wide gap is added beyond the limit of the window"),
@@ -102,7 +102,7 @@ BUGS = (
         "a message that is nowhere any more stays in the backlog (found by this simulation)"),
     Bug("rejected-without-a-row", "source", RETRY, "\t\tif (inflight->rejected) {\n\t\t\tmake_ready(part, inflight); // comes without a record\n\t\t\treturn;\n\t\t}\n", "\t\tinflight->rejected = false;\n",
         "a rejected message that is nowhere any more is never ended (found by this simulation)"),
-    Bug("reject-waits-for-demand", "source", RETRY, "(source->inflight.copies && source_demand_allows(source, true))", "false",
+    Bug("reject-waits-for-demand", "source", RETRY, "(source->inflight.copies && source_delivery_allowed(source, true))", "false",
         "a rejected message is taken out of the retry store only when others that are due have been handed out (found by a history on Kafka)"),
     Bug("passed-over-is-forgotten", "source", RETRY, "source->due_passed = false;\n\t\tlook_again(source, 0);", "source->due_passed = false;",
         "what is passed over while rejected messages are looked for is never looked at again"),
@@ -114,7 +114,7 @@ BUGS = (
         "delays in the retry store are looked at by the wall clock"),
     Bug("due-times-by-the-steady-clock", "source", RETRY, "return look == LOOK_DELAYS ? now.steady_ms : now.wall_ms;", "return now.steady_ms;",
         "due times of messages do not follow the wall clock when it is set"),
-    Bug("ttl-from-the-producers-clock", "source", SOURCE, "(uint64_t)MAX(entry->stored_ms, 0))", "(uint64_t)MAX(view.created_ms, 0))",
+    Bug("ttl-from-the-producers-clock", "source", DELIVERY, "(uint64_t)MAX(entry->stored_ms, 0))", "(uint64_t)MAX(view.created_ms, 0))",
         "a time to live counts from when the producer's clock says that it was made"),
     Bug("expired-counts-as-acked", "source", SOURCE, "\tpart->window.counts.expired += !due_ms;\n", "",
         "a message that has expired is told as acknowledged"),

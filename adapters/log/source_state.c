@@ -1,0 +1,37 @@
+// What every step of a source may do to the whole of it: tell a state, ask for the next run of the
+// pump, and ask for a commit.
+//
+// These three are the floor under the files of the source: each of them may end with one, so a
+// change anywhere (a settle, an answer of the backend, a step of the clock) leads on without a call
+// upwards. Invariant: none calls the pump or starts a commit itself; both follow from the loop.
+// What the pump does is in source.c, what a commit holds in source_commit.c.
+
+#include "adapters/log/source_state.h"
+
+#define COMMIT_IDLE_NS (500 * MS_NS) // until a change is committed that no settle waits for
+
+void source_state_set(struct source *source, enum source_state state, enum code code,
+		      const char *text)
+{
+	if (source->state == state || source->closing)
+		return;
+	source->state = state;
+	source->config.handlers->state(source->config.ctx, state, code, text);
+}
+
+void source_state_pump_later(struct source *source)
+{
+	if (source->pump_posted)
+		return;
+	source->pump_posted = true;
+	loop_defer(source->config.loop, &source->pump);
+}
+
+void source_state_mark_dirty(struct part *part)
+{
+	struct source *source = part->source;
+
+	part->dirty = true;
+	if (!source->commit_at_ns)
+		source->commit_at_ns = loop_now_ns(source->config.loop) + COMMIT_IDLE_NS;
+}
