@@ -17,7 +17,7 @@
 
 #include "adapters/log/source_clock.h"
 
-#include "adapters/log/source_retry.h"
+#include "adapters/log/source_look.h"
 #include "core/base/clock.h"
 
 #define STEP_MS 1000
@@ -37,7 +37,7 @@ static void shift_set(struct source *source, int64_t shift_ms)
 	if (source->clock.shift_ms == shift_ms)
 		return;
 	source->clock.shift_ms = shift_ms;
-	source_retry_look_anew(source);
+	source_look_rewind(source, 0);
 	if (source->phase == PHASE_OPEN)
 		source_state_mark_dirty(&source->parts[0]);
 }

@@ -16,6 +16,7 @@
 
 #include "adapters/log/source_clock.h"
 #include "adapters/log/source_delivery.h"
+#include "adapters/log/source_look.h"
 
 #include <errno.h>
 
@@ -58,25 +59,6 @@ static bool list_reserve(struct retry_list *list)
 static uint64_t *waiting_of(struct part *part, uint32_t attempts)
 {
 	return attempts ? &part->waiting_retry : &part->waiting_delay;
-}
-
-// A row that may lie before the point where the next look begins.
-static void look_again(struct source *source, uint64_t due_ms)
-{
-	for (unsigned i = 0; i < LOOKS; ++i) {
-		struct retry_look *look = &source->looks[i];
-
-		if (source->taking && i == source->look)
-			source->due_rewound = true; // the point is not known yet
-		else if (due_ms <= look->after.due_ms)
-			look->after = (struct log_retry){0};
-		look->at_ms = MIN(look->at_ms, due_ms);
-	}
-}
-
-void source_retry_look_anew(struct source *source)
-{
-	look_again(source, 0);
 }
 
 // The caller has reserved a place in the list.
@@ -131,7 +113,7 @@ static void put_back(struct part *part, struct retry_inflight *inflight)
 	if (inflight->pending)
 		return; // source_retry_committed() goes on
 	retry_inflight_remove(&part->source->inflight, inflight);
-	look_again(part->source, 0);
+	source_look_rewind(part->source, 0);
 }
 
 bool source_retry_settle(struct part *part, const struct settle *settle, uint64_t offset,
@@ -169,7 +151,7 @@ bool source_retry_settle(struct part *part, const struct settle *settle, uint64_
 static void settled(struct source *source, struct retry_inflight *inflight)
 {
 	if (inflight->state == INFLIGHT_MOVING)
-		look_again(source, inflight->due_ms);
+		source_look_rewind(source, inflight->due_ms);
 	if (inflight->rejected) {
 		list_unlink(&inflight->in_set);
 		++source->inflight.copies;
@@ -252,7 +234,7 @@ static void take(struct source *source, const struct log_waiting *waiting, struc
 		inflight = retry_inflight_add(&source->inflight, waiting->partition,
 					      waiting->entry.offset);
 	if (!inflight) {
-		look_again(source, waiting->due_ms);
+		source_look_rewind(source, waiting->due_ms);
 		return;
 	}
 	part = &source->parts[waiting->partition];
@@ -263,11 +245,6 @@ static void take(struct source *source, const struct log_waiting *waiting, struc
 	make_ready(part, inflight);
 }
 
-static uint64_t look_time(struct source_time now, unsigned look)
-{
-	return look == LOOK_DELAYS ? now.steady_ms : now.wall_ms;
-}
-
 static void due_done(struct loop_task *task)
 {
 	struct source *source = CONTAINER_OF(task, struct source, due.task);
@@ -275,22 +252,14 @@ static void due_done(struct loop_task *task)
 	struct retry_look *look = &source->looks[source->look];
 
 	source->taking = false;
-	if (source->due_rewound) {
-		look->after = (struct log_retry){0};
-	} else if (due->code == CODE_OK && due->count) {
-		const struct log_waiting *last = &due->entries[due->count - 1];
-
-		look->after = (struct log_retry){.offset = last->entry.offset,
-						 .due_ms = last->due_ms,
-						 .partition = last->partition};
-	}
+	source_look_advance(source);
 	if (due->code == CODE_OK) {
 		look->at_ms = MIN(look->at_ms, due->next_ms);
 		for (uint32_t i = 0; i < due->count; ++i)
 			take(source, &due->entries[i], due->buf);
 	} else {
-		look->at_ms =
-			look_time(source_time(source), source->look) + SOURCE_RETRY_NS / MS_NS;
+		look->at_ms = source_look_time(source_time(source), source->look) +
+			      SOURCE_RETRY_NS / MS_NS;
 		source_state_set(source, SOURCE_DOWN, due->code, "reading the retry store failed");
 	}
 	due->buf = buf_unref(due->buf);
@@ -312,30 +281,11 @@ static bool is_worth_a_look(const struct source *source)
 		(source->inflight.copies && source_delivery_allowed(source, true)));
 }
 
-// How many looks there are while the clocks stand so.
-static unsigned looks_count(const struct source *source)
-{
-	return source->clock.shift_ms ? LOOKS : 1;
-}
-
-// The next one in turn that is due. false: none is.
-static bool look_choose(const struct source *source, struct source_time now, unsigned *ret_look)
-{
-	unsigned count = looks_count(source);
-
-	for (unsigned i = 1; i <= count; ++i) {
-		*ret_look = (source->look + i) % count;
-		if (look_time(now, *ret_look) >= source->looks[*ret_look].at_ms)
-			return true;
-	}
-	return false;
-}
-
 static void due_start(struct source *source, unsigned look, uint64_t until_ms)
 {
 	source->taking = true;
 	source->look = (uint8_t)look;
-	source->look_both = looks_count(source) == 1;
+	source->look_both = source_look_count(source) == 1;
 	source->due_rewound = false;
 	source->due_for_copies = is_enough_ready(source);
 	source->looks[look].at_ms = UINT64_MAX;
@@ -443,17 +393,13 @@ void source_retry_hand_out(struct source *source, struct source_time now)
 		source_state_pump_later(source);
 	if (source->due_passed && !source->taking && !is_enough_ready(source)) {
 		source->due_passed = false;
-		look_again(source, 0);
+		source_look_rewind(source, 0);
 	}
-	if (!source->closing && is_worth_a_look(source) && look_choose(source, now, &look))
-		due_start(source, look, look_time(now, look));
+	if (!source->closing && is_worth_a_look(source) && source_look_choose(source, now, &look))
+		due_start(source, look, source_look_time(now, look));
 }
 
 uint64_t source_retry_next_in_ms(const struct source *source, struct source_time now)
 {
-	uint64_t in_ms = UINT64_MAX;
-
-	for (unsigned i = 0; is_worth_a_look(source) && i < looks_count(source); ++i)
-		in_ms = MIN(in_ms, source_until_ms(source->looks[i].at_ms, look_time(now, i)));
-	return in_ms;
+	return is_worth_a_look(source) ? source_look_next_in_ms(source, now) : UINT64_MAX;
 }

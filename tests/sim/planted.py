@@ -38,7 +38,7 @@ class Bug:
 
 WINDOW, TEXT = "adapters/log/window.c", "adapters/log/window_text.c"
 SOURCE, COMMIT, RETRY = "adapters/log/source.c", "adapters/log/source_commit.c", "adapters/log/source_retry.c"
-CLOCK, MEMORY, DELIVERY = "adapters/log/source_clock.c", "adapters/log/source_memory.c", "adapters/log/source_delivery.c"
+CLOCK, MEMORY, DELIVERY, LOOK = "adapters/log/source_clock.c", "adapters/log/source_memory.c", "adapters/log/source_delivery.c", "adapters/log/source_look.c"
 ROWS, INDEX = "adapters/kafka/retry/retry_rows.c", "adapters/kafka/retry/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE, LOST = "proxy/engine/dispatch.c", "proxy/engine/dispatch_settle.c", "proxy/engine/dispatch_lost.c"
@@ -94,7 +94,7 @@ BUGS = (
         "what comes out of the retry store has failed once at most"),
     Bug("retry-due-ignored", "source", RETRY, "\t\t.until_ms = until_ms,\n", "\t\t.until_ms = until_ms + 1000,\n",
         "what waits in the retry store comes up to a second early"),
-    Bug("retry-rewind-forgotten", "source", RETRY, "source->due_rewound = true; // the point is not known yet", "source->due_rewound = false;",
+    Bug("retry-rewind-forgotten", "source", LOOK, "source->due_rewound = true; // the point is not known yet", "source->due_rewound = false;",
         "a row written behind a look that is under way is never seen", 100_000),
     Bug("retry-row-not-removed", "source", RETRY, "\t\tinflight->state = INFLIGHT_LEAVING;\n\t\twrite_add(part, inflight, 0, false);\n\t\tbreak;", "\t\tinflight->state = INFLIGHT_LEAVING;\n\t\twrite_add(part, inflight, 0, true);\n\t\tbreak;",
         "an acked message stays in the retry store"),
@@ -104,15 +104,15 @@ BUGS = (
         "a rejected message that is nowhere any more is never ended (found by this simulation)"),
     Bug("reject-waits-for-demand", "source", RETRY, "(source->inflight.copies && source_delivery_allowed(source, true))", "false",
         "a rejected message is taken out of the retry store only when others that are due have been handed out (found by a history on Kafka)"),
-    Bug("passed-over-is-forgotten", "source", RETRY, "source->due_passed = false;\n\t\tlook_again(source, 0);", "source->due_passed = false;",
+    Bug("passed-over-is-forgotten", "source", RETRY, "source->due_passed = false;\n\t\tsource_look_rewind(source, 0);", "source->due_passed = false;",
         "what is passed over while rejected messages are looked for is never looked at again"),
     Bug("delays-by-the-wall-clock", "source", CLOCK, "if (step_ms >= STEP_MS || step_ms <= -STEP_MS)", "if (false)",
         "a nack that waits follows the wall clock when it is set"),
     Bug("shift-lost-at-commit", "source", COMMIT, "part->window.shift_ms = source->clock.shift_ms;", "part->window.shift_ms = 0;",
         "the next owner does not know that the clock was set"),
-    Bug("one-look-for-both-clocks", "source", RETRY, "return source->clock.shift_ms ? LOOKS : 1;", "return 1;",
+    Bug("one-look-for-both-clocks", "source", LOOK, "return source->clock.shift_ms ? LOOKS : 1;", "return 1;",
         "delays in the retry store are looked at by the wall clock"),
-    Bug("due-times-by-the-steady-clock", "source", RETRY, "return look == LOOK_DELAYS ? now.steady_ms : now.wall_ms;", "return now.steady_ms;",
+    Bug("due-times-by-the-steady-clock", "source", LOOK, "return look == LOOK_DELAYS ? now.steady_ms : now.wall_ms;", "return now.steady_ms;",
         "due times of messages do not follow the wall clock when it is set"),
     Bug("ttl-from-the-producers-clock", "source", DELIVERY, "(uint64_t)MAX(entry->stored_ms, 0))", "(uint64_t)MAX(view.created_ms, 0))",
         "a time to live counts from when the producer's clock says that it was made"),
