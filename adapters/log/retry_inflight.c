@@ -19,7 +19,7 @@ static struct retry_inflight **slot_of(const struct retry_inflight_set *set, uin
 	return &set->slots[(uint32_t)(hash >> 32) & (set->room - 1)];
 }
 
-static bool grow(struct retry_inflight_set *set)
+static bool grow_slots(struct retry_inflight_set *set)
 {
 	uint32_t old_room = set->room;
 	struct retry_inflight **old = set->slots, **slots;
@@ -61,7 +61,7 @@ struct retry_inflight *retry_inflight_add(struct retry_inflight_set *set, uint32
 {
 	struct retry_inflight *inflight, **slot;
 
-	if (set->count >= set->room && !grow(set))
+	if (set->count >= set->room && !grow_slots(set))
 		return NULL;
 	inflight = calloc(1, sizeof *inflight);
 	if (!inflight)

@@ -14,7 +14,7 @@ void log_rings_init(struct log_rings *rings, uint64_t bytes_max, uint64_t ring_b
 
 // ---- chunks
 
-static uintptr_t aligned(uintptr_t at)
+static uintptr_t align_up(uintptr_t at)
 {
 	return (at + 15) & ~(uintptr_t)15;
 }
@@ -24,11 +24,11 @@ struct log_chunk *log_ring_chunk_new(uint64_t offset, size_t room)
 	struct log_chunk *chunk;
 	struct buf *buf;
 
-	if (buf_new(15 + aligned(sizeof *chunk) + room, &buf) < 0)
+	if (buf_new(15 + align_up(sizeof *chunk) + room, &buf) < 0)
 		return NULL;
-	chunk = (struct log_chunk *)aligned((uintptr_t)buf->data);
+	chunk = (struct log_chunk *)align_up((uintptr_t)buf->data);
 	*chunk = (struct log_chunk){.buf = buf, .offset = offset};
-	chunk->entries = (struct log_entry *)aligned((uintptr_t)(chunk + 1));
+	chunk->entries = (struct log_entry *)align_up((uintptr_t)(chunk + 1));
 	list_init(&chunk->in_rings);
 	return chunk;
 }

@@ -112,8 +112,8 @@ static bool close_if_quiet(struct source *source)
 
 // ---- handing out
 
-static void deliver(struct part *part, const struct log_entry *entry, struct buf *buf,
-		    uint32_t attempt, bool rejected)
+static void deliver_entry(struct part *part, const struct log_entry *entry, struct buf *buf,
+			  uint32_t attempt, bool rejected)
 {
 	source_delivery_add(part->source, &(struct delivery){.offset = entry->offset,
 							     .stored_ms = entry->stored_ms,
@@ -161,7 +161,7 @@ static bool new_entry(struct part *part, const struct log_entry *entry, uint64_t
 	if (!source_delivery_allowed(part->source, false) ||
 	    window_add(&part->window, entry->offset, false) < 0)
 		return false;
-	deliver(part, entry, part->stash.buf, 1, false);
+	deliver_entry(part, entry, part->stash.buf, 1, false);
 	return true;
 }
 
@@ -200,7 +200,8 @@ static void again_deliver(struct part *part, const struct log_entry *entry, stru
 			  bool rejected)
 {
 	if (source_delivery_allowed(part->source, rejected))
-		deliver(part, entry, buf, window_take(&part->window, entry->offset), rejected);
+		deliver_entry(part, entry, buf, window_take(&part->window, entry->offset),
+			      rejected);
 }
 
 // An open position whose own time has not come: a backend made it open that knows only what is done
@@ -270,7 +271,7 @@ static void again_hand_out(struct part *part, uint64_t now_ms)
 
 // ---- reading
 
-static void gone(struct source *source, const char *text)
+static void set_gone(struct source *source, const char *text)
 {
 	source->phase = PHASE_GONE;
 	source_state_set(source, SOURCE_GONE, CODE_NOT_FOUND, text);
@@ -280,7 +281,7 @@ static void fetch_failed(struct part *part, enum code code)
 {
 	part->failed = true;
 	if (code == CODE_NOT_FOUND)
-		gone(part->source, "the topic is gone");
+		set_gone(part->source, "the topic is gone");
 	else
 		source_state_set(part->source, SOURCE_DOWN, code, "reading the topic failed");
 }
@@ -295,7 +296,7 @@ static void again_done(struct loop_task *task)
 		again_hold(part, 0);
 		fetch_failed(part, part->again.code);
 	} else {
-		again_hand_out(part, source_time(part->source).wall_ms);
+		again_hand_out(part, source_clock_read(part->source).wall_ms);
 	}
 	source_state_pump_later(part->source);
 }
@@ -438,7 +439,7 @@ static void part_pump(struct part *part, struct source_time now)
 	uint64_t first, end;
 
 	if (!part_truncate(part, &first, &end)) {
-		gone(part->source, "the topic is gone");
+		set_gone(part->source, "the topic is gone");
 		return;
 	}
 	window_wake(&part->window, now.steady_ms);
@@ -514,8 +515,8 @@ static uint64_t next_due_ns(const struct source *source, uint64_t now_ns, struct
 	uint64_t in_ms = source_retry_next_in_ms(source, now);
 
 	for (uint32_t i = 0; i < source->part_count; ++i)
-		in_ms = MIN(in_ms,
-			    source_until_ms(source->parts[i].window.next_due_ms, now.steady_ms));
+		in_ms = MIN(in_ms, source_clock_until_ms(source->parts[i].window.next_due_ms,
+							 now.steady_ms));
 	// The wall clock may jump, so it is looked at once a second at least while something waits.
 	return in_ms == UINT64_MAX ? UINT64_MAX : now_ns + MIN(in_ms, 1000ull) * MS_NS;
 }
@@ -536,7 +537,7 @@ static void state_update(struct source *source)
 	if (source->phase != PHASE_OPEN)
 		return;
 	if (source->commit_failed && source->commit_code == CODE_NOT_FOUND) {
-		gone(source, "the group is gone");
+		set_gone(source, "the group is gone");
 	} else if (source->commit_failed) {
 		source_state_set(source, SOURCE_DOWN, source->commit_code,
 				 "the group's position cannot be written");
@@ -592,7 +593,7 @@ static void source_pump(struct source *source)
 
 	if (close_if_quiet(source))
 		return;
-	now = source_time(source);
+	now = source_clock_read(source);
 	if (source->phase == PHASE_OPEN && !source->closing)
 		hand_out(source, now);
 	if (source->phase == PHASE_OPEN && !source->closing)
@@ -651,7 +652,7 @@ static void load_done(struct loop_task *task)
 	}
 	source->phase = PHASE_LOAD_FAILED;
 	if (code == CODE_NOT_FOUND)
-		gone(source, "the group is not there");
+		set_gone(source, "the group is not there");
 	else
 		source_state_set(source, SOURCE_DOWN, code, "the group's position cannot be read");
 	source_state_pump_later(source);
@@ -754,7 +755,8 @@ static bool nack_to_store(struct part *part, const struct settle *settle, uint64
 	return true;
 }
 
-static bool nack(struct part *part, const struct settle *settle, uint64_t offset, uint64_t now_ms)
+static bool nack_one(struct part *part, const struct settle *settle, uint64_t offset,
+		     uint64_t now_ms)
 {
 	uint64_t due_ms =
 		settle->verb == SETTLE_NACK && settle->delay_ms ? now_ms + settle->delay_ms : 0;
@@ -779,7 +781,7 @@ static bool settle_one(struct part *part, const struct settle *settle, uint64_t 
 	if (settle->verb == SETTLE_ACK || settle->verb == SETTLE_DEAD)
 		done = window_ack(&part->window, offset, settle->attempt) == WINDOW_OK;
 	else if (settle->verb == SETTLE_NACK || settle->verb == SETTLE_REJECT)
-		done = nack(part, settle, offset, now_ms);
+		done = nack_one(part, settle, offset, now_ms);
 	else if (settle->verb == SETTLE_RELEASE)
 		done = window_release(&part->window, offset, settle->attempt) == WINDOW_OK;
 	done = done || source_retry_settle(part, settle, offset, now_ms);
@@ -806,7 +808,7 @@ static void settle_entry(struct source *source, struct settle *settle, uint64_t 
 void log_source_settle(struct source *source, struct settle *settles, size_t count,
 		       void (*done)(void *ctx, enum code code), void *ctx)
 {
-	uint64_t now_ms = source_time(source).steady_ms;
+	uint64_t now_ms = source_clock_read(source).steady_ms;
 
 	for (size_t i = 0; i < count; ++i)
 		settle_entry(source, &settles[i], now_ms);
@@ -859,7 +861,7 @@ size_t log_source_backlog(struct source *source, struct source_partition *partit
 
 void log_source_close(struct source *source, void (*done)(void *ctx), void *ctx)
 {
-	source_time(source); // a step of the clock goes into the last commit
+	source_clock_read(source); // a step of the clock goes into the last commit
 	source->closing = true;
 	source->commit_failed = false; // what failed before is tried once more
 	source->closed = done;

@@ -61,7 +61,7 @@ void source_clock_load(struct source *source)
 	shift_set(source, shift_ms);
 }
 
-struct source_time source_time(struct source *source)
+struct source_time source_clock_read(struct source *source)
 {
 	struct source_clock *clock = &source->clock;
 	int64_t wall_ms = clock_wall_ms(), ahead_ms = wall_ahead(wall_ms),

@@ -145,7 +145,7 @@ static bool retries_gather(struct source *source)
 static bool cursors_gather(struct source *source)
 {
 	struct log_cursors *commit = &source->cursors;
-	uint64_t now_ms = source_time(source).steady_ms;
+	uint64_t now_ms = source_clock_read(source).steady_ms;
 
 	for (uint32_t i = 0; i < source->part_count; ++i) {
 		struct part *part = &source->parts[i];

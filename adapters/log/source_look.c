@@ -72,7 +72,7 @@ uint64_t source_look_next_in_ms(const struct source *source, struct source_time 
 	uint64_t in_ms = UINT64_MAX;
 
 	for (unsigned i = 0; i < source_look_count(source); ++i)
-		in_ms = MIN(in_ms,
-			    source_until_ms(source->looks[i].at_ms, source_look_time(now, i)));
+		in_ms = MIN(in_ms, source_clock_until_ms(source->looks[i].at_ms,
+							 source_look_time(now, i)));
 	return in_ms;
 }

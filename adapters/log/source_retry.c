@@ -148,7 +148,7 @@ bool source_retry_settle(struct part *part, const struct settle *settle, uint64_
 	return true;
 }
 
-static void settled(struct source *source, struct retry_inflight *inflight)
+static void end_write(struct source *source, struct retry_inflight *inflight)
 {
 	if (inflight->state == INFLIGHT_MOVING)
 		source_look_rewind(source, inflight->due_ms);
@@ -194,7 +194,7 @@ static void write_durable(struct source *source, const struct log_retry *write)
 	if (source->taking)
 		list_push_back(&source->inflight.settled, &inflight->in_set);
 	else
-		settled(source, inflight);
+		end_write(source, inflight);
 }
 
 void source_retry_committed(struct source *source, const struct log_retry *retries, uint32_t count)
@@ -212,7 +212,7 @@ static bool waits_for_copy(const struct retry_inflight *inflight)
 	       list_empty(&inflight->in_set);
 }
 
-static void take(struct source *source, const struct log_waiting *waiting, struct buf *buf)
+static void take_row(struct source *source, const struct log_waiting *waiting, struct buf *buf)
 {
 	struct part *part;
 	struct retry_inflight *inflight;
@@ -256,16 +256,16 @@ static void due_done(struct loop_task *task)
 	if (due->code == CODE_OK) {
 		look->at_ms = MIN(look->at_ms, due->next_ms);
 		for (uint32_t i = 0; i < due->count; ++i)
-			take(source, &due->entries[i], due->buf);
+			take_row(source, &due->entries[i], due->buf);
 	} else {
-		look->at_ms = source_look_time(source_time(source), source->look) +
+		look->at_ms = source_look_time(source_clock_read(source), source->look) +
 			      SOURCE_RETRY_NS / MS_NS;
 		source_state_set(source, SOURCE_DOWN, due->code, "reading the retry store failed");
 	}
 	due->buf = buf_unref(due->buf);
 	while (!list_empty(&source->inflight.settled))
-		settled(source,
-			LIST_ENTRY(source->inflight.settled.next, struct retry_inflight, in_set));
+		end_write(source,
+			  LIST_ENTRY(source->inflight.settled.next, struct retry_inflight, in_set));
 	source_state_pump_later(source);
 }
 
@@ -302,7 +302,7 @@ static void due_start(struct source *source, unsigned look, uint64_t until_ms)
 	source->ops->due(source->adapter, &source->due);
 }
 
-static void unready(struct source *source, struct retry_inflight *inflight)
+static void leave_ready(struct source *source, struct retry_inflight *inflight)
 {
 	--source->parts[inflight->partition].inflight_ready;
 	--source->inflight.ready_count;
@@ -327,7 +327,7 @@ static bool is_to_be_had(struct source *source, struct retry_inflight *inflight,
 	*ret_room = list_reserve(&source->retries);
 	if (!*ret_room)
 		return false;
-	unready(source, inflight);
+	leave_ready(source, inflight);
 	if (wall_ms > expiry_ms) {
 		++part->window.counts.expired;
 		inflight->state = INFLIGHT_LEAVING;
@@ -368,7 +368,7 @@ void source_retry_hand_out(struct source *source, struct source_time now)
 
 	source_delivery_flush(source);
 	while (count < SOURCE_BATCH && (inflight = next_ready(source, now.wall_ms))) {
-		unready(source, inflight);
+		leave_ready(source, inflight);
 		inflight->state = INFLIGHT_DELIVERED;
 		++source->parts[inflight->partition].inflight_delivered;
 		source_delivery_add(source,

@@ -28,7 +28,7 @@ void window_deinit(struct window *window)
 	*window = (struct window){0};
 }
 
-static bool inside(const struct window *window, uint64_t offset)
+static bool is_inside(const struct window *window, uint64_t offset)
 {
 	return offset >= window->base && offset - window->base < window->count;
 }
@@ -41,7 +41,7 @@ static uint8_t *state_of(const struct window *window, uint64_t offset)
 
 enum window_state window_state_at(const struct window *window, uint64_t offset)
 {
-	return inside(window, offset) ? *state_of(window, offset) : WINDOW_DONE;
+	return is_inside(window, offset) ? *state_of(window, offset) : WINDOW_DONE;
 }
 
 // ---- marks
@@ -199,7 +199,7 @@ static int ring_grow(struct window *window, uint64_t wanted)
 }
 
 // Makes `offset` the last position seen, done; what is passed is done too.
-static int extend(struct window *window, uint64_t offset)
+static int extend_to(struct window *window, uint64_t offset)
 {
 	uint32_t mask, at;
 
@@ -223,7 +223,7 @@ static int extend(struct window *window, uint64_t offset)
 int window_add(struct window *window, uint64_t offset, bool hole)
 {
 	uint64_t base = window->base, next = window_next(window);
-	int r = extend(window, offset);
+	int r = extend_to(window, offset);
 
 	if (r < 0) {
 		window->base = base;
@@ -254,8 +254,8 @@ enum window_result window_ack(struct window *window, uint64_t offset, uint32_t a
 	return WINDOW_OK;
 }
 
-static enum window_result fail(struct window *window, uint64_t offset, uint32_t attempt,
-			       uint64_t due_ms, enum window_state state)
+static enum window_result fail_attempt(struct window *window, uint64_t offset, uint32_t attempt,
+				       uint64_t due_ms, enum window_state state)
 {
 	if (!window_in_flight(window, offset, attempt))
 		return WINDOW_STALE;
@@ -268,8 +268,8 @@ static enum window_result fail(struct window *window, uint64_t offset, uint32_t 
 enum window_result window_nack(struct window *window, uint64_t offset, uint32_t attempt,
 			       uint64_t due_ms)
 {
-	enum window_result result =
-		fail(window, offset, attempt, due_ms, due_ms ? WINDOW_WAITING : WINDOW_OPEN);
+	enum window_result result = fail_attempt(window, offset, attempt, due_ms,
+						 due_ms ? WINDOW_WAITING : WINDOW_OPEN);
 
 	if (result == WINDOW_OK && due_ms)
 		window->next_due_ms = MIN(window->next_due_ms, due_ms);
@@ -278,7 +278,7 @@ enum window_result window_nack(struct window *window, uint64_t offset, uint32_t 
 
 enum window_result window_reject(struct window *window, uint64_t offset, uint32_t attempt)
 {
-	return fail(window, offset, attempt, 0, WINDOW_REJECTED);
+	return fail_attempt(window, offset, attempt, 0, WINDOW_REJECTED);
 }
 
 enum window_result window_release(struct window *window, uint64_t offset, uint32_t attempt)
@@ -404,7 +404,7 @@ int window_restore(struct window *window, uint64_t offset, enum window_state sta
 	int r = 0;
 
 	while (r == 0 && window_next(window) <= offset)
-		r = extend(window, window_next(window));
+		r = extend_to(window, window_next(window));
 	if (r == 0 && (attempts || due_ms))
 		r = mark_set(window, offset, attempts, due_ms);
 	if (r < 0)

@@ -316,7 +316,7 @@ static bool times_take(struct window *window, struct reader *reader)
 	return wall_ms >= 0;
 }
 
-static int restore(struct window *window, struct reader *reader, uint64_t *ret_epoch)
+static int restore_window(struct window *window, struct reader *reader, uint64_t *ret_epoch)
 {
 	uint64_t epoch = varint_take(reader), base = varint_take(reader);
 	int r = WINDOW_E_FOREIGN;
@@ -346,7 +346,7 @@ int window_text_decode(struct window *window, const char *text, uint64_t *ret_ep
 		return 0;
 	if (text_to_bytes(text, bytes, &size)) {
 		reader.end = bytes + size;
-		r = restore(window, &reader, ret_epoch);
+		r = restore_window(window, &reader, ret_epoch);
 	}
 	if (r) {
 		window_deinit(window);
