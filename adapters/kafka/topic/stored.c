@@ -356,7 +356,7 @@ static void row_fill(struct kafka_stored *stored, struct stored_row *row,
 	row->estimated = true;
 }
 
-void kafka_stored(struct adapter *adapter, struct stored_row *rows, size_t count)
+void kafka_stored_fill(struct adapter *adapter, struct stored_row *rows, size_t count)
 {
 	struct kafka_stored *stored = adapter->stored;
 	double mean_all;

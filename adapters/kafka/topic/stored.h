@@ -21,4 +21,4 @@ void kafka_stored_rows(struct adapter *adapter, uint64_t group, uint64_t rows);
 // The topic is gone from the cluster. @thread any
 void kafka_stored_deleted(struct adapter *adapter, uint64_t topic);
 // The slot of the adapter.
-void kafka_stored(struct adapter *adapter, struct stored_row *rows, size_t count);
+void kafka_stored_fill(struct adapter *adapter, struct stored_row *rows, size_t count);
