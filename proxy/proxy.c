@@ -147,8 +147,8 @@ static int set_up(struct proxy *proxy, const struct proxy_config *config, char *
 	proxy->workers.count = MIN(workers, WORKER_MAX);
 	shared_init(&proxy->shared, config->catalog, config->limits.message_memory);
 	probes_init(&proxy->probes, &proxy->workers, &proxy->shared, proxy->proxy_id);
-	queries_init(&proxy->queries, &proxy->workers, &proxy->shared, &proxy->probes,
-		     proxy->proxy_id);
+	query_init(&proxy->queries, &proxy->workers, &proxy->shared, &proxy->probes,
+		   proxy->proxy_id);
 	proxy->service.proxy_id = proxy->proxy_id;
 	proxy->service.server_version = proxy->server_version;
 	memcpy(proxy->service.salt_secret, config->salt_secret, sizeof config->salt_secret);

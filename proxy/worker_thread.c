@@ -125,7 +125,7 @@ void worker_thread_free(struct worker_thread *thread)
 	worker->ending = true;
 	run_mailbox(worker->loop);
 	if (thread->queries)
-		queries_deinit(thread->queries);
+		query_deinit(thread->queries);
 	if (thread->probes)
 		probes_deinit(thread->probes);
 	groups_deinit(worker);

@@ -67,7 +67,7 @@ static void on_deadline(struct loop_timer *timer)
 	give_answer(CONTAINER_OF(timer, struct query, timer), CODE_TIMEOUT, NULL);
 }
 
-void queries_deinit(struct queries *queries)
+void query_deinit(struct queries *queries)
 {
 	while (!list_empty(&queries->pending)) {
 		struct query *query = LIST_ENTRY(queries->pending.next, struct query, pending);
@@ -556,7 +556,7 @@ static void on_start(struct loop_task *task)
 	loop_timer_set(&query->timer, query->deadline_ns);
 	query->worker = first;
 	if (first->ending)
-		return; // queries_deinit() answers
+		return; // query_deinit() answers
 	switch (query->kind) {
 	case QUERY_TOTALS:
 	case QUERY_CLIENTS:
@@ -602,8 +602,8 @@ static void on_query(struct query_channel *channel, enum query_kind kind, json_t
 	loop_post(queries->workers->all[0]->loop, &query->task);
 }
 
-void queries_init(struct queries *queries, const struct workers *workers, struct shared *shared,
-		  struct probes *probes, const char *proxy_id)
+void query_init(struct queries *queries, const struct workers *workers, struct shared *shared,
+		struct probes *probes, const char *proxy_id)
 {
 	*queries = (struct queries){.channel.query = on_query,
 				    .workers = workers,

@@ -47,9 +47,9 @@ struct query {
 	void *work;              // of a query about a group
 };
 
-void queries_init(struct queries *queries, const struct workers *workers, struct shared *shared,
-		  struct probes *probes, const char *proxy_id); // strings are borrowed
-void queries_deinit(struct queries *queries);                   // answers what is left
+void query_init(struct queries *queries, const struct workers *workers, struct shared *shared,
+		struct probes *probes, const char *proxy_id); // strings are borrowed
+void query_deinit(struct queries *queries);                   // answers what is left
 
 // Ends the work on it: the answer so far, or why not. @thread any
 void query_finish(struct query *query, enum code code, const char *text);

@@ -153,12 +153,6 @@ extern const int loop_table[];
             self.assertFalse(check_layers.carries(symbol, path), (symbol, path))
         self.assertEqual(len(list(check_layers.symbol_faults(self.linked("c.o:0000000000000000 T loop_run\nc.o:0000000000000000 T mqp_run\n")))), 1)
 
-    def test_the_list_of_what_is_not_yet_so_shrinks(self):
-        faults = [("proxy/conn.c", "old"), ("core/loop/loop.c", "new")]
-        self.assertEqual(list(check_layers.judged("symbols", faults, ("proxy",))), ["symbols: new"])
-        self.assertEqual(list(check_layers.judged("symbols", faults[:1], ())), ["symbols: old"])
-        self.assertIn("take it out", next(check_layers.judged("symbols", [], ("proxy",))))
-
 
 class Prose(unittest.TestCase):
     LONG = " ".join(["word"] * 40)
