@@ -11,6 +11,7 @@
 
 #include "adapters/closing.h"
 #include "adapters/log/source.h"
+#include "adapters/log/source_settle.h"
 #include "adapters/store/durable_log.h"
 #include "adapters/store/group_admin.h"
 #include "adapters/store/group_reset.h"

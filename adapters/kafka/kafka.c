@@ -35,6 +35,7 @@
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/kafka/topic/watcher.h"
 #include "adapters/log/source.h"
+#include "adapters/log/source_settle.h"
 
 #include <errno.h>
 

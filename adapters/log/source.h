@@ -7,7 +7,5 @@
 int log_source_open(struct adapter *adapter, const struct log_ops *ops,
 		    const struct source_config *config, struct source **ret);
 void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes, uint32_t rejected);
-void log_source_settle(struct source *source, struct settle *settles, size_t count,
-		       void (*done)(void *ctx, enum code code), void *ctx);
 size_t log_source_backlog(struct source *source, struct source_partition *partitions, size_t room);
 void log_source_close(struct source *source, void (*done)(void *ctx), void *ctx);

@@ -19,6 +19,12 @@ void source_state_set(struct source *source, enum source_state state, enum code 
 	source->config.handlers->state(source->config.ctx, state, code, text);
 }
 
+void source_state_set_gone(struct source *source, const char *text)
+{
+	source->phase = PHASE_GONE;
+	source_state_set(source, SOURCE_GONE, CODE_NOT_FOUND, text);
+}
+
 void source_state_pump_later(struct source *source)
 {
 	if (source->pump_posted)

@@ -124,6 +124,8 @@ struct source {
 // Tells the handlers a state that is not the current one.
 void source_state_set(struct source *source, enum source_state state, enum code code,
 		      const char *text);
+// The topic or the group is gone: nothing is read or written any more.
+void source_state_set_gone(struct source *source, const char *text);
 // The pump runs once this turn of the loop is over.
 void source_state_pump_later(struct source *source);
 // The partition's cursor is committed soon.

@@ -12,6 +12,7 @@
 #include "tests/sim/world.h"
 
 #include "adapters/log/source.h"
+#include "adapters/log/source_settle.h"
 #include "core/base/clock.h"
 #include "proxy/engine/dispatch.h"
 #include "quota/quota.h"

@@ -11,6 +11,7 @@
 // end an owner that begins from it hands out all of them.
 
 #include "adapters/log/source.h"
+#include "adapters/log/source_settle.h"
 #include "adapters/log/window_text.h"
 #include "tests/sim/broker.h"
 #include "tests/sim/sim.h"

@@ -11,6 +11,7 @@
 #include "tests/sim/world.h"
 
 #include "adapters/log/source.h"
+#include "adapters/log/source_settle.h"
 #include "adapters/log/window.h"
 #include "core/base/clock.h"
 
