@@ -1,8 +1,13 @@
-// What the window in a cursor says, as rows of answers.
+// The rows that tell a group's backlog in each partition, and what moving the group makes of it.
+//
+// All is told from the committed cursor alone: its text is decoded into a window, and positions are
+// counted there (window_text.c). A group that has a source is asked itself (source.c); only the sum
+// is shared.
 //
 // Every position before the end, and every one that a move back opened again, is in exactly one
 // place: acked, in one of the four parts of the backlog, dead, expired or skipped. Acked is not
-// counted by itself: it is what is left, so that it cannot disagree with the rest.
+// counted by itself: it is what is left, so that it cannot disagree with the rest. Nothing is
+// written here.
 
 #include "adapters/log/backlog_rows.h"
 

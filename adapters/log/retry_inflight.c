@@ -1,4 +1,14 @@
-// A chained hash that doubles when it is as full as it has slots.
+// Which messages of the retry store are out of it, or have a row that is being written.
+//
+// The store is read a stretch at a time, and a write of it is durable only later. Both would show
+// rows as they were. This set says for which messages the row is not the whole truth, so that the
+// reader passes them over (source_retry.c).
+//
+// A chained hash by partition and offset, which doubles when it holds as many as it has slots; it
+// never shrinks, because it lives as long as its source. Invariants: `count` is the number in the
+// slots, and one position is there at most once. The lists and their counts are the user's; a
+// message that is removed only leaves the list that it is in. Neither states nor writes are changed
+// here.
 
 #include "adapters/log/retry_inflight.h"
 

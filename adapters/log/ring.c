@@ -1,5 +1,13 @@
-// Chunks of a ring stand in the order of their offsets; all chunks of all rings in one list in the
-// order they came. The oldest of the list is therefore the oldest of its ring.
+// The newest chunks of partitions in memory, bounded together.
+//
+// A chunk is one buffer with its records and their entries, made once and never changed, so a fetch
+// is answered with a reference to it and no copy. Chunks of a ring stand in the order of their
+// offsets; all chunks of all rings in one list in the order they came. The oldest of the list is
+// therefore the oldest of its ring, and the bound of all drops from its front.
+//
+// Invariants: between `first` and `next` a ring knows every position; its bytes are the sum of its
+// chunks, and those of all rings the sum of theirs. Nothing is read from the backend here, and
+// there is no lock: the owner of the rings has one.
 
 #include "adapters/log/ring.h"
 

@@ -1,7 +1,14 @@
-// Commits of a source: at most one is under way; a settle that waits for durability starts the next
-// at once, others leave within COMMIT_IDLE_NS. A commit takes all partitions that changed and all
-// writes of the retry store. What failed is written again, together with what has come since;
+// Makes durable what has become of messages: cursors with their windows, and rows of the retry
+// store.
+//
+// At most one commit is under way; a settle that waits for durability starts the next at once,
+// other changes are committed soon (source_state.c). A commit takes all partitions that changed and
+// all writes of the retry store. What failed is written again, together with what has come since;
 // settles that waited for it are told the code.
+//
+// Invariants: no cursor is committed without all writes of the retry store that came before it; a
+// settle that waits is called once, when the commit that holds it has an answer or the source ends.
+// How the backend keeps the two together is its own concern (log_ops.commit).
 
 #include "adapters/log/source_commit.h"
 

@@ -1,5 +1,5 @@
-// Message memory of what a source has read and not handed out, counted and bounded by whoever
-// opened it (source_handlers: room, hold).
+// Message memory of what a source has read and not handed out, counted and bounded by its opener
+// (source_handlers: room, hold).
 //
 // Without a bound each partition holds two ranges of new positions, so that a group of thousands of
 // partitions whose consumers take little would hold gigabytes. Where there is no room a read is put

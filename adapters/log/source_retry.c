@@ -5,12 +5,15 @@
 // is due, is handed out under its own partition and offset, and its row is removed when it is
 // acknowledged. Rows stay in the store while a message is out, so a restart finds them all.
 //
-// retry_inflight_set holds every message whose row in the store is not the whole truth: out, or
-// with a write that is not durable yet. What a look into the store returns and retry_inflight_set
-// knows is passed over.
+// Invariants: retry_inflight_set holds every message whose row in the store is not the whole truth:
+// out, or with a write that is not durable yet; what a look into the store returns and the set
+// knows is passed over. Each message here is in one of its partition's counts (waiting_retry,
+// waiting_delay, inflight_ready, inflight_delivered), one that leaves in none.
 //
 // What was rejected is taken out for its dead-letter copy however much waits to be handed out: a
-// consumer that waits for the answer to its reject may be the one who should take the rest.
+// consumer that waits for the answer to its reject may be the one that should take the rest.
+//
+// Where a look begins is source_look.c's; when writes become durable, source_commit.c's.
 
 #include "adapters/log/source_retry.h"
 

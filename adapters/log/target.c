@@ -1,4 +1,8 @@
-// Reading where a group is to stand.
+// Reads where a group is to stand: the earliest or latest position, a time, or positions by name.
+//
+// Two places say so, a reset and the start of a new group; both become one struct group_target.
+// Invariant: a target that is returned has exactly one of the four forms. It is not made into
+// positions here, which needs the topic, and `positions` is not looked into: its backend does both.
 
 #include "adapters/log/target.h"
 

@@ -1,4 +1,8 @@
-// Telling who follows the end of a topic.
+// Telling the sources that follow the end of a topic that something was appended.
+//
+// One task a source, posted once until its loop has run it: however fast a topic grows, a source is
+// woken once for all of it. What was appended is not said; the source reads the bounds. The list
+// and its lock are the topic's, and adding and removing are its backend's.
 
 #include "adapters/log/watch.h"
 
