@@ -1,5 +1,5 @@
-// How a group stands in a partition, told from its cursor: for who asks about a group without its
-// source.
+// How a group stands in a partition, told from its cursor: for callers that ask about a group
+// without its source.
 #pragma once
 
 #include "adapters/log/log.h"

@@ -1,8 +1,8 @@
 // What a backend that is a log gives to the log source: ranges, cursors, a store for what waits
 // long, ends, and a call when something was appended.
 //
-// Every request is owned by the asker, filled by the backend on any thread, and comes back once as
-// a letter to its loop.
+// Every request is owned by its caller, filled by the backend on any thread, and comes back once as
+// an event on the caller's loop.
 #pragma once
 
 #include "adapters/adapter.h"
@@ -23,14 +23,14 @@ struct log_entry {
 
 struct log_fetch {
 	struct log_job job;
-	struct loop_task task; // fn is set by the asker
+	struct loop_task task; // fn is set by the caller
 	struct loop *loop;
 	struct adapter_topic *topic;
 	uint64_t offset, until; // the first wanted, and where to stop; what is gone is left out
 	uint32_t partition;
 	uint32_t max_messages, max_bytes; // at least one message comes, whatever its size
 	// The answer.
-	struct buf *buf; // keeps records and entries; one reference for the asker; NULL: nothing
+	struct buf *buf; // keeps records and entries; one reference for the caller; NULL: nothing
 	const struct log_entry *entries;
 	uint32_t count;
 	uint64_t next; // where to go on; beyond `offset` unless nothing can be said
@@ -111,7 +111,7 @@ struct log_watch {
 };
 
 struct log_ops {
-	// true: answered at once, from memory; no letter comes.
+	// true: answered at once, from memory; no event comes.
 	bool (*fetch)(struct adapter *adapter, struct log_fetch *fetch);
 	void (*due)(struct adapter *adapter, struct log_due *due);
 	void (*load)(struct adapter *adapter,
@@ -125,7 +125,7 @@ struct log_ops {
 	// Or NULL: never. Positions without a message were found in the topic. @thread any
 	bool (*has_holes)(const struct adapter_topic *topic);
 	void (*watch)(struct adapter_topic *topic, struct log_watch *watch);
-	// Nothing is posted after this; one letter may still be on its way (`posted` says so).
+	// Nothing is posted after this; one event may still be on its way (`posted` says so).
 	void (*unwatch)(struct adapter_topic *topic, struct log_watch *watch);
 	// Or NULL. A source of the group is closed: what was kept in memory for it may go.
 	void (*closed)(struct adapter *adapter, const struct group *group);

@@ -90,6 +90,6 @@ void log_source_settle(struct source *source, struct settle *settles, size_t cou
 	for (size_t i = 0; i < count; ++i)
 		settle_entry(source, &settles[i], now_ms);
 	if (done && !source_commit_add_waiter(source, done, ctx))
-		done(ctx, CODE_OVERLOADED); // applied, but nobody can wait for it
+		done(ctx, CODE_OVERLOADED); // applied, but there is no memory to wait with
 	source_state_pump_later(source);
 }
