@@ -134,6 +134,8 @@ static int make_workers(struct proxy *proxy, const struct proxy_config *config)
 		if (r == 0)
 			proxy->workers.all[i] = &proxy->threads[i]->worker;
 	}
+	proxy->config.limits = NULL; // the caller's; each worker has its own by now
+	proxy->config.tls = NULL;
 	return r;
 }
 
