@@ -219,6 +219,7 @@ struct adapter_ops {
 	// QUERY_TOPIC_SKIP. NULL as `damage`.
 	void (*topic_skip)(struct adapter *adapter, const struct topic *topic, bool preview,
 			   adapter_json_fn done, void *ctx);
+	// Of groups: NULL when CAP_CONSUME is missing; the proxy refuses without asking.
 	void (*group_create)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	void (*group_delete)(struct adapter *adapter, const struct group *group,
@@ -230,7 +231,7 @@ struct adapter_ops {
 	// Backlog of a group without an open source; answer as QUERY_BACKLOG.
 	void (*group_backlog)(struct adapter *adapter, const struct group *group,
 			      const struct topic *topic, adapter_json_fn done, void *ctx);
-	// Message query; answer as QUERY_MESSAGES.
+	// Message query; answer as QUERY_MESSAGES. NULL when CAP_HISTORY is missing.
 	void (*read)(struct adapter *adapter, const struct topic *topic, const json_t *query,
 		     adapter_json_fn done, void *ctx);
 

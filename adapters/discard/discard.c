@@ -91,39 +91,6 @@ static void discard_purge(struct adapter *adapter, const struct topic *topic, bo
 	done(ctx, CODE_OK, json_pack("{s:i,s:i}", "messages", 0, "bytes", 0), NULL);
 }
 
-#define NO_GROUPS "the kind discard keeps no message, so nothing can be consumed from it"
-
-static void discard_group_create(struct adapter *adapter, const struct group *group,
-				 const struct topic *topic, adapter_done_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NO_GROUPS);
-}
-
-static void discard_group_delete(struct adapter *adapter, const struct group *group,
-				 const struct topic *topic, adapter_done_fn done, void *ctx)
-{
-	done(ctx, CODE_OK, NULL);
-}
-
-static void discard_group_reset(struct adapter *adapter, const struct group *group,
-				const struct topic *topic, const json_t *to, bool preview,
-				adapter_json_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NO_GROUPS);
-}
-
-static void discard_group_backlog(struct adapter *adapter, const struct group *group,
-				  const struct topic *topic, adapter_json_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NO_GROUPS);
-}
-
-static void discard_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
-			 adapter_json_fn done, void *ctx)
-{
-	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, "the kind discard keeps no message");
-}
-
 static struct adapter_topic *discard_topic_open(struct adapter *adapter, const struct topic *topic)
 {
 	return calloc(1, sizeof(struct adapter_topic));
@@ -166,11 +133,6 @@ const struct adapter_ops discard_ops = {
 	.topic_delete = discard_topic,
 	.topic_describe = discard_describe,
 	.topic_purge = discard_purge,
-	.group_create = discard_group_create,
-	.group_delete = discard_group_delete,
-	.group_reset = discard_group_reset,
-	.group_backlog = discard_group_backlog,
-	.read = discard_read,
 	.topic_open = discard_topic_open,
 	.topic_close = discard_topic_close,
 	.submit = discard_submit,

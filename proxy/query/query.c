@@ -123,6 +123,26 @@ static bool open_backend(struct query *query, uint64_t cluster)
 	return query->backend != NULL;
 }
 
+// What each query needs of its cluster; of the parameters that need more, see below.
+static const uint32_t needs[QUERY_COUNT] = {
+	[QUERY_BACKLOG] = CAP_CONSUME,      [QUERY_GROUP_CREATE] = CAP_CONSUME,
+	[QUERY_GROUP_DELETE] = CAP_CONSUME, [QUERY_GROUP_RESET] = CAP_CONSUME,
+	[QUERY_GROUP_PURGE] = CAP_CONSUME,  [QUERY_MESSAGES] = CAP_HISTORY,
+};
+
+// UNSUPPORTED_BY_BACKEND with the reason, before the adapter is asked; or OK.
+static enum code check_capabilities(const struct query *query, const char **ret_text)
+{
+	uint32_t needed = needs[query->kind];
+	const json_t *to = json_object_get(query->parameters, "to");
+
+	if (json_object_get(query->parameters, "time_ms") || json_object_get(to, "time_ms"))
+		needed |= CAP_QUERY_TIME;
+	if (json_object_get(to, "positions"))
+		needed |= CAP_HISTORY;
+	return capability_check(backend_capabilities(query->backend), needed, ret_text);
+}
+
 // ---- clusters
 
 static json_t *state_json(const struct adapter_state *state)
@@ -275,13 +295,17 @@ static void answer_topic(struct query *query)
 		catalog_topic(query->queries->shared->catalog, number_of(query, "topic"));
 	const struct adapter_ops *ops;
 	struct adapter *adapter;
+	const char *text = "the topic's cluster is not open";
+	enum code code = CODE_BACKEND_DOWN;
 
 	if (!topic) {
 		query_finish(query, CODE_NOT_FOUND, "no such topic");
 		return;
 	}
-	if (!open_backend(query, topic->cluster)) {
-		query_finish(query, CODE_BACKEND_DOWN, "the topic's cluster is not open");
+	if (open_backend(query, topic->cluster))
+		code = check_capabilities(query, &text);
+	if (code != CODE_OK) {
+		query_finish(query, code, text);
 		model_unref(topic);
 		return;
 	}
@@ -500,6 +524,8 @@ static void on_group(struct loop_task *task)
 {
 	struct query *query = CONTAINER_OF(task, struct query, task);
 	struct group_query *target = calloc(1, sizeof *target);
+	const char *text = "the group's cluster is not open";
+	enum code code = CODE_BACKEND_DOWN;
 
 	if (!target) {
 		query_finish(query, CODE_OVERLOADED, NULL);
@@ -512,15 +538,16 @@ static void on_group(struct loop_task *task)
 	if (target->group)
 		target->topic =
 			catalog_topic(query->queries->shared->catalog, target->group->topic);
-	if (!target->topic)
+	if (!target->topic) {
 		on_group_done(target, CODE_NOT_FOUND, "no such group");
-	else if (!open_backend(query, target->topic->cluster))
-		on_group_done(target, CODE_BACKEND_DOWN, "the group's cluster is not open");
-	else if (!(backend_capabilities(query->backend) & CAP_CONSUME))
-		on_group_done(target, CODE_UNSUPPORTED_BY_BACKEND,
-			      "nothing can be consumed from this backend");
-	else
+		return;
+	}
+	if (open_backend(query, target->topic->cluster))
+		code = check_capabilities(query, &text);
+	if (code == CODE_OK)
 		start_group_query(target);
+	else
+		on_group_done(target, code, text);
 }
 
 // ---- round the workers
