@@ -398,6 +398,8 @@ static void charge_and_submit(struct batch *batch)
 		return;
 	}
 	sender_turn_tell(batch->turn, batch->valid, 0, now_ns);
+	if (!batch->conn)
+		return; // that closed it; nothing was charged
 	if (queue || !submit_some(batch, now_ns))
 		park_or_refuse(batch, now_ns);
 }
