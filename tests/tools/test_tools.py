@@ -38,7 +38,7 @@ class Layers(unittest.TestCase):
             ("proxy/client/native/stream.c", "proxy/client/batch.h"),
             ("proxy/proxy.c", "proxy/query/query.h"),
             ("ctl/perf.c", "sdk/c/include/mqpaas/mqpaas.h"),
-            ("tests/unit/test_sdk.c", "sdk/c/src/lane.h"),
+            ("tests/unit/test_sdk.c", "sdk/c/src/send_queue.h"),
         ):
             self.assertTrue(check_layers.allowed(path, target), (path, target))
 
@@ -93,8 +93,8 @@ class Linked(unittest.TestCase):
 
     def test_the_nearer_of_two_is_meant(self):
         linked = objects.Objects({"batch_new": ["adapters/kafka/produce/batch.c", "sdk/c/src/batch.c"]}, {})
-        self.assertEqual(linked.owner("batch_new", "sdk/c/src/lane.c"), "sdk/c/src/batch.c")
-        self.assertIsNone(linked.owner("malloc", "sdk/c/src/lane.c"))
+        self.assertEqual(linked.owner("batch_new", "sdk/c/src/send_queue.c"), "sdk/c/src/batch.c")
+        self.assertIsNone(linked.owner("malloc", "sdk/c/src/send_queue.c"))
 
     def test_an_arrow_that_runs_up(self):
         down = self.linked("a.o:0000000000000000 T map_put\nb.o:                 U map_put\n")

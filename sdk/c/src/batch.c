@@ -17,7 +17,7 @@
 #define COUNT_FIRST 32u
 #define CHECK_STEP  8192u
 
-void batch_free(struct lane_batch *batch)
+void batch_free(struct batch *batch)
 {
 	if (!batch)
 		return;
@@ -26,10 +26,10 @@ void batch_free(struct lane_batch *batch)
 	free(batch);
 }
 
-void batch_empty(struct lane_batch *batch)
+void batch_empty(struct batch *batch)
 {
-	batch->size = LANE_HEAD_SIZE;
-	batch->checked = LANE_HEAD_SIZE;
+	batch->size = BATCH_HEAD_SIZE;
+	batch->checked = BATCH_HEAD_SIZE;
 	batch->crc = 0;
 	batch->count = 0;
 	batch->keyed = 0;
@@ -43,9 +43,9 @@ void batch_empty(struct lane_batch *batch)
 	batch->deadline_ns = UINT64_MAX;
 }
 
-int batch_new(struct lane_batch **ret)
+int batch_new(struct batch **ret)
 {
-	struct lane_batch *batch = calloc(1, sizeof *batch);
+	struct batch *batch = calloc(1, sizeof *batch);
 
 	if (!batch)
 		return -ENOMEM;
@@ -61,7 +61,7 @@ int batch_new(struct lane_batch **ret)
 	return 0;
 }
 
-static int batch_grow_bytes(struct lane_batch *batch, size_t need)
+static int batch_grow_bytes(struct batch *batch, size_t need)
 {
 	size_t size = MAX((size_t)batch->buf->size * 2, need);
 	struct buf *buf;
@@ -76,10 +76,10 @@ static int batch_grow_bytes(struct lane_batch *batch, size_t need)
 	return 0;
 }
 
-int batch_reserve(struct lane_batch *batch, uint32_t count, size_t bytes)
+int batch_reserve(struct batch *batch, uint32_t count, size_t bytes)
 {
 	size_t need = batch->size + bytes, entries_need = (size_t)batch->count + count;
-	struct lane_entry *entries;
+	struct batch_entry *entries;
 
 	if (need > batch->buf->size && batch_grow_bytes(batch, need) < 0)
 		return -ENOMEM;
@@ -94,16 +94,16 @@ int batch_reserve(struct lane_batch *batch, uint32_t count, size_t bytes)
 	return 0;
 }
 
-static uint32_t entry_size(const struct lane_batch *batch, uint32_t index)
+static uint32_t entry_size(const struct batch *batch, uint32_t index)
 {
 	uint32_t end = index + 1 < batch->count ? batch->entries[index + 1].at : batch->size;
 
 	return end - batch->entries[index].at;
 }
 
-int batch_new_like(const struct lane_batch *model, struct lane_batch **ret)
+int batch_new_like(const struct batch *model, struct batch **ret)
 {
-	struct lane_batch *batch;
+	struct batch *batch;
 
 	if (batch_new(&batch) < 0)
 		return -ENOMEM;
@@ -117,20 +117,19 @@ int batch_new_like(const struct lane_batch *model, struct lane_batch **ret)
 	return 0;
 }
 
-void batch_divide(struct lane_batch *batch, struct lane_batch *to, batch_choose_fn choose,
-		  const void *arg)
+void batch_divide(struct batch *batch, struct batch *to, batch_choose_fn choose, const void *arg)
 {
 	uint32_t count = batch->count, size = batch->size;
 	uint8_t *data = batch->buf->data;
 
 	batch->count = 0;
-	batch->size = LANE_HEAD_SIZE;
-	batch->checked = LANE_HEAD_SIZE;
+	batch->size = BATCH_HEAD_SIZE;
+	batch->checked = BATCH_HEAD_SIZE;
 	batch->crc = 0;
 	batch->keyed = 0;
 	batch->deadline_ns = UINT64_MAX;
 	for (uint32_t i = 0; i < count; ++i) {
-		struct lane_entry entry = batch->entries[i];
+		struct batch_entry entry = batch->entries[i];
 		uint32_t end = i + 1 < count ? batch->entries[i + 1].at : size;
 		uint32_t bytes = end - entry.at;
 
@@ -141,7 +140,7 @@ void batch_divide(struct lane_batch *batch, struct lane_batch *to, batch_choose_
 	}
 }
 
-void batch_check(struct lane_batch *batch)
+void batch_check(struct batch *batch)
 {
 	if (batch->size - batch->checked < CHECK_STEP)
 		return;
@@ -150,21 +149,22 @@ void batch_check(struct lane_batch *batch)
 	batch->checked = batch->size;
 }
 
-uint32_t batch_crc(const struct lane_batch *batch)
+uint32_t batch_crc(const struct batch *batch)
 {
 	const uint8_t *data = batch->buf->data;
 	uint32_t records = crc32c(batch->crc, data + batch->checked, batch->size - batch->checked);
 
-	return crc32c_join(crc32c(0, data, LANE_HEAD_SIZE), records, batch->size - LANE_HEAD_SIZE);
+	return crc32c_join(crc32c(0, data, BATCH_HEAD_SIZE), records,
+			   batch->size - BATCH_HEAD_SIZE);
 }
 
-uint64_t batch_charge(const struct lane_batch *batch)
+uint64_t batch_charge(const struct batch *batch)
 {
-	return (uint64_t)batch->size - LANE_HEAD_SIZE +
-	       (uint64_t)batch->count * sizeof(struct lane_entry);
+	return (uint64_t)batch->size - BATCH_HEAD_SIZE +
+	       (uint64_t)batch->count * sizeof(struct batch_entry);
 }
 
-uint32_t batch_fitting(const struct lane_batch *batch, size_t limit)
+uint32_t batch_fitting(const struct batch *batch, size_t limit)
 {
 	uint32_t count = 0;
 

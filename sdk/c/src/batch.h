@@ -11,15 +11,15 @@
 
 // Room in front of the records of a batch for the head of PRODUCE, so that a batch leaves as it
 // lies.
-#define LANE_HEAD_SIZE ((uint32_t)PRODUCE_HEAD_SIZE)
+#define BATCH_HEAD_SIZE ((uint32_t)PRODUCE_HEAD_SIZE)
 
-enum lane_flag {
-	LANE_KEYED = 1,        // has a key: its order counts
-	LANE_MAYBE_STORED = 2, // an attempt ended UNKNOWN
-	LANE_ENDED = 4,        // reported
+enum batch_flag {
+	BATCH_KEYED = 1,        // has a key: its order counts
+	BATCH_MAYBE_STORED = 2, // an attempt ended UNKNOWN
+	BATCH_ENDED = 4,        // reported
 };
 
-struct lane_entry {
+struct batch_entry {
 	mqp_send_fn done;
 	void *arg;
 	uint64_t deadline_ns;
@@ -29,16 +29,16 @@ struct lane_entry {
 	uint8_t flags;
 };
 
-struct lane_batch {
+struct batch {
 	struct list node;
-	struct buf *buf; // LANE_HEAD_SIZE, then the records
-	struct lane_entry *entries;
+	struct buf *buf; // BATCH_HEAD_SIZE, then the records
+	struct batch_entry *entries;
 	uint32_t size; // bytes used in buf
 	uint32_t count;
 	uint32_t capacity; // of entries
 	uint32_t checked;  // bytes whose records are in `crc`
 	uint32_t crc;
-	uint32_t keyed;    // entries with LANE_KEYED
+	uint32_t keyed;    // entries with BATCH_KEYED
 	uint64_t number;   // of the PRODUCE frame; 0: not sent
 	uint64_t serial;   // in order of opening; kept when divided
 	uint64_t first_ns; // when its first message came
@@ -51,38 +51,37 @@ struct lane_batch {
 	bool alone; // what failed in it failed for reasons of its own messages, not of all
 };
 
-int batch_new(struct lane_batch **ret);
+int batch_new(struct batch **ret);
 // An empty one with room for all of `model`, so that dividing cannot fail half-way.
-int batch_new_like(const struct lane_batch *model, struct lane_batch **ret);
-void batch_free(struct lane_batch *batch);  // accepts NULL
-void batch_empty(struct lane_batch *batch); // for reuse
+int batch_new_like(const struct batch *model, struct batch **ret);
+void batch_free(struct batch *batch);  // accepts NULL
+void batch_empty(struct batch *batch); // for reuse
 // Makes room for so many more records of so many bytes together. -ENOMEM.
-int batch_reserve(struct lane_batch *batch, uint32_t count, size_t bytes);
+int batch_reserve(struct batch *batch, uint32_t count, size_t bytes);
 // The place of one record more, which the caller writes; there is room.
-static inline uint8_t *batch_append(struct lane_batch *batch, const struct lane_entry *entry,
+static inline uint8_t *batch_append(struct batch *batch, const struct batch_entry *entry,
 				    size_t record_size)
 {
-	struct lane_entry *slot = &batch->entries[batch->count++];
+	struct batch_entry *slot = &batch->entries[batch->count++];
 	uint8_t *record = batch->buf->data + batch->size;
 
 	*slot = *entry;
 	slot->at = batch->size;
 	batch->size += (uint32_t)record_size;
-	batch->keyed += (entry->flags & LANE_KEYED) != 0;
+	batch->keyed += (entry->flags & BATCH_KEYED) != 0;
 	batch->deadline_ns = MIN(batch->deadline_ns, entry->deadline_ns);
 	return record;
 }
 
 // Takes the records so far, all of them written, into the checksum, if they are worth a step.
-void batch_check(struct lane_batch *batch);
+void batch_check(struct batch *batch);
 // The checksum of the batch as a payload, whose head is there now.
-uint32_t batch_crc(const struct lane_batch *batch);
+uint32_t batch_crc(const struct batch *batch);
 
-uint64_t batch_charge(const struct lane_batch *batch); // what it takes of memory_bytes
-uint32_t batch_fitting(const struct lane_batch *batch, size_t limit); // records in a payload
+uint64_t batch_charge(const struct batch *batch);                // what it takes of memory_bytes
+uint32_t batch_fitting(const struct batch *batch, size_t limit); // records in a payload
 
-typedef bool (*batch_choose_fn)(const struct lane_entry *entry, const uint8_t *record,
+typedef bool (*batch_choose_fn)(const struct batch_entry *entry, const uint8_t *record,
 				const void *arg);
 // Moves the chosen entries to `to` (NULL: forgets them) and closes the gaps. `to` has room.
-void batch_divide(struct lane_batch *batch, struct lane_batch *to, batch_choose_fn choose,
-		  const void *arg);
+void batch_divide(struct batch *batch, struct batch *to, batch_choose_fn choose, const void *arg);

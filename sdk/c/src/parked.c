@@ -25,20 +25,20 @@ static uint32_t bit_of(const uint8_t *record)
 	return partition_of_key(key.data, key.size, PARKED_KEYS);
 }
 
-static void remember_keys(struct parked *parked, const struct lane_batch *batch)
+static void remember_keys(struct parked *parked, const struct batch *batch)
 {
 	for (uint32_t i = 0; batch->keyed && i < batch->count; ++i) {
-		const struct lane_entry *entry = &batch->entries[i];
+		const struct batch_entry *entry = &batch->entries[i];
 		uint32_t bit;
 
-		if (!(entry->flags & LANE_KEYED))
+		if (!(entry->flags & BATCH_KEYED))
 			continue;
 		bit = bit_of(batch->buf->data + entry->at);
 		parked->keys[bit / 64] |= (uint64_t)1 << bit % 64;
 	}
 }
 
-void parked_put(struct parked *parked, struct lane_batch *batch, uint64_t now_ns)
+void parked_put(struct parked *parked, struct batch *batch, uint64_t now_ns)
 {
 	if (list_empty(&parked->batches)) {
 		uint64_t pause_ms = (uint64_t)PAUSE_MIN_MS << MIN(parked->rounds, 8u);
@@ -51,23 +51,22 @@ void parked_put(struct parked *parked, struct lane_batch *batch, uint64_t now_ns
 	list_push_back(&parked->batches, &batch->node);
 }
 
-static bool chosen_parked(const struct lane_entry *entry, const uint8_t *record, const void *arg)
+static bool chosen_parked(const struct batch_entry *entry, const uint8_t *record, const void *arg)
 {
 	const struct parked *parked = arg;
 	uint32_t bit;
 
-	if (!(entry->flags & LANE_KEYED))
+	if (!(entry->flags & BATCH_KEYED))
 		return false;
 	bit = bit_of(record);
 	return parked->keys[bit / 64] >> bit % 64 & 1;
 }
 
 // Where `count` more messages of so many bytes may be joined. NULL: no memory.
-static struct lane_batch *tail_with_room(struct parked *parked, const struct lane_batch *from,
-					 uint32_t count, size_t bytes, uint32_t batch_bytes,
-					 uint32_t batch_messages)
+static struct batch *tail_with_room(struct parked *parked, const struct batch *from, uint32_t count,
+				    size_t bytes, uint32_t batch_bytes, uint32_t batch_messages)
 {
-	struct lane_batch *tail = LIST_ENTRY(parked->batches.prev, struct lane_batch, node);
+	struct batch *tail = LIST_ENTRY(parked->batches.prev, struct batch, node);
 
 	if (tail->size + bytes <= batch_bytes && tail->count + count <= batch_messages) {
 		if (batch_reserve(tail, count, bytes) < 0)
@@ -88,17 +87,17 @@ static struct lane_batch *tail_with_room(struct parked *parked, const struct lan
 	return tail;
 }
 
-int parked_filter(struct parked *parked, struct lane_batch *batch, uint32_t batch_bytes,
+int parked_filter(struct parked *parked, struct batch *batch, uint32_t batch_bytes,
 		  uint32_t batch_messages)
 {
-	struct lane_batch *tail;
+	struct batch *tail;
 	uint32_t count = 0;
 	size_t bytes = 0;
 
 	if (list_empty(&parked->batches) || batch->keyed == 0)
 		return 0;
 	for (uint32_t i = 0; i < batch->count; ++i) {
-		const struct lane_entry *entry = &batch->entries[i];
+		const struct batch_entry *entry = &batch->entries[i];
 		const uint8_t *record = batch->buf->data + entry->at;
 
 		if (!chosen_parked(entry, record, parked))

@@ -1,5 +1,5 @@
 // What failed for reasons of its own (its partition is down, say) and waits to be sent again, apart
-// from everything else; what comes later of its keys joins it. Pure; belongs to a lane.
+// from everything else; what comes later of its keys joins it. Pure; belongs to a send queue.
 #pragma once
 
 #include "sdk/c/src/batch.h"
@@ -15,11 +15,11 @@ struct parked {
 
 void parked_init(struct parked *parked);
 // Takes over what is left of a batch that was answered.
-void parked_put(struct parked *parked, struct lane_batch *batch, uint64_t now_ns);
+void parked_put(struct parked *parked, struct batch *batch, uint64_t now_ns);
 // Takes those messages out of a keyed batch that must not be sent before the parked ones; joins
 // them to the last parked batch while that is within these bounds. The batch may be empty
 // afterwards. -ENOMEM: nothing was moved.
-int parked_filter(struct parked *parked, struct lane_batch *batch, uint32_t batch_bytes,
+int parked_filter(struct parked *parked, struct batch *batch, uint32_t batch_bytes,
 		  uint32_t batch_messages);
 // Its time has come: everything goes to the front of `waiting`, nothing is parked any more.
 void parked_release(struct parked *parked, struct list *waiting);

@@ -60,23 +60,23 @@ static enum mqp_code config_take(struct mqp_producer_config *to,
 	return MQP_OK;
 }
 
-static void lanes_init(struct mqp_producer *producer)
+static void queues_init(struct mqp_producer *producer)
 {
-	struct lane_config lane = {
+	struct send_queue_config queue = {
 		.memory_bytes = producer->config.memory_bytes,
 		.linger_ns = producer->config.linger_us * 1000ull,
 		.batch_bytes = producer->config.batch_bytes,
 		.batch_messages = producer->config.batch_messages,
 	};
 
-	lane_init(&producer->acked, &lane);
-	lane_init(&producer->oneway, &lane);
+	send_queue_init(&producer->acked, &queue);
+	send_queue_init(&producer->oneway, &queue);
 }
 
 static void producer_destroy(struct mqp_producer *producer)
 {
-	lane_deinit(&producer->acked);
-	lane_deinit(&producer->oneway);
+	send_queue_deinit(&producer->acked);
+	send_queue_deinit(&producer->oneway);
 	pthread_cond_destroy(&producer->changed);
 	pthread_cond_destroy(&producer->room);
 	pthread_mutex_destroy(&producer->lock);
@@ -106,7 +106,7 @@ static int producer_alloc(struct mqp_client *client, const struct mqp_producer_c
 	pthread_mutex_init(&producer->lock, NULL);
 	client_cond_init(&producer->changed);
 	client_cond_init(&producer->room);
-	lanes_init(producer);
+	queues_init(producer);
 	producer_io_init(producer);
 	*ret = producer;
 	return 0;
@@ -150,7 +150,7 @@ enum mqp_code producer_why(struct mqp_producer *producer)
 
 struct room {
 	struct mqp_producer *producer;
-	struct lane *lane;
+	struct send_queue *queue;
 	size_t charge;
 };
 
@@ -161,34 +161,35 @@ static bool room_done(void *ctx)
 	const struct room *room = ctx;
 
 	return room->producer->closing ||
-	       (lane_is_relieved(room->lane) && lane_fits(room->lane, room->charge));
+	       (send_queue_is_relieved(room->queue) && send_queue_fits(room->queue, room->charge));
 }
 
 // Waits for memory without the lock. MQP_QUEUE_FULL, or why there is none within the time.
-static enum mqp_code producer_wait_room(struct mqp_producer *producer, struct lane *lane,
+static enum mqp_code producer_wait_room(struct mqp_producer *producer, struct send_queue *queue,
 					size_t size, uint64_t deadline_ns)
 {
-	struct room room = {producer, lane, lane_charge(size)};
+	struct room room = {producer, queue, send_queue_charge(size)};
 	bool got;
 
 	if (producer->config.when_full == MQP_FULL_FAIL || client_blocked(producer->client))
 		return MQP_QUEUE_FULL;
 	pthread_mutex_lock(&producer->lock);
-	++lane->waiters;
+	++queue->waiters;
 	pthread_mutex_unlock(&producer->lock);
 	got = client_wait(producer->client, &producer->lock, &producer->room, room_done, &room,
 			  deadline_ns);
 	pthread_mutex_lock(&producer->lock);
-	--lane->waiters;
-	got |= lane_fits(lane, room.charge); // less than an eighth will do at the last moment
+	--queue->waiters;
+	got |= send_queue_fits(queue,
+			       room.charge); // less than an eighth will do at the last moment
 	pthread_mutex_unlock(&producer->lock);
 	return got ? MQP_OK : producer_why(producer);
 }
 
-// A message on its way into a lane.
+// A message on its way into a send queue.
 struct taking {
-	struct lane *lane;
-	struct lane_entry entry;
+	struct send_queue *queue;
+	struct batch_entry entry;
 	struct record_parts parts;
 	size_t size;
 	uint64_t now_ns;
@@ -206,10 +207,10 @@ static void taking_init(struct taking *taking, struct mqp_producer *producer,
 	message_parts(message, taking->id, wall_ms, &taking->parts);
 	taking->size = record_parts_size(&taking->parts);
 	taking->entry.deadline_ns = taking->now_ns + timeout_ms * MS_NS;
-	taking->entry.flags = message->parts.key.data ? LANE_KEYED : 0;
+	taking->entry.flags = message->parts.key.data ? BATCH_KEYED : 0;
 }
 
-// Under the lock. LANE_E_FULL, LANE_E_TOO_LARGE, -ESHUTDOWN, -ENOMEM.
+// Under the lock. SEND_QUEUE_E_FULL, SEND_QUEUE_E_TOO_LARGE, -ESHUTDOWN, -ENOMEM.
 static int producer_add(struct mqp_producer *producer, struct taking *taking)
 {
 	uint8_t *record;
@@ -219,8 +220,9 @@ static int producer_add(struct mqp_producer *producer, struct taking *taking)
 	if (producer->closing)
 		return -ESHUTDOWN;
 	if (taking->size > producer->max_record)
-		return LANE_E_TOO_LARGE;
-	r = lane_add(taking->lane, taking->size, &taking->entry, taking->now_ns, &record, &wake);
+		return SEND_QUEUE_E_TOO_LARGE;
+	r = send_queue_add(taking->queue, taking->size, &taking->entry, taking->now_ns, &record,
+			   &wake);
 	if (r != 0)
 		return r;
 	ids_next(&producer->ids, taking->parts.created_ms, taking->id);
@@ -235,7 +237,7 @@ static enum mqp_code code_of(int r)
 {
 	switch (r) {
 	case 0: return MQP_OK;
-	case LANE_E_TOO_LARGE: return MQP_TOO_LARGE;
+	case SEND_QUEUE_E_TOO_LARGE: return MQP_TOO_LARGE;
 	case -ESHUTDOWN: return MQP_CLOSED;
 	default: return MQP_NO_MEMORY;
 	}
@@ -252,9 +254,9 @@ static enum mqp_code producer_take(struct mqp_producer *producer, const struct m
 		pthread_mutex_lock(&producer->lock);
 		r = producer_add(producer, taking);
 		pthread_mutex_unlock(&producer->lock);
-		if (r != LANE_E_FULL)
+		if (r != SEND_QUEUE_E_FULL)
 			return code_of(r);
-		code = producer_wait_room(producer, taking->lane, taking->size,
+		code = producer_wait_room(producer, taking->queue, taking->size,
 					  taking->entry.deadline_ns);
 		if (code != MQP_OK)
 			return code;
@@ -268,8 +270,8 @@ enum mqp_code mqp_send_async(struct mqp_producer *producer, const struct mqp_mes
 
 	if (!producer || !message)
 		return MQP_INVALID_ARGUMENT;
-	taking.lane = &producer->acked;
-	taking.entry = (struct lane_entry){.done = callback, .arg = arg};
+	taking.queue = &producer->acked;
+	taking.entry = (struct batch_entry){.done = callback, .arg = arg};
 	return producer_take(producer, message, &taking, producer->config.send_timeout_ms);
 }
 
@@ -279,8 +281,8 @@ enum mqp_code mqp_send_oneway(struct mqp_producer *producer, const struct mqp_me
 
 	if (!producer || !message)
 		return MQP_INVALID_ARGUMENT;
-	taking.lane = &producer->oneway;
-	taking.entry = (struct lane_entry){0};
+	taking.queue = &producer->oneway;
+	taking.entry = (struct batch_entry){0};
 	return producer_take(producer, message, &taking, producer->config.send_timeout_ms);
 }
 
@@ -317,8 +319,8 @@ enum mqp_code mqp_send(struct mqp_producer *producer, const struct mqp_message *
 	if (client_blocked(producer->client))
 		return MQP_WOULD_DEADLOCK;
 	waiter_init(&call.waiter);
-	taking.lane = &producer->acked;
-	taking.entry = (struct lane_entry){.done = call_end, .arg = &call};
+	taking.queue = &producer->acked;
+	taking.entry = (struct batch_entry){.done = call_end, .arg = &call};
 	code = producer_take(producer, message, &taking, (uint64_t)timeout_ms);
 	if (code != MQP_OK) {
 		if (result)
@@ -348,8 +350,8 @@ static bool flush_done(void *ctx)
 {
 	const struct flush *flush = ctx;
 
-	return lane_flushed(&flush->producer->acked, flush->acked) &&
-	       lane_flushed(&flush->producer->oneway, flush->oneway);
+	return send_queue_flushed(&flush->producer->acked, flush->acked) &&
+	       send_queue_flushed(&flush->producer->oneway, flush->oneway);
 }
 
 static void producer_post(struct mqp_producer *producer)
@@ -374,8 +376,8 @@ enum mqp_code mqp_flush(struct mqp_producer *producer, int timeout_ms)
 	if (client_blocked(producer->client))
 		return MQP_WOULD_DEADLOCK;
 	pthread_mutex_lock(&producer->lock);
-	flush.acked = lane_flush(&producer->acked);
-	flush.oneway = lane_flush(&producer->oneway);
+	flush.acked = send_queue_flush(&producer->acked);
+	flush.oneway = send_queue_flush(&producer->oneway);
 	producer_post(producer);
 	pthread_mutex_unlock(&producer->lock);
 	return producer_wait(producer, flush_done, &flush, client_deadline(timeout_ms))
@@ -424,8 +426,8 @@ static void producer_ask(struct mqp_producer *producer, bool *flag)
 {
 	pthread_mutex_lock(&producer->lock);
 	*flag = true;
-	lane_flush(&producer->acked);
-	lane_flush(&producer->oneway);
+	send_queue_flush(&producer->acked);
+	send_queue_flush(&producer->oneway);
 	producer_post(producer);
 	pthread_cond_broadcast(&producer->changed);
 	pthread_cond_broadcast(&producer->room);

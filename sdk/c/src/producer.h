@@ -1,10 +1,11 @@
-// A producer inside: the two lanes (acknowledged and oneway), its stream, what threads wait for.
+// A producer inside: the two send queues (acknowledged and oneway), its stream, what threads wait
+// for.
 #pragma once
 
 #include "sdk/c/src/client.h"
 #include "sdk/c/src/ids.h"
-#include "sdk/c/src/lane.h"
 #include "sdk/c/src/pace.h"
+#include "sdk/c/src/send_queue.h"
 
 struct mqp_producer {
 	struct member member;
@@ -15,8 +16,8 @@ struct mqp_producer {
 	pthread_mutex_t lock; // guards all down to I/O
 	pthread_cond_t changed;
 	pthread_cond_t room; // so much memory is free again that who waits for it may go on
-	struct lane acked;
-	struct lane oneway;
+	struct send_queue acked;
+	struct send_queue oneway;
 	struct ids ids;
 	uint64_t taken;         // messages
 	uint64_t counted;       // of these, added to the client's counters

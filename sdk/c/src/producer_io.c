@@ -1,8 +1,8 @@
-// The I/O side of a producer: opens the topic on the link in use, sends what the lanes let go,
-// applies answers, ends what has run out of time, and leaves when asked to.
+// The I/O side of a producer: opens the topic on the link in use, sends what the send queues let
+// go, applies answers, ends what has run out of time, and leaves when asked to.
 //
-// All of it runs on the I/O thread. The lock is held only around the shared part of a lane, never
-// while callbacks run: sent batches belong to this side alone.
+// All of it runs on the I/O thread. The lock is held only around the shared part of a send queue,
+// never while callbacks run: sent batches belong to this side alone.
 
 #include "sdk/c/src/producer_io.h"
 
@@ -30,7 +30,7 @@ static const enum mqp_stat outcome_stats[] = {
 	[MQP_OUTCOME_UNKNOWN] = MQP_STAT_UNKNOWN,
 };
 
-static void producer_report(void *ctx, const struct lane_entry *entry, struct mqp_result *result)
+static void producer_report(void *ctx, const struct batch_entry *entry, struct mqp_result *result)
 {
 	struct mqp_producer *producer = ctx;
 	const struct mqp_client_config *config = &producer->client->settings.config;
@@ -47,7 +47,7 @@ static void producer_report(void *ctx, const struct lane_entry *entry, struct mq
 }
 
 // A oneway message that is reported has not been written.
-static void oneway_report(void *ctx, const struct lane_entry *entry, struct mqp_result *result)
+static void oneway_report(void *ctx, const struct batch_entry *entry, struct mqp_result *result)
 {
 	struct mqp_producer *producer = ctx;
 
@@ -55,7 +55,7 @@ static void oneway_report(void *ctx, const struct lane_entry *entry, struct mqp_
 		client_count(producer->client, MQP_STAT_ONEWAY_DROPPED, 1);
 }
 
-static void oneway_written(void *ctx, const struct lane_entry *entry, struct mqp_result *result)
+static void oneway_written(void *ctx, const struct batch_entry *entry, struct mqp_result *result)
 {
 	struct mqp_producer *producer = ctx;
 
@@ -75,38 +75,38 @@ static void producer_count(struct mqp_producer *producer)
 	producer->counted_bytes = bytes;
 }
 
-static bool lane_relieves(const struct lane *lane)
+static bool queue_relieves(const struct send_queue *queue)
 {
-	return lane->waiters > 0 && lane_is_relieved(lane);
+	return queue->waiters > 0 && send_queue_is_relieved(queue);
 }
 
 static void producer_changed(struct mqp_producer *producer)
 {
 	producer_count(producer);
 	pthread_cond_broadcast(&producer->changed);
-	if (lane_relieves(&producer->acked) || lane_relieves(&producer->oneway))
+	if (queue_relieves(&producer->acked) || queue_relieves(&producer->oneway))
 		pthread_cond_broadcast(&producer->room);
 }
 
 // ---- Ends without an answer ------------------------------------------------------------------
 
-static void lane_end_waiting(struct mqp_producer *producer, struct lane *lane, bool everything,
-			     enum mqp_code code, lane_report_fn report)
+static void queue_end_waiting(struct mqp_producer *producer, struct send_queue *queue,
+			      bool everything, enum mqp_code code, send_queue_report_fn report)
 {
 	for (;;) {
-		struct lane_batch *late;
+		struct batch *late;
 
 		pthread_mutex_lock(&producer->lock);
-		late = lane_expired(lane, producer->client->now_ns, everything);
+		late = send_queue_expired(queue, producer->client->now_ns, everything);
 		pthread_mutex_unlock(&producer->lock);
 		if (!late)
 			return;
 		// Nothing of it is at the proxy: what keeps it here tells more than that time ran
 		// out.
-		lane_end(late, code == MQP_TIMEOUT ? producer_why(producer) : code, report,
-			 producer);
+		send_queue_end(late, code == MQP_TIMEOUT ? producer_why(producer) : code, report,
+			       producer);
 		pthread_mutex_lock(&producer->lock);
-		lane_drop(lane, late);
+		send_queue_drop(queue, late);
 		producer_changed(producer);
 		pthread_mutex_unlock(&producer->lock);
 	}
@@ -115,16 +115,16 @@ static void lane_end_waiting(struct mqp_producer *producer, struct lane *lane, b
 // Ends what has passed its deadline, or everything that is not at the proxy.
 static void producer_end(struct mqp_producer *producer, bool everything, enum mqp_code code)
 {
-	lane_end_waiting(producer, &producer->acked, everything, code, producer_report);
-	lane_end_waiting(producer, &producer->oneway, everything, code, oneway_report);
+	queue_end_waiting(producer, &producer->acked, everything, code, producer_report);
+	queue_end_waiting(producer, &producer->oneway, everything, code, oneway_report);
 }
 
 static void producer_end_sent(struct mqp_producer *producer, bool everything, enum mqp_code code)
 {
-	lane_end_sent(&producer->acked, producer->client->now_ns, everything, code, producer_report,
-		      producer);
+	send_queue_end_sent(&producer->acked, producer->client->now_ns, everything, code,
+			    producer_report, producer);
 	pthread_mutex_lock(&producer->lock);
-	lane_count_ended(&producer->acked);
+	send_queue_count_ended(&producer->acked);
 	producer_changed(producer);
 	pthread_mutex_unlock(&producer->lock);
 }
@@ -142,8 +142,8 @@ static void producer_arm(struct mqp_producer *producer)
 	uint64_t now_ns = producer->client->now_ns, acked_ns, oneway_ns, next_ns;
 
 	pthread_mutex_lock(&producer->lock);
-	acked_ns = lane_next_ns(&producer->acked, now_ns);
-	oneway_ns = lane_next_ns(&producer->oneway, now_ns);
+	acked_ns = send_queue_next_ns(&producer->acked, now_ns);
+	oneway_ns = send_queue_next_ns(&producer->oneway, now_ns);
 	producer->acked.armed_ns = acked_ns;
 	producer->oneway.armed_ns = oneway_ns;
 	pthread_mutex_unlock(&producer->lock);
@@ -159,7 +159,7 @@ static void producer_arm(struct mqp_producer *producer)
 
 // ---- Sending ---------------------------------------------------------------------------------
 
-static void count_retries(struct mqp_producer *producer, const struct lane_batch *batch)
+static void count_retries(struct mqp_producer *producer, const struct batch *batch)
 {
 	uint64_t retries = 0;
 
@@ -171,7 +171,7 @@ static void count_retries(struct mqp_producer *producer, const struct lane_batch
 }
 
 // The batch as a payload: as it lies, or compressed where that helps.
-static struct payload batch_payload(struct mqp_producer *producer, const struct lane_batch *batch,
+static struct payload batch_payload(struct mqp_producer *producer, const struct batch *batch,
 				    unsigned *flags)
 {
 	enum mqp_compression compression = producer->config.compression;
@@ -188,7 +188,7 @@ static struct payload batch_payload(struct mqp_producer *producer, const struct 
 	return (struct payload){buf_ref(batch->buf), plain.size, batch_crc(batch)};
 }
 
-static void batch_send(struct mqp_producer *producer, struct lane_batch *batch, unsigned flags)
+static void batch_send(struct mqp_producer *producer, struct batch *batch, unsigned flags)
 {
 	struct produce_head head = {.batch = batch->number, .count = batch->count};
 	struct link *link = producer->stream.link;
@@ -210,31 +210,31 @@ static size_t payload_room(const struct link *link)
 	return window > WIRE_HEADER_SIZE ? (size_t)MIN(window - WIRE_HEADER_SIZE, SIZE_MAX / 2) : 0;
 }
 
-// One batch of a lane. False: there is none to be sent now.
-static bool lane_send(struct mqp_producer *producer, struct lane *lane, lane_report_fn report,
-		      struct lane_batch **ret_batch)
+// One batch of a send queue. False: there is none to be sent now.
+static bool queue_send(struct mqp_producer *producer, struct send_queue *queue,
+		       send_queue_report_fn report, struct batch **ret_batch)
 {
 	struct link *link = producer->stream.link;
 	uint64_t now_ns = producer->client->now_ns;
 	uint64_t most = pace_most(&producer->pace, is_unanswered(producer), now_ns);
-	struct lane_batch *batch;
+	struct batch *batch;
 	int r;
 
 	if (most == 0)
 		return false;
 	pthread_mutex_lock(&producer->lock);
-	r = lane_take(lane, now_ns, payload_room(link), link_max_frame(link), most, &batch);
+	r = send_queue_take(queue, now_ns, payload_room(link), link_max_frame(link), most, &batch);
 	pthread_mutex_unlock(&producer->lock);
 	*ret_batch = NULL;
 	if (r == 0) {
 		*ret_batch = batch;
 		pace_sent(&producer->pace, batch->count, now_ns);
 	}
-	if (r != LANE_E_TOO_LARGE)
+	if (r != SEND_QUEUE_E_TOO_LARGE)
 		return r == 0;
-	lane_end(batch, MQP_TOO_LARGE, report, producer);
+	send_queue_end(batch, MQP_TOO_LARGE, report, producer);
 	pthread_mutex_lock(&producer->lock);
-	lane_drop(lane, batch);
+	send_queue_drop(queue, batch);
 	producer_changed(producer);
 	pthread_mutex_unlock(&producer->lock);
 	return true;
@@ -247,10 +247,10 @@ static bool stream_usable(const struct stream *stream)
 
 static void acked_send(struct mqp_producer *producer)
 {
-	struct lane_batch *batch;
+	struct batch *batch;
 
 	while (stream_usable(&producer->stream) &&
-	       lane_send(producer, &producer->acked, producer_report, &batch))
+	       queue_send(producer, &producer->acked, producer_report, &batch))
 		if (batch)
 			batch_send(producer, batch, 0);
 }
@@ -258,19 +258,20 @@ static void acked_send(struct mqp_producer *producer)
 // A oneway batch has ended when the link has taken it; the link's output bounds how much that is.
 static void oneway_send(struct mqp_producer *producer)
 {
-	struct lane_verdict written = {.outcome = MQP_OUTCOME_OK, .offset = MQP_OFFSET_NONE};
-	struct lane_batch *batch;
+	struct send_queue_verdict written = {.outcome = MQP_OUTCOME_OK, .offset = MQP_OFFSET_NONE};
+	struct batch *batch;
 
 	while (stream_usable(&producer->stream) &&
 	       link_output_bytes(producer->stream.link) < ONEWAY_OUTPUT_MAX &&
-	       lane_send(producer, &producer->oneway, oneway_report, &batch)) {
+	       queue_send(producer, &producer->oneway, oneway_report, &batch)) {
 		if (!batch)
 			continue;
 		batch_send(producer, batch, FRAME_ONEWAY);
 		written.count = batch->count;
-		lane_answer(batch, 0, &written, producer->client->now_ns, oneway_written, producer);
+		send_queue_answer(batch, 0, &written, producer->client->now_ns, oneway_written,
+				  producer);
 		pthread_mutex_lock(&producer->lock);
-		lane_settle(&producer->oneway, batch, producer->client->now_ns);
+		send_queue_settle(&producer->oneway, batch, producer->client->now_ns);
 		producer_changed(producer);
 		pthread_mutex_unlock(&producer->lock);
 	}
@@ -285,8 +286,8 @@ static bool producer_is_hungry(struct mqp_producer *producer)
 	if (!stream_usable(&producer->stream))
 		return false;
 	pthread_mutex_lock(&producer->lock);
-	acked = lane_waits(&producer->acked);
-	oneway = lane_waits(&producer->oneway);
+	acked = send_queue_waits(&producer->acked);
+	oneway = send_queue_waits(&producer->oneway);
 	pthread_mutex_unlock(&producer->lock);
 	return ((acked || oneway) && payload_room(link) < link_max_frame(link)) ||
 	       (oneway && link_output_bytes(link) >= ONEWAY_OUTPUT_MAX);
@@ -297,7 +298,7 @@ static bool producer_waits(struct mqp_producer *producer)
 	bool waits;
 
 	pthread_mutex_lock(&producer->lock);
-	waits = lane_waits(&producer->acked) || lane_waits(&producer->oneway);
+	waits = send_queue_waits(&producer->acked) || send_queue_waits(&producer->oneway);
 	pthread_mutex_unlock(&producer->lock);
 	return waits;
 }
@@ -383,17 +384,18 @@ static void topic_opened(struct stream *stream, const uint8_t *payload, size_t s
 static void producer_lose(struct mqp_producer *producer, enum mqp_code code)
 {
 	bool certain = code != MQP_CONNECTION_LOST && code != MQP_OK;
-	struct lane_verdict lost = {
+	struct send_queue_verdict lost = {
 		.outcome = certain ? MQP_OUTCOME_REJECTED : MQP_OUTCOME_UNKNOWN,
 		.code = certain ? code : MQP_CONNECTION_LOST,
 	};
-	struct lane_batch *batch;
+	struct batch *batch;
 
-	while ((batch = lane_last_sent(&producer->acked))) {
+	while ((batch = send_queue_last_sent(&producer->acked))) {
 		lost.count = batch->count;
-		lane_answer(batch, 0, &lost, producer->client->now_ns, producer_report, producer);
+		send_queue_answer(batch, 0, &lost, producer->client->now_ns, producer_report,
+				  producer);
 		pthread_mutex_lock(&producer->lock);
-		lane_settle(&producer->acked, batch, producer->client->now_ns);
+		send_queue_settle(&producer->acked, batch, producer->client->now_ns);
 		producer_changed(producer);
 		pthread_mutex_unlock(&producer->lock);
 	}
@@ -439,9 +441,9 @@ static void topic_leaving(struct stream *stream)
 
 // ---- Answers ---------------------------------------------------------------------------------
 
-static void verdict_of(const struct produced_run *run, struct lane_verdict *ret)
+static void verdict_of(const struct produced_run *run, struct send_queue_verdict *ret)
 {
-	*ret = (struct lane_verdict){
+	*ret = (struct send_queue_verdict){
 		.count = run->count,
 		.outcome = (enum mqp_outcome)MIN(run->outcome, (uint8_t)MQP_OUTCOME_UNKNOWN),
 		.code = (enum mqp_code)run->code,
@@ -456,28 +458,28 @@ static void verdict_of(const struct produced_run *run, struct lane_verdict *ret)
 static int topic_produced(struct mqp_producer *producer, const uint8_t *payload, size_t size)
 {
 	struct produce_head head;
-	struct lane_batch *batch;
+	struct batch *batch;
 	uint32_t first = 0;
 	size_t runs;
 
 	if (produced_check(payload, size, &head, &runs))
 		return -EBADMSG;
-	batch = lane_find(&producer->acked, head.batch);
+	batch = send_queue_find(&producer->acked, head.batch);
 	if (!batch || batch->count != head.count)
 		return -EBADMSG;
 	for (size_t i = 0; i < runs; ++i) {
 		struct produced_run run;
-		struct lane_verdict verdict;
+		struct send_queue_verdict verdict;
 
 		produced_run_read(payload + PRODUCED_HEAD_SIZE + i * PRODUCED_RUN_SIZE, &run);
 		verdict_of(&run, &verdict);
 		verdict.paced = producer->pace.told && verdict.code == MQP_THROTTLED;
-		lane_answer(batch, first, &verdict, producer->client->now_ns, producer_report,
-			    producer);
+		send_queue_answer(batch, first, &verdict, producer->client->now_ns, producer_report,
+				  producer);
 		first += run.count;
 	}
 	pthread_mutex_lock(&producer->lock);
-	lane_settle(&producer->acked, batch, producer->client->now_ns);
+	send_queue_settle(&producer->acked, batch, producer->client->now_ns);
 	producer_changed(producer);
 	pthread_mutex_unlock(&producer->lock);
 	pace_answered(&producer->pace, producer->client->now_ns);

@@ -1,4 +1,5 @@
-// Getters only. A result is filled by the lane (lane.c) and handed to callbacks by the producer.
+// Getters only. A result is filled by the send queue (send_queue.c) and handed to callbacks by the
+// producer.
 
 #include "sdk/c/src/result.h"
 
