@@ -8,7 +8,7 @@
 #include "sdk/c/src/message.h"
 #include "sdk/c/src/pace.h"
 #include "sdk/c/src/settings.h"
-#include "sdk/c/src/settles.h"
+#include "sdk/c/src/settle_queue.h"
 #include "sdk/c/src/timers.h"
 #include "tests/unit/unit.h"
 
@@ -171,7 +171,7 @@ static struct settle_entry settle_of(uint8_t verb, uint64_t offset)
 }
 
 // An answer to whatever a batch has at the proxy.
-static size_t settled(const struct settles_batch *batch, uint16_t code, uint8_t *payload)
+static size_t settled(const struct settle_queue_batch *batch, uint16_t code, uint8_t *payload)
 {
 	struct settle_head head = {.settle = batch->number, .count = batch->flying};
 
@@ -187,66 +187,66 @@ static size_t settled(const struct settles_batch *batch, uint16_t code, uint8_t 
 
 static void settles_join_runs(void)
 {
-	struct settles settles;
-	const struct settles_batch *batch, *next;
-	struct settles_tally tally;
+	struct settle_queue queue;
+	const struct settle_queue_batch *batch, *next;
+	struct settle_queue_tally tally;
 	uint8_t payload[1024];
 	size_t size;
 
-	settles_init(&settles);
+	settle_queue_init(&queue);
 	for (uint64_t offset = 0; offset < 10; ++offset) {
 		struct settle_entry entry = settle_of(offset == 7 ? WIRE_NACK : WIRE_ACK, offset);
 
-		CHECK_EQ(settles_add(&settles.open, &entry), 0);
+		CHECK_EQ(settle_queue_add(&queue.open, &entry), 0);
 	}
-	CHECK_EQ(settles.open.count, 3); // 0–6, 7, 8–9
-	batch = settles_take(&settles, 2);
+	CHECK_EQ(queue.open.count, 3); // 0–6, 7, 8–9
+	batch = settle_queue_take(&queue, 2);
 	CHECK_EQ(batch->flying, 2); // a frame holds so many
-	CHECK_EQ(settles_encoded_size(batch), SETTLE_HEAD_SIZE + 2 * SETTLE_ENTRY_SIZE);
-	next = settles_take(&settles, 2); // without the first one's answer
+	CHECK_EQ(settle_queue_encoded_size(batch), SETTLE_HEAD_SIZE + 2 * SETTLE_ENTRY_SIZE);
+	next = settle_queue_take(&queue, 2); // without the first one's answer
 	CHECK_EQ(next->flying, 1);
-	CHECK(next->number > batch->number && !settles_take(&settles, 2));
+	CHECK(next->number > batch->number && !settle_queue_take(&queue, 2));
 	size = settled(batch, 0, payload);
-	CHECK_EQ(settles_answered(&settles, payload, size, &tally), 0);
+	CHECK_EQ(settle_queue_answered(&queue, payload, size, &tally), 0);
 	CHECK_EQ(tally.settled[WIRE_ACK], 7);
 	CHECK_EQ(tally.settled[WIRE_NACK], 1);
-	CHECK(!settles_idle(&settles));
+	CHECK(!settle_queue_idle(&queue));
 	size = settled(next, MQP_STALE, payload);
-	CHECK_EQ(settles_answered(&settles, payload, size, &tally), 0);
+	CHECK_EQ(settle_queue_answered(&queue, payload, size, &tally), 0);
 	CHECK_EQ(tally.stale, 2);
-	CHECK(settles_idle(&settles));
-	CHECK_EQ(settles_answered(&settles, payload, size, &tally), 0); // late, nobody waits
+	CHECK(settle_queue_idle(&queue));
+	CHECK_EQ(settle_queue_answered(&queue, payload, size, &tally), 0); // late, nobody waits
 	le64_put(payload, 77);
-	CHECK(settles_answered(&settles, payload, size, &tally) < 0); // never sent
-	settles_deinit(&settles);
+	CHECK(settle_queue_answered(&queue, payload, size, &tally) < 0); // never sent
+	settle_queue_deinit(&queue);
 }
 
 static void settles_calls(void)
 {
 	enum mqp_code codes[2] = {MQP_TIMEOUT, MQP_TIMEOUT};
-	struct settles_call call = {.codes = codes};
-	const struct settles_batch *batch;
-	struct settles_tally tally;
-	struct settles settles;
+	struct settle_queue_call call = {.codes = codes};
+	const struct settle_queue_batch *batch;
+	struct settle_queue_tally tally;
+	struct settle_queue queue;
 	struct settle_entry entry = settle_of(WIRE_ACK, 4);
 	uint8_t payload[256];
 
-	settles_init(&settles);
-	settles_add(&settles.open, &entry);
-	settles_add(&call.batch, &entry);
+	settle_queue_init(&queue);
+	settle_queue_add(&queue.open, &entry);
+	settle_queue_add(&call.batch, &entry);
 	entry.offset = 9;
-	settles_add(&call.batch, &entry);
-	list_push_back(&settles.calls, &call.node);
-	batch = settles_take(&settles, 100);
+	settle_queue_add(&call.batch, &entry);
+	list_push_back(&queue.calls, &call.node);
+	batch = settle_queue_take(&queue, 100);
 	CHECK(batch == &call.batch);
-	CHECK_EQ(settles_take(&settles, 100)->flying, 1); // both fly
-	CHECK_EQ(settles_answered(&settles, payload, settled(batch, MQP_STALE, payload), &tally),
+	CHECK_EQ(settle_queue_take(&queue, 100)->flying, 1); // both fly
+	CHECK_EQ(settle_queue_answered(&queue, payload, settled(batch, MQP_STALE, payload), &tally),
 		 0);
 	CHECK(call.done && !call.lost && codes[0] == MQP_STALE && codes[1] == MQP_STALE);
-	CHECK_EQ(settles_lost(&settles), 1);
-	CHECK(settles_idle(&settles));
+	CHECK_EQ(settle_queue_lost(&queue), 1);
+	CHECK(settle_queue_idle(&queue));
 	free(call.batch.entries);
-	settles_deinit(&settles);
+	settle_queue_deinit(&queue);
 }
 
 // ---- Messages --------------------------------------------------------------------------------

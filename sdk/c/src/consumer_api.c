@@ -306,7 +306,7 @@ static bool settled_done(void *ctx)
 		const struct subscription *subscription =
 			LIST_ENTRY(node, struct subscription, node);
 
-		if (subscription->owed || !settles_idle(&subscription->settles))
+		if (subscription->owed || !settle_queue_idle(&subscription->settle_queue))
 			return false;
 	}
 	return true;

@@ -178,7 +178,7 @@ static void subscription_end(struct subscription *subscription)
 	pthread_mutex_lock(&consumer->lock);
 	subscription->sub.alive = false;
 	subscription->owed = false;
-	consumer->unconfirmed += settles_lost(&subscription->settles);
+	consumer->unconfirmed += settle_queue_lost(&subscription->settle_queue);
 	atomic_fetch_sub(&consumer->hand.held, subscription->held_messages);
 	subscription->held_messages = subscription->held_bytes = 0;
 	purged = hand_purge(consumer, subscription);
@@ -270,7 +270,7 @@ static void subscription_retire(struct subscription *subscription)
 	bool over;
 
 	pthread_mutex_lock(&consumer->lock);
-	over = subscription->held_messages == 0 && settles_idle(&subscription->settles);
+	over = subscription->held_messages == 0 && settle_queue_idle(&subscription->settle_queue);
 	pthread_mutex_unlock(&consumer->lock);
 	if (!over || subscription->grants.draining)
 		return;

@@ -26,12 +26,12 @@
 
 // ---- Settles ---------------------------------------------------------------------------------
 
-static int settles_frame(struct subscription *subscription, const struct settles_batch *batch,
+static int settles_frame(struct subscription *subscription, const struct settle_queue_batch *batch,
 			 struct payload *ret)
 {
-	if (buf_new(settles_encoded_size(batch), &ret->buf) < 0)
+	if (buf_new(settle_queue_encoded_size(batch), &ret->buf) < 0)
 		return -ENOMEM;
-	settles_encode(batch, ret->buf->data);
+	settle_queue_encode(batch, ret->buf->data);
 	ret->size = ret->buf->size;
 	ret->crc = crc32c(0, ret->buf->data, ret->size);
 	return 0;
@@ -46,15 +46,15 @@ static bool settles_send(struct subscription *subscription)
 		MIN((link_max_frame(link) - SETTLE_HEAD_SIZE) / SETTLE_ENTRY_SIZE, SETTLE_ENTRIES);
 
 	for (bool sent = false;; sent = true) {
-		const struct settles_batch *batch;
+		const struct settle_queue_batch *batch;
 		struct payload payload = {0};
 		int r = 0;
 
 		pthread_mutex_lock(&consumer->lock);
-		batch = settles_take(&subscription->settles, entries);
+		batch = settle_queue_take(&subscription->settle_queue, entries);
 		if (batch)
 			r = settles_frame(subscription, batch, &payload);
-		else if (subscription->settles.open.count == 0)
+		else if (subscription->settle_queue.open.count == 0)
 			barrier_sent(consumer->hand.barrier, &subscription->sub);
 		pthread_mutex_unlock(&consumer->lock);
 		if (!batch)
@@ -68,7 +68,7 @@ static bool settles_send(struct subscription *subscription)
 	}
 }
 
-static void tally_count(struct mqp_client *client, const struct settles_tally *tally)
+static void tally_count(struct mqp_client *client, const struct settle_queue_tally *tally)
 {
 	static const enum mqp_stat stats[WIRE_VERB_COUNT] = {
 		[WIRE_ACK] = MQP_STAT_ACKED,        [WIRE_NACK] = MQP_STAT_NACKED,
@@ -84,11 +84,11 @@ static void tally_count(struct mqp_client *client, const struct settles_tally *t
 int consumer_report_settled(struct subscription *subscription, const uint8_t *payload, size_t size)
 {
 	struct mqp_consumer *consumer = subscription->consumer;
-	struct settles_tally tally;
+	struct settle_queue_tally tally;
 	int r;
 
 	pthread_mutex_lock(&consumer->lock);
-	r = settles_answered(&subscription->settles, payload, size, &tally);
+	r = settle_queue_answered(&subscription->settle_queue, payload, size, &tally);
 	// Before anybody is told: who was told finds it counted.
 	if (r == 0)
 		tally_count(consumer->client, &tally);

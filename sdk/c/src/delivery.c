@@ -110,7 +110,7 @@ static void note_settled(struct mqp_message *message)
 }
 
 enum mqp_code delivery_settle_into(struct mqp_message *message, enum mqp_verb verb, uint32_t ms,
-				   struct settles_batch *batch)
+				   struct settle_queue_batch *batch)
 {
 	struct settle_entry entry;
 
@@ -119,7 +119,7 @@ enum mqp_code delivery_settle_into(struct mqp_message *message, enum mqp_verb ve
 	if (!message->item.sub->alive)
 		return MQP_STALE;
 	entry_of(message, verb, ms, &entry);
-	if (settles_add(batch, &entry) < 0)
+	if (settle_queue_add(batch, &entry) < 0)
 		return MQP_NO_MEMORY;
 	if (verb != MQP_EXTEND)
 		note_settled(message);
@@ -130,7 +130,7 @@ enum mqp_code delivery_settle(struct mqp_message *message, enum mqp_verb verb, u
 {
 	struct subscription *subscription = message->delivery->subscription;
 
-	return delivery_settle_into(message, verb, ms, &subscription->settles.open);
+	return delivery_settle_into(message, verb, ms, &subscription->settle_queue.open);
 }
 
 static enum mqp_code settle_one(struct mqp_message *message, enum mqp_verb verb, uint32_t ms)

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "sdk/c/src/message.h"
-#include "sdk/c/src/settles.h"
+#include "sdk/c/src/settle_queue.h"
 #include "sdk/c/src/subscription.h"
 
 #include <stdatomic.h>
@@ -26,6 +26,6 @@ void delivery_free_message(struct mqp_message *message); // for mqp_message_free
 // Notes one settle in a batch of its subscription's; under the consumer's lock. MQP_CONFLICT,
 // MQP_STALE, MQP_NO_MEMORY.
 enum mqp_code delivery_settle_into(struct mqp_message *message, enum mqp_verb verb, uint32_t ms,
-				   struct settles_batch *batch);
+				   struct settle_queue_batch *batch);
 // The same in the open batch; under the consumer's lock. The caller wakes the I/O.
 enum mqp_code delivery_settle(struct mqp_message *message, enum mqp_verb verb, uint32_t ms);

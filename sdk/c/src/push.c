@@ -75,7 +75,7 @@ static bool push_end(struct mqp_consumer *consumer, struct slot *slot, struct mq
 static bool has_settles(const struct mqp_consumer *consumer)
 {
 	LIST_FOREACH(node, next, &consumer->subscriptions)
-	if (LIST_ENTRY(node, struct subscription, node)->settles.open.count)
+	if (LIST_ENTRY(node, struct subscription, node)->settle_queue.open.count)
 		return true;
 	return false;
 }
@@ -90,9 +90,9 @@ static void push_report_idle(struct mqp_consumer *consumer)
 // And after a callback, when that is worth it: short ones share a report.
 static void push_report(struct mqp_consumer *consumer, const struct mqp_message *message)
 {
-	const struct settles *settles = &message->delivery->subscription->settles;
+	const struct settle_queue *queue = &message->delivery->subscription->settle_queue;
 
-	if (list_empty(&settles->sent) || settles->open.messages >= hand_report_at(&consumer->hand))
+	if (list_empty(&queue->sent) || queue->open.messages >= hand_report_at(&consumer->hand))
 		consumer_post(consumer);
 }
 

@@ -16,7 +16,7 @@ int subscription_new(struct mqp_consumer *consumer, struct subscription **ret)
 	atomic_init(&subscription->refs, 1);
 	list_init(&subscription->node);
 	list_init(&subscription->stream.node);
-	settles_init(&subscription->settles);
+	settle_queue_init(&subscription->settle_queue);
 	subscription->consumer = consumer_ref(consumer);
 	*ret = subscription;
 	return 0;
@@ -32,7 +32,7 @@ void subscription_unref(struct subscription *subscription)
 {
 	if (!subscription || atomic_fetch_sub(&subscription->refs, 1) != 1)
 		return;
-	settles_deinit(&subscription->settles);
+	settle_queue_deinit(&subscription->settle_queue);
 	consumer_unref(subscription->consumer);
 	free(subscription);
 }

@@ -4,7 +4,7 @@
 #include "sdk/c/src/grants.h"
 #include "sdk/c/src/hand.h"
 #include "sdk/c/src/link.h"
-#include "sdk/c/src/settles.h"
+#include "sdk/c/src/settle_queue.h"
 
 #include <stdatomic.h>
 
@@ -18,9 +18,9 @@ struct subscription {
 	atomic_uint refs;
 	struct mqp_consumer *consumer; // referenced
 
-	struct settles settles; // under the consumer's lock, as the next four
-	struct hand_sub sub;    // what came, and what was told of it
-	uint64_t held_messages; // received and not settled
+	struct settle_queue settle_queue; // under the consumer's lock, as the next four
+	struct hand_sub sub;              // what came, and what was told of it
+	uint64_t held_messages;           // received and not settled
 	uint64_t held_bytes;
 	bool owed; // credit is out: messages may still come
 

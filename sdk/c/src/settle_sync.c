@@ -48,7 +48,7 @@ enum mqp_code mqp_settle(struct mqp_message *const *messages, size_t count, enum
 }
 
 // A confirmed settle: the messages of one subscription are one call to the proxy.
-struct settling {
+struct settle_sync {
 	struct mqp_message *const *messages;
 	size_t count;
 	enum mqp_verb verb;
@@ -61,89 +61,88 @@ struct settling {
 	enum mqp_code *call_codes; // of one call, by entry
 };
 
-static struct subscription *settling_next(struct settling *settling)
+static struct subscription *settle_sync_next(struct settle_sync *sync)
 {
-	for (size_t i = 0; i < settling->count; ++i)
-		if (!settling->taken[i])
-			return settling->messages[i]->delivery->subscription;
+	for (size_t i = 0; i < sync->count; ++i)
+		if (!sync->taken[i])
+			return sync->messages[i]->delivery->subscription;
 	return NULL;
 }
 
 // Puts every message of the subscription into the call; under the lock.
-static void settling_fill(struct settling *settling, struct subscription *subscription,
-			  struct settles_call *call)
+static void settle_sync_fill(struct settle_sync *sync, struct subscription *subscription,
+			     struct settle_queue_call *call)
 {
-	for (size_t i = 0; i < settling->count; ++i) {
-		if (settling->taken[i] ||
-		    settling->messages[i]->delivery->subscription != subscription)
+	for (size_t i = 0; i < sync->count; ++i) {
+		if (sync->taken[i] || sync->messages[i]->delivery->subscription != subscription)
 			continue;
-		settling->taken[i] = true;
-		settling->entries[i] = UINT32_MAX;
-		settling->codes[i] = delivery_settle_into(settling->messages[i], settling->verb,
-							  settling->ms, &call->batch);
-		if (settling->codes[i] == MQP_OK)
-			settling->entries[i] = call->batch.count - 1;
+		sync->taken[i] = true;
+		sync->entries[i] = UINT32_MAX;
+		sync->codes[i] =
+			delivery_settle_into(sync->messages[i], sync->verb, sync->ms, &call->batch);
+		if (sync->codes[i] == MQP_OK)
+			sync->entries[i] = call->batch.count - 1;
 	}
 }
 
 static bool call_done(void *ctx)
 {
-	return ((const struct settles_call *)ctx)->done;
+	return ((const struct settle_queue_call *)ctx)->done;
 }
 
-static void settling_read(struct settling *settling, const struct subscription *subscription,
-			  const struct settles_call *call)
+static void settle_sync_read(struct settle_sync *sync, const struct subscription *subscription,
+			     const struct settle_queue_call *call)
 {
-	for (size_t i = 0; i < settling->count; ++i)
-		if (settling->entries[i] != UINT32_MAX &&
-		    settling->messages[i]->delivery->subscription == subscription)
-			settling->codes[i] = call->codes[settling->entries[i]];
+	for (size_t i = 0; i < sync->count; ++i)
+		if (sync->entries[i] != UINT32_MAX &&
+		    sync->messages[i]->delivery->subscription == subscription)
+			sync->codes[i] = call->codes[sync->entries[i]];
 }
 
 // One subscription's part: sent under a number of its own, so that the answer is exactly its own.
-static void settling_call(struct settling *settling, struct subscription *subscription)
+static void settle_sync_call(struct settle_sync *sync, struct subscription *subscription)
 {
-	struct mqp_consumer *consumer = settling->consumer;
-	struct settles_call call = {.codes = settling->call_codes};
+	struct mqp_consumer *consumer = sync->consumer;
+	struct settle_queue_call call = {.codes = sync->call_codes};
 
 	pthread_mutex_lock(&consumer->lock);
-	settling_fill(settling, subscription, &call);
+	settle_sync_fill(sync, subscription, &call);
 	for (uint32_t i = 0; i < call.batch.count; ++i)
 		call.codes[i] = MQP_TIMEOUT;
 	call.done = call.batch.count == 0;
 	if (!call.done) {
-		list_push_back(&subscription->settles.calls, &call.node);
+		list_push_back(&subscription->settle_queue.calls, &call.node);
 		consumer_post(consumer);
 	}
 	pthread_mutex_unlock(&consumer->lock);
 	client_wait(consumer->client, &consumer->lock, &consumer->changed, call_done, &call,
-		    settling->deadline_ns);
+		    sync->deadline_ns);
 	pthread_mutex_lock(&consumer->lock);
 	if (!call.done)
 		list_unlink(&call.node);
 	for (uint32_t i = call.batch.from; call.lost && i < call.batch.count; ++i)
 		call.codes[i] = MQP_STALE;
-	settling_read(settling, subscription, &call);
+	settle_sync_read(sync, subscription, &call);
 	pthread_mutex_unlock(&consumer->lock);
 	free(call.batch.entries);
 }
 
-static enum mqp_code settling_run(struct settling *settling)
+static enum mqp_code settle_sync_run(struct settle_sync *sync)
 {
 	struct subscription *subscription;
 
-	while ((subscription = settling_next(settling)))
-		settling_call(settling, subscription);
-	for (size_t i = 0; i < settling->count; ++i)
-		if (settling->codes[i] != MQP_OK)
-			return settling->codes[i];
+	while ((subscription = settle_sync_next(sync)))
+		settle_sync_call(sync, subscription);
+	for (size_t i = 0; i < sync->count; ++i)
+		if (sync->codes[i] != MQP_OK)
+			return sync->codes[i];
 	return MQP_OK;
 }
 
 enum mqp_code mqp_settle_sync(struct mqp_message *const *messages, size_t count, enum mqp_verb verb,
 			      uint32_t ms, int timeout_ms, enum mqp_code *ret_codes)
 {
-	struct settling settling = {
+	struct settle_sync sync = {
 		.messages = messages,
 		.count = count,
 		.verb = verb,
@@ -152,23 +151,23 @@ enum mqp_code mqp_settle_sync(struct mqp_message *const *messages, size_t count,
 	};
 	enum mqp_code code = MQP_NO_MEMORY;
 
-	if (!settling.consumer || timeout_ms < 1 || timeout_ms > 86400000)
+	if (!sync.consumer || timeout_ms < 1 || timeout_ms > 86400000)
 		return MQP_INVALID_ARGUMENT;
-	if (client_blocked(settling.consumer->client))
+	if (client_blocked(sync.consumer->client))
 		return MQP_WOULD_DEADLOCK;
-	settling.deadline_ns = client_deadline(timeout_ms);
-	settling.codes = malloc(count * sizeof *settling.codes);
-	settling.entries = malloc(count * sizeof *settling.entries);
-	settling.taken = calloc(count, sizeof *settling.taken);
-	settling.call_codes = malloc(count * sizeof *settling.call_codes);
-	if (settling.codes && settling.entries && settling.taken && settling.call_codes) {
-		code = settling_run(&settling);
+	sync.deadline_ns = client_deadline(timeout_ms);
+	sync.codes = malloc(count * sizeof *sync.codes);
+	sync.entries = malloc(count * sizeof *sync.entries);
+	sync.taken = calloc(count, sizeof *sync.taken);
+	sync.call_codes = malloc(count * sizeof *sync.call_codes);
+	if (sync.codes && sync.entries && sync.taken && sync.call_codes) {
+		code = settle_sync_run(&sync);
 		if (ret_codes)
-			memcpy(ret_codes, settling.codes, count * sizeof *ret_codes);
+			memcpy(ret_codes, sync.codes, count * sizeof *ret_codes);
 	}
-	free(settling.codes);
-	free(settling.entries);
-	free(settling.taken);
-	free(settling.call_codes);
+	free(sync.codes);
+	free(sync.entries);
+	free(sync.taken);
+	free(sync.call_codes);
 	return code;
 }

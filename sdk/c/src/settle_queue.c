@@ -5,36 +5,36 @@
 // Invariant: `open` holds what no frame carries (its from and flying are 0); a batch in `sent` is
 // in one frame as a whole, a call's is answered as far as `from`.
 
-#include "sdk/c/src/settles.h"
+#include "sdk/c/src/settle_queue.h"
 
 #include "core/base/util.h"
 
 #include <errno.h>
 
-void settles_init(struct settles *settles)
+void settle_queue_init(struct settle_queue *queue)
 {
-	*settles = (struct settles){.next_number = 1};
-	list_init(&settles->sent);
-	list_init(&settles->calls);
+	*queue = (struct settle_queue){.next_number = 1};
+	list_init(&queue->sent);
+	list_init(&queue->calls);
 }
 
-static void sent_free(struct settles_sent *sent)
+static void sent_free(struct settle_queue_sent *sent)
 {
 	if (sent)
 		free(sent->batch.entries);
 	free(sent);
 }
 
-void settles_deinit(struct settles *settles)
+void settle_queue_deinit(struct settle_queue *queue)
 {
 	struct list *node;
 
-	while ((node = list_pop_front(&settles->sent)))
-		sent_free(LIST_ENTRY(node, struct settles_sent, node));
-	sent_free(settles->spare);
-	settles->spare = NULL;
-	free(settles->open.entries);
-	settles->open = (struct settles_batch){0};
+	while ((node = list_pop_front(&queue->sent)))
+		sent_free(LIST_ENTRY(node, struct settle_queue_sent, node));
+	sent_free(queue->spare);
+	queue->spare = NULL;
+	free(queue->open.entries);
+	queue->open = (struct settle_queue_batch){0};
 }
 
 static bool continues(const struct settle_entry *last, const struct settle_entry *next)
@@ -47,7 +47,7 @@ static bool continues(const struct settle_entry *last, const struct settle_entry
 	       last->count <= UINT32_MAX - next->count;
 }
 
-int settles_add(struct settles_batch *batch, const struct settle_entry *entry)
+int settle_queue_add(struct settle_queue_batch *batch, const struct settle_entry *entry)
 {
 	if (batch->count > 0 && continues(&batch->entries[batch->count - 1], entry)) {
 		batch->entries[batch->count - 1].count += entry->count;
@@ -69,66 +69,66 @@ int settles_add(struct settles_batch *batch, const struct settle_entry *entry)
 	return 0;
 }
 
-static bool batch_fly(struct settles *settles, struct settles_batch *batch, uint32_t max_entries)
+static bool batch_fly(struct settle_queue *queue, struct settle_queue_batch *batch,
+		      uint32_t max_entries)
 {
 	if (batch->flying > 0 || batch->from == batch->count)
 		return false;
 	batch->flying = MIN(batch->count - batch->from, max_entries);
-	batch->number = settles->next_number++;
+	batch->number = queue->next_number++;
 	return true;
 }
 
 // Moves the first entries of `open` into a batch that is sent.
-static const struct settles_batch *open_leave(struct settles *settles, uint32_t max_entries)
+static const struct settle_queue_batch *open_leave(struct settle_queue *queue, uint32_t max_entries)
 {
-	struct settles_sent *sent = settles->spare ? settles->spare : calloc(1, sizeof *sent);
-	struct settles_batch *open = &settles->open;
-	struct settles_batch emptied;
+	struct settle_queue_sent *sent = queue->spare ? queue->spare : calloc(1, sizeof *sent);
+	struct settle_queue_batch *open = &queue->open;
+	struct settle_queue_batch emptied;
 
 	if (!sent)
 		return NULL;
-	settles->spare = sent;
+	queue->spare = sent;
 	emptied = sent->batch;
 	emptied.count = emptied.from = emptied.flying = 0;
 	emptied.messages = 0;
 	for (uint32_t i = max_entries; i < open->count; ++i)
-		if (settles_add(&emptied, &open->entries[i]) < 0) {
+		if (settle_queue_add(&emptied, &open->entries[i]) < 0) {
 			sent->batch = emptied;
 			return NULL;
 		}
 	sent->batch = *open;
 	sent->batch.count = MIN(open->count, max_entries);
 	*open = emptied;
-	batch_fly(settles, &sent->batch, max_entries);
-	settles->spare = NULL;
-	list_push_back(&settles->sent, &sent->node);
+	batch_fly(queue, &sent->batch, max_entries);
+	queue->spare = NULL;
+	list_push_back(&queue->sent, &sent->node);
 	return &sent->batch;
 }
 
-const struct settles_batch *settles_take(struct settles *settles, uint32_t max_entries)
+const struct settle_queue_batch *settle_queue_take(struct settle_queue *queue, uint32_t max_entries)
 {
-	LIST_FOREACH(node, next, &settles->calls)
+	LIST_FOREACH(node, next, &queue->calls)
 	{
-		struct settles_call *call = LIST_ENTRY(node, struct settles_call, node);
+		struct settle_queue_call *call = LIST_ENTRY(node, struct settle_queue_call, node);
 
-		if (batch_fly(settles, &call->batch, max_entries))
+		if (batch_fly(queue, &call->batch, max_entries))
 			return &call->batch;
 	}
-	return settles->open.count ? open_leave(settles, max_entries) : NULL;
+	return queue->open.count ? open_leave(queue, max_entries) : NULL;
 }
 
-bool settles_idle(const struct settles *settles)
+bool settle_queue_idle(const struct settle_queue *queue)
 {
-	return settles->open.count == 0 && list_empty(&settles->sent) &&
-	       list_empty(&settles->calls);
+	return queue->open.count == 0 && list_empty(&queue->sent) && list_empty(&queue->calls);
 }
 
-size_t settles_encoded_size(const struct settles_batch *batch)
+size_t settle_queue_encoded_size(const struct settle_queue_batch *batch)
 {
 	return SETTLE_HEAD_SIZE + (size_t)batch->flying * SETTLE_ENTRY_SIZE;
 }
 
-void settles_encode(const struct settles_batch *batch, uint8_t *payload)
+void settle_queue_encode(const struct settle_queue_batch *batch, uint8_t *payload)
 {
 	struct settle_head head = {.settle = batch->number, .count = batch->flying};
 
@@ -138,27 +138,27 @@ void settles_encode(const struct settles_batch *batch, uint8_t *payload)
 				   &batch->entries[batch->from + i]);
 }
 
-static bool batch_awaits(const struct settles_batch *batch, uint64_t number)
+static bool batch_awaits(const struct settle_queue_batch *batch, uint64_t number)
 {
 	return batch->flying > 0 && batch->number == number;
 }
 
 // The batch that a number answers, and whose it is.
-static struct settles_batch *batch_find(struct settles *settles, uint64_t number,
-					struct settles_sent **ret_sent,
-					struct settles_call **ret_call)
+static struct settle_queue_batch *batch_find(struct settle_queue *queue, uint64_t number,
+					     struct settle_queue_sent **ret_sent,
+					     struct settle_queue_call **ret_call)
 {
 	*ret_call = NULL;
-	LIST_FOREACH(node, next, &settles->sent)
+	LIST_FOREACH(node, next, &queue->sent)
 	{
-		*ret_sent = LIST_ENTRY(node, struct settles_sent, node);
+		*ret_sent = LIST_ENTRY(node, struct settle_queue_sent, node);
 		if (batch_awaits(&(*ret_sent)->batch, number))
 			return &(*ret_sent)->batch;
 	}
 	*ret_sent = NULL;
-	LIST_FOREACH(node, next, &settles->calls)
+	LIST_FOREACH(node, next, &queue->calls)
 	{
-		struct settles_call *call = LIST_ENTRY(node, struct settles_call, node);
+		struct settle_queue_call *call = LIST_ENTRY(node, struct settle_queue_call, node);
 
 		if (batch_awaits(&call->batch, number)) {
 			*ret_call = call;
@@ -168,7 +168,7 @@ static struct settles_batch *batch_find(struct settles *settles, uint64_t number
 	return NULL;
 }
 
-static void tally_entry(struct settles_tally *tally, const struct settle_entry *entry,
+static void tally_entry(struct settle_queue_tally *tally, const struct settle_entry *entry,
 			const struct settle_outcome *answer)
 {
 	uint32_t settled = MIN(answer->settled, entry->count);
@@ -180,29 +180,29 @@ static void tally_entry(struct settles_tally *tally, const struct settle_entry *
 		tally->code = code;
 }
 
-static void sent_over(struct settles *settles, struct settles_sent *sent)
+static void sent_over(struct settle_queue *queue, struct settle_queue_sent *sent)
 {
 	list_unlink(&sent->node);
-	if (settles->spare)
+	if (queue->spare)
 		sent_free(sent);
 	else
-		settles->spare = sent;
+		queue->spare = sent;
 }
 
-int settles_answered(struct settles *settles, const uint8_t *payload, size_t size,
-		     struct settles_tally *ret_tally)
+int settle_queue_answered(struct settle_queue *queue, const uint8_t *payload, size_t size,
+			  struct settle_queue_tally *ret_tally)
 {
-	struct settles_sent *sent;
-	struct settles_call *call;
-	struct settles_batch *batch;
+	struct settle_queue_sent *sent;
+	struct settle_queue_call *call;
+	struct settle_queue_batch *batch;
 	struct settle_head head;
 
 	if (settle_outcome_check(payload, size, &head))
 		return -EBADMSG;
-	batch = batch_find(settles, head.settle, &sent, &call);
-	*ret_tally = (struct settles_tally){0};
+	batch = batch_find(queue, head.settle, &sent, &call);
+	*ret_tally = (struct settle_queue_tally){0};
 	// The caller of this one has stopped waiting.
-	if (!batch && head.settle > 0 && head.settle < settles->next_number)
+	if (!batch && head.settle > 0 && head.settle < queue->next_number)
 		return 0;
 	if (!batch || head.count != batch->flying)
 		return -EBADMSG;
@@ -222,11 +222,11 @@ int settles_answered(struct settles *settles, const uint8_t *payload, size_t siz
 		list_unlink(&call->node);
 	}
 	if (sent)
-		sent_over(settles, sent);
+		sent_over(queue, sent);
 	return 0;
 }
 
-static uint64_t batch_abandon(struct settles_batch *batch)
+static uint64_t batch_abandon(struct settle_queue_batch *batch)
 {
 	uint64_t messages = 0;
 
@@ -236,21 +236,21 @@ static uint64_t batch_abandon(struct settles_batch *batch)
 	return messages;
 }
 
-uint64_t settles_lost(struct settles *settles)
+uint64_t settle_queue_lost(struct settle_queue *queue)
 {
-	uint64_t messages = batch_abandon(&settles->open);
+	uint64_t messages = batch_abandon(&queue->open);
 	struct list *node;
 
-	settles->open.count = 0;
-	settles->open.messages = 0;
-	while ((node = settles->sent.next) != &settles->sent) {
-		struct settles_sent *sent = LIST_ENTRY(node, struct settles_sent, node);
+	queue->open.count = 0;
+	queue->open.messages = 0;
+	while ((node = queue->sent.next) != &queue->sent) {
+		struct settle_queue_sent *sent = LIST_ENTRY(node, struct settle_queue_sent, node);
 
 		messages += batch_abandon(&sent->batch);
-		sent_over(settles, sent);
+		sent_over(queue, sent);
 	}
-	while ((node = list_pop_front(&settles->calls))) {
-		struct settles_call *call = LIST_ENTRY(node, struct settles_call, node);
+	while ((node = list_pop_front(&queue->calls))) {
+		struct settle_queue_call *call = LIST_ENTRY(node, struct settle_queue_call, node);
 
 		messages += batch_abandon(&call->batch);
 		call->lost = true;
