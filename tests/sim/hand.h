@@ -6,7 +6,7 @@
 #include "tests/sim/sim.h"
 
 #include "proxy/engine/dispatch.h"
-#include "sdk/c/src/grants.h"
+#include "sdk/c/src/credit_totals.h"
 #include "sdk/c/src/hand.h"
 
 enum {
@@ -88,7 +88,7 @@ struct cons { // one consumer of one life of a process
 	struct member *member;
 	struct process *process;
 	struct home *home;
-	struct grants grants;
+	struct credit_totals credit;
 	struct delivered *running[WORKERS];
 	uint64_t began_ns[WORKERS];
 	uint64_t took_ns;                 // the last callback that has ended; 0: none has

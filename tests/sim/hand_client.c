@@ -74,16 +74,16 @@ static void credit_send(struct cons *cons)
 {
 	uint64_t before = cons->sub->telling;
 	struct event *event;
-	bool told = cons->grants.draining && cons->drain_told == cons->grants.drain;
+	bool told = cons->credit.draining && cons->drain_told == cons->credit.drain;
 
 	hand_telling(cons->sub);
 	if (cons->sub->telling > before)
 		judge_lead(cons);
 	event = play_up(cons, home_credit);
-	event->a = told ? 0 : cons->grants.granted_messages;
-	event->b = cons->grants.drain;
+	event->a = told ? 0 : cons->credit.granted_messages;
+	event->b = cons->credit.drain;
 	event->c = cons->sub->telling;
-	cons->drain_told = cons->grants.drain;
+	cons->drain_told = cons->credit.drain;
 	cons->credit_due = false;
 }
 
@@ -107,11 +107,11 @@ static void tick(struct cons *cons)
 
 static void stuck(struct cons *cons)
 {
-	if (cons->pulls || m.now_ns < hand_stuck_ns(&cons->hand) || cons->grants.draining)
+	if (cons->pulls || m.now_ns < hand_stuck_ns(&cons->hand) || cons->credit.draining)
 		return;
 	cons->stuck = true;
 	cons->stuck_begins = cons->hand.begins;
-	grants_drain(&cons->grants);
+	credit_totals_drain(&cons->credit);
 	cons->credit_due = true;
 }
 
@@ -123,15 +123,15 @@ static void top_up(struct cons *cons)
 		if (cons->running[i] && (!oldest_ns || cons->began_ns[i] < oldest_ns))
 			oldest_ns = cons->began_ns[i];
 	if (cons->pulls) {
-		if (cons->asked || held || cons->grants.draining)
+		if (cons->asked || held || cons->credit.draining)
 			return;
-		grants_ask(&cons->grants, PULL, 1u << 20);
+		credit_totals_ask(&cons->credit, PULL, 1u << 20);
 		cons->asked = cons->credit_due = true;
 	} else if (!(atomic_load(&cons->hand.running) >= cons->workers &&
 		     m.now_ns >= cons->hand.begun_ns + V_NS / 2)) {
-		cons->credit_due |=
-			grants_top_up(&cons->grants, hand_window(&cons->hand, oldest_ns, m.now_ns),
-				      1u << 20, held, held * 40);
+		cons->credit_due |= credit_totals_top_up(
+			&cons->credit, hand_window(&cons->hand, oldest_ns, m.now_ns), 1u << 20,
+			held, held * 40);
 	}
 }
 
@@ -148,7 +148,7 @@ static void arm(struct cons *cons)
 
 	if (atomic_load(&cons->hand.held))
 		next_ns = MIN(next_ns, cons->tick_ns + V_NS / 4);
-	if (!cons->pulls && !cons->grants.draining)
+	if (!cons->pulls && !cons->credit.draining)
 		next_ns = MIN(next_ns, MAX(hand_stuck_ns(&cons->hand), m.now_ns + MS_NS));
 	if (next_ns == UINT64_MAX || (cons->io_ns > m.now_ns && cons->io_ns <= next_ns))
 		return;
@@ -371,7 +371,7 @@ void cons_came(struct event *event)
 	delivered->item.sub = cons->sub;
 	delivered->item.number = ++cons->sub->received;
 	delivered->item.received_ns = m.now_ns;
-	SIM_MUST(grants_delivered(&cons->grants, 1, 40));
+	SIM_MUST(credit_totals_delivered(&cons->credit, 1, 40));
 	if (atomic_fetch_add(&cons->hand.held, 1) == 0)
 		cons->tick_ns = m.now_ns;
 	hand_add(&cons->hand, &delivered->item);
@@ -385,7 +385,7 @@ void cons_drained(struct event *event)
 
 	if (event->member != cons->member)
 		return;
-	SIM_MUST(grants_drained(&cons->grants, event->a));
+	SIM_MUST(credit_totals_drained(&cons->credit, event->a));
 	if (cons->stuck && cons->hand.begins == cons->stuck_begins)
 		give_back(cons);
 	cons->stuck = false;
@@ -405,7 +405,7 @@ static void subscribe(struct event *event)
 	m.members[m.member_count++] = cons->member;
 	cons->sub = play_make(sizeof *cons->sub);
 	*cons->sub = (struct hand_sub){.tells = true, .alive = true, .visibility_ns = V_NS};
-	cons->grants = (struct grants){0};
+	cons->credit = (struct credit_totals){0};
 	cons->settle_count = 0;
 	cons->asked = cons->stuck = cons->credit_due = false;
 	cons->drain_told = 0;

@@ -225,7 +225,7 @@ BUGS = (
         "others wait no longer for a suspect at its last attempt"),
     Bug("front-is-released", "hand", HAND_SIM, "\twhile ((item = hand_remove(&cons->hand, cons->sub)))\n\t\tnote(", "\tif ((item = hand_remove(&cons->hand, cons->sub)))\n\t\tnote(",
         "a hand that is stuck is given back from its front, not as a whole"),
-    Bug("given-back-before-drained", "hand", HAND_SIM, "\tcons->stuck_begins = cons->hand.begins;\n\tgrants_drain(&cons->grants);\n", "\tgive_back(cons);\n\tcons->stuck = false;\n\tgrants_drain(&cons->grants);\n",
+    Bug("given-back-before-drained", "hand", HAND_SIM, "\tcons->stuck_begins = cons->hand.begins;\n\tcredit_totals_drain(&cons->credit);\n", "\tgive_back(cons);\n\tcons->stuck = false;\n\tcredit_totals_drain(&cons->credit);\n",
         "a hand that is stuck is given back while more is on its way"),
     Bug("told-ahead-not-extended", "hand", HAND_SIM, "\t\tif (item->number <= cons->sub->told)\n", "\t\tif (item->number == 0)\n",
         "what is told ahead and waits is not extended"),

@@ -2,7 +2,7 @@
 // arguments.
 
 #include "sdk/c/src/address.h"
-#include "sdk/c/src/grants.h"
+#include "sdk/c/src/credit_totals.h"
 #include "sdk/c/src/ids.h"
 #include "sdk/c/src/json.h"
 #include "sdk/c/src/message.h"
@@ -128,38 +128,38 @@ static void timers_in_order(void)
 
 // ---- Credit ----------------------------------------------------------------------------------
 
-static void grants_count(void)
+static void credit_count(void)
 {
-	struct grants grants = {0};
+	struct credit_totals credit = {0};
 
-	CHECK(grants_top_up(&grants, 100, 1000, 0, 0));
-	CHECK_EQ(grants.granted_messages, 100);
-	CHECK(!grants_top_up(&grants, 100, 1000, 0, 0));
-	CHECK(grants_delivered(&grants, 60, 600));
+	CHECK(credit_totals_top_up(&credit, 100, 1000, 0, 0));
+	CHECK_EQ(credit.granted_messages, 100);
+	CHECK(!credit_totals_top_up(&credit, 100, 1000, 0, 0));
+	CHECK(credit_totals_delivered(&credit, 60, 600));
 	// Held messages count against the window; a grant is worth sending by halves.
-	CHECK(!grants_top_up(&grants, 100, 1000, 60, 600));
-	CHECK(!grants_top_up(&grants, 100, 1000, 20, 200));
-	CHECK(grants_top_up(&grants, 100, 1000, 10, 100));
-	CHECK_EQ(grants.granted_messages, 150);
-	grants_drain(&grants);
-	CHECK(!grants_top_up(&grants, 100, 1000, 0, 0));
-	CHECK(!grants_drained(&grants, 2));
-	CHECK(grants_drained(&grants, 1));
-	CHECK_EQ(grants.granted_messages, 60);
-	CHECK(!grants_delivered(&grants, 1, 10)); // more than was granted
+	CHECK(!credit_totals_top_up(&credit, 100, 1000, 60, 600));
+	CHECK(!credit_totals_top_up(&credit, 100, 1000, 20, 200));
+	CHECK(credit_totals_top_up(&credit, 100, 1000, 10, 100));
+	CHECK_EQ(credit.granted_messages, 150);
+	credit_totals_drain(&credit);
+	CHECK(!credit_totals_top_up(&credit, 100, 1000, 0, 0));
+	CHECK(!credit_totals_drained(&credit, 2));
+	CHECK(credit_totals_drained(&credit, 1));
+	CHECK_EQ(credit.granted_messages, 60);
+	CHECK(!credit_totals_delivered(&credit, 1, 10)); // more than was granted
 }
 
-static void grants_pull(void)
+static void credit_pull(void)
 {
-	struct grants grants = {0};
+	struct credit_totals credit = {0};
 
-	grants_ask(&grants, 5, 1000);
-	CHECK(grants_delivered(&grants, 2, 100));
-	grants_drain(&grants);
-	CHECK(grants_drained(&grants, 1));
-	grants_ask(&grants, 5, 1000);
-	CHECK_EQ(grants.granted_messages, 7);
-	CHECK_EQ(grants.granted_bytes, 1100);
+	credit_totals_ask(&credit, 5, 1000);
+	CHECK(credit_totals_delivered(&credit, 2, 100));
+	credit_totals_drain(&credit);
+	CHECK(credit_totals_drained(&credit, 1));
+	credit_totals_ask(&credit, 5, 1000);
+	CHECK_EQ(credit.granted_messages, 7);
+	CHECK_EQ(credit.granted_bytes, 1100);
 }
 
 // ---- Settles ---------------------------------------------------------------------------------
@@ -548,7 +548,7 @@ static void json_text_form(void)
 
 UNIT_MAIN(UNIT_CASE(pace_keeps_turns), UNIT_CASE(addresses_parse), UNIT_CASE(addresses_in_turn),
 	  UNIT_CASE(addresses_wait), UNIT_CASE(tls_is_not_given_up), UNIT_CASE(timers_in_order),
-	  UNIT_CASE(grants_count), UNIT_CASE(grants_pull), UNIT_CASE(settles_join_runs),
+	  UNIT_CASE(credit_count), UNIT_CASE(credit_pull), UNIT_CASE(settles_join_runs),
 	  UNIT_CASE(settles_calls), UNIT_CASE(message_parts_written), UNIT_CASE(message_arguments),
 	  UNIT_CASE(ids_are_new), UNIT_CASE(settings_sources), UNIT_CASE(wrong_configurations),
 	  UNIT_CASE(null_handles), UNIT_CASE(words), UNIT_CASE(json_text_form))

@@ -17,11 +17,11 @@
 void consumer_credit_note(struct subscription *subscription)
 {
 	struct mqp_consumer *consumer = subscription->consumer;
-	const struct grants *grants = &subscription->grants;
+	const struct credit_totals *credit = &subscription->credit;
 
 	pthread_mutex_lock(&consumer->lock);
 	subscription->owed =
-		grants->draining || grants->granted_messages > grants->delivered_messages;
+		credit->draining || credit->granted_messages > credit->delivered_messages;
 	consumer_changed(consumer);
 	pthread_mutex_unlock(&consumer->lock);
 }
@@ -34,18 +34,18 @@ void consumer_credit_changed(struct subscription *subscription)
 
 static bool has_credit_out(const struct subscription *subscription)
 {
-	const struct grants *grants = &subscription->grants;
+	const struct credit_totals *credit = &subscription->credit;
 
-	return grants->draining || grants->granted_messages > grants->delivered_messages;
+	return credit->draining || credit->granted_messages > credit->delivered_messages;
 }
 
 // Gives back what is granted and not used.
 void consumer_credit_return(struct subscription *subscription)
 {
-	if (!subscription_is_open(subscription) || subscription->grants.draining ||
+	if (!subscription_is_open(subscription) || subscription->credit.draining ||
 	    !has_credit_out(subscription))
 		return;
-	grants_drain(&subscription->grants);
+	credit_totals_drain(&subscription->credit);
 	consumer_credit_changed(subscription);
 }
 
@@ -92,8 +92,8 @@ void consumer_credit_top_up(struct mqp_consumer *consumer)
 		consumer_credit_return(subscription);
 	else if (paused)
 		consumer_credit_give_back(subscription, GIVE_PAUSED);
-	else if (!stuck && grants_top_up(&subscription->grants, window,
-					 consumer->config.prefetch_bytes, messages, bytes))
+	else if (!stuck && credit_totals_top_up(&subscription->credit, window,
+						consumer->config.prefetch_bytes, messages, bytes))
 		consumer_credit_changed(subscription);
 }
 

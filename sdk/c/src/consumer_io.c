@@ -98,7 +98,7 @@ static int deliver_frame(struct subscription *subscription, struct buf *buf, con
 	pthread_mutex_unlock(&consumer->lock);
 	if (subscription->left)
 		consumer_credit_give_back(subscription, GIVE_LEFT);
-	if (!grants_delivered(&subscription->grants, head.count, bytes))
+	if (!credit_totals_delivered(&subscription->credit, head.count, bytes))
 		return -EBADMSG;
 	consumer_credit_note(subscription);
 	consumer_wake(consumer);
@@ -244,7 +244,7 @@ static int group_frame(struct stream *stream, unsigned type, struct buf *buf,
 	case FRAME_DELIVER: return deliver_frame(subscription, buf, payload, size);
 	case FRAME_SETTLED: return consumer_report_settled(subscription, payload, size);
 	case FRAME_DRAINED:
-		if (size != 8 || !grants_drained(&subscription->grants, le64_get(payload)))
+		if (size != 8 || !credit_totals_drained(&subscription->credit, le64_get(payload)))
 			return -EBADMSG;
 		consumer_credit_note(subscription);
 		consumer_credit_give_back_drained(subscription);
@@ -272,7 +272,7 @@ static void subscription_retire(struct subscription *subscription)
 	pthread_mutex_lock(&consumer->lock);
 	over = subscription->held_messages == 0 && settle_queue_idle(&subscription->settle_queue);
 	pthread_mutex_unlock(&consumer->lock);
-	if (!over || subscription->grants.draining)
+	if (!over || subscription->credit.draining)
 		return;
 	link_leave_stream(&subscription->stream);
 	subscription_end(subscription);

@@ -32,9 +32,10 @@ static void pull_ask(struct mqp_consumer *consumer, bool drain)
 {
 	struct subscription *subscription = consumer->current;
 
-	grants_ask(&subscription->grants, consumer->pull_max, consumer->config.prefetch_bytes);
+	credit_totals_ask(&subscription->credit, consumer->pull_max,
+			  consumer->config.prefetch_bytes);
 	if (drain)
-		grants_drain(&subscription->grants);
+		credit_totals_drain(&subscription->credit);
 	consumer_credit_changed(subscription);
 }
 
@@ -62,7 +63,7 @@ static void pull_finish(struct mqp_consumer *consumer, enum pull_phase phase)
 	pthread_mutex_unlock(&consumer->lock);
 	if (subscription_is_open(subscription) && phase == PULL_LEFT)
 		consumer_credit_return(subscription);
-	else if (subscription_is_open(subscription) && !subscription->grants.draining)
+	else if (subscription_is_open(subscription) && !subscription->credit.draining)
 		pull_ask(consumer, true);
 	pull_set(consumer, phase, PULL_NONE, MQP_TIMEOUT);
 }
@@ -188,12 +189,12 @@ void consumer_pull_step(struct mqp_consumer *consumer)
 	} else if (closing) {
 		consumer_credit_return(consumer->current);
 		pull_set(consumer, phase, PULL_DONE, MQP_CLOSED);
-	} else if (phase == PULL_START && !consumer->current->grants.draining) {
+	} else if (phase == PULL_START && !consumer->current->credit.draining) {
 		pull_ask(consumer, true);
 		pull_set(consumer, phase, PULL_ASKED, MQP_TIMEOUT);
 	} else if (phase == PULL_WAITING && (got || late)) {
 		consumer_credit_return(consumer->current);
-		if (consumer->current->grants.draining)
+		if (consumer->current->credit.draining)
 			pull_set(consumer, phase, PULL_DRAINING, MQP_TIMEOUT);
 		else if (got)
 			pull_tell(consumer);

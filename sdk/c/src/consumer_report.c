@@ -107,21 +107,21 @@ int consumer_report_settled(struct subscription *subscription, const uint8_t *pa
 
 static void credit_send(struct subscription *subscription)
 {
-	const struct grants *grants = &subscription->grants;
-	struct credit credit = {
-		.messages = grants->granted_messages,
-		.bytes = grants->granted_bytes,
-		.drain = grants->drain,
+	const struct credit_totals *credit = &subscription->credit;
+	struct credit frame = {
+		.messages = credit->granted_messages,
+		.bytes = credit->granted_bytes,
+		.drain = credit->drain,
 		.begun = subscription->sub.telling,
 	};
 	uint8_t payload[CREDIT_BEGUN_SIZE];
 	size_t size;
 
 	// What crosses DRAINED must not give again what is given up.
-	if (grants->draining && subscription->drain_told == grants->drain)
-		credit.messages = credit.bytes = 0;
-	size = credit_write(payload, subscription->sub.tells, &credit);
-	subscription->drain_told = grants->drain;
+	if (credit->draining && subscription->drain_told == credit->drain)
+		frame.messages = frame.bytes = 0;
+	size = credit_write(payload, subscription->sub.tells, &frame);
+	subscription->drain_told = credit->drain;
 	subscription->credit_due = false;
 	link_send(subscription->stream.link, FRAME_CREDIT, subscription->stream.id, payload, size);
 }
@@ -285,7 +285,7 @@ uint64_t consumer_report_next_ns(struct mqp_consumer *consumer)
 	next_ns = barrier_tick(consumer->hand.barrier, &consumer->hand, now_ns);
 	pthread_mutex_lock(&consumer->lock);
 	next_ns = MIN(next_ns, slots_next_ns(consumer));
-	if (waits_for_begin(consumer) && consumer->current && !consumer->current->grants.draining)
+	if (waits_for_begin(consumer) && consumer->current && !consumer->current->credit.draining)
 		next_ns = MIN(next_ns, MAX(hand_stuck_ns(&consumer->hand), now_ns + MS_NS));
 	LIST_FOREACH(node, next, &consumer->subscriptions)
 	{

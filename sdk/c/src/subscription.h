@@ -1,7 +1,7 @@
 // A subscription is one SUBSCRIBE on one link, through which what came over it is settled.
 #pragma once
 
-#include "sdk/c/src/grants.h"
+#include "sdk/c/src/credit_totals.h"
 #include "sdk/c/src/hand.h"
 #include "sdk/c/src/link.h"
 #include "sdk/c/src/settle_queue.h"
@@ -24,14 +24,14 @@ struct subscription {
 	uint64_t held_bytes;
 	bool owed; // credit is out: messages may still come
 
-	struct stream stream; // I/O
-	struct grants grants; // I/O
-	bool left;            // I/O: another subscription has taken over
-	bool credit_due;      // I/O: a CREDIT frame is to be sent in this round
-	uint64_t drain_told;  // I/O: the number in the last one
-	enum give_back give;  // I/O: why what waits is to be given back once credit is
-	uint64_t give_begins; // I/O: so many had begun then
-	uint64_t tick_ns;     // I/O: life was shown, and what was told extended
+	struct stream stream;        // I/O
+	struct credit_totals credit; // I/O
+	bool left;                   // I/O: another subscription has taken over
+	bool credit_due;             // I/O: a CREDIT frame is to be sent in this round
+	uint64_t drain_told;         // I/O: the number in the last one
+	enum give_back give;         // I/O: why what waits is to be given back once credit is
+	uint64_t give_begins;        // I/O: so many had begun then
+	uint64_t tick_ns;            // I/O: life was shown, and what was told extended
 };
 
 int subscription_new(struct mqp_consumer *consumer, struct subscription **ret);

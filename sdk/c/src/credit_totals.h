@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct grants {
+struct credit_totals {
 	uint64_t granted_messages;
 	uint64_t granted_bytes;
 	uint64_t delivered_messages;
@@ -15,14 +15,14 @@ struct grants {
 
 // Push: tops up to `window` less what is held. Says whether a CREDIT frame is worth sending: when
 // half of the window would be new, or nothing is outstanding.
-bool grants_top_up(struct grants *grants, uint64_t window_messages, uint64_t window_bytes,
-		   uint64_t held_messages, uint64_t held_bytes);
+bool credit_totals_top_up(struct credit_totals *credit, uint64_t window_messages,
+			  uint64_t window_bytes, uint64_t held_messages, uint64_t held_bytes);
 // Pull: asks for exactly so much beyond what was delivered.
-void grants_ask(struct grants *grants, uint64_t messages, uint64_t bytes);
+void credit_totals_ask(struct credit_totals *credit, uint64_t messages, uint64_t bytes);
 // Asks to give back what is not used; the same CREDIT frame may carry new credit.
-void grants_drain(struct grants *grants);
+void credit_totals_drain(struct credit_totals *credit);
 
 // Counts a DELIVER frame. False: the peer sent what it was not granted.
-bool grants_delivered(struct grants *grants, uint64_t messages, uint64_t bytes);
+bool credit_totals_delivered(struct credit_totals *credit, uint64_t messages, uint64_t bytes);
 // DRAINED came; false: not the number asked for.
-bool grants_drained(struct grants *grants, uint64_t drain);
+bool credit_totals_drained(struct credit_totals *credit, uint64_t drain);
