@@ -48,7 +48,7 @@ void send_queue_init(struct send_queue *queue, const struct send_queue_config *c
 	list_init(&queue->waiting);
 	list_init(&queue->sent);
 	list_init(&queue->spare);
-	parked_init(&queue->parked);
+	retry_parked_init(&queue->parked);
 }
 
 static void batches_free(struct list *head)
@@ -213,14 +213,14 @@ static int send_queue_next(struct send_queue *queue, uint64_t now_ns, struct bat
 		// While nothing succeeds, what has not been tried comes first.
 		if (now_ns >= queue->parked.until_ns &&
 		    (queue->failures < SEND_QUEUE_ALL_FAIL || !send_queue_front(queue)))
-			parked_release(&queue->parked, &queue->waiting);
+			retry_parked_release(&queue->parked, &queue->waiting);
 		batch = send_queue_front(queue);
 		queue->idle_full = !batch || batch == queue->open;
 		queue->idle = !batch && queue->sent_count == 0;
 		if (!batch || !send_queue_may_send(queue, batch, now_ns))
 			return SEND_QUEUE_E_WAIT;
-		if (parked_filter(&queue->parked, batch, config->batch_bytes,
-				  config->batch_messages) < 0)
+		if (retry_parked_filter(&queue->parked, batch, config->batch_bytes,
+					config->batch_messages) < 0)
 			return -ENOMEM;
 		if (batch->count > 0)
 			break;
@@ -404,7 +404,7 @@ static void send_queue_park(struct send_queue *queue, struct batch *batch, uint6
 {
 	if (!batch->progress && ++queue->failures >= SEND_QUEUE_ALL_FAIL)
 		queue->hold_ns = MAX(queue->hold_ns, now_ns + send_queue_pause_ns(queue) / 2);
-	parked_put(&queue->parked, batch, now_ns);
+	retry_parked_put(&queue->parked, batch, now_ns);
 }
 
 static bool chosen_ended(const struct batch_entry *entry, const uint8_t *record, const void *arg)

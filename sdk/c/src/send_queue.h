@@ -3,8 +3,8 @@
 #pragma once
 
 #include "sdk/c/src/batch.h"
-#include "sdk/c/src/parked.h"
 #include "sdk/c/src/result.h"
+#include "sdk/c/src/retry_parked.h"
 
 enum {
 	SEND_QUEUE_E_FULL = 1,      // the memory limit is reached
@@ -23,10 +23,10 @@ struct send_queue_config {
 struct send_queue {
 	struct send_queue_config config;
 	struct batch *open;
-	struct list waiting;  // of struct batch, sealed, in order
-	struct list sent;     // in order of sending
-	struct parked parked; // waits apart from `waiting`
-	struct list spare;    // emptied batches for reuse
+	struct list waiting;        // of struct batch, sealed, in order
+	struct list sent;           // in order of sending
+	struct retry_parked parked; // waits apart from `waiting`
+	struct list spare;          // emptied batches for reuse
 	uint32_t spare_count;
 	uint32_t sent_count;
 	uint32_t sent_keyed;

@@ -2,7 +2,7 @@
 // holds because a batch with keys is filtered before it is sent, only one such batch is at the
 // proxy at a time, and on release the parked ones come first.
 
-#include "sdk/c/src/parked.h"
+#include "sdk/c/src/retry_parked.h"
 
 #include "core/wire/partition.h"
 #include "core/wire/record.h"
@@ -12,9 +12,9 @@
 #define PAUSE_MIN_MS 5u
 #define PAUSE_MAX_MS 1000u
 
-void parked_init(struct parked *parked)
+void retry_parked_init(struct retry_parked *parked)
 {
-	*parked = (struct parked){0};
+	*parked = (struct retry_parked){0};
 	list_init(&parked->batches);
 }
 
@@ -22,10 +22,10 @@ static uint32_t bit_of(const uint8_t *record)
 {
 	struct slice key = record_key(record);
 
-	return partition_of_key(key.data, key.size, PARKED_KEYS);
+	return partition_of_key(key.data, key.size, RETRY_PARKED_KEYS);
 }
 
-static void remember_keys(struct parked *parked, const struct batch *batch)
+static void remember_keys(struct retry_parked *parked, const struct batch *batch)
 {
 	for (uint32_t i = 0; batch->keyed && i < batch->count; ++i) {
 		const struct batch_entry *entry = &batch->entries[i];
@@ -38,7 +38,7 @@ static void remember_keys(struct parked *parked, const struct batch *batch)
 	}
 }
 
-void parked_put(struct parked *parked, struct batch *batch, uint64_t now_ns)
+void retry_parked_put(struct retry_parked *parked, struct batch *batch, uint64_t now_ns)
 {
 	if (list_empty(&parked->batches)) {
 		uint64_t pause_ms = (uint64_t)PAUSE_MIN_MS << MIN(parked->rounds, 8u);
@@ -53,7 +53,7 @@ void parked_put(struct parked *parked, struct batch *batch, uint64_t now_ns)
 
 static bool chosen_parked(const struct batch_entry *entry, const uint8_t *record, const void *arg)
 {
-	const struct parked *parked = arg;
+	const struct retry_parked *parked = arg;
 	uint32_t bit;
 
 	if (!(entry->flags & BATCH_KEYED))
@@ -63,8 +63,9 @@ static bool chosen_parked(const struct batch_entry *entry, const uint8_t *record
 }
 
 // Where `count` more messages of so many bytes may be joined. NULL: no memory.
-static struct batch *tail_with_room(struct parked *parked, const struct batch *from, uint32_t count,
-				    size_t bytes, uint32_t batch_bytes, uint32_t batch_messages)
+static struct batch *tail_with_room(struct retry_parked *parked, const struct batch *from,
+				    uint32_t count, size_t bytes, uint32_t batch_bytes,
+				    uint32_t batch_messages)
 {
 	struct batch *tail = LIST_ENTRY(parked->batches.prev, struct batch, node);
 
@@ -87,8 +88,8 @@ static struct batch *tail_with_room(struct parked *parked, const struct batch *f
 	return tail;
 }
 
-int parked_filter(struct parked *parked, struct batch *batch, uint32_t batch_bytes,
-		  uint32_t batch_messages)
+int retry_parked_filter(struct retry_parked *parked, struct batch *batch, uint32_t batch_bytes,
+			uint32_t batch_messages)
 {
 	struct batch *tail;
 	uint32_t count = 0;
@@ -114,7 +115,7 @@ int parked_filter(struct parked *parked, struct batch *batch, uint32_t batch_byt
 	return 0;
 }
 
-void parked_release(struct parked *parked, struct list *waiting)
+void retry_parked_release(struct retry_parked *parked, struct list *waiting)
 {
 	if (list_empty(&parked->batches))
 		return;
