@@ -84,7 +84,7 @@ static uint32_t crc_portable(uint32_t crc, const uint8_t *data, size_t size)
 #if defined(__x86_64__)
 static bool has_instruction;
 
-static uint32_t shift(uint32_t table[4][256], uint32_t crc)
+static uint32_t shift_crc(uint32_t table[4][256], uint32_t crc)
 {
 	return table[0][crc & 0xff] ^ table[1][(crc >> 8) & 0xff] ^ table[2][(crc >> 16) & 0xff] ^
 	       table[3][crc >> 24];
@@ -108,8 +108,8 @@ crc_three_streams(uint32_t crc, const uint8_t *data, size_t block, uint32_t tabl
 		STEP(at + 24);
 	}
 #undef STEP
-	crc = shift(table, (uint32_t)a) ^ (uint32_t)b;
-	return shift(table, crc) ^ (uint32_t)c;
+	crc = shift_crc(table, (uint32_t)a) ^ (uint32_t)b;
+	return shift_crc(table, crc) ^ (uint32_t)c;
 }
 
 __attribute__((target("sse4.2"))) static uint32_t crc_instruction(uint32_t crc, const uint8_t *data,

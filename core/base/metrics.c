@@ -28,7 +28,7 @@ static bool room_make(struct metrics_text *out, size_t more)
 	return true;
 }
 
-static void put(struct metrics_text *out, const char *text, size_t size)
+static void append_text(struct metrics_text *out, const char *text, size_t size)
 {
 	if (!room_make(out, size))
 		return;
@@ -38,20 +38,20 @@ static void put(struct metrics_text *out, const char *text, size_t size)
 
 static void put_text(struct metrics_text *out, const char *text)
 {
-	put(out, text, strlen(text));
+	append_text(out, text, strlen(text));
 }
 
 static void put_escaped(struct metrics_text *out, const char *text)
 {
 	for (const char *at = text; *at; ++at) {
 		if (*at == '\n')
-			put(out, "\\n", 2);
+			append_text(out, "\\n", 2);
 		else if (*at == '"')
-			put(out, "\\\"", 2);
+			append_text(out, "\\\"", 2);
 		else if (*at == '\\')
-			put(out, "\\\\", 2);
+			append_text(out, "\\\\", 2);
 		else
-			put(out, at, 1);
+			append_text(out, at, 1);
 	}
 }
 
@@ -75,7 +75,7 @@ static void put_labels(struct metrics_text *out, const char *names, const char *
 	for (const char *name = names; *name; ++index) {
 		size_t size = strcspn(name, ",");
 
-		put(out, name, size);
+		append_text(out, name, size);
 		put_text(out, "=\"");
 		put_escaped(out, values[index]);
 		name += size;

@@ -126,7 +126,7 @@ static char *value_check(const struct setting *setting, const char *text)
 
 // ---- names
 
-static size_t distance(const char *a, const char *b)
+static size_t measure_distance(const char *a, const char *b)
 {
 	size_t row[64], size = MIN(strlen(b), ARRAY_SIZE(row) - 1);
 
@@ -155,13 +155,13 @@ static const struct setting *setting_find(const struct settings *settings, const
 	return NULL;
 }
 
-static char *unknown(const struct settings *settings, const char *name)
+static char *describe_unknown(const struct settings *settings, const char *name)
 {
 	const char *best = NULL;
 	size_t best_distance = 4;
 
 	for (size_t i = 0; i < settings->count; ++i) {
-		size_t d = distance(name, settings->table[i].name);
+		size_t d = measure_distance(name, settings->table[i].name);
 
 		if (d < best_distance) {
 			best_distance = d;
@@ -194,7 +194,7 @@ char *settings_set_option(struct settings *settings, const char *name, const cha
 	char *wrong;
 
 	if (!setting)
-		return unknown(settings, name);
+		return describe_unknown(settings, name);
 	wrong = value_check(setting, value);
 	if (wrong)
 		return wrong;
@@ -220,7 +220,7 @@ struct place {
 	unsigned line;
 };
 
-static char *at(const struct place *place, size_t column, char *wrong)
+static char *locate_problem(const struct place *place, size_t column, char *wrong)
 {
 	size_t characters = 1;
 	char *text;
@@ -285,22 +285,23 @@ static char *line_read(struct settings *settings, const struct place *place)
 	snprintf(name, sizeof name, "%.*s", (int)name_size, line + begin);
 	column = begin + name_size + strspn(line + begin + name_size, " \t");
 	if (name_size == 0 || line[column] != '=')
-		return at(place, column, text_format("expected name = value"));
+		return locate_problem(place, column, text_format("expected name = value"));
 	column += 1 + strspn(line + column + 1, " \t");
 	setting = setting_find(settings, name);
 	if (!setting)
-		return at(place, begin, unknown(settings, name));
+		return locate_problem(place, begin, describe_unknown(settings, name));
 	value = &settings->values[setting - settings->table];
 	if (value->line && setting->type != SETTING_LIST)
-		return at(place, begin,
-			  text_format("%s is set on line %u already", name, value->line));
+		return locate_problem(
+			place, begin,
+			text_format("%s is set on line %u already", name, value->line));
 	wrong = value_take(line + column, text);
 	if (!wrong)
 		wrong = value_check(setting, text);
 	if (!wrong && !value->from_option)
 		wrong = value_put(value, setting, text);
 	if (wrong)
-		return at(place, column, wrong);
+		return locate_problem(place, column, wrong);
 	value->line = place->line;
 	return NULL;
 }
@@ -311,17 +312,19 @@ static char *line_check(const struct place *place, size_t size)
 	size_t control = 0;
 
 	if (size != strlen(place->text))
-		return at(place, strlen(place->text), text_format("a zero byte: this is not text"));
+		return locate_problem(place, strlen(place->text),
+				      text_format("a zero byte: this is not text"));
 	if (size >= LINE_MAX)
-		return at(place, 0, text_format("the line is longer than %u bytes", LINE_MAX - 1));
+		return locate_problem(
+			place, 0, text_format("the line is longer than %u bytes", LINE_MAX - 1));
 	if (!utf8_valid(place->text, size))
-		return at(place, 0, text_format("the line is not UTF-8"));
+		return locate_problem(place, 0, text_format("the line is not UTF-8"));
 	while (control < size &&
 	       ((unsigned char)place->text[control] >= ' ' || place->text[control] == '\t'))
 		++control;
-	return control < size
-		       ? at(place, control, text_format("a control character: this is not text"))
-		       : NULL;
+	return control < size ? locate_problem(place, control,
+					       text_format("a control character: this is not text"))
+			      : NULL;
 }
 
 char *settings_read(struct settings *settings, FILE *file, const char *path)

@@ -47,7 +47,7 @@ void source_item_init(struct source_item *item)
 	list_init(&item->age);
 }
 
-static uint64_t mix(uint64_t hash)
+static uint64_t mix_hash(uint64_t hash)
 {
 	hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdull;
 	hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53ull;
@@ -60,7 +60,7 @@ static uint32_t *row_of(const struct sources *sources, const uint8_t address[16]
 	uint64_t halves[2] = {0}, hash;
 
 	memcpy(halves, address, bytes[level]);
-	hash = mix(mix(sources->seed ^ halves[0]) ^ halves[1]);
+	hash = mix_hash(mix_hash(sources->seed ^ halves[0]) ^ halves[1]);
 	return &sources->rows[level * ROWS + (hash & (ROWS - 1))];
 }
 

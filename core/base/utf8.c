@@ -4,7 +4,7 @@
 
 #include "core/base/util.h"
 
-static bool continues(const uint8_t *at, size_t count)
+static bool are_continuations(const uint8_t *at, size_t count)
 {
 	for (size_t i = 0; i < count; ++i)
 		if ((at[i] & 0xc0) != 0x80)
@@ -23,7 +23,7 @@ static size_t character_size(const uint8_t *at, size_t left)
 		      : first < 0xf5 ? 4
 				     : 0;
 
-	if (size == 0 || size > left || first == 0 || !continues(at + 1, size - 1))
+	if (size == 0 || size > left || first == 0 || !are_continuations(at + 1, size - 1))
 		return 0;
 	if ((first == 0xe0 && at[1] < 0xa0) || (first == 0xed && at[1] > 0x9f) ||
 	    (first == 0xf0 && at[1] < 0x90) || (first == 0xf4 && at[1] > 0x8f))

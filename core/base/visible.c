@@ -56,7 +56,7 @@ static void put_json(FILE *out, uint32_t character)
 			0xdc00 + (character & 0x3ff));
 }
 
-static char *written(const char *text, size_t size, void (*put)(FILE *out, uint32_t character))
+static char *copy_visible(const char *text, size_t size, void (*put)(FILE *out, uint32_t character))
 {
 	char *copy = NULL;
 	size_t copy_size;
@@ -84,10 +84,10 @@ static char *written(const char *text, size_t size, void (*put)(FILE *out, uint3
 
 char *visible_text(const char *text, size_t size)
 {
-	return written(text, size, put_text);
+	return copy_visible(text, size, put_text);
 }
 
 char *visible_json(const char *json)
 {
-	return written(json, strlen(json), put_json);
+	return copy_visible(json, strlen(json), put_json);
 }

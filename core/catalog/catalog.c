@@ -196,8 +196,8 @@ static int edit_read(struct edit *edit, struct change_reader *reader)
 	return r;
 }
 
-static void notify(struct catalog *catalog, enum model_kind kind, uint64_t id,
-		   const struct model_object *object)
+static void notify_watches(struct catalog *catalog, enum model_kind kind, uint64_t id,
+			   const struct model_object *object)
 {
 	for (struct watch *watch = catalog->watches; watch; watch = watch->next)
 		watch->fn(watch->ctx, kind, id, object);
@@ -244,7 +244,7 @@ static int apply_delta(struct catalog *catalog, const struct change_head *head,
 	pthread_rwlock_unlock(&catalog->lock);
 	tables_drop_slots(&old, &grown);
 	for (size_t i = 0; i < edit->count; ++i)
-		notify(catalog, edit->rows[i].kind, edit->rows[i].id, edit->rows[i].object);
+		notify_watches(catalog, edit->rows[i].kind, edit->rows[i].id, edit->rows[i].object);
 	return 0;
 }
 
@@ -274,7 +274,7 @@ static void notify_gone(struct catalog *catalog, const struct tables *old)
 
 			if (object && !index_find(&catalog->tables.by_id[kind],
 						  (struct index_key){.id = object->id}))
-				notify(catalog, kind, object->id, NULL);
+				notify_watches(catalog, kind, object->id, NULL);
 		}
 	}
 }
@@ -286,7 +286,7 @@ static void notify_changed(struct catalog *catalog, const struct tables *old,
 		const struct change_row *row = &edit->rows[i];
 
 		if (row->object != index_find(&old->by_id[row->kind], id_key(row->object)))
-			notify(catalog, row->kind, row->id, row->object);
+			notify_watches(catalog, row->kind, row->id, row->object);
 	}
 }
 
@@ -324,7 +324,7 @@ static int apply_full(struct catalog *catalog, const struct change_head *head, s
 	return 0;
 }
 
-static int apply(struct catalog *catalog, const uint8_t *data, size_t size, bool *ret_full)
+static int apply_change(struct catalog *catalog, const uint8_t *data, size_t size, bool *ret_full)
 {
 	struct change_reader reader;
 	struct edit edit = {0};
@@ -345,7 +345,7 @@ static int apply(struct catalog *catalog, const uint8_t *data, size_t size, bool
 
 // ---- the last good copy
 
-static int snapshot(struct catalog *catalog, struct catalog_change **ret)
+static int make_snapshot(struct catalog *catalog, struct catalog_change **ret)
 {
 	struct change_head head = {.full = true,
 				   .source = catalog->source,
@@ -369,7 +369,7 @@ static int snapshot(struct catalog *catalog, struct catalog_change **ret)
 	return r;
 }
 
-static void store(struct catalog *catalog, const struct catalog_change *change, bool full)
+static void store_change(struct catalog *catalog, const struct catalog_change *change, bool full)
 {
 	_cleanup_(freep) struct catalog_change *whole = NULL;
 	int r;
@@ -381,7 +381,7 @@ static void store(struct catalog *catalog, const struct catalog_change *change, 
 	} else if (catalog_stored(catalog) && !snapshot_file_wants_full(&catalog->snapshot_file)) {
 		r = snapshot_file_append(&catalog->snapshot_file, change);
 	} else {
-		r = snapshot(catalog, &whole);
+		r = make_snapshot(catalog, &whole);
 		if (r == 0)
 			r = snapshot_file_replace(&catalog->snapshot_file, whole);
 	}
@@ -395,10 +395,10 @@ static int apply_stored(void *ctx, const uint8_t *data, size_t size)
 {
 	bool full;
 
-	return apply(ctx, data, size, &full);
+	return apply_change(ctx, data, size, &full);
 }
 
-static int load(struct catalog *catalog, const char *path)
+static int load_file(struct catalog *catalog, const char *path)
 {
 	int r = snapshot_file_init(&catalog->snapshot_file, path);
 
@@ -446,7 +446,7 @@ int catalog_new(const char *path, const struct seal_key *key, struct catalog **r
 		r = -EIO;
 	tables_init(&catalog->tables, catalog->seed);
 	if (r == 0 && path)
-		r = load(catalog, path);
+		r = load_file(catalog, path);
 	if (r < 0) {
 		catalog_free(catalog);
 		return r;
@@ -473,12 +473,12 @@ void catalog_free(struct catalog *catalog)
 int catalog_apply(struct catalog *catalog, const struct catalog_change *change)
 {
 	bool full;
-	int r = apply(catalog, change->data, change->size, &full);
+	int r = apply_change(catalog, change->data, change->size, &full);
 
 	if (r != 0)
 		return r;
 	catalog_heard(catalog, clock_now_ns());
-	store(catalog, change, full);
+	store_change(catalog, change, full);
 	return 0;
 }
 
@@ -549,7 +549,8 @@ void catalog_watch(struct catalog *catalog, catalog_watch_fn fn, void *ctx)
 	catalog->watches = watch;
 }
 
-static const void *find(struct catalog *catalog, const struct index *index, struct index_key key)
+static const void *find_object(struct catalog *catalog, const struct index *index,
+			       struct index_key key)
 {
 	const void *object;
 
@@ -563,7 +564,7 @@ static const void *find(struct catalog *catalog, const struct index *index, stru
 
 static const void *find_id(struct catalog *catalog, enum model_kind kind, uint64_t id)
 {
-	return find(catalog, &catalog->tables.by_id[kind], (struct index_key){.id = id});
+	return find_object(catalog, &catalog->tables.by_id[kind], (struct index_key){.id = id});
 }
 
 const struct tenant *catalog_tenant(struct catalog *catalog, uint64_t id)
@@ -588,22 +589,22 @@ const struct group *catalog_group(struct catalog *catalog, uint64_t id)
 
 const struct access_key *catalog_key_by_id(struct catalog *catalog, const char *key_id)
 {
-	return find(catalog, &catalog->tables.by_name[MODEL_ACCESS_KEY],
-		    (struct index_key){.name = key_id});
+	return find_object(catalog, &catalog->tables.by_name[MODEL_ACCESS_KEY],
+			   (struct index_key){.name = key_id});
 }
 
 const struct topic *catalog_topic_by_name(struct catalog *catalog, uint64_t tenant,
 					  const char *name)
 {
-	return find(catalog, &catalog->tables.by_name[MODEL_TOPIC],
-		    (struct index_key){.name = name, .id = tenant});
+	return find_object(catalog, &catalog->tables.by_name[MODEL_TOPIC],
+			   (struct index_key){.name = name, .id = tenant});
 }
 
 const struct group *catalog_group_by_name(struct catalog *catalog, uint64_t tenant,
 					  const char *name)
 {
-	return find(catalog, &catalog->tables.by_name[MODEL_GROUP],
-		    (struct index_key){.name = name, .id = tenant});
+	return find_object(catalog, &catalog->tables.by_name[MODEL_GROUP],
+			   (struct index_key){.name = name, .id = tenant});
 }
 
 void catalog_each(struct catalog *catalog, enum model_kind kind,

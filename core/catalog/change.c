@@ -24,7 +24,7 @@ enum row_op { ROW_PUT = 1, ROW_GONE = 2 };
 
 // ---- writing
 
-static int reserve(struct change_writer *writer, size_t more)
+static int reserve_bytes(struct change_writer *writer, size_t more)
 {
 	size_t need = writer->change->size + more, capacity = writer->capacity;
 	struct catalog_change *grown;
@@ -43,7 +43,7 @@ static int reserve(struct change_writer *writer, size_t more)
 
 static int put_bytes(struct change_writer *writer, const void *bytes, size_t size)
 {
-	int r = reserve(writer, size);
+	int r = reserve_bytes(writer, size);
 
 	if (r < 0)
 		return r;
@@ -87,7 +87,7 @@ static int put_secret(struct change_writer *writer, const struct model_object *o
 
 	if (r < 0 || size == 0)
 		return r;
-	r = reserve(writer, size);
+	r = reserve_bytes(writer, size);
 	if (r < 0)
 		return r;
 	secret_row(object, row);

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-static uint64_t mix(uint64_t a, uint64_t b)
+static uint64_t mix_words(uint64_t a, uint64_t b)
 {
 	__uint128_t product = (__uint128_t)(a ^ 0x9e3779b97f4a7c15ull) * (b | 1);
 
@@ -16,16 +16,16 @@ static uint64_t mix(uint64_t a, uint64_t b)
 
 static uint64_t key_hash(const struct index *index, struct index_key key)
 {
-	uint64_t hash = mix(key.id ^ index->seed, 0xd6e8feb86659fd93ull ^ index->seed);
+	uint64_t hash = mix_words(key.id ^ index->seed, 0xd6e8feb86659fd93ull ^ index->seed);
 	size_t size = key.name ? strlen(key.name) : 0;
 
 	for (size_t at = 0; at < size; at += 8) {
 		uint64_t word = 0;
 
 		memcpy(&word, key.name + at, MIN(size - at, 8u));
-		hash = mix(hash ^ word, index->seed + at);
+		hash = mix_words(hash ^ word, index->seed + at);
 	}
-	return mix(hash, index->seed ^ size);
+	return mix_words(hash, index->seed ^ size);
 }
 
 static bool key_equal(struct index_key a, struct index_key b)
@@ -33,15 +33,15 @@ static bool key_equal(struct index_key a, struct index_key b)
 	return a.id == b.id && (!a.name || strcmp(a.name, b.name) == 0);
 }
 
-static size_t home(const struct index *index, struct index_key key)
+static size_t home_slot(const struct index *index, struct index_key key)
 {
 	return key_hash(index, key) & (index->capacity - 1);
 }
 
 // The slot that holds the key, or the empty one where it would go.
-static size_t probe(const struct index *index, struct index_key key)
+static size_t find_slot(const struct index *index, struct index_key key)
 {
-	size_t at = home(index, key);
+	size_t at = home_slot(index, key);
 
 	while (index->slots[at] && !key_equal(index->key_of(index->slots[at]), key))
 		at = (at + 1) & (index->capacity - 1);
@@ -74,7 +74,7 @@ int index_grow(struct index *index, size_t more)
 		return -ENOMEM;
 	for (size_t i = 0; i < index->capacity; ++i)
 		if (index->slots[i])
-			grown.slots[probe(&grown, index->key_of(index->slots[i]))] =
+			grown.slots[find_slot(&grown, index->key_of(index->slots[i]))] =
 				index->slots[i];
 	*index = grown;
 	return 0;
@@ -92,7 +92,7 @@ int index_reserve(struct index *index, size_t more)
 
 const void *index_put(struct index *index, const void *object)
 {
-	size_t at = probe(index, index->key_of(object));
+	size_t at = find_slot(index, index->key_of(object));
 	const void *before = index->slots[at];
 
 	assert((index->count + !before) * 8 <= index->capacity * 7);
@@ -103,7 +103,7 @@ const void *index_put(struct index *index, const void *object)
 
 const void *index_find(const struct index *index, struct index_key key)
 {
-	return index->capacity ? index->slots[probe(index, key)] : NULL;
+	return index->capacity ? index->slots[find_slot(index, key)] : NULL;
 }
 
 bool index_drop(struct index *index, const void *object)
@@ -112,11 +112,11 @@ bool index_drop(struct index *index, const void *object)
 
 	if (!index->capacity)
 		return false;
-	hole = probe(index, index->key_of(object));
+	hole = find_slot(index, index->key_of(object));
 	if (index->slots[hole] != object)
 		return false;
 	for (size_t at = (hole + 1) & mask; index->slots[at]; at = (at + 1) & mask) {
-		size_t wanted = home(index, index->key_of(index->slots[at]));
+		size_t wanted = home_slot(index, index->key_of(index->slots[at]));
 
 		if (((at - wanted) & mask) < ((at - hole) & mask))
 			continue; // its own place lies behind the hole

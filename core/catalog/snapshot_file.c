@@ -114,7 +114,7 @@ static int put_in_place(struct snapshot_file *snapshot_file, const uint8_t *data
 }
 
 // The changes before the damage, as a file of their own.
-static int rewrite(struct snapshot_file *snapshot_file, const uint8_t *data, size_t size)
+static int rewrite_file(struct snapshot_file *snapshot_file, const uint8_t *data, size_t size)
 {
 	int r;
 
@@ -131,7 +131,7 @@ static int tail_drop(struct snapshot_file *snapshot_file, const uint8_t *data, s
 			  "%s: a change is damaged; it and the %zu bytes behind it are kept in "
 			  "%s.damaged and do not count",
 			  snapshot_file->path, size - at, snapshot_file->path);
-		return rewrite(snapshot_file, data, at);
+		return rewrite_file(snapshot_file, data, at);
 	}
 	log_warn(NULL, "CATALOG-TAIL",
 		 "%s: the last %zu bytes are not a whole change and are dropped",

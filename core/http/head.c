@@ -58,7 +58,7 @@ static bool is_clean_utf8(const char *text, size_t size)
 }
 
 // Replaces escapes, in place. `plus` is the query's other way to write a space.
-static bool decode(char *text, bool plus)
+static bool decode_escapes(char *text, bool plus)
 {
 	char *to = text, *start = text;
 
@@ -91,7 +91,7 @@ static const char *parse_query(char *query, struct head *head)
 			return "at most 16 query parameters are taken";
 		field->name = strsep(&value, "=");
 		field->value = value ? value : pair + strlen(pair);
-		if (!decode(pair, true) || (value && !decode(value, true)))
+		if (!decode_escapes(pair, true) || (value && !decode_escapes(value, true)))
 			return "a query parameter is not percent-encoded UTF-8 without control "
 			       "characters";
 		for (size_t i = 0; i < head->query_count; ++i) {
@@ -114,7 +114,7 @@ static const char *parse_path(char *path, struct head *head)
 		}
 		if (head->segment_count == HEAD_MAX_SEGMENTS)
 			return "the path has too many parts";
-		if (!*segment || !decode(segment, false))
+		if (!*segment || !decode_escapes(segment, false))
 			return "a part of the path is empty or not percent-encoded UTF-8 without "
 			       "control characters";
 		if (strcmp(segment, ".") == 0 || strcmp(segment, "..") == 0)

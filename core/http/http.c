@@ -75,7 +75,7 @@ struct http_exchange {
 };
 
 static void exchange_go(struct http_exchange *exchange);
-static void refuse(struct http_exchange *exchange, unsigned status, const char *why);
+static void refuse_request(struct http_exchange *exchange, unsigned status, const char *why);
 
 // ---- life of an exchange
 
@@ -135,7 +135,7 @@ static void exchange_enter(struct http_exchange *exchange, enum step step, uint3
 	loop_timer_set(&exchange->deadline, loop_now_ns(exchange->server->loop) + ms * MS_NS);
 }
 
-static void refuse(struct http_exchange *exchange, unsigned status, const char *why)
+static void refuse_request(struct http_exchange *exchange, unsigned status, const char *why)
 {
 	const struct http_handler *handler = &exchange->server->handler;
 
@@ -151,12 +151,13 @@ static void on_deadline(struct loop_timer *timer)
 		if (exchange->head_size == 0)
 			exchange_close(exchange);
 		else
-			refuse(exchange, 408, "the head of the request did not arrive in time");
+			refuse_request(exchange, 408,
+				       "the head of the request did not arrive in time");
 		break;
 	case STEP_BODY:
-		refuse(exchange, 408, "the body of the request did not arrive in time");
+		refuse_request(exchange, 408, "the body of the request did not arrive in time");
 		break;
-	case STEP_WORK: refuse(exchange, 504, "there was no answer in time"); break;
+	case STEP_WORK: refuse_request(exchange, 504, "there was no answer in time"); break;
 	default: exchange_close(exchange);
 	}
 }
@@ -312,7 +313,7 @@ static void exchange_work(struct http_exchange *exchange)
 	const struct http_handler *handler = &exchange->server->handler;
 
 	if (!work_begins(exchange)) {
-		refuse(exchange, 503, "as many requests are in work as may be; try again");
+		refuse_request(exchange, 503, "as many requests are in work as may be; try again");
 		return;
 	}
 	loop_io_want(&exchange->io, 0);
@@ -356,21 +357,21 @@ static void exchange_admit(struct http_exchange *exchange, size_t size)
 
 	status = head_parse(exchange->head_data, size, &exchange->head, &why);
 	if (status) {
-		refuse(exchange, (unsigned)status, why);
+		refuse_request(exchange, (unsigned)status, why);
 		return;
 	}
 	handler->head(handler->ctx, exchange, &body_limit);
 	if (exchange->answered)
 		return;
 	if (exchange->head.content_length > body_limit) {
-		refuse(exchange, body_limit ? 413 : 400,
-		       body_limit ? "the body is larger than the limit"
-				  : "this request takes no body");
+		refuse_request(exchange, body_limit ? 413 : 400,
+			       body_limit ? "the body is larger than the limit"
+					  : "this request takes no body");
 		return;
 	}
 	exchange->body = malloc((size_t)exchange->head.content_length + 1);
 	if (!exchange->body) {
-		refuse(exchange, 503, "there is no memory for the body");
+		refuse_request(exchange, 503, "there is no memory for the body");
 		return;
 	}
 	early = MIN(exchange->head_size - size, (size_t)exchange->head.content_length);
@@ -389,7 +390,7 @@ static void exchange_head(struct http_exchange *exchange)
 	while (!end) {
 		size_t before = exchange->head_size;
 		if (before == HEAD_MAX_BYTES) {
-			refuse(exchange, 431, "the head is larger than 8,192 bytes");
+			refuse_request(exchange, 431, "the head is larger than 8,192 bytes");
 			return;
 		}
 		long n = stream_read(&exchange->stream, exchange->head_data + before,
@@ -522,7 +523,7 @@ static void on_connection(struct loop_io *io, unsigned events)
 }
 
 // Splits "host:port" or "[host]:port" and looks it up without asking a name server.
-static int resolve(const char *address, struct addrinfo **ret)
+static int resolve_address(const char *address, struct addrinfo **ret)
 {
 	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
 				       .ai_socktype = SOCK_STREAM};
@@ -570,7 +571,7 @@ int http_listen(struct http_server *server, const char *address, bool tls, uint1
 
 	if (server->listener_count == LISTENERS_MOST)
 		return -ENOSPC;
-	r = resolve(address, &info);
+	r = resolve_address(address, &info);
 	if (r < 0)
 		return r;
 	r = bind_listener(info, ret_port);

@@ -287,7 +287,7 @@ int loop_run(struct loop *loop)
 	return r;
 }
 
-static void wake(struct loop *loop)
+static void wake_thread(struct loop *loop)
 {
 	uint64_t one = 1;
 
@@ -301,7 +301,7 @@ static void wake(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
 	__atomic_store_n(&loop->stopping, true, __ATOMIC_SEQ_CST);
-	wake(loop);
+	wake_thread(loop);
 }
 
 bool loop_is_current(const struct loop *loop)
@@ -331,7 +331,7 @@ void loop_post(struct loop *loop, struct loop_task *task)
 		task->next = newest;
 	} while (!__atomic_compare_exchange_n(&loop->mailbox, &newest, task, true, __ATOMIC_SEQ_CST,
 					      __ATOMIC_RELAXED));
-	wake(loop);
+	wake_thread(loop);
 }
 
 void loop_defer(struct loop *loop, struct loop_task *task)

@@ -6,7 +6,7 @@
 
 #include "core/loop/timer.h"
 
-static struct loop_timer *meld(struct loop_timer *a, struct loop_timer *b)
+static struct loop_timer *meld_heaps(struct loop_timer *a, struct loop_timer *b)
 {
 	struct loop_timer *late;
 
@@ -40,7 +40,7 @@ static struct loop_timer *meld_siblings(struct loop_timer *first)
 			b->next = NULL;
 			b->prev = NULL;
 		}
-		a = meld(a, b);
+		a = meld_heaps(a, b);
 		a->next = pairs;
 		pairs = a;
 	}
@@ -48,7 +48,7 @@ static struct loop_timer *meld_siblings(struct loop_timer *first)
 		struct loop_timer *next = pairs->next;
 
 		pairs->next = NULL;
-		root = meld(root, pairs);
+		root = meld_heaps(root, pairs);
 		pairs = next;
 	}
 	return root;
@@ -59,7 +59,7 @@ void timer_heap_insert(struct timer_heap *heap, struct loop_timer *timer)
 	timer->child = NULL;
 	timer->next = NULL;
 	timer->prev = NULL;
-	heap->first = meld(heap->first, timer);
+	heap->first = meld_heaps(heap->first, timer);
 }
 
 void timer_heap_remove(struct timer_heap *heap, struct loop_timer *timer)
@@ -75,7 +75,7 @@ void timer_heap_remove(struct timer_heap *heap, struct loop_timer *timer)
 			timer->prev->next = timer->next;
 		if (timer->next)
 			timer->next->prev = timer->prev;
-		heap->first = meld(heap->first, rest);
+		heap->first = meld_heaps(heap->first, rest);
 	}
 	timer->child = NULL;
 	timer->next = NULL;

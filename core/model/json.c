@@ -124,7 +124,7 @@ static void read_enum(struct json_reader *reader, const struct field *field, con
 	field_problem(reader, field, "must be one of %s", choices);
 }
 
-static size_t characters(const char *text)
+static size_t count_characters(const char *text)
 {
 	size_t count = 0;
 
@@ -140,7 +140,7 @@ static bool text_fits(const json_t *value, uint64_t min, uint64_t max)
 
 	if (!text || strlen(text) != json_string_length(value))
 		return false; // not a text, or one with a zero inside
-	count = characters(text);
+	count = count_characters(text);
 	return count >= min && count <= max;
 }
 
@@ -342,7 +342,7 @@ static void object_text(struct json_reader *reader, const json_t *value, const c
 }
 
 // A member as it is stored: 5.0 is the whole number that it is. NULL: not one that may be there.
-static json_t *option(const json_t *member)
+static json_t *read_option(const json_t *member)
 {
 	int64_t number;
 
@@ -361,7 +361,7 @@ static void read_object(struct json_reader *reader, const struct field *field, c
 	const char *key;
 
 	json_object_foreach((json_t *)(uintptr_t)value, key, member) right =
-		right && json_object_set_new(options, key, option(member)) == 0;
+		right && json_object_set_new(options, key, read_option(member)) == 0;
 	if (right)
 		object_text(reader, options, ret);
 	else
@@ -474,7 +474,7 @@ static const json_t *member_find(const json_t *body, const char *name)
 	return json_object_get(parent, dot + 1);
 }
 
-static bool accepted(const struct json_reader *reader, const struct field *field)
+static bool accepts_field(const struct json_reader *reader, const struct field *field)
 {
 	return !(field->flags & (FIELD_READ_ONLY | FIELD_HIDDEN)) &&
 	       !(reader->named && field->type == FIELD_NAME);
@@ -483,10 +483,10 @@ static bool accepted(const struct json_reader *reader, const struct field *field
 static void read_member(struct json_reader *reader, const struct field *field, const json_t *body,
 			void *object)
 {
-	const json_t *value = accepted(reader, field) ? member_find(body, field->name) : NULL;
+	const json_t *value = accepts_field(reader, field) ? member_find(body, field->name) : NULL;
 
 	if (!value) {
-		if (accepted(reader, field) && reader->create && field->flags & FIELD_REQUIRED)
+		if (accepts_field(reader, field) && reader->create && field->flags & FIELD_REQUIRED)
 			field_problem(reader, field, "is missing");
 	} else if (!reader->create && field->flags & FIELD_IMMUTABLE) {
 		read_fixed(reader, field, value, object);
@@ -512,11 +512,11 @@ static enum known look_up(const struct json_reader *reader, const char *path)
 			const struct field *field = &table->fields[i];
 
 			if (strcmp(field->name, path) == 0)
-				return accepted(reader, field)          ? KNOWN
+				return accepts_field(reader, field)     ? KNOWN
 				       : field->flags & FIELD_READ_ONLY ? READ_ONLY
 									: UNKNOWN;
 			if (strncmp(field->name, path, size) == 0 && field->name[size] == '.' &&
-			    accepted(reader, field))
+			    accepts_field(reader, field))
 				return GROUP_OF_MEMBERS;
 		}
 	}

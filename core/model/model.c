@@ -14,7 +14,7 @@ struct tail {
 	char *text;
 };
 
-static const void *member(const struct field *field, const void *object)
+static const void *find_member(const struct field *field, const void *object)
 {
 	return (const char *)object + field->offset;
 }
@@ -32,7 +32,7 @@ static size_t text_size(const char *text)
 static void field_measure(const struct field *field, const void *draft, size_t *arrays,
 			  size_t *text)
 {
-	const void *at = member(field, draft);
+	const void *at = find_member(field, draft);
 	size_t count;
 
 	switch (field->type) {

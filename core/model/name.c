@@ -94,7 +94,7 @@ int name_normalize(const char *name, char **ret, const char **ret_problem)
 }
 
 // Letters lose case and marks; every run of anything else becomes one '-'; none at the ends.
-static size_t slug(const char *text, char *out, size_t room)
+static size_t make_slug(const char *text, char *out, size_t room)
 {
 	utf8proc_uint8_t *plain = NULL;
 	size_t size = 0;
@@ -122,7 +122,7 @@ static size_t slug(const char *text, char *out, size_t room)
 }
 
 // At least `least` digits.
-static size_t base36(uint64_t id, size_t least, char *out)
+static size_t write_base36(uint64_t id, size_t least, char *out)
 {
 	char reversed[ID36_MAX];
 	size_t size = 0;
@@ -143,13 +143,13 @@ void name_physical(const char *tenant, const char *name, uint64_t id, uint64_t s
 
 	memcpy(at, "mqp.", 4);
 	at += 4;
-	at += slug(tenant, at, TENANT_SLUG_MAX);
+	at += make_slug(tenant, at, TENANT_SLUG_MAX);
 	*at++ = '.';
-	at += slug(name, at, NAME_SLUG_MAX);
+	at += make_slug(name, at, NAME_SLUG_MAX);
 	*at++ = '-';
-	at += base36(id, 1, at);
+	at += write_base36(id, 1, at);
 	*at++ = '-';
-	at += base36(source % sources, SOURCE36_SIZE, at);
+	at += write_base36(source % sources, SOURCE36_SIZE, at);
 	*at = '\0';
 }
 

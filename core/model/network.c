@@ -82,7 +82,7 @@ bool network_contains(const struct network *network, const struct sockaddr *addr
 	return rest == 0 || (bytes[whole] ^ network->address[whole]) >> (8 - rest) == 0;
 }
 
-static bool listed(const char *const *list, size_t count, const struct sockaddr *address)
+static bool list_contains(const char *const *list, size_t count, const struct sockaddr *address)
 {
 	struct network network;
 
@@ -97,7 +97,7 @@ bool network_admits(const char *const *allow, size_t allow_count, const char *co
 {
 	if (address->sa_family != AF_INET && address->sa_family != AF_INET6)
 		return allow_count == 0 && deny_count == 0;
-	if (listed(deny, deny_count, address))
+	if (list_contains(deny, deny_count, address))
 		return false;
-	return allow_count == 0 || listed(allow, allow_count, address);
+	return allow_count == 0 || list_contains(allow, allow_count, address);
 }

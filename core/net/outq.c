@@ -98,7 +98,7 @@ int outq_small_done(struct outq *outq, uint8_t *payload, uint8_t type, uint32_t 
 	return outq_add(outq, outq->small, frame, WIRE_HEADER_SIZE + payload_size);
 }
 
-static void written(struct outq *outq, size_t size)
+static void drop_written(struct outq *outq, size_t size)
 {
 	outq->bytes -= size;
 	while (size > 0) {
@@ -131,7 +131,7 @@ int outq_flush(struct outq *outq, struct transport *transport)
 		sent = transport_writev(transport, parts, count);
 		if (sent < 0)
 			return (int)sent;
-		written(outq, (size_t)sent);
+		drop_written(outq, (size_t)sent);
 	}
 	// Idle connections keep next to nothing: what is gathered next starts a new buffer.
 	outq->small = buf_unref(outq->small);

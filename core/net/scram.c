@@ -13,13 +13,13 @@
 
 // ---- arithmetic
 
-static int hmac(const void *key, size_t key_size, const void *data, size_t size,
-		uint8_t ret[SCRAM_KEY_SIZE])
+static int compute_hmac(const void *key, size_t key_size, const void *data, size_t size,
+			uint8_t ret[SCRAM_KEY_SIZE])
 {
 	return HMAC(EVP_sha256(), key, (int)key_size, data, size, ret, NULL) ? 0 : -EIO;
 }
 
-static int hash(const void *data, size_t size, uint8_t ret[SCRAM_KEY_SIZE])
+static int compute_hash(const void *data, size_t size, uint8_t ret[SCRAM_KEY_SIZE])
 {
 	return EVP_Digest(data, size, ret, NULL, EVP_sha256(), NULL) ? 0 : -EIO;
 }
@@ -36,12 +36,12 @@ static int salted_password(const char *secret, const uint8_t *salt, size_t salt_
 static int keys_derive(const uint8_t salted[SCRAM_KEY_SIZE], uint8_t client_key[SCRAM_KEY_SIZE],
 		       uint8_t stored_key[SCRAM_KEY_SIZE], uint8_t server_key[SCRAM_KEY_SIZE])
 {
-	int r = hmac(salted, SCRAM_KEY_SIZE, "Client Key", 10, client_key);
+	int r = compute_hmac(salted, SCRAM_KEY_SIZE, "Client Key", 10, client_key);
 
 	if (!r)
-		r = hash(client_key, SCRAM_KEY_SIZE, stored_key);
+		r = compute_hash(client_key, SCRAM_KEY_SIZE, stored_key);
 	if (!r)
-		r = hmac(salted, SCRAM_KEY_SIZE, "Server Key", 10, server_key);
+		r = compute_hmac(salted, SCRAM_KEY_SIZE, "Server Key", 10, server_key);
 	return r;
 }
 
@@ -70,20 +70,20 @@ int scram_verifier_fake(const uint8_t secret[SCRAM_KEY_SIZE], const char *user,
 			struct scram_verifier *ret)
 {
 	uint8_t seed[SCRAM_KEY_SIZE];
-	int r = hmac(secret, SCRAM_KEY_SIZE, user, strlen(user), seed);
+	int r = compute_hmac(secret, SCRAM_KEY_SIZE, user, strlen(user), seed);
 
 	memcpy(ret->salt, seed, SCRAM_SALT_SIZE);
 	ret->iterations = SCRAM_ITERATIONS;
 	if (!r)
-		r = hmac(seed, sizeof seed, "stored", 6, ret->stored_key);
+		r = compute_hmac(seed, sizeof seed, "stored", 6, ret->stored_key);
 	if (!r)
-		r = hmac(seed, sizeof seed, "server", 6, ret->server_key);
+		r = compute_hmac(seed, sizeof seed, "server", 6, ret->server_key);
 	return r;
 }
 
 // ---- text
 
-static bool printable(const char *text, size_t size)
+static bool is_printable(const char *text, size_t size)
 {
 	for (size_t i = 0; i < size; ++i)
 		if (text[i] < 0x20 || text[i] > 0x7e)
@@ -138,7 +138,7 @@ static bool slice_is(struct slice slice, const char *text)
 
 static bool text_copy(struct slice slice, char *room, size_t size)
 {
-	if (slice.size >= size || !printable((const char *)slice.data, slice.size))
+	if (slice.size >= size || !is_printable((const char *)slice.data, slice.size))
 		return false;
 	memcpy(room, slice.data, slice.size);
 	room[slice.size] = '\0';
@@ -148,7 +148,7 @@ static bool text_copy(struct slice slice, char *room, size_t size)
 static bool message_ok(struct slice message)
 {
 	return message.size < SCRAM_MESSAGE_MAX / 2 &&
-	       printable((const char *)message.data, message.size);
+	       is_printable((const char *)message.data, message.size);
 }
 
 // ---- server
@@ -271,16 +271,18 @@ int scram_server_final(struct scram_server *server, struct slice client_final,
 		return SCRAM_E_BINDING;
 	size = (size_t)auth_message_make(server->first_bare, server->server_first,
 					 (struct slice){client_final.data, size - 1}, auth_message);
-	r = hmac(server->verifier.stored_key, SCRAM_KEY_SIZE, auth_message, size, signature);
+	r = compute_hmac(server->verifier.stored_key, SCRAM_KEY_SIZE, auth_message, size,
+			 signature);
 	if (r)
 		return r;
 	xor_into(client_key, signature);
-	r = hash(client_key, SCRAM_KEY_SIZE, stored);
+	r = compute_hash(client_key, SCRAM_KEY_SIZE, stored);
 	if (r)
 		return r;
 	if (CRYPTO_memcmp(stored, server->verifier.stored_key, SCRAM_KEY_SIZE) != 0)
 		return SCRAM_E_PROOF;
-	r = hmac(server->verifier.server_key, SCRAM_KEY_SIZE, auth_message, size, signature);
+	r = compute_hmac(server->verifier.server_key, SCRAM_KEY_SIZE, auth_message, size,
+			 signature);
 	if (r)
 		return r;
 	base64_write(signature, SCRAM_KEY_SIZE, encoded);
@@ -300,9 +302,9 @@ int scram_client_start(struct scram_client *client, const char *user, const char
 	bool plus = plus_offered && (exporter || end_point);
 
 	*client = (struct scram_client){.cache = cache};
-	if (strlen(user) > SCRAM_USER_MAX || !printable(user, strlen(user)) ||
+	if (strlen(user) > SCRAM_USER_MAX || !is_printable(user, strlen(user)) ||
 	    strpbrk(user, ",=") || strlen(secret) >= sizeof client->secret / 2 ||
-	    !printable(secret, strlen(secret)) || strlen(nonce) > SCRAM_NONCE_MAX)
+	    !is_printable(secret, strlen(secret)) || strlen(nonce) > SCRAM_NONCE_MAX)
 		return -EINVAL;
 	strcpy(client->secret, secret);
 	strcpy(client->nonce, nonce);
@@ -323,7 +325,7 @@ static int password_get(struct scram_client *client, const uint8_t *salt, size_t
 {
 	struct scram_cache *cache = client->cache;
 	uint8_t secret_hash[SCRAM_KEY_SIZE];
-	int r = hash(client->secret, strlen(client->secret), secret_hash);
+	int r = compute_hash(client->secret, strlen(client->secret), secret_hash);
 
 	if (r)
 		return r;
@@ -404,11 +406,11 @@ int scram_client_answer(struct scram_client *client, struct slice server_first,
 	if (!r)
 		r = keys_derive(salted, proof, stored, server_key);
 	if (!r)
-		r = hmac(stored, sizeof stored, client->auth_message, strlen(client->auth_message),
-			 signature);
+		r = compute_hmac(stored, sizeof stored, client->auth_message,
+				 strlen(client->auth_message), signature);
 	if (!r)
-		r = hmac(server_key, sizeof server_key, client->auth_message,
-			 strlen(client->auth_message), client->server_signature);
+		r = compute_hmac(server_key, sizeof server_key, client->auth_message,
+				 strlen(client->auth_message), client->server_signature);
 	if (!r) {
 		xor_into(proof, signature);
 		base64_write(proof, sizeof proof, encoded);

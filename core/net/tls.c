@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int fail(const char *what, const char *file, SSL_CTX *ctx, char *problem,
-		size_t problem_size)
+static int describe_failure(const char *what, const char *file, SSL_CTX *ctx, char *problem,
+			    size_t problem_size)
 {
 	// The first error is the cause; a file that cannot be read is the system's.
 	unsigned long cause = ERR_peek_error(), last = ERR_peek_last_error();
@@ -47,14 +47,14 @@ static int identity_load(SSL_CTX *ctx, const char *cert_file, const char *key_fi
 			 size_t problem_size)
 {
 	if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
-		return fail("certificate", cert_file, ctx, problem, problem_size);
+		return describe_failure("certificate", cert_file, ctx, problem, problem_size);
 	if (SSL_CTX_use_PrivateKey_file(ctx, key_file ? key_file : cert_file, SSL_FILETYPE_PEM) !=
 	    1)
-		return fail("private key", key_file ? key_file : cert_file, ctx, problem,
-			    problem_size);
+		return describe_failure("private key", key_file ? key_file : cert_file, ctx,
+					problem, problem_size);
 	if (SSL_CTX_check_private_key(ctx) != 1)
-		return fail("the private key does not belong to the certificate", cert_file, ctx,
-			    problem, problem_size);
+		return describe_failure("the private key does not belong to the certificate",
+					cert_file, ctx, problem, problem_size);
 	return 0;
 }
 
@@ -65,7 +65,7 @@ int tls_server_new(const char *cert_file, const char *key_file, SSL_CTX **ret, c
 	int r;
 
 	if (!ctx)
-		return fail("TLS", NULL, NULL, problem, problem_size);
+		return describe_failure("TLS", NULL, NULL, problem, problem_size);
 	r = identity_load(ctx, cert_file, key_file, problem, problem_size);
 	if (r)
 		return r;
@@ -84,10 +84,10 @@ int tls_client_new(const char *ca_file, const char *cert_file, const char *key_f
 	int r;
 
 	if (!ctx)
-		return fail("TLS", NULL, NULL, problem, problem_size);
+		return describe_failure("TLS", NULL, NULL, problem, problem_size);
 	if ((ca_file ? SSL_CTX_load_verify_locations(ctx, ca_file, NULL)
 		     : SSL_CTX_set_default_verify_paths(ctx)) != 1)
-		return fail("authorities", ca_file, ctx, problem, problem_size);
+		return describe_failure("authorities", ca_file, ctx, problem, problem_size);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	if (cert_file) {
 		r = identity_load(ctx, cert_file, key_file, problem, problem_size);
