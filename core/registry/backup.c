@@ -25,7 +25,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-static int copy(sqlite3 *to, sqlite3 *from)
+static int copy_database(sqlite3 *to, sqlite3 *from)
 {
 	sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
 	int code;
@@ -54,7 +54,7 @@ int registry_backup(const struct registry *registry, const char *path)
 	if (r == 0)
 		r = db_open(&source, registry->path, SQLITE_OPEN_READONLY);
 	if (r == 0)
-		r = copy(target.sqlite, source.sqlite);
+		r = copy_database(target.sqlite, source.sqlite);
 	db_close(&source);
 	if (r == 0) // a file of its own, without a log beside it
 		r = db_script(&target, "PRAGMA journal_mode = DELETE; DELETE FROM sessions");
@@ -80,7 +80,7 @@ static int copy_file(const char *from, const char *to)
 	if (r == 0)
 		r = db_open(&target, to, SQLITE_OPEN_READWRITE);
 	if (r == 0)
-		r = copy(target.sqlite, source.sqlite);
+		r = copy_database(target.sqlite, source.sqlite);
 	if (r == 0)
 		r = store_check_pages(&target);
 	if (r == 0)
@@ -152,13 +152,13 @@ int registry_backup_restore_prepare(const struct registry *registry, const char 
 }
 
 // The merged copy takes the registry's place in one transaction.
-static int replace(struct registry *registry, const char *prepared)
+static int replace_database(struct registry *registry, const char *prepared)
 {
 	struct db source = {0};
 	int r = db_open(&source, prepared, SQLITE_OPEN_READONLY);
 
 	if (r == 0)
-		r = copy(registry->db.sqlite, source.sqlite);
+		r = copy_database(registry->db.sqlite, source.sqlite);
 	db_close(&source);
 	if (r == 0)
 		r = head_read(&registry->db, &registry->head);
@@ -170,9 +170,9 @@ static int replace(struct registry *registry, const char *prepared)
 	return 0;
 }
 
-static int merge(struct registry *registry, const struct registry_actor *actor,
-		 const struct registry_backup_restore_how *how, const char *prepared,
-		 struct registry_result *ret)
+static int merge_copy(struct registry *registry, const struct registry_actor *actor,
+		      const struct registry_backup_restore_how *how, const char *prepared,
+		      struct registry_result *ret)
 {
 	struct registry_config config = {
 		.key = &registry->key, .path = prepared, .now_ms = registry->now_ms};
@@ -196,10 +196,10 @@ int registry_backup_restore(struct registry *registry, const struct registry_act
 			    struct registry_result *ret)
 {
 	_cleanup_(freep) char *prepared = prepared_path(registry);
-	int r = prepared ? merge(registry, actor, how, prepared, ret) : -ENOMEM;
+	int r = prepared ? merge_copy(registry, actor, how, prepared, ret) : -ENOMEM;
 
 	if (r == 0 && ret->code == CODE_OK && !how->preview)
-		r = replace(registry, prepared);
+		r = replace_database(registry, prepared);
 	registry_backup_restore_abandon(registry);
 	if (r < 0) {
 		registry_result_deinit(ret);

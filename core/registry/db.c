@@ -37,7 +37,7 @@ int db_error(int sqlite_code)
 	}
 }
 
-static int report(const struct db *db, int sqlite_code, const char *sql)
+static int report_error(const struct db *db, int sqlite_code, const char *sql)
 {
 	int r = db_error(sqlite_code);
 
@@ -90,7 +90,7 @@ static int statement_get(struct db *db, const char *sql, sqlite3_stmt **ret)
 				  NULL);
 	if (code != SQLITE_OK) {
 		free(at);
-		return report(db, code, sql);
+		return report_error(db, code, sql);
 	}
 	at->next = db->statements;
 	db->statements = at;
@@ -98,7 +98,7 @@ static int statement_get(struct db *db, const char *sql, sqlite3_stmt **ret)
 	return 0;
 }
 
-static int bind(sqlite3_stmt *statement, const char *types, va_list args)
+static int bind_arguments(sqlite3_stmt *statement, const char *types, va_list args)
 {
 	int code = SQLITE_OK;
 
@@ -121,12 +121,12 @@ static int bind(sqlite3_stmt *statement, const char *types, va_list args)
 	return code;
 }
 
-static int query(struct db *db, sqlite3_stmt **ret, const char *sql, const char *types,
-		 va_list args)
+static int prepare_query(struct db *db, sqlite3_stmt **ret, const char *sql, const char *types,
+			 va_list args)
 {
 	int r = statement_get(db, sql, ret);
 
-	return r < 0 ? r : report(db, bind(*ret, types, args), sql);
+	return r < 0 ? r : report_error(db, bind_arguments(*ret, types, args), sql);
 }
 
 int db_query(struct db *db, sqlite3_stmt **ret, const char *sql, const char *types, ...)
@@ -135,7 +135,7 @@ int db_query(struct db *db, sqlite3_stmt **ret, const char *sql, const char *typ
 	int r;
 
 	va_start(args, types);
-	r = query(db, ret, sql, types, args);
+	r = prepare_query(db, ret, sql, types, args);
 	va_end(args);
 	return r;
 }
@@ -146,7 +146,7 @@ int db_step(struct db *db, sqlite3_stmt *statement)
 
 	if (code == SQLITE_ROW)
 		return 1;
-	r = report(db, code, sqlite3_sql(statement));
+	r = report_error(db, code, sqlite3_sql(statement));
 	sqlite3_reset(statement);
 	sqlite3_clear_bindings(statement);
 	return r;
@@ -159,7 +159,7 @@ int db_run(struct db *db, const char *sql, const char *types, ...)
 	int r;
 
 	va_start(args, types);
-	r = query(db, &statement, sql, types, args);
+	r = prepare_query(db, &statement, sql, types, args);
 	va_end(args);
 	return r < 0 ? r : db_step(db, statement);
 }
@@ -171,7 +171,7 @@ int db_number(struct db *db, int64_t *ret, const char *sql, const char *types, .
 	int r;
 
 	va_start(args, types);
-	r = query(db, &statement, sql, types, args);
+	r = prepare_query(db, &statement, sql, types, args);
 	va_end(args);
 	if (r == 0)
 		r = db_step(db, statement);
@@ -184,5 +184,5 @@ int db_number(struct db *db, int64_t *ret, const char *sql, const char *types, .
 
 int db_script(struct db *db, const char *sql)
 {
-	return report(db, sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL), sql);
+	return report_error(db, sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL), sql);
 }

@@ -18,7 +18,7 @@
 // ---- export
 
 // What a create request takes: everything that is not set by the registry.
-static json_t *definition(struct work *work, enum registry_kind kind, const struct row *row)
+static json_t *make_definition(struct work *work, enum registry_kind kind, const struct row *row)
 {
 	struct json_shape shape = row_kind(kind).shape;
 	json_t *body = store_json(work, kind, row);
@@ -55,8 +55,9 @@ static int export_rows(struct work *work, enum registry_kind kind, const char *c
 	while (r == 0 && (r = db_step(&registry->db, statement)) == 1) {
 		r = row_read(kind, statement, &registry->key, &work->arena, &row);
 		if (r == 0)
-			r = json_array_append_new(list, definition(work, kind, &row)) < 0 ? -ENOMEM
-											  : 0;
+			r = json_array_append_new(list, make_definition(work, kind, &row)) < 0
+				    ? -ENOMEM
+				    : 0;
 	}
 	sqlite3_finalize(statement);
 	*ret = list;
@@ -110,7 +111,8 @@ struct import {
 	json_int_t created, updated, unchanged;
 };
 
-static int note(struct import *import, enum registry_kind kind, const char *name, bool created)
+static int note_change(struct import *import, enum registry_kind kind, const char *name,
+		       bool created)
 {
 	const struct row *tenant = import->work->tenant;
 
@@ -190,8 +192,8 @@ static int count_part(struct import *import, enum registry_kind kind, const json
 		return 0;
 	}
 	++*(part == PART_CREATED ? &import->created : &import->updated);
-	return note(import, kind, json_string_value(json_object_get(body, "name")),
-		    part == PART_CREATED);
+	return note_change(import, kind, json_string_value(json_object_get(body, "name")),
+			   part == PART_CREATED);
 }
 
 static int refused_at(struct import *import, int r, const char *where, size_t at)

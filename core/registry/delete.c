@@ -29,7 +29,7 @@ struct removal {
 	size_t count, capacity;
 };
 
-static int add(struct removal *removal, enum registry_kind kind, uint64_t id, bool weak)
+static int add_victim(struct removal *removal, enum registry_kind kind, uint64_t id, bool weak)
 {
 	if (removal->count == removal->capacity) {
 		size_t capacity = MAX(removal->capacity * 2, 16u);
@@ -52,7 +52,7 @@ static int add_all(struct removal *removal, enum registry_kind kind, const char 
 	int r = db_query(db, &statement, sql, "i", (int64_t)id);
 
 	while (r == 0 && (r = db_step(db, statement)) == 1)
-		r = add(removal, kind, (uint64_t)sqlite3_column_int64(statement, 0), weak);
+		r = add_victim(removal, kind, (uint64_t)sqlite3_column_int64(statement, 0), weak);
 	return r;
 }
 
@@ -79,7 +79,7 @@ static int find_below_group(struct removal *removal, const struct row *row)
 
 	if (!dead)
 		return 0;
-	r = add(removal, REGISTRY_TOPIC, dead, true);
+	r = add_victim(removal, REGISTRY_TOPIC, dead, true);
 	if (r == 0)
 		r = add_all(removal, REGISTRY_GROUP, groups_below, dead, false);
 	return r == 0 ? add_all(removal, REGISTRY_TOPIC, topics_below, dead, false) : r;
@@ -118,7 +118,7 @@ static int find_on_cluster(struct removal *removal, uint64_t cluster)
 }
 
 // Everything that cannot stay without the row.
-static int find(struct removal *removal, enum registry_kind kind, const struct row *row)
+static int find_victims(struct removal *removal, enum registry_kind kind, const struct row *row)
 {
 	uint64_t id = row->object.id;
 	int r;
@@ -170,7 +170,7 @@ static int list_affected(struct removal *removal, enum registry_kind kind, const
 
 // ---- doing it
 
-static int mark(struct work *work, enum registry_kind kind, struct row *row)
+static int mark_deleting(struct work *work, enum registry_kind kind, struct row *row)
 {
 	if (kind == REGISTRY_TOPIC) {
 		row->model.topic.state = MODEL_DELETING;
@@ -186,7 +186,7 @@ static int mark(struct work *work, enum registry_kind kind, struct row *row)
 	return store_update(work, kind, row);
 }
 
-static bool going(enum registry_kind kind, const struct row *row)
+static bool is_deleting(enum registry_kind kind, const struct row *row)
 {
 	return row->deleting ||
 	       (kind == REGISTRY_TOPIC && row->model.topic.state == MODEL_DELETING) ||
@@ -198,7 +198,7 @@ static int remove_row(struct work *work, enum registry_kind kind, struct row *ro
 	json_t *before;
 	int r;
 
-	if (going(kind, row))
+	if (is_deleting(kind, row))
 		return 0;
 	before = store_json(work, kind, row);
 	r = before ? audit_row(work, "delete", kind, row, before, NULL) : -ENOMEM;
@@ -207,7 +207,7 @@ static int remove_row(struct work *work, enum registry_kind kind, struct row *ro
 		return r;
 	if (kind == REGISTRY_ACCESS_KEY || kind >= REGISTRY_USER)
 		return store_drop(work, kind, row->object.id);
-	return mark(work, kind, row);
+	return mark_deleting(work, kind, row);
 }
 
 static int unbind_from(struct work *work, uint64_t tenant, uint64_t cluster)
@@ -332,7 +332,7 @@ static int refuse_special(struct work *work, enum registry_kind kind, const stru
 	return 0;
 }
 
-static int preview(struct removal *removal, enum registry_kind kind, const struct row *row)
+static int preview_removal(struct removal *removal, enum registry_kind kind, const struct row *row)
 {
 	struct registry_result *ret = removal->work->ret;
 	int r = list_affected(removal, kind, row);
@@ -349,11 +349,11 @@ static int remove_or_refuse(struct removal *removal, const struct registry_ref *
 	int r = refuse_special(removal->work, ref->kind, row);
 
 	if (r == 0)
-		r = find(removal, ref->kind, row);
+		r = find_victims(removal, ref->kind, row);
 	if (r != 0)
 		return r;
 	if (how->preview)
-		return preview(removal, ref->kind, row);
+		return preview_removal(removal, ref->kind, row);
 	if (!needs_force(removal) || how->force)
 		return remove_all(removal, ref->kind, row);
 	r = list_affected(removal, ref->kind, row);
@@ -376,10 +376,10 @@ int registry_delete(struct registry *registry, const struct registry_actor *acto
 		r = store_resolve(&work, ref, &row);
 	if (r == 0)
 		r = resource_match(&work, &row, how->match);
-	if (r == 0 && !going(ref->kind, &row))
+	if (r == 0 && !is_deleting(ref->kind, &row))
 		r = remove_or_refuse(&removal, ref, &row, how);
 	else if (r == 0 && how->preview)
-		r = preview(&removal, ref->kind, &row);
+		r = preview_removal(&removal, ref->kind, &row);
 	free(removal.victims);
 	return work_end(&work, r);
 }

@@ -72,7 +72,7 @@ static int add_all(EVP_MD_CTX *context, struct db *db)
 	return r;
 }
 
-static int compute(struct db *db, uint8_t ret[DIGEST_SIZE])
+static int compute_digest(struct db *db, uint8_t ret[DIGEST_SIZE])
 {
 	_cleanup_(context_freep) EVP_MD_CTX *context = EVP_MD_CTX_new();
 	int r = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
@@ -85,7 +85,7 @@ static int compute(struct db *db, uint8_t ret[DIGEST_SIZE])
 int digest_write(struct db *db)
 {
 	uint8_t digest[DIGEST_SIZE];
-	int r = compute(db, digest);
+	int r = compute_digest(db, digest);
 
 	return r < 0 ? r
 		     : db_run(db, "INSERT OR REPLACE INTO meta VALUES('digest', ?1)", "b", digest,
@@ -97,7 +97,7 @@ int digest_drop(struct db *db)
 	return db_script(db, "DELETE FROM meta WHERE name = 'digest'");
 }
 
-static int compare(struct db *db, sqlite3_stmt *statement)
+static int compare_digest(struct db *db, sqlite3_stmt *statement)
 {
 	uint8_t digest[DIGEST_SIZE], expected[DIGEST_SIZE];
 	bool whole = sqlite3_column_bytes(statement, 0) == DIGEST_SIZE;
@@ -106,7 +106,7 @@ static int compare(struct db *db, sqlite3_stmt *statement)
 	if (whole)
 		memcpy(expected, sqlite3_column_blob(statement, 0), DIGEST_SIZE);
 	sqlite3_reset(statement);
-	r = compute(db, digest);
+	r = compute_digest(db, digest);
 	if (r == 0 && whole && memcmp(digest, expected, DIGEST_SIZE) == 0)
 		return 0;
 	if (r == 0)
@@ -126,5 +126,5 @@ int digest_check(struct db *db)
 	r = db_query(db, &statement, "SELECT value FROM meta WHERE name = 'digest'", "");
 	if (r == 0)
 		r = db_step(db, statement);
-	return r == 1 ? compare(db, statement) : r;
+	return r == 1 ? compare_digest(db, statement) : r;
 }

@@ -22,7 +22,7 @@ int head_draw(uint64_t *ret)
 	return 0;
 }
 
-static int decode(const uint8_t *bytes, size_t size, struct head *ret)
+static int decode_head(const uint8_t *bytes, size_t size, struct head *ret)
 {
 	if (size != HEAD_SIZE || le32_get(bytes + AT_CRC) != crc32c(0, bytes, AT_CRC)) {
 		log_error(NULL, "REGISTRY-DAMAGED",
@@ -49,8 +49,8 @@ int head_read(struct db *db, struct head *ret)
 		r = db_step(db, statement);
 	if (r != 1)
 		return r;
-	r = decode(sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0),
-		   ret);
+	r = decode_head(sqlite3_column_blob(statement, 0),
+			(size_t)sqlite3_column_bytes(statement, 0), ret);
 	sqlite3_reset(statement);
 	return r;
 }

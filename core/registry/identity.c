@@ -114,20 +114,20 @@ void registry_identity_password_compare(struct registry_identity_password *check
 }
 
 // The check was of this user as it still is.
-static bool accepted(const struct registry_identity_password *check, const struct row *user)
+static bool accepts_password(const struct registry_identity_password *check, const struct row *user)
 {
 	return check->fits && strcmp(check->encoded, user->user.password) == 0;
 }
 
-static int login(struct work *work, const char *name,
-		 const struct registry_identity_password *check)
+static int login_user(struct work *work, const char *name,
+		      const struct registry_identity_password *check)
 {
 	struct row user;
 	int r = store_find(work, REGISTRY_USER, 0, name, &user);
 
 	if (r < 0)
 		return r;
-	if (r == 0 || !accepted(check, &user) || user.user.disabled)
+	if (r == 0 || !accepts_password(check, &user) || user.user.disabled)
 		return work_refuse(work, CODE_UNAUTHENTICATED,
 				   "the user or the password is not accepted");
 	return session_make(work, &user);
@@ -156,7 +156,7 @@ int registry_identity_login(struct registry *registry, const char *address, cons
 	login_actor(&actor, user, address);
 	r = work_begin(&work, registry, &actor.actor, ret);
 	if (r == 0)
-		r = login(&work, user, check);
+		r = login_user(&work, user, check);
 	return work_end(&work, r);
 }
 
@@ -313,7 +313,7 @@ static int password_change(struct work *work, const char *bearer,
 		return r;
 	if (r == 0)
 		return work_refuse(work, CODE_FORBIDDEN, "only a person has a password");
-	if (!accepted(old, &user))
+	if (!accepts_password(old, &user))
 		return work_refuse(work, CODE_FORBIDDEN, "the old password is not right");
 	body = json_pack("{s:s}", "password", new_password);
 	r = resource_change(work, REGISTRY_USER, &user, body, &json, &changed);
@@ -362,7 +362,8 @@ int registry_identity_bootstrap_token(struct registry *registry, char ret[REGIST
 		      hash, sizeof hash);
 }
 
-static int bootstrap(struct work *work, const char *token, const char *user, const char *password)
+static int make_first_user(struct work *work, const char *token, const char *user,
+			   const char *password)
 {
 	struct registry *registry = work->registry;
 	uint8_t hash[HASH_SIZE];
@@ -405,7 +406,7 @@ int registry_identity_bootstrap(struct registry *registry, const char *address, 
 	login_actor(&actor, user, address);
 	r = work_begin(&work, registry, &actor.actor, ret);
 	if (r == 0)
-		r = bootstrap(&work, token, user, password);
+		r = make_first_user(&work, token, user, password);
 	if (r == 0)
 		ret->created = true;
 	return work_end(&work, r);

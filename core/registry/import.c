@@ -111,8 +111,8 @@ static int refuse_owned(struct importing *importing, enum registry_kind kind, co
 }
 
 // Takes `body`.
-static int take(struct importing *importing, enum registry_kind kind, const char *physical,
-		json_t *body, json_t *list)
+static int take_object(struct importing *importing, enum registry_kind kind, const char *physical,
+		       json_t *body, json_t *list)
 {
 	struct work *work = importing->work;
 	json_t *json = NULL;
@@ -154,7 +154,7 @@ static int take_topic(struct importing *importing, const json_t *wanted)
 			 (json_int_t)settings.retention_bytes);
 	if (body && !is_replicated(found))
 		json_object_set_new(body, "durability", json_string("D1"));
-	return take(importing, REGISTRY_TOPIC, physical, body, importing->topics);
+	return take_object(importing, REGISTRY_TOPIC, physical, body, importing->topics);
 }
 
 // The tenant's topic that a consumer group has offsets in: its name, or NULL with a refusal when
@@ -221,7 +221,7 @@ static int take_group(struct importing *importing, const json_t *wanted)
 		return r;
 	body = json_pack("{s:s, s:s, s:b}", "name", name ? name : physical, "topic", topic,
 			 "dead_letter", !dead || json_is_true(dead));
-	return take(importing, REGISTRY_GROUP, physical, body, importing->groups);
+	return take_object(importing, REGISTRY_GROUP, physical, body, importing->groups);
 }
 
 static int take_list(struct importing *importing, const json_t *wanted, const char *member,

@@ -143,7 +143,7 @@ static int settle_state(struct work *work, enum registry_kind kind, struct row *
 }
 
 // What was changed meanwhile is still to be taken.
-static void taken(struct row *row, uint64_t revision)
+static void clear_unsettled(struct row *row, uint64_t revision)
 {
 	if (row->unsettled == revision)
 		row->unsettled = 0;
@@ -160,7 +160,7 @@ static int settle_growth(struct work *work, struct row *row,
 	row->state_reason = code == CODE_OK ? NULL : reason;
 	if (code == CODE_OK) {
 		topic->partitions = MAX(topic->partitions, pending->partitions);
-		taken(row, pending->revision);
+		clear_unsettled(row, pending->revision);
 	}
 	if (failed || row->growing_to <= topic->partitions)
 		row->growing_to = 0;
@@ -180,7 +180,7 @@ static int settle_change(struct work *work, struct row *row, uint64_t revision, 
 	if (code != CODE_OK && !failed)
 		return settle_write(work, REGISTRY_TOPIC, row, before, NULL);
 	json_decref(before);
-	taken(row, revision);
+	clear_unsettled(row, revision);
 	return store_update(work, REGISTRY_TOPIC, row);
 }
 
@@ -221,8 +221,8 @@ static int on_going_cluster(struct work *work, enum registry_kind kind, const st
 	return r < 0 ? r : going != 0;
 }
 
-static int settle(struct work *work, const struct registry_lifecycle_pending *pending,
-		  enum code code, const char *reason, bool failed)
+static int settle_object(struct work *work, const struct registry_lifecycle_pending *pending,
+			 enum code code, const char *reason, bool failed)
 {
 	struct row row;
 	int r = store_load(work, pending->kind, pending->id, &row);
@@ -261,7 +261,7 @@ int registry_lifecycle_settle(struct registry *registry,
 	int r = work_begin(&work, registry, &system_actor, &result);
 
 	if (r == 0)
-		r = settle(&work, pending, code, reason, failed);
+		r = settle_object(&work, pending, code, reason, failed);
 	r = work_end(&work, r);
 	registry_result_deinit(&result);
 	return r;

@@ -256,7 +256,7 @@ int operator_access_login(struct work *work, const struct row *user)
 	return r == 0 ? audit_write(work, "guard", "tenant", tenant, tenant, NULL, NULL) : r;
 }
 
-static int check(struct work *work, uint64_t tenant)
+static int check_access(struct work *work, uint64_t tenant)
 {
 	int64_t closed = 0;
 	const char *name;
@@ -289,7 +289,7 @@ static bool opens_a_tenant(enum registry_kind kind)
 
 int operator_access_check(struct work *work, enum registry_kind kind, const struct row *row)
 {
-	return opens_a_tenant(kind) ? check(work, row_tenant(kind, row)) : 0;
+	return opens_a_tenant(kind) ? check_access(work, row_tenant(kind, row)) : 0;
 }
 
 static bool expires_sooner(const json_t *before, const json_t *after)
@@ -324,8 +324,8 @@ int operator_access_check_change(struct work *work, enum registry_kind kind, con
 
 	if (!opens_a_tenant(kind) || (!hidden && takes_away(before, after)))
 		return 0;
-	r = check(work, row_tenant(kind, old));
-	return r == 0 ? check(work, row_tenant(kind, row)) : r;
+	r = check_access(work, row_tenant(kind, old));
+	return r == 0 ? check_access(work, row_tenant(kind, row)) : r;
 }
 
 // ---- calls
@@ -344,7 +344,8 @@ int registry_operator_access(struct registry *registry, const char *tenant,
 }
 
 // Writes the change that `sql` makes, with its audit entry; the body is the state after it.
-static int change(struct work *work, const char *action, int64_t until_ms, const char *reason)
+static int change_access(struct work *work, const char *action, int64_t until_ms,
+			 const char *reason)
 {
 	struct db *db = &work->registry->db;
 	const char *tenant = row_name(work->tenant);
@@ -381,7 +382,7 @@ int registry_operator_access_grant(struct registry *registry, const struct regis
 	if (r == 0 && valid_ms > GRANT_MOST_MS)
 		r = work_refuse(&work, CODE_BAD_REQUEST, "/valid_ms: at most 30 days");
 	if (r == 0)
-		r = change(&work, "grant", registry->now_ms() + (int64_t)valid_ms, reason);
+		r = change_access(&work, "grant", registry->now_ms() + (int64_t)valid_ms, reason);
 	return work_end(&work, r);
 }
 
@@ -394,7 +395,7 @@ int registry_operator_access_withdraw(struct registry *registry, const struct re
 	if (r == 0)
 		r = store_tenant(&work, tenant);
 	if (r == 0)
-		r = change(&work, "withdraw", 0, NULL);
+		r = change_access(&work, "withdraw", 0, NULL);
 	return work_end(&work, r);
 }
 

@@ -72,8 +72,8 @@ static int place_make(struct orphans *orphans, uint64_t cluster)
 	return r < 0 ? r : tenant_bind(orphans, cluster);
 }
 
-static int insert(struct orphans *orphans, enum registry_kind kind, struct row *row,
-		  const char **ret_physical)
+static int insert_orphan(struct orphans *orphans, enum registry_kind kind, struct row *row,
+			 const char **ret_physical)
 {
 	struct work *work = orphans->work;
 	char *name = arena_alloc(&work->arena, 40),
@@ -107,7 +107,7 @@ static int topic_orphan(struct orphans *orphans, uint64_t cluster, const json_t 
 	topic->retention_ms = number_of(found, "retention_ms");
 	topic->retention_bytes = number_of(found, "retention_bytes");
 	topic->state = MODEL_FAILED;
-	return r < 0 ? r : insert(orphans, REGISTRY_TOPIC, &row, &topic->physical);
+	return r < 0 ? r : insert_orphan(orphans, REGISTRY_TOPIC, &row, &topic->physical);
 }
 
 static int group_orphan(struct orphans *orphans, uint64_t cluster, const json_t *found)
@@ -126,12 +126,12 @@ static int group_orphan(struct orphans *orphans, uint64_t cluster, const json_t 
 	group->max_attempts = 0; // its dead-letter topic, if it had one, is not known as such
 	row.dead_letter = false;
 	group->state = MODEL_FAILED;
-	return insert(orphans, REGISTRY_GROUP, &row, &group->physical);
+	return insert_orphan(orphans, REGISTRY_GROUP, &row, &group->physical);
 }
 
 // A restore did not know whether its cluster has it: it has.
-static int verified(struct orphans *orphans, enum registry_kind kind, struct row *row,
-		    const json_t *found)
+static int mark_verified(struct orphans *orphans, enum registry_kind kind, struct row *row,
+			 const json_t *found)
 {
 	if (!row->unverified)
 		return 0;
@@ -160,7 +160,7 @@ static int merge_list(struct orphans *orphans, enum registry_kind kind, uint64_t
 		int r = store_load(orphans->work, kind, number_of(found, "id"), &row);
 
 		if (r == 1)
-			r = verified(orphans, kind, &row, found);
+			r = mark_verified(orphans, kind, &row, found);
 		else if (r == 0)
 			r = kind == REGISTRY_TOPIC ? topic_orphan(orphans, cluster, found)
 						   : group_orphan(orphans, cluster, found);

@@ -140,7 +140,7 @@ static void where_prefix(struct page *page)
 		row_name_column(page->kind), at, row_name_column(page->kind), at);
 }
 
-static int where(struct page *page)
+static int write_where(struct page *page)
 {
 	const struct registry_query *query = page->query;
 	bool tenanted = row_kind(page->kind).tenanted;
@@ -191,7 +191,7 @@ static int check_filters(struct page *page)
 	return 0;
 }
 
-static int fill(struct page *page, sqlite3_stmt *statement)
+static int fill_page(struct page *page, sqlite3_stmt *statement)
 {
 	struct registry *registry = page->work->registry;
 	struct registry_result *ret = page->work->ret;
@@ -221,7 +221,7 @@ static int fill(struct page *page, sqlite3_stmt *statement)
 	return r;
 }
 
-static int run(struct page *page, const char *sql)
+static int run_select(struct page *page, const char *sql)
 {
 	struct db *db = &page->work->registry->db;
 	sqlite3_stmt *statement = NULL;
@@ -234,12 +234,12 @@ static int run(struct page *page, const char *sql)
 			       : sqlite3_bind_int64(statement, i + 1, page->arguments[i].number);
 	r = db_error(code);
 	if (r == 0)
-		r = fill(page, statement);
+		r = fill_page(page, statement);
 	sqlite3_finalize(statement);
 	return r;
 }
 
-static int list(struct page *page)
+static int list_rows(struct page *page)
 {
 	_cleanup_(freep) char *sql = NULL;
 	size_t size;
@@ -253,11 +253,11 @@ static int list(struct page *page)
 	if (!page->sql)
 		return -ENOMEM;
 	fprintf(page->sql, "%s", page->work->registry->sql[page->kind].select);
-	r = where(page);
+	r = write_where(page);
 	fprintf(page->sql, " ORDER BY %s, id LIMIT ?%d", row_name_column(page->kind),
 		bind_number(page, (int64_t)page->query->limit + 1));
 	fclose(page->sql);
-	return r == 0 ? run(page, sql) : r;
+	return r == 0 ? run_select(page, sql) : r;
 }
 
 int registry_page(struct registry *registry, enum registry_kind kind,
@@ -267,5 +267,5 @@ int registry_page(struct registry *registry, enum registry_kind kind,
 	struct page page = {.work = &work, .kind = kind, .query = query};
 
 	work_open(&work, registry, ret);
-	return work_close(&work, list(&page));
+	return work_close(&work, list_rows(&page));
 }

@@ -97,7 +97,7 @@ static void queue_unref(struct queue *queue)
 	free(queue);
 }
 
-static void answered(void *ctx, enum code code, json_t *answer, const char *text)
+static void post_answer(void *ctx, enum code code, json_t *answer, const char *text)
 {
 	struct live_query *query = ctx;
 	struct queue *queue = query->queue;
@@ -248,7 +248,7 @@ static void live_query_put(struct reconcile *reconcile, struct live_query *query
 	pthread_mutex_lock(&reconcile->queue->lock);
 	++reconcile->queue->refs;
 	pthread_mutex_unlock(&reconcile->queue->lock);
-	channel->query(channel, kind, parameters, now_ns + DEADLINE_NS, answered, query);
+	channel->query(channel, kind, parameters, now_ns + DEADLINE_NS, post_answer, query);
 }
 
 static void send_query(struct reconcile *reconcile, struct attempt *attempt, uint64_t now_ns)
@@ -330,7 +330,7 @@ static void take_answers(struct reconcile *reconcile, uint64_t now_ns)
 }
 
 // Is the object's other query still under way? A deletion waits for the creation before it.
-static bool busy(struct reconcile *reconcile, const struct registry_lifecycle_pending *pending)
+static bool is_busy(struct reconcile *reconcile, const struct registry_lifecycle_pending *pending)
 {
 	struct registry_lifecycle_pending other = *pending;
 	const struct attempt *attempt;
@@ -355,7 +355,7 @@ static uint64_t send_due(struct reconcile *reconcile, uint64_t now_ns)
 		if (!attempt)
 			continue;
 		attempt->seen = true;
-		if (attempt->asked || busy(reconcile, &pending[i]))
+		if (attempt->asked || is_busy(reconcile, &pending[i]))
 			continue;
 		attempt->pending = pending[i];
 		if (attempt->due_ns <= now_ns && reconcile->asked < ASKED_MAX)

@@ -36,8 +36,8 @@ struct recover {
 	bool partial;
 };
 
-static int fail(int r, char **ret_error, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static int fail(int r, char **ret_error, const char *fmt, ...)
+static int set_error(int r, char **ret_error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static int set_error(int r, char **ret_error, const char *fmt, ...)
 {
 	va_list args;
 
@@ -72,7 +72,7 @@ static void fill_row(void *ctx, const struct model_object *object)
 	arena_deinit(&filling->work.arena);
 }
 
-static int fill(struct registry *registry, struct catalog *catalog)
+static int fill_registry(struct registry *registry, struct catalog *catalog)
 {
 	struct registry_result result = {0};
 	struct filling filling = {0};
@@ -95,7 +95,7 @@ static int known_from_catalog(struct recover *recover, char **ret_error)
 	replace_remove(recover->known_path);
 	r = registry_open(&config, &recover->known, ret_error);
 	if (r == 0)
-		r = fill(recover->known, recover->how->catalog);
+		r = fill_registry(recover->known, recover->how->catalog);
 	recover->partial = true;
 	return r;
 }
@@ -161,17 +161,17 @@ static int copy_open(struct recover *recover, char **ret_error)
 	replace_remove(recover->prepared);
 	r = backup_take(recover->how->key, recover->how->from, recover->prepared, ret_error);
 	if (r == -EUCLEAN)
-		return fail(r, ret_error,
-			    "%s is damaged, or no copy of a registry: take another backup",
-			    recover->how->from);
+		return set_error(r, ret_error,
+				 "%s is damaged, or no copy of a registry: take another backup",
+				 recover->how->from);
 	if (r < 0)
 		return *ret_error ? r
-				  : fail(r, ret_error, "%s cannot be copied into %s: %s",
-					 recover->how->from, recover->prepared, strerror(-r));
+				  : set_error(r, ret_error, "%s cannot be copied into %s: %s",
+					      recover->how->from, recover->prepared, strerror(-r));
 	return registry_open(&config, &recover->copy, ret_error);
 }
 
-static int merge(struct recover *recover, json_t **ret_report, char **ret_error)
+static int merge_copies(struct recover *recover, json_t **ret_report, char **ret_error)
 {
 	const struct registry_recovery *how = recover->how;
 	struct registry_result result = {0};
@@ -192,9 +192,9 @@ static int merge(struct recover *recover, json_t **ret_report, char **ret_error)
 	int r = restore_merge(&restore, &operator_actor, &result);
 
 	if (r == 0 && result.code != CODE_OK)
-		r = fail(-EPERM, ret_error, "%s: %s", how->from, result.text);
+		r = set_error(-EPERM, ret_error, "%s: %s", how->from, result.text);
 	else if (r < 0)
-		fail(r, ret_error, "%s: %s", how->from, strerror(-r));
+		set_error(r, ret_error, "%s: %s", how->from, strerror(-r));
 	else
 		*ret_report = json_incref(result.body);
 	registry_result_deinit(&result);
@@ -210,7 +210,7 @@ static void close_both(struct recover *recover)
 	recover->copy = recover->known = NULL;
 }
 
-static int run(struct recover *recover, json_t **ret_report, char **ret_error)
+static int run_recovery(struct recover *recover, json_t **ret_report, char **ret_error)
 {
 	const char *path = recover->how->path;
 	struct head merged = {0};
@@ -228,7 +228,7 @@ static int run(struct recover *recover, json_t **ret_report, char **ret_error)
 	if (r == 0)
 		audit_head_read(recover->how->audit_head, &recover->ended);
 	if (r == 0)
-		r = merge(recover, ret_report, ret_error);
+		r = merge_copies(recover, ret_report, ret_error);
 	if (r == 0)
 		merged = recover->copy->head;
 	close_both(recover);
@@ -240,7 +240,7 @@ static int run(struct recover *recover, json_t **ret_report, char **ret_error)
 		audit_head_write(recover->how->audit_head, &merged);
 		r = replace_finish(path, &recover->aside);
 	}
-	return r < 0 ? fail(r, ret_error, "%s: %s", path, strerror(-r)) : 0;
+	return r < 0 ? set_error(r, ret_error, "%s: %s", path, strerror(-r)) : 0;
 }
 
 int registry_recover(const struct registry_recovery *recovery, json_t **ret_report,
@@ -251,7 +251,7 @@ int registry_recover(const struct registry_recovery *recovery, json_t **ret_repo
 	int r;
 
 	*ret_error = NULL;
-	r = run(&recover, &report, ret_error);
+	r = run_recovery(&recover, &report, ret_error);
 	close_both(&recover);
 	if (recover.prepared)
 		replace_remove(recover.prepared);
@@ -262,7 +262,8 @@ int registry_recover(const struct registry_recovery *recovery, json_t **ret_repo
 	if (r < 0) {
 		free(recover.aside);
 		json_decref(report);
-		return *ret_error ? r : fail(r, ret_error, "%s: %s", recovery->from, strerror(-r));
+		return *ret_error ? r
+				  : set_error(r, ret_error, "%s: %s", recovery->from, strerror(-r));
 	}
 	*ret_report = report;
 	*ret_aside = recover.aside;
@@ -317,7 +318,7 @@ int registry_recover_resume(const struct registry_recovery *recovery, char **ret
 		r = replace_finish(recovery->path, ret_aside);
 		r = r < 0 ? r : 1;
 	}
-	return r < 0 ? fail(r, ret_error, "%s: %s", recovery->path, strerror(-r)) : r;
+	return r < 0 ? set_error(r, ret_error, "%s: %s", recovery->path, strerror(-r)) : r;
 }
 
 bool registry_recover_is_older(struct registry *registry, struct catalog *catalog)

@@ -48,7 +48,7 @@ static bool is_small(const char *path)
 }
 
 // What a file of an older schema lacks beside columns, and a new one altogether.
-static int stamp(void *ctx, int version)
+static int stamp_rows(void *ctx, int version)
 {
 	struct registry *registry = ctx;
 	int r = 0;
@@ -61,7 +61,7 @@ static int stamp(void *ctx, int version)
 }
 
 // -ENOTSUP and -EUCLEAN with a sentence of their own.
-static int prepare(struct registry *registry, char **ret_error)
+static int prepare_file(struct registry *registry, char **ret_error)
 {
 	struct db *db = &registry->db;
 	int version = 0, r = is_small(registry->path) ? store_check_pages(db) : 0;
@@ -70,7 +70,7 @@ static int prepare(struct registry *registry, char **ret_error)
 		r = db_script(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 				  "PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16384");
 	if (r == 0)
-		r = schema_prepare(db, stamp, registry, &version);
+		r = schema_prepare(db, stamp_rows, registry, &version);
 	if (r == SCHEMA_E_NEWER) {
 		if (asprintf(ret_error,
 			     "registry %s: has schema %d of a newer version; this one knows %d",
@@ -114,7 +114,7 @@ static int open_file(struct registry *registry, char **ret_error)
 	if (r == 0)
 		r = db_open(&registry->db, registry->path, SQLITE_OPEN_READWRITE);
 	if (r == 0)
-		r = prepare(registry, ret_error);
+		r = prepare_file(registry, ret_error);
 	if (r == 0)
 		r = try_rows(registry);
 	return r;

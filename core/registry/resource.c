@@ -58,8 +58,8 @@ static int refuse_existing(struct work *work, enum registry_kind kind, const str
 			   row_name(row));
 }
 
-static int check(struct work *work, enum registry_kind kind, struct row *row, const struct row *old,
-		 struct json_reader *reader)
+static int check_row(struct work *work, enum registry_kind kind, struct row *row,
+		     const struct row *old, struct json_reader *reader)
 {
 	int r = rules_check(work, kind, row, old, reader);
 
@@ -85,12 +85,13 @@ static int read_new(struct work *work, enum registry_kind kind, const char *name
 	if (r == 0)
 		r = refuse_existing(work, kind, row);
 	if (r == 0)
-		r = check(work, kind, row, NULL, &reader);
+		r = check_row(work, kind, row, NULL, &reader);
 	json_decref(reader.errors);
 	return r;
 }
 
-static int insert(struct work *work, enum registry_kind kind, struct row *row, json_t **ret_json)
+static int insert_row(struct work *work, enum registry_kind kind, struct row *row,
+		      json_t **ret_json)
 {
 	const char *action = work->imported_as ? "import" : "create";
 	json_t *json;
@@ -126,7 +127,7 @@ int resource_create(struct work *work, enum registry_kind kind, const char *name
 	r = read_new(work, kind, name, body, row);
 	if (r == 0)
 		r = operator_access_check(work, kind, row);
-	return r == 0 ? insert(work, kind, row, ret_json) : r;
+	return r == 0 ? insert_row(work, kind, row, ret_json) : r;
 }
 
 static bool text_differs(const char *a, const char *b)
@@ -173,7 +174,7 @@ static int read_changed(struct work *work, enum registry_kind kind, struct row *
 	if (json_read(&reader, body, row) != 0)
 		r = refuse_errors(work, &reader);
 	if (r == 0)
-		r = check(work, kind, row, old, &reader);
+		r = check_row(work, kind, row, old, &reader);
 	json_decref(reader.errors);
 	return r;
 }
@@ -212,7 +213,7 @@ int resource_change(struct work *work, enum registry_kind kind, struct row *row,
 
 // ---- calls
 
-static void answer(struct work *work, enum registry_kind kind, json_t *json, bool created)
+static void answer_row(struct work *work, enum registry_kind kind, json_t *json, bool created)
 {
 	struct registry_result *ret = work->ret;
 
@@ -237,7 +238,7 @@ int registry_resource_get(struct registry *registry, const struct registry_ref *
 	if (r == 0) {
 		json = store_json(&work, ref->kind, &row);
 		r = json ? 0 : -ENOMEM;
-		answer(&work, ref->kind, json, false);
+		answer_row(&work, ref->kind, json, false);
 	}
 	return work_close(&work, r);
 }
@@ -255,7 +256,7 @@ int registry_resource_create(struct registry *registry, const struct registry_ac
 	if (r == 0)
 		r = resource_create(&work, kind, NULL, body, &json);
 	if (r == 0)
-		answer(&work, kind, json, true);
+		answer_row(&work, kind, json, true);
 	return work_end(&work, r);
 }
 
@@ -281,8 +282,8 @@ static int end_sessions(struct work *work, const struct row *user, const json_t 
 		      (int64_t)user->object.id);
 }
 
-static int put(struct work *work, const struct registry_ref *ref, uint64_t match,
-	       const json_t *body)
+static int put_row(struct work *work, const struct registry_ref *ref, uint64_t match,
+		   const json_t *body)
 {
 	struct row row;
 	json_t *json;
@@ -307,7 +308,7 @@ static int put(struct work *work, const struct registry_ref *ref, uint64_t match
 	if (r == 0 && found && ref->kind == REGISTRY_USER)
 		r = end_sessions(work, &row, body);
 	if (r == 0)
-		answer(work, ref->kind, json, !found);
+		answer_row(work, ref->kind, json, !found);
 	return r;
 }
 
@@ -319,6 +320,6 @@ int registry_resource_put(struct registry *registry, const struct registry_actor
 	int r = work_begin(&work, registry, actor, ret);
 
 	if (r == 0)
-		r = put(&work, ref, match, body);
+		r = put_row(&work, ref, match, body);
 	return work_end(&work, r);
 }

@@ -97,7 +97,7 @@ static int each_row(struct merge *merge, struct work *side, enum registry_kind k
 	return r;
 }
 
-static bool knows(const struct merge *merge, enum registry_kind kind)
+static bool knows_kind(const struct merge *merge, enum registry_kind kind)
 {
 	return merge->how->known && (!merge->how->partial || kind < REGISTRY_USER);
 }
@@ -121,8 +121,8 @@ static int find_same(struct work *side, enum registry_kind kind, const struct ro
 	       strcmp(row_name(ret), row_name(row)) == 0;
 }
 
-static int list(struct merge *merge, json_t *rows, enum registry_kind kind, const struct row *row,
-		const char *member, const char *text)
+static int list_row(struct merge *merge, json_t *rows, enum registry_kind kind,
+		    const struct row *row, const char *member, const char *text)
 {
 	const char *tenant = kind == REGISTRY_TENANT || kind == REGISTRY_CLUSTER
 				     ? NULL
@@ -183,7 +183,7 @@ static int credential_changed(struct merge *merge, enum registry_kind kind, stru
 	rights_take(kind, row, known);
 	if (checksum_row(kind, row) == before)
 		return 0;
-	r = list(merge, merge->revoked, kind, row, "since", disabled ? "disabled" : "changed");
+	r = list_row(merge, merge->revoked, kind, row, "since", disabled ? "disabled" : "changed");
 	if (r < 0 || merge->how->revive)
 		return r;
 	row->edited = merge->work.revision;
@@ -208,13 +208,14 @@ static int credential_unknown(struct merge *merge, enum registry_kind kind, stru
 {
 	bool first = kind == REGISTRY_USER && row->object.id == merge->first_admin;
 	bool stays = first || merge->how->revive;
-	int r = list(merge, merge->unknown, kind, row, "reason",
-		     merge->how->revive ? "whether it was revoked is not known: as in the copy"
-		     : first            ? "whether it was revoked is not known: it stays, so "
-					  "that an administrator can log in"
-		     : kind == REGISTRY_TOKEN ? "whether it was revoked is not known: it is expired"
-					      : "whether it was revoked is not known: it is "
-						"disabled");
+	int r = list_row(merge, merge->unknown, kind, row, "reason",
+			 merge->how->revive ? "whether it was revoked is not known: as in the copy"
+			 : first            ? "whether it was revoked is not known: it stays, so "
+					      "that an administrator can log in"
+			 : kind == REGISTRY_TOKEN
+				 ? "whether it was revoked is not known: it is expired"
+				 : "whether it was revoked is not known: it is "
+				   "disabled");
 
 	if (r < 0 || stays)
 		return r;
@@ -228,14 +229,14 @@ static int credential_merge(struct merge *merge, enum registry_kind kind, struct
 	struct row known;
 	int r;
 
-	if (!knows(merge, kind))
+	if (!knows_kind(merge, kind))
 		return credential_unknown(merge, kind, row);
 	r = find_same(&merge->known, kind, row, &known);
 	if (r < 0)
 		return r;
 	if (r == 1)
 		return credential_changed(merge, kind, row, &known);
-	r = list(merge, merge->revoked, kind, row, "since", "deleted");
+	r = list_row(merge, merge->revoked, kind, row, "since", "deleted");
 	return r < 0 || merge->how->revive ? r : store_drop(&merge->work, kind, row->object.id);
 }
 
@@ -243,7 +244,7 @@ static int credential_merge(struct merge *merge, enum registry_kind kind, struct
 static int access_merge(struct merge *merge, enum registry_kind kind, struct row *row)
 {
 	bool withdrawn;
-	bool known = knows(merge, REGISTRY_USER);
+	bool known = knows_kind(merge, REGISTRY_USER);
 	int r = operator_access_restore(&merge->work, known ? &merge->known : NULL, row->object.id,
 					merge->how->revive, &withdrawn);
 
@@ -364,7 +365,7 @@ static int part_merge(struct merge *merge, enum registry_kind kind, struct row *
 	if (!merge->how->known) {
 		state_set(kind, row, MODEL_CREATING, not_known);
 		row->unverified = true;
-		r = list(merge, merge->unknown, kind, row, "reason", not_known);
+		r = list_row(merge, merge->unknown, kind, row, "reason", not_known);
 		return r < 0 ? r : store_update(&merge->work, kind, row);
 	}
 	r = find_same(&merge->known, kind, row, &known);
@@ -374,7 +375,7 @@ static int part_merge(struct merge *merge, enum registry_kind kind, struct row *
 		return part_known(merge, kind, row, &known);
 	part_renew(merge, kind, row);
 	state_set(kind, row, MODEL_FAILED, deleted_since);
-	r = list(merge, merge->topics, kind, row, "reason", deleted_since);
+	r = list_row(merge, merge->topics, kind, row, "reason", deleted_since);
 	return r < 0 ? r : store_update(&merge->work, kind, row);
 }
 
@@ -396,8 +397,8 @@ static int drop_all(struct merge *merge, enum registry_kind kind, const char *sq
 static int topic_drop(struct merge *merge, const struct row *row)
 {
 	uint64_t id = row->object.id;
-	int r = list(merge, merge->topics, REGISTRY_TOPIC, row, "reason",
-		     "it was deleted after the backup, and another has its name: left out");
+	int r = list_row(merge, merge->topics, REGISTRY_TOPIC, row, "reason",
+			 "it was deleted after the backup, and another has its name: left out");
 
 	if (r == 0)
 		r = drop_all(merge, REGISTRY_GROUP, "SELECT id FROM \"groups\" WHERE topic = ?1",
@@ -430,7 +431,7 @@ static int physical_free(struct merge *merge, const struct row *row)
 	return r == 1 ? topic_drop(merge, &other) : r;
 }
 
-static int exists(struct merge *merge, enum registry_kind kind, uint64_t id)
+static int row_exists(struct merge *merge, enum registry_kind kind, uint64_t id)
 {
 	struct row row;
 
@@ -445,7 +446,7 @@ static int references_keep(struct merge *merge, enum registry_kind kind, struct 
 
 	if (kind == REGISTRY_CLUSTER) {
 		if (row->model.cluster.exclusive_tenant)
-			r = exists(merge, REGISTRY_TENANT, row->model.cluster.exclusive_tenant);
+			r = row_exists(merge, REGISTRY_TENANT, row->model.cluster.exclusive_tenant);
 		if (r == 0)
 			row->model.cluster.exclusive_tenant = 0;
 		return MIN(r, 0);
@@ -453,7 +454,7 @@ static int references_keep(struct merge *merge, enum registry_kind kind, struct 
 	for (size_t i = 0; i < tenant->cluster_count; ++i) {
 		uint64_t *clusters = (uint64_t *)(uintptr_t)tenant->clusters;
 
-		r = exists(merge, REGISTRY_CLUSTER, clusters[i]);
+		r = row_exists(merge, REGISTRY_CLUSTER, clusters[i]);
 		if (r < 0)
 			return r;
 		if (r == 1)
@@ -468,7 +469,7 @@ static int owner_keep(struct merge *merge, enum registry_kind kind, uint64_t id)
 {
 	char name[40];
 	struct row row, other;
-	int r = exists(merge, kind, id);
+	int r = row_exists(merge, kind, id);
 
 	if (r != 0)
 		return MIN(r, 0);
@@ -484,10 +485,10 @@ static int owner_keep(struct merge *merge, enum registry_kind kind, uint64_t id)
 		row.model.tenant.name = name; // the same place in every kind
 	if (kind == REGISTRY_TENANT)
 		row.model.tenant.suspended = true;
-	r = list(merge, merge->topics, kind, &row, "reason",
-		 kind == REGISTRY_TENANT
-			 ? "it was made after the backup and has topics: kept, suspended"
-			 : "it was made after the backup and has topics: kept");
+	r = list_row(merge, merge->topics, kind, &row, "reason",
+		     kind == REGISTRY_TENANT
+			     ? "it was made after the backup and has topics: kept, suspended"
+			     : "it was made after the backup and has topics: kept");
 	return r < 0 ? r : store_insert(&merge->work, kind, &row);
 }
 
@@ -502,7 +503,7 @@ static int topic_keep(struct merge *merge, const struct row *row)
 
 static int part_keep(struct merge *merge, enum registry_kind kind, struct row *row)
 {
-	int r = exists(merge, kind, row->object.id);
+	int r = row_exists(merge, kind, row->object.id);
 
 	if (r != 0)
 		return MIN(r, 0);
@@ -515,7 +516,7 @@ static int part_keep(struct merge *merge, enum registry_kind kind, struct row *r
 	if (state_get(kind, row) != MODEL_DELETING) {
 		state_set(kind, row, MODEL_FAILED, made_since);
 		row->growing_to = 0;
-		r = list(merge, merge->topics, kind, row, "reason", made_since);
+		r = list_row(merge, merge->topics, kind, row, "reason", made_since);
 	}
 	return r < 0 ? r : store_insert(&merge->work, kind, row);
 }
@@ -607,7 +608,7 @@ static int orphan_list(void *ctx, enum registry_kind kind, const struct row *row
 {
 	struct merge *merge = ctx;
 
-	return list(merge, merge->topics, kind, row, "reason", reason);
+	return list_row(merge, merge->topics, kind, row, "reason", reason);
 }
 
 static int merge_all(struct merge *merge)

@@ -50,7 +50,7 @@ static int make_successor(struct work *work, const struct row *old, json_t **ret
 }
 
 // A key that would expire sooner anyhow does.
-static int retire(struct work *work, struct row *old, uint64_t valid_ms)
+static int retire_key(struct work *work, struct row *old, uint64_t valid_ms)
 {
 	int64_t until = work->registry->now_ms() + (int64_t)valid_ms;
 	json_t *before = store_json(work, REGISTRY_ACCESS_KEY, old), *after;
@@ -91,7 +91,7 @@ int registry_rotate_key(struct registry *registry, const struct registry_actor *
 	if (r == 0)
 		r = make_successor(&work, &old, &ret->body);
 	if (r == 0)
-		r = retire(&work, &old, old_valid_ms);
+		r = retire_key(&work, &old, old_valid_ms);
 	ret->created = r == 0;
 	return work_end(&work, r);
 }

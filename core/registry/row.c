@@ -427,8 +427,8 @@ static int read_column(void *ctx, const struct field *field)
 	return r;
 }
 
-static int decode(enum registry_kind kind, sqlite3_stmt *statement, const struct seal_key *key,
-		  struct arena *arena, struct row *ret)
+static int decode_row(enum registry_kind kind, sqlite3_stmt *statement, const struct seal_key *key,
+		      struct arena *arena, struct row *ret)
 {
 	struct cursor cursor = {.kind = kind,
 				.statement = statement,
@@ -447,7 +447,7 @@ static int decode(enum registry_kind kind, sqlite3_stmt *statement, const struct
 int row_read(enum registry_kind kind, sqlite3_stmt *statement, const struct seal_key *key,
 	     struct arena *arena, struct row *ret)
 {
-	int r = decode(kind, statement, key, arena, ret);
+	int r = decode_row(kind, statement, key, arena, ret);
 
 	if (r == 0 && sqlite3_column_int64(statement, 2) != (int64_t)checksum_row(kind, ret))
 		r = -EUCLEAN;
@@ -458,13 +458,13 @@ int row_read(enum registry_kind kind, sqlite3_stmt *statement, const struct seal
 	return r;
 }
 
-static int stamp(enum registry_kind kind, struct db *db, sqlite3_stmt *statement,
-		 const struct seal_key *key)
+static int stamp_row(enum registry_kind kind, struct db *db, sqlite3_stmt *statement,
+		     const struct seal_key *key)
 {
 	struct arena arena = {0};
 	struct row row;
 	char sql[96];
-	int r = decode(kind, statement, key, &arena, &row);
+	int r = decode_row(kind, statement, key, &arena, &row);
 
 	snprintf(sql, sizeof sql, "UPDATE \"%s\" SET crc = ?2 WHERE id = ?1", words[kind].table);
 	if (r == 0)
@@ -483,7 +483,7 @@ int row_stamp_all(enum registry_kind kind, struct db *db, const struct seal_key 
 	if (r == 0)
 		r = db_query(db, &statement, sql.select, "");
 	while (r == 0 && (r = db_step(db, statement)) == 1)
-		r = stamp(kind, db, statement, key);
+		r = stamp_row(kind, db, statement, key);
 	row_sql_free(&sql);
 	return r;
 }

@@ -155,7 +155,7 @@ static int checksums_add(struct db *db)
 	return r;
 }
 
-static int migrate(struct db *db, int version)
+static int migrate_schema(struct db *db, int version)
 {
 	char sql[64];
 	int r = version > 0 && version < CHECKSUMS_SINCE ? checksums_add(db) : 0;
@@ -195,7 +195,7 @@ int schema_prepare(struct db *db, int (*stamp)(void *ctx, int version), void *ct
 	r = db_script(db, "BEGIN IMMEDIATE");
 	if (r < 0)
 		return r;
-	r = migrate(db, (int)version);
+	r = migrate_schema(db, (int)version);
 	if (r == 0)
 		r = stamp(ctx, (int)version);
 	if (r == 0)

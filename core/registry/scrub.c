@@ -29,7 +29,7 @@ struct registry_scrub {
 	bool again;           // what is being looked at is no more
 };
 
-static int look(struct registry *view)
+static int check_view(struct registry *view)
 {
 	bool whole = true;
 	int r = db_script(&view->db, "BEGIN");
@@ -60,7 +60,7 @@ bool registry_scrub_until(const struct registry *registry, bool *stop)
 	if (r == 0 && stop)
 		sqlite3_progress_handler(view.db.sqlite, STOP_STEPS, is_stopped, stop);
 	if (r == 0)
-		r = stop && is_stopped(stop) ? -ECANCELED : look(&view);
+		r = stop && is_stopped(stop) ? -ECANCELED : check_view(&view);
 	db_close(&view.db);
 	if (r == -EUCLEAN)
 		log_error(NULL, "REGISTRY-DAMAGED",

@@ -69,7 +69,7 @@ bool secret_password_fits(const char *encoded, const char *password)
 	return encoded && fits;
 }
 
-static int hmac(const uint8_t key[32], const char *text, uint8_t ret[32])
+static int compute_hmac(const uint8_t key[32], const char *text, uint8_t ret[32])
 {
 	unsigned size = 32;
 
@@ -88,9 +88,9 @@ static int verifier_make(struct access_key *key, const char *secret)
 			      SCRAM_ROUNDS, EVP_sha256(), sizeof salted, salted) != 1)
 		r = -EIO;
 	if (r == 0)
-		r = hmac(salted, "Client Key", client);
+		r = compute_hmac(salted, "Client Key", client);
 	if (r == 0)
-		r = hmac(salted, "Server Key", key->server_key);
+		r = compute_hmac(salted, "Server Key", key->server_key);
 	if (r == 0)
 		SHA256(client, sizeof client, key->stored_key);
 	explicit_bzero(salted, sizeof salted);

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-static int save(struct db *db, const struct registry_total *total)
+static int save_total(struct db *db, const struct registry_total *total)
 {
 	_cleanup_(freep) char *text = json_dumps(total->counters, JSON_COMPACT);
 
@@ -45,7 +45,7 @@ int registry_totals_save(struct registry *registry, const struct registry_total 
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count && r == 0; ++i)
-		r = save(db, &totals[i]);
+		r = save_total(db, &totals[i]);
 	if (r == 0)
 		r = db_script(db, "COMMIT");
 	if (r < 0)

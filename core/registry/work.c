@@ -42,7 +42,7 @@ int work_begin(struct work *work, struct registry *registry, const struct regist
 	return db_script(&registry->db, "BEGIN IMMEDIATE");
 }
 
-static int commit(struct work *work)
+static int commit_work(struct work *work)
 {
 	struct registry *registry = work->registry;
 	uint64_t revision = work->changed ? work->revision : registry->head.revision;
@@ -72,7 +72,7 @@ static int commit(struct work *work)
 int work_end(struct work *work, int r)
 {
 	if (r == 0)
-		r = commit(work);
+		r = commit_work(work);
 	if (r != 0 && !sqlite3_get_autocommit(work->registry->db.sqlite))
 		db_script(&work->registry->db, "ROLLBACK");
 	return work_close(work, r);
