@@ -334,8 +334,8 @@ static bool person_agrees(void)
 }
 
 // Shows what would happen and asks. Without a terminal nothing is done unless --yes was given.
-static int confirm(const struct ctl *ctl, const struct command *command, const struct path *path,
-		   json_t *body)
+static int confirm_command(const struct ctl *ctl, const struct command *command,
+			   const struct path *path, json_t *body)
 {
 	struct path preview = *path;
 	struct rest_answer answer;
@@ -441,7 +441,7 @@ int command_run(const struct ctl *ctl, const struct command *command, const char
 	if (!r && json_is_true(json_object_get(values, "force")))
 		path_add_query(&path, "force", "true");
 	if (!r && (command->flags & COMMAND_CONFIRM))
-		r = confirm(ctl, command, &path, body);
+		r = confirm_command(ctl, command, &path, body);
 	if (!r)
 		r = rest_call(&ctl->context, command->method, path.text, body,
 			      json_string_value(json_object_get(values, "if_match")), &answer);

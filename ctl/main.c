@@ -62,7 +62,7 @@ static int unknown_command(const char *noun, const char *verb)
 	return CTL_USAGE;
 }
 
-static bool flag(const json_t *values, const char *name)
+static bool has_flag(const json_t *values, const char *name)
 {
 	return json_is_true(json_object_get(values, name));
 }
@@ -90,13 +90,13 @@ static int ctl_make(const json_t *values, struct ctl *ctl)
 				 &ctl->context);
 	if (!r)
 		context_override(&ctl->context, values);
-	ctl->quiet = flag(values, "quiet");
-	ctl->yes = flag(values, "yes");
+	ctl->quiet = has_flag(values, "quiet");
+	ctl->yes = has_flag(values, "yes");
 	return r;
 }
 
-static int run(const struct command *command, const struct local *local, const char **arguments,
-	       size_t count, json_t *values)
+static int run_command(const struct command *command, const struct local *local,
+		       const char **arguments, size_t count, json_t *values)
 {
 	struct ctl ctl = {0};
 	int r = ctl_make(values, &ctl);
@@ -169,7 +169,7 @@ static int which_command(const json_t *values, size_t argument_count)
 {
 	if (json_object_size(values) == 0 && argument_count == 0)
 		return help_all();
-	if (flag(values, "help"))
+	if (has_flag(values, "help"))
 		return help_all();
 	return ctl_fail(CTL_USAGE, "which command? mqpaasctl --help lists them");
 }
@@ -193,17 +193,17 @@ static int line_run(const struct command_line *line)
 	tables[table] = NULL;
 	r = option_parse(tables, line->rest_count, line->rest, values, arguments, ARGUMENTS_MAX,
 			 &count);
-	if (!r && flag(values, "version"))
+	if (!r && has_flag(values, "version"))
 		printf("mqpaasctl %s\n", mqp_version());
-	else if (!r && command && flag(values, "help"))
+	else if (!r && command && has_flag(values, "help"))
 		r = help_command(command_usage(command, usage, sizeof usage), command->sentence,
 				 command->options);
-	else if (!r && local && flag(values, "help"))
+	else if (!r && local && has_flag(values, "help"))
 		r = help_command(local->usage, local->sentence, local->options);
 	else if (!r && !command && !local)
 		r = which_command(values, count);
 	else if (!r)
-		r = run(command, local, arguments, count, values);
+		r = run_command(command, local, arguments, count, values);
 	json_decref(values);
 	return r;
 }

@@ -72,9 +72,9 @@ json_t *message_to_json(const struct mqp_message *message)
 
 typedef const char *(*member_fn)(struct message_input *input, const json_t *value);
 
-static const char *wrong(struct message_input *input, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static const char *set_problem(struct message_input *input, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-static const char *wrong(struct message_input *input, const char *fmt, ...)
+static const char *set_problem(struct message_input *input, const char *fmt, ...)
 {
 	va_list args;
 
@@ -193,8 +193,8 @@ static bool take_integer(struct message_input *input, const char *name, const js
 	*ret = json_integer_value(value);
 	if (json_is_integer(value) && *ret >= least && *ret <= most)
 		return true;
-	*ret_problem = wrong(input, "%s is a whole number from %lld to %lld", name,
-			     (long long)least, (long long)most);
+	*ret_problem = set_problem(input, "%s is a whole number from %lld to %lld", name,
+				   (long long)least, (long long)most);
 	return false;
 }
 
@@ -263,12 +263,13 @@ static const struct {
 	{"offset", take_nothing}, {"attempt", take_nothing},    {"stored_ms", take_nothing},
 };
 
-static const char *unknown(struct message_input *input, const char *name)
+static const char *refuse_unknown(struct message_input *input, const char *name)
 {
-	return wrong(input,
-		     "\"%.60s\" is not a member of a message; it has key, body, headers, tag, "
-		     "created_ms, due_ms, ttl_ms, priority and partition",
-		     name);
+	return set_problem(
+		input,
+		"\"%.60s\" is not a member of a message; it has key, body, headers, tag, "
+		"created_ms, due_ms, ttl_ms, priority and partition",
+		name);
 }
 
 static const char *take_member(struct message_input *input, const char *name, const json_t *value)
@@ -276,7 +277,7 @@ static const char *take_member(struct message_input *input, const char *name, co
 	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
 		if (strcmp(members[i].name, name) == 0)
 			return members[i].take(input, value);
-	return unknown(input, name);
+	return refuse_unknown(input, name);
 }
 
 static const char *take_all(struct message_input *input, json_t *object)
@@ -301,7 +302,7 @@ const char *message_from_json(struct message_input *input, const char *line, siz
 
 	if (!json_is_object(object))
 		problem = object ? "not a JSON object"
-				 : wrong(input, "not a JSON object: %.200s", error.text);
+				 : set_problem(input, "not a JSON object: %.200s", error.text);
 	else
 		problem = take_all(input, object);
 	json_decref(object);

@@ -68,7 +68,7 @@ static char *cell_text(const json_t *value)
 	return text ? visible_json(text) : strdup("?");
 }
 
-static void padded(const char *text, size_t width, bool last)
+static void print_padded(const char *text, size_t width, bool last)
 {
 	fputs(text, stdout);
 	if (last)
@@ -143,14 +143,14 @@ static void table_print(const json_t *rows, const char *columns_text)
 		char heading[64];
 
 		heading_of(columns[c], heading, sizeof heading);
-		padded(heading, widths[c], c + 1 == count);
+		print_padded(heading, widths[c], c + 1 == count);
 	}
 	json_array_foreach(rows, i, row)
 	{
 		for (size_t c = 0; c < count; ++c) {
 			_cleanup_(freep) char *text = cell_text(path_get(row, columns[c]));
 
-			padded(text, widths[c], c + 1 == count);
+			print_padded(text, widths[c], c + 1 == count);
 		}
 	}
 }
@@ -177,7 +177,7 @@ static void members_print(const json_t *object, const char *prefix)
 		} else {
 			_cleanup_(freep) char *text = cell_text(value);
 
-			padded(path, 24, false);
+			print_padded(path, 24, false);
 			puts(text);
 		}
 	}

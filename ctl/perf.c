@@ -164,7 +164,7 @@ static uint64_t value_locked(struct perf *perf, const uint64_t *value)
 	return copy;
 }
 
-static void progress(struct perf *perf, uint64_t now_ns, uint64_t *next_ns)
+static void print_progress(struct perf *perf, uint64_t now_ns, uint64_t *next_ns)
 {
 	if (!perf->progress || now_ns < *next_ns)
 		return;
@@ -223,7 +223,7 @@ static int send_all(struct perf *perf, struct mqp_producer *producer)
 			if (due_ns > now_ns)
 				sleep_until(due_ns);
 		}
-		progress(perf, now_ns, &next_progress_ns);
+		print_progress(perf, now_ns, &next_progress_ns);
 		code = send_one(perf, producer, message, body, due_ns);
 		perf->sent += code == MQP_OK;
 	}
@@ -234,7 +234,7 @@ static int send_all(struct perf *perf, struct mqp_producer *producer)
 	return code == MQP_OK ? 0 : session_fail("sending", code);
 }
 
-static int produce(struct perf *perf, struct mqp_client *client, const char *topic)
+static int run_producer(struct perf *perf, struct mqp_client *client, const char *topic)
 {
 	struct mqp_producer_config config;
 	struct mqp_producer *producer;
@@ -281,7 +281,7 @@ static int consumer_open(struct perf *perf, struct mqp_client *client, const cha
 }
 
 // Until `count` were delivered, the time is over, or nothing has come for `idle_ns`.
-static void receive(struct perf *perf, uint64_t count, uint64_t idle_ns)
+static void await_deliveries(struct perf *perf, uint64_t count, uint64_t idle_ns)
 {
 	uint64_t next_progress_ns = clock_now_ns() + PROGRESS_NS, seen = 0,
 		 seen_ns = clock_now_ns();
@@ -296,12 +296,12 @@ static void receive(struct perf *perf, uint64_t count, uint64_t idle_ns)
 		if (delivered >= count || now_ns - seen_ns >= idle_ns ||
 		    (perf->duration_ns && now_ns - perf->start_ns >= perf->duration_ns + idle_ns))
 			break;
-		progress(perf, now_ns, &next_progress_ns);
+		print_progress(perf, now_ns, &next_progress_ns);
 		sleep_until(now_ns + 2 * MS_NS);
 	}
 }
 
-static int consume(struct perf *perf, struct mqp_client *client, const char *group)
+static int run_consumer(struct perf *perf, struct mqp_client *client, const char *group)
 {
 	struct mqp_consumer *consumer;
 	int r = consumer_open(perf, client, group, false, &consumer);
@@ -309,7 +309,8 @@ static int consume(struct perf *perf, struct mqp_client *client, const char *gro
 	if (r)
 		return r;
 	perf->start_ns = clock_now_ns();
-	receive(perf, perf->count, perf->duration_ns ? perf->duration_ns : DRAIN_MS * MS_NS);
+	await_deliveries(perf, perf->count,
+			 perf->duration_ns ? perf->duration_ns : DRAIN_MS * MS_NS);
 	mqp_consumer_close(consumer, DRAIN_MS);
 	mqp_consumer_free(consumer);
 	return 0;
@@ -324,9 +325,9 @@ static int end_to_end(struct perf *perf, struct mqp_client *client, const char *
 	if (r)
 		return r;
 	perf->mode = SEND_ONEWAY == perf->mode ? SEND_ONEWAY : SEND_ASYNC;
-	r = produce(perf, client, topic);
+	r = run_producer(perf, client, topic);
 	if (!r)
-		receive(perf, perf->sent, 5 * S_NS);
+		await_deliveries(perf, perf->sent, 5 * S_NS);
 	mqp_consumer_close(consumer, DRAIN_MS);
 	mqp_consumer_free(consumer);
 	return r;
@@ -393,8 +394,8 @@ int perf_run(const struct ctl *ctl, const char *topic, const char *group, const 
 	running = &perf;
 	session_catch_signals();
 	r = topic && group ? end_to_end(&perf, client, topic, group)
-	    : topic        ? produce(&perf, client, topic)
-			   : consume(&perf, client, group);
+	    : topic        ? run_producer(&perf, client, topic)
+			   : run_consumer(&perf, client, group);
 	mqp_client_close(client, DRAIN_MS);
 	mqp_client_free(client);
 	if (!r) {

@@ -141,26 +141,28 @@ void rest_answer_deinit(struct rest_answer *answer)
 	*answer = (struct rest_answer){0};
 }
 
-static const char *member(const json_t *object, const char *name)
+static const char *text_member(const json_t *object, const char *name)
 {
 	return json_string_value(json_object_get(object, name));
 }
 
 int rest_fail(const struct rest_answer *answer)
 {
-	const char *code = member(answer->body, "code"), *detail = member(answer->body, "detail");
+	const char *code = text_member(answer->body, "code"),
+		   *detail = text_member(answer->body, "detail");
 	const json_t *errors = json_object_get(answer->body, "errors"), *error;
 	size_t i;
 
 	if (!detail)
-		detail = member(answer->body, "title");
+		detail = text_member(answer->body, "title");
 	ctl_fail(CTL_FAILED, "%s (HTTP %ld): %s", code ? code : "refused", answer->status,
 		 detail         ? detail
 		 : answer->text ? answer->text
 				: "the server gave no reason");
 	json_array_foreach(errors, i, error)
 	{
-		const char *field = member(error, "field"), *problem = member(error, "detail");
+		const char *field = text_member(error, "field"),
+			   *problem = text_member(error, "detail");
 
 		fputs("  ", stderr);
 		output_visible(stderr, field ? field : "?");

@@ -26,7 +26,7 @@ const struct option top_options[] = {
 
 // Takes the body of a call that went well. 0, with *ret NULL where it may not be seen; else a
 // status to end with.
-static int ask(const struct ctl *ctl, const char *path, json_t **ret)
+static int get_body(const struct ctl *ctl, const char *path, json_t **ret)
 {
 	struct rest_answer answer;
 	int r = rest_call(&ctl->context, "GET", path, NULL, NULL, &answer);
@@ -45,7 +45,7 @@ static int ask(const struct ctl *ctl, const char *path, json_t **ret)
 static int ask_backlogs(const struct ctl *ctl, json_t **ret)
 {
 	_cleanup_(freep) char *tenant = NULL, *path = NULL;
-	int r = ask(ctl, "/api/v1/backlogs", ret);
+	int r = get_body(ctl, "/api/v1/backlogs", ret);
 
 	if (r || *ret)
 		return r;
@@ -54,7 +54,7 @@ static int ask_backlogs(const struct ctl *ctl, json_t **ret)
 		return ctl_fail(CTL_USAGE, "name a --tenant: the token does not see the platform");
 	if (asprintf(&path, "/api/v1/tenants/%s/backlogs", tenant) < 0)
 		return ctl_fail(CTL_FAILED, "out of memory");
-	r = ask(ctl, path, ret);
+	r = get_body(ctl, path, ret);
 	return r || *ret ? r : ctl_fail(CTL_MISSING, "no such tenant, or it may not be seen");
 }
 
@@ -118,7 +118,7 @@ static json_t *rows_sorted(const json_t *backlogs)
 
 // ---- rounds
 
-static void print(const struct ctl *ctl, const json_t *clusters, const json_t *backlogs)
+static void print_screen(const struct ctl *ctl, const json_t *clusters, const json_t *backlogs)
 {
 	json_t *groups = rows_sorted(backlogs);
 
@@ -145,12 +145,12 @@ static void print(const struct ctl *ctl, const json_t *clusters, const json_t *b
 static int round_run(const struct ctl *ctl)
 {
 	json_t *clusters = NULL, *backlogs = NULL;
-	int r = ask(ctl, "/api/v1/clusters?limit=100", &clusters);
+	int r = get_body(ctl, "/api/v1/clusters?limit=100", &clusters);
 
 	if (!r)
 		r = ask_backlogs(ctl, &backlogs);
 	if (!r)
-		print(ctl, clusters, backlogs);
+		print_screen(ctl, clusters, backlogs);
 	json_decref(clusters);
 	json_decref(backlogs);
 	return r;

@@ -45,7 +45,7 @@ static void try_ended(struct call *call, int r, const struct registry_result *re
 		throttle_know(call->portal->throttle, call->actor.address);
 }
 
-static void answer(struct call *call, int r, struct registry_result *result)
+static void answer_session(struct call *call, int r, struct registry_result *result)
 {
 	try_ended(call, r, result);
 	if (call_refused(call, r, result))
@@ -76,7 +76,7 @@ void access_bootstrap(struct call *call)
 					text_of(call, "password"), &result);
 	if (r == 0 && result.code == CODE_OK)
 		remove_token(call->portal->config.data_dir);
-	answer(call, r, &result);
+	answer_session(call, r, &result);
 }
 
 // ---- passwords, which are compared in the background
@@ -86,7 +86,7 @@ struct comparison {
 	const char *password; // of the call's body
 };
 
-static void compare(void *job)
+static void compare_password(void *job)
 {
 	struct comparison *comparison = job;
 
@@ -108,27 +108,27 @@ static void compare_then(struct call *call, const char *user, const char *passwo
 		       : -ENOMEM;
 	if (r < 0) {
 		free(comparison);
-		answer(call, r, &none);
+		answer_session(call, r, &none);
 		return;
 	}
 	comparison->password = password;
-	if (!call_in_background(call, comparison, compare, then))
+	if (!call_in_background(call, comparison, compare_password, then))
 		throttle_give_back(call->portal->throttle, call->actor.address);
 }
 
-static void login(struct call *call)
+static void finish_login(struct call *call)
 {
 	const struct comparison *comparison = call->job;
 	struct registry_result result = {0};
 	int r = registry_identity_login(call->portal->registry, call->actor.address,
 					text_of(call, "user"), &comparison->check, &result);
 
-	answer(call, r, &result);
+	answer_session(call, r, &result);
 }
 
 void access_login(struct call *call)
 {
-	compare_then(call, text_of(call, "user"), text_of(call, "password"), login);
+	compare_then(call, text_of(call, "user"), text_of(call, "password"), finish_login);
 }
 
 static void change_password(struct call *call)

@@ -16,7 +16,7 @@ enum {
 	AUDIT_UNTIL
 };
 
-static void list(struct call *call, const char *tenant)
+static void list_entries(struct call *call, const char *tenant)
 {
 	const struct registry_query query = {
 		.tenant = tenant,
@@ -36,12 +36,12 @@ static void list(struct call *call, const char *tenant)
 
 void audit_list(struct call *call)
 {
-	list(call, NULL);
+	list_entries(call, NULL);
 }
 
 void audit_list_tenant(struct call *call)
 {
-	list(call, call->params[0]);
+	list_entries(call, call->params[0]);
 }
 
 void audit_verify(struct call *call)

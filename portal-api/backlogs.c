@@ -49,7 +49,7 @@ struct backlogs {
 	uint64_t round, due_ns;
 };
 
-static struct entry *find(const struct backlogs *backlogs, uint64_t group)
+static struct entry *find_entry(const struct backlogs *backlogs, uint64_t group)
 {
 	struct map_node *node = map_find(&backlogs->entries, group);
 
@@ -58,7 +58,7 @@ static struct entry *find(const struct backlogs *backlogs, uint64_t group)
 
 static struct entry *find_or_add(struct backlogs *backlogs, const struct group *group)
 {
-	struct entry *entry = find(backlogs, group->object.id);
+	struct entry *entry = find_entry(backlogs, group->object.id);
 
 	if (entry)
 		return entry;
@@ -261,7 +261,7 @@ static void next_groups(struct backlogs *backlogs)
 {
 	while (backlogs->asked < AT_ONCE && backlogs->at < backlogs->count &&
 	       !backlogs->portal->stopping) {
-		struct entry *entry = find(backlogs, backlogs->queue[backlogs->at++]);
+		struct entry *entry = find_entry(backlogs, backlogs->queue[backlogs->at++]);
 
 		if (!entry)
 			continue;

@@ -39,7 +39,7 @@ static int path_of(const struct call *call, const char *name, char out[PATH_MAX]
 	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-static json_t *describe(const struct call *call, const char *name)
+static json_t *describe_backup(const struct call *call, const char *name)
 {
 	char path[PATH_MAX];
 	struct stat st;
@@ -51,7 +51,7 @@ static json_t *describe(const struct call *call, const char *name)
 			 (json_int_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000);
 }
 
-static void failed(struct call *call, int r)
+static void fail_copying(struct call *call, int r)
 {
 	call_fail(call, CODE_INTERNAL, "the backup could not be written or read: %s", strerror(-r));
 }
@@ -86,7 +86,7 @@ void backups_list(struct call *call)
 		name[strlen(name) - (sizeof suffix - 1)] = '\0';
 		if (!cursor || strcmp(name, cursor) > 0) {
 			if (json_array_size(items) < limit) {
-				json_t *item = describe(call, name);
+				json_t *item = describe_backup(call, name);
 				if (item)
 					json_array_append_new(items, item);
 			} else if (!next) {
@@ -114,7 +114,7 @@ struct copying {
 	char why[300]; // the one to restore cannot be used; "": the copying itself failed
 };
 
-static void save(void *job)
+static void save_backup(void *job)
 {
 	struct copying *copying = job;
 
@@ -142,7 +142,7 @@ static struct copying *copying_new(const struct call *call, const char *saved)
 
 // ---- create
 
-static void created(struct call *call)
+static void answer_created(struct call *call)
 {
 	const struct copying *copying = call->job;
 	char location[128];
@@ -152,9 +152,9 @@ static void created(struct call *call)
 		call_fail(call, CODE_CONFLICT, "there is a backup \"%s\" already", copying->saved);
 		return;
 	}
-	body = copying->r < 0 ? NULL : describe(call, copying->saved);
+	body = copying->r < 0 ? NULL : describe_backup(call, copying->saved);
 	if (!body)
-		failed(call, copying->r < 0 ? copying->r : -errno);
+		fail_copying(call, copying->r < 0 ? copying->r : -errno);
 	else if (crud_note(call, "create", "backup", copying->saved, body)) {
 		snprintf(location, sizeof location, "/api/v1/backups/%s", copying->saved);
 		call_created(call, location, body);
@@ -175,7 +175,7 @@ void backups_create(struct call *call)
 			  "with '-'");
 		return;
 	}
-	call_in_background(call, copying_new(call, name), save, created);
+	call_in_background(call, copying_new(call, name), save_backup, answer_created);
 }
 
 // ---- restore
@@ -199,7 +199,7 @@ static void prepare_and_save(void *job)
 	}
 	if (copying->preview)
 		return;
-	save(job);
+	save_backup(job);
 	if (copying->r < 0)
 		registry_backup_restore_abandon(copying->registry);
 }
@@ -212,12 +212,12 @@ static void save_changes(struct copying *copying)
 	    registry_revision(copying->registry) == copying->revision)
 		return;
 	unlink(copying->saved_path);
-	save(copying);
+	save_backup(copying);
 	if (copying->r < 0)
 		registry_backup_restore_abandon(copying->registry);
 }
 
-static void restored(struct call *call)
+static void answer_restored(struct call *call)
 {
 	struct copying *copying = call->job;
 	struct registry_result result = {0};
@@ -236,7 +236,7 @@ static void restored(struct call *call)
 		return;
 	}
 	if (copying->r < 0) {
-		failed(call, copying->r);
+		fail_copying(call, copying->r);
 		return;
 	}
 	how = (struct registry_backup_restore_how){
@@ -276,5 +276,6 @@ void backups_restore(struct call *call)
 		copying->preview = call->query[0].integer;
 		copying->revive = call->query[1].integer;
 	}
-	call->portal->restoring = call_in_background(call, copying, prepare_and_save, restored);
+	call->portal->restoring =
+		call_in_background(call, copying, prepare_and_save, answer_restored);
 }

@@ -29,7 +29,7 @@ enum { DETAIL_SIZE = 600 };
 
 // ---- answering
 
-static char *dump(const json_t *json, size_t *ret_size)
+static char *dump_json(const json_t *json, size_t *ret_size)
 {
 	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
 
@@ -46,7 +46,7 @@ static void reply_json(struct http_exchange *exchange, unsigned status, const ch
 		"\"there is no memory for the answer\",\"retriable\":true}";
 	struct http_response response = {
 		.status = status, .content_type = type, .headers = headers};
-	_cleanup_(freep) char *text = dump(json, &response.size);
+	_cleanup_(freep) char *text = dump_json(json, &response.size);
 
 	response.body = text;
 	if (!text)
@@ -368,7 +368,7 @@ static const char *bearer_of(const struct call *call)
 	return header + 7 + strspn(header + 7, " ");
 }
 
-static bool authenticate(struct call *call)
+static bool authenticate_call(struct call *call)
 {
 	int r;
 
@@ -398,7 +398,7 @@ static bool authenticate(struct call *call)
 }
 
 // Tenant first, then permission.
-static bool authorize(struct call *call)
+static bool authorize_call(struct call *call)
 {
 	const struct permission *permission = permission_find(call->route->permission);
 	uint64_t target = call->who.tenant;
@@ -442,7 +442,7 @@ bool call_still_allowed(struct call *call)
 
 	if (!needs_token(call))
 		return true;
-	if (!authenticate(call) || !authorize(call))
+	if (!authenticate_call(call) || !authorize_call(call))
 		return false;
 	if (tenant && call->tenant != tenant) { // gone, and another one has its name
 		call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"", call->params[0]);
@@ -570,7 +570,7 @@ void call_begin(struct portal *portal, struct http_exchange *exchange, size_t *r
 	}
 	if (call->route->flags & ROUTE_RESERVED)
 		http_set_reserved(exchange);
-	if (needs_token(call) && (!authenticate(call) || !authorize(call)))
+	if (needs_token(call) && (!authenticate_call(call) || !authorize_call(call)))
 		return;
 	if (!check_content(call) || !read_query(call))
 		return;

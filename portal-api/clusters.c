@@ -91,7 +91,7 @@ void clusters_delete(struct call *call)
 	crud_delete(call, REGISTRY_CLUSTER);
 }
 
-static void answer(struct call *call, enum code code, json_t *body, const char *text)
+static void answer_probe(struct call *call, enum code code, json_t *body, const char *text)
 {
 	if (code != CODE_OK) {
 		call_query_failed(call, code, text);
@@ -109,7 +109,7 @@ static void query_about(struct call *call, enum query_kind kind)
 	uint64_t id = crud_id(call, REGISTRY_CLUSTER);
 
 	if (id)
-		call_query(call, kind, json_pack("{s:I}", "cluster", (json_int_t)id), answer);
+		call_query(call, kind, json_pack("{s:I}", "cluster", (json_int_t)id), answer_probe);
 }
 
 void clusters_probe(struct call *call)

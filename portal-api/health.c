@@ -141,7 +141,7 @@ void health_metrics(struct call *call)
 		call_text(call, "text/plain; version=0.0.4; charset=utf-8", text ? text : "", size);
 }
 
-static json_t *kinds(const struct portal *portal)
+static json_t *list_kinds(const struct portal *portal)
 {
 	const char *const *kind = portal->config.cluster_kinds;
 	json_t *names = json_array();
@@ -162,5 +162,5 @@ void health_system(struct call *call)
 			    (json_int_t)portal->started_ms, "revision",
 			    (json_int_t)registry_revision(portal->registry), "bootstrapped",
 			    registry_identity_bootstrapped(portal->registry), "cluster_kinds",
-			    kinds(portal)));
+			    list_kinds(portal)));
 }

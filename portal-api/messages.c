@@ -14,7 +14,7 @@ static bool may_read_bodies(const struct call *call)
 				call->who.tenant, call->tenant);
 }
 
-static void answer(struct call *call, enum code code, json_t *body, const char *text)
+static void answer_messages(struct call *call, enum code code, json_t *body, const char *text)
 {
 	bool shown = call->query[QUERY_BODIES].integer && may_read_bodies(call); // still
 	json_t *message;
@@ -63,5 +63,5 @@ void messages_read(struct call *call)
 	else
 		json_object_set_new(parameters, "offset",
 				    json_integer(query[QUERY_OFFSET].integer));
-	call_query(call, QUERY_MESSAGES, parameters, answer);
+	call_query(call, QUERY_MESSAGES, parameters, answer_messages);
 }

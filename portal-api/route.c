@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-static bool same(const char *part, size_t size, const char *text)
+static bool part_equals(const char *part, size_t size, const char *text)
 {
 	return strlen(text) == size && memcmp(part, text, size) == 0;
 }
@@ -25,9 +25,9 @@ static unsigned match_path(const char *path, const struct head *head, struct rou
 		if (index == head->segment_count)
 			return 0;
 		if (*part == '{') {
-			ret->in_tenant |= same(part, size, "{tenant}");
+			ret->in_tenant |= part_equals(part, size, "{tenant}");
 			ret->params[ret->param_count++] = head->segments[index];
-		} else if (same(part, size, head->segments[index])) {
+		} else if (part_equals(part, size, head->segments[index])) {
 			literals += 1;
 		} else {
 			return 0;

@@ -50,8 +50,8 @@ void series_take(struct series *series, const json_t *counters)
 	}
 }
 
-static void push(struct series_sample *ring, unsigned size, unsigned *at,
-		 const struct series_sample *sample, uint64_t apart_ns)
+static void push_sample(struct series_sample *ring, unsigned size, unsigned *at,
+			const struct series_sample *sample, uint64_t apart_ns)
 {
 	if (ring[*at].at_ns && sample->at_ns - ring[*at].at_ns < apart_ns)
 		return;
@@ -66,8 +66,9 @@ void series_sample(struct series *series, uint64_t now_ns)
 	for (unsigned i = 0; i < SERIES_RATES; ++i)
 		sample.values[i] = series_total(series, rated[i]);
 	// Timers come late rather than early: a little less than the distance is the distance.
-	push(series->fine, SERIES_FINE, &series->fine_at, &sample, S_NS - 50 * MS_NS);
-	push(series->coarse, SERIES_COARSE, &series->coarse_at, &sample, 10 * S_NS - 500 * MS_NS);
+	push_sample(series->fine, SERIES_FINE, &series->fine_at, &sample, S_NS - 50 * MS_NS);
+	push_sample(series->coarse, SERIES_COARSE, &series->coarse_at, &sample,
+		    10 * S_NS - 500 * MS_NS);
 }
 
 void series_rate(const struct series *series, unsigned window_s, struct series_rate *ret)

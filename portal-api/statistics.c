@@ -9,7 +9,7 @@
 #include "portal-api/state.h"
 #include "portal-api/stats.h"
 
-static void refresh(struct call *call, enum code code, json_t *totals)
+static void refresh_stats(struct call *call, enum code code, json_t *totals)
 {
 	stats_take(call->portal->stats, code == CODE_OK ? totals : NULL, clock_now_ns(),
 		   clock_wall_ms());
@@ -23,7 +23,7 @@ static void query_totals(struct call *call, call_then_fn then)
 
 static void answer_platform(struct call *call, enum code code, json_t *totals, const char *text)
 {
-	refresh(call, code, totals);
+	refresh_stats(call, code, totals);
 	call_json(call, 200, stats_of_platform(call->portal->stats));
 }
 
@@ -36,7 +36,7 @@ static void answer_tenant(struct call *call, enum code code, json_t *totals, con
 {
 	const struct tenant *tenant;
 
-	refresh(call, code, totals);
+	refresh_stats(call, code, totals);
 	tenant = catalog_tenant(call->portal->config.catalog, call->tenant);
 	if (!tenant) {
 		call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"", call->params[0]);
@@ -61,7 +61,7 @@ static void answer_one(struct call *call, enum registry_kind kind)
 
 static void answer_topic(struct call *call, enum code code, json_t *totals, const char *text)
 {
-	refresh(call, code, totals);
+	refresh_stats(call, code, totals);
 	answer_one(call, REGISTRY_TOPIC);
 }
 
@@ -73,7 +73,7 @@ void statistics_topic(struct call *call)
 
 static void answer_group(struct call *call, enum code code, json_t *totals, const char *text)
 {
-	refresh(call, code, totals);
+	refresh_stats(call, code, totals);
 	answer_one(call, REGISTRY_GROUP);
 }
 

@@ -52,7 +52,7 @@ static struct row **bucket_of(struct stats *stats, enum registry_kind kind, uint
 	return &stats->buckets[hash >> 52];
 }
 
-static struct row *find(struct stats *stats, enum registry_kind kind, uint64_t id)
+static struct row *find_row(struct stats *stats, enum registry_kind kind, uint64_t id)
 {
 	struct row *row = *bucket_of(stats, kind, id);
 
@@ -61,7 +61,8 @@ static struct row *find(struct stats *stats, enum registry_kind kind, uint64_t i
 	return row;
 }
 
-static struct row *add(struct stats *stats, enum registry_kind kind, uint64_t id, uint64_t tenant)
+static struct row *add_row(struct stats *stats, enum registry_kind kind, uint64_t id,
+			   uint64_t tenant)
 {
 	struct row **bucket = bucket_of(stats, kind, id);
 	struct row *row = calloc(1, sizeof *row);
@@ -74,7 +75,7 @@ static struct row *add(struct stats *stats, enum registry_kind kind, uint64_t id
 	return row;
 }
 
-static void drop(struct stats *stats, struct row *row)
+static void drop_row(struct stats *stats, struct row *row)
 {
 	struct row **at = bucket_of(stats, row->kind, row->id);
 
@@ -101,11 +102,11 @@ static void take_row(struct stats *stats, enum registry_kind kind, const json_t 
 		     uint64_t tenant, uint64_t now_ns)
 {
 	uint64_t id = (uint64_t)json_integer_value(json_object_get(answer, "id"));
-	struct row *row = find(stats, kind, id);
+	struct row *row = find_row(stats, kind, id);
 	json_t *parts;
 
 	if (!row) {
-		row = add(stats, kind, id, kind == REGISTRY_TENANT ? id : tenant);
+		row = add_row(stats, kind, id, kind == REGISTRY_TENANT ? id : tenant);
 		if (!row)
 			return;
 	}
@@ -229,8 +230,8 @@ static uint64_t tenant_of(struct catalog *catalog, enum registry_kind kind, uint
 static void load_row(void *ctx, const struct registry_total *total)
 {
 	struct stats *stats = ctx;
-	struct row *row = add(stats, total->kind, total->id,
-			      tenant_of(stats->catalog, total->kind, total->id));
+	struct row *row = add_row(stats, total->kind, total->id,
+				  tenant_of(stats->catalog, total->kind, total->id));
 
 	if (row)
 		series_load(&row->series, total->counters);
@@ -239,10 +240,10 @@ static void load_row(void *ctx, const struct registry_total *total)
 static void load_written(void *ctx, unsigned kind, uint64_t id, const json_t *counters)
 {
 	struct stats *stats = ctx;
-	struct row *row = kind < REGISTRY_KIND_COUNT ? find(stats, kind, id) : NULL;
+	struct row *row = kind < REGISTRY_KIND_COUNT ? find_row(stats, kind, id) : NULL;
 
 	if (!row && kind < REGISTRY_KIND_COUNT)
-		row = add(stats, kind, id, tenant_of(stats->catalog, kind, id));
+		row = add_row(stats, kind, id, tenant_of(stats->catalog, kind, id));
 	if (!row)
 		return;
 	series_load(&row->series, counters);
@@ -290,7 +291,7 @@ static void drop_gone(struct stats *stats)
 	{
 		struct row *row = LIST_ENTRY(link, struct row, link);
 		if (!registry_lookup_name(stats->registry, row->kind, row->id))
-			drop(stats, row);
+			drop_row(stats, row);
 	}
 }
 
@@ -389,7 +390,7 @@ static json_t *series_body(const struct stats *stats, const struct series *serie
 
 json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id)
 {
-	struct row *row = find(stats, kind, id);
+	struct row *row = find_row(stats, kind, id);
 
 	return series_body(stats, row ? &row->series : &nothing);
 }
@@ -411,7 +412,7 @@ static int by_rate(const void *a, const void *b)
 }
 
 // The busiest rows of a kind, by messages a second in both directions.
-static json_t *busiest(struct stats *stats, enum registry_kind kind, uint64_t tenant)
+static json_t *list_busiest(struct stats *stats, enum registry_kind kind, uint64_t tenant)
 {
 	json_t *list = json_array();
 	struct ranked *ranked;
@@ -515,7 +516,7 @@ static json_t *quota_json(struct stats *stats, uint64_t id, const struct series 
 
 json_t *stats_of_tenant(struct stats *stats, uint64_t id, const struct tenant_limits *limits)
 {
-	struct row *row = find(stats, REGISTRY_TENANT, id);
+	struct row *row = find_row(stats, REGISTRY_TENANT, id);
 	const struct series *series = row ? &row->series : &nothing;
 	uint64_t connections = row ? row->connections : 0;
 	json_t *body = series_body(stats, series);
@@ -523,8 +524,8 @@ json_t *stats_of_tenant(struct stats *stats, uint64_t id, const struct tenant_li
 	json_object_set_new(body, "connections", json_integer((json_int_t)connections));
 	json_object_set_new(body, "quota", quota_json(stats, id, series, connections, limits));
 	json_object_set_new(body, "storage", stored_json(stats->stored, stats->registry, id));
-	json_object_set_new(body, "topics", busiest(stats, REGISTRY_TOPIC, id));
-	json_object_set_new(body, "groups", busiest(stats, REGISTRY_GROUP, id));
+	json_object_set_new(body, "topics", list_busiest(stats, REGISTRY_TOPIC, id));
+	json_object_set_new(body, "groups", list_busiest(stats, REGISTRY_GROUP, id));
 	return body;
 }
 
@@ -558,6 +559,6 @@ json_t *stats_of_platform(struct stats *stats)
 	body = make_body(stats, series_totals_json(&sum), rates_json(&s1, &s10, &s60));
 	json_object_set_new(body, "connections", json_integer((json_int_t)stats->connections));
 	json_object_set_new(body, "proxies", json_integer(stats->proxies));
-	json_object_set_new(body, "tenants", busiest(stats, REGISTRY_TENANT, 0));
+	json_object_set_new(body, "tenants", list_busiest(stats, REGISTRY_TENANT, 0));
 	return body;
 }

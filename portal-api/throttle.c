@@ -74,14 +74,14 @@ static struct rows rows_of(struct throttle *throttle, const char *address)
 }
 
 // Nanoseconds until a credit is there, in a row that is `share` times as generous.
-static uint64_t missing(uint64_t full_ns, uint64_t share, uint64_t now_ns)
+static uint64_t missing_ns(uint64_t full_ns, uint64_t share, uint64_t now_ns)
 {
 	uint64_t at_most = now_ns + (CREDITS * share - 1) * (EVERY_MS * MS_NS / share);
 
 	return full_ns > at_most ? full_ns - at_most : 0;
 }
 
-static void take(uint64_t *row, uint64_t share, uint64_t now_ns)
+static void take_credit(uint64_t *row, uint64_t share, uint64_t now_ns)
 {
 	*row = MAX(*row, now_ns) + EVERY_MS * MS_NS / share;
 }
@@ -111,11 +111,11 @@ bool throttle_allows(struct throttle *throttle, const char *address, uint64_t no
 		     uint32_t *ret_wait_s)
 {
 	struct rows rows = rows_of(throttle, address);
-	uint64_t wait = missing(rows.known ? *rows.known : *rows.address, 1, now_ns);
+	uint64_t wait = missing_ns(rows.known ? *rows.known : *rows.address, 1, now_ns);
 
 	if (!rows.known) {
-		wait = MAX(wait, missing(*rows.prefix, PREFIX_SHARE, now_ns));
-		wait = MAX(wait, missing(throttle->all, ALL_SHARE, now_ns));
+		wait = MAX(wait, missing_ns(*rows.prefix, PREFIX_SHARE, now_ns));
+		wait = MAX(wait, missing_ns(throttle->all, ALL_SHARE, now_ns));
 	}
 	*ret_wait_s = (uint32_t)((wait + S_NS - 1) / S_NS);
 	return wait == 0;
@@ -126,12 +126,12 @@ void throttle_take(struct throttle *throttle, const char *address, uint64_t now_
 	struct rows rows = rows_of(throttle, address);
 
 	if (rows.known) {
-		take(rows.known, 1, now_ns);
+		take_credit(rows.known, 1, now_ns);
 		return;
 	}
-	take(rows.address, 1, now_ns);
-	take(rows.prefix, PREFIX_SHARE, now_ns);
-	take(&throttle->all, ALL_SHARE, now_ns);
+	take_credit(rows.address, 1, now_ns);
+	take_credit(rows.prefix, PREFIX_SHARE, now_ns);
+	take_credit(&throttle->all, ALL_SHARE, now_ns);
 }
 
 void throttle_give_back(struct throttle *throttle, const char *address)

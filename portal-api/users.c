@@ -8,7 +8,7 @@
 #include "portal-api/handlers.h"
 #include "portal-api/state.h"
 
-static void list(struct call *call, enum registry_kind kind)
+static void list_kind(struct call *call, enum registry_kind kind)
 {
 	struct registry_query query = crud_query(call);
 
@@ -19,7 +19,7 @@ static void list(struct call *call, enum registry_kind kind)
 
 void users_list(struct call *call)
 {
-	list(call, REGISTRY_USER);
+	list_kind(call, REGISTRY_USER);
 }
 
 void users_create(struct call *call)
@@ -44,7 +44,7 @@ void users_delete(struct call *call)
 
 void users_list_tokens(struct call *call)
 {
-	list(call, REGISTRY_TOKEN);
+	list_kind(call, REGISTRY_TOKEN);
 }
 
 void users_create_token(struct call *call)

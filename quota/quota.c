@@ -68,7 +68,7 @@ static size_t bytes_take(struct gcra *gcra, const uint32_t *sizes, size_t stride
 	return taken;
 }
 
-static uint64_t sum(const uint32_t *sizes, size_t stride, size_t count)
+static uint64_t sum_sizes(const uint32_t *sizes, size_t stride, size_t count)
 {
 	const char *at = (const char *)sizes;
 	uint64_t bytes = 0;
@@ -90,7 +90,8 @@ size_t quota_charge_batch(struct quota_ledger *ledger, enum quota_direction dire
 	if (fit == 0)
 		return 0;
 	passed = bytes_take(bytes, sizes, stride, fit,
-			    fit == count ? total : sum(sizes, stride, fit), now_ns, &charged_bytes);
+			    fit == count ? total : sum_sizes(sizes, stride, fit), now_ns,
+			    &charged_bytes);
 	gcra_give_back(messages, fit - passed);
 	if (passed == 0)
 		return 0;

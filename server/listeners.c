@@ -31,7 +31,7 @@ static bool is_tls(const char *address)
 	return strncmp(address, tls_scheme, strlen(tls_scheme)) == 0;
 }
 
-static const char *bare(const char *address)
+static const char *strip_scheme(const char *address)
 {
 	return is_tls(address) ? address + strlen(tls_scheme) : address;
 }
@@ -64,11 +64,11 @@ static char *address_check(const char *setting, const char *address)
 
 static char *advertised_check(const char *advertised)
 {
-	const char *colon = strrchr(bare(advertised), ':');
+	const char *colon = strrchr(strip_scheme(advertised), ':');
 	char *end;
 	unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
 
-	return !colon || colon == bare(advertised) || *end || port == 0 || port > 65535
+	return !colon || colon == strip_scheme(advertised) || *end || port == 0 || port > 65535
 		       ? text_format(
 				 "listen: \"%s\" is not what clients could be told: NAME:PORT or "
 				 "tls://NAME:PORT",
@@ -104,7 +104,7 @@ static char *rest_addresses_check(const struct settings *settings, bool tls)
 	if (count > PORTAL_LISTENERS)
 		return text_format("portal-listen: more than %d", PORTAL_LISTENERS);
 	for (size_t i = 0; i < count && !wrong; ++i) {
-		wrong = address_check("portal-listen", bare(texts[i]));
+		wrong = address_check("portal-listen", strip_scheme(texts[i]));
 		if (!wrong && is_tls(texts[i]) && !tls)
 			wrong = text_format("portal-listen: %s needs tls-cert", texts[i]);
 	}
@@ -315,11 +315,11 @@ char *listeners_portal_start(struct daemon *daemon)
 		return text_format("the portal does not start: %s", strerror(ENOMEM));
 	config.balancers = balancers;
 	for (size_t i = 0; i < count; ++i)
-		listeners[i] = (struct portal_listener){bare(texts[i]), is_tls(texts[i])};
+		listeners[i] = (struct portal_listener){strip_scheme(texts[i]), is_tls(texts[i])};
 	r = portal_start(&config, &daemon->portal, &which);
 	if (r && which == count)
 		return text_format("the portal does not start: %s", strerror(-r));
-	return r ? portal_refused(bare(texts[which]), r) : NULL;
+	return r ? portal_refused(strip_scheme(texts[which]), r) : NULL;
 }
 
 char *listeners_portal_address(const struct daemon *daemon, size_t index)
@@ -329,7 +329,7 @@ char *listeners_portal_address(const struct daemon *daemon, size_t index)
 
 	if (!daemon->portal || index >= count)
 		return NULL;
-	address = bare(texts[index]);
+	address = strip_scheme(texts[index]);
 	colon = strrchr(address, ':');
 	return text_format("%.*s:%u", (int)(colon - address), address,
 			   portal_port(daemon->portal, index));

@@ -34,7 +34,7 @@ struct invocation {
 	int (*print)(void);  // only print something; NULL: serve
 };
 
-static int refuse(char *wrong, int status)
+static int print_refusal(char *wrong, int status)
 {
 	fprintf(stderr, "mqpaasd: %s\n", wrong);
 	free(wrong);
@@ -54,7 +54,7 @@ static int print_with(void (*print)(const struct settings *settings))
 	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static void help(const struct settings *settings)
+static void print_usage(const struct settings *settings)
 {
 	puts("mqpaasd: the MQPaaS daemon\n\n"
 	     "Usage: mqpaasd [--config FILE] [--SETTING VALUE …]\n\n"
@@ -86,7 +86,7 @@ static void settings_page(const struct settings *settings)
 
 static int print_help(void)
 {
-	return print_with(help);
+	return print_with(print_usage);
 }
 
 static int print_settings(void)
@@ -259,7 +259,7 @@ static unsigned signal_next(int signals)
 	return info.ssi_signo;
 }
 
-static void reload(struct daemon *daemon, char **argv)
+static void reload_daemon(struct daemon *daemon, char **argv)
 {
 	struct invocation ignored;
 	struct settings *next = NULL;
@@ -276,12 +276,12 @@ static void reload(struct daemon *daemon, char **argv)
 }
 
 // Until a signal says to end; returns the exit status.
-static int serve(struct daemon *daemon, int signals, char **argv)
+static int serve_until_signal(struct daemon *daemon, int signals, char **argv)
 {
 	unsigned number;
 
 	while ((number = signal_next(signals)) == SIGHUP)
-		reload(daemon, argv);
+		reload_daemon(daemon, argv);
 	log_info(NULL, "STOPPING", "draining after %s", strsignal((int)number));
 	notify_manager("STOPPING=1");
 	if (!daemon_drain(daemon, signals)) {
@@ -325,7 +325,7 @@ static char *pid_write(const char *path)
 	return path ? files_write(path, text, 0644) : NULL;
 }
 
-static int run(struct settings *settings, const struct invocation *invocation, char **argv)
+static int run_daemon(struct settings *settings, const struct invocation *invocation, char **argv)
 {
 	const char *pid_file = settings_text(settings, SERVER_PID_FILE);
 	int signals = signals_open(), status;
@@ -334,18 +334,18 @@ static int run(struct settings *settings, const struct invocation *invocation, c
 
 	umask(0077); // what the parts make is nobody else's
 	if (signals < 0)
-		return refuse(text_format("signalfd: %s", strerror(errno)), EXIT_FAILURE);
+		return print_refusal(text_format("signalfd: %s", strerror(errno)), EXIT_FAILURE);
 	descriptors_raise();
 	memory_keep_private();
 	wrong = daemon_start(settings, &daemon);
 	if (wrong)
-		return refuse(wrong, EXIT_FAILURE);
+		return print_refusal(wrong, EXIT_FAILURE);
 	wrong = pid_write(pid_file);
 	if (wrong)
 		log_warn(NULL, "PID-FILE", "%s", wrong);
 	free(wrong);
 	tell_ready(daemon, invocation);
-	status = serve(daemon, signals, argv);
+	status = serve_until_signal(daemon, signals, argv);
 	if (pid_file)
 		unlink(pid_file);
 	if (status != EXIT_SUCCESS)
@@ -354,32 +354,32 @@ static int run(struct settings *settings, const struct invocation *invocation, c
 	return status;
 }
 
-static int check(const struct settings *settings)
+static int check_settings(const struct settings *settings)
 {
 	char *wrong = daemon_check(settings);
 
-	return wrong ? refuse(wrong, EXIT_USAGE) : EXIT_SUCCESS;
+	return wrong ? print_refusal(wrong, EXIT_USAGE) : EXIT_SUCCESS;
 }
 
-static int restore(struct settings *settings, const struct invocation *invocation)
+static int restore_registry(struct settings *settings, const struct invocation *invocation)
 {
 	char *wrong;
 
 	umask(0077);
 	wrong = daemon_restore(settings, invocation->restore, invocation->revive);
 	if (wrong)
-		return refuse(wrong, EXIT_FAILURE);
+		return print_refusal(wrong, EXIT_FAILURE);
 	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int salvage(const struct invocation *invocation)
+static int salvage_store(const struct invocation *invocation)
 {
 	char *wrong;
 
 	umask(0077);
 	wrong = salvage_print(invocation->salvage, stdout);
 	if (wrong)
-		return refuse(wrong, EXIT_FAILURE);
+		return print_refusal(wrong, EXIT_FAILURE);
 	return fflush(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -394,12 +394,12 @@ int main(int argc, char **argv)
 		wrong = text_format("--ready-fd: %d is not open", invocation.ready_fd);
 	if (!wrong && invocation.revive && !invocation.restore)
 		wrong = text_format("--revive goes with --restore FILE");
-	status = wrong                ? refuse(wrong, EXIT_USAGE)
+	status = wrong                ? print_refusal(wrong, EXIT_USAGE)
 		 : invocation.print   ? invocation.print()
-		 : invocation.check   ? check(settings)
-		 : invocation.salvage ? salvage(&invocation)
-		 : invocation.restore ? restore(settings, &invocation)
-				      : run(settings, &invocation, argv);
+		 : invocation.check   ? check_settings(settings)
+		 : invocation.salvage ? salvage_store(&invocation)
+		 : invocation.restore ? restore_registry(settings, &invocation)
+				      : run_daemon(settings, &invocation, argv);
 	settings_free(settings);
 	return status;
 }

@@ -32,7 +32,7 @@ static void found_add(struct stores_memory *stores, struct adapter_recall *recal
 	json_decref(recall->groups);
 }
 
-static void take(struct stores_memory *stores, struct adapter_recall *recall, char *path)
+static void take_recall(struct stores_memory *stores, struct adapter_recall *recall, char *path)
 {
 	found_add(stores, recall, path);
 	stores->highest_id = MAX(stores->highest_id, recall->highest_id);
@@ -62,7 +62,7 @@ static void remember_cluster(struct stores_memory *stores, const char *path)
 			recall.holds = true;
 			stores->unread = stores->unread || !stores->holder;
 		}
-		take(stores, &recall, text_format("%s", path));
+		take_recall(stores, &recall, text_format("%s", path));
 	}
 }
 
@@ -170,8 +170,8 @@ char *recover_resume(const struct daemon *daemon)
 	return NULL;
 }
 
-static char *recover(struct daemon *daemon, const struct stores_memory *stores, const char *from,
-		     bool revive, json_t **ret_report, char **ret_aside)
+static char *recover_registry(struct daemon *daemon, const struct stores_memory *stores,
+			      const char *from, bool revive, json_t **ret_report, char **ret_aside)
 {
 	_cleanup_(freep) char *path = text_format("%s/registry.db", daemon->data_dir),
 			      *audit_head = text_format("%s/audit-head", daemon->data_dir);
@@ -239,7 +239,7 @@ char *recover_older(struct daemon *daemon, const struct stores_memory *stores, c
 		  "%s is an older copy than the catalog and the stores beside it: it is taken as a "
 		  "restore of that copy",
 		  path);
-	wrong = recover(daemon, stores, path, false, &report, &aside);
+	wrong = recover_registry(daemon, stores, path, false, &report, &aside);
 	if (wrong)
 		return wrong;
 	each_line(report, log_line, NULL);
@@ -263,7 +263,7 @@ char *recover_from(struct daemon *daemon, const char *from, bool revive, FILE *o
 		return wrong;
 	wrong = recover_stores_remember(daemon, &stores);
 	if (!wrong)
-		wrong = recover(daemon, &stores, from, revive, &report, &aside);
+		wrong = recover_registry(daemon, &stores, from, revive, &report, &aside);
 	recover_stores_forget(&stores);
 	if (wrong)
 		return wrong;
