@@ -22,7 +22,7 @@ static void message_ended(const struct mqp_result *result, void *arg)
 }
 
 // One turn of the loop. An application polls its other descriptors in the same call.
-static void turn(const struct example *example, struct mqp_client *client)
+static void run_turn(const struct example *example, struct mqp_client *client)
 {
 	struct pollfd fd = {mqp_client_fd(client), POLLIN, 0};
 	int timeout_ms = mqp_client_timeout_ms(client);
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 			++sent;
 			more = example_next(&example, file, message);
 		}
-		turn(&example, client);
+		run_turn(&example, client);
 	}
 
 	status = example_summary(&example, client, !more && ends.ok == sent);

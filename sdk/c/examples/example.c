@@ -38,20 +38,20 @@ static const struct option options[] = {
 	{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
 };
 
-static void wrong(const struct example *example, const char *what)
+static void refuse_usage(const struct example *example, const char *what)
 {
 	fprintf(stderr, "%s: %s; --help tells more\n", example->program, what);
 	exit(2);
 }
 
-static unsigned long number(const struct example *example, const char *text, unsigned long least,
-			    unsigned long greatest)
+static unsigned long parse_number(const struct example *example, const char *text,
+				  unsigned long least, unsigned long greatest)
 {
 	char *end;
 	unsigned long value = strtoul(text, &end, 10);
 
 	if (*text < '0' || *text > '9' || *end || value < least || value > greatest)
-		wrong(example, "a number is out of range");
+		refuse_usage(example, "a number is out of range");
 	return value;
 }
 
@@ -67,13 +67,13 @@ static void option_take(struct example *example, int option, enum example_kind k
 	case 'g': example->group = optarg; break;
 	case 'f': example->file = optarg; break;
 	case 'K': example->key = optarg; break;
-	case 'n': example->count = number(example, optarg, 1, 1000000000ul); break;
-	case 'j': example->threads = (unsigned)number(example, optarg, 1, 1024); break;
-	case 'w': example->timeout_ms = (int)number(example, optarg, 1, 86400) * 1000; break;
+	case 'n': example->count = parse_number(example, optarg, 1, 1000000000ul); break;
+	case 'j': example->threads = (unsigned)parse_number(example, optarg, 1, 1024); break;
+	case 'w': example->timeout_ms = (int)parse_number(example, optarg, 1, 86400) * 1000; break;
 	case 'h':
 		printf(usage, example->program, kind == EXAMPLE_SENDS ? usage_send : usage_consume);
 		exit(0);
-	default: wrong(example, "unknown option");
+	default: refuse_usage(example, "unknown option");
 	}
 }
 
@@ -88,11 +88,11 @@ void example_options(struct example *example, enum example_kind kind, int argc, 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1)
 		option_take(example, option, kind);
 	if (optind < argc)
-		wrong(example, "an argument too many");
+		refuse_usage(example, "an argument too many");
 	if (kind == EXAMPLE_SENDS && (!example->topic || !example->file))
-		wrong(example, "--topic and --file are needed");
+		refuse_usage(example, "--topic and --file are needed");
 	if (kind == EXAMPLE_CONSUMES && !example->group)
-		wrong(example, "--group is needed");
+		refuse_usage(example, "--group is needed");
 }
 
 void example_check(const struct example *example, enum mqp_code code, const char *what)

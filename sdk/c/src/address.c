@@ -72,7 +72,7 @@ bool address_equal(const struct address *a, const struct address *b)
 	return a->tls == b->tls && strcmp(a->host, b->host) == 0 && strcmp(a->port, b->port) == 0;
 }
 
-static size_t trim(const char **text, size_t size)
+static size_t trim_blanks(const char **text, size_t size)
 {
 	while (size > 0 && (**text == ' ' || **text == '\t')) {
 		++*text;
@@ -92,7 +92,7 @@ int addresses_configure(struct addresses *addresses, const char *list)
 		size_t size = comma ? (size_t)(comma - at) : strlen(at);
 		struct address *slot = &fresh.configured[fresh.configured_count];
 
-		size = trim(&at, size);
+		size = trim_blanks(&at, size);
 		if (fresh.configured_count == ADDRESS_MAX || address_parse(at, size, slot) < 0)
 			return -EINVAL;
 		fresh.tls_only &= slot->tls;

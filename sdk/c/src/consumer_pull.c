@@ -116,7 +116,7 @@ static uint64_t beside_ns(const struct hand_item *item)
 	return item->received_ns + item->sub->visibility_ns / 4;
 }
 
-static size_t plan(struct mqp_consumer *consumer, uint64_t now_ns)
+static size_t plan_pull(struct mqp_consumer *consumer, uint64_t now_ns)
 {
 	struct hand *hand = &consumer->hand;
 	struct hand_item *first = hand->first;
@@ -136,7 +136,7 @@ static void pull_hand_out(struct mqp_consumer *consumer)
 	size_t count;
 
 	pthread_mutex_lock(&consumer->lock);
-	count = consumer->phase == PULL_TELLING ? plan(consumer, now_ns) : 0;
+	count = consumer->phase == PULL_TELLING ? plan_pull(consumer, now_ns) : 0;
 	if (count > 0 &&
 	    hand_pull(&consumer->hand, count, now_ns, consumer->config.extend_max_ms * MS_NS)) {
 		consumer->pull_ready = count;

@@ -8,12 +8,12 @@
 
 #include "core/base/util.h"
 
-static uint64_t room(uint64_t window, uint64_t held)
+static uint64_t room_left(uint64_t window, uint64_t held)
 {
 	return window > held ? window - held : 0;
 }
 
-static bool worth(uint64_t granted, uint64_t wanted, uint64_t delivered, uint64_t window)
+static bool is_worth_frame(uint64_t granted, uint64_t wanted, uint64_t delivered, uint64_t window)
 {
 	return wanted > granted && (wanted - granted >= (window + 1) / 2 || granted <= delivered);
 }
@@ -21,14 +21,14 @@ static bool worth(uint64_t granted, uint64_t wanted, uint64_t delivered, uint64_
 bool credit_totals_top_up(struct credit_totals *credit, uint64_t window_messages,
 			  uint64_t window_bytes, uint64_t held_messages, uint64_t held_bytes)
 {
-	uint64_t messages = credit->delivered_messages + room(window_messages, held_messages);
-	uint64_t bytes = credit->delivered_bytes + room(window_bytes, held_bytes);
+	uint64_t messages = credit->delivered_messages + room_left(window_messages, held_messages);
+	uint64_t bytes = credit->delivered_bytes + room_left(window_bytes, held_bytes);
 
 	if (credit->draining)
 		return false;
-	if (!worth(credit->granted_messages, messages, credit->delivered_messages,
-		   window_messages) &&
-	    !worth(credit->granted_bytes, bytes, credit->delivered_bytes, window_bytes))
+	if (!is_worth_frame(credit->granted_messages, messages, credit->delivered_messages,
+			    window_messages) &&
+	    !is_worth_frame(credit->granted_bytes, bytes, credit->delivered_bytes, window_bytes))
 		return false;
 	credit->granted_messages = MAX(credit->granted_messages, messages);
 	credit->granted_bytes = MAX(credit->granted_bytes, bytes);

@@ -107,7 +107,7 @@ static bool goes_alone(const struct hand_item *item)
 	return item->suspect && !item->beside && item->sub->tells;
 }
 
-static void want(const struct hand_item *item)
+static void want_begin(const struct hand_item *item)
 {
 	if (item->sub->tells)
 		item->sub->want = MAX(item->sub->want, item->number);
@@ -152,7 +152,7 @@ void hand_plan(struct hand *hand, uint64_t now_ns)
 
 	if (item && goes_alone(item)) {
 		if (ask_for_first(hand, now_ns))
-			want(item);
+			want_begin(item);
 		if (goes_alone(item))
 			return;
 	}
@@ -162,7 +162,7 @@ void hand_plan(struct hand *hand, uint64_t now_ns)
 	if (hand->planned)
 		item = hand->planned->next;
 	for (; item && hand->ahead < hand->lead && !goes_alone(item); item = item->next) {
-		want(item);
+		want_begin(item);
 		hand->planned = item;
 		++hand->ahead;
 	}
@@ -247,7 +247,7 @@ size_t hand_plan_pull(struct hand *hand, size_t max, uint64_t now_ns)
 
 	if (item && goes_alone(item)) {
 		if (ask_for_first(hand, now_ns)) {
-			want(item);
+			want_begin(item);
 			return 1;
 		}
 		if (goes_alone(item))
@@ -256,7 +256,7 @@ size_t hand_plan_pull(struct hand *hand, size_t max, uint64_t now_ns)
 	if (atomic_load(&hand->barrier->up))
 		return 0;
 	for (; item && count < max && !goes_alone(item); item = item->next, ++count)
-		want(item);
+		want_begin(item);
 	return count;
 }
 

@@ -72,7 +72,7 @@ void handshake_socket_ready(struct link *link)
 		handshake_connected(link);
 }
 
-static void resolved(void *ctx, struct addrinfo *infos, const char *problem)
+static void on_resolved(void *ctx, struct addrinfo *infos, const char *problem)
 {
 	struct link *link = ctx;
 	char why[160];
@@ -92,7 +92,7 @@ void handshake_start(struct link *link)
 	const struct mqp_client_config *config = &link->client->settings.config;
 
 	link->deadline_ns = link->client->now_ns + config->connect_timeout_ms * MS_NS;
-	if (resolve_start(link->client, link->address.host, link->address.port, resolved, link,
+	if (resolve_start(link->client, link->address.host, link->address.port, on_resolved, link,
 			  &link->resolve) < 0)
 		link_close(link, MQP_NOT_CONNECTED, "cannot look up the host");
 }

@@ -205,7 +205,7 @@ enum mqp_code mqp_message_set_trace(struct mqp_message *message, const uint8_t *
 
 // ---- Getters --------------------------------------------------------------------------------
 
-static const void *sized(struct slice slice, size_t *ret_size)
+static const void *slice_data(struct slice slice, size_t *ret_size)
 {
 	if (ret_size)
 		*ret_size = slice.size;
@@ -214,17 +214,17 @@ static const void *sized(struct slice slice, size_t *ret_size)
 
 const void *mqp_message_key(const struct mqp_message *message, size_t *ret_size)
 {
-	return message ? sized(message->parts.key, ret_size) : NULL;
+	return message ? slice_data(message->parts.key, ret_size) : NULL;
 }
 
 const void *mqp_message_body(const struct mqp_message *message, size_t *ret_size)
 {
-	return message ? sized(message->parts.body, ret_size) : NULL;
+	return message ? slice_data(message->parts.body, ret_size) : NULL;
 }
 
 const char *mqp_message_tag(const struct mqp_message *message, size_t *ret_size)
 {
-	return message ? sized(message->parts.tag, ret_size) : NULL;
+	return message ? slice_data(message->parts.tag, ret_size) : NULL;
 }
 
 unsigned mqp_message_header_count(const struct mqp_message *message)
@@ -261,8 +261,8 @@ int mqp_message_header(const struct mqp_message *message, unsigned index, const 
 	    !ret_value || !ret_value_size)
 		return 0;
 	header_at(message, index, &header);
-	*ret_name = sized(header.name, ret_name_size);
-	*ret_value = sized(header.value, ret_value_size);
+	*ret_name = slice_data(header.name, ret_name_size);
+	*ret_value = slice_data(header.value, ret_value_size);
 	return 1;
 }
 
@@ -279,7 +279,7 @@ int mqp_message_find_header(const struct mqp_message *message, const char *name,
 		header_at(message, i, &header);
 		if (header.name.size == name_size &&
 		    memcmp(header.name.data, name, name_size) == 0) {
-			*ret_value = sized(header.value, ret_size);
+			*ret_value = slice_data(header.value, ret_size);
 			return 1;
 		}
 	}
@@ -291,7 +291,7 @@ const uint8_t *mqp_message_id(const struct mqp_message *message)
 	return message ? message->parts.id : NULL;
 }
 
-static int told(bool there, int64_t value, int64_t *ret)
+static int give_number(bool there, int64_t value, int64_t *ret)
 {
 	if (!there || !ret)
 		return 0;
@@ -301,17 +301,19 @@ static int told(bool there, int64_t value, int64_t *ret)
 
 int mqp_message_created_ms(const struct mqp_message *message, int64_t *ret_ms)
 {
-	return message ? told(message->has_created, message->parts.created_ms, ret_ms) : 0;
+	return message ? give_number(message->has_created, message->parts.created_ms, ret_ms) : 0;
 }
 
 int mqp_message_stored_ms(const struct mqp_message *message, int64_t *ret_ms)
 {
-	return message ? told(message->delivery != NULL, message->stored_ms, ret_ms) : 0;
+	return message ? give_number(message->delivery != NULL, message->stored_ms, ret_ms) : 0;
 }
 
 int mqp_message_due_ms(const struct mqp_message *message, int64_t *ret_ms)
 {
-	return message ? told(message->parts.flags & RECORD_DUE, message->parts.due_ms, ret_ms) : 0;
+	return message ? give_number(message->parts.flags & RECORD_DUE, message->parts.due_ms,
+				     ret_ms)
+		       : 0;
 }
 
 int mqp_message_ttl_ms(const struct mqp_message *message, uint32_t *ret_ms)

@@ -28,7 +28,7 @@ static void resolve_free(struct resolve *resolve)
 	free(resolve);
 }
 
-static int lookup(const char *host, const char *port, int flags, struct addrinfo **ret)
+static int look_up(const char *host, const char *port, int flags, struct addrinfo **ret)
 {
 	struct addrinfo hints = {
 		.ai_family = AF_UNSPEC,
@@ -57,7 +57,7 @@ static void *resolve_thread(void *arg)
 	struct mqp_client *client = resolve->client;
 	bool abandoned;
 
-	resolve->error = lookup(resolve->host, resolve->port, AI_ADDRCONFIG, &resolve->infos);
+	resolve->error = look_up(resolve->host, resolve->port, AI_ADDRCONFIG, &resolve->infos);
 	// Under the lock, so that what is not abandoned is posted before the client can end.
 	pthread_mutex_lock(&client->lock);
 	abandoned = resolve->abandoned;
@@ -87,7 +87,7 @@ int resolve_start(struct mqp_client *client, const char *host, const char *port,
 	int r;
 
 	*ret_resolve = NULL;
-	if (lookup(host, port, AI_NUMERICHOST, &infos) == 0) {
+	if (look_up(host, port, AI_NUMERICHOST, &infos) == 0) {
 		done(ctx, infos, NULL);
 		return 0;
 	}

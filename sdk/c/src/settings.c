@@ -129,8 +129,8 @@ static int file_read(struct settings *fresh, const char *path)
 	return file_apply(&fresh->use, text, (size_t)size);
 }
 
-static enum mqp_code choose(char *to, size_t size, const char *configured, const char *environment,
-			    const char *fallback)
+static enum mqp_code choose_value(char *to, size_t size, const char *configured,
+				  const char *environment, const char *fallback)
 {
 	const char *text = configured;
 
@@ -155,14 +155,14 @@ static enum mqp_code credentials_read(struct settings *fresh)
 	memset(use, 0, sizeof *use);
 	if (config->credentials_file && file_read(fresh, config->credentials_file) < 0)
 		return MQP_BAD_CREDENTIALS;
-	code = choose(use->access_key, sizeof use->access_key, config->access_key,
-		      "MQPAAS_ACCESS_KEY", NULL);
+	code = choose_value(use->access_key, sizeof use->access_key, config->access_key,
+			    "MQPAAS_ACCESS_KEY", NULL);
 	if (code == MQP_OK)
-		code = choose(use->secret, sizeof use->secret, config->secret, "MQPAAS_SECRET",
-			      NULL);
+		code = choose_value(use->secret, sizeof use->secret, config->secret,
+				    "MQPAAS_SECRET", NULL);
 	if (code == MQP_OK)
-		code = choose(use->addresses, sizeof use->addresses, config->addresses,
-			      "MQPAAS_ADDRESS", ADDRESS_DEFAULT);
+		code = choose_value(use->addresses, sizeof use->addresses, config->addresses,
+				    "MQPAAS_ADDRESS", ADDRESS_DEFAULT);
 	// Keys that are there leave only an empty address.
 	return code == MQP_BAD_CREDENTIALS && use->secret[0] ? MQP_INVALID_ARGUMENT : code;
 }

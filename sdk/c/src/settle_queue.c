@@ -37,7 +37,7 @@ void settle_queue_deinit(struct settle_queue *queue)
 	queue->open = (struct settle_queue_batch){0};
 }
 
-static bool continues(const struct settle_entry *last, const struct settle_entry *next)
+static bool continues_run(const struct settle_entry *last, const struct settle_entry *next)
 {
 	return last->verb == next->verb && last->partition == next->partition &&
 	       last->epoch == next->epoch && last->attempt == next->attempt &&
@@ -49,7 +49,7 @@ static bool continues(const struct settle_entry *last, const struct settle_entry
 
 int settle_queue_add(struct settle_queue_batch *batch, const struct settle_entry *entry)
 {
-	if (batch->count > 0 && continues(&batch->entries[batch->count - 1], entry)) {
+	if (batch->count > 0 && continues_run(&batch->entries[batch->count - 1], entry)) {
 		batch->entries[batch->count - 1].count += entry->count;
 		batch->messages += entry->count;
 		return 0;
