@@ -69,7 +69,7 @@ enum settle_verb {
 
 // Extend never reaches a source unless the backend limits the time itself. Reject ends the last
 // attempt: the proxy keeps no bodies, so the message comes once more, marked, for its dead-letter
-// copy; when that is confirmed it is settled with ACK. A source that was closed meanwhile hands it
+// copy; when that is confirmed it is settled with DEAD. A source that was closed meanwhile hands it
 // out as any other, with one more attempt.
 struct settle {
 	uint64_t epoch;

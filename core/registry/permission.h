@@ -2,7 +2,7 @@
 //
 // A row is a permission with the roles that have it. Roles of a tenant act inside their own tenant
 // only: `scope` says which resources a permission is about, and permission_check() is the only
-// place where both meet.
+// place that says yes.
 #pragma once
 
 #include <stdbool.h>

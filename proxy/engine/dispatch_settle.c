@@ -1,10 +1,10 @@
 // Takes deliveries back that consumers settle, and the way to the dead-letter topic. What is taken
 // from consumers without their word is in dispatch_lost.c.
 //
-// The proxy keeps no bodies: a message that shall become a dead letter is settled NACK without
-// delay and its offset stays here as DEAD_LETTER_PENDING; the source hands it out once more (what
+// The proxy keeps no bodies: a message that shall become a dead letter is settled REJECT
+// and its offset stays here as DEAD_LETTER_PENDING; the source hands it out once more (what
 // is due again comes before what is new), the copy is made (DEAD_LETTER_COPYING), and only after
-// that the original is acked.
+// that the original ends as dead (SETTLE_DEAD).
 
 #include "proxy/engine/dispatch_settle.h"
 

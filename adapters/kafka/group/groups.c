@@ -78,27 +78,27 @@ static void group_delete_wait(struct group_job *job)
 {
 	rd_kafka_DeleteGroup_t *request = rd_kafka_DeleteGroup_new(job->group->physical);
 	const rd_kafka_group_result_t **groups;
-	const rd_kafka_error_t *error = NULL;
+	const rd_kafka_error_t *failure = NULL;
 	struct admin_client client;
-	rd_kafka_resp_err_t code;
+	rd_kafka_resp_err_t error;
 	const char *text;
 	size_t count = 0;
 
 	admin_client_begin(job->adapter, RD_KAFKA_ADMIN_OP_DELETEGROUPS, &client);
 	rd_kafka_DeleteGroups(client.handle, &request, 1, client.options, client.queue);
 	rd_kafka_DeleteGroup_destroy(request);
-	code = admin_client_await(&client, &text);
-	if (!code) {
+	error = admin_client_await(&client, &text);
+	if (!error) {
 		groups = rd_kafka_DeleteGroups_result_groups(
 			rd_kafka_event_DeleteGroups_result(client.event), &count);
-		error = count ? rd_kafka_group_result_error(groups[0]) : NULL;
-		code = error ? rd_kafka_error_code(error) : code;
-		text = error ? rd_kafka_error_string(error) : text;
+		failure = count ? rd_kafka_group_result_error(groups[0]) : NULL;
+		error = failure ? rd_kafka_error_code(failure) : error;
+		text = failure ? rd_kafka_error_string(failure) : text;
 	}
-	if (code == RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP)
+	if (error == RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP)
 		text = "it has members of its own on the cluster (a native consumer)";
 	job->offsets.code =
-		code == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND ? CODE_OK : kafka_error_code(code);
+		error == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND ? CODE_OK : kafka_error_code(error);
 	if (job->offsets.code != CODE_OK)
 		snprintf(job->offsets.text, sizeof job->offsets.text, "consumer group %s: %s",
 			 job->group->physical, text);

@@ -163,8 +163,8 @@ static rd_kafka_resp_err_t message_send(const struct send_target *target, struct
 	const struct submit_record *record = &batch->submit->records[number];
 	struct record_view view;
 	rd_kafka_vu_t parts[7];
-	rd_kafka_error_t *error;
-	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+	rd_kafka_error_t *failure;
+	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 	size_t count = 0;
 
 	record_read(record->data, &view);
@@ -191,14 +191,14 @@ static rd_kafka_resp_err_t message_send(const struct send_target *target, struct
 		parts[count++] =
 			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers};
 	}
-	error = rd_kafka_produceva(target->handle, parts, count);
-	if (error) {
-		code = rd_kafka_error_code(error);
-		rd_kafka_error_destroy(error);
+	failure = rd_kafka_produceva(target->handle, parts, count);
+	if (failure) {
+		error = rd_kafka_error_code(failure);
+		rd_kafka_error_destroy(failure);
 		if (parts[count - 1].vtype == RD_KAFKA_VTYPE_HEADERS)
 			rd_kafka_headers_destroy(parts[count - 1].u.headers);
 	}
-	return code;
+	return error;
 }
 
 rd_kafka_resp_err_t produce_one(const struct send_target *target, struct batch *batch,
