@@ -14,13 +14,13 @@ HANDLER(health_system);
 HANDLER(docs_page);
 HANDLER(docs_openapi_yaml);
 HANDLER(docs_openapi_json);
-// access.c
-HANDLER(access_bootstrap);
-HANDLER(access_login);
-HANDLER(access_logout);
-HANDLER(access_me);
-HANDLER(access_password);
-HANDLER(access_permissions);
+// sessions.c
+HANDLER(sessions_bootstrap);
+HANDLER(sessions_login);
+HANDLER(sessions_logout);
+HANDLER(sessions_me);
+HANDLER(sessions_password);
+HANDLER(sessions_permissions);
 // users.c
 HANDLER(users_list);
 HANDLER(users_create);

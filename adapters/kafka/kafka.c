@@ -7,14 +7,14 @@
 #include "adapters/closing.h"
 #include "adapters/kafka/admin/check.h"
 #include "adapters/kafka/admin/existing.h"
+#include "adapters/kafka/admin/foreign_settings.h"
 #include "adapters/kafka/admin/probe.h"
-#include "adapters/kafka/admin/settings.h"
 #include "adapters/kafka/admin/topic_admin.h"
 #include "adapters/kafka/admin/topic_query.h"
-#include "adapters/kafka/client/adapter.h"
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/client/health.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 #include "adapters/kafka/client/last_error.h"
 #include "adapters/kafka/client/options.h"
 #include "adapters/kafka/client/task.h"
@@ -187,7 +187,7 @@ const struct adapter_ops kafka_ops = {
 	.topic_change = topic_admin_change,
 	.topic_delete = topic_admin_delete,
 	.topic_describe = topic_query_describe,
-	.topic_settings = kafka_settings_describe,
+	.topic_settings = foreign_settings_describe,
 	.topic_purge = topic_query_purge,
 	.group_create = kafka_groups_create,
 	.group_delete = kafka_groups_delete,

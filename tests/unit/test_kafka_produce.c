@@ -5,8 +5,8 @@
 // that closes waits seconds for the answers that it does not get from it: meanwhile the next case
 // runs.
 
-#include "adapters/kafka/client/adapter.h"
 #include "adapters/kafka/client/health.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 #include "adapters/kafka/client/waker.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/retry/retry_rows.h"

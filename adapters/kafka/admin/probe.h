@@ -1,6 +1,6 @@
 // Whether a cluster can be reached, and what it can do: a slot of the adapter.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx);

@@ -1,7 +1,7 @@
 // Making, changing and deleting topics: slots of the adapter.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 void topic_admin_create(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,
 			void *ctx);

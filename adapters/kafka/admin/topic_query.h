@@ -1,7 +1,7 @@
 // What a topic is and holds, and emptying it: slots of the adapter.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 void topic_query_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
 			  void *ctx);

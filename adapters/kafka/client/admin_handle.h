@@ -17,7 +17,7 @@
 // for a coordinator, and its hour must never be over.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 #define ADMIN_HANDLE_CALL_MS    5000    // the timeout of one blocking call
 #define ADMIN_HANDLE_TIMEOUT_MS 3600000 // the longest that librdkafka takes

@@ -1,7 +1,7 @@
 // What is known of a cluster as a whole, and what follows for the durability of what is stored.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 struct cluster_info {
 	bool known;      // a broker has answered

@@ -2,7 +2,7 @@
 // All calls @thread any.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 int health_start(struct adapter *adapter);
 void health_opened(struct adapter *adapter); // every client has been made

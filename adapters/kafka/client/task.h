@@ -4,7 +4,7 @@
 // requests, so that they hold up no group.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 struct kafka_task {
 	struct kafka_task *next;

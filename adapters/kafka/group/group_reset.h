@@ -1,7 +1,7 @@
 // Moving a group to another position: a slot of the adapter.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const json_t *to, bool preview,

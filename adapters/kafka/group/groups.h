@@ -1,7 +1,7 @@
 // Making and deleting groups, and the backlog of one whose source is closed: slots of the adapter.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 void kafka_groups_create(struct adapter *adapter, const struct group *group,
 			 const struct topic *topic, adapter_done_fn done, void *ctx);

@@ -2,7 +2,7 @@
 // whose offsets may be committed now.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 int group_table_start(struct adapter *adapter);
 void group_table_stop(struct group_table *table); // accepts NULL

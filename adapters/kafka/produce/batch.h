@@ -2,7 +2,7 @@
 // from the ends of all its records to its answer.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 // Suggestions to who was refused: for want of room, because the cluster does not answer.
 #define FULL_RETRY_MS 100u

@@ -7,7 +7,7 @@
 // batches.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 struct batch;
 struct kafka_partition;

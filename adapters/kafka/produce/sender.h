@@ -7,7 +7,7 @@
 // had.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 #define SENDER_SLOTS 5 // size classes, the common batch first
 

@@ -1,7 +1,7 @@
 // The retry store's part of a commit of a source.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 #include "adapters/log/log.h"
 
 // The retry store's part of a commit (retry_commit.c): brings the records and writes all; `done` on

@@ -1,7 +1,7 @@
 // What is due in a group's retry store.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 #include "adapters/log/log.h"
 
 // The slot of the log source.

@@ -2,7 +2,7 @@
 // otherwise.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 #include "core/base/map.h"
 
 #include <librdkafka/rdkafka.h>

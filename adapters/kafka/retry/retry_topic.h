@@ -1,7 +1,7 @@
 // The topic of a group's retry store on the cluster. All of them block.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 enum retry_presence { RETRY_UNKNOWN, RETRY_ABSENT, RETRY_THERE };
 

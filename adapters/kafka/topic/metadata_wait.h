@@ -4,7 +4,7 @@
 // Everything here blocks.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 #define METADATA_WAIT_MS         10000 // for metadata to follow what the controller did
 #define METADATA_WAIT_MISSING_MS 2000  // so long a topic may be unknown and there all the same

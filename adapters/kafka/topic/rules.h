@@ -1,7 +1,7 @@
 // What a topic that is not ours is set to, as the registry shows it.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 #include "adapters/kafka/topic/limits.h"
 
 struct adapter_topic;

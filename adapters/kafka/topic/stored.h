@@ -2,7 +2,7 @@
 // clients how many bytes a partition has.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 // What was sent to a topic since this is counted; both are atomic.
 struct kafka_sent {

@@ -1,7 +1,7 @@
 // Open topics, and what is known of them without asking.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/log/log.h"
 

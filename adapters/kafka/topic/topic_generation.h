@@ -5,7 +5,7 @@
 // watcher finds it again; until then it cannot be opened.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 // Remembers that this incarnation was deleted, or begins: it cannot, or can, be opened.
 void topic_generation_end(struct adapter *adapter, const struct topic *topic);

@@ -8,7 +8,7 @@
 // (retry_rows.h).
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 #define TOPIC_MARK_GROUP "mqp.marks"
 

@@ -2,7 +2,7 @@
 // those without which it would be another kind of log.
 #pragma once
 
-#include "adapters/kafka/client/adapter.h"
+#include "adapters/kafka/client/kafka_adapter.h"
 
 #define TOPIC_SETTINGS 7
 

@@ -1,7 +1,7 @@
 // What a topic that is not ours is set to, as its cluster says it: a slot of the adapter. What ours
 // are set to is written by topic/topic_settings.c.
 
-#include "adapters/kafka/admin/settings.h"
+#include "adapters/kafka/admin/foreign_settings.h"
 
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/topic/rules.h"
@@ -18,8 +18,8 @@ static void describe_run(struct adapter *adapter, struct admin_request *request)
 			rules_json(&rules->limits[0], topic->partitions, rules->min_insync[0]);
 }
 
-void kafka_settings_describe(struct adapter *adapter, const struct topic *topic,
-			     adapter_json_fn done, void *ctx)
+void foreign_settings_describe(struct adapter *adapter, const struct topic *topic,
+			       adapter_json_fn done, void *ctx)
 {
 	struct admin_request *request =
 		admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});

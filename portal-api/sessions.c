@@ -64,7 +64,7 @@ static void remove_token(const char *data_dir)
 		log_warn(NULL, "BOOTSTRAP-TOKEN", "%s: %s", path, strerror(errno));
 }
 
-void access_bootstrap(struct call *call)
+void sessions_bootstrap(struct call *call)
 {
 	struct registry_result result = {0};
 	int r;
@@ -126,7 +126,7 @@ static void finish_login(struct call *call)
 	answer_session(call, r, &result);
 }
 
-void access_login(struct call *call)
+void sessions_login(struct call *call)
 {
 	compare_then(call, text_of(call, "user"), text_of(call, "password"), finish_login);
 }
@@ -143,7 +143,7 @@ static void change_password(struct call *call)
 	call_result(call, r, &result, NULL);
 }
 
-void access_password(struct call *call)
+void sessions_password(struct call *call)
 {
 	if (!call->who.session) {
 		call_fail(call, CODE_CONFLICT, "a machine's token has no password");
@@ -152,7 +152,7 @@ void access_password(struct call *call)
 	compare_then(call, call->who.name, text_of(call, "old"), change_password);
 }
 
-void access_logout(struct call *call)
+void sessions_logout(struct call *call)
 {
 	struct registry_result done = {.code = CODE_OK};
 
@@ -190,7 +190,7 @@ static json_t *break_glass_of(const struct call *call)
 	return broken ? broken : json_null();
 }
 
-void access_me(struct call *call)
+void sessions_me(struct call *call)
 {
 	const struct registry_identity *who = &call->who;
 
@@ -229,7 +229,7 @@ static json_t *routes_of(const struct portal *portal, const struct permission *p
 	return list;
 }
 
-void access_permissions(struct call *call)
+void sessions_permissions(struct call *call)
 {
 	json_t *rows = json_array();
 	const struct permission *permission;

@@ -1,0 +1,8 @@
+// What a topic that is not ours is set to.
+#pragma once
+
+#include "adapters/kafka/client/kafka_adapter.h"
+
+// The slot of the adapter. The answer is that of QUERY_TOPIC_SETTINGS. @thread any
+void foreign_settings_describe(struct adapter *adapter, const struct topic *topic,
+			       adapter_json_fn done, void *ctx);

@@ -1,8 +1,0 @@
-// What a topic that is not ours is set to.
-#pragma once
-
-#include "adapters/kafka/client/adapter.h"
-
-// The slot of the adapter. The answer is that of QUERY_TOPIC_SETTINGS. @thread any
-void kafka_settings_describe(struct adapter *adapter, const struct topic *topic,
-			     adapter_json_fn done, void *ctx);
