@@ -10,19 +10,20 @@ scratch folder and linked in front of the library, so nothing in the tree or the
 import argparse
 import concurrent.futures
 import dataclasses
-import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tools"))
+sys.dont_write_bytecode = True
+
+import plant  # noqa: E402
+
 PROGRAM = "tests/sim/sim"
 SCHEDULES = 10000
-TIMEOUT = 1800
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,52 +265,16 @@ def table():
     return "\n".join(["| bug | engine | file | what is wrong |", "|---|---|---|---|", *rows]) + "\n"
 
 
-class Scratch:
-    """Compiles and links with one file exchanged, with the commands of a build."""
-
-    def __init__(self, build):
-        self.build = os.path.abspath(build)
-        with open(os.path.join(self.build, "compile_commands.json"), encoding="utf-8") as file:
-            self.compile = {os.path.relpath(os.path.join(row["directory"], row["file"]), ROOT): row["command"] for row in json.load(file)}
-        commands = subprocess.run(["ninja", "-C", self.build, "-t", "commands", PROGRAM], check=True, capture_output=True, text=True).stdout
-        self.link = commands.strip().splitlines()[-1]
-
-    def run(self, command):
-        return subprocess.run(command, cwd=self.build, capture_output=True, text=True, timeout=TIMEOUT, errors="replace")
-
-    def make(self, source, text, folder):
-        """Returns (program, what went wrong)."""
-        edited, wanted, program = (os.path.join(folder, name) for name in (os.path.basename(source), "edited.o", "sim"))
-        with open(edited, "w", encoding="utf-8") as file:
-            file.write(text)
-        command = shlex.split(self.compile[source])
-        command[command.index("-o") + 1] = wanted
-        command[command.index("-c") + 1] = edited
-        command[command.index("-MF") + 1] = wanted + ".d"
-        result = self.run([*command, "-Wno-error"])
-        if result.returncode == 0:
-            own = f"{PROGRAM}.p/{os.path.basename(source)}.o"
-            command = [word for word in shlex.split(self.link) if not source.startswith(os.path.dirname(PROGRAM)) or word != own]
-            at = command.index("-o") + 1
-            command[at : at + 1] = [program, wanted]
-            result = self.run(command)
-        return program, result.stderr + result.stdout if result.returncode else ""
-
-
 def find(bug, scratch, schedules):
     """Returns (found, what there is to say)."""
-    with open(os.path.join(ROOT, bug.file), encoding="utf-8") as file:
-        text = file.read()
-    if text.count(bug.old) != 1:
-        return False, f"its text stands {text.count(bug.old)} times in {bug.file}"
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
-        program, fault = scratch.make(bug.file, text.replace(bug.old, bug.new), folder)
+        program, fault = scratch.make(plant.Edit(bug.file, bug.old, bug.new), PROGRAM, folder)
         if fault:
-            return False, f"does not build:\n{fault}"
+            return False, fault
         try:
             result = scratch.run([program, bug.engine, "--schedules", str(schedules), "--whole"])
         except subprocess.TimeoutExpired:
-            return False, f"no result after {TIMEOUT} s"
+            return False, f"no result after {plant.TIMEOUT} s"
     seed = re.search(r"schedule (\d+) fails; ", result.stdout)
     if result.returncode != 1 or not seed:
         return False, f"not found in {schedules} schedules"
@@ -328,7 +293,7 @@ def main():
         return 0
     names = FEW if options.bugs == "few" else options.bugs.split(",") if options.bugs else [bug.name for bug in BUGS]
     chosen = [bug for bug in BUGS if bug.name in names]
-    scratch = Scratch(options.build)
+    scratch = plant.Scratch(options.build)
     with open(os.path.join(HERE, "README.md"), encoding="utf-8") as file:
         failed = int(table() not in file.read())
     if failed:

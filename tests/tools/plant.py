@@ -1,0 +1,65 @@
+"""Plants a bug: one file edited, compiled in a scratch folder and linked in front of the libraries, so that nothing in the tree or the build changes."""
+import dataclasses
+import json
+import os
+import shlex
+import subprocess
+
+from tree import ROOT
+
+TIMEOUT = 1800
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    """What stands once in a file, and what stands there instead."""
+
+    file: str
+    old: str
+    new: str
+
+    def apply(self):
+        """Returns (the text of the file with the edit, what went wrong)."""
+        with open(os.path.join(ROOT, self.file), encoding="utf-8") as file:
+            text = file.read()
+        if text.count(self.old) != 1:
+            return "", f"its text stands {text.count(self.old)} times in {self.file}"
+        return text.replace(self.old, self.new), ""
+
+
+class Scratch:
+    """Compiles and links with one file exchanged, with the commands of a build."""
+
+    def __init__(self, build):
+        self.build = os.path.abspath(build)
+        with open(os.path.join(self.build, "compile_commands.json"), encoding="utf-8") as file:
+            self.compile = {os.path.relpath(os.path.join(row["directory"], row["file"]), ROOT): row["command"] for row in json.load(file)}
+
+    def link_command(self, program):
+        commands = subprocess.run(["ninja", "-C", self.build, "-t", "commands", program], check=True, capture_output=True, text=True).stdout
+        return shlex.split(commands.strip().splitlines()[-1])
+
+    def run(self, command, timeout=TIMEOUT):
+        return subprocess.run(command, cwd=self.build, capture_output=True, text=True, timeout=timeout, errors="replace")
+
+    def make(self, edit, program, folder):
+        """Builds a program of the build with the edit. Returns (where it is, what went wrong)."""
+        text, fault = edit.apply()
+        if fault:
+            return "", fault
+        edited, wanted, made = (os.path.join(folder, name) for name in (os.path.basename(edit.file), "edited.o", "made"))
+        with open(edited, "w", encoding="utf-8") as file:
+            file.write(text)
+        command = shlex.split(self.compile[edit.file])
+        command[command.index("-o") + 1] = wanted
+        command[command.index("-c") + 1] = edited
+        command[command.index("-MF") + 1] = wanted + ".d"
+        result = self.run([*command, "-Wno-error"])
+        if result.returncode == 0:
+            # A source of the program's own has its object among the words; one of a library is not taken from there.
+            own = f"{program}.p/{os.path.basename(edit.file)}.o"
+            command = [word for word in self.link_command(program) if not edit.file.startswith(os.path.dirname(program)) or word != own]
+            at = command.index("-o") + 1
+            command[at : at + 1] = [made, wanted]
+            result = self.run(command)
+        return made, f"does not build:\n{result.stderr}{result.stdout}" if result.returncode else ""
