@@ -24,15 +24,22 @@ int buf_new(size_t size, struct buf **ret)
 
 struct buf *buf_ref(struct buf *buf)
 {
-	__atomic_add_fetch(&buf->refs, 1, __ATOMIC_RELAXED);
+	uint32_t before = __atomic_fetch_add(&buf->refs, 1, __ATOMIC_RELAXED);
+
+	assert(before > 0);
+	(void)before;
 	return buf;
 }
 
 struct buf *buf_unref(struct buf *buf)
 {
+	uint32_t before;
+
 	if (!buf)
 		return NULL;
-	if (__atomic_sub_fetch(&buf->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+	before = __atomic_fetch_sub(&buf->refs, 1, __ATOMIC_ACQ_REL);
+	assert(before > 0);
+	if (before == 1) {
 		if (buf->release)
 			buf->release(buf);
 		else

@@ -139,6 +139,7 @@ static void run_tasks(struct loop_task *task)
 	while (task) {
 		struct loop_task *next = task->next;
 
+		assert(task->fn);
 		task->next = NULL;
 		task->fn(task);
 		task = next;
@@ -199,6 +200,7 @@ void loop_free(struct loop *loop)
 		run_late_frees(loop);
 	}
 	current = before == loop ? NULL : before;
+	assert(!loop->timers.first); // its owner would be called no more
 	if (loop->wake_event)
 		event_free(loop->wake_event);
 	if (loop->tick_event)
@@ -328,6 +330,7 @@ void loop_post(struct loop *loop, struct loop_task *task)
 	struct loop_task *newest = __atomic_load_n(&loop->mailbox, __ATOMIC_RELAXED);
 
 	do {
+		assert(newest != task); // it is posted already
 		task->next = newest;
 	} while (!__atomic_compare_exchange_n(&loop->mailbox, &newest, task, true, __ATOMIC_SEQ_CST,
 					      __ATOMIC_RELAXED));
@@ -336,6 +339,8 @@ void loop_post(struct loop *loop, struct loop_task *task)
 
 void loop_defer(struct loop *loop, struct loop_task *task)
 {
+	assert(!current || current == loop);
+	assert(loop->deferred_end != &task->next); // it is deferred already
 	task->next = NULL;
 	*loop->deferred_end = task;
 	loop->deferred_end = &task->next;
@@ -348,6 +353,7 @@ void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_timer_fn 
 
 void loop_timer_set(struct loop_timer *timer, uint64_t at_ns)
 {
+	assert(!current || current == timer->loop);
 	loop_timer_cancel(timer);
 	timer->at_ns = MAX(at_ns, timer->loop->floor_ns);
 	timer_heap_insert(&timer->loop->timers, timer);
@@ -357,6 +363,7 @@ void loop_timer_cancel(struct loop_timer *timer)
 {
 	if (timer->at_ns == 0)
 		return;
+	assert(!current || current == timer->loop);
 	timer_heap_remove(&timer->loop->timers, timer);
 	timer->at_ns = 0;
 }

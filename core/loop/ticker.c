@@ -100,6 +100,7 @@ void ticker_free(struct ticker *ticker)
 {
 	if (!ticker)
 		return;
+	assert(!pthread_equal(ticker->thread, pthread_self()));
 	wake_with(ticker, &ticker->stopping);
 	pthread_join(ticker->thread, NULL);
 	ticker_deinit(ticker);

@@ -56,6 +56,7 @@ static struct loop_timer *meld_siblings(struct loop_timer *first)
 
 void timer_heap_insert(struct timer_heap *heap, struct loop_timer *timer)
 {
+	assert(timer != heap->first && !timer->prev);
 	timer->child = NULL;
 	timer->next = NULL;
 	timer->prev = NULL;
@@ -66,6 +67,7 @@ void timer_heap_remove(struct timer_heap *heap, struct loop_timer *timer)
 {
 	struct loop_timer *rest = meld_siblings(timer->child);
 
+	assert(timer == heap->first || timer->prev);
 	if (timer == heap->first) {
 		heap->first = rest;
 	} else {

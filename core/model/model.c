@@ -144,7 +144,10 @@ void *model_ref(const void *object)
 {
 	struct model_object *head = (struct model_object *)(uintptr_t)object;
 
-	__atomic_add_fetch(&head->refs, 1, __ATOMIC_RELAXED);
+	uint32_t before = __atomic_fetch_add(&head->refs, 1, __ATOMIC_RELAXED);
+
+	assert(before > 0);
+	(void)before;
 	return head;
 }
 
@@ -152,7 +155,13 @@ void *model_unref(const void *object)
 {
 	struct model_object *head = (struct model_object *)(uintptr_t)object;
 
-	if (head && __atomic_sub_fetch(&head->refs, 1, __ATOMIC_ACQ_REL) == 0)
+	uint32_t before;
+
+	if (!head)
+		return NULL;
+	before = __atomic_fetch_sub(&head->refs, 1, __ATOMIC_ACQ_REL);
+	assert(before > 0);
+	if (before == 1)
 		free(head);
 	return NULL;
 }

@@ -7,6 +7,7 @@
 
 void deliver_head_write(uint8_t *payload, const struct deliver_head *head)
 {
+	assert(head->count > 0);
 	le32_put(payload, head->partition);
 	le32_put(payload + 4, head->count);
 	le64_put(payload + 8, head->epoch);
@@ -14,6 +15,7 @@ void deliver_head_write(uint8_t *payload, const struct deliver_head *head)
 
 void deliver_entry_write(uint8_t *at, const struct deliver_entry *entry)
 {
+	assert(entry->attempt > 0);
 	le64_put(at, entry->offset);
 	le64_put(at + 8, (uint64_t)entry->stored_ms);
 	le32_put(at + 16, entry->attempt);

@@ -15,6 +15,7 @@ const char *produce_head_read(const uint8_t *payload, size_t size, struct produc
 
 void produce_head_write(uint8_t *payload, const struct produce_head *head)
 {
+	assert(head->count > 0 && head->count <= PRODUCE_MAX_RECORDS);
 	le64_put(payload, head->batch);
 	le32_put(payload + 8, head->count);
 }

@@ -6,6 +6,8 @@
 
 void produced_run_write(uint8_t *at, const struct produced_run *run)
 {
+	assert(run->count > 0);
+	assert(run->outcome <= OUTCOME_UNKNOWN && run->durability <= DURABILITY_D3);
 	le32_put(at, run->count);
 	at[4] = run->outcome;
 	at[5] = run->durability;

@@ -5,6 +5,7 @@
 
 void settle_head_write(uint8_t *payload, const struct settle_head *head)
 {
+	assert(head->count > 0);
 	le64_put(payload, head->settle);
 	le32_put(payload + 8, head->count);
 	le32_put(payload + 12, 0);
@@ -12,6 +13,8 @@ void settle_head_write(uint8_t *payload, const struct settle_head *head)
 
 void settle_entry_write(uint8_t *at, const struct settle_entry *entry)
 {
+	assert(entry->verb < WIRE_VERB_COUNT);
+	assert(entry->count > 0 && entry->offset + entry->count > entry->offset);
 	le32_put(at, entry->verb);
 	le32_put(at + 4, entry->partition);
 	le64_put(at + 8, entry->epoch);
