@@ -85,6 +85,8 @@ void log_ring_add(struct log_rings *rings, struct log_ring *ring, struct log_chu
 {
 	uint32_t size = chunk->buf->size;
 
+	assert(!chunk->ring && next > chunk->offset);
+	assert(!chunk->count || chunk->entries[chunk->count - 1].offset < next);
 	if (ring->next != chunk->offset)
 		log_ring_clear(rings, ring, chunk->offset);
 	while (ring->count && (ring->count == rings->ring_chunks_max ||
@@ -163,6 +165,7 @@ static bool chunk_fetch(struct log_chunk *chunk, uint64_t chunk_end, struct log_
 	if (end - first > fetch->max_messages)
 		end = first + MAX(fetch->max_messages, 1u);
 	end = entries_within(chunk, first, end, fetch->max_bytes);
+	assert(chunk->entries[first].offset >= fetch->offset);
 	fetch->buf = buf_ref(chunk->buf);
 	fetch->entries = &chunk->entries[first];
 	fetch->count = end - first;

@@ -32,6 +32,7 @@ bool source_delivery_allowed(const struct source *source, bool rejected)
 
 void source_delivery_add(struct source *source, const struct delivery *delivery)
 {
+	assert(delivery->attempt > 0);
 	source->deliveries[source->delivery_count] = *delivery;
 	source->deliveries[source->delivery_count++].epoch = source->epoch;
 	if (delivery->rejected) {

@@ -204,6 +204,7 @@ static void again_hand_out(struct part *part, uint64_t now_ms)
 	const struct log_fetch *fetch = &part->again;
 	uint64_t passed = fetch->offset, end = MIN(fetch->next, fetch->until);
 
+	assert(!fetch->count || fetch->entries[0].offset >= fetch->offset);
 	for (uint32_t i = 0; i < fetch->count; ++i) {
 		for (; passed < fetch->entries[i].offset; ++passed)
 			again_gone(part, passed);
@@ -256,6 +257,9 @@ static void fetch_arrived(struct part *part)
 			fetch_failed(part, part->fetch.code);
 		return;
 	}
+	assert(!part->fetch.count || part->fetch.entries[0].offset >= part->fetch.offset);
+	assert(!part->fetch.count ||
+	       part->fetch.entries[part->fetch.count - 1].offset < part->fetch.next);
 	part->read_at = part->fetch.next;
 }
 

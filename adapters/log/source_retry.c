@@ -130,6 +130,7 @@ bool source_retry_settle(struct part *part, const struct settle *settle, uint64_
 	    inflight->attempts + 1 != settle->attempt || settle->verb == SETTLE_EXTEND ||
 	    !list_reserve(&source->retries))
 		return false;
+	assert(part->inflight_delivered > 0);
 	--part->inflight_delivered;
 	switch (settle->verb) {
 	case SETTLE_ACK:
@@ -307,6 +308,7 @@ static void due_start(struct source *source, unsigned look, uint64_t until_ms)
 
 static void leave_ready(struct source *source, struct retry_inflight *inflight)
 {
+	assert(inflight->state == INFLIGHT_READY && source->inflight.ready_count > 0);
 	--source->parts[inflight->partition].inflight_ready;
 	--source->inflight.ready_count;
 	list_unlink(&inflight->in_set);

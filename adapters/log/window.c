@@ -322,8 +322,10 @@ bool window_first_open(struct window *window, uint32_t span, uint64_t *ret_offse
 
 	if (window->open == 0)
 		return false;
-	while (*state_of(window, offset) != WINDOW_OPEN)
+	while (*state_of(window, offset) != WINDOW_OPEN) {
 		++offset;
+		assert(offset < window_next(window)); // `open` says that there is one
+	}
 	window->open_from = offset;
 	until = offset + 1;
 	for (uint64_t at = until;

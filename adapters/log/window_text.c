@@ -88,6 +88,7 @@ static uint8_t *map_put(uint8_t *at, const struct window *window)
 		map[i / 8] |= (uint8_t)(1u << (i % 8));
 		size = i / 8 + 1;
 	}
+	assert(!(map[0] & 1)); // or the base would have passed it
 	le16_put(at, (uint16_t)size);
 	return map + size;
 }
@@ -105,6 +106,7 @@ static uint8_t *marks_put(uint8_t *at, const struct window *window, uint64_t now
 	uint64_t before = window->base;
 	uint32_t count = 0;
 
+	assert(window->mark_count <= WINDOW_MARKS);
 	for (uint32_t i = 0; i < window->mark_room; ++i)
 		if (window->marks[i].used)
 			marks[count++] = window->marks[i];
@@ -116,6 +118,7 @@ static uint8_t *marks_put(uint8_t *at, const struct window *window, uint64_t now
 		bool waits = window_state_at(window, marks[i].offset) == WINDOW_WAITING;
 		uint64_t due_ms = marks[i].due_ms > now_ms ? marks[i].due_ms - now_ms : 0;
 
+		assert(marks[i].attempts > 0 && marks[i].attempts <= WINDOW_ATTEMPTS);
 		at = varint_put(at, marks[i].offset - before);
 		at = varint_put(at, marks[i].attempts * 2ull + waits);
 		if (waits) {

@@ -47,6 +47,7 @@ struct store_partition *append_touch(struct append *append, struct store_partiti
 		partition->touched_next = append->touched;
 		append->touched = partition;
 		partition->next = partition->now;
+		partition->chunks_end = partition->now.end;
 	}
 	return partition;
 }
@@ -75,6 +76,8 @@ static int chunk_put(struct append *append, MDB_txn *txn, struct store_partition
 	struct store_chunk *chunk;
 	int r;
 
+	assert(offset == partition->chunks_end && count > 0 && size > 0);
+	partition->chunks_end = offset + count;
 	store_key(bytes, partition->topic->id, partition->number, offset);
 	r = mdb_put(txn, append->store->chunks, &key, &value, MDB_RESERVE);
 	if (r)
@@ -164,8 +167,10 @@ int append_submit(struct append *append, MDB_txn *txn, struct submit *submit)
 				 .code = CODE_OK,
 				 .durability = (uint8_t)append->store->durability};
 
+	uint32_t at = 0;
+
 	submit->run_count = 0;
-	for (uint32_t at = 0; at < submit->count; at += run.count) {
+	for (; at < submit->count; at += run.count) {
 		const struct submit_record *record = &submit->records[at];
 		struct store_partition *partition = append_touch(
 			append, store_topic_partition(submit->topic, record->partition));
@@ -188,6 +193,7 @@ int append_submit(struct append *append, MDB_txn *txn, struct submit *submit)
 			return r;
 		submit_add_run(submit, &run);
 	}
+	assert(at == submit->count);
 	return 0;
 }
 
@@ -201,6 +207,8 @@ int append_finish(struct append *append, MDB_txn *txn)
 
 		if (r < 0)
 			return r;
+		assert(partition->next.first <= partition->next.end);
+		assert(partition->chunks_end == partition->next.end);
 		store_key(bytes, partition->topic->id, partition->number, 0);
 		r = row_put(txn, append->store->partitions, &key, &partition->next,
 			    sizeof partition->next);

@@ -577,6 +577,7 @@ void committer_submit(struct committer *committer, struct submit *submit)
 
 void committer_run(struct committer *committer, struct committer_job *job)
 {
+	assert(job->apply && job->done);
 	job->next = NULL;
 	pthread_mutex_lock(&committer->lock);
 	*committer->jobs_end = job;

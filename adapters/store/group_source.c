@@ -91,6 +91,14 @@ static const struct log_cursor *cursor_of(const struct log_cursors *commit, uint
 	return NULL;
 }
 
+// As of the last commit; of a partition that is not there, no position is wrong.
+static uint64_t end_of(const struct adapter_topic *topic, uint32_t number)
+{
+	const struct store_partition *partition = store_topic_partition(topic, number);
+
+	return partition ? __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE) : UINT64_MAX;
+}
+
 // All writes of one partition, from retries[at] on, and its cursor.
 static int partition_apply(struct store *store, MDB_txn *txn, const struct log_cursors *commit,
 			   uint32_t partition, uint32_t at)
@@ -108,6 +116,7 @@ static int partition_apply(struct store *store, MDB_txn *txn, const struct log_c
 		struct log_cursor row = cursor;
 
 		if (wanted) {
+			assert(wanted->position <= end_of(commit->topic, partition));
 			row.position = wanted->position;
 			row.text = wanted->text;
 		}

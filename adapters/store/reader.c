@@ -94,6 +94,7 @@ void reader_stop(struct reader *reader)
 	pthread_mutex_unlock(&reader->lock);
 	for (unsigned i = 0; i < reader->thread_count; ++i)
 		pthread_join(reader->threads[i], NULL);
+	assert(!reader->jobs && !reader->waiting);
 	pthread_mutex_destroy(&reader->lock);
 	pthread_cond_destroy(&reader->wake);
 	free(reader);
@@ -101,6 +102,7 @@ void reader_stop(struct reader *reader)
 
 void reader_run(struct reader *reader, struct log_job *job)
 {
+	assert(job->run);
 	job->next = NULL;
 	pthread_mutex_lock(&reader->lock);
 	*reader->jobs_end = job;

@@ -71,7 +71,7 @@ static int retry_put(struct store *store, MDB_txn *txn, uint64_t group,
 	struct store_due due;
 	int r;
 
-	assert(kept->record);
+	assert(kept->record && retry->due_ms > 0); // 0: where a look begins
 	store_key(bytes, group, retry->partition, retry->offset);
 	r = mdb_put(txn, store->retries, &key, &value, MDB_RESERVE);
 	if (r)

@@ -63,6 +63,7 @@ struct log_chunk *tail_chunk_new(uint64_t offset, uint32_t count, int64_t stored
 		chunk->entries[i] = (struct log_entry){offset + i, stored_ms, at, record_size(at)};
 		at += record_size(at);
 	}
+	assert(at == (uint8_t *)(chunk->entries + count) + size);
 	return chunk;
 }
 

@@ -228,6 +228,7 @@ struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_
 	pthread_mutex_lock(&store->lock);
 	topic = find_locked(store, id);
 	if (topic && topic->incarnation != incarnation) {
+		assert(topic->refs > 1);
 		--topic->refs; // never the last: a session holds it
 		topic = NULL;
 		*ret_r = -ENOENT;
@@ -249,6 +250,7 @@ void store_topic_close(struct adapter_topic *topic)
 	struct adapter_topic **at;
 
 	pthread_mutex_lock(&store->lock);
+	assert(topic->refs > 0);
 	if (--topic->refs > 0) {
 		pthread_mutex_unlock(&store->lock);
 		return;

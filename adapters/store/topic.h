@@ -23,6 +23,7 @@ struct store_partition {
 	struct store_chunk *open_chunk;
 	size_t open_size;
 	uint64_t open_offset;
+	uint64_t chunks_end; // where the next chunk of this transaction must begin
 };
 
 // A topic as sessions hold it; one per topic and store, counted.

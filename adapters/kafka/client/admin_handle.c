@@ -186,6 +186,7 @@ void admin_handle_unref(struct adapter *adapter, struct admin_handle *handle)
 	struct admin_handles *all = adapter->admin_handles;
 
 	pthread_mutex_lock(&all->lock);
+	assert(handle->users > 0);
 	--handle->users;
 	pthread_mutex_unlock(&all->lock);
 }
