@@ -40,6 +40,15 @@ void quota_ledger_deinit(struct quota_ledger *ledger)
 		assert(ledger->used[i] == 0);
 }
 
+// One that was counted is over.
+static void count_down(uint64_t *count)
+{
+	uint64_t before = __atomic_fetch_sub(count, 1, __ATOMIC_RELAXED);
+
+	assert(before > 0);
+	(void)before;
+}
+
 // How many of the first `count` things fit into the bytes; they are taken.
 static size_t bytes_take(struct gcra *gcra, const uint32_t *sizes, size_t stride, size_t count,
 			 uint64_t total, uint64_t now_ns, uint64_t *ret_bytes)
@@ -117,7 +126,7 @@ void quota_charge_give_back(struct quota_charge *charge, uint64_t messages, uint
 void quota_charge_close(struct quota_charge *charge)
 {
 	if (charge->ledger)
-		__atomic_sub_fetch(&charge->ledger->open_charges, 1, __ATOMIC_RELAXED);
+		count_down(&charge->ledger->open_charges);
 	*charge = (struct quota_charge){0};
 }
 
@@ -149,7 +158,7 @@ void quota_sender_joins(struct quota_ledger *ledger)
 
 void quota_sender_leaves(struct quota_ledger *ledger)
 {
-	__atomic_sub_fetch(&ledger->senders, 1, __ATOMIC_RELAXED);
+	count_down(&ledger->senders);
 }
 
 uint64_t quota_turn_share(const struct quota_ledger *ledger, uint64_t size, bool first)
@@ -197,7 +206,7 @@ void quota_turn_end(struct quota_turn *turn)
 		return;
 	gcra_give_back(&ledger->messages[QUOTA_PRODUCE], turn->messages);
 	gcra_give_back(&ledger->bytes[QUOTA_PRODUCE], turn->bytes);
-	__atomic_sub_fetch(&ledger->turns, 1, __ATOMIC_RELAXED);
+	count_down(&ledger->turns);
 	*turn = (struct quota_turn){0};
 }
 

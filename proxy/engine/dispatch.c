@@ -345,6 +345,7 @@ static void pending_add(struct dispatch *dispatch, const struct delivery *delive
 	size_t at =
 		(dispatch->pending_head + dispatch->pending_count) & (dispatch->pending_room - 1);
 
+	assert(dispatch->pending_count < dispatch->pending_room);
 	dispatch->pending[at] = *delivery;
 	buf_ref(delivery->buf);
 	++dispatch->pending_count;
@@ -532,6 +533,7 @@ void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveri
 	for (size_t i = 0; i < count; ++i) {
 		const struct delivery *delivery = &deliveries[i];
 
+		assert(delivery->attempt > 0);
 		if (delivery->rejected)
 			++rejected;
 		else

@@ -112,6 +112,7 @@ void dispatch_disown(struct dispatch *dispatch, struct flight *flight)
 {
 	struct dispatch_consumer *consumer = flight->consumer;
 
+	assert(consumer->in_flight > 0);
 	slot_remove(dispatch, flight);
 	--dispatch->owned;
 	if (--consumer->in_flight)

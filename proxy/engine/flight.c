@@ -92,6 +92,7 @@ void flight_map_remove(struct flight_map *map, struct flight *flight)
 {
 	size_t mask = map->room - 1, at = (size_t)(flight - map->slots), next = (at + 1) & mask;
 
+	assert(flight->state != FLIGHT_FREE);
 	while (map->slots[next].state != FLIGHT_FREE && slot_distance(map, next) > 0) {
 		map->slots[at] = map->slots[next];
 		at = next;

@@ -108,6 +108,7 @@ static void do_drained(void *ctx, struct dispatch_consumer *consumer, uint64_t n
 // A settle is over: the link may be waiting for that.
 static void request_over(struct member_link *link)
 {
+	assert(link->requests > 0);
 	--link->requests;
 	if (link->member)
 		check_stopped(link->member);
@@ -119,6 +120,7 @@ static void request_done(struct settle_event *request)
 {
 	struct member_link *link = request->link;
 
+	assert(request->pending > 0);
 	if (--request->pending)
 		return;
 	for (uint32_t i = 0; request->code != CODE_OK && i < request->count; ++i) {
@@ -353,6 +355,7 @@ static enum code join_member(struct group_home *home, struct member_link *link,
 		*ret_text = "the group is exclusive and has its consumer";
 		return CODE_IN_USE;
 	}
+	assert(!link->member && !link->left);
 	member->home = home;
 	member->link = link;
 	link->member = member;

@@ -129,11 +129,14 @@ static void on_closed(void *ctx)
 struct backend *backend_unref(struct backend *backend)
 {
 	struct backend_row *row;
+	uint32_t before;
 
 	if (!backend)
 		return NULL;
 	row = row_of(backend);
-	if (__atomic_sub_fetch(&row->word, 1, __ATOMIC_ACQ_REL) == 0)
+	before = __atomic_fetch_sub(&row->word, 1, __ATOMIC_ACQ_REL);
+	assert((before & ~ROW_OPEN) > 0);
+	if (before == 1)
 		backend->ops->close(backend->adapter, on_closed, row);
 	return NULL;
 }

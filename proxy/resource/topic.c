@@ -121,6 +121,7 @@ static void retire_use(struct topic_use *use)
 
 struct topic_use *topic_use_unref(struct topic_use *use)
 {
+	assert(!use || use->refs > 0);
 	if (use && --use->refs == 0) {
 		retire_use(use);
 		use_free(use);
