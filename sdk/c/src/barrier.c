@@ -119,7 +119,10 @@ bool barrier_enter(struct barrier *barrier, struct hand *hand)
 
 void barrier_exit(struct barrier *barrier, struct hand *hand)
 {
-	atomic_fetch_sub(&hand->running, 1);
+	unsigned before = atomic_fetch_sub(&hand->running, 1);
+
+	assert(before > 0);
+	(void)before;
 	if (atomic_load(&barrier->up))
 		tell_waiter(barrier);
 }

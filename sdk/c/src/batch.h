@@ -65,6 +65,7 @@ static inline uint8_t *batch_append(struct batch *batch, const struct batch_entr
 	struct batch_entry *slot = &batch->entries[batch->count++];
 	uint8_t *record = batch->buf->data + batch->size;
 
+	assert(batch->size + record_size <= batch->buf->size);
 	*slot = *entry;
 	slot->at = batch->size;
 	batch->size += (uint32_t)record_size;

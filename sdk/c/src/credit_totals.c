@@ -44,6 +44,7 @@ void credit_totals_ask(struct credit_totals *credit, uint64_t messages, uint64_t
 
 void credit_totals_drain(struct credit_totals *credit)
 {
+	assert(!credit->draining);
 	++credit->drain;
 	credit->draining = true;
 }

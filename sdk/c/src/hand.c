@@ -53,6 +53,7 @@ static struct hand_item *take_first(struct hand *hand)
 {
 	struct hand_item *item = hand->first;
 
+	assert(item);
 	hand->first = item->next;
 	if (!hand->first)
 		hand->last = NULL;
@@ -185,6 +186,7 @@ bool hand_due(const struct hand *hand, const struct hand_sub *sub)
 
 void hand_telling(struct hand_sub *sub)
 {
+	assert(sub->want >= sub->telling && sub->want <= sub->received);
 	sub->telling = sub->want;
 }
 

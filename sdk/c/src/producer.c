@@ -227,6 +227,7 @@ static int producer_add(struct mqp_producer *producer, struct taking *taking)
 		return r;
 	ids_next(&producer->ids, taking->parts.created_ms, taking->id);
 	record_write(&taking->parts, record);
+	assert(record_size(record) == taking->size);
 	++producer->taken;
 	if (wake)
 		client_post(producer->client, &producer->member.work);

@@ -426,6 +426,7 @@ void send_queue_settle(struct send_queue *queue, struct batch *batch, uint64_t n
 	if (batch->progress)
 		queue->failures = 0;
 	batch_divide(batch, NULL, chosen_ended, NULL);
+	assert(charge >= batch_charge(batch) && queue->memory >= charge - batch_charge(batch));
 	queue->memory -= charge - batch_charge(batch);
 	if (batch->count == 0) {
 		if (repeated)
@@ -561,6 +562,7 @@ void send_queue_count_ended(struct send_queue *queue)
 
 void send_queue_drop(struct send_queue *queue, struct batch *batch)
 {
+	assert(queue->memory >= batch_charge(batch) && queue->messages >= batch->ended);
 	queue->memory -= batch_charge(batch);
 	queue->messages -= batch->ended;
 	// A buffer that a connection still writes from must not be filled again.

@@ -132,6 +132,7 @@ void settle_queue_encode(const struct settle_queue_batch *batch, uint8_t *payloa
 {
 	struct settle_head head = {.settle = batch->number, .count = batch->flying};
 
+	assert(batch->from + batch->flying <= batch->count);
 	settle_head_write(payload, &head);
 	for (uint32_t i = 0; i < batch->flying; ++i)
 		settle_entry_write(payload + SETTLE_HEAD_SIZE + (size_t)i * SETTLE_ENTRY_SIZE,
