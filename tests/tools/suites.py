@@ -368,6 +368,11 @@ def suite_sim(options):
     return result + counted(["tests/sim/planted.py", path, *([] if options.long else ["--bugs", "few"])], timeout=3600, env=SANITIZER_ENV)
 
 
+def suite_asserts(options):
+    """a bug at a boundary is stopped by the assertion that stands there: one of each kind (--long: every pair of the list)"""
+    return counted(["tests/asserts/planted.py", build("build"), *([] if options.long else ["--pairs", "few"])], timeout=3600)
+
+
 def suite_crash(options):
     """1,000 power cuts of the embedded store (--long: 20,000 of a longer run); a store that does not flush is found out; 50 flipped bits (--long: 1,000 a file, at rest and while it runs)"""
     plain, sanitized = (build(name) + "/tests/crash/" for name in ("build", "build-asan"))
@@ -453,6 +458,7 @@ SUITES = {
     "install": suite_install,
     "unit": suite_unit,
     "sim": suite_sim,
+    "asserts": suite_asserts,
     "contract": suite_contract,
     "crash": suite_crash,
     "e2e": suite_e2e,
