@@ -2,9 +2,9 @@
 // hand to the moment when its settle is in the socket. A process that dies before that has died of
 // it, or of nothing that we began.
 //
-// Callbacks pay one atomic addition and one load: who begins counts himself first and looks whether
-// the barrier is up then; who raises it does that first and looks at the counts then. So one of the
-// two sees the other.
+// Callbacks pay one atomic addition and one load: a thread that begins first counts itself, then
+// looks whether the barrier is up; a thread that raises the barrier first raises it, then looks at
+// the counts. So one of the two sees the other.
 //
 // Invariants: `up` is true exactly while the phase is not DOWN; the barrier comes down when its
 // delivery leaves the hand for any reason.
@@ -96,7 +96,7 @@ void barrier_part(struct barrier *barrier, struct hand *hand)
 	pthread_mutex_unlock(&barrier->lock);
 }
 
-// Somebody has stopped to run: the suspect may be waiting for that.
+// A callback has ended: the suspect may be waiting for that.
 static void tell_waiter(struct barrier *barrier)
 {
 	pthread_mutex_lock(&barrier->lock);
@@ -107,7 +107,8 @@ static void tell_waiter(struct barrier *barrier)
 
 bool barrier_enter(struct barrier *barrier, struct hand *hand)
 {
-	// Counting oneself for nothing would wake all who wait, who would do the same.
+	// A thread that counted itself for nothing would wake all waiters, and each of them the
+	// others.
 	if (atomic_load(&barrier->up))
 		return false;
 	atomic_fetch_add(&hand->running, 1);

@@ -56,7 +56,7 @@ int batch_new(struct batch **ret);
 int batch_new_like(const struct batch *model, struct batch **ret);
 void batch_free(struct batch *batch);  // accepts NULL
 void batch_empty(struct batch *batch); // for reuse
-// Makes room for so many more records of so many bytes together. -ENOMEM.
+// Makes room for `count` more records of `bytes` together. -ENOMEM.
 int batch_reserve(struct batch *batch, uint32_t count, size_t bytes);
 // The place of one record more, which the caller writes; there is room.
 static inline uint8_t *batch_append(struct batch *batch, const struct batch_entry *entry,

@@ -3,7 +3,7 @@
 // stopped; MQP_IO_APP runs one inside mqp_client_process, and inside calls that wait.
 //
 // A client has one link in use and any number that are left (GOAWAY, changed credentials) and end
-// by themselves. It connects from the start until it is freed, whether or not somebody asks.
+// by themselves. It connects from the start until it is freed, whether or not it has members.
 //
 // Nothing here knows what a producer or consumer does: they are members with operations.
 

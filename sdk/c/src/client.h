@@ -71,7 +71,7 @@ struct mqp_client {
 
 	pthread_t thread;             // MQP_IO_THREAD
 	bool threaded;                // it runs
-	atomic_uintptr_t loop_thread; // MQP_IO_APP: who runs the loop; 0: nobody yet
+	atomic_uintptr_t loop_thread; // MQP_IO_APP: the thread that runs the loop; 0: none yet
 	atomic_bool stop;
 
 	// I/O

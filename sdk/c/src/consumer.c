@@ -1,5 +1,5 @@
 // What every part of a consumer stands on: its references, its place in the I/O thread's queue, and
-// who is told when something has changed.
+// the wake-up of threads that wait for a change.
 
 #include "sdk/c/src/consumer.h"
 #include "sdk/c/src/message.h"

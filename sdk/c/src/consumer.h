@@ -1,4 +1,5 @@
-// A consumer inside: what is received and not yet seen, who runs callbacks, what a pull waits for.
+// A consumer inside: what is received and not yet seen, the callback threads, what a pull waits
+// for.
 #pragma once
 
 #include "sdk/c/src/client.h"
@@ -23,7 +24,7 @@ struct slot {
 	const struct hand_sub *sub;  // with the number: what it runs
 	uint64_t number;
 	uint64_t began_ns; // 0: no callback runs
-	bool hangs;        // longer than extend_max_ms: nobody waits for it any more
+	bool hangs;        // longer than extend_max_ms: not counted as running any more
 };
 
 struct mqp_consumer {
@@ -55,7 +56,7 @@ struct mqp_consumer {
 	enum pull_phase phase;
 	uint32_t pull_max;
 	uint64_t pull_return_ns; // when the credit begins to be given back
-	size_t pull_ready;       // DONE: so many may be taken
+	size_t pull_ready;       // DONE: number of messages that may be taken
 	enum mqp_code pull_code; // when done without a message
 
 	// I/O

@@ -1,5 +1,7 @@
-// The application's side of a consumer: making it, pulling, pausing, closing. Receiving is in
-// consumer_io.c, callback threads are in push.c.
+// The application's side of a consumer: making it, pulling, pausing, closing. Any thread may call;
+// each call changes what the consumer's lock guards and wakes the I/O thread, which does the rest.
+//
+// Not here: receiving (consumer_io.c), callback threads (push.c), settling (delivery.c).
 
 #include "sdk/c/src/consumer_api.h"
 
@@ -187,7 +189,7 @@ static uint64_t pull_return_ns(int wait_ms, uint64_t deadline_ns)
 					 : deadline_ns - MIN(wait_ns / 4, PULL_RETURN_NS);
 }
 
-// Messages that have come while nobody pulled have their begin told first, which takes a moment;
+// Messages that have come while no pull ran have their begin told first, which takes a moment;
 // the deadline leaves time for that.
 static enum mqp_code pull_begin(struct mqp_consumer *consumer, unsigned max, int wait_ms,
 				uint64_t *deadline_ns)

@@ -13,7 +13,7 @@
 
 // ---- Credit ----------------------------------------------------------------------------------
 
-// Lets those who close know whether messages may still come.
+// Records whether messages may still come; mqp_consumer_close waits for that.
 void consumer_credit_note(struct subscription *subscription)
 {
 	struct mqp_consumer *consumer = subscription->consumer;

@@ -323,7 +323,7 @@ static void consumer_detach(struct mqp_consumer *consumer)
 	timer_clear(&consumer->client->timers, &consumer->timer);
 	consumer->attached = false;
 	pthread_mutex_lock(&consumer->lock);
-	// From here on nobody posts; one post that is on its way finds nothing to do.
+	// No thread posts from here on; a post that is on its way finds nothing to do.
 	consumer->detached = !atomic_load(&consumer->member.work.queued);
 	consumer->open = false;
 	consumer_changed(consumer);

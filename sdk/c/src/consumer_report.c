@@ -89,7 +89,7 @@ int consumer_report_settled(struct subscription *subscription, const uint8_t *pa
 
 	pthread_mutex_lock(&consumer->lock);
 	r = settle_queue_answered(&subscription->settle_queue, payload, size, &tally);
-	// Before anybody is told: who was told finds it counted.
+	// Counted before any caller is told, so that a told caller finds it counted.
 	if (r == 0)
 		tally_count(consumer->client, &tally);
 	consumer_changed(consumer);
@@ -238,7 +238,7 @@ static void slots_hang(struct mqp_consumer *consumer, uint64_t now_ns)
 	}
 }
 
-// Somebody should take what waits: callbacks, or a next pull.
+// True if callbacks or the next pull will take what waits.
 static bool waits_for_begin(const struct mqp_consumer *consumer)
 {
 	return consumer_pushes(consumer) || consumer->phase == PULL_NONE;

@@ -16,7 +16,7 @@
 
 #include "core/base/util.h"
 
-#define WORK_NS 200000000ull // the hand should hold so much work
+#define WORK_NS 200000000ull // work that the hand should hold
 
 void hand_init(struct hand *hand, struct barrier *barrier, void (*wake)(struct hand *hand),
 	       uint32_t workers)

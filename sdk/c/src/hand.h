@@ -9,9 +9,9 @@
 #include <stddef.h>
 
 #define HAND_SHORT    1000000ull // callbacks that take less on average are told ahead, ns
-#define HAND_AHEAD_NS 1000000ull // so much work may be told ahead,
-#define HAND_LEAD_MIN 64u        // at least so many deliveries,
-#define HAND_LEAD_MAX 1024u      // and at most so many
+#define HAND_AHEAD_NS 1000000ull // work that may be told ahead,
+#define HAND_LEAD_MIN 64u        // but at least this number of deliveries
+#define HAND_LEAD_MAX 1024u      // and at most this one
 
 // What was told over one subscription. Deliveries are numbered from 1 as they come.
 struct hand_sub {
@@ -50,8 +50,8 @@ struct hand {
 	uint32_t ahead;            // how many these are; 0: `planned` is NULL
 	uint32_t lead;             // how many they may be
 	uint64_t average_ns;       // of callbacks; 0: none has ended
-	uint64_t begins;           // so many have begun,
-	uint64_t begun_ns;         // the last of them then
+	uint64_t begins;           // number that have begun
+	uint64_t begun_ns;         // when the last of them began
 };
 
 void hand_init(struct hand *hand, struct barrier *barrier, void (*wake)(struct hand *hand),
@@ -68,7 +68,7 @@ void hand_take_behind(struct hand *hand, struct hand_item *item); // the next, o
 void hand_plan(struct hand *hand, uint64_t now_ns);
 // Is a frame with the new number worth sending now?
 bool hand_due(const struct hand *hand, const struct hand_sub *sub);
-// So many settles are worth a frame while others are on their way.
+// The number of settles that are worth a frame while others are on their way.
 uint32_t hand_report_at(const struct hand *hand);
 void hand_telling(struct hand_sub *sub);                    // the frame has been made
 void hand_written(struct hand *hand, struct hand_sub *sub); // it is in the socket

@@ -1,4 +1,5 @@
-// A growing text. Failure sticks and is told once, by json_take.
+// Writes JSON into a growing text. A failed allocation makes every later call a no-op and is
+// reported once, by json_take.
 
 #include "sdk/c/src/json.h"
 

@@ -2,8 +2,8 @@
 // gathered and written once a round, everything ends in link_close.
 //
 // Invariants: there is a slot from OPEN_TOPIC or SUBSCRIBE until CLOSED or ERROR has come for its
-// id, whoever still wants the stream; ids rise and are never used again; a link is on client->links
-// until it is freed; after LINK_ENDED it has no socket and no streams.
+// id, even if the stream is no longer wanted; ids rise and are never used again; a link is on
+// client->links until it is freed; after LINK_ENDED it has no socket and no streams.
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"

@@ -154,8 +154,8 @@ struct room {
 	size_t charge;
 };
 
-// Who has to wait goes on when an eighth is free: woken for every batch that ends, a fast sender
-// and the I/O would do little but change places.
+// A sender that has to wait goes on when an eighth is free. If every batch that ends woke it, a
+// fast sender and the I/O would do little but change places.
 static bool room_done(void *ctx)
 {
 	const struct room *room = ctx;

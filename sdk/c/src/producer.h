@@ -15,7 +15,7 @@ struct mqp_producer {
 
 	pthread_mutex_t lock; // guards all down to I/O
 	pthread_cond_t changed;
-	pthread_cond_t room; // so much memory is free again that who waits for it may go on
+	pthread_cond_t room; // an eighth of the memory is free again: waiters may go on
 	struct send_queue acked;
 	struct send_queue oneway;
 	struct ids ids;

@@ -40,7 +40,7 @@ static void producer_report(void *ctx, const struct batch_entry *entry, struct m
 		config->trace(result, config->trace_arg);
 	if (!result->final)
 		return;
-	// Before anybody can be told: who was told finds it counted.
+	// Counted before the application is told, so that its callback finds it counted.
 	client_count(producer->client, outcome_stats[result->outcome], 1);
 	if (entry->done)
 		entry->done(result, entry->arg);
@@ -523,7 +523,7 @@ static void producer_detach(struct mqp_producer *producer)
 	timer_clear(&producer->client->timers, &producer->timer);
 	producer->attached = false;
 	pthread_mutex_lock(&producer->lock);
-	// From here on nobody posts; one post that is on its way finds nothing to do.
+	// No thread posts from here on; a post that is on its way finds nothing to do.
 	producer->detached = !atomic_load(&producer->member.work.queued);
 	producer->open = false;
 	producer_changed(producer);

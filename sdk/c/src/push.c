@@ -1,7 +1,7 @@
 // Callback threads. Each takes one message at a time, so that a slow callback holds up nothing but
 // its own message; what its predecessor decided and the next message cost one turn of the lock.
-// A callback begins when its begin is in the socket (hand.h); who finds nothing that may begin has
-// the I/O look, which reports what is finished and tells what is next.
+// A callback begins when its begin is in the socket (hand.h). A thread that finds nothing that
+// may begin wakes the I/O, which reports what is finished and tells what is next.
 
 #include "sdk/c/src/push.h"
 

@@ -1,5 +1,5 @@
 // getaddrinfo may take seconds, so a name gets a short-lived thread, which posts its answer like
-// any other work. Whoever comes last, the thread or the side that gave up, frees.
+// any other work. The last of the two, the thread or the caller that gave up, frees.
 
 #include "sdk/c/src/resolve.h"
 

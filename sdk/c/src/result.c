@@ -32,7 +32,7 @@ enum mqp_code mqp_result_new(struct mqp_result **ret_result)
 	result = malloc(sizeof *result);
 	if (!result)
 		return MQP_NO_MEMORY;
-	result_refused(result, NULL, MQP_OK); // nobody takes it for a send that succeeded
+	result_refused(result, NULL, MQP_OK); // must not pass for a send that succeeded
 	*ret_result = result;
 	return MQP_OK;
 }

@@ -62,7 +62,7 @@ static bool chosen_parked(const struct batch_entry *entry, const uint8_t *record
 	return parked->keys[bit / 64] >> bit % 64 & 1;
 }
 
-// Where `count` more messages of so many bytes may be joined. NULL: no memory.
+// The batch to which `count` more messages of `bytes` together may be joined. NULL: no memory.
 static struct batch *tail_with_room(struct retry_parked *parked, const struct batch *from,
 				    uint32_t count, size_t bytes, uint32_t batch_bytes,
 				    uint32_t batch_messages)

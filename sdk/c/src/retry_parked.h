@@ -1,5 +1,5 @@
-// What failed for reasons of its own (its partition is down, say) and waits to be sent again, apart
-// from everything else; what comes later of its keys joins it. Pure; belongs to a send queue.
+// Messages that failed for reasons of their own (their partition is down, say) and wait to be sent
+// again, apart from the rest of their send queue; later messages of their keys join them. Pure.
 #pragma once
 
 #include "sdk/c/src/batch.h"

@@ -63,7 +63,7 @@ typedef void (*send_queue_report_fn)(void *ctx, const struct batch_entry *entry,
 void send_queue_init(struct send_queue *queue, const struct send_queue_config *config);
 void send_queue_deinit(struct send_queue *queue); // frees what is left unreported
 
-// Makes room for one record; the caller writes it before it lets anybody else at the send queue.
+// Makes room for one record; the caller writes it before any other call on the queue.
 // `entry` gives done, arg, deadline and BATCH_KEYED. `ret_wake`: the driver must look at the send
 // queue. SEND_QUEUE_E_FULL; -ENOMEM.
 int send_queue_add(struct send_queue *queue, size_t record_size, const struct batch_entry *entry,

@@ -16,7 +16,7 @@ struct settings_stamp {
 	off_t size;
 };
 
-// Who connects, and where to.
+// The access key that connects, and the addresses it connects to.
 struct credentials {
 	char access_key[SETTINGS_TEXT_SIZE];
 	char secret[SETTINGS_TEXT_SIZE];

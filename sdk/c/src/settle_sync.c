@@ -1,4 +1,12 @@
-// Settling many messages at once, and waiting until the proxy has made it durable.
+// Settling many messages at once (mqp_settle), and waiting until the proxy has made it durable
+// (mqp_settle_sync).
+//
+// The messages of one subscription become one call, which is sent under a number of its own, so
+// that its answer is exactly the caller's. Subscriptions are settled one after the other, under one
+// deadline.
+//
+// Invariant: the call lies on the caller's stack, so it is off the subscription's list before the
+// caller returns. What was not answered by then is TIMEOUT: the proxy may still settle it.
 
 #include "core/base/util.h"
 #include "sdk/c/src/consumer.h"

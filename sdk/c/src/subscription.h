@@ -30,7 +30,7 @@ struct subscription {
 	bool credit_due;             // I/O: a CREDIT frame is to be sent in this round
 	uint64_t drain_told;         // I/O: the number in the last one
 	enum give_back give;         // I/O: why what waits is to be given back once credit is
-	uint64_t give_begins;        // I/O: so many had begun then
+	uint64_t give_begins;        // I/O: number of deliveries that had begun then
 	uint64_t tick_ns;            // I/O: life was shown, and what was told extended
 };
 

@@ -29,8 +29,8 @@ void waiter_wait(struct waiter *waiter)
 
 void waiter_wake(struct waiter *waiter)
 {
-	// The address may belong to something else by the time of the call: a wake-up that nobody
-	// waits for is harmless, and every futex wait copes with one too many.
+	// The address may belong to something else by the time of the call: a wake-up without
+	// a waiter is harmless, and every futex wait copes with one too many.
 	if (atomic_exchange(&waiter->state, WAITER_WOKEN) == WAITER_ASLEEP)
 		syscall(SYS_futex, &waiter->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
