@@ -13,8 +13,8 @@ struct buf {
 	uint8_t data[];
 };
 
-// A run of bytes in a buffer. The slice holds no reference by itself; whoever keeps it keeps one
-// for it.
+// A run of bytes in a buffer. The slice holds no reference by itself; a caller that keeps it takes
+// one.
 struct slice {
 	const uint8_t *data;
 	size_t size;
@@ -24,4 +24,4 @@ int buf_new(size_t size, struct buf **ret); // -ENOMEM; @thread any
 struct buf *buf_ref(struct buf *buf);       // @thread any
 struct buf *buf_unref(struct buf *buf);     // returns NULL; accepts NULL; @thread any
 void buf_unrefp(struct buf **buf);
-bool buf_shared(const struct buf *buf); // somebody else holds it too; @thread any
+bool buf_shared(const struct buf *buf); // has another reference; @thread any

@@ -1,5 +1,5 @@
-// A name belongs to its directory and is on the disk when that was synced. Whoever made it may have
-// died before: so what is there already is synced as well.
+// A name belongs to its directory and is on the disk when that was synced. The process that made it
+// may have died before that: so what is there already is synced as well.
 
 #include "core/base/directory.h"
 

@@ -1,15 +1,15 @@
 // Shares of connections that are not authenticated, by address and prefix.
 //
-// The idea: nobody is refused while there is room. When there is none, the heaviest of the oldest
-// gives way. An address weighs as much as it has connections; the prefixes around it count too, at
-// half, a quarter and an eighth, so that a network of many addresses is one source in the end: of
-// IPv4 the address, /24, /16 and /8; of IPv6 /64, /56, /48 and /32 (a host may choose any address
-// of its /64). Of those that weigh alike the oldest goes: an honest client needs milliseconds, a
-// silent one stays.
+// The idea: no connection is refused while there is room. When there is none, the heaviest of the
+// oldest gives way. An address weighs as much as it has connections; the prefixes around it count
+// too, at half, a quarter and an eighth, so that a network of many addresses is one source in the
+// end: of IPv4 the address, /24, /16 and /8; of IPv6 /64, /56, /48 and /32 (a host may choose any
+// address of its /64). Of those that weigh alike the oldest goes: an honest client needs
+// milliseconds, a silent one stays.
 //
 // Invariants: each row is the number of members that hash to it. Memory is constant whatever comes:
 // prefixes that share a row weigh as one, and which do is decided by a random seed.
-// What it does not do: remember whoever has gone; rates are for others.
+// What it does not do: remember connections that have gone, or limit rates.
 
 #include "core/base/sources.h"
 

@@ -1,5 +1,5 @@
-// Where connections come from that have not shown who they are: how many of an address and its
-// prefixes there are, and which of them gives way to a newcomer.
+// Where unauthenticated connections come from: how many of an address and its prefixes there are,
+// and which of them gives way to a newcomer.
 #pragma once
 
 #include "core/base/list.h"
@@ -27,7 +27,8 @@ void sources_deinit(struct sources *sources);
 void source_item_init(struct source_item *item);
 void sources_enter(struct sources *sources, struct source_item *item, const uint8_t address[16]);
 void sources_leave(struct sources *sources, struct source_item *item); // also one that is not there
-// Who gives way to a newcomer from that address; NULL: nobody, it is the newcomer's own fault.
+// The connection that gives way to a newcomer from that address; NULL: none, the newcomer's own
+// address weighs most.
 struct source_item *sources_victim(const struct sources *sources, const uint8_t address[16]);
 
 struct sockaddr;

@@ -26,8 +26,8 @@ struct index {
 void index_init(struct index *index, index_key_fn key_of, uint64_t seed);
 void index_deinit(struct index *index);
 int index_reserve(struct index *index, size_t more); // -ENOMEM; afterwards `more` puts cannot fail
-// The same, but the slots it moves away from stay, for those who still read them: the caller frees
-// them when index->slots is another afterwards.
+// The same, but the old slots stay, for threads that still read them: the caller frees them when
+// index->slots has changed.
 int index_grow(struct index *index, size_t more);
 const void *index_put(struct index *index, const void *object); // returns the one replaced, or NULL
 const void *index_find(const struct index *index, struct index_key key);

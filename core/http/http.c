@@ -8,8 +8,8 @@
 //
 // After the answer the write side is closed and what still comes is read and dropped for a moment,
 // so that a refusal reaches a client that is still sending. An exchange is freed when its
-// connection is closed and nobody refers to it. Deliberately absent: keep-alive, chunked bodies,
-// compression.
+// connection is closed and its last reference is gone. Deliberately absent: keep-alive, chunked
+// bodies, compression.
 
 #include "core/http/http.h"
 
@@ -295,7 +295,8 @@ static void exchange_wait(struct http_exchange *exchange, long n)
 		loop_io_want(&exchange->io, n == STREAM_WANT_WRITE ? LOOP_WRITE : LOOP_READ);
 }
 
-// From here on it gives way to nobody. False: as many are in work as may be.
+// From here on the exchange gives way to no newcomer. False: the limit of exchanges in work is
+// reached.
 static bool work_begins(struct http_exchange *exchange)
 {
 	struct http_server *server = exchange->server;

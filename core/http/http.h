@@ -1,7 +1,7 @@
 // A small HTTP/1.1 server for the control plane: one request per connection, everything bounded.
 //
 // Everything is for the loop's own thread. An exchange is one connection with its one request; it
-// may be answered later, from the loop, by whoever holds a reference.
+// may be answered later, from the loop, through any reference to it.
 #pragma once
 
 #include "core/base/list.h"

@@ -3,7 +3,7 @@
 // A task that has run is forgotten before the next one is taken: it may free itself. Nothing is
 // dropped: freeing an executor ends its threads only when the queue is empty.
 //
-// It does not bound its queue: who posts bounds what it posts.
+// It does not bound its queue: each caller of executor_post bounds what it posts.
 
 #include "core/loop/executor.h"
 

@@ -17,5 +17,6 @@ void executor_post(struct executor *executor, struct loop_task *task);
 // Waits until nothing is queued and nothing runs. @thread any but the executor's own
 void executor_drain(struct executor *executor);
 
-// Runs what is queued, ends the threads, frees. Nobody posts any more. Accepts NULL.
+// Runs what is queued, ends the threads, frees. The caller makes sure that no thread posts any
+// more. Accepts NULL.
 void executor_free(struct executor *executor);

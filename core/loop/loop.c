@@ -9,8 +9,8 @@
 // The mailbox is a stack that any thread pushes on with one compare-and-swap; the loop takes the
 // whole stack with one exchange and turns it round, which keeps the order of each sender. The
 // eventfd is written only when the loop is about to wait or waits: `asleep` is set before the last
-// look into the mailbox and cleared by whoever sees it first, so that a busy loop is never woken
-// and a sleeping one is woken once.
+// look into the mailbox and cleared by the first thread that sees it, so that a busy loop is never
+// woken and a sleeping one is woken once.
 
 #include "core/loop/loop.h"
 
@@ -54,7 +54,7 @@ static void on_wake(evutil_socket_t fd, short events, void *arg)
 	uint64_t count;
 
 	if (read(fd, &count, sizeof count) < 0)
-		return; // somebody else's wake was enough
+		return; // read already: one read ends any number of wakes
 }
 
 // Only ends the wait; the timers run afterwards.
@@ -319,7 +319,7 @@ uint64_t loop_now_ns(const struct loop *loop)
 		return clock_now_ns();
 	if (!loop->now_ns) {
 		mutable_loop->now_ns = clock_now_ns();
-		// Running callbacks, not waiting: whoever posts now need not wake it.
+		// Running callbacks, not waiting: a thread that posts now need not wake it.
 		__atomic_store_n(&mutable_loop->asleep, false, __ATOMIC_SEQ_CST);
 	}
 	return loop->now_ns;

@@ -1,6 +1,6 @@
 // Names are compared byte by byte everywhere, so one normal form is stored: C. Physical names are
 // unique by the id and by the registry that gave it, because several installations may share a
-// backend; the slugs are for the people who look at one.
+// backend; the slugs are for operators who look at the backend.
 
 #include "core/model/name.h"
 

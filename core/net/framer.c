@@ -1,6 +1,6 @@
 // A buffer is filled from the front; what is taken are slices of it. When a frame does not fit
 // in what is left of a buffer its first part moves to a new one that is large enough: at most one
-// move a frame. A buffer that nobody else references is used again from its front.
+// move a frame. A buffer without another reference is used again from its front.
 
 #include "core/net/framer.h"
 
@@ -34,7 +34,7 @@ static size_t front_size(const struct framer *framer)
 	       (size_t)MIN(le32_get(framer->buf->data + framer->start), framer->max_payload);
 }
 
-// Nobody else holds the buffer and nothing is left in it: it can be filled from its front.
+// The buffer is empty and has no other reference: it can be filled from its front.
 static bool is_reusable(const struct framer *framer)
 {
 	return framer->buf && framer->start == framer->end &&

@@ -13,7 +13,7 @@ struct framer {
 	size_t lately;     // bytes read since it last rested
 	uint32_t max_payload;
 	bool dry;        // the last read left room
-	unsigned sender; // WIRE_BY_CLIENT or WIRE_BY_SERVER: who is at the other end
+	unsigned sender; // WIRE_BY_CLIENT or WIRE_BY_SERVER: the other end
 };
 
 struct frame {

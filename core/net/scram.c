@@ -182,8 +182,8 @@ static int gs2_read(struct scram_server *server, bool plus, struct slice *rest)
 		return SCRAM_E_BINDING;
 	else if (!slice_is(flag, "n") && !slice_is(flag, "y"))
 		return SCRAM_E_MALFORMED;
-	// "y": the client could bind but believes that we cannot; if we offered it, somebody took
-	// the offer away.
+	// "y": the client could bind but believes that we cannot; if we offered it, an attacker
+	// between us has removed the offer.
 	if (slice_is(flag, "y") && bound)
 		return SCRAM_E_BINDING;
 	if ((server->binding != NULL) != plus || (server->binding && !server->binding->size))
@@ -207,7 +207,7 @@ int scram_server_start(struct scram_server *server, bool plus, const struct scra
 	if (!attribute_take(&rest, 'n', &user) || !attribute_take(&rest, 'r', &nonce) ||
 	    nonce.size == 0)
 		return SCRAM_E_MALFORMED;
-	// Our key ids hold neither '=' nor ',', so the escapes =3D and =2C name nobody.
+	// Our key ids hold neither '=' nor ',', so a name with an escape (=3D, =2C) is unknown.
 	if (!text_copy(user, server->user, sizeof server->user) ||
 	    !text_copy(nonce, server->nonce, SCRAM_NONCE_MAX + 1))
 		return SCRAM_E_MALFORMED;

@@ -35,8 +35,8 @@ void field_put_bytes(struct field_writer *writer, enum field_tag tag, const void
 	writer->size += 4 + size;
 }
 
-// A text longer than its tag allows is cut between two characters: texts for people may be of any
-// length where they are made.
+// A text longer than its tag allows is cut between two characters: sentences for operators
+// and users may be of any length where they are made.
 void field_put_text(struct field_writer *writer, enum field_tag tag, const char *text)
 {
 	size_t size = text ? strlen(text) : 0;

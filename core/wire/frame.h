@@ -13,11 +13,11 @@
 
 extern const uint8_t frame_preface[WIRE_PREFACE_SIZE];
 
-enum { WIRE_BY_CLIENT = 1, WIRE_BY_SERVER = 2 }; // who may send a type
+enum { WIRE_BY_CLIENT = 1, WIRE_BY_SERVER = 2 }; // the ends that may send a type
 // On which stream: 0, one that the client opened, or either.
 enum { WIRE_ON_CONNECTION = 1, WIRE_ON_OWN = 2, WIRE_ON_ANY = 3 };
 
-//     name, number, who sends, on which stream
+//     name, number, sending end, on which stream
 #define FRAME_TABLE(ROW)                                                                           \
 	ROW(HELLO, 0x01, WIRE_BY_CLIENT, WIRE_ON_CONNECTION)                                       \
 	ROW(WELCOME, 0x02, WIRE_BY_SERVER, WIRE_ON_CONNECTION)                                     \
