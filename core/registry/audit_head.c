@@ -2,8 +2,9 @@
 //
 // The file is replaced after each change that has an entry, without waiting for the disk: it may
 // lag behind after a power cut, which is no harm, since only an entry that it names and the log
-// lacks says something. It catches a registry that was cut, emptied or put back; who can write both
-// files is caught by what the log and the metrics have carried elsewhere (`audit verify --head`).
+// lacks says something. It catches a registry that was cut, emptied or put back. An
+// attacker who can write both files is caught by the heads that the log and the metrics have
+// carried elsewhere (`audit verify --head`).
 
 #include "core/registry/audit_head.h"
 

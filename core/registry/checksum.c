@@ -2,8 +2,8 @@
 // of the bytes in the file: writing and reading then agree whatever form SQLite gives a value.
 //
 // Absent and empty texts differ, and every text and list is preceded by its length, so that no two
-// rows give the same bytes. It guards against damage, not against a forger: who can write the file
-// can write the checksum too (the audit log has its hash chain for that).
+// rows give the same bytes. It guards against damage, not against a forger, who can write the
+// checksum as well as the row (the audit log has its hash chain for that).
 
 #include "core/registry/checksum.h"
 

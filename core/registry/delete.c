@@ -240,8 +240,8 @@ static int unbind_cluster(struct removal *removal, uint64_t cluster)
 	return r;
 }
 
-// Of a tenant or cluster that has very many, some stay for delete_continue(): nobody reaches them
-// any more, and one transaction must not stop the portal for minutes.
+// Of a tenant or cluster that has very many, some stay for delete_continue(): no request reaches
+// them any more, and one transaction must not stop the portal for minutes.
 static bool may_wait(enum registry_kind whole, enum registry_kind part, size_t done)
 {
 	return done >= AT_ONCE_MAX && (whole == REGISTRY_TENANT || whole == REGISTRY_CLUSTER) &&

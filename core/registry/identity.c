@@ -1,8 +1,9 @@
-// Who calls: sessions of people, tokens of machines, and the one-time token for the first user.
+// Authentication of callers: sessions of users, tokens of machines, and the one-time token for the
+// first user.
 //
 // Of every token only the SHA-256 is stored: they are random, so a fast hash is enough, and a copy
-// of the file lets nobody in. Role and tenant are read anew with every request: a user who is
-// disabled or moved is so at once.
+// of the file does not let an attacker in. Role and tenant are read anew with every request: a user
+// who is disabled or moved is so at once.
 
 #include "core/registry/identity.h"
 
@@ -169,7 +170,7 @@ int registry_identity_logout(struct registry *registry, const char *bearer)
 		      sizeof hash);
 }
 
-// ---- who it is
+// ---- authentication
 
 static int find_session(struct work *work, const uint8_t hash[HASH_SIZE],
 			struct registry_identity *ret, struct row *row)
@@ -202,8 +203,8 @@ static int find_session(struct work *work, const uint8_t hash[HASH_SIZE],
 	return r == 1 && !row->user.disabled ? 1 : MIN(r, 0);
 }
 
-// A token never outlasts who made it, nor does more: its maker, and the maker's maker, must be
-// there, enabled and not expired, and still be one who may make such a token. 1: so it is.
+// A token never outlasts its maker, nor does more: its maker, and the maker's maker, must be there,
+// enabled and not expired, and still have the permission to make such a token. 1: they do.
 static int maker_stands(struct work *work, const struct row *token)
 {
 	const struct permission *may = permission_find("tokens.write");

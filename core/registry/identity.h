@@ -1,4 +1,4 @@
-// Who calls: users, their sessions and passwords, tokens of machines.
+// Authentication of callers: users, their sessions and passwords, tokens of machines.
 #pragma once
 
 #include "core/registry/permission.h"
@@ -43,8 +43,8 @@ int registry_identity_login(struct registry *registry, const char *address, cons
 			    const struct registry_identity_password *check,
 			    struct registry_result *ret);
 
-// `bearer` is a session's or a machine's token. Positive REGISTRY_E_UNKNOWN: nobody's, expired or
-// disabled.
+// `bearer` is a session's or a machine's token. Positive REGISTRY_E_UNKNOWN: there is no
+// such token, or it is expired or disabled.
 enum { REGISTRY_E_UNKNOWN = 1 };
 int registry_identity_authenticate(struct registry *registry, const char *bearer,
 				   struct registry_identity *ret);

@@ -50,7 +50,7 @@ static const char *const owner_sql[REGISTRY_KIND_COUNT] = {
 			   " WHERE t.cluster = ?1 AND g.physical = ?2 LIMIT 1",
 };
 
-// 1: it is somebody's already, {tenant, name}; 0: nobody's.
+// 1: a tenant owns it already, *ret is {tenant, name}; 0: no tenant does.
 static int owner_of(struct db *db, enum registry_kind kind, uint64_t cluster, const char *physical,
 		    json_t **ret)
 {

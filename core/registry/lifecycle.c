@@ -191,7 +191,7 @@ static int settle_verified(struct work *work, const struct registry_lifecycle_pe
 	bool topic = pending->kind == REGISTRY_TOPIC;
 
 	if (!row->unverified)
-		return 0; // somebody has decided meanwhile
+		return 0; // an operator has decided meanwhile
 	if (code != CODE_OK && code != CODE_NOT_FOUND)
 		return settle_state(work, pending->kind, row, MODEL_CREATING, reason);
 	row->unverified = false;

@@ -1,12 +1,12 @@
-// Who lets whom into a tenant. Access keys, tokens and passwords open what a tenant has stored, and
-// its bodies are for the tenant alone. So from the first login of an administrator of its own on, a
-// platform role makes, rotates or widens none of these in that tenant, unless the tenant allows it:
-// for a time, with a reason, in its audit log.
+// Which platform roles a tenant lets in. Access keys, tokens and passwords open what a tenant has
+// stored, and its bodies are for the tenant alone. So from the first login of an administrator of
+// its own on, a platform role makes, rotates or widens none of these in that tenant, unless the
+// tenant allows it: for a time, with a reason, in its audit log.
 //
 // What a platform role may always do is to take away: disable, delete, let expire sooner.
 //
 // A tenant whose administrators are all gone is reached by breaking the glass: an administrator of
-// the platform sets the password of one of the tenant's. That is an alarm which nobody can clear:
+// the platform sets the password of one of the tenant's. That is an alarm which no role can clear:
 // it stands in the tenant's audit log and with every login and `me` of the tenant's callers.
 //
 // Deliberately absent: a second look at keys that were made before the first login. They are what

@@ -1,7 +1,7 @@
 // When registry and catalog are lost together, the stores still know ids, partitions and positions,
 // but no names and no tenants. What they hold must be found all the same: so it gets a name made of
 // its id, in a tenant of its own that is suspended, where an operator takes it up (PUT) or removes
-// it (DELETE). Its old tenant cannot be told, so nobody but the platform reaches it.
+// it (DELETE). Its old tenant cannot be told, so only platform roles reach it.
 
 #include "core/registry/orphans.h"
 

@@ -1,4 +1,4 @@
-// Who may do what over REST: one table, default deny.
+// What each role may do over REST: one table, default deny.
 //
 // A row is a permission with the roles that have it. Roles of a tenant act inside their own tenant
 // only: `scope` says which resources a permission is about, and permission_check() is the only

@@ -3,8 +3,8 @@
 // cluster is going too: then it is given up when the waits have reached their longest (a minute of
 // waiting, beside at most eleven answers that do not come), as the backend may never answer again.
 //
-// Answers may come on any thread, even after this is gone: the queue they lie in is counted by
-// those who may still put something in.
+// Answers may come on any thread, even after this is gone: the queue they lie in is
+// reference-counted by the queries that may still put an answer in.
 
 #include "core/registry/reconcile.h"
 
@@ -110,7 +110,7 @@ static void post_answer(void *ctx, enum code code, json_t *answer, const char *t
 	pthread_mutex_lock(&queue->lock);
 	mail->next = queue->mails;
 	queue->mails = mail;
-	// Under the lock, so that nobody is woken who has been freed meanwhile.
+	// Under the lock, so that an owner that has closed the queue is not woken.
 	if (!queue->closed)
 		queue->wake(queue->wake_ctx);
 	pthread_mutex_unlock(&queue->lock);

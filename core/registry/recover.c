@@ -110,7 +110,7 @@ static bool is_used(struct registry *registry)
 	       used;
 }
 
-// The registry that is there. None, a damaged one and one that nobody used say nothing.
+// The registry that is there. None, a damaged one and one that was never used say nothing.
 static void known_open(struct recover *recover)
 {
 	struct registry_config config = {.path = recover->how->path,

@@ -11,7 +11,7 @@ struct registry_recovery {
 	const char *audit_head;  // as registry_config
 	uint64_t installation;   // of stores that hold something; 0: there are none
 	uint64_t least_id;       // no id below is given out
-	const json_t *found;     // what the stores hold, as in restore.h; NULL: nobody looked
+	const json_t *found;     // what the stores hold, as in restore.h; NULL: not looked at
 	bool revive;
 	int64_t (*now_ms)(void); // NULL: the real one
 };

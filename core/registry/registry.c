@@ -81,7 +81,7 @@ static int prepare_file(struct registry *registry, char **ret_error)
 	if (r == SCHEMA_E_FOREIGN)
 		return -EUCLEAN;
 	if (r == 0)
-		r = db_script(db, "BEGIN IMMEDIATE"); // also tells whether somebody holds a lock
+		r = db_script(db, "BEGIN IMMEDIATE"); // fails if another process holds a lock
 	if (r == 0) {
 		r = head_read(db, &registry->head);
 		r = r == 1 ? 0 : r == 0 ? -EUCLEAN : r;

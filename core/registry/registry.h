@@ -64,7 +64,7 @@ uint64_t registry_revision(struct registry *registry);
 uint64_t registry_source(struct registry *registry);       // revisions of two do not compare
 uint64_t registry_installation(struct registry *registry); // kept by copies and restores
 uint64_t registry_next_id(struct registry *registry);      // every id below was given out once
-bool registry_is_empty(struct registry *registry);         // no user, no tenant: nobody used it yet
+bool registry_is_empty(struct registry *registry);         // no user, no tenant: not used yet
 // For a registry that was opened without a catalog: no id below `least_id` is given out from now
 // on, and the catalog is brought up to date.
 int registry_attach(struct registry *registry, struct catalog *catalog, uint64_t least_id);

@@ -272,8 +272,8 @@ int resource_match(struct work *work, const struct row *row, uint64_t match)
 			   (unsigned long long)row->edited);
 }
 
-// A user who is shut out, or whose password somebody else has set, has to log in again, also when
-// the account is enabled later.
+// A user who is disabled, or whose password an administrator has set, has to log in again, also
+// when the account is enabled later.
 static int end_sessions(struct work *work, const struct row *user, const json_t *body)
 {
 	if (!user->user.disabled && !json_object_get(body, "password"))

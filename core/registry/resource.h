@@ -14,7 +14,7 @@ int registry_resource_get(struct registry *registry, const struct registry_ref *
 			  struct registry_result *ret);
 
 // Makes a resource that is not there yet (CONFLICT otherwise). With an access key or a token the
-// body holds `secret` or `token`, which nobody can read again.
+// body holds `secret` or `token`, which cannot be read again.
 int registry_resource_create(struct registry *registry, const struct registry_actor *actor,
 			     enum registry_kind kind, const char *tenant, const json_t *body,
 			     struct registry_result *ret);

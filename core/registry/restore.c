@@ -202,8 +202,8 @@ static void credential_close(enum registry_kind kind, struct row *row, int64_t n
 		*expires_ms = now_ms;
 }
 
-// It may have been revoked since: it opens nothing until somebody who may says so. Without the
-// first administrator there would be nobody.
+// It may have been revoked since: it opens nothing until an administrator enables it. The first
+// administrator stays enabled, because otherwise there would be none to do that.
 static int credential_unknown(struct merge *merge, enum registry_kind kind, struct row *row)
 {
 	bool first = kind == REGISTRY_USER && row->object.id == merge->first_admin;
@@ -464,7 +464,8 @@ static int references_keep(struct merge *merge, enum registry_kind kind, struct 
 	return 0;
 }
 
-// The tenant or cluster that such a topic needs. A tenant is suspended: nobody asked for it back.
+// The tenant or cluster that such a topic needs. A tenant is suspended: its return was not asked
+// for.
 static int owner_keep(struct merge *merge, enum registry_kind kind, uint64_t id)
 {
 	char name[40];

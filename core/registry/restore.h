@@ -13,7 +13,7 @@ struct restore {
 	uint64_t installation;    // that the result belongs to
 	uint64_t least_id;        // no id below is given out
 	const struct head *ended; // where the audit log is known to have ended; NULL: as `known`
-	const json_t *found;      // what the stores hold (orphans.h); NULL: nobody looked
+	const json_t *found;      // what the stores hold (orphans.h); NULL: not looked at
 	const char *path;         // for the audit log
 };
 

@@ -35,7 +35,7 @@ struct row {
 		struct user user;
 		struct token token;
 	};
-	uint64_t edited; // revision of the last change by somebody: the ETag
+	uint64_t edited; // revision of the last change by a caller: the ETag
 	int64_t created_ms;
 	const char *state_reason; // why a topic or group is not ready yet
 	const char *description;

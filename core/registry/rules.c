@@ -475,7 +475,7 @@ static int user_check(struct work *work, struct row *row, const struct row *old,
 		     : 0;
 }
 
-// Who makes the token, by id: another user of the same name later is another maker.
+// The maker of the token, by id: another user of the same name later is another maker.
 static int maker_take(struct work *work, struct row *row)
 {
 	static const struct {

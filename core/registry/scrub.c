@@ -1,8 +1,8 @@
 // What is read is checked when it is read; what is not read for months would be found damaged when
 // it is needed. So everything is looked at once a day, in one read transaction of a connection of
-// its own: who writes goes on (write-ahead log), and the look sees one state.
+// its own: writers go on (write-ahead log), and the check sees one state.
 //
-// It finds and says, and repairs nothing: a restore does. A look that cannot be finished, because
+// It finds and says, and repairs nothing: a restore does. A check that cannot be finished, because
 // the registry is closed or the file cannot be opened, says nothing of damage.
 
 #include "core/registry/scrub.h"
