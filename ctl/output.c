@@ -1,4 +1,4 @@
-// Output for people (tables, aligned by what a terminal shows) and for programs (JSON, YAML).
+// Output for a terminal (tables, aligned by what it shows) and for programs (JSON, YAML).
 // YAML is written in the subset that every parser reads the same: strings are always double-quoted,
 // as in JSON.
 

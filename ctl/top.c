@@ -1,5 +1,5 @@
-// Each round asks twice: for the clusters, and for all backlogs in one call. Whoever may not see
-// the platform sees the tenant of the context.
+// Each round asks twice: for the clusters, and for all backlogs in one call. A caller that
+// may not see the platform sees the tenant of the context.
 
 #include "ctl/top.h"
 

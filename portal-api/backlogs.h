@@ -1,5 +1,5 @@
-// What every group has still to do, looked at in turn without being asked: for metrics, and for
-// whoever wants all of it in one call. For the portal's thread.
+// What every group has still to do, looked at in turn without being asked: for metrics, and
+// for callers that want all of it in one call. For the portal's thread.
 #pragma once
 
 #include "core/registry/registry.h"

@@ -1,9 +1,9 @@
 // From a request to its handler, and from a handler to the answer.
 //
-// The order of the checks is the order of what a stranger may learn: path, token, tenant,
-// permission, and only then what is wrong with the request. Another tenant is answered exactly like
-// one that does not exist, before any permission is looked at. All of it happens when the head is
-// there: nobody without a permission makes the server read a body.
+// The order of the checks is the order of what an unauthenticated caller may learn: path, token,
+// tenant, permission, and only then what is wrong with the request. Another tenant is answered
+// exactly like one that does not exist, before any permission is looked at. All of it happens when
+// the head is there: a caller without the permission cannot make the server read a body.
 //
 // A right is looked at when it is used. Where time passes between the first look and the use (a
 // body that arrives slowly, a query to the proxies, a background job), call_still_allowed() looks
@@ -229,7 +229,8 @@ struct asking {
 	call_then_fn then;
 };
 
-// What was read is for those who may still read it. An act was done when the query was sent.
+// What was read is answered only if the caller may still read it. An act was done when the query
+// was sent.
 static bool may_see_answer(struct call *call, enum code code)
 {
 	return code != CODE_OK || strcmp(call->route->method, "GET") != 0 ||

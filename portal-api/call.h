@@ -1,4 +1,4 @@
-// One request on its way through a handler: who calls, what was sent, and the ways to answer.
+// One request on its way through a handler: its caller, what was sent, and the ways to answer.
 //
 // For the portal's thread. A handler answers once, now or in the continuation of call_query(). A
 // call lives as long as its exchange.
@@ -45,7 +45,8 @@ void call_release(void *call);
 // ago. False: answered like at the beginning.
 bool call_still_allowed(struct call *call);
 
-// On a public route: does the caller, who may be nobody, have a permission of the platform?
+// On a public route: does the caller, who may be unauthenticated, have a permission of the
+// platform?
 bool call_may(const struct call *call, const char *permission);
 
 // ---- answering

@@ -1,4 +1,4 @@
-// Connected clients: who they are, and closing their connections.
+// Connected clients: listing them, and closing their connections.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

@@ -1,4 +1,4 @@
-// The contract, as files for programs and as a page for people.
+// The contract: as files for programs, as a page for readers.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

@@ -1,4 +1,5 @@
-// Lists of addresses as X-Forwarded-For has them: each balancer appends who came to it.
+// Lists of addresses as X-Forwarded-For has them: each balancer appends its
+// client's address.
 //
 // Read from the right, because only the last entries were written by balancers that are trusted. An
 // entry that is no address ends the reading: nothing left of it can be believed.

@@ -1,4 +1,4 @@
-// Whom a balancer speaks for, by the header in which it says so.
+// The client that a balancer speaks for, by the header in which it names it.
 #pragma once
 
 #include "core/model/network.h"
@@ -6,6 +6,6 @@
 #include <arpa/inet.h>
 
 // The rightmost address of a list ("203.0.113.7, 10.0.0.2") that is not itself of a trusted block:
-// what stands left of it anybody could have written. Ports may follow. False: there is none.
+// the client could have written what stands left of it. Ports may follow. False: there is none.
 bool forwarded_client(const char *list, const struct network *trusted, size_t count,
 		      char ret[INET6_ADDRSTRLEN]);

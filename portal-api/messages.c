@@ -1,4 +1,5 @@
-// Reading stored messages. Bodies are for those who have the permission for bodies.
+// Reading stored messages. Bodies are shown only to callers with the permission for
+// bodies.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

@@ -1,5 +1,5 @@
 // What platform roles may do to what opens a tenant: seen by all, allowed by the tenant, and, where
-// nobody of the tenant is left to allow it, broken.
+// the tenant has no administrator left to allow it, broken.
 
 #include "core/registry/operator_access.h"
 #include "portal-api/crud.h"
@@ -19,7 +19,7 @@ void operator_access_get(struct call *call)
 	call_result(call, r, &result, NULL);
 }
 
-// A machine's token may have been made by those who ask for leave.
+// A machine's token does not count: the operator who asks for leave may have made it.
 static bool is_person(struct call *call)
 {
 	if (call->who.session)

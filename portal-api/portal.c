@@ -122,8 +122,8 @@ static void wake_reconciler(void *ctx)
 
 // ---- the HTTP server's handler
 
-// A balancer that is trusted says for whom it speaks. Of several headers the last one counts: those
-// before it anybody could have sent.
+// A trusted balancer names the client it speaks for. Of several headers the last one counts: the
+// client itself could have sent those before it.
 static void find_client(const struct portal *portal, struct http_exchange *exchange)
 {
 	const struct portal_config *config = &portal->config;
@@ -411,7 +411,7 @@ void portal_stop(struct portal *portal)
 	loop_post(portal->loop, &portal->stop_task);
 	pthread_join(portal->thread, NULL);
 	executor_drain(portal->jobs);
-	reconcile_free(portal->reconcile); // nobody is woken any more
+	reconcile_free(portal->reconcile); // the loop is not woken any more
 	portal->reconcile = NULL;
 	while (__atomic_load_n(&portal->posting, __ATOMIC_ACQUIRE))
 		sched_yield();

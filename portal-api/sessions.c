@@ -1,4 +1,10 @@
-// Who calls: the first user, logging in and out, and what a caller may do.
+// Access to the API: making the first user, logging in and out, what the caller may do.
+//
+// A password is compared on a background thread, because Argon2id takes tens of milliseconds and
+// 19 MiB by design; the loop goes on meanwhile. Every try costs the address a credit (throttle.h)
+// before the comparison begins.
+//
+// Not here: which token a request carries (call.c), what a role may do (permission.h).
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
@@ -20,8 +26,8 @@ static const char *text_of(const struct call *call, const char *name)
 	return json_string_value(json_object_get(call->body, name));
 }
 
-// False: too many tries from this address, answered. A try costs its
-// address a credit until try_ended() has seen that it was right.
+// False: too many tries from this address, answered. A try costs its address a credit until
+// try_ended() has seen that it was right.
 static bool try_begins(struct call *call)
 {
 	char headers[40];
@@ -177,7 +183,7 @@ static json_t *permissions_of(enum role role)
 	return names;
 }
 
-// Whoever belongs to the tenant is told that its glass was broken.
+// Every user of the tenant is told that its glass was broken.
 static json_t *break_glass_of(const struct call *call)
 {
 	struct registry_result result = {0};

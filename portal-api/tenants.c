@@ -1,4 +1,4 @@
-// Tenants: who uses the platform, with what limits, on which clusters.
+// Tenants: the users of the platform, with their limits and clusters.
 
 #include "core/registry/page.h"
 #include "core/registry/resource.h"

@@ -6,8 +6,9 @@
 // A try costs CPU, so there is also a row for each prefix (/16 and /32), ten times as generous, and
 // one for all together, a hundred times: what one network can do is less than what all may.
 //
-// Whoever has many addresses can use all of these up. So an address from which somebody has logged
-// in has a row of its own and needs no other: strangers keep no operator out who was in before.
+// An attacker with many addresses can use all of these up. So an address from which a user has
+// logged in has a row of its own and needs no other: an attacker keeps no operator out who was in
+// before.
 
 #include "portal-api/throttle.h"
 
@@ -21,7 +22,7 @@ enum { ROWS = 1024, CREDITS = 10, EVERY_MS = 6000, PREFIX_SHARE = 10, ALL_SHARE 
 
 // What is kept is the time when all credits are back, as in the cell rate algorithm.
 struct throttle {
-	uint64_t seed; // of the hashes: nobody outside can tell who shares a row
+	uint64_t seed; // of the hashes: which addresses share a row is secret
 	uint64_t addresses[ROWS], prefixes[ROWS], all;
 	struct {
 		uint64_t tag; // of the address; 0: none
@@ -40,7 +41,7 @@ static uint64_t hash_of(const struct throttle *throttle, const void *bytes, size
 
 struct rows {
 	uint64_t tag;
-	uint64_t *known; // its own row; NULL: nobody has logged in from there
+	uint64_t *known; // its own row; NULL: no user has logged in from there
 	uint64_t *address, *prefix;
 };
 

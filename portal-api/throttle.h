@@ -1,4 +1,4 @@
-// Limits how often somebody may guess a password or a one-time token.
+// Limits how often an address may guess a password or a one-time token.
 #pragma once
 
 #include <stdbool.h>
@@ -17,5 +17,5 @@ bool throttle_allows(struct throttle *throttle, const char *address, uint64_t no
 // right gets it back.
 void throttle_take(struct throttle *throttle, const char *address, uint64_t now_ns);
 void throttle_give_back(struct throttle *throttle, const char *address);
-// Somebody has logged in from there: what others do does not keep this address out any more.
+// A user has logged in from there: tries from other addresses do not keep this one out any more.
 void throttle_know(struct throttle *throttle, const char *address);

@@ -1,8 +1,8 @@
 // What totals have become since they were last saved in the registry.
 //
 // A file beside it, `totals.journal`: a line for each total that has changed, written before
-// anybody is shown it. It is not synced: a kill leaves it whole, a power cut leaves the registry's
-// totals.
+// it is shown to a caller. It is not synced: a kill leaves it whole, a power cut leaves the
+// registry's totals.
 #pragma once
 
 #include <jansson.h>

@@ -20,7 +20,7 @@ struct quota_ledger {
 	uint64_t limit[QUOTA_COUNTS]; // atomic
 	uint64_t open_charges;        // atomic
 	uint64_t turns;               // atomic; of senders, see struct quota_turn
-	uint64_t senders;             // atomic; who may send, whether or not they do
+	uint64_t senders;             // atomic; number that have joined, whether or not they send
 };
 
 void quota_ledger_init(struct quota_ledger *ledger, const struct tenant_limits *limits,
@@ -48,9 +48,9 @@ void quota_charge_give_back(struct quota_charge *charge, uint64_t messages, uint
 void quota_charge_close(
 	struct quota_charge *charge); // the rest has been used; accepts one that charges nothing
 
-// What a sender was promised: so many messages, charged already, that pass one by one from `start`
-// on, all of them at `at`. Nobody else can have them, so whoever waits for its turn is not refused
-// again. All zero: no turn.
+// What a sender was promised: a number of messages, charged already, that pass one by one from
+// `start_ns` on, all of them at `at_ns`. No other sender can have them, so a sender that waits for
+// its turn is not refused again. All zero: no turn.
 struct quota_turn {
 	struct quota_ledger *ledger;
 	uint64_t start_ns, at_ns;
@@ -63,8 +63,8 @@ void quota_sender_leaves(struct quota_ledger *ledger);
 // How many messages of `size` bytes a sender may be promised: its share of the burst, at least 1.
 // `first`: others may begin at the same time as it.
 uint64_t quota_turn_share(const struct quota_ledger *ledger, uint64_t size, bool first);
-bool quota_turn_contended(const struct quota_ledger *ledger); // somebody waits for a turn
-// When so many messages would pass if nobody else came.
+bool quota_turn_contended(const struct quota_ledger *ledger); // a sender waits for a turn
+// When `messages` would pass if no other sender came.
 uint64_t quota_turn_wait_ns(const struct quota_ledger *ledger, uint64_t messages, uint64_t size,
 			    uint64_t now_ns);
 // False: nothing ever passes.

@@ -34,7 +34,7 @@ static int directories_make(const char *path)
 	}
 }
 
-// Others who can write a directory can replace every file in it.
+// Another user that can write a directory can replace every file in it.
 static char *directory_check(const char *data_dir)
 {
 	struct stat found;
@@ -212,7 +212,7 @@ char *files_key_check(const char *path)
 	struct stat found;
 
 	if (stat(path, &found) < 0)
-		return NULL; // who reads it says what is wrong
+		return NULL; // the caller that reads the file reports it
 	if (found.st_mode & (S_IWGRP | S_IRWXO))
 		return text_format(
 			"private key %s can be read or changed by others; make it private: "

@@ -285,7 +285,7 @@ static int serve_until_signal(struct daemon *daemon, int signals, char **argv)
 	log_info(NULL, "STOPPING", "draining after %s", strsignal((int)number));
 	notify_manager("STOPPING=1");
 	if (!daemon_drain(daemon, signals)) {
-		// Whoever waits for an answer asks again elsewhere; what was acknowledged is kept.
+		// Clients that wait for an answer ask again elsewhere; acknowledged data is kept.
 		log_warn(NULL, "STOP-NOW", "ending before all clients have left");
 		return EXIT_FAILURE;
 	}
@@ -332,7 +332,7 @@ static int run_daemon(struct settings *settings, const struct invocation *invoca
 	struct daemon *daemon;
 	char *wrong;
 
-	umask(0077); // what the parts make is nobody else's
+	umask(0077); // what the parts make is for this user only
 	if (signals < 0)
 		return print_refusal(text_format("signalfd: %s", strerror(errno)), EXIT_FAILURE);
 	descriptors_raise();

@@ -1,4 +1,4 @@
-// One datagram to the socket that $NOTIFY_SOCKET names; whether anybody reads it is their matter.
+// One datagram to the socket that $NOTIFY_SOCKET names; not checked for having been read.
 
 #include "server/notify.h"
 

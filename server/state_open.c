@@ -126,8 +126,8 @@ char *state_open_registry(struct daemon *daemon)
 	return wrong ? wrong : local_cluster_make(daemon);
 }
 
-// Without a user there is nobody who could make one: a token that works once lies where only the
-// operator of the machine can read it.
+// The first user has no user to make it: a token that works once lies where only the operator of
+// the machine can read it.
 char *state_open_offer_token(struct daemon *daemon)
 {
 	_cleanup_(freep) char *path = text_format("%s/%s", daemon->data_dir, TOKEN_FILE),
