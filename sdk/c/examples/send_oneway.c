@@ -20,7 +20,7 @@ int main(int argc, char **argv)
 
 	for (; example_next(&example, file, message); ++sent)
 		example_check(&example, mqp_send_oneway(producer, message), "cannot send");
-	// Closing the client in order gives the network what it has; nobody says what arrives.
+	// Closing the client in order gives the network what it has; no answer says what arrives.
 	example_check(&example, mqp_client_close(client, (int)example_left_ms(&example)),
 		      "cannot close");
 
