@@ -1,4 +1,5 @@
-// mqpaasctl: the command line of operators, tenants and load tests.
+// mqpaasctl: the command line of operators, tenants and load tests. Reads the options, finds the
+// command (commands.c for REST, local.c for the rest), and runs it with the context it names.
 
 #include "core/base/util.h"
 #include "ctl/commands.h"

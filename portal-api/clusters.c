@@ -1,4 +1,7 @@
-// Clusters: the backends that are registered, and how they are doing.
+// Clusters: the backends that are registered, their state, and what lies on them already.
+//
+// The registry answers what an operator has configured. Only the proxies touch a cluster, so its
+// state is theirs (live queries, core/catalog/query.h).
 
 #include "portal-api/clusters.h"
 #include "core/registry/import.h"

@@ -1,4 +1,8 @@
-// The common part of the resources' routes.
+// The common part of the resources' routes: from path, query, If-Match and body to one call on the
+// registry, and from its result to the answer with its ETag.
+//
+// If-Match is compared twice: here one of its ETags is chosen, and the registry compares that one
+// again in the transaction that changes the resource.
 
 #include "portal-api/crud.h"
 

@@ -1,4 +1,7 @@
-// Subscription groups: their backlog, and moving them.
+// Subscription groups: their backlog, and moving them (reset, purge).
+//
+// Only proxies know a backlog, so each of these routes is a live query; the list of all groups
+// answers what the portal has last looked at (backlogs.c).
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

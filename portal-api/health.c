@@ -1,4 +1,7 @@
-// Is it alive, can it serve, what does it measure.
+// The routes for machines: is the portal alive, can the daemon serve, its metrics.
+//
+// A caller without the permission to see clusters learns how many are not well, but no name,
+// address or error of them.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

@@ -1,5 +1,11 @@
+// The limits of a tenant: rates of messages and bytes, counts of what is in use, and turns.
+//
 // Messages are charged first, then bytes; what bytes do not allow is given back to messages, so
 // that both limits always charge the same things.
+//
+// A turn: a sender that a rate refuses is promised a number of messages, charged at once, and told
+// when they will pass. Under a rate that many senders share, each gets its part without being
+// refused again and again.
 
 #include "quota/quota.h"
 

@@ -1,5 +1,6 @@
 // What the daemon shows to the outside: listening addresses, certificates, the proxy and the portal
-// behind them.
+// behind them. Addresses and certificates are checked before anything is opened, so that
+// --check-config and a reload find every problem without touching what serves.
 
 #include "server/listeners.h"
 

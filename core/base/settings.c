@@ -1,5 +1,8 @@
+// Settings by a table: read from the command line and a file, checked, printed as a page.
+//
 // Values are kept as texts that have been checked; numbers are parsed again when asked for, which
-// happens at start and reload only.
+// happens at start and reload only. A problem is told with the place at which it stands, and a name
+// that is not known with the nearest one that is.
 
 #include "core/base/settings.h"
 

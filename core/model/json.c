@@ -1,5 +1,8 @@
+// Objects of the model as JSON, by the field tables: reading what a caller sent, writing what it
+// may see.
+//
 // Reading collects every problem before it gives up, each with what would be right, so that a
-// person corrects a body once. Nothing of a value is used before its check.
+// caller corrects a body once. Nothing of a value is used before its check.
 
 #include "core/model/json.h"
 
@@ -497,7 +500,7 @@ static void read_member(struct json_reader *reader, const struct field *field, c
 	}
 }
 
-// ---- strangers
+// ---- unknown members
 
 enum known { UNKNOWN, READ_ONLY, GROUP_OF_MEMBERS, KNOWN };
 

@@ -1,5 +1,8 @@
+// SQLite behind a few calls: open, run, query, one number.
+//
 // Statements are kept by their text. All of them are literals or made once at opening, so the list
-// stays short; lists with filters prepare their own.
+// stays short; lists with filters prepare their own (page.c). SQLite's codes become negative errnos
+// here, and an unexpected one is logged with its statement.
 
 #include "core/registry/db.h"
 

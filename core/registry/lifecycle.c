@@ -1,5 +1,14 @@
-// The life of topics and groups between registry and backend. A topic is made before the groups on
-// it, and goes after them; tenants and clusters that are going wait for the last of theirs.
+// The states of topics and groups between registry and backend: creating, ready, failed, deleting.
+//
+// The idea: a row says what is wanted; registry_lifecycle_pending() lists the rows whose backend
+// has not said that it is so, and registry_lifecycle_settle() writes its answer into the row. A
+// topic is made before the groups on it, and deleted after them. Tenants and clusters that are
+// being deleted stay until their last topic and group is gone (lifecycle_finish).
+//
+// Invariant: an answer applies only to the row as it was when the query was sent: a row that was
+// deleted meanwhile, or changed again, stays pending.
+//
+// Not here: asking the backend, waiting and trying again (reconcile.c).
 
 #include "core/registry/lifecycle.h"
 

@@ -1,5 +1,11 @@
-// Resources in and out: making, changing, reading, listing. The same steps for every kind; what
-// differs lies in the field tables and in rules.c.
+// Resources: making, changing and reading them. The same steps for every kind: read the body, check
+// it, check what a platform role may do, write the row, write the audit entry. What differs by kind
+// lies in the field tables and in rules.c.
+//
+// Invariant: a change that changes nothing writes no row and no audit entry, so it has no revision
+// and no new ETag; PUT may be repeated.
+//
+// Not here: lists (page.c), deleting (delete.c), rotating secrets (rotate.c).
 
 #include "core/registry/resource.h"
 

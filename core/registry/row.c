@@ -1,5 +1,9 @@
-// Reading and writing of rows by the field tables. A list is stored as JSON, a secret sealed and
-// bound to its row, everything else as SQLite's own types.
+// Reading and writing of rows by the field tables.
+//
+// A list is stored as JSON, a secret sealed, everything else as SQLite's own types. The name of the
+// row is part of what a secret is sealed with, so that a sealed secret that is moved to another row
+// does not open there. Columns are read and bound in the order of the tables: the statements of
+// row_sql_make() name them in that order.
 
 #include "core/registry/row.h"
 

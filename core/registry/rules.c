@@ -1,5 +1,9 @@
 // What each kind demands beyond the ranges of its fields: references that must fit together, limits
 // of the tenant, names and secrets that are made here.
+//
+// A problem of one member goes to the reader's errors, so that a caller sees all of them at once; a
+// refusal of the whole (a limit, a conflict) ends the work. The backend of a topic or group checks
+// last (rules_validate), when everything else is known to be right.
 
 #include "core/registry/rules.h"
 

@@ -1,5 +1,10 @@
-// Rows of the registry: found, written and shown. Whatever changes one here stamps it with the
-// work's revision.
+// Rows of the registry: found, written and shown.
+//
+// Invariants: a row that is written gets the revision of the work, and marks the work as changed. A
+// resource of the catalog that is dropped leaves its id in `gone`, so that proxies get deltas that
+// name it; what belongs to a dropped row (totals, sessions) is dropped in the same transaction.
+//
+// Not here: what a row may say (rules.c), its columns (row.c), the audit log (audit.c).
 
 #include "core/registry/store.h"
 #include "core/registry/checksum.h"

@@ -1,5 +1,6 @@
-// Told addresses come before configured ones: they are the proxies that serve this tenant, best
-// first; the configured ones remain as a way back when none of them answers.
+// The addresses of proxies that a client tries, in order: those a proxy has told, then those that
+// were configured. Told addresses are the proxies that serve this tenant, best first; the
+// configured ones remain as a way back when none of them answers.
 
 #include "sdk/c/src/address.h"
 
