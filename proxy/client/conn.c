@@ -29,6 +29,12 @@ static void on_io(struct loop_io *io, unsigned events);
 static void on_timer(struct loop_timer *timer);
 static void on_flush(struct loop_task *task);
 
+void conn_set_state(struct conn *conn, enum conn_state state)
+{
+	assert(state_table_has(STATE_TABLE_MOVES(CONN_STATES), conn->state, state));
+	conn->state = (uint8_t)state;
+}
+
 static struct fair_queue *queue_of(const struct conn *conn)
 {
 	return conn->session.tenant ? &conn->session.tenant->clients->queue
@@ -145,7 +151,7 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 	} else {
 		say_goodbye(conn, code, text);
 	}
-	conn->state = CONN_CLOSED;
+	conn_set_state(conn, CONN_CLOSED);
 	sources_leave(&worker->clients->sources, &conn->source);
 	session_deinit(&conn->session);
 	list_unlink(&conn->all);
@@ -313,7 +319,7 @@ static bool find_kind(struct conn *conn)
 					: "ended before its first byte");
 		return false;
 	}
-	conn->state = CONN_OPENING;
+	conn_set_state(conn, CONN_OPENING);
 	return true;
 }
 
@@ -455,7 +461,7 @@ static void on_timer(struct loop_timer *timer)
 
 void conn_ready(struct conn *conn)
 {
-	conn->state = CONN_READY;
+	conn_set_state(conn, CONN_READY);
 	loop_timer_set(&conn->timer, loop_now_ns(conn->worker->loop) + 1);
 }
 
@@ -465,7 +471,7 @@ void conn_leave(struct conn *conn)
 {
 	if (conn->state != CONN_READY)
 		return;
-	conn->state = CONN_LEAVING;
+	conn_set_state(conn, CONN_LEAVING);
 	conn->ops->stop(conn);
 	conn_check_left(conn);
 }

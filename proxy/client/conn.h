@@ -1,12 +1,13 @@
 // One connection of a client, from accept to close, on one loop; whatever protocol it speaks.
 //
-// Life: NEW (nothing read) → OPENING (TLS handshake, if any; the protocol's own) → READY → LEAVING
-// → CLOSED. conn_close() is the only way to the last state; the memory goes at the end of the
-// round, so code that called something which may close looks at the state and returns.
+// Its life is the table CONN_STATES. conn_close() is the only way to the last state; the memory
+// goes at the end of the round, so code that called something which may close looks at the state
+// and returns.
 #pragma once
 
 #include "core/base/log.h"
 #include "core/base/sources.h"
+#include "core/base/state_table.h"
 #include "core/net/framer.h"
 #include "core/net/outq.h"
 #include "core/net/transport.h"
@@ -25,6 +26,24 @@ enum conn_state {
 	CONN_LEAVING, // one side has said that it goes; closed when nothing is in flight
 	CONN_CLOSED
 };
+
+#define CONN_STATES(X)                                                                             \
+	X(CONN_NEW, "first bytes", CONN_OPENING,                                                   \
+	  "The client's first bytes are TLS or its protocol.")                                     \
+	X(CONN_NEW, "ends", CONN_CLOSED,                                                           \
+	  "It sends another protocol, is lost or late, or makes room for a newcomer.")             \
+	X(CONN_OPENING, "admitted", CONN_READY,                                                    \
+	  "The client has proved its key, and its tenant has room for the connection.")            \
+	X(CONN_OPENING, "ends", CONN_CLOSED,                                                       \
+	  "It is refused, breaks the protocol, is lost or late, or makes room for a newcomer.")    \
+	X(CONN_READY, "leaves", CONN_LEAVING,                                                      \
+	  "The client or the proxy has said that it goes: nothing new is begun.")                  \
+	X(CONN_READY, "ends", CONN_CLOSED,                                                         \
+	  "It is lost, breaks the protocol, stalls, or may not be used any more.")                 \
+	X(CONN_LEAVING, "all is answered", CONN_CLOSED,                                            \
+	  "Nothing of it is in flight, unsettled or unwritten.")                                   \
+	X(CONN_LEAVING, "ends", CONN_CLOSED,                                                       \
+	  "It ends before that, for any reason for which a ready one ends.")
 
 // What it is used for: a topic that it sends to, or a group that it consumes from.
 typedef void (*conn_use_fn)(void *ctx, bool consumes, const char *name);
@@ -91,7 +110,7 @@ struct conn {
 		written_ns; // written: last progress, or the output was empty
 	int64_t connected_ms;
 	struct conn_memory memory;            // client/memory.c
-	uint8_t state;                        // enum conn_state
+	uint8_t state;                        // enum conn_state; conn_set_state() changes it
 	bool flush_due, pinged, tls, blocked; // blocked: not read because its replies are not read
 	bool last_words;  // nothing more is written; it is closed for end_text when last_left is
 			  // read
@@ -123,7 +142,9 @@ void conn_tell_throttled(struct conn *conn, enum quota_direction direction,
 size_t conn_work(struct fair_item *item, size_t most, bool *ret_again); // its run
 void conn_read_again(struct conn *conn); // it need not wait for memory any more
 void conn_ready(struct conn *conn);      // it is authenticated
-void conn_leave(struct conn *conn);      // the client has said that it goes
+// Only inside of conn.c. A transition that CONN_STATES does not have is a fault of ours.
+void conn_set_state(struct conn *conn, enum conn_state state);
+void conn_leave(struct conn *conn); // the client has said that it goes
 
 void conn_goaway(struct conn *conn, enum code code, uint32_t deadline_ms);
 // Closes a leaving connection once nothing of it is unanswered or unsettled.

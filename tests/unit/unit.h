@@ -7,7 +7,11 @@
 
 #include "core/base/util.h"
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 struct unit_case {
 	const char *name;
@@ -35,6 +39,25 @@ static inline void unit_directory(char path[64])
 	}
 }
 
+// For CHECK_ABORTS: true in a child that is to die, false in the parent when it has.
+static inline bool unit_is_child(bool *ret_aborted)
+{
+	pid_t child;
+	int status;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+		if (!freopen("/dev/null", "w", stderr)) // what the assertion says
+			_exit(1);
+		return true;
+	}
+	*ret_aborted = child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
+		       WTERMSIG(status) == SIGABRT;
+	return false;
+}
+
 #define UNIT_MAIN(...)                                                                             \
 	int main(void)                                                                             \
 	{                                                                                          \
@@ -57,6 +80,21 @@ static inline void unit_directory(char path[64])
 		if (check_a != check_b) {                                                          \
 			fprintf(stderr, "%s:%d: %s is %lld, %s is %lld\n", __FILE__, __LINE__, #a, \
 				check_a, #b, check_b);                                             \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+// The statement ends in an assertion that does not hold.
+#define CHECK_ABORTS(statement)                                                                    \
+	do {                                                                                       \
+		bool check_aborted;                                                                \
+		if (unit_is_child(&check_aborted)) {                                               \
+			statement;                                                                 \
+			_exit(0);                                                                  \
+		}                                                                                  \
+		if (!check_aborted) {                                                              \
+			fprintf(stderr, "%s:%d: no assertion stops: %s\n", __FILE__, __LINE__,     \
+				#statement);                                                       \
 			exit(1);                                                                   \
 		}                                                                                  \
 	} while (0)
