@@ -133,6 +133,12 @@ struct group_home *group_get(struct worker *worker, const struct group *model)
 	return NULL;
 }
 
+void group_set_source_state(struct group_home *home, enum group_source_state state)
+{
+	assert(state_table_has(STATE_TABLE_MOVES(GROUP_SOURCE_STATES), home->source_state, state));
+	home->source_state = (uint8_t)state;
+}
+
 enum code group_source_open(struct group_home *home, const char **ret_text)
 {
 	struct source_config config = {.group = home->model,
@@ -162,12 +168,12 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 	home->partitions = calloc(home->topic->model->partitions, sizeof *home->partitions);
 	config.topic = home->topic->model;
 	config.adapter_topic = home->topic->handle;
-	home->source_state = GROUP_SOURCE_OPEN;
+	group_set_source_state(home, GROUP_SOURCE_OPEN);
 	r = home->partitions
 		    ? ops->source_open(home->topic->backend->adapter, &config, &home->source)
 		    : -ENOMEM;
 	if (r != 0) {
-		home->source_state = GROUP_SOURCE_CLOSED;
+		group_set_source_state(home, GROUP_SOURCE_CLOSED);
 		home->topic = topic_use_unref(home->topic);
 		return r == -ENOMEM ? CODE_OVERLOADED : CODE_BACKEND_DOWN;
 	}
@@ -203,7 +209,7 @@ static void on_source_closed(void *ctx)
 	struct worker *worker = home->worker;
 
 	home->source = NULL;
-	home->source_state = GROUP_SOURCE_CLOSED;
+	group_set_source_state(home, GROUP_SOURCE_CLOSED);
 	retries_wait(home, false);
 	home->topic = topic_use_unref(home->topic);
 	tell_holds(home);
@@ -216,7 +222,7 @@ static void source_close(struct group_home *home)
 {
 	if (home->source_state != GROUP_SOURCE_OPEN)
 		return;
-	home->source_state = GROUP_SOURCE_CLOSING;
+	group_set_source_state(home, GROUP_SOURCE_CLOSING);
 	dispatch_reset(home->dispatch);
 	group_schedule(home);
 	members_check_stopped(home);

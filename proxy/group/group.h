@@ -1,6 +1,7 @@
 // A group at home: its source, its dispatch engine and its members, on one loop.
 #pragma once
 
+#include "core/base/state_table.h"
 #include "proxy/engine/dispatch.h"
 #include "proxy/resource/topic.h"
 
@@ -8,6 +9,18 @@ struct dead_letter_copy;
 struct member;
 
 enum group_source_state { GROUP_SOURCE_CLOSED, GROUP_SOURCE_OPEN, GROUP_SOURCE_CLOSING };
+
+#define GROUP_SOURCE_STATES(X)                                                                     \
+	X(GROUP_SOURCE_CLOSED, "wanted", GROUP_SOURCE_OPEN,                                        \
+	  "A member joins or is there, and nothing holds the group.")                              \
+	X(GROUP_SOURCE_OPEN, "cannot be opened", GROUP_SOURCE_CLOSED,                              \
+	  "The adapter has refused it: who wanted it is told.")                                    \
+	X(GROUP_SOURCE_OPEN, "not wanted", GROUP_SOURCE_CLOSING,                                   \
+	  "The last member has been gone for a while, or a reset, a deletion, a change or the "    \
+	  "proxy's end needs it closed.")                                                          \
+	X(GROUP_SOURCE_CLOSING, "closed", GROUP_SOURCE_CLOSED,                                     \
+	  "The source has ended: who held the group goes on, and members that are there want it "  \
+	  "again.")
 
 // Something that needs the source closed (reset, delete): done() when it may go on. The source
 // stays closed until group_release().
@@ -36,7 +49,7 @@ struct group_home {
 	struct group_hold *holds;
 	uint32_t held;        // holds that have been told
 	uint32_t stopping;    // members that are owed a STOPPED
-	uint8_t source_state; // enum group_source_state
+	uint8_t source_state; // enum group_source_state; group_set_source_state() changes it
 	// What does not fit into its tenant's reserve: dead-letter copies, and retries.
 	uint32_t copies_waiting;
 	bool retries_wait;
@@ -71,6 +84,9 @@ struct consume_counters group_consumed(const struct group_home *home);
 const char *group_storage_waits(const struct group_home *home);
 // So many dead-letter copies more (or fewer) wait for the reserve.
 void group_copies_wait(struct group_home *home, int change);
+
+// Only inside of group.c. A transition that GROUP_SOURCE_STATES does not have is a fault of ours.
+void group_set_source_state(struct group_home *home, enum group_source_state state);
 
 // ---- for what belongs to the group
 

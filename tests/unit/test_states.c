@@ -1,6 +1,7 @@
 // The state machines of core/base/state_table.h: what a table does not have, its machine refuses.
 
 #include "proxy/client/conn.h"
+#include "proxy/group/group.h"
 #include "tests/unit/unit.h"
 
 static bool has(uint64_t moves, unsigned state, unsigned next)
@@ -28,4 +29,24 @@ static void conn_keeps_to_its_table(void)
 	CHECK(!has(moves, CONN_CLOSED, CONN_CLOSED)); // closed once
 }
 
-UNIT_MAIN(UNIT_CASE(conn_keeps_to_its_table))
+static void group_keeps_to_its_table(void)
+{
+	const uint64_t moves = STATE_TABLE_MOVES(GROUP_SOURCE_STATES);
+
+	for (unsigned state = GROUP_SOURCE_CLOSED; state <= GROUP_SOURCE_CLOSING; ++state)
+		for (unsigned next = GROUP_SOURCE_CLOSED; next <= GROUP_SOURCE_CLOSING; ++next) {
+			struct group_home home = {.source_state = (uint8_t)state};
+
+			if (has(moves, state, next)) {
+				group_set_source_state(&home, (enum group_source_state)next);
+				CHECK_EQ(home.source_state, next);
+			} else {
+				CHECK_ABORTS(group_set_source_state(&home,
+								    (enum group_source_state)next));
+			}
+		}
+	CHECK(!has(moves, GROUP_SOURCE_CLOSED, GROUP_SOURCE_CLOSING)); // there is none to close
+	CHECK(!has(moves, GROUP_SOURCE_CLOSING, GROUP_SOURCE_OPEN));   // nor one that goes on
+}
+
+UNIT_MAIN(UNIT_CASE(conn_keeps_to_its_table), UNIT_CASE(group_keeps_to_its_table))
