@@ -282,17 +282,17 @@ static void load_done(struct loop_task *task)
 		source_commit_claim(source);
 		return;
 	}
-	source->phase = PHASE_LOAD_FAILED;
-	if (code == CODE_NOT_FOUND)
+	if (code == CODE_NOT_FOUND) {
 		source_state_set_gone(source, "the group is not there");
-	else
+	} else {
+		source_state_set_phase(source, PHASE_LOAD_FAILED);
 		source_state_set(source, SOURCE_DOWN, code, "the group's position cannot be read");
+	}
 	source_state_pump_later(source);
 }
 
 static void load_start(struct source *source)
 {
-	source->phase = PHASE_LOADING;
 	source->cursors.task.fn = load_done;
 	source->cursors.count = source->part_count;
 	source->ops->load(source->adapter, &source->cursors);
@@ -305,8 +305,10 @@ static void on_timer(struct loop_timer *timer)
 	for (uint32_t i = 0; i < source->part_count; ++i)
 		source->parts[i].failed = false;
 	source->again_ns = 0;
-	if (source->phase == PHASE_LOAD_FAILED && !source->closing)
+	if (source->phase == PHASE_LOAD_FAILED && !source->closing) {
+		source_state_set_phase(source, PHASE_LOADING);
 		load_start(source);
+	}
 	source_state_pump_later(source);
 }
 
@@ -343,6 +345,7 @@ int log_source_open(struct adapter *adapter, const struct log_ops *ops,
 	source->config.topic = model_ref(config->topic);
 	source->part_count = count;
 	source->state = SOURCE_OPENING;
+	source->phase = PHASE_LOADING;
 	source->waiters_end = &source->waiters;
 	for (uint32_t i = 0; i < count; ++i) {
 		source->parts[i].source = source;

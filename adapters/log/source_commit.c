@@ -79,9 +79,9 @@ static void commit_undo(struct source *source)
 static void claim_done(struct source *source, enum code code)
 {
 	if (code == CODE_OK)
-		source->phase = PHASE_OPEN;
+		source_state_set_phase(source, PHASE_OPEN);
 	else if (code == CODE_NOT_FOUND)
-		source->phase = PHASE_GONE;
+		source_state_set_phase(source, PHASE_GONE);
 	source_state_set(source,
 			 code == CODE_OK          ? SOURCE_READY
 			 : code == CODE_NOT_FOUND ? SOURCE_GONE
@@ -108,9 +108,7 @@ static void commit_done(struct loop_task *task)
 	}
 	cursors_clear(source);
 	if (code == CODE_STALE) {
-		source->phase = PHASE_GONE;
-		source_state_set(source, SOURCE_GONE, CODE_NOT_FOUND,
-				 "the group has begun anew with another owner");
+		source_state_set_gone(source, "the group has begun anew with another owner");
 	} else if (source->phase == PHASE_CLAIMING) {
 		claim_done(source, code);
 	}
@@ -205,7 +203,7 @@ static void commit_start(struct source *source)
 
 void source_commit_claim(struct source *source)
 {
-	source->phase = PHASE_CLAIMING;
+	source_state_set_phase(source, PHASE_CLAIMING);
 	source->parts[0].dirty = true;
 	commit_start(source);
 }

@@ -19,9 +19,17 @@ void source_state_set(struct source *source, enum source_state state, enum code 
 	source->config.handlers->state(source->config.ctx, state, code, text);
 }
 
+void source_state_set_phase(struct source *source, enum source_phase phase)
+{
+	assert(state_table_has(STATE_TABLE_MOVES(SOURCE_PHASE_STATES), source->phase, phase));
+	source->phase = phase;
+}
+
+// Each read and commit that was under way may say so.
 void source_state_set_gone(struct source *source, const char *text)
 {
-	source->phase = PHASE_GONE;
+	if (source->phase != PHASE_GONE)
+		source_state_set_phase(source, PHASE_GONE);
 	source_state_set(source, SOURCE_GONE, CODE_NOT_FOUND, text);
 }
 

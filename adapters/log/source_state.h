@@ -5,6 +5,7 @@
 #include "adapters/log/log.h"
 #include "adapters/log/retry_inflight.h"
 #include "adapters/log/window.h"
+#include "core/base/state_table.h"
 
 #define SOURCE_BATCH    256u // deliveries in one call of the handler
 #define SOURCE_RETRY_NS S_NS // between two tries of what failed
@@ -67,6 +68,24 @@ struct retry_list {
 	uint32_t count, room;
 };
 
+// What a source is at, from opening until its group is gone. It may be closed in each of them
+// (`closing`); what its handlers are told is enum source_state.
+enum source_phase { PHASE_LOADING, PHASE_LOAD_FAILED, PHASE_CLAIMING, PHASE_OPEN, PHASE_GONE };
+
+#define SOURCE_PHASE_STATES(X)                                                                     \
+	X(PHASE_LOADING, "loaded", PHASE_CLAIMING,                                                 \
+	  "The cursors are read; a commit with the new epoch is on its way.")                      \
+	X(PHASE_LOADING, "cannot be read", PHASE_LOAD_FAILED, "The cursors cannot be read now.")   \
+	X(PHASE_LOADING, "not found", PHASE_GONE, "The group is not on its backend.")              \
+	X(PHASE_LOAD_FAILED, "timer", PHASE_LOADING, "The cursors are read once more.")            \
+	X(PHASE_CLAIMING, "committed", PHASE_OPEN,                                                 \
+	  "The epoch is durable: messages may be handed out.")                                     \
+	X(PHASE_CLAIMING, "not found", PHASE_GONE, "The group is not on its backend any more.")    \
+	X(PHASE_CLAIMING, "stale", PHASE_GONE, "Another owner has begun the group anew.")          \
+	X(PHASE_OPEN, "not found", PHASE_GONE,                                                     \
+	  "The topic or the group is not on its backend any more.")                                \
+	X(PHASE_OPEN, "stale", PHASE_GONE, "Another owner has begun the group anew.")
+
 struct source {
 	struct adapter *adapter;
 	const struct log_ops *ops;
@@ -113,7 +132,7 @@ struct source {
 	struct loop_task pump;
 	bool pump_posted, pumping;
 	enum source_state state;
-	enum { PHASE_LOADING, PHASE_LOAD_FAILED, PHASE_CLAIMING, PHASE_OPEN, PHASE_GONE } phase;
+	enum source_phase phase; // source_state_set_phase() changes it
 	uint64_t epoch;
 
 	bool closing;
@@ -124,6 +143,8 @@ struct source {
 // Tells the handlers a state that is not the current one.
 void source_state_set(struct source *source, enum source_state state, enum code code,
 		      const char *text);
+// A transition that SOURCE_PHASE_STATES does not have is a fault of ours.
+void source_state_set_phase(struct source *source, enum source_phase phase);
 // The topic or the group is gone: nothing is read or written any more.
 void source_state_set_gone(struct source *source, const char *text);
 // The pump runs once this turn of the loop is over.

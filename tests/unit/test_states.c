@@ -1,5 +1,6 @@
 // The state machines of core/base/state_table.h: what a table does not have, its machine refuses.
 
+#include "adapters/log/source_state.h"
 #include "proxy/client/conn.h"
 #include "proxy/group/group.h"
 #include "tests/unit/unit.h"
@@ -49,4 +50,27 @@ static void group_keeps_to_its_table(void)
 	CHECK(!has(moves, GROUP_SOURCE_CLOSING, GROUP_SOURCE_OPEN));   // nor one that goes on
 }
 
-UNIT_MAIN(UNIT_CASE(conn_keeps_to_its_table), UNIT_CASE(group_keeps_to_its_table))
+static void source_keeps_to_its_table(void)
+{
+	const uint64_t moves = STATE_TABLE_MOVES(SOURCE_PHASE_STATES);
+	struct source *source = calloc(1, sizeof *source);
+
+	CHECK(source);
+	for (unsigned state = PHASE_LOADING; state <= PHASE_GONE; ++state)
+		for (unsigned next = PHASE_LOADING; next <= PHASE_GONE; ++next) {
+			source->phase = (enum source_phase)state;
+			if (has(moves, state, next)) {
+				source_state_set_phase(source, (enum source_phase)next);
+				CHECK_EQ(source->phase, next);
+			} else {
+				CHECK_ABORTS(
+					source_state_set_phase(source, (enum source_phase)next));
+			}
+		}
+	free(source);
+	CHECK(!has(moves, PHASE_LOADING, PHASE_OPEN)); // not before its epoch is durable
+	CHECK(!has(moves, PHASE_GONE, PHASE_OPEN));
+}
+
+UNIT_MAIN(UNIT_CASE(conn_keeps_to_its_table), UNIT_CASE(group_keeps_to_its_table),
+	  UNIT_CASE(source_keeps_to_its_table))
