@@ -298,7 +298,7 @@ static void settle_round_trip(void)
 	payload[SETTLE_HEAD_SIZE] = WIRE_VERB_COUNT;
 	CHECK(settle_check(payload, sizeof payload, false, &read) != NULL);
 	payload[SETTLE_HEAD_SIZE] = WIRE_NACK;
-	le64_put(payload + SETTLE_HEAD_SIZE + 8, UINT64_MAX);
+	le64_put(payload + SETTLE_HEAD_SIZE + 16, UINT64_MAX); // its offset
 	CHECK(settle_check(payload, sizeof payload, false, &read) != NULL);
 	CHECK(settle_check(payload, sizeof payload - 1, false, &read) != NULL);
 }
