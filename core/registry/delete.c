@@ -5,6 +5,7 @@
 #include "core/registry/delete.h"
 
 #include "core/registry/audit.h"
+#include "core/registry/life.h"
 #include "core/registry/lifecycle.h"
 #include "core/registry/registry.h"
 #include "core/registry/resource.h"
@@ -172,10 +173,8 @@ static int list_affected(struct removal *removal, enum registry_kind kind, const
 
 static int mark_deleting(struct work *work, enum registry_kind kind, struct row *row)
 {
-	if (kind == REGISTRY_TOPIC) {
-		row->model.topic.state = MODEL_DELETING;
-	} else if (kind == REGISTRY_GROUP) {
-		row->model.group.state = MODEL_DELETING;
+	if (kind == REGISTRY_TOPIC || kind == REGISTRY_GROUP) {
+		life_move(kind, row, MODEL_DELETING);
 	} else {
 		row->deleting = true;
 		if (kind == REGISTRY_TENANT)
@@ -188,9 +187,8 @@ static int mark_deleting(struct work *work, enum registry_kind kind, struct row 
 
 static bool is_deleting(enum registry_kind kind, const struct row *row)
 {
-	return row->deleting ||
-	       (kind == REGISTRY_TOPIC && row->model.topic.state == MODEL_DELETING) ||
-	       (kind == REGISTRY_GROUP && row->model.group.state == MODEL_DELETING);
+	return row->deleting || ((kind == REGISTRY_TOPIC || kind == REGISTRY_GROUP) &&
+				 life_state(kind, row) == MODEL_DELETING);
 }
 
 static int remove_row(struct work *work, enum registry_kind kind, struct row *row)

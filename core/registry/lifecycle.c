@@ -14,6 +14,7 @@
 
 #include "core/registry/audit.h"
 #include "core/registry/delete.h"
+#include "core/registry/life.h"
 #include "core/registry/registry.h"
 #include "core/registry/store.h"
 #include "core/registry/work.h"
@@ -100,11 +101,6 @@ int lifecycle_finish(struct work *work)
 				 " (SELECT 1 FROM topics WHERE cluster = c.id)");
 }
 
-static uint8_t *state_of(enum registry_kind kind, struct row *row)
-{
-	return kind == REGISTRY_TOPIC ? &row->model.topic.state : &row->model.group.state;
-}
-
 // `action`: "gone", or "abandoned" with what is left on the backend.
 static int settle_gone(struct work *work, enum registry_kind kind, const struct row *row,
 		       const char *action, const char *reason)
@@ -113,7 +109,7 @@ static int settle_gone(struct work *work, enum registry_kind kind, const struct 
 	int r = audit_row(work, action, kind, row, NULL, details);
 
 	json_decref(details);
-
+	life_end(kind, row);
 	if (r == 0)
 		r = store_drop(work, kind, row->object.id);
 	return r < 0 ? r : lifecycle_finish(work);
@@ -141,9 +137,10 @@ static int settle_state(struct work *work, enum registry_kind kind, struct row *
 			enum model_state state, const char *reason)
 {
 	json_t *before = store_json(work, kind, row);
-	bool moves = *state_of(kind, row) != state;
+	bool moves = life_state(kind, row) != state;
 
-	*state_of(kind, row) = (uint8_t)state;
+	if (moves)
+		life_move(kind, row, state);
 	row->state_reason = reason;
 	return settle_write(work, kind, row, before,
 			    !moves                 ? NULL
@@ -239,7 +236,7 @@ static int settle_object(struct work *work, const struct registry_lifecycle_pend
 
 	if (r != 1)
 		return r;
-	deleting = *state_of(pending->kind, &row) == MODEL_DELETING;
+	deleting = life_state(pending->kind, &row) == MODEL_DELETING;
 	if (deleting != pending->deleting)
 		return 0; // it was deleted while it was being made; the next round sees that
 	if (pending->verify)
@@ -255,9 +252,7 @@ static int settle_object(struct work *work, const struct registry_lifecycle_pend
 	if (code == CODE_OK)
 		return settle_state(work, pending->kind, &row, MODEL_READY, NULL);
 	return settle_state(work, pending->kind, &row,
-			    failed && !deleting
-				    ? MODEL_FAILED
-				    : (enum model_state) * state_of(pending->kind, &row),
+			    failed && !deleting ? MODEL_FAILED : life_state(pending->kind, &row),
 			    reason);
 }
 

@@ -14,6 +14,7 @@
 
 #include "core/registry/audit.h"
 #include "core/registry/checksum.h"
+#include "core/registry/life.h"
 #include "core/registry/operator_access.h"
 #include "core/registry/orphans.h"
 #include "core/registry/registry.h"
@@ -300,18 +301,12 @@ static const char made_since[] = "it was made after the backup, and its cluster 
 				 "takes it up again, DELETE removes it with its messages";
 static const char not_known[] = "whether its cluster still has it is being asked after a restore";
 
+// The copy is what is there, not what was: each of its rows begins anew.
 static void state_set(enum registry_kind kind, struct row *row, enum model_state state,
 		      const char *reason)
 {
-	*(kind == REGISTRY_TOPIC ? &row->model.topic.state : &row->model.group.state) =
-		(uint8_t)state;
+	life_begin(kind, row, state);
 	row->state_reason = reason;
-}
-
-static enum model_state state_get(enum registry_kind kind, const struct row *row)
-{
-	return (enum model_state)(kind == REGISTRY_TOPIC ? row->model.topic.state
-							 : row->model.group.state);
 }
 
 // What is on the cluster is as it was last known; what is wanted of it is as in the copy.
@@ -338,7 +333,7 @@ static int part_known(struct merge *merge, enum registry_kind kind, struct row *
 		topic_take(merge, row, known);
 	else
 		row->model.group.incarnation = known->model.group.incarnation;
-	state_set(kind, row, state_get(kind, known), known->state_reason);
+	state_set(kind, row, life_state(kind, known), known->state_reason);
 	row->unverified = known->unverified;
 	return checksum_row(kind, row) == before ? 0 : store_update(&merge->work, kind, row);
 }
@@ -514,7 +509,7 @@ static int part_keep(struct merge *merge, enum registry_kind kind, struct row *r
 		r = name_free(merge, kind, row);
 	if (r < 0)
 		return r;
-	if (state_get(kind, row) != MODEL_DELETING) {
+	if (life_state(kind, row) != MODEL_DELETING) {
 		state_set(kind, row, MODEL_FAILED, made_since);
 		row->growing_to = 0;
 		r = list_row(merge, merge->topics, kind, row, "reason", made_since);

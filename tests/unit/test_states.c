@@ -1,6 +1,7 @@
 // The state machines of core/base/state_table.h: what a table does not have, its machine refuses.
 
 #include "adapters/log/source_state.h"
+#include "core/registry/life.h"
 #include "proxy/client/conn.h"
 #include "proxy/group/group.h"
 #include "tests/unit/unit.h"
@@ -72,5 +73,39 @@ static void source_keeps_to_its_table(void)
 	CHECK(!has(moves, PHASE_GONE, PHASE_OPEN));
 }
 
+static void row_with(enum registry_kind kind, unsigned state, struct row *ret)
+{
+	row_init(kind, ret);
+	*(kind == REGISTRY_TOPIC ? &ret->model.topic.state : &ret->model.group.state) =
+		(uint8_t)state;
+}
+
+static void life_keeps_to_its_table(void)
+{
+	const uint64_t moves = STATE_TABLE_MOVES(LIFE_STATES);
+	struct row row;
+
+	for (enum registry_kind kind = REGISTRY_TOPIC; kind <= REGISTRY_GROUP; ++kind)
+		for (unsigned state = MODEL_CREATING; state <= MODEL_FAILED; ++state) {
+			row_with(kind, state, &row);
+			if (has(moves, state, MODEL_ABSENT))
+				life_end(kind, &row);
+			else
+				CHECK_ABORTS(life_end(kind, &row));
+			for (unsigned next = MODEL_CREATING; next <= MODEL_FAILED; ++next) {
+				row_with(kind, state, &row);
+				if (has(moves, state, next)) {
+					life_move(kind, &row, (enum model_state)next);
+					CHECK_EQ(life_state(kind, &row), next);
+				} else {
+					CHECK_ABORTS(life_move(kind, &row, (enum model_state)next));
+				}
+			}
+		}
+	CHECK(!has(moves, MODEL_DELETING, MODEL_READY)); // what is going does not come back
+	CHECK(!has(moves, MODEL_READY, MODEL_ABSENT));   // its backend is asked first
+	CHECK(!has(moves, MODEL_READY, MODEL_FAILED));   // a refused change leaves it serving
+}
+
 UNIT_MAIN(UNIT_CASE(conn_keeps_to_its_table), UNIT_CASE(group_keeps_to_its_table),
-	  UNIT_CASE(source_keeps_to_its_table))
+	  UNIT_CASE(source_keeps_to_its_table), UNIT_CASE(life_keeps_to_its_table))

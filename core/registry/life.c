@@ -1,0 +1,42 @@
+// The state of topics and groups and its only setters. They assert that the table LIFE_STATES has
+// the transition, so a row in the store never holds a state that nothing leads to. Who may ask for
+// which, and what is told or audited of it, is decided by the callers.
+
+#include "core/registry/life.h"
+
+#include "core/base/util.h"
+
+static uint8_t *state_of(enum registry_kind kind, struct row *row)
+{
+	assert(kind == REGISTRY_TOPIC || kind == REGISTRY_GROUP);
+	return kind == REGISTRY_TOPIC ? &row->model.topic.state : &row->model.group.state;
+}
+
+static void check_move(unsigned state, unsigned next)
+{
+	assert(state_table_has(STATE_TABLE_MOVES(LIFE_STATES), state, next));
+}
+
+enum model_state life_state(enum registry_kind kind, const struct row *row)
+{
+	assert(kind == REGISTRY_TOPIC || kind == REGISTRY_GROUP);
+	return (enum model_state)(kind == REGISTRY_TOPIC ? row->model.topic.state
+							 : row->model.group.state);
+}
+
+void life_begin(enum registry_kind kind, struct row *row, enum model_state state)
+{
+	check_move(MODEL_ABSENT, state);
+	*state_of(kind, row) = (uint8_t)state;
+}
+
+void life_move(enum registry_kind kind, struct row *row, enum model_state state)
+{
+	check_move(*state_of(kind, row), state);
+	*state_of(kind, row) = (uint8_t)state;
+}
+
+void life_end(enum registry_kind kind, const struct row *row)
+{
+	check_move(life_state(kind, row), MODEL_ABSENT);
+}
