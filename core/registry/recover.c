@@ -51,38 +51,38 @@ static int set_error(int r, char **ret_error, const char *fmt, ...)
 
 // ---- the last known state, of a catalog
 
-struct filling {
+struct catalog_fill {
 	struct work work;
 	int r;
 };
 
 static void fill_row(void *ctx, const struct model_object *object)
 {
-	struct filling *filling = ctx;
+	struct catalog_fill *fill = ctx;
 	enum registry_kind kind = (enum registry_kind)object->kind;
 	struct row row;
 
-	if (filling->r < 0)
+	if (fill->r < 0)
 		return;
 	row_init(kind, &row);
 	memcpy(&row.model, object, field_table(object->kind)->size);
 	if (kind == REGISTRY_ACCESS_KEY)
 		row.family = object->id;
-	filling->r = store_insert(&filling->work, kind, &row);
-	arena_deinit(&filling->work.arena);
+	fill->r = store_insert(&fill->work, kind, &row);
+	arena_deinit(&fill->work.arena);
 }
 
 static int fill_registry(struct registry *registry, struct catalog *catalog)
 {
 	struct registry_result result = {0};
-	struct filling filling = {0};
+	struct catalog_fill fill = {0};
 
-	filling.r = work_begin(&filling.work, registry, &operator_actor, &result);
-	for (enum model_kind kind = 0; kind < MODEL_KIND_COUNT && filling.r == 0; ++kind)
-		catalog_each(catalog, kind, fill_row, &filling);
-	filling.work.revision = MAX(catalog_revision(catalog), 1u);
-	filling.work.next_id = MAX(catalog_next_id(catalog), 1u);
-	return work_end(&filling.work, filling.r);
+	fill.r = work_begin(&fill.work, registry, &operator_actor, &result);
+	for (enum model_kind kind = 0; kind < MODEL_KIND_COUNT && fill.r == 0; ++kind)
+		catalog_each(catalog, kind, fill_row, &fill);
+	fill.work.revision = MAX(catalog_revision(catalog), 1u);
+	fill.work.next_id = MAX(catalog_next_id(catalog), 1u);
+	return work_end(&fill.work, fill.r);
 }
 
 static int known_from_catalog(struct recover *recover, char **ret_error)
