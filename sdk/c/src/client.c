@@ -195,12 +195,12 @@ void client_link_window(struct mqp_client *client)
 	struct list turn = LIST_INIT(turn), *node;
 
 	// Those that still find no room put themselves behind the others.
-	while ((node = list_pop_front(&client->hungry)))
+	while ((node = list_pop_front(&client->window_waiters)))
 		list_push_back(&turn, node);
 	while ((node = list_pop_front(&turn))) {
-		struct hunger *hunger = LIST_ENTRY(node, struct hunger, node);
+		struct window_wait *wait = LIST_ENTRY(node, struct window_wait, node);
 
-		hunger->feed(hunger);
+		wait->resume(wait);
 	}
 }
 
@@ -565,7 +565,7 @@ enum mqp_code mqp_client_new(const struct mqp_client_config *config, struct mqp_
 	list_init(&client->members);
 	list_init(&client->links);
 	list_init(&client->attached);
-	list_init(&client->hungry);
+	list_init(&client->window_waiters);
 	timers_init(&client->timers);
 	rotation_init(&client->rotation);
 	pthread_mutex_init(&client->lock, NULL);

@@ -45,9 +45,9 @@ struct member_ops {
 };
 
 // A producer that has something to send and no window for it.
-struct hunger {
-	struct list node; // client->hungry: I/O
-	void (*feed)(struct hunger *hunger);
+struct window_wait {
+	struct list node; // client->window_waiters: I/O
+	void (*resume)(struct window_wait *wait);
 };
 
 struct mqp_client {
@@ -81,10 +81,10 @@ struct mqp_client {
 	struct addresses addresses;
 	struct address avoid; // the proxy that was left
 	bool avoiding;
-	struct link *link;    // connecting or ready; leaving ones are only in `links`
-	struct list links;    // of struct link
-	struct list attached; // of struct member
-	struct list hungry;   // producers that wait for produce window
+	struct link *link;          // connecting or ready; leaving ones are only in `links`
+	struct list links;          // of struct link
+	struct list attached;       // of struct member
+	struct list window_waiters; // producers that wait for produce window
 	SSL_CTX *tls;
 	struct scram_cache scram; // of the secret in use
 	struct rotation rotation;

@@ -34,7 +34,7 @@ struct mqp_producer {
 	// I/O
 	struct stream stream;
 	struct pace pace;
-	struct hunger hunger;
+	struct window_wait window_wait;
 	struct timer timer;
 	bool attached;
 	uint64_t reopen_ns;

@@ -278,7 +278,7 @@ static void oneway_send(struct mqp_producer *producer)
 }
 
 // Whether something waits for the window or the output to open.
-static bool producer_is_hungry(struct mqp_producer *producer)
+static bool producer_lacks_window(struct mqp_producer *producer)
 {
 	const struct link *link = producer->stream.link;
 	bool acked, oneway;
@@ -314,23 +314,24 @@ static void producer_set_throttled(struct mqp_producer *producer, bool throttled
 
 static void producer_send(struct mqp_producer *producer)
 {
-	bool hungry, held;
+	bool lacks_window, held;
 
 	acked_send(producer);
 	oneway_send(producer);
-	hungry = producer_is_hungry(producer);
-	if (list_empty(&producer->hunger.node) && hungry)
-		list_push_back(&producer->client->hungry, &producer->hunger.node);
+	lacks_window = producer_lacks_window(producer);
+	if (list_empty(&producer->window_wait.node) && lacks_window)
+		list_push_back(&producer->client->window_waiters, &producer->window_wait.node);
 	held = pace_next_ns(&producer->pace, is_unanswered(producer), producer->client->now_ns) !=
 		       UINT64_MAX &&
 	       producer_waits(producer);
-	producer_set_throttled(producer, held || (hungry && link_throttled(producer->stream.link)));
+	producer_set_throttled(producer,
+			       held || (lacks_window && link_throttled(producer->stream.link)));
 	producer_arm(producer);
 }
 
-static void hunger_feed(struct hunger *hunger)
+static void window_resume(struct window_wait *wait)
 {
-	producer_send(CONTAINER_OF(hunger, struct mqp_producer, hunger));
+	producer_send(CONTAINER_OF(wait, struct mqp_producer, window_wait));
 }
 
 // ---- The topic's stream ----------------------------------------------------------------------
@@ -406,7 +407,7 @@ static void topic_ended(struct stream *stream, enum mqp_code code, uint32_t retr
 	struct mqp_producer *producer = CONTAINER_OF(stream, struct mqp_producer, stream);
 	uint32_t wait_ms = producer->reopen_wait_ms ? producer->reopen_wait_ms : REOPEN_MIN_MS;
 
-	list_unlink(&producer->hunger.node);
+	list_unlink(&producer->window_wait.node);
 	producer_lose(producer, code);
 	producer_set_open(producer, false, code);
 	if (code == MQP_CONNECTION_LOST) {
@@ -518,7 +519,7 @@ static void producer_detach(struct mqp_producer *producer)
 {
 	if (producer->stream.link)
 		link_leave_stream(&producer->stream);
-	list_unlink(&producer->hunger.node);
+	list_unlink(&producer->window_wait.node);
 	list_unlink(&producer->member.io_node);
 	timer_clear(&producer->client->timers, &producer->timer);
 	producer->attached = false;
@@ -636,7 +637,7 @@ void producer_io_init(struct mqp_producer *producer)
 	list_init(&producer->stream.node);
 	pace_reset(&producer->pace);
 	producer->stream.ops = &topic_ops;
-	list_init(&producer->hunger.node);
-	producer->hunger.feed = hunger_feed;
+	list_init(&producer->window_wait.node);
+	producer->window_wait.resume = window_resume;
 	producer->timer.fire = producer_timer;
 }
