@@ -97,8 +97,8 @@ struct dispatch_ops {
 	// Copy it to the dead-letter topic, then dispatch_dead_letter_copied().
 	void (*copy_dead_letter)(void *ctx, const struct delivery *delivery,
 				 enum dispatch_reason reason, uint32_t attempts);
-	// One rejected message of the request is done with: it has ended as dead at the source, or it
-	// was lost because the source was reopened.
+	// One rejected message of the request is done with: it has ended as dead at the source, or
+	// it was lost because the source was reopened.
 	void (*release_request)(void *ctx, void *request, bool lost);
 	// It holds nothing any more, by whatever has taken it. Not told of a reset. May be NULL.
 	void (*emptied)(void *ctx, struct dispatch_consumer *consumer);

@@ -110,7 +110,8 @@ static rd_kafka_resp_err_t item_send(rd_kafka_t *handle, rd_kafka_topic_t *topic
 		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = item},
 	};
 	rd_kafka_error_t *failure = rd_kafka_produceva(handle, parts, ARRAY_SIZE(parts));
-	rd_kafka_resp_err_t error = failure ? rd_kafka_error_code(failure) : RD_KAFKA_RESP_ERR_NO_ERROR;
+	rd_kafka_resp_err_t error =
+		failure ? rd_kafka_error_code(failure) : RD_KAFKA_RESP_ERR_NO_ERROR;
 
 	if (failure)
 		rd_kafka_error_destroy(failure);
