@@ -397,9 +397,11 @@ static void charge_and_submit(struct batch *batch)
 		submit_in_turn(batch, now_ns);
 		return;
 	}
-	sender_turn_tell(batch->turn, batch->valid, 0, now_ns);
-	if (!batch->conn)
-		return; // that closed it; nothing was charged
+	if (batch->turn->limited || model->limits.over == QUOTA_OVER_REJECT) {
+		sender_turn_tell(batch->turn, batch->valid, 0, now_ns);
+		if (!batch->conn)
+			return; // that closed it; nothing was charged
+	}
 	if (queue || !submit_some(batch, now_ns))
 		park_or_refuse(batch, now_ns);
 }
