@@ -135,8 +135,9 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 {
 	struct worker *worker = conn->worker;
 
-	if (conn->state == CONN_CLOSED)
+	if (conn->state == CONN_CLOSED || conn->ending)
 		return;
+	conn->ending = true;
 	if (conn->state < CONN_READY)
 		refusals_ended(conn, code, text);
 	else

@@ -116,6 +116,7 @@ struct conn {
 			  // read
 	size_t last_left; // bytes
 	bool ended_by_us; // with CLOSED: not by the peer's or the network's doing
+	bool ending;      // conn_close() is at work: no memory for its last words ends nothing else
 	enum code end_code;
 	const char *end_text;
 };
