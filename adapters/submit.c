@@ -4,7 +4,7 @@
 
 #include "core/base/util.h"
 
-static bool continues(const struct submit_run *last, const struct submit_run *run)
+static bool run_continues(const struct submit_run *last, const struct submit_run *run)
 {
 	if (last->outcome != run->outcome || last->code != run->code ||
 	    last->partition != run->partition || last->durability != run->durability ||
@@ -19,7 +19,7 @@ void submit_add_run(struct submit *submit, const struct submit_run *run)
 {
 	struct submit_run *last = submit->run_count ? &submit->runs[submit->run_count - 1] : NULL;
 
-	if (last && continues(last, run)) {
+	if (last && run_continues(last, run)) {
 		last->count += run->count;
 		return;
 	}
