@@ -5,11 +5,11 @@
 #include "core/registry/delete.h"
 
 #include "core/registry/audit.h"
+#include "core/registry/constraints.h"
 #include "core/registry/life.h"
 #include "core/registry/lifecycle.h"
 #include "core/registry/registry.h"
 #include "core/registry/resource.h"
-#include "core/registry/rules.h"
 #include "core/registry/store.h"
 #include "core/registry/work.h"
 
@@ -323,7 +323,7 @@ int delete_continue(struct registry *registry)
 static int refuse_special(struct work *work, enum registry_kind kind, const struct row *row)
 {
 	if (kind == REGISTRY_USER)
-		return rules_keep_an_admin(work, row);
+		return constraints_keep_an_admin(work, row);
 	if (kind == REGISTRY_TOPIC && row->model.topic.dead_letter_of)
 		return work_refuse(work, CODE_CONFLICT,
 				   "the topic holds the dead letters of a group and goes with it");

@@ -1,6 +1,6 @@
 // Resources: making, changing and reading them. The same steps for every kind: read the body, check
 // it, check what a platform role may do, write the row, write the audit entry. What differs by kind
-// lies in the field tables and in rules.c.
+// lies in the field tables and in constraints.c.
 //
 // Invariant: a change that changes nothing writes no row and no audit entry, so it has no revision
 // and no new ETag; PUT may be repeated.
@@ -12,9 +12,9 @@
 #include "core/base/base64url.h"
 #include "core/model/name.h"
 #include "core/registry/audit.h"
+#include "core/registry/constraints.h"
 #include "core/registry/operator_access.h"
 #include "core/registry/registry.h"
-#include "core/registry/rules.h"
 #include "core/registry/store.h"
 #include "core/registry/work.h"
 
@@ -67,11 +67,11 @@ static int refuse_existing(struct work *work, enum registry_kind kind, const str
 static int check_row(struct work *work, enum registry_kind kind, struct row *row,
 		     const struct row *old, struct json_reader *reader)
 {
-	int r = rules_check(work, kind, row, old, reader);
+	int r = constraints_check(work, kind, row, old, reader);
 
 	if (r == 0 && reader->errors)
 		r = refuse_errors(work, reader);
-	return r == 0 ? rules_validate(work, kind, row) : r;
+	return r == 0 ? constraints_validate(work, kind, row) : r;
 }
 
 static int read_new(struct work *work, enum registry_kind kind, const char *name,
@@ -105,7 +105,7 @@ static int insert_row(struct work *work, enum registry_kind kind, struct row *ro
 
 	work->imported_as = NULL; // what is made beside it is new
 	if (r == 0)
-		r = rules_made(work, kind, row);
+		r = constraints_complete(work, kind, row);
 	if (r != 0)
 		return r;
 	json = store_json(work, kind, row);

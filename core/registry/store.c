@@ -4,7 +4,7 @@
 // resource of the catalog that is dropped leaves its id in `gone`, so that proxies get deltas that
 // name it; what belongs to a dropped row (totals, sessions) is dropped in the same transaction.
 //
-// Not here: what a row may say (rules.c), its columns (row.c), the audit log (audit.c).
+// Not here: what a row may say (constraints.c), its columns (row.c), the audit log (audit.c).
 
 #include "core/registry/store.h"
 #include "core/registry/checksum.h"

@@ -178,7 +178,7 @@ static void schemas_agree(void)
 	compare_schema(REGISTRY_GROUP, "GroupCreate", true, false, "");
 	compare_schema(REGISTRY_GROUP, "GroupWrite", true, true, "");
 	compare_schema(REGISTRY_USER, "User", false, false, " id revision ");
-	// UserCreate and TokenCreate have one form for each side: rules.c says the same.
+	// UserCreate and TokenCreate have one form for each side: constraints.c says the same.
 	compare_schema(REGISTRY_USER, "UserWrite", true, true, "");
 	compare_schema(REGISTRY_TOKEN, "Token", false, false, " id revision ");
 	compare_schema(REGISTRY_TOKEN, "TokenSecret", false, false, " id revision token ");

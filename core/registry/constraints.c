@@ -3,9 +3,9 @@
 //
 // A problem of one member goes to the reader's errors, so that a caller sees all of them at once; a
 // refusal of the whole (a limit, a conflict) ends the work. The backend of a topic or group checks
-// last (rules_validate), when everything else is known to be right.
+// last (constraints_validate), when everything else is known to be right.
 
-#include "core/registry/rules.h"
+#include "core/registry/constraints.h"
 
 #include "core/base/base64url.h"
 #include "core/model/name.h"
@@ -446,7 +446,7 @@ static bool is_admin(const struct row *row)
 	return row->user.role == ROLE_ADMIN && !row->user.disabled;
 }
 
-int rules_keep_an_admin(struct work *work, const struct row *row)
+int constraints_keep_an_admin(struct work *work, const struct row *row)
 {
 	int64_t others = 0;
 	int r;
@@ -471,7 +471,7 @@ static int user_check(struct work *work, struct row *row, const struct row *old,
 	if (reader->errors)
 		return 0;
 	if (old && !is_admin(row)) {
-		int r = rules_keep_an_admin(work, old);
+		int r = constraints_keep_an_admin(work, old);
 
 		if (r != 0)
 			return r;
@@ -521,8 +521,8 @@ static int token_check(struct work *work, struct row *row, struct json_reader *r
 
 // ---- all
 
-int rules_check(struct work *work, enum registry_kind kind, struct row *row, const struct row *old,
-		struct json_reader *reader)
+int constraints_check(struct work *work, enum registry_kind kind, struct row *row,
+		      const struct row *old, struct json_reader *reader)
 {
 	switch (kind) {
 	case REGISTRY_TENANT: return tenant_check(work, row, old, reader);
@@ -565,7 +565,7 @@ static void validation_errors(struct work *work, const char *text)
 	work->ret->errors = json_pack("[{s:s, s:s}]", "field", pointer, "detail", end + 2);
 }
 
-int rules_validate(struct work *work, enum registry_kind kind, struct row *row)
+int constraints_validate(struct work *work, enum registry_kind kind, struct row *row)
 {
 	struct registry *registry = work->registry;
 	_cleanup_(freep) char *text = NULL;
@@ -590,7 +590,7 @@ int rules_validate(struct work *work, enum registry_kind kind, struct row *row)
 	return work_refuse(work, code, "%s", text ? text : code_sentence(code));
 }
 
-int rules_made(struct work *work, enum registry_kind kind, const struct row *row)
+int constraints_complete(struct work *work, enum registry_kind kind, const struct row *row)
 {
 	if (kind == REGISTRY_GROUP && row->model.group.dead_letter)
 		return dead_letter_make(work, row);
