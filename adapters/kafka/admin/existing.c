@@ -8,13 +8,13 @@
 #include "adapters/kafka/admin/admin_request.h"
 #include "adapters/kafka/client/admin_client.h"
 #include "adapters/kafka/client/admin_handle.h"
-#include "adapters/kafka/topic/rules.h"
+#include "adapters/kafka/topic/observed_settings.h"
 #include "adapters/kafka/topic/topic_mark.h"
 #include "core/base/clock.h"
 #include "core/model/name.h"
 
-#define RULES_NS (2 * S_NS) // for the settings of all topics
-#define LATE_MS  300        // before the deadline: what is known by then is the answer
+#define SETTINGS_NS (2 * S_NS) // for the settings of all topics
+#define LATE_MS     300        // before the deadline: what is known by then is the answer
 
 static bool is_internal(const char *name)
 {
@@ -149,7 +149,7 @@ static void existing_run(struct adapter *adapter, struct admin_request *request)
 	size_t i;
 
 	if (topics)
-		rules_add(adapter, topics, clock_now_ns() + RULES_NS);
+		observed_settings_add(adapter, topics, clock_now_ns() + SETTINGS_NS);
 	if (topics)
 		groups = groups_ask(adapter, request);
 	json_array_foreach(groups, i, group)

@@ -4,18 +4,19 @@
 #include "adapters/kafka/admin/foreign_settings.h"
 
 #include "adapters/kafka/admin/admin_request.h"
-#include "adapters/kafka/topic/rules.h"
+#include "adapters/kafka/topic/observed_settings.h"
 
 static void describe_run(struct adapter *adapter, struct admin_request *request)
 {
 	const struct topic *topic = request->topic;
-	struct rules *rules = request->work;
+	struct observed_settings *settings = request->work;
 
-	rules->names[0] = topic->physical;
-	rules->count = 1;
-	if (!admin_request_failed(request, adapter, rules_ask(adapter, rules), NULL))
-		request->answer =
-			rules_json(&rules->limits[0], topic->partitions, rules->min_insync[0]);
+	settings->names[0] = topic->physical;
+	settings->count = 1;
+	if (!admin_request_failed(request, adapter, observed_settings_read(adapter, settings),
+				  NULL))
+		request->answer = observed_settings_json(&settings->limits[0], topic->partitions,
+							 settings->min_insync[0]);
 }
 
 void foreign_settings_describe(struct adapter *adapter, const struct topic *topic,
@@ -26,7 +27,7 @@ void foreign_settings_describe(struct adapter *adapter, const struct topic *topi
 
 	if (!request)
 		return;
-	request->work = calloc(1, sizeof(struct rules));
+	request->work = calloc(1, sizeof(struct observed_settings));
 	if (request->work) {
 		admin_request_start(adapter, request, describe_run);
 		return;

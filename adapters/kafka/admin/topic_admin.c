@@ -17,7 +17,7 @@
 #include "adapters/kafka/client/task.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/topic/metadata_wait.h"
-#include "adapters/kafka/topic/rules.h"
+#include "adapters/kafka/topic/observed_settings.h"
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/topic_generation.h"
@@ -272,7 +272,7 @@ static void open_grow(struct adapter *adapter, const struct topic *topic)
 	kafka_topic_grow(open, topic->partitions);
 	while (!sender_topic_grown(open, topic->partitions) && clock_now_ns() < until_ns)
 		usleep(5000);
-	rules_refresh(open);
+	observed_settings_refresh(open);
 	kafka_topic_close(open);
 }
 

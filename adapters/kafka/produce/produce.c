@@ -325,7 +325,7 @@ static uint32_t batch_send(const struct send_target *target, struct batch *batch
 			if (!errors[i])
 				continue;
 			if (kafka_error_is_of_record(errors[i]))
-				kafka_topic_rules_doubt(submit->topic);
+				kafka_topic_settings_doubt(submit->topic);
 			run = batch_refused(submit, at + i, errors[i]);
 			blocked_note(blocked, run.partition, errors[i]);
 			++refusals;

@@ -439,7 +439,7 @@ static int taken_compare(const void *left, const void *right)
 				    ((const struct taken *)right)->place);
 }
 
-// Checks it once more: the rules may be known by now.
+// Checks it once more: the settings may be known by now.
 static rd_kafka_resp_err_t place_send(struct adapter *adapter, rd_kafka_t *handle, uint16_t *place)
 {
 	struct batch *batch = batch_of(place);
@@ -595,11 +595,11 @@ static void taken_end(struct slot *slot, struct endings *endings)
 	}
 }
 
-static void rules_doubt(const struct slot *slot)
+static void doubt_settings(const struct slot *slot)
 {
 	for (size_t i = 0; i < slot->count; ++i)
 		if (kafka_error_is_of_record(slot->taken[i].error))
-			kafka_topic_rules_doubt(batch_of(slot->taken[i].place)->submit->topic);
+			kafka_topic_settings_doubt(batch_of(slot->taken[i].place)->submit->topic);
 }
 
 static void take_back(struct adapter *adapter, struct slot *slot, unsigned number)
@@ -617,7 +617,7 @@ static void take_back(struct adapter *adapter, struct slot *slot, unsigned numbe
 		if (wanted == slot->wanted)
 			break;
 	}
-	rules_doubt(slot);
+	doubt_settings(slot);
 	handle = sender_enter_slot(adapter, number);
 	if (handle == slot->handle && !adapter->resend->leaving)
 		taken_go(adapter, slot, handle, &endings);

@@ -324,8 +324,8 @@ bool kafka_topic_has_holes(const struct adapter_topic *topic)
 
 // ---- settings
 
-void kafka_topic_rules_doubt(struct adapter_topic *topic)
+void kafka_topic_settings_doubt(struct adapter_topic *topic)
 {
-	if (!__atomic_exchange_n(&topic->rules_soon, true, __ATOMIC_ACQ_REL))
+	if (!__atomic_exchange_n(&topic->settings_soon, true, __ATOMIC_ACQ_REL))
 		waker_poke(&topic->adapter->watch_waker);
 }

@@ -32,7 +32,7 @@ struct adapter_topic {
 	struct kafka_sent *sent;     // stored.c
 	unsigned slot, slot_next;   // whose producer takes it, and soon will; under resend.c's gate
 	bool moving;                // under that gate: it waits until nothing is under way
-	bool rules_soon;            // atomic: its settings are to be asked for soon
+	bool settings_soon;         // atomic: its settings are to be asked for soon
 	uint32_t handed;            // atomic: batches handed to a producer and not answered
 	rd_kafka_topic_t *watching; // of the admin handle: it keeps the metadata
 	struct admin_handle *watched_on;     // that handle, entered; both under topics_lock
@@ -48,7 +48,8 @@ struct adapter_topic {
 	uint8_t durability;    // atomic, enum durability: what its copies are good for, as far as
 			       // known
 	// The watcher's.
-	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, rules_due_ns, rules_asked_ns;
+	uint64_t missing_ns, mark_due_ns, mark_keep_ns, unanswered_ns, settings_due_ns,
+		settings_read_ns;
 	uint32_t replicas;         // of the partition that has the fewest
 	bool marked, foreign;      // it had our mark; it has another's
 	bool settled;              // it has our settings, or cannot have them
@@ -80,4 +81,4 @@ void kafka_topic_watch(struct adapter_topic *topic, struct log_watch *watch);
 void kafka_topic_unwatch(struct adapter_topic *topic, struct log_watch *watch);
 bool kafka_topic_watched(struct adapter_topic *topic);
 // A record was refused by the topic's settings as they are known, or in spite of them. @thread any
-void kafka_topic_rules_doubt(struct adapter_topic *topic);
+void kafka_topic_settings_doubt(struct adapter_topic *topic);

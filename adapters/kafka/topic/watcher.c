@@ -18,7 +18,7 @@
 #include "adapters/kafka/client/cluster_info.h"
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/topic/metadata_wait.h"
-#include "adapters/kafka/topic/rules.h"
+#include "adapters/kafka/topic/observed_settings.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/kafka/topic/topic_mark.h"
 #include "adapters/kafka/topic/topic_settings.h"
@@ -27,18 +27,17 @@
 
 #include <errno.h>
 
-#define LOOK_MS       1000
-#define LOOK_SOON_MS  20 // after a poke: what is opened together is looked at together
-#define CALL_MS       2000
-#define INFO_MS       60000 // between two looks at the cluster as a whole
-#define MARK_MS       5000
-#define MARK_KEEP_MS  (3600u * 1000) // as groups (offset_keepalive.c)
-#define UNANSWERED_MS 10000          // a topic whose bounds do not come is left alone for so long
-#define RULES_MS      5000u          // of native topics: others may change them
-#define RULES_OWN_MS  60000u
-#define RULES_SOON_MS 500u // between two looks at one topic
-#define RULES_AT_ONCE 100
-#define SINGLE_MS     500
+#define LOOK_MS          1000
+#define LOOK_SOON_MS     20 // after a poke: what is opened together is looked at together
+#define CALL_MS          2000
+#define INFO_MS          60000 // between two looks at the cluster as a whole
+#define MARK_MS          5000
+#define MARK_KEEP_MS     (3600u * 1000) // as groups (offset_keepalive.c)
+#define UNANSWERED_MS    10000 // a topic whose bounds do not come is left alone for so long
+#define SETTINGS_MS      5000u // of native topics: others may change them
+#define SETTINGS_OWN_MS  60000u
+#define SETTINGS_SOON_MS 500u // between two looks at one topic
+#define SINGLE_MS        500
 
 struct kafka_watcher {
 	struct adapter *adapter;
@@ -334,56 +333,57 @@ static void marks_look(struct kafka_watcher *watcher)
 
 // ---- settings
 
-static void rules_take(const struct rules *rules, struct adapter_topic **topics)
+static void take_settings(const struct observed_settings *settings, struct adapter_topic **topics)
 {
-	for (size_t i = 0; i < rules->count; ++i) {
+	for (size_t i = 0; i < settings->count; ++i) {
 		struct adapter_topic *topic = topics[i];
 
-		if (!rules->min_insync[i])
+		if (!settings->min_insync[i])
 			continue; // what was known holds
 		__atomic_store_n(&topic->durability,
 				 (uint8_t)cluster_info_copies_durability(topic->replicas,
-									 rules->min_insync[i]),
+									 settings->min_insync[i]),
 				 __ATOMIC_RELEASE);
-		kafka_limits_store(&topic->limits, &rules->limits[i]);
+		kafka_limits_store(&topic->limits, &settings->limits[i]);
 	}
 }
 
-static bool rules_are_due(struct adapter_topic *topic, uint64_t now_ns)
+static bool settings_are_due(struct adapter_topic *topic, uint64_t now_ns)
 {
 	if (topic->missing_ns || is_gone(topic) || !topic->replicas)
 		return false;
-	if (now_ns < topic->rules_asked_ns + RULES_SOON_MS * MS_NS)
+	if (now_ns < topic->settings_read_ns + SETTINGS_SOON_MS * MS_NS)
 		return false;
-	return now_ns >= topic->rules_due_ns ||
-	       __atomic_load_n(&topic->rules_soon, __ATOMIC_ACQUIRE);
+	return now_ns >= topic->settings_due_ns ||
+	       __atomic_load_n(&topic->settings_soon, __ATOMIC_ACQUIRE);
 }
 
 // What each topic takes, and how many brokers must have a message before it is acknowledged. Those
 // of others may change at any time.
-static void rules_look(struct kafka_watcher *watcher)
+static void read_settings(struct kafka_watcher *watcher)
 {
-	struct adapter_topic *topics[RULES_AT_ONCE];
-	struct rules *rules = calloc(1, sizeof *rules);
+	struct adapter_topic *topics[OBSERVED_SETTINGS_AT_ONCE];
+	struct observed_settings *settings = calloc(1, sizeof *settings);
 	uint64_t now_ns = clock_now_ns();
 
-	for (size_t i = 0; rules && i < watcher->count && rules->count < RULES_AT_ONCE; ++i) {
+	for (size_t i = 0;
+	     settings && i < watcher->count && settings->count < OBSERVED_SETTINGS_AT_ONCE; ++i) {
 		struct adapter_topic *topic = watcher->topics[i];
 
-		if (!rules_are_due(topic, now_ns))
+		if (!settings_are_due(topic, now_ns))
 			continue;
-		topic->rules_due_ns =
-			now_ns + (topic->model->native ? RULES_MS : RULES_OWN_MS) * MS_NS;
-		topic->rules_asked_ns = now_ns;
-		__atomic_store_n(&topic->rules_soon, false, __ATOMIC_RELEASE);
-		topics[rules->count] = topic;
-		rules->names[rules->count++] = topic->model->physical;
+		topic->settings_due_ns =
+			now_ns + (topic->model->native ? SETTINGS_MS : SETTINGS_OWN_MS) * MS_NS;
+		topic->settings_read_ns = now_ns;
+		__atomic_store_n(&topic->settings_soon, false, __ATOMIC_RELEASE);
+		topics[settings->count] = topic;
+		settings->names[settings->count++] = topic->model->physical;
 	}
-	if (rules && rules->count) {
-		rules_ask(watcher->adapter, rules);
-		rules_take(rules, topics);
+	if (settings && settings->count) {
+		observed_settings_read(watcher->adapter, settings);
+		take_settings(settings, topics);
 	}
-	free(rules);
+	free(settings);
 }
 
 // Each topic to the producers of its size class.
@@ -457,7 +457,7 @@ static void look_once(struct kafka_watcher *watcher)
 	if (metadata_look(watcher)) {
 		marks_look(watcher); // loads wait for it
 		bounds_look(watcher);
-		rules_look(watcher);
+		read_settings(watcher);
 	}
 	classes_look(watcher);
 	topics_return(watcher);
