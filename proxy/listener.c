@@ -150,7 +150,7 @@ static bool has_room(struct worker *worker, const struct sockaddr *peer)
 {
 	if (budget_is_full(&worker->shared->budget))
 		return false;
-	return worker->clients->sources.count < worker->limits.unauthenticated ||
+	return worker->clients->peer_shares.count < worker->limits.unauthenticated ||
 	       conn_give_way(worker, peer);
 }
 

@@ -14,7 +14,7 @@
 #include "core/http/http.h"
 
 #include "core/base/log.h"
-#include "core/base/sources.h"
+#include "core/base/peer_shares.h"
 #include "core/http/stream.h"
 
 #include <arpa/inet.h>
@@ -42,7 +42,7 @@ struct http_server {
 	size_t listener_count;
 	struct loop_timer resume; // listeners paused for want of descriptors
 	struct list exchanges;
-	struct sources sources; // exchanges that are not in work yet
+	struct peer_shares peer_shares; // exchanges that are not in work yet
 	uint32_t open;
 	uint32_t in_work; // that are not reserved
 	void (*drained)(void *ctx);
@@ -66,7 +66,7 @@ struct http_exchange {
 	struct head head; // points into head_data
 	char peer[INET6_ADDRSTRLEN];
 	struct sockaddr_storage address;
-	struct source_item source; // until it is in work
+	struct peer_share peer_share; // until it is in work
 	bool answered, reserved, in_work;
 	void *user;
 	void (*release)(void *user);
@@ -121,7 +121,7 @@ static void exchange_close(struct http_exchange *exchange)
 	loop_io_deinit(&exchange->io);
 	stream_deinit(&exchange->stream);
 	list_unlink(&exchange->link);
-	sources_leave(&server->sources, &exchange->source);
+	peer_shares_leave(&server->peer_shares, &exchange->peer_share);
 	server->in_work -= exchange->in_work;
 	--server->open;
 	http_unref(exchange);
@@ -303,7 +303,7 @@ static bool work_begins(struct http_exchange *exchange)
 
 	if (!exchange->reserved && server->in_work >= server->limits.connections)
 		return false;
-	sources_leave(&server->sources, &exchange->source);
+	peer_shares_leave(&server->peer_shares, &exchange->peer_share);
 	exchange->in_work = !exchange->reserved;
 	server->in_work += exchange->in_work;
 	return true;
@@ -457,9 +457,9 @@ static int exchange_new(struct http_server *server, int fd, bool tls,
 	exchange->release = handler->release;
 	getnameinfo((const struct sockaddr *)peer, sizeof *peer, exchange->peer,
 		    sizeof exchange->peer, NULL, 0, NI_NUMERICHOST);
-	source_item_init(&exchange->source);
-	source_address((const struct sockaddr *)peer, address);
-	sources_enter(&server->sources, &exchange->source, address);
+	peer_share_init(&exchange->peer_share);
+	peer_shares_address((const struct sockaddr *)peer, address);
+	peer_shares_enter(&server->peer_shares, &exchange->peer_share, address);
 	loop_timer_init(&exchange->deadline, server->loop, on_deadline);
 	list_push_back(&server->exchanges, &exchange->link);
 	server->open += 1;
@@ -486,13 +486,13 @@ static void pause_listening(struct http_server *server)
 // One whose request is not whole goes for a newcomer. False: that has the most of them.
 static bool give_way(struct http_server *server, const struct sockaddr_storage *peer)
 {
-	struct source_item *victim;
+	struct peer_share *victim;
 	uint8_t address[16];
 
-	source_address((const struct sockaddr *)peer, address);
-	victim = sources_victim(&server->sources, address);
+	peer_shares_address((const struct sockaddr *)peer, address);
+	victim = peer_shares_victim(&server->peer_shares, address);
 	if (victim)
-		exchange_close(CONTAINER_OF(victim, struct http_exchange, source));
+		exchange_close(CONTAINER_OF(victim, struct http_exchange, peer_share));
 	return victim;
 }
 
@@ -516,7 +516,7 @@ static void on_connection(struct loop_io *io, unsigned events)
 			return;
 		}
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-		if ((server->sources.count >= server->limits.connections &&
+		if ((server->peer_shares.count >= server->limits.connections &&
 		     !give_way(server, &address)) ||
 		    exchange_new(server, fd, listener->tls, &address) < 0)
 			close(fd);
@@ -611,7 +611,7 @@ int http_new(struct loop *loop, const struct http_limits *limits,
 		return -ENOMEM;
 	server->loop = loop;
 	server->limits = *limits;
-	if (sources_init(&server->sources) < 0) {
+	if (peer_shares_init(&server->peer_shares) < 0) {
 		free(server);
 		return -ENOMEM;
 	}
@@ -647,7 +647,7 @@ void http_free(struct http_server *server)
 	loop_timer_cancel(&server->resume);
 	LIST_FOREACH(link, next, &server->exchanges)
 	exchange_close(LIST_ENTRY(link, struct http_exchange, link));
-	sources_deinit(&server->sources);
+	peer_shares_deinit(&server->peer_shares);
 	free(server);
 }
 

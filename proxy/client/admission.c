@@ -42,7 +42,7 @@ static enum code join_tenant(struct conn *conn, const char **ret_text)
 	session->tenant = tenant;
 	memory_move(conn, tenant->memory);
 	list_push_back(&tenant->clients->conns, &session->in_tenant);
-	sources_leave(&conn->worker->clients->sources, &conn->source);
+	peer_shares_leave(&conn->worker->clients->peer_shares, &conn->peer_share);
 	return CODE_OK;
 }
 

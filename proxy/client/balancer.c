@@ -48,9 +48,9 @@ static void client_is(struct conn *conn, const struct proxy_header *header)
 		const struct sockaddr *client = (const struct sockaddr *)&header->client;
 
 		socket_address_text(client, conn->peer);
-		source_address(client, address);
-		sources_leave(&conn->worker->clients->sources, &conn->source);
-		sources_enter(&conn->worker->clients->sources, &conn->source, address);
+		peer_shares_address(client, address);
+		peer_shares_leave(&conn->worker->clients->peer_shares, &conn->peer_share);
+		peer_shares_enter(&conn->worker->clients->peer_shares, &conn->peer_share, address);
 	}
 	balancer_free(conn->balancer);
 	conn->balancer = NULL;

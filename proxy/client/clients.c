@@ -55,7 +55,7 @@ int clients_init(struct clients *clients, struct worker *worker,
 	clients->run_task.fn = on_run;
 	loop_timer_init(&clients->partial_timer, worker->loop, memory_on_partial);
 	refusals_init(&clients->refusals, worker->loop);
-	r = sources_init(&clients->sources);
+	r = peer_shares_init(&clients->peer_shares);
 	if (r == 0)
 		clients_set_tls(clients, tls);
 	return r;
@@ -65,7 +65,7 @@ void clients_deinit(struct clients *clients)
 {
 	loop_timer_cancel(&clients->partial_timer);
 	refusals_deinit(&clients->refusals);
-	sources_deinit(&clients->sources);
+	peer_shares_deinit(&clients->peer_shares);
 	map_deinit(&clients->sessions);
 	SSL_CTX_free(clients->tls);
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/base/map.h"
-#include "core/base/sources.h"
+#include "core/base/peer_shares.h"
 #include "core/loop/loop.h"
 #include "proxy/client/leaves.h"
 #include "proxy/client/refusals.h"
@@ -31,7 +31,7 @@ struct clients {
 	struct map
 		sessions; // struct conn by session id: counter * WORKER_MAX + index of the worker
 	uint64_t session_count;
-	struct sources sources; // connections that are not authenticated
+	struct peer_shares peer_shares; // connections that are not authenticated
 	struct refusals refusals;
 
 	struct fair fair;                  // the run queue

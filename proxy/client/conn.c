@@ -43,13 +43,13 @@ static struct fair_queue *queue_of(const struct conn *conn)
 
 bool conn_give_way(struct worker *worker, const struct sockaddr *peer)
 {
-	struct source_item *victim;
+	struct peer_share *victim;
 	uint8_t address[16];
 
-	source_address(peer, address);
-	victim = sources_victim(&worker->clients->sources, address);
+	peer_shares_address(peer, address);
+	victim = peer_shares_victim(&worker->clients->peer_shares, address);
 	if (victim)
-		conn_close(CONTAINER_OF(victim, struct conn, source), CODE_OVERLOADED,
+		conn_close(CONTAINER_OF(victim, struct conn, peer_share), CODE_OVERLOADED,
 			   "too many connections that are not authenticated");
 	return victim;
 }
@@ -97,9 +97,9 @@ int conn_new(struct worker *worker, const struct conn_ops *ops, int fd, const st
 	conn->last_read_ns = conn->connected_ns;
 	conn->written_ns = conn->connected_ns;
 	list_push_back(&worker->clients->conns, &conn->all);
-	source_address(peer, address);
-	source_item_init(&conn->source);
-	sources_enter(&worker->clients->sources, &conn->source, address);
+	peer_shares_address(peer, address);
+	peer_share_init(&conn->peer_share);
+	peer_shares_enter(&worker->clients->peer_shares, &conn->peer_share, address);
 	loop_timer_set(&conn->timer, conn->connected_ns + worker->limits.ready_ms * MS_NS);
 	return 0;
 }
@@ -153,7 +153,7 @@ void conn_close(struct conn *conn, enum code code, const char *text)
 		say_goodbye(conn, code, text);
 	}
 	conn_set_state(conn, CONN_CLOSED);
-	sources_leave(&worker->clients->sources, &conn->source);
+	peer_shares_leave(&worker->clients->peer_shares, &conn->peer_share);
 	session_deinit(&conn->session);
 	list_unlink(&conn->all);
 	map_remove(&worker->clients->sessions, &conn->node);

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "core/base/log.h"
-#include "core/base/sources.h"
+#include "core/base/peer_shares.h"
 #include "core/base/state_table.h"
 #include "core/net/framer.h"
 #include "core/net/outq.h"
@@ -100,7 +100,7 @@ struct conn {
 	struct fair_item run_item; // its place in the worker's run queue
 	struct map_node node;      // member of clients->sessions, by session id
 
-	struct source_item source;      // of clients->sources, until READY
+	struct peer_share peer_share;   // of clients->peer_shares, until READY
 	struct balancer_head *balancer; // its header is awaited
 	struct session session;
 	char peer[56]; // "address:port"

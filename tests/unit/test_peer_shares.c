@@ -1,6 +1,6 @@
-// core/base/sources: who gives way, by address and prefix, and that the memory is constant.
+// core/base/shares: who gives way, by address and prefix, and that the memory is constant.
 
-#include "core/base/sources.h"
+#include "core/base/peer_shares.h"
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -8,7 +8,7 @@
 #define ROOM 1024u
 
 struct peer {
-	struct source_item item;
+	struct peer_share item;
 	bool honest;
 };
 
@@ -18,39 +18,39 @@ static void address_of(const char *text, uint8_t ret[16])
 }
 
 // A newcomer as a listener treats it. False: it was refused.
-static bool come(struct sources *sources, const uint8_t address[16], bool honest, unsigned *lost)
+static bool come(struct peer_shares *shares, const uint8_t address[16], bool honest, unsigned *lost)
 {
 	struct peer *peer;
 
-	if (sources->count >= ROOM) {
-		struct source_item *victim = sources_victim(sources, address);
+	if (shares->count >= ROOM) {
+		struct peer_share *victim = peer_shares_victim(shares, address);
 
 		if (!victim)
 			return false;
 		peer = CONTAINER_OF(victim, struct peer, item);
 		*lost += peer->honest;
-		sources_leave(sources, victim);
+		peer_shares_leave(shares, victim);
 		if (!peer->honest)
 			free(peer);
 	}
 	peer = calloc(1, sizeof *peer);
 	peer->honest = honest;
-	source_item_init(&peer->item);
-	sources_enter(sources, &peer->item, address);
+	peer_share_init(&peer->item);
+	peer_shares_enter(shares, &peer->item, address);
 	return true;
 }
 
-static void all_go(struct sources *sources)
+static void all_go(struct peer_shares *shares)
 {
-	while (!list_empty(&sources->ages)) {
-		struct source_item *item = LIST_ENTRY(sources->ages.next, struct source_item, age);
+	while (!list_empty(&shares->ages)) {
+		struct peer_share *item = LIST_ENTRY(shares->ages.next, struct peer_share, age);
 
-		sources_leave(sources, item);
+		peer_shares_leave(shares, item);
 		free(CONTAINER_OF(item, struct peer, item));
 	}
-	for (unsigned i = 0; i < SOURCE_LEVELS * 2048; ++i)
-		CHECK_EQ(sources->rows[i], 0);
-	sources_deinit(sources);
+	for (unsigned i = 0; i < PEER_SHARES_LEVELS * 2048; ++i)
+		CHECK_EQ(shares->rows[i], 0);
+	peer_shares_deinit(shares);
 }
 
 enum { WAITING = 10 };
@@ -60,37 +60,37 @@ enum { WAITING = 10 };
 static unsigned attacked(void (*attacker)(unsigned number, uint8_t ret[16]))
 {
 	struct peer *waiting[WAITING] = {0};
-	struct sources sources;
+	struct peer_shares shares;
 	unsigned lost = 0, refused = 0;
 
-	CHECK_EQ(sources_init(&sources), 0);
+	CHECK_EQ(peer_shares_init(&shares), 0);
 	for (unsigned i = 0; i < 40000; ++i) {
 		struct peer **place = &waiting[i / 20 % WAITING];
 		uint8_t address[16];
 
 		attacker(i, address);
-		come(&sources, address, false, &lost);
-		CHECK(sources.count <= ROOM);
+		come(&shares, address, false, &lost);
+		CHECK(shares.count <= ROOM);
 		if (i % 20 != 0)
 			continue;
 		if (*place)
-			sources_leave(&sources, &(*place)->item); // also one that gave way
+			peer_shares_leave(&shares, &(*place)->item); // also one that gave way
 		free(*place);
 		*place = NULL;
 		address_of("::ffff:198.51.100.7", address);
 		address[13] = (uint8_t)(i / 20);
 		address[14] = (uint8_t)(i / 20 / 256);
-		if (come(&sources, address, true, &lost))
-			*place = CONTAINER_OF(sources.ages.prev, struct peer, item.age);
+		if (come(&shares, address, true, &lost))
+			*place = CONTAINER_OF(shares.ages.prev, struct peer, item.age);
 		else
 			++refused;
 	}
 	for (unsigned i = 0; i < WAITING; ++i) {
 		if (waiting[i])
-			sources_leave(&sources, &waiting[i]->item);
+			peer_shares_leave(&shares, &waiting[i]->item);
 		free(waiting[i]);
 	}
-	all_go(&sources);
+	all_go(&shares);
 	CHECK_EQ(refused, 0);
 	return lost;
 }
@@ -144,25 +144,25 @@ static void strangers_from_everywhere(void)
 
 static bool refuses_the_heaviest(void)
 {
-	struct sources sources;
+	struct peer_shares shares;
 	unsigned lost = 0;
 	uint8_t address[16];
 	bool refused;
 
-	CHECK_EQ(sources_init(&sources), 0);
+	CHECK_EQ(peer_shares_init(&shares), 0);
 	for (unsigned i = 0; i < ROOM - 100; ++i) { // all apart, and older
 		many(i, address);
-		CHECK(come(&sources, address, false, &lost));
+		CHECK(come(&shares, address, false, &lost));
 	}
 	for (unsigned i = 0; i < 100; ++i) {
 		one_address(i, address);
-		CHECK(come(&sources, address, false, &lost));
+		CHECK(come(&shares, address, false, &lost));
 	}
 	one_address(0, address);
-	refused = !come(&sources, address, false, &lost);
+	refused = !come(&shares, address, false, &lost);
 	many(ROOM, address);
-	CHECK(come(&sources, address, false, &lost));
-	all_go(&sources);
+	CHECK(come(&shares, address, false, &lost));
+	all_go(&shares);
 	return refused;
 }
 
@@ -177,22 +177,23 @@ static void the_heaviest_itself_is_refused(void)
 	CHECK(refused >= 2);
 }
 
-// Ten million sources, one after the other: the same two pieces of memory.
+// Ten million shares, one after the other: the same two pieces of memory.
 static void constant_memory(void)
 {
-	struct sources sources;
+	struct peer_shares shares;
 	unsigned lost = 0;
 
-	CHECK_EQ(sources_init(&sources), 0);
-	CHECK(SOURCE_LEVELS * 2048 * sizeof *sources.rows * 65 <= 4u << 20); // 64 workers and REST
+	CHECK_EQ(peer_shares_init(&shares), 0);
+	CHECK(PEER_SHARES_LEVELS * 2048 * sizeof *shares.rows * 65 <=
+	      4u << 20); // 64 workers and REST
 	for (unsigned i = 0; i < 300000; ++i) {
 		uint8_t address[16];
 
 		many(i, address);
-		come(&sources, address, false, &lost);
+		come(&shares, address, false, &lost);
 	}
-	CHECK_EQ(sources.count, ROOM);
-	all_go(&sources);
+	CHECK_EQ(shares.count, ROOM);
+	all_go(&shares);
 }
 
 UNIT_MAIN(UNIT_CASE(one_source_gives_way_to_others), UNIT_CASE(strangers_from_everywhere),

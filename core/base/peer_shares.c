@@ -11,7 +11,7 @@
 // prefixes that share a row weigh as one, and which do is decided by a random seed.
 // What it does not do: remember connections that have gone, or limit rates.
 
-#include "core/base/sources.h"
+#include "core/base/peer_shares.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,27 +22,27 @@
 #define LOOK_MOST 64u   // of the oldest
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-static const uint8_t bytes_v4[SOURCE_LEVELS] = {16, 15, 14, 13};
-static const uint8_t bytes_v6[SOURCE_LEVELS] = {8, 7, 6, 4};
+static const uint8_t bytes_v4[PEER_SHARES_LEVELS] = {16, 15, 14, 13};
+static const uint8_t bytes_v6[PEER_SHARES_LEVELS] = {8, 7, 6, 4};
 
-int sources_init(struct sources *sources)
+int peer_shares_init(struct peer_shares *shares)
 {
-	*sources = (struct sources){0};
-	list_init(&sources->ages);
-	if (getrandom(&sources->seed, sizeof sources->seed, GRND_NONBLOCK) < 0)
-		sources->seed = (uint64_t)(uintptr_t)sources;
-	sources->rows = calloc(SOURCE_LEVELS * ROWS, sizeof *sources->rows);
-	return sources->rows ? 0 : -ENOMEM;
+	*shares = (struct peer_shares){0};
+	list_init(&shares->ages);
+	if (getrandom(&shares->seed, sizeof shares->seed, GRND_NONBLOCK) < 0)
+		shares->seed = (uint64_t)(uintptr_t)shares;
+	shares->rows = calloc(PEER_SHARES_LEVELS * ROWS, sizeof *shares->rows);
+	return shares->rows ? 0 : -ENOMEM;
 }
 
-void sources_deinit(struct sources *sources)
+void peer_shares_deinit(struct peer_shares *shares)
 {
-	assert(!sources->rows || sources->count == 0);
-	free(sources->rows);
-	sources->rows = NULL;
+	assert(!shares->rows || shares->count == 0);
+	free(shares->rows);
+	shares->rows = NULL;
 }
 
-void source_item_init(struct source_item *item)
+void peer_share_init(struct peer_share *item)
 {
 	list_init(&item->age);
 }
@@ -54,62 +54,63 @@ static uint64_t mix_hash(uint64_t hash)
 	return hash ^ hash >> 33;
 }
 
-static uint32_t *row_of(const struct sources *sources, const uint8_t address[16], unsigned level)
+static uint32_t *row_of(const struct peer_shares *shares, const uint8_t address[16], unsigned level)
 {
 	const uint8_t *bytes = memcmp(address, mapped, sizeof mapped) == 0 ? bytes_v4 : bytes_v6;
 	uint64_t halves[2] = {0}, hash;
 
 	memcpy(halves, address, bytes[level]);
-	hash = mix_hash(mix_hash(sources->seed ^ halves[0]) ^ halves[1]);
-	return &sources->rows[level * ROWS + (hash & (ROWS - 1))];
+	hash = mix_hash(mix_hash(shares->seed ^ halves[0]) ^ halves[1]);
+	return &shares->rows[level * ROWS + (hash & (ROWS - 1))];
 }
 
-void sources_enter(struct sources *sources, struct source_item *item, const uint8_t address[16])
+void peer_shares_enter(struct peer_shares *shares, struct peer_share *item,
+		       const uint8_t address[16])
 {
 	assert(list_empty(&item->age));
 	memcpy(item->address, address, sizeof item->address);
-	for (unsigned level = 0; level < SOURCE_LEVELS; ++level)
-		++*row_of(sources, address, level);
-	list_push_back(&sources->ages, &item->age);
-	++sources->count;
+	for (unsigned level = 0; level < PEER_SHARES_LEVELS; ++level)
+		++*row_of(shares, address, level);
+	list_push_back(&shares->ages, &item->age);
+	++shares->count;
 }
 
-void sources_leave(struct sources *sources, struct source_item *item)
+void peer_shares_leave(struct peer_shares *shares, struct peer_share *item)
 {
 	if (list_empty(&item->age))
 		return;
 	list_unlink(&item->age);
-	--sources->count;
-	for (unsigned level = 0; level < SOURCE_LEVELS; ++level) {
-		uint32_t *row = row_of(sources, item->address, level);
+	--shares->count;
+	for (unsigned level = 0; level < PEER_SHARES_LEVELS; ++level) {
+		uint32_t *row = row_of(shares, item->address, level);
 
 		assert(*row > 0);
 		--*row;
 	}
 }
 
-static uint64_t weight_of(const struct sources *sources, const uint8_t address[16])
+static uint64_t weight_of(const struct peer_shares *shares, const uint8_t address[16])
 {
 	uint64_t weight = 0;
 
-	for (unsigned level = 0; level < SOURCE_LEVELS; ++level) {
-		uint64_t count = *row_of(sources, address, level);
+	for (unsigned level = 0; level < PEER_SHARES_LEVELS; ++level) {
+		uint64_t count = *row_of(shares, address, level);
 
-		weight = MAX(weight, count << (SOURCE_LEVELS - 1 - level));
+		weight = MAX(weight, count << (PEER_SHARES_LEVELS - 1 - level));
 	}
 	return weight;
 }
 
-struct source_item *sources_victim(const struct sources *sources, const uint8_t address[16])
+struct peer_share *peer_shares_victim(const struct peer_shares *shares, const uint8_t address[16])
 {
-	struct source_item *victim = NULL;
+	struct peer_share *victim = NULL;
 	uint64_t heaviest = 0;
 	unsigned looked = 0;
 
-	LIST_FOREACH(pos, next, &sources->ages)
+	LIST_FOREACH(pos, next, &shares->ages)
 	{
-		struct source_item *item = LIST_ENTRY(pos, struct source_item, age);
-		uint64_t weight = weight_of(sources, item->address);
+		struct peer_share *item = LIST_ENTRY(pos, struct peer_share, age);
+		uint64_t weight = weight_of(shares, item->address);
 
 		if (weight > heaviest) {
 			heaviest = weight;
@@ -118,10 +119,10 @@ struct source_item *sources_victim(const struct sources *sources, const uint8_t 
 		if (++looked == LOOK_MOST)
 			break;
 	}
-	return heaviest >= weight_of(sources, address) ? victim : NULL;
+	return heaviest >= weight_of(shares, address) ? victim : NULL;
 }
 
-void source_address(const struct sockaddr *address, uint8_t ret[16])
+void peer_shares_address(const struct sockaddr *address, uint8_t ret[16])
 {
 	memset(ret, 0, 16);
 	if (address->sa_family == AF_INET) {
