@@ -10,8 +10,8 @@
 #include "core/registry/lookup.h"
 #include "core/registry/page.h"
 #include "portal-api/backlogs.h"
+#include "portal-api/counters.h"
 #include "portal-api/state.h"
-#include "portal-api/stats.h"
 
 void groups_list(struct call *call)
 {

@@ -11,8 +11,8 @@
 #include "core/catalog/catalog.h"
 #include "core/registry/identity.h"
 #include "core/registry/lookup.h"
+#include "portal-api/counters.h"
 #include "portal-api/state.h"
-#include "portal-api/stats.h"
 
 #include <stdio.h>
 
@@ -56,7 +56,7 @@ static bool check_configuration(const struct portal *portal, json_t *checks)
 
 static bool check_proxy(const struct portal *portal, json_t *checks)
 {
-	uint64_t age_ns = stats_age_ns(portal->stats, clock_now_ns());
+	uint64_t age_ns = counters_age_ns(portal->counters, clock_now_ns());
 	char detail[80] = "no proxy has answered yet";
 
 	if (age_ns != UINT64_MAX)

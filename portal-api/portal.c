@@ -15,11 +15,11 @@
 #include "core/loop/thread.h"
 #include "core/model/network.h"
 #include "portal-api/call.h"
+#include "portal-api/counters.h"
 #include "portal-api/forwarded.h"
 #include "portal-api/portal_query.h"
 #include "portal-api/routes.h"
 #include "portal-api/state.h"
-#include "portal-api/stats.h"
 #include "portal-api/throttle.h"
 
 #include <errno.h>
@@ -47,7 +47,8 @@ static void on_totals(void *ctx, enum code code, json_t *answer, const char *tex
 		json_decref(portal->latency);
 		portal->latency = json_incref(json_object_get(answer, "latency"));
 	}
-	stats_take(portal->stats, code == CODE_OK ? answer : NULL, clock_now_ns(), clock_wall_ms());
+	counters_take(portal->counters, code == CODE_OK ? answer : NULL, clock_now_ns(),
+		      clock_wall_ms());
 	json_decref(answer);
 }
 
@@ -62,7 +63,7 @@ static void on_states(void *ctx, enum code code, json_t *answer, const char *tex
 
 static void save_totals(struct portal *portal)
 {
-	int r = stats_save(portal->stats);
+	int r = counters_save(portal->counters);
 
 	if (r < 0)
 		log_warn(NULL, "TOTALS-NOT-SAVED", "%s", strerror(-r));
@@ -178,7 +179,7 @@ static void on_last_totals(void *ctx, enum code code, json_t *answer, const char
 	struct portal *portal = ctx;
 
 	if (code == CODE_OK)
-		stats_take(portal->stats, answer, clock_now_ns(), clock_wall_ms());
+		counters_take(portal->counters, answer, clock_now_ns(), clock_wall_ms());
 	json_decref(answer);
 }
 
@@ -260,7 +261,7 @@ static void portal_free(struct portal *portal)
 	json_decref(portal->states);
 	json_decref(portal->latency);
 	backlogs_free(portal->backlogs);
-	stats_free(portal->stats);
+	counters_free(portal->counters);
 	throttle_free(portal->throttle);
 	http_free(portal->http);
 	executor_free(portal->jobs);
@@ -308,8 +309,8 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	if ((r = loop_new("portal", &portal->loop)) < 0 ||
 	    (r = executor_new("portal-jobs", 1, &portal->jobs)) < 0 ||
 	    (r = http_new(portal->loop, &limits, &handler, &portal->http)) < 0 ||
-	    (r = stats_new(portal->registry, config->catalog, config->data_dir, &portal->stats)) <
-		    0 ||
+	    (r = counters_new(portal->registry, config->catalog, config->data_dir,
+			      &portal->counters)) < 0 ||
 	    (r = backlogs_new(portal, &portal->backlogs)) < 0 || (r = throttle_make(portal)) < 0 ||
 	    (r = reconcile_new(&reconcile, &portal->reconcile)) < 0)
 		return r;
@@ -368,10 +369,10 @@ void portal_leaving(struct portal *portal)
 		__atomic_store_n(&portal->leaving, true, __ATOMIC_RELAXED);
 }
 
-void portal_each_total(const struct portal *portal, enum registry_kind kind, stats_row_fn fn,
+void portal_each_total(const struct portal *portal, enum registry_kind kind, counters_row_fn fn,
 		       void *ctx)
 {
-	stats_each(portal->stats, kind, fn, ctx);
+	counters_each(portal->counters, kind, fn, ctx);
 }
 
 void portal_each_backlog(const struct portal *portal, backlog_row_fn fn, void *ctx)
@@ -381,12 +382,12 @@ void portal_each_backlog(const struct portal *portal, backlog_row_fn fn, void *c
 
 void portal_each_stored(const struct portal *portal, stored_use_fn fn, void *ctx)
 {
-	stored_each(stats_stored(portal->stats), fn, ctx);
+	stored_each(counters_stored(portal->counters), fn, ctx);
 }
 
 void portal_each_stored_wait(const struct portal *portal, stored_wait_fn fn, void *ctx)
 {
-	stored_each_wait(stats_stored(portal->stats), fn, ctx);
+	stored_each_wait(counters_stored(portal->counters), fn, ctx);
 }
 
 const json_t *portal_latencies(const struct portal *portal)
@@ -401,7 +402,7 @@ const json_t *portal_cluster_states(const struct portal *portal)
 
 uint64_t portal_totals_age_ns(const struct portal *portal)
 {
-	return stats_age_ns(portal->stats, clock_now_ns());
+	return counters_age_ns(portal->counters, clock_now_ns());
 }
 
 void portal_stop(struct portal *portal)

@@ -6,7 +6,7 @@
 
 #include "core/catalog/query.h"
 #include "portal-api/backlogs.h"
-#include "portal-api/stats.h"
+#include "portal-api/counters.h"
 #include "portal-api/stored.h"
 
 #include <openssl/ssl.h>
@@ -71,7 +71,7 @@ void portal_stop(struct portal *portal);
 
 // The counters of every tenant, topic or group, as they go on across restarts, and the age of their
 // newest part (UINT64_MAX: no proxy has answered yet). @thread portal
-void portal_each_total(const struct portal *portal, enum registry_kind kind, stats_row_fn fn,
+void portal_each_total(const struct portal *portal, enum registry_kind kind, counters_row_fn fn,
 		       void *ctx);
 uint64_t portal_totals_age_ns(const struct portal *portal);
 // What else the proxies told last: {send|deliver|settle: {counts, sum_us}} since their start, and

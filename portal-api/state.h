@@ -11,7 +11,7 @@
 
 struct backlogs;
 struct route;
-struct stats;
+struct counters;
 struct throttle;
 
 struct portal {
@@ -21,7 +21,7 @@ struct portal {
 	const struct route *routes; // the table
 	size_t route_count;
 	struct registry *registry;
-	struct stats *stats;
+	struct counters *counters;
 	struct throttle *throttle;
 	struct backlogs *backlogs;
 	json_t *latency; // of the newest QUERY_TOTALS; NULL: none

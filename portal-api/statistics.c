@@ -6,13 +6,13 @@
 
 #include "core/base/clock.h"
 #include "core/catalog/catalog.h"
+#include "portal-api/counters.h"
 #include "portal-api/state.h"
-#include "portal-api/stats.h"
 
-static void refresh_stats(struct call *call, enum code code, json_t *totals)
+static void refresh_counters(struct call *call, enum code code, json_t *totals)
 {
-	stats_take(call->portal->stats, code == CODE_OK ? totals : NULL, clock_now_ns(),
-		   clock_wall_ms());
+	counters_take(call->portal->counters, code == CODE_OK ? totals : NULL, clock_now_ns(),
+		      clock_wall_ms());
 	json_decref(totals);
 }
 
@@ -23,8 +23,8 @@ static void query_totals(struct call *call, call_then_fn then)
 
 static void answer_platform(struct call *call, enum code code, json_t *totals, const char *text)
 {
-	refresh_stats(call, code, totals);
-	call_json(call, 200, stats_of_platform(call->portal->stats));
+	refresh_counters(call, code, totals);
+	call_json(call, 200, counters_of_platform(call->portal->counters));
 }
 
 void statistics_platform(struct call *call)
@@ -36,13 +36,14 @@ static void answer_tenant(struct call *call, enum code code, json_t *totals, con
 {
 	const struct tenant *tenant;
 
-	refresh_stats(call, code, totals);
+	refresh_counters(call, code, totals);
 	tenant = catalog_tenant(call->portal->config.catalog, call->tenant);
 	if (!tenant) {
 		call_fail(call, CODE_NOT_FOUND, "there is no tenant \"%s\"", call->params[0]);
 		return;
 	}
-	call_json(call, 200, stats_of_tenant(call->portal->stats, call->tenant, &tenant->limits));
+	call_json(call, 200,
+		  counters_of_tenant(call->portal->counters, call->tenant, &tenant->limits));
 	model_unref(tenant);
 }
 
@@ -56,12 +57,12 @@ static void answer_one(struct call *call, enum registry_kind kind)
 	uint64_t id = crud_id(call, kind);
 
 	if (id)
-		call_json(call, 200, stats_of(call->portal->stats, kind, id));
+		call_json(call, 200, counters_of_resource(call->portal->counters, kind, id));
 }
 
 static void answer_topic(struct call *call, enum code code, json_t *totals, const char *text)
 {
-	refresh_stats(call, code, totals);
+	refresh_counters(call, code, totals);
 	answer_one(call, REGISTRY_TOPIC);
 }
 
@@ -73,7 +74,7 @@ void statistics_topic(struct call *call)
 
 static void answer_group(struct call *call, enum code code, json_t *totals, const char *text)
 {
-	refresh_stats(call, code, totals);
+	refresh_counters(call, code, totals);
 	answer_one(call, REGISTRY_GROUP);
 }
 

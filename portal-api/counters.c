@@ -4,7 +4,7 @@
 // id. A platform's numbers are the sums over its tenants. A row goes when its object is gone from
 // the registry, which is looked at when totals are saved.
 
-#include "portal-api/stats.h"
+#include "portal-api/counters.h"
 
 #include "core/base/list.h"
 #include "core/base/log.h"
@@ -29,7 +29,7 @@ struct row {
 	struct series series;
 };
 
-struct stats {
+struct counters {
 	struct registry *registry;
 	struct catalog *catalog;
 	struct totals_journal *journal;
@@ -45,39 +45,39 @@ struct stats {
 	json_int_t uptime; // of it
 };
 
-static struct row **bucket_of(struct stats *stats, enum registry_kind kind, uint64_t id)
+static struct row **bucket_of(struct counters *counters, enum registry_kind kind, uint64_t id)
 {
 	uint64_t hash = (id * 4 + kind) * 0x9e3779b97f4a7c15ull;
 
-	return &stats->buckets[hash >> 52];
+	return &counters->buckets[hash >> 52];
 }
 
-static struct row *find_row(struct stats *stats, enum registry_kind kind, uint64_t id)
+static struct row *find_row(struct counters *counters, enum registry_kind kind, uint64_t id)
 {
-	struct row *row = *bucket_of(stats, kind, id);
+	struct row *row = *bucket_of(counters, kind, id);
 
 	while (row && (row->kind != kind || row->id != id))
 		row = row->next;
 	return row;
 }
 
-static struct row *add_row(struct stats *stats, enum registry_kind kind, uint64_t id,
+static struct row *add_row(struct counters *counters, enum registry_kind kind, uint64_t id,
 			   uint64_t tenant)
 {
-	struct row **bucket = bucket_of(stats, kind, id);
+	struct row **bucket = bucket_of(counters, kind, id);
 	struct row *row = calloc(1, sizeof *row);
 
 	if (!row)
 		return NULL;
 	*row = (struct row){.next = *bucket, .kind = kind, .id = id, .tenant = tenant};
 	*bucket = row;
-	list_push_back(&stats->rows, &row->link);
+	list_push_back(&counters->rows, &row->link);
 	return row;
 }
 
-static void drop_row(struct stats *stats, struct row *row)
+static void drop_row(struct counters *counters, struct row *row)
 {
-	struct row **at = bucket_of(stats, row->kind, row->id);
+	struct row **at = bucket_of(counters, row->kind, row->id);
 
 	while (*at != row)
 		at = &(*at)->next;
@@ -98,21 +98,21 @@ static json_t *parts_of(enum registry_kind kind, const json_t *answer)
 	return json_pack("{s:O}", kind == REGISTRY_TOPIC ? "produce" : "consume", row);
 }
 
-static void take_row(struct stats *stats, enum registry_kind kind, const json_t *answer,
+static void take_row(struct counters *counters, enum registry_kind kind, const json_t *answer,
 		     uint64_t tenant, uint64_t now_ns)
 {
 	uint64_t id = (uint64_t)json_integer_value(json_object_get(answer, "id"));
-	struct row *row = find_row(stats, kind, id);
+	struct row *row = find_row(counters, kind, id);
 	json_t *parts;
 
 	if (!row) {
-		row = add_row(stats, kind, id, kind == REGISTRY_TENANT ? id : tenant);
+		row = add_row(counters, kind, id, kind == REGISTRY_TENANT ? id : tenant);
 		if (!row)
 			return;
 	}
 	// What it counted since the last look began at nothing.
-	if (!row->series.fine[row->series.fine_at].at_ns && stats->sampled_ns)
-		series_sample(&row->series, stats->sampled_ns);
+	if (!row->series.fine[row->series.fine_at].at_ns && counters->sampled_ns)
+		series_sample(&row->series, counters->sampled_ns);
 	parts = parts_of(kind, answer);
 	series_take(&row->series, parts);
 	json_decref(parts);
@@ -120,7 +120,7 @@ static void take_row(struct stats *stats, enum registry_kind kind, const json_t 
 	row->connections = (uint64_t)json_integer_value(json_object_get(answer, "connections"));
 }
 
-static void take_part(struct stats *stats, enum registry_kind kind, const json_t *tenant,
+static void take_part(struct counters *counters, enum registry_kind kind, const json_t *tenant,
 		      const char *part, uint64_t now_ns)
 {
 	uint64_t id = (uint64_t)json_integer_value(json_object_get(tenant, "id"));
@@ -128,13 +128,13 @@ static void take_part(struct stats *stats, enum registry_kind kind, const json_t
 	json_t *answer;
 
 	json_array_foreach(json_object_get(tenant, part), index, answer)
-		take_row(stats, kind, answer, id, now_ns);
+		take_row(counters, kind, answer, id, now_ns);
 }
 
 // What did not count in this sample stands still: its rates must come down to zero.
-static void sample_idle(struct stats *stats, uint64_t now_ns)
+static void sample_idle(struct counters *counters, uint64_t now_ns)
 {
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	{
 		struct row *row = LIST_ENTRY(link, struct row, link);
 		series_sample(&row->series, now_ns);
@@ -142,71 +142,73 @@ static void sample_idle(struct stats *stats, uint64_t now_ns)
 }
 
 // Another proxy, or the same one younger than it was: all counters began again.
-static void notice_restart(struct stats *stats, const json_t *totals)
+static void notice_restart(struct counters *counters, const json_t *totals)
 {
 	const char *proxy = json_string_value(json_object_get(totals, "proxy"));
 	json_int_t uptime = json_integer_value(json_object_get(totals, "uptime_ms"));
-	bool same = stats->proxy && proxy && strcmp(stats->proxy, proxy) == 0;
+	bool same = counters->proxy && proxy && strcmp(counters->proxy, proxy) == 0;
 
-	if (!same || uptime < stats->uptime) {
-		LIST_FOREACH(link, next, &stats->rows)
+	if (!same || uptime < counters->uptime) {
+		LIST_FOREACH(link, next, &counters->rows)
 		series_restart(&LIST_ENTRY(link, struct row, link)->series);
 	}
 	if (!same) {
-		free(stats->proxy);
-		stats->proxy = proxy ? strdup(proxy) : NULL;
+		free(counters->proxy);
+		counters->proxy = proxy ? strdup(proxy) : NULL;
 	}
-	stats->uptime = uptime;
+	counters->uptime = uptime;
 }
 
 // What is shown must not be forgotten by a kill: before it can be shown it is in the journal.
-static void write_down(struct stats *stats)
+static void write_down(struct counters *counters)
 {
 	int r;
 
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	{
 		struct row *row = LIST_ENTRY(link, struct row, link);
 
 		if (row->series.unwritten)
-			totals_journal_add(stats->journal, row->kind, row->id,
+			totals_journal_add(counters->journal, row->kind, row->id,
 					   series_save(&row->series));
 		row->series.unwritten = false;
 	}
-	r = totals_journal_write(stats->journal);
+	r = totals_journal_write(counters->journal);
 	if (r < 0)
 		log_warn(NULL, "TOTALS-NOT-SAVED", "totals.journal: %s", strerror(-r));
 }
 
-void stats_take(struct stats *stats, const json_t *totals, uint64_t now_ns, int64_t wall_ms)
+void counters_take(struct counters *counters, const json_t *totals, uint64_t now_ns,
+		   int64_t wall_ms)
 {
 	size_t index;
 	json_t *tenant;
 
-	stats->complete = totals != NULL;
+	counters->complete = totals != NULL;
 	if (!totals)
 		return;
-	notice_restart(stats, totals);
-	stored_take(stats->stored, totals, wall_ms);
-	LIST_FOREACH(link, next, &stats->rows)
+	notice_restart(counters, totals);
+	stored_take(counters->stored, totals, wall_ms);
+	LIST_FOREACH(link, next, &counters->rows)
 	LIST_ENTRY(link, struct row, link)->connections = 0;
 	json_array_foreach(json_object_get(totals, "tenants"), index, tenant)
 	{
-		take_row(stats, REGISTRY_TENANT, tenant, 0, now_ns);
-		take_part(stats, REGISTRY_TOPIC, tenant, "topics", now_ns);
-		take_part(stats, REGISTRY_GROUP, tenant, "groups", now_ns);
+		take_row(counters, REGISTRY_TENANT, tenant, 0, now_ns);
+		take_part(counters, REGISTRY_TOPIC, tenant, "topics", now_ns);
+		take_part(counters, REGISTRY_GROUP, tenant, "groups", now_ns);
 	}
-	write_down(stats);
-	sample_idle(stats, now_ns);
-	stats->connections = (uint64_t)json_integer_value(json_object_get(totals, "connections"));
-	stats->proxies = 1;
-	stats->sampled_ns = now_ns;
-	stats->sampled_wall_ms = wall_ms;
+	write_down(counters);
+	sample_idle(counters, now_ns);
+	counters->connections =
+		(uint64_t)json_integer_value(json_object_get(totals, "connections"));
+	counters->proxies = 1;
+	counters->sampled_ns = now_ns;
+	counters->sampled_wall_ms = wall_ms;
 }
 
-uint64_t stats_age_ns(const struct stats *stats, uint64_t now_ns)
+uint64_t counters_age_ns(const struct counters *counters, uint64_t now_ns)
 {
-	return stats->sampled_ns ? now_ns - stats->sampled_ns : UINT64_MAX;
+	return counters->sampled_ns ? now_ns - counters->sampled_ns : UINT64_MAX;
 }
 
 // ---- across restarts
@@ -229,120 +231,121 @@ static uint64_t tenant_of(struct catalog *catalog, enum registry_kind kind, uint
 
 static void load_row(void *ctx, const struct registry_total *total)
 {
-	struct stats *stats = ctx;
-	struct row *row = add_row(stats, total->kind, total->id,
-				  tenant_of(stats->catalog, total->kind, total->id));
+	struct counters *counters = ctx;
+	struct row *row = add_row(counters, total->kind, total->id,
+				  tenant_of(counters->catalog, total->kind, total->id));
 
 	if (row)
 		series_load(&row->series, total->counters);
 }
 
-static void load_written(void *ctx, unsigned kind, uint64_t id, const json_t *counters)
+static void load_written(void *ctx, unsigned kind, uint64_t id, const json_t *values)
 {
-	struct stats *stats = ctx;
-	struct row *row = kind < REGISTRY_KIND_COUNT ? find_row(stats, kind, id) : NULL;
+	struct counters *counters = ctx;
+	struct row *row = kind < REGISTRY_KIND_COUNT ? find_row(counters, kind, id) : NULL;
 
 	if (!row && kind < REGISTRY_KIND_COUNT)
-		row = add_row(stats, kind, id, tenant_of(stats->catalog, kind, id));
+		row = add_row(counters, kind, id, tenant_of(counters->catalog, kind, id));
 	if (!row)
 		return;
-	series_load(&row->series, counters);
+	series_load(&row->series, values);
 	row->series.dirty = true;
 }
 
-int stats_new(struct registry *registry, struct catalog *catalog, const char *data_dir,
-	      struct stats **ret)
+int counters_new(struct registry *registry, struct catalog *catalog, const char *data_dir,
+		 struct counters **ret)
 {
-	struct stats *stats = calloc(1, sizeof *stats);
+	struct counters *counters = calloc(1, sizeof *counters);
 	int r;
 
-	if (!stats)
+	if (!counters)
 		return -ENOMEM;
-	stats->registry = registry;
-	stats->catalog = catalog;
-	list_init(&stats->rows);
-	stats->stored = stored_new();
-	r = stats->stored ? registry_totals_load(registry, load_row, stats) : -ENOMEM;
+	counters->registry = registry;
+	counters->catalog = catalog;
+	list_init(&counters->rows);
+	counters->stored = stored_new();
+	r = counters->stored ? registry_totals_load(registry, load_row, counters) : -ENOMEM;
 	if (r >= 0)
-		r = totals_journal_open(data_dir, load_written, stats, &stats->journal);
+		r = totals_journal_open(data_dir, load_written, counters, &counters->journal);
 	if (r < 0) {
-		stats_free(stats);
+		counters_free(counters);
 		return r;
 	}
-	*ret = stats;
+	*ret = counters;
 	return 0;
 }
 
-void stats_free(struct stats *stats)
+void counters_free(struct counters *counters)
 {
-	if (!stats)
+	if (!counters)
 		return;
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	free(LIST_ENTRY(link, struct row, link));
-	totals_journal_close(stats->journal);
-	stored_free(stats->stored);
-	free(stats->proxy);
-	free(stats);
+	totals_journal_close(counters->journal);
+	stored_free(counters->stored);
+	free(counters->proxy);
+	free(counters);
 }
 
-static void drop_gone(struct stats *stats)
+static void drop_gone(struct counters *counters)
 {
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	{
 		struct row *row = LIST_ENTRY(link, struct row, link);
-		if (!registry_lookup_name(stats->registry, row->kind, row->id))
-			drop_row(stats, row);
+		if (!registry_lookup_name(counters->registry, row->kind, row->id))
+			drop_row(counters, row);
 	}
 }
 
-static size_t count_dirty(struct stats *stats)
+static size_t count_dirty(struct counters *counters)
 {
 	size_t count = 0;
 
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	count += LIST_ENTRY(link, struct row, link)->series.dirty;
 	return count;
 }
 
-int stats_save(struct stats *stats)
+int counters_save(struct counters *counters)
 {
 	size_t room, count = 0;
 	struct registry_total *totals;
 	int r;
 
-	drop_gone(stats);
-	room = count_dirty(stats);
+	drop_gone(counters);
+	room = count_dirty(counters);
 	if (!room)
 		return 0;
 	totals = calloc(room, sizeof *totals);
 	if (!totals)
 		return -ENOMEM;
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	{
 		struct row *row = LIST_ENTRY(link, struct row, link);
 		if (row->series.dirty)
 			totals[count++] = (struct registry_total){row->kind, row->id,
 								  series_save(&row->series)};
 	}
-	r = registry_totals_save(stats->registry, totals, count);
+	r = registry_totals_save(counters->registry, totals, count);
 	for (size_t i = 0; i < count; ++i)
 		json_decref((json_t *)(uintptr_t)totals[i].counters);
 	free(totals);
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	{
 		struct row *row = LIST_ENTRY(link, struct row, link);
 		row->series.dirty &= r < 0;
 	}
-	return r < 0 ? r : totals_journal_clear(stats->journal);
+	return r < 0 ? r : totals_journal_clear(counters->journal);
 }
 
 // ---- for metrics
 
-void stats_each(const struct stats *stats, enum registry_kind kind, stats_row_fn fn, void *ctx)
+void counters_each(const struct counters *counters, enum registry_kind kind, counters_row_fn fn,
+		   void *ctx)
 {
 	uint64_t totals[SERIES_COUNTERS];
 
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	{
 		const struct row *row = LIST_ENTRY(link, struct row, link);
 
@@ -354,9 +357,9 @@ void stats_each(const struct stats *stats, enum registry_kind kind, stats_row_fn
 	}
 }
 
-const struct stored *stats_stored(const struct stats *stats)
+const struct stored *counters_stored(const struct counters *counters)
 {
-	return stats->stored;
+	return counters->stored;
 }
 
 // ---- bodies
@@ -370,29 +373,29 @@ static json_t *rates_json(const struct series_rate *s1, const struct series_rate
 			 series_rate_json(s10), "s60", series_rate_json(s60));
 }
 
-static json_t *make_body(const struct stats *stats, json_t *totals, json_t *rates)
+static json_t *make_body(const struct counters *counters, json_t *totals, json_t *rates)
 {
-	json_object_set_new(totals, "at_ms", json_integer(stats->sampled_wall_ms));
-	json_object_set_new(totals, "complete", json_boolean(stats->complete));
+	json_object_set_new(totals, "at_ms", json_integer(counters->sampled_wall_ms));
+	json_object_set_new(totals, "complete", json_boolean(counters->complete));
 	json_object_set_new(totals, "rates", rates);
 	return totals;
 }
 
-static json_t *series_body(const struct stats *stats, const struct series *series)
+static json_t *series_body(const struct counters *counters, const struct series *series)
 {
 	struct series_rate s1, s10, s60;
 
 	series_rate(series, 1, &s1);
 	series_rate(series, 10, &s10);
 	series_rate(series, 60, &s60);
-	return make_body(stats, series_totals_json(series), rates_json(&s1, &s10, &s60));
+	return make_body(counters, series_totals_json(series), rates_json(&s1, &s10, &s60));
 }
 
-json_t *stats_of(struct stats *stats, enum registry_kind kind, uint64_t id)
+json_t *counters_of_resource(struct counters *counters, enum registry_kind kind, uint64_t id)
 {
-	struct row *row = find_row(stats, kind, id);
+	struct row *row = find_row(counters, kind, id);
 
-	return series_body(stats, row ? &row->series : &nothing);
+	return series_body(counters, row ? &row->series : &nothing);
 }
 
 struct ranked {
@@ -412,19 +415,19 @@ static int by_rate(const void *a, const void *b)
 }
 
 // The busiest rows of a kind, by messages a second in both directions.
-static json_t *list_busiest(struct stats *stats, enum registry_kind kind, uint64_t tenant)
+static json_t *list_busiest(struct counters *counters, enum registry_kind kind, uint64_t tenant)
 {
 	json_t *list = json_array();
 	struct ranked *ranked;
 	size_t count = 0;
 
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	count += LIST_ENTRY(link, struct row, link)->kind == kind;
 	ranked = calloc(count + 1, sizeof *ranked);
 	if (!ranked)
 		return list;
 	count = 0;
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	{
 		const struct row *row = LIST_ENTRY(link, struct row, link);
 		if (row->kind != kind || (tenant && row->tenant != tenant))
@@ -435,7 +438,8 @@ static json_t *list_busiest(struct stats *stats, enum registry_kind kind, uint64
 	qsort(ranked, count, sizeof *ranked, by_rate);
 	for (size_t i = 0; i < MIN(count, (size_t)BUSIEST); ++i) {
 		const struct series *series = &ranked[i].row->series;
-		const char *name = registry_lookup_name(stats->registry, kind, ranked[i].row->id);
+		const char *name =
+			registry_lookup_name(counters->registry, kind, ranked[i].row->id);
 		json_t *item;
 
 		if (!name)
@@ -492,15 +496,15 @@ static void count_group(void *ctx, const struct model_object *object)
 	owned->count += ((const struct group *)object)->tenant == owned->tenant;
 }
 
-static json_t *quota_json(struct stats *stats, uint64_t id, const struct series *series,
+static json_t *quota_json(struct counters *counters, uint64_t id, const struct series *series,
 			  uint64_t connections, const struct tenant_limits *limits)
 {
 	struct owned topics = {.tenant = id}, groups = {.tenant = id};
 	struct series_rate rate;
 
 	series_rate(series, 10, &rate);
-	catalog_each(stats->catalog, MODEL_TOPIC, count_topic, &topics);
-	catalog_each(stats->catalog, MODEL_GROUP, count_group, &groups);
+	catalog_each(counters->catalog, MODEL_TOPIC, count_topic, &topics);
+	catalog_each(counters->catalog, MODEL_GROUP, count_group, &groups);
 	return json_pack(
 		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "produce_tps",
 		quota_use(limits->produce_tps, MODEL_UNLIMITED, rate.per_s[0]), "produce_bps",
@@ -511,21 +515,22 @@ static json_t *quota_json(struct stats *stats, uint64_t id, const struct series 
 		quota_use(limits->topics, UINT32_MAX, (double)topics.count), "groups",
 		quota_use(limits->groups, UINT32_MAX, (double)groups.count), "storage_bytes",
 		quota_use(limits->storage_bytes, MODEL_UNLIMITED,
-			  (double)stored_of(stats->stored, id).bytes));
+			  (double)stored_of(counters->stored, id).bytes));
 }
 
-json_t *stats_of_tenant(struct stats *stats, uint64_t id, const struct tenant_limits *limits)
+json_t *counters_of_tenant(struct counters *counters, uint64_t id,
+			   const struct tenant_limits *limits)
 {
-	struct row *row = find_row(stats, REGISTRY_TENANT, id);
+	struct row *row = find_row(counters, REGISTRY_TENANT, id);
 	const struct series *series = row ? &row->series : &nothing;
 	uint64_t connections = row ? row->connections : 0;
-	json_t *body = series_body(stats, series);
+	json_t *body = series_body(counters, series);
 
 	json_object_set_new(body, "connections", json_integer((json_int_t)connections));
-	json_object_set_new(body, "quota", quota_json(stats, id, series, connections, limits));
-	json_object_set_new(body, "storage", stored_json(stats->stored, stats->registry, id));
-	json_object_set_new(body, "topics", list_busiest(stats, REGISTRY_TOPIC, id));
-	json_object_set_new(body, "groups", list_busiest(stats, REGISTRY_GROUP, id));
+	json_object_set_new(body, "quota", quota_json(counters, id, series, connections, limits));
+	json_object_set_new(body, "storage", stored_json(counters->stored, counters->registry, id));
+	json_object_set_new(body, "topics", list_busiest(counters, REGISTRY_TOPIC, id));
+	json_object_set_new(body, "groups", list_busiest(counters, REGISTRY_GROUP, id));
 	return body;
 }
 
@@ -539,13 +544,13 @@ static void add_rate(struct series_rate *sum, const struct series *series, unsig
 		sum->per_s[i] += rate.per_s[i];
 }
 
-json_t *stats_of_platform(struct stats *stats)
+json_t *counters_of_platform(struct counters *counters)
 {
 	struct series_rate s1 = {0}, s10 = {0}, s60 = {0};
 	struct series sum = {0};
 	json_t *body;
 
-	LIST_FOREACH(link, next, &stats->rows)
+	LIST_FOREACH(link, next, &counters->rows)
 	{
 		const struct row *row = LIST_ENTRY(link, struct row, link);
 		if (row->kind != REGISTRY_TENANT)
@@ -556,9 +561,9 @@ json_t *stats_of_platform(struct stats *stats)
 		add_rate(&s10, &row->series, 10);
 		add_rate(&s60, &row->series, 60);
 	}
-	body = make_body(stats, series_totals_json(&sum), rates_json(&s1, &s10, &s60));
-	json_object_set_new(body, "connections", json_integer((json_int_t)stats->connections));
-	json_object_set_new(body, "proxies", json_integer(stats->proxies));
-	json_object_set_new(body, "tenants", list_busiest(stats, REGISTRY_TENANT, 0));
+	body = make_body(counters, series_totals_json(&sum), rates_json(&s1, &s10, &s60));
+	json_object_set_new(body, "connections", json_integer((json_int_t)counters->connections));
+	json_object_set_new(body, "proxies", json_integer(counters->proxies));
+	json_object_set_new(body, "tenants", list_busiest(counters, REGISTRY_TENANT, 0));
 	return body;
 }
