@@ -8,7 +8,7 @@
 #include "core/base/clock.h"
 #include "proxy/group/group.h"
 #include "proxy/probe/probes.h"
-#include "proxy/query/stats.h"
+#include "proxy/query/gather.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -556,14 +556,14 @@ static void on_step(struct loop_task *task)
 {
 	struct query *query = CONTAINER_OF(task, struct query, task);
 	const struct workers *workers = query->queries->workers;
-	enum code code = stats_step(query, query->worker, query->step / workers->count);
+	enum code code = gather_step(query, query->worker, query->step / workers->count);
 
 	if (code != CODE_OK) {
 		query_finish(query, code, NULL);
 		return;
 	}
-	if (++query->step == stats_rounds(query->kind) * workers->count) {
-		stats_end(query);
+	if (++query->step == gather_rounds(query->kind) * workers->count) {
+		gather_end(query);
 		query_finish(query, CODE_OK, NULL);
 		return;
 	}

@@ -42,7 +42,7 @@ struct query {
 	char text[200];
 
 	unsigned step;           // of a query that goes round the workers
-	json_t *index;           // what stats.c finds its rows by
+	json_t *index;           // what gather.c finds its rows by
 	struct backend *backend; // reference while the adapter works on it
 	void *work;              // of a query about a group
 };

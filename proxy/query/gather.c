@@ -3,7 +3,7 @@
 // Counters belong to one worker and are plain numbers; they are read on its own thread. Rows of the
 // answer are found again by id in query->index while it is gathered.
 
-#include "proxy/query/stats.h"
+#include "proxy/query/gather.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/conn.h"
 #include "proxy/group/group.h"
@@ -301,12 +301,12 @@ static void kick_step(struct query *query, struct worker *worker)
 
 // ---- rounds
 
-unsigned stats_rounds(enum query_kind kind)
+unsigned gather_rounds(enum query_kind kind)
 {
 	return kind == QUERY_CLIENTS ? 2 : 1; // clients first, then what groups know of them
 }
 
-enum code stats_step(struct query *query, struct worker *worker, unsigned round)
+enum code gather_step(struct query *query, struct worker *worker, unsigned round)
 {
 	if (!query->answer)
 		query->answer = json_object();
@@ -325,7 +325,7 @@ enum code stats_step(struct query *query, struct worker *worker, unsigned round)
 	return CODE_OK;
 }
 
-void stats_end(struct query *query)
+void gather_end(struct query *query)
 {
 	if (query->kind == QUERY_TOTALS)
 		totals_end(query);
