@@ -15,9 +15,9 @@
 #include "adapters/store/durable_log.h"
 #include "adapters/store/group_admin.h"
 #include "adapters/store/group_reset.h"
-#include "adapters/store/group_source.h"
 #include "adapters/store/identity.h"
 #include "adapters/store/salvage.h"
+#include "adapters/store/source_requests.h"
 #include "adapters/store/topic.h"
 #include "adapters/store/topic_admin.h"
 #include "adapters/store/topic_query.h"
@@ -280,17 +280,17 @@ static bool embedded_fetch(struct adapter *adapter, struct log_fetch *fetch)
 
 static void embedded_due(struct adapter *adapter, struct log_due *due)
 {
-	store_group_source_due(adapter->log, due);
+	store_source_requests_due(adapter->log, due);
 }
 
 static void embedded_load(struct adapter *adapter, struct log_cursors *load)
 {
-	store_group_source_load(adapter->log, load);
+	store_source_requests_load(adapter->log, load);
 }
 
 static void embedded_commit(struct adapter *adapter, struct log_cursors *commit)
 {
-	store_group_source_commit(adapter->log, commit);
+	store_source_requests_commit(adapter->log, commit);
 }
 
 static const struct log_ops embedded_log_ops = {

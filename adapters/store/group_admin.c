@@ -5,7 +5,7 @@
 // deleted before it. Invariant: a group whose row is there has its cursors, so a crash in between
 // leaves nothing that a second try does not finish.
 //
-// Not here: moving a group (group_reset.c), and what an open source asks (group_source.c).
+// Not here: moving a group (group_reset.c), and what an open source asks (source_requests.c).
 
 #include "adapters/store/group_admin.h"
 

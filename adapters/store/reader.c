@@ -2,7 +2,7 @@
 // when a job finds all of them busy, up to the number that was asked for.
 //
 // Invariants: jobs begin in the order in which they came; each runs once, also those that wait when
-// the threads are stopped. Not here: what a job reads (range.c, group_source.c, topic_query.c).
+// the threads are stopped. Not here: what a job reads (range.c, source_requests.c, topic_query.c).
 
 #include "adapters/store/reader.h"
 

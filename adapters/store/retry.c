@@ -6,7 +6,7 @@
 // cursor counts them; what breaks that is damage (scrub.c). A record is copied out of the log once;
 // afterwards it lives here, whatever retention does.
 //
-// Not here: reading what is due (group_source.c), and when a message waits here (adapters/log).
+// Not here: reading what is due (source_requests.c), and when a message waits here (adapters/log).
 
 #include "adapters/store/retry.h"
 

@@ -29,7 +29,7 @@ class Layers(unittest.TestCase):
             ("core/loop/loop.c", "core/base/log.h"),
             ("quota/bucket.c", "core/model/model.h"),
             ("adapters/store/store.c", "adapters/adapter.h"),
-            ("adapters/store/group_source.c", "adapters/log/log.h"),
+            ("adapters/store/source_requests.c", "adapters/log/log.h"),
             ("adapters/embedded/embedded.c", "adapters/store/durable_log.h"),
             ("adapters/kafka/kafka.c", "adapters/kafka/group/groups.h"),
             ("adapters/kafka/retry/retry_write.c", "adapters/kafka/produce/produce.h"),

@@ -9,8 +9,8 @@ struct durable_log;
 
 // NOT_FOUND: the group is not there. Texts of cursors are malloc'ed, the caller's, also after a
 // failure.
-void store_group_source_load(struct durable_log *log, struct log_cursors *load);
+void store_source_requests_load(struct durable_log *log, struct log_cursors *load);
 // Cursors and retry store change in one transaction, or not at all; durable as the topic's class
 // is.
-void store_group_source_commit(struct durable_log *log, struct log_cursors *commit);
-void store_group_source_due(struct durable_log *log, struct log_due *due);
+void store_source_requests_commit(struct durable_log *log, struct log_cursors *commit);
+void store_source_requests_due(struct durable_log *log, struct log_due *due);

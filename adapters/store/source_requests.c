@@ -10,7 +10,7 @@
 //
 // Not here: which positions are acknowledged, and when to commit (adapters/log).
 
-#include "adapters/store/group_source.h"
+#include "adapters/store/source_requests.h"
 
 #include "adapters/store/cursor.h"
 #include "adapters/store/damage.h"
@@ -69,7 +69,7 @@ static void load_run(struct log_job *job)
 	loop_post(load->loop, &load->task);
 }
 
-void store_group_source_load(struct durable_log *log, struct log_cursors *load)
+void store_source_requests_load(struct durable_log *log, struct log_cursors *load)
 {
 	load->job.run = load_run;
 	reader_run(log->reader, &load->job);
@@ -168,7 +168,7 @@ static void commit_done(struct committer_job *base, int r)
 	loop_post(commit->loop, &commit->task);
 }
 
-void store_group_source_commit(struct durable_log *log, struct log_cursors *commit)
+void store_source_requests_commit(struct durable_log *log, struct log_cursors *commit)
 {
 	struct commit_job *job = calloc(1, sizeof *job);
 
@@ -321,7 +321,7 @@ static void due_run(struct log_job *job)
 	loop_post(due->loop, &due->task);
 }
 
-void store_group_source_due(struct durable_log *log, struct log_due *due)
+void store_source_requests_due(struct durable_log *log, struct log_due *due)
 {
 	due->job.run = due_run;
 	reader_run(log->reader, &due->job);
