@@ -121,7 +121,7 @@ void worker_thread_free(struct worker_thread *thread)
 	worker = &thread->worker;
 	listeners_close(&thread->listeners);
 	clients_close_all(&thread->clients, NULL);
-	leaves_end(&thread->clients.leaves);
+	leave_queue_end(&thread->clients.leave_queue);
 	worker->ending = true;
 	run_mailbox(worker->loop);
 	if (thread->queries)

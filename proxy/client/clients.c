@@ -49,7 +49,7 @@ int clients_init(struct clients *clients, struct worker *worker,
 	clients->service = service;
 	list_init(&clients->conns);
 	list_init(&clients->partial);
-	leaves_init(&clients->leaves);
+	leave_queue_init(&clients->leave_queue);
 	fair_init(&clients->fair);
 	fair_queue_init(&clients->unauthenticated);
 	clients->run_task.fn = on_run;
@@ -97,5 +97,5 @@ void clients_key_changed(struct clients *clients, uint64_t key)
 
 bool clients_gone(const struct clients *clients)
 {
-	return list_empty(&clients->conns) && list_empty(&clients->leaves.waiting);
+	return list_empty(&clients->conns) && list_empty(&clients->leave_queue.waiting);
 }

@@ -5,7 +5,7 @@
 #include "core/base/map.h"
 #include "core/base/peer_shares.h"
 #include "core/loop/loop.h"
-#include "proxy/client/leaves.h"
+#include "proxy/client/leave_queue.h"
 #include "proxy/client/refusals.h"
 #include "proxy/engine/fair.h"
 
@@ -39,8 +39,8 @@ struct clients {
 	struct loop_task run_task;
 	bool run_due;
 
-	struct leaves leaves; // subscriptions of connections that have ended
-	struct list partial;  // connections whose large frame has begun (memory.c)
+	struct leave_queue leave_queue; // subscriptions of connections that have ended
+	struct list partial;            // connections whose large frame has begun (memory.c)
 	struct loop_timer partial_timer;
 };
 

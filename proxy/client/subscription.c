@@ -102,7 +102,7 @@ static void leave_group(struct subscription *subscription, bool paced)
 	subscription->left = true;
 	link->lost = is_by_client(subscription);
 	if (paced)
-		leaves_add(&conn->worker->clients->leaves, link, conn->session.leaving++);
+		leave_queue_add(&conn->worker->clients->leave_queue, link, conn->session.leaving++);
 	else
 		loop_post(link->home->loop, &link->leave);
 }
@@ -148,7 +148,7 @@ static void on_gone(struct loop_task *task)
 
 	if (subscription)
 		let_go_of_link(subscription);
-	leaves_gone(&link->near->clients->leaves, link);
+	leave_queue_gone(&link->near->clients->leave_queue, link);
 	worker_check_drained(link->near);
 	free(link);
 	if (subscription)

@@ -29,7 +29,7 @@ struct member_link {
 	uint64_t session; // as operators see it
 
 	struct subscription *subscription; // near; NULL: closed
-	struct list waiting;               // near: member of worker->leaves
+	struct list waiting;               // near: member of clients->leave_queue
 	bool paced;                        // near: its LEAVE was one of those that are counted
 	struct member *member;             // home; NULL: not joined, or gone
 	uint32_t requests;                 // home: settles that are not answered

@@ -2,7 +2,7 @@
 
 #include "core/base/map.h"
 #include "core/loop/loop.h"
-#include "proxy/client/leaves.h"
+#include "proxy/client/leave_queue.h"
 #include "proxy/client/socket_address.h"
 #include "proxy/engine/fair.h"
 #include "proxy/group/member_link.h"
@@ -321,29 +321,29 @@ static void subscriptions_leave_by_and_by(void)
 {
 	enum { LINKS = 2000, ALONE = 64, OUT = 256 };
 	struct member_link *links = calloc(LINKS + 1, sizeof *links);
-	struct leaves leaves;
+	struct leave_queue queue;
 	struct worker home = {0};
 
 	CHECK_EQ(loop_new("home", &loop), 0);
 	home.loop = loop;
-	leaves_init(&leaves);
+	leave_queue_init(&queue);
 	for (unsigned i = 0; i <= LINKS; ++i) {
 		links[i].home = &home;
 		links[i].leave.fn = on_leave;
 		list_init(&links[i].waiting);
-		leaves_add(&leaves, &links[i], i < LINKS ? i : 0);
+		leave_queue_add(&queue, &links[i], i < LINKS ? i : 0);
 	}
 	CHECK_EQ(left_now(), ALONE + OUT + 1);
 	for (unsigned i = 0; i < ALONE; ++i)
-		leaves_gone(&leaves, &links[i]);
+		leave_queue_gone(&queue, &links[i]);
 	CHECK_EQ(left_now(), ALONE + OUT + 1); // those were not counted
 	for (unsigned i = ALONE; i < ALONE + 100; ++i)
-		leaves_gone(&leaves, &links[i]);
+		leave_queue_gone(&queue, &links[i]);
 	CHECK_EQ(left_now(), ALONE + OUT + 101);
 	for (unsigned i = ALONE + 100; i < LINKS; ++i)
-		leaves_gone(&leaves, &links[i]);
+		leave_queue_gone(&queue, &links[i]);
 	CHECK_EQ(left_now(), LINKS + 1);
-	CHECK_EQ(leaves.out, 0);
+	CHECK_EQ(queue.out, 0);
 	loop_free(loop);
 	free(links);
 }

@@ -7,13 +7,13 @@
 
 struct member_link;
 
-struct leaves {
+struct leave_queue {
 	struct list waiting; // links whose LEAVE is not sent yet
 	uint32_t out;        // of those that waited or might have, not gone yet
 };
 
-void leaves_init(struct leaves *leaves);
+void leave_queue_init(struct leave_queue *queue);
 // Sends LEAVE, now or when others have gone; `before`: of its connection have been added before.
-void leaves_add(struct leaves *leaves, struct member_link *link, uint32_t before);
-void leaves_gone(struct leaves *leaves, const struct member_link *link); // GONE has come
-void leaves_end(struct leaves *leaves); // the worker ends: all that wait go
+void leave_queue_add(struct leave_queue *queue, struct member_link *link, uint32_t before);
+void leave_queue_gone(struct leave_queue *queue, const struct member_link *link); // GONE has come
+void leave_queue_end(struct leave_queue *queue); // the worker ends: all that wait go
