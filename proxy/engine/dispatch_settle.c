@@ -1,5 +1,5 @@
 // Takes deliveries back that consumers settle, and the way to the dead-letter topic. What is taken
-// from consumers without their word is in dispatch_lost.c.
+// from consumers without their word is in dispatch_reclaim.c.
 //
 // The proxy keeps no bodies: a message that shall become a dead letter is settled REJECT
 // and its offset stays here as DEAD_LETTER_PENDING; the source hands it out once more (what
@@ -9,7 +9,7 @@
 #include "proxy/engine/dispatch_settle.h"
 
 #include "proxy/engine/dispatch_held.h"
-#include "proxy/engine/dispatch_lost.h"
+#include "proxy/engine/dispatch_reclaim.h"
 #include "proxy/engine/dispatch_state.h"
 
 #define NACK_BY_SCHEDULE 0xFFFFFFFFu

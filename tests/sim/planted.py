@@ -43,7 +43,7 @@ READ, SETTLES = "adapters/log/source_read.c", "adapters/log/source_settle.c"
 CLOCK, MEMORY, DELIVERY, LOOK = "adapters/log/source_clock.c", "adapters/log/source_memory.c", "adapters/log/source_delivery.c", "adapters/log/source_look.c"
 ROWS, INDEX = "adapters/kafka/retry/retry_rows.c", "adapters/kafka/retry/retry_index.c"
 KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
-DISPATCH, SETTLE, LOST = "proxy/engine/dispatch.c", "proxy/engine/dispatch_settle.c", "proxy/engine/dispatch_lost.c"
+DISPATCH, SETTLE, RECLAIM = "proxy/engine/dispatch.c", "proxy/engine/dispatch_settle.c", "proxy/engine/dispatch_reclaim.c"
 HAND, BARRIER, HAND_SIM = "sdk/c/src/hand.c", "sdk/c/src/barrier.c", "tests/sim/hand_client.c"
 GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/engine/fair.c"
 
@@ -164,9 +164,9 @@ BUGS = (
         "a removal takes others out of the order of due times"),
     Bug("row-stays-in-the-order", "kafka", INDEX, "\ttree_remove(index, at);\n\tchain_remove(index, at);\n\tindex->rows[at].written = FREE;", "\tchain_remove(index, at);\n\t--index->count;\n\treturn;\n\tindex->rows[at].written = FREE;",
         "a row that is removed is still looked at when it is due"),
-    Bug("redelivery-forgotten-on-leave", "group", LOST, "\tif (consumer->in_flight)\n\t\tsweep_held(dispatch, &all, consumer);\n", "",
+    Bug("redelivery-forgotten-on-leave", "group", RECLAIM, "\tif (consumer->in_flight)\n\t\tsweep_held(dispatch, &all, consumer);\n", "",
         "what a consumer held when it went does not come again"),
-    Bug("timeout-too-early", "group", LOST, "if (flight->deadline_ns <= sweep->now_ns)", "if (flight->deadline_ns <= sweep->now_ns + 20 * MS_NS)",
+    Bug("timeout-too-early", "group", RECLAIM, "if (flight->deadline_ns <= sweep->now_ns)", "if (flight->deadline_ns <= sweep->now_ns + 20 * MS_NS)",
         "messages time out before their time"),
     Bug("extend-adds-up", "group", SETTLE, "flight->deadline_ns = now_ns + MIN(", "flight->deadline_ns += MIN(",
         "an extension counts from the old deadline"),
@@ -184,21 +184,21 @@ BUGS = (
         "the second consumer of a failover group is served too"),
     Bug("reset-keeps-deadlines", "group", DISPATCH, "\tdispatch->owned = 0;\n", "",
         "what was in flight when the source closed counts for ever"),
-    Bug("first-loss-counts", "group", LOST, "if (!flight->suspect && dispatch->suspects < ", "if (flight->number == 0 && dispatch->suspects < ",
+    Bug("first-loss-counts", "group", RECLAIM, "if (!flight->suspect && dispatch->suspects < ", "if (flight->number == 0 && dispatch->suspects < ",
         "what had begun costs an attempt when its consumer is lost for the first time"),
     Bug("mark-lost-at-release", "group", SETTLE, "\tflight->consumer = NULL;\n\tif (flight->suspect)\n\t\tflight->state = FLIGHT_SUSPECT;\n\telse\n", "\tdispatch->suspects -= flight->suspect;\n",
         "a suspect that is released is none any more"),
-    Bug("unbegun-counts", "group", LOST, "\tif (!dispatch_has_begun(flight)) {\n\t\trelease_delivery(", "\tif (flight->number == 0) {\n\t\trelease_delivery(",
+    Bug("unbegun-counts", "group", RECLAIM, "\tif (!dispatch_has_begun(flight)) {\n\t\trelease_delivery(", "\tif (flight->number == 0) {\n\t\trelease_delivery(",
         "what had not begun is treated as what had"),
     Bug("pending-not-given-back", "group", DISPATCH, "\tif (dispatch->any_released)\n\t\tdispatch_give_back_above(dispatch);\n", "",
         "what waits in the engine overtakes what is released"),
     Bug("receipt-without-number", "group", SETTLE, "(!consumer->tells_begun || (uint32_t)flight->number == settle->number + i)", "i < settle->count",
         "the receipt of an earlier delivery settles the next one"),
-    Bug("crash-loop-without-delay", "group", LOST, "dispatch_scheduled_delay_ms(&dispatch->policy, flight->attempt), NULL);", "0, NULL);",
+    Bug("crash-loop-without-delay", "group", RECLAIM, "dispatch_scheduled_delay_ms(&dispatch->policy, flight->attempt), NULL);", "0, NULL);",
         "a loss that counts comes again at once"),
-    Bug("overdue-before-silent", "group", LOST, "now_ns >= consumer->last_active_ns + visibility_ns / 2) {", "now_ns >= consumer->last_active_ns + visibility_ns) {",
+    Bug("overdue-before-silent", "group", RECLAIM, "now_ns >= consumer->last_active_ns + visibility_ns / 2) {", "now_ns >= consumer->last_active_ns + visibility_ns) {",
         "attempts of a consumer that is silent count as late ones"),
-    Bug("drain-counts", "group", LOST, ".what = why == DISPATCH_LOST ? SWEEP_LOST : SWEEP_ENDED,", ".what = SWEEP_LOST,",
+    Bug("drain-counts", "group", RECLAIM, ".what = why == DISPATCH_LOST ? SWEEP_LOST : SWEEP_ENDED,", ".what = SWEEP_LOST,",
         "an end that the proxy decided is a loss"),
     Bug("suspect-beside-others", "group", DISPATCH, "\t\treturn consumer->in_flight == 0;\n", "\t\treturn 1;\n",
         "a suspect goes to a consumer that does not tell what it begins and holds something"),

@@ -14,7 +14,7 @@
 // begun has no end of its time while its subscription shows life. A consumer of which nothing was
 // heard for half of the visibility timeout when something of it is overdue is lost as a whole.
 
-#include "proxy/engine/dispatch_lost.h"
+#include "proxy/engine/dispatch_reclaim.h"
 
 #include "proxy/engine/dispatch_held.h"
 #include "proxy/engine/dispatch_settle.h"
