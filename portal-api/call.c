@@ -476,7 +476,7 @@ static const char *read_query_value(const struct query_rule *rule, const char *t
 	if (rule->type == QUERY_TEXT || rule->type == QUERY_CURSOR) {
 		snprintf(detail, sizeof detail, "must have %lld to %lld characters",
 			 (long long)rule->min, (long long)rule->max);
-		size = rule_characters(text);
+		size = body_rule_characters(text);
 		return size >= (size_t)rule->min && size <= (size_t)rule->max ? NULL : detail;
 	}
 	snprintf(detail, sizeof detail, "must be an integer from %lld to %lld",
@@ -503,7 +503,7 @@ static bool read_query(struct call *call)
 						       &call->query[r]);
 		}
 		if (why)
-			rule_fault(errors, head->query[i].name, why);
+			body_rule_fault(errors, head->query[i].name, why);
 	}
 	if (json_array_size(errors)) {
 		call_fail_fields(call, "a query parameter is wrong", errors);
@@ -601,7 +601,7 @@ static bool read_body(struct call *call)
 	if (!call->route->body)
 		return true;
 	errors = json_array();
-	if (!rule_check(call->route->body, call->body, errors)) {
+	if (!body_rule_check(call->route->body, call->body, errors)) {
 		call_fail_fields(call, "the body has wrong fields", errors);
 		return false;
 	}

@@ -49,8 +49,8 @@ bool clusters_check_kind(struct call *call, const json_t *cluster, const char *f
 		if (strcmp(*kind, json_string_value(wanted)) == 0)
 			return true;
 	}
-	rule_list(call->portal->config.cluster_kinds, detail, sizeof detail);
-	rule_fault(errors, field, detail);
+	body_rule_list(call->portal->config.cluster_kinds, detail, sizeof detail);
+	body_rule_fault(errors, field, detail);
 	return false;
 }
 

@@ -32,7 +32,7 @@ static bool check_kinds(struct call *call)
 		if (json_object_get(cluster, "kind")) {
 			fine &= clusters_check_kind(call, cluster, field, errors);
 		} else {
-			rule_fault(errors, field, "is missing");
+			body_rule_fault(errors, field, "is missing");
 			fine = false;
 		}
 	}

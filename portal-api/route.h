@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/http/head.h"
-#include "portal-api/rule.h"
+#include "portal-api/body_rule.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,7 +36,7 @@ struct route {
 	const char *path;       // "/api/v1/tenants/{tenant}"
 	const char *permission; // row of core/registry/permission.h; NULL: no token needed
 	void (*handle)(struct call *call);
-	const struct rule *body;
+	const struct body_rule *body;
 	const struct query_rule *query;
 	unsigned flags;
 	const char *sentence;

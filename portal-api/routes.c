@@ -49,58 +49,79 @@ static const struct query_rule messages_query[] = {
 
 // ---- bodies
 
-#define TEXT(n, f, l, m)    {.name = n, .type = RULE_TEXT, .flags = f, .min = l, .max = m}
-#define INTEGER(n, f, l, m) {.name = n, .type = RULE_INTEGER, .flags = f, .min = l, .max = m}
+#define TEXT(n, f, l, m)    {.name = n, .type = BODY_RULE_TEXT, .flags = f, .min = l, .max = m}
+#define INTEGER(n, f, l, m) {.name = n, .type = BODY_RULE_INTEGER, .flags = f, .min = l, .max = m}
 
-static const struct rule bootstrap_rules[] = {TEXT("token", RULE_REQUIRED, 1, 128),
-					      TEXT("user", RULE_REQUIRED, 1, 64),
-					      TEXT("password", RULE_REQUIRED | RULE_ANY, 12, 256),
-					      {0}};
-static const struct rule login_rules[] = {TEXT("user", RULE_REQUIRED, 1, 64),
-					  TEXT("password", RULE_REQUIRED | RULE_ANY, 1, 256),
-					  {0}};
-static const struct rule password_rules[] = {TEXT("old", RULE_REQUIRED | RULE_ANY, 0, 256),
-					     TEXT("new", RULE_REQUIRED | RULE_ANY, 12, 256),
-					     {0}};
-static const struct rule leave_rules[] = {INTEGER("valid_ms", RULE_REQUIRED, 60000, 2592000000),
-					  TEXT("reason", RULE_REQUIRED, 1, 256),
-					  {0}};
-static const struct rule break_glass_rules[] = {TEXT("user", RULE_REQUIRED, 1, 64),
-						TEXT("password", RULE_REQUIRED | RULE_ANY, 12, 256),
-						TEXT("reason", RULE_REQUIRED, 1, 256),
-						{0}};
-static const struct rule rotate_rules[] = {INTEGER("old_valid_ms", 0, 0, 31536000000), {0}};
-static const struct rule kick_rules[] = {TEXT("access_key", 0, 1, 64), {0}};
-static const struct rule backup_rules[] = {TEXT("name", 0, 1, 64), {0}};
-static const struct rule preview_rules[] = {{.name = "preview", .type = RULE_BOOLEAN}, {0}};
-
-static const struct rule import_topic_rules[] = {
-	TEXT("physical", RULE_REQUIRED, 1, 255), TEXT("name", 0, 1, 64), {0}};
-static const struct rule import_group_rules[] = {TEXT("physical", RULE_REQUIRED, 1, 255),
-						 TEXT("name", 0, 1, 64),
-						 TEXT("topic", 0, 1, 64),
-						 {.name = "dead_letter", .type = RULE_BOOLEAN},
-						 {0}};
-static const struct rule existing_rules[] = {
-	TEXT("tenant", RULE_REQUIRED, 1, 64),
-	{.name = "topics", .type = RULE_ARRAY, .min = 0, .max = 500, .rules = import_topic_rules},
-	{.name = "groups", .type = RULE_ARRAY, .min = 0, .max = 500, .rules = import_group_rules},
-	{.name = "preview", .type = RULE_BOOLEAN},
+static const struct body_rule bootstrap_rules[] = {
+	TEXT("token", BODY_RULE_REQUIRED, 1, 128),
+	TEXT("user", BODY_RULE_REQUIRED, 1, 64),
+	TEXT("password", BODY_RULE_REQUIRED | BODY_RULE_ANY, 12, 256),
 	{0}};
+static const struct body_rule login_rules[] = {
+	TEXT("user", BODY_RULE_REQUIRED, 1, 64),
+	TEXT("password", BODY_RULE_REQUIRED | BODY_RULE_ANY, 1, 256),
+	{0}};
+static const struct body_rule password_rules[] = {
+	TEXT("old", BODY_RULE_REQUIRED | BODY_RULE_ANY, 0, 256),
+	TEXT("new", BODY_RULE_REQUIRED | BODY_RULE_ANY, 12, 256),
+	{0}};
+static const struct body_rule leave_rules[] = {
+	INTEGER("valid_ms", BODY_RULE_REQUIRED, 60000, 2592000000),
+	TEXT("reason", BODY_RULE_REQUIRED, 1, 256),
+	{0}};
+static const struct body_rule break_glass_rules[] = {
+	TEXT("user", BODY_RULE_REQUIRED, 1, 64),
+	TEXT("password", BODY_RULE_REQUIRED | BODY_RULE_ANY, 12, 256),
+	TEXT("reason", BODY_RULE_REQUIRED, 1, 256),
+	{0}};
+static const struct body_rule rotate_rules[] = {INTEGER("old_valid_ms", 0, 0, 31536000000), {0}};
+static const struct body_rule kick_rules[] = {TEXT("access_key", 0, 1, 64), {0}};
+static const struct body_rule backup_rules[] = {TEXT("name", 0, 1, 64), {0}};
+static const struct body_rule preview_rules[] = {{.name = "preview", .type = BODY_RULE_BOOLEAN},
+						 {0}};
+
+static const struct body_rule import_topic_rules[] = {
+	TEXT("physical", BODY_RULE_REQUIRED, 1, 255), TEXT("name", 0, 1, 64), {0}};
+static const struct body_rule import_group_rules[] = {
+	TEXT("physical", BODY_RULE_REQUIRED, 1, 255),
+	TEXT("name", 0, 1, 64),
+	TEXT("topic", 0, 1, 64),
+	{.name = "dead_letter", .type = BODY_RULE_BOOLEAN},
+	{0}};
+static const struct body_rule existing_rules[] = {TEXT("tenant", BODY_RULE_REQUIRED, 1, 64),
+						  {.name = "topics",
+						   .type = BODY_RULE_ARRAY,
+						   .min = 0,
+						   .max = 500,
+						   .rules = import_topic_rules},
+						  {.name = "groups",
+						   .type = BODY_RULE_ARRAY,
+						   .min = 0,
+						   .max = 500,
+						   .rules = import_group_rules},
+						  {.name = "preview", .type = BODY_RULE_BOOLEAN},
+						  {0}};
 
 static const char *const reset_places[] = {"earliest", "latest", "time", "positions", NULL};
-static const struct rule position_rules[] = {INTEGER("partition", RULE_REQUIRED, 0, 65535),
-					     INTEGER("offset", RULE_REQUIRED, 0, INTEGER_MOST),
-					     {0}};
-static const struct rule reset_to_rules[] = {
-	{.name = "at", .type = RULE_ENUM, .flags = RULE_REQUIRED, .values = reset_places},
+static const struct body_rule position_rules[] = {
+	INTEGER("partition", BODY_RULE_REQUIRED, 0, 65535),
+	INTEGER("offset", BODY_RULE_REQUIRED, 0, INTEGER_MOST),
+	{0}};
+static const struct body_rule reset_to_rules[] = {
+	{.name = "at", .type = BODY_RULE_ENUM, .flags = BODY_RULE_REQUIRED, .values = reset_places},
 	INTEGER("time_ms", 0, 0, INTEGER_MOST),
-	{.name = "positions", .type = RULE_ARRAY, .min = 1, .max = 1024, .rules = position_rules},
+	{.name = "positions",
+	 .type = BODY_RULE_ARRAY,
+	 .min = 1,
+	 .max = 1024,
+	 .rules = position_rules},
 	{0}};
-static const struct rule reset_rules[] = {
-	{.name = "to", .type = RULE_OBJECT, .flags = RULE_REQUIRED, .rules = reset_to_rules},
-	{.name = "preview", .type = RULE_BOOLEAN},
-	{0}};
+static const struct body_rule reset_rules[] = {{.name = "to",
+						.type = BODY_RULE_OBJECT,
+						.flags = BODY_RULE_REQUIRED,
+						.rules = reset_to_rules},
+					       {.name = "preview", .type = BODY_RULE_BOOLEAN},
+					       {0}};
 
 // ---- the table
 

@@ -3,20 +3,21 @@
 
 #include "core/base/util.h"
 #include "portal-api/body.h"
-#include "portal-api/rule.h"
+#include "portal-api/body_rule.h"
 #include "tests/fuzz/fuzz.h"
 
 static const struct body_limits limits = {.tokens = 64, .depth = 8};
 
 static const char *const values[] = {"wait", "reject", NULL};
-static const struct rule inner[] = {
-	{.name = "n", .type = RULE_INTEGER, .flags = RULE_REQUIRED, .min = 0, .max = 9}, {0}};
-static const struct rule rules[] = {
-	{.name = "name", .type = RULE_TEXT, .flags = RULE_REQUIRED, .min = 1, .max = 4},
-	{.name = "over", .type = RULE_ENUM, .flags = RULE_NULL, .values = values},
-	{.name = "on", .type = RULE_BOOLEAN},
-	{.name = "list", .type = RULE_ARRAY, .min = 0, .max = 3, .rules = inner},
-	{.name = "inner", .type = RULE_OBJECT, .rules = inner},
+static const struct body_rule inner[] = {
+	{.name = "n", .type = BODY_RULE_INTEGER, .flags = BODY_RULE_REQUIRED, .min = 0, .max = 9},
+	{0}};
+static const struct body_rule rules[] = {
+	{.name = "name", .type = BODY_RULE_TEXT, .flags = BODY_RULE_REQUIRED, .min = 1, .max = 4},
+	{.name = "over", .type = BODY_RULE_ENUM, .flags = BODY_RULE_NULL, .values = values},
+	{.name = "on", .type = BODY_RULE_BOOLEAN},
+	{.name = "list", .type = BODY_RULE_ARRAY, .min = 0, .max = 3, .rules = inner},
+	{.name = "inner", .type = BODY_RULE_OBJECT, .rules = inner},
 	{0}};
 
 // Values and names of a tree, and how deep it is.
@@ -45,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	assert(count_tokens(body, 1) <= limits.tokens);
 	errors = json_array();
-	assert(rule_check(rules, body, errors) == (json_array_size(errors) == 0));
+	assert(body_rule_check(rules, body, errors) == (json_array_size(errors) == 0));
 	json_decref(errors);
 	json_decref(body);
 	return 0;

@@ -4,9 +4,9 @@
 #include "core/base/util.h"
 #include "core/http/head.h"
 #include "portal-api/body.h"
+#include "portal-api/body_rule.h"
 #include "portal-api/forwarded.h"
 #include "portal-api/route.h"
-#include "portal-api/rule.h"
 #include "portal-api/series.h"
 #include "portal-api/throttle.h"
 #include "tests/unit/unit.h"
@@ -199,14 +199,15 @@ static void test_body_limits(void)
 // ---- rules
 
 static const char *const colours[] = {"red", "green", NULL};
-static const struct rule inner_rules[] = {
-	{.name = "n", .type = RULE_INTEGER, .flags = RULE_REQUIRED, .min = 0, .max = 9}, {0}};
-static const struct rule rules[] = {
-	{.name = "text", .type = RULE_TEXT, .flags = RULE_REQUIRED, .min = 2, .max = 4},
-	{.name = "flag", .type = RULE_BOOLEAN},
-	{.name = "colour", .type = RULE_ENUM, .flags = RULE_NULL, .values = colours},
-	{.name = "inner", .type = RULE_OBJECT, .rules = inner_rules},
-	{.name = "list", .type = RULE_ARRAY, .min = 1, .max = 2, .rules = inner_rules},
+static const struct body_rule inner_rules[] = {
+	{.name = "n", .type = BODY_RULE_INTEGER, .flags = BODY_RULE_REQUIRED, .min = 0, .max = 9},
+	{0}};
+static const struct body_rule rules[] = {
+	{.name = "text", .type = BODY_RULE_TEXT, .flags = BODY_RULE_REQUIRED, .min = 2, .max = 4},
+	{.name = "flag", .type = BODY_RULE_BOOLEAN},
+	{.name = "colour", .type = BODY_RULE_ENUM, .flags = BODY_RULE_NULL, .values = colours},
+	{.name = "inner", .type = BODY_RULE_OBJECT, .rules = inner_rules},
+	{.name = "list", .type = BODY_RULE_ARRAY, .min = 1, .max = 2, .rules = inner_rules},
 	{0}};
 
 // The fields that are wrong, joined by a space.
@@ -218,7 +219,7 @@ static const char *faults_of(const char *text)
 	bool fine;
 
 	CHECK(object);
-	fine = rule_check(rules, object, errors);
+	fine = body_rule_check(rules, object, errors);
 	CHECK_EQ(fine, json_array_size(errors) == 0);
 	out[0] = '\0';
 	json_array_foreach(errors, index, error)

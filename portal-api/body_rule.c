@@ -3,7 +3,7 @@
 // Every fault is reported, not only the first, so that a client can be corrected in one go. Unknown
 // members are faults: a misspelt field is never silently ignored.
 
-#include "portal-api/rule.h"
+#include "portal-api/body_rule.h"
 
 #include "core/base/util.h"
 
@@ -11,10 +11,10 @@
 
 enum { POINTER_SIZE = 256, DETAIL_SIZE = 400 };
 
-static bool check_object(const struct rule *rules, const json_t *object, const char *at,
+static bool check_object(const struct body_rule *rules, const json_t *object, const char *at,
 			 json_t *errors);
 
-void rule_fault(json_t *errors, const char *field, const char *detail)
+void body_rule_fault(json_t *errors, const char *field, const char *detail)
 {
 	json_array_append_new(errors, json_pack("{s:s, s:s}", "field", field, "detail", detail));
 }
@@ -39,7 +39,7 @@ static void make_pointer(char out[POINTER_SIZE], const char *at, const char *nam
 	out[MIN(used, (size_t)POINTER_SIZE - 1)] = '\0';
 }
 
-size_t rule_characters(const char *text)
+size_t body_rule_characters(const char *text)
 {
 	size_t count = 0;
 
@@ -58,7 +58,7 @@ static bool has_control(const char *text)
 	return false;
 }
 
-void rule_list(const char *const *values, char *out, size_t size)
+void body_rule_list(const char *const *values, char *out, size_t size)
 {
 	size_t used = (size_t)snprintf(out, size, "must be one of");
 
@@ -67,11 +67,11 @@ void rule_list(const char *const *values, char *out, size_t size)
 					 values[1] ? "," : "");
 }
 
-static bool check_text(const struct rule *rule, const char *text, char *detail)
+static bool check_text(const struct body_rule *rule, const char *text, char *detail)
 {
-	size_t count = rule_characters(text);
+	size_t count = body_rule_characters(text);
 
-	if (!(rule->flags & RULE_ANY) && has_control(text)) {
+	if (!(rule->flags & BODY_RULE_ANY) && has_control(text)) {
 		snprintf(detail, DETAIL_SIZE, "must not hold control characters");
 		return false;
 	}
@@ -80,9 +80,9 @@ static bool check_text(const struct rule *rule, const char *text, char *detail)
 	return count >= (size_t)rule->min && count <= (size_t)rule->max;
 }
 
-static bool check_enum(const struct rule *rule, const json_t *value, char *detail)
+static bool check_enum(const struct body_rule *rule, const json_t *value, char *detail)
 {
-	rule_list(rule->values, detail, DETAIL_SIZE);
+	body_rule_list(rule->values, detail, DETAIL_SIZE);
 	for (const char *const *v = rule->values; json_is_string(value) && *v; ++v) {
 		if (strcmp(*v, json_string_value(value)) == 0)
 			return true;
@@ -106,26 +106,26 @@ static bool integer_of(const json_t *value, int64_t *ret)
 	return true;
 }
 
-static bool check_scalar(const struct rule *rule, const json_t *value, char *detail)
+static bool check_scalar(const struct body_rule *rule, const json_t *value, char *detail)
 {
 	int64_t integer;
 
 	switch (rule->type) {
-	case RULE_TEXT:
+	case BODY_RULE_TEXT:
 		snprintf(detail, DETAIL_SIZE, "must be a string");
 		return json_is_string(value) && check_text(rule, json_string_value(value), detail);
-	case RULE_INTEGER:
+	case BODY_RULE_INTEGER:
 		snprintf(detail, DETAIL_SIZE, "must be an integer from %lld to %lld",
 			 (long long)rule->min, (long long)rule->max);
 		return integer_of(value, &integer) && integer >= rule->min && integer <= rule->max;
-	case RULE_BOOLEAN:
+	case BODY_RULE_BOOLEAN:
 		snprintf(detail, DETAIL_SIZE, "must be true or false");
 		return json_is_boolean(value);
 	default: return check_enum(rule, value, detail);
 	}
 }
 
-static bool check_array(const struct rule *rule, const json_t *array, const char *at,
+static bool check_array(const struct body_rule *rule, const json_t *array, const char *at,
 			json_t *errors)
 {
 	char detail[DETAIL_SIZE], pointer[POINTER_SIZE], number[24];
@@ -137,7 +137,7 @@ static bool check_array(const struct rule *rule, const json_t *array, const char
 		 (long long)rule->min, (long long)rule->max);
 	if (!json_is_array(array) || json_array_size(array) < (size_t)rule->min ||
 	    json_array_size(array) > (size_t)rule->max) {
-		rule_fault(errors, at, detail);
+		body_rule_fault(errors, at, detail);
 		return false;
 	}
 	json_array_foreach((json_t *)(uintptr_t)array, index, item)
@@ -149,24 +149,24 @@ static bool check_array(const struct rule *rule, const json_t *array, const char
 	return fine;
 }
 
-static bool check_value(const struct rule *rule, const json_t *value, const char *at,
+static bool check_value(const struct body_rule *rule, const json_t *value, const char *at,
 			json_t *errors)
 {
 	char detail[DETAIL_SIZE];
 
-	if (json_is_null(value) && (rule->flags & RULE_NULL))
+	if (json_is_null(value) && (rule->flags & BODY_RULE_NULL))
 		return true;
-	if (rule->type == RULE_OBJECT)
+	if (rule->type == BODY_RULE_OBJECT)
 		return check_object(rule->rules, value, at, errors);
-	if (rule->type == RULE_ARRAY)
+	if (rule->type == BODY_RULE_ARRAY)
 		return check_array(rule, value, at, errors);
 	if (check_scalar(rule, value, detail))
 		return true;
-	rule_fault(errors, at, detail);
+	body_rule_fault(errors, at, detail);
 	return false;
 }
 
-static const struct rule *find_rule(const struct rule *rules, const char *name)
+static const struct body_rule *find_rule(const struct body_rule *rules, const char *name)
 {
 	for (; rules->name; ++rules) {
 		if (strcmp(rules->name, name) == 0)
@@ -175,7 +175,7 @@ static const struct rule *find_rule(const struct rule *rules, const char *name)
 	return NULL;
 }
 
-static bool check_object(const struct rule *rules, const json_t *object, const char *at,
+static bool check_object(const struct body_rule *rules, const json_t *object, const char *at,
 			 json_t *errors)
 {
 	char pointer[POINTER_SIZE];
@@ -184,28 +184,28 @@ static bool check_object(const struct rule *rules, const json_t *object, const c
 	json_t *value;
 
 	if (!json_is_object(object)) {
-		rule_fault(errors, at, "must be an object");
+		body_rule_fault(errors, at, "must be an object");
 		return false;
 	}
 	json_object_foreach((json_t *)(uintptr_t)object, name, value)
 	{
-		const struct rule *rule = find_rule(rules, name);
+		const struct body_rule *rule = find_rule(rules, name);
 		make_pointer(pointer, at, name);
 		if (!rule)
-			rule_fault(errors, pointer, "is not a field of this object");
+			body_rule_fault(errors, pointer, "is not a field of this object");
 		fine &= rule && check_value(rule, value, pointer, errors);
 	}
-	for (const struct rule *rule = rules; rule->name; ++rule) {
-		if ((rule->flags & RULE_REQUIRED) && !json_object_get(object, rule->name)) {
+	for (const struct body_rule *rule = rules; rule->name; ++rule) {
+		if ((rule->flags & BODY_RULE_REQUIRED) && !json_object_get(object, rule->name)) {
 			make_pointer(pointer, at, rule->name);
-			rule_fault(errors, pointer, "is missing");
+			body_rule_fault(errors, pointer, "is missing");
 			fine = false;
 		}
 	}
 	return fine;
 }
 
-bool rule_check(const struct rule *rules, const json_t *object, json_t *errors)
+bool body_rule_check(const struct body_rule *rules, const json_t *object, json_t *errors)
 {
 	return check_object(rules, object, "", errors);
 }
