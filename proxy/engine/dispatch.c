@@ -7,6 +7,7 @@
 
 #include "proxy/engine/dispatch.h"
 
+#include "proxy/engine/dispatch_deadlines.h"
 #include "proxy/engine/dispatch_held.h"
 #include "proxy/engine/dispatch_settle.h"
 #include "proxy/engine/dispatch_state.h"
@@ -51,7 +52,7 @@ void dispatch_set_policy(struct dispatch *dispatch, const struct dispatch_policy
 {
 	dispatch->policy = *policy;
 	dispatch->slot_ns = MAX(policy->visibility_ns / 100, 10 * MS_NS);
-	dispatch_slots_rebuild(dispatch, dispatch->slot_now * dispatch->slot_ns);
+	dispatch_deadlines_rebuild(dispatch, dispatch->slot_now * dispatch->slot_ns);
 	LIST_FOREACH(pos, next, &dispatch->consumers)
 	dispatch_consumer_changed(dispatch, LIST_ENTRY(pos, struct dispatch_consumer, all));
 }
@@ -226,7 +227,7 @@ static size_t own_deliveries(struct dispatch *dispatch, struct dispatch_consumer
 			     const struct delivery *deliveries, size_t count, uint64_t now_ns)
 {
 	uint64_t deadline_ns = now_ns + dispatch->policy.visibility_ns;
-	uint8_t slot = dispatch_slot_of(dispatch, deadline_ns, now_ns);
+	uint8_t slot = dispatch_deadlines_slot_of(dispatch, deadline_ns, now_ns);
 	size_t reserved = 0;
 
 	for (size_t i = 0; i < count; ++i) {

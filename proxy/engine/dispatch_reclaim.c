@@ -16,6 +16,7 @@
 
 #include "proxy/engine/dispatch_reclaim.h"
 
+#include "proxy/engine/dispatch_deadlines.h"
 #include "proxy/engine/dispatch_held.h"
 #include "proxy/engine/dispatch_settle.h"
 #include "proxy/engine/dispatch_state.h"
@@ -250,20 +251,16 @@ static void expire_deadlines(struct dispatch *dispatch, uint64_t now_ns)
 {
 	const struct sweep_of late = {.what = SWEEP_OVERDUE, .now_ns = now_ns};
 	uint64_t now = now_ns / dispatch->slot_ns;
-	bool any = false;
 
 	if (dispatch->slot_next > now)
 		return;
-	for (uint64_t slot = dispatch->slot_next;
-	     slot <= now && slot < dispatch->slot_next + DISPATCH_SLOTS; ++slot)
-		any |= dispatch->slots[slot & (DISPATCH_SLOTS - 1)] > 0;
-	if (!any) {
-		dispatch_find_next_slot(dispatch, now);
+	if (!dispatch_deadlines_have_ended(dispatch, now)) {
+		dispatch_deadlines_find_next(dispatch, now);
 		return;
 	}
 	sweep_flights(dispatch, &late);
 	end_silent(dispatch);
-	dispatch_slots_rebuild(dispatch, now_ns);
+	dispatch_deadlines_rebuild(dispatch, now_ns);
 	dispatch_out_send(dispatch, NULL);
 }
 

@@ -1,13 +1,20 @@
-// Takes deliveries back that consumers settle, and the way to the dead-letter topic. What is taken
-// from consumers without their word is in dispatch_reclaim.c.
+// Ends deliveries that consumers settle: acknowledged, failed, released, extended, or dead.
 //
-// The proxy keeps no bodies: a message that shall become a dead letter is settled REJECT
-// and its offset stays here as DEAD_LETTER_PENDING; the source hands it out once more (what
-// is due again comes before what is new), the copy is made (DEAD_LETTER_COPYING), and only after
-// that the original ends as dead (SETTLE_DEAD).
+// A dead letter takes two deliveries, since the proxy keeps no bodies. The message is settled
+// REJECT and its offset stays here as DEAD_LETTER_PENDING. The source hands it out once more,
+// because what is due again comes before what is new. Then the copy is made (DEAD_LETTER_COPYING),
+// and only after that the original ends as dead (SETTLE_DEAD).
+//
+// Invariants: a settle takes effect only if partition, epoch, offset, attempt and consumer fit;
+// each message leaves the flights exactly once. Settles that continue each other go to the source
+// as one.
+//
+// What it does not do: take back what a consumer does not settle (dispatch_reclaim.c), or tell when
+// its time is over (dispatch_deadlines.c).
 
 #include "proxy/engine/dispatch_settle.h"
 
+#include "proxy/engine/dispatch_deadlines.h"
 #include "proxy/engine/dispatch_held.h"
 #include "proxy/engine/dispatch_reclaim.h"
 #include "proxy/engine/dispatch_state.h"
@@ -20,56 +27,6 @@ bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt)
 	const struct dispatch_policy *policy = &dispatch->policy;
 
 	return policy->dead_letter && policy->max_attempts && attempt >= policy->max_attempts;
-}
-
-// ---- deadlines
-
-uint8_t dispatch_slot_of(struct dispatch *dispatch, uint64_t deadline_ns, uint64_t now_ns)
-{
-	uint64_t now = now_ns / dispatch->slot_ns;
-	uint64_t slot = deadline_ns / dispatch->slot_ns + 1;
-
-	// A deadline beyond the table is put into its last slot and looked at again then.
-	slot = MAX(slot, now + 1);
-	slot = MIN(slot, now + DISPATCH_SLOTS - 1);
-	dispatch->slot_next = MIN(dispatch->slot_next, slot);
-	return (uint8_t)(slot & (DISPATCH_SLOTS - 1));
-}
-
-void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns)
-{
-	flight->slot = dispatch_slot_of(dispatch, flight->deadline_ns, now_ns);
-	++dispatch->slots[flight->slot];
-}
-
-static void slot_remove(struct dispatch *dispatch, const struct flight *flight)
-{
-	--dispatch->slots[flight->slot];
-}
-
-void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns)
-{
-	memset(dispatch->slots, 0, sizeof dispatch->slots);
-	dispatch->slot_next = UINT64_MAX;
-	for (uint32_t i = 0; i < dispatch->partition_count; ++i) {
-		struct flight_map *flights = &dispatch->partitions[i].flights;
-
-		for (size_t k = 0; k < flights->room; ++k)
-			if (flights->slots[k].state == FLIGHT_OWNED)
-				dispatch_slot_add(dispatch, &flights->slots[k], now_ns);
-	}
-}
-
-// The first slot after `now` that has entries. Every slot up to `now` is empty.
-void dispatch_find_next_slot(struct dispatch *dispatch, uint64_t now)
-{
-	for (uint64_t slot = now + 1; slot < now + DISPATCH_SLOTS; ++slot) {
-		if (dispatch->slots[slot & (DISPATCH_SLOTS - 1)]) {
-			dispatch->slot_next = slot;
-			return;
-		}
-	}
-	dispatch->slot_next = UINT64_MAX;
 }
 
 // ---- settles on their way to the source
@@ -113,7 +70,7 @@ void dispatch_disown(struct dispatch *dispatch, struct flight *flight)
 	struct dispatch_consumer *consumer = flight->consumer;
 
 	assert(consumer->in_flight > 0);
-	slot_remove(dispatch, flight);
+	dispatch_deadlines_remove(dispatch, flight);
 	--dispatch->owned;
 	if (--consumer->in_flight)
 		return;
@@ -193,10 +150,10 @@ static void extend_deadline(struct dispatch *dispatch, struct flight *flight, ui
 {
 	if (!dispatch_has_begun(flight))
 		return;
-	slot_remove(dispatch, flight);
+	dispatch_deadlines_remove(dispatch, flight);
 	flight->timed = true;
 	flight->deadline_ns = now_ns + MIN(ms, DISPATCH_EXTEND_MAX_MS) * MS_NS;
-	dispatch_slot_add(dispatch, flight, now_ns);
+	dispatch_deadlines_add(dispatch, flight, now_ns);
 }
 
 static void take_back(struct dispatch *dispatch, const struct settle *settle, struct flight *flight,

@@ -1,15 +1,10 @@
-// What ends a delivery: settles, failures, releases, dead letters; and the slots of deadlines.
+// What ends a delivery: settles, failures, releases, dead letters.
 #pragma once
 
 #include "proxy/engine/dispatch_state.h"
 
 bool dispatch_is_last(const struct dispatch *dispatch, uint32_t attempt);
 void dispatch_disown(struct dispatch *dispatch, struct flight *flight); // OWNED → in no state
-// The slot of a deadline that is put there now.
-uint8_t dispatch_slot_of(struct dispatch *dispatch, uint64_t deadline_ns, uint64_t now_ns);
-void dispatch_slot_add(struct dispatch *dispatch, struct flight *flight, uint64_t now_ns);
-void dispatch_slots_rebuild(struct dispatch *dispatch, uint64_t now_ns);
-void dispatch_find_next_slot(struct dispatch *dispatch, uint64_t now);
 uint32_t dispatch_scheduled_delay_ms(const struct dispatch_policy *policy, uint32_t attempt);
 // An attempt that has failed: comes again after the delay, or was the last one.
 void dispatch_fail(struct dispatch *dispatch, uint32_t partition, struct flight *flight,

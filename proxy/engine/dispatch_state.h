@@ -1,6 +1,6 @@
 // The dispatch engine from inside, for its parts: dispatch.c hands out, dispatch_held.c remembers
-// who holds what, dispatch_settle.c takes back what consumers settle, dispatch_reclaim.c what they
-// do not.
+// what each consumer holds, dispatch_deadlines.c when deliveries end, dispatch_settle.c takes back
+// what consumers settle, dispatch_reclaim.c what they do not.
 #pragma once
 
 #include "proxy/engine/dispatch.h"
