@@ -104,11 +104,11 @@ struct source_handlers {
 	// what is new.
 	void (*deliver)(void *ctx, const struct delivery *deliveries, size_t count);
 	void (*state)(void *ctx, enum source_state state, enum code code, const char *text);
-	// Message memory of what the source has read and not handed out. May it read so many bytes
-	// more? A source that holds nothing reads a little all the same, or it would stand still.
-	// NULL: always.
+	// Message memory of what the source has read and not handed out. May it read that many
+	// bytes more? A source that holds nothing reads a little all the same, or it would stand
+	// still. NULL: always.
 	bool (*room)(void *ctx, uint64_t bytes);
-	// What was `before` bytes is `after` now; 0 after it is closed. NULL: nobody counts.
+	// What was `before` bytes is `after` now; 0 after it is closed. NULL: not counted.
 	void (*hold)(void *ctx, uint64_t before, uint64_t after);
 };
 
@@ -143,7 +143,7 @@ typedef void (*adapter_json_fn)(void *ctx, enum code code, json_t *answer,
 
 // What the files of a cluster on this machine remember, whatever became of the registry.
 struct adapter_recall {
-	uint64_t installation; // whose they are; 0: they do not say
+	uint64_t installation; // that wrote them; 0: not recorded
 	uint64_t highest_id;   // that something was ever stored under
 	bool holds;            // topics or groups are in them
 	// [{id, incarnation, partitions, durability, retention_ms, retention_bytes}] and [{id,
@@ -183,7 +183,7 @@ struct adapter_ops {
 	void (*probe)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 		      void *ctx);
 	uint32_t (*capabilities)(struct adapter *adapter);
-	// A look that asks nobody. NULL: it is always ready. @thread any
+	// A look without a request to the cluster. NULL: it is always ready. @thread any
 	void (*state)(struct adapter *adapter, struct adapter_state *ret);
 	// What lies on the cluster, whoever made it; answer as QUERY_CLUSTER_EXISTING. NULL:
 	// nothing can be imported from this kind.
@@ -240,8 +240,8 @@ struct adapter_ops {
 	void (*stored)(struct adapter *adapter, struct stored_row *rows, size_t count);
 
 	// Resolved once per session; counted by the adapter. NULL when the topic is known not to be
-	// there. Who would have to ask for that gives a handle: its sends answer NOT_FOUND and its
-	// sources are SOURCE_GONE.
+	// there. An adapter that would have to ask for that gives a handle: its sends answer
+	// NOT_FOUND and its sources are SOURCE_GONE.
 	struct adapter_topic *(*topic_open)(struct adapter *adapter, const struct topic *topic);
 	void (*topic_close)(struct adapter_topic *topic);
 	// All partitions of a batch keep its order. Answered exactly once by submit->done, on any

@@ -1,4 +1,4 @@
-// Answering who waits.
+// Answers the caller of an administrative request.
 
 #include "adapters/caller.h"
 

@@ -1,4 +1,5 @@
-// Who waits for the answer to an administrative question: one of the two callbacks of adapter.h.
+// The caller that waits for the answer to an administrative request: one of the two callbacks of
+// adapter.h.
 #pragma once
 
 #include "adapters/adapter.h"
@@ -9,5 +10,5 @@ struct caller {
 	void *ctx;
 };
 
-// Gives `answer` away, if that is who waits for one; else there is none.
+// Gives `answer` away, if the caller wants one; else there is none.
 void caller_answer(const struct caller *caller, enum code code, json_t *answer, const char *text);

@@ -1,5 +1,5 @@
 // What a cluster can do, one row each: the bit, its key outside (REST, the compatibility page) and
-// what who asks for more is told.
+// the text for a request that needs more.
 //
 // A cluster's capabilities are known once its adapter has reached it. A request that needs one
 // which is missing is answered UNSUPPORTED_BY_BACKEND when it is made, with the row's sentence.

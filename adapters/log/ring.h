@@ -1,4 +1,4 @@
-// The newest chunks of a partition in memory: who reads along the end is served from here, without
+// The newest chunks of a partition in memory: readers along the end are served from here, without
 // a copy and without a thread between. For backends that are logs; positions may hold nothing.
 //
 // No lock of its own: its owner has one, for all rings of a cluster, held for a few steps.
@@ -15,7 +15,7 @@ struct log_chunk {
 	struct log_ring *ring; // NULL: in none
 	struct buf *buf;       // one reference for the ring
 	struct log_entry *entries;
-	void *owner; // whatever who makes it wants
+	void *owner; // for the use of its maker
 	uint64_t offset;
 	uint32_t count;
 };

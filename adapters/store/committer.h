@@ -6,7 +6,7 @@
 
 struct committer;
 
-// A write other than a submit. The struct is the caller's, who keeps it until `done` (which may
+// A write other than a submit. The struct is the caller's, which keeps it until `done` (which may
 // free it).
 struct committer_job {
 	struct committer_job *next;

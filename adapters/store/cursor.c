@@ -60,7 +60,7 @@ static int cursors_begin(struct store *store, MDB_txn *txn, uint64_t group, uint
 		if (r == -ENOENT)
 			r = row_put(txn, store->cursors, &key, &row, sizeof row);
 		else if (r == -EUCLEAN)
-			r = 0; // it is there; who reads it is told
+			r = 0; // it is there; its reader is told
 	}
 	return r;
 }

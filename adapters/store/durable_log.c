@@ -7,7 +7,7 @@
 // first, because it gives work to the committers, which give work to each other and stop when both
 // are idle. A loop's thread only does what needs no disk.
 //
-// Not here: names of options and what their limits are, who may ask, and the table of slots: they
+// Not here: names of options and their limits, permissions, and the table of slots: they
 // are an adapter's.
 
 #include "adapters/store/durable_log.h"

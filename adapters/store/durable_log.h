@@ -24,7 +24,7 @@ struct durable_log {
 
 struct durable_log_options {
 	const char *data_dir;  // exists; the log takes d1/ and d2/ in it
-	uint64_t installation; // whose messages these are; 0: not known
+	uint64_t installation; // that the messages belong to; 0: not known
 	uint64_t map_bytes;    // of address space, for each store
 	uint64_t scrub_hours;  // of a pass of the scrub; 0: none
 };

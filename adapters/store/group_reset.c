@@ -27,8 +27,8 @@
 
 #define DELETE_ROWS 1000u // in one transaction
 
-// The epoch stays, so that no receipt of before can be taken for one of after. The rows of the
-// retry store are still there and counted.
+// The epoch stays, so that no receipt from before the reset is taken for one from after it. The
+// rows of the retry store are still there and counted.
 static int cursor_move(struct store *store, MDB_txn *txn, uint64_t group,
 		       const struct log_cursor *cursor, const struct window *to, uint64_t epoch)
 {

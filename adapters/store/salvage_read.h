@@ -17,6 +17,6 @@ struct salvage_read {
 };
 
 // Walks the tables, page by page. 0; -ENOENT: there is no such file, or nothing is in it; -EUCLEAN:
-// neither of its heads can be read; what `fn` answered; another negative errno. Nobody may write to
-// the file meanwhile. @thread any that may wait for a disk
+// neither of its heads can be read; what `fn` answered; another negative errno. No thread or
+// process may write to the file meanwhile. @thread any that may wait for a disk
 int salvage_read(const char *file, salvage_row_fn fn, void *ctx, struct salvage_read *ret);

@@ -526,7 +526,7 @@ uint64_t scrub_slice(struct scrub *scrub)
 	state.bytes += place->bytes;
 	scrub->pass_done += place->bytes;
 	if (r <= 0)
-		++scrub->at; // a store that cannot be read says so to those who read it
+		++scrub->at; // a store that cannot be read says so to its readers
 	state.progress = MIN((double)scrub->pass_done / (double)scrub->pass_bytes, 1.0);
 	if (scrub->at < scrub->count) {
 		rest = rest_ns(scrub, place->bytes, clock_now_ns() - began_ns);

@@ -149,7 +149,7 @@ void store_topic_query_read(struct durable_log *log, const struct topic *topic, 
 	struct look *look;
 
 	if (partition < 0 || partition >= (json_int_t)topic->partitions) {
-		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic does not have so many");
+		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic has fewer");
 		return;
 	}
 	look = look_new(log, topic, done, ctx);

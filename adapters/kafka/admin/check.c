@@ -68,7 +68,7 @@ static int check_together(const struct kafka_options *options, char **ret_error)
 		{"options.mechanism", options->mechanism, sasl, sasl,
 		 "goes with security sasl_plaintext or sasl_ssl", "missing: security asks for one"},
 		{"options.user", options->user, sasl, sasl,
-		 "goes with security sasl_plaintext or sasl_ssl", "missing: who logs in?"},
+		 "goes with security sasl_plaintext or sasl_ssl", "missing: the user that logs in"},
 		{"secrets.password", options->password, sasl, sasl,
 		 "goes with security sasl_plaintext or sasl_ssl", "missing: the user's password"},
 		{"options.ca_pem", options->ca_pem, tls, false,

@@ -233,7 +233,7 @@ static bool class_refused(struct adapter *adapter, struct admin_request *request
 }
 
 // `changed`: it was marked when it was made, so if it is not, it is another generation. The
-// coordinator may hear of the topic later than who was asked for its metadata.
+// coordinator may hear of the topic later than the broker that was asked for its metadata.
 static void topic_write_mark(struct adapter *adapter, struct admin_request *request, bool changed)
 {
 	struct topic_mark mark = {.physical = request->topic->physical};
@@ -261,7 +261,7 @@ static void topic_write_mark(struct adapter *adapter, struct admin_request *requ
 				     "group " TOPIC_MARK_GROUP);
 }
 
-// Who has it open goes on with all its partitions, and what it takes now.
+// Its open handle goes on with all its partitions, and what it takes now.
 static void open_grow(struct adapter *adapter, const struct topic *topic)
 {
 	struct adapter_topic *open = kafka_topic_find(adapter, topic->object.id);

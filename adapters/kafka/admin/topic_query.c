@@ -234,7 +234,7 @@ void topic_query_read(struct adapter *adapter, const struct topic *topic, const 
 	struct admin_request *request;
 
 	if (partition < 0 || partition >= (json_int_t)topic->partitions) {
-		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic does not have so many");
+		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic has fewer");
 		return;
 	}
 	request = admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});

@@ -26,9 +26,9 @@ void admin_client_end(struct admin_client *client);
 typedef void (*admin_client_config_fn)(void *ctx, const char *resource, const char *name,
 				       const char *value);
 
-// One resource type at a time; brokers by their number, and only one of them. `broker`: who is
-// asked, -1 for any; `found` may be NULL. Blocks. The first error of a resource comes back when the
-// others are through.
+// One resource type at a time; brokers by their number, and only one of them. `broker`: the one
+// that is asked, -1 for any; `found` may be NULL. Blocks. The first error of a resource comes back
+// when the others are through.
 rd_kafka_resp_err_t admin_client_describe_configs(struct adapter *adapter, int32_t broker,
 						  rd_kafka_ResourceType_t type,
 						  const char *const *names, size_t count,

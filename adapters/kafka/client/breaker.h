@@ -31,7 +31,7 @@ struct breaker {
 // May `count` messages be sent now? Those that may are under way until they have ended.
 // *ret_probe: the caller starts a probe, too.
 bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, bool *ret_probe);
-// So many have ended; `alive`: by an answer of the cluster, whatever it says.
+// `count` have ended; `alive`: by an answer of the cluster, whatever it says.
 void breaker_ended(struct breaker *breaker, uint64_t count, bool alive, uint64_t now_ns);
 // Looked at now and then, because what is under way may be all there is, and no caller may ask for
 // more. True: the caller starts a probe.

@@ -28,7 +28,7 @@ struct client {
 	pthread_t thread;
 	bool stopping;         // atomic
 	uint64_t throttled_ns; // atomic
-	uint64_t told_ns;      // who serves it: when it was last told that it is throttled
+	uint64_t told_ns;      // of the thread that serves it: when it was last told of throttling
 	struct client_config config;
 	char name[16];
 };

@@ -6,9 +6,9 @@
 #include "core/base/log.h"
 
 // The longest that an answer is waited for on a connection that carries messages; then there is
-// another connection. Brokers make who is over a quota wait by not reading its connection, and when
-// a quota is set on a busy client they do so for minutes, because what was sent before counts. The
-// quota looks back over 11 s (quota.window.num): who has said nothing for so long is under it.
+// another connection. Brokers make a client over its quota wait by not reading its connection, and
+// when a quota is set on a busy client they do so for minutes, because what was sent before counts.
+// The quota looks back over 11 s (quota.window.num): a client silent for that long is under it.
 #define CLIENT_SILENCE_MS   12000
 #define CLIENT_SILENCE_TEXT "12000"
 
@@ -19,9 +19,9 @@ struct client_config {
 	rd_kafka_type_t type;
 	const char *role; // "produce", "follow": part of the client id and of the thread's name
 	const char *const (*settings)[2]; // further settings, ended by {NULL}
-	bool by_hand; // no thread: who started it calls client_serve() now and then
+	bool by_hand;                     // no thread: the owner calls client_serve() now and then
 	// Events the client does not handle itself (log lines it does); may keep nothing of them.
-	// @thread the client's own, or who serves it
+	// @thread the client's own, or the one that serves it
 	void (*event)(void *ctx, rd_kafka_event_t *event);
 	// Each message whose end is known, before the handle sends anything more to that broker; or
 	// NULL. @thread librdkafka's own: short, and no call that waits for it

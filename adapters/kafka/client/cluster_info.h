@@ -18,7 +18,7 @@ void cluster_info_stop(struct adapter *adapter);
 rd_kafka_resp_err_t cluster_info_refresh(struct adapter *adapter, int timeout_ms);
 struct cluster_info cluster_info_get(struct adapter *adapter); // @thread any
 
-// The class of what is stored with so many copies of which so many must have it. Pure.
+// The class of what is stored with `replication` copies of which `min_insync` must have it. Pure.
 enum durability cluster_info_copies_durability(uint32_t replication, uint32_t min_insync);
 // Of topics that are made by us, and why. The reason needs CLUSTER_INFO_REASON bytes.
 #define CLUSTER_INFO_REASON 320

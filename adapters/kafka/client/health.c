@@ -5,7 +5,7 @@
 // handle, so it does not wait behind messages.
 //
 // Invariant: what health_admit() admits is given back by health_ended(), message by message. What
-// it does not do: hold back messages; who sends asks, and refuses.
+// it does not do: hold back messages; the sender asks, and refuses.
 
 #include "adapters/kafka/client/health.h"
 

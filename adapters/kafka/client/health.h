@@ -8,7 +8,7 @@ int health_start(struct adapter *adapter);
 void health_opened(struct adapter *adapter); // every client has been made
 void health_stop(struct health *health);     // accepts NULL; no client of the adapter runs any more
 
-// May so many messages be sent, rows of retry stores among them? Those that may have ended when
+// May `count` messages be sent, rows of retry stores among them? Those that may have ended when
 // health_ended() says so.
 bool health_admit(struct adapter *adapter, uint32_t count);
 // `alive`: by an answer of the cluster, whatever it says. latency_ns: of the send; 0: unknown.

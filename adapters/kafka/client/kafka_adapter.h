@@ -26,7 +26,7 @@ struct resend;
 struct retry_stores;
 struct sender;
 
-// What a lower room tells a higher one, without knowing who it is. kafka.c sets all of them before
+// What a lower room tells a higher one, without including it. kafka.c sets all of them before
 // anything starts; none is NULL.
 struct kafka_hooks {
 	// client/: a client reports an error of the cluster as a whole. @thread the client's

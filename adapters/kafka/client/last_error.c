@@ -41,7 +41,7 @@ static const struct {
 	{RD_KAFKA_RESP_ERR__TRANSPORT, "security.protocol",
 	 "the broker hangs up; does options.security fit its listener?", true},
 	{RD_KAFKA_RESP_ERR__TRANSPORT, "Connection refused",
-	 "wrong address, or the broker is down: nobody listens there", true},
+	 "wrong address, or the broker is down: nothing listens there", true},
 	{RD_KAFKA_RESP_ERR__TRANSPORT, "timed out", "the broker does not answer", false},
 	{RD_KAFKA_RESP_ERR__TRANSPORT, NULL, "the connection was lost", false},
 	{RD_KAFKA_RESP_ERR__BAD_MSG, NULL, "what answers there does not speak Kafka's protocol",

@@ -37,7 +37,7 @@ static void reset_end(struct reset *reset, enum code code, const char *text)
 	json_t *answer = NULL;
 
 	if (code == CODE_OK) {
-		// Given away: who gets the answer drops it on a thread of its own.
+		// Given away: the receiver of the answer drops it on a thread of its own.
 		answer = json_pack("{s:o}", "partitions", group->moved);
 		group->moved = NULL;
 	}

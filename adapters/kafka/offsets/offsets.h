@@ -6,7 +6,7 @@
 
 #define OFFSET_NONE UINT64_MAX // nothing is committed for this partition
 
-// One request, in memory of the caller, who has it again when `done` is called or the call has
+// One request, in memory of the caller, which has it again when `done` is called or the call has
 // waited. `cursors` say which partitions; their text is malloc'ed.
 struct kafka_offsets {
 	struct admin_handle_call call;

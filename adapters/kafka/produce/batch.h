@@ -4,7 +4,7 @@
 
 #include "adapters/kafka/client/kafka_adapter.h"
 
-// Suggestions to who was refused: for want of room, because the cluster does not answer.
+// Suggestions to a sender that was refused: for want of room, because the cluster does not answer.
 #define FULL_RETRY_MS 100u
 #define DOWN_RETRY_MS 250u
 

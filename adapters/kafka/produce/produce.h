@@ -22,7 +22,8 @@ rd_kafka_resp_err_t produce_one(const struct send_target *target, struct batch *
 // gate. true: all of it was refused or has ended meanwhile, and the caller answers it.
 bool produce_batch(struct adapter *adapter, struct batch *batch);
 
-// The opaque of a librdkafka topic whose messages are not of batches: who gets their reports.
+// The opaque of a librdkafka topic whose messages are not of batches: the receiver of their
+// reports.
 struct produce_sink {
 	void (*delivered)(const rd_kafka_message_t *message); // @thread the producer's
 };

@@ -42,6 +42,6 @@ void resend_go_on(struct adapter *adapter, unsigned slot); // between two events
 
 // ---- for the watcher
 
-// The topic goes to the class of producers for batches of at most so many bytes: at once, or at a
+// The topic goes to the class of producers for batches of at most `batch_bytes`: at once, or at a
 // later call, when nothing of it is under way.
 void resend_move(struct adapter_topic *topic, uint64_t batch_bytes);

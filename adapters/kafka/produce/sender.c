@@ -49,7 +49,7 @@ struct slot {
 };
 
 struct sender {
-	pthread_rwlock_t lock; // written by who replaces a client, and by who begins and ends it
+	pthread_rwlock_t lock; // written when a client is replaced, and at start and end
 	struct slot slots[SENDER_SLOTS];
 	bool stopping; // nothing is replaced any more
 };
@@ -148,7 +148,7 @@ int sender_start(struct adapter *adapter, char **ret_error)
 		sender->slots[i].adapter = adapter;
 		sender->slots[i].number = i;
 	}
-	// Who sends all the time must not keep out who replaces.
+	// Constant sends must not keep out a thread that replaces a client.
 	pthread_rwlockattr_init(&attributes);
 	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&sender->lock, &attributes);

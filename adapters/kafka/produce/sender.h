@@ -16,7 +16,7 @@ int sender_start(struct adapter *adapter, char **ret_error); // makes adapter->p
 void sender_drain(struct adapter *adapter, int wait_ms);
 void sender_stop(struct adapter *adapter); // drained before
 
-// The class of topics that take batches of at most so many bytes.
+// The class of topics that take batches of at most `batch_bytes`.
 unsigned sender_slot_of(uint64_t batch_bytes);
 // Makes its handle, if there is none yet. Takes some milliseconds. @thread kafka-watch
 bool sender_slot_open(struct adapter *adapter, unsigned slot);

@@ -19,9 +19,9 @@ struct catchup_slot {
 	bool there;            // it is being read
 	bool closed;           // it is not, and cannot be now
 	bool served;           // it has answered a fetch since it was put to its place
-	uint32_t waiting;      // who waits for it
+	uint32_t waiting;      // readers that wait for it
 	uint64_t next;         // the position it reads next
-	uint64_t near;         // who is at most so many positions ahead of it waits for it to come
+	uint64_t near;         // a reader at most that many positions ahead waits for it to come
 	uint64_t since_ns;     // when it was put there
 	uint64_t used_ns;      // when it last answered
 	uint64_t throttled_ns; // until then it may bring nothing because of a quota

@@ -108,7 +108,7 @@ static bool is_error(struct fetcher *fetcher, rd_kafka_event_t *event)
 	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
 		return true;
 	fetcher->down = true;
-	return !is_throttled(fetcher); // or it was us who hung up
+	return !is_throttled(fetcher); // or we hung up
 }
 
 static void on_event(void *ctx, rd_kafka_event_t *event)
@@ -345,7 +345,7 @@ static bool slot_make_room(struct fetcher *fetcher, uint64_t now_ns)
 	return from;
 }
 
-// Answers and places who waits. false: nothing more can be done for now.
+// Answers and places the fetches that wait. false: nothing more can be done at present.
 static bool place_one(struct partition_reader *reader, uint64_t now_ns)
 {
 	struct fetcher *fetcher = reader->fetcher;

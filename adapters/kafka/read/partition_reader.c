@@ -1,4 +1,4 @@
-// Who waits for a position of one partition, and which of its streams brings it.
+// The fetches that wait for positions of one partition, and the stream that brings each.
 //
 // A fetch is answered from a ring at once, or waits until a stream has read so far, fails, or its
 // patience is over: then it is answered that nothing can be said yet, or that the cluster does not

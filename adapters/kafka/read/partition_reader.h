@@ -1,4 +1,4 @@
-// A partition as the fetcher sees it: its streams, and who waits for what they bring.
+// A partition as the fetcher sees it: its streams, and the fetches that wait for what they bring.
 #pragma once
 
 #include "adapters/kafka/read/catchup_slot.h"
@@ -45,13 +45,13 @@ bool partition_reader_answer(struct partition_reader *reader, struct log_fetch *
 // false: no memory.
 bool partition_reader_wait(struct partition_reader *reader, struct log_fetch *fetch,
 			   uint64_t now_ns);
-// Answers who can be answered, and who has waited too long or for what is gone, and finds out what
-// to do for the first of the others. CATCHUP_SLOT_WAIT: nothing.
+// Answers fetches that can be answered, have waited too long, or wait for what is gone, and finds
+// out what to do for the first of the others. CATCHUP_SLOT_WAIT: nothing.
 enum catchup_slot_verdict partition_reader_look(struct partition_reader *reader,
 						const struct reader_handles *handles,
 						uint64_t now_ns, size_t *ret_slot,
 						uint64_t *ret_offset);
-// Ends who waits for the stream, which has failed.
+// Ends the fetches that wait for the stream, which has failed.
 void partition_reader_fail(struct partition_reader *reader, const struct stream *stream,
 			   uint64_t now_ns);
 void partition_reader_end_all(struct partition_reader *reader, enum code code);

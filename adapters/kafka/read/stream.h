@@ -54,9 +54,9 @@ struct stream {
 	struct list in_ready; // the owner's
 	// Under the lock.
 	struct log_ring ring;
-	uint64_t furthest; // who reads has come so far
+	uint64_t furthest; // the position that readers have come to
 	bool held;         // it has read ahead far enough
-	// The owner's notes on who uses it.
+	// The owner's notes on its use.
 	uint64_t since_ns, used_ns;
 	uint32_t waiting;
 	bool served;

@@ -5,7 +5,7 @@
 #include "adapters/kafka/retry/retry_store.h"
 #include "adapters/kafka/retry/retry_write.h"
 
-// A look by who will write cursors (retry_fence.c); embedded in what the asker allocated.
+// A look by an owner that will write cursors (retry_fence.c); embedded in memory of the caller.
 struct retry_fence_job {
 	const struct group *group; // borrowed until done
 	const struct topic *topic;

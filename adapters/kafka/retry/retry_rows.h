@@ -6,9 +6,9 @@
 // A fence begins a generation of partitions. It stands under an offset that no message has, and its
 // epoch is the generation: rows of another generation are void, and so are cursors that were
 // written in an older epoch (docs/adapters/kafka-internals.md, Stale owners). Before the first
-// fence the generation is 0. It is one message for all partitions: who saw the fence of one and not
-// that of another would take its epoch for the other's. Value: version, 0x46, epoch, how many
-// partitions, and the position of each (UINT64_MAX: it goes on as it was), little-endian.
+// fence the generation is 0. It is one message for all partitions: an owner that saw the fence of
+// one and not that of another would take its epoch for the other's. Value: version, 0x46, epoch,
+// how many partitions, and the position of each (UINT64_MAX: it goes on as it was), little-endian.
 #pragma once
 
 #include "adapters/kafka/retry/retry_index.h"

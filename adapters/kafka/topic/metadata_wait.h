@@ -13,7 +13,7 @@
 rd_kafka_resp_err_t metadata_wait_ask(struct adapter *adapter, const char *physical,
 				      uint32_t *ret_count, uint32_t *ret_led);
 
-// Asks until it has so many partitions, each with a leader; 0: until it is gone.
+// Asks until it has `wanted` partitions, each with a leader; 0: until it is gone.
 rd_kafka_resp_err_t metadata_wait_partitions(struct adapter *adapter, const char *physical,
 					     uint32_t wanted);
 

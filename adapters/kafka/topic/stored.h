@@ -16,7 +16,7 @@ void kafka_stored_stop(struct adapter *adapter);
 
 // Where sends to a topic are counted; stays until the end. NULL: no memory. @thread any
 struct kafka_sent *kafka_stored_sent(struct adapter *adapter, uint64_t topic);
-// So many rows are in the retry store of a group. @thread any
+// The number of rows in the retry store of a group. @thread any
 void kafka_stored_rows(struct adapter *adapter, uint64_t group, uint64_t rows);
 // The topic is gone from the cluster. @thread any
 void kafka_stored_deleted(struct adapter *adapter, uint64_t topic);

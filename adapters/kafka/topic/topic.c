@@ -6,7 +6,7 @@
 //
 // Invariants: first and end of a partition only rise; a topic that is gone stays gone, another
 // incarnation is another struct. What it does not do: ask the cluster (watcher.c, watermarks.c),
-// nor know who reads or sends (hooks in adapter.h).
+// nor know its readers and senders (hooks in adapter.h).
 
 #include "adapters/kafka/topic/topic.h"
 
@@ -186,7 +186,7 @@ struct kafka_partition *kafka_topic_partition(struct adapter_topic *topic, uint3
 	return __atomic_load_n(&topic->partitions, __ATOMIC_ACQUIRE)[number];
 }
 
-// Under watch_lock. Who reads meanwhile has the array before, which stays.
+// Under watch_lock. A thread that reads meanwhile has the previous array, which stays.
 static struct kafka_array *array_grown(struct adapter_topic *topic, uint32_t partitions)
 {
 	struct kafka_array *array =

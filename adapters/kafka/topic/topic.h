@@ -67,10 +67,10 @@ struct adapter_topic *kafka_topic_find(struct adapter *adapter,
 struct kafka_partition *kafka_topic_partition(struct adapter_topic *topic,
 					      uint32_t number); // or NULL
 void kafka_topic_grow(struct adapter_topic *topic, uint32_t partitions);
-void kafka_topic_gone(struct adapter_topic *topic); // wakes who waits for it
+void kafka_topic_gone(struct adapter_topic *topic); // wakes the fetches that wait for it
 // Open topics go to the current admin handle; under topics_lock.
 void kafka_topic_handle_swapped(struct adapter *adapter);
-// Raise what is known; who follows the end is told when it rises. @thread any
+// Raise what is known; followers of the end are told when it rises. @thread any
 void kafka_topic_raise_end(struct kafka_partition *partition, uint64_t end);
 void kafka_topic_raise_first(struct kafka_partition *partition, uint64_t first);
 bool kafka_topic_bounds(struct adapter_topic *topic, uint32_t partition, uint64_t *ret_first,

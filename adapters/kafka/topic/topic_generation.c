@@ -16,9 +16,9 @@
 
 #include <unistd.h>
 
-#define ENDED_TOPICS 1024 // the oldest is forgotten: who opens it then is told by the watch
+#define ENDED_TOPICS 1024 // the oldest is forgotten: a later opener is told by the watch
 #define EPOCH_BITS   20   // openings in a millisecond; far more than there are
-#define AWAIT_NS     S_NS // others wait behind who waits for it
+#define AWAIT_NS     S_NS // others wait behind the one that waits for it
 
 struct ended_topic {
 	uint64_t id, incarnation;

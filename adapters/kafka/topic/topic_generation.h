@@ -17,7 +17,7 @@ bool topic_generation_is_over(struct adapter *adapter, const struct topic *topic
 // that, to be closed when the lock is released.
 struct adapter_topic *topic_generation_follow(struct adapter *adapter, struct adapter_topic *topic);
 
-void topic_generation_lost(struct adapter_topic *topic);    // wakes who waits for it
+void topic_generation_lost(struct adapter_topic *topic);    // wakes the fetches that wait for it
 void topic_generation_found(struct adapter_topic *topic);   // lost, and there again
 void topic_generation_forget_lost(struct adapter *adapter); // those that are lost
 

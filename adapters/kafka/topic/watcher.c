@@ -10,7 +10,7 @@
 // poke of the waker makes it look at once.
 //
 // Invariant: every topic of a look has a reference until the look is over. What it does not do:
-// answer anybody; it changes what is known of topics and calls hooks.
+// answer callers; it changes what is known of topics and calls hooks.
 
 #include "adapters/kafka/topic/watcher.h"
 
@@ -33,7 +33,7 @@
 #define INFO_MS          60000 // between two looks at the cluster as a whole
 #define MARK_MS          5000
 #define MARK_KEEP_MS     (3600u * 1000) // as groups (offset_keepalive.c)
-#define UNANSWERED_MS    10000 // a topic whose bounds do not come is left alone for so long
+#define UNANSWERED_MS    10000 // a topic whose bounds do not come is left alone for that long
 #define SETTINGS_MS      5000u // of native topics: others may change them
 #define SETTINGS_OWN_MS  60000u
 #define SETTINGS_SOON_MS 500u // between two looks at one topic
@@ -115,7 +115,7 @@ static bool settings_give(struct kafka_watcher *watcher, struct adapter_topic *t
 	if (watcher->unsettled)
 		return false;
 	error = topic_settings_write(watcher->adapter, topic->model, &changed, text, sizeof text);
-	// A broker may hear of the topic later than who told us.
+	// A broker may hear of the topic later than the one that told us.
 	watcher->unsettled =
 		kafka_error_is_transient(error) || error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 	if (watcher->unsettled || changed)
