@@ -360,9 +360,8 @@ static int confirm_command(const struct ctl *ctl, const struct command *command,
 	if (r)
 		return r;
 	if (!isatty(STDIN_FILENO))
-		return ctl_fail(
-			CTL_USAGE,
-			"this loses something and nobody is there to ask: give --yes to do it");
+		return ctl_fail(CTL_USAGE, "this loses something and there is no terminal to ask "
+					   "at: give --yes to do it");
 	return person_agrees() ? 0 : ctl_fail(CTL_FAILED, "nothing was done");
 }
 

@@ -37,8 +37,8 @@ const struct option stream_produce_options[] = {
 const struct option stream_consume_options[] = {
 	{"format", "format", VALUE_TEXT,
 	 "lines (the body and a line feed; default) or json (one object a line)"},
-	{"max", "max", VALUE_COUNT, "stop after so many messages"},
-	{"wait", "wait", VALUE_DURATION, "stop when none has come for so long (default: never)"},
+	{"max", "max", VALUE_COUNT, "stop after this number of messages"},
+	{"wait", "wait", VALUE_DURATION, "stop when none has come for this long (default: never)"},
 	{"no-ack", "no_ack", VALUE_FLAG, "look only: release every message again"},
 	{NULL, NULL, 0, NULL},
 };

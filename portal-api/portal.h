@@ -37,8 +37,7 @@ struct portal_config {
 	const char *version;              // static
 	const char *const *cluster_kinds; // not NULL: that can be registered; static, ends in NULL
 
-	const char
-		*client_header; // in which `balancers` say for whom they speak; NULL: none; copied
+	const char *client_header;       // in which `balancers` name the client; NULL: none; copied
 	const struct network *balancers; // copied
 	size_t balancer_count;
 	uint32_t connections;       // [256]

@@ -184,7 +184,7 @@ static void on_acceptable(struct loop_io *io, unsigned events)
 			take_connection(listener->worker, fd, (const struct sockaddr *)&peer);
 			continue;
 		}
-		// A descriptor of one that is not authenticated is better used for who comes.
+		// A descriptor of one that is not authenticated is better used for the newcomer.
 		if (errno == EMFILE && conn_give_way(listener->worker, &unknown))
 			continue;
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)

@@ -57,7 +57,7 @@
 	ROW(MESSAGE_MEMORY, "message-memory", SETTING_SIZE, "512MiB", 64u << 20, 1ull << 40, NULL, \
 	    true,                                                                                  \
 	    "memory for messages on their way: frames, unanswered batches, deliveries; tenants "   \
-	    "share it, and who is above its share waits")                                          \
+	    "share it, and one above its share waits")                                             \
 	ROW(PROBE_INTERVAL, "probe-interval", SETTING_DURATION, "0", 0, 3600000, NULL, true,       \
 	    "between two messages that the service sends through every cluster, reads back and "   \
 	    "acknowledges (docs/probe.md); 0: none, and what was made for it is removed")          \

@@ -46,7 +46,8 @@ static enum code validate_topic(struct proxy *proxy, const struct topic *topic,
 	if (asprintf(ret_text,
 		     "durability: cluster \"%s\" keeps %sat most class D%d; its probe says why",
 		     cluster->name,
-		     topic->replication || topic->min_insync ? "so many copies in " : "", best) < 0)
+		     topic->replication || topic->min_insync ? "the topic's copies in " : "",
+		     best) < 0)
 		*ret_text = NULL;
 	return CODE_UNSUPPORTED_BY_BACKEND;
 }

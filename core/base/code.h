@@ -21,7 +21,7 @@
 	ROW(TOO_LARGE, 8, false, 413, "larger than the limit")                                     \
 	ROW(LIMIT_EXCEEDED, 9, false, 403, "a limit of the tenant is reached")                     \
 	ROW(THROTTLED, 10, true, 429, "over the quota; try again later")                           \
-	ROW(NO_ROUTE, 11, false, 422, "nobody is there to keep the message")                       \
+	ROW(NO_ROUTE, 11, false, 422, "no backend is there to keep the message")                   \
 	ROW(UNSUPPORTED_BY_BACKEND, 12, false, 422, "the backend cannot do this")                  \
 	ROW(BACKEND_DOWN, 13, true, 503, "the backend cannot be reached")                          \
 	ROW(BACKEND_FULL, 14, true, 507, "the backend has no space left")                          \

@@ -48,7 +48,7 @@
 	    "topics of a group: those with a committed offset")                                    \
 	ROW(TOPIC_CREATE, "{topic}", "{}")                                                         \
 	ROW(TOPIC_CHANGE,                                                                          \
-	    "{topic, partitions?, revision?}: so many, if it has fewer, and retention and "        \
+	    "{topic, partitions?, revision?}: raises them, if it has fewer, and retention and "    \
 	    "largest message as they were at least then",                                          \
 	    "{}")                                                                                  \
 	ROW(TOPIC_DELETE, "{topic}", "{}")                                                         \

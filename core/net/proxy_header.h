@@ -1,5 +1,5 @@
-// The header that a balancer puts before a connection (PROXY protocol, versions 1 and 2): whom it
-// speaks for.
+// The header that a balancer puts before a connection (PROXY protocol, versions 1 and 2): the
+// client it speaks for.
 #pragma once
 
 #include <stdbool.h>

@@ -14,7 +14,7 @@
 
 // clang-format off
 static const struct permission permissions[] = {
-	{"me.read", PERMISSION_SELF, ALL, "See who one is and what one may do."},
+	{"me.read", PERMISSION_SELF, ALL, "See one's identity and permissions."},
 	{"me.write", PERMISSION_SELF, ALL, "Change one's own password, log out."},
 	{"permissions.read", PERMISSION_SELF, ALL, "See this table."},
 	{"system.read", PERMISSION_SELF, ALL, "See version and uptime."},

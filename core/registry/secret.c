@@ -61,9 +61,9 @@ int secret_password_hash(struct arena *arena, const char *password, const char *
 bool secret_password_fits(const char *encoded, const char *password)
 {
 	// An unknown user must take as long as a wrong password.
-	static const char nobody[] = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$"
-				     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-	bool fits = argon2id_verify(encoded ? encoded : nobody, password, strlen(password)) ==
+	static const char unknown_user[] = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$"
+					   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+	bool fits = argon2id_verify(encoded ? encoded : unknown_user, password, strlen(password)) ==
 		    ARGON2_OK;
 
 	return encoded && fits;

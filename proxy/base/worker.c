@@ -1,4 +1,4 @@
-// What rooms ask of a worker without knowing who owns it: where a group is at home, and that a
+// What rooms ask of a worker without including its owner: where a group is at home, and that a
 // drain looks again. The look itself is worker_thread.c's, which puts it into drain_look.fn.
 
 #include "proxy/base/worker.h"

@@ -1,4 +1,4 @@
-// Whether a client that has proved who it is may come in.
+// Whether an authenticated client is admitted.
 #pragma once
 
 #include "core/base/code.h"

@@ -1,4 +1,4 @@
-// Who is behind a balancer (core/net/proxy_header.c reads the header itself).
+// Finds the client behind a balancer (core/net/proxy_header.c reads the header itself).
 //
 // Only where it is configured: an address of the setting must send a header, from all others it is
 // another protocol. Else any client could choose the address that lists and shares look at. The

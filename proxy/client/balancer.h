@@ -1,4 +1,4 @@
-// Connections that come through a balancer and begin with a header that says for whom.
+// Connections that come through a balancer and begin with a header that names the client.
 #pragma once
 
 #include <sys/socket.h>

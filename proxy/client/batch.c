@@ -351,7 +351,7 @@ void batch_waiting_over(struct loop_timer *timer)
 
 		if (serve_waiting(conn, now_ns, &again_ns))
 			continue;
-		// Who came first this time comes last the next time.
+		// The first to be served this time is the last the next time.
 		list_push_front(&clients->waiting, &conn->session.waiting);
 		wait_at_most(clients, again_ns);
 	}
@@ -409,7 +409,7 @@ static void charge_and_submit(struct batch *batch)
 // ---- what the tenant may store
 
 #define STORED_HEAD  32u         // at least what a backend adds to records that it stores together
-#define STORED_CHUNK (32u << 10) // of so many bytes at least, or of one record
+#define STORED_CHUNK (32u << 10) // of that many bytes at least, or of one record
 
 // What the batch takes when it is stored, at the most: records that go to one partition, without a
 // refused one among them, are stored together.

@@ -110,7 +110,7 @@ void batch_next_run(struct batch *batch, struct batch_cursor *cursor, uint32_t m
 // Counts what the owner has refused by itself, and which is no record of the batch.
 void batch_count_refused(struct batch *batch, const struct submit_run *run);
 
-// At most so many runs, as long as none is cut by `most`.
+// The largest number of runs, as long as none is cut by `most`.
 static inline size_t batch_runs_most(const struct batch *batch)
 {
 	size_t runs = 1;

@@ -435,7 +435,8 @@ static void on_timer(struct loop_timer *timer)
 		return;
 	}
 	if (conn->memory.waits)
-		conn->last_read_ns = now_ns; // it is we who do not listen
+		conn->last_read_ns =
+			now_ns; // the proxy does not read, so silence is no fault of the peer
 	if (!session_key_usable(conn->session.key)) {
 		conn_close(conn, CODE_UNAUTHENTICATED, "the access key has expired");
 		return;

@@ -21,7 +21,7 @@ struct conn;
 
 enum conn_state {
 	CONN_NEW,     // plain or TLS is not known yet
-	CONN_OPENING, // its protocol finds out who it is
+	CONN_OPENING, // its protocol authenticates it
 	CONN_READY,
 	CONN_LEAVING, // one side has said that it goes; closed when nothing is in flight
 	CONN_CLOSED

@@ -1,5 +1,5 @@
-// A connection's part of the message memory: what it holds, when it waits for more, and who goes
-// when frames do not become whole.
+// A connection's part of the message memory: what it holds, when it waits for more, and which
+// connection is closed when frames do not become whole.
 #pragma once
 
 #include "core/base/list.h"

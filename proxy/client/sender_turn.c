@@ -1,6 +1,7 @@
-// Who is refused under a quota in mode `reject` gets a turn of its own: messages that are charged
-// in advance, so that no other sender can take them, and the time when they pass. Each then sends
-// what fits when it fits: no message is refused again and again, and what the quota allows is used.
+// A sender that is refused under a quota in mode `reject` gets a turn of its own: messages that are
+// charged in advance, so that no other sender can take them, and the time when they pass. Each then
+// sends what fits when it fits: no message is refused again and again, and what the quota allows is
+// used.
 //
 // A stream is told its first turn when it opens and the next one when it has used up the last (the
 // notice goes out when the batch is read, before its answer). While no sender waits for a turn no

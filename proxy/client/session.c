@@ -43,7 +43,7 @@ void session_deinit(struct session *session)
 	session->client = NULL;
 }
 
-// ---- who it is, and what it may do
+// ---- identity and permissions
 
 bool session_name_key(struct session *session, struct catalog *catalog, const char *name)
 {

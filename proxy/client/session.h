@@ -1,5 +1,5 @@
-// An authenticated client of any front end: who it is, what it may do, how much it may have under
-// way.
+// An authenticated client of any front end: its identity, its permissions, how much it may have
+// under way.
 #pragma once
 
 #include "core/base/list.h"
@@ -31,7 +31,7 @@ struct session {
 void session_init(struct session *session);
 void session_deinit(struct session *session); // leaves its tenant; also one that was not admitted
 
-// ---- who it is, and what it may do
+// ---- identity and permissions
 
 // Takes the key of that name. False: there is none.
 bool session_name_key(struct session *session, struct catalog *catalog, const char *name);

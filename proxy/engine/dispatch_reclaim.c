@@ -227,7 +227,7 @@ void dispatch_gone(struct dispatch *dispatch, uint32_t partition, uint64_t first
 	}
 }
 
-// Gives up who has been found silent.
+// Gives up the consumers that have been found silent.
 static void end_silent(struct dispatch *dispatch)
 {
 	const struct sweep_of silent = {.what = SWEEP_SILENT};

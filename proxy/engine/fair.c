@@ -1,8 +1,8 @@
 // The run queue of a worker.
 //
 // A round serves each queue that was active when it began once, in rotating order. A queue's
-// members are served from the front until its quantum is used up; who is not done goes to the back.
-// So a tenant with a thousand busy connections gets no more of a round than one with a single
+// members are served from the front until its quantum is used up; one that is not done goes to the
+// back. So a tenant with a thousand busy connections gets no more of a round than one with a single
 // connection, and no queue waits while the worker is idle. It does not know what the work is: no
 // clock, no socket.
 
@@ -55,7 +55,7 @@ static void serve_queue(struct fair *fair, struct fair_queue *queue, size_t quan
 		if (again && list_empty(&item->waiting))
 			list_push_back(&queue->waiting, &item->waiting);
 	}
-	// Who was added meanwhile has made the queue active, and may have been served already.
+	// An item added meanwhile has made the queue active, and may have been served already.
 	if (list_empty(&queue->waiting))
 		list_unlink(&queue->active);
 	else if (list_empty(&queue->active))

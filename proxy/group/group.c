@@ -349,7 +349,7 @@ static void on_source_state(void *ctx, enum source_state state, enum code code, 
 			 code_name(code), text ? ", " : "", text ? text : "");
 	if (state != SOURCE_GONE)
 		return;
-	topic_use_lost(home->topic); // who joins from now on asks the backend again
+	topic_use_lost(home->topic); // the next that joins asks the backend again
 	end_group(home, CODE_NOT_FOUND, "the group is gone on its backend");
 }
 

@@ -14,12 +14,12 @@ enum group_source_state { GROUP_SOURCE_CLOSED, GROUP_SOURCE_OPEN, GROUP_SOURCE_C
 	X(GROUP_SOURCE_CLOSED, "wanted", GROUP_SOURCE_OPEN,                                        \
 	  "A member joins or is there, and nothing holds the group.")                              \
 	X(GROUP_SOURCE_OPEN, "cannot be opened", GROUP_SOURCE_CLOSED,                              \
-	  "The adapter has refused it: who wanted it is told.")                                    \
+	  "The adapter has refused it: members that wanted it are told.")                          \
 	X(GROUP_SOURCE_OPEN, "not wanted", GROUP_SOURCE_CLOSING,                                   \
 	  "The last member has been gone for a while, or a reset, a deletion, a change or the "    \
 	  "proxy's end needs it closed.")                                                          \
 	X(GROUP_SOURCE_CLOSING, "closed", GROUP_SOURCE_CLOSED,                                     \
-	  "The source has ended: who held the group goes on, and members that are there want it "  \
+	  "The source has ended: what held the group goes on, and members that are there want it " \
 	  "again.")
 
 // Something that needs the source closed (reset, delete): done() when it may go on. The source
@@ -82,7 +82,7 @@ struct consume_counters group_consumed(const struct group_home *home);
 // Why something of the group waits for its tenant's reserve: "dead_letter" or "retry"; NULL:
 // nothing does.
 const char *group_storage_waits(const struct group_home *home);
-// So many dead-letter copies more (or fewer) wait for the reserve.
+// `change` more (or fewer) dead-letter copies wait for the reserve.
 void group_copies_wait(struct group_home *home, int change);
 
 // Only inside of group.c. A transition that GROUP_SOURCE_STATES does not have is a fault of ours.

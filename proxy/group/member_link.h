@@ -1,6 +1,6 @@
 // The link between a subscription (on its connection's loop, "near") and its member of the group
-// (on the group's loop, "home"), and the events that they exchange. docs/dataplane.md shows who
-// sends what.
+// (on the group's loop, "home"), and the events that they exchange. docs/dataplane.md shows which
+// side sends what.
 //
 // The link is shared and each side touches only its own part. Events that must never fail for want
 // of memory are part of it; each of these is sent at most once. GONE is the last event home sends,

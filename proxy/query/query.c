@@ -235,7 +235,7 @@ static void answer_cluster(struct query *query)
 
 // ---- topics
 
-// The topic with so many partitions; NULL: no memory.
+// A copy of the topic with `partitions` partitions; NULL: no memory.
 static const struct topic *copy_with_partitions(const struct topic *topic, uint32_t partitions)
 {
 	// Not the whole struct: its count of references changes meanwhile.

@@ -29,7 +29,7 @@ struct query {
 	struct list pending;   // member of queries->pending
 	struct loop_timer timer;
 	struct queries *queries;
-	struct worker *worker; // who works on it
+	struct worker *worker; // that works on it
 	enum query_kind kind;
 	json_t *parameters;
 	uint64_t deadline_ns;

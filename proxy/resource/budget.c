@@ -1,4 +1,4 @@
-// Counts the memory that messages take, and says who may have more of it.
+// Counts the memory that messages take, and says which tenant may have more of it.
 //
 // The idea is the dynamic threshold of shared-memory switches: a use of a tenant may hold at most
 // a quarter of what is still free. So one tenant alone gets a fifth of the budget for a use, many
@@ -8,7 +8,7 @@
 // Invariants: `used` of the budget is the sum over its shares; nothing is in use when a share ends.
 // Between asking and counting another worker may count too: the threshold may be exceeded by one
 // piece a worker, never the limit by much, because a quarter of what is free was asked for.
-// What it does not do: allocate, wait, or decide who has to go (memory.c).
+// What it does not do: allocate, wait, or decide which connection is closed (memory.c).
 
 #include "proxy/resource/budget.h"
 

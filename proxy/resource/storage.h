@@ -53,7 +53,7 @@ void storage_deinit(struct storage *storage); // stopped
 
 // Made when it is not there yet. NULL: out of memory. @thread any
 struct storage_tenant *storage_tenant(struct storage *storage, uint64_t id);
-// A count has found so many bytes; `ended` is that of before the count.
+// A count has found `bytes`; `ended` is the value from before the count began.
 void storage_counted(struct storage_tenant *tenant, uint64_t ended, uint64_t bytes, bool estimated);
 // The rows that begin in a bucket. @thread any
 const struct storage_tenant *storage_first(const struct storage *storage, size_t bucket);

@@ -17,7 +17,8 @@
 
 #define FRAME_BYTES (256u * 1024) // a DELIVER frame ends there
 #define SLICE_BYTES (16u * 1024)  // a record of this size is not copied
-#define SLICE_PART  4u // unless what keeps it is larger than so many of it, and may stay for long
+#define SLICE_PART                                                                                 \
+	4u // unless its buffer is more than that many times as large, and may stay for long
 
 static struct consumer *consumer_of(struct subscription *subscription)
 {

@@ -1,4 +1,4 @@
-// HELLO, WELCOME, AUTH and READY: who is this, and may it come in.
+// HELLO, WELCOME, AUTH and READY: authenticates a client of the native protocol and admits it.
 //
 // A key that does not exist, is disabled or has expired goes the whole way with a stable salt and
 // fails at the proof like a wrong secret, so that nothing can be learned from the answer. What a

@@ -2,7 +2,7 @@
 // C++.
 //
 // Every function says, in this order: what it does; each parameter (shape, unit, limits, copied or
-// borrowed); each return value and what was and was not done; who owns what after success and after
+// borrowed); each return value and what was and was not done; ownership after success and after
 // failure; which thread may call it and which thread runs callbacks; since which version.
 //
 // Common rules. Handles are opaque. Text is UTF-8 and ends with a zero unless a size stands beside
@@ -57,7 +57,7 @@ enum mqp_code {
 	MQP_TOO_LARGE = 8,               // larger than the limit
 	MQP_LIMIT_EXCEEDED = 9,          // a limit of the tenant is reached
 	MQP_THROTTLED = 10,              // over the quota; try again later
-	MQP_NO_ROUTE = 11,               // nobody is there to keep the message
+	MQP_NO_ROUTE = 11,               // no backend is there to keep the message
 	MQP_UNSUPPORTED_BY_BACKEND = 12, // the backend cannot do this
 	MQP_BACKEND_DOWN = 13,           // the backend cannot be reached
 	MQP_BACKEND_FULL = 14,           // the backend has no space left
@@ -94,7 +94,7 @@ enum mqp_outcome {
 	MQP_OUTCOME_UNKNOWN = 2   // may be stored
 };
 
-// Who runs the sockets of a client.
+// The thread that runs the sockets of a client.
 enum mqp_io {
 	MQP_IO_THREAD = 0, // one thread of the library's own
 	MQP_IO_APP = 1     // the application's loop: mqp_client_fd and mqp_client_process
@@ -208,7 +208,7 @@ struct mqp_client_config {
 	// and then in turn; at most 4,096 bytes. Copied. NULL: `credentials_file`, else environment
 	// MQPAAS_ADDRESS, else 127.0.0.1:7300.
 	const char *addresses;
-	// Who: id of the access key and its secret, at most 512 bytes each. Copied. NULL:
+	// Credentials: id of the access key and its secret, at most 512 bytes each. Copied. NULL:
 	// `credentials_file`, else environment MQPAAS_ACCESS_KEY and MQPAAS_SECRET.
 	const char *access_key;
 	const char *secret;
@@ -227,9 +227,9 @@ struct mqp_client_config {
 	const char *tls_name; // name the server's certificate must have; NULL: the address's host
 	int tls_skip_name;    // 1: any name will do, the certificate is still verified
 
-	// Who this is, shown to people in the portal; at most 128 bytes; copied. NULL: host:pid.
+	// A name of this client, shown in the portal; at most 128 bytes; copied. NULL: host:pid.
 	const char *client_id;
-	enum mqp_io io; // who runs the sockets
+	enum mqp_io io; // which thread runs the sockets
 
 	// From the start of a connection until it is ready, in ms, 1 … 600,000; 0: 10,000.
 	uint32_t connect_timeout_ms;
@@ -956,8 +956,8 @@ MQP_API enum mqp_code mqp_send(struct mqp_producer *producer, const struct mqp_m
 //
 // @producer: borrowed.
 // @message: made or received; borrowed, its bytes are copied before the call returns.
-// @callback: see mqp_send_fn; called exactly once if and only if the answer is MQP_OK. NULL: nobody
-//   wants to know (mqp_flush and the counters still do).
+// @callback: see mqp_send_fn; called exactly once if and only if the answer is MQP_OK. NULL: the
+//   outcome is not reported (mqp_flush and the counters still include it).
 // @arg: handed to the callback; not looked at.
 // Returns: MQP_OK: taken. MQP_QUEUE_FULL: the memory limit is reached (MQP_FULL_FAIL, or a callback
 //   called this). MQP_FULL_BLOCK, no room within `send_timeout_ms`: the cause, as mqp_send, or
