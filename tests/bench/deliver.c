@@ -5,12 +5,11 @@
 //   bench_deliver address= key= secret= group= topic= seconds=N [rate=N] [size=BYTES]
 //
 // Each message is settled by its own handle. The first form takes what is there and prints messages
-// and seconds from the first delivery to the last. The second has so many groups, named GROUP-0 and
-// so on, of which each takes so many messages; it says `ready` on standard error once all are open.
-// The third sends too, evenly at `rate` a second
-// (0: as fast as it may), and prints from when a message was due to be sent to its callback the
-// percentiles in ns: the moment travels in the body, sender and receiver are one process, and a
-// sender that is late is not forgiven.
+// and seconds from the first delivery to the last. The second has `groups` groups, named GROUP-0
+// and so on, of which each takes `messages` messages; it says `ready` on standard error once all
+// are open. The third sends too, evenly at `rate` a second (0: as fast as it may), and prints from
+// when a message was due to be sent to its callback the percentiles in ns: the moment travels in
+// the body, sender and receiver are one process, and a sender that is late is not forgiven.
 
 #include "core/base/clock.h"
 #include "core/base/histogram.h"

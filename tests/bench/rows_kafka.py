@@ -38,7 +38,7 @@ class Side:
         return self.service.topic(name, retention_bytes=KEPT_BYTES, **more)
 
     def own_topic(self):
-        """A topic for who talks to the broker; stamped by the broker, as those of the service are."""
+        """A topic for a client of the broker; stamped by the broker, as those of the service are."""
         name = f"direct-{next(self.numbers)}"
         self.broker.create(name, retention_bytes=KEPT_BYTES, message_timestamp_type="LogAppendTime")
         return name
@@ -137,7 +137,7 @@ def sync(bench):
 
 
 def fill(target, messages):
-    """At least so many messages of 100 bytes."""
+    """At least `messages` messages of 100 bytes."""
     while messages > 0:
         messages -= lab.load("load", **target, size=100, seconds=1)["messages"]
 
@@ -166,7 +166,7 @@ def thread_names(pid):
 
 @contextlib.contextmanager
 def readers(service, groups, messages):
-    """Opens so many groups of the topic "read" in a program of its own, each to take so many messages; waits for its end."""
+    """Opens `groups` groups of the topic "read" in a program of its own, each to take `messages`; waits for its end."""
     for number in range(groups):
         service.group(f"readers-{number}", "read", dead_letter=False)
     values = {"address": service.address, **service.key, "group": "readers", "groups": groups, "messages": messages}

@@ -40,7 +40,7 @@ def nats_rate(seconds):
 
 
 def fill(target, messages):
-    """Sends whole frames until the topic has got so many messages."""
+    """Sends whole frames until the topic has got `messages` messages."""
     return lab.load("frames", **target, **FRAMES, frames=-(-messages // FRAMES["frame"]))["messages"]
 
 
@@ -131,7 +131,7 @@ def end_to_end(bench):
 
 
 def in_turns(turns, *targets):
-    """The rate to each target, sent to for a second one after the other, so many times: what slows the machine slows all."""
+    """The rate to each target, sent to for a second one after the other, `turns` times: what slows the machine slows all."""
     rates = [[lab.rate(lab.load("load", **target, seconds=1)) for target in targets] for _ in range(turns)]
     return [statistics.mean(one) for one in zip(*rates)]
 

@@ -189,7 +189,7 @@ void messages_can_be_queried(struct bench *bench)
 	model_unref(topic);
 }
 
-// Waits until retention has left no more than so many messages; how many it left.
+// Waits until retention has left no more than `most` messages; returns how many it left.
 static json_int_t wait_for_kept(struct bench *bench, const struct topic *topic, json_int_t most,
 				bool *ret_exact)
 {

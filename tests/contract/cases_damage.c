@@ -1,4 +1,4 @@
-// Messages of the embedded store that are missing or damaged: said, passed over by nobody, and
+// Messages of the embedded store that are missing or damaged: said, never passed over silently, and
 // given up when an operator says so.
 
 #include "tests/contract/promises.h"

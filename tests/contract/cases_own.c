@@ -226,7 +226,7 @@ void a_failing_disk_refuses(struct bench *bench)
 	models_end(topic, group);
 }
 
-// The meta page was being written: nobody knows what the disk holds. The store says so, serves
+// The meta page was being written: what the disk holds is not known. The store says so, serves
 // nothing more, and a restart finds it whole.
 void a_doubtful_commit_is_unknown(struct bench *bench)
 {

@@ -185,7 +185,7 @@ void a_topic_can_grow(struct bench *bench)
 	models_end(topic, group);
 }
 
-// Who just opened the backend may have to ask it: then nobody is told that it was stored.
+// A backend that was just opened may have to be asked: then no sender is told that it was stored.
 static void expect_not_there(struct bench *bench, const struct topic *topic,
 			     const struct group *group)
 {

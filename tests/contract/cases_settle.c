@@ -1,4 +1,4 @@
-// Settling: acks, nacks and their delays, receipts of before, rejects, and the window.
+// Settling: acks, nacks and their delays, old receipts, rejects, and the window.
 
 #include "tests/contract/promises.h"
 

@@ -36,7 +36,7 @@ static size_t table_rows(struct bench *bench, const char *name)
 	return stat.ms_entries;
 }
 
-// So many messages wait for an hour in the retry store of the group.
+// Messages wait for an hour in the retry store of the group.
 static void fill_retries(struct bench *bench, const struct topic *topic, const struct group *group)
 {
 	struct reader *reader = reader_open(bench, topic, group);

@@ -153,7 +153,8 @@ void bench_open(struct bench *bench, const char *kind, enum durability durabilit
 		snprintf(bench->options, sizeof bench->options, "%s", options);
 	else if (strcmp(kind, "embedded") == 0) // the sanitizers do not like a terabyte
 		strcpy(bench->options, "{\"map_bytes\": 1073741824}");
-	else if (strcmp(kind, "kafka") == 0) // opening asks nobody, so the table needs no cluster
+	else if (strcmp(kind, "kafka") ==
+		 0) // opening sends no request, so the table needs no cluster
 		snprintf(bench->options, sizeof bench->options, "{\"bootstrap\": \"%s\"%s}",
 			 getenv("CONTRACT_KAFKA") ? getenv("CONTRACT_KAFKA") : "127.0.0.1:9",
 			 durability > DURABILITY_D1 ? ", \"min_insync\": 2" : "");
@@ -227,7 +228,7 @@ const struct topic *bench_topic(struct bench *bench, const struct topic_wish *wi
 static const struct topic *topic_like(const struct topic *topic, uint64_t incarnation,
 				      uint32_t partitions, uint64_t retention_ms)
 {
-	// Not the whole struct: somebody may be dropping a reference just now.
+	// Not the whole struct: a thread may be dropping a reference just now.
 	struct topic draft = {.object.id = topic->object.id,
 			      .name = topic->name,
 			      .physical = topic->physical,

@@ -113,7 +113,7 @@ struct reader *reader_open(struct bench *bench, const struct topic *topic,
 void reader_close(struct reader *reader);
 void reader_demand(struct reader *reader, uint32_t messages, uint64_t bytes);
 void reader_demand_rejected(struct reader *reader, uint32_t messages); // and nothing else
-// Waits until so many more have come and takes them; returns how many came in time.
+// Waits until `count` more have come and takes them; returns how many came in time.
 size_t reader_take(struct reader *reader, struct got *got, size_t count, unsigned wait_ms);
 void reader_drop(struct got *got, size_t count);
 struct settle reader_receipt(const struct got *got, enum settle_verb verb, uint32_t delay_ms);

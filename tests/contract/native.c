@@ -411,7 +411,7 @@ void an_open_transaction_holds_nothing_up_for_ever(struct bench *bench)
 	reader_demand(reader, 100, 1 << 20);
 	CHECK(!rd_kafka_begin_transaction(native));
 	native_send(native, topic, 0, 2);
-	native_send(plain, topic, 2, 3); // nobody may see these before it has ended
+	native_send(plain, topic, 2, 3); // no group may see these before it has ended
 	bench_fill(bench, topic, 0, 0, 1);
 	CHECK_EQ(reader_take(reader, &(struct got){0}, 1, 300), 0);
 	CHECK(!rd_kafka_commit_transaction(native, WAIT_MS));

@@ -7,7 +7,7 @@
 // again, copies them, flips one bit of one file, at rest or while the store is open, and consumes
 // everything. What does not come must have been said: the store is refused at start with a reason,
 // or it reports damage. What comes must be what was sent. A scrub follows, because what waits for a
-// far due time is read by nobody else.
+// far due time has no other reader.
 //
 // LMDB trusts its pages: a bit that is flipped in one while the store is open may end the process.
 // Then it must have said in which store, and the next start must say what is wrong, or find nothing

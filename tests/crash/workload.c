@@ -125,7 +125,7 @@ static void batch_end(struct workload *workload, const struct batch *batch)
 	CHECK_EQ(at, batch->submit.count);
 }
 
-// One batch whose commit fails where nobody can say what the disk has; the store is opened again.
+// One batch whose commit fails where it is not known what the disk has; the store is opened again.
 static void send_in_doubt(struct workload *workload, struct bench *bench)
 {
 	struct batch *batch = calloc(1, sizeof *batch);

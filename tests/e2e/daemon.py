@@ -72,7 +72,7 @@ class Daemon:
         return self
 
     def _hold(self):
-        """Keeps its addresses while it is away: nobody else who asks for any port is given one of them. Whoever connects is refused all the same."""
+        """Keeps its addresses while it is away: no other program that asks for any port is given one of them. Connections are refused all the same."""
         for address in self.addresses["clients"] + self.addresses["rest"]:
             host, port = self._split(address)
             held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)

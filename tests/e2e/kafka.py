@@ -17,7 +17,7 @@ from rest import ROOT, wait_for
 
 SCRIPT = os.path.join(ROOT, "deploy", "brokers", "kafka")
 OFFSET_FETCH = 9  # a request of Kafka's protocol
-SMALL = "--heap", "256", "--quick-start"  # where nobody asks how fast it is
+SMALL = "--heap", "256", "--quick-start"  # where its speed does not matter
 
 
 def register(daemon, broker, name="kafka", secrets=None, ready=True, **options):
@@ -249,7 +249,7 @@ class Kafka:
         assigned = []
         consumer.subscribe([topic], on_assign=lambda _, partitions: assigned.extend(partitions))
         try:
-            wait_for(lambda: consumer.poll(0.1) or assigned, what="nobody assigns partitions")
+            wait_for(lambda: consumer.poll(0.1) or assigned, what="no partitions are assigned")
             yield consumer
         finally:
             consumer.close()

@@ -39,7 +39,7 @@ def receive(conn, group, count):
 
 
 def test_what_has_expired_is_told(world):
-    """51 sent, one acked: 50 that nobody took in time."""
+    """51 sent, one acked: 50 that no consumer took in time."""
     with world.connect() as conn:
         topic = wire.Topic(conn, "orders")
         topic.send(wire.Record(body=b"kept"), *(wire.Record(body=b"short", ttl_ms=200) for _ in range(50)))

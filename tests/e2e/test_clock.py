@@ -48,7 +48,7 @@ def test_a_nack_lasts_as_long_as_it_says(daemon, clock, step, delay):  # pylint:
 
 
 def test_a_delay_in_the_retry_store_survives_a_step_and_a_kill(daemon, clock):  # pylint: disable=redefined-outer-name
-    """The next owner knows from the commit how far the clock was set, and that its own was set back while nobody looked."""
+    """The next owner knows from the commit how far the clock was set, and that its own was set back while no owner ran."""
     with daemon.connect() as conn:
         assert wire.Topic(conn, "orders").send(b"later")[0].code == "OK"
         subscription = wire.Subscription(conn, "billing")

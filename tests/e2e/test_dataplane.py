@@ -256,7 +256,7 @@ def test_dead_letter_is_the_message(plane, parts):
 
 @pytest.mark.parametrize("physical", ["heal", "clear"])
 def test_dead_letter_waits_for_its_topic(plane, physical):
-    """A copy that was refused, or of which nobody knows whether it is stored, is sent again until one is."""
+    """A copy that was refused, or of which it is not known whether it is stored, is sent again until one is."""
     group, dead = plane.new_id(), plane.new_id()
     plane.topic("readers.dead", dead, physical=physical, dead_letter_of=group)
     plane.group("readers", plane.topic("orders"), group, dead_letter_topic=dead, max_attempts=1)

@@ -41,7 +41,7 @@ def first_answer(plane, key):
 
 
 def test_unknown_keys_have_a_stable_salt(plane):
-    one, again, other = (first_answer(plane, key) for key in ("nobody", "nobody", "somebody"))
+    one, again, other = (first_answer(plane, key) for key in ("nobody", "nobody", "stranger"))
     known = first_answer(plane, "AK1")
     assert one["s"] == again["s"] != other["s"]
     assert (len(one["s"]), one["i"]) == (len(known["s"]), known["i"])
@@ -100,7 +100,7 @@ def test_deadline_to_ready(plane_with):
 
 
 def test_many_strangers(plane_with):
-    """Of those who are alike the oldest give way: the newcomer has its moment."""
+    """Of clients that are alike the oldest give way: the newcomer has its moment."""
     plane = plane_with(unauthenticated=4, workers=1)
     strangers = [plane.strange() for _ in range(8)]
     for conn in strangers[:4]:
@@ -361,7 +361,7 @@ def test_policy_changes_for_the_next_delivery(plane):
         plane.group("readers", orders, readers, visibility_ms=200)
 
         def comes_again():
-            """Within less than the 30 s of before; what was delivered before the change had arrived is acked, and another is tried."""
+            """Within less than the previous 30 s; what was delivered before the change had arrived is acked, and another is tried."""
             topic.send(b"x")
             (first,) = subscription.receive()
             subscription.credit(1)

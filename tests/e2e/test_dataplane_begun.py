@@ -13,7 +13,7 @@ def marks(deliveries):
 
 
 def held(plane, conn, count, **group):
-    """A group with so many messages, all of them in the hand of the connection's subscription."""
+    """A group with `count` messages, all of them in the hand of the connection's subscription."""
     plane.group("readers", plane.topic("orders"), **group)
     with plane.connect() as sender:
         sender.open_topic("orders").send(*[b"%d" % n for n in range(count)])
@@ -110,7 +110,7 @@ def test_size_of_credit_follows_the_feature(plane, begun):
 
 
 def test_an_old_number_is_stale(plane):
-    """A released message keeps its attempt; the receipt of before does not settle it."""
+    """A released message keeps its attempt; the earlier receipt does not settle it."""
     with plane.connect(begun=True) as conn:
         subscription, got = held(plane, conn, 3)
         assert subscription.release(got[0]) == [("OK", 1)]

@@ -111,7 +111,7 @@ def test_frames_after_goaway(plane):
 
 
 def lz4_zeros(head, zeros, tail=b"\0" * 8):
-    """An LZ4 block of `head`, so many zero bytes and `tail`: 255 bytes become one."""
+    """An LZ4 block of `head`, zero bytes and `tail`: 255 bytes become one."""
     literals = head + b"\0"
     block = wire.lz4_literals(literals)
     match = zeros - 1

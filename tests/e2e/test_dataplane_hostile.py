@@ -296,5 +296,5 @@ def test_port_in_use(plane, tmp_path):
     second.mkdir()
     with pytest.raises(AssertionError, match=f"127.0.0.1:{plane.port}: cannot listen: Address already in use"):
         Plane(second, listen=f"127.0.0.1:{plane.port}")
-    for _ in range(20):  # and the first has lost nobody to it
+    for _ in range(20):  # and the first has lost no connection to it
         plane.connect().close()

@@ -107,7 +107,7 @@ def test_only_the_nth_fails(shop, faults, calls, number):
 
 
 def test_a_commit_in_doubt(shop, faults):
-    """The write that makes a commit valid fails: nobody knows. It says so, takes nothing more, and a restart clears it up."""
+    """The write that makes a commit valid fails: what is stored is not known. It says so, takes nothing more, and a restart clears it up."""
     assert shop.send() == ("OK", "OK")
     with faults.failing(SYNC_WRITE, inside=STORE):
         assert shop.send() == DOUBT

@@ -157,7 +157,7 @@ def test_disk_full(small_disk, tmp_path):
 
 
 # Which calls of which store fail, and whether it serves nothing then until it is opened again: when the write of its head may
-# have failed, nobody knows what is on the disk. A D1 store writes it like everything else.
+# have failed, it is not known what is on the disk. A D1 store writes it like everything else.
 DISK_FAULTS = [(WRITE, "d2", False), (SYNC, "d2", False), (SYNC_WRITE, "d2", True), (WRITE, "d1", True)]
 
 

@@ -76,7 +76,7 @@ class World:
         return [checker.History(role, name, True, records) for role, name, records in rows if records]
 
     def report(self, refused=0):
-        """After all have closed well; so many of the first consumer's settles were refused."""
+        """After all have closed well; `refused` of the first consumer's settles were refused."""
         for file in (self.producer, self.first, self.second, self.dead):
             if file:
                 self.record(file, END, sequence=refused if file is self.first else 0)
@@ -204,7 +204,7 @@ def test_order_of_one_of_several_consumers_is_that_of_the_store(world):
 
 
 def test_deleted_past_the_service_is_not_lost(world):
-    """Below what is kept it is nobody's fault; the next one is: first unread, then given back and forgotten, then rejected."""
+    """Below what is kept it is no fault; the next one is: first unread, then given back and forgotten, then rejected."""
     kept, lost = world.send(100), world.send(101)
     given_back = world.send(102), world.send(103)
     rejected = world.send(104), world.send(105)
@@ -471,7 +471,7 @@ def test_settle_that_never_ends(world, verb):
 
 @pytest.mark.parametrize("seconds, found", [(80, {}), (100, {"stalled": 1})])
 def test_send_of_a_process_that_was_killed(world, seconds, found):
-    """It has no end where nobody lived to see one; the process had waited for it until then, for longer than its deadline or not."""
+    """It has no end where no process lived to see one; the process had waited for it until then, for longer than its deadline or not."""
     world.record(world.producer, SEND, **world.message(100, 1), id=SEND_MS)
     world.fault(seconds)
     world.record(world.producer, ATTEMPT, id=1)

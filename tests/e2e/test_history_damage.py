@@ -22,7 +22,7 @@ CASES = [(kind, number) for kind in KINDS for number in range(times(2, 20))]
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """Messages that nobody has consumed: the load that sent them, and the data of a stopped daemon at two times."""
+    """Messages that no group has consumed: the load that sent them, and the data of a stopped daemon at two times."""
     folder = tmp_path_factory.mktemp("filled")
     daemon = Daemon(folder)
     load = Load(daemon, folder)

@@ -236,12 +236,12 @@ def refused_to_make_anew(load, kafka, topic):
     target, name = f"/api/v1/tenants/acme/topics/{topic}", load.physical(topic)
     for change in ({"retention_ms": 3600000}, {"partitions": PARTITIONS + 1}):
         assert load.daemon.admin.put(target, change).status == 200
-        wait_for(lambda: "not on the cluster" in (load.daemon.admin.get(target).json["state_reason"] or ""), what=f"nobody says that {topic} is gone")
+        wait_for(lambda: "not on the cluster" in (load.daemon.admin.get(target).json["state_reason"] or ""), what=f"the state does not say that {topic} is gone")
         assert name not in kafka.topics()
 
 
 def deleted_by_others(load, kafka, topic):
-    """Until nobody has anything of it in hand any more."""
+    """Until no consumer has anything of it in hand any more."""
     count = len(load.daemon.events("KAFKA-TOPIC-GONE"))
     kafka.delete(load.physical(topic))
     load.daemon.wait_event("KAFKA-TOPIC-GONE", count + 1)
@@ -265,7 +265,7 @@ def made_anew_by_others(load, kafka, topic):
 
 
 def made_anew_at_once(load, kafka, topic):
-    """What was acknowledged last may not be committed yet. The producers of before end, so that everybody knows which sends are of which life."""
+    """What was acknowledged last may not be committed yet. The earlier producers end, so that each send is known to be of one generation."""
     load.stop([one for one in load.producers if one.topic == topic])
     load.drained(60, groups=[f"{topic}-solo", f"{topic}-shared"])
     count = len(load.daemon.events("KAFKA-TOPIC-GONE"))
@@ -281,7 +281,7 @@ def made_anew_at_once(load, kafka, topic):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("make_anew", [made_anew_by_operator, made_anew_by_others, made_anew_at_once], ids=["operator", "others", "at-once"])
 def test_topic_deleted_underneath(load, kafka, make_anew):
-    """By a native client, past the service, and made anew with the clients of before still there: what is sent from then on comes, and nothing of before."""
+    """By a native client, past the service, and made anew with the earlier clients still there: what is sent from then on comes, and nothing older."""
     load = load(make_anew.__name__.replace("_", "-")).start(RATES)
     topic = list(load.topics)[0]
     for _ in range(times(1, 10)):

@@ -247,7 +247,7 @@ def test_retention_and_size_follow_the_topic(registered, kafka):
     name, path = physical(daemon, "topics/orders"), f"{ACME}/topics/orders"
     made = kafka.config(name)
     assert (made["retention.ms"], made["retention.bytes"], made["max.message.bytes"]) == (str(7 * DAY_MS), "-1", str((1 << 20) + 4096))
-    kafka.set(name, compression_type="lz4")  # somebody else's, which stays
+    kafka.set(name, compression_type="lz4")  # another client's, which stays
     large = Record(body=b"x" * (2 << 20))
     with daemon.connect() as conn:
         topic = conn.open_topic("orders")
@@ -293,7 +293,7 @@ def test_a_change_waits_for_a_cluster_that_is_away(start, own_kafka):
     name, path = physical(daemon, "topics/orders"), f"{ACME}/topics/orders"
     kafka.kill()
     assert daemon.admin.put(path, {"retention_ms": DAY_MS}).status == 200
-    told = wait_for(lambda: daemon.admin.get(path).json["state_reason"], what="nobody is told that it has not arrived")
+    told = wait_for(lambda: daemon.admin.get(path).json["state_reason"], what="the state does not say that it has not arrived")
     assert "kafka" in told and daemon.admin.get(path).json["state"] == "ready"
     daemon.stop()
     daemon.start()
@@ -326,7 +326,7 @@ def test_threads_of_a_cluster_of_three_nodes(start, kafka_brokers):
         assert late.nack(delivery, delay_ms=2000) == [("OK", 1)]  # into the retry store
         (delivery,) = late.receive(1)
         late.ack(delivery)
-        # Two more handles at most for who is behind and for retry stores; groups add none.
+        # Two more handles at most for readers that are behind and for retry stores; groups add none.
         assert kafka_threads(daemon) <= 5 * 5 + 1 + 7
 
 
@@ -476,7 +476,7 @@ def test_a_killed_node_comes_back(own_kafka):
 
 
 def test_ends_at_once(own_kafka):
-    """Also where nobody looks after processes that have ended, as in tests/run."""
+    """Also where no parent waits for processes that have ended, as in tests/run."""
     kafka = own_kafka()
     since = time.monotonic()
     kafka.down()

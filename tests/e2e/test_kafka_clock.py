@@ -64,7 +64,7 @@ BACK, BACK_UNSEEN, FORWARD_UNSEEN = [(-1, True)], [(-1, False)], [(1, False), (-
 
 @pytest.mark.parametrize("steps", [BACK, BACK_UNSEEN, FORWARD_UNSEEN], ids=["back", "back-unseen", "forward-unseen-and-back"])
 def test_fences_keep_their_order(world, kafka, clock, steps):  # pylint: disable=redefined-outer-name
-    """What an owner of before a reset commits late is void, whatever the clock showed when that reset, and the one before it, were made."""
+    """What an owner from before a reset commits late is void, whatever the clock showed when that reset, and the one before it, were made."""
     log, group = physical(world, "topics/orders"), physical(world, "groups/billing")
     with world.connect() as conn:
         assert all(result.code == "OK" for result in conn.open_topic("orders").send(*MESSAGES))
@@ -94,7 +94,7 @@ def test_fences_keep_their_order(world, kafka, clock, steps):  # pylint: disable
 
 
 def test_what_waits_comes_when_the_clock_was_set_forward_unseen(world, clock):  # pylint: disable=redefined-outer-name
-    """Nobody can tell it from an hour in which no owner ran: what waited for less than that comes, once, and a later step back holds nothing up."""
+    """It cannot be told from an hour in which no owner ran: what waited for less than that comes, once, and a later step back holds nothing up."""
     with world.connect() as conn:
         assert all(result.code == "OK" for result in conn.open_topic("orders").send(*MESSAGES))
     all_wait(world)

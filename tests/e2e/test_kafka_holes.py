@@ -46,8 +46,8 @@ def test_transactions_of_others_are_found_out(registered, kafka):
         transactions(kafka, physical(daemon, "topics/orders"), (3, True), (4, False))
         orders.send(Record(body=b"own"))
         group.ack(*group.receive(4))  # nothing of what was aborted
-        wait_for(lambda: told(daemon) == (True, "holes"), 30, "nobody says that the numbers are inexact")
-        group.credit(1)  # the last marker may come behind the last message: passed when somebody wants more
+        wait_for(lambda: told(daemon) == (True, "holes"), 30, "the answer does not say that the numbers are inexact")
+        group.credit(1)  # the last marker may come behind the last message: passed when a consumer wants more
         through = {"sent": 15, "acked": 9, "backlog": 0, "skipped": 6}  # two markers and what was aborted
         wait_for(lambda: (now := backlog(daemon)) and all(now[name] == count for name, count in through.items()), 60, "the group is not through")
         assert told(daemon, "idle") == (True, "holes") and told(daemon, "silent") == (False, None)
@@ -67,7 +67,7 @@ def test_a_marker_at_the_very_end_is_found_out(registered, kafka):
         group = conn.subscribe("billing")
         transactions(kafka, physical(daemon, "topics/orders"), (2, True))
         group.ack(*group.receive(2))
-        wait_for(lambda: told(daemon) == (True, "holes"), 30, "nobody says that the numbers are inexact")
+        wait_for(lambda: told(daemon) == (True, "holes"), 30, "the answer does not say that the numbers are inexact")
 
 
 def test_retention_and_purges_leave_no_holes(registered, kafka):

@@ -1,4 +1,4 @@
-"""Topics of a Kafka that somebody deletes past the service, and makes anew under the same name."""
+"""Topics of a Kafka that are deleted past the service, and made anew under the same name."""
 import struct
 
 import confluent_kafka.admin
@@ -51,7 +51,7 @@ def bodies(deliveries):
 
 @pytest.mark.parametrize("seen", [True, False], ids=["open", "not-open"])
 def test_made_anew(world, kafka, seen):
-    """Nothing of the life before passes a message of this one: no cursor, no row of the retry store, no late commit of somebody who is gone."""
+    """Nothing of the life before passes a message of this one: no cursor, no row of the retry store, no late commit of an owner that is gone."""
     log, group = physical(world, "topics/orders"), physical(world, "groups/billing")
     settings = kafka.config(log)
     with world.connect() as conn:

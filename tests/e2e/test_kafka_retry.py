@@ -49,7 +49,7 @@ def number_of(delivery):
 
 
 def waiting(daemon, count):
-    """Whether so many wait in the retry store, and nothing is elsewhere."""
+    """Whether `count` messages wait in the retry store, and nothing is elsewhere."""
     found = backlog(daemon)
     return (found["retrying"], found["backlog"]) == (count, count)
 
@@ -151,7 +151,7 @@ def compact(daemon, kafka):
     kafka.admin.incremental_alter_configs([resource])[resource].result(30)
 
     def compacted():
-        # What nobody writes into is not rolled: a removal once more of what was removed, of the first position.
+        # A log without writes is not rolled: a removal once more of what was removed, of the first position.
         kafka.send(topic, [{"key": bytes(20), "value": None}], partition=0)
         keys = [message.key() for message in kafka.read(topic) if message.key() != bytes(20)]
         return len(keys) == len(set(keys))

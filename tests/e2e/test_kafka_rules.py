@@ -86,7 +86,7 @@ def test_a_keyless_record_hurts_nobody_else(imported, kafka):
 
 
 def test_a_rule_that_only_the_broker_knows(imported, kafka):
-    """The topic becomes compacted while they send: what is refused before anybody has heard of it is divided."""
+    """The topic becomes compacted while they send: what is refused before the service has heard of it is divided."""
     daemon = imported("rules.becomes", partitions=1)
     with daemon.connect() as conn:
         conn.open_topic("orders").send(Record(key=b"k", body=b"first 0"))

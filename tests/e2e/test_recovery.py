@@ -154,7 +154,7 @@ def test_an_emptied_registry_refuses_to_start(start):
     highest = max(ids(one))
     one.stop()
     lose(one)
-    other = start()  # what an operator would try: a registry that somebody else's daemon made
+    other = start()  # what an operator would try: a registry that another installation's daemon made
     other.stop()
     shutil.copy(database(other), database(one))
     assert "registry.db is empty" in refused(one)

@@ -110,7 +110,7 @@ def test_roles_and_tenants_fit(world):
 
 
 def test_the_last_admin_stays(world):
-    """Nobody can lock everybody out."""
+    """No administrator can lock all others out."""
     assert world.admin.delete("/api/v1/users/root").status == 409
     assert world.admin.put("/api/v1/users/root", {"disabled": True}).status == 409
     assert world.admin.put("/api/v1/users/root", {"role": "auditor"}).status == 409
@@ -183,7 +183,7 @@ def test_tokens_right_is_taken_while_the_body_arrives(world):
 
 
 def test_right_is_taken_while_the_proxies_are_asked(world):
-    """What was read for somebody is not shown to who may not read it any more."""
+    """What was read for a user is not shown once the user may not read it any more."""
     row = {"partition": 0, "offset": 1, "time_ms": 1, "key": None, "body": "c2VjcmV0", "headers": [], "attempt": 1}
     world.portal.answer("MESSAGES", {"messages": [row], "next": None}, delay_ms=2500)
     ann = login(world, "ann", "developer")

@@ -130,7 +130,7 @@ def test_health(world):
 
 
 def test_strangers_learn_nothing_about_clusters(world):
-    """How many are not well; which, where and why is for those who may see clusters."""
+    """How many are not well; which, where and why is for callers that may see clusters."""
     id = world.admin.get("/api/v1/clusters/main").json["id"]
     world.portal.answer("CLUSTER_STATES", {"clusters": [{"id": id, "state": "down", "circuit": "open", "latency_us": None, "error": "10.1.2.3:9092: librdkafka: refused"}]})
     rest.wait_for(lambda: world.portal.anybody.get("/readyz").status == 503)

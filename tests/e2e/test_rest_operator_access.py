@@ -141,7 +141,7 @@ def test_breaking_the_glass_is_told(guarded):
 def test_breaking_the_glass_of_a_tenant_without_users(guarded):
     for name in ("ann", "dev", "old"):
         assert guarded.admin.delete(f"/api/v1/users/{name}").status == 204
-    assert guarded.admin.post(f"{A}/break-glass", {"user": "new", "password": rest.PASSWORD, "reason": "nobody left"}).status == 200
+    assert guarded.admin.post(f"{A}/break-glass", {"user": "new", "password": rest.PASSWORD, "reason": "all left"}).status == 200
     assert login(guarded, "new").put(ACCESS, LEAVE).status == 200
 
 
@@ -161,7 +161,7 @@ def test_a_tenant_sees_and_ends_its_own_accounts(guarded):
 
 
 def test_an_older_state_takes_nothing_back(guarded):
-    """Neither the guard nor an alarm goes by restoring a backup of before, and no leave comes back."""
+    """Neither the guard nor an alarm goes by restoring an earlier backup, and no leave comes back."""
     assert guarded.ann.put(ACCESS, LEAVE).status == 200
     assert guarded.admin.post("/api/v1/backups", {"name": "with-leave"}).status == 201
     assert guarded.ann.delete(ACCESS).status == 200

@@ -203,7 +203,7 @@ def test_data_directory_that_others_can_write(tmp_path, mode):
 
 @pytest.mark.parametrize("how", ["link", "dangling", "second name", "fifo"])
 def test_planted_lock(tmp_path, how):
-    """A lock that somebody has put there makes the daemon write where it should not."""
+    """A lock that a user has put there makes the daemon write where it should not."""
     data, precious = tmp_path / "data", tmp_path / "precious"
     data.mkdir(mode=0o700)
     if how != "dangling":
@@ -820,7 +820,7 @@ def test_metrics_go_on_across_restarts(start):
 def test_a_broken_glass_is_counted_for_good(daemon):
     """Each break-glass reset of a tenant's administrator, also after kill -9 and a restore; a refused one is none."""
     total = lambda: metrics(daemon)["mqpaas_break_glass_total", ()]
-    path, told = "/api/v1/tenants/acme/break-glass", {"password": rest.PASSWORD, "reason": "nobody is left"}
+    path, told = "/api/v1/tenants/acme/break-glass", {"password": rest.PASSWORD, "reason": "all have left"}
     daemon.make("tenants", {"name": "acme", "clusters": ["local"]})
     assert total() == 0
     assert daemon.admin.post("/api/v1/backups", {"name": "before"}).status == 201
@@ -878,7 +878,7 @@ def test_alert_rules_fire_for_what_they_are_for():
 
 
 def test_backlogs_are_told_without_being_asked(daemon):
-    """In metrics and in one call, also of a group that nobody reads; the oldest message gets older."""
+    """In metrics and in one call, also of a group without consumers; the oldest message gets older."""
     daemon.world()
     path, labels = "/api/v1/tenants/acme/backlogs", (("tenant", "acme"),)
     daemon.make("tenants/acme/groups", {"name": "idle", "topic": "orders"})

@@ -1,4 +1,4 @@
-"""A tenant's storage limit (docs/storage-limits.md): who is full is refused, and nobody else; the service's own copies go on."""
+"""A tenant's storage limit (docs/storage-limits.md): a tenant that is full is refused, and no other; the service's own copies go on."""
 import json
 import os
 import subprocess

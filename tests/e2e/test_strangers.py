@@ -1,4 +1,4 @@
-"""Those who have not shown who they are: they keep nobody out and fill no log, with the limits as they come; and whom a balancer speaks for."""
+"""Unauthenticated clients: they keep no other client out and fill no log, with the limits as they come; and the client that a balancer names."""
 import collections
 import contextlib
 import os
@@ -148,7 +148,7 @@ def v2(address, port, tlv=b""):
 
 
 def through(daemon, header, pieces=1):
-    """Logs in behind that header, which comes in so many pieces."""
+    """Logs in behind that header, which comes in `pieces` pieces."""
     conn = wire.Connection("127.0.0.1", daemon.port, start=False)
     step = max(1, -(-len(header) // pieces))
     for at in range(0, len(header), step):
@@ -160,7 +160,7 @@ def through(daemon, header, pieces=1):
 
 
 def test_proxy_protocol(start):
-    """The client's address is the header's, in the log, in lists of the key and for the operator; without a header nobody gets in."""
+    """The client's address is the header's, in the log, in lists of the key and for the operator; without a header no client gets in."""
     daemon = start("--proxy-protocol-from", "127.0.0.0/8").world()
     made = daemon.make("tenants/acme/access-keys", {"grants": [{"pattern": "*", "rights": ["produce"]}], "allow": ["203.0.113.0/24"]})
     for pieces in (1, 5, 40):

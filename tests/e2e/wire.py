@@ -522,7 +522,7 @@ def _der(data):
 class Connection:
     """Connects and, unless told not to, authenticates. tls: an ssl.SSLContext.
 
-    Frames that nobody asked for are handled where they come: PING is answered, WINDOW moves .window; ADDRESSES, THROTTLE and
+    Frames without a request are handled where they come: PING is answered, WINDOW moves .window; ADDRESSES, THROTTLE and
     GOAWAY are kept in .addresses, .throttles and .goaway. Everything else waits in .inbox until something expects it. An unasked
     CLOSED is answered with CLOSE (unless answer_closed is False); a frame behind a CLOSED of its stream is Malformed.
     """

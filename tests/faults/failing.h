@@ -21,8 +21,8 @@ enum failing_call {
 struct failing {
 	uint32_t calls;   // bits of enum failing_call; 0: nothing fails
 	int32_t error;    // errno
-	uint64_t skip;    // so many calls go well first
-	uint64_t count;   // then so many fail; FAILING_ALL: until told otherwise
+	uint64_t skip;    // calls that go well first
+	uint64_t count;   // calls that fail then; FAILING_ALL: until told otherwise
 	uint64_t seen;    // calls that were meant
 	uint64_t failed;  // calls that have failed
 	char inside[216]; // only files with this in their path, from the root

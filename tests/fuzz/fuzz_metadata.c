@@ -1,4 +1,4 @@
-// adapters/log/window_text: commit metadata as somebody else may have written it. What is accepted
+// adapters/log/window_text: commit metadata as another client may have written it. What is accepted
 // must be a sound window that says the same when it is written again.
 //
 // An input that begins with "mqw2" is taken as it is; any other becomes bytes under a right

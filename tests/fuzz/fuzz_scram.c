@@ -1,4 +1,4 @@
-// SCRAM messages from a stranger, to the server and to the client. Without the secret nobody is let
+// Foreign SCRAM messages, to the server and to the client. Without the secret no peer is let
 // in: only the exchange that was made with it, which is among the seeds, may succeed.
 //
 // First byte: bit 0 the side, bit 1 the -PLUS mechanism, bit 2 a channel to bind to. Then two
@@ -35,7 +35,7 @@ static void server(bool plus, const struct scram_channel *bound, struct slice fi
 	assert(scram_server_challenge(&state, &verifier, SERVER_NONCE, message) == 0);
 	if (scram_server_final(&state, final, message) != 0)
 		return;
-	// Somebody was let in: then it is, up to the proof's text, what the holder of the secret
+	// A peer was let in: then it is, up to the proof's text, what the holder of the secret
 	// sends: one that knows of the channel, or (gs2 header n) one that cannot bind.
 	assert(memcmp(message, "v=", 2) == 0);
 	assert(strcmp(state.first_bare, "n=user,r=" CLIENT_NONCE) == 0);

@@ -89,7 +89,7 @@ static int client_begin(void)
 	return mqp_message_set_body(message, "body", 4) == MQP_OK ? 0 : -1;
 }
 
-// One round, in which the client connects to nobody, whatever addresses it was told.
+// One round, in which the client connects to no server, whatever addresses it was told.
 static void go_round(struct run *run)
 {
 	char written[4096];

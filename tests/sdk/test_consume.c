@@ -349,7 +349,7 @@ static uint64_t pull_took_ms(struct mqp_consumer *consumer, int wait_ms, enum mq
 	return (clock_now_ns() - began_ns) / MS_NS;
 }
 
-// 0 never waits: at best, for a machine that others keep busy makes anybody wait now and then.
+// 0 never waits: at best, for a machine that others keep busy makes any thread wait now and then.
 static void pull_never_waits(struct mqp_consumer *consumer, enum mqp_code code)
 {
 	unsigned tries = 1;
@@ -470,7 +470,7 @@ static void pull_survives_the_proxy(void)
 	mqp_message_free(message);
 	OK(mqp_pull(consumer, 1, PATIENCE_MS, &message, &count));
 	CHECK_EQ(mqp_message_attempt(message), 2);
-	fake_expire(scene.fake); // and timed out, and delivered to nobody else
+	fake_expire(scene.fake); // and timed out, and delivered to no other consumer
 	IS(mqp_settle_sync(&message, 1, MQP_ACK, 0, PATIENCE_MS, &code), MQP_STALE);
 	mqp_message_free(message);
 	CHECK_EQ(stat_of(&scene, MQP_STAT_STALE), 1);

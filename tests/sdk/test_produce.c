@@ -706,7 +706,7 @@ static void failover(void)
 	CHECK_EQ(fake_new(&scene_fake, &second), 0);
 	fake_address(second, other, sizeof other);
 	snprintf(list, sizeof list, "127.0.0.1:1,%s,%s", scene.address, other);
-	scene.config.addresses = list; // the first one answers nobody
+	scene.config.addresses = list; // the first one does not answer
 	scene_client(&scene);
 	producer = scene_producer(&scene);
 	OK(mqp_send(producer, scene.message, PATIENCE_MS, NULL));
@@ -836,7 +836,7 @@ static void credentials_wrong(void)
 	fake_kick(scene.fake); // the values in use serve to reconnect, too
 	OK(mqp_send(producer, scene.message, PATIENCE_MS, NULL));
 	CHECK_EQ(fake_logins(scene.fake), 2);
-	write_credentials(path, "127.0.0.1:1", "ak", "secret"); // nobody is there
+	write_credentials(path, "127.0.0.1:1", "ak", "secret"); // no server is there
 	pause_ms(1500);
 	OK(mqp_send(producer, scene.message, PATIENCE_MS, NULL));
 	CHECK_EQ(fake_logins(scene.fake), 2);

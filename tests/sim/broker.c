@@ -1,4 +1,4 @@
-// What the broker keeps, and what it does for those who ask.
+// What the broker keeps, and what it does for its clients.
 
 #include "tests/sim/broker.h"
 
@@ -106,7 +106,7 @@ uint64_t broker_life(void)
 	return broker.life;
 }
 
-// A row of the life of now.
+// A row of the current generation.
 static bool has_row(const struct retry_rows *rows, uint32_t partition, uint64_t offset,
 		    uint64_t life)
 {
@@ -137,7 +137,7 @@ static void check_partition(const struct retry_rows *rows, const struct log_curs
 		    has_row(rows, p, i, life))
 			continue;
 		sim_trace("%u/%u is lost", p, i);
-		SIM_MUST(!"a message that nobody acknowledged is still there");
+		SIM_MUST(!"an unacknowledged message is still there");
 	}
 	SIM_EQUAL(cursor->retrying + cursor->delayed, in_store);
 	SIM_MUST(!at_the_end || (window.base == broker.counts[p] && in_store == 0));
@@ -393,7 +393,7 @@ static void kafka_load(struct adapter *life, struct log_cursors *load)
 
 enum { STALE = 100 }; // a stage: it writes nothing
 
-// The value of a row, read back. Where it is gone somebody else has written: the rows are brought
+// The value of a row, read back. Where it is gone another owner has written: the rows are brought
 // up to date. Where it is gone then, it was removed, so long ago that the tombstone is gone too.
 static const struct broker_record *value_of(struct adapter *life, uint32_t partition,
 					    uint64_t offset)

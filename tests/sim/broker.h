@@ -2,7 +2,7 @@
 // topic, and the order of the adapter's steps (load: offsets, then rows; commit: rows, and when all
 // are acknowledged offsets), each step of which may be late, fail, or fail and happen later.
 //
-// Nobody is fenced: what an owner asked for may happen long after it died. Only the rows in memory
+// No owner is fenced: what one asked for may happen long after it died. Only the rows in memory
 // are the adapter's own (adapters/kafka/retry/retry_rows.c).
 
 #pragma once
@@ -47,7 +47,7 @@ struct broker_record {
 extern struct broker {
 	struct loop *loop;
 	uint32_t log;         // how often the topic was deleted and made anew
-	bool marked;          // somebody has found that out
+	bool marked;          // an owner has found that out
 	uint64_t life;        // of the topic, then
 	uint64_t epoch_floor; // the greatest that a fence has
 	struct broker_message messages[BROKER_PARTITIONS][BROKER_MESSAGES];
@@ -60,8 +60,8 @@ extern struct broker {
 	uint32_t record_count;
 	struct list works, watches;
 	uint64_t delay_ns;
-	unsigned fail;    // one step of so many; 0: none
-	uint32_t pending; // on its way, whatever becomes of who sent it
+	unsigned fail;    // one step in this number; 0: none
+	uint32_t pending; // on its way, whatever becomes of the sender
 } broker;
 
 extern const struct log_ops broker_ops;
@@ -75,7 +75,7 @@ void broker_start(struct loop *loop);
 void broker_end(void);                                   // nothing may be under way
 void broker_append(uint32_t partition, uint64_t due_ms); // a message of the topic, if there is room
 void broker_begin_anew(
-	void); // somebody deletes the topic, and with it its offsets, and makes it anew
+	void); // deletes the topic past the owners, and with it its offsets, and makes it anew
 uint64_t broker_epoch_above(uint64_t epoch); // of a fence
 uint64_t broker_life(void); // what an owner that begins now takes the topic for, and marks it
 uint32_t broker_log_of(const uint8_t *record); // in which log it was written
@@ -88,5 +88,5 @@ void broker_rows_read(struct retry_rows *rows, uint64_t from, uint64_t to);
 void broker_commit(uint32_t partition, uint64_t position, const char *text);
 void broker_commit_late(const struct log_cursor *cursor); // some time from now on
 void broker_offsets_read(struct log_cursor *cursors);     // every partition; texts are malloc'ed
-// What is durable holds every message that nobody acknowledged and no reset passed.
+// What is durable holds every message that no consumer acknowledged and no reset passed.
 void broker_check(bool at_the_end);

@@ -505,7 +505,7 @@ static bool settle_one(struct consumer *consumer, uint32_t p, uint32_t i, enum s
 	size_t rejected;
 
 	if (wrong && other->joined && other != consumer)
-		consumer = other; // what somebody else holds
+		consumer = other; // what another consumer holds
 	else if (wrong && consumer->tells && sim_one_in(2))
 		settle.number -= 1; // a delivery before this one
 	else if (wrong)

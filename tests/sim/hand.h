@@ -53,7 +53,7 @@ struct home {
 	struct dispatch *dispatch;
 	struct dispatch_policy policy;
 	struct message messages[MESSAGES];
-	unsigned count, written; // of its messages, so many are in the log
+	unsigned count, written; // messages it has, and those in the log
 	uint32_t demand, rejected;
 	uint64_t next_tick_ns;
 	uint32_t free_ends, losses;

@@ -1,4 +1,4 @@
-// The cursors and the retry store of a group on Kafka, with several owners at once: nobody is
+// The cursors and the retry store of a group on Kafka, with several owners at once: no owner is
 // fenced there, so a stale owner goes on reading, settling and committing, and what it asked for
 // may happen long after it died.
 //
@@ -6,9 +6,9 @@
 // cursors (adapters/kafka/retry/retry_rows.c, retry_index.c). Modelled: the broker with the
 // adapter's steps (broker.h), and a reset: fences, offsets, rows.
 //
-// After every event the durable state alone must still hold every message that nobody acknowledged:
-// not passed by the cursor, or in the retry topic; and so must what an owner begins with. At the
-// end an owner that begins from it hands out all of them.
+// After every event the durable state alone must still hold every message that no consumer
+// acknowledged: not passed by the cursor, or in the retry topic; and so must what an owner begins
+// with. At the end an owner that begins from it hands out all of them.
 
 #include "adapters/log/source.h"
 #include "adapters/log/source_settle.h"
@@ -22,7 +22,7 @@ enum { LIVES = 3, OUT = 400 };
 struct out { // handed out and not settled
 	struct adapter *life;
 	struct delivery delivery;
-	bool current; // of the log of now; else of one that was deleted
+	bool current; // of the current log; else of one that was deleted
 };
 
 static struct {

@@ -74,7 +74,7 @@ static struct {
 	bool gaps, trims, ends, faults;
 	uint64_t memory; // for what is read and not handed out
 	uint64_t wall_most_ms;
-	bool forward; // the wall clock was set forward, and nobody may know of it after a death
+	bool forward; // the wall clock was set forward, and no owner may know of it after a death
 } m;
 
 static uint64_t now_ms(void)
@@ -427,7 +427,7 @@ static void settle_some(const enum settle_verb *verb)
 	settle_send(settles, count, request);
 }
 
-// A receipt that is nobody's, or not any more.
+// A receipt that no consumer holds, or not any more.
 static void settle_wrongly(void)
 {
 	uint32_t p = (uint32_t)sim_below(store.count);
@@ -501,7 +501,7 @@ static void check_partition(const struct source_partition *told, uint32_t p)
 	SIM_MUST(m.gaps || backlog <= sure + perhaps);
 }
 
-// What is told while nobody owns the group, from its cursor alone.
+// What is told while no owner holds the group, from its cursor alone.
 static void check_backlog_row(uint32_t p)
 {
 	json_t *row = store_backlog_row(p);

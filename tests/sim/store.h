@@ -36,7 +36,7 @@ struct store_partition {
 extern struct store {
 	struct store_partition partitions[STORE_PARTITIONS];
 	uint32_t count;
-	// One request of so many fails; 0: none. An answer takes up to delay_ns.
+	// One request in that number fails; 0: none. An answer takes up to delay_ns.
 	unsigned fetches_fail, looks_fail, loads_fail, commits_fail;
 	uint64_t delay_ns;
 	uint64_t failures; // commits that were answered with a failure
@@ -50,7 +50,8 @@ void store_end(void); // nothing may be under way
 void store_append(uint32_t partition, uint64_t gap, uint64_t due_ms, uint64_t ttl_ms);
 void store_trim(uint32_t partition, uint64_t first);                   // what lies below is deleted
 struct store_message *store_find(uint32_t partition, uint64_t offset); // NULL: there is none
-// The row of QUERY_BACKLOG that is told of a partition while nobody owns the group; the caller's.
+// The row of QUERY_BACKLOG that is told of a partition while no owner holds the group; the
+// caller's.
 json_t *store_backlog_row(uint32_t partition);
 // The owner dies: a commit of it that is under way happens now or never.
 void store_kill(struct adapter *adapter);

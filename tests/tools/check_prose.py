@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Fails on a line of prose that is longer than WIDTH: nobody reads it in a diff, nor beside code.
+"""Fails on a line of prose that is longer than WIDTH: it cannot be read in a diff, nor beside code.
 
     tests/tools/check_prose.py [--wrap] [FILE…]
 

@@ -148,7 +148,7 @@ def run(command, timeout=HANGS_S, env=None):
             status = process.wait(timeout)
             note = ""
         except SystemExit:
-            # Not process.wait(): the signal may have come while it held its lock, which then nobody gives back.
+            # Not process.wait(): the signal may have come while it held its lock, which is then never given back.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(process.pid, 0)
             raise

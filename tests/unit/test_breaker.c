@@ -104,7 +104,7 @@ static void what_was_under_way_closes_it_too(void)
 	CHECK_EQ(breaker.circuit, BREAKER_CLOSED);
 }
 
-// Nobody sends more, but somebody looks.
+// No more is sent, but the breaker is looked at.
 static void what_waits_alone_is_missed_too(void)
 {
 	struct breaker breaker = {0};
@@ -117,7 +117,7 @@ static void what_waits_alone_is_missed_too(void)
 	CHECK(breaker_look(&breaker, now_ns));
 	CHECK(!breaker_look(&breaker, now_ns + S_NS / 2));
 	CHECK_EQ(breaker.circuit, BREAKER_CLOSED);
-	// A probe that fails at once is followed by the next one when somebody looks again.
+	// A probe that fails at once is followed by the next one when it is looked at again.
 	CHECK(!breaker_probed(&breaker, false, now_ns + 1));
 	CHECK_EQ(breaker.circuit, BREAKER_OPEN);
 	CHECK(!breaker_look(&breaker, now_ns + BREAKER_PAUSE_NS - 1));

@@ -281,7 +281,7 @@ static uint64_t on_ready(void *ctx)
 	return ready;
 }
 
-// Nobody here tells what it begins, so nobody is ever silent.
+// No consumer here tells what it begins, so none is ever silent.
 static void on_silent(void *ctx, struct dispatch_consumer *consumer)
 {
 	SAY(false);

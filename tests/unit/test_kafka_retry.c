@@ -210,9 +210,9 @@ static void a_fence_makes_void_what_was_before(void)
 	fence(&rows, 9, 8);
 	fence(&rows, 6, 2); // a weaker one
 	CHECK_EQ(rows.index.count, 0);
-	apply(&rows, 2, 13, 0, 1, true); // late, of before
+	apply(&rows, 2, 13, 0, 1, true); // late, from before
 	apply(&rows, 3, 14, 9, 1, true);
-	apply(&rows, 4, 14, 0, 1, false); // late, of before
+	apply(&rows, 4, 14, 0, 1, false); // late, from before
 	CHECK_EQ(rows.index.count, 1);
 	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0), 0);
 	CHECK_EQ(cursor.position, 8);
@@ -232,7 +232,7 @@ static void a_fence_makes_void_what_was_before(void)
 	retry_rows_deinit(&rows);
 }
 
-// Somebody else with rights on the group or the retry topic can write any number.
+// Another client with rights on the group or the retry topic can write any number.
 static void an_epoch_that_no_owner_has_is_foreign(void)
 {
 	static const uint64_t odd[] = {WINDOW_EPOCH_MAX + 1, (1ull << 63) - 1, UINT64_MAX};
@@ -282,7 +282,7 @@ static void another_life_makes_void_what_was_before(void)
 	CHECK_EQ(cursor.position, 0);
 	CHECK_EQ(cursor.retrying, 0);
 	CHECK_EQ(retry_rows_fit(&rows, &native, 1, 9), 0);
-	CHECK_EQ(native.position, 4); // nobody's late commit
+	CHECK_EQ(native.position, 4); // no late commit's
 	fence(&rows, 9, 0);
 	apply(&rows, 2, 12, 9, 1, true);
 	free(cursor.text);
@@ -308,7 +308,7 @@ static void a_row_proves_its_fence(void)
 	apply(&rows, 2, 12, 9, 1, true);
 	CHECK_EQ(rows.index.count, 1);
 	CHECK_EQ(retry_rows_generation(&rows, 0), 9);
-	apply(&rows, 3, 13, 0, 1, true); // late, of before
+	apply(&rows, 3, 13, 0, 1, true); // late, from before
 	fence(&rows, 9, 8);
 	CHECK_EQ(rows.index.count, 1);
 	CHECK_EQ(retry_rows_fit(&rows, &cursor, 1, 0), 0);
@@ -338,7 +338,7 @@ static void what_is_not_ours_is_told(void)
 	CHECK_EQ(retry_rows_apply(&rows, 0, (struct slice){key, sizeof key},
 				  (struct slice){value, sizeof value}),
 		 RETRY_E_VERSION);
-	retry_rows_key_put(key, UINT32_MAX, 1, 0); // no topic has so many
+	retry_rows_key_put(key, UINT32_MAX, 1, 0); // no topic has that many partitions
 	CHECK_EQ(retry_rows_apply(&rows, 0, (struct slice){key, sizeof key},
 				  (struct slice){NULL, 0}),
 		 RETRY_E_FOREIGN);

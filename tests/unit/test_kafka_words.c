@@ -85,7 +85,7 @@ static void errors_have_codes(void)
 	CHECK(!kafka_error_is_transient(RD_KAFKA_RESP_ERR_POLICY_VIOLATION));
 	CHECK(kafka_error_is_transient(RD_KAFKA_RESP_ERR__TRANSPORT));
 	CHECK(kafka_error_is_transient(RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS));
-	CHECK(kafka_error_is_transient((rd_kafka_resp_err_t)9999)); // one nobody knows yet
+	CHECK(kafka_error_is_transient((rd_kafka_resp_err_t)9999)); // one that is not known yet
 }
 
 // Nothing that was refused for good is called retriable.

@@ -396,7 +396,7 @@ static void test_throttle(void)
 	throttle_free(throttle);
 }
 
-// So many tries of as many addresses that nothing is left for all together, nor in any row.
+// Enough tries of as many addresses that nothing is left for all together, nor in any row.
 static void use_up(struct throttle *throttle, uint64_t now)
 {
 	for (unsigned i = 0; i < 40000; ++i) {
@@ -461,7 +461,7 @@ static void test_throttle_of_a_network(void)
 static void test_forwarded(void)
 {
 	static const struct {
-		const char *list, *client; // NULL: nobody
+		const char *list, *client; // NULL: no client
 	} cases[] = {
 		{"203.0.113.7", "203.0.113.7"},
 		{"198.51.100.66, 203.0.113.8,10.0.0.2", "203.0.113.8"},

@@ -196,7 +196,7 @@ static void lanes_are_chosen(void)
 	expect_lane(slots, 99, CATCHUP_SLOT_PUT, 2);
 	slots[2].closed = true;
 	expect_lane(slots, 99, CATCHUP_SLOT_NONE, 0);
-	slots[0] = (struct catchup_slot){0}; // nobody watches: an offset far ahead needs a slot
+	slots[0] = (struct catchup_slot){0}; // no reader watches: an offset far ahead needs a slot
 	expect_lane(slots, 9000, CATCHUP_SLOT_NONE, 0);
 	slots[2].closed = false;
 	expect_lane(slots, 9000, CATCHUP_SLOT_PUT, 2);

@@ -137,7 +137,7 @@ static void bindings(void)
 	CHECK_EQ(exchange(&channel, &channel, true), 0);
 	CHECK_EQ(exchange(&end_point_only, &channel, true), 0);
 	CHECK_EQ(exchange(&no_channel, &channel, true), 0);                  // cannot bind, says so
-	CHECK_EQ(exchange(&channel, &other_channel, true), SCRAM_E_BINDING); // somebody in between
+	CHECK_EQ(exchange(&channel, &other_channel, true), SCRAM_E_BINDING); // a man in the middle
 	CHECK_EQ(exchange(&channel, &channel, false), SCRAM_E_BINDING); // the offer was stripped
 	CHECK_EQ(exchange(&channel, &no_channel, true),
 		 SCRAM_E_BINDING); // TLS ends before the server

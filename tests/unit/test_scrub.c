@@ -85,7 +85,7 @@ static struct scrub_state state_of(struct scrub *scrub)
 	return state;
 }
 
-// Reads until so many bytes are read, or the pass is over. Returns how many were.
+// Reads until `bytes` are read, or the pass is over. Returns how many were.
 static uint64_t read_some(struct scrub *scrub, uint64_t bytes)
 {
 	uint64_t before = state_of(scrub).bytes;

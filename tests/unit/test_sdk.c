@@ -201,7 +201,7 @@ static void settles_join_runs(void)
 	}
 	CHECK_EQ(queue.open.count, 3); // 0–6, 7, 8–9
 	batch = settle_queue_take(&queue, 2);
-	CHECK_EQ(batch->flying, 2); // a frame holds so many
+	CHECK_EQ(batch->flying, 2); // a frame holds no more
 	CHECK_EQ(settle_queue_encoded_size(batch), SETTLE_HEAD_SIZE + 2 * SETTLE_ENTRY_SIZE);
 	next = settle_queue_take(&queue, 2); // without the first one's answer
 	CHECK_EQ(next->flying, 1);
@@ -215,7 +215,7 @@ static void settles_join_runs(void)
 	CHECK_EQ(settle_queue_answered(&queue, payload, size, &tally), 0);
 	CHECK_EQ(tally.stale, 2);
 	CHECK(settle_queue_idle(&queue));
-	CHECK_EQ(settle_queue_answered(&queue, payload, size, &tally), 0); // late, nobody waits
+	CHECK_EQ(settle_queue_answered(&queue, payload, size, &tally), 0); // late, no caller waits
 	le64_put(payload, 77);
 	CHECK(settle_queue_answered(&queue, payload, size, &tally) < 0); // never sent
 	settle_queue_deinit(&queue);

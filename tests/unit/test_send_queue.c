@@ -111,7 +111,7 @@ static void smart_batching(void)
 
 	start(&queue, &plenty);
 	CHECK_EQ(add(&queue, 1, false), 0);
-	CHECK(woken); // nobody else would send it
+	CHECK(woken); // no other thread would send it
 	one = take(&queue);
 	CHECK(one && one->count == 1);
 	// While one is at the proxy the next fills and does not leave.
@@ -664,7 +664,7 @@ static void keys_fail_at_random(void)
 					ended[reports[i].number] += reports[i].final;
 				reported = 0;
 			}
-			CHECK(now_ns < 100 * S_NS); // nobody waits for ever
+			CHECK(now_ns < 100 * S_NS); // no caller waits for ever
 		}
 		for (int i = 0; i < COUNT; ++i)
 			CHECK_EQ(ended[i], 1);

@@ -178,7 +178,7 @@ static void text_is_golden(void)
 
 static void damaged_text_is_foreign(void)
 {
-	static const char *const odd[] = {"written by somebody else", "mqw2", "mqw20000",
+	static const char *const odd[] = {"written by another client", "mqw2", "mqw20000",
 					  "mqw200000", "mqw1G<&5}cfLO:^3sTzf-.oe0SSu9H.x^(",
 					  // epochs 2^62, 2^63 - 1, 2^64 - 1
 					  "mqw2I{qxiFpJf2FpJf2kM}b/0003100000",

@@ -210,7 +210,8 @@ static void record_damage(void)
 	CHECK_EQ(record_check(room, size, &checked), RECORD_MALFORMED);
 }
 
-// A record may hold so many headers that a copy with the five of a dead letter can still be made.
+// A record may hold only as many headers that a copy with the five of a dead letter can still be
+// made.
 static void many_headers(void)
 {
 	enum { ENTRY = 7 };

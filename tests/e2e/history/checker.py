@@ -5,7 +5,7 @@ settle's start and answer, each with the monotonic time of the machine. The test
 at which it began and the time at which it was over. `check` counts what must not be:
 
 lost        acknowledged (or its settle answered, for dead letters), and a group never got it, or never came to an end with it
-phantom     delivered and never sent, or certainly not stored (REJECTED), or a dead letter that nobody rejected
+phantom     delivered and never sent, or certainly not stored (REJECTED), or a dead letter that no consumer rejected
 corrupt     key, body, headers, tag, time or id differ from what was sent; two messages at one position; a position that moved
 reordered   messages of one key and one producer handle, stored or first delivered in another order than they were sent
 duplicate   delivered again without a reason: an attempt at the send that ended UNKNOWN, a nack, a release, a visibility timeout,
@@ -36,9 +36,9 @@ NO_KEY = 0xFFFFFFFF
 NO_OFFSET = 0xFFFFFFFFFFFFFFFF
 LIFE = 1 << 48  # beyond every offset
 KINDS = ("lost", "phantom", "corrupt", "reordered", "duplicate", "stalled")
-TIMEOUT = 22  # the code of what nobody answered
+TIMEOUT = 22  # the code of a call without an answer
 SLACK_S = 30  # how late a busy machine may be
-SHORT_S = 10  # a deadline that a busy machine may miss: that nobody answered within it says nothing
+SHORT_S = 10  # a deadline that a busy machine may miss: no answer within it says nothing
 
 
 class Damaged(Exception):
@@ -96,8 +96,8 @@ class Fault:
 class Group:
     """What is expected of a group: it reads `topic`, or the dead letters of the group `dead_of`.
 
-    Somebody deleted what lies below `kept` ({partition: offset}) in its log, past this service: that cannot be lost any more. What was settled
-    in a time of `void` ([(begin, end)], ns) comes again: the log had begun anew, and nobody knew yet.
+    What lies below `kept` ({partition: offset}) was deleted from its log, past this service: that cannot be lost any more. What was settled
+    in a time of `void` ([(begin, end)], ns) comes again: the log had begun anew, and the service did not know yet.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Group:
 
 @dataclasses.dataclass
 class Call:
-    """Something that somebody waited for, in ns; `end` None: it has none. `until`: the last time at which its process is known to have waited."""
+    """Something that a client waited for, in ns; `end` None: it has none. `until`: the last time at which its process is known to have waited."""
 
     what: str
     begin: int
@@ -162,7 +162,7 @@ class Sent:
 
     @property
     def position(self):
-        """Where an acknowledged one is stored; None where nobody said so."""
+        """Where an acknowledged one is stored; None where no answer said so."""
         if self.outcome != OK or self.end.offset == NO_OFFSET:
             return None
         return self.end.partition, self.end.offset
@@ -340,7 +340,7 @@ class GroupCheck:
     # -- lost
 
     def came_to_end(self, ones):
-        """Somebody ended it, as far as anybody can know: what was refused may have been applied if something was in the way."""
+        """It was ended, as far as the records can tell: what was refused may have been applied if something was in the way."""
         for one in ones:
             if one.ending and (one.durable or one.alive or not one.refused or self.fault_between(one.settle.time, one.refused.time)):
                 return True
@@ -357,7 +357,7 @@ class GroupCheck:
                 self.add("lost", sent.send, f"acknowledged at {place_of(sent.end)}, delivered only at {sorted(places)}")
             for place, ones in places.items():
                 if not self.came_to_end(ones) and not self.group.deleted(place):
-                    self.add("lost", sent.send, f"delivered at {place}, last at {place_of(ones[-1].record)}, and forgotten: nobody ended it ({done_with(ones[-1])})")
+                    self.add("lost", sent.send, f"delivered at {place}, last at {place_of(ones[-1].record)}, and forgotten: no consumer ended it ({done_with(ones[-1])})")
 
     # -- order
 
@@ -510,7 +510,7 @@ class DeadCheck(GroupCheck):
                 self.add("lost", rejections[0].record, "its reject was answered OK, and it is no dead letter")
             for place, ones in places.items():
                 if not self.came_to_end(ones) and not self.group.deleted(place):
-                    self.add("lost", ones[-1].record, f"delivered at {place} and forgotten: nobody ended it ({done_with(ones[-1])})")
+                    self.add("lost", ones[-1].record, f"delivered at {place} and forgotten: no consumer ended it ({done_with(ones[-1])})")
 
     def check_stored_order(self):
         pass  # dead letters have none

@@ -38,7 +38,7 @@ class SmallDisk:
         return state.f_bavail * state.f_frsize
 
     def leave(self, bytes_free):
-        """Fills the disk until about so many bytes are free; 0: really all."""
+        """Fills the disk until about `bytes_free` are free; 0: really all."""
         with open(self.ballast, "ab") as file, contextlib.suppress(OSError):
             while self.free > bytes_free:
                 file.write(bytes(min(max(self.free - bytes_free, 4096), 1 << 20)))

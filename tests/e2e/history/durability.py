@@ -111,7 +111,7 @@ class Positions:
         return max(self.covered(offset), known[-1][:2] if known else (0, 0))
 
     def tried(self, offset, attempt, until):
-        """Since when so many attempts were known to have ended, or all of it was done."""
+        """Since when `attempt` attempts were known to have ended, or all of it was done."""
         found = [(passed, came) for passed, came, attempts in self.attempts[offset] + self.rows[offset] if attempts is not None and attempts >= attempt]
         return min([self.ended(offset, until), *found])
 

@@ -146,7 +146,7 @@ class Load:
         return self
 
     def administer(self):
-        """From here on somebody makes, lists, changes, resets, purges and deletes beside it."""
+        """From here on an operator makes, lists, changes, resets, purges and deletes beside it."""
         self.administrator = Administrator(self.daemon, self.topics.values())
         return self
 
@@ -191,13 +191,13 @@ class Load:
         return taken
 
     def deleted(self, topic, kept):
-        """Somebody deletes what lies below `kept` in a topic, past the service."""
+        """Deletes what lies below `kept` in a topic, past the service."""
         for group in self.groups:
             if group.topic == topic:
                 group.kept = dict(kept)
 
     def begins_anew(self, topic, dead=False):
-        """Somebody deleted a topic and makes it anew, from now on; `dead`: also the one of its dead letters."""
+        """A topic was deleted past the service and is made anew, from here on; `dead`: also the one of its dead letters."""
         groups = [group for group in self.groups if group.topic == topic or (dead and group.dead_of == f"{topic}-shared")]
         for name in [topic, *(group.name for group in groups)]:
             self.lives[name].append(time.monotonic_ns())
@@ -205,13 +205,13 @@ class Load:
             group.kept = {number: len(self.lives[group.name]) * checker.LIFE for number in range(PARTITIONS)}
 
     def found_anew(self, topic):
-        """The service has found out that it did; answers of before may still be on their way."""
+        """The service has found out that it did; earlier answers may still be on their way."""
         for group in self.groups:
             if group.topic == topic:
                 group.void.append((self.lives[topic][-1], time.monotonic_ns() + ON_THE_WAY_NS))
 
     def stillness(self, topic, seconds=1, limit=120):
-        """Waits until nobody has received or settled anything of a topic for so long, and the others have got on meanwhile."""
+        """Waits until no client has received or settled anything of a topic for that long, and the others have got on meanwhile."""
         own = [one for one in self.consumers if one.group.startswith(f"{topic}-")]
         others = [one for one in self.consumers if one not in own]
         deadline = time.monotonic() + limit
@@ -220,7 +220,7 @@ class Load:
             assert time.monotonic() < deadline, f"{topic} does not come to rest"
             others_before = [one.size for one in others]
             time.sleep(seconds)
-            wait_for(lambda sizes=others_before: [one.size for one in others] != sizes, 60, "nobody else gets on")
+            wait_for(lambda sizes=others_before: [one.size for one in others] != sizes, 60, "no other topic gets on")
 
     # ---- Faults
 
@@ -247,7 +247,7 @@ class Load:
         fault.end = time.monotonic_ns()
 
     def kill_daemon(self, lives=1):
-        """So many times, each as soon as it serves again."""
+        """`lives` times, each as soon as it serves again."""
         with self.fault("kill"):
             for _ in range(lives):
                 self.daemon.kill()
@@ -307,10 +307,10 @@ class Load:
             self.administrator.end()
         if self.balance:
             self.balance.end()
-            assert self.balance.samples, "nobody has looked"
+            assert self.balance.samples, "the groups were not looked at"
 
     def judge(self):
-        assert self.balance, "nobody looks whether what is told of the groups adds up"
+        assert self.balance, "nothing checks whether what is told of the groups adds up"
         histories = [checker.read(one.path) for one in self.producers + self.consumers]
         calls = [call for one in (self.balance, self.administrator) if one for call in one.calls]
         report = checker.check(histories, self.groups, self.faults, self.lives, calls)

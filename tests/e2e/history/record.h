@@ -20,7 +20,7 @@ enum record_kind {
 #define RECORD_NO_KEY UINT32_MAX
 
 // What is begun holds in `id` how long it may take, in ms, by the deadline that the library was
-// given; 0: nobody waits for its end.
+// given; 0: no client waits for its end.
 
 // 64 bytes, little-endian, as it lies in the file. What a kind does not need is 0.
 struct record {

@@ -189,7 +189,7 @@ void reconcile_deletes_what_is_being_made(void)
 	reconcile_run(reconcile, 3 * S_NS);
 	CHECK(bench_id(REGISTRY_TOPIC, "acme", "t") == 0);
 
-	// An answer that comes when nobody waits any more.
+	// An answer that comes when no caller waits any more.
 	backend.silent = true;
 	CHECK_EQ(bench_create(REGISTRY_TOPIC, "acme", "{\"name\":\"u\"}"), CODE_OK);
 	reconcile_run(reconcile, 4 * S_NS);

@@ -216,7 +216,7 @@ void restore_of_names_that_were_given_anew(void)
 	bench_end();
 }
 
-// Nobody reads it on the way, so that only a look at the whole finds it.
+// Nothing reads it on the way, so that only a look at the whole finds it.
 static void damage_an_index(void)
 {
 	bench_sql("PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE rowid = (SELECT "
