@@ -152,7 +152,7 @@ class Daemon:
         return self._split(self.addresses["rest"][0])[1]
 
     @property
-    def anybody(self):
+    def anonymous(self):
         return rest.Rest(self.rest_port)
 
     @property
@@ -161,10 +161,10 @@ class Daemon:
         if not self.token:
             with open(os.path.join(self.data, "bootstrap-token"), encoding="ascii") as file:
                 token = file.read().strip()
-            answer = self.anybody.post("/api/v1/bootstrap", {"token": token, "user": "root", "password": rest.PASSWORD})
+            answer = self.anonymous.post("/api/v1/bootstrap", {"token": token, "user": "root", "password": rest.PASSWORD})
             assert answer.status == 201, answer.body
             self.token = answer.json["token"]
-        return self.anybody.with_token(self.token)
+        return self.anonymous.with_token(self.token)
 
     def make(self, path, body):
         """POSTs a resource under /api/v1; returns what was made, once its backend has it."""

@@ -217,7 +217,7 @@ class Portal:
         program = os.path.join(BUILD, "tests", "portal_standin")
         self.process = subprocess.Popen([program, self.folder, *self.settings], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.port = int(self.process.stdout.readline())
-        self.anybody = Rest(self.port)
+        self.anonymous = Rest(self.port)
 
     def stop(self):
         """Ends it in order; sanitizers report through the exit status."""
@@ -236,9 +236,9 @@ class Portal:
     def bootstrap(self):
         with open(os.path.join(self.folder, "bootstrap-token"), encoding="ascii") as file:
             token = file.read().strip()
-        answer = self.anybody.post("/api/v1/bootstrap", {"token": token, "user": "root", "password": PASSWORD})
+        answer = self.anonymous.post("/api/v1/bootstrap", {"token": token, "user": "root", "password": PASSWORD})
         assert answer.status == 201, answer.body
-        return self.anybody.with_token(answer.json["token"])
+        return self.anonymous.with_token(answer.json["token"])
 
 
 class World:
@@ -271,4 +271,4 @@ class World:
             body["tenant"] = tenant
         answer = self.admin.post("/api/v1/tokens", body)
         assert answer.status == 201, answer.body
-        return self.portal.anybody.with_token(answer.json["token"])
+        return self.portal.anonymous.with_token(answer.json["token"])

@@ -92,7 +92,7 @@ def test_it_fails_until_it_does_not(shop, faults, rule, answer, said):
     assert shop.daemon.events("STORE-WRITE") and shop.daemon.events("STORE-FULL" if answer == FULL else "STORE-FAILING")
     wait_for(lambda: shop.send() == ("OK", "OK"))
     assert shop.problem() is None and shop.daemon.events("STORE-OK")
-    wait_for(lambda: shop.daemon.anybody.get("/readyz").status == 200)
+    wait_for(lambda: shop.daemon.anonymous.get("/readyz").status == 200)
     shop.check()
 
 
@@ -152,12 +152,12 @@ def test_a_copy_of_the_catalog_that_cannot_be_written(shop, faults):
     with faults.failing(SYNC, inside="/catalog"):
         shop.daemon.make("tenants", {"name": "later", "clusters": ["local"]})
         assert faults.failed
-        ready = shop.daemon.anybody.get("/readyz")
+        ready = shop.daemon.anonymous.get("/readyz")
         assert ready.status == 503
         assert [check["name"] for check in ready.json["checks"] if not check["ok"]] == ["configuration"]
         assert shop.send() == ("OK", "OK")
     shop.daemon.make("tenants", {"name": "last", "clusters": ["local"]})
-    wait_for(lambda: shop.daemon.anybody.get("/readyz").status == 200)
+    wait_for(lambda: shop.daemon.anonymous.get("/readyz").status == 200)
     shop.check()
 
 

@@ -113,7 +113,7 @@ class Recorded:
         made = [target for at, target in promises.made if at < cut]
         if not made:
             return
-        answer = one.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD})
+        answer = one.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD})
         assert answer.status == 201, answer.body
         one.token = answer.json["token"]
         for target in made:

@@ -44,7 +44,7 @@ def restore(one, path, *options, status=0):
 
 
 def log_in(one, user="root", password=rest.PASSWORD):
-    answer = one.anybody.post("/api/v1/sessions", {"user": user, "password": password})
+    answer = one.anonymous.post("/api/v1/sessions", {"user": user, "password": password})
     assert answer.status == 201, answer.body
     one.token = answer.json["token"]
 
@@ -314,7 +314,7 @@ def test_on_a_fresh_machine_nothing_is_known(start, revive):
         assert ("as in the copy" if revive else as_now) in line
     one.start()
     log_in(one)
-    assert one.anybody.post("/api/v1/sessions", {"user": "second", "password": rest.PASSWORD}).status == (201 if revive else 401)
+    assert one.anonymous.post("/api/v1/sessions", {"user": "second", "password": rest.PASSWORD}).status == (201 if revive else 401)
     assert rest.Rest(one.rest_port, token).get("/api/v1/tenants").status == (200 if revive else 401)
     if revive:
         wire.Connection("127.0.0.1", one.port, *old.key).close()
@@ -323,7 +323,7 @@ def test_on_a_fresh_machine_nothing_is_known(start, revive):
     assert one.admin.put(f"{A}/access-keys/{old.key[0]}", {"disabled": False}).status == 200
     assert one.admin.put("/api/v1/users/second", {"disabled": False}).status == 200
     wire.Connection("127.0.0.1", one.port, *old.key).close()
-    assert one.anybody.post("/api/v1/sessions", {"user": "second", "password": rest.PASSWORD}).status == 201
+    assert one.anonymous.post("/api/v1/sessions", {"user": "second", "password": rest.PASSWORD}).status == 201
 
 
 def test_what_nobody_used_begins_anew_in_silence(start):

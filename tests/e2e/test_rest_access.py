@@ -14,29 +14,29 @@ def test_bootstrap_works_once_and_only_with_the_token(portal):
     with open(os.path.join(portal.folder, "bootstrap-token"), encoding="ascii") as file:
         token = file.read().strip()
     body = {"token": "guess", "user": "root", "password": rest.PASSWORD}
-    assert portal.anybody.post("/api/v1/bootstrap", body).status in (401, 403)
-    made = portal.anybody.post("/api/v1/bootstrap", {**body, "token": token})
+    assert portal.anonymous.post("/api/v1/bootstrap", body).status in (401, 403)
+    made = portal.anonymous.post("/api/v1/bootstrap", {**body, "token": token})
     assert made.status == 201 and made.json["role"] == "admin" and made.json["tenant"] is None
-    assert portal.anybody.post("/api/v1/bootstrap", {**body, "token": token}).status in (403, 409)
-    assert portal.anybody.with_token(made.json["token"]).get("/api/v1/system").json["bootstrapped"] is True
+    assert portal.anonymous.post("/api/v1/bootstrap", {**body, "token": token}).status in (403, 409)
+    assert portal.anonymous.with_token(made.json["token"]).get("/api/v1/system").json["bootstrapped"] is True
 
 
 def test_there_is_no_default_password(portal):
     for user in ("root", "admin", "operator"):
         for password in ("admin", "root", "password", "mqpaas", user):
-            assert portal.anybody.post("/api/v1/sessions", {"user": user, "password": password}).status in (401, 429)
+            assert portal.anonymous.post("/api/v1/sessions", {"user": user, "password": password}).status in (401, 429)
 
 
 def test_short_password_is_refused(portal):
-    answer = portal.anybody.post("/api/v1/bootstrap", {"token": "x", "user": "root", "password": "short"})
+    answer = portal.anonymous.post("/api/v1/bootstrap", {"token": "x", "user": "root", "password": "short"})
     assert answer.status == 400 and answer.json["errors"][0]["field"] == "/password"
 
 
 def test_login_and_logout(portal):
     portal.bootstrap()
-    session = portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD})
+    session = portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD})
     assert session.status == 201 and session.headers["location"] == "/api/v1/me"
-    caller = portal.anybody.with_token(session.json["token"])
+    caller = portal.anonymous.with_token(session.json["token"])
     me = caller.get("/api/v1/me").json
     assert (me["kind"], me["name"], me["role"]) == ("session", "root", "admin")
     assert me["expires_ms"] == session.json["expires_ms"] > time.time() * 1000
@@ -46,39 +46,39 @@ def test_login_and_logout(portal):
 
 def test_wrong_name_and_wrong_password_answer_alike(portal):
     portal.bootstrap()
-    nobody = portal.anybody.post("/api/v1/sessions", {"user": "nobody", "password": rest.PASSWORD})
-    wrong = portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD + "x"})
+    nobody = portal.anonymous.post("/api/v1/sessions", {"user": "nobody", "password": rest.PASSWORD})
+    wrong = portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD + "x"})
     assert nobody.status == wrong.status == 401 and nobody.body == wrong.body
 
 
 def test_guessing_is_slowed_down(portal):
     portal.bootstrap()
-    answers = [portal.anybody.post("/api/v1/sessions", {"user": "root", "password": f"guess number {n}"}) for n in range(12)]
+    answers = [portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": f"guess number {n}"}) for n in range(12)]
     assert [answer.status for answer in answers[:10]] == [401] * 10
     assert answers[-1].status == 429 and answers[-1].code == "THROTTLED"
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
-    assert portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).status == 429
+    assert portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).status == 429
 
 
 def test_password_change_ends_other_sessions(portal):
     admin = portal.bootstrap()
-    other = portal.anybody.with_token(portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).json["token"])
+    other = portal.anonymous.with_token(portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).json["token"])
     assert admin.put("/api/v1/me/password", {"old": "wrong", "new": rest.PASSWORD + "2"}).status == 403
     assert other.get("/api/v1/me").status == 200
     assert admin.put("/api/v1/me/password", {"old": rest.PASSWORD, "new": rest.PASSWORD + "2"}).status == 204
     assert other.get("/api/v1/me").status == 401
     assert admin.get("/api/v1/me").status == 200
-    assert portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).status == 401
-    assert portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD + "2"}).status == 201
+    assert portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).status == 401
+    assert portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD + "2"}).status == 201
 
 
 def test_disabled_user(world):
     assert world.admin.post("/api/v1/users", {"name": "ann", "role": "viewer", "tenant": "a", "password": rest.PASSWORD}).status == 201
-    ann = world.portal.anybody.with_token(world.portal.anybody.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).json["token"])
+    ann = world.portal.anonymous.with_token(world.portal.anonymous.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).json["token"])
     assert ann.get("/api/v1/tenants/a").status == 200
     assert world.admin.put("/api/v1/users/ann", {"disabled": True}).status == 200
     assert ann.get("/api/v1/tenants/a").status == 401
-    assert world.portal.anybody.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).status == 401
+    assert world.portal.anonymous.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).status == 401
 
 
 def test_tokens_of_machines(world):
@@ -87,7 +87,7 @@ def test_tokens_of_machines(world):
     assert one == f"/api/v1/tokens/{made.json['id']}"
     assert "token" not in world.admin.get(one).json
     assert token.encode() not in world.admin.get("/api/v1/tokens").body + world.admin.get("/api/v1/audit?limit=500").body
-    machine = world.portal.anybody.with_token(token)
+    machine = world.portal.anonymous.with_token(token)
     assert machine.get("/api/v1/me").json["kind"] == "token"
     assert machine.delete("/api/v1/me/session").status == 409
     assert machine.put("/api/v1/me/password", {"old": "x", "new": rest.PASSWORD}).status == 409
@@ -98,7 +98,7 @@ def test_tokens_of_machines(world):
 def test_expired_token(world):
     made = world.admin.post("/api/v1/tokens", {"name": "old", "role": "viewer", "tenant": "a", "expires_ms": 1000})
     if made.status == 201:
-        assert world.portal.anybody.with_token(made.json["token"]).get("/api/v1/me").status == 401
+        assert world.portal.anonymous.with_token(made.json["token"]).get("/api/v1/me").status == 401
     else:
         assert made.status == 400
 
@@ -158,7 +158,7 @@ class Slow:
 
 def login(world, name, role, tenant="a"):
     assert world.admin.post("/api/v1/users", {"name": name, "role": role, "tenant": tenant, "password": rest.PASSWORD}).status == 201
-    return world.portal.anybody.with_token(world.portal.anybody.post("/api/v1/sessions", {"user": name, "password": rest.PASSWORD}).json["token"])
+    return world.portal.anonymous.with_token(world.portal.anonymous.post("/api/v1/sessions", {"user": name, "password": rest.PASSWORD}).json["token"])
 
 
 @pytest.mark.parametrize("how, status", [("nothing", 201), ("disable", 401), ("delete", 401), ("password", 401), ("role", 403), ("tenant", 404)])
@@ -176,7 +176,7 @@ def test_right_is_taken_while_the_body_arrives(world, how, status):
 
 def test_tokens_right_is_taken_while_the_body_arrives(world):
     made = world.admin.post("/api/v1/tokens", {"name": "late", "role": "admin"}).json
-    request = Slow(world.portal.anybody.with_token(made["token"]), "POST", "/api/v1/users", {"name": "eve", "role": "admin", "password": rest.PASSWORD})
+    request = Slow(world.portal.anonymous.with_token(made["token"]), "POST", "/api/v1/users", {"name": "eve", "role": "admin", "password": rest.PASSWORD})
     assert world.admin.delete(f"/api/v1/tokens/{made['id']}").status == 204
     assert request.status() == 401
     assert world.admin.get("/api/v1/users/eve").status == 404
@@ -197,7 +197,7 @@ def test_right_is_taken_while_the_proxies_are_asked(world):
 def test_import_needs_its_right_when_it_is_done(world):
     world.portal.answer("CLUSTER_EXISTING", {"topics": [{"name": "old", "partitions": 1, "replication": 1}], "groups": []}, delay_ms=2500)
     made = world.admin.post("/api/v1/tokens", {"name": "importer", "role": "operator"}).json
-    importer = world.portal.anybody.with_token(made["token"])
+    importer = world.portal.anonymous.with_token(made["token"])
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         importing = pool.submit(importer.post, "/api/v1/clusters/main/import", {"tenant": "a", "topics": [{"physical": "old"}]}, check=False)
         rest.wait_for(lambda: world.portal.asked("CLUSTER_EXISTING"))
@@ -211,6 +211,6 @@ def test_sessions_end_with_a_disabled_user_and_a_set_password(world):
     assert world.admin.put("/api/v1/users/ann", {"disabled": True}).status == 200
     assert world.admin.put("/api/v1/users/ann", {"disabled": False}).status == 200
     assert ann.get("/api/v1/me").status == 401
-    again = world.portal.anybody.with_token(world.portal.anybody.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).json["token"])
+    again = world.portal.anonymous.with_token(world.portal.anonymous.post("/api/v1/sessions", {"user": "ann", "password": rest.PASSWORD}).json["token"])
     assert world.admin.put("/api/v1/users/ann", {"password": rest.PASSWORD + "2"}).status == 200
     assert again.get("/api/v1/me").status == 401

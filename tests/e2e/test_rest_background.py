@@ -37,12 +37,12 @@ class Open:
 
 def logins(world, password=rest.PASSWORD):
     body = {"user": "root", "password": password}
-    return [Open(world.portal.anybody, "/api/v1/sessions", body, f"127.0.0.{2 + n % ADDRESSES}") for n in range(ADDRESSES * TRIES)]
+    return [Open(world.portal.anonymous, "/api/v1/sessions", body, f"127.0.0.{2 + n % ADDRESSES}") for n in range(ADDRESSES * TRIES)]
 
 
 def test_others_are_answered_while_passwords_are_compared(world):
     waiting = logins(world)
-    assert world.portal.anybody.get("/livez").status == 200
+    assert world.portal.anonymous.get("/livez").status == 200
     assert world.admin.post("/api/v1/tenants", {"name": "meanwhile"}).status == 201
     assert sum(login.answered() for login in waiting) < len(waiting) // 2
     assert [login.answer().status for login in waiting] == [201] * len(waiting)
@@ -51,14 +51,14 @@ def test_others_are_answered_while_passwords_are_compared(world):
 
 
 def test_tries_side_by_side_cost_as_many(world):
-    waiting = [Open(world.portal.anybody, "/api/v1/sessions", {"user": "root", "password": f"guess number {n}"}) for n in range(12)]
+    waiting = [Open(world.portal.anonymous, "/api/v1/sessions", {"user": "root", "password": f"guess number {n}"}) for n in range(12)]
     assert sorted(login.answer().status for login in waiting) == [401] * 10 + [429] * 2
 
 
 def test_others_are_answered_while_a_backup_is_made(world):
     waiting = logins(world)
     backup = Open(world.admin, "/api/v1/backups", {"name": "slow"})
-    assert world.portal.anybody.get("/livez").status == 200
+    assert world.portal.anonymous.get("/livez").status == 200
     assert world.admin.post("/api/v1/tenants", {"name": "meanwhile"}).status == 201
     assert not backup.answered()
     assert backup.answer().status == 201 and all(login.answer().status == 201 for login in waiting)
@@ -83,7 +83,7 @@ def test_a_restore_loses_nothing_that_is_changed_meanwhile(world):
 def test_stopping_waits_for_what_is_under_way(world):
     waiting = logins(world)
     backup = Open(world.admin, "/api/v1/backups", {"name": "last"})
-    assert world.portal.anybody.get("/livez").status == 200  # what came before is being worked on
+    assert world.portal.anonymous.get("/livez").status == 200  # what came before is being worked on
     world.portal.stop()
     assert backup.answer().status == 201 and all(login.answer().status == 201 for login in waiting)
     world.portal.start()
@@ -93,7 +93,7 @@ def test_a_restore_needs_its_right_when_it_is_done(world):
     assert world.admin.post("/api/v1/backups", {"name": "before"}).status == 201
     made = world.admin.post("/api/v1/tokens", {"name": "restorer", "role": "admin"}).json
     waiting = logins(world)
-    restore = Open(world.portal.anybody.with_token(made["token"]), "/api/v1/backups/before/restore", None)
+    restore = Open(world.portal.anonymous.with_token(made["token"]), "/api/v1/backups/before/restore", None)
     assert world.admin.post("/api/v1/tenants", {"name": "meanwhile"}).status == 201
     assert world.admin.delete(f"/api/v1/tokens/{made['id']}").status == 204
     assert not restore.answered()

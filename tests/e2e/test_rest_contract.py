@@ -15,8 +15,8 @@ def test_json_and_yaml_are_the_same_document():
 
 def test_served_contract_is_the_one_in_the_tree(world):
     with open(os.path.join(rest.ROOT, "portal-api", "openapi.yaml"), "rb") as file:
-        assert world.portal.anybody.get("/api/v1/openapi.yaml").body == file.read()
-    assert world.portal.anybody.get("/api/v1/openapi.json").json == rest.contract()
+        assert world.portal.anonymous.get("/api/v1/openapi.yaml").body == file.read()
+    assert world.portal.anonymous.get("/api/v1/openapi.json").json == rest.contract()
 
 
 def test_every_object_of_the_contract_is_closed():
@@ -37,7 +37,7 @@ def test_every_object_of_the_contract_is_closed():
 
 def test_routes_are_the_contract(world):
     """The page is written from the daemon's table of routes: it names each operation with its permission, and no other."""
-    page = world.portal.anybody.get("/docs").body.decode()
+    page = world.portal.anonymous.get("/docs").body.decode()
     rows = re.findall(r"<tr><td>(\w+)</td><td><code>(.*?)</code></td><td>(.*?)</td><td>(.*?)</td></tr>", page)
     assert sorted((method, path, permission, summary) for method, path, summary, permission in rows) == sorted(
         (method, path, operation.get("x-permission", ""), operation["summary"]) for method, path, operation in rest.operations()
@@ -123,7 +123,7 @@ def test_each_route_for_each_role(shared_world, role, method, path, operation):
 @pytest.mark.parametrize("method,path,operation", CASES, ids=[operation["operationId"] for _, _, operation in CASES])
 def test_each_route_without_a_token(shared_world, method, path, operation):
     for token in (None, "wrong", "mqt_" + "A" * 43):
-        caller = shared_world.portal.anybody.with_token(token)
+        caller = shared_world.portal.anonymous.with_token(token)
         answer = caller.call(method, target_of(path, "a", shared_world.keys["a"]), BODIES.get(operation["operationId"]))
         assert answer.status == 401 and answer.code == "UNAUTHENTICATED"
         assert answer.headers["www-authenticate"] == "Bearer"

@@ -55,7 +55,7 @@ def test_messages_are_read_by_position_and_time(daemon):
     with daemon.connect() as connection:
         connection.open_topic("orders").send(*[wire.Record(body=b"number %d" % number, key=b"\x00\xff", headers=[("h", None), ("h", b"x")]) for number in range(5)])
     token = daemon.make("tokens", {"name": "dev", "role": "developer", "tenant": "acme"})["token"]
-    developer = daemon.anybody.with_token(token)
+    developer = daemon.anonymous.with_token(token)
     page = developer.get(f"{A}/topics/orders/messages?offset=1&limit=3&bodies=true").json
     assert [message["offset"] for message in page["messages"]] == [1, 2, 3] and page["next"] == 4
     first = page["messages"][0]
@@ -122,9 +122,9 @@ def test_probe_and_state_of_the_local_cluster(daemon):
 
 
 def test_readiness_and_metrics(daemon):
-    ready = wait_for(lambda: (answer := daemon.anybody.get("/readyz")).status == 200 and answer)
+    ready = wait_for(lambda: (answer := daemon.anonymous.get("/readyz")).status == 200 and answer)
     assert all(check["ok"] for check in ready.json["checks"])
-    assert daemon.anybody.get("/metrics").status == 401
+    assert daemon.anonymous.get("/metrics").status == 401
     text = daemon.admin.get("/metrics").body.decode()
     assert re.search(r"^mqpaas_\w+(\{.*\})? [0-9.e+]+$", text, re.M)
 

@@ -12,7 +12,7 @@ def serving(folder, **settings):
     """A portal with small limits; it serves before and after."""
     portal = rest.Portal(folder, body_bytes=4096, connections=8, **settings)
     yield portal
-    rest.wait_for(lambda: portal.anybody.get("/livez", check=False).status == 200)
+    rest.wait_for(lambda: portal.anonymous.get("/livez", check=False).status == 200)
     portal.stop()
 
 
@@ -160,7 +160,7 @@ def test_body_limit(portal):
     """Refused from the length, before a byte of it is read."""
     assert send(portal, with_fields(HOST, JSON, b"Content-Length: 4097")).status == 413
     login = json.dumps({"user": "root", "password": "wrong"}).encode()
-    answer = portal.anybody.call("POST", "/api/v1/sessions", login + b" " * (4096 - len(login)))
+    answer = portal.anonymous.call("POST", "/api/v1/sessions", login + b" " * (4096 - len(login)))
     assert answer.status in (401, 429)
 
 
@@ -216,7 +216,7 @@ def test_slow_connections_do_not_keep_others_out(quick_portal):
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(connect(quick_portal))
-        rest.wait_for(lambda: quick_portal.anybody.get("/livez", check=False).status == 200)
+        rest.wait_for(lambda: quick_portal.anonymous.get("/livez", check=False).status == 200)
 
 
 def test_half_closed_client_gets_its_answer(portal):
@@ -230,7 +230,7 @@ def test_client_that_goes_in_the_middle(portal):
     for data in (b"", b"GET", with_fields(HOST, JSON, b"Content-Length: 1000", body=b"{")):
         with connect(portal) as connection:
             connection.sendall(data)
-    assert portal.anybody.get("/livez").status == 200
+    assert portal.anonymous.get("/livez").status == 200
 
 
 BAD_JSON = {

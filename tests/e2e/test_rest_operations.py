@@ -95,7 +95,7 @@ def test_backup_and_restore_while_running(world):
     assert world.admin.delete(f"{A}?force=true").status == 204
     restored = world.admin.call("POST", "/api/v1/backups/monday/restore")
     assert restored.status == 200 and restored.json["revision"] > revision
-    admin = world.portal.anybody.with_token(world.portal.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).json["token"])
+    admin = world.portal.anonymous.with_token(world.portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).json["token"])
     assert admin.get(f"{A}/topics/orders").status == 200
     names = [backup["name"] for backup in admin.get("/api/v1/backups").json["items"]]
     assert names == sorted(names) and {"monday", restored.json["saved_as"]} <= set(names)
@@ -124,8 +124,8 @@ def test_backups_are_paged(world):
 
 
 def test_health(world):
-    assert world.portal.anybody.get("/livez").json == {"status": "ok"}
-    ready = world.portal.anybody.get("/readyz")
+    assert world.portal.anonymous.get("/livez").json == {"status": "ok"}
+    ready = world.portal.anonymous.get("/readyz")
     assert ready.status == 200 and {check["name"]: check["ok"] for check in ready.json["checks"]} == {"registry": True, "configuration": True, "proxy": True}
 
 
@@ -133,8 +133,8 @@ def test_strangers_learn_nothing_about_clusters(world):
     """How many are not well; which, where and why is for callers that may see clusters."""
     id = world.admin.get("/api/v1/clusters/main").json["id"]
     world.portal.answer("CLUSTER_STATES", {"clusters": [{"id": id, "state": "down", "circuit": "open", "latency_us": None, "error": "10.1.2.3:9092: librdkafka: refused"}]})
-    rest.wait_for(lambda: world.portal.anybody.get("/readyz").status == 503)
-    for caller in (world.portal.anybody, world.portal.anybody.with_token("wrong"), world.roles["tenant_admin"], world.roles["viewer"]):
+    rest.wait_for(lambda: world.portal.anonymous.get("/readyz").status == 503)
+    for caller in (world.portal.anonymous, world.portal.anonymous.with_token("wrong"), world.roles["tenant_admin"], world.roles["viewer"]):
         answer = caller.get("/readyz")
         checks = {check["name"]: check["detail"] for check in answer.json["checks"] if not check["ok"]}
         assert answer.status == 503 and checks == {"clusters": "1 of 1 not ready; with a token: which and why"}
@@ -147,10 +147,10 @@ def test_not_ready_without_a_proxy(portal):
     portal.stop()
     portal.answer("TOTALS", code="TIMEOUT")
     portal.start()
-    ready = portal.anybody.get("/readyz")
+    ready = portal.anonymous.get("/readyz")
     assert ready.status == 503 and ready.json["ready"] is False
     assert {check["name"]: check["ok"] for check in ready.json["checks"]}["proxy"] is False
-    assert portal.anybody.get("/livez").status == 200
+    assert portal.anonymous.get("/livez").status == 200
 
 
 def test_system(world):

@@ -10,9 +10,9 @@ GRANTS = [{"pattern": "*", "rights": ["consume"]}]
 
 
 def login(world, name, password=rest.PASSWORD):
-    answer = world.portal.anybody.post("/api/v1/sessions", {"user": name, "password": password})
+    answer = world.portal.anonymous.post("/api/v1/sessions", {"user": name, "password": password})
     assert answer.status == 201, answer.body
-    return world.portal.anybody.with_token(answer.json["token"])
+    return world.portal.anonymous.with_token(answer.json["token"])
 
 
 @pytest.fixture
@@ -128,9 +128,9 @@ def test_breaking_the_glass_is_told(guarded):
     alarm = broken.json["break_glass"]
     assert (alarm["by"], alarm["user"], alarm["reason"]) == ("user:root", "ann", "ann has left")
     assert guarded.ann.get("/api/v1/me").status == 401
-    session = guarded.portal.anybody.post("/api/v1/sessions", {"user": "ann", "password": told["password"]}).json
+    session = guarded.portal.anonymous.post("/api/v1/sessions", {"user": "ann", "password": told["password"]}).json
     assert session["break_glass"] == alarm
-    for caller in (guarded.portal.anybody.with_token(session["token"]), login(guarded, "dev"), guarded.roles["viewer"]):
+    for caller in (guarded.portal.anonymous.with_token(session["token"]), login(guarded, "dev"), guarded.roles["viewer"]):
         assert caller.get("/api/v1/me").json["break_glass"] == alarm
     assert guarded.admin.get("/api/v1/me").json["break_glass"] is None
     (row,) = [row for row in guarded.roles["tenant_admin"].get(f"{A}/audit?limit=100").json["items"] if row["action"] == "break_glass"]

@@ -275,7 +275,7 @@ def test_second_daemon(daemon):
     done = run(*daemon.command()[1:])
     assert done.returncode == 1
     assert done.stderr == f"mqpaasd: data directory {daemon.data} is in use by process {daemon.process.pid}; stop it, or choose another with --data-dir\n"
-    assert daemon.anybody.get("/readyz").status in (200, 503)
+    assert daemon.anonymous.get("/readyz").status in (200, 503)
     # A lock whose holder has died is free again.
     daemon.kill()
     daemon.start()
@@ -330,7 +330,7 @@ def test_damaged_last_good_copy(start, damage):
     assert one.events("CATALOG-DAMAGED") and os.path.exists(path + ".damaged")
     with one.connect() as conn:
         assert conn.open_topic("orders").send(wire.Record(body=b"after"))[0].code == "OK"
-    wait_for(lambda: one.anybody.get("/readyz").status == 200)
+    wait_for(lambda: one.anonymous.get("/readyz").status == 200)
 
 
 def test_damaged_registry(start):
@@ -408,7 +408,7 @@ def test_plain_rest_stays_on_loopback(start, tmp_path):
     assert done.returncode == 1
     assert done.stderr.endswith("mqpaasd: portal-listen: 0.0.0.0:0 is not loopback and has no TLS; use tls://0.0.0.0:0 with tls-cert, or set portal-plain = yes\n")
     one = start("--portal-plain", portal=("0.0.0.0:0",))
-    assert one.anybody.get("/livez").status == 200
+    assert one.anonymous.get("/livez").status == 200
 
 
 def test_limits_of_rest_are_settings(start):
@@ -431,7 +431,7 @@ def test_deadlines_of_rest_are_settings(start):
     with socket.create_connection(("127.0.0.1", one.rest_port), timeout=60) as first:
         assert first.recv(1) == b""  # it says nothing and is closed
     with socket.create_connection(("127.0.0.1", one.rest_port), timeout=60):
-        wait_for(lambda: one.anybody.get("/livez", check=False).status == 200)  # after that one was
+        wait_for(lambda: one.anonymous.get("/livez", check=False).status == 200)  # after that one was
 
 
 def test_tls_everywhere(start, tmp_path):
@@ -576,10 +576,10 @@ def test_bootstrap_token(start):
         second = file.read().strip()
     assert first != second
     body = {"user": "root", "password": rest.PASSWORD}
-    assert one.anybody.post("/api/v1/bootstrap", {"token": first, **body}).status == 401
-    assert one.anybody.post("/api/v1/bootstrap", {"token": second, **body}).status == 201
+    assert one.anonymous.post("/api/v1/bootstrap", {"token": first, **body}).status == 401
+    assert one.anonymous.post("/api/v1/bootstrap", {"token": second, **body}).status == 201
     assert not os.path.exists(path)
-    assert one.anybody.post("/api/v1/bootstrap", {"token": second, **body}).status != 201
+    assert one.anonymous.post("/api/v1/bootstrap", {"token": second, **body}).status != 201
     one.stop()
     one.start()
     assert not os.path.exists(path)
@@ -608,7 +608,7 @@ def test_portal_alone_answers(start):
     portal = start("--role", "portal", listen=())
     assert portal.addresses["clients"] == []
     assert portal.admin.get("/api/v1/clusters").json["items"][0]["name"] == "local"
-    assert portal.anybody.get("/readyz").status == 503  # no proxy answers
+    assert portal.anonymous.get("/readyz").status == 503  # no proxy answers
     assert portal.admin.post("/api/v1/tenants", {"name": "t", "clusters": ["local"]}).status == 201
     assert portal.admin.get("/metrics", check=False).status == 200
 
@@ -626,8 +626,8 @@ def test_settles_while_draining(start):
     one.signal(signal.SIGTERM)
     conn.pump_until(lambda: conn.goaway)
     assert conn.goaway["deadline_ms"] <= 60000
-    wait_for(lambda: one.anybody.get("/readyz").status == 503)
-    assert {check["name"]: check["ok"] for check in one.anybody.get("/readyz").json["checks"]}["leaving"] is False
+    wait_for(lambda: one.anonymous.get("/readyz").status == 503)
+    assert {check["name"]: check["ok"] for check in one.anonymous.get("/readyz").json["checks"]}["leaving"] is False
     with pytest.raises(ConnectionRefusedError):
         one.connect()
     began = time.monotonic()
@@ -832,7 +832,7 @@ def test_a_broken_glass_is_counted_for_good(daemon):
     daemon.start()
     assert total() == 3
     assert daemon.admin.call("POST", "/api/v1/backups/before/restore").status == 200
-    daemon.token = daemon.anybody.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).json["token"]  # sessions are in no backup
+    daemon.token = daemon.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD}).json["token"]  # sessions are in no backup
     wait_for(lambda: metrics(daemon).get(("mqpaas_break_glass_total", ())) == 3, 30, "the restore has changed the count")
 
 
@@ -942,8 +942,8 @@ def test_top_shows_the_oldest_first(daemon, tmp_path):
 
 
 def test_metrics_need_a_token(daemon, start):
-    assert daemon.anybody.get("/metrics", check=False).status == 401
-    assert start("--open-metrics").anybody.get("/metrics", check=False).status == 200
+    assert daemon.anonymous.get("/metrics", check=False).status == 401
+    assert start("--open-metrics").anonymous.get("/metrics", check=False).status == 200
 
 
 def test_log_lines_are_json(daemon):
