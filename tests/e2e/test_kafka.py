@@ -182,8 +182,8 @@ def test_an_operator_registers_and_imports(tmp_path, start, kafka):
     kafka.commit("e2e.ctl-app", "e2e.ctl", {0: 0})
     ctl.env.update(MQPAAS_URL="http://" + daemon.addresses["rest"][0], MQPAAS_TENANT="acme", MQPAAS_TOKEN=daemon.admin.token)
     options = json.dumps({"bootstrap": kafka.bootstrap})
-    refused = ctl("cluster", "create", "kafka", "--kind", "kafka", "--options", options, "--secrets", "-", status=1, text='{"password": "of nobody"}')
-    assert "secrets.password" in refused.stderr and "of nobody" not in refused.stderr
+    refused = ctl("cluster", "create", "kafka", "--kind", "kafka", "--options", options, "--secrets", "-", status=1, text='{"password": "of no user"}')
+    assert "secrets.password" in refused.stderr and "of no user" not in refused.stderr
     ctl("cluster", "create", "kafka", "--kind", "kafka", "--options", options)
     wait_for(lambda: ["kafka", "kafka", "-", "false", "ready", "closed"] in [line.split()[:6] for line in ctl("cluster", "list").stdout.splitlines()], what="not in the list")
     assert ctl.json("cluster", "probe", "kafka")["reachable"] is True

@@ -46,9 +46,9 @@ def test_login_and_logout(portal):
 
 def test_wrong_name_and_wrong_password_answer_alike(portal):
     portal.bootstrap()
-    nobody = portal.anonymous.post("/api/v1/sessions", {"user": "nobody", "password": rest.PASSWORD})
+    unknown = portal.anonymous.post("/api/v1/sessions", {"user": "nobody", "password": rest.PASSWORD})
     wrong = portal.anonymous.post("/api/v1/sessions", {"user": "root", "password": rest.PASSWORD + "x"})
-    assert nobody.status == wrong.status == 401 and nobody.body == wrong.body
+    assert unknown.status == wrong.status == 401 and unknown.body == wrong.body
 
 
 def test_guessing_is_slowed_down(portal):

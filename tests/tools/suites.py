@@ -242,13 +242,13 @@ def suite_tools(_):
 
 
 def suite_format(_):
-    """every C file is as clang-format 19 writes it; no line of prose is too long"""
+    """every C file is as clang-format 19 writes it; no line of prose is too long, no word of it names no party"""
     files = sources(".c", ".h", ".cc")
     status, output = run(["clang-format-19", "--dry-run", "--Werror", *files])
     wrong = set(re.findall(r"^([^:\n]+):\d+:\d+: error:", output, re.M))
     if status and not wrong:
         raise SuiteError(output)
-    return Result(len(files) - len(wrong), len(wrong), output) + counted(["tests/tools/check_prose.py"])
+    return Result(len(files) - len(wrong), len(wrong), output) + counted(["tests/tools/check_prose.py"]) + counted(["tests/tools/check_words.py"])
 
 
 def suite_tidy(_):

@@ -12,6 +12,7 @@ import unittest.mock
 import check_layers
 import check_prose
 import check_public_header
+import check_words
 import objects
 import report
 import suites
@@ -182,6 +183,25 @@ class Prose(unittest.TestCase):
         self.assertEqual(len([line for line in again if line.startswith("- ")]), 2)
         self.assertTrue(all(line.startswith(("- ", "  ", "|", "1. ", "   ")) for line in again if line))
         self.assertEqual(check_prose.rewrap(again), again)
+
+
+class Words(unittest.TestCase):
+    def test_a_word_without_a_party_is_found(self):
+        for phrase in check_words.INSTEAD:
+            for text in ("// A row {}.\n", "Text {}\n", '\tlog_warn("{} waits");\n', "# {}, and more\n"):
+                self.assertEqual(check_words.faults("\n" + text.format(phrase)), [(2, phrase)], text)
+                self.assertEqual(check_words.faults(text.format(phrase.capitalize())), [(1, phrase)], text)
+
+    def test_a_line_break_hides_nothing(self):
+        for text in ("// for\n// who asks\n", "/* for\n * who asks */\n", "# for\n#\n# who asks\n", "for\n  who asks\n"):
+            self.assertEqual(check_words.faults(text), [(1, "for who")], text)
+
+    def test_names_and_other_words_pass(self):
+        for text in ('login("nobody")', "user='nobody'", "NOBODY = 65534", "for whoever", "for whom", "nobody_left()", "of nowhere", "also many", "so_many"):
+            self.assertEqual(check_words.faults(text), [], text)
+
+    def test_every_phrase_says_what_to_write(self):
+        self.assertTrue(all(check_words.INSTEAD.values()))
 
 
 class PublicHeader(unittest.TestCase):
