@@ -1,8 +1,8 @@
 // `kafka`: an existing Kafka cluster (docs/adapters/kafka.md). The table of slots, the hooks
 // between the adapter's rooms, opening and closing.
 //
-// Opening goes from the ground up and closing the other way; what is closed may still be told of
-// messages until its producers are drained.
+// Opening goes from the lowest room to the highest, closing the other way. A room that is closed
+// may still get delivery reports until the producers are drained.
 
 #include "adapters/closing.h"
 #include "adapters/kafka/admin/check.h"

@@ -1,8 +1,8 @@
-// Which messages of the retry store are out of it, or have a row that is being written.
+// The set of messages of the retry store that are out of it, or have a row that is being written.
 //
-// The store is read a stretch at a time, and a write of it is durable only later. Both would show
-// rows as they were. This set says for which messages the row is not the whole truth, so that the
-// reader passes them over (source_retry.c).
+// The store is read a stretch at a time, and a write of it is durable only later. So a read may
+// bring outdated rows. This set names the messages whose rows may be outdated, so that the reader
+// skips them (source_retry.c).
 //
 // A chained hash by partition and offset, which doubles when it holds as many as it has slots; it
 // never shrinks, because it lives as long as its source. Invariants: `count` is the number in the

@@ -1,16 +1,17 @@
-// What time it is for a source: the wall clock, and a steady clock that runs on when the wall clock
+// The two clocks of a source: the wall clock, and a steady clock that runs on when the wall clock
 // is set.
 //
-// Due times of messages, and their ends, are by the wall clock: a producer or an operator has named
-// that time. The delay of a nack is a span, and runs on the steady clock: the wall clock less the
-// sum of all steps that were seen, where a step is what the wall clock did more than STEP_MS beside
-// the monotonic clock. What is below is a clock that is slowed or hurried, and is followed.
+// Due times and expiry of messages are by the wall clock, because a producer or an operator has
+// named that time. The delay of a nack is a span, and runs on the steady clock: the wall clock less
+// the sum of all steps that were seen, where a step is a difference of more than STEP_MS between
+// the wall clock and the monotonic clock. A smaller difference comes from a clock that is slewed,
+// and is followed.
 //
 // The shift is of the group, not of its owner: it is written with every commit (window_text.c), so
 // that rows of the retry store keep their meaning for the next owner, whatever its wall clock
 // shows. Rows need not be written again when the clock is set. The steady clock never goes back
 // behind the last commit, so a wall clock that was set back while no source looked is seen as well;
-// one that was set forward meanwhile is not told from a long time without an owner.
+// one that was set forward meanwhile looks like a long time without an owner.
 //
 // A shift is kept for ever: two owners at once, of which one dropped it, would not agree on what
 // the rows say.

@@ -1,5 +1,4 @@
-// Makes durable what has become of messages: cursors with their windows, and rows of the retry
-// store.
+// Makes the states of messages durable: cursors with their windows, and rows of the retry store.
 //
 // At most one commit is under way; a settle that waits for durability starts the next at once,
 // other changes are committed soon (source_state.c). A commit takes all partitions that changed and

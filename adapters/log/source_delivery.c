@@ -1,12 +1,12 @@
-// Delivering: the demand of whoever opened the source is spent here, and its handler called with up
-// to SOURCE_BATCH messages at a time.
+// Delivers messages: spends the demand of the source's opener, and calls its handler with up to
+// SOURCE_BATCH messages at a time.
 //
-// It lies below the two that deliver, the windows' messages (source.c) and the retry store's
-// (source_retry.c), and knows neither. Invariants: nothing is handed out beyond demand, except that
-// the last message may exceed what is left of the bytes; nothing once the source is closing; what
-// was added lies in its buffer until the flush, so whoever adds keeps the buffer until then and
-// flushes before letting it go. What state a message is in, and whether its time has come, is for
-// the callers to decide.
+// It lies below the two files that deliver, source.c (messages of the windows) and source_retry.c
+// (messages of the retry store), and knows neither. Invariants: nothing is handed out beyond
+// demand, except that the last message may exceed what is left of the bytes; nothing once the
+// source is closing; a delivery that was added points into its buffer until the flush, so its
+// caller keeps the buffer until then and flushes before releasing it. Which state a message is in,
+// and whether its time has come, is decided by the callers.
 
 #include "adapters/log/source_delivery.h"
 

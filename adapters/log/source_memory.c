@@ -1,12 +1,11 @@
 // Message memory of what a source has read and not handed out, counted and bounded by its opener
 // (source_handlers: room, hold).
 //
-// Without a bound each partition holds two ranges of new positions, so that a group of thousands of
-// partitions whose consumers take little would hold gigabytes. Where there is no room a read is put
-// off, and the pump looks again after a while, later each time. But a source must not stand still
-// for what others hold: while it has nothing of its own it reads a small range. New positions and
-// open ones are apart, because nothing new may be handed out while an open position waits to be
-// read.
+// Without a bound each partition would hold two ranges of new positions, and a group of thousands
+// of partitions with slow consumers gigabytes. When there is no room a read is put off, and the
+// pump looks again after a while, later each time. But a source must not stand still for what
+// others hold: while it has nothing of its own it reads a small range. New positions and open ones
+// are apart, because nothing new may be handed out while an open position waits to be read.
 //
 // Invariants: what is counted is the sizes of the buffers that are held, or what a read under way
 // may bring; it is 0 when the source is closed. A stash that its window does not take is given up

@@ -1,13 +1,12 @@
-// What a source reads of its topic: ranges of new positions and of open ones, a partition at a
-// time.
+// Reads the topic for a source: ranges of new positions and of open ones, a partition at a time.
 //
 // Each partition reads at most one range of new positions (fetch) and one of open positions (again)
 // at a time. New ones are read one range ahead: the stash is what is handed out now; behind it
 // waits what has arrived. A redelivery is read again: no body is kept while it is in flight.
 //
-// A message whose own due time has not come goes to the retry store, one that has expired is
-// passed; so is what the log has no record of any more. Positions at the end of a range without a
-// record are done.
+// A message whose own due time has not come goes to the retry store. Expired messages, and
+// positions of which the log has no record any more, are skipped. Positions at the end of a range
+// without a record are done.
 //
 // Invariants: new positions of a partition are handed out in order; nothing new is handed out while
 // an open position waits to be read; read_at is behind everything that the stash and the fetch

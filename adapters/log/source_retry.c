@@ -1,5 +1,5 @@
-// The part of a source that deals with the group's retry store: what waits longer than a window
-// should hold it, and what has a due time of its own.
+// The part of a source that deals with the group's retry store: messages that wait longer than a
+// window should hold them, and messages with a due time of their own.
 //
 // A message goes there by a put beside the cursor that passes its position; it comes back when it
 // is due, is handed out under its own partition and offset, and its row is removed when it is

@@ -1,13 +1,13 @@
-// Settling: what a consumer says of messages that were handed out becomes a change of the window,
-// or of the retry store for those that have left it.
+// Applies settles: the outcome of a message that was handed out changes the window, or the retry
+// store when the message has left the window.
 //
 // A settle names partition, offset and attempt, and the epoch in which the message was handed out:
 // one of another epoch, or of an attempt that has ended, changes nothing and is STALE. An attempt
 // that fails stays in the window when its delay is at most WINDOW_DELAY_MAX_MS and the window has a
 // mark free; else it goes to the retry store.
 //
-// Invariant: a settle that is counted as settled has changed exactly one of the two. Whoever waits
-// for it is called when the change is durable (source_commit.c); nothing is handed out here.
+// Invariant: a settle that is counted as settled has changed exactly one of the two. A caller that
+// waits for it is called when the change is durable (source_commit.c); nothing is handed out here.
 
 #include "adapters/log/source_settle.h"
 

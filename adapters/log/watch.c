@@ -1,8 +1,8 @@
-// Telling the sources that follow the end of a topic that something was appended.
+// Tells the sources that follow the end of a topic that messages were appended.
 //
 // One task a source, posted once until its loop has run it: however fast a topic grows, a source is
-// woken once for all of it. What was appended is not said; the source reads the bounds. The list
-// and its lock are the topic's, and adding and removing are its backend's.
+// woken once for all of it. The task does not say what was appended; the source reads the bounds.
+// The list and its lock are the topic's, and adding and removing are its backend's.
 
 #include "adapters/log/watch.h"
 

@@ -1,6 +1,6 @@
-// States are bytes in a power-of-two ring, so that an ack is one look and one store. What only few
-// positions have (attempts that have ended, a due time) stands beside them in a small hash of
-// marks.
+// The window of a partition: the state of each position from the cursor on. States are bytes in a
+// power-of-two ring, so that an ack is one look and one store. What only few positions have
+// (attempts that have ended, a due time) stands beside them in a small hash of marks.
 //
 // Invariants: the position at `base` is not done; `flight`, `open`, `waiting` and `rejected` are
 // the numbers of positions in these states; a mark belongs to a position that is not done; a

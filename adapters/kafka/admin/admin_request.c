@@ -1,4 +1,5 @@
-// One thing that an operator asks of a cluster: made, run on the admin loop, answered, freed.
+// One administrative request of a cluster, from the call to the answer: it is allocated, run on the
+// admin loop, answered and freed.
 //
 // Invariant: the caller is answered exactly once; with `waits` by the request itself. While the
 // cluster is being closed a request is refused instead of run.

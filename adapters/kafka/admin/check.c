@@ -1,7 +1,8 @@
 // Checks a cluster's options without reaching it: each by itself (options.c), those that need or
 // exclude each other, and what librdkafka and OpenSSL make of certificates and keys.
 //
-// The last is tried with a handle that knows no broker. What it does not do: connect (probe.c).
+// Certificates and keys are tried by making a handle that knows no broker. What it does not do:
+// connect (probe.c).
 
 #include "adapters/kafka/admin/check.h"
 

@@ -1,7 +1,6 @@
-// Lists what lies on a cluster already: topics and consumer groups, whoever made them.
-// Internal topics and groups, and those of our probes and marks, are left out. Settings and offsets
-// are added as far as they come before the deadline. What it does not do: import anything; the
-// registry does.
+// Lists what lies on a cluster already: topics and consumer groups of all clients. Internal topics
+// and groups, and those of our probes and marks, are left out. Settings and offsets are added as
+// far as they come before the deadline. What it does not do: import anything; the registry does.
 
 #include "adapters/kafka/admin/existing.h"
 

@@ -1,5 +1,5 @@
-// What a topic that is not ours is set to, as its cluster says it: a slot of the adapter. What ours
-// are set to is written by topic/topic_settings.c.
+// Tells the settings of a topic that was not made here, as its cluster has them: a slot of the
+// adapter. It does not write any; settings of our topics are written by topic/topic_settings.c.
 
 #include "adapters/kafka/admin/foreign_settings.h"
 

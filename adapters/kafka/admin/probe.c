@@ -1,4 +1,4 @@
-// Whether a cluster can be reached, what it can do, and what durability it gives.
+// Finds out whether a cluster can be reached, what it can do, and what durability it gives.
 //
 // It waits until the cluster answers, the deadline, or an error that waiting does not cure.
 

@@ -2,8 +2,8 @@
 //
 // Each is an administrative request, written in the order of what happens. A topic is made, or
 // gone, when the cluster's metadata says so: after OK the caller can use it, or make another of the
-// same name. What was imported is found and let go, and never changed but for its mark and more
-// partitions.
+// same name. An imported topic is looked up instead of made, and released instead of deleted;
+// nothing of it is changed but its mark and, when asked, a larger number of partitions.
 //
 // What it does not do: undo. A step that fails is reported, and the request may be made again.
 

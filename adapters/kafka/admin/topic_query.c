@@ -1,7 +1,6 @@
-// What a topic is and holds: describing it, reading messages from it for an operator, purging it.
+// Describes a topic, reads messages from it for an operator, and purges it.
 //
-// Reading goes by the fetcher and its rings, like any reader, and waits for events on the admin
-// loop.
+// Reading uses the fetcher and its rings, like any reader, and waits for events on the admin loop.
 
 #include "adapters/kafka/admin/topic_query.h"
 

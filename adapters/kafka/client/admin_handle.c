@@ -1,5 +1,5 @@
-// The current admin handle, a retired one at most, and the requests about groups that are on their
-// way.
+// Keeps the current admin handle, at most one retired handle, and the requests about groups that
+// are on their way.
 //
 // Each request is in one of two lists: `asked`, in the order of time, until it is answered or its
 // time is over; then in `held`, until librdkafka ends it or its handle is closed. The client's own

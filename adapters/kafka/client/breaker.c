@@ -1,6 +1,6 @@
 // The state machine of breaker.h, one function an event.
 //
-// Time is an argument and the caller locks, so a test walks through every path.
+// Time is an argument and the caller locks, so a test can take every path.
 //
 // Invariant: at most one probe is under way. What it does not do: probe (health.c).
 

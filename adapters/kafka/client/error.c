@@ -1,4 +1,4 @@
-// Where an error of Kafka becomes a code of the product.
+// Translates an error of Kafka into a code of the product.
 //
 // One table for administrative requests, reads and sends. An error that is not in it has to do with
 // connections, elections or brokers that start: BACKEND_DOWN, and asking again later may succeed.

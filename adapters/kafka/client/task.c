@@ -1,5 +1,5 @@
-// One thread with a queue for what the data plane waits for, and one loop for administrative
-// requests.
+// Runs blocking calls: one thread with a queue for those that the data plane waits for, and one
+// loop for administrative requests.
 //
 // librdkafka has only blocking calls for some requests. They run here, in order; the data plane's
 // thread never runs an operator's request, which may take minutes.

@@ -1,4 +1,6 @@
-// A condition with a flag. Pokes are not counted: one turn answers all that came before it began.
+// Wakes a thread that sleeps: a condition variable with a flag.
+//
+// Pokes are not counted: one turn of the thread answers all pokes that came before it began.
 
 #include "adapters/kafka/client/waker.h"
 

@@ -1,5 +1,4 @@
-// What a source asks of its group: loading its cursors, and committing them with the writes of the
-// retry store.
+// Loads the cursors of a group for its source, and commits them with the writes of the retry store.
 //
 // Load: the committed offsets first, then the bounds of the topic and the generation it is in, then
 // the rows of the retry store up to its end. In this order no row that a cursor has passed can be

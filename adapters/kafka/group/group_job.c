@@ -1,7 +1,7 @@
 // One administrative request about a group: its models, its offsets, its answer.
 //
-// Its steps run on the admin loop, but for those that look at the retry store. Places by time or
-// position become offsets here, within what the topic has.
+// Its steps run on the admin loop, except those that look into the retry store. Seek targets by
+// time or position become offsets here, within the bounds of the topic.
 //
 // Invariant: kafka_group_job_end() is called once, by whatever step is the last. What it does not
 // do: know what the request is for (groups.c, group_reset.c).

@@ -2,9 +2,9 @@
 // store holds before that position is skipped; what it holds behind comes from the log again.
 // Steps: cursors and the new positions; what the retry store holds; where it holds anything, a
 // fence; the cursors; then the rows are deleted. Once the fence is written the group has moved:
-// rows and cursors of a lower epoch are void, whoever writes them, so a crash after it leaves
-// nothing that counts. Where no row goes no fence is needed. What it does not do: stop the owner;
-// its late commits are what the fence is for.
+// rows and cursors of a lower epoch are void, also those of another owner, so whatever a crash
+// leaves behind has no effect. When no row is deleted, no fence is needed. What it does not do:
+// stop the owner; its late commits are what the fence is for.
 
 #include "adapters/kafka/group/group_reset.h"
 

@@ -1,10 +1,12 @@
-// Brokers forget the offsets of a group without members some time after they were committed
-// (offsets.retention.minutes, 7 days unless changed). So what is as old as KEEP_NS is read and
-// committed again as it is, and with it the mark of the topic. A group that could not be kept is
-// tried again after as long: a day has many hours.
+// Commits old offsets again, unchanged, before the brokers forget them.
 //
-// What it does not do: it keeps no state of groups; which is due, and that no commit of a source
-// comes between the two steps, is the group table's (group_table.h).
+// Brokers forget the offsets of a group without members some time after they were committed
+// (offsets.retention.minutes, 7 days unless changed). So an offset that was committed KEEP_NS ago
+// is read and committed again, and with it the mark of the topic. When that fails, it is tried
+// again after the same time: brokers keep offsets for many times as long.
+//
+// What it does not do: it keeps no state of groups. Which group is due, and that no commit of a
+// source comes between reading and committing, is decided by the group table (group_table.h).
 
 #include "adapters/kafka/offsets/offset_keepalive.h"
 

@@ -1,9 +1,10 @@
-// One small allocation a batch leads from a message's opaque back to its place in the batch.
+// Leads from a message's opaque pointer back to its place in its batch, with one small allocation a
+// batch.
 //
 // What became of each record is written at its place in submit->runs; when all are known, the runs
 // are joined in place and the batch is answered.
 //
-// Invariant: `left` reaches 0 once, and whoever brings it there answers the batch.
+// Invariant: `left` reaches 0 once, and the thread that brings it there answers the batch.
 
 #include "adapters/kafka/produce/batch.h"
 

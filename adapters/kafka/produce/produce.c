@@ -5,8 +5,8 @@
 //
 // Order: records of a partition are enqueued in the order of the batch. When one is refused for
 // want of room, so are all later ones of the batch for its partition. A record that its topic
-// cannot take is refused before it is enqueued (limits.h), and holds up nothing. What is taken back
-// and sent again is in resend.c; whoever enqueues passes its gate.
+// cannot take is refused before it is enqueued (limits.h), and holds up nothing. Taking back and
+// sending again is in resend.c; each thread that enqueues passes its gate.
 //
 // Reports come on the producer's thread. All of one event are gone through before anything is
 // answered: first the ends of partitions rise, then batches are answered.

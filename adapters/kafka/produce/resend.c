@@ -7,9 +7,9 @@
 // guilty record is alone; what is later of that partition waits, everything else is handed over
 // again at once.
 //
-// Two locks. The gate is read by whoever enqueues and written by whoever takes back or hands over
-// again, so no record slips in between. `lock` is for lists that several readers of the gate append
-// to. Nothing is answered with either.
+// Two locks. The gate is held for reading by threads that enqueue, and for writing by the one that
+// takes back or hands over again, so no record slips in between. `lock` is for lists that several
+// readers of the gate append to. Nothing is answered with either.
 //
 // Invariants:
 // - While a slot is `taking`, nothing is enqueued on its producer.

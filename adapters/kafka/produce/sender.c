@@ -4,8 +4,8 @@
 // happens at most every PAUSE_NS: an error that comes back at once, such as a missing right, must
 // not become a storm of connections.
 //
-// Invariants: between sender_enter() and sender_leave() a slot's handle and its topics stay what
-// they are; after sender_drain() nothing is replaced. What it does not do: know records; reports go
+// Invariants: between sender_enter() and sender_leave() a slot's handle and its topics are not
+// replaced; after sender_drain() nothing is replaced. What it does not do: know records; reports go
 // to hooks (adapter.h).
 
 #include "adapters/kafka/produce/sender.h"

@@ -1,6 +1,6 @@
 // The thread that reads partitions: it serves all streams of a cluster, and fetches are answered
 // from the rings in memory. A partition of a topic that has watches is followed from its end on: a
-// message raises the end, whoever wrote it, and lies in the ring when the groups ask. A reader that
+// message of any producer raises the end, and lies in the ring when the groups ask. A reader that
 // is behind the ring reads through a catch-up slot (catchup_slot.h). Consumer handles are used by
 // partition, without a group; each partition has a queue of its own, so its reading can be held
 // alone. Two locks: `lock` for what loops see (rings, requests), held for a few steps, never around

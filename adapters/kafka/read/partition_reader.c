@@ -1,8 +1,8 @@
 // The fetches that wait for positions of one partition, and the stream that brings each.
 //
-// A fetch is answered from a ring at once, or waits until a stream has read so far, fails, or its
-// patience is over: then it is answered that nothing can be said yet, or that the cluster does not
-// answer.
+// A fetch is answered from a ring at once, or waits until a stream has read that far. When the
+// stream fails or the fetch has waited too long, the answer is that nothing is known yet, or that
+// the cluster does not answer.
 //
 // Invariants: a request is in the list until it is answered, once; `waiting` of each stream is
 // counted anew at every look. What it does not do: start or stop streams (fetcher.c), or lock.

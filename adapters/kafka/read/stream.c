@@ -1,12 +1,13 @@
-// One partition read from one position on, into the chunks of a ring.
+// Reads one partition from one position on into the chunks of a ring.
 //
 // Reading stops by itself: a stream that is STREAM_AHEAD bytes before its furthest reader takes
 // nothing from its queue any more, and librdkafka, whose queue is bounded, asks for no more. When
 // the queue is empty again librdkafka up to 2.1 may go on sleeping for a second; a seek to the
 // position where it is anyway wakes it.
 //
-// Positions that hold nothing (markers of transactions, what was aborted, what compaction took) are
-// passed: inside by the next message, at the end by the end's own position.
+// Positions without a message (markers of transactions, aborted and compacted messages) are
+// skipped: the next message shows that they are empty, and at the end of the partition its end
+// does.
 //
 // Invariant: `next` only rises, and the ring has all messages up to it. What it does not do: choose
 // where to read, or wait.

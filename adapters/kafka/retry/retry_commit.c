@@ -1,12 +1,15 @@
-// The retry store's part of a commit: of each position the last write counts. The record of a put
-// comes from the retry topic when a row is there, else from the topic; when it is in neither it is
-// missing, and nothing is written.
+// The retry store's part of a commit: puts and removals of rows become one batch of messages to the
+// retry topic.
 //
-// An owner that a fence has made void writes nothing: its rows would be taken for those of another
-// generation.
+// When a commit holds several writes for one position, only the last one counts. The record of a
+// put comes from the retry topic when a row is there already, else from the topic. When it is in
+// neither it is missing, and nothing is written for it.
 //
-// Steps: on the stores' thread, which rows are there and their values; on the group's loop, records
-// out of the topic; then one batch.
+// Steps: on the stores' thread it is found out which rows are there, and their values; on the
+// group's loop, records are read from the topic; then one batch is written.
+//
+// Invariant: an owner that a fence has made void writes nothing, because its rows would be taken
+// for those of another generation.
 
 #include "adapters/kafka/retry/retry_commit.h"
 

@@ -1,7 +1,7 @@
-// What is due in a group's retry store: chosen by the rows in memory, read back from the retry
-// topic in one pass. A row whose message is missing or damaged can never be delivered and is
-// dropped from the rows. What it does not do: remove rows that are delivered; the commit that
-// settles them does.
+// Reads what is due in a group's retry store: the rows in memory say which messages, and one pass
+// over the retry topic brings them. A row whose message is missing or damaged can never be
+// delivered and is dropped from the rows. What it does not do: remove rows that are delivered; the
+// commit that settles them does.
 
 #include "adapters/kafka/retry/retry_due.h"
 

@@ -1,9 +1,9 @@
 // Looks into a retry store on behalf of a writer of cursors, after making sure of a fence.
 //
-// Before anything else a fence of the topic's generation (topic_mark.h) stands in the store. So
-// whoever sees a cursor of an epoch above that generation sees the fence, too, and no owner adds
-// rows that a fence which comes later makes void. Look; if it is not fenced, write the fence and
-// look again.
+// Before anything else a fence of the topic's generation (topic_mark.h) stands in the store. So an
+// owner that sees a cursor of an epoch above that generation sees the fence, too; and no owner adds
+// rows that a later fence makes void. The steps: look; if there is no such fence, write it and look
+// again.
 //
 // What it does not do: compare epochs of cursors (retry_rows.c).
 

@@ -1,6 +1,7 @@
-// Rows in one array, addressed by number: a hash table by position through `chain`, and a treap by
-// (due time, partition, offset) through `left` and `right`. A row's priority in the treap is a hash
-// of its position, so it needs no room and the shape depends on nothing else.
+// Finds rows by position and by due time. The rows lie in one array and are addressed by number: a
+// hash table by position through `chain`, and a treap by (due time, partition, offset) through
+// `left` and `right`. A row's priority in the treap is a hash of its position, so it needs no room
+// and the shape depends on nothing else.
 //
 // Invariant: a row is in both or in neither; row 0 is none. What it does not do: keep records, or
 // know generations (retry_rows.c).

@@ -1,7 +1,7 @@
-// What the messages of a retry topic come to, and what they say about cursors.
+// Computes the rows that the messages of a retry topic amount to, and which cursors they make void.
 //
-// Rows and fences may be heard of in any order and more than once; each change is applied at the
-// offset it was written at, so the result is that of the compacted topic. Cursors are fitted to it
+// Rows and fences may arrive in any order and more than once; each change is applied at the offset
+// it was written at, so the result is that of the compacted topic. Cursors are fitted to it
 // partition by partition: a void one goes back to its fence, and a row counts as done in the
 // window.
 //

@@ -1,8 +1,8 @@
 // The store of one group: its rows in memory, and its queue of jobs.
 //
-// A store is made when its group is first asked about, emptied when its topic is gone, and
-// freed when it has no source, jobs or writes any more. Its rows are what its topic comes to, read
-// up to `next`; own writes are added when they are acknowledged.
+// A store is made when its group is first asked about, emptied when its topic is gone, and freed
+// when it has no source, jobs or writes any more. Its rows are those that the messages of its topic
+// up to `next` amount to; own writes are added when they are acknowledged.
 //
 // A job is one look into the store; jobs run one after the other. A job that must see what others
 // wrote (`fresh`) has the stream read on to the end of the topic first (JOB_CATCHING_UP); any other

@@ -1,8 +1,10 @@
-// Streams: which stores are read at a time, from where, and what becomes of the messages.
+// Reads retry topics: chooses which stores are read at a time and from which position, and passes
+// the messages on.
 //
-// At most READERS topics are read at a time, in turn. A stream stays for a while after a job, and
-// what it brings is kept within bounds (the read-ahead): the next rows that are due lie behind the
-// last ones, or have just been written. Each message goes to the job that is at work in its store.
+// At most READERS topics are read at a time, in turn. A stream stays open for a while after a job,
+// and what it brings is kept within bounds (the read-ahead), because the next rows that are due
+// usually follow the last ones or have just been written. Each message goes to the job that is at
+// work in its store.
 //
 // Invariants: a store is in `reading` of the thread while it streams, in `waiting` while a job of
 // it waits for a turn, and in neither otherwise; the read-ahead holds all messages from

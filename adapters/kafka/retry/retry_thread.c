@@ -1,9 +1,9 @@
 // The thread of the retry stores: it owns all of them. Other threads hand it events; librdkafka
 // hands it the messages of all retry topics through one queue of the catch-up consumer.
 //
-// Once a second it looks for jobs that are late, streams and stores that are used no more, and does
-// what else is due in the adapter every second (health, keeping offsets). It ends when nothing is
-// under way: events, streams and batches.
+// Once a second it looks for late jobs and for unused streams and stores, and does the adapter's
+// other work of every second (health, keeping offsets). It ends when nothing is under way: events,
+// streams and batches.
 //
 // What it does not do: it knows nothing of jobs but their deadlines, and never waits for a broker.
 

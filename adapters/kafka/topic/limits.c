@@ -1,9 +1,9 @@
-// Checks a record as the broker will, before it is enqueued: what is refused here would have taken
-// its whole batch with it.
+// Checks a record as the broker will, before it is enqueued: the broker would refuse its whole
+// batch.
 //
-// Each check is the broker's own (LogValidator, UnifiedLog), made with what DescribeConfigs told
-// last. A check refuses only what the broker surely would: sizes are those of a batch that holds
-// nothing else, and a timestamp is compared with our clock.
+// Each check is the broker's own (LogValidator, UnifiedLog), made with the last answer to
+// DescribeConfigs. A check refuses only records that the broker would refuse for certain: sizes are
+// those of a batch that holds nothing else, and a timestamp is compared with our clock.
 //
 // What it does not do: know settings that have changed since, or a clock that differs; those
 // refusals are the broker's (resend.c).

@@ -1,7 +1,7 @@
-// A wire record as a Kafka message and back.
+// Makes a Kafka message of a wire record, and the other way round.
 //
-// The envelope, the value of the header `mqp`, holds what is left of a record: version, which
-// optional parts there are, id, creation time, then those parts exactly as in the record. So it is
+// The envelope, the value of the header `mqp`, holds the rest of a record: version, a byte that
+// names the optional parts, id, creation time, then those parts exactly as in the record. It is
 // checked by making a record of it that has nothing else. Behind them, where a time to live needs
 // it, stands the time at which the proxy took the message: the timestamp may be the producer's.
 //

@@ -1,7 +1,7 @@
 // Waits until brokers know what the controller has done to a topic.
 //
-// A broker is asked by itself for the topic's settings: only that answer is surely its own, where
-// metadata may come from any of them. Pauses grow from a few milliseconds.
+// A broker is asked by itself for the topic's settings: that answer is certainly its own, while
+// metadata may come from any broker. Pauses grow from a few milliseconds.
 //
 // What it does not do: wait for a broker that does not answer, or whose answer the user may not
 // see.

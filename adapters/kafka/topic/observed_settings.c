@@ -1,8 +1,8 @@
-// Reads the settings of topics: once when they are listed to be imported, and again and again for
-// those that were, because their owners may change them.
+// Reads the settings of topics: once when they are listed for import, and periodically for imported
+// ones, because their owners may change them.
 //
-// At most OBSERVED_SETTINGS_AT_ONCE topics a request. What the user may not see leaves what was
-// known.
+// At most OBSERVED_SETTINGS_AT_ONCE topics a request. Settings that the user may not see stay as
+// they were known before.
 //
 // What it does not do: change settings (topic_settings.c), or check records (limits.c).
 

@@ -1,10 +1,10 @@
-// Estimates what topics and retry stores take: positions of a topic, or rows of a retry store,
+// Estimates the bytes of topics and retry stores: positions of a topic, or rows of a retry store,
 // times the mean size of what this proxy has sent to the topic.
 //
-// Where partitions begin and end is asked for all topics at once, a second after the previous
-// answer, by a task of its own; the slot itself asks nothing. Ends of topics that are open are
-// known from the reports of what was sent: they rise before a send is answered, so an estimate is
-// never older than the sends that it is added to.
+// First and end of the partitions of all topics are requested at once, by a task of its own, a
+// second after the previous answer; the slot itself sends no request. Ends of topics that are open
+// are known from the reports of what was sent: they rise before a send is answered, so an estimate
+// is never older than the sends that it is added to.
 //
 // Means and the last known values are kept in a file and read at the next start, so a restart
 // begins with what was told before. A damaged file is ignored. What it does not do: measure;

@@ -1,4 +1,4 @@
-// Open topics: references, partitions, watches, and what is known without asking.
+// Open topics: references, partitions, watches, and what is known without a request.
 //
 // A topic is in the adapter's list from its first open to its last close; others ask by id. The
 // array of partitions is replaced when it grows; a partition stays where it is, and old arrays stay

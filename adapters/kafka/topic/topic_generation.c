@@ -1,9 +1,9 @@
-// Which incarnations of a topic were deleted, which topics another client has deleted, and the
-// epochs of generations.
+// Remembers which incarnations of a topic were deleted here and which topics another client has
+// deleted, and makes the epochs of generations.
 //
 // An epoch is a time in milliseconds with EPOCH_BITS below it, and always above every epoch that
-// was read back, also when the clock was set back. Deleted incarnations are remembered in a ring of
-// ENDED_TOPICS: opening one that fell out of it is ended by the watcher instead.
+// was read back, even after the clock was set back. Deleted incarnations are remembered in a ring
+// of ENDED_TOPICS: opening one that fell out of it is ended by the watcher instead.
 //
 // Invariant: a topic that is lost has a reference of the adapter's until it is followed by another,
 // deleted by us, or the adapter closes. What it does not do: talk to the cluster (topic_mark.c).

@@ -1,9 +1,9 @@
 // Reads and writes the mark that says which incarnation and generation of a topic the cluster has.
 //
-// A physical name of ours contains the registry's id and is never used twice; an imported topic
-// keeps its name, and a topic of that name may be another one tomorrow. Its mark tells. Brokers
-// forget a mark as they do any committed offset, so it is written again while its topic is open or
-// a group of it is kept (offset_keepalive.c).
+// A physical name of ours contains the registry's id and is never used twice. An imported topic
+// keeps its name, and another client may make another topic of that name: the mark tells them
+// apart. Brokers forget a mark as they do any committed offset, so it is written again while its
+// topic is open or a group of it is kept (offset_keepalive.c).
 //
 // What it does not do: decide what follows from a mark (watcher.c, topic_admin.c).
 

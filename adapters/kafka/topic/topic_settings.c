@@ -1,12 +1,12 @@
-// How long a topic keeps messages, by which time it counts, and how large they may be, on the
-// cluster.
+// Writes the settings of a topic on the cluster: how long it keeps messages, which time that is
+// counted from, and how large they may be.
 //
 // librdkafka 2.0 knows only the request that replaces all settings of a topic: what is set for it
 // is read first and written back, ours in its place. So what another client sets between the two is
-// lost; nothing is written when nothing of ours is another.
+// lost; nothing is written when ours are as they should be.
 //
-// What does not follow from the resource is given once: a topic without it was made by another
-// client, and what that has set for it stays.
+// Settings that do not follow from the resource are written once, where none is set: a topic made
+// by another client keeps what that client has set.
 
 #include "adapters/kafka/topic/topic_settings.h"
 

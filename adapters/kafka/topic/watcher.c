@@ -1,13 +1,15 @@
-// Looks at the cluster once a second on behalf of the topics that are open: deleted or grown by
-// other clients, another generation under the same name, settings, where partitions begin and end.
+// Looks at the cluster once a second on behalf of the topics that are open: were they deleted or
+// grown by other clients, is it another generation under the same name, their settings, first and
+// end of their partitions.
 //
-// A topic of ours that another client has made anew has settings of the brokers, or of that client:
-// Kafka would delete what is acknowledged after a week, or at once where a message names a creation
-// time of long ago. So it gets its own ones before it is served, and before it is marked.
+// A topic of ours that another client has made anew has the settings of the brokers or of that
+// client. With those Kafka would delete acknowledged messages after a week, or at once when a
+// message names an old creation time. So the topic gets our settings before it is marked and
+// served.
 //
 // It has a thread of its own because its calls wait for brokers: at most one of them is under way,
-// however many topics there are, so a broker that does not answer delays news and nothing else. A
-// poke of the waker makes it look at once.
+// however many topics there are, so a broker that does not answer delays what is known of topics
+// and nothing else. A poke of the waker makes it look at once.
 //
 // Invariant: every topic of a look has a reference until the look is over. What it does not do:
 // answer callers; it changes what is known of topics and calls hooks.

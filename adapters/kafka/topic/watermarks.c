@@ -1,5 +1,5 @@
-// Where partitions begin and end (Kafka: low and high watermark), asked for many at once: one
-// request a broker for the beginnings and one for the ends.
+// Asks for the first and end positions (low and high watermarks) of many partitions at once: one
+// request a broker for the first positions and one for the ends.
 //
 // Invariant: what is known only rises (kafka_topic_raise_first(), kafka_topic_raise_end()). A
 // partition without a leader is left out: asking for it would wait for an election.
