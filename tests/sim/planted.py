@@ -68,7 +68,7 @@ BUGS = (
         "a restart keeps only the low byte of how long a position must wait"),
     Bug("stale-epoch-settles", "source", SETTLES, "if (part && settle->epoch == source->epoch && source->phase == PHASE_OPEN)", "if (part && source->phase == PHASE_OPEN)",
         "a receipt of an earlier life settles in this one"),
-    Bug("credit-not-taken-off", "source", DELIVERY, "\t\t--source->demand_messages;\n", "\t\tsource->demand_messages -= source->delivery_count & 1;\n",
+    Bug("credit-not-taken-off", "source", DELIVERY, "\tsource->delivery_count = 0;\n", "\tsource->delivery_count = 0;\n\tsource->demand_messages += (uint32_t)((count + 1) / 2);\n",
         "every other delivery is not taken off the demand"),
     Bug("window-limit-ignored", "source", READ, "\tif (!window_fits(&part->window, entry->offset))\n\t\treturn false;\n", "",
         "a position behind a wide gap is added beyond the limit of the window"),
