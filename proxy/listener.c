@@ -1,8 +1,9 @@
-// Each worker accepts on its own descriptor of an address; the kernel spreads connections over
-// them.
+// Accepts connections for a worker.
 //
-// When the process has no descriptor left, a spare one is given up for a moment to accept and close
-// what waits (a refusal beats a client that hangs), and accepting pauses.
+// Each worker accepts on its own descriptor of an address; the kernel spreads connections over
+// them. When the process has no descriptor left, a spare one is given up for a moment to accept and
+// close the waiting connection (a refusal is better for a client than no answer), and accepting
+// pauses.
 
 #include "proxy/listener.h"
 

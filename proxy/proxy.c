@@ -1,4 +1,4 @@
-// Puts the parts together and takes them apart in order: workers, then clusters.
+// Starts the parts of the proxy and stops them in order: workers, then clusters.
 
 #include "proxy/proxy.h"
 

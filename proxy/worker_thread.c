@@ -1,9 +1,9 @@
-// A worker from start to end: the thread with its loop, and events from outside: changes of the
-// catalog, reload, drain.
+// The thread of a worker, from start to end: it runs the loop and handles events from outside:
+// changes of the catalog, reload, drain.
 //
-// It knows every room and calls each in the order of dependence: what a change means to tenants and
-// topics is settled before connections and groups look at it. A drain has two steps: first the
-// connections of every worker, because groups have consumers on any; then the groups.
+// It knows every room and calls each in the order of dependence: a change is applied to tenants and
+// topics before connections and groups look at it. A drain has two steps: first the connections of
+// every worker, because groups have consumers on any; then the groups.
 
 #include "proxy/worker_thread.h"
 

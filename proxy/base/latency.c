@@ -1,4 +1,5 @@
-// Fixed bounds, so that histograms of workers and proxies add up.
+// The bounds of latency histograms. They are fixed, so that histograms of workers and proxies add
+// up.
 
 #include "proxy/base/latency.h"
 

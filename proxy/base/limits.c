@@ -1,4 +1,4 @@
-// The defaults of tests and stand-ins; the daemon takes its own from the table of settings.
+// Default limits for tests and stand-ins; the daemon takes its own from the table of settings.
 
 #include "proxy/base/limits.h"
 

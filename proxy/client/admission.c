@@ -1,5 +1,8 @@
-// Everything that a right proof does not decide yet: the address, the tenant, its limit of
-// connections. It is told only after the proof, so that nothing can be learned without one.
+// Admits an authenticated client, or refuses it: by its address, the state of its tenant, and the
+// tenant's limit of connections.
+//
+// These are looked at only after the proof of the secret, so that a client without the secret
+// learns nothing.
 
 #include "proxy/client/admission.h"
 

@@ -1,9 +1,9 @@
 // Finds the client behind a balancer (core/net/proxy_header.c reads the header itself).
 //
-// Only where it is configured: an address of the setting must send a header, from all others it is
-// another protocol. Else any client could choose the address that lists and shares look at. The
-// bytes of the header are taken from the socket one look at a time and never one more, because TLS
-// begins behind them.
+// Only where it is configured: a connection from an address of the setting must begin with a
+// header; from any other address a header is a protocol error. Else any client could choose the
+// address that lists and shares are applied to. No byte behind the header is taken from the socket,
+// because TLS begins there.
 
 #include "proxy/client/balancer.h"
 

@@ -1,9 +1,13 @@
-// A batch is usually submitted as one part; under a quota in mode `wait` as several, in order. It
-// is done once, when every part has come back and nothing waits.
+// A batch of records on its way from a client to the adapter.
 //
-// The records are slices of the owner's buffer and stay there. All of a batch belongs to its
-// connection's loop, but for a part while the adapter has it. Batches of a connection never
-// overtake each other. What it does not know: how the records came, and how the client hears of it.
+// A batch is usually submitted as one part; under a quota in mode `wait` as several, in order. It
+// is done once, when every part has come back and nothing waits. The records are slices of the
+// owner's buffer and stay there.
+//
+// Invariants: a batch belongs to its connection's loop, except for a part that the adapter has.
+// Batches of a connection never overtake each other.
+//
+// What it does not know: the frames that brought the records, and how the client gets the answer.
 
 #include "proxy/client/batch.h"
 

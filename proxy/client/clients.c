@@ -1,8 +1,8 @@
-// What concerns all connections of a worker together.
+// The state that all connections of a worker share: lists, the run queue, timers.
 //
-// Connections that can be read wait in a run queue of two levels: tenants share a round, and those
-// that are not authenticated share one place in it. A run does at most RUN_BYTES for a connection;
-// a tenant gets at most TENANT_BYTES of a round.
+// Connections that can be read wait in a run queue of two levels: tenants share a round, and all
+// unauthenticated connections together have one place in it. A run does at most RUN_BYTES for a
+// connection; a tenant gets at most TENANT_BYTES of a round.
 
 #include "proxy/client/clients.h"
 

@@ -1,12 +1,12 @@
-// Reading, writing, deadlines and the one way out. What is read means something to its protocol
-// alone (struct conn_ops).
+// A connection: reading, writing, deadlines, and one function that closes it. The meaning of what
+// is read is known to its protocol alone (struct conn_ops).
 //
 // Reading happens in runs of bounded size (the run queue, fair.h); writing once a round. The
-// connection stops being read while more than limits.output bytes of replies wait for it, so what
-// one client can make us hold is bounded.
+// connection stops being read while more than limits.output bytes of replies wait for it, so the
+// replies held for one client are bounded.
 //
-// What a peer has sent counts also when it has died since, or does not read: what it settled, and
-// what it had begun. So a connection that cannot be written any more is read to its end first.
+// What a peer has sent (settles, begun messages) counts even if the peer has died since or does not
+// read. So a connection that cannot be written any more is first read to its end.
 
 #include "proxy/client/conn.h"
 

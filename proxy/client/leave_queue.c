@@ -1,9 +1,9 @@
-// Subscriptions of a connection that ends leave their groups a few at a time.
+// Lets the subscriptions of a connection that ends leave their groups a few at a time.
 //
 // A connection may have tens of thousands of them. If all went at once, the loops of their groups
-// would do nothing else for a tenth of a second, and whatever another tenant waits for would wait
-// behind them. So the first of each connection go at once, and the others one for each that has
-// gone, whichever connection it was of.
+// would do nothing else for a tenth of a second, and other tenants would wait behind them. So the
+// first few of each connection leave at once; each of the others leaves when an earlier one, of any
+// connection, has gone.
 //
 // Invariant: while links wait, LEAVE_QUEUE_OUT are on their way, so that the queue never stands
 // still.

@@ -1,17 +1,17 @@
-// Waiting for message memory, and frames that never become whole.
+// Makes connections wait for message memory, and closes those whose frames do not become whole.
 //
 // The idea: a tenant above its share waits. A sender waits by not being read: before a read that
 // needs a larger buffer, and while its tenant's unanswered batches are above their share.
-// Deliveries wait in their group (resource/delivery_budget.c). Only a frame that has begun has
-// nothing to wait for: its memory is taken and only its sender can make it whole. So it must come
-// at a least rate, measured second by second; and while others of its tenant wait for memory, or
-// the budget is nearly used up, the slowest is closed OVERLOADED, one at a time.
+// Deliveries wait in their group (resource/delivery_budget.c). Only a frame that has begun cannot
+// wait: its memory is taken, and only its sender can make it whole. So it must come at a least
+// rate, measured second by second; and while others of its tenant wait for memory, or the budget is
+// nearly used up, the slowest is closed OVERLOADED, one at a time.
 //
 // Invariants: a connection is in its tenant's list exactly while it waits, and is not read then; it
-// is in the worker's list exactly while a large frame of it has begun and it does not wait.
-// Bytes are counted in units, so that small frames cost no atomic operation: what is below a unit
-// of each connection is not counted. What it does not do: bound what a connection that is not
-// authenticated holds (its frames are small and their number is limited).
+// is in the worker's list exactly while a large frame of it has begun and it does not wait. Bytes
+// are counted in units, so that small frames cost no atomic operation; less than a unit of each
+// connection is not counted. What it does not do: bound what a connection that is not authenticated
+// holds (its frames are small and their number is limited).
 
 #include "proxy/client/memory.h"
 

@@ -1,7 +1,7 @@
-// Log lines of connections that end before they are authenticated: at most RATE in a period, and
-// one that counts the others.
+// Writes the log lines of connections that end before they are authenticated: at most RATE lines in
+// a period, and one that counts the others.
 //
-// A line each would let any client that can connect fill the disk and hide what matters among
+// A line for each would let any client that can connect fill the disk and hide other lines among
 // thousands of failed logins a second. The counts are by answer; the address of the last says where
 // to look.
 

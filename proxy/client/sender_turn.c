@@ -5,12 +5,12 @@
 //
 // A stream is told its first turn when it opens and the next one when it has used up the last (the
 // notice goes out when the batch is read, before its answer). While no sender waits for a turn no
-// message is promised: the stream is told what will pass and when, and that is all; half of a
-// burst, so that nothing is lost when it comes late. A promise is its stream's share of the burst,
-// so turns go round in about 0.2 s.
+// message is promised: the stream is only told how much will pass and when. That is half of a
+// burst, so that no quota is lost when the sender comes late. A promise is its stream's share of
+// the burst, so turns go round in about 0.2 s.
 //
-// What is promised and not taken within GRACE_NS of its time is given back: its sender has no more
-// to send. Belongs to the connection's loop; the ledger is shared by all.
+// A promise that is not used within GRACE_NS of its time is given back: its sender has no more to
+// send. A turn belongs to the connection's loop; the ledger is shared by all.
 
 #include "proxy/client/sender_turn.h"
 

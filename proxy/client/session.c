@@ -1,12 +1,13 @@
-// What is the same for the clients of every front end; nothing here knows a frame.
+// The part of an authenticated client that is the same for every front end; nothing here knows a
+// frame.
 //
-// A right is looked at when it is used: the key that a client has named may have been revoked
-// before its proof comes, so the proof is confirmed against the catalog as it is then. What changes
-// later finds the session through its connection (conn_recheck()).
+// A right is checked when it is used. The key that a client has named may be revoked before its
+// proof comes, so the proof is checked against the catalog as it is then. Later changes reach the
+// session through its connection (conn_recheck()).
 //
-// The window bounds what a client has sent and not yet got an answer for. What was granted is never
-// taken back; a session that keeps half of its window busy gets twice of it while its tenant has
-// room.
+// The window bounds what a client has sent and not yet got an answer for. Credit that was granted
+// is never taken back. A session that keeps half of its window busy gets a window twice as large
+// while its tenant has room.
 
 #include "proxy/client/session.h"
 

@@ -1,7 +1,9 @@
+// Limits the log lines of sessions that begin and end.
+//
 // A client that connects, leaves and connects again would fill the disk with two lines each time,
-// and hide what matters. So a tenant writes at most RATE lines in a period and worker, and one that
-// counts the others. What a client does by itself and what went wrong have a rate each: a busy
-// client does not hide its own faults.
+// and hide other lines. So a tenant writes at most RATE lines in a period and worker, and one that
+// counts the others. Ordinary lines and faults have a rate each: a busy client does not hide its
+// own faults.
 //
 // Connections that end before they are authenticated belong to no tenant: refusals.c.
 

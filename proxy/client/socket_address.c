@@ -1,5 +1,7 @@
-// Everything is compared as 16 bytes: an IPv4 address is the IPv6 one it is mapped to, so that one
-// list serves both kinds of listeners.
+// Compares socket addresses with lists of addresses and blocks.
+//
+// Every address is compared as 16 bytes: an IPv4 address as the IPv6 address that it is mapped to,
+// so that one list serves both kinds of listeners.
 
 #include "proxy/client/socket_address.h"
 

@@ -4,8 +4,8 @@
 // read its socket stops its own deliveries and nothing else.
 //
 // A subscription that closes stays until home has answered its settles (GONE), at most
-// CLOSE_WAIT_NS; then its owner is told. What is freed without that leaves home by itself. It knows
-// the events of its link and no frame.
+// CLOSE_WAIT_NS; then its owner is told. A subscription that is freed earlier leaves home by
+// itself. This file knows the events of the link and no frame.
 
 #include "proxy/client/subscription.h"
 

@@ -1,5 +1,7 @@
-// Made with the first connection of the tenant and kept as long as the worker, because the log
-// lines that are not written yet are counted here.
+// What the connections of one tenant share on a worker.
+//
+// It is made with the first connection of the tenant and kept as long as the worker, because the
+// log lines that are not written yet are counted here.
 
 #include "proxy/client/tenant_clients.h"
 

@@ -1,10 +1,10 @@
-// What each consumer holds, so that one that leaves costs as much as it holds, however much is in
-// flight.
+// Lists what each consumer holds, so that the cost of a consumer that leaves depends on what it
+// holds, not on what the group has in flight.
 //
 // The flights of a partition are found by offset and move in their table, so nothing can point at
 // them. A consumer keeps a list of what it was given instead: partition, offset, and the number of
 // the delivery, by which an entry whose message has gone on is known. The list is cleaned when it
-// is full, and grows when more than half of it is still held. That costs least where messages are
+// is full, and grows when more than half of it is still held. It costs least when messages are
 // settled in order.
 //
 // Invariants: every flight of a consumer has its entry, unless the list says that it is incomplete

@@ -6,13 +6,14 @@
 // suspects marked as such and runs them alone, so that the message that kills is the only one that
 // is lost again and again. A consumer that does not tell what it begins may have begun everything.
 //
-// Invariants: what had not begun never costs an attempt; nor does an end that we decided. No more
-// suspects are remembered than may be in flight; beyond that a loss counts at once. A suspect that
-// retention has deleted is forgotten, so that it takes no other's place.
+// Invariants: what had not begun never costs an attempt; nor does an end that the proxy decided. No
+// more suspects are remembered than may be in flight; beyond that a loss counts at once. A suspect
+// that retention has deleted is forgotten, so that it takes no other's place.
 //
-// Timeouts: a delivery's time starts when its begin is told, at most a sixteenth late. What has not
-// begun has no end of its time while its subscription shows life. A consumer of which nothing was
-// heard for half of the visibility timeout when something of it is overdue is lost as a whole.
+// Timeouts: a delivery's time starts when the consumer tells that it begins, at most a sixteenth
+// late. A delivery that has not begun does not time out while its subscription shows life. When a
+// delivery is overdue and its consumer has been silent for half of the visibility timeout, the
+// consumer is lost as a whole.
 
 #include "proxy/engine/dispatch_reclaim.h"
 

@@ -1,4 +1,4 @@
-// The run queue of a worker.
+// The run queue of a worker: decides which connection is served next.
 //
 // A round serves each queue that was active when it began once, in rotating order. A queue's
 // members are served from the front until its quantum is used up; one that is not done goes to the

@@ -1,5 +1,7 @@
+// The messages of a partition in flight: a hash table keyed by offset.
+//
 // Open addressing with Robin Hood order: entries of a run stand in the order of their home slots.
-// The home slot is the offset itself: offsets in flight are nearly consecutive, so almost every
+// The home slot is the offset itself. Offsets in flight are nearly consecutive, so almost every
 // entry stands at home, a search is one comparison, and a removal ends at the next entry that is at
 // home.
 

@@ -1,5 +1,5 @@
-// Dead-letter copies: the record with three more headers, submitted to the dead-letter topic, again
-// and again until it is stored. Only then has the original ended as dead.
+// Makes dead-letter copies: the record with three more headers is submitted to the dead-letter
+// topic until it is stored. Only then does the original end as dead.
 //
 // The copy keeps id, key, body, times and headers. No quota is charged for it.
 

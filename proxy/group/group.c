@@ -1,10 +1,11 @@
-// A group's source and its life: opened and closed, policy, changes of the catalog, the end.
-// Members and what the engine wants done are in member.c; every call of the engine ends in
-// group_schedule().
+// A group on its home worker: opens and closes its source, applies its policy and changes of the
+// catalog, and ends it. Members, and the actions that the engine asks for, are in member.c; every
+// call of the engine ends in group_schedule().
 //
-// The source is opened when there are members and nothing holds the group (a reset, say), and
-// closed when the last member has been gone for a while. Closing makes receipts stale, so it never
-// happens under members without a reason that they are told or that moves positions anyway.
+// The source is opened when there are members and nothing holds the group (such as a reset), and
+// closed when the last member has been gone for a while. Closing makes receipts stale. So while
+// there are members it is closed only for a reason that they are told, or that moves positions
+// anyway.
 
 #include "proxy/group/group.h"
 

@@ -1,5 +1,5 @@
-// Members of a group: events from their connections become calls of the engine, and what the engine
-// wants done becomes events for them and calls of the source.
+// Members of a group: events from their connections become calls of the engine, and actions of the
+// engine become events for them and calls of the source.
 //
 // A member lives from JOIN to LEAVE, or until the group ends it. A settle that wants an answer is
 // answered when the source has made it durable; STOPPED and GONE come after the last such answer.

@@ -3,15 +3,15 @@
 // (receive), and its acknowledgement is durable (settle). The first step that is not done by the
 // deadline, or that the adapter refuses, is what the round failed with.
 //
-// Topic and group are in no registry. Both have the id of their cluster, which the registry gave to
-// no topic and no group and never gives again, and always the same incarnation: so the stores' rule
-// that ids never come again holds, and a restart finds what is there.
+// Topic and group are in no registry. Both have the id of their cluster, which the registry never
+// gives to a topic or a group, and always the same incarnation. So the stores' rule that an id is
+// never used again holds, and a restart finds them.
 //
 // Invariants: at most one administrative call, one message and one settle of a probe are under way,
 // however long a cluster is silent. The backend is referenced while anything of it is open.
 //
-// What it deliberately does not do: it passes no client connection, no quota and no dispatch, which
-// have metrics of their own.
+// What it does not do: use a client connection, a quota or dispatch, which have metrics of their
+// own.
 
 #include "proxy/probe/probe.h"
 

@@ -1,4 +1,4 @@
-// Which clusters are probed, and what is told of them.
+// Chooses the clusters that are probed, and reports the results.
 
 #include "proxy/probe/probes.h"
 

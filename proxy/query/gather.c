@@ -1,7 +1,8 @@
-// TOTALS, CLIENTS and KICK: what every worker knows a part of.
+// Answers TOTALS, CLIENTS and KICK, of which every worker knows a part: the query goes from worker
+// to worker and gathers the parts.
 //
-// Counters belong to one worker and are plain numbers; they are read on its own thread. Rows of the
-// answer are found again by id in query->index while it is gathered.
+// Counters are plain numbers of one worker and are read on its own thread. While the answer is
+// gathered its rows are found by id in query->index.
 
 #include "proxy/query/gather.h"
 #include "proxy/client/clients.h"

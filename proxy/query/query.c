@@ -1,7 +1,10 @@
-// Queries about counters and clients go from worker to worker, so that each adds its part alone;
-// queries about a topic, group or cluster go to its adapter; those that need a group's source
-// closed go through its home first. Whatever happens, the first worker answers exactly once, at the
-// deadline at the latest.
+// Carries out queries of the portal in the proxy.
+//
+// Queries about counters and clients go from worker to worker (gather.c). Queries about a topic,
+// group or cluster go to its adapter; those that need a group's source closed go through the
+// group's home first.
+//
+// Invariant: the first worker answers each query exactly once, at the deadline at the latest.
 
 #include "proxy/query/query.h"
 

@@ -1,6 +1,8 @@
+// The clusters of the catalog, each with its open adapter.
+//
 // A row is a small state machine over one word: references, and the bit that says the row may be
 // used. The thread that takes the last reference of a row that may not be used any more closes the
-// adapter; when it has closed, the cluster is opened again if the catalog still wants it. So two
+// adapter. When it has closed, the cluster is opened again if the catalog still wants it. So two
 // adapters never have the same files open.
 
 #include "proxy/resource/backends.h"

@@ -1,9 +1,9 @@
 // Counts the memory that messages take, and says which tenant may have more of it.
 //
-// The idea is the dynamic threshold of shared-memory switches: a use of a tenant may hold at most
-// a quarter of what is still free. So one tenant alone gets a fifth of the budget for a use, many
-// get equal parts of less, and something stays free for whoever comes next; no list of tenants and
-// no table of shares is needed.
+// The idea is the dynamic threshold of shared-memory switches: a use of a tenant may hold at most a
+// quarter of what is still free. So one tenant alone gets a fifth of the budget for a use, many get
+// equal parts of less, and something stays free for the next tenant; no list of tenants and no
+// table of shares is needed.
 //
 // Invariants: `used` of the budget is the sum over its shares; nothing is in use when a share ends.
 // Between asking and counting another worker may count too: the threshold may be exceeded by one

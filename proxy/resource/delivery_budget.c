@@ -1,6 +1,7 @@
-// Deliveries count in their tenant's share of the message memory from when they are handed to a
-// connection's loop. A group whose deliveries do not fit waits and looks again, later each time,
-// because a tenant may have any number of groups.
+// Counts deliveries on their way in the message memory of their tenant.
+//
+// A delivery counts from when it is handed to a connection's loop. A group whose deliveries do not
+// fit waits and tries again, later each time, because a tenant may have any number of groups.
 
 #include "proxy/resource/delivery_budget.h"
 

@@ -1,5 +1,5 @@
-// The parts that every worker uses and no worker owns. Each finds its rows without a lock; they are
-// made before the workers start and taken apart after the last one has ended.
+// Holds the parts that every worker uses and no worker owns. Each finds its rows without a lock;
+// they are made before the workers start and taken apart after the last one has ended.
 
 #include "proxy/resource/shared.h"
 

@@ -1,8 +1,9 @@
-// The rows of the tenants and their arithmetic. What is counted comes from storage_count.c.
+// Decides whether a tenant may store more: a row for each tenant, with what it has stored and what
+// is on its way. The counts come from storage_count.c.
 //
-// base = (last count) - (ended when that count began). So base + taken is the count and everything
-// that was not answered by then, in two words that are read one after the other: a sender that has
-// read the base of the count before sees no less than what was in use then.
+// base = (last count) - (ended when that count began). So base + taken is the count plus everything
+// that was not answered when it began. The two words are read one after the other: a sender that
+// has read the previous base sees no less than what was in use then.
 
 #include "proxy/resource/storage.h"
 

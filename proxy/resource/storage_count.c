@@ -1,12 +1,12 @@
-// What each tenant has stored, counted again and again.
+// Counts what each tenant has stored, in rounds.
 //
-// A round lists the topics and groups of the catalog, asks each cluster for what its own take, and
-// adds them up for their tenants. What was released before the round began is in what the clusters
-// say; what was released later may be in it, and is counted once more until the next round. What a
-// cluster does not tell stays as it last was.
+// A round lists the topics and groups of the catalog, asks each cluster for the bytes of its own,
+// and adds them up for their tenants. A send that ended before the round began is in the clusters'
+// numbers. One that ended later may be in them, and is then counted twice until the next round.
+// Where a cluster does not answer, its last numbers stay.
 //
-// The thread rests in proportion to what a round takes, so that counting many topics takes a small
-// part of a core.
+// The thread rests in proportion to the duration of a round, so that counting many topics takes a
+// small part of a core.
 
 #include "proxy/resource/storage_count.h"
 

@@ -1,5 +1,7 @@
+// A worker's view of a tenant.
+//
 // Limits live in the ledger that all workers share; the rest of a view belongs to its worker alone.
-// What the tenant's connections share on a worker is client/tenant_clients.c.
+// What the tenant's connections share on a worker is in client/tenant_clients.c.
 
 #include "proxy/resource/tenant.h"
 

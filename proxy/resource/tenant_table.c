@@ -1,5 +1,7 @@
-// Rows are pushed with one compare-and-swap and live as long as the proxy: as many as there are
-// tenants that were ever served.
+// The rows that all workers share, one for each tenant that was ever served.
+//
+// Rows are pushed with one compare-and-swap and live as long as the proxy, so finding one takes no
+// lock.
 
 #include "proxy/resource/tenant_table.h"
 

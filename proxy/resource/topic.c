@@ -1,6 +1,8 @@
-// One use of a topic is shared by all users (streams, groups, copies) of a worker. When the topic
-// changes in a way that the adapter's handle depends on, or is there again after it was lost, a new
-// use takes its place and users move to it; the old one lives until its batches are answered.
+// A worker's use of a topic: the handle of the adapter, and its counters.
+//
+// One use is shared by all users (streams, groups, copies) of a worker. When the topic changes in a
+// way that the adapter's handle depends on, or is there again after it was lost, a new use takes
+// its place and users move to it. The old use lives until its batches are answered.
 
 #include "proxy/resource/topic.h"
 

@@ -1,6 +1,6 @@
-// The frames of a subscription: what a client says becomes credit and settles, what its group hands
-// out becomes DELIVER. Small records are copied together, a large one is written from where it
-// lies.
+// The frames of a subscription: a client's frames become credit and settles, and its group's
+// deliveries become DELIVER. Small records are copied together; a large one is written from its own
+// buffer.
 
 #include "proxy/client/native/consume.h"
 

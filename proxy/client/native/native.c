@@ -1,5 +1,5 @@
-// From bytes to frames and from events to frames: what struct conn_ops asks of the native protocol.
-// What frames mean is in handshake.c (before READY) and stream.c.
+// The native protocol's struct conn_ops: cuts the bytes of a connection into frames, and turns its
+// events into frames. What frames mean is in handshake.c (before READY) and stream.c.
 
 #include "proxy/client/native/native.h"
 

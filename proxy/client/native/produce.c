@@ -1,8 +1,8 @@
 // One PRODUCE frame: from its records to a batch, and from the batch's outcomes to PRODUCED.
 //
 // The records are slices of the frame's buffer and stay there. A record that is malformed or too
-// large is refused by itself and takes no place in the batch; the answer puts both together again
-// in the order of the frame.
+// large is refused by itself and takes no place in the batch; the answer lists all records in the
+// order of the frame.
 
 #include "proxy/client/native/produce.h"
 

@@ -1,4 +1,4 @@
-// Small frames are gathered in buffers that they share (core/net/outq.h).
+// Writes control frames to a connection. Small frames share buffers (core/net/outq.h).
 
 #include "proxy/client/native/send.h"
 

@@ -1,13 +1,13 @@
 // Opening and closing streams: the steps auth (by name and grants) and route (to a handle) of every
 // later frame, done once.
 //
-// A grant is looked at before the name is: a key learns nothing about names it has no right on.
-// What belongs to another tenant cannot even be named.
+// The grant is checked before the name is looked up, so a key learns nothing about names that it
+// has no right on. A name always means an object of the key's own tenant.
 //
 // CLOSED is the last frame of its stream: it waits until every batch and settle that was read
-// before is answered. A stream that we end unasked stays in the map after its CLOSED, without
-// anything that it used, until the client's CLOSE: what the client sent before it knew is ignored.
-// docs/protocol.md has the crossings.
+// before is answered. A stream that the proxy ends by itself stays in the map after its CLOSED,
+// without its resources, until the client's CLOSE: frames that the client sent before it knew are
+// ignored. docs/protocol.md has the crossings.
 
 #include "proxy/client/native/stream.h"
 
