@@ -1,5 +1,5 @@
-// The control data in memory: per kind an index by id, and by name where the data plane asks by
-// name.
+// Keeps the control data in memory: for each kind an index by id, and one by name where the data
+// plane looks names up.
 //
 // A change is decoded and checked completely, its objects are made, and indexes grow beside the
 // ones in use, before the write lock is held; under the lock only pointers move, so readers never

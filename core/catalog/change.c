@@ -1,6 +1,7 @@
-// Encoding by the field tables, both ways. A row is an operation, a kind, a size, the id and, for
-// an object that is put, its revision and members; text carries its terminating zero so that a row
-// is read in place.
+// Encodes changes of the catalog by the field tables, and decodes them.
+//
+// A row is an operation, a kind, a size, the id and, for an object that is put, its revision and
+// members. Text carries its terminating zero so that a row is read in place.
 //
 // Nothing read here is trusted beyond its checksum: every length is checked against what is left.
 

@@ -1,5 +1,7 @@
-// Linear probing at a load of at most 7/8, deletion by moving back: no tombstones, so a table that
-// lives for years stays as fast as a new one.
+// Hash tables of the catalog, by id and by name.
+//
+// Linear probing at a load of at most 7/8. Deletion moves later entries back and leaves no
+// tombstones, so a table that lives for years stays as fast as a new one.
 
 #include "core/catalog/index.h"
 

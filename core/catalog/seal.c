@@ -1,5 +1,7 @@
-// One version byte, a random nonce of 12 bytes, the cipher text, a tag of 16 bytes. Random nonces
-// are safe here: a key seals far fewer than 2^32 secrets.
+// Seals a secret of the catalog: encrypts it with a tag that detects changes.
+//
+// Sealed bytes are one version byte, a random nonce of 12 bytes, the cipher text, a tag of 16
+// bytes. Random nonces are safe here: a key seals far fewer than 2^32 secrets.
 
 #include "core/catalog/seal.h"
 

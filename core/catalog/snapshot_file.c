@@ -1,5 +1,7 @@
+// The file in which a proxy keeps the catalog for its next start.
+//
 // Every write is on disk before the call returns: a proxy that starts after a power cut must not
-// serve a configuration older than the one it told about. Changes are rare, so this costs little.
+// serve a configuration older than the one it reported. Changes are rare, so this costs little.
 
 #include "core/catalog/snapshot_file.h"
 

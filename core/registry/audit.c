@@ -1,7 +1,7 @@
-// Every change with its old and new values, written in the change's own transaction. Each entry's
-// hash covers the entry and the hash before it, so that changing, removing or inserting one breaks
-// the chain from there on. A log that was cut at its end is found by comparing its head with a copy
-// that is kept elsewhere (audit_head.h).
+// Writes the audit log: every change with its old and new values, in the change's own transaction.
+// Each entry's hash covers the entry and the hash before it, so that changing, removing or
+// inserting one breaks the chain from there on. A log that was cut at its end is found by comparing
+// its head with a copy that is kept elsewhere (audit_head.h).
 
 #include "core/registry/audit.h"
 

@@ -1,10 +1,11 @@
-// Where the audit log ends, told outside of it: a file beside the registry, and the log.
+// Records the end of the audit log outside of it: in a file beside the registry, and in the
+// daemon's log.
 //
-// The file is replaced after each change that has an entry, without waiting for the disk: it may
-// lag behind after a power cut, which is no harm, since only an entry that it names and the log
-// lacks says something. It catches a registry that was cut, emptied or put back. An
-// attacker who can write both files is caught by the heads that the log and the metrics have
-// carried elsewhere (`audit verify --head`).
+// The file is replaced after each change that has an entry, without waiting for the disk. It may
+// lag behind after a power cut. That does no harm: only an entry that the file names and the log
+// lacks is a finding. It catches a registry that was cut, emptied or put back. An attacker who can
+// write both files is caught by the heads that the log and the metrics have carried elsewhere
+// (`audit verify --head`).
 
 #include "core/registry/audit_head.h"
 

@@ -1,12 +1,12 @@
-// Copies of the whole file while it is used, and back. SQLite's own copying is used both ways, so
-// that a copy is always one transaction's state.
+// Copies the whole registry while it is used, and puts a copy back. SQLite's own copying is used
+// both ways, so that a copy is always one transaction's state.
 //
-// What reads and checks has connections of its own and may run beside the portal's thread, which
-// goes on committing (write-ahead log); only the replacing itself needs the registry.
+// Reading and checking use connections of their own and may run beside the portal's thread, which
+// goes on committing (write-ahead log); only the replacement itself needs the registry.
 //
-// restore.c says what becomes of what was made, changed and deleted since the backup; here the copy
-// is made, checked and put in its place. The source is drawn anew, so that every proxy takes a full
-// snapshot.
+// Here the copy is made, checked and put in its place. restore.c merges it with what was made,
+// changed and deleted since the backup. The registry gets a new `source` number, so that every
+// proxy takes a full snapshot.
 
 #include "core/registry/backup.h"
 #include "core/base/directory.h"

@@ -1,5 +1,5 @@
-// The checksum of a row is taken of its members as the program sees them, by the field tables, not
-// of the bytes in the file: writing and reading then agree whatever form SQLite gives a value.
+// Computes the checksum of a row: of its members as the program sees them, by the field tables, not
+// of the bytes in the file. So writing and reading agree in whatever form SQLite stores a value.
 //
 // Absent and empty texts differ, and every text and list is preceded by its length, so that no two
 // rows give the same bytes. It guards against damage, not against a forger, who can write the

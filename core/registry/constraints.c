@@ -1,5 +1,5 @@
-// What each kind demands beyond the ranges of its fields: references that must fit together, limits
-// of the tenant, names and secrets that are made here.
+// Checks what each kind demands beyond the ranges of its fields (references that must fit together,
+// limits of the tenant), and makes names and secrets.
 //
 // A problem of one member goes to the reader's errors, so that a caller sees all of them at once; a
 // refusal of the whole (a limit, a conflict) ends the work. The backend of a topic or group checks

@@ -1,6 +1,6 @@
-// Clusters, tenants, topics and groups as one document. An import is a put of each, in an order in
-// which references hold, all in one transaction: it is done completely or not at all. What the
-// document does not name stays.
+// Exports clusters, tenants, topics and groups as one document, and imports one. An import puts
+// each of them, in an order in which references hold, in one transaction: it is done completely or
+// not at all. Resources that the document does not name stay.
 
 #include "core/registry/definitions.h"
 

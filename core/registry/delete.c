@@ -1,6 +1,6 @@
-// Deleting: first what would go is found, then it is refused, shown, or done. Topics and groups are
-// only marked; lifecycle.c drops them when their backend has let them go, and then the tenant or
-// cluster that waited for the last of them.
+// Deletes resources: first all that would be deleted is found, then the request is refused, shown,
+// or carried out. Topics and groups are only marked; lifecycle.c drops them when their backend has
+// let them go, and then the tenant or cluster that waited for the last of them.
 
 #include "core/registry/delete.h"
 

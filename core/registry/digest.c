@@ -1,7 +1,7 @@
-// A SHA-256 over everything that a registry holds: each value of each row of each table, in the
-// order of the primary key. A backup carries its own, because what lies on a shelf for months is
-// read once, and then has to be whole: SQLite looks at the shape of pages only, and a row that is
-// gone has no checksum.
+// Computes a SHA-256 over everything that a registry holds: each value of each row of each table,
+// in the order of the primary key. A backup carries its own digest, because it must be whole when
+// it is read after months: SQLite checks the shape of pages only, and a row that is missing has no
+// checksum.
 
 #include "core/registry/digest.h"
 

@@ -1,4 +1,6 @@
-// A row says what its topic's cluster says: message size within what a record of ours may have,
+// Keeps the rows of imported topics as the settings on their clusters are.
+//
+// A row holds what the topic's cluster says: message size within what a record of ours may have,
 // times and sizes of retention as they are. Nothing is written while nothing changes.
 
 #include "core/registry/follow.h"

@@ -1,5 +1,7 @@
-// Numbers in a fixed place each, little-endian, then their CRC-32C. SQLite would store such a row
-// as well in columns; one value with one checksum cannot be half right.
+// Writes and reads the head of the registry as one value with one checksum.
+//
+// The numbers stand in fixed places, little-endian, then their CRC-32C. SQLite could store them in
+// columns; one value with one checksum cannot be half right.
 
 #include "core/registry/head.h"
 

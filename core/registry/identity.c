@@ -2,8 +2,8 @@
 // first user.
 //
 // Of every token only the SHA-256 is stored: they are random, so a fast hash is enough, and a copy
-// of the file does not let an attacker in. Role and tenant are read anew with every request: a user
-// who is disabled or moved is so at once.
+// of the file does not let an attacker in. Role and tenant are read anew with every request, so
+// disabling or moving a user has effect at once.
 
 #include "core/registry/identity.h"
 

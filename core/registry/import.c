@@ -1,10 +1,10 @@
-// What lay on a cluster before is taken under a tenant: topics and groups that keep their names
-// there.
+// Imports topics and groups that lie on a cluster already: a tenant gets them, and they keep their
+// names there.
 //
 // The backend's answer about what exists is compared with what is wanted, in one transaction with
 // the rows that are made: all of it or nothing. A physical name belongs to one resource of one
 // tenant. Nothing is changed on the backend, now or later: the rows are marked as imported, and
-// follow.c keeps what they say of a topic's settings true.
+// follow.c keeps a topic's settings in them current.
 
 #include "core/registry/import.h"
 

@@ -1,6 +1,6 @@
 // The state of topics and groups and its only setters. They assert that the table LIFE_STATES has
-// the transition, so a row in the store never holds a state that nothing leads to. Who may ask for
-// which, and what is told or audited of it, is decided by the callers.
+// the transition, so a row in the store never holds a state without a transition to it.
+// Permissions, answers and the audit log are the callers'.
 
 #include "core/registry/life.h"
 

@@ -1,7 +1,7 @@
 // The states of topics and groups between registry and backend: creating, ready, failed, deleting.
 //
-// The idea: a row says what is wanted; registry_lifecycle_pending() lists the rows whose backend
-// has not said that it is so, and registry_lifecycle_settle() writes its answer into the row. A
+// The idea: a row holds the wanted state; registry_lifecycle_pending() lists the rows whose backend
+// has not confirmed it, and registry_lifecycle_settle() writes the backend's answer into the row. A
 // topic is made before the groups on it, and deleted after them. Tenants and clusters that are
 // being deleted stay until their last topic and group is gone (lifecycle_finish).
 //

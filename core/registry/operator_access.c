@@ -1,16 +1,16 @@
-// Which platform roles a tenant lets in. Access keys, tokens and passwords open what a tenant has
-// stored, and its bodies are for the tenant alone. So from the first login of an administrator of
-// its own on, a platform role makes, rotates or widens none of these in that tenant, unless the
-// tenant allows it: for a time, with a reason, in its audit log.
+// Decides which platform roles a tenant lets in. Access keys, tokens and passwords give access to
+// the messages of a tenant, and their bodies are for the tenant alone. So from the first login of
+// an administrator of its own on, a platform role makes, rotates or widens none of these in that
+// tenant, unless the tenant allows it: for a time, with a reason, in its audit log.
 //
-// What a platform role may always do is to take away: disable, delete, let expire sooner.
+// A platform role may always reduce access: disable, delete, let expire sooner.
 //
-// A tenant whose administrators are all gone is reached by breaking the glass: an administrator of
-// the platform sets the password of one of the tenant's. That is an alarm which no role can clear:
-// it stands in the tenant's audit log and with every login and `me` of the tenant's callers.
+// When all administrators of a tenant are gone, an administrator of the platform sets the password
+// of one of them ("breaking the glass"). This raises an alarm that no role can clear: it is shown
+// in the tenant's audit log and with every login and `me` of the tenant's callers.
 //
-// Deliberately absent: a second look at keys that were made before the first login. They are what
-// the tenant was set up with; it sees them, and ends them.
+// What it does not do: check keys that were made before the first login again. The tenant was set
+// up with them; it sees them and can end them.
 
 #include "core/registry/operator_access.h"
 

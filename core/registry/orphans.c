@@ -1,7 +1,9 @@
-// When registry and catalog are lost together, the stores still know ids, partitions and positions,
-// but no names and no tenants. What they hold must be found all the same: so it gets a name made of
-// its id, in a tenant of its own that is suspended, where an operator takes it up (PUT) or removes
-// it (DELETE). Its old tenant cannot be told, so only platform roles reach it.
+// Makes rows for what the stores hold when registry and catalog are lost together.
+//
+// The stores still know ids, partitions and positions, but no names and no tenants. So each of
+// their topics and groups gets a name made of its id, in a tenant of its own that is suspended.
+// There an operator takes it up (PUT) or removes it (DELETE). Its previous tenant is not known, so
+// only platform roles reach it.
 
 #include "core/registry/orphans.h"
 

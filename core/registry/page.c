@@ -1,5 +1,5 @@
-// Lists: one page by name, with filters. The cursor is the last name of the page before and its id,
-// so a page neither repeats nor skips what others make or delete meanwhile.
+// Reads lists: one page by name, with filters. The cursor is the last name of the previous page and
+// its id, so rows that are made or deleted meanwhile make a page neither repeat nor skip others.
 
 #include "core/registry/page.h"
 

@@ -1,4 +1,5 @@
-// The table of permissions. What a role does not find here it may not do.
+// The table of permissions: which roles have each. A role may do nothing that the table does not
+// give it.
 
 #include "core/registry/permission.h"
 

@@ -1,10 +1,14 @@
-// One query an object at a time; how it is answered decides when the next one goes. A refusal
-// that will not change by waiting makes a creation fail; a deletion is tried for ever, unless its
-// cluster is going too: then it is given up when the waits have reached their longest (a minute of
-// waiting, beside at most eleven answers that do not come), as the backend may never answer again.
+// Asks backends to do what the registry wants, until they have: makes topics and groups, and
+// deletes them.
 //
-// Answers may come on any thread, even after this is gone: the queue they lie in is
-// reference-counted by the queries that may still put an answer in.
+// One query is under way for an object at a time; its answer decides when the next one is sent. A
+// refusal that waiting will not change makes a creation fail. A deletion is tried for ever, unless
+// its cluster is being deleted too. Then it is given up when the waits have reached their longest,
+// because the backend may never answer again: after a minute of waiting, beside at most eleven
+// queries without an answer.
+//
+// Answers may come on any thread, even after the reconciler is freed: the queue that they are put
+// into is reference-counted by the queries that may still be answered.
 
 #include "core/registry/reconcile.h"
 

@@ -1,10 +1,12 @@
-// Restoring without a running daemon. The last known state is the registry that is there, if it can
-// be read and was used; else it is made of the catalog's last good copy: a registry of its own,
-// beside, with the rows that a catalog has. So the merge (restore.c) is one and the same.
+// Restores a registry without a running daemon.
 //
-// Nothing is deleted: the registry that was there is renamed, its write-ahead log with it
-// (replace.c). A crash before the merged copy is committed leaves everything as it was; what comes
-// behind is made up for by registry_recover_resume().
+// The last known state is the existing registry, if it can be read and was used. Else a registry is
+// made of the catalog's last good copy, beside the old one, with the rows that a catalog has. So
+// there is one merge for both (restore.c).
+//
+// Nothing is deleted: the existing registry is renamed, its write-ahead log with it (replace.c). A
+// crash before the merged copy is committed leaves everything as it was; steps after that are
+// completed by registry_recover_resume().
 
 #include "core/registry/recover.h"
 

@@ -1,7 +1,8 @@
-// Opening and closing of the registry's file, and publishing: what is on disk goes to the catalog.
+// Opens and closes the registry's file, and publishes: sends the changes that are on disk to the
+// catalog.
 //
-// A publication that is lost (a crash right after the commit) is made
-// up for at the next start, because the catalog's revision then lags behind.
+// A publication that is lost (a crash right after the commit) is repeated at the next start,
+// because the catalog's revision then lags behind.
 
 #include "core/registry/registry.h"
 

@@ -1,11 +1,13 @@
-// A registry is up to three files: the database and its write-ahead log and index. They cannot be
-// exchanged for another database at once, and an old log beside a new database would be played into
-// it.
+// Exchanges the files of a registry for those of another, so that a crash leaves one of the two
+// whole.
 //
-// So the exchange has a point of commitment, the renaming of the prepared file, and everything
-// behind it can be done again: at the next start, if a crash came between. The name that the old
-// files get is made of the time of the prepared file, hence the same one at the second try, and a
-// database and its log never part.
+// A registry is up to three files: the database and its write-ahead log and index. They cannot be
+// exchanged at once, and SQLite would apply an old log to a new database.
+//
+// So the exchange has a point of commitment, the renaming of the prepared file. Every step after it
+// can be repeated, at the next start if a crash came between. The old files get a name made of the
+// time of the prepared file. It is the same at the second try, so a database and its log never
+// part.
 
 #include "core/registry/replace.h"
 

@@ -1,6 +1,6 @@
-// Resources: making, changing and reading them. The same steps for every kind: read the body, check
-// it, check what a platform role may do, write the row, write the audit entry. What differs by kind
-// lies in the field tables and in constraints.c.
+// Makes, changes and reads resources. The same steps for every kind: read the body, check it, check
+// what a platform role may do, write the row, write the audit entry. What differs by kind lies in
+// the field tables and in constraints.c.
 //
 // Invariant: a change that changes nothing writes no row and no audit entry, so it has no revision
 // and no new ETag; PUT may be repeated.

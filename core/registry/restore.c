@@ -1,14 +1,14 @@
-// The merge of a copy with the last known state.
+// Merges a copy of the registry with the last known state.
 //
-// A copy is older than what it replaces. Three things must not become old with it: ids (a store
-// keeps messages under them), what was revoked, and the audit log. So the counters go on above both
-// states, access keys, users and tokens keep what is known of their rights, and the log goes on
-// with what is known. Topics and groups are compared by id: one that only one side has is never
+// A copy is older than what it replaces. Three things must not go back with it: ids (a store keeps
+// messages under them), what was revoked, and the audit log. So counters continue above both
+// states, access keys, users and tokens keep their last known rights, and the log continues with
+// the known entries. Topics and groups are compared by id: one that only one side has is never
 // `ready`.
 //
 // Everything happens in one transaction on the copy; the caller puts it in its place or drops it.
-// What cannot be known is listed, not guessed, and a credential of which nothing is known opens
-// nothing. Names and settings are the copy's throughout.
+// What is not known is listed, not guessed, and a credential without a known state gives no access.
+// Names and settings are the copy's throughout.
 
 #include "core/registry/restore.h"
 

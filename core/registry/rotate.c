@@ -1,4 +1,5 @@
-// A second access key with the same rights, so that applications can change over one by one.
+// Rotates an access key: makes a second one with the same rights, so that applications can change
+// over one by one.
 
 #include "core/registry/rotate.h"
 

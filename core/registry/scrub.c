@@ -1,9 +1,11 @@
-// What is read is checked when it is read; what is not read for months would be found damaged when
-// it is needed. So everything is looked at once a day, in one read transaction of a connection of
-// its own: writers go on (write-ahead log), and the check sees one state.
+// Checks the whole registry once a day.
 //
-// It finds and says, and repairs nothing: a restore does. A check that cannot be finished, because
-// the registry is closed or the file cannot be opened, says nothing of damage.
+// What is read is checked when it is read; damage in a row that is not read for months would be
+// found only when it is needed. So everything is looked at once a day, in one read transaction of a
+// connection of its own: writers go on (write-ahead log), and the check sees one state.
+//
+// It reports damage and repairs nothing; a restore does. A check that cannot be finished, because
+// the registry is closed or the file cannot be opened, reports no damage.
 
 #include "core/registry/scrub.h"
 

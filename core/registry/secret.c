@@ -1,8 +1,8 @@
-// Everything random, hashed or derived: access keys (SCRAM-SHA-256 verifiers, RFC 5802 and 7677),
-// tokens, passwords. What is shown once leaves here as text and is never stored.
+// Makes and checks secrets: access keys (SCRAM-SHA-256 verifiers, RFC 5802 and 7677), tokens,
+// passwords. A secret that is shown once leaves here as text and is never stored.
 //
-// An access key's secret has 256 random bits, so they cannot be tried out, and the least number
-// of rounds the standard allows is enough. Passwords are chosen by users: Argon2id.
+// An access key's secret has 256 random bits, too many to be guessed, so the least number of rounds
+// that the standard allows is enough. Passwords are chosen by users: Argon2id.
 
 #include "core/registry/secret.h"
 

@@ -1,4 +1,4 @@
-// Rows of the registry: found, written and shown.
+// Finds, writes and shows rows of the registry.
 //
 // Invariants: a row that is written gets the revision of the work, and marks the work as changed. A
 // resource of the catalog that is dropped leaves its id in `gone`, so that proxies get deltas that

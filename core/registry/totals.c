@@ -1,4 +1,5 @@
-// Counters that must not start anew with the daemon: a row an object, replaced about once a minute.
+// Keeps counters that go on across restarts of the daemon: a row for each object, replaced about
+// once a minute.
 
 #include "core/registry/totals.h"
 

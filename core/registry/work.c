@@ -1,4 +1,4 @@
-// What every call on the registry shares: a transaction, a result, a revision.
+// One unit of work on the registry, as every call uses it: a transaction, a result, a revision.
 //
 // One transaction a change; it takes the next revision, stamps every row it touches with it, and is
 // published when it is on disk. It takes no lock: the registry belongs to one thread.
