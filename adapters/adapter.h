@@ -185,7 +185,7 @@ struct adapter_ops {
 	uint32_t (*capabilities)(struct adapter *adapter);
 	// A look without a request to the cluster. NULL: it is always ready. @thread any
 	void (*state)(struct adapter *adapter, struct adapter_state *ret);
-	// What lies on the cluster, whoever made it; answer as QUERY_CLUSTER_EXISTING. NULL:
+	// What lies on the cluster, of all clients; answer as QUERY_CLUSTER_EXISTING. NULL:
 	// nothing can be imported from this kind.
 	void (*existing)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
 			 void *ctx);

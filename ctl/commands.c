@@ -48,7 +48,7 @@ static const struct option tenant_options[] = {
 };
 
 static const struct option key_options[] = {
-	{"description", "description", VALUE_TEXT, "for people"},
+	{"description", "description", VALUE_TEXT, "a text for users"},
 	{"produce", "produce", VALUE_LIST, "topics it may send to; a name, or a prefix and *"},
 	{"consume", "consume", VALUE_LIST, "groups it may consume from; a name, or a prefix and *"},
 	{"grants", "grants", VALUE_JSON, "all grants as JSON: [{\"pattern\": …, \"rights\": […]}]"},
@@ -213,7 +213,7 @@ static const struct command commands[] = {
 	{"cluster", "damage", "GET", CLUSTER "/damage", NULL, NULL, G, NULL,
 	 "what was found damaged or missing in an embedded store"},
 	{"cluster", "existing", "GET", CLUSTER "/existing", NULL, NULL, G, NULL,
-	 "what lies on a cluster, whoever made it"},
+	 "what lies on a cluster, of all clients"},
 	{"cluster", "import", "POST", CLUSTER "/import", NULL, import_options, B, NULL,
 	 "take topics and consumer groups of it under a tenant, untouched"},
 	{"tenant", "list", "GET", API "/tenants", NULL, NULL, L,

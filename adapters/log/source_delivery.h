@@ -1,4 +1,4 @@
-// Handing messages to whoever opened the source, as far as its demand goes. What runs for every
+// Hands messages to the opener of the source, as far as its demand goes. What runs for every
 // message is here, so that it costs no call.
 #pragma once
 

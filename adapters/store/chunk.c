@@ -9,7 +9,7 @@
 // (topic_skip.c).
 //
 // Invariant: a chunk_view is only filled in from a chunk whose head is whole. Not here: the
-// records' own checksum is not compared while walking; whoever reads records calls
+// records' own checksum is not compared while walking; a reader of records calls
 // chunk_is_whole().
 
 #include "adapters/store/chunk.h"

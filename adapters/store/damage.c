@@ -5,8 +5,8 @@
 // What is wrong with the pages of a table is not written into them: the store is marked, and the
 // next start looks at all of them (fault.h, check.h).
 //
-// Not here: what becomes of what is damaged. Whoever finds it answers its caller; an operator deals
-// with it (topic_skip.c, a reset, a purge).
+// Not here: what becomes of what is damaged. The code that finds it answers its caller; an operator
+// deals with it (topic_skip.c, a reset, a purge).
 
 #include "adapters/store/damage.h"
 

@@ -8,7 +8,7 @@
 // and leaves a mark there.
 //
 // The handler uses what a signal handler may: memory that was prepared, open, write, close. It then
-// hands over to whoever had the signal before, so cores and sanitizers are what they were.
+// hands over to the previous handler of the signal, so cores and sanitizers are what they were.
 //
 // Invariant: a thread is `here` in one store at most, and in none when it comes back to a loop. Not
 // here: looking at the file (check.c, which a mark makes look at all of it), and keeping the

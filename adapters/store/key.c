@@ -5,7 +5,7 @@
 // partition, offset). Keys of due times put the time behind the id: (id, due ms, partition,
 // offset).
 //
-// Invariant: a key of one size is never looked at as one of another: whoever reads a key of the
+// Invariant: a key of one size is never looked at as one of another: code that reads a key of the
 // file checks its size first, since a damaged one may be shorter. Not here: which table has which
 // key (docs/adapters/embedded.md).
 

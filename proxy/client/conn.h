@@ -133,7 +133,7 @@ bool conn_give_way(struct worker *worker, const struct sockaddr *peer);
 void conn_close(struct conn *conn, enum code code, const char *text);
 void conn_close_no_memory(struct conn *conn); // no memory for what has to be said
 
-// Output. All that a round gathers in conn->out is written at its end; whoever adds to it says so.
+// Output. All that a round gathers in conn->out is written at its end; each writer to it says so.
 void conn_output_added(struct conn *conn);
 void conn_send_buf(struct conn *conn, struct buf *buf, const uint8_t *data, size_t size);
 // Tells about the quota, at most once a second and direction.

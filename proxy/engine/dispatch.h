@@ -83,7 +83,7 @@ struct dispatch_counters {
 enum { DISPATCH_FLAG_SUSPECT = 1, DISPATCH_FLAG_LAST = 2 }; // the bits of the wire
 
 struct dispatch_ops {
-	// The consumer's share. Whoever keeps a record beyond the call takes a reference.
+	// The consumer's share. A callee that keeps a record beyond the call takes a reference.
 	// `flags` are those of each of them.
 	void (*deliver)(void *ctx, struct dispatch_consumer *consumer,
 			const struct delivery *deliveries, size_t count, uint32_t flags);

@@ -3,7 +3,7 @@
 
     tests/bench/hostile.py [--rounds N] [--seconds N]     on a machine with nothing else running
 
-The attacks are those of tests/e2e/test_hostile_memory.py. Whoever measures and whoever attacks are processes of their own. No part of
+The attacks are those of tests/e2e/test_hostile_memory.py. The measuring and the attacking clients are processes of their own. No part of
 tests/run: no clock decides there."""
 import argparse
 import contextlib
@@ -49,7 +49,7 @@ class Attacker:
     def readers(self, until):
         """100 subscriptions with credit without end on a socket that is never read."""
         with self.connect() as conn:
-            groups = [conn.subscribe(f"g{n}") for n in range(100)]  # first: whoever waits for an answer reads what comes before it
+            groups = [conn.subscribe(f"g{n}") for n in range(100)]  # first: a client that waits for an answer reads what comes before it
             for group in groups:
                 group.credit(10**9, 10**12)
             time.sleep(max(0, until - time.monotonic()))

@@ -23,7 +23,7 @@ KEPT_BYTES = 512 << 20
 
 
 class Side:
-    """A broker, a service in front of it, and who does without the service."""
+    """A broker, a service in front of it, and a client that does without the service."""
 
     numbers = itertools.count()  # of all sides: they share the broker
 

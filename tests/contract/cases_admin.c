@@ -208,8 +208,8 @@ static json_int_t wait_for_kept(struct bench *bench, const struct topic *topic, 
 	return kept;
 }
 
-// Who cannot say how many bytes there are deletes in pieces of a mebibyte or more: two of them a
-// partition may be there beside what was asked for.
+// A backend that cannot say how many bytes there are deletes in pieces of a mebibyte or more: two
+// of them a partition may be there beside what was asked for.
 void retention_by_size(struct bench *bench)
 {
 	enum { COUNT = 12000, BATCH = 50, KEPT = 400 << 10, SIZE = 1000 };
@@ -328,7 +328,7 @@ static uint64_t wait_for_bytes(struct bench *bench, const struct topic *topic,
 	return bytes;
 }
 
-// Who is exact says what describing a topic says, at once.
+// A backend that is exact says what describing a topic says, at once.
 static void expect_exact(struct bench *bench, const struct topic *topic)
 {
 	json_t *answer = bench_describe(bench, topic, NULL);

@@ -236,8 +236,8 @@ void rejected_come_once_more_by_themselves(struct bench *bench)
 	models_end(topic, group);
 }
 
-// Who waits for the answer to a reject takes nothing meanwhile, however much is due. Everything
-// here is more than the commit metadata can hold.
+// A consumer that waits for the answer to a reject takes nothing meanwhile, however much is due.
+// Everything here is more than the commit metadata can hold.
 void a_reject_waits_for_nothing_else(struct bench *bench)
 {
 	enum { COUNT = 800, NACKED = 750 };

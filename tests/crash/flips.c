@@ -302,7 +302,8 @@ static enum end all_consume(struct bench *bench)
 		worst = MAX(worst, end);
 		if (end >= END_SILENT)
 			fprintf(stderr, "# topic %zu: messages: %s\n", topic, end_names[end]);
-		if (end == END_SILENT && !is_said(bench)) // who reads a message's place is told
+		if (end == END_SILENT &&
+		    !is_said(bench)) // a reader of the message's position is told
 			return END_SILENT;
 		if (backlog_of(bench, topic, &code) != before.waiting[topic] && code == CODE_OK) {
 			fprintf(stderr, "# topic %zu: what waits is not what waited\n", topic);

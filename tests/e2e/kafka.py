@@ -154,7 +154,7 @@ class Kafka:
 
     @contextlib.contextmanager
     def throttled(self, **rates):
-        """All clients get quotas, as producer_byte_rate: the broker answers late who goes beyond."""
+        """All clients get quotas, as producer_byte_rate: the broker answers a client late that goes beyond."""
         self.configure("--add-config", ",".join(f"{name}={rate}" for name, rate in rates.items()))
         try:
             yield

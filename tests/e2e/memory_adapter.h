@@ -4,7 +4,7 @@
 // "unknown…" is UNKNOWN, "slow…" completes on another thread after 300 ms, "heal…" is rejected and
 // "clear…" UNKNOWN until its third batch, of "half…" every second record is REJECTED(BACKEND_FULL),
 // everything else is stored and answered at once. What was given out of "again…" comes again after
-// 200 ms, whoever holds it.
+// 200 ms, in any hands.
 #pragma once
 
 #include "adapters/adapter.h"

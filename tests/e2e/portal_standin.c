@@ -112,7 +112,7 @@ static void write_token(struct registry *registry)
 	fclose(file);
 }
 
-// Until a signal, or until whoever started this program is gone.
+// Until a signal, or until the process that started this program is gone.
 static void wait_for_end(void)
 {
 	char drop[64];

@@ -21,7 +21,7 @@ PASSWORD = "correct horse battery"
 ROLES = ("admin", "operator", "auditor", "tenant_admin", "developer", "viewer")
 TENANT_ROLES = ROLES[3:]
 TIMEOUT_S = 60  # of a call
-PATIENCE_S = 60  # until a condition is true: a machine may be slow, and who waits for long has found a fault in any case
+PATIENCE_S = 60  # until a condition is true: a machine may be slow, and a long wait has found a fault in any case
 
 
 def wait_for(condition, seconds=PATIENCE_S, what="it did not come about"):

@@ -1,4 +1,4 @@
-"""Who may come in and do what, and what happens to who is inside when that changes."""
+"""Which clients may come in and do what, and what happens to connected ones when that changes."""
 import ssl
 import subprocess
 import time

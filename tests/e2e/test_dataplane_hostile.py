@@ -280,7 +280,7 @@ def test_descriptors_run_out(plane_with):
         topic = inside.open_topic("orders")
         crowd = [plane.strange() for _ in range(60)]
         time.sleep(0.5)
-        assert topic.send(b"x")[0].outcome == wire.OK  # who is inside notices nothing
+        assert topic.send(b"x")[0].outcome == wire.OK  # connected clients notice nothing
         for conn in crowd:
             conn.close()
 

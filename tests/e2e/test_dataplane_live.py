@@ -167,7 +167,7 @@ def test_client_leaves_in_order(plane):
 
 
 def test_what_the_source_took_back_keeps_nobody(plane):
-    """Another consumer has got it: who leaves is done, and not only when its own deadline has passed."""
+    """Another consumer has got it: the one that leaves is done, and not only when its own deadline has passed."""
     plane.group("readers", plane.topic("again", physical="again"), visibility_ms=60_000)
     with plane.connect() as conn, plane.connect() as other:
         conn.open_topic("again").send(b"x")

@@ -182,7 +182,7 @@ def test_consume_quota_in_bytes(plane):
         assert len(conn.subscribe("readers").receive(100)) == 100
         assert time.monotonic() - started > (100_000 - 20_000) / 100_000 - 0.05
         assert (conn.throttles[0]["unit"], conn.throttles[0]["limit"]) == (1, 100_000)
-        assert not other.throttles  # only who is held back is told
+        assert not other.throttles  # only a client that is held back is told
 
 
 def test_in_flight_of_a_group(plane):
@@ -281,4 +281,4 @@ def test_others_do_not_notice(plane, over):
             started = time.monotonic()
             assert send_codes(quiet, 1) == ["OK"]
             times.append(time.monotonic() - started)
-        assert statistics.median(times) < 0.2  # the machine may be busy with others; who waits for a quota waits each time
+        assert statistics.median(times) < 0.2  # the machine may be busy with others; a client that waits for a quota waits each time

@@ -1,4 +1,4 @@
-"""A disk that fails under the daemon: who sends is told, the operator is told, and what was acknowledged is there afterwards."""
+"""A disk that fails under the daemon: the sender is told, the operator is told, and what was acknowledged is there afterwards."""
 import errno
 
 import pytest

@@ -1,4 +1,4 @@
-"""What lies in a consumer's hand, with the C library and the real daemon: who dies of a crash loop, what keeps its order, what counts."""
+"""What lies in a consumer's hand, with the C library and the real daemon: which messages die of a crash loop, what keeps its order, what counts."""
 import collections
 import os
 import signal

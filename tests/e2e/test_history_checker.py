@@ -159,7 +159,7 @@ def test_rejected_is_nowhere(world):
 
 @pytest.mark.parametrize("code, answer", [(STALE, SETTLED), (0, NOTED), (0, None)])
 def test_delivery_on_its_way_while_another_one_acks(world, code, answer):
-    """It timed out before its consumer saw it; the message was given to another one, who acked."""
+    """It timed out before its consumer saw it; the message was given to another one, which acked."""
     place = world.send(100)
     world.settle(world.deliver(100, place, attempt=2, file=world.second))
     world.settle(world.deliver(100, place, attempt=1), ACK, code, answer)

@@ -1,6 +1,6 @@
 """Faults of a real Kafka under load, judged by histories: what was acknowledged is there, unchanged, in order, and comes again only for a reason.
 
-Each fault is made twice, or once in each of its three forms (by every quota, made anew by whom), and in `tests/run --long`
+Each fault is made twice, or once in each of its three forms (by every quota, made anew by which client), and in `tests/run --long`
 often. Topics have names of their own in every test: the broker is shared.
 """
 import contextlib
@@ -295,13 +295,13 @@ def test_topic_deleted_underneath(load, kafka, make_anew):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("quota", [("producer_byte_rate", 20000), ("consumer_byte_rate", 60000), ("request_percentage", 1)], ids=lambda quota: quota[0].split("_")[0])
 def test_throttled(load, kafka, quota):
-    """By a quota of the broker, which lets who was busy wait for minutes: all goes on slowly, and as before soon after it is gone."""
+    """By a quota of the broker, which lets a busy client wait for minutes: all goes on slowly, and as before soon after it is gone."""
     load = load(quota[0].replace("_", "-")).start(**THROTTLED)
     for _ in range(times(1, 4)):
         load.progress(500)
         with load.fault("throttled"), kafka.throttled(**dict([quota])):
             load.progress(SLOWLY)
-            load.daemon.wait_event("KAFKA-THROTTLED", seconds=60)  # who is slow himself goes beyond it later
+            load.daemon.wait_event("KAFKA-THROTTLED", seconds=60)  # a slow machine goes beyond it later
             load.progress(SLOWLY)
     clean(load.finish())
-    assert not load.daemon.events("KAFKA-CIRCUIT"), "who is slow is not away"
+    assert not load.daemon.events("KAFKA-CIRCUIT"), "a slow cluster is not away"

@@ -68,7 +68,7 @@ def test_made_anew(world, kafka, seen):
         subscription = conn.subscribe("billing")
         deliveries = subscription.receive(len(NEW))
         assert bodies(deliveries) == NEW
-        assert kafka.config(log) == settings != {}, "it keeps messages as its resource says, not as who made it anew left it to Kafka"
+        assert kafka.config(log) == settings != {}, "it keeps messages as its resource says, not as the client that made it anew left it to Kafka"
         subscription.ack(*deliveries[:10])
         assert subscription.receive_nothing(1)
     world.kill()

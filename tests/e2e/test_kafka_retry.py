@@ -55,7 +55,7 @@ def waiting(daemon, count):
 
 
 def test_rows_alone_open_the_circuit(registered, kafka):
-    """A cluster that says nothing is missed by who has only rows to write, and taken up again when it answers."""
+    """A cluster that says nothing is missed by a group that has only rows to write, and taken up again when it answers."""
     daemon = registered.world(cluster="kafka")
     with daemon.connect() as conn:
         send(conn, range(2))

@@ -1,4 +1,4 @@
-"""Rules of Kafka topics: whoever breaks one is refused alone, whoever knows of it and whenever it came; and what is imported says what its topic says."""
+"""Rules of Kafka topics: a record that breaks one is refused alone, whether or not the proxy knew of the rule; and what is imported says what its topic says."""
 import itertools
 import threading
 import time

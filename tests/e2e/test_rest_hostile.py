@@ -25,7 +25,7 @@ def small_portal(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quick_portal(tmp_path_factory):
-    """Its deadlines are so short that a slow machine misses them, too: for those only who are to miss them."""
+    """Its deadlines are so short that a slow machine misses them, too: for clients only that are to miss them."""
     yield from serving(tmp_path_factory.mktemp("quick"), head_ms=400, body_ms=400)
 
 

@@ -302,5 +302,5 @@ def test_clusters_of_others_do_not_exist(world, role):
     ):
         foreign, missing = act("foreign"), act("missing")
         assert foreign.status == missing.status and foreign.body.replace(b"foreign", b"X") == missing.body.replace(b"missing", b"X"), (foreign.body, missing.body)
-    told = world.admin.post(f"{A}/topics", {"name": "x", "cluster": "foreign"})  # who may see clusters is told what is wrong
+    told = world.admin.post(f"{A}/topics", {"name": "x", "cluster": "foreign"})  # a caller that may see clusters is told what is wrong
     assert told.json["errors"] == [{"field": "/cluster", "detail": "is not one of the tenant's clusters"}]

@@ -73,7 +73,7 @@ def test_what_was_promised_is_nobody_elses(plane):
         turn = turn_of(first)
         refused = theirs.send(*[b"x"] * 20)
         assert {r.code for r in refused} == {"THROTTLED"} and refused[0].retry_after_ms > turn["retry_after_ms"]
-        for _ in range(5):  # who does not wait changes nothing
+        for _ in range(5):  # a sender that does not wait changes nothing
             theirs.send(*[b"x"] * 20)
         time.sleep(turn["retry_after_ms"] / 1000)
         assert [r.code for r in mine.send(*[b"x"] * turn["remaining"])] == ["OK"] * turn["remaining"]
@@ -123,5 +123,5 @@ def test_nothing_at_all_is_allowed(plane):
         (result,) = topic.send(b"x")
         assert (result.code, result.retry_after_ms) == ("THROTTLED", 2**32 - 1)
         plane.tenant(produce_tps=100, over=REJECT)
-        assert turn_of(conn)["remaining"] == 10  # a change is told, also to who waits
+        assert turn_of(conn)["remaining"] == 10  # a change is told, also to a stream that waits
         assert topic.send(b"x")[0].code == "OK"

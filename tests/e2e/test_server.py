@@ -420,7 +420,7 @@ def test_limits_of_rest_are_settings(start):
 
 
 def test_deadlines_of_rest_are_settings(start):
-    """So short that nothing else is asked of this one: whoever asks may be slow, too."""
+    """So short that nothing else is asked of this one: the one that asks may be slow, too."""
     one = start("--portal-head-timeout=100ms", "--portal-body-timeout=200ms", "--portal-connections=1")
     with socket.create_connection(("127.0.0.1", one.rest_port), timeout=60) as slow:
         slow.sendall(b"GET /livez HTTP/1.1\r\n")
@@ -563,7 +563,7 @@ def test_descriptors_are_raised(start):
 
 
 def test_bootstrap_token(start):
-    """No password comes with the product: who can read the file makes the first operator, once."""
+    """No password comes with the product: a user that can read the file makes the first operator, once."""
     one = start()
     path = os.path.join(one.data, "bootstrap-token")
     with open(path, encoding="ascii") as file:
@@ -778,7 +778,7 @@ def test_metrics_agree_with_what_happened(daemon):
 
 
 def test_the_start_of_the_process_stands_still(start):
-    """Who counts restarts by changes of it counts none that was not one."""
+    """Counting restarts by changes of it counts none that was not one."""
     one = start()
     shown = {metrics(one)["process_start_time_seconds", ()] for _ in range(20)}
     assert len(shown) == 1, shown

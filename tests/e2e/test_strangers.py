@@ -60,7 +60,7 @@ class Silent:
 
 @pytest.mark.parametrize("addresses", [1, 8])
 def test_silent_connections_keep_nobody_out(start, addresses):
-    """4,000 of one address, or of eight: each newcomer from another gets in at once, who is inside notices nothing."""
+    """4,000 of one address, or of eight: each newcomer from another gets in at once, connected clients notice nothing."""
     daemon = start().world()
     with daemon.connect() as inside, Silent(daemon.port, [f"127.9.0.{n + 1}" for n in range(addresses)], 4000 // addresses) as silent:
         began, slow, topic = time.monotonic(), 0, inside.open_topic("orders")

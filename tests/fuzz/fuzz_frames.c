@@ -1,9 +1,9 @@
 // A byte stream from a stranger, in pieces: the framer finds the same frames in it as one look at
 // the whole does, whatever the pieces, and stops at the same fault.
 //
-// Three bytes say how: who sends (bit 7) and how large the pieces are; in which read of a round the
-// frames that are there are taken; how long a round is, and whether each piece is read until
-// nothing is left (bit 7). A caller whose own output is full reads on without taking.
+// Three bytes say how: which side sends (bit 7) and how large the pieces are; in which read of a
+// round the frames that are there are taken; how long a round is, and whether each piece is read
+// until nothing is left (bit 7). A caller whose own output is full reads on without taking.
 
 #include "core/net/framer.h"
 #include "tests/fuzz/fuzz.h"

@@ -431,7 +431,7 @@ static void pull_looks_in(void)
 	scene_end(&scene);
 }
 
-// A dead key is told to who pulls.
+// A dead key is told to a consumer that pulls.
 static void pull_says_why(void)
 {
 	struct mqp_consumer *consumer;

@@ -221,7 +221,7 @@ static bool fails(void)
 	return broker.fail && sim_one_in(broker.fail);
 }
 
-// Something on its way to the broker that arrives whatever becomes of who sent it.
+// Something on its way to the broker that arrives whatever becomes of its sender.
 struct late {
 	struct loop_timer timer;
 	uint8_t key[RETRY_KEY];

@@ -3,9 +3,9 @@
 // closed and opened again; drain. Some consumers tell what they begin, some do not; some are lost,
 // some fall silent, some are ended by the proxy.
 //
-// The model stands at the consumers' side and at the line between engine and source: who holds what
-// until when, how many attempts have ended, what was acked or copied. The backend does not fail
-// here (source.c is about that), so every number is exact.
+// The model stands at the consumers' side and at the line between engine and source: which consumer
+// holds what until when, how many attempts have ended, what was acked or copied. The backend does
+// not fail here (source.c is about that), so every number is exact.
 
 #include "tests/sim/sim.h"
 #include "tests/sim/store.h"
@@ -172,18 +172,18 @@ static void on_drained(void *ctx, struct dispatch_consumer *consumer, uint64_t n
 // Half of the visibility timeout without a word, and something is overdue.
 static void on_silent(void *ctx, struct dispatch_consumer *consumer)
 {
-	struct consumer *who = CONTAINER_OF(consumer, struct consumer, consumer);
+	struct consumer *silent = CONTAINER_OF(consumer, struct consumer, consumer);
 	bool overdue = false;
 
-	sim_trace("  consumer %zu is silent", (size_t)(who - m.consumers));
-	SIM_MUST(who->joined && who->tells && !who->silent);
-	SIM_MUST(now_ns() >= who->last_active_ns + m.policy.visibility_ns / 2);
+	sim_trace("  consumer %zu is silent", (size_t)(silent - m.consumers));
+	SIM_MUST(silent->joined && silent->tells && !silent->silent);
+	SIM_MUST(now_ns() >= silent->last_active_ns + m.policy.visibility_ns / 2);
 	for (uint32_t p = 0; p < store.count; ++p)
 		for (uint32_t i = 0; i < store.partitions[p].count; ++i)
-			overdue |= m.messages[p][i].holder == who &&
+			overdue |= m.messages[p][i].holder == silent &&
 				   m.messages[p][i].deadline_ns <= now_ns();
 	SIM_MUST(overdue);
-	who->silent = true;
+	silent->silent = true;
 }
 
 // Without a word of its holder: that one is lost or ended, or the time is over.

@@ -224,7 +224,7 @@ static bool move_row(struct moving *moving)
 static void on_moving(struct loop_timer *timer)
 {
 	struct moving *moving = CONTAINER_OF(timer, struct moving, timer);
-	bool goes_on = !sim_one_in(6); // else whoever does it dies
+	bool goes_on = !sim_one_in(6); // else the owner that does it dies
 
 	if (goes_on && moving->stage == 0) {
 		moved(moving);
@@ -306,7 +306,8 @@ static void step_time(void)
 	world_pass(MS_NS * sim_below(spans_ms[sim_below(ARRAY_SIZE(spans_ms))] + 1));
 }
 
-// While one owner is there, and has time to say so: who begins meanwhile counts delays otherwise.
+// While one owner is there, and has time to say so: an owner that begins meanwhile counts delays
+// otherwise.
 static void step_clock(void)
 {
 	struct adapter *life = life_any();

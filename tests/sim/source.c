@@ -715,7 +715,7 @@ static bool rejected_left(void)
 	return false;
 }
 
-// Whoever waits for the answer to a reject may be who should take everything else that is due.
+// The consumer that waits for the answer to a reject may be the one to take all else that is due.
 static void reject_while_much_is_due(void)
 {
 	demand(1000, 1 << 20, 0);

@@ -1,10 +1,10 @@
 // The threads of C11, made of those of POSIX, so that the thread sanitizer sees librdkafka.
 //
-// It learns who waits for whom by standing in the place of the pthread functions. The C library's
-// own C11 functions do not pass through there: a thread made by thrd_create() ends the program at
-// its first step, and what a mtx_t or cnd_t puts in order looks like a race. So under that
-// sanitizer these are linked into every program that uses librdkafka, whose calls are bound to them
-// first.
+// It learns which thread waits for which by standing in the place of the pthread functions. The C
+// library's own C11 functions do not pass through there: a thread made by thrd_create() ends the
+// program at its first step, and what a mtx_t or cnd_t puts in order looks like a race. So under
+// that sanitizer these are linked into every program that uses librdkafka, whose calls are bound to
+// them first.
 //
 // The types are those of the C library, which are pthread's under another name. Functions that
 // order nothing (thrd_current, thrd_sleep, tss_get, …) stay the C library's.

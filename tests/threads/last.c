@@ -1,10 +1,11 @@
 // What librdkafka takes apart is not looked at by the thread sanitizer.
 //
 // librdkafka counts references with atomics, and is not built with the sanitizer. So that does not
-// see that whoever gives back the last one comes after all others, and would report whatever one
-// thread has read and another one frees: the body of a message that this tree's code has copied, a
-// topic's lock. What librdkafka frees therefore passes through functions with names of their own
-// here, which are suppressed; what this tree's code and other libraries free is looked at as ever.
+// see that the thread that gives back the last one comes after all others, and would report
+// whatever one thread has read and another one frees: the body of a message that this tree's code
+// has copied, a topic's lock. What librdkafka frees therefore passes through functions with names
+// of their own here, which are suppressed; what this tree's code and other libraries free is looked
+// at as ever.
 
 #include <link.h>
 #include <pthread.h>

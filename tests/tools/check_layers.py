@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Fails on what breaks the house of docs/architecture.md: every line of code has its room, and every name says which.
 
-LAYERS says what each folder may use besides itself; LIBRARIES says who may include the headers of a library that has an
+LAYERS says what each folder may use besides itself; LIBRARIES says which folder may include the headers of a library that has an
 owner. With --build DIR the objects of that build are read too, and these rules hold:
 
   layers    no file uses a symbol of a folder that it may not include

@@ -1,4 +1,4 @@
-"""What a build has compiled: who defines which symbol, and who uses whose.
+"""What a build has compiled: which object defines which symbol, and which others use it.
 
 Read with nm from the objects, so an arrow counts whether or not a header stands for it.
 """
@@ -27,7 +27,7 @@ class Objects:
                     yield path, symbol, owner
 
     def owner(self, symbol, path):
-        """Who is meant: two programs may each have a symbol of this name; the one in the user's own part of the tree is linked."""
+        """Which one is meant: two programs may each have a symbol of this name; the one in the user's own part of the tree is linked."""
         owners = self.owners.get(symbol, ())
         near = [owner for owner in owners if owner.split("/")[0] == path.split("/")[0]]
         return next(iter(near or owners), None)

@@ -32,7 +32,7 @@ from tree import ROOT, sources
 JOBS = str(os.cpu_count() or 1)
 PR_SET_CHILD_SUBREAPER = 36
 TAIL_LINES = 40
-HANGS_S = 5400  # who has no result then hangs: a slow machine that others use too may take long
+HANGS_S = 5400  # a suite without a result then hangs: a slow machine that others use too may take long
 ENDING_S = 15  # that a slow machine may need to end a process that ends by itself
 COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 
@@ -70,7 +70,7 @@ class SuiteError(Exception):
 
 
 def descendants():
-    """Process ids of everything below this process, whoever started it."""
+    """Process ids of everything below this process, children of children too."""
     parents = {}
     for stat in glob.glob("/proc/[0-9]*/stat"):
         try:

@@ -33,7 +33,7 @@ static void one_alone_gets_a_fifth_for_each_use(void)
 	budget_deinit(&budget);
 }
 
-// Greedy ones, in rounds of one piece each, never fill it; who comes then still gets as much.
+// Greedy ones, in rounds of one piece each, never fill it; the next one still gets as much.
 static void many_share_and_leave_room(void)
 {
 	enum { MOST = 200 };

@@ -115,8 +115,8 @@ static void on_deliver(void *ctx, struct dispatch_consumer *consumer,
 	struct consumer *to = CONTAINER_OF(consumer, struct consumer, consumer);
 
 	SAY(to->joined && count > 0);
-	// Who does not tell what it begins gets a suspect when it holds nothing, and nothing beside
-	// it.
+	// A consumer that does not tell what it begins gets a suspect when it holds nothing, and
+	// nothing beside it.
 	SAY(!flags || (count == 1 && to->held == 0));
 	SAY(!to->alone || to->held == 0);
 	to->alone = flags;

@@ -96,7 +96,7 @@ static void kafka_together(void)
 	       "{\"key_password\": \"x\"}", "secrets.key_password: goes with");
 }
 
-// What is no certificate and no key is refused by whoever reads it, under our names; nothing of a
+// What is no certificate and no key is refused by its reader, under our names; nothing of a
 // secret is in the sentence.
 static void kafka_certificates(void)
 {

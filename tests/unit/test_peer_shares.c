@@ -1,4 +1,5 @@
-// core/base/shares: who gives way, by address and prefix, and that the memory is constant.
+// core/base/peer_shares: which connection gives way, by address and prefix, and that the memory is
+// constant.
 
 #include "core/base/peer_shares.h"
 #include "tests/unit/unit.h"

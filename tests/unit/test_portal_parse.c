@@ -456,7 +456,7 @@ static void test_throttle_of_a_network(void)
 	throttle_free(throttle);
 }
 
-// ---- whom a balancer speaks for
+// ---- the client that a balancer names
 
 static void test_forwarded(void)
 {

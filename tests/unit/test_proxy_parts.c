@@ -175,7 +175,7 @@ static void texts(void)
 	CHECK(socket_address_parse("127.0.0.1:http", &storage, &size) < 0);
 }
 
-// ---- one ledger a tenant, whoever comes first
+// ---- one ledger a tenant, whichever worker comes first
 
 static struct tenant_table table;
 static const struct tenant_limits limits = {.connections = 1000000};

@@ -207,7 +207,7 @@ static void lanes_take_turns(void)
 	struct catchup_slot slots[3] = {follower, busy, busy};
 
 	expect_lane(slots, 99, CATCHUP_SLOT_NONE, 0);
-	slots[2].waiting = 0; // whoever it reads for may ask again at once
+	slots[2].waiting = 0; // the reader it serves may ask again at once
 	expect_lane(slots, 99, CATCHUP_SLOT_NONE, 0);
 	slots[2].used_ns = slots[2].since_ns = NOW_NS - CATCHUP_SLOT_GAP_NS;
 	expect_lane(slots, 99, CATCHUP_SLOT_PUT, 2);

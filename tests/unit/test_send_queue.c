@@ -673,8 +673,8 @@ static void keys_fail_at_random(void)
 	}
 }
 
-// Who waits for memory goes on when an eighth is free, and a deadline is known however many batches
-// have ended meanwhile.
+// A sender that waits for memory goes on when an eighth is free, and a deadline is known however
+// many batches have ended meanwhile.
 static void relief_and_deadlines(void)
 {
 	struct send_queue_config config = plenty;

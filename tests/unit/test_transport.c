@@ -1,5 +1,5 @@
-// core/net/transport and tls: plain and TLS streams through a socket pair, who is believed, what
-// SCRAM can bind to, a peer that is gone, and what an idle connection costs.
+// core/net/transport and tls: plain and TLS streams through a socket pair, which peer is believed,
+// what SCRAM can bind to, a peer that is gone, and what an idle connection costs.
 
 #include "core/net/transport.h"
 #include "tests/unit/identity.h"

@@ -258,7 +258,7 @@ static bool handle_is_unused(const struct admin_handles *all, const struct admin
 	return handle->users == 0;
 }
 
-// Open topics move: whoever asks for their metadata finds them on the current client.
+// Open topics move: a request for their metadata finds them on the current client.
 static void handle_swap(struct admin_handles *all, struct admin_handle *fresh)
 {
 	struct adapter *adapter = all->adapter;

@@ -5,7 +5,7 @@
 // connection then, and librdkafka takes it for dead.
 //
 // Invariant: all callbacks but `ended` run on the thread that serves the main queue. What it does
-// not do: count messages or wait for them; whoever sends drains first.
+// not do: count messages or wait for them; the sender drains first.
 
 #include "adapters/kafka/client/client.h"
 

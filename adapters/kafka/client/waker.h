@@ -1,7 +1,7 @@
 // Wakes a thread that looks at something in turns, before its next turn is due.
 //
-// The ground floor of the watcher: whoever finds out that the cluster should be looked at pokes the
-// waker and needs to know nothing of the watcher.
+// The ground floor of the watcher: code that finds out that the cluster should be looked at pokes
+// the waker and needs to know nothing of the watcher.
 #pragma once
 
 #include <pthread.h>

@@ -109,7 +109,7 @@ static void delete_run(struct adapter *adapter, struct kafka_task *task)
 {
 	struct group_job *job = job_of(task);
 
-	if (!job->group->imported) // else its offsets belong to whoever had them before
+	if (!job->group->imported) // else its offsets belong to their previous users
 		group_delete_wait(job);
 	if (job->offsets.code == CODE_OK) {
 		job->offsets.code = retry_store_delete(adapter, job->group);

@@ -21,7 +21,8 @@ struct retry_job {
 	struct retry_store *store;
 	const struct group *group;
 	const struct topic *topic;
-	bool fresh; // everything that was written before the call is to be seen, whoever wrote it
+	bool fresh; // everything that was written before the call is to be seen, writes of other
+		    // owners too
 	bool opens; // the group's source has been opened
 	// With the rows in memory: which values are wanted; NULL: none. May be called a second
 	// time.

@@ -77,7 +77,7 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 
 #define SETTINGS 4
 
-// What a store cannot do without, whoever has made its topic.
+// The settings that a store needs, also in a topic that another client has made.
 static void settings_fill(struct topic_setting settings[SETTINGS])
 {
 	memcpy(settings,

@@ -60,7 +60,7 @@ class History:
 
     @property
     def refused(self):
-        """Some settle was, or may have been: who died cannot tell."""
+        """Some settle was, or may have been: a consumer that died cannot tell."""
         return not self.end or self.end.sequence > 0
 
 

@@ -1,4 +1,4 @@
-// What a test message holds: everything follows from who sent it as which.
+// What a test message holds: everything follows from its sender and its number.
 #pragma once
 
 #include <mqpaas/mqpaas.h>

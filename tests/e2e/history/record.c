@@ -2,7 +2,8 @@
 //
 // A record is one write to a file opened for appending: once it has returned, the record is in the
 // page cache and survives the death of this process, and records of several threads do not mix.
-// Whoever can write no history ends, since a test that goes on would call missing records losses.
+// A process that can write no history ends, since a test that goes on would call missing records
+// losses.
 
 #include "tests/e2e/history/record.h"
 

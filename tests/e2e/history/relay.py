@@ -4,7 +4,7 @@ The relay reads requests and responses by the public protocol, as far as it need
 and results, of all others the size and the correlation id. Responses that name the broker's address are given the relay's
 own, so that every connection comes through here and the broker itself needs no setting.
 
-An acknowledgement is recorded before its bytes go to the daemon. Whoever was told OK earlier was told too early:
+An acknowledgement is recorded before its bytes go to the daemon. A client that was told OK earlier was told too early:
 durability.py compares the two.
 """
 import asyncio

@@ -1,4 +1,4 @@
-// Who calls: users, sessions, tokens and what a role may.
+// Callers: users, sessions, tokens and what a role may.
 
 #include "tests/unit/registry/cases.h"
 

@@ -18,7 +18,7 @@ extern struct bench {
 } bench;
 
 extern const struct seal_key bench_key;
-extern const struct registry_actor bench_ann; // who calls
+extern const struct registry_actor bench_ann; // the caller
 
 int bench_try_open(char **ret_error);
 void bench_reopen(void);
