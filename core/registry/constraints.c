@@ -10,9 +10,9 @@
 #include "core/base/base64url.h"
 #include "core/model/name.h"
 #include "core/registry/audit.h"
-#include "core/registry/life.h"
 #include "core/registry/permission.h"
 #include "core/registry/registry.h"
+#include "core/registry/resource_state.h"
 #include "core/registry/secret.h"
 #include "core/registry/store.h"
 #include "core/registry/work.h"
@@ -262,7 +262,7 @@ static int topic_check(struct work *work, struct row *row, const struct row *old
 		if (old->model.topic.state == MODEL_DELETING)
 			return work_refuse(work, CODE_NOT_READY, "the topic is being deleted");
 		if (old->model.topic.state == MODEL_FAILED) {
-			life_move(REGISTRY_TOPIC, row, MODEL_CREATING);
+			resource_state_move(REGISTRY_TOPIC, row, MODEL_CREATING);
 			row->state_reason = NULL;
 		}
 		topic_change(work, row, old, reader);
@@ -282,7 +282,7 @@ static int topic_check(struct work *work, struct row *row, const struct row *old
 	if (r != 0)
 		return r;
 	topic->incarnation = row->object.id;
-	life_begin(REGISTRY_TOPIC, row, MODEL_CREATING);
+	resource_state_begin(REGISTRY_TOPIC, row, MODEL_CREATING);
 	topic->imported = work->imported_as != NULL;
 	physical_make(work, row, &topic->physical);
 	return topic->physical ? 0 : -ENOMEM;
@@ -351,7 +351,7 @@ static int group_make(struct work *work, struct row *row, struct json_reader *re
 	if (r != 0)
 		return r;
 	group->incarnation = row->object.id;
-	life_begin(REGISTRY_GROUP, row, MODEL_CREATING);
+	resource_state_begin(REGISTRY_GROUP, row, MODEL_CREATING);
 	group->imported = work->imported_as != NULL;
 	physical_make(work, row, &group->physical);
 	return group->physical ? 0 : -ENOMEM;
@@ -367,7 +367,7 @@ static int dead_letter_retry(struct work *work, const struct group *group)
 		r = store_load(work, REGISTRY_TOPIC, group->dead_letter, row);
 	if (r != 1 || row->model.topic.state != MODEL_FAILED)
 		return MIN(r, 0);
-	life_move(REGISTRY_TOPIC, row, MODEL_CREATING);
+	resource_state_move(REGISTRY_TOPIC, row, MODEL_CREATING);
 	row->state_reason = NULL;
 	row->edited = work->revision;
 	return store_update(work, REGISTRY_TOPIC, row);
@@ -383,7 +383,7 @@ static int group_check(struct work *work, struct row *row, const struct row *old
 	if (old->model.group.state == MODEL_DELETING)
 		return work_refuse(work, CODE_NOT_READY, "the group is being deleted");
 	if (old->model.group.state == MODEL_FAILED) {
-		life_move(REGISTRY_GROUP, row, MODEL_CREATING);
+		resource_state_move(REGISTRY_GROUP, row, MODEL_CREATING);
 		row->state_reason = NULL;
 		return dead_letter_retry(work, &row->model.group);
 	}
@@ -415,7 +415,7 @@ static int dead_letter_make(struct work *work, const struct row *group)
 	topic->min_insync = source.model.topic.min_insync;
 	topic->retention_ms = DEAD_KEEP_MS;
 	topic->message_bytes = MIN(source.model.topic.message_bytes + DEAD_SLACK, RECORD_MAX);
-	life_begin(REGISTRY_TOPIC, row, MODEL_CREATING);
+	resource_state_begin(REGISTRY_TOPIC, row, MODEL_CREATING);
 	topic->dead_letter_of = group->object.id;
 	physical_make(work, row, &topic->physical);
 	if (!topic->physical)

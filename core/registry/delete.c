@@ -6,10 +6,10 @@
 
 #include "core/registry/audit.h"
 #include "core/registry/constraints.h"
-#include "core/registry/life.h"
 #include "core/registry/lifecycle.h"
 #include "core/registry/registry.h"
 #include "core/registry/resource.h"
+#include "core/registry/resource_state.h"
 #include "core/registry/store.h"
 #include "core/registry/work.h"
 
@@ -174,7 +174,7 @@ static int list_affected(struct removal *removal, enum registry_kind kind, const
 static int mark_deleting(struct work *work, enum registry_kind kind, struct row *row)
 {
 	if (kind == REGISTRY_TOPIC || kind == REGISTRY_GROUP) {
-		life_move(kind, row, MODEL_DELETING);
+		resource_state_move(kind, row, MODEL_DELETING);
 	} else {
 		row->deleting = true;
 		if (kind == REGISTRY_TENANT)
@@ -188,7 +188,7 @@ static int mark_deleting(struct work *work, enum registry_kind kind, struct row 
 static bool is_deleting(enum registry_kind kind, const struct row *row)
 {
 	return row->deleting || ((kind == REGISTRY_TOPIC || kind == REGISTRY_GROUP) &&
-				 life_state(kind, row) == MODEL_DELETING);
+				 resource_state_get(kind, row) == MODEL_DELETING);
 }
 
 static int remove_row(struct work *work, enum registry_kind kind, struct row *row)

@@ -14,8 +14,8 @@
 
 #include "core/registry/audit.h"
 #include "core/registry/delete.h"
-#include "core/registry/life.h"
 #include "core/registry/registry.h"
+#include "core/registry/resource_state.h"
 #include "core/registry/store.h"
 #include "core/registry/work.h"
 
@@ -109,7 +109,7 @@ static int settle_gone(struct work *work, enum registry_kind kind, const struct 
 	int r = audit_row(work, action, kind, row, NULL, details);
 
 	json_decref(details);
-	life_end(kind, row);
+	resource_state_end(kind, row);
 	if (r == 0)
 		r = store_drop(work, kind, row->object.id);
 	return r < 0 ? r : lifecycle_finish(work);
@@ -137,10 +137,10 @@ static int settle_state(struct work *work, enum registry_kind kind, struct row *
 			enum model_state state, const char *reason)
 {
 	json_t *before = store_json(work, kind, row);
-	bool moves = life_state(kind, row) != state;
+	bool moves = resource_state_get(kind, row) != state;
 
 	if (moves)
-		life_move(kind, row, state);
+		resource_state_move(kind, row, state);
 	row->state_reason = reason;
 	return settle_write(work, kind, row, before,
 			    !moves                 ? NULL
@@ -236,7 +236,7 @@ static int settle_object(struct work *work, const struct registry_lifecycle_pend
 
 	if (r != 1)
 		return r;
-	deleting = life_state(pending->kind, &row) == MODEL_DELETING;
+	deleting = resource_state_get(pending->kind, &row) == MODEL_DELETING;
 	if (deleting != pending->deleting)
 		return 0; // it was deleted while it was being made; the next round sees that
 	if (pending->verify)
@@ -252,7 +252,8 @@ static int settle_object(struct work *work, const struct registry_lifecycle_pend
 	if (code == CODE_OK)
 		return settle_state(work, pending->kind, &row, MODEL_READY, NULL);
 	return settle_state(work, pending->kind, &row,
-			    failed && !deleting ? MODEL_FAILED : life_state(pending->kind, &row),
+			    failed && !deleting ? MODEL_FAILED
+						: resource_state_get(pending->kind, &row),
 			    reason);
 }
 

@@ -8,8 +8,8 @@
 #include "core/registry/orphans.h"
 
 #include "core/model/name.h"
-#include "core/registry/life.h"
 #include "core/registry/registry.h"
+#include "core/registry/resource_state.h"
 #include "core/registry/store.h"
 #include "core/registry/work.h"
 
@@ -109,7 +109,7 @@ static int topic_orphan(struct orphans *orphans, uint64_t cluster, const json_t 
 	topic->durability = (uint8_t)number_of(found, "durability");
 	topic->retention_ms = number_of(found, "retention_ms");
 	topic->retention_bytes = number_of(found, "retention_bytes");
-	life_begin(REGISTRY_TOPIC, &row, MODEL_FAILED);
+	resource_state_begin(REGISTRY_TOPIC, &row, MODEL_FAILED);
 	return r < 0 ? r : insert_orphan(orphans, REGISTRY_TOPIC, &row, &topic->physical);
 }
 
@@ -128,7 +128,7 @@ static int group_orphan(struct orphans *orphans, uint64_t cluster, const json_t 
 	group->incarnation = number_of(found, "incarnation");
 	group->max_attempts = 0; // its dead-letter topic, if it had one, is not known as such
 	row.dead_letter = false;
-	life_begin(REGISTRY_GROUP, &row, MODEL_FAILED);
+	resource_state_begin(REGISTRY_GROUP, &row, MODEL_FAILED);
 	return insert_orphan(orphans, REGISTRY_GROUP, &row, &group->physical);
 }
 
@@ -140,7 +140,7 @@ static int mark_verified(struct orphans *orphans, enum registry_kind kind, struc
 		return 0;
 	row->unverified = false;
 	row->state_reason = NULL;
-	life_begin(kind, row, MODEL_READY);
+	resource_state_begin(kind, row, MODEL_READY);
 	if (kind == REGISTRY_TOPIC) {
 		row->model.topic.incarnation = number_of(found, "incarnation");
 		row->model.topic.partitions = (uint32_t)number_of(found, "partitions");

@@ -14,10 +14,10 @@
 
 #include "core/registry/audit.h"
 #include "core/registry/checksum.h"
-#include "core/registry/life.h"
 #include "core/registry/operator_access.h"
 #include "core/registry/orphans.h"
 #include "core/registry/registry.h"
+#include "core/registry/resource_state.h"
 #include "core/registry/store.h"
 #include "core/registry/work.h"
 
@@ -305,7 +305,7 @@ static const char not_known[] = "whether its cluster still has it is being asked
 static void state_set(enum registry_kind kind, struct row *row, enum model_state state,
 		      const char *reason)
 {
-	life_begin(kind, row, state);
+	resource_state_begin(kind, row, state);
 	row->state_reason = reason;
 }
 
@@ -333,7 +333,7 @@ static int part_known(struct merge *merge, enum registry_kind kind, struct row *
 		topic_take(merge, row, known);
 	else
 		row->model.group.incarnation = known->model.group.incarnation;
-	state_set(kind, row, life_state(kind, known), known->state_reason);
+	state_set(kind, row, resource_state_get(kind, known), known->state_reason);
 	row->unverified = known->unverified;
 	return checksum_row(kind, row) == before ? 0 : store_update(&merge->work, kind, row);
 }
@@ -509,7 +509,7 @@ static int part_keep(struct merge *merge, enum registry_kind kind, struct row *r
 		r = name_free(merge, kind, row);
 	if (r < 0)
 		return r;
-	if (life_state(kind, row) != MODEL_DELETING) {
+	if (resource_state_get(kind, row) != MODEL_DELETING) {
 		state_set(kind, row, MODEL_FAILED, made_since);
 		row->growing_to = 0;
 		r = list_row(merge, merge->topics, kind, row, "reason", made_since);

@@ -1,7 +1,7 @@
 // The state machines of core/base/state_table.h: what a table does not have, its machine refuses.
 
 #include "adapters/log/source_state.h"
-#include "core/registry/life.h"
+#include "core/registry/resource_state.h"
 #include "proxy/client/conn.h"
 #include "proxy/group/group.h"
 #include "tests/unit/unit.h"
@@ -80,25 +80,26 @@ static void row_with(enum registry_kind kind, unsigned state, struct row *ret)
 		(uint8_t)state;
 }
 
-static void life_keeps_to_its_table(void)
+static void resource_state_keeps_to_its_table(void)
 {
-	const uint64_t moves = STATE_TABLE_MOVES(LIFE_STATES);
+	const uint64_t moves = STATE_TABLE_MOVES(RESOURCE_STATES);
 	struct row row;
 
 	for (enum registry_kind kind = REGISTRY_TOPIC; kind <= REGISTRY_GROUP; ++kind)
 		for (unsigned state = MODEL_CREATING; state <= MODEL_FAILED; ++state) {
 			row_with(kind, state, &row);
 			if (has(moves, state, MODEL_ABSENT))
-				life_end(kind, &row);
+				resource_state_end(kind, &row);
 			else
-				CHECK_ABORTS(life_end(kind, &row));
+				CHECK_ABORTS(resource_state_end(kind, &row));
 			for (unsigned next = MODEL_CREATING; next <= MODEL_FAILED; ++next) {
 				row_with(kind, state, &row);
 				if (has(moves, state, next)) {
-					life_move(kind, &row, (enum model_state)next);
-					CHECK_EQ(life_state(kind, &row), next);
+					resource_state_move(kind, &row, (enum model_state)next);
+					CHECK_EQ(resource_state_get(kind, &row), next);
 				} else {
-					CHECK_ABORTS(life_move(kind, &row, (enum model_state)next));
+					CHECK_ABORTS(resource_state_move(kind, &row,
+									 (enum model_state)next));
 				}
 			}
 		}
@@ -108,4 +109,4 @@ static void life_keeps_to_its_table(void)
 }
 
 UNIT_MAIN(UNIT_CASE(conn_keeps_to_its_table), UNIT_CASE(group_keeps_to_its_table),
-	  UNIT_CASE(source_keeps_to_its_table), UNIT_CASE(life_keeps_to_its_table))
+	  UNIT_CASE(source_keeps_to_its_table), UNIT_CASE(resource_state_keeps_to_its_table))

@@ -6,7 +6,7 @@
 
 enum { MODEL_ABSENT = MODEL_FAILED + 1 }; // it has no row; beside enum model_state
 
-#define LIFE_STATES(X)                                                                             \
+#define RESOURCE_STATES(X)                                                                         \
 	X(MODEL_ABSENT, "create", MODEL_CREATING,                                                  \
 	  "An operator creates or imports it, or it is the dead-letter topic of a group that is "  \
 	  "created.")                                                                              \
@@ -31,8 +31,9 @@ enum { MODEL_ABSENT = MODEL_FAILED + 1 }; // it has no row; beside enum model_st
 	  "Only one of the copy, the last known state and its cluster has it: an operator "        \
 	  "decides.")
 
-enum model_state life_state(enum registry_kind kind, const struct row *row);
-// A transition that LIFE_STATES does not have is a fault of ours. The caller writes the row.
-void life_begin(enum registry_kind kind, struct row *row, enum model_state state); // of a new row
-void life_move(enum registry_kind kind, struct row *row, enum model_state state);
-void life_end(enum registry_kind kind, const struct row *row); // the caller drops it
+enum model_state resource_state_get(enum registry_kind kind, const struct row *row);
+// A transition that RESOURCE_STATES does not have is a fault of ours. The caller writes the row.
+void resource_state_begin(enum registry_kind kind, struct row *row,
+			  enum model_state state); // of a new row
+void resource_state_move(enum registry_kind kind, struct row *row, enum model_state state);
+void resource_state_end(enum registry_kind kind, const struct row *row); // the caller drops it
