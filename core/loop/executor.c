@@ -1,4 +1,6 @@
-// One queue under one lock, and threads that wait at it.
+// One queue under one lock, and threads that wait at it. The first thread is there from the start.
+// Another is started by a post that finds all of them busy, so an executor whose tasks come one at
+// a time never has more than one. A thread stays until the executor is freed.
 //
 // A task that has run is forgotten before the next one is taken: it may free itself. Nothing is
 // dropped: freeing an executor ends its threads only when the queue is empty.
@@ -16,9 +18,10 @@ struct executor {
 	pthread_cond_t filled; // the queue, or `stopping`
 	pthread_cond_t idle;   // nothing is queued, nothing runs
 	struct loop_task *first, **end;
-	unsigned running;
+	unsigned queued, running; // tasks
 	bool stopping;
-	unsigned thread_count;
+	const char *name;
+	unsigned thread_count, threads_max;
 	pthread_t threads[];
 };
 
@@ -28,6 +31,8 @@ static struct loop_task *take_task(struct executor *executor)
 
 	if (!task)
 		return NULL;
+	assert(executor->queued > 0);
+	executor->queued -= 1;
 	executor->first = task->next;
 	if (!executor->first)
 		executor->end = &executor->first;
@@ -64,26 +69,46 @@ static void *run_tasks(void *ctx)
 	return NULL;
 }
 
-int executor_new(const char *name, unsigned threads, struct executor **ret)
+// Called with the lock held, or before another thread knows the executor.
+static int add_thread(struct executor *executor)
+{
+	int r;
+
+	assert(executor->thread_count < executor->threads_max);
+	r = thread_start(executor->name, run_tasks, executor,
+			 &executor->threads[executor->thread_count]);
+	if (r == 0)
+		executor->thread_count += 1;
+	return r;
+}
+
+// A thread that has been started or woken and has not taken its task yet is free: each queued task
+// has one of these.
+static bool is_short_of_threads(const struct executor *executor)
+{
+	return executor->queued > executor->thread_count - executor->running &&
+	       executor->thread_count < executor->threads_max;
+}
+
+int executor_new(const char *name, unsigned threads_max, struct executor **ret)
 {
 	struct executor *executor =
-		calloc(1, sizeof *executor + threads * sizeof *executor->threads);
+		calloc(1, sizeof *executor + threads_max * sizeof *executor->threads);
+	int r;
 
-	assert(threads);
+	assert(threads_max);
 	if (!executor)
 		return -ENOMEM;
 	pthread_mutex_init(&executor->lock, NULL);
 	pthread_cond_init(&executor->filled, NULL);
 	pthread_cond_init(&executor->idle, NULL);
 	executor->end = &executor->first;
-	for (; executor->thread_count < threads; ++executor->thread_count) {
-		int r = thread_start(name, run_tasks, executor,
-				     &executor->threads[executor->thread_count]);
-
-		if (r < 0) {
-			executor_free(executor);
-			return r;
-		}
+	executor->name = name;
+	executor->threads_max = threads_max;
+	r = add_thread(executor);
+	if (r < 0) {
+		executor_free(executor);
+		return r;
 	}
 	*ret = executor;
 	return 0;
@@ -91,11 +116,15 @@ int executor_new(const char *name, unsigned threads, struct executor **ret)
 
 void executor_post(struct executor *executor, struct loop_task *task)
 {
+	assert(task->fn);
 	task->next = NULL;
 	pthread_mutex_lock(&executor->lock);
 	assert(!executor->stopping);
 	*executor->end = task;
 	executor->end = &task->next;
+	executor->queued += 1;
+	if (is_short_of_threads(executor))
+		add_thread(executor); // when there is none, the task waits for those that run
 	pthread_cond_signal(&executor->filled);
 	pthread_mutex_unlock(&executor->lock);
 }
@@ -119,6 +148,7 @@ void executor_free(struct executor *executor)
 	for (unsigned i = 0; i < executor->thread_count; ++i)
 		pthread_join(executor->threads[i], NULL);
 	assert(!executor->first && !executor->running);
+	assert(executor->queued == 0);
 	pthread_cond_destroy(&executor->idle);
 	pthread_cond_destroy(&executor->filled);
 	pthread_mutex_destroy(&executor->lock);

@@ -8,8 +8,10 @@
 
 struct executor;
 
-// `name` is the threads'. With one thread no two tasks run at a time. -errno: there are no threads.
-int executor_new(const char *name, unsigned threads, struct executor **ret);
+// `name` is the threads', and static. It starts with one thread, and starts another when a task
+// finds all of them busy, up to threads_max. With 1 no two tasks run at a time. -errno: there is no
+// thread.
+int executor_new(const char *name, unsigned threads_max, struct executor **ret);
 
 // Runs task->fn on one of the threads, which then owns the task. @thread any
 void executor_post(struct executor *executor, struct loop_task *task);

@@ -122,6 +122,95 @@ static void several_threads_work_at_a_time(void)
 	executor_free(office.executor);
 }
 
+// ---- how many threads
+
+struct crowd {
+	unsigned threads; // atomic: those that have run a task
+	unsigned running; // atomic
+	bool held;        // atomic: a task does not end
+};
+
+static _Thread_local const struct crowd *counted;
+
+struct visit {
+	struct loop_task task;
+	struct crowd *crowd;
+};
+
+static void count_thread(struct loop_task *task)
+{
+	struct crowd *crowd = CONTAINER_OF(task, struct visit, task)->crowd;
+
+	if (counted != crowd)
+		__atomic_add_fetch(&crowd->threads, 1, __ATOMIC_ACQ_REL);
+	counted = crowd;
+	__atomic_add_fetch(&crowd->running, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(&crowd->held, __ATOMIC_ACQUIRE))
+		sched_yield();
+	__atomic_sub_fetch(&crowd->running, 1, __ATOMIC_ACQ_REL);
+}
+
+static void wait_for_running(const struct crowd *crowd, unsigned running)
+{
+	while (__atomic_load_n(&crowd->running, __ATOMIC_ACQUIRE) < running)
+		sched_yield();
+}
+
+static void one_task_at_a_time_needs_one_thread(void)
+{
+	struct crowd crowd = {0};
+	struct visit visit = {{.fn = count_thread}, &crowd};
+	struct executor *executor;
+
+	CHECK_EQ(executor_new("test", SENDERS, &executor), 0);
+	for (unsigned i = 0; i < 200; ++i) {
+		executor_post(executor, &visit.task);
+		executor_drain(executor);
+	}
+	executor_free(executor);
+	CHECK_EQ(crowd.threads, 1);
+}
+
+// Each task is posted while all threads are held by the tasks before it.
+static void a_busy_executor_takes_another_thread(void)
+{
+	struct crowd crowd = {.held = true};
+	struct visit visits[SENDERS];
+	struct executor *executor;
+
+	CHECK_EQ(executor_new("test", SENDERS, &executor), 0);
+	for (unsigned i = 0; i < SENDERS; ++i) {
+		visits[i] = (struct visit){{.fn = count_thread}, &crowd};
+		executor_post(executor, &visits[i].task);
+		wait_for_running(&crowd, i + 1);
+		CHECK_EQ(crowd.threads, i + 1);
+	}
+	__atomic_store_n(&crowd.held, false, __ATOMIC_RELEASE);
+	executor_free(executor);
+	CHECK_EQ(crowd.threads, SENDERS);
+}
+
+// What comes while as many threads as may be are held waits for one of them.
+static void it_takes_no_more_threads_than_it_may(void)
+{
+	enum { MOST = 2, TASKS = 32 };
+	struct crowd crowd = {.held = true};
+	struct visit visits[TASKS];
+	struct executor *executor;
+
+	CHECK_EQ(executor_new("test", MOST, &executor), 0);
+	for (unsigned i = 0; i < TASKS; ++i) {
+		visits[i] = (struct visit){{.fn = count_thread}, &crowd};
+		executor_post(executor, &visits[i].task);
+	}
+	wait_for_running(&crowd, MOST);
+	CHECK_EQ(crowd.threads, MOST);
+	__atomic_store_n(&crowd.held, false, __ATOMIC_RELEASE);
+	executor_free(executor);
+	CHECK_EQ(crowd.threads, MOST);
+	CHECK_EQ(crowd.running, 0);
+}
+
 static void look_at_the_thread(struct loop_task *task)
 {
 	struct job *job = CONTAINER_OF(task, struct job, task);
@@ -226,6 +315,9 @@ static void it_ends_while_it_rests(void)
 }
 
 UNIT_MAIN(UNIT_CASE(one_thread_keeps_order), UNIT_CASE(freeing_runs_what_is_queued),
-	  UNIT_CASE(several_threads_work_at_a_time), UNIT_CASE(threads_have_names_and_no_signals),
-	  UNIT_CASE(rounds_come_by_themselves), UNIT_CASE(a_poke_ends_a_rest),
-	  UNIT_CASE(pokes_in_a_round_are_one), UNIT_CASE(it_ends_while_it_rests))
+	  UNIT_CASE(several_threads_work_at_a_time), UNIT_CASE(one_task_at_a_time_needs_one_thread),
+	  UNIT_CASE(a_busy_executor_takes_another_thread),
+	  UNIT_CASE(it_takes_no_more_threads_than_it_may),
+	  UNIT_CASE(threads_have_names_and_no_signals), UNIT_CASE(rounds_come_by_themselves),
+	  UNIT_CASE(a_poke_ends_a_rest), UNIT_CASE(pokes_in_a_round_are_one),
+	  UNIT_CASE(it_ends_while_it_rests))
