@@ -7,13 +7,6 @@
 
 #include "adapters/adapter.h"
 
-// Lets the backend queue a request while it owns it.
-struct log_job {
-	struct log_job *next;
-	void (*run)(struct log_job *job);
-	struct adapter *adapter;
-};
-
 struct log_entry {
 	uint64_t offset;
 	int64_t stored_ms;
@@ -22,7 +15,7 @@ struct log_entry {
 };
 
 struct log_fetch {
-	struct log_job job;
+	struct loop_task work; // the backend's, while it owns the request
 	struct loop_task task; // fn is set by the caller
 	struct loop *loop;
 	struct adapter_topic *topic;
@@ -59,8 +52,7 @@ struct log_waiting {
 // The messages due first, in the order of due time, partition and offset. They stay in the store
 // until they are removed.
 struct log_due {
-	struct log_job job;
-	struct loop_task task;
+	struct loop_task work, task; // as of a fetch
 	struct loop *loop;
 	struct adapter_topic *topic;
 	const struct group *group;
@@ -87,8 +79,7 @@ struct log_cursor {
 // Reads or writes the cursors of a group. A commit also changes its retry store, in the order
 // given; whatever the backend, no cursor is ahead of the retries beside it.
 struct log_cursors {
-	struct log_job job;
-	struct loop_task task;
+	struct loop_task work, task; // as of a fetch
 	struct loop *loop;
 	struct adapter_topic *topic;
 	const struct group *group;

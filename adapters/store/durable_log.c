@@ -3,9 +3,10 @@
 // The rows of topics and groups of either class are in the D2 store, which is opened first and
 // closed last.
 //
-// Invariants: whatever is given to the log is answered once, also while it closes: the reader stops
-// first, because it gives work to the committers, which give work to each other and stop when both
-// are idle. A loop's thread only does what needs no disk.
+// Invariants: whatever is given to the log is answered once, also while it closes: the readers stop
+// first, because they give work to the committers, which give work to each other and stop when both
+// are idle. A loop's thread only does what needs no disk; what reads goes to the readers, which
+// are one thread until all are busy.
 //
 // Not here: names of options and their limits, permissions, and the table of slots: they
 // are an adapter's.
@@ -25,7 +26,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define READER_THREADS 2u
+#define READERS 2u // threads
 
 // ---- opening and closing
 
@@ -43,7 +44,7 @@ void durable_log_close(struct durable_log *log)
 {
 	scrub_stop(log->scrub);
 	retention_stop(log->retention);
-	reader_stop(log->reader);
+	executor_free(log->readers);
 	committers_flush(log);
 	committer_stop(log->committers[CLASS_D1]);
 	committer_stop(log->committers[CLASS_D2]);
@@ -83,7 +84,7 @@ static int parts_open(struct durable_log *log, const struct durable_log_options 
 	if (r >= 0)
 		r = store_start(log, CLASS_D1, options->data_dir, options->map_bytes, ret_error);
 	if (r >= 0)
-		r = reader_start(READER_THREADS, &log->reader);
+		r = executor_new("store-read", READERS, &log->readers);
 	if (r >= 0)
 		r = retention_start(log, &log->retention);
 	if (r >= 0)
@@ -202,9 +203,9 @@ void durable_log_submit(struct durable_log *log, struct submit *submit)
 	committer_submit(durable_log_committer(log, submit->topic->store), submit);
 }
 
-static void fetch_run(struct log_job *job)
+static void run_fetch(struct loop_task *task)
 {
-	struct log_fetch *fetch = CONTAINER_OF(job, struct log_fetch, job);
+	struct log_fetch *fetch = CONTAINER_OF(task, struct log_fetch, work);
 
 	store_range_fetch(fetch);
 	loop_post(fetch->loop, &fetch->task);
@@ -218,7 +219,7 @@ bool durable_log_fetch(struct durable_log *log, struct log_fetch *fetch)
 	if (partition && fetch->offset >= __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE) &&
 	    tail_fetch(fetch->topic->store->tails, &partition->tail, fetch))
 		return true;
-	fetch->job.run = fetch_run;
-	reader_run(log->reader, &fetch->job);
+	fetch->work.fn = run_fetch;
+	executor_post(log->readers, &fetch->work);
 	return false;
 }

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "adapters/store/committer.h"
-#include "adapters/store/reader.h"
+#include "core/loop/executor.h"
 
 enum { CLASS_D1, CLASS_D2, CLASSES };
 
@@ -17,7 +17,7 @@ struct scrub;
 struct durable_log {
 	struct store *stores[CLASSES];
 	struct committer *committers[CLASSES];
-	struct reader *reader;
+	struct executor *readers;
 	struct retention *retention;
 	struct scrub *scrub;
 };

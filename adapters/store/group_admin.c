@@ -206,9 +206,9 @@ static int backlog_read(struct group_job *job, json_t *partitions)
 	return r;
 }
 
-static void backlog_run(struct log_job *read)
+static void run_backlog(struct loop_task *task)
 {
-	struct group_job *job = CONTAINER_OF(read, struct group_job, read);
+	struct group_job *job = CONTAINER_OF(task, struct group_job, read);
 	json_t *partitions = json_array();
 	int r = backlog_read(job, partitions);
 	json_t *answer = r ? NULL : json_pack("{s:O}", "partitions", partitions);
@@ -229,6 +229,6 @@ void store_group_admin_backlog(struct durable_log *log, const struct group *grou
 		group_job_end(job, -ENOENT, NULL, "its topic is not there");
 		return;
 	}
-	job->read.run = backlog_run;
-	reader_run(log->reader, &job->read);
+	job->read.fn = run_backlog;
+	executor_post(log->readers, &job->read);
 }

@@ -6,7 +6,7 @@
 
 struct group_job {
 	struct committer_job job;
-	struct log_job read;
+	struct loop_task read;
 	struct durable_log *log;
 	const struct group *group;
 	const struct topic *topic;

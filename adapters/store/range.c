@@ -8,8 +8,8 @@
 // a deletion, and is never passed over. No transaction outlives the call that began it, so that old
 // pages can be used again.
 //
-// Not here: what is still in memory (tail.c), the threads that call this (reader.c), and when to
-// read (adapters/log).
+// Not here: what is still in memory (tail.c), the threads that call this (durable_log.c), and when
+// to read (adapters/log).
 
 #include "adapters/store/range.h"
 

@@ -48,9 +48,9 @@ static int cursor_load(struct store *store, MDB_txn *txn, struct log_cursors *lo
 	return r;
 }
 
-static void load_run(struct log_job *job)
+static void run_load(struct loop_task *task)
 {
-	struct log_cursors *load = CONTAINER_OF(job, struct log_cursors, job);
+	struct log_cursors *load = CONTAINER_OF(task, struct log_cursors, work);
 	struct store *store = load->topic->store;
 	MDB_txn *txn;
 	int r = group_row_check(store, load->group);
@@ -71,8 +71,8 @@ static void load_run(struct log_job *job)
 
 void store_source_requests_load(struct durable_log *log, struct log_cursors *load)
 {
-	load->job.run = load_run;
-	reader_run(log->reader, &load->job);
+	load->work.fn = run_load;
+	executor_post(log->readers, &load->work);
 }
 
 // ---- committing
@@ -300,9 +300,9 @@ static int gathered_copy(struct log_due *due, const struct gathered *gathered)
 	return 0;
 }
 
-static void due_run(struct log_job *job)
+static void run_due(struct loop_task *task)
 {
-	struct log_due *due = CONTAINER_OF(job, struct log_due, job);
+	struct log_due *due = CONTAINER_OF(task, struct log_due, work);
 	struct store *store = due->topic->store;
 	struct gathered gathered = {
 		.entries = calloc(due->max_messages + 1, sizeof(struct log_waiting))};
@@ -323,6 +323,6 @@ static void due_run(struct log_job *job)
 
 void store_source_requests_due(struct durable_log *log, struct log_due *due)
 {
-	due->job.run = due_run;
-	reader_run(log->reader, &due->job);
+	due->work.fn = run_due;
+	executor_post(log->readers, &due->work);
 }

@@ -17,7 +17,7 @@
 #define READ_BYTES (4u << 20)
 
 struct look {
-	struct log_job job;
+	struct loop_task task;
 	struct adapter_topic *open;
 	adapter_json_fn done;
 	void *ctx;
@@ -54,9 +54,9 @@ static struct look *look_new(struct durable_log *log, const struct topic *topic,
 	return look;
 }
 
-static void describe_run(struct log_job *job)
+static void run_describe(struct loop_task *task)
 {
-	struct look *look = CONTAINER_OF(job, struct look, job);
+	struct look *look = CONTAINER_OF(task, struct look, task);
 	struct store *store = look->open->store;
 	json_t *partitions = json_array();
 	MDB_txn *txn;
@@ -88,8 +88,8 @@ void store_topic_query_describe(struct durable_log *log, const struct topic *top
 
 	if (!look)
 		return;
-	look->job.run = describe_run;
-	reader_run(log->reader, &look->job);
+	look->task.fn = run_describe;
+	executor_post(log->readers, &look->task);
 }
 
 static int time_resolve(struct look *look)
@@ -109,9 +109,9 @@ static int time_resolve(struct look *look)
 	return r;
 }
 
-static void read_run(struct log_job *job)
+static void run_read(struct loop_task *task)
 {
-	struct look *look = CONTAINER_OF(job, struct look, job);
+	struct look *look = CONTAINER_OF(task, struct look, task);
 	struct log_fetch *fetch = &look->fetch;
 	json_t *messages, *next = json_null();
 	const struct store_partition *partition =
@@ -163,6 +163,6 @@ void store_topic_query_read(struct durable_log *log, const struct topic *topic, 
 	look->fetch.offset = (uint64_t)MAX(json_integer_value(json_object_get(query, "offset")), 0);
 	look->fetch.max_messages = (uint32_t)MIN(MAX(limit, 1), READ_LIMIT);
 	look->fetch.max_bytes = READ_BYTES;
-	look->job.run = read_run;
-	reader_run(log->reader, &look->job);
+	look->task.fn = run_read;
+	executor_post(log->readers, &look->task);
 }
