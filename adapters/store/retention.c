@@ -12,9 +12,10 @@
 #include "adapters/store/durable_log.h"
 #include "adapters/store/row.h"
 #include "core/base/clock.h"
+#include "core/loop/ticker.h"
 
 #include <errno.h>
-#include <time.h>
+#include <pthread.h>
 
 #define TURN_NS       S_NS
 #define TOPICS_A_TURN 2000u
@@ -26,15 +27,15 @@ struct turn {
 	struct adapter_topic *open;
 	uint64_t id, next_id; // of this topic; where the next look begins
 	struct store_topic_row row;
-	bool running;
+	bool running; // under the retention's lock: the committer has the job
 };
 
 struct retention {
 	struct durable_log *log;
-	pthread_t thread;
+	struct ticker *ticker;
+	bool stopping; // atomic
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stopping;
+	pthread_cond_t ended; // a step
 	struct turn turn;
 };
 
@@ -120,57 +121,57 @@ static void turn_done(struct committer_job *base, int r)
 
 	pthread_mutex_lock(&retention->lock);
 	turn->running = false;
-	pthread_cond_broadcast(&retention->wake);
+	pthread_cond_signal(&retention->ended);
 	pthread_mutex_unlock(&retention->lock);
 }
 
-// Called with the lock held; releases it while the committer works.
-static void turn_run(struct retention *retention)
+static void run_step(struct retention *retention, struct committer *committer)
 {
+	struct turn *turn = &retention->turn;
+
+	turn->job.apply = turn_apply;
+	turn->job.done = turn_done;
+	pthread_mutex_lock(&retention->lock);
+	turn->running = true;
+	committer_run(committer, &turn->job);
+	while (turn->running)
+		pthread_cond_wait(&retention->ended, &retention->lock);
+	pthread_mutex_unlock(&retention->lock);
+}
+
+// A stop ends it before the next topic.
+static uint64_t run_turn(void *ctx)
+{
+	struct retention *retention = ctx;
+	struct durable_log *log = retention->log;
 	struct turn *turn = &retention->turn;
 	unsigned rows = TOPICS_A_TURN;
 
-	while (!retention->stopping && topic_next(turn, &rows)) {
+	while (!__atomic_load_n(&retention->stopping, __ATOMIC_RELAXED) &&
+	       topic_next(turn, &rows)) {
 		int class = turn->row.durability == DURABILITY_D1 ? CLASS_D1 : CLASS_D2, r;
 
-		turn->open = store_topic_open(retention->log->stores[class], turn->id,
-					      turn->row.incarnation, &r);
+		turn->open =
+			store_topic_open(log->stores[class], turn->id, turn->row.incarnation, &r);
 		if (!turn->open)
 			continue;
-		turn->running = true;
-		turn->job.apply = turn_apply;
-		turn->job.done = turn_done;
-		committer_run(retention->log->committers[class], &turn->job);
-		while (turn->running)
-			pthread_cond_wait(&retention->wake, &retention->lock);
+		run_step(retention, log->committers[class]);
 		store_topic_close(turn->open);
 		turn->open = NULL;
 	}
+	return TURN_NS;
 }
 
-static void *retention_thread(void *ctx)
+static void retention_free(struct retention *retention)
 {
-	struct retention *retention = ctx;
-
-	pthread_mutex_lock(&retention->lock);
-	while (!retention->stopping) {
-		struct timespec until;
-
-		turn_run(retention);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += TURN_NS / S_NS;
-		while (!retention->stopping &&
-		       pthread_cond_timedwait(&retention->wake, &retention->lock, &until) == 0)
-			;
-	}
-	pthread_mutex_unlock(&retention->lock);
-	return NULL;
+	pthread_cond_destroy(&retention->ended);
+	pthread_mutex_destroy(&retention->lock);
+	free(retention);
 }
 
 int retention_start(struct durable_log *log, struct retention **ret)
 {
 	struct retention *retention = calloc(1, sizeof *retention);
-	pthread_condattr_t attributes;
 	int r;
 
 	if (!retention)
@@ -178,16 +179,12 @@ int retention_start(struct durable_log *log, struct retention **ret)
 	retention->log = log;
 	retention->turn.retention = retention;
 	pthread_mutex_init(&retention->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&retention->wake, &attributes);
-	pthread_condattr_destroy(&attributes);
-	r = pthread_create(&retention->thread, NULL, retention_thread, retention);
-	if (r) {
-		free(retention);
-		return -r;
+	pthread_cond_init(&retention->ended, NULL);
+	r = ticker_new("store-keep", 0, run_turn, retention, &retention->ticker);
+	if (r < 0) {
+		retention_free(retention);
+		return r;
 	}
-	pthread_setname_np(retention->thread, "store-keep");
 	*ret = retention;
 	return 0;
 }
@@ -196,12 +193,7 @@ void retention_stop(struct retention *retention)
 {
 	if (!retention)
 		return;
-	pthread_mutex_lock(&retention->lock);
-	retention->stopping = true;
-	pthread_cond_broadcast(&retention->wake);
-	pthread_mutex_unlock(&retention->lock);
-	pthread_join(retention->thread, NULL);
-	pthread_mutex_destroy(&retention->lock);
-	pthread_cond_destroy(&retention->wake);
-	free(retention);
+	__atomic_store_n(&retention->stopping, true, __ATOMIC_RELAXED);
+	ticker_free(retention->ticker);
+	retention_free(retention);
 }

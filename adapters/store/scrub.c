@@ -32,19 +32,21 @@
 #include "adapters/store/row.h"
 #include "adapters/store/scrub_mark.h"
 #include "core/base/clock.h"
+#include "core/loop/ticker.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
-#include <time.h>
 
 #define SLICE_BYTES  (1u << 20)
 #define SLICE_ROWS   5000u
 #define REST_TIMES   19u            // of the time that a slice took
 #define RATE_MIN     (256ull << 10) // bytes a second, however small the store
-#define REST_MAX_NS  (3600 * S_NS)  // after a slice, and from one pass to the next
-#define BEGIN_NS     (10 * S_NS)    // after the start, which has enough to read
-#define MARK_NS      (60 * S_NS)    // between two times that the place is written down
-#define ROW_OVERHEAD 16u            // of a row in its page, about
+#define REST_MIN_NS  (10 * MS_NS)
+#define REST_MAX_NS  (3600 * S_NS) // after a slice, and from one pass to the next
+#define BEGIN_NS     (10 * S_NS)   // after the start, which has enough to read
+#define MARK_NS      (60 * S_NS)   // between two times that the place is written down
+#define ROW_OVERHEAD 16u           // of a row in its page, about
 
 // Where a pass is in one store.
 struct place {
@@ -64,12 +66,10 @@ struct scrub {
 	struct place places[2];
 	size_t count, at;
 	uint64_t period_ns, pass_bytes, pass_done, marked_ns;
-	int64_t began_ms; // the pass, by the wall clock
-	char *mark;       // file
-	pthread_t thread;
+	int64_t began_ms;      // the pass, by the wall clock
+	char *mark;            // file
+	struct ticker *ticker; // NULL: no pass is made
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stopping, running;
 	struct scrub_state state; // under the lock
 };
 
@@ -424,7 +424,7 @@ int scrub_store(struct store *store)
 	return r;
 }
 
-// ---- the thread
+// ---- passes
 
 static uint64_t bytes_used(const struct store *store)
 {
@@ -543,44 +543,14 @@ uint64_t scrub_slice(struct scrub *scrub)
 	return rest;
 }
 
-static void wait_rest(struct scrub *scrub, uint64_t ns)
+static uint64_t run_round(void *ctx)
 {
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ns / S_NS);
-	until.tv_nsec += (long)(ns % S_NS);
-	if (until.tv_nsec >= (long)S_NS) {
-		++until.tv_sec;
-		until.tv_nsec -= (long)S_NS;
-	}
-	while (!scrub->stopping && pthread_cond_timedwait(&scrub->wake, &scrub->lock, &until) == 0)
-		;
-}
-
-static void *scrub_thread(void *ctx)
-{
-	struct scrub *scrub = ctx;
-
-	pthread_mutex_lock(&scrub->lock);
-	wait_rest(scrub, BEGIN_NS);
-	while (!scrub->stopping) {
-		uint64_t ns;
-
-		pthread_mutex_unlock(&scrub->lock);
-		ns = scrub_slice(scrub);
-		pthread_mutex_lock(&scrub->lock);
-		wait_rest(scrub, MAX(ns, 10 * MS_NS));
-	}
-	pthread_mutex_unlock(&scrub->lock);
-	return NULL;
+	return MAX(scrub_slice(ctx), REST_MIN_NS);
 }
 
 int scrub_start(struct store *const stores[], size_t count, uint64_t hours, struct scrub **ret)
 {
 	struct scrub *scrub = calloc(1, sizeof *scrub);
-	pthread_condattr_t attributes;
-	int r;
 
 	assert(count > 0 && count <= ARRAY_SIZE(scrub->places));
 	if (!scrub)
@@ -592,36 +562,21 @@ int scrub_start(struct store *const stores[], size_t count, uint64_t hours, stru
 	scrub->count = count;
 	scrub->period_ns = hours * 3600 * S_NS;
 	pthread_mutex_init(&scrub->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&scrub->wake, &attributes);
-	pthread_condattr_destroy(&attributes);
 	scrub->marked_ns = clock_now_ns();
 	pass_resume(scrub);
 	*ret = scrub;
 	if (hours == 0)
 		return 0;
-	r = pthread_create(&scrub->thread, NULL, scrub_thread, scrub);
-	if (r)
-		return -r;
-	scrub->running = true;
-	pthread_setname_np(scrub->thread, "store-scrub");
-	return 0;
+	return ticker_new("store-scrub", BEGIN_NS, run_round, scrub, &scrub->ticker);
 }
 
 void scrub_stop(struct scrub *scrub)
 {
 	if (!scrub)
 		return;
-	pthread_mutex_lock(&scrub->lock);
-	scrub->stopping = true;
-	pthread_cond_broadcast(&scrub->wake);
-	pthread_mutex_unlock(&scrub->lock);
-	if (scrub->running)
-		pthread_join(scrub->thread, NULL);
+	ticker_free(scrub->ticker);
 	place_mark(scrub);
 	pthread_mutex_destroy(&scrub->lock);
-	pthread_cond_destroy(&scrub->wake);
 	free(scrub->mark);
 	free(scrub);
 }
