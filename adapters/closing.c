@@ -1,11 +1,12 @@
-// The thread that closes a cluster. It is detached: `done` is its end.
+// The thread that closes a cluster. It is detached: `done` is its end. It is no executor: a cluster
+// may wait long for its backend, so each has a thread of its own, and none holds up another.
 
 #include "adapters/closing.h"
 
 #include "core/base/util.h"
+#include "core/loop/thread.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 struct closing {
 	struct adapter *adapter;
@@ -14,11 +15,11 @@ struct closing {
 	void *ctx;
 };
 
-static void *closing_run(void *arg)
+static void *run_closing(void *ctx)
 {
-	struct closing closing = *(struct closing *)arg;
+	struct closing closing = *(struct closing *)ctx;
 
-	free(arg);
+	free(ctx);
 	closing.adapter_free(closing.adapter);
 	closing.done(closing.ctx);
 	return NULL;
@@ -34,10 +35,10 @@ int closing_start(struct adapter *adapter, void (*adapter_free)(struct adapter *
 	if (!closing)
 		return -ENOMEM;
 	*closing = (struct closing){adapter, adapter_free, done, ctx};
-	r = pthread_create(&thread, NULL, closing_run, closing);
-	if (r) {
+	r = thread_start("closing", run_closing, closing, &thread);
+	if (r < 0) {
 		free(closing);
-		return -r;
+		return r;
 	}
 	pthread_detach(thread);
 	return 0;

@@ -1,7 +1,9 @@
 // The one thread that writes to a store.
 //
 // Takes everything that waits and makes it one transaction; while that is committed the next one
-// gathers.
+// gathers. So its thread keeps a loop of its own: an executor runs tasks one by one, and would
+// begin and sync a transaction for each. What must be run apart is known only when the transaction
+// of the others has failed.
 //
 // A job fails alone. What can be known beforehand (its group is deleted, the store is full) is its
 // `check`, which only reads: it refuses the job and nothing else. When a job fails after it has
@@ -27,6 +29,7 @@
 #include "adapters/store/head.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/loop/thread.h"
 
 #include <errno.h>
 #include <sys/resource.h>
@@ -505,6 +508,16 @@ static void *committer_thread(void *ctx)
 	return NULL;
 }
 
+static void committer_free(struct committer *committer)
+{
+	pthread_mutex_destroy(&committer->lock);
+	pthread_cond_destroy(&committer->wake);
+	pthread_cond_destroy(&committer->idle);
+	append_deinit(&committer->append);
+	committer->store->writer = NULL;
+	free(committer);
+}
+
 int committer_start(struct store *store, struct committer **ret)
 {
 	struct committer *committer = calloc(1, sizeof *committer);
@@ -520,13 +533,12 @@ int committer_start(struct store *store, struct committer **ret)
 	pthread_mutex_init(&committer->lock, NULL);
 	pthread_cond_init(&committer->wake, NULL);
 	pthread_cond_init(&committer->idle, NULL);
-	r = pthread_create(&committer->thread, NULL, committer_thread, committer);
-	if (r) {
-		free(committer);
-		return -r;
+	r = thread_start(store->durability == DURABILITY_D1 ? "store-d1" : "store-d2",
+			 committer_thread, committer, &committer->thread);
+	if (r < 0) {
+		committer_free(committer);
+		return r;
 	}
-	pthread_setname_np(committer->thread,
-			   store->durability == DURABILITY_D1 ? "store-d1" : "store-d2");
 	*ret = committer;
 	return 0;
 }
@@ -557,12 +569,7 @@ void committer_stop(struct committer *committer)
 	pthread_cond_signal(&committer->wake);
 	pthread_mutex_unlock(&committer->lock);
 	pthread_join(committer->thread, NULL);
-	pthread_mutex_destroy(&committer->lock);
-	pthread_cond_destroy(&committer->wake);
-	pthread_cond_destroy(&committer->idle);
-	append_deinit(&committer->append);
-	committer->store->writer = NULL;
-	free(committer);
+	committer_free(committer);
 }
 
 void committer_submit(struct committer *committer, struct submit *submit)
