@@ -142,6 +142,30 @@ def test_made_by_others(registered, kafka):
     assert NEEDED.items() <= kafka.config(name).items()
 
 
+def test_deleted_by_others(registered, kafka):
+    """What waited there is lost, and said to be; the group goes on, with a retry topic made anew, whether it writes or reads first."""
+    daemon = registered.world(cluster="kafka")
+    name = retry_topic(daemon)
+    with daemon.connect() as conn:
+        send(conn, range(3))
+        subscription = conn.subscribe("billing")
+        first, second, third = subscription.receive(3)
+        assert subscription.nack(first, delay_ms=HOUR_MS) == [("OK", 1)]
+        kafka.delete(name)
+        assert {code for code, _ in subscription.nack(second, delay_ms=HOUR_MS)} <= {"OK", "BACKEND_DOWN"}
+        wait_for(lambda: name in kafka.topics() and rows(daemon, kafka) == bodies([1]), what="the row is not written into a new topic")
+        assert subscription.ack(third) == [("OK", 1)]
+    assert len(daemon.events("KAFKA-RETRY-LOST")) == 1
+    kafka.delete(name)
+    answer = daemon.admin.post(f"{ACME}/groups/billing/reset", {"to": {"at": "earliest"}})
+    assert answer.status == 200, answer.body
+    assert len(daemon.events("KAFKA-RETRY-LOST")) == 2
+    with daemon.connect() as conn:
+        subscription = conn.subscribe("billing")
+        subscription.ack(*subscription.receive(3))
+    daemon.stop()
+
+
 def compact(daemon, kafka):
     """Has the cleaner go over all that is in the retry topic, and waits until it has."""
     topic = retry_topic(daemon)

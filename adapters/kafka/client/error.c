@@ -63,6 +63,13 @@ bool kafka_error_is_of_record(rd_kafka_resp_err_t error)
 	}
 }
 
+bool kafka_error_is_missing_topic(rd_kafka_resp_err_t error)
+{
+	return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+	       error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+	       error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+}
+
 static size_t meaning_find(rd_kafka_resp_err_t error)
 {
 	size_t i = 0;

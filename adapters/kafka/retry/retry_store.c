@@ -305,20 +305,18 @@ struct probe {
 	enum code code;
 };
 
-static void probe_answered(struct retry_stores *stores, struct retry_event *event)
+static struct retry_store *store_find(struct retry_stores *stores, uint64_t group)
 {
-	struct probe *probe = CONTAINER_OF(event, struct probe, event);
-	struct map_node *node = map_find(&stores->stores, probe->group);
-	struct retry_store *store = node ? CONTAINER_OF(node, struct retry_store, by_id) : NULL;
-	struct retry_job *job = store ? retry_store_first_job(store) : NULL;
-	enum retry_presence presence = probe->presence;
-	enum code code = probe->code;
+	struct map_node *node = map_find(&stores->stores, group);
 
-	free(probe->name);
-	free(probe);
-	retry_thread_under_way(stores, -1);
-	if (!job || job->phase != JOB_ASKING)
-		return;
+	return node ? CONTAINER_OF(node, struct retry_store, by_id) : NULL;
+}
+
+// Of a job in phase JOB_ASKING.
+static void job_probed(struct retry_job *job, enum code code, enum retry_presence presence)
+{
+	struct retry_store *store = job->store;
+
 	if (code != CODE_OK) {
 		retry_store_job_end(job, code, "whether there is a retry topic cannot be told");
 		return;
@@ -335,6 +333,40 @@ static void probe_answered(struct retry_stores *stores, struct retry_event *even
 	retry_store_job_plan(job);
 }
 
+static void probe_end(struct retry_stores *stores, struct probe *probe)
+{
+	free(probe->name);
+	free(probe);
+	retry_thread_under_way(stores, -1);
+}
+
+static void probe_answered(struct retry_stores *stores, struct retry_event *event)
+{
+	struct probe *probe = CONTAINER_OF(event, struct probe, event);
+	struct retry_store *store = store_find(stores, probe->group);
+	struct retry_job *job = store ? retry_store_first_job(store) : NULL;
+	enum retry_presence presence = probe->presence;
+	enum code code = probe->code;
+
+	probe_end(stores, probe);
+	if (job && job->phase == JOB_ASKING)
+		job_probed(job, code, presence);
+}
+
+static void doubt_answered(struct retry_stores *stores, struct retry_event *event)
+{
+	struct probe *probe = CONTAINER_OF(event, struct probe, event);
+	struct retry_store *store = store_find(stores, probe->group);
+	bool absent = probe->code == CODE_OK && probe->presence == RETRY_ABSENT;
+
+	probe_end(stores, probe);
+	if (!store)
+		return;
+	store->doubted = false;
+	if (absent && store->presence == RETRY_THERE)
+		retry_store_topic_lost(store, "another client has deleted the topic");
+}
+
 static void probe_run(struct adapter *adapter, struct kafka_task *task)
 {
 	struct probe *probe = CONTAINER_OF(task, struct probe, task);
@@ -345,26 +377,54 @@ static void probe_run(struct adapter *adapter, struct kafka_task *task)
 	retry_thread_post(probe->stores, &probe->event);
 }
 
-static void store_probe(struct retry_job *job)
+// false: there is no memory.
+static bool probe_begin(struct retry_store *store,
+			void (*answered)(struct retry_stores *stores, struct retry_event *event))
 {
-	struct retry_store *store = job->store;
 	struct probe *probe = calloc(1, sizeof *probe);
 
 	if (probe)
 		probe->name = strdup(store->name);
 	if (!probe || !probe->name) {
 		free(probe);
-		retry_store_job_end(job, CODE_OVERLOADED, NULL);
-		return;
+		return false;
 	}
-	job->phase = JOB_ASKING;
 	probe->task.run = probe_run;
-	probe->event.run = probe_answered;
+	probe->event.run = answered;
 	probe->stores = store->stores;
 	probe->group = store->by_id.key;
 	probe->lost = store->lost;
 	retry_thread_under_way(store->stores, 1);
 	kafka_task_post_blocking(store->stores->adapter, &probe->task);
+	return true;
+}
+
+static void store_probe(struct retry_job *job)
+{
+	job->phase = JOB_ASKING;
+	if (!probe_begin(job->store, probe_answered))
+		retry_store_job_end(job, CODE_OVERLOADED, NULL);
+}
+
+void retry_store_doubt(struct retry_store *store)
+{
+	if (store->presence == RETRY_THERE && !store->doubted)
+		store->doubted = probe_begin(store, doubt_answered);
+}
+
+void retry_store_topic_lost(struct retry_store *store, const char *text)
+{
+	struct retry_job *job = retry_store_first_job(store);
+
+	log_error(store->stores->adapter->log, "KAFKA-RETRY-LOST",
+		  "%s: %s; what waited there is lost unless the topic comes back", store->name,
+		  text);
+	retry_store_forget_topic(store);
+	store->lost = true;
+	if (job && job->again)
+		retry_store_job_end(job, CODE_BACKEND_DOWN, text);
+	else if (job)
+		retry_store_job_again(job);
 }
 
 // ---- closing
@@ -377,10 +437,10 @@ struct closing {
 static void closed_run(struct retry_stores *stores, struct retry_event *event)
 {
 	struct closing *closing = CONTAINER_OF(event, struct closing, event);
-	struct map_node *node = map_find(&stores->stores, closing->group);
+	struct retry_store *store = store_find(stores, closing->group);
 
-	if (node)
-		CONTAINER_OF(node, struct retry_store, by_id)->open = false;
+	if (store)
+		store->open = false;
 	free(closing);
 }
 
@@ -406,8 +466,7 @@ struct forgetting {
 static void forget_run(struct retry_stores *stores, struct retry_event *event)
 {
 	struct forgetting *forgetting = CONTAINER_OF(event, struct forgetting, event);
-	struct map_node *node = map_find(&stores->stores, forgetting->group);
-	struct retry_store *store = node ? CONTAINER_OF(node, struct retry_store, by_id) : NULL;
+	struct retry_store *store = store_find(stores, forgetting->group);
 
 	if (store && list_empty(&store->jobs)) {
 		retry_store_forget_topic(store);

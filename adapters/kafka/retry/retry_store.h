@@ -36,7 +36,7 @@ struct retry_job {
 	uint32_t want_at, missing;
 	uint64_t deadline_ns;
 	enum { JOB_NEW, JOB_ASKING, JOB_CATCHING_UP, JOB_READING } phase;
-	bool again;
+	bool again, doubted; // doubted: nothing came for a while, and the cluster was asked
 };
 void retry_store_look(struct adapter *adapter, struct retry_job *job); // @thread any
 
@@ -63,6 +63,7 @@ struct retry_store {
 	uint64_t next, written; // written: own writes lie before this
 	bool loaded, open, streaming;
 	bool lost;         // the topic was deleted: one that is there was made by other clients
+	bool doubted;      // the cluster is being asked whether the topic is still there
 	uint64_t position; // what the stream brings next
 	// What it has brought and no job wanted yet, a ring; everything from ahead_from on.
 	rd_kafka_message_t *ahead[RETRY_AHEAD];
@@ -78,6 +79,12 @@ struct retry_store *retry_store_get(struct retry_stores *stores, const struct gr
 void retry_store_free(struct retry_store *store);
 void retry_store_forget_topic(struct retry_store *store); // stops reading; no row is known any more
 void retry_store_changed(struct retry_store *store, int64_t change); // rows were added or removed
+
+// Another client deleted the topic, or recreated it: what was in it is gone.
+void retry_store_topic_lost(struct retry_store *store, const char *text);
+// Asks the cluster whether the topic is still there, and forgets it if it is not. A client that
+// reads a topic or writes into it learns of its end late, or never.
+void retry_store_doubt(struct retry_store *store);
 
 struct retry_job *retry_store_first_job(const struct retry_store *store); // at work; NULL: none
 void retry_store_next_job(struct retry_store *store);                     // begins

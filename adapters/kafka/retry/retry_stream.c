@@ -122,7 +122,7 @@ void retry_stream_go(struct retry_store *store)
 					 from ? (int64_t)from : RD_KAFKA_OFFSET_BEGINNING,
 					 stores->messages) < 0) {
 		retry_store_job_end(job,
-				    store->reading ? kafka_error_code(rd_kafka_last_error())
+				    store->reading ? retry_topic_code(rd_kafka_last_error())
 						   : CODE_BACKEND_DOWN,
 				    "the retry topic cannot be read");
 		return;
@@ -210,45 +210,28 @@ static void end_reached(struct retry_store *store, uint64_t end)
 	}
 }
 
-// Another client deleted the topic, or recreated it: what was in it is gone.
-static void topic_lost(struct retry_store *store, const char *text)
+// The topic is not there, or is another than the one that was read.
+static bool tells_loss(rd_kafka_resp_err_t error)
 {
-	struct retry_job *job = retry_store_first_job(store);
-
-	log_error(store->stores->adapter->log, "KAFKA-RETRY-LOST",
-		  "%s: %s; what waited there is lost unless the topic comes back", store->name,
-		  text);
-	retry_store_forget_topic(store);
-	store->lost = true;
-	if (job && job->again)
-		retry_store_job_end(job, CODE_BACKEND_DOWN, text);
-	else if (job)
-		retry_store_job_again(job);
+	return error == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+	       error == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE ||
+	       kafka_error_is_missing_topic(error);
 }
 
 static void message_error(struct retry_store *store, const rd_kafka_message_t *message)
 {
 	struct retry_job *job = retry_store_first_job(store);
 
-	switch ((int)message->err) {
-	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+	if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
 		end_reached(store, (uint64_t)message->offset);
-		return;
-	case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-	case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-		topic_lost(store, rd_kafka_err2str(message->err));
-		return;
-	default:
-		if (kafka_error_is_transient(message->err))
-			return; // the client goes on by itself; the deadline ends it
+	} else if (tells_loss(message->err)) {
+		retry_store_topic_lost(store, rd_kafka_err2str(message->err));
+	} else if (!kafka_error_is_transient(message->err)) {
 		retry_stream_stop(store);
 		if (job)
 			retry_store_job_end(job, kafka_error_code(message->err),
 					    rd_kafka_err2str(message->err));
-	}
+	} // else the client goes on by itself; the deadline ends it
 }
 
 void retry_stream_serve(struct retry_stores *stores, rd_kafka_message_t *message)

@@ -24,6 +24,7 @@
 
 #define STREAM_NS     (2 * S_NS)  // a stream without a job stays for so long
 #define FORGET_NS     (60 * S_NS) // a store without a source and jobs stays in memory
+#define DOUBT_NS      (2 * S_NS)  // a job to which nothing comes for so long
 #define TICK_NS       S_NS
 #define POLL_MS       200
 #define LOOK_MESSAGES 1024u // taken between two looks at how much waits in the queue
@@ -68,10 +69,25 @@ bool retry_thread_post(struct retry_stores *stores, struct retry_event *event)
 
 // ---- time
 
+// A job that waits for a topic which was deleted would wait for ever: librdkafka says so after 30 s
+// at the earliest, and no more once the stream has begun anew.
+static void job_doubt(struct retry_store *store, struct retry_job *job, uint64_t now_ns)
+{
+	uint64_t timeout_ns = store->stores->adapter->options.timeout_ms * MS_NS;
+
+	if (job->doubted || job->phase == JOB_ASKING ||
+	    now_ns + timeout_ns < job->deadline_ns + DOUBT_NS)
+		return;
+	job->doubted = true;
+	retry_store_doubt(store);
+}
+
 static void store_tick(struct retry_store *store, uint64_t now_ns)
 {
 	struct retry_job *job = retry_store_first_job(store);
 
+	if (job)
+		job_doubt(store, job, now_ns);
 	if (job && now_ns >= job->deadline_ns && job->phase != JOB_ASKING) {
 		retry_stream_stop(store);
 		list_unlink(&store->line);

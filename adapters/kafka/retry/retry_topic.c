@@ -75,6 +75,13 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 	return kafka_error_code(error);
 }
 
+enum code retry_topic_code(rd_kafka_resp_err_t error)
+{
+	enum code code = kafka_error_code(error);
+
+	return code == CODE_NOT_FOUND ? CODE_BACKEND_DOWN : code;
+}
+
 #define SETTINGS 4
 
 // The settings that a store needs, also in a topic that another client has made.
@@ -139,7 +146,7 @@ static enum code retry_topic_await(struct adapter *adapter, const char *name, ch
 			 rd_kafka_err2str(error));
 	else
 		metadata_wait_brokers(adapter, name, true);
-	return kafka_error_code(error);
+	return retry_topic_code(error);
 }
 
 enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
@@ -171,7 +178,7 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 		admin_client_end(&client);
 		rd_kafka_NewTopic_destroy(wish);
 	}
-	code = error ? kafka_error_code(error) : retry_topic_await(adapter, name, text, room);
+	code = error ? retry_topic_code(error) : retry_topic_await(adapter, name, text, room);
 	if (code == CODE_OK && others)
 		code = retry_topic_settle(adapter, name);
 	return code;

@@ -12,4 +12,7 @@ enum code retry_topic_make(struct adapter *adapter, const char *name, const stru
 // OK.
 enum code retry_topic_settle(struct adapter *adapter, const char *name);
 enum code retry_topic_delete(struct adapter *adapter, const char *name);
+// kafka_error_code() of what is asked of a retry topic. That it is missing is BACKEND_DOWN:
+// NOT_FOUND would say that the group is gone. Does not block.
+enum code retry_topic_code(rd_kafka_resp_err_t error);
 char *retry_topic_name(const struct group *group); // malloc'ed; does not block

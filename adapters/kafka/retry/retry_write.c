@@ -44,6 +44,14 @@ static int item_apply(struct retry_store *store, const struct retry_item *item)
 	return r;
 }
 
+static enum code item_code(struct retry_store *store, rd_kafka_resp_err_t error)
+{
+	if (!kafka_error_is_missing_topic(error))
+		return kafka_error_send_code(error);
+	retry_store_doubt(store);
+	return CODE_BACKEND_DOWN;
+}
+
 // Rows that are not in memory are read when they are wanted.
 static void batch_reported(struct retry_stores *stores, struct retry_event *event)
 {
@@ -57,7 +65,7 @@ static void batch_reported(struct retry_stores *stores, struct retry_event *even
 		if (item->skip)
 			continue;
 		if (item->error) {
-			code = code == CODE_OK ? kafka_error_send_code(item->error) : code;
+			code = code == CODE_OK ? item_code(store, item->error) : code;
 			if (!*batch->text)
 				snprintf(batch->text, sizeof batch->text, "retry topic %s: %s",
 					 store->name, rd_kafka_err2str(item->error));
