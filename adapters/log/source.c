@@ -171,8 +171,8 @@ static void state_update(struct source *source)
 	if (source->commit_failed && source->commit_code == CODE_NOT_FOUND) {
 		source_state_set_gone(source, "the group is gone");
 	} else if (source->commit_failed) {
-		source_state_set(source, SOURCE_DOWN, source->commit_code,
-				 "the group's position cannot be written");
+		source_state_set_down(source, source->commit_code,
+				      "the group's position cannot be written");
 	} else if (any_failed(source)) {
 		return;
 	} else if (any_window_full(source)) {
@@ -286,7 +286,7 @@ static void load_done(struct loop_task *task)
 		source_state_set_gone(source, "the group is not there");
 	} else {
 		source_state_set_phase(source, PHASE_LOAD_FAILED);
-		source_state_set(source, SOURCE_DOWN, code, "the group's position cannot be read");
+		source_state_set_down(source, code, "the group's position cannot be read");
 	}
 	source_state_pump_later(source);
 }

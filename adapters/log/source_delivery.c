@@ -4,9 +4,9 @@
 // It lies below the two files that deliver, source.c (messages of the windows) and source_retry.c
 // (messages of the retry store), and knows neither. Invariants: nothing is handed out beyond
 // demand, except that the last message may exceed what is left of the bytes; nothing once the
-// source is closing; a delivery that was added points into its buffer until the flush, so its
-// caller keeps the buffer until then and flushes before releasing it. Which state a message is in,
-// and whether its time has come, is decided by the callers.
+// source is closing or gone; a delivery that was added points into its buffer until the flush, so
+// its caller keeps the buffer until then and flushes before releasing it. Which state a message is
+// in, and whether its time has come, is decided by the callers.
 
 #include "adapters/log/source_delivery.h"
 
@@ -15,7 +15,7 @@ void source_delivery_flush(struct source *source)
 	size_t count = source->delivery_count;
 
 	source->delivery_count = 0;
-	if (count && !source->closing)
+	if (count && !source->closing && source->phase != PHASE_GONE)
 		source->config.handlers->deliver(source->config.ctx, source->deliveries, count);
 }
 

@@ -225,7 +225,7 @@ static void fetch_failed(struct part *part, enum code code)
 	if (code == CODE_NOT_FOUND)
 		source_state_set_gone(part->source, "the topic is gone");
 	else
-		source_state_set(part->source, SOURCE_DOWN, code, "reading the topic failed");
+		source_state_set_down(part->source, code, "reading the topic failed");
 }
 
 static void again_done(struct loop_task *task)

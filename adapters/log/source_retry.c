@@ -264,7 +264,7 @@ static void due_done(struct loop_task *task)
 	} else {
 		look->at_ms = source_look_time(source_clock_read(source), source->look) +
 			      SOURCE_RETRY_NS / MS_NS;
-		source_state_set(source, SOURCE_DOWN, due->code, "reading the retry store failed");
+		source_state_set_down(source, due->code, "reading the retry store failed");
 	}
 	due->buf = buf_unref(due->buf);
 	while (!list_empty(&source->inflight.settled))

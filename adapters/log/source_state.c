@@ -15,6 +15,7 @@ void source_state_set(struct source *source, enum source_state state, enum code 
 {
 	if (source->state == state || source->closing)
 		return;
+	assert(state_table_has(STATE_TABLE_MOVES(SOURCE_STATES), source->state, state));
 	source->state = state;
 	source->config.handlers->state(source->config.ctx, state, code, text);
 }
@@ -23,6 +24,13 @@ void source_state_set_phase(struct source *source, enum source_phase phase)
 {
 	assert(state_table_has(STATE_TABLE_MOVES(SOURCE_PHASE_STATES), source->phase, phase));
 	source->phase = phase;
+}
+
+// Reads that were under way when the source went may still fail: GONE stays the last word.
+void source_state_set_down(struct source *source, enum code code, const char *text)
+{
+	if (source->phase != PHASE_GONE)
+		source_state_set(source, SOURCE_DOWN, code, text);
 }
 
 // Each read and commit that was under way may say so.

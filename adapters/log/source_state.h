@@ -140,11 +140,14 @@ struct source {
 	void *closed_ctx;
 };
 
-// Tells the handlers a state that is not the current one.
+// Tells the handlers a state that is not the current one. A transition that SOURCE_STATES does not
+// have is a fault of ours.
 void source_state_set(struct source *source, enum source_state state, enum code code,
 		      const char *text);
 // A transition that SOURCE_PHASE_STATES does not have is a fault of ours.
 void source_state_set_phase(struct source *source, enum source_phase phase);
+// Something failed that is tried again.
+void source_state_set_down(struct source *source, enum code code, const char *text);
 // The topic or the group is gone: nothing is read or written any more.
 void source_state_set_gone(struct source *source, const char *text);
 // The pump runs once this turn of the loop is over.

@@ -6,6 +6,7 @@
 #include "adapters/kinds.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/state_table.h"
 #include "core/wire/record.h"
 
 #include <errno.h>
@@ -621,6 +622,7 @@ static void on_state(void *ctx, enum source_state state, enum code code, const c
 
 	change_begin();
 	CHECK(!reader->closed);
+	CHECK(state_table_has(STATE_TABLE_MOVES(SOURCE_STATES), reader->state, state));
 	reader->state = state;
 	change_end();
 }

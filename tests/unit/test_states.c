@@ -73,6 +73,36 @@ static void source_keeps_to_its_table(void)
 	CHECK(!has(moves, PHASE_GONE, PHASE_OPEN));
 }
 
+static void on_told(void *ctx, enum source_state state, enum code code, const char *text)
+{
+	*(enum source_state *)ctx = state;
+}
+
+static void a_source_tells_by_its_table(void)
+{
+	static const struct source_handlers handlers = {.state = on_told};
+	const uint64_t moves = STATE_TABLE_MOVES(SOURCE_STATES);
+	struct source *source = calloc(1, sizeof *source);
+	enum source_state told;
+
+	CHECK(source);
+	source->config = (struct source_config){.handlers = &handlers, .ctx = &told};
+	for (unsigned state = SOURCE_OPENING; state <= SOURCE_GONE; ++state)
+		for (unsigned next = SOURCE_OPENING; next <= SOURCE_GONE; ++next) {
+			source->state = told = (enum source_state)state;
+			if (next == state || has(moves, state, next)) {
+				source_state_set(source, (enum source_state)next, CODE_OK, NULL);
+				CHECK_EQ(told, next);
+			} else {
+				CHECK_ABORTS(source_state_set(source, (enum source_state)next,
+							      CODE_OK, NULL));
+			}
+		}
+	free(source);
+	CHECK(!has(moves, SOURCE_GONE, SOURCE_DOWN)); // the last word
+	CHECK(!has(moves, SOURCE_READY, SOURCE_OPENING));
+}
+
 static void row_with(enum registry_kind kind, unsigned state, struct row *ret)
 {
 	row_init(kind, ret);
@@ -109,4 +139,5 @@ static void resource_state_keeps_to_its_table(void)
 }
 
 UNIT_MAIN(UNIT_CASE(conn_keeps_to_its_table), UNIT_CASE(group_keeps_to_its_table),
-	  UNIT_CASE(source_keeps_to_its_table), UNIT_CASE(resource_state_keeps_to_its_table))
+	  UNIT_CASE(source_keeps_to_its_table), UNIT_CASE(a_source_tells_by_its_table),
+	  UNIT_CASE(resource_state_keeps_to_its_table))
