@@ -1,5 +1,6 @@
 // The state machines of core/base/state_table.h: what a table does not have, its machine refuses.
 
+#include "adapters/kafka/client/breaker.h"
 #include "adapters/log/source_state.h"
 #include "core/registry/resource_state.h"
 #include "proxy/client/conn.h"
@@ -103,6 +104,25 @@ static void a_source_tells_by_its_table(void)
 	CHECK(!has(moves, SOURCE_READY, SOURCE_OPENING));
 }
 
+static void circuit_keeps_to_its_table(void)
+{
+	const uint64_t moves = STATE_TABLE_MOVES(BREAKER_STATES);
+
+	for (unsigned state = BREAKER_CLOSED; state <= BREAKER_OPEN; ++state)
+		for (unsigned next = BREAKER_CLOSED; next <= BREAKER_OPEN; ++next) {
+			struct breaker breaker = {.circuit = (uint8_t)state};
+
+			if (has(moves, state, next)) {
+				breaker_set_circuit(&breaker, (enum breaker_circuit)next);
+				CHECK_EQ(breaker.circuit, next);
+			} else {
+				CHECK_ABORTS(
+					breaker_set_circuit(&breaker, (enum breaker_circuit)next));
+			}
+		}
+	CHECK(!has(moves, BREAKER_CLOSED, BREAKER_HALF_OPEN)); // a probe alone refuses nothing
+}
+
 static void row_with(enum registry_kind kind, unsigned state, struct row *ret)
 {
 	row_init(kind, ret);
@@ -140,4 +160,4 @@ static void resource_state_keeps_to_its_table(void)
 
 UNIT_MAIN(UNIT_CASE(conn_keeps_to_its_table), UNIT_CASE(group_keeps_to_its_table),
 	  UNIT_CASE(source_keeps_to_its_table), UNIT_CASE(a_source_tells_by_its_table),
-	  UNIT_CASE(resource_state_keeps_to_its_table))
+	  UNIT_CASE(circuit_keeps_to_its_table), UNIT_CASE(resource_state_keeps_to_its_table))

@@ -6,6 +6,12 @@
 
 #include "adapters/kafka/client/breaker.h"
 
+void breaker_set_circuit(struct breaker *breaker, enum breaker_circuit circuit)
+{
+	assert(state_table_has(STATE_TABLE_MOVES(BREAKER_STATES), breaker->circuit, circuit));
+	breaker->circuit = (uint8_t)circuit;
+}
+
 static bool probe_start(struct breaker *breaker, uint64_t now_ns)
 {
 	if (breaker->probing ||
@@ -15,7 +21,7 @@ static bool probe_start(struct breaker *breaker, uint64_t now_ns)
 	breaker->heard = false;
 	breaker->probed_ns = now_ns;
 	if (breaker->circuit == BREAKER_OPEN)
-		breaker->circuit = BREAKER_HALF_OPEN;
+		breaker_set_circuit(breaker, BREAKER_HALF_OPEN);
 	return true;
 }
 
@@ -23,7 +29,8 @@ static void note_life(struct breaker *breaker, uint64_t now_ns)
 {
 	breaker->heard = true;
 	breaker->heard_ns = now_ns;
-	breaker->circuit = BREAKER_CLOSED;
+	if (breaker->circuit != BREAKER_CLOSED)
+		breaker_set_circuit(breaker, BREAKER_CLOSED);
 }
 
 static bool is_silent(const struct breaker *breaker, uint64_t now_ns)
@@ -72,6 +79,6 @@ bool breaker_probed(struct breaker *breaker, bool alive, uint64_t now_ns)
 		note_life(breaker, now_ns);
 	if (breaker->heard)
 		return false;
-	breaker->circuit = BREAKER_OPEN;
+	breaker_set_circuit(breaker, BREAKER_OPEN);
 	return probe_start(breaker, now_ns);
 }
