@@ -7,26 +7,20 @@
 // group's messages coming on stream 2. A frame is a byte for the type (an index into `types`, flags
 // in bits 5 to 7), one for the stream, two for the payload's size, the payload.
 
-#include "core/base/log.h"
-#include "core/catalog/change.h"
 #include "core/net/scram.h"
 #include "core/wire/credit.h"
 #include "core/wire/fields.h"
 #include "core/wire/frame.h"
 #include "core/wire/produce.h"
 #include "core/wire/record.h"
-#include "proxy/proxy.h"
-#include "tests/e2e/memory_adapter.h"
+#include "tests/e2e/memory_proxy.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
-#define KEY         "user"
-#define SECRET      "pencil"
 #define NONCE       "rOprNGfwEbeRWgbNEkqO"
 #define HEAD        4u
 #define PAYLOAD_MAX 8192u
@@ -37,149 +31,32 @@ static const uint8_t types[] = {
 	FRAME_SUBSCRIBE, FRAME_CLOSE, FRAME_PRODUCE, FRAME_CREDIT, FRAME_SETTLE,
 };
 
-static struct catalog *catalog;
-static struct proxy *proxy;
 static struct sockaddr_in address;
-static struct scram_verifier verifier;
 static struct scram_cache cache;
-static sem_t drained;
-static char folder[256]; // of the clusters; nothing is written there
 
 // ---- The proxy -------------------------------------------------------------------------------
 
-static void silent(void *ctx, enum log_level level, const char *line, size_t size)
-{
-	assert(size > 0 && line[0] == '{');
-}
-
-static void put(struct change_writer *writer, enum model_kind kind, void *draft)
-{
-	struct model_object *object = model_new(kind, draft);
-
-	assert(object && change_put(writer, object) == 0);
-	model_unref(object);
-}
-
-static void put_all(struct change_writer *writer)
-{
-	static const uint64_t clusters[] = {1};
-	static const struct access_grant grants[] = {{"*", ACCESS_PRODUCE | ACCESS_CONSUME}};
-	struct cluster cluster = {.object.id = 1, .name = "c", .kind = "memory"};
-	struct tenant tenant = {.object.id = 2,
-				.name = "a",
-				.limits = {.produce_tps = MODEL_UNLIMITED,
-					   .storage_bytes = MODEL_UNLIMITED,
-					   .produce_bps = MODEL_UNLIMITED,
-					   .consume_tps = MODEL_UNLIMITED,
-					   .consume_bps = MODEL_UNLIMITED,
-					   .connections = UINT32_MAX,
-					   .topics = UINT32_MAX,
-					   .groups = UINT32_MAX,
-					   .in_flight = UINT32_MAX,
-					   .message_bytes = 1u << 20,
-					   .wait_ms = 1000},
-				.clusters = clusters,
-				.cluster_count = 1};
-	struct access_key key = {
-		.object.id = 3, .key_id = KEY, .tenant = 2, .grants = grants, .grant_count = 1};
-	struct topic topic = {.object.id = 4,
-			      .name = "t",
-			      .physical = "t",
-			      .tenant = 2,
-			      .cluster = 1,
-			      .incarnation = 1,
-			      .partitions = 2,
-			      .message_bytes = 1u << 20,
-			      .durability = 1,
-			      .state = MODEL_READY};
-	struct group group = {.object.id = 5,
-			      .name = "g",
-			      .physical = "g",
-			      .tenant = 2,
-			      .topic = 4,
-			      .incarnation = 1,
-			      .visibility_ms = 30000,
-			      .state = MODEL_READY};
-
-	memcpy(key.salt, verifier.salt, sizeof key.salt);
-	key.salt_count = verifier.iterations;
-	memcpy(key.stored_key, verifier.stored_key, sizeof key.stored_key);
-	memcpy(key.server_key, verifier.server_key, sizeof key.server_key);
-	put(writer, MODEL_CLUSTER, &cluster);
-	put(writer, MODEL_TENANT, &tenant);
-	put(writer, MODEL_ACCESS_KEY, &key);
-	put(writer, MODEL_TOPIC, &topic);
-	put(writer, MODEL_GROUP, &group);
-}
-
 static void proxy_begin(void)
 {
-	static const struct proxy_listener_config listener = {.address = "127.0.0.1:0"};
-	struct proxy_config config = {.proxy_id = "fuzz",
-				      .server_version = "0",
-				      .data_dir = folder,
-				      .workers = 2,
-				      .listeners = &listener,
-				      .listener_count = 1,
-				      .limits = proxy_limits_default,
-				      .catalog = catalog,
-				      .find_adapter = memory_adapter_find};
-	char *error = NULL;
 	unsigned port;
 
-	assert(proxy_new(&config, &proxy, &error) == 0 && proxy_start(proxy) == 0);
-	assert(sscanf(proxy_address(proxy, 0), "127.0.0.1:%u", &port) == 1);
+	memory_proxy_start();
+	assert(sscanf(memory_proxy.address, "127.0.0.1:%u", &port) == 1);
 	address = (struct sockaddr_in){.sin_family = AF_INET,
 				       .sin_port = htons((uint16_t)port),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
-static void on_drained(void *ctx)
-{
-	sem_post(&drained);
-}
-
-static void proxy_end(void)
-{
-	proxy_drain(proxy, 10000, on_drained, NULL);
-	while (sem_wait(&drained) < 0)
-		continue;
-	proxy_free(proxy);
-}
-
 static void at_end(void)
 {
-	char path[300];
-
-	proxy_end();
-	snprintf(path, sizeof path, "%s/clusters/1", folder);
-	rmdir(path);
-	snprintf(path, sizeof path, "%s/clusters", folder);
-	rmdir(path);
-	rmdir(folder);
-	catalog_free(catalog);
+	memory_proxy_stop();
+	memory_proxy_close();
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	static const uint8_t salt[SCRAM_SALT_SIZE] = {1, 2, 3};
-	struct change_head head = {.full = true, .source = 1, .to = 1};
-	struct catalog_change *change;
-	struct change_writer writer;
-	const char *temporary = getenv("TMPDIR");
-
-	snprintf(folder, sizeof folder, "%s/mqpaas-fuzz-XXXXXX", temporary ? temporary : "/tmp");
-	assert(mkdtemp(folder));
-	log_set_sink(silent, NULL);
-	sem_init(&drained, 0, 0);
-	assert(scram_verifier_make(SECRET, salt, SCRAM_ITERATIONS, &verifier) == 0);
-	assert(catalog_new(NULL, NULL, &catalog) == 0);
-	assert(change_begin(&writer, &head, NULL) == 0);
-	put_all(&writer);
-	change = change_end(&writer);
-	assert(catalog_apply(catalog, change) == 0);
-	free(change);
+	memory_proxy_open();
 	proxy_begin();
 	return atexit(at_end);
 }
@@ -261,8 +138,8 @@ static void log_in(int fd)
 
 	send_frame(fd, FRAME_HELLO, 0, 0, NULL, 0);
 	expect(fd, FRAME_WELCOME, &fields, payload);
-	assert(scram_client_start(&client, KEY, SECRET, NONCE, &none, false, &cache, &plus,
-				  message) == 0);
+	assert(scram_client_start(&client, MEMORY_PROXY_KEY, MEMORY_PROXY_SECRET, NONCE, &none,
+				  false, &cache, &plus, message) == 0);
 	send_auth(fd, SCRAM_MECHANISM, message);
 	expect(fd, FRAME_AUTH, &fields, payload);
 	assert(scram_client_answer(&client, fields.values[FIELD_SASL], message) == 0);
@@ -339,7 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	if (++inputs % LIFE == 0) {
-		proxy_end();
+		memory_proxy_stop();
 		proxy_begin();
 	}
 	fd = connect_anew(inputs);
