@@ -1,0 +1,193 @@
+// A whole proxy and the library as its client, in one process over loopback: what they say to each
+// other arrives, and when the proxy has drained every count in it is back at zero (its parts assert
+// that).
+
+#include "core/base/clock.h"
+#include "sdk/c/include/mqpaas/mqpaas.h"
+#include "tests/e2e/memory_proxy.h"
+#include "tests/unit/unit.h"
+
+#include <time.h>
+
+#define PATIENCE_MS 60000
+#define IDLE_MS     50u // until the source of a group without consumers is closed
+#define LARGE       (64u * 1024)
+
+#define OK(call) CHECK_STR(mqp_code_name(call), "OK")
+
+static struct mqp_client *client;
+static struct mqp_message *message;
+
+static void begin(void)
+{
+	struct mqp_client_config config;
+
+	memory_proxy_open();
+	memory_proxy.limits.source_idle_ms = IDLE_MS;
+	memory_proxy_start();
+	mqp_client_config_init(&config, sizeof config);
+	config.addresses = memory_proxy.address;
+	config.access_key = MEMORY_PROXY_KEY;
+	config.secret = MEMORY_PROXY_SECRET;
+	config.log_level = MQP_LOG_ERROR;
+	OK(mqp_client_new(&config, &client));
+	OK(mqp_client_connect(client, PATIENCE_MS));
+	OK(mqp_message_new(&message));
+	mqp_message_set_body(message, "body", 4);
+}
+
+static void end(void)
+{
+	mqp_message_free(message);
+	OK(mqp_client_close(client, PATIENCE_MS));
+	mqp_client_free(client);
+	memory_proxy_stop();
+	memory_proxy_close();
+}
+
+static struct mqp_producer *new_producer(void)
+{
+	struct mqp_producer_config config;
+	struct mqp_producer *producer;
+
+	mqp_producer_config_init(&config, sizeof config);
+	config.topic = "t";
+	OK(mqp_producer_new(client, &config, &producer));
+	return producer;
+}
+
+static struct mqp_consumer *new_consumer(void)
+{
+	struct mqp_consumer_config config;
+	struct mqp_consumer *consumer;
+
+	mqp_consumer_config_init(&config, sizeof config);
+	config.group = "g";
+	OK(mqp_consumer_new(client, &config, &consumer));
+	OK(mqp_consumer_ready(consumer, PATIENCE_MS));
+	return consumer;
+}
+
+static void send_many(struct mqp_producer *producer, unsigned count)
+{
+	for (unsigned i = 0; i < count; ++i)
+		OK(mqp_send_async(producer, message, NULL, NULL));
+	OK(mqp_flush(producer, PATIENCE_MS));
+}
+
+// Takes `count` messages and settles them. Returns the sum of their attempts.
+static unsigned take(struct mqp_consumer *consumer, unsigned count, enum mqp_verb verb)
+{
+	struct mqp_message *taken[64];
+	unsigned got, attempts = 0;
+
+	for (; count; count -= got) {
+		OK(mqp_pull(consumer, MIN(count, (unsigned)ARRAY_SIZE(taken)), PATIENCE_MS, taken,
+			    &got));
+		for (unsigned i = 0; i < got; ++i)
+			attempts += mqp_message_attempt(taken[i]);
+		OK(mqp_settle_sync(taken, got, verb, 0, PATIENCE_MS, NULL));
+		for (unsigned i = 0; i < got; ++i)
+			mqp_message_free(taken[i]);
+	}
+	return attempts;
+}
+
+static void pause_ms(unsigned ms)
+{
+	nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000}, NULL);
+}
+
+// ---- cases
+
+static void messages_come_and_are_settled(void)
+{
+	static const uint8_t large[LARGE];
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+
+	begin();
+	producer = new_producer();
+	consumer = new_consumer();
+	send_many(producer, 300);
+	CHECK_EQ(take(consumer, 1, MQP_NACK), 1);
+	CHECK_EQ(take(consumer, 300, MQP_ACK), 301);
+	mqp_message_set_body(message, large, sizeof large);
+	send_many(producer, 3);
+	CHECK_EQ(take(consumer, 3, MQP_ACK), 3);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
+// What is sent while the group has no consumer waits for the next one.
+static void a_group_without_consumers_closes(void)
+{
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+
+	begin();
+	producer = new_producer();
+	consumer = new_consumer();
+	send_many(producer, 10);
+	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
+	OK(mqp_consumer_close(consumer, PATIENCE_MS));
+	mqp_consumer_free(consumer);
+	pause_ms(4 * IDLE_MS);
+	send_many(producer, 10);
+	consumer = new_consumer();
+	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
+// Sender and group go on over a topic that has more partitions, and over a cluster that is opened
+// anew.
+static void what_they_use_is_replaced(void)
+{
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+
+	begin();
+	producer = new_producer();
+	consumer = new_consumer();
+	send_many(producer, 10);
+	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
+	memory_proxy.topic.partitions = 4;
+	memory_proxy_put(MODEL_TOPIC, &memory_proxy.topic);
+	send_many(producer, 10);
+	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
+	memory_proxy.cluster.options_json = "{\"other\":1}";
+	memory_proxy_put(MODEL_CLUSTER, &memory_proxy.cluster);
+	OK(mqp_send(producer, message, PATIENCE_MS, NULL));
+	CHECK_EQ(take(consumer, 1, MQP_ACK), 1);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
+static void a_group_is_deleted_under_its_consumer(void)
+{
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+	struct mqp_message *taken;
+	unsigned got;
+
+	begin();
+	producer = new_producer();
+	consumer = new_consumer();
+	send_many(producer, 10);
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, &taken, &got));
+	memory_proxy_gone(MODEL_GROUP, memory_proxy.group.object.id);
+	memory_proxy_gone(MODEL_TOPIC, memory_proxy.topic.object.id);
+	while (mqp_consumer_ready(consumer, 0) == MQP_OK)
+		pause_ms(1);
+	mqp_message_free(taken);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
+UNIT_MAIN(UNIT_CASE(messages_come_and_are_settled), UNIT_CASE(a_group_without_consumers_closes),
+	  UNIT_CASE(what_they_use_is_replaced), UNIT_CASE(a_group_is_deleted_under_its_consumer))
