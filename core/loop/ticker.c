@@ -31,6 +31,7 @@ static void rest_locked(struct ticker *ticker)
 
 	while (!ticker->stopping && !ticker->poked && r == 0)
 		r = pthread_cond_timedwait(&ticker->wake, &ticker->lock, &until);
+	assert(ticker->stopping || ticker->poked || r == ETIMEDOUT);
 	ticker->poked = false;
 }
 

@@ -86,6 +86,14 @@ static bool is_by_client(const struct subscription *subscription)
 	return subscription->closing ? subscription->by_client : !subscription->conn->ended_by_us;
 }
 
+// Its connection waits for it no more.
+static void stop_over(struct subscription *subscription)
+{
+	assert(subscription->conn->session.unstopped > 0);
+	subscription->stopping = false;
+	--subscription->conn->session.unstopped;
+}
+
 // Home takes back what it has out, answers what it was asked, and says GONE. Those of a connection
 // that ends take turns.
 static void leave_group(struct subscription *subscription, bool paced)
@@ -94,8 +102,7 @@ static void leave_group(struct subscription *subscription, bool paced)
 	struct member_link *link = subscription->link;
 
 	if (subscription->stopping)
-		--conn->session.unstopped;
-	subscription->stopping = false;
+		stop_over(subscription);
 	list_unlink(&subscription->output_blocked);
 	if (subscription->left)
 		return;
@@ -146,6 +153,7 @@ static void on_gone(struct loop_task *task)
 	struct member_link *link = CONTAINER_OF(task, struct member_link, gone);
 	struct subscription *subscription = link->subscription;
 
+	assert(!link->member && link->requests == 0); // home says nothing more
 	if (subscription)
 		let_go_of_link(subscription);
 	leave_queue_gone(&link->near->clients->leave_queue, link);
@@ -209,8 +217,7 @@ static void on_stopped(struct loop_task *task)
 
 	if (!subscription || !subscription->stopping)
 		return;
-	subscription->stopping = false;
-	--subscription->conn->session.unstopped;
+	stop_over(subscription);
 	conn_check_left(subscription->conn);
 }
 

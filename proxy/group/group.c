@@ -278,6 +278,7 @@ void group_hold(struct group_home *home, struct group_hold *hold)
 
 void group_release(struct group_home *home)
 {
+	assert(home->held > 0);
 	--home->held;
 	source_open_if_wanted(home);
 	free_if_gone(home);
@@ -287,8 +288,7 @@ static void on_source_deliver(void *ctx, const struct delivery *deliveries, size
 {
 	struct group_home *home = ctx;
 
-	if (home->source_state != GROUP_SOURCE_OPEN)
-		return;
+	assert(home->source_state == GROUP_SOURCE_OPEN);
 	dispatch_arrived(home->dispatch, deliveries, count, group_now_ns(home));
 	group_schedule(home);
 }
@@ -344,6 +344,7 @@ static void on_source_state(void *ctx, enum source_state state, enum code code, 
 	struct group_home *home = ctx;
 	struct log_ctx log = {.tenant = home->tenant->model ? home->tenant->model->name : NULL};
 
+	assert(home->source_state == GROUP_SOURCE_OPEN);
 	retries_wait(home, state == SOURCE_DOWN && code == CODE_LIMIT_EXCEEDED);
 	if (state == SOURCE_DOWN)
 		log_warn(&log, "GROUP-DOWN", "group %s cannot be read: %s%s%s", home->model->name,
@@ -421,7 +422,7 @@ static void home_free(struct group_home *home)
 	// The tenant's totals keep what a deleted group has counted.
 	tenant_add_consumed(&home->tenant->consumed, &consumed);
 	assert(list_empty(&home->members) && home->source_state == GROUP_SOURCE_CLOSED);
-	assert(home->ahead == 0);
+	assert(home->ahead == 0 && home->stopping == 0);
 	dead_letter_copy_forget_all(home);
 	loop_timer_cancel(&home->timer);
 	loop_timer_cancel(&home->idle);

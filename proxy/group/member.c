@@ -30,6 +30,7 @@ static void check_stopped(struct member *member)
 
 	if (!member->stopping || member->stopped || member->consumer.in_flight || link->requests)
 		return;
+	assert(member->home->stopping > 0);
 	member->stopped = true;
 	--member->home->stopping;
 	loop_post(link->near->loop, &link->stopped);

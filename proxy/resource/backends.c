@@ -121,6 +121,7 @@ static void on_closed(void *ctx)
 	struct backend_row *row = ctx;
 	void (*closed)(void *ctx) = __atomic_load_n(&row->closed, __ATOMIC_ACQUIRE);
 
+	assert(__atomic_load_n(&row->word, __ATOMIC_ACQUIRE) == 0);
 	row->backend.adapter = NULL;
 	if (__atomic_exchange_n(&row->reopen, false, __ATOMIC_ACQ_REL) && !closed)
 		row_open(row);
@@ -333,6 +334,7 @@ void backends_deinit(struct backends *backends)
 	while (backends->rows) {
 		struct backend_row *row = backends->rows;
 
+		assert((row->word & ~ROW_OPEN) <= 1); // no reference but its own
 		backends->rows = row->next;
 		model_unref(row->model);
 		pthread_mutex_destroy(&row->error_lock);

@@ -43,9 +43,11 @@ static void stats_check(struct worker *worker, struct topic_stats *stats)
 
 static void use_free(struct topic_use *use)
 {
+	assert(list_empty(&use->users));
 	if (use->handle)
 		use->backend->ops->topic_close(use->handle);
 	if (use->stats) {
+		assert(use->stats->uses > 0);
 		--use->stats->uses;
 		stats_check(use->worker, use->stats);
 	}

@@ -3,10 +3,13 @@
 // that).
 
 #include "core/base/clock.h"
+#include "proxy/proxy.h"
 #include "sdk/c/include/mqpaas/mqpaas.h"
 #include "tests/e2e/memory_proxy.h"
 #include "tests/unit/unit.h"
 
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #define PATIENCE_MS 60000
@@ -18,11 +21,14 @@
 static struct mqp_client *client;
 static struct mqp_message *message;
 
-static void begin(void)
+// `physical`: says what sends to the topic are answered (tests/e2e/memory_adapter.h).
+static void begin_with(const char *physical)
 {
 	struct mqp_client_config config;
 
 	memory_proxy_open();
+	memory_proxy.topic.physical = physical;
+	memory_proxy_put(MODEL_TOPIC, &memory_proxy.topic);
 	memory_proxy.limits.source_idle_ms = IDLE_MS;
 	memory_proxy_start();
 	mqp_client_config_init(&config, sizeof config);
@@ -36,12 +42,18 @@ static void begin(void)
 	mqp_message_set_body(message, "body", 4);
 }
 
+static void begin(void)
+{
+	begin_with("t");
+}
+
 static void end(void)
 {
 	mqp_message_free(message);
 	OK(mqp_client_close(client, PATIENCE_MS));
 	mqp_client_free(client);
-	memory_proxy_stop();
+	if (memory_proxy.proxy)
+		memory_proxy_stop();
 	memory_proxy_close();
 }
 
@@ -56,13 +68,16 @@ static struct mqp_producer *new_producer(void)
 	return producer;
 }
 
-static struct mqp_consumer *new_consumer(void)
+// `callback` NULL: it pulls.
+static struct mqp_consumer *new_consumer(mqp_consume_fn callback, void *arg)
 {
 	struct mqp_consumer_config config;
 	struct mqp_consumer *consumer;
 
 	mqp_consumer_config_init(&config, sizeof config);
 	config.group = "g";
+	config.callback = callback;
+	config.arg = arg;
 	OK(mqp_consumer_new(client, &config, &consumer));
 	OK(mqp_consumer_ready(consumer, PATIENCE_MS));
 	return consumer;
@@ -103,12 +118,16 @@ static void pause_ms(unsigned ms)
 static void messages_come_and_are_settled(void)
 {
 	static const uint8_t large[LARGE];
-	struct mqp_producer *producer;
+	struct mqp_producer *producer, *other;
 	struct mqp_consumer *consumer;
 
 	begin();
 	producer = new_producer();
-	consumer = new_consumer();
+	other = new_producer();
+	consumer = new_consumer(NULL, NULL);
+	send_many(other, 1);
+	CHECK_EQ(take(consumer, 1, MQP_ACK), 1);
+	mqp_producer_free(other);
 	send_many(producer, 300);
 	CHECK_EQ(take(consumer, 1, MQP_NACK), 1);
 	CHECK_EQ(take(consumer, 300, MQP_ACK), 301);
@@ -128,14 +147,14 @@ static void a_group_without_consumers_closes(void)
 
 	begin();
 	producer = new_producer();
-	consumer = new_consumer();
+	consumer = new_consumer(NULL, NULL);
 	send_many(producer, 10);
 	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
 	OK(mqp_consumer_close(consumer, PATIENCE_MS));
 	mqp_consumer_free(consumer);
 	pause_ms(4 * IDLE_MS);
 	send_many(producer, 10);
-	consumer = new_consumer();
+	consumer = new_consumer(NULL, NULL);
 	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
 	mqp_consumer_free(consumer);
 	mqp_producer_free(producer);
@@ -151,7 +170,7 @@ static void what_they_use_is_replaced(void)
 
 	begin();
 	producer = new_producer();
-	consumer = new_consumer();
+	consumer = new_consumer(NULL, NULL);
 	send_many(producer, 10);
 	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
 	memory_proxy.topic.partitions = 4;
@@ -176,7 +195,7 @@ static void a_group_is_deleted_under_its_consumer(void)
 
 	begin();
 	producer = new_producer();
-	consumer = new_consumer();
+	consumer = new_consumer(NULL, NULL);
 	send_many(producer, 10);
 	OK(mqp_pull(consumer, 1, PATIENCE_MS, &taken, &got));
 	memory_proxy_gone(MODEL_GROUP, memory_proxy.group.object.id);
@@ -189,5 +208,95 @@ static void a_group_is_deleted_under_its_consumer(void)
 	end();
 }
 
-UNIT_MAIN(UNIT_CASE(messages_come_and_are_settled), UNIT_CASE(a_group_without_consumers_closes),
-	  UNIT_CASE(what_they_use_is_replaced), UNIT_CASE(a_group_is_deleted_under_its_consumer))
+static void on_result(const struct mqp_result *result, void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+// Every second message of a batch is refused, so its answer has a run for each.
+static void an_answer_has_many_runs(void)
+{
+	struct mqp_producer *producer;
+	unsigned ended = 0;
+
+	begin_with("half");
+	producer = new_producer();
+	for (unsigned i = 0; i < 40; ++i)
+		OK(mqp_send_async(producer, message, on_result, &ended));
+	mqp_producer_close(producer, 1000);
+	CHECK_EQ(ended, 40);
+	mqp_producer_free(producer);
+	end();
+}
+
+static void on_reset(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	CHECK_EQ(code, CODE_OK);
+	json_decref(answer);
+	sem_post(ctx);
+}
+
+static enum mqp_verdict count_one(struct mqp_message *came, void *arg)
+{
+	atomic_fetch_add((atomic_uint *)arg, 1);
+	return MQP_VERDICT_ACK;
+}
+
+static void await_count(const atomic_uint *count, unsigned wanted)
+{
+	while (atomic_load(count) < wanted)
+		pause_ms(1);
+}
+
+// The source of the group closes under its consumer and opens again, while more is sent.
+static void a_group_is_reset(void)
+{
+	struct query_channel *channel;
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+	atomic_uint came = 0;
+	sem_t reset;
+
+	begin();
+	sem_init(&reset, 0, 0);
+	channel = proxy_query_channel(memory_proxy.proxy);
+	producer = new_producer();
+	consumer = new_consumer(count_one, &came);
+	send_many(producer, 10);
+	await_count(&came, 10);
+	channel->query(channel, QUERY_GROUP_RESET,
+		       json_pack("{s:I, s:{s:b}}", "group",
+				 (json_int_t)memory_proxy.group.object.id, "to", "earliest", 1),
+		       clock_now_ns() + PATIENCE_MS * MS_NS, on_reset, &reset);
+	pause_ms(5);
+	send_many(producer, 10);
+	while (sem_wait(&reset) < 0)
+		continue;
+	sem_destroy(&reset);
+	await_count(&came, 30);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
+// What a consumer holds can still be settled while the proxy leaves.
+static void a_proxy_drains_under_its_consumer(void)
+{
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+
+	begin();
+	producer = new_producer();
+	consumer = new_consumer(NULL, NULL);
+	send_many(producer, 10);
+	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
+	memory_proxy_stop();
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
+UNIT_MAIN(UNIT_CASE(an_answer_has_many_runs), UNIT_CASE(a_group_is_reset),
+	  UNIT_CASE(messages_come_and_are_settled), UNIT_CASE(a_group_without_consumers_closes),
+	  UNIT_CASE(what_they_use_is_replaced), UNIT_CASE(a_group_is_deleted_under_its_consumer),
+	  UNIT_CASE(a_proxy_drains_under_its_consumer))

@@ -139,6 +139,7 @@ static int send_small(struct consumer *consumer, const struct delivery *deliveri
 		memcpy(at + DELIVER_ENTRY_SIZE, deliveries[i].record, deliveries[i].size);
 		at += DELIVER_ENTRY_SIZE + deliveries[i].size;
 	}
+	assert(at == buf->data + buf->size);
 	frame_seal(buf->data, FRAME_DELIVER, 0, stream_id(&consumer->stream), payload_size);
 	conn_send_buf(consumer->stream.conn, buf, buf->data, buf->size);
 	return 0;

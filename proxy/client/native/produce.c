@@ -94,8 +94,10 @@ static void send_answer(struct produce *produce)
 					    .offset = run.offset,
 					    .incarnation = incarnation};
 
-		if (payload)
+		if (payload) {
+			assert(size + PRODUCED_RUN_SIZE <= room);
 			produced_run_write(payload + size, &wire);
+		}
 		size += PRODUCED_RUN_SIZE;
 	}
 	if (payload)
