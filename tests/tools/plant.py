@@ -59,6 +59,8 @@ class Scratch:
             # A source of the program's own has its object among the words; one of a library is not taken from there.
             own = f"{program}.p/{os.path.basename(edit.file)}.o"
             command = [word for word in self.link_command(program) if not edit.file.startswith(os.path.dirname(program)) or word != own]
+            # A shared library of the build is looked for beside the program, which is not where it was.
+            command += sorted({f"-Wl,-rpath,{os.path.join(self.build, os.path.dirname(word))}" for word in command if ".so" in word and not os.path.isabs(word)})
             at = command.index("-o") + 1
             command[at : at + 1] = [made, wanted]
             result = self.run(command)
