@@ -7,14 +7,10 @@ scratch folder and linked in front of the library, so nothing in the tree or the
     planted.py BUILD [--bugs NAME,...] [--schedules N]     ends with "N passed, N failed"
     planted.py --table                                     the list as it stands in README.md
 """
-import argparse
-import concurrent.futures
 import dataclasses
 import os
 import re
-import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tools"))
@@ -265,46 +261,21 @@ def table():
     return "\n".join(["| bug | engine | file | what is wrong |", "|---|---|---|---|", *rows]) + "\n"
 
 
-def find(bug, scratch, schedules):
+def find(bug, scratch, options):
     """Returns (found, what there is to say)."""
-    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
-        program, fault = scratch.make(plant.Edit(bug.file, bug.old, bug.new), PROGRAM, folder)
-        if fault:
-            return False, fault
-        try:
-            result = scratch.run([program, bug.engine, "--schedules", str(schedules), "--whole"])
-        except subprocess.TimeoutExpired:
-            return False, f"no result after {plant.TIMEOUT} s"
+    schedules = options.schedules or bug.schedules
+    result, fault = scratch.run_planted(plant.Edit(bug.file, bug.old, bug.new), (PROGRAM, bug.engine, "--schedules", str(schedules), "--whole"))
+    if fault:
+        return False, f"{bug.engine}: {fault}"
     seed = re.search(r"schedule (\d+) fails; ", result.stdout)
     if result.returncode != 1 or not seed:
-        return False, f"not found in {schedules} schedules"
-    return True, f"found in schedule {seed[1]}"
+        return False, f"{bug.engine}: not found in {schedules} schedules"
+    return True, f"{bug.engine}: found in schedule {seed[1]}"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("build", nargs="?")
-    parser.add_argument("--bugs", help="names, with commas; 'few' for the short list; all when left out")
+def add_options(parser):
     parser.add_argument("--schedules", type=int, help=f"for every bug (default: {SCHEDULES}, more for the rare ones)")
-    parser.add_argument("--table", action="store_true")
-    options = parser.parse_args()
-    if options.table:
-        print(table(), end="")
-        return 0
-    names = FEW if options.bugs == "few" else options.bugs.split(",") if options.bugs else [bug.name for bug in BUGS]
-    chosen = [bug for bug in BUGS if bug.name in names]
-    scratch = plant.Scratch(options.build)
-    with open(os.path.join(HERE, "README.md"), encoding="utf-8") as file:
-        failed = int(table() not in file.read())
-    if failed:
-        print("README.md does not hold the list: put the output of planted.py --table there")
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for bug, (found, what) in zip(chosen, pool.map(lambda bug: find(bug, scratch, options.schedules or bug.schedules), chosen)):
-            failed += not found
-            print(f"{bug.engine:8}{bug.name:32}{what}", flush=True)
-    print(f"{len(chosen) + 1 - failed} passed, {failed} failed")
-    return int(failed > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(plant.main(__doc__, HERE, "bugs", BUGS, FEW, table, find, add_options))

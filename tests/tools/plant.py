@@ -1,9 +1,12 @@
-"""Plants a bug: one file edited, compiled in a scratch folder and linked in front of the libraries, so that nothing in the tree or the build changes."""
+"""Plants bugs: one file edited, compiled in a scratch folder and linked in front of the libraries, so that nothing in the tree or the build changes."""
+import argparse
+import concurrent.futures
 import dataclasses
 import json
 import os
 import shlex
 import subprocess
+import tempfile
 
 from tree import ROOT
 
@@ -65,3 +68,46 @@ class Scratch:
             command[at : at + 1] = [made, wanted]
             result = self.run(command)
         return made, f"does not build:\n{result.stderr}{result.stdout}" if result.returncode else ""
+
+    def run_planted(self, edit, command, timeout=TIMEOUT):
+        """Runs a program of the build, made with the edit. Returns (how it ended, what went wrong)."""
+        with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+            made, fault = self.make(edit, command[0], folder)
+            if fault:
+                return None, fault
+            try:
+                return self.run([made, *command[1:]], timeout), ""
+            except subprocess.TimeoutExpired:
+                return None, f"no result after {timeout} s"
+
+
+def main(doc, folder, kind, items, few, table, find, add_options=lambda parser: None):
+    """A program that plants the items of a list: options, the list in README.md of its folder, an item a core.
+
+    `kind` names the option that chooses items; find(item, scratch, options) returns (as it should be, what there is to say).
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("build", nargs="?")
+    parser.add_argument(f"--{kind}", dest="names", help="names, with commas; 'few' for the short list; all when left out")
+    parser.add_argument("--table", action="store_true")
+    add_options(parser)
+    options = parser.parse_args()
+    if options.table:
+        print(table(), end="")
+        return 0
+    names = few if options.names == "few" else options.names.split(",") if options.names else [item.name for item in items]
+    chosen = [item for item in items if item.name in names]
+    unknown = sorted(set(names) - {item.name for item in items})
+    if unknown:
+        parser.error(f"no such {kind}: {', '.join(unknown)}")
+    scratch = Scratch(options.build)
+    with open(os.path.join(folder, "README.md"), encoding="utf-8") as file:
+        failed = int(table() not in file.read())
+    if failed:
+        print("README.md does not hold the list: put the output of planted.py --table there")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for item, (found, what) in zip(chosen, pool.map(lambda item: find(item, scratch, options), chosen)):
+            failed += not found
+            print(f"{item.name:32}{what}", flush=True)
+    print(f"{len(chosen) + 1 - failed} passed, {failed} failed")
+    return int(failed > 0)
