@@ -103,6 +103,9 @@ def main(doc, folder, kind, items, few, table, find, add_options=lambda parser: 
     scratch = Scratch(options.build)
     with open(os.path.join(folder, "README.md"), encoding="utf-8") as file:
         failed = int(table() not in file.read())
+    stale = [f"{item.name}: {fault}" for item in items if (fault := Edit(item.file, item.old, item.new).apply()[1])]
+    if stale:
+        parser.error("; ".join(stale))
     if failed:
         print("README.md does not hold the list: put the output of planted.py --table there")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
