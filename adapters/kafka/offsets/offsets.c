@@ -105,17 +105,16 @@ static void texts_free(struct kafka_offsets *offsets)
 	}
 }
 
-static void read_answered(struct admin_handle_call *call, rd_kafka_event_t *event)
+static const rd_kafka_group_result_t **read_groups(rd_kafka_event_t *event, size_t *ret_count)
 {
-	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
 	const rd_kafka_ListConsumerGroupOffsets_result_t *result =
-		event ? rd_kafka_event_ListConsumerGroupOffsets_result(event) : NULL;
-	size_t count = 0;
-	const rd_kafka_group_result_t **groups =
-		result ? rd_kafka_ListConsumerGroupOffsets_result_groups(result, &count) : NULL;
-	const rd_kafka_topic_partition_list_t *list =
-		answer_partitions(offsets, event, groups, count);
+		rd_kafka_event_ListConsumerGroupOffsets_result(event);
 
+	return result ? rd_kafka_ListConsumerGroupOffsets_result_groups(result, ret_count) : NULL;
+}
+
+static void read_take(struct kafka_offsets *offsets, const rd_kafka_topic_partition_list_t *list)
+{
 	for (uint32_t i = 0; list && i < offsets->count && offsets->code == CODE_OK; ++i) {
 		const rd_kafka_topic_partition_t *found = partition_find(list, offsets, i);
 
@@ -126,7 +125,6 @@ static void read_answered(struct admin_handle_call *call, rd_kafka_event_t *even
 	}
 	if (offsets->code != CODE_OK)
 		texts_free(offsets);
-	offsets_finish(offsets);
 }
 
 static void *read_request(const struct kafka_offsets *offsets)
@@ -153,21 +151,19 @@ static void read_free(void *request)
 
 // ---- committing
 
-static void commit_answered(struct admin_handle_call *call, rd_kafka_event_t *event)
+static const rd_kafka_group_result_t **commit_groups(rd_kafka_event_t *event, size_t *ret_count)
 {
-	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
 	const rd_kafka_AlterConsumerGroupOffsets_result_t *result =
-		event ? rd_kafka_event_AlterConsumerGroupOffsets_result(event) : NULL;
-	size_t count = 0;
-	const rd_kafka_group_result_t **groups =
-		result ? rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &count) : NULL;
-	const rd_kafka_topic_partition_list_t *list =
-		answer_partitions(offsets, event, groups, count);
+		rd_kafka_event_AlterConsumerGroupOffsets_result(event);
 
+	return result ? rd_kafka_AlterConsumerGroupOffsets_result_groups(result, ret_count) : NULL;
+}
+
+static void commit_take(struct kafka_offsets *offsets, const rd_kafka_topic_partition_list_t *list)
+{
 	for (int i = 0; list && i < list->cnt && offsets->code == CODE_OK; ++i)
 		if (list->elems[i].err)
 			offsets_fail(offsets, list->elems[i].err, NULL);
-	offsets_finish(offsets);
 }
 
 static void *commit_request(const struct kafka_offsets *offsets)
@@ -207,17 +203,40 @@ static const struct offsets_request {
 	void (*send)(rd_kafka_t *handle, void *request, const rd_kafka_AdminOptions_t *options,
 		     rd_kafka_queue_t *queue);
 	void (*free)(void *request);
-	void (*answered)(struct admin_handle_call *call, rd_kafka_event_t *event);
-} reading = {RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, read_request, read_send, read_free,
-	     read_answered},
-  committing = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, commit_request, commit_send,
-		commit_free, commit_answered};
+	// What an event says of each group.
+	const rd_kafka_group_result_t **(*groups)(rd_kafka_event_t *event, size_t *ret_count);
+	// The answer; NULL: it failed, and that is noted.
+	void (*take)(struct kafka_offsets *offsets, const rd_kafka_topic_partition_list_t *list);
+} reading = {RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+	     read_request,
+	     read_send,
+	     read_free,
+	     read_groups,
+	     read_take},
+  committing = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+		commit_request,
+		commit_send,
+		commit_free,
+		commit_groups,
+		commit_take};
+
+static void on_answered(struct admin_handle_call *call, rd_kafka_event_t *event)
+{
+	struct kafka_offsets *offsets = CONTAINER_OF(call, struct kafka_offsets, call);
+	const struct offsets_request *kind = offsets->kind;
+	size_t count = 0;
+	const rd_kafka_group_result_t **groups = event ? kind->groups(event, &count) : NULL;
+
+	kind->take(offsets, answer_partitions(offsets, event, groups, count));
+	offsets_finish(offsets);
+}
 
 static void request_begin(struct kafka_offsets *offsets, const struct offsets_request *kind)
 {
 	offsets->code = CODE_OK;
 	offsets->text[0] = '\0';
-	offsets->call.answered = kind->answered;
+	offsets->kind = kind;
+	offsets->call.answered = on_answered;
 }
 
 // Something that was asked before and given up may still be on its way: nothing overtakes it.
@@ -279,7 +298,7 @@ static void go_and_wait(struct adapter *adapter, struct kafka_offsets *offsets,
 	kind->send(client.handle, request, client.options, client.queue);
 	error = admin_client_await(&client, &text);
 	if (client.event)
-		kind->answered(&offsets->call, client.event);
+		on_answered(&offsets->call, client.event);
 	else
 		offsets_fail(offsets, error, text);
 	admin_client_end(&client);

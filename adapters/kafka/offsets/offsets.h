@@ -4,12 +4,15 @@
 #include "adapters/kafka/client/admin_handle.h"
 #include "adapters/log/log.h"
 
+struct offsets_request;
+
 #define OFFSET_NONE UINT64_MAX // nothing is committed for this partition
 
 // One request, in memory of the caller, which has it again when `done` is called or the call has
 // waited. `cursors` say which partitions; their text is malloc'ed.
 struct kafka_offsets {
 	struct admin_handle_call call;
+	const struct offsets_request *kind; // of offsets.c
 	const struct group *group;
 	const struct topic *topic;
 	struct log_cursor *cursors; // read: position and text are filled in; OFFSET_NONE with ""
