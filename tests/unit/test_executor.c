@@ -18,7 +18,7 @@ struct office {
 	struct executor *executor;
 	unsigned ran, running;
 	unsigned next[SENDERS];
-	bool in_order;
+	bool in_order, freeing;
 };
 
 struct job {
@@ -83,12 +83,26 @@ static void one_thread_keeps_order(void)
 	executor_free(office.executor);
 }
 
+// Holds up what is behind it until executor_free() is about to be called, and a little longer.
+static void hold_up(struct loop_task *task)
+{
+	struct job *job = CONTAINER_OF(task, struct job, task);
+
+	while (!__atomic_load_n(&job->office->freeing, __ATOMIC_ACQUIRE))
+		sched_yield();
+	for (unsigned i = 0; i < 1000; ++i)
+		sched_yield();
+}
+
 static void freeing_runs_what_is_queued(void)
 {
 	struct office office = {.in_order = true};
+	struct job first = {{.fn = hold_up}, &office, 0, 0};
 
 	CHECK_EQ(executor_new("test", 1, &office.executor), 0);
+	executor_post(office.executor, &first.task);
 	send_from_all(&office);
+	__atomic_store_n(&office.freeing, true, __ATOMIC_RELEASE);
 	executor_free(office.executor);
 	CHECK_EQ(office.ran, SENDERS * EACH);
 	CHECK(office.in_order);
