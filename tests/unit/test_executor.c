@@ -235,6 +235,8 @@ static void look_at_the_thread(struct loop_task *task)
 	CHECK_STR(name, "named");
 	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
 	CHECK(sigismember(&blocked, SIGTERM));
+	CHECK(!sigismember(&blocked, SIGSEGV)); // of its own: it has a handler
+	CHECK(!sigismember(&blocked, SIGBUS));
 	job->office->ran += 1;
 }
 
