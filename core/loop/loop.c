@@ -306,6 +306,11 @@ void loop_stop(struct loop *loop)
 	wake_thread(loop);
 }
 
+const char *loop_name(const struct loop *loop)
+{
+	return loop->name;
+}
+
 bool loop_is_current(const struct loop *loop)
 {
 	return current == loop;

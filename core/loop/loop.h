@@ -51,6 +51,8 @@ void loop_stop(struct loop *loop); // @thread any
 bool loop_is_current(const struct loop *loop); // @thread any
 uint64_t loop_now_ns(const struct loop *loop); // the time when this round of callbacks began
 
+const char *loop_name(const struct loop *loop); // and its thread's. @thread any
+
 void loop_post(struct loop *loop,
 	       struct loop_task *task); // @thread any; never blocks; order per sender is kept
 
