@@ -63,25 +63,17 @@ int worker_thread_new(const struct worker_thread_config *config, unsigned index,
 	return 0;
 }
 
-static void *run_loop(void *arg)
-{
-	struct worker_thread *thread = arg;
-	int r = loop_run(thread->worker.loop);
-
-	if (r < 0)
-		log_error(NULL, "LOOP-FAILED", "a worker's loop ended: %s", strerror(-r));
-	return NULL;
-}
-
 int worker_thread_start(struct worker_thread *thread, const struct worker_thread_config *config)
 {
 	int r = listeners_open(&thread->listeners, &thread->worker, config->listeners,
 			       config->listener_count);
 
-	if (r == 0)
-		r = -pthread_create(&thread->thread, NULL, run_loop, thread);
-	thread->running = r == 0;
-	return r;
+	return r == 0 ? loop_thread_start(&thread->thread, thread->worker.loop) : r;
+}
+
+void worker_thread_stop(struct worker_thread *thread)
+{
+	loop_thread_stop(&thread->thread);
 }
 
 struct stop_event {
@@ -92,15 +84,6 @@ struct stop_event {
 static void on_stop(struct loop_task *task)
 {
 	loop_stop(CONTAINER_OF(task, struct stop_event, task)->loop);
-}
-
-void worker_thread_stop(struct worker_thread *thread)
-{
-	if (!thread->running)
-		return;
-	loop_stop(thread->worker.loop);
-	pthread_join(thread->thread, NULL);
-	thread->running = false;
 }
 
 // Runs what is still in the mailbox: completions that came while the thread ended.

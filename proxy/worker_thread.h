@@ -1,12 +1,11 @@
 // One worker: a thread, its loop, and everything that lives on it.
 #pragma once
 
+#include "core/loop/loop_thread.h"
 #include "core/model/model.h"
 #include "proxy/base/worker.h"
 #include "proxy/client/clients.h"
 #include "proxy/listener.h"
-
-#include <pthread.h>
 
 struct probes;
 struct queries;
@@ -39,8 +38,7 @@ struct worker_thread {
 	void (*on_left)(void *ctx);
 	void (*on_drained)(void *ctx);
 	void *ctx;
-	pthread_t thread;
-	bool running;
+	struct loop_thread thread;
 	struct loop_timer drain_timer;
 	struct loop_task close_groups;
 	bool left, groups_closing; // in this order, then worker.drained
