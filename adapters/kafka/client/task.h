@@ -7,8 +7,7 @@
 #include "adapters/kafka/client/kafka_adapter.h"
 
 struct kafka_task {
-	struct kafka_task *next;
-	struct loop_task loop_task; // of the admin loop
+	struct loop_task task; // task.c's, as the adapter is
 	struct adapter *adapter;
 	void (*run)(struct adapter *adapter, struct kafka_task *task); // owns it; may block
 };
