@@ -1,5 +1,7 @@
 // Rests are timed by the monotonic clock, from the end of a round on, so a round that takes longer
 // than it rests does not run after itself.
+//
+// Pokes are a flag that is cleared as a round begins: one round answers all that came before it.
 
 #include "core/loop/ticker.h"
 
@@ -16,22 +18,30 @@ struct ticker {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stopping, poked;
-	uint64_t rest_ns;
+	bool running; // of who stops it
+	uint64_t rest_ns, gather_ns;
 	ticker_fn fn;
 	void *ctx;
 };
 
-// Called with the lock held.
-static void rest_locked(struct ticker *ticker)
+// Called with the lock held. Returns early when it is stopped, or when `ends` becomes true.
+static void wait_locked(struct ticker *ticker, uint64_t wait_ns, const bool *ends)
 {
-	uint64_t until_ns = clock_now_ns() + ticker->rest_ns;
+	uint64_t until_ns = clock_now_ns() + wait_ns;
 	struct timespec until = {.tv_sec = (time_t)(until_ns / S_NS),
 				 .tv_nsec = (long)(until_ns % S_NS)};
 	int r = 0;
 
-	while (!ticker->stopping && !ticker->poked && r == 0)
+	while (!ticker->stopping && !*ends && r == 0)
 		r = pthread_cond_timedwait(&ticker->wake, &ticker->lock, &until);
-	assert(ticker->stopping || ticker->poked || r == ETIMEDOUT);
+	assert(ticker->stopping || *ends || r == ETIMEDOUT);
+}
+
+static void rest_locked(struct ticker *ticker)
+{
+	wait_locked(ticker, ticker->rest_ns, &ticker->poked);
+	if (ticker->poked && ticker->gather_ns)
+		wait_locked(ticker, ticker->gather_ns, &ticker->stopping);
 	ticker->poked = false;
 }
 
@@ -80,6 +90,7 @@ int ticker_new(const char *name, uint64_t first_ns, ticker_fn fn, void *ctx, str
 		ticker_deinit(ticker);
 		return r;
 	}
+	ticker->running = true;
 	*ret = ticker;
 	return 0;
 }
@@ -94,15 +105,31 @@ static void wake_with(struct ticker *ticker, bool *flag)
 
 void ticker_poke(struct ticker *ticker)
 {
-	wake_with(ticker, &ticker->poked);
+	if (ticker)
+		wake_with(ticker, &ticker->poked);
+}
+
+void ticker_set_gather(struct ticker *ticker, uint64_t gather_ns)
+{
+	pthread_mutex_lock(&ticker->lock);
+	ticker->gather_ns = gather_ns;
+	pthread_mutex_unlock(&ticker->lock);
+}
+
+void ticker_stop(struct ticker *ticker)
+{
+	if (!ticker || !ticker->running)
+		return;
+	assert(!pthread_equal(ticker->thread, pthread_self()));
+	wake_with(ticker, &ticker->stopping);
+	pthread_join(ticker->thread, NULL);
+	ticker->running = false;
 }
 
 void ticker_free(struct ticker *ticker)
 {
 	if (!ticker)
 		return;
-	assert(!pthread_equal(ticker->thread, pthread_self()));
-	wake_with(ticker, &ticker->stopping);
-	pthread_join(ticker->thread, NULL);
+	ticker_stop(ticker);
 	ticker_deinit(ticker);
 }

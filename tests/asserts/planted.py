@@ -362,7 +362,7 @@ PAIRS = (
          "proxy/client/native/produce.c", ".count = run.count,",
          ".count = run.count - 1,",
          "the runs of a PRODUCED cover one message less than they should", ("tests/unit/test_proxy",)),
-    Pair("rest-that-is-no-time", "ticker", End("core/loop/ticker.c", "ticker->stopping || ticker->poked || r == ETIMEDOUT"),
+    Pair("rest-that-is-no-time", "ticker", End("core/loop/ticker.c", "ticker->stopping || *ends || r == ETIMEDOUT"),
          End("core/loop/ticker.c", "while (!ticker->stopping && !ticker->poked && r == 0)"),
          "core/loop/ticker.c", "(long)(until_ns % S_NS)",
          "(long)(until_ns % S_NS + S_NS)",

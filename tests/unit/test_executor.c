@@ -1,6 +1,8 @@
 // core/loop: executors run everything in order and lose nothing; tickers rest, are poked and end.
-// Nothing sleeps: what would wait for a clock rests for an hour and is poked.
+// Only the gathering of pokes takes time; what else would wait for a clock rests for an hour and is
+// poked.
 
+#include "core/base/clock.h"
 #include "core/loop/executor.h"
 #include "core/loop/ticker.h"
 #include "tests/unit/unit.h"
@@ -330,10 +332,68 @@ static void it_ends_while_it_rests(void)
 	CHECK_EQ(work.rounds, 0);
 }
 
+// A round begins no earlier than the gathering after its first poke, and answers all of them. A
+// machine that stalls between two pokes may need a round more.
+static void pokes_that_come_together_are_one(void)
+{
+	enum { ROUNDS = 5, POKES = 10 };
+	const uint64_t gather_ns = 50 * MS_NS;
+	struct clockwork work = {.rest_ns = HOUR_NS};
+	struct ticker *ticker;
+	bool together = true;
+
+	CHECK_EQ(ticker_new("test", HOUR_NS, count_round, &work, &ticker), 0);
+	ticker_set_gather(ticker, gather_ns);
+	for (unsigned i = 0; i < ROUNDS; ++i) {
+		unsigned rounds = __atomic_load_n(&work.rounds, __ATOMIC_ACQUIRE);
+		uint64_t began_ns = clock_now_ns();
+
+		for (unsigned k = 0; k < POKES; ++k)
+			ticker_poke(ticker);
+		together = together && clock_now_ns() - began_ns < gather_ns;
+		wait_for_rounds(&work, rounds + 1);
+		CHECK(!together || clock_now_ns() - began_ns >= gather_ns);
+	}
+	ticker_free(ticker);
+	CHECK(work.rounds >= ROUNDS);
+	CHECK(!together || work.rounds == ROUNDS);
+}
+
+static void it_ends_while_it_gathers(void)
+{
+	struct clockwork work = {.rest_ns = HOUR_NS};
+	struct ticker *ticker;
+
+	for (unsigned i = 0; i < 20; ++i) {
+		CHECK_EQ(ticker_new("test", HOUR_NS, count_round, &work, &ticker), 0);
+		ticker_set_gather(ticker, HOUR_NS);
+		ticker_poke(ticker);
+		sched_yield();
+		ticker_free(ticker);
+	}
+	CHECK_EQ(work.rounds, 0);
+}
+
+static void it_may_be_poked_when_it_is_not_there(void)
+{
+	struct clockwork work = {.rest_ns = HOUR_NS};
+	struct ticker *ticker;
+
+	ticker_poke(NULL);
+	ticker_stop(NULL);
+	CHECK_EQ(ticker_new("test", HOUR_NS, count_round, &work, &ticker), 0);
+	ticker_stop(ticker);
+	ticker_poke(ticker);
+	ticker_stop(ticker);
+	CHECK_EQ(work.rounds, 0);
+	ticker_free(ticker);
+}
+
 UNIT_MAIN(UNIT_CASE(one_thread_keeps_order), UNIT_CASE(freeing_runs_what_is_queued),
 	  UNIT_CASE(several_threads_work_at_a_time), UNIT_CASE(one_task_at_a_time_needs_one_thread),
 	  UNIT_CASE(a_busy_executor_takes_another_thread),
 	  UNIT_CASE(it_takes_no_more_threads_than_it_may),
 	  UNIT_CASE(threads_have_names_and_no_signals), UNIT_CASE(rounds_come_by_themselves),
 	  UNIT_CASE(a_poke_ends_a_rest), UNIT_CASE(pokes_in_a_round_are_one),
-	  UNIT_CASE(it_ends_while_it_rests))
+	  UNIT_CASE(it_ends_while_it_rests), UNIT_CASE(pokes_that_come_together_are_one),
+	  UNIT_CASE(it_ends_while_it_gathers), UNIT_CASE(it_may_be_poked_when_it_is_not_there))
