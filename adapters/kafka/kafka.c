@@ -18,7 +18,6 @@
 #include "adapters/kafka/client/last_error.h"
 #include "adapters/kafka/client/options.h"
 #include "adapters/kafka/client/task.h"
-#include "adapters/kafka/client/waker.h"
 #include "adapters/kafka/group/cursors.h"
 #include "adapters/kafka/group/group_reset.h"
 #include "adapters/kafka/group/groups.h"
@@ -36,6 +35,7 @@
 #include "adapters/kafka/topic/watcher.h"
 #include "adapters/log/source.h"
 #include "adapters/log/source_settle.h"
+#include "core/loop/ticker.h"
 
 #include <errno.h>
 
@@ -92,7 +92,7 @@ static void adapter_free(struct adapter *adapter)
 	kafka_stored_stop(adapter);
 	cluster_info_stop(adapter);
 	last_error_deinit(&adapter->last_error);
-	waker_deinit(&adapter->watch_waker);
+	ticker_free(adapter->watch_ticker);
 	pthread_mutex_destroy(&adapter->topics_lock);
 	kafka_options_deinit(&adapter->options);
 	free(adapter->ended_topics);
@@ -111,7 +111,6 @@ static int kafka_open(const struct cluster *cluster, const struct adapter_env *e
 	adapter->hooks = &hooks;
 	pthread_mutex_init(&adapter->topics_lock, NULL);
 	list_init(&adapter->topics);
-	waker_init(&adapter->watch_waker);
 	last_error_init(&adapter->last_error);
 	r = kafka_check(cluster, ret_error);
 	if (r >= 0)

@@ -7,7 +7,6 @@
 
 #include "adapters/kafka/client/health.h"
 #include "adapters/kafka/client/kafka_adapter.h"
-#include "adapters/kafka/client/waker.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/retry/retry_rows.h"
 #include "adapters/kafka/retry/retry_store.h"
@@ -15,6 +14,7 @@
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
+#include "core/loop/ticker.h"
 #include "core/wire/record.h"
 #include "tests/unit/unit.h"
 
@@ -466,7 +466,7 @@ static void a_topic_moves_to_its_size_class(void)
 			kafka_limits_init(&rules);
 			kafka_limits_note(&rules, "max.message.bytes", sizes[i / 15]);
 			kafka_limits_store(&lab.topic->limits, &rules);
-			waker_poke(&lab.adapter->watch_waker);
+			ticker_poke(lab.adapter->watch_ticker);
 		}
 		batches[i] = send_some(&lab, 20, 50, "0");
 		usleep(20000);

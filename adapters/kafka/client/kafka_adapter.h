@@ -5,7 +5,6 @@
 #include "adapters/adapter.h"
 #include "adapters/kafka/client/last_error.h"
 #include "adapters/kafka/client/options.h"
-#include "adapters/kafka/client/waker.h"
 #include "core/base/list.h"
 #include "core/base/log.h"
 
@@ -25,6 +24,7 @@ struct group_table;
 struct resend;
 struct retry_stores;
 struct sender;
+struct ticker;
 
 // What a lower room tells a higher one, without including it. kafka.c sets all of them before
 // anything starts; none is NULL.
@@ -68,7 +68,7 @@ struct adapter {
 		*admin_handles;    // admin_handle.c: the current handle for all that is no message
 	struct fetcher *fetcher;   // fetcher.c
 	struct kafka_tasks *tasks; // task.c
-	struct waker watch_waker;  // wakes the watcher
+	struct ticker *watch_ticker;   // of the watcher, for whoever pokes it; stays until the end
 	struct kafka_watcher *watcher; // watcher.c
 	struct retry_stores *retries;  // retry_thread.c
 	struct group_table *groups;    // group_table.c

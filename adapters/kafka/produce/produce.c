@@ -22,6 +22,7 @@
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
+#include "core/loop/ticker.h"
 
 // What the topic asked for, as far as its copies go.
 static enum durability durability_of(const struct adapter_topic *topic)
@@ -339,7 +340,7 @@ static uint32_t batch_send(const struct send_target *target, struct batch *batch
 static void refusals_look(struct adapter *adapter, const struct blocked *blocked)
 {
 	if (blocked->error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
-		waker_poke(&adapter->watch_waker);
+		ticker_poke(adapter->watch_ticker);
 	else
 		sender_check(adapter);
 }

@@ -16,6 +16,7 @@
 #include "adapters/kafka/topic/stored.h"
 #include "adapters/kafka/topic/topic_generation.h"
 #include "adapters/log/watch.h"
+#include "core/loop/ticker.h"
 
 #include <errno.h>
 
@@ -134,7 +135,7 @@ struct adapter_topic *kafka_topic_open(struct adapter *adapter, const struct top
 		if (topic) {
 			before = topic_generation_follow(adapter, topic);
 			list_push_back(&adapter->topics, &topic->in_adapter);
-			waker_poke(&adapter->watch_waker);
+			ticker_poke(adapter->watch_ticker);
 		}
 	}
 	pthread_mutex_unlock(&adapter->topics_lock);
@@ -239,7 +240,7 @@ void kafka_topic_watch(struct adapter_topic *topic, struct log_watch *watch)
 	list_push_back(&topic->watches, &watch->node);
 	pthread_mutex_unlock(&topic->watch_lock);
 	topic->adapter->hooks->topic_follow(topic);
-	waker_poke(&topic->adapter->watch_waker);
+	ticker_poke(topic->adapter->watch_ticker);
 }
 
 void kafka_topic_unwatch(struct adapter_topic *topic, struct log_watch *watch)
@@ -314,7 +315,7 @@ void kafka_topic_holes_found(struct adapter_topic *topic)
 		 "topic %s has positions without a message: others write transactions to it, or it "
 		 "was compacted; the numbers of its groups count them, too",
 		 topic->model->physical);
-	waker_poke(&topic->adapter->watch_waker); // it is to be known after a restart, too
+	ticker_poke(topic->adapter->watch_ticker); // it is to be known after a restart, too
 }
 
 bool kafka_topic_has_holes(const struct adapter_topic *topic)
@@ -327,5 +328,5 @@ bool kafka_topic_has_holes(const struct adapter_topic *topic)
 void kafka_topic_settings_doubt(struct adapter_topic *topic)
 {
 	if (!__atomic_exchange_n(&topic->settings_soon, true, __ATOMIC_ACQ_REL))
-		waker_poke(&topic->adapter->watch_waker);
+		ticker_poke(topic->adapter->watch_ticker);
 }

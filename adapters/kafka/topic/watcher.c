@@ -7,9 +7,10 @@
 // message names an old creation time. So the topic gets our settings before it is marked and
 // served.
 //
-// It has a thread of its own because its calls wait for brokers: at most one of them is under way,
-// however many topics there are, so a broker that does not answer delays what is known of topics
-// and nothing else. A poke of the waker makes it look at once.
+// It is a ticker because its calls wait for brokers: at most one of them is under way, however many
+// topics there are, so a broker that does not answer delays what is known of topics and nothing
+// else. A poke of the adapter's ticker makes it look at once; callers that poke need to know
+// nothing of the watcher.
 //
 // Invariant: every topic of a look has a reference until the look is over. What it does not do:
 // answer callers; it changes what is known of topics and calls hooks.
@@ -26,6 +27,7 @@
 #include "adapters/kafka/topic/topic_settings.h"
 #include "adapters/kafka/topic/watermarks.h"
 #include "core/base/clock.h"
+#include "core/loop/ticker.h"
 
 #include <errno.h>
 
@@ -43,7 +45,6 @@
 
 struct kafka_watcher {
 	struct adapter *adapter;
-	pthread_t thread;
 	uint64_t info_due_ns;
 	// Of one look.
 	struct adapter_topic **topics;
@@ -440,7 +441,7 @@ static void bounds_look(struct kafka_watcher *watcher)
 	free(due);
 }
 
-// ---- the thread
+// ---- the rounds
 
 static void info_look(struct kafka_watcher *watcher)
 {
@@ -450,10 +451,8 @@ static void info_look(struct kafka_watcher *watcher)
 	watcher->info_due_ns = clock_now_ns() + INFO_MS * MS_NS;
 }
 
-static void look_once(struct kafka_watcher *watcher)
+static void topics_look(struct kafka_watcher *watcher)
 {
-	admin_handle_renew(watcher->adapter, clock_now_ns());
-	info_look(watcher);
 	if (!topics_take(watcher))
 		return;
 	if (metadata_look(watcher)) {
@@ -465,16 +464,14 @@ static void look_once(struct kafka_watcher *watcher)
 	topics_return(watcher);
 }
 
-static void *watcher_run(void *arg)
+static uint64_t look_once(void *ctx)
 {
-	struct kafka_watcher *watcher = arg;
-	struct waker *waker = &watcher->adapter->watch_waker;
+	struct kafka_watcher *watcher = ctx;
 
-	pthread_setname_np(pthread_self(), "kafka-watch");
-	for (bool going = !waker_is_stopped(waker); going;
-	     going = waker_rest(waker, LOOK_MS, LOOK_SOON_MS))
-		look_once(watcher);
-	return NULL;
+	admin_handle_renew(watcher->adapter, clock_now_ns());
+	info_look(watcher);
+	topics_look(watcher);
+	return LOOK_MS * MS_NS;
 }
 
 int kafka_watcher_start(struct adapter *adapter)
@@ -485,21 +482,21 @@ int kafka_watcher_start(struct adapter *adapter)
 	if (!watcher)
 		return -ENOMEM;
 	watcher->adapter = adapter;
-	adapter->watcher = watcher;
-	r = -pthread_create(&watcher->thread, NULL, watcher_run, watcher);
+	r = ticker_new("kafka-watch", 0, look_once, watcher, &adapter->watch_ticker);
 	if (r < 0) {
-		adapter->watcher = NULL;
 		free(watcher);
+		return r;
 	}
-	return r;
+	ticker_set_gather(adapter->watch_ticker, LOOK_SOON_MS * MS_NS);
+	adapter->watcher = watcher;
+	return 0;
 }
 
 void kafka_watcher_stop(struct kafka_watcher *watcher)
 {
 	if (!watcher)
 		return;
-	waker_stop(&watcher->adapter->watch_waker);
-	pthread_join(watcher->thread, NULL);
+	ticker_stop(watcher->adapter->watch_ticker);
 	free(watcher->topics);
 	free(watcher);
 }
