@@ -1,5 +1,8 @@
 // A librdkafka handle and, unless its owner serves it, the thread that does.
 //
+// The thread is no executor and no ticker: it waits inside librdkafka's main queue for the next
+// event, and no other thread hands it anything.
+//
 // Log lines, throttling and events come by the handle's main queue; the owner gets the events.
 // Errors that are a consequence of throttling by a quota are not passed on: we do not read a
 // connection then, and librdkafka takes it for dead.
@@ -11,6 +14,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/util.h"
+#include "core/loop/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -112,7 +116,6 @@ static void *client_run(void *arg)
 {
 	struct client *client = arg;
 
-	pthread_setname_np(pthread_self(), client->name);
 	while (!__atomic_load_n(&client->stopping, __ATOMIC_ACQUIRE)) {
 		serve_one(client, POLL_MS);
 		if (client->config.tick)
@@ -194,7 +197,7 @@ int client_start(const struct client_config *config, struct client **ret, char *
 	client->queue = rd_kafka_queue_get_main(client->handle);
 	rd_kafka_poll_set_consumer(client->handle); // with a group id: what the group says too
 	rd_kafka_set_log_queue(client->handle, client->queue);
-	r = config->by_hand ? 0 : -pthread_create(&client->thread, NULL, client_run, client);
+	r = config->by_hand ? 0 : thread_start(client->name, client_run, client, &client->thread);
 	if (r < 0) {
 		rd_kafka_queue_destroy(client->queue);
 		rd_kafka_destroy(client->handle);

@@ -5,7 +5,9 @@
 // partition, without a group; each partition has a queue of its own, so its reading can be held
 // alone. Two locks: `lock` for what loops see (rings, requests), held for a few steps, never around
 // librdkafka; `wake_lock`, the inner one, for the lists by which the thread is woken, also from
-// librdkafka's threads. Invariant: streams are started and stopped by the thread alone, or when it
+// librdkafka's threads. The thread is no executor: a stream or reader waits in its list once,
+// however often it is woken, and the two lists take turns. Nor is it a ticker: what is due next
+// moves with each item. Invariant: streams are started and stopped by the thread alone, or when it
 // has ended. What it does not do: commit, join a group, or read retry topics (retry_stream.c),
 // which only share its catch-up consumer.
 
@@ -16,6 +18,7 @@
 #include "adapters/kafka/read/partition_reader.h"
 #include "adapters/kafka/read/stream.h"
 #include "core/base/clock.h"
+#include "core/loop/thread.h"
 
 #include <errno.h>
 #include <time.h>
@@ -505,7 +508,6 @@ static void *fetcher_run(void *arg)
 	struct stream *stream;
 	struct partition_reader *reader;
 
-	pthread_setname_np(pthread_self(), "kafka-fetch");
 	while (next_item(fetcher, &stream, &reader)) {
 		uint64_t now_ns = clock_now_ns();
 
@@ -543,7 +545,7 @@ int fetcher_start(struct adapter *adapter, char **ret_error)
 	pthread_condattr_destroy(&monotonic);
 	r = consumer_start(fetcher, 0, ret_error);
 	if (r >= 0)
-		r = -pthread_create(&fetcher->thread, NULL, fetcher_run, fetcher);
+		r = thread_start("kafka-fetch", fetcher_run, fetcher, &fetcher->thread);
 	fetcher->started = r >= 0;
 	return r;
 }

@@ -5,6 +5,9 @@
 // other work of every second (health, keeping offsets). It ends when nothing is under way: events,
 // streams and batches.
 //
+// It is no executor and no ticker: it waits inside librdkafka's queue for the next message, and an
+// event ends that wait by a yield of the queue.
+//
 // What it does not do: it knows nothing of jobs but their deadlines, and never waits for a broker.
 
 #include "adapters/kafka/retry/retry_thread.h"
@@ -18,6 +21,7 @@
 #include "adapters/kafka/retry/retry_stream.h"
 #include "adapters/kafka/topic/stored.h"
 #include "core/base/clock.h"
+#include "core/loop/thread.h"
 
 #include <errno.h>
 #include <time.h>
@@ -238,7 +242,6 @@ static void *retry_run(void *arg)
 {
 	struct retry_stores *stores = arg;
 
-	pthread_setname_np(pthread_self(), "kafka-retry");
 	while (events_read(stores)) {
 		rd_kafka_message_t *message = message_await(stores);
 
@@ -269,7 +272,7 @@ int retry_thread_start(struct adapter *adapter)
 	pthread_condattr_destroy(&monotonic);
 	list_init(&stores->reading);
 	list_init(&stores->waiting);
-	r = -pthread_create(&stores->thread, NULL, retry_run, stores);
+	r = thread_start("kafka-retry", retry_run, stores, &stores->thread);
 	stores->started = r == 0;
 	return r;
 }
