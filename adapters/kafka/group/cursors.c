@@ -186,7 +186,7 @@ void kafka_cursors_load(struct adapter *adapter, struct log_cursors *load)
 
 struct committing {
 	struct kafka_offsets offsets;
-	struct group_table_wait wait;
+	struct loop_task wait;
 	struct adapter *adapter;
 	struct log_cursors *commit;
 	bool begun;
@@ -225,14 +225,14 @@ static void commit_offsets(struct committing *committing)
 	kafka_offsets_commit(committing->adapter, &committing->offsets);
 }
 
-static void commit_go(struct group_table_wait *wait)
+static void commit_go(struct loop_task *wait)
 {
 	commit_offsets(CONTAINER_OF(wait, struct committing, wait));
 }
 
 static void commit_cursors(struct committing *committing)
 {
-	committing->wait.go = commit_go;
+	committing->wait.fn = commit_go;
 	committing->begun = true;
 	if (group_table_commit_begin(committing->adapter, committing->commit->group,
 				     &committing->wait))

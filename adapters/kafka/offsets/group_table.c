@@ -24,7 +24,7 @@ struct group_entry {
 	uint32_t committing; // commits of sources under way
 	enum code code;
 	bool deleted, keeping;
-	struct group_table_wait *waiting, **waiting_end;
+	struct loop_task *waiting, **waiting_end;
 };
 
 struct group_table {
@@ -162,7 +162,7 @@ void group_table_report(struct adapter *adapter, const struct group *group, enum
 // ---- commits of sources
 
 bool group_table_commit_begin(struct adapter *adapter, const struct group *group,
-			      struct group_table_wait *wait)
+			      struct loop_task *wait)
 {
 	struct group_entry *entry;
 	bool now = true;
@@ -223,7 +223,7 @@ void group_table_keep_end(struct adapter *adapter, const struct group *group, ui
 {
 	struct group_table *table = adapter->groups;
 	struct group_entry *entry;
-	struct group_table_wait *waiting = NULL;
+	struct loop_task *waiting = NULL;
 
 	pthread_mutex_lock(&table->lock);
 	entry = entry_find(table, group);
@@ -236,9 +236,9 @@ void group_table_keep_end(struct adapter *adapter, const struct group *group, ui
 	}
 	pthread_mutex_unlock(&table->lock);
 	while (waiting) {
-		struct group_table_wait *wait = waiting;
+		struct loop_task *wait = waiting;
 
 		waiting = wait->next;
-		wait->go(wait);
+		wait->fn(wait);
 	}
 }

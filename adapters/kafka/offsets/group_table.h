@@ -3,6 +3,7 @@
 #pragma once
 
 #include "adapters/kafka/client/kafka_adapter.h"
+#include "core/loop/loop.h"
 
 int group_table_start(struct adapter *adapter);
 void group_table_stop(struct group_table *table); // accepts NULL
@@ -18,14 +19,10 @@ bool group_table_is_deleted(struct adapter *adapter, const struct group *group);
 void group_table_report(struct adapter *adapter, const struct group *group, enum code code,
 			const char *text);
 
-// A commit of a source. false: the group is being kept just now, and `wait` is called when that is
-// over; the commit begins then without asking again.
-struct group_table_wait {
-	struct group_table_wait *next;
-	void (*go)(struct group_table_wait *wait);
-};
+// A commit of a source. false: the group is being kept just now, and `wait` runs when that is over,
+// on the thread that ends the keeping; the commit begins then without asking again.
 bool group_table_commit_begin(struct adapter *adapter, const struct group *group,
-			      struct group_table_wait *wait);
+			      struct loop_task *wait);
 void group_table_commit_end(struct adapter *adapter, const struct group *group, bool committed);
 // A group that was neither committed nor kept since `before_ns`: until keep_end() commits of
 // sources wait. The models are the caller's to release. false: none is due.

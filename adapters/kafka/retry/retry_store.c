@@ -216,9 +216,10 @@ void retry_store_job_read(struct retry_job *job)
 	retry_store_job_again(job);
 }
 
-static void job_begin_or_queue(struct retry_stores *stores, struct retry_event *event)
+static void job_begin_or_queue(struct loop_task *event)
 {
 	struct retry_job *job = CONTAINER_OF(event, struct retry_job, event);
+	struct retry_stores *stores = job->stores;
 	struct retry_store *store =
 		stores->stopping ? NULL : retry_store_get(stores, job->group, job->topic);
 
@@ -239,8 +240,9 @@ void retry_store_look(struct adapter *adapter, struct retry_job *job)
 	list_init(&job->in_store);
 	job->group = model_ref(job->group);
 	job->topic = model_ref(job->topic);
-	job->event.run = job_begin_or_queue;
-	if (!retry_thread_post(adapter->retries, &job->event))
+	job->event.fn = job_begin_or_queue;
+	job->stores = adapter->retries;
+	if (!retry_thread_post(job->stores, &job->event))
 		retry_store_job_finish(job, NULL, CODE_SHUTTING_DOWN, NULL);
 }
 
@@ -296,7 +298,7 @@ static void wants_serve(struct retry_job *job)
 
 struct probe {
 	struct kafka_task task;
-	struct retry_event event;
+	struct loop_task event;
 	struct retry_stores *stores;
 	uint64_t group;
 	char *name;
@@ -333,33 +335,33 @@ static void job_probed(struct retry_job *job, enum code code, enum retry_presenc
 	retry_store_job_plan(job);
 }
 
-static void probe_end(struct retry_stores *stores, struct probe *probe)
+static void probe_end(struct probe *probe)
 {
+	retry_thread_under_way(probe->stores, -1);
 	free(probe->name);
 	free(probe);
-	retry_thread_under_way(stores, -1);
 }
 
-static void probe_answered(struct retry_stores *stores, struct retry_event *event)
+static void probe_answered(struct loop_task *event)
 {
 	struct probe *probe = CONTAINER_OF(event, struct probe, event);
-	struct retry_store *store = store_find(stores, probe->group);
+	struct retry_store *store = store_find(probe->stores, probe->group);
 	struct retry_job *job = store ? retry_store_first_job(store) : NULL;
 	enum retry_presence presence = probe->presence;
 	enum code code = probe->code;
 
-	probe_end(stores, probe);
+	probe_end(probe);
 	if (job && job->phase == JOB_ASKING)
 		job_probed(job, code, presence);
 }
 
-static void doubt_answered(struct retry_stores *stores, struct retry_event *event)
+static void doubt_answered(struct loop_task *event)
 {
 	struct probe *probe = CONTAINER_OF(event, struct probe, event);
-	struct retry_store *store = store_find(stores, probe->group);
+	struct retry_store *store = store_find(probe->stores, probe->group);
 	bool absent = probe->code == CODE_OK && probe->presence == RETRY_ABSENT;
 
-	probe_end(stores, probe);
+	probe_end(probe);
 	if (!store)
 		return;
 	store->doubted = false;
@@ -378,8 +380,7 @@ static void probe_run(struct adapter *adapter, struct kafka_task *task)
 }
 
 // false: there is no memory.
-static bool probe_begin(struct retry_store *store,
-			void (*answered)(struct retry_stores *stores, struct retry_event *event))
+static bool probe_begin(struct retry_store *store, void (*answered)(struct loop_task *event))
 {
 	struct probe *probe = calloc(1, sizeof *probe);
 
@@ -390,7 +391,7 @@ static bool probe_begin(struct retry_store *store,
 		return false;
 	}
 	probe->task.run = probe_run;
-	probe->event.run = answered;
+	probe->event.fn = answered;
 	probe->stores = store->stores;
 	probe->group = store->by_id.key;
 	probe->lost = store->lost;
@@ -430,14 +431,15 @@ void retry_store_topic_lost(struct retry_store *store, const char *text)
 // ---- closing
 
 struct closing {
-	struct retry_event event;
+	struct loop_task event;
+	struct retry_stores *stores;
 	uint64_t group;
 };
 
-static void closed_run(struct retry_stores *stores, struct retry_event *event)
+static void closed_run(struct loop_task *event)
 {
 	struct closing *closing = CONTAINER_OF(event, struct closing, event);
-	struct retry_store *store = store_find(stores, closing->group);
+	struct retry_store *store = store_find(closing->stores, closing->group);
 
 	if (store)
 		store->open = false;
@@ -450,23 +452,25 @@ void retry_store_closed(struct adapter *adapter, const struct group *group)
 
 	if (!closing)
 		return; // it stays in memory
-	closing->event.run = closed_run;
+	closing->event.fn = closed_run;
+	closing->stores = adapter->retries;
 	closing->group = group->object.id;
-	if (!retry_thread_post(adapter->retries, &closing->event))
+	if (!retry_thread_post(closing->stores, &closing->event))
 		free(closing);
 }
 
 // ---- deleting
 
 struct forgetting {
-	struct retry_event event;
+	struct loop_task event;
+	struct retry_stores *stores;
 	uint64_t group;
 };
 
-static void forget_run(struct retry_stores *stores, struct retry_event *event)
+static void forget_run(struct loop_task *event)
 {
 	struct forgetting *forgetting = CONTAINER_OF(event, struct forgetting, event);
-	struct retry_store *store = store_find(stores, forgetting->group);
+	struct retry_store *store = store_find(forgetting->stores, forgetting->group);
 
 	if (store && list_empty(&store->jobs)) {
 		retry_store_forget_topic(store);
@@ -490,9 +494,10 @@ enum code retry_store_delete(struct adapter *adapter, const struct group *group)
 		return code;
 	}
 	kafka_stored_rows(adapter, group->object.id, 0);
-	forgetting->event.run = forget_run;
+	forgetting->event.fn = forget_run;
+	forgetting->stores = adapter->retries;
 	forgetting->group = group->object.id;
-	if (!retry_thread_post(adapter->retries, &forgetting->event))
+	if (!retry_thread_post(forgetting->stores, &forgetting->event))
 		free(forgetting);
 	return CODE_OK;
 }

@@ -16,7 +16,8 @@ struct retry_want {
 // A look into the store of a group. Embedded in what the asker allocated; the models are referenced
 // from the call until `done`.
 struct retry_job {
-	struct retry_event event;
+	struct loop_task event; // retry_store.c's, as the stores are
+	struct retry_stores *stores;
 	struct list in_store;
 	struct retry_store *store;
 	const struct group *group;

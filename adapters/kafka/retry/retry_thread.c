@@ -54,7 +54,7 @@ static void thread_wake(struct retry_stores *stores)
 		pthread_cond_signal(&stores->wake);
 }
 
-bool retry_thread_post(struct retry_stores *stores, struct retry_event *event)
+bool retry_thread_post(struct retry_stores *stores, struct loop_task *event)
 {
 	bool stopped;
 
@@ -127,7 +127,7 @@ static void tick_stores(struct retry_stores *stores, uint64_t now_ns)
 
 static bool events_read(struct retry_stores *stores)
 {
-	struct retry_event *event;
+	struct loop_task *event;
 	bool stopping;
 
 	pthread_mutex_lock(&stores->lock);
@@ -140,9 +140,9 @@ static bool events_read(struct retry_stores *stores)
 	stopping = stores->stopped;
 	pthread_mutex_unlock(&stores->lock);
 	while (event) {
-		struct retry_event *next = event->next;
+		struct loop_task *next = event->next;
 
-		event->run(stores, event);
+		event->fn(event);
 		event = next;
 	}
 	return !stopping;

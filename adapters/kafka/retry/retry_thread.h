@@ -4,16 +4,9 @@
 
 #include "adapters/kafka/client/kafka_adapter.h"
 #include "core/base/map.h"
+#include "core/loop/loop.h"
 
 #include <librdkafka/rdkafka.h>
-
-struct retry_stores;
-
-// Something for the thread to do.
-struct retry_event {
-	struct retry_event *next;
-	void (*run)(struct retry_stores *stores, struct retry_event *event);
-};
 
 struct retry_stores {
 	struct adapter *adapter;
@@ -26,7 +19,7 @@ struct retry_stores {
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock;
-	struct retry_event *first, **last;
+	struct loop_task *first, **last; // events
 	bool stopping, stopped;
 	// The thread's own.
 	struct map stores;
@@ -41,8 +34,8 @@ int retry_thread_start(struct adapter *adapter);      // after the fetcher
 void retry_thread_stop(struct retry_stores *retries); // accepts NULL; ends what is asked of it
 void retry_thread_free(struct retry_stores *retries); // accepts NULL
 
-// false: the thread has ended; the event is the caller's again. @thread any
-bool retry_thread_post(struct retry_stores *stores, struct retry_event *event);
+// Something for the thread to do. false: it has ended; the event is the caller's again. @thread any
+bool retry_thread_post(struct retry_stores *stores, struct loop_task *event);
 int64_t retry_thread_count_rows(struct retry_stores *stores,
 				int64_t change); // of all stores. @thread any
 // Something that comes back as an event begins (1) or has ended (-1). @thread any

@@ -53,7 +53,7 @@ static enum code item_code(struct retry_store *store, rd_kafka_resp_err_t error)
 }
 
 // Rows that are not in memory are read when they are wanted.
-static void batch_reported(struct retry_stores *stores, struct retry_event *event)
+static void batch_reported(struct loop_task *event)
 {
 	struct retry_batch *batch = CONTAINER_OF(event, struct retry_batch, event);
 	struct retry_store *store = batch->store;
@@ -91,7 +91,7 @@ static void item_delivered(const rd_kafka_message_t *message)
 	item->error = message->err;
 	item->written = (uint64_t)message->offset;
 	if (__atomic_sub_fetch(&batch->left, 1, __ATOMIC_ACQ_REL) == 0)
-		retry_thread_post(batch->store->stores, &batch->event);
+		retry_thread_post(batch->stores, &batch->event);
 }
 
 // ---- sending
@@ -178,7 +178,7 @@ static void batch_send(struct retry_batch *batch)
 		batch_end(batch, CODE_BACKEND_DOWN, "the cluster does not answer");
 		return;
 	}
-	batch->event.run = batch_reported;
+	batch->event.fn = batch_reported;
 	batch->left = count + 1; // one is ours, so that no report is the last before all are sent
 	refused = items_send(adapter, batch);
 	if (refused) {
@@ -186,12 +186,12 @@ static void batch_send(struct retry_batch *batch)
 		sender_check(adapter);
 	}
 	if (__atomic_sub_fetch(&batch->left, refused + 1, __ATOMIC_ACQ_REL) == 0)
-		retry_thread_post(store->stores, &batch->event);
+		retry_thread_post(batch->stores, &batch->event);
 }
 
 // ---- making the topic
 
-static void topic_made(struct retry_stores *stores, struct retry_event *event)
+static void topic_made(struct loop_task *event)
 {
 	struct retry_batch *batch = CONTAINER_OF(event, struct retry_batch, event);
 
@@ -210,8 +210,8 @@ static void make_run(struct adapter *adapter, struct kafka_task *task)
 
 	batch->code = retry_topic_make(adapter, batch->store->name, batch->topic, batch->text,
 				       sizeof batch->text);
-	batch->event.run = topic_made;
-	retry_thread_post(batch->store->stores, &batch->event);
+	batch->event.fn = topic_made;
+	retry_thread_post(batch->stores, &batch->event);
 }
 
 static bool has_values(const struct retry_batch *batch)
@@ -222,9 +222,10 @@ static bool has_values(const struct retry_batch *batch)
 	return false;
 }
 
-static void batch_arrived(struct retry_stores *stores, struct retry_event *event)
+static void batch_arrived(struct loop_task *event)
 {
 	struct retry_batch *batch = CONTAINER_OF(event, struct retry_batch, event);
+	struct retry_stores *stores = batch->stores;
 	struct retry_store *store = retry_store_get(stores, batch->group, batch->topic);
 
 	if (!store) {
@@ -249,7 +250,8 @@ void retry_write(struct adapter *adapter, struct retry_batch *batch)
 	batch->topic = model_ref(batch->topic);
 	batch->code = CODE_OK;
 	batch->text[0] = '\0';
-	batch->event.run = batch_arrived;
-	if (!retry_thread_post(adapter->retries, &batch->event))
+	batch->event.fn = batch_arrived;
+	batch->stores = adapter->retries;
+	if (!retry_thread_post(batch->stores, &batch->event))
 		batch_end(batch, CODE_SHUTTING_DOWN, NULL);
 }

@@ -21,8 +21,9 @@ struct retry_item {
 
 // Messages to be written in this order. All or some may be there when the code is not OK.
 struct retry_batch {
-	struct retry_event event;
+	struct loop_task event; // retry_write.c's, as the stores are
 	struct kafka_task task;
+	struct retry_stores *stores;
 	struct retry_store *store;
 	const struct group *group;
 	const struct topic *topic;
