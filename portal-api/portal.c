@@ -1,6 +1,6 @@
 // The portal's thread: one loop with the HTTP server, the sampler of statistics and the reconciler.
 // Beside it an executor does what takes long without needing anything of the portal: background
-// jobs.
+// jobs. It is no loop_thread: the loop ends by itself, and the thread then saves the totals.
 //
 // Everything that belongs to the portal is touched by this thread only, from portal_start()'s
 // return to portal_stop()'s. The proxies' answers come on any thread and reach it through the
