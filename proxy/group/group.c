@@ -187,11 +187,11 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 static void tell_holds(struct group_home *home)
 {
 	while (home->holds) {
-		struct group_hold *hold = home->holds;
+		struct loop_task *hold = home->holds;
 
 		home->holds = hold->next;
 		++home->held;
-		hold->done(hold);
+		hold->fn(hold);
 	}
 }
 
@@ -266,7 +266,7 @@ void group_idle_later(struct group_home *home)
 			       group_now_ns(home) + home->worker->limits.source_idle_ms * MS_NS);
 }
 
-void group_hold(struct group_home *home, struct group_hold *hold)
+void group_hold(struct group_home *home, struct loop_task *hold)
 {
 	hold->next = home->holds;
 	home->holds = hold;

@@ -22,13 +22,6 @@ enum group_source_state { GROUP_SOURCE_CLOSED, GROUP_SOURCE_OPEN, GROUP_SOURCE_C
 	  "The source has ended: what held the group goes on, and members that are there want it " \
 	  "again.")
 
-// Something that needs the source closed (reset, delete): done() when it may go on. The source
-// stays closed until group_release().
-struct group_hold {
-	struct group_hold *next;
-	void (*done)(struct group_hold *hold);
-};
-
 struct group_home {
 	struct map_node node; // member of worker->groups, by group id
 	struct worker *worker;
@@ -46,10 +39,10 @@ struct group_home {
 	uint64_t ahead;          // of what the source has read, in the budget
 	uint64_t held_wait_ns;   // how long its source is not asked; 0: what waits has room
 	struct dead_letter_copy *copies;
-	struct group_hold *holds;
-	uint32_t held;        // holds that have been told
-	uint32_t stopping;    // members that are owed a STOPPED
-	uint8_t source_state; // enum group_source_state; group_set_source_state() changes it
+	struct loop_task *holds; // what waits for the source to be closed
+	uint32_t held;           // holds that have been told
+	uint32_t stopping;       // members that are owed a STOPPED
+	uint8_t source_state;    // enum group_source_state; group_set_source_state() changes it
 	// What does not fit into its tenant's reserve: dead-letter copies, and retries.
 	uint32_t copies_waiting;
 	bool retries_wait;
@@ -61,9 +54,10 @@ struct group_home *group_find(struct worker *worker, uint64_t id); // NULL: not 
 // Makes it when needed. NULL: out of memory.
 struct group_home *group_get(struct worker *worker, const struct group *model);
 
-// Closes the source (members stay, what they hold becomes stale) and calls hold->done() then.
-void group_hold(struct group_home *home, struct group_hold *hold);
-void group_release(struct group_home *home); // once per done()
+// For what needs the source closed (reset, delete): closes it (members stay, what they hold becomes
+// stale) and runs the task then. The source stays closed until group_release().
+void group_hold(struct group_home *home, struct loop_task *hold);
+void group_release(struct group_home *home); // once per task
 
 void group_changed(struct worker *worker, uint64_t id); // after a change of the catalog
 void groups_tenant_changed(struct worker *worker, uint64_t tenant);

@@ -339,7 +339,7 @@ static void answer_topic(struct query *query)
 
 // What is asked about a group, with what it needs. NULL topic or backend: answered already.
 struct group_query {
-	struct group_hold hold;
+	struct loop_task hold;
 	struct query *query;
 	struct group_home *home; // NULL: the source does not have to be closed
 	const struct group *group;
@@ -417,7 +417,7 @@ static void reset_group(struct group_query *target)
 	json_decref(latest);
 }
 
-static void on_held(struct group_hold *hold)
+static void on_held(struct loop_task *hold)
 {
 	struct group_query *target = CONTAINER_OF(hold, struct group_query, hold);
 	struct query *query = target->query;
@@ -536,7 +536,7 @@ static void on_group(struct loop_task *task)
 	}
 	query->work = target;
 	target->query = query;
-	target->hold.done = on_held;
+	target->hold.fn = on_held;
 	target->group = catalog_group(query->queries->shared->catalog, number_of(query, "group"));
 	if (target->group)
 		target->topic =
