@@ -140,6 +140,17 @@ void *model_new(enum model_kind kind, const void *draft)
 	return object;
 }
 
+void model_draft(const void *object, void *ret_draft)
+{
+	const struct model_object *head = object;
+	struct model_object *draft = ret_draft;
+	size_t size = field_table((enum model_kind)head->kind)->size;
+
+	*draft = (struct model_object){
+		.kind = head->kind, .id = head->id, .revision = head->revision};
+	memcpy(draft + 1, head + 1, size - sizeof *head);
+}
+
 void *model_ref(const void *object)
 {
 	struct model_object *head = (struct model_object *)(uintptr_t)object;

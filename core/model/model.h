@@ -140,5 +140,9 @@ struct group {
 // Copies a filled-in draft (its text and lists borrowed) into one allocation that holds everything;
 // sets its kind and one reference. NULL: no memory. @thread any
 void *model_new(enum model_kind kind, const void *draft);
+// Makes *ret_draft, which has the struct of the object's kind, a draft of the same content: text
+// and lists are borrowed from the object. References are not copied, because other threads count
+// them meanwhile. @thread any
+void model_draft(const void *object, void *ret_draft);
 void *model_ref(const void *object);   // @thread any
 void *model_unref(const void *object); // returns NULL; accepts NULL; @thread any

@@ -238,28 +238,13 @@ static void answer_cluster(struct query *query)
 
 // ---- topics
 
-// A copy of the topic with `partitions` partitions; NULL: no memory.
+// The topic with this number of partitions; NULL: no memory.
 static const struct topic *copy_with_partitions(const struct topic *topic, uint32_t partitions)
 {
-	// Not the whole struct: its count of references changes meanwhile.
-	struct topic draft = {.object.id = topic->object.id,
-			      .name = topic->name,
-			      .physical = topic->physical,
-			      .tenant = topic->tenant,
-			      .cluster = topic->cluster,
-			      .incarnation = topic->incarnation,
-			      .partitions = partitions,
-			      .message_bytes = topic->message_bytes,
-			      .retention_ms = topic->retention_ms,
-			      .retention_bytes = topic->retention_bytes,
-			      .durability = topic->durability,
-			      .state = topic->state,
-			      .native = topic->native,
-			      .dead_letter_of = topic->dead_letter_of,
-			      .imported = topic->imported,
-			      .replication = topic->replication,
-			      .min_insync = topic->min_insync};
+	struct topic draft;
 
+	model_draft(topic, &draft);
+	draft.partitions = partitions;
 	return model_new(MODEL_TOPIC, &draft);
 }
 

@@ -401,9 +401,58 @@ static void json_fixed_members(void)
 	reading_free(&reading);
 }
 
+// ---- drafts of an object
+
+static bool is_number(const struct field *field)
+{
+	return field->type <= FIELD_TIME || field->type == FIELD_REF;
+}
+
+// Every member has a value of its own, so that one that is left out is seen.
+static void drafts_have_every_member(void)
+{
+	const struct field_table *table = field_table(MODEL_TOPIC);
+	union model_any wanted = {.topic = {.object = {.id = 41, .revision = 7}}}, draft;
+	struct topic *topic, *copy;
+
+	for (size_t i = 0; i < table->count; ++i) {
+		const struct field *field = &table->fields[i];
+
+		if (is_number(field))
+			field_set(field, &wanted, field->type == FIELD_BOOL ? 1 : 2 + i % 100);
+	}
+	wanted.topic.name = "orders";
+	wanted.topic.physical = "t-41";
+	topic = model_new(MODEL_TOPIC, &wanted);
+	model_ref(topic);
+	memset(&draft, 0xa5, sizeof draft);
+	model_draft(topic, &draft);
+	CHECK_EQ(draft.object.refs, 0);
+	++draft.topic.partitions;
+	copy = model_new(MODEL_TOPIC, &draft);
+	for (size_t i = 0; i < table->count; ++i) {
+		const struct field *field = &table->fields[i];
+
+		if (is_number(field))
+			CHECK_EQ(field_get(field, copy),
+				 field_get(field, topic) +
+					 (field->offset == offsetof(struct topic, partitions)));
+	}
+	CHECK_EQ(copy->object.refs, 1);
+	CHECK_EQ(copy->object.id, 41);
+	CHECK_EQ(copy->object.revision, 7);
+	CHECK_EQ(topic->object.refs, 2);
+	CHECK(copy->name != topic->name);
+	model_unref(topic);
+	model_unref(topic);
+	CHECK_STR(copy->name, "orders");
+	CHECK_STR(copy->physical, "t-41");
+	model_unref(copy);
+}
+
 UNIT_MAIN(UNIT_CASE(names_checked), UNIT_CASE(names_normalized), UNIT_CASE(physical_names),
 	  UNIT_CASE(probe_names), UNIT_CASE(networks_contain), UNIT_CASE(networks_refused),
 	  UNIT_CASE(lists_admit), UNIT_CASE(base64url_round), UNIT_CASE(json_round),
 	  UNIT_CASE(json_key_lists), UNIT_CASE(json_problems),
 	  UNIT_CASE(json_options_are_stored_sorted), UNIT_CASE(json_all_problems_at_once),
-	  UNIT_CASE(json_fixed_members))
+	  UNIT_CASE(json_fixed_members), UNIT_CASE(drafts_have_every_member))
