@@ -7,6 +7,7 @@
 // is borrowed until it returns, except buffers, which are kept by reference.
 #pragma once
 
+#include "adapters/answer.h"
 #include "adapters/capability.h"
 #include "adapters/submit.h"
 #include "core/base/buf.h"
@@ -107,17 +108,6 @@ enum source_state { SOURCE_OPENING, SOURCE_READY, SOURCE_WINDOW_FULL, SOURCE_DOW
 	X(SOURCE_DOWN, "success", SOURCE_WINDOW_FULL,                                              \
 	  "What failed was tried again, and a partition has too many open messages.")              \
 	X(SOURCE_DOWN, "not found, stale", SOURCE_GONE, "As above.")
-
-struct source_partition {
-	uint64_t first, end, committed; // oldest kept, next to be written, first not acked
-	uint64_t ready, in_flight, retrying, delayed; // together: the backlog
-	// Since the group began, and durable with its position. The positions before `end`, and
-	// those that a move back opened again, are acked, in the backlog, or counted here.
-	uint64_t acked, dead, expired, skipped, replayed;
-	uint32_t partition;
-	bool window_full;
-	bool holes; // some positions of the topic hold no message, and are counted all the same
-};
 
 struct source_handlers {
 	// Never more than was demanded, but for the bytes of one message. Deliveries of a partition
