@@ -1,4 +1,4 @@
-// Where a group is to stand, as it is asked for (adapters/log/target.h), as an offset of one
+// Where a group is to stand, as it is asked for (adapters/target.h), as an offset of one
 // partition. It is looked up in the transaction that moves the group, so that what is appended
 // meanwhile is on one side of it.
 //

@@ -1,8 +1,8 @@
 // Where a group is to stand, resolved against one partition.
 #pragma once
 
-#include "adapters/log/target.h"
 #include "adapters/store/topic.h"
+#include "adapters/target.h"
 
 // Positive 1: *ret is the offset; 0: the target does not name this partition, the group stays; or
 // negative errno. @thread the committer of the store

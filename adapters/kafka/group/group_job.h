@@ -6,7 +6,7 @@
 #include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry_store.h"
-#include "adapters/log/target.h"
+#include "adapters/target.h"
 
 struct group_job {
 	struct kafka_task task;

@@ -4,7 +4,7 @@
 // Invariant: a target that is returned has exactly one of the four forms. It is not made into
 // positions here, which needs the topic, and `positions` is not looked into: its backend does both.
 
-#include "adapters/log/target.h"
+#include "adapters/target.h"
 
 #include <errno.h>
 
