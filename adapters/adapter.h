@@ -10,6 +10,7 @@
 #include "adapters/answer.h"
 #include "adapters/capability.h"
 #include "adapters/submit.h"
+#include "adapters/target.h"
 #include "core/base/buf.h"
 #include "core/base/code.h"
 #include "core/loop/loop.h"
@@ -237,9 +238,9 @@ struct adapter_ops {
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	void (*group_delete)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
-	// `to` as QUERY_GROUP_RESET. The group's source, if any, is closed, but for a preview.
+	// Moves the group. Its source, if any, is closed, but for a preview, which moves nothing.
 	void (*group_reset)(struct adapter *adapter, const struct group *group,
-			    const struct topic *topic, const json_t *to, bool preview,
+			    const struct topic *topic, const struct group_target *to, bool preview,
 			    adapter_json_fn done, void *ctx);
 	// Backlog of a group without an open source; answer as QUERY_BACKLOG.
 	void (*group_backlog)(struct adapter *adapter, const struct group *group,

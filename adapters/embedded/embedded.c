@@ -238,8 +238,8 @@ static void embedded_group_delete(struct adapter *adapter, const struct group *g
 }
 
 static void embedded_group_reset(struct adapter *adapter, const struct group *group,
-				 const struct topic *topic, const json_t *to, bool preview,
-				 adapter_json_fn done, void *ctx)
+				 const struct topic *topic, const struct group_target *to,
+				 bool preview, adapter_json_fn done, void *ctx)
 {
 	store_group_reset(adapter->log, group, topic, to, preview, done, ctx);
 }

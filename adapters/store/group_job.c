@@ -17,7 +17,7 @@ static void job_free(struct group_job *job)
 		store_topic_close(job->open);
 	model_unref(job->group);
 	model_unref(job->topic);
-	json_decref(job->to);
+	target_deinit(&job->to);
 	json_decref(job->moved);
 	free(job);
 }

@@ -11,7 +11,8 @@ struct group_job {
 	const struct group *group;
 	const struct topic *topic;
 	struct adapter_topic *open; // NULL: the topic is not there
-	json_t *to, *moved;         // of a reset
+	struct group_target to;     // of a reset
+	json_t *moved;
 	bool preview, was_there;
 	struct caller caller;
 };

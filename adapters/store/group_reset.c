@@ -80,8 +80,7 @@ static int cursor_lose(const struct store_partition *partition, struct log_curso
 
 static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn)
 {
-	struct group_target target;
-	int r = target_read(job->to, &target);
+	int r = 0;
 
 	json_decref(job->moved);
 	job->moved = json_array();
@@ -94,7 +93,7 @@ static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn
 		if (r == -EUCLEAN)
 			r = cursor_lose(partition, &cursor);
 		if (!r)
-			r = store_group_target_resolve(&target, store, txn, partition, &to);
+			r = store_group_target_resolve(&job->to, store, txn, partition, &to);
 		if (r == 1)
 			r = partition_move(job, store, txn, partition, &cursor, to);
 		free(cursor.text);
@@ -180,20 +179,21 @@ static void move_done(struct committer_job *base, int r)
 }
 
 void store_group_reset(struct durable_log *log, const struct group *group,
-		       const struct topic *topic, const json_t *to, bool preview,
+		       const struct topic *topic, const struct group_target *to, bool preview,
 		       adapter_json_fn done, void *ctx)
 {
 	struct group_job *job =
 		group_job_new(log, group, topic, (struct caller){.json_done = done, .ctx = ctx});
-	struct group_target target;
 
 	if (!job)
 		return;
 	job->preview = preview;
-	job->to = json_deep_copy(to);
-	if (!job->open || target_read(job->to, &target) < 0) {
-		group_job_end(job, job->open ? -EINVAL : -ENOENT, NULL,
-			      job->open ? TARGET_FORMS : "its topic is not there");
+	if (!job->open) {
+		group_job_end(job, -ENOENT, NULL, "its topic is not there");
+		return;
+	}
+	if (target_copy(to, &job->to) < 0) {
+		group_job_end(job, -ENOMEM, NULL, NULL);
 		return;
 	}
 	job->job.check = group_check;

@@ -14,8 +14,6 @@ int store_group_target_resolve(const struct group_target *target, struct store *
 {
 	const struct store_partition_row *row =
 		partition->touched ? &partition->next : &partition->now;
-	const json_t *position;
-	size_t i;
 	int r = 1;
 
 	switch (target->place) {
@@ -28,14 +26,10 @@ int store_group_target_resolve(const struct group_target *target, struct store *
 		break;
 	case PLACE_POSITIONS:
 		r = 0;
-		json_array_foreach(target->positions, i, position)
-		{
-			json_int_t offset = json_integer_value(json_object_get(position, "offset"));
-
-			if (json_integer_value(json_object_get(position, "partition")) !=
-			    (json_int_t)partition->number)
+		for (size_t i = 0; i < target->position_count; ++i) {
+			if (target->positions[i].partition != partition->number)
 				continue;
-			*ret = (uint64_t)MAX(offset, 0);
+			*ret = target->positions[i].offset;
 			r = 1;
 		}
 	}

@@ -12,6 +12,7 @@
 #include "proxy/group/group.h"
 #include "proxy/probe/probes.h"
 #include "proxy/query/gather.h"
+#include "proxy/query/parameters.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -389,17 +390,23 @@ static void on_group_json(void *ctx, enum code code, json_t *answer, const char 
 	on_group_done(target, code, text);
 }
 
-// {earliest:true}, {latest:true}, … ; a purge is a reset to the latest.
+// A purge is a reset to the latest.
 static void reset_group(struct group_query *target)
 {
 	struct query *query = target->query;
-	const json_t *to = json_object_get(query->parameters, "to");
-	json_t *latest = json_pack("{s:b}", "latest", 1);
+	struct group_target to = {.place = PLACE_LATEST};
+	int r = 0;
 
-	query->backend->ops->group_reset(query->backend->adapter, target->group, target->topic,
-					 query->kind == QUERY_GROUP_PURGE ? latest : to,
+	if (query->kind != QUERY_GROUP_PURGE)
+		r = parameters_target(json_object_get(query->parameters, "to"), &to);
+	if (r < 0) {
+		on_group_done(target, r == -EINVAL ? CODE_BAD_REQUEST : CODE_OVERLOADED,
+			      r == -EINVAL ? PARAMETERS_TARGET_FORMS : NULL);
+		return;
+	}
+	query->backend->ops->group_reset(query->backend->adapter, target->group, target->topic, &to,
 					 is_preview(query), on_group_json, target);
-	json_decref(latest);
+	target_deinit(&to);
 }
 
 static void on_held(struct loop_task *hold)

@@ -8,6 +8,7 @@
 #include "core/base/log.h"
 #include "core/base/state_table.h"
 #include "core/wire/record.h"
+#include "proxy/query/parameters.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -411,8 +412,15 @@ json_t *bench_reset(struct bench *bench, const struct group *group, const struct
 		    json_t *to, bool preview, enum code *ret)
 {
 	struct answer answer = {0};
+	struct group_target target;
 
-	bench->ops->group_reset(bench->adapter, group, topic, to, preview, on_json, &answer);
+	if (parameters_target(to, &target) == 0) {
+		bench->ops->group_reset(bench->adapter, group, topic, &target, preview, on_json,
+					&answer);
+		target_deinit(&target);
+	} else {
+		on_json(&answer, CODE_BAD_REQUEST, NULL, PARAMETERS_TARGET_FORMS);
+	}
 	json_decref(to);
 	return answered(&answer, ret);
 }

@@ -595,10 +595,10 @@ static void memory_group_backlog(struct adapter *adapter, const struct group *mo
 
 // Only to the earliest and the latest.
 static void memory_reset(struct adapter *adapter, const struct group *model,
-			 const struct topic *topic, const json_t *to, bool preview,
+			 const struct topic *topic, const struct group_target *to, bool preview,
 			 adapter_json_fn done, void *ctx)
 {
-	bool latest = json_is_true(json_object_get(to, "latest"));
+	bool latest = to->place == PLACE_LATEST;
 	json_t *rows = json_array();
 
 	pthread_mutex_lock(&adapter->lock);

@@ -25,7 +25,7 @@ static void job_free(struct group_job *job)
 		kafka_topic_close(job->open);
 	model_unref(job->group);
 	model_unref(job->topic);
-	json_decref(job->to);
+	target_deinit(&job->to);
 	json_decref(job->moved);
 	free(job);
 }
@@ -169,10 +169,8 @@ static enum code times_resolve(struct adapter_topic *topic, int64_t time_ms, uin
 enum code kafka_group_job_resolve(const struct group_target *target, struct adapter_topic *topic,
 				  uint64_t *positions, uint32_t count)
 {
-	const json_t *position;
 	enum code code = CODE_OK;
 	uint64_t first, end;
-	size_t at;
 
 	for (uint32_t i = 0; i < count; ++i) {
 		kafka_topic_bounds(topic, i, &first, &end);
@@ -182,14 +180,9 @@ enum code kafka_group_job_resolve(const struct group_target *target, struct adap
 	}
 	if (target->place == PLACE_TIME)
 		code = times_resolve(topic, target->time_ms, positions, count);
-	json_array_foreach(target->positions, at, position)
-	{
-		json_int_t number = json_integer_value(json_object_get(position, "partition")),
-			   offset = json_integer_value(json_object_get(position, "offset"));
-
-		if (number >= 0 && number < (json_int_t)count)
-			positions[number] = (uint64_t)MAX(offset, 0);
-	}
+	for (size_t i = 0; i < target->position_count; ++i)
+		if (target->positions[i].partition < count)
+			positions[target->positions[i].partition] = target->positions[i].offset;
 	for (uint32_t i = 0; i < count; ++i) {
 		kafka_topic_bounds(topic, i, &first, &end);
 		if (positions[i] != UINT64_MAX)

@@ -15,7 +15,8 @@ struct group_job {
 	const struct group *group;
 	const struct topic *topic;
 	struct adapter_topic *open;
-	json_t *to, *moved; // of a reset
+	struct group_target to; // of a reset
+	json_t *moved;
 	bool preview;
 	void *private;         // of a reset
 	struct retry_job look; // of a backlog

@@ -251,15 +251,10 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 {
 	struct group_job *group = CONTAINER_OF(task, struct group_job, task);
 	struct reset *reset;
-	struct group_target target;
 	bool there;
 
 	if (group_table_is_deleted(adapter, group->group)) {
 		kafka_group_job_end(group, CODE_NOT_FOUND, NULL, "it was deleted");
-		return;
-	}
-	if (target_read(group->to, &target) < 0) {
-		kafka_group_job_end(group, CODE_BAD_REQUEST, NULL, TARGET_FORMS);
 		return;
 	}
 	if (!kafka_group_job_read(group, &there))
@@ -281,7 +276,7 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 	}
 	reset->group = group;
 	group->private = reset;
-	group->offsets.code = kafka_group_job_resolve(&target, group->open, reset->positions,
+	group->offsets.code = kafka_group_job_resolve(&group->to, group->open, reset->positions,
 						      group->offsets.count);
 	if (group->offsets.code != CODE_OK) {
 		reset_end(reset, group->offsets.code,
@@ -299,7 +294,7 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 }
 
 void kafka_group_reset(struct adapter *adapter, const struct group *group,
-		       const struct topic *topic, const json_t *to, bool preview,
+		       const struct topic *topic, const struct group_target *to, bool preview,
 		       adapter_json_fn done, void *ctx)
 {
 	struct group_job *job = kafka_group_job_new(adapter, group, topic,
@@ -308,6 +303,8 @@ void kafka_group_reset(struct adapter *adapter, const struct group *group,
 	if (!job)
 		return;
 	job->preview = preview;
-	job->to = json_deep_copy(to);
-	kafka_group_job_post(job, reset_run);
+	if (target_copy(to, &job->to) < 0)
+		kafka_group_job_end(job, CODE_OVERLOADED, NULL, NULL);
+	else
+		kafka_group_job_post(job, reset_run);
 }
