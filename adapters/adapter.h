@@ -241,10 +241,10 @@ struct adapter_ops {
 	// Moves the group. Its source, if any, is closed, but for a preview, which moves nothing.
 	void (*group_reset)(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, const struct group_target *to, bool preview,
-			    adapter_json_fn done, void *ctx);
-	// Backlog of a group without an open source; answer as QUERY_BACKLOG.
+			    adapter_answer_fn done, void *ctx);
+	// Backlog of a group without an open source, every partition.
 	void (*group_backlog)(struct adapter *adapter, const struct group *group,
-			      const struct topic *topic, adapter_json_fn done, void *ctx);
+			      const struct topic *topic, adapter_answer_fn done, void *ctx);
 	// Message query; answer as QUERY_MESSAGES. NULL when CAP_HISTORY is missing.
 	void (*read)(struct adapter *adapter, const struct topic *topic, const json_t *query,
 		     adapter_json_fn done, void *ctx);

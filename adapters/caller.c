@@ -1,8 +1,23 @@
-// Answers the caller of an administrative request.
+// Answering the caller that waits.
+//
+// Invariant: a caller that waits for more than a code gets an answer exactly when the code is OK.
 
 #include "adapters/caller.h"
 
-void caller_answer(const struct caller *caller, enum code code, json_t *answer, const char *text)
+void caller_answer(const struct caller *caller, enum code code, const struct adapter_answer *answer,
+		   const char *text)
+{
+	assert(!caller->done != !caller->answer_done);
+	if (caller->done) {
+		caller->done(caller->ctx, code, text);
+		return;
+	}
+	assert((code == CODE_OK) == (answer != NULL));
+	caller->answer_done(caller->ctx, code, answer, text);
+}
+
+void caller_answer_json(const struct caller *caller, enum code code, json_t *answer,
+			const char *text)
 {
 	assert(!caller->done != !caller->json_done);
 	if (caller->done)

@@ -1,14 +1,20 @@
 // The caller that waits for the answer to an administrative request: one of the two callbacks of
-// adapter.h.
+// the contract.
 #pragma once
 
 #include "adapters/adapter.h"
 
 struct caller {
-	adapter_done_fn done; // one of the two
+	adapter_done_fn done; // one of the three
+	adapter_answer_fn answer_done;
 	adapter_json_fn json_done;
 	void *ctx;
 };
 
-// Gives `answer` away, if the caller wants one; else there is none.
-void caller_answer(const struct caller *caller, enum code code, json_t *answer, const char *text);
+// `answer` is given only with CODE_OK, to a caller that waits for one; it is borrowed until the
+// callback returns.
+void caller_answer(const struct caller *caller, enum code code, const struct adapter_answer *answer,
+		   const char *text);
+// Of a slot that answers JSON: gives `answer` away.
+void caller_answer_json(const struct caller *caller, enum code code, json_t *answer,
+			const char *text);

@@ -239,13 +239,13 @@ static void embedded_group_delete(struct adapter *adapter, const struct group *g
 
 static void embedded_group_reset(struct adapter *adapter, const struct group *group,
 				 const struct topic *topic, const struct group_target *to,
-				 bool preview, adapter_json_fn done, void *ctx)
+				 bool preview, adapter_answer_fn done, void *ctx)
 {
 	store_group_reset(adapter->log, group, topic, to, preview, done, ctx);
 }
 
 static void embedded_group_backlog(struct adapter *adapter, const struct group *group,
-				   const struct topic *topic, adapter_json_fn done, void *ctx)
+				   const struct topic *topic, adapter_answer_fn done, void *ctx)
 {
 	store_group_admin_backlog(adapter->log, group, topic, done, ctx);
 }

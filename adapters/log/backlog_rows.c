@@ -26,63 +26,43 @@ uint64_t backlog_row_acked(const struct source_partition *row)
 	return all > others ? all - others : 0;
 }
 
-static json_t *row_json(const struct source_partition *row)
+struct source_partition backlog_row_of_window(const struct window *window, uint64_t first,
+					      uint64_t end)
 {
-	json_t *json = json_object();
-	const struct {
-		const char *name;
-		uint64_t value;
-	} members[] = {
-		{"partition", row->partition},
-		{"first", row->first},
-		{"end", row->end},
-		{"committed", row->committed},
-		{"ready", row->ready},
-		{"in_flight", row->in_flight},
-		{"retrying", row->retrying},
-		{"delayed", row->delayed},
-		{"acked", row->acked},
-		{"dead", row->dead},
-		{"expired", row->expired},
-		{"skipped", row->skipped},
-		{"replayed", row->replayed},
-	};
+	uint64_t next = MAX(window_next(window), first);
 
-	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
-		json_object_set_new(json, members[i].name,
-				    json_integer((json_int_t)members[i].value));
-	json_object_set_new(json, "window_full", json_boolean(row->window_full));
-	return json;
+	return (struct source_partition){
+		.first = first,
+		.end = end,
+		.committed = window->base,
+		.ready = (end > next ? end - next : 0) + window->open,
+		.in_flight = window->flight,
+		.retrying = window->waiting + window->rejected,
+		.dead = window->counts.dead,
+		.expired = window->counts.expired,
+		.skipped = window->counts.skipped + (next - window_next(window)),
+		.replayed = window->counts.replayed,
+		.window_full = window_full(window),
+	};
 }
 
-json_t *backlog_row_json(const struct log_cursor *cursor, uint64_t first, uint64_t end)
+int backlog_row_read(const struct log_cursor *cursor, uint64_t first, uint64_t end,
+		     struct source_partition *ret)
 {
-	uint64_t next, epoch;
 	struct window window;
-	struct source_partition row;
+	uint64_t epoch;
 
 	window_init(&window, cursor->position);
 	if (window_text_decode(&window, cursor->text, &epoch) < 0)
-		return NULL;
+		return -ENOMEM;
 	window_truncate(&window, first);
-	next = MAX(window_next(&window), first);
-	row = (struct source_partition){
-		.first = first,
-		.end = end,
-		.committed = window.base,
-		.ready = (end > next ? end - next : 0) + window.open,
-		.retrying = window.waiting + cursor->retrying,
-		.delayed = cursor->delayed,
-		.dead = window.counts.dead,
-		.expired = window.counts.expired,
-		.skipped = window.counts.skipped + (next - window_next(&window)),
-		.replayed = window.counts.replayed,
-		.partition = cursor->partition,
-		.window_full = window_full(&window),
-	};
-	row.acked = backlog_row_acked(&row);
+	*ret = backlog_row_of_window(&window, first, end);
+	ret->partition = cursor->partition;
+	ret->retrying += cursor->retrying;
+	ret->delayed = cursor->delayed;
+	ret->acked = backlog_row_acked(ret);
 	window_deinit(&window);
-	return row_json(&row);
+	return 0;
 }
 
 int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
@@ -101,11 +81,14 @@ int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, ui
 	return 0;
 }
 
-json_t *backlog_row_moved(uint32_t partition, uint64_t from, uint64_t to, uint64_t skipped)
+struct moved_partition backlog_row_moved(uint32_t partition, uint64_t from, uint64_t to,
+					 uint64_t skipped)
 {
-	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "partition", (json_int_t)partition, "from",
-			 (json_int_t)from, "to", (json_int_t)to, "skipped", (json_int_t)skipped,
-			 "replayed", (json_int_t)(to < from ? from - to : 0));
+	return (struct moved_partition){.partition = partition,
+					.from = from,
+					.to = to,
+					.skipped = skipped,
+					.replayed = to < from ? from - to : 0};
 }
 
 int backlog_rows_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,

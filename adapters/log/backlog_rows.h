@@ -7,9 +7,13 @@
 
 // What is acked, of a row in which everything else is known.
 uint64_t backlog_row_acked(const struct source_partition *row);
-// A row of QUERY_BACKLOG, in a partition that has the positions from `first` to before `end`; or
-// NULL.
-json_t *backlog_row_json(const struct log_cursor *cursor, uint64_t first, uint64_t end);
+// What a window alone says of a partition that has the positions from `first` to before `end`: all
+// but what the retry store holds, and what is acked.
+struct source_partition backlog_row_of_window(const struct window *window, uint64_t first,
+					      uint64_t end);
+// The same from a cursor, and complete. -ENOMEM.
+int backlog_row_read(const struct log_cursor *cursor, uint64_t first, uint64_t end,
+		     struct source_partition *ret);
 // Positions from the cursor on, before `to`, that the group has not acknowledged and that are still
 // there; and the epoch of its last owner. What the retry store holds counts as acknowledged here.
 int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, uint64_t to,
@@ -18,5 +22,6 @@ int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, ui
 // open positions before it, those in the retry store too. -ENOMEM.
 int backlog_rows_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,
 		      struct window *to);
-// A row of the answer to a reset, for a group that moves in a partition; or NULL.
-json_t *backlog_row_moved(uint32_t partition, uint64_t from, uint64_t to, uint64_t skipped);
+// A row of the answer to a reset, for a group that moves in a partition.
+struct moved_partition backlog_row_moved(uint32_t partition, uint64_t from, uint64_t to,
+					 uint64_t skipped);

@@ -379,23 +379,13 @@ void log_source_demand(struct source *source, uint32_t messages, uint64_t bytes,
 static struct source_partition part_backlog(const struct part *part, uint64_t first, uint64_t end)
 {
 	const struct window *window = &part->window;
-	uint64_t next = MAX(window_next(window), first);
-	struct source_partition row = {
-		.first = first,
-		.end = end,
-		.committed = window->base,
-		.ready = (end > next ? end - next : 0) + window->open + part->inflight_ready,
-		.in_flight = window->flight + part->inflight_delivered,
-		.retrying = window->waiting + window->rejected + part->waiting_retry,
-		.delayed = part->waiting_delay,
-		.dead = window->counts.dead,
-		.expired = window->counts.expired,
-		.skipped = window->counts.skipped + (next - window_next(window)),
-		.replayed = window->counts.replayed,
-		.partition = part->number,
-		.window_full = window_full(window),
-	};
+	struct source_partition row = backlog_row_of_window(window, first, end);
 
+	row.partition = part->number;
+	row.ready += part->inflight_ready;
+	row.in_flight += part->inflight_delivered;
+	row.retrying += part->waiting_retry;
+	row.delayed = part->waiting_delay;
 	row.acked = backlog_row_acked(&row);
 	return row;
 }

@@ -179,7 +179,7 @@ void store_group_admin_delete(struct durable_log *log, const struct group *group
 
 // ---- backlog of a group whose source is not open
 
-static int backlog_read(struct group_job *job, json_t *partitions)
+static int backlog_read(struct group_job *job, struct source_partition *rows, uint32_t count)
 {
 	struct store *store = job->open->store;
 	MDB_txn *txn;
@@ -189,7 +189,7 @@ static int backlog_read(struct group_job *job, json_t *partitions)
 		r = store_read_begin(store, &txn);
 	if (r)
 		return r;
-	for (uint32_t i = 0; !r && i < store_topic_partition_count(job->open); ++i) {
+	for (uint32_t i = 0; !r && i < count; ++i) {
 		const struct store_partition *partition = store_topic_partition(job->open, i);
 		struct log_cursor cursor;
 		uint64_t first, end;
@@ -198,8 +198,7 @@ static int backlog_read(struct group_job *job, json_t *partitions)
 		first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
 		end = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
 		if (!r)
-			r = json_array_append_new(partitions,
-						  backlog_row_json(&cursor, first, end));
+			r = backlog_row_read(&cursor, first, end, &rows[i]);
 		free(cursor.text);
 	}
 	mdb_txn_abort(txn);
@@ -209,19 +208,20 @@ static int backlog_read(struct group_job *job, json_t *partitions)
 static void run_backlog(struct loop_task *task)
 {
 	struct group_job *job = CONTAINER_OF(task, struct group_job, read);
-	json_t *partitions = json_array();
-	int r = backlog_read(job, partitions);
-	json_t *answer = r ? NULL : json_pack("{s:O}", "partitions", partitions);
+	uint32_t count = store_topic_partition_count(job->open);
+	struct source_partition *rows = calloc(count, sizeof *rows);
+	int r = rows ? backlog_read(job, rows, count) : -ENOMEM;
+	struct adapter_answer answer = {.kind = ANSWER_BACKLOG, .backlog = {rows, count}};
 
-	json_decref(partitions);
-	group_job_end(job, r, answer, NULL);
+	group_job_end(job, r, r ? NULL : &answer, NULL);
+	free(rows);
 }
 
 void store_group_admin_backlog(struct durable_log *log, const struct group *group,
-			       const struct topic *topic, adapter_json_fn done, void *ctx)
+			       const struct topic *topic, adapter_answer_fn done, void *ctx)
 {
 	struct group_job *job =
-		group_job_new(log, group, topic, (struct caller){.json_done = done, .ctx = ctx});
+		group_job_new(log, group, topic, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (!job)
 		return;

@@ -15,4 +15,4 @@ void store_group_admin_delete(struct durable_log *log, const struct group *group
 			      const struct topic *topic, adapter_done_fn done, void *ctx);
 // {partitions: […]} as QUERY_BACKLOG, as of the last commit.
 void store_group_admin_backlog(struct durable_log *log, const struct group *group,
-			       const struct topic *topic, adapter_json_fn done, void *ctx);
+			       const struct topic *topic, adapter_answer_fn done, void *ctx);

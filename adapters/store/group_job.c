@@ -18,11 +18,12 @@ static void job_free(struct group_job *job)
 	model_unref(job->group);
 	model_unref(job->topic);
 	target_deinit(&job->to);
-	json_decref(job->moved);
+	free(job->moved);
 	free(job);
 }
 
-void group_job_end(struct group_job *job, int r, json_t *answer, const char *text)
+void group_job_end(struct group_job *job, int r, const struct adapter_answer *answer,
+		   const char *text)
 {
 	caller_answer(&job->caller, store_error_code(r), answer, text);
 	job_free(job);

@@ -12,7 +12,8 @@ struct group_job {
 	const struct topic *topic;
 	struct adapter_topic *open; // NULL: the topic is not there
 	struct group_target to;     // of a reset
-	json_t *moved;
+	struct moved_partition *moved;
+	size_t moved_count;
 	bool preview, was_there;
 	struct caller caller;
 };
@@ -24,8 +25,10 @@ struct group_job *group_job_new(struct durable_log *log, const struct group *gro
 void group_job_run(struct group_job *job,
 		   int (*apply)(struct committer_job *, struct committer *, MDB_txn *),
 		   void (*done)(struct committer_job *, int));
-// Answers with the code of `r`, and frees the job. `answer` is given away; `text` may be NULL.
-void group_job_end(struct group_job *job, int r, json_t *answer, const char *text);
+// Answers with the code of `r`, and frees the job. `answer` is borrowed, and NULL when r is not 0
+// or the caller waits for a code; `text` may be NULL.
+void group_job_end(struct group_job *job, int r, const struct adapter_answer *answer,
+		   const char *text);
 
 // The job that a committer runs.
 static inline struct group_job *group_job_of(struct committer_job *base)

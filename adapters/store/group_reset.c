@@ -60,8 +60,9 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 		r = cursor_move(store, txn, group, cursor, &moved, epoch);
 	if (r)
 		return r;
-	return json_array_append_new(
-		job->moved, backlog_row_moved(partition->number, from, to, open + retries));
+	job->moved[job->moved_count++] =
+		backlog_row_moved(partition->number, from, to, open + retries);
+	return 0;
 }
 
 // A damaged cursor says neither position nor epoch: every message counts as open, and the time is
@@ -80,10 +81,12 @@ static int cursor_lose(const struct store_partition *partition, struct log_curso
 
 static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn)
 {
-	int r = 0;
+	int r;
 
-	json_decref(job->moved);
-	job->moved = json_array();
+	free(job->moved);
+	job->moved_count = 0;
+	job->moved = calloc(job->open->partition_count, sizeof *job->moved);
+	r = job->moved ? 0 : -ENOMEM;
 	for (uint32_t i = 0; !r && i < job->open->partition_count; ++i) {
 		const struct store_partition *partition = &job->open->partitions[i];
 		struct log_cursor cursor = {0};
@@ -137,13 +140,9 @@ static int drop_apply(struct committer_job *base, struct committer *committer, M
 	struct group_job *job = group_job_of(base);
 	struct store *store = committer_store(committer);
 	uint64_t group = job->group->object.id;
-	const json_t *row;
-	size_t i;
 
-	json_array_foreach(job->moved, i, row)
-	{
-		uint32_t partition =
-			(uint32_t)json_integer_value(json_object_get(row, "partition"));
+	for (size_t i = 0; i < job->moved_count; ++i) {
+		uint32_t partition = job->moved[i].partition;
 		int r = store_retry_delete(store, txn, group, partition, DELETE_ROWS);
 
 		if (r > 0)
@@ -159,12 +158,10 @@ static int drop_apply(struct committer_job *base, struct committer *committer, M
 static void drop_done(struct committer_job *base, int r)
 {
 	struct group_job *job = group_job_of(base);
+	struct adapter_answer answer = {.kind = ANSWER_RESET,
+					.reset = {job->moved, job->moved_count}};
 
-	json_t *answer = r ? NULL : json_pack("{s:o}", "partitions", job->moved);
-
-	if (answer)
-		job->moved = NULL;
-	group_job_end(job, r, answer, NULL);
+	group_job_end(job, r, r ? NULL : &answer, NULL);
 }
 
 static void move_done(struct committer_job *base, int r)
@@ -180,10 +177,10 @@ static void move_done(struct committer_job *base, int r)
 
 void store_group_reset(struct durable_log *log, const struct group *group,
 		       const struct topic *topic, const struct group_target *to, bool preview,
-		       adapter_json_fn done, void *ctx)
+		       adapter_answer_fn done, void *ctx)
 {
 	struct group_job *job =
-		group_job_new(log, group, topic, (struct caller){.json_done = done, .ctx = ctx});
+		group_job_new(log, group, topic, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (!job)
 		return;

@@ -11,6 +11,7 @@
 #include "core/base/clock.h"
 #include "proxy/group/group.h"
 #include "proxy/probe/probes.h"
+#include "proxy/query/answer_json.h"
 #include "proxy/query/gather.h"
 #include "proxy/query/parameters.h"
 #include "proxy/resource/shared.h"
@@ -367,27 +368,26 @@ static void on_group_done(void *ctx, enum code code, const char *text)
 	query_finish(query, code, text);
 }
 
-// {partitions:[{skipped}]} to {messages}
-static json_t *purge_answer(json_t *reset)
+// A purge says only how many messages it skipped.
+static json_t *purge_json(const struct answer_reset *reset)
 {
-	json_int_t messages = 0;
-	size_t index;
-	json_t *row;
+	uint64_t messages = 0;
 
-	json_array_foreach(json_object_get(reset, "partitions"), index, row) messages +=
-		json_integer_value(json_object_get(row, "skipped"));
-	json_decref(reset);
-	return json_pack("{s:I}", "messages", messages);
+	for (size_t i = 0; i < reset->count; ++i)
+		messages += reset->rows[i].skipped;
+	return json_pack("{s:I}", "messages", (json_int_t)messages);
 }
 
-static void on_group_json(void *ctx, enum code code, json_t *answer, const char *text)
+static void on_reset(void *ctx, enum code code, const struct adapter_answer *answer,
+		     const char *text)
 {
 	struct group_query *target = ctx;
+	struct query *query = target->query;
 
-	if (answer && target->query->kind == QUERY_GROUP_PURGE)
-		answer = purge_answer(answer);
-	target->query->answer = answer;
-	on_group_done(target, code, text);
+	if (answer)
+		query->answer = query->kind == QUERY_GROUP_PURGE ? purge_json(&answer->reset)
+								 : answer_json(answer, false);
+	on_group_done(target, answer && !query->answer ? CODE_OVERLOADED : code, text);
 }
 
 // A purge is a reset to the latest.
@@ -405,7 +405,7 @@ static void reset_group(struct group_query *target)
 		return;
 	}
 	query->backend->ops->group_reset(query->backend->adapter, target->group, target->topic, &to,
-					 is_preview(query), on_group_json, target);
+					 is_preview(query), on_reset, target);
 	target_deinit(&to);
 }
 
@@ -421,75 +421,53 @@ static void on_held(struct loop_task *hold)
 		reset_group(target);
 }
 
-// As a backend tells it of a group that is closed (adapters/log/backlog_rows.c).
-static json_t *partition_json(const struct source_partition *row)
-{
-	json_t *json =
-		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "partition",
-			  (json_int_t)row->partition, "first", (json_int_t)row->first, "end",
-			  (json_int_t)row->end, "committed", (json_int_t)row->committed, "ready",
-			  (json_int_t)row->ready, "in_flight", (json_int_t)row->in_flight,
-			  "retrying", (json_int_t)row->retrying, "delayed",
-			  (json_int_t)row->delayed, "window_full", row->window_full);
-
-	json_object_update_new(
-		json,
-		json_pack("{s:I, s:I, s:I, s:I, s:I}", "acked", (json_int_t)row->acked, "dead",
-			  (json_int_t)row->dead, "expired", (json_int_t)row->expired, "skipped",
-			  (json_int_t)row->skipped, "replayed", (json_int_t)row->replayed));
-	return json;
-}
-
-static json_t *backlog_json(struct group_home *home)
-{
-	json_t *rows = json_array();
-	size_t count = group_backlog(home);
-	bool holes = false;
-
-	for (size_t i = 0; i < count; ++i) {
-		json_array_append_new(rows, partition_json(&home->partitions[i]));
-		holes = holes || home->partitions[i].holes;
-	}
-	return json_pack("{s:o, s:b}", "partitions", rows, "holes", holes);
-}
-
 // Why some positions may hold no message, though they are counted; NULL: none does. A topic that
 // others write to may have markers of their transactions, what was aborted, what compaction took.
-static const char *inexact_reason(const struct group_query *target, const json_t *answer)
+static const char *inexact_reason(const struct group_query *target,
+				  const struct answer_backlog *backlog)
 {
 	uint32_t capabilities = backend_capabilities(target->query->backend);
+	bool holes = false;
 
-	return target->topic->imported                          ? "imported"
-	       : target->topic->native                          ? "native"
-	       : json_is_true(json_object_get(answer, "holes")) ? "holes"
-	       : !(capabilities & CAP_EXACT_BACKLOG)            ? "backend"
-								: NULL;
+	for (size_t i = 0; i < backlog->count; ++i)
+		holes = holes || backlog->rows[i].holes;
+	return target->topic->imported               ? "imported"
+	       : target->topic->native               ? "native"
+	       : holes                               ? "holes"
+	       : !(capabilities & CAP_EXACT_BACKLOG) ? "backend"
+						     : NULL;
 }
 
-static void on_backlog(void *ctx, enum code code, json_t *answer, const char *text)
+static void on_backlog(void *ctx, enum code code, const struct adapter_answer *answer,
+		       const char *text)
 {
 	struct group_query *target = ctx;
+	json_t *json = answer ? answer_json(answer, false) : NULL;
 
-	if (answer) {
-		const char *why = inexact_reason(target, answer);
+	if (json) {
+		const char *why = inexact_reason(target, &answer->backlog);
 
-		json_object_del(answer, "holes");
-		json_object_set_new(answer, "dead", json_integer((json_int_t)target->dead));
-		json_object_set_new(answer, "at_most", json_boolean(why != NULL));
-		json_object_set_new(answer, "at_most_reason", why ? json_string(why) : json_null());
+		json_object_set_new(json, "dead", json_integer((json_int_t)target->dead));
+		json_object_set_new(json, "at_most", json_boolean(why != NULL));
+		json_object_set_new(json, "at_most_reason", why ? json_string(why) : json_null());
 	}
-	on_group_json(target, code, answer, text);
+	target->query->answer = json;
+	on_group_done(target, answer && !json ? CODE_OVERLOADED : code, text);
 }
 
 static void answer_backlog(struct group_query *target)
 {
 	struct query *query = target->query;
 	struct group_home *home = group_find(query->worker, target->group->object.id);
+	struct adapter_answer answer = {.kind = ANSWER_BACKLOG};
 
-	if (home)
+	if (home) {
 		target->dead = dispatch_counters(home->dispatch)->dead;
-	if (home && group_backlog(home) > 0)
-		on_backlog(target, CODE_OK, backlog_json(home), NULL);
+		answer.backlog.count = group_backlog(home);
+		answer.backlog.rows = home->partitions;
+	}
+	if (answer.backlog.count > 0)
+		on_backlog(target, CODE_OK, &answer, NULL);
 	else
 		query->backend->ops->group_backlog(query->backend->adapter, target->group,
 						   target->topic, on_backlog, target);

@@ -8,6 +8,7 @@
 #include "core/base/log.h"
 #include "core/base/state_table.h"
 #include "core/wire/record.h"
+#include "proxy/query/answer_json.h"
 #include "proxy/query/parameters.h"
 
 #include <errno.h>
@@ -283,6 +284,8 @@ const struct group *bench_group(struct bench *bench, const struct topic *topic,
 // ---- administration
 
 struct answer {
+	enum answer_kind kind; // that the slot gives
+	bool bodies;           // of messages are looked at
 	enum code code;
 	json_t *json;
 	bool done;
@@ -325,6 +328,15 @@ static void on_json(void *ctx, enum code code, json_t *json, const char *text)
 	answer->json = json;
 	answer->done = true;
 	change_end();
+}
+
+static void on_answer(void *ctx, enum code code, const struct adapter_answer *given,
+		      const char *text)
+{
+	struct answer *answer = ctx;
+
+	CHECK(!given || given->kind == answer->kind);
+	on_json(ctx, code, given ? answer_json(given, answer->bodies) : NULL, text);
 }
 
 static json_t *answered(struct answer *answer, enum code *ret)
@@ -411,11 +423,11 @@ json_t *bench_skip(struct bench *bench, const struct topic *topic, bool preview,
 json_t *bench_reset(struct bench *bench, const struct group *group, const struct topic *topic,
 		    json_t *to, bool preview, enum code *ret)
 {
-	struct answer answer = {0};
+	struct answer answer = {.kind = ANSWER_RESET};
 	struct group_target target;
 
 	if (parameters_target(to, &target) == 0) {
-		bench->ops->group_reset(bench->adapter, group, topic, &target, preview, on_json,
+		bench->ops->group_reset(bench->adapter, group, topic, &target, preview, on_answer,
 					&answer);
 		target_deinit(&target);
 	} else {
@@ -428,9 +440,9 @@ json_t *bench_reset(struct bench *bench, const struct group *group, const struct
 json_t *bench_backlog(struct bench *bench, const struct group *group, const struct topic *topic,
 		      enum code *ret)
 {
-	struct answer answer = {0};
+	struct answer answer = {.kind = ANSWER_BACKLOG};
 
-	bench->ops->group_backlog(bench->adapter, group, topic, on_json, &answer);
+	bench->ops->group_backlog(bench->adapter, group, topic, on_answer, &answer);
 	return answered(&answer, ret);
 }
 

@@ -574,53 +574,52 @@ static void memory_source_close(struct source *source, void (*done)(void *ctx), 
 // ---- groups
 
 static void memory_group_backlog(struct adapter *adapter, const struct group *model,
-				 const struct topic *topic, adapter_json_fn done, void *ctx)
+				 const struct topic *topic, adapter_answer_fn done, void *ctx)
 {
-	json_t *rows = json_array();
+	struct source_partition rows[PARTITIONS_MAX] = {0};
+	struct adapter_answer answer = {.kind = ANSWER_BACKLOG,
+					.backlog = {rows, topic->partitions}};
 
 	pthread_mutex_lock(&adapter->lock);
 	for (uint32_t p = 0; p < topic->partitions; ++p) {
 		struct group_state *group = group_find(adapter, model->object.id);
-		json_int_t ready = 0;
 
 		group_grow(group, p, topic_find(adapter, topic)->partition[p].count);
 		for (size_t i = 0; i < group->count[p]; ++i)
-			ready += group->positions[p][i].place != ACKED;
-		json_array_append_new(rows,
-				      json_pack("{s:i, s:I}", "partition", (int)p, "ready", ready));
+			rows[p].ready += group->positions[p][i].place != ACKED;
+		rows[p].partition = p;
 	}
 	pthread_mutex_unlock(&adapter->lock);
-	done(ctx, CODE_OK, json_pack("{s:o}", "partitions", rows), NULL);
+	done(ctx, CODE_OK, &answer, NULL);
 }
 
 // Only to the earliest and the latest.
 static void memory_reset(struct adapter *adapter, const struct group *model,
 			 const struct topic *topic, const struct group_target *to, bool preview,
-			 adapter_json_fn done, void *ctx)
+			 adapter_answer_fn done, void *ctx)
 {
 	bool latest = to->place == PLACE_LATEST;
-	json_t *rows = json_array();
+	struct moved_partition rows[PARTITIONS_MAX] = {0};
+	struct adapter_answer answer = {.kind = ANSWER_RESET, .reset = {rows, topic->partitions}};
 
 	pthread_mutex_lock(&adapter->lock);
 	for (uint32_t p = 0; p < topic->partitions; ++p) {
 		struct group_state *group = group_find(adapter, model->object.id);
-		json_int_t skipped = 0, replayed = 0;
 
 		group_grow(group, p, topic_find(adapter, topic)->partition[p].count);
 		for (size_t i = 0; i < group->count[p]; ++i) {
 			struct position *position = &group->positions[p][i];
 
 			assert(preview || position->place != OUT);
-			skipped += latest && position->place != ACKED;
-			replayed += !latest && position->place == ACKED;
+			rows[p].skipped += latest && position->place != ACKED;
+			rows[p].replayed += !latest && position->place == ACKED;
 			if (!preview)
 				*position = (struct position){latest ? ACKED : READY, 1, 0};
 		}
-		json_array_append_new(rows, json_pack("{s:i, s:I, s:I}", "partition", (int)p,
-						      "skipped", skipped, "replayed", replayed));
+		rows[p].partition = p;
 	}
 	pthread_mutex_unlock(&adapter->lock);
-	done(ctx, CODE_OK, json_pack("{s:o}", "partitions", rows), NULL);
+	done(ctx, CODE_OK, &answer, NULL);
 }
 
 static const struct adapter_ops memory_ops = {.kind = "memory",

@@ -256,12 +256,13 @@ static struct log_cursor cursor_of(uint32_t p)
 	return cursor;
 }
 
-json_t *store_backlog_row(uint32_t partition)
+struct source_partition store_backlog_row(uint32_t partition)
 {
 	const struct store_partition *in = &store.partitions[partition];
 	struct log_cursor cursor = cursor_of(partition);
-	json_t *row = backlog_row_json(&cursor, in->first, in->end);
+	struct source_partition row;
 
+	SIM_MUST(backlog_row_read(&cursor, in->first, in->end, &row) == 0);
 	free(cursor.text);
 	return row;
 }

@@ -50,8 +50,7 @@ void store_end(void); // nothing may be under way
 void store_append(uint32_t partition, uint64_t gap, uint64_t due_ms, uint64_t ttl_ms);
 void store_trim(uint32_t partition, uint64_t first);                   // what lies below is deleted
 struct store_message *store_find(uint32_t partition, uint64_t offset); // NULL: there is none
-// The row of QUERY_BACKLOG that is told of a partition while no owner holds the group; the
-// caller's.
-json_t *store_backlog_row(uint32_t partition);
+// What is told of a partition while the group has no owner.
+struct source_partition store_backlog_row(uint32_t partition);
 // The owner dies: a commit of it that is under way happens now or never.
 void store_kill(struct adapter *adapter);

@@ -14,8 +14,8 @@ void admin_request_end(struct admin_request *request)
 {
 	const char *text = *request->text ? request->text : NULL;
 
-	caller_answer(&request->caller, request->code,
-		      request->code == CODE_OK ? request->answer : NULL, text);
+	caller_answer_json(&request->caller, request->code,
+			   request->code == CODE_OK ? request->answer : NULL, text);
 	if (request->code != CODE_OK)
 		json_decref(request->answer);
 	model_unref(request->topic);
@@ -28,7 +28,7 @@ struct admin_request *admin_request_new(const struct topic *topic, struct caller
 	struct admin_request *request = calloc(1, sizeof *request);
 
 	if (!request) {
-		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
+		caller_answer_json(&caller, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
 	request->topic = topic ? model_ref(topic) : NULL;

@@ -26,11 +26,12 @@ static void job_free(struct group_job *job)
 	model_unref(job->group);
 	model_unref(job->topic);
 	target_deinit(&job->to);
-	json_decref(job->moved);
+	free(job->moved);
 	free(job);
 }
 
-void kafka_group_job_end(struct group_job *job, enum code code, json_t *answer, const char *text)
+void kafka_group_job_end(struct group_job *job, enum code code, const struct adapter_answer *answer,
+			 const char *text)
 {
 	if (text && !*text)
 		text = NULL;

@@ -16,7 +16,8 @@ struct group_job {
 	const struct topic *topic;
 	struct adapter_topic *open;
 	struct group_target to; // of a reset
-	json_t *moved;
+	struct moved_partition *moved;
+	size_t moved_count;
 	bool preview;
 	void *private;         // of a reset
 	struct retry_job look; // of a backlog
@@ -28,7 +29,10 @@ struct group_job *kafka_group_job_new(struct adapter *adapter, const struct grou
 				      const struct topic *topic, struct caller caller);
 void kafka_group_job_post(struct group_job *job,
 			  void (*run)(struct adapter *adapter, struct kafka_task *task));
-void kafka_group_job_end(struct group_job *job, enum code code, json_t *answer, const char *text);
+// Answers, and frees the job. `answer` is borrowed, and NULL with another code than OK or when the
+// caller waits for a code.
+void kafka_group_job_end(struct group_job *job, enum code code, const struct adapter_answer *answer,
+			 const char *text);
 
 // Reads bounds and committed offsets; ends the job and returns false when that fails.
 // Partitions without an offset have OFFSET_NONE; no partition has one: ret_there is false.

@@ -34,14 +34,11 @@ struct reset {
 static void reset_end(struct reset *reset, enum code code, const char *text)
 {
 	struct group_job *group = reset->group;
-	json_t *answer = NULL;
+	struct adapter_answer answer = {.kind = ANSWER_RESET,
+					.reset = {group->moved, group->moved_count}};
 
-	if (code == CODE_OK) {
-		// Given away: the receiver of the answer drops it on a thread of its own.
-		answer = json_pack("{s:o}", "partitions", group->moved);
-		group->moved = NULL;
-	}
-	kafka_group_job_end(group, code, answer, text); // the text may be in what is freed below
+	// The text may be in what is freed below.
+	kafka_group_job_end(group, code, code == CODE_OK ? &answer : NULL, text);
 	free(reset->fence_item.value);
 	free(reset->rows.items);
 	free(reset->positions);
@@ -77,8 +74,8 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 	open += rows_before(rows, cursor->partition, to);
 	reset->skipped[cursor->partition] = open;
 	first = MAX(cursor->position, first);
-	return json_array_append_new(group->moved,
-				     backlog_row_moved(cursor->partition, first, to, open));
+	group->moved[group->moved_count++] = backlog_row_moved(cursor->partition, first, to, open);
+	return 0;
 }
 
 // ---- writing
@@ -264,7 +261,7 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 		reset->positions = calloc(group->offsets.count, sizeof *reset->positions);
 		reset->skipped = calloc(group->offsets.count, sizeof *reset->skipped);
 	}
-	group->moved = json_array();
+	group->moved = calloc(group->offsets.count, sizeof *group->moved);
 	if (!reset || !reset->positions || !reset->skipped || !group->moved) {
 		if (reset) {
 			free(reset->positions);
@@ -295,10 +292,10 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 
 void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const struct group_target *to, bool preview,
-		       adapter_json_fn done, void *ctx)
+		       adapter_answer_fn done, void *ctx)
 {
-	struct group_job *job = kafka_group_job_new(adapter, group, topic,
-						    (struct caller){.json_done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(
+		adapter, group, topic, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (!job)
 		return;

@@ -5,4 +5,4 @@
 
 void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const struct group_target *to, bool preview,
-		       adapter_json_fn done, void *ctx);
+		       adapter_answer_fn done, void *ctx);

@@ -133,36 +133,41 @@ void kafka_groups_delete(struct adapter *adapter, const struct group *group,
 
 // ---- backlog of a group whose source is not open
 
-static json_t *backlog_json(const struct group_job *job)
+// The rows are the caller's; NULL: no memory.
+static struct source_partition *backlog_rows(const struct group_job *job)
 {
-	json_t *partitions = json_array(), *answer = NULL;
-	bool complete = true;
+	struct source_partition *rows = calloc(job->offsets.count, sizeof *rows);
+	bool complete = rows != NULL;
 
 	for (uint32_t i = 0; complete && i < job->offsets.count; ++i) {
 		const struct log_cursor *cursor = &job->offsets.cursors[i];
 		uint64_t first, end;
 
 		kafka_topic_bounds(job->open, cursor->partition, &first, &end);
-		complete = json_array_append_new(partitions,
-						 backlog_row_json(cursor, first, end)) == 0;
+		complete = backlog_row_read(cursor, first, end, &rows[i]) == 0;
+		rows[i].holes = kafka_topic_has_holes(job->open);
 	}
 	if (complete)
-		answer = json_pack("{s:O,s:b}", "partitions", partitions, "holes",
-				   kafka_topic_has_holes(job->open));
-	json_decref(partitions);
-	return answer;
+		return rows;
+	free(rows);
+	return NULL;
 }
 
 static void backlog_looked(struct retry_job *look, struct retry_rows *rows, enum code code,
 			   const char *text)
 {
 	struct group_job *job = CONTAINER_OF(look, struct group_job, look);
-	json_t *answer = NULL;
+	struct adapter_answer answer = {.kind = ANSWER_BACKLOG};
+	struct source_partition *partitions = NULL;
 
 	if (code == CODE_OK && retry_rows_fit(rows, job->offsets.cursors, job->offsets.count,
 					      topic_generation_of(job->open)) == 0)
-		answer = backlog_json(job);
-	kafka_group_job_end(job, code == CODE_OK && !answer ? CODE_OVERLOADED : code, answer, text);
+		partitions = backlog_rows(job);
+	if (code == CODE_OK && !partitions)
+		code = CODE_OVERLOADED;
+	answer.backlog = (struct answer_backlog){partitions, job->offsets.count};
+	kafka_group_job_end(job, code, code == CODE_OK ? &answer : NULL, text);
+	free(partitions);
 }
 
 static void backlog_run(struct adapter *adapter, struct kafka_task *task)
@@ -183,10 +188,10 @@ static void backlog_run(struct adapter *adapter, struct kafka_task *task)
 }
 
 void kafka_groups_backlog(struct adapter *adapter, const struct group *group,
-			  const struct topic *topic, adapter_json_fn done, void *ctx)
+			  const struct topic *topic, adapter_answer_fn done, void *ctx)
 {
-	struct group_job *job = kafka_group_job_new(adapter, group, topic,
-						    (struct caller){.json_done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(
+		adapter, group, topic, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (!job)
 		return;

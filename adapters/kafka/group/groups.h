@@ -8,4 +8,4 @@ void kafka_groups_create(struct adapter *adapter, const struct group *group,
 void kafka_groups_delete(struct adapter *adapter, const struct group *group,
 			 const struct topic *topic, adapter_done_fn done, void *ctx);
 void kafka_groups_backlog(struct adapter *adapter, const struct group *group,
-			  const struct topic *topic, adapter_json_fn done, void *ctx);
+			  const struct topic *topic, adapter_answer_fn done, void *ctx);
