@@ -218,8 +218,9 @@ struct adapter_ops {
 			     adapter_done_fn done, void *ctx);
 	void (*topic_delete)(struct adapter *adapter, const struct topic *topic,
 			     adapter_done_fn done, void *ctx);
+	// Every partition of it.
 	void (*topic_describe)(struct adapter *adapter, const struct topic *topic,
-			       adapter_json_fn done, void *ctx);
+			       adapter_answer_fn done, void *ctx);
 	// What an imported topic is set to; answer as QUERY_TOPIC_SETTINGS. NULL: nothing can be
 	// imported from this kind.
 	void (*topic_settings)(struct adapter *adapter, const struct topic *topic,
@@ -245,9 +246,9 @@ struct adapter_ops {
 	// Backlog of a group without an open source, every partition.
 	void (*group_backlog)(struct adapter *adapter, const struct group *group,
 			      const struct topic *topic, adapter_answer_fn done, void *ctx);
-	// Message query; answer as QUERY_MESSAGES. NULL when CAP_HISTORY is missing.
-	void (*read)(struct adapter *adapter, const struct topic *topic, const json_t *query,
-		     adapter_json_fn done, void *ctx);
+	// Messages as they are stored, whoever has consumed them. NULL when CAP_HISTORY is missing.
+	void (*read)(struct adapter *adapter, const struct topic *topic,
+		     const struct message_query *query, adapter_answer_fn done, void *ctx);
 
 	// What each of these takes now; those of which nothing can be said stay not known. May read
 	// a disk, but waits for no network. NULL: nothing is kept. @thread any, one at a time

@@ -150,6 +150,17 @@ struct answer_backlog {
 
 // ---- read
 
+#define MESSAGE_QUERY_MAX 100u
+
+// What is asked for: checked by the proxy before it asks.
+struct message_query {
+	uint32_t partition; // one of the topic's
+	bool by_time;
+	int64_t time_ms; // by_time: from the first message that was stored then or later
+	uint64_t offset; // else: from this one; what is gone is left out
+	uint32_t limit;  // 1 to MESSAGE_QUERY_MAX messages
+};
+
 struct stored_message {
 	uint64_t offset;
 	int64_t stored_ms;

@@ -74,15 +74,16 @@ static void discard_topic(struct adapter *adapter, const struct topic *topic, ad
 }
 
 static void discard_describe(struct adapter *adapter, const struct topic *topic,
-			     adapter_json_fn done, void *ctx)
+			     adapter_answer_fn done, void *ctx)
 {
-	json_t *partitions = json_array();
+	struct described_partition *rows = calloc(topic->partitions, sizeof *rows);
+	struct adapter_answer answer = {.kind = ANSWER_DESCRIBE,
+					.describe = {rows, topic->partitions}};
 
-	for (uint32_t i = 0; i < topic->partitions; ++i)
-		json_array_append_new(partitions,
-				      json_pack("{s:i,s:i,s:i,s:i,s:n}", "partition", (int)i,
-						"first", 0, "end", 0, "bytes", 0, "oldest_ms"));
-	done(ctx, CODE_OK, json_pack("{s:o}", "partitions", partitions), NULL);
+	for (uint32_t i = 0; rows && i < topic->partitions; ++i)
+		rows[i] = (struct described_partition){.partition = i, .oldest_ms = ANSWER_NONE};
+	done(ctx, rows ? CODE_OK : CODE_OVERLOADED, rows ? &answer : NULL, NULL);
+	free(rows);
 }
 
 static void discard_purge(struct adapter *adapter, const struct topic *topic, bool preview,

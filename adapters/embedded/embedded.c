@@ -208,7 +208,7 @@ static void embedded_topic_delete(struct adapter *adapter, const struct topic *t
 }
 
 static void embedded_topic_describe(struct adapter *adapter, const struct topic *topic,
-				    adapter_json_fn done, void *ctx)
+				    adapter_answer_fn done, void *ctx)
 {
 	store_topic_query_describe(adapter->log, topic, done, ctx);
 }
@@ -250,8 +250,8 @@ static void embedded_group_backlog(struct adapter *adapter, const struct group *
 	store_group_admin_backlog(adapter->log, group, topic, done, ctx);
 }
 
-static void embedded_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
-			  adapter_json_fn done, void *ctx)
+static void embedded_read(struct adapter *adapter, const struct topic *topic,
+			  const struct message_query *query, adapter_answer_fn done, void *ctx)
 {
 	store_topic_query_read(adapter->log, topic, query, done, ctx);
 }

@@ -53,3 +53,24 @@ int parameters_target(const json_t *to, struct group_target *ret)
 		return -EINVAL;
 	return 0;
 }
+
+enum code parameters_messages(const json_t *parameters, uint32_t partitions,
+			      struct message_query *ret, const char **ret_text)
+{
+	json_int_t partition = json_integer_value(json_object_get(parameters, "partition")),
+		   limit = json_integer_value(json_object_get(parameters, "limit")),
+		   offset = json_integer_value(json_object_get(parameters, "offset"));
+	const json_t *time_ms = json_object_get(parameters, "time_ms");
+
+	if (partition < 0 || partition >= (json_int_t)partitions) {
+		*ret_text = "partition: the topic has fewer";
+		return CODE_BAD_REQUEST;
+	}
+	*ret = (struct message_query){
+		.partition = (uint32_t)partition,
+		.by_time = time_ms != NULL,
+		.time_ms = json_integer_value(time_ms),
+		.offset = (uint64_t)MAX(offset, 0),
+		.limit = (uint32_t)MIN(MAX(limit, 1), (json_int_t)MESSAGE_QUERY_MAX)};
+	return CODE_OK;
+}

@@ -117,6 +117,17 @@ static void on_json(void *ctx, enum code code, json_t *answer, const char *text)
 	query_finish(query, code, text);
 }
 
+static void on_answer(void *ctx, enum code code, const struct adapter_answer *answer,
+		      const char *text)
+{
+	struct query *query = ctx;
+	bool bodies = json_is_true(json_object_get(query->parameters, "bodies"));
+
+	if (answer)
+		query->answer = answer_json(answer, bodies);
+	query_finish(query, answer && !query->answer ? CODE_OVERLOADED : code, text);
+}
+
 static void on_done(void *ctx, enum code code, const char *text)
 {
 	query_finish(ctx, code, text);
@@ -279,6 +290,18 @@ static void answer_skip(struct query *query, const struct topic *topic)
 			     "a cluster of this kind has no store");
 }
 
+static void answer_messages(struct query *query, const struct topic *topic)
+{
+	struct message_query wish;
+	const char *text = NULL;
+	enum code code = parameters_messages(query->parameters, topic->partitions, &wish, &text);
+
+	if (code == CODE_OK)
+		query->backend->ops->read(query->backend->adapter, topic, &wish, on_answer, query);
+	else
+		query_finish(query, code, text);
+}
+
 static void answer_topic(struct query *query)
 {
 	const struct topic *topic =
@@ -305,7 +328,7 @@ static void answer_topic(struct query *query)
 	case QUERY_TOPIC_CREATE: ops->topic_create(adapter, topic, on_done, query); break;
 	case QUERY_TOPIC_CHANGE: answer_topic_change(query, topic); break;
 	case QUERY_TOPIC_DELETE: ops->topic_delete(adapter, topic, on_done, query); break;
-	case QUERY_TOPIC_DESCRIBE: ops->topic_describe(adapter, topic, on_json, query); break;
+	case QUERY_TOPIC_DESCRIBE: ops->topic_describe(adapter, topic, on_answer, query); break;
 	case QUERY_TOPIC_SETTINGS:
 		if (ops->topic_settings)
 			ops->topic_settings(adapter, topic, on_json, query);
@@ -317,7 +340,7 @@ static void answer_topic(struct query *query)
 		ops->topic_purge(adapter, topic, is_preview(query), on_json, query);
 		break;
 	case QUERY_TOPIC_SKIP: answer_skip(query, topic); break;
-	default: ops->read(adapter, topic, query->parameters, on_json, query);
+	default: answer_messages(query, topic);
 	}
 	model_unref(topic);
 }

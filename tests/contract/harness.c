@@ -398,9 +398,9 @@ enum code bench_group_delete(struct bench *bench, const struct group *group,
 
 json_t *bench_describe(struct bench *bench, const struct topic *topic, enum code *ret)
 {
-	struct answer answer = {0};
+	struct answer answer = {.kind = ANSWER_DESCRIBE};
 
-	bench->ops->topic_describe(bench->adapter, topic, on_json, &answer);
+	bench->ops->topic_describe(bench->adapter, topic, on_answer, &answer);
 	return answered(&answer, ret);
 }
 
@@ -448,9 +448,16 @@ json_t *bench_backlog(struct bench *bench, const struct group *group, const stru
 
 json_t *bench_read(struct bench *bench, const struct topic *topic, json_t *query, enum code *ret)
 {
-	struct answer answer = {0};
+	struct answer answer = {.kind = ANSWER_MESSAGES,
+				.bodies = json_is_true(json_object_get(query, "bodies"))};
+	struct message_query wish;
+	const char *text = NULL;
+	enum code code = parameters_messages(query, topic->partitions, &wish, &text);
 
-	bench->ops->read(bench->adapter, topic, query, on_json, &answer);
+	if (code == CODE_OK)
+		bench->ops->read(bench->adapter, topic, &wish, on_answer, &answer);
+	else
+		on_json(&answer, code, NULL, text);
 	json_decref(query);
 	return answered(&answer, ret);
 }

@@ -182,22 +182,25 @@ static void memory_topic_close(struct adapter_topic *topic)
 }
 
 static void memory_describe(struct adapter *adapter, const struct topic *model,
-			    adapter_json_fn done, void *ctx)
+			    adapter_answer_fn done, void *ctx)
 {
-	json_t *rows = json_array();
+	struct described_partition rows[PARTITIONS_MAX] = {0};
+	struct adapter_answer answer = {.kind = ANSWER_DESCRIBE,
+					.describe = {rows, model->partitions}};
 
 	pthread_mutex_lock(&adapter->lock);
 	for (uint32_t p = 0; p < model->partitions; ++p)
-		json_array_append_new(
-			rows,
-			json_pack("{s:i, s:I}", "partition", (int)p, "end",
-				  (json_int_t)topic_find(adapter, model)->partition[p].count));
+		rows[p] = (struct described_partition){
+			.partition = p,
+			.end = topic_find(adapter, model)->partition[p].count,
+			.bytes = ANSWER_NONE,
+			.oldest_ms = ANSWER_NONE};
 	pthread_mutex_unlock(&adapter->lock);
-	done(ctx, CODE_OK, json_pack("{s:o}", "partitions", rows), NULL);
+	done(ctx, CODE_OK, &answer, NULL);
 }
 
-static void memory_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
-			adapter_json_fn done, void *ctx)
+static void memory_read(struct adapter *adapter, const struct topic *topic,
+			const struct message_query *query, adapter_answer_fn done, void *ctx)
 {
 	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NULL);
 }

@@ -64,4 +64,36 @@ static void positions_are_copied(void)
 	target_deinit(&copy);
 }
 
-UNIT_MAIN(UNIT_CASE(targets_read), UNIT_CASE(targets_refused), UNIT_CASE(positions_are_copied))
+static enum code read_messages(const char *text, struct message_query *ret)
+{
+	json_t *parameters = json_loads(text, 0, NULL);
+	const char *why = NULL;
+	enum code code = parameters_messages(parameters, 4, ret, &why);
+
+	CHECK((code == CODE_OK) == (why == NULL));
+	json_decref(parameters);
+	return code;
+}
+
+static void messages_read(void)
+{
+	struct message_query query;
+
+	CHECK_EQ(read_messages("{\"partition\":3,\"offset\":7,\"limit\":5}", &query), CODE_OK);
+	CHECK_EQ(query.partition, 3);
+	CHECK(!query.by_time);
+	CHECK_EQ(query.offset, 7);
+	CHECK_EQ(query.limit, 5);
+	CHECK_EQ(read_messages("{\"partition\":0,\"time_ms\":9,\"limit\":101}", &query), CODE_OK);
+	CHECK(query.by_time);
+	CHECK_EQ(query.time_ms, 9);
+	CHECK_EQ(query.limit, MESSAGE_QUERY_MAX);
+	CHECK_EQ(read_messages("{\"offset\":-1,\"limit\":-1}", &query), CODE_OK);
+	CHECK_EQ(query.offset, 0);
+	CHECK_EQ(query.limit, 1);
+	CHECK_EQ(read_messages("{\"partition\":4}", &query), CODE_BAD_REQUEST);
+	CHECK_EQ(read_messages("{\"partition\":-1}", &query), CODE_BAD_REQUEST);
+}
+
+UNIT_MAIN(UNIT_CASE(targets_read), UNIT_CASE(targets_refused), UNIT_CASE(positions_are_copied),
+	  UNIT_CASE(messages_read))

@@ -14,12 +14,22 @@ void admin_request_end(struct admin_request *request)
 {
 	const char *text = *request->text ? request->text : NULL;
 
-	caller_answer_json(&request->caller, request->code,
-			   request->code == CODE_OK ? request->answer : NULL, text);
-	if (request->code != CODE_OK)
-		json_decref(request->answer);
+	bool answers = request->code == CODE_OK && request->caller.answer_done;
+
+	if (request->caller.json_done) {
+		caller_answer_json(&request->caller, request->code,
+				   request->code == CODE_OK ? request->json : NULL, text);
+		if (request->code != CODE_OK)
+			json_decref(request->json);
+	} else {
+		caller_answer(&request->caller, request->code, answers ? &request->answer : NULL,
+			      text);
+	}
 	model_unref(request->topic);
-	free(request->work);
+	if (request->work_free)
+		request->work_free(request->work);
+	else
+		free(request->work);
 	free(request);
 }
 
@@ -28,7 +38,10 @@ struct admin_request *admin_request_new(const struct topic *topic, struct caller
 	struct admin_request *request = calloc(1, sizeof *request);
 
 	if (!request) {
-		caller_answer_json(&caller, CODE_OVERLOADED, NULL, NULL);
+		if (caller.json_done)
+			caller_answer_json(&caller, CODE_OVERLOADED, NULL, NULL);
+		else
+			caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
 	request->topic = topic ? model_ref(topic) : NULL;

@@ -11,10 +11,12 @@ struct admin_request {
 	const struct topic *topic; // NULL: about the cluster
 	struct caller caller;
 	enum code code;
-	json_t *answer; // given away with OK
+	json_t *json;                 // of a slot that answers JSON: given away with OK
+	struct adapter_answer answer; // with OK, to a caller that waits for one; points into `work`
 	char text[400];
 	uint64_t deadline_ns;
-	void *work; // what the request needs; freed with it
+	void *work;                    // what request and answer need; freed with it
+	void (*work_free)(void *work); // NULL: free()
 	bool preview;
 	bool waits; // it goes on after `run`, and calls admin_request_end() itself
 };

@@ -159,7 +159,7 @@ static void existing_run(struct adapter *adapter, struct admin_request *request)
 		offsets_ask(adapter, group);
 	}
 	if (groups)
-		request->answer = json_pack("{s:o,s:o}", "topics", topics, "groups", groups);
+		request->json = json_pack("{s:o,s:o}", "topics", topics, "groups", groups);
 }
 
 void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)

@@ -15,8 +15,8 @@ static void describe_run(struct adapter *adapter, struct admin_request *request)
 	settings->count = 1;
 	if (!admin_request_failed(request, adapter, observed_settings_read(adapter, settings),
 				  NULL))
-		request->answer = observed_settings_json(&settings->limits[0], topic->partitions,
-							 settings->min_insync[0]);
+		request->json = observed_settings_json(&settings->limits[0], topic->partitions,
+						       settings->min_insync[0]);
 }
 
 void foreign_settings_describe(struct adapter *adapter, const struct topic *topic,

@@ -60,15 +60,14 @@ static void probe_run(struct adapter *adapter, struct admin_request *request)
 				       NULL, text, sizeof text))
 		snprintf(text, sizeof text, "no broker of %s answers: %s",
 			 adapter->options.bootstrap, rd_kafka_err2str(error));
-	request->answer =
-		json_pack("{s:b,s:s,s:o,s:s,s:s,s:o,s:o,s:o}", "reachable", !error, "version",
-			  *info.version ? info.version : "unknown", "nodes",
-			  info.known ? json_integer(info.nodes) : json_null(), "durability",
-			  classes[durability], "durability_reason", reason, "capabilities",
-			  capability_json(cluster_info_capabilities(adapter)), "latency_us",
-			  error ? json_null() : json_integer((json_int_t)info.latency_us), "error",
-			  *text ? json_string(text) : json_null());
-	if (!request->answer)
+	request->json = json_pack("{s:b,s:s,s:o,s:s,s:s,s:o,s:o,s:o}", "reachable", !error,
+				  "version", *info.version ? info.version : "unknown", "nodes",
+				  info.known ? json_integer(info.nodes) : json_null(), "durability",
+				  classes[durability], "durability_reason", reason, "capabilities",
+				  capability_json(cluster_info_capabilities(adapter)), "latency_us",
+				  error ? json_null() : json_integer((json_int_t)info.latency_us),
+				  "error", *text ? json_string(text) : json_null());
+	if (!request->json)
 		admin_request_refuse(request, CODE_OVERLOADED, "");
 }
 

@@ -11,10 +11,7 @@
 #include "adapters/kafka/read/fetcher.h"
 #include "adapters/kafka/topic/topic.h"
 #include "adapters/kafka/topic/watermarks.h"
-#include "adapters/message_json.h"
-
-#define READ_LIMIT 100
-#define READ_BYTES (4u << 20)
+#include "adapters/log/messages.h"
 
 // The topic with bounds just asked for; NULL: the request says why not.
 static struct adapter_topic *topic_look(struct adapter *adapter, struct admin_request *request)
@@ -40,29 +37,30 @@ static uint32_t count_of(struct adapter_topic *open)
 static void describe_run(struct adapter *adapter, struct admin_request *request)
 {
 	struct adapter_topic *open = topic_look(adapter, request);
-	json_t *partitions;
+	struct described_partition *rows;
+	uint32_t count;
 
 	if (!open)
 		return;
-	partitions = json_array();
-	for (uint32_t i = 0; i < count_of(open); ++i) {
-		uint64_t first, end;
-
-		kafka_topic_bounds(open, i, &first, &end);
-		json_array_append_new(partitions,
-				      json_pack("{s:I,s:I,s:I,s:n,s:n}", "partition", (json_int_t)i,
-						"first", (json_int_t)first, "end", (json_int_t)end,
-						"bytes", "oldest_ms"));
+	count = count_of(open);
+	rows = request->work = calloc(count, sizeof *rows);
+	for (uint32_t i = 0; rows && i < count; ++i) {
+		rows[i] = (struct described_partition){
+			.partition = i, .bytes = ANSWER_NONE, .oldest_ms = ANSWER_NONE};
+		kafka_topic_bounds(open, i, &rows[i].first, &rows[i].end);
 	}
-	request->answer = json_pack("{s:o}", "partitions", partitions);
+	if (!rows)
+		admin_request_refuse(request, CODE_OVERLOADED, "");
+	request->answer =
+		(struct adapter_answer){.kind = ANSWER_DESCRIBE, .describe = {rows, count}};
 	kafka_topic_close(open);
 }
 
-void topic_query_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
-			  void *ctx)
+void topic_query_describe(struct adapter *adapter, const struct topic *topic,
+			  adapter_answer_fn done, void *ctx)
 {
 	struct admin_request *request =
-		admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+		admin_request_new(topic, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (request)
 		admin_request_start(adapter, request, describe_run);
@@ -116,7 +114,7 @@ static void purge_run(struct adapter *adapter, struct admin_request *request)
 	for (int i = 0; !request->preview && request->code == CODE_OK && i < until->cnt; ++i)
 		kafka_topic_raise_first(kafka_topic_partition(open, (uint32_t)i),
 					(uint64_t)until->elems[i].offset);
-	request->answer = json_pack("{s:I,s:n}", "messages", (json_int_t)messages, "bytes");
+	request->json = json_pack("{s:I,s:n}", "messages", (json_int_t)messages, "bytes");
 	rd_kafka_topic_partition_list_destroy(until);
 	kafka_topic_close(open);
 }
@@ -138,24 +136,19 @@ void topic_query_purge(struct adapter *adapter, const struct topic *topic, bool 
 struct reading {
 	struct admin_request *request;
 	struct log_fetch fetch;
+	struct stored_message rows[MESSAGE_QUERY_MAX];
 	int64_t time_ms;
-	bool by_time, bodies;
+	bool by_time;
 };
 
-static json_t *messages_json(const struct reading *reading)
+static void reading_free(void *work)
 {
-	const struct log_fetch *fetch = &reading->fetch;
-	json_t *messages = json_array();
+	struct reading *reading = work;
 
-	for (uint32_t i = 0; i < fetch->count; ++i)
-		json_array_append_new(messages,
-				      message_json(fetch->entries[i].record, fetch->partition,
-						   fetch->entries[i].offset,
-						   fetch->entries[i].stored_ms, reading->bodies));
-	return json_pack("{s:o,s:o}", "messages", messages, "next",
-			 fetch->count && fetch->next < fetch->until
-				 ? json_integer((json_int_t)fetch->next)
-				 : json_null());
+	buf_unref(reading->fetch.buf);
+	if (reading->fetch.topic)
+		kafka_topic_close(reading->fetch.topic);
+	free(reading);
 }
 
 static void reading_finish(struct reading *reading)
@@ -164,9 +157,7 @@ static void reading_finish(struct reading *reading)
 
 	request->code = reading->fetch.code;
 	if (request->code == CODE_OK)
-		request->answer = messages_json(reading);
-	buf_unref(reading->fetch.buf);
-	kafka_topic_close(reading->fetch.topic);
+		request->answer = messages_answer(&reading->fetch, reading->rows);
 }
 
 static void on_fetched(struct loop_task *task)
@@ -211,10 +202,8 @@ static void read_run(struct adapter *adapter, struct admin_request *request)
 	if (reading->by_time)
 		fetch->offset = fetch->until;
 	if (reading->by_time &&
-	    !time_resolve(adapter, request, fetch->partition, reading->time_ms, &fetch->offset)) {
-		kafka_topic_close(fetch->topic);
+	    !time_resolve(adapter, request, fetch->partition, reading->time_ms, &fetch->offset))
 		return;
-	}
 	fetch->offset = MAX(fetch->offset, first);
 	fetch->loop = kafka_task_admin_loop(adapter);
 	fetch->task.fn = on_fetched;
@@ -223,37 +212,26 @@ static void read_run(struct adapter *adapter, struct admin_request *request)
 		reading_finish(reading);
 }
 
-void topic_query_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
-		      adapter_json_fn done, void *ctx)
+void topic_query_read(struct adapter *adapter, const struct topic *topic,
+		      const struct message_query *query, adapter_answer_fn done, void *ctx)
 {
-	json_int_t partition = json_integer_value(json_object_get(query, "partition")),
-		   limit = json_integer_value(json_object_get(query, "limit"));
-	const json_t *time_ms = json_object_get(query, "time_ms");
+	struct admin_request *request =
+		admin_request_new(topic, (struct caller){.answer_done = done, .ctx = ctx});
 	struct reading *reading;
-	struct admin_request *request;
 
-	if (partition < 0 || partition >= (json_int_t)topic->partitions) {
-		done(ctx, CODE_BAD_REQUEST, NULL, "partition: the topic has fewer");
-		return;
-	}
-	request = admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});
 	if (!request)
 		return;
-	reading = request->work = calloc(1, sizeof *reading);
+	reading = calloc(1, sizeof *reading);
 	if (!reading) {
 		request->code = CODE_OVERLOADED;
 		admin_request_end(request);
 		return;
 	}
-	*reading = (struct reading){
-		.request = request,
-		.by_time = time_ms != NULL,
-		.time_ms = json_integer_value(time_ms),
-		.bodies = json_is_true(json_object_get(query, "bodies")),
-		.fetch = {.partition = (uint32_t)partition,
-			  .offset = (uint64_t)MAX(
-				  json_integer_value(json_object_get(query, "offset")), 0),
-			  .max_messages = (uint32_t)MIN(MAX(limit, 1), READ_LIMIT),
-			  .max_bytes = READ_BYTES}};
+	request->work = reading;
+	request->work_free = reading_free;
+	reading->request = request;
+	reading->by_time = query->by_time;
+	reading->time_ms = query->time_ms;
+	messages_fetch(query, &reading->fetch);
 	admin_request_start(adapter, request, read_run);
 }

@@ -3,9 +3,9 @@
 
 #include "adapters/kafka/client/kafka_adapter.h"
 
-void topic_query_describe(struct adapter *adapter, const struct topic *topic, adapter_json_fn done,
-			  void *ctx);
+void topic_query_describe(struct adapter *adapter, const struct topic *topic,
+			  adapter_answer_fn done, void *ctx);
 void topic_query_purge(struct adapter *adapter, const struct topic *topic, bool preview,
 		       adapter_json_fn done, void *ctx);
-void topic_query_read(struct adapter *adapter, const struct topic *topic, const json_t *query,
-		      adapter_json_fn done, void *ctx);
+void topic_query_read(struct adapter *adapter, const struct topic *topic,
+		      const struct message_query *query, adapter_answer_fn done, void *ctx);
