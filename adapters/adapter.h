@@ -193,15 +193,16 @@ struct adapter_ops {
 	// Finishes or fails everything in flight (completions come), then done; nothing is called
 	// after done, and no thread of the adapter is inside a call of ours any more.
 	void (*close)(struct adapter *adapter, void (*done)(void *ctx), void *ctx);
-	// Answer as QUERY_PROBE; also sets what capabilities() tells.
-	void (*probe)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+	// Whether the cluster can be reached, and what it can do; also sets what capabilities()
+	// tells. A cluster that does not answer is an answer, too.
+	void (*probe)(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
 		      void *ctx);
 	uint32_t (*capabilities)(struct adapter *adapter);
 	// A look without a request to the cluster. NULL: it is always ready. @thread any
 	void (*state)(struct adapter *adapter, struct adapter_state *ret);
-	// What lies on the cluster, of all clients; answer as QUERY_CLUSTER_EXISTING. NULL:
+	// What lies on the cluster, of all clients, but for what the backend itself needs. NULL:
 	// nothing can be imported from this kind.
-	void (*existing)(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+	void (*existing)(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
 			 void *ctx);
 
 	// Idempotent: creating what exists with the same incarnation is OK, and it takes what
@@ -221,10 +222,9 @@ struct adapter_ops {
 	// Every partition of it.
 	void (*topic_describe)(struct adapter *adapter, const struct topic *topic,
 			       adapter_answer_fn done, void *ctx);
-	// What an imported topic is set to; answer as QUERY_TOPIC_SETTINGS. NULL: nothing can be
-	// imported from this kind.
+	// What an imported topic is set to. NULL: nothing can be imported from this kind.
 	void (*topic_settings)(struct adapter *adapter, const struct topic *topic,
-			       adapter_json_fn done, void *ctx);
+			       adapter_answer_fn done, void *ctx);
 	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
 			    adapter_json_fn done, void *ctx);
 	// What is damaged in the store; answer as QUERY_DAMAGE. NULL: the backend is not a store of

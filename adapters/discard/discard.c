@@ -56,15 +56,18 @@ static uint32_t discard_capabilities(struct adapter *adapter)
 	return adapter->capabilities;
 }
 
-static void discard_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+static void discard_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
 			  void *ctx)
 {
-	done(ctx, CODE_OK,
-	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:o,s:i,s:n}", "reachable", 1, "version", "discard",
-		       "nodes", 1, "durability", "D0", "durability_reason",
-		       "every message is forgotten", "capabilities",
-		       capability_json(adapter->capabilities), "latency_us", 0, "error"),
-	     NULL);
+	struct adapter_answer answer = {.kind = ANSWER_PROBE,
+					.probe = {.reachable = true,
+						  .version = "discard",
+						  .nodes = 1,
+						  .durability = DURABILITY_D0,
+						  .durability_reason = "every message is forgotten",
+						  .capabilities = adapter->capabilities}};
+
+	done(ctx, CODE_OK, &answer, NULL);
 }
 
 static void discard_topic(struct adapter *adapter, const struct topic *topic, adapter_done_fn done,

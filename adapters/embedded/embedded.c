@@ -164,22 +164,24 @@ static void embedded_state(struct adapter *adapter, struct adapter_state *ret)
 	ret->known = true;
 }
 
-static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
 			   void *ctx)
 {
 	uint64_t began_ns = clock_now_ns();
 	const char *problem = durable_log_problem(adapter->log);
-	bool reachable = durable_log_is_readable(adapter->log);
+	struct adapter_answer answer = {
+		.kind = ANSWER_PROBE,
+		.probe = {.reachable = durable_log_is_readable(adapter->log),
+			  .version = durable_log_version(),
+			  .nodes = 1,
+			  .durability = DURABILITY_D2,
+			  .durability_reason = "each acknowledgement waits for the disk; topics of "
+					       "class D1 only for the operating system",
+			  .capabilities = embedded_capabilities(adapter),
+			  .error = problem}};
 
-	done(ctx, CODE_OK,
-	     json_pack("{s:b,s:s,s:i,s:s,s:s,s:o,s:I,s:o}", "reachable", reachable, "version",
-		       durable_log_version(), "nodes", 1, "durability", "D2", "durability_reason",
-		       "each acknowledgement waits for the disk; topics of class D1 only for the "
-		       "operating system",
-		       "capabilities", capability_json(embedded_capabilities(adapter)),
-		       "latency_us", (json_int_t)((clock_now_ns() - began_ns) / 1000), "error",
-		       problem ? json_string(problem) : json_null()),
-	     NULL);
+	answer.probe.latency_us = (clock_now_ns() - began_ns) / 1000;
+	done(ctx, CODE_OK, &answer, NULL);
 }
 
 static void embedded_damage(struct adapter *adapter, adapter_json_fn done, void *ctx)

@@ -236,13 +236,13 @@ static void answer_cluster(struct query *query)
 			 state.error);
 		query_finish(query, CODE_BACKEND_DOWN, text);
 	} else if (query->kind == QUERY_PROBE) {
-		query->backend->ops->probe(query->backend->adapter, query->deadline_ns, on_json,
+		query->backend->ops->probe(query->backend->adapter, query->deadline_ns, on_answer,
 					   query);
 	} else if (query->kind == QUERY_DAMAGE) {
 		answer_damage(query);
 	} else if (query->backend->ops->existing) {
-		query->backend->ops->existing(query->backend->adapter, query->deadline_ns, on_json,
-					      query);
+		query->backend->ops->existing(query->backend->adapter, query->deadline_ns,
+					      on_answer, query);
 	} else {
 		query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
 			     "nothing can be imported from a cluster of this kind");
@@ -331,7 +331,7 @@ static void answer_topic(struct query *query)
 	case QUERY_TOPIC_DESCRIBE: ops->topic_describe(adapter, topic, on_answer, query); break;
 	case QUERY_TOPIC_SETTINGS:
 		if (ops->topic_settings)
-			ops->topic_settings(adapter, topic, on_json, query);
+			ops->topic_settings(adapter, topic, on_answer, query);
 		else
 			query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
 				     "topics of this kind have no settings of their own");

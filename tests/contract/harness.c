@@ -464,9 +464,9 @@ json_t *bench_read(struct bench *bench, const struct topic *topic, json_t *query
 
 json_t *bench_probe(struct bench *bench, enum code *ret)
 {
-	struct answer answer = {0};
+	struct answer answer = {.kind = ANSWER_PROBE};
 
-	bench->ops->probe(bench->adapter, clock_now_ns() + 5 * S_NS, on_json, &answer);
+	bench->ops->probe(bench->adapter, clock_now_ns() + 5 * S_NS, on_answer, &answer);
 	return answered(&answer, ret);
 }
 

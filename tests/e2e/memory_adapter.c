@@ -124,10 +124,13 @@ static void memory_close(struct adapter *adapter, void (*done)(void *ctx), void 
 	done(ctx);
 }
 
-static void memory_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done,
+static void memory_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
 			 void *ctx)
 {
-	done(ctx, CODE_OK, json_pack("{s:b, s:s}", "reachable", 1, "version", "memory"), NULL);
+	struct adapter_answer answer = {.kind = ANSWER_PROBE,
+					.probe = {.reachable = true, .version = "memory"}};
+
+	done(ctx, CODE_OK, &answer, NULL);
 }
 
 static uint32_t memory_capabilities(struct adapter *adapter)

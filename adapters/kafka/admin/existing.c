@@ -15,6 +15,39 @@
 #define SETTINGS_NS (2 * S_NS) // for the settings of all topics
 #define LATE_MS     300        // before the deadline: what is known by then is the answer
 
+// What was found. Names and lists are its own.
+struct listing {
+	struct existing_topic *topics;
+	struct answer_settings *settings; // room for those of each topic
+	struct existing_group *groups;
+	size_t topic_count, group_count;
+};
+
+static void text_free(const char *text)
+{
+	free((void *)(uintptr_t)text);
+}
+
+static void listing_free(void *work)
+{
+	struct listing *listing = work;
+
+	for (size_t i = 0; i < listing->topic_count; ++i)
+		text_free(listing->topics[i].name);
+	for (size_t i = 0; i < listing->group_count; ++i) {
+		const struct existing_group *group = &listing->groups[i];
+
+		for (size_t topic = 0; topic < group->topic_count; ++topic)
+			text_free(group->topics[topic]);
+		free((void *)(uintptr_t)group->topics);
+		text_free(group->name);
+	}
+	free(listing->topics);
+	free(listing->settings);
+	free(listing->groups);
+	free(listing);
+}
+
 static bool is_internal(const char *name)
 {
 	return strncmp(name, "__", 2) == 0 || name_is_probe(name, strlen(name));
@@ -22,41 +55,69 @@ static bool is_internal(const char *name)
 
 // ---- topics
 
-static json_t *topic_json(const struct rd_kafka_metadata_topic *row)
+static void topics_take(struct listing *listing, const struct rd_kafka_metadata *metadata)
 {
-	return json_pack("{s:s,s:i,s:i}", "name", row->topic, "partitions", row->partition_cnt,
-			 "replication", row->partition_cnt ? row->partitions[0].replica_cnt : 0);
+	size_t room = (size_t)MAX(metadata->topic_cnt, 1);
+
+	listing->topics = calloc(room, sizeof *listing->topics);
+	listing->settings = calloc(room, sizeof *listing->settings);
+	for (int i = 0; listing->topics && listing->settings && i < metadata->topic_cnt; ++i) {
+		const struct rd_kafka_metadata_topic *row = &metadata->topics[i];
+		char *name = row->err || is_internal(row->topic) ? NULL : strdup(row->topic);
+
+		if (name)
+			listing->topics[listing->topic_count++] = (struct existing_topic){
+				.name = name,
+				.partitions = (uint32_t)row->partition_cnt,
+				.replication = row->partition_cnt
+						       ? (uint32_t)row->partitions[0].replica_cnt
+						       : 0};
+	}
 }
 
-static json_t *topics_ask(struct adapter *adapter, struct admin_request *request)
+static bool topics_ask(struct adapter *adapter, struct admin_request *request)
 {
 	_cleanup_(admin_handle_leave) struct admin_handle_entered entered =
 		admin_handle_enter(adapter);
 	const struct rd_kafka_metadata *metadata;
-	json_t *topics = NULL;
 
 	if (admin_request_failed(
 		    request, adapter,
 		    rd_kafka_metadata(entered.handle, 1, NULL, &metadata, ADMIN_HANDLE_CALL_MS),
 		    NULL))
-		return NULL;
-	topics = json_array();
-	for (int i = 0; i < metadata->topic_cnt; ++i)
-		if (!metadata->topics[i].err && !is_internal(metadata->topics[i].topic))
-			json_array_append_new(topics, topic_json(&metadata->topics[i]));
+		return false;
+	topics_take(request->work, metadata);
 	rd_kafka_metadata_destroy(metadata);
-	return topics;
+	return true;
 }
 
 // ---- groups
 
-static json_t *groups_ask(struct adapter *adapter, struct admin_request *request)
+static void groups_take(struct listing *listing, const rd_kafka_ConsumerGroupListing_t **rows,
+			size_t count)
+{
+	listing->groups = calloc(MAX(count, 1), sizeof *listing->groups);
+	for (size_t i = 0; listing->groups && i < count; ++i) {
+		const char *name = rd_kafka_ConsumerGroupListing_group_id(rows[i]);
+		char *copy = strcmp(name, TOPIC_MARK_GROUP) == 0 || is_internal(name)
+				     ? NULL
+				     : strdup(name);
+
+		if (copy)
+			listing->groups[listing->group_count++] = (struct existing_group){
+				.name = copy,
+				.state = rd_kafka_consumer_group_state_name(
+					rd_kafka_ConsumerGroupListing_state(rows[i])),
+				.members = ANSWER_NONE};
+	}
+}
+
+static void groups_ask(struct adapter *adapter, struct admin_request *request)
 {
 	const rd_kafka_ListConsumerGroups_result_t *result = NULL;
 	const rd_kafka_ConsumerGroupListing_t **rows;
 	const char *text = NULL;
 	struct admin_client client;
-	json_t *groups = json_array();
 	size_t count = 0;
 
 	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, &client);
@@ -64,31 +125,20 @@ static json_t *groups_ask(struct adapter *adapter, struct admin_request *request
 	if (!admin_request_failed(request, adapter, admin_client_await(&client, &text), text))
 		result = rd_kafka_event_ListConsumerGroups_result(client.event);
 	rows = result ? rd_kafka_ListConsumerGroups_result_valid(result, &count) : NULL;
-	for (size_t i = 0; i < count; ++i) {
-		const char *name = rd_kafka_ConsumerGroupListing_group_id(rows[i]);
-
-		if (strcmp(name, TOPIC_MARK_GROUP) != 0 && !is_internal(name))
-			json_array_append_new(
-				groups,
-				json_pack("{s:s,s:s,s:n,s:[]}", "name", name, "state",
-					  rd_kafka_consumer_group_state_name(
-						  rd_kafka_ConsumerGroupListing_state(rows[i])),
-					  "members", "topics"));
-	}
+	groups_take(request->work, rows, count);
 	admin_client_end(&client);
-	return groups;
 }
 
 // Counts the members of groups that may have some.
-static void members_ask(struct adapter *adapter, json_t *group)
+static void members_ask(struct adapter *adapter, struct existing_group *group)
 {
 	const rd_kafka_ConsumerGroupDescription_t **rows = NULL;
-	const char *name = json_string_value(json_object_get(group, "name")), *text;
+	const char *name = group->name, *text;
 	struct admin_client client;
 	size_t count = 0;
 
-	if (strcmp(json_string_value(json_object_get(group, "state")), "Empty") == 0) {
-		json_object_set_new(group, "members", json_integer(0));
+	if (strcmp(group->state, "Empty") == 0) {
+		group->members = 0;
 		return;
 	}
 	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, &client);
@@ -97,29 +147,31 @@ static void members_ask(struct adapter *adapter, json_t *group)
 		rows = rd_kafka_DescribeConsumerGroups_result_groups(
 			rd_kafka_event_DescribeConsumerGroups_result(client.event), &count);
 	if (count && !rd_kafka_ConsumerGroupDescription_error(rows[0]))
-		json_object_set_new(
-			group, "members",
-			json_integer((json_int_t)rd_kafka_ConsumerGroupDescription_member_count(
-				rows[0])));
+		group->members = rd_kafka_ConsumerGroupDescription_member_count(rows[0]);
 	admin_client_end(&client);
 }
 
-static void topics_note(json_t *topics, const rd_kafka_topic_partition_list_t *offsets)
+// The offsets are sorted by topic.
+static void topics_note(struct existing_group *group,
+			const rd_kafka_topic_partition_list_t *offsets)
 {
+	const char **topics = calloc((size_t)MAX(offsets->cnt, 1), sizeof *topics);
 	const char *last = "";
 
-	for (int i = 0; i < offsets->cnt; ++i) {
+	for (int i = 0; topics && i < offsets->cnt; ++i) {
 		if (offsets->elems[i].offset < 0 || strcmp(offsets->elems[i].topic, last) == 0)
 			continue;
 		last = offsets->elems[i].topic;
-		json_array_append_new(topics, json_string(last));
+		topics[group->topic_count] = strdup(last);
+		group->topic_count += topics[group->topic_count] != NULL;
 	}
+	group->topics = topics;
 }
 
-static void offsets_ask(struct adapter *adapter, json_t *group)
+static void offsets_ask(struct adapter *adapter, struct existing_group *group)
 {
-	rd_kafka_ListConsumerGroupOffsets_t *wish = rd_kafka_ListConsumerGroupOffsets_new(
-		json_string_value(json_object_get(group, "name")), NULL);
+	rd_kafka_ListConsumerGroupOffsets_t *wish =
+		rd_kafka_ListConsumerGroupOffsets_new(group->name, NULL);
 	const rd_kafka_group_result_t **rows = NULL;
 	struct admin_client client;
 	const char *text;
@@ -135,7 +187,7 @@ static void offsets_ask(struct adapter *adapter, json_t *group)
 			rd_kafka_group_result_partitions(rows[0]));
 
 		rd_kafka_topic_partition_list_sort(offsets, NULL, NULL);
-		topics_note(json_object_get(group, "topics"), offsets);
+		topics_note(group, offsets);
 		rd_kafka_topic_partition_list_destroy(offsets);
 	}
 	admin_client_end(&client);
@@ -144,31 +196,40 @@ static void offsets_ask(struct adapter *adapter, json_t *group)
 
 static void existing_run(struct adapter *adapter, struct admin_request *request)
 {
-	json_t *topics = topics_ask(adapter, request), *groups = NULL, *group;
-	size_t i;
+	struct listing *listing = request->work;
 
-	if (topics)
-		observed_settings_add(adapter, topics, clock_now_ns() + SETTINGS_NS);
-	if (topics)
-		groups = groups_ask(adapter, request);
-	json_array_foreach(groups, i, group)
-	{
+	if (!topics_ask(adapter, request))
+		return;
+	observed_settings_add(adapter, listing->topics, listing->topic_count, listing->settings,
+			      clock_now_ns() + SETTINGS_NS);
+	groups_ask(adapter, request);
+	for (size_t i = 0; i < listing->group_count; ++i) {
 		if (clock_now_ns() + LATE_MS * MS_NS >= request->deadline_ns)
 			break;
-		members_ask(adapter, group);
-		offsets_ask(adapter, group);
+		members_ask(adapter, &listing->groups[i]);
+		offsets_ask(adapter, &listing->groups[i]);
 	}
-	if (groups)
-		request->json = json_pack("{s:o,s:o}", "topics", topics, "groups", groups);
+	request->answer =
+		(struct adapter_answer){.kind = ANSWER_EXISTING,
+					.existing = {listing->topics, listing->topic_count,
+						     listing->groups, listing->group_count}};
 }
 
-void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
+void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
+		    void *ctx)
 {
 	struct admin_request *request =
-		admin_request_new(NULL, (struct caller){.json_done = done, .ctx = ctx});
+		admin_request_new(NULL, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (!request)
 		return;
+	request->work = calloc(1, sizeof(struct listing));
+	if (!request->work) {
+		request->code = CODE_OVERLOADED;
+		admin_request_end(request);
+		return;
+	}
+	request->work_free = listing_free;
 	request->deadline_ns = deadline_ns;
 	admin_request_start(adapter, request, existing_run);
 }

@@ -3,4 +3,5 @@
 
 #include "adapters/kafka/client/kafka_adapter.h"
 
-void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx);
+void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
+		    void *ctx);

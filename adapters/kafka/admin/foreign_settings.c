@@ -15,15 +15,16 @@ static void describe_run(struct adapter *adapter, struct admin_request *request)
 	settings->count = 1;
 	if (!admin_request_failed(request, adapter, observed_settings_read(adapter, settings),
 				  NULL))
-		request->json = observed_settings_json(&settings->limits[0], topic->partitions,
-						       settings->min_insync[0]);
+		request->answer = (struct adapter_answer){
+			.kind = ANSWER_SETTINGS,
+			.settings = observed_settings_answer(settings, 0, topic->partitions)};
 }
 
 void foreign_settings_describe(struct adapter *adapter, const struct topic *topic,
-			       adapter_json_fn done, void *ctx)
+			       adapter_answer_fn done, void *ctx)
 {
 	struct admin_request *request =
-		admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+		admin_request_new(topic, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (!request)
 		return;

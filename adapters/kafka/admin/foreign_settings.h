@@ -3,6 +3,6 @@
 
 #include "adapters/kafka/client/kafka_adapter.h"
 
-// The slot of the adapter. The answer is that of QUERY_TOPIC_SETTINGS. @thread any
+// The slot of the adapter. @thread any
 void foreign_settings_describe(struct adapter *adapter, const struct topic *topic,
-			       adapter_json_fn done, void *ctx);
+			       adapter_answer_fn done, void *ctx);

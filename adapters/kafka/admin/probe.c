@@ -46,38 +46,59 @@ static rd_kafka_resp_err_t cluster_await(struct adapter *adapter, struct admin_r
 	return error;
 }
 
-static void probe_run(struct adapter *adapter, struct admin_request *request)
+// What the answer points to.
+struct probe_texts {
+	struct cluster_info info;
+	char reason[CLUSTER_INFO_REASON], error[512];
+};
+
+static void error_describe(struct adapter *adapter, rd_kafka_resp_err_t error, char *text,
+			   size_t size)
 {
-	static const char *const classes[] = {"D0", "D1", "D2", "D3"};
-	rd_kafka_resp_err_t error = cluster_await(adapter, request);
-	struct cluster_info info = cluster_info_get(adapter);
-	char reason[CLUSTER_INFO_REASON], text[512] = "";
-	enum durability durability = cluster_info_durability(&info, &adapter->options, reason);
 	uint64_t now_ns = clock_now_ns();
 
-	if (error && !last_error_since(&adapter->last_error,
-				       now_ns > STALE_MS * MS_NS ? now_ns - STALE_MS * MS_NS : 0,
-				       NULL, text, sizeof text))
-		snprintf(text, sizeof text, "no broker of %s answers: %s",
-			 adapter->options.bootstrap, rd_kafka_err2str(error));
-	request->json = json_pack("{s:b,s:s,s:o,s:s,s:s,s:o,s:o,s:o}", "reachable", !error,
-				  "version", *info.version ? info.version : "unknown", "nodes",
-				  info.known ? json_integer(info.nodes) : json_null(), "durability",
-				  classes[durability], "durability_reason", reason, "capabilities",
-				  capability_json(cluster_info_capabilities(adapter)), "latency_us",
-				  error ? json_null() : json_integer((json_int_t)info.latency_us),
-				  "error", *text ? json_string(text) : json_null());
-	if (!request->json)
-		admin_request_refuse(request, CODE_OVERLOADED, "");
+	if (!last_error_since(&adapter->last_error,
+			      now_ns > STALE_MS * MS_NS ? now_ns - STALE_MS * MS_NS : 0, NULL, text,
+			      size))
+		snprintf(text, size, "no broker of %s answers: %s", adapter->options.bootstrap,
+			 rd_kafka_err2str(error));
 }
 
-void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_json_fn done, void *ctx)
+static void probe_run(struct adapter *adapter, struct admin_request *request)
+{
+	struct probe_texts *texts = request->work;
+	rd_kafka_resp_err_t error = cluster_await(adapter, request);
+	enum durability durability;
+
+	texts->info = cluster_info_get(adapter);
+	durability = cluster_info_durability(&texts->info, &adapter->options, texts->reason);
+	if (error)
+		error_describe(adapter, error, texts->error, sizeof texts->error);
+	request->answer = (struct adapter_answer){
+		.kind = ANSWER_PROBE,
+		.probe = {.reachable = !error,
+			  .version = *texts->info.version ? texts->info.version : "unknown",
+			  .nodes = texts->info.known ? (uint64_t)texts->info.nodes : ANSWER_NONE,
+			  .durability = durability,
+			  .durability_reason = texts->reason,
+			  .capabilities = cluster_info_capabilities(adapter),
+			  .latency_us = error ? ANSWER_NONE : texts->info.latency_us,
+			  .error = *texts->error ? texts->error : NULL}};
+}
+
+void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done, void *ctx)
 {
 	struct admin_request *request =
-		admin_request_new(NULL, (struct caller){.json_done = done, .ctx = ctx});
+		admin_request_new(NULL, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (!request)
 		return;
+	request->work = calloc(1, sizeof(struct probe_texts));
+	if (!request->work) {
+		request->code = CODE_OVERLOADED;
+		admin_request_end(request);
+		return;
+	}
 	request->deadline_ns = deadline_ns;
 	admin_request_start(adapter, request, probe_run);
 }

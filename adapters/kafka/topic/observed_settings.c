@@ -12,9 +12,10 @@
 #include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 
-static json_t *number_json(uint64_t value)
+// Kafka says "no limit" by the largest number that it has.
+static uint64_t limit_of(uint64_t value)
 {
-	return value >= INT64_MAX ? json_null() : json_integer((json_int_t)value);
+	return value >= INT64_MAX ? ANSWER_NONE : value;
 }
 
 // Kafka counts the bytes of each partition by itself.
@@ -23,16 +24,18 @@ static uint64_t bytes_times(uint64_t bytes, uint32_t partitions)
 	return bytes >= INT64_MAX / (partitions ? partitions : 1) ? UINT64_MAX : bytes * partitions;
 }
 
-json_t *observed_settings_json(const struct kafka_limits *limits, uint32_t partitions,
-			       uint32_t min_insync)
+struct answer_settings observed_settings_answer(const struct observed_settings *settings,
+						size_t index, uint32_t partitions)
 {
-	return json_pack("{s:o, s:o, s:o, s:b, s:o, s:I}", "message_bytes",
-			 number_json(kafka_limits_batch_bytes(limits)), "retention_ms",
-			 number_json(limits->retention_ms), "retention_bytes",
-			 number_json(bytes_times(limits->retention_bytes, partitions)), "compacted",
-			 (int)limits->key_needed, "oldest_ms",
-			 limits->broker_time ? json_null() : number_json(limits->before_ms),
-			 "min_insync", (json_int_t)min_insync);
+	const struct kafka_limits *limits = &settings->limits[index];
+
+	return (struct answer_settings){
+		.message_bytes = limit_of(kafka_limits_batch_bytes(limits)),
+		.retention_ms = limit_of(limits->retention_ms),
+		.retention_bytes = limit_of(bytes_times(limits->retention_bytes, partitions)),
+		.compacted = limits->key_needed,
+		.oldest_ms = limits->broker_time ? ANSWER_NONE : limit_of(limits->before_ms),
+		.min_insync = settings->min_insync[index]};
 }
 
 static void note_setting(void *ctx, const char *resource, const char *name, const char *value)
@@ -59,37 +62,29 @@ rd_kafka_resp_err_t observed_settings_read(struct adapter *adapter,
 					     settings->count, note_setting, settings);
 }
 
-static void add_some(struct adapter *adapter, json_t *topics, size_t from,
-		     struct observed_settings *settings)
+static void add_some(struct adapter *adapter, struct existing_topic *topics,
+		     struct answer_settings *room, struct observed_settings *settings)
 {
-	for (size_t i = 0; i < settings->count; ++i) {
-		settings->names[i] = json_string_value(
-			json_object_get(json_array_get(topics, from + i), "name"));
-	}
+	for (size_t i = 0; i < settings->count; ++i)
+		settings->names[i] = topics[i].name;
 	observed_settings_read(adapter, settings);
 	for (size_t i = 0; i < settings->count; ++i) {
-		json_t *row = json_array_get(topics, from + i);
-		json_int_t partitions = json_integer_value(json_object_get(row, "partitions"));
-
 		if (!settings->min_insync[i])
 			continue; // the user may not read them
-		json_object_set_new(row, "min_insync", json_integer(settings->min_insync[i]));
-		json_object_set_new(row, "settings",
-				    observed_settings_json(&settings->limits[i],
-							   (uint32_t)partitions,
-							   settings->min_insync[i]));
+		room[i] = observed_settings_answer(settings, i, topics[i].partitions);
+		topics[i].settings = &room[i];
 	}
 }
 
-void observed_settings_add(struct adapter *adapter, json_t *topics, uint64_t deadline_ns)
+void observed_settings_add(struct adapter *adapter, struct existing_topic *topics, size_t count,
+			   struct answer_settings *room, uint64_t deadline_ns)
 {
 	struct observed_settings *settings = calloc(1, sizeof *settings);
-	size_t count = json_array_size(topics);
 
 	for (size_t from = 0; settings && from < count && clock_now_ns() < deadline_ns;
 	     from += settings->count) {
 		settings->count = MIN(count - from, (size_t)OBSERVED_SETTINGS_AT_ONCE);
-		add_some(adapter, topics, from, settings);
+		add_some(adapter, topics + from, room + from, settings);
 	}
 	free(settings);
 }

@@ -19,11 +19,12 @@ struct observed_settings {
 // Names and count are given. Blocks.
 rd_kafka_resp_err_t observed_settings_read(struct adapter *adapter,
 					   struct observed_settings *settings);
-// {message_bytes, retention_ms, retention_bytes, compacted, oldest_ms, min_insync}: of the whole
-// topic; null: no limit. NULL: no memory.
-json_t *observed_settings_json(const struct kafka_limits *limits, uint32_t partitions,
-			       uint32_t min_insync);
-// Adds `settings` to rows of {name, partitions}, as far as the cluster tells them in time. Blocks.
-void observed_settings_add(struct adapter *adapter, json_t *topics, uint64_t deadline_ns);
+// What the topic with this index is set to, as a whole.
+struct answer_settings observed_settings_answer(const struct observed_settings *settings,
+						size_t index, uint32_t partitions);
+// Sets `settings` of these topics, to rows of `room` (one for each), as far as the cluster tells
+// them in time. Blocks.
+void observed_settings_add(struct adapter *adapter, struct existing_topic *topics, size_t count,
+			   struct answer_settings *room, uint64_t deadline_ns);
 void observed_settings_refresh(
 	struct adapter_topic *topic); // what is known of an open one. Blocks.
