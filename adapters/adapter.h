@@ -152,8 +152,6 @@ struct stored_row {
 // ---- everything else
 
 typedef void (*adapter_done_fn)(void *ctx, enum code code, const char *text);
-typedef void (*adapter_json_fn)(void *ctx, enum code code, json_t *answer,
-				const char *text); // answer belongs to the callee
 
 // What the files of a cluster on this machine remember, whatever became of the registry.
 struct adapter_recall {
@@ -225,15 +223,15 @@ struct adapter_ops {
 	// What an imported topic is set to. NULL: nothing can be imported from this kind.
 	void (*topic_settings)(struct adapter *adapter, const struct topic *topic,
 			       adapter_answer_fn done, void *ctx);
+	// Deletes what is there at the time of the call; the answer says how much. `preview`: how
+	// much it would be.
 	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
-			    adapter_json_fn done, void *ctx);
-	// What is damaged in the store; answer as QUERY_DAMAGE. NULL: the backend is not a store of
-	// ours.
-	void (*damage)(struct adapter *adapter, adapter_json_fn done, void *ctx);
-	// Gives up what is damaged of a topic, so that it is passed over; answer as
-	// QUERY_TOPIC_SKIP. NULL as `damage`.
+			    adapter_answer_fn done, void *ctx);
+	// What is damaged in the store. NULL: the backend is not a store of ours.
+	void (*damage)(struct adapter *adapter, adapter_answer_fn done, void *ctx);
+	// Gives up what is damaged of a topic, so that it is passed over. NULL as `damage`.
 	void (*topic_skip)(struct adapter *adapter, const struct topic *topic, bool preview,
-			   adapter_json_fn done, void *ctx);
+			   adapter_answer_fn done, void *ctx);
 	// Of groups: NULL when CAP_CONSUME is missing; the proxy refuses without asking.
 	void (*group_create)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);

@@ -15,13 +15,3 @@ void caller_answer(const struct caller *caller, enum code code, const struct ada
 	assert((code == CODE_OK) == (answer != NULL));
 	caller->answer_done(caller->ctx, code, answer, text);
 }
-
-void caller_answer_json(const struct caller *caller, enum code code, json_t *answer,
-			const char *text)
-{
-	assert(!caller->done != !caller->json_done);
-	if (caller->done)
-		caller->done(caller->ctx, code, text);
-	else
-		caller->json_done(caller->ctx, code, answer, text);
-}

@@ -5,9 +5,8 @@
 #include "adapters/adapter.h"
 
 struct caller {
-	adapter_done_fn done; // one of the three
+	adapter_done_fn done; // one of the two
 	adapter_answer_fn answer_done;
-	adapter_json_fn json_done;
 	void *ctx;
 };
 
@@ -15,6 +14,3 @@ struct caller {
 // callback returns.
 void caller_answer(const struct caller *caller, enum code code, const struct adapter_answer *answer,
 		   const char *text);
-// Of a slot that answers JSON: gives `answer` away.
-void caller_answer_json(const struct caller *caller, enum code code, json_t *answer,
-			const char *text);

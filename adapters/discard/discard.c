@@ -90,9 +90,9 @@ static void discard_describe(struct adapter *adapter, const struct topic *topic,
 }
 
 static void discard_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-			  adapter_json_fn done, void *ctx)
+			  adapter_answer_fn done, void *ctx)
 {
-	done(ctx, CODE_OK, json_pack("{s:i,s:i}", "messages", 0, "bytes", 0), NULL);
+	done(ctx, CODE_OK, &(struct adapter_answer){.kind = ANSWER_PURGE}, NULL);
 }
 
 static struct adapter_topic *discard_topic_open(struct adapter *adapter, const struct topic *topic)

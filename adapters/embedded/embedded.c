@@ -184,9 +184,14 @@ static void embedded_probe(struct adapter *adapter, uint64_t deadline_ns, adapte
 	done(ctx, CODE_OK, &answer, NULL);
 }
 
-static void embedded_damage(struct adapter *adapter, adapter_json_fn done, void *ctx)
+static void embedded_damage(struct adapter *adapter, adapter_answer_fn done, void *ctx)
 {
-	done(ctx, CODE_OK, json_pack("{s:o}", "damage", durable_log_damage(adapter->log)), NULL);
+	size_t count = 0;
+	struct damaged_part *rows = durable_log_damage(adapter->log, &count);
+	struct adapter_answer answer = {.kind = ANSWER_DAMAGE, .damage = {rows, count}};
+
+	done(ctx, rows ? CODE_OK : CODE_OVERLOADED, rows ? &answer : NULL, NULL);
+	free(rows);
 }
 
 // ---- topics and groups
@@ -216,13 +221,13 @@ static void embedded_topic_describe(struct adapter *adapter, const struct topic 
 }
 
 static void embedded_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-				 adapter_json_fn done, void *ctx)
+				 adapter_answer_fn done, void *ctx)
 {
 	store_topic_admin_purge(adapter->log, topic, preview, done, ctx);
 }
 
 static void embedded_topic_skip(struct adapter *adapter, const struct topic *topic, bool preview,
-				adapter_json_fn done, void *ctx)
+				adapter_answer_fn done, void *ctx)
 {
 	store_topic_skip(adapter->log, topic, preview, done, ctx);
 }

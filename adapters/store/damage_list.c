@@ -7,6 +7,8 @@
 
 #include "adapters/store/damage_list.h"
 
+#include "core/base/util.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,25 +157,30 @@ size_t damage_list_open(struct damage_list *list)
 	return count;
 }
 
-static json_t *damage_json(const struct damage *damage, const char *class)
+static struct damaged_part part_of(const struct damage *damage, enum durability class)
 {
-	return json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:s}", "class", class, "kind",
-			 kind_names[damage->kind], "topic", (json_int_t)damage->topic, "group",
-			 damage->group ? json_integer((json_int_t)damage->group) : json_null(),
-			 "partition", (json_int_t)damage->partition, "first",
-			 (json_int_t)damage->first, "end", (json_int_t)damage->end, "found_ms",
-			 (json_int_t)damage->found_ms, "problem", kind_texts[damage->kind]);
+	return (struct damaged_part){.store = class,
+				     .kind = kind_names[damage->kind],
+				     .topic = damage->topic,
+				     .group = damage->group,
+				     .partition = damage->partition,
+				     .first = damage->first,
+				     .end = damage->end,
+				     .found_ms = damage->found_ms,
+				     .problem = kind_texts[damage->kind]};
 }
 
-json_t *damage_list_json(struct damage_list *list, const char *class)
+size_t damage_list_copy(struct damage_list *list, enum durability class, struct damaged_part *rows,
+			size_t room)
 {
-	json_t *rows = json_array();
+	size_t count;
 
 	pthread_mutex_lock(&list->lock);
-	for (size_t i = 0; i < list->count; ++i)
-		json_array_append_new(rows, damage_json(&list->items[i], class));
+	count = MIN(list->count, room);
+	for (size_t i = 0; i < count; ++i)
+		rows[i] = part_of(&list->items[i], class);
 	pthread_mutex_unlock(&list->lock);
-	return rows;
+	return count;
 }
 
 void damage_list_text(struct damage_list *list, char *text, size_t size)

@@ -3,7 +3,8 @@
 // All functions take the lock of the list themselves. @thread any
 #pragma once
 
-#include <jansson.h>
+#include "adapters/answer.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +52,8 @@ bool damage_list_at(struct damage_list *list, uint64_t topic, size_t index, stru
 uint64_t damage_list_total(struct damage_list *list);   // finds since the start
 size_t damage_list_open(struct damage_list *list);      // that are in it now
 const char *damage_list_problem(enum damage_kind kind); // a sentence for an operator, static
-json_t *damage_list_json(struct damage_list *list, const char *class); // an array, the caller's
+// Copies at most `room` of those of the store with this class; how many.
+size_t damage_list_copy(struct damage_list *list, enum durability class, struct damaged_part *rows,
+			size_t room);
 // The oldest in words, cut to `size` bytes; "" when there is none.
 void damage_list_text(struct damage_list *list, char *text, size_t size);

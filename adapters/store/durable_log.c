@@ -178,13 +178,18 @@ bool durable_log_is_readable(struct durable_log *log)
 	return r == 0;
 }
 
-json_t *durable_log_damage(struct durable_log *log)
+struct damaged_part *durable_log_damage(struct durable_log *log, size_t *ret_count)
 {
-	json_t *rows = damage_list_json(log->stores[CLASS_D1]->damages, "D1"),
-	       *of_d2 = damage_list_json(log->stores[CLASS_D2]->damages, "D2");
+	struct damage_list *of_d1 = log->stores[CLASS_D1]->damages,
+			   *of_d2 = log->stores[CLASS_D2]->damages;
+	size_t room = damage_list_open(of_d1) + damage_list_open(of_d2), count;
+	struct damaged_part *rows = calloc(MAX(room, 1), sizeof *rows);
 
-	json_array_extend(rows, of_d2);
-	json_decref(of_d2);
+	if (!rows)
+		return NULL;
+	count = damage_list_copy(of_d1, DURABILITY_D1, rows, room);
+	count += damage_list_copy(of_d2, DURABILITY_D2, rows + count, room - count);
+	*ret_count = count;
 	return rows;
 }
 

@@ -52,7 +52,8 @@ const char *durable_log_problem(const struct durable_log *log);
 const char *durable_log_version(void); // of what it stores with, static
 // Whether rows of topics and groups can be read now. Looks at one page of the map.
 bool durable_log_is_readable(struct durable_log *log);
-json_t *durable_log_damage(struct durable_log *log); // the caller's array, as QUERY_DAMAGE says
+// What is damaged in both stores; the caller frees the rows. NULL: no memory.
+struct damaged_part *durable_log_damage(struct durable_log *log, size_t *ret_count);
 
 static inline int durable_log_class(const struct topic *topic)
 {

@@ -34,7 +34,7 @@ struct topic_job {
 	uint64_t *until;            // where each partition ended when it was asked
 	uint64_t messages, bytes;
 	adapter_done_fn done;
-	adapter_json_fn json_done;
+	adapter_answer_fn answer_done;
 	void *ctx;
 	bool must_exist;
 };
@@ -290,16 +290,15 @@ static void purge_done(struct committer_job *base, int r)
 {
 	struct topic_job *job = job_of(base);
 
-	job->json_done(job->ctx, store_error_code(r),
-		       r ? NULL
-			 : json_pack("{s:I,s:I}", "messages", (json_int_t)job->messages, "bytes",
-				     (json_int_t)job->bytes),
-		       NULL);
+	struct adapter_answer answer = {.kind = ANSWER_PURGE,
+					.purge = {.messages = job->messages, .bytes = job->bytes}};
+
+	job->answer_done(job->ctx, store_error_code(r), r ? NULL : &answer, NULL);
 	job_free(job);
 }
 
 void store_topic_admin_purge(struct durable_log *log, const struct topic *topic, bool preview,
-			     adapter_json_fn done, void *ctx)
+			     adapter_answer_fn done, void *ctx)
 {
 	int r = 0;
 	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
@@ -318,7 +317,7 @@ void store_topic_admin_purge(struct durable_log *log, const struct topic *topic,
 		return;
 	}
 	job->open = open;
-	job->json_done = done;
+	job->answer_done = done;
 	for (uint32_t i = 0; i < count; ++i) {
 		const struct store_partition *partition = store_topic_partition(open, i);
 

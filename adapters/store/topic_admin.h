@@ -17,7 +17,6 @@ void store_topic_admin_change(struct durable_log *log, const struct topic *topic
 // left. OK when it is not there.
 void store_topic_admin_delete(struct durable_log *log, const struct topic *topic,
 			      adapter_done_fn done, void *ctx);
-// Deletes what is there at the time of the call. The answer, as {messages, bytes}, says how much;
-// `preview`: how much it would be.
+// Deletes what is there at the time of the call; `preview`: says only how much it is.
 void store_topic_admin_purge(struct durable_log *log, const struct topic *topic, bool preview,
-			     adapter_json_fn done, void *ctx);
+			     adapter_answer_fn done, void *ctx);

@@ -30,9 +30,10 @@ struct skip_job {
 	struct durable_log *log;
 	const struct topic *topic;
 	struct adapter_topic *open;
-	json_t *ranges; // found or given up
+	struct skipped_range *ranges; // found or given up
+	size_t range_count, range_room;
 	bool preview, row_made;
-	adapter_json_fn done;
+	adapter_answer_fn done;
 	void *ctx;
 };
 
@@ -41,7 +42,7 @@ static void skip_job_free(struct skip_job *job)
 	if (job->open)
 		store_topic_close(job->open);
 	model_unref(job->topic);
-	json_decref(job->ranges);
+	free(job->ranges);
 	free(job);
 }
 
@@ -215,17 +216,31 @@ static int place_look(MDB_cursor *cursor, const struct store_partition *partitio
 	return 1;
 }
 
+static int range_note(struct skip_job *job, uint32_t partition, const struct range *range)
+{
+	size_t room = MAX(2 * job->range_room, 16);
+	struct skipped_range *ranges = job->ranges;
+
+	if (job->range_count == job->range_room) {
+		ranges = realloc(ranges, room * sizeof *ranges);
+		if (!ranges)
+			return -ENOMEM;
+		job->ranges = ranges;
+		job->range_room = room;
+	}
+	ranges[job->range_count++] = (struct skipped_range){
+		.partition = partition, .first = range->first, .end = range->end};
+	return 0;
+}
+
 static int range_skip(struct skip_job *job, struct store *store, MDB_txn *txn,
 		      struct store_partition *partition, const struct range *range,
 		      uint64_t *ret_bytes)
 {
-	int r = json_array_append_new(job->ranges, json_pack("{s:I,s:I,s:I}", "partition",
-							     (json_int_t)partition->number, "first",
-							     (json_int_t)range->first, "end",
-							     (json_int_t)range->end));
+	int r = range_note(job, partition->number, range);
 
 	if (r)
-		return -ENOMEM;
+		return r;
 	r = range_clear(store, txn, partition, range, ret_bytes);
 	return r ? r : range_fill(store, txn, partition, range, partition->now.stored_ms);
 }
@@ -286,7 +301,7 @@ static int ranges_skip(struct skip_job *job, struct committer *committer, MDB_tx
 	struct damage damage;
 	int r = 0;
 
-	json_array_clear(job->ranges);
+	job->range_count = 0;
 	for (size_t i = 0;
 	     r >= 0 && damage_list_at(store->damages, job->topic->object.id, i, &damage); ++i) {
 		if (damage.partition >= job->open->partition_count)
@@ -322,19 +337,15 @@ static int skip_apply(struct committer_job *base, struct committer *committer, M
 	return r;
 }
 
-// The ranges are given away: the caller reads them on another thread.
 static void skip_done(struct committer_job *base, int r)
 {
 	struct skip_job *job = CONTAINER_OF(base, struct skip_job, job);
-	json_t *answer = NULL;
+	struct adapter_answer answer = {.kind = ANSWER_SKIP,
+					.skip = {.rows = job->ranges,
+						 .count = job->range_count,
+						 .row_made = job->row_made}};
 
-	if (r == 0) {
-		answer = json_pack("{s:o}", "partitions", job->ranges);
-		job->ranges = NULL;
-	}
-	if (answer && job->row_made)
-		json_object_set_new(answer, "row", json_true());
-	job->done(job->ctx, store_error_code(r), answer, NULL);
+	job->done(job->ctx, store_error_code(r), r ? NULL : &answer, NULL);
 	skip_job_free(job);
 }
 
@@ -352,7 +363,7 @@ static int row_apply(struct committer_job *base, struct committer *committer, MD
 // Without its row a topic has no partitions that could be looked at: what else is damaged is found,
 // and given up, when it can be opened again.
 void store_topic_skip(struct durable_log *log, const struct topic *topic, bool preview,
-		      adapter_json_fn done, void *ctx)
+		      adapter_answer_fn done, void *ctx)
 {
 	int r = 0, class = durable_log_class(topic);
 	struct skip_job *job = calloc(1, sizeof *job);
@@ -364,7 +375,6 @@ void store_topic_skip(struct durable_log *log, const struct topic *topic, bool p
 	*job = (struct skip_job){.job = {.apply = skip_apply, .done = skip_done},
 				 .log = log,
 				 .topic = model_ref(topic),
-				 .ranges = json_array(),
 				 .preview = preview,
 				 .done = done,
 				 .ctx = ctx};

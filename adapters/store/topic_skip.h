@@ -5,7 +5,7 @@
 
 struct durable_log;
 
-// The answer, as QUERY_TOPIC_SKIP, names the ranges of offsets; `preview`: those that would be
-// given up. `done` comes once, on the committer's thread or before the call returns. @thread any
+// The answer names the ranges of offsets; `preview`: those that would be given up. `done` comes
+// once, on the committer's thread or before the call returns. @thread any
 void store_topic_skip(struct durable_log *log, const struct topic *topic, bool preview,
-		      adapter_json_fn done, void *ctx);
+		      adapter_answer_fn done, void *ctx);

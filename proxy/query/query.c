@@ -109,23 +109,38 @@ static bool is_preview(const struct query *query)
 
 // ---- the adapter's answers
 
-static void on_json(void *ctx, enum code code, json_t *answer, const char *text)
-{
-	struct query *query = ctx;
+static const uint8_t answer_kinds[QUERY_COUNT] = {
+	[QUERY_PROBE] = ANSWER_PROBE,
+	[QUERY_CLUSTER_EXISTING] = ANSWER_EXISTING,
+	[QUERY_TOPIC_DESCRIBE] = ANSWER_DESCRIBE,
+	[QUERY_TOPIC_SETTINGS] = ANSWER_SETTINGS,
+	[QUERY_TOPIC_PURGE] = ANSWER_PURGE,
+	[QUERY_TOPIC_SKIP] = ANSWER_SKIP,
+	[QUERY_DAMAGE] = ANSWER_DAMAGE,
+	[QUERY_MESSAGES] = ANSWER_MESSAGES,
+	[QUERY_GROUP_RESET] = ANSWER_RESET,
+	[QUERY_GROUP_PURGE] = ANSWER_RESET,
+	[QUERY_BACKLOG] = ANSWER_BACKLOG,
+};
 
-	query->answer = answer;
-	query_finish(query, code, text);
+// The JSON of an answer. OVERLOADED in place of OK when there is none.
+static enum code take_answer(struct query *query, enum code code,
+			     const struct adapter_answer *answer, json_t **ret)
+{
+	bool bodies = json_is_true(json_object_get(query->parameters, "bodies"));
+
+	assert(!answer || answer->kind == answer_kinds[query->kind]);
+	*ret = answer ? answer_json(answer, bodies) : NULL;
+	return answer && !*ret ? CODE_OVERLOADED : code;
 }
 
 static void on_answer(void *ctx, enum code code, const struct adapter_answer *answer,
 		      const char *text)
 {
 	struct query *query = ctx;
-	bool bodies = json_is_true(json_object_get(query->parameters, "bodies"));
 
-	if (answer)
-		query->answer = answer_json(answer, bodies);
-	query_finish(query, answer && !query->answer ? CODE_OVERLOADED : code, text);
+	code = take_answer(query, code, answer, &query->answer);
+	query_finish(query, code, text);
 }
 
 static void on_done(void *ctx, enum code code, const char *text)
@@ -206,7 +221,7 @@ static void answer_states(struct query *query)
 static void answer_damage(struct query *query)
 {
 	if (query->backend->ops->damage)
-		query->backend->ops->damage(query->backend->adapter, on_json, query);
+		query->backend->ops->damage(query->backend->adapter, on_answer, query);
 	else
 		query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
 			     "a cluster of this kind has no store");
@@ -284,7 +299,8 @@ static void answer_skip(struct query *query, const struct topic *topic)
 	const struct adapter_ops *ops = query->backend->ops;
 
 	if (ops->topic_skip)
-		ops->topic_skip(query->backend->adapter, topic, is_preview(query), on_json, query);
+		ops->topic_skip(query->backend->adapter, topic, is_preview(query), on_answer,
+				query);
 	else
 		query_finish(query, CODE_UNSUPPORTED_BY_BACKEND,
 			     "a cluster of this kind has no store");
@@ -337,7 +353,7 @@ static void answer_topic(struct query *query)
 				     "topics of this kind have no settings of their own");
 		break;
 	case QUERY_TOPIC_PURGE:
-		ops->topic_purge(adapter, topic, is_preview(query), on_json, query);
+		ops->topic_purge(adapter, topic, is_preview(query), on_answer, query);
 		break;
 	case QUERY_TOPIC_SKIP: answer_skip(query, topic); break;
 	default: answer_messages(query, topic);
@@ -407,10 +423,11 @@ static void on_reset(void *ctx, enum code code, const struct adapter_answer *ans
 	struct group_query *target = ctx;
 	struct query *query = target->query;
 
-	if (answer)
-		query->answer = query->kind == QUERY_GROUP_PURGE ? purge_json(&answer->reset)
-								 : answer_json(answer, false);
-	on_group_done(target, answer && !query->answer ? CODE_OVERLOADED : code, text);
+	if (answer && query->kind == QUERY_GROUP_PURGE)
+		query->answer = purge_json(&answer->reset);
+	else
+		code = take_answer(query, code, answer, &query->answer);
+	on_group_done(target, code, text);
 }
 
 // A purge is a reset to the latest.
@@ -465,8 +482,9 @@ static void on_backlog(void *ctx, enum code code, const struct adapter_answer *a
 		       const char *text)
 {
 	struct group_query *target = ctx;
-	json_t *json = answer ? answer_json(answer, false) : NULL;
+	json_t *json;
 
+	code = take_answer(target->query, code, answer, &json);
 	if (json) {
 		const char *why = inexact_reason(target, &answer->backlog);
 
@@ -475,7 +493,7 @@ static void on_backlog(void *ctx, enum code code, const struct adapter_answer *a
 		json_object_set_new(json, "at_most_reason", why ? json_string(why) : json_null());
 	}
 	target->query->answer = json;
-	on_group_done(target, answer && !json ? CODE_OVERLOADED : code, text);
+	on_group_done(target, code, text);
 }
 
 static void answer_backlog(struct group_query *target)

@@ -406,17 +406,17 @@ json_t *bench_describe(struct bench *bench, const struct topic *topic, enum code
 
 json_t *bench_purge(struct bench *bench, const struct topic *topic, bool preview, enum code *ret)
 {
-	struct answer answer = {0};
+	struct answer answer = {.kind = ANSWER_PURGE};
 
-	bench->ops->topic_purge(bench->adapter, topic, preview, on_json, &answer);
+	bench->ops->topic_purge(bench->adapter, topic, preview, on_answer, &answer);
 	return answered(&answer, ret);
 }
 
 json_t *bench_skip(struct bench *bench, const struct topic *topic, bool preview, enum code *ret)
 {
-	struct answer answer = {0};
+	struct answer answer = {.kind = ANSWER_SKIP};
 
-	bench->ops->topic_skip(bench->adapter, topic, preview, on_json, &answer);
+	bench->ops->topic_skip(bench->adapter, topic, preview, on_answer, &answer);
 	return answered(&answer, ret);
 }
 

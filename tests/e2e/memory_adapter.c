@@ -209,7 +209,7 @@ static void memory_read(struct adapter *adapter, const struct topic *topic,
 }
 
 static void memory_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-			 adapter_json_fn done, void *ctx)
+			 adapter_answer_fn done, void *ctx)
 {
 	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL, NULL);
 }

@@ -16,15 +16,7 @@ void admin_request_end(struct admin_request *request)
 
 	bool answers = request->code == CODE_OK && request->caller.answer_done;
 
-	if (request->caller.json_done) {
-		caller_answer_json(&request->caller, request->code,
-				   request->code == CODE_OK ? request->json : NULL, text);
-		if (request->code != CODE_OK)
-			json_decref(request->json);
-	} else {
-		caller_answer(&request->caller, request->code, answers ? &request->answer : NULL,
-			      text);
-	}
+	caller_answer(&request->caller, request->code, answers ? &request->answer : NULL, text);
 	model_unref(request->topic);
 	if (request->work_free)
 		request->work_free(request->work);
@@ -38,10 +30,7 @@ struct admin_request *admin_request_new(const struct topic *topic, struct caller
 	struct admin_request *request = calloc(1, sizeof *request);
 
 	if (!request) {
-		if (caller.json_done)
-			caller_answer_json(&caller, CODE_OVERLOADED, NULL, NULL);
-		else
-			caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
+		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
 		return NULL;
 	}
 	request->topic = topic ? model_ref(topic) : NULL;

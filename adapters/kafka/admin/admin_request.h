@@ -11,7 +11,6 @@ struct admin_request {
 	const struct topic *topic; // NULL: about the cluster
 	struct caller caller;
 	enum code code;
-	json_t *json;                 // of a slot that answers JSON: given away with OK
 	struct adapter_answer answer; // with OK, to a caller that waits for one; points into `work`
 	char text[400];
 	uint64_t deadline_ns;

@@ -114,16 +114,17 @@ static void purge_run(struct adapter *adapter, struct admin_request *request)
 	for (int i = 0; !request->preview && request->code == CODE_OK && i < until->cnt; ++i)
 		kafka_topic_raise_first(kafka_topic_partition(open, (uint32_t)i),
 					(uint64_t)until->elems[i].offset);
-	request->json = json_pack("{s:I,s:n}", "messages", (json_int_t)messages, "bytes");
+	request->answer = (struct adapter_answer){
+		.kind = ANSWER_PURGE, .purge = {.messages = messages, .bytes = ANSWER_NONE}};
 	rd_kafka_topic_partition_list_destroy(until);
 	kafka_topic_close(open);
 }
 
 void topic_query_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-		       adapter_json_fn done, void *ctx)
+		       adapter_answer_fn done, void *ctx)
 {
 	struct admin_request *request =
-		admin_request_new(topic, (struct caller){.json_done = done, .ctx = ctx});
+		admin_request_new(topic, (struct caller){.answer_done = done, .ctx = ctx});
 
 	if (!request)
 		return;

@@ -6,6 +6,6 @@
 void topic_query_describe(struct adapter *adapter, const struct topic *topic,
 			  adapter_answer_fn done, void *ctx);
 void topic_query_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-		       adapter_json_fn done, void *ctx);
+		       adapter_answer_fn done, void *ctx);
 void topic_query_read(struct adapter *adapter, const struct topic *topic,
 		      const struct message_query *query, adapter_answer_fn done, void *ctx);
