@@ -1,7 +1,7 @@
 // One administrative request about a group, from the call to its answer.
 #pragma once
 
-#include "adapters/caller.h"
+#include "adapters/request.h"
 #include "adapters/store/durable_log.h"
 
 struct group_job {

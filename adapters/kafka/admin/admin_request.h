@@ -2,8 +2,8 @@
 // on the admin loop (task.h) and may block there.
 #pragma once
 
-#include "adapters/caller.h"
 #include "adapters/kafka/client/task.h"
+#include "adapters/request.h"
 
 struct admin_request {
 	struct kafka_task task;

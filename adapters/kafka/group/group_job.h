@@ -2,10 +2,10 @@
 // admin loop, but for those that look at the retry store.
 #pragma once
 
-#include "adapters/caller.h"
 #include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry_store.h"
+#include "adapters/request.h"
 #include "adapters/target.h"
 
 struct group_job {

@@ -2,7 +2,7 @@
 //
 // Invariant: a caller that waits for more than a code gets an answer exactly when the code is OK.
 
-#include "adapters/caller.h"
+#include "adapters/request.h"
 
 void caller_answer(const struct caller *caller, enum code code, const struct adapter_answer *answer,
 		   const char *text)
