@@ -1,17 +1,40 @@
-// Answering the caller that waits.
+// Keeps what an administrative request needs until it is answered, whatever the adapter does
+// meanwhile.
 //
-// Invariant: a caller that waits for more than a code gets an answer exactly when the code is OK.
+// Invariant: a request is answered exactly once, and a caller that waits for more than a code gets
+// an answer exactly when the code is OK. Not here: who runs the request, and when.
 
 #include "adapters/request.h"
 
-void caller_answer(const struct caller *caller, enum code code, const struct adapter_answer *answer,
-		   const char *text)
+static void answer_caller(const struct request *request, enum code code,
+			  const struct adapter_answer *answer, const char *text)
 {
-	assert(!caller->done != !caller->answer_done);
-	if (caller->done) {
-		caller->done(caller->ctx, code, text);
+	assert(!request->done != !request->answer_done);
+	if (request->done) {
+		request->done(request->ctx, code, text);
 		return;
 	}
 	assert((code == CODE_OK) == (answer != NULL));
-	caller->answer_done(caller->ctx, code, answer, text);
+	request->answer_done(request->ctx, code, answer, text);
+}
+
+void request_hold(const struct request *request, struct request *ret)
+{
+	*ret = *request;
+	ret->group = request->group ? model_ref(request->group) : NULL;
+	ret->topic = request->topic ? model_ref(request->topic) : NULL;
+}
+
+void request_answer(const struct request *request, enum code code, const char *text)
+{
+	answer_caller(request, code, NULL, text);
+}
+
+void request_end(struct request *request, enum code code, const struct adapter_answer *answer,
+		 const char *text)
+{
+	answer_caller(request, code, code == CODE_OK ? answer : NULL, text);
+	model_unref(request->group);
+	model_unref(request->topic);
+	*request = (struct request){.ctx = NULL}; // a second answer finds no caller
 }

@@ -81,16 +81,6 @@ int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, ui
 	return 0;
 }
 
-struct moved_partition backlog_row_moved(uint32_t partition, uint64_t from, uint64_t to,
-					 uint64_t skipped)
-{
-	return (struct moved_partition){.partition = partition,
-					.from = from,
-					.to = to,
-					.skipped = skipped,
-					.replayed = to < from ? from - to : 0};
-}
-
 int backlog_rows_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,
 		      struct window *to)
 {

@@ -22,6 +22,3 @@ int backlog_rows_open_before(const struct log_cursor *cursor, uint64_t first, ui
 // open positions before it, those in the retry store too. -ENOMEM.
 int backlog_rows_move(const struct log_cursor *cursor, uint64_t first, uint64_t skipped,
 		      struct window *to);
-// A row of the answer to a reset, for a group that moves in a partition.
-struct moved_partition backlog_row_moved(uint32_t partition, uint64_t from, uint64_t to,
-					 uint64_t skipped);

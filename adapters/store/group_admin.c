@@ -44,21 +44,21 @@ static void job_run_row(struct group_job *job,
 static int group_row_put(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct group_job *job = group_job_of(base);
-	struct store_group_row row = {.incarnation = job->group->incarnation,
-				      .topic = job->topic->object.id};
+	struct store_group_row row = {.incarnation = job->request.group->incarnation,
+				      .topic = job->request.topic->object.id};
 	struct store *store = committer_store(committer);
 	const struct store_group_row *old;
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_ID_KEY, bytes}, value;
 	int r;
 
-	store_key(bytes, job->group->object.id, 0, 0);
+	store_key(bytes, job->request.group->object.id, 0, 0);
 	r = row_get(txn, store->groups, &key, sizeof row, &value);
 	if (r == -ENOENT) {
 		r = row_put(txn, store->groups, &key, &row, sizeof row);
-		return r < 0 || row.topic == job->group->object.id // of a probe
+		return r < 0 || row.topic == job->request.group->object.id // of a probe
 			       ? r
-			       : identity_see(store, txn, job->group->object.id);
+			       : identity_see(store, txn, job->request.group->object.id);
 	}
 	old = value.mv_data;
 	return r ? r : old->incarnation == row.incarnation ? 0 : -EEXIST;
@@ -68,8 +68,8 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 {
 	struct group_job *job = group_job_of(base);
 	struct store *store = committer_store(committer);
-	struct group_target target = target_of_start(job->group);
-	int r = group_row_check(store, job->group);
+	struct group_target target = target_of_start(job->request.group);
+	int r = group_row_check(store, job->request.group);
 
 	job->was_there = r == 0;
 	if (r != -ENOENT)
@@ -81,7 +81,7 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 		r = store_group_target_resolve(&target, store, txn, &job->open->partitions[i],
 					       &cursor.position);
 		if (r >= 0)
-			r = cursor_put(store, txn, job->group->object.id, &cursor);
+			r = cursor_put(store, txn, job->request.group->object.id, &cursor);
 	}
 	return r < 0 ? r : 0;
 }
@@ -99,8 +99,8 @@ static void cursors_made(struct committer_job *base, int r)
 void store_group_admin_create(struct durable_log *log, const struct group *group,
 			      const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job =
-		group_job_new(log, group, topic, (struct caller){.done = done, .ctx = ctx});
+	struct group_job *job = group_job_new(
+		log, &(struct request){.group = group, .topic = topic, .done = done, .ctx = ctx});
 
 	if (job && !job->open)
 		group_job_end(job, -ENOENT, NULL, "its topic is not there");
@@ -116,28 +116,28 @@ static int row_delete(struct committer_job *base, struct committer *committer, M
 	MDB_val key = {STORE_ID_KEY, bytes};
 	int r;
 
-	store_key(bytes, group_job_of(base)->group->object.id, 0, 0);
+	store_key(bytes, group_job_of(base)->request.group->object.id, 0, 0);
 	r = mdb_del(txn, committer_store(committer)->groups, &key, NULL);
 	if (r && r != MDB_NOTFOUND)
 		return store_error(r);
 	return damage_table_forget(committer_store(committer), txn, 0,
-				   group_job_of(base)->group->object.id, DAMAGE_ANY);
+				   group_job_of(base)->request.group->object.id, DAMAGE_ANY);
 }
 
 static int cursors_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct group_job *job = group_job_of(base);
 	struct store *store = committer_store(committer);
-	uint64_t group = job->group->object.id;
+	uint64_t group = job->request.group->object.id;
 	uint8_t bytes[STORE_KEY];
 	MDB_val key = {STORE_PARTITION_KEY, bytes}, value;
 	MDB_cursor *cursor;
-	int r = group_row_check(store, job->group);
+	int r = group_row_check(store, job->request.group);
 
 	job->was_there = r == 0 || r == -EUCLEAN; // a damaged row can be deleted
 	if (!job->was_there)
 		return r == -ENOENT ? 0 : r;
-	r = damage_table_forget(store, txn, job->topic->object.id, group, DAMAGE_ANY);
+	r = damage_table_forget(store, txn, job->request.topic->object.id, group, DAMAGE_ANY);
 	if (r)
 		return r;
 	r = store_retry_delete(store, txn, group, UINT32_MAX, DELETE_ROWS);
@@ -170,8 +170,8 @@ static void cursors_deleted(struct committer_job *base, int r)
 void store_group_admin_delete(struct durable_log *log, const struct group *group,
 			      const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job =
-		group_job_new(log, group, topic, (struct caller){.done = done, .ctx = ctx});
+	struct group_job *job = group_job_new(
+		log, &(struct request){.group = group, .topic = topic, .done = done, .ctx = ctx});
 
 	if (job)
 		group_job_run(job, cursors_delete, cursors_deleted);
@@ -183,7 +183,7 @@ static int backlog_read(struct group_job *job, struct source_partition *rows, ui
 {
 	struct store *store = job->open->store;
 	MDB_txn *txn;
-	int r = group_row_check(store, job->group);
+	int r = group_row_check(store, job->request.group);
 
 	if (!r)
 		r = store_read_begin(store, &txn);
@@ -194,7 +194,7 @@ static int backlog_read(struct group_job *job, struct source_partition *rows, ui
 		struct log_cursor cursor;
 		uint64_t first, end;
 
-		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
+		r = cursor_get(store, txn, job->request.group->object.id, i, &cursor);
 		first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE);
 		end = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
 		if (!r)
@@ -213,15 +213,16 @@ static void run_backlog(struct loop_task *task)
 	int r = rows ? backlog_read(job, rows, count) : -ENOMEM;
 	struct adapter_answer answer = {.kind = ANSWER_BACKLOG, .backlog = {rows, count}};
 
-	group_job_end(job, r, r ? NULL : &answer, NULL);
+	group_job_end(job, r, &answer, NULL);
 	free(rows);
 }
 
 void store_group_admin_backlog(struct durable_log *log, const struct group *group,
 			       const struct topic *topic, adapter_answer_fn done, void *ctx)
 {
-	struct group_job *job =
-		group_job_new(log, group, topic, (struct caller){.answer_done = done, .ctx = ctx});
+	struct group_job *job = group_job_new(
+		log,
+		&(struct request){.group = group, .topic = topic, .answer_done = done, .ctx = ctx});
 
 	if (!job)
 		return;

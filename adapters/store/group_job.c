@@ -15,34 +15,30 @@ static void job_free(struct group_job *job)
 {
 	if (job->open)
 		store_topic_close(job->open);
-	model_unref(job->group);
-	model_unref(job->topic);
 	target_deinit(&job->to);
-	free(job->moved);
+	moves_deinit(&job->moved);
 	free(job);
 }
 
 void group_job_end(struct group_job *job, int r, const struct adapter_answer *answer,
 		   const char *text)
 {
-	caller_answer(&job->caller, store_error_code(r), answer, text);
+	request_end(&job->request, store_error_code(r), answer, text);
 	job_free(job);
 }
 
-struct group_job *group_job_new(struct durable_log *log, const struct group *group,
-				const struct topic *topic, struct caller caller)
+struct group_job *group_job_new(struct durable_log *log, const struct request *request)
 {
+	const struct topic *topic = request->topic;
 	struct group_job *job = calloc(1, sizeof *job);
 	int r;
 
 	if (!job) {
-		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
+		request_answer(request, CODE_OVERLOADED, NULL);
 		return NULL;
 	}
 	job->log = log;
-	job->group = model_ref(group);
-	job->topic = model_ref(topic);
-	job->caller = caller;
+	request_hold(request, &job->request);
 	job->open = store_topic_open(log->stores[durable_log_class(topic)], topic->object.id,
 				     topic->incarnation, &r);
 	return job;
@@ -54,5 +50,5 @@ void group_job_run(struct group_job *job,
 {
 	job->job.apply = apply;
 	job->job.done = done;
-	committer_run(job->log->committers[durable_log_class(job->topic)], &job->job);
+	committer_run(job->log->committers[durable_log_class(job->request.topic)], &job->job);
 }

@@ -46,7 +46,7 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 			  const struct store_partition *partition, struct log_cursor *cursor,
 			  uint64_t to)
 {
-	uint64_t group = job->group->object.id, open, retries, epoch,
+	uint64_t group = job->request.group->object.id, open, retries, epoch,
 		 from = MAX(cursor->position, partition->now.first);
 	struct window moved;
 	int r = backlog_rows_open_before(cursor, partition->now.first, to, &open, &epoch);
@@ -56,12 +56,11 @@ static int partition_move(struct group_job *job, struct store *store, MDB_txn *t
 	window_init(&moved, to);
 	if (!r)
 		r = backlog_rows_move(cursor, partition->now.first, open + retries, &moved);
-	if (!r && !job->preview)
+	if (!r && !job->request.preview)
 		r = cursor_move(store, txn, group, cursor, &moved, epoch);
 	if (r)
 		return r;
-	job->moved[job->moved_count++] =
-		backlog_row_moved(partition->number, from, to, open + retries);
+	moves_add(&job->moved, partition->number, from, to, open + retries);
 	return 0;
 }
 
@@ -81,18 +80,14 @@ static int cursor_lose(const struct store_partition *partition, struct log_curso
 
 static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn)
 {
-	int r;
+	int r = moves_begin(&job->moved, job->open->partition_count);
 
-	free(job->moved);
-	job->moved_count = 0;
-	job->moved = calloc(job->open->partition_count, sizeof *job->moved);
-	r = job->moved ? 0 : -ENOMEM;
 	for (uint32_t i = 0; !r && i < job->open->partition_count; ++i) {
 		const struct store_partition *partition = &job->open->partitions[i];
 		struct log_cursor cursor = {0};
 		uint64_t to;
 
-		r = cursor_get(store, txn, job->group->object.id, i, &cursor);
+		r = cursor_get(store, txn, job->request.group->object.id, i, &cursor);
 		if (r == -EUCLEAN)
 			r = cursor_lose(partition, &cursor);
 		if (!r)
@@ -108,7 +103,7 @@ static int group_check(struct committer_job *base, struct committer *committer, 
 {
 	struct group_job *job = group_job_of(base);
 
-	return group_row_check(committer_store(committer), job->group);
+	return group_row_check(committer_store(committer), job->request.group);
 }
 
 static int move_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
@@ -117,10 +112,11 @@ static int move_apply(struct committer_job *base, struct committer *committer, M
 
 	int r = cursors_move(job, committer_store(committer), txn);
 
-	return r || job->preview
+	return r || job->request.preview
 		       ? r
-		       : damage_table_forget(committer_store(committer), txn, job->topic->object.id,
-					     job->group->object.id, DAMAGE_ANY);
+		       : damage_table_forget(committer_store(committer), txn,
+					     job->request.topic->object.id,
+					     job->request.group->object.id, DAMAGE_ANY);
 }
 
 static int counts_clear(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition)
@@ -139,10 +135,10 @@ static int drop_apply(struct committer_job *base, struct committer *committer, M
 {
 	struct group_job *job = group_job_of(base);
 	struct store *store = committer_store(committer);
-	uint64_t group = job->group->object.id;
+	uint64_t group = job->request.group->object.id;
 
-	for (size_t i = 0; i < job->moved_count; ++i) {
-		uint32_t partition = job->moved[i].partition;
+	for (size_t i = 0; i < job->moved.count; ++i) {
+		uint32_t partition = job->moved.rows[i].partition;
 		int r = store_retry_delete(store, txn, group, partition, DELETE_ROWS);
 
 		if (r > 0)
@@ -158,17 +154,16 @@ static int drop_apply(struct committer_job *base, struct committer *committer, M
 static void drop_done(struct committer_job *base, int r)
 {
 	struct group_job *job = group_job_of(base);
-	struct adapter_answer answer = {.kind = ANSWER_RESET,
-					.reset = {job->moved, job->moved_count}};
+	struct adapter_answer answer = moves_answer(&job->moved);
 
-	group_job_end(job, r, r ? NULL : &answer, NULL);
+	group_job_end(job, r, &answer, NULL);
 }
 
 static void move_done(struct committer_job *base, int r)
 {
 	struct group_job *job = group_job_of(base);
 
-	if (r < 0 || job->preview) {
+	if (r < 0 || job->request.preview) {
 		drop_done(base, r);
 		return;
 	}
@@ -179,12 +174,14 @@ void store_group_reset(struct durable_log *log, const struct group *group,
 		       const struct topic *topic, const struct group_target *to, bool preview,
 		       adapter_answer_fn done, void *ctx)
 {
-	struct group_job *job =
-		group_job_new(log, group, topic, (struct caller){.answer_done = done, .ctx = ctx});
+	struct group_job *job = group_job_new(log, &(struct request){.group = group,
+								     .topic = topic,
+								     .preview = preview,
+								     .answer_done = done,
+								     .ctx = ctx});
 
 	if (!job)
 		return;
-	job->preview = preview;
 	if (!job->open) {
 		group_job_end(job, -ENOENT, NULL, "its topic is not there");
 		return;

@@ -13,6 +13,7 @@
 #include "adapters/store/topic_admin.h"
 
 #include "adapters/log/watch.h"
+#include "adapters/request.h"
 #include "adapters/store/damage.h"
 #include "adapters/store/damage_table.h"
 #include "adapters/store/durable_log.h"
@@ -29,13 +30,10 @@
 struct topic_job {
 	struct committer_job job;
 	struct durable_log *log;
-	const struct topic *topic;
+	struct request request;
 	struct adapter_topic *open; // held while growing, purging or deleting
 	uint64_t *until;            // where each partition ended when it was asked
 	uint64_t messages, bytes;
-	adapter_done_fn done;
-	adapter_answer_fn answer_done;
-	void *ctx;
 	bool must_exist;
 };
 
@@ -44,23 +42,25 @@ static struct topic_job *job_of(struct committer_job *base)
 	return CONTAINER_OF(base, struct topic_job, job);
 }
 
-static struct topic_job *job_new(struct durable_log *log, const struct topic *topic, void *ctx)
+static struct topic_job *job_new(struct durable_log *log, const struct request *request)
 {
 	struct topic_job *job = calloc(1, sizeof *job);
 
 	if (job) {
 		job->log = log;
-		job->topic = model_ref(topic);
-		job->ctx = ctx;
+		request_hold(request, &job->request);
+	} else {
+		request_answer(request, CODE_OVERLOADED, NULL);
 	}
 	return job;
 }
 
-static void job_free(struct topic_job *job)
+static void job_end(struct topic_job *job, int r, const struct adapter_answer *answer,
+		    const char *text)
 {
+	request_end(&job->request, store_error_code(r), answer, text);
 	if (job->open)
 		store_topic_close(job->open);
-	model_unref(job->topic);
 	free(job->until);
 	free(job);
 }
@@ -78,19 +78,18 @@ static void job_done(struct committer_job *base, int r)
 {
 	struct topic_job *job = job_of(base);
 
-	job->done(job->ctx, store_error_code(r),
-		  r != -EEXIST      ? NULL
-		  : job->must_exist ? "it is not in the store, or is another one there"
-				    : "it exists with more partitions, of another durability, or "
-				      "as another incarnation");
-	job_free(job);
+	job_end(job, r, NULL,
+		r != -EEXIST      ? NULL
+		: job->must_exist ? "it is not in the store, or is another one there"
+				  : "it exists with more partitions, of another durability, or "
+				    "as another incarnation");
 }
 
 // ---- making
 
 static int topic_write(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
-	const struct topic *topic = job_of(base)->topic;
+	const struct topic *topic = job_of(base)->request.topic;
 	struct store *store = committer_store(committer);
 	struct store_topic_row old;
 	uint8_t bytes[STORE_KEY];
@@ -125,34 +124,35 @@ static void grow_done(struct committer_job *base, int r)
 	struct topic_job *job = job_of(base);
 
 	if (!r)
-		r = store_topic_grow(job->open, job->topic->partitions);
+		r = store_topic_grow(job->open, job->request.topic->partitions);
 	job_done(base, r);
 }
 
 static void row_written(struct committer_job *base, int r)
 {
 	struct topic_job *job = job_of(base);
-	int class = durable_log_class(job->topic);
+	int class = durable_log_class(job->request.topic);
 
 	if (!r)
-		job->open = store_topic_find(job->log->stores[class], job->topic->object.id);
-	if (job->open && store_topic_partition_count(job->open) < job->topic->partitions)
+		job->open =
+			store_topic_find(job->log->stores[class], job->request.topic->object.id);
+	if (job->open && store_topic_partition_count(job->open) < job->request.topic->partitions)
 		job_run(job, class, grow_apply, grow_done);
 	else
 		job_done(base, r);
 }
 
-static void row_write(struct durable_log *log, const struct topic *topic, bool must_exist,
-		      adapter_done_fn done, void *ctx)
+static void row_write(struct durable_log *log, const struct request *request, bool must_exist)
 {
-	struct topic_job *job = topic->partitions ? job_new(log, topic, ctx) : NULL;
+	struct topic_job *job;
 
-	if (!job) {
-		done(ctx, topic->partitions ? CODE_OVERLOADED : CODE_BAD_REQUEST,
-		     topic->partitions ? NULL : "a topic has at least one partition");
+	if (!request->topic->partitions) {
+		request_answer(request, CODE_BAD_REQUEST, "a topic has at least one partition");
 		return;
 	}
-	job->done = done;
+	job = job_new(log, request);
+	if (!job)
+		return;
 	job->must_exist = must_exist;
 	job_run(job, CLASS_D2, topic_write, row_written);
 }
@@ -160,13 +160,13 @@ static void row_write(struct durable_log *log, const struct topic *topic, bool m
 void store_topic_admin_create(struct durable_log *log, const struct topic *topic,
 			      adapter_done_fn done, void *ctx)
 {
-	row_write(log, topic, false, done, ctx);
+	row_write(log, &(struct request){.topic = topic, .done = done, .ctx = ctx}, false);
 }
 
 void store_topic_admin_change(struct durable_log *log, const struct topic *topic,
 			      adapter_done_fn done, void *ctx)
 {
-	row_write(log, topic, true, done, ctx);
+	row_write(log, &(struct request){.topic = topic, .done = done, .ctx = ctx}, true);
 }
 
 // ---- deleting and purging, in bounded steps
@@ -199,7 +199,7 @@ static int purge_apply(struct committer_job *base, struct committer *committer, 
 
 	return r ? r
 		 : damage_table_forget(committer_store(committer), txn,
-				       job_of(base)->topic->object.id, 0, DAMAGE_ANY);
+				       job_of(base)->request.topic->object.id, 0, DAMAGE_ANY);
 }
 
 static bool any_touched(const struct adapter_topic *topic)
@@ -221,13 +221,13 @@ static int delete_apply(struct committer_job *base, struct committer *committer,
 	if (!r && any_touched(job->open))
 		return COMMITTER_AGAIN;
 	for (uint32_t i = 0; r == 0 && i < job->open->partition_count; ++i) {
-		store_key(bytes, job->topic->object.id, i, 0);
+		store_key(bytes, job->request.topic->object.id, i, 0);
 		r = mdb_del(txn, committer_store(committer)->partitions, &key, NULL);
 		r = r == MDB_NOTFOUND ? 0 : store_error(r);
 	}
 	return r ? r
-		 : damage_table_forget(committer_store(committer), txn, job->topic->object.id, 0,
-				       DAMAGE_ANY);
+		 : damage_table_forget(committer_store(committer), txn,
+				       job->request.topic->object.id, 0, DAMAGE_ANY);
 }
 
 static int row_delete(struct committer_job *base, struct committer *committer, MDB_txn *txn)
@@ -236,7 +236,7 @@ static int row_delete(struct committer_job *base, struct committer *committer, M
 	MDB_val key = {STORE_ID_KEY, bytes};
 	int r;
 
-	store_key(bytes, job_of(base)->topic->object.id, 0, 0);
+	store_key(bytes, job_of(base)->request.topic->object.id, 0, 0);
 	r = mdb_del(txn, committer_store(committer)->topics, &key, NULL);
 	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
@@ -258,31 +258,42 @@ static void messages_deleted(struct committer_job *base, int r)
 		job_run(job_of(base), CLASS_D2, row_delete, row_deleted);
 }
 
+// With the topic as the store has it. NULL: it has been answered, with `gone` where the topic is
+// not there.
+static struct topic_job *job_open(struct durable_log *log, const struct request *request,
+				  enum code gone)
+{
+	int r = 0;
+	struct adapter_topic *open =
+		store_topic_open(log->stores[durable_log_class(request->topic)],
+				 request->topic->object.id, request->topic->incarnation, &r);
+	struct topic_job *job;
+
+	if (!open) {
+		request_answer(request, r == -ENOENT ? gone : store_error_code(r), NULL);
+		return NULL;
+	}
+	job = job_new(log, request);
+	if (job)
+		job->open = open;
+	else
+		store_topic_close(open);
+	return job;
+}
+
+// Deleting what is gone is done.
 void store_topic_admin_delete(struct durable_log *log, const struct topic *topic,
 			      adapter_done_fn done, void *ctx)
 {
-	int r = 0;
-	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
-						      topic->object.id, topic->incarnation, &r);
-	struct topic_job *job = open ? job_new(log, topic, ctx) : NULL;
+	const struct request request = {.topic = topic, .done = done, .ctx = ctx};
+	struct topic_job *job = job_open(log, &request, CODE_OK);
 
-	if (!job) {
-		if (open)
-			store_topic_close(open);
-		// Deleting what is gone is done.
-		done(ctx,
-		     r == -ENOENT ? CODE_OK
-		     : open       ? CODE_OVERLOADED
-				  : store_error_code(r),
-		     NULL);
+	if (!job)
 		return;
-	}
 	// From now on sends are answered NOT_FOUND, and sources end: every source of the topic is
 	// told.
-	__atomic_store_n(&open->gone, true, __ATOMIC_RELEASE);
-	log_watches_post(&open->watch_lock, &open->watches);
-	job->open = open;
-	job->done = done;
+	__atomic_store_n(&job->open->gone, true, __ATOMIC_RELEASE);
+	log_watches_post(&job->open->watch_lock, &job->open->watches);
 	job_run(job, durable_log_class(topic), delete_apply, messages_deleted);
 }
 
@@ -293,33 +304,27 @@ static void purge_done(struct committer_job *base, int r)
 	struct adapter_answer answer = {.kind = ANSWER_PURGE,
 					.purge = {.messages = job->messages, .bytes = job->bytes}};
 
-	job->answer_done(job->ctx, store_error_code(r), r ? NULL : &answer, NULL);
-	job_free(job);
+	job_end(job, r, &answer, NULL);
 }
 
 void store_topic_admin_purge(struct durable_log *log, const struct topic *topic, bool preview,
 			     adapter_answer_fn done, void *ctx)
 {
-	int r = 0;
-	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
-						      topic->object.id, topic->incarnation, &r);
-	struct topic_job *job = open ? job_new(log, topic, ctx) : NULL;
-	uint32_t count = open ? store_topic_partition_count(open) : 0;
+	const struct request request = {
+		.topic = topic, .preview = preview, .answer_done = done, .ctx = ctx};
+	struct topic_job *job = job_open(log, &request, CODE_NOT_FOUND);
+	uint32_t count;
 
-	if (job)
-		job->until = calloc(count, sizeof *job->until);
-	if (!job || !job->until) {
-		if (open)
-			store_topic_close(open);
-		if (job)
-			job_free(job);
-		done(ctx, open ? CODE_OVERLOADED : store_error_code(r), NULL, NULL);
+	if (!job)
+		return;
+	count = store_topic_partition_count(job->open);
+	job->until = calloc(count, sizeof *job->until);
+	if (!job->until) {
+		job_end(job, -ENOMEM, NULL, NULL);
 		return;
 	}
-	job->open = open;
-	job->answer_done = done;
 	for (uint32_t i = 0; i < count; ++i) {
-		const struct store_partition *partition = store_topic_partition(open, i);
+		const struct store_partition *partition = store_topic_partition(job->open, i);
 
 		job->until[i] = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE);
 		job->messages +=

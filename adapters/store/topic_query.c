@@ -7,6 +7,7 @@
 #include "adapters/store/topic_query.h"
 
 #include "adapters/log/messages.h"
+#include "adapters/request.h"
 #include "adapters/store/durable_log.h"
 #include "adapters/store/error.h"
 #include "adapters/store/range.h"
@@ -16,8 +17,7 @@
 struct look {
 	struct loop_task task;
 	struct adapter_topic *open;
-	adapter_answer_fn done;
-	void *ctx;
+	struct request request;
 	struct log_fetch fetch; // of a message query
 	int64_t time_ms;
 	bool by_time;
@@ -25,7 +25,7 @@ struct look {
 
 static void look_finish(struct look *look, int r, const struct adapter_answer *answer)
 {
-	look->done(look->ctx, store_error_code(r), r ? NULL : answer, NULL);
+	request_end(&look->request, store_error_code(r), answer, NULL);
 	store_topic_close(look->open);
 	buf_unref(look->fetch.buf);
 	free(look);
@@ -34,6 +34,7 @@ static void look_finish(struct look *look, int r, const struct adapter_answer *a
 static struct look *look_new(struct durable_log *log, const struct topic *topic,
 			     adapter_answer_fn done, void *ctx)
 {
+	struct request request = {.topic = topic, .answer_done = done, .ctx = ctx};
 	int r = 0;
 	struct adapter_topic *open = store_topic_open(log->stores[durable_log_class(topic)],
 						      topic->object.id, topic->incarnation, &r);
@@ -42,12 +43,11 @@ static struct look *look_new(struct durable_log *log, const struct topic *topic,
 	if (!look) {
 		if (open)
 			store_topic_close(open);
-		done(ctx, open ? CODE_OVERLOADED : store_error_code(r), NULL, NULL);
+		request_answer(&request, open ? CODE_OVERLOADED : store_error_code(r), NULL);
 		return NULL;
 	}
 	look->open = open;
-	look->done = done;
-	look->ctx = ctx;
+	request_hold(&request, &look->request);
 	return look;
 }
 

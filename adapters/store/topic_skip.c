@@ -14,6 +14,7 @@
 
 #include "adapters/store/topic_skip.h"
 
+#include "adapters/request.h"
 #include "adapters/store/chunk.h"
 #include "adapters/store/damage.h"
 #include "adapters/store/damage_table.h"
@@ -28,23 +29,12 @@
 struct skip_job {
 	struct committer_job job;
 	struct durable_log *log;
-	const struct topic *topic;
+	struct request request;
 	struct adapter_topic *open;
 	struct skipped_range *ranges; // found or given up
 	size_t range_count, range_room;
-	bool preview, row_made;
-	adapter_answer_fn done;
-	void *ctx;
+	bool row_made;
 };
-
-static void skip_job_free(struct skip_job *job)
-{
-	if (job->open)
-		store_topic_close(job->open);
-	model_unref(job->topic);
-	free(job->ranges);
-	free(job);
-}
 
 // ---- one range
 
@@ -286,7 +276,7 @@ static int damage_skip(struct skip_job *job, struct committer *committer, MDB_tx
 		if (r == 1)
 			r = range_skip(job, store, txn, partition, &range, &bytes);
 	}
-	if (!job->preview) {
+	if (!job->request.preview) {
 		append_touch(committer_append(committer), partition);
 		partition->next.bytes -= MIN(partition->next.bytes, bytes);
 	}
@@ -303,13 +293,14 @@ static int ranges_skip(struct skip_job *job, struct committer *committer, MDB_tx
 
 	job->range_count = 0;
 	for (size_t i = 0;
-	     r >= 0 && damage_list_at(store->damages, job->topic->object.id, i, &damage); ++i) {
+	     r >= 0 && damage_list_at(store->damages, job->request.topic->object.id, i, &damage);
+	     ++i) {
 		if (damage.partition >= job->open->partition_count)
 			continue;
 		if (damage.kind == DAMAGE_MESSAGES)
 			r = damage_skip(job, committer, txn,
 					&job->open->partitions[damage.partition], &damage);
-		else if (damage.kind == DAMAGE_PARTITION && !job->preview)
+		else if (damage.kind == DAMAGE_PARTITION && !job->request.preview)
 			append_touch(committer_append(committer),
 				     &job->open->partitions[damage.partition]);
 	}
@@ -323,10 +314,10 @@ static int skip_apply(struct committer_job *base, struct committer *committer, M
 	MDB_txn *trial;
 	int r;
 
-	if (!job->preview) {
+	if (!job->request.preview) {
 		r = ranges_skip(job, committer, txn);
 		return r ? r
-			 : damage_table_forget(store, txn, job->topic->object.id, 0,
+			 : damage_table_forget(store, txn, job->request.topic->object.id, 0,
 					       DAMAGE_OF_TOPIC);
 	}
 	r = store_error(mdb_txn_begin(store->env, txn, 0, &trial));
@@ -345,8 +336,11 @@ static void skip_done(struct committer_job *base, int r)
 						 .count = job->range_count,
 						 .row_made = job->row_made}};
 
-	job->done(job->ctx, store_error_code(r), r ? NULL : &answer, NULL);
-	skip_job_free(job);
+	request_end(&job->request, store_error_code(r), &answer, NULL);
+	if (job->open)
+		store_topic_close(job->open);
+	free(job->ranges);
+	free(job);
 }
 
 // ---- the row of the topic
@@ -354,7 +348,7 @@ static void skip_done(struct committer_job *base, int r)
 static int row_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct skip_job *job = CONTAINER_OF(base, struct skip_job, job);
-	int r = topic_rebuild(job->log, txn, job->topic, job->preview);
+	int r = topic_rebuild(job->log, txn, job->request.topic, job->request.preview);
 
 	job->row_made = r == 0;
 	return r;
@@ -365,19 +359,17 @@ static int row_apply(struct committer_job *base, struct committer *committer, MD
 void store_topic_skip(struct durable_log *log, const struct topic *topic, bool preview,
 		      adapter_answer_fn done, void *ctx)
 {
+	struct request request = {
+		.topic = topic, .preview = preview, .answer_done = done, .ctx = ctx};
 	int r = 0, class = durable_log_class(topic);
 	struct skip_job *job = calloc(1, sizeof *job);
 
 	if (!job) {
-		done(ctx, CODE_OVERLOADED, NULL, NULL);
+		request_answer(&request, CODE_OVERLOADED, NULL);
 		return;
 	}
-	*job = (struct skip_job){.job = {.apply = skip_apply, .done = skip_done},
-				 .log = log,
-				 .topic = model_ref(topic),
-				 .preview = preview,
-				 .done = done,
-				 .ctx = ctx};
+	*job = (struct skip_job){.job = {.apply = skip_apply, .done = skip_done}, .log = log};
+	request_hold(&request, &job->request);
 	job->open = store_topic_open(log->stores[class], topic->object.id, topic->incarnation, &r);
 	if (!job->open) {
 		job->job.apply = row_apply;

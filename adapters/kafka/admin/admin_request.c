@@ -14,10 +14,7 @@ void admin_request_end(struct admin_request *request)
 {
 	const char *text = *request->text ? request->text : NULL;
 
-	bool answers = request->code == CODE_OK && request->caller.answer_done;
-
-	caller_answer(&request->caller, request->code, answers ? &request->answer : NULL, text);
-	model_unref(request->topic);
+	request_end(&request->base, request->code, &request->answer, text);
 	if (request->work_free)
 		request->work_free(request->work);
 	else
@@ -25,16 +22,18 @@ void admin_request_end(struct admin_request *request)
 	free(request);
 }
 
-struct admin_request *admin_request_new(const struct topic *topic, struct caller caller)
+struct admin_request *admin_request_new(const struct request *base, size_t work_bytes)
 {
 	struct admin_request *request = calloc(1, sizeof *request);
 
-	if (!request) {
-		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
+	if (request && work_bytes)
+		request->work = calloc(1, work_bytes);
+	if (!request || (work_bytes && !request->work)) {
+		free(request);
+		request_answer(base, CODE_OVERLOADED, NULL);
 		return NULL;
 	}
-	request->topic = topic ? model_ref(topic) : NULL;
-	request->caller = caller;
+	request_hold(base, &request->base);
 	return request;
 }
 
@@ -67,7 +66,8 @@ bool admin_request_failed(struct admin_request *request, struct adapter *adapter
 		return false;
 	request->code = kafka_error_code(error);
 	snprintf(request->text, sizeof request->text, "cluster %s%s%s: %s", cluster ? cluster : "",
-		 request->topic ? ", topic " : "", request->topic ? request->topic->physical : "",
+		 request->base.topic ? ", topic " : "",
+		 request->base.topic ? request->base.topic->physical : "",
 		 text && *text ? text : rd_kafka_err2str(error));
 	return true;
 }

@@ -1,5 +1,5 @@
-// One thing that an operator asks of a cluster, with the caller that waits for the answer. It runs
-// on the admin loop (task.h) and may block there.
+// One thing that an operator asks of a cluster: a request of the contract (adapters/request.h) that
+// runs on the admin loop (task.h) and may block there.
 #pragma once
 
 #include "adapters/kafka/client/task.h"
@@ -8,20 +8,19 @@
 struct admin_request {
 	struct kafka_task task;
 	void (*run)(struct adapter *adapter, struct admin_request *request);
-	const struct topic *topic; // NULL: about the cluster
-	struct caller caller;
+	struct request base; // what it is about, and the caller that waits
 	enum code code;
 	struct adapter_answer answer; // with OK, to a caller that waits for one; points into `work`
 	char text[400];
 	uint64_t deadline_ns;
 	void *work;                    // what request and answer need; freed with it
 	void (*work_free)(void *work); // NULL: free()
-	bool preview;
 	bool waits; // it goes on after `run`, and calls admin_request_end() itself
 };
 
-// Answers OVERLOADED itself and returns NULL when there is no memory.
-struct admin_request *admin_request_new(const struct topic *topic, struct caller caller);
+// With `work` of this many bytes, all zero; 0: none. Answers OVERLOADED itself and returns NULL
+// when there is no memory.
+struct admin_request *admin_request_new(const struct request *base, size_t work_bytes);
 void admin_request_start(struct adapter *adapter, struct admin_request *request,
 			 void (*run)(struct adapter *adapter, struct admin_request *request));
 void admin_request_end(

@@ -218,17 +218,11 @@ static void existing_run(struct adapter *adapter, struct admin_request *request)
 void kafka_existing(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
 		    void *ctx)
 {
-	struct admin_request *request =
-		admin_request_new(NULL, (struct caller){.answer_done = done, .ctx = ctx});
+	struct admin_request *request = admin_request_new(
+		&(struct request){.answer_done = done, .ctx = ctx}, sizeof(struct listing));
 
 	if (!request)
 		return;
-	request->work = calloc(1, sizeof(struct listing));
-	if (!request->work) {
-		request->code = CODE_OVERLOADED;
-		admin_request_end(request);
-		return;
-	}
 	request->work_free = listing_free;
 	request->deadline_ns = deadline_ns;
 	admin_request_start(adapter, request, existing_run);

@@ -8,7 +8,7 @@
 
 static void describe_run(struct adapter *adapter, struct admin_request *request)
 {
-	const struct topic *topic = request->topic;
+	const struct topic *topic = request->base.topic;
 	struct observed_settings *settings = request->work;
 
 	settings->names[0] = topic->physical;
@@ -23,16 +23,10 @@ static void describe_run(struct adapter *adapter, struct admin_request *request)
 void foreign_settings_describe(struct adapter *adapter, const struct topic *topic,
 			       adapter_answer_fn done, void *ctx)
 {
-	struct admin_request *request =
-		admin_request_new(topic, (struct caller){.answer_done = done, .ctx = ctx});
+	struct admin_request *request = admin_request_new(
+		&(struct request){.topic = topic, .answer_done = done, .ctx = ctx},
+		sizeof(struct observed_settings));
 
-	if (!request)
-		return;
-	request->work = calloc(1, sizeof(struct observed_settings));
-	if (request->work) {
+	if (request)
 		admin_request_start(adapter, request, describe_run);
-		return;
-	}
-	request->code = CODE_OVERLOADED;
-	admin_request_end(request);
 }

@@ -88,17 +88,11 @@ static void probe_run(struct adapter *adapter, struct admin_request *request)
 
 void kafka_probe(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done, void *ctx)
 {
-	struct admin_request *request =
-		admin_request_new(NULL, (struct caller){.answer_done = done, .ctx = ctx});
+	struct admin_request *request = admin_request_new(
+		&(struct request){.answer_done = done, .ctx = ctx}, sizeof(struct probe_texts));
 
 	if (!request)
 		return;
-	request->work = calloc(1, sizeof(struct probe_texts));
-	if (!request->work) {
-		request->code = CODE_OVERLOADED;
-		admin_request_end(request);
-		return;
-	}
 	request->deadline_ns = deadline_ns;
 	admin_request_start(adapter, request, probe_run);
 }

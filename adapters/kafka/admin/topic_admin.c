@@ -61,7 +61,7 @@ static void config_fill(struct adapter *adapter, const struct topic *topic,
 // The request's code; TOPIC_ALREADY_EXISTS is the caller's.
 static rd_kafka_resp_err_t topic_make(struct adapter *adapter, struct admin_request *request)
 {
-	const struct topic *topic = request->topic;
+	const struct topic *topic = request->base.topic;
 	char why[160] = "";
 	const char *text = why;
 	struct admin_client client;
@@ -111,7 +111,7 @@ static void partitions_add(struct adapter *adapter, struct admin_request *reques
 	struct admin_client client;
 	rd_kafka_resp_err_t error;
 	rd_kafka_NewPartitions_t *wish = rd_kafka_NewPartitions_new(
-		request->topic->physical, request->topic->partitions, why, sizeof why);
+		request->base.topic->physical, request->base.topic->partitions, why, sizeof why);
 
 	if (!wish) {
 		admin_request_failed(request, adapter, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
@@ -142,7 +142,7 @@ static rd_kafka_resp_err_t count_ask(struct adapter *adapter, const char *physic
 // Is it the topic that is meant? `expected`: the cluster has not just said that it exists.
 static void topic_compare(struct adapter *adapter, struct admin_request *request, bool expected)
 {
-	const struct topic *topic = request->topic;
+	const struct topic *topic = request->base.topic;
 	struct topic_mark mark = {.physical = topic->physical};
 	uint32_t count;
 
@@ -204,7 +204,7 @@ static bool copies_refused(struct adapter *adapter, struct admin_request *reques
 // What the cluster cannot promise is refused now, not found out when a broker is lost.
 static bool class_refused(struct adapter *adapter, struct admin_request *request)
 {
-	const struct topic *topic = request->topic;
+	const struct topic *topic = request->base.topic;
 	struct cluster_info info = cluster_info_get(adapter);
 	struct kafka_options own = adapter->options;
 	char reason[CLUSTER_INFO_REASON];
@@ -226,7 +226,7 @@ static bool class_refused(struct adapter *adapter, struct admin_request *request
 	if (copies_refused(adapter, request, &info, &own))
 		return true;
 	if (cluster_info_durability(&info, &own, reason) >=
-	    (enum durability)request->topic->durability)
+	    (enum durability)request->base.topic->durability)
 		return false;
 	admin_request_refuse(request, CODE_UNSUPPORTED_BY_BACKEND, reason);
 	return true;
@@ -236,18 +236,18 @@ static bool class_refused(struct adapter *adapter, struct admin_request *request
 // coordinator may hear of the topic later than the broker that was asked for its metadata.
 static void topic_write_mark(struct adapter *adapter, struct admin_request *request, bool changed)
 {
-	struct topic_mark mark = {.physical = request->topic->physical};
+	struct topic_mark mark = {.physical = request->base.topic->physical};
 	uint64_t until_ns = clock_now_ns() + METADATA_WAIT_MS * MS_NS;
 	rd_kafka_resp_err_t error;
 
 	do {
 		error = topic_mark_read(adapter, &mark, 1);
 		topic_generation_epoch_seen(adapter, mark.generation);
-		if (mark.incarnation != request->topic->incarnation) {
+		if (mark.incarnation != request->base.topic->incarnation) {
 			mark.generation = changed ? topic_generation_epoch_new(adapter) : 0;
 			mark.holes = false;
 		}
-		mark.incarnation = request->topic->incarnation;
+		mark.incarnation = request->base.topic->incarnation;
 		if (!error)
 			error = topic_mark_write(adapter, &mark, 1);
 		if (error)
@@ -283,11 +283,11 @@ static void topic_take(struct adapter *adapter, struct admin_request *request, b
 	bool changed;
 
 	topic_compare(adapter, request, expected);
-	if (request->code == CODE_OK && !request->topic->imported)
-		admin_request_failed(
-			request, adapter,
-			topic_settings_write(adapter, request->topic, &changed, text, sizeof text),
-			text);
+	if (request->code == CODE_OK && !request->base.topic->imported)
+		admin_request_failed(request, adapter,
+				     topic_settings_write(adapter, request->base.topic, &changed,
+							  text, sizeof text),
+				     text);
 }
 
 // Waits until the cluster serves all of it.
@@ -295,29 +295,30 @@ static void topic_await(struct adapter *adapter, struct admin_request *request, 
 {
 	if (request->code == CODE_OK)
 		admin_request_failed(request, adapter,
-				     metadata_wait_partitions(adapter, request->topic->physical,
-							      request->topic->partitions),
+				     metadata_wait_partitions(adapter,
+							      request->base.topic->physical,
+							      request->base.topic->partitions),
 				     "it is made, but not every partition has a leader");
 	if (request->code == CODE_OK)
-		metadata_wait_brokers(adapter, request->topic->physical, true);
+		metadata_wait_brokers(adapter, request->base.topic->physical, true);
 	if (request->code == CODE_OK)
 		topic_write_mark(adapter, request, changed);
 	if (request->code == CODE_OK)
-		open_grow(adapter, request->topic);
+		open_grow(adapter, request->base.topic);
 }
 
 static void create_run(struct adapter *adapter, struct admin_request *request)
 {
 	if (class_refused(adapter, request))
 		return;
-	if (request->topic->imported)
+	if (request->base.topic->imported)
 		topic_take(adapter, request, true);
 	else if (topic_make_when_unfenced(adapter, request) ==
 		 RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 		topic_take(adapter, request, false);
 	topic_await(adapter, request, false);
 	if (request->code == CODE_OK)
-		topic_generation_begin(adapter, request->topic);
+		topic_generation_begin(adapter, request->base.topic);
 }
 
 static void change_run(struct adapter *adapter, struct admin_request *request)
@@ -336,7 +337,7 @@ static void topic_wish(struct adapter *adapter, const struct topic *topic,
 		done(ctx, CODE_BAD_REQUEST, "a topic has at least one partition");
 		return;
 	}
-	request = admin_request_new(topic, (struct caller){.done = done, .ctx = ctx});
+	request = admin_request_new(&(struct request){.topic = topic, .done = done, .ctx = ctx}, 0);
 	if (request)
 		admin_request_start(adapter, request, run);
 }
@@ -360,7 +361,7 @@ static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct admin_re
 	const char *text = NULL;
 	struct admin_client client;
 	rd_kafka_resp_err_t error;
-	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(request->topic->physical);
+	rd_kafka_DeleteTopic_t *wish = rd_kafka_DeleteTopic_new(request->base.topic->physical);
 
 	admin_client_begin(adapter, RD_KAFKA_ADMIN_OP_DELETETOPICS, &client);
 	rd_kafka_DeleteTopics(client.handle, &wish, 1, client.options, client.queue);
@@ -376,7 +377,7 @@ static rd_kafka_resp_err_t topic_remove(struct adapter *adapter, struct admin_re
 // Its mark goes, so that it can be imported again.
 static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct admin_request *request)
 {
-	struct topic_mark none = {.physical = request->topic->physical};
+	struct topic_mark none = {.physical = request->base.topic->physical};
 	rd_kafka_resp_err_t error = topic_mark_write(adapter, &none, 1);
 
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
@@ -387,7 +388,7 @@ static rd_kafka_resp_err_t topic_let_go(struct adapter *adapter, struct admin_re
 
 static void delete_run(struct adapter *adapter, struct admin_request *request)
 {
-	const struct topic *topic = request->topic;
+	const struct topic *topic = request->base.topic;
 	struct topic_mark mark = {.physical = topic->physical};
 	struct adapter_topic *open;
 	bool another;
@@ -418,7 +419,7 @@ void topic_admin_delete(struct adapter *adapter, const struct topic *topic, adap
 			void *ctx)
 {
 	struct admin_request *request =
-		admin_request_new(topic, (struct caller){.done = done, .ctx = ctx});
+		admin_request_new(&(struct request){.topic = topic, .done = done, .ctx = ctx}, 0);
 
 	if (request)
 		admin_request_start(adapter, request, delete_run);

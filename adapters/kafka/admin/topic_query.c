@@ -16,7 +16,7 @@
 // The topic with bounds just asked for; NULL: the request says why not.
 static struct adapter_topic *topic_look(struct adapter *adapter, struct admin_request *request)
 {
-	struct adapter_topic *open = kafka_topic_open(adapter, request->topic);
+	struct adapter_topic *open = kafka_topic_open(adapter, request->base.topic);
 	enum code code = open ? watermarks_refresh(open) : CODE_NOT_FOUND;
 
 	if (code == CODE_OK)
@@ -59,8 +59,8 @@ static void describe_run(struct adapter *adapter, struct admin_request *request)
 void topic_query_describe(struct adapter *adapter, const struct topic *topic,
 			  adapter_answer_fn done, void *ctx)
 {
-	struct admin_request *request =
-		admin_request_new(topic, (struct caller){.answer_done = done, .ctx = ctx});
+	struct admin_request *request = admin_request_new(
+		&(struct request){.topic = topic, .answer_done = done, .ctx = ctx}, 0);
 
 	if (request)
 		admin_request_start(adapter, request, describe_run);
@@ -106,12 +106,12 @@ static void purge_run(struct adapter *adapter, struct admin_request *request)
 
 		kafka_topic_bounds(open, i, &first, &end);
 		messages += end - first;
-		rd_kafka_topic_partition_list_add(until, request->topic->physical, (int32_t)i)
+		rd_kafka_topic_partition_list_add(until, request->base.topic->physical, (int32_t)i)
 			->offset = (int64_t)end;
 	}
-	if (!request->preview)
+	if (!request->base.preview)
 		records_delete(adapter, request, until);
-	for (int i = 0; !request->preview && request->code == CODE_OK && i < until->cnt; ++i)
+	for (int i = 0; !request->base.preview && request->code == CODE_OK && i < until->cnt; ++i)
 		kafka_topic_raise_first(kafka_topic_partition(open, (uint32_t)i),
 					(uint64_t)until->elems[i].offset);
 	request->answer = (struct adapter_answer){
@@ -123,13 +123,13 @@ static void purge_run(struct adapter *adapter, struct admin_request *request)
 void topic_query_purge(struct adapter *adapter, const struct topic *topic, bool preview,
 		       adapter_answer_fn done, void *ctx)
 {
-	struct admin_request *request =
-		admin_request_new(topic, (struct caller){.answer_done = done, .ctx = ctx});
+	struct admin_request *request = admin_request_new(
+		&(struct request){
+			.topic = topic, .preview = preview, .answer_done = done, .ctx = ctx},
+		0);
 
-	if (!request)
-		return;
-	request->preview = preview;
-	admin_request_start(adapter, request, purge_run);
+	if (request)
+		admin_request_start(adapter, request, purge_run);
 }
 
 // ---- reading
@@ -177,7 +177,7 @@ static bool time_resolve(struct adapter *adapter, struct admin_request *request,
 		admin_handle_enter(adapter);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_t *row = rd_kafka_topic_partition_list_add(
-		list, request->topic->physical, (int32_t)partition);
+		list, request->base.topic->physical, (int32_t)partition);
 	rd_kafka_resp_err_t error;
 
 	row->offset = MAX(time_ms, 0);
@@ -216,19 +216,14 @@ static void read_run(struct adapter *adapter, struct admin_request *request)
 void topic_query_read(struct adapter *adapter, const struct topic *topic,
 		      const struct message_query *query, adapter_answer_fn done, void *ctx)
 {
-	struct admin_request *request =
-		admin_request_new(topic, (struct caller){.answer_done = done, .ctx = ctx});
+	struct admin_request *request = admin_request_new(
+		&(struct request){.topic = topic, .answer_done = done, .ctx = ctx},
+		sizeof(struct reading));
 	struct reading *reading;
 
 	if (!request)
 		return;
-	reading = calloc(1, sizeof *reading);
-	if (!reading) {
-		request->code = CODE_OVERLOADED;
-		admin_request_end(request);
-		return;
-	}
-	request->work = reading;
+	reading = request->work;
 	request->work_free = reading_free;
 	reading->request = request;
 	reading->by_time = query->by_time;

@@ -23,10 +23,8 @@ static void job_free(struct group_job *job)
 	free(job->offsets.cursors);
 	if (job->open)
 		kafka_topic_close(job->open);
-	model_unref(job->group);
-	model_unref(job->topic);
 	target_deinit(&job->to);
-	free(job->moved);
+	moves_deinit(&job->moved);
 	free(job);
 }
 
@@ -35,27 +33,24 @@ void kafka_group_job_end(struct group_job *job, enum code code, const struct ada
 {
 	if (text && !*text)
 		text = NULL;
-	caller_answer(&job->caller, code, answer, text);
+	request_end(&job->request, code, answer, text);
 	job_free(job);
 }
 
-struct group_job *kafka_group_job_new(struct adapter *adapter, const struct group *group,
-				      const struct topic *topic, struct caller caller)
+struct group_job *kafka_group_job_new(struct adapter *adapter, const struct request *request)
 {
 	struct group_job *job = calloc(1, sizeof *job);
-	uint32_t count = topic->partitions;
+	uint32_t count = request->topic->partitions;
 
 	if (!job) {
-		caller_answer(&caller, CODE_OVERLOADED, NULL, NULL);
+		request_answer(request, CODE_OVERLOADED, NULL);
 		return NULL;
 	}
 	job->adapter = adapter;
-	job->group = model_ref(group);
-	job->topic = model_ref(topic);
-	job->caller = caller;
-	job->open = kafka_topic_open(adapter, topic);
-	job->offsets = (struct kafka_offsets){.group = job->group,
-					      .topic = job->topic,
+	request_hold(request, &job->request);
+	job->open = kafka_topic_open(adapter, request->topic);
+	job->offsets = (struct kafka_offsets){.group = request->group,
+					      .topic = request->topic,
 					      .cursors = calloc(count, sizeof(struct log_cursor)),
 					      .count = count};
 	if (!job->offsets.cursors) {

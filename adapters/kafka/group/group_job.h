@@ -5,32 +5,27 @@
 #include "adapters/kafka/client/task.h"
 #include "adapters/kafka/offsets/offsets.h"
 #include "adapters/kafka/retry/retry_store.h"
+#include "adapters/log/moves.h"
 #include "adapters/request.h"
 #include "adapters/target.h"
 
 struct group_job {
 	struct kafka_task task;
+	struct request request;
 	struct kafka_offsets offsets; // as committed, every partition in order
 	struct adapter *adapter;
-	const struct group *group;
-	const struct topic *topic;
 	struct adapter_topic *open;
 	struct group_target to; // of a reset
-	struct moved_partition *moved;
-	size_t moved_count;
-	bool preview;
+	struct moves moved;
 	void *private;         // of a reset
 	struct retry_job look; // of a backlog
-	struct caller caller;
 };
 
 // Asks `run` on the admin loop; answers OVERLOADED itself when there is no memory.
-struct group_job *kafka_group_job_new(struct adapter *adapter, const struct group *group,
-				      const struct topic *topic, struct caller caller);
+struct group_job *kafka_group_job_new(struct adapter *adapter, const struct request *request);
 void kafka_group_job_post(struct group_job *job,
 			  void (*run)(struct adapter *adapter, struct kafka_task *task));
-// Answers, and frees the job. `answer` is borrowed, and NULL with another code than OK or when the
-// caller waits for a code.
+// Answers as request_end(), and frees the job.
 void kafka_group_job_end(struct group_job *job, enum code code, const struct adapter_answer *answer,
 			 const char *text);
 

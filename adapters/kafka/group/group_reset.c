@@ -34,11 +34,10 @@ struct reset {
 static void reset_end(struct reset *reset, enum code code, const char *text)
 {
 	struct group_job *group = reset->group;
-	struct adapter_answer answer = {.kind = ANSWER_RESET,
-					.reset = {group->moved, group->moved_count}};
+	struct adapter_answer answer = moves_answer(&group->moved);
 
 	// The text may be in what is freed below.
-	kafka_group_job_end(group, code, code == CODE_OK ? &answer : NULL, text);
+	kafka_group_job_end(group, code, &answer, text);
 	free(reset->fence_item.value);
 	free(reset->rows.items);
 	free(reset->positions);
@@ -74,7 +73,7 @@ static int partition_add(struct reset *reset, const struct retry_rows *rows,
 	open += rows_before(rows, cursor->partition, to);
 	reset->skipped[cursor->partition] = open;
 	first = MAX(cursor->position, first);
-	group->moved[group->moved_count++] = backlog_row_moved(cursor->partition, first, to, open);
+	moves_add(&group->moved, cursor->partition, first, to, open);
 	return 0;
 }
 
@@ -187,8 +186,8 @@ static void move_run(struct adapter *adapter, struct kafka_task *task)
 		reset_end(reset, offsets->code, offsets->text);
 		return;
 	}
-	reset->rows.group = group->group;
-	reset->rows.topic = group->topic;
+	reset->rows.group = group->request.group;
+	reset->rows.topic = group->request.topic;
 	reset->rows.done = rows_gone;
 	retry_write(adapter, &reset->rows);
 }
@@ -205,8 +204,8 @@ static void fence_there(struct retry_batch *batch, enum code code, const char *t
 
 static void fence_write(struct reset *reset)
 {
-	reset->fence = (struct retry_batch){.group = reset->group->group,
-					    .topic = reset->group->topic,
+	reset->fence = (struct retry_batch){.group = reset->group->request.group,
+					    .topic = reset->group->request.topic,
 					    .items = &reset->fence_item,
 					    .count = 1,
 					    .done = fence_there};
@@ -233,10 +232,10 @@ static void reset_looked(struct retry_fence_job *look, struct retry_rows *rows, 
 	// and, if the clock was set back, what was read back.
 	topic_generation_epoch_seen(group->adapter, reset->epoch);
 	reset->epoch = topic_generation_epoch_fence(group->adapter);
-	if (code == CODE_OK && !group->preview &&
+	if (code == CODE_OK && !group->request.preview &&
 	    (fence_make(reset) < 0 || rows_make(reset, rows) < 0))
 		code = CODE_OVERLOADED;
-	if (code != CODE_OK || group->preview)
+	if (code != CODE_OK || group->request.preview)
 		reset_end(reset, code, text);
 	else if (reset->rows.count)
 		fence_write(reset);
@@ -250,7 +249,7 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 	struct reset *reset;
 	bool there;
 
-	if (group_table_is_deleted(adapter, group->group)) {
+	if (group_table_is_deleted(adapter, group->request.group)) {
 		kafka_group_job_end(group, CODE_NOT_FOUND, NULL, "it was deleted");
 		return;
 	}
@@ -261,8 +260,8 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 		reset->positions = calloc(group->offsets.count, sizeof *reset->positions);
 		reset->skipped = calloc(group->offsets.count, sizeof *reset->skipped);
 	}
-	group->moved = calloc(group->offsets.count, sizeof *group->moved);
-	if (!reset || !reset->positions || !reset->skipped || !group->moved) {
+	if (!reset || !reset->positions || !reset->skipped ||
+	    moves_begin(&group->moved, group->offsets.count) < 0) {
 		if (reset) {
 			free(reset->positions);
 			free(reset->skipped);
@@ -282,9 +281,9 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 	}
 	kafka_group_job_fit(group);
 	reset->look = (struct retry_fence_job){
-		.group = group->group,
-		.topic = group->topic,
-		.log_generation = group->preview ? 0 : topic_generation_of(group->open),
+		.group = group->request.group,
+		.topic = group->request.topic,
+		.log_generation = group->request.preview ? 0 : topic_generation_of(group->open),
 		.partitions = group->offsets.count,
 		.done = reset_looked};
 	retry_fence_look(adapter, &reset->look);
@@ -294,12 +293,14 @@ void kafka_group_reset(struct adapter *adapter, const struct group *group,
 		       const struct topic *topic, const struct group_target *to, bool preview,
 		       adapter_answer_fn done, void *ctx)
 {
-	struct group_job *job = kafka_group_job_new(
-		adapter, group, topic, (struct caller){.answer_done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(adapter, &(struct request){.group = group,
+									       .topic = topic,
+									       .preview = preview,
+									       .answer_done = done,
+									       .ctx = ctx});
 
 	if (!job)
 		return;
-	job->preview = preview;
 	if (target_copy(to, &job->to) < 0)
 		kafka_group_job_end(job, CODE_OVERLOADED, NULL, NULL);
 	else

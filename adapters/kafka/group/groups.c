@@ -40,7 +40,7 @@ static void texts_set(struct kafka_offsets *offsets, const uint64_t *positions)
 static void create_run(struct adapter *adapter, struct kafka_task *task)
 {
 	struct group_job *job = job_of(task);
-	struct group_target target = target_of_start(job->group);
+	struct group_target target = target_of_start(job->request.group);
 	uint32_t count = job->offsets.count;
 	uint64_t *positions;
 	bool there;
@@ -58,15 +58,16 @@ static void create_run(struct adapter *adapter, struct kafka_task *task)
 	}
 	free(positions);
 	if (job->offsets.code == CODE_OK)
-		group_table_set_deleted(adapter, job->group, job->topic, false);
+		group_table_set_deleted(adapter, job->request.group, job->request.topic, false);
 	kafka_group_job_end(job, job->offsets.code, NULL, job->offsets.text);
 }
 
 void kafka_groups_create(struct adapter *adapter, const struct group *group,
 			 const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job = kafka_group_job_new(adapter, group, topic,
-						    (struct caller){.done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(
+		adapter,
+		&(struct request){.group = group, .topic = topic, .done = done, .ctx = ctx});
 
 	if (job)
 		kafka_group_job_post(job, create_run);
@@ -76,7 +77,7 @@ void kafka_groups_create(struct adapter *adapter, const struct group *group,
 
 static void group_delete_wait(struct group_job *job)
 {
-	rd_kafka_DeleteGroup_t *request = rd_kafka_DeleteGroup_new(job->group->physical);
+	rd_kafka_DeleteGroup_t *request = rd_kafka_DeleteGroup_new(job->request.group->physical);
 	const rd_kafka_group_result_t **groups;
 	const rd_kafka_error_t *failure = NULL;
 	struct admin_client client;
@@ -101,7 +102,7 @@ static void group_delete_wait(struct group_job *job)
 		error == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND ? CODE_OK : kafka_error_code(error);
 	if (job->offsets.code != CODE_OK)
 		snprintf(job->offsets.text, sizeof job->offsets.text, "consumer group %s: %s",
-			 job->group->physical, text);
+			 job->request.group->physical, text);
 	admin_client_end(&client);
 }
 
@@ -109,23 +110,24 @@ static void delete_run(struct adapter *adapter, struct kafka_task *task)
 {
 	struct group_job *job = job_of(task);
 
-	if (!job->group->imported) // else its offsets belong to their previous users
+	if (!job->request.group->imported) // else its offsets belong to their previous users
 		group_delete_wait(job);
 	if (job->offsets.code == CODE_OK) {
-		job->offsets.code = retry_store_delete(adapter, job->group);
+		job->offsets.code = retry_store_delete(adapter, job->request.group);
 		snprintf(job->offsets.text, sizeof job->offsets.text, "%s",
 			 job->offsets.code == CODE_OK ? "" : "its retry topic cannot be deleted");
 	}
 	if (job->offsets.code == CODE_OK)
-		group_table_set_deleted(adapter, job->group, job->topic, true);
+		group_table_set_deleted(adapter, job->request.group, job->request.topic, true);
 	kafka_group_job_end(job, job->offsets.code, NULL, job->offsets.text);
 }
 
 void kafka_groups_delete(struct adapter *adapter, const struct group *group,
 			 const struct topic *topic, adapter_done_fn done, void *ctx)
 {
-	struct group_job *job = kafka_group_job_new(adapter, group, topic,
-						    (struct caller){.done = done, .ctx = ctx});
+	struct group_job *job = kafka_group_job_new(
+		adapter,
+		&(struct request){.group = group, .topic = topic, .done = done, .ctx = ctx});
 
 	if (job)
 		kafka_group_job_post(job, delete_run);
@@ -166,7 +168,7 @@ static void backlog_looked(struct retry_job *look, struct retry_rows *rows, enum
 	if (code == CODE_OK && !partitions)
 		code = CODE_OVERLOADED;
 	answer.backlog = (struct answer_backlog){partitions, job->offsets.count};
-	kafka_group_job_end(job, code, code == CODE_OK ? &answer : NULL, text);
+	kafka_group_job_end(job, code, &answer, text);
 	free(partitions);
 }
 
@@ -175,15 +177,17 @@ static void backlog_run(struct adapter *adapter, struct kafka_task *task)
 	struct group_job *job = job_of(task);
 	bool there;
 
-	if (group_table_is_deleted(adapter, job->group)) {
+	if (group_table_is_deleted(adapter, job->request.group)) {
 		kafka_group_job_end(job, CODE_NOT_FOUND, NULL, "it was deleted");
 		return;
 	}
 	if (!kafka_group_job_read(job, &there))
 		return;
 	kafka_group_job_fit(job);
-	job->look = (struct retry_job){
-		.group = job->group, .topic = job->topic, .fresh = true, .done = backlog_looked};
+	job->look = (struct retry_job){.group = job->request.group,
+				       .topic = job->request.topic,
+				       .fresh = true,
+				       .done = backlog_looked};
 	retry_store_look(adapter, &job->look);
 }
 
@@ -191,7 +195,8 @@ void kafka_groups_backlog(struct adapter *adapter, const struct group *group,
 			  const struct topic *topic, adapter_answer_fn done, void *ctx)
 {
 	struct group_job *job = kafka_group_job_new(
-		adapter, group, topic, (struct caller){.answer_done = done, .ctx = ctx});
+		adapter,
+		&(struct request){.group = group, .topic = topic, .answer_done = done, .ctx = ctx});
 
 	if (!job)
 		return;
