@@ -4,7 +4,10 @@
 // Threads: every slot may be called from any loop thread and never blocks. Completions may come on
 // any thread, also before the slot returns; each comes exactly once, also on close. Loop-bound
 // objects (sources) are called and call back on their home loop only. Memory: what a slot is given
-// is borrowed until it returns, except buffers, which are kept by reference.
+// is borrowed until it returns, except buffers, which are kept by reference; what a callback is
+// given is borrowed until that returns.
+//
+// Administrative slots answer a code, or with OK the struct of answer.h that is named beside them.
 #pragma once
 
 #include "adapters/answer.h"
@@ -192,14 +195,14 @@ struct adapter_ops {
 	// after done, and no thread of the adapter is inside a call of ours any more.
 	void (*close)(struct adapter *adapter, void (*done)(void *ctx), void *ctx);
 	// Whether the cluster can be reached, and what it can do; also sets what capabilities()
-	// tells. A cluster that does not answer is an answer, too.
+	// tells. A cluster that does not answer is an answer, too. ANSWER_PROBE.
 	void (*probe)(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
 		      void *ctx);
 	uint32_t (*capabilities)(struct adapter *adapter);
 	// A look without a request to the cluster. NULL: it is always ready. @thread any
 	void (*state)(struct adapter *adapter, struct adapter_state *ret);
-	// What lies on the cluster, of all clients, but for what the backend itself needs. NULL:
-	// nothing can be imported from this kind.
+	// What lies on the cluster, of all clients, but for what the backend itself needs.
+	// ANSWER_EXISTING. NULL: nothing can be imported from this kind.
 	void (*existing)(struct adapter *adapter, uint64_t deadline_ns, adapter_answer_fn done,
 			 void *ctx);
 
@@ -217,19 +220,21 @@ struct adapter_ops {
 			     adapter_done_fn done, void *ctx);
 	void (*topic_delete)(struct adapter *adapter, const struct topic *topic,
 			     adapter_done_fn done, void *ctx);
-	// Every partition of it.
+	// Every partition of it. ANSWER_DESCRIBE.
 	void (*topic_describe)(struct adapter *adapter, const struct topic *topic,
 			       adapter_answer_fn done, void *ctx);
-	// What an imported topic is set to. NULL: nothing can be imported from this kind.
+	// What an imported topic is set to. ANSWER_SETTINGS. NULL: nothing can be imported from
+	// this kind.
 	void (*topic_settings)(struct adapter *adapter, const struct topic *topic,
 			       adapter_answer_fn done, void *ctx);
 	// Deletes what is there at the time of the call; the answer says how much. `preview`: how
-	// much it would be.
+	// much it would be. ANSWER_PURGE.
 	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
 			    adapter_answer_fn done, void *ctx);
-	// What is damaged in the store. NULL: the backend is not a store of ours.
+	// What is damaged in the store. ANSWER_DAMAGE. NULL: the backend is not a store of ours.
 	void (*damage)(struct adapter *adapter, adapter_answer_fn done, void *ctx);
-	// Gives up what is damaged of a topic, so that it is passed over. NULL as `damage`.
+	// Gives up what is damaged of a topic, so that it is passed over. `preview`: what it
+	// would be. ANSWER_SKIP. NULL as `damage`.
 	void (*topic_skip)(struct adapter *adapter, const struct topic *topic, bool preview,
 			   adapter_answer_fn done, void *ctx);
 	// Of groups: NULL when CAP_CONSUME is missing; the proxy refuses without asking.
@@ -238,13 +243,15 @@ struct adapter_ops {
 	void (*group_delete)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	// Moves the group. Its source, if any, is closed, but for a preview, which moves nothing.
+	// ANSWER_RESET.
 	void (*group_reset)(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, const struct group_target *to, bool preview,
 			    adapter_answer_fn done, void *ctx);
-	// Backlog of a group without an open source, every partition.
+	// Backlog of a group without an open source, every partition. ANSWER_BACKLOG.
 	void (*group_backlog)(struct adapter *adapter, const struct group *group,
 			      const struct topic *topic, adapter_answer_fn done, void *ctx);
-	// Messages as they are stored, whoever has consumed them. NULL when CAP_HISTORY is missing.
+	// Messages as they are stored, whoever has consumed them. ANSWER_MESSAGES. NULL when
+	// CAP_HISTORY is missing.
 	void (*read)(struct adapter *adapter, const struct topic *topic,
 		     const struct message_query *query, adapter_answer_fn done, void *ctx);
 

@@ -13,6 +13,6 @@ void store_group_admin_create(struct durable_log *log, const struct group *group
 // OK when it is not there. Its positions and its retry store go too.
 void store_group_admin_delete(struct durable_log *log, const struct group *group,
 			      const struct topic *topic, adapter_done_fn done, void *ctx);
-// {partitions: […]} as QUERY_BACKLOG, as of the last commit.
+// Every partition, as of the last commit.
 void store_group_admin_backlog(struct durable_log *log, const struct group *group,
 			       const struct topic *topic, adapter_answer_fn done, void *ctx);
