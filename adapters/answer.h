@@ -132,14 +132,24 @@ struct answer_reset {
 	size_t count;
 };
 
+// What became of positions, beside those that are acked: these are what is left of the positions
+// that are done, and were done again after a move back.
+struct consumed_counts {
+	uint64_t dead;     // its copy is among the dead letters
+	uint64_t expired;  // its time to live was over
+	uint64_t skipped;  // before the start, passed by a reset, or gone from the log; holes too
+	uint64_t replayed; // done, and open again after a move back
+};
+
 struct source_partition {
 	uint64_t first, end, committed; // oldest kept, next to be written, first not acked
 	uint64_t ready, in_flight, retrying, delayed; // together: the backlog
 	// Since the group began, and durable with its position. The positions before `end`, and
-	// those that a move back opened again, are acked, in the backlog, or counted here.
-	uint64_t acked, dead, expired, skipped, replayed;
+	// those that a move back opened again, are acked, in the backlog, or in `counts`.
+	uint64_t acked;
+	struct consumed_counts counts;
 	uint32_t partition;
-	bool window_full;
+	bool window_full; // the owner reads no further before some are acked
 	bool holes; // some positions of the topic hold no message, and are counted all the same
 };
 

@@ -18,9 +18,10 @@
 
 uint64_t backlog_row_acked(const struct source_partition *row)
 {
-	uint64_t all = row->end + row->replayed, others = row->ready + row->in_flight +
-							  row->retrying + row->delayed + row->dead +
-							  row->expired + row->skipped;
+	const struct consumed_counts *counts = &row->counts;
+	uint64_t all = row->end + counts->replayed,
+		 others = row->ready + row->in_flight + row->retrying + row->delayed +
+			  counts->dead + counts->expired + counts->skipped;
 
 	// A stale owner's commit may have taken the place of one that knew more (Kafka).
 	return all > others ? all - others : 0;
@@ -30,20 +31,19 @@ struct source_partition backlog_row_of_window(const struct window *window, uint6
 					      uint64_t end)
 {
 	uint64_t next = MAX(window_next(window), first);
-
-	return (struct source_partition){
+	struct source_partition row = {
 		.first = first,
 		.end = end,
 		.committed = window->base,
 		.ready = (end > next ? end - next : 0) + window->open,
 		.in_flight = window->flight,
 		.retrying = window->waiting + window->rejected,
-		.dead = window->counts.dead,
-		.expired = window->counts.expired,
-		.skipped = window->counts.skipped + (next - window_next(window)),
-		.replayed = window->counts.replayed,
+		.counts = window->counts,
 		.window_full = window_full(window),
 	};
+
+	row.counts.skipped += next - window_next(window);
+	return row;
 }
 
 int backlog_row_read(const struct log_cursor *cursor, uint64_t first, uint64_t end,

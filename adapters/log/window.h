@@ -8,6 +8,7 @@
 // lives on its source's loop.
 #pragma once
 
+#include "adapters/answer.h"
 #include "core/base/util.h"
 
 #include <stdbool.h>
@@ -33,19 +34,10 @@ struct window_mark {
 	bool used;
 };
 
-// What became of positions, since the group began. What is acked is what is left: the positions
-// that are done, and were done again after a move back, less those counted here.
-struct window_counts {
-	uint64_t dead;     // its copy is among the dead letters
-	uint64_t expired;  // its time to live was over
-	uint64_t skipped;  // before the start, passed by a reset, or gone from the log; holes too
-	uint64_t replayed; // done, and open again after a move back
-};
-
 struct window {
 	uint64_t base;
-	struct window_counts counts;
-	uint8_t *states; // ring of enum window_state
+	struct consumed_counts counts; // since the group began
+	uint8_t *states;               // ring of enum window_state
 	uint32_t head, count, room;
 	uint32_t flight, open, waiting, rejected; // counts; what is left of `count` is done
 	uint64_t open_from;                       // no position below is OPEN

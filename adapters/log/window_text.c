@@ -4,7 +4,7 @@
 //   u32     CRC-32C of what follows
 //   varint  epoch
 //   varint  base: the committed position that this belongs to
-//   varint  four: what became of positions (struct window_counts), in its order
+//   varint  four: what became of positions (struct consumed_counts), in its order
 //   varint  time of the commit by the group's steady clock, milliseconds
 //   varint  what the wall clock showed more than that, milliseconds, in zigzag form
 //   u16     size of the map in bytes, then the map: bit n is set when position base + n is done.
@@ -297,7 +297,7 @@ static void counts_take(struct window *window, struct reader *reader)
 	window->counts.replayed = varint_take(reader);
 }
 
-static bool counts_fit(const struct window_counts *counts)
+static bool counts_fit(const struct consumed_counts *counts)
 {
 	const uint64_t most = 1ull << COUNT_BITS;
 

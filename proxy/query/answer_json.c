@@ -173,10 +173,10 @@ static json_t *source_partition_json(const void *row)
 		{"retrying", partition->retrying},
 		{"delayed", partition->delayed},
 		{"acked", partition->acked},
-		{"dead", partition->dead},
-		{"expired", partition->expired},
-		{"skipped", partition->skipped},
-		{"replayed", partition->replayed},
+		{"dead", partition->counts.dead},
+		{"expired", partition->counts.expired},
+		{"skipped", partition->counts.skipped},
+		{"replayed", partition->counts.replayed},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)

@@ -233,8 +233,8 @@ void what_has_expired_is_dropped_and_counted(struct bench *bench)
 	usleep(4000 * 1000);
 	expect_quiet(reader);
 	reader_backlog(reader, &row, 1);
-	CHECK_EQ(row.expired, 2);
-	CHECK_EQ(row.acked + row.dead + row.skipped, 0);
+	CHECK_EQ(row.counts.expired, 2);
+	CHECK_EQ(row.acked + row.counts.dead + row.counts.skipped, 0);
 	CHECK_EQ(row.in_flight, 2);
 	CHECK_EQ(row.ready + row.retrying + row.delayed, 0);
 	reader_drop(got, 3);
@@ -268,7 +268,8 @@ static void ledger_check(struct reader *reader, const struct ledger *ledger)
 		 ledger->sent - ledger->acked);
 	CHECK_EQ(row.end, ledger->sent);
 	CHECK_EQ(row.acked, ledger->acked);
-	CHECK_EQ(row.dead + row.expired + row.skipped + row.replayed, 0);
+	CHECK_EQ(row.counts.dead + row.counts.expired + row.counts.skipped + row.counts.replayed,
+		 0);
 }
 
 static void ledger_step(struct bench *bench, const struct topic *topic, struct reader *reader,

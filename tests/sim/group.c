@@ -317,8 +317,9 @@ static uint64_t backlog(bool only_ready)
 		uint64_t all =
 			told[i].ready + told[i].in_flight + told[i].retrying + told[i].delayed;
 
-		SIM_EQUAL(told[i].end + told[i].replayed,
-			  all + told[i].acked + told[i].dead + told[i].expired + told[i].skipped);
+		SIM_EQUAL(told[i].end + told[i].counts.replayed,
+			  all + told[i].acked + told[i].counts.dead + told[i].counts.expired +
+				  told[i].counts.skipped);
 		sum += only_ready ? told[i].ready : all;
 	}
 	return count ? sum : UINT64_MAX;

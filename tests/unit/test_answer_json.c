@@ -133,21 +133,19 @@ static void groups_written(void)
 {
 	static const struct moved_partition moved[] = {
 		{.partition = 1, .from = 5, .to = 9, .skipped = 3, .replayed = 0}};
-	static const struct source_partition rows[] = {{.partition = 1,
-							.first = 2,
-							.end = 30,
-							.committed = 4,
-							.ready = 5,
-							.in_flight = 6,
-							.retrying = 7,
-							.delayed = 8,
-							.acked = 9,
-							.dead = 10,
-							.expired = 11,
-							.skipped = 12,
-							.replayed = 13,
-							.window_full = true,
-							.holes = true}};
+	static const struct source_partition rows[] = {
+		{.partition = 1,
+		 .first = 2,
+		 .end = 30,
+		 .committed = 4,
+		 .ready = 5,
+		 .in_flight = 6,
+		 .retrying = 7,
+		 .delayed = 8,
+		 .acked = 9,
+		 .counts = {.dead = 10, .expired = 11, .skipped = 12, .replayed = 13},
+		 .window_full = true,
+		 .holes = true}};
 
 	expect(&(struct adapter_answer){.kind = ANSWER_RESET, .reset = {moved, 1}},
 	       "{\"partitions\":[{\"partition\":1,\"from\":5,\"to\":9,\"skipped\":3,"

@@ -240,7 +240,7 @@ static void the_fullest_window_fits(void)
 	}
 	ack(&window, window.base + WINDOW_POSITIONS - 2, 1);
 	window.shift_ms = INT64_MAX / (1 << 16) - 1;
-	window.counts = (struct window_counts){TIME_MOST, TIME_MOST, TIME_MOST, TIME_MOST};
+	window.counts = (struct consumed_counts){TIME_MOST, TIME_MOST, TIME_MOST, TIME_MOST};
 	CHECK_EQ(window.mark_count, WINDOW_MARKS);
 	text = window_text_encode(&window, WINDOW_EPOCH_MAX, TIME_MOST - 10);
 	CHECK(strlen(text) <= WINDOW_TEXT);
