@@ -32,15 +32,6 @@ enum code capability_check(uint32_t capabilities, uint32_t needed, const char **
 	return CODE_UNSUPPORTED_BY_BACKEND;
 }
 
-json_t *capability_json(uint32_t capabilities)
-{
-	json_t *answer = json_object();
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); ++i)
-		json_object_set_new(answer, rows[i].key, json_boolean(capabilities & rows[i].bit));
-	return answer;
-}
-
 enum durability capability_durability(uint32_t capabilities)
 {
 	return capabilities & CAP_D3   ? DURABILITY_D3

@@ -7,7 +7,7 @@
 
 #include "core/base/code.h"
 
-#include <jansson.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct topic;
@@ -48,9 +48,6 @@ const struct capability_row *capability_missing(uint32_t capabilities, uint32_t 
 // UNSUPPORTED_BY_BACKEND with the sentence of the first that is missing (static), or OK.
 // @thread any
 enum code capability_check(uint32_t capabilities, uint32_t needed, const char **ret_text);
-
-// {key: true or false} of every row; the caller's reference; NULL: no memory. @thread any
-json_t *capability_json(uint32_t capabilities);
 
 // The best class of durability among them.
 enum durability capability_durability(uint32_t capabilities);

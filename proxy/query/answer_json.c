@@ -44,6 +44,16 @@ static json_t *rows_json(const void *rows, size_t count, size_t size,
 
 // ---- clusters
 
+json_t *answer_json_capabilities(uint32_t capabilities)
+{
+	const struct capability_row *row;
+	json_t *json = json_object();
+
+	for (size_t i = 0; (row = capability_at(i)); ++i)
+		json_object_set_new(json, row->key, json_boolean(capabilities & row->bit));
+	return json;
+}
+
 static json_t *probe_json(const struct answer_probe *probe)
 {
 	static const char *const classes[] = {"D0", "D1", "D2", "D3"};
@@ -52,7 +62,7 @@ static json_t *probe_json(const struct answer_probe *probe)
 			 "version", text_json(probe->version), "nodes", number_json(probe->nodes),
 			 "durability", classes[probe->durability], "durability_reason",
 			 text_json(probe->durability_reason), "capabilities",
-			 capability_json(probe->capabilities), "latency_us",
+			 answer_json_capabilities(probe->capabilities), "latency_us",
 			 number_json(probe->latency_us), "error", text_json(probe->error));
 }
 

@@ -3,12 +3,13 @@
 #include "tests/contract/promises.h"
 
 #include "core/wire/record.h"
+#include "proxy/query/answer_json.h"
 #include "tests/contract/steps.h"
 
 void probe_says_what_it_is(struct bench *bench)
 {
 	json_t *answer = bench_probe(bench, NULL);
-	json_t *capabilities = capability_json(bench->capabilities);
+	json_t *capabilities = answer_json_capabilities(bench->capabilities);
 
 	CHECK(json_is_true(json_object_get(answer, "reachable")));
 	CHECK(json_is_string(json_object_get(answer, "version")));
