@@ -1,8 +1,8 @@
 // The rows that tell a group's backlog in each partition, and what moving the group makes of it.
 //
-// All is told from the committed cursor alone: its text is decoded into a window, and positions are
-// counted there (window_text.c). A group that has a source is asked itself (source.c); only the sum
-// is shared.
+// A row is told from a window, and from what the retry store holds beside it. Without a source the
+// window is decoded from the text of the committed cursor (window_text.c); a group that has a
+// source has its window there (source.c).
 //
 // Every position before the end, and every one that a move back opened again, is in exactly one
 // place: acked, in one of the four parts of the backlog, dead, expired or skipped. Acked is not

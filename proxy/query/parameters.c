@@ -2,7 +2,7 @@
 // them before an adapter is asked.
 //
 // Invariant: what is returned needs no second check by an adapter. A position in a partition that
-// the topic does not have is no fault: it is passed over, as it always was.
+// the topic does not have is no fault: the adapter passes over it.
 
 #include "proxy/query/parameters.h"
 
