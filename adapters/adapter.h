@@ -12,8 +12,8 @@
 
 #include "adapters/answer.h"
 #include "adapters/capability.h"
+#include "adapters/seek_target.h"
 #include "adapters/submit.h"
-#include "adapters/target.h"
 #include "core/base/buf.h"
 #include "core/base/code.h"
 #include "core/loop/loop.h"
@@ -245,7 +245,7 @@ struct adapter_ops {
 	// Moves the group. Its source, if any, is closed, but for a preview, which moves nothing.
 	// ANSWER_RESET.
 	void (*group_reset)(struct adapter *adapter, const struct group *group,
-			    const struct topic *topic, const struct group_target *to, bool preview,
+			    const struct topic *topic, const struct seek_target *to, bool preview,
 			    adapter_answer_fn done, void *ctx);
 	// Backlog of a group without an open source, every partition. ANSWER_BACKLOG.
 	void (*group_backlog)(struct adapter *adapter, const struct group *group,

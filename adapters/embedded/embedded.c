@@ -245,7 +245,7 @@ static void embedded_group_delete(struct adapter *adapter, const struct group *g
 }
 
 static void embedded_group_reset(struct adapter *adapter, const struct group *group,
-				 const struct topic *topic, const struct group_target *to,
+				 const struct topic *topic, const struct seek_target *to,
 				 bool preview, adapter_answer_fn done, void *ctx)
 {
 	store_group_reset(adapter->log, group, topic, to, preview, done, ctx);

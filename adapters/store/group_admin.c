@@ -15,10 +15,10 @@
 #include "adapters/store/damage_table.h"
 #include "adapters/store/group_job.h"
 #include "adapters/store/group_row.h"
-#include "adapters/store/group_target.h"
 #include "adapters/store/identity.h"
 #include "adapters/store/retry.h"
 #include "adapters/store/row.h"
+#include "adapters/store/seek_resolve.h"
 
 #include <errno.h>
 
@@ -68,7 +68,7 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 {
 	struct group_job *job = group_job_of(base);
 	struct store *store = committer_store(committer);
-	struct group_target target = target_of_start(job->request.group);
+	struct seek_target target = seek_target_of_start(job->request.group);
 	int r = group_row_check(store, job->request.group);
 
 	job->was_there = r == 0;
@@ -78,8 +78,8 @@ static int cursors_make(struct committer_job *base, struct committer *committer,
 	for (uint32_t i = 0; r >= 0 && i < job->open->partition_count; ++i) {
 		struct log_cursor cursor = {.text = (char *)(uintptr_t)"", .partition = i};
 
-		r = store_group_target_resolve(&target, store, txn, &job->open->partitions[i],
-					       &cursor.position);
+		r = store_seek_resolve(&target, store, txn, &job->open->partitions[i],
+				       &cursor.position);
 		if (r >= 0)
 			r = cursor_put(store, txn, job->request.group->object.id, &cursor);
 	}

@@ -15,7 +15,7 @@ static void job_free(struct group_job *job)
 {
 	if (job->open)
 		store_topic_close(job->open);
-	target_deinit(&job->to);
+	seek_target_deinit(&job->to);
 	moves_deinit(&job->moved);
 	free(job);
 }

@@ -11,7 +11,7 @@ struct group_job {
 	struct request request;
 	struct durable_log *log;
 	struct adapter_topic *open; // NULL: the topic is not there
-	struct group_target to;     // of a reset
+	struct seek_target to;      // of a reset
 	struct moves moved;
 	bool was_there;
 };

@@ -19,8 +19,8 @@
 #include "adapters/store/damage_table.h"
 #include "adapters/store/group_job.h"
 #include "adapters/store/group_row.h"
-#include "adapters/store/group_target.h"
 #include "adapters/store/retry.h"
+#include "adapters/store/seek_resolve.h"
 #include "core/base/clock.h"
 
 #include <errno.h>
@@ -91,7 +91,7 @@ static int cursors_move(struct group_job *job, struct store *store, MDB_txn *txn
 		if (r == -EUCLEAN)
 			r = cursor_lose(partition, &cursor);
 		if (!r)
-			r = store_group_target_resolve(&job->to, store, txn, partition, &to);
+			r = store_seek_resolve(&job->to, store, txn, partition, &to);
 		if (r == 1)
 			r = partition_move(job, store, txn, partition, &cursor, to);
 		free(cursor.text);
@@ -171,7 +171,7 @@ static void move_done(struct committer_job *base, int r)
 }
 
 void store_group_reset(struct durable_log *log, const struct group *group,
-		       const struct topic *topic, const struct group_target *to, bool preview,
+		       const struct topic *topic, const struct seek_target *to, bool preview,
 		       adapter_answer_fn done, void *ctx)
 {
 	struct group_job *job = group_job_new(log, &(struct request){.group = group,
@@ -186,7 +186,7 @@ void store_group_reset(struct durable_log *log, const struct group *group,
 		group_job_end(job, -ENOENT, NULL, "its topic is not there");
 		return;
 	}
-	if (target_copy(to, &job->to) < 0) {
+	if (seek_target_copy(to, &job->to) < 0) {
 		group_job_end(job, -ENOMEM, NULL, NULL);
 		return;
 	}

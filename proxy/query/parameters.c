@@ -10,43 +10,43 @@
 
 #include <errno.h>
 
-static struct group_position read_position(const json_t *position)
+static struct seek_position read_position(const json_t *position)
 {
 	json_int_t partition = json_integer_value(json_object_get(position, "partition")),
 		   offset = json_integer_value(json_object_get(position, "offset"));
 
-	return (struct group_position){.partition = partition < 0 || partition > UINT32_MAX
-							    ? UINT32_MAX
-							    : (uint32_t)partition,
-				       .offset = (uint64_t)MAX(offset, 0)};
+	return (struct seek_position){.partition = partition < 0 || partition > UINT32_MAX
+							   ? UINT32_MAX
+							   : (uint32_t)partition,
+				      .offset = (uint64_t)MAX(offset, 0)};
 }
 
-static int read_positions(const json_t *list, struct group_target *ret)
+static int read_positions(const json_t *list, struct seek_target *ret)
 {
 	size_t count = json_array_size(list), i;
-	struct group_position *positions = calloc(MAX(count, 1), sizeof *positions);
+	struct seek_position *positions = calloc(MAX(count, 1), sizeof *positions);
 	const json_t *position;
 
 	if (!positions)
 		return -ENOMEM;
 	json_array_foreach(list, i, position) positions[i] = read_position(position);
-	*ret = (struct group_target){
-		.place = PLACE_POSITIONS, .positions = positions, .position_count = count};
+	*ret = (struct seek_target){
+		.place = SEEK_POSITIONS, .positions = positions, .position_count = count};
 	return 0;
 }
 
-int parameters_target(const json_t *to, struct group_target *ret)
+int parameters_target(const json_t *to, struct seek_target *ret)
 {
 	const json_t *time_ms = json_object_get(to, "time_ms"),
 		     *positions = json_object_get(to, "positions");
 
 	if (json_is_true(json_object_get(to, "earliest")))
-		*ret = (struct group_target){.place = PLACE_EARLIEST};
+		*ret = (struct seek_target){.place = SEEK_EARLIEST};
 	else if (json_is_true(json_object_get(to, "latest")))
-		*ret = (struct group_target){.place = PLACE_LATEST};
+		*ret = (struct seek_target){.place = SEEK_LATEST};
 	else if (json_is_integer(time_ms))
-		*ret = (struct group_target){.place = PLACE_TIME,
-					     .time_ms = json_integer_value(time_ms)};
+		*ret = (struct seek_target){.place = SEEK_TIME,
+					    .time_ms = json_integer_value(time_ms)};
 	else if (json_is_array(positions))
 		return read_positions(positions, ret);
 	else

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "adapters/answer.h"
-#include "adapters/target.h"
+#include "adapters/seek_target.h"
 
 #include <jansson.h>
 
@@ -13,6 +13,6 @@
 // @thread any
 enum code parameters_messages(const json_t *parameters, uint32_t partitions,
 			      struct message_query *ret, const char **ret_text);
-// `to` of GROUP_RESET; the caller calls target_deinit(). -EINVAL: it has none of the four forms;
-// -ENOMEM. @thread any
-int parameters_target(const json_t *to, struct group_target *ret);
+// `to` of GROUP_RESET; the caller calls seek_target_deinit(). -EINVAL: it has none of the four
+// forms; -ENOMEM. @thread any
+int parameters_target(const json_t *to, struct seek_target *ret);

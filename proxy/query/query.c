@@ -434,7 +434,7 @@ static void on_reset(void *ctx, enum code code, const struct adapter_answer *ans
 static void reset_group(struct group_query *target)
 {
 	struct query *query = target->query;
-	struct group_target to = {.place = PLACE_LATEST};
+	struct seek_target to = {.place = SEEK_LATEST};
 	int r = 0;
 
 	if (query->kind != QUERY_GROUP_PURGE)
@@ -446,7 +446,7 @@ static void reset_group(struct group_query *target)
 	}
 	query->backend->ops->group_reset(query->backend->adapter, target->group, target->topic, &to,
 					 is_preview(query), on_reset, target);
-	target_deinit(&to);
+	seek_target_deinit(&to);
 }
 
 static void on_held(struct loop_task *hold)

@@ -424,12 +424,12 @@ json_t *bench_reset(struct bench *bench, const struct group *group, const struct
 		    json_t *to, bool preview, enum code *ret)
 {
 	struct answer answer = {.kind = ANSWER_RESET};
-	struct group_target target;
+	struct seek_target target;
 
 	if (parameters_target(to, &target) == 0) {
 		bench->ops->group_reset(bench->adapter, group, topic, &target, preview, on_answer,
 					&answer);
-		target_deinit(&target);
+		seek_target_deinit(&target);
 	} else {
 		on_json(&answer, CODE_BAD_REQUEST, NULL, PARAMETERS_TARGET_FORMS);
 	}

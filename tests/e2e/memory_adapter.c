@@ -601,10 +601,10 @@ static void memory_group_backlog(struct adapter *adapter, const struct group *mo
 
 // Only to the earliest and the latest.
 static void memory_reset(struct adapter *adapter, const struct group *model,
-			 const struct topic *topic, const struct group_target *to, bool preview,
+			 const struct topic *topic, const struct seek_target *to, bool preview,
 			 adapter_answer_fn done, void *ctx)
 {
-	bool latest = to->place == PLACE_LATEST;
+	bool latest = to->place == SEEK_LATEST;
 	struct moved_partition rows[PARTITIONS_MAX] = {0};
 	struct adapter_answer answer = {.kind = ANSWER_RESET, .reset = {rows, topic->partitions}};
 

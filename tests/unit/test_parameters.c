@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-static int read_target(const char *text, struct group_target *ret)
+static int read_target(const char *text, struct seek_target *ret)
 {
 	json_t *to = json_loads(text, 0, NULL);
 	int r = parameters_target(to, ret);
@@ -17,16 +17,16 @@ static int read_target(const char *text, struct group_target *ret)
 
 static void targets_read(void)
 {
-	struct group_target target;
+	struct seek_target target;
 
 	CHECK_EQ(read_target("{\"earliest\":true}", &target), 0);
-	CHECK_EQ(target.place, PLACE_EARLIEST);
+	CHECK_EQ(target.place, SEEK_EARLIEST);
 	CHECK_EQ(read_target("{\"latest\":true}", &target), 0);
-	CHECK_EQ(target.place, PLACE_LATEST);
+	CHECK_EQ(target.place, SEEK_LATEST);
 	CHECK_EQ(read_target("{\"time_ms\":17}", &target), 0);
-	CHECK_EQ(target.place, PLACE_TIME);
+	CHECK_EQ(target.place, SEEK_TIME);
 	CHECK_EQ(target.time_ms, 17);
-	target_deinit(&target);
+	seek_target_deinit(&target);
 }
 
 static void targets_refused(void)
@@ -37,7 +37,7 @@ static void targets_refused(void)
 					    "{\"time_ms\":\"1\"}",
 					    "{\"positions\":{}}",
 					    "null"};
-	struct group_target target;
+	struct seek_target target;
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); ++i)
 		CHECK_EQ(read_target(wrong[i], &target), -EINVAL);
@@ -45,23 +45,23 @@ static void targets_refused(void)
 
 static void positions_are_copied(void)
 {
-	struct group_target target, copy;
+	struct seek_target target, copy;
 
 	CHECK_EQ(read_target("{\"positions\":[{\"partition\":3,\"offset\":7},"
 			     "{\"partition\":-1,\"offset\":-2},{\"partition\":4294967296}]}",
 			     &target),
 		 0);
-	CHECK_EQ(target_copy(&target, &copy), 0);
-	target_deinit(&target);
+	CHECK_EQ(seek_target_copy(&target, &copy), 0);
+	seek_target_deinit(&target);
 	CHECK_EQ(target.position_count, 0);
-	CHECK_EQ(copy.place, PLACE_POSITIONS);
+	CHECK_EQ(copy.place, SEEK_POSITIONS);
 	CHECK_EQ(copy.position_count, 3);
 	CHECK_EQ(copy.positions[0].partition, 3);
 	CHECK_EQ(copy.positions[0].offset, 7);
 	CHECK_EQ(copy.positions[1].partition, UINT32_MAX); // a partition that no topic has
 	CHECK_EQ(copy.positions[1].offset, 0);
 	CHECK_EQ(copy.positions[2].partition, UINT32_MAX);
-	target_deinit(&copy);
+	seek_target_deinit(&copy);
 }
 
 static enum code read_messages(const char *text, struct message_query *ret)

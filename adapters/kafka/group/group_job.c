@@ -23,7 +23,7 @@ static void job_free(struct group_job *job)
 	free(job->offsets.cursors);
 	if (job->open)
 		kafka_topic_close(job->open);
-	target_deinit(&job->to);
+	seek_target_deinit(&job->to);
 	moves_deinit(&job->moved);
 	free(job);
 }
@@ -162,7 +162,7 @@ static enum code times_resolve(struct adapter_topic *topic, int64_t time_ms, uin
 	return kafka_error_code(error);
 }
 
-enum code kafka_group_job_resolve(const struct group_target *target, struct adapter_topic *topic,
+enum code kafka_group_job_resolve(const struct seek_target *target, struct adapter_topic *topic,
 				  uint64_t *positions, uint32_t count)
 {
 	enum code code = CODE_OK;
@@ -170,11 +170,11 @@ enum code kafka_group_job_resolve(const struct group_target *target, struct adap
 
 	for (uint32_t i = 0; i < count; ++i) {
 		kafka_topic_bounds(topic, i, &first, &end);
-		positions[i] = target->place == PLACE_EARLIEST    ? first
-			       : target->place == PLACE_POSITIONS ? UINT64_MAX
-								  : end;
+		positions[i] = target->place == SEEK_EARLIEST    ? first
+			       : target->place == SEEK_POSITIONS ? UINT64_MAX
+								 : end;
 	}
-	if (target->place == PLACE_TIME)
+	if (target->place == SEEK_TIME)
 		code = times_resolve(topic, target->time_ms, positions, count);
 	for (size_t i = 0; i < target->position_count; ++i)
 		if (target->positions[i].partition < count)

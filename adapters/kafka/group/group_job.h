@@ -7,7 +7,7 @@
 #include "adapters/kafka/retry/retry_store.h"
 #include "adapters/log/moves.h"
 #include "adapters/request.h"
-#include "adapters/target.h"
+#include "adapters/seek_target.h"
 
 struct group_job {
 	struct kafka_task task;
@@ -15,7 +15,7 @@ struct group_job {
 	struct kafka_offsets offsets; // as committed, every partition in order
 	struct adapter *adapter;
 	struct adapter_topic *open;
-	struct group_target to; // of a reset
+	struct seek_target to; // of a reset
 	struct moves moved;
 	void *private;         // of a reset
 	struct retry_job look; // of a backlog
@@ -36,5 +36,5 @@ bool kafka_group_job_read(struct group_job *job, bool *ret_there);
 void kafka_group_job_fit(struct group_job *job);
 
 // Where a group is to stand, for every partition; UINT64_MAX: it stays. @thread kafka-admin
-enum code kafka_group_job_resolve(const struct group_target *target, struct adapter_topic *topic,
+enum code kafka_group_job_resolve(const struct seek_target *target, struct adapter_topic *topic,
 				  uint64_t *positions, uint32_t count);

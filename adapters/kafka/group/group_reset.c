@@ -290,7 +290,7 @@ static void reset_run(struct adapter *adapter, struct kafka_task *task)
 }
 
 void kafka_group_reset(struct adapter *adapter, const struct group *group,
-		       const struct topic *topic, const struct group_target *to, bool preview,
+		       const struct topic *topic, const struct seek_target *to, bool preview,
 		       adapter_answer_fn done, void *ctx)
 {
 	struct group_job *job = kafka_group_job_new(adapter, &(struct request){.group = group,
@@ -301,7 +301,7 @@ void kafka_group_reset(struct adapter *adapter, const struct group *group,
 
 	if (!job)
 		return;
-	if (target_copy(to, &job->to) < 0)
+	if (seek_target_copy(to, &job->to) < 0)
 		kafka_group_job_end(job, CODE_OVERLOADED, NULL, NULL);
 	else
 		kafka_group_job_post(job, reset_run);

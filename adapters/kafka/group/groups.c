@@ -40,7 +40,7 @@ static void texts_set(struct kafka_offsets *offsets, const uint64_t *positions)
 static void create_run(struct adapter *adapter, struct kafka_task *task)
 {
 	struct group_job *job = job_of(task);
-	struct group_target target = target_of_start(job->request.group);
+	struct seek_target target = seek_target_of_start(job->request.group);
 	uint32_t count = job->offsets.count;
 	uint64_t *positions;
 	bool there;

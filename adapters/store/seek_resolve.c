@@ -1,30 +1,29 @@
-// Where a group is to stand, as it is asked for (adapters/target.h), as an offset of one
-// partition. It is looked up in the transaction that moves the group, so that what is appended
-// meanwhile is on one side of it.
+// Resolves a seek target (adapters/seek_target.h) to an offset of one partition, in the transaction
+// that moves the group: a message that is appended meanwhile is either before the move or after it.
 //
 // Invariant: the offset lies from the first to the end of the partition, as that transaction sees
 // them.
 
-#include "adapters/store/group_target.h"
+#include "adapters/store/seek_resolve.h"
 
 #include "adapters/store/range.h"
 
-int store_group_target_resolve(const struct group_target *target, struct store *store, MDB_txn *txn,
-			       const struct store_partition *partition, uint64_t *ret)
+int store_seek_resolve(const struct seek_target *target, struct store *store, MDB_txn *txn,
+		       const struct store_partition *partition, uint64_t *ret)
 {
 	const struct store_partition_row *row =
 		partition->touched ? &partition->next : &partition->now;
 	int r = 1;
 
 	switch (target->place) {
-	case PLACE_EARLIEST: *ret = row->first; break;
-	case PLACE_LATEST: *ret = row->end; break;
-	case PLACE_TIME:
+	case SEEK_EARLIEST: *ret = row->first; break;
+	case SEEK_LATEST: *ret = row->end; break;
+	case SEEK_TIME:
 		r = store_range_find_time(store, txn, partition->topic->id, partition->number,
 					  row->first, row->end, target->time_ms, ret);
 		r = r < 0 ? r : 1;
 		break;
-	case PLACE_POSITIONS:
+	case SEEK_POSITIONS:
 		r = 0;
 		for (size_t i = 0; i < target->position_count; ++i) {
 			if (target->positions[i].partition != partition->number)
