@@ -93,7 +93,7 @@ class Linked(unittest.TestCase):
         self.assertEqual(list(linked.arrows()), [("core/base/map.c", "loop_run", "core/loop/loop.c")])
 
     def test_the_nearer_of_two_is_meant(self):
-        linked = objects.Objects({"batch_new": ["adapters/kafka/produce/batch.c", "sdk/c/src/batch.c"]}, {})
+        linked = objects.Objects({"batch_new": ["proxy/client/batch.c", "sdk/c/src/batch.c"]}, {})
         self.assertEqual(linked.owner("batch_new", "sdk/c/src/send_queue.c"), "sdk/c/src/batch.c")
         self.assertIsNone(linked.owner("malloc", "sdk/c/src/send_queue.c"))
 

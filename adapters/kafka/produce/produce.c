@@ -34,7 +34,7 @@ static enum durability durability_of(const struct adapter_topic *topic)
 static struct submit_run report_read(const struct submit *submit, uint32_t number,
 				     const rd_kafka_message_t *message)
 {
-	struct submit_run run = batch_refused(submit, number, message->err);
+	struct submit_run run = reports_refused(submit, number, message->err);
 
 	switch (rd_kafka_message_status(message)) {
 	case RD_KAFKA_MSG_STATUS_PERSISTED:
@@ -74,14 +74,14 @@ static void end_raise(struct end_update *end_update, const struct submit *submit
 static struct submit *report_take(const rd_kafka_message_t *message, struct end_update *end_update)
 {
 	const uint16_t *place = message->_private;
-	struct batch *batch = batch_of(place);
-	struct submit *submit = batch->submit;
+	struct reports *reports = reports_of(place);
+	struct submit *submit = reports->submit;
 	struct submit_run run = report_read(submit, *place, message);
 
 	end_raise(end_update, submit, &run);
-	if (!batch_note(batch, *place, &run))
+	if (!reports_note(reports, *place, &run))
 		return NULL;
-	submit->adapter_private = batch;
+	submit->adapter_private = reports;
 	submit->next = NULL;
 	return submit;
 }
@@ -126,7 +126,7 @@ void produce_delivered(struct adapter *adapter, unsigned slot, rd_kafka_event_t 
 		struct submit *submit = ended;
 
 		ended = submit->next;
-		batch_answer(submit->adapter_private);
+		reports_answer(submit->adapter_private);
 	}
 }
 
@@ -158,10 +158,10 @@ static rd_kafka_resp_err_t message_check(const struct send_target *target,
 	return kafka_limits_check(target->limits, record->data, target->native, target->now_ms);
 }
 
-static rd_kafka_resp_err_t message_send(const struct send_target *target, struct batch *batch,
+static rd_kafka_resp_err_t message_send(const struct send_target *target, struct reports *reports,
 					uint32_t number)
 {
-	const struct submit_record *record = &batch->submit->records[number];
+	const struct submit_record *record = &reports->submit->records[number];
 	struct record_view view;
 	rd_kafka_vu_t parts[7];
 	rd_kafka_error_t *failure;
@@ -179,13 +179,13 @@ static rd_kafka_resp_err_t message_send(const struct send_target *target, struct
 		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY,
 				.u.mem = {(void *)(uintptr_t)view.key.data, view.key.size}};
 	parts[count++] =
-		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = &batch->numbers[number]};
+		(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = &reports->numbers[number]};
 	// Never later than now: a broker may refuse the whole batch it comes in with others.
 	parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
 					 .u.i64 = MAX(MIN(view.created_ms, target->now_ms), 1)};
 	if (message_has_headers(record->data, target->native)) {
 		rd_kafka_headers_t *headers =
-			message_headers(&view, target->native, batch->accepted_ms);
+			message_headers(&view, target->native, reports->accepted_ms);
 
 		if (!headers)
 			return RD_KAFKA_RESP_ERR__QUEUE_FULL;
@@ -202,12 +202,12 @@ static rd_kafka_resp_err_t message_send(const struct send_target *target, struct
 	return error;
 }
 
-rd_kafka_resp_err_t produce_one(const struct send_target *target, struct batch *batch,
+rd_kafka_resp_err_t produce_one(const struct send_target *target, struct reports *reports,
 				uint32_t number)
 {
-	rd_kafka_resp_err_t error = message_check(target, &batch->submit->records[number]);
+	rd_kafka_resp_err_t error = message_check(target, &reports->submit->records[number]);
 
-	return error ? error : message_send(target, batch, number);
+	return error ? error : message_send(target, reports, number);
 }
 
 // What may not be enqueued any more, so that nothing overtakes what was refused but may succeed
@@ -255,10 +255,10 @@ static uint32_t headerless_run(const struct send_target *target, const struct su
 	return end - at;
 }
 
-static void headerless_send(const struct send_target *target, struct batch *batch, uint32_t at,
+static void headerless_send(const struct send_target *target, struct reports *reports, uint32_t at,
 			    uint32_t count, rd_kafka_resp_err_t *errors)
 {
-	const struct submit_record *records = &batch->submit->records[at];
+	const struct submit_record *records = &reports->submit->records[at];
 	rd_kafka_message_t messages[HEADERLESS_MAX];
 
 	for (uint32_t i = 0; i < count; ++i) {
@@ -268,7 +268,7 @@ static void headerless_send(const struct send_target *target, struct batch *batc
 						   .len = body.size,
 						   .key = (void *)(uintptr_t)key.data,
 						   .key_len = key.size,
-						   ._private = &batch->numbers[at + i]};
+						   ._private = &reports->numbers[at + i]};
 	}
 	// All is written before any is on its way: after the last one the batch may be gone.
 	rd_kafka_produce_batch(target->topic, (int32_t)records[0].partition, 0, messages,
@@ -278,48 +278,48 @@ static void headerless_send(const struct send_target *target, struct batch *batc
 }
 
 // Behind what is being divided of its partition, if anything is.
-static bool is_behind(const struct send_target *target, struct batch *batch, uint32_t at,
+static bool is_behind(const struct send_target *target, struct reports *reports, uint32_t at,
 		      rd_kafka_resp_err_t *ret_error)
 {
-	struct kafka_partition *partition =
-		kafka_topic_partition(batch->submit->topic, batch->submit->records[at].partition);
+	struct kafka_partition *partition = kafka_topic_partition(
+		reports->submit->topic, reports->submit->records[at].partition);
 
 	if (!partition || !partition->split)
 		return false;
-	*ret_error = resend_queue(target->adapter, partition, &batch->numbers[at])
+	*ret_error = resend_queue(target->adapter, partition, &reports->numbers[at])
 			     ? RD_KAFKA_RESP_ERR_NO_ERROR
 			     : RD_KAFKA_RESP_ERR__QUEUE_FULL;
 	return true;
 }
 
 // Records from `at` on that are enqueued together; what became of each in `errors`.
-static uint32_t some_send(const struct send_target *target, struct batch *batch, uint32_t at,
+static uint32_t some_send(const struct send_target *target, struct reports *reports, uint32_t at,
 			  const struct blocked *blocked, rd_kafka_resp_err_t errors[HEADERLESS_MAX])
 {
 	uint32_t headerless = 0;
 
-	if (is_behind(target, batch, at, &errors[0]))
+	if (is_behind(target, reports, at, &errors[0]))
 		return 1;
-	if (blocked->all || batch->submit->records[at].partition == blocked->partition)
+	if (blocked->all || reports->submit->records[at].partition == blocked->partition)
 		errors[0] = blocked->error;
-	else if ((headerless = headerless_run(target, batch->submit, at)) > 0)
-		headerless_send(target, batch, at, headerless, errors);
+	else if ((headerless = headerless_run(target, reports->submit, at)) > 0)
+		headerless_send(target, reports, at, headerless, errors);
 	else
-		errors[0] = produce_one(target, batch, at);
+		errors[0] = produce_one(target, reports, at);
 	return MAX(headerless, 1u);
 }
 
 // Enqueues what can be; returns how many were refused. The batch may be gone as soon as its last
 // message is enqueued or noted, but where *ret_last is set: then it has ended.
-static uint32_t batch_send(const struct send_target *target, struct batch *batch,
+static uint32_t batch_send(const struct send_target *target, struct reports *reports,
 			   struct blocked *blocked, bool *ret_last)
 {
-	struct submit *submit = batch->submit;
+	struct submit *submit = reports->submit;
 	rd_kafka_resp_err_t errors[HEADERLESS_MAX];
 	uint32_t refusals = 0, some;
 
 	for (uint32_t at = 0, count = submit->count; at < count; at += some) {
-		some = some_send(target, batch, at, blocked, errors);
+		some = some_send(target, reports, at, blocked, errors);
 		for (uint32_t i = 0; i < some; ++i) {
 			struct submit_run run;
 
@@ -327,10 +327,10 @@ static uint32_t batch_send(const struct send_target *target, struct batch *batch
 				continue;
 			if (kafka_error_is_of_record(errors[i]))
 				kafka_topic_settings_doubt(submit->topic);
-			run = batch_refused(submit, at + i, errors[i]);
+			run = reports_refused(submit, at + i, errors[i]);
 			blocked_note(blocked, run.partition, errors[i]);
 			++refusals;
-			*ret_last = batch_note(batch, at + i, &run);
+			*ret_last = reports_note(reports, at + i, &run);
 		}
 	}
 	return refusals;
@@ -345,19 +345,19 @@ static void refusals_look(struct adapter *adapter, const struct blocked *blocked
 		sender_check(adapter);
 }
 
-static bool batch_send_now(struct adapter *adapter, struct batch *batch)
+static bool batch_send_now(struct adapter *adapter, struct reports *reports)
 {
-	struct adapter_topic *topic = batch->submit->topic;
+	struct adapter_topic *topic = reports->submit->topic;
 	struct blocked blocked = {.partition = UINT32_MAX};
 	bool last = false;
 	struct send_target target;
 	uint32_t refusals;
 
-	batch->handed = true;
+	reports->handed = true;
 	__atomic_add_fetch(&topic->handed, 1, __ATOMIC_ACQ_REL);
 	if (!produce_target(topic, sender_enter_slot(adapter, topic->slot), &target))
 		blocked = (struct blocked){.all = true, .error = RD_KAFKA_RESP_ERR__QUEUE_FULL};
-	refusals = batch_send(&target, batch, &blocked, &last);
+	refusals = batch_send(&target, reports, &blocked, &last);
 	sender_leave(adapter);
 	if (refusals) {
 		health_ended(adapter, refusals, false, 0);
@@ -366,25 +366,26 @@ static bool batch_send_now(struct adapter *adapter, struct batch *batch)
 	return last;
 }
 
-static bool batch_refuse(struct adapter *adapter, struct batch *batch, rd_kafka_resp_err_t error)
+static bool batch_refuse(struct adapter *adapter, struct reports *reports,
+			 rd_kafka_resp_err_t error)
 {
 	bool last = false;
 
-	health_ended(adapter, batch->submit->count, false, 0);
-	for (uint32_t i = 0; i < batch->submit->count; ++i) {
-		struct submit_run run = batch_refused(batch->submit, i, error);
+	health_ended(adapter, reports->submit->count, false, 0);
+	for (uint32_t i = 0; i < reports->submit->count; ++i) {
+		struct submit_run run = reports_refused(reports->submit, i, error);
 
-		last = batch_note(batch, i, &run);
+		last = reports_note(reports, i, &run);
 	}
 	return last;
 }
 
-bool produce_batch(struct adapter *adapter, struct batch *batch)
+bool produce_batch(struct adapter *adapter, struct reports *reports)
 {
-	if (!resend_holds(adapter, batch->submit->topic))
-		return batch_send_now(adapter, batch);
-	return !resend_hold(adapter, batch) &&
-	       batch_refuse(adapter, batch, RD_KAFKA_RESP_ERR__QUEUE_FULL);
+	if (!resend_holds(adapter, reports->submit->topic))
+		return batch_send_now(adapter, reports);
+	return !resend_hold(adapter, reports) &&
+	       batch_refuse(adapter, reports, RD_KAFKA_RESP_ERR__QUEUE_FULL);
 }
 
 static void submit_refuse(struct submit *submit, enum code code, uint32_t retry_after_ms)
@@ -406,7 +407,7 @@ static void sizes_note(const struct submit *submit)
 
 void produce_submit(struct adapter *adapter, struct submit *submit)
 {
-	struct batch *batch;
+	struct reports *reports;
 	bool ended;
 
 	if (__atomic_load_n(&submit->topic->gone, __ATOMIC_ACQUIRE)) {
@@ -417,8 +418,8 @@ void produce_submit(struct adapter *adapter, struct submit *submit)
 		submit_refuse(submit, CODE_BACKEND_DOWN, DOWN_RETRY_MS);
 		return;
 	}
-	batch = batch_new(submit);
-	if (!batch) {
+	reports = reports_new(submit);
+	if (!reports) {
 		health_ended(adapter, submit->count, false, 0);
 		submit_refuse(submit, CODE_OVERLOADED, FULL_RETRY_MS);
 		return;
@@ -426,8 +427,8 @@ void produce_submit(struct adapter *adapter, struct submit *submit)
 	buf_ref(submit->buf);
 	sizes_note(submit);
 	resend_enter(adapter);
-	ended = produce_batch(adapter, batch);
+	ended = produce_batch(adapter, reports);
 	resend_leave(adapter);
 	if (ended)
-		batch_answer(batch);
+		reports_answer(reports);
 }

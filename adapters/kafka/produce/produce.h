@@ -1,7 +1,7 @@
 // Handing records to a producer: those of a new batch, and those that are sent again (resend.c).
 #pragma once
 
-#include "adapters/kafka/produce/batch.h"
+#include "adapters/kafka/produce/reports.h"
 
 // Where records of a topic go.
 struct send_target {
@@ -16,11 +16,11 @@ struct send_target {
 // `handle`: entered (sender.h). false: no memory.
 bool produce_target(struct adapter_topic *topic, rd_kafka_t *handle, struct send_target *ret);
 // Checks one record and enqueues it.
-rd_kafka_resp_err_t produce_one(const struct send_target *target, struct batch *batch,
+rd_kafka_resp_err_t produce_one(const struct send_target *target, struct reports *reports,
 				uint32_t number);
 // Enqueues, or holds (resend.h), what can be of a batch that was not handed over yet. With the
 // gate. true: all of it was refused or has ended meanwhile, and the caller answers it.
-bool produce_batch(struct adapter *adapter, struct batch *batch);
+bool produce_batch(struct adapter *adapter, struct reports *reports);
 
 // The opaque of a librdkafka topic whose messages are not of batches: the receiver of their
 // reports.

@@ -25,8 +25,8 @@
 
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/client/health.h"
-#include "adapters/kafka/produce/batch.h"
 #include "adapters/kafka/produce/produce.h"
+#include "adapters/kafka/produce/reports.h"
 #include "adapters/kafka/produce/sender.h"
 #include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
@@ -80,14 +80,14 @@ struct resend {
 	pthread_rwlock_t gate;
 	pthread_mutex_t lock;
 	struct slot slots[SENDER_SLOTS];
-	struct batch *waiting, **waiting_end; // under lock
-	uint64_t held_bytes;                  // under lock
-	bool leaving;                         // under the gate
+	struct reports *waiting, **waiting_end; // under lock
+	uint64_t held_bytes;                    // under lock
+	bool leaving;                           // under the gate
 };
 
 // What ends with the gate closed is answered, or freed, when it is open again.
 struct endings {
-	struct batch *batches;
+	struct reports *batches;
 	uint32_t refused;
 	struct split *splits;
 };
@@ -124,14 +124,14 @@ static void places_deinit(struct places *places)
 
 static void end_one(struct endings *endings, uint16_t *place, rd_kafka_resp_err_t error)
 {
-	struct batch *batch = batch_of(place);
-	struct submit_run run = batch_refused(batch->submit, *place, error);
+	struct reports *reports = reports_of(place);
+	struct submit_run run = reports_refused(reports->submit, *place, error);
 
 	++endings->refused;
-	if (!batch_note(batch, *place, &run))
+	if (!reports_note(reports, *place, &run))
 		return;
-	batch->next = endings->batches;
-	endings->batches = batch;
+	reports->next = endings->batches;
+	endings->batches = reports;
 }
 
 static void endings_answer(struct adapter *adapter, struct endings *endings)
@@ -139,10 +139,10 @@ static void endings_answer(struct adapter *adapter, struct endings *endings)
 	if (endings->refused)
 		health_ended(adapter, endings->refused, true, 0);
 	while (endings->batches) {
-		struct batch *batch = endings->batches;
+		struct reports *reports = endings->batches;
 
-		endings->batches = batch->next;
-		batch_answer(batch);
+		endings->batches = reports->next;
+		reports_answer(reports);
 	}
 	while (endings->splits) {
 		struct split *split = endings->splits;
@@ -215,26 +215,26 @@ static bool hold_bytes(struct adapter *adapter, uint64_t bytes)
 	return true;
 }
 
-static uint64_t batch_bytes(const struct batch *batch)
+static uint64_t batch_bytes(const struct reports *reports)
 {
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < batch->submit->count; ++i)
-		bytes += batch->submit->records[i].size;
+	for (uint32_t i = 0; i < reports->submit->count; ++i)
+		bytes += reports->submit->records[i].size;
 	return bytes;
 }
 
-bool resend_hold(struct adapter *adapter, struct batch *batch)
+bool resend_hold(struct adapter *adapter, struct reports *reports)
 {
 	struct resend *resend = adapter->resend;
 	bool held;
 
 	pthread_mutex_lock(&resend->lock);
-	held = hold_bytes(adapter, batch_bytes(batch));
+	held = hold_bytes(adapter, batch_bytes(reports));
 	if (held) {
-		batch->next = NULL;
-		*resend->waiting_end = batch;
-		resend->waiting_end = &batch->next;
+		reports->next = NULL;
+		*resend->waiting_end = reports;
+		resend->waiting_end = &reports->next;
 	}
 	pthread_mutex_unlock(&resend->lock);
 	return held;
@@ -242,7 +242,7 @@ bool resend_hold(struct adapter *adapter, struct batch *batch)
 
 static uint32_t place_bytes(const uint16_t *place)
 {
-	return batch_of(place)->submit->records[*place].size;
+	return reports_of(place)->submit->records[*place].size;
 }
 
 bool resend_queue(struct adapter *adapter, struct kafka_partition *partition, uint16_t *place)
@@ -265,19 +265,19 @@ bool resend_queue(struct adapter *adapter, struct kafka_partition *partition, ui
 static void waiting_go(struct adapter *adapter, struct endings *endings)
 {
 	struct resend *resend = adapter->resend;
-	struct batch *batch = resend->waiting;
+	struct reports *reports = resend->waiting;
 
 	resend->waiting = NULL;
 	resend->waiting_end = &resend->waiting;
-	while (batch) {
-		struct batch *next = batch->next;
+	while (reports) {
+		struct reports *next = reports->next;
 
-		resend->held_bytes -= batch_bytes(batch);
-		if (produce_batch(adapter, batch)) {
-			batch->next = endings->batches;
-			endings->batches = batch;
+		resend->held_bytes -= batch_bytes(reports);
+		if (produce_batch(adapter, reports)) {
+			reports->next = endings->batches;
+			endings->batches = reports;
 		}
-		batch = next;
+		reports = next;
 	}
 }
 
@@ -305,8 +305,8 @@ void resend_ended(struct adapter *adapter, unsigned number, rd_kafka_t *handle,
 static struct split *split_of(const rd_kafka_message_t *message)
 {
 	const uint16_t *place = message->_private;
-	struct kafka_partition *partition =
-		kafka_topic_partition(batch_of(place)->submit->topic, (uint32_t)message->partition);
+	struct kafka_partition *partition = kafka_topic_partition(reports_of(place)->submit->topic,
+								  (uint32_t)message->partition);
 
 	return partition ? partition->split : NULL;
 }
@@ -394,7 +394,7 @@ static void split_end(struct slot *slot, struct split *split, struct endings *en
 
 static struct kafka_partition *partition_of(const uint16_t *place)
 {
-	const struct submit *submit = batch_of(place)->submit;
+	const struct submit *submit = reports_of(place)->submit;
 
 	return kafka_topic_partition(submit->topic, submit->records[*place].partition);
 }
@@ -435,22 +435,22 @@ static void suspects_find(struct slot *slot)
 
 static int taken_compare(const void *left, const void *right)
 {
-	return batch_compare_places(((const struct taken *)left)->place,
-				    ((const struct taken *)right)->place);
+	return reports_compare_places(((const struct taken *)left)->place,
+				      ((const struct taken *)right)->place);
 }
 
 // Checks it once more: the settings may be known by now.
 static rd_kafka_resp_err_t place_send(struct adapter *adapter, rd_kafka_t *handle, uint16_t *place)
 {
-	struct batch *batch = batch_of(place);
-	uint64_t since_ns = batch->submit->submitted_ns;
+	struct reports *reports = reports_of(place);
+	uint64_t since_ns = reports->submit->submitted_ns;
 	struct send_target target;
 
 	if (since_ns && clock_now_ns() - since_ns > adapter->options.timeout_ms * MS_NS)
 		return RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
-	if (!produce_target(batch->submit->topic, handle, &target))
+	if (!produce_target(reports->submit->topic, handle, &target))
 		return RD_KAFKA_RESP_ERR__QUEUE_FULL;
-	return produce_one(&target, batch, *place);
+	return produce_one(&target, reports, *place);
 }
 
 static void taken_return(struct adapter *adapter, rd_kafka_t *handle, struct taken *taken,
@@ -559,10 +559,10 @@ static void splits_end(struct adapter *adapter, struct slot *slot, struct ending
 // With the gate closed.
 static void waiting_end(struct resend *resend, struct endings *endings)
 {
-	for (struct batch *batch = resend->waiting, *next; batch; batch = next) {
-		next = batch->next;
-		for (uint32_t i = 0, count = batch->submit->count; i < count; ++i)
-			end_one(endings, &batch->numbers[i], RD_KAFKA_RESP_ERR__PURGE_QUEUE);
+	for (struct reports *reports = resend->waiting, *next; reports; reports = next) {
+		next = reports->next;
+		for (uint32_t i = 0, count = reports->submit->count; i < count; ++i)
+			end_one(endings, &reports->numbers[i], RD_KAFKA_RESP_ERR__PURGE_QUEUE);
 	}
 	resend->waiting = NULL;
 	resend->waiting_end = &resend->waiting;
@@ -599,7 +599,7 @@ static void doubt_settings(const struct slot *slot)
 {
 	for (size_t i = 0; i < slot->count; ++i)
 		if (kafka_error_is_of_record(slot->taken[i].error))
-			kafka_topic_settings_doubt(batch_of(slot->taken[i].place)->submit->topic);
+			kafka_topic_settings_doubt(reports_of(slot->taken[i].place)->submit->topic);
 }
 
 static void take_back(struct adapter *adapter, struct slot *slot, unsigned number)

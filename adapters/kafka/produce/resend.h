@@ -9,7 +9,7 @@
 
 #include "adapters/kafka/client/kafka_adapter.h"
 
-struct batch;
+struct reports;
 struct kafka_partition;
 
 int resend_start(struct adapter *adapter);
@@ -24,7 +24,7 @@ void resend_enter(struct adapter *adapter);
 void resend_leave(struct adapter *adapter);
 // Whether batches of the topic wait now; with the gate entered.
 bool resend_holds(struct adapter *adapter, const struct adapter_topic *topic);
-bool resend_hold(struct adapter *adapter, struct batch *batch); // false: there is no room
+bool resend_hold(struct adapter *adapter, struct reports *reports); // false: there is no room
 // A record behind those of its partition that are being divided. false: there is no room.
 bool resend_queue(struct adapter *adapter, struct kafka_partition *partition, uint16_t *place);
 

@@ -6,37 +6,38 @@
 //
 // Invariant: `left` reaches 0 once, and the thread that brings it there answers the batch.
 
-#include "adapters/kafka/produce/batch.h"
+#include "adapters/kafka/produce/reports.h"
 
 #include "adapters/kafka/client/error.h"
 #include "adapters/kafka/topic/topic.h"
 #include "core/base/clock.h"
 
-struct batch *batch_new(struct submit *submit)
+struct reports *reports_new(struct submit *submit)
 {
 	static uint64_t sequence; // atomic
-	struct batch *batch = malloc(sizeof *batch + submit->count * sizeof batch->numbers[0]);
+	struct reports *reports =
+		malloc(sizeof *reports + submit->count * sizeof reports->numbers[0]);
 
 	assert(submit->count <= UINT16_MAX + 1u);
-	if (!batch)
+	if (!reports)
 		return NULL;
-	*batch = (struct batch){.submit = submit,
-				.left = submit->count,
-				.accepted_ms = clock_wall_ms(),
-				.sequence = __atomic_add_fetch(&sequence, 1, __ATOMIC_RELAXED)};
+	*reports = (struct reports){.submit = submit,
+				    .left = submit->count,
+				    .accepted_ms = clock_wall_ms(),
+				    .sequence = __atomic_add_fetch(&sequence, 1, __ATOMIC_RELAXED)};
 	for (uint32_t i = 0; i < submit->count; ++i)
-		batch->numbers[i] = (uint16_t)i;
-	return batch;
+		reports->numbers[i] = (uint16_t)i;
+	return reports;
 }
 
-struct batch *batch_of(const uint16_t *place)
+struct reports *reports_of(const uint16_t *place)
 {
-	return CONTAINER_OF(place - *place, struct batch, numbers);
+	return CONTAINER_OF(place - *place, struct reports, numbers);
 }
 
-int batch_compare_places(const uint16_t *left, const uint16_t *right)
+int reports_compare_places(const uint16_t *left, const uint16_t *right)
 {
-	uint64_t a = batch_of(left)->sequence, b = batch_of(right)->sequence;
+	uint64_t a = reports_of(left)->sequence, b = reports_of(right)->sequence;
 
 	if (a == b)
 		return *left < *right ? -1 : *left > *right;
@@ -44,13 +45,13 @@ int batch_compare_places(const uint16_t *left, const uint16_t *right)
 }
 
 // Each place of submit->runs holds what became of its record: joined, in order, where they lie.
-void batch_answer(struct batch *batch)
+void reports_answer(struct reports *reports)
 {
-	struct submit *submit = batch->submit;
+	struct submit *submit = reports->submit;
 
-	if (batch->handed)
+	if (reports->handed)
 		__atomic_sub_fetch(&submit->topic->handed, 1, __ATOMIC_ACQ_REL);
-	free(batch);
+	free(reports);
 	submit->run_count = 0;
 	for (uint32_t i = 0; i < submit->count; ++i) {
 		struct submit_run run = submit->runs[i];
@@ -61,14 +62,14 @@ void batch_answer(struct batch *batch)
 	submit->done(submit);
 }
 
-bool batch_note(struct batch *batch, uint32_t number, const struct submit_run *run)
+bool reports_note(struct reports *reports, uint32_t number, const struct submit_run *run)
 {
-	batch->submit->runs[number] = *run;
-	return __atomic_sub_fetch(&batch->left, 1, __ATOMIC_ACQ_REL) == 0;
+	reports->submit->runs[number] = *run;
+	return __atomic_sub_fetch(&reports->left, 1, __ATOMIC_ACQ_REL) == 0;
 }
 
-struct submit_run batch_refused(const struct submit *submit, uint32_t number,
-				rd_kafka_resp_err_t error)
+struct submit_run reports_refused(const struct submit *submit, uint32_t number,
+				  rd_kafka_resp_err_t error)
 {
 	enum code code = kafka_error_send_code(error);
 
