@@ -336,8 +336,8 @@ static bool find_route(const struct portal *portal, struct http_exchange *exchan
 				     "there is no such path; /docs lists all", NULL, NULL);
 			return false;
 		}
-		route_allow(portal->routes, portal->route_count, match->route->path, allow,
-			    sizeof allow);
+		route_methods(portal->routes, portal->route_count, match->route->path, allow,
+			      sizeof allow);
 	}
 	if (outcome == ROUTE_FOUND)
 		return true;

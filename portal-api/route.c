@@ -60,7 +60,8 @@ enum route_outcome route_find(const struct route *table, size_t count, const str
 	return outcome;
 }
 
-void route_allow(const struct route *table, size_t count, const char *path, char *out, size_t size)
+void route_methods(const struct route *table, size_t count, const char *path, char *out,
+		   size_t size)
 {
 	size_t used = 0;
 

@@ -56,4 +56,5 @@ enum route_outcome route_find(const struct route *table, size_t count, const str
 			      struct route_match *ret);
 
 // "GET, HEAD, PUT, OPTIONS": the methods of a route's path.
-void route_allow(const struct route *table, size_t count, const char *path, char *out, size_t size);
+void route_methods(const struct route *table, size_t count, const char *path, char *out,
+		   size_t size);

@@ -36,8 +36,8 @@ struct catalog {
 	struct tables tables;
 	uint64_t source, revision;
 	uint64_t installation, next_id;
-	uint64_t heard_ns; // atomic
-	bool stored;       // atomic
+	uint64_t confirmed_ns; // atomic
+	bool stored;           // atomic
 	uint64_t seed;
 	struct seal_key key;
 	bool has_key, has_file;
@@ -477,7 +477,7 @@ int catalog_apply(struct catalog *catalog, const struct catalog_change *change)
 
 	if (r != 0)
 		return r;
-	catalog_heard(catalog, clock_now_ns());
+	catalog_confirm(catalog, clock_now_ns());
 	store_change(catalog, change, full);
 	return 0;
 }
@@ -529,14 +529,14 @@ bool catalog_stored(struct catalog *catalog)
 
 uint64_t catalog_age_ns(struct catalog *catalog, uint64_t now_ns)
 {
-	uint64_t heard_ns = __atomic_load_n(&catalog->heard_ns, __ATOMIC_RELAXED);
+	uint64_t confirmed_ns = __atomic_load_n(&catalog->confirmed_ns, __ATOMIC_RELAXED);
 
-	return now_ns > heard_ns ? now_ns - heard_ns : 0;
+	return now_ns > confirmed_ns ? now_ns - confirmed_ns : 0;
 }
 
-void catalog_heard(struct catalog *catalog, uint64_t now_ns)
+void catalog_confirm(struct catalog *catalog, uint64_t now_ns)
 {
-	__atomic_store_n(&catalog->heard_ns, now_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&catalog->confirmed_ns, now_ns, __ATOMIC_RELAXED);
 }
 
 void catalog_watch(struct catalog *catalog, catalog_watch_fn fn, void *ctx)

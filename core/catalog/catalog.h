@@ -38,8 +38,8 @@ uint64_t catalog_installation(struct catalog *catalog); // of that registry; 0: 
 uint64_t catalog_next_id(struct catalog *catalog); // every id below was given out once; 0: unknown
 bool catalog_stored(struct catalog *catalog);      // the last good copy holds the present revision
 uint64_t catalog_age_ns(struct catalog *catalog,
-			uint64_t now_ns); // since the control plane was last heard
-void catalog_heard(struct catalog *catalog, uint64_t now_ns); // it lives, and nothing changed
+			uint64_t now_ns); // since the control plane last confirmed it
+void catalog_confirm(struct catalog *catalog, uint64_t now_ns); // what is here is current
 
 void catalog_watch(struct catalog *catalog, catalog_watch_fn fn, void *ctx); // @thread start-up
 

@@ -332,7 +332,7 @@ void registry_publish(struct registry *registry)
 	tell_audit_head(registry);
 	if (catalog_source(catalog) == registry->head.source &&
 	    catalog_revision(catalog) == registry->head.revision)
-		catalog_heard(catalog, clock_now_ns());
+		catalog_confirm(catalog, clock_now_ns());
 	else
 		r = publish_from(registry, catalog_source(catalog), catalog_revision(catalog));
 	if (r == CATALOG_E_GAP)

@@ -22,7 +22,7 @@ void admin_client_end(struct admin_client *client);
 
 // ---- what brokers say their settings, or those of topics, are
 
-// Called for every setting of every resource. @thread the asker's
+// Called for every setting of every resource. @thread the caller's
 typedef void (*admin_client_config_fn)(void *ctx, const char *resource, const char *name,
 				       const char *value);
 

@@ -18,7 +18,7 @@ static bool probe_start(struct breaker *breaker, uint64_t now_ns)
 	    (breaker->probed_ns && now_ns - breaker->probed_ns < BREAKER_PAUSE_NS))
 		return false;
 	breaker->probing = true;
-	breaker->heard = false;
+	breaker->answered = false;
 	breaker->probed_ns = now_ns;
 	if (breaker->circuit == BREAKER_OPEN)
 		breaker_set_circuit(breaker, BREAKER_HALF_OPEN);
@@ -27,15 +27,15 @@ static bool probe_start(struct breaker *breaker, uint64_t now_ns)
 
 static void note_life(struct breaker *breaker, uint64_t now_ns)
 {
-	breaker->heard = true;
-	breaker->heard_ns = now_ns;
+	breaker->answered = true;
+	breaker->last_answer_ns = now_ns;
 	if (breaker->circuit != BREAKER_CLOSED)
 		breaker_set_circuit(breaker, BREAKER_CLOSED);
 }
 
 static bool is_silent(const struct breaker *breaker, uint64_t now_ns)
 {
-	return breaker->waiting && now_ns - breaker->heard_ns >= BREAKER_SILENCE_NS;
+	return breaker->waiting && now_ns - breaker->last_answer_ns >= BREAKER_SILENCE_NS;
 }
 
 bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, bool *ret_probe)
@@ -46,7 +46,7 @@ bool breaker_admit(struct breaker *breaker, uint64_t count, uint64_t now_ns, boo
 		return false;
 	}
 	if (breaker->waiting == 0)
-		breaker->heard_ns = now_ns;
+		breaker->last_answer_ns = now_ns;
 	if (is_silent(breaker, now_ns))
 		*ret_probe = probe_start(breaker, now_ns);
 	breaker->waiting += count;
@@ -77,7 +77,7 @@ bool breaker_probed(struct breaker *breaker, bool alive, uint64_t now_ns)
 	breaker->probing = false;
 	if (alive)
 		note_life(breaker, now_ns);
-	if (breaker->heard)
+	if (breaker->answered)
 		return false;
 	breaker_set_circuit(breaker, BREAKER_OPEN);
 	return probe_start(breaker, now_ns);

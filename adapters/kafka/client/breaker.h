@@ -28,12 +28,12 @@ enum breaker_circuit { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN };
 	  "The cluster answers the probe, or a message that was sent before.")
 
 struct breaker {
-	uint8_t circuit;    // enum breaker_circuit; breaker_set_circuit() changes it
-	bool probing;       // a probe is under way
-	bool heard;         // there was a sign of life since it left
-	uint64_t waiting;   // messages under way
-	uint64_t heard_ns;  // the last sign of life, or when the first of those under way left
-	uint64_t probed_ns; // when the last probe left
+	uint8_t circuit;         // enum breaker_circuit; breaker_set_circuit() changes it
+	bool probing;            // a probe is under way
+	bool answered;           // there was a sign of life since it left
+	uint64_t waiting;        // messages under way
+	uint64_t last_answer_ns; // the last sign of life, or when the first of those under way left
+	uint64_t probed_ns;      // when the last probe left
 };
 
 // Only inside of breaker.c. A transition that BREAKER_STATES does not have is a fault of ours.

@@ -26,7 +26,7 @@ struct health {
 	pthread_mutex_t lock;                // everything below
 	struct breaker breaker;
 	bool opened;         // there is a client to probe with
-	bool heard;          // ever
+	bool answered;       // ever
 	bool failing;        // since the last sign of life
 	uint64_t latency_ns; // of the last sends; 0: none yet
 };
@@ -82,12 +82,12 @@ static void probe_start(struct health *health)
 	rd_kafka_ConfigResource_destroy(topic);
 }
 
-// A sign of life. With the lock; true: the trouble before it is over.
+// A sign of life. With the lock; true: the failure before it is over.
 static bool note_life(struct health *health)
 {
 	bool failing = health->failing;
 
-	health->heard = true;
+	health->answered = true;
 	health->failing = false;
 	return failing;
 }
@@ -222,11 +222,11 @@ void health_state(struct adapter *adapter, struct adapter_state *ret)
 					   [BREAKER_OPEN] = CIRCUIT_OPEN};
 	struct cluster_info info = cluster_info_get(adapter);
 	struct health *health = adapter->health;
-	bool heard, down;
+	bool answered, down;
 
 	*ret = (struct adapter_state){.known = info.known};
 	pthread_mutex_lock(&health->lock);
-	heard = health->heard || info.known;
+	answered = health->answered || info.known;
 	down = health->breaker.circuit != BREAKER_CLOSED;
 	ret->circuit = circuits[health->breaker.circuit];
 	ret->latency_us = health->latency_ns ? health->latency_ns / 1000 : info.latency_us;
@@ -235,6 +235,6 @@ void health_state(struct adapter *adapter, struct adapter_state *ret)
 		snprintf(ret->error, sizeof ret->error, "the cluster does not answer");
 	ret->health = down            ? ADAPTER_DOWN
 		      : ret->error[0] ? ADAPTER_DEGRADED
-		      : heard         ? ADAPTER_READY
+		      : answered      ? ADAPTER_READY
 				      : ADAPTER_CONNECTING;
 }

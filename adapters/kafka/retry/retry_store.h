@@ -10,11 +10,11 @@ struct retry_want {
 	uint64_t written;
 	uint8_t *value; // malloc'ed; NULL: it is not there any more
 	uint32_t size;
-	uint32_t tag; // the asker's
+	uint32_t tag; // the caller's
 };
 
-// A look into the store of a group. Embedded in what the asker allocated; the models are referenced
-// from the call until `done`.
+// A look into the store of a group. Embedded in what the caller allocated; the models are
+// referenced from the call until `done`.
 struct retry_job {
 	struct loop_task event; // retry_store.c's, as the stores are
 	struct retry_stores *stores;

@@ -20,16 +20,16 @@
 #define SLICE_PART                                                                                 \
 	4u // unless its buffer is more than that many times as large, and may stay for long
 
-static struct consumer *consumer_of(struct subscription *subscription)
+static struct consume_stream *consumer_of(struct subscription *subscription)
 {
-	return CONTAINER_OF(subscription, struct consumer, subscription);
+	return CONTAINER_OF(subscription, struct consume_stream, subscription);
 }
 
 // ---- open and close
 
 static void on_joined(struct subscription *subscription, const struct member_link *link)
 {
-	struct consumer *consumer = consumer_of(subscription);
+	struct consume_stream *consumer = consumer_of(subscription);
 	struct field_writer fields;
 	uint8_t room[1024];
 
@@ -46,7 +46,7 @@ static void on_joined(struct subscription *subscription, const struct member_lin
 
 static void on_refused(struct subscription *subscription, enum code code, const char *text)
 {
-	struct consumer *consumer = consumer_of(subscription);
+	struct consume_stream *consumer = consumer_of(subscription);
 	struct conn *conn = subscription->conn;
 
 	native_send_error(conn, stream_id(&consumer->stream), code, text);
@@ -90,11 +90,12 @@ static bool is_wasteful(const struct conn *conn, const struct delivery *delivery
 	return conn->out.bytes >= FRAME_BYTES && delivery->buf->size / SLICE_PART > delivery->size;
 }
 
-static int send_small(struct consumer *consumer, const struct delivery *deliveries, uint32_t count,
-		      uint32_t payload_size, uint32_t flags);
+static int send_small(struct consume_stream *consumer, const struct delivery *deliveries,
+		      uint32_t count, uint32_t payload_size, uint32_t flags);
 
 // One large record: the frame's head is written, the record stays where it is.
-static int send_large(struct consumer *consumer, const struct delivery *delivery, uint32_t flags)
+static int send_large(struct consume_stream *consumer, const struct delivery *delivery,
+		      uint32_t flags)
 {
 	struct conn *conn = consumer->stream.conn;
 	uint32_t head_size = DELIVER_HEAD_SIZE + DELIVER_ENTRY_SIZE;
@@ -121,8 +122,8 @@ static int send_large(struct consumer *consumer, const struct delivery *delivery
 	return 0;
 }
 
-static int send_small(struct consumer *consumer, const struct delivery *deliveries, uint32_t count,
-		      uint32_t payload_size, uint32_t flags)
+static int send_small(struct consume_stream *consumer, const struct delivery *deliveries,
+		      uint32_t count, uint32_t payload_size, uint32_t flags)
 {
 	_cleanup_(buf_unrefp) struct buf *buf = NULL;
 	uint8_t *at;
@@ -161,7 +162,7 @@ static uint32_t frame_of(const struct delivery *deliveries, uint32_t count, uint
 static void on_deliver(struct subscription *subscription, const struct delivery *deliveries,
 		       uint32_t count, uint32_t flags)
 {
-	struct consumer *consumer = consumer_of(subscription);
+	struct consume_stream *consumer = consumer_of(subscription);
 	struct conn *conn = subscription->conn;
 	uint32_t done = 0, size, n;
 	int r = 0;
@@ -225,7 +226,7 @@ static const struct subscription_ops consume_ops = {.joined = on_joined,
 						    .ended = on_ended,
 						    .closed = on_closed};
 
-void consume_settle(struct conn *conn, struct consumer *consumer, const struct frame *frame)
+void consume_settle(struct conn *conn, struct consume_stream *consumer, const struct frame *frame)
 {
 	struct settle_head head;
 	struct settle_event *event;
@@ -261,7 +262,7 @@ void consume_settle(struct conn *conn, struct consumer *consumer, const struct f
 
 void consume_open(struct conn *conn, uint32_t id, const struct group *group)
 {
-	struct consumer *consumer = calloc(1, sizeof *consumer);
+	struct consume_stream *consumer = calloc(1, sizeof *consumer);
 	bool tells_begun = native_of(conn)->features & FEATURE_BEGUN;
 
 	if (!consumer ||
@@ -277,18 +278,18 @@ void consume_open(struct conn *conn, uint32_t id, const struct group *group)
 	subscription_join(&consumer->subscription);
 }
 
-void consume_free(struct consumer *consumer)
+void consume_free(struct consume_stream *consumer)
 {
 	subscription_free(&consumer->subscription);
 	loop_free_later(consumer->stream.conn->worker->loop, consumer, free);
 }
 
-void consume_close(struct consumer *consumer)
+void consume_close(struct consume_stream *consumer)
 {
 	subscription_close(&consumer->subscription, consumer->stream.asked);
 }
 
-void consume_credit(struct consumer *consumer, const struct frame *frame)
+void consume_credit(struct consume_stream *consumer, const struct frame *frame)
 {
 	struct conn *conn = consumer->stream.conn;
 	struct credit credit;

@@ -45,10 +45,10 @@ static struct topic_stream *as_topic(struct stream *stream)
 		       : NULL;
 }
 
-static struct consumer *as_consumer(struct stream *stream)
+static struct consume_stream *as_consumer(struct stream *stream)
 {
 	return stream && stream->kind == STREAM_SUBSCRIPTION
-		       ? CONTAINER_OF(stream, struct consumer, stream)
+		       ? CONTAINER_OF(stream, struct consume_stream, stream)
 		       : NULL;
 }
 

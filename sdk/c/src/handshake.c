@@ -159,7 +159,7 @@ void handshake_connected(struct link *link)
 	int r = start_tls(link);
 
 	link->state = LINK_WELCOME;
-	link->heard_ns = link->client->now_ns;
+	link->last_read_ns = link->client->now_ns;
 	if (r == 0 && (send_preface(link) < 0 || send_hello(link) < 0))
 		r = -ENOMEM;
 	if (r < 0) {

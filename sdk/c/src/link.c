@@ -635,7 +635,7 @@ static void link_read(struct link *link)
 			link_failed(link, got == 0 ? -ECONNRESET : (int)got);
 			return;
 		}
-		link->heard_ns = link->client->now_ns;
+		link->last_read_ns = link->client->now_ns;
 		link->pinged = false;
 		client_count(link->client, MQP_STAT_BYTES_IN, (uint64_t)got);
 		link_frames(link);
@@ -657,7 +657,7 @@ void link_event(struct link *link, unsigned events)
 
 static uint64_t keepalive_at(const struct link *link)
 {
-	return link->heard_ns + link->keepalive_ns * (link->pinged ? 2 : 1);
+	return link->last_read_ns + link->keepalive_ns * (link->pinged ? 2 : 1);
 }
 
 static void link_keepalive(struct link *link, uint64_t now_ns)

@@ -60,7 +60,7 @@ struct link {
 	uint32_t codecs;
 	uint64_t features; // in use
 	uint64_t keepalive_ns;
-	uint64_t heard_ns;
+	uint64_t last_read_ns;
 	uint64_t throttled_ns; // last THROTTLE of sends; 0: none
 	bool pinged;
 };
