@@ -363,7 +363,7 @@ PAIRS = (
          ".count = run.count - 1,",
          "the runs of a PRODUCED cover one message less than they should", ("tests/unit/test_proxy",)),
     Pair("rest-that-is-no-time", "ticker", End("core/loop/ticker.c", "ticker->stopping || *ends || r == ETIMEDOUT"),
-         End("core/loop/ticker.c", "while (!ticker->stopping && !ticker->poked && r == 0)"),
+         End("core/loop/ticker.c", "while (!ticker->stopping && !*ends && r == 0)"),
          "core/loop/ticker.c", "(long)(until_ns % S_NS)",
          "(long)(until_ns % S_NS + S_NS)",
          "a ticker rests until a time that there is not, so that it does not rest at all", ("tests/unit/test_executor",)),
