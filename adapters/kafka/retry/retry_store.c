@@ -42,6 +42,7 @@ static void rows_forget(struct retry_store *store)
 void retry_store_forget_topic(struct retry_store *store)
 {
 	retry_stream_stop(store);
+	list_unlink(&store->line); // it may wait for a turn
 	retry_stream_clear(store);
 	if (store->reading)
 		rd_kafka_topic_destroy(store->reading);
@@ -302,7 +303,7 @@ struct probe {
 	struct retry_stores *stores;
 	uint64_t group;
 	char *name;
-	bool lost;
+	bool lost, doubt;
 	enum retry_presence presence;
 	enum code code;
 };
@@ -323,9 +324,10 @@ static void job_probed(struct retry_job *job, enum code code, enum retry_presenc
 		retry_store_job_end(job, code, "whether there is a retry topic cannot be told");
 		return;
 	}
-	store->lost = false;
 	if (store->presence != RETRY_THERE) // else it was made meanwhile
 		store->presence = presence;
+	if (store->presence == RETRY_THERE)
+		store->lost = false;
 	job->phase = JOB_CATCHING_UP;
 	if (store->presence == RETRY_THERE) {
 		retry_stream_go(store);
@@ -373,14 +375,19 @@ static void probe_run(struct adapter *adapter, struct kafka_task *task)
 {
 	struct probe *probe = CONTAINER_OF(task, struct probe, task);
 
-	probe->code = retry_topic_ask(adapter, probe->name, &probe->presence);
+	if (retry_thread_is_stopping(probe->stores)) // a dead cluster would hold up the end
+		probe->code = CODE_SHUTTING_DOWN;
+	else if (probe->doubt)
+		probe->code = retry_topic_ask_again(adapter, probe->name, &probe->presence);
+	else
+		probe->code = retry_topic_ask(adapter, probe->name, &probe->presence);
 	if (probe->code == CODE_OK && probe->lost && probe->presence == RETRY_THERE)
 		probe->code = retry_topic_settle(adapter, probe->name);
 	retry_thread_post(probe->stores, &probe->event);
 }
 
 // false: there is no memory.
-static bool probe_begin(struct retry_store *store, void (*answered)(struct loop_task *event))
+static bool probe_begin(struct retry_store *store, bool doubt)
 {
 	struct probe *probe = calloc(1, sizeof *probe);
 
@@ -391,7 +398,8 @@ static bool probe_begin(struct retry_store *store, void (*answered)(struct loop_
 		return false;
 	}
 	probe->task.run = probe_run;
-	probe->event.fn = answered;
+	probe->event.fn = doubt ? doubt_answered : probe_answered;
+	probe->doubt = doubt;
 	probe->stores = store->stores;
 	probe->group = store->by_id.key;
 	probe->lost = store->lost;
@@ -403,14 +411,14 @@ static bool probe_begin(struct retry_store *store, void (*answered)(struct loop_
 static void store_probe(struct retry_job *job)
 {
 	job->phase = JOB_ASKING;
-	if (!probe_begin(job->store, probe_answered))
+	if (!probe_begin(job->store, false))
 		retry_store_job_end(job, CODE_OVERLOADED, NULL);
 }
 
 void retry_store_doubt(struct retry_store *store)
 {
 	if (store->presence == RETRY_THERE && !store->doubted)
-		store->doubted = probe_begin(store, doubt_answered);
+		store->doubted = probe_begin(store, true);
 }
 
 void retry_store_topic_lost(struct retry_store *store, const char *text)

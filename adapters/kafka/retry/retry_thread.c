@@ -77,11 +77,15 @@ bool retry_thread_post(struct retry_stores *stores, struct loop_task *event)
 // at the earliest, and no more once the stream has begun anew.
 static void job_doubt(struct retry_store *store, struct retry_job *job, uint64_t now_ns)
 {
-	uint64_t timeout_ns = store->stores->adapter->options.timeout_ms * MS_NS;
+	struct adapter *adapter = store->stores->adapter;
+	uint64_t timeout_ns = adapter->options.timeout_ms * MS_NS;
+	struct adapter_state state;
 
-	if (job->doubted || job->phase == JOB_ASKING ||
-	    now_ns + timeout_ns < job->deadline_ns + DOUBT_NS)
+	if (job->doubted || !store->streaming || now_ns + timeout_ns < job->deadline_ns + DOUBT_NS)
 		return;
+	health_state(adapter, &state);
+	if (state.circuit != CIRCUIT_CLOSED)
+		return; // nothing comes from a cluster that is away
 	job->doubted = true;
 	retry_store_doubt(store);
 }
@@ -166,7 +170,7 @@ static void jobs_end(struct retry_stores *stores)
 	}
 }
 
-static bool is_stopping(struct retry_stores *stores)
+bool retry_thread_is_stopping(struct retry_stores *stores)
 {
 	bool stopping;
 
@@ -248,7 +252,7 @@ static void *retry_run(void *arg)
 		if (message)
 			retry_stream_serve(stores, message);
 		tick_stores(stores, clock_now_ns());
-		if (is_stopping(stores))
+		if (retry_thread_is_stopping(stores))
 			jobs_end(stores);
 	}
 	return NULL;

@@ -40,4 +40,5 @@ int64_t retry_thread_count_rows(struct retry_stores *stores,
 				int64_t change); // of all stores. @thread any
 // Something that comes back as an event begins (1) or has ended (-1). @thread any
 void retry_thread_under_way(struct retry_stores *stores, int change);
+bool retry_thread_is_stopping(struct retry_stores *stores);   // @thread any
 bool retry_thread_take_consumer(struct retry_stores *stores); // false: there is no consumer

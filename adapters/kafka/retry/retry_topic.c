@@ -12,13 +12,16 @@
 #include "adapters/kafka/topic/limits.h"
 #include "adapters/kafka/topic/metadata_wait.h"
 #include "adapters/kafka/topic/topic_settings.h"
+#include "core/base/clock.h"
 #include "core/base/crc32c.h"
 
 #include <ctype.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define SEGMENT_BYTES "16777216" // what is removed leaves the disk when its segment is full
-#define MESSAGE_MORE  65536u     // of a row beside its record
+#define ASK_AGAIN_MS  200
+#define MESSAGE_MORE  65536u // of a row beside its record
 
 // An imported consumer group may be named in a way that no topic can be, and what we make begins
 // with mqp. anyway: the readable part of the name, and what tells it from others.
@@ -49,6 +52,13 @@ char *retry_topic_name(const struct group *group)
 	return asprintf(&name, "%s.retry", group->physical) < 0 ? NULL : name;
 }
 
+enum code retry_topic_code(rd_kafka_resp_err_t error)
+{
+	enum code code = kafka_error_code(error);
+
+	return code == CODE_NOT_FOUND ? CODE_BACKEND_DOWN : code;
+}
+
 enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_presence *ret)
 {
 	// Not the handle that sends: there the topic has an opaque, and only the first to name it
@@ -64,7 +74,7 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 	if (topic)
 		rd_kafka_topic_destroy(topic);
 	if (error)
-		return kafka_error_code(error);
+		return retry_topic_code(error);
 	error = metadata->topic_cnt ? metadata->topics[0].err
 				    : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 	rd_kafka_metadata_destroy(metadata);
@@ -72,14 +82,19 @@ enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_
 	if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
 	    error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
 		return CODE_OK;
-	return kafka_error_code(error);
+	return retry_topic_code(error);
 }
 
-enum code retry_topic_code(rd_kafka_resp_err_t error)
+enum code retry_topic_ask_again(struct adapter *adapter, const char *name, enum retry_presence *ret)
 {
-	enum code code = kafka_error_code(error);
+	uint64_t until_ns = clock_now_ns() + METADATA_WAIT_MISSING_MS * MS_NS;
+	enum code code = retry_topic_ask(adapter, name, ret);
 
-	return code == CODE_NOT_FOUND ? CODE_BACKEND_DOWN : code;
+	while (code == CODE_OK && *ret == RETRY_ABSENT && clock_now_ns() < until_ns) {
+		usleep(ASK_AGAIN_MS * 1000);
+		code = retry_topic_ask(adapter, name, ret);
+	}
+	return code;
 }
 
 #define SETTINGS 4

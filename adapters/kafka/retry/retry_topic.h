@@ -6,6 +6,10 @@
 enum retry_presence { RETRY_UNKNOWN, RETRY_ABSENT, RETRY_THERE };
 
 enum code retry_topic_ask(struct adapter *adapter, const char *name, enum retry_presence *ret);
+// The same, but says that it is absent only when brokers have said so for 2 s: one that has just
+// started does not know its topics yet.
+enum code retry_topic_ask_again(struct adapter *adapter, const char *name,
+				enum retry_presence *ret);
 enum code retry_topic_make(struct adapter *adapter, const char *name, const struct topic *topic,
 			   char *text, size_t room);
 // One that other clients may have made gets what it needs; what the cluster refuses is told, and

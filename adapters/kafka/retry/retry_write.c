@@ -71,6 +71,7 @@ static void batch_reported(struct loop_task *event)
 					 store->name, rd_kafka_err2str(item->error));
 			continue;
 		}
+		store->presence = RETRY_THERE;
 		store->written = MAX(store->written, item->written + 1);
 		if (!store->loaded)
 			continue;
@@ -197,6 +198,9 @@ static void topic_made(struct loop_task *event)
 
 	if (batch->code == CODE_OK) {
 		batch->store->presence = RETRY_THERE;
+		// One that was lost may have come back: what is in it is read anew.
+		if (batch->store->lost)
+			batch->store->loaded = batch->store->lost = false;
 		batch_send(batch);
 		return;
 	}
