@@ -166,6 +166,41 @@ def test_deleted_by_others(registered, kafka):
     daemon.stop()
 
 
+def test_more_are_deleted_than_are_read_at_once(registered, kafka):
+    """Stores that wait for their turn to read go on, too: each group starts from the beginning."""
+    daemon = registered.world(cluster="kafka")
+    groups = [f"group-{number}" for number in range(times(3, 12))]  # 8 are read at once
+    retry_topics = []
+    for group in groups:
+        daemon.make("tenants/acme/groups", {"name": group, "topic": "orders"})
+        retry_topics.append(daemon.admin.get(f"{ACME}/groups/{group}").json["physical"] + ".retry")
+    with daemon.connect() as conn:
+        send(conn, range(2))
+        for group in groups:
+            subscription = conn.subscribe(group)
+            assert subscription.nack(subscription.receive(2)[0], delay_ms=HOUR_MS) == [("OK", 1)]
+    for name in retry_topics:
+        kafka.delete(name)
+    answers = {}
+
+    def reset(group):
+        answers[group] = daemon.admin.post(f"{ACME}/groups/{group}/reset", {"to": {"at": "earliest"}}).status
+
+    threads = [threading.Thread(target=reset, args=(group,)) for group in groups]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_for(lambda: len(daemon.events("KAFKA-RETRY-LOST")) == len(groups), 60, "not all of them are found missing")
+    for group in groups:
+        wait_for(lambda group=group: daemon.admin.post(f"{ACME}/groups/{group}/reset", {"to": {"at": "earliest"}}).status == 200, 60, f"{group} stands still")
+    with daemon.connect() as conn:
+        for group in groups:
+            subscription = conn.subscribe(group)
+            subscription.ack(*subscription.receive(2))
+    daemon.stop()
+
+
 def compact(daemon, kafka):
     """Has the cleaner go over all that is in the retry topic, and waits until it has."""
     topic = retry_topic(daemon)
