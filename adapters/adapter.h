@@ -1,7 +1,8 @@
 // The contract between the proxy and a backend. One const table per kind; nothing else of an
 // adapter is visible.
 //
-// Threads: every slot may be called from any loop thread and never blocks. Completions may come on
+// Threads: every slot may be called from any loop thread and never blocks, but for open, check,
+// recall, salvage and stored, which say beside them what they may wait for. Completions may come on
 // any thread, also before the slot returns; each comes exactly once, also on close. Loop-bound
 // objects (sources) are called and call back on their home loop only. Memory: what a slot is given
 // is borrowed until it returns, except buffers, which are kept by reference; what a callback is

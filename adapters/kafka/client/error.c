@@ -2,6 +2,8 @@
 //
 // One table for administrative requests, reads and sends. An error that is not in it has to do with
 // connections, elections or brokers that start: BACKEND_DOWN, and asking again later may succeed.
+// Where an error means another thing, its caller says so: a missing topic to the reads of
+// read/stream.c and to the retry store (retry_topic_code(), retry_write.c).
 //
 // What it does not do: say whether a message was stored; its status says that (produce.c).
 

@@ -26,8 +26,8 @@ struct retry_stores;
 struct sender;
 struct ticker;
 
-// What a lower room tells a higher one, without including it. kafka.c sets all of them before
-// anything starts; none is NULL.
+// Calls to a room that the caller may not include, and those that would close a circle inside a
+// room. kafka.c sets all of them before anything starts; none is NULL.
 struct kafka_hooks {
 	// client/: a client reports an error of the cluster as a whole. @thread the client's
 	void (*client_error)(struct adapter *adapter, rd_kafka_event_t *event);
