@@ -3,9 +3,9 @@
 //
 // LMDB trusts the pages it has mapped. A bit that flips in one while the process runs may lead it
 // out of the map (SIGSEGV), behind the end of the file (SIGBUS) or into one of its own assertions
-// (SIGABRT). None of them can be carried on from: LMDB may hold its lock, and may have written
-// beyond a page that it had copied. So the process ends, as it would; but it says in which store,
-// and leaves a mark there.
+// (SIGABRT; one of ours is no sign of a page). None of them can be carried on from: LMDB may hold
+// its lock, and may have written beyond a page that it had copied. So the process ends, as it
+// would; but it says in which store, and leaves a mark there.
 //
 // The handler uses what a signal handler may: memory that was prepared, open, write, close. It then
 // hands over to the previous handler of the signal, so cores and sanitizers are what they were.
@@ -36,6 +36,7 @@ static struct watched watched[FAULT_STORES];
 static pthread_mutex_t watched_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t installed = PTHREAD_ONCE_INIT;
 static _Thread_local const struct store *here;
+static _Thread_local bool lmdb_asserted;
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT};
 static struct sigaction before[ARRAY_SIZE(signals)];
@@ -79,7 +80,7 @@ static void mark_write(const char *file)
 
 static void handle_signal(int number, siginfo_t *info, void *context)
 {
-	const struct watched *fault = watched_of(here);
+	const struct watched *fault = number != SIGABRT || lmdb_asserted ? watched_of(here) : NULL;
 
 	here = NULL;
 	if (fault) {
@@ -113,6 +114,7 @@ static void assertion_log(MDB_env *env, const char *text)
 	log_error(NULL, "STORE-ASSERT", "%s: a page of its file is damaged: LMDB: %s", store->path,
 		  text);
 	fault_at(store);
+	lmdb_asserted = true; // it aborts next
 }
 
 static void watched_fill(struct watched *to, const struct store *store)

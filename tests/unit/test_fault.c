@@ -173,5 +173,37 @@ static void a_process_that_ends_in_a_store_says_which(void)
 	end();
 }
 
+static void an_assertion_of_ours_names_no_store(void)
+{
+	char line[4096] = "", rest[200];
+	int pipes[2], status;
+	pid_t child;
+
+	unit_directory(directory);
+	store_begin();
+	store_close(store);
+	CHECK_EQ(pipe(pipes), 0);
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		dup2(pipes[1], STDERR_FILENO);
+		store_begin();
+		fault_at(store);
+		abort();
+	}
+	close(pipes[1]);
+	CHECK(read(pipes[0], line, sizeof line - 1) >= 0);
+	CHECK(!strstr(line, "STORE-FAULT"));
+	while (read(pipes[0], rest, sizeof rest) > 0)
+		; // a sanitizer's report
+	close(pipes[0]);
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK(!WIFEXITED(status) || WEXITSTATUS(status) != 0);
+	CHECK(!fault_is_marked(directory));
+	store_begin();
+	end();
+}
+
 UNIT_MAIN(UNIT_CASE(a_head_that_changes_stops_the_store),
-	  UNIT_CASE(a_process_that_ends_in_a_store_says_which))
+	  UNIT_CASE(a_process_that_ends_in_a_store_says_which),
+	  UNIT_CASE(an_assertion_of_ours_names_no_store))
