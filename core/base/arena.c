@@ -1,5 +1,8 @@
-// One chunk an allocation: work here is short, and every error of use is then seen by the
-// sanitizers.
+// Allocations that are freed together.
+//
+// Each allocation is a chunk of its own, linked to the arena. An arena serves one short piece of
+// work, so the cost does not matter, and the sanitizers see every access beyond an allocation.
+// Memory is zeroed. It does not free or grow single allocations.
 
 #include "core/base/arena.h"
 

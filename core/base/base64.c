@@ -1,4 +1,7 @@
-// Decoding is strict: whole groups of four, padding only at the end, unused bits zero.
+// Base64 of RFC 4648, section 4, for JSON.
+//
+// Decoding is strict: whole groups of four digits, padding only at the end, unused bits zero. So
+// each sequence of bytes has exactly one text. It skips no white space or line breaks.
 
 #include "core/base/base64.h"
 

@@ -1,4 +1,8 @@
-// Three bytes are four digits; a rest of one or two bytes is two or three digits.
+// Base64 of RFC 4648, section 5, without padding, for tokens and keys.
+//
+// Three bytes become four digits; a remainder of one or two bytes becomes two or three digits.
+// Decoding is strict: unused bits must be zero, so each sequence of bytes has exactly one text. The
+// caller provides the room.
 
 #include "core/base/base64url.h"
 

@@ -1,5 +1,11 @@
-// Buffers are counted atomically because a frame read on a loop thread is released by an adapter's
-// thread.
+// Reference-counted buffers.
+//
+// The count is atomic, because a frame that was read on a loop thread may be released by an
+// adapter's thread. The last reference frees the buffer, or calls its `release`, which a buffer has
+// whose memory belongs to another owner.
+//
+// Invariant: the count is above 0 until the last reference goes, and then stays 0. It does not
+// synchronise the bytes: a buffer passes to another thread through a mailbox.
 
 #include "core/base/buf.h"
 

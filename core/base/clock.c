@@ -1,4 +1,7 @@
-// Reads the kernel's clocks. Engines never call this: they are given the time as an argument.
+// Reads the kernel's clocks: monotonic nanoseconds for deadlines, wall-clock milliseconds for what
+// is stored or shown.
+//
+// Modules that tests run with a fake clock do not call this; they take the time as an argument.
 
 #include "core/base/clock.h"
 

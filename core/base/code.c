@@ -1,4 +1,7 @@
-// Look-ups in the table of answers.
+// Look-ups in the table of result codes (code.h): name, sentence, HTTP status, whether a retry
+// makes sense.
+//
+// A number outside the table, which a peer may send, has answers too: INVALID, not retriable, 500.
 
 #include "core/base/code.h"
 

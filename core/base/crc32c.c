@@ -1,7 +1,12 @@
-// Uses the processor's CRC instruction where it has one (chosen once, at load), else a table.
+// CRC-32C (Castagnoli) of a run of bytes, and of two runs joined.
+//
+// Uses the processor's CRC instruction where there is one (chosen once, at load), else a table.
 // Long inputs run three streams side by side, because the instruction has a latency of three
-// cycles; the partial results are joined by carry-less shifts over fixed block sizes (a table each
-// for 3 x 256 and 3 x 2,048 bytes).
+// cycles. The partial results are joined by carry-less shifts over fixed block sizes, with one
+// table for 3 × 256 bytes and one for 3 × 2,048.
+//
+// Invariant: both ways give the same result for every input and length. The tables are filled
+// before main() and never change afterwards.
 
 #include "core/base/crc32c.h"
 
@@ -25,6 +30,8 @@ static uint32_t zeros_append(uint32_t crc, size_t size)
 	return crc;
 }
 
+// The effect of zero bytes is linear over XOR, so it is computed once for each of the 32 bits and
+// summed for each value of each of the four bytes of a CRC.
 static void shift_table_fill(uint32_t table[4][256], size_t size)
 {
 	uint32_t bit_shifted[32];
@@ -65,6 +72,8 @@ static void zeros_effect_fill(void)
 				effect_apply(zeros_effect[k - 1], zeros_effect[k - 1][bit]);
 }
 
+// The CRC of two joined runs: appends `second_size` zero bytes to the first, in one step for each
+// set bit of the size, then adds the second.
 uint32_t crc32c_join(uint32_t first, uint32_t second, size_t second_size)
 {
 	assert(second_size <= UINT32_MAX);
@@ -90,6 +99,7 @@ static uint32_t shift_crc(uint32_t table[4][256], uint32_t crc)
 	       table[3][crc >> 24];
 }
 
+// Takes three adjacent blocks at once. `table` is the shift over one block.
 __attribute__((target("sse4.2"))) static uint32_t
 crc_three_streams(uint32_t crc, const uint8_t *data, size_t block, uint32_t table[4][256])
 {

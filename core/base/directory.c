@@ -1,5 +1,8 @@
-// A name belongs to its directory and is on the disk when that was synced. The process that made it
-// may have died before that: so what is there already is synced as well.
+// Makes names durable in their directory.
+//
+// A file's name is stored in its directory, and survives a power cut only after the directory was
+// synced. directory_make() also syncs a directory that exists already: the process that made it may
+// have ended before its own sync. It does not sync the files themselves.
 
 #include "core/base/directory.h"
 

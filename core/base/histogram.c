@@ -1,5 +1,10 @@
-// A value's bucket: its power of two and the six bits below its first one. Values below 64 are
-// exact.
+// Counts values in buckets of equal relative width, for percentiles.
+//
+// A bucket is chosen by a value's power of two and the six bits below its highest bit, so a
+// percentile is at most 1/64 too high. Values below 64 are exact.
+//
+// Invariant: `count` is the sum of all buckets. There is no lock: one thread at a time uses a
+// histogram.
 
 #include "core/base/histogram.h"
 
@@ -11,6 +16,8 @@ void histogram_init(struct histogram *histogram)
 	histogram->min = UINT64_MAX;
 }
 
+// The highest bit of a value from 64 on is 6 or more; exponent 6 continues at bucket 64, right
+// behind the exact ones.
 static size_t bucket_of(uint64_t value)
 {
 	unsigned exponent;

@@ -1,4 +1,6 @@
-// From a quarter of a millisecond, about what a local store takes, to a minute.
+// The upper bounds of the latency buckets in microseconds, shared by the proxy, which counts, and
+// the metrics, which show the counts: from a quarter of a millisecond, about the time of a local
+// store, to a minute.
 
 #include "core/base/latency_bounds.h"
 

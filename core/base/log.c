@@ -1,5 +1,10 @@
-// Formats one line in a stack buffer and writes it with one write(2), so that lines of several
-// threads never mix. A line that would exceed the buffer is cut and says so with "cut":true.
+// Writes the log: one JSON object a line.
+//
+// A line is formatted in a buffer on the stack and written with one write(2), so lines of several
+// threads never mix. A line that would exceed the buffer is cut and marked with "cut":true.
+//
+// Invariant: every line is complete JSON, since values stop LOG_RESERVE bytes before the end of the
+// buffer. It neither rotates files nor counts repeats.
 
 #include "core/base/log.h"
 

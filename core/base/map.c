@@ -1,4 +1,10 @@
-// Chained buckets, as many as members at most; ids are spread by a multiplication.
+// A hash map from 64-bit ids to nodes that their owners embed.
+//
+// Buckets are chains. The number of buckets doubles when there are as many members, and the map
+// gives all memory back when it is empty. Ids often count up, so they are spread by a
+// multiplication with 2^64 divided by the golden ratio.
+//
+// Invariant: `room` is 0 or a power of two. The map frees no nodes.
 
 #include "core/base/map.h"
 

@@ -1,5 +1,9 @@
-// A value is printed as a whole number where it is one, so that counters stay exact up to 2^53:
-// what reads them has doubles too.
+// Writes metrics in Prometheus' text format, and their rows for the page in docs.
+//
+// A whole number is printed as one, so that counters stay exact up to 2^53; readers use doubles as
+// well. When memory runs out, the text is marked as failed and metrics_take() reports that once.
+//
+// Not here: collecting values (server/collector.c).
 
 #include "core/base/metrics.h"
 
@@ -112,6 +116,8 @@ static void put_part(struct metrics_text *out, const struct metric *metric, cons
 	put_text(out, number);
 }
 
+// Prometheus' buckets are cumulative and in seconds; ours count each value once and are in
+// microseconds. counts[histogram->count] holds what lies above the last bound.
 void metrics_histogram(struct metrics_text *out, const struct metric *metric,
 		       const struct metrics_histogram *histogram, const char *const *labels)
 {

@@ -1,15 +1,17 @@
-// Shares of connections that are not authenticated, by address and prefix.
+// Which connection is closed when there is no room for a new one, among those that are not
+// authenticated.
 //
-// The idea: no connection is refused while there is room. When there is none, the heaviest of the
-// oldest gives way. An address weighs as much as it has connections; the prefixes around it count
-// too, at half, a quarter and an eighth, so that a network of many addresses is one source in the
-// end: of IPv4 the address, /24, /16 and /8; of IPv6 /64, /56, /48 and /32 (a host may choose any
-// address of its /64). Of those that weigh alike the oldest goes: an honest client needs
-// milliseconds, a silent one stays.
+// No connection is refused while there is room. Otherwise the oldest LOOK_MOST are compared, and
+// the one with the heaviest source gives way. The weight of an address is its number of
+// connections. The prefixes around it count too, at a half, a quarter and an eighth, so that a
+// network of many addresses weighs like one source: for IPv4 the address, /24, /16 and /8; for IPv6
+// /64, /56, /48 and /32, since a host may choose any address of its /64. Of equal weights the
+// oldest gives way: an honest client authenticates within milliseconds, a silent one stays.
 //
-// Invariants: each row is the number of members that hash to it. Memory is constant whatever comes:
-// prefixes that share a row weigh as one, and which do is decided by a random seed.
-// What it does not do: remember connections that have gone, or limit rates.
+// Invariants: each row counts the members that hash to it. Memory is constant for any number of
+// addresses: prefixes that share a row weigh as one, and a random seed decides which do.
+//
+// It does not remember connections that are closed, and limits no rates.
 
 #include "core/base/peer_shares.h"
 

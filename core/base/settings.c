@@ -1,8 +1,12 @@
 // Settings by a table: read from the command line and a file, checked, printed as a page.
 //
-// Values are kept as texts that have been checked; numbers are parsed again when asked for, which
-// happens at start and reload only. A problem is told with the place at which it stands, and a name
-// that is not known with the nearest one that is.
+// Values are kept as checked texts. Numbers are parsed again at each query, which happens at start
+// and reload only. A problem is reported with its line and column, and an unknown name with the
+// nearest known one.
+//
+// Invariants: an option of the command line wins over the file; a file sets each name once, except
+// lists. Texts of problems are the caller's to free. Not here: the meaning of a setting, and values
+// that a reload changed in running parts (settings_adopt()'s callback).
 
 #include "core/base/settings.h"
 
@@ -129,6 +133,8 @@ static char *value_check(const struct setting *setting, const char *text)
 
 // ---- names
 
+// Levenshtein's distance with one row of the matrix: row[j] is the distance of a's first i
+// characters to b's first j. Names are cut at 63 characters.
 static size_t measure_distance(const char *a, const char *b)
 {
 	size_t row[64], size = MIN(strlen(b), ARRAY_SIZE(row) - 1);
@@ -419,6 +425,8 @@ static bool value_equal(const struct settings *a, const struct settings *b, size
 	return true;
 }
 
+// Values that can change at run time are swapped, so the old ones are freed with `next`. The others
+// stay, and the callback reports that they need a restart.
 void settings_adopt(struct settings *now, struct settings *next, settings_change_fn fn, void *ctx)
 {
 	for (size_t i = 0; i < now->count; ++i) {

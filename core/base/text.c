@@ -1,5 +1,7 @@
-// Used at start and reload, for a few sentences: without memory for one there is nothing left to
-// do.
+// printf into an allocated text, which the caller frees.
+//
+// It is used at start and reload, for a few sentences. When there is no memory for a sentence, the
+// process cannot go on, so it aborts rather than return an error.
 
 #include "core/base/text.h"
 

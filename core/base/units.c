@@ -1,4 +1,8 @@
-// A table of factors a kind.
+// Numbers with units: counts (10k), durations in milliseconds (30s), sizes in bytes (64KiB).
+//
+// One table of factors for each kind serves parsing and printing. Parsing takes whole numbers only
+// and refuses what exceeds INT64_MAX. Printing chooses the largest unit that divides the value, so
+// no digits are lost.
 
 #include "core/base/units.h"
 

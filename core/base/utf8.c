@@ -1,9 +1,13 @@
-// A table-free check by the ranges of RFC 3629 section 4.
+// Checks UTF-8 by the ranges of RFC 3629, section 4, without a table.
+//
+// Refuses overlong forms, surrogates, characters above U+10FFFF, and the zero byte, because texts
+// end with one in C. It knows nothing about which characters are visible (visible.c).
 
 #include "core/base/utf8.h"
 
 #include "core/base/util.h"
 
+// True if all bytes have the form 10xxxxxx.
 static bool are_continuations(const uint8_t *at, size_t count)
 {
 	for (size_t i = 0; i < count; ++i)

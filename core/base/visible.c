@@ -1,6 +1,11 @@
-// The table is of Unicode's Default_Ignorable_Code_Point, which holds every bidirectional control
-// too, with the places that it keeps free for more of them. It stands here rather than in a library
-// so that what is refused does not change with the library's version.
+// Replaces characters that a terminal or page would not show, or that would change how the text
+// around them looks.
+//
+// The table is Unicode's Default_Ignorable_Code_Point, which includes every bidirectional control
+// and the code points that are reserved for more of them. It is kept here rather than in a library,
+// so that a newer library does not change which names are refused.
+//
+// Invariant: what is printed for a hidden character is ASCII. Copies are the caller's to free.
 
 #include "core/base/visible.h"
 
@@ -45,6 +50,8 @@ static void put_text(FILE *out, uint32_t character)
 		fprintf(out, character < 0x100 ? "\\x%02x" : "\\u%04x", character);
 }
 
+// JSON has escapes of 16 bits only: a character above U+FFFF is a pair of surrogates. 0xd7c0 is
+// 0xd800 less 0x10000 >> 10.
 static void put_json(FILE *out, uint32_t character)
 {
 	if (character == '\n')
