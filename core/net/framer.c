@@ -1,6 +1,14 @@
-// A buffer is filled from the front; what is taken are slices of it. When a frame does not fit
-// in what is left of a buffer its first part moves to a new one that is large enough: at most one
-// move a frame. A buffer without another reference is used again from its front.
+// Cuts a byte stream into frames without copying them.
+//
+// A buffer is filled from its front, and what is taken are slices of it. A frame that does not fit
+// in the rest of a buffer has its first part moved to a new buffer that is large enough: at most
+// one move a frame. A buffer without other references is filled again from its front. Reads grow
+// while they fill the room and shrink when little arrives, so a busy peer has large reads and an
+// idle one holds no buffer.
+//
+// Invariants: start <= end <= the buffer's size; bytes before `start` belong to the takers and are
+// not written again while they hold a reference. Not here: the payloads' meaning, and when to stop
+// reading a peer.
 
 #include "core/net/framer.h"
 
@@ -42,6 +50,8 @@ static bool is_reusable(const struct framer *framer)
 	       framer->buf->size >= framer->read_size;
 }
 
+// 0 means that the next read needs no new buffer. Otherwise this is the size of the one that
+// framer_fill() will allocate, so that a caller can charge for it first.
 size_t framer_needs(const struct framer *framer)
 {
 	size_t have = framer->end - framer->start, least = MIN(framer->read_size, READ_LEAST),

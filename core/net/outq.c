@@ -1,5 +1,11 @@
+// What is still to be written to a peer.
+//
 // A ring of parts, written with one gathering call for as many as the system takes. A part holds a
-// reference of its buffer until it has been written; small frames are gathered in one buffer.
+// reference to its buffer until it is written. Small frames are gathered in one buffer, and a part
+// that follows its predecessor in memory extends it.
+//
+// Invariant: `bytes` is the sum of all parts, and no part is empty. An empty queue holds next to no
+// memory. Not here: a bound of the queue; its owners look at `bytes`.
 
 #include "core/net/outq.h"
 #include "core/wire/frame.h"

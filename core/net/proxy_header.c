@@ -1,9 +1,12 @@
-// Reads what HAProxy's "The PROXY protocol" (versions 1 and 2) says. Version 1 is one line of text
-// of at most 107 bytes; version 2 is binary: a signature of 12 bytes, version and command, family
-// and transport, the length of the rest, the addresses, and TLVs, which are passed over.
+// Reads HAProxy's "The PROXY protocol", versions 1 and 2: the client's address as a balancer in
+// front of us saw it.
 //
-// Invariants: nothing is read behind `size`; a header is taken only whole; what is not exactly one
-// is refused at the first byte that shows it.
+// Version 1 is one line of text of at most 107 bytes. Version 2 is binary: a signature of 12 bytes,
+// version and command, family and transport, the length of the rest, the addresses, and TLVs, which
+// are skipped.
+//
+// Invariants: nothing is read behind `size`; a header is taken only as a whole; anything else is
+// refused at the first byte that shows it. Not here: which peers may send such a header.
 
 #include "core/net/proxy_header.h"
 

@@ -1,7 +1,13 @@
-// The messages are attribute lists "a=…,b=…" in a fixed order (RFC 5802 section 7); each reader
-// takes exactly that order and refuses the rest. Keys (section 3): SaltedPassword = Hi(secret,
+// SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), both sides, as messages without I/O.
+//
+// Messages are attribute lists "a=…,b=…" in a fixed order (RFC 5802, section 7). Each reader takes
+// exactly that order and refuses everything else. Keys (section 3): SaltedPassword = Hi(secret,
 // salt, i); ClientKey = HMAC(SaltedPassword, "Client Key"); StoredKey = H(ClientKey); ServerKey =
 // HMAC(SaltedPassword, "Server Key"); proof = ClientKey XOR HMAC(StoredKey, AuthMessage).
+//
+// Invariants: secrets and proofs are compared in constant time; a message that is refused changes
+// no state but its own handshake's. It does not normalise passwords (SASLprep): secrets and users
+// are printable ASCII. Not here: looking up a user's verifier, and limits on attempts.
 
 #include "core/net/scram.h"
 
@@ -66,6 +72,8 @@ int scram_verifier_make(const char *secret, const uint8_t salt[SCRAM_SALT_SIZE],
 	return r;
 }
 
+// A verifier for a user that does not exist. It depends on the user's name and a secret of ours
+// only, so that the same name always shows the same salt and cannot be told from an existing one.
 int scram_verifier_fake(const uint8_t secret[SCRAM_KEY_SIZE], const char *user,
 			struct scram_verifier *ret)
 {
@@ -229,6 +237,8 @@ int scram_server_challenge(struct scram_server *server, const struct scram_verif
 	return 0;
 }
 
+// The client repeats its GS2 header and appends the channel's data; both are what it signs. A
+// header that was changed on the way differs here from the one in the first message.
 static bool binding_matches(const struct scram_server *server, struct slice encoded)
 {
 	uint8_t sent[SCRAM_MESSAGE_MAX];
@@ -249,6 +259,8 @@ static int auth_message_make(const char *first_bare, const char *server_first,
 			(int)without_proof.size, (const char *)without_proof.data);
 }
 
+// XOR with the signature restores ClientKey from the proof; its hash must be StoredKey. The server
+// never knows the secret.
 int scram_server_final(struct scram_server *server, struct slice client_final,
 		       char ret_message[SCRAM_MESSAGE_MAX])
 {
@@ -320,6 +332,8 @@ int scram_client_start(struct scram_client *client, const char *user, const char
 	return 0;
 }
 
+// SaltedPassword from the client's cache, else computed, which takes about 1 ms. The cache is valid
+// for one salt, count and secret; it holds the secret as a hash only.
 static int password_get(struct scram_client *client, const uint8_t *salt, size_t salt_size,
 			uint32_t iterations, uint8_t ret[SCRAM_KEY_SIZE])
 {

@@ -1,5 +1,11 @@
-// Idle connections give their record buffers back (SSL_MODE_RELEASE_BUFFERS): most connections idle
-// most of the time.
+// Makes the TLS contexts of servers and clients: versions, ciphers, identities, authorities.
+//
+// TLS 1.2 and 1.3 only. Idle connections give their record buffers back (SSL_MODE_RELEASE_BUFFERS),
+// since most connections are idle most of the time. A client always verifies its server; the name
+// is checked by transport_connect_tls().
+//
+// Invariant: on failure the context is freed and `problem` names the file and the cause. Not here:
+// connections (transport.c), and replacing certificates that change.
 
 #include "core/net/tls.h"
 
@@ -9,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+// Frees `ctx`, so that a caller may return the result at once.
 static int describe_failure(const char *what, const char *file, SSL_CTX *ctx, char *problem,
 			    size_t problem_size)
 {

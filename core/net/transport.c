@@ -1,6 +1,13 @@
-// Small parts are gathered before they are encrypted, because every TLS record costs a fixed
-// amount. OpenSSL reads and writes through a BIO of ours: its own would write with write(), and a
-// peer that is gone would end a process that does not ignore SIGPIPE, which a library may not ask.
+// A non-blocking stream over a socket, plain or TLS, with one set of results: bytes, 0 at the end,
+// or a negative errno.
+//
+// With TLS small parts are gathered before they are encrypted, because each record has a fixed
+// cost. OpenSSL reads and writes through a BIO of our own. OpenSSL's would use write(), and a peer
+// that has gone would then end a process that does not ignore SIGPIPE; a library must not require
+// that it does.
+//
+// Invariant: after -EAGAIN `want_read` or `want_write` says which event to wait for. Not here:
+// buffering (framer.c, outq.c), and certificates (tls.c).
 
 #include "core/net/transport.h"
 
@@ -291,6 +298,9 @@ static size_t end_point_make(SSL *ssl, uint8_t *room)
 	return size;
 }
 
+// The data that SCRAM binds to: the exporter of RFC 9266 and the certificate's hash of RFC 5929.
+// Both lie in `room`, the exporter first. A channel without TLS, or before its handshake ends, has
+// neither.
 void transport_channel(const struct transport *transport, uint8_t room[TRANSPORT_BINDING_ROOM],
 		       struct scram_channel *ret)
 {
