@@ -1,11 +1,13 @@
-// One queue under one lock, and threads that wait at it. The first thread is there from the start.
-// Another is started by a post that finds all of them busy, so an executor whose tasks come one at
-// a time never has more than one. A thread stays until the executor is freed.
+// Runs tasks that may block on a few threads, in the order in which they were posted.
 //
-// A task that has run is forgotten before the next one is taken: it may free itself. Nothing is
-// dropped: freeing an executor ends its threads only when the queue is empty.
+// One queue under one lock, and threads that wait at it. The first thread exists from the start.
+// Another is started by a post that finds no free thread, so an executor whose tasks come one at a
+// time never has more than one. A thread stays until the executor is freed.
 //
-// It does not bound its queue: each caller of executor_post bounds what it posts.
+// Invariants: a task that has run is forgotten before the next one is taken, so it may free itself.
+// No task is dropped: freeing an executor ends its threads only when the queue is empty.
+//
+// It does not bound its queue: each caller of executor_post() bounds what it posts.
 
 #include "core/loop/executor.h"
 
@@ -39,6 +41,7 @@ static struct loop_task *take_task(struct executor *executor)
 	return task;
 }
 
+// Called with the lock held, and returns with it held. The task may be freed memory after fn().
 static void run_unlocked(struct executor *executor, struct loop_task *task)
 {
 	executor->running += 1;

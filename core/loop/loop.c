@@ -1,4 +1,7 @@
-// Descriptors are libevent events; timers, mailbox, deferred tasks and late frees are our own and
+// One thread's event loop: descriptors, timers, tasks that other threads post, tasks for later in
+// the round, and memory that is freed at the end of the round.
+//
+// Descriptors are libevent events. Timers, mailbox, deferred tasks and late frees are our own and
 // run between two calls of libevent, in this order: descriptors, mailbox, timers, deferred tasks,
 // mailbox and deferred tasks once more, late frees, wait. The second turn is for backends that
 // complete at once: what deferred tasks submitted is answered in the round that read it.
@@ -6,11 +9,15 @@
 // The first timer is in the kernel as a timerfd that is moved only to an earlier time. libevent's
 // own timeouts would cost a system call a round.
 //
-// The mailbox is a stack that any thread pushes on with one compare-and-swap; the loop takes the
-// whole stack with one exchange and turns it round, which keeps the order of each sender. The
-// eventfd is written only when the loop is about to wait or waits: `asleep` is set before the last
-// look into the mailbox and cleared by the first thread that sees it, so that a busy loop is never
-// woken and a sleeping one is woken once.
+// The mailbox is a stack that any thread pushes on with one compare-and-swap. The loop takes the
+// whole stack with one exchange and reverses it, which keeps the order of each sender. The eventfd
+// is written only when the loop is about to wait or waits: `asleep` is set before the last look
+// into the mailbox and cleared by the first thread that sees it. So a busy loop is never woken, and
+// a sleeping one is woken once.
+//
+// Invariants: callbacks run on the loop's thread only; a task that was posted runs once, at the
+// latest in loop_free(). Only loop_post(), loop_stop() and loop_now_ns() may be called by other
+// threads. It bounds no queue.
 
 #include "core/loop/loop.h"
 
@@ -182,6 +189,8 @@ static void run_timers(struct loop *loop)
 	loop->floor_ns = 1;
 }
 
+// Runs what was posted and deferred, and frees what was left for later, until nothing is left:
+// those tasks own memory. `current` is set so that they find themselves on their loop.
 void loop_free(struct loop *loop)
 {
 	struct loop *before = current;
@@ -242,6 +251,9 @@ static bool has_work(struct loop *loop)
 	       __atomic_load_n(&loop->stopping, __ATOMIC_SEQ_CST);
 }
 
+// The store to `asleep` and the look into the mailbox must not change places, and neither must the
+// push and the look at `asleep` in loop_post(): hence the sequential order of all four. Else both
+// sides could miss each other.
 static int wait_for_events(struct loop *loop)
 {
 	int flags = EVLOOP_ONCE;
@@ -391,6 +403,8 @@ int loop_io_init(struct loop_io *io, struct loop *loop, int fd, loop_io_fn fn)
 	return 0;
 }
 
+// libevent sets the events of an event with event_assign(), which is only allowed while it is not
+// added.
 int loop_io_want(struct loop_io *io, unsigned events)
 {
 	short wanted = EV_PERSIST;

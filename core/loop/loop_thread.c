@@ -1,9 +1,10 @@
-// The thread has nothing of its own: it is the loop's until the loop ends.
+// A thread that runs a loop, and nothing else, until the loop ends.
 //
-// Draining posts a task of its own and waits for it: the mailbox keeps the order of what is posted.
-// What such tasks leave for later (timers, deferred tasks, work elsewhere) is not waited for.
+// Draining posts a task and waits until it has run, because the mailbox keeps the order of what was
+// posted. It does not wait for what earlier tasks left for later (timers, deferred tasks, work on
+// other threads).
 //
-// It does not own the loop: what lives on the loop is closed between the end of the thread and
+// It does not own the loop: objects of the loop are closed between the end of the thread and
 // loop_free().
 
 #include "core/loop/loop_thread.h"

@@ -1,8 +1,11 @@
-// Starts threads. A thread inherits its maker's mask: all signals are blocked while it is made, so
-// that not even its first instruction can be interrupted by one.
+// Starts threads. A thread inherits the mask of the thread that makes it: all signals are blocked
+// while it is made, so that not even its first instruction can be interrupted by one.
 //
-// A fault of the thread's own is not blocked. The kernel would end the process without the handler
-// that says what happened (adapters/store/fault.h, the sanitizers).
+// Signals of a thread's own faults (SIGSEGV and the like) stay unblocked. If they were blocked, the
+// kernel would end the process without the handler that reports what happened
+// (adapters/store/fault.h, the sanitizers).
+//
+// It neither joins nor counts threads; each is its caller's.
 
 #include "core/loop/thread.h"
 

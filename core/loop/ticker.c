@@ -1,7 +1,13 @@
-// Rests are timed by the monotonic clock, from the end of a round on, so a round that takes longer
-// than it rests does not run after itself.
+// A thread that calls one function again and again, with a rest in between; each call says how long
+// the next rest is.
 //
-// Pokes are a flag that is cleared as a round begins: one round answers all that came before it.
+// Rests are timed by the monotonic clock, from the end of a round on, so a round that takes longer
+// than its rest does not lead to a burst of rounds. A poke ends the rest early. It is a flag that
+// is cleared as a round begins: one round answers all pokes before it. With a gather time, the
+// round waits that much longer for further pokes.
+//
+// Invariant: rounds never overlap, and none begins after ticker_stop(). It does not interrupt a
+// round; stopping waits for its end.
 
 #include "core/loop/ticker.h"
 

@@ -1,11 +1,16 @@
-// A pairing heap: setting a timer is one comparison, taking the first one costs the logarithm of
-// their number on average, and nothing is ever allocated, so that a timer cannot fail.
+// The timers of a loop, as a pairing heap: setting a timer is one comparison, and taking the first
+// one costs the logarithm of their number on average. Nothing is allocated, so setting a timer
+// cannot fail.
 //
-// Links: `child` is the first child, `next` the next sibling, `prev` the previous sibling or, for a
-// first child, the parent. The first timer of the heap has neither next nor prev.
+// Invariants: no timer is earlier than its parent. `child` is the first child, `next` the next
+// sibling, `prev` the previous sibling or, for a first child, the parent. The first timer of the
+// heap has neither next nor prev.
+//
+// Not here: calling the timers, and the kernel's clock (loop.c).
 
 #include "core/loop/timer.h"
 
+// The earlier root takes the other one as its first child. Neither root may have siblings.
 static struct loop_timer *meld_heaps(struct loop_timer *a, struct loop_timer *b)
 {
 	struct loop_timer *late;
@@ -63,6 +68,8 @@ void timer_heap_insert(struct timer_heap *heap, struct loop_timer *timer)
 	heap->first = meld_heaps(heap->first, timer);
 }
 
+// The children of the removed timer become one heap, which replaces it at the root or is melded
+// with the root. `prev` is the parent exactly if this is its first child.
 void timer_heap_remove(struct timer_heap *heap, struct loop_timer *timer)
 {
 	struct loop_timer *rest = meld_siblings(timer->child);
