@@ -3,9 +3,11 @@
 // The idea: whatever two programs could read differently is refused, so nothing can be smuggled
 // past a proxy in front. One Host; at most one Content-Length of plain digits; no
 // Transfer-Encoding; lines end in CRLF; no folded lines; no space before the colon; no control
-// characters; percent-escapes of the path and query decode to valid UTF-8. Everything is done in
-// place: the parts are terminated inside the caller's buffer. Deliberately absent: chunked bodies,
-// pipelining, trailers, upgrades.
+// characters; percent-escapes of the path and query decode to valid UTF-8.
+//
+// Invariant: everything is done in place: the parts of a head are zero-terminated texts inside the
+// caller's buffer, which must outlive it. Deliberately absent: chunked bodies, pipelining,
+// trailers, upgrades.
 
 #include "core/http/head.h"
 

@@ -1,15 +1,20 @@
 // The HTTP server of the control plane.
 //
-// The idea: a connection is a row of steps (HEAD, BODY, WORK, WRITE, LINGER), each with one total
-// deadline; a timer that is set once per step and never pushed back by single bytes is what makes a
-// slow sender harmless. One request per connection, so nothing that follows a request is ever
-// interpreted. libevent's evhttp is not used: it has interpreted the head before its user sees it,
-// knows only idle timeouts, and would have needed a second parser in front of it.
+// The idea: a connection goes through steps (HEAD, BODY, WORK, WRITE, LINGER), each with one total
+// deadline. The timer is set once for a step, and single bytes do not push it back, so a slow
+// sender does no harm. There is one request per connection, so nothing that follows a request is
+// ever interpreted. libevent's evhttp is not used: it interprets the head before its user sees it,
+// knows only idle timeouts, and would need a second parser in front of it.
 //
-// After the answer the write side is closed and what still comes is read and dropped for a moment,
-// so that a refusal reaches a client that is still sending. An exchange is freed when its
-// connection is closed and its last reference is gone. Deliberately absent: keep-alive, chunked
-// bodies, compression.
+// After the answer the write side is closed, and what still arrives is read and dropped for
+// LINGER_MS, so that a refusal reaches a client that is still sending.
+//
+// Invariants: an exchange is answered at most once. It is freed when its connection is closed and
+// its last reference is gone, and then later in the same round, never inside its own callback.
+// `open` counts the exchanges in the list, `in_work` those that have passed admission and are not
+// reserved.
+//
+// Deliberately absent: keep-alive, chunked bodies, compression.
 
 #include "core/http/http.h"
 
@@ -109,6 +114,9 @@ void http_unref(struct http_exchange *exchange)
 		loop_free_later(exchange->server->loop, exchange, exchange_free);
 }
 
+// The only closing path. It drops the connection's reference, so the exchange is freed at the end
+// of the round unless the handler holds another one. A server that drains may report its end from
+// here.
 static void exchange_close(struct http_exchange *exchange)
 {
 	struct http_server *server = exchange->server;
@@ -622,6 +630,9 @@ int http_new(struct loop *loop, const struct http_limits *limits,
 	return 0;
 }
 
+// Exchanges whose request is not whole, and those already answered, are closed at once. Those in
+// work or being written end by themselves; their deadlines bound the wait. `done` is called once,
+// possibly before this returns.
 void http_drain(struct http_server *server, void (*done)(void *ctx), void *ctx)
 {
 	server->draining = true;

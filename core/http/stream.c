@@ -1,4 +1,8 @@
-// Reading and writing a socket, plain or through OpenSSL, with one set of answers.
+// Reads and writes a socket, plain or through OpenSSL, with one set of results: bytes, wait for
+// reading, wait for writing, closed.
+//
+// It owns the descriptor and the TLS state. Errors are not told apart from an orderly end, since
+// either ends the exchange. SIGPIPE is ignored by the daemon.
 
 #include "core/http/stream.h"
 

@@ -1,5 +1,9 @@
-// The tables of fields. A row says everything about a member once; nothing else in the tree repeats
-// a range, a default or a unit.
+// The tables of fields, one row for each member of a resource: type, place in the struct, range,
+// default, unit, sentence.
+//
+// Invariant: a row says everything about its member once; nothing else in the tree repeats a range,
+// a default or a unit. Reading, writing, storing, copying and the pages follow from the rows. Not
+// here: rules between members (core/registry).
 
 #include "core/model/field.h"
 

@@ -1,8 +1,13 @@
-// Objects of the model as JSON, by the field tables: reading what a caller sent, writing what it
-// may see.
+// Objects of the model as JSON, by the field tables: reading what a caller sent, and writing what
+// it may see.
 //
-// Reading collects every problem before it gives up, each with what would be right, so that a
-// caller corrects a body once. Nothing of a value is used before its check.
+// Reading collects all problems, each with what would be right, so that a caller corrects a body
+// once. Nothing of a value is used before its check.
+//
+// Invariants: an object is valid only if json_read() returned 0. Texts that it read belong to the
+// body or to the reader's arena, which must outlive the object's use (model_new() copies them).
+// Hidden members are neither read nor written, write-only members not written. Not here: rules
+// between members (core/registry).
 
 #include "core/model/json.h"
 
@@ -230,6 +235,8 @@ static void list_set(const struct field *field, void *object, const void *list, 
 	*(size_t *)(void *)((char *)object + field->count_offset) = count;
 }
 
+// A list whose entries are wrong is filled all the same: every problem is reported, and json_read()
+// then fails as a whole, so nothing uses the list.
 static void read_references(struct json_reader *reader, const struct field *field,
 			    const json_t *value, void *object)
 {

@@ -1,7 +1,11 @@
-// Copies and counts of the shared objects. An object and all it points at are one allocation, so
-// that a million topics cost a million allocations and not four, and letting one go is one free().
+// Copies and counts of the shared objects.
 //
-// What points where is read from the field tables: a new member needs a row there and nothing here.
+// An object and everything that it points at are one allocation: a million topics cost a million
+// allocations instead of four million, and releasing one is a single free(). The field tables say
+// which members are pointers, so a new member needs a row there and no change here.
+//
+// Invariants: an object that is shared never changes; a change makes a new object with a higher
+// revision. The count is atomic, so any thread may hold a reference.
 
 #include "core/model/model.h"
 
@@ -80,6 +84,8 @@ static void *tail_array(struct tail *tail, const void *from, size_t size)
 	return copy;
 }
 
+// The object is a bytewise copy of the draft, so its pointers still point into the draft. Each is
+// replaced by its copy in the tail, in the order in which field_measure() added the sizes.
 static void field_copy(const struct field *field, void *object, struct tail *tail)
 {
 	char *at = (char *)object + field->offset;

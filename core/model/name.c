@@ -1,6 +1,11 @@
-// Names are compared byte by byte everywhere, so one normal form is stored: C. Physical names are
-// unique by the id and by the registry that gave it, because several installations may share a
-// backend; the slugs are for operators who look at the backend.
+// Names of resources: their check, their one normal form, and the physical names on a backend.
+//
+// Names are compared byte by byte everywhere, so only Unicode's normal form C is stored. Physical
+// names are unique by the id and by the registry that assigned it, because several installations
+// may share a backend. Their slugs only help operators who look at the backend.
+//
+// Invariant: a physical name never changes once it is made, and has only characters that every
+// backend allows. Not here: whether a name is taken (core/registry).
 
 #include "core/model/name.h"
 

@@ -1,4 +1,8 @@
-// IPv4 is kept as mapped IPv6, so that a dual-stack socket's addresses match plain IPv4 blocks.
+// Addresses and CIDR blocks, and the lists of those that an access key allows and denies.
+//
+// IPv4 is kept as IPv6-mapped, so that an address that arrives at a dual-stack socket matches a
+// plain IPv4 block. A denial wins over a permission; an empty list of permissions allows all. An
+// address of another family (a Unix socket) passes only if there are no lists.
 
 #include "core/model/network.h"
 
@@ -70,6 +74,7 @@ static bool address_bytes(const struct sockaddr *address, uint8_t bytes[16])
 	return false;
 }
 
+// Whole bytes are compared at once, and of the next byte only its leading bits.
 bool network_contains(const struct network *network, const struct sockaddr *address)
 {
 	uint8_t bytes[16];

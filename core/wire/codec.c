@@ -1,5 +1,11 @@
-// The plain size is checked before memory for it is taken, and must come out exactly, of one block
-// or frame: what libzstd would go on to read behind the first frame is refused.
+// Compresses and decompresses payloads: a size of 4 bytes, then one LZ4 block or one zstd frame.
+//
+// Invariants: the plain size is compared with the limit before memory for it is taken, and the
+// result must have exactly that size. Bytes behind the first zstd frame, which libzstd would read
+// on into, are refused. A payload that compression does not make smaller is sent plain
+// (CODEC_E_LARGER).
+//
+// Not here: which frames may be compressed (frame.c).
 
 #include "core/wire/codec.h"
 

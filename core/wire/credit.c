@@ -1,4 +1,7 @@
-// CREDIT is of a fixed size, little-endian, that the feature BEGUN makes longer.
+// CREDIT: how much a consumer is ready to take, as totals.
+//
+// The payload has a fixed size, little-endian; the feature BEGUN appends a number. It does not
+// compare totals with earlier ones.
 
 #include "core/wire/credit.h"
 

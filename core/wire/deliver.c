@@ -1,5 +1,10 @@
-// Fixed layouts, little-endian; a payload is checked once as a whole, then walked without further
-// checks.
+// DELIVER: messages of one partition for a consumer, each with its offset, time and attempt.
+//
+// The layouts are fixed, little-endian. A payload is checked once as a whole, and then walked
+// without further checks.
+//
+// Invariant: deliver_next() is called only on a payload that deliver_check() accepted. Nothing is
+// copied: entries point into the payload.
 
 #include "core/wire/deliver.h"
 

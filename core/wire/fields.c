@@ -1,5 +1,12 @@
-// Fields are rare (a handful a connection), so reading checks all of them at once and then only
-// looks up.
+// Tagged fields, of which the payloads of control frames consist: tag, size, value.
+//
+// Fields are rare (a handful for each connection). So reading checks all of them at once, and
+// look-ups afterwards check nothing.
+//
+// Invariants: a known field has the type and size of its row in FIELD_TABLE and stands once unless
+// the row repeats; an unknown field is skipped, unless its tag demands that it is understood.
+// Values point into the payload. A writer whose room is full says so with `full` and writes no part
+// of a field.
 
 #include "core/wire/fields.h"
 
@@ -79,6 +86,8 @@ static const char *value_check(unsigned tag, struct slice value, const struct fi
 	return NULL;
 }
 
+// On failure ret->refused_tag names the field, for the peer's error message; 0 where not even a tag
+// could be read.
 const char *fields_read(const void *payload, size_t size, struct fields *ret)
 {
 	struct fields fields = {.payload = payload, .size = size};

@@ -1,4 +1,8 @@
-// One table says what each type is; a header is refused before a byte of its payload is read.
+// The head of a frame: 16 bytes with size, type, flags, stream and the checksum of the payload.
+//
+// One table says for each type which side sends it and on which streams. A head is refused before a
+// byte of its payload is read, so a hostile size costs no memory. Not here: the payloads' contents
+// (the other files of this folder).
 
 #include "core/wire/frame.h"
 

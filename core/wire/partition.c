@@ -1,5 +1,8 @@
+// Which partition a key belongs to: the same one that Kafka's own clients choose.
+//
 // MurmurHash2 by Austin Appleby (public domain), 32 bits, with the seed of
-// org.apache.kafka.common.utils.Utils.murmur2.
+// org.apache.kafka.common.utils.Utils.murmur2. Invariant: the result never changes, since the order
+// of a key's messages depends on it. Messages without a key are placed elsewhere.
 
 #include "core/wire/partition.h"
 
@@ -30,6 +33,8 @@ uint32_t partition_hash(const void *key, size_t size)
 	return hash ^ hash >> 15;
 }
 
+// Kafka clears the sign bit rather than take the absolute value, so that the smallest integer stays
+// in range.
 uint32_t partition_of_key(const void *key, size_t size, uint32_t partitions)
 {
 	return (partition_hash(key, size) & 0x7fffffff) % partitions;

@@ -1,4 +1,7 @@
-// Fixed layouts, little-endian; nothing here allocates.
+// PRODUCE: the head of a batch of records, its number and count.
+//
+// The layout is fixed, little-endian, and nothing is allocated. Not here: the records that follow
+// (record.c).
 
 #include "core/wire/produce.h"
 

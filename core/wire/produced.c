@@ -1,4 +1,8 @@
-// Fixed layouts, little-endian; nothing here allocates.
+// PRODUCED: the results of a batch as runs of records with the same outcome.
+//
+// The layout is fixed, little-endian, and nothing is allocated. Invariant: in a payload that
+// produced_check() accepts, the runs add up to the batch's count, so each record has exactly one
+// result.
 
 #include "core/wire/produced.h"
 

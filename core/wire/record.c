@@ -1,5 +1,13 @@
-// The common record (no optional part) is checked with a handful of compares; optional parts are
-// walked only where flags say so.
+// A record: one message as it lies on the wire and in the embedded store.
+//
+// The order is: head of 40 bytes, optional parts in the order of their flags, key, body. The common
+// record (no optional part) is checked with a handful of compares; optional parts are walked only
+// where flags announce them.
+//
+// Invariants: record_check() accepts a record only if its parts fill it exactly; every other
+// function here requires a record that it accepted. Nothing is copied on reading: views point into
+// the record. A record whose size is known but whose contents are wrong (RECORD_MALFORMED) can be
+// refused alone; one without a usable size (RECORD_BROKEN) makes the rest of its batch unreadable.
 
 #include "core/wire/record.h"
 
@@ -105,6 +113,8 @@ __attribute__((noinline)) static enum record_problem optional_parts_check(const 
 	return RECORD_OK;
 }
 
+// Sizes are added in 64 bits: key and body are 32 bits each, and may not overflow into a small sum.
+// An id of only zeros is refused, since it stands for "none".
 enum record_problem record_check(const uint8_t *data, size_t left, uint32_t *ret_size)
 {
 	uint32_t size, flags;

@@ -1,5 +1,7 @@
-// Fixed layouts, little-endian; a payload is checked once as a whole, then its entries are read
-// without further checks. SETTLE and SETTLED have the same head.
+// SETTLE and SETTLED: what a consumer says of runs of messages, and what became of each run.
+//
+// The layouts are fixed, little-endian, and both frames have the same head. A payload is checked
+// once as a whole; then its entries are read without further checks. Not here: what the verbs do.
 
 #include "core/wire/settle.h"
 
