@@ -1,6 +1,15 @@
-// Times are kept in 1/64 ns (good for nine years of uptime) so that rates of many gigabytes a
-// second are exact to a fraction of a percent even unit by unit. A cost is computed for the whole
-// batch at once, rounded up: rounding can only under-admit, by 1/64 ns a batch.
+// One rate limit, as a generic cell rate algorithm: a single time, `tat`, up to which units are
+// spent.
+//
+// A unit costs 1/rate seconds. What is owed is `tat` less now, and a charge passes while what is
+// owed afterwards is at most the burst (a fifth of a second, or one unit if that is more). Times
+// are kept in 1/64 ns (good for nine years of uptime), so that rates of many gigabytes a second are
+// exact to a fraction of a percent even unit by unit. A cost is computed for the whole batch at
+// once and rounded up: rounding can only under-admit, by 1/64 ns a batch.
+//
+// Invariant: `tat` changes only by compare-and-swap, so several loops may charge one limit without
+// a lock. No memory is ordered by it: a limit protects nothing but its own count. It does not say
+// which waiting sender is next (quota.c).
 
 #include "quota/gcra.h"
 
@@ -12,6 +21,8 @@
 
 __extension__ typedef unsigned __int128 wide;
 
+// Ticks for `units`, rounded up. Limited to a quarter of the range, so that adding two of them to a
+// time cannot overflow.
 static uint64_t cost_of(uint64_t units, uint64_t rate)
 {
 	wide ticks = ((wide)units * TICKS_PER_S + rate - 1) / rate;
@@ -75,6 +86,8 @@ static bool tat_advance(struct gcra *gcra, uint64_t *tat, uint64_t now, uint64_t
 					   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
+// Takes as many of `wanted` as fit. When the swap fails, another loop has charged meanwhile: the
+// room is computed again from the new `tat`, for all of `wanted`.
 uint64_t gcra_take(struct gcra *gcra, uint64_t wanted, uint64_t now_ns)
 {
 	uint64_t rate = rate_get(gcra), now = now_ns * TICKS_PER_NS,
@@ -100,6 +113,8 @@ uint64_t gcra_take(struct gcra *gcra, uint64_t wanted, uint64_t now_ns)
 	return units;
 }
 
+// All or nothing. `oversize` lets one charge above the burst pass when nothing is owed; what it
+// owes then delays the following ones.
 bool gcra_take_all(struct gcra *gcra, uint64_t wanted, bool oversize, uint64_t now_ns)
 {
 	uint64_t rate = rate_get(gcra), now = now_ns * TICKS_PER_NS,
@@ -118,6 +133,7 @@ bool gcra_take_all(struct gcra *gcra, uint64_t wanted, bool oversize, uint64_t n
 	return true;
 }
 
+// When a charge that ends at `tat` is within the burst, in ns rounded up, and not before now.
 static uint64_t passes_ns(uint64_t tat, uint64_t burst, uint64_t now_ns)
 {
 	uint64_t at_ns = tat > burst ? (tat - burst + TICKS_PER_NS - 1) / TICKS_PER_NS : 0;
@@ -125,6 +141,8 @@ static uint64_t passes_ns(uint64_t tat, uint64_t burst, uint64_t now_ns)
 	return MAX(at_ns, now_ns);
 }
 
+// Charges at once, even far beyond the burst, and returns when the last unit passes; *ret_start_ns
+// is when the first one does. Other charges queue behind it, since `tat` has moved.
 uint64_t gcra_reserve(struct gcra *gcra, uint64_t wanted, uint64_t now_ns, uint64_t *ret_start_ns)
 {
 	uint64_t rate = rate_get(gcra), now = now_ns * TICKS_PER_NS,

@@ -1,11 +1,15 @@
 // The limits of a tenant: rates of messages and bytes, counts of what is in use, and turns.
 //
-// Messages are charged first, then bytes; what bytes do not allow is given back to messages, so
-// that both limits always charge the same things.
+// Messages are charged first, then bytes. What the bytes do not allow is given back to messages, so
+// that both limits always charge the same messages.
 //
 // A turn: a sender that a rate refuses is promised a number of messages, charged at once, and told
-// when they will pass. Under a rate that many senders share, each gets its part without being
-// refused again and again.
+// when they will pass. Senders that share a rate so get their parts without being refused again and
+// again.
+//
+// Invariants: every charge, turn and count is given back or closed once; a ledger that is torn down
+// has none left. All numbers are atomic, so any loop may charge. Not here: which limits a tenant
+// has (core/model), and waiting.
 
 #include "quota/quota.h"
 
@@ -167,6 +171,8 @@ void quota_sender_leaves(struct quota_ledger *ledger)
 	count_down(&ledger->senders);
 }
 
+// The part of one burst that one turn gets. The first turn cannot know which of the senders will be
+// refused too, so it leaves a part for each. `size` is the bytes of an average message.
 uint64_t quota_turn_share(const struct quota_ledger *ledger, uint64_t size, bool first)
 {
 	uint64_t turns = __atomic_load_n(&ledger->turns, __ATOMIC_RELAXED) + 1;
@@ -276,6 +282,8 @@ static void charge_join(struct quota_charge *charge, struct quota_charge *more)
 	quota_charge_close(more);
 }
 
+// Uses the promise first, then what is free now. A promise that is used up ends here. Both parts
+// are one charge for the caller.
 size_t quota_turn_charge(struct quota_ledger *ledger, struct quota_turn *turn,
 			 const uint32_t *sizes, size_t stride, size_t count, uint64_t total,
 			 uint64_t now_ns, struct quota_charge *charge)
@@ -310,6 +318,7 @@ void quota_explain(const struct quota_ledger *ledger, enum quota_direction direc
 	ret->remaining = bytes_wait ? 0 : gcra_remaining(messages, now_ns);
 }
 
+// Compare-and-swap rather than add and check, so that a refused taker never makes another one fail.
 bool quota_count_take(struct quota_ledger *ledger, enum quota_count count, uint64_t amount)
 {
 	uint64_t used = __atomic_load_n(&ledger->used[count], __ATOMIC_RELAXED);
