@@ -1,4 +1,9 @@
-// Look-ups in the table of capabilities.
+// Look-ups in the table of capabilities: which bit is missing, and what durability a cluster
+// offers.
+//
+// Invariant: the table (capability.h) is the only place where a bit, its key and its sentence
+// stand. The durability of a topic never exceeds that of its cluster. Not here: detecting what a
+// backend can do, which is each adapter's part.
 
 #include "adapters/capability.h"
 
@@ -40,6 +45,9 @@ enum durability capability_durability(uint32_t capabilities)
 				       : DURABILITY_D0;
 }
 
+// A backend that stores copies promises D3 only with a copy that is confirmed: a topic with one
+// copy, or one that is confirmed by a single copy, survives a restart of its broker but not its
+// loss. Without both numbers the cluster's own durability holds.
 enum durability capability_topic_durability(uint32_t capabilities, const struct topic *topic)
 {
 	enum durability best = capability_durability(capabilities);

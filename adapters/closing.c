@@ -1,5 +1,10 @@
-// The thread that closes a cluster. It is detached: `done` is its end. It is no executor: a cluster
-// may wait long for its backend, so each has a thread of its own, and none holds up another.
+// Closes a cluster on a thread of its own, since a backend may take long to answer.
+//
+// Each cluster has its own thread rather than a task of an executor, so that a slow backend delays
+// no other. The thread is detached: nothing joins it, and the call of `done` is its end.
+//
+// Invariant: `done` is called once, after the adapter is freed, unless closing_start() failed; then
+// the adapter is still the caller's. Not here: a time limit for closing.
 
 #include "adapters/closing.h"
 

@@ -1,4 +1,7 @@
-// The kinds of backend this build knows. A new adapter is one row here.
+// The kinds of backend that this build has. A new adapter is one row here.
+//
+// Nothing else in the tree names an adapter's operations. Not here: opening a cluster, which the
+// proxy does through the row.
 
 #include "adapters/kinds.h"
 

@@ -2,7 +2,8 @@
 // meanwhile.
 //
 // Invariant: a request is answered exactly once, and a caller that waits for more than a code gets
-// an answer exactly when the code is OK. Not here: who runs the request, and when.
+// an answer exactly when the code is OK. Not here: the thread that runs the request, and the time
+// at which it runs.
 
 #include "adapters/request.h"
 

@@ -1,7 +1,8 @@
-// Where a group is moved to: the earliest or latest position, a time, or positions by name.
+// The place to which a group is moved: the earliest or latest position, a time, or named positions.
 //
-// A reset and the start of a new group name such a place. Not here: the positions that it means,
-// which need the topic; each backend finds them. Copies are for backends that answer a reset later.
+// A reset names such a place, and so does the start of a new group. Copies are for backends that
+// answer a reset later. Not here: the positions that the place stands for. Those need the topic, so
+// each backend finds them.
 
 #include "adapters/seek_target.h"
 

@@ -1,9 +1,15 @@
-// Results of a batch as runs.
+// Reports the results of a batch as runs: neighbouring messages with the same outcome share one
+// row.
+//
+// Invariants: a batch has at most as many runs as messages, so the room that its sender reserved
+// always suffices; a finished submit is reported once, through its `done`. Not here: retrying.
 
 #include "adapters/submit.h"
 
 #include "core/base/util.h"
 
+// Runs join only if their offsets follow each other too. UINT64_MAX stands for "no offset", which
+// never counts up.
 static bool run_continues(const struct submit_run *last, const struct submit_run *run)
 {
 	if (last->outcome != run->outcome || last->code != run->code ||
