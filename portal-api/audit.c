@@ -1,4 +1,7 @@
 // The audit log, newest first, and the check of its hash chain.
+//
+// The registry keeps the log and checks it; these routes only read. Not here: writing entries
+// (crud_note() and the registry's own changes).
 
 #include "core/registry/audit.h"
 #include "core/registry/page.h"

@@ -1,4 +1,10 @@
-// One task goes to the executor and comes back to the portal's loop, which does not end before.
+// Runs one function on the portal's executor and then another on the portal's loop.
+//
+// The job is one task that is posted twice: to the executor, and from there to the loop. The loop
+// does not end while a job is under way (state.c).
+//
+// Invariant: `done` runs exactly once, on the loop, after `work`. The context stays the caller's.
+// It cannot cancel a job.
 
 #include "portal-api/background_job.h"
 

@@ -1,9 +1,15 @@
-// Idea: a few groups at a time are asked for their backlog, then, partition by partition, for the
-// message at the committed position, which says how old the oldest is. A position that has not
-// moved since the last round has the same message, so what stands still costs nothing and what is
-// worked off is read where it is in memory.
+// Looks at the backlog of every group in rounds, so that metrics and lists need not ask.
 //
-// A group that cannot be asked keeps what was known, with the time of it.
+// A few groups at a time are asked for their backlog. Then, partition by partition, the message at
+// the committed position is read, because it says how old the oldest is. A position that has not
+// moved since the last round has the same message, so a group that stands still costs no read, and
+// one that makes progress is read where its messages are in memory.
+//
+// Invariants: at most AT_ONCE groups are asked at a time, and READS positions of one group in a
+// round. A group that cannot be asked keeps what was known, with the time of it. An entry is freed
+// only between rounds, when no query of it is under way.
+//
+// Not here: the backlog of one group on request (groups.c).
 
 #include "portal-api/backlogs.h"
 
@@ -127,6 +133,8 @@ static void on_message(void *ctx, enum code code, json_t *answer, const char *te
 	next_position(entry);
 }
 
+// Goes on with the next partition that is due. May run inside the previous answer, since a query
+// may be answered before portal_query() returns.
 static void next_position(struct entry *entry)
 {
 	const struct position *position;
@@ -179,6 +187,8 @@ static void outcomes_take(struct backlog_row *to, const json_t *row)
 	to->skipped += number_of(row, "skipped");
 }
 
+// A position behind the first offset holds nothing any more: the oldest message is then the first
+// one. Only an open position whose message is not known is read.
 static void position_take(struct entry *entry, size_t index, const json_t *row)
 {
 	struct position *position = &entry->positions[index];

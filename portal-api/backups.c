@@ -1,8 +1,12 @@
 // Copies of the registry on the daemon's own disk: list, make, restore, all while it runs.
 //
 // A backup is a file NAME.db in DATA/backups. Before a restore the present state is kept as a
-// backup of its own, so that a restore can be taken back. core/registry/restore.c says what becomes
-// of what was made, deleted and revoked since.
+// backup of its own, so that a restore can be taken back. What needs the disk runs as a background
+// job; the exchange itself runs on the portal's thread.
+//
+// Invariants: one restore is under way at a time; a restore that was prepared is either carried out
+// or abandoned. Names are checked before they become paths. Not here: what becomes of what was
+// made, deleted and revoked since (core/registry/restore.c).
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
@@ -217,6 +221,8 @@ static void save_changes(struct copying *copying)
 		registry_backup_restore_abandon(copying->registry);
 }
 
+// The last steps of a restore, on the portal's thread, where nothing can change the registry
+// between them. The caller's permission is checked again, since preparing may have taken long.
 static void answer_restored(struct call *call)
 {
 	struct copying *copying = call->job;

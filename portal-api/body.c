@@ -1,9 +1,12 @@
 // Reads JSON bodies.
 //
-// The idea: a parser that builds a tree needs up to 79 times the size of a hostile body, so a
-// scanner that builds nothing runs first and bounds what the tree can cost: tokens and depth (the
-// size is bounded by the server). It keeps brackets on a small stack and knows strings, nothing
-// else; the grammar itself is the parser's work.
+// A parser that builds a tree needs up to 79 times the size of a hostile body. So a scanner that
+// builds nothing runs first and bounds what the tree can cost: tokens and depth (the server bounds
+// the size). It keeps brackets on a small stack and recognises strings; the parser checks the rest
+// of the grammar.
+//
+// Invariant: a body is parsed only if the scanner accepted it. Not here: which members a body may
+// have (body_rule.c).
 
 #include "portal-api/body.h"
 

@@ -1,7 +1,11 @@
-// Checks JSON objects against rows.
+// Checks JSON objects against rows: type, range, required or not, for each member.
 //
 // Every fault is reported, not only the first, so that a client can be corrected in one go. Unknown
-// members are faults: a misspelt field is never silently ignored.
+// members are faults: a misspelt field is never silently ignored. Faults name their member by a
+// JSON pointer (RFC 6901).
+//
+// Not here: rules between members, which belong to the routes, and bodies of resources
+// (core/model/json.c).
 
 #include "portal-api/body_rule.h"
 

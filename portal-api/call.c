@@ -5,9 +5,12 @@
 // exactly like one that does not exist, before any permission is looked at. All of it happens when
 // the head is there: a caller without the permission cannot make the server read a body.
 //
-// A right is looked at when it is used. Where time passes between the first look and the use (a
-// body that arrives slowly, a query to the proxies, a background job), call_still_allowed() looks
+// A permission is checked when it is used. Where time passes between the first check and the use (a
+// body that arrives slowly, a query to the proxies, a background job), call_still_allowed() checks
 // again.
+//
+// Invariants: every path through a handler answers the call or leaves a query or job that will; the
+// exchange is referenced while one is under way. Not here: what the routes do.
 
 #include "portal-api/call.h"
 
@@ -199,6 +202,8 @@ static void make_location(const struct call *call, const json_t *name, char *out
 	append_escaped(out, room, json_is_string(name) ? json_string_value(name) : number);
 }
 
+// Takes what `result` holds, in every case. `id_field` is the member of the body that names what
+// was created.
 void call_result(struct call *call, int r, struct registry_result *result, const char *id_field)
 {
 	char headers[4096] = "", location[3072];
@@ -293,6 +298,8 @@ static void background_done(void *ctx)
 	free(own);
 }
 
+// Takes `job`: it is freed with the call (call_release()), also when this fails, so a handler never
+// frees it. `work` runs on the executor and touches nothing but the job.
 bool call_in_background(struct call *call, void *job, call_background_fn work,
 			void (*done)(struct call *call))
 {

@@ -1,4 +1,7 @@
 // Connected clients: listing them, and closing their connections.
+//
+// Proxies know clients by ids, callers of the API by names: answers are translated here. Every list
+// and every kick is a live query. Kicks are noted in the audit log. It keeps no state.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
@@ -9,7 +12,7 @@
 
 #include <stdio.h>
 
-// The proxies speak of ids; people of names.
+// Replaces the id that the proxies use by the tenant's name.
 static void name_tenant(struct call *call, json_t *client)
 {
 	json_t *tenant = json_object_get(client, "tenant");
@@ -22,6 +25,7 @@ static void name_tenant(struct call *call, json_t *client)
 	json_object_set_new(client, "tenant", json_string(name ? name : "(deleted)"));
 }
 
+// Shows the session's number as a text, which is its name in paths.
 static void name_session(json_t *client)
 {
 	json_t *session = json_object_get(client, "session");

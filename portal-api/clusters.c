@@ -1,7 +1,9 @@
-// Clusters: the backends that are registered, their state, and what lies on them already.
+// Clusters: the registered backends, their state, and the topics and groups that already exist on
+// them.
 //
-// The registry answers what an operator has configured. Only the proxies touch a cluster, so its
-// state is theirs (live queries, core/catalog/query.h).
+// The registry answers what an operator has configured. Only the proxies reach a cluster, so its
+// state, probes and damage are live queries (core/catalog/query.h), or what the last sample
+// brought. Not here: which options a kind of cluster takes (server/validate.c).
 
 #include "portal-api/clusters.h"
 #include "core/registry/import.h"

@@ -1,8 +1,12 @@
 // All series, and the bodies of the statistics routes made of them.
 //
-// One row per tenant, topic or group that has ever counted something, found by a hash over kind and
-// id. A platform's numbers are the sums over its tenants. A row goes when its object is gone from
-// the registry, which is looked at when totals are saved.
+// There is one row for each tenant, topic or group that has ever counted something, found by a hash
+// over kind and id. The platform's numbers are the sums over its tenants. A row is removed when its
+// object is gone from the registry, which is checked when totals are saved.
+//
+// Invariants: a total never falls, also across restarts of the proxy and of the portal. What an
+// answer shows is in the journal before it can be shown. Not here: sampling (portal.c), and
+// counting, which the proxies do.
 
 #include "portal-api/counters.h"
 
@@ -178,6 +182,8 @@ static void write_down(struct counters *counters)
 		log_warn(NULL, "TOTALS-NOT-SAVED", "totals.journal: %s", strerror(-r));
 }
 
+// The journal is written before this returns, so before any answer can show the new totals. NULL
+// means that no proxy answered: totals stay, and answers are marked incomplete.
 void counters_take(struct counters *counters, const json_t *totals, uint64_t now_ns,
 		   int64_t wall_ms)
 {
@@ -306,6 +312,8 @@ static size_t count_dirty(struct counters *counters)
 	return count;
 }
 
+// The registry takes the totals in one transaction; the journal is emptied only after that. After a
+// crash in between both hold the totals, and loading takes the greater ones.
 int counters_save(struct counters *counters)
 {
 	size_t room, count = 0;

@@ -2,7 +2,9 @@
 // registry, and from its result to the answer with its ETag.
 //
 // If-Match is compared twice: here one of its ETags is chosen, and the registry compares that one
-// again in the transaction that changes the resource.
+// again in the transaction that changes the resource. Each change wakes the reconciler.
+//
+// Not here: the rules of a resource, which are the registry's.
 
 #include "portal-api/crud.h"
 

@@ -1,4 +1,8 @@
 // Everything that is configured, as one document: export and import.
+//
+// An import is one transaction of the registry: all of it or nothing. Here only the kinds of
+// clusters are checked, since the registry does not know which kinds this program has. Secrets are
+// not exported.
 
 #include "core/registry/definitions.h"
 #include "portal-api/clusters.h"

@@ -1,4 +1,7 @@
-// The contract: as files for programs, as a page for readers.
+// The contract (openapi.yaml): as files for programs, and as a page for readers.
+//
+// The files are compiled in. The page is made of the table of routes, so it cannot miss one. None
+// of it needs a token.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

@@ -1,8 +1,11 @@
-// Lists of addresses as X-Forwarded-For has them: each balancer appends its
-// client's address.
+// The client's address from X-Forwarded-For, to which each balancer appends the address of its own
+// client.
 //
-// Read from the right, because only the last entries were written by balancers that are trusted. An
-// entry that is no address ends the reading: nothing left of it can be believed.
+// The list is read from the right, because only the last entries were written by trusted balancers.
+// The first address that is not a trusted balancer is the client. An entry that is not an address
+// ends the reading: nothing to its left can be believed.
+//
+// Not here: whether the peer that sent the list is trusted (portal.c).
 
 #include "portal-api/forwarded.h"
 

@@ -1,7 +1,10 @@
 // Subscription groups: their backlog, and moving them (reset, purge).
 //
-// Only proxies know a backlog, so each of these routes is a live query; the list of all groups
-// answers what the portal has last looked at (backlogs.c).
+// Only proxies know a backlog, so each of these routes is a live query. The list of all groups
+// instead answers with the portal's last look (backlogs.c). Resets and purges are noted in the
+// audit log unless they are previews.
+//
+// Not here: which messages a reset skips or replays, which is the backend's answer.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

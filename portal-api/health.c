@@ -1,7 +1,8 @@
 // The routes for machines: is the portal alive, can the daemon serve, its metrics.
 //
 // A caller without the permission to see clusters learns how many are not well, but no name,
-// address or error of them.
+// address or error of them. These routes are reserved: they are answered also when the server has
+// as many requests as it takes. Not here: the metrics' values (server/metrics.c).
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

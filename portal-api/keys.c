@@ -1,5 +1,7 @@
-// Access keys: what applications authenticate with. A secret is in the answer that made it and
-// nowhere else.
+// Access keys: what applications authenticate with.
+//
+// A secret is in the answer that made it and nowhere else; the registry keeps only its verifier. A
+// rotated key stays valid for a day unless the request says otherwise.
 
 #include "core/registry/page.h"
 #include "core/registry/rotate.h"

@@ -1,5 +1,7 @@
-// Reading stored messages. Bodies are shown only to callers with the permission for
-// bodies.
+// Reading stored messages of one partition.
+//
+// Bodies are shown only to callers with the permission for bodies, which is checked before the
+// query and again when the answer arrives. Reading acknowledges nothing and moves no group.
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

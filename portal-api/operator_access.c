@@ -1,5 +1,9 @@
-// What platform roles may do to what opens a tenant: seen by all, allowed by the tenant, and, where
-// the tenant has no administrator left to allow it, broken.
+// What platform roles may do to what opens a tenant (keys, tokens, passwords): who has allowed it,
+// allowing it for a while, and break-glass where the tenant has no administrator left to allow it.
+//
+// The registry enforces all of it and keeps the audit entries. Only the rule that a person decides
+// for a tenant stands here, because only the portal knows whether a caller is a session or a
+// machine's token.
 
 #include "core/registry/operator_access.h"
 #include "portal-api/crud.h"

@@ -1,11 +1,14 @@
 // The portal's thread: one loop with the HTTP server, the sampler of statistics and the reconciler.
-// Beside it an executor does what takes long without needing anything of the portal: background
-// jobs. It is no loop_thread: the loop ends by itself, and the thread then saves the totals.
 //
-// Everything that belongs to the portal is touched by this thread only, from portal_start()'s
-// return to portal_stop()'s. The proxies' answers come on any thread and reach it through the
-// loop's mailbox, and so do jobs that are done. Stopping waits for open requests and for every
-// query, both of which have deadlines of their own, and for the jobs, each of which ends by itself.
+// Beside it an executor runs what takes long and needs nothing of the portal: background jobs. The
+// thread is no loop_thread: its loop ends by itself, and the thread then saves the totals.
+//
+// Invariants: from portal_start()'s return to portal_stop()'s only this thread touches what belongs
+// to the portal. The proxies' answers come on any thread and reach it through the loop's mailbox,
+// and so do jobs that are done. Stopping waits for open requests and for every query, both of which
+// have deadlines of their own, and for the jobs, each of which ends by itself.
+//
+// Not here: what the routes do, and the signals that stop the daemon (server/daemon.c).
 
 #include "portal-api/portal.h"
 
@@ -405,6 +408,8 @@ uint64_t portal_totals_age_ns(const struct portal *portal)
 	return counters_age_ns(portal->counters, clock_now_ns());
 }
 
+// Another thread may still be inside state_post() after its task has run on the loop: `posting` is
+// 0 only when none is. Until then the loop must not be freed.
 void portal_stop(struct portal *portal)
 {
 	if (!portal)

@@ -1,5 +1,11 @@
-// A query goes through the channel to the proxies (core/catalog/query.h) and comes back on any
-// thread; from there it is posted to the portal's loop, which does not end before.
+// Queries to the proxies, with the answer on the portal's thread.
+//
+// A query goes through the channel to the proxies (core/catalog/query.h) and is answered on any
+// thread. From there it is posted to the portal's loop, which does not end before (state.c).
+//
+// Invariant: each query is answered exactly once, at its deadline at the latest; when it cannot be
+// sent, before portal_query() returns. An answer that is not OK carries no JSON. It repeats no
+// query.
 
 #include "portal-api/portal_query.h"
 

@@ -1,4 +1,8 @@
-// Finds the route of a request.
+// Finds the route of a request in the table of routes.
+//
+// Of several paths that match, the one with the most literal parts wins: clients/kick is not taken
+// for a client named kick. HEAD is answered by the route of GET. A path that exists without the
+// request's method is told from one that does not exist. Not here: permissions (call.c).
 
 #include "portal-api/route.h"
 

@@ -1,6 +1,8 @@
-// The table of routes, and what their queries and small bodies may hold. openapi.yaml says the same
-// to clients; a test compares the two. Bodies of resources have no rules here: the registry checks
-// them by its own table of fields.
+// The table of routes, and what their queries and small bodies may hold.
+//
+// A row is all that the rest of the portal knows of a route: method, path, permission, handler,
+// rules, flags, sentence. openapi.yaml says the same to clients, and a test compares the two.
+// Bodies of resources have no rules here: the registry checks them by its own table of fields.
 
 #include "portal-api/routes.h"
 

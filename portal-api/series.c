@@ -1,8 +1,11 @@
 // Counters and rates of one object.
 //
-// The idea: rates come from differences of sampled totals, never from a counter of their own, so
-// that what is counted and what is shown as a rate cannot disagree. Two rings keep the history
-// small: one second apart for the short windows, ten seconds apart for the long one.
+// Rates come from differences of sampled totals, never from a counter of their own, so that totals
+// and rates cannot disagree. Two rings keep the history small: one second apart for the short
+// windows, ten seconds apart for the long one.
+//
+// Invariants: a total is `before` (earlier processes) plus `live` (the current proxy), and never
+// falls. A rate is over at most its window and half a second. Not here: when to sample (portal.c).
 
 #include "portal-api/series.h"
 
@@ -32,6 +35,8 @@ void series_restart(struct series *series)
 	}
 }
 
+// A counter that falls without a restart of the proxy leaves the total as it is, and goes on from
+// there.
 void series_take(struct series *series, const json_t *counters)
 {
 	for (unsigned i = 0; i < SERIES_COUNTERS; ++i) {

@@ -1,8 +1,8 @@
-// Access to the API: making the first user, logging in and out, what the caller may do.
+// Access to the API: making the first user, logging in and out, and what the caller may do.
 //
-// A password is compared on a background thread, because Argon2id takes tens of milliseconds and
-// 19 MiB by design; the loop goes on meanwhile. Every try costs the address a credit (throttle.h)
-// before the comparison begins.
+// A password is compared on a background thread, because Argon2id takes tens of milliseconds and 19
+// MiB by design; the loop goes on meanwhile. Every try costs the address a credit (throttle.h)
+// before the comparison begins, and a right one gets it back.
 //
 // Not here: which token a request carries (call.c), what a role may do (permission.h).
 
@@ -183,7 +183,7 @@ static json_t *permissions_of(enum role role)
 	return names;
 }
 
-// Every user of the tenant is told that its glass was broken.
+// Break-glass on a tenant is shown to each of its users, so that it cannot go unnoticed.
 static json_t *break_glass_of(const struct call *call)
 {
 	struct registry_result result = {0};

@@ -1,4 +1,9 @@
-// The portal's loop as seen by its parts: what they post to it, what it waits for before it ends.
+// The portal's loop as its parts use it: what they post to it, and what it waits for before it
+// ends.
+//
+// `asking` counts queries and jobs under way, `posting` the threads inside state_post(). Invariant:
+// the loop stops only when the HTTP server is drained and `asking` is 0, so an answer always finds
+// its portal. Only state_post() and state_wake_reconciler() may be called by other threads.
 
 #include "portal-api/state.h"
 

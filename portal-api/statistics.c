@@ -1,5 +1,8 @@
-// Totals, rates and quota use. Every answer takes a fresh look at the counters first, so that what
-// was sent before the query is in the answer.
+// The statistics routes: totals, rates and quota use.
+//
+// Every answer first queries the proxies for their counters, so that what was sent before the
+// request is in the answer. If no proxy answers, the last totals are shown and marked incomplete.
+// Not here: the bodies (counters.c).
 
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"

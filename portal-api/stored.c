@@ -1,6 +1,10 @@
-// Two arrays that each answer of the proxies replaces; a wait keeps the time when it was first
-// heard of. So an incident lasts as long as the proxies tell it, and a restart of the portal finds
-// it again.
+// What tenants have stored, and the groups that wait for room, as the proxies last said.
+//
+// Two arrays, which each answer of the proxies replaces. A wait keeps the time of the first answer
+// that had it. So an incident lasts while the proxies report it, and a restart of the portal finds
+// it again, with a new time.
+//
+// Invariant: uses are sorted by tenant. Not here: measuring (the adapters), and limits (the proxy).
 
 #include "portal-api/stored.h"
 

@@ -1,4 +1,7 @@
 // Tenants: the users of the platform, with their limits and clusters.
+//
+// A caller that belongs to a tenant sees only that one. Everything else is common to all resources
+// (crud.c).
 
 #include "core/registry/page.h"
 #include "core/registry/resource.h"

@@ -1,14 +1,16 @@
 // Counts failed tries by address.
 //
-// A try costs an address one of ten credits; one comes back every six seconds. The tables are
-// small and fixed: addresses that hash alike share a row, which can only make the limit stricter.
-// A host of IPv6 may choose any address of its /64, so that is one address here.
-// A try costs CPU, so there is also a row for each prefix (/16 and /32), ten times as generous, and
-// one for all together, a hundred times: what one network can do is less than what all may.
+// A try costs an address one of ten credits; one comes back every six seconds. The tables are small
+// and fixed: addresses that hash alike share a row, which can only make the limit stricter. A host
+// of IPv6 may choose any address of its /64, so a /64 is one address here. A try costs CPU, so
+// there is also a row for each prefix (/16 and /32), ten times as generous, and one for all
+// together, a hundred times: a single network cannot use up what all share.
 //
 // An attacker with many addresses can use all of these up. So an address from which a user has
-// logged in has a row of its own and needs no other: an attacker keeps no operator out who was in
-// before.
+// logged in has a row of its own and needs no other: an attacker cannot lock out an operator who
+// has logged in from there before.
+//
+// Invariant: constant memory. Nothing is kept over a restart. Not here: what a try is (sessions.c).
 
 #include "portal-api/throttle.h"
 

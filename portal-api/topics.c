@@ -1,4 +1,8 @@
-// Topics, and what lies in them by partition.
+// Topics: the resource, its partitions' offsets and sizes, purging it, and giving up damaged
+// offsets.
+//
+// The resource is the registry's (crud.c); what lies in a topic is a live query. Purges and skips
+// are noted in the audit log unless they are previews.
 
 #include "core/registry/page.h"
 #include "portal-api/crud.h"

@@ -1,6 +1,11 @@
-// A line is `KIND ID {counters}`. Later lines of the same object stand for earlier ones. Of a line
-// that a full disk cut short the rest follows with the next write, so it begins with a line feed:
-// readers pass over what is no line.
+// Totals that were counted since the registry last saved them, in a file that is appended to.
+//
+// A line is `KIND ID {counters}`; a later line of an object replaces earlier ones. If a full disk
+// cuts a line short, its rest is lost. Each line therefore begins with a line feed, and readers
+// skip what is not a line.
+//
+// Invariant: what was written survives a kill of the process. It is not synced, so a power cut may
+// lose it. Not here: when to write and to empty it (counters.c).
 
 #include "portal-api/totals_journal.h"
 

@@ -1,5 +1,7 @@
-// Users (people) and tokens (machines) of the control plane. A tenant's administrators see their
-// own, and end them; making them is the platform's.
+// Users (people) and tokens (machines) of the control plane.
+//
+// A tenant's administrators see their own users and tokens, and delete them; only the platform
+// makes them. Not here: logging in (sessions.c).
 
 #include "core/registry/delete.h"
 #include "core/registry/page.h"
