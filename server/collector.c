@@ -1,4 +1,7 @@
-// One scrape of the metrics: the rows' functions write their values here.
+// One scrape of the metrics: the functions of the rows write their values here.
+//
+// A value belongs to the metric of the row that is being written. Not here: the text format
+// (core/base/metrics.c), and which metrics there are (metrics_*.c).
 
 #include "server/collector.h"
 

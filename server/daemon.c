@@ -1,10 +1,15 @@
-// Order of starting: lock, secrets, catalog (with the last good copy), registry (brings the catalog
-// up to date), the proxy's addresses, portal; last the proxy serves, when nothing can refuse any
-// more. What the lock protects is touched only behind it.
+// Starts, reloads, drains and stops the daemon's parts in order.
 //
-// Stopping: the proxy drains while the portal still answers (its /readyz says that we leave, its
-// counters see the last messages); then the portal, the proxy's threads, the registry and the
-// catalog, the lock last.
+// Order of starting: lock, secrets, catalog (with the last good copy), registry (brings the catalog
+// up to date), the proxy's addresses, portal. The proxy serves last, when no part can refuse any
+// more. What the lock protects is touched only while it is held.
+//
+// Order of stopping: the proxy drains while the portal still answers (its /readyz says that the
+// daemon leaves, its counters include the last messages); then the portal, the proxy's threads, the
+// registry and the catalog, and the lock last.
+//
+// Invariant: a reload that is refused changes nothing. Not here: signals (main.c), and how each
+// part is opened (listeners.c, state_open.c).
 
 #include "server/daemon_state.h"
 
@@ -181,6 +186,8 @@ static void report_change(void *ctx, const struct setting *setting, bool taken)
 			 setting->name);
 }
 
+// All that may fail comes first; from settings_adopt() on nothing does. The old context lives on in
+// connections that hold a reference.
 char *daemon_reload(struct daemon *daemon, struct settings *next)
 {
 	struct proxy_limits limits;

@@ -1,6 +1,11 @@
-// A file is written beside its place, synced and renamed, so that a crash leaves it whole or
-// absent. What others could have put there, or could read, is refused rather than used: a data
-// directory that they can write, a lock that is a link, a secret of theirs or that they can read.
+// The daemon's own files: the data directory and its lock, secrets, files that are replaced.
+//
+// A file is written beside its place, synced and renamed, so that a crash leaves the old or the new
+// one. What other users could have put there, or could read, is refused rather than used: a data
+// directory that they can write, a lock that is a link, a secret that is theirs or that they can
+// read.
+//
+// Texts of refusals are the caller's to free. Not here: the formats of other files.
 
 #include "server/files.h"
 
@@ -68,6 +73,9 @@ static char *lock_refused(const char *data_dir, int fd)
 			   data_dir, *holder ? holder : "?");
 }
 
+// flock() rather than the file's existence: the kernel releases it when the process ends in any
+// way. The pid inside is for the message of a second process only. `*ret_fd` holds the lock until
+// it is closed.
 char *files_lock(const char *data_dir, int *ret_fd)
 {
 	_cleanup_(freep) char *path = text_format("%s/lock", data_dir);

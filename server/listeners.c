@@ -1,6 +1,12 @@
 // What the daemon shows to the outside: listening addresses, certificates, the proxy and the portal
-// behind them. Addresses and certificates are checked before anything is opened, so that
-// --check-config and a reload find every problem without touching what serves.
+// behind them.
+//
+// Addresses and certificates are checked before anything is opened, so that --check-config and a
+// reload find every problem without touching what serves.
+//
+// Invariant: listeners_check() accepts a configuration only if each address, block and certificate
+// of it can be read; whether an address is free shows when it is opened. Not here: connections
+// (proxy, core/http).
 
 #include "server/listeners.h"
 

@@ -1,8 +1,11 @@
 // mqpaasd: options, configuration file, signals, readiness. The parts are wired together in
 // daemon.c.
 //
-// Signals are blocked in every thread and read from a descriptor, so that nothing ever runs inside
-// a handler.
+// Signals are blocked in every thread and read from a descriptor, so that no code of ours runs
+// inside a handler (but for faults, adapters/store/fault.c). The command line is read again at a
+// reload, because options win over the file.
+//
+// Not here: what the settings mean (settings.h and the parts that use them).
 
 #include "core/base/log.h"
 #include "core/base/text.h"

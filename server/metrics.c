@@ -1,4 +1,7 @@
-// What mqpaasd measures, all of it: the tables one after the other, as values or as a page.
+// All metrics of mqpaasd: the tables one after the other, as values or as a page.
+//
+// A table is in the file that measures it. Invariant: a metric stands in one table only, so its
+// head is written once. Tables of single topics and groups are written on request only.
 
 #include "server/metrics.h"
 

@@ -1,8 +1,9 @@
 // What groups have still to do and what became of their messages, by tenant and, in detail, by
 // group.
 //
-// Every number and age of a scrape is of one moment: the looks are taken on the portal's thread,
-// which does not take a newer one meanwhile, and ages count from the scrape's beginning.
+// Every number and age of a scrape is of one moment: the scrape runs on the portal's thread, which
+// takes no newer look meanwhile, and ages count from the scrape's beginning. Groups that were not
+// looked at yet are absent. Not here: looking at them (portal-api/backlogs.c).
 
 #include "server/metrics_tables.h"
 

@@ -1,7 +1,8 @@
-// How clusters are: state, circuit and latency as proxies told them, and the stores on our own
-// disks.
+// The state of clusters: connection, circuit and latency as the proxies reported them, and the
+// stores on our own disks.
 //
-// None of it needs traffic to be there.
+// None of these values needs traffic. The store's counters are read from the proxy of this process;
+// without one they are absent.
 
 #include "server/metrics_tables.h"
 

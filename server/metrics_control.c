@@ -1,6 +1,6 @@
-// What is said of the control data: revisions, ages, the audit log, resources and tenants' limits.
+// Metrics of the control data: revisions, ages, the audit log, resources and tenants' limits.
 //
-// None of it needs traffic to be there.
+// They are read at each scrape from the registry and the catalog, and need no traffic.
 
 #include "server/metrics_tables.h"
 

@@ -1,7 +1,6 @@
-// The standing probes of clusters (docs/probe.md): absent where none is on.
+// The standing probes of clusters (docs/probe.md); absent where probing is off.
 //
-// They need no tenant's traffic to be there. Counts begin with the process, or when probing is
-// turned on.
+// They need no tenant's traffic. Counts begin with the process, or when probing is turned on.
 
 #include "server/metrics_tables.h"
 

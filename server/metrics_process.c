@@ -1,6 +1,8 @@
-// What is said of the process itself, as Prometheus' own clients say it, and of its certificates.
+// Metrics of the process itself, with the names that Prometheus' own clients use, and of its
+// certificates.
 //
-// Read from /proc and the kernel at each scrape; nothing is kept here.
+// They are read from /proc and the kernel at each scrape; nothing is kept here. A value that cannot
+// be read is absent.
 
 #include "server/metrics_tables.h"
 

@@ -1,7 +1,9 @@
-// The counters of tenants, topics and groups, which are all read the same way, and what goes with
-// them: connections and latencies.
+// The counters of tenants, topics and groups, which are all read the same way, and with them
+// connections and latencies.
 //
-// The counters are the portal's, so they go on across restarts of the proxy.
+// A family is a metric with one counter for each value of its last label. The counters are the
+// portal's, so they go on across restarts of the proxy. Not here: counting (proxy), and keeping
+// totals (portal-api/counters.c).
 
 #include "server/metrics_tables.h"
 

@@ -1,4 +1,6 @@
-// What tenants have stored beside their limits, and the groups that wait for room.
+// What tenants have stored, their limits and reserves, and the groups that wait for room.
+//
+// The values are the last that the proxies reported (portal-api/stored.c). Not here: measuring.
 
 #include "core/catalog/catalog.h"
 #include "server/daemon_state.h"

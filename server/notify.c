@@ -1,4 +1,8 @@
-// One datagram to the socket that $NOTIFY_SOCKET names; not checked for having been read.
+// Tells the service manager about readiness and stopping: one datagram to the socket that
+// $NOTIFY_SOCKET names (sd_notify(3)).
+//
+// Without the variable nothing is sent. Whether the manager received it is not checked. It uses no
+// library for this, and sends no watchdog messages.
 
 #include "server/notify.h"
 

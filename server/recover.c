@@ -1,6 +1,12 @@
-// Stores keep messages under the registry's ids; whatever happens to registry.db, an id must not
-// come to mean something else. So before the registry is used, it is compared with what the stores
-// of this machine and the catalog's last good copy remember.
+// Whether the registry fits the stores and the catalog beside it, and putting a copy of it back.
+//
+// Stores keep messages under the registry's ids. Whatever happens to registry.db, an id must not
+// get a second meaning. So before the registry is used, it is compared with what the stores of this
+// machine and the catalog's last good copy remember.
+//
+// Invariants: an empty registry is refused where anything shows that there was one. A copy that is
+// older than the stores or the catalog is never used as it is, but restored. Not here: how a copy
+// is brought up to date (core/registry).
 
 #include "server/recover.h"
 

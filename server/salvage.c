@@ -1,4 +1,8 @@
-// The work is the adapter's; this says in words what came of it.
+// `mqpaasd --salvage`: has the adapter take out of a damaged store what can be read, and prints
+// what came of it.
+//
+// The first kind of cluster with a store of its own does it (adapters/store/salvage.c). It reads
+// and writes no store itself.
 
 #include "server/salvage.h"
 

@@ -1,4 +1,4 @@
-// The rows of settings.h as an array.
+// The rows of settings.h as an array. Every setting of mqpaasd is one row there and nothing here.
 
 #include "server/settings.h"
 

@@ -1,4 +1,10 @@
-// Control data: the proxy's catalog with its last good copy, and the portal's registry.
+// Opens the control data: the proxy's catalog with its last good copy, and the portal's registry.
+//
+// Invariant: nothing of a registry is published before it is known to fit the stores and the
+// catalog beside it (recover.c). A new installation gets a cluster "local" and a one-time token for
+// its first user.
+//
+// Not here: the order among the daemon's parts (daemon.c).
 
 #include "server/state_open.h"
 
@@ -74,6 +80,8 @@ static char *registry_file_open(struct daemon *daemon, const char *path)
 	return NULL;
 }
 
+// True if the catalog or a store knows something that the registry does not: a later revision, or
+// an id that the registry has not given yet.
 static bool is_older(const struct daemon *daemon, const struct stores_memory *stores)
 {
 	struct registry *registry = daemon->registry;

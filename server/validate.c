@@ -1,6 +1,11 @@
+// Checks of resources that need to know the adapters and the running clusters; the registry calls
+// them before it stores a draft.
+//
 // What a kind or a cluster lacks is refused when the resource is made, not when the first message
 // is sent. What is not known yet (the cluster has not answered so far) is left to the backend,
 // whose refusal makes the resource `failed`.
+//
+// Texts of refusals are the registry's to free. Not here: ranges of single members (core/model).
 
 #include "server/validate.h"
 
