@@ -1,6 +1,12 @@
-// The addresses of proxies that a client tries, in order: those a proxy has told, then those that
-// were configured. Told addresses are the proxies that serve this tenant, best first; the
-// configured ones remain as a way back when none of them answers.
+// The addresses of proxies that a client tries, in order: first those that a proxy has told, then
+// those that were configured.
+//
+// Told addresses are the proxies that serve this tenant, best first. The configured ones remain as
+// a way back when none of them answers. After a whole round of failures each further round waits
+// longer, up to BACKOFF_MAX_MS, with a random part.
+//
+// Invariant: a client that was configured with tls:// only never takes a told address without TLS.
+// Not here: resolving names (resolve.c), and connecting (handshake.c).
 
 #include "sdk/c/src/address.h"
 
@@ -150,6 +156,9 @@ void addresses_succeeded(struct addresses *addresses)
 	addresses->failures = 0;
 }
 
+// Milliseconds to wait before the next attempt: 0 while there is an address that was not tried in
+// this round. The random part takes away up to half, so that clients of a proxy that failed do not
+// return together.
 uint32_t addresses_failed(struct addresses *addresses, uint32_t random)
 {
 	unsigned count = addresses->told_count + addresses->configured_count;

@@ -1,10 +1,13 @@
-// The suspect that waits or runs owns the barrier; its phases follow its way from the head of a
-// hand to the moment when its settle is in the socket. A process that dies before that has died of
-// it, or of nothing that we began.
+// Lets one suspect at a time begin, when nothing else runs in the process (a suspect is a delivery
+// on which a consumer was lost before).
 //
-// Callbacks pay one atomic addition and one load: a thread that begins first counts itself, then
-// looks whether the barrier is up; a thread that raises the barrier first raises it, then looks at
-// the counts. So one of the two sees the other.
+// The suspect that waits or runs owns the barrier. Its phases follow it from the head of a hand to
+// the moment when its settle is in the socket. If the process ends before that, either the suspect
+// ended it or nothing that this library began.
+//
+// A callback costs one atomic addition and one load. A thread that begins first counts itself, and
+// then looks whether the barrier is up. A thread that raises the barrier first raises it, and then
+// looks at the counts. So at least one of the two sees the other.
 //
 // Invariants: `up` is true exactly while the phase is not DOWN; the barrier comes down when its
 // delivery leaves the hand for any reason.
@@ -234,6 +237,8 @@ void barrier_drop_sub(struct barrier *barrier, const struct hand_sub *sub)
 	pthread_mutex_unlock(&barrier->lock);
 }
 
+// Returns when to look again. A suspect that runs longer than it may alone (`until_ns`) gives the
+// barrier up, so that one slow callback does not stop the process.
 uint64_t barrier_tick(struct barrier *barrier, const struct hand *hand, uint64_t now_ns)
 {
 	uint64_t next_ns = UINT64_MAX;

@@ -1,10 +1,14 @@
-// Records lie back to back behind room for the head of PRODUCE, so that a batch leaves as it lies;
-// entries say where each begins and what its sender wants to know.
+// Records that are sent together, with what their senders want to know.
 //
-// The checksum of the records is made as they come, in steps that still lie in the nearest cache of
-// the thread that wrote them; the thread that sends would have to fetch all of them again.
+// Records lie back to back behind room for the head of PRODUCE, so a batch is sent as it lies. For
+// each record an entry says where it begins, its deadline and its callback.
 //
-// Dividing moves records down in place, so it never fails; room in the other batch is made before.
+// The checksum of the records is computed as they come, in steps that still lie in the nearest
+// cache of the thread that wrote them. The thread that sends would have to fetch all of them again.
+//
+// Invariant: entries stand in the order of their records and cover all bytes. Dividing moves
+// records down in place, so it never fails; room in the other batch is made before. Not here: order
+// among batches (send_queue.c).
 
 #include "sdk/c/src/batch.h"
 
@@ -149,6 +153,8 @@ void batch_check(struct batch *batch)
 	batch->checked = batch->size;
 }
 
+// The head is known only when the batch is sent, so its checksum is joined with that of the
+// records.
 uint32_t batch_crc(const struct batch *batch)
 {
 	const uint8_t *data = batch->buf->data;

@@ -1,11 +1,15 @@
+// A client: its rounds of I/O, its connections, and the producers and consumers that use them.
+//
 // One round of I/O is: wait for descriptors, hand events to links, run what other threads posted,
 // run timers, write what all of it gathered. MQP_IO_THREAD runs rounds in a thread until it is
-// stopped; MQP_IO_APP runs one inside mqp_client_process, and inside calls that wait.
+// stopped. MQP_IO_APP runs one inside mqp_client_process(), and inside calls that wait.
 //
-// A client has one link in use and any number that are left (GOAWAY, changed credentials) and end
+// A client has one link in use, and any number that are left (GOAWAY, changed credentials) and end
 // by themselves. It connects from the start until it is freed, whether or not it has members.
 //
-// Nothing here knows what a producer or consumer does: they are members with operations.
+// Invariants: links, timers and addresses are touched inside rounds only, and rounds of a client
+// never overlap. client->lock guards the status and the list of members. Nothing here knows what a
+// producer or consumer does: they are members with operations.
 
 #include "sdk/c/src/client.h"
 
@@ -79,6 +83,8 @@ int client_cond_init(pthread_cond_t *cond)
 	return -r;
 }
 
+// Writes to the descriptor only for the first post since the last read of it, and never from inside
+// a round: that round runs posted work by itself.
 static void client_wake(struct mqp_client *client)
 {
 	uint64_t one = 1;
@@ -90,6 +96,8 @@ static void client_wake(struct mqp_client *client)
 		continue;
 }
 
+// A work that is queued already is not queued twice: it runs after this call in any case. May be
+// called with any lock held; takes none.
 void client_post(struct mqp_client *client, struct work *work)
 {
 	struct work *first;
@@ -398,6 +406,8 @@ static bool client_pump_until(struct mqp_client *client, pthread_mutex_t *lock, 
 	}
 }
 
+// Waits until done(ctx), which is called with `lock` held. A thread that runs the application's
+// loop runs rounds meanwhile; any other thread waits for `changed`. Returns what done() said last.
 bool client_wait(struct mqp_client *client, pthread_mutex_t *lock, pthread_cond_t *changed,
 		 client_done_fn done, void *ctx, uint64_t deadline_ns)
 {
@@ -590,6 +600,7 @@ static bool says_nothing(enum mqp_code code)
 	       code == MQP_CANCELLED || code == MQP_SHUTTING_DOWN;
 }
 
+// Chooses the reason to report: the member's own code if it says something, else the connection's.
 enum mqp_code client_why(struct mqp_client *client, enum mqp_code status)
 {
 	enum mqp_code code;

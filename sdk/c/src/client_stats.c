@@ -1,5 +1,7 @@
-// The statistics of a client, one number or all as a JSON text. They are counters that any thread
-// may read; the list of members is read under the client's lock.
+// The statistics of a client, one number or all as a JSON text.
+//
+// Counters are atomic and any thread may read them, so numbers of one text may be a moment apart.
+// The list of members is read under the client's lock. Not here: counting.
 
 #include "core/base/util.h"
 #include "sdk/c/src/client.h"

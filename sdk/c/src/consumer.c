@@ -1,5 +1,8 @@
-// What every part of a consumer stands on: its references, its place in the I/O thread's queue, and
-// the wake-up of threads that wait for a change.
+// What every part of a consumer uses: its references, its place among the work of the I/O thread,
+// and the wake-up of threads that wait for a change.
+//
+// Not here: the public functions (consumer_api.c), the I/O (consumer_io.c), callback threads
+// (push.c).
 
 #include "sdk/c/src/consumer.h"
 #include "sdk/c/src/message.h"

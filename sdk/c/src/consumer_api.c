@@ -1,7 +1,11 @@
-// The application's side of a consumer: making it, pulling, pausing, closing. Any thread may call;
-// each call changes what the consumer's lock guards and wakes the I/O thread, which does the rest.
+// The application's side of a consumer: making it, pulling, pausing, closing.
 //
-// Not here: receiving (consumer_io.c), callback threads (push.c), settling (delivery.c).
+// Any thread may call. Each call changes what the consumer's lock guards and wakes the I/O thread,
+// which does the rest.
+//
+// Invariants: one pull runs at a time; after closing began no callback begins and no pull succeeds.
+// A callback cannot close its own consumer (MQP_WOULD_DEADLOCK). Not here: receiving
+// (consumer_io.c), callback threads (push.c), settling (delivery.c).
 
 #include "sdk/c/src/consumer_api.h"
 
@@ -328,6 +332,9 @@ static void consumer_ask(struct mqp_consumer *consumer, bool *flag)
 	pthread_mutex_unlock(&consumer->lock);
 }
 
+// The order matters: no callback begins, those that run end, what they settled is confirmed or the
+// time is over, and only then the I/O lets go. The last wait has no deadline, since the I/O always
+// gets there.
 enum mqp_code consumer_api_close(struct mqp_consumer *consumer, uint64_t deadline_ns)
 {
 	bool confirmed;

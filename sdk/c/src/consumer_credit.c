@@ -1,7 +1,11 @@
-// How much a consumer lets come, and giving back what waits: new credit, credit returned, messages
-// that no callback will take soon.
+// How many messages a consumer accepts, and giving back those that wait: new credit, credit
+// returned, messages that no callback will take soon.
 //
-// All of it runs on the I/O thread. Nothing is sent here: consumer_report.c tells the proxy.
+// All of it runs on the I/O thread. A message can only be given back when no more are on their way,
+// so credit is returned first, and the release follows when the proxy has confirmed that (DRAINED).
+//
+// Nothing is sent here: consumer_report.c tells the proxy. The size of the window is the hand's
+// (hand_window()).
 
 #include "sdk/c/src/consumer_credit.h"
 
@@ -145,6 +149,8 @@ void consumer_credit_give_back_drained(struct subscription *subscription)
 	subscription->give = GIVE_NOTHING;
 }
 
+// `give_begins` is the number of callbacks that have begun by now: if one begins before DRAINED
+// arrives, the threads are not stuck any more and nothing is given back.
 void consumer_credit_give_back(struct subscription *subscription, enum give_back why)
 {
 	struct mqp_consumer *consumer = subscription->consumer;

@@ -1,8 +1,12 @@
 // The I/O side of a consumer: subscribes on the link in use, takes deliveries, and leaves when
-// asked to. What it tells the proxy is in consumer_report.c, pulling in consumer_pull.c.
+// asked to.
 //
 // All of it runs on the I/O thread. A subscription that was left (GOAWAY, changed credentials)
-// lives on beside the current one until everything that came over it is settled.
+// exists beside the current one until everything that came over it is settled.
+//
+// Invariants: at most one subscription is current; a subscription leaves consumer->subscriptions
+// once, in subscription_end(); after `detached` nothing posts to the I/O. Not here: what a consumer
+// tells the proxy (consumer_report.c), and pulling (consumer_pull.c).
 
 #include "sdk/c/src/consumer_io.h"
 

@@ -1,9 +1,12 @@
-// mqp_pull, seen from the I/O: asks for what is ready, or waits for the first message, gives back
-// what credit is left, tells the begin of what came, and lets the caller have it.
+// The I/O side of mqp_pull(): asks for what is ready, or waits for the first message, returns
+// unused credit, tells the begin of what came, and hands it to the caller.
 //
-// The caller keeps its own time: when it has left, the I/O finishes what it began, and what comes
-// in spite of that waits for the next pull for half of the visibility timeout. What does not go
-// with the others (a suspect goes alone) is released and comes again with the next pull.
+// The caller keeps its own time. When it has left, the I/O finishes what it began; what comes
+// nevertheless waits for the next pull for half of the visibility timeout. A message that may not
+// go with the others (a suspect goes alone) is released and comes again with the next pull.
+//
+// Invariants: a phase is changed only from the phase that was looked at, under the lock; the caller
+// gets no message whose begin is not in the socket. All of it runs on the I/O thread.
 
 #include "sdk/c/src/consumer_pull.h"
 
@@ -161,6 +164,8 @@ static void pull_tell(struct mqp_consumer *consumer)
 	pull_hand_out(consumer);
 }
 
+// One step of the pull, from its phase and what has happened. Called in every round; a step that
+// leads to another one wakes the I/O again.
 void consumer_pull_step(struct mqp_consumer *consumer)
 {
 	enum pull_phase phase;

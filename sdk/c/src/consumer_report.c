@@ -1,12 +1,17 @@
-// What a consumer tells the proxy, all of it in one place and in this order: settles, then CREDIT
-// with what begins next, new credit, a wish to drain.
+// What a consumer tells the proxy, in this order: settles, then CREDIT with what begins next, new
+// credit, a request to drain.
 //
-// Everything that is finished is reported before anything begins, so that a process that dies has
-// died of what it worked on, not of what it had done. A report is sent at the end of a round over
-// each subscription that has something to say; when it is in the socket, what it told may begin.
+// Everything that is finished is reported before anything begins. So if the process ends, the proxy
+// knows that a message that was in work ended it, not one that was done. A report is sent at the
+// end of a round over each subscription that has something to say; when it is in the socket, what
+// it told may begin.
 //
-// Life: every quarter of the visibility timeout a subscription with something unsettled shows life,
-// and what was told and is not settled is extended, whether it runs or still waits.
+// Keeping alive: every quarter of the visibility timeout a subscription with unsettled messages
+// sends CREDIT. Messages that were told and are not settled are extended, whether they run or still
+// wait.
+//
+// All of it runs on the I/O thread. Not here: deciding what begins (hand.c), and how much credit
+// there is (consumer_credit.c).
 
 #include "sdk/c/src/consumer_report.h"
 
@@ -225,6 +230,8 @@ static void subscription_tick(struct subscription *subscription, uint64_t now_ns
 	pthread_mutex_unlock(&consumer->lock);
 }
 
+// A callback that has run for extend_max_ms counts as hanging: its message is extended no more, and
+// the barrier no longer waits for it. hand_end() must then not count it down a second time.
 static void slots_hang(struct mqp_consumer *consumer, uint64_t now_ns)
 {
 	for (uint32_t i = 0; i < consumer->thread_count; ++i) {

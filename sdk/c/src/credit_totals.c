@@ -1,8 +1,11 @@
-// Credit is counted in totals, so that a grant and a delivery that cross on the wire need no
+// The credit of a subscription: how many messages and bytes the proxy may send.
+//
+// Credit is counted in totals, so a grant and a delivery that cross on the wire need no
 // reconciliation: what is outstanding is granted less delivered, on both sides.
 //
-// Invariant: granted >= delivered in messages. Bytes may be passed by one message, which goes when
-// nothing is outstanding (docs/protocol.md, section 7).
+// Invariant: granted >= delivered in messages. Bytes may be exceeded by one message, which is sent
+// when nothing is outstanding (docs/protocol.md, section 7). Not here: sending CREDIT
+// (consumer_report.c).
 
 #include "sdk/c/src/credit_totals.h"
 
@@ -13,6 +16,8 @@ static uint64_t room_left(uint64_t window, uint64_t held)
 	return window > held ? window - held : 0;
 }
 
+// A grant is sent when it adds half of the window, or when nothing is outstanding: else each
+// message would cost a frame.
 static bool is_worth_frame(uint64_t granted, uint64_t wanted, uint64_t delivered, uint64_t window)
 {
 	return wanted > granted && (wanted - granted >= (window + 1) / 2 || granted <= delivered);

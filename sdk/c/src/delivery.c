@@ -1,8 +1,11 @@
+// A DELIVER frame as messages of the application, and settling them.
+//
 // One allocation holds all messages of a frame, and the frame's bytes stay where they were read: no
 // copy and no allocation per message. The last message that is freed frees both.
 //
-// Invariant: subscription->held_messages counts its messages with settled == false while it is
-// alive.
+// Invariants: subscription->held_messages counts its messages with settled == false while it is
+// alive. A message is settled once; later calls answer CONFLICT. Functions that settle run under
+// the consumer's lock. Not here: sending settles (settle_queue.c, consumer_report.c).
 
 #include "sdk/c/src/delivery.h"
 
@@ -98,6 +101,7 @@ static void entry_of(const struct mqp_message *message, enum mqp_verb verb, uint
 	};
 }
 
+// Under the consumer's lock. Extending does not settle, so it does not come here.
 static void note_settled(struct mqp_message *message)
 {
 	struct subscription *subscription = message->delivery->subscription;

@@ -1,16 +1,17 @@
-// Begins are told before they happen: exactly when callbacks take a while, ahead when they are
-// short, and never past a suspect, which begins alone (barrier.h).
+// The hand of a consumer: messages that are received and not settled, and which of them may begin.
 //
-// What is told ahead is about HAND_AHEAD_NS of work, by the average of the callbacks that have
-// ended. One that takes long is a fifth of that average, so the lead is small again at its end;
-// what was told before stays told, what was only planned does not.
+// Begins are told to the proxy before they happen: exactly when callbacks take long, ahead when
+// they are short, and never past a suspect, which begins alone (barrier.h). About HAND_AHEAD_NS of
+// work is told ahead, by the average of the callbacks that have ended. A long callback counts for a
+// fifth of that average, so the lead is small again when it ends. What was told before stays told;
+// what was only planned does not.
 //
-// Invariants: nothing begins whose number is above what is in the socket; the order of the queue is
-// that of delivery, and only its first begins; `planned` is the ahead-th of the queue, and none up
-// to it has to run alone.
+// Invariants: nothing begins whose number is above the last one in the socket; the order of the
+// queue is that of delivery, and only its first begins; `planned` is the ahead-th of the queue, and
+// none up to it has to run alone.
 //
-// The hand does not speak: its owner makes the frames, settles before begins, and says when they
-// are in the socket.
+// The hand sends nothing: its owner makes the frames, settles before begins, and says when they are
+// in the socket.
 
 #include "sdk/c/src/hand.h"
 
@@ -124,6 +125,8 @@ static bool ask_for_first(struct hand *hand, uint64_t now_ns)
 	return answer == BARRIER_GO;
 }
 
+// Short callbacks: as many as fit into HAND_AHEAD_NS. Long ones: one for each free worker, so that
+// each begin is told when it happens.
 static uint32_t lead_of(const struct hand *hand)
 {
 	uint32_t running = atomic_load(&hand->running);
@@ -281,6 +284,8 @@ bool hand_pull(struct hand *hand, size_t count, uint64_t now_ns, uint64_t limit_
 
 // ---- how many
 
+// As many messages as the workers need for WORK_NS, at least two for each worker. A callback that
+// still runs counts with its time so far, so that the window shrinks before it ends.
 uint64_t hand_window(const struct hand *hand, uint64_t oldest_ns, uint64_t now_ns)
 {
 	uint64_t low = MIN(2ull * hand->workers, hand->window_max), took_ns = hand->average_ns;

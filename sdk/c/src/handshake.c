@@ -1,7 +1,11 @@
 // From a name to an authenticated connection: resolve, connect to each of its socket addresses in
 // turn, preface and HELLO, SCRAM (bound to the channel over TLS), READY.
 //
-// TLS needs no step of its own: the transport handshakes inside the first reads and writes.
+// TLS needs no step of its own: the transport handshakes inside the first reads and writes. All
+// steps share one deadline, connect_timeout_ms.
+//
+// Invariant: each frame is accepted only in its state; anything else ends the link. Not here:
+// trying other proxies and waiting between attempts (client.c, address.c).
 
 #include "sdk/c/src/handshake.h"
 

@@ -1,5 +1,9 @@
-// 80 bits that begin at a random place and count up: two producers meet only if their ranges
-// overlap within the same millisecond, and a count costs nothing per message.
+// Ids of messages: 48 bits of time in milliseconds, then 80 bits that begin at a random place and
+// count up.
+//
+// Two producers meet only if their ranges overlap within the same millisecond, and counting costs
+// nothing per message. The order of the bytes is big-endian, so ids sort by time. It has no lock:
+// the producer's lock guards it.
 
 #include "sdk/c/src/ids.h"
 

@@ -1,5 +1,7 @@
-// Writes JSON into a growing text. A failed allocation makes every later call a no-op and is
-// reported once, by json_take.
+// Writes JSON into a growing text.
+//
+// A failed allocation makes every later call a no-op and is reported once, by json_take(). Texts
+// are escaped; whether brackets match is up to the caller. It does not read JSON.
 
 #include "sdk/c/src/json.h"
 

@@ -1,9 +1,13 @@
-// A connection as the client uses it: frames in are handed to their streams, frames out are
-// gathered and written once a round, everything ends in link_close.
+// A connection as the client uses it: frames that come in are passed to their streams, frames that
+// go out are gathered and written once a round, and everything ends in link_close().
 //
 // Invariants: there is a slot from OPEN_TOPIC or SUBSCRIBE until CLOSED or ERROR has come for its
 // id, even if the stream is no longer wanted; ids rise and are never used again; a link is on
-// client->links until it is freed; after LINK_ENDED it has no socket and no streams.
+// client->links until it is freed; after LINK_ENDED it has no socket and no streams. A link is
+// freed at the end of a round only, so that callers may use it after link_close().
+//
+// All of it runs on the I/O thread. Not here: the steps until READY (handshake.c), and what streams
+// mean (producer_io.c, consumer_io.c).
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
@@ -172,6 +176,8 @@ void link_close(struct link *link, enum mqp_code code, const char *why)
 	client_link_ended(link->client, link, code);
 }
 
+// For failures deep inside a call: the link ends at its next flush, when no caller holds its
+// streams.
 void link_break(struct link *link)
 {
 	link->broken = true;
@@ -272,6 +278,7 @@ static void link_failed(struct link *link, int error)
 	link_close(link, link->state == LINK_READY ? MQP_CONNECTION_LOST : MQP_NOT_CONNECTED, why);
 }
 
+// The stream is told when everything that is queued now has been written to the socket.
 void link_mark(struct stream *stream)
 {
 	struct link *link = stream->link;
@@ -655,6 +662,7 @@ void link_event(struct link *link, unsigned events)
 
 // ---- Time ------------------------------------------------------------------------------------
 
+// Silence of one interval is answered by a PING, silence of two ends the link.
 static uint64_t keepalive_at(const struct link *link)
 {
 	return link->last_read_ns + link->keepalive_ns * (link->pinged ? 2 : 1);

@@ -1,6 +1,12 @@
-// Made messages hold pointers to the application's bytes; received ones point into the frame they
-// came in. Both are the parts of a record, so that the getters, and sending on what was received,
+// Messages, made by the application or received, and their getters and setters.
+//
+// Made messages hold pointers to the application's bytes; received ones point into the frame that
+// they came in. Both are the parts of a record, so the getters, and sending on a received message,
 // need no second path.
+//
+// Invariants: a received message has a delivery and takes no setters; one thread uses a message at
+// a time. Key, body and headers are borrowed until the message is sent or freed; tag, id and trace
+// are copied. Not here: settling (delivery.c).
 
 #include "sdk/c/src/message.h"
 

@@ -1,11 +1,15 @@
-// Under a quota that refuses, the proxy tells each stream how many messages will pass, and from
-// when on. Sending that many at that time, no message is refused; the next turn is told while the
-// answer to the last batch is on its way.
+// When a producer sends under a quota that refuses.
 //
-// A proxy that has no quota any more tells so, or tells nothing: then the producer sends as before
-// after a patience that is long against the way there and back. The next turn comes before the
-// answer to what used up the last, so patience begins with that answer: a machine so busy that
-// either takes seconds is no reason to try again.
+// The proxy then tells each stream how many messages will pass, and from when on. A producer that
+// sends that many at that time is not refused. The next turn is told while the answer to the last
+// batch is on its way.
+//
+// A proxy whose quota is gone says so, or says nothing: then the producer sends freely again after
+// PATIENCE_NS, which is long against a round trip. The next turn comes before the answer to the
+// batch that used up the last one, so this time counts from that answer: a machine that is so busy
+// that either takes seconds is no reason to try again.
+//
+// It neither sends nor sets timers; all times are arguments.
 
 #include "sdk/c/src/pace.h"
 

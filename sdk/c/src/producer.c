@@ -1,6 +1,11 @@
-// The application's side of a producer: check, copy the message into the open batch under the lock,
-// wake the I/O if it has gone to rest, and wait where a call waits. All sending is in
-// producer_io.c.
+// The application's side of a producer: making it, sending, flushing, closing.
+//
+// A send checks the message, copies it into the open batch under the lock, wakes the I/O if that is
+// idle, and waits where the call waits. Any thread may call.
+//
+// Invariants: the memory of waiting messages is bounded by memory_bytes (one message always fits);
+// every message that was accepted is reported once. After closing began nothing is accepted. Not
+// here: all sending, which is in producer_io.c.
 
 #include "sdk/c/src/producer.h"
 
@@ -435,6 +440,8 @@ static void producer_ask(struct mqp_producer *producer, bool *flag)
 	pthread_mutex_unlock(&producer->lock);
 }
 
+// Waits for the answers of everything until the deadline, then cancels the rest, then lets the I/O
+// detach. The later waits have no deadline, since they end within a round or two.
 enum mqp_code producer_close(struct mqp_producer *producer, uint64_t deadline_ns)
 {
 	bool all;

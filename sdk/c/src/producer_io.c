@@ -1,8 +1,11 @@
-// The I/O side of a producer: opens the topic on the link in use, sends what the send queues let
-// go, applies answers, ends what has run out of time, and leaves when asked to.
+// The I/O side of a producer: opens the topic on the link in use, sends what the send queues
+// release, applies answers, ends what has run out of time, and leaves when asked to.
 //
 // All of it runs on the I/O thread. The lock is held only around the shared part of a send queue,
 // never while callbacks run: sent batches belong to this side alone.
+//
+// Invariant: a producer that moves to another link has no unanswered batch on the old one, so the
+// order of keys is kept. Not here: batching and order (send_queue.c), turns (pace.c).
 
 #include "sdk/c/src/producer_io.h"
 

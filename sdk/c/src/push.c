@@ -1,7 +1,13 @@
-// Callback threads. Each takes one message at a time, so that a slow callback holds up nothing but
-// its own message; what its predecessor decided and the next message cost one turn of the lock.
-// A callback begins when its begin is in the socket (hand.h). A thread that finds nothing that
-// may begin wakes the I/O, which reports what is finished and tells what is next.
+// Callback threads of a consumer.
+//
+// Each takes one message at a time, so that a slow callback delays nothing but its own message. The
+// verdict of one callback and the next message cost one hold of the lock. A callback begins when
+// its begin is in the socket (hand.h). A thread that finds nothing that may begin wakes the I/O,
+// which reports what is finished and tells what is next.
+//
+// Invariants: callbacks run without the lock; a thread touches a message after its callback only if
+// the application did not keep it. Without threads (MQP_IO_APP) the loop runs callbacks itself, at
+// most RUN_AT_ONCE in a round.
 
 #include "sdk/c/src/push.h"
 
@@ -203,6 +209,8 @@ int push_start(struct mqp_consumer *consumer)
 	return r;
 }
 
+// `thread_count` is set to 0 before the threads are joined, so that a second call joins none. Not
+// for a callback: it would wait for itself.
 void push_stop(struct mqp_consumer *consumer)
 {
 	uint32_t count;

@@ -1,5 +1,10 @@
-// getaddrinfo may take seconds, so a name gets a short-lived thread, which posts its answer like
-// any other work. The last of the two, the thread or the caller that gave up, frees.
+// Looks up the addresses of a host without stopping the I/O.
+//
+// getaddrinfo() may take seconds, so a name gets a short-lived thread, which posts its answer like
+// any other work. Numeric addresses are answered at once.
+//
+// Invariant: the thread or, after a post, the I/O frees the look-up; a caller that gives up only
+// marks it as abandoned. The thread holds a reference to the client. It caches nothing.
 
 #include "sdk/c/src/resolve.h"
 

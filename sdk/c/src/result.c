@@ -1,5 +1,7 @@
-// Getters only. A result is filled by the send queue (send_queue.c) and handed to callbacks by the
-// producer.
+// The result of a send: its fields for the application.
+//
+// Getters only. A result is filled by the send queue (send_queue.c) and passed to callbacks by the
+// producer. A null result reads like one that was refused. The topic is borrowed from the producer.
 
 #include "sdk/c/src/result.h"
 

@@ -1,6 +1,13 @@
-// Keys are remembered as bits of a hash: too many waiting is harmless, forgetting one is not. Order
-// holds because a batch with keys is filtered before it is sent, only one such batch is at the
-// proxy at a time, and on release the parked ones come first.
+// Batches that failed for reasons of their own messages and wait for their next attempt, while
+// others are sent.
+//
+// Later messages of the same keys must wait behind them. Keys are remembered as bits of a hash: a
+// key that waits without need is harmless, a forgotten one would break the order. Order holds
+// because a batch with keys is filtered before it is sent, only one such batch is at the proxy at a
+// time, and on release the parked ones come first.
+//
+// Invariant: a bit is set for every key of every parked message; all bits are cleared when the last
+// one is released. Not here: which failures park a batch (send_queue.c).
 
 #include "sdk/c/src/retry_parked.h"
 
@@ -38,6 +45,8 @@ static void remember_keys(struct retry_parked *parked, const struct batch *batch
 	}
 }
 
+// The pause is set by the first batch that parks and doubles from round to round; later ones join
+// the same round.
 void retry_parked_put(struct retry_parked *parked, struct batch *batch, uint64_t now_ns)
 {
 	if (list_empty(&parked->batches)) {

@@ -1,10 +1,12 @@
+// Changes the credentials of a client while it is connected.
+//
 // A second connection is made and authenticated with what the credentials file says now. Only when
 // the service has accepted it does the client use the new values and leave the first connection, as
-// if its proxy had asked for that. Until then the values in use stay in use, for reconnecting too:
-// a file with a wrong secret costs nothing but attempts.
+// if its proxy had asked for that. Until then the old values stay in use, for reconnecting too: a
+// file with a wrong secret costs nothing but attempts.
 //
-// Invariants: client->settings.use has been accepted once, or nothing ever was; `link` is on
-// client->links and is not client->link.
+// Invariants: client->settings.use was accepted at least once, or no credentials ever were; `link`
+// is on client->links and is not client->link.
 //
 // Not here: noticing that the file has changed (client.c), what a connection does (link.c).
 
@@ -104,6 +106,8 @@ void rotation_start(struct mqp_client *client, const struct credentials *fresh)
 	rotation_connect(client);
 }
 
+// The new link takes the place of the one in use before that one is told to leave: its streams then
+// open on the new link at once.
 void rotation_ready(struct mqp_client *client)
 {
 	struct rotation *rotation = &client->rotation;

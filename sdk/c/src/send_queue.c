@@ -1,13 +1,14 @@
-// The idea of a send queue: records are written once, in wire form, into the open batch; a batch
-// leaves as it lies, comes back to the front if any of it failed, and is kept for reuse when it has
-// ended.
+// The send queue of a producer: batches from the first message in them to their answer.
 //
-// Smart batching: while nothing is sent the open batch may leave at once; while something is, it
+// The idea: records are written once, in wire form, into the open batch. A batch is sent as it
+// lies, comes back to the front if any of it failed, and is kept for reuse when it has ended.
+//
+// Smart batching: while nothing is sent, the open batch may be sent at once. While something is, it
 // fills, and only full batches follow (up to SEND_QUEUE_PIPELINE).
 //
 // Order per key: of the batches that hold keys only one is at the proxy at a time, and what failed
 // of it goes to the front of what waits. So a message that failed is sent again before any later
-// one of its key, whatever the outcomes were; messages without keys are not held up by this.
+// one of its key, whatever the outcomes were. Messages without keys are not delayed by this.
 //
 // What failed for reasons of its own messages (a partition that is down) is parked instead: later
 // messages of its keys wait with it, those of other keys go on. Reasons that concern all (quota,
@@ -16,9 +17,11 @@
 //
 // Invariants: a batch is in exactly one of open, waiting, parked, sent, spare or the driver's hand.
 // Sent batches and their entries are touched by the driver only; everything else needs the driver's
-// lock. Every entry is reported as ended exactly once. queue.memory is the sum of send_queue_charge
-// over all entries in open, waiting, parked and sent; queue.messages counts those of them not yet
-// ended.
+// lock. Every entry is reported as ended exactly once. queue.memory is the sum of
+// send_queue_charge() over all entries in open, waiting, parked and sent; queue.messages counts
+// those of them not yet ended.
+//
+// It neither sends nor locks: the driver (producer_io.c) does both.
 
 #include "sdk/c/src/send_queue.h"
 
@@ -412,6 +415,8 @@ static bool chosen_ended(const struct batch_entry *entry, const uint8_t *record,
 	return (entry->flags & BATCH_ENDED) != 0;
 }
 
+// The attempt of a sent batch is over. Entries that ended leave it; the rest goes to the front of
+// what waits, or is parked. The memory of what ended is given back here.
 void send_queue_settle(struct send_queue *queue, struct batch *batch, uint64_t now_ns)
 {
 	uint64_t charge = batch_charge(batch);
@@ -580,6 +585,8 @@ bool send_queue_waits(const struct send_queue *queue)
 	return send_queue_front(queue) != NULL;
 }
 
+// Closes the open batch and returns the number of the newest one: a flush waits for all up to it,
+// not for what is sent meanwhile.
 uint64_t send_queue_flush(struct send_queue *queue)
 {
 	if (queue->open && queue->open->count > 0)

@@ -1,6 +1,13 @@
+// The configuration of a client: copied, checked, and completed from the credentials file and the
+// environment.
+//
 // Each of address, access key and secret comes from the first place that names it: the
 // configuration, the credentials file, the environment. A file that is being replaced is noticed by
 // its inode, size or time, so writers should write beside and rename.
+//
+// Invariants: a reload that fails leaves all values as they are; secrets are overwritten before
+// their memory is given back. Not here: when to look at the file (client.c), and using new values
+// (rotation.c).
 
 #include "sdk/c/src/settings.h"
 

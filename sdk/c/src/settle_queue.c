@@ -1,9 +1,13 @@
-// What is noted gathers in `open` until the owner sends it; it never waits for an answer to what
-// was sent before, which would cost each key a commit of the backend. A waiting caller's settles
-// are a batch of their own, so that its answer is exactly its own.
+// Settles of a subscription on their way to the proxy.
+//
+// What is noted gathers in `open` until the owner sends it. It never waits for an answer to what
+// was sent before, which would cost each key a commit of the backend. Neighbouring messages with
+// the same verb become one entry. The settles of a caller that waits are a batch of their own, so
+// that its answer is exactly its own.
 //
 // Invariant: `open` holds what no frame carries (its from and flying are 0); a batch in `sent` is
-// in one frame as a whole, a call's is answered as far as `from`.
+// in one frame as a whole, a call's is answered as far as `from`. The consumer's lock guards all of
+// it. Not here: sending (consumer_report.c).
 
 #include "sdk/c/src/settle_queue.h"
 
@@ -237,6 +241,8 @@ static uint64_t batch_abandon(struct settle_queue_batch *batch)
 	return messages;
 }
 
+// The stream is gone: nothing that is unanswered will be answered. Returns the number of these
+// messages, and ends the calls that wait.
 uint64_t settle_queue_lost(struct settle_queue *queue)
 {
 	uint64_t messages = batch_abandon(&queue->open);

@@ -1,5 +1,8 @@
-// Lives as long as its stream and every delivery that came over it: a message can be settled, or
-// found to be stale, after its subscription has ended.
+// One subscription of a consumer's group on one link.
+//
+// It exists until its stream and every delivery that came over it are gone: a message can be
+// settled, or found to be stale, after its subscription has ended. It holds a reference to its
+// consumer. Not here: what comes over it (consumer_io.c).
 
 #include "sdk/c/src/subscription.h"
 

@@ -1,7 +1,11 @@
-// A heap, because a client may have many producers and each one its deadline; setting a timer again
-// and again to nearby times costs a few moves.
+// The timers of a client's I/O, as a binary heap.
 //
-// Invariant: heap[timer->place] == timer for every set timer.
+// A client may have many producers, each with a deadline; setting a timer again and again to nearby
+// times costs a few moves. Unlike the loop's (core/loop/timer.c), setting a timer may fail for want
+// of memory.
+//
+// Invariant: heap[timer->place] == timer for every set timer; place 0 means that it is not set. The
+// owner clears a timer before it is freed.
 
 #include "sdk/c/src/timers.h"
 

@@ -1,4 +1,6 @@
 // What belongs to no handle: the version, the words for codes, freeing texts.
+//
+// Codes of the service are those of core/base/code.h; only the library's own have rows here.
 
 #include "core/base/code.h"
 #include "core/base/util.h"

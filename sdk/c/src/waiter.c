@@ -1,6 +1,12 @@
-// A futex instead of a mutex and a condition: a thousand threads that send synchronously are a
-// thousand wake-ups a batch, and each costs the I/O thread one system call at most, none when the
+// Lets one thread wait for one event.
+//
+// It is a futex instead of a mutex and a condition: a thousand threads that send synchronously are
+// a thousand wake-ups a batch. Each costs the I/O thread one system call at most, and none when the
 // thread has not gone to sleep yet.
+//
+// Invariant: one wake for one wait. The waiter usually lies on the waiting thread's stack and may
+// be gone when the wake's system call runs. It has no timeout: the I/O ends every send at its
+// deadline.
 
 #include "sdk/c/src/waiter.h"
 
