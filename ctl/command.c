@@ -1,5 +1,12 @@
-// Turns a row of the table, arguments and options into one REST call (a list: into as many as it
-// has pages) and prints the answer.
+// Runs a command of the table: its row, arguments and options become one REST call (a list: one for
+// each page), whose answer is printed.
+//
+// What loses something is previewed and confirmed first. A secret that is shown once is also
+// written to standard error if standard output fails.
+//
+// Invariants: every argument and option has a meaning for the command, or the command is refused
+// before any call. Passwords and tokens given as "-" come from standard input. Not here: the
+// commands themselves (commands.c).
 
 #include "ctl/command.h"
 
@@ -284,6 +291,8 @@ static void query_make(const struct command *command, const json_t *values, stru
 
 // ---- lists
 
+// Follows `next` from page to page until the limit. The last page may hold more than was asked for,
+// so the list is cut at the end.
 static int list_run(const struct ctl *ctl, const struct command *command, const char *path,
 		    uint64_t limit)
 {

@@ -1,5 +1,8 @@
-// The table of commands. A new REST route becomes a command by a row here; help and completion come
-// from the row.
+// The table of commands: noun, verb, method, path, options, columns, sentence.
+//
+// A new REST route becomes a command by a row here; help and completion are made from the row.
+// Options name the members of the body or query that they set. Not here: commands that are no REST
+// call (local.c).
 
 #include "ctl/commands.h"
 

@@ -1,5 +1,7 @@
-// The script asks mqpaasctl itself (__complete) for the next words, so that it never falls behind
-// the table.
+// Completion for bash and zsh.
+//
+// The scripts ask mqpaasctl itself (__complete) for the next words, so completion never falls
+// behind the table. It asks no server: names of topics and groups are not completed.
 
 #include "ctl/complete.h"
 

@@ -1,5 +1,11 @@
-// Reads and writes the contexts file. It is replaced as a whole (written beside, renamed), so that
-// a crash leaves one of both.
+// Contexts: named sets of portal, proxies, credentials and tenant, in a JSON file of the user.
+//
+// A value comes from the command line, else from the environment, else from the context. The file
+// is replaced as a whole (written beside, renamed), so that a crash leaves the old or the new one.
+//
+// Invariants: a token is sent only to the portal that it was stored for; tokens and secrets are
+// never listed; the file is readable by its owner only. Two runs that write at once are not merged:
+// the later one wins.
 
 #include "ctl/context.h"
 

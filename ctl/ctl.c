@@ -1,5 +1,7 @@
-// How every part of mqpaasctl says what went wrong: one line to standard error. What comes from the
-// server is made visible, so that it cannot write to the terminal as it likes.
+// How every part of mqpaasctl reports a failure: one line to standard error, and the exit status as
+// the result.
+//
+// What comes from the server is made visible first, so that it cannot control the terminal.
 
 #include "ctl/ctl.h"
 

@@ -1,4 +1,5 @@
-// The options that every command understands.
+// The options that every command understands. Those of one command are in commands.c, perf.c,
+// stream.c and top.c.
 
 #include "ctl/global_options.h"
 

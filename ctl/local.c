@@ -1,4 +1,5 @@
-// The table of local commands and the small ones among them.
+// The table of local commands, which are not one REST call: contexts, sending and receiving, load
+// tests, completion. The small ones are implemented here.
 
 #include "ctl/local.h"
 

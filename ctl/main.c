@@ -1,5 +1,8 @@
 // mqpaasctl: the command line of operators, tenants and load tests. Reads the options, finds the
-// command (commands.c for REST, local.c for the rest), and runs it with the context it names.
+// command (commands.c for REST, local.c for the rest), and runs it with the context that it names.
+//
+// Invariant: a run whose output could not be written fails, whatever the server has done. It never
+// asks a question without a terminal.
 
 #include "core/base/util.h"
 #include "ctl/commands.h"

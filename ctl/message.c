@@ -1,8 +1,11 @@
-// The members of a message in JSON are rows of a table: what is not in it is refused, because a
-// misspelt body would be a tombstone and a misspelt due time a message that comes at once.
+// Messages as JSON objects, one a line, for produce and consume.
 //
-// Bytes that are UTF-8 are text, others {"base64": …}. What `consume` writes `produce` reads: the
-// members that the store gives (offset, attempt, stored_ms) are known and have no effect.
+// The members are rows of a table, and what is not in it is refused: a misspelt body would be a
+// tombstone, and a misspelt due time a message that arrives at once. Bytes that are UTF-8 are text,
+// others {"base64": …}. What `consume` writes `produce` reads: the members that the store assigns
+// (offset, attempt, stored_ms) are known and have no effect.
+//
+// Memory of an input is its arena's, which the caller empties after the message was sent.
 
 #include "ctl/message.h"
 

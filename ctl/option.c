@@ -1,4 +1,7 @@
-// Options are looked up in every table given, so that a command has its own beside the global ones.
+// Options of the command line, by tables: parsing them into a JSON object, and their help.
+//
+// Options are looked up in every table given, so a command has its own beside the global ones. A
+// dot in an option's member makes a nested object. Not here: the values' formats (value.c).
 
 #include "ctl/option.h"
 

@@ -1,6 +1,9 @@
-// Output for a terminal (tables, aligned by what it shows) and for programs (JSON, YAML).
-// YAML is written in the subset that every parser reads the same: strings are always double-quoted,
-// as in JSON.
+// Output for a terminal (tables, aligned by the width of what is shown) and for programs (JSON,
+// YAML).
+//
+// YAML is written in the subset that every parser reads the same way: strings are always
+// double-quoted, as in JSON. Texts of the server are made visible in every format, so that none can
+// control a terminal. It uses no colours.
 
 #include "ctl/output.h"
 

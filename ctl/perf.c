@@ -1,10 +1,13 @@
-// One thread sends at the wanted rate; the SDK's threads bring acknowledgements and deliveries.
+// The load test: sends at a wanted rate, or as fast as possible, and measures.
 //
-// Latencies are corrected for coordinated omission: a message counts from the moment at which it
-// was due to be sent, not from the moment at which a delayed sender got round to it. Without a rate
-// (as fast as possible) there is no such moment, and the time of the call is taken. End to end,
-// that moment travels in the first 8 bytes of the body, so sender and receiver are this one process
-// with one clock.
+// One thread sends; the SDK's threads bring acknowledgements and deliveries. Latencies are
+// corrected for coordinated omission: a message counts from the moment at which it was due to be
+// sent, not from the later one at which a delayed sender sent it. Without a rate there is no such
+// moment, and the time of the call is taken. End to end, that moment travels in the first 8 bytes
+// of the body, so sender and receiver are this one process with one clock.
+//
+// Invariant: `lock` guards everything that the SDK's threads write. Latencies are in microseconds.
+// It creates no topics or groups.
 
 #include "ctl/perf.h"
 

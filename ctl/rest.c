@@ -1,6 +1,8 @@
 // Calls the portal with libcurl, one connection a call (the portal serves one request a
-// connection). Answers are bounded: a server that sends more than REST_ANSWER_MAX is refused rather
-// than believed.
+// connection).
+//
+// Invariants: an answer has at most REST_ANSWER_MAX bytes and arrives within REST_TIMEOUT_S;
+// redirects are not followed, so the token is sent to one server only. It retries nothing.
 
 #include "ctl/rest.h"
 

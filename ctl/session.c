@@ -1,4 +1,8 @@
-// Opens the SDK's client with what the context says.
+// The connection of commands that send and receive: opens the SDK's client with what the context
+// says, and ends them at a signal.
+//
+// The first SIGINT or SIGTERM asks the command to end in order; the second one ends the process.
+// Codes of the SDK become exit statuses here.
 
 #include "ctl/session.h"
 

@@ -1,10 +1,12 @@
 // produce: every line of standard input becomes a message. consume: every message becomes a line of
 // standard output.
 //
-// In format "json" both sides use the same object (message.h), so that consume | produce copies
-// messages with everything they have, to the same partitions. A message is acknowledged only after
-// its line was written and flushed. A terminal is shown what is hidden in a body; a pipe or file
-// gets the bytes.
+// In format "json" both use the same object (message.h), so that consume | produce copies messages
+// with everything they have, to the same partitions.
+//
+// Invariants: a message is acknowledged only after its line was written and flushed. A terminal is
+// shown bodies with hidden characters made visible; a pipe or file gets the bytes. A line that is
+// wrong ends produce; what was sent before stays sent.
 
 #include "ctl/stream.h"
 

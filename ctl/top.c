@@ -1,5 +1,8 @@
-// Each round asks twice: for the clusters, and for all backlogs in one call. A caller that
-// may not see the platform sees the tenant of the context.
+// Shows clusters and backlogs, the oldest first, again and again.
+//
+// Each round makes two calls: for the clusters, and for all backlogs at once. A caller that may not
+// see the platform sees the tenant of the context. It computes no rates; values are those of the
+// portal's last look.
 
 #include "ctl/top.h"
 

@@ -1,4 +1,7 @@
-// Numbers take the units of core/base/units.h; "unlimited" is null.
+// Values of options: a text becomes the JSON value that the option's kind wants.
+//
+// Numbers take the units of core/base/units.h; "unlimited" is null. Ranges are not checked here:
+// the server knows them and names the member.
 
 #include "ctl/value.h"
 
