@@ -2,11 +2,11 @@
 // partition.
 //
 // Records of one transaction that go to one partition become chunks of up to CHUNK_BYTES. Small
-// runs are collected in an open chunk first; a long run that arrived in one piece goes straight
-// from its frame into the page, without a copy between.
+// runs are collected in an open chunk first. A long run that arrived in one piece is copied
+// straight from its frame into the page.
 //
-// What a transaction changes stands in `next` of each partition that it touched. Readers see `now`
-// and the atomic copies; append_end() makes them equal after the commit, or forgets `next` after a
+// What a transaction changes is in `next` of each partition that it touched. Readers see `now` and
+// the atomic copies. append_end() makes them equal after the commit, or forgets `next` after a
 // failure.
 //
 // Invariants: offsets of a partition follow each other without a gap, and so do its chunks; the
@@ -234,6 +234,8 @@ static void fresh_end(struct append *append, bool committed)
 	}
 }
 
+// A reader that sees the new `end` sees the new `first` as well, since that is stored before. The
+// copies in memory are added before the watchers are told, so a source that wakes finds them.
 void append_end(struct append *append, bool committed)
 {
 	struct store_partition *next;
@@ -325,6 +327,8 @@ static void first_set(struct append *append, struct store_partition *partition, 
 		append_touch(append, partition)->next.first = first;
 }
 
+// Deletes up to `max` chunks and returns how many; as many as `max` means that there may be more.
+// The bound keeps transactions short, so that submits do not wait.
 int append_trim(struct append *append, MDB_txn *txn, struct store_partition *partition,
 		const struct append_trim *trim, unsigned max)
 {

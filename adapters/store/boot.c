@@ -1,12 +1,12 @@
-// The file `boot` of a D1 store: it tells after a start whether the machine went down while the
+// The file `boot` of a D1 store: it shows after a start whether the machine went down while the
 // store was open.
 //
-// The mark is one line: the boot's id, a space, and the CRC-32C of the id in 8 digits. It is
-// replaced by rename, so that whenever the daemon dies there is the old mark, the new one or none.
+// The mark is one line: the id of the boot, a space, and the CRC-32C of the id in 8 digits. It is
+// replaced by rename, so that after a crash there is the old mark, the new one or none.
 //
-// Only a mark that is whole and names another boot says so. An empty or damaged one says nothing:
-// it must not cost a store whose messages the operating system has kept. The same where the system
-// does not tell the id of its boot.
+// Invariant: the machine is taken to have gone down only if the mark is whole and names another
+// boot. An empty or damaged mark is no proof, and would cost messages that the operating system has
+// kept. The same holds where the system does not tell the id of its boot.
 //
 // Not here: what is done about it (store.c).
 

@@ -1,20 +1,20 @@
 // Checks the file of a store before LMDB maps it.
 //
-// LMDB reads its file through memory and trusts what it reads: a page that is not there any more
-// (half a copy, a file that was cut) kills the process with SIGBUS, and a page with foreign bytes
-// leads it anywhere. So every tree is walked once at start: each page must lie in the file, carry
-// its own number, be of the kind its place asks for, and hold nodes that lie within it in rising
-// order; at the end there must be as many entries as the tree's head names. A page that is listed
+// LMDB reads its file through memory and trusts what it reads. A page that is missing (half a copy,
+// a file that was cut) kills the process with SIGBUS, and a page with foreign bytes leads it
+// anywhere. So every tree is walked once at start. Each page must lie in the file, carry its own
+// number, be of the kind that its place asks for, and hold nodes that lie within it in rising
+// order. At the end there must be as many entries as the tree's head names. A page that is listed
 // as free must be in no tree and listed once, else LMDB would write new pages over it. The two
-// heads must belong to transactions that follow each other, each in its place: a head with a
-// flipped number would bring back the store as it was a transaction ago.
+// heads must belong to consecutive transactions, each in its place: a head with a flipped number
+// would bring back an earlier state of the store.
 //
-// Invariant: nothing that the file says is used before it is compared with the size of the file or
-// of the page.
+// Invariant: no number of the file is used before it is compared with the size of the file or of
+// the page.
 //
 // Not here: the bytes of values (rows have checksums of their own, row.h), and pages that neither a
 // tree nor the list of free ones reaches. In files larger than LEAVES_BYTES the leaves of the
-// tables must only exist, so that a start stays quick, except after a process that ended inside the
+// tables are not read, so that a start stays quick, except after a process that ended inside the
 // store.
 
 #include "adapters/store/check.h"

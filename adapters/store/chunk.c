@@ -1,16 +1,15 @@
 // Chunks of a partition: their two checksums, and walking from one to the next.
 //
-// A chunk begins where the one before ended, the first one at the partition's first offset, and the
-// last one ends at its end. So a chunk that is missing, or lies under a wrong key, is noticed by
-// every walk over its place, and is told from one that was deleted.
+// A chunk begins where its predecessor ended, the first one at the partition's first offset, and
+// the last one ends at the partition's end. So a chunk that is missing, or lies under a wrong key,
+// is noticed by every walk over its place, and differs from one that was deleted.
 //
 // A flipped bit in a key leaves its page out of order: a search may then miss the neighbours too.
-// What they hold counts as missing like the chunk itself, until the page is put right
+// What they hold counts as missing like the chunk itself, until the page is repaired
 // (topic_skip.c).
 //
 // Invariant: a chunk_view is only filled in from a chunk whose head is whole. Not here: the
-// records' own checksum is not compared while walking; a reader of records calls
-// chunk_is_whole().
+// records' own checksum is not compared while walking; a reader of records calls chunk_is_whole().
 
 #include "adapters/store/chunk.h"
 
@@ -79,6 +78,8 @@ static int chunk_read(const MDB_val *key, const MDB_val *value, struct chunk_vie
 	return 0;
 }
 
+// Finds the chunk that holds `offset`, else the next one behind it. LMDB searches for the first key
+// at or behind the offset, so the chunk that contains it is usually the previous one.
 int chunk_seek(MDB_cursor *cursor, uint64_t topic, uint32_t partition, uint64_t offset,
 	       struct chunk_view *ret)
 {

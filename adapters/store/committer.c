@@ -1,27 +1,27 @@
 // The one thread that writes to a store.
 //
-// Takes everything that waits and makes it one transaction; while that is committed the next one
-// gathers. So its thread keeps a loop of its own: an executor runs tasks one by one, and would
-// begin and sync a transaction for each. What must be run apart is known only when the transaction
-// of the others has failed.
+// It takes everything that waits and makes it one transaction; while that is committed, the next
+// one gathers. So its thread has a loop of its own. An executor runs tasks one by one, and would
+// begin and sync a transaction for each. Which work must run alone is known only after the common
+// transaction has failed.
 //
-// A job fails alone. What can be known beforehand (its group is deleted, the store is full) is its
-// `check`, which only reads: it refuses the job and nothing else. When a job fails after it has
+// A job fails alone. What can be known before writing (its group is deleted, the store is full) is
+// its `check`, which only reads: it refuses the job and nothing else. When a job fails after it has
 // written, the transaction is undone and the rest is tried again without it, so that neither the
 // submits nor the other jobs of the round notice; the job itself then has a transaction of its own.
-// After a second such job every job has one of its own, so a round of any number of bad jobs has
-// three transactions more, not one a job and submit. A submit fails alone in the same way when its
-// own partition is damaged.
+// After a second such job every job has one of its own. So a round with any number of bad jobs
+// costs three more transactions, not one for each job and submit. A submit fails alone in the same
+// way when its own partition is damaged.
 //
 // If the store itself fails (a write, a sync, no space), nothing of the round is stored: its
 // submits are answered and its jobs are tried again, each alone. REJECTED is certain: LMDB writes
-// its meta page last, and only a failure of that write leaves it open what the disk holds. The
-// environment then refuses every transaction, which is how it is told: UNKNOWN.
+// its meta page last, and only a failure of that write leaves open what the disk holds. The
+// environment then refuses every transaction, which shows this case: UNKNOWN.
 //
 // Space: appending stops while less than STORE_RESERVE is free in the map or on the disk; deleting
 // and cursors go on.
 //
-// Invariant: a submit and a job are answered once, after the commit that holds them or after its
+// Invariant: each submit and job is answered once, after the commit that holds it or after its
 // failure. Not here: what a job writes, and how records become chunks (append.c).
 
 #include "adapters/store/committer.h"
@@ -278,6 +278,8 @@ static int txn_commit(struct store *store, MDB_txn *txn)
 	return r;
 }
 
+// One transaction for all that is given, or none of it. On failure *ret says what caused it;
+// append_end() is called in both cases, so that touched partitions are never left over.
 static int run_transaction(struct committer *committer, struct submit *submits,
 			   struct committer_job *jobs, struct culprit *ret)
 {
@@ -392,6 +394,8 @@ static bool culprit_take(struct round *round, const struct culprit *culprit, int
 	return true;
 }
 
+// Tries the round until a transaction succeeds or the store itself fails. Each failed try takes at
+// least one job or submit out, so the loop ends.
 static void round_commit(struct committer *committer, struct round *round)
 {
 	while (round->submits || round->jobs) {
@@ -548,6 +552,8 @@ static bool is_busy(const struct committer *committer)
 	return committer->submits || committer->jobs || committer->working;
 }
 
+// Waits until nothing is queued or in work. True: it was idle already. Two committers that give
+// work to each other are flushed until both were.
 bool committer_flush(struct committer *committer)
 {
 	bool was_idle;

@@ -1,12 +1,12 @@
-// The position of a group in one partition, with its commit metadata, which is the log source's
-// (adapters/log/window_text.c) and only carried here. The row also counts the rows that the group
-// has in its retry store for that partition, so that a backlog need not walk over them.
+// The position of a group in one partition, with its commit metadata, which belongs to the log
+// source (adapters/log/window_text.c) and is only stored here. The row also counts the group's rows
+// in its retry store for that partition, so that a backlog need not walk over them.
 //
-// One more row of the table counts the cursors of a group: else one that is missing would be taken
-// for that of a partition that never had one, and the group would begin anew there.
+// One more row counts the cursors of a group. Without it a missing cursor would be taken for that
+// of a partition that never had one, and the group would begin anew there.
 //
-// Invariant: every partition below that count has a row, or one is missing, which is damage. Not
-// here: which position may be committed (group_row.h says whether the group is there).
+// Invariant: every partition below that count has a row; a missing one is damage. Not here: which
+// position may be committed, and whether the group exists (group_row.h).
 
 #include "adapters/store/cursor.h"
 

@@ -1,11 +1,11 @@
-// Reporting damage: each find is logged once, kept in the list of its store, and handed on to be
-// written into its table. Called wherever a row is read, also inside a transaction of the
-// committer.
+// Reports damage: each find is logged once, kept in the list of its store, and passed on to be
+// written into the store's table.
 //
-// What is wrong with the pages of a table is not written into them: the store is marked, and the
-// next start looks at all of them (fault.h, check.h).
+// It is called wherever a row is read, also inside a transaction of the committer, so it writes
+// nothing itself. When the pages of a table are damaged, the find is not written into them: the
+// store is marked instead, and the next start checks its whole file (fault.h, check.h).
 //
-// Not here: what becomes of what is damaged. The code that finds it answers its caller; an operator
+// Not here: what becomes of damaged rows. The code that finds one answers its caller; an operator
 // deals with it (topic_skip.c, a reset, a purge).
 
 #include "adapters/store/damage.h"

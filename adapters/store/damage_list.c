@@ -1,9 +1,11 @@
-// The incidents of a store in memory. The list is short (DAMAGE_LIST_MAX) and looked through as a
-// whole; what is found beyond is counted, and found again when the first ones have been dealt with.
+// The incidents of a store in memory.
+//
+// The list is short (DAMAGE_LIST_MAX) and searched as a whole. Finds beyond that are only counted,
+// and found again when the first ones have been dealt with.
 //
 // Invariant: a find that lies within a known incident of the same kind, topic, partition and group
-// is no new one. Not here: logging (damage.c), and keeping incidents over a restart
-// (damage_table.c).
+// is no new one. Any thread may call; the list has a lock of its own. Not here: logging (damage.c),
+// and keeping incidents over a restart (damage_table.c).
 
 #include "adapters/store/damage_list.h"
 

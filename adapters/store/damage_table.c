@@ -1,11 +1,11 @@
-// The incidents of a store in its table `damaged`, so that they are still known after a restart.
+// The incidents of a store in its table `damaged`, so that they are known after a restart.
 //
 // A find is written by a job of the committer, which may fail: a store that cannot be written keeps
-// its incidents in memory, and finds them again after a restart as it did before. Forgetting them
-// is part of the transaction that deals with what was damaged.
+// its incidents in memory, and finds them again after a restart. An incident is removed in the
+// transaction that deals with the damage.
 //
-// damage.c reports from every depth of the store, also below the committer; it hands a find over
-// through a hook in the store, which is set here. Not here: what is in the list meanwhile
+// damage.c is called from every depth of the store, also below the committer. It therefore passes a
+// find on through a hook in the store, which is set here. Not here: the list in memory
 // (damage_list.c).
 
 #include "adapters/store/damage_table.h"

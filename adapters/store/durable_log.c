@@ -1,15 +1,17 @@
-// A durable log is two stores, since an unsynced commit of class D1 could destroy synced data of
-// class D2: one environment each, one committer each. Readers, retention and the scrub serve both.
-// The rows of topics and groups of either class are in the D2 store, which is opened first and
-// closed last.
+// The durable log: two stores, one for each durability class, with their readers, retention and
+// scrub.
 //
-// Invariants: whatever is given to the log is answered once, also while it closes: the readers stop
+// There are two, since an unsynced commit of class D1 could destroy synced data of class D2. Each
+// has one environment and one committer. Readers, retention and the scrub serve both. The rows of
+// topics and groups of either class are in the D2 store, which is opened first and closed last.
+//
+// Invariants: whatever is given to the log is answered once, also while it closes. The readers stop
 // first, because they give work to the committers, which give work to each other and stop when both
-// are idle. A loop's thread only does what needs no disk; what reads goes to the readers, which
-// are one thread until all are busy.
+// are idle. A loop's thread does only what needs no disk; what reads goes to the readers, which are
+// one thread until all are busy.
 //
-// Not here: names of options and their limits, permissions, and the table of slots: they
-// are an adapter's.
+// Not here: names of options and their limits, permissions, and the table of slots. They belong to
+// the adapter.
 
 #include "adapters/store/durable_log.h"
 

@@ -1,9 +1,10 @@
-// One translation for each border of the store. Inside, every function returns 0 or a negative
-// errno; LMDB's own numbers are turned into one where LMDB is called, and the errno into a code of
-// the protocol where a request is answered.
+// Translates errors at the two borders of the store.
 //
-// Invariant: what is damaged, and a store that was stopped for it, is -EUCLEAN, and nothing else
-// is. So CODE_BACKEND_ERROR always means damage, and CODE_BACKEND_DOWN an error that may pass.
+// Inside, every function returns 0 or a negative errno. LMDB's own numbers are translated where
+// LMDB is called, and the errno into a code of the protocol where a request is answered.
+//
+// Invariant: damage, and a store that was stopped for it, is -EUCLEAN, and nothing else is. So
+// CODE_BACKEND_ERROR always means damage, and CODE_BACKEND_DOWN an error that may pass.
 //
 // Not here: texts for operators; they are made where the file is known (store.c, damage.c).
 

@@ -1,8 +1,10 @@
-// Making a group, deleting it, and its backlog while no source is open. A group is a row in the D2
-// store, and one cursor a partition in the store of its topic.
+// Making a group, deleting it, and its backlog while no source is open.
 //
-// Where these are two stores they cannot change together: cursors are written before the row and
-// deleted before it. Invariant: a group whose row is there has its cursors, so a crash in between
+// A group is a row in the D2 store, and one cursor for each partition in the store of its topic.
+// Where these are two stores, they cannot change in one transaction: cursors are written before the
+// row, and deleted before it.
+//
+// Invariant: a group whose row exists has its cursors, or is being deleted; a crash in between
 // leaves nothing that a second try does not finish.
 //
 // Not here: moving a group (group_reset.c), and what an open source asks (source_requests.c).

@@ -1,8 +1,11 @@
-// One administrative request about a group holds what it needs from the call to its answer:
-// references to the group and its topic, the topic as the store has it, and the caller. It runs
-// on the committer of the topic's store, step after step, or on a reader's thread.
+// One administrative request about a group.
 //
-// Invariant: a job is answered once, and freed with that.
+// It holds what it needs from the call to its answer: references to the group and its topic, the
+// topic as the store has it, and the caller. It runs on the committer of the topic's store, step
+// after step, or on a reader's thread.
+//
+// Invariant: a job is answered once and freed by that (group_job_end()). Not here: what the steps
+// do (group_admin.c, group_reset.c).
 
 #include "adapters/store/group_job.h"
 

@@ -1,12 +1,13 @@
 // Moves a group: afterwards it has exactly the messages from the new position on. What its retry
-// store holds before that position is skipped; what it holds behind comes from the log again.
+// store holds before that position is skipped; what it holds behind is read from the log again.
 //
-// The cursors move in the first transaction; the rows of the retry store go in steps behind it. A
-// crash in between leaves some of these rows, and their messages are delivered once more.
+// The cursors move in the first transaction; the rows of the retry store are deleted in steps
+// behind it. A crash in between leaves some of these rows, and their messages are delivered once
+// more.
 //
 // Invariants: the epoch of a group never falls, so that no receipt from before the reset fits a
-// message after it; a damaged cursor, which no longer names its epoch, gets the current time as
-// one. A preview changes nothing.
+// message after it. A damaged cursor no longer names its epoch, and gets the current time as one. A
+// preview changes nothing.
 //
 // Not here: closing the source of the group first, which is the proxy's duty.
 

@@ -1,6 +1,9 @@
-// What the D2 store keeps of a group, whatever the class of its topic: that it is there, and as
-// which incarnation. Each read or commit of a group begins with this check, so that nothing is read
-// or written for a group that was deleted, or made anew under the same id.
+// The row of a group in the D2 store, whatever the class of its topic: that the group exists, and
+// its incarnation.
+//
+// Each read or commit of a group begins with this check, so that nothing is read or written for a
+// group that was deleted, or made anew under the same id. The row is read in a transaction of its
+// own, since it may lie in another store.
 //
 // Not here: its positions (cursor.c), and making or deleting the row (group_admin.c).
 

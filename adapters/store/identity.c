@@ -1,5 +1,8 @@
-// Whose messages a store holds, so that a daemon with another registry does not serve them, and the
-// highest id that was ever used, so that a new registry gives no id a second meaning.
+// The identity of a store: the installation whose messages it holds, and the highest id that was
+// ever used in it.
+//
+// The first keeps a daemon with another registry from serving these messages. The second keeps a
+// new registry from giving an id a second meaning.
 //
 // The row holds installation u64, highest id u64, CRC-32C of both. A row that is absent or damaged
 // is made anew from the ids in the tables: the next id of the registry is above them, unless the

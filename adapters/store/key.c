@@ -1,13 +1,12 @@
-// Keys are big-endian, so that LMDB, which compares bytes, sorts them by number: a table is walked
-// topic by topic, partition by partition, in the order of offsets.
+// The keys of the tables.
 //
-// A key begins with an id, and each prefix of it is a key too: (id), (id, partition), (id,
-// partition, offset). Keys of due times put the time behind the id: (id, due ms, partition,
-// offset).
+// Numbers are big-endian, so that LMDB, which compares bytes, sorts keys by number: a table is
+// walked topic by topic, partition by partition, in the order of offsets. A key begins with an id,
+// and each prefix of it is a key too: (id), (id, partition), (id, partition, offset). Keys of due
+// times put the time behind the id: (id, due ms, partition, offset).
 //
-// Invariant: a key of one size is never looked at as one of another: code that reads a key of the
-// file checks its size first, since a damaged one may be shorter. Not here: which table has which
-// key (docs/adapters/embedded.md).
+// Invariant: code that reads a key of the file checks its size first, since a damaged one may be
+// shorter. Not here: which table has which key (docs/adapters/embedded.md).
 
 #include "adapters/store/key.h"
 

@@ -1,10 +1,10 @@
-// The row of a partition says where its messages begin and end, and how many bytes they take. Its
-// chunks say the same: what they hold is the messages themselves.
+// The row of a partition: where its messages begin and end, and how many bytes they take. Its
+// chunks show the same.
 //
-// Invariant: chunks win. A row that is damaged, or missing though there are chunks, is made anew of
-// them; a whole row that names more than there is means that messages are missing (-EUCLEAN or 1,
-// and the caller reports it). No offset is given twice: an empty partition keeps the greater of the
-// numbers that its damaged row shows.
+// Invariant: chunks win. A row that is damaged, or missing though there are chunks, is rebuilt from
+// them. A whole row that names more than its chunks hold means that messages are missing (-EUCLEAN
+// or 1, and the caller reports it). No offset is given twice: an empty partition keeps the greater
+// of the numbers in its damaged row.
 //
 // Not here: writing the row, which is part of every append (append.c).
 
@@ -97,6 +97,8 @@ int partition_row_rebuild(struct store *store, MDB_txn *txn, uint64_t topic, uin
 	return r == MDB_NOTFOUND ? 0 : store_error(r);
 }
 
+// Looks at the first and the last chunk only, so that opening a topic stays quick; gaps in the
+// middle are found by readers and the scrub.
 int partition_row_check_ends(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
 			     const struct store_partition_row *row, uint64_t *ret_first,
 			     uint64_t *ret_end)

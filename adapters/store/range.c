@@ -310,6 +310,8 @@ int64_t store_range_oldest_ms(struct store *store, MDB_txn *txn, uint64_t topic,
 	return r ? -1 : chunk.stored_ms;
 }
 
+// A binary search over offsets: the store time never falls along a partition. A place with no chunk
+// at or behind it counts as too late, so the search goes on before it.
 int store_range_find_time(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
 			  uint64_t first, uint64_t end, int64_t time_ms, uint64_t *ret)
 {

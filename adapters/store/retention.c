@@ -1,11 +1,11 @@
-// Retention: once a second a bounded number of topics is looked at, and what is too old or too much
-// is deleted from the front, in bounded transactions of the committer.
+// Retention: once a second looks at a bounded number of topics, and deletes from the front what is
+// too old or too much, in bounded transactions of the committer.
 //
-// A turn goes through TOPICS_A_TURN rows, the next turn through the following ones. So a million
-// topics take minutes to go round, and an idle store costs next to nothing.
+// A turn goes through TOPICS_A_TURN rows, the next turn through the following ones. So a round over
+// a million topics takes minutes, and an idle store costs next to nothing.
 //
-// Invariants: one step is under way at a time, and stopping waits for it. A row that is damaged is
-// left alone; the scrub reports it. Not here: which chunks may go (append.c, append_trim()).
+// Invariants: one step is under way at a time, and stopping waits for it. A damaged row is left
+// alone; the scrub reports it. Not here: which chunks may go (append_trim() in append.c).
 
 #include "adapters/store/retention.h"
 

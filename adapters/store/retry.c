@@ -1,10 +1,11 @@
-// The retry store of a group: messages that wait longer than its window should hold them. A message
-// has two rows, one found by its position and one by its due time; both are changed together, in
-// the transaction that moves the cursor past it.
+// The retry store of a group: messages that wait longer than its window should hold them.
+//
+// A message has two rows, one found by its position and one by its due time. Both are changed
+// together, in the transaction that moves the cursor past it.
 //
 // Invariant: for each row by position there is one by due time and the other way round, and the
-// cursor counts them; what breaks that is damage (scrub.c). A record is copied out of the log once;
-// afterwards it lives here, whatever retention does.
+// cursor counts them; what breaks that is damage (scrub.c). A record is copied out of the log once,
+// and is then kept here even if retention deletes the original.
 //
 // Not here: reading what is due (source_requests.c), and when a message waits here (adapters/log).
 
@@ -86,6 +87,9 @@ static int retry_put(struct store *store, MDB_txn *txn, uint64_t group,
 	return row_put(txn, store->dues, &due_key, &due, sizeof due);
 }
 
+// One write of a commit: takes the old row out, if there is one, and puts the new one in. `counts`
+// is changed to match and written with the cursor. `missing` is set when the log no longer has the
+// record; the commit goes on.
 int store_retry_apply(struct store *store, MDB_txn *txn, uint64_t group, uint64_t topic,
 		      struct log_retry *retry, struct log_cursor *counts)
 {

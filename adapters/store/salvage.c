@@ -1,18 +1,18 @@
 // Takes everything out of a damaged store that can be read, into a new store in its place.
 //
 // A file whose trees are damaged is refused as a whole when a store is opened, because LMDB cannot
-// be led through it. But every row says by its checksum that it is one, and under which key; so all
-// that are found whole go into a new file, in which they are in order, and what then is missing is
-// found like any other damage: chunks that do not follow each other, a partition that does not
-// reach its end, a cursor that is counted and not there.
+// be led through it. But each row proves by its checksum that it is a row, and under which key. So
+// all rows that are found whole go into a new file, in order. What is missing there is found like
+// any other damage: chunks that do not follow each other, a partition that does not reach its end,
+// a cursor that is counted and absent.
 //
-// What would not be found is written down: a row that is known to have been there and is lost is
-// put as an empty one, which is damaged. So a topic that groups name can be made anew
+// A loss that would not be found this way is recorded: a row that is known to have existed is put
+// in as an empty one, which is damaged. So a topic that groups name can be rebuilt
 // (topic_rebuild.c), and a group whose cursors are lost does not begin at the first message but
-// waits for its reset. A partition whose row and last chunks may both be lost goes on END_GAP
-// offsets later, and the gap is missing: no offset comes twice.
+// waits for its reset. A partition whose row and last chunks may both be lost continues END_GAP
+// offsets later, and the gap is missing: no offset is used twice.
 //
-// The row's own table is told by its size and checksum, not by the tree it was found in: a branch
+// The table of a row is found from its size and checksum, not from the tree that held it: a branch
 // may have led into another one.
 //
 // Invariant: the damaged file is never written to; it is renamed when the new one is whole and

@@ -1,14 +1,14 @@
 // Finds every row of a damaged file of LMDB, without LMDB.
 //
-// Goes down from the newer head through the trees of the tables, in their order, and takes every
-// node that lies within its page. Nothing that a page says is trusted: a number that leads out of
-// the file, or to a page that was visited, ends there.
+// It goes down from the newer head through the trees of the tables, in their order, and takes every
+// node that lies within its page. One flipped bit in the head of a page is tolerated: the page that
+// leads to it names its number, and its depth shows whether it is a leaf. Pages that no tree leads
+// to are ignored: they hold what was deleted, and messages may hold what looks like a page.
 //
-// One flipped bit in the head of a page is put up with: the page that leads to it says its number,
-// and its depth whether it is a leaf. Pages that no tree leads to are not looked at: they hold what
-// was deleted, and messages may hold what looks like a page.
+// Invariant: nothing that a page says is trusted. A number that leads out of the file, or to a page
+// that was visited, ends the walk there, so the walk always ends.
 //
-// Whether a row is whole is not known here: that is told by its checksum (salvage.c).
+// Not here: whether a row is whole, which its checksum shows (salvage.c).
 
 #include "adapters/store/salvage_read.h"
 

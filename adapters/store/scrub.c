@@ -2,19 +2,19 @@
 // damaged or missing.
 //
 // A pass goes through the tables in slices, each with a read transaction of its own, so that no old
-// page is kept from being used again. After a slice it rests: 19 times as long as reading took, so
-// that it has at most 5 % of a disk, and longer when the pass has time.
+// page is kept from reuse. After a slice it rests: 19 times as long as reading took, so that it
+// uses at most 5 % of a disk, and longer when the pass has time.
 //
-// What a row says of itself is its checksum. What is missing is told by others: chunks follow each
+// A row's own checksum shows damage in it. Missing rows are found by others: chunks follow each
 // other from the first offset of their partition to its end; a waiting message has a row by
 // position and one by due time; a cursor counts the waiting messages of its partition.
 //
-// A row under a wrong key is not reported by the name that its key happens to have, but as what is
-// missing in its place. The rows of topics and groups have no such others: a topic that the
-// registry knows and the store does not is reported as TOPIC-MISSING.
+// A row under a wrong key is not reported under the name that its key happens to have, but as what
+// is missing in its place. The rows of topics and groups have no such counterparts: a topic that
+// the registry knows and the store does not is reported as TOPIC-MISSING.
 //
-// Where a slice ends is found again by its last whole row. Pages that are out of order may lead
-// back from there, so a slice goes on until it is past the place where it began; a table that does
+// The end of a slice is found again by its last whole row. Pages that are out of order may lead
+// back from there, so a slice goes on until it is past the place where it began. A table that does
 // not come to an end at all is reported as one that cannot be read.
 //
 // The place of the pass is kept over restarts (scrub_mark.h): else a daemon that is restarted often

@@ -4,8 +4,8 @@
 // the CRC-32C of everything before. It is replaced by rename and not synced: a power cut may lose
 // it, and the next pass then begins at the start.
 //
-// Invariant: a file that is not exactly so counts as absent. Not here: whether the place still fits
-// the store (scrub.c).
+// Invariant: a file of another size, format or checksum counts as absent. Not here: whether the
+// place still fits the store (scrub.c).
 
 #include "adapters/store/scrub_mark.h"
 

@@ -1,12 +1,12 @@
 // What an open source asks of its group: its cursors, commits of them with the writes of the retry
-// store, and what is due there.
+// store, and the messages that are due there.
 //
-// Loading and reading what is due run on a reader's thread, each in one short transaction. A commit
-// is one job of the committer: all cursors and rows of the request change together.
+// Loading and reading due messages run on a reader's thread, each in one short transaction. A
+// commit is one job of the committer: all cursors and rows of the request change together.
 //
 // Invariants: a cursor never passes a message that should wait in the retry store before its row is
 // written; if there is no room for the row, the whole commit is refused. A cursor beyond the end of
-// its partition is damage: it would pass over what is sent next.
+// its partition is damage: the group would miss the messages that are sent next.
 //
 // Not here: which positions are acknowledged, and when to commit (adapters/log).
 
@@ -143,6 +143,8 @@ static int commit_check(struct committer_job *base, struct committer *committer,
 	return !r && job->has_puts && committer_is_full(committer) ? -ENOSPC : r;
 }
 
+// Each partition is applied once, with its cursor if the commit has one: the counts in the row must
+// include all its writes.
 static int commit_apply(struct committer_job *base, struct committer *committer, MDB_txn *txn)
 {
 	struct commit_job *job = CONTAINER_OF(base, struct commit_job, job);

@@ -2,10 +2,10 @@
 // transaction begins.
 //
 // A D2 environment is synced at every commit. A D1 environment is never synced while it runs, so a
-// power cut may leave it torn: one that was not closed in order and belongs to another boot of the
-// machine is set aside, not opened (class D1 promises no more). Its topics and groups are still
-// there, because their rows are in the D2 environment; its positions go on at a number that was
-// never used: the generation counts how often that has happened.
+// power cut may leave it torn. One that was not closed in order and belongs to another boot of the
+// machine is set aside, not opened (class D1 promises no more). Its topics and groups still exist,
+// because their rows are in the D2 environment. Its positions continue at a number that was never
+// used: the generation counts how often that has happened.
 //
 // Invariants: one process has a store open. Tables are made together with the format number; a
 // table that is missing later is damage, and is not made anew. A transaction begins only from a

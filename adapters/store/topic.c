@@ -274,6 +274,9 @@ void store_topic_close(struct adapter_topic *topic)
 	free(topic);
 }
 
+// Called on the committer's thread, between two transactions. The count is stored after the array,
+// so a reader that sees the new count finds the new array; one that has the old array uses it until
+// the topic is closed.
 int store_topic_grow(struct adapter_topic *topic, uint32_t partitions)
 {
 	struct store_retired *retired;

@@ -1,8 +1,7 @@
 // What an operator asks of a topic: where its partitions begin and end, and some of its messages.
-// It is read on a reader's thread, through the same functions that consumers use, so that damage is
-// found and reported here as there.
 //
-// Not here: changing anything.
+// It is read on a reader's thread, through the same functions that consumers use, so that damage is
+// found and reported in the same way. It changes nothing.
 
 #include "adapters/store/topic_query.h"
 

@@ -1,13 +1,13 @@
-// Makes the row of a topic anew.
+// Rebuilds the row of a topic.
 //
 // A topic whose row is damaged, or lies under a damaged key, cannot be opened, though its messages
-// are there. Everything that the row holds is known elsewhere: the registry knows incarnation,
+// exist. Everything that the row holds is known elsewhere: the registry knows incarnation,
 // retention and class, and the rows of partitions and chunks show how many partitions there are.
 //
 // Invariant: a whole row is never replaced. If it names another incarnation, the registry is wrong,
 // not the store. Ids are never used twice, so what is stored under this id belongs to this topic.
 //
-// Not here: what else of the topic is damaged, which is found when it is opened again.
+// Not here: other damage of the topic, which is found when it is opened again.
 
 #include "adapters/store/topic_rebuild.h"
 

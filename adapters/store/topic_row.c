@@ -1,9 +1,8 @@
-// What the D2 store keeps of a topic, of either class: what it takes to open it without the
-// registry, and its physical name, which damage is reported under.
+// The row of a topic in the D2 store, of either class: what it takes to open the topic without the
+// registry, and its physical name, under which damage is reported.
 //
 // Invariant: a whole row is only ever replaced by one of the same incarnation and class
-// (topic_admin.c checks that before). Not here: what to do about a row that is damaged
-// (topic_rebuild.c).
+// (topic_admin.c checks that before). Not here: what to do about a damaged row (topic_rebuild.c).
 
 #include "adapters/store/topic_row.h"
 

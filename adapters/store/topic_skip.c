@@ -1,16 +1,16 @@
-// Giving up what is damaged of a topic, as an operator said: each range of offsets that cannot be
-// read gets a chunk without records in its place. It is passed over from then on, like positions
-// that hold nothing, and nothing before or behind it is touched.
+// Gives up what is damaged of a topic, on an operator's order: each range of offsets that cannot be
+// read gets a chunk without records in its place. Readers pass over it from then on, like positions
+// that hold nothing, and nothing before or behind it is changed.
 //
 // A row whose key is damaged leaves its page out of order, so that searches miss its neighbours,
 // which are whole. Such a row is taken out first; what can be read then is not given up. Other
-// damaged rows near it stay where they are: they are another range's, or another topic's.
+// damaged rows near it stay where they are: they belong to another range, or another topic.
 //
-// The row of the topic itself is made anew of what the registry says of it and of its partitions,
-// which are all still there (topic_rebuild.c). Positions and waiting messages of groups are not put
-// right here: a reset of the group does that.
+// The row of the topic itself is rebuilt from the registry and its partitions, which all still
+// exist (topic_rebuild.c). A preview does the same in a nested transaction and undoes it.
 //
-// A preview does the same and undoes it.
+// Invariant: a place is given up only if it cannot be read in the same transaction. Not here:
+// positions and waiting messages of groups, which a reset of the group repairs.
 
 #include "adapters/store/topic_skip.h"
 
@@ -261,6 +261,8 @@ static int place_mend(struct store *store, MDB_txn *txn, const struct store_part
 	return r;
 }
 
+// The damage as it was reported may be older than the file: each place is looked at again, and only
+// what cannot be read now is given up.
 static int damage_skip(struct skip_job *job, struct committer *committer, MDB_txn *txn,
 		       struct store_partition *partition, const struct damage *damage)
 {

@@ -1,8 +1,8 @@
-// Measures what topics and retry stores take, in one read transaction of each store, so that the
+// Measures the bytes of topics and retry stores, in one read transaction of each store, so that the
 // numbers are those of one commit.
 //
-// Of a topic the rows of its partitions hold the sum; of a group every row of its retry store is
-// visited, but only its size is read.
+// For a topic, the rows of its partitions hold the sum. For a group, every row of its retry store
+// is visited, but only its size is read.
 //
 // Invariant: a number is known only if every row that it is made of could be read. Not here: pages
 // that LMDB has freed, and other overhead of the file (committer_space()).
