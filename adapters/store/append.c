@@ -161,6 +161,8 @@ static uint32_t run_length(const struct submit *submit, uint32_t at, size_t *ret
 	return end - at;
 }
 
+// Results are added as runs while the records are placed; they count only if the transaction
+// commits. The submit is not answered here.
 int append_submit(struct append *append, MDB_txn *txn, struct submit *submit)
 {
 	struct submit_run run = {.outcome = OUTCOME_OK,

@@ -484,6 +484,8 @@ static struct submit *submits_take(struct committer *committer)
 	return first;
 }
 
+// `working` is set under the lock before the queues are emptied, so committer_flush() never sees an
+// idle committer between the two. Jobs that wait at a stop are still run.
 static void *committer_thread(void *ctx)
 {
 	struct committer *committer = ctx;

@@ -85,6 +85,8 @@ static int cursor_counted(struct store *store, MDB_txn *txn, uint64_t group, uin
 	return row_put(txn, store->cursors, &key, &row, sizeof row);
 }
 
+// Without a row the group begins at the store's first offset, but only if it is not counted.
+// `ret->text` is the caller's to free.
 int cursor_get(struct store *store, MDB_txn *txn, uint64_t group, uint32_t partition,
 	       struct log_cursor *ret)
 {

@@ -55,6 +55,8 @@ static bool head_read(const struct store *store, uint64_t transaction, uint8_t h
 	       le64_get(head + META_TXN) == transaction;
 }
 
+// Called with the number of a transaction that has begun or was committed. Reads the head through
+// the descriptor, not the map that LMDB uses; both are the same pages of the page cache.
 int head_check(struct store *store, uint64_t transaction)
 {
 	uint8_t head[STORE_HEAD], *known = store->heads[transaction % 2];

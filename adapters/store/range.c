@@ -192,6 +192,9 @@ static int chunks_find(const struct log_fetch *fetch, MDB_txn *txn, MDB_cursor *
 	return r == -EUCLEAN ? 0 : r;
 }
 
+// One buffer: entries first, aligned to 16 bytes, then the records. Called inside the read
+// transaction, since the slices point into mapped pages. The buffer is the fetch's, also on
+// failure.
 static int found_copy(struct log_fetch *fetch, const struct found *found)
 {
 	struct log_entry *entries;
@@ -261,6 +264,8 @@ void store_range_fetch(struct log_fetch *fetch)
 		fetch->buf = buf_unref(fetch->buf);
 }
 
+// One record, as a copy that the caller frees. -ENOENT: the log does not have it any more, or the
+// position holds nothing.
 int store_range_copy(struct store *store, MDB_txn *txn, uint64_t topic, uint32_t partition,
 		     uint64_t offset, uint8_t **ret_record, uint32_t *ret_size,
 		     int64_t *ret_stored_ms)

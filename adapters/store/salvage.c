@@ -538,6 +538,8 @@ static int salvage_run(struct salvage *salvage, char **ret_error)
 	return r ? set_error(r, ret_error, salvage->path, NULL) : 0;
 }
 
+// Takes the same lock as a running daemon, so no process writes the store meanwhile. The report is
+// the caller's to free.
 int salvage_store(const char *path, json_t **ret_report, char **ret_error)
 {
 	const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;

@@ -40,6 +40,7 @@ struct level {
 	bool tables;    // its values are heads of trees
 };
 
+// False for a page that was visited or cannot exist: damaged branches may lead in a circle.
 static bool visit_page(struct source *source, uint64_t number)
 {
 	if (number < 2 || number >= source->pages || source->visited[number / 8] >> number % 8 & 1)

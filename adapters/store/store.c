@@ -384,6 +384,9 @@ static int contents_open(struct store *store, char **ret_error)
 	return 0;
 }
 
+// The order matters: the lock, then a torn environment is set aside, then the file is checked, and
+// only then LMDB maps it. A new D1 store is marked before LMDB first writes to it, any other one at
+// the end, when nothing can fail any more.
 int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct store **ret,
 	       char **ret_error)
 {
@@ -421,6 +424,8 @@ int store_open(const char *path, struct store *rows, uint64_t map_bytes, struct 
 	return 0;
 }
 
+// Accepts a store that was opened halfway. A D1 store loses its mark only after a last sync, so
+// that a power cut before it still shows at the next start. The lock goes last.
 void store_close(struct store *store)
 {
 	if (!store)

@@ -67,6 +67,8 @@ struct log_chunk *tail_chunk_new(uint64_t offset, uint32_t count, int64_t stored
 	return chunk;
 }
 
+// Takes the chunk in every case; one that finds no memory or room is dropped, and readers get it
+// from the disk.
 void tail_add(struct tail_cache *tails, struct tail **tail, struct log_chunk *chunk)
 {
 	struct tail *made = *tail ? *tail : calloc(1, sizeof *made);

@@ -244,6 +244,8 @@ struct adapter_topic *store_topic_open(struct store *store, uint64_t id, uint64_
 	return topic;
 }
 
+// The topic leaves the hash under the lock, with its last reference; what follows needs no lock,
+// since no other thread can find it. Retired arrays are freed here, when no reader can be in them.
 void store_topic_close(struct adapter_topic *topic)
 {
 	struct store *store = topic->store;
