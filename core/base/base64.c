@@ -37,6 +37,8 @@ static int digit_of(char c)
 	return at ? (int)(at - alphabet) : -1;
 }
 
+// The caller frees the bytes. NULL also for a text that is not base64; unused bits of the last
+// group must be zero.
 void *base64_decode(const char *text, size_t *ret_size)
 {
 	size_t size = strlen(text), padding = 0, used = 0;

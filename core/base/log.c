@@ -126,6 +126,8 @@ static void line_close(struct line *line)
 	line->size += size;
 }
 
+// A message is cut at 2,047 bytes before it is escaped. A failed write is ignored: there is no
+// other place to report it.
 void log_write(enum log_level level, const struct log_ctx *ctx, const char *id, const char *fmt,
 	       ...)
 {

@@ -281,6 +281,8 @@ static char *value_take(const char *from, char *room)
 		       : text_format("something stands behind the closing quotation mark");
 }
 
+// A value of the file is checked even if an option wins over it, so that a wrong line never stays
+// hidden.
 static char *line_read(struct settings *settings, const struct place *place)
 {
 	const char *line = place->text;

@@ -211,6 +211,7 @@ static const char *reason_of(unsigned status)
 	return "Status";
 }
 
+// A HEAD request gets the length of the body and not the body. `headers` must end with CRLF.
 static int make_answer(struct http_exchange *exchange, const struct http_response *response)
 {
 	bool head_only = exchange->head.method && strcmp(exchange->head.method, "HEAD") == 0;

@@ -140,6 +140,8 @@ void executor_drain(struct executor *executor)
 	pthread_mutex_unlock(&executor->lock);
 }
 
+// Also for an executor whose first thread could not be started. Tasks that are queued still run; a
+// task may not free its own executor.
 void executor_free(struct executor *executor)
 {
 	if (!executor)

@@ -51,6 +51,8 @@ static void rest_locked(struct ticker *ticker)
 	ticker->poked = false;
 }
 
+// The round itself runs without the lock, so pokes and a stop never wait for it. `rest_ns` is this
+// thread's own.
 static void *run_rounds(void *ctx)
 {
 	struct ticker *ticker = ctx;

@@ -104,6 +104,7 @@ int outq_small_done(struct outq *outq, uint8_t *payload, uint8_t type, uint32_t 
 	return outq_add(outq, outq->small, frame, WIRE_HEADER_SIZE + payload_size);
 }
 
+// The kernel may take any part of what was offered, also half a part: its front moves on.
 static void drop_written(struct outq *outq, size_t size)
 {
 	outq->bytes -= size;

@@ -389,6 +389,9 @@ static int server_first_read(const struct scram_client *client, struct slice mes
 	return 0;
 }
 
+// AuthMessage is what the server computes too: client-first-bare, server-first, client-final
+// without the proof. The expected signature of the server is kept for scram_client_finish(), so the
+// secret is not needed again.
 int scram_client_answer(struct scram_client *client, struct slice server_first,
 			char ret_message[SCRAM_MESSAGE_MAX])
 {

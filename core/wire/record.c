@@ -242,6 +242,7 @@ static uint8_t *headers_write(const struct record_parts *parts, uint8_t *at)
 	return at;
 }
 
+// `room` has record_parts_size() bytes. The size is written last, from where the writing ended.
 void record_write(const struct record_parts *parts, uint8_t *room)
 {
 	uint32_t flags = parts_flags(parts);
