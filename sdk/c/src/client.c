@@ -461,6 +461,8 @@ struct mqp_client *client_ref(struct mqp_client *client)
 	return client;
 }
 
+// The last reference may go on any thread, so nothing here needs the I/O: links and timers ended
+// with the goodbye.
 void client_unref(struct mqp_client *client)
 {
 	if (!client || atomic_fetch_sub(&client->refs, 1) != 1)

@@ -72,6 +72,7 @@ static void hand_woken(struct hand *hand)
 	client_post(consumer->client, &consumer->member.work);
 }
 
+// The barrier is one for the process: a suspect may end the process whatever client it came over.
 static int consumer_alloc(struct mqp_client *client, const struct mqp_consumer_config *config,
 			  struct mqp_consumer **ret)
 {

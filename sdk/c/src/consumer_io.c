@@ -363,6 +363,8 @@ static void consumer_work(struct mqp_consumer *consumer)
 	subscriptions_retire(consumer);
 }
 
+// Attaches the consumer to the I/O on its first run; a work that was posted before the consumer
+// detached finds nothing to do.
 static void consumer_run(struct work *work, uint64_t now_ns)
 {
 	struct mqp_consumer *consumer = CONTAINER_OF(work, struct mqp_consumer, member.work);

@@ -20,6 +20,8 @@
 
 // ---- Deliveries ------------------------------------------------------------------------------
 
+// The payload was checked by deliver_check(). `refs` counts messages, so the last one that is freed
+// frees the buffer and the reference to the subscription.
 int delivery_new(struct subscription *subscription, struct buf *buf, const uint8_t *payload,
 		 size_t size, uint64_t now_ns, struct delivery **ret)
 {

@@ -242,6 +242,8 @@ static int challenge_frame(struct link *link, const struct fields *fields)
 	return send_auth(link, NULL, message);
 }
 
+// The server has proved that it knows the verifier before a stream is opened over the link. From
+// here on frames may be as large as WELCOME said.
 static int ready_frame(struct link *link, const struct fields *fields)
 {
 	if (scram_client_finish(&link->scram, fields->values[FIELD_SASL]) != 0) {

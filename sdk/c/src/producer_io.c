@@ -459,6 +459,8 @@ static void verdict_of(const struct produced_run *run, struct send_queue_verdict
 	};
 }
 
+// The answer of one batch, run by run. Callbacks run here without the lock; the batch is still in
+// `sent`, which only this thread touches.
 static int topic_produced(struct mqp_producer *producer, const uint8_t *payload, size_t size)
 {
 	struct produce_head head;

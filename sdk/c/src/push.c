@@ -146,6 +146,9 @@ static void *push_main(void *arg)
 	return NULL;
 }
 
+// For an application that runs the loop: callbacks run inside the round, a bounded number, and the
+// rest in the next one. A callback may settle or free its message, so the lock is released around
+// it.
 void push_run_some(struct mqp_consumer *consumer)
 {
 	struct slot *slot = consumer->slots;

@@ -114,6 +114,8 @@ int resolve_start(struct mqp_client *client, const char *host, const char *port,
 	return r;
 }
 
+// The lock decides between the two: either the thread sees the flag and frees, or the look-up is
+// posted and the I/O frees it without calling `done`.
 void resolve_abandon(struct resolve *resolve)
 {
 	struct mqp_client *client;

@@ -117,6 +117,8 @@ static bool send_queue_open_is_full(const struct send_queue *queue, size_t recor
 	       open->size + record_size > (size_t)BATCH_HEAD_SIZE + queue->config.batch_bytes;
 }
 
+// *ret_wake says whether the driver has to look: it is idle, waits for a full batch, or has armed a
+// later deadline. On failure no message was added.
 int send_queue_add(struct send_queue *queue, size_t record_size, const struct batch_entry *entry,
 		   uint64_t now_ns, uint8_t **ret_record, bool *ret_wake)
 {

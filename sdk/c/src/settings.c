@@ -236,6 +236,8 @@ bool settings_file_changed(const struct settings *settings)
 	       now.changed.tv_nsec != settings->stamp.changed.tv_nsec;
 }
 
+// Works on a copy, so a file that is wrong changes nothing but the stamp. The copy holds secrets
+// and is overwritten.
 enum mqp_code settings_reload(struct settings *settings, struct credentials *ret_fresh)
 {
 	struct settings fresh = *settings;

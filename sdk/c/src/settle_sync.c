@@ -147,6 +147,8 @@ static enum mqp_code settle_sync_run(struct settle_sync *sync)
 	return MQP_OK;
 }
 
+// The arrays are allocated before the first message is settled. A message whose entry finds no
+// memory is answered NO_MEMORY and stays unsettled.
 enum mqp_code mqp_settle_sync(struct mqp_message *const *messages, size_t count, enum mqp_verb verb,
 			      uint32_t ms, int timeout_ms, enum mqp_code *ret_codes)
 {
