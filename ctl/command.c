@@ -218,6 +218,8 @@ static int secret_read(json_t *body, const char *member)
 	return json_object_set_new(body, member, json_string(line));
 }
 
+// The document of --file first, then options over it, then the name from the arguments; last the
+// members that are written otherwise on the command line. The body is the caller's to free.
 static int body_make(const struct command *command, const char **arguments, size_t used,
 		     size_t count, json_t *values, json_t **ret)
 {
@@ -424,6 +426,8 @@ static int arguments_check(const struct command *command, const char **arguments
 	return 0;
 }
 
+// What is wrong with the command line is reported before the first call, so that a refused command
+// has changed nothing.
 int command_run(const struct ctl *ctl, const struct command *command, const char **arguments,
 		size_t count, json_t *values)
 {

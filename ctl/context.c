@@ -160,6 +160,8 @@ void context_override(struct context *context, const json_t *options)
 	token_keep_home(context);
 }
 
+// A context that is named must exist; without a name the current one is used, or none. The
+// environment wins over the entry; the command line is applied later (context_override()).
 int context_load(const char *name, struct context *ret)
 {
 	struct context context = {0};

@@ -178,6 +178,8 @@ static int format_is_json(const json_t *options, bool *ret_json)
 	return 0;
 }
 
+// Closing waits for the answers of what was sent, also after an error or a signal, so that the
+// counts are final when they are printed.
 int stream_produce(const struct ctl *ctl, const char *topic, const json_t *options)
 {
 	struct produced produced = {0};

@@ -258,6 +258,8 @@ static int listen_all(struct portal *portal, const struct portal_config *config,
 	return 0;
 }
 
+// Also for a portal that was started halfway. Users of the loop go before it, in the reverse order
+// of portal_init().
 static void portal_free(struct portal *portal)
 {
 	reconcile_free(portal->reconcile);
@@ -286,6 +288,8 @@ static int throttle_make(struct portal *portal)
 	return throttle_new(seed, &portal->throttle);
 }
 
+// Everything that may fail, without a thread yet. Listening comes last, so that no connection
+// arrives before its parts exist. *ret_which is the listener that failed.
 static int portal_init(struct portal *portal, size_t *ret_which)
 {
 	const struct portal_config *config = &portal->config;

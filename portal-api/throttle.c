@@ -47,6 +47,8 @@ struct rows {
 	uint64_t *address, *prefix;
 };
 
+// The rows of an address: IPv4 by 4 bytes, IPv6 by its /64, prefixes by half of that. A text that
+// is no address counts as itself. The low bit of a tag is set, so that 0 means an empty row.
 static struct rows rows_of(struct throttle *throttle, const char *address)
 {
 	struct in6_addr v6;
@@ -84,6 +86,8 @@ static uint64_t missing_ns(uint64_t full_ns, uint64_t share, uint64_t now_ns)
 	return full_ns > at_most ? full_ns - at_most : 0;
 }
 
+// A row is the time at which all its credits are back; each credit taken moves it by the time that
+// one needs.
 static void take_credit(uint64_t *row, uint64_t share, uint64_t now_ns)
 {
 	*row = MAX(*row, now_ns) + EVERY_MS * MS_NS / share;

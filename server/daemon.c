@@ -247,6 +247,8 @@ bool daemon_drain(struct daemon *daemon, int signal_fd)
 	return drained_wait(daemon, signal_fd, (int)clients_ms + DRAIN_GRACE_MS);
 }
 
+// Accepts a daemon that was started halfway: each part accepts NULL. The order is that of the head;
+// the lock is released when nothing touches the directory any more.
 void daemon_free(struct daemon *daemon)
 {
 	portal_stop(daemon->portal);

@@ -123,6 +123,7 @@ bool files_hold(const char *data_dir, const char *name)
 
 // ---- writing
 
+// The mode is set by fchmod(), because the umask may take bits away.
 static int write_synced(const char *path, const char *text, mode_t mode)
 {
 	_cleanup_(closep) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

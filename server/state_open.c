@@ -115,6 +115,8 @@ static char *registry_fit(struct daemon *daemon, const struct stores_memory *sto
 	return r < 0 ? text_format("%s: %s", path, strerror(-r)) : NULL;
 }
 
+// First an interrupted restore is finished, then the stores are asked what they remember, and only
+// then the registry's file is opened: opening would make an empty one.
 char *state_open_registry(struct daemon *daemon)
 {
 	_cleanup_(freep) char *path = text_format("%s/%s", daemon->data_dir, REGISTRY_FILE);

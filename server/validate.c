@@ -24,6 +24,8 @@ static enum code validate_cluster(const struct cluster *cluster, const struct ad
 	return r == 0 ? CODE_OK : r == -EINVAL ? CODE_BAD_REQUEST : CODE_OVERLOADED;
 }
 
+// A cluster whose state is not known yet refuses nothing here. The durability is compared with what
+// this topic would get, with its copies, not with the cluster's best.
 static enum code validate_topic(struct proxy *proxy, const struct topic *topic,
 				const struct cluster *cluster, char **ret_text)
 {
