@@ -1,9 +1,10 @@
-// What platform roles may do to what opens a tenant (keys, tokens, passwords): who has allowed it,
-// allowing it for a while, and break-glass where the tenant has no administrator left to allow it.
+// The access of platform roles to a tenant: the routes that show it, allow it for a while, withdraw
+// it, and break the glass where the tenant has no administrator left to allow it.
 //
-// The registry enforces all of it and keeps the audit entries. Only the rule that a person decides
-// for a tenant stands here, because only the portal knows whether a caller is a session or a
-// machine's token.
+// Allowed or not is the making of keys, tokens and passwords of the tenant, since these open its
+// messages. The registry enforces all of it and keeps the audit entries
+// (core/registry/operator_access.c). Only the rule that a person decides for a tenant stands here,
+// because only the portal knows whether a caller is a session or a machine's token.
 
 #include "core/registry/operator_access.h"
 #include "portal-api/crud.h"

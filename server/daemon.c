@@ -186,8 +186,8 @@ static void report_change(void *ctx, const struct setting *setting, bool taken)
 			 setting->name);
 }
 
-// All that may fail comes first; from settings_adopt() on nothing does. The old context lives on in
-// connections that hold a reference.
+// All that may fail comes first; from settings_adopt() on nothing does. Connections that hold the
+// old context keep it until they close.
 char *daemon_reload(struct daemon *daemon, struct settings *next)
 {
 	struct proxy_limits limits;
