@@ -533,7 +533,8 @@ static enum known look_up(const struct json_reader *reader, const char *path)
 	return UNKNOWN;
 }
 
-static void check_strangers(struct json_reader *reader, const json_t *body, const char *parent)
+static void refuse_unknown_members(struct json_reader *reader, const json_t *body,
+				   const char *parent)
 {
 	const char *key;
 	json_t *value;
@@ -551,7 +552,7 @@ static void check_strangers(struct json_reader *reader, const json_t *body, cons
 		else if (known == READ_ONLY)
 			json_problem(reader, pointer, "is set by the registry and cannot be given");
 		else if (known == GROUP_OF_MEMBERS && json_is_object(value))
-			check_strangers(reader, value, key);
+			refuse_unknown_members(reader, value, key);
 		else if (known == GROUP_OF_MEMBERS)
 			json_problem(reader, pointer, "must be an object");
 	}
@@ -563,7 +564,7 @@ int json_read(struct json_reader *reader, const json_t *body, void *object)
 		json_problem(reader, "", "must be an object");
 		return JSON_E_WRONG;
 	}
-	check_strangers(reader, body, "");
+	refuse_unknown_members(reader, body, "");
 	for (size_t t = 0; t < 2 && reader->shape->tables[t]; ++t)
 		for (size_t i = 0; i < reader->shape->tables[t]->count; ++i)
 			read_member(reader, &reader->shape->tables[t]->fields[i], body, object);

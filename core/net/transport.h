@@ -34,7 +34,7 @@ int transport_accept_tls(struct transport *transport, SSL_CTX *ctx); // server; 
 // Client. `name`: what the certificate must be for (a DNS name or an IP address); NULL: any name,
 // the certificate is still verified.
 int transport_connect_tls(struct transport *transport, SSL_CTX *ctx, const char *name); // -ENOMEM
-void transport_deinit(struct transport *transport); // says goodbye if that needs no waiting, closes
+void transport_deinit(struct transport *transport); // ends TLS if that needs no waiting, closes
 
 // Bytes, > 0; 0: the peer has ended in order; -EAGAIN; -EPROTO: TLS failed (transport_problem());
 // -errno.

@@ -462,7 +462,7 @@ struct mqp_client *client_ref(struct mqp_client *client)
 }
 
 // The last reference may go on any thread, so nothing here needs the I/O: links and timers ended
-// with the goodbye.
+// when the client left (leaving_run()).
 void client_unref(struct mqp_client *client)
 {
 	if (!client || atomic_fetch_sub(&client->refs, 1) != 1)
@@ -659,17 +659,17 @@ static struct member *client_member(struct mqp_client *client, size_t index)
 	return member;
 }
 
-struct goodbye {
+struct leaving {
 	struct work work;
 	struct mqp_client *client;
 	bool done; // under client->lock
 };
 
 // The last work of the I/O: links end, members are cut off and post nothing any more.
-static void goodbye_run(struct work *work, uint64_t now_ns)
+static void leaving_run(struct work *work, uint64_t now_ns)
 {
-	struct goodbye *goodbye = CONTAINER_OF(work, struct goodbye, work);
-	struct mqp_client *client = goodbye->client;
+	struct leaving *leaving = CONTAINER_OF(work, struct leaving, work);
+	struct mqp_client *client = leaving->client;
 
 	atomic_store(&client->stop, true);
 	LIST_FOREACH(node, next, &client->links)
@@ -685,24 +685,24 @@ static void goodbye_run(struct work *work, uint64_t now_ns)
 	}
 	client_run_posted(client);
 	pthread_mutex_lock(&client->lock);
-	goodbye->done = true;
+	leaving->done = true;
 	pthread_cond_broadcast(&client->changed);
 	pthread_mutex_unlock(&client->lock);
 }
 
-static bool goodbye_done(void *ctx)
+static bool leaving_done(void *ctx)
 {
-	return ((const struct goodbye *)ctx)->done;
+	return ((const struct leaving *)ctx)->done;
 }
 
 static void client_stop(struct mqp_client *client)
 {
-	struct goodbye goodbye = {.work.run = goodbye_run, .client = client};
+	struct leaving leaving = {.work.run = leaving_run, .client = client};
 
 	if (atomic_load(&client->stop))
 		return;
-	client_post(client, &goodbye.work);
-	client_wait(client, &client->lock, &client->changed, goodbye_done, &goodbye, UINT64_MAX);
+	client_post(client, &leaving.work);
+	client_wait(client, &client->lock, &client->changed, leaving_done, &leaving, UINT64_MAX);
 }
 
 enum mqp_code mqp_client_close(struct mqp_client *client, int timeout_ms)
