@@ -41,6 +41,7 @@ LAYERS = {
     "quota": ("core/base", "core/model"),
     "adapters": ("core/base", "core/loop", "core/model", "core/wire"),
     "adapters/log": CONTRACT,
+    "adapters/queue": CONTRACT,
     "adapters/store": (*CONTRACT, "adapters/log"),
     "adapters/discard": CONTRACT,
     "adapters/embedded": (*CONTRACT, "adapters/log", "adapters/store"),

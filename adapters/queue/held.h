@@ -1,0 +1,131 @@
+// The deliveries that a queue backend has handed to one group's source and that are not yet
+// acknowledged there: what is handed on, what is settled, and what becomes of it when the channel
+// is lost. docs/queue.md says what is promised.
+//
+// A pure engine: no clock, socket, thread or loop. Events change the set and call nothing back; all
+// actions come out of held_run(), through the ops. An op may call held_demand() and held_settle(),
+// which then need another held_run(); it may call nothing else of the set. Not thread-safe.
+#pragma once
+
+#include "adapters/adapter.h"
+
+struct held;
+
+#define HELD_NEAR_MS  60000u // what is due within this is held, what is due later is written back
+#define HELD_AGAIN_MS 1000u  // until a write that failed is tried again
+#define HELD_QUIET_MS 5000u  // without demand: then nothing is consumed
+#define HELD_PROOF_MS 60000u // of an idle consumer: what has not come again will not come
+#define HELD_ACKS_MAX 32u    // acknowledgements of a batch, before its barrier
+
+// What time it is: the wall clock for due times and times to live, a steady one for delays and
+// timeouts.
+struct held_time {
+	uint64_t wall_ms, steady_ms;
+};
+
+struct held_limits {
+	uint32_t messages_max; // held at once, at least 1
+	uint64_t bytes_max;    // what is on its way when they are reached comes beyond them
+	uint64_t renew_ms;     // what is held so long is renewed; 0: never
+	uint32_t ended_max;    // ids of what has ended that are remembered, at least 1
+};
+
+// What the backend hands out. Borrowed, but for the buffer, of which a reference is taken.
+struct held_arrival {
+	uint64_t epoch; // of its channel
+	uint64_t tag;   // the backend's name for it on that channel, from 1
+	struct buf *buf;
+	const uint8_t *record; // wire form, checked, inside buf; its id stands for one message ever
+	uint32_t partition;    // below the number of held_new()
+	uint32_t attempts;     // that have ended
+	uint64_t due_ms;       // wall clock: of a copy; else of the record; 0: now
+	int64_t stored_ms;     // when the message was first stored
+	bool given_back;       // handed out before: on an earlier channel, or to another owner
+	bool anonymous;        // its id was made just now: when it comes again it has another
+};
+
+// A copy of what is held, for the group's retry store. Everything of it comes back with its
+// arrival.
+struct held_copy {
+	uint64_t number; // names the write
+	struct buf *buf;
+	const uint8_t *record;
+	uint64_t due_ms; // wall clock; 0: at once
+	int64_t stored_ms;
+	uint32_t size, partition, attempts;
+	bool renewal; // takes the place of what is held
+};
+
+enum held_outcome {
+	HELD_WRITTEN, // the backend keeps it
+	HELD_REFUSED, // certainly not stored
+	HELD_DOUBT,   // may be stored
+};
+
+struct held_ops {
+	// At most what was demanded, but for the bytes of one message. A record stays until its
+	// delivery is settled.
+	void (*deliver)(void *ctx, const struct delivery *deliveries, size_t count);
+	// Acknowledges tags of the open channel; at most HELD_ACKS_MAX, then a barrier.
+	void (*ack)(void *ctx, const uint64_t *tags, size_t count);
+	// Something that the backend answers behind the acknowledgements: held_passed().
+	void (*barrier)(void *ctx);
+	// Answered once with held_written(), whatever becomes of the channel. Borrowed, but for the
+	// buffer, of which the callee takes a reference.
+	void (*write)(void *ctx, const struct held_copy *copy);
+	// Begins to consume with this prefetch, only when nothing is consumed; 0: cancels, answered
+	// with held_cancelled().
+	void (*consume)(void *ctx, uint32_t prefetch);
+	// What was handed out is void: its receipts are stale, and it comes again.
+	void (*lost)(void *ctx);
+	// There was no memory for a delivery, which stays unacknowledged: the channel must be lost
+	// and opened anew.
+	void (*reopen)(void *ctx);
+	// After held_close(), once and last: the set may be freed in it.
+	void (*closed)(void *ctx);
+};
+
+// Called once by a later held_run(). CODE_OK: durable; CODE_CONNECTION_LOST: given up at a loss or
+// a close; CODE_OVERLOADED: too many wait.
+typedef void (*held_done_fn)(void *ctx, enum code code);
+
+// With what the backend counts itself, the backlog of the group.
+struct held_backlog {
+	uint64_t ready, in_flight, retrying, delayed;
+	uint64_t twice;                // of these the backend has a copy, which it counts as ready
+	uint64_t acked, dead, expired; // since held_new()
+};
+
+// -ENOMEM. Limits and ops are borrowed: they outlive the set.
+int held_new(const struct held_limits *limits, uint32_t partitions, const struct held_ops *ops,
+	     void *ctx, struct held **ret);
+void held_free(struct held *held); // any time; no op or done is called any more; NULL: nothing
+
+// A channel, when the backend has no consumer of ours any more: what the one before held has been
+// given back, and comes before anything new. Epochs rise.
+void held_opened(struct held *held, uint64_t epoch, struct held_time time);
+// Of a channel of another epoch, these three change nothing.
+void held_arrived(struct held *held, const struct held_arrival *arrival, struct held_time time);
+void held_passed(struct held *held, uint64_t epoch);
+void held_cancelled(struct held *held, uint64_t epoch);
+void held_written(struct held *held, uint64_t number, enum held_outcome outcome,
+		  struct held_time time);
+void held_lost(struct held *held); // when there is a channel
+// No memory of the process for more: the prefetch does not grow.
+void held_crowd(struct held *held, bool crowded);
+
+void held_demand(struct held *held, uint32_t messages, uint64_t bytes, uint32_t rejected,
+		 struct held_time time); // replaces the one before
+// Codes are set on return. done may be NULL. -ENOMEM: applied, but done is not called.
+int held_settle(struct held *held, struct settle *settles, size_t count, held_done_fn done,
+		void *done_ctx, struct held_time time);
+// What is settled becomes durable, the rest is given up, nothing is handed out.
+void held_close(struct held *held);
+
+void held_run(struct held *held, struct held_time time);
+// When held_run() is needed at the latest, by the steady clock; UINT64_MAX: not before an event.
+// What waits by the wall clock may wait shorter or longer when that is set.
+uint64_t held_next_ms(const struct held *held, struct held_time time);
+
+struct held_backlog held_backlog(const struct held *held);
+uint64_t held_bytes(const struct held *held); // of the records in memory
