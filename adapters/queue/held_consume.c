@@ -1,0 +1,171 @@
+// Consuming: how many messages the backend may hand out by itself, and when none.
+//
+// A prefetch cannot be changed while its consumer runs, and counts only what that consumer was
+// handed: what is held from the ones before comes on top. So a change is a cancel, and, when the
+// backend has answered it, a new consumer with what is then left of the bound. To be cancelled
+// rarely, a consumer grows only when half of the bound is free and it gains a quarter of it, and
+// shrinks only when it could exceed the bound by half.
+//
+// The bound in messages comes from the bytes and the largest message seen lately: sizes are known
+// only when messages have come, so it begins low. Beyond the bytes nothing is consumed until there
+// is room.
+//
+// A renewal takes the tag from a member, so that the consumer may be handed one more: where members
+// without a tag would exceed the bound, the consumer is cancelled. Their copies stay in the queue
+// meanwhile. While something is in limbo it is consumed without demand too. A consumer that could
+// have handed out more for HELD_PROOF_MS, and has not, shows that nothing of that is left.
+
+#include "adapters/queue/held_consume.h"
+
+#include "adapters/queue/held_ack.h"
+#include "adapters/queue/held_deliver.h"
+
+#define HELD_START 32u // messages, before the size of any is known
+
+void held_consume_init(struct held *held)
+{
+	held->use = (struct held_consumption){
+		.largest = (uint32_t)MIN(held->limits->bytes_max / HELD_START, UINT32_MAX),
+		.proof_since_ms = UINT64_MAX};
+}
+
+void held_consume_note_demand(struct held *held)
+{
+	struct held_consumption *use = &held->use;
+
+	if (held_deliver_wanted(held))
+		use->quiet_since_ms = UINT64_MAX;
+	else if (use->quiet_since_ms == UINT64_MAX)
+		use->quiet_since_ms = held->time.steady_ms;
+}
+
+static bool is_quiet(const struct held *held)
+{
+	uint64_t since_ms = held->use.quiet_since_ms;
+
+	return since_ms != UINT64_MAX && held->time.steady_ms >= since_ms + HELD_QUIET_MS;
+}
+
+// What the bound is for: tags that the backend counts, and members whose renewal has not come.
+static uint32_t members(const struct held *held)
+{
+	uint32_t count = held->tags + held->awaited;
+
+	if (!held->awaited)
+		return count;
+	LIST_FOREACH(pos, next, &held->lists[HELD_LIST_LIMBO])
+	{
+		count -= LIST_ENTRY(pos, struct held_item, in_list)->awaited;
+	}
+	return count;
+}
+
+// How many may be held, by the bytes.
+static uint32_t most_held(const struct held *held)
+{
+	uint64_t fit = held->limits->bytes_max / MAX(held->use.largest, 1u);
+
+	return (uint32_t)MAX(MIN(fit, (uint64_t)held->limits->messages_max), 1ull);
+}
+
+static uint32_t left_of(uint32_t most, uint32_t used)
+{
+	return most > used ? most - used : 0;
+}
+
+static bool should_stop(const struct held *held)
+{
+	return held->closing || held->broken || held->bytes > held->limits->bytes_max ||
+	       (is_quiet(held) && !held->limbo);
+}
+
+static bool should_change(const struct held *held, uint32_t most)
+{
+	const struct held_consumption *use = &held->use;
+	uint32_t there = members(held), others = there - use->own;
+
+	if (others + use->prefetch > MIN(most + most / 2, held->limits->messages_max))
+		return true;
+	return !use->crowded && there <= most / 2 &&
+	       left_of(most, there) >= use->prefetch + MAX(most / 4, 1u);
+}
+
+static void begin(struct held *held, uint32_t most)
+{
+	struct held_consumption *use = &held->use;
+	uint32_t there = members(held), prefetch = left_of(most, there);
+
+	if (use->crowded)
+		prefetch = MIN(prefetch, MAX(use->last, 1u));
+	if (!prefetch || (there > most / 2 && !held->limbo))
+		return;
+	use->prefetch = use->last = prefetch;
+	use->own = 0;
+	++use->consumer;
+	held->ops->consume(held->ctx, prefetch);
+}
+
+// Since when could it have handed out more?
+static void note_idle(struct held *held)
+{
+	struct held_consumption *use = &held->use;
+
+	if (!use->prefetch || use->cancelling || use->own >= use->prefetch)
+		use->proof_since_ms = UINT64_MAX;
+	else if (use->proof_since_ms == UINT64_MAX)
+		use->proof_since_ms = held->time.steady_ms;
+}
+
+static void change_prefetch(struct held *held)
+{
+	struct held_consumption *use = &held->use;
+	uint32_t most = most_held(held);
+
+	if (!use->prefetch) {
+		if (!should_stop(held))
+			begin(held, most);
+	} else if (should_stop(held) || should_change(held, most)) {
+		use->cancelling = true;
+		held->ops->consume(held->ctx, 0);
+	}
+}
+
+void held_consume_run(struct held *held)
+{
+	if (!held->open)
+		return;
+	note_idle(held);
+	if (held->use.proof_since_ms != UINT64_MAX)
+		held_ack_prove_idle(held, held->use.proof_since_ms);
+	if (!held->use.cancelling)
+		change_prefetch(held);
+	note_idle(held);
+}
+
+void held_consume_cancelled(struct held *held)
+{
+	assert(held->use.cancelling);
+	held->use.cancelling = false;
+	held->use.prefetch = 0;
+}
+
+void held_consume_lost(struct held *held)
+{
+	assert(held->tags == 0 && held->use.own == 0);
+	held->use.cancelling = false;
+	held->use.prefetch = 0;
+	held->use.proof_since_ms = UINT64_MAX;
+}
+
+uint64_t held_consume_next_ms(const struct held *held)
+{
+	const struct held_consumption *use = &held->use;
+	uint64_t next_ms = UINT64_MAX, limbo_ms = held_ack_limbo_since_ms(held);
+
+	if (use->prefetch && !use->cancelling && !is_quiet(held) &&
+	    use->quiet_since_ms != UINT64_MAX)
+		next_ms = use->quiet_since_ms + HELD_QUIET_MS;
+	if (use->proof_since_ms != UINT64_MAX && limbo_ms != UINT64_MAX)
+		next_ms = MIN(next_ms, MAX(use->proof_since_ms, limbo_ms) + HELD_PROOF_MS);
+	return next_ms;
+}
