@@ -22,6 +22,7 @@ ports_free() {
 # certificates_make DIR: an authority (ca.pem), and signed by it broker.pem and client.pem with their keys, valid for 127.0.0.1 and localhost
 certificates_make() {
 	local dir=$1 name
+	command -v openssl >/dev/null || die "openssl is missing, which makes the certificates: apt-get install openssl"
 	mkdir -p "$dir"
 	quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=MQPaaS trial CA" \
 		-keyout "$dir/ca.key" -out "$dir/ca.pem"

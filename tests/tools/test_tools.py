@@ -398,7 +398,7 @@ class Packages(unittest.TestCase):
         with open(os.path.join(ROOT, "deploy/packages"), encoding="utf-8") as file:
             rows = [line.split(None, 2) for line in file if not line.startswith("#")]
         self.assertEqual({len(row) for row in rows}, {3})
-        self.assertEqual({row[0] for row in rows}, {"build", "run", "test", "lint", "kafka"})
+        self.assertEqual({row[0] for row in rows}, {"build", "run", "test", "lint", "kafka", "rabbitmq"})
         self.assertEqual(len({row[1] for row in rows}), len(rows))
 
     def test_only_the_missing_ones_are_named(self):
