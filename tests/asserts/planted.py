@@ -376,7 +376,7 @@ PAIRS = (
          End("adapters/queue/held_state.c", "item->tag == 0 && tag > 0"),
          "adapters/queue/held_ack.c", "if (!item->renewing && item->tag) {",
          "if (!item->renewing) {",
-         "what has no tag on the open channel is acknowledged there", ("tests/unit/test_held",)),
+         "what has no tag on the open channel is acknowledged there", ("tests/unit/test_held_channel",)),
     Pair("copy-not-counted", "held deliveries", End("adapters/queue/held_write.c", "held->writes_open > 0"),
          End("adapters/queue/held_state.c", "++held->writes_open;"),
          "adapters/queue/held_state.c", "\t++held->writes_open;\n",
@@ -386,7 +386,7 @@ PAIRS = (
          End("adapters/queue/held_state.c", "item->tag == 0 && tag > 0"),
          "adapters/queue/held_ack.c", "\t\theld_state_tag_take(held, item);\n\t\theld_ack_route(held, item);\n",
          "\t\theld_ack_route(held, item);\n",
-         "what was to be acknowledged keeps its tag when the channel is lost", ("tests/unit/test_held",)),
+         "what was to be acknowledged keeps its tag when the channel is lost", ("tests/unit/test_held_channel",)),
 )
 
 # For a short run: one of each kind of boundary.
