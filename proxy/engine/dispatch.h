@@ -148,8 +148,9 @@ void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveri
 // the request until ops->release_request().
 size_t dispatch_settle(struct dispatch *dispatch, struct dispatch_consumer *consumer,
 		       struct settle *settles, size_t count, void *request, uint64_t now_ns);
-void dispatch_dead_letter_copied(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
-				 uint64_t now_ns);
+// By the epoch of its delivery: of an earlier one it changes nothing.
+void dispatch_dead_letter_copied(struct dispatch *dispatch, uint64_t epoch, uint32_t partition,
+				 uint64_t offset, uint64_t now_ns);
 
 uint32_t dispatch_suspects(const struct dispatch *dispatch); // messages that have the mark
 // The log has deleted everything of the partition below `first`, and nothing of it waits elsewhere.

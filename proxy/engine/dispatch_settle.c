@@ -302,12 +302,13 @@ void dispatch_copy_dead_letter(struct dispatch *dispatch, const struct delivery 
 				SETTLE_ACK); // the log has lost it
 }
 
-void dispatch_dead_letter_copied(struct dispatch *dispatch, uint32_t partition, uint64_t offset,
-				 uint64_t now_ns)
+void dispatch_dead_letter_copied(struct dispatch *dispatch, uint64_t epoch, uint32_t partition,
+				 uint64_t offset, uint64_t now_ns)
 {
 	struct flight *flight = NULL;
 
-	if (partition < dispatch->partition_count)
+	// An offset stands for another message in another epoch, where the source counts them anew.
+	if (partition < dispatch->partition_count && dispatch->partitions[partition].epoch == epoch)
 		flight = flight_map_find(&dispatch->partitions[partition].flights, offset);
 	if (!flight || flight->state != FLIGHT_DEAD_LETTER_COPYING)
 		return; // the source was reopened meanwhile: the copy may come twice

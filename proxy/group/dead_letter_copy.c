@@ -203,8 +203,8 @@ static void on_stored(struct loop_task *task)
 	dead_letter_copy_free(copy);
 	if (!home)
 		return;
-	dispatch_dead_letter_copied(home->dispatch, delivery.partition, delivery.offset,
-				    loop_now_ns(home->worker->loop));
+	dispatch_dead_letter_copied(home->dispatch, delivery.epoch, delivery.partition,
+				    delivery.offset, loop_now_ns(home->worker->loop));
 	group_schedule(home);
 }
 

@@ -275,6 +275,7 @@ static void on_copy_dead_letter(void *ctx, const struct delivery *delivery,
 	SIM_MUST(!message->holder && !message->done && !message->copying);
 	SIM_MUST(message->rejected || is_last(message->ended));
 	SIM_EQUAL(attempts, message->ended);
+	m.epoch = delivery->epoch;
 	message->copying = true;
 }
 
@@ -548,7 +549,7 @@ static void confirm_copies(void)
 	for (uint32_t p = 0; p < store.count; ++p)
 		for (uint32_t i = 0; i < store.partitions[p].count; ++i)
 			if (m.messages[p][i].copying && sim_one_in(2))
-				dispatch_dead_letter_copied(m.dispatch, p,
+				dispatch_dead_letter_copied(m.dispatch, m.epoch, p,
 							    store.partitions[p].messages[i].offset,
 							    now_ns());
 }

@@ -197,7 +197,7 @@ static void on_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rej
 
 static void dead_letter_copied(struct event *event)
 {
-	dispatch_dead_letter_copied(event->home->dispatch, 0, event->a, m.now_ns);
+	dispatch_dead_letter_copied(event->home->dispatch, 1, 0, event->a, m.now_ns);
 }
 
 static void on_copy_dead_letter(void *ctx, const struct delivery *delivery,

@@ -359,7 +359,7 @@ static void confirm_copies(unsigned chance)
 	for (unsigned p = 0; p < PARTITIONS; ++p)
 		for (uint64_t i = 0; i < m.written[p]; ++i)
 			if (m.messages[p][i].copying && random_below(chance) == 0)
-				dispatch_dead_letter_copied(m.dispatch, p, i, m.now_ns);
+				dispatch_dead_letter_copied(m.dispatch, m.epoch, p, i, m.now_ns);
 }
 
 // The source was closed and opened again: everything open comes again under a new epoch.
@@ -720,9 +720,34 @@ static void reject_needs_no_credit(void)
 	source_pump(9);
 	CHECK(m.messages[0][0].copying);
 	CHECK_EQ(m.demand_rejected, 0);
-	dispatch_dead_letter_copied(m.dispatch, 0, 0, m.now_ns);
+	dispatch_dead_letter_copied(m.dispatch, m.epoch, 0, 0, m.now_ns);
 	CHECK(m.messages[0][0].dead);
 	CHECK_EQ(dispatch_counters(m.dispatch)->dead, 1);
+	stop();
+}
+
+// A source that counts its offsets anew hands out another message under the same one. The copy of
+// the first is confirmed when that of the second is on its way: it ends neither.
+static void a_copy_of_an_earlier_epoch_ends_nothing(void)
+{
+	start(3);
+	publish(1);
+	credit(1, 1000);
+	source_pump(9);
+	settle_one(0, SETTLE_REJECT);
+	source_pump(9);
+	CHECK(m.messages[0][0].copying);
+	source_reopen();
+	m.messages[0][0] = (struct message){.place = REJECTED, .attempt = 4};
+	credit(1, 1000);
+	m.demand_rejected = 1;
+	source_pump(9);
+	CHECK(m.messages[0][0].copying);
+	dispatch_dead_letter_copied(m.dispatch, m.epoch - 1, 0, 0, m.now_ns);
+	CHECK(!m.messages[0][0].dead);
+	CHECK_EQ(dispatch_counters(m.dispatch)->dead, 0);
+	dispatch_dead_letter_copied(m.dispatch, m.epoch, 0, 0, m.now_ns);
+	CHECK(m.messages[0][0].dead);
 	stop();
 }
 
@@ -844,6 +869,7 @@ int main(int argc, char **argv)
 {
 	static const struct unit_case cases[] = {UNIT_CASE(flight_map_equals_model),
 						 UNIT_CASE(reject_needs_no_credit),
+						 UNIT_CASE(a_copy_of_an_earlier_epoch_ends_nothing),
 						 UNIT_CASE(marks_of_deleted_messages_go),
 						 UNIT_CASE(large_message_waits_for_empty_hands),
 						 UNIT_CASE(retry_delay_doubles),
