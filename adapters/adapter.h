@@ -122,6 +122,10 @@ struct source_handlers {
 	// A transition of SOURCE_STATES. Nothing is told or delivered after GONE, nor once the
 	// source is being closed.
 	void (*state)(void *ctx, enum source_state state, enum code code, const char *text);
+	// All that was delivered is void: its receipts are stale, and it comes again, in another
+	// epoch, with the attempts that are durable. The demand stands. Not told of what is gone
+	// after a close. NULL: only for sources that never lose a delivery.
+	void (*lost)(void *ctx);
 	// Message memory of what the source has read and not handed out. May it read that many
 	// bytes more? A source that holds nothing reads a little all the same, or it would stand
 	// still. NULL: always.

@@ -565,7 +565,8 @@ void dispatch_pause(struct dispatch *dispatch, bool paused, uint64_t now_ns)
 	dispatch_run(dispatch, now_ns);
 }
 
-void dispatch_reset(struct dispatch *dispatch)
+// Nothing of the source is here any more. Suspects are known by their offsets: their marks go, too.
+static void drop_everything(struct dispatch *dispatch)
 {
 	pending_drop(dispatch, dispatch->pending_count);
 	for (uint32_t i = 0; i < dispatch->partition_count; ++i) {
@@ -598,9 +599,20 @@ void dispatch_reset(struct dispatch *dispatch)
 	dispatch->dead_letters_pending = 0;
 	dispatch->dead_letters_copying = 0;
 	dispatch->suspects = 0;
+}
+
+void dispatch_reset(struct dispatch *dispatch)
+{
+	drop_everything(dispatch);
 	dispatch->asked_messages = 0;
 	dispatch->asked_bytes = 0;
 	dispatch->asked_rejected = 0;
+}
+
+void dispatch_source_lost(struct dispatch *dispatch, uint64_t now_ns)
+{
+	drop_everything(dispatch);
+	dispatch_run(dispatch, now_ns);
 }
 
 uint64_t dispatch_next_ns(const struct dispatch *dispatch)

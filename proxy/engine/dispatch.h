@@ -98,9 +98,10 @@ struct dispatch_ops {
 	void (*copy_dead_letter)(void *ctx, const struct delivery *delivery,
 				 enum dispatch_reason reason, uint32_t attempts);
 	// One rejected message of the request is done with: it has ended as dead at the source, or
-	// it was lost because the source was reopened.
+	// it was lost because the source was reopened, or has lost it.
 	void (*release_request)(void *ctx, void *request, bool lost);
-	// It holds nothing any more, by whatever has taken it. Not told of a reset. May be NULL.
+	// It holds nothing any more, by whatever has taken it. Not told of a reset, nor when
+	// the source has lost everything. May be NULL.
 	void (*emptied)(void *ctx, struct dispatch_consumer *consumer);
 	// How many of the deliveries the consume quota lets pass now (and charges); with fewer than
 	// count, when to ask again.
@@ -160,6 +161,10 @@ void dispatch_gone(struct dispatch *dispatch, uint32_t partition, uint64_t first
 void dispatch_pause(struct dispatch *dispatch, bool paused, uint64_t now_ns);
 // The source was closed: nothing is in flight or pending any more; old receipts are stale.
 void dispatch_reset(struct dispatch *dispatch);
+// The source stays, but all that it handed out comes again from it, under other offsets: as
+// dispatch_reset(), and what was demanded and has not come is still to come. Consumers keep their
+// credit; nothing counts as lost.
+void dispatch_source_lost(struct dispatch *dispatch, uint64_t now_ns);
 
 // Timeouts and waits that are over.
 void dispatch_tick(struct dispatch *dispatch, uint64_t now_ns);

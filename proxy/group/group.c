@@ -293,6 +293,17 @@ static void on_source_deliver(void *ctx, const struct delivery *deliveries, size
 	group_schedule(home);
 }
 
+// Members stay, and what they hold is stale.
+static void on_source_lost(void *ctx)
+{
+	struct group_home *home = ctx;
+
+	assert(home->source_state == GROUP_SOURCE_OPEN);
+	dispatch_source_lost(home->dispatch, group_now_ns(home));
+	group_schedule(home);
+	members_check_stopped(home);
+}
+
 // ---- the tenant's reserve
 
 const char *group_storage_waits(const struct group_home *home)
@@ -373,6 +384,7 @@ static void on_source_hold(void *ctx, uint64_t before, uint64_t after)
 
 static const struct source_handlers source_handlers = {.deliver = on_source_deliver,
 						       .state = on_source_state,
+						       .lost = on_source_lost,
 						       .room = on_source_room,
 						       .hold = on_source_hold};
 

@@ -695,7 +695,8 @@ static void credit(uint64_t messages, uint64_t bytes)
 
 static void settle_one(uint64_t offset, enum settle_verb verb)
 {
-	struct settle settle = {.count = 1, .offset = offset, .verb = (uint8_t)verb};
+	struct settle settle = {
+		.epoch = m.epoch, .count = 1, .offset = offset, .verb = (uint8_t)verb};
 
 	settle.attempt = m.messages[0][offset].attempt;
 	settle.delay_ms = 0xFFFFFFFF;
@@ -748,6 +749,88 @@ static void a_copy_of_an_earlier_epoch_ends_nothing(void)
 	CHECK_EQ(dispatch_counters(m.dispatch)->dead, 0);
 	dispatch_dead_letter_copied(m.dispatch, m.epoch, 0, 0, m.now_ns);
 	CHECK(m.messages[0][0].dead);
+	stop();
+}
+
+// What a consumer holds, what waits here and what is to be copied are void; the demand that has not
+// been met stands, and what is free now is demanded on top. Nothing counts, and no mark stays.
+static void what_the_source_has_lost_is_void(void)
+{
+	struct settle settle = {.count = 1};
+	const struct dispatch_counters *counters;
+
+	start(3);
+	publish(6);
+	credit(9, 2000);
+	source_pump(4);
+	CHECK_EQ(m.consumers[0].held, 4);
+	settle_one(0, SETTLE_REJECT);
+	consumer_leave(&m.consumers[0]); // 1 to 3 are suspects now
+	consumer_join(&m.consumers[0]);
+	credit(9, 2000);
+	dispatch_source_lost(m.dispatch, m.now_ns);
+	CHECK_EQ(dispatch_suspects(m.dispatch), 0);
+	CHECK_EQ(m.demand, 9);
+	CHECK_EQ(m.demand_rejected, 0);
+	counters = dispatch_counters(m.dispatch);
+	CHECK_EQ(counters->lost, 3); // what the consumer had lost
+
+	++m.epoch;
+	for (uint64_t i = 0; i < 6; ++i)
+		m.messages[0][i] = (struct message){.place = NEW, .attempt = 1};
+	source_pump(4);
+	CHECK_EQ(m.consumers[0].held, 4); // together: there are no marks
+	m.limited = true;                 // the next two wait here
+	source_pump(2);
+	CHECK(dispatch_pending_bytes(m.dispatch) > 0);
+	dispatch_source_lost(m.dispatch, m.now_ns);
+	CHECK_EQ(dispatch_pending_bytes(m.dispatch), 0);
+	CHECK_EQ(dispatch_in_flight(m.dispatch), 0);
+	CHECK_EQ(dispatch_suspects(m.dispatch), 0);
+	CHECK_EQ(counters->lost, 3);
+	CHECK_EQ(counters->released, 0);
+	CHECK_EQ(counters->timeouts, 0);
+
+	settle.epoch = m.epoch;
+	settle.offset = 1;
+	settle.attempt = 1;
+	dispatch_settle(m.dispatch, &m.consumers[0].consumer, &settle, 1, NULL, m.now_ns);
+	CHECK_EQ(settle.code, CODE_STALE);
+	CHECK_EQ(settle.settled, 0);
+
+	m.limited = false;
+	m.consumers[0].held = 0;
+	m.now_ns += 20 * MS_NS;
+	dispatch_tick(m.dispatch, m.now_ns);
+	CHECK_EQ(dispatch_next_ns(m.dispatch), UINT64_MAX); // no deadline of what is void is left
+	CHECK_EQ(counters->timeouts, 0);
+	CHECK_EQ(m.demand, 5); // the credit that was not given, and nothing that was
+	m.messages[0][0] = (struct message){.place = NEW, .attempt = 1};
+	++m.epoch;
+	source_pump(1);
+	CHECK_EQ(m.consumers[0].held, 1);
+	settle_one(0, SETTLE_ACK);
+	CHECK(m.messages[0][0].acked);
+	stop();
+}
+
+// A settle that waits for its dead-letter copy is told that its message is lost.
+static void a_lost_rejection_is_told(void)
+{
+	struct settle settle = {.count = 1, .attempt = 1, .verb = SETTLE_REJECT};
+	int request;
+
+	start(3);
+	publish(1);
+	credit(1, 1000);
+	source_pump(1);
+	m.messages[0][0].settled = m.messages[0][0].rejected = true;
+	CHECK_EQ(dispatch_settle(m.dispatch, &m.consumers[0].consumer, &settle, 1, &request,
+				 m.now_ns),
+		 1);
+	CHECK_EQ(m.unheld, 0);
+	dispatch_source_lost(m.dispatch, m.now_ns);
+	CHECK_EQ(m.unheld, 1);
 	stop();
 }
 
@@ -870,6 +953,8 @@ int main(int argc, char **argv)
 	static const struct unit_case cases[] = {UNIT_CASE(flight_map_equals_model),
 						 UNIT_CASE(reject_needs_no_credit),
 						 UNIT_CASE(a_copy_of_an_earlier_epoch_ends_nothing),
+						 UNIT_CASE(what_the_source_has_lost_is_void),
+						 UNIT_CASE(a_lost_rejection_is_told),
 						 UNIT_CASE(marks_of_deleted_messages_go),
 						 UNIT_CASE(large_message_waits_for_empty_hands),
 						 UNIT_CASE(retry_delay_doubles),
