@@ -115,7 +115,7 @@ static bool is_current(const struct held *held, uint64_t epoch)
 	return held->open && held->epoch == epoch;
 }
 
-void held_arrived(struct held *held, const struct held_arrival *arrival, struct held_time time)
+void held_arrived(struct held *held, const struct queue_arrival *arrival, struct held_time time)
 {
 	held->time = time;
 	if (is_current(held, arrival->epoch) && !held->closing && !held->broken)
@@ -134,7 +134,7 @@ void held_cancelled(struct held *held, uint64_t epoch)
 		held_consume_cancelled(held);
 }
 
-void held_written(struct held *held, uint64_t number, enum held_outcome outcome,
+void held_written(struct held *held, uint64_t number, enum queue_outcome outcome,
 		  struct held_time time)
 {
 	held->time = time;

@@ -7,7 +7,7 @@
 // which then need another held_run(); it may call nothing else of the set. Not thread-safe.
 #pragma once
 
-#include "adapters/adapter.h"
+#include "adapters/queue/queue.h"
 
 struct held;
 
@@ -30,38 +30,6 @@ struct held_limits {
 	uint32_t ended_max;    // ids of what has ended that are remembered, at least 1
 };
 
-// What the backend hands out. Borrowed, but for the buffer, of which a reference is taken.
-struct held_arrival {
-	uint64_t epoch; // of its channel
-	uint64_t tag;   // the backend's name for it on that channel, from 1
-	struct buf *buf;
-	const uint8_t *record; // wire form, checked, inside buf; its id stands for one message ever
-	uint32_t partition;    // below the number of held_new()
-	uint32_t attempts;     // that have ended
-	uint64_t due_ms;       // wall clock: of a copy; else of the record; 0: now
-	int64_t stored_ms;     // when the message was first stored
-	bool given_back;       // handed out before: on an earlier channel, or to another owner
-	bool anonymous;        // its id was made just now: when it comes again it has another
-};
-
-// A copy of what is held, for the group's retry store. Everything of it comes back with its
-// arrival.
-struct held_copy {
-	uint64_t number; // names the write
-	struct buf *buf;
-	const uint8_t *record;
-	uint64_t due_ms; // wall clock; 0: at once
-	int64_t stored_ms;
-	uint32_t size, partition, attempts;
-	bool renewal; // takes the place of what is held
-};
-
-enum held_outcome {
-	HELD_WRITTEN, // the backend keeps it
-	HELD_REFUSED, // certainly not stored
-	HELD_DOUBT,   // may be stored
-};
-
 struct held_ops {
 	// At most what was demanded, but for the bytes of one message. A record stays until its
 	// delivery is settled.
@@ -70,9 +38,10 @@ struct held_ops {
 	void (*ack)(void *ctx, const uint64_t *tags, size_t count);
 	// Something that the backend answers behind the acknowledgements: held_passed().
 	void (*barrier)(void *ctx);
-	// Answered once with held_written(), whatever becomes of the channel. Borrowed, but for the
-	// buffer, of which the callee takes a reference.
-	void (*write)(void *ctx, const struct held_copy *copy);
+	// true: answered once with held_written(), whatever becomes of the channel. false: refused,
+	// there is no other answer. Borrowed, but for the buffer, of which the callee takes a
+	// reference.
+	bool (*write)(void *ctx, const struct queue_copy *copy);
 	// Begins to consume with this prefetch, only when nothing is consumed; 0: cancels, answered
 	// with held_cancelled().
 	void (*consume)(void *ctx, uint32_t prefetch);
@@ -105,10 +74,10 @@ void held_free(struct held *held); // any time; no op or done is called any more
 // given back, and comes before anything new. Epochs rise.
 void held_opened(struct held *held, uint64_t epoch, struct held_time time);
 // Of a channel of another epoch, these three change nothing.
-void held_arrived(struct held *held, const struct held_arrival *arrival, struct held_time time);
+void held_arrived(struct held *held, const struct queue_arrival *arrival, struct held_time time);
 void held_passed(struct held *held, uint64_t epoch);
 void held_cancelled(struct held *held, uint64_t epoch);
-void held_written(struct held *held, uint64_t number, enum held_outcome outcome,
+void held_written(struct held *held, uint64_t number, enum queue_outcome outcome,
 		  struct held_time time);
 void held_lost(struct held *held); // when there is a channel
 // No memory of the process for more: the prefetch does not grow.

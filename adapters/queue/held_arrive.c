@@ -22,7 +22,7 @@
 
 #define ATTEMPTS_MAX 1000000000u // what is above was written by another client
 
-static uint64_t expiry_of(const struct held_arrival *arrival)
+static uint64_t expiry_of(const struct queue_arrival *arrival)
 {
 	struct record_view view;
 	int64_t from_ms;
@@ -34,7 +34,7 @@ static uint64_t expiry_of(const struct held_arrival *arrival)
 	return (uint64_t)MAX(from_ms, 0) + view.ttl_ms;
 }
 
-static struct held_item *item_make(struct held *held, const struct held_arrival *arrival)
+static struct held_item *item_make(struct held *held, const struct queue_arrival *arrival)
 {
 	struct held_item *item = held_state_item_new(held);
 
@@ -111,7 +111,7 @@ static void note_size(struct held_consumption *use, uint32_t size)
 	use->largest = MAX(size, use->largest - (use->largest >> 8));
 }
 
-void held_arrive(struct held *held, const struct held_arrival *arrival)
+void held_arrive(struct held *held, const struct queue_arrival *arrival)
 {
 	struct held_item *item = item_make(held, arrival);
 

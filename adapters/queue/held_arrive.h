@@ -3,4 +3,4 @@
 
 #include "adapters/queue/held_state.h"
 
-void held_arrive(struct held *held, const struct held_arrival *arrival);
+void held_arrive(struct held *held, const struct queue_arrival *arrival);

@@ -30,20 +30,21 @@ static bool is_failed_attempt(const struct held_item *item)
 
 static void begin(struct held *held, struct held_item *item, bool renewal)
 {
-	struct held_copy copy;
+	struct queue_copy copy;
 
 	assert(item->buf);
 	held_state_write_set(held, item, renewal);
-	copy = (struct held_copy){.number = item->write,
-				  .buf = item->buf,
-				  .record = item->record,
-				  .size = item->size,
-				  .partition = item->partition,
-				  .attempts = item->write_attempts,
-				  .due_ms = renewal ? 0 : item->due_ms,
-				  .stored_ms = item->stored_ms,
-				  .renewal = renewal};
-	held->ops->write(held->ctx, &copy);
+	copy = (struct queue_copy){.number = item->write,
+				   .buf = item->buf,
+				   .record = item->record,
+				   .size = item->size,
+				   .partition = item->partition,
+				   .attempts = item->write_attempts,
+				   .due_ms = renewal ? 0 : item->due_ms,
+				   .stored_ms = item->stored_ms,
+				   .renewal = renewal};
+	if (!held->ops->write(held->ctx, &copy))
+		held_write_answered(held, copy.number, QUEUE_REFUSED);
 }
 
 // As if it had come just now.
@@ -172,10 +173,10 @@ static void renewal_answered(struct held *held, struct held_item *item, bool wri
 	after_renewal(held, item);
 }
 
-void held_write_answered(struct held *held, uint64_t number, enum held_outcome outcome)
+void held_write_answered(struct held *held, uint64_t number, enum queue_outcome outcome)
 {
 	struct held_item *item = held_state_writing(held, number);
-	bool written = outcome == HELD_WRITTEN, renewal;
+	bool written = outcome == QUEUE_WRITTEN, renewal;
 
 	assert(held->writes_open > 0);
 	--held->writes_open;

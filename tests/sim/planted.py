@@ -254,7 +254,7 @@ BUGS = (
         "a busy connection is served until it is done"),
     Bug("ack-before-the-copy", "queue", HELD_WRITE, "\theld_state_enlist(held, item, HELD_LIST_WRITING);\n\tbegin(held, item, false);\n", "\theld_state_enlist(held, item, HELD_LIST_WRITING);\n\tbegin(held, item, false);\n\tif (is_failed_attempt(item))\n\t\theld_ack_end(held, item, item->attempts);\n",
         "an original is acknowledged before the copy of it is confirmed"),
-    Bug("doubt-counts-as-written", "queue", HELD_WRITE, "bool written = outcome == HELD_WRITTEN, renewal;", "bool written = outcome != HELD_REFUSED, renewal;",
+    Bug("doubt-counts-as-written", "queue", HELD_WRITE, "bool written = outcome == QUEUE_WRITTEN, renewal;", "bool written = outcome != QUEUE_REFUSED, renewal;",
         "a write in doubt is not repeated"),
     Bug("renewal-acks-its-copy", "queue", HELD_WRITE, "if (written && item->tag && item->tag == item->write_tag) {", "if (written && item->tag) {",
         "a renewal that comes before its confirmation is acknowledged by it"),

@@ -99,7 +99,7 @@ static void on_barrier(void *ctx)
 	queue_broker_barrier();
 }
 
-static void on_write(void *ctx, const struct held_copy *copy)
+static bool on_write(void *ctx, const struct queue_copy *copy)
 {
 	struct queue_message *message = queue_model_of(copy->record);
 
@@ -108,6 +108,7 @@ static void on_write(void *ctx, const struct held_copy *copy)
 		  copy->renewal ? ", a renewal" : "");
 	SIM_MUST(copy->attempts <= message->ended && copy->partition == message->partition);
 	queue_broker_write(copy, queue_model_index(message));
+	return true;
 }
 
 static void on_consume(void *ctx, uint32_t prefetch)
@@ -221,14 +222,14 @@ static void set_id(uint8_t *record, uint32_t message)
 static void on_arrived(const struct queue_instance *instance)
 {
 	struct queue_message *message = &queue_model.messages[instance->message];
-	struct held_arrival arrival = {.epoch = m.epoch,
-				       .tag = instance->tag,
-				       .partition = message->partition,
-				       .attempts = instance->attempts,
-				       .due_ms = instance->due_ms,
-				       .stored_ms = instance->stored_ms,
-				       .given_back = instance->given_back,
-				       .anonymous = message->anonymous && !instance->copy};
+	struct queue_arrival arrival = {.epoch = m.epoch,
+					.tag = instance->tag,
+					.partition = message->partition,
+					.attempts = instance->attempts,
+					.due_ms = instance->due_ms,
+					.stored_ms = instance->stored_ms,
+					.given_back = instance->given_back,
+					.anonymous = message->anonymous && !instance->copy};
 
 	sim_trace("  from the broker: %u, attempts %u, tag %llu%s", instance->message,
 		  instance->attempts, (unsigned long long)instance->tag,
@@ -258,7 +259,7 @@ static void on_cancelled(void)
 	held_cancelled(m.held, m.epoch);
 }
 
-static void on_written(uint64_t number, enum held_outcome outcome)
+static void on_written(uint64_t number, enum queue_outcome outcome)
 {
 	held_written(m.held, number, outcome, now());
 }

@@ -30,7 +30,7 @@ struct pipe {
 struct write {
 	struct queue_instance copy;
 	uint64_t number, at_ms;
-	enum held_outcome outcome;
+	enum queue_outcome outcome;
 	bool carried_out;
 };
 
@@ -213,7 +213,7 @@ void queue_broker_consume(uint32_t prefetch)
 
 // ---- writes
 
-void queue_broker_write(const struct held_copy *copy, uint32_t message)
+void queue_broker_write(const struct queue_copy *copy, uint32_t message)
 {
 	struct write *write = writes;
 
@@ -257,12 +257,12 @@ static bool is_drawn(unsigned one_in)
 static void write_carry_out(struct write *write)
 {
 	write->carried_out = true;
-	write->outcome = is_drawn(queue_broker.refuse_in)  ? HELD_REFUSED
-			 : is_drawn(queue_broker.doubt_in) ? HELD_DOUBT
-							   : HELD_WRITTEN;
-	if (write->outcome == HELD_WRITTEN || (write->outcome == HELD_DOUBT && sim_one_in(2))) {
+	write->outcome = is_drawn(queue_broker.refuse_in)  ? QUEUE_REFUSED
+			 : is_drawn(queue_broker.doubt_in) ? QUEUE_DOUBT
+							   : QUEUE_WRITTEN;
+	if (write->outcome == QUEUE_WRITTEN || (write->outcome == QUEUE_DOUBT && sim_one_in(2))) {
 		store(write);
-		if (write->outcome == HELD_DOUBT)
+		if (write->outcome == QUEUE_DOUBT)
 			queue_broker.events->doubled(write->copy.message);
 	}
 	write->at_ms = later_ms();
@@ -281,9 +281,9 @@ static void write_work(struct write *write)
 	write->number = 0;
 	--queue_broker.writes;
 	sim_trace("  write %llu: %s", (unsigned long long)number,
-		  write->outcome == HELD_WRITTEN   ? "written"
-		  : write->outcome == HELD_REFUSED ? "refused"
-						   : "in doubt");
+		  write->outcome == QUEUE_WRITTEN   ? "written"
+		  : write->outcome == QUEUE_REFUSED ? "refused"
+						    : "in doubt");
 	queue_broker.events->written(number, write->outcome);
 }
 

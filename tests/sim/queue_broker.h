@@ -32,7 +32,7 @@ struct queue_events {
 	void (*arrived)(const struct queue_instance *instance);
 	void (*passed)(void);
 	void (*cancelled)(void);
-	void (*written)(uint64_t number, enum held_outcome outcome);
+	void (*written)(uint64_t number, enum queue_outcome outcome);
 	void (*doubled)(uint32_t message); // it is there twice now, by no fault of the set
 };
 
@@ -57,7 +57,7 @@ void queue_broker_die(void);  // the owner: writes on their way happen or not, a
 void queue_broker_ack(const uint64_t *tags, size_t count);
 void queue_broker_barrier(void);
 void queue_broker_consume(uint32_t prefetch);
-void queue_broker_write(const struct held_copy *copy, uint32_t message);
+void queue_broker_write(const struct queue_copy *copy, uint32_t message);
 
 void queue_broker_work(void);        // what is to happen by now
 uint64_t queue_broker_next_ms(void); // when something is, by the steady clock

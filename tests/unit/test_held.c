@@ -141,16 +141,16 @@ static void failed_attempt_is_written_first(void)
 	CHECK_EQ(held_backlog(held).retrying, 1);
 	bench_check_stale(bench_settle_of(1, 1, SETTLE_ACK));
 	number = asked.copies[0].number;
-	bench_written(number, HELD_REFUSED);
+	bench_written(number, QUEUE_REFUSED);
 	CHECK_EQ(asked.written, 0);
 	CHECK_EQ(held_next_ms(held, now), now.steady_ms + HELD_AGAIN_MS);
 	bench_pass_ms(HELD_AGAIN_MS);
 	CHECK_EQ(asked.written, 1);
-	bench_written(asked.copies[0].number, HELD_DOUBT);
+	bench_written(asked.copies[0].number, QUEUE_DOUBT);
 	bench_pass_ms(HELD_AGAIN_MS);
 	CHECK_EQ(asked.written, 1);
 	CHECK_EQ(asked.copies[0].attempts, 1);
-	bench_written(asked.copies[0].number, HELD_WRITTEN);
+	bench_written(asked.copies[0].number, QUEUE_WRITTEN);
 	bench_check_acks(1);
 	CHECK_EQ(asked.answered, 0);
 	bench_pass_barrier();
@@ -242,14 +242,14 @@ static void due_later_is_written_back(void)
 	CHECK_EQ(asked.copies[0].due_ms, due_ms);
 	CHECK_EQ(asked.copies[0].attempts, 0);
 	CHECK_EQ(held_backlog(held).delayed, 1);
-	bench_written(asked.copies[0].number, HELD_REFUSED);
+	bench_written(asked.copies[0].number, QUEUE_REFUSED);
 	bench_pass_ms(1000); // now it is near enough
 	CHECK_EQ(asked.written, 0);
 	bench_pass_ms(HELD_NEAR_MS);
 	CHECK_EQ(asked.delivered, 1);
 	bench_arrive_due(2, 2, 0, now.wall_ms + HELD_NEAR_MS + 1);
 	bench_run();
-	bench_written(asked.copies[0].number, HELD_WRITTEN);
+	bench_written(asked.copies[0].number, QUEUE_WRITTEN);
 	bench_check_acks(2);
 	bench_end();
 }
@@ -283,7 +283,7 @@ static void copy_due_later_may_be_there_first(void)
 	bench_arrive_due(2, 1, 0, due_ms);
 	bench_run();
 	bench_check_acks(1);
-	bench_written(number, HELD_WRITTEN);
+	bench_written(number, QUEUE_WRITTEN);
 	CHECK_EQ(asked.acked, 0);
 	CHECK_EQ(asked.written, 1); // the copy is written back, too
 	bench_end();
@@ -348,7 +348,7 @@ static void delivery_that_is_out_changes_its_tag(void)
 	CHECK_EQ(asked.deliveries[0].attempt, 2);
 	bench_nack(1, 2, 0, 0);
 	CHECK_EQ(asked.copies[0].attempts, 2);
-	bench_written(asked.copies[0].number, HELD_WRITTEN);
+	bench_written(asked.copies[0].number, QUEUE_WRITTEN);
 	bench_check_acks(2);
 	bench_end();
 }
@@ -382,7 +382,7 @@ static void copy_may_come_before_its_confirmation(void)
 	bench_run();
 	bench_check_acks(1);
 	CHECK_EQ(asked.deliveries[0].attempt, 2);
-	bench_written(number, HELD_DOUBT); // it says nothing more
+	bench_written(number, QUEUE_DOUBT); // it says nothing more
 	CHECK_EQ(asked.written, 0);
 	bench_pass_barrier();
 	CHECK_EQ(asked.answered, 1);

@@ -96,7 +96,7 @@ static void write_outlives_the_channel(void)
 	bench_arrive_again(11, 1, 0); // its original is not handed out meanwhile
 	bench_run();
 	CHECK_EQ(asked.delivered, 0);
-	bench_written(number, HELD_WRITTEN);
+	bench_written(number, QUEUE_WRITTEN);
 	bench_check_acks(11);
 	bench_pass_barrier();
 	CHECK_EQ(asked.answers[0], 8);
@@ -112,7 +112,7 @@ static void write_that_fails_after_a_loss_is_given_up(void)
 	bench_nack(1, 1, 0, 8);
 	number = asked.copies[0].number;
 	bench_lose();
-	bench_written(number, HELD_REFUSED);
+	bench_written(number, QUEUE_REFUSED);
 	CHECK_EQ(asked.answers[0], 8);
 	CHECK_EQ(asked.code, CODE_CONNECTION_LOST);
 	bench_open_channel();
@@ -152,7 +152,7 @@ static void begin_renewed(void)
 static void renewal_changes_the_tag_alone(void)
 {
 	begin_renewed();
-	bench_written(asked.copies[0].number, HELD_WRITTEN);
+	bench_written(asked.copies[0].number, QUEUE_WRITTEN);
 	bench_check_acks(1);
 	bench_pass_barrier();
 	CHECK_EQ(held_backlog(held).in_flight, 1);
@@ -170,10 +170,48 @@ static void renewal_changes_the_tag_alone(void)
 static void renewal_that_fails_is_tried_again(void)
 {
 	begin_renewed();
-	bench_written(asked.copies[0].number, HELD_REFUSED);
+	bench_written(asked.copies[0].number, QUEUE_REFUSED);
 	CHECK_EQ(asked.written, 0);
 	bench_pass_ms(bench_limits.renew_ms / 16);
 	CHECK_EQ(asked.written, 1);
+	bench_end();
+}
+
+// A write that does not even begin is as one that was refused.
+static void write_may_not_begin(void)
+{
+	bench_begin_with_one();
+	bench_refuse_at_once = true;
+	bench_nack(1, 1, 5000, 1);
+	CHECK_EQ(asked.written, 1);
+	CHECK_EQ(asked.answered, 0);
+	bench_pass_ms(HELD_AGAIN_MS - 1);
+	CHECK_EQ(asked.written, 0);
+	bench_refuse_at_once = false;
+	bench_pass_ms(1);
+	CHECK_EQ(asked.written, 1);
+	bench_written(asked.copies[0].number, QUEUE_WRITTEN);
+	bench_check_acks(1);
+	bench_end();
+
+	bench_begin_with_one();
+	bench_refuse_at_once = true;
+	bench_pass_ms(bench_limits.renew_ms);
+	CHECK_EQ(asked.written, 1);
+	bench_refuse_at_once = false;
+	bench_pass_ms(bench_limits.renew_ms / 16);
+	CHECK_EQ(asked.written, 1);
+	CHECK(asked.copies[0].renewal);
+	bench_end();
+
+	bench_begin_with_one();
+	bench_refuse_at_once = true;
+	bench_nack(1, 1, 0, 1);
+	held_close(held); // it is not tried again
+	bench_run();
+	CHECK_EQ(asked.code, CODE_CONNECTION_LOST);
+	CHECK_EQ(asked.closed, 1);
+	bench_refuse_at_once = false;
 	bench_end();
 }
 
@@ -185,7 +223,7 @@ static void ack_waits_for_its_renewal(void)
 	number = asked.copies[0].number;
 	bench_settle(1, 1, SETTLE_ACK, 2);
 	CHECK_EQ(asked.acked, 0);
-	bench_written(number, HELD_WRITTEN);
+	bench_written(number, QUEUE_WRITTEN);
 	bench_check_acks(1);
 	bench_pass_barrier();
 	CHECK_EQ(asked.answered, 0); // its copy would come again
@@ -209,7 +247,7 @@ static void copy_may_come_before_the_renewal_of_what_has_ended(void)
 	bench_run();
 	bench_check_acks(1);
 	bench_pass_barrier();
-	bench_written(number, HELD_WRITTEN);
+	bench_written(number, QUEUE_WRITTEN);
 	bench_check_acks(2);
 	bench_pass_barrier();
 	CHECK_EQ(asked.answered, 1);
@@ -224,7 +262,7 @@ static void nack_waits_for_its_renewal(void)
 	number = asked.copies[0].number;
 	bench_nack(1, 1, 0, 2);
 	CHECK_EQ(asked.written, 0);
-	bench_written(number, HELD_REFUSED);
+	bench_written(number, QUEUE_REFUSED);
 	CHECK_EQ(asked.written, 1);
 	CHECK_EQ(asked.copies[0].attempts, 1);
 	bench_end();
@@ -239,7 +277,7 @@ static void release_waits_for_its_renewal(void)
 	bench_arrive_due(2, 1, 1, now.wall_ms + HELD_NEAR_MS + 1);
 	bench_settle(1, 1, SETTLE_RELEASE, 0);
 	CHECK_EQ(asked.written, 0);
-	bench_written(number, HELD_WRITTEN);
+	bench_written(number, QUEUE_WRITTEN);
 	CHECK_EQ(asked.written, 1);
 	CHECK_EQ(asked.copies[0].attempts, 1);
 	bench_end();
@@ -252,7 +290,7 @@ static void rejected_is_renewed_with_its_attempt(void)
 	bench_settle(1, 1, SETTLE_REJECT, 0);
 	bench_pass_ms(bench_limits.renew_ms);
 	CHECK_EQ(asked.copies[0].attempts, 1);
-	bench_written(asked.copies[0].number, HELD_WRITTEN);
+	bench_written(asked.copies[0].number, QUEUE_WRITTEN);
 	bench_pass_barrier();
 	held_demand(held, 0, 0, 1, now);
 	bench_run();
@@ -273,7 +311,7 @@ static void end_waits_for_all_deliveries_of_a_message(void)
 	uint64_t number;
 
 	begin_renewed();
-	bench_written(asked.copies[0].number, HELD_WRITTEN);
+	bench_written(asked.copies[0].number, QUEUE_WRITTEN);
 	bench_pass_barrier();
 	bench_nack(1, 1, 0, 2);
 	number = asked.copies[0].number;
@@ -282,7 +320,7 @@ static void end_waits_for_all_deliveries_of_a_message(void)
 	CHECK_EQ(asked.deliveries[0].attempt, 2);
 	bench_settle(asked.deliveries[0].offset, 2, SETTLE_ACK, 3);
 	bench_pass_barrier();
-	bench_written(number, HELD_WRITTEN);
+	bench_written(number, QUEUE_WRITTEN);
 	CHECK_EQ(asked.answered, 0);
 	bench_arrive(4, 1, 0);
 	bench_run();
@@ -302,7 +340,7 @@ static void copy_may_come_before_its_renewal_is_confirmed(void)
 	bench_run();
 	bench_check_acks(1);
 	bench_pass_barrier();
-	bench_written(number, HELD_WRITTEN);
+	bench_written(number, QUEUE_WRITTEN);
 	CHECK_EQ(asked.acked, 0); // what is held is the copy
 	bench_end();
 }
@@ -423,7 +461,7 @@ static void close_ends_what_is_settled(void)
 	bench_pass_barrier();
 	CHECK_EQ(asked.answers[0], 2);
 	CHECK_EQ(asked.closed, 0);
-	bench_written(number, HELD_WRITTEN);
+	bench_written(number, QUEUE_WRITTEN);
 	bench_check_acks(1);
 	bench_pass_barrier();
 	CHECK_EQ(asked.answers[0], 1);
@@ -441,7 +479,7 @@ static void close_writes_once(void)
 	bench_nack(1, 1, 0, 1);
 	number = asked.copies[0].number;
 	held_close(held);
-	bench_written(number, HELD_REFUSED);
+	bench_written(number, QUEUE_REFUSED);
 	CHECK_EQ(asked.code, CODE_CONNECTION_LOST);
 	CHECK_EQ(asked.acked, 0); // it comes again
 	CHECK_EQ(asked.closed, 1);
@@ -488,7 +526,8 @@ UNIT_MAIN(UNIT_CASE(loss_voids_what_is_out), UNIT_CASE(ended_comes_again_after_a
 	  UNIT_CASE(idle_consumer_shows_it_too), UNIT_CASE(write_outlives_the_channel),
 	  UNIT_CASE(write_that_fails_after_a_loss_is_given_up),
 	  UNIT_CASE(anonymous_is_given_up_at_a_loss), UNIT_CASE(renewal_changes_the_tag_alone),
-	  UNIT_CASE(renewal_that_fails_is_tried_again), UNIT_CASE(ack_waits_for_its_renewal),
+	  UNIT_CASE(renewal_that_fails_is_tried_again), UNIT_CASE(write_may_not_begin),
+	  UNIT_CASE(ack_waits_for_its_renewal),
 	  UNIT_CASE(copy_may_come_before_the_renewal_of_what_has_ended),
 	  UNIT_CASE(nack_waits_for_its_renewal), UNIT_CASE(release_waits_for_its_renewal),
 	  UNIT_CASE(rejected_is_renewed_with_its_attempt),

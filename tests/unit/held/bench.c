@@ -13,6 +13,7 @@ struct bench_asked asked;
 struct held *held;
 struct held_time now;
 uint64_t epoch;
+bool bench_refuse_at_once;
 
 // ---- memory that is not there
 
@@ -47,9 +48,10 @@ static void on_barrier(void *ctx)
 	++asked.barriers;
 }
 
-static void on_write(void *ctx, const struct held_copy *copy)
+static bool on_write(void *ctx, const struct queue_copy *copy)
 {
 	asked.copies[asked.written++] = *copy;
+	return !bench_refuse_at_once;
 }
 
 static void on_consume(void *ctx, uint32_t prefetch)
@@ -145,7 +147,7 @@ void bench_arrive_message(struct bench_message message)
 				     .flags = (message.due_ms ? RECORD_DUE : 0u) |
 					      (message.ttl_ms ? RECORD_TTL : 0u),
 				     .body = {body, sizeof body}};
-	struct held_arrival *arrival = &message.arrival;
+	struct queue_arrival *arrival = &message.arrival;
 
 	le32_put(id, message.id);
 	CHECK_EQ(buf_new(record_parts_size(&parts), &arrival->buf), 0);
@@ -226,7 +228,7 @@ void bench_pass_barrier(void)
 	bench_run();
 }
 
-void bench_written(uint64_t number, enum held_outcome outcome)
+void bench_written(uint64_t number, enum queue_outcome outcome)
 {
 	held_written(held, number, outcome, now);
 	bench_run();

@@ -11,7 +11,7 @@ enum { BODY = 60, PARTITIONS = 2 };
 extern struct bench_asked {
 	struct delivery deliveries[600];
 	uint64_t tags[600], answers[600];
-	struct held_copy copies[64];
+	struct queue_copy copies[64];
 	size_t delivered, acked, barriers, written, answered;
 	uint32_t prefetch, consumes, lost, reopens, closed;
 	enum code code;
@@ -20,12 +20,13 @@ extern struct bench_asked {
 extern struct held *held;
 extern struct held_time now;
 extern uint64_t epoch;
+extern bool bench_refuse_at_once; // writes
 extern const struct held_limits bench_limits;
 extern unsigned bench_allocations_left; // of calloc()
 
 // What a message is, beside its id: all else of an arrival may be changed before it arrives.
 struct bench_message {
-	struct held_arrival arrival;
+	struct queue_arrival arrival;
 	uint64_t due_ms; // in the record
 	uint32_t ttl_ms;
 	uint32_t id;
@@ -50,7 +51,7 @@ void bench_settle(uint64_t offset, uint32_t attempt, enum settle_verb verb, uint
 void bench_nack(uint64_t offset, uint32_t attempt, uint32_t delay_ms, uintptr_t request);
 void bench_check_stale(struct settle settle);
 void bench_pass_barrier(void);
-void bench_written(uint64_t number, enum held_outcome outcome);
+void bench_written(uint64_t number, enum queue_outcome outcome);
 void bench_lose(void);
 void bench_begin_with_one(void);
 void bench_check_acks(uint64_t tag);
