@@ -126,7 +126,8 @@ struct source_handlers {
 	// epoch, with the attempts that are durable. The demand stands. Not told of what is gone
 	// after a close. NULL: only for sources that never lose a delivery.
 	void (*lost)(void *ctx);
-	// Message memory of what the source has read and not handed out. May it read that many
+	// Message memory of what the source has read and not handed out; of a source over a queue,
+	// of all that is not settled, because it cannot be read again. May it read that many
 	// bytes more? A source that holds nothing reads a little all the same, or it would stand
 	// still. NULL: always.
 	bool (*room)(void *ctx, uint64_t bytes);
@@ -138,12 +139,12 @@ struct source_config {
 	const struct group *group; // referenced by the source
 	const struct topic *topic;
 	struct adapter_topic *adapter_topic;
-	uint64_t epoch;    // 0: one more than the greatest in the backend's commit metadata
+	uint64_t epoch;    // at least this one; 0: the source finds one that none before it had
 	struct loop *loop; // home loop
 	const struct source_handlers *handlers;
 	void *ctx;
-	// While it is true no message is put aside for its own time or delay: the commit fails with
-	// LIMIT_EXCEEDED and is tried again. Atomic; outlives the source; NULL: never.
+	// While it is true no message is put aside for its own time or delay: the source is DOWN
+	// with LIMIT_EXCEEDED and tries again. Atomic; outlives the source; NULL: never.
 	const bool *reserve_full;
 };
 
