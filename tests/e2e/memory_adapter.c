@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <time.h>
 
-enum { PARTITIONS_MAX = 16, SLOW_MS = 300, AGAIN_MS = 200 };
+enum { PARTITIONS_MAX = 16, SLOW_MS = 300, AGAIN_MS = 200, LOSS_MS = 200 };
 
 struct stored {
 	struct buf *buf;
@@ -52,8 +52,9 @@ struct source {
 	struct group_state *group;
 	struct source_config config;
 	struct loop_task look;
-	struct loop_timer timer;
+	struct loop_timer timer, loss;
 	bool look_due; // under the lock
+	bool loses;    // once, LOSS_MS after the first delivery
 	bool closing;
 	void (*closed)(void *ctx);
 	void *closed_ctx;
@@ -406,6 +407,8 @@ static void source_look(struct source *source)
 		loop_timer_set(&source->timer, due_ns);
 	if (count)
 		source->config.handlers->deliver(source->config.ctx, batch, count);
+	if (count && source->loses && !source->loss.at_ns)
+		loop_timer_set(&source->loss, now_ns + LOSS_MS * MS_NS);
 }
 
 static void source_free(struct source *source)
@@ -453,6 +456,39 @@ static struct group_state *group_find(struct adapter *adapter, uint64_t id)
 	return group;
 }
 
+static void look_soon(struct source *source)
+{
+	pthread_mutex_lock(&source->adapter->lock);
+	if (!source->look_due) {
+		source->look_due = true;
+		loop_post(source->config.loop, &source->look);
+	}
+	pthread_mutex_unlock(&source->adapter->lock);
+}
+
+// What is out comes again in another epoch, LOSS_MS later.
+static void on_loss(struct loop_timer *timer)
+{
+	struct source *source = CONTAINER_OF(timer, struct source, loss);
+
+	source->loses = false;
+	pthread_mutex_lock(&source->adapter->lock);
+	++source->group->epoch;
+	for (uint32_t p = 0; p < source->topic->partitions; ++p) {
+		for (size_t i = 0; i < source->group->count[p]; ++i) {
+			struct position *position = &source->group->positions[p][i];
+
+			if (position->place != OUT)
+				continue;
+			position->place = DUE;
+			position->due_ns = loop_now_ns(source->config.loop) + LOSS_MS * MS_NS;
+		}
+	}
+	pthread_mutex_unlock(&source->adapter->lock);
+	source->config.handlers->lost(source->config.ctx);
+	look_soon(source);
+}
+
 static int memory_source_open(struct adapter *adapter, const struct source_config *config,
 			      struct source **ret)
 {
@@ -465,6 +501,8 @@ static int memory_source_open(struct adapter *adapter, const struct source_confi
 	source->config = *config;
 	source->look.fn = on_look;
 	loop_timer_init(&source->timer, config->loop, on_timer);
+	loop_timer_init(&source->loss, config->loop, on_loss);
+	source->loses = begins(source->topic->physical, "lose");
 	pthread_mutex_lock(&adapter->lock);
 	source->group = group_find(adapter, config->group->object.id);
 	++source->group->epoch;
@@ -473,16 +511,6 @@ static int memory_source_open(struct adapter *adapter, const struct source_confi
 	pthread_mutex_unlock(&adapter->lock);
 	*ret = source;
 	return 0;
-}
-
-static void look_soon(struct source *source)
-{
-	pthread_mutex_lock(&source->adapter->lock);
-	if (!source->look_due) {
-		source->look_due = true;
-		loop_post(source->config.loop, &source->look);
-	}
-	pthread_mutex_unlock(&source->adapter->lock);
 }
 
 static void memory_demand(struct source *source, uint32_t messages, uint64_t bytes,
@@ -555,6 +583,7 @@ static size_t memory_backlog(struct source *source, struct source_partition *row
 static void memory_source_close(struct source *source, void (*done)(void *ctx), void *ctx)
 {
 	loop_timer_cancel(&source->timer);
+	loop_timer_cancel(&source->loss);
 	source->closing = true;
 	source->closed = done;
 	source->closed_ctx = ctx;

@@ -279,6 +279,35 @@ static void a_group_is_reset(void)
 	end();
 }
 
+// The backend takes back what it handed out: the receipts are stale, nothing that was settled then
+// is told OK, and the consumer gets it again as the same attempt, without a word of its own.
+static void a_source_loses_what_is_out(void)
+{
+	struct mqp_message *taken[2];
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+	unsigned got;
+
+	begin_with("lose");
+	producer = new_producer();
+	consumer = new_consumer(NULL, NULL);
+	send_many(producer, 1);
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, taken, &got));
+	pause_ms(300); // it is lost after 200 ms, and comes again after 400
+	CHECK_STR(mqp_code_name(mqp_settle_sync(taken, 1, MQP_ACK, 0, PATIENCE_MS, NULL)), "STALE");
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, taken + 1, &got));
+	CHECK_EQ(got, 1);
+	CHECK_EQ(mqp_message_attempt(taken[1]), 1);
+	OK(mqp_settle_sync(taken + 1, 1, MQP_ACK, 0, PATIENCE_MS, NULL));
+	mqp_message_free(taken[0]);
+	mqp_message_free(taken[1]);
+	send_many(producer, 100);
+	CHECK_EQ(take(consumer, 100, MQP_ACK), 100);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
 // What a consumer holds can still be settled while the proxy leaves.
 static void a_proxy_drains_under_its_consumer(void)
 {
@@ -297,6 +326,7 @@ static void a_proxy_drains_under_its_consumer(void)
 }
 
 UNIT_MAIN(UNIT_CASE(an_answer_has_many_runs), UNIT_CASE(a_group_is_reset),
-	  UNIT_CASE(messages_come_and_are_settled), UNIT_CASE(a_group_without_consumers_closes),
-	  UNIT_CASE(what_they_use_is_replaced), UNIT_CASE(a_group_is_deleted_under_its_consumer),
+	  UNIT_CASE(a_source_loses_what_is_out), UNIT_CASE(messages_come_and_are_settled),
+	  UNIT_CASE(a_group_without_consumers_closes), UNIT_CASE(what_they_use_is_replaced),
+	  UNIT_CASE(a_group_is_deleted_under_its_consumer),
 	  UNIT_CASE(a_proxy_drains_under_its_consumer))
