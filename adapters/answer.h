@@ -150,7 +150,8 @@ struct source_partition {
 	struct consumed_counts counts;
 	uint32_t partition;
 	bool window_full; // the owner reads no further before some are acked
-	bool holes; // some positions of the topic hold no message, and are counted all the same
+	bool holes;    // some positions of the topic hold no message, and are counted all the same
+	bool outdated; // counted before the last change here, or a while ago; it is being counted
 };
 
 struct answer_backlog {

@@ -6,7 +6,8 @@
 // was then: a message that moved from one to the other meanwhile counts twice, or not at all. After
 // a loss the last answer is wrong by everything that was held, so nothing is said until the next.
 //
-// A look asks, too: what producers send changes nothing here while no consumer wants it.
+// A look at an answer that is older than COUNT_NS asks, too: what producers send changes nothing
+// here while no consumer wants it. Until its answer has come a row says that it is outdated.
 
 #include "adapters/queue/source_backlog.h"
 
@@ -63,13 +64,20 @@ void queue_source_backlog_counted(struct source *source, const struct queue_coun
 	source->counts_known = true;
 }
 
+static bool is_outdated(const struct source *source)
+{
+	return source->counts_changed || source->counting ||
+	       queue_source_state_now_ns(source) >= source->counting_ns + COUNT_NS;
+}
+
 size_t queue_source_backlog(struct source *source, struct source_partition *partitions, size_t room)
 {
 	struct held_backlog held = held_backlog(source->held);
 	const struct queue_counts *counts = &source->counts;
 	uint64_t ready = counts->ready + held.ready;
+	bool outdated = is_outdated(source);
 
-	if (!source->counting && !source->counts_changed) {
+	if (outdated && !source->counting && !source->counts_changed) {
 		queue_source_backlog_changed(source);
 		queue_source_state_pump_later(source);
 	}
@@ -82,6 +90,7 @@ size_t queue_source_backlog(struct source *source, struct source_partition *part
 		.delayed = counts->delayed + held.delayed,
 		.acked = held.acked,
 		.counts = {.dead = held.dead, .expired = held.expired},
+		.outdated = outdated,
 	};
 	return 1;
 }

@@ -273,8 +273,11 @@ static uint64_t do_ready(void *ctx)
 
 	if (count == 0)
 		return home->source_state == GROUP_SOURCE_OPEN ? UINT64_MAX : 0;
-	for (size_t i = 0; i < count; ++i)
+	for (size_t i = 0; i < count; ++i) {
+		if (home->partitions[i].outdated)
+			return UINT64_MAX;
 		ready += home->partitions[i].ready;
+	}
 	return ready;
 }
 

@@ -731,6 +731,14 @@ static void a_new_partition_waits_for_the_next_source(void)
 	CHECK_EQ(backend.acked, 0);
 }
 
+static bool is_outdated(void)
+{
+	struct source_partition row;
+
+	CHECK_EQ(queue_source_backlog(opener.source, &row, 1), 1);
+	return row.outdated;
+}
+
 static void check_backlog(uint64_t ready, uint64_t in_flight, uint64_t retrying, uint64_t delayed)
 {
 	struct source_partition rows[PARTITIONS];
@@ -752,12 +760,14 @@ static void the_backlog_is_counted_together(void)
 	CHECK_EQ(queue_source_backlog(opener.source, rows, PARTITIONS), 0); // not known yet
 	counted(7, 3, 2);
 	check_backlog(7, 0, 3, 2);
+	CHECK(!is_outdated());
 	demand(2);
 	arrive(1, 1);
 	arrive(2, 2);
 	arrive(3, 3);
 	arrive_at(4, 4, (uint64_t)wall_ms + 5000, 0, backend.epoch);
 	run_all();
+	CHECK(is_outdated()); // something has come since
 	CHECK_EQ(backend.counts, 1);
 	pass_ms(199);
 	CHECK_EQ(backend.counts, 1);
@@ -768,11 +778,22 @@ static void the_backlog_is_counted_together(void)
 	check_backlog(3 + 1, 2, 3, 2 + 1);
 	CHECK_EQ(queue_source_backlog(opener.source, rows, 0), 0);
 
-	run_all(); // the look has asked, too
+	run_all(); // the look has asked, too: the question was long ago
 	CHECK_EQ(backend.counts, 3);
+	CHECK(is_outdated());
+	counted(4, 3, 2);
+	CHECK(!is_outdated());
+	pass_ms(199);
+	CHECK(!is_outdated());
+	CHECK_EQ(backend.counts, 3);
+	pass_ms(1);
+	CHECK_EQ(backend.counts, 3); // nothing has changed, and there is no look
+	CHECK(is_outdated());
+	run_all();
+	CHECK_EQ(backend.counts, 4);
 	counted(4, 3, 2);
 	pass_ms(1000);
-	CHECK_EQ(backend.counts, 3);
+	CHECK_EQ(backend.counts, 4);
 	settle(0, SETTLE_ACK, 0, CODE_OK);
 	run_all();
 	pass_barrier();
@@ -808,6 +829,8 @@ static void counts_end_with_their_channel(void)
 	run_all();
 	CHECK_EQ(backend.counts, 3); // not at once
 	pass_ms(200);
+	CHECK_EQ(queue_source_backlog(opener.source, rows, PARTITIONS), 0);
+	run_all();
 	counted(6, 0, 0);
 	check_backlog(6, 0, 0, 0);
 	end();
