@@ -108,7 +108,8 @@ struct queue_ops {
 		      struct queue_attachment **ret);
 	// Begins a channel; there is none. Answered by opened(), or by lost() or gone(). Opened is
 	// a channel only when the queue has no consumer of an earlier one any more: the cluster
-	// has noticed that one's end, and has put back what it held. Epochs rise.
+	// has noticed that one's end, and has put back what it held. It may take as long as the
+	// cluster is away; what is answered with lost() is tried again after a wait. Epochs rise.
 	void (*open)(struct queue_attachment *attachment, uint64_t epoch);
 	// Ends the channel that is open, without a farewell that would confirm or reorder anything:
 	// lost() comes, unless it is on its way already. Nothing is called of the channel after it.
@@ -117,7 +118,7 @@ struct queue_ops {
 	// nothing is consumed. 0: ends that, cancelled() comes, and what is handed out stays so.
 	// Only while the channel is open, as are ack and barrier.
 	void (*consume)(struct queue_attachment *attachment, uint32_t prefetch);
-	// Acknowledges these tags; has no answer. At most HELD_ACKS_MAX before a barrier.
+	// Acknowledges these tags; has no answer. At most 32, then a barrier.
 	void (*ack)(struct queue_attachment *attachment, const uint64_t *tags, size_t count);
 	// Something that the cluster answers only when the acknowledgements before it are durable:
 	// passed(). One at a time.
