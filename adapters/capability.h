@@ -27,7 +27,11 @@ struct topic;
 	ROW(D1, 8, "d1", "the cluster keeps no message beyond the death of its process")           \
 	ROW(D2, 9, "d2", "the cluster keeps no message beyond a power cut")                        \
 	ROW(D3, 10, "d3", "the cluster keeps no message beyond the loss of a machine")             \
-	ROW(COPIES, 11, "copies", "a topic cannot choose how many copies the cluster keeps")
+	ROW(COPIES, 11, "copies", "a topic cannot choose how many copies the cluster keeps")       \
+	ROW(POSITIONS, 12, "positions",                                                            \
+	    "the cluster keeps no positions: what a group has not consumed waits in a queue")      \
+	ROW(SETTLES_SURVIVE, 13, "settles_survive",                                                \
+	    "what was acknowledged just before the death of the cluster may come again")
 
 #define CAPABILITY_ENUM(name, bit, key, sentence) CAP_##name = 1 << (bit),
 enum capability { CAPABILITY_TABLE(CAPABILITY_ENUM) };

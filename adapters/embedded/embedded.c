@@ -154,7 +154,8 @@ static void embedded_close(struct adapter *adapter, void (*done)(void *ctx), voi
 static uint32_t embedded_capabilities(struct adapter *adapter)
 {
 	return CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_EXACT_BACKLOG | CAP_DELAY |
-	       CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE | CAP_CONSUME | CAP_D1 | CAP_D2;
+	       CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE | CAP_CONSUME | CAP_D1 | CAP_D2 |
+	       CAP_POSITIONS | CAP_SETTLES_SURVIVE;
 }
 
 static void embedded_state(struct adapter *adapter, struct adapter_state *ret)

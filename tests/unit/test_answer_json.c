@@ -36,7 +36,8 @@ static void probes_written(void)
 #define CAPABILITIES                                                                               \
 	"{\"history\":false,\"query_time\":false,\"offsets\":false,\"exact_backlog\":false,"       \
 	"\"delay\":false,\"keeps_without_group\":false,\"attempts_survive\":false,"                \
-	"\"consume\":false,\"d1\":false,\"d2\":true,\"d3\":false,\"copies\":false}"
+	"\"consume\":false,\"d1\":false,\"d2\":true,\"d3\":false,\"copies\":false,"                \
+	"\"positions\":false,\"settles_survive\":false}"
 
 	expect(&answer, "{\"reachable\":true,\"version\":\"3.4\",\"nodes\":3,\"durability\":\"D2\","
 			"\"durability_reason\":\"so\",\"capabilities\":" CAPABILITIES

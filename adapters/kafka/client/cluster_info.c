@@ -73,7 +73,8 @@ static void capabilities_set(struct adapter *adapter, const struct cluster_info 
 	enum durability durability = cluster_info_durability(info, &adapter->options, reason);
 	uint32_t capabilities = CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_EXACT_BACKLOG |
 				CAP_DELAY | CAP_KEEPS_WITHOUT_GROUP | CAP_ATTEMPTS_SURVIVE |
-				CAP_CONSUME | CAP_D1 | CAP_COPIES;
+				CAP_CONSUME | CAP_D1 | CAP_COPIES | CAP_POSITIONS |
+				CAP_SETTLES_SURVIVE;
 
 	if (durability >= DURABILITY_D2)
 		capabilities |= CAP_D2;
