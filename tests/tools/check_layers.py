@@ -25,6 +25,7 @@ PROXY = ("proxy/engine", "proxy/base", "proxy/resource", "proxy/group", "proxy/c
 
 CONTRACT = ("core/base", "core/loop", "core/model", "core/wire", "adapters")  # what an adapter may know
 KAFKA = (*CONTRACT, "adapters/log")
+RABBITMQ = (*CONTRACT, "adapters/rabbitmq/link")
 KAFKA_TOPIC = (*KAFKA, "adapters/kafka/client", "adapters/kafka/topic")  # what may know of open topics
 
 # Folders, and files that stand apart from their folder. The longest that matches decides; it may always use itself and what
@@ -54,7 +55,15 @@ LAYERS = {
     "adapters/kafka/retry": (*KAFKA_TOPIC, "adapters/kafka/produce", "adapters/kafka/read", "adapters/kafka/offsets"),
     "adapters/kafka/group": (*KAFKA_TOPIC, "adapters/kafka/offsets", "adapters/kafka/retry"),
     "adapters/kafka/admin": (*KAFKA_TOPIC, "adapters/kafka/produce", "adapters/kafka/read"),
-    "adapters/kinds.c": ("core/base", "adapters", "adapters/discard", "adapters/embedded", "adapters/kafka"),
+    "adapters/rabbitmq": (*CONTRACT, "adapters/queue"),
+    "adapters/rabbitmq/link": CONTRACT,
+    "adapters/rabbitmq/message": RABBITMQ,
+    "adapters/rabbitmq/ask": RABBITMQ,
+    "adapters/rabbitmq/manage": RABBITMQ,
+    "adapters/rabbitmq/send": (*RABBITMQ, "adapters/rabbitmq/message", "adapters/rabbitmq/ask"),
+    "adapters/rabbitmq/receive": (*RABBITMQ, "adapters/queue", "adapters/rabbitmq/message", "adapters/rabbitmq/ask", "adapters/rabbitmq/send"),
+    "adapters/rabbitmq/admin": (*RABBITMQ, "adapters/rabbitmq/ask", "adapters/rabbitmq/manage", "adapters/rabbitmq/send"),
+    "adapters/kinds.c": ("core/base", "adapters", "adapters/discard", "adapters/embedded", "adapters/kafka", "adapters/rabbitmq"),
     "proxy": (*DATA, "quota", "adapters", *PROXY, "proxy/client/native", "proxy/query"),
     "proxy/engine": ("core/base", "core/model", "adapters"),
     "proxy/base": DATA,
@@ -84,7 +93,7 @@ LIBRARIES = {
     "amqp": ("adapters/rabbitmq",),
     "rabbitmq-c/": ("adapters/rabbitmq",),
     "MQTT": ("adapters/mqtt",),
-    "curl/": ("ctl",),
+    "curl/": ("ctl", "adapters/rabbitmq"),
     "argon2.h": ("core/registry", "portal-api"),
     "lz4": ("core/wire",),
     "zstd": ("core/wire",),

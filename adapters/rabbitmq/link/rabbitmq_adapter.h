@@ -1,0 +1,27 @@
+// One open cluster: where each file of the RabbitMQ adapter keeps its own state. A member belongs
+// to the file that is named beside it.
+#pragma once
+
+#include "adapters/adapter.h"
+#include "adapters/rabbitmq/link/link.h"
+
+#include <pthread.h>
+
+struct rabbitmq_asker;
+struct rabbitmq_health;
+struct rabbitmq_manage;
+struct rabbitmq_receiver;
+struct rabbitmq_sender;
+
+struct adapter {
+	struct rabbitmq_options options;
+	struct log_ctx *log;
+	char *cluster; // its name
+	struct rabbitmq_link *send, *receive, *ask;
+	struct rabbitmq_health *health;     // health.c
+	struct rabbitmq_asker *asker;       // ask.c
+	struct rabbitmq_sender *sender;     // sender.c
+	struct rabbitmq_receiver *receiver; // receiver.c
+	struct rabbitmq_manage *manage;     // manage.c; NULL: no management address
+	uint32_t capabilities;              // atomic; probe.c
+};
