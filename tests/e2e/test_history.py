@@ -74,6 +74,15 @@ def test_daemon_stopped_and_continued(start, tmp_path):
         load.end()
 
 
+def kill_while_it_holds(load, consumer):
+    consumer.process.send_signal(signal.SIGSTOP)
+    if load.holding(consumer):
+        consumer.kill()
+        return True
+    consumer.process.send_signal(signal.SIGCONT)
+    return False
+
+
 @pytest.mark.timeout(900)
 def test_consumers_stopped_and_killed(start, tmp_path):
     """A consumer that sleeps over its timeout gets STALE when it wakes; one that dies leaves what it held to the others."""
@@ -90,7 +99,7 @@ def test_consumers_stopped_and_killed(start, tmp_path):
                 sleeper.process.send_signal(signal.SIGCONT)
             load.progress(500)
             with load.fault("consumer killed"):
-                sleeper.kill()
+                wait_for(lambda sleeper=sleeper: kill_while_it_holds(load, sleeper), 60, "the consumer never holds a message")
             load.consume(f"{topic}-shared", "--mixed")
         report = load.finish()
         assert report.clean, report

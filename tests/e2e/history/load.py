@@ -172,6 +172,17 @@ class Load:
         """What a process has written since the last fault began: all of it grows large."""
         return checker.read(client.path, whole=False, begin=self.sizes.get(client, 0))
 
+    def holding(self, consumer):
+        """Messages that a consumer has noted and not settled; of one that stands still."""
+        open_ones = set()
+        for record in self.recent(consumer).records:
+            place = record.partition, record.offset
+            if record.kind == checker.DELIVERY:
+                open_ones.add(place)
+            elif record.kind == checker.SETTLE:
+                open_ones.discard(place)
+        return len(open_ones)
+
     def ends(self, producer, since=0):
         """How the sends of a process that ended after `since`, in the last fault, ended: (outcome, code) of each."""
         return [(record.what, record.code) for record in self.recent(producer).records if record.kind == checker.SENT and record.time > since]
