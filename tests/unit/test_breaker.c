@@ -1,6 +1,6 @@
 // adapters/kafka/breaker: when a cluster that does not answer is left alone, and when no longer.
 
-#include "adapters/kafka/client/breaker.h"
+#include "adapters/breaker.h"
 #include "tests/unit/unit.h"
 
 #define START (1000 * S_NS)

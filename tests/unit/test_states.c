@@ -1,6 +1,6 @@
 // The state machines of core/base/state_table.h: what a table does not have, its machine refuses.
 
-#include "adapters/kafka/client/breaker.h"
+#include "adapters/breaker.h"
 #include "adapters/log/source_state.h"
 #include "core/registry/resource_state.h"
 #include "proxy/client/conn.h"

@@ -9,8 +9,8 @@
 
 #include "adapters/kafka/client/health.h"
 
+#include "adapters/breaker.h"
 #include "adapters/kafka/client/admin_handle.h"
-#include "adapters/kafka/client/breaker.h"
 #include "adapters/kafka/client/client.h"
 #include "adapters/kafka/client/cluster_info.h"
 

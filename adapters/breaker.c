@@ -4,7 +4,7 @@
 //
 // Invariant: at most one probe is under way. What it does not do: probe (health.c).
 
-#include "adapters/kafka/client/breaker.h"
+#include "adapters/breaker.h"
 
 void breaker_set_circuit(struct breaker *breaker, enum breaker_circuit circuit)
 {
