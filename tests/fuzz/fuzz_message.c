@@ -71,7 +71,7 @@ static void of_a_stranger(const uint8_t *at, const uint8_t *end)
 
 		value = take(&at, end, value_size == 255 ? 0 : value_size);
 		rd_kafka_header_add(message.headers,
-				    name.size ? (const char *)name.data : MESSAGE_HEADER,
+				    name.size ? (const char *)name.data : ENVELOPE_HEADER,
 				    name.size ? (ssize_t)name.size : -1,
 				    value_size == 255 ? NULL : value.data, (ssize_t)value.size);
 	}

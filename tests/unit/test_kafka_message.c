@@ -165,7 +165,7 @@ static void a_plain_envelope_is_small(void)
 	headers = message_headers(&view, false, 1600000000000);
 	CHECK_EQ(rd_kafka_header_cnt(headers), 1);
 	CHECK(!rd_kafka_header_get_all(headers, 0, &name, &value, &size));
-	CHECK_STR(name, MESSAGE_HEADER);
+	CHECK_STR(name, ENVELOPE_HEADER);
 	CHECK(size <= 32);
 	rd_kafka_headers_destroy(headers);
 }
@@ -232,7 +232,7 @@ static void expect_ordinary(const void *value, size_t size)
 	struct record_header header;
 	size_t cursor = 0;
 
-	rd_kafka_header_add(headers, MESSAGE_HEADER, -1, value, (ssize_t)size);
+	rd_kafka_header_add(headers, ENVELOPE_HEADER, -1, value, (ssize_t)size);
 	read_back(&message, room, &view);
 	CHECK_EQ(view.header_count, 1);
 	CHECK(record_header_next(&view, &cursor, &header));

@@ -13,8 +13,8 @@
 #include "adapters/kafka/topic/message.h"
 
 #define FOR_EVER   UINT64_MAX
-#define BATCH_HEAD 61u                                   // of record batch, magic 2
-#define HEAD_MOST  (BATCH_HEAD + 64u + MESSAGE_REST_MAX) // that a batch has beside key and body
+#define BATCH_HEAD 61u                                    // of record batch, magic 2
+#define HEAD_MOST  (BATCH_HEAD + 64u + ENVELOPE_REST_MAX) // that a batch has beside key and body
 
 // ---- reading
 
@@ -103,11 +103,11 @@ static uint64_t bytes_size(uint64_t size)
 static uint64_t headers_size(const struct record_view *view, bool native)
 {
 	struct record_header header;
-	uint64_t size = 0, envelope = message_envelope_size(view, native);
+	uint64_t size = 0, envelope = envelope_size(view, native);
 	size_t cursor = 0;
 
 	if (envelope)
-		size += bytes_size(sizeof MESSAGE_HEADER - 1) + bytes_size(envelope);
+		size += bytes_size(sizeof ENVELOPE_HEADER - 1) + bytes_size(envelope);
 	while (record_header_next(view, &cursor, &header))
 		size += bytes_size(header.name.size) + bytes_size(header.value.size);
 	return varint_size(view->header_count + 1u) + size;

@@ -1,10 +1,5 @@
 // Makes a Kafka message of a wire record, and the other way round.
 //
-// The envelope, the value of the header `mqp`, holds the rest of a record: version, a byte that
-// names the optional parts, id, creation time, then those parts exactly as in the record. It is
-// checked by making a record of it that has nothing else. Behind them, where a time to live needs
-// it, stands the time at which the proxy took the message: the timestamp may be the producer's.
-//
 // Of several headers named `mqp` the first is the envelope, if it is valid; every other, and a
 // first one that is not valid, is a user's own. Pure: it allocates headers and nothing else.
 
@@ -12,58 +7,11 @@
 
 #include "core/base/utf8.h"
 
-#define ENVELOPE_VERSION 1
-#define ENVELOPE_HEAD    26u // version, parts, id, creation time
-#define ENVELOPE_MAX     (ENVELOPE_HEAD + MESSAGE_PARTS_MAX + 8)
-// The flags of the parts it may hold, and where they lie in its second byte.
-#define PARTS                                                                                      \
-	(RECORD_DUE | RECORD_TTL | RECORD_PRIORITY | RECORD_PARTITION | RECORD_TAG | RECORD_TRACE)
-#define PARTS_SHIFT 2
-#define ACCEPTED    0x40u // in that byte: behind the parts, i64 ms; only with a time to live
-// Those without which a message of a native topic would not be what was asked for.
-#define PARTS_ASKED (PARTS & ~RECORD_PARTITION)
-
 // ---- a record as a message
 
 bool message_has_headers(const uint8_t *record, bool native)
 {
-	return !native || (record_flags(record) & (PARTS_ASKED | RECORD_HEADERS));
-}
-
-// The optional parts as they lie in the record.
-static struct slice parts_of(const struct record_view *view)
-{
-	const uint8_t *parts = view->data + RECORD_HEAD_SIZE;
-	const uint8_t *end = view->flags & RECORD_HEADERS
-				     ? view->headers.data - 6
-				     : view->data + view->size - view->key.size - view->body.size;
-
-	return (struct slice){parts, (size_t)(end - parts)};
-}
-
-size_t message_envelope_size(const struct record_view *view, bool native)
-{
-	if (native && !(view->flags & PARTS_ASKED))
-		return 0;
-	return ENVELOPE_HEAD + parts_of(view).size + (view->flags & RECORD_TTL ? 8 : 0);
-}
-
-static size_t envelope_write(const struct record_view *view, int64_t accepted_ms,
-			     uint8_t room[ENVELOPE_MAX])
-{
-	struct slice parts = parts_of(view);
-	size_t size = ENVELOPE_HEAD + parts.size;
-
-	room[0] = ENVELOPE_VERSION;
-	room[1] = (uint8_t)((view->flags & PARTS) >> PARTS_SHIFT);
-	memcpy(room + 2, view->id, RECORD_ID_SIZE);
-	le64_put(room + 18, (uint64_t)view->created_ms);
-	memcpy(room + ENVELOPE_HEAD, parts.data, parts.size);
-	if (!(view->flags & RECORD_TTL))
-		return size;
-	room[1] |= ACCEPTED;
-	le64_put(room + size, (uint64_t)accepted_ms);
-	return size + 8;
+	return !native || (record_flags(record) & (ENVELOPE_ASKED | RECORD_HEADERS));
 }
 
 rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,
@@ -76,8 +24,8 @@ rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,
 
 	if (!headers)
 		return NULL;
-	if (message_envelope_size(view, native))
-		rd_kafka_header_add(headers, MESSAGE_HEADER, sizeof MESSAGE_HEADER - 1, envelope,
+	if (envelope_size(view, native))
+		rd_kafka_header_add(headers, ENVELOPE_HEADER, sizeof ENVELOPE_HEADER - 1, envelope,
 				    (ssize_t)envelope_write(view, accepted_ms, envelope));
 	while (record_header_next(view, &cursor, &header))
 		rd_kafka_header_add(headers, (const char *)header.name.data,
@@ -87,41 +35,6 @@ rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,
 }
 
 // ---- a message as a record
-
-// Into a record that has only what the envelope holds: neither key nor body nor headers.
-static bool parts_read(const uint8_t *value, size_t size, uint32_t flags, uint8_t *rest)
-{
-	uint32_t record_bytes;
-
-	memset(rest, 0, RECORD_HEAD_SIZE);
-	le32_put(rest, (uint32_t)(RECORD_HEAD_SIZE + size - ENVELOPE_HEAD));
-	le32_put(rest + 4, flags);
-	memcpy(rest + 8, value + 2, ENVELOPE_HEAD - 2);
-	memcpy(rest + RECORD_HEAD_SIZE, value + ENVELOPE_HEAD, size - ENVELOPE_HEAD);
-	return record_check(rest, MESSAGE_REST_MAX, &record_bytes) == RECORD_OK;
-}
-
-static bool envelope_read(const uint8_t *value, size_t size, uint8_t rest[MESSAGE_REST_MAX],
-			  int64_t *ret_accepted_ms)
-{
-	uint32_t flags;
-	bool accepted;
-
-	if (!value || size < ENVELOPE_HEAD || size > ENVELOPE_MAX || value[0] != ENVELOPE_VERSION)
-		return false;
-	accepted = value[1] & ACCEPTED;
-	flags = (value[1] & ~ACCEPTED) << PARTS_SHIFT;
-	if (flags & ~(uint32_t)PARTS)
-		return false;
-	if (accepted && (!(flags & RECORD_TTL) || size < ENVELOPE_HEAD + 8))
-		return false;
-	size -= accepted ? 8 : 0;
-	if (size > ENVELOPE_HEAD + MESSAGE_PARTS_MAX || !parts_read(value, size, flags, rest))
-		return false;
-	if (accepted)
-		*ret_accepted_ms = MAX((int64_t)le64_get(value + size), 0);
-	return true;
-}
 
 // A header as the record will hold it; false: it cannot.
 static bool header_read(const char *name, const void *value, size_t value_size,
@@ -153,7 +66,7 @@ static bool walk_next(struct walk *walk, struct record_header *ret)
 	while (walk->headers && walk->taken < RECORD_HEADERS_MAX &&
 	       rd_kafka_header_get_all(walk->headers, walk->next++, &name, &value, &value_size) ==
 		       RD_KAFKA_RESP_ERR_NO_ERROR) {
-		if (!walk->tried && strcmp(name, MESSAGE_HEADER) == 0) {
+		if (!walk->tried && strcmp(name, ENVELOPE_HEADER) == 0) {
 			walk->tried = true;
 			walk->found =
 				envelope_read(value, value_size, walk->rest, &walk->accepted_ms);
@@ -189,7 +102,7 @@ static void id_of_position(const struct message_in *message, int64_t created_ms,
 }
 
 // What stands for the envelope of a message that has none.
-static void rest_make(const struct message_in *message, uint8_t rest[MESSAGE_REST_MAX])
+static void rest_make(const struct message_in *message, uint8_t rest[ENVELOPE_REST_MAX])
 {
 	int64_t created_ms = MAX(message->timestamp_ms, 0);
 
@@ -229,7 +142,7 @@ static uint8_t *bytes_write(uint8_t *at, const uint8_t *bytes, size_t size)
 static uint8_t *headers_write(const struct message_in *message, const struct message_plan *plan,
 			      uint8_t *at)
 {
-	uint8_t unused[MESSAGE_REST_MAX];
+	uint8_t unused[ENVELOPE_REST_MAX];
 	struct walk walk = {.headers = message->headers, .rest = unused};
 	struct record_header header;
 

@@ -1,24 +1,15 @@
 // A wire record as a Kafka message and back (docs/adapters/kafka-internals.md, Mapping). Pure.
 //
-// Key, body and user headers travel as themselves; what Kafka has no place for is in one header,
-// `mqp`, the first of them. A message of a native topic has it only when something would be lost
-// that it asked for (due time, time to live, priority, tag, trace).
+// Key, body and user headers travel as themselves; what Kafka has no place for is in the envelope
+// (adapters/envelope.h), the first of the headers.
 #pragma once
 
-#include "core/wire/record.h"
+#include "adapters/envelope.h"
 
 #include <librdkafka/rdkafka.h>
 
-#define MESSAGE_HEADER "mqp"
-// The optional parts of a record but for its headers: due time, time to live, priority, partition,
-// tag, trace.
-#define MESSAGE_PARTS_MAX (8u + 4 + 1 + 4 + 256 + RECORD_TRACE_SIZE)
-#define MESSAGE_REST_MAX  (RECORD_HEAD_SIZE + MESSAGE_PARTS_MAX)
-
 // Whether the record needs headers at all. Cheap: most records of native topics do not.
 bool message_has_headers(const uint8_t *record, bool native);
-// Of the value of the header `mqp`; 0: it will have none.
-size_t message_envelope_size(const struct record_view *view, bool native);
 // The headers of a record that has some, to be given away with the message; it is taken at
 // `accepted_ms`, by the wall clock. NULL: no memory.
 rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,
@@ -37,7 +28,7 @@ struct message_in {
 
 // What is found out about a message once, to be used twice.
 struct message_plan {
-	uint8_t rest[MESSAGE_REST_MAX]; // its record without key, body and headers
+	uint8_t rest[ENVELOPE_REST_MAX]; // its record without key, body and headers
 	uint64_t header_bytes;
 	uint16_t header_count;
 	uint32_t size;     // of the record
