@@ -3,7 +3,8 @@
 // It holds the rest of a record: version, a byte that names the optional parts, id, creation time,
 // then those parts exactly as in the record. It is checked by making a record of it that has
 // nothing else. Behind them, where a time to live needs it, stands the time at which the proxy took
-// the message: the timestamp of the backend's message may be its producer's.
+// the message: the timestamp of the backend's message may be its producer's. Last, where the
+// backend keeps no partitions, the one that was chosen.
 //
 // What it does not do: look for the header among others; that is the backend's mapping.
 
@@ -13,7 +14,9 @@
 // The flags of the parts it may hold, and where they lie in its second byte.
 #define PARTS       (ENVELOPE_ASKED | RECORD_PARTITION)
 #define PARTS_SHIFT 2
-#define ACCEPTED    0x40u // in that byte: behind the parts, i64 ms; only with a time to live
+// In that byte, of what is behind the parts:
+#define ACCEPTED 0x40u // i64 ms; only with a time to live
+#define PLACED   0x80u // u32
 
 // The optional parts as they lie in the record.
 static struct slice parts_of(const struct record_view *view)
@@ -33,7 +36,7 @@ size_t envelope_size(const struct record_view *view, bool native)
 	return ENVELOPE_FIXED_SIZE + parts_of(view).size + (view->flags & RECORD_TTL ? 8 : 0);
 }
 
-size_t envelope_write(const struct record_view *view, int64_t accepted_ms,
+size_t envelope_write(const struct record_view *view, int64_t accepted_ms, uint32_t placed,
 		      uint8_t room[ENVELOPE_MAX])
 {
 	struct slice parts = parts_of(view);
@@ -44,11 +47,17 @@ size_t envelope_write(const struct record_view *view, int64_t accepted_ms,
 	memcpy(room + 2, view->id, RECORD_ID_SIZE);
 	le64_put(room + 18, (uint64_t)view->created_ms);
 	memcpy(room + ENVELOPE_FIXED_SIZE, parts.data, parts.size);
-	if (!(view->flags & RECORD_TTL))
-		return size;
-	room[1] |= ACCEPTED;
-	le64_put(room + size, (uint64_t)accepted_ms);
-	return size + 8;
+	if (view->flags & RECORD_TTL) {
+		room[1] |= ACCEPTED;
+		le64_put(room + size, (uint64_t)accepted_ms);
+		size += 8;
+	}
+	if (placed != ENVELOPE_NOT_PLACED) {
+		room[1] |= PLACED;
+		le32_put(room + size, placed);
+		size += 4;
+	}
+	return size;
 }
 
 // Into a record that has only what the envelope holds: neither key nor body nor headers.
@@ -65,25 +74,29 @@ static bool parts_read(const uint8_t *value, size_t size, uint32_t flags, uint8_
 }
 
 bool envelope_read(const uint8_t *value, size_t size, uint8_t rest[ENVELOPE_REST_MAX],
-		   int64_t *ret_accepted_ms)
+		   int64_t *ret_accepted_ms, uint32_t *ret_placed)
 {
+	size_t behind;
 	uint32_t flags;
-	bool accepted;
+	bool accepted, placed;
 
 	if (!value || size < ENVELOPE_FIXED_SIZE || size > ENVELOPE_MAX ||
 	    value[0] != ENVELOPE_VERSION)
 		return false;
 	accepted = value[1] & ACCEPTED;
-	flags = (value[1] & ~ACCEPTED) << PARTS_SHIFT;
-	if (flags & ~(uint32_t)PARTS)
+	placed = value[1] & PLACED;
+	flags = (value[1] & ~(ACCEPTED | PLACED)) << PARTS_SHIFT;
+	behind = (accepted ? 8 : 0) + (placed ? 4 : 0);
+	if ((placed && !ret_placed) || (accepted && !(flags & RECORD_TTL)) ||
+	    size < ENVELOPE_FIXED_SIZE + behind)
 		return false;
-	if (accepted && (!(flags & RECORD_TTL) || size < ENVELOPE_FIXED_SIZE + 8))
-		return false;
-	size -= accepted ? 8 : 0;
+	size -= behind;
 	if (size > ENVELOPE_FIXED_SIZE + ENVELOPE_PARTS_MAX ||
 	    !parts_read(value, size, flags, rest))
 		return false;
 	if (accepted)
 		*ret_accepted_ms = MAX((int64_t)le64_get(value + size), 0);
+	if (placed)
+		*ret_placed = le32_get(value + size + behind - 4);
 	return true;
 }

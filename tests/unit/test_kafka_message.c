@@ -256,7 +256,8 @@ static void a_foreign_envelope_is_an_ordinary_header(void)
 	expect_ordinary(right, 26); // another version
 	right[0] = 1;
 	right[1] = 0x80;
-	expect_ordinary(right, 26); // an unknown part
+	expect_ordinary(right, 26); // a part of other backends, cut
+	expect_ordinary(right, 30); // a chosen partition
 	right[1] = RECORD_PRIORITY >> 2;
 	right[26] = 10;
 	expect_ordinary(right, 27); // a value out of range

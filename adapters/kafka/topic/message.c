@@ -25,8 +25,9 @@ rd_kafka_headers_t *message_headers(const struct record_view *view, bool native,
 	if (!headers)
 		return NULL;
 	if (envelope_size(view, native))
-		rd_kafka_header_add(headers, ENVELOPE_HEADER, sizeof ENVELOPE_HEADER - 1, envelope,
-				    (ssize_t)envelope_write(view, accepted_ms, envelope));
+		rd_kafka_header_add(
+			headers, ENVELOPE_HEADER, sizeof ENVELOPE_HEADER - 1, envelope,
+			(ssize_t)envelope_write(view, accepted_ms, ENVELOPE_NOT_PLACED, envelope));
 	while (record_header_next(view, &cursor, &header))
 		rd_kafka_header_add(headers, (const char *)header.name.data,
 				    (ssize_t)header.name.size, header.value.data,
@@ -68,8 +69,8 @@ static bool walk_next(struct walk *walk, struct record_header *ret)
 		       RD_KAFKA_RESP_ERR_NO_ERROR) {
 		if (!walk->tried && strcmp(name, ENVELOPE_HEADER) == 0) {
 			walk->tried = true;
-			walk->found =
-				envelope_read(value, value_size, walk->rest, &walk->accepted_ms);
+			walk->found = envelope_read(value, value_size, walk->rest,
+						    &walk->accepted_ms, NULL);
 			if (walk->found)
 				continue;
 		}
