@@ -420,6 +420,7 @@ def seeds_of(row):
         yield kind, data
         if kind == "record":
             yield "message", data
+            yield "rabbitmq_message", data
     elif kind == "codec":
         yield "codec", bytes([row["codec"]]) + data
     elif kind == "frame":
@@ -511,6 +512,28 @@ def message_seeds():
     yield "message", b"\0\3keybody"
 
 
+def amqp_table(*entries):
+    """(name, kind, value as it lies behind its kind)"""
+    return b"".join(bytes([len(name)]) + name + kind + value for name, kind, value in entries)
+
+
+def amqp_bytes(value):
+    return struct.pack(">I", len(value)) + value
+
+
+def rabbitmq_message_seeds():
+    """Another client's AMQP message, as tests/fuzz/fuzz_rabbitmq_message.c takes it: one with headers of ours, one with types."""
+    envelope = b"\1\x98" + bytes(range(16)) + bytes(8) + b"\7" + b"\2\0\0\0" + b"\3\0\0\0"
+    copy = struct.pack("<BBIIQq", 1, 1, 3, 2, 5, 7)
+    exact = struct.pack("<IHH", 9, 1, 2) + b"CC" + struct.pack("<I", 1) + b"q"
+    ours = [(b"mqp", b"x", amqp_bytes(envelope)), (b"mqp-copy", b"x", amqp_bytes(copy)), (b"mqp-key", b"x", amqp_bytes(b"")), (b"mqp-body", b"V", b"")]
+    table = amqp_bytes(amqp_table(*ours, (b"mqp-headers", b"x", amqp_bytes(exact)), (b"x-delivery-count", b"l", bytes(8))))
+    yield "rabbitmq_message", b"\3key\0" + b"\x20\0" + table
+    numbers = amqp_table((b"a", b"t", b"\1"), (b"b", b"I", bytes(4)), (b"c", b"d", struct.pack(">d", 0.1)), (b"d", b"D", b"\2" + bytes(4)), (b"e", b"T", bytes(8)))
+    nested = amqp_table((b"f", b"F", amqp_bytes(numbers)), (b"g", b"A", amqp_bytes(b"S" + amqp_bytes(b"\xff\"") + b"V")))
+    yield "rabbitmq_message", b"\3key\4body" + struct.pack(">H", 0xA880) + b"\4text" + amqp_bytes(numbers + nested) + b"\7" + b"\2id"
+
+
 def store_seeds():
     """Rows as tests/fuzz/fuzz_store.c takes them: a chunk of two records, a retry, a cursor."""
     record = wire.record_write(wire.Record(body=b"body", key=b"key", id=bytes(range(16)), created_ms=1))
@@ -536,7 +559,7 @@ def stream_seeds():
 
 
 def write_seeds(folder):
-    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds(), "store": store_seeds(), "session": session_seeds(), "message": message_seeds()}
+    seeds = {name: seeds_of(row) for name, row in VECTORS.items()} | {"stream": stream_seeds(), "sdk": sdk_seeds(), "store": store_seeds(), "session": session_seeds(), "message": message_seeds(), "rabbitmq_message": rabbitmq_message_seeds()}
     for name, inputs in seeds.items():
         for number, (target, data) in enumerate(inputs):
             os.makedirs(os.path.join(folder, target), exist_ok=True)
