@@ -243,6 +243,7 @@ static size_t own_deliveries(struct dispatch *dispatch, struct dispatch_consumer
 		if (flight->state == FLIGHT_OWNED)
 			dispatch_disown(dispatch, flight); // the source took it back by itself
 		flight->state = FLIGHT_OWNED;
+		flight->epoch = delivery->epoch;
 		flight->consumer = consumer;
 		flight->attempt = delivery->attempt;
 		flight->number = consumer->given_messages + i + 1;
@@ -545,7 +546,6 @@ void dispatch_arrived(struct dispatch *dispatch, const struct delivery *deliveri
 			first = i + 1;
 			continue;
 		}
-		dispatch->partitions[delivery->partition].epoch = delivery->epoch;
 		if (is_dead_letter(dispatch, delivery)) {
 			hand_or_keep(dispatch, deliveries + first, i - first, now_ns);
 			dispatch_copy_dead_letter(dispatch, delivery);

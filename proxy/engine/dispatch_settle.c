@@ -5,8 +5,9 @@
 // because what is due again comes before what is new. Then the copy is made (DEAD_LETTER_COPYING),
 // and only after that the original ends as dead (SETTLE_DEAD).
 //
-// Invariants: a settle takes effect only if partition, epoch, offset, attempt and consumer fit;
-// each message leaves the flights exactly once. Settles that continue each other go to the source
+// Invariants: a settle takes effect only if partition, epoch, offset, attempt and consumer fit, and
+// goes on with the epoch of its own delivery: offsets may be counted anew in another epoch. Each
+// message leaves the flights exactly once. Settles that continue each other go to the source
 // as one.
 //
 // What it does not do: take back what a consumer does not settle (dispatch_reclaim.c), or tell when
@@ -47,20 +48,20 @@ static void out_add(struct dispatch *dispatch, uint32_t partition, const struct 
 	struct settle *last = dispatch->out_count ? &dispatch->out[dispatch->out_count - 1] : NULL;
 
 	if (last && last->partition == partition && last->offset + last->count == flight->offset &&
-	    last->attempt == flight->attempt && last->verb == verb && last->delay_ms == delay_ms) {
+	    last->epoch == flight->epoch && last->attempt == flight->attempt &&
+	    last->verb == verb && last->delay_ms == delay_ms) {
 		++last->count;
 		return;
 	}
 	if (dispatch->out_count == DISPATCH_OUT)
 		dispatch_out_send(dispatch, request);
-	dispatch->out[dispatch->out_count++] =
-		(struct settle){.epoch = dispatch->partitions[partition].epoch,
-				.offset = flight->offset,
-				.count = 1,
-				.partition = partition,
-				.attempt = flight->attempt,
-				.delay_ms = delay_ms,
-				.verb = (uint8_t)verb};
+	dispatch->out[dispatch->out_count++] = (struct settle){.epoch = flight->epoch,
+							       .offset = flight->offset,
+							       .count = 1,
+							       .partition = partition,
+							       .attempt = flight->attempt,
+							       .delay_ms = delay_ms,
+							       .verb = (uint8_t)verb};
 }
 
 // ---- out of the hands of a consumer
@@ -197,7 +198,7 @@ static bool receipt_fits(const struct flight *flight, const struct dispatch_cons
 			 const struct settle *settle, uint32_t i)
 {
 	return flight && flight->state == FLIGHT_OWNED && flight->consumer == consumer &&
-	       flight->attempt == settle->attempt &&
+	       flight->epoch == settle->epoch && flight->attempt == settle->attempt &&
 	       (!consumer->tells_begun || (uint32_t)flight->number == settle->number + i);
 }
 
@@ -216,8 +217,6 @@ static void settle_run(struct dispatch *dispatch, struct dispatch_consumer *cons
 	if (settle->partition >= dispatch->partition_count)
 		return;
 	partition = &dispatch->partitions[settle->partition];
-	if (partition->epoch != settle->epoch)
-		return;
 	for (uint32_t i = 0; i < settle->count && *misses; ++i) {
 		struct flight *flight = flight_map_find(&partition->flights, settle->offset + i);
 
@@ -292,6 +291,7 @@ void dispatch_copy_dead_letter(struct dispatch *dispatch, const struct delivery 
 	}
 	flight->state = FLIGHT_DEAD_LETTER_COPYING;
 	flight->consumer = NULL;
+	flight->epoch = delivery->epoch;
 	flight->attempt = delivery->attempt;
 	++dispatch->dead_letters_copying;
 	if (delivery->record)
@@ -307,10 +307,10 @@ void dispatch_dead_letter_copied(struct dispatch *dispatch, uint64_t epoch, uint
 {
 	struct flight *flight = NULL;
 
-	// An offset stands for another message in another epoch, where the source counts them anew.
-	if (partition < dispatch->partition_count && dispatch->partitions[partition].epoch == epoch)
+	if (partition < dispatch->partition_count)
 		flight = flight_map_find(&dispatch->partitions[partition].flights, offset);
-	if (!flight || flight->state != FLIGHT_DEAD_LETTER_COPYING)
+	// An offset stands for another message in another epoch, where the source counts them anew.
+	if (!flight || flight->epoch != epoch || flight->state != FLIGHT_DEAD_LETTER_COPYING)
 		return; // the source was reopened meanwhile: the copy may come twice
 	++dispatch->counters.dead;
 	end_dead_letter(dispatch, partition, flight, SETTLE_DEAD);

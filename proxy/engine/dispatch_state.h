@@ -11,7 +11,6 @@
 
 struct dispatch_partition {
 	struct flight_map flights;
-	uint64_t epoch;
 	uint64_t released_from; // the lowest released since pending ones were given back; or MAX
 };
 

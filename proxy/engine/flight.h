@@ -18,6 +18,7 @@ enum flight_state {
 
 struct flight {
 	uint64_t offset;
+	uint64_t epoch; // of its delivery
 	union {
 		uint64_t deadline_ns; // OWNED
 		void *request; // DEAD_LETTER_PENDING, DEAD_LETTER_COPYING: the settle that waits
@@ -26,11 +27,13 @@ struct flight {
 	struct dispatch_consumer *consumer; // OWNED
 	uint64_t number;                    // OWNED: of the delivery, in its subscription
 	uint32_t attempt;
-	uint8_t state;  // enum flight_state
-	uint8_t slot;   // OWNED: slot of the deadline
-	uint8_t reason; // DEAD_LETTER_PENDING, DEAD_LETTER_COPYING: enum dispatch_reason
-	bool suspect;   // a consumer was lost while it worked on it
-	bool timed;     // OWNED: the deadline stands, whatever is told of its begin
+	uint8_t state; // enum flight_state
+	union {
+		uint8_t slot;   // OWNED: slot of the deadline
+		uint8_t reason; // DEAD_LETTER_PENDING, DEAD_LETTER_COPYING: enum dispatch_reason
+	};
+	bool suspect; // a consumer was lost while it worked on it
+	bool timed;   // OWNED: the deadline stands, whatever is told of its begin
 };
 
 struct flight_map {
