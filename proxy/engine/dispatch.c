@@ -50,6 +50,7 @@ void dispatch_free(struct dispatch *dispatch)
 
 void dispatch_set_policy(struct dispatch *dispatch, const struct dispatch_policy *policy)
 {
+	assert(policy->marks_by_id == dispatch->policy.marks_by_id || !dispatch->suspects);
 	dispatch->policy = *policy;
 	dispatch->slot_ns = MAX(policy->visibility_ns / 100, 10 * MS_NS);
 	dispatch_deadlines_rebuild(dispatch, dispatch->slot_now * dispatch->slot_ns);
@@ -180,12 +181,29 @@ static size_t count_fitting(const struct dispatch_consumer *consumer,
 	return n;
 }
 
+static bool is_suspect(const struct dispatch *dispatch, const struct delivery *delivery)
+{
+	const struct flight *flight;
+
+	if (dispatch->policy.marks_by_id)
+		return suspects_have(&dispatch->suspect_ids, record_id(delivery->record));
+	flight = flight_map_find(&dispatch->partitions[delivery->partition].flights,
+				 delivery->offset);
+	return flight && flight->suspect;
+}
+
+void dispatch_name(struct dispatch *dispatch, struct flight *flight,
+		   const struct delivery *delivery)
+{
+	memcpy(flight->id, record_id(delivery->record), sizeof flight->id);
+	flight->suspect = suspects_have(&dispatch->suspect_ids, flight->id);
+	if (flight->suspect) // in use: the youngest mark
+		(void)suspects_add(&dispatch->suspect_ids, flight->id);
+}
+
 static uint32_t flags_of(const struct dispatch *dispatch, const struct delivery *delivery)
 {
-	const struct flight *flight = flight_map_find(
-		&dispatch->partitions[delivery->partition].flights, delivery->offset);
-
-	if (!flight || !flight->suspect)
+	if (!is_suspect(dispatch, delivery))
 		return 0;
 	return DISPATCH_FLAG_SUSPECT |
 	       (dispatch_is_last(dispatch, delivery->attempt) ? DISPATCH_FLAG_LAST : 0);
@@ -243,6 +261,8 @@ static size_t own_deliveries(struct dispatch *dispatch, struct dispatch_consumer
 		if (flight->state == FLIGHT_OWNED)
 			dispatch_disown(dispatch, flight); // the source took it back by itself
 		flight->state = FLIGHT_OWNED;
+		if (dispatch->policy.marks_by_id)
+			dispatch_name(dispatch, flight, delivery);
 		flight->epoch = delivery->epoch;
 		flight->consumer = consumer;
 		flight->attempt = delivery->attempt;
@@ -565,7 +585,7 @@ void dispatch_pause(struct dispatch *dispatch, bool paused, uint64_t now_ns)
 	dispatch_run(dispatch, now_ns);
 }
 
-// Nothing of the source is here any more. Suspects are known by their offsets: their marks go, too.
+// Nothing of the source is here any more. Marks that are kept by offset go, too; those by id stay.
 static void drop_everything(struct dispatch *dispatch)
 {
 	pending_drop(dispatch, dispatch->pending_count);
@@ -598,11 +618,12 @@ static void drop_everything(struct dispatch *dispatch)
 	dispatch->owned = 0;
 	dispatch->dead_letters_pending = 0;
 	dispatch->dead_letters_copying = 0;
-	dispatch->suspects = 0;
+	dispatch->suspects = dispatch->suspect_ids.count;
 }
 
 void dispatch_reset(struct dispatch *dispatch)
 {
+	suspects_clear(&dispatch->suspect_ids);
 	drop_everything(dispatch);
 	dispatch->asked_messages = 0;
 	dispatch->asked_bytes = 0;

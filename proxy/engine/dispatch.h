@@ -26,6 +26,7 @@ struct dispatch_policy {
 	uint8_t mode;     // enum group_mode: SHARED, EXCLUSIVE (one consumer), FAILOVER (the oldest
 			  // one)
 	bool dead_letter; // there is a dead-letter topic
+	bool marks_by_id; // a message comes again under another offset: it is known by its id
 };
 
 // A consumer that tells what it begins: what it said, by when. One entry for all of a sixteenth of

@@ -8,7 +8,8 @@
 //
 // Invariants: what had not begun never costs an attempt; nor does an end that the proxy decided. No
 // more suspects are remembered than may be in flight; beyond that a loss counts at once. A suspect
-// that retention has deleted is forgotten, so that it takes no other's place.
+// that retention has deleted is forgotten, so that it takes no other's place. Where marks go by id
+// (suspects.c) they have a bound of their own, and outlive the flight and a loss of the source.
 //
 // Timeouts: a delivery's time starts when the consumer tells that it begins, at most a sixteenth
 // late. A delivery that has not begun does not time out while its subscription shows life. When a
@@ -76,6 +77,22 @@ static void release_delivery(struct dispatch *dispatch, uint32_t partition, stru
 	dispatch_release(dispatch, partition, flight, NULL);
 }
 
+// False: no more can be remembered.
+static bool make_suspect(struct dispatch *dispatch, struct flight *flight)
+{
+	if (dispatch->policy.marks_by_id) {
+		if (suspects_add(&dispatch->suspect_ids, flight->id) < 0)
+			return false;
+		dispatch->suspects = dispatch->suspect_ids.count;
+	} else if (dispatch->suspects < dispatch->policy.in_flight_max) {
+		++dispatch->suspects;
+	} else {
+		return false;
+	}
+	flight->suspect = true;
+	return true;
+}
+
 // Its consumer is lost.
 static void lose_delivery(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
 {
@@ -84,9 +101,7 @@ static void lose_delivery(struct dispatch *dispatch, uint32_t partition, struct 
 		return;
 	}
 	++dispatch->counters.lost;
-	if (!flight->suspect && dispatch->suspects < dispatch->policy.in_flight_max) {
-		flight->suspect = true;
-		++dispatch->suspects;
+	if (!flight->suspect && make_suspect(dispatch, flight)) {
 		dispatch_release(dispatch, partition, flight, NULL);
 		return;
 	}

@@ -86,24 +86,39 @@ void dispatch_disown(struct dispatch *dispatch, struct flight *flight)
 
 static void unmark_suspect(struct dispatch *dispatch, struct flight *flight)
 {
-	dispatch->suspects -= flight->suspect;
+	if (!flight->suspect)
+		return;
 	flight->suspect = false;
+	if (dispatch->policy.marks_by_id) {
+		suspects_remove(&dispatch->suspect_ids, flight->id);
+		dispatch->suspects = dispatch->suspect_ids.count;
+	} else {
+		--dispatch->suspects;
+	}
 }
 
-// Held by no consumer and not settled for good: only a suspect is remembered.
+// Held by no consumer and not settled for good: only a suspect is remembered, here or by its id.
 static void leave_open(struct dispatch *dispatch, uint32_t partition, struct flight *flight)
 {
 	flight->consumer = NULL;
-	if (flight->suspect)
+	if (flight->suspect && !dispatch->policy.marks_by_id)
 		flight->state = FLIGHT_SUSPECT;
 	else
 		flight_map_remove(&dispatch->partitions[partition].flights, flight);
 }
 
+// A rejection ends a mark that stands in the flight. One that is kept by id ends when the copy is
+// confirmed: the source may lose the message before, and then it comes again as any other.
+static void unmark_rejected(struct dispatch *dispatch, struct flight *flight)
+{
+	if (!dispatch->policy.marks_by_id)
+		unmark_suspect(dispatch, flight);
+}
+
 static void mark_dead_letter(struct dispatch *dispatch, struct flight *flight,
 			     enum dispatch_reason reason, void *request)
 {
-	unmark_suspect(dispatch, flight);
+	unmark_rejected(dispatch, flight);
 	flight->state = FLIGHT_DEAD_LETTER_PENDING;
 	flight->consumer = NULL;
 	flight->reason = (uint8_t)reason;
@@ -256,6 +271,7 @@ static void end_dead_letter(struct dispatch *dispatch, uint32_t partition, struc
 	void *request = flight->request;
 
 	out_add(dispatch, partition, flight, verb, 0, request);
+	unmark_suspect(dispatch, flight);
 	flight_map_remove(&dispatch->partitions[partition].flights, flight);
 	--dispatch->dead_letters_copying;
 	dispatch_out_send(dispatch, request);
@@ -280,7 +296,9 @@ void dispatch_copy_dead_letter(struct dispatch *dispatch, const struct delivery 
 		return; // the copy is on its way already
 	if (flight->state == FLIGHT_OWNED)
 		dispatch_disown(dispatch, flight);
-	unmark_suspect(dispatch, flight);
+	if (dispatch->policy.marks_by_id && delivery->record)
+		dispatch_name(dispatch, flight, delivery);
+	unmark_rejected(dispatch, flight);
 	if (flight->state == FLIGHT_DEAD_LETTER_PENDING) {
 		attempts = flight->attempt;
 		--dispatch->dead_letters_pending;

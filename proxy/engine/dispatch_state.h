@@ -5,6 +5,7 @@
 
 #include "proxy/engine/dispatch.h"
 #include "proxy/engine/flight.h"
+#include "proxy/engine/suspects.h"
 
 #define DISPATCH_SLOTS 128 // a power of two
 #define DISPATCH_OUT   128
@@ -29,8 +30,9 @@ struct dispatch {
 	struct dispatch_partition *partitions;
 	uint32_t partition_count;
 	uint32_t owned, dead_letters_pending, dead_letters_copying; // entries by state
-	uint32_t suspects;                                          // entries with the mark
-	bool any_released; // some partition's released_from is set
+	uint32_t suspects;           // messages that have the mark: entries, or the ids
+	struct suspects suspect_ids; // policy.marks_by_id
+	bool any_released;           // some partition's released_from is set
 
 	struct delivery *pending; // a ring, each entry with a reference to its buffer
 	size_t pending_head, pending_count, pending_room;
@@ -52,6 +54,9 @@ struct dispatch {
 
 void dispatch_consumer_changed(struct dispatch *dispatch, struct dispatch_consumer *consumer);
 void dispatch_give_back(struct dispatch *dispatch, const struct delivery *deliveries, size_t count);
+// Only where marks go by id: the flight gets the id of its message, and the mark.
+void dispatch_name(struct dispatch *dispatch, struct flight *flight,
+		   const struct delivery *delivery);
 void dispatch_run(struct dispatch *dispatch, uint64_t now_ns);
 // Something was released: what waits here above it goes back to the source, too, so that it is not
 // handed out before it.

@@ -1,6 +1,8 @@
 // The messages of one partition that are in flight, found by offset.
 #pragma once
 
+#include "core/wire/record.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +28,7 @@ struct flight {
 	};
 	struct dispatch_consumer *consumer; // OWNED
 	uint64_t number;                    // OWNED: of the delivery, in its subscription
+	uint8_t id[RECORD_ID_SIZE];         // of the message, where marks go by it
 	uint32_t attempt;
 	uint8_t state; // enum flight_state
 	union {

@@ -47,7 +47,8 @@ static struct dispatch_policy policy_of(const struct group_home *home)
 					 .retry_delay_max_ms = model->retry_delay_max_ms,
 					 .in_flight_max = UINT32_MAX,
 					 .mode = model->mode,
-					 .dead_letter = dead_letter != NULL};
+					 .dead_letter = dead_letter != NULL,
+					 .marks_by_id = !home->positions};
 
 	if (home->tenant->model)
 		policy.in_flight_max = home->tenant->model->limits.in_flight;
@@ -150,6 +151,7 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 	const struct topic *topic =
 		catalog_topic(home->worker->shared->catalog, home->model->topic);
 	const struct adapter_ops *ops;
+	struct dispatch_policy policy;
 	enum code code;
 	int r;
 
@@ -165,6 +167,7 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 		home->topic = topic_use_unref(home->topic);
 		return code;
 	}
+	home->positions = backend_capabilities(home->topic->backend) & CAP_POSITIONS;
 	free(home->partitions);
 	home->partitions = calloc(home->topic->model->partitions, sizeof *home->partitions);
 	config.topic = home->topic->model;
@@ -179,6 +182,8 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 		return r == -ENOMEM ? CODE_OVERLOADED : CODE_BACKEND_DOWN;
 	}
 	dispatch_reset(home->dispatch); // nothing has been demanded of this source yet
+	policy = policy_of(home);
+	dispatch_set_policy(home->dispatch, &policy);
 	dispatch_tick(home->dispatch, group_now_ns(home));
 	group_schedule(home);
 	return CODE_OK;

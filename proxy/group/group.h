@@ -42,6 +42,7 @@ struct group_home {
 	struct loop_task *holds; // what waits for the source to be closed
 	uint32_t held;           // holds that have been told
 	uint32_t stopping;       // members that are owed a STOPPED
+	bool positions;          // the source keeps them: CAP_POSITIONS
 	uint8_t source_state;    // enum group_source_state; group_set_source_state() changes it
 	// What does not fit into its tenant's reserve: dead-letter copies, and retries.
 	uint32_t copies_waiting;

@@ -65,7 +65,7 @@ LAYERS = {
     "adapters/rabbitmq/admin": (*RABBITMQ, "adapters/rabbitmq/ask", "adapters/rabbitmq/manage", "adapters/rabbitmq/send"),
     "adapters/kinds.c": ("core/base", "adapters", "adapters/discard", "adapters/embedded", "adapters/kafka", "adapters/rabbitmq"),
     "proxy": (*DATA, "quota", "adapters", *PROXY, "proxy/client/native", "proxy/query"),
-    "proxy/engine": ("core/base", "core/model", "adapters"),
+    "proxy/engine": ("core/base", "core/model", "core/wire", "adapters"),
     "proxy/base": DATA,
     "proxy/resource": (*DATA, "quota", "adapters", "proxy/base"),
     "proxy/group": (*DATA, "quota", "adapters", *PROXY[:3]),

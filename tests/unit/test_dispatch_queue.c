@@ -1,13 +1,14 @@
 // proxy/dispatch over a source that keeps no positions: what is lost comes again in another epoch,
-// and offsets are counted anew.
+// offsets are counted anew, and what has failed comes under another one. And proxy/suspects.
 //
 // The test is the source. It says what arrives, and looks at what is handed out and at what is
 // settled.
 
 #include "proxy/engine/dispatch.h"
+#include "proxy/engine/suspects.h"
 #include "tests/unit/unit.h"
 
-enum { CONSUMERS = 3, KEPT = 256, RECORD = 64, IN_FLIGHT_MAX = 100 };
+enum { CONSUMERS = 3, KEPT = 256, RECORD = 64, MESSAGES = 64, IN_FLIGHT_MAX = 100 };
 
 static struct bench {
 	struct dispatch *dispatch;
@@ -101,12 +102,17 @@ static void start(uint8_t mode)
 					 .in_flight_max = IN_FLIGHT_MAX,
 					 .max_attempts = 3,
 					 .mode = mode,
-					 .dead_letter = true};
+					 .dead_letter = true,
+					 .marks_by_id = true};
 
 	memset(&m, 0, sizeof m);
 	m.epoch = 1;
 	m.now_ns = S_NS;
-	CHECK_EQ(buf_new(RECORD, &m.buf), 0);
+	CHECK_EQ(buf_new(MESSAGES * RECORD, &m.buf), 0);
+	for (uint8_t i = 0; i < MESSAGES; ++i) {
+		memset(m.buf->data + (size_t)i * RECORD, 0, RECORD);
+		m.buf->data[(size_t)i * RECORD + 8] = i + 1; // the first byte of its id
+	}
 	CHECK_EQ(dispatch_new(&policy, &ops, NULL, &m.dispatch), 0);
 }
 
@@ -132,16 +138,21 @@ static void stop(void)
 	buf_unref(m.buf);
 }
 
-static void arrive(uint64_t offset, uint32_t attempt)
+static void arrive_as(unsigned message, uint64_t offset, uint32_t attempt)
 {
 	struct delivery delivery = {.offset = offset,
 				    .epoch = m.epoch,
-				    .record = m.buf->data,
+				    .record = m.buf->data + (size_t)message * RECORD,
 				    .size = RECORD,
 				    .attempt = attempt,
 				    .buf = m.buf};
 
 	dispatch_arrived(m.dispatch, &delivery, 1, m.now_ns);
+}
+
+static void arrive(uint64_t offset, uint32_t attempt)
+{
+	arrive_as((unsigned)offset, offset, attempt);
 }
 
 static void lose(void)
@@ -277,8 +288,257 @@ static void a_timeout_carries_the_epoch_of_its_delivery(void)
 	stop();
 }
 
+// ---- suspects
+
+static void check_last(uint64_t offset, uint32_t attempt, uint32_t flags)
+{
+	CHECK_EQ(last_handed()->delivery.offset, offset);
+	CHECK_EQ(last_handed()->delivery.attempt, attempt);
+	CHECK_EQ(last_handed()->flags, flags);
+}
+
+// A consumer takes message 7 and dies of it.
+static void make_suspect(void)
+{
+	start(GROUP_SHARED);
+	join(0, false);
+	credit(0, 1);
+	arrive_as(7, 1, 1);
+	check_last(1, 1, 0);
+	leave(0, DISPATCH_LOST);
+	CHECK_EQ(last_settled()->verb, SETTLE_RELEASE);
+	CHECK_EQ(dispatch_suspects(m.dispatch), 1);
+	CHECK_EQ(dispatch_in_flight(m.dispatch), 0);
+	join(0, false);
+	credit(0, 50);
+}
+
+static void end_suspect(void)
+{
+	CHECK_EQ(dispatch_suspects(m.dispatch), 0);
+	leave(0, DISPATCH_ENDED);
+	stop();
+}
+
+static void arrive_rejected(unsigned message, uint64_t offset, uint32_t attempt)
+{
+	struct delivery delivery = {.offset = offset,
+				    .epoch = m.epoch,
+				    .record = m.buf->data + (size_t)message * RECORD,
+				    .size = RECORD,
+				    .attempt = attempt,
+				    .rejected = true,
+				    .buf = m.buf};
+
+	dispatch_arrived(m.dispatch, &delivery, 1, m.now_ns);
+}
+
+static void copy_rejected(unsigned message, uint64_t offset, uint32_t attempt)
+{
+	arrive_rejected(message, offset, attempt);
+	dispatch_dead_letter_copied(m.dispatch, m.epoch, 0, offset, m.now_ns);
+	CHECK_EQ(last_settled()->verb, SETTLE_DEAD);
+}
+
+static void a_released_suspect_is_one(void)
+{
+	make_suspect();
+	arrive_as(7, 1, 1);
+	check_last(1, 1, DISPATCH_FLAG_SUSPECT);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_RELEASE), CODE_OK);
+	arrive_as(7, 1, 1);
+	check_last(1, 1, DISPATCH_FLAG_SUSPECT);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	end_suspect();
+}
+
+// Under another offset each time; the one it had may be another message's by then.
+static void a_nacked_suspect_is_one(void)
+{
+	make_suspect();
+	arrive_as(7, 1, 1);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_NACK), CODE_OK);
+	arrive_as(3, 1, 1);
+	check_last(1, 1, 0);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	arrive_as(7, 9, 2);
+	check_last(9, 2, DISPATCH_FLAG_SUSPECT);
+	leave(0, DISPATCH_LOST); // a suspect: now it counts
+	CHECK_EQ(last_settled()->verb, SETTLE_NACK);
+	CHECK_EQ(last_settled()->attempt, 2);
+	join(0, false);
+	credit(0, 50);
+	arrive_as(7, 10, 3);
+	check_last(10, 3, DISPATCH_FLAG_SUSPECT | DISPATCH_FLAG_LAST);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_NACK), CODE_OK);
+	CHECK_EQ(last_settled()->verb, SETTLE_REJECT);
+	copy_rejected(7, 10, 4);
+	end_suspect();
+}
+
+static void a_suspect_outlives_a_loss_of_the_source(void)
+{
+	make_suspect();
+	arrive_as(7, 1, 1);
+	lose();
+	CHECK_EQ(dispatch_suspects(m.dispatch), 1);
+	arrive_as(3, 1, 1);
+	check_last(1, 1, 0);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	arrive_as(7, 2, 1);
+	check_last(2, 1, DISPATCH_FLAG_SUSPECT);
+	leave(0, DISPATCH_LOST);
+	CHECK_EQ(last_settled()->verb, SETTLE_NACK);
+	join(0, false);
+	credit(0, 50);
+	arrive_as(7, 3, 2);
+	check_last(3, 2, DISPATCH_FLAG_SUSPECT);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	end_suspect();
+}
+
+// The same message sent once more, under the same id, begins without a mark.
+static void a_mark_ends_with_its_message(void)
+{
+	make_suspect();
+	arrive_as(7, 1, 1);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	arrive_as(7, 2, 1);
+	check_last(2, 1, 0);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	end_suspect();
+}
+
+// When its copy is there: what is lost before comes again, and is a suspect still.
+static void a_mark_ends_with_the_copy_of_a_rejection(void)
+{
+	make_suspect();
+	arrive_as(7, 1, 1);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_REJECT), CODE_OK);
+	lose();
+	arrive_as(7, 1, 1);
+	check_last(1, 1, DISPATCH_FLAG_SUSPECT);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_REJECT), CODE_OK);
+	arrive_rejected(7, 1, 2);
+	lose();
+	arrive_as(7, 1, 1);
+	check_last(1, 1, DISPATCH_FLAG_SUSPECT);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_REJECT), CODE_OK);
+	copy_rejected(7, 1, 2);
+	end_suspect();
+}
+
+// Its attempts had ended at another owner.
+static void a_mark_ends_with_a_dead_letter(void)
+{
+	make_suspect();
+	arrive_as(7, 4, 4);
+	CHECK_EQ(m.handed_count, 1);
+	dispatch_dead_letter_copied(m.dispatch, m.epoch, 0, 4, m.now_ns);
+	CHECK_EQ(last_settled()->verb, SETTLE_DEAD);
+	end_suspect();
+}
+
+static void a_mark_ends_with_the_source(void)
+{
+	make_suspect();
+	dispatch_reset(m.dispatch);
+	CHECK_EQ(dispatch_suspects(m.dispatch), 0);
+	arrive_as(7, 1, 1);
+	check_last(1, 1, 0);
+	end_suspect();
+}
+
+// A consumer that does not tell what it begins gets a suspect alone.
+static void a_suspect_waits_for_empty_hands(void)
+{
+	make_suspect();
+	arrive_as(3, 2, 1);
+	arrive_as(7, 1, 1);
+	check_last(2, 1, 0);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	check_last(1, 1, DISPATCH_FLAG_SUSPECT);
+	arrive_as(4, 3, 1);
+	check_last(1, 1, DISPATCH_FLAG_SUSPECT);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	check_last(3, 1, 0);
+	end_suspect();
+}
+
+// What had not begun is no suspect, and what had is one.
+static void only_what_had_begun_is_marked(void)
+{
+	start(GROUP_SHARED);
+	join(0, true);
+	credit(0, 9);
+	for (uint64_t i = 1; i <= 4; ++i)
+		arrive(i, 1);
+	dispatch_heartbeat(m.dispatch, &m.consumers[0], 2, m.now_ns);
+	leave(0, DISPATCH_LOST);
+	CHECK_EQ(dispatch_suspects(m.dispatch), 2);
+	lose();
+	join(0, true);
+	credit(0, 9);
+	for (uint64_t i = 1; i <= 4; ++i) {
+		arrive_as((unsigned)(5 - i), i, 1);
+		check_last(i, 1, i > 2 ? DISPATCH_FLAG_SUSPECT : 0);
+	}
+	for (size_t i = m.handed_count - 4; i < m.handed_count; ++i) {
+		struct settle one = {.epoch = m.epoch,
+				     .offset = m.handed[i].delivery.offset,
+				     .count = 1,
+				     .attempt = 1,
+				     .number = (uint32_t)m.handed[i].delivery.offset};
+
+		dispatch_settle(m.dispatch, &m.consumers[0], &one, 1, NULL, m.now_ns);
+		CHECK_EQ(one.code, CODE_OK);
+	}
+	end_suspect();
+}
+
+static const uint8_t *id_of(uint32_t number)
+{
+	static uint8_t id[RECORD_ID_SIZE];
+
+	le32_put(id, number);
+	return id;
+}
+
+// Marks of messages that ended without a word to the group make room for younger ones.
+static void the_oldest_mark_goes(void)
+{
+	struct suspects suspects = {0};
+
+	CHECK(!suspects_have(&suspects, id_of(1)));
+	suspects_remove(&suspects, id_of(1));
+	for (uint32_t i = 1; i <= SUSPECTS_MAX; ++i)
+		CHECK_EQ(suspects_add(&suspects, id_of(i)), 0);
+	CHECK_EQ(suspects.count, SUSPECTS_MAX);
+	CHECK_EQ(suspects_add(&suspects, id_of(1)), 0); // the youngest again
+	CHECK_EQ(suspects.count, SUSPECTS_MAX);
+	CHECK_EQ(suspects_add(&suspects, id_of(SUSPECTS_MAX + 1)), 0);
+	CHECK_EQ(suspects.count, SUSPECTS_MAX);
+	CHECK(!suspects_have(&suspects, id_of(2)));
+	for (uint32_t i = 1; i <= SUSPECTS_MAX + 1; ++i) {
+		CHECK_EQ(suspects_have(&suspects, id_of(i)), i != 2);
+		suspects_remove(&suspects, id_of(i));
+		CHECK(!suspects_have(&suspects, id_of(i)));
+	}
+	CHECK_EQ(suspects.count, 0);
+	CHECK_EQ(suspects_add(&suspects, id_of(5)), 0);
+	suspects_clear(&suspects);
+	CHECK(!suspects_have(&suspects, id_of(5)));
+}
+
 UNIT_MAIN(UNIT_CASE(a_receipt_of_an_earlier_epoch_settles_nothing),
 	  UNIT_CASE(a_receipt_is_stale_as_soon_as_the_source_has_lost),
 	  UNIT_CASE(a_settle_carries_the_epoch_of_its_delivery),
 	  UNIT_CASE(runs_end_with_their_epoch),
-	  UNIT_CASE(a_timeout_carries_the_epoch_of_its_delivery))
+	  UNIT_CASE(a_timeout_carries_the_epoch_of_its_delivery),
+	  UNIT_CASE(a_released_suspect_is_one), UNIT_CASE(a_nacked_suspect_is_one),
+	  UNIT_CASE(a_suspect_outlives_a_loss_of_the_source),
+	  UNIT_CASE(a_mark_ends_with_its_message),
+	  UNIT_CASE(a_mark_ends_with_the_copy_of_a_rejection),
+	  UNIT_CASE(a_mark_ends_with_a_dead_letter), UNIT_CASE(a_mark_ends_with_the_source),
+	  UNIT_CASE(a_suspect_waits_for_empty_hands), UNIT_CASE(only_what_had_begun_is_marked),
+	  UNIT_CASE(the_oldest_mark_goes))
