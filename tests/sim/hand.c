@@ -2,9 +2,10 @@
 // engine, with the real hand, barrier and credit of the C library; crashes at the start and at the
 // end of a callback, kills, lost connections, frozen processes, ends by the proxy, quota waits.
 //
-// The model is the source of each group, the wire (in order, late; what was written arrives though
-// the writer dies) and what the I/O of a consumer does with its hand. It judges at the line between
-// engine and source whose loss has raised an attempt, and at the client what begins, and when.
+// The model is the source of each group (a log, or a queue, which may lose its channel), the wire
+// (in order, late; what was written arrives though the writer dies) and what the I/O of a consumer
+// does with its hand. It judges at the line between engine and source whose loss has raised an
+// attempt, and at the client what begins, and when.
 
 #include "tests/sim/hand.h"
 
@@ -88,13 +89,19 @@ static void draw_home(struct home *home, unsigned poison)
 					 .retry_delay_ms = 100,
 					 .retry_delay_max_ms = 1000,
 					 .in_flight_max = 10000,
-					 .dead_letter = true}};
+					 .dead_letter = true,
+					 .marks_by_id = sim_one_in(2)},
+			      .epoch = 1};
+	home->queue = home->policy.marks_by_id;
+	home->loses = home->queue && m.scenario != AHEAD && sim_one_in(2);
 	if (m.scenario == AHEAD)
 		home->count = MESSAGES / 2 + (unsigned)sim_below(MESSAGES / 2);
 	for (unsigned k = 0; k < KEYS; ++k)
 		home->last[k] = -1;
-	for (unsigned i = 0; i < home->count; ++i)
+	for (unsigned i = 0; i < home->count; ++i) {
 		home->messages[i].took_ns = draw_took();
+		le32_put(home->messages[i].record + 8, 1 + i);
+	}
 	for (unsigned i = 0; i < poison; ++i)
 		home->messages[sim_below(home->count)].kind = draw_kind();
 	home->written = m.scenario == ORDER ? 1 + (unsigned)sim_below(home->count) : home->count;
@@ -156,11 +163,14 @@ static void step(void)
 		play_run_next();
 	if ((m.scenario == FROZEN || m.scenario == ENDED || m.scenario == FAULTS) && sim_one_in(6))
 		fault();
+	for (unsigned g = 0; g < m.groups; ++g)
+		if (m.homes[g].loses && sim_one_in(8))
+			home_loses_channel(&m.homes[g]);
 }
 
 static void judge(const struct home *home, const struct message *message)
 {
-	uint32_t slack = 1 + home->free_ends + home->losses;
+	uint32_t slack = 1 + home->free_ends + home->losses + message->forgotten;
 
 	SIM_MUST(message->place >= DONE);
 	if (message->kind != OK_KIND) {
@@ -187,8 +197,10 @@ static void finish(void)
 			judge(&m.homes[g], &m.homes[g].messages[i]);
 	for (unsigned i = 0; i < m.member_count; ++i)
 		home_leave(m.members[i], DISPATCH_ENDED, NULL);
-	for (unsigned g = 0; g < m.groups; ++g)
+	for (unsigned g = 0; g < m.groups; ++g) {
+		SIM_EQUAL(dispatch_suspects(m.homes[g].dispatch), 0); // all have ended
 		dispatch_free(m.homes[g].dispatch);
+	}
 	while (m.garbage_count)
 		free(m.garbage[--m.garbage_count]);
 }

@@ -1,10 +1,11 @@
 // What the parts of the simulation of a hand share: hand.c draws the schedule and judges its end,
-// hand_play.c is time and the wire, hand_home.c the source of a group and the proxy's side of its
-// consumers, hand_client.c the processes with their consumers and callbacks.
+// hand_play.c is time and the wire, hand_home.c the source of a group (a log or a queue) and the
+// proxy's side of its consumers, hand_client.c the processes with their consumers and callbacks.
 #pragma once
 
 #include "tests/sim/sim.h"
 
+#include "core/wire/record.h"
 #include "proxy/engine/dispatch.h"
 #include "sdk/c/src/credit_totals.h"
 #include "sdk/c/src/hand.h"
@@ -17,7 +18,8 @@ enum {
 	WORKERS = 8,
 	EVENTS = 4096,
 	KEYS = 3,
-	PULL = 10
+	PULL = 10,
+	ARRIVALS = 32768,
 };
 
 #define V_NS      (30 * S_NS)
@@ -42,11 +44,15 @@ enum scenario {
 };
 
 struct message {
+	uint8_t record[RECORD_HEAD_SIZE]; // of which the id is looked at
 	enum kind kind;
 	enum place place;
 	uint32_t ended, deaths, losses; // attempts; processes that died of it; losses from outside
 	uint64_t due_ns, took_ns;
 	bool begun;
+	// Of a queue: its offset on this channel, 0: none; attempts that the backend knows of; how
+	// often it was lost while it was out, so that one more death of it may cost nothing.
+	uint32_t offset, durable, forgotten;
 };
 
 struct home {
@@ -58,6 +64,11 @@ struct home {
 	uint64_t next_tick_ns;
 	uint32_t free_ends, losses;
 	int last[KEYS]; // the highest that has begun first, by key
+	bool queue;     // offsets are counted anew on each channel, and for what has failed
+	bool loses;     // its channel
+	uint64_t epoch;
+	uint32_t arrivals;
+	uint16_t by_offset[ARRIVALS]; // of a queue: the message
 	bool pumping;
 };
 
@@ -71,14 +82,15 @@ struct member { // at the proxy
 };
 
 struct settle_of {
-	uint64_t number;
-	uint32_t offset, attempt;
+	uint64_t number, epoch, offset;
+	uint32_t attempt;
 	enum settle_verb verb;
 };
 
 struct delivered {
 	struct hand_item item;
-	uint32_t offset, attempt;
+	uint64_t epoch, offset;
+	uint32_t message, attempt;
 	struct member *member;
 };
 
@@ -159,6 +171,7 @@ void home_joins(struct event *event);
 void home_credit(struct event *event);
 void home_settles(struct event *event);
 void home_lost(struct event *event);
+void home_loses_channel(struct home *home); // all that it handed out comes again
 void home_leave(struct member *member, enum dispatch_leave why, struct message *killer);
 
 // hand_client.c

@@ -26,8 +26,11 @@ static void note(struct cons *cons, const struct delivered *delivered, enum sett
 	if (delivered->member != cons->member)
 		return;
 	SIM_MUST(cons->settle_count < ARRAY_SIZE(cons->settles));
-	cons->settles[cons->settle_count++] = (struct settle_of){
-		delivered->item.number, delivered->offset, delivered->attempt, verb};
+	cons->settles[cons->settle_count++] = (struct settle_of){.number = delivered->item.number,
+								 .offset = delivered->offset,
+								 .epoch = delivered->epoch,
+								 .attempt = delivered->attempt,
+								 .verb = verb};
 	if (verb != SETTLE_EXTEND) {
 		atomic_fetch_sub(&cons->hand.held, 1);
 		barrier_settled(cons->hand.barrier, &delivered->item);
@@ -187,25 +190,25 @@ static void io(struct event *event)
 static void note_begin(struct cons *cons, struct delivered *delivered)
 {
 	struct home *home = cons->home;
-	struct message *message = &home->messages[delivered->offset];
-	int *last = &home->last[delivered->offset % KEYS];
+	struct message *message = &home->messages[delivered->message];
+	int *last = &home->last[delivered->message % KEYS];
 
 	sim_trace("%10.3f process %zu begins %u of group %zu, attempt %u%s", (double)m.now_ns / 1e9,
-		  (size_t)(cons->process - m.processes), delivered->offset,
+		  (size_t)(cons->process - m.processes), delivered->message,
 		  (size_t)(home - m.homes), delivered->attempt,
 		  delivered->item.suspect ? ", alone" : "");
 	SIM_MUST(delivered->item.number <= delivered->item.sub->told);
 	if (m.scenario == ORDER && !message->begun)
-		SIM_MUST((int)delivered->offset > *last);
+		SIM_MUST((int)delivered->message > *last);
 	if (!message->begun)
-		*last = MAX(*last, (int)delivered->offset);
+		*last = MAX(*last, (int)delivered->message);
 	message->begun = true;
 }
 
 // What becomes of a message when the work on it has ended.
 static bool worked(struct cons *cons, struct delivered *delivered)
 {
-	if (cons->home->messages[delivered->offset].kind == KILLS_LATE) {
+	if (cons->home->messages[delivered->message].kind == KILLS_LATE) {
 		process_die(cons->process, cons->home, delivered);
 		return false;
 	}
@@ -230,7 +233,7 @@ static void kept_over(struct event *event)
 static void keep(struct cons *cons, struct delivered *delivered)
 {
 	struct event *event = play_later_at(
-		cons->process, cons->home->messages[delivered->offset].took_ns, kept_over);
+		cons->process, cons->home->messages[delivered->message].took_ns, kept_over);
 
 	SIM_MUST(cons->kept_count < ARRAY_SIZE(cons->kept));
 	cons->kept[cons->kept_count++] = delivered;
@@ -265,7 +268,7 @@ static void died_at_start(struct event *event)
 
 static void begin(struct cons *cons, struct delivered *delivered, unsigned slot)
 {
-	struct message *message = &cons->home->messages[delivered->offset];
+	struct message *message = &cons->home->messages[delivered->message];
 	struct event *event;
 
 	note_begin(cons, delivered);
@@ -286,7 +289,7 @@ static void batch_over(struct event *event)
 {
 	struct cons *cons = event->cons;
 
-	if (event->home->messages[event->delivered->offset].kind != OK_KIND) {
+	if (event->home->messages[event->delivered->message].kind != OK_KIND) {
 		process_die(cons->process, cons->home, event->delivered);
 		return;
 	}
@@ -309,7 +312,7 @@ static void batch_next(struct cons *cons)
 		return;
 	}
 	delivered = cons->batch[cons->batch_at];
-	message = &cons->home->messages[delivered->offset];
+	message = &cons->home->messages[delivered->message];
 	note_begin(cons, delivered);
 	event = play_later_at(cons->process, message->kind == KILLS ? 1 : message->took_ns,
 			      batch_over);
@@ -487,7 +490,7 @@ void process_die(struct process *process, struct home *home, struct delivered *k
 	sim_trace("%10.3f process %zu dies%s", (double)m.now_ns / 1e9,
 		  (size_t)(process - m.processes), killer ? " of it" : "");
 	if (killer)
-		++home->messages[killer->offset].deaths;
+		++home->messages[killer->message].deaths;
 	process_cut(process, home, killer);
 	process->dead = true;
 	process->frozen_ns = 0;

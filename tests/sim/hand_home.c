@@ -1,9 +1,35 @@
 // The proxy's side: the source of a group, and the real engine between it and the consumers. Judges
 // whose loss has raised an attempt.
+//
+// The source is a log, or a queue: there what has failed comes again under another offset, and all
+// that is out when the channel is lost comes again on the next one, where offsets are counted
+// from 1.
 
 #include "tests/sim/hand.h"
 
+static void home_arm(struct home *home);
+
 // ---- the source of a group
+
+static struct message *message_at(struct home *home, uint64_t offset)
+{
+	SIM_MUST(offset < ARRIVALS);
+	return &home->messages[home->queue ? home->by_offset[offset] : offset];
+}
+
+static uint64_t offset_of(struct home *home, struct message *message)
+{
+	uint32_t at = (uint32_t)(message - home->messages);
+
+	if (!home->queue)
+		return at;
+	if (!message->offset) {
+		message->offset = ++home->arrivals;
+		SIM_MUST(message->offset < ARRIVALS);
+		home->by_offset[message->offset] = (uint16_t)at;
+	}
+	return message->offset;
+}
 
 static void pump(struct event *event)
 {
@@ -13,12 +39,11 @@ static void pump(struct event *event)
 	for (unsigned pass = 0; pass < 3; ++pass) {
 		for (uint32_t i = 0; i < home->written; ++i) {
 			struct message *message = &home->messages[i];
-			struct delivery delivery = {.offset = i,
-						    .epoch = 1,
+			struct delivery delivery = {.epoch = home->epoch,
 						    .size = 40,
 						    .attempt = message->ended + 1,
 						    .rejected = pass == 0,
-						    .record = (const uint8_t *)message};
+						    .record = message->record};
 			bool due = message->place == OPEN ||
 				   (message->place == WAITING && message->due_ns <= m.now_ns);
 			struct buf buf = {.refs = 1000};
@@ -28,6 +53,7 @@ static void pump(struct event *event)
 				continue;
 			--*(pass == 0 ? &home->rejected : &home->demand);
 			message->place = OUT;
+			delivery.offset = offset_of(home, message);
 			delivery.buf = play_make(sizeof buf);
 			*delivery.buf = buf;
 			dispatch_arrived(home->dispatch, &delivery, 1, m.now_ns);
@@ -55,14 +81,27 @@ static void judge_loss(struct home *home, struct message *message, const struct 
 
 static struct member *leaving;
 
+// A copy with one attempt more takes its place in the queue; a rejection is known here alone.
+static void failed(struct home *home, struct message *message)
+{
+	if (!home->queue || message->place == REJECTED)
+		return;
+	message->durable = message->ended;
+	message->offset = 0;
+}
+
 static void on_settle(void *ctx, struct settle *settles, size_t count, void *request)
 {
 	struct home *home = ctx;
 
 	for (size_t i = 0; i < count; ++i) {
 		for (uint32_t k = 0; k < settles[i].count; ++k) {
-			struct message *message = &home->messages[settles[i].offset + k];
+			struct message *message = message_at(home, settles[i].offset + k);
 			bool asked = request != NULL;
+
+			SIM_EQUAL(settles[i].epoch, home->epoch);
+			SIM_EQUAL(settles[i].attempt, message->ended + 1);
+			SIM_MUST(message->place == FLIGHT || message->place == OUT);
 
 			switch (settles[i].verb) {
 			case SETTLE_ACK: message->place = DONE; break;
@@ -79,11 +118,34 @@ static void on_settle(void *ctx, struct settle *settles, size_t count, void *req
 				message->place =
 					settles[i].verb == SETTLE_REJECT ? REJECTED : WAITING;
 				message->due_ns = m.now_ns + settles[i].delay_ms * MS_NS;
+				failed(home, message);
 				pump_later(home, settles[i].delay_ms * MS_NS + 1);
 			}
 		}
 	}
 	pump_later(home, 0);
+}
+
+void home_loses_channel(struct home *home)
+{
+	sim_trace("%10.3f the source of group %zu loses its channel", (double)m.now_ns / 1e9,
+		  (size_t)(home - m.homes));
+	for (uint32_t i = 0; i < home->written; ++i) {
+		struct message *message = &home->messages[i];
+
+		if (message->place == NEW || message->place == WAITING || message->place >= DONE)
+			continue;
+		message->forgotten +=
+			message->place == FLIGHT || message->ended != message->durable;
+		message->place = OPEN;
+		message->offset = 0;
+		message->ended = message->durable;
+	}
+	++home->epoch;
+	home->arrivals = 0;
+	dispatch_source_lost(home->dispatch, m.now_ns);
+	pump_later(home, 0);
+	home_arm(home);
 }
 
 // Another message is written, soon after the one before.
@@ -99,8 +161,6 @@ void home_write_next(struct event *event)
 }
 
 // ---- the proxy's side
-
-static void home_arm(struct home *home);
 
 static void home_armed(struct event *event)
 {
@@ -135,16 +195,19 @@ static void on_deliver(void *ctx, struct dispatch_consumer *consumer,
 	struct home *home = ctx;
 
 	for (size_t i = 0; i < count; ++i) {
+		struct message *message = message_at(home, deliveries[i].offset);
 		struct delivered *delivered = play_make(sizeof *delivered);
 
-		home->messages[deliveries[i].offset].place = FLIGHT;
-		*delivered = (struct delivered){.offset = (uint32_t)deliveries[i].offset,
+		message->place = FLIGHT;
+		*delivered = (struct delivered){.message = (uint32_t)(message - home->messages),
+						.epoch = deliveries[i].epoch,
+						.offset = deliveries[i].offset,
 						.attempt = deliveries[i].attempt,
 						.member = member};
 		delivered->item.suspect = flags & DISPATCH_FLAG_SUSPECT;
 		delivered->item.last = flags & DISPATCH_FLAG_LAST;
 		sim_trace("%10.3f     %u goes to process %zu, flags %u", (double)m.now_ns / 1e9,
-			  delivered->offset, (size_t)(member->cons->process - m.processes), flags);
+			  delivered->message, (size_t)(member->cons->process - m.processes), flags);
 		play_down(member, cons_came)->delivered = delivered;
 	}
 }
@@ -197,7 +260,7 @@ static void on_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rej
 
 static void dead_letter_copied(struct event *event)
 {
-	dispatch_dead_letter_copied(event->home->dispatch, 1, 0, event->a, m.now_ns);
+	dispatch_dead_letter_copied(event->home->dispatch, event->b, 0, event->a, m.now_ns);
 }
 
 static void on_copy_dead_letter(void *ctx, const struct delivery *delivery,
@@ -207,6 +270,7 @@ static void on_copy_dead_letter(void *ctx, const struct delivery *delivery,
 
 	event->home = ctx;
 	event->a = delivery->offset;
+	event->b = delivery->epoch;
 }
 
 static void on_release_request(void *ctx, void *request, bool lost)
@@ -275,7 +339,7 @@ void home_settles(struct event *event)
 
 	for (uint64_t i = 0; member->joined && !member->ended && i < event->a; ++i) {
 		const struct settle_of *one = &event->settles[i];
-		struct settle settle = {.epoch = 1,
+		struct settle settle = {.epoch = one->epoch,
 					.offset = one->offset,
 					.count = 1,
 					.attempt = one->attempt,
@@ -295,5 +359,5 @@ void home_lost(struct event *event)
 		++event->member->home->losses;
 	event->member->cons = event->cons;
 	home_leave(event->member, DISPATCH_LOST,
-		   event->delivered ? &event->home->messages[event->delivered->offset] : NULL);
+		   event->delivered ? &event->home->messages[event->delivered->message] : NULL);
 }
