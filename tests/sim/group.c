@@ -1,7 +1,7 @@
 // A group: the dispatch engine over the real log source, with the tenant's consume quota: consumers
 // that come, give credit, settle, let messages time out and go; dead letters; a source that is
-// closed and opened again; drain. Some consumers tell what they begin, some do not; some are lost,
-// some fall silent, some are ended by the proxy.
+// closed and opened again, or that loses what it has handed out; drain. Some consumers tell what
+// they begin, some do not; some are lost, some fall silent, some are ended by the proxy.
 //
 // The model stands at the consumers' side and at the line between engine and source: which consumer
 // holds what until when, how many attempts have ended, what was acked or copied. The backend does
@@ -58,7 +58,11 @@ static struct {
 	unsigned joins;
 	struct quota_ledger ledger;
 	uint64_t rate, since_ns, charged;
-	uint64_t epoch;
+	uint64_t epoch,
+		lost_epoch;        // of deliveries; of those before the last loss or close, 0: none
+	uint32_t demand, rejected; // what the engine has demanded and not got
+	uint64_t demand_bytes;
+	bool late; // a copy of an earlier epoch is being confirmed
 	bool paused, closed;
 	uint64_t held_requests, answered; // rejects that wait for their copy
 } m;
@@ -200,7 +204,7 @@ static void taken_away(struct message *message, const struct settle *settle)
 			 now_ns() < holder->last_active_ns + m.policy.visibility_ns / 2);
 	} else if (!has_begun(message)) {
 		SIM_EQUAL(settle->verb, SETTLE_RELEASE);
-	} else if (!message->suspect && suspects() < IN_FLIGHT_MAX) {
+	} else if (!message->suspect && (m.policy.marks_by_id || suspects() < IN_FLIGHT_MAX)) {
 		SIM_EQUAL(settle->verb, SETTLE_RELEASE);
 		message->suspect = true;
 	} else {
@@ -217,7 +221,7 @@ static void taken_back(struct message *message, const struct settle *settle)
 	if (!message->settling)
 		taken_away(message, settle);
 	message->released = settle->verb == SETTLE_RELEASE;
-	if (settle->verb == SETTLE_ACK || settle->verb == SETTLE_REJECT)
+	if (settle->verb == SETTLE_ACK || (settle->verb == SETTLE_REJECT && !m.policy.marks_by_id))
 		message->suspect = false;
 	--message->holder->held;
 	message->holder = NULL;
@@ -248,7 +252,8 @@ static void on_settle(void *ctx, struct settle *settles, size_t count, void *req
 				continue;
 			}
 			SIM_MUST(settles[i].verb == SETTLE_DEAD && message->copying);
-			message->copying = false;
+			SIM_MUST(!m.late);
+			message->copying = message->suspect = false;
 			message->done = true;
 		}
 	}
@@ -262,6 +267,9 @@ static void on_demand(void *ctx, uint32_t messages, uint64_t bytes, uint32_t rej
 {
 	SIM_MUST(messages == 0 || !m.paused);
 	SIM_MUST(messages + dispatch_in_flight(m.dispatch) <= IN_FLIGHT_MAX && rejected <= 16);
+	m.demand = messages;
+	m.demand_bytes = bytes;
+	m.rejected = rejected;
 	if (m.source)
 		log_source_demand(m.source, messages, bytes, rejected);
 }
@@ -365,6 +373,10 @@ static void on_source_deliver(void *ctx, const struct delivery *deliveries, size
 		struct message *message = message_at(deliveries[i].partition, deliveries[i].offset);
 
 		message->seen_ns = message->seen_ns ? message->seen_ns : now_ns();
+		SIM_MUST(deliveries[i].rejected ? m.rejected : m.demand);
+		--*(deliveries[i].rejected ? &m.rejected : &m.demand);
+		m.demand_bytes -=
+			deliveries[i].rejected ? 0 : MIN(m.demand_bytes, deliveries[i].size);
 	}
 	dispatch_arrived(m.dispatch, deliveries, count, now_ns());
 	timer_arm();
@@ -378,13 +390,19 @@ static void on_source_state(void *ctx, enum source_state state, enum code code, 
 static const struct source_handlers handlers = {.deliver = on_source_deliver,
 						.state = on_source_state};
 
-static void source_begin(void)
+static void source_make(void)
 {
 	struct source_config config = {
 		.group = &m.group, .topic = &m.topic, .loop = m.loop, .handlers = &handlers};
 
 	m.closed = false;
 	SIM_EQUAL(log_source_open(&m.adapter, &store_ops, &config, &m.source), 0);
+}
+
+static void source_begin(void)
+{
+	source_make();
+	m.demand = m.rejected = 0;
 	dispatch_reset(m.dispatch);
 	dispatch_tick(m.dispatch, now_ns());
 	timer_arm();
@@ -396,14 +414,10 @@ static void on_closed(void *ctx)
 }
 
 // What is held or being copied comes again: no attempt has ended. What was to be copied has had its
-// last one.
-static void source_end(void)
+// last one. Marks of suspects go when they are kept by offset.
+static void nothing_is_out(bool marks_stay)
 {
-	struct source *source = m.source;
-
-	sim_trace("the source is closed");
-	m.source = NULL;
-	dispatch_reset(m.dispatch);
+	m.lost_epoch = m.epoch;
 	for (uint32_t p = 0; p < store.count; ++p) {
 		for (uint32_t i = 0; i < store.partitions[p].count; ++i) {
 			struct message *message = &m.messages[p][i];
@@ -411,13 +425,60 @@ static void source_end(void)
 			if (message->holder)
 				--message->holder->held;
 			message->holder = NULL;
-			message->copying = message->rejected = false;
-			message->suspect = message->released = false;
+			message->copying = message->rejected = message->released = false;
+			message->suspect &= marks_stay;
 		}
 	}
+}
+
+static void source_away(struct source *source)
+{
 	log_source_close(source, on_closed, NULL);
 	while (!m.closed)
 		world_pass(MS_NS);
+}
+
+static void source_end(void)
+{
+	struct source *source = m.source;
+
+	sim_trace("the source is closed");
+	m.source = NULL;
+	dispatch_reset(m.dispatch);
+	nothing_is_out(false);
+	source_away(source);
+}
+
+// With nothing out, all credit that is left is demanded.
+static void check_demand(void)
+{
+	uint64_t offered = 0;
+
+	for (size_t i = 0; i < CONSUMERS; ++i) {
+		const struct consumer *consumer = &m.consumers[i];
+
+		if (may_be_served(consumer) && consumer->bytes > consumer->given_bytes)
+			offered += consumer->messages - MIN(consumer->given, consumer->messages);
+	}
+	if (m.rate == GCRA_UNLIMITED)
+		SIM_EQUAL(m.demand, MIN(offered, IN_FLIGHT_MAX));
+}
+
+// All that was handed out is void, and comes again in another epoch, which another source of the
+// group stands for here. What was demanded and has not come is still to come.
+static void source_loses(void)
+{
+	struct source *source = m.source;
+
+	sim_trace("the source has lost what it handed out");
+	m.source = NULL;
+	dispatch_source_lost(m.dispatch, now_ns());
+	nothing_is_out(m.policy.marks_by_id);
+	check_demand();
+	source_away(source);
+	source_make();
+	log_source_demand(m.source, m.demand, m.demand_bytes, m.rejected);
+	timer_arm();
 }
 
 // ---- the consumers
@@ -508,6 +569,8 @@ static bool settle_one(struct consumer *consumer, uint32_t p, uint32_t i, enum s
 
 	if (wrong && other->joined && other != consumer)
 		consumer = other; // what another consumer holds
+	else if (wrong && m.lost_epoch && sim_one_in(2))
+		settle.epoch = m.lost_epoch; // what its offset stood for before the loss
 	else if (wrong && consumer->tells && sim_one_in(2))
 		settle.number -= 1; // a delivery before this one
 	else if (wrong)
@@ -544,14 +607,20 @@ static void settle_some(struct consumer *consumer, unsigned most, bool only_ack)
 							    : verbs[sim_below(ARRAY_SIZE(verbs))]);
 }
 
+// Also of copies that were on their way when the source lost their messages.
 static void confirm_copies(void)
 {
-	for (uint32_t p = 0; p < store.count; ++p)
-		for (uint32_t i = 0; i < store.partitions[p].count; ++i)
-			if (m.messages[p][i].copying && sim_one_in(2))
-				dispatch_dead_letter_copied(m.dispatch, m.epoch, p,
-							    store.partitions[p].messages[i].offset,
-							    now_ns());
+	for (uint32_t p = 0; p < store.count; ++p) {
+		for (uint32_t i = 0; i < store.partitions[p].count; ++i) {
+			if (!m.messages[p][i].copying || !sim_one_in(2))
+				continue;
+			m.late = m.lost_epoch && sim_one_in(3);
+			dispatch_dead_letter_copied(m.dispatch, m.late ? m.lost_epoch : m.epoch, p,
+						    store.partitions[p].messages[i].offset,
+						    now_ns());
+			m.late = false;
+		}
+	}
 }
 
 // ---- what must hold between two events
@@ -587,6 +656,7 @@ static uint64_t check(void)
 		}
 	}
 	SIM_EQUAL(dispatch_in_flight(m.dispatch), held);
+	SIM_EQUAL(dispatch_suspects(m.dispatch), suspects());
 	SIM_MUST(told == UINT64_MAX || told == open);
 	return open;
 }
@@ -605,6 +675,8 @@ static void step(void)
 		confirm_copies();
 	else if (event == 6 && sim_one_in(15))
 		source_end(), source_begin();
+	else if (event == 6 && sim_one_in(10))
+		source_loses();
 	else if (!consumer->joined)
 		join(consumer);
 	else if (event == 7 && sim_one_in(4))
@@ -641,7 +713,8 @@ static void start(void)
 					    .in_flight_max = IN_FLIGHT_MAX,
 					    .max_attempts = 1 + (uint32_t)sim_below(4),
 					    .mode = modes[sim_below(ARRAY_SIZE(modes))],
-					    .dead_letter = !sim_one_in(4)};
+					    .dead_letter = !sim_one_in(4),
+					    .marks_by_id = sim_one_in(3)};
 	m.rate = sim_one_in(2) ? GCRA_UNLIMITED : 5 + sim_below(100);
 	m.since_ns = now_ns();
 	limits.consume_tps = m.rate;
