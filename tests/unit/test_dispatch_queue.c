@@ -147,6 +147,7 @@ static void arrive_as(unsigned message, uint64_t offset, uint32_t attempt)
 				    .attempt = attempt,
 				    .buf = m.buf};
 
+	m.demand -= MIN(m.demand, 1u); // tests that need none are not about it
 	dispatch_arrived(m.dispatch, &delivery, 1, m.now_ns);
 }
 
@@ -496,6 +497,173 @@ static void only_what_had_begun_is_marked(void)
 	end_suspect();
 }
 
+// ---- consumers over a loss
+
+// What was given is spent, whatever became of it: the client counts deliveries as the proxy does.
+static void credit_is_spent_once(void)
+{
+	start(GROUP_SHARED);
+	join(0, true);
+	credit(0, 3);
+	for (uint64_t i = 1; i <= 3; ++i)
+		arrive(i, 1);
+	CHECK_EQ(m.demand, 0);
+	lose();
+	CHECK_EQ(m.demand, 0);
+	CHECK_EQ(dispatch_in_flight(m.dispatch), 0);
+	credit(0, 5);
+	CHECK_EQ(m.demand, 2);
+	arrive(1, 1);
+	arrive(2, 1);
+	CHECK_EQ(m.handed_count, 5);
+	CHECK_EQ(m.demand, 0);
+	leave(0, DISPATCH_ENDED);
+	CHECK_EQ(m.settled_count, 2);
+	stop();
+}
+
+// What it tells of void deliveries says nothing of those that come after the loss.
+static void begins_of_void_deliveries_mark_nothing(void)
+{
+	start(GROUP_SHARED);
+	join(0, true);
+	credit(0, 9);
+	arrive(1, 1);
+	arrive(2, 1);
+	lose();
+	arrive(1, 1);
+	dispatch_heartbeat(m.dispatch, &m.consumers[0], 2, m.now_ns);
+	leave(0, DISPATCH_LOST);
+	CHECK_EQ(m.settled_count, 1);
+	CHECK_EQ(last_settled()->verb, SETTLE_RELEASE);
+	CHECK_EQ(dispatch_suspects(m.dispatch), 0);
+	CHECK_EQ(dispatch_counters(m.dispatch)->lost, 0);
+	stop();
+}
+
+static void an_exclusive_group_keeps_its_consumer(void)
+{
+	start(GROUP_EXCLUSIVE);
+	join(0, false);
+	credit(0, 9);
+	arrive(1, 1);
+	lose();
+	CHECK_EQ(dispatch_join(m.dispatch, &m.consumers[1], false, m.now_ns), DISPATCH_E_IN_USE);
+	arrive(1, 1);
+	CHECK(last_handed()->consumer == &m.consumers[0]);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	leave(0, DISPATCH_ENDED);
+	join(1, false);
+	leave(1, DISPATCH_ENDED);
+	stop();
+}
+
+// The next consumer's turn comes when the oldest leaves, not when the source has lost.
+static void a_failover_group_serves_the_oldest(void)
+{
+	start(GROUP_FAILOVER);
+	join(0, false);
+	join(1, false);
+	credit(0, 9);
+	credit(1, 9);
+	arrive(1, 1);
+	lose();
+	CHECK_EQ(m.demand, 8);
+	arrive(1, 1);
+	CHECK(last_handed()->consumer == &m.consumers[0]);
+	CHECK_EQ(settle(1, last_handed(), 1, SETTLE_ACK), CODE_STALE);
+	leave(0, DISPATCH_ENDED);
+	CHECK_EQ(m.demand, 9);
+	arrive(1, 1);
+	CHECK(last_handed()->consumer == &m.consumers[1]);
+	leave(1, DISPATCH_ENDED);
+	stop();
+}
+
+// One that waited with a suspect, or for empty hands, has them: it is served again.
+static void what_had_to_wait_is_served_again(void)
+{
+	make_suspect();
+	arrive_as(7, 1, 1);
+	CHECK_EQ(m.demand, 0); // it is alone with it
+	lose();
+	CHECK(m.demand > 0);
+	arrive_as(3, 1, 1);
+	check_last(1, 1, 0);
+	arrive_as(7, 2, 1);
+	check_last(1, 1, 0); // waits for empty hands
+	lose();
+	arrive_as(7, 1, 1);
+	check_last(1, 1, DISPATCH_FLAG_SUSPECT);
+	CHECK_EQ(settle(0, last_handed(), 1, SETTLE_ACK), CODE_OK);
+	end_suspect();
+}
+
+// It holds nothing, so nothing is overdue, and it is not silent.
+static void no_deadline_of_what_is_void_is_left(void)
+{
+	start(GROUP_SHARED);
+	join(0, true);
+	join(1, false);
+	credit(0, 1);
+	credit(1, 1);
+	arrive(1, 1);
+	arrive(2, 1);
+	CHECK_EQ(dispatch_in_flight(m.dispatch), 2);
+	lose();
+	m.now_ns += 10 * S_NS;
+	dispatch_tick(m.dispatch, m.now_ns);
+	CHECK_EQ(m.settled_count, 0);
+	CHECK_EQ(m.silent, 0);
+	CHECK_EQ(dispatch_counters(m.dispatch)->timeouts, 0);
+	CHECK_EQ(dispatch_next_ns(m.dispatch), UINT64_MAX);
+	leave(0, DISPATCH_ENDED);
+	leave(1, DISPATCH_ENDED);
+	stop();
+}
+
+// One that stops holds nothing more, and gets nothing of what comes again.
+static void a_stopped_consumer_gets_nothing_again(void)
+{
+	start(GROUP_SHARED);
+	join(0, false);
+	credit(0, 9);
+	arrive(1, 1);
+	dispatch_stop(m.dispatch, &m.consumers[0], m.now_ns);
+	lose();
+	CHECK_EQ(m.consumers[0].in_flight, 0);
+	CHECK_EQ(m.demand, 0);
+	arrive(1, 1);
+	CHECK_EQ(m.handed_count, 1);
+	leave(0, DISPATCH_ENDED);
+	stop();
+}
+
+// The request of a rejection is told, and the message may be rejected again.
+static void a_rejection_that_is_lost_may_be_repeated(void)
+{
+	struct settle reject = {
+		.epoch = 1, .offset = 1, .count = 1, .attempt = 1, .verb = SETTLE_REJECT};
+	int request;
+
+	start(GROUP_SHARED);
+	join(0, false);
+	credit(0, 9);
+	arrive(1, 1);
+	CHECK_EQ(dispatch_settle(m.dispatch, &m.consumers[0], &reject, 1, &request, m.now_ns), 1);
+	lose();
+	CHECK_EQ(m.lost_requests, 1);
+	arrive(1, 1);
+	CHECK_EQ(m.handed_count, 2);
+	reject.epoch = m.epoch;
+	CHECK_EQ(dispatch_settle(m.dispatch, &m.consumers[0], &reject, 1, &request, m.now_ns), 1);
+	copy_rejected(1, 1, 2);
+	CHECK_EQ(m.lost_requests, 1);
+	CHECK_EQ(dispatch_counters(m.dispatch)->dead, 1);
+	leave(0, DISPATCH_ENDED);
+	stop();
+}
+
 static const uint8_t *id_of(uint32_t number)
 {
 	static uint8_t id[RECORD_ID_SIZE];
@@ -541,4 +709,11 @@ UNIT_MAIN(UNIT_CASE(a_receipt_of_an_earlier_epoch_settles_nothing),
 	  UNIT_CASE(a_mark_ends_with_the_copy_of_a_rejection),
 	  UNIT_CASE(a_mark_ends_with_a_dead_letter), UNIT_CASE(a_mark_ends_with_the_source),
 	  UNIT_CASE(a_suspect_waits_for_empty_hands), UNIT_CASE(only_what_had_begun_is_marked),
-	  UNIT_CASE(the_oldest_mark_goes))
+	  UNIT_CASE(the_oldest_mark_goes), UNIT_CASE(credit_is_spent_once),
+	  UNIT_CASE(begins_of_void_deliveries_mark_nothing),
+	  UNIT_CASE(an_exclusive_group_keeps_its_consumer),
+	  UNIT_CASE(a_failover_group_serves_the_oldest),
+	  UNIT_CASE(what_had_to_wait_is_served_again),
+	  UNIT_CASE(no_deadline_of_what_is_void_is_left),
+	  UNIT_CASE(a_stopped_consumer_gets_nothing_again),
+	  UNIT_CASE(a_rejection_that_is_lost_may_be_repeated))

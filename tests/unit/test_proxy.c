@@ -308,6 +308,71 @@ static void a_source_loses_what_is_out(void)
 	end();
 }
 
+// Begins with a group of this mode, whose source loses what is out 200 ms after the first delivery.
+static void begin_losing(uint8_t mode)
+{
+	begin_with("lose");
+	memory_proxy.group.mode = mode;
+	memory_proxy_put(MODEL_GROUP, &memory_proxy.group);
+}
+
+// Takes one message, and the same once more when the source has lost it.
+static void take_over_a_loss(struct mqp_consumer *consumer)
+{
+	struct mqp_message *taken[2];
+	unsigned got;
+
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, taken, &got));
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, taken + 1, &got));
+	CHECK_EQ(mqp_message_offset(taken[0]), mqp_message_offset(taken[1]));
+	CHECK_EQ(mqp_message_attempt(taken[1]), 1);
+	CHECK_STR(mqp_code_name(mqp_settle_sync(taken, 1, MQP_ACK, 0, PATIENCE_MS, NULL)), "STALE");
+	OK(mqp_settle_sync(taken + 1, 1, MQP_ACK, 0, PATIENCE_MS, NULL));
+	mqp_message_free(taken[0]);
+	mqp_message_free(taken[1]);
+}
+
+// The consumer stays the group's, and the message comes to it again.
+static void an_exclusive_group_goes_on_over_a_loss(void)
+{
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+
+	begin_losing(GROUP_EXCLUSIVE);
+	producer = new_producer();
+	consumer = new_consumer(NULL, NULL);
+	send_many(producer, 1);
+	take_over_a_loss(consumer);
+	send_many(producer, 100);
+	CHECK_EQ(take(consumer, 100, MQP_ACK), 100);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
+// The oldest consumer stays the one that is served; the other one's turn comes when it goes.
+static void a_failover_group_goes_on_over_a_loss(void)
+{
+	struct mqp_producer *producer;
+	struct mqp_consumer *first, *second;
+	struct mqp_message *taken;
+	unsigned got;
+
+	begin_losing(GROUP_FAILOVER);
+	producer = new_producer();
+	first = new_consumer(NULL, NULL);
+	second = new_consumer(NULL, NULL);
+	send_many(producer, 1);
+	take_over_a_loss(first);
+	CHECK(mqp_pull(second, 1, 0, &taken, &got) != MQP_OK || got == 0);
+	mqp_consumer_free(first);
+	send_many(producer, 100);
+	CHECK_EQ(take(second, 100, MQP_ACK), 100);
+	mqp_consumer_free(second);
+	mqp_producer_free(producer);
+	end();
+}
+
 // What a consumer holds can still be settled while the proxy leaves.
 static void a_proxy_drains_under_its_consumer(void)
 {
@@ -326,7 +391,8 @@ static void a_proxy_drains_under_its_consumer(void)
 }
 
 UNIT_MAIN(UNIT_CASE(an_answer_has_many_runs), UNIT_CASE(a_group_is_reset),
-	  UNIT_CASE(a_source_loses_what_is_out), UNIT_CASE(messages_come_and_are_settled),
+	  UNIT_CASE(a_source_loses_what_is_out), UNIT_CASE(an_exclusive_group_goes_on_over_a_loss),
+	  UNIT_CASE(a_failover_group_goes_on_over_a_loss), UNIT_CASE(messages_come_and_are_settled),
 	  UNIT_CASE(a_group_without_consumers_closes), UNIT_CASE(what_they_use_is_replaced),
 	  UNIT_CASE(a_group_is_deleted_under_its_consumer),
 	  UNIT_CASE(a_proxy_drains_under_its_consumer))
