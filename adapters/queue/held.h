@@ -26,6 +26,7 @@ struct held_time {
 struct held_limits {
 	uint32_t messages_max; // held at once, at least 1
 	uint64_t bytes_max;    // what is on its way when they are reached comes beyond them
+	uint64_t crowd_bytes;  // in their place while there is no memory for more: held_crowd()
 	uint64_t renew_ms;     // what is held so long is renewed; 0: never
 	uint32_t ended_max;    // ids of what has ended that are remembered, at least 1
 };
@@ -80,7 +81,7 @@ void held_cancelled(struct held *held, uint64_t epoch);
 void held_written(struct held *held, uint64_t number, enum queue_outcome outcome,
 		  struct held_time time);
 void held_lost(struct held *held); // when there is a channel
-// No memory of the process for more: the prefetch does not grow.
+// No memory of the process for more: only `crowd_bytes` are held, once more than that is settled.
 void held_crowd(struct held *held, bool crowded);
 
 void held_demand(struct held *held, uint32_t messages, uint64_t bytes, uint32_t rejected,

@@ -8,7 +8,9 @@
 //
 // The bound in messages comes from the bytes and the largest message seen lately: sizes are known
 // only when messages have come, so it begins low. Beyond the bytes nothing is consumed until there
-// is room.
+// is room. Without memory for more there are fewer bytes: a group that holds much consumes nothing
+// until its consumers have settled, and one that holds nothing goes on with a little. While
+// something is in limbo that does not hold, since callers wait for it.
 //
 // A renewal takes the tag from a member, so that the consumer may be handed one more: where members
 // without a tag would exceed the bound, the consumer is cancelled. Their copies stay in the queue
@@ -60,10 +62,18 @@ static uint32_t members(const struct held *held)
 	return count;
 }
 
+static uint64_t most_bytes(const struct held *held)
+{
+	const struct held_limits *limits = held->limits;
+
+	return held->use.crowded && !held->limbo ? MIN(limits->crowd_bytes, limits->bytes_max)
+						 : limits->bytes_max;
+}
+
 // How many may be held, by the bytes.
 static uint32_t most_held(const struct held *held)
 {
-	uint64_t fit = held->limits->bytes_max / MAX(held->use.largest, 1u);
+	uint64_t fit = most_bytes(held) / MAX(held->use.largest, 1u);
 
 	return (uint32_t)MAX(MIN(fit, (uint64_t)held->limits->messages_max), 1ull);
 }
@@ -75,7 +85,7 @@ static uint32_t left_of(uint32_t most, uint32_t used)
 
 static bool should_stop(const struct held *held)
 {
-	return held->closing || held->broken || held->bytes > held->limits->bytes_max ||
+	return held->closing || held->broken || held->bytes > most_bytes(held) ||
 	       (is_quiet(held) && !held->limbo);
 }
 
@@ -86,8 +96,7 @@ static bool should_change(const struct held *held, uint32_t most)
 
 	if (others + use->prefetch > MIN(most + most / 2, held->limits->messages_max))
 		return true;
-	return !use->crowded && there <= most / 2 &&
-	       left_of(most, there) >= use->prefetch + MAX(most / 4, 1u);
+	return there <= most / 2 && left_of(most, there) >= use->prefetch + MAX(most / 4, 1u);
 }
 
 static void begin(struct held *held, uint32_t most)
@@ -95,11 +104,9 @@ static void begin(struct held *held, uint32_t most)
 	struct held_consumption *use = &held->use;
 	uint32_t there = members(held), prefetch = left_of(most, there);
 
-	if (use->crowded)
-		prefetch = MIN(prefetch, MAX(use->last, 1u));
 	if (!prefetch || (there > most / 2 && !held->limbo))
 		return;
-	use->prefetch = use->last = prefetch;
+	use->prefetch = prefetch;
 	use->own = 0;
 	++use->consumer;
 	held->ops->consume(held->ctx, prefetch);

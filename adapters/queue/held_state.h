@@ -93,7 +93,6 @@ struct held_item {
 
 struct held_consumption {
 	uint32_t prefetch; // of the consumer; 0: there is none
-	uint32_t last;     // of the one before
 	uint32_t consumer; // its number
 	uint32_t own;      // tags of it
 	uint32_t largest;  // bytes of a message, seen lately

@@ -2,7 +2,9 @@
 // handlers, and what it holds is counted as message memory of the opener.
 //
 // Everything held is counted, handed out or not: the record stays until the delivery is settled.
-// Without room no prefetch grows (held_crowd); what is held already goes on.
+// Without room the engine holds a little at most (held_crowd). It is asked for more room to end
+// that than to begin it, so that a consumer is not changed with every settle. Room that others give
+// back is no event here, so it is asked for again after a while.
 //
 // A copy that puts a message aside for a time is refused here while its tenant's reserve is full;
 // one that is due at once takes the place of its original. The opener is told of what is refused:
@@ -20,8 +22,11 @@
 #define MESSAGES_MAX 512u
 #define BYTES_MAX    (64ull << 20)
 #define ENDED_MAX    4096u
-#define ROOM_BYTES   (64u << 10) // of message memory, for which a prefetch may grow
-#define WALL_LOOK_NS S_NS        // what waits by the wall clock: that may jump
+#define CROWD_BYTES  (64u << 10) // held, without room for more
+#define ROOM_BYTES   (64u << 10) // of message memory, without which there is no room
+#define ROOM_AGAIN   (1u << 20)  // with which there is room again
+#define ROOM_LOOK_NS (250 * MS_NS)
+#define WALL_LOOK_NS S_NS // what waits by the wall clock: that may jump
 
 // ---- what the engine asks for
 
@@ -122,6 +127,7 @@ int queue_source_engine_init(struct source *source)
 	source->limits =
 		(struct held_limits){.messages_max = MESSAGES_MAX,
 				     .bytes_max = BYTES_MAX,
+				     .crowd_bytes = CROWD_BYTES,
 				     .renew_ms = source->ops->hold_max_ms(source->adapter) / 2,
 				     .ended_max = ENDED_MAX};
 	return held_new(&source->limits, source->config.topic->partitions, &held_ops, source,
@@ -140,9 +146,10 @@ static void count_memory(struct source *source, uint64_t bytes)
 void queue_source_engine_run(struct source *source)
 {
 	const struct source_config *config = &source->config;
+	uint64_t room = source->crowded ? ROOM_AGAIN : ROOM_BYTES;
 
-	held_crowd(source->held,
-		   config->handlers->room && !config->handlers->room(config->ctx, ROOM_BYTES));
+	source->crowded = config->handlers->room && !config->handlers->room(config->ctx, room);
+	held_crowd(source->held, source->crowded);
 	held_run(source->held, queue_source_state_time(source));
 	count_memory(source, held_bytes(source->held));
 }
@@ -151,10 +158,9 @@ uint64_t queue_source_engine_next_ns(const struct source *source)
 {
 	uint64_t now_ns = queue_source_state_now_ns(source);
 	uint64_t next_ms = held_next_ms(source->held, queue_source_state_time(source));
+	uint64_t next_ns = next_ms >= UINT64_MAX / MS_NS ? UINT64_MAX : next_ms * MS_NS;
 
-	if (next_ms >= UINT64_MAX / MS_NS)
-		return UINT64_MAX;
-	if (next_ms * MS_NS <= now_ns + HELD_NEAR_MS * MS_NS)
-		return MIN(next_ms * MS_NS, now_ns + WALL_LOOK_NS);
-	return next_ms * MS_NS;
+	if (next_ns <= now_ns + HELD_NEAR_MS * MS_NS)
+		next_ns = MIN(next_ns, now_ns + WALL_LOOK_NS);
+	return source->crowded ? MIN(next_ns, now_ns + ROOM_LOOK_NS) : next_ns;
 }

@@ -41,6 +41,7 @@ struct source {
 	struct held *held;
 	enum source_state state;
 	uint64_t counted_bytes; // told to the opener
+	bool crowded;           // there was no room for more
 
 	// The channel (source_channel.c).
 	enum queue_channel channel; // queue_source_state_set_channel() changes it

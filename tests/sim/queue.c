@@ -28,7 +28,7 @@ static struct {
 	uint64_t epoch, ids, quiet_since_ms;
 	uint32_t demand_messages, demand_rejected;
 	uint64_t demand_bytes;
-	bool open, closing, was_lost, void_told;
+	bool open, closing, was_lost, void_told, crowded;
 	bool left_out; // there was no memory for a delivery: all later ones stay with the broker
 	bool faults, anonymous, ends, sizes; // kinds of schedules
 	bool calm;                           // few messages, always demand, few losses
@@ -176,7 +176,7 @@ static void owner_begin(void)
 {
 	sim_trace("an owner begins");
 	SIM_EQUAL(held_new(&m.limits, m.partitions, &ops, NULL, &m.held), 0);
-	m.closing = m.was_lost = m.void_told = closed = reopen = false;
+	m.closing = m.was_lost = m.void_told = m.crowded = closed = reopen = false;
 	m.demand_messages = m.demand_rejected = 0;
 	m.demand_bytes = 0;
 	m.quiet_since_ms = 0;
@@ -434,9 +434,11 @@ static void check_backlog(void)
 
 static void check_bounds(void)
 {
-	bool stops = held_bytes(m.held) > m.limits.bytes_max ||
-		     (!m.was_lost && !m.limits.renew_ms && m.quiet_since_ms != NEVER &&
-		      now().steady_ms >= m.quiet_since_ms + HELD_QUIET_MS);
+	bool no_limbo = !m.was_lost && !m.limits.renew_ms;
+	bool quiet =
+		m.quiet_since_ms != NEVER && now().steady_ms >= m.quiet_since_ms + HELD_QUIET_MS;
+	bool crowded = m.crowded && held_bytes(m.held) > m.limits.crowd_bytes;
+	bool stops = held_bytes(m.held) > m.limits.bytes_max || (no_limbo && (quiet || crowded));
 
 	SIM_MUST(queue_broker.unacked <= m.limits.messages_max);
 	SIM_MUST(held_count() <= 2 * m.limits.messages_max); // renewed ones give their place away
@@ -606,6 +608,12 @@ static void step_owner(void)
 		owner_close();
 }
 
+static void step_crowd(void)
+{
+	m.crowded = sim_one_in(4);
+	held_crowd(m.held, m.crowded);
+}
+
 static void step_owned(uint64_t event)
 {
 	bool open = m.open && !m.closing, disturbed = !m.calm || sim_one_in(8);
@@ -615,7 +623,7 @@ static void step_owned(uint64_t event)
 	else if (event == 12 && disturbed && sim_one_in(m.deadly ? 1 : 3))
 		step_owner();
 	else if (event == 14)
-		held_crowd(m.held, sim_one_in(4));
+		step_crowd();
 	else if (event < 17 && !m.closing)
 		step_demand();
 	else if (event == 17 && open && queue_model.count)
@@ -661,6 +669,7 @@ static void start(void)
 	m.limits = (struct held_limits){
 		.messages_max = helds[sim_below(ARRAY_SIZE(helds))],
 		.bytes_max = sim_one_in(2) ? 64u << 20 : 500 + sim_below(8000),
+		.crowd_bytes = sim_below(2000),
 		.renew_ms = m.anonymous || sim_one_in(2) ? 0 : 20000 + sim_below(60000),
 		.ended_max = sim_one_in(10) ? 1 + (uint32_t)sim_below(8) : 4096,
 	};
@@ -689,6 +698,7 @@ static void owner_ready(void)
 		owner_begin();
 	if (!m.open)
 		channel_open();
+	m.crowded = false;
 	held_crowd(m.held, false);
 }
 

@@ -392,6 +392,33 @@ static void bytes_bound_the_prefetch(void)
 	bench_end();
 }
 
+// What is held stays, and nothing comes before enough of it is settled; then a little comes.
+static void a_crowd_holds_a_little(void)
+{
+	static const struct held_limits little = {
+		.messages_max = 512, .bytes_max = 64u << 20, .crowd_bytes = 200, .ended_max = 16};
+	const uint64_t size = RECORD_HEAD_SIZE + BODY;
+
+	bench_begin_with(&little);
+	bench_demand(100);
+	CHECK_EQ(asked.prefetch, 32);
+	for (uint32_t i = 1; i <= 10; ++i)
+		bench_arrive(i, i, 0);
+	bench_run();
+	CHECK(held_bytes(held) > little.crowd_bytes);
+	held_crowd(held, true);
+	bench_run();
+	CHECK_EQ(asked.prefetch, 0);
+	held_cancelled(held, epoch);
+	bench_run();
+	CHECK_EQ(asked.consumes, 0);
+	bench_settle_run(1, 10, 1, SETTLE_ACK, 0);
+	bench_pass_barrier();
+	CHECK_EQ(held_bytes(held), 0);
+	CHECK(asked.prefetch >= 1 && asked.prefetch <= MAX(little.crowd_bytes / size, 1));
+	bench_end();
+}
+
 static void crowd_does_not_let_it_grow(void)
 {
 	bench_begin();
@@ -534,6 +561,7 @@ UNIT_MAIN(UNIT_CASE(loss_voids_what_is_out), UNIT_CASE(ended_comes_again_after_a
 	  UNIT_CASE(end_waits_for_all_deliveries_of_a_message),
 	  UNIT_CASE(copy_may_come_before_its_renewal_is_confirmed),
 	  UNIT_CASE(consumes_while_there_is_demand), UNIT_CASE(bytes_bound_the_prefetch),
-	  UNIT_CASE(crowd_does_not_let_it_grow), UNIT_CASE(without_memory_the_channel_goes),
-	  UNIT_CASE(close_ends_what_is_settled), UNIT_CASE(close_writes_once),
-	  UNIT_CASE(close_does_not_wait_for_limbo), UNIT_CASE(keeps_to_its_table))
+	  UNIT_CASE(crowd_does_not_let_it_grow), UNIT_CASE(a_crowd_holds_a_little),
+	  UNIT_CASE(without_memory_the_channel_goes), UNIT_CASE(close_ends_what_is_settled),
+	  UNIT_CASE(close_writes_once), UNIT_CASE(close_does_not_wait_for_limbo),
+	  UNIT_CASE(keeps_to_its_table))

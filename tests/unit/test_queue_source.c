@@ -154,6 +154,7 @@ static struct {
 	char text[64];
 	uint64_t bytes;
 	bool crowded, closes_when_down;
+	uint64_t room_asked;
 	unsigned closings;
 } opener;
 
@@ -191,6 +192,7 @@ static void on_lost(void *ctx)
 
 static bool on_room(void *ctx, uint64_t bytes)
 {
+	opener.room_asked = bytes;
 	return !opener.crowded;
 }
 
@@ -662,6 +664,14 @@ static void due_times_have_a_timer(void)
 	end();
 }
 
+static void cancelled(void)
+{
+	CHECK(backend.cancelling);
+	backend.cancelling = false;
+	backend.attach.handlers->cancelled(backend.attach.ctx, backend.epoch);
+	run_all();
+}
+
 static void without_demand_nothing_is_consumed(void)
 {
 	begin();
@@ -671,21 +681,29 @@ static void without_demand_nothing_is_consumed(void)
 	pass_ms(4999);
 	CHECK(backend.consuming);
 	pass_ms(1);
-	CHECK(backend.cancelling);
-	backend.cancelling = false;
-	backend.attach.handlers->cancelled(backend.attach.ctx, backend.epoch);
-	run_all();
+	cancelled();
 	CHECK_EQ(backend.consumes, 2);
 	demand(1);
 	CHECK_EQ(backend.consumes, 3);
 	end();
 }
 
+// Without room it goes on with a little. Room that others give back is found by a look.
 static void a_crowd_does_not_let_it_grow(void)
 {
 	opener.crowded = true;
 	begin();
 	demand(10);
+	CHECK_EQ(backend.prefetch, 1);
+	CHECK(opener.room_asked > 64u << 10); // more than without which there is none
+	opener.crowded = false;
+	pass_ms(250);
+	cancelled();
+	CHECK(backend.prefetch > 1);
+	CHECK(opener.room_asked <= 64u << 10);
+	opener.crowded = true;
+	demand(9);
+	cancelled();
 	CHECK_EQ(backend.prefetch, 1);
 	end();
 	opener.crowded = false;
