@@ -11,8 +11,8 @@
 
 #include "core/base/log.h"
 #include "proxy/group/dead_letter_copy.h"
+#include "proxy/group/group_memory.h"
 #include "proxy/group/member.h"
-#include "proxy/resource/delivery_budget.h"
 #include "proxy/resource/shared.h"
 
 #include <errno.h>
@@ -67,34 +67,11 @@ static void on_timer(struct loop_timer *timer)
 	members_check_stopped(home);
 }
 
-static void count_pending(struct group_home *home)
-{
-	uint64_t bytes = dispatch_pending_bytes(home->dispatch);
-
-	budget_move(home->tenant->memory, BUDGET_HELD, home->counted, bytes);
-	home->counted = bytes;
-}
-
-// Above its tenant's share what waits goes back to the source and comes again later.
-static void bound_pending(struct group_home *home)
-{
-	count_pending(home);
-	if (home->counted == 0)
-		return;
-	if (budget_has_room(home->tenant->memory, BUDGET_HELD, 0)) {
-		home->held_wait_ns = 0;
-		return;
-	}
-	home->held_wait_ns = delivery_budget_wait_longer(home->held_wait_ns);
-	dispatch_give_pending_back(home->dispatch, group_now_ns(home) + home->held_wait_ns);
-	count_pending(home);
-}
-
 void group_schedule(struct group_home *home)
 {
 	uint64_t next_ns;
 
-	bound_pending(home);
+	group_memory_bound_pending(home);
 	next_ns = dispatch_next_ns(home->dispatch);
 	if (next_ns != UINT64_MAX && (!home->timer.at_ns || next_ns < home->timer.at_ns))
 		loop_timer_set(&home->timer, next_ns);
@@ -168,6 +145,7 @@ enum code group_source_open(struct group_home *home, const char **ret_text)
 		return code;
 	}
 	home->positions = backend_capabilities(home->topic->backend) & CAP_POSITIONS;
+	group_memory_open(home, home->topic->backend);
 	free(home->partitions);
 	home->partitions = calloc(home->topic->model->partitions, sizeof *home->partitions);
 	config.topic = home->topic->model;
@@ -216,6 +194,7 @@ static void on_source_closed(void *ctx)
 
 	home->source = NULL;
 	group_set_source_state(home, GROUP_SOURCE_CLOSED);
+	group_memory_closed(home);
 	retries_wait(home, false);
 	home->topic = topic_use_unref(home->topic);
 	tell_holds(home);
@@ -373,18 +352,12 @@ static void on_source_state(void *ctx, enum source_state state, enum code code, 
 
 static bool on_source_room(void *ctx, uint64_t bytes)
 {
-	struct group_home *home = ctx;
-
-	return budget_has_room(home->tenant->memory, BUDGET_AHEAD, bytes);
+	return group_memory_has_room(ctx, bytes);
 }
 
 static void on_source_hold(void *ctx, uint64_t before, uint64_t after)
 {
-	struct group_home *home = ctx;
-
-	assert(home->ahead >= before);
-	budget_move(home->tenant->memory, BUDGET_AHEAD, before, after);
-	home->ahead += after - before;
+	group_memory_hold(ctx, before, after);
 }
 
 static const struct source_handlers source_handlers = {.deliver = on_source_deliver,
@@ -439,12 +412,12 @@ static void home_free(struct group_home *home)
 	// The tenant's totals keep what a deleted group has counted.
 	tenant_add_consumed(&home->tenant->consumed, &consumed);
 	assert(list_empty(&home->members) && home->source_state == GROUP_SOURCE_CLOSED);
-	assert(home->ahead == 0 && home->stopping == 0);
+	assert(home->stopping == 0);
 	dead_letter_copy_forget_all(home);
 	loop_timer_cancel(&home->timer);
 	loop_timer_cancel(&home->idle);
 	map_remove(&home->worker->groups, &home->node);
-	budget_give_back(home->tenant->memory, BUDGET_HELD, home->counted);
+	group_memory_end(home);
 	dispatch_free(home->dispatch);
 	model_unref(home->model);
 	free(home->partitions);

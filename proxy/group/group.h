@@ -3,10 +3,19 @@
 
 #include "core/base/state_table.h"
 #include "proxy/engine/dispatch.h"
+#include "proxy/resource/budget.h"
 #include "proxy/resource/topic.h"
 
 struct dead_letter_copy;
 struct member;
+
+// Message memory of a group (group_memory.c).
+struct group_memory {
+	uint64_t pending;               // what waits in the dispatch, as counted
+	uint64_t source;                // what its source has, as counted
+	uint64_t wait_ns;               // how long its source is not asked; 0: what waits has room
+	struct budget_share of_cluster; // of what queues have handed out
+};
 
 enum group_source_state { GROUP_SOURCE_CLOSED, GROUP_SOURCE_OPEN, GROUP_SOURCE_CLOSING };
 
@@ -32,12 +41,10 @@ struct group_home {
 	struct source_partition *partitions; // room for a backlog
 	struct dispatch *dispatch;
 	struct list members;
+	struct group_memory memory;
 	struct loop_timer timer; // of the dispatch
 	struct loop_timer idle;
 	uint64_t memory_wait_ns; // how long it waits for memory; 0: it does not
-	uint64_t counted;        // of what waits in the dispatch, in the budget
-	uint64_t ahead;          // of what the source has read, in the budget
-	uint64_t held_wait_ns;   // how long its source is not asked; 0: what waits has room
 	struct dead_letter_copy *copies;
 	struct loop_task *holds; // what waits for the source to be closed
 	uint32_t held;           // holds that have been told

@@ -70,6 +70,7 @@ static struct backend_row *row_new(struct backends *backends, uint64_t cluster)
 	row->backends = backends;
 	row->cluster = cluster;
 	pthread_mutex_init(&row->error_lock, NULL);
+	budget_init(&row->backend.unsettled, BACKEND_UNSETTLED_MAX);
 	return row;
 }
 
@@ -337,6 +338,7 @@ void backends_deinit(struct backends *backends)
 		assert((row->word & ~ROW_OPEN) <= 1); // no reference but its own
 		backends->rows = row->next;
 		model_unref(row->model);
+		budget_deinit(&row->backend.unsettled);
 		pthread_mutex_destroy(&row->error_lock);
 		free(row);
 	}

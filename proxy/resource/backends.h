@@ -4,11 +4,15 @@
 
 #include "adapters/adapter.h"
 #include "core/catalog/catalog.h"
+#include "proxy/resource/budget.h"
+
+#define BACKEND_UNSETTLED_MAX (512ull << 20)
 
 // What workers may see of a row; the rest belongs to backends.c.
 struct backend {
 	const struct adapter_ops *ops;
 	struct adapter *adapter;
+	struct budget unsettled; // of what its queues have given to sources of groups
 };
 
 // As far as they are known by now.

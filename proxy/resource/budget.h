@@ -6,11 +6,12 @@
 
 // What the bytes are. Each use has a share of its own, so that none can starve another.
 enum budget_use {
-	BUDGET_FRAMES, // read buffers of connections: frames that are not whole yet
-	BUDGET_BODIES, // batches that are not answered yet
-	BUDGET_OUTPUT, // deliveries and replies that are not written yet
-	BUDGET_HELD,   // what waits in the groups; above the share it goes back to their sources
-	BUDGET_AHEAD,  // what sources have read and not handed out
+	BUDGET_FRAMES,    // read buffers of connections: frames that are not whole yet
+	BUDGET_BODIES,    // batches that are not answered yet
+	BUDGET_OUTPUT,    // deliveries and replies that are not written yet
+	BUDGET_HELD,      // what waits in the groups; above the share it goes back to their sources
+	BUDGET_AHEAD,     // what sources have read and not handed out
+	BUDGET_UNSETTLED, // what queues have given to their sources, handed out or not
 	BUDGET_USES
 };
 

@@ -298,7 +298,7 @@ PAIRS = (
          "",
          "a group whose source is held closed does not know it", ("tests/unit/test_proxy",)),
     Pair("stop-not-counted", "group and member", End("proxy/group/member.c", "member->home->stopping > 0"),
-         End("proxy/group/group.c", "home->ahead == 0 && home->stopping == 0"),
+         End("proxy/group/group.c", "home->stopping == 0"),
          "proxy/group/member.c", "\t++member->home->stopping;\n",
          "",
          "a member that stops is not counted, and its end is", ("tests/unit/test_proxy",)),
