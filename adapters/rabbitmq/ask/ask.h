@@ -46,7 +46,8 @@ struct rabbitmq_ask {
 	// OK when all steps were carried out; else what the first one that failed met, in words
 	// that name the cluster: NOT_FOUND (404), CONFLICT (406: another shape), FORBIDDEN (403),
 	// BACKEND_DOWN, TIMEOUT, BACKEND_ERROR, OVERLOADED. Steps behind it were not begun; with
-	// TIMEOUT and BACKEND_DOWN it is not known whether that one was carried out.
+	// TIMEOUT and BACKEND_DOWN it is not known whether that one was carried out. A step that
+	// the end of a connection leaves without an answer is sent again on the next one.
 	void (*done)(struct rabbitmq_ask *ask, enum code code,
 		     const char *text); // @thread ask link
 	// ask.c's.
@@ -56,5 +57,11 @@ struct rabbitmq_ask {
 };
 
 int rabbitmq_ask_start(struct adapter *adapter); // the link is there
-void rabbitmq_ask_stop(struct adapter *adapter); // answers all; blocks. @thread any but the link's
+// Answers all, and from then on every request at once, SHUTTING_DOWN; blocks. @thread any but the
+// link's
+void rabbitmq_ask_stop(struct adapter *adapter);
+void rabbitmq_ask_free(struct adapter *adapter); // the link is stopped
 void rabbitmq_ask_run(struct rabbitmq_ask *ask); // @thread any; never blocks
+// What the link has met, as its `changed` tells it: requests that wait for it say so, and where
+// waiting does not help they end. @thread the link's loop
+void rabbitmq_ask_link_changed(struct adapter *adapter, enum code code, const char *text);
