@@ -13,18 +13,6 @@
 
 #define HASH_BYTES 17 // "-" and 16 digits
 
-const uint32_t rabbitmq_level_seconds[RABBITMQ_LEVELS] = {60, 240, 960, 3840, 15360, 61440, 245760};
-
-int rabbitmq_level_for(uint64_t remaining_ms)
-{
-	int level = -1;
-
-	while (level + 1 < (int)RABBITMQ_LEVELS &&
-	       rabbitmq_level_seconds[level + 1] * 1000ull <= remaining_ms)
-		++level;
-	return level;
-}
-
 static uint64_t hash_of(const char *text)
 {
 	uint64_t hash = 14695981039346656037u;
@@ -92,4 +80,21 @@ struct rabbitmq_name rabbitmq_name_level(const struct group *group, unsigned lev
 	snprintf(word, sizeof word, ".%s-%u", attempts ? "retry" : "delay",
 		 rabbitmq_level_seconds[level]);
 	return beside_group(group, word);
+}
+
+// A word that ends in one of ours, behind a physical name of ours or an incarnation.
+bool rabbitmq_name_is_beside(const char *name)
+{
+	const char *word = strrchr(name, '.'), *mark = strrchr(name, '~');
+	size_t digits = mark ? strspn(mark + 1, "0123456789") : 0;
+	bool ours = strncmp(name, "mqp.", 4) == 0;
+
+	if (mark && digits && (!mark[1 + digits] || mark + 1 + digits == word))
+		ours = true;
+	if (mark && digits && !mark[1 + digits])
+		return ours; // a marker
+	return ours && word &&
+	       (strcmp(word, ".retry") == 0 || strcmp(word, ".kept") == 0 ||
+		((strncmp(word, ".retry-", 7) == 0 || strncmp(word, ".delay-", 7) == 0) &&
+		 word[7] && strspn(word + 7, "0123456789") == strlen(word + 7)));
 }
