@@ -8,10 +8,12 @@
 #include <pthread.h>
 
 struct rabbitmq_asker;
+struct rabbitmq_ended;
 struct rabbitmq_health;
 struct rabbitmq_manage;
 struct rabbitmq_receiver;
 struct rabbitmq_sender;
+struct ticker;
 
 struct adapter {
 	struct rabbitmq_options options;
@@ -20,8 +22,10 @@ struct adapter {
 	struct rabbitmq_link *send, *receive, *ask;
 	struct rabbitmq_health *health;     // health.c
 	struct rabbitmq_asker *asker;       // ask.c
+	struct rabbitmq_ended *ended;       // ended.c
 	struct rabbitmq_sender *sender;     // sender.c
 	struct rabbitmq_receiver *receiver; // receiver.c
 	struct rabbitmq_manage *manage;     // manage.c; NULL: no management address
-	uint32_t capabilities;              // atomic; probe.c
+	struct ticker *ticker;              // rabbitmq.c
+	uint32_t capabilities;              // atomic; class.c
 };
