@@ -73,5 +73,29 @@ static void levels(void)
 	CHECK_EQ(rabbitmq_level_for(UINT64_MAX), 6);
 }
 
-UNIT_MAIN(UNIT_CASE(names_of_our_own), UNIT_CASE(names_beside_an_imported_queue),
-	  UNIT_CASE(long_names_are_cut), UNIT_CASE(levels))
+static void names_beside_others_are_told(void)
+{
+	static const char *const beside[] = {"mqp.a.b-1-x~42",           "mqp.a.b-1-x.kept",
+					     "mqp.a.b-1-x.retry",        "mqp.a.b-1-x.retry-60",
+					     "mqp.a.b-1-x.delay-245760", "orders~43.retry",
+					     "orders~43.delay-240"};
+	static const char *const others[] = {"mqp.a.b-1-x",
+					     "orders",
+					     "orders.retry",
+					     "orders.retry-60",
+					     "orders~x.retry",
+					     "mqp.retry-",
+					     "mqp.a.retry-x",
+					     "~",
+					     "",
+					     "orders~43.invoices"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(beside); ++i)
+		CHECK(rabbitmq_name_is_beside(beside[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(others); ++i)
+		CHECK(!rabbitmq_name_is_beside(others[i]));
+}
+
+UNIT_MAIN(UNIT_CASE(names_of_our_own), UNIT_CASE(names_beside_others_are_told),
+	  UNIT_CASE(names_beside_an_imported_queue), UNIT_CASE(long_names_are_cut),
+	  UNIT_CASE(levels))
