@@ -1,0 +1,138 @@
+// One source on RabbitMQ: what its files share. Each member belongs to the thread that is named
+// above it; the two exchange nothing but tasks (orders.h to the link, events.h to the home loop).
+#pragma once
+
+#include "adapters/queue/queue.h"
+#include "adapters/rabbitmq/link/rabbitmq_adapter.h"
+#include "adapters/rabbitmq/message/message.h"
+#include "adapters/rabbitmq/receive/outstanding.h"
+#include "adapters/rabbitmq/receive/store.h"
+
+#define RABBITMQ_MAIN  0u // of RABBITMQ_QUEUES: the group's queue
+#define RABBITMQ_RETRY 1u // .retry
+#define RABBITMQ_ACKS  32u
+
+struct rabbitmq_batch;
+struct rabbitmq_store_job;
+
+enum rabbitmq_source_state {
+	RABBITMQ_SOURCE_NONE,    // no channel
+	RABBITMQ_SOURCE_OPENING, // the link opens it
+	RABBITMQ_SOURCE_LOOKING, // for consumers of an earlier channel
+	RABBITMQ_SOURCE_WAITING, // to look again
+	RABBITMQ_SOURCE_OPEN,
+	RABBITMQ_SOURCE_ENDING, // closed() is on its way
+};
+
+enum rabbitmq_consumer_state {
+	RABBITMQ_CONSUMER_NONE,
+	RABBITMQ_CONSUMER_STARTING,
+	RABBITMQ_CONSUMER_RUNNING,
+	RABBITMQ_CONSUMER_CANCELLING,
+};
+
+// What the source waits for on its channel: answers come in the order of the requests.
+enum rabbitmq_expected {
+	RABBITMQ_EXPECT_LOOK,    // passive declare, when the channel is opened
+	RABBITMQ_EXPECT_BARRIER, // passive declare
+	RABBITMQ_EXPECT_COUNT,   // passive declare
+	RABBITMQ_EXPECT_CHOICE,  // passive declare: which queue has the only place
+	RABBITMQ_EXPECT_FATE,    // passive declare: what became of the queue
+	RABBITMQ_EXPECT_QOS,
+	RABBITMQ_EXPECT_CONSUME,
+	RABBITMQ_EXPECT_CANCEL,
+};
+
+struct rabbitmq_expectation {
+	uint8_t what;  // enum rabbitmq_expected
+	uint8_t queue; // which of RABBITMQ_QUEUES
+};
+
+#define RABBITMQ_EXPECTATIONS 24u
+
+// The end of a channel, in words.
+struct rabbitmq_end {
+	enum code code;
+	char text[256];
+	bool look_again; // what is there of the retry store is to be looked at anew
+};
+
+struct queue_attachment {
+	// Fixed.
+	struct adapter *adapter;
+	struct queue_attach to;
+	struct rabbitmq_name retry_name;
+	const char *names[RABBITMQ_QUEUES];
+
+	// ---- the receive link's
+
+	// The channel (source_channel.c).
+	struct rabbitmq_channel channel;
+	uint8_t state; // enum rabbitmq_source_state
+	uint64_t epoch;
+	struct rabbitmq_expectation expected[RABBITMQ_EXPECTATIONS];
+	unsigned expected_first, expected_count;
+	bool has_retry, detach, counting;
+	unsigned looks;                    // of the group's queues that are not answered yet
+	uint64_t looked_ns;                // since when consumers are waited for; 0: they are not
+	struct loop_timer look_timer;      // the next look
+	uint32_t there[RABBITMQ_QUEUES];   // consumers at the last look
+	uint32_t others[RABBITMQ_QUEUES];  // those that are not ours
+	uint32_t ready[RABBITMQ_QUEUES];   // messages at the last look
+	uint32_t counted[RABBITMQ_QUEUES]; // messages at the last count
+	struct rabbitmq_end end;           // why it is being ended here
+
+	// Consuming (source_consumer.c).
+	uint8_t consumers[RABBITMQ_QUEUES]; // enum rabbitmq_consumer_state
+	uint32_t prefetch;                  // 0: nothing is consumed
+	bool cancelling, choosing;          // the second: the answer is awaited
+	uint8_t chosen;                     // with a prefetch of 1: which queue has it
+	uint64_t since_tag;                 // the last tag before this consuming
+	struct loop_timer choice_timer;
+
+	// Deliveries (source_arrival.c).
+	struct rabbitmq_outstanding outstanding;
+	struct rabbitmq_arriving arriving;
+	uint8_t arriving_state;
+	uint64_t arriving_left; // bytes of the body
+	struct queue_arrival arrival;
+	uint32_t unproven[RABBITMQ_QUEUES]; // given back by the channel before, and not seen yet
+	unsigned unacked;                   // a bit for each queue with acknowledgements behind
+			  // which no barrier was sent
+
+	// ---- on their way (orders.c, events.c)
+
+	struct loop_task order_open, order_cut, order_consume, order_cancel, order_ack,
+		order_barrier, order_count, order_retry, order_detach; // to the link
+	uint64_t ordered_epoch;
+	bool ordered_retry, ordered_retry_posted; // the second: atomic
+	uint32_t ordered_prefetch;
+	uint64_t ordered_tags[RABBITMQ_ACKS];
+	size_t ordered_tag_count;
+
+	struct rabbitmq_batch *batch; // the link's: it leaves at the end of the round
+	struct loop_task batch_task;
+	bool batch_task_posted, detached_due;
+	struct loop_task event_opened, event_passed, event_cancelled, event_lost, event_gone,
+		event_counted, event_detached; // to the home loop
+	uint64_t opened_epoch, passed_epoch, cancelled_epoch, lost_epoch;
+	struct rabbitmq_end lost;
+	char gone_text[256];
+	bool counted_ok;
+
+	// ---- the home loop's
+
+	uint64_t home_epoch; // of the channel that is wanted
+	bool opening, detaching, link_detached;
+	struct rabbitmq_store store; // what is there of the retry store
+	bool store_known;
+	struct rabbitmq_store_job *finding; // NULL: nothing is looked for
+	struct loop_timer find_timer;
+	unsigned counts_left; // parts of the count that is under way; 0: none
+	bool counts_failed;
+	struct queue_counts counts;
+	struct rabbitmq_store_job *levels_job; // one part
+	bool levels_abandoned;                 // it will not be answered
+	uint64_t renewals; // copies in `.retry` that take the place of what is held
+	unsigned copies;   // on their way
+};

@@ -1,0 +1,80 @@
+// The queue source's ops on RabbitMQ. A source is an attachment with two sides:
+//
+//   source_home.c      the home loop: the retry store, counts, the end
+//   source_copy.c      copies, on the send link
+//   source_channel.c   the receive link: channels, one after another
+//   source_consumer.c  the consumers of a channel
+//   source_arrival.c   its deliveries
+//   outstanding.c      what of them is not acknowledged, and with which commands it is
+//   orders.c           what the home loop asks of the link
+//   events.c           what the link tells the home loop
+//   store.c            queues of a group's retry store: looking at them, making them
+//   store_job.c        such a look, asked by a source that may end before it is answered
+//
+// No lock: each member of an attachment belongs to one thread, and tasks carry what passes between
+// them.
+
+#include "adapters/rabbitmq/receive/receiver.h"
+
+#include "adapters/rabbitmq/receive/events.h"
+#include "adapters/rabbitmq/receive/orders.h"
+#include "adapters/rabbitmq/receive/receiver_state.h"
+#include "adapters/rabbitmq/receive/source_channel.h"
+#include "adapters/rabbitmq/receive/source_copy.h"
+#include "adapters/rabbitmq/receive/source_home.h"
+
+#include <errno.h>
+
+#define CONSUMER_TIMEOUT_MS                                                                        \
+	(30 * 60 * 1000ull) // RabbitMQ's own, unless an operator has set another
+
+static uint64_t do_hold_max_ms(struct adapter *adapter)
+{
+	return CONSUMER_TIMEOUT_MS;
+}
+
+static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
+		     struct queue_attachment **ret)
+{
+	struct queue_attachment *attachment = calloc(1, sizeof *attachment);
+
+	if (!attachment)
+		return -ENOMEM;
+	attachment->adapter = adapter;
+	attachment->to = *attach;
+	attachment->retry_name = rabbitmq_name_retry(attach->group);
+	attachment->names[RABBITMQ_MAIN] = attach->group->physical;
+	attachment->names[RABBITMQ_RETRY] = attachment->retry_name.text;
+	rabbitmq_source_channel_init(attachment);
+	rabbitmq_source_home_init(attachment);
+	rabbitmq_orders_init(attachment);
+	rabbitmq_events_init(attachment);
+	*ret = attachment;
+	return 0;
+}
+
+const struct queue_ops rabbitmq_queue_ops = {.hold_max_ms = do_hold_max_ms,
+					     .attach = do_attach,
+					     .open = rabbitmq_source_home_open,
+					     .cut = rabbitmq_orders_cut,
+					     .consume = rabbitmq_orders_consume,
+					     .ack = rabbitmq_orders_ack,
+					     .barrier = rabbitmq_orders_barrier,
+					     .write = rabbitmq_source_copy_write,
+					     .count = rabbitmq_source_home_count,
+					     .detach = rabbitmq_source_home_detach};
+
+int rabbitmq_receiver_start(struct adapter *adapter)
+{
+	adapter->receiver = calloc(1, sizeof *adapter->receiver);
+	if (!adapter->receiver)
+		return -ENOMEM;
+	adapter->receiver->second_ms = 1000;
+	return 0;
+}
+
+void rabbitmq_receiver_stop(struct adapter *adapter)
+{
+	free(adapter->receiver);
+	adapter->receiver = NULL;
+}

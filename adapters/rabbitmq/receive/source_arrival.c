@@ -1,0 +1,175 @@
+// A delivery becomes an arrival: its head, then its body in pieces.
+//
+// **What is given back.** The source concludes from the first delivery that was never handed out
+// before that everything of its earlier channel has come again (queue.h). A source has two queues,
+// and a new message of one says nothing of the other. So of each queue it is known how many
+// messages the channel before had not acknowledged, at most those that were ready when the new
+// channel was opened; until that number has come from a queue, or a message of it that is new, a
+// new message of the other one is marked as given back, too.
+//
+// **What cannot become a record** is a message larger than any record (MOST_BYTES), which only a
+// native client can have sent. It is set aside: it stays unacknowledged at the broker, and keeps
+// its place of the prefetch. So nothing is lost, and it is seen: the log names the group, the size
+// and the queue, and the broker counts it as unacknowledged. After the broker's consumer_timeout
+// (30 minutes) it closes the channel, and the message comes again, with what else was
+// unacknowledged.
+
+#include "adapters/rabbitmq/receive/source_arrival.h"
+
+#include "adapters/rabbitmq/receive/events.h"
+#include "adapters/rabbitmq/receive/source_channel.h"
+#include "adapters/rabbitmq/receive/source_consumer.h"
+
+#include <errno.h>
+
+#define MOST_BYTES (16u << 20) // of a record, as core/registry/constraints.c has it
+
+enum arriving { ARRIVING_NONE, ARRIVING_RECORD, ARRIVING_SKIPPED };
+
+// ---- what the channel before held
+
+void rabbitmq_source_arrival_reset(struct queue_attachment *attachment,
+				   const uint32_t ready[RABBITMQ_QUEUES])
+{
+	for (unsigned queue = 0; queue < RABBITMQ_QUEUES; ++queue)
+		attachment->unproven[queue] =
+			MIN(attachment->outstanding.open[queue], ready[queue]);
+	rabbitmq_outstanding_clear(&attachment->outstanding);
+	attachment->unacked = 0;
+}
+
+static bool is_given_back(struct queue_attachment *attachment, uint8_t queue, bool redelivered)
+{
+	uint32_t *own = &attachment->unproven[queue];
+	uint32_t other = attachment->unproven[RABBITMQ_QUEUES - 1 - queue];
+
+	if (!redelivered)
+		*own = 0;
+	else if (*own > 0)
+		--*own;
+	return redelivered || other > 0;
+}
+
+// ---- pieces
+
+static void drop(struct queue_attachment *attachment)
+{
+	if (attachment->arriving_state == ARRIVING_RECORD)
+		buf_unref(attachment->arriving.buf);
+	attachment->arriving_state = ARRIVING_NONE;
+}
+
+void rabbitmq_source_arrival_end(struct queue_attachment *attachment)
+{
+	drop(attachment);
+}
+
+static uint64_t due_of(const struct rabbitmq_arriving *arriving)
+{
+	struct record_view view;
+
+	if (arriving->is_copy)
+		return arriving->copy.due_ms;
+	if (!(record_flags(arriving->buf->data) & RECORD_DUE))
+		return 0;
+	record_read(arriving->buf->data, &view);
+	return (uint64_t)MAX(view.due_ms, 0);
+}
+
+static void complete(struct queue_attachment *attachment)
+{
+	const struct rabbitmq_arriving *arriving = &attachment->arriving;
+	const struct rabbitmq_copy *copy = &arriving->copy;
+	struct queue_arrival *arrival = &attachment->arrival;
+	bool record = attachment->arriving_state == ARRIVING_RECORD;
+
+	attachment->arriving_state = ARRIVING_NONE;
+	if (!record)
+		return;
+	arrival->epoch = attachment->epoch;
+	arrival->buf = arriving->buf;
+	arrival->record = arriving->buf->data;
+	arrival->partition = arriving->is_copy ? copy->partition : arriving->partition;
+	arrival->attempts = arriving->is_copy ? copy->attempts : 0;
+	arrival->due_ms = due_of(arriving);
+	arrival->stored_ms = arriving->is_copy ? copy->stored_ms : arriving->stored_ms;
+	arrival->anonymous = arriving->anonymous;
+	if (rabbitmq_events_arrived(attachment, arrival, arriving->is_copy && copy->renewal) < 0)
+		rabbitmq_source_channel_cut(attachment, CODE_OVERLOADED,
+					    "no memory for a delivery");
+}
+
+static void set_aside(struct queue_attachment *attachment, const struct rabbitmq_head *head,
+		      uint8_t queue)
+{
+	attachment->arriving_state = ARRIVING_SKIPPED;
+	log_warn(attachment->adapter->log, "RABBITMQ-TOO-LARGE",
+		 "group %s: a message of %llu bytes in queue %s is too large to be handed out; it "
+		 "stays there, unacknowledged",
+		 attachment->to.group->name, (unsigned long long)head->body_size,
+		 attachment->names[queue]);
+}
+
+static void begin(struct queue_attachment *attachment, const struct rabbitmq_head *head,
+		  uint8_t queue)
+{
+	int r = rabbitmq_message_begin(head->routing_key, head->properties, head->body_size,
+				       attachment->to.topic->partitions, MOST_BYTES,
+				       &attachment->arriving);
+	bool given_back = is_given_back(attachment, queue, head->redelivered);
+
+	if (r == -ENOMEM) {
+		rabbitmq_source_channel_cut(attachment, CODE_OVERLOADED,
+					    "no memory for a delivery");
+		return;
+	}
+	if (r < 0) {
+		set_aside(attachment, head, queue);
+		return;
+	}
+	attachment->arriving_state = ARRIVING_RECORD;
+	attachment->arrival = (struct queue_arrival){.tag = head->tag, .given_back = given_back};
+}
+
+void rabbitmq_source_arrival_head(struct queue_attachment *attachment,
+				  const struct rabbitmq_head *head)
+{
+	uint8_t queue = rabbitmq_source_consumer_of(head->consumer);
+	int r;
+
+	if (attachment->state != RABBITMQ_SOURCE_OPEN)
+		return;
+	drop(attachment);
+	r = queue < RABBITMQ_QUEUES && !head->returned
+		    ? rabbitmq_outstanding_add(&attachment->outstanding, head->tag, queue)
+		    : -EINVAL;
+	if (r < 0) {
+		rabbitmq_source_channel_cut(
+			attachment, r == -ENOMEM ? CODE_OVERLOADED : CODE_PROTOCOL,
+			r == -ENOMEM ? "no memory for a delivery"
+				     : "the broker hands out what was not asked for");
+		return;
+	}
+	begin(attachment, head, queue);
+	attachment->arriving_left = head->body_size;
+	if (!head->body_size && attachment->state == RABBITMQ_SOURCE_OPEN)
+		complete(attachment);
+}
+
+void rabbitmq_source_arrival_body(struct queue_attachment *attachment, const uint8_t *data,
+				  size_t size)
+{
+	if (attachment->state != RABBITMQ_SOURCE_OPEN ||
+	    attachment->arriving_state == ARRIVING_NONE)
+		return;
+	if (size > attachment->arriving_left ||
+	    (attachment->arriving_state == ARRIVING_RECORD &&
+	     !rabbitmq_message_body(&attachment->arriving, data, size))) {
+		rabbitmq_source_channel_cut(attachment, CODE_PROTOCOL,
+					    "the broker sends more of a message than it said");
+		return;
+	}
+	attachment->arriving_left -= size;
+	if (!attachment->arriving_left)
+		complete(attachment);
+}

@@ -1,0 +1,457 @@
+// A source's channel: it is opened when the queue has no consumer of an earlier one any more, and
+// it is ended by an error of ours.
+//
+// **Opening.** The link opens the channel when the connection is there; until then, and over every
+// connection that fails meanwhile, open() stays unanswered. Then the queues are looked at (passive
+// declare: messages and consumers) until none has a consumer. A consumer that stays is not one of
+// ours that is dead: the broker ends a connection that is silent for two heartbeats. So after two
+// heartbeats and a second the rest is taken for native clients that consume beside the group (an
+// imported queue, a migration), or for an owner that is alive and will notice. Their number is
+// kept: the next channel need not wait for them. If one of them leaves in just that time, a dead
+// consumer of ours may be taken for it; what comes again then comes out of order.
+//
+// **Ending.** An acknowledgement of a tag that never was: the broker closes the channel (406) and
+// gives back what was handed out, in order and before anything new. Only a channel that has nothing
+// handed out is closed in order, which spares the broker a line in its log.
+//
+// **A queue that is not there** answers 404 and closes the channel: the first expected answer says
+// which queue was meant. A broker says 404, too, of a classic queue whose node is down: that queue
+// is not gone.
+//
+// Invariants: what is expected is a list, since a channel answers in order; an answer that is not
+// the expected one is an error of the broker and ends the channel. The end of a channel is told
+// once, by closed().
+
+#include "adapters/rabbitmq/receive/source_channel.h"
+
+#include "adapters/rabbitmq/receive/events.h"
+#include "adapters/rabbitmq/receive/source_arrival.h"
+#include "adapters/rabbitmq/receive/source_consumer.h"
+
+#include <stdio.h>
+
+#define LOOK_NS   (50 * MS_NS)
+#define NEVER_TAG 0x7fffffffffffffffull // no channel hands out so many
+#define MARGIN_NS S_NS
+#define NOT_FOUND 404u
+#define NODE_DOWN "down or inaccessible" // in the text of a 404
+
+static const struct rabbitmq_channel_handlers channel_handlers;
+
+static struct queue_attachment *attachment_of(struct rabbitmq_channel *channel)
+{
+	return CONTAINER_OF(channel, struct queue_attachment, channel);
+}
+
+static uint64_t now_ns(const struct queue_attachment *attachment)
+{
+	return loop_now_ns(rabbitmq_link_loop(attachment->adapter->receive));
+}
+
+// ---- ending
+
+static void end_set(struct queue_attachment *attachment, enum code code, const char *text)
+{
+	attachment->end.code = code;
+	snprintf(attachment->end.text, sizeof attachment->end.text, "%s", text);
+	attachment->state = RABBITMQ_SOURCE_ENDING;
+}
+
+void rabbitmq_source_channel_cut(struct queue_attachment *attachment, enum code code,
+				 const char *text)
+{
+	amqp_basic_ack_t never = {.delivery_tag = NEVER_TAG};
+
+	if (attachment->state == RABBITMQ_SOURCE_NONE ||
+	    attachment->state == RABBITMQ_SOURCE_ENDING)
+		return;
+	if (attachment->state != RABBITMQ_SOURCE_OPEN) {
+		end_set(attachment, code, text);
+		rabbitmq_channel_close(&attachment->channel);
+		return;
+	}
+	end_set(attachment, code, text);
+	rabbitmq_channel_send(&attachment->channel, AMQP_BASIC_ACK_METHOD, &never);
+}
+
+static bool has_handed_out(const struct queue_attachment *attachment)
+{
+	if (attachment->outstanding.open[RABBITMQ_MAIN] ||
+	    attachment->outstanding.open[RABBITMQ_RETRY])
+		return true;
+	return rabbitmq_source_consumer_runs(attachment);
+}
+
+void rabbitmq_source_channel_detach_on(struct queue_attachment *attachment)
+{
+	if (!attachment->detach || attachment->cancelling)
+		return;
+	if (attachment->state == RABBITMQ_SOURCE_NONE) {
+		rabbitmq_events_detached(attachment);
+	} else if (attachment->state == RABBITMQ_SOURCE_OPEN && has_handed_out(attachment)) {
+		rabbitmq_source_channel_cut(attachment, CODE_OK, "");
+	} else if (attachment->state != RABBITMQ_SOURCE_ENDING) {
+		end_set(attachment, CODE_OK, "");
+		rabbitmq_channel_close(&attachment->channel);
+	}
+}
+
+void rabbitmq_source_channel_detach(struct queue_attachment *attachment)
+{
+	attachment->detach = true;
+	loop_timer_cancel(&attachment->look_timer);
+	rabbitmq_source_channel_detach_on(attachment);
+}
+
+// ---- what is expected
+
+void rabbitmq_source_channel_send(struct queue_attachment *attachment, enum rabbitmq_expected what,
+				  uint8_t queue, amqp_method_number_t id, void *decoded)
+{
+	unsigned at = attachment->expected_first + attachment->expected_count;
+
+	assert(attachment->expected_count < RABBITMQ_EXPECTATIONS);
+	attachment->expected[at % RABBITMQ_EXPECTATIONS] =
+		(struct rabbitmq_expectation){.what = what, .queue = queue};
+	++attachment->expected_count;
+	rabbitmq_channel_send(&attachment->channel, id, decoded); // false: closed() comes
+}
+
+void rabbitmq_source_channel_look(struct queue_attachment *attachment, enum rabbitmq_expected what,
+				  uint8_t queue)
+{
+	amqp_queue_declare_t look = {.queue = amqp_cstring_bytes(attachment->names[queue]),
+				     .passive = true};
+
+	rabbitmq_source_channel_send(attachment, what, queue, AMQP_QUEUE_DECLARE_METHOD, &look);
+}
+
+static amqp_method_number_t answer_of(enum rabbitmq_expected what)
+{
+	switch (what) {
+	case RABBITMQ_EXPECT_QOS: return AMQP_BASIC_QOS_OK_METHOD;
+	case RABBITMQ_EXPECT_CONSUME: return AMQP_BASIC_CONSUME_OK_METHOD;
+	case RABBITMQ_EXPECT_CANCEL: return AMQP_BASIC_CANCEL_OK_METHOD;
+	default: return AMQP_QUEUE_DECLARE_OK_METHOD;
+	}
+}
+
+static bool is_expected(const struct queue_attachment *attachment, enum rabbitmq_expected what)
+{
+	for (unsigned i = 0; i < attachment->expected_count; ++i) {
+		unsigned at = (attachment->expected_first + i) % RABBITMQ_EXPECTATIONS;
+
+		if (attachment->expected[at].what == what)
+			return true;
+	}
+	return false;
+}
+
+// ---- opening
+
+static void look(struct queue_attachment *attachment)
+{
+	attachment->state = RABBITMQ_SOURCE_LOOKING;
+	attachment->looks = attachment->has_retry ? 2 : 1;
+	for (uint8_t queue = 0; queue < attachment->looks; ++queue)
+		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_LOOK, queue);
+}
+
+static void on_look_timer(struct loop_timer *timer)
+{
+	look(CONTAINER_OF(timer, struct queue_attachment, look_timer));
+}
+
+static bool has_others(const struct queue_attachment *attachment)
+{
+	return attachment->there[RABBITMQ_MAIN] > attachment->others[RABBITMQ_MAIN] ||
+	       attachment->there[RABBITMQ_RETRY] > attachment->others[RABBITMQ_RETRY];
+}
+
+static uint64_t wait_max_ns(const struct queue_attachment *attachment)
+{
+	return 2 * attachment->adapter->options.heartbeat_s * S_NS + MARGIN_NS;
+}
+
+static void ready_to_consume(struct queue_attachment *attachment)
+{
+	attachment->looked_ns = 0;
+	memcpy(attachment->others, attachment->there, sizeof attachment->others);
+	attachment->state = RABBITMQ_SOURCE_OPEN;
+	rabbitmq_source_arrival_reset(attachment, attachment->ready);
+	rabbitmq_events_opened(attachment);
+}
+
+static void looked(struct queue_attachment *attachment, uint8_t queue,
+		   const amqp_queue_declare_ok_t *found)
+{
+	uint64_t time_ns = now_ns(attachment);
+
+	attachment->there[queue] = found->consumer_count;
+	attachment->ready[queue] = found->message_count;
+	if (--attachment->looks > 0)
+		return;
+	if (!attachment->looked_ns)
+		attachment->looked_ns = time_ns;
+	if (!has_others(attachment) || time_ns >= attachment->looked_ns + wait_max_ns(attachment)) {
+		ready_to_consume(attachment);
+		return;
+	}
+	attachment->state = RABBITMQ_SOURCE_WAITING;
+	loop_timer_set(&attachment->look_timer, time_ns + LOOK_NS);
+}
+
+static void channel_open(struct queue_attachment *attachment)
+{
+	attachment->state = RABBITMQ_SOURCE_OPENING;
+	rabbitmq_channel_open(attachment->adapter->receive, &attachment->channel,
+			      &channel_handlers);
+}
+
+void rabbitmq_source_channel_open(struct queue_attachment *attachment, uint64_t epoch,
+				  bool has_retry)
+{
+	assert(attachment->state == RABBITMQ_SOURCE_NONE && !attachment->detach);
+	attachment->epoch = epoch;
+	attachment->has_retry = has_retry;
+	attachment->looked_ns = 0;
+	memset(attachment->there, 0, sizeof attachment->there);
+	memset(attachment->ready, 0, sizeof attachment->ready);
+	channel_open(attachment);
+}
+
+static void on_opened(struct rabbitmq_channel *channel)
+{
+	struct queue_attachment *attachment = attachment_of(channel);
+
+	if (attachment->state == RABBITMQ_SOURCE_OPENING)
+		look(attachment);
+}
+
+// ---- acknowledgements, barriers, counts
+
+static void send_ack(void *ctx, uint64_t tag, bool multiple)
+{
+	struct queue_attachment *attachment = ctx;
+	amqp_basic_ack_t ack = {.delivery_tag = tag, .multiple = multiple};
+
+	rabbitmq_channel_send(&attachment->channel, AMQP_BASIC_ACK_METHOD, &ack);
+}
+
+void rabbitmq_source_channel_ack(struct queue_attachment *attachment, const uint64_t *tags,
+				 size_t count)
+{
+	attachment->unacked |= rabbitmq_outstanding_ack(&attachment->outstanding, tags, count,
+							send_ack, attachment);
+}
+
+// A passive declare is answered by the queue itself, behind the acknowledgements that it has got:
+// each queue that has got any is asked.
+void rabbitmq_source_channel_barrier(struct queue_attachment *attachment)
+{
+	if (attachment->state != RABBITMQ_SOURCE_OPEN)
+		return;
+	if (attachment->unacked & 1u << RABBITMQ_RETRY)
+		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_BARRIER, RABBITMQ_RETRY);
+	if (attachment->unacked != 1u << RABBITMQ_RETRY)
+		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_BARRIER, RABBITMQ_MAIN);
+	attachment->unacked = 0;
+}
+
+// Native clients that have left are not waited for by the next channel.
+static void note_others(struct queue_attachment *attachment, uint8_t queue, uint32_t consumers)
+{
+	if (attachment->consumers[queue] == RABBITMQ_CONSUMER_RUNNING && consumers > 0)
+		attachment->others[queue] = MIN(attachment->others[queue], consumers - 1);
+}
+
+static void barrier_answered(struct queue_attachment *attachment)
+{
+	if (is_expected(attachment, RABBITMQ_EXPECT_BARRIER))
+		return; // of the other queue
+	rabbitmq_events_passed(attachment);
+}
+
+void rabbitmq_source_channel_count(struct queue_attachment *attachment)
+{
+	memset(attachment->counted, 0, sizeof attachment->counted);
+	if (attachment->state != RABBITMQ_SOURCE_OPEN) {
+		rabbitmq_events_counted(attachment, false);
+		return;
+	}
+	attachment->counting = true;
+	rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_COUNT, RABBITMQ_MAIN);
+	if (attachment->has_retry)
+		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_COUNT, RABBITMQ_RETRY);
+}
+
+static void count_end(struct queue_attachment *attachment, bool ok)
+{
+	if (!attachment->counting)
+		return;
+	attachment->counting = false;
+	rabbitmq_events_counted(attachment, ok);
+}
+
+static void count_answered(struct queue_attachment *attachment, uint8_t queue, uint32_t messages)
+{
+	attachment->counted[queue] = messages;
+	if (!is_expected(attachment, RABBITMQ_EXPECT_COUNT))
+		count_end(attachment, true);
+}
+
+// ---- what the broker says
+
+static void answered(struct queue_attachment *attachment, struct rabbitmq_expectation expected,
+		     void *decoded)
+{
+	const amqp_queue_declare_ok_t *found = decoded;
+
+	switch ((enum rabbitmq_expected)expected.what) {
+	case RABBITMQ_EXPECT_LOOK: looked(attachment, expected.queue, found); break;
+	case RABBITMQ_EXPECT_BARRIER:
+		note_others(attachment, expected.queue, found->consumer_count);
+		barrier_answered(attachment);
+		break;
+	case RABBITMQ_EXPECT_COUNT:
+		count_answered(attachment, expected.queue, found->message_count);
+		break;
+	case RABBITMQ_EXPECT_CHOICE:
+		rabbitmq_source_consumer_choose(attachment, found->message_count > 0);
+		break;
+	case RABBITMQ_EXPECT_FATE:
+		rabbitmq_source_channel_cut(attachment, CODE_BACKEND_ERROR,
+					    "the broker has ended the consumer");
+		break;
+	case RABBITMQ_EXPECT_QOS: break;
+	case RABBITMQ_EXPECT_CONSUME:
+		rabbitmq_source_consumer_started(attachment, expected.queue);
+		break;
+	case RABBITMQ_EXPECT_CANCEL:
+		rabbitmq_source_consumer_cancelled(attachment, expected.queue);
+		break;
+	}
+}
+
+// The broker has ended a consumer: its queue was deleted, or its node is lost.
+static void consumer_ended(struct queue_attachment *attachment, const amqp_basic_cancel_t *cancel)
+{
+	uint8_t queue = rabbitmq_source_consumer_of(cancel->consumer_tag);
+
+	attachment->end.look_again |= queue == RABBITMQ_RETRY;
+	if (queue < RABBITMQ_QUEUES)
+		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_FATE, queue);
+}
+
+static void on_method(struct rabbitmq_channel *channel, const amqp_method_t *method)
+{
+	struct queue_attachment *attachment = attachment_of(channel);
+	struct rabbitmq_expectation expected;
+
+	if (attachment->state == RABBITMQ_SOURCE_ENDING)
+		return;
+	if (method->id == AMQP_BASIC_CANCEL_METHOD) {
+		if (!is_expected(attachment, RABBITMQ_EXPECT_FATE))
+			consumer_ended(attachment, method->decoded);
+		return;
+	}
+	expected = attachment->expected[attachment->expected_first];
+	if (!attachment->expected_count || method->id != answer_of(expected.what)) {
+		rabbitmq_source_channel_cut(attachment, CODE_PROTOCOL,
+					    "the broker answers what was not asked");
+		return;
+	}
+	attachment->expected_first = (attachment->expected_first + 1) % RABBITMQ_EXPECTATIONS;
+	--attachment->expected_count;
+	answered(attachment, expected, method->decoded);
+}
+
+// ---- the end
+
+static bool is_opening(uint8_t state)
+{
+	return state == RABBITMQ_SOURCE_OPENING || state == RABBITMQ_SOURCE_LOOKING ||
+	       state == RABBITMQ_SOURCE_WAITING;
+}
+
+// Has the connection ended, and will the link bring another?
+static bool may_reopen(uint8_t state, enum code code, uint16_t reply)
+{
+	return is_opening(state) && !reply &&
+	       (code == CODE_BACKEND_DOWN || code == CODE_CONNECTION_LOST || code == CODE_TIMEOUT);
+}
+
+// Which queue a 404 is about; RABBITMQ_QUEUES: none of them.
+static unsigned missing_queue(const struct queue_attachment *attachment, uint16_t reply,
+			      const char *text)
+{
+	if (reply != NOT_FOUND || !attachment->expected_count || (text && strstr(text, NODE_DOWN)))
+		return RABBITMQ_QUEUES;
+	return attachment->expected[attachment->expected_first].queue;
+}
+
+static void tell_end(struct queue_attachment *attachment, uint8_t state, unsigned missing,
+		     enum code code, const char *text)
+{
+	struct rabbitmq_end *end = &attachment->end;
+
+	if (missing == RABBITMQ_MAIN) {
+		snprintf(attachment->gone_text, sizeof attachment->gone_text,
+			 "queue %s is not on cluster %s", attachment->names[RABBITMQ_MAIN],
+			 attachment->adapter->cluster);
+		rabbitmq_events_gone(attachment);
+		return;
+	}
+	if (state != RABBITMQ_SOURCE_ENDING) {
+		end->code = code == CODE_OK ? CODE_CONNECTION_LOST : code;
+		snprintf(end->text, sizeof end->text, "%s", text ? text : code_sentence(end->code));
+	}
+	end->look_again |= missing == RABBITMQ_RETRY;
+	rabbitmq_events_lost(attachment, end);
+	*end = (struct rabbitmq_end){0};
+}
+
+static void on_closed(struct rabbitmq_channel *channel, enum code code, uint16_t reply,
+		      const char *text)
+{
+	struct queue_attachment *attachment = attachment_of(channel);
+	unsigned missing = missing_queue(attachment, reply, text);
+	uint8_t state = attachment->state;
+
+	attachment->state = RABBITMQ_SOURCE_NONE;
+	attachment->expected_count = 0;
+	loop_timer_cancel(&attachment->look_timer);
+	rabbitmq_source_consumer_reset(attachment);
+	rabbitmq_source_arrival_end(attachment);
+	count_end(attachment, false);
+	if (attachment->detach)
+		rabbitmq_events_detached(attachment);
+	else if (may_reopen(state, code, reply))
+		channel_open(attachment);
+	else
+		tell_end(attachment, state, missing, code, text);
+}
+
+static void on_head(struct rabbitmq_channel *channel, const struct rabbitmq_head *head)
+{
+	rabbitmq_source_arrival_head(attachment_of(channel), head);
+}
+
+static void on_body(struct rabbitmq_channel *channel, const uint8_t *data, size_t size)
+{
+	rabbitmq_source_arrival_body(attachment_of(channel), data, size);
+}
+
+static const struct rabbitmq_channel_handlers channel_handlers = {.opened = on_opened,
+								  .closed = on_closed,
+								  .method = on_method,
+								  .head = on_head,
+								  .body = on_body};
+
+void rabbitmq_source_channel_init(struct queue_attachment *attachment)
+{
+	struct loop *loop = rabbitmq_link_loop(attachment->adapter->receive);
+
+	loop_timer_init(&attachment->look_timer, loop, on_look_timer);
+	rabbitmq_source_consumer_init(attachment);
+}

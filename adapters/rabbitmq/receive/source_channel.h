@@ -1,0 +1,25 @@
+// The channels of one source on the receive link, one after another. Everything @thread the link's
+// loop.
+#pragma once
+
+#include "adapters/rabbitmq/receive/attachment.h"
+
+void rabbitmq_source_channel_init(struct queue_attachment *attachment); // @thread any
+void rabbitmq_source_channel_open(struct queue_attachment *attachment, uint64_t epoch,
+				  bool has_retry);
+// Ends it by an error of ours: what was handed out goes back in order, and lost() says why.
+void rabbitmq_source_channel_cut(struct queue_attachment *attachment, enum code code,
+				 const char *text);
+void rabbitmq_source_channel_ack(struct queue_attachment *attachment, const uint64_t *tags,
+				 size_t count);
+void rabbitmq_source_channel_barrier(struct queue_attachment *attachment);
+void rabbitmq_source_channel_count(struct queue_attachment *attachment);
+void rabbitmq_source_channel_detach(struct queue_attachment *attachment);
+// A method whose answer is expected.
+void rabbitmq_source_channel_send(struct queue_attachment *attachment, enum rabbitmq_expected what,
+				  uint8_t queue, amqp_method_number_t id, void *decoded);
+// Asks how many messages and consumers a queue has.
+void rabbitmq_source_channel_look(struct queue_attachment *attachment, enum rabbitmq_expected what,
+				  uint8_t queue);
+// The source is being detached, and something that it waited for has come.
+void rabbitmq_source_channel_detach_on(struct queue_attachment *attachment);
