@@ -4,7 +4,7 @@
 
 #include "adapters/queue/queue.h"
 #include "adapters/rabbitmq/link/rabbitmq_adapter.h"
-#include "adapters/rabbitmq/message/message.h"
+#include "adapters/rabbitmq/message/arriving.h"
 #include "adapters/rabbitmq/receive/outstanding.h"
 #include "adapters/rabbitmq/receive/store.h"
 

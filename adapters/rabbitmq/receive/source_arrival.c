@@ -113,9 +113,9 @@ static void set_aside(struct queue_attachment *attachment, const struct rabbitmq
 static void begin(struct queue_attachment *attachment, const struct rabbitmq_head *head,
 		  uint8_t queue)
 {
-	int r = rabbitmq_message_begin(head->routing_key, head->properties, head->body_size,
-				       attachment->to.topic->partitions, MOST_BYTES,
-				       &attachment->arriving);
+	int r = rabbitmq_arriving_begin(head->routing_key, head->properties, head->body_size,
+					attachment->to.topic->partitions, MOST_BYTES,
+					&attachment->arriving);
 	bool given_back = is_given_back(attachment, queue, head->redelivered);
 
 	if (r == -ENOMEM) {
@@ -164,7 +164,7 @@ void rabbitmq_source_arrival_body(struct queue_attachment *attachment, const uin
 		return;
 	if (size > attachment->arriving_left ||
 	    (attachment->arriving_state == ARRIVING_RECORD &&
-	     !rabbitmq_message_body(&attachment->arriving, data, size))) {
+	     !rabbitmq_arriving_body(&attachment->arriving, data, size))) {
 		rabbitmq_source_channel_cut(attachment, CODE_PROTOCOL,
 					    "the broker sends more of a message than it said");
 		return;

@@ -31,7 +31,7 @@
 #include <stdio.h>
 
 #define LOOK_NS   (50 * MS_NS)
-#define NEVER_TAG 0x7fffffffffffffffull // no channel hands out so many
+#define NEVER_TAG 0x7fffffffffffffffull // no channel hands out that number
 #define MARGIN_NS S_NS
 #define NOT_FOUND 404u
 #define NODE_DOWN "down or inaccessible" // in the text of a 404

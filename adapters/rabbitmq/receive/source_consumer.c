@@ -19,7 +19,7 @@
 #include "adapters/rabbitmq/receive/source_channel.h"
 
 #define CHOICE_NS   S_NS
-#define RETRY_SHARE 4u // the part of the prefetch that is for .retry: one in so many
+#define RETRY_SHARE 4u // the part of the prefetch that is for .retry: one in RETRY_SHARE
 
 static const char *const tags[RABBITMQ_QUEUES] = {"mqpaas", "mqpaas-retry"};
 
@@ -162,7 +162,7 @@ void rabbitmq_source_consumer_reset(struct queue_attachment *attachment)
 
 // ---- one place for two queues
 
-// The place is free: nobody consumes, and nothing of it is unacknowledged.
+// The place is free: no consumer is there, and nothing of it is unacknowledged.
 void rabbitmq_source_consumer_room(struct queue_attachment *attachment)
 {
 	if (!is_single(attachment) || attachment->cancelling || attachment->choosing ||
