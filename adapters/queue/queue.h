@@ -99,6 +99,9 @@ struct queue_attach {
 
 // What the backend does. @thread the home loop
 struct queue_ops {
+	// How many messages of one source may be handed out and unacknowledged, renewed ones apart:
+	// as many as a group can have in flight. At least 6,000, which the contract takes at once.
+	uint32_t messages_max;
 	// How long a delivery may stay unacknowledged before the backend ends its channel; 0: for
 	// ever. Held for half of that time it is written anew (`renewal`).
 	uint64_t (*hold_max_ms)(struct adapter *adapter);

@@ -19,7 +19,6 @@
 
 #include <errno.h>
 
-#define MESSAGES_MAX 512u
 #define BYTES_MAX    (64ull << 20)
 #define ENDED_MAX    4096u
 #define CROWD_BYTES  (64u << 10) // held, without room for more
@@ -124,8 +123,9 @@ static const struct held_ops held_ops = {.deliver = do_deliver,
 
 int queue_source_engine_init(struct source *source)
 {
+	assert(source->ops->messages_max > 0);
 	source->limits =
-		(struct held_limits){.messages_max = MESSAGES_MAX,
+		(struct held_limits){.messages_max = source->ops->messages_max,
 				     .bytes_max = BYTES_MAX,
 				     .crowd_bytes = CROWD_BYTES,
 				     .renew_ms = source->ops->hold_max_ms(source->adapter) / 2,

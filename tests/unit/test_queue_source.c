@@ -132,7 +132,8 @@ static void do_detach(struct queue_attachment *attachment)
 	backend.detached = true;
 }
 
-static const struct queue_ops queue_ops = {.hold_max_ms = do_hold_max_ms,
+static const struct queue_ops queue_ops = {.messages_max = 512,
+					   .hold_max_ms = do_hold_max_ms,
 					   .attach = do_attach,
 					   .open = do_open,
 					   .cut = do_cut,
