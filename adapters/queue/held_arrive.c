@@ -76,6 +76,7 @@ static void take_tag(struct held *held, struct held_item *item, struct held_item
 	if (!item->buf)
 		held_state_record_keep(held, item, arrived->buf, arrived->record);
 	held_state_age(held, item, false);
+	held_due_tagged(held, item);
 	if (arrived->tag)
 		held_ack_lesser(held, arrived);
 	else

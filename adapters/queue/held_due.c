@@ -54,13 +54,19 @@ static void write_back(struct held *held, struct held_item *item)
 	held_state_enlist(held, item, item->renewing ? HELD_LIST_WRITING : HELD_LIST_TO_WRITE);
 }
 
+// At the backend. What was sent when its time had passed has not, and is as new as any other.
+static bool has_waited(const struct held_item *item)
+{
+	return item->due_ms > (uint64_t)MAX(item->stored_ms, 0);
+}
+
 // What has no tag is written already: it waits here, however long.
 void held_due_place(struct held *held, struct held_item *item)
 {
 	uint64_t wall_ms = held->time.wall_ms;
 	uint64_t left_ms = item->due_ms > wall_ms ? item->due_ms - wall_ms : 0;
 
-	item->was_due = item->was_due || item->attempts || item->due_ms;
+	item->was_due = item->was_due || item->attempts || left_ms || has_waited(item);
 	if (left_ms > HELD_NEAR_MS && !item->awaited) {
 		write_back(held, item);
 	} else if (left_ms) {
@@ -90,6 +96,13 @@ static void write_far_back(struct held *held)
 			return;
 		write_back(held, last);
 	}
+}
+
+void held_due_tagged(struct held *held, struct held_item *item)
+{
+	if (item->state == HELD_WAITING && item->list == HELD_LIST_WAIT_STEADY &&
+	    item->order > held->time.steady_ms + HELD_NEAR_MS)
+		write_back(held, item);
 }
 
 void held_due_wake(struct held *held)

@@ -26,7 +26,8 @@ enum held_state {
 	X(HELD_ARRIVED, "known or expired", HELD_ACKING,                                           \
 	  "Its message has ended, is held under another tag, or has outlived its time to live.")   \
 	X(HELD_WAITING, "due", HELD_READY, "Its time has come.")                                   \
-	X(HELD_WAITING, "due later", HELD_WRITING, "The wall clock was set back.")                 \
+	X(HELD_WAITING, "due later", HELD_WRITING,                                                 \
+	  "The wall clock was set back, or it waits for long and has a tag again.")                \
 	X(HELD_WAITING, "known or expired", HELD_ACKING,                                           \
 	  "A copy with more attempts has come, or its time to live is over.")                      \
 	X(HELD_READY, "demand", HELD_FLIGHT, "It is handed to the dispatch.")                      \

@@ -344,6 +344,10 @@ BUGS = (
         "a new consumer gets the whole bound, whatever is held from the one before"),
     Bug("members-without-a-tag", "queue", HELD_CONSUME, "uint32_t count = held->tags + held->awaited;\n\n\tif (!held->awaited)", "uint32_t count = held->tags;\n\n\tif (held->tags)",
         "what is renewed does not count against the bound (found by this simulation)"),
+    Bug("due-when-it-was-sent", "queue", HELD_DUE, "item->attempts || left_ms || has_waited(item);", "item->attempts || item->due_ms;",
+        "what was sent when its due time had passed overtakes what is new"),
+    Bug("waits-for-long-under-a-tag", "queue", HELD_ARRIVE, "\theld_due_tagged(held, item);\n", "",
+        "what waits for long, and gets a tag again, keeps it (found by this simulation)"),
     Bug("consumes-without-demand", "queue", HELD_CONSUME, "(is_quiet(held) && !held->limbo)", "(is_quiet(held) && held->tags)",
         "an idle consumer is cancelled only while something is held"),
 )

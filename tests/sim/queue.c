@@ -521,8 +521,9 @@ static void pass(uint64_t ms)
 static void publish(void)
 {
 	uint8_t record[QUEUE_RECORD];
-	uint64_t due_ms =
-		!m.anonymous && sim_one_in(12) ? now().wall_ms + 1 + sim_below(150000) : 0;
+	uint64_t due_ms = m.anonymous || !sim_one_in(12) ? 0
+			  : sim_one_in(4)                ? now().wall_ms - sim_below(1000)
+							 : now().wall_ms + 1 + sim_below(150000);
 	uint32_t ttl_ms = m.ends && sim_one_in(6)
 				  ? 1 + (uint32_t)sim_below(sim_one_in(2) ? 3000 : 7200000)
 				  : 0;

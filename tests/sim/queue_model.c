@@ -159,6 +159,7 @@ void queue_model_arrived(const struct queue_instance *instance)
 	uint64_t wait_ms = instance->due_ms > now().wall_ms ? instance->due_ms - now().wall_ms : 0;
 	uint64_t *due = &message->due_at[instance->attempts];
 
+	message->waits = message->waits || wait_ms;
 	if (!message->number)
 		message->number = ++queue_model.arrivals;
 	// What is due later waits by the wall clock, at the broker.
@@ -171,7 +172,7 @@ void queue_model_arrived(const struct queue_instance *instance)
 	    !queue_broker_is_written(instance->message))
 		message->again_ms = now().steady_ms + wait_ms;
 	if (message->holding == HOLDING_NONE)
-		message->fresh = !message->ended && !message->due_ms && !message->settled;
+		message->fresh = !message->ended && !message->waits && !message->settled;
 }
 
 void queue_model_durable(const struct queue_settled *settled)
@@ -210,7 +211,7 @@ static void note_release(struct queue_message *message, const struct settle *set
 {
 	bool out = message->holding == HOLDING_OUT;
 
-	message->fresh = out && settle->attempt == 1 && !message->due_ms && !is_excused(message);
+	message->fresh = out && settle->attempt == 1 && !message->waits && !is_excused(message);
 	if (out && settle->attempt > 1)
 		message->again_ms = now().steady_ms;
 	message->holding = out ? HOLDING_NONE : HOLDING_REJECTED;
@@ -326,8 +327,10 @@ struct queue_message *queue_model_make(uint32_t partition, size_t body_size, uin
 					      (ttl_ms ? RECORD_TTL : 0u),
 				     .body = {body, body_size}};
 
-	*message = (struct queue_message){
-		.partition = partition, .due_ms = due_ms, .expiry_ms = UINT64_MAX};
+	*message = (struct queue_message){.partition = partition,
+					  .due_ms = due_ms,
+					  .expiry_ms = UINT64_MAX,
+					  .waits = due_ms > now().wall_ms};
 	forget_dues(message);
 	if (ttl_ms)
 		message->expiry_ms = (due_ms ? due_ms : now().wall_ms) + ttl_ms;
@@ -336,7 +339,7 @@ struct queue_message *queue_model_make(uint32_t partition, size_t body_size, uin
 	message->size = (uint32_t)record_parts_size(&parts);
 	SIM_MUST(body_size >= 4 && message->size <= QUEUE_RECORD);
 	record_write(&parts, record);
-	sim_trace("%u is published%s%s", queue_model.count, due_ms ? ", due later" : "",
+	sim_trace("%u is published%s%s", queue_model.count, message->waits ? ", due later" : "",
 		  ttl_ms ? ", will expire" : "");
 	++queue_model.count;
 	return message;

@@ -20,6 +20,7 @@ struct queue_message {
 	uint32_t partition, size;
 	uint64_t due_ms, expiry_ms;
 	bool anonymous, excused;
+	bool waits; // for its due time, which had not passed when it was sent or when it came
 
 	enum queue_holding holding;
 	bool settled;  // its end was applied; its acknowledgement may be on the way
@@ -30,7 +31,7 @@ struct queue_message {
 	// Of this channel.
 	uint64_t offset, number; // number: of its first arrival
 	uint32_t attempt;
-	bool fresh;        // arrived, without attempts or due time, and not out
+	bool fresh;        // arrived, without attempts, has not waited, and is not out
 	uint64_t again_ms; // with attempts, and ready at that time if not out; UINT64_MAX: not
 	// What came with that number of attempts: not before, by the steady clock.
 	uint64_t due_at[QUEUE_ATTEMPTS];

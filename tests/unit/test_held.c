@@ -66,6 +66,17 @@ static void due_goes_before_new(void)
 	bench_end();
 }
 
+static void due_when_it_was_sent_is_new(void)
+{
+	bench_begin();
+	bench_arrive(1, 1, 0);
+	bench_arrive_due(2, 2, 0, now.wall_ms);
+	bench_demand(2);
+	CHECK_EQ(asked.deliveries[0].offset, 1);
+	CHECK_EQ(asked.deliveries[1].offset, 2);
+	bench_end();
+}
+
 // ---- settles
 
 static void settles_name_one_delivery(void)
@@ -422,11 +433,11 @@ static void oldest_ids_are_forgotten(void)
 }
 
 UNIT_MAIN(UNIT_CASE(goes_out_against_demand), UNIT_CASE(released_keeps_its_place),
-	  UNIT_CASE(due_goes_before_new), UNIT_CASE(settles_name_one_delivery),
-	  UNIT_CASE(acks_go_in_batches), UNIT_CASE(failed_attempt_is_written_first),
-	  UNIT_CASE(rejected_comes_for_its_copy), UNIT_CASE(waits_until_it_is_due),
-	  UNIT_CASE(delay_is_not_shortened_by_the_wall_clock), UNIT_CASE(due_later_is_written_back),
-	  UNIT_CASE(clock_that_is_set_back_writes_it_back),
+	  UNIT_CASE(due_goes_before_new), UNIT_CASE(due_when_it_was_sent_is_new),
+	  UNIT_CASE(settles_name_one_delivery), UNIT_CASE(acks_go_in_batches),
+	  UNIT_CASE(failed_attempt_is_written_first), UNIT_CASE(rejected_comes_for_its_copy),
+	  UNIT_CASE(waits_until_it_is_due), UNIT_CASE(delay_is_not_shortened_by_the_wall_clock),
+	  UNIT_CASE(due_later_is_written_back), UNIT_CASE(clock_that_is_set_back_writes_it_back),
 	  UNIT_CASE(copy_due_later_may_be_there_first), UNIT_CASE(expired_is_acknowledged),
 	  UNIT_CASE(lesser_of_two_is_acknowledged), UNIT_CASE(delivery_that_is_out_changes_its_tag),
 	  UNIT_CASE(released_is_due_later_by_its_copy),

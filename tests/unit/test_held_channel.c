@@ -306,6 +306,30 @@ static void rejected_is_renewed_with_its_attempt(void)
 }
 
 // An older copy of the message is still to come when the newer one has passed.
+// Without a tag it waits here however long, with one no longer than a minute.
+static void waits_for_long_only_without_a_tag(void)
+{
+	uint64_t due_ms = now.wall_ms + 2000000;
+
+	bench_begin_with_one();
+	bench_arrive_due(2, 1, 1, due_ms);
+	bench_run();
+	bench_pass_barrier();
+	bench_pass_ms(bench_limits.renew_ms);
+	CHECK(asked.written == 1 && asked.copies[0].renewal);
+	bench_written(asked.copies[0].number, QUEUE_WRITTEN);
+	bench_pass_barrier();
+	bench_settle(1, 1, SETTLE_RELEASE, 0);
+	CHECK_EQ(asked.written, 0);
+	CHECK_EQ(held_backlog(held).retrying, 1);
+	bench_arrive(3, 1, 1);
+	bench_run();
+	CHECK_EQ(asked.written, 1);
+	CHECK_EQ(asked.copies[0].due_ms, due_ms);
+	CHECK_EQ(asked.copies[0].attempts, 1);
+	bench_end();
+}
+
 static void end_waits_for_all_deliveries_of_a_message(void)
 {
 	uint64_t number;
@@ -558,6 +582,7 @@ UNIT_MAIN(UNIT_CASE(loss_voids_what_is_out), UNIT_CASE(ended_comes_again_after_a
 	  UNIT_CASE(copy_may_come_before_the_renewal_of_what_has_ended),
 	  UNIT_CASE(nack_waits_for_its_renewal), UNIT_CASE(release_waits_for_its_renewal),
 	  UNIT_CASE(rejected_is_renewed_with_its_attempt),
+	  UNIT_CASE(waits_for_long_only_without_a_tag),
 	  UNIT_CASE(end_waits_for_all_deliveries_of_a_message),
 	  UNIT_CASE(copy_may_come_before_its_renewal_is_confirmed),
 	  UNIT_CASE(consumes_while_there_is_demand), UNIT_CASE(bytes_bound_the_prefetch),
