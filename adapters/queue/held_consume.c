@@ -2,15 +2,16 @@
 //
 // A prefetch cannot be changed while its consumer runs, and counts only what that consumer was
 // handed: what is held from the ones before comes on top. So a change is a cancel, and, when the
-// backend has answered it, a new consumer with what is then left of the bound. To be cancelled
-// rarely, a consumer grows only when half of the bound is free and it gains a quarter of it, and
-// shrinks only when it could exceed the bound by half.
+// backend has answered it, a new consumer with what is then left of the bounds. To be cancelled
+// rarely, a consumer grows only when it could hand out a quarter of what the bounds allow in all
+// more than it still may, and shrinks only when that is half of it too much.
 //
-// The bound in messages comes from the bytes and the largest message seen lately: sizes are known
-// only when messages have come, so it begins low. Beyond the bytes nothing is consumed until there
-// is room. Without memory for more there are fewer bytes: a group that holds much consumes nothing
-// until its consumers have settled, and one that holds nothing goes on with a little. While
-// something is in limbo that does not hold, since callers wait for it.
+// What is held is bounded in messages and in bytes. The bytes of what is held are known, and those
+// of what may come are guessed by the largest message seen lately; so it begins low, and what is
+// held and small lets it grow, settled or not. Beyond the bytes nothing is consumed until half of
+// them are free. Without memory for more there are fewer bytes: a group that holds
+// much consumes nothing until its consumers have settled, and one that holds nothing goes on with
+// a little. While something is in limbo that does not hold, since callers wait for it.
 //
 // A renewal takes the tag from a member, so that the consumer may be handed one more: where members
 // without a tag would exceed the bound, the consumer is cancelled. Their copies stay in the queue
@@ -70,17 +71,23 @@ static uint64_t most_bytes(const struct held *held)
 						 : limits->bytes_max;
 }
 
-// How many may be held, by the bytes.
-static uint32_t most_held(const struct held *held)
+// How many messages these bytes are, by the largest one; at least one, or it would stand still.
+static uint32_t fit(const struct held *held, uint64_t bytes)
 {
-	uint64_t fit = most_bytes(held) / MAX(held->use.largest, 1u);
+	uint64_t count = MAX(bytes / MAX(held->use.largest, 1u), 1ull);
 
-	return (uint32_t)MAX(MIN(fit, (uint64_t)held->limits->messages_max), 1ull);
+	return (uint32_t)MIN(count, (uint64_t)held->limits->messages_max);
 }
 
-static uint32_t left_of(uint32_t most, uint32_t used)
+// How many may come beside what is held. Its bytes are known; only of the others they are guessed.
+static uint32_t left_of(const struct held *held)
 {
-	return most > used ? most - used : 0;
+	const struct held_limits *limits = held->limits;
+	uint32_t there = members(held);
+
+	if (there >= limits->messages_max || held->bytes > most_bytes(held))
+		return 0;
+	return MIN(limits->messages_max - there, fit(held, most_bytes(held) - held->bytes));
 }
 
 static bool should_stop(const struct held *held)
@@ -89,22 +96,24 @@ static bool should_stop(const struct held *held)
 	       (is_quiet(held) && !held->limbo);
 }
 
-static bool should_change(const struct held *held, uint32_t most)
+static bool should_change(const struct held *held)
 {
 	const struct held_consumption *use = &held->use;
-	uint32_t there = members(held), others = there - use->own;
+	uint32_t most = fit(held, most_bytes(held));
+	uint32_t rest = use->prefetch - MIN(use->own, use->prefetch), left = left_of(held);
+	uint32_t others = members(held) - use->own;
 
-	if (others + use->prefetch > MIN(most + most / 2, held->limits->messages_max))
+	if (others + use->prefetch > held->limits->messages_max || rest > left + most / 2)
 		return true;
-	return there <= most / 2 && left_of(most, there) >= use->prefetch + MAX(most / 4, 1u);
+	return left >= rest + MAX(most / 4, 1u);
 }
 
-static void begin(struct held *held, uint32_t most)
+static void begin(struct held *held)
 {
 	struct held_consumption *use = &held->use;
-	uint32_t there = members(held), prefetch = left_of(most, there);
+	uint32_t prefetch = left_of(held);
 
-	if (!prefetch || (there > most / 2 && !held->limbo))
+	if (!prefetch || (held->bytes > most_bytes(held) / 2 && !held->limbo))
 		return;
 	use->prefetch = prefetch;
 	use->own = 0;
@@ -126,12 +135,11 @@ static void note_idle(struct held *held)
 static void change_prefetch(struct held *held)
 {
 	struct held_consumption *use = &held->use;
-	uint32_t most = most_held(held);
 
 	if (!use->prefetch) {
 		if (!should_stop(held))
-			begin(held, most);
-	} else if (should_stop(held) || should_change(held, most)) {
+			begin(held);
+	} else if (should_stop(held) || should_change(held)) {
 		use->cancelling = true;
 		held->ops->consume(held->ctx, 0);
 	}

@@ -340,7 +340,7 @@ BUGS = (
         "more is consumed than the bytes allow"),
     Bug("crowd-goes-on", "queue", HELD_CONSUME, "return held->use.crowded && !held->limbo ? MIN(limits->crowd_bytes, limits->bytes_max)\n\t\t\t\t\t\t : limits->bytes_max;", "return limits->bytes_max;",
         "a group goes on as before when there is no memory for more"),
-    Bug("prefetch-beside-what-is-held", "queue", HELD_CONSUME, "prefetch = left_of(most, there);", "prefetch = most;",
+    Bug("prefetch-beside-what-is-held", "queue", HELD_CONSUME, "prefetch = left_of(held);", "prefetch = held->limits->messages_max;",
         "a new consumer gets the whole bound, whatever is held from the one before"),
     Bug("members-without-a-tag", "queue", HELD_CONSUME, "uint32_t count = held->tags + held->awaited;\n\n\tif (!held->awaited)", "uint32_t count = held->tags;\n\n\tif (held->tags)",
         "what is renewed does not count against the bound (found by this simulation)"),

@@ -410,8 +410,10 @@ static void bytes_bound_the_prefetch(void)
 	held_cancelled(held, epoch);
 	bench_demand(100);
 	CHECK_EQ(asked.consumes, 0);
-	bench_settle_run(1, 5, 1, SETTLE_ACK, 0);
-	bench_pass_barrier();
+	bench_settle_run(1, 1, 1, SETTLE_ACK, 0);
+	bench_settle_run(2, 1, 1, SETTLE_ACK, 0);
+	CHECK_EQ(asked.consumes, 0); // not before half of them are free
+	bench_settle_run(3, 3, 1, SETTLE_ACK, 0);
 	CHECK_EQ(asked.prefetch, 400 / (RECORD_HEAD_SIZE + BODY));
 	bench_end();
 }
@@ -437,9 +439,34 @@ static void a_crowd_holds_a_little(void)
 	bench_run();
 	CHECK_EQ(asked.consumes, 0);
 	bench_settle_run(1, 10, 1, SETTLE_ACK, 0);
-	bench_pass_barrier();
 	CHECK_EQ(held_bytes(held), 0);
-	CHECK(asked.prefetch >= 1 && asked.prefetch <= MAX(little.crowd_bytes / size, 1));
+	CHECK(asked.prefetch >= 1 && asked.prefetch <= little.crowd_bytes / size);
+	bench_end();
+}
+
+// What is held is small: more may come, though nothing is settled.
+static void small_ones_let_the_prefetch_grow(void)
+{
+	static const struct held_limits limits = {
+		.messages_max = 90, .bytes_max = 64u << 20, .ended_max = 16};
+	uint64_t tag = 0;
+
+	bench_begin_with(&limits);
+	bench_demand(1000);
+	CHECK_EQ(asked.prefetch, 32);
+	while (asked.consumes) {
+		for (uint32_t i = asked.prefetch; i > 0; --i, ++tag)
+			bench_arrive(tag + 1, (uint32_t)tag, 0);
+		bench_run();
+		CHECK(tag == 90 || asked.consumes == 1);
+		if (tag == 90)
+			break;
+		CHECK_EQ(asked.prefetch, 0);
+		held_cancelled(held, epoch);
+		bench_run();
+	}
+	CHECK_EQ(tag, 90);
+	CHECK_EQ(asked.consumes, 0); // there is no room for more
 	bench_end();
 }
 
@@ -586,7 +613,7 @@ UNIT_MAIN(UNIT_CASE(loss_voids_what_is_out), UNIT_CASE(ended_comes_again_after_a
 	  UNIT_CASE(end_waits_for_all_deliveries_of_a_message),
 	  UNIT_CASE(copy_may_come_before_its_renewal_is_confirmed),
 	  UNIT_CASE(consumes_while_there_is_demand), UNIT_CASE(bytes_bound_the_prefetch),
-	  UNIT_CASE(crowd_does_not_let_it_grow), UNIT_CASE(a_crowd_holds_a_little),
-	  UNIT_CASE(without_memory_the_channel_goes), UNIT_CASE(close_ends_what_is_settled),
-	  UNIT_CASE(close_writes_once), UNIT_CASE(close_does_not_wait_for_limbo),
-	  UNIT_CASE(keeps_to_its_table))
+	  UNIT_CASE(small_ones_let_the_prefetch_grow), UNIT_CASE(crowd_does_not_let_it_grow),
+	  UNIT_CASE(a_crowd_holds_a_little), UNIT_CASE(without_memory_the_channel_goes),
+	  UNIT_CASE(close_ends_what_is_settled), UNIT_CASE(close_writes_once),
+	  UNIT_CASE(close_does_not_wait_for_limbo), UNIT_CASE(keeps_to_its_table))
