@@ -1,0 +1,11 @@
+// Answers to administrative requests that are alike for every queue backend.
+#pragma once
+
+#include "adapters/queue/queue.h"
+
+// To group_backlog, from what the backend counts while no source has the group.
+void queue_answers_backlog(const struct queue_counts *counts, adapter_answer_fn done, void *ctx);
+// To topic_describe: of partitions without positions nothing is known but their number.
+void queue_answers_describe(const struct topic *topic, adapter_answer_fn done, void *ctx);
+// To group_reset, which here can only give up what waits: how many messages that were.
+void queue_answers_reset(uint64_t skipped, adapter_answer_fn done, void *ctx);
