@@ -62,7 +62,7 @@ LAYERS = {
     "adapters/rabbitmq/manage": RABBITMQ,
     "adapters/rabbitmq/send": (*RABBITMQ, "adapters/rabbitmq/message", "adapters/rabbitmq/ask"),
     "adapters/rabbitmq/receive": (*RABBITMQ, "adapters/queue", "adapters/rabbitmq/message", "adapters/rabbitmq/ask", "adapters/rabbitmq/send"),
-    "adapters/rabbitmq/admin": (*RABBITMQ, "adapters/rabbitmq/ask", "adapters/rabbitmq/manage", "adapters/rabbitmq/send"),
+    "adapters/rabbitmq/admin": (*RABBITMQ, "adapters/queue", "adapters/rabbitmq/ask", "adapters/rabbitmq/manage", "adapters/rabbitmq/send", "adapters/rabbitmq/receive"),
     "adapters/kinds.c": ("core/base", "adapters", "adapters/discard", "adapters/embedded", "adapters/kafka", "adapters/rabbitmq"),
     "proxy": (*DATA, "quota", "adapters", *PROXY, "proxy/client/native", "proxy/query"),
     "proxy/engine": ("core/base", "core/model", "core/wire", "adapters"),

@@ -12,6 +12,7 @@
 
 #include "adapters/rabbitmq/admin/class.h"
 #include "adapters/rabbitmq/admin/job.h"
+#include "adapters/rabbitmq/receive/store.h"
 #include "core/base/clock.h"
 
 #define CONSUMER_MS       2000 // for the last consumer to be gone
@@ -75,25 +76,16 @@ void rabbitmq_groups_create(struct adapter *adapter, const struct group *group,
 	rabbitmq_job_run(job, group->imported ? queue_looked : exchange_looked);
 }
 
-// ---- all queues of a group
-
-// A step for each queue of the retry store.
-static void store_steps(struct rabbitmq_job *job, enum rabbitmq_verb verb)
-{
-	const struct group *group = job->base.group;
-
-	rabbitmq_job_step_beside(job, verb, rabbitmq_name_retry(group))->may_miss = true;
-	for (unsigned level = 0; level < RABBITMQ_LEVELS; ++level) {
-		rabbitmq_job_step_beside(job, verb, rabbitmq_name_level(group, level, true))
-			->may_miss = true;
-		rabbitmq_job_step_beside(job, verb, rabbitmq_name_level(group, level, false))
-			->may_miss = true;
-	}
-}
-
 // ---- deleting
 
-// The levels first: what is over while they go stays in `.retry`, which goes last but one.
+static void level_delete(struct rabbitmq_job *job, unsigned level, bool attempts)
+{
+	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE,
+				 rabbitmq_name_level(job->base.group, level, attempts));
+}
+
+// The levels before `.retry`, the longest first: what is left when it is cut short is still a
+// retry store (receive/store.h).
 void rabbitmq_groups_delete(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, adapter_done_fn done, void *ctx)
 {
@@ -105,27 +97,115 @@ void rabbitmq_groups_delete(struct adapter *adapter, const struct group *group,
 		return;
 	if (!group->imported)
 		rabbitmq_job_step(job, RABBITMQ_QUEUE_DELETE, group->physical);
-	store_steps(job, RABBITMQ_QUEUE_DELETE);
+	for (unsigned level = RABBITMQ_LEVELS; level-- > 0;) {
+		level_delete(job, level, true);
+		level_delete(job, level, false);
+	}
+	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE, rabbitmq_name_retry(group));
 	rabbitmq_job_run(job, create_done);
+}
+
+// ---- counting
+
+struct counting {
+	struct rabbitmq_store_look look;
+	struct rabbitmq_job *job;
+	void (*then)(struct rabbitmq_job *job, const struct rabbitmq_store_look *look);
+};
+
+static void on_counted(struct rabbitmq_store_look *look, enum code code, const char *text)
+{
+	struct counting *counting = CONTAINER_OF(look, struct counting, look);
+
+	if (code == CODE_OK)
+		counting->then(counting->job, look);
+	else
+		rabbitmq_job_end(counting->job, code, NULL, text);
+	free(counting);
+}
+
+// Everything that waits in the queue and its retry store, as far as that is there.
+static void count_begin(struct rabbitmq_job *job,
+			void (*then)(struct rabbitmq_job *job,
+				     const struct rabbitmq_store_look *look))
+{
+	struct counting *counting = calloc(1, sizeof *counting);
+
+	if (!counting) {
+		rabbitmq_job_end(job, CODE_OVERLOADED, NULL, NULL);
+		return;
+	}
+	counting->job = job;
+	counting->then = then;
+	counting->look = (struct rabbitmq_store_look){.adapter = job->adapter,
+						      .group = job->base.group,
+						      .with_queue = true,
+						      .done = on_counted};
+	rabbitmq_store_look(&counting->look);
+}
+
+static void backlog_counted(struct rabbitmq_job *job, const struct rabbitmq_store_look *look)
+{
+	struct source_partition row = {.ready = look->counts.ready,
+				       .retrying = look->counts.retrying,
+				       .delayed = look->counts.delayed};
+	struct adapter_answer answer = {.kind = ANSWER_BACKLOG, .backlog = {&row, 1}};
+
+	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
+}
+
+// One row that stands for all partitions, as that of an open source.
+void rabbitmq_groups_backlog(struct adapter *adapter, const struct group *group,
+			     const struct topic *topic, adapter_answer_fn done, void *ctx)
+{
+	struct rabbitmq_job *job = rabbitmq_job_new(
+		adapter,
+		&(struct request){.group = group, .topic = topic, .answer_done = done, .ctx = ctx});
+
+	if (job)
+		count_begin(job, backlog_counted);
 }
 
 // ---- moving to the end
 
-static uint64_t messages_of(const struct rabbitmq_job *job)
+static void moved(struct rabbitmq_job *job, uint64_t skipped)
 {
-	uint64_t sum = 0;
+	struct moved_partition row = {.skipped = skipped};
+	struct adapter_answer answer = {.kind = ANSWER_RESET, .reset = {&row, 1}};
 
-	for (size_t i = 0; i < job->count; ++i)
-		sum += job->steps[i].messages;
-	return sum;
+	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
 }
 
 static void purged(struct rabbitmq_job *job)
 {
-	struct moved_partition row = {.skipped = messages_of(job)};
-	struct adapter_answer answer = {.kind = ANSWER_RESET, .reset = {&row, 1}};
+	uint64_t skipped = 0;
 
-	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
+	for (size_t i = 0; i < job->count; ++i)
+		skipped += job->steps[i].messages;
+	moved(job, skipped);
+}
+
+// The levels first: what is over meanwhile goes to `.retry`, which comes behind them.
+static void reset_counted(struct rabbitmq_job *job, const struct rabbitmq_store_look *look)
+{
+	const struct group *group = job->base.group;
+	const struct queue_counts *counts = &look->counts;
+
+	if (job->base.preview) {
+		moved(job, counts->ready + counts->retrying + counts->delayed);
+		return;
+	}
+	rabbitmq_job_again(job);
+	for (unsigned attempts = 0; attempts < 2; ++attempts)
+		for (unsigned level = look->store.levels[attempts]; level-- > 0;)
+			rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_PURGE,
+						 rabbitmq_name_level(group, level, attempts))
+				->may_miss = true;
+	if (look->store.retry)
+		rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_PURGE, rabbitmq_name_retry(group))
+			->may_miss = true;
+	rabbitmq_job_step(job, RABBITMQ_QUEUE_PURGE, group->physical);
+	rabbitmq_job_run(job, purged);
 }
 
 // true: it is looked at once more.
@@ -139,13 +219,8 @@ static bool consumer_awaited(struct rabbitmq_job *job)
 
 static void reset_looked(struct rabbitmq_job *job)
 {
-	if (consumer_awaited(job))
-		return;
-	rabbitmq_job_again(job);
-	rabbitmq_job_step(job, job->base.preview ? RABBITMQ_QUEUE_LOOK : RABBITMQ_QUEUE_PURGE,
-			  job->base.group->physical);
-	store_steps(job, job->base.preview ? RABBITMQ_QUEUE_LOOK : RABBITMQ_QUEUE_PURGE);
-	rabbitmq_job_run(job, purged);
+	if (!consumer_awaited(job))
+		count_begin(job, reset_counted);
 }
 
 void rabbitmq_groups_reset(struct adapter *adapter, const struct group *group,
@@ -169,33 +244,4 @@ void rabbitmq_groups_reset(struct adapter *adapter, const struct group *group,
 	job->until_ns = preview ? 0 : clock_now_ns() + CONSUMER_MS * MS_NS;
 	rabbitmq_job_step(job, RABBITMQ_QUEUE_LOOK, group->physical);
 	rabbitmq_job_run(job, reset_looked);
-}
-
-// ---- counting
-
-static void counted(struct rabbitmq_job *job)
-{
-	struct source_partition row = {.ready = job->steps[0].messages,
-				       .retrying = job->steps[1].messages};
-	struct adapter_answer answer = {.kind = ANSWER_BACKLOG, .backlog = {&row, 1}};
-
-	for (size_t i = 2; i < job->count; i += 2) {
-		row.retrying += job->steps[i].messages;
-		row.delayed += job->steps[i + 1].messages;
-	}
-	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
-}
-
-void rabbitmq_groups_backlog(struct adapter *adapter, const struct group *group,
-			     const struct topic *topic, adapter_answer_fn done, void *ctx)
-{
-	struct rabbitmq_job *job = rabbitmq_job_new(
-		adapter,
-		&(struct request){.group = group, .topic = topic, .answer_done = done, .ctx = ctx});
-
-	if (!job)
-		return;
-	rabbitmq_job_step(job, RABBITMQ_QUEUE_LOOK, group->physical);
-	store_steps(job, RABBITMQ_QUEUE_LOOK);
-	rabbitmq_job_run(job, counted);
 }
