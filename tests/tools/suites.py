@@ -16,6 +16,7 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -112,6 +113,23 @@ def end_when_told():
     signal.signal(signal.SIGTERM, end)
 
 
+kept = []  # folders of brokers that more than one suite uses
+
+
+def is_kept(pid):
+    """Whether a process belongs to one of these: they get its folder as their home."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            given = file.read().split(b"\0")
+    except OSError:
+        return False
+    return any(b"HOME=" + os.fsencode(folder) in given for folder in kept)
+
+
+def leftovers():
+    return [pid for pid in descendants() if not is_kept(pid)]
+
+
 def command_of(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -121,20 +139,20 @@ def command_of(pid):
 
 
 def end_leftovers():
-    """Ends what still runs below this process; returns one line for each. What is just ending by itself is waited for."""
+    """Ends what still runs below this process and is not kept; returns one line for each. What is just ending by itself is waited for."""
     deadline = time.monotonic() + ENDING_S
-    while descendants() and time.monotonic() < deadline:
+    while leftovers() and time.monotonic() < deadline:
         time.sleep(0.02)
     lines = {}
-    while pids := descendants():
+    while pids := leftovers():
         for pid in pids:
             lines.setdefault(pid, f"left running: {pid} {command_of(pid)}\n")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     return list(lines.values())
 
 
@@ -344,6 +362,28 @@ def kafka_contract(path, version, nodes):
             run([kafka, "down", *where])
 
 
+RABBITMQ = "deploy/brokers/rabbitmq"
+OTHER_DEBIAN = ("--debian", "bookworm" if platform.freedesktop_os_release().get("VERSION_CODENAME") == "trixie" else "trixie")
+brokers = {}  # their folders by options of that script
+
+
+def rabbitmq(*options):
+    """A RabbitMQ with these options, which suites share: started when it is first asked for, or died; ended with the run. Returns its folder and what it says of itself."""
+    if options not in brokers:
+        brokers[options] = tempfile.mkdtemp(prefix="mqp-rabbitmq-")
+        kept.append(brokers[options])
+    told = must([RABBITMQ, "up", "--dir", brokers[options], *options], "RabbitMQ does not start")
+    return brokers[options], dict(line.split(" ", 1) for line in told.splitlines() if " " in line)
+
+
+def brokers_end():
+    """Where this run is being interrupted they end as everything else does."""
+    for folder in brokers.values():
+        with contextlib.suppress(SuiteError):
+            run([RABBITMQ, "down", "--dir", folder])
+    kept.clear()
+
+
 def kafka_contracts(path, options):
     kafkas = (("3.9.1", 1), ("4.1.0", 1), ("3.9.1", 3)) if options.long else (("3.9.1", 1),)
     return sum((kafka_contract(path, version, nodes) for version, nodes in kafkas), Result())
@@ -389,16 +429,20 @@ def suite_crash(options):
         return sum(pool.map(lambda command: counted(command, timeout=3600, env=SANITIZER_ENV), commands), Result())
 
 
-# End to end in two lanes, side by side but where it also says how fast things are: what needs a Kafka, and the rest.
+# End to end in three lanes, side by side but where it also says how fast things are: what needs a Kafka, what needs a RabbitMQ, and the rest.
 # The histories of Kafka come last, those of the rest early: where they met, both would want both processors.
-KAFKA_FILES = os.path.join(ROOT, "tests", "e2e", "test_*kafka*.py")
-E2E_LANES = {"kafka": sorted(glob.glob(KAFKA_FILES), reverse=True), "rest": ["tests/e2e", "--ignore-glob=" + KAFKA_FILES]}
+KAFKA_FILES, RABBITMQ_FILES = (os.path.join(ROOT, "tests", "e2e", f"test_*{kind}*.py") for kind in ("kafka", "rabbitmq"))
+E2E_LANES = {
+    "kafka": sorted(glob.glob(KAFKA_FILES), reverse=True),
+    "rabbitmq": sorted(glob.glob(RABBITMQ_FILES), reverse=True),
+    "rest": ["tests/e2e", "--ignore-glob=" + KAFKA_FILES, "--ignore-glob=" + RABBITMQ_FILES],
+}
 
 
-def pytest(selection, build_name, timeout, long=False, lane="all"):
+def pytest(selection, build_name, timeout, long=False, lane="all", env=None):
     """Runs pytest against the binaries of a build and counts its cases; `long`: every fault as often as asked for, not twice."""
     report = os.path.join(ROOT, "build", f"pytest-{lane}.xml")
-    env = {**SANITIZER_ENV, "MQPAAS_BUILD": build(build_name), "PYTHONDONTWRITEBYTECODE": "1", **long_env(long)}
+    env = {**SANITIZER_ENV, "MQPAAS_BUILD": build(build_name), "PYTHONDONTWRITEBYTECODE": "1", **long_env(long), **(env or {})}
     status, output = run([venv() + "/pytest", "-q", "-p", "no:cacheprovider", "--timeout=600", f"--junitxml={report}", *selection], timeout=timeout, env=env)
     if status not in (0, 1):
         raise SuiteError(output)
@@ -411,13 +455,16 @@ def pytest(selection, build_name, timeout, long=False, lane="all"):
 def pytest_lanes(build_name, timeout):
     build(build_name)
     venv()
-    return beside(*(functools.partial(pytest, selection, build_name, timeout, lane=name) for name, selection in E2E_LANES.items()))
+    env = {"MQPAAS_RABBITMQ": rabbitmq()[0]}  # tests that need no options of their own use this one
+    return beside(*(functools.partial(pytest, selection, build_name, timeout, lane=name, env=env) for name, selection in E2E_LANES.items()))
 
 
 def suite_e2e(options):
-    """the real binaries over sockets, under the sanitizers: C SDK, Python client, REST (--long: each fault as often as asked for; once more without sanitizers)"""
+    """the real binaries over sockets, under the sanitizers: C SDK, Python client, REST (--long: each fault as often as asked for; once more without sanitizers, and on the other Debian's RabbitMQ)"""
     if options.long:
-        return pytest(["tests/e2e"], "build-asan", 10800, True) + pytest(["tests/e2e"], "build", HANGS_S)
+        other = {"MQPAAS_RABBITMQ_OPTIONS": " ".join(OTHER_DEBIAN)}
+        result = pytest(["tests/e2e"], "build-asan", 10800, True) + pytest(["tests/e2e"], "build", HANGS_S)
+        return result + pytest(E2E_LANES["rabbitmq"], "build", 10800, True, env=other)
     return pytest_lanes("build-asan", HANGS_S)
 
 
@@ -549,6 +596,7 @@ def main():
                 if options.report:
                     report.write(options.report, rows, SUITES)
         finally:
+            brokers_end()
             end_leftovers()
     print(f"{total.passed} passed, {total.failed} failed")
     return 1 if total.failed else 0

@@ -274,6 +274,16 @@ class Runner(unittest.TestCase):
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
         self.assertEqual(suites.end_leftovers(), [])
 
+    def test_a_broker_that_suites_share_is_left(self):
+        suites.adopt_orphans()
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(suites, "ENDING_S", 1), unittest.mock.patch.object(suites, "kept", [folder]):
+            command = f"HOME={folder} setsid sleep 60 & echo $! > {folder}/kept; HOME={folder}x setsid sleep 61 & echo $! > {folder}/other"
+            suites.run(["sh", "-c", command])
+            kept, other = (int(open(f"{folder}/{name}", encoding="ascii").read()) for name in ("kept", "other"))
+            self.assertEqual(suites.end_leftovers(), [f"left running: {other} sleep 61\n"])
+            self.assertIn(kept, suites.descendants())
+            suites.kept.clear()
+            self.assertEqual(suites.end_leftovers(), [f"left running: {kept} sleep 60\n"])
 
     def test_sanitizers_end_the_program(self):
         """With the options of SANITIZER_ENV each kind of fault makes the exit status say so."""
