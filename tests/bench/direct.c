@@ -13,13 +13,13 @@
 #include "core/base/histogram.h"
 #include "core/base/util.h"
 #include "tests/bench/args.h"
+#include "tests/bench/costs.h"
 
 #include <errno.h>
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define POLL_EVERY 1024u // messages between two looks at delivery reports
@@ -102,48 +102,16 @@ static void send_one(rd_kafka_topic_t *topic, rd_kafka_queue_t *queue)
 
 // ---- what it costs, from when everything stands to the end
 
-static struct costs {
-	uint64_t at_ns, own_ns, watched_ns;
-} begun, spent;
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now = {0, 0};
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * S_NS + (uint64_t)now.tv_nsec;
-}
-
-static struct costs costs_now(void)
-{
-	pid_t pid = (pid_t)args_number(&args, "watch", 0);
-	clockid_t watched;
-	struct costs costs = {clock_now_ns(), clock_ns(CLOCK_PROCESS_CPUTIME_ID), 0};
-
-	if (pid && clock_getcpuclockid(pid, &watched) == 0)
-		costs.watched_ns = clock_ns(watched);
-	return costs;
-}
+static struct costs begun, spent;
 
 static void costs_begin(void)
 {
-	begun = costs_now();
+	begun = costs_now(&args);
 }
 
 static void costs_end(void)
 {
-	struct costs now = costs_now();
-
-	spent = (struct costs){now.at_ns - begun.at_ns, now.own_ns - begun.own_ns,
-			       now.watched_ns - begun.watched_ns};
-}
-
-static void sleep_until(uint64_t at_ns)
-{
-	struct timespec at = {.tv_sec = (time_t)(at_ns / S_NS), .tv_nsec = (long)(at_ns % S_NS)};
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
-		;
+	spent = costs_since(&begun, &args);
 }
 
 // ---- modes
@@ -239,7 +207,7 @@ static void in_turn(uint64_t seconds)
 
 		due_ns = rate ? started_ns + (uint64_t)((double)sent * 1e9 / (double)rate) : 0;
 		if (due_ns > now_ns)
-			sleep_until(due_ns);
+			costs_sleep_until(due_ns);
 		before_ns = clock_now_ns();
 		send_one(topic, queue);
 		drain(queue, sent + 1);
