@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -71,6 +72,23 @@ class Counted(daemons.Daemon):
 def cpu_ns(pid):
     """User and system time that all threads of a process have used so far."""
     return sum(int(path.read_text(encoding="ascii").split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+def children_ns():
+    """User and system time of the programs that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return int((used.ru_utime + used.ru_stime) * 1e9)
+
+
+def proxied_small(service, server, target, producers, seconds):
+    """Many producers with one message under way each: their rate, and the CPU time a message of everybody and of the process `server` behind the proxy."""
+    pids = (service.pid, server)
+    before, clients = [cpu_ns(pid) for pid in pids], children_ns()
+    found = load("frames", **target, connections=producers, seconds=seconds)
+    clients = children_ns() - clients
+    proxy, behind = (cpu_ns(pid) - was for pid, was in zip(pids, before))
+    count = found["messages"]
+    return rate(found), (clients + proxy + behind) / count, behind / count
 
 
 def memory_bytes(pid, name="VmRSS"):

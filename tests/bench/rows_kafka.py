@@ -4,7 +4,6 @@ import functools
 import itertools
 import pathlib
 import re
-import resource
 import subprocess
 import time
 
@@ -82,22 +81,6 @@ def hot(bench):
             }
 
 
-def children_ns():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return int((used.ru_utime + used.ru_stime) * 1e9)
-
-
-def proxied_small(side, target, producers, seconds):
-    """Rate, CPU time of everybody and of the broker, a message."""
-    pids = (side.service.pid, side.pid)
-    before, clients = [lab.cpu_ns(pid) for pid in pids], children_ns()
-    found = lab.load("frames", **target, connections=producers, seconds=seconds)
-    clients = children_ns() - clients
-    proxy, broker = (lab.cpu_ns(pid) - was for pid, was in zip(pids, before))
-    count = found["messages"]
-    return lab.rate(found), (clients + proxy + broker) / count, broker / count
-
-
 def direct_small(side, topic, producers, seconds):
     found = side.direct(topic, mode="small", producers=producers, seconds=seconds)
     count = found["messages"]
@@ -115,7 +98,7 @@ def small(bench):
         target, own = side.topic("small"), side.own_topic()
         lab.load("frames", **target, connections=producers, seconds=1)
         for _ in bench.rounds():
-            ours, direct = proxied_small(side, target, producers, seconds), direct_small(side, own, producers, seconds)
+            ours, direct = lab.proxied_small(side.service, side.pid, target, producers, seconds), direct_small(side, own, producers, seconds)
             ids = ("kafka.small", "kafka.small.cpu", "kafka.small.broker")
             yield {id: Sample(our / their, their) for id, our, their in zip(ids, ours, direct)}
 
