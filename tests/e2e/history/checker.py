@@ -106,6 +106,7 @@ class Group:
     visibility_ms: int = 30000
     kept: dict = dataclasses.field(default_factory=dict)
     void: list = dataclasses.field(default_factory=list)
+    judge: type = None  # its check; None: that of a group over a log
 
     def deleted(self, place):
         return place is not None and place[1] < self.kept.get(place[0], 0)
@@ -580,5 +581,6 @@ def check(histories, groups, faults=(), lives=None, calls=()):
         messages = {identity: sent for identity, sent in sends.items() if sent.topic == topic}
         arguments = group, messages, deliveries[group.name], faults, report
         consumers = sum(history.role == "c" and history.name == group.name for history in histories)
-        (DeadCheck(*arguments, origin, deliveries[origin.name]) if origin else GroupCheck(*arguments, consumers)).run()
+        judge = group.judge or (DeadCheck if origin else GroupCheck)
+        judge(*arguments, *((origin, deliveries[origin.name]) if origin else (consumers,))).run()
     return report
