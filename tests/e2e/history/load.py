@@ -11,6 +11,7 @@ from daemon import wait_for
 from history import checker
 from history.administrator import Administrator
 from history.balance import Balance
+from history.queues import over_queue
 from rest import BUILD
 
 CLIENT = os.path.join(BUILD, "tests", "e2e", "history", "history_client")
@@ -65,6 +66,8 @@ class Load:
     `cluster` is a cluster that is made first, `topics` what their topics are made of.
     """
 
+    queue = False  # whether that cluster is made of queues
+
     def __init__(self, daemon, folder, visibility_ms=3000, address=None, cluster=None, topics=None):
         self.daemon = daemon
         self.folder = str(folder)
@@ -107,7 +110,8 @@ class Load:
     def make_group(self, name, visibility_ms, topic=None, dead_of=None):
         body = {"name": name, "topic": topic or f"{dead_of}.dead", "visibility_ms": visibility_ms, "max_attempts": 0}
         self.daemon.make("tenants/acme/groups", {**body, "dead_letter": bool(topic) and name.endswith("shared")})
-        return checker.Group(name, topic, dead_of, visibility_ms)
+        group = checker.Group(name, topic, dead_of, visibility_ms)
+        return over_queue(group) if self.queue else group
 
     # ---- Client processes
 
@@ -312,7 +316,7 @@ class Load:
     def at_rest(self):
         """Nothing is left; what is dead has a copy, and what was acknowledged to its sender is there."""
         sent, dead = self.backlogs("sent"), self.backlogs("dead")
-        for group in self.groups:
+        for group in self.groups if not self.queue else ():
             assert not group.topic or dead[group.name] <= sent.get(f"{group.topic}-dead", 0), (group.name, dead, sent)
         if self.administrator:
             self.administrator.end()
