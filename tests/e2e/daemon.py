@@ -185,5 +185,20 @@ class Daemon:
         self.key = key["key_id"], key["secret"]
         return self
 
+    def wait_down(self, cluster, *words):
+        """Waits until state, list and probe all say why a cluster is down, with these words; returns the text of the state."""
+        path = f"/api/v1/clusters/{cluster}"
+        state = wait_for(lambda: (found := self.admin.get(f"{path}/state").json)["state"] == "down" and found, what=f"{cluster} is not down")
+
+        def listed():
+            return next(row["status"] for row in self.admin.get("/api/v1/clusters").json["items"] if row["name"] == cluster)
+
+        wait_for(lambda: listed() and listed()["state"] == "down", what="not so in the list")
+        probe = self.admin.call("POST", f"{path}/probe").json
+        assert probe["reachable"] is False
+        for text in (state["error"], listed()["error"], probe["error"]):
+            assert all(word in text.lower() for word in words), (words, text)
+        return state["error"]
+
     def connect(self, **more):
         return wire.Connection("127.0.0.1", self.port, *self.key, **more)

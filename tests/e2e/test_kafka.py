@@ -351,23 +351,9 @@ def test_open_topics_move_to_the_next_handle_for_questions(start, own_kafka):
 NOBODY = type("Nobody", (), {"bootstrap": "127.0.0.1:1"})
 
 
-def failing(daemon, name, *words):
-    """Waits until state, list and probe all say why; returns the words of the state."""
-    state = wait_for(lambda: (found := daemon.admin.get(f"/api/v1/clusters/{name}/state").json)["state"] == "down" and found, what="it is not down")
-    def listed():
-        return next(row["status"] for row in daemon.admin.get("/api/v1/clusters").json["items"] if row["name"] == name)
-
-    wait_for(lambda: listed() and listed()["state"] == "down", what="not so in the list")
-    probe = daemon.admin.call("POST", f"/api/v1/clusters/{name}/probe").json
-    assert probe["reachable"] is False
-    for text in (state["error"], listed()["error"], probe["error"]):
-        assert all(word in text.lower() for word in words), (words, text)
-    return state["error"]
-
-
 def test_a_dead_address_is_registered_and_shown(start, kafka):
     daemon = register(register(start(), NOBODY, "dead", ready=False), kafka)
-    failing(daemon, "dead", "127.0.0.1:1")
+    daemon.wait_down("dead", "127.0.0.1:1")
     checks = daemon.admin.get("/readyz")
     assert checks.status == 200 and [check["name"] for check in checks.json["checks"] if not check["ok"]] == ["cluster dead"]
     # Others go on; what is made on it waits, and says for what.
@@ -385,7 +371,7 @@ def test_a_wrong_password_is_said_and_can_be_replaced(start, kafka_brokers, mech
     secured, daemon = kafka_brokers("--sasl"), start()
     how = {"security": "sasl_plaintext", "mechanism": mechanism, "user": "admin"}
     register(daemon, secured, secrets={"password": "not-admin-secret"}, ready=False, **how)
-    failing(daemon, "kafka", "password")
+    daemon.wait_down("kafka", "password")
     assert daemon.admin.put("/api/v1/clusters/kafka", {"secrets": {"password": "admin-secret"}}).status == 200
     wait_for(lambda: daemon.admin.get("/api/v1/clusters/kafka/state").json["state"] == "ready", what="the right password is not taken")
     daemon.world(cluster="kafka")
@@ -443,7 +429,7 @@ def test_certificates(start, kafka_brokers):
             pem[name] = file.read()
     # The client's certificate is no authority that could have signed the broker's.
     register(daemon, secured, ready=False, security="ssl", ca_pem=pem["client.pem"])
-    failing(daemon, "kafka", "certificate")
+    daemon.wait_down("kafka", "certificate")
     options = {"bootstrap": secured.bootstrap, "security": "ssl", "ca_pem": pem["ca.pem"], "certificate_pem": pem["client.pem"]}
     assert daemon.admin.put("/api/v1/clusters/kafka", {"options": options, "secrets": {"key_pem": pem["client.key"]}}).status == 200
     wait_for(lambda: daemon.admin.get("/api/v1/clusters/kafka/state").json["state"] == "ready", what="the right certificate is not taken")
