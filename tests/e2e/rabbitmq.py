@@ -1,6 +1,7 @@
 """A real RabbitMQ for tests: brought up and down by deploy/brokers/rabbitmq, and looked at with a native client (pika) and its management API."""
 import base64
 import contextlib
+import datetime
 import json
 import os
 import signal
@@ -87,6 +88,18 @@ class Rabbitmq:
             yield
         finally:
             os.kill(self.pid(node), signal.SIGCONT)
+
+    def serving_since(self, node=1):
+        """When the node listened for clients, as time.monotonic_ns() would have."""
+        with open(os.path.join(self.folder, f"node-{node}", "log"), encoding="utf-8", errors="replace") as file:
+            line = [line for line in file if "started TCP listener on" in line or "started TLS (SSL) listener on" in line][-1]
+        told = datetime.datetime.strptime(line[:26], "%Y-%m-%d %H:%M:%S.%f").timestamp()
+        return time.monotonic_ns() - int((time.time() - told) * 1e9)
+
+    def whole(self, host):
+        """Whether all members of all quorum queues of a host run."""
+        rows = self.api("GET", f"queues/{quote(host)}") or []
+        return all(len(row.get("online", ())) == len(row.get("members", ())) for row in rows if row.get("type") == "quorum")
 
     @contextlib.contextmanager
     def alarm(self):
@@ -193,6 +206,10 @@ class Host:
         with self.channel() as channel:
             return channel.queue_declare(queue, passive=True).method.message_count
 
+    def purge(self, queue):
+        with self.channel() as channel:
+            channel.queue_purge(queue)
+
     def queues(self):
         """{name: its row of the management API}; counts in it are seconds old."""
         return {row["name"]: row for row in self.broker.api("GET", f"queues/{quote(self.name)}")}
@@ -210,6 +227,10 @@ class Host:
                 channel.queue_declare(queue, durable=True, arguments={name.replace("_", "-"): value for name, value in arguments.items()})
             if exchange and queue:
                 channel.queue_bind(queue, exchange)
+
+    def bind(self, exchange, queue, routing_key=""):
+        with self.channel() as channel:
+            channel.queue_bind(queue, exchange, routing_key)
 
     def delete(self, exchange=None, queue=None):
         with self.channel() as channel:

@@ -10,7 +10,6 @@ import time
 import pytest
 from daemon import wait_for
 from history import checker, durability
-from history.checker import DELIVERY, OK, SENT
 from history.load import PARTITIONS, Load, times
 from history.relay import OFFSET_COMMIT, PRODUCE, Relay
 from history.resets import Resetter
@@ -56,14 +55,6 @@ class KafkaLoad(Load):
             begins = self.kafka.begins(self.physical(topic))
             assert begins == {number: kept.get(number, 0) % checker.LIFE for number in begins}, f"{topic}: the broker has deleted messages, by retention perhaps: {begins}"
         return super().judge()
-
-    def recovery(self, since):
-        """Seconds from `since`, in the last fault, until every producer had an OK and every group of one consumer a delivery."""
-        first = []
-        for one, kind in [(one, SENT) for one in self.producers] + [(one, DELIVERY) for one in self.consumers if one.group.endswith("-solo")]:
-            records = (record for record in self.recent(one).records if record.time > since and record.kind == kind)
-            first.append(next(record.time for record in records if kind == DELIVERY or record.what == OK))
-        return (max(first) - since) / 1e9
 
 
 @pytest.fixture

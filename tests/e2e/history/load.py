@@ -111,7 +111,8 @@ class Load:
         body = {"name": name, "topic": topic or f"{dead_of}.dead", "visibility_ms": visibility_ms, "max_attempts": 0}
         self.daemon.make("tenants/acme/groups", {**body, "dead_letter": bool(topic) and name.endswith("shared")})
         group = checker.Group(name, topic, dead_of, visibility_ms)
-        return over_queue(group) if self.queue else group
+        elsewhere = self.topics[topic or dead_of.removesuffix("-shared")].get("cluster")
+        return over_queue(group) if self.queue and not elsewhere else group
 
     # ---- Client processes
 
@@ -204,6 +205,14 @@ class Load:
                     taken.append((record.time - begin) / 1e9)
             taken += [(now - begin) / 1e9 for begin in begun.values()]
         return taken
+
+    def recovery(self, since):
+        """Seconds from `since`, in the last fault, until every producer had an OK and every group of one consumer a delivery."""
+        first = []
+        for one, kind in [(one, checker.SENT) for one in self.producers] + [(one, checker.DELIVERY) for one in self.consumers if one.group.endswith("-solo")]:
+            records = (record for record in self.recent(one).records if record.time > since and record.kind == kind)
+            first.append(next(record.time for record in records if kind == checker.DELIVERY or record.what == checker.OK))
+        return (max(first) - since) / 1e9
 
     def deleted(self, topic, kept):
         """Deletes what lies below `kept` in a topic, past the service."""
@@ -316,8 +325,8 @@ class Load:
     def at_rest(self):
         """Nothing is left; what is dead has a copy, and what was acknowledged to its sender is there."""
         sent, dead = self.backlogs("sent"), self.backlogs("dead")
-        for group in self.groups if not self.queue else ():
-            assert not group.topic or dead[group.name] <= sent.get(f"{group.topic}-dead", 0), (group.name, dead, sent)
+        for group in self.groups:
+            assert group.judge or not group.topic or dead[group.name] <= sent.get(f"{group.topic}-dead", 0), (group.name, dead, sent)
         if self.administrator:
             self.administrator.end()
         if self.balance:
