@@ -11,7 +11,7 @@
 #define OPTIONS_END {NULL, NULL, 0, NULL}
 
 static const struct option cluster_options[] = {
-	{"kind", "kind", VALUE_TEXT, "kind of backend: embedded, kafka or discard"},
+	{"kind", "kind", VALUE_TEXT, "kind of backend: embedded, kafka, rabbitmq or discard"},
 	{"options", "options", VALUE_JSON,
 	 "settings of the kind, a JSON object; @FILE reads it from a file"},
 	{"secrets", "secrets", VALUE_JSON,
