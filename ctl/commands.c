@@ -41,7 +41,7 @@ static const struct option tenant_options[] = {
 	{"topics", "limits.topics", VALUE_COUNT, "topics"},
 	{"groups", "limits.groups", VALUE_COUNT, "groups"},
 	{"in-flight", "limits.in_flight", VALUE_COUNT,
-	 "messages delivered and not settled, a group"},
+	 "messages delivered and not settled, a group; a new tenant has 100,000"},
 	{"message-bytes", "limits.message_bytes", VALUE_SIZE, "largest message"},
 	{"over", "limits.over", VALUE_TEXT, "over the quota: wait or reject"},
 	{"wait", "limits.wait_ms", VALUE_DURATION, "longest wait before THROTTLED"},

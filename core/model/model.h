@@ -15,6 +15,7 @@
 #define MODEL_NAME_BYTES   (4 * MODEL_NAME_MAX)
 #define MODEL_PHYSICAL_MAX 120 // ASCII characters, of what we name; imported ones may be longer
 #define MODEL_UNLIMITED    UINT64_MAX
+#define MODEL_IN_FLIGHT    100000u // of a group, when its tenant is made without a limit
 
 enum model_kind {
 	MODEL_TENANT,

@@ -164,8 +164,10 @@ def test_tenant_limits(world):
     assert made.status == 201
     for name, value in limits.items():
         assert made.json["limits"][name] == value
+    assert made.json["limits"]["groups"] is None and made.json["limits"]["in_flight"] == 100000
     changed = world.admin.put("/api/v1/tenants/c", {"limits": {"produce_tps": 7}})
     assert changed.json["limits"]["produce_tps"] == 7 and changed.json["limits"]["connections"] == 5
+    assert world.admin.put("/api/v1/tenants/c", {"limits": {"in_flight": None}}).json["limits"]["in_flight"] is None
     wrong = world.admin.put("/api/v1/tenants/c", {"limits": {"produce_tps": 0, "over": "maybe", "speed": 1}})
     assert {error["field"] for error in wrong.json["errors"]} == {"/limits/produce_tps", "/limits/over", "/limits/speed"}
     assert world.admin.put("/api/v1/tenants/c", {"clusters": ["nowhere"]}).status == 400

@@ -269,6 +269,8 @@ static void json_round(void)
 	CHECK_EQ(reading.object.tenant.limits.produce_tps, 1000);
 	CHECK(reading.object.tenant.limits.produce_bps == MODEL_UNLIMITED);
 	CHECK_EQ(reading.object.tenant.limits.topics, 7);
+	CHECK_EQ(reading.object.tenant.limits.groups, UINT32_MAX);
+	CHECK_EQ(reading.object.tenant.limits.in_flight, MODEL_IN_FLIGHT);
 	CHECK_EQ(reading.object.tenant.limits.message_bytes, 4 << 20);
 	CHECK_EQ(reading.object.tenant.clusters[0], 4);
 	out = json_write(&reading.shape, &names, &reading.object);
