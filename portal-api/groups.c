@@ -89,6 +89,8 @@ static void answer_backlog(struct call *call, enum code code, json_t *body, cons
 		return;
 	}
 	add_sums(body);
+	if (!json_object_get(body, "dead_letter_refused"))
+		json_object_set_new(body, "dead_letter_refused", json_null());
 	call_json(call, 200, body);
 }
 

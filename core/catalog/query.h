@@ -27,7 +27,8 @@
 	ROW(KICK, "{session} or {access_key} or {tenant}", "{kicked}")                             \
 	ROW(BACKLOG, "{group}",                                                                    \
 	    "{partitions:[{partition, first, end, committed, ready, in_flight, retrying, "         \
-	    "delayed, acked, dead, expired, skipped, replayed, window_full}], dead, at_most, "     \
+	    "delayed, acked, dead, expired, skipped, replayed, window_full}], dead, "              \
+	    "dead_letter_refused: code or null, at_most, "                                         \
 	    "at_most_reason: imported|native|holes|backend or null}")                              \
 	ROW(PROBE, "{cluster}",                                                                    \
 	    "{reachable, version, nodes, durability, durability_reason, capabilities:{…}, "        \

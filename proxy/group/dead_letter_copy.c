@@ -1,6 +1,13 @@
 // Makes dead-letter copies: the record with three more headers is submitted to the dead-letter
 // topic until it is stored. Only then does the original end as dead.
 //
+// A copy that fails is tried again every second. One that is *refused*, which trying again does not
+// change (the topic has no route, or is gone), is tried again later each time, up to a minute, and
+// at once when the topic is changed in the catalog. Until then the original stays rejected at its
+// source: it is neither lost nor handed out, the group's backlog says so, and the log says it once.
+// What is rejected beyond COPIES_MAX (dispatch.c) waits likewise, and in the end the source is full
+// of it and hands out nothing more.
+//
 // The copy keeps id, key, body, times and headers. No quota is charged for it.
 
 #include "proxy/group/dead_letter_copy.h"
@@ -15,8 +22,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define AGAIN_NS  S_NS
-#define COPY_HEAD 32u // what a backend adds to a record at the least
+#define AGAIN_NS   S_NS
+#define REFUSED_NS (60 * S_NS) // between two copies that are refused, at most
+#define COPY_HEAD  32u         // what a backend adds to a record at the least
 
 struct dead_letter_copy {
 	struct loop_task task;
@@ -31,6 +39,9 @@ struct dead_letter_copy {
 	uint32_t attempts;
 	uint64_t storage_bytes; // taken of what the tenant may store
 	bool waits;             // for room in the tenant's reserve
+	uint64_t wait_ns;       // the last one
+	enum code code;         // it was not stored the last time; OK: it was not tried yet
+	bool refused;           // with that code
 	struct submit submit;
 	struct submit_record record;
 	struct submit_run run;
@@ -56,10 +67,42 @@ static void wait_note(struct dead_letter_copy *copy, bool waits)
 	copy->waits = waits;
 }
 
+enum code dead_letter_copy_refused(const struct group_home *home)
+{
+	for (const struct dead_letter_copy *copy = home->copies; copy; copy = copy->next)
+		if (copy->refused)
+			return copy->code;
+	return CODE_OK;
+}
+
+// That copies of the group are refused is told once, and once that none is any more.
+static void refused_note(struct dead_letter_copy *copy, bool refused)
+{
+	const struct group_home *home = copy->home;
+	const struct tenant *tenant = home->tenant->model;
+	struct log_ctx log = {.tenant = tenant ? tenant->name : NULL};
+	bool before = dead_letter_copy_refused(home) != CODE_OK, after;
+
+	copy->refused = refused;
+	after = dead_letter_copy_refused(home) != CODE_OK;
+	if (before == after)
+		return;
+	if (after)
+		log_error(&log, "DEAD-LETTER-REFUSED",
+			  "the dead-letter topic of group %s refuses copies: %s, %s; its rejected "
+			  "messages stay with the group, and are tried again every minute",
+			  home->model->name, code_name(copy->code), code_sentence(copy->code));
+	else
+		log_info(&log, "DEAD-LETTER-OK",
+			 "the dead-letter topic of group %s refuses no copy any more",
+			 home->model->name);
+}
+
 static void dead_letter_copy_free(struct dead_letter_copy *copy)
 {
 	if (copy->home) {
 		wait_note(copy, false);
+		refused_note(copy, false);
 		*copy->link = copy->next;
 		if (copy->next)
 			copy->next->link = copy->link;
@@ -168,16 +211,28 @@ static enum code send_copy(struct dead_letter_copy *copy)
 	return code;
 }
 
+// The reserve of the tenant and what may succeed by itself are looked at every second.
+static bool is_refusal(enum code code)
+{
+	return code != CODE_LIMIT_EXCEEDED && !code_retriable(code);
+}
+
 static void send_later(struct dead_letter_copy *copy, enum code code)
 {
 	struct log_ctx log = {.tenant = copy->home->tenant->model ? copy->home->tenant->model->name
 								  : NULL};
+	bool refused = is_refusal(code);
 
 	copy_drop(copy);
-	log_warn(&log, "DEAD-LETTER-WAITS", "a dead letter of group %s is not stored yet: %s",
-		 copy->home->model->name, code_name(code));
+	if (code != copy->code && !refused)
+		log_warn(&log, "DEAD-LETTER-WAITS",
+			 "a dead letter of group %s is not stored yet: %s", copy->home->model->name,
+			 code_name(code));
+	copy->code = code;
 	wait_note(copy, code == CODE_LIMIT_EXCEEDED);
-	loop_timer_set(&copy->again, loop_now_ns(copy->worker->loop) + AGAIN_NS);
+	refused_note(copy, refused);
+	copy->wait_ns = refused && copy->wait_ns ? MIN(2 * copy->wait_ns, REFUSED_NS) : AGAIN_NS;
+	loop_timer_set(&copy->again, loop_now_ns(copy->worker->loop) + copy->wait_ns);
 }
 
 static void on_again(struct loop_timer *timer)
@@ -235,6 +290,27 @@ void dead_letter_copy_start(struct group_home *home, const struct delivery *deli
 	code = send_copy(copy);
 	if (code != CODE_OK)
 		send_later(copy, code);
+}
+
+void dead_letter_copy_drop_waiting(struct group_home *home)
+{
+	struct dead_letter_copy *next;
+
+	for (struct dead_letter_copy *copy = home->copies; copy; copy = next) {
+		next = copy->next;
+		if (!copy->topic)
+			dead_letter_copy_free(copy);
+	}
+}
+
+void dead_letter_copy_retry(struct group_home *home)
+{
+	for (struct dead_letter_copy *copy = home->copies; copy; copy = copy->next) {
+		if (!copy->refused || copy->topic)
+			continue; // it does not wait
+		copy->wait_ns = 0;
+		loop_timer_set(&copy->again, loop_now_ns(copy->worker->loop));
+	}
 }
 
 void dead_letter_copy_forget_all(struct group_home *home)

@@ -209,6 +209,7 @@ static void source_close(struct group_home *home)
 		return;
 	group_set_source_state(home, GROUP_SOURCE_CLOSING);
 	dispatch_reset(home->dispatch);
+	dead_letter_copy_drop_waiting(home);
 	group_schedule(home);
 	members_check_stopped(home);
 	home->topic->backend->ops->source_close(home->source, on_source_closed, home);
@@ -284,6 +285,7 @@ static void on_source_lost(void *ctx)
 
 	assert(home->source_state == GROUP_SOURCE_OPEN);
 	dispatch_source_lost(home->dispatch, group_now_ns(home));
+	dead_letter_copy_drop_waiting(home);
 	group_schedule(home);
 	members_check_stopped(home);
 }
@@ -489,8 +491,10 @@ void groups_topic_changed(struct worker *worker, uint64_t id)
 	while ((node = map_next(&worker->groups, &cursor, &next))) {
 		struct group_home *home = CONTAINER_OF(node, struct group_home, node);
 
-		if (home->model->dead_letter == id)
+		if (home->model->dead_letter == id) {
 			policy_changed(home);
+			dead_letter_copy_retry(home);
+		}
 		if (!home->topic || home->model->topic != id)
 			continue;
 		if (!topic || topic->state != MODEL_READY ||

@@ -9,6 +9,7 @@
 #include "proxy/query/query.h"
 
 #include "core/base/clock.h"
+#include "proxy/group/dead_letter_copy.h"
 #include "proxy/group/group.h"
 #include "proxy/probe/probes.h"
 #include "proxy/query/answer_json.h"
@@ -371,6 +372,7 @@ struct group_query {
 	const struct group *group;
 	const struct topic *topic;
 	uint64_t dead;
+	enum code refused; // dead_letter_copy_refused()
 };
 
 static void group_query_free(struct group_query *target)
@@ -489,6 +491,9 @@ static void on_backlog(void *ctx, enum code code, const struct adapter_answer *a
 		const char *why = inexact_reason(target, &answer->backlog);
 
 		json_object_set_new(json, "dead", json_integer((json_int_t)target->dead));
+		json_object_set_new(json, "dead_letter_refused",
+				    target->refused ? json_string(code_name(target->refused))
+						    : json_null());
 		json_object_set_new(json, "at_most", json_boolean(why != NULL));
 		json_object_set_new(json, "at_most_reason", why ? json_string(why) : json_null());
 	}
@@ -504,6 +509,7 @@ static void answer_backlog(struct group_query *target)
 
 	if (home) {
 		target->dead = dispatch_counters(home->dispatch)->dead;
+		target->refused = dead_letter_copy_refused(home);
 		answer.backlog.count = group_backlog(home);
 		answer.backlog.rows = home->partitions;
 	}

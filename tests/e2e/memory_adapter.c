@@ -270,6 +270,8 @@ static struct submit_run run_of(const struct adapter_topic *topic, uint32_t i)
 	if (begins(name, "full") || (begins(name, "heal") && early) ||
 	    (begins(name, "half") && i % 2))
 		run.outcome = OUTCOME_REJECTED, run.code = CODE_BACKEND_FULL;
+	else if (begins(name, "noroute") && early)
+		run.outcome = OUTCOME_REJECTED, run.code = CODE_NO_ROUTE;
 	else if (begins(name, "unknown") || (begins(name, "clear") && early))
 		run.outcome = OUTCOME_UNKNOWN, run.code = CODE_TIMEOUT;
 	else

@@ -308,6 +308,92 @@ static void a_source_loses_what_is_out(void)
 	end();
 }
 
+struct asked {
+	sem_t answered;
+	json_t *answer;
+};
+
+static void on_answer(void *ctx, enum code code, json_t *answer, const char *text)
+{
+	struct asked *asked = ctx;
+
+	CHECK_EQ(code, CODE_OK);
+	asked->answer = answer;
+	sem_post(&asked->answered);
+}
+
+// The caller's.
+static json_t *ask_backlog(void)
+{
+	struct query_channel *channel = proxy_query_channel(memory_proxy.proxy);
+	struct asked asked = {.answer = NULL};
+
+	sem_init(&asked.answered, 0, 0);
+	channel->query(channel, QUERY_BACKLOG,
+		       json_pack("{s:I}", "group", (json_int_t)memory_proxy.group.object.id),
+		       clock_now_ns() + PATIENCE_MS * MS_NS, on_answer, &asked);
+	while (sem_wait(&asked.answered) < 0)
+		continue;
+	sem_destroy(&asked.answered);
+	return asked.answer;
+}
+
+static bool backlog_is(json_int_t dead, const char *refused)
+{
+	json_t *backlog = ask_backlog();
+	const char *told = json_string_value(json_object_get(backlog, "dead_letter_refused"));
+	bool is = json_integer_value(json_object_get(backlog, "dead")) == dead &&
+		  (refused ? told && strcmp(told, refused) == 0 : !told);
+
+	CHECK(json_object_get(backlog, "dead_letter_refused"));
+	json_decref(backlog);
+	return is;
+}
+
+// A copy that finds no route is not tried again and again: its message stays rejected, the group
+// says why, and it is tried when the topic has changed, and after a while. It is not lost.
+static void a_dead_letter_finds_no_route(void)
+{
+	struct topic dead_letter;
+	struct mqp_producer *producer;
+	struct mqp_consumer *consumer;
+	struct mqp_message *taken;
+	uint64_t began_ns;
+	unsigned got;
+
+	begin();
+	dead_letter = memory_proxy.topic;
+	dead_letter.object.id = 6;
+	dead_letter.name = "t.dead";
+	dead_letter.physical = "noroute"; // until the third batch
+	memory_proxy_put(MODEL_TOPIC, &dead_letter);
+	memory_proxy.group.dead_letter = 6;
+	memory_proxy_put(MODEL_GROUP, &memory_proxy.group);
+	producer = new_producer();
+	consumer = new_consumer(NULL, NULL);
+	send_many(producer, 1);
+	OK(mqp_pull(consumer, 1, PATIENCE_MS, &taken, &got));
+	CHECK(backlog_is(0, NULL));
+	began_ns = clock_now_ns();
+	CHECK(mqp_settle_sync(&taken, 1, MQP_REJECT, 0, 100, NULL) != MQP_OK);
+	while (!backlog_is(0, "NO_ROUTE"))
+		pause_ms(1);
+	send_many(producer, 10); // others go on
+	CHECK_EQ(take(consumer, 10, MQP_ACK), 10);
+	CHECK(backlog_is(0, "NO_ROUTE"));
+	memory_proxy_put(MODEL_TOPIC, &dead_letter); // the second
+	pause_ms(50);
+	CHECK(backlog_is(0, "NO_ROUTE"));
+	memory_proxy_put(MODEL_TOPIC, &dead_letter);
+	while (!backlog_is(1, NULL))
+		pause_ms(1);
+	CHECK(clock_now_ns() < began_ns + 3 * S_NS); // when it would have come by itself
+	mqp_message_free(taken);
+	mqp_consumer_free(consumer);
+	mqp_producer_free(producer);
+	end();
+}
+
 // Begins with a group of this mode, whose source loses what is out 200 ms after the first delivery.
 static void begin_losing(uint8_t mode)
 {
@@ -391,7 +477,8 @@ static void a_proxy_drains_under_its_consumer(void)
 }
 
 UNIT_MAIN(UNIT_CASE(an_answer_has_many_runs), UNIT_CASE(a_group_is_reset),
-	  UNIT_CASE(a_source_loses_what_is_out), UNIT_CASE(an_exclusive_group_goes_on_over_a_loss),
+	  UNIT_CASE(a_source_loses_what_is_out), UNIT_CASE(a_dead_letter_finds_no_route),
+	  UNIT_CASE(an_exclusive_group_goes_on_over_a_loss),
 	  UNIT_CASE(a_failover_group_goes_on_over_a_loss), UNIT_CASE(messages_come_and_are_settled),
 	  UNIT_CASE(a_group_without_consumers_closes), UNIT_CASE(what_they_use_is_replaced),
 	  UNIT_CASE(a_group_is_deleted_under_its_consumer),
