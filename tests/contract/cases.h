@@ -8,6 +8,9 @@ struct contract_case {
 	uint32_t needs;   // capabilities; without them the case cannot be asked
 	const char *kind; // only of this kind; NULL: of all
 	void (*run)(struct bench *bench);
+	// Its form where the cluster keeps no positions; needs CAP_CONSUME in place of
+	// CAP_HISTORY. NULL: it has one form.
+	void (*queue)(struct bench *bench);
 };
 
 extern const struct contract_case contract_cases[];

@@ -368,16 +368,17 @@ void what_is_stored_is_told(struct bench *bench)
 	const struct topic *topic = plain_topic(bench, 3);
 	bool keeps = bench->capabilities & CAP_HISTORY;
 	uint64_t all = keeps ? 20 * 50000 : 0, one = keeps ? 50000 : 0;
-	const struct group *group;
+	const struct group *group = keeper(bench, topic);
 
 	CHECK_EQ(bytes_of(bench, topic, NULL), 0);
 	big_messages(bench, topic, 20);
 	expect_exact(bench, topic);
 	wait_for_bytes(bench, topic, NULL, all, all + all / 10);
 	if (!keeps) {
-		model_unref(topic);
+		models_end(topic, group);
 		return;
 	}
+	model_unref(group);
 	group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
 	wait_for_bytes(bench, topic, group, 0, 0);
 	put_one_aside(bench, topic, group);

@@ -126,6 +126,7 @@ void a_due_message_waits(struct bench *bench)
 		{.number = 2, .body = TEXT("c"), .due_ms = now_ms + 4000},
 		{.number = 3, .body = TEXT("d"), .due_ms = now_ms - 1000},
 	};
+	struct settle old;
 	struct got got[4];
 
 	bench_send_ok(bench, topic, messages, 4);
@@ -138,26 +139,23 @@ void a_due_message_waits(struct bench *bench)
 	reader_drop(got, 2);
 	reader_close(reader);
 	bench_reopen(bench);
-	expect_closed_backlog(bench, group, topic, 0, 0, 2);
+	expect_closed_waiting(bench, group, topic, 0, 2);
 	reader = reader_open(bench, topic, group);
 	reader_demand(reader, 10, 1 << 20);
 	take_all(reader, got, 2);
 	CHECK(clock_wall_ms() >= now_ms + 5000);
 	CHECK_EQ(got[0].number, 2);
 	CHECK_EQ(got[1].number, 0);
-	CHECK_EQ(got[0].delivery.offset, 2);
+	expect_offset(bench, &got[0], 2);
 	CHECK_EQ(got[0].delivery.attempt, 1);
+	old = reader_receipt(&got[0], SETTLE_ACK, 0);
 	settle(reader, &got[0], SETTLE_NACK, 0);
 	settle(reader, &got[1], SETTLE_ACK, 0);
 	reader_drop(got, 2);
 	take_all(reader, got, 1);
 	CHECK_EQ(got[0].number, 2);
 	CHECK_EQ(got[0].delivery.attempt, 2);
-	expect_stale(reader, (struct settle){.epoch = got[0].delivery.epoch,
-					     .offset = 2,
-					     .count = 1,
-					     .attempt = 1,
-					     .verb = SETTLE_ACK});
+	expect_stale(reader, old);
 	settle(reader, &got[0], SETTLE_ACK, 0);
 	reader_drop(got, 1);
 	expect_backlog(reader, 0, 0, 0, 0);
@@ -246,6 +244,7 @@ void what_has_expired_is_dropped_and_counted(struct bench *bench)
 
 struct ledger {
 	uint32_t sent, acked;
+	uint32_t acked_before; // of a queue: before its source was opened
 	struct got open[64];
 	size_t open_count;
 };
@@ -266,8 +265,9 @@ static void ledger_check(struct reader *reader, const struct ledger *ledger)
 	CHECK_EQ(row.in_flight, ledger->open_count);
 	CHECK_EQ(row.ready + row.in_flight + row.retrying + row.delayed,
 		 ledger->sent - ledger->acked);
-	CHECK_EQ(row.end, ledger->sent);
-	CHECK_EQ(row.acked, ledger->acked);
+	if (keeps_positions(reader_bench(reader)))
+		CHECK_EQ(row.end, ledger->sent);
+	CHECK_EQ(row.acked, ledger->acked - ledger->acked_before);
 	CHECK_EQ(row.counts.dead + row.counts.expired + row.counts.skipped + row.counts.replayed,
 		 0);
 }
@@ -307,7 +307,8 @@ static void ledger_step(struct bench *bench, const struct topic *topic, struct r
 	}
 }
 
-void the_backlog_adds_up_at_every_step(struct bench *bench)
+// The group is closed four times, the backend twice.
+static void backlog_adds_up(struct bench *bench, unsigned steps)
 {
 	const struct topic *topic = plain_topic(bench, 1);
 	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
@@ -318,16 +319,17 @@ void the_backlog_adds_up_at_every_step(struct bench *bench)
 
 	fprintf(stderr, "SEED=%llu\n", (unsigned long long)seed);
 	CHECK(reader_wait_state(reader, SOURCE_READY, SHORT_MS));
-	for (unsigned step = 0; step < 1200; ++step) {
+	for (unsigned step = 0; step < steps; ++step) {
 		ledger_step(bench, topic, reader, &ledger, &seed);
 		ledger_check(reader, &ledger);
-		if (step % 300 != 299)
+		if ((step + 1) % (steps / 4) != 0)
 			continue;
 		reader_drop(ledger.open, ledger.open_count);
 		ledger.open_count = 0;
 		reader_close(reader);
-		if (step % 600 == 599)
+		if ((step + 1) % (steps / 2) == 0)
 			bench_reopen(bench);
+		ledger.acked_before = keeps_positions(bench) ? 0 : ledger.acked;
 		reader = reader_open(bench, topic, group);
 		CHECK(reader_wait_state(reader, SOURCE_READY, SHORT_MS));
 		ledger_check(reader, &ledger);
@@ -335,4 +337,15 @@ void the_backlog_adds_up_at_every_step(struct bench *bench)
 	reader_drop(ledger.open, ledger.open_count);
 	reader_close(reader);
 	models_end(topic, group);
+}
+
+void the_backlog_adds_up_at_every_step(struct bench *bench)
+{
+	backlog_adds_up(bench, 1200);
+}
+
+// Each look asks the cluster, which takes up to a fifth of a second.
+void the_backlog_of_a_queue_adds_up(struct bench *bench)
+{
+	backlog_adds_up(bench, 160);
 }

@@ -54,6 +54,30 @@ void contract_live_and_be_killed(const char *kind, enum durability durability, c
 	_exit(1);
 }
 
+// Every other one but the first, which waits. The third has an attempt more: a log has it in its
+// place, a queue where its copy stands.
+static void expect_unacked(struct bench *bench, struct reader *reader)
+{
+	enum { COUNT = 499 };
+	static struct got got[COUNT];
+	size_t nacked = 0;
+
+	take_all(reader, got, COUNT);
+	while (nacked < COUNT - 1 && got[nacked].number != 2)
+		++nacked;
+	CHECK_EQ(got[nacked].number, 2);
+	CHECK_EQ(got[nacked].delivery.attempt, 2);
+	CHECK(nacked == 0 || !keeps_positions(bench));
+	for (size_t i = 0; i < COUNT - 1; ++i) {
+		const struct got *next = &got[i < nacked ? i : i + 1];
+
+		CHECK_EQ(next->number, 4 + 2 * i);
+		CHECK_EQ(next->delivery.attempt, 1);
+	}
+	reader_drop(got, COUNT);
+	expect_quiet(reader);
+}
+
 void only_the_unacked_comes_after_a_kill(struct bench *bench)
 {
 	char dir[120], fd[12], byte;
@@ -63,7 +87,6 @@ void only_the_unacked_comes_after_a_kill(struct bench *bench)
 	const struct topic *topic;
 	const struct group *group;
 	struct reader *reader;
-	struct got got;
 
 	snprintf(dir, sizeof dir, "%s/killed", bench->dir);
 	CHECK_EQ(mkdir(dir, 0700), 0);
@@ -89,13 +112,7 @@ void only_the_unacked_comes_after_a_kill(struct bench *bench)
 	expect_closed_backlog(&after, group, topic, 499, 1, 0);
 	reader = reader_open(&after, topic, group);
 	reader_demand(reader, 1000, 1 << 30);
-	for (uint32_t i = 2; i < 1000; i += 2) {
-		take_all(reader, &got, 1);
-		CHECK_EQ(got.number, i);
-		CHECK_EQ(got.delivery.attempt, i == 2 ? 2 : 1);
-		reader_drop(&got, 1);
-	}
-	expect_quiet(reader);
+	expect_unacked(&after, reader);
 	reader_close(reader);
 	models_end(topic, group);
 	bench_leave(&after);

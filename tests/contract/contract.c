@@ -8,9 +8,39 @@
 #include "adapters/kinds.h"
 #include "tests/contract/cases.h"
 
+extern const struct adapter_ops queue_example_ops;
+
+// Those of the product, then the example.
+static const struct adapter_ops *kind_at(size_t index)
+{
+	const struct adapter_ops *kind = adapter_kind_at(index);
+
+	return kind ? kind : index > 0 && adapter_kind_at(index - 1) ? &queue_example_ops : NULL;
+}
+
+static bool kind_exists(const char *kind)
+{
+	for (size_t i = 0; kind_at(i); ++i)
+		if (strcmp(kind_at(i)->kind, kind) == 0)
+			return true;
+	return false;
+}
+
 static bool is_of_kind(const struct contract_case *item, const char *kind)
 {
 	return !item->kind || strcmp(item->kind, kind) == 0;
+}
+
+// Where the kind has no positions, a case that has another form for a queue is that one.
+static bool is_for_queue(const struct contract_case *item, uint32_t has)
+{
+	return item->queue && (has & CAP_CONSUME) && !(has & CAP_POSITIONS);
+}
+
+static const struct capability_row *lacks_for(const struct contract_case *item, uint32_t has)
+{
+	return capability_missing(
+		has, is_for_queue(item, has) ? item->needs & ~(uint32_t)CAP_HISTORY : item->needs);
 }
 
 static int run(const char *kind, enum durability durability, const char *part)
@@ -18,6 +48,7 @@ static int run(const char *kind, enum durability durability, const char *part)
 	size_t passed = 0;
 	struct bench bench;
 	const struct capability_row *lacks;
+	void (*form)(struct bench *bench);
 
 	for (size_t i = 0; i < contract_case_count; ++i) {
 		const struct contract_case *item = &contract_cases[i];
@@ -25,11 +56,15 @@ static int run(const char *kind, enum durability durability, const char *part)
 		if (!is_of_kind(item, kind) || (part && !strstr(item->name, part)))
 			continue;
 		bench_open(&bench, kind, durability, NULL, "");
-		lacks = capability_missing(bench.capabilities, item->needs);
-		fprintf(stderr, "# %s %s%s%s\n", kind, item->name, lacks ? ": cannot: " : "",
+		lacks = lacks_for(item, bench.capabilities);
+		form = is_for_queue(item, bench.capabilities) ? item->queue : item->run;
+		fprintf(stderr, "# %s %s%s%s\n", kind, item->name,
+			lacks               ? ": cannot: "
+			: form == item->run ? ""
+					    : ": as a queue",
 			lacks ? lacks->key : "");
 		if (!lacks) {
-			item->run(&bench);
+			form(&bench);
 			++passed;
 		}
 		bench_close(&bench);
@@ -46,16 +81,20 @@ static const char page_head[] =
 	"backend\n"
 	"cannot do is answered UNSUPPORTED_BY_BACKEND with the reason, when it is made. Classes\n"
 	"D2 and D3 on Kafka: where the options or the brokers ask for two or more copies in step.\n"
+	"A cluster without positions keeps a queue for each group. Where a case means something\n"
+	"else there, it has a form for a queue, marked \"queue\", with checks as hard\n"
+	"(tests/contract/cases_queue.c). `queue_example` is no kind of the product: it is the\n"
+	"backend in memory from which an adapter for a queue is begun (tests/queue_example).\n"
 	"\n";
 
 static void capabilities_of(uint32_t *ret)
 {
-	for (size_t kind = 0; adapter_kind_at(kind); ++kind) {
+	for (size_t kind = 0; kind_at(kind); ++kind) {
 		struct bench bench;
 
 		// Of Kafka, a cluster that keeps copies.
-		bench_open(&bench, adapter_kind_at(kind)->kind, DURABILITY_D2, NULL,
-			   strcmp(adapter_kind_at(kind)->kind, "kafka") == 0
+		bench_open(&bench, kind_at(kind)->kind, DURABILITY_D2, NULL,
+			   strcmp(kind_at(kind)->kind, "kafka") == 0
 				   ? "{\"bootstrap\": \"127.0.0.1:9\", \"replication\": 3, "
 				     "\"min_insync\": 2}"
 				   : "");
@@ -68,14 +107,14 @@ static void cells(const char *first, const char *(*cell)(size_t row, size_t kind
 		  size_t row, const uint32_t *has)
 {
 	printf("| %s |", first);
-	for (size_t kind = 0; adapter_kind_at(kind); ++kind)
+	for (size_t kind = 0; kind_at(kind); ++kind)
 		printf(" %s |", cell(row, kind, has[kind]));
 	putchar('\n');
 }
 
 static const char *kind_cell(size_t row, size_t kind, uint32_t has)
 {
-	return row ? "---" : adapter_kind_at(kind)->kind;
+	return row ? "---" : kind_at(kind)->kind;
 }
 
 static const char *capability_cell(size_t row, size_t kind, uint32_t has)
@@ -86,9 +125,12 @@ static const char *capability_cell(size_t row, size_t kind, uint32_t has)
 static const char *case_cell(size_t row, size_t kind, uint32_t has)
 {
 	const struct contract_case *item = &contract_cases[row];
-	const struct capability_row *lacks = capability_missing(has, item->needs);
+	const struct capability_row *lacks = lacks_for(item, has);
 
-	return !is_of_kind(item, adapter_kind_at(kind)->kind) ? "" : lacks ? lacks->key : "yes";
+	return !is_of_kind(item, kind_at(kind)->kind) ? ""
+	       : lacks                                ? lacks->key
+	       : is_for_queue(item, has)              ? "queue"
+						      : "yes";
 }
 
 static int table(void)
@@ -116,12 +158,13 @@ static enum durability durability_of(const char *name)
 
 int main(int argc, char **argv)
 {
+	bench_own_kind = &queue_example_ops;
 	if (argc == 6 && strcmp(argv[1], "--victim") == 0)
 		contract_live_and_be_killed(argv[2], durability_of(argv[3]), argv[4],
 					    atoi(argv[5]));
 	if (argc == 2 && strcmp(argv[1], "--table") == 0)
 		return table();
-	if (argc < 3 || !adapter_kind_find(argv[1])) {
+	if (argc < 3 || !kind_exists(argv[1])) {
 		fprintf(stderr, "use: contract KIND d1|d2 [NAME-PART], or contract --table\n");
 		return 2;
 	}

@@ -135,6 +135,15 @@ void bench_stop(struct bench *bench)
 	bench->adapter = NULL;
 }
 
+const struct adapter_ops *bench_own_kind;
+
+static const struct adapter_ops *find_kind(const char *kind)
+{
+	if (bench_own_kind && strcmp(bench_own_kind->kind, kind) == 0)
+		return bench_own_kind;
+	return adapter_kind_find(kind);
+}
+
 void bench_open(struct bench *bench, const char *kind, enum durability durability, const char *dir,
 		const char *options)
 {
@@ -142,8 +151,7 @@ void bench_open(struct bench *bench, const char *kind, enum durability durabilit
 	char given[sizeof bench->dir];
 
 	snprintf(given, sizeof given, "%s", dir ? dir : ""); // may be the one of `bench` itself
-	*bench = (struct bench){
-		.ops = adapter_kind_find(kind), .durability = durability, .next_id = 1};
+	*bench = (struct bench){.ops = find_kind(kind), .durability = durability, .next_id = 1};
 	CHECK(bench->ops);
 	if (*given) {
 		strcpy(bench->dir, given);
@@ -218,6 +226,7 @@ const struct topic *bench_topic(struct bench *bench, const struct topic_wish *wi
 		.retention_ms = wish->retention_ms,
 		.retention_bytes = wish->retention_bytes,
 		.durability = (uint8_t)(wish->durability ? wish->durability : bench->durability),
+		.dead_letter_of = wish->dead_letter_of,
 		.state = MODEL_READY};
 	const struct topic *topic;
 
@@ -553,6 +562,7 @@ void bench_send(struct bench *bench, const struct topic *topic, const struct mes
 	uint32_t covered = 0;
 
 	CHECK(handle);
+	++bench->sends;
 	bench->ops->submit(bench->adapter, &sending.submit);
 	wait_for(&sending.done);
 	ret->run_count = sending.submit.run_count;
@@ -610,6 +620,8 @@ struct reader {
 	uint64_t demanded, delivered, demanded_rejected, rejected; // totals
 	enum source_state state;
 	bool closed;
+	unsigned losses;
+	unsigned sends; // of the bench, that the last backlog counts
 	// Arguments of the call that is on the loop.
 	uint32_t messages, more_rejected;
 	uint64_t bytes;
@@ -617,7 +629,7 @@ struct reader {
 	size_t settle_count;
 	struct answer *answer;
 	struct source_partition *partitions;
-	size_t partition_count;
+	size_t partition_count, row_count; // room for them, and how many there are
 };
 
 static void on_deliver(void *ctx, const struct delivery *deliveries, size_t count)
@@ -654,7 +666,18 @@ static void on_state(void *ctx, enum source_state state, enum code code, const c
 	change_end();
 }
 
-static const struct source_handlers handlers = {.deliver = on_deliver, .state = on_state};
+static void on_lost(void *ctx)
+{
+	struct reader *reader = ctx;
+
+	change_begin();
+	CHECK(!reader->closed);
+	++reader->losses;
+	change_end();
+}
+
+static const struct source_handlers handlers = {
+	.deliver = on_deliver, .state = on_state, .lost = on_lost};
 
 static void do_open(void *ctx)
 {
@@ -821,16 +844,51 @@ static void do_backlog(void *ctx)
 {
 	struct reader *reader = ctx;
 
-	reader->partition_count = reader->bench->ops->source_backlog(
-		reader->source, reader->partitions, reader->partition_count);
+	reader->row_count = reader->bench->ops->source_backlog(reader->source, reader->partitions,
+							       reader->partition_count);
+}
+
+static bool is_outdated(const struct reader *reader)
+{
+	for (size_t i = 0; i < reader->row_count; ++i)
+		if (reader->partitions[i].outdated)
+			return true;
+	return reader->row_count == 0;
+}
+
+// What is counted by a question is current when its answer has come, but for what others have sent
+// since: a source does not hear of that, and asks again when its answer is old.
+static bool look_again(struct reader *reader)
+{
+	bool outdated = is_outdated(reader);
+
+	if (outdated)
+		reader->sends = reader->bench->sends;
+	return outdated || reader->sends != reader->bench->sends;
 }
 
 void reader_backlog(struct reader *reader, struct source_partition *partitions, size_t count)
 {
+	uint64_t until_ns = clock_now_ns() + BENCH_WAIT_MS * MS_NS;
+	bool again;
+
+	if (reader->bench->capabilities & CAP_POSITIONS)
+		reader->sends = reader->bench->sends; // it sees what is stored
+	else
+		count = 1;
 	reader->partitions = partitions;
 	reader->partition_count = count;
-	on_loop(reader->bench, do_backlog, reader);
-	CHECK_EQ(reader->partition_count, count);
+	do {
+		on_loop(reader->bench, do_backlog, reader);
+		again = look_again(reader);
+	} while (again && clock_now_ns() < until_ns && usleep(1000) == 0);
+	CHECK(!again);
+	CHECK_EQ(reader->row_count, count);
+}
+
+const struct bench *reader_bench(const struct reader *reader)
+{
+	return reader->bench;
 }
 
 enum source_state reader_state(struct reader *reader)

@@ -21,11 +21,15 @@ struct bench {
 	enum durability durability; // of topics, unless a wish says otherwise
 	uint32_t capabilities;
 	uint64_t next_id;
+	unsigned sends; // batches so far
 };
 
 // Called for every answer that is OK before the call that waits for it returns; NULL: nothing.
 // @thread that of the answer
 extern void (*bench_on_ok)(void);
+
+// A kind of the program's own, beside those of adapters/kinds.h; NULL: there is none.
+extern const struct adapter_ops *bench_own_kind;
 
 // On a fresh directory, or on the one given, with the options given ("": the usual).
 void bench_open(struct bench *bench, const char *kind, enum durability durability, const char *dir,
@@ -42,6 +46,7 @@ struct topic_wish {
 	uint32_t partitions;
 	enum durability durability;
 	uint64_t retention_ms, retention_bytes;
+	uint64_t dead_letter_of;
 	const char *name;
 };
 const struct topic *bench_topic(struct bench *bench, const struct topic_wish *wish);
@@ -121,6 +126,8 @@ struct settle reader_receipt(const struct got *got, enum settle_verb verb, uint3
 enum code reader_settle(struct reader *reader, struct settle *settles, size_t count);
 void reader_settle_soon(struct reader *reader, struct settle *settles,
 			size_t count); // without waiting for durability
+// Waits until the counts are current. Of a kind without positions one row stands for all.
 void reader_backlog(struct reader *reader, struct source_partition *partitions, size_t count);
+const struct bench *reader_bench(const struct reader *reader);
 enum source_state reader_state(struct reader *reader);
 bool reader_wait_state(struct reader *reader, enum source_state state, unsigned wait_ms);

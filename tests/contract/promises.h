@@ -1,5 +1,6 @@
-// One function a promise. Each gets a bench with a fresh backend and its own topics; what a backend
-// cannot do is said by the capabilities beside the case (cases.c), never skipped in silence.
+// One function a promise, and one more for its form on a queue where that is another. Each gets a
+// bench with a fresh backend and its own topics; what a backend cannot do is said by the
+// capabilities beside the case (cases.c), never skipped in silence.
 #pragma once
 
 struct bench;
@@ -10,6 +11,7 @@ void an_ok_names_the_position(struct bench *bench);
 void mixed_partitions_keep_their_order(struct bench *bench);
 void every_body_and_key_comes_back(struct bench *bench);
 void names_may_be_unicode(struct bench *bench);
+void what_is_not_kept_is_refused(struct bench *bench);
 void creating_is_idempotent(struct bench *bench);
 void a_topic_can_grow(struct bench *bench);
 void a_deleted_topic_answers_not_found(struct bench *bench);
@@ -23,6 +25,7 @@ void a_due_message_waits(struct bench *bench);
 void many_due_messages_all_come(struct bench *bench);
 void what_has_expired_is_dropped_and_counted(struct bench *bench);
 void the_backlog_adds_up_at_every_step(struct bench *bench);
+void the_backlog_of_a_queue_adds_up(struct bench *bench);
 
 // cases_settle.c
 void a_nack_comes_again_with_its_attempt(struct bench *bench);
@@ -32,6 +35,7 @@ void runs_of_receipts_settle_together(struct bench *bench);
 void what_was_unsettled_comes_again(struct bench *bench);
 void attempts_survive(struct bench *bench);
 void rejected_come_once_more_by_themselves(struct bench *bench);
+void rejected_come_once_more_from_a_queue(struct bench *bench);
 void a_reject_waits_for_nothing_else(struct bench *bench);
 void a_reject_that_is_cut_off_comes_again(struct bench *bench);
 void many_nacks_keep_their_attempts(struct bench *bench);
@@ -39,6 +43,15 @@ void attempts_have_no_end(struct bench *bench);
 void a_long_nack_survives_outside_the_window(struct bench *bench);
 void a_deleted_group_hands_on_nothing(struct bench *bench);
 void the_window_has_a_bound(struct bench *bench);
+
+// cases_queue.c
+void each_group_gets_what_is_sent_after_it(struct bench *bench);
+void a_deleted_queue_hands_on_nothing(struct bench *bench);
+void a_queue_hands_out_no_more_than_its_bound(struct bench *bench);
+void a_nack_comes_again_as_another_delivery(struct bench *bench);
+void a_reject_that_is_cut_off_has_not_ended(struct bench *bench);
+void attempts_survive_in_the_copy(struct bench *bench);
+void many_copies_keep_their_attempts(struct bench *bench);
 
 // cases_admin.c
 void a_group_can_be_moved(struct bench *bench);

@@ -9,6 +9,18 @@ const struct topic *plain_topic(struct bench *bench, uint32_t partitions)
 	return bench_topic(bench, &wish);
 }
 
+bool keeps_positions(const struct bench *bench)
+{
+	return bench->capabilities & CAP_POSITIONS;
+}
+
+const struct group *keeper(struct bench *bench, const struct topic *topic)
+{
+	if (bench->capabilities & CAP_KEEPS_WITHOUT_GROUP)
+		return NULL;
+	return bench_group(bench, topic, GROUP_START_LATEST, 0);
+}
+
 void models_end(const struct topic *topic, const struct group *group)
 {
 	model_unref(topic);
@@ -72,6 +84,19 @@ void expect_backlog(struct reader *reader, uint64_t ready, uint64_t in_flight, u
 	CHECK_EQ(row.delayed, delayed);
 }
 
+void expect_offset(const struct bench *bench, const struct got *got, uint64_t offset)
+{
+	if (keeps_positions(bench))
+		CHECK_EQ(got->delivery.offset, offset);
+}
+
+void expect_committed(const struct bench *bench, const struct source_partition *row,
+		      uint64_t committed)
+{
+	if (keeps_positions(bench))
+		CHECK_EQ(row->committed, committed);
+}
+
 json_int_t sum_of(const json_t *answer, const char *member)
 {
 	const json_t *row;
@@ -93,5 +118,23 @@ void expect_closed_backlog(struct bench *bench, const struct group *group,
 	CHECK_EQ(sum_of(answer, "in_flight"), 0);
 	CHECK_EQ(sum_of(answer, "retrying"), retrying);
 	CHECK_EQ(sum_of(answer, "delayed"), delayed);
+	json_decref(answer);
+}
+
+void expect_closed_waiting(struct bench *bench, const struct group *group,
+			   const struct topic *topic, json_int_t retrying, json_int_t delayed)
+{
+	json_t *answer;
+
+	if (keeps_positions(bench)) {
+		expect_closed_backlog(bench, group, topic, 0, retrying, delayed);
+		return;
+	}
+	answer = bench_backlog(bench, group, topic, NULL);
+	CHECK_EQ(sum_of(answer, "ready") + sum_of(answer, "retrying") + sum_of(answer, "delayed"),
+		 retrying + delayed);
+	CHECK(sum_of(answer, "retrying") <= retrying);
+	CHECK(sum_of(answer, "delayed") <= delayed);
+	CHECK_EQ(sum_of(answer, "in_flight"), 0);
 	json_decref(answer);
 }

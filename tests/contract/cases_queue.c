@@ -1,0 +1,283 @@
+// The form that a case takes where the cluster keeps no positions: what a group has not consumed
+// waits in its queue, a failed attempt comes back as another delivery at the end of it, and what
+// was sent before a group was made is not there for it.
+
+#include "tests/contract/promises.h"
+
+#include "core/base/clock.h"
+#include "tests/contract/steps.h"
+
+// ---- what a group gets
+
+void each_group_gets_what_is_sent_after_it(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *groups[3], *late;
+	struct got got[30];
+
+	for (size_t i = 0; i < 3; ++i)
+		groups[i] = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	bench_fill(bench, topic, 0, 0, 30);
+	late = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	for (size_t i = 0; i < 3; ++i) {
+		struct reader *reader = reader_open(bench, topic, groups[i]);
+
+		reader_demand(reader, 31, 1 << 20);
+		take_all(reader, got, 30);
+		for (uint32_t at = 0; at < 30; ++at)
+			CHECK_EQ(got[at].number, at);
+		expect_quiet(reader);
+		ack_all(reader, got, 10 * i);
+		reader_drop(got, 30);
+		reader_close(reader);
+	}
+	for (size_t i = 0; i < 3; ++i) {
+		expect_closed_backlog(bench, groups[i], topic, 30 - 10 * (json_int_t)i, 0, 0);
+		model_unref(groups[i]);
+	}
+	expect_closed_backlog(bench, late, topic, 0, 0, 0);
+	bench_fill(bench, topic, 0, 30, 1);
+	expect_closed_backlog(bench, late, topic, 1, 0, 0);
+	models_end(topic, late);
+}
+
+// The next group of that name begins with nothing of this one.
+void a_deleted_queue_hands_on_nothing(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	struct got got[10];
+
+	for (uint32_t life = 0; life < 2; ++life) {
+		struct reader *reader = reader_open(bench, topic, group);
+
+		bench_fill(bench, topic, 0, 10 * life, 10);
+		reader_demand(reader, 11, 1 << 20);
+		take_all(reader, got, 10);
+		for (uint32_t i = 0; i < 10; ++i) {
+			CHECK_EQ(got[i].number, 10 * life + i);
+			CHECK_EQ(got[i].delivery.attempt, 1);
+		}
+		expect_quiet(reader);
+		settle(reader, &got[3], SETTLE_NACK, 3600 * 1000);
+		settle(reader, &got[7], SETTLE_NACK, 3600 * 1000);
+		expect_backlog(reader, 0, 8, 2, 0);
+		reader_drop(got, 10);
+		reader_close(reader);
+		CHECK_EQ(bench_group_delete(bench, group, topic), CODE_OK);
+		CHECK_EQ(bench_group_create(bench, group, topic), CODE_OK);
+		expect_closed_backlog(bench, group, topic, 0, 0, 0);
+	}
+	models_end(topic, group);
+}
+
+// All that has come when nothing more comes for some time.
+static uint32_t take_until_quiet(struct reader *reader, struct got *got, uint32_t room)
+{
+	uint32_t taken = 0, more;
+
+	do {
+		more = (uint32_t)reader_take(reader, got + taken, room - taken, 2000);
+		taken += more;
+	} while (more && taken < room);
+	return taken;
+}
+
+// The first that is open holds up no others: only their number is bounded.
+void a_queue_hands_out_no_more_than_its_bound(struct bench *bench)
+{
+	enum { COUNT = 20000, LEAST = 6000 };
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct got *got = calloc(COUNT, sizeof *got);
+	uint32_t bound;
+
+	bench_fill(bench, topic, 0, 0, COUNT);
+	reader_demand(reader, COUNT, 1 << 30);
+	bound = take_until_quiet(reader, got, COUNT);
+	CHECK(bound >= LEAST && bound < COUNT);
+	CHECK_EQ(reader_state(reader), SOURCE_READY);
+	expect_backlog(reader, COUNT - bound, bound, 0, 0);
+	ack_all(reader, got + 1, bound - 1);
+	take_all(reader, got + bound, COUNT - bound);
+	for (uint32_t i = 0; i < COUNT; ++i)
+		CHECK_EQ(got[i].number, i);
+	ack_all(reader, got + bound, COUNT - bound);
+	expect_backlog(reader, 0, 1, 0, 0);
+	settle(reader, &got[0], SETTLE_ACK, 0);
+	expect_backlog(reader, 0, 0, 0, 0);
+	reader_drop(got, COUNT);
+	reader_close(reader);
+	free(got);
+	models_end(topic, group);
+}
+
+// ---- attempts
+
+void a_nack_comes_again_as_another_delivery(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct got got[3], next[2], again;
+	size_t nacked;
+
+	bench_fill(bench, topic, 0, 0, 4);
+	reader_demand(reader, 3, 1 << 20);
+	take_all(reader, got, 3);
+	settle(reader, &got[1], SETTLE_NACK, 0);
+	expect_stale(reader, reader_receipt(&got[1], SETTLE_ACK, 0));
+	reader_demand(reader, 2, 1 << 20); // it may be behind what is new
+	take_all(reader, next, 2);
+	nacked = next[0].number == 1 ? 0 : 1;
+	CHECK_EQ(next[nacked].number, 1);
+	CHECK_EQ(next[nacked].delivery.attempt, 2);
+	CHECK_EQ(next[nacked].delivery.epoch, got[1].delivery.epoch);
+	CHECK_EQ(next[nacked].delivery.stored_ms, got[1].delivery.stored_ms);
+	CHECK_EQ(next[1 - nacked].number, 3);
+	CHECK_EQ(next[1 - nacked].delivery.attempt, 1);
+	settle(reader, &next[1 - nacked], SETTLE_RELEASE, 0);
+	settle(reader, &next[nacked], SETTLE_RELEASE, 0);
+	reader_demand(reader, 1, 1 << 20); // now it is here, and comes before what is new
+	take_all(reader, &again, 1);
+	CHECK_EQ(again.number, 1);
+	CHECK_EQ(again.delivery.attempt, 2); // a release does not count
+	CHECK_EQ(again.delivery.offset, next[nacked].delivery.offset);
+	settle(reader, &again, SETTLE_ACK, 0);
+	reader_drop(&again, 1);
+	reader_demand(reader, 2, 1 << 20);
+	take_all(reader, &again, 1);
+	CHECK_EQ(again.number, 3);
+	CHECK_EQ(again.delivery.attempt, 1);
+	expect_quiet(reader);
+	reader_drop(&again, 1);
+	reader_drop(next, 2);
+	reader_drop(got, 3);
+	reader_close(reader);
+	expect_closed_backlog(bench, group, topic, 3, 0, 0);
+	models_end(topic, group);
+}
+
+// Closed before its copy was made: the broker has it as it was.
+void a_reject_that_is_cut_off_has_not_ended(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct got got;
+
+	bench_fill(bench, topic, 0, 0, 1);
+	reader_demand(reader, 1, 1 << 20);
+	take_all(reader, &got, 1);
+	settle(reader, &got, SETTLE_REJECT, 0);
+	expect_stale(reader, reader_receipt(&got, SETTLE_ACK, 0));
+	reader_drop(&got, 1);
+	expect_backlog(reader, 0, 1, 0, 0);
+	reader_close(reader);
+	expect_closed_backlog(bench, group, topic, 1, 0, 0);
+	bench_reopen(bench);
+	reader = reader_open(bench, topic, group);
+	reader_demand(reader, 2, 1 << 20);
+	take_all(reader, &got, 1);
+	CHECK(!got.delivery.rejected);
+	CHECK_EQ(got.delivery.attempt, 1);
+	expect_quiet(reader);
+	reader_drop(&got, 1);
+	reader_close(reader);
+	models_end(topic, group);
+}
+
+void attempts_survive_in_the_copy(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	struct got got[2];
+
+	bench_fill(bench, topic, 0, 0, 2);
+	for (uint32_t attempt = 1; attempt <= 3; ++attempt) {
+		struct reader *reader = reader_open(bench, topic, group);
+		size_t nacked;
+
+		reader_demand(reader, 3, 1 << 20);
+		take_all(reader, got, 2);
+		nacked = got[0].number == 0 ? 0 : 1;
+		CHECK_EQ(got[nacked].number, 0);
+		CHECK_EQ(got[nacked].delivery.attempt, attempt);
+		CHECK_EQ(got[1 - nacked].number, 1);
+		CHECK_EQ(got[1 - nacked].delivery.attempt, 1);
+		reader_demand(reader, 0, 0);
+		settle(reader, &got[nacked], SETTLE_NACK, 0);
+		reader_drop(got, 2);
+		reader_close(reader);
+		expect_closed_backlog(bench, group, topic, 2, 0, 0);
+		bench_reopen(bench);
+	}
+	models_end(topic, group);
+}
+
+// Waits, since what the cluster has given back may be on its way to its place.
+static void wait_for_backlog(struct reader *reader, uint64_t ready, uint64_t retrying)
+{
+	uint64_t until_ns = clock_now_ns() + SHORT_MS * MS_NS;
+	struct source_partition row;
+
+	do {
+		reader_backlog(reader, &row, 1);
+	} while ((row.ready != ready || row.retrying != retrying) && clock_now_ns() < until_ns);
+	expect_backlog(reader, ready, 0, retrying, 0);
+}
+
+static void nack_all(struct reader *reader, const struct got *got, size_t count, uint32_t delay_ms)
+{
+	for (size_t i = 0; i < count; ++i) {
+		CHECK_EQ(got[i].delivery.attempt, 1);
+		settle(reader, &got[i], SETTLE_NACK, delay_ms);
+	}
+}
+
+// With a delay they wait, also where no source has them; without one they come at once, each once.
+void many_copies_keep_their_attempts(struct bench *bench)
+{
+	enum { COUNT = 400 };
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	static struct got got[COUNT];
+	bool seen[2 * COUNT] = {false};
+
+	bench_fill(bench, topic, 0, 0, COUNT);
+	reader_demand(reader, COUNT, 1 << 20);
+	take_all(reader, got, COUNT);
+	nack_all(reader, got, COUNT, 50000);
+	reader_drop(got, COUNT);
+	expect_backlog(reader, 0, 0, COUNT, 0);
+	reader_close(reader);
+	expect_closed_waiting(bench, group, topic, COUNT, 0);
+	bench_reopen(bench);
+	expect_closed_waiting(bench, group, topic, COUNT, 0);
+
+	reader = reader_open(bench, topic, group);
+	bench_fill(bench, topic, 0, COUNT, COUNT);
+	reader_demand(reader, COUNT, 1 << 20);
+	take_all(reader, got, COUNT);
+	for (size_t i = 0; i < COUNT; ++i)
+		CHECK(got[i].number >= COUNT);
+	nack_all(reader, got, COUNT, 0);
+	reader_drop(got, COUNT);
+	wait_for_backlog(reader, COUNT, COUNT);
+	reader_demand(reader, COUNT + 1, 1 << 20);
+	take_all(reader, got, COUNT);
+	expect_quiet(reader);
+	for (size_t i = 0; i < COUNT; ++i) {
+		CHECK_EQ(got[i].delivery.attempt, 2);
+		CHECK(got[i].number >= COUNT && !seen[got[i].number]);
+		seen[got[i].number] = true;
+	}
+	ack_all(reader, got, COUNT);
+	expect_backlog(reader, 0, 0, COUNT, 0);
+	reader_drop(got, COUNT);
+	reader_close(reader);
+	expect_closed_waiting(bench, group, topic, COUNT, 0);
+	models_end(topic, group);
+}
