@@ -76,7 +76,7 @@ enum settle_verb {
 // Extend never reaches a source unless the backend limits the time itself. Reject ends the last
 // attempt: the proxy keeps no bodies, so the message comes once more, marked, for its dead-letter
 // copy; when that is confirmed it is settled with DEAD. A source that was closed meanwhile hands it
-// out as any other, with one more attempt.
+// out as any other, with one more attempt; over a queue, whose message is as it was, with the same.
 struct settle {
 	uint64_t epoch;
 	uint64_t offset; // of the first
@@ -181,6 +181,7 @@ struct adapter_env {
 struct adapter_ops {
 	const char *kind;
 	enum durability assured; // every cluster of the kind keeps at least this class
+	uint32_t lacks; // capabilities that no cluster of the kind has, known before any is
 
 	// Checks the options and starts. -EINVAL with *ret_error (malloc'ed sentence naming the
 	// option) when they are wrong. @thread start-up or any
@@ -218,6 +219,11 @@ struct adapter_ops {
 	// it finds it (CONFLICT when it is not there) and changes nothing but the number of
 	// partitions, should more be asked for, and leaves the commits of a group; deleting it is
 	// OK and removes only what was made beside it.
+	//
+	// Without CAP_KEEPS_WITHOUT_GROUP a topic keeps only what its groups keep, and a message
+	// that would reach none is REJECTED(NO_ROUTE). A dead-letter topic (`dead_letter_of`) keeps
+	// everything from its birth on all the same, beside its groups and until it is purged or
+	// deleted: on a cluster of queues it has a queue of its own that no group consumes.
 	void (*topic_create)(struct adapter *adapter, const struct topic *topic,
 			     adapter_done_fn done, void *ctx);
 	// Gives a topic that is there partitions, retention and largest message of the model.
@@ -233,8 +239,8 @@ struct adapter_ops {
 	// this kind.
 	void (*topic_settings)(struct adapter *adapter, const struct topic *topic,
 			       adapter_answer_fn done, void *ctx);
-	// Deletes what is there at the time of the call; the answer says how much. `preview`: how
-	// much it would be. ANSWER_PURGE.
+	// Deletes what is there at the time of the call; the answer says how much, of queues in all
+	// of them together. `preview`: how much it would be. ANSWER_PURGE.
 	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
 			    adapter_answer_fn done, void *ctx);
 	// What is damaged in the store. ANSWER_DAMAGE. NULL: the backend is not a store of ours.
@@ -243,13 +249,16 @@ struct adapter_ops {
 	// would be. ANSWER_SKIP. NULL as `damage`.
 	void (*topic_skip)(struct adapter *adapter, const struct topic *topic, bool preview,
 			   adapter_answer_fn done, void *ctx);
-	// Of groups: NULL when CAP_CONSUME is missing; the proxy refuses without asking.
+	// Of groups: NULL when CAP_CONSUME is missing; the proxy refuses without asking. A new
+	// group begins where its model says; without CAP_POSITIONS with what is sent from then on,
+	// whatever that says: the registry lets it say nothing else than the latest.
 	void (*group_create)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	void (*group_delete)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	// Moves the group. Its source, if any, is closed, but for a preview, which moves nothing.
-	// ANSWER_RESET.
+	// Without CAP_POSITIONS only to the latest: what waits is given up; any other place is
+	// UNSUPPORTED_BY_BACKEND. ANSWER_RESET.
 	void (*group_reset)(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, const struct seek_target *to, bool preview,
 			    adapter_answer_fn done, void *ctx);

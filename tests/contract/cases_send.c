@@ -16,6 +16,9 @@ void probe_says_what_it_is(struct bench *bench)
 	CHECK(json_is_string(json_object_get(answer, "durability")));
 	CHECK(json_is_string(json_object_get(answer, "durability_reason")));
 	CHECK(json_equal(json_object_get(answer, "capabilities"), capabilities));
+	CHECK_EQ(bench->capabilities & bench->ops->lacks, 0);
+	if (bench->capabilities & CAP_CONSUME) // where a group can begin has to be known before
+		CHECK_EQ(keeps_positions(bench), !(bench->ops->lacks & CAP_POSITIONS));
 	json_decref(capabilities);
 	json_decref(answer);
 }

@@ -373,6 +373,7 @@ static int example_source_open(struct adapter *adapter, const struct source_conf
 }
 
 const struct adapter_ops queue_example_ops = {.kind = "queue_example",
+					      .lacks = CAP_POSITIONS,
 					      .open = example_open,
 					      .close = example_close,
 					      .probe = example_probe,
