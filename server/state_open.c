@@ -70,6 +70,7 @@ static char *registry_file_open(struct daemon *daemon, const char *path)
 		.key = &daemon->seal_key,
 		.validate = validate_draft,
 		.durability = validate_durability,
+		.group_start = validate_group_start,
 		.validate_ctx = daemon,
 		.audit_head = audit_head,
 	};

@@ -59,14 +59,45 @@ static enum code validate_topic(struct proxy *proxy, const struct topic *topic,
 	return CODE_UNSUPPORTED_BY_BACKEND;
 }
 
+static bool keeps_positions(const struct adapter_ops *ops)
+{
+	return !(ops->lacks & CAP_POSITIONS);
+}
+
+static enum code validate_group(const struct group *group, const struct cluster *cluster,
+				const struct adapter_ops *ops, char **ret_text)
+{
+	const char *refusal;
+
+	if (!ops->source_open) {
+		capability_check(0, CAP_CONSUME, &refusal);
+		if (asprintf(ret_text, "topic: %s \"%s\"", refusal, cluster->name) < 0)
+			*ret_text = NULL;
+		return CODE_UNSUPPORTED_BY_BACKEND;
+	}
+	if (keeps_positions(ops) || group->start == GROUP_START_LATEST)
+		return CODE_OK;
+	if (asprintf(ret_text,
+		     "start: on cluster \"%s\" a group begins with what is sent after it was made: "
+		     "\"latest\", or left out",
+		     cluster->name) < 0)
+		*ret_text = NULL;
+	return CODE_UNSUPPORTED_BY_BACKEND;
+}
+
+enum group_start validate_group_start(void *ctx, const struct cluster *cluster)
+{
+	const struct adapter_ops *ops = adapter_kind_find(cluster->kind);
+
+	return !ops || keeps_positions(ops) ? GROUP_START_EARLIEST : GROUP_START_LATEST;
+}
+
 enum code validate_draft(void *ctx, const struct model_object *draft, const struct cluster *cluster,
 			 char **ret_text)
 {
 	const struct daemon *daemon = ctx;
 	const void *object = draft;
 	const struct adapter_ops *ops;
-	const char *refusal;
-	enum code code;
 
 	if (draft->kind == MODEL_CLUSTER)
 		cluster = object;
@@ -79,13 +110,8 @@ enum code validate_draft(void *ctx, const struct model_object *draft, const stru
 		return validate_cluster(cluster, ops, ret_text);
 	if (draft->kind == MODEL_TOPIC)
 		return validate_topic(daemon->proxy, object, cluster, ret_text);
-	if (draft->kind == MODEL_GROUP && !ops->source_open) {
-		code = capability_check(0, CAP_CONSUME, &refusal);
-		if (asprintf(ret_text, "topic: %s \"%s\"", refusal, cluster->name) < 0)
-			*ret_text = NULL;
-		return code;
-	}
-	return CODE_OK;
+	return draft->kind == MODEL_GROUP ? validate_group(object, cluster, ops, ret_text)
+					  : CODE_OK;
 }
 
 enum durability validate_durability(void *ctx, const struct topic *topic,

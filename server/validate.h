@@ -1,11 +1,7 @@
 // What only the backends know about a change: checked before the registry takes it.
 #pragma once
 
-#include "core/base/code.h"
-
-struct cluster;
-struct topic;
-struct model_object;
+#include "core/model/model.h"
 
 // As registry_config.validate: a cluster's kind and what its topics and groups may ask of it.
 // `ctx` is the daemon.
@@ -14,3 +10,5 @@ enum code validate_draft(void *ctx, const struct model_object *draft, const stru
 // As registry_config.durability.
 enum durability validate_durability(void *ctx, const struct topic *topic,
 				    const struct cluster *cluster);
+// As registry_config.group_start.
+enum group_start validate_group_start(void *ctx, const struct cluster *cluster);

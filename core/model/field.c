@@ -452,10 +452,11 @@ static const struct field group_fields[] = {
 	 AT(start),
 	 .flags = FIELD_IMMUTABLE,
 	 .max = GROUP_START_TIME,
-	 .initial = GROUP_START_EARLIEST,
+	 .initial = GROUP_START_ANY,
 	 .values = start_values,
 	 .unit = "",
-	 .sentence = "Where a new group starts."},
+	 .sentence = "Where a new group starts; when left out, at the earliest message, or with "
+		     "the next one where the cluster keeps no positions."},
 	{.name = "mode",
 	 .type = FIELD_ENUM,
 	 AT(mode),

@@ -119,6 +119,7 @@ enum group_mode {
 	GROUP_FAILOVER   // the oldest gets all, the next takes over
 };
 enum group_start { GROUP_START_EARLIEST, GROUP_START_LATEST, GROUP_START_TIME };
+#define GROUP_START_ANY 255 // in a new group: nothing is said, so where its cluster can begin
 
 struct group {
 	struct model_object object;

@@ -303,6 +303,35 @@ static int group_on_topic(struct work *work, const struct group *group)
 	return 0;
 }
 
+// The cluster that a topic or group lies on.
+static int cluster_of(struct work *work, enum registry_kind kind, const struct row *row,
+		      struct row *ret)
+{
+	uint64_t cluster = row->model.topic.cluster;
+	struct row topic;
+	int r = 1;
+
+	if (kind == REGISTRY_GROUP) {
+		r = store_load(work, REGISTRY_TOPIC, row->model.group.topic, &topic);
+		cluster = topic.model.topic.cluster;
+	}
+	return r == 1 ? store_load(work, REGISTRY_CLUSTER, cluster, ret) : r;
+}
+
+static int group_begin(struct work *work, struct row *row)
+{
+	const struct registry *registry = work->registry;
+	struct row cluster;
+	int r = registry->group_start ? cluster_of(work, REGISTRY_GROUP, row, &cluster) : 0;
+
+	if (r < 0)
+		return r;
+	row->model.group.start = r == 1 ? (uint8_t)registry->group_start(registry->validate_ctx,
+									 &cluster.model.cluster)
+					: GROUP_START_EARLIEST;
+	return 0;
+}
+
 static int group_dead_letter(struct work *work, struct row *row, struct json_reader *reader)
 {
 	char dead[MODEL_NAME_BYTES + sizeof DEAD_SUFFIX];
@@ -346,6 +375,8 @@ static int group_make(struct work *work, struct row *row, struct json_reader *re
 			 work->tenant->model.tenant.limits.groups, "groups");
 	if (r == 0)
 		r = group_on_topic(work, group);
+	if (r == 0 && group->start == GROUP_START_ANY)
+		r = group_begin(work, row);
 	if (r == 0)
 		r = group_dead_letter(work, row, reader);
 	if (r != 0)
@@ -533,21 +564,6 @@ int constraints_check(struct work *work, enum registry_kind kind, struct row *ro
 	case REGISTRY_USER: return user_check(work, row, old, reader);
 	default: return token_check(work, row, reader);
 	}
-}
-
-// The cluster that a topic or group lies on.
-static int cluster_of(struct work *work, enum registry_kind kind, const struct row *row,
-		      struct row *ret)
-{
-	uint64_t cluster = row->model.topic.cluster;
-	struct row topic;
-	int r = 1;
-
-	if (kind == REGISTRY_GROUP) {
-		r = store_load(work, REGISTRY_TOPIC, row->model.group.topic, &topic);
-		cluster = topic.model.topic.cluster;
-	}
-	return r == 1 ? store_load(work, REGISTRY_CLUSTER, cluster, ret) : r;
 }
 
 // "options.bootstrap: missing" is about the member /options/bootstrap.

@@ -132,6 +132,7 @@ int registry_open(const struct registry_config *config, struct registry **ret, c
 	registry->key = *config->key;
 	registry->catalog = config->catalog;
 	registry->validate = config->validate;
+	registry->group_start = config->group_start;
 	registry->durability = config->durability;
 	registry->validate_ctx = config->validate_ctx;
 	registry->now_ms = config->now_ms ? config->now_ms : clock_wall_ms;

@@ -48,7 +48,9 @@ struct registry_config {
 	// that asks for none. NULL: D2.
 	enum durability (*durability)(void *ctx, const struct topic *topic,
 				      const struct cluster *cluster);
-	void *validate_ctx;      // of both
+	// Where a group begins of which nothing is said. NULL: at the earliest.
+	enum group_start (*group_start)(void *ctx, const struct cluster *cluster);
+	void *validate_ctx;      // of these three
 	int64_t (*now_ms)(void); // wall clock; NULL: the real one
 	// A file that always names the newest entry of the audit log, so that a log cut at its end
 	// is seen; NULL: none.

@@ -19,6 +19,7 @@ struct registry {
 			      const struct cluster *cluster, char **ret_text);
 	enum durability (*durability)(void *ctx, const struct topic *topic,
 				      const struct cluster *cluster);
+	enum group_start (*group_start)(void *ctx, const struct cluster *cluster);
 	void *validate_ctx;
 	int64_t (*now_ms)(void);
 	char *path;

@@ -29,6 +29,12 @@ static int64_t test_now(void)
 	return bench.now_ms;
 }
 
+// The cluster "queue" keeps no positions.
+static enum group_start group_start(void *ctx, const struct cluster *cluster)
+{
+	return strcmp(cluster->name, "queue") == 0 ? GROUP_START_LATEST : GROUP_START_EARLIEST;
+}
+
 static enum code validate(void *ctx, const struct model_object *draft,
 			  const struct cluster *cluster, char **ret_text)
 {
@@ -43,6 +49,11 @@ static enum code validate(void *ctx, const struct model_object *draft,
 	if (draft->kind == MODEL_TOPIC && topic->durability == DURABILITY_D2 &&
 	    strcmp(cluster->name, "weak") == 0) {
 		*ret_text = strdup("the cluster keeps class D1 only");
+		return CODE_UNSUPPORTED_BY_BACKEND;
+	}
+	if (draft->kind == MODEL_GROUP && group_start(ctx, cluster) == GROUP_START_LATEST &&
+	    ((const struct group *)draft)->start != GROUP_START_LATEST) {
+		*ret_text = strdup("start: only with what is sent from now on");
 		return CODE_UNSUPPORTED_BY_BACKEND;
 	}
 	return CODE_OK;
@@ -61,6 +72,7 @@ int bench_try_open(char **ret_error)
 					 .catalog = bench.catalog,
 					 .validate = validate,
 					 .durability = durability,
+					 .group_start = group_start,
 					 .now_ms = test_now,
 					 .audit_head = *bench.audit_path ? bench.audit_path : NULL};
 

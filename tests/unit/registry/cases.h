@@ -8,6 +8,7 @@ void topics_grow(void);
 void copies_of_a_topic(void);
 void changes_are_told(void);
 void group_rules(void);
+void starts_of_groups(void);
 void limits_of_a_tenant(void);
 void clusters_bound(void);
 void physical_names_tell_registries_apart(void);

@@ -236,6 +236,47 @@ void group_rules(void)
 	bench_end();
 }
 
+// What is said about the start, and what the answer says.
+static void make_group(const char *name, const char *topic, const char *start, enum code code,
+		       const char *from)
+{
+	char body[128];
+
+	snprintf(body, sizeof body, "{\"name\":\"%s\",\"topic\":\"%s\"%s}", name, topic, start);
+	CHECK_EQ(bench_create(REGISTRY_GROUP, "acme", body), code);
+	if (code != CODE_OK)
+		return;
+	CHECK_STR(json_string_value(
+			  json_object_get(json_object_get(bench.result.body, "start"), "from")),
+		  from);
+}
+
+void starts_of_groups(void)
+{
+	bench_acme();
+	CHECK_EQ(bench_create(REGISTRY_CLUSTER, NULL, "{\"name\":\"queue\",\"kind\":\"embedded\"}"),
+		 CODE_OK);
+	CHECK_EQ(bench_put(REGISTRY_TENANT, NULL, "acme", "{\"clusters\":[\"local\",\"queue\"]}"),
+		 CODE_OK);
+	CHECK_EQ(bench_create(REGISTRY_TOPIC, "acme", "{\"name\":\"log\"}"), CODE_OK);
+	CHECK_EQ(bench_create(REGISTRY_TOPIC, "acme", "{\"name\":\"q\",\"cluster\":\"queue\"}"),
+		 CODE_OK);
+	make_group("a", "log", "", CODE_OK, "earliest");
+	make_group("b", "log", ",\"start\":{\"from\":\"latest\"}", CODE_OK, "latest");
+	make_group("c", "q", "", CODE_OK, "latest");
+	make_group("d", "q", ",\"start\":{\"from\":\"latest\"}", CODE_OK, "latest");
+	make_group("e", "q", ",\"start\":{\"from\":\"earliest\"}", CODE_UNSUPPORTED_BY_BACKEND,
+		   NULL);
+	make_group("e", "q", ",\"start\":{\"from\":\"time\",\"time_ms\":1}",
+		   CODE_UNSUPPORTED_BY_BACKEND, NULL);
+	make_group("e.dead", "q", ",\"start\":{\"from\":\"latest\"}", CODE_OK, "latest");
+	CHECK_EQ(bench_put(REGISTRY_GROUP, "acme", "c", "{\"visibility_ms\":60000}"), CODE_OK);
+	CHECK_STR(json_string_value(
+			  json_object_get(json_object_get(bench.result.body, "start"), "from")),
+		  "latest");
+	bench_end();
+}
+
 void limits_of_a_tenant(void)
 {
 	bench_acme();
