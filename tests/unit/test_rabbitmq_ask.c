@@ -278,9 +278,26 @@ static void what_is_missing_may_be_no_failure(void)
 	}
 	CHECK(asked.done);
 	CHECK_EQ(asked.code, CODE_NOT_FOUND);
-	CHECK_STR(asked.text, "cluster c: NOT_FOUND - no queue");
+	CHECK_STR(asked.text, "NOT_FOUND - no queue");
 	CHECK(asked.steps[0].missing && asked.steps[1].missing && asked.steps[2].missing);
 	CHECK(!asked.steps[3].missing); // not begun
+	end();
+}
+
+// A broker says 404 of a classic queue whose node is down, too.
+static void a_queue_on_a_node_that_is_down_is_not_missing(void)
+{
+	struct asked asked = {
+		.steps = {{.verb = RABBITMQ_QUEUE_LOOK, .name = "a", .may_miss = true}}};
+
+	begin("3.10.8");
+	asked_run(&asked, 1, 0);
+	refuse(404, "NOT_FOUND - home node 'b@x' of durable queue 'a' in vhost '/' is down or "
+		    "inaccessible");
+	channel_gone(0);
+	CHECK(asked.done);
+	CHECK_EQ(asked.code, CODE_BACKEND_DOWN);
+	CHECK(!asked.steps[0].missing);
 	end();
 }
 
@@ -305,7 +322,7 @@ static void a_refused_step_ends_its_request_alone(void)
 		channel_gone(i);
 		CHECK(asked.done);
 		CHECK_EQ(asked.code, rows[i].code);
-		CHECK_STR(asked.text, "cluster c: words");
+		CHECK_STR(asked.text, "words");
 		CHECK_EQ(line.opened, i + 1);
 	}
 	end();
@@ -413,14 +430,14 @@ static void a_link_that_is_down_is_said(void)
 	asked_run(&asked, 1, 30);
 	wait_until_done(&asked);
 	CHECK_EQ(asked.code, CODE_BACKEND_DOWN);
-	CHECK_STR(asked.text, "cluster c: h:1: connection refused");
+	CHECK_STR(asked.text, "h:1: connection refused");
 
 	asked_run(&wrong, 1, 0); // waiting does not help
 	CHECK(!wrong.done);
 	rabbitmq_ask_link_changed(&adapter, CODE_FORBIDDEN, "h:1: wrong password");
 	CHECK(wrong.done);
 	CHECK_EQ(wrong.code, CODE_FORBIDDEN);
-	CHECK_STR(wrong.text, "cluster c: h:1: wrong password");
+	CHECK_STR(wrong.text, "h:1: wrong password");
 	end();
 }
 
@@ -498,10 +515,12 @@ static void stopping_answers_all(void)
 	end();
 	CHECK(first.done && second.done);
 	CHECK_EQ(first.code, CODE_SHUTTING_DOWN);
+	CHECK_STR(first.text, "cluster c: it is being closed");
 	CHECK_EQ(second.code, CODE_SHUTTING_DOWN);
 }
 
 UNIT_MAIN(UNIT_CASE(steps_are_carried_out_in_order), UNIT_CASE(what_is_missing_may_be_no_failure),
+	  UNIT_CASE(a_queue_on_a_node_that_is_down_is_not_missing),
 	  UNIT_CASE(a_refused_step_ends_its_request_alone),
 	  UNIT_CASE(a_connection_that_ends_is_no_refusal), UNIT_CASE(a_late_answer_is_ignored),
 	  UNIT_CASE(abandoned_channels_are_bounded), UNIT_CASE(a_link_that_is_down_is_said),

@@ -25,7 +25,9 @@
 #define WAITING_MAX 4096 // requests
 #define ABANDONED   8    // channels
 #define TRIES       3    // of a step that ends with the connection
+#define DOWN_MS     5000 // requests do not wait for a cluster that is away for so long
 #define TEXT        512
+#define NODE_DOWN   "down or inaccessible" // in the 404 of a classic queue that is there
 
 struct ask_channel {
 	struct rabbitmq_channel channel;
@@ -46,6 +48,7 @@ struct rabbitmq_asker {
 	unsigned tries;
 	bool stopping;
 	char link_text[TEXT]; // why there is no connection; "": there is one, or nothing is known
+	uint64_t down_ns;     // since when; 0: there is one
 };
 
 static void go_on(struct rabbitmq_asker *asker);
@@ -65,18 +68,24 @@ static void step_reset(struct rabbitmq_asker *asker)
 	asker->tries = 0;
 }
 
+// `text`: the link's, which names the cluster; NULL with OK.
 static void ask_end(struct rabbitmq_asker *asker, struct rabbitmq_ask *ask, enum code code,
-		    const char *words)
+		    const char *text)
 {
-	char text[TEXT + 128];
-
 	if (first_ask(asker) == ask)
 		step_reset(asker);
 	list_unlink(&ask->in_queue);
 	--asker->count;
-	snprintf(text, sizeof text, "cluster %s: %s", asker->adapter->cluster,
-		 words ? words : code_sentence(code));
-	ask->done(ask, code, code == CODE_OK ? NULL : text);
+	ask->done(ask, code, text);
+}
+
+static void ask_refuse(struct rabbitmq_asker *asker, struct rabbitmq_ask *ask, enum code code,
+		       const char *why)
+{
+	char text[TEXT];
+
+	snprintf(text, sizeof text, "cluster %s: %s", asker->adapter->cluster, why);
+	ask_end(asker, ask, code, text);
 }
 
 static struct rabbitmq_step *current_step(struct rabbitmq_asker *asker)
@@ -114,6 +123,8 @@ static void step_refused(struct rabbitmq_asker *asker, enum code code, const cha
 	struct rabbitmq_step *step = current_step(asker);
 
 	asker->sent = false;
+	if (code == CODE_NOT_FOUND && text && strstr(text, NODE_DOWN))
+		code = CODE_BACKEND_DOWN;
 	if (code == CODE_NOT_FOUND)
 		step->missing = true;
 	if (code == CODE_OK) {
@@ -201,7 +212,7 @@ static void channel_new(struct rabbitmq_asker *asker)
 		return; // until the cluster has closed one
 	channel = calloc(1, sizeof *channel);
 	if (!channel) {
-		ask_end(asker, first_ask(asker), CODE_OVERLOADED, NULL);
+		ask_refuse(asker, first_ask(asker), CODE_OVERLOADED, "no memory for a channel");
 		return;
 	}
 	channel->asker = asker;
@@ -266,12 +277,13 @@ static void ask_expire(struct rabbitmq_asker *asker, struct rabbitmq_ask *ask)
 
 	if (under_way)
 		channel_abandon(asker);
-	if (!rabbitmq_link_is_up(asker->adapter->ask))
-		ask_end(asker, ask, CODE_BACKEND_DOWN,
-			*asker->link_text ? asker->link_text : "it cannot be reached");
+	if (rabbitmq_link_is_up(asker->adapter->ask))
+		ask_refuse(asker, ask, CODE_TIMEOUT,
+			   under_way ? "it does not answer" : "it answers too slowly");
+	else if (*asker->link_text)
+		ask_end(asker, ask, CODE_BACKEND_DOWN, asker->link_text);
 	else
-		ask_end(asker, ask, CODE_TIMEOUT,
-			under_way ? "it does not answer" : "it answers too slowly");
+		ask_refuse(asker, ask, CODE_BACKEND_DOWN, "it cannot be reached");
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -298,24 +310,27 @@ static bool may_pass(enum code code)
 	       code == CODE_OVERLOADED || code == CODE_SHUTTING_DOWN;
 }
 
-static void end_all(struct rabbitmq_asker *asker, enum code code, const char *text)
-{
-	while (first_ask(asker))
-		ask_end(asker, first_ask(asker), code, text);
-}
-
 void rabbitmq_ask_link_changed(struct adapter *adapter, enum code code, const char *text)
 {
 	struct rabbitmq_asker *asker = __atomic_load_n(&adapter->asker, __ATOMIC_ACQUIRE);
+	uint64_t now_ns = clock_now_ns();
 
 	if (!asker)
 		return; // not there yet
+	if (code == CODE_OK) {
+		*asker->link_text = '\0';
+		asker->down_ns = 0;
+		return;
+	}
 	snprintf(asker->link_text, sizeof asker->link_text, "%s",
-		 code == CODE_OK ? ""
-		 : text          ? text
-				 : code_sentence(code));
-	if (code != CODE_OK && !may_pass(code) && !asker->sent)
-		end_all(asker, code, text);
+		 text ? text : code_sentence(code));
+	if (!asker->down_ns)
+		asker->down_ns = now_ns;
+	if (may_pass(code) && now_ns - asker->down_ns < DOWN_MS * MS_NS)
+		return;
+	while (!asker->sent && first_ask(asker))
+		ask_end(asker, first_ask(asker), may_pass(code) ? CODE_BACKEND_DOWN : code,
+			asker->link_text);
 }
 
 // ---- begin and end
@@ -328,9 +343,9 @@ static void on_ask(struct loop_task *task)
 	list_push_back(&asker->waiting, &ask->in_queue);
 	++asker->count;
 	if (asker->stopping)
-		ask_end(asker, ask, CODE_SHUTTING_DOWN, "it is being closed");
+		ask_refuse(asker, ask, CODE_SHUTTING_DOWN, "it is being closed");
 	else if (asker->count > WAITING_MAX)
-		ask_end(asker, ask, CODE_OVERLOADED, "too many requests wait for it");
+		ask_refuse(asker, ask, CODE_OVERLOADED, "too many requests wait for it");
 	else
 		go_on(asker);
 }
@@ -370,7 +385,9 @@ static void on_stop(struct loop_task *task)
 	struct stop *stop = CONTAINER_OF(task, struct stop, task);
 
 	stop->asker->stopping = true;
-	end_all(stop->asker, CODE_SHUTTING_DOWN, "it is being closed");
+	while (first_ask(stop->asker))
+		ask_refuse(stop->asker, first_ask(stop->asker), CODE_SHUTTING_DOWN,
+			   "it is being closed");
 	loop_timer_cancel(&stop->asker->timer);
 	sem_post(&stop->done);
 }
