@@ -15,6 +15,7 @@
 #include "adapters/rabbitmq/admin/groups.h"
 #include "adapters/rabbitmq/admin/stored.h"
 #include "adapters/rabbitmq/admin/topics.h"
+#include "adapters/rabbitmq/admin/watch.h"
 #include "adapters/rabbitmq/ask/ask.h"
 #include "adapters/rabbitmq/link/link.h"
 #include "adapters/rabbitmq/link/options.h"
@@ -94,12 +95,14 @@ static void adapter_free(struct adapter *adapter)
 		rabbitmq_receiver_stop(adapter);
 	if (adapter->sender)
 		rabbitmq_sender_stop(adapter);
+	rabbitmq_watch_stop(adapter);
 	rabbitmq_ask_stop(adapter);
 	ticker_free(adapter->ticker);
 	rabbitmq_link_stop(adapter->send);
 	rabbitmq_link_stop(adapter->receive);
 	rabbitmq_link_stop(adapter->ask);
 	rabbitmq_ask_free(adapter);
+	rabbitmq_watch_free(adapter);
 	if (adapter->health)
 		rabbitmq_health_stop(adapter);
 	rabbitmq_ended_stop(adapter);
@@ -118,6 +121,8 @@ static int rooms_start(struct adapter *adapter)
 		r = links_start(adapter);
 	if (r >= 0)
 		r = rabbitmq_ask_start(adapter);
+	if (r >= 0)
+		r = rabbitmq_watch_start(adapter);
 	if (r >= 0)
 		r = rabbitmq_sender_start(adapter);
 	if (r >= 0)
@@ -176,7 +181,18 @@ static void rabbitmq_close(struct adapter *adapter, void (*done)(void *ctx), voi
 
 static struct adapter_topic *topic_open(struct adapter *adapter, const struct topic *topic)
 {
-	return rabbitmq_ended_has(adapter, topic) ? NULL : rabbitmq_topic_open(adapter, topic);
+	struct adapter_topic *open =
+		rabbitmq_ended_has(adapter, topic) ? NULL : rabbitmq_topic_open(adapter, topic);
+
+	if (open)
+		rabbitmq_watch_add(adapter, open);
+	return open;
+}
+
+static void topic_close(struct adapter_topic *topic)
+{
+	rabbitmq_watch_remove(topic->adapter, topic);
+	rabbitmq_topic_close(topic);
 }
 
 static int source_open(struct adapter *adapter, const struct source_config *config,
@@ -207,7 +223,7 @@ const struct adapter_ops rabbitmq_ops = {
 	.group_backlog = rabbitmq_groups_backlog,
 	.stored = rabbitmq_stored_fill,
 	.topic_open = topic_open,
-	.topic_close = rabbitmq_topic_close,
+	.topic_close = topic_close,
 	.submit = rabbitmq_sender_submit,
 	.source_open = source_open,
 	.source_demand = queue_source_demand,

@@ -13,6 +13,7 @@ struct rabbitmq_health;
 struct rabbitmq_manage;
 struct rabbitmq_receiver;
 struct rabbitmq_sender;
+struct rabbitmq_watch;
 struct ticker;
 
 struct adapter {
@@ -26,6 +27,7 @@ struct adapter {
 	struct rabbitmq_sender *sender;     // sender.c
 	struct rabbitmq_receiver *receiver; // receiver.c
 	struct rabbitmq_manage *manage;     // manage.c; NULL: no management address
+	struct rabbitmq_watch *watch;       // watch.c
 	struct ticker *ticker;              // rabbitmq.c
 	uint32_t capabilities;              // atomic; class.c
 };
