@@ -29,6 +29,7 @@ struct rabbitmq_manage {
 	struct adapter *adapter;
 	struct loop_thread thread;
 	struct loop_timer timer;
+	struct loop_task begin; // the first round
 	struct rabbitmq_http *http;
 	void (*changed)(struct adapter *adapter);
 	bool leaving; // atomic
@@ -328,6 +329,12 @@ static void on_timer(struct loop_timer *timer)
 	loop_timer_set(&manage->timer, clock_now_ns() + ROUND_MS * MS_NS);
 }
 
+// A cluster is opened on another loop, which must not set a timer of this one.
+static void on_begin(struct loop_task *task)
+{
+	on_timer(&CONTAINER_OF(task, struct rabbitmq_manage, begin)->timer);
+}
+
 static void on_refresh(struct loop_task *task)
 {
 	struct rabbitmq_manage_ask *ask = CONTAINER_OF(task, struct rabbitmq_manage_ask, task);
@@ -408,7 +415,8 @@ int rabbitmq_manage_start(struct adapter *adapter, void (*changed)(struct adapte
 		r = loop_new("rabbitmq-manage", &manage->thread.loop);
 	if (r == 0) {
 		loop_timer_init(&manage->timer, manage->thread.loop, on_timer);
-		loop_timer_set(&manage->timer, 1);
+		manage->begin.fn = on_begin;
+		loop_post(manage->thread.loop, &manage->begin);
 		r = loop_thread_start(&manage->thread, manage->thread.loop);
 	}
 	return r; // what is there is freed by rabbitmq_manage_stop()
