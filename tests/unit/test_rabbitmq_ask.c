@@ -504,16 +504,49 @@ static void a_queue_from_before_an_upgrade_is_found(void)
 	end();
 }
 
+static void a_request_may_begin_later(void)
+{
+	struct asked asked = {.steps = {{.verb = RABBITMQ_QUEUE_LOOK, .name = "a"}}};
+	uint64_t began_ns = clock_now_ns();
+
+	begin("3.10.8");
+	asked.ask = (struct rabbitmq_ask){.adapter = &adapter,
+					  .steps = asked.steps,
+					  .count = 1,
+					  .rest_ns = 20 * MS_NS,
+					  .done = on_done};
+	rabbitmq_ask_run(&asked.ask);
+	turn();
+	CHECK_EQ(line.sent_count, 0);
+	for (int i = 0; i < 200 && !line.sent_count; ++i) {
+		usleep(2000);
+		turn();
+	}
+	CHECK_EQ(line.sent_count, 1);
+	CHECK(clock_now_ns() - began_ns >= 20 * MS_NS);
+	answer(AMQP_QUEUE_DECLARE_OK_METHOD, &(amqp_queue_declare_ok_t){0});
+	CHECK(asked.done);
+	end();
+}
+
 static void stopping_answers_all(void)
 {
+	struct asked later = {.steps = {{.verb = RABBITMQ_QUEUE_LOOK, .name = "c"}}};
 	struct asked first = {.steps = {{.verb = RABBITMQ_QUEUE_LOOK, .name = "a"}}},
 		     second = {.steps = {{.verb = RABBITMQ_QUEUE_LOOK, .name = "b"}}};
 
 	begin("3.10.8");
 	asked_run(&first, 1, 0);
 	asked_run(&second, 1, 0);
+	later.ask = (struct rabbitmq_ask){.adapter = &adapter,
+					  .steps = later.steps,
+					  .count = 1,
+					  .rest_ns = 60 * S_NS,
+					  .done = on_done};
+	rabbitmq_ask_run(&later.ask);
+	turn();
 	end();
-	CHECK(first.done && second.done);
+	CHECK(first.done && second.done && later.done);
 	CHECK_EQ(first.code, CODE_SHUTTING_DOWN);
 	CHECK_STR(first.text, "cluster c: it is being closed");
 	CHECK_EQ(second.code, CODE_SHUTTING_DOWN);
@@ -525,4 +558,4 @@ UNIT_MAIN(UNIT_CASE(steps_are_carried_out_in_order), UNIT_CASE(what_is_missing_m
 	  UNIT_CASE(a_connection_that_ends_is_no_refusal), UNIT_CASE(a_late_answer_is_ignored),
 	  UNIT_CASE(abandoned_channels_are_bounded), UNIT_CASE(a_link_that_is_down_is_said),
 	  UNIT_CASE(queues_are_declared), UNIT_CASE(a_queue_from_before_an_upgrade_is_found),
-	  UNIT_CASE(stopping_answers_all))
+	  UNIT_CASE(a_request_may_begin_later), UNIT_CASE(stopping_answers_all))

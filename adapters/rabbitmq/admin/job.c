@@ -7,8 +7,6 @@
 
 #include "adapters/rabbitmq/admin/job.h"
 
-#include "core/base/clock.h"
-
 #include <stdio.h>
 
 struct rabbitmq_job *rabbitmq_job_new(struct adapter *adapter, const struct request *base)
@@ -79,23 +77,23 @@ static void on_done(struct rabbitmq_ask *ask, enum code code, const char *text)
 		rabbitmq_job_end(job, code, NULL, text);
 }
 
-void rabbitmq_job_run(struct rabbitmq_job *job, void (*then)(struct rabbitmq_job *job))
+static void round_run(struct rabbitmq_job *job, uint64_t rest_ns)
 {
-	job->then = then;
-	if (!job->count) {
-		then(job);
-		return;
-	}
-	job->ask = (struct rabbitmq_ask){
-		.adapter = job->adapter, .steps = job->steps, .count = job->count, .done = on_done};
+	job->ask = (struct rabbitmq_ask){.adapter = job->adapter,
+					 .steps = job->steps,
+					 .count = job->count,
+					 .rest_ns = rest_ns,
+					 .done = on_done};
 	rabbitmq_ask_run(&job->ask);
 }
 
-static void on_rested(struct loop_timer *timer)
+void rabbitmq_job_run(struct rabbitmq_job *job, void (*then)(struct rabbitmq_job *job))
 {
-	struct rabbitmq_job *job = CONTAINER_OF(timer, struct rabbitmq_job, timer);
-
-	rabbitmq_job_run(job, job->then);
+	job->then = then;
+	if (job->count)
+		round_run(job, 0);
+	else
+		then(job);
 }
 
 void rabbitmq_job_repeat(struct rabbitmq_job *job, uint64_t rest_ns)
@@ -104,6 +102,5 @@ void rabbitmq_job_repeat(struct rabbitmq_job *job, uint64_t rest_ns)
 		job->steps[i].missing = false;
 		job->steps[i].messages = job->steps[i].consumers = 0;
 	}
-	loop_timer_init(&job->timer, rabbitmq_link_loop(job->adapter->ask), on_rested);
-	loop_timer_set(&job->timer, clock_now_ns() + rest_ns);
+	round_run(job, rest_ns);
 }

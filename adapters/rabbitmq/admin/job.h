@@ -19,7 +19,6 @@ struct rabbitmq_job {
 	size_t count;
 	void (*then)(struct rabbitmq_job *job);
 	uint64_t until_ns; // the caller's own: how long it waits for something
-	struct loop_timer timer;
 	struct rabbitmq_manage_ask manage;
 	void (*class_checked)(struct rabbitmq_job *job, const char *refusal); // class.c's
 };

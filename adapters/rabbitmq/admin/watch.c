@@ -42,7 +42,7 @@ struct rabbitmq_watch {
 	struct map by_topic;
 	bool stopping;
 	// Of the ask link.
-	struct loop_task begin;
+	struct loop_task begin, end;
 	struct loop_timer timer;
 	struct rabbitmq_ask ask;
 	struct rabbitmq_step steps[AT_ONCE];
@@ -227,6 +227,11 @@ static void on_begin(struct loop_task *task)
 	look_on(CONTAINER_OF(task, struct rabbitmq_watch, begin));
 }
 
+static void on_end(struct loop_task *task)
+{
+	loop_timer_cancel(&CONTAINER_OF(task, struct rabbitmq_watch, end)->timer);
+}
+
 // ---- begin and end
 
 int rabbitmq_watch_start(struct adapter *adapter)
@@ -254,6 +259,8 @@ void rabbitmq_watch_stop(struct adapter *adapter)
 	pthread_mutex_lock(&watch->lock);
 	watch->stopping = true;
 	pthread_mutex_unlock(&watch->lock);
+	watch->end.fn = on_end;
+	loop_post(rabbitmq_link_loop(adapter->ask), &watch->end);
 }
 
 void rabbitmq_watch_free(struct adapter *adapter)

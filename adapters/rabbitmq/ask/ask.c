@@ -39,6 +39,7 @@ struct rabbitmq_asker {
 	struct adapter *adapter;
 	struct loop *loop;
 	struct list waiting; // struct rabbitmq_ask; the first is under way
+	struct list resting; // those that begin later
 	size_t count;
 	struct ask_channel *channel; // NULL: none
 	struct ask_channel *abandoned[ABANDONED];
@@ -237,6 +238,8 @@ static void timer_set(struct rabbitmq_asker *asker)
 
 	LIST_FOREACH(node, next, &asker->waiting)
 	first_ns = MIN(first_ns, LIST_ENTRY(node, struct rabbitmq_ask, in_queue)->deadline_ns);
+	LIST_FOREACH(node, next, &asker->resting)
+	first_ns = MIN(first_ns, LIST_ENTRY(node, struct rabbitmq_ask, in_queue)->begin_ns);
 	if (first_ns == UINT64_MAX)
 		loop_timer_cancel(&asker->timer);
 	else
@@ -291,6 +294,13 @@ static void on_timer(struct loop_timer *timer)
 	struct rabbitmq_asker *asker = CONTAINER_OF(timer, struct rabbitmq_asker, timer);
 	uint64_t now_ns = clock_now_ns();
 
+	LIST_FOREACH(node, next, &asker->resting)
+	{
+		if (LIST_ENTRY(node, struct rabbitmq_ask, in_queue)->begin_ns > now_ns)
+			continue;
+		list_unlink(node);
+		list_push_back(&asker->waiting, node);
+	}
 	// What ends may be the next of the list, but nothing else is taken out by its caller.
 	LIST_FOREACH(node, next, &asker->waiting)
 	{
@@ -340,7 +350,7 @@ static void on_ask(struct loop_task *task)
 	struct rabbitmq_ask *ask = CONTAINER_OF(task, struct rabbitmq_ask, task);
 	struct rabbitmq_asker *asker = ask->adapter->asker;
 
-	list_push_back(&asker->waiting, &ask->in_queue);
+	list_push_back(ask->rest_ns ? &asker->resting : &asker->waiting, &ask->in_queue);
 	++asker->count;
 	if (asker->stopping)
 		ask_refuse(asker, ask, CODE_SHUTTING_DOWN, "it is being closed");
@@ -354,8 +364,9 @@ void rabbitmq_ask_run(struct rabbitmq_ask *ask)
 {
 	assert(ask->count > 0);
 	ask->next = 0;
+	ask->begin_ns = clock_now_ns() + ask->rest_ns;
 	if (!ask->deadline_ns)
-		ask->deadline_ns = clock_now_ns() + ask->adapter->options.timeout_ms * MS_NS;
+		ask->deadline_ns = ask->begin_ns + ask->adapter->options.timeout_ms * MS_NS;
 	ask->task.fn = on_ask;
 	loop_post(ask->adapter->asker->loop, &ask->task);
 }
@@ -369,6 +380,7 @@ int rabbitmq_ask_start(struct adapter *adapter)
 	asker->adapter = adapter;
 	asker->loop = rabbitmq_link_loop(adapter->ask);
 	list_init(&asker->waiting);
+	list_init(&asker->resting);
 	loop_timer_init(&asker->timer, asker->loop, on_timer);
 	__atomic_store_n(&adapter->asker, asker, __ATOMIC_RELEASE);
 	return 0;
@@ -385,6 +397,11 @@ static void on_stop(struct loop_task *task)
 	struct stop *stop = CONTAINER_OF(task, struct stop, task);
 
 	stop->asker->stopping = true;
+	LIST_FOREACH(node, next, &stop->asker->resting)
+	{
+		list_unlink(node);
+		list_push_back(&stop->asker->waiting, node);
+	}
 	while (first_ask(stop->asker))
 		ask_refuse(stop->asker, first_ask(stop->asker), CODE_SHUTTING_DOWN,
 			   "it is being closed");

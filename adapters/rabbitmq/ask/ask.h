@@ -43,6 +43,7 @@ struct rabbitmq_ask {
 	struct rabbitmq_step *steps;
 	size_t count;
 	uint64_t deadline_ns; // monotonic; 0: timeout_ms from now
+	uint64_t rest_ns;     // it begins so long after the call
 	// OK when all steps were carried out; else what the first one that failed met, in words
 	// that name the cluster: NOT_FOUND (404), CONFLICT (406: another shape), FORBIDDEN (403),
 	// BACKEND_DOWN, TIMEOUT, BACKEND_ERROR, OVERLOADED. Steps behind it were not begun; with
@@ -53,6 +54,7 @@ struct rabbitmq_ask {
 	// ask.c's.
 	struct loop_task task;
 	struct list in_queue;
+	uint64_t begin_ns;
 	size_t next;
 };
 

@@ -29,7 +29,7 @@ struct rabbitmq_manage {
 	struct adapter *adapter;
 	struct loop_thread thread;
 	struct loop_timer timer;
-	struct loop_task begin; // the first round
+	struct loop_task begin, end; // the first round; no more of them
 	struct rabbitmq_http *http;
 	void (*changed)(struct adapter *adapter);
 	bool leaving; // atomic
@@ -326,13 +326,19 @@ static void on_timer(struct loop_timer *timer)
 	struct rabbitmq_manage *manage = CONTAINER_OF(timer, struct rabbitmq_manage, timer);
 
 	round_run(manage);
-	loop_timer_set(&manage->timer, clock_now_ns() + ROUND_MS * MS_NS);
+	if (!__atomic_load_n(&manage->leaving, __ATOMIC_ACQUIRE))
+		loop_timer_set(&manage->timer, clock_now_ns() + ROUND_MS * MS_NS);
 }
 
 // A cluster is opened on another loop, which must not set a timer of this one.
 static void on_begin(struct loop_task *task)
 {
 	on_timer(&CONTAINER_OF(task, struct rabbitmq_manage, begin)->timer);
+}
+
+static void on_end(struct loop_task *task)
+{
+	loop_timer_cancel(&CONTAINER_OF(task, struct rabbitmq_manage, end)->timer);
 }
 
 static void on_refresh(struct loop_task *task)
@@ -429,11 +435,14 @@ void rabbitmq_manage_stop(struct adapter *adapter)
 	if (!manage)
 		return;
 	__atomic_store_n(&manage->leaving, true, __ATOMIC_RELEASE);
-	loop_thread_stop(&manage->thread);
-	if (manage->thread.loop) {
-		loop_timer_cancel(&manage->timer);
-		loop_free(manage->thread.loop); // answers what waits
+	if (manage->thread.running) {
+		manage->end.fn = on_end;
+		loop_post(manage->thread.loop, &manage->end);
+		loop_thread_drain(&manage->thread);
+		loop_thread_stop(&manage->thread);
 	}
+	if (manage->thread.loop)
+		loop_free(manage->thread.loop); // answers what waits
 	rabbitmq_http_free(manage->http);
 	rabbitmq_facts_queues_free(&manage->queues);
 	pthread_mutex_destroy(&manage->lock);
