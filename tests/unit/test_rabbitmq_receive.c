@@ -1,0 +1,698 @@
+// A source's channel on RabbitMQ (adapters/rabbitmq/receive/), over a link that is the test's.
+
+#include "core/base/clock.h"
+#include "tests/unit/rabbitmq/receive_bench.h"
+
+#include <stdio.h>
+
+// ---- opening
+
+static void a_channel_is_opened_when_no_consumer_is_left(void)
+{
+	bench_begin();
+	bench.main.consumers = 1;
+	ops->open(bench.attachment, 7);
+	bench_run();
+	CHECK_EQ(bench.opens, 0); // what is there of the retry store is looked for
+	bench_found("");
+	CHECK_EQ(bench.asks, 1); // without .retry there are no levels
+	CHECK_EQ(bench.opens, 1);
+	bench_channel_opened();
+	BENCH_SENT("declare g; ");
+	bench_answer();
+	CHECK_EQ(bench.opened, 0);
+	bench_pass_ms(49);
+	BENCH_SENT("");
+	bench_pass_ms(1);
+	BENCH_SENT("declare g; ");
+	bench.main.consumers = 0;
+	bench_answer();
+	CHECK_EQ(bench.opened, 1);
+	CHECK_EQ(bench.epoch, 7);
+	bench_end();
+	CHECK_EQ(bench.closes, 1); // nothing was handed out: in order
+}
+
+static void the_retry_queue_is_looked_at_too(void)
+{
+	bench_begin();
+	bench.retry.consumers = 1;
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_found("g.retry");
+	CHECK_EQ(bench.asks, 2);
+	bench_found("g.retry");
+	bench_channel_opened();
+	BENCH_SENT("declare g; declare g.retry; ");
+	bench_answer();
+	bench_answer();
+	CHECK_EQ(bench.opened, 0);
+	bench.retry.consumers = 0;
+	bench_pass_ms(50);
+	bench_answer();
+	CHECK_EQ(bench.opened, 0);
+	bench_answer();
+	CHECK_EQ(bench.opened, 1);
+	bench_end();
+}
+
+// After two heartbeats and a second a consumer is not one of ours.
+static void native_clients_are_waited_for_once(void)
+{
+	bench_begin();
+	bench.main.consumers = 2;
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_found("");
+	bench_channel_opened();
+	for (unsigned ms = 0; ms < 2000 * BENCH_HEARTBEAT_S + 950; ms += 50) {
+		bench_answer();
+		CHECK_EQ(bench.opened, 0);
+		bench_pass_ms(50);
+		BENCH_SENT(ms ? "declare g; " : "declare g; declare g; ");
+	}
+	bench_answer();
+	bench_pass_ms(50);
+	bench_answer();
+	CHECK_EQ(bench.opened, 1);
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	CHECK_EQ(bench.lost, 1);
+	ops->open(bench.attachment, 8);
+	bench_run();
+	bench_channel_opened();
+	bench.main.consumers = 3; // those two, and a dead one of ours
+	bench_answer();
+	CHECK_EQ(bench.opened, 1);
+	bench.main.consumers = 2;
+	bench_pass_ms(50);
+	bench_answer();
+	CHECK_EQ(bench.opened, 2);
+	bench_end();
+}
+
+static void a_native_client_that_leaves_is_not_forgotten(void)
+{
+	bench_begin();
+	bench.main.consumers = 1;
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_found("");
+	bench_channel_opened();
+	bench_answer();
+	bench_pass_ms(2000 * BENCH_HEARTBEAT_S + 1000);
+	bench_answer();
+	CHECK_EQ(bench.opened, 1);
+	ops->consume(bench.attachment, 10);
+	bench_run();
+	bench_answer_all();
+	bench.main.consumers = 1; // ours alone
+	ops->barrier(bench.attachment);
+	bench_run();
+	bench_answer_all();
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	ops->open(bench.attachment, 8);
+	bench_run();
+	bench_channel_opened();
+	bench_answer();
+	CHECK_EQ(bench.opened, 1); // ours is not gone yet
+	bench_end();
+}
+
+static void open_waits_for_the_link(void)
+{
+	bench_begin();
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_ask_fails(CODE_BACKEND_DOWN);
+	bench_pass_ms(999);
+	CHECK_EQ(bench.asks, 1);
+	bench_pass_ms(1);
+	CHECK_EQ(bench.asks, 2);
+	bench_found("");
+	bench_closed(CODE_BACKEND_DOWN, 0, "refused");
+	CHECK_EQ(bench.opens, 2);
+	bench_channel_opened();
+	bench_closed(CODE_CONNECTION_LOST, 0, "reset"); // while it looks
+	CHECK_EQ(bench.opens, 3);
+	bench_channel_opened();
+	bench.main.consumers = 1;
+	bench_answer();
+	bench_closed(CODE_CONNECTION_LOST, 0, "reset"); // while it waits
+	bench_pass_ms(60);
+	CHECK_EQ(bench.opens, 4);
+	CHECK_EQ(bench.lost, 0);
+	bench_end();
+	CHECK_EQ(bench.closes, 1);
+}
+
+static void a_refusal_is_a_loss(void)
+{
+	static const struct {
+		enum code code;
+		uint16_t reply;
+	} cases[] = {{CODE_FORBIDDEN, 403}, {CODE_OVERLOADED, 0}, {CODE_BACKEND_ERROR, 541}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
+		bench_begin();
+		ops->open(bench.attachment, 7);
+		bench_run();
+		bench_found("");
+		bench_channel_opened();
+		bench_closed(cases[i].code, cases[i].reply, "words");
+		CHECK_EQ(bench.lost, 1);
+		CHECK_EQ(bench.code, cases[i].code);
+		CHECK_EQ(bench.epoch, 7);
+		CHECK_STR(bench.text, "words");
+		bench_end();
+	}
+}
+
+static void a_retry_store_that_may_not_be_seen_is_a_loss(void)
+{
+	bench_begin();
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_ask_fails(CODE_FORBIDDEN);
+	CHECK_EQ(bench.lost, 1);
+	CHECK_EQ(bench.code, CODE_FORBIDDEN);
+	CHECK_STR(bench.text, "cluster c: words");
+	bench_end();
+}
+
+// ---- queues that are not there
+
+static void a_queue_that_is_not_there_is_gone(void)
+{
+	bench_begin();
+	bench.main.missing = true;
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_found("");
+	bench_channel_opened();
+	bench_answer();
+	CHECK_EQ(bench.gone, 1);
+	CHECK_EQ(bench.lost, 0);
+	CHECK_STR(bench.text, "queue g is not on cluster c");
+	bench_end();
+}
+
+static void a_queue_whose_node_is_down_is_not_gone(void)
+{
+	bench_begin();
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_found("");
+	bench_channel_opened();
+	bench_closed(CODE_NOT_FOUND, 404,
+		     "NOT_FOUND - home node 'a' of durable queue 'g' is down or inaccessible");
+	CHECK_EQ(bench.gone, 0);
+	CHECK_EQ(bench.lost, 1);
+	bench_end();
+}
+
+static void a_retry_queue_that_is_not_there_any_more_is_a_loss(void)
+{
+	bench_begin();
+	bench.retry.missing = true;
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_found("g.retry");
+	bench_found("");
+	bench_channel_opened();
+	bench_answer();
+	bench_answer();
+	CHECK_EQ(bench.gone, 0);
+	CHECK_EQ(bench.lost, 1);
+	ops->open(bench.attachment, 8);
+	bench_run();
+	bench_found(""); // looked for anew
+	bench_channel_opened();
+	BENCH_SENT("declare g; declare g.retry; declare g; ");
+	bench_end();
+}
+
+static void a_consumer_that_the_broker_ends(void)
+{
+	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes("mqpaas")};
+
+	for (unsigned deleted = 0; deleted < 2; ++deleted) {
+		bench_begin();
+		bench_open_with("");
+		ops->consume(bench.attachment, 4);
+		bench_run();
+		bench_answer_all();
+		*bench.sent = '\0';
+		bench_method(AMQP_BASIC_CANCEL_METHOD, &cancel);
+		BENCH_SENT("declare g; ");
+		bench.main.missing = deleted;
+		bench_answer();
+		if (!deleted) {
+			BENCH_SENT("ack never; ");
+			bench_closed(CODE_BACKEND_ERROR, 406, "unknown tag");
+			CHECK_STR(bench.text, "the broker has ended the consumer");
+		}
+		CHECK_EQ(bench.gone, deleted);
+		CHECK_EQ(bench.lost, !deleted);
+		bench_end();
+	}
+}
+
+// ---- consuming
+
+static void a_prefetch_is_shared(void)
+{
+	static const struct {
+		uint32_t prefetch;
+		const char *alone, *both;
+	} cases[] = {
+		{512, "qos 384; consume g; ", "qos 128; consume g.retry; qos 384; consume g; "},
+		{3, "qos 2; consume g; ", "qos 1; consume g.retry; qos 2; consume g; "},
+		{2, "qos 1; consume g; ", "qos 1; consume g.retry; qos 1; consume g; "},
+		{1, "qos 1; consume g; ", "declare g.retry; "},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
+		for (unsigned both = 0; both < 2; ++both) {
+			bench_begin();
+			bench_open_with(both ? "g.retry" : "");
+			ops->consume(bench.attachment, cases[i].prefetch);
+			bench_run();
+			BENCH_SENT(both ? cases[i].both : cases[i].alone);
+			bench_answer_all();
+			bench_end();
+		}
+	}
+}
+
+static void consuming_ends_when_both_consumers_have(void)
+{
+	bench_begin();
+	bench_open_with("g.retry");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	*bench.sent = '\0';
+	ops->consume(bench.attachment, 0);
+	bench_run();
+	BENCH_SENT("cancel mqpaas; cancel mqpaas-retry; ");
+	bench_answer();
+	CHECK_EQ(bench.cancelled, 0);
+	bench_deliver("mqpaas-retry", 1, false, "a"); // was on its way
+	bench_answer();
+	CHECK_EQ(bench.cancelled, 1);
+	CHECK_EQ(bench.arrived_count, 1);
+	ops->consume(bench.attachment, 4);
+	bench_run();
+	BENCH_SENT("qos 1; consume g.retry; qos 3; consume g; ");
+	bench_end();
+}
+
+static void a_retry_queue_made_later_is_consumed_too(void)
+{
+	bench_begin();
+	bench_open_with("");
+	ops->consume(bench.attachment, 16);
+	bench_run();
+	bench_answer_all();
+	*bench.sent = '\0';
+	CHECK(bench_write(1, 1, 500, false));
+	bench_found(""); // made
+	bench_posted(OUTCOME_OK, CODE_OK);
+	BENCH_SENT("qos 4; consume g.retry; ");
+	CHECK(bench_write(2, 1, 500, false));
+	bench_posted(OUTCOME_OK, CODE_OK);
+	BENCH_SENT("");
+	bench_end();
+}
+
+// ---- one place for two queues
+
+static void one_place_goes_to_what_was_due(void)
+{
+	bench_begin();
+	bench_open_with("g.retry");
+	bench.retry.messages = 1;
+	ops->consume(bench.attachment, 1);
+	bench_run();
+	bench_answer();
+	BENCH_SENT("declare g.retry; qos 1; consume g.retry; ");
+	bench_answer_all();
+	bench_deliver("mqpaas-retry", 1, false, "a");
+	bench.retry.messages = 0;
+	bench_pass_ms(1000);
+	BENCH_SENT("declare g.retry; ");
+	bench_answer();
+	BENCH_SENT("cancel mqpaas-retry; ");
+	bench_answer();
+	BENCH_SENT(""); // one message is unacknowledged
+	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
+	bench_run();
+	BENCH_SENT("ack 1; qos 1; consume g; ");
+	bench_answer_all();
+	bench_pass_ms(1000);
+	bench_answer();
+	BENCH_SENT("declare g.retry; "); // stays
+	bench.retry.messages = 5;
+	bench_pass_ms(1000);
+	bench_answer();
+	BENCH_SENT("declare g.retry; cancel mqpaas; ");
+	bench_answer();
+	BENCH_SENT("qos 1; consume g.retry; ");
+	bench_end();
+}
+
+static void one_place_may_be_given_up_at_any_time(void)
+{
+	for (unsigned step = 0; step < 5; ++step) {
+		bench_begin();
+		bench_open_with("g.retry");
+		ops->consume(bench.attachment, 1);
+		bench_run();
+		for (unsigned i = 0; i < step && i < 3; ++i)
+			bench_answer();
+		if (step == 4) { // between the two
+			bench_deliver("mqpaas", 1, false, "a");
+			bench.retry.messages = 1;
+			bench_pass_ms(1000);
+			bench_answer_all();
+		}
+		ops->consume(bench.attachment, 0);
+		bench_run();
+		bench_answer_all();
+		CHECK_EQ(bench.cancelled, 1);
+		*bench.sent = '\0';
+		bench_pass_ms(5000);
+		BENCH_SENT("");
+		ops->consume(bench.attachment, 2);
+		bench_run();
+		BENCH_SENT("qos 1; consume g.retry; qos 1; consume g; ");
+		bench_end();
+	}
+}
+
+// ---- deliveries
+
+static void deliveries_of_a_round_come_together(void)
+{
+	bench_begin();
+	bench_open_with("");
+	ops->consume(bench.attachment, 512);
+	bench_run();
+	bench_answer_all();
+	for (uint64_t tag = 1; tag < 150; ++tag)
+		bench_deliver_more("mqpaas", tag);
+	CHECK_EQ(bench.batches, 0);
+	bench_deliver("mqpaas", 150, false, "of several pieces");
+	CHECK_EQ(bench.batches, 3);
+	CHECK_EQ(bench.arrived_count, 150);
+	for (uint64_t i = 0; i < 150; ++i)
+		CHECK_EQ(bench.arrived[i].tag, i + 1);
+	CHECK_STR(bench.arrived[149].body, "of several piec"); // the room of the bench
+	CHECK_EQ(bench.arrived[0].partition, 1);
+	CHECK_EQ(bench.arrived[0].stored_ms, 77);
+	CHECK_EQ(bench.arrived[0].attempts, 0);
+	CHECK(bench.arrived[0].anonymous);
+	bench_end();
+}
+
+static void a_copy_says_what_it_is(void)
+{
+	bench_begin();
+	bench_open_with("g.retry");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	bench_deliver("mqpaas-retry", 1, true, "C");
+	CHECK_EQ(bench.arrived[0].attempts, 2);
+	CHECK_EQ(bench.arrived[0].partition, 3);
+	CHECK_EQ(bench.arrived[0].due_ms, 99);
+	CHECK_EQ(bench.arrived[0].stored_ms, 55);
+	CHECK(bench.arrived[0].given_back);
+	CHECK(!bench.arrived[0].anonymous);
+	bench_end();
+}
+
+// A new message of one queue says nothing of what the other one still gives back.
+static void both_queues_give_back_before_anything_counts_as_new(void)
+{
+	bench_begin();
+	bench_open_with("g.retry");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	bench_deliver("mqpaas", 1, false, "a");
+	bench_deliver("mqpaas-retry", 2, false, "b");
+	bench_deliver("mqpaas-retry", 3, false, "c");
+	CHECK(!bench.arrived[2].given_back);
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	bench.main.messages = bench.retry.messages = 2;
+	bench_open_with("");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	bench_deliver("mqpaas", 1, true, "a");
+	bench_deliver("mqpaas", 2, false, "new");
+	CHECK(bench.arrived[4].given_back);
+	bench_deliver("mqpaas-retry", 3, true, "b");
+	bench_deliver("mqpaas", 4, false, "new");
+	CHECK(bench.arrived[6].given_back);
+	bench_deliver("mqpaas-retry", 5, true, "c");
+	bench_deliver("mqpaas", 6, false, "new");
+	CHECK(!bench.arrived[8].given_back);
+	bench_end();
+}
+
+static void what_was_acknowledged_is_not_waited_for(void)
+{
+	bench_begin();
+	bench_open_with("g.retry");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	bench_deliver("mqpaas-retry", 1, false, "b");
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	bench_open_with(""); // nothing is ready in .retry: it had passed
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	bench_deliver("mqpaas", 1, false, "new");
+	CHECK(!bench.arrived[1].given_back);
+	bench_end();
+}
+
+static char logged[512];
+
+static void on_log(void *ctx, enum log_level level, const char *line, size_t size)
+{
+	snprintf(logged, sizeof logged, "%.*s", (int)size, line);
+}
+
+static void a_message_that_is_too_large_is_set_aside(void)
+{
+	static char body[(16 << 20) + 2];
+
+	memset(body, 'a', sizeof body - 1);
+	log_set_sink(on_log, NULL);
+	bench_begin();
+	bench_open_with("");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	*bench.sent = '\0';
+	bench_deliver("mqpaas", 1, false, body);
+	CHECK(strstr(logged, "RABBITMQ-TOO-LARGE") && strstr(logged, "group group") &&
+	      strstr(logged, "16777217 bytes in queue g "));
+	bench_deliver("mqpaas", 2, false, "b");
+	bench_deliver("mqpaas", 3, false, "c");
+	CHECK_EQ(bench.arrived_count, 2);
+	ops->ack(bench.attachment, (uint64_t[]){2, 3}, 2);
+	bench_run();
+	BENCH_SENT("ack 2; ack 3; "); // never what would acknowledge it, too
+	CHECK_EQ(bench.lost, 0);
+	bench_end();
+	log_set_sink(NULL, NULL);
+}
+
+static void a_delivery_without_memory_ends_the_channel(void)
+{
+	bench_begin();
+	bench_open_with("");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	*bench.sent = '\0';
+	bench.no_frame = true;
+	bench_deliver("mqpaas", 1, false, "a");
+	BENCH_SENT("ack never; ");
+	bench.no_frame = false;
+	bench_deliver("mqpaas", 2, false, "b"); // behind it the order would not hold
+	CHECK_EQ(bench.arrived_count, 0);
+	bench_closed(CODE_BACKEND_ERROR, 406, "unknown tag");
+	CHECK_EQ(bench.lost, 1);
+	CHECK_EQ(bench.code, CODE_OVERLOADED);
+	bench_end();
+}
+
+static void a_broker_that_lies_ends_its_channel(void)
+{
+	for (unsigned lie = 0; lie < 4; ++lie) {
+		bench_begin();
+		bench_open_with("");
+		ops->consume(bench.attachment, 8);
+		bench_run();
+		bench_answer_all();
+		bench_deliver("mqpaas", 5, false, "a");
+		*bench.sent = '\0';
+		if (lie == 0)
+			bench_method(AMQP_BASIC_QOS_OK_METHOD, NULL); // not asked
+		else if (lie == 1)
+			bench_deliver("mqpaas", 5, false, "b"); // a tag again
+		else if (lie == 2)
+			bench_deliver("another", 6, false, "b");
+		else
+			bench_method(AMQP_QUEUE_DECLARE_OK_METHOD, NULL);
+		BENCH_SENT("ack never; ");
+		bench_closed(CODE_BACKEND_ERROR, 406, "unknown tag");
+		CHECK_EQ(bench.lost, 1);
+		CHECK_EQ(bench.code, CODE_PROTOCOL);
+		bench_end();
+	}
+}
+
+static void what_has_come_is_told_before_the_loss(void)
+{
+	bench_begin();
+	bench_open_with("");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	bench_deliver_more("mqpaas", 1);
+	bench_deliver_half("mqpaas", 2);
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	CHECK_EQ(bench.arrived_count, 1);
+	CHECK_EQ(bench.lost, 1);
+	bench_end();
+}
+
+// ---- acknowledgements
+
+static void a_barrier_asks_each_queue_that_was_acknowledged(void)
+{
+	bench_begin();
+	bench_open_with("g.retry");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	*bench.sent = '\0';
+	bench_deliver("mqpaas", 1, false, "a");
+	bench_deliver("mqpaas-retry", 2, false, "b");
+	bench_deliver("mqpaas", 3, false, "c");
+	bench_deliver("mqpaas-retry", 4, false, "d");
+	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
+	ops->barrier(bench.attachment);
+	bench_run();
+	BENCH_SENT("ack 1; declare g; ");
+	CHECK_EQ(bench.passed, 0);
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	ops->ack(bench.attachment, (uint64_t[]){2}, 1);
+	ops->barrier(bench.attachment);
+	bench_run();
+	BENCH_SENT("ack 2; declare g.retry; ");
+	bench_answer();
+	CHECK_EQ(bench.passed, 2);
+	ops->ack(bench.attachment, (uint64_t[]){4, 3}, 2);
+	ops->barrier(bench.attachment);
+	bench_run();
+	BENCH_SENT("ack 4 and all; declare g.retry; declare g; ");
+	bench_answer();
+	CHECK_EQ(bench.passed, 2);
+	bench_answer();
+	CHECK_EQ(bench.passed, 3);
+	bench_end();
+}
+
+static void what_is_asked_of_a_channel_that_is_lost_is_void(void)
+{
+	bench_begin();
+	bench_open_with("");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	bench_answer_all();
+	bench_deliver("mqpaas", 1, false, "a");
+	*bench.sent = '\0';
+	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
+	ops->barrier(bench.attachment);
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	ops->consume(bench.attachment, 0);
+	bench_run();
+	BENCH_SENT("");
+	CHECK_EQ(bench.passed, 0);
+	CHECK_EQ(bench.lost, 1);
+	bench_open_with("");
+	ops->consume(bench.attachment, 8);
+	bench_run();
+	BENCH_SENT("qos 6; consume g; ");
+	bench_end();
+}
+
+static void a_cut_is_an_error_of_ours(void)
+{
+	bench_begin();
+	bench_open_with("");
+	ops->cut(bench.attachment);
+	bench_run();
+	BENCH_SENT("ack never; ");
+	CHECK_EQ(bench.lost, 0);
+	bench_closed(CODE_BACKEND_ERROR, 406, "unknown tag");
+	CHECK_EQ(bench.lost, 1);
+	CHECK_EQ(bench.code, CODE_OVERLOADED);
+	bench_end();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"a channel is opened when no consumer is left",
+		 a_channel_is_opened_when_no_consumer_is_left},
+		{"the retry queue is looked at, too", the_retry_queue_is_looked_at_too},
+		{"native clients are waited for once", native_clients_are_waited_for_once},
+		{"a native client that leaves is not forgotten",
+		 a_native_client_that_leaves_is_not_forgotten},
+		{"open waits for the link", open_waits_for_the_link},
+		{"a refusal is a loss", a_refusal_is_a_loss},
+		{"a retry store that may not be seen is a loss",
+		 a_retry_store_that_may_not_be_seen_is_a_loss},
+		{"a queue that is not there is gone", a_queue_that_is_not_there_is_gone},
+		{"a queue whose node is down is not gone", a_queue_whose_node_is_down_is_not_gone},
+		{"a retry queue that is not there any more is a loss",
+		 a_retry_queue_that_is_not_there_any_more_is_a_loss},
+		{"a consumer that the broker ends", a_consumer_that_the_broker_ends},
+		{"a prefetch is shared", a_prefetch_is_shared},
+		{"consuming ends when both consumers have",
+		 consuming_ends_when_both_consumers_have},
+		{"a retry queue made later is consumed, too",
+		 a_retry_queue_made_later_is_consumed_too},
+		{"one place goes to what was due", one_place_goes_to_what_was_due},
+		{"one place may be given up at any time", one_place_may_be_given_up_at_any_time},
+		{"deliveries of a round come together", deliveries_of_a_round_come_together},
+		{"a copy says what it is", a_copy_says_what_it_is},
+		{"both queues give back before anything counts as new",
+		 both_queues_give_back_before_anything_counts_as_new},
+		{"what was acknowledged is not waited for",
+		 what_was_acknowledged_is_not_waited_for},
+		{"a message that is too large is set aside",
+		 a_message_that_is_too_large_is_set_aside},
+		{"a delivery without memory ends the channel",
+		 a_delivery_without_memory_ends_the_channel},
+		{"a broker that lies ends its channel", a_broker_that_lies_ends_its_channel},
+		{"what has come is told before the loss", what_has_come_is_told_before_the_loss},
+		{"a barrier asks each queue that was acknowledged",
+		 a_barrier_asks_each_queue_that_was_acknowledged},
+		{"what is asked of a channel that is lost is void",
+		 what_is_asked_of_a_channel_that_is_lost_is_void},
+		{"a cut is an error of ours", a_cut_is_an_error_of_ours},
+	};
+
+	return unit_main(cases, ARRAY_SIZE(cases));
+}
