@@ -284,6 +284,28 @@ static void a_prefetch_is_shared(void)
 	}
 }
 
+// A quorum queue answers about its consumers later than the channel does about what came behind.
+static void answers_about_consumers_may_be_late(void)
+{
+	bench_begin();
+	bench_open_with("g.retry");
+	ops->consume(bench.attachment, 8);
+	ops->count(bench.attachment);
+	bench_run();
+	BENCH_SENT("qos 2; consume g.retry; qos 6; consume g; declare g; declare g.retry; ");
+	bench_answer();
+	bench_answer_late();
+	CHECK_EQ(bench.counted, 1);
+	ops->consume(bench.attachment, 0);
+	ops->count(bench.attachment);
+	bench_run();
+	bench_answer_late();
+	CHECK_EQ(bench.counted, 2);
+	CHECK_EQ(bench.cancelled, 1);
+	CHECK_EQ(bench.lost, 0);
+	bench_end();
+}
+
 static void consuming_ends_when_both_consumers_have(void)
 {
 	bench_begin();
@@ -669,6 +691,7 @@ int main(void)
 		 a_retry_queue_that_is_not_there_any_more_is_a_loss},
 		{"a consumer that the broker ends", a_consumer_that_the_broker_ends},
 		{"a prefetch is shared", a_prefetch_is_shared},
+		{"answers about consumers may be late", answers_about_consumers_may_be_late},
 		{"consuming ends when both consumers have",
 		 consuming_ends_when_both_consumers_have},
 		{"a retry queue made later is consumed, too",

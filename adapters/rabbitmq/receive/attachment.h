@@ -31,7 +31,7 @@ enum rabbitmq_consumer_state {
 	RABBITMQ_CONSUMER_CANCELLING,
 };
 
-// What the source waits for on its channel: answers come in the order of the requests.
+// What the source waits for on its channel.
 enum rabbitmq_expected {
 	RABBITMQ_EXPECT_LOOK,    // passive declare, when the channel is opened
 	RABBITMQ_EXPECT_BARRIER, // passive declare
@@ -71,7 +71,7 @@ struct queue_attachment {
 	uint8_t state; // enum rabbitmq_source_state
 	uint64_t epoch;
 	struct rabbitmq_expectation expected[RABBITMQ_EXPECTATIONS];
-	unsigned expected_first, expected_count;
+	unsigned expected_count;
 	bool has_retry, detach, counting;
 	unsigned looks;                    // of the group's queues that are not answered yet
 	uint64_t looked_ns;                // since when consumers are waited for; 0: they are not

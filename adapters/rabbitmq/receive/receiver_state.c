@@ -2,7 +2,7 @@
 
 #include "adapters/rabbitmq/receive/receiver_state.h"
 
-#include "adapters/rabbitmq/ask/names.h"
+#include "adapters/rabbitmq/ask/level.h"
 
 uint64_t rabbitmq_receiver_state_level_ms(const struct adapter *adapter, unsigned level)
 {

@@ -14,13 +14,13 @@
 // gives back what was handed out, in order and before anything new. Only a channel that has nothing
 // handed out is closed in order, which spares the broker a line in its log.
 //
-// **A queue that is not there** answers 404 and closes the channel: the first expected answer says
-// which queue was meant. A broker says 404, too, of a classic queue whose node is down: that queue
-// is not gone.
+// **A queue that is not there** answers 404 and closes the channel. A broker says 404, too, of a
+// classic queue whose node is down: that queue is not gone.
 //
-// Invariants: what is expected is a list, since a channel answers in order; an answer that is not
-// the expected one is an error of the broker and ends the channel. The end of a channel is told
-// once, by closed().
+// Invariants: what is expected is a list in the order of the requests. Looks are answered in that
+// order; the answers about consumers of a quorum queue may come behind those of later requests, and
+// name their consumer. An answer to nothing is an error of the broker and ends the channel. The end
+// of a channel is told once, by closed().
 
 #include "adapters/rabbitmq/receive/source_channel.h"
 
@@ -108,12 +108,9 @@ void rabbitmq_source_channel_detach(struct queue_attachment *attachment)
 void rabbitmq_source_channel_send(struct queue_attachment *attachment, enum rabbitmq_expected what,
 				  uint8_t queue, amqp_method_number_t id, void *decoded)
 {
-	unsigned at = attachment->expected_first + attachment->expected_count;
-
 	assert(attachment->expected_count < RABBITMQ_EXPECTATIONS);
-	attachment->expected[at % RABBITMQ_EXPECTATIONS] =
+	attachment->expected[attachment->expected_count++] =
 		(struct rabbitmq_expectation){.what = what, .queue = queue};
-	++attachment->expected_count;
 	rabbitmq_channel_send(&attachment->channel, id, decoded); // false: closed() comes
 }
 
@@ -138,13 +135,42 @@ static amqp_method_number_t answer_of(enum rabbitmq_expected what)
 
 static bool is_expected(const struct queue_attachment *attachment, enum rabbitmq_expected what)
 {
-	for (unsigned i = 0; i < attachment->expected_count; ++i) {
-		unsigned at = (attachment->expected_first + i) % RABBITMQ_EXPECTATIONS;
-
-		if (attachment->expected[at].what == what)
+	for (unsigned i = 0; i < attachment->expected_count; ++i)
+		if (attachment->expected[i].what == what)
 			return true;
-	}
 	return false;
+}
+
+// The queue that an answer names; RABBITMQ_QUEUES: it names none.
+static uint8_t queue_of(const amqp_method_t *method)
+{
+	const amqp_basic_consume_ok_t *consumed = method->decoded;
+	const amqp_basic_cancel_ok_t *cancelled = method->decoded;
+
+	if (method->id == AMQP_BASIC_CONSUME_OK_METHOD)
+		return rabbitmq_source_consumer_of(consumed->consumer_tag);
+	if (method->id == AMQP_BASIC_CANCEL_OK_METHOD)
+		return rabbitmq_source_consumer_of(cancelled->consumer_tag);
+	return RABBITMQ_QUEUES;
+}
+
+// The oldest request that this may be the answer to; false: there is none.
+static bool expected_take(struct queue_attachment *attachment, const amqp_method_t *method,
+			  struct rabbitmq_expectation *ret)
+{
+	uint8_t queue = queue_of(method);
+	struct rabbitmq_expectation *at = attachment->expected;
+	struct rabbitmq_expectation *end = at + attachment->expected_count;
+
+	while (at < end && (answer_of(at->what) != method->id ||
+			    (queue < RABBITMQ_QUEUES && at->queue != queue)))
+		++at;
+	if (at == end)
+		return false;
+	*ret = *at;
+	memmove(at, at + 1, (size_t)(end - at - 1) * sizeof *at);
+	--attachment->expected_count;
+	return true;
 }
 
 // ---- opening
@@ -355,14 +381,11 @@ static void on_method(struct rabbitmq_channel *channel, const amqp_method_t *met
 			consumer_ended(attachment, method->decoded);
 		return;
 	}
-	expected = attachment->expected[attachment->expected_first];
-	if (!attachment->expected_count || method->id != answer_of(expected.what)) {
+	if (!expected_take(attachment, method, &expected)) {
 		rabbitmq_source_channel_cut(attachment, CODE_PROTOCOL,
 					    "the broker answers what was not asked");
 		return;
 	}
-	attachment->expected_first = (attachment->expected_first + 1) % RABBITMQ_EXPECTATIONS;
-	--attachment->expected_count;
 	answered(attachment, expected, method->decoded);
 }
 
@@ -374,20 +397,36 @@ static bool is_opening(uint8_t state)
 	       state == RABBITMQ_SOURCE_WAITING;
 }
 
-// Has the connection ended, and will the link bring another?
-static bool may_reopen(uint8_t state, enum code code, uint16_t reply)
+// Has the connection ended? The link brings another.
+static bool may_reopen(uint8_t state, enum code code)
 {
-	return is_opening(state) && !reply &&
+	return is_opening(state) &&
 	       (code == CODE_BACKEND_DOWN || code == CODE_CONNECTION_LOST || code == CODE_TIMEOUT);
 }
 
-// Which queue a 404 is about; RABBITMQ_QUEUES: none of them.
+static bool is_declare(const struct rabbitmq_expectation *expected)
+{
+	return answer_of(expected->what) == AMQP_QUEUE_DECLARE_OK_METHOD;
+}
+
+// Which queue a 404 is about: the one that its text names, or the first that was asked for.
+// RABBITMQ_QUEUES: none of them.
 static unsigned missing_queue(const struct queue_attachment *attachment, uint16_t reply,
 			      const char *text)
 {
-	if (reply != NOT_FOUND || !attachment->expected_count || (text && strstr(text, NODE_DOWN)))
+	char quoted[RABBITMQ_NAME_MAX + 3];
+
+	if (reply != NOT_FOUND || (text && strstr(text, NODE_DOWN)))
 		return RABBITMQ_QUEUES;
-	return attachment->expected[attachment->expected_first].queue;
+	for (unsigned queue = 0; text && queue < RABBITMQ_QUEUES; ++queue) {
+		snprintf(quoted, sizeof quoted, "'%s'", attachment->names[queue]);
+		if (strstr(text, quoted))
+			return queue;
+	}
+	for (unsigned i = 0; i < attachment->expected_count; ++i)
+		if (is_declare(&attachment->expected[i]))
+			return attachment->expected[i].queue;
+	return RABBITMQ_QUEUES;
 }
 
 static void tell_end(struct queue_attachment *attachment, uint8_t state, unsigned missing,
@@ -426,7 +465,7 @@ static void on_closed(struct rabbitmq_channel *channel, enum code code, uint16_t
 	count_end(attachment, false);
 	if (attachment->detach)
 		rabbitmq_events_detached(attachment);
-	else if (may_reopen(state, code, reply))
+	else if (may_reopen(state, code))
 		channel_open(attachment);
 	else
 		tell_end(attachment, state, missing, code, text);

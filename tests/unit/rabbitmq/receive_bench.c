@@ -114,7 +114,7 @@ bool rabbitmq_channel_send(struct rabbitmq_channel *ours, amqp_method_number_t i
 		break;
 	case AMQP_BASIC_CANCEL_METHOD:
 		sent_add("cancel", cancel->consumer_tag, 0, "");
-		request_note(id, amqp_empty_bytes);
+		request_note(id, cancel->consumer_tag);
 		break;
 	case AMQP_BASIC_ACK_METHOD: ack_note(decoded); break;
 	default: CHECK(false);
@@ -160,6 +160,31 @@ static void answer_declare(const char *name)
 		bench_method(AMQP_QUEUE_DECLARE_OK_METHOD, &found);
 }
 
+static void answer_consumer(amqp_method_number_t id, const char *name)
+{
+	bool retry = strcmp(name, "g.retry") == 0 || strcmp(name, "mqpaas-retry") == 0;
+	amqp_basic_cancel_ok_t ok = {amqp_cstring_bytes(retry ? "mqpaas-retry" : "mqpaas")};
+
+	bench_method(id == AMQP_BASIC_CONSUME_METHOD ? AMQP_BASIC_CONSUME_OK_METHOD
+						     : AMQP_BASIC_CANCEL_OK_METHOD,
+		     &ok);
+}
+
+// Answers about consumers of a quorum queue come late.
+void bench_answer_late(void)
+{
+	size_t at = request_first % ARRAY_SIZE(requests);
+	amqp_method_number_t id = requests[at].id;
+	char name[sizeof requests[at].queue];
+
+	CHECK(id == AMQP_BASIC_CONSUME_METHOD || id == AMQP_BASIC_CANCEL_METHOD);
+	memcpy(name, requests[at].queue, sizeof name);
+	++request_first;
+	--request_count;
+	bench_answer_all();
+	answer_consumer(id, name);
+}
+
 void bench_answer(void)
 {
 	size_t at = request_first++ % ARRAY_SIZE(requests);
@@ -170,8 +195,7 @@ void bench_answer(void)
 	switch (requests[at].id) {
 	case AMQP_QUEUE_DECLARE_METHOD: answer_declare(requests[at].queue); break;
 	case AMQP_BASIC_QOS_METHOD: bench_method(AMQP_BASIC_QOS_OK_METHOD, dummy); break;
-	case AMQP_BASIC_CONSUME_METHOD: bench_method(AMQP_BASIC_CONSUME_OK_METHOD, dummy); break;
-	default: bench_method(AMQP_BASIC_CANCEL_OK_METHOD, dummy); break;
+	default: answer_consumer(requests[at].id, requests[at].queue); break;
 	}
 }
 

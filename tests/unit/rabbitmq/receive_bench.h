@@ -72,8 +72,9 @@ void bench_pass_ms(uint64_t ms);
 		CHECK_STR(bench.sent, text);                                                       \
 		*bench.sent = '\0';                                                                \
 	} while (0)
-void bench_answer(void);     // the oldest method that is not answered, as the queues are
-void bench_answer_all(void); // and what they lead to
+void bench_answer(void);      // the oldest method that is not answered, as the queues are
+void bench_answer_late(void); // the oldest one, of a consumer, behind all others
+void bench_answer_all(void);  // and what they lead to
 void bench_channel_opened(void);
 void bench_closed(enum code code, uint16_t reply, const char *text);
 void bench_method(amqp_method_number_t id, void *decoded);
