@@ -284,6 +284,25 @@ static void what_is_missing_may_be_no_failure(void)
 	end();
 }
 
+static void another_shape_may_be_no_failure(void)
+{
+	struct asked asked = {
+		.steps = {{.verb = RABBITMQ_EXCHANGE_DECLARE, .name = "a", .may_differ = true},
+			  {.verb = RABBITMQ_EXCHANGE_DECLARE, .name = "a"}}};
+
+	begin("3.10.8");
+	asked_run(&asked, 2, 0);
+	refuse(406, "inequivalent arg 'type'");
+	channel_gone(0);
+	CHECK(!asked.done);
+	CHECK(asked.steps[0].differs);
+	refuse(406, "inequivalent arg 'type'");
+	channel_gone(1);
+	CHECK(asked.done);
+	CHECK_EQ(asked.code, CODE_CONFLICT);
+	end();
+}
+
 // A broker says 404 of a classic queue whose node is down, too.
 static void a_queue_on_a_node_that_is_down_is_not_missing(void)
 {
@@ -553,6 +572,7 @@ static void stopping_answers_all(void)
 }
 
 UNIT_MAIN(UNIT_CASE(steps_are_carried_out_in_order), UNIT_CASE(what_is_missing_may_be_no_failure),
+	  UNIT_CASE(another_shape_may_be_no_failure),
 	  UNIT_CASE(a_queue_on_a_node_that_is_down_is_not_missing),
 	  UNIT_CASE(a_refused_step_ends_its_request_alone),
 	  UNIT_CASE(a_connection_that_ends_is_no_refusal), UNIT_CASE(a_late_answer_is_ignored),

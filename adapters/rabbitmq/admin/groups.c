@@ -50,10 +50,43 @@ static void queue_looked(struct rabbitmq_job *job)
 		create_done(job);
 }
 
+// Kinds that give every message to a queue that is bound with the key "#".
+static const char *const kinds_for_all[] = {"fanout", "topic", "headers"};
+
+static void kind_asked(struct rabbitmq_job *job)
+{
+	for (size_t i = 0; i < job->count; ++i) {
+		if (!job->steps[i].differs) {
+			queue_declare(job);
+			return;
+		}
+	}
+	rabbitmq_job_refuse(
+		job, CODE_UNSUPPORTED_BY_BACKEND,
+		"the exchange of its topic is no durable one of the kinds fanout, topic "
+		"or headers, so a queue cannot get all of its messages");
+}
+
+// It is there, so that declaring it says whether it is of the kind, and makes nothing.
+static void kind_ask(struct rabbitmq_job *job)
+{
+	rabbitmq_job_again(job);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds_for_all); ++i) {
+		struct rabbitmq_step *step = rabbitmq_job_step(job, RABBITMQ_EXCHANGE_DECLARE,
+							       job->base.topic->physical);
+
+		step->may_differ = true;
+		step->shape = (struct rabbitmq_shape){.kind = kinds_for_all[i]};
+	}
+	rabbitmq_job_run(job, kind_asked);
+}
+
 static void exchange_looked(struct rabbitmq_job *job)
 {
 	if (job->steps[0].missing)
 		rabbitmq_job_refuse(job, CODE_CONFLICT, "the exchange of its topic is not there");
+	else if (job->base.topic->imported)
+		kind_ask(job);
 	else
 		queue_declare(job);
 }

@@ -137,6 +137,9 @@ static void step_refused(struct rabbitmq_asker *asker, enum code code, const cha
 	} else if (code == CODE_CONFLICT && declares_limit(step) && !asker->other_limit && text &&
 		   strstr(text, "x-delivery-limit")) {
 		asker->other_limit = true; // declared before the broker was upgraded
+	} else if (code == CODE_CONFLICT && step->may_differ) {
+		step->differs = true;
+		step_done(asker);
 	} else {
 		ask_end(asker, first_ask(asker), code, text);
 	}

@@ -29,11 +29,13 @@ struct rabbitmq_shape {
 struct rabbitmq_step {
 	uint8_t verb;         // enum rabbitmq_verb
 	bool may_miss;        // that it is not there (404) is no failure of the request
+	bool may_differ;      // nor that it is there in another shape (406)
 	const char *name;     // of the exchange or queue
 	const char *exchange; // BIND, UNBIND: of the queue `name`
 	struct rabbitmq_shape shape;
 	// Out.
 	bool missing;                 // it is not there (never an error of a delete)
+	bool differs;                 // it is there in another shape
 	uint64_t messages, consumers; // of a queue: LOOK, DECLARE; messages: PURGE, DELETE
 };
 
