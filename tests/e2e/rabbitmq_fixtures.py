@@ -50,3 +50,9 @@ def own_rabbitmq(tmp_path):
     yield begin
     for one in started:
         one.down()
+
+
+@pytest.fixture
+def registered(start, host):  # pylint: disable=redefined-outer-name
+    """A daemon on which that host is the cluster "rabbitmq", and has answered."""
+    return brokers.register(start(), host)
