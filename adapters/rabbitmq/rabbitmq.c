@@ -123,8 +123,10 @@ static int rooms_start(struct adapter *adapter)
 		r = rabbitmq_ask_start(adapter);
 	if (r >= 0)
 		r = rabbitmq_watch_start(adapter);
-	if (r >= 0)
+	if (r >= 0) {
+		rabbitmq_health_opened(adapter);
 		r = rabbitmq_sender_start(adapter);
+	}
 	if (r >= 0)
 		r = rabbitmq_receiver_start(adapter);
 	if (r >= 0)

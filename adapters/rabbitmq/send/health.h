@@ -5,7 +5,8 @@
 #include "adapters/rabbitmq/link/rabbitmq_adapter.h"
 
 int rabbitmq_health_start(struct adapter *adapter);
-void rabbitmq_health_stop(struct adapter *adapter); // nothing of the adapter runs any more
+void rabbitmq_health_opened(struct adapter *adapter); // requests can be asked
+void rabbitmq_health_stop(struct adapter *adapter);   // nothing of the adapter runs any more
 
 // May `count` messages be sent? Those that may have ended when rabbitmq_health_ended() says so.
 bool rabbitmq_health_admit(struct adapter *adapter, uint32_t count);
