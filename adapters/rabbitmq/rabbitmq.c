@@ -103,6 +103,8 @@ static void adapter_free(struct adapter *adapter)
 	rabbitmq_link_stop(adapter->ask);
 	rabbitmq_ask_free(adapter);
 	rabbitmq_watch_free(adapter);
+	if (adapter->sender)
+		rabbitmq_sender_free(adapter);
 	if (adapter->health)
 		rabbitmq_health_stop(adapter);
 	rabbitmq_ended_stop(adapter);

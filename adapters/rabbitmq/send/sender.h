@@ -5,9 +5,10 @@
 #include "adapters/rabbitmq/link/rabbitmq_adapter.h"
 
 int rabbitmq_sender_start(struct adapter *adapter); // the link is there
-// Waits for what is under way, at most timeout_ms while the cluster answers; then answers the rest.
-// Blocks. @thread any but the link's
+// Waits for what is under way, at most timeout_ms while the cluster answers; then answers the rest,
+// and from then on everything at once, SHUTTING_DOWN. Blocks. @thread any but the link's
 void rabbitmq_sender_stop(struct adapter *adapter);
+void rabbitmq_sender_free(struct adapter *adapter); // the links are stopped; no topic is open
 
 // The slot of the adapter. @thread any
 void rabbitmq_sender_submit(struct adapter *adapter, struct submit *submit);
@@ -30,8 +31,8 @@ struct rabbitmq_post {
 	void (*done)(struct rabbitmq_post *post, enum outcome outcome, enum code code,
 		     const char *text);
 	// sender.c's.
-	struct loop_task task;
 	struct list in_queue;
 	uint64_t posted_ns;
+	bool admitted;
 };
 void rabbitmq_sender_post(struct adapter *adapter, struct rabbitmq_post *post); // @thread any
