@@ -2,7 +2,7 @@
 // each of them every LOOK_MS.
 //
 // One that another client has deleted is told once, with the span of time in which it happened, and
-// its topic refuses sends (`missing`). It is not made again: its bindings are gone with it, and an
+// its topic refuses sends. It is not made again: its bindings are gone with it, and an
 // exchange with only some of them would lose the messages of the other groups in silence. One that
 // is there again is told, too, and its topic sends again.
 //
@@ -137,8 +137,8 @@ static void row_seen(struct rabbitmq_watch *watch, struct row *row, bool missing
 			 "exchange %s is on the cluster again: queues that were bound to it before "
 			 "have to be bound by the client that made it",
 			 row->topic->physical);
-	if (missing != row->missing)
-		__atomic_store_n(&row->open->missing, missing, __ATOMIC_RELEASE);
+	if (missing)
+		rabbitmq_topic_refused(row->open, CODE_NOT_FOUND);
 	row->missing = missing;
 	if (!missing)
 		row->seen_ns = watch->asked_ns;
