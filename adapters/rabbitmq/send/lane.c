@@ -172,6 +172,8 @@ static bool record_publish(struct rabbitmq_lane *lane, struct rabbitmq_batch *ba
 
 	if (rabbitmq_topic_state(topic) == RABBITMQ_TOPIC_REFUSED)
 		return record_refuse(lane, batch, rabbitmq_topic_refusal(topic));
+	if (record->partition >= topic->topic->partitions)
+		return record_refuse(lane, batch, CODE_NOT_READY); // it is about to grow
 	if (rabbitmq_confirms_reserve(&lane->confirms) < 0 ||
 	    rabbitmq_message_make(lane->sender->room, record->data, topic->topic->native,
 				  topic->topic->partitions > 1 ? record->partition
