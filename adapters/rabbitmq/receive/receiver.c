@@ -25,6 +25,7 @@
 
 #include <errno.h>
 
+#define MESSAGES_MAX 8192 // of one source, handed out and not acknowledged
 #define CONSUMER_TIMEOUT_MS                                                                        \
 	(30 * 60 * 1000ull) // RabbitMQ's own, unless an operator has set another
 
@@ -53,7 +54,8 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 	return 0;
 }
 
-const struct queue_ops rabbitmq_queue_ops = {.hold_max_ms = do_hold_max_ms,
+const struct queue_ops rabbitmq_queue_ops = {.messages_max = MESSAGES_MAX,
+					     .hold_max_ms = do_hold_max_ms,
 					     .attach = do_attach,
 					     .open = rabbitmq_source_home_open,
 					     .cut = rabbitmq_orders_cut,
