@@ -11,10 +11,12 @@
 extern const struct adapter_ops discard_ops;
 extern const struct adapter_ops embedded_ops;
 extern const struct adapter_ops kafka_ops;
+extern const struct adapter_ops rabbitmq_ops;
 
 static const struct adapter_ops *const kinds[] = {
 	&embedded_ops,
 	&kafka_ops,
+	&rabbitmq_ops,
 	&discard_ops,
 };
 
