@@ -81,6 +81,7 @@ static const char page_head[] =
 	"backend\n"
 	"cannot do is answered UNSUPPORTED_BY_BACKEND with the reason, when it is made. Classes\n"
 	"D2 and D3 on Kafka: where the options or the brokers ask for two or more copies in step.\n"
+	"On RabbitMQ: as the management API tells nodes and policies, and with quorum queues.\n"
 	"A cluster without positions keeps a queue for each group. Where a case means something\n"
 	"else there, it has a form for a queue, marked \"queue\", with checks as hard\n"
 	"(tests/contract/cases_queue.c). `queue_example` is no kind of the product: it is the\n"

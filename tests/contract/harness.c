@@ -144,6 +144,19 @@ static const struct adapter_ops *find_kind(const char *kind)
 	return adapter_kind_find(kind);
 }
 
+// Until the cluster has told what it can do.
+static void await_known(struct bench *bench)
+{
+	uint64_t until_ns = clock_now_ns() + BENCH_WAIT_MS * MS_NS;
+	struct adapter_state state = {0};
+
+	do {
+		usleep(2000);
+		bench->ops->state(bench->adapter, &state);
+	} while (!state.known && clock_now_ns() < until_ns);
+	CHECK(state.known);
+}
+
 void bench_open(struct bench *bench, const char *kind, enum durability durability, const char *dir,
 		const char *options)
 {
@@ -169,9 +182,15 @@ void bench_open(struct bench *bench, const char *kind, enum durability durabilit
 		snprintf(bench->options, sizeof bench->options, "{\"bootstrap\": \"%s\"%s}",
 			 getenv("CONTRACT_KAFKA") ? getenv("CONTRACT_KAFKA") : "127.0.0.1:9",
 			 durability > DURABILITY_D1 ? ", \"min_insync\": 2" : "");
+	else if (strcmp(kind, "rabbitmq") == 0)
+		snprintf(bench->options, sizeof bench->options, "%s",
+			 getenv("CONTRACT_RABBITMQ") ? getenv("CONTRACT_RABBITMQ")
+						     : "{\"addresses\": \"127.0.0.1:9\"}");
 	CHECK_EQ(loop_new("contract", &bench->loop), 0);
 	CHECK_EQ(pthread_create(&bench->thread, NULL, loop_thread, bench->loop), 0);
 	CHECK(bench_start(bench, NULL));
+	if (strcmp(kind, "rabbitmq") == 0 && getenv("CONTRACT_RABBITMQ"))
+		await_known(bench);
 	bench->capabilities = bench->ops->capabilities(bench->adapter);
 }
 

@@ -17,7 +17,7 @@ struct bench {
 	struct loop *loop;
 	pthread_t thread;
 	char dir[100];
-	char options[128];          // JSON; "" for the kind's own
+	char options[400];          // JSON; "" for the kind's own
 	enum durability durability; // of topics, unless a wish says otherwise
 	uint32_t capabilities;
 	uint64_t next_id;

@@ -389,10 +389,28 @@ def kafka_contracts(path, options):
     return sum((kafka_contract(path, version, nodes) for version, nodes in kafkas), Result())
 
 
+def rabbitmq_contract(path, queue, *options):
+    """The contract against a real RabbitMQ with groups of that kind of queue: quorum queues are class D2, classic ones D1."""
+    folder, told = rabbitmq(*options)
+    control = [RABBITMQ, "--dir", folder, "tool", "rabbitmqctl"]
+    host = f"contract-{queue}-{os.path.basename(path)}"
+    run([*control, "delete_vhost", host])
+    must([*control, "add_vhost", host], "no virtual host")
+    must([*control, "set_permissions", "-p", host, "guest", ".*", ".*", ".*"], "no permissions")
+    cluster = {"addresses": told["amqp"], "management": told["management"], "vhost": host, "queue": queue}
+    command = [path + "/tests/contract/contract", "rabbitmq", "d2" if queue == "quorum" else "d1"]
+    return counted(command, env={**SANITIZER_ENV, "CONTRACT_RABBITMQ": json.dumps(cluster)})
+
+
+def rabbitmq_contracts(path, options):
+    rabbitmqs = ((), OTHER_DEBIAN, ("--nodes", "3")) if options.long else ((),)
+    return sum((rabbitmq_contract(path, queue, *one) for one in rabbitmqs for queue in ("quorum", "classic")), Result())
+
+
 def suite_contract(options):
-    """the same cases against every kind of backend, under the sanitizers: embedded, discard, a real Kafka 3.9 (--long: also three nodes of it, and 4.1)"""
+    """the same cases against every kind of backend, under the sanitizers: embedded, discard, a real Kafka 3.9, a real RabbitMQ (--long: also three nodes of each, Kafka 4.1, the other Debian's RabbitMQ)"""
     path = build("build-asan")
-    return beside(lambda: meson_tests("build-asan", "--suite", "contract"), lambda: kafka_contracts(path, options))
+    return beside(lambda: meson_tests("build-asan", "--suite", "contract"), lambda: kafka_contracts(path, options), lambda: rabbitmq_contracts(path, options))
 
 
 def suite_sim(options):
