@@ -233,7 +233,7 @@ static void a_retry_queue_that_is_not_there_any_more_is_a_loss(void)
 
 static void a_consumer_that_the_broker_ends(void)
 {
-	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes("mqpaas")};
+	amqp_basic_cancel_t cancel = {0};
 
 	for (unsigned deleted = 0; deleted < 2; ++deleted) {
 		bench_begin();
@@ -242,6 +242,7 @@ static void a_consumer_that_the_broker_ends(void)
 		bench_run();
 		bench_answer_all();
 		*bench.sent = '\0';
+		cancel.consumer_tag = bench_tag("g");
 		bench_method(AMQP_BASIC_CANCEL_METHOD, &cancel);
 		BENCH_SENT("declare g; ");
 		bench.main.missing = deleted;
@@ -316,10 +317,10 @@ static void consuming_ends_when_both_consumers_have(void)
 	*bench.sent = '\0';
 	ops->consume(bench.attachment, 0);
 	bench_run();
-	BENCH_SENT("cancel mqpaas; cancel mqpaas-retry; ");
+	BENCH_SENT("cancel g; cancel g.retry; ");
 	bench_answer();
 	CHECK_EQ(bench.cancelled, 0);
-	bench_deliver("mqpaas-retry", 1, false, "a"); // was on its way
+	bench_deliver("g.retry", 1, false, "a"); // was on its way
 	bench_answer();
 	CHECK_EQ(bench.cancelled, 1);
 	CHECK_EQ(bench.arrived_count, 1);
@@ -359,12 +360,12 @@ static void one_place_goes_to_what_was_due(void)
 	bench_answer();
 	BENCH_SENT("declare g.retry; qos 1; consume g.retry; ");
 	bench_answer_all();
-	bench_deliver("mqpaas-retry", 1, false, "a");
+	bench_deliver("g.retry", 1, false, "a");
 	bench.retry.messages = 0;
 	bench_pass_ms(1000);
 	BENCH_SENT("declare g.retry; ");
 	bench_answer();
-	BENCH_SENT("cancel mqpaas-retry; ");
+	BENCH_SENT("cancel g.retry; ");
 	bench_answer();
 	BENCH_SENT(""); // one message is unacknowledged
 	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
@@ -377,7 +378,7 @@ static void one_place_goes_to_what_was_due(void)
 	bench.retry.messages = 5;
 	bench_pass_ms(1000);
 	bench_answer();
-	BENCH_SENT("declare g.retry; cancel mqpaas; ");
+	BENCH_SENT("declare g.retry; cancel g; ");
 	bench_answer();
 	BENCH_SENT("qos 1; consume g.retry; ");
 	bench_end();
@@ -393,7 +394,7 @@ static void one_place_may_be_given_up_at_any_time(void)
 		for (unsigned i = 0; i < step && i < 3; ++i)
 			bench_answer();
 		if (step == 4) { // between the two
-			bench_deliver("mqpaas", 1, false, "a");
+			bench_deliver("g", 1, false, "a");
 			bench.retry.messages = 1;
 			bench_pass_ms(1000);
 			bench_answer_all();
@@ -422,9 +423,9 @@ static void deliveries_of_a_round_come_together(void)
 	bench_run();
 	bench_answer_all();
 	for (uint64_t tag = 1; tag < 150; ++tag)
-		bench_deliver_more("mqpaas", tag);
+		bench_deliver_more("g", tag);
 	CHECK_EQ(bench.batches, 0);
-	bench_deliver("mqpaas", 150, false, "of several pieces");
+	bench_deliver("g", 150, false, "of several pieces");
 	CHECK_EQ(bench.batches, 3);
 	CHECK_EQ(bench.arrived_count, 150);
 	for (uint64_t i = 0; i < 150; ++i)
@@ -444,7 +445,7 @@ static void a_copy_says_what_it_is(void)
 	ops->consume(bench.attachment, 8);
 	bench_run();
 	bench_answer_all();
-	bench_deliver("mqpaas-retry", 1, true, "C");
+	bench_deliver("g.retry", 1, true, "C");
 	CHECK_EQ(bench.arrived[0].attempts, 2);
 	CHECK_EQ(bench.arrived[0].partition, 3);
 	CHECK_EQ(bench.arrived[0].due_ms, 99);
@@ -462,9 +463,9 @@ static void both_queues_give_back_before_anything_counts_as_new(void)
 	ops->consume(bench.attachment, 8);
 	bench_run();
 	bench_answer_all();
-	bench_deliver("mqpaas", 1, false, "a");
-	bench_deliver("mqpaas-retry", 2, false, "b");
-	bench_deliver("mqpaas-retry", 3, false, "c");
+	bench_deliver("g", 1, false, "a");
+	bench_deliver("g.retry", 2, false, "b");
+	bench_deliver("g.retry", 3, false, "c");
 	CHECK(!bench.arrived[2].given_back);
 	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
 	bench.main.messages = bench.retry.messages = 2;
@@ -472,14 +473,14 @@ static void both_queues_give_back_before_anything_counts_as_new(void)
 	ops->consume(bench.attachment, 8);
 	bench_run();
 	bench_answer_all();
-	bench_deliver("mqpaas", 1, true, "a");
-	bench_deliver("mqpaas", 2, false, "new");
+	bench_deliver("g", 1, true, "a");
+	bench_deliver("g", 2, false, "new");
 	CHECK(bench.arrived[4].given_back);
-	bench_deliver("mqpaas-retry", 3, true, "b");
-	bench_deliver("mqpaas", 4, false, "new");
+	bench_deliver("g.retry", 3, true, "b");
+	bench_deliver("g", 4, false, "new");
 	CHECK(bench.arrived[6].given_back);
-	bench_deliver("mqpaas-retry", 5, true, "c");
-	bench_deliver("mqpaas", 6, false, "new");
+	bench_deliver("g.retry", 5, true, "c");
+	bench_deliver("g", 6, false, "new");
 	CHECK(!bench.arrived[8].given_back);
 	bench_end();
 }
@@ -491,13 +492,13 @@ static void what_was_acknowledged_is_not_waited_for(void)
 	ops->consume(bench.attachment, 8);
 	bench_run();
 	bench_answer_all();
-	bench_deliver("mqpaas-retry", 1, false, "b");
+	bench_deliver("g.retry", 1, false, "b");
 	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
 	bench_open_with(""); // nothing is ready in .retry: it had passed
 	ops->consume(bench.attachment, 8);
 	bench_run();
 	bench_answer_all();
-	bench_deliver("mqpaas", 1, false, "new");
+	bench_deliver("g", 1, false, "new");
 	CHECK(!bench.arrived[1].given_back);
 	bench_end();
 }
@@ -521,11 +522,11 @@ static void a_message_that_is_too_large_is_set_aside(void)
 	bench_run();
 	bench_answer_all();
 	*bench.sent = '\0';
-	bench_deliver("mqpaas", 1, false, body);
+	bench_deliver("g", 1, false, body);
 	CHECK(strstr(logged, "RABBITMQ-TOO-LARGE") && strstr(logged, "group group") &&
 	      strstr(logged, "16777217 bytes in queue g "));
-	bench_deliver("mqpaas", 2, false, "b");
-	bench_deliver("mqpaas", 3, false, "c");
+	bench_deliver("g", 2, false, "b");
+	bench_deliver("g", 3, false, "c");
 	CHECK_EQ(bench.arrived_count, 2);
 	ops->ack(bench.attachment, (uint64_t[]){2, 3}, 2);
 	bench_run();
@@ -544,10 +545,10 @@ static void a_delivery_without_memory_ends_the_channel(void)
 	bench_answer_all();
 	*bench.sent = '\0';
 	bench.no_frame = true;
-	bench_deliver("mqpaas", 1, false, "a");
+	bench_deliver("g", 1, false, "a");
 	BENCH_SENT("ack never; ");
 	bench.no_frame = false;
-	bench_deliver("mqpaas", 2, false, "b"); // behind it the order would not hold
+	bench_deliver("g", 2, false, "b"); // behind it the order would not hold
 	CHECK_EQ(bench.arrived_count, 0);
 	bench_closed(CODE_BACKEND_ERROR, 406, "unknown tag");
 	CHECK_EQ(bench.lost, 1);
@@ -563,12 +564,12 @@ static void a_broker_that_lies_ends_its_channel(void)
 		ops->consume(bench.attachment, 8);
 		bench_run();
 		bench_answer_all();
-		bench_deliver("mqpaas", 5, false, "a");
+		bench_deliver("g", 5, false, "a");
 		*bench.sent = '\0';
 		if (lie == 0)
 			bench_method(AMQP_BASIC_QOS_OK_METHOD, NULL); // not asked
 		else if (lie == 1)
-			bench_deliver("mqpaas", 5, false, "b"); // a tag again
+			bench_deliver("g", 5, false, "b"); // a tag again
 		else if (lie == 2)
 			bench_deliver("another", 6, false, "b");
 		else
@@ -588,8 +589,8 @@ static void what_has_come_is_told_before_the_loss(void)
 	ops->consume(bench.attachment, 8);
 	bench_run();
 	bench_answer_all();
-	bench_deliver_more("mqpaas", 1);
-	bench_deliver_half("mqpaas", 2);
+	bench_deliver_more("g", 1);
+	bench_deliver_half("g", 2);
 	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
 	CHECK_EQ(bench.arrived_count, 1);
 	CHECK_EQ(bench.lost, 1);
@@ -606,10 +607,10 @@ static void a_barrier_asks_each_queue_that_was_acknowledged(void)
 	bench_run();
 	bench_answer_all();
 	*bench.sent = '\0';
-	bench_deliver("mqpaas", 1, false, "a");
-	bench_deliver("mqpaas-retry", 2, false, "b");
-	bench_deliver("mqpaas", 3, false, "c");
-	bench_deliver("mqpaas-retry", 4, false, "d");
+	bench_deliver("g", 1, false, "a");
+	bench_deliver("g.retry", 2, false, "b");
+	bench_deliver("g", 3, false, "c");
+	bench_deliver("g.retry", 4, false, "d");
 	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
 	ops->barrier(bench.attachment);
 	bench_run();
@@ -641,7 +642,7 @@ static void what_is_asked_of_a_channel_that_is_lost_is_void(void)
 	ops->consume(bench.attachment, 8);
 	bench_run();
 	bench_answer_all();
-	bench_deliver("mqpaas", 1, false, "a");
+	bench_deliver("g", 1, false, "a");
 	*bench.sent = '\0';
 	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
 	ops->barrier(bench.attachment);

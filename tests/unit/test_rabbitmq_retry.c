@@ -240,7 +240,7 @@ static void renewals_count_as_ready(void)
 	bench_answer_all();
 	CHECK_EQ(bench.counts.ready, 11);
 	CHECK_EQ(bench.counts.retrying, 3);
-	bench_deliver("mqpaas-retry", 1, false, "R");
+	bench_deliver("g.retry", 1, false, "R");
 	ops->count(bench.attachment);
 	bench_run();
 	bench_answer_all();
@@ -339,7 +339,7 @@ static void the_end_comes_at_any_moment(void)
 			bench_answer_all();
 		}
 		if (moment > 6)
-			bench_deliver("mqpaas", 1, false, "a");
+			bench_deliver("g", 1, false, "a");
 		ask = bench.ask;
 		bench_end();
 		CHECK_EQ(bench.closes, moment >= 2 && moment <= 5);
@@ -364,9 +364,9 @@ static void the_end_waits_for_the_consumers(void)
 		ops->consume(bench.attachment, 0);
 		ops->detach(bench.attachment);
 		bench_run();
-		BENCH_SENT("cancel mqpaas; cancel mqpaas-retry; ");
+		BENCH_SENT("cancel g; cancel g.retry; ");
 		if (late)
-			bench_deliver("mqpaas", 1, false, "on its way");
+			bench_deliver("g", 1, false, "on its way");
 		bench_answer_all();
 		BENCH_SENT(late ? "ack never; " : "close; ");
 		bench_closed(CODE_OK, 0, NULL);

@@ -99,6 +99,7 @@ static void channel_begin(struct rabbitmq_channel *channel)
 	}
 	slot->channel = channel;
 	link->slots[number] = slot;
+	link->ended[number] = false;
 	link->last_number = number;
 	channel->number = number;
 	channel->state = RABBITMQ_CHANNEL_OPENING;
@@ -110,6 +111,7 @@ static void channel_begin(struct rabbitmq_channel *channel)
 
 void rabbitmq_channels_begin(struct rabbitmq_link *link)
 {
+	memset(link->ended, false, sizeof link->ended);
 	while (!list_empty(&link->waiting))
 		channel_begin(LIST_ENTRY(link->waiting.next, struct rabbitmq_channel, in_link));
 }

@@ -52,6 +52,8 @@ struct rabbitmq_link {
 		ending;       // channels: for a connection, with a number, to be told
 	size_t channel_count; // of all three
 	struct rabbitmq_slot *slots[RABBITMQ_CHANNELS_MAX + 1]; // by number
+	bool ended[RABBITMQ_CHANNELS_MAX + 1]; // by number: the broker has closed the last channel
+					       // that had it
 	uint16_t last_number;
 
 	pthread_mutex_t lock;

@@ -84,6 +84,8 @@ struct queue_attachment {
 
 	// Consuming (source_consumer.c).
 	uint8_t consumers[RABBITMQ_QUEUES]; // enum rabbitmq_consumer_state
+	char tags[RABBITMQ_QUEUES][32];     // of the consumers
+	unsigned tag_number;                // of the last one
 	uint32_t prefetch;                  // 0: nothing is consumed
 	bool cancelling, choosing;          // the second: the answer is awaited
 	uint8_t chosen;                     // with a prefetch of 1: which queue has it
@@ -98,7 +100,7 @@ struct queue_attachment {
 	struct queue_arrival arrival;
 	uint32_t unproven[RABBITMQ_QUEUES]; // given back by the channel before, and not seen yet
 	unsigned unacked;                   // a bit for each queue with acknowledgements behind
-			  // which no barrier was sent
+					    // which no barrier was sent
 
 	// ---- on their way (orders.c, events.c)
 

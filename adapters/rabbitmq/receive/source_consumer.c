@@ -18,18 +18,29 @@
 #include "adapters/rabbitmq/receive/events.h"
 #include "adapters/rabbitmq/receive/source_channel.h"
 
+#include <stdio.h>
+
 #define CHOICE_NS   S_NS
 #define RETRY_SHARE 4u // the part of the prefetch that is for .retry: one in RETRY_SHARE
 
-static const char *const tags[RABBITMQ_QUEUES] = {"mqpaas", "mqpaas-retry"};
+static const char *const words[RABBITMQ_QUEUES] = {"mqpaas-", "mqpaas-retry-"};
+
+// A tag is not used twice on a channel: a quorum queue of 3.10 takes a second consumer with the
+// tag of a cancelled one for that one, and its channel fails with an internal error.
+static void tag_set(struct queue_attachment *attachment, uint8_t queue)
+{
+	snprintf(attachment->tags[queue], sizeof attachment->tags[queue], "%s%u", words[queue],
+		 ++attachment->tag_number);
+}
 
 uint8_t rabbitmq_source_consumer_of(amqp_bytes_t tag)
 {
-	uint8_t queue = 0;
+	uint8_t queue = RABBITMQ_QUEUES;
 
-	while (queue < RABBITMQ_QUEUES &&
-	       (tag.len != strlen(tags[queue]) || memcmp(tag.bytes, tags[queue], tag.len) != 0))
-		++queue;
+	for (uint8_t i = 0; i < RABBITMQ_QUEUES; ++i) // of both that fit, the longer one
+		if (tag.len > strlen(words[i]) &&
+		    memcmp(tag.bytes, words[i], strlen(words[i])) == 0)
+			queue = i;
 	return queue;
 }
 
@@ -58,10 +69,11 @@ static void start(struct queue_attachment *attachment, uint8_t queue)
 {
 	uint32_t share = share_of(attachment, queue);
 	amqp_basic_qos_t qos = {.prefetch_count = (uint16_t)MIN(share, (uint32_t)UINT16_MAX)};
-	amqp_basic_consume_t consume = {.queue = amqp_cstring_bytes(attachment->names[queue]),
-					.consumer_tag = amqp_cstring_bytes(tags[queue])};
+	amqp_basic_consume_t consume = {.queue = amqp_cstring_bytes(attachment->names[queue])};
 
 	assert(attachment->consumers[queue] == RABBITMQ_CONSUMER_NONE);
+	tag_set(attachment, queue);
+	consume.consumer_tag = amqp_cstring_bytes(attachment->tags[queue]);
 	attachment->consumers[queue] = RABBITMQ_CONSUMER_STARTING;
 	rabbitmq_source_channel_send(attachment, RABBITMQ_EXPECT_QOS, queue, AMQP_BASIC_QOS_METHOD,
 				     &qos);
@@ -113,7 +125,7 @@ void rabbitmq_source_consumer_started(struct queue_attachment *attachment, uint8
 
 static void cancel_one(struct queue_attachment *attachment, uint8_t queue)
 {
-	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(tags[queue])};
+	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(attachment->tags[queue])};
 
 	if (attachment->consumers[queue] == RABBITMQ_CONSUMER_NONE ||
 	    attachment->consumers[queue] == RABBITMQ_CONSUMER_CANCELLING)

@@ -33,6 +33,21 @@ static struct {
 	char queue[64];
 } requests[32];
 static size_t request_first, request_count;
+static char tags[2][64]; // of the consumers, as they were named last
+static unsigned tag_number;
+
+// The number at the end is another one for each consumer of a channel.
+static void tag_note(amqp_bytes_t tag)
+{
+	char text[64];
+	unsigned number;
+
+	snprintf(text, sizeof text, "%.*s", (int)tag.len, (char *)tag.bytes);
+	number = (unsigned)strtoul(strrchr(text, '-') + 1, NULL, 10);
+	CHECK(number > tag_number);
+	tag_number = number;
+	strcpy(tags[strstr(text, "retry") != NULL], text);
+}
 
 struct loop *rabbitmq_link_loop(struct rabbitmq_link *link)
 {
@@ -88,6 +103,11 @@ static void ack_note(const amqp_basic_ack_t *ack)
 			 ack->multiple ? " and all" : "");
 }
 
+static bool is_retry(amqp_bytes_t tag)
+{
+	return tag.len > 7 && ((const char *)tag.bytes)[7] == 'r';
+}
+
 bool rabbitmq_channel_send(struct rabbitmq_channel *ours, amqp_method_number_t id, void *decoded)
 {
 	const amqp_queue_declare_t *declare = decoded;
@@ -110,10 +130,15 @@ bool rabbitmq_channel_send(struct rabbitmq_channel *ours, amqp_method_number_t i
 	case AMQP_BASIC_CONSUME_METHOD:
 		CHECK(!consume->no_ack && !consume->exclusive && !consume->nowait);
 		sent_add("consume", consume->queue, 0, "");
+		tag_note(consume->consumer_tag);
 		request_note(id, consume->queue);
 		break;
 	case AMQP_BASIC_CANCEL_METHOD:
-		sent_add("cancel", cancel->consumer_tag, 0, "");
+		CHECK(memcmp(tags[is_retry(cancel->consumer_tag)], cancel->consumer_tag.bytes,
+			     cancel->consumer_tag.len) == 0);
+		sent_add("cancel",
+			 amqp_cstring_bytes(is_retry(cancel->consumer_tag) ? "g.retry" : "g"), 0,
+			 "");
 		request_note(id, cancel->consumer_tag);
 		break;
 	case AMQP_BASIC_ACK_METHOD: ack_note(decoded); break;
@@ -162,8 +187,7 @@ static void answer_declare(const char *name)
 
 static void answer_consumer(amqp_method_number_t id, const char *name)
 {
-	bool retry = strcmp(name, "g.retry") == 0 || strcmp(name, "mqpaas-retry") == 0;
-	amqp_basic_cancel_ok_t ok = {amqp_cstring_bytes(retry ? "mqpaas-retry" : "mqpaas")};
+	amqp_basic_cancel_ok_t ok = {amqp_cstring_bytes(tags[strstr(name, "retry") != NULL])};
 
 	bench_method(id == AMQP_BASIC_CONSUME_METHOD ? AMQP_BASIC_CONSUME_OK_METHOD
 						     : AMQP_BASIC_CANCEL_OK_METHOD,
@@ -241,13 +265,20 @@ bool rabbitmq_arriving_body(struct rabbitmq_arriving *arriving, const uint8_t *d
 	return true;
 }
 
-static void deliver(const char *consumer, uint64_t tag, bool redelivered, const char *body)
+amqp_bytes_t bench_tag(const char *queue)
+{
+	return amqp_cstring_bytes(strcmp(queue, "g") == 0         ? tags[0]
+				  : strcmp(queue, "g.retry") == 0 ? tags[1]
+								  : queue);
+}
+
+static void deliver(const char *queue, uint64_t tag, bool redelivered, const char *body)
 {
 	struct rabbitmq_copy copy = {.attempts = 2, .partition = 3, .due_ms = 99, .stored_ms = 55};
 	amqp_basic_properties_t properties = {.headers.entries = (amqp_table_entry_t *)&copy};
 	struct rabbitmq_head head = {.tag = tag,
 				     .redelivered = redelivered,
-				     .consumer = amqp_cstring_bytes(consumer),
+				     .consumer = bench_tag(queue),
 				     .body_size = strlen(body)};
 
 	copy.renewal = body[0] == 'R';
@@ -262,21 +293,20 @@ static void deliver(const char *consumer, uint64_t tag, bool redelivered, const 
 	}
 }
 
-void bench_deliver(const char *consumer, uint64_t tag, bool redelivered, const char *body)
+void bench_deliver(const char *queue, uint64_t tag, bool redelivered, const char *body)
 {
-	deliver(consumer, tag, redelivered, body);
+	deliver(queue, tag, redelivered, body);
 	bench_run();
 }
 
-void bench_deliver_more(const char *consumer, uint64_t tag)
+void bench_deliver_more(const char *queue, uint64_t tag)
 {
-	deliver(consumer, tag, false, "");
+	deliver(queue, tag, false, "");
 }
 
-void bench_deliver_half(const char *consumer, uint64_t tag)
+void bench_deliver_half(const char *queue, uint64_t tag)
 {
-	struct rabbitmq_head head = {
-		.tag = tag, .consumer = amqp_cstring_bytes(consumer), .body_size = 10};
+	struct rabbitmq_head head = {.tag = tag, .consumer = bench_tag(queue), .body_size = 10};
 
 	channel->handlers->head(channel, &head);
 	channel->handlers->body(channel, (const uint8_t *)"abc", 3);
@@ -470,7 +500,7 @@ void bench_begin(void)
 	struct queue_attach attach = {.handlers = &handlers};
 
 	memset(&bench, 0, sizeof bench);
-	request_count = 0;
+	request_count = tag_number = 0;
 	bench.now_ns = 1000 * S_NS;
 	bench.wall_ms = 1700000000000;
 	bench.topic = (struct topic){.object = {.refs = 1}, .partitions = 4, .replication = 5};

@@ -78,9 +78,10 @@ void bench_answer_all(void);  // and what they lead to
 void bench_channel_opened(void);
 void bench_closed(enum code code, uint16_t reply, const char *text);
 void bench_method(amqp_method_number_t id, void *decoded);
-void bench_deliver(const char *consumer, uint64_t tag, bool redelivered, const char *body);
-void bench_deliver_half(const char *consumer, uint64_t tag); // a part of its body is missing
-void bench_deliver_more(const char *consumer, uint64_t tag); // in the same round as the next one
+amqp_bytes_t bench_tag(const char *queue); // of its consumer
+void bench_deliver(const char *queue, uint64_t tag, bool redelivered, const char *body);
+void bench_deliver_half(const char *queue, uint64_t tag); // a part of its body is missing
+void bench_deliver_more(const char *queue, uint64_t tag); // in the same round as the next one
 // The ask link answers what was asked: names that are there, separated by a space, each with
 // 3 messages.
 void bench_found(const char *names);
