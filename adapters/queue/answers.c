@@ -9,24 +9,49 @@
 
 void queue_answers_backlog(const struct queue_counts *counts, adapter_answer_fn done, void *ctx)
 {
-	const struct source_partition row = {
-		.ready = counts->ready, .retrying = counts->retrying, .delayed = counts->delayed};
+	struct source_partition row = {.ready = 0};
 	const struct adapter_answer answer = {.kind = ANSWER_BACKLOG, .backlog = {&row, 1}};
 
+	if (!counts) {
+		done(ctx, CODE_NOT_FOUND, NULL, NULL);
+		return;
+	}
+	row.ready = counts->ready;
+	row.retrying = counts->retrying;
+	row.delayed = counts->delayed;
+	done(ctx, CODE_OK, &answer, NULL);
+}
+
+static void describe(const struct topic *topic, struct described_partition *rows,
+		     adapter_answer_fn done, void *ctx)
+{
+	const struct adapter_answer answer = {.kind = ANSWER_DESCRIBE,
+					      .describe = {rows, topic->partitions}};
+
+	for (uint32_t i = 0; i < topic->partitions; ++i)
+		rows[i] = (struct described_partition){
+			.partition = i, .bytes = ANSWER_NONE, .oldest_ms = ANSWER_NONE};
 	done(ctx, CODE_OK, &answer, NULL);
 }
 
 void queue_answers_describe(const struct topic *topic, adapter_answer_fn done, void *ctx)
 {
-	struct described_partition *rows = calloc(topic->partitions, sizeof *rows);
-	const struct adapter_answer answer = {.kind = ANSWER_DESCRIBE,
-					      .describe = {rows, topic->partitions}};
+	struct described_partition *rows = topic ? calloc(topic->partitions, sizeof *rows) : NULL;
 
-	for (uint32_t i = 0; rows && i < topic->partitions; ++i)
-		rows[i] = (struct described_partition){
-			.partition = i, .bytes = ANSWER_NONE, .oldest_ms = ANSWER_NONE};
-	done(ctx, rows ? CODE_OK : CODE_OVERLOADED, rows ? &answer : NULL, NULL);
+	if (rows)
+		describe(topic, rows, done, ctx);
+	else
+		done(ctx, topic ? CODE_OVERLOADED : CODE_NOT_FOUND, NULL, NULL);
 	free(rows);
+}
+
+bool queue_answers_refuse_reset(const struct seek_target *to, adapter_answer_fn done, void *ctx)
+{
+	if (to->place == SEEK_LATEST)
+		return false;
+	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL,
+	     "the cluster keeps nothing that a group has consumed");
+	return true;
 }
 
 void queue_answers_reset(uint64_t skipped, adapter_answer_fn done, void *ctx)

@@ -3,9 +3,13 @@
 
 #include "adapters/queue/queue.h"
 
-// To group_backlog, from what the backend counts while no source has the group.
+// To group_backlog, from what the backend counts while no source has the group; NULL: there is no
+// such group.
 void queue_answers_backlog(const struct queue_counts *counts, adapter_answer_fn done, void *ctx);
-// To topic_describe: of partitions without positions nothing is known but their number.
+// To topic_describe: of partitions without positions nothing is known but their number. NULL: there
+// is no such topic.
 void queue_answers_describe(const struct topic *topic, adapter_answer_fn done, void *ctx);
-// To group_reset, which here can only give up what waits: how many messages that were.
+// To group_reset, which here can only give up what waits: of how many messages. Any other place
+// than the latest is refused before; true: it was.
+bool queue_answers_refuse_reset(const struct seek_target *to, adapter_answer_fn done, void *ctx);
 void queue_answers_reset(uint64_t skipped, adapter_answer_fn done, void *ctx);

@@ -1,12 +1,11 @@
 // Events of a queue backend on their way to the home loop of the source: one task each.
 //
 // An op may not call a handler before it returns, and a thread of the backend never; so both post.
-// Arrivals are not among the events: a backend has them in memory of its own, and tells them from a
-// call.
 //
-// Invariant: an event names handlers, not the attachment, which may be freed in the last one's
-// call. Not here: what a backend does when there is no memory for an event; it must end the channel
-// or try again, since a source waits for each answer.
+// Invariant: an event names handlers, not the attachment, which may be freed before it is told. Not
+// here: arrivals, which a backend has in memory of its own; and what a backend does when there is
+// no memory for an event; it must end the channel or try again, since a source waits for each
+// answer.
 
 #include "adapters/queue/event.h"
 
@@ -36,7 +35,6 @@ static void tell(const struct queue_handlers *handlers, void *ctx, const struct 
 		handlers->counted(ctx, event->number ? &event->counts : NULL);
 		break;
 	case QUEUE_EVENT_DETACHED: handlers->detached(ctx); break;
-	case QUEUE_EVENT_CALL: event->call(event->attachment); break;
 	}
 }
 

@@ -11,8 +11,7 @@ enum queue_event_kind {
 	QUEUE_EVENT_GONE,      // text
 	QUEUE_EVENT_WRITTEN,   // number, outcome, code, text
 	QUEUE_EVENT_COUNTED,   // counts, or none when number is 0
-	QUEUE_EVENT_DETACHED,
-	QUEUE_EVENT_CALL, // the backend's own: `call`, on that loop
+	QUEUE_EVENT_DETACHED,  // the attachment may be freed when this is posted
 };
 
 struct queue_event {
@@ -22,8 +21,6 @@ struct queue_event {
 	const char *text; // outlives the telling
 	uint64_t number;
 	struct queue_counts counts;
-	void (*call)(struct queue_attachment *attachment);
-	struct queue_attachment *attachment; // of the call
 };
 
 // Told once, in the order of each posting thread, and after this has returned. -ENOMEM: it is not.
