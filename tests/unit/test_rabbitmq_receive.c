@@ -196,6 +196,55 @@ static void a_queue_that_is_not_there_is_gone(void)
 	bench_end();
 }
 
+// Without a consumer nothing else tells that it was deleted.
+static void a_queue_that_is_idle_is_looked_for(void)
+{
+	bench_begin();
+	bench_open_with("");
+	for (unsigned i = 0; i < 3; ++i) {
+		bench_pass_ms(3999);
+		BENCH_SENT("");
+		bench_pass_ms(1);
+		BENCH_SENT("declare g; ");
+		bench_answer();
+		CHECK_EQ(bench.gone, 0);
+	}
+	bench.main.missing = true;
+	bench_pass_ms(4000);
+	bench_answer();
+	CHECK_EQ(bench.gone, 1);
+	CHECK_STR(bench.text, "queue g is not on cluster c");
+	bench_pass_ms(4000);
+	bench_end();
+}
+
+static void a_topic_that_was_deleted_ends_its_sources(void)
+{
+	for (unsigned opened = 0; opened < 2; ++opened) {
+		bench_begin();
+		bench.topic.imported = false;
+		bench.unmarked = !opened;
+		ops->open(bench.attachment, 1);
+		bench_run();
+		while (bench.ask)
+			bench_found("");
+		bench_channel_opened();
+		BENCH_SENT("look t~9; declare g; ");
+		if (opened) {
+			bench_answer_all();
+			CHECK_EQ(bench.opened, 1);
+			bench.unmarked = true;
+			bench_pass_ms(4000);
+			BENCH_SENT("look t~9; declare g; ");
+		}
+		bench_answer();
+		CHECK_EQ(bench.opened, opened);
+		CHECK_EQ(bench.gone, 1);
+		CHECK_STR(bench.text, "the topic of queue g is not on cluster c");
+		bench_end();
+	}
+}
+
 static void a_queue_whose_node_is_down_is_not_gone(void)
 {
 	bench_begin();
@@ -404,7 +453,7 @@ static void one_place_may_be_given_up_at_any_time(void)
 		bench_answer_all();
 		CHECK_EQ(bench.cancelled, 1);
 		*bench.sent = '\0';
-		bench_pass_ms(5000);
+		bench_pass_ms(2900);
 		BENCH_SENT("");
 		ops->consume(bench.attachment, 2);
 		bench_run();
@@ -687,6 +736,9 @@ int main(void)
 		{"a retry store that may not be seen is a loss",
 		 a_retry_store_that_may_not_be_seen_is_a_loss},
 		{"a queue that is not there is gone", a_queue_that_is_not_there_is_gone},
+		{"a queue that is idle is looked for", a_queue_that_is_idle_is_looked_for},
+		{"a topic that was deleted ends its sources",
+		 a_topic_that_was_deleted_ends_its_sources},
 		{"a queue whose node is down is not gone", a_queue_whose_node_is_down_is_not_gone},
 		{"a retry queue that is not there any more is a loss",
 		 a_retry_queue_that_is_not_there_any_more_is_a_loss},

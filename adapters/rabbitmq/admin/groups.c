@@ -15,8 +15,9 @@
 #include "adapters/rabbitmq/receive/store.h"
 #include "core/base/clock.h"
 
-#define CONSUMER_MS       2000 // for the last consumer to be gone
-#define CONSUMER_PAUSE_MS 20
+#define CONSUMER_MS        2000 // for the last consumer to be gone
+#define CONSUMER_NATIVE_MS 200
+#define CONSUMER_PAUSE_MS  10
 
 // ---- making
 
@@ -177,14 +178,51 @@ static void count_begin(struct rabbitmq_job *job,
 	rabbitmq_store_look(&counting->look);
 }
 
-static void backlog_counted(struct rabbitmq_job *job, const struct rabbitmq_store_look *look)
+// What the last consumers held is back when they are gone: after a source was closed the cluster
+// needs a moment for it. Of an imported queue they may be native ones, which stay.
+static bool consumer_awaited(struct rabbitmq_job *job)
 {
-	struct source_partition row = {.ready = look->counts.ready,
-				       .retrying = look->counts.retrying,
-				       .delayed = look->counts.delayed};
+	if (!(job->steps[0].consumers + job->steps[1].consumers) || clock_now_ns() >= job->until_ns)
+		return false;
+	rabbitmq_job_repeat(job, CONSUMER_PAUSE_MS * MS_NS); // it is looked at once more
+	return true;
+}
+
+// The group's queue, and `.retry`.
+static void look_begin(struct rabbitmq_job *job, void (*then)(struct rabbitmq_job *job))
+{
+	const struct group *group = job->base.group;
+	uint64_t wait_ms = group->imported ? CONSUMER_NATIVE_MS : CONSUMER_MS;
+
+	job->until_ns = clock_now_ns() + wait_ms * MS_NS;
+	rabbitmq_job_step(job, RABBITMQ_QUEUE_LOOK, group->physical);
+	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_LOOK, rabbitmq_name_retry(group))->may_miss =
+		true;
+	rabbitmq_job_run(job, then);
+}
+
+static void backlog_answer(struct rabbitmq_job *job, const struct queue_counts *counts)
+{
+	struct source_partition row = {
+		.ready = counts->ready, .retrying = counts->retrying, .delayed = counts->delayed};
 	struct adapter_answer answer = {.kind = ANSWER_BACKLOG, .backlog = {&row, 1}};
 
 	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
+}
+
+static void backlog_counted(struct rabbitmq_job *job, const struct rabbitmq_store_look *look)
+{
+	backlog_answer(job, &look->counts);
+}
+
+static void backlog_looked(struct rabbitmq_job *job)
+{
+	if (consumer_awaited(job))
+		return;
+	if (job->steps[1].missing) // no retry store
+		backlog_answer(job, &(struct queue_counts){.ready = job->steps[0].messages});
+	else
+		count_begin(job, backlog_counted);
 }
 
 // One row that stands for all partitions, as that of an open source.
@@ -196,7 +234,7 @@ void rabbitmq_groups_backlog(struct adapter *adapter, const struct group *group,
 		&(struct request){.group = group, .topic = topic, .answer_done = done, .ctx = ctx});
 
 	if (job)
-		count_begin(job, backlog_counted);
+		look_begin(job, backlog_looked);
 }
 
 // ---- moving to the end
@@ -241,15 +279,6 @@ static void reset_counted(struct rabbitmq_job *job, const struct rabbitmq_store_
 	rabbitmq_job_run(job, purged);
 }
 
-// true: it is looked at once more.
-static bool consumer_awaited(struct rabbitmq_job *job)
-{
-	if (!job->steps[0].consumers || clock_now_ns() >= job->until_ns)
-		return false;
-	rabbitmq_job_repeat(job, CONSUMER_PAUSE_MS * MS_NS);
-	return true;
-}
-
 static void reset_looked(struct rabbitmq_job *job)
 {
 	if (!consumer_awaited(job))
@@ -274,7 +303,5 @@ void rabbitmq_groups_reset(struct adapter *adapter, const struct group *group,
 							  .ctx = ctx});
 	if (!job)
 		return;
-	job->until_ns = preview ? 0 : clock_now_ns() + CONSUMER_MS * MS_NS;
-	rabbitmq_job_step(job, RABBITMQ_QUEUE_LOOK, group->physical);
-	rabbitmq_job_run(job, reset_looked);
+	look_begin(job, reset_looked);
 }

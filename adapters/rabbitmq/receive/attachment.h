@@ -38,6 +38,8 @@ enum rabbitmq_expected {
 	RABBITMQ_EXPECT_COUNT,   // passive declare
 	RABBITMQ_EXPECT_CHOICE,  // passive declare: which queue has the only place
 	RABBITMQ_EXPECT_FATE,    // passive declare: what became of the queue
+	RABBITMQ_EXPECT_STILL,   // passive declare: is the queue still there?
+	RABBITMQ_EXPECT_MARKER,  // passive declare of the topic's marker: is this life of it there?
 	RABBITMQ_EXPECT_QOS,
 	RABBITMQ_EXPECT_CONSUME,
 	RABBITMQ_EXPECT_CANCEL,
@@ -61,7 +63,7 @@ struct queue_attachment {
 	// Fixed.
 	struct adapter *adapter;
 	struct queue_attach to;
-	struct rabbitmq_name retry_name;
+	struct rabbitmq_name retry_name, marker;
 	const char *names[RABBITMQ_QUEUES];
 
 	// ---- the receive link's
@@ -76,6 +78,8 @@ struct queue_attachment {
 	unsigned looks;                    // of the group's queues that are not answered yet
 	uint64_t looked_ns;                // since when consumers are waited for; 0: they are not
 	struct loop_timer look_timer;      // the next look
+	struct loop_timer still_timer;     // the next look of a channel that is open
+	uint64_t seen_ns;                  // when the queue was there; 0: not seen yet
 	uint32_t there[RABBITMQ_QUEUES];   // consumers at the last look
 	uint32_t others[RABBITMQ_QUEUES];  // those that are not ours
 	uint32_t ready[RABBITMQ_QUEUES];   // messages at the last look

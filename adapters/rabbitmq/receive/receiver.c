@@ -44,6 +44,7 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 	attachment->adapter = adapter;
 	attachment->to = *attach;
 	attachment->retry_name = rabbitmq_name_retry(attach->group);
+	attachment->marker = rabbitmq_name_marker(attach->topic);
 	attachment->names[RABBITMQ_MAIN] = attach->group->physical;
 	attachment->names[RABBITMQ_RETRY] = attachment->retry_name.text;
 	rabbitmq_source_channel_init(attachment);

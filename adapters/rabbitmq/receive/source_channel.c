@@ -15,7 +15,10 @@
 // handed out is closed in order, which spares the broker a line in its log.
 //
 // **A queue that is not there** answers 404 and closes the channel. A broker says 404, too, of a
-// classic queue whose node is down: that queue is not gone.
+// classic queue whose node is down: that queue is not gone. A queue without a consumer is deleted
+// in silence, and so is a topic: both are looked for when the channel is opened, and then every
+// STILL_NS. Of a topic it is the marker that is looked for, which is there until we delete the
+// topic: what waits in the queue of an exchange that another client has deleted is still consumed.
 //
 // Invariants: what is expected is a list in the order of the requests. Looks are answered in that
 // order; the answers about consumers of a quorum queue may come behind those of later requests, and
@@ -31,6 +34,7 @@
 #include <stdio.h>
 
 #define LOOK_NS   (50 * MS_NS)
+#define STILL_NS  (4 * S_NS)
 #define NEVER_TAG 0x7fffffffffffffffull // no channel hands out that number
 #define MARGIN_NS S_NS
 #define NOT_FOUND 404u
@@ -129,6 +133,7 @@ static amqp_method_number_t answer_of(enum rabbitmq_expected what)
 	case RABBITMQ_EXPECT_QOS: return AMQP_BASIC_QOS_OK_METHOD;
 	case RABBITMQ_EXPECT_CONSUME: return AMQP_BASIC_CONSUME_OK_METHOD;
 	case RABBITMQ_EXPECT_CANCEL: return AMQP_BASIC_CANCEL_OK_METHOD;
+	case RABBITMQ_EXPECT_MARKER: return AMQP_EXCHANGE_DECLARE_OK_METHOD;
 	default: return AMQP_QUEUE_DECLARE_OK_METHOD;
 	}
 }
@@ -173,10 +178,45 @@ static bool expected_take(struct queue_attachment *attachment, const amqp_method
 	return true;
 }
 
+// ---- is it still there?
+
+// An imported exchange has no marker: it stays when its topic is deleted here.
+static void marker_look(struct queue_attachment *attachment)
+{
+	amqp_exchange_declare_t look = {.exchange = amqp_cstring_bytes(attachment->marker.text),
+					.type = amqp_cstring_bytes("fanout"),
+					.passive = true};
+
+	if (!attachment->to.topic->imported)
+		rabbitmq_source_channel_send(attachment, RABBITMQ_EXPECT_MARKER, RABBITMQ_MAIN,
+					     AMQP_EXCHANGE_DECLARE_METHOD, &look);
+}
+
+static void still_later(struct queue_attachment *attachment)
+{
+	loop_timer_set(&attachment->still_timer, now_ns(attachment) + STILL_NS);
+}
+
+static void on_still_timer(struct loop_timer *timer)
+{
+	struct queue_attachment *attachment =
+		CONTAINER_OF(timer, struct queue_attachment, still_timer);
+
+	if (attachment->state != RABBITMQ_SOURCE_OPEN)
+		return;
+	if (!attachment->expected_count) {
+		marker_look(attachment);
+		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_STILL, RABBITMQ_MAIN);
+	}
+	still_later(attachment);
+}
+
 // ---- opening
 
 static void look(struct queue_attachment *attachment)
 {
+	if (!attachment->looked_ns)
+		marker_look(attachment);
 	attachment->state = RABBITMQ_SOURCE_LOOKING;
 	attachment->looks = attachment->has_retry ? 2 : 1;
 	for (uint8_t queue = 0; queue < attachment->looks; ++queue)
@@ -204,6 +244,8 @@ static void ready_to_consume(struct queue_attachment *attachment)
 	attachment->looked_ns = 0;
 	memcpy(attachment->others, attachment->there, sizeof attachment->others);
 	attachment->state = RABBITMQ_SOURCE_OPEN;
+	attachment->seen_ns = now_ns(attachment);
+	still_later(attachment);
 	rabbitmq_source_arrival_reset(attachment, attachment->ready);
 	rabbitmq_events_opened(attachment);
 }
@@ -333,6 +375,8 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 {
 	const amqp_queue_declare_ok_t *found = decoded;
 
+	if (attachment->state == RABBITMQ_SOURCE_OPEN)
+		attachment->seen_ns = now_ns(attachment);
 	switch ((enum rabbitmq_expected)expected.what) {
 	case RABBITMQ_EXPECT_LOOK: looked(attachment, expected.queue, found); break;
 	case RABBITMQ_EXPECT_BARRIER:
@@ -349,6 +393,8 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 		rabbitmq_source_channel_cut(attachment, CODE_BACKEND_ERROR,
 					    "the broker has ended the consumer");
 		break;
+	case RABBITMQ_EXPECT_STILL:
+	case RABBITMQ_EXPECT_MARKER:
 	case RABBITMQ_EXPECT_QOS: break;
 	case RABBITMQ_EXPECT_CONSUME:
 		rabbitmq_source_consumer_started(attachment, expected.queue);
@@ -409,6 +455,11 @@ static bool is_declare(const struct rabbitmq_expectation *expected)
 	return answer_of(expected->what) == AMQP_QUEUE_DECLARE_OK_METHOD;
 }
 
+static bool names_marker(const struct queue_attachment *attachment, const char *text)
+{
+	return text && strstr(text, attachment->marker.text);
+}
+
 // Which queue a 404 is about: the one that its text names, or the first that was asked for.
 // RABBITMQ_QUEUES: none of them.
 static unsigned missing_queue(const struct queue_attachment *attachment, uint16_t reply,
@@ -418,6 +469,8 @@ static unsigned missing_queue(const struct queue_attachment *attachment, uint16_
 
 	if (reply != NOT_FOUND || (text && strstr(text, NODE_DOWN)))
 		return RABBITMQ_QUEUES;
+	if (names_marker(attachment, text))
+		return RABBITMQ_MAIN; // without its topic it is as gone
 	for (unsigned queue = 0; text && queue < RABBITMQ_QUEUES; ++queue) {
 		snprintf(quoted, sizeof quoted, "'%s'", attachment->names[queue]);
 		if (strstr(text, quoted))
@@ -429,15 +482,33 @@ static unsigned missing_queue(const struct queue_attachment *attachment, uint16_
 	return RABBITMQ_QUEUES;
 }
 
+// An operator is told when that has happened: what was there when this channel was opened.
+static void gone_describe(struct queue_attachment *attachment, const char *text)
+{
+	const char *queue = attachment->names[RABBITMQ_MAIN];
+
+	if (names_marker(attachment, text)) {
+		snprintf(attachment->gone_text, sizeof attachment->gone_text,
+			 "the topic of queue %s is not on cluster %s", queue,
+			 attachment->adapter->cluster);
+		return;
+	}
+	snprintf(attachment->gone_text, sizeof attachment->gone_text,
+		 "queue %s is not on cluster %s", queue, attachment->adapter->cluster);
+	if (attachment->seen_ns)
+		log_warn(attachment->adapter->log, "RABBITMQ-QUEUE-GONE",
+			 "queue %s was deleted on the cluster in the last %.1f s: its messages are "
+			 "gone, and its group ends",
+			 queue, (double)(now_ns(attachment) - attachment->seen_ns) / (double)S_NS);
+}
+
 static void tell_end(struct queue_attachment *attachment, uint8_t state, unsigned missing,
 		     enum code code, const char *text)
 {
 	struct rabbitmq_end *end = &attachment->end;
 
 	if (missing == RABBITMQ_MAIN) {
-		snprintf(attachment->gone_text, sizeof attachment->gone_text,
-			 "queue %s is not on cluster %s", attachment->names[RABBITMQ_MAIN],
-			 attachment->adapter->cluster);
+		gone_describe(attachment, text);
 		rabbitmq_events_gone(attachment);
 		return;
 	}
@@ -460,6 +531,7 @@ static void on_closed(struct rabbitmq_channel *channel, enum code code, uint16_t
 	attachment->state = RABBITMQ_SOURCE_NONE;
 	attachment->expected_count = 0;
 	loop_timer_cancel(&attachment->look_timer);
+	loop_timer_cancel(&attachment->still_timer);
 	rabbitmq_source_consumer_reset(attachment);
 	rabbitmq_source_arrival_end(attachment);
 	count_end(attachment, false);
@@ -492,5 +564,6 @@ void rabbitmq_source_channel_init(struct queue_attachment *attachment)
 	struct loop *loop = rabbitmq_link_loop(attachment->adapter->receive);
 
 	loop_timer_init(&attachment->look_timer, loop, on_look_timer);
+	loop_timer_init(&attachment->still_timer, loop, on_still_timer);
 	rabbitmq_source_consumer_init(attachment);
 }

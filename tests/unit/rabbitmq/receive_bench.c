@@ -111,6 +111,7 @@ static bool is_retry(amqp_bytes_t tag)
 bool rabbitmq_channel_send(struct rabbitmq_channel *ours, amqp_method_number_t id, void *decoded)
 {
 	const amqp_queue_declare_t *declare = decoded;
+	const amqp_exchange_declare_t *exchange = decoded;
 	const amqp_basic_qos_t *qos = decoded;
 	const amqp_basic_consume_t *consume = decoded;
 	const amqp_basic_cancel_t *cancel = decoded;
@@ -142,6 +143,11 @@ bool rabbitmq_channel_send(struct rabbitmq_channel *ours, amqp_method_number_t i
 		request_note(id, cancel->consumer_tag);
 		break;
 	case AMQP_BASIC_ACK_METHOD: ack_note(decoded); break;
+	case AMQP_EXCHANGE_DECLARE_METHOD:
+		CHECK(!bench.topic.imported && exchange->passive && !exchange->nowait);
+		sent_add("look", exchange->exchange, 0, "");
+		request_note(id, exchange->exchange);
+		break;
 	default: CHECK(false);
 	}
 	return true;
@@ -185,6 +191,14 @@ static void answer_declare(const char *name)
 		bench_method(AMQP_QUEUE_DECLARE_OK_METHOD, &found);
 }
 
+static void answer_marker(void)
+{
+	if (bench.unmarked)
+		bench_closed(CODE_NOT_FOUND, 404, "NOT_FOUND - no exchange 't~9' in vhost '/'");
+	else
+		bench_method(AMQP_EXCHANGE_DECLARE_OK_METHOD, NULL);
+}
+
 static void answer_consumer(amqp_method_number_t id, const char *name)
 {
 	amqp_basic_cancel_ok_t ok = {amqp_cstring_bytes(tags[strstr(name, "retry") != NULL])};
@@ -219,6 +233,7 @@ void bench_answer(void)
 	switch (requests[at].id) {
 	case AMQP_QUEUE_DECLARE_METHOD: answer_declare(requests[at].queue); break;
 	case AMQP_BASIC_QOS_METHOD: bench_method(AMQP_BASIC_QOS_OK_METHOD, dummy); break;
+	case AMQP_EXCHANGE_DECLARE_METHOD: answer_marker(); break;
 	default: answer_consumer(requests[at].id, requests[at].queue); break;
 	}
 }
@@ -503,7 +518,12 @@ void bench_begin(void)
 	request_count = tag_number = 0;
 	bench.now_ns = 1000 * S_NS;
 	bench.wall_ms = 1700000000000;
-	bench.topic = (struct topic){.object = {.refs = 1}, .partitions = 4, .replication = 5};
+	bench.topic = (struct topic){.object = {.refs = 1},
+				     .physical = "t",
+				     .incarnation = 9,
+				     .partitions = 4,
+				     .replication = 5,
+				     .imported = true};
 	bench.group = (struct group){.object = {.refs = 1}, .name = "group", .physical = "g"};
 	bench.adapter.cluster = cluster;
 	bench.adapter.options.heartbeat_s = BENCH_HEARTBEAT_S;

@@ -27,7 +27,7 @@ struct bench_arrived {
 extern struct bench {
 	struct loop *loop;
 	struct adapter adapter;
-	struct topic topic;
+	struct topic topic; // imported; else its marker is looked for
 	struct group group;
 	struct queue_attachment *attachment;
 	uint64_t now_ns, wall_ms;
@@ -36,6 +36,7 @@ extern struct bench {
 
 	// Of the channel.
 	struct bench_queue main, retry;
+	bool unmarked;   // the topic's marker is not there
 	char sent[1024]; // "declare g; ack 3; ", since bench_sent() looked
 	unsigned opens, closes;
 	bool open, opening, closing;
