@@ -19,8 +19,9 @@ static void a_copy_goes_to_the_queue_of_its_time(void)
 		uint64_t due_in_ms;
 		const char *queue;
 	} cases[] = {
-		{1, 0, "g.retry"},
-		{0, 0, "g.retry"},
+		{1, 0, "g"},
+		{0, 0, "g"},
+		{1, 1, "g.retry"},
 		{1, MINUTE_MS - 1, "g.retry"},
 		{1, MINUTE_MS, "g.retry-60"},
 		{0, MINUTE_MS, "g.delay-60"},
@@ -47,6 +48,28 @@ static void a_copy_goes_to_the_queue_of_its_time(void)
 		CHECK_EQ(bench.outcome, QUEUE_WRITTEN);
 		bench_end();
 	}
+}
+
+// The group's own queue is not made anew, and an imported one gets no copies.
+static void what_is_due_at_once_is_ready(void)
+{
+	bench_begin();
+	bench_open_with("");
+	CHECK(bench_write(1, 1, 0, false));
+	CHECK(!bench.ask);
+	CHECK_STR(bench.post->queue, "g");
+	bench_posted(OUTCOME_REJECTED, CODE_NO_ROUTE);
+	CHECK(!bench.ask);
+	CHECK_EQ(bench.written, 1);
+	CHECK_EQ(bench.outcome, QUEUE_REFUSED);
+	bench_end();
+	bench_begin();
+	bench.group.imported = true;
+	bench_open_with("g~0.retry");
+	CHECK(bench_write(1, 1, 0, false));
+	CHECK_STR(bench.post->queue, "g~0.retry");
+	bench_posted(OUTCOME_OK, CODE_OK);
+	bench_end();
 }
 
 static void a_queue_is_made_when_it_is_first_needed(void)
@@ -84,7 +107,7 @@ static void a_queue_that_was_deleted_is_made_again_once(void)
 {
 	bench_begin();
 	bench_open_with("g.retry");
-	CHECK(bench_write(1, 1, 0, false));
+	CHECK(bench_write(1, 1, 1000, false));
 	bench_posted(OUTCOME_REJECTED, CODE_NO_ROUTE);
 	CHECK_EQ(bench.written, 0);
 	CHECK_STR(bench.ask->steps[0].name, "g.retry");
@@ -113,7 +136,7 @@ static void a_write_says_how_it_ended(void)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
 		bench_begin();
 		bench_open_with("g.retry");
-		CHECK(bench_write(1, 1, 0, false));
+		CHECK(bench_write(1, 1, 1000, false));
 		bench_closed(CODE_BACKEND_DOWN, 0, "reset"); // changes nothing of it
 		CHECK_EQ(bench.written, 0);
 		bench_posted(cases[i].outcome, cases[i].code);
@@ -129,12 +152,12 @@ static void a_queue_that_cannot_be_made_refuses(void)
 {
 	bench_begin();
 	bench_open_with("");
-	CHECK(bench_write(1, 1, 0, false));
+	CHECK(bench_write(1, 1, 1000, false));
 	bench_ask_fails(CODE_FORBIDDEN);
 	CHECK_EQ(bench.outcome, QUEUE_REFUSED);
 	CHECK_EQ(bench.code, CODE_FORBIDDEN);
 	CHECK_STR(bench.text, "cluster c: words");
-	CHECK(bench_write(2, 1, 0, false)); // and is tried again
+	CHECK(bench_write(2, 1, 1000, false)); // and is tried again
 	bench_found("");
 	bench_posted(OUTCOME_OK, CODE_OK);
 	CHECK_EQ(bench.outcome, QUEUE_WRITTEN);
@@ -424,6 +447,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"a copy goes to the queue of its time", a_copy_goes_to_the_queue_of_its_time},
+		{"what is due at once is ready", what_is_due_at_once_is_ready},
 		{"a queue is made when it is first needed",
 		 a_queue_is_made_when_it_is_first_needed},
 		{"a queue that was deleted is made again, once",

@@ -2,9 +2,10 @@
 // there (it is known, or the broker returns the message) is made, once, and the copy is published
 // again: what was returned is certainly not stored.
 //
-// What is due within the shortest level, or at once, goes to `.retry`; else to the largest level
-// that is not longer than what remains. So a copy never comes too late by its level, and the source
-// that receives it sends it on.
+// What is due at once goes to the end of the group's queue, where it counts as ready; only in an
+// imported queue, which may have native consumers, no copies are put. What is due within the
+// shortest level goes to `.retry`; else to the largest level that is not longer than what remains.
+// So a copy never comes too late by its level, and the source that receives it sends it on.
 //
 // A job goes from the home loop to the send link, perhaps over the ask link and back, and ends on
 // the home loop; one thread has it at a time.
@@ -18,13 +19,16 @@
 
 #include <stdio.h>
 
+#define LEVEL_RETRY (-1) // no level, but `.retry`
+#define LEVEL_QUEUE (-2) // nor that, but the group's queue
+
 struct copy {
 	struct rabbitmq_post post;
 	struct rabbitmq_name name; // of the queue
 	struct queue_attachment *attachment;
 	uint64_t number;
 	bool attempts;
-	int level; // -1: .retry
+	int level; // or one of the two above
 	bool made; // the queue has been made for this copy
 	struct rabbitmq_store_make *make;
 	enum outcome outcome;
@@ -50,7 +54,7 @@ static void on_end(struct loop_task *task)
 	struct queue_attachment *attachment = copy->attachment;
 	bool written = copy->outcome == OUTCOME_OK;
 
-	if (copy->made || written)
+	if (copy->level != LEVEL_QUEUE && (copy->made || written))
 		rabbitmq_source_home_made(attachment, copy->attempts, copy->level);
 	if (written && copy->post.renewal)
 		++attachment->renewals;
@@ -113,31 +117,39 @@ static void on_posted(struct rabbitmq_post *post, enum outcome outcome, enum cod
 {
 	struct copy *copy = CONTAINER_OF(post, struct copy, post);
 
-	if (outcome == OUTCOME_REJECTED && code == CODE_NO_ROUTE && !copy->made)
+	if (outcome == OUTCOME_REJECTED && code == CODE_NO_ROUTE && !copy->made &&
+	    copy->level != LEVEL_QUEUE)
 		make_begin(copy);
 	else
 		copy_end(copy, outcome, code, text);
 }
 
-static int level_of(const struct queue_attachment *attachment, uint64_t due_ms)
+// A renewal must not come behind all that waits.
+static int level_of(const struct queue_attachment *attachment, const struct queue_copy *copy)
 {
 	uint64_t now_ms = (uint64_t)clock_wall_ms();
 
-	return due_ms > now_ms
-		       ? rabbitmq_receiver_state_level_for(attachment->adapter, due_ms - now_ms)
-		       : -1;
+	if (copy->due_ms > now_ms)
+		return rabbitmq_receiver_state_level_for(attachment->adapter,
+							 copy->due_ms - now_ms);
+	return copy->renewal || attachment->to.group->imported ? LEVEL_RETRY : LEVEL_QUEUE;
 }
 
 static bool is_there(const struct rabbitmq_store *store, const struct copy *copy)
 {
-	return store->retry && copy->level < store->levels[copy->attempts];
+	return copy->level == LEVEL_QUEUE ||
+	       (store->retry && copy->level < store->levels[copy->attempts]);
 }
 
 static void name_set(struct copy *copy)
 {
 	const struct group *group = copy->attachment->to.group;
 
-	copy->name = copy->level < 0
+	if (copy->level == LEVEL_QUEUE) {
+		copy->post.queue = group->physical;
+		return;
+	}
+	copy->name = copy->level == LEVEL_RETRY
 			     ? rabbitmq_name_retry(group)
 			     : rabbitmq_name_level(group, (unsigned)copy->level, copy->attempts);
 	copy->post.queue = copy->name.text;
@@ -152,7 +164,7 @@ bool rabbitmq_source_copy_write(struct queue_attachment *attachment, const struc
 	copy->attachment = attachment;
 	copy->number = from->number;
 	copy->attempts = from->attempts > 0;
-	copy->level = level_of(attachment, from->due_ms);
+	copy->level = level_of(attachment, from);
 	copy->task.fn = on_end;
 	copy->post = (struct rabbitmq_post){.buf = buf_ref(from->buf),
 					    .record = from->record,
