@@ -1,9 +1,10 @@
 // One connection to a broker.
 //
 // Output gathers in a buffer and leaves at the end of the loop's round, or earlier when it is
-// large, so that many small messages share a system call. When OUTPUT_MOST bytes wait, the caller
-// waits for the socket: that is the backpressure of a broker that does not read. `stuck_ns` says
-// since when nothing has moved, and the link's watch ends the connection by it.
+// large, so that many small messages share a system call. A broker that does not read makes it
+// grow: what is sent is bounded by its senders, and a link that went to sleep over it would not
+// hear the broker say why. Only when OUTPUT_MOST bytes wait, the caller waits for the socket.
+// `stuck_ns` says since when nothing has moved, and the link's watch ends the connection by it.
 //
 // Input is read into a buffer that holds two frames of the largest size. Frames are handed out
 // where they lie.
@@ -18,8 +19,9 @@
 #include <poll.h>
 
 #define INPUT_ROOM  (2 * (size_t)RABBITMQ_CONNECTION_FRAME)
-#define OUTPUT_SEND 65536u     // bytes that are written at once, not at the end of the round
-#define OUTPUT_MOST (1u << 20) // bytes that wait for the socket before the caller waits, too
+#define OUTPUT_SEND 65536u      // bytes that are written at once, not at the end of the round
+#define OUTPUT_MOST (64u << 20) // bytes that wait for the socket before the caller waits, too
+#define OUTPUT_KEEP (1u << 20)  // room that is kept when nothing waits
 #define POOL_PAGE   16384u
 
 int rabbitmq_connection_init(struct rabbitmq_connection *connection)
@@ -119,6 +121,20 @@ bool rabbitmq_connection_has_output(const struct rabbitmq_connection *connection
 	return connection->out_begin < connection->out_end;
 }
 
+static void out_clear(struct rabbitmq_connection *connection)
+{
+	uint8_t *smaller;
+
+	connection->out_begin = connection->out_end = 0;
+	if (connection->out_room <= OUTPUT_KEEP)
+		return;
+	smaller = realloc(connection->out, OUTPUT_KEEP);
+	if (!smaller)
+		return;
+	connection->out = smaller;
+	connection->out_room = OUTPUT_KEEP;
+}
+
 // Writes once. Bytes; 0: the socket takes none now; -1: it has failed.
 static ssize_t write_once(struct rabbitmq_connection *connection)
 {
@@ -136,7 +152,7 @@ static ssize_t write_once(struct rabbitmq_connection *connection)
 		connection->out_begin += (size_t)r;
 	}
 	if (!rabbitmq_connection_has_output(connection))
-		connection->out_begin = connection->out_end = 0;
+		out_clear(connection);
 	if (connection->out_end == 0)
 		now_ns = 0;
 	else if (r == 0 && __atomic_load_n(&connection->stuck_ns, __ATOMIC_RELAXED))
@@ -181,10 +197,13 @@ static bool out_reserve(struct rabbitmq_connection *connection, size_t size)
 		return false;
 	if (room - connection->out_end >= size)
 		return true;
-	memmove(connection->out, connection->out + connection->out_begin, used);
-	connection->out_begin = 0;
-	connection->out_end = used;
-	while (room - used < size)
+	// What waits is moved only when that wins as much again.
+	if (connection->out_begin >= used) {
+		memmove(connection->out, connection->out + connection->out_begin, used);
+		connection->out_begin = 0;
+		connection->out_end = used;
+	}
+	while (room - connection->out_end < size)
 		room *= 2;
 	if (room == connection->out_room)
 		return true;

@@ -42,7 +42,7 @@ static void blocked(struct rabbitmq_link *link, amqp_bytes_t reason)
 {
 	_cleanup_(freep) char *text = visible_text(reason.bytes, reason.len);
 
-	link->is_blocked = true;
+	__atomic_store_n(&link->is_blocked, true, __ATOMIC_RELAXED);
 	if (link->config.blocked)
 		link->config.blocked(link->config.ctx, text ? text : "");
 }
@@ -51,7 +51,7 @@ static void unblocked(struct rabbitmq_link *link)
 {
 	if (!link->is_blocked)
 		return;
-	link->is_blocked = false;
+	__atomic_store_n(&link->is_blocked, false, __ATOMIC_RELAXED);
 	if (link->config.blocked)
 		link->config.blocked(link->config.ctx, NULL);
 }

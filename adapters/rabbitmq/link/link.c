@@ -93,8 +93,8 @@ int rabbitmq_link_start(const struct rabbitmq_link_config *config, struct rabbit
 		link_free(link);
 		return r;
 	}
+	*ret = link; // what is called from the loop may use it
 	loop_post(link->loop, &link->start);
-	*ret = link;
 	return 0;
 }
 
@@ -129,6 +129,8 @@ void rabbitmq_link_watch(struct rabbitmq_link *link, uint64_t now_ns, uint64_t l
 {
 	uint64_t stuck_ns = __atomic_load_n(&link->connection.stuck_ns, __ATOMIC_RELAXED);
 
+	if (__atomic_load_n(&link->is_blocked, __ATOMIC_RELAXED))
+		return; // the broker has said that it does not read; its heartbeats go on
 	if (stuck_ns && now_ns > stuck_ns && now_ns - stuck_ns > limit_ns)
 		rabbitmq_socket_cut(&link->connection.socket, false);
 }

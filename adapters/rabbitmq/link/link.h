@@ -33,14 +33,14 @@ int rabbitmq_link_start(const struct rabbitmq_link_config *config, struct rabbit
 // the link's
 void rabbitmq_link_stop(struct rabbitmq_link *link);
 struct loop *rabbitmq_link_loop(struct rabbitmq_link *link); // @thread any
-// Shuts the socket down when the link has been inside one send for `limit_ns`; called now and then.
-// @thread any
+// Ends the connection when what is to be sent has not moved for `limit_ns`, unless the broker has
+// blocked it; called now and then. @thread any
 void rabbitmq_link_watch(struct rabbitmq_link *link, uint64_t now_ns, uint64_t limit_ns);
 
 bool rabbitmq_link_is_up(const struct rabbitmq_link *link);
 bool rabbitmq_link_is_blocked(const struct rabbitmq_link *link);
 // "3.10.8", from the broker's properties; "" before the first login. @thread any
 void rabbitmq_link_version(struct rabbitmq_link *link, char *room, size_t size);
-// Largest body of a message that the broker takes: its frame size is no limit. When the connection
-// was tuned. 0: not known.
+// Bytes of the largest frame, as agreed at login: headers of a message must fit into one, bodies
+// are cut. 0: it is not up.
 uint32_t rabbitmq_link_frame_bytes(const struct rabbitmq_link *link);

@@ -41,8 +41,7 @@ struct rabbitmq_link {
 	struct loop_timer retry, beat;
 	struct loop_task start, round, stop; // round: at the end of a round of the loop
 	bool round_is_due, input_is_left;
-	bool is_up, is_blocked;
-	bool stopping; // atomic
+	bool is_up, is_blocked, stopping; // atomic
 	sem_t stopped;
 	unsigned next_address, address; // of the options; address: connected to
 	uint64_t wait_ns;               // before the next attempt

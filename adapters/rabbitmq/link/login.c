@@ -16,6 +16,35 @@
 #define CHANNELS_MAX 2047u
 #define FRAME_LEAST  4096u // AMQP's
 
+// The broker closes instead of the answer: that says which step it refuses.
+static bool note_refusal(struct rabbitmq_connection *connection, amqp_method_number_t expected,
+			 const amqp_connection_close_t *close)
+{
+	struct rabbitmq_error error;
+	const char *step = expected == AMQP_CONNECTION_TUNE_METHOD ? "the user is refused"
+			   : expected == AMQP_CONNECTION_OPEN_OK_METHOD
+				   ? "the virtual host is refused"
+				   : "the login is refused";
+
+	rabbitmq_error_reply(&error, close->reply_code, close->reply_text.bytes,
+			     close->reply_text.len);
+	connection->failed = true;
+	rabbitmq_error_set(&connection->error, error.code, "%s: %s", step, error.text);
+	connection->error.reply = error.reply;
+	return false;
+}
+
+// What is no AMQP at all may be TLS, where the option is not set.
+static void note_garbage(struct rabbitmq_connection *connection)
+{
+	const uint8_t *in = connection->in + connection->in_begin;
+
+	if (connection->error.code == CODE_PROTOCOL && !connection->socket.ssl &&
+	    connection->in_end > connection->in_begin && (in[0] == 0x15 || in[0] == 0x16))
+		rabbitmq_error_set(&connection->error, CODE_BACKEND_ERROR,
+				   "it speaks TLS, and the option tls is not set");
+}
+
 static bool wait_method(struct rabbitmq_connection *connection, amqp_method_number_t expected,
 			amqp_method_t *ret, uint64_t deadline_ns)
 {
@@ -24,8 +53,10 @@ static bool wait_method(struct rabbitmq_connection *connection, amqp_method_numb
 	int r;
 
 	while (!rabbitmq_connection_next(connection, &frame)) {
-		if (connection->failed)
+		if (connection->failed) {
+			note_garbage(connection);
 			return false;
+		}
 		r = rabbitmq_socket_wait(&connection->socket, POLLIN | connection->socket.wanted,
 					 deadline_ns);
 		if (r < 0) {
@@ -43,13 +74,8 @@ static bool wait_method(struct rabbitmq_connection *connection, amqp_method_numb
 		return rabbitmq_connection_fail(connection, CODE_PROTOCOL, why);
 	if (ret->id == expected)
 		return true;
-	if (ret->id == AMQP_CONNECTION_CLOSE_METHOD) {
-		const amqp_connection_close_t *close = ret->decoded;
-
-		connection->failed = true;
-		return rabbitmq_error_reply(&connection->error, close->reply_code,
-					    close->reply_text.bytes, close->reply_text.len);
-	}
+	if (ret->id == AMQP_CONNECTION_CLOSE_METHOD)
+		return note_refusal(connection, expected, ret->decoded);
 	return rabbitmq_connection_fail(connection, CODE_PROTOCOL,
 					"it does not answer the login as AMQP 0-9-1 says");
 }
@@ -189,8 +215,8 @@ static bool send_header(struct rabbitmq_connection *connection)
 	return true;
 }
 
-bool rabbitmq_login(struct rabbitmq_connection *connection, const struct rabbitmq_options *options,
-		    const char *name, uint64_t deadline_ns)
+static bool log_in(struct rabbitmq_connection *connection, const struct rabbitmq_options *options,
+		   const char *name, uint64_t deadline_ns)
 {
 	const amqp_connection_start_t *start;
 	const amqp_connection_tune_t *tuned;
@@ -215,4 +241,17 @@ bool rabbitmq_login(struct rabbitmq_connection *connection, const struct rabbitm
 	return open_vhost(connection, options) &&
 	       rabbitmq_connection_flush_all(connection, deadline_ns) &&
 	       wait_method(connection, AMQP_CONNECTION_OPEN_OK_METHOD, &method, deadline_ns);
+}
+
+bool rabbitmq_login(struct rabbitmq_connection *connection, const struct rabbitmq_options *options,
+		    const char *name, uint64_t deadline_ns)
+{
+	struct rabbitmq_error error;
+
+	if (log_in(connection, options, name, deadline_ns))
+		return true;
+	error = connection->error;
+	if (error.reply) // the broker's answer says where it stands
+		return false;
+	return rabbitmq_error_set(&connection->error, error.code, "at login: %s", error.text);
 }

@@ -39,8 +39,10 @@ static void text_place(const struct rabbitmq_link *link, const char *text, char 
 {
 	const struct rabbitmq_address *address = address_of(link);
 
-	snprintf(room, size, "cluster %s, %s:%u: %s", link->cluster, address->host, address->port,
-		 text);
+	bool is_ipv6 = strchr(address->host, ':');
+
+	snprintf(room, size, "cluster %s, %s%s%s:%u: %s", link->cluster, is_ipv6 ? "[" : "",
+		 address->host, is_ipv6 ? "]" : "", address->port, text);
 }
 
 static void log_failure(struct rabbitmq_link *link, const char *text)
@@ -175,7 +177,7 @@ static void down(struct rabbitmq_link *link)
 	rabbitmq_round_end(link);
 	if (link->is_blocked && link->config.blocked)
 		link->config.blocked(link->config.ctx, NULL);
-	link->is_blocked = false;
+	__atomic_store_n(&link->is_blocked, false, __ATOMIC_RELAXED);
 }
 
 void rabbitmq_redial_lost(struct rabbitmq_link *link)
@@ -191,7 +193,7 @@ void rabbitmq_redial_lost(struct rabbitmq_link *link)
 	attempt_again(link);
 	log_failure(link, text);
 	tell(link, error.code, text);
-	rabbitmq_channels_end(link, false, CODE_CONNECTION_LOST, error.reply, text);
+	rabbitmq_channels_end(link, false, CODE_CONNECTION_LOST, 0, text);
 }
 
 // Says goodbye, so that the broker does not report a client that vanished.
