@@ -91,7 +91,8 @@ struct settle {
 	uint32_t settled; // out: how many were
 };
 
-// What a source tells its handlers; it begins as OPENING, which is not told.
+// What a source tells its handlers; it begins as OPENING, which is not told. WINDOW_FULL is told by
+// sources over logs alone.
 enum source_state { SOURCE_OPENING, SOURCE_READY, SOURCE_WINDOW_FULL, SOURCE_DOWN, SOURCE_GONE };
 
 // As core/base/state_table.h has it. GONE is the last word of a source: it has to be closed.
@@ -101,26 +102,28 @@ enum source_state { SOURCE_OPENING, SOURCE_READY, SOURCE_WINDOW_FULL, SOURCE_DOW
 	  "The group's position cannot be read or written now.")                                   \
 	X(SOURCE_OPENING, "not found, stale", SOURCE_GONE,                                         \
 	  "The topic or the group is not on its backend, or another owner has begun it anew.")     \
-	X(SOURCE_READY, "too many are open", SOURCE_WINDOW_FULL,                                   \
-	  "A partition hands out nothing new until its oldest messages are settled.")              \
 	X(SOURCE_READY, "failure", SOURCE_DOWN,                                                    \
 	  "Reading or committing fails, or there is no room for what is put aside.")               \
 	X(SOURCE_READY, "not found, stale", SOURCE_GONE, "As above.")                              \
+	X(SOURCE_DOWN, "success", SOURCE_READY, "What failed was tried again.")                    \
+	X(SOURCE_DOWN, "not found, stale", SOURCE_GONE, "As above.")
+// And what a source over a log has beside these.
+#define SOURCE_LOG_STATES(X)                                                                       \
+	X(SOURCE_READY, "too many are open", SOURCE_WINDOW_FULL,                                   \
+	  "A partition hands out nothing new until its oldest messages are settled.")              \
 	X(SOURCE_WINDOW_FULL, "settled", SOURCE_READY, "Every partition has room again.")          \
 	X(SOURCE_WINDOW_FULL, "failure", SOURCE_DOWN, "As for READY.")                             \
 	X(SOURCE_WINDOW_FULL, "not found, stale", SOURCE_GONE, "As above.")                        \
-	X(SOURCE_DOWN, "success", SOURCE_READY, "What failed was tried again.")                    \
 	X(SOURCE_DOWN, "success", SOURCE_WINDOW_FULL,                                              \
-	  "What failed was tried again, and a partition has too many open messages.")              \
-	X(SOURCE_DOWN, "not found, stale", SOURCE_GONE, "As above.")
+	  "What failed was tried again, and a partition has too many open messages.")
 
 struct source_handlers {
 	// Never more than was demanded, but for the bytes of one message. Deliveries of a partition
 	// come in the order of their offsets, redeliveries apart; those that are due come before
 	// what is new.
 	void (*deliver)(void *ctx, const struct delivery *deliveries, size_t count);
-	// A transition of SOURCE_STATES. Nothing is told or delivered after GONE, nor once the
-	// source is being closed.
+	// A transition of SOURCE_STATES or SOURCE_LOG_STATES. Nothing is told or delivered after
+	// GONE, nor once the source is being closed.
 	void (*state)(void *ctx, enum source_state state, enum code code, const char *text);
 	// All that was delivered is void: its receipts are stale, and it comes again, in another
 	// epoch, with the attempts that are durable. The demand stands. Not told of what is gone

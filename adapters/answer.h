@@ -141,17 +141,22 @@ struct consumed_counts {
 	uint64_t replayed; // done, and open again after a move back
 };
 
-struct source_partition {
+// What only a log has of a partition. The positions before `end`, and those that a move back opened
+// again, are acked, in the backlog, or in the counts of its row.
+struct log_partition {
 	uint64_t first, end, committed; // oldest kept, next to be written, first not acked
+	bool window_full;               // the owner reads no further before some are acked
+	bool holes; // some positions of the topic hold no message, and are counted all the same
+};
+
+struct source_partition {
 	uint64_t ready, in_flight, retrying, delayed; // together: the backlog
-	// Since the group began, and durable with its position. The positions before `end`, and
-	// those that a move back opened again, are acked, in the backlog, or in `counts`.
-	uint64_t acked;
+	uint64_t acked; // since the group began, and durable with its position
 	struct consumed_counts counts;
 	uint32_t partition;
-	bool window_full; // the owner reads no further before some are acked
-	bool holes;    // some positions of the topic hold no message, and are counted all the same
 	bool outdated; // counted before the last change here, or a while ago; it is being counted
+	bool has_log;  // else `log` says nothing: there are no positions (CAP_POSITIONS)
+	struct log_partition log;
 };
 
 struct answer_backlog {

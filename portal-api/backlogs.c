@@ -176,10 +176,17 @@ static bool positions_room(struct entry *entry, size_t count)
 	return true;
 }
 
+// What a cluster without positions does not say is what was found of it.
+static uint64_t sent_of(const json_t *row)
+{
+	return number_of(row, "ready") + number_of(row, "in_flight") + number_of(row, "retrying") +
+	       number_of(row, "delayed") + number_of(row, "acked") + number_of(row, "dead") +
+	       number_of(row, "expired") + number_of(row, "skipped") - number_of(row, "replayed");
+}
+
 // What became of the messages that are not in the backlog.
 static void outcomes_take(struct backlog_row *to, const json_t *row)
 {
-	to->sent += number_of(row, "end");
 	to->replayed += number_of(row, "replayed");
 	to->acked += number_of(row, "acked");
 	to->dead += number_of(row, "dead");
@@ -192,6 +199,7 @@ static void outcomes_take(struct backlog_row *to, const json_t *row)
 static void position_take(struct entry *entry, size_t index, const json_t *row)
 {
 	struct position *position = &entry->positions[index];
+	bool positions = json_is_integer(json_object_get(row, "end"));
 	uint64_t committed = number_of(row, "committed"), first = number_of(row, "first"),
 		 ready = number_of(row, "ready"), in_flight = number_of(row, "in_flight");
 
@@ -200,11 +208,13 @@ static void position_take(struct entry *entry, size_t index, const json_t *row)
 	entry->next.retrying += number_of(row, "retrying");
 	entry->next.delayed += number_of(row, "delayed");
 	outcomes_take(&entry->next, row);
+	entry->next.sent += positions ? number_of(row, "end") : sent_of(row);
+	entry->next.positions = entry->next.positions && positions;
 	committed = MAX(committed, first);
 	position->partition = (uint32_t)number_of(row, "partition");
 	position->open = ready + in_flight > 0;
-	position->due =
-		position->open && (position->committed != committed || !position->stored_ms);
+	position->due = positions && position->open &&
+			(position->committed != committed || !position->stored_ms);
 	if (position->committed != committed)
 		position->stored_ms = 0;
 	position->committed = committed;
@@ -221,7 +231,8 @@ static void on_backlog(void *ctx, enum code code, json_t *answer, const char *te
 		entry_done(entry);
 		return;
 	}
-	entry->next = (struct backlog_row){.group = entry->row.group, .tenant = entry->row.tenant};
+	entry->next = (struct backlog_row){
+		.group = entry->row.group, .tenant = entry->row.tenant, .positions = true};
 	json_array_foreach(partitions, i, row) position_take(entry, i, row);
 	json_decref(answer);
 	entry->at = entry->reads = 0;

@@ -14,6 +14,7 @@ struct backlog_row {
 	// Messages: sent + replayed = the four of the backlog + acked + dead + expired + skipped.
 	uint64_t ready, in_flight, retrying, delayed;
 	uint64_t sent, replayed, acked, dead, expired, skipped;
+	bool positions;    // the cluster keeps them; else `sent` is what the others make of it
 	int64_t oldest_ms; // when the oldest one was stored that is neither acknowledged nor
 			   // waiting for a time; 0: there is none, -1: not known
 	int64_t at_ms;     // wall clock of the look; 0: none has succeeded yet

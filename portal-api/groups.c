@@ -59,6 +59,7 @@ static json_int_t count_of(const json_t *object, const char *name)
 static void add_sums(json_t *body)
 {
 	json_int_t sums[ARRAY_SIZE(parts)] = {0}, all = 0, sent = 0;
+	bool positions = true; // of every partition
 	json_t *partition;
 	size_t index;
 
@@ -73,13 +74,14 @@ static void add_sums(json_t *body)
 			json_object_set_new(partition, parts[i], json_integer(count));
 		}
 		json_object_set_new(partition, "backlog", json_integer(backlog));
+		positions = positions && json_is_integer(json_object_get(partition, "end"));
 		sent += count_of(partition, "end");
 		all += backlog;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(parts); ++i)
 		json_object_set_new(body, parts[i], json_integer(sums[i]));
 	json_object_set_new(body, "backlog", json_integer(all));
-	json_object_set_new(body, "sent", json_integer(sent));
+	json_object_set_new(body, "sent", positions ? json_integer(sent) : json_null());
 }
 
 static void answer_backlog(struct call *call, enum code code, json_t *body, const char *text)
@@ -140,6 +142,8 @@ static json_t *row_json(const struct backlog_row *row)
 
 	for (size_t i = 0; json && i < ARRAY_SIZE(counts); ++i)
 		json_object_set_new(json, counts[i].name, count_or_null(row, counts[i].value));
+	if (json && !row->positions)
+		json_object_set_new(json, "sent", json_null());
 	return json;
 }
 

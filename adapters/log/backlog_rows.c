@@ -19,7 +19,7 @@
 uint64_t backlog_row_acked(const struct source_partition *row)
 {
 	const struct consumed_counts *counts = &row->counts;
-	uint64_t all = row->end + counts->replayed,
+	uint64_t all = row->log.end + counts->replayed,
 		 others = row->ready + row->in_flight + row->retrying + row->delayed +
 			  counts->dead + counts->expired + counts->skipped;
 
@@ -32,14 +32,15 @@ struct source_partition backlog_row_of_window(const struct window *window, uint6
 {
 	uint64_t next = MAX(window_next(window), first);
 	struct source_partition row = {
-		.first = first,
-		.end = end,
-		.committed = window->base,
 		.ready = (end > next ? end - next : 0) + window->open,
 		.in_flight = window->flight,
 		.retrying = window->waiting + window->rejected,
 		.counts = window->counts,
-		.window_full = window_full(window),
+		.has_log = true,
+		.log = {.first = first,
+			.end = end,
+			.committed = window->base,
+			.window_full = window_full(window)},
 	};
 
 	row.counts.skipped += next - window_next(window);

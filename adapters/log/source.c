@@ -403,7 +403,7 @@ size_t log_source_backlog(struct source *source, struct source_partition *partit
 		if (!source_read_truncate(&source->parts[i], &first, &end))
 			return 0;
 		partitions[i] = part_backlog(&source->parts[i], first, end);
-		partitions[i].holes = holes;
+		partitions[i].log.holes = holes;
 	}
 	return count;
 }

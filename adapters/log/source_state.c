@@ -15,7 +15,9 @@ void source_state_set(struct source *source, enum source_state state, enum code 
 {
 	if (source->state == state || source->closing)
 		return;
-	assert(state_table_has(STATE_TABLE_MOVES(SOURCE_STATES), source->state, state));
+	assert(state_table_has(STATE_TABLE_MOVES(SOURCE_STATES) |
+				       STATE_TABLE_MOVES(SOURCE_LOG_STATES),
+			       source->state, state));
 	source->state = state;
 	source->config.handlers->state(source->config.ctx, state, code, text);
 }

@@ -140,8 +140,8 @@ struct source {
 	void *closed_ctx;
 };
 
-// Tells the handlers a state that is not the current one. A transition that SOURCE_STATES does not
-// have is a fault of ours.
+// Tells the handlers a state that is not the current one. A transition that neither SOURCE_STATES
+// nor SOURCE_LOG_STATES have is a fault of ours.
 void source_state_set(struct source *source, enum source_state state, enum code code,
 		      const char *text);
 // A transition that SOURCE_PHASE_STATES does not have is a fault of ours.

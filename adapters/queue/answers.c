@@ -1,5 +1,5 @@
 // A queue counts its partitions together and has no positions: so a backlog and a reset have one
-// row that stands for all partitions, and positions are 0 in every answer.
+// row that stands for all partitions, without a log part; positions are 0 in the other answers.
 //
 // Not here: asking the cluster, and refusing what it cannot do.
 

@@ -384,8 +384,8 @@ void group_forget_deleted(struct group_home *home)
 	for (size_t i = 0; i < count; ++i) {
 		const struct source_partition *partition = &home->partitions[i];
 
-		if (partition->retrying == 0 && partition->delayed == 0)
-			dispatch_gone(home->dispatch, partition->partition, partition->first);
+		if (partition->has_log && partition->retrying == 0 && partition->delayed == 0)
+			dispatch_gone(home->dispatch, partition->partition, partition->log.first);
 	}
 }
 

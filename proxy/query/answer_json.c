@@ -166,18 +166,20 @@ static json_t *moved_partition_json(const void *row)
 			 (json_int_t)moved->skipped, "replayed", (json_int_t)moved->replayed);
 }
 
+// What only a log has is null elsewhere.
 static json_t *source_partition_json(const void *row)
 {
 	const struct source_partition *partition = row;
+	const struct log_partition *log = partition->has_log ? &partition->log : NULL;
 	json_t *json = json_object();
 	const struct {
 		const char *name;
 		uint64_t value;
 	} members[] = {
 		{"partition", partition->partition},
-		{"first", partition->first},
-		{"end", partition->end},
-		{"committed", partition->committed},
+		{"first", log ? log->first : ANSWER_NONE},
+		{"end", log ? log->end : ANSWER_NONE},
+		{"committed", log ? log->committed : ANSWER_NONE},
 		{"ready", partition->ready},
 		{"in_flight", partition->in_flight},
 		{"retrying", partition->retrying},
@@ -190,9 +192,9 @@ static json_t *source_partition_json(const void *row)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
-		json_object_set_new(json, members[i].name,
-				    json_integer((json_int_t)members[i].value));
-	json_object_set_new(json, "window_full", json_boolean(partition->window_full));
+		json_object_set_new(json, members[i].name, number_json(members[i].value));
+	json_object_set_new(json, "window_full",
+			    log ? json_boolean(log->window_full) : json_null());
 	return json;
 }
 

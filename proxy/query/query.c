@@ -472,7 +472,7 @@ static const char *inexact_reason(const struct group_query *target,
 	bool holes = false;
 
 	for (size_t i = 0; i < backlog->count; ++i)
-		holes = holes || backlog->rows[i].holes;
+		holes = holes || backlog->rows[i].log.holes;
 	return target->topic->imported               ? "imported"
 	       : target->topic->native               ? "native"
 	       : holes                               ? "holes"

@@ -236,14 +236,15 @@ void retention_by_size(struct bench *bench)
 		wait_for_kept(bench, topic, KEPT / SIZE, &exact);
 	for (unsigned i = 0; i < 600; ++i) { // a source may hear of it with its next look
 		reader_backlog(reader, rows, 2);
-		if (rows[0].ready + rows[1].ready == COUNT - rows[0].first - rows[1].first &&
-		    rows[0].first > 0 && rows[1].first > 0)
+		if (rows[0].ready + rows[1].ready ==
+			    COUNT - rows[0].log.first - rows[1].log.first &&
+		    rows[0].log.first > 0 && rows[1].log.first > 0)
 			break;
 		usleep(50000);
 	}
 	// What is gone is no backlog.
-	CHECK_EQ(rows[0].ready + rows[1].ready, COUNT - rows[0].first - rows[1].first);
-	CHECK(rows[0].first > 0 && rows[1].first > 0);
+	CHECK_EQ(rows[0].ready + rows[1].ready, COUNT - rows[0].log.first - rows[1].log.first);
+	CHECK(rows[0].log.first > 0 && rows[1].log.first > 0);
 	reader_close(reader);
 	models_end(topic, group);
 }

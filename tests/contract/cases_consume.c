@@ -266,7 +266,7 @@ static void ledger_check(struct reader *reader, const struct ledger *ledger)
 	CHECK_EQ(row.ready + row.in_flight + row.retrying + row.delayed,
 		 ledger->sent - ledger->acked);
 	if (keeps_positions(reader_bench(reader)))
-		CHECK_EQ(row.end, ledger->sent);
+		CHECK_EQ(row.log.end, ledger->sent);
 	CHECK_EQ(row.acked, ledger->acked - ledger->acked_before);
 	CHECK_EQ(row.counts.dead + row.counts.expired + row.counts.skipped + row.counts.replayed,
 		 0);

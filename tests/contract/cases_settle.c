@@ -250,7 +250,7 @@ static void check_end_of_log(struct reader *reader, uint64_t ended, uint64_t rea
 
 	reader_backlog(reader, rows, 2);
 	CHECK_EQ(rows[0].in_flight, 0);
-	CHECK_EQ(rows[0].committed, ended);
+	CHECK_EQ(rows[0].log.committed, ended);
 }
 
 void rejected_come_once_more_by_themselves(struct bench *bench)
@@ -483,7 +483,7 @@ void the_window_has_a_bound(struct bench *bench)
 	expect_quiet(reader);
 	CHECK(reader_wait_state(reader, SOURCE_WINDOW_FULL, SHORT_MS));
 	reader_backlog(reader, &row, 1);
-	CHECK(row.window_full);
+	CHECK(row.log.window_full);
 	CHECK_EQ(row.in_flight, WINDOW);
 	CHECK_EQ(row.ready, COUNT - WINDOW);
 	ack_all(reader, got + 1, WINDOW - 1); // the head still holds it

@@ -680,7 +680,9 @@ static void on_state(void *ctx, enum source_state state, enum code code, const c
 
 	change_begin();
 	CHECK(!reader->closed);
-	CHECK(state_table_has(STATE_TABLE_MOVES(SOURCE_STATES), reader->state, state));
+	CHECK(state_table_has(STATE_TABLE_MOVES(SOURCE_STATES) |
+				      STATE_TABLE_MOVES(SOURCE_LOG_STATES),
+			      reader->state, state));
 	reader->state = state;
 	change_end();
 }

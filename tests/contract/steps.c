@@ -94,7 +94,7 @@ void expect_committed(const struct bench *bench, const struct source_partition *
 		      uint64_t committed)
 {
 	if (keeps_positions(bench))
-		CHECK_EQ(row->committed, committed);
+		CHECK_EQ(row->log.committed, committed);
 }
 
 json_int_t sum_of(const json_t *answer, const char *member)

@@ -562,15 +562,16 @@ static size_t memory_backlog(struct source *source, struct source_partition *row
 	for (uint32_t p = 0; p < MIN(room, source->topic->partitions); ++p) {
 		size_t count = source->topic->partition[p].count;
 
-		rows[p] = (struct source_partition){.partition = p, .end = count};
+		rows[p] = (struct source_partition){
+			.partition = p, .has_log = true, .log.end = count};
 		group_grow(source->group, p, count);
 		for (size_t i = count; i-- > 0;) {
 			const struct position *position = &source->group->positions[p][i];
 
 			if (position->place != ACKED)
-				rows[p].committed = i;
+				rows[p].log.committed = i;
 			else if (i + 1 == count)
-				rows[p].committed = count;
+				rows[p].log.committed = count;
 			rows[p].in_flight += position->place == OUT;
 			rows[p].ready += position->place == READY ||
 					 (position->place == DUE && position->due_ns <= now_ns);
@@ -625,6 +626,7 @@ static void memory_group_backlog(struct adapter *adapter, const struct group *mo
 		for (size_t i = 0; i < group->count[p]; ++i)
 			rows[p].ready += group->positions[p][i].place != ACKED;
 		rows[p].partition = p;
+		rows[p].has_log = true;
 	}
 	pthread_mutex_unlock(&adapter->lock);
 	done(ctx, CODE_OK, &answer, NULL);

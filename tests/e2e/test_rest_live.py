@@ -57,6 +57,20 @@ def test_backlog_adds_up(world):
     assert world.portal.asked("BACKLOG") == [{"group": ids(world)["group"]}]
 
 
+def test_backlog_without_positions(world):
+    """What only a log has is null; the rest adds up, and a refused dead letter is told."""
+    log = dict.fromkeys(("first", "end", "committed", "window_full"))
+    world.portal.answer("BACKLOG", {
+        "partitions": [{"partition": 0, "ready": 10, "in_flight": 2, "retrying": 3, "delayed": 4, "acked": 74, "dead": 7, **log}],
+        "dead": 1, "dead_letter_refused": "NO_ROUTE", "at_most": True, "at_most_reason": "backend"})
+    backlog = world.admin.get(f"{A}/groups/billing/backlog").json
+    assert (backlog["backlog"], backlog["acked"], backlog["dead"], backlog["sent"]) == (19, 74, 7, None)
+    assert backlog["partitions"][0] == {"partition": 0, "ready": 10, "in_flight": 2, "retrying": 3, "delayed": 4, "backlog": 19, "acked": 74, "dead": 7, "expired": 0, "skipped": 0, "replayed": 0, **log}
+    assert backlog["dead_letter_refused"] == "NO_ROUTE"
+    group = wait_for(lambda: next((row for row in world.admin.get(f"{A}/backlogs").json["items"] if row["group"] == "billing" and row["backlog"] == 19), None))
+    assert (group["sent"], group["acked"], group["ready"], group["oldest_ms"]) == (None, 74, 10, None)
+
+
 RESETS = [({"at": "earliest"}, {"earliest": True}), ({"at": "latest"}, {"latest": True}), ({"at": "time", "time_ms": 5}, {"time_ms": 5}),
           ({"at": "positions", "positions": [{"partition": 0, "offset": 3}]}, {"positions": [{"partition": 0, "offset": 3}]})]
 

@@ -326,7 +326,7 @@ static uint64_t backlog(bool only_ready)
 		uint64_t all =
 			told[i].ready + told[i].in_flight + told[i].retrying + told[i].delayed;
 
-		SIM_EQUAL(told[i].end + told[i].counts.replayed,
+		SIM_EQUAL(told[i].log.end + told[i].counts.replayed,
 			  all + told[i].acked + told[i].counts.dead + told[i].counts.expired +
 				  told[i].counts.skipped);
 		sum += only_ready ? told[i].ready : all;

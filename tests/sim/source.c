@@ -490,13 +490,13 @@ static void check_partition(const struct source_partition *told, uint32_t p)
 			++sure;
 	}
 	backlog = told->ready + told->in_flight + told->retrying + told->delayed;
-	SIM_EQUAL(told->first, in->first);
-	SIM_EQUAL(told->end, in->end);
+	SIM_EQUAL(told->log.first, in->first);
+	SIM_EQUAL(told->log.end, in->end);
 	SIM_EQUAL(told->in_flight, out);
 	SIM_MUST(told->acked >= acked && told->acked <= acked + unsure);
-	SIM_EQUAL(told->end + told->counts.replayed, told->acked + backlog + told->counts.dead +
-							     told->counts.expired +
-							     told->counts.skipped);
+	SIM_EQUAL(told->log.end + told->counts.replayed, told->acked + backlog + told->counts.dead +
+								 told->counts.expired +
+								 told->counts.skipped);
 	SIM_MUST(backlog >= sure);
 	// Positions that hold no message count until they are passed.
 	SIM_MUST(m.gaps || backlog <= sure + perhaps);
@@ -510,10 +510,10 @@ static void check_backlog_row(uint32_t p)
 
 	acked_count(p, &acked, &unsure);
 	SIM_MUST(row.acked >= acked && row.acked <= acked + unsure);
-	SIM_EQUAL(row.end, store.partitions[p].end);
-	SIM_EQUAL(row.end + row.counts.replayed, row.ready + row.in_flight + row.retrying +
-							 row.delayed + row.acked + row.counts.dead +
-							 row.counts.expired + row.counts.skipped);
+	SIM_EQUAL(row.log.end, store.partitions[p].end);
+	SIM_EQUAL(row.log.end + row.counts.replayed,
+		  row.ready + row.in_flight + row.retrying + row.delayed + row.acked +
+			  row.counts.dead + row.counts.expired + row.counts.skipped);
 }
 
 static void check(void)

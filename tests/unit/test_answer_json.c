@@ -136,17 +136,19 @@ static void groups_written(void)
 		{.partition = 1, .from = 5, .to = 9, .skipped = 3, .replayed = 0}};
 	static const struct source_partition rows[] = {
 		{.partition = 1,
-		 .first = 2,
-		 .end = 30,
-		 .committed = 4,
 		 .ready = 5,
 		 .in_flight = 6,
 		 .retrying = 7,
 		 .delayed = 8,
 		 .acked = 9,
 		 .counts = {.dead = 10, .expired = 11, .skipped = 12, .replayed = 13},
-		 .window_full = true,
-		 .holes = true}};
+		 .has_log = true,
+		 .log = {.first = 2,
+			 .end = 30,
+			 .committed = 4,
+			 .window_full = true,
+			 .holes = true}}};
+	static const struct source_partition queue[] = {{.ready = 5, .in_flight = 6, .acked = 9}};
 
 	expect(&(struct adapter_answer){.kind = ANSWER_RESET, .reset = {moved, 1}},
 	       "{\"partitions\":[{\"partition\":1,\"from\":5,\"to\":9,\"skipped\":3,"
@@ -155,6 +157,11 @@ static void groups_written(void)
 	       "{\"partitions\":[{\"partition\":1,\"first\":2,\"end\":30,\"committed\":4,"
 	       "\"ready\":5,\"in_flight\":6,\"retrying\":7,\"delayed\":8,\"acked\":9,\"dead\":10,"
 	       "\"expired\":11,\"skipped\":12,\"replayed\":13,\"window_full\":true}]}");
+	expect(&(struct adapter_answer){.kind = ANSWER_BACKLOG, .backlog = {queue, 1}},
+	       "{\"partitions\":[{\"partition\":0,\"first\":null,\"end\":null,"
+	       "\"committed\":null,\"ready\":5,\"in_flight\":6,\"retrying\":0,\"delayed\":0,"
+	       "\"acked\":9,\"dead\":0,\"expired\":0,\"skipped\":0,\"replayed\":0,"
+	       "\"window_full\":null}]}");
 }
 
 static void messages_written(void)

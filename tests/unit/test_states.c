@@ -82,7 +82,8 @@ static void on_told(void *ctx, enum source_state state, enum code code, const ch
 static void a_source_tells_by_its_table(void)
 {
 	static const struct source_handlers handlers = {.state = on_told};
-	const uint64_t moves = STATE_TABLE_MOVES(SOURCE_STATES);
+	const uint64_t moves =
+		STATE_TABLE_MOVES(SOURCE_STATES) | STATE_TABLE_MOVES(SOURCE_LOG_STATES);
 	struct source *source = calloc(1, sizeof *source);
 	enum source_state told;
 

@@ -147,7 +147,7 @@ static struct source_partition *backlog_rows(const struct group_job *job)
 
 		kafka_topic_bounds(job->open, cursor->partition, &first, &end);
 		complete = backlog_row_read(cursor, first, end, &rows[i]) == 0;
-		rows[i].holes = kafka_topic_has_holes(job->open);
+		rows[i].log.holes = kafka_topic_has_holes(job->open);
 	}
 	if (complete)
 		return rows;
