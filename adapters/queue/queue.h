@@ -100,7 +100,8 @@ struct queue_attach {
 // What the backend does. @thread the home loop
 struct queue_ops {
 	// How many messages of one source may be handed out and unacknowledged, renewed ones apart:
-	// as many as a group can have in flight. At least 6,000, which the contract takes at once.
+	// as many as a group can have in flight. The contract has 6,000 in flight at once, and
+	// wants a bound below 20,000.
 	uint32_t messages_max;
 	// How long a delivery may stay unacknowledged before the backend ends its channel; 0: for
 	// ever. Held for half of that time it is written anew (`renewal`).

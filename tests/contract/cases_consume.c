@@ -257,14 +257,22 @@ static uint64_t random_below(uint64_t *state, uint64_t below)
 	return *state % below;
 }
 
+static uint64_t backlog_of(const struct source_partition *row)
+{
+	return row->ready + row->in_flight + row->retrying + row->delayed;
+}
+
 static void ledger_check(struct reader *reader, const struct ledger *ledger)
 {
+	uint64_t until_ns = clock_now_ns() + SHORT_MS * MS_NS;
 	struct source_partition row;
 
-	reader_backlog(reader, &row, 1);
+	do {
+		reader_backlog(reader, &row, 1);
+	} while (backlog_of(&row) != ledger->sent - ledger->acked &&
+		 look_again(reader_bench(reader), until_ns));
 	CHECK_EQ(row.in_flight, ledger->open_count);
-	CHECK_EQ(row.ready + row.in_flight + row.retrying + row.delayed,
-		 ledger->sent - ledger->acked);
+	CHECK_EQ(backlog_of(&row), ledger->sent - ledger->acked);
 	if (keeps_positions(reader_bench(reader)))
 		CHECK_EQ(row.log.end, ledger->sent);
 	CHECK_EQ(row.acked, ledger->acked - ledger->acked_before);

@@ -139,33 +139,36 @@ void runs_of_receipts_settle_together(struct bench *bench)
 	models_end(topic, group);
 }
 
+// And before what no consumer has had.
 void what_was_unsettled_comes_again(struct bench *bench)
 {
+	enum { OLD = 5, NEW = 2000 };
 	const struct topic *topic = plain_topic(bench, 1);
 	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
 	struct reader *reader = reader_open(bench, topic, group);
+	static struct got got[OLD + NEW];
 	struct settle entries[5];
-	struct got got[10];
 
 	bench_fill(bench, topic, 0, 0, 10);
 	reader_demand(reader, 10, 1 << 20);
 	take_all(reader, got, 10);
+	bench_fill(bench, topic, 0, 10, NEW);
 	for (uint32_t i = 0; i < 5; ++i)
 		entries[i] = reader_receipt(&got[2 * i], SETTLE_ACK, 0);
 	reader_settle_soon(reader, entries, 5); // closing makes it durable
 	reader_drop(got, 10);
 	reader_close(reader);
-	expect_closed_backlog(bench, group, topic, 5, 0, 0);
+	expect_closed_backlog(bench, group, topic, OLD + NEW, 0, 0);
 	bench_reopen(bench);
 	reader = reader_open(bench, topic, group);
-	reader_demand(reader, 10, 1 << 20);
-	take_all(reader, got, 5);
-	for (uint32_t i = 0; i < 5; ++i) {
-		CHECK_EQ(got[i].number, 2 * i + 1);
+	reader_demand(reader, OLD + NEW + 1, 1 << 20);
+	take_all(reader, got, OLD + NEW);
+	for (uint32_t i = 0; i < OLD + NEW; ++i) {
+		CHECK_EQ(got[i].number, i < OLD ? 2 * i + 1 : i + OLD);
 		CHECK_EQ(got[i].delivery.attempt, 1);
 	}
 	expect_quiet(reader);
-	reader_drop(got, 5);
+	reader_drop(got, OLD + NEW);
 	reader_close(reader);
 	models_end(topic, group);
 }

@@ -2,6 +2,8 @@
 
 #include "tests/contract/steps.h"
 
+#include "core/base/clock.h"
+
 const struct topic *plain_topic(struct bench *bench, uint32_t partitions)
 {
 	struct topic_wish wish = {.partitions = partitions};
@@ -72,12 +74,22 @@ void ack_all(struct reader *reader, const struct got *got, size_t count)
 	settle_all(reader, got, count, SETTLE_ACK);
 }
 
+bool look_again(const struct bench *bench, uint64_t until_ns)
+{
+	return !keeps_positions(bench) && clock_now_ns() < until_ns && usleep(5000) == 0;
+}
+
 void expect_backlog(struct reader *reader, uint64_t ready, uint64_t in_flight, uint64_t retrying,
 		    uint64_t delayed)
 {
+	uint64_t until_ns = clock_now_ns() + SHORT_MS * MS_NS;
 	struct source_partition row;
 
-	reader_backlog(reader, &row, 1);
+	do {
+		reader_backlog(reader, &row, 1);
+	} while ((row.ready != ready || row.in_flight != in_flight || row.retrying != retrying ||
+		  row.delayed != delayed) &&
+		 look_again(reader_bench(reader), until_ns));
 	CHECK_EQ(row.ready, ready);
 	CHECK_EQ(row.in_flight, in_flight);
 	CHECK_EQ(row.retrying, retrying);
@@ -108,33 +120,54 @@ json_int_t sum_of(const json_t *answer, const char *member)
 	return sum;
 }
 
+struct closed_backlog {
+	json_int_t ready, in_flight, retrying, delayed;
+};
+
+static struct closed_backlog closed_backlog(struct bench *bench, const struct group *group,
+					    const struct topic *topic)
+{
+	json_t *answer = bench_backlog(bench, group, topic, NULL);
+	struct closed_backlog backlog = {sum_of(answer, "ready"), sum_of(answer, "in_flight"),
+					 sum_of(answer, "retrying"), sum_of(answer, "delayed")};
+
+	json_decref(answer);
+	return backlog;
+}
+
 void expect_closed_backlog(struct bench *bench, const struct group *group,
 			   const struct topic *topic, json_int_t ready, json_int_t retrying,
 			   json_int_t delayed)
 {
-	json_t *answer = bench_backlog(bench, group, topic, NULL);
+	uint64_t until_ns = clock_now_ns() + SHORT_MS * MS_NS;
+	struct closed_backlog is;
 
-	CHECK_EQ(sum_of(answer, "ready"), ready);
-	CHECK_EQ(sum_of(answer, "in_flight"), 0);
-	CHECK_EQ(sum_of(answer, "retrying"), retrying);
-	CHECK_EQ(sum_of(answer, "delayed"), delayed);
-	json_decref(answer);
+	do {
+		is = closed_backlog(bench, group, topic);
+	} while ((is.ready != ready || is.retrying != retrying || is.delayed != delayed) &&
+		 look_again(bench, until_ns));
+	CHECK_EQ(is.ready, ready);
+	CHECK_EQ(is.in_flight, 0);
+	CHECK_EQ(is.retrying, retrying);
+	CHECK_EQ(is.delayed, delayed);
 }
 
 void expect_closed_waiting(struct bench *bench, const struct group *group,
 			   const struct topic *topic, json_int_t retrying, json_int_t delayed)
 {
-	json_t *answer;
+	uint64_t until_ns = clock_now_ns() + SHORT_MS * MS_NS;
+	struct closed_backlog is;
 
 	if (keeps_positions(bench)) {
 		expect_closed_backlog(bench, group, topic, 0, retrying, delayed);
 		return;
 	}
-	answer = bench_backlog(bench, group, topic, NULL);
-	CHECK_EQ(sum_of(answer, "ready") + sum_of(answer, "retrying") + sum_of(answer, "delayed"),
-		 retrying + delayed);
-	CHECK(sum_of(answer, "retrying") <= retrying);
-	CHECK(sum_of(answer, "delayed") <= delayed);
-	CHECK_EQ(sum_of(answer, "in_flight"), 0);
-	json_decref(answer);
+	do {
+		is = closed_backlog(bench, group, topic);
+	} while (is.ready + is.retrying + is.delayed != retrying + delayed &&
+		 look_again(bench, until_ns));
+	CHECK_EQ(is.ready + is.retrying + is.delayed, retrying + delayed);
+	CHECK_EQ(is.in_flight, 0);
+	CHECK(is.retrying <= retrying);
+	CHECK(is.delayed <= delayed);
 }

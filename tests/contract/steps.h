@@ -18,6 +18,9 @@ void settle(struct reader *reader, const struct got *got, enum settle_verb verb,
 void expect_stale(struct reader *reader, struct settle entry);
 void settle_all(struct reader *reader, const struct got *got, size_t count, enum settle_verb verb);
 void ack_all(struct reader *reader, const struct got *got, size_t count);
+// What a queue counts is exact when nothing is on its way from or to it: after a first look that is
+// not what it should be, may there be another? Of what is stored by position never.
+bool look_again(const struct bench *bench, uint64_t until_ns);
 void expect_backlog(struct reader *reader, uint64_t ready, uint64_t in_flight, uint64_t retrying,
 		    uint64_t delayed);
 // Of positions that a cluster may not have: checked where it has them.

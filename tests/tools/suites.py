@@ -408,7 +408,7 @@ def rabbitmq_contracts(path, options):
 
 
 def suite_contract(options):
-    """the same cases against every kind of backend, under the sanitizers: embedded, discard, a real Kafka 3.9, a real RabbitMQ (--long: also three nodes of each, Kafka 4.1, the other Debian's RabbitMQ)"""
+    """the same cases against every kind of backend, under the sanitizers: embedded, discard, the in-memory queue, a real Kafka 3.9, a real RabbitMQ (--long: also three nodes of each, Kafka 4.1, the other Debian's RabbitMQ)"""
     path = build("build-asan")
     return beside(lambda: meson_tests("build-asan", "--suite", "contract"), lambda: kafka_contracts(path, options), lambda: rabbitmq_contracts(path, options))
 
