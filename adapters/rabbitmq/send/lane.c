@@ -9,6 +9,9 @@
 // missing, the last message to that exchange was certainly not stored, while those before it may
 // have been.
 //
+// A batch of which a record has failed, and may be sent again, is not published any further: what
+// its sender sends again would come behind it.
+//
 // A nack does not say how many of the queues of an exchange have stored the message: UNKNOWN.
 //
 // Invariants: a record is in the queue or in `confirms`, until it ends; nothing is published while
@@ -174,6 +177,8 @@ static bool record_publish(struct rabbitmq_lane *lane, struct rabbitmq_batch *ba
 		return record_refuse(lane, batch, rabbitmq_topic_refusal(topic));
 	if (record->partition >= topic->topic->partitions)
 		return record_refuse(lane, batch, CODE_NOT_READY); // it is about to grow
+	if (batch->broken)
+		return record_refuse(lane, batch, (enum code)batch->broken);
 	if (rabbitmq_confirms_reserve(&lane->confirms) < 0 ||
 	    rabbitmq_message_make(lane->sender->room, record->data, topic->topic->native,
 				  topic->topic->partitions > 1 ? record->partition
@@ -267,6 +272,18 @@ static void body_most_learn(struct rabbitmq_lane *lane, const char *text)
 		lane->sender->body_most = strtoull(largest + sizeof LARGEST - 1, NULL, 10);
 }
 
+// Only the first in the queue may be published in part.
+static void broken_end(struct rabbitmq_lane *lane)
+{
+	struct rabbitmq_batch *batch;
+
+	if (list_empty(&lane->batches))
+		return;
+	batch = LIST_ENTRY(lane->batches.next, struct rabbitmq_batch, in_queue);
+	if (batch->broken)
+		rabbitmq_answer_rest(lane->sender, batch, (enum code)batch->broken);
+}
+
 static bool may_open_at_once(uint16_t reply)
 {
 	return reply == 0 || reply == AMQP_NOT_FOUND || reply == AMQP_ACCESS_REFUSED ||
@@ -287,6 +304,7 @@ static void on_closed(struct rabbitmq_channel *channel, enum code code, uint16_t
 	rabbitmq_confirms_end(&lane->confirms);
 	if (lane->sender->ended)
 		return;
+	broken_end(lane);
 	if (reply)
 		log_warn(lane->sender->adapter->log, "RABBITMQ-CHANNEL",
 			 "the broker closed a channel of messages that are sent: %s", lane->text);
