@@ -1,7 +1,7 @@
 // Frames of AMQP 0-9-1.
 //
 // rabbitmq-c decodes what is inside of a frame, into memory of a pool. It trusts the sender in one
-// way: a table in a table is a call in a call, and a frame of 128 KiB has room for 20,000 of them.
+// way: a table in a table is a call in a call, and a frame of 128 KiB has room for 26,000 of them.
 // So whatever carries a table is walked first, and refused beyond a depth. What a broker has no
 // reason to send (a method of clients, a second word of property flags) is refused before it is
 // decoded.
