@@ -19,7 +19,6 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -128,8 +127,8 @@ static const struct rabbitmq_channel_handlers handlers = {on_opened, on_closed, 
 
 struct command {
 	struct loop_task task;
-	sem_t done;
-	const char *verb, *words[4];
+	char line[1024];
+	const char *verb, *words[4]; // of the line
 };
 
 static struct channel *channel_of(const struct command *command)
@@ -226,51 +225,69 @@ static void run(struct loop_task *task)
 		publish_table(channel, name);
 	else
 		say("what? %s", verb);
-	sem_post(&command->done);
+	free(command);
 }
+
+static struct {
+	uint64_t limit_ns; // 0: there is no thread
+	bool ends;         // atomic
+	pthread_t thread;
+} watching;
 
 static void *watch(void *ctx)
 {
-	uint64_t limit_ns = *(uint64_t *)ctx * MS_NS;
-
-	for (;;) {
-		rabbitmq_link_watch(rabbitmq, clock_now_ns(), limit_ns);
+	while (!__atomic_load_n(&watching.ends, __ATOMIC_ACQUIRE)) {
+		rabbitmq_link_watch(rabbitmq, clock_now_ns(), watching.limit_ns);
 		usleep(50000);
 	}
 	return NULL;
 }
 
-// False: it is the last.
-static bool command_do(char *line)
+static void watch_start(const char *ms)
 {
-	struct command command = {.task.fn = run};
-	static uint64_t watch_ms;
-	pthread_t thread;
+	watching.limit_ns = strtoul(ms, NULL, 10) * MS_NS;
+	pthread_create(&watching.thread, NULL, watch, NULL);
+}
+
+static void watch_end(void)
+{
+	__atomic_store_n(&watching.ends, true, __ATOMIC_RELEASE);
+	if (watching.limit_ns)
+		pthread_join(watching.thread, NULL);
+}
+
+static void version_say(void)
+{
 	char version[32];
 
-	command.verb = strsep(&line, " ");
+	rabbitmq_link_version(rabbitmq, version, sizeof version);
+	say("version %s", version);
+}
+
+// Posted, not waited for: the link may be inside of a send. False: it is the last.
+static bool command_do(const char *line)
+{
+	struct command *command = calloc(1, sizeof *command);
+	char *rest = command->line;
+	bool is_last;
+
+	command->task.fn = run;
+	snprintf(command->line, sizeof command->line, "%s", line);
+	command->verb = strsep(&rest, " ");
 	for (size_t i = 0; i < 3; ++i)
-		command.words[i] = line ? strsep(&line, " ") : "";
-	command.words[3] = line ? line : "";
-	if (strcmp(command.verb, "stop") == 0)
-		return false;
-	if (strcmp(command.verb, "watch") == 0) {
-		watch_ms = strtoul(command.words[0], NULL, 10);
-		pthread_create(&thread, NULL, watch, &watch_ms);
-		pthread_detach(thread);
+		command->words[i] = rest ? strsep(&rest, " ") : "";
+	command->words[3] = rest ? rest : "";
+	is_last = strcmp(command->verb, "stop") == 0;
+	if (strcmp(command->verb, "watch") == 0) {
+		watch_start(command->words[0]);
+	} else if (strcmp(command->verb, "version") == 0) {
+		version_say();
+	} else if (!is_last) {
+		loop_post(rabbitmq_link_loop(rabbitmq), &command->task);
 		return true;
 	}
-	if (strcmp(command.verb, "version") == 0) {
-		rabbitmq_link_version(rabbitmq, version, sizeof version);
-		say("version %s", version);
-		return true;
-	}
-	sem_init(&command.done, 0, 0);
-	loop_post(rabbitmq_link_loop(rabbitmq), &command.task);
-	while (sem_wait(&command.done) < 0)
-		;
-	sem_destroy(&command.done);
-	return true;
+	free(command);
+	return !is_last;
 }
 
 int main(int argc, char **argv)
@@ -303,6 +320,7 @@ int main(int argc, char **argv)
 		if (!command_do(line))
 			break;
 	}
+	watch_end();
 	rabbitmq_link_stop(rabbitmq);
 	rabbitmq_options_deinit(&options);
 	say("stopped");
