@@ -21,7 +21,7 @@ static bool note_refusal(struct rabbitmq_connection *connection, amqp_method_num
 			 const amqp_connection_close_t *close)
 {
 	struct rabbitmq_error error;
-	const char *step = expected == AMQP_CONNECTION_TUNE_METHOD ? "the user is refused"
+	const char *step = expected == AMQP_CONNECTION_TUNE_METHOD ? "user or password is not accepted"
 			   : expected == AMQP_CONNECTION_OPEN_OK_METHOD
 				   ? "the virtual host is refused"
 				   : "the login is refused";

@@ -94,10 +94,11 @@ static void circuit_log(struct rabbitmq_health *health, uint8_t before, uint8_t 
 			 "the cluster does not answer: messages for it are refused at once");
 }
 
+// A login that is refused ends the question with the broker's words, and is no answer to it.
 static void on_probe(struct rabbitmq_ask *ask, enum code code, const char *text)
 {
 	struct rabbitmq_health *health = CONTAINER_OF(ask, struct rabbitmq_health, probe);
-	bool alive = is_alive(code), again;
+	bool alive = is_alive(code) && rabbitmq_link_is_up(health->adapter->ask), again;
 	uint8_t before, now;
 
 	if (code == CODE_SHUTTING_DOWN) // no probe any more
