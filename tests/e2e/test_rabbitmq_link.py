@@ -149,7 +149,7 @@ def test_channels_are_bounded(host):
 @pytest.mark.parametrize(
     "change, secrets, expected",
     [
-        ({"user": "guest"}, {"password": "wrong"}, r"down FORBIDDEN cluster c, \S+: the user is refused: ACCESS_REFUSED .*\(403\)"),
+        ({"user": "guest"}, {"password": "wrong"}, r"down FORBIDDEN cluster c, \S+: user or password is not accepted: ACCESS_REFUSED .*\(403\)"),
         ({"vhost": "e2e-none"}, None, r"down FORBIDDEN cluster c, \S+: the virtual host is refused: NOT_ALLOWED - vhost e2e-none not found \(530\)"),
         ({"addresses": "127.0.0.1:1"}, None, r"down BACKEND_DOWN cluster c, 127.0.0.1:1: connection refused"),
         ({"addresses": "no-host.invalid"}, None, r"down BACKEND_DOWN cluster c, no-host.invalid:5672: the host name is not found"),

@@ -22,7 +22,7 @@ static void on_command(void *ctx, uint64_t tag, bool multiple)
 static void add(uint64_t from, uint64_t to, uint8_t queue)
 {
 	for (uint64_t tag = from; tag <= to; ++tag)
-		CHECK_EQ(rabbitmq_outstanding_add(&set, tag, queue), 0);
+		CHECK_EQ(rabbitmq_outstanding_add(&set, tag, queue, 7), 0);
 }
 
 #define ACK(expected, ...)                                                                         \
@@ -74,17 +74,20 @@ static void queues_are_told_apart(void)
 	CHECK_EQ(set.open[1], 2);
 	CHECK_EQ(rabbitmq_outstanding_ack(&set, first, 1, on_command, NULL), 1);
 	CHECK_EQ(rabbitmq_outstanding_ack(&set, second, 1, on_command, NULL), 2);
-	CHECK_EQ(rabbitmq_outstanding_after(&set, 3), 1);
+	CHECK(!rabbitmq_outstanding_find(&set, 2));
+	CHECK_EQ(rabbitmq_outstanding_find(&set, 3)->queue, 1);
+	CHECK_EQ(rabbitmq_outstanding_find(&set, 3)->consumer, 7);
 	CHECK_EQ(rabbitmq_outstanding_ack(&set, both, 2, on_command, NULL), 3);
-	CHECK_EQ(rabbitmq_outstanding_after(&set, 0), 0);
+	CHECK(!rabbitmq_outstanding_find(&set, 3));
+	CHECK(!rabbitmq_outstanding_find(&set, 5));
 	rabbitmq_outstanding_deinit(&set);
 }
 
 static void tags_must_rise(void)
 {
 	add(3, 3, 0);
-	CHECK_EQ(rabbitmq_outstanding_add(&set, 3, 0), -EINVAL);
-	CHECK_EQ(rabbitmq_outstanding_add(&set, 2, 0), -EINVAL);
+	CHECK_EQ(rabbitmq_outstanding_add(&set, 3, 0, 7), -EINVAL);
+	CHECK_EQ(rabbitmq_outstanding_add(&set, 2, 0, 7), -EINVAL);
 	rabbitmq_outstanding_clear(&set);
 	add(1, 1, 1);
 	CHECK_EQ(set.open[0], 0);

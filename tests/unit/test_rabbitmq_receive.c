@@ -318,7 +318,7 @@ static void a_prefetch_is_shared(void)
 		{512, "qos 384; consume g; ", "qos 128; consume g.retry; qos 384; consume g; "},
 		{3, "qos 2; consume g; ", "qos 1; consume g.retry; qos 2; consume g; "},
 		{2, "qos 1; consume g; ", "qos 1; consume g.retry; qos 1; consume g; "},
-		{1, "qos 1; consume g; ", "declare g.retry; "},
+		{1, "qos 1; consume g; ", "qos 1; consume g.retry; qos 1; consume g; "},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
@@ -334,7 +334,7 @@ static void a_prefetch_is_shared(void)
 	}
 }
 
-// A quorum queue answers about its consumers later than the channel does about what came behind.
+// A queue may answer about its consumers later than the channel does about what came behind.
 static void answers_about_consumers_may_be_late(void)
 {
 	bench_begin();
@@ -344,38 +344,204 @@ static void answers_about_consumers_may_be_late(void)
 	bench_run();
 	BENCH_SENT("qos 2; consume g.retry; qos 6; consume g; declare g; declare g.retry; ");
 	bench_answer();
-	bench_answer_late();
+	bench_answer_late(); // and all others before it
 	CHECK_EQ(bench.counted, 1);
-	ops->consume(bench.attachment, 0);
-	ops->count(bench.attachment);
-	bench_run();
-	bench_answer_late();
-	CHECK_EQ(bench.counted, 2);
-	CHECK_EQ(bench.cancelled, 1);
+	bench_deliver("g.retry", 1, false, "a");
 	CHECK_EQ(bench.lost, 0);
+	CHECK_EQ(bench.arrived_count, 1);
 	bench_end();
 }
 
-static void consuming_ends_when_both_consumers_have(void)
+// ---- the gate
+
+static void consume(uint32_t prefetch)
+{
+	ops->consume(bench.attachment, prefetch);
+	bench_run();
+	bench_answer_all();
+}
+
+static void deliver(const char *queue, uint64_t from, uint64_t to)
+{
+	for (uint64_t tag = from; tag <= to; ++tag)
+		bench_deliver_more(queue, tag);
+	bench_run();
+}
+
+static void ack(uint64_t from, uint64_t to)
+{
+	uint64_t tags[32];
+	size_t count = 0;
+
+	for (uint64_t tag = from; tag <= to; ++tag)
+		tags[count++] = tag;
+	ops->ack(bench.attachment, tags, count);
+	bench_run();
+}
+
+static void begin_with(uint32_t prefetch)
+{
+	bench_begin();
+	bench_open_with("");
+	consume(prefetch);
+	*bench.sent = '\0';
+}
+
+// What a quorum queue has on its way when a consumer is cancelled would go behind what is new.
+static void nothing_is_cancelled_while_something_may_be_on_its_way(void)
+{
+	begin_with(8); // of which 2 are for .retry
+	deliver("g", 1, 3);
+	ops->consume(bench.attachment, 0);
+	CHECK_EQ(bench.cancelled, 0);
+	bench_run();
+	CHECK_EQ(bench.cancelled, 1);
+	BENCH_SENT("");
+	deliver("g", 4, 5);
+	BENCH_SENT("");
+	deliver("g", 6, 6); // now it is full
+	BENCH_SENT("cancel g; ");
+	CHECK_EQ(bench.arrived_count, 3);
+	bench_answer();
+	consume(8);
+	CHECK_EQ(bench.arrived_count, 6); // what was kept comes first
+	CHECK_EQ(bench.arrived[5].tag, 6);
+	BENCH_SENT("qos 3; consume g; ");
+	bench_end();
+}
+
+static void a_full_consumer_is_cancelled_before_an_acknowledgement(void)
+{
+	begin_with(8);
+	deliver("g", 1, 6);
+	ops->consume(bench.attachment, 0);
+	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
+	bench_run();
+	BENCH_SENT("cancel g; ack 1; ");
+	bench_end();
+	begin_with(8);
+	deliver("g", 1, 5);
+	ops->consume(bench.attachment, 0);
+	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
+	bench_run();
+	BENCH_SENT("ack 1; "); // one was missing
+	bench_end();
+}
+
+static void a_consumer_is_cancelled_when_it_has_begun(void)
+{
+	bench_begin();
+	bench_open_with("");
+	ops->consume(bench.attachment, 2);
+	bench_run();
+	*bench.sent = '\0';
+	deliver("g", 1, 1);
+	ops->consume(bench.attachment, 0);
+	bench_run();
+	BENCH_SENT("");
+	bench_answer_all();
+	ack(1, 1);
+	BENCH_SENT("cancel g; ack 1; ");
+	bench_end();
+}
+
+static void a_prefetch_grows_by_another_consumer(void)
+{
+	begin_with(8);
+	deliver("g", 1, 4);
+	consume(0);
+	consume(20); // 15 of the group's queue, of which the first consumer has 2 left
+	BENCH_SENT("qos 13; consume g; ");
+	deliver("g", 5, 16);
+	CHECK_EQ(bench.arrived_count, 16);
+	ack(1, 4);
+	BENCH_SENT("ack 4 and all; ");
+	consume(0);
+	consume(8); // less: nothing is cancelled
+	BENCH_SENT("");
+	bench_end();
+}
+
+static void what_is_beyond_the_prefetch_is_kept(void)
+{
+	begin_with(40); // 30 of the group's queue
+	deliver("g", 1, 20);
+	consume(0);
+	consume(4);
+	deliver("g", 21, 26);
+	CHECK_EQ(bench.arrived_count, 24);
+	ack(1, 10); // of what came before: no place
+	CHECK_EQ(bench.arrived_count, 24);
+	ack(21, 21);
+	CHECK_EQ(bench.arrived_count, 25);
+	CHECK_EQ(bench.arrived[24].tag, 25);
+	ack(22, 24);
+	CHECK_EQ(bench.arrived_count, 26);
+	deliver("g", 27, 28);
+	CHECK_EQ(bench.arrived_count, 28);
+	bench_end();
+}
+
+// A consumer that keeps much more than is asked for is cancelled as soon as it is full.
+static void a_prefetch_shrinks_in_the_end(void)
+{
+	begin_with(40);
+	consume(0);
+	consume(4);
+	deliver("g", 1, 29);
+	BENCH_SENT("");
+	deliver("g", 30, 30);
+	BENCH_SENT("cancel g; ");
+	bench_answer();
+	CHECK_EQ(bench.arrived_count, 4);
+	for (uint64_t tag = 1; tag <= 28; ++tag)
+		ack(tag, tag);
+	CHECK_EQ(bench.arrived_count, 30);
+	*bench.sent = '\0';
+	ack(29, 29);
+	BENCH_SENT("ack 29; qos 2; consume g; "); // 3, less what is still open
+	bench_end();
+}
+
+static void what_is_kept_for_long_is_handed_on(void)
+{
+	begin_with(8);
+	consume(0);
+	deliver("g", 1, 2);
+	bench_pass_ms(599999);
+	CHECK_EQ(bench.arrived_count, 0);
+	bench_pass_ms(1);
+	CHECK_EQ(bench.arrived_count, 2);
+	bench_end();
+}
+
+static void what_is_kept_is_void_with_its_channel(void)
+{
+	begin_with(8);
+	consume(0);
+	deliver("g", 1, 2);
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	bench_pass_ms(700000);
+	bench.main.messages = 2;
+	bench_open_with("");
+	consume(8);
+	CHECK_EQ(bench.arrived_count, 0);
+	deliver("g", 1, 1);
+	CHECK_EQ(bench.arrived_count, 1);
+	bench_end();
+}
+
+static void one_place_is_one_for_both_queues(void)
 {
 	bench_begin();
 	bench_open_with("g.retry");
-	ops->consume(bench.attachment, 8);
-	bench_run();
-	bench_answer_all();
-	*bench.sent = '\0';
-	ops->consume(bench.attachment, 0);
-	bench_run();
-	BENCH_SENT("cancel g; cancel g.retry; ");
-	bench_answer();
-	CHECK_EQ(bench.cancelled, 0);
-	bench_deliver("g.retry", 1, false, "a"); // was on its way
-	bench_answer();
-	CHECK_EQ(bench.cancelled, 1);
+	consume(1);
+	deliver("g", 1, 1);
+	deliver("g.retry", 2, 2);
 	CHECK_EQ(bench.arrived_count, 1);
-	ops->consume(bench.attachment, 4);
-	bench_run();
-	BENCH_SENT("qos 1; consume g.retry; qos 3; consume g; ");
+	ack(1, 1);
+	CHECK_EQ(bench.arrived_count, 2);
+	CHECK_EQ(bench.arrived[1].tag, 2);
 	bench_end();
 }
 
@@ -395,71 +561,6 @@ static void a_retry_queue_made_later_is_consumed_too(void)
 	bench_posted(OUTCOME_OK, CODE_OK);
 	BENCH_SENT("");
 	bench_end();
-}
-
-// ---- one place for two queues
-
-static void one_place_goes_to_what_was_due(void)
-{
-	bench_begin();
-	bench_open_with("g.retry");
-	bench.retry.messages = 1;
-	ops->consume(bench.attachment, 1);
-	bench_run();
-	bench_answer();
-	BENCH_SENT("declare g.retry; qos 1; consume g.retry; ");
-	bench_answer_all();
-	bench_deliver("g.retry", 1, false, "a");
-	bench.retry.messages = 0;
-	bench_pass_ms(1000);
-	BENCH_SENT("declare g.retry; ");
-	bench_answer();
-	BENCH_SENT("cancel g.retry; ");
-	bench_answer();
-	BENCH_SENT(""); // one message is unacknowledged
-	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
-	bench_run();
-	BENCH_SENT("ack 1; qos 1; consume g; ");
-	bench_answer_all();
-	bench_pass_ms(1000);
-	bench_answer();
-	BENCH_SENT("declare g.retry; "); // stays
-	bench.retry.messages = 5;
-	bench_pass_ms(1000);
-	bench_answer();
-	BENCH_SENT("declare g.retry; cancel g; ");
-	bench_answer();
-	BENCH_SENT("qos 1; consume g.retry; ");
-	bench_end();
-}
-
-static void one_place_may_be_given_up_at_any_time(void)
-{
-	for (unsigned step = 0; step < 5; ++step) {
-		bench_begin();
-		bench_open_with("g.retry");
-		ops->consume(bench.attachment, 1);
-		bench_run();
-		for (unsigned i = 0; i < step && i < 3; ++i)
-			bench_answer();
-		if (step == 4) { // between the two
-			bench_deliver("g", 1, false, "a");
-			bench.retry.messages = 1;
-			bench_pass_ms(1000);
-			bench_answer_all();
-		}
-		ops->consume(bench.attachment, 0);
-		bench_run();
-		bench_answer_all();
-		CHECK_EQ(bench.cancelled, 1);
-		*bench.sent = '\0';
-		bench_pass_ms(2900);
-		BENCH_SENT("");
-		ops->consume(bench.attachment, 2);
-		bench_run();
-		BENCH_SENT("qos 1; consume g.retry; qos 1; consume g; ");
-		bench_end();
-	}
 }
 
 // ---- deliveries
@@ -745,12 +846,20 @@ int main(void)
 		{"a consumer that the broker ends", a_consumer_that_the_broker_ends},
 		{"a prefetch is shared", a_prefetch_is_shared},
 		{"answers about consumers may be late", answers_about_consumers_may_be_late},
-		{"consuming ends when both consumers have",
-		 consuming_ends_when_both_consumers_have},
+		{"nothing is cancelled while something may be on its way",
+		 nothing_is_cancelled_while_something_may_be_on_its_way},
+		{"a full consumer is cancelled before an acknowledgement",
+		 a_full_consumer_is_cancelled_before_an_acknowledgement},
+		{"a consumer is cancelled when it has begun",
+		 a_consumer_is_cancelled_when_it_has_begun},
+		{"a prefetch grows by another consumer", a_prefetch_grows_by_another_consumer},
+		{"what is beyond the prefetch is kept", what_is_beyond_the_prefetch_is_kept},
+		{"a prefetch shrinks in the end", a_prefetch_shrinks_in_the_end},
+		{"what is kept for long is handed on", what_is_kept_for_long_is_handed_on},
+		{"what is kept is void with its channel", what_is_kept_is_void_with_its_channel},
+		{"one place is one for both queues", one_place_is_one_for_both_queues},
 		{"a retry queue made later is consumed, too",
 		 a_retry_queue_made_later_is_consumed_too},
-		{"one place goes to what was due", one_place_goes_to_what_was_due},
-		{"one place may be given up at any time", one_place_may_be_given_up_at_any_time},
 		{"deliveries of a round come together", deliveries_of_a_round_come_together},
 		{"a copy says what it is", a_copy_says_what_it_is},
 		{"both queues give back before anything counts as new",

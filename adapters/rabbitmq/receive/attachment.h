@@ -26,9 +26,19 @@ enum rabbitmq_source_state {
 
 enum rabbitmq_consumer_state {
 	RABBITMQ_CONSUMER_NONE,
-	RABBITMQ_CONSUMER_STARTING,
+	RABBITMQ_CONSUMER_STARTING, // basic.consume is sent
 	RABBITMQ_CONSUMER_RUNNING,
-	RABBITMQ_CONSUMER_CANCELLING,
+	RABBITMQ_CONSUMER_CANCELLING, // basic.cancel is sent
+};
+
+#define RABBITMQ_CONSUMERS 16u
+
+struct rabbitmq_consumer {
+	uint32_t number;   // in its tag, never used twice
+	uint8_t state;     // enum rabbitmq_consumer_state
+	uint8_t queue;     // which of RABBITMQ_QUEUES
+	uint32_t prefetch; // what it may have handed out
+	uint32_t open;     // what it has, and what is not acknowledged
 };
 
 // What the source waits for on its channel.
@@ -36,7 +46,6 @@ enum rabbitmq_expected {
 	RABBITMQ_EXPECT_LOOK,    // passive declare, when the channel is opened
 	RABBITMQ_EXPECT_BARRIER, // passive declare
 	RABBITMQ_EXPECT_COUNT,   // passive declare
-	RABBITMQ_EXPECT_CHOICE,  // passive declare: which queue has the only place
 	RABBITMQ_EXPECT_FATE,    // passive declare: what became of the queue
 	RABBITMQ_EXPECT_STILL,   // passive declare: is the queue still there?
 	RABBITMQ_EXPECT_MARKER,  // passive declare of the topic's marker: is this life of it there?
@@ -50,7 +59,7 @@ struct rabbitmq_expectation {
 	uint8_t queue; // which of RABBITMQ_QUEUES
 };
 
-#define RABBITMQ_EXPECTATIONS 24u
+#define RABBITMQ_EXPECTATIONS 64u // three for each consumer, and looks
 
 // The end of a channel, in words.
 struct rabbitmq_end {
@@ -87,19 +96,20 @@ struct queue_attachment {
 	struct rabbitmq_end end;           // why it is being ended here
 
 	// Consuming (source_consumer.c).
-	uint8_t consumers[RABBITMQ_QUEUES]; // enum rabbitmq_consumer_state
-	char tags[RABBITMQ_QUEUES][32];     // of the consumers
-	unsigned tag_number;                // of the last one
-	uint32_t prefetch;                  // 0: nothing is consumed
-	bool cancelling, choosing;          // the second: the answer is awaited
-	uint8_t chosen;                     // with a prefetch of 1: which queue has it
-	uint64_t since_tag;                 // the last tag before this consuming
-	struct loop_timer choice_timer;
+	struct rabbitmq_consumer consumers[RABBITMQ_CONSUMERS];
+	uint32_t consumer_number;         // of the last one
+	uint32_t prefetch;                // that is asked for; 0: nothing is handed on
+	uint64_t handed_tag;              // the last that was handed on
+	uint64_t since_tag;               // the same, when the consuming began
+	uint32_t handed[RABBITMQ_QUEUES]; // since then, and not acknowledged
+	struct loop_timer kept_timer;
+	struct list kept;                     // what has arrived and is not handed on
+	uint32_t kept_count[RABBITMQ_QUEUES]; // of it
 
 	// Deliveries (source_arrival.c).
 	struct rabbitmq_outstanding outstanding;
 	struct rabbitmq_arriving arriving;
-	uint8_t arriving_state;
+	uint8_t arriving_state, arriving_queue;
 	uint64_t arriving_left; // bytes of the body
 	struct queue_arrival arrival;
 	uint32_t unproven[RABBITMQ_QUEUES]; // given back by the channel before, and not seen yet

@@ -46,7 +46,7 @@ static void do_cancel(struct loop_task *task)
 	struct queue_attachment *attachment = ATTACHMENT(task, order_cancel);
 
 	if (attachment->state == RABBITMQ_SOURCE_OPEN)
-		rabbitmq_source_consumer_cancel(attachment);
+		rabbitmq_source_consumer_end(attachment);
 }
 
 static void do_ack(struct loop_task *task)
@@ -57,7 +57,6 @@ static void do_ack(struct loop_task *task)
 		return;
 	rabbitmq_source_channel_ack(attachment, attachment->ordered_tags,
 				    attachment->ordered_tag_count);
-	rabbitmq_source_consumer_room(attachment);
 }
 
 static void do_barrier(struct loop_task *task)

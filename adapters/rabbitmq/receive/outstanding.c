@@ -48,14 +48,16 @@ static int make_room(struct rabbitmq_outstanding *set)
 	return 0;
 }
 
-int rabbitmq_outstanding_add(struct rabbitmq_outstanding *set, uint64_t tag, uint8_t queue)
+int rabbitmq_outstanding_add(struct rabbitmq_outstanding *set, uint64_t tag, uint8_t queue,
+			     uint32_t consumer)
 {
 	assert(queue < RABBITMQ_QUEUES);
 	if (tag <= set->last)
 		return -EINVAL;
 	if (make_room(set) < 0)
 		return -ENOMEM;
-	set->tags[set->end++] = (struct rabbitmq_tag){.tag = tag, .queue = queue};
+	set->tags[set->end++] =
+		(struct rabbitmq_tag){.tag = tag, .consumer = consumer, .queue = queue};
 	++set->open[queue];
 	set->last = tag;
 	return 0;
@@ -79,16 +81,25 @@ static size_t position_of(const struct rabbitmq_outstanding *set, uint64_t tag)
 	return low;
 }
 
-// False: it is not open.
-static bool mark(struct rabbitmq_outstanding *set, uint64_t tag, unsigned *ret_queues)
+const struct rabbitmq_tag *rabbitmq_outstanding_find(const struct rabbitmq_outstanding *set,
+						     uint64_t tag)
 {
 	size_t i = position_of(set, tag);
 
-	if (i == set->end || set->tags[i].tag != tag || set->tags[i].acked)
+	return i == set->end || set->tags[i].tag != tag || set->tags[i].acked ? NULL
+									      : &set->tags[i];
+}
+
+// False: it is not open.
+static bool mark(struct rabbitmq_outstanding *set, uint64_t tag, unsigned *ret_queues)
+{
+	const struct rabbitmq_tag *found = rabbitmq_outstanding_find(set, tag);
+
+	if (!found)
 		return false;
-	set->tags[i].acked = true;
-	--set->open[set->tags[i].queue];
-	*ret_queues |= 1u << set->tags[i].queue;
+	set->tags[found - set->tags].acked = true;
+	--set->open[found->queue];
+	*ret_queues |= 1u << found->queue;
 	return true;
 }
 
@@ -126,15 +137,6 @@ unsigned rabbitmq_outstanding_ack(struct rabbitmq_outstanding *set, const uint64
 		if (known[i] && tags[i] > front)
 			send(ctx, tags[i], false);
 	return queues;
-}
-
-uint32_t rabbitmq_outstanding_after(const struct rabbitmq_outstanding *set, uint64_t tag)
-{
-	uint32_t count = 0;
-
-	for (size_t i = position_of(set, tag + 1); i < set->end; ++i)
-		count += !set->tags[i].acked;
-	return count;
 }
 
 void rabbitmq_outstanding_clear(struct rabbitmq_outstanding *set)

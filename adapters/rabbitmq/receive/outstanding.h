@@ -10,6 +10,7 @@
 
 struct rabbitmq_tag {
 	uint64_t tag;
+	uint32_t consumer; // the caller's
 	uint8_t queue;
 	bool acked;
 };
@@ -25,12 +26,14 @@ struct rabbitmq_outstanding {
 typedef void (*rabbitmq_outstanding_fn)(void *ctx, uint64_t tag, bool multiple);
 
 // A delivery has come. -ENOMEM; -EINVAL: tags do not rise.
-int rabbitmq_outstanding_add(struct rabbitmq_outstanding *set, uint64_t tag, uint8_t queue);
+int rabbitmq_outstanding_add(struct rabbitmq_outstanding *set, uint64_t tag, uint8_t queue,
+			     uint32_t consumer);
+// NULL: it is not open.
+const struct rabbitmq_tag *rabbitmq_outstanding_find(const struct rabbitmq_outstanding *set,
+						     uint64_t tag);
 // Acknowledges these tags with at most `count` commands: one for the run that ends everything
 // before it, and one for each of the others. The result has a bit for each queue that they are of.
 unsigned rabbitmq_outstanding_ack(struct rabbitmq_outstanding *set, const uint64_t *tags,
 				  size_t count, rabbitmq_outstanding_fn send, void *ctx);
-// How many of those that came after this tag are not acknowledged.
-uint32_t rabbitmq_outstanding_after(const struct rabbitmq_outstanding *set, uint64_t tag);
 void rabbitmq_outstanding_clear(struct rabbitmq_outstanding *set); // a new channel
 void rabbitmq_outstanding_deinit(struct rabbitmq_outstanding *set);

@@ -94,7 +94,8 @@ static void complete(struct queue_attachment *attachment)
 	arrival->due_ms = due_of(arriving);
 	arrival->stored_ms = arriving->is_copy ? copy->stored_ms : arriving->stored_ms;
 	arrival->anonymous = arriving->anonymous;
-	if (rabbitmq_events_arrived(attachment, arrival, arriving->is_copy && copy->renewal) < 0)
+	if (rabbitmq_source_consumer_arrived(attachment, attachment->arriving_queue, arrival,
+					     arriving->is_copy && copy->renewal) < 0)
 		rabbitmq_source_channel_cut(attachment, CODE_OVERLOADED,
 					    "no memory for a delivery");
 }
@@ -134,14 +135,16 @@ static void begin(struct queue_attachment *attachment, const struct rabbitmq_hea
 void rabbitmq_source_arrival_head(struct queue_attachment *attachment,
 				  const struct rabbitmq_head *head)
 {
-	uint8_t queue = rabbitmq_source_consumer_of(head->consumer);
+	struct rabbitmq_consumer *consumer =
+		rabbitmq_source_consumer_of(attachment, head->consumer);
 	int r;
 
 	if (attachment->state != RABBITMQ_SOURCE_OPEN)
 		return;
 	drop(attachment);
-	r = queue < RABBITMQ_QUEUES && !head->returned
-		    ? rabbitmq_outstanding_add(&attachment->outstanding, head->tag, queue)
+	r = consumer && !head->returned && consumer->open < consumer->prefetch
+		    ? rabbitmq_outstanding_add(&attachment->outstanding, head->tag, consumer->queue,
+					       consumer->number)
 		    : -EINVAL;
 	if (r < 0) {
 		rabbitmq_source_channel_cut(
@@ -150,7 +153,9 @@ void rabbitmq_source_arrival_head(struct queue_attachment *attachment,
 				     : "the broker hands out what was not asked for");
 		return;
 	}
-	begin(attachment, head, queue);
+	++consumer->open;
+	attachment->arriving_queue = consumer->queue;
+	begin(attachment, head, consumer->queue);
 	attachment->arriving_left = head->body_size;
 	if (!head->body_size && attachment->state == RABBITMQ_SOURCE_OPEN)
 		complete(attachment);

@@ -21,8 +21,8 @@
 // topic: what waits in the queue of an exchange that another client has deleted is still consumed.
 //
 // Invariants: what is expected is a list in the order of the requests. Looks are answered in that
-// order; the answers about consumers of a quorum queue may come behind those of later requests, and
-// name their consumer. An answer to nothing is an error of the broker and ends the channel. The end
+// order; the answers about consumers may come behind those of later requests, and name their
+// consumer. An answer to nothing is an error of the broker and ends the channel. The end
 // of a channel is told once, by closed().
 
 #include "adapters/rabbitmq/receive/source_channel.h"
@@ -80,16 +80,18 @@ void rabbitmq_source_channel_cut(struct queue_attachment *attachment, enum code 
 
 static bool has_handed_out(const struct queue_attachment *attachment)
 {
-	if (attachment->outstanding.open[RABBITMQ_MAIN] ||
-	    attachment->outstanding.open[RABBITMQ_RETRY])
-		return true;
-	return rabbitmq_source_consumer_runs(attachment);
+	for (uint8_t queue = 0; queue < RABBITMQ_QUEUES; ++queue)
+		if (attachment->outstanding.open[queue] ||
+		    rabbitmq_source_consumer_count(attachment, queue, RABBITMQ_CONSUMER_STARTING) ||
+		    rabbitmq_source_consumer_count(attachment, queue, RABBITMQ_CONSUMER_RUNNING))
+			return true;
+	return false;
 }
 
-void rabbitmq_source_channel_detach_on(struct queue_attachment *attachment)
+void rabbitmq_source_channel_detach(struct queue_attachment *attachment)
 {
-	if (!attachment->detach || attachment->cancelling)
-		return;
+	attachment->detach = true;
+	loop_timer_cancel(&attachment->look_timer);
 	if (attachment->state == RABBITMQ_SOURCE_NONE) {
 		rabbitmq_events_detached(attachment);
 	} else if (attachment->state == RABBITMQ_SOURCE_OPEN && has_handed_out(attachment)) {
@@ -98,13 +100,6 @@ void rabbitmq_source_channel_detach_on(struct queue_attachment *attachment)
 		end_set(attachment, CODE_OK, "");
 		rabbitmq_channel_close(&attachment->channel);
 	}
-}
-
-void rabbitmq_source_channel_detach(struct queue_attachment *attachment)
-{
-	attachment->detach = true;
-	loop_timer_cancel(&attachment->look_timer);
-	rabbitmq_source_channel_detach_on(attachment);
 }
 
 // ---- what is expected
@@ -146,29 +141,14 @@ static bool is_expected(const struct queue_attachment *attachment, enum rabbitmq
 	return false;
 }
 
-// The queue that an answer names; RABBITMQ_QUEUES: it names none.
-static uint8_t queue_of(const amqp_method_t *method)
-{
-	const amqp_basic_consume_ok_t *consumed = method->decoded;
-	const amqp_basic_cancel_ok_t *cancelled = method->decoded;
-
-	if (method->id == AMQP_BASIC_CONSUME_OK_METHOD)
-		return rabbitmq_source_consumer_of(consumed->consumer_tag);
-	if (method->id == AMQP_BASIC_CANCEL_OK_METHOD)
-		return rabbitmq_source_consumer_of(cancelled->consumer_tag);
-	return RABBITMQ_QUEUES;
-}
-
 // The oldest request that this may be the answer to; false: there is none.
-static bool expected_take(struct queue_attachment *attachment, const amqp_method_t *method,
+static bool expected_take(struct queue_attachment *attachment, amqp_method_number_t answer,
 			  struct rabbitmq_expectation *ret)
 {
-	uint8_t queue = queue_of(method);
 	struct rabbitmq_expectation *at = attachment->expected;
 	struct rabbitmq_expectation *end = at + attachment->expected_count;
 
-	while (at < end && (answer_of(at->what) != method->id ||
-			    (queue < RABBITMQ_QUEUES && at->queue != queue)))
+	while (at < end && answer_of(at->what) != answer)
 		++at;
 	if (at == end)
 		return false;
@@ -309,8 +289,10 @@ static void send_ack(void *ctx, uint64_t tag, bool multiple)
 void rabbitmq_source_channel_ack(struct queue_attachment *attachment, const uint64_t *tags,
 				 size_t count)
 {
+	rabbitmq_source_consumer_acking(attachment, tags, count);
 	attachment->unacked |= rabbitmq_outstanding_ack(&attachment->outstanding, tags, count,
 							send_ack, attachment);
+	rabbitmq_source_consumer_acked(attachment);
 }
 
 // A passive declare is answered by the queue itself, behind the acknowledgements that it has got:
@@ -329,8 +311,11 @@ void rabbitmq_source_channel_barrier(struct queue_attachment *attachment)
 // Native clients that have left are not waited for by the next channel.
 static void note_others(struct queue_attachment *attachment, uint8_t queue, uint32_t consumers)
 {
-	if (attachment->consumers[queue] == RABBITMQ_CONSUMER_RUNNING && consumers > 0)
-		attachment->others[queue] = MIN(attachment->others[queue], consumers - 1);
+	unsigned ours =
+		rabbitmq_source_consumer_count(attachment, queue, RABBITMQ_CONSUMER_RUNNING);
+
+	if (consumers >= ours)
+		attachment->others[queue] = MIN(attachment->others[queue], consumers - ours);
 }
 
 static void barrier_answered(struct queue_attachment *attachment)
@@ -374,6 +359,8 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 		     void *decoded)
 {
 	const amqp_queue_declare_ok_t *found = decoded;
+	const amqp_basic_consume_ok_t *consumed = decoded;
+	const amqp_basic_cancel_ok_t *cancelled = decoded;
 
 	if (attachment->state == RABBITMQ_SOURCE_OPEN)
 		attachment->seen_ns = now_ns(attachment);
@@ -386,9 +373,6 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 	case RABBITMQ_EXPECT_COUNT:
 		count_answered(attachment, expected.queue, found->message_count);
 		break;
-	case RABBITMQ_EXPECT_CHOICE:
-		rabbitmq_source_consumer_choose(attachment, found->message_count > 0);
-		break;
 	case RABBITMQ_EXPECT_FATE:
 		rabbitmq_source_channel_cut(attachment, CODE_BACKEND_ERROR,
 					    "the broker has ended the consumer");
@@ -397,10 +381,10 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 	case RABBITMQ_EXPECT_MARKER:
 	case RABBITMQ_EXPECT_QOS: break;
 	case RABBITMQ_EXPECT_CONSUME:
-		rabbitmq_source_consumer_started(attachment, expected.queue);
+		rabbitmq_source_consumer_started(attachment, consumed->consumer_tag);
 		break;
 	case RABBITMQ_EXPECT_CANCEL:
-		rabbitmq_source_consumer_cancelled(attachment, expected.queue);
+		rabbitmq_source_consumer_cancelled(attachment, cancelled->consumer_tag);
 		break;
 	}
 }
@@ -408,11 +392,13 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 // The broker has ended a consumer: its queue was deleted, or its node is lost.
 static void consumer_ended(struct queue_attachment *attachment, const amqp_basic_cancel_t *cancel)
 {
-	uint8_t queue = rabbitmq_source_consumer_of(cancel->consumer_tag);
+	struct rabbitmq_consumer *consumer =
+		rabbitmq_source_consumer_of(attachment, cancel->consumer_tag);
 
-	attachment->end.look_again |= queue == RABBITMQ_RETRY;
-	if (queue < RABBITMQ_QUEUES)
-		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_FATE, queue);
+	if (!consumer)
+		return;
+	attachment->end.look_again |= consumer->queue == RABBITMQ_RETRY;
+	rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_FATE, consumer->queue);
 }
 
 static void on_method(struct rabbitmq_channel *channel, const amqp_method_t *method)
@@ -427,7 +413,7 @@ static void on_method(struct rabbitmq_channel *channel, const amqp_method_t *met
 			consumer_ended(attachment, method->decoded);
 		return;
 	}
-	if (!expected_take(attachment, method, &expected)) {
+	if (!expected_take(attachment, method->id, &expected)) {
 		rabbitmq_source_channel_cut(attachment, CODE_PROTOCOL,
 					    "the broker answers what was not asked");
 		return;

@@ -21,5 +21,3 @@ void rabbitmq_source_channel_send(struct queue_attachment *attachment, enum rabb
 // Asks how many messages and consumers a queue has.
 void rabbitmq_source_channel_look(struct queue_attachment *attachment, enum rabbitmq_expected what,
 				  uint8_t queue);
-// The source is being detached, and something that it waited for has come.
-void rabbitmq_source_channel_detach_on(struct queue_attachment *attachment);
