@@ -202,7 +202,7 @@ static void topic_close(struct adapter_topic *topic)
 static int source_open(struct adapter *adapter, const struct source_config *config,
 		       struct source **ret)
 {
-	return queue_source_open(adapter, &rabbitmq_queue_ops, config, ret);
+	return queue_source_open(adapter, &rabbitmq_receiver_ops, config, ret);
 }
 
 const struct adapter_ops rabbitmq_ops = {

@@ -31,7 +31,7 @@ enum rabbitmq_consumer_state {
 	RABBITMQ_CONSUMER_CANCELLING, // basic.cancel is sent
 };
 
-#define RABBITMQ_CONSUMERS 16u
+#define RABBITMQ_CONSUMERS 16u // of both queues, those included that are being cancelled
 
 struct rabbitmq_consumer {
 	uint32_t number;   // in its tag, never used twice
@@ -113,8 +113,7 @@ struct queue_attachment {
 	uint64_t arriving_left; // bytes of the body
 	struct queue_arrival arrival;
 	uint32_t unproven[RABBITMQ_QUEUES]; // given back by the channel before, and not seen yet
-	unsigned unacked;                   // a bit for each queue with acknowledgements behind
-					    // which no barrier was sent
+	unsigned unacked; // a bit for each queue that got acknowledgements since the last barrier
 
 	// ---- on their way (orders.c, events.c)
 

@@ -55,17 +55,17 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 	return 0;
 }
 
-const struct queue_ops rabbitmq_queue_ops = {.messages_max = MESSAGES_MAX,
-					     .hold_max_ms = do_hold_max_ms,
-					     .attach = do_attach,
-					     .open = rabbitmq_source_home_open,
-					     .cut = rabbitmq_orders_cut,
-					     .consume = rabbitmq_orders_consume,
-					     .ack = rabbitmq_orders_ack,
-					     .barrier = rabbitmq_orders_barrier,
-					     .write = rabbitmq_source_copy_write,
-					     .count = rabbitmq_source_home_count,
-					     .detach = rabbitmq_source_home_detach};
+const struct queue_ops rabbitmq_receiver_ops = {.messages_max = MESSAGES_MAX,
+						.hold_max_ms = do_hold_max_ms,
+						.attach = do_attach,
+						.open = rabbitmq_source_home_open,
+						.cut = rabbitmq_orders_cut,
+						.consume = rabbitmq_orders_consume,
+						.ack = rabbitmq_orders_ack,
+						.barrier = rabbitmq_orders_barrier,
+						.write = rabbitmq_source_copy_write,
+						.count = rabbitmq_source_home_count,
+						.detach = rabbitmq_source_home_detach};
 
 int rabbitmq_receiver_start(struct adapter *adapter)
 {

@@ -11,8 +11,13 @@
 //
 // **What is kept** was handed out within the prefetch that the source had asked for, and is handed
 // on first when it consumes again; after KEPT_NS in any case, because the source renews what is
-// unacknowledged for long. Where consumers could still hand out what is asked for, they go
-// on; what is missing is a further consumer. So a prefetch grows without a cancel.
+// unacknowledged for long.
+//
+// **One consumer at a time.** When a channel ends, a quorum queue takes back what each consumer
+// holds, one consumer after the other, by their tags. That is in order only if every message of one
+// came before those of the next: so a queue has one consumer that hands out, the next one begins
+// when that is full and cancelled, and tags rise. Where its places are taken by what was asked for
+// earlier, the next one is begun with what is missing: so a prefetch grows.
 //
 // **Two queues.** A quarter of a prefetch, at least one, is for `.retry`, and stays free while that
 // is not there: its consumer can be added at any time. The gate counts both together: of what was
@@ -53,7 +58,7 @@ static const char *const words[RABBITMQ_QUEUES] = {"mqpaas", "mqpaas-retry"};
 
 static void tag_text(const struct rabbitmq_consumer *consumer, char room[32])
 {
-	snprintf(room, 32, "%s-%u", words[consumer->queue], consumer->number);
+	snprintf(room, 32, "%s-%010u", words[consumer->queue], consumer->number);
 }
 
 struct rabbitmq_consumer *rabbitmq_source_consumer_of(struct queue_attachment *attachment,
@@ -84,27 +89,16 @@ unsigned rabbitmq_source_consumer_count(const struct queue_attachment *attachmen
 	return count;
 }
 
-static bool is_live(const struct rabbitmq_consumer *consumer)
+// The one that hands out messages of the queue; NULL: there is none.
+static struct rabbitmq_consumer *live_of(struct queue_attachment *attachment, uint8_t queue)
 {
-	return consumer->state == RABBITMQ_CONSUMER_STARTING ||
-	       consumer->state == RABBITMQ_CONSUMER_RUNNING;
-}
-
-// How many the consumers of a queue may hand out, and how many of these they have.
-static uint32_t capacity_of(const struct queue_attachment *attachment, uint8_t queue,
-			    uint32_t *ret_open)
-{
-	uint32_t capacity = 0;
-
-	*ret_open = 0;
 	FOREACH_CONSUMER(attachment, consumer)
 	{
-		if (!is_live(consumer) || consumer->queue != queue)
-			continue;
-		capacity += consumer->prefetch;
-		*ret_open += consumer->open;
+		if (consumer->queue == queue && (consumer->state == RABBITMQ_CONSUMER_STARTING ||
+						 consumer->state == RABBITMQ_CONSUMER_RUNNING))
+			return consumer;
 	}
-	return capacity;
+	return NULL;
 }
 
 static void start(struct queue_attachment *attachment, uint8_t queue, uint32_t prefetch)
@@ -162,49 +156,49 @@ static uint32_t share_of(const struct queue_attachment *attachment, uint8_t queu
 	return queue == RABBITMQ_RETRY ? retry : MAX(attachment->prefetch - retry, 1u);
 }
 
-static void add_missing(struct queue_attachment *attachment, uint8_t queue)
+// What of it has come, for the current consuming.
+static uint32_t arrived_of(const struct queue_attachment *attachment, uint8_t queue)
 {
-	uint32_t share = share_of(attachment, queue), open;
-	uint32_t there = capacity_of(attachment, queue, &open) - open;
-
-	there += attachment->handed[queue] + attachment->kept_count[queue];
-	if (there < share)
-		start(attachment, queue, share - there);
+	return attachment->handed[queue] + attachment->kept_count[queue];
 }
 
-// Is the consumer of no use? Nothing is asked for, the others are enough, or too much is kept.
-static bool is_beyond(const struct queue_attachment *attachment,
-		      const struct rabbitmq_consumer *consumer)
+static void start_missing(struct queue_attachment *attachment, uint8_t queue)
 {
-	uint32_t share = share_of(attachment, consumer->queue), open;
-	uint32_t capacity = capacity_of(attachment, consumer->queue, &open);
+	uint32_t share = share_of(attachment, queue), arrived = arrived_of(attachment, queue);
 
-	return !attachment->prefetch || capacity - consumer->prefetch >= share ||
-	       attachment->kept_count[consumer->queue] > share;
+	if (attachment->state == RABBITMQ_SOURCE_OPEN && attachment->prefetch && arrived < share &&
+	    !live_of(attachment, queue))
+		start(attachment, queue, share - arrived);
 }
 
-static void cancel_full(struct queue_attachment *attachment)
-{
-	FOREACH_CONSUMER(attachment, consumer)
-	{
-		if (consumer->state == RABBITMQ_CONSUMER_RUNNING &&
-		    consumer->open == consumer->prefetch && is_beyond(attachment, consumer))
-			cancel(attachment, consumer);
-	}
-}
-
-// A queue whose consumers were cancelled while others were asked for.
-static void add_first(struct queue_attachment *attachment, uint8_t queue)
+// Is a consumer that is full of no use? Nothing is asked for, its places are taken by what was
+// asked for earlier, or too much is kept.
+static bool is_useless(const struct queue_attachment *attachment, uint8_t queue)
 {
 	uint32_t share = share_of(attachment, queue);
 
-	FOREACH_CONSUMER(attachment, consumer)
-	{
-		if (is_live(consumer) && consumer->queue == queue)
-			return;
+	return !attachment->prefetch || arrived_of(attachment, queue) <= share / 2 ||
+	       attachment->kept_count[queue] > share;
+}
+
+static void replace_full(struct queue_attachment *attachment)
+{
+	for (uint8_t queue = 0; queue < RABBITMQ_QUEUES; ++queue) {
+		struct rabbitmq_consumer *consumer = live_of(attachment, queue);
+
+		if (!consumer || consumer->state != RABBITMQ_CONSUMER_RUNNING ||
+		    consumer->open < consumer->prefetch || !is_useless(attachment, queue))
+			continue;
+		cancel(attachment, consumer);
+		start_missing(attachment, queue);
 	}
-	if (!attachment->kept_count[queue] && attachment->handed[queue] <= share / 2)
-		add_missing(attachment, queue);
+}
+
+// For places that have become free while there was no consumer.
+static void start_again(struct queue_attachment *attachment, uint8_t queue)
+{
+	if (arrived_of(attachment, queue) <= share_of(attachment, queue) / 2)
+		start_missing(attachment, queue);
 }
 
 // ---- the gate
@@ -277,8 +271,12 @@ int rabbitmq_source_consumer_arrived(struct queue_attachment *attachment, uint8_
 {
 	struct kept *kept;
 
-	if (!first_kept(attachment) && is_open(attachment))
-		return hand_on(attachment, queue, arrival, renewal);
+	if (!first_kept(attachment) && is_open(attachment)) {
+		int r = hand_on(attachment, queue, arrival, renewal);
+
+		replace_full(attachment);
+		return r;
+	}
 	kept = malloc(sizeof *kept);
 	if (!kept) {
 		buf_unref(arrival->buf);
@@ -291,7 +289,7 @@ int rabbitmq_source_consumer_arrived(struct queue_attachment *attachment, uint8_
 	list_push_back(&attachment->kept, &kept->in_kept);
 	++attachment->kept_count[queue];
 	hand_on_kept(attachment); // sets the timer
-	cancel_full(attachment);
+	replace_full(attachment);
 	return 0;
 }
 
@@ -299,7 +297,7 @@ int rabbitmq_source_consumer_arrived(struct queue_attachment *attachment, uint8_
 void rabbitmq_source_consumer_acking(struct queue_attachment *attachment, const uint64_t *tags,
 				     size_t count)
 {
-	cancel_full(attachment);
+	replace_full(attachment);
 	for (size_t i = 0; i < count; ++i) {
 		const struct rabbitmq_tag *tag =
 			rabbitmq_outstanding_find(&attachment->outstanding, tags[i]);
@@ -320,11 +318,11 @@ void rabbitmq_source_consumer_acking(struct queue_attachment *attachment, const 
 void rabbitmq_source_consumer_acked(struct queue_attachment *attachment)
 {
 	hand_on_kept(attachment);
-	if (!attachment->prefetch || attachment->state != RABBITMQ_SOURCE_OPEN)
+	if (attachment->state != RABBITMQ_SOURCE_OPEN)
 		return;
-	add_first(attachment, RABBITMQ_MAIN);
+	start_again(attachment, RABBITMQ_MAIN);
 	if (attachment->has_retry)
-		add_first(attachment, RABBITMQ_RETRY);
+		start_again(attachment, RABBITMQ_RETRY);
 }
 
 // ---- beginning and ending
@@ -336,8 +334,9 @@ void rabbitmq_source_consumer_begin(struct queue_attachment *attachment, uint32_
 	attachment->since_tag = attachment->handed_tag;
 	memset(attachment->handed, 0, sizeof attachment->handed);
 	if (attachment->has_retry)
-		add_missing(attachment, RABBITMQ_RETRY); // what was due comes before what is new
-	add_missing(attachment, RABBITMQ_MAIN);
+		start_missing(attachment, RABBITMQ_RETRY); // what was due comes before what is new
+	start_missing(attachment, RABBITMQ_MAIN);
+	replace_full(attachment);
 	hand_on_kept(attachment);
 }
 
@@ -345,7 +344,7 @@ void rabbitmq_source_consumer_end(struct queue_attachment *attachment)
 {
 	attachment->prefetch = 0;
 	rabbitmq_events_cancelled(attachment);
-	cancel_full(attachment);
+	replace_full(attachment);
 }
 
 void rabbitmq_source_consumer_retry(struct queue_attachment *attachment)
@@ -354,7 +353,7 @@ void rabbitmq_source_consumer_retry(struct queue_attachment *attachment)
 		return;
 	attachment->has_retry = true;
 	if (attachment->prefetch && attachment->state == RABBITMQ_SOURCE_OPEN)
-		add_missing(attachment, RABBITMQ_RETRY);
+		start_missing(attachment, RABBITMQ_RETRY);
 }
 
 void rabbitmq_source_consumer_cancelled(struct queue_attachment *attachment, amqp_bytes_t tag)
@@ -363,8 +362,7 @@ void rabbitmq_source_consumer_cancelled(struct queue_attachment *attachment, amq
 
 	if (consumer)
 		consumer->state = RABBITMQ_CONSUMER_NONE;
-	if (attachment->prefetch)
-		rabbitmq_source_consumer_acked(attachment);
+	rabbitmq_source_consumer_acked(attachment);
 }
 
 void rabbitmq_source_consumer_reset(struct queue_attachment *attachment)

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 struct bench bench;
-const struct queue_ops *ops = &rabbitmq_queue_ops;
+const struct queue_ops *ops = &rabbitmq_receiver_ops;
 
 // ---- the clocks
 
@@ -132,7 +132,7 @@ bool rabbitmq_channel_send(struct rabbitmq_channel *ours, amqp_method_number_t i
 		CHECK(!consume->no_ack && !consume->exclusive && !consume->nowait);
 		sent_add("consume", consume->queue, 0, "");
 		tag_note(consume->consumer_tag);
-		request_note(id, consume->queue);
+		request_note(id, consume->consumer_tag);
 		break;
 	case AMQP_BASIC_CANCEL_METHOD:
 		CHECK(memcmp(tags[is_retry(cancel->consumer_tag)], cancel->consumer_tag.bytes,
@@ -199,9 +199,9 @@ static void answer_marker(void)
 		bench_method(AMQP_EXCHANGE_DECLARE_OK_METHOD, NULL);
 }
 
-static void answer_consumer(amqp_method_number_t id, const char *name)
+static void answer_consumer(amqp_method_number_t id, const char *tag)
 {
-	amqp_basic_cancel_ok_t ok = {amqp_cstring_bytes(tags[strstr(name, "retry") != NULL])};
+	amqp_basic_cancel_ok_t ok = {amqp_cstring_bytes(tag)};
 
 	bench_method(id == AMQP_BASIC_CONSUME_METHOD ? AMQP_BASIC_CONSUME_OK_METHOD
 						     : AMQP_BASIC_CANCEL_OK_METHOD,
