@@ -208,6 +208,8 @@ static int source_open(struct adapter *adapter, const struct source_config *conf
 const struct adapter_ops rabbitmq_ops = {
 	.kind = "rabbitmq",
 	.assured = DURABILITY_D1,
+	.lacks = CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_KEEPS_WITHOUT_GROUP |
+		 CAP_POSITIONS | CAP_SETTLES_SURVIVE,
 	.open = rabbitmq_open,
 	.check = rabbitmq_check,
 	.close = rabbitmq_close,

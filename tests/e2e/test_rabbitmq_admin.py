@@ -184,7 +184,11 @@ def test_what_is_imported_stays_as_it_is(host):
     host.declare("orders", "billing", kind="topic", x_queue_type="classic", x_max_length=1000)
     host.bind("orders", "billing", "#")
     host.publish("orders", b"one", routing_key="a.b")
-    before = host.exchanges(), {name: row["arguments"] for name, row in host.queues().items()}
+
+    def shapes():
+        return [{name: [row[key] for key in ("type", "durable", "arguments")] for name, row in rows.items()} for rows in (host.exchanges(), host.queues())]
+
+    before = shapes()
     with opened(host) as cluster:
         cluster.done("topic", "create", "orders,imported=1")
         cluster.done("group", "create", "billing,imported=1", "orders,imported=1")
@@ -196,7 +200,7 @@ def test_what_is_imported_stays_as_it_is(host):
         host.declare(queue="billing~1.retry", x_queue_type="quorum")
         cluster.done("group", "delete", "billing,imported=1", "orders,imported=1")
         cluster.done("topic", "delete", "orders,imported=1")
-        assert (host.exchanges(), {name: row["arguments"] for name, row in host.queues().items()}) == before
+        assert shapes() == before
         assert [body for _, _, body in host.take("billing", 1)] == [b"one"]
 
 
