@@ -104,7 +104,7 @@ struct queue_ops {
 	// wants a bound below 20,000.
 	uint32_t messages_max;
 	// How long a delivery may stay unacknowledged before the backend ends its channel; 0: for
-	// ever. Held for half of that time it is written anew (`renewal`).
+	// ever, as without this op. Held for half of that time it is written anew (`renewal`).
 	uint64_t (*hold_max_ms)(struct adapter *adapter);
 	// Makes what the backend needs for one source, without asking the cluster. 0 or -ENOMEM.
 	// A queue that is not there answers open() with gone().

@@ -123,13 +123,15 @@ static const struct held_ops held_ops = {.deliver = do_deliver,
 
 int queue_source_engine_init(struct source *source)
 {
+	uint64_t hold_max_ms =
+		source->ops->hold_max_ms ? source->ops->hold_max_ms(source->adapter) : 0;
+
 	assert(source->ops->messages_max > 0);
-	source->limits =
-		(struct held_limits){.messages_max = source->ops->messages_max,
-				     .bytes_max = BYTES_MAX,
-				     .crowd_bytes = CROWD_BYTES,
-				     .renew_ms = source->ops->hold_max_ms(source->adapter) / 2,
-				     .ended_max = ENDED_MAX};
+	source->limits = (struct held_limits){.messages_max = source->ops->messages_max,
+					      .bytes_max = BYTES_MAX,
+					      .crowd_bytes = CROWD_BYTES,
+					      .renew_ms = hold_max_ms / 2,
+					      .ended_max = ENDED_MAX};
 	return held_new(&source->limits, source->config.topic->partitions, &held_ops, source,
 			&source->held);
 }

@@ -21,10 +21,10 @@ static bool note_refusal(struct rabbitmq_connection *connection, amqp_method_num
 			 const amqp_connection_close_t *close)
 {
 	struct rabbitmq_error error;
-	const char *step = expected == AMQP_CONNECTION_TUNE_METHOD ? "user or password is not accepted"
-			   : expected == AMQP_CONNECTION_OPEN_OK_METHOD
-				   ? "the virtual host is refused"
-				   : "the login is refused";
+	const char *step =
+		expected == AMQP_CONNECTION_TUNE_METHOD      ? "user or password is not accepted"
+		: expected == AMQP_CONNECTION_OPEN_OK_METHOD ? "the virtual host is refused"
+							     : "the login is refused";
 
 	rabbitmq_error_reply(&error, close->reply_code, close->reply_text.bytes,
 			     close->reply_text.len);
