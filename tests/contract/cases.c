@@ -111,5 +111,7 @@ const struct contract_case contract_cases[] = {
 	 old_commits_are_made_again},
 	{"waits for an open transaction, and can be closed meanwhile", CONSUME, "kafka",
 	 an_open_transaction_holds_nothing_up_for_ever},
+	{"hands out again what was out when its channel is lost", CONSUME, "queue_example",
+	 what_is_out_comes_again_after_a_loss},
 };
 const size_t contract_case_count = ARRAY_SIZE(contract_cases);

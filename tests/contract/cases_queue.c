@@ -5,6 +5,7 @@
 #include "tests/contract/promises.h"
 
 #include "tests/contract/steps.h"
+#include "tests/queue_example/queue_example.h"
 
 // ---- what a group gets
 
@@ -267,5 +268,51 @@ void many_copies_keep_their_attempts(struct bench *bench)
 	reader_drop(got, COUNT);
 	reader_close(reader);
 	expect_closed_waiting(bench, group, topic, COUNT, 0);
+	models_end(topic, group);
+}
+
+// ---- a loss
+
+// What was acknowledged has ended, what has failed keeps its attempt, and everything else comes
+// again before what is new, under a new epoch and against the same demand.
+void what_is_out_comes_again_after_a_loss(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct got got[10], again[8];
+
+	bench_fill(bench, topic, 0, 0, 10);
+	reader_demand(reader, 10, 1 << 20);
+	take_all(reader, got, 10);
+	settle(reader, &got[0], SETTLE_ACK, 0);
+	settle(reader, &got[1], SETTLE_NACK, 3600 * 1000);
+	settle(reader, &got[2], SETTLE_REJECT, 0); // its copy is not made
+	CHECK_EQ(reader_losses(reader), 0);
+	reader_demand(reader, 8, 1 << 20);
+	queue_example_cut(bench->adapter);
+	CHECK(reader_wait_state(reader, SOURCE_DOWN, SHORT_MS));
+	CHECK_EQ(reader_losses(reader), 1);
+	for (size_t i = 0; i < 10; ++i)
+		expect_stale(reader, reader_receipt(&got[i], SETTLE_ACK, 0));
+	bench_fill(bench, topic, 0, 10, 3);
+	CHECK(reader_wait_state(reader, SOURCE_READY, SHORT_MS));
+	take_all(reader, again, 8);
+	for (uint32_t i = 0; i < 8; ++i) {
+		CHECK_EQ(again[i].number, i + 2);
+		CHECK_EQ(again[i].delivery.attempt, 1);
+		CHECK(!again[i].delivery.rejected);
+		CHECK(again[i].delivery.epoch > got[i].delivery.epoch);
+	}
+	expect_quiet(reader);
+	expect_backlog(reader, 3, 8, 1, 0);
+	for (size_t i = 0; i < 10; ++i)
+		expect_stale(reader, reader_receipt(&got[i], SETTLE_ACK, 0));
+	ack_all(reader, again, 8);
+	expect_backlog(reader, 3, 0, 1, 0);
+	CHECK_EQ(reader_losses(reader), 1);
+	reader_drop(got, 10);
+	reader_drop(again, 8);
+	reader_close(reader);
 	models_end(topic, group);
 }

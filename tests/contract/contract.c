@@ -7,8 +7,7 @@
 
 #include "adapters/kinds.h"
 #include "tests/contract/cases.h"
-
-extern const struct adapter_ops queue_example_ops;
+#include "tests/queue_example/queue_example.h"
 
 // Those of the product, then the example.
 static const struct adapter_ops *kind_at(size_t index)

@@ -922,6 +922,16 @@ enum source_state reader_state(struct reader *reader)
 	return state;
 }
 
+unsigned reader_losses(struct reader *reader)
+{
+	unsigned losses;
+
+	pthread_mutex_lock(&lock);
+	losses = reader->losses;
+	pthread_mutex_unlock(&lock);
+	return losses;
+}
+
 bool reader_wait_state(struct reader *reader, enum source_state state, unsigned wait_ms)
 {
 	struct timespec until = deadline_in(wait_ms);

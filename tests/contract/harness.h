@@ -130,4 +130,5 @@ void reader_settle_soon(struct reader *reader, struct settle *settles,
 void reader_backlog(struct reader *reader, struct source_partition *partitions, size_t count);
 const struct bench *reader_bench(const struct reader *reader);
 enum source_state reader_state(struct reader *reader);
+unsigned reader_losses(struct reader *reader); // times that what it was handed out was void
 bool reader_wait_state(struct reader *reader, enum source_state state, unsigned wait_ms);

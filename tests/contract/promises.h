@@ -52,6 +52,7 @@ void a_nack_comes_again_as_another_delivery(struct bench *bench);
 void a_reject_that_is_cut_off_has_not_ended(struct bench *bench);
 void attempts_survive_in_the_copy(struct bench *bench);
 void many_copies_keep_their_attempts(struct bench *bench);
+void what_is_out_comes_again_after_a_loss(struct bench *bench);
 
 // cases_admin.c
 void a_group_can_be_moved(struct bench *bench);

@@ -104,6 +104,8 @@ struct queue_counts broker_count(const struct broker_queue *queue)
 	uint64_t now_ms = (uint64_t)clock_wall_ms();
 	struct queue_counts counts = {0};
 
+	if (!queue)
+		return counts;
 	LIST_FOREACH(at, next, &queue->messages)
 	{
 		const struct queue_arrival *arrival = &BROKER_MESSAGE(at)->arrival;

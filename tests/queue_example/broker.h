@@ -51,7 +51,7 @@ void broker_put(struct broker_queue *queue, const struct queue_arrival *arrival,
 // What is handed out under this tag; 0: all that is not handed out.
 void broker_drop(struct broker_queue *queue, uint64_t tag);
 void broker_give_back(struct broker_queue *queue); // what is handed out, each to its place
-struct queue_counts broker_count(const struct broker_queue *queue);
+struct queue_counts broker_count(const struct broker_queue *queue); // of NULL: none
 // The next messages, from `tag` on, at most `room`; with references of their buffers.
 size_t broker_take(struct broker_queue *queue, uint64_t tag, struct queue_arrival *ret,
 		   size_t room);

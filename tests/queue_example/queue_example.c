@@ -1,9 +1,9 @@
 // `queue_example`: a queue backend in the memory of the process. It passes the contract, and is
 // where an adapter for such a backend is begun. broker.c is in place of a cluster.
-//
-// First the ops of adapters/queue/queue.h: a source attached to its queue. Then the slots of
-// adapters/adapter.h. A real adapter answers when its cluster has answered, on threads of its own,
-// says what it cannot reach, and copes with the lack of memory.
+// First the ops of adapters/queue/queue.h, then the slots of adapters/adapter.h. A real adapter
+// answers when its cluster has answered, says what it cannot reach, and copes without memory.
+
+#include "tests/queue_example/queue_example.h"
 
 #include "adapters/queue/answers.h"
 #include "adapters/queue/event.h"
@@ -28,8 +28,6 @@ struct queue_attachment {
 	struct loop_timer timer;
 };
 
-// ---- the ops: telling
-
 static void post(struct queue_attachment *attachment, struct queue_event event)
 {
 	int r = queue_event_post(&attachment->attach, &event);
@@ -51,6 +49,15 @@ static void end_channel(struct broker_queue *queue, enum queue_event_kind kind)
 	post_epoch(queue->consumer, kind);
 	queue->consumer->queue = NULL;
 	queue->consumer = NULL;
+}
+
+void queue_example_cut(struct adapter *adapter)
+{
+	BROKER_LOCKED;
+	LIST_FOREACH(at, next, &adapter->broker->queues)
+	{
+		end_channel(BROKER_QUEUE(at), QUEUE_EVENT_LOST);
+	}
 }
 
 static size_t take(struct queue_attachment *attachment, struct queue_arrival *ret)
@@ -166,11 +173,9 @@ static void do_count(struct queue_attachment *attachment)
 {
 	BROKER_LOCKED;
 	struct broker_queue *queue = queue_of(attachment);
-	struct queue_event event = {QUEUE_EVENT_COUNTED, .number = queue != NULL};
 
-	if (queue)
-		event.counts = broker_count(queue);
-	post(attachment, event);
+	post(attachment, (struct queue_event){QUEUE_EVENT_COUNTED, .number = queue != NULL,
+					      .counts = broker_count(queue)});
 }
 
 static void do_detach(struct queue_attachment *attachment)
@@ -203,7 +208,6 @@ static int example_open(const struct cluster *cluster, const struct adapter_env 
 	return 0;
 }
 
-// Its sources are closed, and every send was answered.
 static void example_close(struct adapter *adapter, void (*done)(void *ctx), void *ctx)
 {
 	free(adapter);
@@ -326,10 +330,8 @@ static void example_group_backlog(struct adapter *adapter, const struct group *g
 {
 	BROKER_LOCKED;
 	struct broker_queue *queue = broker_find(adapter->broker, topic, group);
-	struct queue_counts counts;
+	struct queue_counts counts = broker_count(queue);
 
-	if (queue)
-		counts = broker_count(queue);
 	queue_answers_backlog(queue ? &counts : NULL, done, ctx);
 }
 
