@@ -64,6 +64,8 @@ const struct contract_case contract_cases[] = {
 	{"moves a group to the earliest, the latest and positions", HISTORY, NULL,
 	 a_group_can_be_moved},
 	{"moves a group to a time", HISTORY | CAP_QUERY_TIME, NULL, a_group_can_be_moved_to_a_time},
+	{"gives up what waits when a group is moved to the latest", CONSUME, NULL,
+	 what_waits_can_be_given_up},
 	{"creates and deletes groups idempotently", CONSUME, NULL, groups_come_and_go},
 	{"purges a topic, and says before what would go", HISTORY, NULL, a_topic_can_be_purged},
 	{"answers message queries by position and time", HISTORY | CAP_QUERY_TIME, NULL,

@@ -80,6 +80,75 @@ void a_group_can_be_moved_to_a_time(struct bench *bench)
 	models_end(topic, group);
 }
 
+static void expect_given_up(struct bench *bench, const struct group *group,
+			    const struct topic *topic, bool preview, json_int_t skipped)
+{
+	json_t *answer =
+		bench_reset(bench, group, topic, json_pack("{s:b}", "latest", 1), preview, NULL);
+
+	CHECK_EQ(sum_of(answer, "skipped"), skipped);
+	CHECK_EQ(sum_of(answer, "replayed"), 0);
+	json_decref(answer);
+}
+
+// What can be asked of a cluster without positions: no place but the latest, and a purge of what
+// waits for the groups of a topic.
+static void expect_only_the_latest(struct bench *bench, const struct group *group,
+				   const struct topic *topic)
+{
+	json_t *answer;
+	enum code code;
+
+	bench_reset(bench, group, topic, json_pack("{s:b}", "earliest", 1), false, &code);
+	CHECK_STR(code_name(code), "UNSUPPORTED_BY_BACKEND");
+	bench_reset(bench, group, topic, json_pack("{s:i}", "time_ms", 1), false, &code);
+	CHECK_STR(code_name(code), "UNSUPPORTED_BY_BACKEND");
+	bench_fill(bench, topic, 0, 20, 5);
+	expect_closed_backlog(bench, group, topic, 5, 0, 0);
+	answer = bench_purge(bench, topic, true, NULL);
+	CHECK_EQ(json_integer_value(json_object_get(answer, "messages")), 5);
+	json_decref(answer);
+	answer = bench_purge(bench, topic, false, NULL);
+	CHECK_EQ(json_integer_value(json_object_get(answer, "messages")), 5);
+	json_decref(answer);
+	expect_closed_backlog(bench, group, topic, 0, 0, 0);
+}
+
+void what_waits_can_be_given_up(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	struct reader *reader = reader_open(bench, topic, group);
+	struct got got[3];
+
+	bench_fill(bench, topic, 0, 0, 10);
+	reader_demand(reader, 3, 1 << 20);
+	take_all(reader, got, 3);
+	settle(reader, &got[0], SETTLE_ACK, 0);
+	settle(reader, &got[1], SETTLE_NACK, 3600 * 1000);
+	reader_drop(got, 3);
+	reader_close(reader);
+	expect_closed_backlog(bench, group, topic, 8, 1, 0);
+	expect_given_up(bench, group, topic, true, 9);
+	expect_closed_backlog(bench, group, topic, 8, 1, 0); // a preview
+	expect_given_up(bench, group, topic, false, 9);
+	expect_closed_backlog(bench, group, topic, 0, 0, 0);
+	bench_fill(bench, topic, 0, 10, 1);
+	expect_closed_backlog(bench, group, topic, 1, 0, 0);
+	reader = reader_open(bench, topic, group);
+	reader_demand(reader, 2, 1 << 20);
+	take_all(reader, got, 1);
+	CHECK_EQ(got[0].number, 10);
+	CHECK_EQ(got[0].delivery.attempt, 1);
+	expect_quiet(reader);
+	settle(reader, &got[0], SETTLE_ACK, 0);
+	reader_drop(got, 1);
+	reader_close(reader);
+	if (!keeps_positions(bench))
+		expect_only_the_latest(bench, group, topic);
+	models_end(topic, group);
+}
+
 void groups_come_and_go(struct bench *bench)
 {
 	const struct topic *topic = plain_topic(bench, 1);

@@ -57,6 +57,7 @@ void what_is_out_comes_again_after_a_loss(struct bench *bench);
 // cases_admin.c
 void a_group_can_be_moved(struct bench *bench);
 void a_group_can_be_moved_to_a_time(struct bench *bench);
+void what_waits_can_be_given_up(struct bench *bench);
 void groups_come_and_go(struct bench *bench);
 void a_topic_can_be_purged(struct bench *bench);
 void messages_can_be_queried(struct bench *bench);
