@@ -25,7 +25,7 @@
 
 #include <errno.h>
 
-#define MESSAGES_MAX 8192 // of one source, handed out and not acknowledged
+#define MESSAGES_MAX 16384 // of one source, handed out and not acknowledged
 #define CONSUMER_TIMEOUT_MS                                                                        \
 	(30 * 60 * 1000ull) // RabbitMQ's own, unless an operator has set another
 
