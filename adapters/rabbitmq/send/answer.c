@@ -42,7 +42,7 @@ void rabbitmq_answer_record(struct rabbitmq_sender *sender, struct rabbitmq_batc
 			    uint32_t index, enum outcome outcome, enum code code, bool alive)
 {
 	batch->alive |= alive;
-	if (outcome != OUTCOME_OK && code_retriable(code) && !batch->broken)
+	if ((outcome == OUTCOME_UNKNOWN || code == CODE_OVERLOADED) && !batch->broken)
 		batch->broken = (uint16_t)code;
 	if (rabbitmq_batch_end_one(batch, index, outcome, code))
 		batch_end(sender, batch);

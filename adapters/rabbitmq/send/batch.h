@@ -17,7 +17,7 @@ struct rabbitmq_batch {
 	uint32_t next;    // the first that is not published
 	uint32_t waiting; // that have not ended
 	bool alive;       // one of them has ended by an answer of the cluster
-	uint16_t broken;  // enum code: one of them has failed, and may be sent again; 0: none
+	uint16_t broken;  // enum code: one of them is in doubt, or had no memory; 0: none
 	struct rabbitmq_result results[];
 };
 
