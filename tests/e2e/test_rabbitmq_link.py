@@ -52,7 +52,7 @@ class Link:
                         self.seen = at + 1
                         return match
                 left = deadline - time.monotonic()
-                assert left > 0 and self.more.wait(left), f"{pattern!r} was not said behind {self.said[self.seen:][-20:]}"
+                assert left > 0 and self.more.wait(left), f"{pattern!r} was not said behind {self.said[self.seen:][-20:]}\n{''.join(self.errors)[-3000:]}"
 
     def count(self, pattern):
         return sum(bool(re.match(pattern, line)) for line in self.said)

@@ -144,7 +144,7 @@ void rabbitmq_channel_open(struct rabbitmq_link *link, struct rabbitmq_channel *
 	list_push_back(&link->waiting, &channel->in_link);
 	if (++link->channel_count > RABBITMQ_CHANNELS_MAX)
 		end_later(channel, RABBITMQ_CHANNEL_REFUSED);
-	else if (link->stopping)
+	else if (__atomic_load_n(&link->stopping, __ATOMIC_ACQUIRE))
 		end_later(channel, RABBITMQ_CHANNEL_DROPPED);
 	else if (link->is_up)
 		channel_begin(channel);
