@@ -5,7 +5,8 @@
 // connection.c, socket.c and tls.c are the stream; frame.c is its format, error.c its failures in
 // words. This file starts and stops it all.
 //
-// Another thread may do three things besides: stop the link, ask for the broker's version, and cut
+// A connection that is being made is another thread's (redial.c), else it is the loop's. Other
+// threads may do three things besides: stop the link, ask for the broker's version, and cut
 // the stream when the link has been inside a send for too long. Nothing else is shared; the options
 // do not change.
 //

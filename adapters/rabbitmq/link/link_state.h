@@ -43,6 +43,9 @@ struct rabbitmq_link {
 	bool round_is_due, input_is_left;
 	bool is_up, is_blocked, stopping; // atomic
 	sem_t stopped;
+	pthread_t dialler; // when is_dialling: it has the connection
+	bool is_dialling, has_dialled;
+	struct loop_task dialled;
 	unsigned next_address, address; // of the options; address: connected to
 	uint64_t wait_ns;               // before the next attempt
 	uint64_t up_ns;                 // since when it is up

@@ -1,9 +1,10 @@
 // Brings a link up, and up again.
 //
-// An attempt takes one address: connection, TLS and login, at most ATTEMPT_NS together. It blocks
-// the link's loop, which has nothing else to do meanwhile. After one that failed the next address
-// follows, after a wait that doubles and is shortened by chance, so that the links of many proxies
-// do not come at once.
+// An attempt takes one address: connection, TLS and login, at most ATTEMPT_NS together besides the
+// resolution of the name. It blocks a thread of its own, so that the loop goes on: what waits for
+// the link has deadlines. While that thread runs the connection is its own; the loop takes it back
+// when it joins it. After an attempt that failed the next address follows, after a wait that
+// doubles and is shortened by chance, so that the links of many proxies do not come at once.
 //
 // While it is up, a timer sends heartbeats and looks for the broker's: when nothing has come for
 // two of them, the connection is given up. Before it says so it reads, because the loop itself may
@@ -18,6 +19,7 @@
 #include "adapters/rabbitmq/link/login.h"
 #include "adapters/rabbitmq/link/round.h"
 #include "core/base/clock.h"
+#include "core/loop/thread.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -117,21 +119,54 @@ static void up(struct rabbitmq_link *link)
 	rabbitmq_channels_begin(link);
 }
 
-static void attempt(struct rabbitmq_link *link)
+// On a thread of its own.
+static void *dial(void *ctx)
 {
+	struct rabbitmq_link *link = ctx;
 	struct rabbitmq_connection *connection = &link->connection;
 	const struct rabbitmq_options *options = link->config.options;
 	uint64_t deadline_ns = clock_now_ns() + ATTEMPT_NS;
 	char name[200];
 
+	snprintf(name, sizeof name, "%s %s", link->cluster, link->name);
+	link->has_dialled = rabbitmq_socket_open(&connection->socket, options, address_of(link),
+						 deadline_ns, &connection->error) &&
+			    rabbitmq_login(connection, options, name, deadline_ns);
+	loop_post(link->loop, &link->dialled);
+	return NULL;
+}
+
+static void attempt(struct rabbitmq_link *link)
+{
+	int r;
+
 	if (__atomic_load_n(&link->stopping, __ATOMIC_ACQUIRE))
 		return;
 	link->address = link->next_address;
-	link->next_address = (link->next_address + 1) % (unsigned)options->address_count;
-	snprintf(name, sizeof name, "%s %s", link->cluster, link->name);
-	if (rabbitmq_socket_open(&connection->socket, options, address_of(link), deadline_ns,
-				 &connection->error) &&
-	    rabbitmq_login(connection, options, name, deadline_ns))
+	link->next_address =
+		(link->next_address + 1) % (unsigned)link->config.options->address_count;
+	r = thread_start("rabbitmq-dial", dial, link, &link->dialler);
+	link->is_dialling = r == 0;
+	if (r == 0)
+		return;
+	rabbitmq_error_system(&link->connection.error, -r);
+	attempt_failed(link);
+}
+
+static void dial_join(struct rabbitmq_link *link)
+{
+	pthread_join(link->dialler, NULL);
+	link->is_dialling = false;
+}
+
+static void on_dialled(struct loop_task *task)
+{
+	struct rabbitmq_link *link = CONTAINER_OF(task, struct rabbitmq_link, dialled);
+
+	if (!link->is_dialling)
+		return; // the link has been stopped
+	dial_join(link);
+	if (link->has_dialled)
 		up(link);
 	else
 		attempt_failed(link);
@@ -160,6 +195,7 @@ static void on_beat(struct loop_timer *timer)
 void rabbitmq_redial_init(struct rabbitmq_link *link)
 {
 	link->wait_ns = WAIT_LEAST_NS;
+	link->dialled.fn = on_dialled;
 	loop_timer_init(&link->retry, link->loop, on_retry);
 	loop_timer_init(&link->beat, link->loop, on_beat);
 }
@@ -219,6 +255,8 @@ static void farewell(struct rabbitmq_link *link)
 void rabbitmq_redial_end(struct rabbitmq_link *link)
 {
 	loop_timer_cancel(&link->retry);
+	if (link->is_dialling)
+		dial_join(link); // its stream has been cut
 	if (link->is_up && list_empty(&link->active))
 		farewell(link);
 	if (link->is_up)
