@@ -239,7 +239,7 @@ BUGS = (
     Bug("told-ahead-not-extended", "hand", HAND_SIM, "\t\tif (item->number <= cons->sub->told)\n", "\t\tif (item->number == 0)\n",
         "what is told ahead and waits is not extended"),
     Bug("barrier-outlives-its-message", "hand", BARRIER, "barrier->phase <= BARRIER_GRANTED)\n\t\tcome_down(barrier);\n\tpthread_mutex_unlock(&barrier->lock);\n}\n\nvoid barrier_drop_sub(struct barrier *barrier, const struct hand_sub *sub)\n{\n\tpthread_mutex_lock(&barrier->lock);\n\tif (barrier->phase != BARRIER_DOWN &&", "barrier->phase < BARRIER_WAITS)\n\t\tcome_down(barrier);\n\tpthread_mutex_unlock(&barrier->lock);\n}\n\nvoid barrier_drop_sub(struct barrier *barrier, const struct hand_sub *sub)\n{\n\tpthread_mutex_lock(&barrier->lock);\n\tif (barrier->phase > BARRIER_GRANTED &&",
-        "the barrier stays up when its message leaves the hand unbegun"),
+        "the barrier stays up when its message leaves the hand unbegun", schedules=40000),
     Bug("waiters-wake-each-other", "hand", BARRIER, "\tif (atomic_load(&barrier->up))\n\t\treturn false;\n\tatomic_fetch_add(&hand->running, 1);\n", "\tatomic_fetch_add(&hand->running, 1);\n",
         "a waiter that may not begin beside a suspect wakes others that may not either (found by this simulation)"),
     Bug("mark-goes-with-a-release", "hand", SETTLE, "\tif (flight->suspect && !dispatch->policy.marks_by_id)\n", "\tif (dispatch->policy.marks_by_id)\n\t\tunmark_suspect(dispatch, flight);\n\tif (flight->suspect)\n",
@@ -347,7 +347,7 @@ BUGS = (
     Bug("due-when-it-was-sent", "queue", HELD_DUE, "item->attempts || left_ms || has_waited(item);", "item->attempts || item->due_ms;",
         "what was sent when its due time had passed overtakes what is new"),
     Bug("waits-for-long-under-a-tag", "queue", HELD_ARRIVE, "\theld_due_tagged(held, item);\n", "",
-        "what waits for long, and gets a tag again, keeps it (found by this simulation)"),
+        "what waits for long, and gets a tag again, keeps it (found by this simulation)", schedules=40000),
     Bug("consumes-without-demand", "queue", HELD_CONSUME, "(is_quiet(held) && !held->limbo)", "(is_quiet(held) && held->tags)",
         "an idle consumer is cancelled only while something is held"),
 )
