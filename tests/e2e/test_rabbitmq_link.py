@@ -486,3 +486,12 @@ def test_a_lie_costs_the_connection(lie, words):
         link.hear("closed 1 CONNECTION_LOST 0 ")
         link.hear("up OK ")
 
+
+def test_what_comes_behind_the_end_of_a_channel_is_ignored():
+    closed = method(1, 20, 40, struct.pack(">H", 404) + short(b"NOT_FOUND - e2e") + b"\0\0\0\0")
+    behind = DELIVER + header(4) + frame(3, 1, b"body")
+    with lying(*LOGIN, then=closed + behind) as options, linked(options, up=False) as link:
+        link.tell("open 1")
+        link.hear("closed 1 NOT_FOUND 404 cluster c: NOT_FOUND - e2e")
+        time.sleep(0.5)
+        assert not link.count("down ") and not link.count("delivered ")
