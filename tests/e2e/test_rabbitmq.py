@@ -289,7 +289,7 @@ def test_what_a_queue_cannot_do_is_said(registered):
 # ---- Bad input
 
 
-class Nobody(Host):
+class DeadHost(Host):
     """A host on which no program listens."""
 
     def __init__(self):
@@ -300,7 +300,7 @@ class Nobody(Host):
 
 
 def test_a_dead_address_is_registered_and_shown(start, host):
-    daemon = register(register(start(), Nobody(), "dead", ready=False), host)
+    daemon = register(register(start(), DeadHost(), "dead", ready=False), host)
     daemon.wait_down("dead", "127.0.0.1:1")
     checks = daemon.admin.get("/readyz")
     assert checks.status == 200 and [check["name"] for check in checks.json["checks"] if not check["ok"]] == ["cluster dead"]
