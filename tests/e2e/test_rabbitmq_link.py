@@ -190,7 +190,8 @@ def test_a_broker_that_dies_comes_back(own_rabbitmq):
         link.hear("up OK ")
 
 
-def test_a_broker_in_alarm_says_so(host):
+def test_a_broker_in_alarm_says_so(own_rabbitmq):
+    host = own_rabbitmq().host()
     host.declare(queue="e2e.q")
     with linked(options_of(host)) as link:
         link.tell("open 1")
