@@ -13,6 +13,7 @@
 #include "adapters/rabbitmq/admin/ended.h"
 #include "adapters/rabbitmq/admin/existing.h"
 #include "adapters/rabbitmq/admin/groups.h"
+#include "adapters/rabbitmq/admin/purge.h"
 #include "adapters/rabbitmq/admin/stored.h"
 #include "adapters/rabbitmq/admin/topics.h"
 #include "adapters/rabbitmq/admin/watch.h"
@@ -222,7 +223,7 @@ const struct adapter_ops rabbitmq_ops = {
 	.topic_delete = rabbitmq_topics_delete,
 	.topic_describe = rabbitmq_topics_describe,
 	.topic_settings = rabbitmq_topics_settings,
-	.topic_purge = rabbitmq_topics_purge,
+	.topic_purge = rabbitmq_purge_topic,
 	.group_create = rabbitmq_groups_create,
 	.group_delete = rabbitmq_groups_delete,
 	.group_reset = rabbitmq_groups_reset,

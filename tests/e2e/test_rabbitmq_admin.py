@@ -84,7 +84,9 @@ def test_topics_and_groups_come_and_go(host):
         assert [(row["ready"], row["retrying"], row["delayed"]) for row in backlog] == [(2, 0, 0)]
         cluster.done("topic", "change", "mqp.t,partitions=4")
         assert len(cluster.done("topic", "describe", "mqp.t,partitions=4")["partitions"]) == 4
-        assert cluster.done("topic", "purge", "mqp.t")["messages"] == 0  # it is the group that keeps them
+        assert cluster.done("topic", "preview", "mqp.t")["messages"] == 2
+        assert cluster.done("topic", "purge", "mqp.t")["messages"] == 2
+        assert cluster.done("topic", "purge", "mqp.t")["messages"] == 0
         for _ in range(2):
             cluster.done("group", "delete", "mqp.g", "mqp.t")
             cluster.done("topic", "delete", "mqp.t")

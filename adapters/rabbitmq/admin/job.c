@@ -73,6 +73,8 @@ static void on_done(struct rabbitmq_ask *ask, enum code code, const char *text)
 
 	if (code == CODE_OK)
 		job->then(job);
+	else if (job->failed)
+		job->failed(job, code, text);
 	else
 		rabbitmq_job_end(job, code, NULL, text);
 }

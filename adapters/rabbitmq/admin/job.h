@@ -19,6 +19,9 @@ struct rabbitmq_job {
 	size_t count;
 	void (*then)(struct rabbitmq_job *job);
 	uint64_t until_ns; // the caller's own: how long it waits for something
+	// Of a round that fails, in place of ending the job; NULL: the job ends.
+	void (*failed)(struct rabbitmq_job *job, enum code code, const char *text);
+	void *context; // the caller's own
 	struct rabbitmq_manage_ask manage;
 	void (*class_checked)(struct rabbitmq_job *job, const char *refusal); // class.c's
 };

@@ -217,35 +217,6 @@ void rabbitmq_topics_describe(struct adapter *adapter, const struct topic *topic
 	rabbitmq_job_run(job, described);
 }
 
-// ---- purging
-
-static void purged(struct rabbitmq_job *job)
-{
-	struct adapter_answer answer = {
-		.kind = ANSWER_PURGE,
-		.purge = {.messages = job->count > 1 ? job->steps[1].messages : 0,
-			  .bytes = ANSWER_NONE}};
-
-	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
-}
-
-void rabbitmq_topics_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-			   adapter_answer_fn done, void *ctx)
-{
-	struct rabbitmq_job *job = rabbitmq_job_new(adapter, &(struct request){.topic = topic,
-									       .preview = preview,
-									       .answer_done = done,
-									       .ctx = ctx});
-
-	if (!job)
-		return;
-	rabbitmq_job_step(job, RABBITMQ_EXCHANGE_LOOK, topic->physical);
-	if (topic->dead_letter_of)
-		rabbitmq_job_step_beside(job, preview ? RABBITMQ_QUEUE_LOOK : RABBITMQ_QUEUE_PURGE,
-					 rabbitmq_name_kept(topic));
-	rabbitmq_job_run(job, purged);
-}
-
 // ---- settings
 
 static void settings_looked(struct rabbitmq_job *job)

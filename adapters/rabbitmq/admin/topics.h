@@ -1,4 +1,4 @@
-// Slots of the adapter that make, change, delete, describe and purge topics. @thread any
+// Slots of the adapter that make, change, delete and describe topics. @thread any
 #pragma once
 
 #include "adapters/adapter.h"
@@ -11,8 +11,6 @@ void rabbitmq_topics_delete(struct adapter *adapter, const struct topic *topic,
 			    adapter_done_fn done, void *ctx);
 void rabbitmq_topics_describe(struct adapter *adapter, const struct topic *topic,
 			      adapter_answer_fn done, void *ctx);
-void rabbitmq_topics_purge(struct adapter *adapter, const struct topic *topic, bool preview,
-			   adapter_answer_fn done, void *ctx);
 // What an imported exchange is set to: there are no limits that it would name.
 void rabbitmq_topics_settings(struct adapter *adapter, const struct topic *topic,
 			      adapter_answer_fn done, void *ctx);
