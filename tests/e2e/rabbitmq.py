@@ -202,9 +202,14 @@ class Host:
         channel.queue_declare(queue, passive=True)
 
     def ready(self, queue):
-        """How many messages a queue has ready."""
-        with self.channel() as channel:
-            return channel.queue_declare(queue, passive=True).method.message_count
+        """How many messages a queue has ready; 0 where it is not there."""
+        try:
+            with self.channel() as channel:
+                return channel.queue_declare(queue, passive=True).method.message_count
+        except pika.exceptions.ChannelClosedByBroker as error:
+            if error.reply_code != 404:
+                raise
+            return 0
 
     def purge(self, queue):
         with self.channel() as channel:
