@@ -418,3 +418,26 @@ def test_a_message_larger_than_the_broker_takes(start, own_rabbitmq):
         (large,) = topic.send(b"x" * 100000)
         assert large.outcome == REJECTED and large.code == "TOO_LARGE", large
         wait_for(lambda: topic.send(b"after")[0].code == "OK", what="nothing is taken any more")
+
+
+# ---- Deleted by others
+
+
+def test_a_queue_that_another_client_deletes(registered, host):
+    """Its messages are gone with it; the group says so, sends are refused, and no other group notices."""
+    daemon = registered.world(cluster="rabbitmq")
+    daemon.make("tenants/acme/groups", {"name": "audit", "topic": "orders"})
+    with daemon.connect() as conn:
+        topic, beside = conn.open_topic("orders"), conn.subscribe("audit")
+        subscription = conn.subscribe("billing")
+        assert topic.send(b"before")[0].code == "OK"
+        subscription.ack(*subscription.receive())
+        host.delete(queue=physical(daemon, "groups/billing"))
+        conn.pump_until(lambda: subscription.id in conn.ended)
+        told = wait_for(lambda: (answer := daemon.admin.get(f"{ACME}/groups/billing/backlog")).status == 404 and answer.json["detail"], what="nothing says that it is gone")
+        assert "cluster rabbitmq" in told and "no queue" in told
+        assert topic.send(b"after")[0].code == "OK"  # another group takes it
+        assert [one.record.body for one in beside.receive(2)] == [b"before", b"after"]
+        host.delete(queue=physical(daemon, "groups/audit"))
+        wait_for(lambda: topic.send(b"for no group")[0].code == "NO_ROUTE", what="it is taken by no queue")
+        assert physical(daemon, "groups/billing") not in host.queues()  # nothing is made anew by naming it
