@@ -62,7 +62,7 @@ void rabbitmq_answer_rest(struct rabbitmq_sender *sender, struct rabbitmq_batch 
 void rabbitmq_answer_post(struct rabbitmq_sender *sender, struct rabbitmq_post *post,
 			  enum outcome outcome, enum code code, const char *text, bool alive)
 {
-	rabbitmq_health_ended(sender->adapter, 1, alive, 0);
+	rabbitmq_health_ended(sender->adapter, post->admitted, alive, 0);
 	post->done(post, outcome, code, text);
 	pending_end(sender);
 }
