@@ -126,6 +126,7 @@ static int group_orphan(struct orphans *orphans, uint64_t cluster, const json_t 
 	group->tenant = topic.model.topic.tenant;
 	group->topic = topic.object.id;
 	group->incarnation = number_of(found, "incarnation");
+	group->start = GROUP_START_EARLIEST; // it goes on where it was
 	group->max_attempts = 0; // its dead-letter topic, if it had one, is not known as such
 	row.dead_letter = false;
 	resource_state_begin(REGISTRY_GROUP, &row, MODEL_FAILED);
