@@ -10,6 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("MQPAAS_BUILD", os.path.join(ROOT, "build"))
 PRODUCE, CONSUME = 1, 2
 READY = 1  # model_state
+EARLIEST = 0  # group_start
 D2 = 2  # durability
 WAIT, REJECT = 0, 1  # quota_over
 UNLIMITED = 2**63 - 1
@@ -64,7 +65,7 @@ class Plane:
         return self.put("topic", id or self.new_id(), **{**row, **fields})
 
     def group(self, name, topic, id=None, **fields):
-        row = {"name": name, "physical": name, "tenant": TENANT, "topic": topic, "visibility_ms": 30000, "incarnation": 1, "state": READY}
+        row = {"name": name, "physical": name, "tenant": TENANT, "topic": topic, "visibility_ms": 30000, "start.from": EARLIEST, "incarnation": 1, "state": READY}
         return self.put("group", id or self.new_id(), **{**row, **fields})
 
     def dead_lettered(self, name, topic, **fields):
