@@ -147,6 +147,22 @@ def test_one_id_for_two_messages(world):
     assert world.found()["corrupt"] >= 1
 
 
+def test_resent_without_a_key_may_lie_in_another_partition(world):
+    place = world.send(100, NO_KEY)
+    world.resent(100)
+    for partition in (place[0], 1 - place[0]):
+        world.settle(world.deliver(100, (partition, 0), NO_KEY))
+    assert not world.found()
+
+
+def test_resent_with_a_key_lies_in_its_partition(world):
+    place = world.send(100)
+    world.resent(100)
+    for partition in (place[0], 1 - place[0]):
+        world.settle(world.deliver(100, (partition, 0)))
+    assert "corrupt" in world.found()
+
+
 def test_another_partition_when_it_comes_again(world):
     place = world.send(100)
     world.settle(world.deliver(100, place), NACK)
