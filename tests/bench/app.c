@@ -38,6 +38,7 @@ struct mqp_producer *app_producer(const struct args *args, struct mqp_client *cl
 	mqp_producer_config_init(&config, sizeof config);
 	config.topic = args_text(args, "topic", "bare");
 	config.batch_bytes = (uint32_t)args_number(args, "batch", 0);
+	config.memory_bytes = args_number(args, "memory", 0);
 	app_check(mqp_producer_new(client, &config, &producer), "producer");
 	app_check(mqp_producer_ready(producer, APP_WAIT_MS), "topic");
 	return producer;

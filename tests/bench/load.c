@@ -1,7 +1,7 @@
 // Sends through the SDK as an application does.
 //
 //   bench_load address= key= secret= topic= [mode=async|sync] [io=thread|app] [size=BYTES]
-//   [seconds=N] [rate=N] [ca=FILE] [batch=BYTES]
+//   [seconds=N] [rate=N] [ca=FILE] [batch=BYTES] [memory=BYTES]
 //
 // Prints messages, batches, seconds until the last was acknowledged, refused ones by their first
 // code, its own CPU time, and with mode=sync the calls' percentiles in ns.

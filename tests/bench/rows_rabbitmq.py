@@ -11,6 +11,9 @@ import rabbitmq
 from figures import Figure, Sample, group
 
 
+MEMORY = 4 << 20  # of the SDK's producer: what has not ended is through within seconds, however slow the broker is
+
+
 class Side:
     """A virtual host of a broker, a service in front of it, and a client that does without the service."""
 
@@ -68,6 +71,7 @@ def hot(bench):
     seconds = bench.pick(5, 1)
     with side_by_side() as side:
         (target, queue), own = side.topic("hot"), side.own_queue()
+        target["memory"] = MEMORY
         lab.load("load", **target, seconds=1)
         side.direct(own, seconds=1)
         for _ in bench.rounds():
@@ -120,7 +124,7 @@ def consume(bench):
     with side_by_side() as side:
         for number in range(len(bench.rounds())):
             (target, queue), own = side.topic(f"consumed-{number}"), side.own_queue()
-            fill(lambda target=target: lab.load("load", **target, size=100, seconds=1), messages)
+            fill(lambda target=target: lab.load("load", **target, size=100, seconds=1, memory=MEMORY), messages)
             fill(lambda own=own: side.direct(own, seconds=1), messages)
             reader = {name: value for name, value in target.items() if name != "topic"}
             ours = lab.rate(lab.load("deliver", **reader, group=f"consumed-{number}-readers", messages=messages))
