@@ -297,6 +297,7 @@ def tls_server(folder, days, name):
         ["x509", "-req", "-in", request, "-signkey", key, "-days", str(days), "-extfile", names, "-out", certificate],
     ):
         subprocess.run(["openssl", *command], check=True, capture_output=True)
+    time.sleep(0 if days else 2)  # it ends with the second in which it was made
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -328,7 +329,7 @@ def tls_server(folder, days, name):
         (2, "IP:127.0.0.1", "127.0.0.1", "at login: what it sends is no AMQP 0-9-1"),
         (2, "DNS:other.example", "localhost", "TLS: the broker's certificate is for another host name"),
         (2, "IP:127.0.0.2", "127.0.0.1", "TLS: the broker's certificate is for another IP address"),
-        (-1, "DNS:localhost", "localhost", "TLS: the broker's certificate has expired"),
+        (0, "DNS:localhost", "localhost", "TLS: the broker's certificate has expired"),
     ],
 )
 def test_certificates_are_verified(tmp_path, days, name, dialled, words):
