@@ -66,13 +66,13 @@ static bool optional_parts_walk(const uint8_t *data, uint32_t room, struct recor
 	return true;
 }
 
-static bool headers_ok(const struct record_view *view)
+bool record_headers_check(struct slice entries, uint16_t count)
 {
-	const uint8_t *at = view->headers.data, *end = at + view->headers.size;
+	const uint8_t *at = entries.data, *end = at + entries.size;
 
-	if (view->header_count > RECORD_HEADERS_MAX)
+	if (count > RECORD_HEADERS_MAX)
 		return false;
-	for (unsigned i = 0; i < view->header_count; ++i) {
+	for (unsigned i = 0; i < count; ++i) {
 		size_t name_size, value_size;
 
 		if (end - at < 2)
@@ -108,7 +108,7 @@ __attribute__((noinline)) static enum record_problem optional_parts_check(const 
 	if ((view.flags & RECORD_TAG) &&
 	    (view.tag.size == 0 || !utf8_valid(view.tag.data, view.tag.size)))
 		return RECORD_MALFORMED;
-	if ((view.flags & RECORD_HEADERS) && !headers_ok(&view))
+	if ((view.flags & RECORD_HEADERS) && !record_headers_check(view.headers, view.header_count))
 		return RECORD_MALFORMED;
 	return RECORD_OK;
 }

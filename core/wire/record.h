@@ -78,6 +78,9 @@ static inline struct slice record_key(const uint8_t *data)
 	return (struct slice){data + record_size(data) - body_size - key_size, key_size};
 }
 
+// Whether these are `count` headers as a record has them, and nothing else.
+bool record_headers_check(struct slice entries, uint16_t count);
+
 struct record_header {
 	struct slice name;
 	struct slice value; // data NULL: absent

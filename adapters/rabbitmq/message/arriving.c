@@ -52,29 +52,9 @@ static int table_size(const amqp_basic_properties_t *properties)
 // Entries exactly as a record has them, behind their bytes and count.
 static bool headers_are_right(struct slice value)
 {
-	const uint8_t *at = value.data + 6, *end = value.data + value.size;
-
-	if (value.size < 6 || le32_get(value.data) != value.size - 6 ||
-	    le16_get(value.data + 4) > RECORD_HEADERS_MAX)
-		return false;
-	for (unsigned left = le16_get(value.data + 4); left > 0; --left) {
-		size_t name_size, value_size;
-
-		if (end - at < 2)
-			return false;
-		name_size = le16_get(at);
-		if (name_size == 0 || (size_t)(end - at) < 2 + name_size + 4 ||
-		    !utf8_valid(at + 2, name_size))
-			return false;
-		value_size = le32_get(at + 2 + name_size);
-		at += 2 + name_size + 4;
-		if (value_size == RECORD_ABSENT)
-			continue;
-		if ((size_t)(end - at) < value_size)
-			return false;
-		at += value_size;
-	}
-	return at == end;
+	return value.size >= 6 && le32_get(value.data) == value.size - 6 &&
+	       record_headers_check((struct slice){value.data + 6, value.size - 6},
+				    le16_get(value.data + 4));
 }
 
 // Whether a header of this name is ours, and not a user's.
