@@ -22,7 +22,7 @@ void queue_answers_backlog(const struct queue_counts *counts, adapter_answer_fn 
 	done(ctx, CODE_OK, &answer, NULL);
 }
 
-static void describe(const struct topic *topic, struct described_partition *rows,
+static void describe(const struct topic *topic, uint64_t kept, struct described_partition *rows,
 		     adapter_answer_fn done, void *ctx)
 {
 	const struct adapter_answer answer = {.kind = ANSWER_DESCRIBE,
@@ -31,15 +31,17 @@ static void describe(const struct topic *topic, struct described_partition *rows
 	for (uint32_t i = 0; i < topic->partitions; ++i)
 		rows[i] = (struct described_partition){
 			.partition = i, .bytes = ANSWER_NONE, .oldest_ms = ANSWER_NONE};
+	rows[0].end = kept;
 	done(ctx, CODE_OK, &answer, NULL);
 }
 
-void queue_answers_describe(const struct topic *topic, adapter_answer_fn done, void *ctx)
+void queue_answers_describe(const struct topic *topic, uint64_t kept, adapter_answer_fn done,
+			    void *ctx)
 {
 	struct described_partition *rows = topic ? calloc(topic->partitions, sizeof *rows) : NULL;
 
 	if (rows)
-		describe(topic, rows, done, ctx);
+		describe(topic, kept, rows, done, ctx);
 	else
 		done(ctx, topic ? CODE_OVERLOADED : CODE_NOT_FOUND, NULL, NULL);
 	free(rows);
@@ -50,14 +52,14 @@ bool queue_answers_refuse_reset(const struct seek_target *to, adapter_answer_fn 
 	if (to->place == SEEK_LATEST)
 		return false;
 	done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL,
-	     "the cluster keeps nothing that a group has consumed");
+	     "the cluster keeps no positions: a group can only be moved to the end");
 	return true;
 }
 
 void queue_answers_reset(uint64_t skipped, adapter_answer_fn done, void *ctx)
 {
 	const struct moved_partition row = {.skipped = skipped};
-	const struct adapter_answer answer = {.kind = ANSWER_RESET, .reset = {&row, skipped > 0}};
+	const struct adapter_answer answer = {.kind = ANSWER_RESET, .reset = {&row, 1}};
 
 	done(ctx, CODE_OK, &answer, NULL);
 }

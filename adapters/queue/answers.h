@@ -6,9 +6,11 @@
 // To group_backlog, from what the backend counts while no source has the group; NULL: there is no
 // such group.
 void queue_answers_backlog(const struct queue_counts *counts, adapter_answer_fn done, void *ctx);
-// To topic_describe: of partitions without positions nothing is known but their number. NULL: there
-// is no such topic.
-void queue_answers_describe(const struct topic *topic, adapter_answer_fn done, void *ctx);
+// To topic_describe: of partitions without positions nothing is known but their number, and how
+// many messages the topic itself keeps: they stand in the first row, as if the oldest had the
+// offset 0. topic NULL: there is none.
+void queue_answers_describe(const struct topic *topic, uint64_t kept, adapter_answer_fn done,
+			    void *ctx);
 // To group_reset, which here can only give up what waits: of how many messages. Any other place
 // than the latest is refused before; true: it was.
 bool queue_answers_refuse_reset(const struct seek_target *to, adapter_answer_fn done, void *ctx);

@@ -10,6 +10,7 @@
 
 #include "adapters/rabbitmq/admin/groups.h"
 
+#include "adapters/queue/answers.h"
 #include "adapters/rabbitmq/admin/class.h"
 #include "adapters/rabbitmq/admin/job.h"
 #include "adapters/rabbitmq/receive/store.h"
@@ -201,18 +202,9 @@ static void look_begin(struct rabbitmq_job *job, void (*then)(struct rabbitmq_jo
 	rabbitmq_job_run(job, then);
 }
 
-static void backlog_answer(struct rabbitmq_job *job, const struct queue_counts *counts)
-{
-	struct source_partition row = {
-		.ready = counts->ready, .retrying = counts->retrying, .delayed = counts->delayed};
-	struct adapter_answer answer = {.kind = ANSWER_BACKLOG, .backlog = {&row, 1}};
-
-	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
-}
-
 static void backlog_counted(struct rabbitmq_job *job, const struct rabbitmq_store_look *look)
 {
-	backlog_answer(job, &look->counts);
+	queue_answers_backlog(&look->counts, rabbitmq_job_answered, job);
 }
 
 static void backlog_looked(struct rabbitmq_job *job)
@@ -220,7 +212,8 @@ static void backlog_looked(struct rabbitmq_job *job)
 	if (consumer_awaited(job))
 		return;
 	if (job->steps[1].missing) // no retry store
-		backlog_answer(job, &(struct queue_counts){.ready = job->steps[0].messages});
+		queue_answers_backlog(&(struct queue_counts){.ready = job->steps[0].messages},
+				      rabbitmq_job_answered, job);
 	else
 		count_begin(job, backlog_counted);
 }
@@ -239,21 +232,13 @@ void rabbitmq_groups_backlog(struct adapter *adapter, const struct group *group,
 
 // ---- moving to the end
 
-static void moved(struct rabbitmq_job *job, uint64_t skipped)
-{
-	struct moved_partition row = {.skipped = skipped};
-	struct adapter_answer answer = {.kind = ANSWER_RESET, .reset = {&row, 1}};
-
-	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
-}
-
 static void purged(struct rabbitmq_job *job)
 {
 	uint64_t skipped = 0;
 
 	for (size_t i = 0; i < job->count; ++i)
 		skipped += job->steps[i].messages;
-	moved(job, skipped);
+	queue_answers_reset(skipped, rabbitmq_job_answered, job);
 }
 
 // The levels first: what is over meanwhile goes to `.retry`, which comes behind them.
@@ -263,7 +248,8 @@ static void reset_counted(struct rabbitmq_job *job, const struct rabbitmq_store_
 	const struct queue_counts *counts = &look->counts;
 
 	if (job->base.preview) {
-		moved(job, counts->ready + counts->retrying + counts->delayed);
+		queue_answers_reset(counts->ready + counts->retrying + counts->delayed,
+				    rabbitmq_job_answered, job);
 		return;
 	}
 	rabbitmq_job_again(job);
@@ -291,11 +277,8 @@ void rabbitmq_groups_reset(struct adapter *adapter, const struct group *group,
 {
 	struct rabbitmq_job *job;
 
-	if (to->place != SEEK_LATEST) {
-		done(ctx, CODE_UNSUPPORTED_BY_BACKEND, NULL,
-		     "the cluster keeps no positions: a group can only be moved to the end");
+	if (queue_answers_refuse_reset(to, done, ctx))
 		return;
-	}
 	job = rabbitmq_job_new(adapter, &(struct request){.group = group,
 							  .topic = topic,
 							  .preview = preview,

@@ -29,6 +29,12 @@ void rabbitmq_job_end(struct rabbitmq_job *job, enum code code, const struct ada
 	free(job);
 }
 
+void rabbitmq_job_answered(void *job, enum code code, const struct adapter_answer *answer,
+			   const char *text)
+{
+	rabbitmq_job_end(job, code, answer, text);
+}
+
 void rabbitmq_job_refuse(struct rabbitmq_job *job, enum code code, const char *why)
 {
 	const struct request *base = &job->base;

@@ -44,5 +44,8 @@ void rabbitmq_job_repeat(struct rabbitmq_job *job, uint64_t rest_ns);
 // Answers, and frees it. Once.
 void rabbitmq_job_end(struct rabbitmq_job *job, enum code code, const struct adapter_answer *answer,
 		      const char *text);
+// The same as a caller of what answers: `job` is its ctx.
+void rabbitmq_job_answered(void *job, enum code code, const struct adapter_answer *answer,
+			   const char *text);
 // Refuses in words that name the cluster and the topic or group.
 void rabbitmq_job_refuse(struct rabbitmq_job *job, enum code code, const char *why);

@@ -8,6 +8,7 @@
 
 #include "adapters/rabbitmq/admin/topics.h"
 
+#include "adapters/queue/answers.h"
 #include "adapters/rabbitmq/admin/class.h"
 #include "adapters/rabbitmq/admin/ended.h"
 #include "adapters/rabbitmq/admin/job.h"
@@ -182,25 +183,10 @@ void rabbitmq_topics_delete(struct adapter *adapter, const struct topic *topic,
 
 // ---- describing
 
-// There are no positions: what a dead-letter topic keeps stands in the first row, as if its oldest
-// message had the offset 0.
 static void described(struct rabbitmq_job *job)
 {
-	uint32_t count = job->base.topic->partitions;
-	struct described_partition *rows = calloc(count, sizeof *rows);
-	struct adapter_answer answer = {.kind = ANSWER_DESCRIBE, .describe = {rows, count}};
-
-	if (!rows) {
-		rabbitmq_job_end(job, CODE_OVERLOADED, NULL, NULL);
-		return;
-	}
-	for (uint32_t i = 0; i < count; ++i)
-		rows[i] = (struct described_partition){
-			.partition = i, .bytes = ANSWER_NONE, .oldest_ms = ANSWER_NONE};
-	if (job->count > 1)
-		rows[0].end = job->steps[1].messages;
-	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
-	free(rows);
+	queue_answers_describe(job->base.topic, job->count > 1 ? job->steps[1].messages : 0,
+			       rabbitmq_job_answered, job);
 }
 
 void rabbitmq_topics_describe(struct adapter *adapter, const struct topic *topic,
