@@ -6,6 +6,7 @@ all suites. Whatever a suite leaves running is found (this process adopts orphan
 a failure.
 """
 import argparse
+import ast
 import concurrent.futures
 import contextlib
 import ctypes
@@ -259,14 +260,25 @@ def suite_tools(_):
     return counted(["tests/tools/test_tools.py"])
 
 
+def parsed(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        text = file.read()
+    try:
+        ast.parse(text, path)
+    except SyntaxError as error:
+        return Result(0, 1, f"{path}:{error.lineno}: {error.msg}")
+    return Result(1)
+
+
 def suite_format(_):
-    """every C file is as clang-format 19 writes it; no line of prose is too long, no word of it names no party"""
+    """every C file is as clang-format 19 writes it, every Python file can be read; no line of prose is too long, no word of it names no party"""
     files = sources(".c", ".h", ".cc")
     status, output = run(["clang-format-19", "--dry-run", "--Werror", *files])
     wrong = set(re.findall(r"^([^:\n]+):\d+:\d+: error:", output, re.M))
     if status and not wrong:
         raise SuiteError(output)
-    return Result(len(files) - len(wrong), len(wrong), output) + counted(["tests/tools/check_prose.py"]) + counted(["tests/tools/check_words.py"])
+    result = Result(len(files) - len(wrong), len(wrong), output) + sum(map(parsed, sources(".py")), Result())
+    return result + counted(["tests/tools/check_prose.py"]) + counted(["tests/tools/check_words.py"])
 
 
 def suite_tidy(_):
