@@ -15,7 +15,7 @@ struct held;
 #define HELD_AGAIN_MS 1000u  // until a write that failed is tried again
 #define HELD_QUIET_MS 5000u  // without demand: then nothing is consumed
 #define HELD_PROOF_MS 60000u // of an idle consumer: what has not come again will not come
-#define HELD_ACKS_MAX 32u    // acknowledgements of a batch, before its barrier
+#define HELD_ACKS_MAX 1024u  // the largest batch of acknowledgements
 
 // What time it is: the wall clock for due times and times to live, a steady one for delays and
 // timeouts.
@@ -29,13 +29,14 @@ struct held_limits {
 	uint64_t crowd_bytes;  // in their place while there is no memory for more: held_crowd()
 	uint64_t renew_ms;     // what is held so long is renewed; 0: never
 	uint32_t ended_max;    // ids of what has ended that are remembered, at least 1
+	uint32_t acks_max;     // acknowledgements of a batch, 1 to HELD_ACKS_MAX
 };
 
 struct held_ops {
 	// At most what was demanded, but for the bytes of one message. A record stays until its
 	// delivery is settled.
 	void (*deliver)(void *ctx, const struct delivery *deliveries, size_t count);
-	// Acknowledges tags of the open channel; at most HELD_ACKS_MAX, then a barrier.
+	// Acknowledges tags of the open channel; at most `acks_max`, then a barrier.
 	void (*ack)(void *ctx, const uint64_t *tags, size_t count);
 	// Something that the backend answers behind the acknowledgements: held_passed().
 	void (*barrier)(void *ctx);

@@ -1,6 +1,6 @@
 // Acknowledging: batches of tags with a barrier behind each, and limbo.
 //
-// An acknowledgement has no answer of its own. So at most HELD_ACKS_MAX tags go out, then something
+// An acknowledgement has no answer of its own. So at most `acks_max` tags go out, then something
 // that the backend answers in order; with that answer all of them are durable, their waiters are
 // told, and the next batch begins.
 //
@@ -162,7 +162,7 @@ void held_ack_send(struct held *held)
 
 	if (!held->open || held->barrier)
 		return;
-	while (count < HELD_ACKS_MAX && (item = held_state_first(held, HELD_LIST_ACKS))) {
+	while (count < held->limits->acks_max && (item = held_state_first(held, HELD_LIST_ACKS))) {
 		assert(item->tag > 0);
 		tags[count++] = item->tag;
 		held_state_enlist(held, item, HELD_LIST_SENT);

@@ -103,6 +103,9 @@ struct queue_ops {
 	// as many as a group can have in flight. The contract has 6,000 in flight at once, and
 	// wants a bound below 20,000.
 	uint32_t messages_max;
+	// How many tags one ack() may name: 1 to 1,024. A batch waits for the barrier of the one
+	// before, so with few of them consuming is bound to as many messages a round trip.
+	uint32_t acks_max;
 	// How long a delivery may stay unacknowledged before the backend ends its channel; 0: for
 	// ever, as without this op. Held for half of that time it is written anew (`renewal`).
 	uint64_t (*hold_max_ms)(struct adapter *adapter);
@@ -122,7 +125,7 @@ struct queue_ops {
 	// nothing is consumed. 0: ends that, cancelled() comes, and what is handed out stays so.
 	// Only while the channel is open, as are ack and barrier.
 	void (*consume)(struct queue_attachment *attachment, uint32_t prefetch);
-	// Acknowledges these tags; has no answer. At most 32, then a barrier.
+	// Acknowledges these tags; has no answer. At most `acks_max`, then a barrier.
 	void (*ack)(struct queue_attachment *attachment, const uint64_t *tags, size_t count);
 	// Something that the cluster answers only when the acknowledgements before it are durable:
 	// passed(). One at a time.

@@ -41,7 +41,7 @@ static void do_ack(void *ctx, const uint64_t *tags, size_t count)
 {
 	struct source *source = ctx;
 
-	assert(count <= HELD_ACKS_MAX);
+	assert(count <= source->limits.acks_max);
 	if (source->channel == QUEUE_CHANNEL_OPEN)
 		source->ops->ack(source->attachment, tags, count);
 }
@@ -126,12 +126,14 @@ int queue_source_engine_init(struct source *source)
 	uint64_t hold_max_ms =
 		source->ops->hold_max_ms ? source->ops->hold_max_ms(source->adapter) : 0;
 
-	assert(source->ops->messages_max > 0);
+	assert(source->ops->messages_max > 0 && source->ops->acks_max > 0 &&
+	       source->ops->acks_max <= HELD_ACKS_MAX);
 	source->limits = (struct held_limits){.messages_max = source->ops->messages_max,
 					      .bytes_max = BYTES_MAX,
 					      .crowd_bytes = CROWD_BYTES,
 					      .renew_ms = hold_max_ms / 2,
-					      .ended_max = ENDED_MAX};
+					      .ended_max = ENDED_MAX,
+					      .acks_max = source->ops->acks_max};
 	return held_new(&source->limits, source->config.topic->partitions, &held_ops, source,
 			&source->held);
 }

@@ -187,6 +187,7 @@ static void do_detach(struct queue_attachment *attachment)
 }
 
 static const struct queue_ops queue_ops = {.messages_max = MESSAGES_MAX,
+					   .acks_max = 32,
 					   .attach = do_attach,
 					   .open = do_open,
 					   .cut = do_cut,

@@ -673,6 +673,7 @@ static void start(void)
 		.crowd_bytes = sim_below(2000),
 		.renew_ms = m.anonymous || sim_one_in(2) ? 0 : 20000 + sim_below(60000),
 		.ended_max = sim_one_in(10) ? 1 + (uint32_t)sim_below(8) : 4096,
+		.acks_max = sim_one_in(2) ? 1 + (uint32_t)sim_below(32) : HELD_ACKS_MAX,
 	};
 	m.epoch = sim_below(1ull << 40);
 	queue_model_start(m.limits.ended_max < QUEUE_MESSAGES);

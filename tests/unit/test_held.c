@@ -120,7 +120,7 @@ static void acks_go_in_batches(void)
 	bench_run();
 	CHECK_EQ(asked.delivered, 40);
 	bench_settle_run(1, 40, 1, SETTLE_ACK, 5);
-	CHECK_EQ(asked.acked, HELD_ACKS_MAX);
+	CHECK_EQ(asked.acked, bench_limits.acks_max);
 	CHECK_EQ(asked.barriers, 1);
 	bench_run();
 	CHECK_EQ(asked.acked, 0);
@@ -128,7 +128,7 @@ static void acks_go_in_batches(void)
 	bench_run();
 	CHECK_EQ(asked.acked, 0);
 	bench_pass_barrier();
-	CHECK_EQ(asked.acked, 40 - HELD_ACKS_MAX);
+	CHECK_EQ(asked.acked, 40 - bench_limits.acks_max);
 	CHECK_EQ(asked.answered, 0);
 	bench_pass_barrier();
 	CHECK_EQ(asked.answered, 1);
@@ -415,7 +415,7 @@ static void ended_is_not_handed_out_again(void)
 static void oldest_ids_are_forgotten(void)
 {
 	static const struct held_limits few = {
-		.messages_max = 512, .bytes_max = 64u << 20, .ended_max = 2};
+		.messages_max = 512, .bytes_max = 64u << 20, .ended_max = 2, .acks_max = 32};
 
 	bench_begin_with(&few);
 	bench_demand(100);

@@ -396,7 +396,7 @@ static void consumes_while_there_is_demand(void)
 static void bytes_bound_the_prefetch(void)
 {
 	static const struct held_limits small = {
-		.messages_max = 512, .bytes_max = 400, .ended_max = 16};
+		.messages_max = 512, .bytes_max = 400, .ended_max = 16, .acks_max = 32};
 
 	bench_begin_with(&small);
 	bench_demand(1);
@@ -421,8 +421,11 @@ static void bytes_bound_the_prefetch(void)
 // What is held stays, and nothing comes before enough of it is settled; then a little comes.
 static void a_crowd_holds_a_little(void)
 {
-	static const struct held_limits little = {
-		.messages_max = 512, .bytes_max = 64u << 20, .crowd_bytes = 200, .ended_max = 16};
+	static const struct held_limits little = {.messages_max = 512,
+						  .bytes_max = 64u << 20,
+						  .crowd_bytes = 200,
+						  .ended_max = 16,
+						  .acks_max = 32};
 	const uint64_t size = RECORD_HEAD_SIZE + BODY;
 
 	bench_begin_with(&little);
@@ -448,7 +451,7 @@ static void a_crowd_holds_a_little(void)
 static void small_ones_let_the_prefetch_grow(void)
 {
 	static const struct held_limits limits = {
-		.messages_max = 90, .bytes_max = 64u << 20, .ended_max = 16};
+		.messages_max = 90, .bytes_max = 64u << 20, .ended_max = 16, .acks_max = 32};
 	uint64_t tag = 0;
 
 	bench_begin_with(&limits);

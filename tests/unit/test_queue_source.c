@@ -133,6 +133,7 @@ static void do_detach(struct queue_attachment *attachment)
 }
 
 static const struct queue_ops queue_ops = {.messages_max = 512,
+					   .acks_max = 32,
 					   .hold_max_ms = do_hold_max_ms,
 					   .attach = do_attach,
 					   .open = do_open,

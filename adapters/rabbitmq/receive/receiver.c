@@ -56,6 +56,7 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 }
 
 const struct queue_ops rabbitmq_receiver_ops = {.messages_max = MESSAGES_MAX,
+						.acks_max = RABBITMQ_ACKS,
 						.hold_max_ms = do_hold_max_ms,
 						.attach = do_attach,
 						.open = rabbitmq_source_home_open,

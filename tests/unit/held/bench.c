@@ -9,7 +9,8 @@ const struct held_limits bench_limits = {.messages_max = 512,
 					 .bytes_max = 64u << 20,
 					 .crowd_bytes = 64u << 10,
 					 .renew_ms = 900000,
-					 .ended_max = 4096};
+					 .ended_max = 4096,
+					 .acks_max = 32};
 
 struct bench_asked asked;
 
