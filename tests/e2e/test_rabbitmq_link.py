@@ -114,6 +114,21 @@ def test_messages_are_confirmed_and_delivered(host):
     assert not [row for row in host.broker.api("GET", "connections") if row.get("vhost") == host.name and row["state"] == "running"]
 
 
+def test_a_queue_answers_a_get(host):
+    with linked(options_of(host)) as link:
+        link.tell("open 1")
+        link.hear("opened 1")
+        link.tell("queue 1 e2e.get quorum", "get 1 e2e.get")
+        link.hear("method 1 AMQP_BASIC_GET_EMPTY_METHOD")
+        link.tell("confirm 1", "publish 1 - e2e.get 256 1")
+        link.hear("ack 1 1")
+        link.tell("get 1 e2e.get", "get 1 e2e.get")
+        link.hear("got 1 1 0 256  e2e.get")
+        link.hear(f"body 1 {SUM}")
+        link.hear("method 1 AMQP_BASIC_GET_EMPTY_METHOD")
+        link.tell("ack 1 1")
+
+
 def test_a_refused_request_ends_its_channel_only(host):
     host.declare(queue="e2e.classic")
     with linked(options_of(host)) as link:

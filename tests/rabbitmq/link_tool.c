@@ -8,7 +8,7 @@
 //	look N NAME                                declare passively
 //	confirm N · consume N NAME COUNT           COUNT: prefetch
 //	publish N EXCHANGE KEY SIZE COUNT          EXCHANGE "-": the default one; mandatory
-//	ack N TAG
+//	get N NAME · ack N TAG
 //	table N ENTRIES                            ENTRIES: headers of the one message
 //	watch MS · version · stop
 
@@ -103,10 +103,10 @@ static void on_head(struct rabbitmq_channel *base, const struct rabbitmq_head *h
 		say("returned %ld %u %.*s", number_of(base), head->code, (int)head->routing_key.len,
 		    (const char *)head->routing_key.bytes);
 	else
-		say("delivered %ld %" PRIu64 " %d %" PRIu64 " %.*s %.*s", number_of(base),
-		    head->tag, head->redelivered, head->body_size, (int)head->consumer.len,
-		    (const char *)head->consumer.bytes, (int)head->routing_key.len,
-		    (const char *)head->routing_key.bytes);
+		say("%s %ld %" PRIu64 " %d %" PRIu64 " %.*s %.*s", head->got ? "got" : "delivered",
+		    number_of(base), head->tag, head->redelivered, head->body_size,
+		    (int)head->consumer.len, (const char *)head->consumer.bytes,
+		    (int)head->routing_key.len, (const char *)head->routing_key.bytes);
 	if (head->body_size == 0)
 		body_end(channel);
 }
@@ -219,6 +219,9 @@ static void run(struct loop_task *task)
 				      &(amqp_confirm_select_t){0});
 	else if (strcmp(verb, "consume") == 0)
 		consume(channel, name, command->words[2]);
+	else if (strcmp(verb, "get") == 0)
+		rabbitmq_channel_send(channel, AMQP_BASIC_GET_METHOD,
+				      &(amqp_basic_get_t){.queue = amqp_cstring_bytes(name)});
 	else if (strcmp(verb, "publish") == 0)
 		publish(channel, command);
 	else if (strcmp(verb, "table") == 0)

@@ -11,11 +11,12 @@
 struct rabbitmq_link;
 struct rabbitmq_channel;
 
-// A message that begins to arrive: delivered, or returned because it had no route. Borrowed until
-// the handler returns.
+// A message that begins to arrive: delivered to a consumer, got, or returned because it had no
+// route. Borrowed until the handler returns.
 struct rabbitmq_head {
-	uint64_t tag; // of a delivery
+	uint64_t tag; // of a delivery, and of what was got
 	bool redelivered;
+	bool got; // the answer to basic.get; an empty queue answers with a method
 	bool returned;
 	uint16_t code; // of a return: 312 NO_ROUTE, …
 	amqp_bytes_t consumer, exchange, routing_key;

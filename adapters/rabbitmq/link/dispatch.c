@@ -104,6 +104,20 @@ static void delivery_begins(struct rabbitmq_slot *slot, const amqp_basic_deliver
 	slot->expected = RABBITMQ_CONTENT;
 }
 
+static void answer_begins(struct rabbitmq_slot *slot, const amqp_basic_get_ok_t *got)
+{
+	size_t used = 0;
+
+	slot->head = (struct rabbitmq_head){
+		.tag = got->delivery_tag,
+		.redelivered = got->redelivered,
+		.got = true,
+		.exchange = text_keep(slot, &used, got->exchange),
+		.routing_key = text_keep(slot, &used, got->routing_key),
+	};
+	slot->expected = RABBITMQ_CONTENT;
+}
+
 static void return_begins(struct rabbitmq_slot *slot, const amqp_basic_return_t *returned)
 {
 	size_t used = 0;
@@ -145,22 +159,30 @@ static void flow_answer(struct rabbitmq_channel *channel, const amqp_channel_flo
 	rabbitmq_round_ask(channel->link);
 }
 
-// A method of a channel that is open.
-static void method_open(struct rabbitmq_channel *channel, const amqp_method_t *method)
+static void message_begins(struct rabbitmq_channel *channel, const amqp_method_t *method)
 {
 	struct rabbitmq_link *link = channel->link;
 	struct rabbitmq_slot *slot = link->slots[channel->number];
 
+	if (!channel->handlers->head)
+		refuse(link, "it sends a message to a channel that asked for none");
+	else if (method->id == AMQP_BASIC_DELIVER_METHOD)
+		delivery_begins(slot, method->decoded);
+	else if (method->id == AMQP_BASIC_GET_OK_METHOD)
+		answer_begins(slot, method->decoded);
+	else
+		return_begins(slot, method->decoded);
+}
+
+// A method of a channel that is open.
+static void method_open(struct rabbitmq_channel *channel, const amqp_method_t *method)
+{
+	struct rabbitmq_link *link = channel->link;
+
 	switch (method->id) {
 	case AMQP_BASIC_DELIVER_METHOD:
-	case AMQP_BASIC_RETURN_METHOD:
-		if (!channel->handlers->head)
-			refuse(link, "it sends a message to a channel that asked for none");
-		else if (method->id == AMQP_BASIC_DELIVER_METHOD)
-			delivery_begins(slot, method->decoded);
-		else
-			return_begins(slot, method->decoded);
-		break;
+	case AMQP_BASIC_GET_OK_METHOD:
+	case AMQP_BASIC_RETURN_METHOD: message_begins(channel, method); break;
 	case AMQP_CHANNEL_FLOW_METHOD: flow_answer(channel, method->decoded); break;
 	case AMQP_CHANNEL_OPEN_OK_METHOD:
 	case AMQP_CHANNEL_CLOSE_OK_METHOD:
