@@ -1,10 +1,10 @@
 // What the source asks of its channel, on its way from the home loop to the receive link. Each call
-// is @thread the home loop, and is carried out on the link's loop in the order of the calls.
+// is @thread the home loop, and is carried out on the link's loop in the order of the calls
+// (carry_out.h).
 #pragma once
 
 #include "adapters/rabbitmq/receive/attachment.h"
 
-void rabbitmq_orders_init(struct queue_attachment *attachment);
 void rabbitmq_orders_open(struct queue_attachment *attachment, uint64_t epoch, bool has_retry);
 void rabbitmq_orders_cut(struct queue_attachment *attachment);
 void rabbitmq_orders_consume(struct queue_attachment *attachment, uint32_t prefetch);

@@ -7,6 +7,7 @@
 //   source_arrival.c   its deliveries
 //   outstanding.c      what of them is not acknowledged, and with which commands it is
 //   orders.c           what the home loop asks of the link
+//   carry_out.c        and what is done then
 //   events.c           what the link tells the home loop
 //   store.c            queues of a group's retry store: looking at them, making them
 //   store_job.c        such a look, asked by a source that may end before it is answered
@@ -16,6 +17,7 @@
 
 #include "adapters/rabbitmq/receive/receiver.h"
 
+#include "adapters/rabbitmq/receive/carry_out.h"
 #include "adapters/rabbitmq/receive/events.h"
 #include "adapters/rabbitmq/receive/orders.h"
 #include "adapters/rabbitmq/receive/receiver_state.h"
@@ -49,7 +51,7 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 	attachment->names[RABBITMQ_RETRY] = attachment->retry_name.text;
 	rabbitmq_source_channel_init(attachment);
 	rabbitmq_source_home_init(attachment);
-	rabbitmq_orders_init(attachment);
+	rabbitmq_carry_out_init(attachment);
 	rabbitmq_events_init(attachment);
 	*ret = attachment;
 	return 0;
