@@ -715,7 +715,7 @@ static void a_delivery_without_memory_ends_the_channel(void)
 
 static void a_broker_that_lies_ends_its_channel(void)
 {
-	for (unsigned lie = 0; lie < 4; ++lie) {
+	for (unsigned lie = 0; lie < 6; ++lie) {
 		bench_begin();
 		bench_open_with("");
 		ops->consume(bench.attachment, 8);
@@ -729,6 +729,10 @@ static void a_broker_that_lies_ends_its_channel(void)
 			bench_deliver("g", 5, false, "b"); // a tag again
 		else if (lie == 2)
 			bench_deliver("another", 6, false, "b");
+		else if (lie == 3)
+			bench_get_unasked(6);
+		else if (lie == 4)
+			bench_method(AMQP_BASIC_GET_EMPTY_METHOD, NULL);
 		else
 			bench_method(AMQP_QUEUE_DECLARE_OK_METHOD, NULL);
 		BENCH_SENT("ack never; ");
@@ -816,6 +820,198 @@ static void what_is_asked_of_a_channel_that_is_lost_is_void(void)
 	bench_end();
 }
 
+// ---- proofs
+
+// One command each, since the first of them is kept.
+static void settle_evens(uint64_t from, uint64_t to)
+{
+	uint64_t tags[500];
+	size_t count = 0;
+
+	for (uint64_t tag = from; tag <= to; tag += 2)
+		tags[count++] = tag;
+	ops->ack(bench.attachment, tags, count);
+	ops->barrier(bench.attachment);
+	bench_run();
+}
+
+// How many acknowledgements were sent since the last look, and what is behind them.
+static unsigned acks_sent(const char *rest)
+{
+	unsigned count = 0;
+	const char *at = bench.sent;
+
+	for (; strncmp(at, "ack ", 4) == 0; ++count)
+		at = strstr(at, "; ") + 2;
+	CHECK_STR(at, rest);
+	*bench.sent = '\0';
+	return count;
+}
+
+static void begin_with_delivered(uint32_t prefetch, uint64_t count)
+{
+	begin_with(prefetch);
+	deliver("g", 1, count);
+}
+
+// Beyond that the broker holds back in silence, and answers a barrier all the same.
+static void many_acknowledgements_want_a_proof(void)
+{
+	begin_with_delivered(400, 100);
+	settle_evens(2, 64);
+	CHECK_EQ(acks_sent("declare g; "), 32);
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	settle_evens(66, 100);
+	CHECK_EQ(acks_sent("declare g; "), 18); // is there anything to be got?
+	bench_answer();
+	BENCH_SENT("get g; ");
+	bench_answer(); // nothing
+	BENCH_SENT("declare g; ");
+	CHECK_EQ(bench.passed, 1);
+	bench_answer();
+	CHECK_EQ(bench.passed, 2);
+	bench_end();
+}
+
+static void one_command_for_a_thousand_needs_none(void)
+{
+	uint64_t tags[300];
+
+	begin_with_delivered(400, 300);
+	for (uint64_t i = 0; i < 300; ++i)
+		tags[i] = 300 - i;
+	ops->ack(bench.attachment, tags, 300);
+	ops->barrier(bench.attachment);
+	bench_run();
+	BENCH_SENT("ack 300 and all; declare g; ");
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	bench_end();
+}
+
+static void deliveries_are_a_proof(void)
+{
+	begin_with_delivered(400, 300); // all of its prefetch
+	settle_evens(2, 300);
+	CHECK_EQ(acks_sent("declare g; "), 150);
+	deliver("g", 301, 449);
+	BENCH_SENT("");
+	deliver("g", 450, 450); // the last acknowledgement has done that
+	BENCH_SENT("declare g; ");
+	bench_answer(); // the look
+	CHECK_EQ(bench.passed, 0);
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	bench_end();
+}
+
+// What a get brings would come before what is on its way.
+static void messages_that_are_ready_are_waited_for(void)
+{
+	begin_with_delivered(400, 100);
+	settle_evens(2, 100);
+	CHECK_EQ(acks_sent("declare g; "), 50);
+	bench.main.messages = 5;
+	bench_answer();
+	BENCH_SENT("");
+	bench_pass_ms(10);
+	BENCH_SENT("declare g; ");
+	bench_answer();
+	BENCH_SENT("");
+	for (unsigned i = 0; i < 250; ++i) { // another client has them
+		bench_pass_ms(10);
+		if (strcmp(bench.sent, "declare g; ") == 0)
+			bench_answer();
+		if (strcmp(bench.sent, "declare g; get g; ") == 0)
+			break;
+		*bench.sent = '\0';
+	}
+	BENCH_SENT("declare g; get g; ");
+	bench_answer_get(200, "got");
+	CHECK_EQ(bench.arrived_count, 101);
+	CHECK_EQ(bench.arrived[100].tag, 200);
+	CHECK_STR(bench.arrived[100].body, "got");
+	BENCH_SENT("declare g; ");
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	ops->ack(bench.attachment, (uint64_t[]){200}, 1);
+	bench_run();
+	BENCH_SENT("ack 200; ");
+	bench_end();
+}
+
+static void a_full_consumer_is_ended_for_a_proof(void)
+{
+	begin_with_delivered(200, 150);
+	consume(0);
+	consume(300);
+	CHECK_STR(bench.sent, "cancel g; qos 225; consume g; ");
+	*bench.sent = '\0';
+	deliver("g", 151, 375); // the next one is full, too
+	settle_evens(2, 100);   // of the first one
+	CHECK_EQ(acks_sent("cancel g; "), 50);
+	bench_answer();
+	BENCH_SENT("declare g; ");
+	CHECK_EQ(bench.passed, 0);
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	bench_end();
+}
+
+static void without_a_consumer_one_is_begun(void)
+{
+	begin_with_delivered(400, 300);
+	consume(0);
+	BENCH_SENT("cancel g; "); // it was full
+	settle_evens(2, 100);
+	CHECK_EQ(acks_sent("qos 1; consume g; "), 50);
+	bench_answer();
+	BENCH_SENT("");
+	bench_answer();
+	BENCH_SENT("declare g; ");
+	CHECK_EQ(bench.passed, 0);
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	bench_end();
+}
+
+// An answer on its way was asked for before the acknowledgements.
+static void an_answer_to_an_earlier_request_proves_nothing(void)
+{
+	begin_with_delivered(400, 300);
+	ops->consume(bench.attachment, 0);
+	bench_run();
+	BENCH_SENT("cancel g; ");
+	settle_evens(2, 100);
+	CHECK_EQ(acks_sent(""), 50);
+	bench_answer();
+	BENCH_SENT("qos 1; consume g; ");
+	bench_answer_all();
+	CHECK_EQ(bench.passed, 1);
+	bench_end();
+}
+
+static void a_proof_ends_with_its_channel(void)
+{
+	begin_with_delivered(400, 100);
+	settle_evens(2, 100);
+	CHECK_EQ(acks_sent("declare g; "), 50);
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	bench_pass_ms(100);
+	BENCH_SENT("");
+	bench_open_with("");
+	*bench.sent = '\0';
+	consume(400);
+	BENCH_SENT("qos 300; consume g; ");
+	deliver("g", 1, 100);
+	settle_evens(2, 64);
+	CHECK_EQ(acks_sent("declare g; "), 32);
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	bench_end();
+}
+
 static void a_cut_is_an_error_of_ours(void)
 {
 	bench_begin();
@@ -883,6 +1079,15 @@ int main(void)
 		 a_barrier_asks_each_queue_that_was_acknowledged},
 		{"what is asked of a channel that is lost is void",
 		 what_is_asked_of_a_channel_that_is_lost_is_void},
+		{"many acknowledgements want a proof", many_acknowledgements_want_a_proof},
+		{"one command for a thousand needs none", one_command_for_a_thousand_needs_none},
+		{"deliveries are a proof", deliveries_are_a_proof},
+		{"messages that are ready are waited for", messages_that_are_ready_are_waited_for},
+		{"a full consumer is ended for a proof", a_full_consumer_is_ended_for_a_proof},
+		{"without a consumer one is begun", without_a_consumer_one_is_begun},
+		{"an answer to an earlier request proves nothing",
+		 an_answer_to_an_earlier_request_proves_nothing},
+		{"a proof ends with its channel", a_proof_ends_with_its_channel},
 		{"a cut is an error of ours", a_cut_is_an_error_of_ours},
 	};
 

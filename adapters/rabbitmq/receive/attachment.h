@@ -6,11 +6,12 @@
 #include "adapters/rabbitmq/link/rabbitmq_adapter.h"
 #include "adapters/rabbitmq/message/arriving.h"
 #include "adapters/rabbitmq/receive/outstanding.h"
+#include "adapters/rabbitmq/receive/proof.h"
 #include "adapters/rabbitmq/receive/store.h"
 
 #define RABBITMQ_MAIN  0u // of RABBITMQ_QUEUES: the group's queue
 #define RABBITMQ_RETRY 1u // .retry
-#define RABBITMQ_ACKS  32u
+#define RABBITMQ_ACKS  1024u
 
 struct rabbitmq_batch;
 struct rabbitmq_store_job;
@@ -39,6 +40,8 @@ struct rabbitmq_consumer {
 	uint8_t queue;     // which of RABBITMQ_QUEUES
 	uint32_t prefetch; // what it may have handed out
 	uint32_t open;     // what it has, and what is not acknowledged
+	uint64_t settled;  // what it had, and what is
+	uint64_t asked;    // the last basic.ack before the request that is sent
 };
 
 // What the source waits for on its channel.
@@ -48,15 +51,18 @@ enum rabbitmq_expected {
 	RABBITMQ_EXPECT_COUNT,   // passive declare
 	RABBITMQ_EXPECT_FATE,    // passive declare: what became of the queue
 	RABBITMQ_EXPECT_STILL,   // passive declare: is the queue still there?
-	RABBITMQ_EXPECT_MARKER,  // passive declare of the topic's marker: is this life of it there?
+	RABBITMQ_EXPECT_PROOF,   // passive declare: is there nothing to be got?
+	RABBITMQ_EXPECT_GET,
+	RABBITMQ_EXPECT_MARKER, // passive declare of the topic's marker: is this life of it there?
 	RABBITMQ_EXPECT_QOS,
 	RABBITMQ_EXPECT_CONSUME,
 	RABBITMQ_EXPECT_CANCEL,
 };
 
 struct rabbitmq_expectation {
-	uint8_t what;  // enum rabbitmq_expected
-	uint8_t queue; // which of RABBITMQ_QUEUES
+	uint8_t what;   // enum rabbitmq_expected
+	uint8_t queue;  // which of RABBITMQ_QUEUES
+	uint64_t asked; // the last basic.ack before it
 };
 
 #define RABBITMQ_EXPECTATIONS 64u // three for each consumer, and looks
@@ -97,11 +103,12 @@ struct queue_attachment {
 
 	// Consuming (source_consumer.c).
 	struct rabbitmq_consumer consumers[RABBITMQ_CONSUMERS];
-	uint32_t consumer_number;         // of the last one
-	uint32_t prefetch;                // that is asked for; 0: nothing is handed on
-	uint64_t handed_tag;              // the last that was handed on
-	uint64_t since_tag;               // the same, when the consuming began
-	uint32_t handed[RABBITMQ_QUEUES]; // since then, and not acknowledged
+	uint32_t consumer_number;             // of the last one
+	struct rabbitmq_consumer *last_acked; // of which something was acknowledged last
+	uint32_t prefetch;                    // that is asked for; 0: nothing is handed on
+	uint64_t handed_tag;                  // the last that was handed on
+	uint64_t since_tag;                   // the same, when the consuming began
+	uint32_t handed[RABBITMQ_QUEUES];     // since then, and not acknowledged
 	struct loop_timer kept_timer;
 	struct list kept;                     // what has arrived and is not handed on
 	uint32_t kept_count[RABBITMQ_QUEUES]; // of it
@@ -113,7 +120,15 @@ struct queue_attachment {
 	uint64_t arriving_left; // bytes of the body
 	struct queue_arrival arrival;
 	uint32_t unproven[RABBITMQ_QUEUES]; // given back by the channel before, and not seen yet
+
+	// Acknowledgements (source_ack.c).
+	struct rabbitmq_proof proof[RABBITMQ_QUEUES];
+	uint64_t acks;    // basic.acks that were sent
 	unsigned unacked; // a bit for each queue that got acknowledgements since the last barrier
+	bool barrier;     // one is asked for, and is sent behind a proof
+	bool proving[RABBITMQ_QUEUES];      // a look or a get is on its way
+	uint64_t short_ns[RABBITMQ_QUEUES]; // since when a proof is looked for; 0: it is not
+	struct loop_timer proof_timer;      // the next look
 
 	// ---- on their way (orders.c, events.c)
 

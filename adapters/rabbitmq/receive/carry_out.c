@@ -4,6 +4,7 @@
 
 #include "adapters/rabbitmq/receive/carry_out.h"
 
+#include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_channel.h"
 #include "adapters/rabbitmq/receive/source_consumer.h"
 
@@ -43,15 +44,13 @@ static void do_ack(struct loop_task *task)
 {
 	struct queue_attachment *attachment = ATTACHMENT(task, order_ack);
 
-	if (attachment->state != RABBITMQ_SOURCE_OPEN)
-		return;
-	rabbitmq_source_channel_ack(attachment, attachment->ordered_tags,
-				    attachment->ordered_tag_count);
+	rabbitmq_source_ack_send(attachment, attachment->ordered_tags,
+				 attachment->ordered_tag_count);
 }
 
 static void do_barrier(struct loop_task *task)
 {
-	rabbitmq_source_channel_barrier(ATTACHMENT(task, order_barrier));
+	rabbitmq_source_ack_barrier(ATTACHMENT(task, order_barrier));
 }
 
 static void do_count(struct loop_task *task)

@@ -1,9 +1,13 @@
-// Which tags may be acknowledged with one command.
+// Which tags may be acknowledged with one basic.ack, and how many commands the broker makes of it.
 //
-// A broker's `multiple` acknowledges every tag up to the one that is named. So a batch becomes one
-// such command for the run of tags with which everything that came before is acknowledged, and
-// single ones for the rest. A channel of RabbitMQ holds back all but 32 commands of a quorum queue,
-// so few commands are worth more than short ones.
+// A broker's `multiple` acknowledges every tag up to the one that is named. So what is wanted
+// becomes one such basic.ack for the run of tags with which everything that came before is
+// acknowledged, and single ones for the rest. The broker makes a command of it for each consumer
+// of which it acknowledges messages, and few commands are worth more than short ones (proof.c).
+//
+// The messages of one consumer come together, those of the two queues mixed. Where another consumer
+// begins within a run, one more command is counted; a consumer that came again would be counted
+// twice, which is safe. What was got by itself (consumer 0) is a command of its own.
 //
 // Tags rise, so the set is a sorted array: a tag is found by halving. What is acknowledged behind
 // an older open tag stays as a hole until the holes in front of it close, or until the array is
@@ -17,6 +21,8 @@
 
 #define ROOM_MIN 64u
 
+enum { OPEN, WANTED, ACKED };
+
 // ---- room
 
 static void squeeze(struct rabbitmq_outstanding *set)
@@ -24,7 +30,7 @@ static void squeeze(struct rabbitmq_outstanding *set)
 	size_t end = 0;
 
 	for (size_t i = set->first; i < set->end; ++i)
-		if (!set->tags[i].acked)
+		if (set->tags[i].state != ACKED)
 			set->tags[end++] = set->tags[i];
 	set->first = 0;
 	set->end = end;
@@ -81,68 +87,100 @@ static size_t position_of(const struct rabbitmq_outstanding *set, uint64_t tag)
 	return low;
 }
 
-const struct rabbitmq_tag *rabbitmq_outstanding_find(const struct rabbitmq_outstanding *set,
-						     uint64_t tag)
+void rabbitmq_outstanding_want(struct rabbitmq_outstanding *set, const uint64_t *tags, size_t count)
 {
-	size_t i = position_of(set, tag);
-
-	return i == set->end || set->tags[i].tag != tag || set->tags[i].acked ? NULL
-									      : &set->tags[i];
-}
-
-// False: it is not open.
-static bool mark(struct rabbitmq_outstanding *set, uint64_t tag, unsigned *ret_queues)
-{
-	const struct rabbitmq_tag *found = rabbitmq_outstanding_find(set, tag);
-
-	if (!found)
-		return false;
-	set->tags[found - set->tags].acked = true;
-	--set->open[found->queue];
-	*ret_queues |= 1u << found->queue;
-	return true;
-}
-
-// The last tag of the run in front that is acknowledged without a hole; 0: there is none.
-static uint64_t close_front(struct rabbitmq_outstanding *set)
-{
-	uint64_t last = 0;
-
-	while (set->first < set->end && set->tags[set->first].acked)
-		last = set->tags[set->first++].tag;
-	return last;
-}
-
-unsigned rabbitmq_outstanding_ack(struct rabbitmq_outstanding *set, const uint64_t *tags,
-				  size_t count, rabbitmq_outstanding_fn send, void *ctx)
-{
-	uint64_t front, newest = 0; // newest: of the batch, within the run in front
-	size_t within = 0;
-	unsigned queues = 0;
-	bool known[64];
-
-	assert(count <= ARRAY_SIZE(known));
-	for (size_t i = 0; i < count; ++i)
-		known[i] = mark(set, tags[i], &queues);
-	front = close_front(set);
 	for (size_t i = 0; i < count; ++i) {
-		if (!known[i] || tags[i] > front)
+		size_t at = position_of(set, tags[i]);
+
+		if (at == set->end || set->tags[at].tag != tags[i] || set->tags[at].state != OPEN)
 			continue;
-		newest = MAX(newest, tags[i]);
-		++within;
+		set->tags[at].state = WANTED;
+		set->wanted_from = set->wanted ? MIN(set->wanted_from, tags[i]) : tags[i];
+		++set->wanted;
 	}
-	if (within)
-		send(ctx, newest, within > 1);
-	for (size_t i = 0; i < count; ++i)
-		if (known[i] && tags[i] > front)
-			send(ctx, tags[i], false);
-	return queues;
+}
+
+static void take(struct rabbitmq_outstanding *set, struct rabbitmq_tag *tag)
+{
+	tag->state = ACKED;
+	--set->open[tag->queue];
+	--set->wanted;
+}
+
+static void close_front(struct rabbitmq_outstanding *set)
+{
+	while (set->first < set->end && set->tags[set->first].state == ACKED)
+		++set->first;
+}
+
+// The end of the run in front.
+static size_t run_end(const struct rabbitmq_outstanding *set)
+{
+	size_t end = set->first;
+
+	while (end < set->end && set->tags[end].state != OPEN)
+		++end;
+	return end;
+}
+
+static void run_ack(struct rabbitmq_outstanding *set, size_t end, rabbitmq_outstanding_fn acked,
+		    void *ctx, struct rabbitmq_ack *ret)
+{
+	uint32_t last[RABBITMQ_QUEUES] = {0};
+	size_t count = 0;
+
+	for (size_t i = set->first; i < end; ++i) {
+		struct rabbitmq_tag *tag = &set->tags[i];
+
+		if (tag->state == ACKED)
+			continue;
+		acked(ctx, tag, !tag->consumer || tag->consumer != last[tag->queue]);
+		last[tag->queue] = tag->consumer;
+		take(set, tag);
+		ret->tag = tag->tag;
+		++count;
+	}
+	ret->multiple = count > 1;
+	close_front(set);
+}
+
+// One behind the run in front.
+static void single_ack(struct rabbitmq_outstanding *set, rabbitmq_outstanding_fn acked, void *ctx,
+		       struct rabbitmq_ack *ret)
+{
+	size_t at = position_of(set, set->wanted_from);
+	struct rabbitmq_tag *tag;
+
+	while (at < set->end && set->tags[at].state != WANTED)
+		++at;
+	assert(at < set->end);
+	tag = &set->tags[at];
+	set->wanted_from = tag->tag;
+	acked(ctx, tag, true);
+	take(set, tag);
+	*ret = (struct rabbitmq_ack){.tag = tag->tag};
+}
+
+bool rabbitmq_outstanding_next(struct rabbitmq_outstanding *set, rabbitmq_outstanding_fn acked,
+			       void *ctx, struct rabbitmq_ack *ret)
+{
+	size_t end;
+
+	if (!set->wanted)
+		return false;
+	end = run_end(set);
+	if (end > set->first)
+		run_ack(set, end, acked, ctx, ret);
+	else
+		single_ack(set, acked, ctx, ret);
+	return true;
 }
 
 void rabbitmq_outstanding_clear(struct rabbitmq_outstanding *set)
 {
 	set->first = set->end = 0;
 	set->last = 0;
+	set->wanted = 0;
 	memset(set->open, 0, sizeof set->open);
 }
 

@@ -5,7 +5,9 @@
 //   source_channel.c   the receive link: channels, one after another
 //   source_consumer.c  the consumers of a channel
 //   source_arrival.c   its deliveries
-//   outstanding.c      what of them is not acknowledged, and with which commands it is
+//   source_ack.c       acknowledgements and barriers
+//   outstanding.c      what is not acknowledged, and with which commands it is
+//   proof.c            whether these commands may be lost with the channel
 //   orders.c           what the home loop asks of the link
 //   carry_out.c        and what is done then
 //   events.c           what the link tells the home loop

@@ -17,6 +17,7 @@
 #include "adapters/rabbitmq/receive/source_arrival.h"
 
 #include "adapters/rabbitmq/receive/events.h"
+#include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_channel.h"
 #include "adapters/rabbitmq/receive/source_consumer.h"
 
@@ -35,7 +36,6 @@ void rabbitmq_source_arrival_reset(struct queue_attachment *attachment,
 		attachment->unproven[queue] =
 			MIN(attachment->outstanding.open[queue], ready[queue]);
 	rabbitmq_outstanding_clear(&attachment->outstanding);
-	attachment->unacked = 0;
 }
 
 static bool is_given_back(struct queue_attachment *attachment, uint8_t queue, bool redelivered)
@@ -76,16 +76,12 @@ static uint64_t due_of(const struct rabbitmq_arriving *arriving)
 	return (uint64_t)MAX(view.due_ms, 0);
 }
 
-static void complete(struct queue_attachment *attachment)
+static void hand_on(struct queue_attachment *attachment)
 {
 	const struct rabbitmq_arriving *arriving = &attachment->arriving;
 	const struct rabbitmq_copy *copy = &arriving->copy;
 	struct queue_arrival *arrival = &attachment->arrival;
-	bool record = attachment->arriving_state == ARRIVING_RECORD;
 
-	attachment->arriving_state = ARRIVING_NONE;
-	if (!record)
-		return;
 	arrival->epoch = attachment->epoch;
 	arrival->buf = arriving->buf;
 	arrival->record = arriving->buf->data;
@@ -98,6 +94,16 @@ static void complete(struct queue_attachment *attachment)
 					     arriving->is_copy && copy->renewal) < 0)
 		rabbitmq_source_channel_cut(attachment, CODE_OVERLOADED,
 					    "no memory for a delivery");
+}
+
+static void complete(struct queue_attachment *attachment)
+{
+	bool record = attachment->arriving_state == ARRIVING_RECORD;
+
+	attachment->arriving_state = ARRIVING_NONE;
+	if (record)
+		hand_on(attachment);
+	rabbitmq_source_ack_run(attachment); // what it shows
 }
 
 static void set_aside(struct queue_attachment *attachment, const struct rabbitmq_head *head,
@@ -132,20 +138,52 @@ static void begin(struct queue_attachment *attachment, const struct rabbitmq_hea
 	attachment->arrival = (struct queue_arrival){.tag = head->tag, .given_back = given_back};
 }
 
-void rabbitmq_source_arrival_head(struct queue_attachment *attachment,
-				  const struct rabbitmq_head *head)
+// Of which queue it is, and the bookkeeping of it. -EINVAL: it was not asked for; -ENOMEM.
+static int delivered(struct queue_attachment *attachment, const struct rabbitmq_head *head,
+		     uint8_t *ret_queue)
 {
 	struct rabbitmq_consumer *consumer =
 		rabbitmq_source_consumer_of(attachment, head->consumer);
 	int r;
 
+	if (!consumer || head->returned || consumer->open >= consumer->prefetch)
+		return -EINVAL;
+	*ret_queue = consumer->queue;
+	r = rabbitmq_outstanding_add(&attachment->outstanding, head->tag, consumer->queue,
+				     consumer->number);
+	if (r < 0)
+		return r;
+	++consumer->open;
+	rabbitmq_source_ack_handed(attachment, consumer);
+	return 0;
+}
+
+static int got(struct queue_attachment *attachment, const struct rabbitmq_head *head,
+	       uint8_t *ret_queue)
+{
+	struct rabbitmq_expectation expected;
+	int r;
+
+	if (!rabbitmq_source_channel_got(attachment, &expected))
+		return -EINVAL;
+	*ret_queue = expected.queue;
+	r = rabbitmq_outstanding_add(&attachment->outstanding, head->tag, expected.queue, 0);
+	if (r < 0)
+		return r;
+	rabbitmq_source_ack_got(attachment, expected.queue, expected.asked);
+	return 0;
+}
+
+void rabbitmq_source_arrival_head(struct queue_attachment *attachment,
+				  const struct rabbitmq_head *head)
+{
+	uint8_t queue;
+	int r;
+
 	if (attachment->state != RABBITMQ_SOURCE_OPEN)
 		return;
 	drop(attachment);
-	r = consumer && !head->returned && consumer->open < consumer->prefetch
-		    ? rabbitmq_outstanding_add(&attachment->outstanding, head->tag, consumer->queue,
-					       consumer->number)
-		    : -EINVAL;
+	r = head->got ? got(attachment, head, &queue) : delivered(attachment, head, &queue);
 	if (r < 0) {
 		rabbitmq_source_channel_cut(
 			attachment, r == -ENOMEM ? CODE_OVERLOADED : CODE_PROTOCOL,
@@ -153,9 +191,8 @@ void rabbitmq_source_arrival_head(struct queue_attachment *attachment,
 				     : "the broker hands out what was not asked for");
 		return;
 	}
-	++consumer->open;
-	attachment->arriving_queue = consumer->queue;
-	begin(attachment, head, consumer->queue);
+	attachment->arriving_queue = queue;
+	begin(attachment, head, queue);
 	attachment->arriving_left = head->body_size;
 	if (!head->body_size && attachment->state == RABBITMQ_SOURCE_OPEN)
 		complete(attachment);

@@ -28,6 +28,7 @@
 #include "adapters/rabbitmq/receive/source_channel.h"
 
 #include "adapters/rabbitmq/receive/events.h"
+#include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_arrival.h"
 #include "adapters/rabbitmq/receive/source_consumer.h"
 
@@ -108,8 +109,8 @@ void rabbitmq_source_channel_send(struct queue_attachment *attachment, enum rabb
 				  uint8_t queue, amqp_method_number_t id, void *decoded)
 {
 	assert(attachment->expected_count < RABBITMQ_EXPECTATIONS);
-	attachment->expected[attachment->expected_count++] =
-		(struct rabbitmq_expectation){.what = what, .queue = queue};
+	attachment->expected[attachment->expected_count++] = (struct rabbitmq_expectation){
+		.what = what, .queue = queue, .asked = attachment->acks};
 	rabbitmq_channel_send(&attachment->channel, id, decoded); // false: closed() comes
 }
 
@@ -128,6 +129,7 @@ static amqp_method_number_t answer_of(enum rabbitmq_expected what)
 	case RABBITMQ_EXPECT_QOS: return AMQP_BASIC_QOS_OK_METHOD;
 	case RABBITMQ_EXPECT_CONSUME: return AMQP_BASIC_CONSUME_OK_METHOD;
 	case RABBITMQ_EXPECT_CANCEL: return AMQP_BASIC_CANCEL_OK_METHOD;
+	case RABBITMQ_EXPECT_GET: return AMQP_BASIC_GET_EMPTY_METHOD;
 	case RABBITMQ_EXPECT_MARKER: return AMQP_EXCHANGE_DECLARE_OK_METHOD;
 	default: return AMQP_QUEUE_DECLARE_OK_METHOD;
 	}
@@ -276,37 +278,7 @@ static void on_opened(struct rabbitmq_channel *channel)
 		look(attachment);
 }
 
-// ---- acknowledgements, barriers, counts
-
-static void send_ack(void *ctx, uint64_t tag, bool multiple)
-{
-	struct queue_attachment *attachment = ctx;
-	amqp_basic_ack_t ack = {.delivery_tag = tag, .multiple = multiple};
-
-	rabbitmq_channel_send(&attachment->channel, AMQP_BASIC_ACK_METHOD, &ack);
-}
-
-void rabbitmq_source_channel_ack(struct queue_attachment *attachment, const uint64_t *tags,
-				 size_t count)
-{
-	rabbitmq_source_consumer_acking(attachment, tags, count);
-	attachment->unacked |= rabbitmq_outstanding_ack(&attachment->outstanding, tags, count,
-							send_ack, attachment);
-	rabbitmq_source_consumer_acked(attachment);
-}
-
-// A passive declare is answered by the queue itself, behind the acknowledgements that it has got:
-// each queue that has got any is asked.
-void rabbitmq_source_channel_barrier(struct queue_attachment *attachment)
-{
-	if (attachment->state != RABBITMQ_SOURCE_OPEN)
-		return;
-	if (attachment->unacked & 1u << RABBITMQ_RETRY)
-		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_BARRIER, RABBITMQ_RETRY);
-	if (attachment->unacked != 1u << RABBITMQ_RETRY)
-		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_BARRIER, RABBITMQ_MAIN);
-	attachment->unacked = 0;
-}
+// ---- barriers, counts
 
 // Native clients that have left are not waited for by the next channel.
 static void note_others(struct queue_attachment *attachment, uint8_t queue, uint32_t consumers)
@@ -373,6 +345,12 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 	case RABBITMQ_EXPECT_COUNT:
 		count_answered(attachment, expected.queue, found->message_count);
 		break;
+	case RABBITMQ_EXPECT_PROOF:
+		rabbitmq_source_ack_looked(attachment, expected.queue, found->message_count);
+		break;
+	case RABBITMQ_EXPECT_GET:
+		rabbitmq_source_ack_got(attachment, expected.queue, expected.asked);
+		break;
 	case RABBITMQ_EXPECT_FATE:
 		rabbitmq_source_channel_cut(attachment, CODE_BACKEND_ERROR,
 					    "the broker has ended the consumer");
@@ -399,6 +377,12 @@ static void consumer_ended(struct queue_attachment *attachment, const amqp_basic
 		return;
 	attachment->end.look_again |= consumer->queue == RABBITMQ_RETRY;
 	rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_FATE, consumer->queue);
+}
+
+bool rabbitmq_source_channel_got(struct queue_attachment *attachment,
+				 struct rabbitmq_expectation *ret)
+{
+	return expected_take(attachment, answer_of(RABBITMQ_EXPECT_GET), ret);
 }
 
 static void on_method(struct rabbitmq_channel *channel, const amqp_method_t *method)
@@ -520,6 +504,7 @@ static void on_closed(struct rabbitmq_channel *channel, enum code code, uint16_t
 	loop_timer_cancel(&attachment->still_timer);
 	rabbitmq_source_consumer_reset(attachment);
 	rabbitmq_source_arrival_end(attachment);
+	rabbitmq_source_ack_reset(attachment);
 	count_end(attachment, false);
 	if (attachment->detach)
 		rabbitmq_events_detached(attachment);
@@ -552,4 +537,5 @@ void rabbitmq_source_channel_init(struct queue_attachment *attachment)
 	loop_timer_init(&attachment->look_timer, loop, on_look_timer);
 	loop_timer_init(&attachment->still_timer, loop, on_still_timer);
 	rabbitmq_source_consumer_init(attachment);
+	rabbitmq_source_ack_init(attachment);
 }

@@ -31,6 +31,7 @@
 #include "adapters/rabbitmq/receive/source_consumer.h"
 
 #include "adapters/rabbitmq/receive/events.h"
+#include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_channel.h"
 
 #include <errno.h>
@@ -118,7 +119,8 @@ static void start(struct queue_attachment *attachment, uint8_t queue, uint32_t p
 	*free_one = (struct rabbitmq_consumer){.number = ++attachment->consumer_number,
 					       .state = RABBITMQ_CONSUMER_STARTING,
 					       .queue = queue,
-					       .prefetch = qos.prefetch_count};
+					       .prefetch = qos.prefetch_count,
+					       .asked = attachment->acks};
 	tag_text(free_one, tag);
 	consume.consumer_tag = amqp_cstring_bytes(tag);
 	rabbitmq_source_channel_send(attachment, RABBITMQ_EXPECT_QOS, queue, AMQP_BASIC_QOS_METHOD,
@@ -135,6 +137,7 @@ static void cancel(struct queue_attachment *attachment, struct rabbitmq_consumer
 	tag_text(consumer, tag);
 	cancel.consumer_tag = amqp_cstring_bytes(tag);
 	consumer->state = RABBITMQ_CONSUMER_CANCELLING;
+	consumer->asked = attachment->acks;
 	rabbitmq_source_channel_send(attachment, RABBITMQ_EXPECT_CANCEL, consumer->queue,
 				     AMQP_BASIC_CANCEL_METHOD, &cancel);
 }
@@ -143,8 +146,10 @@ void rabbitmq_source_consumer_started(struct queue_attachment *attachment, amqp_
 {
 	struct rabbitmq_consumer *consumer = rabbitmq_source_consumer_of(attachment, tag);
 
-	if (consumer && consumer->state == RABBITMQ_CONSUMER_STARTING)
-		consumer->state = RABBITMQ_CONSUMER_RUNNING;
+	if (!consumer || consumer->state != RABBITMQ_CONSUMER_STARTING)
+		return;
+	consumer->state = RABBITMQ_CONSUMER_RUNNING;
+	rabbitmq_source_ack_shown(attachment, consumer->queue, consumer->asked);
 }
 
 // ---- what is asked for
@@ -293,29 +298,39 @@ int rabbitmq_source_consumer_arrived(struct queue_attachment *attachment, uint8_
 	return 0;
 }
 
-// Before the commands leave: each of them lets a consumer hand out one more.
-void rabbitmq_source_consumer_acking(struct queue_attachment *attachment, const uint64_t *tags,
-				     size_t count)
+struct rabbitmq_consumer *rabbitmq_source_consumer_numbered(struct queue_attachment *attachment,
+							    uint32_t number)
 {
-	replace_full(attachment);
-	for (size_t i = 0; i < count; ++i) {
-		const struct rabbitmq_tag *tag =
-			rabbitmq_outstanding_find(&attachment->outstanding, tags[i]);
+	struct rabbitmq_consumer *last = attachment->last_acked;
 
-		if (!tag)
-			continue;
-		if (tag->tag > attachment->since_tag)
-			--attachment->handed[tag->queue];
-		FOREACH_CONSUMER(attachment, consumer)
-		{
-			if (consumer->state != RABBITMQ_CONSUMER_NONE &&
-			    consumer->number == tag->consumer)
-				--consumer->open;
-		}
+	if (last && last->state != RABBITMQ_CONSUMER_NONE && last->number == number)
+		return last;
+	FOREACH_CONSUMER(attachment, consumer)
+	{
+		if (consumer->state != RABBITMQ_CONSUMER_NONE && consumer->number == number)
+			return attachment->last_acked = consumer;
 	}
+	return NULL;
 }
 
-void rabbitmq_source_consumer_acked(struct queue_attachment *attachment)
+void rabbitmq_source_consumer_acking(struct queue_attachment *attachment)
+{
+	replace_full(attachment);
+}
+
+void rabbitmq_source_consumer_acked(struct queue_attachment *attachment,
+				    struct rabbitmq_consumer *consumer,
+				    const struct rabbitmq_tag *tag)
+{
+	if (tag->tag > attachment->since_tag)
+		--attachment->handed[tag->queue];
+	if (!consumer)
+		return;
+	--consumer->open;
+	++consumer->settled;
+}
+
+void rabbitmq_source_consumer_free(struct queue_attachment *attachment)
 {
 	hand_on_kept(attachment);
 	if (attachment->state != RABBITMQ_SOURCE_OPEN)
@@ -323,6 +338,39 @@ void rabbitmq_source_consumer_acked(struct queue_attachment *attachment)
 	start_again(attachment, RABBITMQ_MAIN);
 	if (attachment->has_retry)
 		start_again(attachment, RABBITMQ_RETRY);
+}
+
+// ---- proofs (source_ack.c)
+
+bool rabbitmq_source_consumer_has_room(struct queue_attachment *attachment, uint8_t queue)
+{
+	const struct rabbitmq_consumer *consumer = live_of(attachment, queue);
+
+	return consumer && consumer->open < consumer->prefetch;
+}
+
+static bool is_asked(const struct queue_attachment *attachment, uint8_t queue)
+{
+	return rabbitmq_source_consumer_count(attachment, queue, RABBITMQ_CONSUMER_STARTING) ||
+	       rabbitmq_source_consumer_count(attachment, queue, RABBITMQ_CONSUMER_CANCELLING);
+}
+
+int rabbitmq_source_consumer_prove(struct queue_attachment *attachment, uint8_t queue)
+{
+	struct rabbitmq_consumer *consumer = live_of(attachment, queue);
+
+	if (is_asked(attachment, queue))
+		return 0;
+	if (rabbitmq_source_consumer_has_room(attachment, queue))
+		return -EAGAIN;
+	if (consumer)
+		cancel(attachment, consumer);
+	else if (arrived_of(attachment, queue) < share_of(attachment, queue) &&
+		 attachment->prefetch)
+		start_missing(attachment, queue);
+	else
+		start(attachment, queue, 1);
+	return 0;
 }
 
 // ---- beginning and ending
@@ -360,9 +408,11 @@ void rabbitmq_source_consumer_cancelled(struct queue_attachment *attachment, amq
 {
 	struct rabbitmq_consumer *consumer = rabbitmq_source_consumer_of(attachment, tag);
 
-	if (consumer)
-		consumer->state = RABBITMQ_CONSUMER_NONE;
-	rabbitmq_source_consumer_acked(attachment);
+	if (!consumer)
+		return;
+	consumer->state = RABBITMQ_CONSUMER_NONE;
+	rabbitmq_source_consumer_free(attachment);
+	rabbitmq_source_ack_shown(attachment, consumer->queue, consumer->asked);
 }
 
 void rabbitmq_source_consumer_reset(struct queue_attachment *attachment)
@@ -380,6 +430,7 @@ void rabbitmq_source_consumer_reset(struct queue_attachment *attachment)
 	memset(attachment->consumers, 0, sizeof attachment->consumers);
 	attachment->prefetch = 0;
 	attachment->handed_tag = attachment->since_tag = 0;
+	attachment->last_acked = NULL;
 }
 
 void rabbitmq_source_consumer_init(struct queue_attachment *attachment)

@@ -15,10 +15,20 @@ struct rabbitmq_consumer *rabbitmq_source_consumer_of(struct queue_attachment *a
 						      amqp_bytes_t tag);
 int rabbitmq_source_consumer_arrived(struct queue_attachment *attachment, uint8_t queue,
 				     const struct queue_arrival *arrival, bool renewal);
-// Before and after these are acknowledged.
-void rabbitmq_source_consumer_acking(struct queue_attachment *attachment, const uint64_t *tags,
-				     size_t count);
-void rabbitmq_source_consumer_acked(struct queue_attachment *attachment);
+// NULL: it is not there any more.
+struct rabbitmq_consumer *rabbitmq_source_consumer_numbered(struct queue_attachment *attachment,
+							    uint32_t number);
+// Before acknowledgements leave; for each of them; and behind them.
+void rabbitmq_source_consumer_acking(struct queue_attachment *attachment);
+void rabbitmq_source_consumer_acked(struct queue_attachment *attachment,
+				    struct rabbitmq_consumer *consumer,
+				    const struct rabbitmq_tag *tag);
+void rabbitmq_source_consumer_free(struct queue_attachment *attachment);
+// Asks something of a consumer whose answer shows what is acknowledged, or has asked. -EAGAIN: the
+// one that is there may neither be ended nor be joined by another.
+int rabbitmq_source_consumer_prove(struct queue_attachment *attachment, uint8_t queue);
+// Is there one that may hand out more?
+bool rabbitmq_source_consumer_has_room(struct queue_attachment *attachment, uint8_t queue);
 // Answers of the broker.
 void rabbitmq_source_consumer_started(struct queue_attachment *attachment, amqp_bytes_t tag);
 void rabbitmq_source_consumer_cancelled(struct queue_attachment *attachment, amqp_bytes_t tag);

@@ -115,6 +115,7 @@ bool rabbitmq_channel_send(struct rabbitmq_channel *ours, amqp_method_number_t i
 	const amqp_basic_qos_t *qos = decoded;
 	const amqp_basic_consume_t *consume = decoded;
 	const amqp_basic_cancel_t *cancel = decoded;
+	const amqp_basic_get_t *get = decoded;
 
 	CHECK(ours == channel && bench.open);
 	switch (id) {
@@ -141,6 +142,11 @@ bool rabbitmq_channel_send(struct rabbitmq_channel *ours, amqp_method_number_t i
 			 amqp_cstring_bytes(is_retry(cancel->consumer_tag) ? "g.retry" : "g"), 0,
 			 "");
 		request_note(id, cancel->consumer_tag);
+		break;
+	case AMQP_BASIC_GET_METHOD:
+		CHECK(!get->no_ack);
+		sent_add("get", get->queue, 0, "");
+		request_note(id, get->queue);
 		break;
 	case AMQP_BASIC_ACK_METHOD: ack_note(decoded); break;
 	case AMQP_EXCHANGE_DECLARE_METHOD:
@@ -234,6 +240,7 @@ void bench_answer(void)
 	case AMQP_QUEUE_DECLARE_METHOD: answer_declare(requests[at].queue); break;
 	case AMQP_BASIC_QOS_METHOD: bench_method(AMQP_BASIC_QOS_OK_METHOD, dummy); break;
 	case AMQP_EXCHANGE_DECLARE_METHOD: answer_marker(); break;
+	case AMQP_BASIC_GET_METHOD: bench_method(AMQP_BASIC_GET_EMPTY_METHOD, dummy); break;
 	default: answer_consumer(requests[at].id, requests[at].queue); break;
 	}
 }
@@ -317,6 +324,28 @@ void bench_deliver(const char *queue, uint64_t tag, bool redelivered, const char
 void bench_deliver_more(const char *queue, uint64_t tag)
 {
 	deliver(queue, tag, false, "");
+}
+
+static void answer_get(uint64_t tag, const char *body)
+{
+	struct rabbitmq_head head = {.tag = tag, .got = true, .body_size = strlen(body)};
+
+	channel->handlers->head(channel, &head);
+	channel->handlers->body(channel, (const uint8_t *)body, head.body_size);
+	bench_run();
+}
+
+void bench_get_unasked(uint64_t tag)
+{
+	answer_get(tag, "");
+}
+
+void bench_answer_get(uint64_t tag, const char *body)
+{
+	size_t at = request_first++ % ARRAY_SIZE(requests);
+
+	CHECK(request_count-- > 0 && requests[at].id == AMQP_BASIC_GET_METHOD);
+	answer_get(tag, body);
 }
 
 void bench_deliver_half(const char *queue, uint64_t tag)

@@ -37,7 +37,7 @@ extern struct bench {
 	// Of the channel.
 	struct bench_queue main, retry;
 	bool unmarked;   // the topic's marker is not there
-	char sent[1024]; // "declare g; ack 3; ", since bench_sent() looked
+	char sent[4096]; // "declare g; ack 3; ", since bench_sent() looked
 	unsigned opens, closes;
 	bool open, opening, closing;
 
@@ -81,6 +81,9 @@ void bench_closed(enum code code, uint16_t reply, const char *text);
 void bench_method(amqp_method_number_t id, void *decoded);
 amqp_bytes_t bench_tag(const char *queue); // of its consumer
 void bench_deliver(const char *queue, uint64_t tag, bool redelivered, const char *body);
+// The oldest method is a get, and this is what it brings.
+void bench_answer_get(uint64_t tag, const char *body);
+void bench_get_unasked(uint64_t tag);
 void bench_deliver_half(const char *queue, uint64_t tag); // a part of its body is missing
 void bench_deliver_more(const char *queue, uint64_t tag); // in the same round as the next one
 // The ask link answers what was asked: names that are there, separated by a space, each with
