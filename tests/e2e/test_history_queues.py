@@ -191,17 +191,12 @@ def test_again_without_a_reason(world):
     assert world.found() == {"duplicate": 1}
 
 
-def before_the_kill(world):
-    world.time += int(RETURNED_S["kill"][0] * 1000 + 1) * MS
-    world.fault()
-
-
 def long_dead(world):
     world.time += int(RETURNED_S["broker killed"][0] * 1000 + 1) * MS
     world.death()
 
 
-@pytest.mark.parametrize("meanwhile", [lambda world: None, lambda world: world.death("reset"), long_dead, before_the_kill], ids=["nothing", "reset", "long before the death", "before the kill"])
+@pytest.mark.parametrize("meanwhile", [lambda world: None, lambda world: world.death("reset"), long_dead, lambda world: world.fault()], ids=["nothing", "reset", "long before the death", "just before the daemon died"])
 def test_again_after_its_end(world, meanwhile):
     """No other fault explains it than a broker's death, and none that came long afterwards."""
     world.time += 10 * SECOND

@@ -116,6 +116,23 @@ def test_a_restart_delivers_only_what_was_not_acknowledged(registered):
         assert subscription.receive_nothing(0.5)
 
 
+def test_what_is_acknowledged_one_by_one_does_not_come_again(registered):
+    """Each is a command of its own, of which a channel keeps all but a few to itself while they are not on disk: they must not be answered before."""
+    total = 1000
+    daemon = registered.world(cluster="rabbitmq")
+    with daemon.connect() as conn:
+        conn.open_topic("orders").send(*(Record(body=b"%d" % n) for n in range(total)))
+        subscription = conn.subscribe("billing")
+        got = subscription.receive(total)
+        assert set(subscription.ack(*(delivery for delivery in got if int(delivery.record.body) % 2))) == {("OK", 1)}
+        daemon.kill()
+    daemon.start()
+    with daemon.connect() as conn:
+        subscription = conn.subscribe("billing")
+        assert [int(delivery.record.body) for delivery in subscription.receive(total // 2)] == list(range(0, total, 2))
+        assert subscription.receive_nothing(0.5)
+
+
 def test_every_group_gets_everything(registered):
     daemon = registered.world(cluster="rabbitmq", partitions=2)
     daemon.make("tenants/acme/groups", {"name": "audit", "topic": "orders"})
