@@ -246,10 +246,11 @@ struct adapter_ops {
 	// of them together. `preview`: how much it would be. ANSWER_PURGE.
 	void (*topic_purge)(struct adapter *adapter, const struct topic *topic, bool preview,
 			    adapter_answer_fn done, void *ctx);
-	// What is damaged in the store. ANSWER_DAMAGE. NULL: the backend is not a store of ours.
+	// What is damaged in the store, or was deleted on the cluster by other clients.
+	// ANSWER_DAMAGE. NULL: the kind does not know.
 	void (*damage)(struct adapter *adapter, adapter_answer_fn done, void *ctx);
 	// Gives up what is damaged of a topic, so that it is passed over. `preview`: what it
-	// would be. ANSWER_SKIP. NULL as `damage`.
+	// would be. ANSWER_SKIP. NULL: the backend is not a store of ours.
 	void (*topic_skip)(struct adapter *adapter, const struct topic *topic, bool preview,
 			   adapter_answer_fn done, void *ctx);
 	// Of groups: NULL when CAP_CONSUME is missing; the proxy refuses without asking. A new

@@ -97,6 +97,7 @@ struct damaged_part {
 	uint64_t group;        // 0: none
 	uint32_t partition;
 	uint64_t first, end; // offsets
+	int64_t since_ms;    // it was whole then; 0: not known
 	int64_t found_ms;
 	const char *problem; // a sentence for an operator
 };

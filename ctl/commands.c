@@ -214,7 +214,7 @@ static const struct command commands[] = {
 	 "ask a cluster what it is and can do"},
 	{"cluster", "state", "GET", CLUSTER "/state", NULL, NULL, G, NULL, "health of a cluster"},
 	{"cluster", "damage", "GET", CLUSTER "/damage", NULL, NULL, G, NULL,
-	 "what was found damaged or missing in an embedded store"},
+	 "what was found damaged in an embedded store, or deleted on a RabbitMQ"},
 	{"cluster", "existing", "GET", CLUSTER "/existing", NULL, NULL, G, NULL,
 	 "what lies on a cluster, of all clients"},
 	{"cluster", "import", "POST", CLUSTER "/import", NULL, import_options, B, NULL,

@@ -191,7 +191,7 @@ const struct route routes[] = {
 	 "How the cluster is doing."},
 	{"GET", "/api/v1/clusters/{cluster}/damage", "clusters.read", clusters_damage, NULL,
 	 NULL, 0,
-	 "What was found damaged or missing in the cluster's own store and no operator has dealt with."},
+	 "What was found damaged or missing on the cluster and no operator has dealt with."},
 	{"GET", "/api/v1/clusters/{cluster}/existing", "clusters.import", clusters_existing, NULL,
 	 NULL, 0,
 	 "What lies on the cluster, of all clients: topics and consumer groups."},

@@ -116,13 +116,17 @@ static json_t *damaged_part_json(const void *row)
 {
 	const struct damaged_part *part = row;
 
-	return json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:s}", "class",
-			 part->store == DURABILITY_D1 ? "D1" : "D2", "kind", part->kind, "topic",
-			 (json_int_t)part->topic, "group",
-			 part->group ? json_integer((json_int_t)part->group) : json_null(),
-			 "partition", (json_int_t)part->partition, "first", (json_int_t)part->first,
-			 "end", (json_int_t)part->end, "found_ms", (json_int_t)part->found_ms,
-			 "problem", part->problem);
+	json_t *json = json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:s}", "class",
+				 part->store == DURABILITY_D1 ? "D1" : "D2", "kind", part->kind,
+				 "topic", (json_int_t)part->topic, "group",
+				 part->group ? json_integer((json_int_t)part->group) : json_null(),
+				 "partition", (json_int_t)part->partition, "first",
+				 (json_int_t)part->first, "end", (json_int_t)part->end, "found_ms",
+				 (json_int_t)part->found_ms, "problem", part->problem);
+
+	if (json && part->since_ms)
+		json_object_set_new(json, "since_ms", json_integer((json_int_t)part->since_ms));
+	return json;
 }
 
 // ---- topics

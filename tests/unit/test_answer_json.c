@@ -121,13 +121,22 @@ static void damage_written(void)
 						     .topic = 7,
 						     .group = 9,
 						     .found_ms = 13,
-						     .problem = "lost"}};
+						     .problem = "lost"},
+						    {.store = DURABILITY_D2,
+						     .kind = "group",
+						     .topic = 7,
+						     .group = 9,
+						     .since_ms = 11,
+						     .found_ms = 14,
+						     .problem = "deleted"}};
 
-	expect(&(struct adapter_answer){.kind = ANSWER_DAMAGE, .damage = {parts, 2}},
+	expect(&(struct adapter_answer){.kind = ANSWER_DAMAGE, .damage = {parts, 3}},
 	       "{\"damage\":[{\"class\":\"D1\",\"kind\":\"messages\",\"topic\":7,\"group\":null,"
 	       "\"partition\":2,\"first\":4,\"end\":8,\"found_ms\":12,\"problem\":\"unreadable\"},"
 	       "{\"class\":\"D2\",\"kind\":\"cursor\",\"topic\":7,\"group\":9,\"partition\":0,"
-	       "\"first\":0,\"end\":0,\"found_ms\":13,\"problem\":\"lost\"}]}");
+	       "\"first\":0,\"end\":0,\"found_ms\":13,\"problem\":\"lost\"},"
+	       "{\"class\":\"D2\",\"kind\":\"group\",\"topic\":7,\"group\":9,\"partition\":0,"
+	       "\"first\":0,\"end\":0,\"found_ms\":14,\"problem\":\"deleted\",\"since_ms\":11}]}");
 }
 
 static void groups_written(void)
