@@ -44,6 +44,7 @@ struct entry {
 	size_t count, at;
 	unsigned reads;
 	uint64_t round; // in which it was last seen
+	char *problem;  // why its cluster does not have it; NULL: it has
 };
 
 struct backlogs {
@@ -84,6 +85,7 @@ static struct entry *find_or_add(struct backlogs *backlogs, const struct group *
 
 static void entry_free(struct entry *entry)
 {
+	free(entry->problem);
 	free(entry->positions);
 	free(entry);
 }
@@ -220,12 +222,22 @@ static void position_take(struct entry *entry, size_t index, const json_t *row)
 	position->committed = committed;
 }
 
+// Other failures say nothing about the group.
+static void problem_note(struct entry *entry, enum code code, const char *text)
+{
+	if (code != CODE_OK && code != CODE_NOT_FOUND)
+		return;
+	free(entry->problem);
+	entry->problem = code == CODE_OK ? NULL : strdup(text ? text : code_sentence(code));
+}
+
 static void on_backlog(void *ctx, enum code code, json_t *answer, const char *text)
 {
 	struct entry *entry = ctx;
 	const json_t *partitions = json_object_get(answer, "partitions"), *row;
 	size_t i;
 
+	problem_note(entry, code, text);
 	if (code != CODE_OK || !positions_room(entry, json_array_size(partitions))) {
 		json_decref(answer);
 		entry_done(entry);
@@ -337,4 +349,11 @@ void backlogs_each(const struct backlogs *backlogs, backlog_row_fn fn, void *ctx
 
 	while ((node = map_next(&backlogs->entries, &cursor, &next)))
 		fn(ctx, &CONTAINER_OF(node, struct entry, by_id)->row);
+}
+
+const char *backlogs_problem(const struct backlogs *backlogs, uint64_t group)
+{
+	const struct entry *entry = find_entry(backlogs, group);
+
+	return entry ? entry->problem : NULL;
 }
