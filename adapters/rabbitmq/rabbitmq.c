@@ -13,11 +13,13 @@
 #include "adapters/rabbitmq/admin/ended.h"
 #include "adapters/rabbitmq/admin/existing.h"
 #include "adapters/rabbitmq/admin/groups.h"
+#include "adapters/rabbitmq/admin/incidents.h"
 #include "adapters/rabbitmq/admin/purge.h"
 #include "adapters/rabbitmq/admin/stored.h"
 #include "adapters/rabbitmq/admin/topics.h"
 #include "adapters/rabbitmq/admin/watch.h"
 #include "adapters/rabbitmq/ask/ask.h"
+#include "adapters/rabbitmq/ask/presence.h"
 #include "adapters/rabbitmq/link/link.h"
 #include "adapters/rabbitmq/link/options.h"
 #include "adapters/rabbitmq/link/rabbitmq_adapter.h"
@@ -97,6 +99,7 @@ static void adapter_free(struct adapter *adapter)
 	if (adapter->sender)
 		rabbitmq_sender_stop(adapter);
 	rabbitmq_watch_stop(adapter);
+	rabbitmq_presence_stop(adapter);
 	rabbitmq_ask_stop(adapter);
 	ticker_free(adapter->ticker);
 	rabbitmq_link_stop(adapter->send);
@@ -104,6 +107,7 @@ static void adapter_free(struct adapter *adapter)
 	rabbitmq_link_stop(adapter->ask);
 	rabbitmq_ask_free(adapter);
 	rabbitmq_watch_free(adapter);
+	rabbitmq_presence_free(adapter);
 	if (adapter->sender)
 		rabbitmq_sender_free(adapter);
 	if (adapter->health)
@@ -126,6 +130,8 @@ static int rooms_start(struct adapter *adapter)
 		r = rabbitmq_ask_start(adapter);
 	if (r >= 0)
 		r = rabbitmq_watch_start(adapter);
+	if (r >= 0)
+		r = rabbitmq_presence_start(adapter);
 	if (r >= 0) {
 		rabbitmq_health_opened(adapter);
 		r = rabbitmq_sender_start(adapter);
@@ -224,6 +230,7 @@ const struct adapter_ops rabbitmq_ops = {
 	.topic_describe = rabbitmq_topics_describe,
 	.topic_settings = rabbitmq_topics_settings,
 	.topic_purge = rabbitmq_purge_topic,
+	.damage = rabbitmq_incidents_tell,
 	.group_create = rabbitmq_groups_create,
 	.group_delete = rabbitmq_groups_delete,
 	.group_reset = rabbitmq_groups_reset,

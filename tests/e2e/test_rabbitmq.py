@@ -1,4 +1,5 @@
 """RabbitMQ as a backend, through the whole daemon, with a native client (pika) beside it."""
+import datetime
 import json
 import os
 import re
@@ -439,6 +440,34 @@ def test_a_message_larger_than_the_broker_takes(start, own_rabbitmq):
 
 # ---- Deleted by others
 
+SPAN = re.compile(r"between (\S+ \S+) and (\S+ \S+) UTC")
+
+
+def span_of(text):
+    """The span of time that an incident's text names, as two wall clocks in seconds."""
+    since, until = (datetime.datetime.strptime(one, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=datetime.timezone.utc).timestamp() for one in SPAN.search(text).groups())
+    return since, until
+
+
+def damage(daemon):
+    return daemon.admin.get("/api/v1/clusters/rabbitmq/damage").json["damage"]
+
+
+def told_of(daemon, group, deleted_s):
+    """The incident of a group whose queue was deleted at that time: log, list, state, backlog."""
+    (event,) = wait_for(lambda: [one for one in daemon.events("RABBITMQ-QUEUE-GONE") if physical(daemon, f"groups/{group}") in one["message"]], what="no line in the log")
+    id = daemon.admin.get(f"{ACME}/groups/{group}").json["id"]
+    (row,) = [one for one in damage(daemon) if one["group"] == id]
+    assert (row["kind"], row["topic_name"]) == ("group", "orders")
+    for since, until in (span_of(event["message"]), span_of(row["problem"]), (row["since_ms"] / 1000, row["found_ms"] / 1000)):
+        assert since - 0.1 <= deleted_s <= until + 0.1 and until <= deleted_s + 5 and since >= deleted_s - 5
+    told = wait_for(lambda: daemon.admin.get(f"{ACME}/groups/{group}").json["state_reason"], seconds=20, what="the group does not say it")
+    assert told == row["problem"] and "cluster rabbitmq" in told
+    assert [one["state_reason"] for one in daemon.admin.get(f"{ACME}/groups").json["items"] if one["name"] == group] == [told]
+    answer = daemon.admin.get(f"{ACME}/groups/{group}/backlog")
+    assert answer.status == 404 and told in answer.json["detail"]
+    return row
+
 
 def test_a_queue_that_another_client_deletes(registered, host):
     """Its messages are gone with it; the group says so, sends are refused, and no other group notices."""
@@ -450,11 +479,37 @@ def test_a_queue_that_another_client_deletes(registered, host):
         assert topic.send(b"before")[0].code == "OK"
         subscription.ack(*subscription.receive())
         host.delete(queue=physical(daemon, "groups/billing"))
+        deleted_s = time.time()
         conn.pump_until(lambda: subscription.id in conn.ended)
-        told = wait_for(lambda: (answer := daemon.admin.get(f"{ACME}/groups/billing/backlog")).status == 404 and answer.json["detail"], what="nothing says that it is gone")
-        assert "cluster rabbitmq" in told and "no queue" in told
+        told_of(daemon, "billing", deleted_s)
         assert topic.send(b"after")[0].code == "OK"  # another group takes it
         assert [one.record.body for one in beside.receive(2)] == [b"before", b"after"]
         host.delete(queue=physical(daemon, "groups/audit"))
         wait_for(lambda: topic.send(b"for no group")[0].code == "NO_ROUTE", what="it is taken by no queue")
         assert physical(daemon, "groups/billing") not in host.queues()  # nothing is made anew by naming it
+
+
+def test_a_queue_without_consumers_that_another_client_deletes(registered, host):
+    """It is found within 5 s all the same, until it is there again or its group is deleted."""
+    daemon = registered.world(cluster="rabbitmq")
+    daemon.make("tenants/acme/groups", {"name": "audit", "topic": "orders"})
+    names = {group: physical(daemon, f"groups/{group}") for group in ("billing", "audit")}
+    assert not damage(daemon)
+    host.delete(queue=names["billing"])
+    told_of(daemon, "billing", time.time())
+    state = daemon.admin.get("/api/v1/clusters/rabbitmq/state").json
+    assert state["state"] == "degraded" and names["billing"] in state["error"]
+    host.delete(queue=names["audit"])
+    wait_for(lambda: len(damage(daemon)) == 2, what="the other queue is not missed")
+    with host.channel() as channel:
+        channel.queue_declare(names["audit"], durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind(names["audit"], physical(daemon, "topics/orders"))
+    daemon.wait_event("RABBITMQ-QUEUE-BACK")
+    wait_for(lambda: daemon.admin.get(f"{ACME}/groups/audit").json["state_reason"] is None, seconds=20, what="the group still says it")
+    with daemon.connect() as conn:
+        subscription = conn.subscribe("audit")
+        assert conn.open_topic("orders").send(b"once more")[0].code == "OK"
+        subscription.ack(*subscription.receive())
+    assert daemon.admin.delete(f"{ACME}/groups/billing").status in (200, 202, 204)
+    wait_for(lambda: not damage(daemon), what="the incident stays")
+    assert len(daemon.events("RABBITMQ-QUEUE-GONE")) == 2

@@ -192,7 +192,9 @@ static void a_queue_that_is_not_there_is_gone(void)
 	bench_answer();
 	CHECK_EQ(bench.gone, 1);
 	CHECK_EQ(bench.lost, 0);
-	CHECK_STR(bench.text, "queue g is not on cluster c");
+	CHECK_STR(bench.text, "there is no queue g");
+	CHECK_EQ(bench.seen, 0);
+	CHECK_EQ(bench.missing, 1);
 	bench_end();
 }
 
@@ -208,12 +210,15 @@ static void a_queue_that_is_idle_is_looked_for(void)
 		BENCH_SENT("declare g; ");
 		bench_answer();
 		CHECK_EQ(bench.gone, 0);
+		CHECK_EQ(bench.seen, 2 + i);
 	}
 	bench.main.missing = true;
 	bench_pass_ms(4000);
 	bench_answer();
 	CHECK_EQ(bench.gone, 1);
-	CHECK_STR(bench.text, "queue g is not on cluster c");
+	CHECK_STR(bench.text, "there is no queue g");
+	CHECK_EQ(bench.missing, 1);
+	CHECK_EQ(bench.seen_ago_ns, 4 * S_NS); // it happened since then
 	bench_pass_ms(4000);
 	bench_end();
 }
@@ -241,6 +246,7 @@ static void a_topic_that_was_deleted_ends_its_sources(void)
 		CHECK_EQ(bench.opened, opened);
 		CHECK_EQ(bench.gone, 1);
 		CHECK_STR(bench.text, "the topic of queue g is not on cluster c");
+		CHECK_EQ(bench.missing, 0); // it was deleted here
 		bench_end();
 	}
 }

@@ -7,6 +7,7 @@
 #include "adapters/rabbitmq/admin/cluster.h"
 
 #include "adapters/rabbitmq/admin/class.h"
+#include "adapters/rabbitmq/admin/incidents.h"
 #include "adapters/rabbitmq/send/health.h"
 #include "core/base/clock.h"
 
@@ -143,8 +144,11 @@ void rabbitmq_cluster_state(struct adapter *adapter, struct adapter_state *ret)
 	ret->known = ret->known && summary.ended;
 	if (*ret->error || ret->health != ADAPTER_READY)
 		return;
+	rabbitmq_incidents_describe(adapter, ret->error, sizeof ret->error);
 	if (*summary.alarm)
 		snprintf(ret->error, sizeof ret->error, "%s", summary.alarm);
+	else if (*ret->error)
+		; // an incident
 	else if (*summary.danger)
 		snprintf(ret->error, sizeof ret->error, "%s", summary.danger);
 	else if (adapter->manage && summary.ended && !summary.known)

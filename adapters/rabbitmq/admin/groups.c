@@ -13,6 +13,7 @@
 #include "adapters/queue/answers.h"
 #include "adapters/rabbitmq/admin/class.h"
 #include "adapters/rabbitmq/admin/job.h"
+#include "adapters/rabbitmq/ask/presence.h"
 #include "adapters/rabbitmq/receive/store.h"
 #include "core/base/clock.h"
 
@@ -24,6 +25,7 @@
 
 static void create_done(struct rabbitmq_job *job)
 {
+	rabbitmq_presence_seen(job->adapter, job->base.group, 0);
 	rabbitmq_job_end(job, CODE_OK, NULL, NULL);
 }
 
@@ -119,6 +121,13 @@ static void level_delete(struct rabbitmq_job *job, unsigned level, bool attempts
 				 rabbitmq_name_level(job->base.group, level, attempts));
 }
 
+// An answer that came meanwhile may have told of the queue again.
+static void delete_done(struct rabbitmq_job *job)
+{
+	rabbitmq_presence_forget(job->adapter, job->base.group);
+	rabbitmq_job_end(job, CODE_OK, NULL, NULL);
+}
+
 // The levels before `.retry`, the longest first: what is left when it is cut short is still a
 // retry store (receive/store.h).
 void rabbitmq_groups_delete(struct adapter *adapter, const struct group *group,
@@ -130,6 +139,7 @@ void rabbitmq_groups_delete(struct adapter *adapter, const struct group *group,
 
 	if (!job)
 		return;
+	rabbitmq_presence_forget(adapter, group);
 	if (!group->imported)
 		rabbitmq_job_step(job, RABBITMQ_QUEUE_DELETE, group->physical);
 	for (unsigned level = RABBITMQ_LEVELS; level-- > 0;) {
@@ -137,7 +147,7 @@ void rabbitmq_groups_delete(struct adapter *adapter, const struct group *group,
 		level_delete(job, level, false);
 	}
 	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE, rabbitmq_name_retry(group));
-	rabbitmq_job_run(job, create_done);
+	rabbitmq_job_run(job, delete_done);
 }
 
 // ---- counting
@@ -189,12 +199,31 @@ static bool consumer_awaited(struct rabbitmq_job *job)
 	return true;
 }
 
-// The group's queue, and `.retry`.
+static void look_failed(struct rabbitmq_job *job, enum code code, const char *text)
+{
+	bool missing = job->steps[0].verb == RABBITMQ_QUEUE_LOOK && job->steps[0].missing;
+	char told[RABBITMQ_INCIDENT_TEXT];
+
+	if (missing && code == CODE_NOT_FOUND) {
+		rabbitmq_presence_missing(job->adapter, job->base.group, told);
+		text = told;
+	}
+	rabbitmq_job_end(job, code, NULL, text);
+}
+
+// The group's queue, and `.retry`. A queue that is known to be missing is not looked for again:
+// presence.c does that, and each look is a line in the broker's log.
 static void look_begin(struct rabbitmq_job *job, void (*then)(struct rabbitmq_job *job))
 {
 	const struct group *group = job->base.group;
 	uint64_t wait_ms = group->imported ? CONSUMER_NATIVE_MS : CONSUMER_MS;
+	char told[RABBITMQ_INCIDENT_TEXT];
 
+	if (rabbitmq_presence_is_missing(job->adapter, group, told)) {
+		rabbitmq_job_end(job, CODE_NOT_FOUND, NULL, told);
+		return;
+	}
+	job->failed = look_failed;
 	job->until_ns = clock_now_ns() + wait_ms * MS_NS;
 	rabbitmq_job_step(job, RABBITMQ_QUEUE_LOOK, group->physical);
 	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_LOOK, rabbitmq_name_retry(group))->may_miss =
@@ -209,6 +238,7 @@ static void backlog_counted(struct rabbitmq_job *job, const struct rabbitmq_stor
 
 static void backlog_looked(struct rabbitmq_job *job)
 {
+	rabbitmq_presence_seen(job->adapter, job->base.group, 0);
 	if (consumer_awaited(job))
 		return;
 	if (job->steps[1].missing) // no retry store
@@ -267,6 +297,7 @@ static void reset_counted(struct rabbitmq_job *job, const struct rabbitmq_store_
 
 static void reset_looked(struct rabbitmq_job *job)
 {
+	rabbitmq_presence_seen(job->adapter, job->base.group, 0);
 	if (!consumer_awaited(job))
 		count_begin(job, reset_counted);
 }

@@ -18,6 +18,7 @@
 #include "core/base/map.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define LOOK_MS         4000
 #define LOOK_MISSING_MS 16000 // each of these is a line in the broker's log
@@ -30,7 +31,9 @@ struct row {
 	struct adapter_topic *open;
 	const struct topic *topic; // referenced
 	unsigned count;            // openings
-	uint64_t looked_ns, seen_ns;
+	uint64_t looked_ns;
+	int64_t seen_ms;  // wall clock
+	int64_t found_ms; // that it is missing and was not deleted here; 0: it is not
 	bool missing, asked;
 };
 
@@ -47,7 +50,7 @@ struct rabbitmq_watch {
 	struct rabbitmq_ask ask;
 	struct rabbitmq_step steps[AT_ONCE];
 	struct row *asked[AT_ONCE];
-	uint64_t asked_ns;
+	int64_t asked_ms; // wall clock
 };
 
 // ---- rows
@@ -78,7 +81,8 @@ static struct row *row_new(struct rabbitmq_watch *watch, struct adapter_topic *o
 	}
 	row->open = open;
 	row->topic = model_ref(open->topic);
-	row->looked_ns = row->seen_ns = clock_now_ns();
+	row->looked_ns = clock_now_ns();
+	row->seen_ms = clock_wall_ms();
 	list_push_back(&watch->rows, &row->in_watch);
 	return row;
 }
@@ -122,26 +126,42 @@ void rabbitmq_watch_remove(struct adapter *adapter, struct adapter_topic *topic)
 
 // ---- looking
 
+static void gone_note(struct rabbitmq_watch *watch, struct row *row)
+{
+	char span[RABBITMQ_INCIDENT_SPAN];
+
+	if (rabbitmq_ended_has(watch->adapter, row->topic))
+		return;
+	row->found_ms = clock_wall_ms();
+	rabbitmq_incident_span(row->seen_ms, row->found_ms, span);
+	log_warn(watch->adapter->log, "RABBITMQ-TOPIC-GONE",
+		 "exchange %s was deleted on the cluster %s: its sends are refused",
+		 row->topic->physical, span);
+}
+
+static void back_note(struct rabbitmq_watch *watch, struct row *row)
+{
+	char span[RABBITMQ_INCIDENT_SPAN];
+
+	rabbitmq_incident_span(row->found_ms, watch->asked_ms, span);
+	row->found_ms = 0;
+	log_info(watch->adapter->log, "RABBITMQ-TOPIC-BACK",
+		 "exchange %s is on the cluster again, after it was missing %s: queues that were "
+		 "bound to it before have to be bound by the client that made it",
+		 row->topic->physical, span);
+}
+
 static void row_seen(struct rabbitmq_watch *watch, struct row *row, bool missing)
 {
-	struct adapter *adapter = watch->adapter;
-
-	if (missing && !row->missing && !rabbitmq_ended_has(adapter, row->topic))
-		log_warn(adapter->log, "RABBITMQ-TOPIC-GONE",
-			 "exchange %s was deleted on the cluster in the last %.1f s: its sends are "
-			 "refused",
-			 row->topic->physical,
-			 (double)(clock_now_ns() - row->seen_ns) / (double)S_NS);
+	if (missing && !row->missing)
+		gone_note(watch, row);
 	else if (!missing && row->missing)
-		log_info(adapter->log, "RABBITMQ-TOPIC-BACK",
-			 "exchange %s is on the cluster again: queues that were bound to it before "
-			 "have to be bound by the client that made it",
-			 row->topic->physical);
+		back_note(watch, row);
 	if (missing)
 		rabbitmq_topic_refused(row->open, CODE_NOT_FOUND);
 	row->missing = missing;
 	if (!missing)
-		row->seen_ns = watch->asked_ns;
+		row->seen_ms = watch->asked_ms;
 }
 
 static void rows_release(struct rabbitmq_watch *watch, bool answered)
@@ -154,6 +174,35 @@ static void rows_release(struct rabbitmq_watch *watch, bool answered)
 		if (answered && row->count)
 			row_seen(watch, row, watch->steps[i].missing);
 		row_free_if_over(row);
+	}
+	pthread_mutex_unlock(&watch->lock);
+}
+
+// What is deleted here meanwhile is no incident.
+void rabbitmq_watch_list(struct adapter *adapter, struct rabbitmq_incidents *to)
+{
+	struct rabbitmq_watch *watch = adapter->watch;
+
+	pthread_mutex_lock(&watch->lock);
+	LIST_FOREACH(node, next, &watch->rows)
+	{
+		const struct row *row = LIST_ENTRY(node, struct row, in_watch);
+		char span[RABBITMQ_INCIDENT_SPAN];
+		struct rabbitmq_incident *incident =
+			row->found_ms && !rabbitmq_ended_has(adapter, row->topic)
+				? rabbitmq_incident_add(to)
+				: NULL;
+
+		if (!incident)
+			continue;
+		incident->topic = row->topic->object.id;
+		incident->since_ms = row->seen_ms;
+		incident->until_ms = row->found_ms;
+		rabbitmq_incident_span(row->seen_ms, row->found_ms, span);
+		snprintf(incident->text, sizeof incident->text,
+			 "cluster %s: there is no exchange '%s': another client deleted it %s, and "
+			 "sends are refused",
+			 adapter->cluster, row->topic->physical, span);
 	}
 	pthread_mutex_unlock(&watch->lock);
 }
@@ -206,7 +255,7 @@ static void look_on(struct rabbitmq_watch *watch)
 	stopping = watch->stopping;
 	pthread_mutex_unlock(&watch->lock);
 	if (count) {
-		watch->asked_ns = now_ns;
+		watch->asked_ms = clock_wall_ms();
 		watch->ask = (struct rabbitmq_ask){.adapter = watch->adapter,
 						   .steps = watch->steps,
 						   .count = count,

@@ -11,6 +11,7 @@ struct rabbitmq_asker;
 struct rabbitmq_ended;
 struct rabbitmq_health;
 struct rabbitmq_manage;
+struct rabbitmq_presence;
 struct rabbitmq_receiver;
 struct rabbitmq_sender;
 struct rabbitmq_watch;
@@ -24,6 +25,7 @@ struct adapter {
 	struct rabbitmq_health *health;     // health.c
 	struct rabbitmq_asker *asker;       // ask.c
 	struct rabbitmq_ended *ended;       // ended.c
+	struct rabbitmq_presence *presence; // presence.c
 	struct rabbitmq_sender *sender;     // sender.c
 	struct rabbitmq_receiver *receiver; // receiver.c
 	struct rabbitmq_manage *manage;     // manage.c; NULL: no management address

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "adapters/queue/queue.h"
+#include "adapters/rabbitmq/ask/incident.h"
 #include "adapters/rabbitmq/link/rabbitmq_adapter.h"
 #include "adapters/rabbitmq/message/arriving.h"
 #include "adapters/rabbitmq/receive/outstanding.h"
@@ -147,7 +148,7 @@ struct queue_attachment {
 		event_counted, event_detached; // to the home loop
 	uint64_t opened_epoch, passed_epoch, cancelled_epoch, lost_epoch;
 	struct rabbitmq_end lost;
-	char gone_text[256];
+	char gone_text[RABBITMQ_INCIDENT_TEXT];
 	bool counted_ok;
 
 	// ---- the home loop's

@@ -17,8 +17,9 @@
 // **A queue that is not there** answers 404 and closes the channel. A broker says 404, too, of a
 // classic queue whose node is down: that queue is not gone. A queue without a consumer is deleted
 // in silence, and so is a topic: both are looked for when the channel is opened, and then every
-// STILL_NS. Of a topic it is the marker that is looked for, which is there until we delete the
-// topic: what waits in the queue of an exchange that another client has deleted is still consumed.
+// STILL_NS; what has no source is looked for by ask/presence.c. Of a topic it is the marker that is
+// looked for, which is there until we delete the topic: what waits in the queue of an exchange that
+// another client has deleted is still consumed.
 //
 // Invariants: what is expected is a list in the order of the requests. Looks are answered in that
 // order; the answers about consumers may come behind those of later requests, and name their
@@ -27,6 +28,7 @@
 
 #include "adapters/rabbitmq/receive/source_channel.h"
 
+#include "adapters/rabbitmq/ask/presence.h"
 #include "adapters/rabbitmq/receive/events.h"
 #include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_arrival.h"
@@ -228,6 +230,7 @@ static void ready_to_consume(struct queue_attachment *attachment)
 	attachment->state = RABBITMQ_SOURCE_OPEN;
 	attachment->seen_ns = now_ns(attachment);
 	still_later(attachment);
+	rabbitmq_presence_seen(attachment->adapter, attachment->to.group, 0);
 	rabbitmq_source_arrival_reset(attachment, attachment->ready);
 	rabbitmq_events_opened(attachment);
 }
@@ -356,6 +359,8 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 					    "the broker has ended the consumer");
 		break;
 	case RABBITMQ_EXPECT_STILL:
+		rabbitmq_presence_seen(attachment->adapter, attachment->to.group, 0);
+		break;
 	case RABBITMQ_EXPECT_MARKER:
 	case RABBITMQ_EXPECT_QOS: break;
 	case RABBITMQ_EXPECT_CONSUME:
@@ -452,24 +457,21 @@ static unsigned missing_queue(const struct queue_attachment *attachment, uint16_
 	return RABBITMQ_QUEUES;
 }
 
-// An operator is told when that has happened: what was there when this channel was opened.
+// An operator is told when that has happened. A topic that is not there was deleted here.
 static void gone_describe(struct queue_attachment *attachment, const char *text)
 {
-	const char *queue = attachment->names[RABBITMQ_MAIN];
+	struct adapter *adapter = attachment->adapter;
 
 	if (names_marker(attachment, text)) {
 		snprintf(attachment->gone_text, sizeof attachment->gone_text,
-			 "the topic of queue %s is not on cluster %s", queue,
-			 attachment->adapter->cluster);
+			 "the topic of queue %s is not on cluster %s",
+			 attachment->names[RABBITMQ_MAIN], adapter->cluster);
 		return;
 	}
-	snprintf(attachment->gone_text, sizeof attachment->gone_text,
-		 "queue %s is not on cluster %s", queue, attachment->adapter->cluster);
 	if (attachment->seen_ns)
-		log_warn(attachment->adapter->log, "RABBITMQ-QUEUE-GONE",
-			 "queue %s was deleted on the cluster in the last %.1f s: its messages are "
-			 "gone, and its group ends",
-			 queue, (double)(now_ns(attachment) - attachment->seen_ns) / (double)S_NS);
+		rabbitmq_presence_seen(adapter, attachment->to.group,
+				       now_ns(attachment) - attachment->seen_ns);
+	rabbitmq_presence_missing(adapter, attachment->to.group, attachment->gone_text);
 }
 
 static void tell_end(struct queue_attachment *attachment, uint8_t state, unsigned missing,

@@ -1,6 +1,7 @@
 #include "tests/unit/rabbitmq/receive_bench.h"
 
 #include "adapters/rabbitmq/ask/ask.h"
+#include "adapters/rabbitmq/ask/presence.h"
 #include "adapters/rabbitmq/message/arriving.h"
 #include "adapters/rabbitmq/send/sender.h"
 #include "core/base/clock.h"
@@ -23,6 +24,23 @@ uint64_t __wrap_clock_now_ns(void)
 int64_t __wrap_clock_wall_ms(void)
 {
 	return (int64_t)bench.wall_ms;
+}
+
+// ---- whether the queue is there
+
+void rabbitmq_presence_seen(struct adapter *adapter, const struct group *group, uint64_t ago_ns)
+{
+	CHECK(group->object.id == bench.group.object.id);
+	++bench.seen;
+	bench.seen_ago_ns = ago_ns;
+}
+
+void rabbitmq_presence_missing(struct adapter *adapter, const struct group *group,
+			       char ret_text[RABBITMQ_INCIDENT_TEXT])
+{
+	CHECK(group->object.id == bench.group.object.id);
+	++bench.missing;
+	snprintf(ret_text, RABBITMQ_INCIDENT_TEXT, "there is no queue %s", group->physical);
 }
 
 // ---- the link

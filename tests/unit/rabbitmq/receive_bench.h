@@ -31,8 +31,11 @@ extern struct bench {
 	struct group group;
 	struct queue_attachment *attachment;
 	uint64_t now_ns, wall_ms;
-	bool up;       // the link
-	bool no_frame; // no memory for a message that arrives
+	bool up; // the link
+	// Told of the group's queue.
+	unsigned seen, missing;
+	uint64_t seen_ago_ns; // the last time
+	bool no_frame;        // no memory for a message that arrives
 
 	// Of the channel.
 	struct bench_queue main, retry;

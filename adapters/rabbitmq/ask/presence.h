@@ -1,0 +1,31 @@
+// Whether the queues of groups are still there: another client may delete them.
+//
+// A queue that was seen once is looked for every few seconds, until its group is deleted here. One
+// that is missing is an incident: told in the log with the span of time in which it happened, and
+// listed until the queue is there again or the group is deleted.
+#pragma once
+
+#include "adapters/rabbitmq/ask/ask.h"
+#include "adapters/rabbitmq/ask/incident.h"
+
+struct rabbitmq_presence;
+
+int rabbitmq_presence_start(struct adapter *adapter); // the ask link is there
+void rabbitmq_presence_stop(struct adapter *adapter); // before the ask link is
+void rabbitmq_presence_free(struct adapter *adapter); // behind it
+
+// All @thread any.
+// The queue of the group was there `ago_ns` ago.
+void rabbitmq_presence_seen(struct adapter *adapter, const struct group *group, uint64_t ago_ns);
+// The cluster says that it is not there. ret_text: what is known of that, in words that name
+// cluster and queue.
+void rabbitmq_presence_missing(struct adapter *adapter, const struct group *group,
+			       char ret_text[RABBITMQ_INCIDENT_TEXT]);
+// Is it an incident, as of the last look? Then ret_text is what presence_missing() would say.
+bool rabbitmq_presence_is_missing(struct adapter *adapter, const struct group *group,
+				  char ret_text[RABBITMQ_INCIDENT_TEXT]);
+// The group is deleted here: from then on its queue is not looked for, and may be missing.
+void rabbitmq_presence_forget(struct adapter *adapter, const struct group *group);
+size_t rabbitmq_presence_count(struct adapter *adapter); // incidents
+// Adds the incidents; what finds no memory is left out.
+void rabbitmq_presence_list(struct adapter *adapter, struct rabbitmq_incidents *to);
