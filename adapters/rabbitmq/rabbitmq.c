@@ -139,7 +139,8 @@ static int rooms_start(struct adapter *adapter)
 	if (r >= 0)
 		r = rabbitmq_receiver_start(adapter);
 	if (r >= 0)
-		r = rabbitmq_manage_start(adapter, rabbitmq_class_update);
+		r = rabbitmq_manage_start(adapter, rabbitmq_presence_imported,
+					  rabbitmq_class_update);
 	if (r >= 0)
 		r = ticker_new("rabbitmq-watch", LOOK_MS * MS_NS, look, adapter, &adapter->ticker);
 	return r;

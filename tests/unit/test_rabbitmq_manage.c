@@ -149,6 +149,52 @@ static void nodes_and_version(void)
 	json_decref(root);
 }
 
+static void imported_queues_that_drop(void)
+{
+	static const struct {
+		const char *queue, *text; // NULL: nothing drops
+	} rows[] = {
+		{"\"type\": \"classic\", \"arguments\": {\"x-message-ttl\": 5, \"x-expires\": 7}",
+		 "imported queue q was declared with x-message-ttl, which drops messages that "
+		 "wait longer"},
+		{"\"type\": \"classic\", \"arguments\": {\"x-max-length\": 5}",
+		 "imported queue q was declared with x-max-length, which drops the oldest "
+		 "message of a queue that is full"},
+		{"\"type\": \"classic\", \"arguments\": {\"x-max-length\": 5, \"x-overflow\": "
+		 "\"reject-publish\"}",
+		 NULL},
+		{"\"type\": \"quorum\", \"arguments\": {\"x-delivery-limit\": 3}",
+		 "imported queue q was declared with x-delivery-limit, which drops a message that "
+		 "was handed out more often"},
+		{"\"type\": \"quorum\", \"arguments\": {\"x-delivery-limit\": -1}", NULL},
+		{"\"type\": \"classic\", \"policy\": \"p\", \"effective_policy_definition\": "
+		 "{\"expires\": 9}",
+		 "imported queue q has the policy \"p\", and its expires deletes a queue that has "
+		 "no consumer for so long"},
+		{"\"type\": \"quorum\"",
+		 "imported queue q has the limit of deliveries that the broker gives to quorum "
+		 "queues without one; a policy with delivery-limit -1 ends it"},
+		{"\"type\": \"classic\", \"arguments\": {\"x-queue-mode\": \"lazy\"}", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); ++i) {
+		struct rabbitmq_queues list = {0};
+		char page_text[512], text[256] = "";
+		uint32_t pages;
+		json_t *page;
+
+		snprintf(page_text, sizeof page_text,
+			 "{\"page_count\": 1, \"items\": [{\"name\": \"q\", %s}]}", rows[i].queue);
+		page = read_json(page_text);
+		CHECK_EQ(rabbitmq_facts_queues(page, 4, &list, &pages), 0);
+		CHECK_EQ(rabbitmq_danger_of_imported(&list.rows[0], text, sizeof text),
+			 rows[i].text != NULL);
+		CHECK_STR(text, rows[i].text ? rows[i].text : "");
+		rabbitmq_facts_queues_free(&list);
+		json_decref(page);
+	}
+}
+
 static void queues_are_read_and_found(void)
 {
 	json_t *page = read_json(
@@ -295,5 +341,6 @@ static void the_class_follows(void)
 
 UNIT_MAIN(UNIT_CASE(policies_that_drop), UNIT_CASE(arguments_that_drop),
 	  UNIT_CASE(policies_that_may_apply), UNIT_CASE(nodes_and_version),
-	  UNIT_CASE(queues_are_read_and_found), UNIT_CASE(exchanges_and_bindings),
-	  UNIT_CASE(hostile_answers_are_bounded), UNIT_CASE(the_class_follows))
+	  UNIT_CASE(imported_queues_that_drop), UNIT_CASE(queues_are_read_and_found),
+	  UNIT_CASE(exchanges_and_bindings), UNIT_CASE(hostile_answers_are_bounded),
+	  UNIT_CASE(the_class_follows))

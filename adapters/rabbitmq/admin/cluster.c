@@ -43,8 +43,9 @@ static void probe_answer(struct probe *probe)
 	if (!probe->asked && !*probe->error)
 		snprintf(probe->error, sizeof probe->error, "cluster %s: it does not answer",
 			 probe->adapter->cluster);
-	if (!*probe->error && *summary.alarm)
-		snprintf(probe->error, sizeof probe->error, "%s", summary.alarm);
+	if (!*probe->error)
+		snprintf(probe->error, sizeof probe->error, "%s",
+			 *summary.alarm ? summary.alarm : summary.imported);
 	answer.probe = (struct answer_probe){
 		.reachable = probe->asked,
 		.version = version,
@@ -151,6 +152,8 @@ void rabbitmq_cluster_state(struct adapter *adapter, struct adapter_state *ret)
 		; // an incident
 	else if (*summary.danger)
 		snprintf(ret->error, sizeof ret->error, "%s", summary.danger);
+	else if (*summary.imported)
+		snprintf(ret->error, sizeof ret->error, "%s", summary.imported);
 	else if (adapter->manage && summary.ended && !summary.known)
 		snprintf(ret->error, sizeof ret->error, "%.250s", summary.error);
 	if (*ret->error)

@@ -47,7 +47,7 @@ struct rabbitmq_presence {
 	pthread_mutex_t lock;
 	struct list rows; // under the lock, as all down to `stopping`; the oldest look first
 	struct map by_group;
-	size_t count, missing; // rows, and incidents among them
+	size_t count; // rows
 	struct deleted_row deleted[DELETED];
 	size_t deleted_next;
 	bool stopping;
@@ -89,7 +89,6 @@ static void row_drop(struct rabbitmq_presence *presence, struct row *row)
 	list_unlink(&row->in_rows);
 	map_remove(&presence->by_group, &row->by_group);
 	--presence->count;
-	presence->missing -= row->found_ms != 0;
 	row->forgotten = true;
 	if (!row->asked)
 		row_free(row);
@@ -151,7 +150,6 @@ static void row_seen(struct rabbitmq_presence *presence, struct row *row, int64_
 			 "messages of that time",
 			 row->group->physical, span);
 		row->found_ms = 0;
-		--presence->missing;
 	}
 	row->seen_ms = MAX(row->seen_ms, wall_ms);
 }
@@ -163,7 +161,6 @@ static void row_missing(struct rabbitmq_presence *presence, struct row *row)
 	if (row->found_ms)
 		return;
 	row->found_ms = clock_wall_ms();
-	++presence->missing;
 	rabbitmq_incident_span(row->seen_ms, row->found_ms, span);
 	log_warn(presence->adapter->log, "RABBITMQ-QUEUE-GONE",
 		 "queue %s was deleted on the cluster %s: its messages are gone, and its group "
@@ -237,15 +234,20 @@ void rabbitmq_presence_forget(struct adapter *adapter, const struct group *group
 	pthread_mutex_unlock(&presence->lock);
 }
 
-size_t rabbitmq_presence_count(struct adapter *adapter)
+void rabbitmq_presence_imported(struct adapter *adapter, void (*use)(void *ctx, const char *queue),
+				void *ctx)
 {
 	struct rabbitmq_presence *presence = adapter->presence;
-	size_t missing;
 
 	pthread_mutex_lock(&presence->lock);
-	missing = presence->missing;
+	LIST_FOREACH(node, next, &presence->rows)
+	{
+		const struct row *row = LIST_ENTRY(node, struct row, in_rows);
+
+		if (row->group->imported && !row->found_ms)
+			use(ctx, row->group->physical);
+	}
 	pthread_mutex_unlock(&presence->lock);
-	return missing;
 }
 
 void rabbitmq_presence_list(struct adapter *adapter, struct rabbitmq_incidents *to)

@@ -26,6 +26,9 @@ bool rabbitmq_presence_is_missing(struct adapter *adapter, const struct group *g
 				  char ret_text[RABBITMQ_INCIDENT_TEXT]);
 // The group is deleted here: from then on its queue is not looked for, and may be missing.
 void rabbitmq_presence_forget(struct adapter *adapter, const struct group *group);
-size_t rabbitmq_presence_count(struct adapter *adapter); // incidents
+// Calls `use` with the queue of each imported group that is known and there. In it nothing else of
+// this header may be called.
+void rabbitmq_presence_imported(struct adapter *adapter, void (*use)(void *ctx, const char *queue),
+				void *ctx);
 // Adds the incidents; what finds no memory is left out.
 void rabbitmq_presence_list(struct adapter *adapter, struct rabbitmq_incidents *to);

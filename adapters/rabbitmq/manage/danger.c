@@ -7,6 +7,7 @@
 
 #include "adapters/rabbitmq/manage/danger.h"
 
+#include "adapters/rabbitmq/manage/facts.h"
 #include "core/base/util.h"
 
 #include <ctype.h>
@@ -78,6 +79,25 @@ const char *rabbitmq_danger_key(uint32_t dangers)
 const char *rabbitmq_danger_does(uint32_t dangers)
 {
 	return rows[first_of(dangers)].does;
+}
+
+// A queue of ours may have such an argument because we want it (a level of a retry store).
+bool rabbitmq_danger_of_imported(const struct rabbitmq_queue_row *row, char *room, size_t size)
+{
+	if (row->arguments)
+		snprintf(room, size, "imported queue %.80s was declared with x-%s, which %s",
+			 row->name, rabbitmq_danger_key(row->arguments),
+			 rabbitmq_danger_does(row->arguments));
+	else if (row->dangers)
+		snprintf(room, size, "imported queue %.80s has the policy \"%s\", and its %s %s",
+			 row->name, row->policy, rabbitmq_danger_key(row->dangers),
+			 rabbitmq_danger_does(row->dangers));
+	else if (row->limited)
+		snprintf(room, size,
+			 "imported queue %.80s has the limit of deliveries that the broker gives "
+			 "to quorum queues without one; a policy with delivery-limit -1 ends it",
+			 row->name);
+	return row->arguments || row->dangers || row->limited;
 }
 
 // ---- policies

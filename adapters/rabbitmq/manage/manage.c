@@ -31,6 +31,7 @@ struct rabbitmq_manage {
 	struct loop_timer timer;
 	struct loop_task begin, end; // the first round; no more of them
 	struct rabbitmq_http *http;
+	rabbitmq_imported_fn imported;
 	void (*changed)(struct adapter *adapter);
 	bool leaving; // atomic
 	uint64_t list_due_ns;
@@ -231,6 +232,23 @@ static void danger_look(const struct rabbitmq_queues *queues, struct rabbitmq_su
 	}
 }
 
+struct imported_look {
+	const struct rabbitmq_queues *queues;
+	const struct rabbitmq_queue_row *first; // by name, so that the text stays
+	char *text;
+	size_t size;
+};
+
+static void imported_look(void *ctx, const char *queue)
+{
+	struct imported_look *look = ctx;
+	const struct rabbitmq_queue_row *row = rabbitmq_facts_find(look->queues, queue);
+
+	if (row && (!look->first || strcmp(row->name, look->first->name) < 0) &&
+	    rabbitmq_danger_of_imported(row, look->text, look->size))
+		look->first = row;
+}
+
 static void queues_take(struct rabbitmq_manage *manage, struct rabbitmq_queues *queues, bool known)
 {
 	pthread_mutex_lock(&manage->lock);
@@ -261,6 +279,10 @@ static bool queues_look(struct rabbitmq_manage *manage, struct rabbitmq_summary 
 		manage->list_due_ns = began_ns + LIST_SHARE * (clock_now_ns() - began_ns);
 	}
 	danger_look(&manage->queues, summary); // only this thread changes them
+	manage->imported(manage->adapter, imported_look,
+			 &(struct imported_look){.queues = &manage->queues,
+						 .text = summary->imported,
+						 .size = sizeof summary->imported});
 	return true;
 }
 
@@ -292,6 +314,8 @@ static void summary_take(struct rabbitmq_manage *manage, const struct rabbitmq_s
 	if (summary->known) {
 		line_write(manage, "RABBITMQ-POLICY", before.danger, summary->danger,
 			   "no policy drops messages of ours any more");
+		line_write(manage, "RABBITMQ-POLICY", before.imported, summary->imported,
+			   "no imported queue drops messages any more");
 		line_write(manage, "RABBITMQ-ALARM", before.alarm, summary->alarm,
 			   "every node runs, and none is in alarm any more");
 	}
@@ -311,6 +335,7 @@ static void round_run(struct rabbitmq_manage *manage)
 	if (!summary.known) {
 		// What was found stays until it is asked for with an answer.
 		memcpy(summary.danger, manage->summary.danger, sizeof summary.danger);
+		memcpy(summary.imported, manage->summary.imported, sizeof summary.imported);
 		memcpy(summary.alarm, manage->summary.alarm, sizeof summary.alarm);
 		if (!*summary.version)
 			memcpy(summary.version, manage->summary.version, sizeof summary.version);
@@ -401,7 +426,8 @@ void rabbitmq_manage_with_queues(struct adapter *adapter,
 
 // ---- begin and end
 
-int rabbitmq_manage_start(struct adapter *adapter, void (*changed)(struct adapter *adapter))
+int rabbitmq_manage_start(struct adapter *adapter, rabbitmq_imported_fn imported,
+			  void (*changed)(struct adapter *adapter))
 {
 	struct rabbitmq_manage *manage;
 	int r;
@@ -412,6 +438,7 @@ int rabbitmq_manage_start(struct adapter *adapter, void (*changed)(struct adapte
 	if (!manage)
 		return -ENOMEM;
 	manage->adapter = adapter;
+	manage->imported = imported;
 	manage->changed = changed;
 	snprintf(manage->summary.error, sizeof manage->summary.error, "it has not been asked yet");
 	pthread_mutex_init(&manage->lock, NULL);

@@ -10,8 +10,9 @@ struct rabbitmq_summary {
 	bool ended; // a round has ended, or there is no management API
 	char version[32];
 	uint32_t nodes, running;
-	char alarm[200];  // in words; "": none
-	char danger[256]; // what drops acknowledged messages of ours, in words; "": nothing
+	char alarm[200];    // in words; "": none
+	char danger[256];   // what drops acknowledged messages of ours, in words; "": nothing
+	char imported[256]; // the same of the queue of an imported group
 	char error[320];
 };
 
@@ -22,8 +23,13 @@ struct rabbitmq_manage_ask {
 	struct loop_task task;
 };
 
-// `changed`: after every round. Does nothing but that when there is no address.
-int rabbitmq_manage_start(struct adapter *adapter, void (*changed)(struct adapter *adapter));
+// Calls `use` with the name of each imported queue.
+typedef void (*rabbitmq_imported_fn)(struct adapter *adapter,
+				     void (*use)(void *ctx, const char *queue), void *ctx);
+
+// `changed`: after every round. Does nothing when there is no address.
+int rabbitmq_manage_start(struct adapter *adapter, rabbitmq_imported_fn imported,
+			  void (*changed)(struct adapter *adapter));
 // Ends what is under way and answers the rest; nothing is called any more. @thread any but its own
 void rabbitmq_manage_stop(struct adapter *adapter);
 
