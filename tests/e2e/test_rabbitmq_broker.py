@@ -1,4 +1,5 @@
 """The fixture of a RabbitMQ itself: what other tests take for granted."""
+import os
 import time
 
 import pika
@@ -49,6 +50,7 @@ def test_an_alarm_holds_publishers_up(host):
 
 def test_a_killed_node_comes_back(own_rabbitmq):
     rabbitmq = own_rabbitmq()
+    assert os.path.samefile(f"/proc/{rabbitmq.pid()}/cwd", os.path.join(rabbitmq.folder, "node-1"))  # it leaves core files there when it ends badly
     host = rabbitmq.host()
     host.declare(queue="e2e.kept")
     host.publish("", b"kept", routing_key="e2e.kept")
