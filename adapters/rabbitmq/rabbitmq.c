@@ -25,6 +25,7 @@
 #include "adapters/rabbitmq/link/rabbitmq_adapter.h"
 #include "adapters/rabbitmq/manage/manage.h"
 #include "adapters/rabbitmq/receive/receiver.h"
+#include "adapters/rabbitmq/receive/store_memo.h"
 #include "adapters/rabbitmq/send/health.h"
 #include "adapters/rabbitmq/send/sender.h"
 #include "adapters/rabbitmq/send/topic.h"
@@ -112,6 +113,7 @@ static void adapter_free(struct adapter *adapter)
 		rabbitmq_sender_free(adapter);
 	if (adapter->health)
 		rabbitmq_health_stop(adapter);
+	rabbitmq_store_memo_stop(adapter);
 	rabbitmq_ended_stop(adapter);
 	rabbitmq_options_deinit(&adapter->options);
 	free(adapter->cluster);
@@ -122,6 +124,8 @@ static int rooms_start(struct adapter *adapter)
 {
 	int r = rabbitmq_ended_start(adapter);
 
+	if (r >= 0)
+		r = rabbitmq_store_memo_start(adapter);
 	if (r >= 0)
 		r = rabbitmq_health_start(adapter);
 	if (r >= 0)

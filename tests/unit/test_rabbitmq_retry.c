@@ -3,7 +3,7 @@
 
 #include "adapters/rabbitmq/ask/ask.h"
 #include "adapters/rabbitmq/receive/receiver_state.h"
-#include "adapters/rabbitmq/receive/store.h"
+#include "adapters/rabbitmq/receive/store_memo.h"
 #include "adapters/rabbitmq/send/sender.h"
 #include "core/base/clock.h"
 #include "tests/unit/rabbitmq/receive_bench.h"
@@ -403,6 +403,7 @@ static void the_end_gives_back_in_order(void)
 		CHECK_EQ(bench.detached, 1);
 		CHECK_EQ(bench.lost, 0);
 		rabbitmq_receiver_stop(&bench.adapter);
+		rabbitmq_store_memo_stop(&bench.adapter);
 		loop_free(bench.loop);
 	}
 }
@@ -429,6 +430,7 @@ static void the_end_answers_a_count(void)
 		CHECK_EQ(bench.detached, 1);
 		bench_found("");
 		rabbitmq_receiver_stop(&bench.adapter);
+		rabbitmq_store_memo_stop(&bench.adapter);
 		loop_free(bench.loop);
 	}
 }
@@ -447,6 +449,7 @@ static void the_end_waits_for_an_answer_on_its_way(void)
 	bench_closed(CODE_OK, 0, NULL);
 	CHECK_EQ(bench.detached, 1);
 	rabbitmq_receiver_stop(&bench.adapter);
+	rabbitmq_store_memo_stop(&bench.adapter);
 	loop_free(bench.loop);
 }
 

@@ -14,7 +14,7 @@
 #include "adapters/rabbitmq/admin/class.h"
 #include "adapters/rabbitmq/admin/job.h"
 #include "adapters/rabbitmq/ask/presence.h"
-#include "adapters/rabbitmq/receive/store.h"
+#include "adapters/rabbitmq/receive/store_memo.h"
 #include "core/base/clock.h"
 
 #define CONSUMER_MS        2000 // for the last consumer to be gone
@@ -125,6 +125,7 @@ static void level_delete(struct rabbitmq_job *job, unsigned level, bool attempts
 static void delete_done(struct rabbitmq_job *job)
 {
 	rabbitmq_presence_forget(job->adapter, job->base.group);
+	rabbitmq_store_memo_forget(job->adapter, job->base.group);
 	rabbitmq_job_end(job, CODE_OK, NULL, NULL);
 }
 
@@ -211,8 +212,31 @@ static void look_failed(struct rabbitmq_job *job, enum code code, const char *te
 	rabbitmq_job_end(job, code, NULL, text);
 }
 
-// The group's queue, and `.retry`. A queue that is known to be missing is not looked for again:
-// presence.c does that, and each look is a line in the broker's log.
+static void level_look(struct rabbitmq_job *job, unsigned level, bool attempts)
+{
+	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_LOOK,
+				 rabbitmq_name_level(job->base.group, level, attempts))
+		->may_miss = true;
+}
+
+// `.retry`, unless it is known to be missing, and behind it the levels that are known, those of
+// copies with attempts first.
+static void store_steps(struct rabbitmq_job *job)
+{
+	const struct rabbitmq_store *store = &job->store;
+
+	if (!job->store_known || store->retry)
+		rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_LOOK,
+					 rabbitmq_name_retry(job->base.group))
+			->may_miss = true;
+	for (unsigned attempts = 2; attempts-- > 0;)
+		for (unsigned level = 0; level < store->levels[attempts]; ++level)
+			level_look(job, level, attempts);
+}
+
+// The group's queue and its retry store, as far as that is known. A queue that is known to be
+// missing is not looked for again: presence.c does that, and each look is a line in the broker's
+// log.
 static void look_begin(struct rabbitmq_job *job, void (*then)(struct rabbitmq_job *job))
 {
 	const struct group *group = job->base.group;
@@ -226,14 +250,37 @@ static void look_begin(struct rabbitmq_job *job, void (*then)(struct rabbitmq_jo
 	job->failed = look_failed;
 	job->until_ns = clock_now_ns() + wait_ms * MS_NS;
 	rabbitmq_job_step(job, RABBITMQ_QUEUE_LOOK, group->physical);
-	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_LOOK, rabbitmq_name_retry(group))->may_miss =
-		true;
+	job->store_known =
+		rabbitmq_store_memo_get(job->adapter, group, &job->store, &job->store_number);
+	store_steps(job);
 	rabbitmq_job_run(job, then);
+}
+
+static void store_remember(struct rabbitmq_job *job, struct rabbitmq_store store)
+{
+	rabbitmq_store_memo_put(job->adapter, job->base.group, store, job->store_number);
 }
 
 static void backlog_counted(struct rabbitmq_job *job, const struct rabbitmq_store_look *look)
 {
+	store_remember(job, look->store);
 	queue_answers_backlog(&look->counts, rabbitmq_job_answered, job);
+}
+
+// All that is there was looked at. What another client has deleted of it counts nothing.
+static void known_answer(struct rabbitmq_job *job)
+{
+	size_t retrying_end = 1u + job->store.retry + job->store.levels[1];
+	struct queue_counts counts = {.ready = job->steps[0].messages};
+	bool missing = false;
+
+	for (size_t i = 1; i < job->count; ++i) {
+		missing |= job->steps[i].missing;
+		*(i < retrying_end ? &counts.retrying : &counts.delayed) += job->steps[i].messages;
+	}
+	if (missing)
+		rabbitmq_store_memo_forget(job->adapter, job->base.group);
+	queue_answers_backlog(&counts, rabbitmq_job_answered, job);
 }
 
 static void backlog_looked(struct rabbitmq_job *job)
@@ -241,11 +288,15 @@ static void backlog_looked(struct rabbitmq_job *job)
 	rabbitmq_presence_seen(job->adapter, job->base.group, 0);
 	if (consumer_awaited(job))
 		return;
-	if (job->steps[1].missing) // no retry store
+	if (job->store_known) {
+		known_answer(job);
+	} else if (job->steps[1].missing) {
+		store_remember(job, (struct rabbitmq_store){0});
 		queue_answers_backlog(&(struct queue_counts){.ready = job->steps[0].messages},
 				      rabbitmq_job_answered, job);
-	else
+	} else {
 		count_begin(job, backlog_counted);
+	}
 }
 
 // One row that stands for all partitions, as that of an open source.

@@ -5,6 +5,7 @@
 #include "adapters/rabbitmq/ask/ask.h"
 #include "adapters/rabbitmq/ask/names.h"
 #include "adapters/rabbitmq/manage/manage.h"
+#include "adapters/rabbitmq/receive/store.h"
 #include "adapters/request.h"
 
 #define RABBITMQ_JOB_STEPS 20
@@ -22,6 +23,10 @@ struct rabbitmq_job {
 	// Of a round that fails, in place of ending the job; NULL: the job ends.
 	void (*failed)(struct rabbitmq_job *job, enum code code, const char *text);
 	void *context; // the caller's own
+	// groups.c's: what was known of the retry store when a count began.
+	struct rabbitmq_store store;
+	uint64_t store_number;
+	bool store_known;
 	struct rabbitmq_manage_ask manage;
 	void (*class_checked)(struct rabbitmq_job *job, const char *refusal); // class.c's
 };

@@ -14,6 +14,7 @@ struct rabbitmq_manage;
 struct rabbitmq_presence;
 struct rabbitmq_receiver;
 struct rabbitmq_sender;
+struct rabbitmq_store_memo;
 struct rabbitmq_watch;
 struct ticker;
 
@@ -28,6 +29,7 @@ struct adapter {
 	struct rabbitmq_presence *presence; // presence.c
 	struct rabbitmq_sender *sender;     // sender.c
 	struct rabbitmq_receiver *receiver; // receiver.c
+	struct rabbitmq_store_memo *stores; // store_memo.c
 	struct rabbitmq_manage *manage;     // manage.c; NULL: no management address
 	struct rabbitmq_watch *watch;       // watch.c
 	struct ticker *ticker;              // rabbitmq.c

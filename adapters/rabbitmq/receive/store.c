@@ -7,6 +7,7 @@
 #include "adapters/rabbitmq/receive/store.h"
 
 #include "adapters/rabbitmq/receive/receiver_state.h"
+#include "adapters/rabbitmq/receive/store_memo.h"
 
 enum place { PLACE_QUEUE, PLACE_RETRY, PLACE_DELAY_LEVEL, PLACE_RETRY_LEVEL };
 
@@ -129,6 +130,7 @@ static void make_ended(struct rabbitmq_ask *ask, enum code code, const char *tex
 {
 	struct rabbitmq_store_make *make = CONTAINER_OF(ask, struct rabbitmq_store_make, ask);
 
+	rabbitmq_store_memo_forget(make->adapter, make->group);
 	make->done(make, code, text);
 }
 

@@ -3,6 +3,7 @@
 #include "adapters/rabbitmq/ask/ask.h"
 #include "adapters/rabbitmq/ask/presence.h"
 #include "adapters/rabbitmq/message/arriving.h"
+#include "adapters/rabbitmq/receive/store_memo.h"
 #include "adapters/rabbitmq/send/sender.h"
 #include "core/base/clock.h"
 
@@ -575,6 +576,7 @@ void bench_begin(void)
 	bench.adapter.cluster = cluster;
 	bench.adapter.options.heartbeat_s = BENCH_HEARTBEAT_S;
 	CHECK_EQ(loop_new("test", &bench.loop), 0);
+	CHECK_EQ(rabbitmq_store_memo_start(&bench.adapter), 0);
 	CHECK_EQ(rabbitmq_receiver_start(&bench.adapter), 0);
 	attach.group = &bench.group;
 	attach.topic = &bench.topic;
@@ -595,6 +597,7 @@ void bench_end(void)
 	}
 	CHECK_EQ(bench.detached, 1);
 	rabbitmq_receiver_stop(&bench.adapter);
+	rabbitmq_store_memo_stop(&bench.adapter);
 	loop_free(bench.loop);
 }
 
