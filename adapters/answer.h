@@ -55,11 +55,19 @@ struct existing_topic {
 	const struct answer_settings *settings; // NULL: the cluster did not tell them
 };
 
+// A client that consumes of a group now.
+struct existing_client {
+	const char *connection, *user, *consumer; // in the backend's words
+	const char *name;                         // that the client has given itself; NULL: none
+};
+
 struct existing_group {
 	const char *name, *state; // the state in the backend's word
 	uint64_t members;         // ANSWER_NONE: not known
 	const char *const *topics;
-	size_t topic_count; // of which it has a position
+	size_t topic_count;                    // of which it has a position
+	const struct existing_client *clients; // NULL: the cluster did not tell them
+	size_t client_count;
 };
 
 struct answer_existing {

@@ -90,14 +90,33 @@ static json_t *existing_topic_json(const struct existing_topic *topic)
 	return row;
 }
 
+// A client whose words are not UTF-8 is left out.
+static json_t *existing_clients_json(const struct existing_group *group)
+{
+	json_t *clients = json_array();
+
+	for (size_t i = 0; i < group->client_count; ++i) {
+		const struct existing_client *client = &group->clients[i];
+
+		json_array_append_new(clients,
+				      json_pack("{s:s,s:s?,s:s,s:s}", "connection",
+						client->connection, "name", client->name, "user",
+						client->user, "consumer", client->consumer));
+	}
+	return clients;
+}
+
 static json_t *existing_group_json(const struct existing_group *group)
 {
-	json_t *topics = json_array();
+	json_t *topics = json_array(), *json;
 
 	for (size_t i = 0; i < group->topic_count; ++i)
 		json_array_append_new(topics, json_string(group->topics[i]));
-	return json_pack("{s:s,s:s,s:o,s:o}", "name", group->name, "state", group->state, "members",
+	json = json_pack("{s:s,s:s,s:o,s:o}", "name", group->name, "state", group->state, "members",
 			 number_json(group->members), "topics", topics);
+	if (json && group->clients)
+		json_object_set_new(json, "clients", existing_clients_json(group));
+	return json;
 }
 
 // A name that is not UTF-8 cannot be imported: its row is left out.

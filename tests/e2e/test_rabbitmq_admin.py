@@ -225,7 +225,7 @@ def test_what_lies_there_is_listed(host):
     host.bind("orders", "billing", "again")
     host.declare(queue="orders.retry")  # of another client, whatever it is called
     with opened(host) as cluster, host.channel() as channel:
-        channel.basic_consume("billing", lambda *_: None)
+        tag = channel.basic_consume("billing", lambda *_: None)
         cluster.done("topic", "create", "mqp.d,dead=7")
         found = cluster.done("existing", "10000")
         assert {row["name"] for row in found["topics"]} == {"orders", "mqp.d"}
@@ -233,6 +233,8 @@ def test_what_lies_there_is_listed(host):
         assert set(groups) == {"billing", "orders.retry"}
         assert groups["billing"]["topics"] == ["orders"] and groups["orders.retry"]["topics"] == []
         wait_for(lambda: {row["name"]: row for row in cluster.done("existing", "10000")["groups"]}["billing"]["members"] == 1, 20, "its consumer is not seen")
+        (client,) = wait_for(lambda: {row["name"]: row for row in cluster.done("existing", "10000")["groups"]}["billing"]["clients"], 20, "nothing says which consumer")
+        assert (client["user"], client["consumer"], client["name"]) == ("guest", tag, None) and " -> " in client["connection"]
     with opened(host, management=None) as cluster:
         cluster.refused("UNSUPPORTED_BY_BACKEND", "options.management is not set", "existing", "5000")
 

@@ -66,21 +66,31 @@ static void existing_written(void)
 		{.name = "a", .partitions = 4, .replication = 3, .settings = &settings},
 		{.name = "b", .partitions = 1, .replication = 1},
 		{.name = "\xff", .partitions = 1, .replication = 1}};
+	static const struct existing_client clients[] = {
+		{.connection = "c1", .user = "u", .consumer = "t", .name = "n"},
+		{.connection = "\xff", .user = "u", .consumer = "t"},
+		{.connection = "c2", .user = "u", .consumer = "t"}};
 	static const struct existing_group groups[] = {
 		{.name = "g", .state = "Stable", .members = 2, .topics = names, .topic_count = 2},
-		{.name = "h", .state = "Unknown", .members = ANSWER_NONE}};
+		{.name = "h", .state = "Unknown", .members = ANSWER_NONE},
+		{.name = "q", .state = "consumed", .clients = clients, .client_count = 3},
+		{.name = "r", .state = "idle", .clients = clients}};
 #define SETTINGS                                                                                   \
 	"{\"message_bytes\":1000,\"retention_ms\":null,\"retention_bytes\":null,"                  \
 	"\"compacted\":true,\"oldest_ms\":5,\"min_insync\":2}"
 
 	expect(&(struct adapter_answer){.kind = ANSWER_SETTINGS, .settings = settings}, SETTINGS);
 	expect(&(struct adapter_answer){.kind = ANSWER_EXISTING,
-					.existing = {topics, 3, groups, 2}},
+					.existing = {topics, 3, groups, 4}},
 	       "{\"topics\":[{\"name\":\"a\",\"partitions\":4,\"replication\":3,\"min_insync\":2,"
 	       "\"settings\":" SETTINGS "},{\"name\":\"b\",\"partitions\":1,\"replication\":1}],"
 	       "\"groups\":[{\"name\":\"g\",\"state\":\"Stable\",\"members\":2,"
 	       "\"topics\":[\"a\",\"b\"]},{\"name\":\"h\",\"state\":\"Unknown\","
-	       "\"members\":null,\"topics\":[]}]}");
+	       "\"members\":null,\"topics\":[]},{\"name\":\"q\",\"state\":\"consumed\","
+	       "\"members\":0,\"topics\":[],\"clients\":[{\"connection\":\"c1\",\"name\":\"n\","
+	       "\"user\":\"u\",\"consumer\":\"t\"},{\"connection\":\"c2\",\"name\":null,"
+	       "\"user\":\"u\",\"consumer\":\"t\"}]},{\"name\":\"r\",\"state\":\"idle\","
+	       "\"members\":0,\"topics\":[],\"clients\":[]}]}");
 }
 
 static void topics_written(void)

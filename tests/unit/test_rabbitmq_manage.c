@@ -272,6 +272,44 @@ static void exchanges_and_bindings(void)
 }
 
 // What costs much memory for a short text is not parsed, and a list has an end.
+static void clients_are_read_and_named(void)
+{
+	json_t *consumers = read_json(
+		"[{\"queue\": {\"name\": \"q\"}, \"consumer_tag\": \"t1\", \"channel_details\": "
+		"{\"connection_name\": \"b\", \"user\": \"u\"}},"
+		"{\"queue\": {\"name\": \"p\"}, \"consumer_tag\": \"t2\", \"channel_details\": "
+		"{\"connection_name\": \"b\", \"user\": \"u\"}},"
+		"{\"queue\": {\"name\": \"q\"}, \"consumer_tag\": \"t3\", \"channel_details\": "
+		"{\"connection_name\": \"a\", \"user\": \"v\"}},"
+		"{\"queue\": {\"name\": \"q\"}, \"consumer_tag\": \"t4\", \"channel_details\": []},"
+		"{\"queue\": 7}, null, 7]");
+	json_t *connections =
+		read_json("[{\"name\": \"b\", \"user_provided_name\": \"billing\"}, {\"name\": "
+			  "\"b\", \"user_provided_name\": \"twice\"}, {\"name\": \"a\"}, 7]");
+	struct rabbitmq_clients list = {0};
+
+	CHECK_EQ(rabbitmq_facts_clients(connections, &list), 0);
+	CHECK_EQ(list.count, 0); // none of these says what it has to
+	CHECK_EQ(rabbitmq_facts_clients(consumers, &list), 0);
+	CHECK_EQ(list.count, 3);
+	rabbitmq_facts_clients_named(connections, &list);
+	CHECK_STR(list.rows[0].queue, "p");
+	CHECK_STR(list.rows[0].tag, "t2");
+	CHECK_STR(list.rows[0].name, "billing");
+	CHECK_STR(list.rows[1].queue, "q");
+	CHECK_STR(list.rows[1].connection, "a");
+	CHECK_STR(list.rows[1].user, "v");
+	CHECK(!list.rows[1].name);
+	CHECK_STR(list.rows[2].connection, "b");
+	CHECK_STR(list.rows[2].name, "billing");
+	rabbitmq_facts_clients_named(NULL, &list);
+	CHECK_EQ(list.count, 3);
+	rabbitmq_facts_clients_free(&list);
+	CHECK_EQ(rabbitmq_facts_clients(json_object_get(consumers, "x"), &list), -EINVAL);
+	json_decref(consumers);
+	json_decref(connections);
+}
+
 static void hostile_answers_are_bounded(void)
 {
 	size_t size = 4u << 20;
@@ -342,5 +380,5 @@ static void the_class_follows(void)
 UNIT_MAIN(UNIT_CASE(policies_that_drop), UNIT_CASE(arguments_that_drop),
 	  UNIT_CASE(policies_that_may_apply), UNIT_CASE(nodes_and_version),
 	  UNIT_CASE(imported_queues_that_drop), UNIT_CASE(queues_are_read_and_found),
-	  UNIT_CASE(exchanges_and_bindings), UNIT_CASE(hostile_answers_are_bounded),
-	  UNIT_CASE(the_class_follows))
+	  UNIT_CASE(exchanges_and_bindings), UNIT_CASE(clients_are_read_and_named),
+	  UNIT_CASE(hostile_answers_are_bounded), UNIT_CASE(the_class_follows))

@@ -20,6 +20,9 @@ struct listing {
 	struct rabbitmq_exchanges exchanges;
 	struct rabbitmq_queues queues;
 	struct rabbitmq_bindings bindings;
+	struct rabbitmq_clients clients;
+	bool clients_known;
+	struct existing_client *client_rows; // in the order of `clients`
 	struct existing_topic *topics;
 	struct existing_group *groups;
 	const char **names; // of the groups' topics, one list behind the other
@@ -36,6 +39,8 @@ static void listing_end(struct listing *listing, enum code code, const char *tex
 	rabbitmq_facts_exchanges_free(&listing->exchanges);
 	rabbitmq_facts_queues_free(&listing->queues);
 	rabbitmq_facts_bindings_free(&listing->bindings);
+	rabbitmq_facts_clients_free(&listing->clients);
+	free(listing->client_rows);
 	free(listing->topics);
 	free(listing->groups);
 	free(listing->names);
@@ -66,11 +71,32 @@ static int bindings_compare(const void *left, const void *right)
 	return r ? r : strcmp(a->exchange, b->exchange);
 }
 
+// Those of one queue lie together, as they are sorted. *at: the first of this queue or a later one.
+static void clients_add(const struct listing *listing, struct existing_group *group, size_t *at)
+{
+	const struct rabbitmq_clients *clients = &listing->clients;
+	size_t first;
+
+	if (!listing->clients_known)
+		return;
+	while (*at < clients->count && strcmp(clients->rows[*at].queue, group->name) < 0)
+		++*at;
+	for (first = *at;
+	     *at < clients->count && strcmp(clients->rows[*at].queue, group->name) == 0; ++*at)
+		listing->client_rows[*at] =
+			(struct existing_client){.connection = clients->rows[*at].connection,
+						 .user = clients->rows[*at].user,
+						 .consumer = clients->rows[*at].tag,
+						 .name = clients->rows[*at].name};
+	group->clients = &listing->client_rows[first];
+	group->client_count = *at - first;
+}
+
 // Bindings and queues are sorted by the queue. An exchange that is bound twice is named once.
 static void groups_add(struct listing *listing)
 {
 	const struct rabbitmq_bindings *bindings = &listing->bindings;
-	size_t at = 0, used = 0;
+	size_t at = 0, used = 0, client = 0;
 
 	for (size_t i = 0; i < listing->queues.count; ++i) {
 		const struct rabbitmq_queue_row *row = &listing->queues.rows[i];
@@ -88,12 +114,13 @@ static void groups_add(struct listing *listing)
 		if (is_ours(row->name))
 			continue;
 		used += count;
-		listing->groups[listing->group_count++] =
+		listing->groups[listing->group_count] =
 			(struct existing_group){.name = row->name,
 						.state = row->consumers ? "consumed" : "idle",
 						.members = row->consumers,
 						.topics = names,
 						.topic_count = count};
+		clients_add(listing, &listing->groups[listing->group_count++], &client);
 	}
 }
 
@@ -110,10 +137,13 @@ static void on_thread(struct rabbitmq_manage_ask *ask)
 		listing_end(listing, CODE_BACKEND_DOWN, text);
 		return;
 	}
+	// Without it the rest is told all the same.
+	listing->clients_known = rabbitmq_manage_clients(adapter, &listing->clients, error) == 0;
+	listing->client_rows = calloc(listing->clients.count + 1, sizeof *listing->client_rows);
 	listing->topics = calloc(listing->exchanges.count + 1, sizeof *listing->topics);
 	listing->groups = calloc(listing->queues.count + 1, sizeof *listing->groups);
 	listing->names = calloc(listing->bindings.count + 1, sizeof *listing->names);
-	if (!listing->topics || !listing->groups || !listing->names) {
+	if (!listing->client_rows || !listing->topics || !listing->groups || !listing->names) {
 		listing_end(listing, CODE_OVERLOADED, NULL);
 		return;
 	}

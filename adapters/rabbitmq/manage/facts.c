@@ -296,3 +296,107 @@ void rabbitmq_facts_bindings_free(struct rabbitmq_bindings *list)
 	free(list->rows);
 	*list = (struct rabbitmq_bindings){0};
 }
+
+// ---- clients that consume
+
+static int client_read(const json_t *item, struct rabbitmq_client_row *ret)
+{
+	const json_t *channel = json_object_get(item, "channel_details");
+
+	*ret = (struct rabbitmq_client_row){
+		.queue = name_copy(text_of(json_object_get(item, "queue"), "name")),
+		.connection = name_copy(text_of(channel, "connection_name")),
+		.user = name_copy(text_of(channel, "user")),
+		.tag = name_copy(text_of(item, "consumer_tag"))};
+	return ret->queue && ret->connection && ret->user && ret->tag ? 0 : -EINVAL;
+}
+
+static void client_free(struct rabbitmq_client_row *row)
+{
+	free(row->queue);
+	free(row->connection);
+	free(row->user);
+	free(row->tag);
+	free(row->name);
+}
+
+int rabbitmq_facts_clients(const json_t *consumers, struct rabbitmq_clients *list)
+{
+	const json_t *item;
+	size_t i;
+
+	if (!json_is_array(consumers))
+		return -EINVAL;
+	json_array_foreach(consumers, i, item)
+	{
+		struct rabbitmq_client_row row;
+		int r = list_grow(&list->rows, &list->room, list->count, sizeof *list->rows);
+
+		if (r < 0)
+			return r;
+		if (client_read(item, &row) == 0)
+			list->rows[list->count++] = row;
+		else
+			client_free(&row);
+	}
+	return 0;
+}
+
+static int connections_compare(const void *left, const void *right)
+{
+	return strcmp(((const struct rabbitmq_client_row *)left)->connection,
+		      ((const struct rabbitmq_client_row *)right)->connection);
+}
+
+static int clients_compare(const void *left, const void *right)
+{
+	const struct rabbitmq_client_row *a = left, *b = right;
+	int r = strcmp(a->queue, b->queue);
+
+	return r ? r : strcmp(a->connection, b->connection);
+}
+
+// Rows are sorted by their connection, of which each may have several.
+static void connection_name(struct rabbitmq_clients *list, const char *connection, const char *name)
+{
+	size_t low = 0, high = list->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(list->rows[middle].connection, connection) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < list->count && strcmp(list->rows[low].connection, connection) == 0; ++low)
+		if (!list->rows[low].name)
+			list->rows[low].name = name_copy(name);
+}
+
+void rabbitmq_facts_clients_named(const json_t *connections, struct rabbitmq_clients *list)
+{
+	const json_t *item;
+	size_t i;
+
+	if (!list->count)
+		return;
+	qsort(list->rows, list->count, sizeof *list->rows, connections_compare);
+	json_array_foreach(connections, i, item)
+	{
+		const char *connection = text_of(item, "name"),
+			   *name = text_of(item, "user_provided_name");
+
+		if (connection && name)
+			connection_name(list, connection, name);
+	}
+	qsort(list->rows, list->count, sizeof *list->rows, clients_compare);
+}
+
+void rabbitmq_facts_clients_free(struct rabbitmq_clients *list)
+{
+	for (size_t i = 0; i < list->count; ++i)
+		client_free(&list->rows[i]);
+	free(list->rows);
+	*list = (struct rabbitmq_clients){0};
+}

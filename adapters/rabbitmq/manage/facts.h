@@ -44,6 +44,12 @@ struct rabbitmq_binding_row {
 	char *exchange, *queue;
 };
 
+// A client that consumes.
+struct rabbitmq_client_row {
+	char *queue, *connection, *user, *tag;
+	char *name; // that the client has given to its connection; NULL: none
+};
+
 // Lists of pages. Zero is an empty one.
 struct rabbitmq_queues {
 	struct rabbitmq_queue_row *rows; // sorted by name behind rabbitmq_facts_sort()
@@ -55,6 +61,10 @@ struct rabbitmq_exchanges {
 };
 struct rabbitmq_bindings {
 	struct rabbitmq_binding_row *rows;
+	size_t count, room;
+};
+struct rabbitmq_clients {
+	struct rabbitmq_client_row *rows; // sorted by queue behind rabbitmq_facts_clients_named()
 	size_t count, room;
 };
 
@@ -70,5 +80,10 @@ void rabbitmq_facts_sort(struct rabbitmq_queues *list);
 const struct rabbitmq_queue_row *rabbitmq_facts_find(const struct rabbitmq_queues *list,
 						     const char *name); // NULL: not there
 void rabbitmq_facts_queues_free(struct rabbitmq_queues *list);
+// Of the list of consumers. -EINVAL, -ENOMEM.
+int rabbitmq_facts_clients(const json_t *consumers, struct rabbitmq_clients *list);
+// Adds the names that the list of connections has, and sorts. `connections` may be NULL.
+void rabbitmq_facts_clients_named(const json_t *connections, struct rabbitmq_clients *list);
+void rabbitmq_facts_clients_free(struct rabbitmq_clients *list);
 void rabbitmq_facts_exchanges_free(struct rabbitmq_exchanges *list);
 void rabbitmq_facts_bindings_free(struct rabbitmq_bindings *list);

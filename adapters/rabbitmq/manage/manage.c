@@ -161,6 +161,30 @@ int rabbitmq_manage_bindings(struct adapter *adapter, struct rabbitmq_bindings *
 	return r < 0 ? -EIO : 0;
 }
 
+int rabbitmq_manage_clients(struct adapter *adapter, struct rabbitmq_clients *ret, char error[320])
+{
+	char unnamed[320];
+	json_t *root = vhost_get(adapter->manage, "/api/consumers/",
+				 "?columns=queue.name,consumer_tag,channel_details.connection_name,"
+				 "channel_details.user",
+				 error);
+	int r = root ? rabbitmq_facts_clients(root, ret) : -EIO;
+
+	if (root && r < 0)
+		snprintf(error, 320, "management API /api/consumers/: %s", strerror(-r));
+	json_decref(root);
+	if (r < 0) {
+		rabbitmq_facts_clients_free(ret);
+		return -EIO;
+	}
+	root = ret->count ? vhost_get(adapter->manage, "/api/vhosts/",
+				      "/connections?columns=name,user_provided_name", unnamed)
+			  : NULL;
+	rabbitmq_facts_clients_named(root, ret);
+	json_decref(root);
+	return 0;
+}
+
 // ---- a round
 
 static bool cluster_look(struct rabbitmq_manage *manage, struct rabbitmq_summary *summary)

@@ -37,7 +37,7 @@ void rabbitmq_manage_summary(struct adapter *adapter, struct rabbitmq_summary *r
 // A round now, then done(); when the cluster is being closed, only that. Only where
 // adapter->manage is there. @thread any
 void rabbitmq_manage_refresh(struct rabbitmq_manage_ask *ask);
-// Calls done() on the thread without a round; it may ask there with the two below. @thread any
+// Calls done() on the thread without a round; it may ask there with those below. @thread any
 void rabbitmq_manage_post(struct rabbitmq_manage_ask *ask);
 
 // What lies in the vhost. -EIO with `error` in words. @thread rabbitmq-manage
@@ -46,6 +46,8 @@ int rabbitmq_manage_exchanges(struct adapter *adapter, struct rabbitmq_exchanges
 int rabbitmq_manage_bindings(struct adapter *adapter, struct rabbitmq_bindings *ret,
 			     char error[320]);
 int rabbitmq_manage_queues(struct adapter *adapter, struct rabbitmq_queues *ret, char error[320]);
+// Sorted by queue. The names of their connections are left out where they cannot be had.
+int rabbitmq_manage_clients(struct adapter *adapter, struct rabbitmq_clients *ret, char error[320]);
 
 // The queues of the last round, for as long as the callback runs, in which nothing else of this
 // header may be called. NULL: not known. @thread any
