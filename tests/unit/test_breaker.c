@@ -1,4 +1,4 @@
-// adapters/kafka/breaker: when a cluster that does not answer is left alone, and when no longer.
+// adapters/breaker: when a cluster that does not answer is left alone, and when no longer.
 
 #include "adapters/breaker.h"
 #include "tests/unit/unit.h"
