@@ -3,13 +3,12 @@
 Each fault is made twice, or once in each of its three forms (by every quota, made anew by which client), and in `tests/run --long`
 often. Topics have names of their own in every test: the broker is shared.
 """
-import contextlib
-import statistics
 import time
 
 import pytest
 from daemon import wait_for
-from history import checker, durability
+from history import brokers, checker, durability
+from history.brokers import clean
 from history.load import PARTITIONS, Load, times
 from history.relay import OFFSET_COMMIT, PRODUCE, Relay
 from history.resets import Resetter
@@ -18,8 +17,7 @@ pytest_plugins = ["daemon_fixtures", "kafka_fixtures"]
 RATES = 1000, 250  # beside a broker on the same two cores; the second sends two at a time and waits for each pair
 # Beyond the quota, but not so far that one partition has more to read than an answer may hold; and what everybody does meanwhile at least.
 THROTTLED, SLOWLY = {"rates": (200, 200), "sync": 0, "body": 100}, 6
-EVERY_S = 20  # kafka.kill.dup
-RECOVER_P95_S, KILL_DUPLICATES = 2, 0.0001
+KILL_DUPLICATES = 0.0001  # kafka.kill.dup
 
 
 def cluster_at(bootstrap):
@@ -71,80 +69,32 @@ def load(start, kafka, tmp_path):
         one.end()
 
 
-def clean(report):
-    assert report.clean, report
-    return report
-
-
 @pytest.mark.timeout(1800)
 def test_broker_killed(load, kafka):
-    """With kill -9; the long run also says how fast all comes back, and what a kill every 20 s costs in duplicates."""
-    load = load("killed").start(RATES).administer()
-    recoveries = []
-    for _ in range(times(2, 25)):
-        load.progress(500)
-        if times(False, True):
-            time.sleep(EVERY_S)
-        with load.fault("broker killed"):
-            kafka.kill()
-            kafka.up()
-        recoveries.append(load.recovery(kafka.serving_since()))
-    report = clean(load.finish())
-    duplicates = sum(report.seen[what] for what in ("copies by resending", "redelivered by fault", "late")) / report.seen["deliveries"]
-    print(f"recovered after {recoveries}, duplicates {duplicates:.6f}")
-    if times(False, True):
-        assert statistics.quantiles(recoveries, n=20)[-1] <= RECOVER_P95_S, recoveries
-        assert duplicates <= KILL_DUPLICATES, report
+    brokers.killed(load("killed").start(RATES).administer(), kafka, few=2, share=KILL_DUPLICATES)
 
 
 @pytest.mark.timeout(1800)
 def test_daemon_killed(load):
-    """With kill -9: what was not settled comes again, from the positions that the broker keeps."""
-    load = load("dead").start(RATES).administer()
-    for number in range(times(2, 25)):
-        load.progress(500 * (1 + number % 4))
-        load.kill_daemon(lives=1 + number % 2)
-    report = clean(load.finish())
-    assert report.seen["redelivered by fault"], report
-
-
-def slow(taken):
-    """The 99th percentile of times."""
-    return statistics.quantiles(taken, n=100)[98]
+    """What comes again comes from the positions that the broker keeps."""
+    brokers.daemon_killed(load("dead").start(RATES).administer(), records=500)
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seconds", [5, 30])
 def test_broker_stopped_and_continued(load, kafka, seconds):
-    """It is there and says nothing; a topic on another cluster does not notice."""
     load = load(f"stopped-{seconds}", topics={f"stopped-{seconds}": {}, "beside": {"cluster": "local"}}).start(RATES).administer()
-    for _ in range(times(2, 10)):
-        since = time.monotonic_ns()
-        load.progress(500)
-        usual = times(slow(load.answer_times("beside", since)), 0)  # in tests/run other tests keep the machine busy
-        with load.fault("broker stopped"):
-            since = time.monotonic_ns()
-            with kafka.paused():
-                time.sleep(seconds)
-                answered = load.answer_times("beside", since)
-        assert slow(answered) < 1 + 2 * usual and max(answered) < 5, (usual, answered)
-    clean(load.finish())
+    brokers.stopped(load, kafka, seconds, many=10)
 
 
 @pytest.mark.timeout(900)
 def test_connections_reset(load, own_kafka):
-    """All of the daemon's to the broker at once, in the middle of whatever is on its way."""
     resetter = Resetter()
     try:
         kafka = own_kafka("--advertise", resetter.address)
         host, port = kafka.bootstrap.split(":")
         resetter.target = host, int(port)
-        load = load("reset", on=kafka, bootstrap=resetter.address).start(RATES)
-        for _ in range(times(2, 40)):
-            load.progress(500)
-            with load.fault("reset"):
-                assert resetter.reset() >= 4
-        clean(load.finish())
+        brokers.reset(load("reset", on=kafka, bootstrap=resetter.address).start(RATES), resetter)
     finally:
         resetter.end()
 

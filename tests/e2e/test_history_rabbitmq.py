@@ -4,11 +4,12 @@ Each fault is made once or twice, and in `tests/run --long` often. Loads have vi
 
 A quorum queue that is younger than a minute when its broker is killed can be lost on 3.10: loads wait until theirs are older.
 """
-import statistics
 import time
 
 import pytest
 from daemon import wait_for
+from history import brokers
+from history.brokers import clean
 from history.load import Load, times
 from history.queues import RETURNED
 from history.resets import Resetter
@@ -17,8 +18,7 @@ from wire import Record
 pytest_plugins = ["daemon_fixtures", "rabbitmq_fixtures"]
 RATES = 500, 250  # beside a broker on the same two cores; the second sends two at a time and waits for each pair
 OLD_S = 65
-EVERY_S = 20  # rabbitmq.kill.dup
-RECOVER_P95_S, KILL_DUPLICATES = 2, 0.0003
+KILL_DUPLICATES = 0.0003  # rabbitmq.kill.dup
 KINDS = pytest.mark.parametrize("kind", ["quorum", "classic"])
 
 
@@ -58,11 +58,6 @@ def load(start, host, tmp_path):
         one.end()
 
 
-def clean(report):
-    assert report.clean, report
-    return report
-
-
 @KINDS
 def test_without_faults_nothing_comes_twice(load, kind):
     load = load("calm", kind=kind).start(RATES)
@@ -74,74 +69,32 @@ def test_without_faults_nothing_comes_twice(load, kind):
 @pytest.mark.timeout(3600)
 @KINDS
 def test_broker_killed(load, host, kind):
-    """With kill -9; the long run also says how fast all comes back, and what a kill every 20 s costs in duplicates."""
     load = load("killed", kind=kind).start(RATES)
     load.grown_old()
-    recoveries = []
-    for _ in range(times(1, 25)):
-        load.progress(500)
-        if times(False, True):
-            time.sleep(EVERY_S)
-        with load.fault("broker killed"):
-            host.broker.kill()
-            host.broker.up()
-        recoveries.append(load.recovery(host.broker.serving_since()))
-    report = clean(load.finish())
-    duplicates = sum(report.seen[what] for what in ("copies by resending", "redelivered by fault", "late", RETURNED)) / report.seen["deliveries"]
-    print(f"recovered after {recoveries}, duplicates {duplicates:.6f}")
-    if times(False, True):
-        assert statistics.quantiles(recoveries, n=20)[-1] <= RECOVER_P95_S, recoveries
-        assert duplicates <= KILL_DUPLICATES, report
+    brokers.killed(load, host.broker, few=1, share=KILL_DUPLICATES, also=[RETURNED])
 
 
 @pytest.mark.timeout(1800)
 def test_daemon_killed(load):
-    """With kill -9: what was not settled comes again, because the broker holds it."""
-    load = load("dead").start(RATES)
-    for number in range(times(2, 25)):
-        load.progress(300 * (1 + number % 4))
-        load.kill_daemon(lives=1 + number % 2)
-    report = clean(load.finish())
-    assert report.seen["redelivered by fault"], report
+    """What comes again was held by the broker."""
+    report = brokers.daemon_killed(load("dead").start(RATES), records=300)
     print(f"{report.seen[RETURNED]} settled messages came again")
-
-
-def slow(taken):
-    """The 99th percentile of times."""
-    return statistics.quantiles(taken, n=100)[98]
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seconds", times([5], [5, 30]))
 def test_broker_stopped_and_continued(load, host, seconds):
-    """It is there and says nothing; a topic on another cluster does not notice."""
     load = load(f"stopped-{seconds}", topics={f"stopped-{seconds}": {}, "beside": {"cluster": "local"}}).start(RATES)
-    for _ in range(times(2, 20)):
-        since = time.monotonic_ns()
-        load.progress(500)
-        usual = times(slow(load.answer_times("beside", since)), 0)  # in tests/run other tests keep the machine busy
-        with load.fault("broker stopped"):
-            since = time.monotonic_ns()
-            with host.broker.paused():
-                time.sleep(seconds)
-                answered = load.answer_times("beside", since)
-        assert slow(answered) < 1 + 2 * usual and max(answered) < 5, (usual, answered)
-    clean(load.finish())
+    brokers.stopped(load, host.broker, seconds, many=20)
 
 
 @pytest.mark.timeout(900)
 def test_connections_reset(load, host):
-    """All of the daemon's to the broker at once, in the middle of whatever is on its way."""
     resetter = Resetter()
     try:
         address, port = host.broker.addresses.split(",")[0].split(":")
         resetter.target = address, int(port)
-        load = load("reset", addresses=resetter.address).start(RATES)
-        for _ in range(times(2, 40)):
-            load.progress(500)
-            with load.fault("reset"):
-                assert resetter.reset() >= 4
-        clean(load.finish())
+        brokers.reset(load("reset", addresses=resetter.address).start(RATES), resetter)
     finally:
         resetter.end()
 
