@@ -5,31 +5,28 @@
 // are more than the limit. It outlives the channel, so it recognizes what comes again.
 //
 // Invariants: an id is in the list exactly when it has no reference; at most one member with the id
-// is not ACKING, and that is `item`. The table has as many slots as ids may be remembered, and is
-// made once; what is held besides makes the chains longer. What is void is decided by the callers.
+// is not ACKING, and that is `item`. The table doubles when it has as many ids as slots, and stays
+// so; without memory for that the chains become longer. What is void is decided by the callers.
 
 #include "adapters/queue/held_id.h"
 
 #include <errno.h>
+
+#define ROOM_MIN 64u // slots
 
 int held_id_init(struct held *held)
 {
 	struct held_ids *ids = &held->ids;
 
 	list_init(&ids->ended);
-	ids->room = 64;
-	while (ids->room < held->limits->ended_max && ids->room < 1024)
-		ids->room *= 2;
+	ids->room = ROOM_MIN;
 	ids->slots = calloc(ids->room, sizeof *ids->slots);
 	return ids->slots ? 0 : -ENOMEM;
 }
 
 static struct held_id **slot_of(const struct held_ids *ids, const uint8_t *id)
 {
-	uint64_t hash =
-		(le64_get(id) ^ le64_get(id + 8) * 0xc2b2ae3d27d4eb4full) * 0x9e3779b97f4a7c15ull;
-
-	return &ids->slots[(uint32_t)(hash >> 32) & (ids->room - 1)];
+	return &ids->slots[record_id_hash(id) & (ids->room - 1)];
 }
 
 static void forget(struct held_ids *ids, struct held_id *id)
@@ -40,6 +37,7 @@ static void forget(struct held_ids *ids, struct held_id *id)
 	while (*at != id)
 		at = &(*at)->next;
 	*at = id->next;
+	--ids->count;
 	free(id);
 }
 
@@ -59,16 +57,46 @@ void held_id_deinit(struct held *held)
 	free(held->ids.slots);
 }
 
+static void place(struct held_ids *ids, struct held_id *id)
+{
+	struct held_id **slot = slot_of(ids, id->id);
+
+	id->next = *slot;
+	*slot = id;
+}
+
+static void grow(struct held_ids *ids)
+{
+	struct held_id **slots = ids->slots, *id, *next;
+	uint32_t room = ids->room;
+
+	ids->slots = calloc(2 * (size_t)room, sizeof(struct held_id *));
+	if (!ids->slots) {
+		ids->slots = slots;
+		return;
+	}
+	ids->room = 2 * room;
+	for (uint32_t i = 0; i < room; ++i) {
+		for (id = slots[i]; id; id = next) {
+			next = id->next;
+			place(ids, id);
+		}
+	}
+	free(slots);
+}
+
 static struct held_id *add(struct held_ids *ids, const uint8_t *id)
 {
-	struct held_id **slot = slot_of(ids, id), *added = calloc(1, sizeof *added);
+	struct held_id *added = calloc(1, sizeof *added);
 
 	if (!added)
 		return NULL;
+	if (ids->count == ids->room)
+		grow(ids);
 	memcpy(added->id, id, sizeof added->id);
 	list_init(&added->in_ended);
-	added->next = *slot;
-	*slot = added;
+	place(ids, added);
+	++ids->count;
 	return added;
 }
 

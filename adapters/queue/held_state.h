@@ -129,7 +129,7 @@ struct held {
 	struct held_ids {
 		struct held_id **slots;
 		struct list ended; // the oldest first
-		uint32_t room, ended_count;
+		uint32_t room, count, ended_count;
 	} ids;
 	struct held_waiter *answered, **answered_end;
 

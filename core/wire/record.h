@@ -68,6 +68,9 @@ static inline const uint8_t *record_id(const uint8_t *data)
 	return data + 8;
 }
 
+// For tables of ids. All bytes count in all bits of it: producers count up in the last bytes.
+uint64_t record_id_hash(const uint8_t id[RECORD_ID_SIZE]);
+
 // Key of a checked record; data NULL: absent. Cheap: needs no view.
 static inline struct slice record_key(const uint8_t *data)
 {

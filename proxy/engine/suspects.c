@@ -29,10 +29,7 @@ struct suspect {
 
 static struct suspect **slot_of(const struct suspects *suspects, const uint8_t *id)
 {
-	uint64_t hash =
-		(le64_get(id) ^ le64_get(id + 8) * 0x9E3779B97F4A7C15ull) * 0xC2B2AE3D27D4EB4Full;
-
-	return &suspects->slots[(uint32_t)(hash >> 32) & (SLOTS - 1)];
+	return &suspects->slots[record_id_hash(id) & (SLOTS - 1)];
 }
 
 // Where the mark is, or would be put.

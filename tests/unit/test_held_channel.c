@@ -45,6 +45,29 @@ static void ended_comes_again_after_a_loss(void)
 	bench_end();
 }
 
+static void ids_are_known_among_many(void)
+{
+	enum { MANY = 300 };
+
+	bench_begin();
+	bench_demand(MANY);
+	for (uint32_t i = 1; i <= MANY; ++i)
+		bench_arrive(i, i, 0);
+	bench_run();
+	CHECK_EQ(asked.delivered, MANY);
+	CHECK_EQ(held->ids.count, MANY);
+	CHECK(held->ids.room >= MANY); // chains stay short
+	bench_settle_run(1, MANY, 1, SETTLE_ACK, 6);
+	bench_lose();
+	bench_open_channel();
+	for (uint32_t i = 1; i <= MANY; ++i)
+		bench_arrive_again(MANY + i, i, 0);
+	bench_run();
+	CHECK_EQ(asked.delivered, 0);
+	CHECK_EQ(held->ids.count, MANY);
+	bench_end();
+}
+
 static void something_new_shows_that_nothing_is_given_back(void)
 {
 	bench_begin_with_one();
@@ -603,6 +626,7 @@ static void keeps_to_its_table(void)
 }
 
 UNIT_MAIN(UNIT_CASE(loss_voids_what_is_out), UNIT_CASE(ended_comes_again_after_a_loss),
+	  UNIT_CASE(ids_are_known_among_many),
 	  UNIT_CASE(something_new_shows_that_nothing_is_given_back),
 	  UNIT_CASE(idle_consumer_shows_it_too), UNIT_CASE(write_outlives_the_channel),
 	  UNIT_CASE(write_that_fails_after_a_loss_is_given_up),

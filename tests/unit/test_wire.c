@@ -247,6 +247,23 @@ static void many_headers(void)
 	CHECK_EQ(view.header_count, RECORD_HEADERS_MAX + 5);
 }
 
+// Ids as a producer makes them: the time in front, a number that counts up behind it.
+static void ids_spread(void)
+{
+	uint8_t id[RECORD_ID_SIZE];
+
+	for (unsigned counting = 0; counting < RECORD_ID_SIZE; ++counting) {
+		unsigned slots[256] = {0}, used = 0;
+
+		memset(id, 0x5a, sizeof id);
+		for (unsigned i = 0; i < 256; ++i) {
+			id[counting] = (uint8_t)i;
+			used += slots[record_id_hash(id) & 255]++ == 0;
+		}
+		CHECK(used > 128); // 162 of 256 where chance places them
+	}
+}
+
 static void produced_adds_up(void)
 {
 	uint8_t payload[PRODUCED_HEAD_SIZE + 2 * PRODUCED_RUN_SIZE];
@@ -403,5 +420,6 @@ static void kafka_partitions(void)
 UNIT_MAIN(UNIT_CASE(header_round_trip), UNIT_CASE(header_refusals), UNIT_CASE(streams_of_types),
 	  UNIT_CASE(fields_round_trip), UNIT_CASE(fields_refusals), UNIT_CASE(record_round_trip),
 	  UNIT_CASE(record_bare), UNIT_CASE(record_damage), UNIT_CASE(many_headers),
-	  UNIT_CASE(reserved_is_zero), UNIT_CASE(produced_adds_up), UNIT_CASE(settle_round_trip),
-	  UNIT_CASE(deliver_round_trip), UNIT_CASE(codecs), UNIT_CASE(kafka_partitions))
+	  UNIT_CASE(ids_spread), UNIT_CASE(reserved_is_zero), UNIT_CASE(produced_adds_up),
+	  UNIT_CASE(settle_round_trip), UNIT_CASE(deliver_round_trip), UNIT_CASE(codecs),
+	  UNIT_CASE(kafka_partitions))
