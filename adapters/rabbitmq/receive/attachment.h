@@ -36,6 +36,7 @@ enum rabbitmq_consumer_state {
 #define RABBITMQ_CONSUMERS 16u // of both queues, those included that are being cancelled
 
 struct rabbitmq_consumer {
+	char tag[32];      // what the broker calls it
 	uint32_t number;   // in its tag, never used twice
 	uint8_t state;     // enum rabbitmq_consumer_state
 	uint8_t queue;     // which of RABBITMQ_QUEUES

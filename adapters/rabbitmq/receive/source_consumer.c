@@ -57,22 +57,19 @@ struct kept {
 
 static const char *const words[RABBITMQ_QUEUES] = {"mqpaas", "mqpaas-retry"};
 
-static void tag_text(const struct rabbitmq_consumer *consumer, char room[32])
+static void tag_make(struct rabbitmq_consumer *consumer)
 {
-	snprintf(room, 32, "%s-%010u", words[consumer->queue], consumer->number);
+	snprintf(consumer->tag, sizeof consumer->tag, "%s-%010u", words[consumer->queue],
+		 consumer->number);
 }
 
 struct rabbitmq_consumer *rabbitmq_source_consumer_of(struct queue_attachment *attachment,
 						      amqp_bytes_t tag)
 {
-	char text[32];
-
 	FOREACH_CONSUMER(attachment, consumer)
 	{
-		if (consumer->state == RABBITMQ_CONSUMER_NONE)
-			continue;
-		tag_text(consumer, text);
-		if (tag.len == strlen(text) && memcmp(tag.bytes, text, tag.len) == 0)
+		if (consumer->state != RABBITMQ_CONSUMER_NONE && tag.len == strlen(consumer->tag) &&
+		    memcmp(tag.bytes, consumer->tag, tag.len) == 0)
 			return consumer;
 	}
 	return NULL;
@@ -107,7 +104,6 @@ static void start(struct queue_attachment *attachment, uint8_t queue, uint32_t p
 	struct rabbitmq_consumer *free_one = NULL;
 	amqp_basic_qos_t qos = {.prefetch_count = (uint16_t)MIN(prefetch, (uint32_t)UINT16_MAX)};
 	amqp_basic_consume_t consume = {.queue = amqp_cstring_bytes(attachment->names[queue])};
-	char tag[32];
 
 	FOREACH_CONSUMER(attachment, consumer)
 	{
@@ -121,8 +117,8 @@ static void start(struct queue_attachment *attachment, uint8_t queue, uint32_t p
 					       .queue = queue,
 					       .prefetch = qos.prefetch_count,
 					       .asked = attachment->acks};
-	tag_text(free_one, tag);
-	consume.consumer_tag = amqp_cstring_bytes(tag);
+	tag_make(free_one);
+	consume.consumer_tag = amqp_cstring_bytes(free_one->tag);
 	rabbitmq_source_channel_send(attachment, RABBITMQ_EXPECT_QOS, queue, AMQP_BASIC_QOS_METHOD,
 				     &qos);
 	rabbitmq_source_channel_send(attachment, RABBITMQ_EXPECT_CONSUME, queue,
@@ -131,11 +127,8 @@ static void start(struct queue_attachment *attachment, uint8_t queue, uint32_t p
 
 static void cancel(struct queue_attachment *attachment, struct rabbitmq_consumer *consumer)
 {
-	amqp_basic_cancel_t cancel = {0};
-	char tag[32];
+	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(consumer->tag)};
 
-	tag_text(consumer, tag);
-	cancel.consumer_tag = amqp_cstring_bytes(tag);
 	consumer->state = RABBITMQ_CONSUMER_CANCELLING;
 	consumer->asked = attachment->acks;
 	rabbitmq_source_channel_send(attachment, RABBITMQ_EXPECT_CANCEL, consumer->queue,
