@@ -3,13 +3,13 @@
 //
 //   bench_direct_rabbitmq address=HOST:PORT [vhost=NAME] [exchange=NAME] [queue=NAME]
 //                         [mode=hot|small|sync|consume] [size=BYTES] [seconds=N] [flight=N]
-//                         [producers=N] [rate=N] [messages=N] [prefetch=N] [watch=PID]
+//                         [producers=N] [rate=N] [messages=N] [prefetch=N] [run=N] [watch=PID]
 //
 // hot: one connection, at most `flight` messages without a confirm. small: many connections, each
 // with one message under way, all served by one thread. sync: one message at a time, evenly at
-// `rate` a second. consume: takes `messages` out of the queue and acknowledges each by itself.
-// Exchange and queue are there. Prints messages, seconds, the CPU time of its own and of the
-// process `watch`, and with mode=sync percentiles in ns.
+// `rate` a second. consume: takes `messages` out of the queue and acknowledges each by itself, or
+// every `run` of them at once. Exchange and queue are there. Prints messages, seconds, the CPU time
+// of its own and of the process `watch`, and with mode=sync percentiles in ns.
 
 #include "adapters/rabbitmq/link/library.h"
 #include "core/base/clock.h"
@@ -297,7 +297,7 @@ static void consume_begin(struct client *client)
 // From the first message to the last; the broker may still have acknowledgements before it.
 static void consume(void)
 {
-	uint64_t wanted = args_number(&args, "messages", 1);
+	uint64_t wanted = args_number(&args, "messages", 1), run = args_number(&args, "run", 1);
 	struct timeval wait = {.tv_sec = WAIT_S};
 	struct client client = {0};
 
@@ -308,7 +308,9 @@ static void consume(void)
 		must_answer(amqp_consume_message(client.state, &envelope, &wait, 0), "messages");
 		if (!begun.at_ns)
 			begun = costs_now(&args);
-		must(amqp_basic_ack(client.state, CHANNEL, envelope.delivery_tag, 0), "ack");
+		if ((confirmed + 1) % run == 0 || confirmed + 1 == wanted)
+			must(amqp_basic_ack(client.state, CHANNEL, envelope.delivery_tag, run > 1),
+			     "ack");
 		amqp_destroy_envelope(&envelope);
 		amqp_maybe_release_buffers(client.state);
 		++confirmed;
