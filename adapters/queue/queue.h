@@ -108,7 +108,8 @@ struct queue_ops {
 	uint32_t acks_max;
 	// How long a delivery may stay unacknowledged before the backend ends its channel; 0: for
 	// ever, as without this op. Held for half of that time it is written anew (`renewal`).
-	uint64_t (*hold_max_ms)(struct adapter *adapter);
+	// Asked before each channel is opened.
+	uint64_t (*hold_max_ms)(struct queue_attachment *attachment);
 	// Makes what the backend needs for one source, without asking the cluster. 0 or -ENOMEM.
 	// A queue that is not there answers open() with gone().
 	int (*attach)(struct adapter *adapter, const struct queue_attach *attach,

@@ -11,6 +11,7 @@
 
 #include "adapters/queue/source_channel.h"
 
+#include "adapters/queue/source_engine.h"
 #include "core/base/clock.h"
 
 #include <sys/random.h>
@@ -61,6 +62,7 @@ void queue_source_channel_open_if_due(struct source *source)
 		return;
 	source->open_at_ns = 0;
 	source->epoch = epoch_next(source->config.epoch);
+	queue_source_engine_renewal(source);
 	queue_source_state_set_channel(source, QUEUE_CHANNEL_OPENING);
 	source->ops->open(source->attachment, source->epoch);
 }

@@ -123,19 +123,22 @@ static const struct held_ops held_ops = {.deliver = do_deliver,
 
 int queue_source_engine_init(struct source *source)
 {
-	uint64_t hold_max_ms =
-		source->ops->hold_max_ms ? source->ops->hold_max_ms(source->adapter) : 0;
-
 	assert(source->ops->messages_max > 0 && source->ops->acks_max > 0 &&
 	       source->ops->acks_max <= HELD_ACKS_MAX);
 	source->limits = (struct held_limits){.messages_max = source->ops->messages_max,
 					      .bytes_max = BYTES_MAX,
 					      .crowd_bytes = CROWD_BYTES,
-					      .renew_ms = hold_max_ms / 2,
 					      .ended_max = ENDED_MAX,
 					      .acks_max = source->ops->acks_max};
 	return held_new(&source->limits, source->config.topic->partitions, &held_ops, source,
 			&source->held);
+}
+
+void queue_source_engine_renewal(struct source *source)
+{
+	const struct queue_ops *ops = source->ops;
+
+	source->limits.renew_ms = ops->hold_max_ms ? ops->hold_max_ms(source->attachment) / 2 : 0;
 }
 
 static void count_memory(struct source *source, uint64_t bytes)

@@ -6,6 +6,8 @@
 #define QUEUE_SOURCE_REFUSED_NS (2 * HELD_AGAIN_MS * MS_NS)
 
 int queue_source_engine_init(struct source *source); // -ENOMEM
+// A channel is about to be opened: how long may a delivery stay unacknowledged on it?
+void queue_source_engine_renewal(struct source *source);
 void queue_source_engine_run(struct source *source);
 // When it needs a run at the latest; UINT64_MAX: not before an event.
 uint64_t queue_source_engine_next_ns(const struct source *source);

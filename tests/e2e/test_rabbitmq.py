@@ -467,6 +467,25 @@ def test_counting_looks_once_for_what_is_missing(registered, host):
     assert missed() == before
 
 
+def test_a_short_timeout_of_consumers_is_learned(start, own_rabbitmq):
+    """A broker ends a channel that leaves a message unacknowledged for so long; after the first time what is kept is published anew before that."""
+    broker = own_rabbitmq()
+    broker.control("rabbitmqctl", "eval", "application:set_env(rabbit, channel_tick_interval, 500), application:set_env(rabbit, consumer_timeout, 4000).")
+    daemon = register(start(), broker.host()).world(cluster="rabbitmq")
+    with daemon.connect() as conn:
+        subscription = conn.subscribe("billing")
+        assert conn.open_topic("orders").send(b"kept for long")[0].code == "OK"
+        (first,) = subscription.receive()
+        (again,) = subscription.receive(timeout=20)
+        assert "4000 ms" in daemon.wait_event("RABBITMQ-CONSUMER-TIMEOUT")["message"]
+        assert again.record.id == first.record.id and again.attempt == first.attempt
+        assert subscription.receive_nothing(10)
+        ((code, _),) = subscription.ack(again)
+        assert code == "OK"
+        drained(daemon)
+    assert len(daemon.events("RABBITMQ-CONSUMER-TIMEOUT")) == 1
+
+
 # ---- Deleted by others
 
 SPAN = re.compile(r"between (\S+ \S+) and (\S+ \S+) UTC")

@@ -57,7 +57,7 @@ static struct {
 	unsigned written;
 } backend;
 
-static uint64_t do_hold_max_ms(struct adapter *adapter)
+static uint64_t do_hold_max_ms(struct queue_attachment *attachment)
 {
 	return backend.hold_max_ms;
 }
@@ -649,6 +649,33 @@ static void a_full_reserve_refuses_what_is_put_aside(void)
 	reserve_full = NULL;
 }
 
+static void what_may_be_held_is_asked_for_each_channel(void)
+{
+	begin_at(2000000);
+	opened();
+	demand(10);
+	arrive(1, 1);
+	run_all();
+	backend.hold_max_ms = 20000;
+	pass_ms(10000);
+	CHECK_EQ(backend.written, 0);
+	lose("the acknowledgement timed out");
+	run_all();
+	pass_ms(1000);
+	opened();
+	demand(10);
+	arrive(1, 1);
+	run_all();
+	pass_ms(9999);
+	CHECK_EQ(backend.written, 0);
+	pass_ms(1);
+	CHECK_EQ(backend.written, 1);
+	CHECK(backend.copies[0].renewal);
+	answer_write(0, QUEUE_WRITTEN);
+	pass_barrier();
+	end();
+}
+
 static void due_times_have_a_timer(void)
 {
 	begin();
@@ -993,6 +1020,7 @@ int main(void)
 		UNIT_CASE(a_refused_copy_is_down),
 		UNIT_CASE(a_doubt_is_not_down),
 		UNIT_CASE(a_full_reserve_refuses_what_is_put_aside),
+		UNIT_CASE(what_may_be_held_is_asked_for_each_channel),
 		UNIT_CASE(due_times_have_a_timer),
 		UNIT_CASE(without_demand_nothing_is_consumed),
 		UNIT_CASE(a_crowd_does_not_let_it_grow),

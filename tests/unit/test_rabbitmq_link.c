@@ -60,6 +60,8 @@ static void options_are_refused(void)
 	refused("{\"addresses\": \"a\", \"queue\": \"stream\"}", NULL,
 		"options.queue: not one of quorum|classic");
 	refused("{\"addresses\": \"a\", \"heartbeat_s\": 1}", NULL, "options.heartbeat_s: not a");
+	refused("{\"addresses\": \"a\", \"consumer_timeout_ms\": 59999}", NULL,
+		"options.consumer_timeout_ms: not a");
 	refused("{\"addresses\": \"a\", \"management\": \"a:1\"}", NULL,
 		"options.management: not http");
 	refused("{\"addresses\": \"a\", \"management\": \"http://a:1,ftp://b\"}", NULL,
@@ -83,6 +85,7 @@ static void options_have_defaults(void)
 	CHECK_EQ(options.replication, 0);
 	CHECK_EQ(options.timeout_ms, 30000);
 	CHECK_EQ(options.heartbeat_s, 10);
+	CHECK_EQ(options.consumer_timeout_ms, 1800000);
 	CHECK(!options.tls && !options.management);
 	rabbitmq_options_deinit(&options);
 }

@@ -528,6 +528,69 @@ static void what_is_kept_for_long_is_handed_on(void)
 	bench_end();
 }
 
+static char logged[512];
+
+static void on_log(void *ctx, enum log_level level, const char *line, size_t size)
+{
+	snprintf(logged, sizeof logged, "%.*s", (int)size, line);
+}
+
+#define TIMED_OUT                                                                                  \
+	"cluster c: PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. "       \
+	"Timeout value used: %s ms. This timeout value can be configured, see consumers doc "      \
+	"guide to learn more (406)"
+
+static void a_shorter_timeout_of_the_broker_is_learned(void)
+{
+	static const struct {
+		const char *value;
+		uint64_t hold_ms;
+	} cases[] = {{"90000", 90000},
+		     {"120000", 90000},
+		     {"7", 1000},
+		     {"3600000", 1000},
+		     {"undefined", 1000}};
+	char text[300];
+
+	begin_with(8);
+	CHECK_EQ(ops->hold_max_ms(bench.attachment), BENCH_CONSUMER_TIMEOUT_MS);
+	bench_closed(CODE_CONFLICT, 406, "unknown delivery tag");
+	CHECK_EQ(ops->hold_max_ms(bench.attachment), BENCH_CONSUMER_TIMEOUT_MS);
+	log_set_sink(on_log, NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); ++i) {
+		*logged = '\0';
+		bench_open_with("");
+		snprintf(text, sizeof text, TIMED_OUT, cases[i].value);
+		bench_closed(CODE_CONFLICT, 406, text);
+		CHECK_EQ(bench.lost, 2 + i);
+		CHECK_EQ(ops->hold_max_ms(bench.attachment), cases[i].hold_ms);
+		CHECK(!*logged == (i != 0 && i != 2));
+		if (i == 0)
+			CHECK(strstr(logged, "RABBITMQ-CONSUMER-TIMEOUT") &&
+			      strstr(logged, "group group: the broker waits 90000 ms"));
+	}
+	log_set_sink(NULL, NULL);
+	bench_end();
+}
+
+static void what_is_kept_leaves_before_a_timeout_that_was_learned(void)
+{
+	char text[300];
+
+	begin_with(8);
+	snprintf(text, sizeof text, TIMED_OUT, "90000");
+	bench_closed(CODE_CONFLICT, 406, text);
+	bench_open_with("");
+	consume(8);
+	consume(0);
+	deliver("g", 1, 2);
+	bench_pass_ms(29999);
+	CHECK_EQ(bench.arrived_count, 0);
+	bench_pass_ms(1);
+	CHECK_EQ(bench.arrived_count, 2);
+	bench_end();
+}
+
 static void what_is_kept_is_void_with_its_channel(void)
 {
 	begin_with(8);
@@ -664,13 +727,6 @@ static void what_was_acknowledged_is_not_waited_for(void)
 	bench_deliver("g", 1, false, "new");
 	CHECK(!bench.arrived[1].given_back);
 	bench_end();
-}
-
-static char logged[512];
-
-static void on_log(void *ctx, enum log_level level, const char *line, size_t size)
-{
-	snprintf(logged, sizeof logged, "%.*s", (int)size, line);
 }
 
 static void a_message_that_is_too_large_is_set_aside(void)
@@ -1065,6 +1121,10 @@ int main(void)
 		{"what is beyond the prefetch is kept", what_is_beyond_the_prefetch_is_kept},
 		{"a prefetch shrinks in the end", a_prefetch_shrinks_in_the_end},
 		{"what is kept for long is handed on", what_is_kept_for_long_is_handed_on},
+		{"a shorter timeout of the broker is learned",
+		 a_shorter_timeout_of_the_broker_is_learned},
+		{"what is kept leaves before a timeout that was learned",
+		 what_is_kept_leaves_before_a_timeout_that_was_learned},
 		{"what is kept is void with its channel", what_is_kept_is_void_with_its_channel},
 		{"one place is one for both queues", one_place_is_one_for_both_queues},
 		{"a retry queue made later is consumed, too",

@@ -45,6 +45,8 @@ static const struct option rows[] = {
 	{"replication", AT(replication), 1, 99, 0, .type = OPTION_NUMBER},
 	{"timeout_ms", AT(timeout_ms), 1000, 300000, 30000, .type = OPTION_NUMBER},
 	{"heartbeat_s", AT(heartbeat_s), 2, 600, 10, .type = OPTION_NUMBER},
+	{"consumer_timeout_ms", AT(consumer_timeout_ms), 60000, UINT32_MAX, 1800000,
+	 .type = OPTION_NUMBER},
 	{"memory_bytes", AT(memory_bytes), 1 << 20, 1ull << 31, 256 << 20, .type = OPTION_BYTES},
 #undef AT
 };

@@ -22,7 +22,8 @@ struct rabbitmq_options {
 	uint32_t replication; // members of a quorum queue; 0: the broker's default
 	uint32_t timeout_ms;  // after which a send is given up
 	uint32_t heartbeat_s;
-	uint64_t memory_bytes; // of messages on their way to the cluster
+	uint32_t consumer_timeout_ms; // a broker closes a channel that leaves a delivery so long
+	uint64_t memory_bytes;        // of messages on their way to the cluster
 };
 
 // -EINVAL with *ret_error (malloc'ed sentence naming the option), or -ENOMEM. @thread any

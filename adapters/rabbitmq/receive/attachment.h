@@ -73,7 +73,8 @@ struct rabbitmq_expectation {
 struct rabbitmq_end {
 	enum code code;
 	char text[256];
-	bool look_again; // what is there of the retry store is to be looked at anew
+	bool look_again;  // what is there of the retry store is to be looked at anew
+	uint64_t hold_ms; // how long the broker leaves a delivery unacknowledged
 };
 
 struct queue_attachment {
@@ -102,6 +103,7 @@ struct queue_attachment {
 	uint32_t ready[RABBITMQ_QUEUES];   // messages at the last look
 	uint32_t counted[RABBITMQ_QUEUES]; // messages at the last count
 	struct rabbitmq_end end;           // why it is being ended here
+	uint64_t hold_ms;                  // how long the broker leaves a delivery unacknowledged
 
 	// Consuming (source_consumer.c).
 	struct rabbitmq_consumer consumers[RABBITMQ_CONSUMERS];
@@ -154,7 +156,8 @@ struct queue_attachment {
 
 	// ---- the home loop's
 
-	uint64_t home_epoch; // of the channel that is wanted
+	uint64_t home_epoch;   // of the channel that is wanted
+	uint64_t home_hold_ms; // as hold_ms
 	bool opening, detaching, link_detached;
 	struct rabbitmq_store store; // what is there of the retry store
 	bool store_known;

@@ -11,6 +11,7 @@
 //   orders.c           what the home loop asks of the link
 //   carry_out.c        and what is done then
 //   events.c           what the link tells the home loop
+//   hold_limit.c       how long a delivery may stay unacknowledged
 //   store.c            queues of a group's retry store: looking at them, making them
 //   store_job.c        such a look, asked by a source that may end before it is answered
 //
@@ -30,13 +31,6 @@
 #include <errno.h>
 
 #define MESSAGES_MAX 16384 // of one source, handed out and not acknowledged
-#define CONSUMER_TIMEOUT_MS                                                                        \
-	(30 * 60 * 1000ull) // RabbitMQ's own, unless an operator has set another
-
-static uint64_t do_hold_max_ms(struct adapter *adapter)
-{
-	return CONSUMER_TIMEOUT_MS;
-}
 
 static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 		     struct queue_attachment **ret)
@@ -49,6 +43,7 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 	attachment->to = *attach;
 	attachment->retry_name = rabbitmq_name_retry(attach->group);
 	attachment->marker = rabbitmq_name_marker(attach->topic);
+	attachment->hold_ms = attachment->home_hold_ms = adapter->options.consumer_timeout_ms;
 	attachment->names[RABBITMQ_MAIN] = attach->group->physical;
 	attachment->names[RABBITMQ_RETRY] = attachment->retry_name.text;
 	rabbitmq_source_channel_init(attachment);
@@ -61,7 +56,7 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 
 const struct queue_ops rabbitmq_receiver_ops = {.messages_max = MESSAGES_MAX,
 						.acks_max = RABBITMQ_ACKS,
-						.hold_max_ms = do_hold_max_ms,
+						.hold_max_ms = rabbitmq_source_home_hold_max_ms,
 						.attach = do_attach,
 						.open = rabbitmq_source_home_open,
 						.cut = rabbitmq_orders_cut,

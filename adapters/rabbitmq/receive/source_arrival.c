@@ -11,7 +11,7 @@
 // native client can have sent. It is set aside: it stays unacknowledged at the broker, and keeps
 // its place of the prefetch. So nothing is lost, and it is seen: the log names the group, the size
 // and the queue, and the broker counts it as unacknowledged. After the broker's consumer_timeout
-// (30 minutes) it closes the channel, and the message comes again, with what else was
+// it closes the channel, and the message comes again, with what else was
 // unacknowledged.
 
 #include "adapters/rabbitmq/receive/source_arrival.h"

@@ -30,6 +30,7 @@
 
 #include "adapters/rabbitmq/ask/presence.h"
 #include "adapters/rabbitmq/receive/events.h"
+#include "adapters/rabbitmq/receive/hold_limit.h"
 #include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_arrival.h"
 #include "adapters/rabbitmq/receive/source_consumer.h"
@@ -489,8 +490,24 @@ static void tell_end(struct queue_attachment *attachment, uint8_t state, unsigne
 		snprintf(end->text, sizeof end->text, "%s", text ? text : code_sentence(end->code));
 	}
 	end->look_again |= missing == RABBITMQ_RETRY;
+	end->hold_ms = attachment->hold_ms;
 	rabbitmq_events_lost(attachment, end);
 	*end = (struct rabbitmq_end){0};
+}
+
+// One that is longer than was said changes nothing: then that is what an operator knows.
+static void hold_learn(struct queue_attachment *attachment, const char *text)
+{
+	uint64_t ms;
+
+	if (!rabbitmq_hold_limit_read(text, &ms) || ms >= attachment->hold_ms)
+		return;
+	log_warn(attachment->adapter->log, "RABBITMQ-CONSUMER-TIMEOUT",
+		 "group %s: the broker waits %llu ms for an acknowledgement and not %llu ms; what "
+		 "is held for half of that is published anew from now on",
+		 attachment->to.group->name, (unsigned long long)ms,
+		 (unsigned long long)attachment->hold_ms);
+	attachment->hold_ms = ms;
 }
 
 static void on_closed(struct rabbitmq_channel *channel, enum code code, uint16_t reply,
@@ -500,6 +517,7 @@ static void on_closed(struct rabbitmq_channel *channel, enum code code, uint16_t
 	unsigned missing = missing_queue(attachment, reply, text);
 	uint8_t state = attachment->state;
 
+	hold_learn(attachment, text);
 	attachment->state = RABBITMQ_SOURCE_NONE;
 	attachment->expected_count = 0;
 	loop_timer_cancel(&attachment->look_timer);

@@ -10,8 +10,8 @@
 // is nothing to keep. The other end is no cancel either: a channel is cut (source_channel.c).
 //
 // **What is kept** was handed out within the prefetch that the source had asked for, and is handed
-// on first when it consumes again; after KEPT_NS in any case, because the source renews what is
-// unacknowledged for long.
+// on first when it consumes again; in any case after a third of what the broker waits for, because
+// the source renews what is unacknowledged for long.
 //
 // **One consumer at a time.** When a channel ends, a quorum queue takes back what each consumer
 // holds, one consumer after the other, by their tags. That is in order only if every message of one
@@ -37,8 +37,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define KEPT_NS     (600 * S_NS) // less than half of what a broker waits for an acknowledgement
-#define RETRY_SHARE 4u           // the part of the prefetch that is for .retry: one in RETRY_SHARE
+#define KEPT_SHARE  3u // of what a broker waits for an acknowledgement; half is renewed
+#define RETRY_SHARE 4u // the part of the prefetch that is for .retry: one in RETRY_SHARE
 
 #define FOREACH_CONSUMER(attachment, at)                                                           \
 	for (__typeof__(&(attachment)->consumers[0]) at = (attachment)->consumers;                 \
@@ -227,9 +227,14 @@ static struct kept *first_kept(const struct queue_attachment *attachment)
 		       : LIST_ENTRY(attachment->kept.next, struct kept, in_kept);
 }
 
+static uint64_t kept_until_ns(const struct queue_attachment *attachment, const struct kept *kept)
+{
+	return kept->since_ns + attachment->hold_ms * MS_NS / KEPT_SHARE;
+}
+
 static bool may_leave(const struct queue_attachment *attachment, const struct kept *kept)
 {
-	return is_open(attachment) || now_ns(attachment) >= kept->since_ns + KEPT_NS;
+	return is_open(attachment) || now_ns(attachment) >= kept_until_ns(attachment, kept);
 }
 
 static void kept_timer_arm(struct queue_attachment *attachment)
@@ -237,7 +242,7 @@ static void kept_timer_arm(struct queue_attachment *attachment)
 	const struct kept *kept = first_kept(attachment);
 
 	if (kept)
-		loop_timer_set(&attachment->kept_timer, kept->since_ns + KEPT_NS);
+		loop_timer_set(&attachment->kept_timer, kept_until_ns(attachment, kept));
 	else
 		loop_timer_cancel(&attachment->kept_timer);
 }

@@ -141,12 +141,18 @@ void rabbitmq_source_home_arrived(struct queue_attachment *attachment,
 void rabbitmq_source_home_lost(struct queue_attachment *attachment, uint64_t epoch,
 			       const struct rabbitmq_end *end)
 {
+	attachment->home_hold_ms = end->hold_ms;
 	if (end->look_again) {
 		attachment->store_known = false;
 		attachment->store.retry = false;
 	}
 	if (!attachment->detaching)
 		attachment->to.handlers->lost(attachment->to.ctx, epoch, end->code, end->text);
+}
+
+uint64_t rabbitmq_source_home_hold_max_ms(struct queue_attachment *attachment)
+{
+	return attachment->home_hold_ms;
 }
 
 // ---- counts

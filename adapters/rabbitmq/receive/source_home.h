@@ -21,4 +21,5 @@ void rabbitmq_source_home_lost(struct queue_attachment *attachment, uint64_t epo
 			       const struct rabbitmq_end *end);
 void rabbitmq_source_home_counted(struct queue_attachment *attachment, bool ok, uint64_t ready,
 				  uint64_t retrying);
+uint64_t rabbitmq_source_home_hold_max_ms(struct queue_attachment *attachment);
 void rabbitmq_source_home_detached(struct queue_attachment *attachment);

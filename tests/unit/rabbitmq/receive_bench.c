@@ -575,6 +575,7 @@ void bench_begin(void)
 	bench.group = (struct group){.object = {.refs = 1}, .name = "group", .physical = "g"};
 	bench.adapter.cluster = cluster;
 	bench.adapter.options.heartbeat_s = BENCH_HEARTBEAT_S;
+	bench.adapter.options.consumer_timeout_ms = BENCH_CONSUMER_TIMEOUT_MS;
 	CHECK_EQ(loop_new("test", &bench.loop), 0);
 	CHECK_EQ(rabbitmq_store_memo_start(&bench.adapter), 0);
 	CHECK_EQ(rabbitmq_receiver_start(&bench.adapter), 0);

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { BENCH_HEARTBEAT_S = 5 };
+enum { BENCH_HEARTBEAT_S = 5, BENCH_CONSUMER_TIMEOUT_MS = 1800000 };
 
 // A queue as the broker has it.
 struct bench_queue {
