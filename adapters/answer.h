@@ -81,7 +81,8 @@ struct answer_existing {
 
 struct described_partition {
 	uint32_t partition;
-	uint64_t first, end; // oldest kept, next to be written
+	uint64_t first, end; // oldest kept, next to be written; ANSWER_NONE: it has no positions
+	uint64_t messages;   // that a topic without positions keeps itself; else ANSWER_NONE
 	uint64_t bytes;      // ANSWER_NONE: not known
 	uint64_t oldest_ms;  // when the oldest message was stored; ANSWER_NONE: none, or not known
 };

@@ -84,7 +84,8 @@ static void discard_describe(struct adapter *adapter, const struct topic *topic,
 					.describe = {rows, topic->partitions}};
 
 	for (uint32_t i = 0; rows && i < topic->partitions; ++i)
-		rows[i] = (struct described_partition){.partition = i, .oldest_ms = ANSWER_NONE};
+		rows[i] = (struct described_partition){
+			.partition = i, .messages = ANSWER_NONE, .oldest_ms = ANSWER_NONE};
 	done(ctx, rows ? CODE_OK : CODE_OVERLOADED, rows ? &answer : NULL, NULL);
 	free(rows);
 }

@@ -1,5 +1,6 @@
 // A queue counts its partitions together and has no positions: so a backlog and a reset have one
-// row that stands for all partitions, without a log part; positions are 0 in the other answers.
+// row that stands for all partitions, without a log part; positions are 0 in a reset, and not known
+// where a topic is described.
 //
 // Not here: asking the cluster, and refusing what it cannot do.
 
@@ -29,9 +30,12 @@ static void describe(const struct topic *topic, uint64_t kept, struct described_
 					      .describe = {rows, topic->partitions}};
 
 	for (uint32_t i = 0; i < topic->partitions; ++i)
-		rows[i] = (struct described_partition){
-			.partition = i, .bytes = ANSWER_NONE, .oldest_ms = ANSWER_NONE};
-	rows[0].end = kept;
+		rows[i] = (struct described_partition){.partition = i,
+						       .first = ANSWER_NONE,
+						       .end = ANSWER_NONE,
+						       .messages = i == 0 ? kept : ANSWER_NONE,
+						       .bytes = ANSWER_NONE,
+						       .oldest_ms = ANSWER_NONE};
 	done(ctx, CODE_OK, &answer, NULL);
 }
 

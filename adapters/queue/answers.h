@@ -7,8 +7,8 @@
 // such group.
 void queue_answers_backlog(const struct queue_counts *counts, adapter_answer_fn done, void *ctx);
 // To topic_describe: of partitions without positions nothing is known but their number, and how
-// many messages the topic itself keeps: they stand in the first row, as if the oldest had the
-// offset 0. topic NULL: there is none.
+// many messages the topic itself keeps: that stands in the first row; ANSWER_NONE: it keeps none.
+// topic NULL: there is none.
 void queue_answers_describe(const struct topic *topic, uint64_t kept, adapter_answer_fn done,
 			    void *ctx);
 // To group_reset, which here can only give up what waits: of how many messages. Any other place

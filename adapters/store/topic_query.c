@@ -60,6 +60,7 @@ static struct described_partition partition_describe(struct look *look, MDB_txn 
 		.partition = number,
 		.first = __atomic_load_n(&partition->first, __ATOMIC_ACQUIRE),
 		.end = __atomic_load_n(&partition->end, __ATOMIC_ACQUIRE),
+		.messages = ANSWER_NONE,
 		.bytes = __atomic_load_n(&partition->bytes, __ATOMIC_ACQUIRE),
 		.oldest_ms = oldest_ms < 0 ? ANSWER_NONE : (uint64_t)oldest_ms};
 }

@@ -197,6 +197,7 @@ static void memory_describe(struct adapter *adapter, const struct topic *model,
 		rows[p] = (struct described_partition){
 			.partition = p,
 			.end = topic_find(adapter, model)->partition[p].count,
+			.messages = ANSWER_NONE,
 			.bytes = ANSWER_NONE,
 			.oldest_ms = ANSWER_NONE};
 	pthread_mutex_unlock(&adapter->lock);

@@ -172,7 +172,7 @@ ANSWERS = {
     "TOPIC_CREATE": {},
     "TOPIC_CHANGE": {},
     "TOPIC_DELETE": {},
-    "TOPIC_DESCRIBE": {"partitions": [{"partition": 0, "first": 0, "end": 5, "bytes": 500, "oldest_ms": 1}]},
+    "TOPIC_DESCRIBE": {"partitions": [{"partition": 0, "first": 0, "end": 5, "messages": None, "bytes": 500, "oldest_ms": 1}]},
     "GROUP_CREATE": {},
     "GROUP_DELETE": {},
     "GROUP_RESET": {"partitions": [{"partition": 0, "from": 5, "to": 0, "skipped": 0, "replayed": 5}]},

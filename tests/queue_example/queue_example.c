@@ -296,8 +296,8 @@ static void example_topic_describe(struct adapter *adapter, const struct topic *
 				   adapter_answer_fn done, void *ctx)
 {
 	BROKER_LOCKED;
-	queue_answers_describe(broker_find(adapter->broker, topic, NULL) ? topic : NULL, 0, done,
-			       ctx);
+	queue_answers_describe(broker_find(adapter->broker, topic, NULL) ? topic : NULL,
+			       ANSWER_NONE, done, ctx);
 }
 
 static void example_topic_purge(struct adapter *adapter, const struct topic *topic, bool preview,

@@ -95,15 +95,24 @@ static void existing_written(void)
 
 static void topics_written(void)
 {
-	static const struct described_partition partitions[] = {
-		{.partition = 0, .first = 3, .end = 9, .bytes = 600, .oldest_ms = 1700000000000},
-		{.partition = 1, .bytes = ANSWER_NONE, .oldest_ms = ANSWER_NONE}};
+	static const struct described_partition partitions[] = {{.partition = 0,
+								 .first = 3,
+								 .end = 9,
+								 .messages = ANSWER_NONE,
+								 .bytes = 600,
+								 .oldest_ms = 1700000000000},
+								{.partition = 1,
+								 .first = ANSWER_NONE,
+								 .end = ANSWER_NONE,
+								 .messages = 7,
+								 .bytes = ANSWER_NONE,
+								 .oldest_ms = ANSWER_NONE}};
 	static const struct skipped_range ranges[] = {{.partition = 1, .first = 4, .end = 8}};
 
 	expect(&(struct adapter_answer){.kind = ANSWER_DESCRIBE, .describe = {partitions, 2}},
-	       "{\"partitions\":[{\"partition\":0,\"first\":3,\"end\":9,\"bytes\":600,"
-	       "\"oldest_ms\":1700000000000},{\"partition\":1,\"first\":0,\"end\":0,"
-	       "\"bytes\":null,\"oldest_ms\":null}]}");
+	       "{\"partitions\":[{\"partition\":0,\"first\":3,\"end\":9,\"messages\":null,"
+	       "\"bytes\":600,\"oldest_ms\":1700000000000},{\"partition\":1,\"first\":null,"
+	       "\"end\":null,\"messages\":7,\"bytes\":null,\"oldest_ms\":null}]}");
 	expect(&(struct adapter_answer){.kind = ANSWER_PURGE,
 					.purge = {.messages = 5, .bytes = 50}},
 	       "{\"messages\":5,\"bytes\":50}");

@@ -45,8 +45,10 @@ static void describe_run(struct adapter *adapter, struct admin_request *request)
 	count = count_of(open);
 	rows = request->work = calloc(count, sizeof *rows);
 	for (uint32_t i = 0; rows && i < count; ++i) {
-		rows[i] = (struct described_partition){
-			.partition = i, .bytes = ANSWER_NONE, .oldest_ms = ANSWER_NONE};
+		rows[i] = (struct described_partition){.partition = i,
+						       .messages = ANSWER_NONE,
+						       .bytes = ANSWER_NONE,
+						       .oldest_ms = ANSWER_NONE};
 		kafka_topic_bounds(open, i, &rows[i].first, &rows[i].end);
 	}
 	if (!rows)
