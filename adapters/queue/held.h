@@ -30,6 +30,7 @@ struct held_limits {
 	uint64_t renew_ms;     // what is held so long is renewed; 0: never
 	uint32_t ended_max;    // ids of what has ended that are remembered, at least 1
 	uint32_t acks_max;     // acknowledgements of a batch, 1 to HELD_ACKS_MAX
+	uint32_t retry_share;  // as in struct queue_ops
 };
 
 struct held_ops {

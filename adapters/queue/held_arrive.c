@@ -45,7 +45,7 @@ static struct held_item *item_make(struct held *held, const struct queue_arrival
 		return NULL;
 	}
 	held_state_record_keep(held, item, arrival->buf, arrival->record);
-	held_state_tag_set(held, item, arrival->tag);
+	held_state_tag_set(held, item, arrival->tag, arrival->from_retry);
 	item->partition = arrival->partition;
 	item->attempts = item->tag_attempts = MIN(arrival->attempts, ATTEMPTS_MAX);
 	item->due_ms = arrival->due_ms;

@@ -116,9 +116,22 @@ static void begin(struct held *held)
 	if (!prefetch || (held->bytes > most_bytes(held) / 2 && !held->limbo))
 		return;
 	use->prefetch = prefetch;
-	use->own = 0;
+	use->own = use->retry = 0;
 	++use->consumer;
 	held->ops->consume(held->ctx, prefetch);
+}
+
+// Has it places for whatever is there? Those of the retry store are of no use to the queue.
+static bool has_places(const struct held *held)
+{
+	const struct held_consumption *use = &held->use;
+	uint32_t share = held->limits->retry_share, retry;
+
+	if (!share)
+		return use->own < use->prefetch;
+	retry = MAX(use->prefetch / share, 1u);
+	return use->retry < retry &&
+	       use->own - use->retry < MAX(use->prefetch - MIN(retry, use->prefetch), 1u);
 }
 
 // Since when could it have handed out more?
@@ -126,7 +139,7 @@ static void note_idle(struct held *held)
 {
 	struct held_consumption *use = &held->use;
 
-	if (!use->prefetch || use->cancelling || use->own >= use->prefetch)
+	if (!use->prefetch || use->cancelling || !has_places(held))
 		use->proof_since_ms = UINT64_MAX;
 	else if (use->proof_since_ms == UINT64_MAX)
 		use->proof_since_ms = held->time.steady_ms;
@@ -166,7 +179,7 @@ void held_consume_cancelled(struct held *held)
 
 void held_consume_lost(struct held *held)
 {
-	assert(held->tags == 0 && held->use.own == 0);
+	assert(held->tags == 0 && held->use.own == 0 && held->use.retry == 0);
 	held->use.cancelling = false;
 	held->use.prefetch = 0;
 	held->use.proof_since_ms = UINT64_MAX;

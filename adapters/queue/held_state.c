@@ -117,14 +117,16 @@ void held_state_record_drop(struct held *held, struct held_item *item)
 
 // ---- what the backend calls it
 
-void held_state_tag_set(struct held *held, struct held_item *item, uint64_t tag)
+void held_state_tag_set(struct held *held, struct held_item *item, uint64_t tag, bool from_retry)
 {
 	assert(item->tag == 0 && tag > 0);
 	item->tag = tag;
 	item->consumer = held->use.consumer;
+	item->from_retry = from_retry;
 	item->since_ms = held->time.steady_ms;
 	++held->tags;
 	++held->use.own;
+	held->use.retry += from_retry;
 }
 
 uint64_t held_state_tag_take(struct held *held, struct held_item *item)
@@ -135,8 +137,10 @@ uint64_t held_state_tag_take(struct held *held, struct held_item *item)
 		return 0;
 	item->tag = 0;
 	--held->tags;
-	if (item->consumer == held->use.consumer)
+	if (item->consumer == held->use.consumer) {
 		--held->use.own;
+		held->use.retry -= item->from_retry;
+	}
 	list_unlink(&item->in_age);
 	return tag;
 }
@@ -145,11 +149,14 @@ void held_state_tag_swap(struct held_item *one, struct held_item *other)
 {
 	uint64_t tag = one->tag;
 	uint32_t consumer = one->consumer;
+	bool from_retry = one->from_retry;
 
 	one->tag = other->tag;
 	one->consumer = other->consumer;
+	one->from_retry = other->from_retry;
 	other->tag = tag;
 	other->consumer = consumer;
+	other->from_retry = from_retry;
 	list_unlink(&one->in_age);
 	list_unlink(&other->in_age);
 }

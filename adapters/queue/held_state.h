@@ -90,12 +90,14 @@ struct held_item {
 	bool awaited;  // its renewal is written and has not come
 	bool lost;     // WRITING while its channel was lost
 	bool anonymous;
+	bool from_retry; // its tag
 };
 
 struct held_consumption {
 	uint32_t prefetch; // of the consumer; 0: there is none
 	uint32_t consumer; // its number
 	uint32_t own;      // tags of it
+	uint32_t retry;    // of those, in places of the retry store
 	uint32_t largest;  // bytes of a message, seen lately
 	bool cancelling, crowded;
 	uint64_t quiet_since_ms; // no demand since; UINT64_MAX: there is
@@ -154,7 +156,7 @@ void held_state_record_keep(struct held *held, struct held_item *item, struct bu
 void held_state_record_drop(struct held *held, struct held_item *item);
 
 // The tag counts to the consumer that runs; it must have none.
-void held_state_tag_set(struct held *held, struct held_item *item, uint64_t tag);
+void held_state_tag_set(struct held *held, struct held_item *item, uint64_t tag, bool from_retry);
 uint64_t held_state_tag_take(struct held *held, struct held_item *item);
 void held_state_tag_swap(struct held_item *one, struct held_item *other); // either may have none
 void held_state_await(struct held *held, struct held_item *item, bool awaited);

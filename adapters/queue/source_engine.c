@@ -129,7 +129,8 @@ int queue_source_engine_init(struct source *source)
 					      .bytes_max = BYTES_MAX,
 					      .crowd_bytes = CROWD_BYTES,
 					      .ended_max = ENDED_MAX,
-					      .acks_max = source->ops->acks_max};
+					      .acks_max = source->ops->acks_max,
+					      .retry_share = source->ops->retry_share};
 	return held_new(&source->limits, source->config.topic->partitions, &held_ops, source,
 			&source->held);
 }

@@ -107,6 +107,43 @@ static void idle_consumer_shows_it_too(void)
 	bench_end();
 }
 
+static void a_consumer_whose_queue_has_no_place_is_not_idle(void)
+{
+	static const struct held_limits shared = {.messages_max = 8,
+						  .bytes_max = 64u << 20,
+						  .ended_max = 16,
+						  .acks_max = 32,
+						  .retry_share = 4};
+
+	bench_begin_with(&shared);
+	bench_demand(100);
+	bench_arrive(1, 1, 0);
+	bench_run();
+	bench_settle(1, 1, SETTLE_ACK, 6);
+	bench_lose();
+	bench_open_channel();
+	bench_run();
+	CHECK_EQ(asked.prefetch, 8);
+	bench_arrive_message((struct bench_message){
+		.arrival = {.tag = 11, .attempts = 1, .given_back = true, .from_retry = true},
+		.id = 2});
+	for (uint64_t tag = 12; tag <= 17; ++tag)
+		bench_arrive_again(tag, (uint32_t)tag - 9, 0);
+	bench_run();
+	bench_pass_ms(HELD_PROOF_MS);
+	CHECK_EQ(asked.answered, 0); // what is awaited may be the seventh of the queue
+	bench_settle(6, 1, SETTLE_ACK, 0);
+	bench_run();
+	bench_pass_barrier();
+	bench_pass_ms(HELD_PROOF_MS - 1);
+	CHECK_EQ(asked.answered, 0);
+	bench_pass_ms(1);
+	CHECK_EQ(asked.answered, 1);
+	bench_arrive_message((struct bench_message){
+		.arrival = {.tag = 18, .attempts = 1, .from_retry = true}, .id = 20});
+	bench_end();
+}
+
 static void write_outlives_the_channel(void)
 {
 	uint64_t number;
@@ -628,7 +665,9 @@ static void keeps_to_its_table(void)
 UNIT_MAIN(UNIT_CASE(loss_voids_what_is_out), UNIT_CASE(ended_comes_again_after_a_loss),
 	  UNIT_CASE(ids_are_known_among_many),
 	  UNIT_CASE(something_new_shows_that_nothing_is_given_back),
-	  UNIT_CASE(idle_consumer_shows_it_too), UNIT_CASE(write_outlives_the_channel),
+	  UNIT_CASE(idle_consumer_shows_it_too),
+	  UNIT_CASE(a_consumer_whose_queue_has_no_place_is_not_idle),
+	  UNIT_CASE(write_outlives_the_channel),
 	  UNIT_CASE(write_that_fails_after_a_loss_is_given_up),
 	  UNIT_CASE(anonymous_is_given_up_at_a_loss), UNIT_CASE(renewal_changes_the_tag_alone),
 	  UNIT_CASE(renewal_that_fails_is_tried_again), UNIT_CASE(write_may_not_begin),

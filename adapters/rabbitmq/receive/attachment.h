@@ -10,9 +10,10 @@
 #include "adapters/rabbitmq/receive/proof.h"
 #include "adapters/rabbitmq/receive/store.h"
 
-#define RABBITMQ_MAIN  0u // of RABBITMQ_QUEUES: the group's queue
-#define RABBITMQ_RETRY 1u // .retry
-#define RABBITMQ_ACKS  1024u
+#define RABBITMQ_MAIN        0u // of RABBITMQ_QUEUES: the group's queue
+#define RABBITMQ_RETRY       1u // .retry
+#define RABBITMQ_ACKS        1024u
+#define RABBITMQ_RETRY_SHARE 4u // the part of the prefetch that is for .retry: one in so many
 
 struct rabbitmq_batch;
 struct rabbitmq_store_job;

@@ -55,6 +55,7 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 }
 
 const struct queue_ops rabbitmq_receiver_ops = {.messages_max = MESSAGES_MAX,
+						.retry_share = RABBITMQ_RETRY_SHARE,
 						.acks_max = RABBITMQ_ACKS,
 						.hold_max_ms = rabbitmq_source_home_hold_max_ms,
 						.attach = do_attach,

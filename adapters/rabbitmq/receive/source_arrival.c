@@ -135,7 +135,8 @@ static void begin(struct queue_attachment *attachment, const struct rabbitmq_hea
 		return;
 	}
 	attachment->arriving_state = ARRIVING_RECORD;
-	attachment->arrival = (struct queue_arrival){.tag = head->tag, .given_back = given_back};
+	attachment->arrival = (struct queue_arrival){
+		.tag = head->tag, .given_back = given_back, .from_retry = queue == RABBITMQ_RETRY};
 }
 
 // Of which queue it is, and the bookkeeping of it. -EINVAL: it was not asked for; -ENOMEM.

@@ -37,8 +37,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define KEPT_SHARE  3u // of what a broker waits for an acknowledgement; half is renewed
-#define RETRY_SHARE 4u // the part of the prefetch that is for .retry: one in RETRY_SHARE
+#define KEPT_SHARE 3u // of what a broker waits for an acknowledgement; half is renewed
 
 #define FOREACH_CONSUMER(attachment, at)                                                           \
 	for (__typeof__(&(attachment)->consumers[0]) at = (attachment)->consumers;                 \
@@ -149,7 +148,7 @@ void rabbitmq_source_consumer_started(struct queue_attachment *attachment, amqp_
 
 static uint32_t share_of(const struct queue_attachment *attachment, uint8_t queue)
 {
-	uint32_t retry = MAX(attachment->prefetch / RETRY_SHARE, 1u);
+	uint32_t retry = MAX(attachment->prefetch / RABBITMQ_RETRY_SHARE, 1u);
 
 	return queue == RABBITMQ_RETRY ? retry : MAX(attachment->prefetch - retry, 1u);
 }
