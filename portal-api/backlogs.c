@@ -39,12 +39,12 @@ struct entry {
 	struct backlogs *backlogs;
 	struct backlog_row row;
 	struct backlog_row next; // while it is being looked at
-	uint64_t topic;
+	uint64_t topic, dead_letter;
 	struct position *positions;
 	size_t count, at;
 	unsigned reads;
 	uint64_t round; // in which it was last seen
-	char *problem;  // why its cluster does not have it; NULL: it has
+	char *problem;  // why it stands still, or its cluster does not have it; NULL: neither
 };
 
 struct backlogs {
@@ -222,13 +222,35 @@ static void position_take(struct entry *entry, size_t index, const json_t *row)
 	position->committed = committed;
 }
 
+// Why no dead letter leaves the group; NULL: it may.
+static char *refusal_describe(const struct entry *entry, const json_t *answer)
+{
+	const char *name = json_string_value(json_object_get(answer, "dead_letter_refused"));
+	const struct topic *topic;
+	enum code code;
+	char *text;
+	int r;
+
+	if (!name || code_parse(name, &code) < 0)
+		return NULL;
+	topic = catalog_topic(entry->backlogs->portal->config.catalog, entry->dead_letter);
+	r = asprintf(&text,
+		     "dead-letter topic %s refuses copies: %s, %s; rejected messages stay with the "
+		     "group, which stands still when they take all its places",
+		     topic ? topic->name : "of the group", name, code_sentence(code));
+	model_unref(topic);
+	return r < 0 ? NULL : text;
+}
+
 // Other failures say nothing about the group.
-static void problem_note(struct entry *entry, enum code code, const char *text)
+static void problem_note(struct entry *entry, enum code code, const json_t *answer,
+			 const char *text)
 {
 	if (code != CODE_OK && code != CODE_NOT_FOUND)
 		return;
 	free(entry->problem);
-	entry->problem = code == CODE_OK ? NULL : strdup(text ? text : code_sentence(code));
+	entry->problem = code == CODE_OK ? refusal_describe(entry, answer)
+					 : strdup(text ? text : code_sentence(code));
 }
 
 static void on_backlog(void *ctx, enum code code, json_t *answer, const char *text)
@@ -237,7 +259,7 @@ static void on_backlog(void *ctx, enum code code, json_t *answer, const char *te
 	const json_t *partitions = json_object_get(answer, "partitions"), *row;
 	size_t i;
 
-	problem_note(entry, code, text);
+	problem_note(entry, code, answer, text);
 	if (code != CODE_OK || !positions_room(entry, json_array_size(partitions))) {
 		json_decref(answer);
 		entry_done(entry);
@@ -262,6 +284,7 @@ static void group_note(void *ctx, const struct model_object *object)
 	if (!entry)
 		return;
 	entry->round = backlogs->round;
+	entry->dead_letter = group->dead_letter;
 	if (backlogs->count == backlogs->room) {
 		size_t room = MAX(2 * backlogs->room, (size_t)64);
 		uint64_t *queue = realloc(backlogs->queue, room * sizeof *queue);

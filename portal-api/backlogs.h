@@ -24,7 +24,8 @@ int backlogs_new(struct portal *portal, struct backlogs **ret);
 void backlogs_free(struct backlogs *backlogs); // no query of it is under way
 void backlogs_tick(struct backlogs *backlogs); // about once a second
 
-// Why the cluster has no backlog of the group: it is not there. NULL: it is, or is not known.
+// What is wrong with the group, in words: its cluster does not have it, or its dead-letter topic
+// refuses copies. NULL: neither, or not known.
 const char *backlogs_problem(const struct backlogs *backlogs, uint64_t group);
 
 typedef void (*backlog_row_fn)(void *ctx, const struct backlog_row *row);

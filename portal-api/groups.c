@@ -11,38 +11,26 @@
 
 #include "core/base/util.h"
 #include "core/registry/lookup.h"
-#include "core/registry/page.h"
-#include "core/registry/resource.h"
 #include "portal-api/backlogs.h"
 #include "portal-api/counters.h"
+#include "portal-api/incidents.h"
+#include "portal-api/problem.h"
 #include "portal-api/state.h"
 
-// A group that is ready, and that its cluster does not have any more, says so.
-static void problem_add(const struct portal *portal, json_t *group)
+static const char *problem_of(const struct portal *portal, uint64_t group)
 {
-	const char *state = json_string_value(json_object_get(group, "state"));
-	const char *problem = backlogs_problem(
-		portal->backlogs, (uint64_t)json_integer_value(json_object_get(group, "id")));
+	const char *problem = backlogs_problem(portal->backlogs, group);
 
-	if (problem && state && strcmp(state, "ready") == 0 &&
-	    json_is_null(json_object_get(group, "state_reason")))
-		json_object_set_new(group, "state_reason", json_string(problem));
+	return problem ? problem : incidents_group(portal->incidents, group);
 }
 
 void groups_list(struct call *call)
 {
 	struct registry_query query = crud_query(call);
-	struct registry_result result = {0};
-	json_t *group;
-	size_t i;
-	int r;
 
 	query.topic = call->query[LIST_FILTER].text;
 	query.state = call->query[LIST_FILTER + 1].text;
-	r = registry_page(call->portal->registry, REGISTRY_GROUP, &query, &result);
-	json_array_foreach(json_object_get(result.body, "items"), i, group)
-		problem_add(call->portal, group);
-	call_result(call, r, &result, NULL);
+	problem_list(call, REGISTRY_GROUP, &query, problem_of);
 }
 
 void groups_create(struct call *call)
@@ -52,13 +40,7 @@ void groups_create(struct call *call)
 
 void groups_get(struct call *call)
 {
-	const struct registry_ref ref = crud_ref(call, REGISTRY_GROUP);
-	struct registry_result result = {0};
-	int r = registry_resource_get(call->portal->registry, &ref, &result);
-
-	if (result.body && result.code == CODE_OK)
-		problem_add(call->portal, result.body);
-	call_result(call, r, &result, NULL);
+	problem_get(call, REGISTRY_GROUP, problem_of);
 }
 
 void groups_put(struct call *call)

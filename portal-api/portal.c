@@ -20,6 +20,7 @@
 #include "portal-api/call.h"
 #include "portal-api/counters.h"
 #include "portal-api/forwarded.h"
+#include "portal-api/incidents.h"
 #include "portal-api/portal_query.h"
 #include "portal-api/routes.h"
 #include "portal-api/state.h"
@@ -83,6 +84,7 @@ static void on_sample(struct loop_timer *timer)
 	if (++sampler->round % SAVE_EVERY == 0)
 		save_totals(portal);
 	backlogs_tick(portal->backlogs);
+	incidents_tick(portal->incidents);
 	if (sampler->asking)
 		return;
 	sampler->asking = true;
@@ -265,6 +267,7 @@ static void portal_free(struct portal *portal)
 	reconcile_free(portal->reconcile);
 	json_decref(portal->states);
 	json_decref(portal->latency);
+	incidents_free(portal->incidents);
 	backlogs_free(portal->backlogs);
 	counters_free(portal->counters);
 	throttle_free(portal->throttle);
@@ -318,7 +321,9 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	    (r = http_new(portal->loop, &limits, &handler, &portal->http)) < 0 ||
 	    (r = counters_new(portal->registry, config->catalog, config->data_dir,
 			      &portal->counters)) < 0 ||
-	    (r = backlogs_new(portal, &portal->backlogs)) < 0 || (r = throttle_make(portal)) < 0 ||
+	    (r = backlogs_new(portal, &portal->backlogs)) < 0 ||
+	    (r = incidents_new(portal, &portal->incidents)) < 0 ||
+	    (r = throttle_make(portal)) < 0 ||
 	    (r = reconcile_new(&reconcile, &portal->reconcile)) < 0)
 		return r;
 	loop_timer_init(&portal->reconcile_timer, portal->loop, on_reconcile_timer);

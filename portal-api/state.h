@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 struct backlogs;
+struct incidents;
 struct route;
 struct counters;
 struct throttle;
@@ -24,6 +25,7 @@ struct portal {
 	struct counters *counters;
 	struct throttle *throttle;
 	struct backlogs *backlogs;
+	struct incidents *incidents;
 	json_t *latency; // of the newest QUERY_TOTALS; NULL: none
 	json_t *states;  // answer of QUERY_CLUSTER_STATES, at most a second old; NULL: none
 	struct reconcile *reconcile;

@@ -4,9 +4,16 @@
 // The resource is the registry's (crud.c); what lies in a topic is a live query. Purges and skips
 // are noted in the audit log unless they are previews.
 
-#include "core/registry/page.h"
 #include "portal-api/crud.h"
 #include "portal-api/handlers.h"
+#include "portal-api/incidents.h"
+#include "portal-api/problem.h"
+#include "portal-api/state.h"
+
+static const char *problem_of(const struct portal *portal, uint64_t topic)
+{
+	return incidents_topic(portal->incidents, topic);
+}
 
 void topics_list(struct call *call)
 {
@@ -14,7 +21,7 @@ void topics_list(struct call *call)
 
 	query.cluster = call->query[LIST_FILTER].text;
 	query.state = call->query[LIST_FILTER + 1].text;
-	crud_list(call, REGISTRY_TOPIC, &query);
+	problem_list(call, REGISTRY_TOPIC, &query, problem_of);
 }
 
 void topics_create(struct call *call)
@@ -24,7 +31,7 @@ void topics_create(struct call *call)
 
 void topics_get(struct call *call)
 {
-	crud_get(call, REGISTRY_TOPIC);
+	problem_get(call, REGISTRY_TOPIC, problem_of);
 }
 
 void topics_put(struct call *call)

@@ -67,8 +67,23 @@ def test_backlog_without_positions(world):
     assert (backlog["backlog"], backlog["acked"], backlog["dead"], backlog["sent"]) == (19, 74, 7, None)
     assert backlog["partitions"][0] == {"partition": 0, "ready": 10, "in_flight": 2, "retrying": 3, "delayed": 4, "backlog": 19, "acked": 74, "dead": 7, "expired": 0, "skipped": 0, "replayed": 0, **log}
     assert backlog["dead_letter_refused"] == "NO_ROUTE"
+    told = wait_for(lambda: world.admin.get(f"{A}/groups/billing").json["state_reason"], 25)
+    assert told.startswith("dead-letter topic billing.dead refuses copies: NO_ROUTE, ") and "stands still" in told
     group = wait_for(lambda: next((row for row in world.admin.get(f"{A}/backlogs").json["items"] if row["group"] == "billing" and row["backlog"] == 19), None))
     assert (group["sent"], group["acked"], group["ready"], group["oldest_ms"]) == (None, 74, 10, None)
+
+
+def test_a_topic_that_came_to_harm_says_so(world):
+    row = {"class": "D2", "kind": "topic", "topic": ids(world)["topic"], "group": None, "partition": 0, "first": 0, "end": 0, "found_ms": 1}
+    orders = lambda: world.admin.get(f"{A}/topics/orders").json["state_reason"]
+    world.portal.answer("DAMAGE", {"damage": [{**row, "kind": "messages", "problem": "some are lost"}, {**row, "problem": "its exchange is gone"}]})
+    wait_for(lambda: orders() == "its exchange is gone", 25)
+    assert [one["state_reason"] for one in world.admin.get(f"{A}/topics").json["items"] if one["name"] == "orders"] == ["its exchange is gone"]
+    world.portal.answer("DAMAGE", code="BACKEND_DOWN", text="it cannot be asked")
+    time.sleep(11)
+    assert orders() == "its exchange is gone"
+    world.portal.answer("DAMAGE", {"damage": []})
+    wait_for(lambda: orders() is None, 25)
 
 
 RESETS = [({"at": "earliest"}, {"earliest": True}), ({"at": "latest"}, {"latest": True}), ({"at": "time", "time_ms": 5}, {"time_ms": 5}),
