@@ -561,3 +561,39 @@ def test_a_queue_without_consumers_that_another_client_deletes(registered, host)
     assert daemon.admin.delete(f"{ACME}/groups/billing").status in (200, 202, 204)
     wait_for(lambda: not damage(daemon), what="the incident stays")
     assert len(daemon.events("RABBITMQ-QUEUE-GONE")) == 2
+
+
+def test_an_exchange_that_another_client_deletes(registered, host):
+    """The topic says so until it is there again."""
+    daemon = registered.world(cluster="rabbitmq")
+    name = physical(daemon, "topics/orders")
+    with daemon.connect() as conn:
+        topic = conn.open_topic("orders")
+        assert topic.send(b"before")[0].code == "OK"
+        host.delete(name)
+        told = wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["state_reason"], seconds=30, what="the topic does not say it")
+        assert told.startswith(f"cluster rabbitmq: there is no exchange '{name}'") and "sends are refused" in told and span_of(told)
+        (row,) = damage(daemon)
+        assert (row["kind"], row["topic_name"], row["group"], row["problem"]) == ("topic", "orders", None, told)
+        assert [one["state_reason"] for one in daemon.admin.get(f"{ACME}/topics").json["items"] if one["name"] == "orders"] == [told]
+        assert topic.send(b"meanwhile")[0].code == "NOT_FOUND"
+        host.declare(name)
+        wait_for(lambda: daemon.admin.get(f"{ACME}/topics/orders").json["state_reason"] is None, seconds=40, what="the topic still says it")
+
+
+def test_dead_letters_that_another_client_deletes(registered, host):
+    """The dead-letter topic says so, and the group why its dead letters do not leave it."""
+    daemon = registered.world(cluster="rabbitmq")
+    kept = physical(daemon, "topics/billing.dead") + ".kept"
+    with daemon.connect() as conn:
+        topic, subscription = conn.open_topic("orders"), conn.subscribe("billing")
+        topic.send(b"one", b"two")
+        one, two = subscription.receive(2)
+        subscription.reject(one)
+        wait_for(lambda: host.ready(kept) == 1, what="no dead letter")
+        host.delete(queue=kept)
+        subscription.reject(two, wait=False)
+        told = wait_for(lambda: daemon.admin.get(f"{ACME}/topics/billing.dead").json["state_reason"], seconds=30, what="the topic does not say it")
+        assert f"there is no queue '{kept}'" in told and told.endswith("the dead letters in it are gone")
+        told = wait_for(lambda: daemon.admin.get(f"{ACME}/groups/billing").json["state_reason"], seconds=30, what="the group does not say it")
+        assert told.startswith("dead-letter topic billing.dead refuses copies: NO_ROUTE, ")

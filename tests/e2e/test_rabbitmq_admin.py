@@ -312,6 +312,20 @@ def test_an_exchange_that_another_client_deletes_is_missed(host):
         wait_for(lambda: cluster.logged("RABBITMQ-TOPIC-BACK"), 40, "it is not found again")
 
 
+def test_dead_letters_that_another_client_deletes_are_missed(host):
+    dead = "mqp.d,dead=7"
+    with opened(host) as cluster:
+        cluster.done("topic", "create", dead)
+        assert cluster.done("topic", "hold", dead) is True
+        host.delete(queue="mqp.d.kept")
+        (told,) = wait_for(lambda: cluster.logged("RABBITMQ-QUEUE-GONE"), 10, "it is not missed")
+        assert re.fullmatch(r"queue mqp.d.kept was deleted on the cluster between (\S+ \S+) and (\S+ \S+) UTC: the dead letters in it are gone", told)
+        host.declare(queue="mqp.d.kept", x_queue_type="quorum")
+        (told,) = wait_for(lambda: cluster.logged("RABBITMQ-QUEUE-BACK"), 40, "it is not found again")
+        assert told.startswith("queue mqp.d.kept is on the cluster again")
+        assert not cluster.logged("RABBITMQ-TOPIC-GONE")
+
+
 # ---- Addresses, users, certificates
 
 
