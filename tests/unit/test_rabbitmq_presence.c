@@ -172,6 +172,30 @@ static void a_queue_that_is_deleted_is_an_incident(void)
 	end();
 }
 
+static void messages_that_are_too_large_are_an_incident(void)
+{
+	struct rabbitmq_incident incident;
+
+	begin();
+	rabbitmq_presence_too_large(&bench.adapter, &billing, 1, 20000000);
+	bench.wall_ms += 5;
+	rabbitmq_presence_too_large(&bench.adapter, &billing, 2, 30000000);
+	CHECK_EQ(incidents(&incident), 1);
+	CHECK_EQ(incident.group, 7);
+	CHECK_EQ(incident.topic, 3);
+	CHECK_EQ(incident.since_ms, WALL_MS);
+	CHECK_EQ(incident.until_ms, WALL_MS);
+	CHECK_STR(incident.text,
+		  "cluster c: queue 'mqp.billing' has 2 messages that are too large to be handed "
+		  "out (the last one has 30000000 bytes); they stay there, unacknowledged");
+	rabbitmq_presence_too_large(&bench.adapter, &billing, 1024, 30000000);
+	CHECK_EQ(incidents(&incident), 1);
+	CHECK(strstr(incident.text, "unacknowledged, and the group may stand still"));
+	rabbitmq_presence_too_large(&bench.adapter, &billing, 0, 0);
+	CHECK_EQ(incidents(&incident), 0);
+	end();
+}
+
 // Each look at a queue that is missing is a line in the broker's log.
 static void a_missing_queue_is_looked_for_less_often_until_it_is_back(void)
 {
@@ -284,6 +308,7 @@ static void a_retry_store_is_remembered_for_a_minute(void)
 }
 
 UNIT_MAIN(UNIT_CASE(a_queue_that_is_deleted_is_an_incident),
+	  UNIT_CASE(messages_that_are_too_large_are_an_incident),
 	  UNIT_CASE(a_missing_queue_is_looked_for_less_often_until_it_is_back),
 	  UNIT_CASE(a_group_that_is_deleted_here_is_no_incident),
 	  UNIT_CASE(a_request_that_fails_says_nothing), UNIT_CASE(imported_queues_are_named),

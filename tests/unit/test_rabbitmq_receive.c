@@ -751,6 +751,16 @@ static void a_message_that_is_too_large_is_set_aside(void)
 	bench_run();
 	BENCH_SENT("ack 2; ack 3; "); // never what would acknowledge it, too
 	CHECK_EQ(bench.lost, 0);
+	CHECK_EQ(bench.aside, 1);
+	CHECK_EQ(bench.aside_bytes, 16777217);
+	for (uint64_t tag = 4; tag <= 7; ++tag)
+		bench_deliver("g", tag, false, body);
+	CHECK_EQ(bench.aside, 5);
+	BENCH_SENT("");
+	bench_deliver("g", 8, false, body);
+	BENCH_SENT("cancel g; qos 6; consume g; "); // the others have places again
+	bench_closed(CODE_BACKEND_DOWN, 0, "reset");
+	CHECK_EQ(bench.aside, 0);
 	bench_end();
 	log_set_sink(NULL, NULL);
 }

@@ -52,8 +52,8 @@ void rabbitmq_incidents_describe(struct adapter *adapter, char *room, size_t siz
 	incidents_gather(adapter, &incidents);
 	if (incidents.count > 1)
 		snprintf(room, size,
-			 "other clients have deleted %zu queues or exchanges of ours: their damage "
-			 "list names them",
+			 "%zu incidents of queues and exchanges of ours: the damage list names "
+			 "them",
 			 incidents.count);
 	else
 		snprintf(room, size, "%s", incidents.count ? incidents.rows[0].text : "");

@@ -1,4 +1,5 @@
-// Incidents: queues and exchanges of ours that another client has deleted, as a list and in words.
+// Incidents: queues and exchanges of ours that another client has deleted, and queues with messages
+// that cannot be handed out; as a list and in words.
 // Pure but for memory.
 #pragma once
 

@@ -35,6 +35,9 @@ struct row {
 	uint64_t looked_ns;
 	int64_t seen_ms;  // wall clock; 0: not seen yet
 	int64_t found_ms; // that it is missing; 0: it is not
+	int64_t aside_ms; // when the first of them was set aside
+	uint64_t aside_bytes;
+	uint32_t aside; // messages that are too large
 	bool asked, forgotten;
 };
 
@@ -250,6 +253,53 @@ void rabbitmq_presence_imported(struct adapter *adapter, void (*use)(void *ctx, 
 	pthread_mutex_unlock(&presence->lock);
 }
 
+void rabbitmq_presence_too_large(struct adapter *adapter, const struct group *group, uint32_t count,
+				 uint64_t bytes)
+{
+	struct rabbitmq_presence *presence = adapter->presence;
+	struct row *row;
+
+	pthread_mutex_lock(&presence->lock);
+	row = row_get(presence, group);
+	if (row) {
+		row->aside_ms = row->aside ? row->aside_ms : clock_wall_ms();
+		row->aside = count;
+		row->aside_bytes = bytes;
+	}
+	pthread_mutex_unlock(&presence->lock);
+}
+
+static void aside_describe(const struct rabbitmq_presence *presence, const struct row *row,
+			   char text[RABBITMQ_INCIDENT_TEXT])
+{
+	snprintf(text, RABBITMQ_INCIDENT_TEXT,
+		 "cluster %s: queue '%s' has %u messages that are too large to be handed out (the "
+		 "last one has %llu bytes); they stay there, unacknowledged%s",
+		 presence->adapter->cluster, row->group->physical, row->aside,
+		 (unsigned long long)row->aside_bytes,
+		 row->aside < RABBITMQ_PRESENCE_ASIDE_MAX
+			 ? ""
+			 : ", and the group may stand still because of them");
+}
+
+static void row_list(const struct rabbitmq_presence *presence, const struct row *row,
+		     struct rabbitmq_incidents *to)
+{
+	struct rabbitmq_incident *incident =
+		row->found_ms || row->aside ? rabbitmq_incident_add(to) : NULL;
+
+	if (!incident)
+		return;
+	incident->topic = row->group->topic;
+	incident->group = row->group->object.id;
+	incident->since_ms = row->found_ms ? row->seen_ms : row->aside_ms;
+	incident->until_ms = row->found_ms ? row->found_ms : row->aside_ms;
+	if (row->found_ms)
+		row_describe(presence, row, incident->text);
+	else
+		aside_describe(presence, row, incident->text);
+}
+
 void rabbitmq_presence_list(struct adapter *adapter, struct rabbitmq_incidents *to)
 {
 	struct rabbitmq_presence *presence = adapter->presence;
@@ -257,17 +307,7 @@ void rabbitmq_presence_list(struct adapter *adapter, struct rabbitmq_incidents *
 	pthread_mutex_lock(&presence->lock);
 	LIST_FOREACH(node, next, &presence->rows)
 	{
-		const struct row *row = LIST_ENTRY(node, struct row, in_rows);
-		struct rabbitmq_incident *incident =
-			row->found_ms ? rabbitmq_incident_add(to) : NULL;
-
-		if (!incident)
-			continue;
-		incident->topic = row->group->topic;
-		incident->group = row->group->object.id;
-		incident->since_ms = row->seen_ms;
-		incident->until_ms = row->found_ms;
-		row_describe(presence, row, incident->text);
+		row_list(presence, LIST_ENTRY(node, struct row, in_rows), to);
 	}
 	pthread_mutex_unlock(&presence->lock);
 }

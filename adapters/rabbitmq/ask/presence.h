@@ -30,5 +30,10 @@ void rabbitmq_presence_forget(struct adapter *adapter, const struct group *group
 // this header may be called.
 void rabbitmq_presence_imported(struct adapter *adapter, void (*use)(void *ctx, const char *queue),
 				void *ctx);
+// How many messages of the queue are set aside because they are too large, and the size of the last
+// one; 0: none any more. From RABBITMQ_PRESENCE_ASIDE_MAX on they take the places of others.
+#define RABBITMQ_PRESENCE_ASIDE_MAX 1024u
+void rabbitmq_presence_too_large(struct adapter *adapter, const struct group *group, uint32_t count,
+				 uint64_t bytes);
 // Adds the incidents; what finds no memory is left out.
 void rabbitmq_presence_list(struct adapter *adapter, struct rabbitmq_incidents *to);

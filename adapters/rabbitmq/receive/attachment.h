@@ -123,6 +123,7 @@ struct queue_attachment {
 	struct rabbitmq_arriving arriving;
 	uint8_t arriving_state, arriving_queue;
 	uint64_t arriving_left; // bytes of the body
+	uint32_t aside;         // messages of the channel that are too large
 	struct queue_arrival arrival;
 	uint32_t unproven[RABBITMQ_QUEUES]; // given back by the channel before, and not seen yet
 

@@ -8,14 +8,17 @@
 // new message of the other one is marked as given back, too.
 //
 // **What cannot become a record** is a message larger than any record (MOST_BYTES), which only a
-// native client can have sent. It is set aside: it stays unacknowledged at the broker, and keeps
-// its place of the prefetch. So nothing is lost, and it is seen: the log names the group, the size
-// and the queue, and the broker counts it as unacknowledged. After the broker's consumer_timeout
-// it closes the channel, and the message comes again, with what else was
-// unacknowledged.
+// native client can have sent. It is set aside: it stays unacknowledged at the broker. So nothing
+// is lost, and it is seen: the log names the group, the size and the queue, it is an incident while
+// the channel lasts, and the broker counts it as unacknowledged. A consumer whose places are taken
+// by such messages is followed by another one, up to RABBITMQ_PRESENCE_ASIDE_MAX of them. After the
+// broker's consumer_timeout it closes the channel, and the message comes again, with what else was
+// unacknowledged. It is not moved to another queue, because a copy needs its whole body in memory:
+// up to 128 MiB each, where a group holds 64 MiB in all.
 
 #include "adapters/rabbitmq/receive/source_arrival.h"
 
+#include "adapters/rabbitmq/ask/presence.h"
 #include "adapters/rabbitmq/receive/events.h"
 #include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_channel.h"
@@ -62,6 +65,9 @@ static void drop(struct queue_attachment *attachment)
 void rabbitmq_source_arrival_end(struct queue_attachment *attachment)
 {
 	drop(attachment);
+	if (attachment->aside)
+		rabbitmq_presence_too_large(attachment->adapter, attachment->to.group, 0, 0);
+	attachment->aside = 0;
 }
 
 static uint64_t due_of(const struct rabbitmq_arriving *arriving)
@@ -103,6 +109,8 @@ static void complete(struct queue_attachment *attachment)
 	attachment->arriving_state = ARRIVING_NONE;
 	if (record)
 		hand_on(attachment);
+	else if (attachment->aside < RABBITMQ_PRESENCE_ASIDE_MAX)
+		rabbitmq_source_consumer_set_aside(attachment);
 	rabbitmq_source_ack_run(attachment); // what it shows
 }
 
@@ -110,6 +118,8 @@ static void set_aside(struct queue_attachment *attachment, const struct rabbitmq
 		      uint8_t queue)
 {
 	attachment->arriving_state = ARRIVING_SKIPPED;
+	rabbitmq_presence_too_large(attachment->adapter, attachment->to.group, ++attachment->aside,
+				    head->body_size);
 	log_warn(attachment->adapter->log, "RABBITMQ-TOO-LARGE",
 		 "group %s: a message of %llu bytes in queue %s is too large to be handed out; it "
 		 "stays there, unacknowledged",

@@ -315,6 +315,12 @@ void rabbitmq_source_consumer_acking(struct queue_attachment *attachment)
 	replace_full(attachment);
 }
 
+// Its place is not of the prefetch that the source has asked for.
+void rabbitmq_source_consumer_set_aside(struct queue_attachment *attachment)
+{
+	replace_full(attachment);
+}
+
 void rabbitmq_source_consumer_acked(struct queue_attachment *attachment,
 				    struct rabbitmq_consumer *consumer,
 				    const struct rabbitmq_tag *tag)

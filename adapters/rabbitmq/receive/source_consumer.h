@@ -24,6 +24,8 @@ void rabbitmq_source_consumer_acked(struct queue_attachment *attachment,
 				    struct rabbitmq_consumer *consumer,
 				    const struct rabbitmq_tag *tag);
 void rabbitmq_source_consumer_free(struct queue_attachment *attachment);
+// What has come stays unacknowledged and is not handed on.
+void rabbitmq_source_consumer_set_aside(struct queue_attachment *attachment);
 // Asks something of a consumer whose answer shows what is acknowledged, or has asked. -EAGAIN: the
 // one that is there may neither be ended nor be joined by another.
 int rabbitmq_source_consumer_prove(struct queue_attachment *attachment, uint8_t queue);

@@ -36,6 +36,14 @@ void rabbitmq_presence_seen(struct adapter *adapter, const struct group *group, 
 	bench.seen_ago_ns = ago_ns;
 }
 
+void rabbitmq_presence_too_large(struct adapter *adapter, const struct group *group, uint32_t count,
+				 uint64_t bytes)
+{
+	CHECK(group->object.id == bench.group.object.id);
+	bench.aside = count;
+	bench.aside_bytes = bytes;
+}
+
 void rabbitmq_presence_missing(struct adapter *adapter, const struct group *group,
 			       char ret_text[RABBITMQ_INCIDENT_TEXT])
 {

@@ -33,7 +33,8 @@ extern struct bench {
 	uint64_t now_ns, wall_ms;
 	bool up; // the link
 	// Told of the group's queue.
-	unsigned seen, missing;
+	unsigned seen, missing, aside;
+	uint64_t aside_bytes;
 	uint64_t seen_ago_ns; // the last time
 	bool no_frame;        // no memory for a message that arrives
 
