@@ -194,6 +194,9 @@ struct adapter_ops {
 	// -EINVAL with *ret_error as open(). May take milliseconds. NULL: anything goes. @thread
 	// any
 	int (*check)(const struct cluster *cluster, char **ret_error);
+	// Whether the options of a cluster give it CAP_HISTORY, said when a group is registered,
+	// without reaching it. NULL: of a kind that lacks CAP_POSITIONS none has it. @thread any
+	bool (*keeps_history)(const struct cluster *cluster);
 	// What lies below `data_dir` (as in the env) remembers, read beside the open: -ENOENT:
 	// there is nothing of this kind; another negative errno: it cannot be read. NULL: the kind
 	// keeps nothing on this machine. @thread start-up
@@ -254,23 +257,23 @@ struct adapter_ops {
 	void (*topic_skip)(struct adapter *adapter, const struct topic *topic, bool preview,
 			   adapter_answer_fn done, void *ctx);
 	// Of groups: NULL when CAP_CONSUME is missing; the proxy refuses without asking. A new
-	// group begins where its model says; without CAP_POSITIONS with what is sent from then on,
-	// whatever that says: the registry lets it say nothing else than the latest.
+	// group begins where its model says; with neither CAP_POSITIONS nor CAP_HISTORY with what
+	// is sent from then on: the registry lets it say nothing else than the latest.
 	void (*group_create)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	void (*group_delete)(struct adapter *adapter, const struct group *group,
 			     const struct topic *topic, adapter_done_fn done, void *ctx);
 	// Moves the group. Its source, if any, is closed, but for a preview, which moves nothing.
-	// Without CAP_POSITIONS only to the latest: what waits is given up; any other place is
-	// UNSUPPORTED_BY_BACKEND. ANSWER_RESET.
+	// To named positions only with CAP_POSITIONS, and without CAP_HISTORY only to the latest:
+	// what waits is given up. Any other place is UNSUPPORTED_BY_BACKEND. ANSWER_RESET.
 	void (*group_reset)(struct adapter *adapter, const struct group *group,
 			    const struct topic *topic, const struct seek_target *to, bool preview,
 			    adapter_answer_fn done, void *ctx);
 	// Backlog of a group without an open source, every partition. ANSWER_BACKLOG.
 	void (*group_backlog)(struct adapter *adapter, const struct group *group,
 			      const struct topic *topic, adapter_answer_fn done, void *ctx);
-	// Messages as they are stored, whoever has consumed them. ANSWER_MESSAGES. NULL when
-	// CAP_HISTORY is missing.
+	// Messages as they are stored, whoever has consumed them. ANSWER_MESSAGES. Called only of
+	// a cluster with CAP_HISTORY; NULL: no cluster of the kind has it.
 	void (*read)(struct adapter *adapter, const struct topic *topic,
 		     const struct message_query *query, adapter_answer_fn done, void *ctx);
 

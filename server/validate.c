@@ -64,6 +64,11 @@ static bool keeps_positions(const struct adapter_ops *ops)
 	return !(ops->lacks & CAP_POSITIONS);
 }
 
+static bool may_begin_before(const struct adapter_ops *ops, const struct cluster *cluster)
+{
+	return keeps_positions(ops) || (ops->keeps_history && ops->keeps_history(cluster));
+}
+
 static enum code validate_group(const struct group *group, const struct cluster *cluster,
 				const struct adapter_ops *ops, char **ret_text)
 {
@@ -75,7 +80,7 @@ static enum code validate_group(const struct group *group, const struct cluster 
 			*ret_text = NULL;
 		return CODE_UNSUPPORTED_BY_BACKEND;
 	}
-	if (keeps_positions(ops) || group->start == GROUP_START_LATEST)
+	if (group->start == GROUP_START_LATEST || may_begin_before(ops, cluster))
 		return CODE_OK;
 	if (asprintf(ret_text,
 		     "start: on cluster \"%s\" a group begins with what is sent after it was made: "

@@ -171,7 +171,7 @@ static enum code check_capabilities(const struct query *query, const char **ret_
 	if (json_object_get(query->parameters, "time_ms") || json_object_get(to, "time_ms"))
 		needed |= CAP_QUERY_TIME;
 	if (json_object_get(to, "positions"))
-		needed |= CAP_HISTORY;
+		needed |= CAP_POSITIONS;
 	return capability_check(backend_capabilities(query->backend), needed, ret_text);
 }
 
