@@ -20,6 +20,7 @@
 #include "adapters/rabbitmq/admin/watch.h"
 #include "adapters/rabbitmq/ask/ask.h"
 #include "adapters/rabbitmq/ask/presence.h"
+#include "adapters/rabbitmq/history/query.h"
 #include "adapters/rabbitmq/link/link.h"
 #include "adapters/rabbitmq/link/options.h"
 #include "adapters/rabbitmq/link/rabbitmq_adapter.h"
@@ -220,10 +221,10 @@ static int source_open(struct adapter *adapter, const struct source_config *conf
 const struct adapter_ops rabbitmq_ops = {
 	.kind = "rabbitmq",
 	.assured = DURABILITY_D1,
-	.lacks = CAP_HISTORY | CAP_QUERY_TIME | CAP_OFFSETS | CAP_KEEPS_WITHOUT_GROUP |
-		 CAP_POSITIONS | CAP_SETTLES_SURVIVE,
+	.lacks = CAP_OFFSETS | CAP_POSITIONS | CAP_SETTLES_SURVIVE,
 	.open = rabbitmq_open,
 	.check = rabbitmq_check,
+	.keeps_history = rabbitmq_options_history,
 	.close = rabbitmq_close,
 	.probe = rabbitmq_cluster_probe,
 	.capabilities = rabbitmq_class_capabilities,
@@ -240,6 +241,7 @@ const struct adapter_ops rabbitmq_ops = {
 	.group_delete = rabbitmq_groups_delete,
 	.group_reset = rabbitmq_groups_reset,
 	.group_backlog = rabbitmq_groups_backlog,
+	.read = rabbitmq_query_read,
 	.stored = rabbitmq_stored_fill,
 	.topic_open = topic_open,
 	.topic_close = topic_close,

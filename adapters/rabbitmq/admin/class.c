@@ -57,6 +57,8 @@ void rabbitmq_class_update(struct adapter *adapter)
 
 	rabbitmq_manage_summary(adapter, &summary);
 	durability = rabbitmq_class_of(&adapter->options, &summary, reason);
+	if (adapter->options.history)
+		capabilities |= CAP_HISTORY | CAP_QUERY_TIME | CAP_KEEPS_WITHOUT_GROUP;
 	if (adapter->options.queue == RABBITMQ_QUORUM)
 		capabilities |= CAP_COPIES;
 	if (durability >= DURABILITY_D2)

@@ -22,11 +22,14 @@ struct rabbitmq_job {
 	uint64_t until_ns; // the caller's own: how long it waits for something
 	// Of a round that fails, in place of ending the job; NULL: the job ends.
 	void (*failed)(struct rabbitmq_job *job, enum code code, const char *text);
-	void *context; // the caller's own
+	void *context;   // the caller's own
+	uint64_t purged; // purge.c's
 	// groups.c's: what was known of the retry store when a count began.
 	struct rabbitmq_store store;
 	uint64_t store_number;
-	bool store_known;
+	bool store_known, replay_looked;
+	struct seek_target to; // without positions
+	uint64_t waiting;
 	struct rabbitmq_manage_ask manage;
 	void (*class_checked)(struct rabbitmq_job *job, const char *refusal); // class.c's
 };

@@ -2,11 +2,17 @@
 //
 // Only the management API tells which these are; a dead-letter topic without it purges what it
 // keeps itself. Of an imported exchange the queues of other clients are left alone: those count
-// that have a name of ours.
+// have a name of ours.
+//
+// A stream cannot be purged: asking for it ends the connection (540). So the stream of a topic is
+// deleted and declared anew, which also gives it the retention that the topic has now. What is sent
+// in between is not in it; the queues of groups stay bound. How many messages it had is not
+// counted: the broker's count of a stream lags behind.
 
 #include "adapters/rabbitmq/admin/purge.h"
 
 #include "adapters/rabbitmq/admin/job.h"
+#include "adapters/rabbitmq/admin/topics.h"
 
 #include <stdio.h>
 
@@ -17,6 +23,7 @@ struct purge {
 	struct rabbitmq_queues queues;
 	size_t next; // of the queues
 	uint64_t messages;
+	struct rabbitmq_name history;
 };
 
 static void purge_end(struct purge *purge, enum code code, const char *text)
@@ -80,7 +87,7 @@ static void queues_purge(struct purge *purge)
 	while (purge->next < purge->queues.count && job->count < RABBITMQ_JOB_STEPS) {
 		const char *name = purge->queues.rows[purge->next++].name;
 
-		if (is_bound(purge, name))
+		if (is_bound(purge, name) && strcmp(name, purge->history.text) != 0)
 			rabbitmq_job_step(
 				job, job->base.preview ? RABBITMQ_QUEUE_LOOK : RABBITMQ_QUEUE_PURGE,
 				name)
@@ -106,6 +113,34 @@ static void on_thread(struct rabbitmq_manage_ask *ask)
 	purge_end(purge, CODE_BACKEND_DOWN, text);
 }
 
+static bool has_stream(const struct rabbitmq_job *job)
+{
+	return job->adapter->options.history && !job->base.topic->imported && !job->base.preview;
+}
+
+static void stream_renew(struct rabbitmq_job *job, void (*then)(struct rabbitmq_job *job))
+{
+	const struct topic *topic = job->base.topic;
+	struct rabbitmq_name history = rabbitmq_name_history(topic);
+	struct rabbitmq_step *step;
+
+	rabbitmq_job_again(job);
+	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE, history);
+	step = rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DECLARE, history);
+	step->shape = rabbitmq_topics_history_shape(job->adapter, topic);
+	step = rabbitmq_job_step_beside(job, RABBITMQ_BIND, history);
+	step->exchange = topic->physical;
+	rabbitmq_job_run(job, then);
+}
+
+static void stream_renewed(struct rabbitmq_job *job)
+{
+	struct purge *purge = job->context;
+
+	rabbitmq_job_again(job);
+	rabbitmq_manage_post(&purge->manage);
+}
+
 static void exchange_looked(struct rabbitmq_job *job)
 {
 	struct purge *purge = calloc(1, sizeof *purge);
@@ -114,22 +149,33 @@ static void exchange_looked(struct rabbitmq_job *job)
 		rabbitmq_job_end(job, CODE_OVERLOADED, NULL, NULL);
 		return;
 	}
-	rabbitmq_job_again(job);
 	job->context = purge;
 	job->failed = on_failed;
 	purge->job = job;
+	purge->history = rabbitmq_name_history(job->base.topic);
 	purge->manage = (struct rabbitmq_manage_ask){.adapter = job->adapter, .done = on_thread};
-	rabbitmq_manage_post(&purge->manage);
+	if (has_stream(job))
+		stream_renew(job, stream_renewed);
+	else
+		stream_renewed(job);
+}
+
+static void kept_answer(struct rabbitmq_job *job)
+{
+	struct adapter_answer answer = {.kind = ANSWER_PURGE,
+					.purge = {.messages = job->purged, .bytes = ANSWER_NONE}};
+
+	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
 }
 
 // Without the management API.
 static void kept_purged(struct rabbitmq_job *job)
 {
-	struct adapter_answer answer = {
-		.kind = ANSWER_PURGE,
-		.purge = {.messages = job->steps[1].messages, .bytes = ANSWER_NONE}};
-
-	rabbitmq_job_end(job, CODE_OK, &answer, NULL);
+	job->purged = job->steps[1].messages;
+	if (has_stream(job))
+		stream_renew(job, kept_answer);
+	else
+		kept_answer(job);
 }
 
 void rabbitmq_purge_topic(struct adapter *adapter, const struct topic *topic, bool preview,

@@ -1,5 +1,6 @@
 // Topics on the cluster: an exchange, the marker that says which life of the topic it is, and the
-// queue in which a dead-letter topic keeps.
+// queue in which a dead-letter topic keeps. With the option `history` each topic of ours has a
+// stream, too.
 //
 // The marker is made before the exchange and deleted after it, so an exchange without its marker
 // is another's: it is neither taken nor deleted. An imported exchange has no marker: it is looked
@@ -12,6 +13,15 @@
 #include "adapters/rabbitmq/admin/class.h"
 #include "adapters/rabbitmq/admin/ended.h"
 #include "adapters/rabbitmq/admin/job.h"
+
+struct rabbitmq_shape rabbitmq_topics_history_shape(const struct adapter *adapter,
+						    const struct topic *topic)
+{
+	return (struct rabbitmq_shape){.kind = "stream",
+				       .replication = rabbitmq_class_copies(adapter, topic),
+				       .keep_ms = topic->retention_ms,
+				       .keep_bytes = topic->retention_bytes};
+}
 
 // ---- making
 
@@ -33,6 +43,23 @@ static void kept_declare(struct rabbitmq_job *job)
 	step->exchange = topic->physical;
 }
 
+// The stream in which a topic of ours keeps its history. One that is there keeps what it was
+// declared with: a broker changes no argument.
+static void history_declare(struct rabbitmq_job *job)
+{
+	const struct topic *topic = job->base.topic;
+	struct rabbitmq_name history = rabbitmq_name_history(topic);
+	struct rabbitmq_step *step;
+
+	if (!job->adapter->options.history)
+		return;
+	step = rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DECLARE, history);
+	step->may_differ = true;
+	step->shape = rabbitmq_topics_history_shape(job->adapter, topic);
+	step = rabbitmq_job_step_beside(job, RABBITMQ_BIND, history);
+	step->exchange = topic->physical;
+}
+
 static void exchange_declare(struct rabbitmq_job *job)
 {
 	const struct topic *topic = job->base.topic;
@@ -46,6 +73,7 @@ static void exchange_declare(struct rabbitmq_job *job)
 	step->shape = (struct rabbitmq_shape){.kind = "fanout"};
 	if (topic->dead_letter_of)
 		kept_declare(job);
+	history_declare(job);
 	rabbitmq_job_run(job, create_done);
 }
 
@@ -120,13 +148,23 @@ static void change_done(struct rabbitmq_job *job)
 	rabbitmq_job_end(job, CODE_OK, NULL, NULL);
 }
 
+// A topic from before the option gets its stream.
+static void change_begin(struct rabbitmq_job *job)
+{
+	rabbitmq_job_again(job);
+	history_declare(job);
+	rabbitmq_job_run(job, change_done);
+}
+
 static void change_looked(struct rabbitmq_job *job)
 {
 	if (job->steps[0].missing)
 		rabbitmq_job_refuse(job, CODE_CONFLICT,
 				    "it is not on the cluster, or is another incarnation");
-	else if (job->steps[0].name != job->base.topic->physical || job->base.topic->imported)
+	else if (job->base.topic->imported)
 		change_done(job);
+	else if (job->steps[0].name != job->base.topic->physical)
+		change_begin(job);
 	else
 		marker_look(job, change_looked);
 }
@@ -161,6 +199,7 @@ static void delete_looked(struct rabbitmq_job *job)
 		if (topic->dead_letter_of)
 			rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE,
 						 rabbitmq_name_kept(topic));
+		rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE, rabbitmq_name_history(topic));
 		rabbitmq_job_step_beside(job, RABBITMQ_EXCHANGE_DELETE,
 					 rabbitmq_name_marker(topic));
 	}

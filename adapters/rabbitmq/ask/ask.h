@@ -18,12 +18,13 @@ enum rabbitmq_verb {
 
 // Of a declare. Of an exchange: `kind` is "fanout" and `internal`; of a queue the rest.
 struct rabbitmq_shape {
-	const char *kind;     // of an exchange: "fanout", …; of a queue: "quorum", "classic"
-	bool internal;        // an exchange that no client publishes to
-	uint32_t replication; // of a quorum queue; 0: the broker's default
+	const char *kind; // of an exchange: "fanout", …; of a queue: "quorum", "classic", "stream"
+	bool internal;    // an exchange that no client publishes to
+	uint32_t replication; // of a quorum queue or stream; 0: the broker's default
 	uint64_t
 		ttl_ms; // a level: messages go to the default exchange when it is over; 0: no level
-	const char *dead_letter_key; // of a level: where to
+	const char *dead_letter_key;  // of a level: where to
+	uint64_t keep_ms, keep_bytes; // of a stream; 0: without end
 };
 
 struct rabbitmq_step {

@@ -57,6 +57,11 @@ struct rabbitmq_name rabbitmq_name_kept(const struct topic *topic)
 	return name_make(topic->physical, ".kept");
 }
 
+struct rabbitmq_name rabbitmq_name_history(const struct topic *topic)
+{
+	return name_make(topic->physical, ".history");
+}
+
 static struct rabbitmq_name beside_group(const struct group *group, const char *word)
 {
 	char own[64];
@@ -72,6 +77,16 @@ struct rabbitmq_name rabbitmq_name_retry(const struct group *group)
 	return beside_group(group, ".retry");
 }
 
+struct rabbitmq_name rabbitmq_name_replay(const struct group *group)
+{
+	return beside_group(group, ".replay");
+}
+
+struct rabbitmq_name rabbitmq_name_start(const struct group *group)
+{
+	return beside_group(group, ".start");
+}
+
 struct rabbitmq_name rabbitmq_name_level(const struct group *group, unsigned level, bool attempts)
 {
 	char word[32];
@@ -80,6 +95,17 @@ struct rabbitmq_name rabbitmq_name_level(const struct group *group, unsigned lev
 	snprintf(word, sizeof word, ".%s-%u", attempts ? "retry" : "delay",
 		 rabbitmq_level_seconds[level]);
 	return beside_group(group, word);
+}
+
+static bool is_word(const char *word)
+{
+	static const char *const words[] = {".retry", ".kept", ".history", ".replay", ".start"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); ++i)
+		if (strcmp(word, words[i]) == 0)
+			return true;
+	return (strncmp(word, ".retry-", 7) == 0 || strncmp(word, ".delay-", 7) == 0) && word[7] &&
+	       strspn(word + 7, "0123456789") == strlen(word + 7);
 }
 
 // A word that ends in one of ours, behind a physical name of ours or an incarnation.
@@ -93,8 +119,5 @@ bool rabbitmq_name_is_beside(const char *name)
 		ours = true;
 	if (mark && digits && !mark[1 + digits])
 		return ours; // a marker
-	return ours && word &&
-	       (strcmp(word, ".retry") == 0 || strcmp(word, ".kept") == 0 ||
-		((strncmp(word, ".retry-", 7) == 0 || strncmp(word, ".delay-", 7) == 0) &&
-		 word[7] && strspn(word + 7, "0123456789") == strlen(word + 7)));
+	return ours && word && is_word(word);
 }

@@ -10,7 +10,13 @@
 
 #include "core/base/util.h"
 
-#define ENTRIES 8
+#include <stdio.h>
+
+#define ENTRIES           8
+#define SEGMENT_LEAST     (1ull << 20)
+#define SEGMENT_MOST      (64ull << 20)
+#define SEGMENTS_OF_BYTES 4u // a stream gives up whole segments: about so many are kept
+#define AGE_TEXT          32
 
 static amqp_table_entry_t number_entry(const char *key, int64_t value)
 {
@@ -45,12 +51,47 @@ static bool is_quorum(const struct rabbitmq_shape *shape)
 	return strcmp(shape->kind, "quorum") == 0;
 }
 
+static bool is_stream(const struct rabbitmq_shape *shape)
+{
+	return strcmp(shape->kind, "stream") == 0;
+}
+
+// A segment that is written to is never given up, so it is small where little is kept.
+static int64_t segment_bytes(const struct rabbitmq_shape *shape)
+{
+	uint64_t bytes = shape->keep_bytes ? shape->keep_bytes / SEGMENTS_OF_BYTES : SEGMENT_MOST;
+
+	return (int64_t)MIN(MAX(bytes, SEGMENT_LEAST), SEGMENT_MOST);
+}
+
+// Seconds, rounded up, because the broker has no shorter unit.
+static int stream_entries(const struct rabbitmq_shape *shape, char age[AGE_TEXT],
+			  amqp_table_entry_t *entries)
+{
+	int count = 0;
+
+	entries[count++] = number_entry("x-stream-max-segment-size-bytes", segment_bytes(shape));
+	if (shape->replication)
+		entries[count++] =
+			number_entry("x-initial-cluster-size", (int64_t)shape->replication);
+	if (shape->keep_bytes)
+		entries[count++] = number_entry(
+			"x-max-length-bytes", (int64_t)MIN(shape->keep_bytes, (uint64_t)INT64_MAX));
+	snprintf(age, AGE_TEXT, "%llus",
+		 (unsigned long long)(shape->keep_ms / 1000 + (shape->keep_ms % 1000 ? 1 : 0)));
+	if (shape->keep_ms)
+		entries[count++] = text_entry("x-max-age", age);
+	return count;
+}
+
 static amqp_table_t queue_arguments(const struct rabbitmq_shape *shape, bool endless,
-				    amqp_table_entry_t entries[ENTRIES])
+				    char age[AGE_TEXT], amqp_table_entry_t entries[ENTRIES])
 {
 	int count = 0;
 
 	entries[count++] = text_entry("x-queue-type", shape->kind);
+	if (is_stream(shape))
+		count += stream_entries(shape, age, &entries[count]);
 	if (is_quorum(shape) && shape->replication)
 		entries[count++] =
 			number_entry("x-quorum-initial-group-size", (int64_t)shape->replication);
@@ -79,6 +120,7 @@ static bool queue_send(struct rabbitmq_channel *channel, const struct rabbitmq_s
 		       bool endless)
 {
 	amqp_table_entry_t entries[ENTRIES];
+	char age[AGE_TEXT];
 	amqp_queue_declare_t declare = {
 		.queue = amqp_cstring_bytes(step->name),
 		.passive = step->verb == RABBITMQ_QUEUE_LOOK,
@@ -86,7 +128,7 @@ static bool queue_send(struct rabbitmq_channel *channel, const struct rabbitmq_s
 	};
 
 	if (!declare.passive)
-		declare.arguments = queue_arguments(&step->shape, endless, entries);
+		declare.arguments = queue_arguments(&step->shape, endless, age, entries);
 	return rabbitmq_channel_send(channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
 }
 

@@ -13,6 +13,7 @@
 #include "core/base/util.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,7 @@ static const struct option rows[] = {
 	{"management_user", AT(management_user), .type = OPTION_TEXT},
 	{"management_password", AT(management_password), .type = OPTION_TEXT, .secret = true},
 	{"queue", AT(queue), .values = "quorum|classic", .type = OPTION_CHOICE},
+	{"history", AT(history), .type = OPTION_FLAG},
 	{"replication", AT(replication), 1, 99, 0, .type = OPTION_NUMBER},
 	{"timeout_ms", AT(timeout_ms), 1000, 300000, 30000, .type = OPTION_NUMBER},
 	{"heartbeat_s", AT(heartbeat_s), 2, 600, 10, .type = OPTION_NUMBER},
@@ -180,6 +182,15 @@ int rabbitmq_options_read(const struct cluster *cluster, struct rabbitmq_options
 	if (r < 0)
 		rabbitmq_options_deinit(ret);
 	return r;
+}
+
+bool rabbitmq_options_history(const struct cluster *cluster)
+{
+	json_t *options = json_loads(cluster->options_json, 0, NULL);
+	bool history = json_is_true(json_object_get(options, "history"));
+
+	json_decref(options);
+	return history;
 }
 
 void rabbitmq_options_deinit(struct rabbitmq_options *options)

@@ -19,6 +19,7 @@ struct rabbitmq_options {
 	char *management;                         // base URLs, separated by commas; NULL: none
 	char *management_user, *management_password; // NULL: those above
 	uint8_t queue;                               // enum rabbitmq_queue_kind of groups' queues
+	bool history;         // a stream beside each topic, from which it is read again
 	uint32_t replication; // members of a quorum queue; 0: the broker's default
 	uint32_t timeout_ms;  // after which a send is given up
 	uint32_t heartbeat_s;
@@ -29,4 +30,6 @@ struct rabbitmq_options {
 // -EINVAL with *ret_error (malloc'ed sentence naming the option), or -ENOMEM. @thread any
 int rabbitmq_options_read(const struct cluster *cluster, struct rabbitmq_options *ret,
 			  char **ret_error);
+// `history` alone, also where the secrets of the cluster are not there. @thread any
+bool rabbitmq_options_history(const struct cluster *cluster);
 void rabbitmq_options_deinit(struct rabbitmq_options *options);
