@@ -60,9 +60,9 @@ bool queue_answers_refuse_reset(const struct seek_target *to, adapter_answer_fn 
 	return true;
 }
 
-void queue_answers_reset(uint64_t skipped, adapter_answer_fn done, void *ctx)
+void queue_answers_reset(uint64_t skipped, uint64_t replayed, adapter_answer_fn done, void *ctx)
 {
-	const struct moved_partition row = {.skipped = skipped};
+	const struct moved_partition row = {.skipped = skipped, .replayed = replayed};
 	const struct adapter_answer answer = {.kind = ANSWER_RESET, .reset = {&row, 1}};
 
 	done(ctx, CODE_OK, &answer, NULL);

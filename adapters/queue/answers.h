@@ -11,7 +11,7 @@ void queue_answers_backlog(const struct queue_counts *counts, adapter_answer_fn 
 // topic NULL: there is none.
 void queue_answers_describe(const struct topic *topic, uint64_t kept, adapter_answer_fn done,
 			    void *ctx);
-// To group_reset, which here can only give up what waits: of how many messages. Any other place
-// than the latest is refused before; true: it was.
+// To group_reset: how many messages are given up of those that wait, and how many come again.
+// Without a history any other place than the latest is refused before; true: it was.
 bool queue_answers_refuse_reset(const struct seek_target *to, adapter_answer_fn done, void *ctx);
-void queue_answers_reset(uint64_t skipped, adapter_answer_fn done, void *ctx);
+void queue_answers_reset(uint64_t skipped, uint64_t replayed, adapter_answer_fn done, void *ctx);

@@ -15,6 +15,7 @@
 #include "adapters/rabbitmq/admin/groups.h"
 #include "adapters/rabbitmq/admin/incidents.h"
 #include "adapters/rabbitmq/admin/purge.h"
+#include "adapters/rabbitmq/admin/rewind.h"
 #include "adapters/rabbitmq/admin/stored.h"
 #include "adapters/rabbitmq/admin/topics.h"
 #include "adapters/rabbitmq/admin/watch.h"
@@ -114,6 +115,7 @@ static void adapter_free(struct adapter *adapter)
 		rabbitmq_sender_free(adapter);
 	if (adapter->health)
 		rabbitmq_health_stop(adapter);
+	rabbitmq_rewind_stop(adapter);
 	rabbitmq_store_memo_stop(adapter);
 	rabbitmq_ended_stop(adapter);
 	rabbitmq_options_deinit(&adapter->options);
@@ -127,6 +129,8 @@ static int rooms_start(struct adapter *adapter)
 
 	if (r >= 0)
 		r = rabbitmq_store_memo_start(adapter);
+	if (r >= 0)
+		r = rabbitmq_rewind_start(adapter);
 	if (r >= 0)
 		r = rabbitmq_health_start(adapter);
 	if (r >= 0)

@@ -324,7 +324,7 @@ static void example_group_reset(struct adapter *adapter, const struct group *gro
 	if (!queue)
 		done(ctx, CODE_NOT_FOUND, NULL, NULL);
 	else if (!queue_answers_refuse_reset(to, done, ctx))
-		queue_answers_reset(broker_purge(queue, preview), done, ctx);
+		queue_answers_reset(broker_purge(queue, preview), 0, done, ctx);
 }
 
 static void example_group_backlog(struct adapter *adapter, const struct group *group,

@@ -5,7 +5,8 @@
 // queue of our own on an imported exchange gets all of its messages only where the exchange gives
 // all of them to every queue, or to one that asks for all: one of another kind is refused.
 //
-// A group is moved to its end by purging its queues. What its last consumer held is back in the
+// A group is moved to its end by purging its queues, and back by filling its replay queue from the
+// stream of its topic (rewind.c). What its last consumer held is back in the
 // queue once the queue has no consumer, so the number of consumers is waited for, for a while.
 
 #include "adapters/rabbitmq/admin/groups.h"
@@ -13,6 +14,7 @@
 #include "adapters/queue/answers.h"
 #include "adapters/rabbitmq/admin/class.h"
 #include "adapters/rabbitmq/admin/job.h"
+#include "adapters/rabbitmq/admin/rewind.h"
 #include "adapters/rabbitmq/ask/presence.h"
 #include "adapters/rabbitmq/receive/store_memo.h"
 #include "core/base/clock.h"
@@ -20,6 +22,8 @@
 #define CONSUMER_MS        2000 // for the last consumer to be gone
 #define CONSUMER_NATIVE_MS 200
 #define CONSUMER_PAUSE_MS  10
+
+static const char no_stream[] = "the exchange of its topic is imported, and has no stream";
 
 // ---- making
 
@@ -29,19 +33,65 @@ static void create_done(struct rabbitmq_job *job)
 	rabbitmq_job_end(job, CODE_OK, NULL, NULL);
 }
 
-static void queue_declare(struct rabbitmq_job *job)
+static void queue_steps(struct rabbitmq_job *job)
 {
 	const struct group *group = job->base.group;
 	struct rabbitmq_step *step;
 
-	rabbitmq_job_again(job);
 	step = rabbitmq_job_step(job, RABBITMQ_QUEUE_DECLARE, group->physical);
 	step->shape = (struct rabbitmq_shape){
 		.kind = job->adapter->options.queue == RABBITMQ_QUORUM ? "quorum" : "classic",
 		.replication = rabbitmq_class_copies(job->adapter, job->base.topic)};
 	step = rabbitmq_job_step(job, RABBITMQ_BIND, group->physical);
 	step->exchange = job->base.topic->physical;
+}
+
+static void queue_declare(struct rabbitmq_job *job)
+{
+	rabbitmq_job_again(job);
+	queue_steps(job);
 	rabbitmq_job_run(job, create_done);
+}
+
+// ---- making one that begins with what was sent before
+
+static void begun(struct rabbitmq_job *job, uint64_t given_up, uint64_t copied)
+{
+	create_done(job);
+}
+
+// A queue that is there without the mark has begun.
+static void start_looked(struct rabbitmq_job *job)
+{
+	const struct rabbitmq_rewind_plan plan = {.to = seek_target_of_start(job->base.group),
+						  .creating = true,
+						  .steps = queue_steps,
+						  .end = begun};
+
+	if (!job->steps[0].missing && job->steps[1].missing)
+		queue_declare(job);
+	else
+		rabbitmq_rewind_run(job, &plan);
+}
+
+static void start_look(struct rabbitmq_job *job)
+{
+	const struct group *group = job->base.group;
+
+	if (job->base.topic->imported) {
+		rabbitmq_job_refuse(job, CODE_UNSUPPORTED_BY_BACKEND, no_stream);
+		return;
+	}
+	rabbitmq_job_again(job);
+	rabbitmq_job_step(job, RABBITMQ_QUEUE_LOOK, group->physical)->may_miss = true;
+	rabbitmq_job_step_beside(job, RABBITMQ_EXCHANGE_LOOK, rabbitmq_name_start(group))
+		->may_miss = true;
+	rabbitmq_job_run(job, start_looked);
+}
+
+static bool begins_before(const struct rabbitmq_job *job)
+{
+	return job->adapter->options.history && job->base.group->start != GROUP_START_LATEST;
 }
 
 static void queue_looked(struct rabbitmq_job *job)
@@ -89,6 +139,8 @@ static void exchange_looked(struct rabbitmq_job *job)
 {
 	if (job->steps[0].missing)
 		rabbitmq_job_refuse(job, CODE_CONFLICT, "the exchange of its topic is not there");
+	else if (begins_before(job))
+		start_look(job);
 	else if (job->base.topic->imported)
 		kind_ask(job);
 	else
@@ -148,6 +200,8 @@ void rabbitmq_groups_delete(struct adapter *adapter, const struct group *group,
 		level_delete(job, level, false);
 	}
 	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE, rabbitmq_name_retry(group));
+	rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE, rabbitmq_name_replay(group));
+	rabbitmq_job_step_beside(job, RABBITMQ_EXCHANGE_DELETE, rabbitmq_name_start(group));
 	rabbitmq_job_run(job, delete_done);
 }
 
@@ -194,7 +248,11 @@ static void count_begin(struct rabbitmq_job *job,
 // needs a moment for it. Of an imported queue they may be native ones, which stay.
 static bool consumer_awaited(struct rabbitmq_job *job)
 {
-	if (!(job->steps[0].consumers + job->steps[1].consumers) || clock_now_ns() >= job->until_ns)
+	uint64_t consumers = job->steps[0].consumers + job->steps[1].consumers;
+
+	if (job->replay_looked)
+		consumers += job->steps[job->count - 1].consumers;
+	if (!consumers || clock_now_ns() >= job->until_ns)
 		return false;
 	rabbitmq_job_repeat(job, CONSUMER_PAUSE_MS * MS_NS); // it is looked at once more
 	return true;
@@ -232,6 +290,16 @@ static void store_steps(struct rabbitmq_job *job)
 	for (unsigned attempts = 2; attempts-- > 0;)
 		for (unsigned level = 0; level < store->levels[attempts]; ++level)
 			level_look(job, level, attempts);
+	job->replay_looked = job->adapter->options.history && (!job->store_known || store->replay);
+	if (job->replay_looked) // the last one
+		rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_LOOK,
+					 rabbitmq_name_replay(job->base.group))
+			->may_miss = true;
+}
+
+static uint64_t replay_messages(const struct rabbitmq_job *job)
+{
+	return job->replay_looked ? job->steps[job->count - 1].messages : 0;
 }
 
 // The group's queue and its retry store, as far as that is known. A queue that is known to be
@@ -271,10 +339,10 @@ static void backlog_counted(struct rabbitmq_job *job, const struct rabbitmq_stor
 static void known_answer(struct rabbitmq_job *job)
 {
 	size_t retrying_end = 1u + job->store.retry + job->store.levels[1];
-	struct queue_counts counts = {.ready = job->steps[0].messages};
+	struct queue_counts counts = {.ready = job->steps[0].messages + replay_messages(job)};
 	bool missing = false;
 
-	for (size_t i = 1; i < job->count; ++i) {
+	for (size_t i = 1; i < job->count - job->replay_looked; ++i) {
 		missing |= job->steps[i].missing;
 		*(i < retrying_end ? &counts.retrying : &counts.delayed) += job->steps[i].messages;
 	}
@@ -291,8 +359,9 @@ static void backlog_looked(struct rabbitmq_job *job)
 	if (job->store_known) {
 		known_answer(job);
 	} else if (job->steps[1].missing) {
-		store_remember(job, (struct rabbitmq_store){0});
-		queue_answers_backlog(&(struct queue_counts){.ready = job->steps[0].messages},
+		store_remember(job, (struct rabbitmq_store){.replay = replay_messages(job) > 0});
+		queue_answers_backlog(&(struct queue_counts){.ready = job->steps[0].messages +
+								      replay_messages(job)},
 				      rabbitmq_job_answered, job);
 	} else {
 		count_begin(job, backlog_counted);
@@ -311,7 +380,7 @@ void rabbitmq_groups_backlog(struct adapter *adapter, const struct group *group,
 		look_begin(job, backlog_looked);
 }
 
-// ---- moving to the end
+// ---- moving
 
 static void purged(struct rabbitmq_job *job)
 {
@@ -319,30 +388,65 @@ static void purged(struct rabbitmq_job *job)
 
 	for (size_t i = 0; i < job->count; ++i)
 		skipped += job->steps[i].messages;
-	queue_answers_reset(skipped, rabbitmq_job_answered, job);
+	rabbitmq_store_memo_forget(job->adapter, job->base.group);
+	queue_answers_reset(skipped, 0, rabbitmq_job_answered, job);
 }
 
 // The levels first: what is over meanwhile goes to `.retry`, which comes behind them.
-static void reset_counted(struct rabbitmq_job *job, const struct rabbitmq_store_look *look)
+static void purge_steps(struct rabbitmq_job *job)
 {
 	const struct group *group = job->base.group;
-	const struct queue_counts *counts = &look->counts;
 
-	if (job->base.preview) {
-		queue_answers_reset(counts->ready + counts->retrying + counts->delayed,
-				    rabbitmq_job_answered, job);
-		return;
-	}
-	rabbitmq_job_again(job);
 	for (unsigned attempts = 0; attempts < 2; ++attempts)
-		for (unsigned level = look->store.levels[attempts]; level-- > 0;)
+		for (unsigned level = job->store.levels[attempts]; level-- > 0;)
 			rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_PURGE,
 						 rabbitmq_name_level(group, level, attempts))
 				->may_miss = true;
-	if (look->store.retry)
+	if (job->store.retry)
 		rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_PURGE, rabbitmq_name_retry(group))
 			->may_miss = true;
 	rabbitmq_job_step(job, RABBITMQ_QUEUE_PURGE, group->physical);
+}
+
+// What waits and is among what comes again is not given up.
+static void moved_back(struct rabbitmq_job *job, uint64_t given_up, uint64_t copied)
+{
+	uint64_t waiting = job->base.preview ? job->waiting : given_up;
+
+	queue_answers_reset(waiting > copied ? waiting - copied : 0, copied, rabbitmq_job_answered,
+			    job);
+}
+
+static void move_back(struct rabbitmq_job *job)
+{
+	const struct rabbitmq_rewind_plan plan = {
+		.to = job->to, .steps = purge_steps, .end = moved_back};
+
+	if (job->base.preview)
+		rabbitmq_rewind_count(job, &plan);
+	else
+		rabbitmq_rewind_run(job, &plan);
+}
+
+static void reset_counted(struct rabbitmq_job *job, const struct rabbitmq_store_look *look)
+{
+	const struct queue_counts *counts = &look->counts;
+
+	job->store = look->store;
+	job->waiting = counts->ready + counts->retrying + counts->delayed;
+	if (job->to.place != SEEK_LATEST) {
+		move_back(job);
+		return;
+	}
+	if (job->base.preview) {
+		queue_answers_reset(job->waiting, 0, rabbitmq_job_answered, job);
+		return;
+	}
+	rabbitmq_job_again(job);
+	purge_steps(job);
+	if (look->store.replay)
+		rabbitmq_job_step_beside(job, RABBITMQ_QUEUE_DELETE,
+					 rabbitmq_name_replay(job->base.group));
 	rabbitmq_job_run(job, purged);
 }
 
@@ -359,7 +463,8 @@ void rabbitmq_groups_reset(struct adapter *adapter, const struct group *group,
 {
 	struct rabbitmq_job *job;
 
-	if (queue_answers_refuse_reset(to, done, ctx))
+	if ((!adapter->options.history || to->place == SEEK_POSITIONS) &&
+	    queue_answers_refuse_reset(to, done, ctx))
 		return;
 	job = rabbitmq_job_new(adapter, &(struct request){.group = group,
 							  .topic = topic,
@@ -368,5 +473,9 @@ void rabbitmq_groups_reset(struct adapter *adapter, const struct group *group,
 							  .ctx = ctx});
 	if (!job)
 		return;
-	look_begin(job, reset_looked);
+	job->to = (struct seek_target){.place = to->place, .time_ms = to->time_ms};
+	if (to->place != SEEK_LATEST && topic->imported)
+		rabbitmq_job_refuse(job, CODE_UNSUPPORTED_BY_BACKEND, no_stream);
+	else
+		look_begin(job, reset_looked);
 }

@@ -13,6 +13,7 @@ struct rabbitmq_health;
 struct rabbitmq_manage;
 struct rabbitmq_presence;
 struct rabbitmq_receiver;
+struct rabbitmq_rewinds;
 struct rabbitmq_sender;
 struct rabbitmq_store_memo;
 struct rabbitmq_watch;
@@ -30,6 +31,7 @@ struct adapter {
 	struct rabbitmq_sender *sender;     // sender.c
 	struct rabbitmq_receiver *receiver; // receiver.c
 	struct rabbitmq_store_memo *stores; // store_memo.c
+	struct rabbitmq_rewinds *rewinds;   // rewind.c
 	struct rabbitmq_manage *manage;     // manage.c; NULL: no management address
 	struct rabbitmq_watch *watch;       // watch.c
 	struct ticker *ticker;              // rabbitmq.c

@@ -56,7 +56,8 @@ enum rabbitmq_expected {
 	RABBITMQ_EXPECT_STILL,   // passive declare: is the queue still there?
 	RABBITMQ_EXPECT_PROOF,   // passive declare: is there nothing to be got?
 	RABBITMQ_EXPECT_GET,
-	RABBITMQ_EXPECT_MARKER, // passive declare of the topic's marker: is this life of it there?
+	RABBITMQ_EXPECT_DRAINED, // passive declare: is `.replay` empty?
+	RABBITMQ_EXPECT_MARKER,  // passive declare of the topic's marker: is this life of it there?
 	RABBITMQ_EXPECT_QOS,
 	RABBITMQ_EXPECT_CONSUME,
 	RABBITMQ_EXPECT_CANCEL,
@@ -82,14 +83,14 @@ struct queue_attachment {
 	// Fixed.
 	struct adapter *adapter;
 	struct queue_attach to;
-	struct rabbitmq_name retry_name, marker;
-	const char *names[RABBITMQ_QUEUES];
+	struct rabbitmq_name retry_name, replay_name, marker;
 
 	// ---- the receive link's
 
 	// The channel (source_channel.c).
 	struct rabbitmq_channel channel;
-	uint8_t state; // enum rabbitmq_source_state
+	const char *names[RABBITMQ_QUEUES]; // of the first: `.replay`, as long as it has messages
+	uint8_t state;                      // enum rabbitmq_source_state
 	uint64_t epoch;
 	struct rabbitmq_expectation expected[RABBITMQ_EXPECTATIONS];
 	unsigned expected_count;
@@ -118,6 +119,11 @@ struct queue_attachment {
 	struct list kept;                     // what has arrived and is not handed on
 	uint32_t kept_count[RABBITMQ_QUEUES]; // of it
 
+	// `.replay` in place of the group's queue (source_replay.c).
+	bool replaying, drain_asked; // drain_asked: whether it is empty
+	unsigned drained;            // looks that found it so
+	struct loop_timer drain_timer;
+
 	// Deliveries (source_arrival.c).
 	struct rabbitmq_outstanding outstanding;
 	struct rabbitmq_arriving arriving;
@@ -141,7 +147,7 @@ struct queue_attachment {
 	struct loop_task order_open, order_cut, order_consume, order_cancel, order_ack,
 		order_barrier, order_count, order_retry, order_detach; // to the link
 	uint64_t ordered_epoch;
-	bool ordered_retry, ordered_retry_posted; // the second: atomic
+	bool ordered_retry, ordered_replay, ordered_retry_posted; // the last: atomic
 	uint32_t ordered_prefetch;
 	uint64_t ordered_tags[RABBITMQ_ACKS];
 	size_t ordered_tag_count;

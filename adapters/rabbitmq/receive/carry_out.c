@@ -15,7 +15,7 @@ static void do_open(struct loop_task *task)
 	struct queue_attachment *attachment = ATTACHMENT(task, order_open);
 
 	rabbitmq_source_channel_open(attachment, attachment->ordered_epoch,
-				     attachment->ordered_retry);
+				     attachment->ordered_retry, attachment->ordered_replay);
 }
 
 static void do_cut(struct loop_task *task)

@@ -12,10 +12,12 @@ static void post(struct queue_attachment *attachment, struct loop_task *task)
 	loop_post(rabbitmq_link_loop(attachment->adapter->receive), task);
 }
 
-void rabbitmq_orders_open(struct queue_attachment *attachment, uint64_t epoch, bool has_retry)
+void rabbitmq_orders_open(struct queue_attachment *attachment, uint64_t epoch, bool has_retry,
+			  bool has_replay)
 {
 	attachment->ordered_epoch = epoch;
 	attachment->ordered_retry = has_retry;
+	attachment->ordered_replay = has_replay;
 	post(attachment, &attachment->order_open);
 }
 

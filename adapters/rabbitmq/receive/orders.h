@@ -5,7 +5,8 @@
 
 #include "adapters/rabbitmq/receive/attachment.h"
 
-void rabbitmq_orders_open(struct queue_attachment *attachment, uint64_t epoch, bool has_retry);
+void rabbitmq_orders_open(struct queue_attachment *attachment, uint64_t epoch, bool has_retry,
+			  bool has_replay);
 void rabbitmq_orders_cut(struct queue_attachment *attachment);
 void rabbitmq_orders_consume(struct queue_attachment *attachment, uint32_t prefetch);
 void rabbitmq_orders_ack(struct queue_attachment *attachment, const uint64_t *tags, size_t count);

@@ -6,6 +6,7 @@
 //   source_consumer.c  the consumers of a channel
 //   source_arrival.c   its deliveries
 //   source_ack.c       acknowledgements and barriers
+//   source_replay.c    what is handed out before the group's queue
 //   outstanding.c      what is not acknowledged, and with which commands it is
 //   proof.c            whether these commands may be lost with the channel
 //   orders.c           what the home loop asks of the link
@@ -42,6 +43,7 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 	attachment->adapter = adapter;
 	attachment->to = *attach;
 	attachment->retry_name = rabbitmq_name_retry(attach->group);
+	attachment->replay_name = rabbitmq_name_replay(attach->group);
 	attachment->marker = rabbitmq_name_marker(attach->topic);
 	attachment->hold_ms = attachment->home_hold_ms = adapter->options.consumer_timeout_ms;
 	attachment->names[RABBITMQ_MAIN] = attach->group->physical;

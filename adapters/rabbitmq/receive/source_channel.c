@@ -34,6 +34,7 @@
 #include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_arrival.h"
 #include "adapters/rabbitmq/receive/source_consumer.h"
+#include "adapters/rabbitmq/receive/source_replay.h"
 
 #include <stdio.h>
 
@@ -117,13 +118,27 @@ void rabbitmq_source_channel_send(struct queue_attachment *attachment, enum rabb
 	rabbitmq_channel_send(&attachment->channel, id, decoded); // false: closed() comes
 }
 
+static void look_named(struct queue_attachment *attachment, enum rabbitmq_expected what,
+		       uint8_t queue, const char *name)
+{
+	amqp_queue_declare_t look = {.queue = amqp_cstring_bytes(name), .passive = true};
+
+	rabbitmq_source_channel_send(attachment, what, queue, AMQP_QUEUE_DECLARE_METHOD, &look);
+}
+
 void rabbitmq_source_channel_look(struct queue_attachment *attachment, enum rabbitmq_expected what,
 				  uint8_t queue)
 {
-	amqp_queue_declare_t look = {.queue = amqp_cstring_bytes(attachment->names[queue]),
-				     .passive = true};
+	look_named(attachment, what, queue, attachment->names[queue]);
+}
 
-	rabbitmq_source_channel_send(attachment, what, queue, AMQP_QUEUE_DECLARE_METHOD, &look);
+bool rabbitmq_source_channel_expects(const struct queue_attachment *attachment,
+				     enum rabbitmq_expected what)
+{
+	for (unsigned i = 0; i < attachment->expected_count; ++i)
+		if (attachment->expected[i].what == what)
+			return true;
+	return false;
 }
 
 static amqp_method_number_t answer_of(enum rabbitmq_expected what)
@@ -136,14 +151,6 @@ static amqp_method_number_t answer_of(enum rabbitmq_expected what)
 	case RABBITMQ_EXPECT_MARKER: return AMQP_EXCHANGE_DECLARE_OK_METHOD;
 	default: return AMQP_QUEUE_DECLARE_OK_METHOD;
 	}
-}
-
-static bool is_expected(const struct queue_attachment *attachment, enum rabbitmq_expected what)
-{
-	for (unsigned i = 0; i < attachment->expected_count; ++i)
-		if (attachment->expected[i].what == what)
-			return true;
-	return false;
 }
 
 // The oldest request that this may be the answer to; false: there is none.
@@ -193,6 +200,7 @@ static void on_still_timer(struct loop_timer *timer)
 		marker_look(attachment);
 		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_STILL, RABBITMQ_MAIN);
 	}
+	rabbitmq_source_replay_run(attachment);
 	still_later(attachment);
 }
 
@@ -263,11 +271,12 @@ static void channel_open(struct queue_attachment *attachment)
 }
 
 void rabbitmq_source_channel_open(struct queue_attachment *attachment, uint64_t epoch,
-				  bool has_retry)
+				  bool has_retry, bool has_replay)
 {
 	assert(attachment->state == RABBITMQ_SOURCE_NONE && !attachment->detach);
 	attachment->epoch = epoch;
 	attachment->has_retry = has_retry;
+	rabbitmq_source_replay_begin(attachment, has_replay);
 	attachment->looked_ns = 0;
 	memset(attachment->there, 0, sizeof attachment->there);
 	memset(attachment->ready, 0, sizeof attachment->ready);
@@ -296,9 +305,10 @@ static void note_others(struct queue_attachment *attachment, uint8_t queue, uint
 
 static void barrier_answered(struct queue_attachment *attachment)
 {
-	if (is_expected(attachment, RABBITMQ_EXPECT_BARRIER))
+	if (rabbitmq_source_channel_expects(attachment, RABBITMQ_EXPECT_BARRIER))
 		return; // of the other queue
 	rabbitmq_events_passed(attachment);
+	rabbitmq_source_replay_run(attachment);
 }
 
 void rabbitmq_source_channel_count(struct queue_attachment *attachment)
@@ -310,6 +320,9 @@ void rabbitmq_source_channel_count(struct queue_attachment *attachment)
 	}
 	attachment->counting = true;
 	rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_COUNT, RABBITMQ_MAIN);
+	if (attachment->replaying)
+		look_named(attachment, RABBITMQ_EXPECT_COUNT, RABBITMQ_MAIN,
+			   attachment->to.group->physical);
 	if (attachment->has_retry)
 		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_COUNT, RABBITMQ_RETRY);
 }
@@ -324,8 +337,8 @@ static void count_end(struct queue_attachment *attachment, bool ok)
 
 static void count_answered(struct queue_attachment *attachment, uint8_t queue, uint32_t messages)
 {
-	attachment->counted[queue] = messages;
-	if (!is_expected(attachment, RABBITMQ_EXPECT_COUNT))
+	attachment->counted[queue] += messages;
+	if (!rabbitmq_source_channel_expects(attachment, RABBITMQ_EXPECT_COUNT))
 		count_end(attachment, true);
 }
 
@@ -361,6 +374,9 @@ static void answered(struct queue_attachment *attachment, struct rabbitmq_expect
 		break;
 	case RABBITMQ_EXPECT_STILL:
 		rabbitmq_presence_seen(attachment->adapter, attachment->to.group, 0);
+		break;
+	case RABBITMQ_EXPECT_DRAINED:
+		rabbitmq_source_replay_looked(attachment, found->message_count);
 		break;
 	case RABBITMQ_EXPECT_MARKER:
 	case RABBITMQ_EXPECT_QOS: break;
@@ -399,7 +415,7 @@ static void on_method(struct rabbitmq_channel *channel, const amqp_method_t *met
 	if (attachment->state == RABBITMQ_SOURCE_ENDING)
 		return;
 	if (method->id == AMQP_BASIC_CANCEL_METHOD) {
-		if (!is_expected(attachment, RABBITMQ_EXPECT_FATE))
+		if (!rabbitmq_source_channel_expects(attachment, RABBITMQ_EXPECT_FATE))
 			consumer_ended(attachment, method->decoded);
 		return;
 	}
@@ -480,7 +496,8 @@ static void tell_end(struct queue_attachment *attachment, uint8_t state, unsigne
 {
 	struct rabbitmq_end *end = &attachment->end;
 
-	if (missing == RABBITMQ_MAIN) {
+	if (missing == RABBITMQ_MAIN &&
+	    (!attachment->replaying || names_marker(attachment, text))) {
 		gone_describe(attachment, text);
 		rabbitmq_events_gone(attachment);
 		return;
@@ -489,7 +506,7 @@ static void tell_end(struct queue_attachment *attachment, uint8_t state, unsigne
 		end->code = code == CODE_OK ? CODE_CONNECTION_LOST : code;
 		snprintf(end->text, sizeof end->text, "%s", text ? text : code_sentence(end->code));
 	}
-	end->look_again |= missing == RABBITMQ_RETRY;
+	end->look_again |= missing != RABBITMQ_QUEUES;
 	end->hold_ms = attachment->hold_ms;
 	rabbitmq_events_lost(attachment, end);
 	*end = (struct rabbitmq_end){0};
@@ -525,6 +542,7 @@ static void on_closed(struct rabbitmq_channel *channel, enum code code, uint16_t
 	rabbitmq_source_consumer_reset(attachment);
 	rabbitmq_source_arrival_end(attachment);
 	rabbitmq_source_ack_reset(attachment);
+	rabbitmq_source_replay_end(attachment);
 	count_end(attachment, false);
 	if (attachment->detach)
 		rabbitmq_events_detached(attachment);
@@ -558,4 +576,5 @@ void rabbitmq_source_channel_init(struct queue_attachment *attachment)
 	loop_timer_init(&attachment->still_timer, loop, on_still_timer);
 	rabbitmq_source_consumer_init(attachment);
 	rabbitmq_source_ack_init(attachment);
+	rabbitmq_source_replay_init(attachment);
 }

@@ -33,6 +33,7 @@
 #include "adapters/rabbitmq/receive/events.h"
 #include "adapters/rabbitmq/receive/source_ack.h"
 #include "adapters/rabbitmq/receive/source_channel.h"
+#include "adapters/rabbitmq/receive/source_replay.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -376,6 +377,15 @@ int rabbitmq_source_consumer_prove(struct queue_attachment *attachment, uint8_t 
 	return 0;
 }
 
+bool rabbitmq_source_consumer_cancel(struct queue_attachment *attachment, uint8_t queue)
+{
+	struct rabbitmq_consumer *consumer = live_of(attachment, queue);
+
+	if (consumer)
+		cancel(attachment, consumer);
+	return consumer;
+}
+
 // ---- beginning and ending
 
 void rabbitmq_source_consumer_begin(struct queue_attachment *attachment, uint32_t prefetch)
@@ -414,6 +424,7 @@ void rabbitmq_source_consumer_cancelled(struct queue_attachment *attachment, amq
 	if (!consumer)
 		return;
 	consumer->state = RABBITMQ_CONSUMER_NONE;
+	rabbitmq_source_replay_cancelled(attachment, consumer->queue);
 	rabbitmq_source_consumer_free(attachment);
 	rabbitmq_source_ack_shown(attachment, consumer->queue, consumer->asked);
 }

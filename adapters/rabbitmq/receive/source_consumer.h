@@ -29,6 +29,8 @@ void rabbitmq_source_consumer_set_aside(struct queue_attachment *attachment);
 // Asks something of a consumer whose answer shows what is acknowledged, or has asked. -EAGAIN: the
 // one that is there may neither be ended nor be joined by another.
 int rabbitmq_source_consumer_prove(struct queue_attachment *attachment, uint8_t queue);
+// Ends the one that hands out; false: there is none.
+bool rabbitmq_source_consumer_cancel(struct queue_attachment *attachment, uint8_t queue);
 // Is there one that may hand out more?
 bool rabbitmq_source_consumer_has_room(struct queue_attachment *attachment, uint8_t queue);
 // Answers of the broker.

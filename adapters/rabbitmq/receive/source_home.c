@@ -44,7 +44,8 @@ static void end_if_done(struct queue_attachment *attachment)
 static void channel_order(struct queue_attachment *attachment)
 {
 	attachment->opening = false;
-	rabbitmq_orders_open(attachment, attachment->home_epoch, attachment->store.retry);
+	rabbitmq_orders_open(attachment, attachment->home_epoch, attachment->store.retry,
+			     attachment->store.replay);
 }
 
 static bool may_pass(enum code code)
@@ -63,6 +64,7 @@ static void store_found(struct queue_attachment *attachment, const struct rabbit
 	struct rabbitmq_store *store = &attachment->store;
 
 	store->retry = found->retry;
+	store->replay = found->replay;
 	for (unsigned attempts = 0; attempts < 2; ++attempts)
 		store->levels[attempts] = MAX(store->levels[attempts], found->levels[attempts]);
 }
@@ -142,6 +144,8 @@ void rabbitmq_source_home_lost(struct queue_attachment *attachment, uint64_t epo
 			       const struct rabbitmq_end *end)
 {
 	attachment->home_hold_ms = end->hold_ms;
+	if (attachment->store.replay)
+		attachment->store_known = false; // it may have been used up
 	if (end->look_again) {
 		attachment->store_known = false;
 		attachment->store.retry = false;

@@ -9,7 +9,7 @@
 #include "adapters/rabbitmq/receive/receiver_state.h"
 #include "adapters/rabbitmq/receive/store_memo.h"
 
-enum place { PLACE_QUEUE, PLACE_RETRY, PLACE_DELAY_LEVEL, PLACE_RETRY_LEVEL };
+enum place { PLACE_QUEUE, PLACE_REPLAY, PLACE_RETRY, PLACE_DELAY_LEVEL, PLACE_RETRY_LEVEL };
 
 // ---- looking
 
@@ -21,6 +21,8 @@ static void add_step(struct rabbitmq_store_look *look, enum place place, unsigne
 	assert(i < ARRAY_SIZE(look->steps));
 	if (place == PLACE_RETRY)
 		look->names[i] = rabbitmq_name_retry(group);
+	else if (place == PLACE_REPLAY)
+		look->names[i] = rabbitmq_name_replay(group);
 	else if (place != PLACE_QUEUE)
 		look->names[i] = rabbitmq_name_level(group, level, place == PLACE_RETRY_LEVEL);
 	look->places[i] = place;
@@ -50,7 +52,7 @@ static void add_count(struct rabbitmq_store_look *look, size_t step)
 {
 	uint64_t messages = look->steps[step].messages;
 
-	if (look->places[step] == PLACE_QUEUE)
+	if (look->places[step] == PLACE_QUEUE || look->places[step] == PLACE_REPLAY)
 		look->counts.ready += messages;
 	else if (look->places[step] == PLACE_DELAY_LEVEL)
 		look->counts.delayed += messages;
@@ -66,6 +68,10 @@ static void note_found(struct rabbitmq_store_look *look, size_t step)
 
 	if (look->places[step] == PLACE_QUEUE)
 		return;
+	if (look->places[step] == PLACE_REPLAY) {
+		look->store.replay = look->steps[step].messages > 0;
+		return;
+	}
 	if (look->places[step] == PLACE_RETRY) {
 		look->store.retry = there;
 		look->ended[0] = look->ended[1] = !there;
@@ -99,6 +105,8 @@ void rabbitmq_store_look(struct rabbitmq_store_look *look)
 	look->ask.count = 0;
 	if (look->with_queue)
 		add_step(look, PLACE_QUEUE, 0);
+	if (look->adapter->options.history)
+		add_step(look, PLACE_REPLAY, 0);
 	add_step(look, PLACE_RETRY, 0);
 	ask_begin(look, look_ended);
 }

@@ -13,6 +13,7 @@
 // What is there: of a group without any, all is 0.
 struct rabbitmq_store {
 	bool retry;
+	bool replay;       // `.replay` has messages
 	uint8_t levels[2]; // the number of its levels, the shortest first; [attempts]
 };
 
@@ -28,9 +29,9 @@ struct rabbitmq_store_look {
 	struct queue_counts counts; // retrying and delayed: in the levels that are there
 	// store.c's.
 	struct rabbitmq_ask ask;
-	struct rabbitmq_step steps[2 + 2 * RABBITMQ_LEVELS];
-	struct rabbitmq_name names[2 + 2 * RABBITMQ_LEVELS];
-	uint8_t places[2 + 2 * RABBITMQ_LEVELS]; // what each step looks at
+	struct rabbitmq_step steps[3 + 2 * RABBITMQ_LEVELS];
+	struct rabbitmq_name names[3 + 2 * RABBITMQ_LEVELS];
+	uint8_t places[3 + 2 * RABBITMQ_LEVELS]; // what each step looks at
 	bool ended[2];                           // the ladder is known; [attempts]
 };
 
