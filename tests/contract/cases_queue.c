@@ -1,11 +1,14 @@
 // The form that a case takes where the cluster keeps no positions: what a group has not consumed
 // waits in its queue, a failed attempt comes back as another delivery at the end of it, and what
-// was sent before a group was made is not there for it.
+// was sent before a group was made is not there for it. Behind these, what a cluster promises that
+// has queues and keeps a history beside them.
 
 #include "tests/contract/promises.h"
 
 #include "tests/contract/steps.h"
 #include "tests/queue_example/queue_example.h"
+
+#include <pthread.h>
 
 // ---- what a group gets
 
@@ -345,5 +348,176 @@ void what_is_out_comes_again_after_a_loss(struct bench *bench)
 	reader_drop(got, 10);
 	reader_drop(again, 8);
 	reader_close(reader);
+	models_end(topic, group);
+}
+
+// ---- a history
+
+static json_t *move_back(struct bench *bench, const struct group *group, const struct topic *topic,
+			 bool preview)
+{
+	return bench_reset(bench, group, topic, json_pack("{s:b}", "earliest", 1), preview, NULL);
+}
+
+static void expect_moved_back(struct bench *bench, const struct group *group,
+			      const struct topic *topic, bool preview, json_int_t replayed)
+{
+	json_t *answer = move_back(bench, group, topic, preview);
+
+	CHECK_EQ(sum_of(answer, "skipped"), 0);
+	CHECK_EQ(sum_of(answer, "replayed"), replayed);
+	json_decref(answer);
+}
+
+// Takes `count` messages, numbered from 0 on, each for the first time.
+static void take_numbered(struct reader *reader, struct got *got, uint32_t count)
+{
+	reader_demand(reader, count, 1 << 20);
+	take_all(reader, got, count);
+	for (uint32_t i = 0; i < count; ++i) {
+		CHECK_EQ(got[i].number, i);
+		CHECK_EQ(got[i].delivery.attempt, 1);
+		CHECK_EQ(got[i].delivery.partition, i < 20 ? 1 : 0);
+	}
+}
+
+// Everything that the topic keeps comes again, before what is sent then, wherever it was: never
+// consumed, waiting, acknowledged, or put aside.
+void a_group_is_moved_back_in_its_history(struct bench *bench)
+{
+	enum { OLD = 25, ALL = 30 };
+	const struct topic *topic = plain_topic(bench, 2);
+	const struct group *group;
+	struct got got[ALL];
+	struct reader *reader;
+
+	bench_fill(bench, topic, 1, 0, 10); // without a group
+	group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	bench_fill(bench, topic, 1, 10, 10);
+	bench_fill(bench, topic, 0, 20, 5);
+	reader = reader_open(bench, topic, group);
+	reader_demand(reader, 8, 1 << 20);
+	take_all(reader, got, 8);
+	ack_all(reader, got, 5);
+	settle(reader, &got[5], SETTLE_NACK, 3600 * 1000);
+	reader_drop(got, 8);
+	reader_close(reader);
+	expect_closed_backlog(bench, group, topic, 9, 1, 0);
+	expect_moved_back(bench, group, topic, true, OLD);
+	expect_closed_backlog(bench, group, topic, 9, 1, 0); // a preview
+	for (unsigned round = 0; round < 2; ++round) { // also what was not consumed of the first
+		expect_moved_back(bench, group, topic, false, OLD);
+		expect_closed_backlog(bench, group, topic, OLD, 0, 0);
+	}
+	bench_fill(bench, topic, 0, OLD, ALL - OLD);
+	expect_closed_backlog(bench, group, topic, ALL, 0, 0);
+	bench_reopen(bench);
+	reader = reader_open(bench, topic, group);
+	expect_backlog(reader, ALL, 0, 0, 0);
+	take_numbered(reader, got, OLD);
+	expect_backlog(reader, ALL - OLD, OLD, 0, 0);
+	settle(reader, &got[3], SETTLE_RELEASE, 0);
+	reader_demand(reader, 1, 1 << 20);
+	take_all(reader, got + OLD, 1);
+	CHECK_EQ(got[OLD].number, 3);
+	ack_all(reader, got, 3);
+	ack_all(reader, got + 4, OLD - 4);
+	settle(reader, &got[OLD], SETTLE_ACK, 0);
+	reader_drop(got, OLD + 1);
+	reader_demand(reader, ALL - OLD + 1, 1 << 20);
+	take_all(reader, got, ALL - OLD); // on the same channel
+	for (uint32_t i = 0; i < ALL - OLD; ++i)
+		CHECK_EQ(got[i].number, OLD + i);
+	CHECK_EQ(reader_losses(reader), 0);
+	expect_quiet(reader);
+	ack_all(reader, got, ALL - OLD);
+	expect_backlog(reader, 0, 0, 0, 0);
+	reader_drop(got, ALL - OLD);
+	reader_close(reader);
+	expect_closed_backlog(bench, group, topic, 0, 0, 0);
+	models_end(topic, group);
+}
+
+// What comes again can be given up as what waits.
+void what_comes_again_can_be_given_up(struct bench *bench)
+{
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group;
+	json_t *answer;
+
+	bench_fill(bench, topic, 0, 0, 7);
+	group = bench_group(bench, topic, GROUP_START_EARLIEST, 0);
+	CHECK_EQ(bench_group_create(bench, group, topic), CODE_OK); // begins once
+	expect_closed_backlog(bench, group, topic, 7, 0, 0);
+	answer = bench_reset(bench, group, topic, json_pack("{s:b}", "latest", 1), false, NULL);
+	CHECK_EQ(sum_of(answer, "skipped"), 7);
+	json_decref(answer);
+	expect_closed_backlog(bench, group, topic, 0, 0, 0);
+	json_decref(move_back(bench, group, topic, false));
+	expect_closed_backlog(bench, group, topic, 7, 0, 0);
+	json_decref(bench_purge(bench, topic, false, NULL));
+	expect_closed_backlog(bench, group, topic, 0, 0, 0);
+	expect_moved_back(bench, group, topic, false, 0); // nothing is kept any more
+	bench_fill(bench, topic, 0, 7, 2);
+	expect_moved_back(bench, group, topic, false, 2);
+	CHECK_EQ(bench_group_delete(bench, group, topic), CODE_OK);
+	CHECK_EQ(bench_group_create(bench, group, topic), CODE_OK);
+	expect_closed_backlog(bench, group, topic, 2, 0, 0);
+	models_end(topic, group);
+}
+
+struct sending {
+	struct bench *bench;
+	const struct topic *topic;
+	uint32_t sent;
+	bool stop; // atomic
+};
+
+static void *send_on(void *ctx)
+{
+	struct sending *sending = ctx;
+
+	while (!__atomic_load_n(&sending->stop, __ATOMIC_ACQUIRE))
+		bench_fill(sending->bench, sending->topic, 0, sending->sent++, 1);
+	return NULL;
+}
+
+// Whatever is sent while a group is moved back is there, and the last of all comes last.
+void what_is_sent_meanwhile_is_there(struct bench *bench)
+{
+	enum { ROUNDS = 5, MOST = 100000 };
+	const struct topic *topic = plain_topic(bench, 1);
+	const struct group *group = bench_group(bench, topic, GROUP_START_LATEST, 0);
+	struct sending sending = {.bench = bench, .topic = topic};
+	bool *seen = calloc(MOST, sizeof *seen);
+	uint32_t left, last = 0;
+	struct reader *reader;
+	pthread_t thread;
+	struct got got;
+
+	CHECK(seen);
+	bench_fill(bench, topic, 0, 0, 500);
+	sending.sent = 500;
+	CHECK_EQ(pthread_create(&thread, NULL, send_on, &sending), 0);
+	for (unsigned round = 0; round < ROUNDS; ++round)
+		json_decref(move_back(bench, group, topic, false));
+	__atomic_store_n(&sending.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	CHECK(sending.sent > 500 && sending.sent < MOST);
+	reader = reader_open(bench, topic, group);
+	for (left = sending.sent; left;) {
+		reader_demand(reader, 1, 1 << 20);
+		take_all(reader, &got, 1);
+		CHECK(got.number < sending.sent);
+		left -= !seen[got.number];
+		seen[got.number] = true;
+		last = got.number;
+		reader_settle_soon(reader, (struct settle[]){reader_receipt(&got, SETTLE_ACK, 0)},
+				   1);
+		reader_drop(&got, 1);
+	}
+	CHECK_EQ(last, sending.sent - 1);
+	reader_close(reader);
+	free(seen);
 	models_end(topic, group);
 }

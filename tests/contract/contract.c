@@ -80,24 +80,32 @@ static const char page_head[] =
 	"backend\n"
 	"cannot do is answered UNSUPPORTED_BY_BACKEND with the reason, when it is made. Classes\n"
 	"D2 and D3 on Kafka: where the options or the brokers ask for two or more copies in step.\n"
-	"On RabbitMQ: as the management API tells nodes and policies, and with quorum queues.\n"
+	"On RabbitMQ: as the management API tells nodes and policies, and with quorum queues;\n"
+	"history, query_time and keeps_without_group with the option history alone, and the\n"
+	"cases that need them run in a run of their own.\n"
 	"A cluster without positions keeps a queue for each group. Where a case means something\n"
 	"else there, it has a form for a queue, marked \"queue\", with checks as hard\n"
 	"(tests/contract/cases_queue.c). `queue_example` is no kind of the product: it is the\n"
 	"backend in memory from which an adapter for a queue is begun (tests/queue_example).\n"
 	"\n";
 
+// Of Kafka, a cluster that keeps copies; of RabbitMQ, one that keeps a history.
+static const char *options_for_table(const char *kind)
+{
+	if (strcmp(kind, "kafka") == 0)
+		return "{\"bootstrap\": \"127.0.0.1:9\", \"replication\": 3, \"min_insync\": 2}";
+	if (strcmp(kind, "rabbitmq") == 0)
+		return "{\"addresses\": \"127.0.0.1:9\", \"history\": true}";
+	return "";
+}
+
 static void capabilities_of(uint32_t *ret)
 {
 	for (size_t kind = 0; kind_at(kind); ++kind) {
 		struct bench bench;
 
-		// Of Kafka, a cluster that keeps copies.
 		bench_open(&bench, kind_at(kind)->kind, DURABILITY_D2, NULL,
-			   strcmp(kind_at(kind)->kind, "kafka") == 0
-				   ? "{\"bootstrap\": \"127.0.0.1:9\", \"replication\": 3, "
-				     "\"min_insync\": 2}"
-				   : "");
+			   options_for_table(kind_at(kind)->kind));
 		ret[kind] = bench.capabilities;
 		bench_close(&bench);
 	}

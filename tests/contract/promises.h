@@ -53,6 +53,9 @@ void a_reject_that_is_cut_off_has_not_ended(struct bench *bench);
 void attempts_survive_in_the_copy(struct bench *bench);
 void many_copies_keep_their_attempts(struct bench *bench);
 void what_is_out_comes_again_after_a_loss(struct bench *bench);
+void a_group_is_moved_back_in_its_history(struct bench *bench);
+void what_comes_again_can_be_given_up(struct bench *bench);
+void what_is_sent_meanwhile_is_there(struct bench *bench);
 
 // cases_admin.c
 void a_group_can_be_moved(struct bench *bench);

@@ -401,22 +401,23 @@ def kafka_contracts(path, options):
     return sum((kafka_contract(path, version, nodes) for version, nodes in kafkas), Result())
 
 
-def rabbitmq_contract(path, queue, *options):
-    """The contract against a real RabbitMQ with groups of that kind of queue: quorum queues are class D2, classic ones D1."""
+def rabbitmq_contract(path, queue, history, *options):
+    """The contract against a real RabbitMQ with groups of that kind of queue: quorum queues are class D2, classic ones D1; history: with a stream beside each topic."""
     folder, told = rabbitmq(*options)
     control = [RABBITMQ, "--dir", folder, "tool", "rabbitmqctl"]
-    host = f"contract-{queue}-{os.path.basename(path)}"
+    host = f"contract-{queue}{'-history' if history else ''}-{os.path.basename(path)}"
     run([*control, "delete_vhost", host])
     must([*control, "add_vhost", host], "no virtual host")
     must([*control, "set_permissions", "-p", host, "guest", ".*", ".*", ".*"], "no permissions")
-    cluster = {"addresses": told["amqp"], "management": told["management"], "vhost": host, "queue": queue}
+    cluster = {"addresses": told["amqp"], "management": told["management"], "vhost": host, "queue": queue, "history": history}
     command = [path + "/tests/contract/contract", "rabbitmq", "d2" if queue == "quorum" else "d1"]
     return counted(command, env={**SANITIZER_ENV, "CONTRACT_RABBITMQ": json.dumps(cluster)})
 
 
 def rabbitmq_contracts(path, options):
     rabbitmqs = ((), OTHER_DEBIAN, ("--nodes", "3")) if options.long else ((),)
-    return sum((rabbitmq_contract(path, queue, *one) for one in rabbitmqs for queue in ("quorum", "classic")), Result())
+    kinds = (("quorum", False), ("classic", True), *((("quorum", True), ("classic", False)) if options.long else ()))
+    return sum((rabbitmq_contract(path, *kind, *one) for one in rabbitmqs for kind in kinds), Result())
 
 
 def suite_contract(options):
