@@ -388,7 +388,7 @@ void a_group_is_moved_back_in_its_history(struct bench *bench)
 	enum { OLD = 25, ALL = 30 };
 	const struct topic *topic = plain_topic(bench, 2);
 	const struct group *group;
-	struct got got[ALL];
+	struct got got[ALL], fresh[ALL - OLD];
 	struct reader *reader;
 
 	bench_fill(bench, topic, 1, 0, 10); // without a group
@@ -420,19 +420,20 @@ void a_group_is_moved_back_in_its_history(struct bench *bench)
 	reader_demand(reader, 1, 1 << 20);
 	take_all(reader, got + OLD, 1);
 	CHECK_EQ(got[OLD].number, 3);
+	reader_demand(reader, ALL - OLD + 1, 1 << 20);
+	take_all(reader, fresh, ALL - OLD); // while all the others are in flight
+	for (uint32_t i = 0; i < ALL - OLD; ++i)
+		CHECK_EQ(fresh[i].number, OLD + i);
+	expect_quiet(reader);
+	expect_backlog(reader, 0, ALL, 0, 0);
 	ack_all(reader, got, 3);
+	ack_all(reader, fresh, ALL - OLD);
 	ack_all(reader, got + 4, OLD - 4);
 	settle(reader, &got[OLD], SETTLE_ACK, 0);
-	reader_drop(got, OLD + 1);
-	reader_demand(reader, ALL - OLD + 1, 1 << 20);
-	take_all(reader, got, ALL - OLD); // on the same channel
-	for (uint32_t i = 0; i < ALL - OLD; ++i)
-		CHECK_EQ(got[i].number, OLD + i);
 	CHECK_EQ(reader_losses(reader), 0);
-	expect_quiet(reader);
-	ack_all(reader, got, ALL - OLD);
 	expect_backlog(reader, 0, 0, 0, 0);
-	reader_drop(got, ALL - OLD);
+	reader_drop(got, OLD + 1);
+	reader_drop(fresh, ALL - OLD);
 	reader_close(reader);
 	expect_closed_backlog(bench, group, topic, 0, 0, 0);
 	models_end(topic, group);

@@ -28,7 +28,8 @@ def consume(daemon, group, count):
     with daemon.connect() as conn:
         subscription = conn.subscribe(group)
         got = subscription.receive(count)
-        assert all(status == "OK" for status, _ in subscription.ack(*got))
+        answers = subscription.ack(*got)
+        assert all(status == "OK" for status, _ in answers), answers
     return [message.record.body for message in got]
 
 
@@ -77,7 +78,7 @@ def test_a_history_is_looked_at_and_consumed(history, host):
     preview = daemon.admin.post(f"{GROUPS}/late/reset", {"to": {"at": "time", "time_ms": middle_ms}, "preview": True})
     assert sum(row["replayed"] for row in preview.json["partitions"]) == 5, preview.json
     waits(daemon, "late", 0)
-    ctl("group", "reset", "late", "--to", f"time:{middle_ms}")
+    ctl("group", "reset", "late", "--to", f"time:{middle_ms}", "--yes")
     send(daemon, range(15, 18))
     waits(daemon, "late", 8)
     assert consume(daemon, "late", 8) == bodies(range(10, 18))

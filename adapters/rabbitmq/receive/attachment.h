@@ -12,6 +12,7 @@
 
 #define RABBITMQ_MAIN        0u // of RABBITMQ_QUEUES: the group's queue
 #define RABBITMQ_RETRY       1u // .retry
+#define RABBITMQ_REPLAY      2u // .replay
 #define RABBITMQ_ACKS        1024u
 #define RABBITMQ_RETRY_SHARE 4u // the part of the prefetch that is for .retry: one in so many
 
@@ -84,13 +85,13 @@ struct queue_attachment {
 	struct adapter *adapter;
 	struct queue_attach to;
 	struct rabbitmq_name retry_name, replay_name, marker;
+	const char *names[RABBITMQ_QUEUES];
 
 	// ---- the receive link's
 
 	// The channel (source_channel.c).
 	struct rabbitmq_channel channel;
-	const char *names[RABBITMQ_QUEUES]; // of the first: `.replay`, as long as it has messages
-	uint8_t state;                      // enum rabbitmq_source_state
+	uint8_t state; // enum rabbitmq_source_state
 	uint64_t epoch;
 	struct rabbitmq_expectation expected[RABBITMQ_EXPECTATIONS];
 	unsigned expected_count;
@@ -119,9 +120,13 @@ struct queue_attachment {
 	struct list kept;                     // what has arrived and is not handed on
 	uint32_t kept_count[RABBITMQ_QUEUES]; // of it
 
-	// `.replay` in place of the group's queue (source_replay.c).
-	bool replaying, drain_asked; // drain_asked: whether it is empty
-	unsigned drained;            // looks that found it so
+	// `.replay` before the group's queue (source_replay.c).
+	bool replaying;           // it may have messages: the group's queue is not consumed
+	bool removing;            // it has none, and is deleted when all of it is acknowledged
+	bool drain_asked;         // whether it is empty
+	unsigned drained;         // looks that found it so
+	uint64_t replayed;        // what has come of it
+	uint64_t replayed_before; // the same, at the last look
 	struct loop_timer drain_timer;
 
 	// Deliveries (source_arrival.c).

@@ -79,7 +79,8 @@ static void on_counted(struct loop_task *task)
 	struct queue_attachment *attachment = ATTACHMENT(task, event_counted);
 
 	rabbitmq_source_home_counted(attachment, attachment->counted_ok,
-				     attachment->counted[RABBITMQ_MAIN],
+				     (uint64_t)attachment->counted[RABBITMQ_MAIN] +
+					     attachment->counted[RABBITMQ_REPLAY],
 				     attachment->counted[RABBITMQ_RETRY]);
 }
 

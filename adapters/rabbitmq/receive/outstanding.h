@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RABBITMQ_QUEUES 2u // of a source: the group's queue, and .retry
+#define RABBITMQ_QUEUES 3u // of a source: the group's queue, .retry, and .replay
 
 struct rabbitmq_tag {
 	uint64_t tag;

@@ -48,6 +48,7 @@ static int do_attach(struct adapter *adapter, const struct queue_attach *attach,
 	attachment->hold_ms = attachment->home_hold_ms = adapter->options.consumer_timeout_ms;
 	attachment->names[RABBITMQ_MAIN] = attach->group->physical;
 	attachment->names[RABBITMQ_RETRY] = attachment->retry_name.text;
+	attachment->names[RABBITMQ_REPLAY] = attachment->replay_name.text;
 	rabbitmq_source_channel_init(attachment);
 	rabbitmq_source_home_init(attachment);
 	rabbitmq_carry_out_init(attachment);

@@ -130,10 +130,10 @@ static void on_acked(void *ctx, const struct rabbitmq_tag *tag, bool begins)
 static void send_barrier(struct queue_attachment *attachment)
 {
 	attachment->barrier = false;
-	if (attachment->unacked & 1u << RABBITMQ_RETRY)
-		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_BARRIER, RABBITMQ_RETRY);
-	if (attachment->unacked != 1u << RABBITMQ_RETRY)
-		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_BARRIER, RABBITMQ_MAIN);
+	for (uint8_t queue = RABBITMQ_QUEUES; queue-- > 0;)
+		if (attachment->unacked & 1u << queue ||
+		    (queue == RABBITMQ_MAIN && !attachment->unacked))
+			rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_BARRIER, queue);
 	attachment->unacked = 0;
 }
 

@@ -1,11 +1,11 @@
 // A delivery becomes an arrival: its head, then its body in pieces.
 //
 // **What is given back.** The source concludes from the first delivery that was never handed out
-// before that everything of its earlier channel has come again (queue.h). A source has two queues,
-// and a new message of one says nothing of the other. So of each queue it is known how many
-// messages the channel before had not acknowledged, at most those that were ready when the new
+// before that everything of its earlier channel has come again (queue.h). A source has two queues
+// or three, and a new message of one says nothing of the others. So of each queue it is known how
+// many messages the channel before had not acknowledged, at most those that were ready when the new
 // channel was opened; until that number has come from a queue, or a message of it that is new, a
-// new message of the other one is marked as given back, too.
+// new message of the other ones is marked as given back, too.
 //
 // **What cannot become a record** is a message larger than any record (MOST_BYTES), which only a
 // native client can have sent. It is set aside: it stays unacknowledged at the broker. So nothing
@@ -44,13 +44,15 @@ void rabbitmq_source_arrival_reset(struct queue_attachment *attachment,
 static bool is_given_back(struct queue_attachment *attachment, uint8_t queue, bool redelivered)
 {
 	uint32_t *own = &attachment->unproven[queue];
-	uint32_t other = attachment->unproven[RABBITMQ_QUEUES - 1 - queue];
+	bool others = false;
 
+	for (uint8_t other = 0; other < RABBITMQ_QUEUES; ++other)
+		others |= other != queue && attachment->unproven[other] > 0;
 	if (!redelivered)
 		*own = 0;
 	else if (*own > 0)
 		--*own;
-	return redelivered || other > 0;
+	return redelivered || others;
 }
 
 // ---- pieces
@@ -203,6 +205,7 @@ void rabbitmq_source_arrival_head(struct queue_attachment *attachment,
 		return;
 	}
 	attachment->arriving_queue = queue;
+	attachment->replayed += queue == RABBITMQ_REPLAY;
 	begin(attachment, head, queue);
 	attachment->arriving_left = head->body_size;
 	if (!head->body_size && attachment->state == RABBITMQ_SOURCE_OPEN)

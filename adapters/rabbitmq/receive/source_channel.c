@@ -118,18 +118,13 @@ void rabbitmq_source_channel_send(struct queue_attachment *attachment, enum rabb
 	rabbitmq_channel_send(&attachment->channel, id, decoded); // false: closed() comes
 }
 
-static void look_named(struct queue_attachment *attachment, enum rabbitmq_expected what,
-		       uint8_t queue, const char *name)
-{
-	amqp_queue_declare_t look = {.queue = amqp_cstring_bytes(name), .passive = true};
-
-	rabbitmq_source_channel_send(attachment, what, queue, AMQP_QUEUE_DECLARE_METHOD, &look);
-}
-
 void rabbitmq_source_channel_look(struct queue_attachment *attachment, enum rabbitmq_expected what,
 				  uint8_t queue)
 {
-	look_named(attachment, what, queue, attachment->names[queue]);
+	amqp_queue_declare_t look = {.queue = amqp_cstring_bytes(attachment->names[queue]),
+				     .passive = true};
+
+	rabbitmq_source_channel_send(attachment, what, queue, AMQP_QUEUE_DECLARE_METHOD, &look);
 }
 
 bool rabbitmq_source_channel_expects(const struct queue_attachment *attachment,
@@ -200,20 +195,29 @@ static void on_still_timer(struct loop_timer *timer)
 		marker_look(attachment);
 		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_STILL, RABBITMQ_MAIN);
 	}
-	rabbitmq_source_replay_run(attachment);
 	still_later(attachment);
 }
 
 // ---- opening
+
+static bool is_used(const struct queue_attachment *attachment, uint8_t queue)
+{
+	return queue == RABBITMQ_MAIN || (queue == RABBITMQ_RETRY && attachment->has_retry) ||
+	       (queue == RABBITMQ_REPLAY && attachment->replaying);
+}
 
 static void look(struct queue_attachment *attachment)
 {
 	if (!attachment->looked_ns)
 		marker_look(attachment);
 	attachment->state = RABBITMQ_SOURCE_LOOKING;
-	attachment->looks = attachment->has_retry ? 2 : 1;
-	for (uint8_t queue = 0; queue < attachment->looks; ++queue)
+	attachment->looks = 0;
+	for (uint8_t queue = 0; queue < RABBITMQ_QUEUES; ++queue) {
+		if (!is_used(attachment, queue))
+			continue;
+		++attachment->looks;
 		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_LOOK, queue);
+	}
 }
 
 static void on_look_timer(struct loop_timer *timer)
@@ -223,8 +227,10 @@ static void on_look_timer(struct loop_timer *timer)
 
 static bool has_others(const struct queue_attachment *attachment)
 {
-	return attachment->there[RABBITMQ_MAIN] > attachment->others[RABBITMQ_MAIN] ||
-	       attachment->there[RABBITMQ_RETRY] > attachment->others[RABBITMQ_RETRY];
+	for (uint8_t queue = 0; queue < RABBITMQ_QUEUES; ++queue)
+		if (attachment->there[queue] > attachment->others[queue])
+			return true;
+	return false;
 }
 
 static uint64_t wait_max_ns(const struct queue_attachment *attachment)
@@ -241,6 +247,7 @@ static void ready_to_consume(struct queue_attachment *attachment)
 	still_later(attachment);
 	rabbitmq_presence_seen(attachment->adapter, attachment->to.group, 0);
 	rabbitmq_source_arrival_reset(attachment, attachment->ready);
+	rabbitmq_source_replay_run(attachment);
 	rabbitmq_events_opened(attachment);
 }
 
@@ -319,12 +326,9 @@ void rabbitmq_source_channel_count(struct queue_attachment *attachment)
 		return;
 	}
 	attachment->counting = true;
-	rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_COUNT, RABBITMQ_MAIN);
-	if (attachment->replaying)
-		look_named(attachment, RABBITMQ_EXPECT_COUNT, RABBITMQ_MAIN,
-			   attachment->to.group->physical);
-	if (attachment->has_retry)
-		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_COUNT, RABBITMQ_RETRY);
+	for (uint8_t queue = 0; queue < RABBITMQ_QUEUES; ++queue)
+		if (is_used(attachment, queue))
+			rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_COUNT, queue);
 }
 
 static void count_end(struct queue_attachment *attachment, bool ok)
@@ -337,7 +341,7 @@ static void count_end(struct queue_attachment *attachment, bool ok)
 
 static void count_answered(struct queue_attachment *attachment, uint8_t queue, uint32_t messages)
 {
-	attachment->counted[queue] += messages;
+	attachment->counted[queue] = messages;
 	if (!rabbitmq_source_channel_expects(attachment, RABBITMQ_EXPECT_COUNT))
 		count_end(attachment, true);
 }
@@ -397,7 +401,7 @@ static void consumer_ended(struct queue_attachment *attachment, const amqp_basic
 
 	if (!consumer)
 		return;
-	attachment->end.look_again |= consumer->queue == RABBITMQ_RETRY;
+	attachment->end.look_again |= consumer->queue != RABBITMQ_MAIN;
 	rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_FATE, consumer->queue);
 }
 
@@ -496,8 +500,7 @@ static void tell_end(struct queue_attachment *attachment, uint8_t state, unsigne
 {
 	struct rabbitmq_end *end = &attachment->end;
 
-	if (missing == RABBITMQ_MAIN &&
-	    (!attachment->replaying || names_marker(attachment, text))) {
+	if (missing == RABBITMQ_MAIN) {
 		gone_describe(attachment, text);
 		rabbitmq_events_gone(attachment);
 		return;

@@ -55,7 +55,7 @@ struct kept {
 
 // ---- consumers at the broker
 
-static const char *const words[RABBITMQ_QUEUES] = {"mqpaas", "mqpaas-retry"};
+static const char *const words[RABBITMQ_QUEUES] = {"mqpaas", "mqpaas-retry", "mqpaas-again"};
 
 static void tag_make(struct rabbitmq_consumer *consumer)
 {
@@ -160,12 +160,18 @@ static uint32_t arrived_of(const struct queue_attachment *attachment, uint8_t qu
 	return attachment->handed[queue] + attachment->kept_count[queue];
 }
 
+// The group's queue comes behind `.replay`.
+static bool may_hand_out(const struct queue_attachment *attachment, uint8_t queue)
+{
+	return queue == RABBITMQ_RETRY || attachment->replaying == (queue == RABBITMQ_REPLAY);
+}
+
 static void start_missing(struct queue_attachment *attachment, uint8_t queue)
 {
 	uint32_t share = share_of(attachment, queue), arrived = arrived_of(attachment, queue);
 
 	if (attachment->state == RABBITMQ_SOURCE_OPEN && attachment->prefetch && arrived < share &&
-	    !live_of(attachment, queue))
+	    may_hand_out(attachment, queue) && !live_of(attachment, queue))
 		start(attachment, queue, share - arrived);
 }
 
@@ -211,8 +217,11 @@ static int hand_on(struct queue_attachment *attachment, uint8_t queue,
 
 static bool is_open(const struct queue_attachment *attachment)
 {
-	return attachment->handed[RABBITMQ_MAIN] + attachment->handed[RABBITMQ_RETRY] <
-	       attachment->prefetch;
+	uint32_t handed = 0;
+
+	for (uint8_t queue = 0; queue < RABBITMQ_QUEUES; ++queue)
+		handed += attachment->handed[queue];
+	return handed < attachment->prefetch;
 }
 
 static uint64_t now_ns(const struct queue_attachment *attachment)
@@ -339,7 +348,8 @@ void rabbitmq_source_consumer_free(struct queue_attachment *attachment)
 	hand_on_kept(attachment);
 	if (attachment->state != RABBITMQ_SOURCE_OPEN)
 		return;
-	start_again(attachment, RABBITMQ_MAIN);
+	start_again(attachment, RABBITMQ_MAIN); // one of the two may
+	start_again(attachment, RABBITMQ_REPLAY);
 	if (attachment->has_retry)
 		start_again(attachment, RABBITMQ_RETRY);
 }
@@ -370,7 +380,7 @@ int rabbitmq_source_consumer_prove(struct queue_attachment *attachment, uint8_t 
 	if (consumer)
 		cancel(attachment, consumer);
 	else if (arrived_of(attachment, queue) < share_of(attachment, queue) &&
-		 attachment->prefetch)
+		 attachment->prefetch && may_hand_out(attachment, queue))
 		start_missing(attachment, queue);
 	else
 		start(attachment, queue, 1);
@@ -396,7 +406,8 @@ void rabbitmq_source_consumer_begin(struct queue_attachment *attachment, uint32_
 	memset(attachment->handed, 0, sizeof attachment->handed);
 	if (attachment->has_retry)
 		start_missing(attachment, RABBITMQ_RETRY); // what was due comes before what is new
-	start_missing(attachment, RABBITMQ_MAIN);
+	start_missing(attachment, RABBITMQ_MAIN);          // one of the two may
+	start_missing(attachment, RABBITMQ_REPLAY);
 	replace_full(attachment);
 	hand_on_kept(attachment);
 }
@@ -424,7 +435,7 @@ void rabbitmq_source_consumer_cancelled(struct queue_attachment *attachment, amq
 	if (!consumer)
 		return;
 	consumer->state = RABBITMQ_CONSUMER_NONE;
-	rabbitmq_source_replay_cancelled(attachment, consumer->queue);
+	rabbitmq_source_replay_cancelled(attachment);
 	rabbitmq_source_consumer_free(attachment);
 	rabbitmq_source_ack_shown(attachment, consumer->queue, consumer->asked);
 }

@@ -1,12 +1,12 @@
 // `.replay` first, then the group's queue.
 //
-// The first queue of a source is `.replay` as long as that has messages: the same consumers, gate,
-// acknowledgements and proofs. Nothing is put into it while a source is open. When all that it
-// handed out is acknowledged, and the acknowledgements have passed, it is asked whether it is
-// empty, LOOKS times, so that nothing is on its way from it. Then its consumer is cancelled, and
-// the group's queue takes its place on the same channel: nothing is lost of what is in flight from
-// `.retry`. Last it is deleted, if it is empty: what a broker has kept of it all the same is found
-// when the next source is opened.
+// `.replay` is a queue of the source as the two others are. While it may have messages the group's
+// queue has no consumer. Nothing is put into it while a source is open. When nothing has come of it
+// for a moment it is asked whether it is empty, LOOKS times, so that nothing is on its way from it;
+// then its consumer is cancelled, and the group's queue is consumed, also while some of `.replay`
+// is still in flight: a consumer may want more before it settles. When all of it is acknowledged,
+// and the acknowledgements have passed, it is deleted, if it is empty: what a broker has kept of it
+// all the same is found when the next channel is opened.
 //
 // Invariant: what is handed out of the group's queue comes behind everything that `.replay` had.
 
@@ -17,7 +17,7 @@
 #include "adapters/rabbitmq/receive/source_consumer.h"
 
 #define LOOKS    2u
-#define AGAIN_NS (20 * MS_NS)
+#define AGAIN_NS (30 * MS_NS)
 
 // ---- the end of `.replay`
 
@@ -64,54 +64,62 @@ static void queue_remove(const struct queue_attachment *attachment)
 	removal_ask(removal, attachment->adapter, RABBITMQ_QUEUE_LOOK, on_looked);
 }
 
-static void go_on(struct queue_attachment *attachment)
-{
-	attachment->replaying = false;
-	attachment->names[RABBITMQ_MAIN] = attachment->to.group->physical;
-	memset(&attachment->proof[RABBITMQ_MAIN], 0, sizeof attachment->proof[RABBITMQ_MAIN]);
-	attachment->unproven[RABBITMQ_MAIN] = 0;
-	queue_remove(attachment);
-}
-
-// ---- is it empty?
-
 static bool has_consumer(const struct queue_attachment *attachment,
 			 enum rabbitmq_consumer_state state)
 {
-	return rabbitmq_source_consumer_count(attachment, RABBITMQ_MAIN, state) > 0;
+	return rabbitmq_source_consumer_count(attachment, RABBITMQ_REPLAY, state) > 0;
 }
 
-// Nothing of it is here or on its way to be acknowledged.
-static bool is_idle(const struct queue_attachment *attachment)
+static bool is_settled(const struct queue_attachment *attachment)
 {
-	return !attachment->outstanding.open[RABBITMQ_MAIN] &&
-	       !attachment->kept_count[RABBITMQ_MAIN] && !attachment->barrier &&
-	       !(attachment->unacked & 1u << RABBITMQ_MAIN) &&
-	       !attachment->proving[RABBITMQ_MAIN] &&
+	return !attachment->outstanding.open[RABBITMQ_REPLAY] && !attachment->barrier &&
+	       !(attachment->unacked & 1u << RABBITMQ_REPLAY) &&
+	       !attachment->proving[RABBITMQ_REPLAY] &&
 	       !rabbitmq_source_channel_expects(attachment, RABBITMQ_EXPECT_BARRIER) &&
-	       !rabbitmq_source_channel_expects(attachment, RABBITMQ_EXPECT_COUNT) &&
 	       !has_consumer(attachment, RABBITMQ_CONSUMER_STARTING) &&
 	       !has_consumer(attachment, RABBITMQ_CONSUMER_CANCELLING);
 }
 
-void rabbitmq_source_replay_run(struct queue_attachment *attachment)
+// A proof may have begun another consumer of it.
+static void remove_if_settled(struct queue_attachment *attachment)
 {
-	if (!attachment->replaying || attachment->state != RABBITMQ_SOURCE_OPEN ||
-	    attachment->drain_asked || !is_idle(attachment))
+	if (!is_settled(attachment) || rabbitmq_source_consumer_cancel(attachment, RABBITMQ_REPLAY))
 		return;
-	attachment->drain_asked = true;
-	rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_DRAINED, RABBITMQ_MAIN);
+	attachment->removing = false;
+	queue_remove(attachment);
+}
+
+static void go_on(struct queue_attachment *attachment)
+{
+	attachment->replaying = false;
+	attachment->removing = true;
+	attachment->unproven[RABBITMQ_REPLAY] = 0;
+	loop_timer_cancel(&attachment->drain_timer);
+}
+
+// ---- is it empty?
+
+static void look_later(struct queue_attachment *attachment)
+{
+	loop_timer_set(&attachment->drain_timer,
+		       loop_now_ns(rabbitmq_link_loop(attachment->adapter->receive)) + AGAIN_NS);
 }
 
 static void on_drain_timer(struct loop_timer *timer)
 {
-	rabbitmq_source_replay_run(CONTAINER_OF(timer, struct queue_attachment, drain_timer));
-}
+	struct queue_attachment *attachment =
+		CONTAINER_OF(timer, struct queue_attachment, drain_timer);
 
-static void look_again(struct queue_attachment *attachment)
-{
-	loop_timer_set(&attachment->drain_timer,
-		       loop_now_ns(rabbitmq_link_loop(attachment->adapter->receive)) + AGAIN_NS);
+	if (attachment->state != RABBITMQ_SOURCE_OPEN || !attachment->replaying)
+		return;
+	if (attachment->replayed != attachment->replayed_before) {
+		attachment->replayed_before = attachment->replayed;
+		attachment->drained = 0;
+		look_later(attachment);
+	} else if (!attachment->drain_asked) {
+		attachment->drain_asked = true;
+		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_DRAINED, RABBITMQ_REPLAY);
+	}
 }
 
 void rabbitmq_source_replay_looked(struct queue_attachment *attachment, uint64_t messages)
@@ -119,25 +127,38 @@ void rabbitmq_source_replay_looked(struct queue_attachment *attachment, uint64_t
 	attachment->drain_asked = false;
 	if (!attachment->replaying || attachment->state != RABBITMQ_SOURCE_OPEN)
 		return;
-	if (messages || !is_idle(attachment)) {
-		attachment->drained = 0; // what comes of it will be acknowledged, and asks again
-		if (!messages)
-			look_again(attachment);
-		return;
-	}
-	if (++attachment->drained < LOOKS) {
-		look_again(attachment);
-	} else if (!rabbitmq_source_consumer_cancel(attachment, RABBITMQ_MAIN)) {
+	if (messages || attachment->replayed != attachment->replayed_before ||
+	    has_consumer(attachment, RABBITMQ_CONSUMER_STARTING) ||
+	    has_consumer(attachment, RABBITMQ_CONSUMER_CANCELLING))
+		attachment->drained = 0;
+	else
+		++attachment->drained;
+	if (attachment->drained < LOOKS) {
+		look_later(attachment);
+	} else if (!rabbitmq_source_consumer_cancel(attachment, RABBITMQ_REPLAY)) {
 		go_on(attachment);
 		rabbitmq_source_consumer_free(attachment);
 	}
 }
 
-void rabbitmq_source_replay_cancelled(struct queue_attachment *attachment, uint8_t queue)
+void rabbitmq_source_replay_cancelled(struct queue_attachment *attachment)
 {
-	if (attachment->replaying && queue == RABBITMQ_MAIN && attachment->drained >= LOOKS &&
-	    is_idle(attachment) && !has_consumer(attachment, RABBITMQ_CONSUMER_RUNNING))
+	if (attachment->replaying && attachment->drained >= LOOKS &&
+	    !has_consumer(attachment, RABBITMQ_CONSUMER_CANCELLING))
 		go_on(attachment);
+	else if (attachment->removing)
+		remove_if_settled(attachment);
+}
+
+void rabbitmq_source_replay_run(struct queue_attachment *attachment)
+{
+	if (attachment->state != RABBITMQ_SOURCE_OPEN)
+		return;
+	if (attachment->removing)
+		remove_if_settled(attachment);
+	else if (attachment->replaying && !attachment->drain_asked &&
+		 !attachment->drain_timer.at_ns)
+		look_later(attachment);
 }
 
 // ---- channels
@@ -145,10 +166,9 @@ void rabbitmq_source_replay_cancelled(struct queue_attachment *attachment, uint8
 void rabbitmq_source_replay_begin(struct queue_attachment *attachment, bool replaying)
 {
 	attachment->replaying = replaying;
-	attachment->drain_asked = false;
+	attachment->removing = attachment->drain_asked = false;
 	attachment->drained = 0;
-	attachment->names[RABBITMQ_MAIN] =
-		replaying ? attachment->replay_name.text : attachment->to.group->physical;
+	attachment->replayed = attachment->replayed_before = 0;
 }
 
 void rabbitmq_source_replay_end(struct queue_attachment *attachment)

@@ -213,7 +213,9 @@ void bench_method(amqp_method_number_t id, void *decoded)
 
 static void answer_declare(const char *name)
 {
-	const struct bench_queue *queue = strcmp(name, "g") == 0 ? &bench.main : &bench.retry;
+	const struct bench_queue *queue = strcmp(name, "g") == 0          ? &bench.main
+					  : strcmp(name, "g.replay") == 0 ? &bench.replay
+									  : &bench.retry;
 	amqp_queue_declare_ok_t found = {.queue = amqp_cstring_bytes(name),
 					 .message_count = queue->messages,
 					 .consumer_count = queue->consumers};

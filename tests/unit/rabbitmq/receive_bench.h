@@ -39,7 +39,7 @@ extern struct bench {
 	bool no_frame;        // no memory for a message that arrives
 
 	// Of the channel.
-	struct bench_queue main, retry;
+	struct bench_queue main, retry, replay;
 	bool unmarked;   // the topic's marker is not there
 	char sent[4096]; // "declare g; ack 3; ", since bench_sent() looked
 	unsigned opens, closes;
