@@ -498,6 +498,33 @@ static void queues_are_declared(void)
 	end();
 }
 
+static void streams_are_declared(void)
+{
+	const struct rabbitmq_shape plain = {.kind = "stream"},
+				    kept = {.kind = "stream",
+					    .replication = 3,
+					    .keep_ms = 1001,
+					    .keep_bytes = 40 << 20},
+				    little = {.kind = "stream", .keep_bytes = 1};
+	amqp_queue_declare_ok_t there = {0};
+	struct asked asked;
+
+	begin("4.0.5");
+	declare(&asked, &plain);
+	CHECK_STR(line.arguments, "x-queue-type=stream x-stream-max-segment-size-bytes=67108864 ");
+	answer(AMQP_QUEUE_DECLARE_OK_METHOD, &there);
+	declare(&asked, &kept);
+	CHECK_STR(line.arguments, "x-queue-type=stream x-stream-max-segment-size-bytes=10485760 "
+				  "x-initial-cluster-size=3 x-max-length-bytes=41943040 "
+				  "x-max-age=2s ");
+	answer(AMQP_QUEUE_DECLARE_OK_METHOD, &there);
+	declare(&asked, &little);
+	CHECK_STR(line.arguments, "x-queue-type=stream x-stream-max-segment-size-bytes=1048576 "
+				  "x-max-length-bytes=1 ");
+	answer(AMQP_QUEUE_DECLARE_OK_METHOD, &there);
+	end();
+}
+
 static void a_queue_from_before_an_upgrade_is_found(void)
 {
 	const struct rabbitmq_shape quorum = {.kind = "quorum"};
@@ -577,5 +604,6 @@ UNIT_MAIN(UNIT_CASE(steps_are_carried_out_in_order), UNIT_CASE(what_is_missing_m
 	  UNIT_CASE(a_refused_step_ends_its_request_alone),
 	  UNIT_CASE(a_connection_that_ends_is_no_refusal), UNIT_CASE(a_late_answer_is_ignored),
 	  UNIT_CASE(abandoned_channels_are_bounded), UNIT_CASE(a_link_that_is_down_is_said),
-	  UNIT_CASE(queues_are_declared), UNIT_CASE(a_queue_from_before_an_upgrade_is_found),
-	  UNIT_CASE(a_request_may_begin_later), UNIT_CASE(stopping_answers_all))
+	  UNIT_CASE(queues_are_declared), UNIT_CASE(streams_are_declared),
+	  UNIT_CASE(a_queue_from_before_an_upgrade_is_found), UNIT_CASE(a_request_may_begin_later),
+	  UNIT_CASE(stopping_answers_all))

@@ -10,7 +10,10 @@ static void names_of_our_own(void)
 
 	CHECK_STR(rabbitmq_name_marker(&topic).text, "mqp.t~42");
 	CHECK_STR(rabbitmq_name_kept(&topic).text, "mqp.t.kept");
+	CHECK_STR(rabbitmq_name_history(&topic).text, "mqp.t.history");
 	CHECK_STR(rabbitmq_name_retry(&group).text, "mqp.g.retry");
+	CHECK_STR(rabbitmq_name_replay(&group).text, "mqp.g.replay");
+	CHECK_STR(rabbitmq_name_start(&group).text, "mqp.g.start");
 	CHECK_STR(rabbitmq_name_level(&group, 0, true).text, "mqp.g.retry-60");
 	CHECK_STR(rabbitmq_name_level(&group, 6, false).text, "mqp.g.delay-245760");
 }
@@ -78,11 +81,13 @@ static void names_beside_others_are_told(void)
 	static const char *const beside[] = {"mqp.a.b-1-x~42",           "mqp.a.b-1-x.kept",
 					     "mqp.a.b-1-x.retry",        "mqp.a.b-1-x.retry-60",
 					     "mqp.a.b-1-x.delay-245760", "orders~43.retry",
-					     "orders~43.delay-240"};
+					     "orders~43.delay-240",      "mqp.a.b-1-x.history",
+					     "mqp.a.b-1-x.replay",       "mqp.a.b-1-x.start"};
 	static const char *const others[] = {"mqp.a.b-1-x",
 					     "orders",
 					     "orders.retry",
 					     "orders.retry-60",
+					     "orders.history",
 					     "orders~x.retry",
 					     "mqp.retry-",
 					     "mqp.a.retry-x",

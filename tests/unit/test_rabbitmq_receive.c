@@ -1098,6 +1098,92 @@ static void a_cut_is_an_error_of_ours(void)
 	bench_end();
 }
 
+// ---- what comes again
+
+// `.replay` had a message when the channel was opened, which has come.
+static void replay_begin(void)
+{
+	bench_begin();
+	bench.adapter.options.history = true;
+	ops->open(bench.attachment, 7);
+	bench_run();
+	bench_found("g.replay");
+	CHECK_EQ(bench.opens, 1);
+	bench_channel_opened();
+	BENCH_SENT("declare g; declare g.replay; ");
+	bench_answer_all();
+	CHECK_EQ(bench.opened, 1);
+	ops->consume(bench.attachment, 10);
+	bench_run();
+	BENCH_SENT("qos 8; consume g.replay; ");
+	bench_answer_all();
+	bench_deliver("g", 1, false, "old");
+	bench_pass_ms(30);
+	BENCH_SENT(""); // something has come
+	bench_pass_ms(30);
+	BENCH_SENT("declare g.replay; ");
+}
+
+// The group's queue is consumed when two looks find `.replay` empty, and `.replay` deleted when all
+// of it is acknowledged.
+static void what_comes_again_comes_first(void)
+{
+	replay_begin();
+	bench_answer();
+	BENCH_SENT("");
+	bench_pass_ms(30);
+	BENCH_SENT("declare g.replay; ");
+	bench_answer();
+	BENCH_SENT("cancel g; ");
+	bench_answer();
+	BENCH_SENT("qos 8; consume g; ");
+	bench_answer_all();
+	bench_deliver("g", 2, false, "new");
+	CHECK_EQ(bench.arrived_count, 2);
+	CHECK_EQ(bench.asks, 1);
+	ops->ack(bench.attachment, (uint64_t[]){1}, 1);
+	ops->barrier(bench.attachment);
+	bench_run();
+	BENCH_SENT("ack 1; declare g.replay; ");
+	CHECK_EQ(bench.asks, 1);
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	CHECK_EQ(bench.asks, 2); // it is deleted, if it is there and empty
+	bench_found("");
+	CHECK_EQ(bench.lost, 0);
+	bench_end();
+}
+
+static void what_is_left_of_it_is_waited_for(void)
+{
+	replay_begin();
+	bench.replay.messages = 2;
+	bench_answer();
+	for (unsigned i = 0; i < 5; ++i) {
+		bench_pass_ms(30);
+		BENCH_SENT("declare g.replay; ");
+		bench_answer();
+	}
+	ops->count(bench.attachment);
+	bench_run();
+	BENCH_SENT("declare g; declare g.replay; ");
+	bench.main.messages = 30;
+	bench_answer_all();
+	CHECK_EQ(bench.counts.ready, 32);
+	bench_closed(CODE_NOT_FOUND, 404, "NOT_FOUND - no queue 'g.replay' in vhost '/'");
+	CHECK_EQ(bench.gone, 0); // it is the group's queue that must not be missing
+	CHECK_EQ(bench.lost, 1);
+	ops->open(bench.attachment, 8); // what is there is looked for anew
+	bench_run();
+	CHECK_EQ(bench.asks, 2);
+	bench_found("");
+	bench_channel_opened();
+	BENCH_SENT("declare g; ");
+	bench_answer_all();
+	CHECK_EQ(bench.opened, 2);
+	bench_end();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -1165,6 +1251,8 @@ int main(void)
 		 an_answer_to_an_earlier_request_proves_nothing},
 		{"a proof ends with its channel", a_proof_ends_with_its_channel},
 		{"a cut is an error of ours", a_cut_is_an_error_of_ours},
+		{"what comes again comes first", what_comes_again_comes_first},
+		{"what is left of it is waited for", what_is_left_of_it_is_waited_for},
 	};
 
 	return unit_main(cases, ARRAY_SIZE(cases));
