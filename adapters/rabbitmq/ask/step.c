@@ -15,7 +15,7 @@
 #define ENTRIES           8
 #define SEGMENT_LEAST     (1ull << 20)
 #define SEGMENT_MOST      (64ull << 20)
-#define SEGMENTS_OF_BYTES 4u // a stream gives up whole segments: about so many are kept
+#define SEGMENTS_OF_BYTES 4u // a stream gives up whole segments: about this number is kept
 #define AGE_TEXT          32
 
 static amqp_table_entry_t number_entry(const char *key, int64_t value)

@@ -18,6 +18,7 @@
 
 #define LOOKS    2u
 #define AGAIN_NS (30 * MS_NS)
+#define WAITS_NS (500 * MS_NS) // when it has messages that are not wanted now
 
 // ---- the end of `.replay`
 
@@ -99,10 +100,10 @@ static void go_on(struct queue_attachment *attachment)
 
 // ---- is it empty?
 
-static void look_later(struct queue_attachment *attachment)
+static void look_later(struct queue_attachment *attachment, uint64_t pause_ns)
 {
 	loop_timer_set(&attachment->drain_timer,
-		       loop_now_ns(rabbitmq_link_loop(attachment->adapter->receive)) + AGAIN_NS);
+		       loop_now_ns(rabbitmq_link_loop(attachment->adapter->receive)) + pause_ns);
 }
 
 static void on_drain_timer(struct loop_timer *timer)
@@ -115,7 +116,7 @@ static void on_drain_timer(struct loop_timer *timer)
 	if (attachment->replayed != attachment->replayed_before) {
 		attachment->replayed_before = attachment->replayed;
 		attachment->drained = 0;
-		look_later(attachment);
+		look_later(attachment, AGAIN_NS);
 	} else if (!attachment->drain_asked) {
 		attachment->drain_asked = true;
 		rabbitmq_source_channel_look(attachment, RABBITMQ_EXPECT_DRAINED, RABBITMQ_REPLAY);
@@ -134,7 +135,7 @@ void rabbitmq_source_replay_looked(struct queue_attachment *attachment, uint64_t
 	else
 		++attachment->drained;
 	if (attachment->drained < LOOKS) {
-		look_later(attachment);
+		look_later(attachment, messages ? WAITS_NS : AGAIN_NS);
 	} else if (!rabbitmq_source_consumer_cancel(attachment, RABBITMQ_REPLAY)) {
 		go_on(attachment);
 		rabbitmq_source_consumer_free(attachment);
@@ -158,7 +159,7 @@ void rabbitmq_source_replay_run(struct queue_attachment *attachment)
 		remove_if_settled(attachment);
 	else if (attachment->replaying && !attachment->drain_asked &&
 		 !attachment->drain_timer.at_ns)
-		look_later(attachment);
+		look_later(attachment, AGAIN_NS);
 }
 
 // ---- channels
