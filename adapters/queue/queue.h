@@ -104,8 +104,8 @@ struct queue_ops {
 	// as many as a group can have in flight. The contract has 6,000 in flight at once, and
 	// wants a bound below 20,000.
 	uint32_t messages_max;
-	// Of a prefetch one place in so many, at least one, is only for what comes out of the retry
-	// store, and the others, at least one, only for the queue. 0: a place is for either.
+	// Of a prefetch one place in `retry_share`, at least one, is only for what comes out of the
+	// retry store, and the others, at least one, only for the queue. 0: a place is for either.
 	uint32_t retry_share;
 	// How many tags one ack() may name: 1 to 1,024. A batch waits for the barrier of the one
 	// before, so with few of them consuming is bound to as many messages a round trip.

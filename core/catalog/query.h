@@ -53,7 +53,8 @@
 	    "largest message as they were at least then",                                          \
 	    "{}")                                                                                  \
 	ROW(TOPIC_DELETE, "{topic}", "{}")                                                         \
-	ROW(TOPIC_DESCRIBE, "{topic}", "{partitions:[{partition, first, end, messages, bytes, oldest_ms}]}") \
+	ROW(TOPIC_DESCRIBE, "{topic}",                                                             \
+	    "{partitions:[{partition, first, end, messages, bytes, oldest_ms}]}")                  \
 	ROW(TOPIC_SETTINGS, "{topic}",                                                             \
 	    "{message_bytes, retention_ms, retention_bytes, compacted, oldest_ms, min_insync} of " \
 	    "an imported topic, as its cluster has them; null: no limit")                          \

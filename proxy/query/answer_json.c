@@ -154,11 +154,11 @@ static json_t *described_partition_json(const void *row)
 {
 	const struct described_partition *partition = row;
 
-	return json_pack("{s:I,s:o,s:o,s:o,s:o,s:o}", "partition",
-			 (json_int_t)partition->partition, "first", number_json(partition->first),
-			 "end", number_json(partition->end), "messages",
-			 number_json(partition->messages), "bytes", number_json(partition->bytes),
-			 "oldest_ms", number_json(partition->oldest_ms));
+	return json_pack("{s:I,s:o,s:o,s:o,s:o,s:o}", "partition", (json_int_t)partition->partition,
+			 "first", number_json(partition->first), "end", number_json(partition->end),
+			 "messages", number_json(partition->messages), "bytes",
+			 number_json(partition->bytes), "oldest_ms",
+			 number_json(partition->oldest_ms));
 }
 
 static json_t *skipped_range_json(const void *row)

@@ -224,7 +224,8 @@ void rabbitmq_topics_delete(struct adapter *adapter, const struct topic *topic,
 
 static void described(struct rabbitmq_job *job)
 {
-	queue_answers_describe(job->base.topic, job->count > 1 ? job->steps[1].messages : ANSWER_NONE,
+	queue_answers_describe(job->base.topic,
+			       job->count > 1 ? job->steps[1].messages : ANSWER_NONE,
 			       rabbitmq_job_answered, job);
 }
 

@@ -14,7 +14,7 @@
 #define RABBITMQ_RETRY       1u // .retry
 #define RABBITMQ_REPLAY      2u // .replay
 #define RABBITMQ_ACKS        1024u
-#define RABBITMQ_RETRY_SHARE 4u // the part of the prefetch that is for .retry: one in so many
+#define RABBITMQ_RETRY_SHARE 4u // of a prefetch, one place in 4 is for .retry
 
 struct rabbitmq_batch;
 struct rabbitmq_store_job;
