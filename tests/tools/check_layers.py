@@ -20,7 +20,7 @@ import objects
 from tree import ROOT, sources
 
 DATA = ("core/base", "core/net", "core/loop", "core/model", "core/wire", "core/catalog")  # what a proxy may know
-CORE = DATA + ("core/registry",)
+CORE = (*DATA, "core/control", "core/registry")
 PROXY = ("proxy/engine", "proxy/base", "proxy/resource", "proxy/group", "proxy/client", "proxy/probe")  # from the ground up
 
 CONTRACT = ("core/base", "core/loop", "core/model", "core/wire", "adapters")  # what an adapter may know
@@ -38,6 +38,7 @@ LAYERS = {
     "core/model": ("core/base",),
     "core/wire": ("core/base",),
     "core/catalog": ("core/base", "core/model"),
+    "core/control": DATA,
     "core/registry": ("core/base", "core/model", "core/loop", "core/catalog"),
     "quota": ("core/base", "core/model"),
     "adapters": ("core/base", "core/loop", "core/model", "core/wire"),
@@ -98,7 +99,7 @@ LIBRARIES = {
     "argon2.h": ("core/registry", "portal-api"),
     "lz4": ("core/wire",),
     "zstd": ("core/wire",),
-    "jansson.h": ("core/model", "core/catalog", "core/registry", "quota", "adapters", "proxy", "portal-api", "ctl", "server"),
+    "jansson.h": ("core/model", "core/catalog", "core/control", "core/registry", "quota", "adapters", "proxy", "portal-api", "ctl", "server"),
 }
 
 CIRCLE = 6  # files that may use each other in a circle
