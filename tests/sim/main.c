@@ -22,7 +22,7 @@
 
 static const struct sim_engine *const engines[] = {&sim_window, &sim_source, &sim_kafka,
 						   &sim_group,  &sim_hand,   &sim_quota,
-						   &sim_fair,   &sim_queue};
+						   &sim_fair,   &sim_follow, &sim_queue};
 
 // What the child tells, and what it is told to leave out.
 static struct shared {

@@ -45,6 +45,8 @@ GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/engine/fair.c"
 HELD_WRITE, HELD_ACK, HELD_ARRIVE, HELD_ID, HELD_DUE = "adapters/queue/held_write.c", "adapters/queue/held_ack.c", "adapters/queue/held_arrive.c", "adapters/queue/held_id.c", "adapters/queue/held_due.c"
 HELD_DELIVER, HELD_SETTLE, HELD_WAITER, HELD, HELD_CONSUME = "adapters/queue/held_deliver.c", "adapters/queue/held_settle.c", "adapters/queue/held_waiter.c", "adapters/queue/held.c", "adapters/queue/held_consume.c"
 
+HISTORY, FEED, FOLLOWER = "core/control/history.c", "core/control/feed.c", "core/control/follower.c"
+
 BUGS = (
     Bug("ack-any-attempt", "window", WINDOW, "return attempt == (window->mark_count ? attempts_of(window, offset) : 0) + 1;", "return attempt > 0;",
         "a settle of an attempt that has ended counts for the one under way"),
@@ -350,10 +352,42 @@ BUGS = (
         "what waits for long, and gets a tag again, keeps it (found by this simulation)", schedules=40000),
     Bug("consumes-without-demand", "queue", HELD_CONSUME, "(is_quiet(held) && !held->limbo)", "(is_quiet(held) && held->tags)",
         "an idle consumer is cancelled only while something is held"),
+    Bug("full-copy-of-the-past", "follow", HISTORY, "\t\thistory->bytes += change->size;\n\t}\n\tkeep_full_if_useful(history);\n", "\t\thistory->bytes += change->size;\n\t}\n",
+        "a full copy is sent that no delta continues"),
+    Bug("full-copy-for-all", "follow", FEED, "feed->full = full || !position.revision;", "feed->full = true;",
+        "what is at hand as deltas is sent as a full copy"),
+    Bug("request-keeps-what-is-sent", "follow", FEED, "\tfeed->sending = history_change_unref(feed->sending);\n\tfeed->turn = turn;\n\tfeed->on = true;\n", "\tfeed->turn = turn;\n\tfeed->on = true;\n",
+        "the rest of an earlier request's change is sent for the next request"),
+    Bug("change-ends-at-its-first-slice", "follow", FEED, "if (!feed->sending || feed->sent < feed->sending->size)", "if (!feed->sending)",
+        "the next change begins before the one before has been sent"),
+    Bug("told-once", "follow", FEED, "link_position_same(feed->told, history->newest) &&\n\t    now_ns - feed->told_ns < TELL_NS)", "link_position_same(feed->told, history->newest))",
+        "a follower is told once that it is up to date"),
+    Bug("stale-slices-count", "follow", FOLLOWER, "return link == follower->from && turn == follower->turn && follower->waits;", "return link == follower->from && follower->waits;",
+        "what was on its way for an earlier request is taken"),
+    Bug("gathered-stays", "follow", FOLLOWER, "\tdrop_gathered(follower);\n\tfollower->wants_full = full;", "\tfollower->wants_full = full;",
+        "half a change stays before what the next request brings"),
+    Bug("delta-without-its-base", "follow", FOLLOWER, "head.source == follower->holds.source &&\n\t\t\t  head.from == follower->holds.revision))", "head.source == follower->holds.source))",
+        "a delta that leaves something out is given to the catalog"),
+    Bug("gap-behind-the-last-change", "follow", FOLLOWER, "\t\task_again(follower, follower->wants_full);\n", "\t\tfollower->wants_full = true;\n",
+        "a change that was lost as the last one is never asked for"),
+    Bug("peer-restores", "follow", FOLLOWER, "return follower->links[follower->from].portal || !follower->holds.revision;", "return true;",
+        "a peer brings another life of the registry", schedules=40000),
+    Bug("full-copy-takes-back", "follow", HISTORY, "full->to.revision < position.revision))", "false))",
+        "a full copy is sent that would take a proxy back (found by this simulation)"),
+    Bug("portal-is-one-of-many", "follow", FOLLOWER, "\tif (link->portal != than->portal)\n\t\treturn link->portal;\n", "",
+        "a peer is followed while the portal is there"),
+    Bug("first-peer-stays", "follow", FOLLOWER, "link->offers.revision > than->offers.revision;", "false;",
+        "a peer that knows more is not followed"),
+    Bug("young-by-arrival", "follow", FOLLOWER, "\t\tconfirm(follower, offer->age_ns, now_ns);", "\t\tconfirm(follower, 0, now_ns);",
+        "two proxies that follow each other count as up to date for ever"),
+    Bug("confirmed-by-anything", "follow", FOLLOWER, "if (link_position_same(offer->position, follower->holds) && !follower->wants_full)", "if (offer->position.source == follower->holds.source && !follower->wants_full)",
+        "any position of the other side confirms what is held"),
+    Bug("full-copy-wanted-for-ever", "follow", FOLLOWER, "\tfollower->wants_full = false;\n\tdrop_gathered(follower);", "\tdrop_gathered(follower);",
+        "each delta after a full copy is answered by asking for another one"),
 )
 
 # For a short run: one of each engine.
-FEW = ("due-ignored", "gap-map-dropped-at-commit", "offsets-before-rows", "redelivery-forgotten-on-leave", "first-loss-counts", "no-barrier", "idle-time-saved-up", "tenant-starves", "ended-forgotten-at-the-loss")
+FEW = ("due-ignored", "gap-map-dropped-at-commit", "offsets-before-rows", "redelivery-forgotten-on-leave", "first-loss-counts", "no-barrier", "idle-time-saved-up", "tenant-starves", "ended-forgotten-at-the-loss", "stale-slices-count")
 
 
 def table():
