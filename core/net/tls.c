@@ -65,10 +65,23 @@ static int identity_load(SSL_CTX *ctx, const char *cert_file, const char *key_fi
 	return 0;
 }
 
+// A server has no tickets and no cache: a session kept for later would be memory that no connection
+// accounts for.
+SSL_CTX *tls_bare_new(bool server)
+{
+	SSL_CTX *ctx = context_make(server ? TLS_server_method() : TLS_client_method());
+
+	if (ctx && server) {
+		SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+		SSL_CTX_set_num_tickets(ctx, 0);
+	}
+	return ctx;
+}
+
 int tls_server_new(const char *cert_file, const char *key_file, SSL_CTX **ret, char *problem,
 		   size_t problem_size)
 {
-	SSL_CTX *ctx = context_make(TLS_server_method());
+	SSL_CTX *ctx = tls_bare_new(true);
 	int r;
 
 	if (!ctx)
@@ -76,10 +89,6 @@ int tls_server_new(const char *cert_file, const char *key_file, SSL_CTX **ret, c
 	r = identity_load(ctx, cert_file, key_file, problem, problem_size);
 	if (r)
 		return r;
-	// No tickets and no cache: a session kept for later would be memory that no connection
-	// accounts for.
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_num_tickets(ctx, 0);
 	*ret = ctx;
 	return 0;
 }
@@ -87,7 +96,7 @@ int tls_server_new(const char *cert_file, const char *key_file, SSL_CTX **ret, c
 int tls_client_new(const char *ca_file, const char *cert_file, const char *key_file, SSL_CTX **ret,
 		   char *problem, size_t problem_size)
 {
-	SSL_CTX *ctx = context_make(TLS_client_method());
+	SSL_CTX *ctx = tls_bare_new(false);
 	int r;
 
 	if (!ctx)

@@ -2,12 +2,16 @@
 // peers verified by clients.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct ssl_ctx_st SSL_CTX; // as <openssl/types.h> declares it
 
-// All return 0 or -EINVAL with a sentence in `problem` that names the file and what is wrong with
-// it. Paths are PEM files.
+// The defaults alone, without an identity and authorities. NULL: no memory.
+SSL_CTX *tls_bare_new(bool server);
+
+// All below return 0 or -EINVAL with a sentence in `problem` that names the file and what is wrong
+// with it. Paths are PEM files.
 int tls_server_new(const char *cert_file, const char *key_file, SSL_CTX **ret, char *problem,
 		   size_t problem_size);
 // Any may be NULL: without ca_file the system's authorities are trusted, without cert_file no
