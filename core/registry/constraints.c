@@ -20,14 +20,18 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define KEYS_MAX        1000 // access keys of a tenant
-#define DEAD_SUFFIX     ".dead"
-#define DEAD_KEEP_MS    (30ull * 24 * 3600 * 1000)
-#define DEAD_SLACK      65536 // a dead letter is a little larger than its message
-#define RECORD_MAX      (16u << 20)
-#define TOKEN_PREFIX    "mqt_"
-#define TOKEN_BYTES     32
-#define AFFECTED_LISTED 100
+#define KEYS_MAX     1000 // access keys of a tenant
+#define DEAD_SUFFIX  ".dead"
+#define DEAD_KEEP_MS (30ull * 24 * 3600 * 1000)
+#define DEAD_SLACK   65536 // a dead letter is a little larger than its message
+#define RECORD_MAX   (16u << 20)
+#define TOKEN_PREFIX "mqt_"
+#define TOKEN_BYTES  32
+
+#define PROXY_TOKEN_PREFIX "mqj_"
+#define INVITATION_MS      (3600 * 1000ll)
+#define INVITATION_MOST_MS (30 * 24 * INVITATION_MS)
+#define AFFECTED_LISTED    100
 
 static int count_of(struct work *work, const char *sql, uint64_t id, int64_t *ret)
 {
@@ -535,19 +539,43 @@ static int maker_take(struct work *work, struct row *row)
 	return row->token.maker ? 0 : -ENOMEM;
 }
 
-static int token_check(struct work *work, struct row *row, struct json_reader *reader)
+// Shown once; only its hash stays.
+static int draw_token(struct work *work, const char *prefix, uint8_t hash[32])
 {
-	char *token = arena_alloc(&work->arena, sizeof TOKEN_PREFIX + BASE64URL_SIZE(TOKEN_BYTES));
+	char *token = arena_alloc(&work->arena, strlen(prefix) + 1 + BASE64URL_SIZE(TOKEN_BYTES));
 	int r;
 
 	if (!token)
 		return -ENOMEM;
-	role_check((enum role)row->token.role, row->token.tenant, reader);
-	memcpy(token, TOKEN_PREFIX, sizeof TOKEN_PREFIX);
-	r = secret_random_text(token + strlen(TOKEN_PREFIX), TOKEN_BYTES);
-	secret_hash(token, row->token.hash);
+	memcpy(token, prefix, strlen(prefix) + 1);
+	r = secret_random_text(token + strlen(prefix), TOKEN_BYTES);
+	secret_hash(token, hash);
 	work->secret = token;
+	return r;
+}
+
+static int token_check(struct work *work, struct row *row, struct json_reader *reader)
+{
+	int r;
+
+	role_check((enum role)row->token.role, row->token.tenant, reader);
+	r = draw_token(work, TOKEN_PREFIX, row->token.hash);
 	return r < 0 ? r : maker_take(work, row);
+}
+
+// An invitation: an hour unless the caller says otherwise, at most a month.
+static int proxy_check(struct work *work, struct row *row, const struct row *old,
+		       struct json_reader *reader)
+{
+	int64_t now_ms = work->registry->now_ms();
+
+	if (old)
+		return 0;
+	if (!row->proxy.expires_ms)
+		row->proxy.expires_ms = now_ms + INVITATION_MS;
+	if (row->proxy.expires_ms <= now_ms || row->proxy.expires_ms > now_ms + INVITATION_MOST_MS)
+		json_problem(reader, "/expires_ms", "from now to 30 days from now");
+	return draw_token(work, PROXY_TOKEN_PREFIX, row->proxy.hash);
 }
 
 // ---- all
@@ -562,6 +590,7 @@ int constraints_check(struct work *work, enum registry_kind kind, struct row *ro
 	case REGISTRY_TOPIC: return topic_check(work, row, old, reader);
 	case REGISTRY_GROUP: return group_check(work, row, old, reader);
 	case REGISTRY_USER: return user_check(work, row, old, reader);
+	case REGISTRY_PROXY: return proxy_check(work, row, old, reader);
 	default: return token_check(work, row, reader);
 	}
 }

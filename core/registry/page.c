@@ -140,6 +140,11 @@ static void where_prefix(struct page *page)
 		row_name_column(page->kind), at, row_name_column(page->kind), at);
 }
 
+static bool has_role(enum registry_kind kind)
+{
+	return kind == REGISTRY_USER || kind == REGISTRY_TOKEN;
+}
+
 static int write_where(struct page *page)
 {
 	const struct registry_query *query = page->query;
@@ -164,7 +169,7 @@ static int write_where(struct page *page)
 				tenanted && page->kind != REGISTRY_ACCESS_KEY ? query->state
 									      : NULL);
 	if (r == 0)
-		r = where_value(page, "role", page->kind >= REGISTRY_USER ? query->role : NULL);
+		r = where_value(page, "role", has_role(page->kind) ? query->role : NULL);
 	return r == 0 ? where_cursor(page) : r;
 }
 
@@ -173,10 +178,10 @@ static int check_filters(struct page *page)
 {
 	const struct registry_query *query = page->query;
 	bool topic = page->kind == REGISTRY_TOPIC, group = page->kind == REGISTRY_GROUP;
-	const char *wrong = query->cluster && !topic                    ? "cluster"
-			    : query->topic && !group                    ? "topic"
-			    : query->state && !topic && !group          ? "state"
-			    : query->role && page->kind < REGISTRY_USER ? "role"
+	const char *wrong = query->cluster && !topic               ? "cluster"
+			    : query->topic && !group               ? "topic"
+			    : query->state && !topic && !group     ? "state"
+			    : query->role && !has_role(page->kind) ? "role"
 			    : query->actor || query->action || query->resource || query->since_ms ||
 					    query->until_ms
 				    ? "actor, action, resource or time"

@@ -227,7 +227,7 @@ static void answer_row(struct work *work, enum registry_kind kind, json_t *json,
 	ret->created = created;
 	ret->revision = (uint64_t)json_integer_value(json_object_get(json, "revision"));
 	if (work->secret)
-		json_object_set_new(json, kind == REGISTRY_TOKEN ? "token" : "secret",
+		json_object_set_new(json, kind == REGISTRY_ACCESS_KEY ? "secret" : "token",
 				    json_string(work->secret));
 }
 
@@ -303,7 +303,7 @@ static int put_row(struct work *work, const struct registry_ref *ref, uint64_t m
 	r = resource_match(work, found ? &row : NULL, match);
 	if (r != 0)
 		return r;
-	if (!found && (ref->kind == REGISTRY_ACCESS_KEY || ref->kind == REGISTRY_TOKEN))
+	if (!found && (ref->kind == REGISTRY_ACCESS_KEY || ref->kind >= REGISTRY_TOKEN))
 		return work_refuse(work, CODE_NOT_FOUND, "there is no %s \"%s\"",
 				   row_kind(ref->kind).name, ref->name);
 	if (found && row.deleting)

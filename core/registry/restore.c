@@ -161,6 +161,15 @@ static void rights_take(enum registry_kind kind, struct row *row, const struct r
 		row->user.role = known->user.role;
 		row->user.disabled = known->user.disabled;
 		break;
+	case REGISTRY_PROXY: {
+		struct proxy_row *proxy = &row->proxy;
+
+		proxy->expires_ms = known->proxy.expires_ms;
+		proxy->joined_ms = known->proxy.joined_ms;
+		memcpy(proxy->hash, known->proxy.hash, sizeof proxy->hash);
+		memcpy(proxy->key, known->proxy.key, sizeof proxy->key);
+		break;
+	}
 	default:
 		row->token.role = known->token.role;
 		row->token.expires_ms = known->token.expires_ms;
@@ -193,8 +202,11 @@ static int credential_changed(struct merge *merge, enum registry_kind kind, stru
 
 static void credential_close(enum registry_kind kind, struct row *row, int64_t now_ms)
 {
-	int64_t *expires_ms = &row->token.expires_ms;
+	int64_t *expires_ms =
+		kind == REGISTRY_PROXY ? &row->proxy.expires_ms : &row->token.expires_ms;
 
+	if (kind == REGISTRY_PROXY) // it must be invited anew
+		memset(row->proxy.key, 0, sizeof row->proxy.key);
 	if (kind == REGISTRY_ACCESS_KEY)
 		row->model.key.disabled = true;
 	else if (kind == REGISTRY_USER)
@@ -209,14 +221,15 @@ static int credential_unknown(struct merge *merge, enum registry_kind kind, stru
 {
 	bool first = kind == REGISTRY_USER && row->object.id == merge->first_admin;
 	bool stays = first || merge->how->revive;
-	int r = list_row(merge, merge->unknown, kind, row, "reason",
-			 merge->how->revive ? "whether it was revoked is not known: as in the copy"
-			 : first            ? "whether it was revoked is not known: it stays, so "
-					      "that an administrator can log in"
-			 : kind == REGISTRY_TOKEN
-				 ? "whether it was revoked is not known: it is expired"
-				 : "whether it was revoked is not known: it is "
-				   "disabled");
+	int r = list_row(
+		merge, merge->unknown, kind, row, "reason",
+		merge->how->revive       ? "whether it was revoked is not known: as in the copy"
+		: first                  ? "whether it was revoked is not known: it stays, so "
+					   "that an administrator can log in"
+		: kind == REGISTRY_PROXY ? "whether it was removed is not known: it is shut out"
+		: kind == REGISTRY_TOKEN ? "whether it was revoked is not known: it is expired"
+					 : "whether it was revoked is not known: it is "
+					   "disabled");
 
 	if (r < 0 || stays)
 		return r;

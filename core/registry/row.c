@@ -70,6 +70,7 @@ static const struct field account_extra[] = {
 
 #define user_extra  account_extra
 #define token_extra account_extra
+#define proxy_extra account_extra
 
 #define ROLE_TEXT(name, value, tenant) #name,
 static const char *const role_values[] = {ROLE_TABLE(ROLE_TEXT) NULL};
@@ -143,12 +144,45 @@ static const struct field token_fields[] = {
 	 .unit = ""},
 };
 
-#define OWN_TABLE(kind)                                                                            \
+static const struct field proxy_fields[] = {
+	{.name = "name",
+	 .type = FIELD_NAME,
+	 AT(proxy_row, name),
+	 .flags = FIELD_REQUIRED | FIELD_IMMUTABLE,
+	 .unit = ""},
+	{.name = "hash",
+	 .type = FIELD_BYTES,
+	 AT(proxy_row, hash),
+	 .size = 32,
+	 .flags = FIELD_HIDDEN,
+	 .unit = ""},
+	{.name = "expires_ms",
+	 .type = FIELD_TIME,
+	 AT(proxy_row, expires_ms),
+	 .flags = FIELD_NONE,
+	 .min = 1,
+	 .max = 9007199254740991ull,
+	 .unit = ""},
+	{.name = "joined_ms",
+	 .type = FIELD_TIME,
+	 AT(proxy_row, joined_ms),
+	 .flags = FIELD_READ_ONLY | FIELD_NONE,
+	 .unit = ""},
+	{.name = "key",
+	 .type = FIELD_BYTES,
+	 AT(proxy_row, key),
+	 .size = 32,
+	 .flags = FIELD_HIDDEN,
+	 .unit = ""},
+};
+
+#define OWN_TABLE(kind, type)                                                                      \
 	{.name = #kind,                                                                            \
 	 .fields = kind##_fields,                                                                  \
 	 .count = ARRAY_SIZE(kind##_fields),                                                       \
-	 .size = sizeof(struct kind)}
-static const struct field_table own_tables[] = {OWN_TABLE(user), OWN_TABLE(token)};
+	 .size = sizeof(struct type)}
+static const struct field_table own_tables[] = {OWN_TABLE(user, user), OWN_TABLE(token, token),
+						OWN_TABLE(proxy, proxy_row)};
 
 #define EXTRA_TABLE(rows) {.name = "extra", .fields = rows, .count = ARRAY_SIZE(rows)}
 static const struct field_table extra_tables[REGISTRY_KIND_COUNT] = {
@@ -159,6 +193,7 @@ static const struct field_table extra_tables[REGISTRY_KIND_COUNT] = {
 	[REGISTRY_GROUP] = EXTRA_TABLE(group_extra),
 	[REGISTRY_USER] = EXTRA_TABLE(user_extra),
 	[REGISTRY_TOKEN] = EXTRA_TABLE(token_extra),
+	[REGISTRY_PROXY] = EXTRA_TABLE(proxy_extra),
 };
 
 static const struct {
@@ -172,6 +207,7 @@ static const struct {
 	[REGISTRY_GROUP] = {"group", "groups", true},
 	[REGISTRY_USER] = {"user", "users", false},
 	[REGISTRY_TOKEN] = {"token", "tokens", false},
+	[REGISTRY_PROXY] = {"proxy", "proxies", false},
 };
 
 struct row_kind row_kind(enum registry_kind kind)
@@ -203,7 +239,8 @@ _Static_assert(offsetof(struct tenant, name) == offsetof(struct topic, name) &&
 		       offsetof(struct cluster, name) == offsetof(struct topic, name) &&
 		       offsetof(struct group, name) == offsetof(struct topic, name) &&
 		       offsetof(struct user, name) == offsetof(struct topic, name) &&
-		       offsetof(struct token, name) == offsetof(struct topic, name),
+		       offsetof(struct token, name) == offsetof(struct topic, name) &&
+		       offsetof(struct proxy_row, name) == offsetof(struct topic, name),
 	       "the name is the first member of every kind");
 
 uint64_t row_tenant(enum registry_kind kind, const struct row *row)

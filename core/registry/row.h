@@ -28,12 +28,23 @@ struct token {
 	uint64_t maker_id; // of that user or token; 0: none
 };
 
+// A proxy that was invited, or has joined.
+struct proxy_row {
+	struct model_object object;
+	const char *name;
+	uint8_t hash[32];   // SHA-256 of the token of its invitation
+	int64_t expires_ms; // of the invitation
+	int64_t joined_ms;  // 0: not yet
+	uint8_t key[32];    // SHA-256 of its public key; zeros: it has not joined, or must again
+};
+
 struct row {
 	union {
 		struct model_object object; // revision: of the last change of any member
 		union model_any model;
 		struct user user;
 		struct token token;
+		struct proxy_row proxy;
 	};
 	uint64_t edited; // revision of the last change by a caller: the ETag
 	int64_t created_ms;

@@ -39,6 +39,8 @@ static const char *const indexes =
 	"CREATE UNIQUE INDEX IF NOT EXISTS users_name ON users(name);"
 	"CREATE UNIQUE INDEX IF NOT EXISTS tokens_name ON tokens(name);"
 	"CREATE UNIQUE INDEX IF NOT EXISTS tokens_hash ON tokens(hash);"
+	"CREATE UNIQUE INDEX IF NOT EXISTS proxies_name ON proxies(name);"
+	"CREATE UNIQUE INDEX IF NOT EXISTS proxies_hash ON proxies(hash);"
 	"CREATE INDEX IF NOT EXISTS users_tenant ON users(tenant) WHERE tenant != 0;"
 	"CREATE INDEX IF NOT EXISTS tokens_tenant ON tokens(tenant) WHERE tenant != 0;"
 	"CREATE UNIQUE INDEX IF NOT EXISTS access_keys_name ON access_keys(key_id);"

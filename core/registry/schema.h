@@ -3,7 +3,7 @@
 
 #include "core/registry/db.h"
 
-#define SCHEMA_VERSION 6
+#define SCHEMA_VERSION 7
 
 // Positive SCHEMA_E_NEWER: a newer version made it; SCHEMA_E_FOREIGN: not a registry at all.
 enum { SCHEMA_E_NEWER = 1, SCHEMA_E_FOREIGN = 2 };

@@ -178,6 +178,7 @@ const char *store_name(struct work *work, enum registry_kind kind, uint64_t id)
 		[REGISTRY_GROUP] = "SELECT name FROM \"groups\" WHERE id = ?1",
 		[REGISTRY_USER] = "SELECT name FROM users WHERE id = ?1",
 		[REGISTRY_TOKEN] = "SELECT name FROM tokens WHERE id = ?1",
+		[REGISTRY_PROXY] = "SELECT name FROM proxies WHERE id = ?1",
 	};
 	struct db *db = &work->registry->db;
 	sqlite3_stmt *statement;

@@ -4,6 +4,7 @@
 
 #include "core/registry/identity.h"
 #include "core/registry/operator_access.h"
+#include "core/registry/proxies.h"
 #include "core/registry/resource.h"
 #include "tests/unit/registry/bench.h"
 
@@ -202,6 +203,58 @@ void machine_tokens(void)
 		 CODE_OK);
 	CHECK_EQ(registry_identity_authenticate(bench.registry, bench_text("token"), &identity),
 		 REGISTRY_E_UNKNOWN);
+	bench_end();
+}
+
+static enum code join(const char *token, uint8_t first, struct registry_proxy *ret)
+{
+	const uint8_t key[REGISTRY_KEY_HASH] = {first, 7};
+
+	registry_result_deinit(&bench.result);
+	return bench_outcome(
+		registry_proxies_join(bench.registry, "::1", token, key, ret, &bench.result));
+}
+
+static int find_proxy(uint64_t id, uint8_t first)
+{
+	const uint8_t key[REGISTRY_KEY_HASH] = {first, 7};
+	struct registry_proxy found;
+
+	return registry_proxies_find(bench.registry, id, key, &found);
+}
+
+void proxies_join(void)
+{
+	static const uint8_t none[REGISTRY_KEY_HASH];
+	struct registry_proxy proxy, other;
+	char token[64];
+
+	bench_acme();
+	CHECK_EQ(bench_create(REGISTRY_PROXY, NULL, "{\"name\":\"b\"}"), CODE_OK);
+	snprintf(token, sizeof token, "%s", bench_text("token"));
+	CHECK_EQ(bench_number("expires_ms"), bench.now_ms + 3600000);
+	CHECK_EQ(bench_create(REGISTRY_PROXY, NULL, "{\"name\":\"b\"}"), CODE_CONFLICT);
+	CHECK_EQ(bench_get(REGISTRY_PROXY, NULL, "b"), CODE_OK);
+	CHECK(!bench_text("token") && !json_object_get(bench.result.body, "hash"));
+	// One that has not joined has no key, and that is no key of anyone.
+	CHECK_EQ(registry_proxies_find(bench.registry, (uint64_t)bench_number("id"), none, &other),
+		 0);
+	CHECK_EQ(join("mqj_wrong", 1, &proxy), CODE_UNAUTHENTICATED);
+	CHECK_EQ(join(token, 1, &proxy), CODE_OK);
+	CHECK_STR(proxy.name, "b");
+	// The same again, because the answer may be lost; no one else.
+	CHECK_EQ(join(token, 1, &other), CODE_OK);
+	CHECK_EQ(other.id, proxy.id);
+	CHECK_EQ(join(token, 2, &other), CODE_UNAUTHENTICATED);
+	CHECK_EQ(find_proxy(proxy.id, 1), 1);
+	CHECK_EQ(find_proxy(proxy.id, 2), 0);
+	bench.now_ms += 3600000;
+	CHECK_EQ(join(token, 1, &other), CODE_UNAUTHENTICATED);
+	CHECK_EQ(find_proxy(proxy.id, 1), 1);
+	CHECK_EQ(bench_drop(REGISTRY_PROXY, NULL, "b", false), CODE_OK);
+	CHECK_EQ(find_proxy(proxy.id, 1), 0);
+	CHECK_EQ(join(token, 1, &other), CODE_UNAUTHENTICATED);
+	CHECK_EQ(bench_put(REGISTRY_PROXY, NULL, "c", "{}"), CODE_NOT_FOUND);
 	bench_end();
 }
 

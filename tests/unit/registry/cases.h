@@ -30,6 +30,7 @@ void sessions(void);
 void leave_of_a_tenant(void);
 void the_last_admin_stays(void);
 void machine_tokens(void);
+void proxies_join(void);
 void tokens_end_with_their_maker(void);
 void permissions(void);
 
@@ -72,6 +73,7 @@ void flips_in_the_last_good_copy(void);
 
 // restoring.c
 void restore_leaves_revoked_what_was(void);
+void restore_lets_no_removed_proxy_in(void);
 void restore_keeps_an_admin(void);
 void restore_keeps_what_a_tenant_allows(void);
 void restore_of_names_that_were_given_anew(void);

@@ -6,6 +6,7 @@
 #include "core/registry/identity.h"
 #include "core/registry/lookup.h"
 #include "core/registry/operator_access.h"
+#include "core/registry/proxies.h"
 #include "core/registry/scrub.h"
 #include "tests/unit/registry/bench.h"
 
@@ -123,6 +124,47 @@ void restore_leaves_revoked_what_was(void)
 	CHECK_EQ(bench_get(REGISTRY_USER, NULL, "demoted"), CODE_OK);
 	CHECK_STR(bench_text("role"), "admin");
 	CHECK(gets_in(token) && gets_in(kept));
+	CHECK_EQ(bench_first_bad(), 0);
+	bench_end();
+}
+
+static bool is_in(uint64_t proxy)
+{
+	static const uint8_t key[REGISTRY_KEY_HASH] = {1};
+	struct registry_proxy found;
+
+	return registry_proxies_find(bench.registry, proxy, key, &found) == 1;
+}
+
+static uint64_t make_proxy(const char *name)
+{
+	static const uint8_t key[REGISTRY_KEY_HASH] = {1};
+	struct registry_proxy proxy;
+	char body[64], token[64];
+
+	snprintf(body, sizeof body, "{\"name\":\"%s\"}", name);
+	CHECK_EQ(bench_create(REGISTRY_PROXY, NULL, body), CODE_OK);
+	snprintf(token, sizeof token, "%s", bench_text("token"));
+	registry_result_deinit(&bench.result);
+	CHECK_EQ(bench_outcome(registry_proxies_join(bench.registry, NULL, token, key, &proxy,
+						     &bench.result)),
+		 CODE_OK);
+	return proxy.id;
+}
+
+void restore_lets_no_removed_proxy_in(void)
+{
+	uint64_t removed, kept;
+
+	bench_acme();
+	make_user("root", "\"role\":\"admin\"");
+	removed = make_proxy("removed");
+	kept = make_proxy("kept");
+	back_up();
+	CHECK_EQ(bench_drop(REGISTRY_PROXY, NULL, "removed", false), CODE_OK);
+	CHECK_EQ(restore(false, false), CODE_OK);
+	CHECK_STR(listed("revoked", "proxy", "removed"), "deleted");
+	CHECK(!is_in(removed) && is_in(kept));
 	CHECK_EQ(bench_first_bad(), 0);
 	bench_end();
 }
