@@ -16,7 +16,7 @@ static const struct {
 	const char *name;
 	uint8_t sender;
 	uint8_t place;
-} types[0x40] = {FRAME_TABLE(FRAME_ROW)};
+} types[0x60] = {FRAME_TABLE(FRAME_ROW)};
 #undef FRAME_ROW
 
 const char *frame_name(uint8_t type)

@@ -13,7 +13,8 @@
 
 extern const uint8_t frame_preface[WIRE_PREFACE_SIZE];
 
-enum { WIRE_BY_CLIENT = 1, WIRE_BY_SERVER = 2 }; // the ends that may send a type
+// The ends that may send a type: of a client's connection, and of a control link (core/control).
+enum { WIRE_BY_CLIENT = 1, WIRE_BY_SERVER = 2, WIRE_BY_FOLLOWER = 4, WIRE_BY_LEADER = 8 };
 // On which stream: 0, one that the client opened, or either.
 enum { WIRE_ON_CONNECTION = 1, WIRE_ON_OWN = 2, WIRE_ON_ANY = 3 };
 
@@ -42,7 +43,16 @@ enum { WIRE_ON_CONNECTION = 1, WIRE_ON_OWN = 2, WIRE_ON_ANY = 3 };
 	ROW(DELIVER, 0x31, WIRE_BY_SERVER, WIRE_ON_OWN)                                            \
 	ROW(SETTLE, 0x32, WIRE_BY_CLIENT, WIRE_ON_OWN)                                             \
 	ROW(SETTLED, 0x33, WIRE_BY_SERVER, WIRE_ON_OWN)                                            \
-	ROW(DRAINED, 0x34, WIRE_BY_SERVER, WIRE_ON_OWN)
+	ROW(DRAINED, 0x34, WIRE_BY_SERVER, WIRE_ON_OWN)                                            \
+	ROW(LINK_JOIN, 0x40, WIRE_BY_FOLLOWER, WIRE_ON_CONNECTION)                                 \
+	ROW(LINK_JOINED, 0x41, WIRE_BY_LEADER, WIRE_ON_CONNECTION)                                 \
+	ROW(LINK_HELLO, 0x42, WIRE_BY_FOLLOWER, WIRE_ON_CONNECTION)                                \
+	ROW(LINK_WELCOME, 0x43, WIRE_BY_LEADER, WIRE_ON_CONNECTION)                                \
+	ROW(LINK_REFUSED, 0x44, WIRE_BY_LEADER, WIRE_ON_CONNECTION)                                \
+	ROW(LINK_FOLLOW, 0x45, WIRE_BY_FOLLOWER, WIRE_ON_CONNECTION)                               \
+	ROW(LINK_SLICE, 0x46, WIRE_BY_LEADER, WIRE_ON_CONNECTION)                                  \
+	ROW(LINK_CURRENT, 0x47, WIRE_BY_LEADER, WIRE_ON_CONNECTION)                                \
+	ROW(LINK_STATUS, 0x48, WIRE_BY_FOLLOWER, WIRE_ON_CONNECTION)
 
 #define FRAME_ENUM(name, number, sender, place) FRAME_##name = number,
 enum frame_type { FRAME_TABLE(FRAME_ENUM) };

@@ -34,11 +34,11 @@ struct queue {
 	size_t count;
 };
 
-// Of a server and a member that may follow it.
+// Of a server and a proxy that may follow it.
 struct pipe {
 	bool up;
 	struct feed feed;
-	struct link_position expects; // what the member holds once it has taken all that was sent
+	struct link_position expects; // what the proxy holds once it has taken all that was sent
 	bool full;                    // and what it asked for
 	struct queue to_server, to_member;
 };
@@ -46,7 +46,7 @@ struct pipe {
 struct node {
 	bool up;
 	struct history history;
-	struct catalog *catalog; // of a member; outlives its process, as on disk
+	struct catalog *catalog; // of a proxy; outlives its process, as on disk
 	struct follower follower;
 	struct link_position before; // what it held at the end of the last step
 };
@@ -54,10 +54,10 @@ struct node {
 static struct {
 	uint64_t now_ns;
 	struct node nodes[NODES];
-	struct pipe pipes[NODES][NODES]; // [server][member]
+	struct pipe pipes[NODES][NODES]; // [server][proxy]
 	struct link_position published;  // what the portal's own catalog holds
 	bool faults, portal_at_end;
-	bool by_portal[NODES]; // the step's change of this member came from the portal
+	bool by_portal[NODES]; // the step's change of this proxy came from the portal
 	unsigned deltas_most;
 } m;
 
@@ -83,29 +83,29 @@ static uint64_t age_of(unsigned node)
 
 // ---- links
 
-static void pipe_cut(unsigned server, unsigned member)
+static void pipe_cut(unsigned server, unsigned proxy)
 {
-	struct pipe *pipe = &m.pipes[server][member];
+	struct pipe *pipe = &m.pipes[server][proxy];
 
 	if (!pipe->up)
 		return;
 	feed_deinit(&pipe->feed);
 	*pipe = (struct pipe){0};
-	follower_down(&m.nodes[member].follower, server);
-	sim_trace("%u no longer hears %u", member, server);
+	follower_down(&m.nodes[proxy].follower, server);
+	sim_trace("%u no longer hears %u", proxy, server);
 }
 
-static void pipe_make(unsigned server, unsigned member)
+static void pipe_make(unsigned server, unsigned proxy)
 {
-	struct pipe *pipe = &m.pipes[server][member];
+	struct pipe *pipe = &m.pipes[server][proxy];
 
-	if (pipe->up || server == member || member == PORTAL || !m.nodes[server].up ||
-	    !m.nodes[member].up)
+	if (pipe->up || server == proxy || proxy == PORTAL || !m.nodes[server].up ||
+	    !m.nodes[proxy].up)
 		return;
 	pipe->up = true;
 	feed_init(&pipe->feed);
-	follower_up(&m.nodes[member].follower, server, server == PORTAL);
-	sim_trace("%u hears %u", member, server);
+	follower_up(&m.nodes[proxy].follower, server, server == PORTAL);
+	sim_trace("%u hears %u", proxy, server);
 }
 
 static void node_end(unsigned i)
@@ -195,9 +195,9 @@ static void send_current(unsigned server, struct pipe *pipe)
 	send(&pipe->to_member, &message);
 }
 
-static void pump(unsigned server, unsigned member)
+static void pump(unsigned server, unsigned proxy)
 {
-	struct pipe *pipe = &m.pipes[server][member];
+	struct pipe *pipe = &m.pipes[server][proxy];
 	struct history *history = &m.nodes[server].history;
 
 	while (pipe->up && pipe->to_member.count < MESSAGES) {
@@ -231,9 +231,9 @@ static void publish(void)
 
 // ---- the side that follows
 
-static void apply(unsigned member, unsigned server)
+static void apply(unsigned proxy, unsigned server)
 {
-	struct node *node = &m.nodes[member];
+	struct node *node = &m.nodes[proxy];
 	struct catalog_change *change = malloc(sizeof *change + node->follower.got);
 	int r;
 
@@ -241,35 +241,35 @@ static void apply(unsigned member, unsigned server)
 	change->size = node->follower.got;
 	memcpy(change->data, node->follower.data, change->size);
 	r = m.faults && sim_one_in(12) ? -ENOMEM : catalog_apply(node->catalog, change);
-	sim_trace("%u takes a change: %d", member, r);
+	sim_trace("%u takes a change: %d", proxy, r);
 	if (r == 0) {
-		m.by_portal[member] = m.by_portal[member] || server == PORTAL;
+		m.by_portal[proxy] = m.by_portal[proxy] || server == PORTAL;
 		follower_applied(&node->follower);
 		SIM_EQUAL(history_add(&node->history, change->data, change->size), 0);
 	} else {
 		SIM_EQUAL(r, -ENOMEM); // what the engine lets through continues the catalog
 		if (follower_refused(&node->follower))
-			pipe_cut(server, member);
+			pipe_cut(server, proxy);
 	}
 	free(change);
 }
 
-static void judge_change(unsigned member, unsigned server)
+static void judge_change(unsigned proxy, unsigned server)
 {
-	struct follower *follower = &m.nodes[member].follower;
+	struct follower *follower = &m.nodes[proxy].follower;
 	struct change_head head;
 
 	SIM_EQUAL(change_head_read(follower->data, follower->got, &head), 0);
 	switch (follower_judge(follower)) {
-	case FOLLOWER_APPLY: apply(member, server); break;
+	case FOLLOWER_APPLY: apply(proxy, server); break;
 	case FOLLOWER_PASS: SIM_MUST(head.source != follower->holds.source); break;
 	case FOLLOWER_GAP: SIM_MUST(!head.full); break;
 	}
 }
 
-static void on_slice(unsigned member, unsigned server, const struct message *message)
+static void on_slice(unsigned proxy, unsigned server, const struct message *message)
 {
-	struct follower *follower = &m.nodes[member].follower;
+	struct follower *follower = &m.nodes[proxy].follower;
 	const struct follower_slice slice = {.turn = message->turn,
 					     .total = message->total,
 					     .offset = message->offset,
@@ -279,11 +279,11 @@ static void on_slice(unsigned member, unsigned server, const struct message *mes
 
 	SIM_MUST(r == 0 || r == FOLLOWER_CHANGE);
 	if (r == FOLLOWER_CHANGE)
-		judge_change(member, server);
+		judge_change(proxy, server);
 }
 
 // Time on the way counts as age here, so that the judge can be exact.
-static void on_current(unsigned member, unsigned server, const struct message *message)
+static void on_current(unsigned proxy, unsigned server, const struct message *message)
 {
 	uint64_t way_ns = m.now_ns - message->sent_ns;
 	const struct follower_offer offer = {.turn = message->turn,
@@ -292,15 +292,15 @@ static void on_current(unsigned member, unsigned server, const struct message *m
 							       ? UINT64_MAX
 							       : message->age_ns + way_ns};
 
-	follower_offered(&m.nodes[member].follower, server, &offer, m.now_ns);
+	follower_offered(&m.nodes[proxy].follower, server, &offer, m.now_ns);
 }
 
-static void ask(unsigned member)
+static void ask(unsigned proxy)
 {
 	struct follower_request request;
 
-	while (m.nodes[member].up && follower_next(&m.nodes[member].follower, &request)) {
-		struct pipe *pipe = &m.pipes[request.link][member];
+	while (m.nodes[proxy].up && follower_next(&m.nodes[proxy].follower, &request)) {
+		struct pipe *pipe = &m.pipes[request.link][proxy];
 		struct message message = {.kind = request.stop ? STOP : FOLLOW,
 					  .turn = request.turn,
 					  .full = request.full,
@@ -308,7 +308,7 @@ static void ask(unsigned member)
 
 		SIM_MUST(pipe->up);
 		if (pipe->to_server.count == MESSAGES) {
-			pipe_cut(request.link, member);
+			pipe_cut(request.link, proxy);
 			continue;
 		}
 		send(&pipe->to_server, &message);
@@ -326,14 +326,14 @@ static bool take(struct queue *queue, struct message *ret)
 	return true;
 }
 
-static bool deliver_to_server(unsigned server, unsigned member)
+static bool deliver_to_server(unsigned server, unsigned proxy)
 {
-	struct pipe *pipe = &m.pipes[server][member];
+	struct pipe *pipe = &m.pipes[server][proxy];
 	struct message message;
 
 	if (!take(&pipe->to_server, &message))
 		return false;
-	sim_trace("%u is asked by %u: %s from %llu/%llu", server, member,
+	sim_trace("%u is asked by %u: %s from %llu/%llu", server, proxy,
 		  message.kind == STOP ? "stop" : "follow",
 		  (unsigned long long)message.position.source,
 		  (unsigned long long)message.position.revision);
@@ -343,30 +343,30 @@ static bool deliver_to_server(unsigned server, unsigned member)
 		feed_follow(&pipe->feed, message.turn, message.position, message.full);
 	else
 		feed_stop(&pipe->feed, message.turn);
-	pump(server, member);
+	pump(server, proxy);
 	return true;
 }
 
-static bool deliver_to_member(unsigned server, unsigned member)
+static bool deliver_to_member(unsigned server, unsigned proxy)
 {
 	struct message message;
 
-	if (!take(&m.pipes[server][member].to_member, &message))
+	if (!take(&m.pipes[server][proxy].to_member, &message))
 		return false;
 	if (message.kind == SLICES)
-		on_slice(member, server, &message);
+		on_slice(proxy, server, &message);
 	else
-		on_current(member, server, &message);
-	ask(member);
-	pump(server, member);
+		on_current(proxy, server, &message);
+	ask(proxy);
+	pump(server, proxy);
 	return true;
 }
 
-static void deliver(unsigned server, unsigned member, uint64_t most)
+static void deliver(unsigned server, unsigned proxy, uint64_t most)
 {
 	while (most--) {
-		deliver_to_server(server, member);
-		deliver_to_member(server, member);
+		deliver_to_server(server, proxy);
+		deliver_to_member(server, proxy);
 	}
 }
 
@@ -447,9 +447,9 @@ static void end_or_begin(unsigned node)
 }
 
 // As if changes had never been sent: a fault of the other side that must not stay unseen.
-static void lose_changes(unsigned server, unsigned member)
+static void lose_changes(unsigned server, unsigned proxy)
 {
-	struct pipe *pipe = &m.pipes[server][member];
+	struct pipe *pipe = &m.pipes[server][proxy];
 	struct history_change *change;
 
 	if (!pipe->up || pipe->feed.sending || !pipe->feed.on)
@@ -457,7 +457,7 @@ static void lose_changes(unsigned server, unsigned member)
 	change = history_delta(&m.nodes[server].history, pipe->feed.at);
 	if (!change)
 		return;
-	sim_trace("%u loses a change for %u", server, member);
+	sim_trace("%u loses a change for %u", server, proxy);
 	pipe->feed.at = pipe->expects = change->to;
 	history_change_unref(change);
 }
@@ -465,13 +465,13 @@ static void lose_changes(unsigned server, unsigned member)
 static void pump_all(void)
 {
 	for (unsigned server = 0; server < NODES; ++server)
-		for (unsigned member = 1; member < NODES; ++member)
-			pump(server, member);
+		for (unsigned proxy = 1; proxy < NODES; ++proxy)
+			pump(server, proxy);
 }
 
 static void step(void)
 {
-	unsigned server = (unsigned)sim_below(NODES), member = 1 + (unsigned)sim_below(NODES - 1);
+	unsigned server = (unsigned)sim_below(NODES), proxy = 1 + (unsigned)sim_below(NODES - 1);
 
 	m.now_ns += sim_below(300) * MS_NS;
 	switch (sim_below(12)) {
@@ -481,18 +481,18 @@ static void step(void)
 		if (sim_one_in(3))
 			end_or_begin((unsigned)sim_below(NODES));
 		break;
-	case 3: pipe_make(server, member); break;
-	case 4: pipe_make(PORTAL, member); break;
+	case 3: pipe_make(server, proxy); break;
+	case 4: pipe_make(PORTAL, proxy); break;
 	case 5:
 		if (sim_one_in(2))
-			pipe_cut(server, member);
+			pipe_cut(server, proxy);
 		break;
 	case 6: publish(); break;
 	case 7:
 		change_registry();
-		lose_changes(server, member);
+		lose_changes(server, proxy);
 		break;
-	default: deliver(server, member, 1 + sim_below(8));
+	default: deliver(server, proxy, 1 + sim_below(8));
 	}
 	for (unsigned i = 1; i < NODES; ++i)
 		ask(i);
@@ -505,14 +505,14 @@ static void settle_round(void)
 	m.now_ns += 100 * MS_NS;
 	publish();
 	for (unsigned server = 0; server < NODES; ++server)
-		for (unsigned member = 1; member < NODES; ++member)
-			pipe_make(server, member);
+		for (unsigned proxy = 1; proxy < NODES; ++proxy)
+			pipe_make(server, proxy);
 	for (unsigned i = 1; i < NODES; ++i)
 		ask(i);
 	pump_all();
 	for (unsigned server = 0; server < NODES; ++server)
-		for (unsigned member = 1; member < NODES; ++member)
-			deliver(server, member, MESSAGES);
+		for (unsigned proxy = 1; proxy < NODES; ++proxy)
+			deliver(server, proxy, MESSAGES);
 	judge();
 }
 
