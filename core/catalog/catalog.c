@@ -43,6 +43,8 @@ struct catalog {
 	bool has_key, has_file;
 	struct snapshot_file snapshot_file;
 	struct watch *watches;
+	void (*forward)(void *ctx, const struct catalog_change *change); // NULL: none
+	void *forward_ctx;
 };
 
 // ---- indexes
@@ -345,7 +347,8 @@ static int apply_change(struct catalog *catalog, const uint8_t *data, size_t siz
 
 // ---- the last good copy
 
-static int make_snapshot(struct catalog *catalog, struct catalog_change **ret)
+// Without the lock: only this thread changes the tables.
+int catalog_copy(struct catalog *catalog, struct catalog_change **ret)
 {
 	struct change_head head = {.full = true,
 				   .source = catalog->source,
@@ -381,7 +384,7 @@ static void store_change(struct catalog *catalog, const struct catalog_change *c
 	} else if (catalog_stored(catalog) && !snapshot_file_wants_full(&catalog->snapshot_file)) {
 		r = snapshot_file_append(&catalog->snapshot_file, change);
 	} else {
-		r = make_snapshot(catalog, &whole);
+		r = catalog_copy(catalog, &whole);
 		if (r == 0)
 			r = snapshot_file_replace(&catalog->snapshot_file, whole);
 	}
@@ -479,7 +482,16 @@ int catalog_apply(struct catalog *catalog, const struct catalog_change *change)
 		return r;
 	catalog_confirm(catalog, clock_now_ns());
 	store_change(catalog, change, full);
+	if (catalog->forward)
+		catalog->forward(catalog->forward_ctx, change);
 	return 0;
+}
+
+void catalog_forward(struct catalog *catalog,
+		     void (*fn)(void *ctx, const struct catalog_change *change), void *ctx)
+{
+	catalog->forward = fn;
+	catalog->forward_ctx = ctx;
 }
 
 uint64_t catalog_revision(struct catalog *catalog)

@@ -31,6 +31,8 @@ void catalog_free(struct catalog *catalog);
 // the same, and catalog_stored() answers false. @thread one at a time
 enum { CATALOG_E_DAMAGED = 1, CATALOG_E_GAP = 2 };
 int catalog_apply(struct catalog *catalog, const struct catalog_change *change);
+// All that is here, as one full change (the caller's). -ENOMEM. @thread as catalog_apply()
+int catalog_copy(struct catalog *catalog, struct catalog_change **ret);
 
 uint64_t catalog_revision(struct catalog *catalog);
 uint64_t catalog_source(struct catalog *catalog);       // which registry it came from; 0: none yet
@@ -42,6 +44,10 @@ uint64_t catalog_age_ns(struct catalog *catalog,
 void catalog_confirm(struct catalog *catalog, uint64_t now_ns); // what is here is current
 
 void catalog_watch(struct catalog *catalog, catalog_watch_fn fn, void *ctx); // @thread start-up
+// Called with every change that catalog_apply() has taken, on its thread, after the watches. One at
+// most; NULL: none. @thread as catalog_apply()
+void catalog_forward(struct catalog *catalog,
+		     void (*fn)(void *ctx, const struct catalog_change *change), void *ctx);
 
 const struct tenant *catalog_tenant(struct catalog *catalog,
 				    uint64_t id); // all: NULL when there is none
