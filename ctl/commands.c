@@ -162,6 +162,12 @@ static const struct option token_options[] = {
 	OPTIONS_END,
 };
 
+static const struct option proxy_options[] = {
+	{"expires-ms", "expires_ms", VALUE_COUNT,
+	 "when the invitation ends: milliseconds since 1970; an hour from now unless set"},
+	OPTIONS_END,
+};
+
 static const struct option login_options[] = {
 	{"password", "password", VALUE_TEXT, "password; - reads it from standard input"},
 	OPTIONS_END,
@@ -314,6 +320,15 @@ static const struct command commands[] = {
 	{"token", "create", "POST", API "/tokens", "name", token_options, B | S, NULL,
 	 "make a token; it is shown this once"},
 	{"token", "delete", "DELETE", API "/tokens/{token}", NULL, NULL, C, NULL, "remove a token"},
+	{"proxy", "list", "GET", API "/proxies", NULL, NULL, L,
+	 "name,status.connected,status.address,status.version,status.revision,status.current,"
+	 "status.age_ms,joined_ms,expires_ms",
+	 "the proxies of the installation, and how they are doing"},
+	{"proxy", "show", "GET", API "/proxies/{proxy}", NULL, NULL, G, NULL, "one proxy"},
+	{"proxy", "invite", "POST", API "/proxies", "name", proxy_options, B | S, NULL,
+	 "let a proxy join; its token is shown this once"},
+	{"proxy", "delete", "DELETE", API "/proxies/{proxy}", NULL, NULL, C, NULL,
+	 "cut a proxy off, and see which credentials it knew"},
 	{"audit", "list", "GET", TENANT "/audit", NULL, NULL, L, AUDIT_COLUMNS,
 	 "what was changed in a tenant, and by whom"},
 	{"audit", "list-all", "GET", API "/audit", NULL, NULL, L, AUDIT_COLUMNS,

@@ -21,6 +21,11 @@ HANDLER(sessions_logout);
 HANDLER(sessions_me);
 HANDLER(sessions_password);
 HANDLER(sessions_permissions);
+// proxies.c
+HANDLER(proxies_list);
+HANDLER(proxies_invite);
+HANDLER(proxies_get);
+HANDLER(proxies_delete);
 // users.c
 HANDLER(users_list);
 HANDLER(users_create);

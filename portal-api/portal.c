@@ -15,6 +15,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/util.h"
+#include "core/control/leader.h"
 #include "core/loop/thread.h"
 #include "core/model/network.h"
 #include "portal-api/call.h"
@@ -22,6 +23,7 @@
 #include "portal-api/forwarded.h"
 #include "portal-api/incidents.h"
 #include "portal-api/portal_query.h"
+#include "portal-api/proxies.h"
 #include "portal-api/routes.h"
 #include "portal-api/state.h"
 #include "portal-api/throttle.h"
@@ -264,6 +266,8 @@ static int listen_all(struct portal *portal, const struct portal_config *config,
 // of portal_init().
 static void portal_free(struct portal *portal)
 {
+	if (portal->loop)
+		proxies_stop(portal);
 	reconcile_free(portal->reconcile);
 	json_decref(portal->states);
 	json_decref(portal->latency);
@@ -329,7 +333,8 @@ static int portal_init(struct portal *portal, size_t *ret_which)
 	loop_timer_init(&portal->reconcile_timer, portal->loop, on_reconcile_timer);
 	portal->reconcile_task.fn = on_reconcile_task;
 	portal->stop_task.fn = on_stop;
-	return listen_all(portal, config, ret_which);
+	r = listen_all(portal, config, ret_which);
+	return r ? r : proxies_start(portal);
 }
 
 static const struct network *balancers_copy(const struct portal_config *config)
@@ -373,6 +378,11 @@ int portal_start(const struct portal_config *config, struct portal **ret, size_t
 uint16_t portal_port(const struct portal *portal, size_t listener)
 {
 	return portal->ports[listener];
+}
+
+unsigned portal_control_port(const struct portal *portal)
+{
+	return portal->leader ? leader_port(portal->leader) : 0;
 }
 
 void portal_leaving(struct portal *portal)

@@ -19,6 +19,14 @@ struct portal;
 struct registry;
 struct catalog;
 
+// What the portal's end of the control links needs (core/control/leader.h).
+struct portal_control {
+	const char *address;
+	const char *authority_key, *authority; // PEM
+	const void *secrets;                   // that proxies get
+	size_t secrets_size;
+};
+
 struct portal_listener {
 	const char *address; // "127.0.0.1:8080", "[::1]:0"
 	bool tls;
@@ -31,10 +39,11 @@ struct portal_config {
 	bool allow_plain;  // plain HTTP also on addresses that are not loopback
 	bool open_metrics; // /metrics needs no token
 	struct registry *registry;
-	struct catalog *catalog;          // of the proxy in this process; NULL: none
-	struct query_channel *queries;    // NULL: no proxy can be asked
-	const char *data_dir;             // bootstrap token and backups; copied
-	const char *version;              // static
+	struct catalog *catalog;              // of the proxy in this process; NULL: none
+	struct query_channel *queries;        // NULL: no proxy can be asked
+	const struct portal_control *control; // borrowed as the listeners; NULL: no control links
+	const char *data_dir;                 // bootstrap token and backups; copied
+	const char *version;                  // static
 	const char *const *cluster_kinds; // not NULL: that can be registered; static, ends in NULL
 
 	const char *client_header;       // in which `balancers` name the client; NULL: none; copied
@@ -62,6 +71,7 @@ enum { PORTAL_E_PLAIN = 1 }; // a plain address that is not loopback, and allow_
 // of anything else: their number.
 int portal_start(const struct portal_config *config, struct portal **ret, size_t *ret_which);
 uint16_t portal_port(const struct portal *portal, size_t listener); // what a port 0 became
+unsigned portal_control_port(const struct portal *portal);          // 0: there are no control links
 // From now on /readyz says that this process leaves; all else goes on. Accepts NULL. @thread any
 void portal_leaving(struct portal *portal);
 // Stops accepting, takes the proxies' counters a last time, lets answers in work finish within

@@ -11,6 +11,7 @@
 
 struct backlogs;
 struct incidents;
+struct leader;
 struct route;
 struct counters;
 struct throttle;
@@ -41,8 +42,10 @@ struct portal {
 	struct executor *jobs; // one thread: one background job after the other
 	unsigned posting;      // atomic: other threads inside loop_post()
 	bool stopping, drained;
-	bool restoring; // a backup is being prepared to replace the registry
-	bool leaving;   // atomic
+	bool restoring;             // a backup is being prepared to replace the registry
+	bool leaving;               // atomic
+	struct leader *leader;      // of the control links; NULL: none
+	uint8_t authority_hash[32]; // of its key
 };
 
 // Posts to the portal's loop. The loop may run the task, and end, before loop_post() is done with

@@ -60,6 +60,8 @@ static const struct permission permissions[] = {
 	{"users.write", PERMISSION_PLATFORM, R(ADMIN), "Make, change and remove users; as for access keys."},
 	{"tokens.read", PERMISSION_PLATFORM, R(ADMIN) | R(AUDITOR), "See tokens of machines."},
 	{"tokens.write", PERMISSION_PLATFORM, R(ADMIN), "Make and revoke tokens of machines; as for access keys."},
+	{"proxies.read", PERMISSION_PLATFORM, PLATFORM, "See proxies and how they are doing."},
+	{"proxies.write", PERMISSION_PLATFORM, R(ADMIN), "Invite and remove proxies."},
 	{"definitions.read", PERMISSION_PLATFORM, OPERATE, "Export definitions."},
 	{"definitions.write", PERMISSION_PLATFORM, R(ADMIN), "Import definitions."},
 	{"backups.read", PERMISSION_PLATFORM, OPERATE, "See backups."},

@@ -77,6 +77,7 @@ BODIES = {
     "create_user": {"name": "new-user", "role": "viewer", "tenant": "a", "password": rest.PASSWORD},
     "put_user": {"disabled": True},
     "create_token": {"name": "new-token", "role": "viewer", "tenant": "a"},
+    "invite_proxy": {"name": "new-proxy"},
     "purge_topic": {"preview": True},
     "skip_damage": {"preview": True},
     "purge_group": {"preview": True},
@@ -89,7 +90,7 @@ BODIES = {
 
 def target_of(path, tenant, key_id):
     """The path with parameters that exist, but for those whose deletion or restore would end the world: these do not."""
-    values = {"tenant": tenant, "cluster": "main", "topic": "orders", "group": "billing", "key_id": key_id, "user": "nobody", "token_id": "999999", "session": "7", "backup": "none"}
+    values = {"tenant": tenant, "cluster": "main", "topic": "orders", "group": "billing", "key_id": key_id, "user": "nobody", "token_id": "999999", "session": "7", "backup": "none", "proxy": "none"}
     return re.sub(r"\{(\w+)\}", lambda match: values[match.group(1)], path)
 
 

@@ -182,6 +182,9 @@ static void schemas_agree(void)
 	compare_schema(REGISTRY_USER, "UserWrite", true, true, "");
 	compare_schema(REGISTRY_TOKEN, "Token", false, false, " id revision ");
 	compare_schema(REGISTRY_TOKEN, "TokenSecret", false, false, " id revision token ");
+	compare_schema(REGISTRY_PROXY, "Proxy", false, false, " id revision status ");
+	compare_schema(REGISTRY_PROXY, "ProxyToken", false, false, " id revision token ");
+	compare_schema(REGISTRY_PROXY, "ProxyInvite", true, false, "");
 	json_decref(contract);
 }
 
