@@ -1,7 +1,8 @@
 // Starts, reloads, drains and stops the daemon's parts in order.
 //
-// Order of starting: lock, secrets, catalog (with the last good copy), registry (brings the catalog
-// up to date), the proxy's addresses, portal. The proxy serves last, when no part can refuse any
+// Order of starting: lock, secrets (a proxy that has no portal here joins an installation for
+// them), catalog (with the last good copy), registry (brings the catalog up to date), the proxy's
+// addresses, control link, portal. The proxy serves last, when no part can refuse any
 // more. What the lock protects is touched only while it is held.
 //
 // Order of stopping: the proxy drains while the portal still answers (its /readyz says that the
@@ -19,6 +20,7 @@
 #include "core/base/text.h"
 #include "core/catalog/catalog.h"
 #include "core/registry/registry.h"
+#include "server/control.h"
 #include "server/listeners.h"
 #include "server/recover.h"
 #include "server/state_open.h"
@@ -75,19 +77,25 @@ static char *parts_open(struct daemon *daemon)
 {
 	const struct settings *settings = daemon->settings;
 	char *wrong = listeners_check(settings);
+	bool joined;
 
 	if (!wrong)
 		wrong = listeners_tls_load(settings, &daemon->tls);
 	if (!wrong)
 		wrong = files_lock(daemon->data_dir, &daemon->lock_fd);
+	joined = !wrong && control_has_joined(daemon);
 	if (!wrong)
-		wrong = secrets_load(daemon);
+		wrong = joined ? control_identity_open(daemon) : secrets_load(daemon);
 	if (!wrong)
 		wrong = state_open_catalog(daemon);
 	if (!wrong && has_portal(settings))
 		wrong = state_open_registry(daemon);
+	if (!wrong && has_portal(settings))
+		wrong = control_authority_open(daemon);
 	if (!wrong && has_proxy(settings))
 		wrong = listeners_proxy_open(daemon);
+	if (!wrong && joined)
+		wrong = control_follow(daemon);
 	if (!wrong && has_portal(settings))
 		wrong = state_open_offer_token(daemon);
 	if (!wrong && has_portal(settings))
@@ -173,6 +181,10 @@ void daemon_each_address(const struct daemon *daemon,
 		fn(ctx, "rest", rest);
 		free(rest);
 	}
+	rest = listeners_control_address(daemon);
+	if (rest)
+		fn(ctx, "control", rest);
+	free(rest);
 }
 
 // ---- reloading
@@ -243,6 +255,7 @@ bool daemon_drain(struct daemon *daemon, int signal_fd)
 	if (!daemon->proxy)
 		return true;
 	portal_leaving(daemon->portal);
+	control_leave(daemon);
 	proxy_drain(daemon->proxy, clients_ms, on_drained, daemon);
 	return drained_wait(daemon, signal_fd, (int)clients_ms + DRAIN_GRACE_MS);
 }
@@ -252,6 +265,7 @@ bool daemon_drain(struct daemon *daemon, int signal_fd)
 void daemon_free(struct daemon *daemon)
 {
 	portal_stop(daemon->portal);
+	control_close(daemon);
 	proxy_free(daemon->proxy);
 	registry_close(daemon->registry);
 	catalog_free(daemon->catalog);

@@ -2,15 +2,24 @@
 #pragma once
 
 #include "core/catalog/seal.h"
+#include "core/control/portal_link.h"
 #include "portal-api/portal.h"
 #include "proxy/proxy.h"
 #include "server/daemon.h"
 #include "server/files.h"
 #include "server/settings.h"
 
+#include <jansson.h>
 #include <pthread.h>
 
 #define KINDS_MAX 16
+
+// Of control links (control.c).
+struct control {
+	char *key, *certificate;  // of the authority, on the portal's side
+	json_t *identity;         // what proxy.json holds; NULL: it has not joined
+	struct portal_link *link; // follows the portal; NULL: none
+};
 
 struct daemon {
 	struct settings *settings; // borrowed
@@ -23,6 +32,7 @@ struct daemon {
 	struct registry *registry;
 	struct proxy *proxy;
 	struct portal *portal;
+	struct control control;
 	const char *kinds[KINDS_MAX + 1];
 
 	pthread_mutex_t tls_lock;

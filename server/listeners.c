@@ -162,6 +162,9 @@ char *listeners_check(const struct settings *settings)
 	if (wrong)
 		return wrong;
 	wrong = client_addresses_check(settings, tls != NULL);
+	if (!wrong && settings_text(settings, SERVER_CONTROL_LISTEN))
+		wrong = address_check("control-listen",
+				      settings_text(settings, SERVER_CONTROL_LISTEN));
 	if (!wrong)
 		wrong = rest_addresses_check(settings, tls != NULL);
 	if (!wrong)
@@ -238,12 +241,21 @@ struct proxy_limits listeners_limits(const struct settings *settings)
 	return limits;
 }
 
+// What lies on one machine is the standalone daemon's: a store of its own here, for the same
+// cluster, would be another one.
+static const struct adapter_ops *find_shared(const char *kind)
+{
+	return strcmp(kind, "embedded") == 0 ? NULL : adapter_kind_find(kind);
+}
+
 char *listeners_proxy_open(struct daemon *daemon)
 {
 	const struct settings *settings = daemon->settings;
 	struct proxy_listener_config listeners[LISTENERS_MAX];
 	char *copies[LISTENERS_MAX], host[PROXY_ID_MAX + 1] = "proxy", *wrong = NULL;
-	const char *const *texts, *id = settings_text(settings, SERVER_PROXY_ID);
+	const char *const *texts,
+		*id = settings_text(settings, SERVER_PROXY_ID),
+		*name = json_string_value(json_object_get(daemon->control.identity, "name"));
 	size_t count = settings_list(settings, SERVER_LISTEN, &texts);
 	struct proxy_config config = {
 		.server_version = VERSION,
@@ -254,7 +266,7 @@ char *listeners_proxy_open(struct daemon *daemon)
 		.limits = listeners_limits(settings),
 		.tls = daemon->tls,
 		.catalog = daemon->catalog,
-		.find_adapter = adapter_kind_find,
+		.find_adapter = name ? find_shared : adapter_kind_find,
 	};
 	_cleanup_(freep) struct network *balancers =
 		blocks_read(settings, SERVER_PROXY_PROTOCOL_FROM, &config.balancer_count);
@@ -264,7 +276,7 @@ char *listeners_proxy_open(struct daemon *daemon)
 		return text_format("the proxy does not start: %s", strerror(ENOMEM));
 	config.balancers = balancers;
 	gethostname(host, PROXY_ID_MAX);
-	config.proxy_id = id ? id : host;
+	config.proxy_id = id ? id : name ? name : host;
 	memcpy(config.salt_secret, daemon->salt_secret, sizeof config.salt_secret);
 	for (size_t i = 0; i < count; ++i)
 		copies[i] = client_listener_read(texts[i], &listeners[i]);
@@ -291,6 +303,15 @@ char *listeners_portal_start(struct daemon *daemon)
 	struct portal_listener listeners[PORTAL_LISTENERS];
 	const char *const *texts;
 	size_t count = settings_list(settings, SERVER_PORTAL_LISTEN, &texts), which = 0;
+	struct control *authority = &daemon->control;
+	uint8_t secrets[sizeof daemon->seal_key + FILES_SECRET_SIZE];
+	const struct portal_control control = {
+		.address = settings_text(settings, SERVER_CONTROL_LISTEN),
+		.authority_key = authority->key,
+		.authority = authority->certificate,
+		.secrets = secrets,
+		.secrets_size = sizeof secrets,
+	};
 	struct portal_config config = {
 		.listeners = listeners,
 		.listener_count = count,
@@ -306,6 +327,7 @@ char *listeners_portal_start(struct daemon *daemon)
 		.definitions_bytes = (uint32_t)settings_number(settings, SERVER_PORTAL_IMPORT),
 		.registry = daemon->registry,
 		.catalog = daemon->catalog,
+		.control = authority->certificate ? &control : NULL,
 		.queries = daemon->proxy ? proxy_query_channel(daemon->proxy) : NULL,
 		.data_dir = daemon->data_dir,
 		.version = VERSION,
@@ -323,10 +345,24 @@ char *listeners_portal_start(struct daemon *daemon)
 	config.balancers = balancers;
 	for (size_t i = 0; i < count; ++i)
 		listeners[i] = (struct portal_listener){strip_scheme(texts[i]), is_tls(texts[i])};
+	memcpy(secrets, daemon->seal_key.bytes, sizeof daemon->seal_key);
+	memcpy(secrets + sizeof daemon->seal_key, daemon->salt_secret, FILES_SECRET_SIZE);
 	r = portal_start(&config, &daemon->portal, &which);
+	explicit_bzero(secrets, sizeof secrets);
 	if (r && which == count)
 		return text_format("the portal does not start: %s", strerror(-r));
 	return r ? portal_refused(strip_scheme(texts[which]), r) : NULL;
+}
+
+char *listeners_control_address(const struct daemon *daemon)
+{
+	const char *address = settings_text(daemon->settings, SERVER_CONTROL_LISTEN), *colon;
+	unsigned port = daemon->portal ? portal_control_port(daemon->portal) : 0;
+
+	if (!port)
+		return NULL;
+	colon = strrchr(address, ':');
+	return text_format("%.*s:%u", (int)(colon - address), address, port);
 }
 
 char *listeners_portal_address(const struct daemon *daemon, size_t index)

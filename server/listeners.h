@@ -17,5 +17,7 @@ char *listeners_tls_load(const struct settings *settings,
 struct proxy_limits listeners_limits(const struct settings *settings);
 char *listeners_proxy_open(struct daemon *daemon); // it serves after proxy_start()
 char *listeners_portal_start(struct daemon *daemon);
+char *listeners_control_address(const struct daemon *daemon); // the caller's; NULL: none
+char *listeners_control_address(const struct daemon *daemon); // NULL: none
 char *listeners_portal_address(const struct daemon *daemon,
 			       size_t index); // malloc'ed; NULL past the end

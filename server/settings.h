@@ -33,6 +33,15 @@
 	    "largest body of an import of definitions")                                            \
 	ROW(OPEN_METRICS, "open-metrics", SETTING_FLAG, "no", NO_RANGE, false,                     \
 	    "serve /metrics without a token")                                                      \
+	ROW(CONTROL_LISTEN, "control-listen", SETTING_TEXT, NULL, NO_RANGE, false,                 \
+	    "address where proxies of the installation follow the portal "                         \
+	    "(docs/control-link.md); "                                                             \
+	    "without it there are none but the one in this process")                               \
+	ROW(JOIN, "join", SETTING_LIST, NULL, NO_RANGE, false,                                     \
+	    "HOST:PORT of the portal's control-listen: makes this proxy one of its "               \
+	    "installation; kept, so that a later start needs neither this nor token")              \
+	ROW(TOKEN, "token", SETTING_TEXT, NULL, NO_RANGE, false,                                   \
+	    "token of mqpaasctl proxy invite, for the first start with join")                      \
 	ROW(TLS_CERT, "tls-cert", SETTING_TEXT, NULL, NO_RANGE, true,                              \
 	    "PEM file of the certificate chain, for clients and REST")                             \
 	ROW(TLS_KEY, "tls-key", SETTING_TEXT, NULL, NO_RANGE, true,                                \

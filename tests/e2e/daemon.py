@@ -37,7 +37,7 @@ class Daemon:
         self.process = None
         self.expected = ()  # exit statuses, once something has been done to end it
         self.token = None
-        self.addresses, self.held = {"clients": [], "rest": []}, []
+        self.addresses, self.held = {"clients": [], "rest": [], "control": []}, []
         if start:
             self.start()
 
@@ -54,7 +54,7 @@ class Daemon:
             )
         os.close(write_fd)
         self.expected = ()
-        self.addresses = {"clients": [], "rest": []}
+        self.addresses = {"clients": [], "rest": [], "control": []}
         with os.fdopen(read_fd, "rb", buffering=0) as pipe:
             text, deadline = b"", time.monotonic() + seconds
             while not text.endswith(b"ready\n"):
