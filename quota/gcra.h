@@ -10,16 +10,29 @@
 #include <stdint.h>
 
 #define GCRA_UNLIMITED UINT64_MAX
+#define GCRA_FINE      1024u // a pace is given in 1/1024 units a second
 
 struct gcra {
-	uint64_t tat;  // atomic; in 1/64 ns
-	uint64_t rate; // atomic; units a second; GCRA_UNLIMITED: every take passes
+	uint64_t tat;     // atomic; in 1/64 ns
+	uint64_t pace;    // atomic; 1/1024 units a second; GCRA_UNLIMITED: every take passes
+	uint64_t taken;   // atomic; while `counted`: units taken less those given back
+	uint64_t refused; // atomic; while `counted`: units that did not pass, see gcra_taken()
+	bool counted;     // atomic
 };
 
 void gcra_init(struct gcra *gcra, uint64_t rate);
 // What is owed stays owed: at a higher rate as many units, which is less time, at a lower one for
 // its time. Nothing is owed any more after rate 0 or GCRA_UNLIMITED.
 void gcra_set_rate(struct gcra *gcra, uint64_t rate, uint64_t now_ns);
+uint64_t gcra_rate(const struct gcra *gcra); // units a second
+
+// For a limit that is shared between proxies (share.h). A pace that rises makes nothing free at
+// once: as many units are free as before, at most a burst of the new pace.
+void gcra_set_pace(struct gcra *gcra, uint64_t pace, uint64_t now_ns);
+void gcra_count(struct gcra *gcra, bool counted);
+// Units taken since the count began, wrapping; *ret_refused: units that did not pass since the last
+// call, each as often as it was tried.
+uint64_t gcra_taken(struct gcra *gcra, uint64_t *ret_refused);
 
 // Takes as many of `wanted` units as fit; returns how many. The burst is 0.2 s of the rate, at
 // least one unit.

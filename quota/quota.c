@@ -314,7 +314,7 @@ void quota_explain(const struct quota_ledger *ledger, enum quota_direction direc
 
 	ret->bytes = bytes_wait > messages_wait;
 	ret->wait_ns = MAX(messages_wait, bytes_wait);
-	ret->limit = __atomic_load_n(ret->bytes ? &bytes->rate : &messages->rate, __ATOMIC_RELAXED);
+	ret->limit = gcra_rate(ret->bytes ? bytes : messages);
 	ret->remaining = bytes_wait ? 0 : gcra_remaining(messages, now_ns);
 }
 

@@ -307,7 +307,56 @@ static void turns_of_a_moment(void)
 	quota_ledger_deinit(&ledger);
 }
 
-UNIT_MAIN(UNIT_CASE(turns_go_round), UNIT_CASE(turns_end), UNIT_CASE(turns_of_a_moment),
+// A share that moves to and fro makes no tokens: what is free stays, up to a burst of the pace.
+static void a_pace_makes_nothing_free(void)
+{
+	struct gcra gcra;
+
+	gcra_init(&gcra, 1000);
+	gcra_set_pace(&gcra, 500 * GCRA_FINE, S_NS);
+	CHECK_EQ(gcra_remaining(&gcra, S_NS), 100);
+	CHECK_EQ(gcra_take(&gcra, 60, S_NS), 60);
+	gcra_set_pace(&gcra, 1000 * GCRA_FINE, S_NS);
+	CHECK_EQ(gcra_remaining(&gcra, S_NS), 40);
+	gcra_set_pace(&gcra, 100 * GCRA_FINE, S_NS);
+	CHECK_EQ(gcra_remaining(&gcra, S_NS), 20);
+	for (unsigned i = 0; i < 100; ++i)
+		gcra_set_pace(&gcra, (i % 2 ? 100 : 1000) * GCRA_FINE, S_NS);
+	CHECK_EQ(gcra_remaining(&gcra, S_NS), 20);
+	CHECK_EQ(gcra_rate(&gcra), 100);
+	// A debt stays as many units.
+	gcra_give_back(&gcra, 0);
+	CHECK(gcra_take_all(&gcra, 20, false, S_NS));
+	CHECK_EQ(gcra_wait_ns(&gcra, 1, S_NS), 10 * MS_NS);
+	gcra_set_pace(&gcra, GCRA_FINE / 4, S_NS); // a quarter of a message a second
+	CHECK_EQ(gcra_take(&gcra, 1, S_NS + 3 * S_NS), 0);
+	CHECK_EQ(gcra_take(&gcra, 1, S_NS + 4 * S_NS + 1), 1);
+}
+
+static void a_shared_limit_counts(void)
+{
+	struct gcra gcra;
+	uint64_t refused, start_ns;
+
+	gcra_init(&gcra, 1000);
+	gcra_take(&gcra, 10, S_NS);
+	CHECK_EQ(gcra_taken(&gcra, &refused), 0); // it is not counted yet
+	gcra_count(&gcra, true);
+	CHECK_EQ(gcra_take(&gcra, 300, S_NS), 190);
+	CHECK_EQ(gcra_taken(&gcra, &refused), 190);
+	CHECK_EQ(refused, 110);
+	gcra_give_back(&gcra, 90);
+	CHECK(gcra_take_all(&gcra, 50, false, S_NS));
+	CHECK(!gcra_take_all(&gcra, 50, false, S_NS));
+	CHECK_EQ(gcra_taken(&gcra, &refused), 150);
+	CHECK_EQ(refused, 50);
+	gcra_reserve(&gcra, 7, S_NS, &start_ns);
+	CHECK_EQ(gcra_taken(&gcra, &refused), 157);
+	CHECK_EQ(refused, 0);
+}
+
+UNIT_MAIN(UNIT_CASE(a_pace_makes_nothing_free), UNIT_CASE(a_shared_limit_counts),
+	  UNIT_CASE(turns_go_round), UNIT_CASE(turns_end), UNIT_CASE(turns_of_a_moment),
 	  UNIT_CASE(rates_are_exact), UNIT_CASE(large_rates_do_not_overflow),
 	  UNIT_CASE(burst_is_a_fifth), UNIT_CASE(only_one_large_thing_goes_negative),
 	  UNIT_CASE(batches_pass_in_part), UNIT_CASE(limits_change_live),
