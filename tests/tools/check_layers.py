@@ -35,6 +35,7 @@ LAYERS = {
     "core/net": ("core/base", "core/wire"),
     "core/loop": ("core/base", "core/net"),
     "core/http": ("core/base", "core/loop"),
+    "core/membership": ("core/base",),
     "core/model": ("core/base",),
     "core/wire": ("core/base",),
     "core/catalog": ("core/base", "core/model"),
