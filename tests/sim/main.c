@@ -20,9 +20,9 @@
 #define SCHEDULES_DEFAULT 10000u
 #define CPU_SECONDS       20 // of one schedule, which takes milliseconds: it does not end
 
-static const struct sim_engine *const engines[] = {&sim_window, &sim_source, &sim_kafka,
-						   &sim_group,  &sim_hand,   &sim_quota,
-						   &sim_fair,   &sim_follow, &sim_queue};
+static const struct sim_engine *const engines[] = {
+	&sim_window, &sim_source, &sim_kafka, &sim_group,  &sim_hand, &sim_membership,
+	&sim_quota,  &sim_share,  &sim_fair,  &sim_follow, &sim_queue};
 
 // What the child tells, and what it is told to leave out.
 static struct shared {

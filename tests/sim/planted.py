@@ -42,6 +42,8 @@ KAFKA, BROKER = "tests/sim/kafka.c", "tests/sim/broker.c"
 DISPATCH, SETTLE, RECLAIM = "proxy/engine/dispatch.c", "proxy/engine/dispatch_settle.c", "proxy/engine/dispatch_reclaim.c"
 HAND, BARRIER, HAND_SIM = "sdk/c/src/hand.c", "sdk/c/src/barrier.c", "tests/sim/hand_client.c"
 GCRA, QUOTA, FAIR = "quota/gcra.c", "quota/quota.c", "proxy/engine/fair.c"
+SHARE, SHARE_SCRIPT = "quota/share.c", "tests/sim/share_script.c"
+MEMBERSHIP, MEMBERSHIP_SIM, MEMBERSHIP_SCRIPT = "core/membership/membership.c", "tests/sim/membership.c", "tests/sim/membership_script.c"
 HELD_WRITE, HELD_ACK, HELD_ARRIVE, HELD_ID, HELD_DUE = "adapters/queue/held_write.c", "adapters/queue/held_ack.c", "adapters/queue/held_arrive.c", "adapters/queue/held_id.c", "adapters/queue/held_due.c"
 HELD_DELIVER, HELD_SETTLE, HELD_WAITER, HELD, HELD_CONSUME = "adapters/queue/held_deliver.c", "adapters/queue/held_settle.c", "adapters/queue/held_waiter.c", "adapters/queue/held.c", "adapters/queue/held_consume.c"
 
@@ -268,6 +270,60 @@ BUGS = (
         "bytes that were refused are given back to the rate twice"),
     Bug("limit-wraps", "quota", QUOTA, "if (amount > limit || used > limit - amount)", "if (used + amount > limit)",
         "a huge amount wraps round the limit of a count"),
+    Bug("pace-brings-a-burst", "share", GCRA, "return burst - MIN(free, burst);", "return owed_after(owed, old, pace);",
+        "every rise of a pace makes a part of a burst free"),
+    Bug("taken-is-not-told", "share", SHARE, "row.used &= USED_MASK;", "row.used = bucket->told & USED_MASK;",
+        "a call tells what was taken by the call before"),
+    Bug("lease-outlives-redis", "share", SHARE, "set_mode(bucket, SHARE_ALONE);\n\t\tgrant(bucket, part_of(bucket), now_ns);", "set_mode(bucket, SHARE_ALONE);",
+        "a proxy keeps its last lease while Redis is gone"),
+    Bug("idle-keeps-its-demand", "share", SHARE, "#define FADE_NS   (S_NS / 5)", "#define FADE_NS   (60 * S_NS)",
+        "demand that is gone is remembered: nothing is lent"),
+    Bug("count-takes-by-itself", "share", SHARE, "grant(bucket, 0, now_ns);", "grant(bucket, part_of(bucket), now_ns);",
+        "a new proxy uses its part of a count before it is leased"),
+    Bug("lease-is-not-given-back", "share", SHARE, "call->rows[call->count].kind = SHARE_RETURN;", "(void)0;",
+        "a lease without demand stays in the books until it is too old"),
+    Bug("unspent-is-lost", "share", SHARE_SCRIPT, "level = level + mine->pace * (run->now - mine->at) / 1000000 - taken -", "level = level -",
+        "what was leased and not taken is not returned"),
+    Bug("free-is-not-counted", "share", SHARE_SCRIPT, "fmin(limit / 16, limit / 5 - held - taken)", "limit / 2",
+        "the books save up beside what is free at the proxies"),
+    Bug("all-get-what-they-ask", "share", SHARE_SCRIPT, "pace = fmin(pace, given - SUM(run, pace));", "",
+        "a proxy gets its part before the others have given it up"),
+    Bug("clock-back-stops-the-books", "share", SHARE_SCRIPT, "double back = books->last > run->now ? books->last - run->now : 0;", "double back = 0;",
+        "the books are ahead of a clock that was set back"),
+    Bug("count-reduced-at-once", "share", SHARE_SCRIPT, "fmax(part, holds), part, 0);", "part, part, 0);",
+        "what a proxy may still use is given to another one"),
+    Bug("rights-without-margin", "membership", MEMBERSHIP, "#define RIGHTS_NS     (MEMBERSHIP_TTL_NS - MEMBERSHIP_MARGIN_NS)", "#define RIGHTS_NS     (MEMBERSHIP_TTL_NS + MEMBERSHIP_MARGIN_NS)",
+        "rights last as long as the observer waits"),
+    Bug("rights-from-the-answer", "membership", MEMBERSHIP, "rights_set(membership, request->sent_ns + RIGHTS_NS);", "rights_set(membership, now_ns + RIGHTS_NS);",
+        "rights count from the answer, not from the sending"),
+    Bug("answer-revives", "membership", MEMBERSHIP, "\tmembership_tick(membership, now_ns);\n\tif (is_void", "\tif (is_void",
+        "an answer after a pause makes rights valid again and everything is kept"),
+    Bug("agreed-before-the-stop", "membership", MEMBERSHIP, "ret->agreed = membership->stopped;", "ret->agreed = membership->version;",
+        "the agreement is told before what must stop has stopped"),
+    Bug("start-without-agreement", "membership", MEMBERSHIP, "if (document->entries[i].agreed < document->version)", "if (false)",
+        "a version counts as soon as it is read"),
+    Bug("short-observation", "membership", MEMBERSHIP, "return sight->since_ns + GONE_NS;", "return sight->since_ns + RIGHTS_NS;",
+        "an entry is removed when its rights may just be over"),
+    Bug("sight-of-another-founding", "membership", MEMBERSHIP, "if (strcmp(membership->sight_gen, document->gen) != 0)", "if (false)",
+        "beats of one founding are compared with those of another (found by this simulation)"),
+    Bug("gone-stays", "membership", MEMBERSHIP, "if (now_ns < gone_at_ns(membership, sight))", "if (true)",
+        "an entry of a proxy that is gone stays"),
+    Bug("removal-in-the-askers-generation", "membership", MEMBERSHIP_SCRIPT, "strcmp(script->gen, request->sight_gen) != 0", "strcmp(script->gen, request->gen) != 0",
+        "a proxy that is not yet a member cannot remove its former life (found by this simulation)"),
+    Bug("no-ghost", "membership", MEMBERSHIP_SCRIPT, "script->ghost = true;", "script->ghost = false;",
+        "a founding waits for no older rights"),
+    Bug("no-run-check", "membership", MEMBERSHIP_SCRIPT, "script->written_for != script->run ||", "",
+        "an older copy is believed"),
+    Bug("version-begins-anew", "membership", MEMBERSHIP_SCRIPT, "script->version = MAX(script->version, seen) + 1;", "script->version = script->version + 1;",
+        "a founding forgets what the asker has seen"),
+    Bug("join-keeps-the-version", "membership", MEMBERSHIP_SCRIPT, "if (!entry_find(script, request->id) || (!same_gen", "if ((!same_gen",
+        "a proxy that joins makes no new version"),
+    Bug("removal-without-beat", "membership", MEMBERSHIP_SCRIPT, "entry && entry->beat == request->remove[i].beat", "entry",
+        "an entry is removed though it has renewed meanwhile"),
+    Bug("new-life-takes-the-entry", "membership", MEMBERSHIP_SCRIPT, "} else if (strcmp(mine->life, request->life) == 0) {", "} else {\n\t\tmemcpy(mine->life, request->life, sizeof mine->life);",
+        "a new life goes on with the entry and the agreement of the one before"),
+    Bug("leave-before-the-stop", "membership", MEMBERSHIP_SIM, "\tmemset(proxy->holds, 0, sizeof proxy->holds);\n\tmemset(proxy->acts_until_ns, 0, sizeof proxy->acts_until_ns);\n\tmembership_leave(&proxy->membership);\n\tcall_send(proxy, true);\n\tproxy_die(proxy);", "\tcall_send(proxy, true);",
+        "the entry is taken out while everything still runs"),
     Bug("tenant-starves", "fair", FAIR, "\telse if (list_empty(&queue->active))\n\t\tlist_push_back(&fair->active, &queue->active);\n", "",
         "a tenant that is not done with its quantum is forgotten"),
     Bug("connection-jumps-the-queue", "fair", FAIR, "if (again && list_empty(&item->waiting))\n\t\t\tlist_push_back(", "if (again && list_empty(&item->waiting))\n\t\t\tlist_push_front(",
@@ -387,7 +443,7 @@ BUGS = (
 )
 
 # For a short run: one of each engine.
-FEW = ("due-ignored", "gap-map-dropped-at-commit", "offsets-before-rows", "redelivery-forgotten-on-leave", "first-loss-counts", "no-barrier", "idle-time-saved-up", "tenant-starves", "ended-forgotten-at-the-loss", "stale-slices-count")
+FEW = ("due-ignored", "gap-map-dropped-at-commit", "offsets-before-rows", "redelivery-forgotten-on-leave", "first-loss-counts", "no-barrier", "idle-time-saved-up", "pace-brings-a-burst", "sight-of-another-founding", "tenant-starves", "ended-forgotten-at-the-loss", "stale-slices-count")
 
 
 def table():

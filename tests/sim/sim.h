@@ -20,8 +20,8 @@ struct sim_engine {
 
 #define SIM_STEPS 1024u
 
-extern const struct sim_engine sim_window, sim_source, sim_kafka, sim_group, sim_hand, sim_quota,
-	sim_fair, sim_follow, sim_queue;
+extern const struct sim_engine sim_window, sim_source, sim_kafka, sim_group, sim_hand,
+	sim_membership, sim_quota, sim_share, sim_fair, sim_follow, sim_queue;
 
 uint64_t sim_below(uint64_t n); // 0 … n - 1
 bool sim_one_in(uint64_t n);
