@@ -35,6 +35,7 @@ LAYERS = {
     "core/net": ("core/base", "core/wire"),
     "core/loop": ("core/base", "core/net"),
     "core/http": ("core/base", "core/loop"),
+    "core/redis": ("core/base", "core/loop"),
     "core/membership": ("core/base",),
     "core/model": ("core/base",),
     "core/wire": ("core/base",),
@@ -90,6 +91,7 @@ BELOW = ("proxy/client",)
 # Header prefix: the folders that may include it. Only one adapter speaks to its own backend.
 LIBRARIES = {
     "event2/": ("core/loop",),
+    "hiredis/": ("core/redis",),
     "lmdb.h": ("adapters/store",),
     "sqlite3.h": ("core/registry",),
     "librdkafka/": ("adapters/kafka",),
