@@ -22,6 +22,7 @@
 #define TICKS_PER_S  (TICKS_PER_NS * S_NS)
 #define TICKS_FINE   (TICKS_PER_S * GCRA_FINE)
 #define BURST_TICKS  (TICKS_PER_S / 5)
+#define UNITS_SHORT  (INT64_MAX / TICKS_FINE) // their ticks are less than 2^63
 
 __extension__ typedef unsigned __int128 wide;
 
@@ -29,7 +30,12 @@ __extension__ typedef unsigned __int128 wide;
 // time cannot overflow.
 static uint64_t cost_of(uint64_t units, uint64_t pace)
 {
-	wide ticks = ((wide)units * TICKS_FINE + pace - 1) / pace;
+	wide ticks;
+
+	if (units <= UNITS_SHORT &&
+	    pace <= INT64_MAX) // what is usual needs no division of 128 bits
+		return MIN((units * TICKS_FINE + pace - 1) / pace, UINT64_MAX / 4);
+	ticks = ((wide)units * TICKS_FINE + pace - 1) / pace;
 
 	return ticks > UINT64_MAX / 4 ? UINT64_MAX / 4 : (uint64_t)ticks;
 }
@@ -41,7 +47,7 @@ static uint64_t units_of(uint64_t ticks, uint64_t pace)
 
 static uint64_t burst_of(uint64_t pace)
 {
-	return MAX(BURST_TICKS, cost_of(1, pace));
+	return pace >= 5 * GCRA_FINE ? BURST_TICKS : cost_of(1, pace);
 }
 
 static uint64_t pace_of(uint64_t rate)
