@@ -14,7 +14,7 @@
 #include "core/redis/redis.h"
 
 #include "core/base/util.h"
-#include "core/redis/redis_tls.h"
+#include "core/redis/tls/redis_tls.h"
 
 #include <errno.h>
 #include <hiredis/async.h>

@@ -1,6 +1,6 @@
 // For a hiredis without TLS (0.14 of Debian 12).
 
-#include "core/redis/redis_tls.h"
+#include "core/redis/tls/redis_tls.h"
 
 #include <errno.h>
 

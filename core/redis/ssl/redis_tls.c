@@ -1,6 +1,6 @@
 // TLS by hiredis_ssl (1.0 and later).
 
-#include "core/redis/redis_tls.h"
+#include "core/redis/tls/redis_tls.h"
 
 #include <errno.h>
 #include <hiredis/async.h>

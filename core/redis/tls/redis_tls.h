@@ -1,5 +1,5 @@
-// TLS to Redis: there where the installed hiredis has it (ssl/), refused where it has not
-// (plain/).
+// TLS to Redis: there where the installed hiredis has it (../ssl/), refused where it has not
+// (../plain/).
 #pragma once
 
 #include <stdbool.h>
