@@ -155,6 +155,19 @@ def test_resent_without_a_key_may_lie_in_another_partition(world):
     assert not world.found()
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_one_of_two_copies_comes_to_its_end(world, ended):
+    """Both are void after a fault, and come again: the second is known by its id."""
+    place = world.send(100, NO_KEY)
+    world.resent(100)
+    world.deliver(100, place, NO_KEY)
+    world.fault()
+    again = world.deliver(100, (1 - place[0], 0), NO_KEY)
+    if ended:
+        world.settle(again)
+    assert world.found() == ({} if ended else {"lost": 1})
+
+
 def test_resent_with_a_key_lies_in_its_partition(world):
     place = world.send(100)
     world.resent(100)

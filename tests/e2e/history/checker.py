@@ -347,6 +347,10 @@ class GroupCheck:
                 return True
         return False
 
+    def to_be_ended(self, places):
+        """(place, deliveries) of what has to come to an end by itself."""
+        return places.items()
+
     def check_lost(self):
         for identity, sent in self.messages.items():
             places = self.of_message.get(identity, {})
@@ -356,7 +360,7 @@ class GroupCheck:
                 self.add("lost", sent.send, f"acknowledged at {place_of(sent.end)}, never delivered")
             elif sent.position and sent.position not in places:
                 self.add("lost", sent.send, f"acknowledged at {place_of(sent.end)}, delivered only at {sorted(places)}")
-            for place, ones in places.items():
+            for place, ones in self.to_be_ended(places):
                 if not self.came_to_end(ones) and not self.group.deleted(place):
                     self.add("lost", sent.send, f"delivered at {place}, last at {place_of(ones[-1].record)}, and forgotten: no consumer ended it ({done_with(ones[-1])})")
 
@@ -509,7 +513,7 @@ class DeadCheck(GroupCheck):
                 self.report.seen["deleted unread"] += 1
             elif not places and any(one.durable for one in rejections):
                 self.add("lost", rejections[0].record, "its reject was answered OK, and it is no dead letter")
-            for place, ones in places.items():
+            for place, ones in self.to_be_ended(places):
                 if not self.came_to_end(ones) and not self.group.deleted(place):
                     self.add("lost", ones[-1].record, f"delivered at {place} and forgotten: no consumer ended it ({done_with(ones[-1])})")
 

@@ -5,6 +5,7 @@ message, and a copy by resending has the id of its original. What that changes:
 
 - order is looked at when messages are first delivered, and all of a message's deliveries lie in one partition, as do all messages of a key;
   but a message without a key may be sent again to another partition
+- of copies by resending with one id, whatever their partitions, one has to come to its end: the others are recognized by their id, and dropped
 - one delivery more is explained by each attempt at the send that ended UNKNOWN
 - what was settled just before the death of the broker may come again (`settles_survive`); it is counted, and RETURNED_S bounds how long before. The death of
   the daemon brings nothing back
@@ -72,6 +73,13 @@ class ByMessage:
             if one.durable and not (ended and ended.durable <= one.durable):
                 ended = one
             earlier = one
+
+    def to_be_ended(self, places):
+        """The first place stands for all that have its id."""
+        of_id = {}
+        for place, ones in places.items():
+            of_id.setdefault(place[1], (place, []))[1].extend(ones)
+        return [(place, sorted(ones, key=lambda one: one.record.time)) for place, ones in of_id.values()]
 
     @staticmethod
     def elsewhere(sent, places):
