@@ -2,8 +2,9 @@
 //
 // The wait is a second at first and doubles up to BACKOFF_MAX_MS, of which a random part of up to a
 // quarter is taken off, so that sources that lost their channels together do not come back
-// together. A channel that has stood for BACKOFF_MAX_MS ends that: one that is lost soon after it
-// was opened is no reason to try sooner.
+// together. A channel that has stood for STOOD_MS ends that: one that is lost soon after it was
+// opened is no reason to try sooner. It is short, because what ends one channel after the other (a
+// broker that is restarted again and again) is waited for in `open`, and not here.
 //
 // Each channel has an epoch that no other one has: receipts of an earlier channel, an earlier
 // source of the group or an earlier process are STALE. It holds the wall clock in milliseconds and
@@ -18,6 +19,7 @@
 
 #define BACKOFF_MIN_MS    1000u
 #define BACKOFF_MAX_MS    30000u
+#define STOOD_MS          5000u
 #define EPOCH_RANDOM_BITS 16u
 
 static uint64_t random_bits(void)
@@ -47,7 +49,7 @@ static void wait_for_next(struct source *source)
 {
 	uint64_t now_ns = queue_source_state_now_ns(source), wait_ms;
 
-	if (source->opened_ns && now_ns >= source->opened_ns + BACKOFF_MAX_MS * MS_NS)
+	if (source->opened_ns && now_ns >= source->opened_ns + STOOD_MS * MS_NS)
 		source->backoff_ms = 0;
 	source->backoff_ms = MIN(MAX(2 * source->backoff_ms, BACKOFF_MIN_MS), BACKOFF_MAX_MS);
 	wait_ms = source->backoff_ms - random_bits() % (source->backoff_ms / 4);
