@@ -1013,6 +1013,20 @@ static void messages_that_are_ready_are_waited_for(void)
 	bench_end();
 }
 
+// Nothing is held back for it; `.retry` is a quorum queue all the same.
+static void a_classic_queue_needs_no_proof(void)
+{
+	begin_with_delivered(400, 100);
+	bench.adapter.options.queue = RABBITMQ_CLASSIC;
+	settle_evens(2, 100);
+	CHECK_EQ(acks_sent("declare g; "), 50);
+	CHECK_EQ(bench.passed, 0);
+	bench_answer();
+	CHECK_EQ(bench.passed, 1);
+	BENCH_SENT("");
+	bench_end();
+}
+
 static void a_full_consumer_is_ended_for_a_proof(void)
 {
 	begin_with_delivered(200, 150);
@@ -1246,6 +1260,7 @@ int main(void)
 		{"many acknowledgements want a proof", many_acknowledgements_want_a_proof},
 		{"one command for a thousand needs none", one_command_for_a_thousand_needs_none},
 		{"deliveries are a proof", deliveries_are_a_proof},
+		{"a classic queue needs no proof", a_classic_queue_needs_no_proof},
 		{"messages that are ready are waited for", messages_that_are_ready_are_waited_for},
 		{"a full consumer is ended for a proof", a_full_consumer_is_ended_for_a_proof},
 		{"without a consumer one is begun", without_a_consumer_one_is_begun},

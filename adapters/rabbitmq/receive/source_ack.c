@@ -3,8 +3,8 @@
 // A barrier is a passive declare of each queue that got acknowledgements: its answer comes when the
 // channel has handled them. That is enough unless the channel holds some of them back for the
 // queue, with which they would be lost (proof.c): then a proof comes first that it does not any
-// more, and the passive declare behind that. The kind of a queue that was found on the cluster is
-// not known for certain, so a classic queue, for which nothing is held back, is treated alike.
+// more, and the passive declare behind that. For a classic queue nothing is held back; which of
+// them one is, is known of a group of ours by the cluster's option, and not of an imported one.
 //
 // **Proofs** mostly come by themselves: the deliveries that follow. Where they do not, one is
 // brought about, of what the consumers of the queue allow:
@@ -35,10 +35,17 @@ static uint64_t now_ns(const struct queue_attachment *attachment)
 	return loop_now_ns(rabbitmq_link_loop(attachment->adapter->receive));
 }
 
+static bool is_classic(const struct queue_attachment *attachment, uint8_t queue)
+{
+	return queue == RABBITMQ_MAIN && !attachment->to.group->imported &&
+	       attachment->adapter->options.queue == RABBITMQ_CLASSIC;
+}
+
 // Is a proof looked for?
 static bool is_short(const struct queue_attachment *attachment, uint8_t queue)
 {
-	return attachment->barrier && !rabbitmq_proof_is_safe(&attachment->proof[queue]);
+	return attachment->barrier && !is_classic(attachment, queue) &&
+	       !rabbitmq_proof_is_safe(&attachment->proof[queue]);
 }
 
 // ---- bringing a proof about
