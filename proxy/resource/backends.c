@@ -97,9 +97,9 @@ static void row_open(struct backend_row *row)
 	row->log = (struct log_ctx){.cluster = row->model->name};
 	row->backend.ops = backends->find_adapter(row->model->kind);
 	if (!row->backend.ops) {
-		log_error(&row->log, "CLUSTER-KIND", "this proxy has no adapter of kind \"%s\"",
-			  row->model->kind);
-		row_failed(row, "this proxy has no such kind of cluster");
+		log_warn(&row->log, "CLUSTER-KIND",
+			 "this proxy serves no cluster of the kind \"%s\"", row->model->kind);
+		row_failed(row, "this proxy serves no cluster of its kind");
 		return;
 	}
 	r = make_directory(backends->data_dir, row->cluster, path, sizeof path);
