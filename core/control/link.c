@@ -103,23 +103,10 @@ static void take_frames(struct link *link)
 		link_close(link, problem);
 }
 
-static int add_preface(struct link *link)
-{
-	struct buf *buf;
-	int r = buf_new(WIRE_PREFACE_SIZE, &buf);
-
-	if (r < 0)
-		return r;
-	memcpy(buf->data, frame_preface, WIRE_PREFACE_SIZE);
-	r = outq_add(&link->outq, buf, buf->data, WIRE_PREFACE_SIZE);
-	buf_unref(buf);
-	return r;
-}
-
 static void begin(struct link *link)
 {
 	link->ready = true;
-	if (!link->server && add_preface(link) < 0)
+	if (!link->server && outq_add_preface(&link->outq) < 0)
 		link_close(link, "out of memory");
 	else
 		link->ops->established(link);

@@ -75,6 +75,19 @@ int outq_add(struct outq *outq, struct buf *buf, const uint8_t *data, size_t siz
 	return 0;
 }
 
+int outq_add_preface(struct outq *outq)
+{
+	struct buf *buf;
+	int r = buf_new(WIRE_PREFACE_SIZE, &buf);
+
+	if (r < 0)
+		return r;
+	memcpy(buf->data, frame_preface, WIRE_PREFACE_SIZE);
+	r = outq_add(outq, buf, buf->data, WIRE_PREFACE_SIZE);
+	buf_unref(buf);
+	return r;
+}
+
 int outq_small(struct outq *outq, uint32_t payload_size, uint8_t **ret_payload)
 {
 	uint32_t needed = WIRE_HEADER_SIZE + payload_size;

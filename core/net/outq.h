@@ -22,7 +22,8 @@ struct outq {
 void outq_init(struct outq *outq);
 void outq_deinit(struct outq *outq);
 int outq_add(struct outq *outq, struct buf *buf, const uint8_t *data,
-	     size_t size); // takes a reference of its own; -ENOMEM
+	     size_t size);               // takes a reference of its own; -ENOMEM
+int outq_add_preface(struct outq *outq); // what the side that connects sends first; -ENOMEM
 // Room for a small frame of that payload; write it at *ret_payload, then call outq_small_done().
 // -ENOMEM
 int outq_small(struct outq *outq, uint32_t payload_size, uint8_t **ret_payload);

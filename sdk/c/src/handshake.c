@@ -132,19 +132,6 @@ static int send_hello(struct link *link)
 	return link_send(link, FRAME_HELLO, 0, payload, writer.size);
 }
 
-static int send_preface(struct link *link)
-{
-	struct buf *buf;
-	int r = buf_new(WIRE_PREFACE_SIZE, &buf);
-
-	if (r < 0)
-		return r;
-	memcpy(buf->data, frame_preface, WIRE_PREFACE_SIZE);
-	r = outq_add(&link->outq, buf, buf->data, WIRE_PREFACE_SIZE);
-	buf_unref(buf);
-	return r;
-}
-
 static int start_tls(struct link *link)
 {
 	const struct mqp_client_config *config = &link->client->settings.config;
@@ -164,7 +151,7 @@ void handshake_connected(struct link *link)
 
 	link->state = LINK_WELCOME;
 	link->last_read_ns = link->client->now_ns;
-	if (r == 0 && (send_preface(link) < 0 || send_hello(link) < 0))
+	if (r == 0 && (outq_add_preface(&link->outq) < 0 || send_hello(link) < 0))
 		r = -ENOMEM;
 	if (r < 0) {
 		link_close(link, r == -EINVAL ? MQP_TLS : MQP_NO_MEMORY,
